@@ -1,0 +1,59 @@
+/** Every way in which a request can fail, and how each door tells it. The only list of codes. */
+export const errorCodes = {
+  AUTH_REQUIRED: { http: 401 },
+  AUTH_INVALID: { http: 401 },
+  AUTH_EXPIRED: { http: 401 },
+  API_KEY_INVALID: { http: 401 },
+  FORBIDDEN: { http: 403 },
+  RESOURCE_NOT_FOUND: { http: 404 },
+  TASK_NOT_FOUND: { http: 404 },
+  VALIDATION_ERROR: { http: 400 },
+  CONFLICT: { http: 409 },
+  IDEMPOTENCY_CONFLICT: { http: 409 },
+  TASK_ALREADY_COMPLETED: { http: 409 },
+  PAYLOAD_TOO_LARGE: { http: 413 },
+  FILE_TOO_LARGE: { http: 413 },
+  FILE_TYPE_INVALID: { http: 415 },
+  NO_ROUTE: { http: 422 },
+  CHECKSUM_MISMATCH: { http: 422 },
+  RATE_LIMIT_EXCEEDED: { http: 429 },
+  OVERLOADED: { http: 503 },
+  CHANNEL_UNAVAILABLE: { http: 503 },
+  INTERNAL: { http: 500 },
+} as const satisfies Record<string, { http: number }>;
+
+export type ErrorCode = keyof typeof errorCodes;
+
+/** Thrown for what the caller did or must wait for. `message` is public: it says what is wrong and what would be right. */
+export class RequestError extends Error {
+  override readonly name = "RequestError";
+  readonly code: ErrorCode;
+  /** Public; never a token, a password or message text. */
+  readonly details: Record<string, unknown> | undefined;
+  /** Seconds until it is worth trying again: sent as `retry-after`. */
+  readonly retryAfterSeconds: number | undefined;
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { details?: Record<string, unknown>; retryAfterSeconds?: number; cause?: unknown } = {},
+  ) {
+    super(message, { cause: options.cause });
+    this.code = code;
+    this.details = options.details;
+    this.retryAfterSeconds = options.retryAfterSeconds;
+  }
+}
+
+/** Absent, or of another workspace: the caller never learns which. */
+export function notFound(what: string): RequestError {
+  return new RequestError("RESOURCE_NOT_FOUND", `There is no such ${what} in this workspace.`);
+}
+
+export function invalid(message: string, details?: Record<string, unknown>): RequestError {
+  return new RequestError("VALIDATION_ERROR", message, details ? { details } : {});
+}
+
+export function forbidden(message: string): RequestError {
+  return new RequestError("FORBIDDEN", message);
+}

@@ -1,0 +1,57 @@
+import { forbidden } from "../errors.ts";
+
+/** From least to most: a member sees the conversations it is in, an agent all of its workspace, an admin may do everything. */
+export const roles = ["member", "agent", "admin"] as const;
+export type Role = (typeof roles)[number];
+
+/** What an API key may be limited to. `*` is all of them. */
+export const scopes = [
+  "messages:read",
+  "messages:write",
+  "conversations:read",
+  "conversations:write",
+  "contacts:read",
+  "contacts:write",
+  "users:read",
+  "users:write",
+  "channel-accounts:read",
+  "channel-accounts:write",
+  "api-keys:read",
+  "api-keys:write",
+  "workspaces:read",
+  "workspaces:write",
+] as const;
+export type Scope = (typeof scopes)[number];
+
+/** Who is calling, once the credential was believed. */
+export interface Principal {
+  readonly kind: "user" | "api_key";
+  /** The user, or the API key: what idempotency keys and limits are counted by. */
+  readonly callerId: string;
+  readonly workspaceId: string;
+  readonly role: Role;
+  /** The user itself; for an API key the user who made it. */
+  readonly userId: string;
+  /** `from` when a message names none: the user; for the key of an agent or admin, the workspace. */
+  readonly participantId: string;
+  readonly sessionId: string | null;
+  readonly scopes: readonly (Scope | "*")[];
+}
+
+export function hasRole(principal: Principal, least: Role): boolean {
+  return roles.indexOf(principal.role) >= roles.indexOf(least);
+}
+
+/** Whether the caller sees every conversation of its workspace. */
+export function seesAllConversations(principal: Principal): boolean {
+  return hasRole(principal, "agent");
+}
+
+export function requireRole(principal: Principal, least: Role): void {
+  if (!hasRole(principal, least)) throw forbidden(`This needs the role ${least}; yours is ${principal.role}.`);
+}
+
+export function requireScope(principal: Principal, scope: Scope): void {
+  if (principal.scopes.includes("*") || principal.scopes.includes(scope)) return;
+  throw forbidden(`This API key lacks the scope ${scope}.`);
+}

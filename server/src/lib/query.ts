@@ -1,0 +1,26 @@
+import type pg from "pg";
+
+/** Where a statement runs: the pool, or the client that holds a transaction. */
+export type Db = Pick<pg.Pool | pg.PoolClient, "query">;
+
+/** All rows. */
+export async function all<Row>(db: Db, text: string, values: readonly unknown[] = []): Promise<Row[]> {
+  return (await db.query(text, values as unknown[])).rows as Row[];
+}
+
+/** The first row, or null. */
+export async function maybe<Row>(db: Db, text: string, values: readonly unknown[] = []): Promise<Row | null> {
+  return (await all<Row>(db, text, values))[0] ?? null;
+}
+
+/** The one row that must be there. */
+export async function one<Row>(db: Db, text: string, values: readonly unknown[] = []): Promise<Row> {
+  const row = await maybe<Row>(db, text, values);
+  if (row === null) throw new Error("a statement that must return a row returned none");
+  return row;
+}
+
+/** How many rows it changed. */
+export async function run(db: Db, text: string, values: readonly unknown[] = []): Promise<number> {
+  return (await db.query(text, values as unknown[])).rowCount ?? 0;
+}

@@ -1,0 +1,61 @@
+import type { ErrorObject } from "ajv";
+import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
+import { Type } from "typebox";
+import { type ErrorCode, errorCodes, RequestError } from "../errors.ts";
+import { describeViolation } from "./validation.ts";
+
+export const errorBody = Type.Object({
+  success: Type.Literal(false),
+  error: Type.Object({
+    code: Type.String(),
+    message: Type.String(),
+    details: Type.Record(Type.String(), Type.Unknown()),
+    request_id: Type.String(),
+  }),
+});
+
+/** What a failed request is answered with; an unknown error is logged and told as INTERNAL, without its inside. */
+export function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
+  const known = toRequestError(error);
+  if (known.code === "INTERNAL") request.log.error({ err: error, request_id: request.id }, "a request failed");
+  if (known.retryAfterSeconds !== undefined) reply.header("retry-after", String(Math.ceil(known.retryAfterSeconds)));
+  if (errorCodes[known.code].http === 401) reply.header("www-authenticate", "Bearer");
+  reply.status(errorCodes[known.code].http).send(toErrorBody(known, request.id));
+}
+
+export function answerNotFound(request: FastifyRequest, reply: FastifyReply): void {
+  const path = request.url.split("?", 1)[0];
+  answerError(new RequestError("RESOURCE_NOT_FOUND", `There is nothing at ${request.method} ${path}.`), request, reply);
+}
+
+export function toErrorBody(error: RequestError, requestId: string) {
+  const { code, message, details = {} } = error;
+  return { success: false as const, error: { code, message, details, request_id: requestId } };
+}
+
+const frameworkCodes: Record<string, ErrorCode> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: "PAYLOAD_TOO_LARGE",
+  FST_ERR_CTP_EMPTY_JSON_BODY: "VALIDATION_ERROR",
+  FST_ERR_CTP_INVALID_JSON_BODY: "VALIDATION_ERROR",
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: "VALIDATION_ERROR",
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: "VALIDATION_ERROR",
+  FST_ERR_BAD_URL: "VALIDATION_ERROR",
+};
+
+function toRequestError(error: unknown): RequestError {
+  if (error instanceof RequestError) return error;
+  const thrown = error as Partial<FastifyError>;
+  if (thrown.validation?.[0] !== undefined) {
+    const { message, field } = describeViolation(
+      thrown.validation[0] as ErrorObject,
+      thrown.validationContext ?? "body",
+    );
+    return new RequestError("VALIDATION_ERROR", message, { details: { field } });
+  }
+  const code = frameworkCodes[thrown.code ?? ""];
+  if (code === "PAYLOAD_TOO_LARGE") return new RequestError(code, "The body is larger than 1 MiB.");
+  if (code !== undefined)
+    return new RequestError(code, `${thrown.message}. Send JSON with content-type: application/json.`);
+  if (thrown.statusCode === 400 && error instanceof Error) return new RequestError("VALIDATION_ERROR", error.message);
+  return new RequestError("INTERNAL", "Something went wrong here. Tell the operator the request id.", { cause: error });
+}

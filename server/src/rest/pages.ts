@@ -1,0 +1,46 @@
+import { type TSchema, Type } from "typebox";
+import { invalid } from "../errors.ts";
+
+/** `limit` and `cursor` of every list. */
+export const pageQuery = Type.Object(
+  {
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 200, default: 50 })),
+    cursor: Type.Optional(Type.String({ maxLength: 500 })),
+  },
+  { additionalProperties: false },
+);
+
+export function pageOf<T extends TSchema>(item: T) {
+  return Type.Object({ data: Type.Array(item), next_cursor: Type.Union([Type.String(), Type.Null()]) });
+}
+
+/** Where a page ended: the newest-first position (time, id) after which the next one begins. */
+export interface Position {
+  at: Date;
+  id: string;
+}
+
+/** Turns `limit + 1` rows into a page: the extra row only says that there is more. */
+export function toPage<Row, Item>(
+  rows: Row[],
+  limit: number,
+  show: (row: Row) => Item,
+  position: (row: Row) => Position,
+) {
+  const shown = rows.slice(0, limit);
+  const last = shown.at(-1);
+  const hasMore = rows.length > limit && last !== undefined;
+  return { data: shown.map(show), next_cursor: hasMore ? encodeCursor(position(last)) : null };
+}
+
+export function encodeCursor({ at, id }: Position): string {
+  return Buffer.from(`${at.getTime()}:${id}`).toString("base64url");
+}
+
+/** Undefined when there is no cursor; throws VALIDATION_ERROR for one that we did not make. */
+export function decodeCursor(cursor: string | undefined): Position | undefined {
+  if (cursor === undefined) return undefined;
+  const match = /^(\d{1,15}):([0-9a-f-]{36})$/.exec(Buffer.from(cursor, "base64url").toString());
+  if (match === null) throw invalid("cursor is not one that this hub gave out; leave it out to begin again.");
+  return { at: new Date(Number(match[1])), id: match[2]! };
+}

@@ -1,0 +1,74 @@
+import { randomUUID } from "node:crypto";
+import fastifySwagger from "@fastify/swagger";
+import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
+import fastify from "fastify";
+import type { Logger } from "pino";
+import { type Principal, type Role, requireRole, requireScope, type Scope } from "../identity/principal.ts";
+import { answerError, answerNotFound } from "./errors.ts";
+import { compileValidator } from "./validation.ts";
+
+declare module "fastify" {
+  interface FastifyRequest {
+    /** Set on every route that is not public. */
+    principal: Principal;
+  }
+  interface FastifyContextConfig {
+    access?: Access;
+  }
+}
+
+/** Who may call a route: everybody, or a caller of at least this role whose API key has the scope. */
+export type Access = "public" | { role: Role; scope?: Scope };
+
+export interface RestOptions {
+  log: Logger;
+  authenticate: (authorization: string | undefined) => Principal | Promise<Principal>;
+}
+
+/** Bodies longer than this are refused with 413, in bytes. */
+export const maxBodyBytes = 1024 * 1024;
+
+const saneRequestId = /^[A-Za-z0-9._:-]{1,128}$/;
+
+/** The HTTP door without its routes: request ids, credentials, strict validation, errors in one shape, OpenAPI. */
+export async function openRestServer({ log, authenticate }: RestOptions) {
+  const app = fastify({
+    loggerInstance: log,
+    disableRequestLogging: true,
+    bodyLimit: maxBodyBytes,
+    requestTimeout: 60_000,
+    keepAliveTimeout: 72_000,
+    forceCloseConnections: "idle",
+    routerOptions: { maxParamLength: 300 },
+    genReqId: (raw) => {
+      const given = raw.headers["x-request-id"];
+      return typeof given === "string" && saneRequestId.test(given) ? given : randomUUID();
+    },
+  }).withTypeProvider<TypeBoxTypeProvider>();
+  app.setValidatorCompiler(compileValidator);
+  app.decorateRequest("principal", null as unknown as Principal);
+  app.addHook("onRequest", (request, reply, done) => {
+    reply.header("x-request-id", request.id);
+    done();
+  });
+  app.addHook("onRequest", async (request) => {
+    const access = request.routeOptions.config.access;
+    if (access === undefined || access === "public") return;
+    const principal = await authenticate(request.headers.authorization);
+    request.principal = principal;
+    requireRole(principal, access.role);
+    if (access.scope !== undefined) requireScope(principal, access.scope);
+  });
+  app.setErrorHandler(answerError);
+  app.setNotFoundHandler(answerNotFound);
+  await app.register(fastifySwagger, {
+    openapi: {
+      openapi: "3.1.0",
+      info: { title: "Chat4All", version: "1", description: "One API to talk to anyone, on any channel." },
+      components: { securitySchemes: { bearer: { type: "http", scheme: "bearer" } } },
+    },
+  });
+  return app;
+}
+
+export type App = Awaited<ReturnType<typeof openRestServer>>;

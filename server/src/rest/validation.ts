@@ -1,0 +1,43 @@
+import { Ajv, type ErrorObject } from "ajv";
+import addFormats from "ajv-formats";
+import type { FastifySchemaCompiler } from "fastify";
+import type { TSchema } from "typebox";
+
+// Bodies are taken as they are; what comes as text (path, query, headers) is read into numbers and booleans.
+const strict = new Ajv({ discriminator: true, useDefaults: true, strict: false });
+const reading = new Ajv({ coerceTypes: true, useDefaults: true, strict: false });
+for (const ajv of [strict, reading]) addFormats.default(ajv);
+
+export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) =>
+  (httpPart === "body" ? strict : reading).compile(schema);
+
+/** One sentence for the caller about the first thing that is wrong, naming the field. */
+export function describeViolation(error: ErrorObject, part: string): { message: string; field: string } {
+  const path = error.instancePath.slice(1).replaceAll("/", ".");
+  const inside = (name: string) => (path ? `${path}.${name}` : name);
+  switch (error.keyword) {
+    case "additionalProperties": {
+      const field = inside(String(error.params.additionalProperty));
+      return { field, message: `The ${part} has a field that is not known here: ${field}.` };
+    }
+    case "required": {
+      const field = inside(String(error.params.missingProperty));
+      return { field, message: `The ${part} needs the field ${field}.` };
+    }
+    case "enum":
+      return {
+        field: path,
+        message: `${subject(path, part)} must be one of: ${error.params.allowedValues.join(", ")}.`,
+      };
+    case "const":
+      return { field: path, message: `${subject(path, part)} must be ${JSON.stringify(error.params.allowedValue)}.` };
+    case "discriminator":
+      return { field: inside("type"), message: `${subject(inside("type"), part)} is not one of the known types.` };
+    default:
+      return { field: path, message: `${subject(path, part)} ${error.message ?? "is not valid"}.` };
+  }
+}
+
+function subject(path: string, part: string): string {
+  return path ? `${path} in the ${part}` : `The ${part}`;
+}
