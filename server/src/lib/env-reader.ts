@@ -1,13 +1,13 @@
-import { hidden, Secret } from "./secret.ts";
+import { type EnvKind, isHidden } from "./env-kinds.ts";
+import { hidden } from "./secret.ts";
 import { StartError } from "./start-error.ts";
-import { durationUnits, formatDuration, nearestKey, parseDuration } from "./env-values.ts";
 
 export type Env = Readonly<Record<string, string | undefined>>;
 
-/** One environment variable as a person reads it. `current` and `fallback` never hold a secret. */
-export type EnvKey = { key: string; meaning: string; default: string; current: string };
+/** One variable as a person reads it. `default` and `current` never show a secret. */
+export type EnvRow = { key: string; meaning: string; default: string; current: string };
 
-/** Everything that is wrong with the environment, one line each; the message is the whole list. */
+/** Everything that is wrong with the environment, one line for each; the message is the whole list. */
 export class ConfigError extends StartError {
   override name = "ConfigError";
   readonly problems: readonly string[];
@@ -21,77 +21,59 @@ export class ConfigError extends StartError {
 export type EnvReader = ReturnType<typeof envReader>;
 
 /**
- * Reads variables by kind and remembers each key with its meaning. A wrong value is noted, its default is returned in
- * its place, and `finish` throws one `ConfigError` for all of them: nothing read before `finish` may be acted upon.
- * An empty value counts as unset.
+ * Reads variables by kind and remembers each with its meaning. A value of the wrong shape is noted and its default
+ * returned in its place, so nothing that was read may be acted upon before `finish`, which throws one `ConfigError`
+ * for all that was noted. An empty value counts as unset.
  */
 export function envReader(env: Env) {
-  const keys: EnvKey[] = [];
+  const rows: EnvRow[] = [];
   const problems: string[] = [];
 
-  function read<T>(key: string, meaning: string, kind: Kind<T>): T | undefined {
+  function parse<T>(key: string, kind: EnvKind<T>, shownDefault: string, meaning: string): T | undefined {
     const text = env[key] || undefined;
-    let value: T | undefined;
-    if (text !== undefined) {
-      value = kind.parse(text);
-      if (value === undefined) problems.push(`${key} is ${kind.isSecret ? "malformed" : quote(text)}: it must be ${kind.must}.`);
+    const value = text === undefined ? undefined : kind.parse(text);
+    if (text !== undefined && value === undefined) {
+      problems.push(`${key} is ${isHidden(kind) ? "malformed" : JSON.stringify(text)}: give ${kind.must}.`);
     }
-    const current = value === undefined ? kind.default : kind.isSecret ? hidden : kind.print(value);
-    keys.push({ key, meaning, default: kind.default, current });
+    const current = value === undefined ? shownDefault : (kind.print?.(value) ?? text ?? hidden);
+    rows.push({ key, meaning, default: shownDefault, current });
     return value;
   }
 
   return {
-    keys: keys as readonly EnvKey[],
+    /** What was read, in the order of reading. */
+    rows: rows as readonly EnvRow[],
 
-    /** Notes something wrong that no single value shows, such as two values that exclude each other. */
+    /** A variable with a default, which is written as a person would write it and must be of the same kind. */
+    value<T>(key: string, kind: EnvKind<T>, fallback: string, meaning: string): T {
+      return parse(key, kind, fallback, meaning) ?? kind.parse(fallback)!;
+    },
+
+    /** A variable that may be absent; `shown` says in the help what happens then. */
+    optional<T>(key: string, kind: EnvKind<T>, shown: string, meaning: string): T | null {
+      return parse(key, kind, shown, meaning) ?? null;
+    },
+
+    isSet(key: string): boolean {
+      return Boolean(env[key]);
+    },
+
+    /** Notes what no single value shows: two that exclude each other, one that another makes necessary. */
     problem(sentence: string): void {
       problems.push(sentence);
     },
 
-    integer(key: string, fallback: number, range: { min: number; max: number }, meaning: string): number {
-      const must = `a whole number from ${range.min} to ${range.max}`;
-      const parse = (text: string) => within(/^\d{1,15}$/.test(text) ? Number(text) : undefined, range);
-      return read(key, meaning, { parse, must, print: String, default: String(fallback) }) ?? fallback;
-    },
-
-    duration(key: string, fallback: string, range: { min: string; max: string }, meaning: string): number {
-      const bounds = { min: parseDuration(range.min)!, max: parseDuration(range.max)! };
-      const must = `a duration from ${range.min} to ${range.max}, such as ${fallback} (units: ${durationUnits})`;
-      const parse = (text: string) => within(parseDuration(text), bounds);
-      return read(key, meaning, { parse, must, print: formatDuration, default: fallback }) ?? parseDuration(fallback)!;
-    },
-
-    choice<const T extends string>(key: string, fallback: T, choices: readonly T[], meaning: string): T {
-      const parse = (text: string) => choices.find((choice) => choice === text);
-      return read(key, meaning, { parse, must: choices.join(" or "), print: String, default: fallback }) ?? fallback;
-    },
-
-    text(key: string, fallback: string, meaning: string, shape: Shape = anyText): string {
-      return read(key, meaning, { ...shape, print: String, default: fallback }) ?? fallback;
-    },
-
-    /** `fallback` is what is used when the variable is unset; `shown` is how the help names it. */
-    list<T extends string>(key: string, fallback: readonly T[], shown: string, item: Shape<T>, meaning: string): T[] {
-      const parse = (text: string) => {
-        const items = text.split(",").map((part) => item.parse(part.trim()));
-        return items.every((part) => part !== undefined) ? [...new Set(items)] : undefined;
-      };
-      const must = `a list, separated by commas, of ${item.must}`;
-      return read(key, meaning, { parse, must, print: (items) => items.join(","), default: shown }) ?? [...fallback];
-    },
-
-    secret<T>(key: string, shown: string, shape: Shape<T>, meaning: string): Secret<T> | null {
-      const value = read(key, meaning, { ...shape, print: () => hidden, default: shown, isSecret: true });
-      return value === undefined ? null : new Secret(value);
-    },
-
-    /** An address that may hold a password: kept as a secret, shown with the password hidden. */
-    secretUrl(key: string, shown: string, protocols: readonly string[], meaning: string): Secret | null {
-      const parse = (text: string) => (hasProtocol(text, protocols) ? text : undefined);
-      const must = `an address that begins with ${protocols.map((protocol) => `${protocol}//`).join(" or ")}`;
-      const value = read(key, meaning, { parse, must, print: withoutPassword, default: shown, isSecret: "partly" });
-      return value === undefined ? null : new Secret(value);
+    finish(): void {
+      if (problems.length > 0) throw new ConfigError(problems);
     },
   };
+}
+
+/** The rows as a person reads them in a terminal. */
+export function formatRows(rows: readonly EnvRow[]): string {
+  return rows.map((row) => `${row.key}=${row.current}\n    ${row.meaning} ${defaultOf(row)}\n`).join("");
+}
+
+function defaultOf(row: EnvRow): string {
+  return row.current === row.default ? "(default)" : `(default: ${row.default})`;
 }

@@ -1,0 +1,263 @@
+import { resolve } from "node:path";
+import { mergeEnv, readEnvFile } from "./lib/env-file.ts";
+import type { EnvKind } from "./lib/env-kinds.ts";
+import * as kind from "./lib/env-kinds.ts";
+import { type Env, type EnvReader, type EnvRow, envReader } from "./lib/env-reader.ts";
+import { type EnvNames, unknownVariables } from "./lib/env-unknown.ts";
+
+export { ConfigError, formatRows as formatConfig } from "./lib/env-reader.ts";
+
+/** Everything that can be set from outside, read once at start. Durations are milliseconds. */
+export type Config = ReturnType<typeof readConfig> & { readonly rows: readonly EnvRow[] };
+
+export type Role = "api" | "router" | "connector" | "realtime" | "tasks" | `connector:${string}`;
+
+/**
+ * Reads the process environment and the `.env` file of the working directory; where both set a variable, the process
+ * wins. `envFile: null` reads no file; a file that does not exist counts as empty.
+ * Throws one `ConfigError` that lists every missing, malformed and unknown variable.
+ */
+export function loadConfig(env: Env, options: { envFile?: string | null } = {}): Config {
+  const file = options.envFile === null ? {} : readEnvFile(options.envFile ?? ".env");
+  const read = envReader(mergeEnv(file, env));
+  const config = readConfig(read);
+  for (const problem of unknownVariables(env, file, { ...names, known: read.rows.map((row) => row.key) })) {
+    read.problem(problem);
+  }
+  read.finish();
+  return { ...config, rows: read.rows };
+}
+
+/** Every key with its meaning, default and current value; secrets show as `[secret]`. */
+export function describeConfig(config: Config): readonly EnvRow[] {
+  return config.rows;
+}
+
+function readConfig(read: EnvReader) {
+  const port = read.value("PORT", kind.integer(0, 65_535), "8080", "Where the hub listens; 0 takes a free port.");
+  const roles = read.value(
+    "ROLES",
+    roleList,
+    "all",
+    `What this process does: ${allRoles.join(", ")}, connector:<channel>, simulator.`,
+  );
+  const databaseUrl = read.optional(
+    "DATABASE_URL",
+    kind.databaseUrl,
+    "embedded",
+    "A PostgreSQL 15 or newer to use instead of the embedded one.",
+  );
+  const config = {
+    http: {
+      port,
+      host: read.value("HOST", kind.text, "127.0.0.1", "The address to listen on; 0.0.0.0 for every network."),
+      publicUrl: read.value(
+        "PUBLIC_URL",
+        kind.webUrl,
+        `http://localhost:${port}`,
+        "How the outside reaches the hub, in webhook and file addresses.",
+      ),
+      corsOrigins:
+        read.optional("CORS_ORIGINS", kind.listOf(kind.origin), "none", "Origins whose pages may call the API.") ?? [],
+    },
+    /** Absolute. */
+    dataDir: resolve(
+      read.value("DATA_DIR", kind.text, "./data", "The folder of the embedded database, files and generated secrets."),
+    ),
+    database: {
+      /** `null`: the embedded one. */
+      url: databaseUrl,
+      poolSize: read.value(
+        "DATABASE_POOL_SIZE",
+        kind.integer(2, 1000),
+        "10",
+        "The most connections to the database that this process opens.",
+      ),
+    },
+    /** Without the simulator, which has its own entry. */
+    roles: roles.filter((role) => role !== "simulator"),
+    simulator: {
+      isEnabled: databaseUrl === null || roles.includes("simulator"),
+      port: read.value(
+        "SIMULATOR_PORT",
+        kind.integer(0, 65_535),
+        "8090",
+        "Where the platform simulator listens; it runs when DATABASE_URL is unset or ROLES names it.",
+      ),
+    },
+    identity: {
+      adminUsername: read.value("ADMIN_USERNAME", kind.text, "admin", "The first admin, made on an empty database."),
+      /** `null`: generated, and printed once. */
+      adminPassword: read.optional(
+        "ADMIN_PASSWORD",
+        kind.secretText(8),
+        "generated and printed once",
+        "The first admin's password.",
+      ),
+      registration: read.value(
+        "REGISTRATION",
+        kind.oneOf("open", "closed"),
+        "open",
+        "May strangers register themselves?",
+      ),
+      accessTokenTtlMs: read.value(
+        "ACCESS_TOKEN_TTL",
+        kind.duration("1m", "1d"),
+        "1h",
+        "How long an access token works.",
+      ),
+      refreshTokenTtlMs: read.value(
+        "REFRESH_TOKEN_TTL",
+        kind.duration("1h", "365d"),
+        "30d",
+        "How long a refresh token works.",
+      ),
+    },
+    /** `null`: generated into `dataDir`; never so beside a `database.url`. */
+    secrets: {
+      jwt: read.optional(
+        "JWT_SECRET",
+        kind.secretText(32),
+        "generated into DATA_DIR",
+        "Signs access tokens. Required with DATABASE_URL.",
+      ),
+      encryptionKey: read.optional(
+        "ENCRYPTION_KEY",
+        kind.secretBytes(32),
+        "generated into DATA_DIR",
+        "Encrypts credentials at rest. Required with DATABASE_URL.",
+      ),
+    },
+    logLevel: read.value(
+      "LOG_LEVEL",
+      kind.oneOf("trace", "debug", "info", "warn", "error", "fatal", "silent"),
+      "info",
+      "The least important log line that is written.",
+    ),
+    accept: {
+      batchSize: read.value("ACCEPT_BATCH_SIZE", kind.integer(1, 5000), "500", "The most messages in one commit."),
+      queueSize: read.value(
+        "ACCEPT_QUEUE_SIZE",
+        kind.integer(1, 1_000_000),
+        "10000",
+        "Messages that may wait for a commit; beyond it, 503.",
+      ),
+      maxWaitMs: read.value(
+        "ACCEPT_MAX_WAIT",
+        kind.duration("10ms", "1m"),
+        "1s",
+        "How long the oldest waiting message may wait before new ones get 503.",
+      ),
+    },
+    delivery: {
+      retryBaseMs: read.value(
+        "DELIVERY_RETRY_BASE",
+        kind.duration("10ms", "1h"),
+        "1s",
+        "The pause before the second attempt; it doubles with each.",
+      ),
+      retryMaxMs: read.value(
+        "DELIVERY_RETRY_MAX",
+        kind.duration("10ms", "1d"),
+        "15m",
+        "The longest pause between two attempts.",
+      ),
+      retryTotalMs: read.value(
+        "DELIVERY_RETRY_TOTAL",
+        kind.duration("1s", "30d"),
+        "24h",
+        "After this time without success a delivery becomes a dead letter.",
+      ),
+      timeoutMs: read.value(
+        "DELIVERY_TIMEOUT",
+        kind.duration("100ms", "5m"),
+        "20s",
+        "How long one request to a platform may take.",
+      ),
+      concurrency: read.value(
+        "DELIVERY_CONCURRENCY",
+        kind.integer(1, 10_000),
+        "64",
+        "Requests in flight for each channel account.",
+      ),
+      unknownGraceMs: read.value(
+        "UNKNOWN_GRACE",
+        kind.duration("100ms", "1d"),
+        "90s",
+        "How long an attempt without an answer waits for a receipt before it is tried again.",
+      ),
+    },
+    bus: {
+      partitions: read.value(
+        "BUS_PARTITIONS",
+        kind.integer(1, 1024),
+        "16",
+        "Partitions of each topic: the most processes that can share a step.",
+      ),
+      leaseMs: read.value(
+        "BUS_LEASE",
+        kind.duration("500ms", "1m"),
+        "4s",
+        "How long a partition stays with a process that went silent.",
+      ),
+    },
+    shutdownTimeoutMs: read.value(
+      "SHUTDOWN_TIMEOUT",
+      kind.duration("1s", "5m"),
+      "10s",
+      "How long the work in flight may take to end after SIGTERM.",
+    ),
+  };
+  if (config.delivery.retryMaxMs < config.delivery.retryBaseMs) {
+    read.problem("DELIVERY_RETRY_MAX is shorter than DELIVERY_RETRY_BASE: give a longer one.");
+  }
+  if (config.database.url) requireSecrets(read);
+  return config;
+}
+
+/** Processes that share a database must share the secrets; generated ones would differ from machine to machine. */
+function requireSecrets(read: EnvReader): void {
+  if (!read.isSet("JWT_SECRET")) {
+    read.problem("JWT_SECRET is missing: with DATABASE_URL, give at least 32 characters, the same to every process.");
+  }
+  if (!read.isSet("ENCRYPTION_KEY")) {
+    read.problem(
+      "ENCRYPTION_KEY is missing: with DATABASE_URL, give 32 bytes in base64 or hexadecimal, the same to every process.",
+    );
+  }
+}
+
+const allRoles = ["api", "router", "connector", "realtime", "tasks"] as const satisfies Role[];
+
+const roleList = withAll(
+  kind.listOf<Role | "simulator">({
+    must: `some of ${allRoles.join(", ")}, connector:<channel>, simulator`,
+    parse: (name) => [...allRoles, "simulator" as const].find((role) => role === name) ?? connectorRole(name),
+  }),
+);
+
+function withAll(kind: EnvKind<(Role | "simulator")[]>): typeof kind {
+  return { must: `all, or ${kind.must}`, parse: (value) => (value === "all" ? [...allRoles] : kind.parse(value)) };
+}
+
+function connectorRole(name: string): Role | undefined {
+  return /^connector:[a-z][a-z0-9_]*$/.test(name) ? (name as Role) : undefined;
+}
+
+const names: Omit<EnvNames, "known"> = {
+  later: [
+    "KAFKA_BROKERS",
+    "REDIS_URL",
+    "CASSANDRA_CONTACT_POINTS",
+    "S3_ENDPOINT",
+    "LLM_BASE_URL",
+    "LLM_API_KEY",
+    "LLM_MODEL",
+    "TLS_CERT_FILE",
+    "TLS_KEY_FILE",
+    "RATE_LIMIT_USER",
+    "OAUTH_*",
+    "OIDC_*",
+  ],
+  families: ["ACCEPT_", "DELIVERY_", "BUS_", "UNKNOWN_", "SIMULATOR_", "ADMIN_"],
+};

@@ -1,0 +1,108 @@
+import { hidden, Secret } from "./secret.ts";
+
+/**
+ * A kind of value that a variable may hold. `must` completes the sentence "give …"; `parse` answers `undefined` for
+ * a text of another shape; `print` writes a value for people, and must hide what is secret.
+ */
+export type EnvKind<T> = { must: string; parse(text: string): T | undefined; print?(value: T): string };
+
+export const text: EnvKind<string> = { must: "a text", parse: (value) => value };
+
+export function integer(min: number, max: number): EnvKind<number> {
+  return {
+    must: `a whole number from ${min} to ${max}`,
+    parse: (value) => within(/^\d{1,15}$/.test(value) ? Number(value) : undefined, min, max),
+  };
+}
+
+/** Milliseconds, written as `500ms`, `20s`, `15m`, `1h` or `30d`. The bounds are written in the same way. */
+export function duration(min: string, max: string): EnvKind<number> {
+  const [minMs, maxMs] = [durationMs(min)!, durationMs(max)!];
+  return {
+    must: `a duration from ${min} to ${max}, as in 500ms, 20s, 15m, 1h or 30d`,
+    parse: (value) => within(durationMs(value), minMs, maxMs),
+  };
+}
+
+export function oneOf<const T extends string>(...choices: T[]): EnvKind<T> {
+  return { must: choices.join(" or "), parse: (value) => choices.find((choice) => choice === value) };
+}
+
+/** Items separated by commas, repeated ones counted once. */
+export function listOf<T>(item: EnvKind<T>): EnvKind<T[]> {
+  return {
+    must: `${item.must}, several separated by commas`,
+    parse(value) {
+      const items = value.split(",").map((part) => item.parse(part.trim()));
+      return items.some((part) => part === undefined) ? undefined : [...new Set(items as T[])];
+    },
+  };
+}
+
+/** `scheme://host[:port]` and nothing behind it, or `*`. */
+export const origin: EnvKind<string> = {
+  must: "an origin such as https://app.example.com, or *",
+  parse: (value) => (value === "*" || URL.parse(value)?.origin === value ? value : undefined),
+};
+
+/** An http(s) address, returned without the slash at its end. */
+export const webUrl: EnvKind<string> = {
+  must: "an address such as https://hub.example.com",
+  parse(value) {
+    const url = URL.parse(value);
+    const isPlain = url?.host && !url.search && !url.hash && !url.username;
+    return isPlain && /^https?:$/.test(url.protocol) ? url.href.replace(/\/+$/, "") : undefined;
+  },
+};
+
+export function secretText(minCharacters: number): EnvKind<Secret> {
+  return {
+    must: `at least ${minCharacters} characters`,
+    parse: (value) => (value.length >= minCharacters ? new Secret(value) : undefined),
+    print: () => hidden,
+  };
+}
+
+/** Random bytes in hexadecimal or base64 (either alphabet, with or without padding). */
+export function secretBytes(sizeBytes: number): EnvKind<Secret<Buffer>> {
+  return {
+    must: `${sizeBytes} bytes in base64 or hexadecimal, as made by \`openssl rand -base64 ${sizeBytes}\``,
+    parse(value) {
+      const isHex = value.length === sizeBytes * 2 && /^[0-9a-f]+$/i.test(value);
+      if (!isHex && !/^[\w+/-]+={0,2}$/.test(value)) return undefined;
+      const bytes = Buffer.from(value, isHex ? "hex" : "base64");
+      return bytes.length === sizeBytes ? new Secret(bytes) : undefined;
+    },
+    print: () => hidden,
+  };
+}
+
+/** Where a PostgreSQL is; it may hold a password, which is not printed. */
+export const databaseUrl: EnvKind<Secret> = {
+  must: "an address such as postgres://user:password@host:5432/database",
+  parse: (value) => (/^postgres(ql)?:\/\/./.test(value) ? new Secret(value) : undefined),
+  print: (url) => withoutPassword(url.reveal()),
+};
+
+/** May a refused text of this kind be repeated in a message? */
+export function isHidden<T>(kind: EnvKind<T>): boolean {
+  return kind.print !== undefined;
+}
+
+const unitMs: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+function durationMs(value: string): number | undefined {
+  const [, amount, unit] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(value) ?? [];
+  return amount && unit ? Number(amount) * unitMs[unit]! : undefined;
+}
+
+function within(value: number | undefined, min: number, max: number): number | undefined {
+  return value !== undefined && value >= min && value <= max ? value : undefined;
+}
+
+/** The password can stand before the host or among the parameters. */
+function withoutPassword(url: string): string {
+  return url
+    .replace(/^(\w+:\/\/[^:@/]*):.*@(?=[^@]*$)/, `$1:${hidden}@`)
+    .replace(/([?&](?:ssl)?password=)[^&]*/gi, `$1${hidden}`);
+}
