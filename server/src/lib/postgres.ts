@@ -1,0 +1,130 @@
+import pg from "pg";
+
+export type Pool = pg.Pool;
+export type PoolClient = pg.PoolClient;
+
+/** What the functions here need of a logger; pino's is one. */
+export type Log = Record<"info" | "warn" | "error", (fields: object, message: string) => void>;
+
+export type PoolOptions = {
+  url: string;
+  /** The most connections it opens. */
+  size: number;
+  /** How operators see these connections in `pg_stat_activity`. */
+  applicationName: string;
+  log: Log;
+  /** 0: no limit. */
+  statementTimeoutMs?: number;
+};
+
+export const statementTimeoutMs = 30_000;
+/** How long a caller waits for a connection, a free one or a new one. */
+export const connectTimeoutMs = 10_000;
+const idleTimeoutMs = 60_000;
+const idleInTransactionTimeoutMs = 30_000;
+
+/**
+ * A pool that outlives its connections: one that breaks is logged and replaced, and only the query on it fails.
+ * `int8` is read as a number and an unsafe one throws; `timestamptz` is a `Date`, `numeric` a string.
+ * Whoever opens it calls `end()`.
+ */
+export function openPool(options: PoolOptions): Pool {
+  const { log, applicationName } = options;
+  const pool = new pg.Pool({
+    connectionString: options.url,
+    max: options.size,
+    application_name: applicationName,
+    connectionTimeoutMillis: connectTimeoutMs,
+    idleTimeoutMillis: idleTimeoutMs,
+    statement_timeout: options.statementTimeoutMs ?? statementTimeoutMs,
+    idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,
+    keepAlive: true,
+    types,
+  });
+  // A connection that breaks emits "error" on its client, also between two queries of a transaction, where nobody
+  // else listens; without a listener that would end the process.
+  pool.on("connect", (client) => {
+    client.on("error", (error) =>
+      log.warn({ pool: applicationName, reason: error.message }, "database connection lost"),
+    );
+  });
+  pool.on("error", () => {});
+  return pool;
+}
+
+/**
+ * Runs `work` in one transaction: committed when it returns, rolled back when it throws, and its error is thrown on.
+ * An error of the commit itself leaves open whether it happened; only work that is safe to run twice may be repeated.
+ */
+export async function transaction<T>(pool: Pool, work: (tx: PoolClient) => Promise<T>): Promise<T> {
+  const client = await pool.connect();
+  let isUsable = false;
+  try {
+    await client.query("begin");
+    const result = await work(client);
+    const { command } = await client.query("commit");
+    isUsable = true;
+    // PostgreSQL answers the commit of a failed transaction with a rollback, and no error.
+    if (command !== "COMMIT") throw new Error("The transaction was rolled back: an error inside it was ignored.");
+    return result;
+  } catch (error) {
+    if (!isUsable) isUsable = await rollback(client);
+    throw error;
+  } finally {
+    client.release(!isUsable);
+  }
+}
+
+async function rollback(client: PoolClient): Promise<boolean> {
+  try {
+    await client.query("rollback");
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Did it fail for a passing reason (a conflict with other transactions, a lost or refused connection)? The same
+ * work, if it is safe to run twice, can succeed when tried again. Looks through `cause`.
+ */
+export function isRetryableDbError(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const code = "code" in error ? String(error.code) : "";
+  if (retryableCodes.has(code) || code.startsWith("08")) return true;
+  return lostConnection.test(error.message) || isRetryableDbError(error.cause);
+}
+
+/** Source: PostgreSQL 18, appendix A; below the SQL states, the system errors of a socket. */
+const retryableCodes = new Set([
+  ...["40001", "40P01", "55P03", "25P03", "25P04", "53300", "57P01", "57P02", "57P03", "57P05"],
+  ...["ECONNREFUSED", "ECONNRESET", "EPIPE", "ETIMEDOUT", "ENOENT", "EHOSTUNREACH", "ENETUNREACH", "EAI_AGAIN"],
+]);
+
+/** pg gives these errors no code. Source: pg 8, `client.js` and `pg-pool/index.js`. */
+const lostConnection =
+  /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Client was closed|Query read timeout)/;
+
+/** The converters of this pool only; the global ones of `pg` stay as they are. */
+const types: pg.CustomTypesConfig = {
+  getTypeParser(oid: number, format?: "text" | "binary") {
+    if (format !== "binary" && oid === pg.types.builtins.INT8) return safeInteger;
+    if (format !== "binary" && Number(oid) === int8ArrayOid) return safeIntegers;
+    return pg.types.getTypeParser(oid, format);
+  },
+};
+
+const int8ArrayOid = 1016;
+const int8ArrayAsText = pg.types.getTypeParser(int8ArrayOid as number as never, "text") as (
+  text: string,
+) => (string | null)[];
+
+function safeInteger(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value)) throw new RangeError(`The bigint ${text} does not fit a number.`);
+  return value;
+}
+
+function safeIntegers(text: string): (number | null)[] {
+  return int8ArrayAsText(text).map((item) => (item === null ? null : safeInteger(item)));
+}
