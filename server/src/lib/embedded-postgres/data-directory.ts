@@ -1,0 +1,166 @@
+import { execFile } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync } from "node:fs";
+import { chown } from "node:fs/promises";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { promisify } from "node:util";
+import { syncDirectory, writeFileDurably } from "../durable-file.ts";
+import { StartError } from "../start-error.ts";
+import { isAlive } from "./process.ts";
+import { type ServerUser, spawnAs } from "./server-user.ts";
+
+/** The only role, and the owner of everything in this cluster. */
+export const databaseRole = "chat4all";
+
+/** Makes the folder and answers its real path, by which its PostgreSQL is recognised. Throws a `StartError`. */
+export function openDataDir(dataDir: string): string {
+  try {
+    // Another user passes through it when we are root, but cannot look around.
+    mkdirSync(dataDir, { recursive: true, mode: process.getuid?.() === 0 ? 0o711 : 0o700 });
+    const path = realpathSync(dataDir);
+    writeFileDurably(join(path, ".writable"), "", 0o600);
+    rmSync(join(path, ".writable"));
+    return path;
+  } catch (error) {
+    throw explainFileError(error, dataDir);
+  }
+}
+
+/**
+ * Makes the cluster in `<dataDir>/postgres` unless it is there, and answers its folder and password.
+ * It is made beside its place and renamed, so a crash leaves a whole one or none; two processes that make one at the
+ * same time end with the same. Throws a `StartError` when the place is taken by something else.
+ */
+export async function prepareCluster(
+  dataDir: string,
+  initdb: string,
+  user: ServerUser,
+): Promise<{ directory: string; password: string }> {
+  const directory = join(dataDir, "postgres");
+  if (!isCluster(directory)) {
+    removeLeftovers(dataDir);
+    await makeCluster(dataDir, directory, initdb, user);
+  }
+  await ensureOwner(directory, user);
+  return { directory, password: readPassword(directory) };
+}
+
+/** Is there a cluster? Throws a `StartError` when there is something else. */
+function isCluster(directory: string): boolean {
+  if (existsSync(join(directory, "PG_VERSION"))) return true;
+  const stats = statSync(directory, { throwIfNoEntry: false });
+  if (!stats || (stats.isDirectory() && readdirSync(directory).length === 0)) return false;
+  throw new StartError(
+    `${directory} holds something else than a PostgreSQL database: move it away, or set another DATA_DIR.`,
+  );
+}
+
+const unfinished = /^postgres\.new-(\d+)(\.password)?$/;
+
+/** What processes that died on the way left behind. */
+function removeLeftovers(dataDir: string): void {
+  for (const name of readdirSync(dataDir)) {
+    const pid = Number(unfinished.exec(name)?.[1]);
+    if (pid && (pid === process.pid || !isAlive(pid))) rmSync(join(dataDir, name), { recursive: true, force: true });
+  }
+}
+
+async function makeCluster(dataDir: string, directory: string, initdb: string, user: ServerUser): Promise<void> {
+  const temporary = join(dataDir, `postgres.new-${process.pid}`);
+  const passwordFile = `${temporary}.password`;
+  try {
+    mkdirSync(temporary, { mode: 0o700 });
+    writeFileDurably(passwordFile, randomBytes(24).toString("base64url"), 0o600);
+    if (user.kind === "other")
+      await Promise.all([temporary, passwordFile].map((path) => chown(path, user.uid, user.gid)));
+    await runInitdb(initdb, user, temporary, passwordFile);
+    renameSync(passwordFile, join(temporary, passwordName));
+    syncDirectory(temporary);
+    takePlace(temporary, directory);
+    syncDirectory(dataDir);
+  } catch (error) {
+    rmSync(temporary, { recursive: true, force: true });
+    rmSync(passwordFile, { force: true });
+    throw error instanceof StartError ? error : explainFileError(error, dataDir);
+  }
+}
+
+async function runInitdb(initdb: string, user: ServerUser, directory: string, passwordFile: string): Promise<void> {
+  const child = spawnAs(
+    user,
+    initdb,
+    [
+      ...["--pgdata", directory, "--pwfile", passwordFile, "--username", databaseRole, "--auth", "scram-sha-256"],
+      ...["--encoding", "UTF8", "--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"],
+      "--no-instructions",
+    ],
+    { stdio: ["ignore", "ignore", "pipe"] },
+  );
+  const exited = new Promise<number | null>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", resolve);
+  });
+  const [output, code] = await Promise.all([text(child.stderr!), exited]);
+  if (code === 0) return;
+  if (/No space left/i.test(output)) throw new StartError(diskFull(directory));
+  throw new StartError(`The database could not be made in ${directory}: ${firstError(output)}`);
+}
+
+function firstError(output: string): string {
+  const lines = output.split("\n").filter(Boolean);
+  return (lines.find((line) => /error|fatal/i.test(line)) ?? lines.at(-1) ?? "initdb ended without a word").trim();
+}
+
+/** A folder that another process put there in the meantime stays; ours was for nothing. */
+function takePlace(temporary: string, directory: string): void {
+  try {
+    renameSync(temporary, directory);
+  } catch (error) {
+    if (!isCluster(directory)) throw error;
+    rmSync(temporary, { recursive: true, force: true });
+  }
+}
+
+/** PostgreSQL wants to own its folder. One that root copied or unpacked is handed over; nobody else's is touched. */
+async function ensureOwner(directory: string, user: ServerUser): Promise<void> {
+  const { uid } = statSync(directory);
+  if (user.kind === "other" && uid !== user.uid) {
+    await promisify(execFile)("chown", ["-R", `${user.uid}:${user.gid}`, directory]);
+  } else if (user.kind === "self" && process.getuid && uid !== process.getuid()) {
+    throw new StartError(
+      `${directory} belongs to user ${uid}: start as that user, or give the folder to user ${process.getuid()}.`,
+    );
+  }
+}
+
+/** The password lies in the cluster that wants it, so that both travel together. */
+const passwordName = "password.chat4all";
+
+function readPassword(directory: string): string {
+  try {
+    return readFileSync(join(directory, passwordName), "utf8").trim();
+  } catch (error) {
+    throw explainFileError(error, join(directory, passwordName));
+  }
+}
+
+export function diskFull(path: string): string {
+  return `The disk that holds ${path} is full: free some space and start again.`;
+}
+
+/** A `StartError` for what the file system refused; anything else is thrown on as it is. */
+export function explainFileError(error: unknown, path: string): Error {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === "EACCES" || code === "EPERM" || code === "EROFS") {
+    return new StartError(
+      `${path} cannot be written by this user (${code}): change its owner or mode, or set another DATA_DIR.`,
+    );
+  }
+  if (code === "ENOTDIR" || code === "EEXIST") {
+    return new StartError(`${path} is a file or lies below one: move it away, or set another DATA_DIR.`);
+  }
+  if (code === "ENOSPC" || code === "EDQUOT") return new StartError(diskFull(path));
+  if (code === "ENOENT") return new StartError(`${path} is missing: restore it from where the folder came from.`);
+  return error instanceof Error ? error : new Error(String(message));
+}

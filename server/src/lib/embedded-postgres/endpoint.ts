@@ -1,0 +1,57 @@
+import { rmSync } from "node:fs";
+import { createServer, type ListenOptions } from "node:net";
+import { join } from "node:path";
+
+/** Where the server listens: a socket in a folder, or a port of this machine alone. */
+export type Endpoint = { kind: "socket"; folder: string; port: number } | { kind: "tcp"; host: string; port: number };
+
+/**
+ * A socket in the data directory where that is possible (it is faster, and no port can be taken), else a free port:
+ * on Windows, below a long path, and on file systems that know no sockets.
+ */
+export async function chooseEndpoint(directory: string): Promise<Endpoint> {
+  if (await canHoldSocket(directory)) return { kind: "socket", folder: directory, port: socketNumber };
+  return { kind: "tcp", host: "127.0.0.1", port: await freePort() };
+}
+
+export function connectionUrl(
+  endpoint: Endpoint,
+  credentials: { user: string; password: string },
+  database: string,
+): string {
+  const host = endpoint.kind === "socket" ? encodeURIComponent(endpoint.folder) : endpoint.host;
+  return `postgres://${credentials.user}:${credentials.password}@${host}:${endpoint.port}/${database}`;
+}
+
+/** PostgreSQL names its socket after a port, also when it listens on none. */
+const socketNumber = 5432;
+
+/** The shortest limit among the platforms, macOS's, with the zero at its end. Source: sys/un.h. */
+const longestSocketPathBytes = 103;
+
+async function canHoldSocket(directory: string): Promise<boolean> {
+  if (process.platform === "win32") return false;
+  const path = join(directory, `.s.PGSQL.${socketNumber}`);
+  if (Buffer.byteLength(path) > longestSocketPathBytes) return false;
+  const trial = join(directory, ".trial");
+  rmSync(trial, { force: true });
+  return (await listenOnce({ path: trial })) !== undefined;
+}
+
+async function freePort(): Promise<number> {
+  const port = await listenOnce({ host: "127.0.0.1", port: 0 });
+  if (!port) throw new Error("No port of 127.0.0.1 is free.");
+  return port;
+}
+
+/** The port, 0 for a path; `undefined` when listening there fails. */
+function listenOnce(options: ListenOptions): Promise<number | undefined> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once("error", () => resolve(undefined));
+    server.listen(options, () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === "object" ? address?.port : 0));
+    });
+  });
+}

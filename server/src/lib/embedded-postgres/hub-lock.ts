@@ -1,0 +1,114 @@
+import { readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import pg from "pg";
+import { writeFileDurably } from "../durable-file.ts";
+import { StartError } from "../start-error.ts";
+
+/** One hub holds a data directory at a time, as long as a connection of its own lives. */
+export type HubLock = {
+  /** Resolves when the connection ends, for whatever reason; the directory is then anyone's. */
+  lost: Promise<void>;
+  release(): Promise<void>;
+};
+
+/** Another hub has the directory; the message names it. */
+export class DataDirectoryInUse extends StartError {
+  override name = "DataDirectoryInUse";
+}
+
+/** Makes the database on the first call. Throws `DataDirectoryInUse`; `signal` gives up waiting for a recovery. */
+export async function takeHubLock(url: string, dataDir: string, signal?: AbortSignal): Promise<HubLock> {
+  const client = await connect(url, signal);
+  const lost = new Promise<void>((resolve) => client.once("end", resolve));
+  if (!(await tryLock(client))) {
+    await client.end();
+    throw new DataDirectoryInUse(
+      `The data directory ${dataDir} is in use by another Chat4All (process ${readHolder(dataDir) ?? "unknown"}): stop it first, or set another DATA_DIR.`,
+    );
+  }
+  const holderFile = join(dataDir, "hub.json");
+  writeFileDurably(
+    holderFile,
+    `${JSON.stringify({ pid: process.pid, started_at: new Date().toISOString() })}\n`,
+    0o644,
+  );
+  // The lock alone does not keep the process alive. The method is missing in the types of pg.
+  (client as pg.Client & { unref(): void }).unref();
+  return {
+    lost,
+    async release() {
+      rmSync(holderFile, { force: true });
+      await client.end().catch(() => {});
+    },
+  };
+}
+
+const lockNumber = 0x68756221;
+const connectLimitMs = 5000;
+const recoveryLimitMs = 10 * 60_000;
+/** A holder that was killed is noticed by its server after a moment. */
+const lockLimitMs = 2000;
+const pollMs = 50;
+
+async function connect(url: string, signal?: AbortSignal): Promise<pg.Client> {
+  try {
+    return await open(url, signal);
+  } catch (error) {
+    if ((error as { code?: string }).code !== missingDatabase) throw error;
+  }
+  const name = decodeURIComponent(new URL(url).pathname.slice(1));
+  const admin = await open(url.replace(/\/[^/]*$/, "/postgres"));
+  try {
+    await admin.query(`create database ${admin.escapeIdentifier(name)}`);
+  } catch (error) {
+    // Another process was faster.
+    if ((error as { code?: string }).code !== duplicateDatabase) throw error;
+  } finally {
+    await admin.end();
+  }
+  return open(url);
+}
+
+const missingDatabase = "3D000";
+const duplicateDatabase = "42P04";
+
+/** A server that lost one of its processes recovers before it lets anyone in again. */
+async function open(url: string, signal?: AbortSignal): Promise<pg.Client> {
+  const deadline = Date.now() + recoveryLimitMs;
+  for (;;) {
+    const client = new pg.Client({
+      connectionString: url,
+      application_name: "chat4all lock",
+      connectionTimeoutMillis: connectLimitMs,
+    });
+    client.on("error", () => {});
+    try {
+      await client.connect();
+      return client;
+    } catch (error) {
+      const isRecovering = (error as { code?: string }).code === cannotConnectNow;
+      if (!isRecovering || signal?.aborted || Date.now() > deadline) throw error;
+      await delay(pollMs);
+    }
+  }
+}
+
+const cannotConnectNow = "57P03";
+
+async function tryLock(client: pg.Client): Promise<boolean> {
+  const deadline = Date.now() + lockLimitMs;
+  for (;;) {
+    const { rows } = await client.query<{ taken: boolean }>("select pg_try_advisory_lock($1) as taken", [lockNumber]);
+    if (rows[0]?.taken || Date.now() > deadline) return rows[0]?.taken ?? false;
+    await delay(pollMs);
+  }
+}
+
+function readHolder(dataDir: string): number | undefined {
+  try {
+    return JSON.parse(readFileSync(join(dataDir, "hub.json"), "utf8")).pid;
+  } catch {
+    return undefined;
+  }
+}

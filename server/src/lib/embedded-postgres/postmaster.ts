@@ -1,0 +1,128 @@
+import { closeSync } from "node:fs";
+import { setTimeout as delay } from "node:timers/promises";
+import { StartError } from "../start-error.ts";
+import type { Binaries } from "./binaries.ts";
+import { diskFull } from "./data-directory.ts";
+import { chooseEndpoint, type Endpoint } from "./endpoint.ts";
+import { isServerOf, readPidFile, removeMisleadingPidFile } from "./pid-file.ts";
+import { isAlive } from "./process.ts";
+import type { ServerLog } from "./server-log.ts";
+import { type ServerUser, spawnAs } from "./server-user.ts";
+import { serverArguments } from "./settings.ts";
+
+/** A running server: the process that all its others descend from. */
+export type Postmaster = { pid: number; endpoint: Endpoint; exited: Promise<void> };
+
+export type ServerPlace = { directory: string; binaries: Binaries; user: ServerUser; serverLog: ServerLog };
+
+/** The server ended before it was ready. `isPassing`: another start soon can succeed. */
+export class PostmasterFailed extends StartError {
+  override name = "PostmasterFailed";
+  readonly isPassing: boolean;
+
+  constructor(message: string, isPassing: boolean) {
+    super(message);
+    this.isPassing = isPassing;
+  }
+}
+
+/**
+ * The server that already runs here, else a new one, at `endpoint` or where it suits best. Waits for what passes: the
+ * last breath of a server that was killed, another process that does the same. `signal` gives up.
+ */
+export async function adoptOrStart(
+  place: ServerPlace,
+  { endpoint, signal }: { endpoint?: Endpoint; signal?: AbortSignal } = {},
+): Promise<{ postmaster: Postmaster; adopted: boolean }> {
+  const deadline = Date.now() + passingLimitMs;
+  for (;;) {
+    const running = await findPostmaster(place.directory);
+    if (running) return { postmaster: running, adopted: true };
+    removeMisleadingPidFile(place.directory);
+    try {
+      const chosen = endpoint ?? (await chooseEndpoint(place.directory));
+      return { postmaster: await startPostmaster(place, chosen, signal), adopted: false };
+    } catch (error) {
+      const isPassing = error instanceof PostmasterFailed && error.isPassing;
+      if (!isPassing || signal?.aborted || Date.now() > deadline) throw error;
+      await delay(passingPauseMs);
+    }
+  }
+}
+
+const passingLimitMs = 10_000;
+const passingPauseMs = 100;
+
+/** After a crash the server first replays its log, which can take a while; it is not to be interrupted. */
+const recoveryLimitMs = 10 * 60_000;
+const pollMs = 10;
+
+/**
+ * Starts the server in a session of its own, so that a Ctrl-C meant for us does not reach it, and waits until it
+ * takes connections. Throws `PostmasterFailed`.
+ */
+async function startPostmaster(place: ServerPlace, endpoint: Endpoint, signal?: AbortSignal): Promise<Postmaster> {
+  place.serverLog.rotate();
+  const offset = place.serverLog.sizeBytes();
+  const output = place.serverLog.open();
+  const child = spawnAs(place.user, place.binaries.postgres, serverArguments(place.directory, endpoint), {
+    detached: true,
+    stdio: ["ignore", output, output],
+  });
+  closeSync(output);
+  child.unref();
+  let hasExited = false;
+  const exited = new Promise<void>((resolve) => {
+    child.once("exit", () => resolve());
+    child.once("error", () => resolve());
+  }).then(() => {
+    hasExited = true;
+  });
+  const deadline = Date.now() + recoveryLimitMs;
+  while (!hasExited) {
+    const file = readPidFile(place.directory);
+    if (file?.pid === child.pid && file?.status === "ready") return { pid: file.pid, endpoint: file.endpoint, exited };
+    if (signal?.aborted || Date.now() > deadline) child.kill("SIGINT");
+    await delay(pollMs);
+  }
+  throw explainExit(place, place.serverLog.since(offset));
+}
+
+/** The server that already runs in this directory, as our predecessor left it; `null` when there is none. */
+async function findPostmaster(directory: string): Promise<Postmaster | null> {
+  const deadline = Date.now() + takeOverLimitMs;
+  for (;;) {
+    const file = readPidFile(directory);
+    if (!file || !isServerOf(file.pid, directory)) return null;
+    if (file.status === "ready") return { pid: file.pid, endpoint: file.endpoint, exited: exitOf(file.pid) };
+    if (Date.now() > deadline) {
+      throw new StartError(
+        `A PostgreSQL (process ${file.pid}) runs in ${directory} but is ${file.status || "not ready"}: stop it and start again.`,
+      );
+    }
+    await delay(pollMs);
+  }
+}
+
+/** How long a server that is starting or stopping may take to become one or the other. */
+const takeOverLimitMs = 30_000;
+
+/** We are not its parent, so it has to be watched. */
+async function exitOf(pid: number): Promise<void> {
+  while (isAlive(pid)) await delay(watchMs, undefined, { ref: false });
+}
+
+const watchMs = 250;
+
+function explainExit({ directory, serverLog }: ServerPlace, output: string): PostmasterFailed {
+  if (/No space left on device/.test(output)) return new PostmasterFailed(diskFull(directory), false);
+  const reason = /^.*\b(?:FATAL|PANIC|error):\s*(.*)$/m.exec(output)?.[1] ?? "it ended without a word";
+  const sentence = `PostgreSQL does not start in ${directory}: ${reason} (more in ${serverLog.path}).`;
+  return new PostmasterFailed(sentence, passing.test(output));
+}
+
+/**
+ * Processes of a server that was killed hold its memory until they notice; another start, ours or not, is under way;
+ * a port that was free is not any more.
+ */
+const passing = /pre-existing shared memory block|lock file ".*" already exists|could not (?:create any TCP\/IP|bind)/;

@@ -1,0 +1,47 @@
+import { closeSync, copyFileSync, fstatSync, openSync, readSync, statSync, truncateSync } from "node:fs";
+import { explainFileError } from "./data-directory.ts";
+
+/** PostgreSQL's own log file. It and its predecessor (`.1`) stay within `maxBytes` each, but for a burst. */
+export type ServerLog = ReturnType<typeof serverLog>;
+
+const maxBytes = 8 * 1024 * 1024;
+const tailBytes = 16 * 1024;
+
+export function serverLog(path: string) {
+  return {
+    path,
+
+    /** A descriptor to hand to the server; the caller closes its own copy. */
+    open(): number {
+      try {
+        return openSync(path, "a", 0o600);
+      } catch (error) {
+        throw explainFileError(error, path);
+      }
+    },
+
+    sizeBytes(): number {
+      return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+    },
+
+    /** Moves a long log aside. The server goes on writing, at the new beginning, since it only ever appends. */
+    rotate(): void {
+      if (this.sizeBytes() <= maxBytes) return;
+      copyFileSync(path, `${path}.1`);
+      truncateSync(path);
+    },
+
+    /** What was written after `offset`, or the last part of it. */
+    since(offset: number): string {
+      const file = openSync(path, "r");
+      try {
+        const { size } = fstatSync(file);
+        const start = Math.max(Math.min(offset, size), size - tailBytes);
+        const buffer = Buffer.alloc(size - start);
+        return buffer.toString("utf8", 0, readSync(file, buffer, 0, buffer.length, start));
+      } finally {
+        closeSync(file);
+      }
+    },
+  };
+}

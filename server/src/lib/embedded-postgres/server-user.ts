@@ -1,0 +1,106 @@
+import { type ChildProcess, execFile, type SpawnOptions, spawn } from "node:child_process";
+import { readFileSync, statSync } from "node:fs";
+import { promisify } from "node:util";
+import { StartError } from "../start-error.ts";
+
+/**
+ * Who runs PostgreSQL, which refuses to run as root. `self`: we are not root, so we do. `other`: we are root and it
+ * runs as another user; `wrapper` is the command in front of it, empty when that user reaches all files by itself.
+ */
+export type ServerUser = { kind: "self" } | { kind: "other"; uid: number; gid: number; wrapper: readonly string[] };
+
+/**
+ * As root: the owner of the data directory if it exists and is not root's, else `postgres`, else `nobody`.
+ * `mustReach` are a program and a folder that this user needs. Throws a `StartError` when there is no way.
+ */
+export async function chooseServerUser(
+  directory: string,
+  mustReach: { program: string; folder: string },
+): Promise<ServerUser> {
+  if (process.getuid?.() !== 0) return { kind: "self" };
+  const ids = ownerOf(directory) ?? (await lookUp("postgres")) ?? (await lookUp("nobody"));
+  if (!ids) {
+    throw new StartError(
+      "PostgreSQL does not run as root and there is no user postgres or nobody: start as another user, or set DATABASE_URL.",
+    );
+  }
+  for (const wrapper of [[], ...capabilityWrappers(ids)]) {
+    const user: ServerUser = { kind: "other", ...ids, wrapper };
+    if (await reaches(user, mustReach)) return user;
+  }
+  throw new StartError(
+    `PostgreSQL does not run as root, and user ${ids.uid} cannot reach ${mustReach.program} or ${mustReach.folder}: ` +
+      "move both out of private folders, start as another user, or set DATABASE_URL.",
+  );
+}
+
+/** Runs a program as that user, in no folder in particular, with nothing of our environment, which holds secrets. */
+export function spawnAs(
+  user: ServerUser,
+  program: string,
+  args: readonly string[],
+  options: SpawnOptions,
+): ChildProcess {
+  const all: SpawnOptions = { cwd: process.platform === "win32" ? undefined : "/", env: plainEnv(), ...options };
+  if (user.kind === "self") return spawn(program, args, all);
+  const [first, ...rest] = [...user.wrapper, program, ...args];
+  // A wrapper changes the user itself: it needs root's rights to keep a part of them.
+  return spawn(first!, rest, user.wrapper.length > 0 ? all : { ...all, uid: user.uid, gid: user.gid });
+}
+
+function plainEnv(): NodeJS.ProcessEnv {
+  if (process.platform === "win32") return process.env;
+  // A fixed time zone and language: initdb need not guess them, and messages can be recognised.
+  return { PATH: process.env.PATH, TZ: "UTC", LC_ALL: "C" };
+}
+
+type Ids = { uid: number; gid: number };
+
+function ownerOf(directory: string): Ids | undefined {
+  const { uid, gid } = statSync(directory, { throwIfNoEntry: false }) ?? { uid: 0, gid: 0 };
+  return uid === 0 ? undefined : { uid, gid };
+}
+
+async function lookUp(name: string): Promise<Ids | undefined> {
+  try {
+    const [uid, gid] = await Promise.all(["-u", "-g"].map(async (flag) => (await run("id", [flag, name])).stdout));
+    return { uid: Number(uid), gid: Number(gid) };
+  } catch {
+    return undefined;
+  }
+}
+
+const run = promisify(execFile);
+
+/**
+ * Root's right to pass closed folders, and nothing else of root, kept by a process of another user. `no_setuid_fixup`
+ * makes `access(2)`, with which PostgreSQL looks for its own files, respect it. Containers often have only the
+ * second, wider one. Source: capabilities(7), setpriv(1).
+ */
+function capabilityWrappers({ uid, gid }: Ids): string[][] {
+  const held = BigInt(`0x${/^CapEff:\s*(\w+)$/m.exec(readStatus())?.[1] ?? "0"}`);
+  const useful = [["dac_read_search", 2n] as const, ["dac_override", 1n] as const].filter(
+    ([, bit]) => held & (1n << bit),
+  );
+  return useful.map(([right]) => [
+    ...["setpriv", `--reuid=${uid}`, `--regid=${gid}`, "--clear-groups", "--securebits=+no_setuid_fixup"],
+    ...[`--inh-caps=-all,+${right}`, `--ambient-caps=+${right}`, `--bounding-set=-all,+${right}`, "--"],
+  ]);
+}
+
+function readStatus(): string {
+  try {
+    return readFileSync("/proc/self/status", "utf8");
+  } catch {
+    return "";
+  }
+}
+
+function reaches(user: ServerUser, { program, folder }: { program: string; folder: string }): Promise<boolean> {
+  const probe = ["-c", 'cd "$1" && exec "$2" --version', "sh", folder, program];
+  return new Promise((resolve) => {
+    const child = spawnAs(user, "/bin/sh", probe, { stdio: "ignore" });
+    child.once("error", () => resolve(false));
+    child.once("exit", (code) => resolve(code === 0));
+  });
+}

@@ -1,0 +1,58 @@
+import type { Endpoint } from "./endpoint.ts";
+
+/** The arguments that make PostgreSQL fit this program; given at every start, so they also reach older directories. */
+export function serverArguments(directory: string, endpoint: Endpoint): string[] {
+  const where =
+    endpoint.kind === "socket"
+      ? { listen_addresses: "", unix_socket_directories: endpoint.folder }
+      : { listen_addresses: endpoint.host, unix_socket_directories: "" };
+  const settings = Object.entries({ ...serverSettings, ...where, port: endpoint.port });
+  return ["-D", directory, ...settings.flatMap(([name, value]) => ["-c", `${name}=${value}`])];
+}
+
+const serverSettings = {
+  // An accepted message is on the disk: these three are the promise and are never relaxed.
+  fsync: "on",
+  synchronous_commit: "on",
+  full_page_writes: "on",
+
+  // There is one server and no standby, so the log need only repair this one.
+  wal_level: "minimal",
+  max_wal_senders: 0,
+  max_logical_replication_workers: 0,
+  max_wal_size: "2GB",
+  min_wal_size: "256MB",
+  wal_buffers: "16MB",
+
+  // Memory of a laptop; huge pages and big shared memory are rarely there, least of all in a container.
+  max_connections: 100,
+  shared_buffers: "256MB",
+  work_mem: "8MB",
+  maintenance_work_mem: "64MB",
+  huge_pages: "off",
+  max_parallel_workers_per_gather: 0,
+
+  // Short statements on a disk without a moving head.
+  jit: "off",
+  random_page_cost: 1.1,
+  io_method: "sync",
+
+  // Queues are written, read once and deleted: what is dead must go before it slows the next scan.
+  autovacuum_naptime: "5s",
+  autovacuum_vacuum_scale_factor: 0.05,
+  autovacuum_vacuum_insert_scale_factor: 0.1,
+  autovacuum_analyze_scale_factor: 0.05,
+  autovacuum_vacuum_cost_limit: 2000,
+
+  // Work of a client that was killed ends soon after it.
+  client_connection_check_interval: "2s",
+
+  // The log holds no statement and no value, which could be somebody's message.
+  logging_collector: "off",
+  log_min_messages: "warning",
+  log_min_error_statement: "panic",
+  log_error_verbosity: "terse",
+  log_checkpoints: "off",
+  log_timezone: "UTC",
+  timezone: "UTC",
+};
