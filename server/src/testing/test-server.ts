@@ -1,0 +1,85 @@
+import { spawn } from "node:child_process";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { startEmbeddedPostgres } from "../lib/embedded-postgres/embedded-postgres.ts";
+import type { Log } from "../lib/postgres.ts";
+
+/** The variable by which `global-setup.ts` tells the test files of the run which server to use. */
+export const sharedServerVariable = "C4A_TEST_POSTGRES_URL";
+
+/**
+ * A PostgreSQL to make test databases on: the one of `TEST_DATABASE_URL` (it must let us create databases), else the
+ * one of this run, else, for a file that runs alone, one of its own that ends with the process.
+ */
+export function testServerUrl(): Promise<string> {
+  const shared = process.env.TEST_DATABASE_URL || process.env[sharedServerVariable];
+  if (shared) return Promise.resolve(shared);
+  own ??= startTestServer();
+  return own.then((server) => server.url);
+}
+
+let own: Promise<TestServer> | undefined;
+
+export type TestServer = { url: string; stop(): Promise<void> };
+
+/** A server as in production, in a temporary folder. It does not outlive this process, however that ends. */
+export async function startTestServer(): Promise<TestServer> {
+  removeLeftovers();
+  const folder = mkdtempSync(join(tmpdir(), `${folderPrefix}${process.pid}-`));
+  const watchdog = startWatchdog(folder);
+  const server = await startEmbeddedPostgres({
+    dataDir: folder,
+    log: quiet,
+    onFailed(error) {
+      throw error;
+    },
+  });
+  return {
+    url: server.url,
+    async stop() {
+      await server.stop();
+      rmSync(folder, { recursive: true, force: true });
+      watchdog.end();
+    },
+  };
+}
+
+const folderPrefix = "chat4all-test-";
+const quiet: Log = { info() {}, warn() {}, error: console.error };
+
+/** Folders of runs that ended together with their watchdog. A server left in one stops when it misses its files. */
+function removeLeftovers(): void {
+  for (const name of readdirSync(tmpdir())) {
+    const pid = name.startsWith(folderPrefix) ? Number(name.slice(folderPrefix.length).split("-")[0]) : 0;
+    if (pid > 0 && !exists(pid)) rmSync(join(tmpdir(), name), { recursive: true, force: true });
+  }
+}
+
+function exists(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+/** The end of its input is the end of this process, also by `kill -9`: then it stops the server and tidies up. */
+function startWatchdog(folder: string): { end(): void } {
+  if (process.platform === "win32") return { end() {} };
+  const child = spawn("/bin/sh", ["-c", watchdogScript, "sh", folder], {
+    detached: true,
+    stdio: ["pipe", "ignore", "ignore"],
+  });
+  child.unref();
+  (child.stdin as unknown as { unref(): void }).unref();
+  return { end: () => child.stdin.end() };
+}
+
+const watchdogScript = `
+  cat
+  pid=$(head -n 1 "$1/postgres/postmaster.pid")
+  tries=0
+  while [ -n "$pid" ] && kill -QUIT "$pid" && [ $tries -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
+  rm -rf "$1"
+`;
