@@ -29,6 +29,7 @@ CREATE TABLE direct_conversations (
   conversation_id uuid NOT NULL REFERENCES conversations ON DELETE CASCADE,
   PRIMARY KEY (sender_id, recipient_id)
 );
+CREATE INDEX direct_conversations_by_recipient ON direct_conversations (recipient_id);
 
 -- `body_hash` is over all that the sender asked for: the same id with another hash is a conflict.
 -- `origin` says on which channel account an inbound message came, and its id there.
@@ -40,6 +41,7 @@ CREATE TABLE messages (
   sender_id       uuid NOT NULL,
   direction       text NOT NULL,
   payload         jsonb NOT NULL,
+  channels        text,
   options         jsonb,
   reply_to        uuid,
   metadata        jsonb,

@@ -1,0 +1,100 @@
+import { RequestError } from "../errors.ts";
+import type { PoolClient } from "../lib/postgres.ts";
+import { all, type Db, run } from "../lib/query.ts";
+import { type Address, formatAddress } from "./address.ts";
+
+/**
+ * Whoever gives out addresses locks their names first, all at once, until its transaction ends: so nobody else gives
+ * one of them out meanwhile, and two that want the same ones do not wait for each other. Participants are locked after.
+ */
+export async function lockAddresses(tx: PoolClient, workspaceId: string, addresses: Address[]): Promise<void> {
+  const names = [...new Set(addresses.map((address) => `${workspaceId} ${formatAddress(address)}`))].sort();
+  // One key after the other, in this order.
+  await tx.query("SELECT pg_advisory_xact_lock(hashtextextended(name, 0)) FROM unnest($1::text[]) AS n (name)", [
+    names,
+  ]);
+}
+
+export interface AddressOwner extends Address {
+  participantId: string;
+  displayName: string;
+}
+
+/** Those of the addresses that somebody living has. */
+export function findOwners(db: Db, workspaceId: string, addresses: Address[]): Promise<AddressOwner[]> {
+  return all<AddressOwner>(
+    db,
+    `SELECT channel, identifier, participant_id AS "participantId", display_name AS "displayName"
+     FROM addresses a JOIN participants p USING (participant_id)
+     WHERE a.workspace_id = $1 AND p.deleted_at IS NULL
+       AND (channel, identifier) IN (SELECT * FROM unnest($2::text[], $3::text[]))`,
+    [workspaceId, ...columns(addresses)],
+  );
+}
+
+/** Throws CONFLICT when one of the addresses is another's than `participantId`. */
+export function requireFree(owners: AddressOwner[], participantId: string | null = null): void {
+  const taken = owners.find((owner) => owner.participantId !== participantId);
+  if (taken === undefined) return;
+  const address = formatAddress(taken);
+  throw new RequestError("CONFLICT", `${address} is the address of the participant ${taken.participantId} already.`, {
+    details: { address, participant_id: taken.participantId },
+  });
+}
+
+/**
+ * Gives the addresses to the participant, after those it has, in this order. The caller holds their locks and knows
+ * that nobody living has them: what a deleted participant left behind is taken over.
+ */
+export async function insertAddresses(
+  db: Db,
+  owner: { workspaceId: string; participantId: string; addresses: Address[]; createdAt: Date },
+): Promise<void> {
+  if (owner.addresses.length === 0) return;
+  await run(
+    db,
+    `INSERT INTO addresses (workspace_id, channel, identifier, participant_id, created_at)
+     SELECT $1, channel, identifier, $4, $5
+     FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS a (channel, identifier, place) ORDER BY place
+     ON CONFLICT (workspace_id, channel, identifier) DO UPDATE SET participant_id = excluded.participant_id,
+       created_at = excluded.created_at, last_heard_at = NULL, last_channel_account_id = NULL, ordinal = DEFAULT`,
+    [owner.workspaceId, ...columns(owner.addresses), owner.participantId, owner.createdAt],
+  );
+}
+
+/** Whether the participant had it. */
+export async function deleteAddress(db: Db, participantId: string, workspaceId: string, address: Address) {
+  const { channel, identifier } = address;
+  const text = `DELETE FROM addresses
+    WHERE workspace_id = $1 AND channel = $2 AND identifier = $3 AND participant_id = $4`;
+  return (await run(db, text, [workspaceId, channel, identifier, participantId])) > 0;
+}
+
+export async function deleteAddresses(db: Db, participantId: string): Promise<void> {
+  await run(db, "DELETE FROM addresses WHERE participant_id = $1", [participantId]);
+}
+
+/** They come after those that the new owner has. */
+export async function moveAddresses(db: Db, from: string, into: string): Promise<void> {
+  await run(db, "UPDATE addresses SET participant_id = $2, ordinal = DEFAULT WHERE participant_id = $1", [from, into]);
+}
+
+export interface HeldAddress extends Address {
+  participantId: string;
+  /** When the person last wrote from it. */
+  lastHeardAt: Date | null;
+}
+
+/** The addresses of these participants, each one's in the order in which it got them. */
+export function listAddresses(db: Db, participantIds: string[]): Promise<HeldAddress[]> {
+  return all<HeldAddress>(
+    db,
+    `SELECT participant_id AS "participantId", channel, identifier, last_heard_at AS "lastHeardAt"
+     FROM addresses WHERE participant_id = ANY ($1) ORDER BY participant_id, ordinal`,
+    [participantIds],
+  );
+}
+
+function columns(addresses: Address[]): [string[], string[]] {
+  return [addresses.map((address) => address.channel), addresses.map((address) => address.identifier)];
+}

@@ -1,0 +1,57 @@
+import { invalid } from "../errors.ts";
+
+/** How a channel names a participant, in the one form under which it is stored. */
+export interface Address {
+  readonly channel: string;
+  readonly identifier: string;
+}
+
+/** What parsing needs of a channel; every connector has it. */
+export interface AddressedChannel {
+  readonly channel: string;
+  /** The identifier in its stored form, or null when it cannot be one of this channel. Pure. */
+  parseIdentifier(identifier: string): string | null;
+}
+
+/** Reads `channel:identifier`; throws VALIDATION_ERROR that names `field` and says what would be right. */
+export type ParseAddress = (text: string, field?: string) => Address;
+
+/** Longest identifier, in UTF-16 code units, as given and as stored. */
+export const maxIdentifierLength = 200;
+
+/** The hub's own realtime channel: every user has it without an address. */
+export const appChannel = "app";
+
+const controlCharacter = /\p{Cc}/u;
+
+/** A parser that knows these channels. */
+export function addressParser(channels: Iterable<AddressedChannel>): ParseAddress {
+  const byName = new Map([...channels].map((channel) => [channel.channel, channel]));
+  const known = [...byName.keys()].join(", ");
+  return (text, field = "address") => {
+    const colon = text.indexOf(":");
+    if (colon < 1) throw invalid(`${field} must be channel:identifier; the channels are: ${known}.`, { field });
+    const name = text.slice(0, colon);
+    if (name === appChannel) throw invalid(`${field}: every user has the channel app; it cannot be given.`, { field });
+    const channel = byName.get(name);
+    if (channel === undefined) throw invalid(`${field} names no known channel; the channels are: ${known}.`, { field });
+    const identifier = parseIdentifier(channel, text.slice(colon + 1));
+    if (identifier === null) throw invalid(`${field} is not an address of the channel ${name}.`, { field });
+    return { channel: name, identifier };
+  };
+}
+
+export function formatAddress({ channel, identifier }: Address): string {
+  return `${channel}:${identifier}`;
+}
+
+/** Without those that were named before: two spellings of one address are one. */
+export function distinctAddresses(addresses: Address[]): Address[] {
+  return [...new Map(addresses.map((address) => [formatAddress(address), address])).values()];
+}
+
+function parseIdentifier(channel: AddressedChannel, given: string): string | null {
+  if (given.length > maxIdentifierLength || controlCharacter.test(given) || !given.isWellFormed()) return null;
+  const identifier = channel.parseIdentifier(given);
+  return identifier !== null && identifier.length <= maxIdentifierLength ? identifier : null;
+}

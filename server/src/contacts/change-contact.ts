@@ -1,0 +1,115 @@
+import { invalid, notFound, RequestError } from "../errors.ts";
+import type { Clock } from "../lib/clock.ts";
+import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
+import { one, run } from "../lib/query.ts";
+import { deleteAddresses, moveAddresses } from "./address-book.ts";
+import { type Contact, getContact } from "./contact.ts";
+import { lockParticipants } from "./participants.ts";
+import { type Metadata, mergeMetadata, requireName } from "./text.ts";
+
+export interface ContactChanges {
+  display_name?: string;
+  /** Keys with null are taken away, the others set, the rest stays; null instead of an object takes all away. */
+  metadata?: Metadata | null;
+}
+
+export async function changeContact(pool: Pool, workspaceId: string, contactId: string, changes: ContactChanges) {
+  return transaction(pool, async (tx) => {
+    const id = await lockContact(tx, workspaceId, contactId);
+    if (changes.display_name !== undefined) await rename(tx, id, requireName(changes.display_name, "display_name"));
+    if (changes.metadata !== undefined) {
+      await setMetadata(tx, id, mergeMetadata(await metadataOf(tx, id), changes.metadata));
+    }
+    return getContact(tx, workspaceId, id);
+  });
+}
+
+/**
+ * The contact is gone and its addresses are free for others; what it said stays. It leaves its groups, by the function
+ * given, and stays in private conversations, so that those can be read on.
+ */
+export async function deleteContact(
+  deps: { pool: Pool; clock: Clock; leaveGroups: (tx: PoolClient, participantId: string) => Promise<void> },
+  workspaceId: string,
+  contactId: string,
+): Promise<void> {
+  const deletedAt = new Date(deps.clock.now());
+  await transaction(deps.pool, async (tx) => {
+    const id = await lockContact(tx, workspaceId, contactId);
+    await markDeleted(tx, id, deletedAt);
+    await deleteAddresses(tx, id);
+    await deps.leaveGroups(tx, id);
+  });
+}
+
+export interface MergeDeps {
+  pool: Pool;
+  clock: Clock;
+  /** Puts `into` where `from` was in every conversation; throws CONFLICT where that cannot be. */
+  moveMemberships: (tx: PoolClient, from: string, into: string) => Promise<void>;
+}
+
+/**
+ * Two contacts turn out to be one person: `into` takes over the addresses and the places in conversations of the
+ * other, and keeps its own name and metadata. From then on the other's id answers as `into`. Safe to repeat.
+ */
+export async function mergeContacts(
+  deps: MergeDeps,
+  workspaceId: string,
+  from: string,
+  into: string,
+): Promise<Contact> {
+  if (from === into) throw invalid("into is the same contact; name the one that stays.", { field: "into" });
+  const deletedAt = new Date(deps.clock.now());
+  return transaction(deps.pool, async (tx) => {
+    const living = await lockParticipants(tx, workspaceId, [from, into], "UPDATE");
+    const [source, target] = [living.get(from), living.get(into)];
+    if (source?.kind !== "contact") throw notFound("contact");
+    if (target?.kind !== "contact") throw invalid("into is no contact of this workspace.", { field: "into" });
+    const { participantId: survivor } = target;
+    if (source.participantId === survivor) {
+      if (survivor === from) throw mergedAlready(into, from);
+      return getContact(tx, workspaceId, survivor);
+    }
+    if (source.participantId !== from) throw mergedAlready(from, source.participantId);
+    await moveAddresses(tx, from, survivor);
+    await deps.moveMemberships(tx, from, survivor);
+    await markMerged(tx, from, survivor);
+    await markDeleted(tx, from, deletedAt);
+    return getContact(tx, workspaceId, survivor);
+  });
+}
+
+function mergedAlready(from: string, into: string): RequestError {
+  const details = { contact_id: from, merged_into: into };
+  return new RequestError("CONFLICT", `The contact ${from} was merged into ${into} before.`, { details });
+}
+
+/** The id under which the contact lives; nobody else changes it until the transaction ends. */
+async function lockContact(tx: PoolClient, workspaceId: string, contactId: string): Promise<string> {
+  const living = (await lockParticipants(tx, workspaceId, [contactId], "UPDATE")).get(contactId);
+  if (living?.kind !== "contact") throw notFound("contact");
+  return living.participantId;
+}
+
+async function rename(tx: PoolClient, contactId: string, displayName: string): Promise<void> {
+  await run(tx, "UPDATE participants SET display_name = $2 WHERE participant_id = $1", [contactId, displayName]);
+}
+
+async function metadataOf(tx: PoolClient, contactId: string): Promise<Metadata> {
+  const row = await one<{ metadata: Metadata }>(tx, "SELECT metadata FROM contacts WHERE contact_id = $1", [contactId]);
+  return row.metadata;
+}
+
+async function setMetadata(tx: PoolClient, contactId: string, metadata: Metadata): Promise<void> {
+  await run(tx, "UPDATE contacts SET metadata = $2 WHERE contact_id = $1", [contactId, metadata]);
+}
+
+async function markDeleted(tx: PoolClient, contactId: string, deletedAt: Date): Promise<void> {
+  await run(tx, "UPDATE participants SET deleted_at = $2 WHERE participant_id = $1", [contactId, deletedAt]);
+}
+
+/** Those merged into `from` earlier follow, so that one step always leads to the survivor. */
+async function markMerged(tx: PoolClient, from: string, into: string): Promise<void> {
+  await run(tx, "UPDATE contacts SET merged_into = $2 WHERE contact_id = $1 OR merged_into = $1", [from, into]);
+}

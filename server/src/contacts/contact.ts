@@ -1,0 +1,85 @@
+import { notFound } from "../errors.ts";
+import { all, type Db, maybe, run } from "../lib/query.ts";
+import type { Address } from "./address.ts";
+import type { Metadata } from "./text.ts";
+
+/** Someone reached on channels. `addresses` are `channel:identifier`, in the order in which they were given. */
+export interface Contact {
+  contactId: string;
+  displayName: string;
+  addresses: string[];
+  metadata: Metadata;
+  createdAt: Date;
+}
+
+/** A merged contact is answered as the one it was merged into. Throws RESOURCE_NOT_FOUND. */
+export async function getContact(db: Db, workspaceId: string, contactId: string): Promise<Contact> {
+  const contact = await maybe<Contact>(
+    db,
+    `${selectContacts}
+     WHERE c.workspace_id = $1 AND p.deleted_at IS NULL
+       AND c.contact_id = (SELECT coalesce(merged_into, contact_id) FROM contacts WHERE contact_id = $2)`,
+    [workspaceId, contactId],
+  );
+  if (contact === null) throw notFound("contact");
+  return contact;
+}
+
+export interface ContactFilter {
+  /** Part of the display name or of an address, whatever the case. */
+  query?: string | undefined;
+  address?: Address | undefined;
+  limit: number;
+  after?: { at: Date; id: string } | undefined;
+}
+
+/** Newest first; one more than `limit`, when there are more. */
+export function listContacts(db: Db, workspaceId: string, filter: ContactFilter): Promise<Contact[]> {
+  const { query, address, limit, after } = filter;
+  return all<Contact>(
+    db,
+    `${selectContacts}
+     WHERE c.workspace_id = $1 AND p.deleted_at IS NULL
+       AND ($2::timestamptz IS NULL OR (c.created_at, c.contact_id) < ($2, $3::uuid))
+       AND ($4::text IS NULL OR p.display_name ILIKE $4 OR EXISTS (
+         SELECT FROM addresses a WHERE a.participant_id = c.contact_id AND a.channel || ':' || a.identifier ILIKE $4))
+       AND ($5::text IS NULL OR c.contact_id = (
+         SELECT participant_id FROM addresses a WHERE a.workspace_id = $1 AND a.channel = $5 AND a.identifier = $6))
+     ORDER BY c.created_at DESC, c.contact_id DESC LIMIT $7`,
+    [
+      workspaceId,
+      after?.at ?? null,
+      after?.id ?? null,
+      query === undefined ? null : `%${query.replace(/[\\%_]/g, "\\$&")}%`,
+      address?.channel ?? null,
+      address?.identifier ?? null,
+      limit + 1,
+    ],
+  );
+}
+
+export interface NewContact {
+  contactId: string;
+  workspaceId: string;
+  displayName: string;
+  metadata: Metadata;
+  createdAt: Date;
+}
+
+export async function insertContact(db: Db, contact: NewContact): Promise<void> {
+  await run(
+    db,
+    `WITH participant AS (
+       INSERT INTO participants (participant_id, workspace_id, kind, display_name, created_at)
+       VALUES ($1, $2, 'contact', $3, $5)
+     )
+     INSERT INTO contacts (contact_id, workspace_id, metadata, created_at) VALUES ($1, $2, $4, $5)`,
+    [contact.contactId, contact.workspaceId, contact.displayName, contact.metadata, contact.createdAt],
+  );
+}
+
+const selectContacts = `
+  SELECT c.contact_id AS "contactId", p.display_name AS "displayName", c.metadata, c.created_at AS "createdAt",
+    ARRAY(SELECT a.channel || ':' || a.identifier FROM addresses a
+          WHERE a.participant_id = c.contact_id ORDER BY a.ordinal) AS addresses
+  FROM contacts c JOIN participants p ON p.participant_id = c.contact_id`;

@@ -1,0 +1,23 @@
+/** The door of contacts: who is reached on channels, and by which addresses. */
+export {
+  type Address,
+  type AddressedChannel,
+  addressParser,
+  appChannel,
+  formatAddress,
+  maxIdentifierLength,
+  type ParseAddress,
+} from "./address.ts";
+export { type HeldAddress, lockAddresses } from "./address-book.ts";
+export { type ContactChanges, changeContact, deleteContact, type MergeDeps, mergeContacts } from "./change-contact.ts";
+export { type Contact, getContact, listContacts } from "./contact.ts";
+export {
+  type ContactInput,
+  createContact,
+  findOrCreateContactByAddress,
+  maxAddresses,
+  type ReachedPerson,
+} from "./create-contact.ts";
+export { type AddressHolder, addAddress, type HolderView, removeAddress } from "./own-addresses.ts";
+export { describeParticipants, lockParticipants, type Participant, type ParticipantKind } from "./participants.ts";
+export { maxNameLength, requireName } from "./text.ts";

@@ -1,0 +1,114 @@
+import type { Clock } from "../lib/clock.ts";
+import { newId } from "../lib/ids.ts";
+import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
+import { run } from "../lib/query.ts";
+import { distinctAddresses, type ParseAddress } from "./address.ts";
+import { type AddressOwner, findOwners, insertAddresses, lockAddresses, requireFree } from "./address-book.ts";
+import { type Contact, getContact, insertContact } from "./contact.ts";
+import { lockParticipants } from "./participants.ts";
+import { cutName, type Metadata, mergeMetadata, requireName } from "./text.ts";
+
+/** Most addresses of one contact when it is made. */
+export const maxAddresses = 20;
+
+export interface ContactInput {
+  display_name: string;
+  addresses?: string[];
+  metadata?: Metadata;
+}
+
+/** Throws CONFLICT, naming the participant, when one of the addresses is another's. */
+export async function createContact(
+  { pool, clock, parseAddress }: { pool: Pool; clock: Clock; parseAddress: ParseAddress },
+  workspaceId: string,
+  input: ContactInput,
+): Promise<Contact> {
+  const displayName = requireName(input.display_name, "display_name");
+  const metadata = mergeMetadata({}, input.metadata ?? {});
+  const given = (input.addresses ?? []).map((address, index) => parseAddress(address, `addresses.${index}`));
+  const addresses = distinctAddresses(given);
+  const createdAt = new Date(clock.now());
+  const contactId = newId(clock.now());
+  return transaction(pool, async (tx) => {
+    await lockAddresses(tx, workspaceId, addresses);
+    requireFree(await findOwners(tx, workspaceId, addresses));
+    await insertContact(tx, { contactId, workspaceId, displayName, metadata, createdAt });
+    await insertAddresses(tx, { workspaceId, participantId: contactId, addresses, createdAt });
+    return getContact(tx, workspaceId, contactId);
+  });
+}
+
+export interface ReachedPerson {
+  workspaceId: string;
+  channel: string;
+  /** In its stored form, as the connector made it. */
+  identifier: string;
+  /** Other names that the platform has for the same person. */
+  aliases: string[];
+  /** What the person is called, where that is known. */
+  displayName: string | null;
+}
+
+/**
+ * The participant with this address, or else with one of its aliases, or else a new contact: its id. Names of the
+ * person that nobody has are added to it; one that another participant has stays there. A contact that was named by
+ * its address takes the name that the person goes by. `db` holds a transaction: calls at the same time agree on one.
+ */
+export async function findOrCreateContactByAddress(
+  { db, clock }: { db: PoolClient; clock: Clock },
+  person: ReachedPerson,
+): Promise<string> {
+  const { workspaceId, channel } = person;
+  const names = [...new Set([person.identifier, ...person.aliases])];
+  const addresses = names.map((identifier) => ({ channel, identifier }));
+  const owners = await findOwners(db, workspaceId, addresses);
+  const owner = ownerOf(names, owners);
+  if (owner !== undefined && owners.length === names.length) {
+    await takeName(db, names, owner, person.displayName);
+    return owner.participantId;
+  }
+  return addNames({ db, clock }, person, names);
+}
+
+async function addNames(
+  { db, clock }: { db: PoolClient; clock: Clock },
+  person: ReachedPerson,
+  names: string[],
+): Promise<string> {
+  const { workspaceId, channel } = person;
+  const createdAt = new Date(clock.now());
+  const addresses = names.map((identifier) => ({ channel, identifier }));
+  await lockAddresses(db, workspaceId, addresses);
+  const owners = await findOwners(db, workspaceId, addresses);
+  const owner = ownerOf(names, owners);
+  if (owner === undefined) {
+    const contactId = newId(clock.now());
+    const displayName = cutName(person.displayName) ?? person.identifier;
+    await insertContact(db, { contactId, workspaceId, displayName, metadata: {}, createdAt });
+    await insertAddresses(db, { workspaceId, participantId: contactId, addresses, createdAt });
+    return contactId;
+  }
+  const living = (await lockParticipants(db, workspaceId, [owner.participantId])).get(owner.participantId);
+  // Deleted while we waited for it: the addresses are free now.
+  if (living === undefined) return addNames({ db, clock }, person, names);
+  const { participantId } = living;
+  const missing = addresses.filter(({ identifier }) => !owners.some((taken) => taken.identifier === identifier));
+  await insertAddresses(db, { workspaceId, participantId, addresses: missing, createdAt });
+  await takeName(db, names, { ...owner, participantId }, person.displayName);
+  return participantId;
+}
+
+function ownerOf(names: string[], owners: AddressOwner[]): AddressOwner | undefined {
+  const byName = new Map(owners.map((owner) => [owner.identifier, owner]));
+  return names.map((name) => byName.get(name)).find((owner) => owner !== undefined);
+}
+
+async function takeName(db: PoolClient, names: string[], owner: AddressOwner, displayName: string | null) {
+  const name = cutName(displayName);
+  if (name === null || name === owner.displayName || !names.includes(owner.displayName)) return;
+  await run(
+    db,
+    "UPDATE participants SET display_name = $3 WHERE participant_id = $1 AND kind = 'contact' AND display_name = $2",
+    [owner.participantId, owner.displayName, name],
+  );
+}

@@ -1,0 +1,52 @@
+import { notFound } from "../errors.ts";
+import type { Clock } from "../lib/clock.ts";
+import { type Pool, transaction } from "../lib/postgres.ts";
+import { type Address, formatAddress } from "./address.ts";
+import { deleteAddress, findOwners, insertAddresses, lockAddresses, requireFree } from "./address-book.ts";
+import { describeParticipants, lockParticipants } from "./participants.ts";
+
+/** Whose addresses change: a merged contact's id stands for the survivor. */
+export interface AddressHolder {
+  workspaceId: string;
+  participantId: string;
+  kind: "user" | "contact";
+}
+
+export interface HolderView {
+  participantId: string;
+  displayName: string;
+  addresses: string[];
+}
+
+/** Safe to repeat. Throws CONFLICT, naming the participant, when the address is another's. */
+export async function addAddress(
+  { pool, clock }: { pool: Pool; clock: Clock },
+  holder: AddressHolder,
+  address: Address,
+): Promise<HolderView> {
+  const { workspaceId } = holder;
+  const createdAt = new Date(clock.now());
+  return transaction(pool, async (tx) => {
+    await lockAddresses(tx, workspaceId, [address]);
+    const living = (await lockParticipants(tx, workspaceId, [holder.participantId])).get(holder.participantId);
+    if (living?.kind !== holder.kind) throw notFound(holder.kind);
+    const { participantId } = living;
+    const owners = await findOwners(tx, workspaceId, [address]);
+    requireFree(owners, participantId);
+    if (owners.length === 0) {
+      await insertAddresses(tx, { workspaceId, participantId, addresses: [address], createdAt });
+    }
+    const { displayName, addresses } = (await describeParticipants(tx, [participantId])).get(participantId)!;
+    return { participantId, displayName, addresses: addresses.map(formatAddress) };
+  });
+}
+
+/** Throws RESOURCE_NOT_FOUND when it is not this participant's. What is on its way to the address goes on. */
+export async function removeAddress(pool: Pool, holder: AddressHolder, address: Address): Promise<void> {
+  const { workspaceId } = holder;
+  await transaction(pool, async (tx) => {
+    const living = (await lockParticipants(tx, workspaceId, [holder.participantId])).get(holder.participantId);
+    if (living?.kind !== holder.kind) throw notFound(holder.kind);
+    if (!(await deleteAddress(tx, living.participantId, workspaceId, address))) throw notFound("address");
+  });
+}

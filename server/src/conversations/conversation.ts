@@ -1,0 +1,118 @@
+import { describeParticipants, type Participant } from "../contacts/contacts.ts";
+import { notFound } from "../errors.ts";
+import { type Principal, seesAllConversations } from "../identity/principal.ts";
+import { all, type Db, maybe } from "../lib/query.ts";
+
+export type ConversationType = "private" | "group";
+
+export interface ConversationSettings {
+  /** Whether, in a group, members on other channels get a message with its author's name in front. */
+  author_prefix: boolean;
+}
+
+export const defaultSettings: ConversationSettings = { author_prefix: true };
+
+export interface ConversationRow {
+  conversationId: string;
+  type: ConversationType;
+  title: string | null;
+  /** Only what was set; `defaultSettings` hold for the rest. */
+  settings: Partial<ConversationSettings>;
+  lastSeq: number;
+  createdAt: Date;
+}
+
+/** With its members, in the order in which they joined. */
+export interface Conversation extends Omit<ConversationRow, "settings"> {
+  settings: ConversationSettings;
+  members: Participant[];
+}
+
+/**
+ * A conversation that the caller may see: a member those it is in, an agent all of its workspace. Throws
+ * RESOURCE_NOT_FOUND for every other.
+ */
+export async function findConversation(db: Db, principal: Principal, conversationId: string): Promise<ConversationRow> {
+  const row = await maybe<ConversationRow>(
+    db,
+    `${selectConversations}
+     WHERE c.workspace_id = $1 AND c.conversation_id = $2 AND ($3::uuid IS NULL OR EXISTS (
+       SELECT FROM members m WHERE m.conversation_id = c.conversation_id AND m.participant_id = $3))`,
+    [principal.workspaceId, conversationId, memberToBe(principal)],
+  );
+  if (row === null) throw notFound("conversation");
+  return row;
+}
+
+export interface ConversationPage {
+  limit: number;
+  after?: { at: Date; id: string } | undefined;
+}
+
+/** All that the caller may see, newest first; one more than `limit`, when there are more. */
+export async function listConversations(db: Db, principal: Principal, page: ConversationPage): Promise<Conversation[]> {
+  const rows = await all<ConversationRow>(
+    db,
+    `${selectConversations}
+     WHERE c.workspace_id = $1 AND ($2::uuid IS NULL OR c.conversation_id IN (
+         SELECT m.conversation_id FROM members m WHERE m.participant_id = $2))
+       AND ($3::timestamptz IS NULL OR (c.created_at, c.conversation_id) < ($3, $4::uuid))
+     ORDER BY c.created_at DESC, c.conversation_id DESC LIMIT $5`,
+    [principal.workspaceId, memberToBe(principal), page.after?.at ?? null, page.after?.id ?? null, page.limit + 1],
+  );
+  return withMembers(db, rows);
+}
+
+export async function getConversation(db: Db, principal: Principal, conversationId: string): Promise<Conversation> {
+  const [conversation] = await withMembers(db, [await findConversation(db, principal, conversationId)]);
+  return conversation!;
+}
+
+/** For whoever may see it without being asked, such as the one who just made it. */
+export async function loadConversation(db: Db, conversationId: string): Promise<Conversation> {
+  const rows = await all<ConversationRow>(db, `${selectConversations} WHERE c.conversation_id = $1`, [conversationId]);
+  const [conversation] = await withMembers(db, rows);
+  if (conversation === undefined) throw notFound("conversation");
+  return conversation;
+}
+
+export async function memberIds(db: Db, conversationId: string): Promise<string[]> {
+  return (await selectMembers(db, [conversationId])).map((member) => member.participantId);
+}
+
+/** Whom the caller must find among the members to see a conversation; null when it sees all. */
+function memberToBe(principal: Principal): string | null {
+  return seesAllConversations(principal) ? null : principal.participantId;
+}
+
+async function withMembers(db: Db, rows: ConversationRow[]): Promise<Conversation[]> {
+  const ids = rows.map((row) => row.conversationId);
+  const members = await selectMembers(db, ids);
+  const participants = await describeParticipants(
+    db,
+    members.map((member) => member.participantId),
+  );
+  const byConversation = Map.groupBy(members, (member) => member.conversationId);
+  return rows.map((row) => ({
+    ...row,
+    settings: { ...defaultSettings, ...row.settings },
+    members: (byConversation.get(row.conversationId) ?? []).map((member) => participants.get(member.participantId)!),
+  }));
+}
+
+function selectMembers(
+  db: Db,
+  conversationIds: string[],
+): Promise<{ conversationId: string; participantId: string }[]> {
+  return all(
+    db,
+    `SELECT conversation_id AS "conversationId", participant_id AS "participantId"
+     FROM members WHERE conversation_id = ANY ($1) ORDER BY conversation_id, ordinal`,
+    [conversationIds],
+  );
+}
+
+const selectConversations = `
+  SELECT c.conversation_id AS "conversationId", c.type, c.title, c.settings, c.last_seq AS "lastSeq",
+    c.created_at AS "createdAt"
+  FROM conversations c`;

@@ -1,0 +1,106 @@
+import { type ParseAddress, requireName } from "../contacts/contacts.ts";
+import { forbidden, invalid } from "../errors.ts";
+import { type Principal, seesAllConversations } from "../identity/principal.ts";
+import type { Clock } from "../lib/clock.ts";
+import { newId } from "../lib/ids.ts";
+import { type Pool, transaction } from "../lib/postgres.ts";
+import { type Db, run } from "../lib/query.ts";
+import {
+  type Conversation,
+  type ConversationSettings,
+  type ConversationType,
+  loadConversation,
+} from "./conversation.ts";
+import { type MemberInput, nameMember, resolveMembers } from "./resolve-members.ts";
+
+/** How many members each type has when it is made. A group never grows beyond its most. */
+export const memberBounds = { private: { least: 2, most: 2 }, group: { least: 3, most: 100 } } as const;
+
+export interface ConversationInput {
+  type: ConversationType;
+  title?: string | null;
+  settings?: Partial<ConversationSettings>;
+  members: MemberInput[];
+}
+
+/**
+ * All or nothing: no contact is left behind when a member is unknown. Throws VALIDATION_ERROR for a wrong number of
+ * members, one named twice or one that the workspace does not have; FORBIDDEN when a `member` is not among them.
+ */
+export async function createConversation(
+  { pool, clock, parseAddress }: { pool: Pool; clock: Clock; parseAddress: ParseAddress },
+  principal: Principal,
+  input: ConversationInput,
+): Promise<Conversation> {
+  requireCount(input);
+  const { workspaceId } = principal;
+  const title = input.title == null ? null : requireName(input.title, "title");
+  const named = input.members.map((member, index) => nameMember(parseAddress, member, `members.${index}`));
+  const conversationId = newId(clock.now());
+  return transaction(pool, async (tx) => {
+    const participantIds = await resolveMembers({ db: tx, clock }, workspaceId, named);
+    requireDistinct(participantIds);
+    if (!seesAllConversations(principal) && !participantIds.includes(principal.participantId)) {
+      throw forbidden(
+        `You make only conversations that you are in: name ${principal.participantId} among the members.`,
+      );
+    }
+    const { type, settings = {} } = input;
+    const createdAt = new Date(clock.now());
+    await insertConversation(tx, { conversationId, workspaceId, type, title, settings, createdAt });
+    await insertMembers(tx, { conversationId, participantIds, joinedAt: createdAt });
+    return loadConversation(tx, conversationId);
+  });
+}
+
+interface NewConversation {
+  conversationId: string;
+  workspaceId: string;
+  type: ConversationType;
+  title: string | null;
+  settings: Partial<ConversationSettings>;
+  createdAt: Date;
+}
+
+async function insertConversation(db: Db, conversation: NewConversation): Promise<void> {
+  const { conversationId, workspaceId, type, title, settings, createdAt } = conversation;
+  await run(
+    db,
+    `INSERT INTO conversations (conversation_id, workspace_id, type, title, settings, created_at)
+     VALUES ($1, $2, $3, $4, $5, $6)`,
+    [conversationId, workspaceId, type, title, settings, createdAt],
+  );
+}
+
+/** They have read what was said before they came. */
+export async function insertMembers(
+  db: Db,
+  { conversationId, participantIds, joinedAt }: { conversationId: string; participantIds: string[]; joinedAt: Date },
+): Promise<void> {
+  await run(
+    db,
+    `INSERT INTO members (conversation_id, participant_id, read_seq, joined_at)
+     SELECT conversation_id, participant_id, last_seq, $3
+     FROM conversations, unnest($2::uuid[]) WITH ORDINALITY AS p (participant_id, place)
+     WHERE conversation_id = $1 ORDER BY place`,
+    [conversationId, participantIds, joinedAt],
+  );
+}
+
+function requireCount({ type, members }: ConversationInput): void {
+  const { least, most } = memberBounds[type];
+  if (members.length >= least && members.length <= most) return;
+  const right = least === most ? `exactly ${least}` : `${least} to ${most}`;
+  throw invalid(`A ${type} conversation has ${right} members in all; members names ${members.length}.`, {
+    field: "members",
+  });
+}
+
+function requireDistinct(participantIds: string[]): void {
+  const again = participantIds.findIndex((id, index) => participantIds.indexOf(id) !== index);
+  if (again < 0) return;
+  throw invalid(`members.${again} is the participant ${participantIds[again]}, who is named before.`, {
+    field: `members.${again}`,
+    participant_id: participantIds[again],
+  });
+}

@@ -1,0 +1,79 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { createContact } from "../contacts/contacts.ts";
+import { addUser, addWorkspace, countRows, openTestPool, testParseAddress } from "../contacts/test-people.ts";
+import { systemClock as clock } from "../lib/clock.ts";
+import { type Pool, transaction } from "../lib/postgres.ts";
+import { createConversation, findOrCreateDirect } from "./conversations.ts";
+
+let database: Awaited<ReturnType<typeof openTestPool>>;
+let pool: Pool;
+before(async () => {
+  database = await openTestPool();
+  pool = database.pool;
+});
+after(() => database[Symbol.asyncDispose]());
+
+async function openPair() {
+  const workspaceId = await addWorkspace(pool);
+  const agent = await addUser(pool, workspaceId, "Rui", "agent");
+  const contact = await createContact({ pool, clock, parseAddress: testParseAddress }, workspaceId, {
+    display_name: "Ana",
+  });
+  const direct = (senderId: string, mayUseWorkspace = false) =>
+    transaction(pool, (tx) =>
+      findOrCreateDirect({ db: tx, clock }, { workspaceId, senderId, recipientId: contact.contactId, mayUseWorkspace }),
+    );
+  const create = (members: string[]) =>
+    createConversation({ pool, clock, parseAddress: testParseAddress }, agent, { type: "private", members });
+  return { workspaceId, agentId: agent.participantId, contactId: contact.contactId, direct, create };
+}
+
+test("200 calls at the same time agree on one private conversation", async () => {
+  const { agentId, direct } = await openPair();
+  const before = await countRows(pool, "conversations");
+
+  const answers = await Promise.all(Array.from({ length: 200 }, () => direct(agentId)));
+
+  assert.equal(new Set(answers.map((answer) => answer.conversationId)).size, 1);
+  assert.equal((await countRows(pool, "conversations")) - before, 1);
+});
+
+test("the newest private conversation of exactly the two is used before a new one is made", async () => {
+  const { agentId, contactId, workspaceId, direct, create } = await openPair();
+  await create([workspaceId, contactId]);
+  await create([agentId, contactId]);
+  const newest = await create([contactId, agentId]);
+
+  assert.equal((await direct(agentId)).conversationId, newest.conversationId);
+});
+
+test("a conversation that was found once stays the one, whatever is made later", async () => {
+  const { agentId, contactId, direct, create } = await openPair();
+  const first = await direct(agentId);
+  await create([agentId, contactId]);
+
+  assert.deepEqual(await direct(agentId), first);
+});
+
+test("a caller who sees all conversations continues the one that the person has with the workspace", async () => {
+  const { agentId, workspaceId, direct } = await openPair();
+  const shared = await direct(workspaceId);
+
+  assert.deepEqual(await direct(agentId, true), shared);
+  assert.notDeepEqual(await direct(agentId, false), shared);
+});
+
+test("a caller's own conversation with the person goes before the workspace's", async () => {
+  const { agentId, workspaceId, direct } = await openPair();
+  const own = await direct(agentId);
+  await direct(workspaceId);
+
+  assert.deepEqual(await direct(agentId, true), own);
+});
+
+test("nobody has a private conversation with itself", async () => {
+  const { contactId, direct } = await openPair();
+
+  await assert.rejects(direct(contactId), { code: "VALIDATION_ERROR" });
+});

@@ -1,0 +1,90 @@
+import { invalid } from "../errors.ts";
+import type { Clock } from "../lib/clock.ts";
+import { newId } from "../lib/ids.ts";
+import { type Db, maybe } from "../lib/query.ts";
+
+export interface DirectPair {
+  workspaceId: string;
+  senderId: string;
+  recipientId: string;
+  /** Whether the one between the workspace itself and the recipient serves too: for a caller who sees all. */
+  mayUseWorkspace: boolean;
+}
+
+/**
+ * The private conversation in which the sender reaches the recipient: the one found for this pair before; else the
+ * workspace's own with the recipient, where that may be used; else the newest of exactly these two; else a new one.
+ * Calls at the same time agree on one. Both must be participants of the workspace; throws VALIDATION_ERROR when they
+ * are the same one.
+ */
+export async function findOrCreateDirect(
+  { db, clock }: { db: Db; clock: Clock },
+  pair: DirectPair,
+): Promise<{ conversationId: string }> {
+  const { workspaceId, senderId, recipientId, mayUseWorkspace } = pair;
+  if (senderId === recipientId) throw invalid("to is an address of the sender itself; write to somebody else.");
+  const known = await findDirect(db, senderId, recipientId);
+  if (known !== null) return known;
+  if (mayUseWorkspace && senderId !== workspaceId) {
+    const shared =
+      (await findDirect(db, workspaceId, recipientId)) ?? (await findNewest(db, workspaceId, workspaceId, recipientId));
+    if (shared !== null) return shared;
+  }
+  const newest = await findNewest(db, workspaceId, senderId, recipientId);
+  const agreed = newest
+    ? await insertDirect(db, senderId, recipientId, newest.conversationId)
+    : await insertDirectConversation(db, pair, newId(clock.now()), new Date(clock.now()));
+  // None: another call was first, and its row is there for the next statement.
+  return agreed ?? (await findDirect(db, senderId, recipientId))!;
+}
+
+type Found = { conversationId: string } | null;
+
+function findDirect(db: Db, senderId: string, recipientId: string): Promise<Found> {
+  return maybe(
+    db,
+    `SELECT conversation_id AS "conversationId" FROM direct_conversations WHERE sender_id = $1 AND recipient_id = $2`,
+    [senderId, recipientId],
+  );
+}
+
+function findNewest(db: Db, workspaceId: string, senderId: string, recipientId: string): Promise<Found> {
+  return maybe(
+    db,
+    `SELECT conversation_id AS "conversationId"
+     FROM members recipient JOIN conversations c USING (conversation_id)
+     WHERE recipient.participant_id = $3 AND c.type = 'private' AND c.workspace_id = $1 AND EXISTS (
+       SELECT FROM members sender WHERE sender.conversation_id = c.conversation_id AND sender.participant_id = $2)
+     ORDER BY c.created_at DESC, conversation_id DESC LIMIT 1`,
+    [workspaceId, senderId, recipientId],
+  );
+}
+
+function insertDirect(db: Db, senderId: string, recipientId: string, conversationId: string): Promise<Found> {
+  return maybe(
+    db,
+    `INSERT INTO direct_conversations (sender_id, recipient_id, conversation_id) VALUES ($1, $2, $3)
+     ON CONFLICT DO NOTHING RETURNING conversation_id AS "conversationId"`,
+    [senderId, recipientId, conversationId],
+  );
+}
+
+/** One statement: the conversation is made only by the one that the pair's row lets in. */
+function insertDirectConversation(db: Db, pair: DirectPair, conversationId: string, createdAt: Date): Promise<Found> {
+  return maybe(
+    db,
+    `WITH direct AS (
+       INSERT INTO direct_conversations (sender_id, recipient_id, conversation_id) VALUES ($1, $2, $3)
+       ON CONFLICT DO NOTHING RETURNING conversation_id
+     ), conversation AS (
+       INSERT INTO conversations (conversation_id, workspace_id, type, created_at)
+       SELECT conversation_id, $4, 'private', $5 FROM direct
+     ), member AS (
+       INSERT INTO members (conversation_id, participant_id, joined_at)
+       SELECT conversation_id, participant_id, $5
+       FROM direct, unnest(ARRAY[$1, $2]::uuid[]) WITH ORDINALITY AS p (participant_id, place) ORDER BY place
+     )
+     SELECT conversation_id AS "conversationId" FROM direct`,
+    [pair.senderId, pair.recipientId, conversationId, pair.workspaceId, createdAt],
+  );
+}

@@ -1,0 +1,66 @@
+import {
+  type Address,
+  findOrCreateContactByAddress,
+  lockAddresses,
+  lockParticipants,
+  type ParseAddress,
+  requireName,
+} from "../contacts/contacts.ts";
+import { invalid } from "../errors.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { PoolClient } from "../lib/postgres.ts";
+
+/** How a body names a member: by its id, or by an address, which makes a contact when nobody has it. */
+export type MemberInput = string | { address: string; display_name?: string };
+
+/** A member that is named well; whether it exists is not known yet. `field` is where the body names it. */
+export type NamedMember =
+  | { kind: "id"; field: string; participantId: string }
+  | { kind: "address"; field: string; address: Address; displayName: string | null };
+
+/** Throws VALIDATION_ERROR, naming the field, for an address that cannot be one. */
+export function nameMember(parseAddress: ParseAddress, member: MemberInput, field: string): NamedMember {
+  if (typeof member === "string") return { kind: "id", field, participantId: member.toLowerCase() };
+  const { address, display_name } = member;
+  const displayName = display_name === undefined ? null : requireName(display_name, `${field}.display_name`);
+  return { kind: "address", field, address: parseAddress(address, `${field}.address`), displayName };
+}
+
+/**
+ * The participants' ids, in the order given; contacts are made for addresses that nobody has. They stay in place until
+ * the transaction ends. Throws VALIDATION_ERROR, naming the field, for one that the workspace does not have.
+ */
+export async function resolveMembers(
+  { db, clock }: { db: PoolClient; clock: Clock },
+  workspaceId: string,
+  members: NamedMember[],
+): Promise<string[]> {
+  await lockAddresses(
+    db,
+    workspaceId,
+    members.flatMap((member) => (member.kind === "address" ? [member.address] : [])),
+  );
+  const ids: string[] = [];
+  for (const member of members) {
+    if (member.kind === "id") ids.push(member.participantId);
+    else {
+      const { address, displayName } = member;
+      ids.push(
+        await findOrCreateContactByAddress({ db, clock }, { workspaceId, ...address, aliases: [], displayName }),
+      );
+    }
+  }
+  const living = await lockParticipants(db, workspaceId, ids);
+  return ids.map((id, index) => {
+    const participant = living.get(id);
+    if (participant === undefined) throw unknownParticipant(members[index]!.field, id);
+    return participant.participantId;
+  });
+}
+
+function unknownParticipant(field: string, participantId: string) {
+  return invalid(`${field}: there is no participant ${participantId} in this workspace.`, {
+    field,
+    participant_id: participantId,
+  });
+}
