@@ -38,7 +38,7 @@ export interface Principal {
   readonly scopes: readonly (Scope | "*")[];
 }
 
-export function hasRole(principal: Principal, least: Role): boolean {
+export function hasRole(principal: Pick<Principal, "role">, least: Role): boolean {
   return roles.indexOf(principal.role) >= roles.indexOf(least);
 }
 

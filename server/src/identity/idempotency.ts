@@ -1,0 +1,155 @@
+import { createHash } from "node:crypto";
+import { RequestError } from "../errors.ts";
+import type { Clock } from "../lib/clock.ts";
+import { type Db, maybe, run } from "../lib/query.ts";
+import type { SecretBox } from "../lib/secret-box.ts";
+
+/**
+ * What `Idempotency-Key` promises. A key is first claimed, then either answered or set free:
+ *
+ *   (none) ── claim ──▶ in flight ── keepAnswer ──▶ answered ── 24 h ──▶ (none)
+ *                           └────── release, or 60 s without an answer ──▶ (none)
+ *
+ * A claim lives outside the transaction of the work. When a process dies between the commit of the work and
+ * `keepAnswer`, the key is free again after 60 s and the work may be done twice; uniqueness rules still hold.
+ */
+export interface Claim {
+  callerId: string;
+  key: string;
+  claimedAt: Date;
+}
+
+export interface KeptAnswer {
+  statusCode: number;
+  answer: string;
+}
+
+export interface IdempotencyDeps {
+  db: Db;
+  clock: Clock;
+  /** Answers hold API keys and tokens, bodies hold passwords: the one and the other's hash are sealed. */
+  box: SecretBox;
+}
+
+const keptMs = 24 * 3_600_000;
+/** Longer than any request may take; what is in flight for longer was abandoned by a process that died. */
+const abandonedMs = 60_000;
+/** A key can be set free between our claim and our look at it. */
+const claimAttempts = 3;
+
+/**
+ * A claim, or the answer that the same request got before. IDEMPOTENCY_CONFLICT when the key was used for another body;
+ * CONFLICT, with `retry-after`, while the first request is still under way.
+ */
+export async function claimKey(
+  deps: IdempotencyDeps,
+  request: { workspaceId: string | null; callerId: string; key: string; fingerprint: string },
+): Promise<Claim | KeptAnswer> {
+  const { db, clock, box } = deps;
+  const { callerId, key, fingerprint } = request;
+  for (let attempt = 1; attempt <= claimAttempts; attempt += 1) {
+    const claimedAt = new Date(clock.now());
+    const bodyHashSealed = box.seal(fingerprint, context("body", callerId, key));
+    if (await insertClaim(db, { ...request, bodyHashSealed, claimedAt })) return { callerId, key, claimedAt };
+    const held = await findKey(db, callerId, key);
+    if (held === null) continue;
+    if (box.open(held.body_hash_sealed, context("body", callerId, key)) !== fingerprint) throw otherBody();
+    if (held.status_code === null) break;
+    const answer = held.answer_sealed === null ? "" : box.open(held.answer_sealed, context("answer", callerId, key));
+    return { statusCode: held.status_code, answer };
+  }
+  throw stillUnderWay();
+}
+
+/** Keeps what the request was answered with; nothing when the claim was lost to another request in the meantime. */
+export async function keepAnswer(
+  { db, box }: IdempotencyDeps,
+  { callerId, key, claimedAt }: Claim,
+  { statusCode, answer }: KeptAnswer,
+): Promise<void> {
+  await run(
+    db,
+    `UPDATE idempotency_keys SET status_code = $4, answer_sealed = $5
+      WHERE caller_id = $1 AND key = $2 AND created_at = $3 AND status_code IS NULL`,
+    [callerId, key, claimedAt, statusCode, box.seal(answer, context("answer", callerId, key))],
+  );
+}
+
+/** The request failed in a way that trying again may mend: the key is as if it was never used. */
+export async function releaseKey({ db }: Pick<IdempotencyDeps, "db">, claim: Claim): Promise<void> {
+  await run(
+    db,
+    "DELETE FROM idempotency_keys WHERE caller_id = $1 AND key = $2 AND created_at = $3 AND status_code IS NULL",
+    [claim.callerId, claim.key, claim.claimedAt],
+  );
+}
+
+/** Deletes keys older than 24 h; says how many. Safe to repeat, and in several processes at once. */
+export function deleteOldIdempotencyKeys({ db, clock }: { db: Db; clock: Clock }): Promise<number> {
+  return run(db, "DELETE FROM idempotency_keys WHERE created_at <= $1", [new Date(clock.now() - keptMs)]);
+}
+
+/** The same for the same method, path and body, whatever the order of the body's fields. */
+export function fingerprintOf(method: string, path: string, body: unknown): string {
+  return createHash("sha256").update(`${method}\n${path}\n`).update(canonicalJson(body)).digest("base64url");
+}
+
+function canonicalJson(value: unknown): string {
+  const sorted = (_key: string, item: unknown) =>
+    item !== null && typeof item === "object" && !Array.isArray(item)
+      ? Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : item;
+  return JSON.stringify(value ?? null, sorted);
+}
+
+function context(part: "body" | "answer", callerId: string, key: string): string {
+  return `idempotency-${part}:${callerId}:${key}`;
+}
+
+/** True when the key was free, abandoned or too old, and is now ours. */
+async function insertClaim(
+  db: Db,
+  row: { workspaceId: string | null; callerId: string; key: string; bodyHashSealed: Buffer; claimedAt: Date },
+): Promise<boolean> {
+  const nowMs = row.claimedAt.getTime();
+  const claimed = await run(
+    db,
+    `INSERT INTO idempotency_keys AS held (workspace_id, caller_id, key, body_hash_sealed, created_at)
+     VALUES ($1, $2, $3, $4, $5)
+     ON CONFLICT (caller_id, key) DO UPDATE
+        SET body_hash_sealed = excluded.body_hash_sealed, created_at = excluded.created_at,
+            status_code = NULL, answer_sealed = NULL
+      WHERE held.created_at <= $7 OR (held.status_code IS NULL AND held.created_at <= $6)`,
+    [
+      row.workspaceId,
+      row.callerId,
+      row.key,
+      row.bodyHashSealed,
+      row.claimedAt,
+      new Date(nowMs - abandonedMs),
+      new Date(nowMs - keptMs),
+    ],
+  );
+  return claimed === 1;
+}
+
+function findKey(db: Db, callerId: string, key: string) {
+  return maybe<{ body_hash_sealed: Buffer; status_code: number | null; answer_sealed: Buffer | null }>(
+    db,
+    "SELECT body_hash_sealed, status_code, answer_sealed FROM idempotency_keys WHERE caller_id = $1 AND key = $2",
+    [callerId, key],
+  );
+}
+
+function otherBody(): RequestError {
+  return new RequestError(
+    "IDEMPOTENCY_CONFLICT",
+    "This Idempotency-Key was used for another request: take a new key for a new request.",
+  );
+}
+
+function stillUnderWay(): RequestError {
+  return new RequestError("CONFLICT", "The first request with this Idempotency-Key is still under way: try again.", {
+    retryAfterSeconds: 1,
+  });
+}

@@ -1,0 +1,45 @@
+import { type Db, maybe } from "../lib/query.ts";
+import type { SecretBox } from "../lib/secret-box.ts";
+import type { Principal } from "./principal.ts";
+import { updateOwnRow } from "./user-rows.ts";
+import { getUser, type User } from "./users.ts";
+
+export interface OwnChanges {
+  displayName?: string | undefined;
+  /** Null clears, as for the key. */
+  preferredModel?: string | null | undefined;
+  /** The caller's own key for the language model: sealed, and never shown again. */
+  llmApiKey?: string | null | undefined;
+}
+
+/** What users may change of themselves; undefined stays as it is. */
+export async function updateMe(
+  { db, box }: { db: Db; box: SecretBox },
+  { workspaceId, userId }: Principal,
+  { llmApiKey, ...changes }: OwnChanges,
+): Promise<User> {
+  const llmApiKeySealed = typeof llmApiKey === "string" ? box.seal(llmApiKey, llmKeyContext(userId)) : llmApiKey;
+  await updateOwnRow(db, userId, { ...changes, llmApiKeySealed });
+  return getUser(db, { workspaceId, userId });
+}
+
+/** The user's own key and model, for a request to the language model on the user's behalf; null for what is not set. */
+export async function readLlmSettings(
+  { db, box }: { db: Db; box: SecretBox },
+  userId: string,
+): Promise<{ llmApiKey: string | null; preferredModel: string | null }> {
+  const row = await maybe<{ sealed: Buffer | null; model: string | null }>(
+    db,
+    "SELECT llm_api_key_sealed AS sealed, preferred_model AS model FROM users WHERE user_id = $1",
+    [userId],
+  );
+  const sealed = row?.sealed ?? null;
+  return {
+    llmApiKey: sealed === null ? null : box.open(sealed, llmKeyContext(userId)),
+    preferredModel: row?.model ?? null,
+  };
+}
+
+function llmKeyContext(userId: string): string {
+  return `llm-api-key:${userId}`;
+}

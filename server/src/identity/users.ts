@@ -1,0 +1,119 @@
+import { notFound, RequestError } from "../errors.ts";
+import type { Clock } from "../lib/clock.ts";
+import { newId } from "../lib/ids.ts";
+import { type Pool, transaction } from "../lib/postgres.ts";
+import type { Db } from "../lib/query.ts";
+import type { Authenticator } from "./authenticate.ts";
+import type { PasswordHasher } from "./password.ts";
+import type { Role } from "./principal.ts";
+import { revokeSessionsOf } from "./sessions.ts";
+import type { User } from "./user-rows.ts";
+import * as rows from "./user-rows.ts";
+
+export { listUsers, type User } from "./user-rows.ts";
+
+export interface Credentials {
+  username: string;
+  email: string;
+  password: string;
+}
+
+export interface UserDeps {
+  db: Pool;
+  clock: Clock;
+  hasher: PasswordHasher;
+}
+
+/** CONFLICT, naming the field, when the username or the e-mail address is taken anywhere in the hub. */
+export async function createUser(
+  { db, clock, hasher }: UserDeps,
+  input: Credentials & { workspaceId: string; role: Role; displayName?: string | undefined },
+): Promise<User> {
+  const passwordHash = await hasher.hash(input.password);
+  return addUser({ db, clock }, { ...input, passwordHash });
+}
+
+/** `createUser` behind the hashing, for a transaction that must not last as long as that. */
+export async function addUser(
+  { db, clock }: { db: Db; clock: Clock },
+  input: Omit<Credentials, "password"> & {
+    passwordHash: string;
+    workspaceId: string;
+    role: Role;
+    displayName?: string | undefined;
+  },
+): Promise<User> {
+  const nowMs = clock.now();
+  const row = {
+    ...input,
+    userId: newId(nowMs),
+    displayName: input.displayName ?? input.username,
+    now: new Date(nowMs),
+  };
+  return rows.insertUser(db, row).catch(refuseTakenNames);
+}
+
+/** RESOURCE_NOT_FOUND for a user of another workspace, and for one that was deleted. */
+export async function getUser(db: Db, key: { workspaceId: string; userId: string }): Promise<User> {
+  const user = await rows.findUser(db, key);
+  if (user === null) throw notFound("user");
+  return user;
+}
+
+export interface UserChanges {
+  role?: Role | undefined;
+  displayName?: string | undefined;
+  /** Ends the sessions of the user and silences the API keys that they made; false lets keys and password work again. */
+  isDisabled?: boolean | undefined;
+}
+
+/** CONFLICT when the workspace would be left without an admin. */
+export async function updateUser(
+  { db, clock, forget }: { db: Pool; clock: Clock } & Pick<Authenticator, "forget">,
+  key: { workspaceId: string; userId: string },
+  changes: UserChanges,
+): Promise<User> {
+  const now = new Date(clock.now());
+  const user = await transaction(db, async (tx) => {
+    const losesRights = changes.isDisabled === true || (changes.role !== undefined && changes.role !== "admin");
+    if (losesRights) await requireAnotherAdmin(tx, key);
+    if (!(await rows.updateUserRow(tx, key, { ...changes, now }))) throw notFound("user");
+    if (changes.isDisabled) await revokeSessionsOf(tx, key.userId, now);
+    return getUser(tx, key);
+  });
+  forget(key.userId);
+  return user;
+}
+
+/**
+ * Disables the user for good and forgets who it was: name, e-mail address, password and keys go, the username is free
+ * again, and what the user wrote stays under the name "Deleted user". CONFLICT for the last admin.
+ */
+export async function deleteUser(
+  { db, clock, forget }: { db: Pool; clock: Clock } & Pick<Authenticator, "forget">,
+  key: { workspaceId: string; userId: string },
+): Promise<void> {
+  const now = new Date(clock.now());
+  await transaction(db, async (tx) => {
+    await requireAnotherAdmin(tx, key);
+    if (!(await rows.anonymiseUser(tx, key, now))) throw notFound("user");
+    await rows.revokeApiKeysOf(tx, key.userId, now);
+    await revokeSessionsOf(tx, key.userId, now);
+  });
+  forget(key.userId);
+}
+
+async function requireAnotherAdmin(tx: Db, { workspaceId, userId }: { workspaceId: string; userId: string }) {
+  const admins = await rows.lockAdmins(tx, workspaceId);
+  if (admins.length > 1 || admins[0]?.user_id !== userId) return;
+  throw new RequestError("CONFLICT", "This is the last admin of the workspace: make another one first.");
+}
+
+const namesByIndex: Record<string, string> = { users_by_username: "username", users_by_email: "email" };
+
+function refuseTakenNames(error: unknown): never {
+  const { code, constraint } = error as { code?: string; constraint?: string };
+  const field = code === "23505" ? namesByIndex[constraint ?? ""] : undefined;
+  if (field === undefined) throw error;
+  throw new RequestError("CONFLICT", `This ${field} is taken: choose another one.`, { details: { field } });
+}

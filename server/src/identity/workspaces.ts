@@ -1,0 +1,79 @@
+import { forbidden } from "../errors.ts";
+import type { Clock } from "../lib/clock.ts";
+import { newId } from "../lib/ids.ts";
+import { type Pool, transaction } from "../lib/postgres.ts";
+import { all, type Db, maybe, one } from "../lib/query.ts";
+import type { PasswordHasher } from "./password.ts";
+import type { Principal } from "./principal.ts";
+import { addUser, type Credentials, type User } from "./users.ts";
+
+/** The customer of the hub: owns everything below, and is a participant under its own id. */
+export interface Workspace {
+  workspace_id: string;
+  name: string;
+  created_at: Date;
+}
+
+/** CONFLICT, and no workspace, when the admin's username or e-mail address is taken. */
+export async function createWorkspace(
+  { db, clock, hasher }: { db: Pool; clock: Clock; hasher: PasswordHasher },
+  { name, admin }: { name: string; admin: Credentials },
+): Promise<Workspace> {
+  const passwordHash = await hasher.hash(admin.password);
+  const made = await transaction(db, (tx) =>
+    addWorkspace({ db: tx, clock }, { name, admin: { ...admin, passwordHash } }),
+  );
+  return made.workspace;
+}
+
+/** `createWorkspace` behind the hashing; runs in a transaction. */
+export async function addWorkspace(
+  { db, clock }: { db: Db; clock: Clock },
+  { name, admin }: { name: string; admin: { username: string; email: string; passwordHash: string } },
+): Promise<{ workspace: Workspace; admin: User }> {
+  const nowMs = clock.now();
+  const workspace = await insertWorkspace(db, newId(nowMs), name, new Date(nowMs));
+  const user = await addUser({ db, clock }, { ...admin, workspaceId: workspace.workspace_id, role: "admin" });
+  return { workspace, admin: user };
+}
+
+/** Only the first workspace rules over workspaces. Its admins; all others get FORBIDDEN. */
+export async function requireFirstWorkspace(db: Db, principal: Principal): Promise<void> {
+  if ((await findFirstWorkspace(db)) === principal.workspaceId) return;
+  throw forbidden("Only admins of the hub's first workspace see and make workspaces.");
+}
+
+/** The one that was made first, and that new accounts join; null on an empty database. */
+export async function findFirstWorkspace(db: Db): Promise<string | null> {
+  const row = await maybe<{ workspace_id: string }>(db, "SELECT workspace_id FROM workspaces ORDER BY ordinal LIMIT 1");
+  return row?.workspace_id ?? null;
+}
+
+/** Newest first; `limit + 1` rows. */
+export function listWorkspaces(
+  db: Db,
+  page: { limit: number; after?: { at: Date; id: string } | undefined },
+): Promise<Workspace[]> {
+  return all<Workspace>(
+    db,
+    `SELECT workspace_id, name, created_at FROM workspaces
+      WHERE $1::timestamptz IS NULL OR (created_at, workspace_id) < ($1, $2::uuid)
+      ORDER BY created_at DESC, workspace_id DESC LIMIT $3`,
+    [page.after?.at, page.after?.id, page.limit + 1],
+  );
+}
+
+function insertWorkspace(db: Db, workspaceId: string, name: string, now: Date): Promise<Workspace> {
+  return one<Workspace>(
+    db,
+    `WITH w AS (
+       INSERT INTO workspaces (workspace_id, name, created_at) VALUES ($1, $2, $3)
+       RETURNING workspace_id, name, created_at
+     ), p AS (
+       INSERT INTO participants (participant_id, workspace_id, kind, display_name, created_at)
+       VALUES ($1, $1, 'workspace', $2, $3)
+     )
+     SELECT * FROM w`,
+    [workspaceId, name, now],
+  );
+}

@@ -1,0 +1,194 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { adminPassword, type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
+
+let hub: IdentityHub;
+before(async () => {
+  hub = await startIdentityHub();
+});
+after(() => hub[Symbol.asyncDispose]());
+
+const newcomer = (username: string) => ({ username, email: `${username}@example.com`, password: "a long enough one" });
+
+test("whoever registers is a member of the default workspace and logged in", async () => {
+  const { status, body } = await hub.call("POST /auth/register", { body: newcomer("Ana.Lima") });
+
+  assert.equal(status, 201);
+  const { user_id, workspace_id, created_at, ...user } = body.user;
+  assert.deepEqual(user, {
+    username: "Ana.Lima",
+    email: "Ana.Lima@example.com",
+    display_name: "Ana.Lima",
+    role: "member",
+    disabled: false,
+  });
+  assert.match(created_at, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+  assert.deepEqual([body.token_type, body.expires_in], ["Bearer", 3600]);
+  const me = await hub.call("GET /v1/me", { token: body.access_token });
+  assert.equal(me.status, 200);
+  assert.deepEqual([me.body.user_id, me.body.workspace_id], [user_id, workspace_id]);
+  assert.deepEqual([me.body.preferred_model, me.body.llm_api_key_configured], [null, false]);
+});
+
+test("a taken username or e-mail address is a conflict that names the field, whatever the case", async () => {
+  await hub.call("POST /auth/register", { body: newcomer("taken") });
+  for (const same of [{ username: "TAKEN" }, { email: "Taken@EXAMPLE.com" }]) {
+    const { status, body } = await hub.call("POST /auth/register", { body: { ...newcomer("free"), ...same } });
+    assert.deepEqual([status, body.error.code], [409, "CONFLICT"]);
+    assert.equal(body.error.details.field, Object.keys(same)[0]);
+  }
+});
+
+test("fields that the hub sets, and fields that nobody knows, are refused by name", async () => {
+  for (const extra of [
+    { role: "admin" },
+    { workspace_id: "x" },
+    { user_id: "x" },
+    { disabled: false },
+    { emial: "" },
+  ]) {
+    const { status, body } = await hub.call("POST /auth/register", { body: { ...newcomer("eve"), ...extra } });
+    assert.deepEqual([status, body.error.code], [400, "VALIDATION_ERROR"]);
+    assert.equal(body.error.details.field, Object.keys(extra)[0]);
+  }
+});
+
+test("usernames, e-mail addresses and passwords that are none are refused by name", async () => {
+  const refused = [
+    { username: "ab" },
+    { username: "a".repeat(51) },
+    { username: "ana lima" },
+    { username: "аna" }, // a Cyrillic а
+    { username: "nul\u0000" },
+    { email: "not an address" },
+    { password: "seven77" },
+    { password: "x".repeat(257) },
+  ];
+  for (const wrong of refused) {
+    const { status, body } = await hub.call("POST /auth/register", { body: { ...newcomer("bob"), ...wrong } });
+    assert.deepEqual([status, body.error.details.field], [400, Object.keys(wrong)[0]]);
+  }
+});
+
+test("an unknown user and a wrong password get the same answer", async () => {
+  const wrong = await hub.call("POST /auth/token", { body: { username: "admin", password: "wrong password" } });
+  const unknown = await hub.call("POST /auth/token", { body: { username: "nobody", password: "wrong password" } });
+  const impossible = await hub.call("POST /auth/token", { body: { username: "no\u0000body", password: "x" } });
+
+  assert.deepEqual([wrong.status, wrong.body.error.code], [401, "AUTH_INVALID"]);
+  for (const { status, body } of [unknown, impossible]) {
+    assert.equal(status, 401);
+    assert.deepEqual({ ...body.error, request_id: "" }, { ...wrong.body.error, request_id: "" });
+  }
+});
+
+test("the username's case does not matter at log-in", async () => {
+  const session = await hub.logIn("AdMiN");
+  assert.equal(session.token_type, "Bearer");
+  assert.deepEqual(Object.keys(session).sort(), [
+    "access_token",
+    "expires_in",
+    "refresh_token",
+    "token_type",
+    "user_id",
+  ]);
+});
+
+test("a refresh token works once, and its second use ends the whole session", async () => {
+  const session = await hub.logIn("admin");
+  const refreshed = await hub.call("POST /auth/refresh", { body: { refresh_token: session.refresh_token } });
+  assert.equal(refreshed.status, 200);
+  assert.notEqual(refreshed.body.refresh_token, session.refresh_token);
+  assert.equal((await hub.call("GET /v1/me", { token: refreshed.body.access_token })).status, 200);
+
+  const again = await hub.call("POST /auth/refresh", { body: { refresh_token: session.refresh_token } });
+
+  assert.deepEqual([again.status, again.body.error.code], [401, "AUTH_INVALID"]);
+  const newest = await hub.call("POST /auth/refresh", { body: { refresh_token: refreshed.body.refresh_token } });
+  assert.equal(newest.status, 401);
+  for (const { access_token } of [session, refreshed.body]) {
+    assert.equal((await hub.call("GET /v1/me", { token: access_token })).body.error.code, "AUTH_INVALID");
+  }
+});
+
+// A thief may come back with a token that is many refreshes old.
+test("the reuse of a token from several refreshes ago ends the session too", async () => {
+  const session = await hub.logIn("admin");
+  let newest = session;
+  for (let turn = 0; turn < 3; turn += 1) {
+    newest = (await hub.call("POST /auth/refresh", { body: { refresh_token: newest.refresh_token } })).body;
+  }
+  await hub.call("POST /auth/refresh", { body: { refresh_token: session.refresh_token } });
+
+  const refused = await hub.call("POST /auth/refresh", { body: { refresh_token: newest.refresh_token } });
+  assert.equal(refused.status, 401);
+});
+
+test("of 20 refreshes of one token at once exactly one gets a pair", async () => {
+  const { refresh_token } = await hub.logIn("admin");
+  const answers = await Promise.all(
+    Array.from({ length: 20 }, () => hub.call("POST /auth/refresh", { body: { refresh_token } })),
+  );
+
+  const statuses = answers.map(({ status }) => status).sort();
+  assert.deepEqual(statuses, [200, ...Array(19).fill(401)]);
+  const { body } = answers.find(({ status }) => status === 200)!;
+  const next = await hub.call("POST /auth/refresh", { body: { refresh_token: body.refresh_token } });
+  assert.equal(next.status, 401, "nineteen second uses ended the session");
+});
+
+test("a refresh token that is unknown, malformed or expired is refused", async () => {
+  const { refresh_token } = await hub.logIn("admin");
+  for (const wrong of [`c4r_${"A".repeat(86)}`, "c4r_short", "something else"]) {
+    const { status, body } = await hub.call("POST /auth/refresh", { body: { refresh_token: wrong } });
+    assert.deepEqual([status, body.error.code], [401, "AUTH_INVALID"]);
+  }
+  hub.passTime(30 * 86_400_000 + 1000);
+  const expired = await hub.call("POST /auth/refresh", { body: { refresh_token } });
+  assert.deepEqual([expired.status, expired.body.error.code], [401, "AUTH_EXPIRED"]);
+});
+
+test("after log-out the session's tokens stop working: here at once, in other processes within 60 s", async () => {
+  const session = await hub.logIn("admin");
+  const other = await hub.logIn("admin");
+  assert.equal((await hub.sibling("GET /v1/me", { token: session.access_token })).status, 200);
+
+  const out = await hub.call("POST /auth/logout", { token: session.access_token });
+
+  assert.deepEqual([out.status, out.body], [204, null]);
+  assert.equal((await hub.call("GET /v1/me", { token: session.access_token })).body.error.code, "AUTH_INVALID");
+  const refresh = await hub.call("POST /auth/refresh", { body: { refresh_token: session.refresh_token } });
+  assert.equal(refresh.status, 401);
+  hub.passTime(60_000);
+  assert.equal((await hub.sibling("GET /v1/me", { token: session.access_token })).status, 401);
+  assert.equal((await hub.call("GET /v1/me", { token: other.access_token })).status, 200, "other sessions go on");
+});
+
+test("requests without a credential, with a wrong one and with an expired one are told apart", async () => {
+  const { access_token } = await hub.logIn("admin");
+  const none = await hub.call("GET /v1/me");
+  assert.deepEqual([none.status, none.body.error.code], [401, "AUTH_REQUIRED"]);
+  const [head, claims, signature] = access_token.split(".");
+  const forged = Buffer.from(
+    JSON.stringify({ ...JSON.parse(Buffer.from(claims, "base64url").toString()), role: "admin", sub: "x" }),
+  ).toString("base64url");
+  const unsigned = Buffer.from('{"alg":"none","typ":"JWT"}').toString("base64url");
+  for (const token of ["garbage", `${head}.${forged}.${signature}`, `${unsigned}.${claims}.`, `${access_token}x`]) {
+    const { status, body } = await hub.call("GET /v1/me", { token });
+    assert.deepEqual([status, body.error.code], [401, "AUTH_INVALID"], token);
+  }
+  assert.equal((await hub.call("GET /v1/me", { token: access_token })).status, 200);
+  hub.passTime(3_600_000);
+  const expired = await hub.call("GET /v1/me", { token: access_token });
+  assert.deepEqual([expired.status, expired.body.error.code], [401, "AUTH_EXPIRED"]);
+});
+
+test("when registration is closed nobody registers, and those who exist still log in", async () => {
+  await using closed = await startIdentityHub({ registration: "closed" });
+  const { status, body } = await closed.call("POST /auth/register", { body: newcomer("carla") });
+  assert.deepEqual([status, body.error.code], [403, "FORBIDDEN"]);
+  assert.equal(
+    (await closed.call("POST /auth/token", { body: { username: "admin", password: adminPassword } })).status,
+    200,
+  );
+});

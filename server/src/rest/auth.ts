@@ -1,0 +1,118 @@
+import { Type } from "typebox";
+import type { Authenticator } from "../identity/authenticate.ts";
+import { registerUser } from "../identity/registration.ts";
+import { logIn, logOut, openSession, refreshSession } from "../identity/sessions.ts";
+import type { Tokens } from "../identity/tokens.ts";
+import type { UserDeps } from "../identity/users.ts";
+import { bearer, credentialFields, errorAnswers, nothing, showUser, userResource, uuid } from "./identity-schemas.ts";
+import type { App } from "./server.ts";
+
+export interface AuthRouteDeps extends UserDeps, Pick<Authenticator, "forget"> {
+  tokens: Tokens;
+  registration: "open" | "closed";
+}
+
+/** `/auth/…`: how a person gets tokens, keeps them fresh and gives them back. */
+export function authRoutes(app: App, deps: AuthRouteDeps): void {
+  app.post(
+    "/auth/register",
+    {
+      config: { access: "public", idempotent: { by: usernameOf } },
+      schema: {
+        tags,
+        security: [],
+        summary: "Make an account",
+        description: "Joins the default workspace as a member. 403 when the hub's registration is closed.",
+        body: Type.Object(credentialFields, { additionalProperties: false }),
+        response: {
+          201: Type.Object({ user: userResource, ...tokenFields }),
+          ...errorAnswers(400, 403, 409, 503),
+        },
+      },
+    },
+    async (request, reply) => {
+      const user = await registerUser(deps, request.body);
+      const tokens = await openSession(deps, user.user_id);
+      return reply.status(201).send({ user: showUser(user), ...tokens });
+    },
+  );
+
+  app.post(
+    "/auth/token",
+    {
+      config: { access: "public" },
+      schema: {
+        tags,
+        security: [],
+        summary: "Log in",
+        description: "An unknown user and a wrong password get the same answer.",
+        body: Type.Object(
+          {
+            username: Type.String({ minLength: 1, maxLength: 256 }),
+            password: Type.String({ minLength: 1, maxLength: 256 }),
+          },
+          { additionalProperties: false },
+        ),
+        response: { 200: Type.Object({ ...tokenFields, user_id: uuid }), ...errorAnswers(400, 401, 503) },
+      },
+    },
+    async (request, reply) => {
+      reply.header("cache-control", "no-store");
+      return logIn(deps, request.body);
+    },
+  );
+
+  app.post(
+    "/auth/refresh",
+    {
+      config: { access: "public" },
+      schema: {
+        tags,
+        security: [],
+        summary: "Trade a refresh token for a new pair",
+        description: "Each refresh token works once; a second use of it, also at the same moment, ends the session.",
+        body: Type.Object(
+          { refresh_token: Type.String({ minLength: 1, maxLength: 256 }) },
+          { additionalProperties: false },
+        ),
+        response: { 200: Type.Object(tokenFields), ...errorAnswers(400, 401) },
+      },
+    },
+    async (request, reply) => {
+      reply.header("cache-control", "no-store");
+      return refreshSession(deps, request.body.refresh_token);
+    },
+  );
+
+  app.post(
+    "/auth/logout",
+    {
+      config: { access: { role: "member" } },
+      schema: {
+        tags,
+        security: bearer,
+        summary: "Log out",
+        description: "Ends the session: its refresh token at once, its access tokens within 60 seconds everywhere.",
+        response: { 204: nothing, ...errorAnswers(401, 403) },
+      },
+    },
+    async (request, reply) => {
+      await logOut(deps, request.principal);
+      return reply.status(204).send(null);
+    },
+  );
+}
+
+const tags = ["Identity"];
+
+const tokenFields = {
+  access_token: Type.String(),
+  refresh_token: Type.String(),
+  token_type: Type.Literal("Bearer"),
+  expires_in: Type.Integer({ description: "Seconds until the access token expires" }),
+};
+
+/** Who asks, as long as nobody does yet: `Idempotency-Key` of strangers is kept apart by the name they ask for. */
+function usernameOf(body: unknown): string {
+  return (body as { username: string }).username.toLowerCase();
+}

@@ -1,0 +1,88 @@
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { Type } from "typebox";
+import {
+  type Claim,
+  claimKey,
+  fingerprintOf,
+  type IdempotencyDeps,
+  keepAnswer,
+  releaseKey,
+} from "../identity/idempotency.ts";
+import { derivedId } from "../lib/ids.ts";
+import type { App } from "./server.ts";
+
+export { deleteOldIdempotencyKeys } from "../identity/idempotency.ts";
+
+declare module "fastify" {
+  interface FastifyContextConfig {
+    /**
+     * The route takes `Idempotency-Key`. Keys are each caller's own; a public route says by what in the (valid) body
+     * its callers are told apart.
+     */
+    idempotent?: boolean | { by: (body: unknown) => string };
+  }
+}
+
+/**
+ * Makes every route that says `idempotent` honour `Idempotency-Key`, and costs nothing on the others. Call it before the
+ * routes are added. The body must be JSON that was parsed and validated before the handler.
+ */
+export function honourIdempotencyKeys(app: App, deps: IdempotencyDeps): void {
+  const claims = new WeakMap<FastifyRequest, Claim>();
+
+  async function claim(request: FastifyRequest, reply: FastifyReply) {
+    const key = request.headers["idempotency-key"] as string | undefined;
+    if (key === undefined) return;
+    const outcome = await claimKey(deps, { ...callerOf(request), key, fingerprint: fingerprint(request) });
+    if ("claimedAt" in outcome) {
+      claims.set(request, outcome);
+      return;
+    }
+    reply.status(outcome.statusCode).headers({ "idempotent-replayed": "true", "content-type": jsonType });
+    return reply.send(outcome.answer);
+  }
+
+  async function settle(request: FastifyRequest, reply: FastifyReply, payload: unknown) {
+    const held = claims.get(request);
+    if (held === undefined) return payload;
+    claims.delete(request);
+    const { statusCode } = reply;
+    if (isWorthAnotherTry(statusCode)) await releaseKey(deps, held);
+    else await keepAnswer(deps, held, { statusCode, answer: typeof payload === "string" ? payload : "" });
+    return payload;
+  }
+
+  app.addHook("onRoute", (route) => {
+    if (!route.config?.idempotent) return;
+    route.preHandler = [route.preHandler ?? [], claim].flat();
+    route.onSend = [route.onSend ?? [], settle].flat();
+    route.schema = { headers: keyHeader, ...route.schema };
+  });
+}
+
+const jsonType = "application/json; charset=utf-8";
+
+const keyHeader = Type.Object({
+  "idempotency-key": Type.Optional(
+    Type.String({
+      pattern: "^[\\x20-\\x7e]{1,255}$",
+      description:
+        "1 to 255 printable characters, kept 24 h. The same key and body get the same answer, with " +
+        "`idempotent-replayed: true`; another body gets 409 IDEMPOTENCY_CONFLICT, one still under way 409 CONFLICT.",
+    }),
+  ),
+});
+
+function isWorthAnotherTry(statusCode: number): boolean {
+  return statusCode >= 500 || statusCode === 429;
+}
+
+function callerOf(request: FastifyRequest): { workspaceId: string | null; callerId: string } {
+  const { idempotent } = request.routeOptions.config;
+  if (typeof idempotent !== "object") return request.principal;
+  return { workspaceId: null, callerId: derivedId(0, "idempotency", idempotent.by(request.body)) };
+}
+
+function fingerprint(request: FastifyRequest): string {
+  return fingerprintOf(request.method, request.url, request.body);
+}

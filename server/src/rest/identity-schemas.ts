@@ -1,0 +1,80 @@
+import { type TSchema, Type } from "typebox";
+import { type Role, roles } from "../identity/principal.ts";
+import { usernamePattern } from "../identity/username.ts";
+import type { User } from "../identity/users.ts";
+import { errorBody } from "./errors.ts";
+
+/** The errors that a route documents beside those that every route may answer with. */
+export function errorAnswers<Status extends number>(...statuses: Status[]) {
+  const answers = {} as Record<Status, typeof errorBody>;
+  for (const status of statuses) {
+    answers[status] = Object.assign({ description: errorMeanings[status] ?? "Refused" }, errorBody);
+  }
+  return answers;
+}
+
+const errorMeanings: Record<number, string> = {
+  400: "VALIDATION_ERROR: the request breaks the schema or a stated rule",
+  401: "AUTH_REQUIRED, AUTH_INVALID, AUTH_EXPIRED or API_KEY_INVALID: no credential that counts",
+  403: "FORBIDDEN: a known caller who may not do this",
+  404: "RESOURCE_NOT_FOUND: absent, or of another workspace",
+  409: "CONFLICT or IDEMPOTENCY_CONFLICT",
+  503: "OVERLOADED: try again after `retry-after` seconds",
+};
+
+export const bearer = [{ bearer: [] }];
+
+/** Answered with 204. */
+export const nothing = Type.Null({ description: "Done; no body." });
+
+export const uuid = Type.String({
+  pattern: "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
+  description: "A UUID",
+});
+
+export const idParams = Type.Object({ id: uuid });
+
+export const time = Type.String({ format: "date-time" });
+
+export function nullable<T extends TSchema>(schema: T) {
+  return Type.Union([schema, Type.Null()]);
+}
+
+/** One line that people read: not blank, and without control characters. */
+export function line(maxLength: number) {
+  return Type.String({ minLength: 1, maxLength, pattern: "^\\P{Cc}*[^\\s\\p{Cc}]\\P{Cc}*$" });
+}
+
+export const displayName = line(200);
+
+const username = Type.String({
+  pattern: usernamePattern,
+  description: "3 to 50 of a–z, 0–9, dot, dash and underscore; unique in the hub, whatever the case",
+});
+
+/** How an account is made. `role` and the like are not here: the hub sets them. */
+export const credentialFields = {
+  username,
+  email: Type.String({ format: "email", maxLength: 254 }),
+  password: Type.String({ minLength: 8, maxLength: 256 }),
+};
+
+export const roleName = Type.Enum([...roles] as [Role, ...Role[]]);
+
+export const userResource = Type.Object({
+  user_id: uuid,
+  workspace_id: uuid,
+  username: Type.String(),
+  email: Type.String(),
+  display_name: Type.String(),
+  role: roleName,
+  disabled: Type.Boolean(),
+  created_at: time,
+});
+
+export function showUser(user: User) {
+  const { user_id, workspace_id, username, email, display_name, role } = user;
+  const disabled = user.disabled_at !== null;
+  const created_at = user.created_at.toISOString();
+  return { user_id, workspace_id, username, email, display_name, role, disabled, created_at };
+}

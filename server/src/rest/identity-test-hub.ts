@@ -1,0 +1,116 @@
+import type { AddressInfo } from "node:net";
+import { pino } from "pino";
+import { openAuthenticator } from "../identity/authenticate.ts";
+import { ensureFirstAdmin } from "../identity/first-admin.ts";
+import { openPasswordHasher } from "../identity/password.ts";
+import { openTokens } from "../identity/tokens.ts";
+import type { Clock } from "../lib/clock.ts";
+import { openPool } from "../lib/postgres.ts";
+import { Secret } from "../lib/secret.ts";
+import { openSecretBox } from "../lib/secret-box.ts";
+import { createTestDatabase } from "../testing/test-database.ts";
+import { apiKeyRoutes } from "./api-keys.ts";
+import { authRoutes } from "./auth.ts";
+import { honourIdempotencyKeys } from "./idempotency.ts";
+import { meRoutes } from "./me.ts";
+import { openRestServer } from "./server.ts";
+import { userRoutes } from "./users.ts";
+import { workspaceRoutes } from "./workspaces.ts";
+
+/** An answer as a test reads it. Bodies are checked by the assertions on them. */
+// biome-ignore lint/suspicious/noExplicitAny: a test asserts on what came, whatever its type
+export type Answer = { status: number; headers: Headers; body: any };
+
+export interface CallOptions {
+  body?: unknown;
+  token?: string | undefined;
+  idempotencyKey?: string;
+}
+
+export const adminPassword = "correct horse battery";
+
+export type IdentityHub = Awaited<ReturnType<typeof startIdentityHub>>;
+
+/**
+ * The identity routes on a real port over a real database, with a clock that only `passTime` moves forward. `sibling` is
+ * a second process of the same hub, as far as memory is concerned.
+ */
+export async function startIdentityHub(options: { registration?: "open" | "closed" } = {}) {
+  const database = await createTestDatabase();
+  const log = pino({ level: process.env.TEST_LOG_LEVEL ?? "silent" });
+  const db = openPool({ url: database.url, size: 10, applicationName: "identity test", log });
+  let nowMs = Date.now();
+  const clock: Clock = { now: () => nowMs, after: () => () => {} };
+  const box = openSecretBox(Buffer.alloc(32, 7));
+  const hasher = openPasswordHasher({ concurrency: 2, queueSize: 100 });
+  const tokens = openTokens({
+    clock,
+    secret: new Secret("a secret for tests that is long enough"),
+    accessTokenTtlMs: 3_600_000,
+    refreshTokenTtlMs: 30 * 86_400_000,
+  });
+  await ensureFirstAdmin({
+    db,
+    clock,
+    hasher,
+    config: { adminUsername: "admin", adminPassword: new Secret(adminPassword) },
+  });
+
+  async function open() {
+    const { authenticate, forget } = openAuthenticator({ db, clock, tokens });
+    const app = await openRestServer({ log, authenticate });
+    const deps = { db, clock, box, hasher, tokens, forget, registration: options.registration ?? "open" };
+    honourIdempotencyKeys(app, deps);
+    for (const routes of [authRoutes, meRoutes, apiKeyRoutes, userRoutes, workspaceRoutes]) routes(app, deps);
+    return { app, authenticate, forget };
+  }
+
+  const first = await open();
+  const second = await open();
+  const call = await listen(first.app);
+  const sibling = await listen(second.app);
+
+  return {
+    app: first.app,
+    authenticate: first.authenticate,
+    db,
+    clock,
+    box,
+    tokens,
+    call,
+    sibling,
+    passTime(ms: number) {
+      nowMs += ms;
+    },
+    /** A fresh session; the password is the one that `makeUser` gives. */
+    async logIn(username: string, password = adminPassword): Promise<Answer["body"]> {
+      const { body } = await call("POST /auth/token", { body: { username, password } });
+      return body;
+    },
+    async [Symbol.asyncDispose]() {
+      await first.app.close();
+      await second.app.close();
+      await db.end();
+      await database[Symbol.asyncDispose]();
+    },
+  };
+}
+
+type App = Awaited<ReturnType<typeof openRestServer>>;
+
+/** `call("POST /auth/token", { body })`, over real HTTP. */
+async function listen(app: App) {
+  await app.listen({ port: 0, host: "127.0.0.1" });
+  const origin = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
+  return async function call(target: string, { body, token, idempotencyKey }: CallOptions = {}): Promise<Answer> {
+    const [method, path] = target.split(" ") as [string, string];
+    const headers: Record<string, string> = {};
+    if (body !== undefined) headers["content-type"] = "application/json";
+    if (token !== undefined) headers.authorization = `Bearer ${token}`;
+    if (idempotencyKey !== undefined) headers["idempotency-key"] = idempotencyKey;
+    const sent = body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) };
+    const answer = await fetch(origin + path, { method, headers, ...sent });
+    const text = await answer.text();
+    return { status: answer.status, headers: answer.headers, body: text === "" ? null : JSON.parse(text) };
+  };
+}

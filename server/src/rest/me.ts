@@ -1,0 +1,65 @@
+import { Type } from "typebox";
+import { updateMe } from "../identity/me.ts";
+import { getUser, type User } from "../identity/users.ts";
+import type { Db } from "../lib/query.ts";
+import type { SecretBox } from "../lib/secret-box.ts";
+import { bearer, displayName, errorAnswers, line, nullable, showUser, userResource } from "./identity-schemas.ts";
+import type { App } from "./server.ts";
+
+/** `/v1/me`: the caller; for an API key, the user who made it. */
+export function meRoutes(app: App, deps: { db: Db; box: SecretBox }): void {
+  app.get(
+    "/v1/me",
+    {
+      config: { access: { role: "member" } },
+      schema: {
+        tags,
+        security: bearer,
+        summary: "Who am I",
+        description: "For an API key: the user who made it. Needs no scope, so that any key can be tried with it.",
+        response: { 200: meResource, ...errorAnswers(401) },
+      },
+    },
+    async (request) => showMe(await getUser(deps.db, request.principal)),
+  );
+
+  app.patch(
+    "/v1/me",
+    {
+      config: { access: { role: "member", scope: "users:write" } },
+      schema: {
+        tags,
+        security: bearer,
+        summary: "Change what is mine to change",
+        description: "`llm_api_key` is stored encrypted and never shown. `null` clears the key or the model.",
+        body: Type.Object(
+          {
+            display_name: Type.Optional(displayName),
+            preferred_model: Type.Optional(nullable(line(200))),
+            llm_api_key: Type.Optional(nullable(line(1000))),
+          },
+          { additionalProperties: false },
+        ),
+        response: { 200: meResource, ...errorAnswers(400, 401, 403) },
+      },
+    },
+    async (request) => {
+      const { display_name, preferred_model, llm_api_key } = request.body;
+      const changes = { displayName: display_name, preferredModel: preferred_model, llmApiKey: llm_api_key };
+      return showMe(await updateMe(deps, request.principal, changes));
+    },
+  );
+}
+
+const tags = ["Identity"];
+
+const meResource = Type.Object({
+  ...userResource.properties,
+  preferred_model: nullable(Type.String()),
+  llm_api_key_configured: Type.Boolean(),
+});
+
+function showMe(user: User) {
+  const { preferred_model, llm_api_key_configured } = user;
+  return { ...showUser(user), preferred_model, llm_api_key_configured };
+}

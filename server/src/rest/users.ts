@@ -1,0 +1,140 @@
+import { Type } from "typebox";
+import type { Authenticator } from "../identity/authenticate.ts";
+import { createUser, deleteUser, getUser, listUsers, type UserDeps, updateUser } from "../identity/users.ts";
+import {
+  bearer,
+  credentialFields,
+  displayName,
+  errorAnswers,
+  idParams,
+  line,
+  nothing,
+  roleName,
+  showUser,
+  userResource,
+} from "./identity-schemas.ts";
+import { decodeCursor, pageOf, pageQuery, toPage } from "./pages.ts";
+import type { App } from "./server.ts";
+
+/** `/v1/users`: who can log in to the caller's workspace. Agents see them, admins rule them. */
+export function userRoutes(app: App, deps: UserDeps & Pick<Authenticator, "forget">): void {
+  app.get(
+    "/v1/users",
+    {
+      config: { access: { role: "agent", scope: "users:read" } },
+      schema: {
+        tags,
+        security: bearer,
+        summary: "List users",
+        querystring: Type.Object(
+          {
+            ...pageQuery.properties,
+            query: Type.Optional(
+              Type.String({
+                ...line(200),
+                description: "A part of the username, the e-mail address or the display name",
+              }),
+            ),
+          },
+          { additionalProperties: false },
+        ),
+        response: { 200: pageOf(userResource), ...errorAnswers(400, 401, 403) },
+      },
+    },
+    async (request) => {
+      const { limit = 50, cursor, query } = request.query;
+      const page = { limit, query, after: decodeCursor(cursor) };
+      const rows = await listUsers(deps.db, request.principal.workspaceId, page);
+      return toPage(rows, limit, showUser, (row) => ({ at: row.created_at, id: row.user_id }));
+    },
+  );
+
+  app.get(
+    "/v1/users/:id",
+    {
+      config: { access: { role: "agent", scope: "users:read" } },
+      schema: {
+        tags,
+        security: bearer,
+        summary: "Get a user",
+        params: idParams,
+        response: { 200: userResource, ...errorAnswers(400, 401, 403, 404) },
+      },
+    },
+    async ({ principal, params }) =>
+      showUser(await getUser(deps.db, { workspaceId: principal.workspaceId, userId: params.id })),
+  );
+
+  app.post(
+    "/v1/users",
+    {
+      config: { access: { role: "admin", scope: "users:write" }, idempotent: true },
+      schema: {
+        tags,
+        security: bearer,
+        summary: "Make a user",
+        body: Type.Object(
+          { ...credentialFields, role: roleName, display_name: Type.Optional(displayName) },
+          { additionalProperties: false },
+        ),
+        response: { 201: userResource, ...errorAnswers(400, 401, 403, 409, 503) },
+      },
+    },
+    async ({ principal, body: { display_name, ...body } }, reply) => {
+      const input = { ...body, displayName: display_name, workspaceId: principal.workspaceId };
+      return reply.status(201).send(showUser(await createUser(deps, input)));
+    },
+  );
+
+  app.patch(
+    "/v1/users/:id",
+    {
+      config: { access: { role: "admin", scope: "users:write" } },
+      schema: {
+        tags,
+        security: bearer,
+        summary: "Change a user",
+        description:
+          "`disabled: true` ends the user's sessions and silences the API keys that the user made. " +
+          "The last admin of a workspace can be neither disabled nor demoted (409).",
+        params: idParams,
+        body: Type.Object(
+          {
+            role: Type.Optional(roleName),
+            display_name: Type.Optional(displayName),
+            disabled: Type.Optional(Type.Boolean()),
+          },
+          { additionalProperties: false },
+        ),
+        response: { 200: userResource, ...errorAnswers(400, 401, 403, 404, 409) },
+      },
+    },
+    async ({ principal, params, body }) => {
+      const changes = { role: body.role, displayName: body.display_name, isDisabled: body.disabled };
+      return showUser(await updateUser(deps, { workspaceId: principal.workspaceId, userId: params.id }, changes));
+    },
+  );
+
+  app.delete(
+    "/v1/users/:id",
+    {
+      config: { access: { role: "admin", scope: "users:write" } },
+      schema: {
+        tags,
+        security: bearer,
+        summary: "Delete a user",
+        description:
+          "For good: the user's name, address, password and keys are removed, and the username is free again. " +
+          "What the user wrote stays, under the name “Deleted user”. To lock somebody out for a time, disable them.",
+        params: idParams,
+        response: { 204: nothing, ...errorAnswers(400, 401, 403, 404, 409) },
+      },
+    },
+    async ({ principal, params }, reply) => {
+      await deleteUser(deps, { workspaceId: principal.workspaceId, userId: params.id });
+      return reply.status(204).send(null);
+    },
+  );
+}
+
+const tags = ["Users"];
