@@ -49,7 +49,7 @@ export interface OutboundPart {
   readonly deliveryId: string;
   /** 0-based; the quote goes with part 0. */
   readonly partIndex: number;
-  /** As the connector's own `parseAddress` made it. */
+  /** As the connector's own `parseIdentifier` made it. */
   readonly identifier: string;
   readonly payload: MessagePayload;
   /** The platform's id of the quoted message in this very lane, if the quote can be shown there. */
@@ -105,7 +105,10 @@ export interface WebhookRequest {
   readonly rawBody: Buffer;
 }
 
-/** One thing that a webhook says happened. `at` is in Unix milliseconds, by the platform's clock. */
+/**
+ * One thing that a webhook says happened. `at` is in Unix milliseconds by the platform's clock, 0 when it told none
+ * that can be believed. Texts hold neither U+0000 nor half a surrogate pair: every store takes them.
+ */
 export type InboundEvent =
   | {
       kind: "message";
@@ -115,6 +118,7 @@ export type InboundEvent =
       identifier: string;
       aliases: string[];
       displayName: string | null;
+      /** A reaction's `message_id` is empty: the core fills it in from `quotedProviderMessageId`. */
       payload: MessagePayload;
       /** The platform's id of the message it quotes, or reacts to. */
       quotedProviderMessageId: string | null;
@@ -125,6 +129,8 @@ export type InboundEvent =
       providerMessageId: string;
       /** Our own delivery id, where the platform carries it back. */
       deliveryId: string | null;
+      /** Which part of that delivery, where the platform carries it back; left out with `deliveryId` null. */
+      partIndex?: number;
       status: "sent" | "delivered" | "read" | "failed";
       error: { reason: RefusalReason; detail: string } | null;
       at: number;

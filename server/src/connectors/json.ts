@@ -1,0 +1,45 @@
+/** An object of a platform's JSON. Nothing in it is believed before it was looked at. */
+export type Json = Readonly<Record<string, unknown>>;
+
+/** Null for what is not the JSON of an object. Never throws. */
+export function parseObject(text: string): Json | null {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isObject(value) ? value : null;
+  } catch {
+    return null;
+  }
+}
+
+export function isObject(value: unknown): value is Json {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** The object under a key; an empty one when there is none. */
+export function objectAt(value: Json, key: string): Json {
+  const found = value[key];
+  return isObject(found) ? found : empty;
+}
+
+/** The list under a key; an empty one when there is none. */
+export function listAt(value: Json, key: string): readonly unknown[] {
+  const found = value[key];
+  return Array.isArray(found) ? found : nothing;
+}
+
+/** The text under a key; empty when there is none. A number is read as its digits: ids are sent as both. */
+export function textAt(value: Json, key: string): string {
+  const found = value[key];
+  if (typeof found === "string") return found;
+  return typeof found === "number" ? String(found) : "";
+}
+
+/** The number under a key, also when it is written as text; NaN when there is none. */
+export function numberAt(value: Json, key: string): number {
+  const found = value[key];
+  if (typeof found === "number") return found;
+  return typeof found === "string" && found !== "" ? Number(found) : Number.NaN;
+}
+
+const empty: Json = {};
+const nothing: readonly unknown[] = [];

@@ -1,0 +1,18 @@
+import type { Channel, Connector } from "./connector.ts";
+import { telegram } from "./telegram/telegram.ts";
+import { whatsapp } from "./whatsapp/whatsapp.ts";
+
+/** Every connector there is. A new channel is one folder, and one line here. */
+export const connectors: readonly Connector[] = [whatsapp, telegram];
+
+/** The names by which clients know the channels, in the order in which they are listed. */
+export const channels: readonly Channel[] = connectors.map(({ channel }) => channel);
+
+/** Undefined for a channel that does not exist. */
+export function connectorFor(channel: Channel): Connector | undefined {
+  return byChannel.get(channel);
+}
+
+const byChannel: ReadonlyMap<Channel, Connector> = new Map(
+  connectors.map((connector) => [connector.channel, connector]),
+);

@@ -1,0 +1,16 @@
+import type { Capabilities } from "../connector.ts";
+
+/** Source: Telegram Bot API 10, methods `sendMessage` and `setMessageReaction`, and the Bots FAQ for the limits. */
+export const capabilities = {
+  payloads: ["text", "location", "reaction"],
+  /** `text`, 1 to 4096 characters after entities are parsed; texts are sent without markup. */
+  maxTextLength: 4096,
+  /** An accepted call is all that a bot ever learns. */
+  receipts: ["sent"],
+  replies: true,
+  /** To all chats together. One chat takes about one message a second, a group 20 a minute. */
+  ratePerSecond: 30,
+  windowHours: null,
+  /** Nothing of ours comes back, so a lost answer can only be tried again. */
+  unknown: "resend",
+} as const satisfies Capabilities;

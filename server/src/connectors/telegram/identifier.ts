@@ -1,0 +1,22 @@
+/** Ids have at most 52 significant bits. Source: Telegram Bot API, type `Chat`, field `id`. */
+const maxId = 2 ** 52;
+
+const integer = /^-?[1-9]\d{0,15}$/;
+
+/** A chat id: positive for a person, negative for a group. Names (`@someone`) cannot be written to and are refused. */
+export function parseIdentifier(identifier: string): string | null {
+  const trimmed = identifier.trim();
+  return integer.test(trimmed) && Math.abs(Number(trimmed)) <= maxId ? trimmed : null;
+}
+
+/** Message ids are unique within a chat only. */
+export function messageKey(chatId: string | number, messageId: string | number): string {
+  return `${chatId}:${messageId}`;
+}
+
+/** The number of a message in this chat; null for a message of another chat and for what is no message. */
+export function messageIdIn(chatId: string, providerMessageId: string): number | null {
+  if (!providerMessageId.startsWith(`${chatId}:`)) return null;
+  const digits = providerMessageId.slice(chatId.length + 1);
+  return /^[1-9]\d{0,15}$/.test(digits) ? Number(digits) : null;
+}

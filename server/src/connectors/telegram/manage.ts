@@ -1,0 +1,52 @@
+import { HttpError } from "../../lib/http.ts";
+import { hiding, jsonHeaders } from "../call.ts";
+import type { ConnectorIo } from "../connector.ts";
+import { type Json, objectAt, parseObject, textAt } from "../json.ts";
+import { methodUrl, secretsOf, type TelegramAccount } from "./credentials.ts";
+
+type Said = { ok: boolean; detail: string };
+
+/** What `parse` reads, and what tells that somebody blocked the bot. Reactions are never sent unless asked for. */
+const allowedUpdates = ["message", "edited_message", "callback_query", "message_reaction", "my_chat_member"];
+
+/** The most webhook calls at once that Telegram makes. Source: Telegram Bot API, `setWebhook`, `max_connections`. */
+const maxConnections = 100;
+
+export async function check(account: TelegramAccount, io: ConnectorIo): Promise<Said> {
+  return ask(account, io, "getMe", {}, (result) => {
+    const bot = objectAt(result, "result");
+    return `The token works for @${textAt(bot, "username") || textAt(bot, "id")}.`;
+  });
+}
+
+/** Points the bot's updates at the hub. Telegram refuses addresses that are not https. */
+export async function subscribe(account: TelegramAccount, webhookUrl: string, io: ConnectorIo): Promise<Said> {
+  const parameters = {
+    url: webhookUrl,
+    secret_token: account.credentials.secret_token,
+    allowed_updates: allowedUpdates,
+    max_connections: maxConnections,
+  };
+  return ask(account, io, "setWebhook", parameters, () => `The platform sends this bot's updates to ${webhookUrl}.`);
+}
+
+async function ask(
+  account: TelegramAccount,
+  io: ConnectorIo,
+  method: string,
+  parameters: object,
+  read: (json: Json) => string,
+): Promise<Said> {
+  const hide = hiding(...secretsOf(account.credentials));
+  try {
+    const call = { method: "POST", url: methodUrl(account, method), headers: jsonHeaders, timeoutMs: io.timeoutMs };
+    const answer = await io.http({ ...call, body: JSON.stringify(parameters) });
+    const json = parseObject(answer.body) ?? {};
+    if (json.ok === true) return { ok: true, detail: read(json) };
+    const reason = textAt(json, "description") || "an answer that is not the platform's";
+    return { ok: false, detail: hide(`The platform answered ${answer.status}: ${reason}`).slice(0, 500) };
+  } catch (error) {
+    if (!(error instanceof HttpError)) throw error;
+    return { ok: false, detail: hide(`The platform could not be reached: ${error.message}`) };
+  }
+}

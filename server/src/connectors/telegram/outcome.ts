@@ -1,0 +1,134 @@
+import { longerWait, type PlatformAnswer, pageOf, retryAfterMs } from "../call.ts";
+import type { Exchange, RefusalReason, SendOutcome } from "../connector.ts";
+import { type Json, numberAt, objectAt, textAt } from "../json.ts";
+import { messageKey } from "./identifier.ts";
+
+type ToExchange = (answer: Exchange["answer"]) => Exchange;
+
+/** What the Bot API's answer to a send means. `resultId` names what was done where the answer itself does not. */
+export function outcomeOf(
+  answer: PlatformAnswer,
+  nowMs: number,
+  resultId: string | null,
+  exchange: ToExchange,
+  hide: (text: string) => string,
+): SendOutcome {
+  const { status, json } = answer;
+  if (json === null || typeof json.ok !== "boolean") {
+    return strangeAnswer(answer, nowMs, exchange({ status, body: pageOf(answer) }));
+  }
+  if (json.ok) {
+    const providerMessageId = resultId ?? sentMessageId(json);
+    const told = exchange({ status, body: { ok: true, result: providerMessageId } });
+    if (providerMessageId !== "") return { kind: "sent", providerMessageId, exchange: told };
+    return { kind: "unknown", detail: "The platform took the call without naming the message.", exchange: told };
+  }
+  return failed(answer, json, nowMs, exchange, hide);
+}
+
+/** The chat that a group was turned into, when that is why the call failed. */
+export function migratedTo({ json }: PlatformAnswer): string | null {
+  const chatId = json === null ? Number.NaN : numberAt(objectAt(json, "parameters"), "migrate_to_chat_id");
+  return Number.isSafeInteger(chatId) ? String(chatId) : null;
+}
+
+function failed(
+  answer: PlatformAnswer,
+  json: Json,
+  nowMs: number,
+  exchange: ToExchange,
+  hide: (text: string) => string,
+): SendOutcome {
+  const code = numberAt(json, "error_code") || answer.status;
+  const description = hide(textAt(json, "description")).slice(0, 500);
+  const parameters = objectAt(json, "parameters");
+  const told = exchange({ status: answer.status, body: { ok: false, error_code: code, description, parameters } });
+  const detail = `${code}: ${description}`;
+  if (code === 429) return flooded(answer, parameters, nowMs, detail, told);
+  // Also the front servers say 502 and 504 in this envelope, after a call that may have gone through.
+  if (code >= 500) return { kind: "unknown", detail, exchange: told };
+  return { ...refusalOf(code, description.toLowerCase()), detail, exchange: told };
+}
+
+/**
+ * The answer does not say whether the chat or the bot was too fast. Only the lane waits: the account's own limit keeps
+ * the bot below its 30 a second, so it is nearly always the chat, and one busy group must not hold back everyone else.
+ */
+function flooded(
+  answer: PlatformAnswer,
+  parameters: Json,
+  nowMs: number,
+  detail: string,
+  exchange: Exchange,
+): SendOutcome {
+  const seconds = numberAt(parameters, "retry_after");
+  const afterMs = longerWait(seconds >= 0 ? seconds * 1000 : null, retryAfterMs(answer.headers, nowMs));
+  return { kind: "retry", afterMs, scope: "lane", platformFault: false, detail, exchange };
+}
+
+/**
+ * Not the Bot API's own words. A page with a 5xx may come from a gateway that lost the answer of a call which went
+ * through: unknown. Anything else was turned away before (a proxy, a wrong `base_url`): nothing was sent.
+ */
+function strangeAnswer(answer: PlatformAnswer, nowMs: number, told: Exchange): SendOutcome {
+  const detail = `The answer ${answer.status} is not one of the platform: ${pageOf(answer)}`;
+  if (answer.status >= 500 || answer.status < 300) return { kind: "unknown", detail, exchange: told };
+  const afterMs = retryAfterMs(answer.headers, nowMs);
+  return { kind: "retry", afterMs, scope: "account", platformFault: answer.status !== 429, detail, exchange: told };
+}
+
+type Refusal = { kind: "refused"; reason: RefusalReason; accountFault?: true };
+
+/** Inside 400 and 403 only the words tell the cases apart; they are no contract, so the code alone decides the rest. */
+function refusalOf(code: number, description: string): Refusal {
+  switch (code) {
+    case 401:
+    case 421:
+      return { kind: "refused", reason: "CREDENTIALS_INVALID", accountFault: true };
+    case 404:
+      if (description.includes("method not found")) return { kind: "refused", reason: "PLATFORM_REFUSED" };
+      return { kind: "refused", reason: "CREDENTIALS_INVALID", accountFault: true };
+    case 403:
+      return { kind: "refused", reason: reasonFor(description) ?? "RECIPIENT_UNREACHABLE" };
+    case 413:
+      return { kind: "refused", reason: "PAYLOAD_INVALID" };
+    default:
+      return { kind: "refused", reason: reasonFor(description) ?? "PLATFORM_REFUSED" };
+  }
+}
+
+function reasonFor(description: string): RefusalReason | undefined {
+  return reasons.find(([words]) => description.includes(words))?.[1];
+}
+
+/** In lower case; the first that fits. Source: tdlib/telegram-bot-api, `Client.cpp`, and answers seen. */
+const reasons: readonly (readonly [string, RefusalReason])[] = [
+  ["blocked by the user", "RECIPIENT_BLOCKED"],
+  ["user is deactivated", "RECIPIENT_UNREACHABLE"],
+  ["can't initiate conversation", "RECIPIENT_UNREACHABLE"],
+  ["was kicked", "RECIPIENT_UNREACHABLE"],
+  ["chat was deleted", "RECIPIENT_UNREACHABLE"],
+  ["not a member", "RECIPIENT_UNREACHABLE"],
+  ["not enough rights", "RECIPIENT_UNREACHABLE"],
+  ["have no rights", "RECIPIENT_UNREACHABLE"],
+  ["chat_write_forbidden", "RECIPIENT_UNREACHABLE"],
+  ["upgraded to a supergroup", "INVALID_RECIPIENT"],
+  ["chat not found", "INVALID_RECIPIENT"],
+  ["chat_id is empty", "INVALID_RECIPIENT"],
+  ["user not found", "INVALID_RECIPIENT"],
+  ["peer_id_invalid", "INVALID_RECIPIENT"],
+  ["reaction", "PAYLOAD_INVALID"],
+  ["message to react not found", "PAYLOAD_INVALID"],
+  ["is empty", "PAYLOAD_INVALID"],
+  ["too long", "PAYLOAD_INVALID"],
+  ["can't parse", "PAYLOAD_INVALID"],
+  ["must be encoded in utf-8", "PAYLOAD_INVALID"],
+  ["wrong latitude", "PAYLOAD_INVALID"],
+];
+
+function sentMessageId(json: Json): string {
+  const result = objectAt(json, "result");
+  const chatId = textAt(objectAt(result, "chat"), "id");
+  const messageId = textAt(result, "message_id");
+  return chatId === "" || messageId === "" ? "" : messageKey(chatId, messageId);
+}

@@ -1,0 +1,72 @@
+import { lengthOf } from "../call.ts";
+import type { OutboundPart } from "../connector.ts";
+import { messageIdIn } from "./identifier.ts";
+
+/** A call of the Bot API, and its parameters without what was said, for the trace. */
+export interface MethodCall {
+  readonly method: "sendMessage" | "sendLocation" | "sendVenue" | "setMessageReaction";
+  readonly parameters: object;
+  readonly redacted: object;
+}
+
+/**
+ * Null for what cannot be sent: a payload that Telegram does not know, a reaction to a message of no known number here.
+ * Chat ids are sent as numbers; 52 bits fit one exactly. Source: Telegram Bot API, Available methods.
+ */
+export function methodCall(part: OutboundPart): MethodCall | null {
+  const { payload } = part;
+  const chat_id = Number(part.identifier);
+  switch (payload.type) {
+    case "text": {
+      const head = { chat_id, ...quoteOf(part) };
+      const text = payload.text.toWellFormed();
+      return {
+        method: "sendMessage",
+        parameters: { ...head, text },
+        redacted: { ...head, text: lengthOf(text) },
+      };
+    }
+    case "location": {
+      const head = { chat_id, ...quoteOf(part) };
+      const { latitude, longitude, name } = payload;
+      const place = { latitude, longitude, ...(name && venueOf(name, latitude, longitude)) };
+      return {
+        method: name ? "sendVenue" : "sendLocation",
+        parameters: { ...head, ...place },
+        redacted: { ...head, location: "[a place]" },
+      };
+    }
+    case "reaction": {
+      const message_id = messageIdIn(part.identifier, part.targetProviderMessageId ?? "");
+      if (message_id === null) return null;
+      const head = { chat_id, message_id };
+      return {
+        method: "setMessageReaction",
+        parameters: { ...head, reaction: reactionsOf(payload.emoji) },
+        redacted: { ...head, reaction: lengthOf(payload.emoji) },
+      };
+    }
+    case "template":
+    case "file":
+      return null;
+    default:
+      return payload satisfies never;
+  }
+}
+
+/** A quote that is gone, or of another chat, is left away rather than the message. */
+function quoteOf({ identifier, quotedProviderMessageId, partIndex }: OutboundPart) {
+  if (quotedProviderMessageId === null || partIndex > 0) return null;
+  const message_id = messageIdIn(identifier, quotedProviderMessageId);
+  return message_id === null ? null : { reply_parameters: { message_id, allow_sending_without_reply: true } };
+}
+
+/** A location has no name, a venue has one and must have an address. */
+function venueOf(name: string, latitude: number, longitude: number) {
+  return { title: name.toWellFormed(), address: `${latitude}, ${longitude}` };
+}
+
+/** Telegram lists its emoji without U+FE0F, the mark that other platforms put behind ❤ and its like. */
+function reactionsOf(emoji: string) {
+  return emoji === "" ? [] : [{ type: "emoji", emoji: emoji.replaceAll("\ufe0f", "") }];
+}

@@ -1,0 +1,21 @@
+import type { Connector } from "../connector.ts";
+import { capabilities } from "./capabilities.ts";
+import { botId, type TelegramCredentials, telegramCredentials } from "./credentials.ts";
+import { parseIdentifier } from "./identifier.ts";
+import { check, subscribe } from "./manage.ts";
+import { send } from "./send.ts";
+import { parse, verify } from "./webhook.ts";
+
+/** Telegram Bot API: one account is one bot. */
+export const telegram = {
+  channel: "telegram",
+  credentials: telegramCredentials,
+  capabilities,
+  parseIdentifier,
+  externalId: botId,
+  verify,
+  parse,
+  send,
+  check,
+  subscribe,
+} satisfies Connector<TelegramCredentials>;

@@ -1,0 +1,130 @@
+import type { InboundEvent, WebhookRequest } from "../connector.ts";
+import { isSameSecret } from "../equal.ts";
+import { ignored, namedText, nameOf, reactionOf, textOf, timeOf } from "../inbound.ts";
+import { isObject, type Json, listAt, numberAt, objectAt, parseObject, textAt } from "../json.ts";
+import { contentOf } from "./content.ts";
+import type { TelegramCredentials } from "./credentials.ts";
+import { messageKey, parseIdentifier } from "./identifier.ts";
+
+/** Telegram signs no body: the secret in the header is all that tells its calls from others'. */
+export function verify({ headers }: WebhookRequest, { secret_token }: TelegramCredentials): boolean {
+  return isSameSecret(headers["x-telegram-bot-api-secret-token"], secret_token);
+}
+
+/** One update a body. */
+export function parse({ rawBody }: WebhookRequest): InboundEvent[] {
+  const update = parseObject(rawBody.toString());
+  return [update === null ? ignored("a body that is not a JSON object") : parseUpdate(update)];
+}
+
+function parseUpdate(update: Json): InboundEvent {
+  const kind = Object.keys(update).find((key) => key !== "update_id") ?? "update without content";
+  const object = objectAt(update, kind);
+  switch (kind) {
+    case "message":
+      return parseMessage(object);
+    case "callback_query":
+      return parseCallback(object);
+    case "message_reaction":
+      return parseReaction(object, textAt(update, "update_id"));
+    case "my_chat_member":
+      return ignored(`my_chat_member ${textAt(objectAt(object, "new_chat_member"), "status")}`);
+    default:
+      return ignored(kind);
+  }
+}
+
+function parseMessage(message: Json): InboundEvent {
+  const chat = objectAt(message, "chat");
+  const content = contentOf(message);
+  if (typeof content === "string") return ignored(content);
+  const quoted = textAt(objectAt(message, "reply_to_message"), "message_id");
+  return messageEvent({
+    chat,
+    sender: objectAt(message, "from"),
+    messageId: textAt(message, "message_id"),
+    payload: content.payload,
+    aliases: content.formerChatId === "" ? [] : [content.formerChatId],
+    quoted,
+    at: numberAt(message, "date"),
+  });
+}
+
+/** A tapped button says its label; only its data is known once the message with the buttons is too old. */
+function parseCallback(query: Json): InboundEvent {
+  const message = objectAt(query, "message");
+  const sender = objectAt(query, "from");
+  const data = textAt(query, "data");
+  const rows = listAt(objectAt(message, "reply_markup"), "inline_keyboard");
+  const buttons = rows.flatMap((row) => (Array.isArray(row) ? row.filter(isObject) : []));
+  const label = buttons.find((button) => data !== "" && button.callback_data === data)?.text;
+  const chat = objectAt(message, "chat");
+  return messageEvent({
+    chat: textAt(chat, "id") === "" ? sender : chat,
+    sender,
+    messageId: `callback:${textAt(query, "id")}`,
+    payload: textOf(typeof label === "string" ? label : data),
+    quoted: textAt(message, "message_id"),
+    at: Number.NaN,
+  });
+}
+
+/** The whole set of a person's reactions after a change: the one that was added, else the last that is left. */
+function parseReaction(reaction: Json, updateId: string): InboundEvent {
+  const chat = objectAt(reaction, "chat");
+  const target = textAt(reaction, "message_id");
+  const before = listAt(reaction, "old_reaction").filter(isObject).map(emojiOf);
+  const after = listAt(reaction, "new_reaction").filter(isObject).map(emojiOf);
+  const emoji = after.findLast((each) => !before.includes(each)) ?? after.at(-1) ?? "";
+  return messageEvent({
+    chat,
+    sender: objectAt(reaction, "user"),
+    messageId: `${target}:reaction:${updateId}`,
+    payload: emoji === customEmoji ? namedText("custom emoji") : reactionOf(emoji),
+    quoted: target,
+    at: numberAt(reaction, "date"),
+  });
+}
+
+const customEmoji = "custom";
+
+function emojiOf(reaction: Json): string {
+  const type = textAt(reaction, "type");
+  if (type === "emoji") return textAt(reaction, "emoji");
+  return type === "paid" ? "⭐" : customEmoji;
+}
+
+/**
+ * The participant is the chat: a person's own, or a group as a whole, since only there a bot can answer. In a group the
+ * author's name goes in front of the text.
+ */
+function messageEvent(said: {
+  chat: Json;
+  sender: Json;
+  messageId: string;
+  payload: Extract<InboundEvent, { kind: "message" }>["payload"];
+  aliases?: string[];
+  quoted: string;
+  at: number;
+}): InboundEvent {
+  const identifier = parseIdentifier(textAt(said.chat, "id"));
+  if (identifier === null || said.messageId === "") return ignored("a message without chat or id");
+  const isGroup = identifier.startsWith("-");
+  const author = fullName(said.sender);
+  const isAuthored = isGroup && author !== "" && said.payload.type === "text";
+  return {
+    kind: "message",
+    providerMessageId: messageKey(identifier, said.messageId),
+    identifier,
+    aliases: (said.aliases ?? []).map(parseIdentifier).filter((alias) => alias !== null),
+    displayName: nameOf(isGroup ? textAt(said.chat, "title") : author || fullName(said.chat)),
+    payload: isAuthored && said.payload.type === "text" ? textOf(`${author}: ${said.payload.text}`) : said.payload,
+    quotedProviderMessageId: said.quoted === "" ? null : messageKey(identifier, said.quoted),
+    at: timeOf(said.at),
+  };
+}
+
+function fullName(person: Json): string {
+  const name = [textAt(person, "first_name"), textAt(person, "last_name")].filter(Boolean).join(" ");
+  return name || textAt(person, "username");
+}

@@ -1,0 +1,44 @@
+/** E.164: a country code that does not begin with 0, at most 15 digits. Shorter than 7 is no number of a person. */
+const international = /^[1-9]\d{6,14}$/;
+
+/**
+ * A business-scoped user id: country, dot, up to 128 letters and digits; the parent form has `ENT.` between.
+ * Given by the platform where a person hides the number. Source: Cloud API, Business-scoped user IDs.
+ */
+const scopedUserId = /^[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}$/;
+
+/** What people put between digits, the invisible direction marks that come with a copied number included. */
+const separators = /[\s().\-/\u00ad\u2010-\u2015\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g;
+
+/**
+ * `+` and digits, or a business-scoped user id. The country code must be there, with `+`, `00` or nothing before it.
+ * A trunk zero in brackets, `+44 (0)20 …`, is refused: in some countries it belongs to the number, in others not.
+ */
+export function parseIdentifier(identifier: string): string | null {
+  const trimmed = identifier.trim();
+  if (scopedUserId.test(trimmed)) return trimmed;
+  if (/\(\s*0\s*\)/.test(trimmed)) return null;
+  const digits = trimmed.replace(separators, "").replace(/^(?:\+|00)/, "");
+  return international.test(digits) ? `+${digits}` : null;
+}
+
+/**
+ * Other numbers that reach the same phone. The platform's `wa_id` keeps the spelling of the day a person joined:
+ * Brazilian mobiles with or without the ninth digit, Mexican ones with or without 1 after 52, Argentinian ones with or
+ * without 9 after 54. Source: Cloud API, Phone numbers, "wa_id may differ from the input".
+ */
+export function otherSpellings(identifier: string): string[] {
+  for (const [pattern, replacement] of spellings) {
+    if (pattern.test(identifier)) return [identifier.replace(pattern, replacement)];
+  }
+  return [];
+}
+
+const spellings: readonly (readonly [RegExp, string])[] = [
+  [/^\+55([1-9]\d)9([6-9]\d{7})$/, "+55$1$2"],
+  [/^\+55([1-9]\d)([6-9]\d{7})$/, "+55$19$2"],
+  [/^\+521(\d{10})$/, "+52$1"],
+  [/^\+52([2-9]\d{9})$/, "+521$1"],
+  [/^\+549(\d{10})$/, "+54$1"],
+  [/^\+54([1-8]\d{9})$/, "+549$1"],
+];

@@ -1,0 +1,90 @@
+import { lengthOf } from "../call.ts";
+import type { OutboundPart } from "../connector.ts";
+
+/** The body of `POST /{phone_number_id}/messages`, and the same without what was said, for the trace. */
+export interface MessageRequest {
+  readonly body: string;
+  readonly redacted: object;
+}
+
+/**
+ * Null for a payload that this connector does not carry; a reaction without a target is one.
+ * Source: Cloud API, reference of `/messages`.
+ */
+export function messageRequest(part: OutboundPart): MessageRequest | null {
+  const content = contentOf(part);
+  if (content === null) return null;
+  const { type, object, redacted } = content;
+  const envelope = {
+    messaging_product: "whatsapp",
+    recipient_type: "individual",
+    ...recipientOf(part.identifier),
+    ...quoteOf(part, type),
+    biz_opaque_callback_data: callbackData(part.deliveryId, part.partIndex),
+    type,
+  };
+  return { body: JSON.stringify({ ...envelope, [type]: object }), redacted: { ...envelope, [type]: redacted } };
+}
+
+/**
+ * What comes back in every receipt of this part: the delivery id, and the part's number unless it is the first.
+ * At most 512 bytes by the platform's rule; 36 to 41 here.
+ */
+export function callbackData(deliveryId: string, partIndex: number): string {
+  return partIndex === 0 ? deliveryId : `${deliveryId}:${partIndex}`;
+}
+
+function recipientOf(identifier: string): { to: string } | { recipient: string } {
+  return identifier.startsWith("+") ? { to: identifier.slice(1) } : { recipient: identifier };
+}
+
+function quoteOf(part: OutboundPart, type: string) {
+  if (part.quotedProviderMessageId === null || part.partIndex > 0 || type === "reaction") return null;
+  return { context: { message_id: part.quotedProviderMessageId } };
+}
+
+interface Content {
+  type: string;
+  object: object;
+  redacted: unknown;
+}
+
+function contentOf({ payload, targetProviderMessageId }: OutboundPart): Content | null {
+  switch (payload.type) {
+    case "text": {
+      const body = payload.text.toWellFormed();
+      return { type: "text", object: { body }, redacted: { body: lengthOf(body) } };
+    }
+    case "location": {
+      const { latitude, longitude, name } = payload;
+      const object = { latitude, longitude, ...(name && { name: name.toWellFormed() }) };
+      return { type: "location", object, redacted: "[a place]" };
+    }
+    case "reaction": {
+      if (targetProviderMessageId === null) return null;
+      const object = { message_id: targetProviderMessageId, emoji: payload.emoji };
+      return { type: "reaction", object, redacted: { ...object, emoji: lengthOf(payload.emoji) } };
+    }
+    case "template": {
+      const head = { name: payload.name, language: { code: payload.language } };
+      const parameters = templateParameters(payload.parameters);
+      if (parameters.length === 0) return { type: "template", object: head, redacted: head };
+      const object = { ...head, components: [{ type: "body", parameters }] };
+      return { type: "template", object, redacted: { ...head, components: `[${parameters.length} parameters]` } };
+    }
+    case "file":
+      return null;
+    default:
+      return payload satisfies never;
+  }
+}
+
+/** A list fills {{1}}, {{2}} … of the template's body, an object fills its named variables. */
+function templateParameters(parameters: readonly string[] | Readonly<Record<string, string>>) {
+  if (Array.isArray(parameters)) return parameters.map((text: string) => ({ type: "text", text: text.toWellFormed() }));
+  return Object.entries(parameters).map(([name, text]) => ({
+    type: "text",
+    parameter_name: name,
+    text: text.toWellFormed(),
+  }));
+}

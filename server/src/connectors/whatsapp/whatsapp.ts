@@ -1,0 +1,22 @@
+import type { Connector } from "../connector.ts";
+import { capabilities } from "./capabilities.ts";
+import { type WhatsAppCredentials, whatsappCredentials } from "./credentials.ts";
+import { parseIdentifier } from "./identifier.ts";
+import { check, subscribe } from "./manage.ts";
+import { send } from "./send.ts";
+import { handshake, parse, verify } from "./webhook.ts";
+
+/** WhatsApp Business Cloud API: one account is one number. */
+export const whatsapp = {
+  channel: "whatsapp",
+  credentials: whatsappCredentials,
+  capabilities,
+  parseIdentifier,
+  externalId: (credentials) => credentials.phone_number_id,
+  handshake,
+  verify,
+  parse,
+  send,
+  check,
+  subscribe,
+} satisfies Connector<WhatsAppCredentials>;

@@ -1,0 +1,94 @@
+import { createCipheriv, createDecipheriv, createHash, randomBytes } from "node:crypto";
+
+/** Encrypts short secrets at rest. Safe to share: it holds nothing but its keys. */
+export interface SecretBox {
+  /** Another envelope each time. `context` says where it belongs (`channel_accounts/<id>`): it opens nowhere else. */
+  seal(plain: string, context: string): Buffer;
+  /** Throws a `SecretBoxError` for a key that is not held, another context, or a single changed bit. */
+  open(sealed: Buffer, context: string): string;
+}
+
+/** A 256-bit key and the name under which envelopes remember it. */
+export interface SecretBoxKey {
+  /** 1 to 255 bytes; not secret. */
+  readonly id: string;
+  /** 32 bytes. */
+  readonly key: Buffer;
+}
+
+/** An envelope that cannot be opened. Says why, never what was inside. */
+export class SecretBoxError extends Error {
+  override readonly name = "SecretBoxError";
+}
+
+/**
+ * AES-256-GCM with a random 96-bit nonce: one key is good for 2^32 envelopes (NIST SP 800-38D, section 8.3).
+ * The first key seals; all of them open, so a key is rotated by putting the new one in front. A bare key is named by
+ * `keyId`. Envelope: version (1) · length of the key id (1) · key id · nonce (12) · ciphertext · tag (16).
+ */
+export function openSecretBox(keys: readonly SecretBoxKey[] | Buffer): SecretBox {
+  const held = Buffer.isBuffer(keys) ? [{ id: keyId(keys), key: keys }] : keys;
+  const byId = new Map(held.map((key) => [key.id, key.key]));
+  const [sealing] = held;
+  if (sealing === undefined) throw new SecretBoxError("A secret box needs a key.");
+  for (const { id, key } of held) checkKey(id, key);
+  const header = Buffer.concat([Buffer.from([version, Buffer.byteLength(sealing.id)]), Buffer.from(sealing.id)]);
+  return {
+    seal(plain, context) {
+      const nonce = randomBytes(nonceBytes);
+      const cipher = createCipheriv(algorithm, sealing.key, nonce, { authTagLength: tagBytes });
+      cipher.setAAD(additionalData(header, context));
+      const ciphertext = [cipher.update(plain, "utf8"), cipher.final()];
+      return Buffer.concat([header, nonce, ...ciphertext, cipher.getAuthTag()]);
+    },
+    open(sealed, context) {
+      const envelope = readEnvelope(sealed);
+      const key = byId.get(envelope.keyId);
+      if (key === undefined)
+        throw new SecretBoxError(`The secret was sealed with the key ${envelope.keyId}, not held.`);
+      const decipher = createDecipheriv(algorithm, key, envelope.nonce, { authTagLength: tagBytes });
+      decipher.setAAD(additionalData(envelope.header, context));
+      decipher.setAuthTag(envelope.tag);
+      try {
+        return decipher.update(envelope.ciphertext, undefined, "utf8") + decipher.final("utf8");
+      } catch (cause) {
+        throw new SecretBoxError("The secret was changed, or belongs elsewhere.", { cause });
+      }
+    },
+  };
+}
+
+/** The name of a key that was given none: the same key has the same name in every process. Tells nothing of the key. */
+export function keyId(key: Buffer): string {
+  return createHash("sha256").update("secret-box key id\n").update(key).digest("hex").slice(0, 16);
+}
+
+const algorithm = "aes-256-gcm";
+const version = 1;
+const keyBytes = 32;
+const nonceBytes = 12;
+const tagBytes = 16;
+
+function checkKey(id: string, key: Buffer): void {
+  const idBytes = Buffer.byteLength(id);
+  if (idBytes === 0 || idBytes > 255) throw new SecretBoxError("The id of a key is 1 to 255 bytes long.");
+  if (key.length !== keyBytes) throw new SecretBoxError(`A key is ${keyBytes} bytes long; ${id} has ${key.length}.`);
+}
+
+function additionalData(header: Buffer, context: string): Buffer {
+  return Buffer.concat([header, Buffer.from(context)]);
+}
+
+function readEnvelope(sealed: Buffer) {
+  const headerEnd = 2 + (sealed[1] ?? 0);
+  const nonceEnd = headerEnd + nonceBytes;
+  const tagStart = sealed.length - tagBytes;
+  if (sealed[0] !== version || tagStart < nonceEnd) throw new SecretBoxError("This is not a sealed secret.");
+  return {
+    header: sealed.subarray(0, headerEnd),
+    keyId: sealed.toString("utf8", 2, headerEnd),
+    nonce: sealed.subarray(headerEnd, nonceEnd),
+    ciphertext: sealed.subarray(nonceEnd, tagStart),
+    tag: sealed.subarray(tagStart),
+  };
+}
