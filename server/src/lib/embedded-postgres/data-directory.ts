@@ -38,6 +38,7 @@ export async function prepareCluster(
   user: ServerUser,
 ): Promise<{ directory: string; password: string }> {
   const directory = join(dataDir, "postgres");
+  refuseForeign(directory, user);
   if (!isCluster(directory)) {
     removeLeftovers(dataDir);
     await makeCluster(dataDir, directory, initdb, user);
@@ -122,16 +123,19 @@ function takePlace(temporary: string, directory: string): void {
   }
 }
 
-/** PostgreSQL wants to own its folder. One that root copied or unpacked is handed over; nobody else's is touched. */
+/** PostgreSQL wants to own its folder; what root copied or unpacked is handed over. */
 async function ensureOwner(directory: string, user: ServerUser): Promise<void> {
-  const { uid } = statSync(directory);
-  if (user.kind === "other" && uid !== user.uid) {
-    await promisify(execFile)("chown", ["-R", `${user.uid}:${user.gid}`, directory]);
-  } else if (user.kind === "self" && process.getuid && uid !== process.getuid()) {
-    throw new StartError(
-      `${directory} belongs to user ${uid}: start as that user, or give the folder to user ${process.getuid()}.`,
-    );
-  }
+  if (user.kind === "self" || statSync(directory).uid === user.uid) return;
+  await promisify(execFile)("chown", ["-R", `${user.uid}:${user.gid}`, directory]);
+}
+
+function refuseForeign(directory: string, user: ServerUser): void {
+  const owner = statSync(directory, { throwIfNoEntry: false })?.uid;
+  const self = process.getuid?.();
+  if (user.kind === "other" || owner === undefined || self === undefined || owner === self) return;
+  throw new StartError(
+    `${directory} belongs to user ${owner}: start as that user, or give the folder to user ${self}.`,
+  );
 }
 
 /** The password lies in the cluster that wants it, so that both travel together. */

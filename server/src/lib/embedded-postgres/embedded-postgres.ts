@@ -1,10 +1,12 @@
 import { join } from "node:path";
-import type { Log } from "../postgres.ts";
+import { setTimeout as delay } from "node:timers/promises";
+import { isRetryableDbError, type Log } from "../postgres.ts";
+import { StartError } from "../start-error.ts";
 import { findBinaries } from "./binaries.ts";
 import { databaseRole, openDataDir, prepareCluster } from "./data-directory.ts";
-import { connectionUrl } from "./endpoint.ts";
-import { DataDirectoryInUse, takeHubLock } from "./hub-lock.ts";
-import { adoptOrStart, type ServerPlace } from "./postmaster.ts";
+import { connectionUrl, type Endpoint } from "./endpoint.ts";
+import { DataDirectoryInUse, type HubLock, takeHubLock } from "./hub-lock.ts";
+import { adoptOrStart, type Postmaster, type ServerPlace } from "./postmaster.ts";
 import { serverLog } from "./server-log.ts";
 import { chooseServerUser } from "./server-user.ts";
 import { stopPostmaster } from "./stop-postmaster.ts";
@@ -46,16 +48,35 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   const user = await chooseServerUser(join(dataDir, "postgres"), { program: binaries.postgres, folder: dataDir });
   const { directory, password } = await prepareCluster(dataDir, binaries.initdb, user);
   const place: ServerPlace = { directory, binaries, user, serverLog: serverLog(join(dataDir, "postgres.log")) };
-  const { postmaster, adopted } = await adoptOrStart(place);
-  const url = connectionUrl(postmaster.endpoint, { user: databaseRole, password }, "chat4all");
-  const takeLock = (signal?: AbortSignal) => takeHubLock(url, dataDir, signal);
-  try {
-    const lock = await takeLock();
-    const supervisor = supervise({ ...options, place, postmaster, lock, takeLock });
-    return { url, adopted, stop: supervisor.stop, [Symbol.asyncDispose]: supervisor.stop };
-  } catch (error) {
-    // The server of another hub is left to it, also when we were the one who started it a moment ago.
-    if (!adopted && !(error instanceof DataDirectoryInUse)) await stopPostmaster(postmaster, place);
-    throw error;
+  const urlOf = (endpoint: Endpoint) => connectionUrl(endpoint, { user: databaseRole, password }, "chat4all");
+
+  const { postmaster, adopted, lock } = await holdServer(place, (endpoint) => takeHubLock(urlOf(endpoint), dataDir));
+  const url = urlOf(postmaster.endpoint);
+  const takeLock = (signal: AbortSignal) => takeHubLock(url, dataDir, signal);
+  const { stop } = supervise({ ...options, place, postmaster, lock, takeLock });
+  return { url, adopted, stop, [Symbol.asyncDispose]: stop };
+}
+
+/** A server that was found running may be in its last moments; then the next one is ours. */
+async function holdServer(place: ServerPlace, takeLock: (endpoint: Endpoint) => Promise<HubLock>) {
+  for (let tries = 1; ; tries++) {
+    const { postmaster, adopted } = await adoptOrStart(place);
+    try {
+      return { postmaster, adopted, lock: await takeLock(postmaster.endpoint) };
+    } catch (error) {
+      // The server of another hub is left to it, also when we were the one who started it a moment ago.
+      if (error instanceof DataDirectoryInUse) throw error;
+      if (!adopted) await stopPostmaster(postmaster, place);
+      if (adopted && tries < mostTries && isRetryableDbError(error)) await delay(pauseMs);
+      else throw unreachable(postmaster, place, error);
+    }
   }
+}
+
+const mostTries = 5;
+const pauseMs = 200;
+
+function unreachable({ pid }: Postmaster, { directory, serverLog }: ServerPlace, cause: unknown): StartError {
+  const sentence = `PostgreSQL (process ${pid}) runs in ${directory} but refuses us (${(cause as Error).message}): stop it and start again; more in ${serverLog.path}.`;
+  return new StartError(sentence, { cause });
 }

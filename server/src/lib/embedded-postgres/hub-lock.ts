@@ -17,28 +17,27 @@ export class DataDirectoryInUse extends StartError {
   override name = "DataDirectoryInUse";
 }
 
-/** Makes the database on the first call. Throws `DataDirectoryInUse`; `signal` gives up waiting for a recovery. */
+/**
+ * `url` leads to the database to make on the first call; the lock itself is in `postgres`, which always exists.
+ * Throws `DataDirectoryInUse`; `signal` gives up waiting for a recovery.
+ */
 export async function takeHubLock(url: string, dataDir: string, signal?: AbortSignal): Promise<HubLock> {
-  const client = await connect(url, signal);
+  const client = await open(url.replace(/\/[^/]*$/, "/postgres"), signal);
   const lost = new Promise<void>((resolve) => client.once("end", resolve));
-  if (!(await tryLock(client))) {
-    await client.end();
-    throw new DataDirectoryInUse(
-      `The data directory ${dataDir} is in use by another Chat4All (process ${readHolder(dataDir) ?? "unknown"}): stop it first, or set another DATA_DIR.`,
-    );
+  try {
+    if (!(await tryLock(client))) throw inUse(dataDir);
+    await ensureDatabase(client, new URL(url).pathname.slice(1));
+    writeHolder(dataDir);
+  } catch (error) {
+    await client.end().catch(() => {});
+    throw error;
   }
-  const holderFile = join(dataDir, "hub.json");
-  writeFileDurably(
-    holderFile,
-    `${JSON.stringify({ pid: process.pid, started_at: new Date().toISOString() })}\n`,
-    0o644,
-  );
   // The lock alone does not keep the process alive. The method is missing in the types of pg.
   (client as pg.Client & { unref(): void }).unref();
   return {
     lost,
     async release() {
-      rmSync(holderFile, { force: true });
+      rmSync(holderFile(dataDir), { force: true });
       await client.end().catch(() => {});
     },
   };
@@ -48,30 +47,8 @@ const lockNumber = 0x68756221;
 const connectLimitMs = 5000;
 const recoveryLimitMs = 10 * 60_000;
 /** A holder that was killed is noticed by its server after a moment. */
-const lockLimitMs = 2000;
+const lockLimitMs = 1000;
 const pollMs = 50;
-
-async function connect(url: string, signal?: AbortSignal): Promise<pg.Client> {
-  try {
-    return await open(url, signal);
-  } catch (error) {
-    if ((error as { code?: string }).code !== missingDatabase) throw error;
-  }
-  const name = decodeURIComponent(new URL(url).pathname.slice(1));
-  const admin = await open(url.replace(/\/[^/]*$/, "/postgres"));
-  try {
-    await admin.query(`create database ${admin.escapeIdentifier(name)}`);
-  } catch (error) {
-    // Another process was faster.
-    if ((error as { code?: string }).code !== duplicateDatabase) throw error;
-  } finally {
-    await admin.end();
-  }
-  return open(url);
-}
-
-const missingDatabase = "3D000";
-const duplicateDatabase = "42P04";
 
 /** A server that lost one of its processes recovers before it lets anyone in again. */
 async function open(url: string, signal?: AbortSignal): Promise<pg.Client> {
@@ -105,9 +82,33 @@ async function tryLock(client: pg.Client): Promise<boolean> {
   }
 }
 
+async function ensureDatabase(client: pg.Client, name: string): Promise<void> {
+  const { rowCount } = await client.query("select from pg_database where datname = $1", [name]);
+  if (rowCount === 0) await client.query(`create database ${client.escapeIdentifier(name)}`);
+}
+
+function inUse(dataDir: string): DataDirectoryInUse {
+  const holder = readHolder(dataDir);
+  return new DataDirectoryInUse(
+    `The data directory ${dataDir} is in use by another Chat4All${holder ? ` (process ${holder})` : ""}: stop it first, or set another DATA_DIR.`,
+  );
+}
+
+function holderFile(dataDir: string): string {
+  return join(dataDir, "hub.json");
+}
+
+/** Only for the message above, so a full disk is no reason to stop. */
+function writeHolder(dataDir: string): void {
+  const holder = { pid: process.pid, started_at: new Date().toISOString() };
+  try {
+    writeFileDurably(holderFile(dataDir), `${JSON.stringify(holder)}\n`, 0o644);
+  } catch {}
+}
+
 function readHolder(dataDir: string): number | undefined {
   try {
-    return JSON.parse(readFileSync(join(dataDir, "hub.json"), "utf8")).pid;
+    return JSON.parse(readFileSync(holderFile(dataDir), "utf8")).pid;
   } catch {
     return undefined;
   }

@@ -4,6 +4,7 @@ import { StartError } from "../start-error.ts";
 import type { Binaries } from "./binaries.ts";
 import { diskFull } from "./data-directory.ts";
 import { chooseEndpoint, type Endpoint } from "./endpoint.ts";
+import { killOrphans } from "./orphans.ts";
 import { isServerOf, readPidFile, removeMisleadingPidFile } from "./pid-file.ts";
 import { isAlive } from "./process.ts";
 import type { ServerLog } from "./server-log.ts";
@@ -45,6 +46,7 @@ export async function adoptOrStart(
     } catch (error) {
       const isPassing = error instanceof PostmasterFailed && error.isPassing;
       if (!isPassing || signal?.aborted || Date.now() > deadline) throw error;
+      if (Date.now() > deadline - passingLimitMs + orphanLimitMs) killOrphans(place.directory);
       await delay(passingPauseMs);
     }
   }
@@ -52,6 +54,8 @@ export async function adoptOrStart(
 
 const passingLimitMs = 10_000;
 const passingPauseMs = 100;
+/** How long processes of a killed server may take to notice. */
+const orphanLimitMs = 1000;
 
 /** After a crash the server first replays its log, which can take a while; it is not to be interrupted. */
 const recoveryLimitMs = 10 * 60_000;

@@ -1,0 +1,134 @@
+import assert from "node:assert/strict";
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { StartError } from "../start-error.ts";
+import { startEmbeddedPostgres } from "./embedded-postgres.ts";
+import { isAlive } from "./process.ts";
+import { query, quiet, serverPid, startHubProcess, temporaryFolder, until } from "./test-hub.ts";
+
+const failIfCalled = (error: Error) => assert.fail(error);
+const start = (dataDir: string) => startEmbeddedPostgres({ dataDir, log: quiet, onFailed: failIfCalled });
+
+test("the first start makes the database, later ones find what was written", async (t) => {
+  await using folder = temporaryFolder();
+  const before = performance.now();
+  const first = await start(folder.dataDir);
+  t.diagnostic(`first start ${Math.round(performance.now() - before)} ms`);
+  await query(first.url, "create table note (body text); insert into note values ('olá 👋')");
+  const pid = serverPid(folder.dataDir)!;
+  await first.stop();
+  assert.equal(isAlive(pid), false);
+  assert.equal(existsSync(join(folder.dataDir, "hub.json")), false);
+
+  const beforeSecond = performance.now();
+  await using second = await start(folder.dataDir);
+  t.diagnostic(`warm start ${Math.round(performance.now() - beforeSecond)} ms`);
+  assert.equal(second.adopted, false);
+  assert.deepEqual(await query(second.url, "select body from note"), [{ body: "olá 👋" }]);
+});
+
+test("what is committed is on the disk, and text is UTF-8", async () => {
+  await using folder = temporaryFolder();
+  await using postgres = await start(folder.dataDir);
+  const settings = await query<{ name: string; setting: string }>(
+    postgres.url,
+    "select name, setting from pg_settings where name in ('fsync', 'synchronous_commit', 'full_page_writes', 'server_encoding') order by name",
+  );
+  assert.deepEqual(
+    settings.map(({ name, setting }) => `${name}=${setting}`),
+    ["fsync=on", "full_page_writes=on", "server_encoding=UTF8", "synchronous_commit=on"],
+  );
+});
+
+test("nobody else on the machine gets in", async () => {
+  await using folder = temporaryFolder();
+  await using postgres = await start(folder.dataDir);
+  assert.equal(statSync(join(folder.dataDir, "postgres")).mode & 0o777, 0o700);
+  assert.equal(statSync(join(folder.dataDir, "postgres", "password.chat4all")).mode & 0o777, 0o600);
+  assert.equal(statSync(join(folder.dataDir, "postgres.log")).mode & 0o777, 0o600);
+  await assert.rejects(query(postgres.url.replace(/:[^:@]+@/, ":guess@"), "select 1"), { code: "28P01" });
+  assert.ok(!readFileSync(join(folder.dataDir, "postgres.log"), "utf8").includes("guess"));
+});
+
+test("a second hub on the same data directory is refused with the first one's name", async () => {
+  await using folder = temporaryFolder();
+  await using postgres = await start(folder.dataDir);
+  const second = await startHubProcess(folder.dataDir).answer;
+  assert.equal(
+    second.message,
+    `The data directory ${folder.dataDir} is in use by another Chat4All (process ${process.pid}): stop it first, or set another DATA_DIR.`,
+  );
+  assert.equal((await query(postgres.url, "select 1")).length, 1);
+});
+
+test("two hubs that make the same data directory at once end with one of them", async () => {
+  await using folder = temporaryFolder();
+  const hubs = [startHubProcess(folder.dataDir), startHubProcess(folder.dataDir)];
+  const answers = await Promise.all(hubs.map((hub) => hub.answer));
+  assert.deepEqual(answers.map((answer) => answer.name ?? "ready").sort(), ["DataDirectoryInUse", "ready"]);
+  await Promise.all(hubs.map((hub) => hub.end("SIGTERM")));
+  assert.equal(serverPid(folder.dataDir), undefined);
+});
+
+test("a first start that was killed half-way is made good by the next", async () => {
+  await using folder = temporaryFolder();
+  const hub = startHubProcess(folder.dataDir);
+  hub.answer.catch(() => {});
+  await until("initdb has begun", () => existsSync(join(folder.dataDir, `postgres.new-${hub.pid}`, "base")));
+  await hub.end("SIGKILL");
+  assert.equal(existsSync(join(folder.dataDir, "postgres")), false);
+
+  await using postgres = await start(folder.dataDir);
+  assert.equal((await query(postgres.url, "select 1")).length, 1);
+  assert.equal(existsSync(join(folder.dataDir, `postgres.new-${hub.pid}`)), false);
+});
+
+test("a path too long for a socket is served on a port", async () => {
+  await using folder = temporaryFolder();
+  const dataDir = join(folder.path, "deep".repeat(20), "data");
+  await using postgres = await start(dataDir);
+  assert.equal(new URL(postgres.url).hostname, "127.0.0.1");
+  assert.equal((await query(postgres.url, "select 1")).length, 1);
+});
+
+test("a data directory with blanks and letters of other alphabets works", async () => {
+  await using folder = temporaryFolder();
+  await using postgres = await start(join(folder.path, "meus dados é 100%"));
+  assert.equal((await query(postgres.url, "select 1")).length, 1);
+});
+
+test("a file in the place of a folder is told in one sentence", async () => {
+  await using folder = temporaryFolder();
+  writeFileSync(join(folder.path, "file"), "");
+  await assert.rejects(start(join(folder.path, "file")), isSentence(/is a file or lies below one: move it away/));
+  await assert.rejects(start(join(folder.path, "file", "data")), isSentence(/is a file or lies below one/));
+
+  mkdirSync(folder.dataDir);
+  writeFileSync(join(folder.dataDir, "postgres"), "");
+  await assert.rejects(start(folder.dataDir), isSentence(/postgres holds something else than a PostgreSQL database/));
+});
+
+test("a cluster that cannot start is told in one sentence", async () => {
+  await using folder = temporaryFolder();
+  await (await start(folder.dataDir)).stop();
+  writeFileSync(join(folder.dataDir, "postgres", "PG_VERSION"), "17\n");
+  await assert.rejects(start(folder.dataDir), isSentence(/PostgreSQL does not start in .*incompatible with server/));
+});
+
+test("as root, it also runs below a folder that only root may enter", async () => {
+  await using folder = temporaryFolder();
+  chmodSync(folder.path, 0o700);
+  await using postgres = await start(folder.dataDir);
+  assert.equal((await query(postgres.url, "select 1")).length, 1);
+  assert.notEqual(statSync(join(folder.dataDir, "postgres")).uid, 0);
+});
+
+function isSentence(pattern: RegExp) {
+  return (error: unknown) => {
+    assert.ok(error instanceof StartError, String(error));
+    assert.match(error.message, pattern);
+    assert.ok(!error.message.includes("\n"));
+    return true;
+  };
+}

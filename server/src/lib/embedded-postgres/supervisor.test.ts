@@ -1,0 +1,180 @@
+import assert from "node:assert/strict";
+import { renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { openPool } from "../postgres.ts";
+import { startEmbeddedPostgres } from "./embedded-postgres.ts";
+import { isAlive } from "./process.ts";
+import { query, quiet, serverPid, startHubProcess, temporaryFolder, until } from "./test-hub.ts";
+
+const failIfCalled = (error: Error) => assert.fail(error);
+const start = (dataDir: string) => startEmbeddedPostgres({ dataDir, log: quiet, onFailed: failIfCalled });
+const answers = (url: string) =>
+  query(url, "select 1").then(
+    () => true,
+    () => false,
+  );
+
+// Most of their time these tests wait for something to be noticed, so they share it.
+describe("the server", { concurrency: 4 }, () => {
+  const made = temporaryFolder();
+  before(async () => (await start(made.dataDir)).stop());
+  after(() => made[Symbol.asyncDispose]());
+
+  test("is started again when it was killed; pools go on by themselves", async (t) => {
+    await using folder = temporaryFolder(made.dataDir);
+    await using postgres = await start(folder.dataDir);
+    const pool = openPool({ url: postgres.url, size: 2, applicationName: "test", log: quiet });
+    await pool.query("create table note (body text); insert into note values ('kept')");
+    const killed = serverPid(folder.dataDir)!;
+    const started = performance.now();
+    process.kill(killed, "SIGKILL");
+    await until("another server runs", () => serverPid(folder.dataDir) !== killed);
+    await until("the pool works again", () =>
+      pool.query("select from note").then(
+        (r) => r.rowCount === 1,
+        () => false,
+      ),
+    );
+    t.diagnostic(`back after ${Math.round(performance.now() - started)} ms`);
+    await pool.end();
+    await until("the lock is held again", async () => (await lockHolders(postgres.url)) === 1);
+  });
+
+  test("comes back when one of its processes was killed", async () => {
+    await using folder = temporaryFolder(made.dataDir);
+    await using postgres = await start(folder.dataDir);
+    const [session] = await query<{ pid: number }>(
+      postgres.url,
+      "select pid from pg_locks where locktype = 'advisory'",
+    );
+    process.kill(session!.pid, "SIGKILL");
+    await until("the lock is held again", async () => (await lockHolders(postgres.url)) === 1);
+  });
+
+  test("is started again while a process of the killed one still computes", async (t) => {
+    await using folder = temporaryFolder(made.dataDir);
+    await using postgres = await start(folder.dataDir);
+    const busy = query(postgres.url, "select count(*) from generate_series(1, 10000000000)").catch(() => "cut off");
+    await until("it computes", async () => (await countActive(postgres.url)) > 1);
+    const started = performance.now();
+    process.kill(serverPid(folder.dataDir)!, "SIGKILL");
+    assert.equal(await busy, "cut off");
+    await until("it answers again", () => answers(postgres.url));
+    t.diagnostic(`back after ${Math.round(performance.now() - started)} ms`);
+  });
+
+  test("that a killed hub left running is taken over, and stopped in the end", async () => {
+    await using folder = temporaryFolder(made.dataDir);
+    const hub = startHubProcess(folder.dataDir);
+    const { url } = await hub.answer;
+    await hub.end("SIGKILL");
+    const pid = serverPid(folder.dataDir)!;
+    assert.equal(isAlive(pid), true);
+
+    const postgres = await start(folder.dataDir);
+    assert.equal(postgres.adopted, true);
+    assert.equal(postgres.url, url);
+    assert.equal(serverPid(folder.dataDir), pid);
+    await postgres.stop();
+    assert.equal(isAlive(pid), false);
+  });
+
+  test("that was taken over is started again when it is killed", async () => {
+    await using folder = temporaryFolder(made.dataDir);
+    const hub = startHubProcess(folder.dataDir);
+    await hub.answer;
+    await hub.end("SIGKILL");
+    await using postgres = await start(folder.dataDir);
+    const pid = serverPid(folder.dataDir)!;
+    process.kill(pid, "SIGKILL");
+    await until("it answers again", () => answers(postgres.url));
+    assert.notEqual(serverPid(folder.dataDir), pid);
+  });
+
+  test("that was killed together with its hub recovers what was committed", async () => {
+    await using folder = temporaryFolder(made.dataDir);
+    const hub = startHubProcess(folder.dataDir);
+    const { url } = await hub.answer;
+    await query(url, "create table note (body text); insert into note values ('kept')");
+    await hub.end("SIGKILL");
+    process.kill(serverPid(folder.dataDir)!, "SIGKILL");
+
+    await using postgres = await start(folder.dataDir);
+    assert.equal(postgres.adopted, false);
+    assert.deepEqual(await query(postgres.url, "select body from note"), [{ body: "kept" }]);
+  });
+
+  test("starts although the number of a dead one now belongs to another program", async () => {
+    await using folder = temporaryFolder(made.dataDir);
+    const hub = startHubProcess(folder.dataDir);
+    await hub.answer;
+    await hub.end("SIGKILL");
+    const pid = serverPid(folder.dataDir)!;
+    process.kill(pid, "SIGKILL");
+    await until("it is dead", () => !isAlive(pid));
+    // As after the restart of a container: the number is alive, and it is us.
+    const other = startHubProcess(join(folder.path, "elsewhere"));
+    await other.answer;
+    writeFileSync(
+      join(folder.dataDir, "postgres", "postmaster.pid"),
+      `${other.pid}\n${folder.dataDir}/postgres\n1\n5432\n`,
+    );
+
+    await using postgres = await start(folder.dataDir);
+    assert.equal(await answers(postgres.url), true);
+    await other.end("SIGTERM");
+  });
+
+  test("that does not stop by itself is forced to, within 10 s", async (t) => {
+    await using folder = temporaryFolder(made.dataDir);
+    const postgres = await start(folder.dataDir);
+    const pid = serverPid(folder.dataDir)!;
+    const started = performance.now();
+    process.kill(pid, "SIGSTOP");
+    await postgres.stop();
+    t.diagnostic(`forced after ${Math.round(performance.now() - started)} ms`);
+    assert.ok(performance.now() - started < 10_000);
+    assert.equal(isAlive(pid), false);
+  });
+
+  test("stops when asked while it is being brought back", async () => {
+    await using folder = temporaryFolder(made.dataDir);
+    const postgres = await start(folder.dataDir);
+    process.kill(serverPid(folder.dataDir)!, "SIGKILL");
+    await until("its end was noticed", async () => !(await answers(postgres.url)));
+    await postgres.stop();
+    const pid = serverPid(folder.dataDir);
+    assert.ok(!pid || !isAlive(pid));
+  });
+
+  test("that cannot be started again is given up, with the reason", async () => {
+    await using folder = temporaryFolder(made.dataDir);
+    const failed = Promise.withResolvers<Error>();
+    await using _postgres = await startEmbeddedPostgres({
+      dataDir: folder.dataDir,
+      log: quiet,
+      onFailed: failed.resolve,
+    });
+    const pid = serverPid(folder.dataDir)!;
+    renameSync(join(folder.dataDir, "postgres", "global"), join(folder.dataDir, "postgres", "gone"));
+    process.kill(pid, "SIGKILL");
+    const error = await failed.promise;
+    assert.match(error.message, /failed 10 times within a minute/);
+    assert.match((error.cause as Error).message, /PostgreSQL does not start/);
+  });
+});
+
+async function lockHolders(url: string): Promise<number> {
+  const sql = "select count(*)::int as holders from pg_locks where locktype = 'advisory' and granted";
+  const rows = await query<{ holders: number }>(url, sql).catch(() => []);
+  return rows[0]?.holders ?? 0;
+}
+
+async function countActive(url: string): Promise<number> {
+  const [row] = await query<{ active: number }>(
+    url,
+    "select count(*)::int as active from pg_stat_activity where state = 'active' and backend_type = 'client backend'",
+  );
+  return row!.active;
+}

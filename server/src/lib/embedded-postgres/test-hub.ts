@@ -1,0 +1,87 @@
+import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
+import { once } from "node:events";
+import { cpSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { setTimeout as delay } from "node:timers/promises";
+import pg from "pg";
+import type { Log } from "../postgres.ts";
+import { readPidFile } from "./pid-file.ts";
+import { isAlive } from "./process.ts";
+
+/**
+ * For tests: a folder that is removed at the end, with whatever server is left in its `data`.
+ * With `copyOf`, the data directory of a hub that stopped, `data` begins as that.
+ */
+export function temporaryFolder(copyOf?: string): {
+  path: string;
+  dataDir: string;
+  [Symbol.asyncDispose](): Promise<void>;
+} {
+  const path = mkdtempSync(join(realpathSync(tmpdir()), "chat4all-pg-"));
+  const dataDir = join(path, "data");
+  if (copyOf) cpSync(copyOf, dataDir, { recursive: true });
+  return {
+    path,
+    dataDir,
+    async [Symbol.asyncDispose]() {
+      const pid = serverPid(dataDir);
+      if (pid && isAlive(pid)) process.kill(pid, "SIGQUIT");
+      await until("the server of the test is gone", () => !pid || !isAlive(pid));
+      rmSync(path, { recursive: true, force: true });
+    },
+  };
+}
+
+export type Answer = { url: string; adopted: boolean; uid: number; name?: string; message?: string };
+
+/** A hub in a process of its own. `answer` is what it printed when it was ready, or gave up. */
+export function startHubProcess(dataDir: string, options: SpawnOptions & { node?: string; program?: string } = {}) {
+  const { node = process.execPath, program = join(import.meta.dirname, "hub-process.ts"), ...spawnOptions } = options;
+  const child = spawn(node, [program, dataDir], { cwd: "/", stdio: ["ignore", "pipe", "inherit"], ...spawnOptions });
+  const exited = once(child, "exit");
+  return {
+    pid: child.pid!,
+    answer: firstLine(child).then((line) => JSON.parse(line) as Answer),
+    async end(signal: "SIGTERM" | "SIGKILL"): Promise<number | null> {
+      child.kill(signal);
+      return (await exited)[0];
+    },
+  };
+}
+
+async function firstLine(child: ChildProcess): Promise<string> {
+  let line = "";
+  for await (const chunk of child.stdout!) {
+    line += chunk;
+    if (line.includes("\n")) return line;
+  }
+  return line || (await text(child.stdout!));
+}
+
+export function serverPid(dataDir: string): number | undefined {
+  return readPidFile(join(dataDir, "postgres"))?.pid;
+}
+
+/** Waits for a condition, checked often, for 15 s at most. */
+export async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + 15_000;
+  while (!(await holds())) {
+    if (Date.now() > deadline) throw new Error(`It did not come true that ${what}.`);
+    await delay(10);
+  }
+}
+
+export async function query<T extends object>(url: string, sql: string): Promise<T[]> {
+  const client = new pg.Client({ connectionString: url });
+  client.on("error", () => {});
+  await client.connect();
+  try {
+    return (await client.query<T>(sql)).rows;
+  } finally {
+    await client.end();
+  }
+}
+
+export const quiet: Log = { info() {}, warn() {}, error() {} };
