@@ -1,0 +1,157 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { after, describe, test } from "node:test";
+import { inspect } from "node:util";
+import { ConfigError, describeConfig, formatConfig, loadConfig } from "./config.ts";
+
+const load = (env: Record<string, string>) => loadConfig(env, { envFile: null });
+const shared = {
+  DATABASE_URL: "postgres://hub:pass@db/hub",
+  JWT_SECRET: "j".repeat(32),
+  ENCRYPTION_KEY: "ab".repeat(32),
+};
+
+test("with nothing set, everything has a default", () => {
+  const config = load({});
+  assert.deepEqual(config.http, { port: 8080, host: "127.0.0.1", publicUrl: "http://localhost:8080", corsOrigins: [] });
+  assert.equal(config.dataDir, resolve("data"));
+  assert.deepEqual(config.roles, ["api", "router", "connector", "realtime", "tasks"]);
+  assert.deepEqual(config.simulator, { isEnabled: true, port: 8090 });
+  assert.deepEqual(config.secrets, { jwt: null, encryptionKey: null });
+  assert.equal(config.delivery.retryTotalMs, 86_400_000);
+});
+
+test("an empty variable counts as unset", () => {
+  assert.equal(load({ PORT: "", KAFKA_BROKERS: "" }).http.port, 8080);
+});
+
+test("the public address follows the port", () => {
+  assert.equal(load({ PORT: "9000" }).http.publicUrl, "http://localhost:9000");
+  assert.equal(load({ PUBLIC_URL: "https://hub.example.com/chat/" }).http.publicUrl, "https://hub.example.com/chat");
+});
+
+test("the simulator runs without DATABASE_URL, or when ROLES names it", () => {
+  assert.equal(load(shared).simulator.isEnabled, false);
+  const config = load({ ...shared, ROLES: "api,connector:telegram, simulator" });
+  assert.deepEqual(config.roles, ["api", "connector:telegram"]);
+  assert.equal(config.simulator.isEnabled, true);
+});
+
+test("the encryption key is read from hexadecimal and from base64", () => {
+  const key = Buffer.alloc(32, 0xab);
+  for (const text of [key.toString("hex"), key.toString("base64"), key.toString("base64url")]) {
+    assert.deepEqual(load({ ...shared, ENCRYPTION_KEY: text }).secrets.encryptionKey?.reveal(), key);
+  }
+});
+
+test("one error lists everything that is wrong", () => {
+  const error = errorOf({
+    PORT: "http",
+    ROLES: "api,worker",
+    ENCRYPTION_KEY: "short-and-secret",
+    DATABASE_URL: "mysql://db",
+    DELIVERY_TIMEOUT: "20 seconds",
+    DELIVERY_RETRY_MAX: "500ms",
+    KAFKA_BROKERS: "a:9092",
+    OIDC_ACME_ISSUER: "https://acme.example",
+    DATA_DRI: "/data",
+    ACCEPT_BATCH: "3",
+  });
+  assert.deepEqual(error.problems, [
+    'PORT is "http": give a whole number from 0 to 65535.',
+    'ROLES is "api,worker": give all, or some of api, router, connector, realtime, tasks, connector:<channel>, simulator, several separated by commas.',
+    "DATABASE_URL is malformed: give an address such as postgres://user:password@host:5432/database.",
+    "ENCRYPTION_KEY is malformed: give 32 bytes in base64 or hexadecimal, as made by `openssl rand -base64 32`.",
+    'DELIVERY_TIMEOUT is "20 seconds": give a duration from 100ms to 5m, as in 500ms, 20s, 15m, 1h or 30d.',
+    "DELIVERY_RETRY_MAX is shorter than DELIVERY_RETRY_BASE: give a longer one.",
+    "KAFKA_BROKERS is not supported by this version: remove it.",
+    "OIDC_ACME_ISSUER is not supported by this version: remove it.",
+    "DATA_DRI is unknown: did you mean DATA_DIR?",
+    "ACCEPT_BATCH is unknown: remove it.",
+  ]);
+  assert.ok(!error.message.includes("short-and-secret"));
+});
+
+test("a database of one's own makes the secrets necessary", () => {
+  assert.deepEqual(
+    errorOf({ DATABASE_URL: shared.DATABASE_URL }).problems.map((problem) => problem.split(" ", 3).join(" ")),
+    ["JWT_SECRET is missing:", "ENCRYPTION_KEY is missing:"],
+  );
+});
+
+test("variables of the machine are not taken for ours", () => {
+  const env = {
+    SSL_CERT_FILE: "/etc/ssl",
+    HOSTNAME: "box",
+    SIMULATOR_SERVICE_HOST: "10.0.0.1",
+    ADMIN_PORT_80_TCP: "tcp://10.0.0.1",
+  };
+  assert.equal(load(env).http.port, 8080);
+});
+
+describe("secrets", () => {
+  const secrets = {
+    ...shared,
+    ADMIN_PASSWORD: "correct horse",
+    DATABASE_URL: "postgres://hub:p@ss@db/hub?sslpassword=word",
+  };
+  const config = load(secrets);
+
+  test("print as [secret] wherever they end up", () => {
+    for (const printed of [
+      inspect(config, { depth: 9, showHidden: true }),
+      JSON.stringify(config),
+      `${config.secrets.jwt}`,
+    ]) {
+      for (const secret of [secrets.JWT_SECRET, secrets.ENCRYPTION_KEY, "correct horse", "p@ss", "word@", "=word"]) {
+        assert.ok(!printed.includes(secret), `${secret} in ${printed}`);
+      }
+    }
+    assert.equal(config.secrets.jwt?.reveal(), secrets.JWT_SECRET);
+  });
+
+  test("are hidden in the description, which names every key", () => {
+    const rows = describeConfig(config);
+    const current = Object.fromEntries(rows.map((row) => [row.key, row.current]));
+    assert.equal(current.JWT_SECRET, "[secret]");
+    assert.equal(current.DATABASE_URL, "postgres://hub:[secret]@db/hub?sslpassword=[secret]");
+    assert.ok(rows.every((row) => row.meaning.endsWith(".") || row.meaning.endsWith("?")));
+    assert.match(formatConfig(rows), /^PORT=8080\n {4}Where the hub listens.*\(default\)\n/);
+  });
+});
+
+describe("the .env file", () => {
+  const folder = mkdtempSync(join(tmpdir(), "chat4all-env-"));
+  const envFile = join(folder, ".env");
+  after(() => rmSync(folder, { recursive: true }));
+  const loadFile = (file: string, env: Record<string, string> = {}) => {
+    writeFileSync(envFile, file);
+    return loadConfig(env, { envFile });
+  };
+
+  test("is read, and the process environment wins", () => {
+    assert.equal(loadFile("PORT=9000 # ours\n").http.port, 9000);
+    assert.equal(loadFile("PORT=9000", { PORT: "9001" }).http.port, 9001);
+    assert.equal(loadFile("PORT=9000", { PORT: "" }).http.port, 9000);
+  });
+
+  test("may be missing", () => {
+    assert.equal(loadConfig({}, { envFile: join(folder, "none") }).http.port, 8080);
+  });
+
+  test("may hold nothing but our keys", () => {
+    assert.throws(() => loadFile("EDITOR=vi"), { problems: ["EDITOR is unknown: remove it."] });
+  });
+});
+
+function errorOf(env: Record<string, string>): ConfigError {
+  try {
+    load(env);
+  } catch (error) {
+    if (error instanceof ConfigError) return error;
+    throw error;
+  }
+  assert.fail("The configuration was accepted.");
+}

@@ -1,0 +1,112 @@
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { createTestDatabase, type TestDatabase } from "../testing/test-database.ts";
+import { isRetryableDbError, type Log, openPool, type Pool, transaction } from "./postgres.ts";
+
+describe("a pool", () => {
+  const lines: string[] = [];
+  const log: Log = { info() {}, error() {}, warn: (_fields, message) => lines.push(message) };
+  let database: TestDatabase;
+  let pool: Pool;
+  before(async () => {
+    database = await createTestDatabase();
+    pool = openPool({ url: database.url, size: 3, applicationName: "test", log });
+    await pool.query("create table note (id int primary key, body text)");
+  });
+  after(async () => {
+    await pool.end();
+    await database[Symbol.asyncDispose]();
+  });
+  const kill = (pid: number) => pool.query("select pg_terminate_backend($1)", [pid]);
+  const notes = async () => (await pool.query("select body from note order by id")).rows.map((row) => row.body);
+
+  test("reads large integers as numbers, times as dates, and refuses what does not fit", async () => {
+    const { rows } = await pool.query("select 9007199254740991::int8 as seq, '{1,null}'::int8[] as seqs, now() as at");
+    assert.deepEqual([rows[0].seq, rows[0].seqs], [9007199254740991, [1, null]]);
+    assert.ok(rows[0].at instanceof Date);
+    await assert.rejects(pool.query("select 9007199254740993::int8"), RangeError);
+    assert.equal((await pool.query("select count(*) from note")).rows[0].count, 0);
+  });
+
+  test("survives the loss of a connection that nobody uses", async () => {
+    const [idle, killer] = await Promise.all([pool.connect(), pool.connect()]);
+    const { pid } = (await idle.query("select pg_backend_pid() as pid")).rows[0];
+    idle.release();
+    await killer.query("select pg_terminate_backend($1)", [pid]);
+    killer.release();
+    await until(() => lines.includes("database connection lost"));
+    assert.equal((await pool.query("select 1 as one")).rows[0].one, 1);
+  });
+
+  test("commits what returns and rolls back what throws", async () => {
+    const result = await transaction(pool, async (tx) => {
+      await tx.query("insert into note values (1, 'kept')");
+      return "done";
+    });
+    assert.equal(result, "done");
+    const refused = transaction(pool, async (tx) => {
+      await tx.query("insert into note values (2, 'gone')");
+      throw new Error("no");
+    });
+    await assert.rejects(refused, { message: "no" });
+    assert.deepEqual(await notes(), ["kept"]);
+  });
+
+  // PostgreSQL answers such a commit with a rollback and no error: rows that were believed to be written are lost.
+  test("a transaction that hides an error of its own is not taken for committed", async () => {
+    const hiding = transaction(pool, async (tx) => {
+      await tx.query("insert into note values (3, 'lost')");
+      await tx.query("select 1 / 0").catch(() => {});
+    });
+    await assert.rejects(hiding, /rolled back/);
+    assert.deepEqual(await notes(), ["kept"]);
+  });
+
+  test("a connection lost in the middle of a transaction fails that transaction only, and can be tried again", async () => {
+    const cut = transaction(pool, async (tx) => {
+      const { pid } = (await tx.query("select pg_backend_pid() as pid")).rows[0];
+      await kill(pid);
+      await tx.query("insert into note values (4, 'lost')");
+    });
+    await assert.rejects(cut, isRetryableDbError);
+    assert.deepEqual(await notes(), ["kept"]);
+  });
+
+  test("a deadlock can be tried again, a duplicate cannot", async () => {
+    await pool.query("insert into note values (5, 'five'), (6, 'six')");
+    const bothLocked = Promise.withResolvers<void>();
+    let locked = 0;
+    const cross = (first: number, second: number) =>
+      transaction(pool, async (tx) => {
+        await tx.query("select from note where id = $1 for update", [first]);
+        if (++locked === 2) bothLocked.resolve();
+        await bothLocked.promise;
+        await tx.query("select from note where id = $1 for update", [second]);
+      });
+    const outcomes = await Promise.allSettled([cross(5, 6), cross(6, 5)]);
+    const failed = outcomes.filter((outcome) => outcome.status === "rejected");
+    assert.equal(failed.length, 1);
+    assert.equal(isRetryableDbError(failed[0]!.reason), true);
+    const duplicate = await pool.query("insert into note values (5, 'again')").catch((error) => error);
+    assert.equal(isRetryableDbError(duplicate), false);
+  });
+});
+
+test("an address where nothing listens can be tried again, also through a wrapping error", async () => {
+  const pool = openPool({ url: "postgres://nobody@127.0.0.1:1/none", size: 1, applicationName: "test", log: silent });
+  const error = await pool.query("select 1").catch((cause) => new Error("wrapped", { cause }));
+  assert.equal(isRetryableDbError(error), true);
+  assert.equal(isRetryableDbError(new Error("a bug")), false);
+  await pool.end();
+});
+
+const silent: Log = { info() {}, warn() {}, error() {} };
+
+async function until(holds: () => boolean): Promise<void> {
+  for (let tries = 0; tries < 500; tries++) {
+    if (holds()) return;
+    await delay(10);
+  }
+  assert.fail("It did not come true within 5 s.");
+}
