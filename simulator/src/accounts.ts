@@ -1,0 +1,50 @@
+/** Most accounts at once; each may hold connections and queues. */
+export const MAX_ACCOUNTS = 10_000;
+
+/** One connected number or bot, as its platform knows it. Credentials are shown: nothing here is secret. */
+export interface Account {
+  readonly channel: string;
+  /** What the platform calls it: WhatsApp's phone number id, Telegram's bot id. */
+  readonly id: string;
+  /** The secret that a call must show: an access token, a bot token. */
+  readonly token: string;
+  /** Where the platform sends its webhooks; `undefined`: nowhere. */
+  readonly webhookUrl: string | undefined;
+  /** The account in the fields of the control surface. */
+  readonly fields: Readonly<Record<string, unknown>>;
+}
+
+/** The accounts that exist. */
+export class Accounts {
+  readonly #byId = new Map<string, Account>();
+  readonly #byToken = new Map<string, Account>();
+
+  /** Adds an account, or replaces the one of the same channel and id. */
+  put(account: Account): void {
+    const before = this.find(account.channel, account.id);
+    this.#byId.set(key(account.channel, account.id), account);
+    if (before && before.token !== account.token) this.#byToken.delete(key(before.channel, before.token));
+    for (const known of before ? this.#byId.values() : [account]) {
+      this.#byToken.set(key(known.channel, known.token), known);
+    }
+  }
+
+  find(channel: string, id: string): Account | undefined {
+    return this.#byId.get(key(channel, id));
+  }
+
+  /** Any account with this token: on WhatsApp several numbers may share one. */
+  findByToken(channel: string, token: string): Account | undefined {
+    return this.#byToken.get(key(channel, token));
+  }
+
+  /** Oldest first. */
+  list(channel?: string): Account[] {
+    const all = [...this.#byId.values()];
+    return channel === undefined ? all : all.filter((account) => account.channel === channel);
+  }
+}
+
+function key(channel: string, name: string): string {
+  return `${channel} ${name}`;
+}

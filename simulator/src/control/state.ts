@@ -1,0 +1,31 @@
+import type { FastifyInstance } from "fastify";
+import { object, string } from "../fields.ts";
+import { settingFields } from "../settings.ts";
+import { channelOf, reset, type Simulation } from "../simulation.ts";
+
+const readSettings = object({ channel: string(), ...settingFields });
+
+/** `/_sim/settings`, `/_sim/idle` and `/_sim/reset`. */
+export function serveState(app: FastifyInstance, simulation: Simulation): void {
+  const { world } = simulation;
+
+  app.get("/settings", (_request, reply) => {
+    reply.send(world.settings.all());
+  });
+
+  app.post("/settings", (request, reply) => {
+    const { channel, ...changes } = readSettings(request.body, "body");
+    channelOf(simulation, channel).face.checkSettings(changes);
+    reply.send({ channel, ...world.settings.merge(channel, changes) });
+  });
+
+  app.get("/idle", (_request, reply) => {
+    const pending = world.webhooks.waitingToBeSent;
+    reply.send({ idle: pending === 0, pending_webhooks: pending });
+  });
+
+  app.post("/reset", (_request, reply) => {
+    reset(simulation);
+    reply.code(204).send();
+  });
+}

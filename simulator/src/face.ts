@@ -1,0 +1,75 @@
+import type { FastifyInstance } from "fastify";
+import type { Account } from "./accounts.ts";
+import type { FaultName } from "./faults.ts";
+import type { StoredMessage } from "./messages.ts";
+import type { ChannelSettings } from "./settings.ts";
+import type { WebhookEvent, WebhookRules } from "./webhooks/event.ts";
+import type { World } from "./world.ts";
+
+/** One platform: how it is called, what it knows, how it answers. Registered in `faces.ts`, mounted under `/<channel>`. */
+export interface Face {
+  readonly channel: string;
+  /** Every call of the platform's own API that is answered. The README lists the same, and a test compares. */
+  readonly methods: readonly string[];
+  /** The faults that this platform can play. */
+  readonly faults: readonly FaultName[];
+  /** Settings of this platform where they differ from `commonSettings`. */
+  readonly settings: Partial<ChannelSettings>;
+  /** Refuses (throws a `Problem`) a setting that this platform cannot have. */
+  checkSettings(settings: Partial<ChannelSettings>): void;
+  /** An account from outside, defaults filled in; throws a `Problem` that names what is wrong. */
+  readAccount(input: unknown): Account;
+  /**
+   * The one spelling of a person's identifier that `to` shows: `whatsapp:+55…`, `+55…` and `55…` are one person.
+   * `undefined` when the text cannot be an identifier of this platform.
+   */
+  person(text: string): string | undefined;
+  /** Starts this platform in a world. Called once. */
+  open(world: World): OpenFace;
+}
+
+/** A running platform. */
+export interface OpenFace {
+  readonly webhooks: WebhookRules;
+  /** Adds the platform's own API to a server that is already prefixed and encapsulated. */
+  serve(app: FastifyInstance): void;
+  /** A person does something; the webhook is on its way when this returns. Throws a `Problem` when it cannot be. */
+  inbound(account: Account, input: Inbound): Record<string, unknown>;
+  /** The platform's word on a message, by hand. Throws a `Problem` when the platform gives no such word. */
+  receipt(message: StoredMessage, receipt: Receipt): void;
+  /** A person blocks the business, or takes it back. */
+  block(account: Account, person: string, blocked: boolean): void;
+  /** The webhooks that a stored message promised when it was accepted: read back from the journal. */
+  promised(message: StoredMessage, firstNumber: number, promise: unknown): WebhookEvent[];
+  /** Takes note of a message or webhook from an earlier run, so that no id is given twice. */
+  remember(seen: { message: StoredMessage } | { webhook: WebhookEvent }): void;
+  /** What must outlive a restart besides messages, webhooks and accounts; JSON. */
+  saveState(): unknown;
+  restoreState(state: unknown): void;
+  /** Forgets people's blocks and windows; never the counters that keep ids unique. */
+  reset(): void;
+}
+
+/** What a person does, in the hub's words. */
+export interface Inbound {
+  /** As `Face.person` spells it. */
+  person: string;
+  name: string | undefined;
+  payload: InboundPayload;
+  /** Provider id of the message that is answered. */
+  replyTo: string | undefined;
+}
+
+export type InboundPayload =
+  | { type: "text"; text: string }
+  | { type: "location"; latitude: number; longitude: number; name?: string | undefined }
+  | { type: "reaction"; message_id: string; emoji: string }
+  | { type: "file"; content_type: string; filename?: string | undefined; caption?: string | undefined };
+
+/** A status by hand. `code` and `title` belong to `failed`. */
+export interface Receipt {
+  status: string;
+  code: number | undefined;
+  title: string | undefined;
+  details: string | undefined;
+}

@@ -1,0 +1,107 @@
+import { invalid } from "./problem.ts";
+import type { Random } from "./random.ts";
+
+/** Most faults kept, ended ones included. */
+const MAX_FAULTS = 1_000;
+
+/** What can be broken on purpose. The first eight meet a send, the last three a webhook. */
+export const faultNames = [
+  "rate_limit",
+  "server_error",
+  "timeout_after_accept",
+  "connection_reset",
+  "slow",
+  "down",
+  "permanent",
+  "window_closed",
+  "duplicate_webhooks",
+  "reorder_webhooks",
+  "drop_webhooks",
+] as const;
+
+export type FaultName = (typeof faultNames)[number];
+
+/** What was asked for. */
+export interface FaultOrder {
+  channel: string;
+  fault: FaultName;
+  /** Chance, 0 to 1, that it hits when it could. Default 1. */
+  probability?: number | undefined;
+  /** Ends after so many hits. */
+  count?: number | undefined;
+  /** `slow`: the wait (default 2 s); `timeout_after_accept`: the silence (30 s); webhooks: how far they slip (200 ms). */
+  delay_ms?: number | undefined;
+  /** Ends so long after it was made. */
+  for_ms?: number | undefined;
+  /** Only for this person, as `Face.person` spells it. */
+  to?: string | undefined;
+  /** `rate_limit`: the seconds that the platform asks for. Default 1. */
+  retry_after_s?: number | undefined;
+  /** `permanent`: the platform's error code, where it has several. */
+  code?: number | undefined;
+  /** `down`: `true` destroys the socket instead of answering 503. */
+  destroy?: boolean | undefined;
+}
+
+/** An order at work. */
+export interface Fault extends FaultOrder {
+  fault_id: string;
+  hits: number;
+  /** Unix milliseconds; `undefined`: no end. */
+  endsAt: number | undefined;
+  chance: Random;
+}
+
+/** The faults at work, rolled one by one: each has its own repeatable dice. */
+export class Faults {
+  readonly #now: () => number;
+  readonly #random: Random;
+  #faults: Fault[] = [];
+  #made = 0;
+
+  constructor(now: () => number, random: Random) {
+    this.#now = now;
+    this.#random = random;
+  }
+
+  add(order: FaultOrder): Fault {
+    if (this.#faults.length >= MAX_FAULTS) this.#faults = this.#faults.filter((fault) => this.isActive(fault));
+    if (this.#faults.length >= MAX_FAULTS) throw invalid(`${MAX_FAULTS} faults are at work: DELETE /_sim/faults first`);
+    this.#made += 1;
+    const fault = {
+      ...order,
+      fault_id: `fault_${this.#made}`,
+      hits: 0,
+      endsAt: order.for_ms === undefined ? undefined : this.#now() + order.for_ms,
+      chance: this.#random.fork(`fault ${this.#made}`),
+    };
+    this.#faults.push(fault);
+    return fault;
+  }
+
+  list(): readonly Fault[] {
+    return this.#faults;
+  }
+
+  clear(): void {
+    this.#faults = [];
+  }
+
+  isActive(fault: Fault): boolean {
+    if (fault.count !== undefined && fault.hits >= fault.count) return false;
+    return fault.endsAt === undefined || this.#now() < fault.endsAt;
+  }
+
+  /** The first of the named faults, oldest first, that hits now; its hit is counted. */
+  hit(channel: string, names: readonly FaultName[], to: string | undefined): Fault | undefined {
+    if (this.#faults.length === 0) return undefined;
+    for (const fault of this.#faults) {
+      if (fault.channel !== channel || !names.includes(fault.fault)) continue;
+      if (fault.to !== undefined && fault.to !== to) continue;
+      if (!this.isActive(fault) || fault.chance.next() >= (fault.probability ?? 1)) continue;
+      fault.hits += 1;
+      return fault;
+    }
+    return undefined;
+  }
+}

@@ -1,0 +1,71 @@
+import { readFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import type { SimulatorOptions } from "./simulator.ts";
+
+/** What the process was asked for. */
+export type Command = { kind: "help" } | { kind: "start"; options: SimulatorOptions };
+
+/** The port when none is named. */
+export const DEFAULT_PORT = 8090;
+
+/** Shown by `--help`. */
+export const help = `The platform simulator: WhatsApp and Telegram on this machine, driven through /_sim.
+
+  node simulator/src/main.ts [flags]
+
+  --port <n>         where it listens; 0 takes a free port       SIMULATOR_PORT      ${DEFAULT_PORT}
+  --host <name>      on which address                            SIMULATOR_HOST      127.0.0.1
+  --journal <file>   what the platforms got survives in it       SIMULATOR_JOURNAL   none
+  --accounts <json>  accounts, as JSON or as a file of it        SIMULATOR_ACCOUNTS  one of each channel
+  --seed <text>      repeats chance and ids                      SIMULATOR_SEED      new each time
+  --help
+
+A flag wins over its environment variable. The README beside this program tells the rest.
+`;
+
+/** Reads flags and environment; throws an `Error` with one clear sentence. */
+export function readCommand(args: readonly string[], env: NodeJS.ProcessEnv): Command {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      port: { type: "string" },
+      host: { type: "string" },
+      journal: { type: "string" },
+      accounts: { type: "string" },
+      seed: { type: "string" },
+      help: { type: "boolean" },
+    },
+  });
+  if (values.help) return { kind: "help" };
+  const journal = values.journal ?? env.SIMULATOR_JOURNAL;
+  const accounts = values.accounts ?? env.SIMULATOR_ACCOUNTS;
+  const seed = values.seed ?? env.SIMULATOR_SEED;
+  return {
+    kind: "start",
+    options: {
+      port: readPort(values.port ?? env.SIMULATOR_PORT ?? String(DEFAULT_PORT)),
+      host: values.host ?? env.SIMULATOR_HOST ?? "127.0.0.1",
+      ...(journal ? { journal } : {}),
+      ...(accounts ? { accounts: readAccounts(accounts) } : {}),
+      ...(seed ? { seed } : {}),
+    },
+  };
+}
+
+function readPort(text: string): number {
+  const port = Number(text);
+  if (!/^\d{1,5}$/.test(text) || port > 65_535) throw new Error(`port must be a number from 0 to 65535, not "${text}"`);
+  return port;
+}
+
+function readAccounts(text: string): unknown[] {
+  const isJson = /^\s*[[{]/.test(text);
+  let value: unknown;
+  try {
+    value = JSON.parse(isJson ? text : readFileSync(text, "utf8"));
+  } catch (cause) {
+    const what = isJson ? "the accounts" : `the accounts file ${text}`;
+    throw new Error(`${what} cannot be read: ${(cause as Error).message}`, { cause });
+  }
+  return Array.isArray(value) ? value : [value];
+}

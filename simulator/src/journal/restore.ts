@@ -1,0 +1,60 @@
+import type { OpenFace } from "../face.ts";
+import { KEPT_MESSAGES } from "../messages.ts";
+import type { WebhookEvent } from "../webhooks/event.ts";
+import type { World } from "../world.ts";
+import type { JournalLine } from "./lines.ts";
+
+/** Reads the journal into an empty world. What no receiver had taken is promised again once `resume` is called. */
+export function restore(
+  world: World,
+  faces: ReadonlyMap<string, OpenFace>,
+  putAccount: (fields: Readonly<Record<string, unknown>>) => void,
+): { resume: () => void } {
+  const waiting = new Map<number, WebhookEvent>();
+  const promise = (event: WebhookEvent) => {
+    waiting.set(event.number, event);
+    world.webhooks.skipTo(event.number + 1);
+  };
+  for (const line of world.journal.read()) {
+    const face = faces.get(channelOf(line) ?? "");
+    if (line.type === "message") {
+      world.messages.add(line.message);
+      face?.remember({ message: line.message });
+      if (line.promise !== null) face?.promised(line.message, line.firstNumber, line.promise).forEach(promise);
+    } else if (line.type === "webhook") {
+      face?.remember({ webhook: line.event });
+      promise(line.event);
+    } else if (line.type === "accepted") {
+      for (const number of line.numbers) waiting.delete(number);
+    } else if (line.type === "account") {
+      putAccount(line.fields);
+    } else if (line.type === "state") {
+      face?.restoreState(line.state);
+    } else {
+      world.messages.skipTo(line.nextIndex);
+      world.webhooks.skipTo(line.nextNumber);
+    }
+  }
+  return {
+    resume() {
+      for (const event of waiting.values()) world.webhooks.promise(event);
+    },
+  };
+}
+
+/** The world in as few lines as say it: what `restore` reads back. */
+export function* snapshot(world: World, faces: ReadonlyMap<string, OpenFace>): Generator<JournalLine> {
+  yield { type: "counters", nextIndex: world.messages.nextIndex, nextNumber: world.webhooks.nextNumber };
+  for (const account of world.accounts.list()) yield { type: "account", fields: account.fields };
+  for (const [channel, face] of faces) yield { type: "state", channel, state: face.saveState() };
+  for (const message of world.messages.latest(KEPT_MESSAGES).reverse()) {
+    yield { type: "message", message, firstNumber: 0, promise: null };
+  }
+  for (const event of world.webhooks.pending()) yield { type: "webhook", event };
+}
+
+function channelOf(line: JournalLine): string | undefined {
+  if (line.type === "message") return line.message.channel;
+  if (line.type === "webhook") return line.event.channel;
+  return line.type === "state" ? line.channel : undefined;
+}

@@ -1,0 +1,51 @@
+import { help, readCommand } from "./flags.ts";
+import { type Simulator, startSimulator } from "./simulator.ts";
+
+/** How long an orderly stop may take before the process ends anyway. */
+const STOP_MS = 1_500;
+
+const command = attempt(() => readCommand(process.argv.slice(2), process.env));
+if (command.kind === "help") {
+  process.stdout.write(help);
+} else {
+  const { port, host } = command.options;
+  const simulator = await startSimulator(command.options).catch((error) => fail(error, `${host}:${port}`));
+  stopWhenAsked(simulator);
+  if (process.send) process.send({ type: "listening", port: simulator.port, url: simulator.url });
+  else process.stdout.write(`The platform simulator listens on ${simulator.url}; see ${simulator.url}/_sim/\n`);
+}
+
+/** Signals, and the death of the parent that has an IPC channel to this process. */
+function stopWhenAsked(simulator: Simulator): void {
+  const stop = () => {
+    setTimeout(() => process.exit(0), STOP_MS).unref();
+    simulator.close().then(
+      () => process.exit(0),
+      (error) => fail(error, simulator.url),
+    );
+  };
+  process.once("SIGTERM", stop);
+  process.once("SIGINT", stop);
+  if (process.send) process.once("disconnect", stop);
+}
+
+function attempt<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    return fail(error, "");
+  }
+}
+
+/** One sentence on stderr, and the end. */
+function fail(error: unknown, where: string): never {
+  const { code, message } = error as NodeJS.ErrnoException;
+  const sentence =
+    code === "EADDRINUSE"
+      ? `The simulator cannot listen on ${where}: another program has that port (--port takes another).`
+      : code === "EACCES" || code === "EADDRNOTAVAIL"
+        ? `The simulator cannot start on ${where}: ${message}.`
+        : `The simulator cannot start: ${message}.`;
+  process.stderr.write(`${sentence}\n`);
+  process.exit(1);
+}

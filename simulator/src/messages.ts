@@ -1,0 +1,142 @@
+/** How many received messages are kept, at least; the oldest are forgotten first. */
+export const KEPT_MESSAGES = 200_000;
+
+/** How many may pile up above that before the oldest are cut in one go. */
+const SLACK = 10_000;
+
+/** What a platform got, as the control surface shows it. */
+export interface ReceivedMessage {
+  channel: string;
+  /** The account's id on its platform. */
+  account: string;
+  /** The recipient, as `Face.person` spells it. */
+  to: string;
+  provider_message_id: string;
+  /** The platform's own word: `text`, `image`, `location`, `reaction` … */
+  kind: string;
+  /** The words in it: the body, a caption, a reaction's emoji. */
+  text: string | null;
+  media: unknown;
+  /** The request as it came, without the token. */
+  raw: unknown;
+  received_at: string;
+}
+
+/** A received message at rest: already JSON, with what it is looked up by beside it. */
+export interface StoredMessage {
+  /** 1, 2, 3 … over all platforms, never reused. */
+  readonly index: number;
+  readonly channel: string;
+  readonly account: string;
+  readonly to: string;
+  /** Unique within the channel. */
+  readonly key: string;
+  readonly json: string;
+}
+
+export interface MessageQuery {
+  channel: string | undefined;
+  to: string | undefined;
+  /** Only messages with a higher index. */
+  after: number;
+  limit: number;
+}
+
+/** What the platforms got, oldest first, bounded. */
+export class Messages {
+  #stored: StoredMessage[] = [];
+  readonly #byKey = new Map<string, StoredMessage>();
+  #nextIndex = 1;
+  #forgotten = 0;
+
+  /** The index that the next message gets. */
+  get nextIndex(): number {
+    return this.#nextIndex;
+  }
+
+  /** How many were dropped because of the bound since the last reset. */
+  get forgotten(): number {
+    return this.#forgotten;
+  }
+
+  get size(): number {
+    return this.#stored.length;
+  }
+
+  /** Appends; `message.index` must be `nextIndex` or higher. */
+  add(message: StoredMessage): void {
+    this.#stored.push(message);
+    this.#byKey.set(lookup(message.channel, message.key), message);
+    this.#nextIndex = message.index + 1;
+    if (this.#stored.length > KEPT_MESSAGES + SLACK) this.#cut();
+  }
+
+  /** Keeps indexes of an earlier run from being given again. */
+  skipTo(index: number): void {
+    this.#nextIndex = Math.max(this.#nextIndex, index);
+  }
+
+  find(channel: string, key: string): StoredMessage | undefined {
+    return this.#byKey.get(lookup(channel, key));
+  }
+
+  /** The oldest `limit` that match, and the index to go on after. */
+  list(query: MessageQuery): { messages: StoredMessage[]; nextAfter: number } {
+    const messages: StoredMessage[] = [];
+    let nextAfter = query.after;
+    for (let i = this.#positionAfter(query.after); i < this.#stored.length && messages.length < query.limit; i++) {
+      const message = this.#stored[i]!;
+      nextAfter = message.index;
+      if (query.channel !== undefined && message.channel !== query.channel) continue;
+      if (query.to !== undefined && message.to !== query.to) continue;
+      messages.push(message);
+    }
+    return { messages, nextAfter };
+  }
+
+  /** The newest `count`, newest first. */
+  latest(count: number): StoredMessage[] {
+    return this.#stored.slice(-count).reverse();
+  }
+
+  all(): Iterable<StoredMessage> {
+    return this.#stored;
+  }
+
+  /** Forgets every message; indexes go on. */
+  clear(): void {
+    this.#stored = [];
+    this.#byKey.clear();
+    this.#forgotten = 0;
+  }
+
+  #cut(): void {
+    const old = this.#stored.splice(0, this.#stored.length - KEPT_MESSAGES);
+    for (const message of old) {
+      const key = lookup(message.channel, message.key);
+      if (this.#byKey.get(key) === message) this.#byKey.delete(key);
+    }
+    this.#forgotten += old.length;
+  }
+
+  /** Position of the first message after `index`; indexes rise, so by halving. */
+  #positionAfter(index: number): number {
+    let low = 0;
+    let high = this.#stored.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#stored[middle]!.index <= index) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
+
+/** A stored message as it was. */
+export function readMessage(stored: StoredMessage): ReceivedMessage {
+  return JSON.parse(stored.json) as ReceivedMessage;
+}
+
+function lookup(channel: string, key: string): string {
+  return `${channel} ${key}`;
+}

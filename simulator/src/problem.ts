@@ -1,0 +1,22 @@
+/** What the control surface answers when it cannot do what was asked; `message` says what would be right. */
+export class Problem extends Error {
+  readonly status: number;
+  readonly code: string;
+
+  constructor(status: number, code: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = "Problem";
+    this.status = status;
+    this.code = code;
+  }
+}
+
+/** 400: the input breaks a stated rule. */
+export function invalid(message: string): Problem {
+  return new Problem(400, "VALIDATION_ERROR", message);
+}
+
+/** 404: what was named is not there. */
+export function absent(message: string): Problem {
+  return new Problem(404, "RESOURCE_NOT_FOUND", message);
+}

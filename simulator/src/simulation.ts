@@ -1,0 +1,72 @@
+import { type Account, MAX_ACCOUNTS } from "./accounts.ts";
+import type { Face, OpenFace } from "./face.ts";
+import { isRecord } from "./fields.ts";
+import { absent, invalid, Problem } from "./problem.ts";
+import type { World } from "./world.ts";
+
+/** A world with its platforms running in it: what the control surface acts on. */
+export interface Simulation {
+  readonly world: World;
+  readonly faces: readonly Face[];
+  readonly open: ReadonlyMap<string, OpenFace>;
+}
+
+/** The face and the running platform of a channel; a `Problem` (400) that lists the channels when there is none. */
+export function channelOf(simulation: Simulation, channel: string): { face: Face; running: OpenFace } {
+  const face = simulation.faces.find((one) => one.channel === channel);
+  const running = simulation.open.get(channel);
+  if (face && running) return { face, running };
+  throw invalid(`channel must be one of ${simulation.faces.map((one) => one.channel).join(", ")}`);
+}
+
+/** The account meant by `id`, or the only one of the channel. */
+export function accountOf({ world }: Simulation, channel: string, id: string | undefined): Account {
+  const all = world.accounts.list(channel);
+  if (id !== undefined) {
+    const named = world.accounts.find(channel, id) ?? world.accounts.findByToken(channel, id);
+    if (!named) throw absent(`${channel} has no account "${id}"; see GET /_sim/accounts`);
+    return named;
+  }
+  if (all.length === 1) return all[0]!;
+  const ids = all.map((account) => account.id).join(", ");
+  throw invalid(all.length === 0 ? `${channel} has no account` : `name the account: ${channel} has ${ids}`);
+}
+
+/** The person that a text names on a channel; a `Problem` (400) when it cannot name one. */
+export function personOf(face: Face, text: string, field: string): string {
+  const person = face.person(text);
+  if (person === undefined) throw invalid(`${field} must identify someone on ${face.channel}, "${text}" does not`);
+  return person;
+}
+
+/**
+ * Adds an account given in the control surface's fields, or updates the one with that id: what is not named stays as it
+ * was, its webhook above all. Safe to call twice.
+ */
+export function putAccount(simulation: Simulation, input: unknown): Account {
+  const { world } = simulation;
+  if (!isRecord(input) || typeof input.channel !== "string") {
+    throw invalid(`an account is an object with a channel: ${simulation.faces.map((face) => face.channel).join(", ")}`);
+  }
+  const { face } = channelOf(simulation, input.channel);
+  const given = face.readAccount(input);
+  const known = world.accounts.find(face.channel, given.id);
+  if (!known && world.accounts.list().length >= MAX_ACCOUNTS) {
+    throw new Problem(503, "OVERLOADED", `there are ${MAX_ACCOUNTS} accounts already`);
+  }
+  const account = known ? face.readAccount({ ...known.fields, ...input }) : given;
+  world.accounts.put(account);
+  world.journal.account(account.fields);
+  world.webhooks.retarget(account);
+  return account;
+}
+
+/** Forgets messages, waiting webhooks, faults, settings, blocks and windows. Accounts and their webhooks stay. */
+export function reset({ world, open }: Simulation): void {
+  world.webhooks.clear();
+  world.messages.clear();
+  world.faults.clear();
+  world.settings.reset();
+  for (const face of open.values()) face.reset();
+  world.journal.compact();
+}

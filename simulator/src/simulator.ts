@@ -1,0 +1,132 @@
+import { randomBytes } from "node:crypto";
+import type { AddressInfo } from "node:net";
+import Fastify, { type FastifyInstance } from "fastify";
+import { Accounts } from "./accounts.ts";
+import { answerErrors, serveControl } from "./control/control.ts";
+import { defaultAccounts } from "./default-accounts.ts";
+import type { OpenFace } from "./face.ts";
+import { faces } from "./faces.ts";
+import { Faults } from "./faults.ts";
+import { HttpClient } from "./http/client.ts";
+import { Journal } from "./journal/journal.ts";
+import { restore, snapshot } from "./journal/restore.ts";
+import { Messages } from "./messages.ts";
+import { createRandom } from "./random.ts";
+import { Schedule } from "./schedule.ts";
+import { Settings } from "./settings.ts";
+import { putAccount, type Simulation } from "./simulation.ts";
+import { Webhooks } from "./webhooks/webhooks.ts";
+import type { World } from "./world.ts";
+
+/** The largest body of a control call. */
+const MAX_CONTROL_BYTES = 1 << 20;
+
+export interface SimulatorOptions {
+  /** 0, the default, takes a free one. */
+  port?: number;
+  /** Default 127.0.0.1. */
+  host?: string;
+  /** In the fields of `POST /_sim/accounts`. Default `defaultAccounts`. */
+  accounts?: readonly unknown[];
+  /** A file that survives the process; made when it is not there. Default: nothing survives. */
+  journal?: string;
+  /** The same seed repeats chance and ids. Default: new ones each time. */
+  seed?: string;
+  /** Unix milliseconds. Default the system's clock. */
+  now?: () => number;
+}
+
+export interface Simulator extends AsyncDisposable {
+  /** `http://host:port`, without a slash at the end. */
+  readonly url: string;
+  readonly port: number;
+  /** Ends calls under way, stops all webhooks and frees the port. Safe to call twice. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts the platforms and their control surface. Rejects when the port is taken (`EADDRINUSE`), an account is malformed
+ * or the journal is not one (`Problem`); then nothing is left open.
+ */
+export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
+  const world = openWorld(options);
+  try {
+    const { simulation, resume } = openSimulation(world, options.accounts ?? defaultAccounts);
+    const app = createServer(simulation);
+    const host = options.host ?? "127.0.0.1";
+    await app.listen({ port: options.port ?? 0, host });
+    resume();
+    const { port } = app.server.address() as AddressInfo;
+    let closing: Promise<void> | undefined;
+    const close = () => {
+      closing ??= app.close().finally(() => closeWorld(world));
+      return closing;
+    };
+    return {
+      url: `http://${host.includes(":") ? `[${host}]` : host}:${port}`,
+      port,
+      close,
+      [Symbol.asyncDispose]: close,
+    };
+  } catch (error) {
+    closeWorld(world);
+    throw error;
+  }
+}
+
+function openWorld(options: SimulatorOptions): World {
+  const now = options.now ?? Date.now;
+  const random = createRandom(options.seed ?? randomBytes(16).toString("hex"));
+  const schedule = new Schedule(now);
+  const http = new HttpClient();
+  const accounts = new Accounts();
+  const settings = new Settings();
+  const faults = new Faults(now, random.fork("faults"));
+  const messages = new Messages();
+  const journal = new Journal(options.journal);
+  const webhooks = new Webhooks({
+    now,
+    random: random.fork("webhooks"),
+    schedule,
+    http,
+    accounts,
+    settings,
+    faults,
+    onAccepted: (numbers) => journal.accepted(numbers),
+  });
+  const seeded = options.seed !== undefined;
+  return { now, random, seeded, schedule, http, accounts, settings, faults, messages, journal, webhooks };
+}
+
+/** Platforms first, then what the journal remembers, then the accounts asked for: what these name is what holds. */
+function openSimulation(world: World, accounts: readonly unknown[]): { simulation: Simulation; resume: () => void } {
+  const open = new Map<string, OpenFace>();
+  for (const face of faces) {
+    world.settings.open(face.channel, face.settings);
+    const running = face.open(world);
+    world.webhooks.open(face.channel, running.webhooks);
+    open.set(face.channel, running);
+  }
+  const simulation: Simulation = { world, faces, open };
+  const { resume } = restore(world, open, (fields) => putAccount(simulation, fields));
+  for (const input of accounts) putAccount(simulation, input);
+  world.journal.start(() => snapshot(world, open));
+  return { simulation, resume };
+}
+
+function createServer(simulation: Simulation): FastifyInstance {
+  const app = Fastify({ forceCloseConnections: true, bodyLimit: MAX_CONTROL_BYTES, exposeHeadRoutes: false });
+  answerErrors(app);
+  for (const [channel, running] of simulation.open) {
+    app.register(async (scope) => running.serve(scope), { prefix: `/${channel}` });
+  }
+  app.register(async (scope) => serveControl(scope, simulation), { prefix: "/_sim" });
+  return app;
+}
+
+function closeWorld(world: World): void {
+  world.schedule.close();
+  world.webhooks.clear();
+  world.http.close();
+  world.journal.close();
+}

@@ -1,0 +1,89 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { type Answer, json, takeCall } from "../answer.ts";
+import { readFields, takeRawBodies, UnreadableBody } from "../http/body.ts";
+import type { TelegramAccount } from "./account.ts";
+import { BotError, badRequest, toAnswer } from "./bot-error.ts";
+import { botUser } from "./chats.ts";
+import { Parameters } from "./parameters.ts";
+import { sendChatAction, sendLocation, sendMessage, setMessageReaction } from "./send.ts";
+import type { TelegramState } from "./state.ts";
+import { getUpdates } from "./updates.ts";
+import { deleteWebhook, getWebhookInfo, setWebhook } from "./webhook-methods.ts";
+
+/** One authenticated call. */
+export interface BotCall {
+  state: TelegramState;
+  account: TelegramAccount;
+  parameters: Parameters;
+  /** Runs `job` when the answer is given or the caller has gone. */
+  whenGone(job: () => void): void;
+}
+
+const methods: Record<string, (call: BotCall) => Answer | Promise<Answer>> = {
+  getMe,
+  sendMessage,
+  sendLocation,
+  sendChatAction,
+  setMessageReaction,
+  setWebhook,
+  deleteWebhook,
+  getWebhookInfo,
+  getUpdates,
+};
+
+/** What is answered, as the README lists it. */
+export const botMethods = Object.keys(methods);
+
+const byLowerName = new Map(Object.entries(methods).map(([name, run]) => [name.toLowerCase(), run]));
+
+/** Serves the Bot API: `/bot{token}/{method}`, by GET or POST. Source: channels.md 4.1. */
+export function serveBotApi(app: FastifyInstance, state: TelegramState): void {
+  const explain = (error: unknown) => toAnswer(explainError(error));
+  const down = () => toAnswer(new BotError(503, "Service Unavailable"));
+  takeRawBodies(app);
+  app.all("/*", (request, reply) => {
+    takeCall(state.world, "telegram", reply, { run: () => run(state, request, reply), explain, down });
+  });
+  app.setErrorHandler((error, _request, reply) => {
+    takeCall(state.world, "telegram", reply, { run: () => explain(error), explain, down });
+  });
+}
+
+function run(state: TelegramState, request: FastifyRequest, reply: FastifyReply): Answer | Promise<Answer> {
+  const path = (request.params as { "*": string })["*"];
+  const [, token, name] = /^bot([^/]+)\/([^/]+)\/?$/.exec(path) ?? [];
+  if (token === undefined || name === undefined) throw new BotError(404, "Not Found");
+  const account = state.world.accounts.findByToken("telegram", token);
+  if (!account) throw new BotError(401, "Unauthorized");
+  const method = byLowerName.get(name.toLowerCase());
+  if (!method) throw new BotError(404, "Not Found: method not found");
+  const { fields } = readFields(request.body, request.headers["content-type"]);
+  return method({
+    state,
+    account: account as TelegramAccount,
+    parameters: new Parameters({ ...(request.query as object), ...fields }),
+    whenGone: (job) => void reply.raw.once("close", job),
+  });
+}
+
+function getMe({ account }: BotCall): Answer {
+  return json(200, {
+    ok: true,
+    result: {
+      ...botUser(account),
+      can_join_groups: true,
+      can_read_all_group_messages: false,
+      supports_inline_queries: false,
+    },
+  });
+}
+
+function explainError(error: unknown): BotError {
+  if (error instanceof BotError) return error;
+  if (error instanceof UnreadableBody) return badRequest("can't parse request JSON object");
+  const status = (error as { statusCode?: number }).statusCode;
+  if (status === 413) return new BotError(413, "Request Entity Too Large");
+  if (status !== undefined && status < 500) return badRequest((error as Error).message);
+  process.stderr.write(`simulator: telegram failed on a call: ${(error as Error).stack}\n`);
+  return new BotError(500, "Internal Server Error");
+}

@@ -1,0 +1,44 @@
+import type { TelegramAccount } from "./account.ts";
+import { BotError, badRequest } from "./bot-error.ts";
+import type { Parameters } from "./parameters.ts";
+import type { TelegramState } from "./state.ts";
+
+/** Ids of people who never started the bot: sending to them answers `chat not found`. Everyone else has. */
+export const NEVER_STARTED = { from: 9_990_000_000, to: 9_999_999_999 } as const;
+
+/** Ids have at most 52 significant bits. Source: channels.md 4.2. */
+const MAX_ID = 2 ** 52;
+
+/** The private chat that a call names; throws what the platform answers when the bot cannot write there. */
+export function readChat(state: TelegramState, account: TelegramAccount, parameters: Parameters): number {
+  const text = parameters.text("chat_id")?.trim();
+  if (text === undefined || text === "") throw badRequest("chat_id is empty");
+  const chat = Number(text);
+  if (!/^\d{1,16}$/.test(text) || !hasStarted(chat)) throw badRequest("chat not found");
+  if (state.blocked.has(`${account.id} ${chat}`)) throw new BotError(403, "Forbidden: bot was blocked by the user");
+  return chat;
+}
+
+/** Whether this person can write to bots and be written to. */
+export function hasStarted(id: number): boolean {
+  return id >= 1 && id <= MAX_ID && !(id >= NEVER_STARTED.from && id <= NEVER_STARTED.to);
+}
+
+/** The bot as the author of a message. */
+export function botUser({ id, fields }: TelegramAccount): Record<string, unknown> {
+  return { id: Number(id), is_bot: true, first_name: fields.first_name, username: fields.username };
+}
+
+/** A person as the author of a message. */
+export function personUser(state: TelegramState, id: number): Record<string, unknown> {
+  return { id, is_bot: false, ...nameOf(state, id) };
+}
+
+/** A private chat. */
+export function privateChat(state: TelegramState, id: number): Record<string, unknown> {
+  return { id, ...nameOf(state, id), type: "private" };
+}
+
+function nameOf(state: TelegramState, id: number): Record<string, unknown> {
+  return { ...(state.names.get(String(id)) ?? { first_name: `Person ${id}` }) };
+}

@@ -1,0 +1,54 @@
+import type { Fields } from "../http/body.ts";
+import { badRequest } from "./bot-error.ts";
+
+/** The parameters of a call, however they were encoded: in a query or form everything is text. Source: channels.md 4.1. */
+export class Parameters {
+  /** As they came, query and body together. */
+  readonly raw: Fields;
+
+  constructor(raw: Fields) {
+    this.raw = raw;
+  }
+
+  /** Numbers and booleans given as JSON are taken for their text. */
+  text(name: string): string | undefined {
+    const value = this.raw[name];
+    if (value === undefined || value === null) return undefined;
+    if (typeof value === "object") throw badRequest(`${name} must be of type String`);
+    return String(value);
+  }
+
+  /** A whole number, or text that is one. */
+  integer(name: string): number | undefined {
+    const text = this.text(name)?.trim();
+    if (text === undefined || text === "") return undefined;
+    if (!/^-?\d{1,16}$/.test(text)) throw badRequest(`${name} must be an integer`);
+    return Number(text);
+  }
+
+  /** A number, or text that is one. */
+  float(name: string): number | undefined {
+    const text = this.text(name)?.trim();
+    if (text === undefined || text === "") return undefined;
+    if (!Number.isFinite(Number(text))) throw badRequest(`${name} must be a number`);
+    return Number(text);
+  }
+
+  /** `true`, `True`, `1` and the like. */
+  flag(name: string): boolean {
+    const text = this.text(name)?.toLowerCase();
+    return text === "true" || text === "1" || text === "yes";
+  }
+
+  /** An object or list, or its JSON text. */
+  json(name: string): unknown {
+    const value = this.raw[name];
+    if (typeof value !== "string") return value ?? undefined;
+    if (value.trim() === "") return undefined;
+    try {
+      return JSON.parse(value);
+    } catch {
+      throw badRequest(`can't parse ${name} JSON object`);
+    }
+  }
+}

@@ -1,0 +1,79 @@
+import { BoundedMap } from "../bounded-map.ts";
+import { isRecord } from "../fields.ts";
+import { Throughput } from "../throughput.ts";
+import type { World } from "../world.ts";
+
+/** Chats whose counter is remembered. */
+const MAX_CHATS = 200_000;
+
+/** Messages kept to be quoted, and names of people. */
+const MAX_RECENT = 10_000;
+
+/** Without a seed, ids begin at the seconds since this moment, so that a restart without a journal repeats none. */
+const IDS_SINCE_MS = Date.UTC(2025, 0, 1);
+
+/** What a running Telegram remembers besides messages. Chats are named `<bot id> <chat id>`. */
+export interface TelegramState {
+  readonly world: World;
+  readonly throughput: Throughput;
+  /** The last `message_id` given in a chat. */
+  readonly lastMessageId: BoundedMap<string, number>;
+  /** The last `update_id` given to a bot. */
+  readonly lastUpdateId: BoundedMap<string, number>;
+  readonly recent: BoundedMap<string, Record<string, unknown>>;
+  readonly names: BoundedMap<string, PersonName>;
+  readonly blocked: BoundedMap<string, true>;
+  /** The long poll under way of each bot: how to end it. */
+  readonly polls: Map<string, (reason: string) => void>;
+}
+
+export interface PersonName {
+  first_name: string;
+  last_name?: string;
+}
+
+export function openState(world: World): TelegramState {
+  return {
+    world,
+    throughput: new Throughput(world.now),
+    lastMessageId: new BoundedMap(MAX_CHATS),
+    lastUpdateId: new BoundedMap(MAX_CHATS),
+    recent: new BoundedMap(MAX_RECENT),
+    names: new BoundedMap(MAX_RECENT),
+    blocked: new BoundedMap(MAX_CHATS),
+    polls: new Map(),
+  };
+}
+
+/** 1, 2, 3 … in each chat, both directions together. Source: channels.md 4.2. */
+export function nextMessageId(state: TelegramState, bot: string, chat: string): number {
+  return next(state, state.lastMessageId, `${bot} ${chat}`);
+}
+
+/** Rises by one with each update of a bot. */
+export function nextUpdateId(state: TelegramState, bot: string): number {
+  return next(state, state.lastUpdateId, bot);
+}
+
+/** Keeps an id that an earlier run gave from being given again. */
+export function seen(ids: BoundedMap<string, number>, name: string, id: unknown): void {
+  if (typeof id === "number" && id > (ids.get(name) ?? 0)) ids.set(name, id);
+}
+
+/** The counters as JSON, and back. */
+export function saveCounters(state: TelegramState): unknown {
+  return { messages: [...state.lastMessageId], updates: [...state.lastUpdateId] };
+}
+
+export function restoreCounters(state: TelegramState, saved: unknown): void {
+  if (!isRecord(saved)) return;
+  for (const [chat, id] of saved.messages as [string, number][]) seen(state.lastMessageId, chat, id);
+  for (const [bot, id] of saved.updates as [string, number][]) seen(state.lastUpdateId, bot, id);
+}
+
+function next({ world }: TelegramState, ids: BoundedMap<string, number>, name: string): number {
+  const start = world.seeded ? 0 : Math.max(0, Math.floor((world.now() - IDS_SINCE_MS) / 1000));
+  const id = (ids.get(name) ?? start) + 1;
+  ids.set(name, id);
+  return id;
+}

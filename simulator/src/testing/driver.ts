@@ -1,0 +1,71 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { defaultTelegramAccount, defaultWhatsAppAccount } from "../default-accounts.ts";
+import type { ReceivedMessage } from "../messages.ts";
+import { type SimulatorOptions, startSimulator } from "../simulator.ts";
+
+/** Longest that a test waits for something. */
+const PATIENCE_MS = 5_000;
+
+/** An answer with its JSON. */
+export interface Reply {
+  status: number;
+  headers: Headers;
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into bodies of many shapes
+  body: any;
+}
+
+/** A simulator in this process, and short ways to drive it as a business, a person and a tester. */
+export async function openDriver(options: SimulatorOptions = {}) {
+  const simulator = await startSimulator({ seed: "test", ...options });
+  const { url } = simulator;
+  const control = (method: string, path: string, body?: unknown) => call(`${url}/_sim/${path}`, method, body);
+  return {
+    url,
+    simulator,
+    control,
+    /** A Graph call with the default number's token. */
+    graph: (method: string, path: string, body?: unknown) =>
+      call(`${url}/whatsapp/v25.0/${path}`, method, body, {
+        authorization: `Bearer ${defaultWhatsAppAccount.access_token}`,
+      }),
+    /** A text from the default number. */
+    sendText: (to: string, text: string, more: object = {}) =>
+      call(
+        `${url}/whatsapp/${defaultWhatsAppAccount.phone_number_id}/messages`,
+        "POST",
+        { messaging_product: "whatsapp", to, type: "text", text: { body: text }, ...more },
+        { authorization: `Bearer ${defaultWhatsAppAccount.access_token}` },
+      ),
+    /** A Bot API call of the default bot. */
+    bot: (method: string, parameters: object = {}) =>
+      call(`${url}/telegram/bot${defaultTelegramAccount.bot_token}/${method}`, "POST", parameters),
+    async messages(query = ""): Promise<ReceivedMessage[]> {
+      return (await control("GET", `messages${query}`)).body.data;
+    },
+    /** Waits until no webhook is under way. */
+    idle: () => until(async () => (await control("GET", "idle")).body.idle === true),
+    [Symbol.asyncDispose]: () => simulator.close(),
+  };
+}
+
+export type Driver = Awaited<ReturnType<typeof openDriver>>;
+
+/** A call with a JSON body. Rejects when the connection is lost. */
+export async function call(url: string, method: string, body?: unknown, headers: object = {}): Promise<Reply> {
+  const response = await fetch(url, {
+    method,
+    headers: { ...(body === undefined ? {} : { "content-type": "application/json" }), ...headers },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  const text = await response.text();
+  return { status: response.status, headers: response.headers, body: text === "" ? undefined : JSON.parse(text) };
+}
+
+/** Waits for a condition, and gives up after 5 s. */
+export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + PATIENCE_MS;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`waited ${PATIENCE_MS} ms for: ${condition}`);
+    await sleep(5);
+  }
+}

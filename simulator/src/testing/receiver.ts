@@ -1,0 +1,53 @@
+import { createServer, type IncomingMessage } from "node:http";
+import type { AddressInfo } from "node:net";
+
+/** A webhook as it arrived. */
+export interface Received {
+  method: string;
+  url: URL;
+  headers: IncomingMessage["headers"];
+  body: string;
+}
+
+/** How a receiver answers; `undefined`: never. */
+export type Reply = { status: number; body?: string; headers?: Record<string, string> } | undefined;
+
+/** A webhook endpoint for tests. Answers 200 until told otherwise. */
+export interface Receiver extends AsyncDisposable {
+  readonly url: string;
+  readonly received: Received[];
+  reply: (request: Received, count: number) => Reply;
+  close(): Promise<void>;
+}
+
+/** Opens a receiver on a free port, or on the one named. */
+export async function openReceiver(port = 0): Promise<Receiver> {
+  const received: Received[] = [];
+  const server = createServer(async (request, response) => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk);
+    const url = new URL(request.url ?? "/", "http://receiver");
+    const arrived = {
+      method: request.method ?? "",
+      url,
+      headers: request.headers,
+      body: Buffer.concat(chunks).toString(),
+    };
+    received.push(arrived);
+    const reply = receiver.reply(arrived, received.length);
+    if (reply) response.writeHead(reply.status, reply.headers).end(reply.body);
+  });
+  await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
+  const close = async () => {
+    server.closeAllConnections();
+    await new Promise<unknown>((resolve) => server.close(resolve));
+  };
+  const receiver: Receiver = {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`,
+    received,
+    reply: () => ({ status: 200 }),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+  return receiver;
+}

@@ -1,0 +1,37 @@
+import type { Account } from "../accounts.ts";
+import type { Random } from "../random.ts";
+
+/** One thing that a platform tells: a receipt, a person's message. Plain JSON throughout, so that it can be journaled. */
+export interface WebhookEvent {
+  /** 1, 2, 3 … over all platforms; how the journal names it. */
+  readonly number: number;
+  readonly channel: string;
+  /** The account's id. */
+  readonly account: string;
+  /** Whom it is about: faults may pick by it, and ordered platforms keep the order of one person. */
+  readonly person: string;
+  /** Unix milliseconds: when it happened, from which its expiry counts. */
+  readonly happenedAt: number;
+  /** Unix milliseconds: when the platform first tells it. */
+  readonly dueAt: number;
+  /** What only the platform's own face understands. */
+  readonly body: unknown;
+}
+
+/** How a platform sends its webhooks. */
+export interface WebhookRules {
+  /** `batches`: many events a POST, in no promised order; `lanes`: one a POST, those of a person one after another. */
+  readonly order: "batches" | "lanes";
+  /** POSTs under way at once for an account. */
+  inFlight(account: Account): number;
+  /** Whether a receiver's HTTP status ends the matter. */
+  accepts(status: number): boolean;
+  /** Real milliseconds until the next try after so many failures (1, 2 …). */
+  retryDelayMs(failures: number, random: Random): number;
+  /** The longest wait that a receiver's `Retry-After` may ask for, in real ms; 0: the header is ignored. */
+  readonly maxRetryAfterMs: number;
+  /** Real milliseconds after `happenedAt` when an event is given up. */
+  readonly expiresMs: number;
+  /** The POST for these events, the same bytes each time it is asked. */
+  request(account: Account, events: readonly WebhookEvent[]): { body: string; headers: Record<string, string> };
+}

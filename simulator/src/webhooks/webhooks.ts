@@ -1,0 +1,187 @@
+import type { Account, Accounts } from "../accounts.ts";
+import type { FaultName, Faults } from "../faults.ts";
+import type { HttpClient } from "../http/client.ts";
+import type { Random } from "../random.ts";
+import type { Schedule } from "../schedule.ts";
+import type { Settings } from "../settings.ts";
+import { createBatchSender } from "./batches.ts";
+import type { WebhookEvent, WebhookRules } from "./event.ts";
+import { createLaneSender, type LaneSender } from "./lanes.ts";
+import type { Sender, SenderParts } from "./post.ts";
+
+/** Events that may wait before a person's next one is refused. */
+export const MAX_WAITING_FOR_INBOUND = 100_000;
+
+/** Events that may wait before the platforms refuse sends: three receipts for each of 50,000 messages. */
+export const MAX_WAITING_FOR_SENDS = 150_000;
+
+/** How far `duplicate_webhooks` and `reorder_webhooks` move an event when not told. */
+const DEFAULT_SLIP_MS = 200;
+
+/** What the senders share; `onAccepted` is told the numbers of what a receiver took. */
+export interface WebhookParts {
+  now: () => number;
+  random: Random;
+  schedule: Schedule;
+  http: HttpClient;
+  accounts: Accounts;
+  settings: Settings;
+  faults: Faults;
+  onAccepted: (numbers: readonly number[]) => void;
+}
+
+/** Everything that the platforms still have to tell, from the promise until a receiver has it. */
+export class Webhooks {
+  readonly #parts: WebhookParts;
+  readonly #rules = new Map<string, WebhookRules>();
+  readonly #senders = new Map<string, Sender>();
+  readonly #pending = new Map<number, WebhookEvent>();
+  #nextNumber = 1;
+  /** Second copies still to come, and the reset after which they no longer do. */
+  #repeats = 0;
+  #generation = 0;
+
+  constructor(parts: WebhookParts) {
+    this.#parts = parts;
+  }
+
+  /** Makes a channel known. Called once for each, before its first event. */
+  open(channel: string, rules: WebhookRules): void {
+    this.#rules.set(channel, rules);
+  }
+
+  /** Promised and not yet taken, those due later included. */
+  get waiting(): number {
+    return this.#pending.size + this.#repeats;
+  }
+
+  /** As `waiting`, without what can only be fetched because no webhook is set. */
+  get waitingToBeSent(): number {
+    let count = this.#repeats;
+    for (const event of this.#pending.values()) {
+      if (this.#parts.accounts.find(event.channel, event.account)?.webhookUrl !== undefined) count += 1;
+    }
+    return count;
+  }
+
+  get nextNumber(): number {
+    return this.#nextNumber;
+  }
+
+  /** Reserves `count` numbers and returns the first. */
+  reserve(count: number): number {
+    const first = this.#nextNumber;
+    this.#nextNumber += count;
+    return first;
+  }
+
+  /** Keeps numbers of an earlier run from being given again. */
+  skipTo(number: number): void {
+    this.#nextNumber = Math.max(this.#nextNumber, number);
+  }
+
+  /** Tells the event when it is due. Journal it first. */
+  promise(event: WebhookEvent): void {
+    this.#pending.set(event.number, event);
+    if (event.dueAt <= this.#parts.now()) this.#dispatch(event);
+    else this.#parts.schedule.at(event.dueAt, () => this.#dispatch(event));
+  }
+
+  /** What a receiver has not taken yet, oldest first. */
+  pending(): Iterable<WebhookEvent> {
+    return this.#pending.values();
+  }
+
+  isPending(event: WebhookEvent): boolean {
+    return this.#pending.has(event.number);
+  }
+
+  /** The events are over: taken, fetched or expired. Safe to call twice. */
+  finish(events: readonly WebhookEvent[]): void {
+    const numbers = events.filter((event) => this.#pending.delete(event.number)).map((event) => event.number);
+    if (numbers.length > 0) this.#parts.onAccepted(numbers);
+  }
+
+  /** The account's webhook was set, moved or removed. */
+  retarget(account: Account): void {
+    this.sender(account).retarget();
+  }
+
+  /** The account's sender; `lanes` channels can be asked for what waits. */
+  sender(account: Account): Sender {
+    const key = `${account.channel} ${account.id}`;
+    const known = this.#senders.get(key);
+    if (known) return known;
+    const rules = this.#rules.get(account.channel);
+    if (!rules) throw new Error(`no webhook rules for channel ${account.channel}`);
+    const parts = this.#senderParts(account, rules);
+    const sender = rules.order === "lanes" ? createLaneSender(parts) : createBatchSender(parts);
+    this.#senders.set(key, sender);
+    return sender;
+  }
+
+  /** As `sender`, for a channel whose order is `lanes`. */
+  laneSender(account: Account): LaneSender {
+    return this.sender(account) as LaneSender;
+  }
+
+  /** Forgets everything that waits; answers to POSTs under way change nothing. */
+  clear(): void {
+    this.#pending.clear();
+    this.#repeats = 0;
+    this.#generation += 1;
+    for (const sender of this.#senders.values()) sender.clear();
+  }
+
+  #dispatch(event: WebhookEvent): void {
+    const account = this.#parts.accounts.find(event.channel, event.account);
+    if (!account || !this.isPending(event)) this.finish([event]);
+    else if (account.webhookUrl === undefined) this.sender(account).push(event);
+    else this.#playFaults(account, event);
+  }
+
+  #playFaults(account: Account, event: WebhookEvent): void {
+    const { faults, now, schedule, random } = this.#parts;
+    const hit = (name: FaultName) => faults.hit(event.channel, [name], event.person);
+    if (hit("drop_webhooks")) {
+      this.finish([event]);
+      return;
+    }
+    const twice = hit("duplicate_webhooks");
+    if (twice) this.#repeat(account, event, now() + (twice.delay_ms ?? DEFAULT_SLIP_MS));
+    const late = hit("reorder_webhooks");
+    if (late) {
+      const slipMs = (late.delay_ms ?? DEFAULT_SLIP_MS) * (0.5 + random.next() / 2);
+      schedule.at(now() + slipMs, () => this.sender(account).push(event));
+    } else {
+      this.sender(account).push(event);
+    }
+  }
+
+  /** Sends a second copy at `at`: pending again then, under the number that it had. */
+  #repeat(account: Account, event: WebhookEvent, at: number): void {
+    const born = this.#generation;
+    this.#repeats += 1;
+    this.#parts.schedule.at(at, () => {
+      if (born !== this.#generation) return;
+      this.#repeats -= 1;
+      this.#pending.set(event.number, event);
+      this.sender(account).push({ ...event });
+    });
+  }
+
+  #senderParts(account: Account, rules: WebhookRules): SenderParts {
+    const { now, random, schedule, http, accounts, settings } = this.#parts;
+    return {
+      rules,
+      now,
+      random,
+      http,
+      at: (dueAt, job) => schedule.at(dueAt, job),
+      account: () => accounts.find(account.channel, account.id) ?? account,
+      settings: () => settings.of(account.channel),
+      isPending: (event) => this.isPending(event),
+      finish: (events) => this.finish(events),
+    };
+  }
+}

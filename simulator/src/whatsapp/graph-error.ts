@@ -1,0 +1,65 @@
+import { type Answer, json } from "../answer.ts";
+import type { Random } from "../random.ts";
+
+/** The platform's refusal of a call, thrown by whoever finds the reason. Source: channels.md 0.4 and 1.6. */
+export class GraphError extends Error {
+  readonly status: number;
+  readonly code: number;
+  readonly more: { subcode?: number; details?: string; type?: string; headers?: Record<string, string> };
+
+  /** `message` without the `(#code)` that the platform puts in front; pass `bare` texts whole with code 190 or 100/33. */
+  constructor(status: number, code: number, message: string, more: GraphError["more"] = {}) {
+    super(message);
+    this.name = "GraphError";
+    this.status = status;
+    this.code = code;
+    this.more = more;
+  }
+}
+
+/** 400 / 131008: a field that must be there is not. */
+export function missing(field: string): GraphError {
+  return new GraphError(400, 131008, "(#131008) Required parameter is missing", {
+    details: `Parameter ${field} is missing.`,
+  });
+}
+
+/** 400 / 131009: a field has a value that cannot be. */
+export function badValue(details: string): GraphError {
+  return new GraphError(400, 131009, "(#131009) Parameter value is not valid", { details });
+}
+
+/** 400 / 100: a parameter breaks the schema. */
+export function badParameter(details: string): GraphError {
+  return new GraphError(400, 100, "(#100) Invalid parameter", { details });
+}
+
+/** 400 / 100 / 33: no such object for this token. */
+export function unknownObject(method: string, id: string): GraphError {
+  const verb = method.toLowerCase();
+  return new GraphError(
+    400,
+    100,
+    `Unsupported ${verb} request. Object with ID '${id}' does not exist, cannot be loaded due to missing permissions, or does not support this operation.`,
+    { subcode: 33, type: "GraphMethodException" },
+  );
+}
+
+/** 401 / 190: the token opens nothing. */
+export function badToken(): GraphError {
+  return new GraphError(401, 190, "Invalid OAuth access token - Cannot parse access token");
+}
+
+/** The error as the platform words it on the wire. */
+export function toAnswer(error: GraphError, random: Random): Answer {
+  const { subcode, details, type, headers } = error.more;
+  const body = {
+    message: error.message,
+    type: type ?? "OAuthException",
+    code: error.code,
+    ...(subcode === undefined ? {} : { error_subcode: subcode }),
+    ...(details === undefined ? {} : { error_data: { messaging_product: "whatsapp", details } }),
+    fbtrace_id: `A${random.hex(22)}`,
+  };
+  return json(error.status, { error: body }, headers);
+}

@@ -1,0 +1,146 @@
+import { type Answer, json } from "../answer.ts";
+import type { Fault } from "../faults.ts";
+import { isRecord } from "../fields.ts";
+import { receive } from "../receiving.ts";
+import { type Refusal, retryAfterSeconds, runSend } from "../sending.ts";
+import { type Content, readContent } from "./content.ts";
+import { type Failure, failures } from "./events.ts";
+import type { GraphCall } from "./graph.ts";
+import { badParameter, badValue, GraphError, missing, toAnswer } from "./graph-error.ts";
+import { newMessageId } from "./message-id.ts";
+import { identifierOf, NOT_ON_WHATSAPP, type Person, readPerson } from "./people.ts";
+import { planReceipts, receiptEvents, sentBy } from "./receipts.ts";
+import { type WhatsAppState, WINDOW_MS } from "./state.ts";
+
+/** Longest `biz_opaque_callback_data`, in bytes. Source: channels.md 1.2. */
+const MAX_CALLBACK_DATA_BYTES = 512;
+
+/** `POST /{phone_number_id}/messages`: a message, or a read marker. */
+export function postMessages(call: GraphCall): Answer | Promise<Answer> {
+  const { fields, state } = call;
+  if (fields.messaging_product !== "whatsapp") {
+    throw new GraphError(400, 100, "(#100) The parameter messaging_product is required.");
+  }
+  if (fields.status !== undefined) return markRead(fields);
+  const { person, input } = readRecipient(fields);
+  const rules = { channel: "whatsapp", refuse: (refusal: Refusal, fault?: Fault) => refuse(state, refusal, fault) };
+  return runSend(state.world, rules, identifierOf(person), () => accept(call, person, input));
+}
+
+function accept(call: GraphCall, person: Person, input: string): Answer {
+  const { account, fields, state } = call;
+  const { world } = state;
+  const content = readContent(fields, account.fields.templates);
+  checkEnvelope(fields);
+  if (person.kind === "phone" && person.digits === account.fields.display_phone_number) {
+    throw new GraphError(400, 131021, "(#131021) Recipient cannot be sender", {
+      details: "Recipient cannot be the sender.",
+    });
+  }
+  const settings = world.settings.of("whatsapp");
+  if (!state.throughput.allows(account.id, settings.throughput_per_second))
+    return refuse(state, "rate_limit", undefined);
+
+  const now = world.now();
+  const to = identifierOf(person);
+  const id = newMessageId(world.random, person.kind === "phone" ? person.waId : person.userId);
+  const plan = planReceipts(settings, content.kind, now, failureOf(call, person, content));
+  const told = account.webhookUrl === undefined ? 0 : plan.statuses.length;
+  const { access_token: _, ...raw } = fields;
+  const { firstNumber } = receive(
+    world,
+    {
+      channel: "whatsapp",
+      account: account.id,
+      to,
+      provider_message_id: id,
+      kind: content.kind,
+      text: content.text,
+      media: content.media,
+      raw,
+      received_at: new Date(now).toISOString(),
+    },
+    id,
+    { webhooks: told, value: told > 0 ? plan : null },
+  );
+  if (told > 0) {
+    const sent = sentBy(id, to, fields.biz_opaque_callback_data as string | undefined, content.kind);
+    for (const event of receiptEvents(account.id, to, sent, plan, firstNumber)) world.webhooks.promise(event);
+  }
+  return json(200, {
+    messaging_product: "whatsapp",
+    contacts: [person.kind === "phone" ? { input, wa_id: person.waId } : { input, user_id: person.userId }],
+    messages: [content.kind === "template" ? { id, message_status: "accepted" } : { id }],
+  });
+}
+
+/** What the platform finds out only after it has said yes. */
+function failureOf({ state, account }: GraphCall, person: Person, content: Content): Failure | undefined {
+  const { world, blocked, lastHeard } = state;
+  const name = person.kind === "phone" ? person.waId : person.userId;
+  if (name.startsWith(NOT_ON_WHATSAPP) || blocked.has(`${account.id} ${name}`)) return failures.undeliverable;
+  if (content.kind === "template") return undefined;
+  if (world.faults.hit("whatsapp", ["window_closed"], identifierOf(person))) return failures.windowClosed;
+  if (!world.settings.of("whatsapp").enforce_window) return undefined;
+  const heardAt = lastHeard.get(`${account.id} ${name}`) ?? Number.NEGATIVE_INFINITY;
+  return world.now() - heardAt > WINDOW_MS ? failures.windowClosed : undefined;
+}
+
+/** `to` wins over `recipient`. Source: channels.md 1.1. */
+function readRecipient(fields: Record<string, unknown>): { person: Person; input: string } {
+  const { to, recipient } = fields;
+  const input = to ?? recipient;
+  if (input === undefined || input === "") throw missing("to");
+  const text = typeof input === "number" ? String(input) : input;
+  const person = typeof text === "string" && !text.startsWith("whatsapp:") ? readPerson(text) : undefined;
+  if (!person) throw badValue(`${to === undefined ? "recipient" : "to"} is not a phone number or a user id.`);
+  return { person, input: text as string };
+}
+
+function checkEnvelope(fields: Record<string, unknown>): void {
+  const { recipient_type, context, biz_opaque_callback_data: data } = fields;
+  if (recipient_type !== undefined && recipient_type !== "individual") {
+    throw badValue("recipient_type must be individual: this number has no groups.");
+  }
+  if (context !== undefined && !(isRecord(context) && typeof context.message_id === "string")) {
+    throw missing("context.message_id");
+  }
+  if (data === undefined) return;
+  if (typeof data !== "string" || Buffer.byteLength(data) > MAX_CALLBACK_DATA_BYTES) {
+    throw badParameter(`biz_opaque_callback_data must be a string of at most ${MAX_CALLBACK_DATA_BYTES} bytes.`);
+  }
+}
+
+function markRead(fields: Record<string, unknown>): Answer {
+  if (fields.status !== "read") throw badValue("status must be read.");
+  if (typeof fields.message_id !== "string" || fields.message_id === "") throw missing("message_id");
+  return json(200, { success: true });
+}
+
+function refuse({ world }: WhatsAppState, refusal: Refusal, fault: Fault | undefined): Answer {
+  return toAnswer(refusalError(refusal, fault), world.random);
+}
+
+function refusalError(refusal: Refusal, fault: Fault | undefined): GraphError {
+  switch (refusal) {
+    case "rate_limit":
+      return new GraphError(429, 130429, "(#130429) Rate limit hit", {
+        details: "Message failed to send because there were too many messages sent from this phone number.",
+        headers: { "retry-after": String(retryAfterSeconds(fault)) },
+      });
+    case "server_error":
+      return new GraphError(500, 131000, "(#131000) Something went wrong", {
+        details: "Message failed to send due to an unknown error.",
+      });
+    case "permanent": {
+      const code = fault?.code ?? 131026;
+      const message = code === 131026 ? "Message undeliverable" : "Message cannot be sent";
+      return new GraphError(400, code, `(#${code}) ${message}`, { details: `${message}.` });
+    }
+    case "overloaded":
+      return new GraphError(503, 131016, "(#131016) Service unavailable", {
+        details: "Too many webhooks wait for this business: its endpoint does not take them.",
+        headers: { "retry-after": "1" },
+      });
+  }
+}

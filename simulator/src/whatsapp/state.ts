@@ -1,0 +1,27 @@
+import { BoundedMap } from "../bounded-map.ts";
+import { Throughput } from "../throughput.ts";
+import type { World } from "../world.ts";
+
+/** People remembered for windows and blocks. */
+const MAX_PEOPLE = 100_000;
+
+/** How long free-form messages stay allowed after a person wrote. Source: channels.md 1.7. */
+export const WINDOW_MS = 24 * 60 * 60 * 1000;
+
+/** What a running WhatsApp remembers besides messages. People are named `<account> <wa_id or user id>`. */
+export interface WhatsAppState {
+  readonly world: World;
+  readonly throughput: Throughput;
+  /** When each person last wrote, in Unix milliseconds. */
+  readonly lastHeard: BoundedMap<string, number>;
+  readonly blocked: BoundedMap<string, true>;
+}
+
+export function openState(world: World): WhatsAppState {
+  return {
+    world,
+    throughput: new Throughput(world.now),
+    lastHeard: new BoundedMap(MAX_PEOPLE),
+    blocked: new BoundedMap(MAX_PEOPLE),
+  };
+}

@@ -1,0 +1,88 @@
+import type { Account } from "../accounts.ts";
+import type { Face, OpenFace, Receipt } from "../face.ts";
+import type { StoredMessage } from "../messages.ts";
+import { invalid } from "../problem.ts";
+import { readAccount, type WhatsAppAccount } from "./account.ts";
+import { type EventBody, type Failure, failures } from "./events.ts";
+import { graphMethods, serveGraph } from "./graph.ts";
+import { personWrites } from "./inbound.ts";
+import { identifierOf, readPerson } from "./people.ts";
+import { type ReceiptPlan, receiptEvents, sentOf } from "./receipts.ts";
+import { openState, type WhatsAppState } from "./state.ts";
+import { webhookRules } from "./webhook.ts";
+
+const statuses = ["sent", "delivered", "read", "played", "failed"];
+
+/** The WhatsApp Business Cloud API. */
+export const whatsapp: Face = {
+  channel: "whatsapp",
+  methods: graphMethods,
+  faults: [
+    "rate_limit",
+    "server_error",
+    "timeout_after_accept",
+    "connection_reset",
+    "slow",
+    "down",
+    "permanent",
+    "window_closed",
+    "duplicate_webhooks",
+    "reorder_webhooks",
+    "drop_webhooks",
+  ],
+  settings: {},
+  checkSettings() {},
+  readAccount,
+  person(text) {
+    const person = readPerson(text);
+    return person && identifierOf(person);
+  },
+  open(world): OpenFace {
+    const state = openState(world);
+    return {
+      webhooks: webhookRules,
+      serve: (app) => serveGraph(app, state),
+      inbound: (account, input) => personWrites(state, account as WhatsAppAccount, input),
+      receipt: (message, receipt) => tellStatus(state, message, receipt),
+      block: (account, person, blocked) => block(state, account, person, blocked),
+      promised: (message, firstNumber, plan) =>
+        receiptEvents(message.account, message.to, sentOf(message), plan as ReceiptPlan, firstNumber),
+      remember() {},
+      saveState: () => null,
+      restoreState() {},
+      reset() {
+        state.blocked.clear();
+        state.lastHeard.clear();
+      },
+    };
+  },
+};
+
+function tellStatus({ world }: WhatsAppState, message: StoredMessage, receipt: Receipt): void {
+  const { status } = receipt;
+  if (!statuses.includes(status)) throw invalid(`status must be one of ${statuses.join(", ")}`);
+  const at = world.now();
+  const failure = status === "failed" ? failureFrom(receipt) : undefined;
+  const body: EventBody = { kind: "status", sent: sentOf(message), status, at, failure };
+  const number = world.webhooks.reserve(1);
+  const { account, to: person } = message;
+  const event = { number, channel: "whatsapp", account, person, happenedAt: at, dueAt: at, body };
+  world.journal.webhook(event);
+  world.webhooks.promise(event);
+}
+
+function failureFrom({ code, title, details }: Receipt): Failure {
+  const known = Object.values(failures).find((failure) => failure.code === code) ?? failures.undeliverable;
+  if (code === undefined || code === known.code) {
+    return { code: known.code, title: title ?? known.title, details: details ?? known.details };
+  }
+  return { code, title: title ?? "Message failed", details: details ?? title ?? "Message failed." };
+}
+
+/** A block is silent: the platform tells it only by failing later sends with 131026. */
+function block({ blocked }: WhatsAppState, account: Account, identifier: string, isBlocked: boolean): void {
+  const person = readPerson(identifier);
+  const name = `${account.id} ${person?.kind === "phone" ? person.waId : identifier}`;
+  if (isBlocked) blocked.set(name, true);
+  else blocked.delete(name);
+}

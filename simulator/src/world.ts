@@ -1,0 +1,26 @@
+import type { Accounts } from "./accounts.ts";
+import type { Faults } from "./faults.ts";
+import type { HttpClient } from "./http/client.ts";
+import type { Journal } from "./journal/journal.ts";
+import type { Messages } from "./messages.ts";
+import type { Random } from "./random.ts";
+import type { Schedule } from "./schedule.ts";
+import type { Settings } from "./settings.ts";
+import type { Webhooks } from "./webhooks/webhooks.ts";
+
+/** What every platform shares. Opened and closed by `simulator.ts`. */
+export interface World {
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  readonly random: Random;
+  /** Whether a seed was given: then ids are repeatable instead of unique over restarts. */
+  readonly seeded: boolean;
+  readonly schedule: Schedule;
+  readonly http: HttpClient;
+  readonly accounts: Accounts;
+  readonly settings: Settings;
+  readonly faults: Faults;
+  readonly messages: Messages;
+  readonly journal: Journal;
+  readonly webhooks: Webhooks;
+}
