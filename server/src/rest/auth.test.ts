@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { deleteOldSessions } from "../identity/sessions.ts";
 import { adminPassword, type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
 
 let hub: IdentityHub;
@@ -146,6 +147,17 @@ test("a refresh token that is unknown, malformed or expired is refused", async (
   hub.passTime(30 * 86_400_000 + 1000);
   const expired = await hub.call("POST /auth/refresh", { body: { refresh_token } });
   assert.deepEqual([expired.status, expired.body.error.code], [401, "AUTH_EXPIRED"]);
+});
+
+test("sessions that ended are cleared away, and those that go on are not", async () => {
+  await hub.logIn("admin");
+  hub.passTime(33 * 86_400_000);
+  const { refresh_token } = await hub.logIn("admin");
+
+  assert.ok((await deleteOldSessions(hub)) >= 1);
+
+  assert.equal(await deleteOldSessions(hub), 0);
+  assert.equal((await hub.call("POST /auth/refresh", { body: { refresh_token } })).status, 200);
 });
 
 test("after log-out the session's tokens stop working: here at once, in other processes within 60 s", async () => {

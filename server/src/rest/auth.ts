@@ -31,6 +31,7 @@ export function authRoutes(app: App, deps: AuthRouteDeps): void {
       },
     },
     async (request, reply) => {
+      reply.header("cache-control", "no-store");
       const user = await registerUser(deps, request.body);
       const tokens = await openSession(deps, user.user_id);
       return reply.status(201).send({ user: showUser(user), ...tokens });

@@ -42,7 +42,12 @@ export function nullable<T extends TSchema>(schema: T) {
 
 /** One line that people read: not blank, and without control characters. */
 export function line(maxLength: number) {
-  return Type.String({ minLength: 1, maxLength, pattern: "^\\P{Cc}*[^\\s\\p{Cc}]\\P{Cc}*$" });
+  return Type.String({
+    minLength: 1,
+    maxLength,
+    pattern: "^\\P{Cc}*[^\\s\\p{Cc}]\\P{Cc}*$",
+    description: "One line of text, not blank",
+  });
 }
 
 export const displayName = line(200);

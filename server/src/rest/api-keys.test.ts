@@ -1,0 +1,98 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
+
+let hub: IdentityHub;
+let admin: string;
+let member: string;
+before(async () => {
+  hub = await startIdentityHub();
+  admin = (await hub.logIn("admin")).access_token;
+  const body = { username: "member", email: "member@example.com", password: "a long enough one" };
+  member = (await hub.call("POST /auth/register", { body })).body.access_token;
+});
+after(() => hub[Symbol.asyncDispose]());
+
+const makeKey = (token: string, body: object = {}) =>
+  hub.call("POST /v1/api-keys", { token, body: { name: "test", ...body } });
+
+test("a key is shown once, works at once, and is stored as a hash", async () => {
+  const { status, body } = await makeKey(admin);
+  assert.equal(status, 201);
+  assert.match(body.key, /^c4a_[\w-]{43}$/);
+  assert.deepEqual([body.scopes, body.expires_at, body.last_used_at], [["*"], null, null]);
+
+  const me = await hub.call("GET /v1/me", { token: body.key });
+  assert.equal(me.body.username, "admin");
+  const list = await hub.call("GET /v1/api-keys", { token: admin });
+  assert.ok(!JSON.stringify(list.body).includes(body.key));
+  const { rows } = await hub.db.query("SELECT * FROM api_keys");
+  assert.ok(!JSON.stringify(rows).includes(body.key));
+});
+
+test("a key does what its scopes say and no more", async () => {
+  const { body } = await makeKey(admin, { scopes: ["users:read"] });
+  assert.equal((await hub.call("GET /v1/users", { token: body.key })).status, 200);
+  const refused = await hub.call("GET /v1/api-keys", { token: body.key });
+  assert.deepEqual([refused.status, refused.body.error.code], [403, "FORBIDDEN"]);
+});
+
+test("a key never makes a stronger one", async () => {
+  const { body: weak } = await makeKey(admin, { scopes: ["api-keys:write", "users:read"] });
+  assert.equal((await makeKey(weak.key)).status, 403);
+  assert.equal((await makeKey(weak.key, { scopes: ["messages:write"] })).status, 403);
+  assert.equal((await makeKey(weak.key, { scopes: ["users:read"] })).status, 201);
+});
+
+test("a member's key is no way round the member's role", async () => {
+  const { body } = await makeKey(member);
+  assert.equal((await hub.call("GET /v1/users", { token: body.key })).status, 403);
+});
+
+test("unknown scopes, an end in the past and nameless keys are refused by name", async () => {
+  const refused: [object, string][] = [
+    [{ scopes: ["messages:shout"] }, "scopes.0"],
+    [{ scopes: [] }, "scopes"],
+    [{ expires_at: new Date(hub.clock.now()).toISOString() }, "expires_at"],
+    [{ expires_at: "tomorrow" }, "expires_at"],
+    [{ name: " " }, "name"],
+    [{ name: "nul\u0000" }, "name"],
+    [{ key: "c4a_mine" }, "key"],
+    [{ workspace_id: "x" }, "workspace_id"],
+  ];
+  for (const [wrong, field] of refused) {
+    const { status, body } = await makeKey(admin, wrong);
+    assert.deepEqual([status, body.error.code, body.error.details.field], [400, "VALIDATION_ERROR", field]);
+  }
+});
+
+test("an expired key is API_KEY_INVALID", async () => {
+  const { body } = await makeKey(admin, { expires_at: new Date(hub.clock.now() + 1000).toISOString() });
+  assert.equal((await hub.call("GET /v1/me", { token: body.key })).status, 200);
+  hub.passTime(1000);
+  const expired = await hub.call("GET /v1/me", { token: body.key });
+  assert.deepEqual([expired.status, expired.body.error.code], [401, "API_KEY_INVALID"]);
+});
+
+test("users see and revoke their own keys, an admin all of the workspace", async () => {
+  const { body: theirs } = await makeKey(admin, { name: "the admin's" });
+  const { body: own } = await makeKey(member, { name: "the member's" });
+  const names = async (token: string) => {
+    const { body } = await hub.call("GET /v1/api-keys?limit=200", { token });
+    return body.data.map(({ name }: { name: string }) => name);
+  };
+  assert.ok(!(await names(member)).includes("the admin's"));
+  assert.ok((await names(admin)).includes("the member's"));
+
+  const refused = await hub.call(`DELETE /v1/api-keys/${theirs.api_key_id}`, { token: member });
+  assert.deepEqual([refused.status, refused.body.error.code], [404, "RESOURCE_NOT_FOUND"]);
+  assert.equal((await hub.call("GET /v1/me", { token: own.key })).status, 200);
+  assert.equal((await hub.call(`DELETE /v1/api-keys/${own.api_key_id}`, { token: admin })).status, 204);
+  assert.equal((await hub.call("GET /v1/me", { token: own.key })).body.error.code, "API_KEY_INVALID");
+  assert.equal((await hub.call(`DELETE /v1/api-keys/${own.api_key_id}`, { token: admin })).status, 404);
+});
+
+test("an API key has no session to log out of", async () => {
+  const { body } = await makeKey(admin);
+  assert.equal((await hub.call("POST /auth/logout", { token: body.key })).status, 403);
+});

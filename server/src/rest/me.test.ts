@@ -1,0 +1,42 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { readLlmSettings } from "../identity/me.ts";
+import { type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
+
+let hub: IdentityHub;
+let token: string;
+let userId: string;
+before(async () => {
+  hub = await startIdentityHub();
+  ({ access_token: token, user_id: userId } = await hub.logIn("admin"));
+});
+after(() => hub[Symbol.asyncDispose]());
+
+test("what is named is changed and the rest stays", async () => {
+  await hub.call("PATCH /v1/me", { token, body: { display_name: "Ana", preferred_model: "qwen-max" } });
+  const { status, body } = await hub.call("PATCH /v1/me", { token, body: { preferred_model: null } });
+  assert.deepEqual([status, body.display_name, body.preferred_model], [200, "Ana", null]);
+  assert.deepEqual((await hub.call("GET /v1/me", { token })).body, body);
+});
+
+test("the user's own LLM key is sealed at rest, is never shown, and can be cleared", async () => {
+  const key = "sk-very-secret";
+  const set = await hub.call("PATCH /v1/me", { token, body: { llm_api_key: key } });
+  assert.equal(set.body.llm_api_key_configured, true);
+  assert.ok(!JSON.stringify(set.body).includes(key));
+  const { rows } = await hub.db.query("SELECT llm_api_key_sealed FROM users WHERE user_id = $1", [userId]);
+  assert.ok(!rows[0].llm_api_key_sealed.includes(key));
+  assert.equal((await readLlmSettings(hub, userId)).llmApiKey, key);
+
+  const cleared = await hub.call("PATCH /v1/me", { token, body: { llm_api_key: null } });
+  assert.equal(cleared.body.llm_api_key_configured, false);
+  assert.equal((await readLlmSettings(hub, userId)).llmApiKey, null);
+});
+
+test("nobody makes themselves an admin, and a display name is a line with something on it", async () => {
+  const refused = { role: "admin", username: "x", email: "x@y.z", disabled: true, llm_api_key_configured: true };
+  for (const [field, value] of [...Object.entries(refused), ["display_name", ""], ["display_name", "a\u0000b"]]) {
+    const { status, body } = await hub.call("PATCH /v1/me", { token, body: { [field as string]: value } });
+    assert.deepEqual([status, body.error.code, body.error.details.field], [400, "VALIDATION_ERROR", field]);
+  }
+});
