@@ -91,15 +91,20 @@ async function rollback(client: PoolClient): Promise<boolean> {
 export function isRetryableDbError(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const code = "code" in error ? String(error.code) : "";
-  if (retryableCodes.has(code) || code.startsWith("08")) return true;
+  if (retryableCodes.has(code) || code.startsWith("08") || isMissingSocket(error)) return true;
   return lostConnection.test(error.message) || isRetryableDbError(error.cause);
 }
 
 /** Source: PostgreSQL 18, appendix A; below the SQL states, the system errors of a socket. */
 const retryableCodes = new Set([
   ...["40001", "40P01", "55P03", "25P03", "25P04", "53300", "57P01", "57P02", "57P03", "57P05"],
-  ...["ECONNREFUSED", "ECONNRESET", "EPIPE", "ETIMEDOUT", "ENOENT", "EHOSTUNREACH", "ENETUNREACH", "EAI_AGAIN"],
+  ...["ECONNREFUSED", "ECONNRESET", "EPIPE", "ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH", "EAI_AGAIN"],
 ]);
+
+/** The socket file of a server that is just starting again. */
+function isMissingSocket(error: NodeJS.ErrnoException): boolean {
+  return error.code === "ENOENT" && error.syscall === "connect";
+}
 
 /** pg gives these errors no code. Source: pg 8, `client.js` and `pg-pool/index.js`. */
 const lostConnection =

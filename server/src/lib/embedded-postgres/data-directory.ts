@@ -8,6 +8,7 @@ import { promisify } from "node:util";
 import { syncDirectory, writeFileDurably } from "../durable-file.ts";
 import { StartError } from "../start-error.ts";
 import { isAlive } from "./process.ts";
+import { reasonOf, saysDiskFull } from "./server-output.ts";
 import { type ServerUser, spawnAs } from "./server-user.ts";
 
 /** The only role, and the owner of everything in this cluster. */
@@ -104,13 +105,8 @@ async function runInitdb(initdb: string, user: ServerUser, directory: string, pa
   });
   const [output, code] = await Promise.all([text(child.stderr!), exited]);
   if (code === 0) return;
-  if (/No space left/i.test(output)) throw new StartError(diskFull(directory));
-  throw new StartError(`The database could not be made in ${directory}: ${firstError(output)}`);
-}
-
-function firstError(output: string): string {
-  const lines = output.split("\n").filter(Boolean);
-  return (lines.find((line) => /error|fatal/i.test(line)) ?? lines.at(-1) ?? "initdb ended without a word").trim();
+  if (saysDiskFull(output)) throw new StartError(diskFull(directory));
+  throw new StartError(`The database could not be made in ${directory}: ${reasonOf(output)}.`);
 }
 
 /** A folder that another process put there in the meantime stays; ours was for nothing. */

@@ -8,6 +8,7 @@ import { killOrphans } from "./orphans.ts";
 import { isServerOf, readPidFile, removeMisleadingPidFile } from "./pid-file.ts";
 import { isAlive } from "./process.ts";
 import type { ServerLog } from "./server-log.ts";
+import { reasonOf, saysDiskFull } from "./server-output.ts";
 import { type ServerUser, spawnAs } from "./server-user.ts";
 import { serverArguments } from "./settings.ts";
 
@@ -119,9 +120,8 @@ async function exitOf(pid: number): Promise<void> {
 const watchMs = 250;
 
 function explainExit({ directory, serverLog }: ServerPlace, output: string): PostmasterFailed {
-  if (/No space left on device/.test(output)) return new PostmasterFailed(diskFull(directory), false);
-  const reason = /^.*\b(?:FATAL|PANIC|error):\s*(.*)$/m.exec(output)?.[1] ?? "it ended without a word";
-  const sentence = `PostgreSQL does not start in ${directory}: ${reason} (more in ${serverLog.path}).`;
+  if (saysDiskFull(output)) return new PostmasterFailed(diskFull(directory), false);
+  const sentence = `PostgreSQL does not start in ${directory}: ${reasonOf(output)} (more in ${serverLog.path}).`;
   return new PostmasterFailed(sentence, passing.test(output));
 }
 

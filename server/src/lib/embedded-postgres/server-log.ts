@@ -24,11 +24,14 @@ export function serverLog(path: string) {
       return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
     },
 
-    /** Moves a long log aside. The server goes on writing, at the new beginning, since it only ever appends. */
+    /**
+     * Moves a long log aside. The server goes on writing, at the new beginning, since it only ever appends.
+     * On a full disk the old lines are given up, which makes room.
+     */
     rotate(): void {
       if (this.sizeBytes() <= maxBytes) return;
-      copyFileSync(path, `${path}.1`);
-      truncateSync(path);
+      attempt(() => copyFileSync(path, `${path}.1`));
+      attempt(() => truncateSync(path));
     },
 
     /** What was written after `offset`, or the last part of it. */
@@ -44,4 +47,11 @@ export function serverLog(path: string) {
       }
     },
   };
+}
+
+/** A log that cannot be kept in order is no reason to stop the hub. */
+function attempt(work: () => void): void {
+  try {
+    work();
+  } catch {}
 }

@@ -41,7 +41,12 @@ export function spawnAs(
   args: readonly string[],
   options: SpawnOptions,
 ): ChildProcess {
-  const all: SpawnOptions = { cwd: process.platform === "win32" ? undefined : "/", env: plainEnv(), ...options };
+  const all: SpawnOptions = {
+    cwd: process.platform === "win32" ? undefined : "/",
+    env: plainEnv(),
+    windowsHide: true,
+    ...options,
+  };
   if (user.kind === "self") return spawn(program, args, all);
   const [first, ...rest] = [...user.wrapper, program, ...args];
   // A wrapper changes the user itself: it needs root's rights to keep a part of them.

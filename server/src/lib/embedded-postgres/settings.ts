@@ -4,7 +4,7 @@ import type { Endpoint } from "./endpoint.ts";
 export function serverArguments(directory: string, endpoint: Endpoint): string[] {
   const where =
     endpoint.kind === "socket"
-      ? { listen_addresses: "", unix_socket_directories: endpoint.folder }
+      ? { listen_addresses: "", unix_socket_directories: quote(endpoint.folder) }
       : { listen_addresses: endpoint.host, unix_socket_directories: "" };
   const settings = Object.entries({ ...serverSettings, ...where, port: endpoint.port });
   return ["-D", directory, ...settings.flatMap(([name, value]) => ["-c", `${name}=${value}`])];
@@ -56,3 +56,8 @@ const serverSettings = {
   log_timezone: "UTC",
   timezone: "UTC",
 };
+
+/** The setting is a list, in which a folder may hold a comma or a blank only between quotes. */
+function quote(folder: string): string {
+  return `"${folder.replaceAll('"', '""')}"`;
+}

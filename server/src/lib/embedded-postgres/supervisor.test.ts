@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import pg from "pg";
 import { openPool } from "../postgres.ts";
 import { startEmbeddedPostgres } from "./embedded-postgres.ts";
 import { isAlive } from "./process.ts";
@@ -146,6 +147,27 @@ describe("the server", { concurrency: 4 }, () => {
     await postgres.stop();
     const pid = serverPid(folder.dataDir);
     assert.ok(!pid || !isAlive(pid));
+  });
+
+  test("is left to another hub that got the data directory", async () => {
+    await using folder = temporaryFolder(made.dataDir);
+    const failed = Promise.withResolvers<Error>();
+    const { url, stop } = await startEmbeddedPostgres({
+      dataDir: folder.dataDir,
+      log: quiet,
+      onFailed: failed.resolve,
+    });
+    const other = new pg.Client({ connectionString: url.replace(/\w+$/, "postgres") });
+    other.on("error", () => {});
+    await other.connect();
+    const [lock] = (await other.query("select pid, objid from pg_locks where locktype = 'advisory'")).rows;
+    const taken = other.query("select pg_advisory_lock($1)", [lock.objid]);
+    await query(url, `select pg_terminate_backend(${lock.pid})`);
+    await taken;
+    assert.equal((await failed.promise).name, "DataDirectoryInUse");
+    await stop();
+    assert.equal(isAlive(serverPid(folder.dataDir)!), true);
+    await other.end();
   });
 
   test("that cannot be started again is given up, with the reason", async () => {

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Log } from "../postgres.ts";
 import { StartError } from "../start-error.ts";
-import type { HubLock } from "./hub-lock.ts";
+import { DataDirectoryInUse, type HubLock } from "./hub-lock.ts";
 import { adoptOrStart, type Postmaster, PostmasterFailed, type ServerPlace } from "./postmaster.ts";
 import { stopPostmaster } from "./stop-postmaster.ts";
 
@@ -16,13 +16,15 @@ type Supervised = {
 
 /**
  * Keeps the server running and the lock held until `stop`. A server that dies is started again at the same address.
- * `onFailed` is called at most once: after too many failures in a short time, or when another hub got the lock.
+ * `onFailed` is called at most once: after too many failures in a short time, or when another hub got the lock; in
+ * that case the server is the other's and `stop` leaves it alone.
  */
 export function supervise({ place, postmaster, lock, takeLock, log, onFailed }: Supervised): { stop(): Promise<void> } {
   const stopping = new AbortController();
   const stopRequested = new Promise<void>((resolve) => stopping.signal.addEventListener("abort", () => resolve()));
   const rotation = setInterval(() => place.serverLog.rotate(), rotationIntervalMs).unref();
   const failures: number[] = [];
+  let belongsToAnother = false;
   const watching = watch();
   let stopped: Promise<void> | undefined;
 
@@ -44,10 +46,8 @@ export function supervise({ place, postmaster, lock, takeLock, log, onFailed }: 
     while (!stopping.signal.aborted) {
       const recent = countFailure(failures);
       if (recent > mostFailures) {
-        return new Error(
-          `The embedded PostgreSQL failed ${mostFailures} times within a minute; see ${place.serverLog.path}.`,
-          { cause },
-        );
+        const last = cause?.message ?? `See ${place.serverLog.path}.`;
+        return new Error(`The embedded PostgreSQL failed ${mostFailures} times within a minute. ${last}`, { cause });
       }
       await delay(pauseMs(recent));
       try {
@@ -55,8 +55,9 @@ export function supervise({ place, postmaster, lock, takeLock, log, onFailed }: 
         lock = await takeLock(stopping.signal);
         return undefined;
       } catch (error) {
-        if (error instanceof StartError && !(error instanceof PostmasterFailed)) return error;
+        belongsToAnother = error instanceof DataDirectoryInUse;
         cause = error as Error;
+        if (isHopeless(cause)) return cause;
         log.warn({ reason: cause.message }, "the database does not come back yet");
       }
     }
@@ -67,6 +68,7 @@ export function supervise({ place, postmaster, lock, takeLock, log, onFailed }: 
     stopping.abort();
     clearInterval(rotation);
     await watching;
+    if (belongsToAnother) return;
     const outcome = await stopPostmaster(postmaster, place);
     if (outcome !== "clean") log.warn({ pid: postmaster.pid, outcome }, "the database did not stop by itself");
     await lock.release();
@@ -84,6 +86,11 @@ const mostFailures = 10;
 const failureWindowMs = 60_000;
 const longestPauseMs = 1000;
 const rotationIntervalMs = 30_000;
+
+/** A server that does not start may start later; what else needs the operator needs the operator. */
+function isHopeless(error: Error): boolean {
+  return error instanceof StartError && !(error instanceof PostmasterFailed);
+}
 
 /** How many there were within the window, this one included. */
 function countFailure(failures: number[]): number {
