@@ -55,8 +55,24 @@ CREATE TABLE bus_consumers (
   PRIMARY KEY (topic, consumer_group, owner)
 ) WITH (fillfactor = 10);
 
+-- Records that no handler could take, after several tries: kept aside so that those behind them go on.
+CREATE TABLE bus_dead_records (
+  topic          text NOT NULL,
+  consumer_group text NOT NULL,
+  partition      integer NOT NULL,
+  record_offset  bigint NOT NULL,
+  key            text NOT NULL,
+  value          jsonb NOT NULL,
+  error          text NOT NULL,
+  died_at        timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (topic, consumer_group, partition, record_offset)
+);
+
 -- Appends records in the caller's transaction. The arrays run in parallel; `p_records` holds JSON `[key, value]`.
-CREATE FUNCTION bus_publish(p_topic text, p_partitions integer[], p_records text[]) RETURNS void LANGUAGE sql AS $$
+CREATE FUNCTION bus_publish(p_topic text, p_partitions integer[], p_records text[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  published integer;
+BEGIN
   WITH batches AS MATERIALIZED (
     SELECT partition, count(*)::integer AS record_count, '[' || string_agg(record, ',' ORDER BY ord) || ']' AS records
     FROM unnest(p_partitions, p_records) WITH ORDINALITY AS r (partition, record, ord)
@@ -70,7 +86,59 @@ CREATE FUNCTION bus_publish(p_topic text, p_partitions integer[], p_records text
     FROM batches b JOIN locked USING (partition)
     WHERE h.topic = p_topic AND h.partition = b.partition
     RETURNING h.partition, h.next_offset - 1 AS last_offset, b.record_count, b.records
+  ), appended AS (
+    INSERT INTO bus_records (segment, topic, partition, last_offset, record_count, records)
+    SELECT (SELECT active FROM bus_segments), p_topic, partition, last_offset, record_count, records FROM moved
+    RETURNING record_count
   )
-  INSERT INTO bus_records (segment, topic, partition, last_offset, record_count, records)
-  SELECT (SELECT active FROM bus_segments), p_topic, partition, last_offset, record_count, records FROM moved
+  SELECT coalesce(sum(record_count), 0) INTO published FROM appended;
+  IF published <> coalesce(cardinality(p_records), 0) THEN
+    RAISE EXCEPTION 'bus topic % has no such partition', p_topic;
+  END IF;
+END
+$$;
+
+-- One tick of a consumer: says that it lives, renews its leases, gives back what is over its fair share and takes over
+-- what is free or expired. Returns all that it owns now. Database time only, so clocks need not agree.
+CREATE FUNCTION bus_renew(p_topic text, p_group text, p_owner uuid, p_lease interval)
+RETURNS TABLE (partition integer, epoch bigint, consumed_offset bigint, consumers integer) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  living integer;
+  share integer;
+  owned integer;
+BEGIN
+  INSERT INTO bus_consumers VALUES (p_topic, p_group, p_owner, now() + p_lease)
+  ON CONFLICT (topic, consumer_group, owner) DO UPDATE SET expires_at = excluded.expires_at;
+  DELETE FROM bus_consumers WHERE topic = p_topic AND consumer_group = p_group AND expires_at < now();
+  SELECT count(*) INTO living FROM bus_consumers WHERE topic = p_topic AND consumer_group = p_group;
+  SELECT ceil(count(*)::numeric / living) INTO share FROM bus_cursors WHERE topic = p_topic AND consumer_group = p_group;
+  UPDATE bus_cursors SET lease_expires_at = now() + p_lease
+  WHERE topic = p_topic AND consumer_group = p_group AND owner = p_owner;
+  GET DIAGNOSTICS owned = ROW_COUNT;
+  IF owned > share THEN
+    UPDATE bus_cursors SET owner = NULL, lease_expires_at = NULL
+    WHERE (topic, consumer_group, partition) IN (
+      SELECT c.topic, c.consumer_group, c.partition FROM bus_cursors c
+      WHERE c.topic = p_topic AND c.consumer_group = p_group AND c.owner = p_owner
+      ORDER BY c.partition DESC LIMIT owned - share);
+  ELSIF owned < share THEN
+    UPDATE bus_cursors SET owner = p_owner, epoch = bus_cursors.epoch + 1, lease_expires_at = now() + p_lease
+    WHERE (topic, consumer_group, partition) IN (
+      SELECT c.topic, c.consumer_group, c.partition FROM bus_cursors c
+      WHERE c.topic = p_topic AND c.consumer_group = p_group AND (c.owner IS NULL OR c.lease_expires_at < now())
+      ORDER BY c.partition LIMIT share - owned FOR UPDATE SKIP LOCKED);
+  END IF;
+  RETURN QUERY SELECT c.partition, c.epoch, c.consumed_offset, living FROM bus_cursors c
+    WHERE c.topic = p_topic AND c.consumer_group = p_group AND c.owner = p_owner;
+END
+$$;
+
+-- Whether this owner still holds the partition: for statements that must not run once another may have taken over.
+CREATE FUNCTION bus_holds(p_topic text, p_group text, p_partition integer, p_owner uuid) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+  SELECT EXISTS (
+    SELECT FROM bus_cursors c
+    WHERE c.topic = p_topic AND c.consumer_group = p_group AND c.partition = p_partition
+      AND c.owner = p_owner AND c.lease_expires_at > now())
 $$;

@@ -17,7 +17,8 @@ CREATE TABLE lanes (
 
 -- One message to one address. `is_pending` is true while the lane still has to send it; `ordinal` is its place there.
 -- `attempt_started_at` is set before a request leaves and cleared with its outcome: found set by a new owner, the
--- attempt's outcome is unknown. `history` is the audit trail: every change of status, oldest first.
+-- attempt's outcome is unknown. A long text goes out in parts: `provider_message_ids` holds the id of each part sent so
+-- far, `part_receipts` how far each has come where there are several. `history` is the audit trail: every change of status, oldest first.
 CREATE TABLE deliveries (
   delivery_id         uuid PRIMARY KEY,
   workspace_id        uuid NOT NULL,
@@ -38,6 +39,8 @@ CREATE TABLE deliveries (
   retry_from          timestamptz,
   attempt_started_at  timestamptz,
   next_attempt_at     timestamptz,
+  part_count          integer NOT NULL DEFAULT 1,
+  part_receipts       jsonb,
   provider_message_ids text[],
   error               jsonb,
   is_dead_letter      boolean NOT NULL DEFAULT false,
@@ -61,14 +64,16 @@ CREATE TABLE attempts (
   outcome     text NOT NULL,
   request     jsonb,
   answer      jsonb,
+  error       jsonb,
   PRIMARY KEY (delivery_id, number)
 );
 
--- The platform's id of each part of what we sent: receipts and quotes are found by it.
+-- The platform's id of each part of what we sent, and of what people sent us (no delivery): receipts and quotes are
+-- found by it.
 CREATE TABLE provider_messages (
   channel_account_id  uuid NOT NULL,
   provider_message_id text NOT NULL,
-  delivery_id         uuid NOT NULL,
+  delivery_id         uuid,
   message_id          uuid NOT NULL,
   PRIMARY KEY (channel_account_id, provider_message_id)
 );
@@ -81,7 +86,6 @@ CREATE TABLE webhooks (
   headers            jsonb NOT NULL,
   body               bytea NOT NULL,
   received_at        timestamptz NOT NULL,
-  processed_at       timestamptz,
   error              text
 );
 CREATE INDEX webhooks_by_age ON webhooks (received_at);

@@ -1,4 +1,4 @@
-import type { TSchema } from "typebox";
+import type { TObject } from "typebox";
 import type { Clock, Random } from "../lib/clock.ts";
 import type { HttpClient } from "../lib/http.ts";
 import type { MessagePayload, PayloadType } from "../messages/payload.ts";
@@ -75,7 +75,8 @@ export type RefusalReason =
   | "TEMPLATE_INVALID"
   | "CREDENTIALS_INVALID"
   | "ACCOUNT_RESTRICTED"
-  | "PLATFORM_REFUSED";
+  | "PLATFORM_REFUSED"
+  | "CHANNEL_ACCOUNT_GONE";
 
 /** What one attempt came to. */
 export type SendOutcome =
@@ -151,7 +152,7 @@ export interface ConnectorIo {
 export interface Connector<Credentials = unknown> {
   readonly channel: Channel;
   /** Shape of `credentials` in `POST /v1/channel-accounts`, unknown fields refused. */
-  readonly credentials: TSchema;
+  readonly credentials: TObject;
   readonly capabilities: Capabilities;
   /** The identifier in the one form under which it is stored, or null when it cannot be one of this channel. Pure. */
   parseIdentifier(identifier: string): string | null;

@@ -1,0 +1,57 @@
+import type { Db } from "../lib/query.ts";
+
+/**
+ * A partitioned, keyed, at-least-once log. Records of one key stay in the order in which their transactions committed,
+ * are consumed by one process at a time, and come again until their handler succeeded: handlers run safely twice.
+ */
+export interface Bus {
+  /**
+   * Appends in the caller's transaction: what rolls back was never published. Publish last in a transaction and commit
+   * soon, for it holds the partitions' heads until then; then call `wake`.
+   */
+  publish(tx: Db, topic: string, records: readonly NewRecord[]): Promise<void>;
+  /** Tells consumers in every process that something was committed; without it they find out within a second. */
+  wake(topic: string): void;
+  /** Starts consuming at once. A topic and group has one subscription in a process. */
+  subscribe<Value>(topic: string, group: string, consumer: Consumer<Value>): Subscription;
+  /** Records published and not yet consumed by the group. */
+  lag(topic: string, group: string): Promise<number>;
+  /** Where a key's records go; the same in every process and engine. */
+  partitionOf(key: string): number;
+}
+
+export interface NewRecord {
+  readonly key: string;
+  readonly value: unknown;
+}
+
+export interface BusRecord<Value> {
+  readonly partition: number;
+  /** Rises by one within a partition. */
+  readonly offset: number;
+  readonly key: string;
+  readonly value: Value;
+}
+
+export interface Consumer<Value> {
+  /** Records to a call, about: a batch published as one is never torn. */
+  readonly maxBatch: number;
+  /**
+   * Takes records of any of the owned partitions, each partition's in order. Never called twice at once. Throwing hands
+   * out the same records again: one by one, so that one that can't be handled is set aside and blocks no other.
+   */
+  handle(records: readonly BusRecord<Value>[]): Promise<void>;
+  /** Before the first record of partitions that this process now owns. */
+  onAssigned?(partitions: readonly number[]): Promise<void>;
+  /** As soon as partitions are no longer ours: another process may be at work on them already. */
+  onRevoked?(partitions: readonly number[]): void;
+}
+
+export interface Subscription {
+  /** Partitions owned right now. */
+  owned(): readonly number[];
+  /** Proof of ownership, for statements that must not run once it is lost: see `leaseHeld`. */
+  readonly ownerId: string;
+  /** Finishes the call under way, gives the partitions back, and stops. Safe to call twice. */
+  close(): Promise<void>;
+}

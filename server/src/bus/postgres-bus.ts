@@ -1,0 +1,160 @@
+import type { Clock } from "../lib/clock.ts";
+import { newId } from "../lib/ids.ts";
+import { type Listener, openListener } from "../lib/listener.ts";
+import { type Log, openPool, type Pool } from "../lib/postgres.ts";
+import { type Db, one, run } from "../lib/query.ts";
+import type { Bus } from "./bus.ts";
+import { partitionOf } from "./partition.ts";
+import { rotateSegments } from "./segments.ts";
+import { openSubscription, type PostgresSubscription } from "./subscription.ts";
+
+export interface PostgresBusOptions {
+  url: string;
+  clock: Clock;
+  log: Log;
+  /** Made if missing; publishing to another topic throws. */
+  topics: readonly string[];
+  /** Of each topic, when it is made; topics that exist keep theirs, and all have the same. */
+  partitions: number;
+  /** A process that has said nothing for this long has lost its partitions, in milliseconds. */
+  leaseMs: number;
+}
+
+const notifyChannel = "chat4all_bus";
+const segmentCheckMs = 1_000;
+
+/** The bus inside PostgreSQL; migration 0004 says how it keeps its promises. Close it before the database. */
+export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus & AsyncDisposable> {
+  const { url, clock, log, topics, leaseMs } = options;
+  const pool = openBusPool(url, log);
+  const partitions = await createTopics(pool, topics, options.partitions);
+  const subscriptions = new Set<PostgresSubscription>();
+  const wakeLocal = (topic: string) => {
+    for (const subscription of subscriptions) if (subscription.topic === topic) subscription.wake();
+  };
+  const listener = await openListener({
+    url,
+    channel: notifyChannel,
+    clock,
+    log,
+    onNotify: wakeLocal,
+    onConnect: wakeAll,
+  });
+  const notifyOthers = coalescedNotify(pool, log);
+  const segments = every(clock, segmentCheckMs, () => rotateSegments(pool), log);
+
+  function wakeAll(): void {
+    for (const subscription of subscriptions) subscription.wake();
+  }
+
+  return {
+    async publish(tx, topic, records) {
+      if (records.length === 0) return;
+      const places = records.map((record) => partitionOf(record.key, partitions));
+      const lines = records.map((record) => JSON.stringify([record.key, record.value]));
+      await run(tx, "SELECT bus_publish($1, $2, $3)", [topic, places, lines]);
+    },
+    wake(topic) {
+      wakeLocal(topic);
+      const isOurs = [...subscriptions].some((subscription) => subscription.topic === topic && subscription.isAlone());
+      if (!isOurs) notifyOthers(topic);
+    },
+    subscribe(topic, group, consumer) {
+      const ownerId = newId(clock.now());
+      const subscription = openSubscription({ pool, clock, log, topic, group, ownerId, leaseMs, consumer });
+      subscriptions.add(subscription);
+      return {
+        ownerId,
+        owned: () => subscription.owned(),
+        close: () => subscription.close().finally(() => subscriptions.delete(subscription)),
+      };
+    },
+    lag: (topic, group) => readLag(pool, topic, group),
+    partitionOf: (key) => partitionOf(key, partitions),
+    async [Symbol.asyncDispose]() {
+      await Promise.all([...subscriptions].map((subscription) => subscription.close()));
+      await segments.stop();
+      await (listener as Listener).close();
+      await pool.end();
+    },
+  };
+}
+
+/**
+ * Cursors and leases need no durable commit: one that is lost with the power makes records come again, which they may.
+ * Publishing uses the publisher's own connection and commits as durably as that does.
+ */
+function openBusPool(url: string, log: Log): Pool {
+  const relaxed = new URL(url);
+  relaxed.searchParams.set("options", "-c synchronous_commit=off -c enable_seqscan=off");
+  return openPool({ url: relaxed.href, size: 4, applicationName: "chat4all bus", log });
+}
+
+async function createTopics(db: Db, topics: readonly string[], partitions: number): Promise<number> {
+  await run(
+    db,
+    `INSERT INTO bus_heads (topic, partition)
+     SELECT topic, partition FROM unnest($1::text[]) topic,
+       generate_series(0, coalesce((SELECT max(partition) FROM bus_heads), $2 - 1)) partition
+     ON CONFLICT DO NOTHING`,
+    [topics, partitions],
+  );
+  const row = await one<{ partitions: number }>(db, "SELECT max(partition) + 1 AS partitions FROM bus_heads");
+  return row.partitions;
+}
+
+async function readLag(db: Db, topic: string, group: string): Promise<number> {
+  const row = await one<{ lag: string }>(
+    db,
+    `SELECT coalesce(sum(h.next_offset - 1 - coalesce(c.consumed_offset, 0)), 0) AS lag
+     FROM bus_heads h
+     LEFT JOIN bus_cursors c ON c.topic = h.topic AND c.partition = h.partition AND c.consumer_group = $2
+     WHERE h.topic = $1`,
+    [topic, group],
+  );
+  return Number(row.lag);
+}
+
+/** One NOTIFY at a time, for all topics that were woken meanwhile: many commits, few notifications. */
+function coalescedNotify(pool: Pool, log: Log): (topic: string) => void {
+  const waiting = new Set<string>();
+  let isNotifying = false;
+  const notify = async () => {
+    isNotifying = true;
+    while (waiting.size > 0) {
+      const topics = [...waiting];
+      waiting.clear();
+      try {
+        await pool.query("SELECT pg_notify($1, topic) FROM unnest($2::text[]) topic", [notifyChannel, topics]);
+      } catch (error) {
+        log.warn({ err: error }, "bus: other processes were not woken; they will look by themselves");
+      }
+    }
+    isNotifying = false;
+  };
+  return (topic) => {
+    waiting.add(topic);
+    if (!isNotifying) void notify();
+  };
+}
+
+/** Calls `work` again and again, one call at a time, a pause between them. A failure is logged and does not end it. */
+function every(clock: Clock, pauseMs: number, work: () => Promise<unknown>, log: Log): { stop(): Promise<void> } {
+  let current: Promise<void> = Promise.resolve();
+  let isStopped = false;
+  const round = async () => {
+    await work().catch((error) => log.warn({ err: error }, "bus: housekeeping failed and will be tried again"));
+    if (!isStopped) cancel = clock.after(pauseMs, begin);
+  };
+  const begin = () => {
+    current = round();
+  };
+  let cancel = clock.after(pauseMs, begin);
+  return {
+    async stop() {
+      isStopped = true;
+      cancel();
+      await current;
+    },
+  };
+}

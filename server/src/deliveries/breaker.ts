@@ -1,0 +1,53 @@
+/**
+ * A circuit breaker for one channel account. It opens after several platform failures in a row, lets one probe through
+ * once its pause is over (half-open), and closes when the probe succeeds. Each failed probe doubles the pause.
+ */
+export interface Breaker {
+  state(now: number): "closed" | "open" | "half_open";
+  /** Milliseconds until another attempt may start; 0 lets one start, and counts it as the probe when half-open. */
+  admit(now: number): number;
+  succeeded(): void;
+  failed(now: number): void;
+  /** The attempt ended without a word about the platform. */
+  abandoned(): void;
+}
+
+/** Failures in a row that open it. */
+export const breakerThreshold = 5;
+const firstPauseMs = 1_000;
+const longestPauseMs = 60_000;
+/** While a probe is out, the others look again this often. */
+const probeWaitMs = 250;
+
+export function openBreaker(): Breaker {
+  let failures = 0;
+  let pauseMs = firstPauseMs;
+  let openUntil: number | null = null;
+  let isProbing = false;
+  return {
+    state: (now) => (openUntil === null ? "closed" : now < openUntil ? "open" : "half_open"),
+    admit(now) {
+      if (openUntil === null) return 0;
+      if (now < openUntil) return openUntil - now;
+      if (isProbing) return probeWaitMs;
+      isProbing = true;
+      return 0;
+    },
+    succeeded() {
+      failures = 0;
+      pauseMs = firstPauseMs;
+      openUntil = null;
+      isProbing = false;
+    },
+    failed(now) {
+      failures += 1;
+      if (openUntil === null && failures < breakerThreshold) return;
+      if (openUntil !== null && isProbing) pauseMs = Math.min(longestPauseMs, pauseMs * 2);
+      isProbing = false;
+      openUntil = now + pauseMs;
+    },
+    abandoned() {
+      isProbing = false;
+    },
+  };
+}

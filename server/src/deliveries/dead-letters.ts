@@ -1,0 +1,132 @@
+import type { Bus } from "../bus/bus.ts";
+import { notFound, RequestError } from "../errors.ts";
+import type { Clock } from "../lib/clock.ts";
+import { type Pool, transaction } from "../lib/postgres.ts";
+import { all, type Db, maybe, run } from "../lib/query.ts";
+import type { DeliveryRow } from "../messages/show.ts";
+import { topics } from "../topics.ts";
+
+export interface DeadLetterRow extends DeliveryRow {
+  conversation_id: string;
+  failed_at: Date;
+}
+
+export interface DeadLetterQuery {
+  workspaceId: string;
+  channel?: string | undefined;
+  code?: string | undefined;
+  limit: number;
+  after?: { at: Date; id: string } | undefined;
+}
+
+/** Deliveries that failed for good and were neither replayed nor discarded, newest first. */
+export function listDeadLetters(db: Db, query: DeadLetterQuery): Promise<DeadLetterRow[]> {
+  const { workspaceId, channel, code, limit, after } = query;
+  return all(
+    db,
+    `SELECT delivery_id, message_id, conversation_id, recipient_id, channel, identifier, channel_account_id, status,
+       provider_message_ids, attempts, error, next_attempt_at, sent_at, delivered_at, read_at, failed_at
+     FROM deliveries
+     WHERE workspace_id = $1 AND is_dead_letter
+       AND ($2::text IS NULL OR channel = $2) AND ($3::text IS NULL OR error ->> 'code' = $3)
+       AND ($4::timestamptz IS NULL OR (failed_at, delivery_id) < ($4, $5::uuid))
+     ORDER BY failed_at DESC, delivery_id DESC LIMIT $6`,
+    [workspaceId, channel ?? null, code ?? null, after?.at ?? null, after?.id ?? null, limit],
+  );
+}
+
+export interface ReplayDeps {
+  db: Pool;
+  bus: Bus;
+  clock: Clock;
+}
+
+/** Most dead letters that one call replays. */
+export const replayBatchSize = 1_000;
+
+/**
+ * Sends a dead letter again, behind what its lane has waiting. A second call finds it alive and throws
+ * RESOURCE_NOT_FOUND; one that never had a lane (nobody was reachable) throws CONFLICT.
+ */
+export async function replayDeadLetter(deps: ReplayDeps, workspaceId: string, deliveryId: string): Promise<void> {
+  const row = await maybe<{ lane_id: string | null }>(
+    deps.db,
+    "SELECT lane_id FROM deliveries WHERE delivery_id = $1 AND workspace_id = $2 AND is_dead_letter",
+    [deliveryId, workspaceId],
+  );
+  if (row === null) throw notFound("dead letter");
+  if (row.lane_id === null) {
+    throw new RequestError(
+      "CONFLICT",
+      "Nobody was reachable for this one: give the recipient an address, or connect an account, and send a new message.",
+    );
+  }
+  if ((await revive(deps, workspaceId, [deliveryId])) === 0) throw notFound("dead letter");
+}
+
+/** Replays what matches, oldest first, `replayBatchSize` at the most. Returns how many. */
+export async function replayDeadLetters(
+  deps: ReplayDeps,
+  workspaceId: string,
+  filter: { channel?: string | undefined; code?: string | undefined },
+): Promise<number> {
+  const rows = await all<{ delivery_id: string }>(
+    deps.db,
+    `SELECT delivery_id FROM deliveries
+     WHERE workspace_id = $1 AND is_dead_letter AND lane_id IS NOT NULL
+       AND ($2::text IS NULL OR channel = $2) AND ($3::text IS NULL OR error ->> 'code' = $3)
+     ORDER BY failed_at, delivery_id LIMIT $4`,
+    [workspaceId, filter.channel ?? null, filter.code ?? null, replayBatchSize],
+  );
+  return revive(
+    deps,
+    workspaceId,
+    rows.map((row) => row.delivery_id),
+  );
+}
+
+async function revive({ db, bus, clock }: ReplayDeps, workspaceId: string, deliveryIds: string[]): Promise<number> {
+  if (deliveryIds.length === 0) return 0;
+  const revived = await transaction(db, async (tx) => {
+    const rows = await all<{
+      delivery_id: string;
+      lane_id: string;
+      channel: string;
+      channel_account_id: string;
+      ordinal: number;
+    }>(
+      tx,
+      `UPDATE deliveries d SET status = 'in_transit', is_pending = true, is_dead_letter = false, failed_at = NULL,
+         error = NULL, retry_from = NULL, next_attempt_at = NULL, ordinal = DEFAULT,
+         history = d.history || jsonb_build_object('status', 'in_transit', 'at', $3::timestamptz, 'cause', 'replayed')
+       FROM (
+         SELECT delivery_id FROM deliveries
+         WHERE workspace_id = $1 AND delivery_id = ANY ($2) AND is_dead_letter AND lane_id IS NOT NULL
+         ORDER BY failed_at, delivery_id FOR UPDATE
+       ) chosen
+       WHERE d.delivery_id = chosen.delivery_id
+       RETURNING d.delivery_id, d.lane_id, d.channel, d.channel_account_id, d.ordinal`,
+      [workspaceId, deliveryIds, new Date(clock.now())],
+    );
+    for (const [channel, group] of Map.groupBy(rows, (row) => row.channel)) {
+      const records = group.map((row) => ({
+        key: row.lane_id,
+        value: { deliveryId: row.delivery_id, accountId: row.channel_account_id, ordinal: row.ordinal },
+      }));
+      await bus.publish(tx, topics.outgoing(channel), records);
+    }
+    return rows;
+  });
+  for (const channel of new Set(revived.map((row) => row.channel))) bus.wake(topics.outgoing(channel));
+  return revived.length;
+}
+
+/** Takes it out of the dead letters; the delivery stays failed. Throws RESOURCE_NOT_FOUND when it is none. */
+export async function discardDeadLetter(db: Db, workspaceId: string, deliveryId: string): Promise<void> {
+  const discarded = await run(
+    db,
+    "UPDATE deliveries SET is_dead_letter = false WHERE delivery_id = $1 AND workspace_id = $2 AND is_dead_letter",
+    [deliveryId, workspaceId],
+  );
+  if (discarded === 0) throw notFound("dead letter");
+}

@@ -1,0 +1,338 @@
+import type { Bus, BusRecord, Subscription } from "../bus/bus.ts";
+import type { ChannelAccount, Connector, ConnectorIo } from "../connectors/connector.ts";
+import { openBatcher } from "../lib/batcher.ts";
+import { pause } from "../lib/clock.ts";
+import { isRetryableDbError, type Log } from "../lib/postgres.ts";
+import type { Db } from "../lib/query.ts";
+import { topics } from "../topics.ts";
+import { type AccountGate, type GateState, openAccountGate } from "./account-gate.ts";
+import { type FinishedAttempt, finishAttempts } from "./finish-attempts.ts";
+import { type JudgePolicy, judge } from "./judge.ts";
+import { enqueue, type Lane, maxQueued, newLane } from "./lanes.ts";
+import { loadPending, type PendingHead, pendingLanes, recoverAttempts } from "./pending.ts";
+import { type SentDelivery, sendDelivery } from "./send-delivery.ts";
+import { type Start, type StartedDelivery, startAttempts } from "./start-attempts.ts";
+
+/** What the router puts on a channel's topic for each delivery, and a receipt for one that needs no further attempt. */
+export interface OutgoingRecord {
+  deliveryId: string;
+  accountId: string;
+  ordinal: number;
+  /** Its state changed by other means: look at it again now. */
+  isChanged?: boolean;
+}
+
+export interface DelivererDeps {
+  db: Db;
+  bus: Bus;
+  log: Log;
+  connector: Connector;
+  io: ConnectorIo;
+  /** The account with its credentials, or null when it was deleted. */
+  findAccount: (channelAccountId: string) => Promise<(ChannelAccount & { status: string }) | null>;
+  /** Receipts wait for these parts: apply them now. */
+  applyEarly: (parts: readonly { channelAccountId: string; providerMessageId: string }[]) => Promise<void>;
+  policy: JudgePolicy;
+  /** Attempts under way for one channel account. */
+  concurrency: number;
+  /** Whether no other process can be at work on this database: attempts found open are certainly over. */
+  isOnlyProcess: boolean;
+}
+
+export interface Deliverer {
+  /** Null until this process had something to do with the account. */
+  health(channelAccountId: string): (GateState & { lanes: number; parkedLanes: number }) | null;
+  /** Starts no further attempt, waits for those under way, gives the partitions back. */
+  close(): Promise<void>;
+}
+
+export const consumerGroup = "deliver";
+const startBatchSize = 256;
+const finishBatchSize = 256;
+const loadBatchSize = 256;
+/** How long a lane rests after the database failed it, in milliseconds. */
+const troubleMs = 1_000;
+
+interface AccountState {
+  gate: AccountGate;
+  /** Lanes whose head may leave, in the order in which they became so. */
+  ready: Lane[];
+  cancelTimer: (() => void) | null;
+}
+
+/** Sends one channel's deliveries: strictly one after the other in each lane, lanes side by side. */
+export function openDeliverer(deps: DelivererDeps): Deliverer {
+  const { db, bus, log, connector, io, policy } = deps;
+  const { clock, random } = io;
+  const { channel } = connector;
+  const topic = topics.outgoing(channel);
+  const lanes = new Map<string, Lane>();
+  const accounts = new Map<string, AccountState>();
+  let underWay = 0;
+  let isClosing = false;
+  let whenQuiet = () => {};
+
+  const unbounded = { maxWaiting: Number.MAX_SAFE_INTEGER, maxWaitMs: Number.MAX_SAFE_INTEGER, clock };
+  const starter = openBatcher<string, Start>({
+    ...unbounded,
+    maxBatch: startBatchSize,
+    run: (ids) =>
+      startAttempts(db, { topic, group: consumerGroup, ownerId: subscription.ownerId }, ids, new Date(clock.now())),
+  });
+  const finisher = openBatcher<FinishedAttempt, boolean>({ ...unbounded, maxBatch: finishBatchSize, run: finish });
+  const loader = openBatcher<Lane, PendingHead[]>({ ...unbounded, maxBatch: loadBatchSize, run: load });
+
+  const subscription: Subscription = bus.subscribe<OutgoingRecord>(topic, consumerGroup, {
+    maxBatch: 1_000,
+    handle: async (records) => records.forEach(take),
+    onAssigned: takeOver,
+    onRevoked: letGo,
+  });
+
+  function take({ key, partition, value }: BusRecord<OutgoingRecord>): void {
+    let lane = lanes.get(key);
+    if (lane === undefined) {
+      lane = newLane(key, value.accountId, partition);
+      lanes.set(key, lane);
+    }
+    if (value.isChanged && lane.queue[0]?.deliveryId === value.deliveryId) {
+      if (lane.state === "parked") unpark(lane);
+      return;
+    }
+    enqueue(lane, value);
+    advance(lane);
+  }
+
+  async function takeOver(partitions: readonly number[]): Promise<void> {
+    const requestMs = deps.isOnlyProcess ? 0 : io.timeoutMs + troubleMs;
+    const graceMs = connector.capabilities.unknown === "receipt" ? policy.unknownGraceMs : 0;
+    const lost = await recoverAttempts(db, channel, partitions, new Date(clock.now()), { requestMs, graceMs });
+    if (lost > 0) log.warn({ channel, attempts: lost }, "attempts of a process that ended were recorded as unknown");
+    for (const row of await pendingLanes(db, channel, partitions)) {
+      if (lanes.has(row.lane_id)) continue;
+      const lane = newLane(row.lane_id, row.channel_account_id, row.partition);
+      lane.isComplete = false;
+      lanes.set(lane.laneId, lane);
+      advance(lane);
+    }
+  }
+
+  function letGo(partitions: readonly number[]): void {
+    for (const lane of lanes.values()) {
+      if (partitions.includes(lane.partition)) drop(lane);
+    }
+  }
+
+  function drop(lane: Lane): void {
+    lane.cancelTimer();
+    lane.state = "gone";
+    lanes.delete(lane.laneId);
+  }
+
+  /** Moves an idle lane on to whatever is next for it. */
+  function advance(lane: Lane): void {
+    if (lane.state !== "idle" || isClosing) return;
+    if (lane.queue.length > 0) {
+      lane.state = "ready";
+      const account = accountOf(lane.channelAccountId);
+      account.ready.push(lane);
+      pump(account);
+    } else if (!lane.isComplete) {
+      void refill(lane);
+    } else {
+      drop(lane);
+    }
+  }
+
+  async function refill(lane: Lane): Promise<void> {
+    lane.state = "loading";
+    lane.isComplete = true;
+    const heads = await loader.submit([lane]).then(
+      ([first]) => first!,
+      (error) => {
+        log.warn({ err: error, channel }, "a lane could not be loaded and will be tried again");
+        return null;
+      },
+    );
+    if (isGone(lane)) return;
+    lane.isComplete = heads !== null && heads.length < maxQueued && lane.isComplete;
+    if (heads === null) return park(lane, troubleMs);
+    for (const head of heads) {
+      lane.queue.push(head);
+      lane.lastOrdinal = head.ordinal;
+    }
+    const waitMs = (heads[0]?.nextAttemptAt?.getTime() ?? 0) - clock.now();
+    if (waitMs > 0) return park(lane, waitMs);
+    lane.state = "idle";
+    advance(lane);
+  }
+
+  async function load(wanted: Lane[]): Promise<PendingHead[][]> {
+    const heads = Map.groupBy(await loadPending(db, channel, wanted), (head) => head.laneId);
+    return wanted.map((lane) => heads.get(lane.laneId) ?? []);
+  }
+
+  function park(lane: Lane, waitMs: number): void {
+    lane.state = "parked";
+    lane.cancelTimer = clock.after(waitMs, () => unpark(lane));
+  }
+
+  function unpark(lane: Lane): void {
+    if (lane.state !== "parked") return;
+    lane.cancelTimer();
+    lane.state = "idle";
+    advance(lane);
+  }
+
+  function accountOf(channelAccountId: string): AccountState {
+    let account = accounts.get(channelAccountId);
+    if (account === undefined) {
+      const gate = openAccountGate(connector.capabilities.ratePerSecond, deps.concurrency, clock.now());
+      account = { gate, ready: [], cancelTimer: null };
+      accounts.set(channelAccountId, account);
+    }
+    return account;
+  }
+
+  /** Starts as many attempts as the account's gate lets through now. */
+  function pump(account: AccountState): void {
+    while (account.ready.length > 0 && !isClosing) {
+      if (isGone(account.ready[0]!)) {
+        account.ready.shift();
+        continue;
+      }
+      const waitMs = account.gate.admit(clock.now());
+      if (waitMs > 0) {
+        account.cancelTimer?.();
+        account.cancelTimer = clock.after(waitMs, () => pump(account));
+        return;
+      }
+      const lane = account.ready.shift()!;
+      lane.state = "busy";
+      underWay += 1;
+      void attempt(lane, account)
+        .catch((error) => {
+          log.error({ err: error, channel }, "an attempt failed in the hub; its lane rests and goes on");
+          return troubleMs;
+        })
+        .then((restMs) => {
+          underWay -= 1;
+          if (underWay === 0) whenQuiet();
+          if (!isGone(lane)) {
+            if (restMs > 0) park(lane, restMs);
+            else {
+              lane.state = "idle";
+              advance(lane);
+            }
+          }
+          pump(account);
+        });
+    }
+  }
+
+  /** One attempt at the head of a lane. Returns how long the lane must rest, in milliseconds. */
+  async function attempt(lane: Lane, { gate }: AccountState): Promise<number> {
+    const head = lane.queue[0]!;
+    let started: StartedDelivery;
+    let account: Awaited<ReturnType<DelivererDeps["findAccount"]>>;
+    try {
+      const [start] = await starter.submit([head.deliveryId]);
+      if (start!.kind !== "started") {
+        gate.abandoned();
+        if (start!.kind === "fenced") return troubleMs;
+        lane.queue.shift();
+        return 0;
+      }
+      started = start as StartedDelivery;
+      account = await deps.findAccount(started.channelAccountId);
+    } catch (error) {
+      gate.abandoned();
+      throw error;
+    }
+    gate.setRate(account?.settings.rate_per_second ?? connector.capabilities.ratePerSecond, clock.now());
+    const sent = account?.status === "active" ? await send(account, started) : withoutAccount(account, started);
+    const finished = judge(started, sent, connector.capabilities.unknown, policy, clock.now(), random);
+    gate.finished(sent.outcome, Math.max(1, sent.exchanges.length), clock.now());
+    const [isSettled] = await finisher.submit([finished]);
+    if (isGone(lane)) {
+      const value: OutgoingRecord = {
+        deliveryId: head.deliveryId,
+        accountId: lane.channelAccountId,
+        ordinal: head.ordinal,
+        isChanged: true,
+      };
+      await bus.publish(db, topic, [{ key: lane.laneId, value }]);
+      bus.wake(topic);
+    }
+    if (isSettled || finished.isFinal) {
+      lane.queue.shift();
+      return 0;
+    }
+    return finished.nextAttemptAt!.getTime() - clock.now();
+  }
+
+  async function send(account: ChannelAccount, started: StartedDelivery): Promise<SentDelivery> {
+    try {
+      return await sendDelivery(connector, account, started, io);
+    } catch (error) {
+      // A connector never throws; if one does, what it did is unknown, and its lane must not spin.
+      log.error({ err: error, channel, delivery_id: started.deliveryId }, "a connector failed");
+      const outcome = { kind: "unknown", detail: "The connector failed; see the log." } as const;
+      return { outcome, exchanges: [], sentParts: [...started.sentParts], partCount: 1 };
+    }
+  }
+
+  /** Keeps at it while the database is away: what a platform answered must not be lost. */
+  async function finish(finished: FinishedAttempt[]): Promise<boolean[]> {
+    for (;;) {
+      try {
+        const { settled, early } = await finishAttempts(db, finished);
+        if (early.length > 0) await deps.applyEarly(early);
+        return finished.map((attempt) => settled.has(attempt.deliveryId));
+      } catch (error) {
+        if (isClosing) throw error;
+        if (isRetryableDbError(error)) await pause(clock, troubleMs / 4);
+        else if (finished.length === 1) return await finishBare(finished[0]!, error);
+        else return (await Promise.all(finished.map((attempt) => finish([attempt])))).flat();
+      }
+    }
+  }
+
+  /** An outcome that cannot be stored with all it brings is stored without it: sending again would be worse. */
+  async function finishBare(attempt: FinishedAttempt, cause: unknown): Promise<boolean[]> {
+    log.error({ err: cause, channel, delivery_id: attempt.deliveryId }, "an outcome is stored without its exchange");
+    const { settled } = await finishAttempts(db, [{ ...attempt, exchanges: [] }]);
+    return [settled.has(attempt.deliveryId)];
+  }
+
+  return {
+    health(channelAccountId) {
+      const account = accounts.get(channelAccountId);
+      if (account === undefined) return null;
+      const own = [...lanes.values()].filter((lane) => lane.channelAccountId === channelAccountId);
+      const parkedLanes = own.filter((lane) => lane.state === "parked").length;
+      return { ...account.gate.describe(clock.now()), lanes: own.length, parkedLanes };
+    },
+    async close() {
+      isClosing = true;
+      for (const account of accounts.values()) account.cancelTimer?.();
+      for (const lane of lanes.values()) lane.cancelTimer();
+      if (underWay > 0) await new Promise<void>((resolve) => (whenQuiet = resolve));
+      await subscription.close();
+    },
+  };
+}
+
+function isGone(lane: Lane): boolean {
+  return lane.state === "gone";
+}
+
+function withoutAccount(account: { status: string } | null, started: StartedDelivery): SentDelivery {
+  const parts = { exchanges: [], sentParts: [...started.sentParts], partCount: 1 };
+  if (account === null) {
+    const detail = "The channel account was deleted.";
+    return { ...parts, outcome: { kind: "refused", reason: "CHANNEL_ACCOUNT_GONE", detail } as const };
+  }
+  const detail = "The channel account is disabled: enable it, or wait.";
+  return { ...parts, outcome: { kind: "retry", afterMs: null, scope: "lane", platformFault: false, detail } as const };
+}

@@ -1,0 +1,122 @@
+import type { Exchange } from "../connectors/connector.ts";
+import { toStorable } from "../lib/json.ts";
+import type { Db } from "../lib/query.ts";
+
+/** What an attempt came to, ready to be written. */
+export interface FinishedAttempt {
+  deliveryId: string;
+  channelAccountId: string;
+  messageId: string;
+  attempt: number;
+  startedAt: Date;
+  finishedAt: Date;
+  outcome: "sent" | "refused" | "retry" | "unknown";
+  exchanges: readonly Exchange[];
+  /** Ids of all parts sent so far, by this and earlier attempts. */
+  sentParts: readonly string[];
+  partCount: number;
+  /** Why it did not get through. */
+  error: { code: string; message: string } | null;
+  /** Whether nothing more will be tried: `sent`, or a dead letter. */
+  isFinal: boolean;
+  nextAttemptAt: Date | null;
+}
+
+/** What the receipts that overtook an attempt change about it. */
+export interface Overtaken {
+  /** Deliveries that need no further attempt after all: a receipt said that they arrived. */
+  settled: Set<string>;
+  /** Parts for which receipts wait, see `early_receipts`. */
+  early: { channelAccountId: string; providerMessageId: string }[];
+}
+
+/** Writes the outcomes of attempts: safe to call twice, and also when a receipt came first, for a status only climbs. */
+export async function finishAttempts(db: Db, finished: readonly FinishedAttempt[]): Promise<Overtaken> {
+  const { rows } = await db.query<{ settled: string | null; channel_account_id: string; provider_message_id: string }>({
+    name: "finish_attempts",
+    text: statement,
+    values: [toStorable(JSON.stringify(finished.map(toJson)))],
+  });
+  return {
+    settled: new Set(rows.flatMap((row) => row.settled ?? [])),
+    early: rows
+      .filter((row) => row.settled === null)
+      .map((row) => ({ channelAccountId: row.channel_account_id, providerMessageId: row.provider_message_id })),
+  };
+}
+
+function toJson(attempt: FinishedAttempt) {
+  return {
+    delivery_id: attempt.deliveryId,
+    channel_account_id: attempt.channelAccountId,
+    message_id: attempt.messageId,
+    number: attempt.attempt,
+    started_at: attempt.startedAt,
+    finished_at: attempt.finishedAt,
+    outcome: attempt.outcome,
+    request: attempt.exchanges.map((exchange) => exchange.request),
+    answer: attempt.exchanges.map((exchange) => exchange.answer),
+    sent_parts: attempt.sentParts,
+    part_count: attempt.partCount,
+    error: attempt.error,
+    is_final: attempt.isFinal,
+    next_attempt_at: attempt.nextAttemptAt,
+  };
+}
+
+// `changed` joins on the attempt's number: the word of an attempt that another owner has given up comes too late for
+// the schedule, but what was sent was sent. A delivery that a receipt settled meanwhile keeps what the receipt said.
+const statement = `
+WITH input AS MATERIALIZED (
+  SELECT * FROM json_to_recordset($1::json) AS i (
+    delivery_id uuid, channel_account_id uuid, message_id uuid, number int, started_at timestamptz,
+    finished_at timestamptz, outcome text, request jsonb, answer jsonb, sent_parts text[], part_count int, error jsonb,
+    is_final boolean, next_attempt_at timestamptz
+  )
+), logged AS (
+  INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, request, answer, error)
+  SELECT delivery_id, number, started_at, finished_at, outcome, request, answer, error FROM input
+  ON CONFLICT (delivery_id, number) DO UPDATE SET finished_at = excluded.finished_at, outcome = excluded.outcome,
+    request = excluded.request, answer = excluded.answer, error = excluded.error
+), named AS (
+  INSERT INTO provider_messages (channel_account_id, provider_message_id, delivery_id, message_id)
+  SELECT channel_account_id, part, delivery_id, message_id FROM input, unnest(sent_parts) AS part
+  ON CONFLICT DO NOTHING
+), sent AS (
+  UPDATE deliveries d SET
+    status = greatest(d.status, 'sent'),
+    is_pending = false,
+    attempt_started_at = NULL,
+    next_attempt_at = NULL,
+    provider_message_ids = i.sent_parts,
+    part_count = i.part_count,
+    error = CASE WHEN d.status = 'failed' THEN d.error END,
+    sent_at = coalesce(d.sent_at, i.finished_at),
+    history = CASE WHEN d.status >= 'sent' THEN d.history
+      ELSE d.history || jsonb_build_object('status', 'sent', 'at', i.finished_at, 'cause', 'attempt ' || i.number || ' was answered') END
+  FROM input i
+  WHERE d.delivery_id = i.delivery_id AND i.outcome = 'sent'
+), others AS (
+  UPDATE deliveries d SET
+    status = CASE WHEN d.status < 'sent' AND i.is_final THEN 'failed' ELSE d.status END,
+    is_pending = d.status < 'sent' AND NOT i.is_final,
+    is_dead_letter = d.is_dead_letter OR d.status < 'sent' AND i.is_final,
+    failed_at = CASE WHEN d.status < 'sent' AND i.is_final THEN i.finished_at ELSE d.failed_at END,
+    attempt_started_at = NULL,
+    next_attempt_at = CASE WHEN d.status < 'sent' THEN i.next_attempt_at END,
+    provider_message_ids = CASE WHEN d.status < 'sent' THEN i.sent_parts ELSE d.provider_message_ids END,
+    part_count = i.part_count,
+    error = CASE WHEN d.status < 'sent' THEN i.error ELSE d.error END,
+    history = CASE WHEN d.status < 'sent' AND i.is_final
+      THEN d.history || jsonb_build_object('status', 'failed', 'at', i.finished_at, 'cause', i.error ->> 'code')
+      ELSE d.history END
+  FROM input i
+  WHERE d.delivery_id = i.delivery_id AND i.outcome <> 'sent' AND d.is_pending AND d.attempts = i.number
+  RETURNING d.delivery_id, d.is_pending
+)
+SELECT o.delivery_id AS settled, NULL::uuid AS channel_account_id, NULL AS provider_message_id
+FROM others o JOIN input i USING (delivery_id) WHERE NOT o.is_pending AND NOT i.is_final
+UNION ALL
+SELECT NULL, e.channel_account_id, e.provider_message_id
+FROM input i, unnest(i.sent_parts) AS part
+JOIN early_receipts e ON e.channel_account_id = i.channel_account_id AND e.provider_message_id = part`;

@@ -1,0 +1,59 @@
+import type { Capabilities, SendOutcome } from "../connectors/connector.ts";
+import type { Random } from "../lib/clock.ts";
+import { backoffMs, type RetryPolicy } from "./backoff.ts";
+import type { FinishedAttempt } from "./finish-attempts.ts";
+import type { SentDelivery } from "./send-delivery.ts";
+import type { StartedDelivery } from "./start-attempts.ts";
+
+export interface JudgePolicy extends RetryPolicy {
+  /** How long an attempt without an answer waits for a receipt before it is made again, in milliseconds. */
+  unknownGraceMs: number;
+}
+
+/** What follows from an attempt. Pure: decides, writes nothing. */
+export function judge(
+  delivery: StartedDelivery,
+  sent: SentDelivery,
+  unknown: Capabilities["unknown"],
+  policy: JudgePolicy,
+  now: number,
+  random: Random,
+): FinishedAttempt {
+  const { outcome } = sent;
+  const finished = {
+    deliveryId: delivery.deliveryId,
+    channelAccountId: delivery.channelAccountId,
+    messageId: delivery.messageId,
+    attempt: delivery.attempt,
+    startedAt: delivery.startedAt,
+    finishedAt: new Date(now),
+    outcome: outcome.kind,
+    exchanges: sent.exchanges,
+    sentParts: sent.sentParts,
+    partCount: sent.partCount,
+  };
+  if (outcome.kind === "sent") return { ...finished, error: null, isFinal: true, nextAttemptAt: null };
+  const error = { code: codeOf(outcome), message: outcome.detail };
+  if (outcome.kind === "refused") return { ...finished, error, isFinal: true, nextAttemptAt: null };
+  const asked = outcome.kind === "retry" ? outcome.afterMs : null;
+  const waitsForReceipt = outcome.kind === "unknown" && unknown === "receipt";
+  const waitMs = waitsForReceipt ? policy.unknownGraceMs : backoffMs(policy, delivery.attempt, asked, random);
+  if (now + waitMs - delivery.retryFrom.getTime() > policy.totalMs) {
+    const message = `Given up after ${delivery.attempt} attempts. The last one: ${outcome.detail}`;
+    return { ...finished, error: { code: "RETRIES_EXHAUSTED", message }, isFinal: true, nextAttemptAt: null };
+  }
+  return { ...finished, error, isFinal: false, nextAttemptAt: new Date(now + waitMs) };
+}
+
+function codeOf(outcome: Exclude<SendOutcome, { kind: "sent" }>): string {
+  switch (outcome.kind) {
+    case "refused":
+      return outcome.reason;
+    case "retry":
+      return outcome.platformFault ? "PLATFORM_UNAVAILABLE" : "RATE_LIMITED";
+    case "unknown":
+      return "UNKNOWN";
+    default:
+      return outcome satisfies never;
+  }
+}

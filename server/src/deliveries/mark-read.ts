@@ -1,0 +1,18 @@
+import { type Db, run } from "../lib/query.ts";
+
+/** Everything in the range that the participant got in the app is read by now. Safe to call twice. */
+export async function markRead(
+  tx: Db,
+  range: { conversationId: string; participantId: string; fromSeq: number; toSeq: number; now: Date },
+): Promise<void> {
+  await run(
+    tx,
+    `UPDATE deliveries d SET status = 'read', read_at = $5, delivered_at = coalesce(d.delivered_at, $5),
+       sent_at = coalesce(d.sent_at, $5),
+       history = d.history || jsonb_build_object('status', 'read', 'at', $5::timestamptz, 'cause', 'read in the app')
+     FROM messages m
+     WHERE m.conversation_id = $1 AND m.seq BETWEEN $3 AND $4 AND d.message_id = m.message_id
+       AND d.recipient_id = $2 AND d.channel = 'app' AND d.status < 'read'`,
+    [range.conversationId, range.participantId, range.fromSeq, range.toSeq, range.now],
+  );
+}

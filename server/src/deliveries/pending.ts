@@ -1,0 +1,88 @@
+import { all, type Db, run } from "../lib/query.ts";
+import type { Waiting } from "./lanes.ts";
+import { maxQueued } from "./lanes.ts";
+
+export interface PendingLane {
+  lane_id: string;
+  channel_account_id: string;
+  partition: number;
+}
+
+/** Lanes of these partitions that have something to send. */
+export function pendingLanes(db: Db, channel: string, partitions: readonly number[]): Promise<PendingLane[]> {
+  return all(
+    db,
+    `SELECT DISTINCT lane_id, channel_account_id, partition FROM deliveries
+     WHERE channel = $1 AND partition = ANY ($2) AND is_pending`,
+    [channel, partitions],
+  );
+}
+
+export interface PendingHead extends Waiting {
+  laneId: string;
+  nextAttemptAt: Date | null;
+}
+
+/** What waits in these lanes behind the given places, oldest first, `maxQueued` of each at the most. */
+export async function loadPending(
+  db: Db,
+  channel: string,
+  lanes: readonly { laneId: string; partition: number; lastOrdinal: number }[],
+): Promise<PendingHead[]> {
+  const rows = await all<{ lane_id: string; delivery_id: string; ordinal: number; next_attempt_at: Date | null }>(
+    db,
+    `SELECT l.lane_id, d.delivery_id, d.ordinal, d.next_attempt_at
+     FROM unnest($2::uuid[], $3::int[], $4::bigint[]) AS l (lane_id, partition, after)
+     CROSS JOIN LATERAL (
+       SELECT delivery_id, ordinal, next_attempt_at FROM deliveries
+       WHERE channel = $1 AND partition = l.partition AND lane_id = l.lane_id AND is_pending AND ordinal > l.after
+       ORDER BY ordinal LIMIT $5
+     ) d
+     ORDER BY l.lane_id, d.ordinal`,
+    [
+      channel,
+      lanes.map((lane) => lane.laneId),
+      lanes.map((lane) => lane.partition),
+      lanes.map((lane) => lane.lastOrdinal),
+      maxQueued,
+    ],
+  );
+  return rows.map((row) => ({
+    laneId: row.lane_id,
+    deliveryId: row.delivery_id,
+    ordinal: row.ordinal,
+    nextAttemptAt: row.next_attempt_at,
+  }));
+}
+
+/**
+ * Attempts whose owner is gone: recorded as `unknown`, never hidden. A delivery that a receipt spoke for meanwhile is
+ * settled; the others may be tried again from `next attempt` on, which leaves the request of an owner that is merely
+ * slow the time to end (`requestMs`), and a receipt the time to come (`graceMs`).
+ */
+export async function recoverAttempts(
+  db: Db,
+  channel: string,
+  partitions: readonly number[],
+  now: Date,
+  times: { requestMs: number; graceMs: number },
+): Promise<number> {
+  return run(
+    db,
+    `WITH lost AS (
+       UPDATE deliveries d SET
+         attempt_started_at = NULL,
+         is_pending = d.status < 'sent' OR d.part_count > 1,
+         next_attempt_at = o.attempt_started_at + make_interval(secs => $4 + $5)
+       FROM deliveries o
+       WHERE d.channel = $1 AND d.partition = ANY ($2) AND d.is_pending AND d.attempt_started_at IS NOT NULL
+         AND o.delivery_id = d.delivery_id
+       RETURNING d.delivery_id, d.attempts, o.attempt_started_at AS started_at
+     )
+     INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, error)
+     SELECT delivery_id, attempts, started_at, $3, 'unknown',
+       '{"code": "UNKNOWN", "message": "The sending process ended before the platform''s answer was recorded."}'
+     FROM lost ON CONFLICT DO NOTHING`,
+    [channel, partitions, now, times.requestMs / 1000, times.graceMs / 1000],
+  );
+}

@@ -1,0 +1,121 @@
+import type { Db } from "../lib/query.ts";
+import type { MessagePayload } from "../messages/payload.ts";
+
+/** Proof that this process may still send for a partition. */
+export interface Fence {
+  topic: string;
+  group: string;
+  ownerId: string;
+}
+
+/** A delivery whose next attempt is recorded and may now leave. */
+export interface StartedDelivery {
+  kind: "started";
+  deliveryId: string;
+  workspaceId: string;
+  messageId: string;
+  identifier: string;
+  channelAccountId: string;
+  /** The number of this attempt, from 1. */
+  attempt: number;
+  startedAt: Date;
+  /** When its first attempt was, or its replay: retries end some time after. */
+  retryFrom: Date;
+  /** Ids of the parts that were sent by earlier attempts. */
+  sentParts: readonly string[];
+  payload: MessagePayload;
+  /** Name to put in front of the text, or null. */
+  author: string | null;
+  quotedProviderMessageId: string | null;
+  targetProviderMessageId: string | null;
+}
+
+/** `settled`: nothing is left to send. `fenced`: another process owns its partition now. */
+export type Start = StartedDelivery | { kind: "settled" } | { kind: "fenced" };
+
+/**
+ * Records that attempts are about to be made, before any request leaves, and reads what is to be sent. One result for
+ * each id, in order. A delivery whose platform id in the same lane is known gets its quote or reaction target.
+ */
+export async function startAttempts(db: Db, fence: Fence, deliveryIds: readonly string[], now: Date): Promise<Start[]> {
+  const { rows } = await db.query<StartRow>({
+    name: "start_attempts",
+    text: statement,
+    values: [deliveryIds, now, fence.topic, fence.group, fence.ownerId],
+  });
+  return rows.map((row) => toStart(row, now));
+}
+
+interface StartRow {
+  delivery_id: string | null;
+  is_pending: boolean;
+  workspace_id: string;
+  message_id: string;
+  identifier: string;
+  channel_account_id: string;
+  attempts: number;
+  retry_from: Date;
+  provider_message_ids: string[] | null;
+  payload: MessagePayload;
+  author: string | null;
+  quoted: string | null;
+  target: string | null;
+}
+
+function toStart(row: StartRow, now: Date): Start {
+  if (row.delivery_id === null) return { kind: row.is_pending ? "fenced" : "settled" };
+  return {
+    kind: "started",
+    deliveryId: row.delivery_id,
+    workspaceId: row.workspace_id,
+    messageId: row.message_id,
+    identifier: row.identifier,
+    channelAccountId: row.channel_account_id,
+    attempt: row.attempts,
+    startedAt: now,
+    retryFrom: row.retry_from,
+    sentParts: row.provider_message_ids ?? [],
+    payload: row.payload,
+    author: row.author,
+    quotedProviderMessageId: row.quoted,
+    targetProviderMessageId: row.target,
+  };
+}
+
+// The platform's id of another message in this lane: of our own delivery there, or of what that very person wrote.
+const idInLane = (messageId: string) => `(
+  SELECT coalesce(
+    (SELECT o.provider_message_ids[1] FROM deliveries o WHERE o.message_id = ${messageId} AND o.lane_id = s.lane_id),
+    (SELECT q.origin ->> 'provider_message_id' FROM messages q
+     WHERE q.workspace_id = s.workspace_id AND q.message_id = ${messageId}
+       AND q.origin ->> 'channel_account_id' = s.channel_account_id::text AND q.sender_id = s.recipient_id)))`;
+
+const statement = `
+WITH input AS MATERIALIZED (
+  SELECT * FROM unnest($1::uuid[]) WITH ORDINALITY AS i (delivery_id, place)
+), started AS (
+  UPDATE deliveries d SET
+    attempts = d.attempts + 1,
+    attempt_started_at = $2::timestamptz,
+    next_attempt_at = NULL,
+    retry_from = coalesce(d.retry_from, $2::timestamptz),
+    status = greatest(d.status, 'in_transit'),
+    history = CASE WHEN d.status >= 'in_transit' THEN d.history
+      ELSE d.history || jsonb_build_object('status', 'in_transit', 'at', $2::timestamptz, 'cause', 'attempt 1 started') END
+  FROM input i
+  WHERE d.delivery_id = i.delivery_id AND d.is_pending AND bus_holds($3, $4, d.partition, $5)
+  RETURNING d.*
+)
+SELECT s.delivery_id, coalesce(d.is_pending, false) AS is_pending, s.workspace_id, s.message_id, s.identifier,
+  s.channel_account_id, s.attempts, s.retry_from, s.provider_message_ids, m.payload,
+  CASE WHEN m.direction = 'inbound' THEN (
+    SELECT p.display_name FROM conversations c JOIN participants p ON p.participant_id = m.sender_id
+    WHERE c.conversation_id = m.conversation_id AND c.type = 'group'
+      AND (c.settings ->> 'author_prefix') IS DISTINCT FROM 'false') END AS author,
+  CASE WHEN m.reply_to IS NOT NULL THEN ${idInLane("m.reply_to")} END AS quoted,
+  CASE WHEN m.payload ->> 'type' = 'reaction' THEN ${idInLane("(m.payload ->> 'message_id')::uuid")} END AS target
+FROM input i
+LEFT JOIN deliveries d ON d.delivery_id = i.delivery_id
+LEFT JOIN started s ON s.delivery_id = i.delivery_id
+LEFT JOIN messages m ON m.workspace_id = s.workspace_id AND m.message_id = s.message_id
+ORDER BY i.place`;

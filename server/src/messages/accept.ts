@@ -1,0 +1,169 @@
+import type { Bus } from "../bus/bus.ts";
+import { RequestError } from "../errors.ts";
+import { BatcherFull, openBatcher } from "../lib/batcher.ts";
+import { type Clock, pause } from "../lib/clock.ts";
+import { isRetryableDbError } from "../lib/postgres.ts";
+import type { Db } from "../lib/query.ts";
+import { topics } from "../topics.ts";
+import { type NewMessage, type Written, writeMessages } from "./write-messages.ts";
+
+/** What became of a message that was handed in: durable, or a request error that says why not. */
+export type Accepted =
+  | { kind: "accepted"; messageId: string; conversationId: string; seq: number; createdAt: Date; isReplayed: boolean }
+  | { kind: "refused"; messageId: string; error: RequestError };
+
+export interface Acceptor {
+  /**
+   * Resolves once the messages are on durable storage, in one commit with whatever else arrived meanwhile. Results in
+   * the given order; a refused message disturbs no other. Safe to call again with the same ids: the answer is the same.
+   * Throws OVERLOADED, with nothing accepted, when too much waits already.
+   */
+  accept(messages: readonly NewMessage[]): Promise<Accepted[]>;
+  /** Messages waiting for the next commit. */
+  readonly waiting: number;
+  /** Resolves when all that was handed in is answered. */
+  idle(): Promise<void>;
+}
+
+export interface AcceptOptions {
+  db: Db;
+  bus: Bus;
+  clock: Clock;
+  /** Messages to a commit. */
+  batchSize: number;
+  /** Messages that may wait. */
+  queueSize: number;
+  maxWaitMs: number;
+}
+
+/** How long a commit is tried again while the database is away, in milliseconds. */
+const patienceMs = 5_000;
+const retryPauseMs = 50;
+
+export function openAcceptor(options: AcceptOptions): Acceptor {
+  const { db, bus, clock, batchSize, queueSize, maxWaitMs } = options;
+  const batcher = openBatcher<NewMessage, Accepted>({
+    maxBatch: batchSize,
+    maxWaiting: queueSize,
+    maxWaitMs,
+    clock,
+    run: commit,
+  });
+
+  async function commit(messages: NewMessage[]): Promise<Accepted[]> {
+    const { unique, places } = withoutRepeats(messages);
+    const written = await write(unique);
+    bus.wake(topics.messageProcessing);
+    return messages.map((message, index) => tell(message, unique[places[index]!]!, written[places[index]!]!));
+  }
+
+  /** Writes all; where that fails for a reason that one message brings with it, the others are written without it. */
+  async function write(messages: NewMessage[]): Promise<(Written | Error)[]> {
+    const outbox = messages.map(({ workspaceId, messageId, conversationId }) => ({
+      partition: bus.partitionOf(conversationId),
+      line: JSON.stringify([conversationId, { workspaceId, messageId }]),
+    }));
+    const giveUpAt = clock.now() + patienceMs;
+    for (;;) {
+      try {
+        return await writeMessages(db, topics.messageProcessing, messages, outbox, new Date(clock.now()));
+      } catch (error) {
+        const isPassing = isUniqueViolation(error) || isRetryableDbError(error);
+        if (isPassing && clock.now() < giveUpAt) await pause(clock, retryPauseMs);
+        else if (isPassing) throw overloaded("The database does not answer.", error);
+        else if (messages.length === 1) return [error as Error];
+        else break;
+      }
+    }
+    const half = Math.ceil(messages.length / 2);
+    return [...(await write(messages.slice(0, half))), ...(await write(messages.slice(half)))];
+  }
+
+  return {
+    async accept(messages) {
+      try {
+        return await batcher.submit(messages);
+      } catch (error) {
+        if (error instanceof BatcherFull) throw overloaded("Too many messages wait to be accepted.", error);
+        throw error;
+      }
+    },
+    get waiting() {
+      return batcher.waiting;
+    },
+    idle: () => batcher.idle(),
+  };
+}
+
+/** The same id twice in one batch is one message: `places` says which of the unique ones stands for each. */
+function withoutRepeats(messages: readonly NewMessage[]): { unique: NewMessage[]; places: number[] } {
+  const unique: NewMessage[] = [];
+  const placeOf = new Map<string, number>();
+  const places = messages.map((message) => {
+    const key = `${message.workspaceId}/${message.messageId}`;
+    const known = placeOf.get(key);
+    if (known !== undefined) return known;
+    placeOf.set(key, unique.length);
+    return unique.push(message) - 1;
+  });
+  return { unique, places };
+}
+
+/** `first` is the message of this batch that was written for this id: mostly the message itself. */
+function tell(message: NewMessage, first: NewMessage, written: Written | Error): Accepted {
+  const { messageId } = message;
+  if (written instanceof Error) {
+    const error = new RequestError("INTERNAL", "This message could not be stored. Tell the operator.", {
+      cause: written,
+    });
+    return { kind: "refused", messageId, error };
+  }
+  if (written.kind === "refused") return { kind: "refused", messageId, error: refusal(message, written.why) };
+  const bodyHash = written.kind === "known" ? written.bodyHash : first.bodyHash;
+  if (!message.bodyHash.equals(bodyHash)) {
+    const error = new RequestError(
+      "IDEMPOTENCY_CONFLICT",
+      "This message_id was used for another message. Take a new one.",
+    );
+    return { kind: "refused", messageId, error };
+  }
+  const { conversationId, seq, createdAt } = written;
+  const isReplayed = written.kind === "known" || first !== message;
+  return { kind: "accepted", messageId, conversationId, seq, createdAt, isReplayed };
+}
+
+function refusal(message: NewMessage, why: (Written & { kind: "refused" })["why"]): RequestError {
+  switch (why) {
+    case "conversation":
+      return new RequestError("RESOURCE_NOT_FOUND", "There is no such conversation in this workspace.");
+    case "sender":
+      return new RequestError(
+        "RESOURCE_NOT_FOUND",
+        "The sender is not a member of such a conversation in this workspace.",
+      );
+    case "reply_to":
+      return new RequestError("VALIDATION_ERROR", "reply_to is not a message of this conversation.", {
+        details: { field: "reply_to" },
+      });
+    case "reacts_to":
+      return new RequestError("VALIDATION_ERROR", "payload.message_id is not a message of this conversation.", {
+        details: { field: "payload.message_id" },
+      });
+    case "route":
+      return new RequestError(
+        "NO_ROUTE",
+        message.channels === null
+          ? "None of the recipients has an address on a connected channel."
+          : "None of the recipients has an address on the channels asked for, or no account is connected there.",
+        { details: { channels: message.channels?.split(",") ?? null } },
+      );
+  }
+}
+
+function overloaded(message: string, cause: unknown): RequestError {
+  return new RequestError("OVERLOADED", `${message} Nothing was accepted; try again.`, { retryAfterSeconds: 1, cause });
+}
+
+function isUniqueViolation(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "23505";
+}

@@ -1,0 +1,148 @@
+import { hash } from "node:crypto";
+import { type Static, Type } from "typebox";
+import { forbidden, invalid } from "../errors.ts";
+import { type Principal, seesAllConversations } from "../identity/principal.ts";
+import type { Clock } from "../lib/clock.ts";
+import { newId } from "../lib/ids.ts";
+import { isStorable } from "../lib/json.ts";
+import { messagePayload } from "./payload.ts";
+import type { NewMessage } from "./write-messages.ts";
+
+const uuid = Type.String({ format: "uuid" });
+const channel = Type.String({ pattern: "^[a-z]{1,30}$" });
+
+/** The body of `POST /v1/messages`. */
+export const sendBody = Type.Object(
+  {
+    message_id: Type.Optional(uuid),
+    conversation_id: Type.Optional(uuid),
+    to: Type.Optional(Type.String({ maxLength: 250, description: "An address, such as whatsapp:+5511999991111." })),
+    from: Type.Optional(uuid),
+    payload: messagePayload,
+    channels: Type.Optional(Type.Array(channel, { minItems: 1, maxItems: 10 })),
+    via: Type.Optional(Type.Record(channel, uuid)),
+    reply_to: Type.Optional(uuid),
+    fallback: Type.Optional(
+      Type.Object(
+        {
+          order: Type.Array(channel, { minItems: 1, maxItems: 10 }),
+          after_seconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 604_800, default: 60 })),
+        },
+        { additionalProperties: false },
+      ),
+    ),
+    metadata: Type.Optional(Type.Record(Type.String({ maxLength: 100 }), Type.Unknown())),
+  },
+  { additionalProperties: false },
+);
+export type SendBody = Static<typeof sendBody>;
+
+export interface PrepareDeps {
+  clock: Clock;
+  /** Whether a channel is one that the hub speaks. */
+  isChannel: (name: string) => boolean;
+  /** The private conversation between the sender and an address; makes contact and conversation when they are missing. */
+  findDirect: (principal: Principal, senderId: string, address: string) => Promise<string>;
+  /** Whether this is an active account of that channel in the workspace. */
+  isAccount: (workspaceId: string, channel: string, channelAccountId: string) => Promise<boolean>;
+}
+
+/** Longest metadata of a message, as JSON, in bytes. */
+export const maxMetadataBytes = 16 * 1024;
+
+/**
+ * Checks what the schema cannot and settles who sends where. Synchronous, unless an address or an account must be looked
+ * up. Throws VALIDATION_ERROR, FORBIDDEN or RESOURCE_NOT_FOUND.
+ */
+export function prepareMessage(
+  deps: PrepareDeps,
+  principal: Principal,
+  body: SendBody,
+): NewMessage | Promise<NewMessage> {
+  const { conversation_id, to, via, fallback } = body;
+  if ((conversation_id === undefined) === (to === undefined)) {
+    throw invalid("Give either conversation_id or to, an address: one of the two.", { field: "conversation_id" });
+  }
+  for (const name of [...(body.channels ?? []), ...Object.keys(via ?? {}), ...(fallback?.order ?? [])]) {
+    if (!deps.isChannel(name) && !(name === "all" && body.channels?.includes(name))) {
+      throw invalid(`There is no channel ${name} here.`, { field: "channels" });
+    }
+  }
+  if (body.channels?.includes("all") && body.channels.length > 1) {
+    throw invalid('channels is either ["all"] or a list of channels.', { field: "channels" });
+  }
+  const senderId = chooseSender(principal, body);
+  if (conversation_id !== undefined && via === undefined)
+    return compose(deps, principal, body, senderId, conversation_id);
+  return lookUp(deps, principal, body, senderId);
+}
+
+async function lookUp(deps: PrepareDeps, principal: Principal, body: SendBody, senderId: string): Promise<NewMessage> {
+  for (const [name, account] of Object.entries(body.via ?? {})) {
+    if (await deps.isAccount(principal.workspaceId, name, account)) continue;
+    throw invalid(`via.${name} is not an active ${name} account of this workspace.`, { field: `via.${name}` });
+  }
+  const conversationId = body.conversation_id ?? (await deps.findDirect(principal, senderId, body.to!));
+  return compose(deps, principal, body, senderId, conversationId);
+}
+
+function chooseSender(principal: Principal, { from }: SendBody): string {
+  if (from === undefined || from === principal.participantId) return principal.participantId;
+  if (!seesAllConversations(principal)) throw forbidden("Only agents, admins and API keys may send as another member.");
+  return from;
+}
+
+function compose(
+  deps: PrepareDeps,
+  principal: Principal,
+  body: SendBody,
+  senderId: string,
+  conversationId: string,
+): NewMessage {
+  const payload = storable(body.payload, "payload");
+  const metadata = body.metadata === undefined ? null : storable(body.metadata, "metadata");
+  if (metadata !== null && Buffer.byteLength(metadata) > maxMetadataBytes) {
+    throw invalid(`metadata is longer than ${maxMetadataBytes} bytes of JSON.`, { field: "metadata" });
+  }
+  const channels = body.channels === undefined ? null : body.channels[0] === "all" ? "*" : body.channels.join(",");
+  const options = body.via || body.fallback ? JSON.stringify({ via: body.via, fallback: body.fallback }) : null;
+  const replyTo = body.reply_to ?? null;
+  const isOurOwn = senderId === principal.participantId || senderId === principal.workspaceId;
+  const asked = [conversationId, senderId, payload, channels, options, replyTo, metadata];
+  return {
+    workspaceId: principal.workspaceId,
+    messageId: body.message_id?.toLowerCase() ?? newId(deps.clock.now()),
+    conversationId,
+    senderId,
+    mustBeMember: !(isOurOwn && seesAllConversations(principal)),
+    direction: "outbound",
+    payload,
+    channels,
+    options,
+    replyTo,
+    reactsTo: body.payload.type === "reaction" ? body.payload.message_id : null,
+    metadata,
+    origin: null,
+    bodyHash: hashOf(asked),
+  };
+}
+
+/** A digest of what was asked for, the same whatever the order of fields. */
+export function hashOf(asked: readonly (string | null)[]): Buffer {
+  return hash("sha256", JSON.stringify(asked), "buffer");
+}
+
+/**
+ * JSON with its fields in a fixed order, which the database can hold: PostgreSQL stores neither U+0000 nor half of a
+ * surrogate pair.
+ */
+export function storable(value: unknown, field: string): string {
+  const json = JSON.stringify(value, inOrder);
+  if (!isStorable(json)) throw invalid(`${field} holds U+0000 or half of a surrogate pair.`, { field });
+  return json;
+}
+
+function inOrder(_key: string, value: unknown): unknown {
+  if (value === null || typeof value !== "object" || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
+}

@@ -1,0 +1,147 @@
+import { type Static, Type } from "typebox";
+import { all, type Db } from "../lib/query.ts";
+
+const time = Type.String({ format: "date-time" });
+const maybeTime = Type.Union([time, Type.Null()]);
+const maybeText = Type.Union([Type.String(), Type.Null()]);
+
+export type MessageStatus = "accepted" | "in_transit" | "sent" | "delivered" | "read" | "failed";
+export const messageStatus = Type.Unsafe<MessageStatus>({
+  type: "string",
+  enum: ["accepted", "in_transit", "sent", "delivered", "read", "failed"],
+});
+
+export const deliveryResource = Type.Object({
+  delivery_id: Type.String(),
+  recipient: Type.String(),
+  channel: Type.String(),
+  address: maybeText,
+  channel_account_id: maybeText,
+  status: messageStatus,
+  provider_message_id: maybeText,
+  provider_message_ids: Type.Array(Type.String()),
+  attempts: Type.Integer(),
+  error: Type.Union([Type.Object({ code: Type.String(), message: Type.String() }), Type.Null()]),
+  next_attempt_at: maybeTime,
+  sent_at: maybeTime,
+  delivered_at: maybeTime,
+  read_at: maybeTime,
+  failed_at: maybeTime,
+});
+export type DeliveryResource = Static<typeof deliveryResource>;
+
+export const messageResource = Type.Object({
+  message_id: Type.String(),
+  conversation_id: Type.String(),
+  seq: Type.Integer(),
+  from: Type.String(),
+  direction: Type.Union([Type.Literal("outbound"), Type.Literal("inbound")]),
+  payload: Type.Unknown(),
+  channels: Type.Union([Type.Array(Type.String()), Type.Null()]),
+  reply_to: maybeText,
+  status: messageStatus,
+  metadata: Type.Union([Type.Record(Type.String(), Type.Unknown()), Type.Null()]),
+  created_at: time,
+  deliveries: Type.Array(deliveryResource),
+});
+export type MessageResource = Static<typeof messageResource>;
+
+export interface MessageRow {
+  message_id: string;
+  workspace_id: string;
+  conversation_id: string;
+  seq: number;
+  sender_id: string;
+  direction: "outbound" | "inbound";
+  payload: unknown;
+  channels: string | null;
+  reply_to: string | null;
+  metadata: Record<string, unknown> | null;
+  created_at: Date;
+}
+
+export interface DeliveryRow {
+  delivery_id: string;
+  message_id: string;
+  recipient_id: string;
+  channel: string;
+  identifier: string | null;
+  channel_account_id: string | null;
+  status: MessageStatus;
+  provider_message_ids: string[] | null;
+  attempts: number;
+  error: { code: string; message: string } | null;
+  next_attempt_at: Date | null;
+  sent_at: Date | null;
+  delivered_at: Date | null;
+  read_at: Date | null;
+  failed_at: Date | null;
+}
+
+/** The columns of `MessageRow`, for statements over `messages`. */
+export const messageColumns = `message_id, workspace_id, conversation_id, seq, sender_id, direction, payload, channels,
+  reply_to, metadata, created_at`;
+
+/** The messages as the API shows them, each with its deliveries, in the order of the rows. One statement for all. */
+export async function showMessages(db: Db, rows: readonly MessageRow[]): Promise<MessageResource[]> {
+  const deliveries = await all<DeliveryRow>(
+    db,
+    `SELECT delivery_id, message_id, recipient_id, channel, identifier, channel_account_id, status,
+       provider_message_ids, attempts, error, next_attempt_at, sent_at, delivered_at, read_at, failed_at
+     FROM deliveries WHERE message_id = ANY ($1) AND workspace_id = ANY ($2) ORDER BY ordinal`,
+    [rows.map((row) => row.message_id), [...new Set(rows.map((row) => row.workspace_id))]],
+  );
+  const byMessage = Map.groupBy(deliveries, (delivery) => delivery.message_id);
+  return rows.map((row) => showMessage(row, byMessage.get(row.message_id) ?? []));
+}
+
+function showMessage(row: MessageRow, deliveries: readonly DeliveryRow[]): MessageResource {
+  return {
+    message_id: row.message_id,
+    conversation_id: row.conversation_id,
+    seq: row.seq,
+    from: row.sender_id,
+    direction: row.direction,
+    payload: row.payload,
+    channels: row.channels === "*" ? ["all"] : (row.channels?.split(",") ?? null),
+    reply_to: row.reply_to,
+    status: overallStatus(deliveries.map((delivery) => delivery.status)),
+    metadata: row.metadata,
+    created_at: row.created_at.toISOString(),
+    deliveries: deliveries.map(showDelivery),
+  };
+}
+
+export function showDelivery(row: DeliveryRow): DeliveryResource {
+  return {
+    delivery_id: row.delivery_id,
+    recipient: row.recipient_id,
+    channel: row.channel,
+    address: row.identifier === null ? null : `${row.channel}:${row.identifier}`,
+    channel_account_id: row.channel_account_id,
+    status: row.status,
+    provider_message_id: row.provider_message_ids?.[0] ?? null,
+    provider_message_ids: row.provider_message_ids ?? [],
+    attempts: row.attempts,
+    error: row.error,
+    next_attempt_at: iso(row.next_attempt_at),
+    sent_at: iso(row.sent_at),
+    delivered_at: iso(row.delivered_at),
+    read_at: iso(row.read_at),
+    failed_at: iso(row.failed_at),
+  };
+}
+
+const rungs: readonly MessageStatus[] = ["accepted", "in_transit", "sent", "delivered", "read"];
+
+/** The least advanced of those that did not fail; `failed` when all did; `accepted` before any exists. */
+export function overallStatus(statuses: readonly MessageStatus[]): MessageStatus {
+  if (statuses.length === 0) return "accepted";
+  const alive = statuses.filter((status) => status !== "failed");
+  if (alive.length === 0) return "failed";
+  return rungs[Math.min(...alive.map((status) => rungs.indexOf(status)))]!;
+}
+
+function iso(time: Date | null): string | null {
+  return time === null ? null : time.toISOString();
+}

@@ -1,0 +1,115 @@
+import { maybe, run } from "../lib/query.ts";
+import { type Receipt, type ReceiptDeps, rouseLanes } from "./receipts.ts";
+
+type Rung = "sent" | "delivered" | "read" | "failed";
+const rungs: readonly Rung[] = ["sent", "delivered", "read"];
+
+interface PartsRow {
+  status: "accepted" | "in_transit" | Rung;
+  is_pending: boolean;
+  attempt_started_at: Date | null;
+  part_count: number;
+  provider_message_ids: string[] | null;
+  part_receipts: Record<string, Rung> | null;
+  lane_id: string;
+  channel: string;
+  channel_account_id: string;
+  message_id: string;
+  ordinal: number;
+}
+
+/**
+ * Receipts for a text that went out in parts: the delivery has come as far as the part that came least far, and failed
+ * when one of them did. Rare, so one delivery at a time; a concurrent change makes it look again.
+ */
+export async function applyToParts(deps: ReceiptDeps, deliveryId: string, receipts: readonly Receipt[]): Promise<void> {
+  const { db, bus, clock } = deps;
+  for (;;) {
+    const row = await maybe<PartsRow>(
+      db,
+      `SELECT status, is_pending, attempt_started_at, part_count, provider_message_ids, part_receipts, lane_id, channel,
+         channel_account_id, message_id, ordinal
+       FROM deliveries WHERE delivery_id = $1`,
+      [deliveryId],
+    );
+    if (row === null) return;
+    const next = mergeParts(row, receipts);
+    const now = new Date(clock.now());
+    const change = { status: next.status, at: now, cause: "receipt", webhook_id: receipts.at(-1)?.webhookId ?? null };
+    const updated = await run(
+      db,
+      `UPDATE deliveries SET status = $2, is_pending = $3, provider_message_ids = $4, part_receipts = $5,
+         next_attempt_at = CASE WHEN $3 THEN $6::timestamptz ELSE NULL END,
+         error = CASE WHEN $2 = 'failed' THEN coalesce($7, error) WHEN status = 'failed' THEN NULL ELSE error END,
+         is_dead_letter = $2 = 'failed' AND (is_dead_letter OR status <> 'failed'),
+         sent_at = coalesce(sent_at, CASE WHEN $2 IN ('sent', 'delivered', 'read') THEN $6::timestamptz END),
+         delivered_at = coalesce(delivered_at, CASE WHEN $2 IN ('delivered', 'read') THEN $6::timestamptz END),
+         read_at = coalesce(read_at, CASE WHEN $2 = 'read' THEN $6::timestamptz END),
+         failed_at = CASE WHEN $2 = 'failed' THEN coalesce(failed_at, $6::timestamptz) END,
+         history = CASE WHEN status = $2 THEN history ELSE history || $8::jsonb END
+       WHERE delivery_id = $1 AND part_receipts IS NOT DISTINCT FROM $9::jsonb AND status = $10
+         AND coalesce(cardinality(provider_message_ids), 0) = $11`,
+      [
+        deliveryId,
+        next.status,
+        next.isPending,
+        next.ids,
+        JSON.stringify(next.parts),
+        now,
+        next.error === null ? null : JSON.stringify(next.error),
+        JSON.stringify(change),
+        row.part_receipts === null ? null : JSON.stringify(row.part_receipts),
+        row.status,
+        row.provider_message_ids?.length ?? 0,
+      ],
+    );
+    if (updated === 0) continue;
+    if (next.ids.length > (row.provider_message_ids?.length ?? 0)) {
+      await run(
+        db,
+        `INSERT INTO provider_messages (channel_account_id, provider_message_id, delivery_id, message_id)
+         SELECT $1, id, $2, $3 FROM unnest($4::text[]) id ON CONFLICT DO NOTHING`,
+        [row.channel_account_id, deliveryId, row.message_id, next.ids],
+      );
+      await rouseLanes(bus, db, [{ ...row, delivery_id: deliveryId }]);
+    }
+    return;
+  }
+}
+
+/** Pure. While a part waits for a receipt that names it (its attempt got no answer), that receipt also says its id. */
+export function mergeParts(row: PartsRow, receipts: readonly Receipt[]) {
+  const ids = [...(row.provider_message_ids ?? [])];
+  const parts: Record<string, Rung> = { ...row.part_receipts };
+  const waitsForId = row.is_pending && row.attempt_started_at === null;
+  for (const { providerMessageId, status } of receipts) {
+    const known = parts[providerMessageId];
+    if (!ids.includes(providerMessageId) && waitsForId && ids.length < row.part_count) ids.push(providerMessageId);
+    if (known === undefined || rankOf(status) > rankOf(known)) parts[providerMessageId] = status;
+  }
+  const isComplete = ids.length >= row.part_count;
+  const told = ids.map((id) => parts[id]);
+  const failure = receipts.find((receipt) => receipt.status === "failed");
+  const least = told.includes("failed") ? "failed" : leastOf(told);
+  const climbs =
+    least !== null && isComplete && (row.status === "failed" ? rankOf(least) >= 1 : isHigher(least, row.status));
+  const fails = least === "failed" && row.status !== "delivered" && row.status !== "read";
+  const status = fails ? "failed" : climbs ? least : row.status;
+  const isPending = row.is_pending && status !== "failed" && !(isComplete && row.attempt_started_at === null);
+  return { ids, parts, status, isPending, error: fails ? (failure?.error ?? null) : null };
+}
+
+/** Delivered and read overrule a failure, which overrules sent. */
+function rankOf(status: Rung): number {
+  return status === "failed" ? 0.5 : rungs.indexOf(status);
+}
+
+function leastOf(told: readonly (Rung | undefined)[]): Rung | null {
+  if (told.length === 0 || told.some((status) => status === undefined)) return null;
+  return rungs[Math.min(...told.map((status) => rungs.indexOf(status!)))] ?? null;
+}
+
+function isHigher(status: Rung, than: PartsRow["status"]): boolean {
+  const order = ["accepted", "in_transit", "sent", "delivered", "read"];
+  return order.indexOf(status) > order.indexOf(than);
+}

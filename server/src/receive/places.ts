@@ -1,0 +1,109 @@
+import type { Bus } from "../bus/bus.ts";
+import type { Clock } from "../lib/clock.ts";
+import { all, type Db, run } from "../lib/query.ts";
+import { laneOf } from "../router/router.ts";
+import type { InboundMessage } from "./receive-messages.ts";
+
+/** What is known about where an inbound message belongs. */
+export interface InboundPlace {
+  /** Whose address it is, if anybody's yet. */
+  senderId: string | null;
+  /**
+   * The conversation of the message it quotes, else the one last used between that address and that channel account;
+   * null when there is none of which the sender is still a member.
+   */
+  conversationId: string | null;
+  quoted: { messageId: string; conversationId: string } | null;
+}
+
+/** One statement for all; one place for each message, in order. */
+export async function findPlaces(db: Db, inbound: readonly InboundMessage[]): Promise<InboundPlace[]> {
+  const rows = await all<{
+    sender_id: string | null;
+    quoted_id: string | null;
+    quoted_conversation_id: string | null;
+    is_quoted_member: boolean;
+    last_conversation_id: string | null;
+    is_last_member: boolean;
+  }>(
+    db,
+    `SELECT a.participant_id AS sender_id, q.message_id AS quoted_id, q.conversation_id AS quoted_conversation_id,
+       EXISTS (SELECT FROM members m WHERE m.conversation_id = q.conversation_id
+         AND m.participant_id = a.participant_id) AS is_quoted_member,
+       l.last_conversation_id,
+       EXISTS (SELECT FROM members m WHERE m.conversation_id = l.last_conversation_id
+         AND m.participant_id = a.participant_id) AS is_last_member
+     FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::uuid[], $6::text[]) WITH ORDINALITY
+       AS i (workspace_id, channel_account_id, channel, identifier, lane_id, quoted, place)
+     LEFT JOIN addresses a
+       ON a.workspace_id = i.workspace_id AND a.channel = i.channel AND a.identifier = i.identifier
+     LEFT JOIN lanes l ON l.lane_id = i.lane_id
+     LEFT JOIN provider_messages p
+       ON p.channel_account_id = i.channel_account_id AND p.provider_message_id = i.quoted
+     LEFT JOIN messages q ON q.workspace_id = i.workspace_id AND q.message_id = p.message_id
+     ORDER BY i.place`,
+    [
+      inbound.map(({ webhook }) => webhook.workspaceId),
+      inbound.map(({ webhook }) => webhook.channelAccountId),
+      inbound.map(({ channel }) => channel),
+      inbound.map(({ event }) => event.identifier),
+      inbound.map(({ webhook, event }) => laneOf(webhook.channelAccountId, event.identifier)),
+      inbound.map(({ event }) => event.quotedProviderMessageId),
+    ],
+  );
+  return rows.map((row) => ({
+    senderId: row.sender_id,
+    conversationId: row.is_quoted_member
+      ? row.quoted_conversation_id
+      : row.is_last_member
+        ? row.last_conversation_id
+        : null,
+    quoted: row.quoted_id === null ? null : { messageId: row.quoted_id, conversationId: row.quoted_conversation_id! },
+  }));
+}
+
+/**
+ * Remembers of each address when and on which account it was last heard, and which conversation it is in there, and
+ * under which platform id others may quote the message. Safe to call twice.
+ */
+export async function noteHeard(
+  { db, bus, clock }: { db: Db; bus: Bus; clock: Clock },
+  heard: readonly { one: InboundMessage; conversationId: string; messageId: string }[],
+): Promise<void> {
+  if (heard.length === 0) return;
+  const lanes = heard.map(({ one }) => laneOf(one.webhook.channelAccountId, one.event.identifier));
+  await run(
+    db,
+    `WITH input AS MATERIALIZED (
+       SELECT * FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::uuid[], $7::int[], $8::uuid[], $9::text[], $10::uuid[])
+         WITH ORDINALITY AS i (workspace_id, channel_account_id, channel, identifier, lane_id, partition,
+           conversation_id, provider_message_id, message_id, place)
+     ), quotable AS (
+       INSERT INTO provider_messages (channel_account_id, provider_message_id, delivery_id, message_id)
+       SELECT channel_account_id, provider_message_id, NULL, message_id FROM input ORDER BY place
+       ON CONFLICT DO NOTHING
+     ), served AS (
+       INSERT INTO lanes AS l (lane_id, workspace_id, channel_account_id, channel, identifier, partition, last_conversation_id)
+       SELECT DISTINCT ON (lane_id) lane_id, workspace_id, channel_account_id, channel, identifier, partition, conversation_id
+       FROM input ORDER BY lane_id, place DESC
+       ON CONFLICT (lane_id) DO UPDATE SET last_conversation_id = excluded.last_conversation_id
+       WHERE l.last_conversation_id IS DISTINCT FROM excluded.last_conversation_id
+     )
+     UPDATE addresses a SET last_heard_at = $1, last_channel_account_id = i.channel_account_id
+     FROM (SELECT DISTINCT ON (workspace_id, channel, identifier) * FROM input
+       ORDER BY workspace_id, channel, identifier, place DESC) i
+     WHERE a.workspace_id = i.workspace_id AND a.channel = i.channel AND a.identifier = i.identifier`,
+    [
+      new Date(clock.now()),
+      heard.map(({ one }) => one.webhook.workspaceId),
+      heard.map(({ one }) => one.webhook.channelAccountId),
+      heard.map(({ one }) => one.channel),
+      heard.map(({ one }) => one.event.identifier),
+      lanes,
+      lanes.map((lane) => bus.partitionOf(lane)),
+      heard.map(({ conversationId }) => conversationId),
+      heard.map(({ one }) => one.event.providerMessageId),
+      heard.map(({ messageId }) => messageId),
+    ],
+  );
+}

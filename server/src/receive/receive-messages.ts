@@ -1,0 +1,124 @@
+import type { InboundEvent } from "../connectors/connector.ts";
+import { findOrCreateContactByAddress } from "../contacts/contacts.ts";
+import { findOrCreateDirect } from "../conversations/conversations.ts";
+import { RequestError } from "../errors.ts";
+import { derivedId } from "../lib/ids.ts";
+import { transaction } from "../lib/postgres.ts";
+import { hashOf, storable } from "../messages/prepare.ts";
+import type { NewMessage } from "../messages/write-messages.ts";
+import { type KeptWebhook, noteWebhookError } from "../webhooks/webhooks.ts";
+import { findPlaces, type InboundPlace, noteHeard } from "./places.ts";
+import type { ReceiveDeps } from "./receive.ts";
+
+export interface InboundMessage {
+  webhook: KeptWebhook;
+  channel: string;
+  event: InboundEvent & { kind: "message" };
+}
+
+/**
+ * Accepts what people wrote, in the order in which it came. A message's id is derived from the platform's, so the same
+ * webhook twice is the same message; one that cannot be accepted is noted on its webhook and holds up no other.
+ */
+export async function receiveMessages(deps: ReceiveDeps, inbound: readonly InboundMessage[]): Promise<void> {
+  if (inbound.length === 0) return;
+  const places = await findPlaces(deps.db, inbound);
+  const ready: { message: NewMessage; inbound: InboundMessage }[] = [];
+  for (const [index, one] of inbound.entries()) {
+    const place = places[index]!;
+    const settled = place.conversationId !== null && place.senderId !== null && one.event.aliases.length === 0;
+    const { senderId, conversationId } = settled ? (place as SettledPlace) : await settle(deps, one, place);
+    const message = compose(one, senderId, conversationId, place.quoted);
+    if (message instanceof RequestError) await noteWebhookError(deps.db, one.webhook.webhookId, message.message);
+    else ready.push({ message, inbound: one });
+  }
+  const accepted = await deps.acceptor.accept(ready.map(({ message }) => message));
+  for (const [index, result] of accepted.entries()) {
+    if (result.kind === "accepted") continue;
+    deps.log.warn(
+      { err: result.error, webhook_id: ready[index]!.inbound.webhook.webhookId },
+      "an inbound message was not accepted",
+    );
+    await noteWebhookError(deps.db, ready[index]!.inbound.webhook.webhookId, result.error.message);
+  }
+  await noteHeard(
+    deps,
+    ready.map(({ message, inbound: one }) => ({
+      one,
+      conversationId: message.conversationId,
+      messageId: message.messageId,
+    })),
+  );
+}
+
+type SettledPlace = { senderId: string; conversationId: string };
+
+/** The slow way: somebody new, or somebody whose conversation has to be found or made. */
+async function settle(
+  deps: ReceiveDeps,
+  { webhook, channel, event }: InboundMessage,
+  place: InboundPlace,
+): Promise<SettledPlace> {
+  const { workspaceId } = webhook;
+  const { identifier, aliases, displayName } = event;
+  return transaction(deps.db, async (tx) => {
+    const given = { db: tx, clock: deps.clock };
+    const senderId = await findOrCreateContactByAddress(given, {
+      workspaceId,
+      channel,
+      identifier,
+      aliases,
+      displayName,
+    });
+    if (place.conversationId !== null && place.senderId === senderId)
+      return { senderId, conversationId: place.conversationId };
+    const pair = { workspaceId, senderId: workspaceId, recipientId: senderId, mayUseWorkspace: false };
+    const { conversationId } = await findOrCreateDirect(given, pair);
+    return { senderId, conversationId };
+  });
+}
+
+function compose(
+  { webhook, channel, event }: InboundMessage,
+  senderId: string,
+  conversationId: string,
+  quoted: InboundPlace["quoted"],
+): NewMessage | RequestError {
+  const { channelAccountId, workspaceId, webhookId } = webhook;
+  const { providerMessageId, identifier, at } = event;
+  const quotedHere = quoted?.conversationId === conversationId ? quoted.messageId : null;
+  const isReaction = event.payload.type === "reaction";
+  if (isReaction && quotedHere === null) {
+    return new RequestError("VALIDATION_ERROR", "It reacts to a message that this conversation does not have.");
+  }
+  const content = event.payload.type === "reaction" ? { ...event.payload, message_id: quotedHere! } : event.payload;
+  try {
+    const payload = storable(content, "payload");
+    return {
+      workspaceId,
+      messageId: derivedId(Math.max(0, at), "inbound", channelAccountId, providerMessageId),
+      conversationId,
+      senderId,
+      mustBeMember: true,
+      direction: "inbound",
+      payload,
+      channels: null,
+      options: null,
+      replyTo: isReaction ? null : quotedHere,
+      reactsTo: isReaction ? quotedHere : null,
+      metadata: null,
+      origin: JSON.stringify({
+        channel,
+        channel_account_id: channelAccountId,
+        identifier,
+        provider_message_id: providerMessageId,
+        webhook_id: webhookId,
+        sent_at: new Date(at).toISOString(),
+      }),
+      bodyHash: hashOf([channelAccountId, providerMessageId]),
+    };
+  } catch (error) {
+    if (error instanceof RequestError) return error;
+    throw error;
+  }
+}

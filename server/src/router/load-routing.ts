@@ -1,0 +1,119 @@
+import { all, type Db } from "../lib/query.ts";
+import type { PayloadType } from "../messages/payload.ts";
+import type { Account, Recipient, RoutedMessage } from "./plan.ts";
+
+export interface MessageToRoute extends RoutedMessage {
+  workspaceId: string;
+  messageId: string;
+  conversationId: string;
+  seq: number;
+  createdAt: Date;
+}
+
+/** All facts that the plan of some messages needs, read at about the same time. */
+export interface Routing {
+  /** In the order of the records. */
+  messages: MessageToRoute[];
+  recipientsOf(conversationId: string): readonly Recipient[];
+  accountsOf(workspaceId: string): readonly Account[];
+}
+
+interface RecordToRoute {
+  key: string;
+  value: { workspaceId: string; messageId: string };
+}
+
+/** The records' key is the conversation, so all three statements go out at once. */
+export async function loadRouting(db: Db, records: readonly RecordToRoute[]): Promise<Routing> {
+  const conversationIds = [...new Set(records.map((record) => record.key))];
+  const workspaceIds = [...new Set(records.map((record) => record.value.workspaceId))];
+  const [messages, recipients, accounts] = await Promise.all([
+    loadMessages(db, records),
+    loadRecipients(db, conversationIds),
+    loadAccounts(db, workspaceIds),
+  ]);
+  const recipientsBy = Map.groupBy(recipients, (recipient) => recipient.conversationId);
+  const accountsBy = Map.groupBy(accounts, (account) => account.workspaceId);
+  return {
+    messages,
+    recipientsOf: (conversationId) => recipientsBy.get(conversationId) ?? [],
+    accountsOf: (workspaceId) => accountsBy.get(workspaceId) ?? [],
+  };
+}
+
+async function loadMessages(db: Db, records: readonly RecordToRoute[]): Promise<MessageToRoute[]> {
+  const rows = await all<{
+    workspace_id: string;
+    message_id: string;
+    conversation_id: string;
+    seq: number;
+    sender_id: string;
+    payload_type: PayloadType;
+    channels: string | null;
+    options: { via?: Record<string, string>; fallback?: { order: string[] } } | null;
+    created_at: Date;
+  }>(
+    db,
+    `SELECT m.workspace_id, m.message_id, m.conversation_id, m.seq, m.sender_id, m.payload ->> 'type' AS payload_type,
+       m.channels, m.options, m.created_at
+     FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS r (workspace_id, message_id, place)
+     JOIN messages m USING (workspace_id, message_id)
+     ORDER BY r.place`,
+    [records.map((record) => record.value.workspaceId), records.map((record) => record.value.messageId)],
+  );
+  return rows.map((row) => ({
+    workspaceId: row.workspace_id,
+    messageId: row.message_id,
+    conversationId: row.conversation_id,
+    seq: row.seq,
+    senderId: row.sender_id,
+    payloadType: row.payload_type,
+    channels: row.channels,
+    via: row.options?.via ?? {},
+    fallbackOrder: row.options?.fallback?.order ?? null,
+    createdAt: row.created_at,
+  }));
+}
+
+async function loadRecipients(
+  db: Db,
+  conversationIds: readonly string[],
+): Promise<(Recipient & { conversationId: string })[]> {
+  const rows = await all<{
+    conversation_id: string;
+    participant_id: string;
+    kind: Recipient["kind"];
+    addresses: [string, string, number | null, string | null][] | null;
+  }>(
+    db,
+    `SELECT m.conversation_id, m.participant_id, p.kind, (
+       SELECT json_agg(json_build_array(a.channel, a.identifier, extract(epoch FROM a.last_heard_at) * 1000,
+         a.last_channel_account_id) ORDER BY a.ordinal)
+       FROM addresses a WHERE a.participant_id = m.participant_id
+     ) AS addresses
+     FROM members m JOIN participants p USING (participant_id)
+     WHERE m.conversation_id = ANY ($1) ORDER BY m.conversation_id, m.ordinal`,
+    [conversationIds],
+  );
+  return rows.map((row) => ({
+    conversationId: row.conversation_id,
+    participantId: row.participant_id,
+    kind: row.kind,
+    addresses: (row.addresses ?? []).map(([channel, identifier, lastHeardAt, lastChannelAccountId]) => ({
+      channel,
+      identifier,
+      lastHeardAt,
+      lastChannelAccountId,
+    })),
+  }));
+}
+
+async function loadAccounts(db: Db, workspaceIds: readonly string[]): Promise<(Account & { workspaceId: string })[]> {
+  return all(
+    db,
+    `SELECT workspace_id AS "workspaceId", channel_account_id AS "channelAccountId", channel
+     FROM channel_accounts
+     WHERE workspace_id = ANY ($1) AND deleted_at IS NULL AND status = 'active' ORDER BY created_at, channel_account_id`,
+    [workspaceIds],
+  );
+}

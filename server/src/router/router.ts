@@ -1,0 +1,98 @@
+import type { Bus, BusRecord } from "../bus/bus.ts";
+import type { Clock } from "../lib/clock.ts";
+import { derivedId } from "../lib/ids.ts";
+import type { Db } from "../lib/query.ts";
+import { topics } from "../topics.ts";
+import { loadRouting, type MessageToRoute } from "./load-routing.ts";
+import { type CapabilitiesOf, type PlannedDelivery, planDeliveries } from "./plan.ts";
+import { type NewDelivery, writeDeliveries } from "./write-deliveries.ts";
+
+/** What `accept` puts on the bus for each message. */
+export interface AcceptedRecord {
+  workspaceId: string;
+  messageId: string;
+}
+
+export interface RouterDeps {
+  db: Db;
+  bus: Bus;
+  clock: Clock;
+  capabilitiesOf: CapabilitiesOf;
+}
+
+/** Most messages that are routed in one transaction. */
+export const routeBatchSize = 500;
+
+/**
+ * One message → one delivery for each recipient and address. Runs twice without effect: the ids of deliveries are
+ * derived from what they are.
+ */
+export async function routeMessages(deps: RouterDeps, records: readonly BusRecord<AcceptedRecord>[]): Promise<void> {
+  for (let start = 0; start < records.length; start += routeBatchSize) {
+    await routeBatch(deps, records.slice(start, start + routeBatchSize));
+  }
+}
+
+async function routeBatch(deps: RouterDeps, records: readonly BusRecord<AcceptedRecord>[]): Promise<void> {
+  const { db, bus, clock, capabilitiesOf } = deps;
+  const routing = await loadRouting(db, records);
+  const deliveries = routing.messages.flatMap((message) => {
+    const recipients = routing.recipientsOf(message.conversationId);
+    const accounts = routing.accountsOf(message.workspaceId);
+    return planDeliveries(message, recipients, accounts, capabilitiesOf).map((planned) =>
+      toDelivery(bus, message, planned),
+    );
+  });
+  const channels = await writeDeliveries(db, deliveries, new Date(clock.now()));
+  for (const channel of channels) bus.wake(topics.outgoing(channel));
+}
+
+function toDelivery(bus: Bus, message: MessageToRoute, planned: PlannedDelivery): NewDelivery {
+  const channel = planned.kind === "app" ? "app" : planned.channel;
+  const identifier = planned.kind === "app" ? null : planned.identifier;
+  const channelAccountId = planned.kind === "channel" ? planned.channelAccountId : null;
+  const laneId = planned.kind === "channel" ? laneOf(planned.channelAccountId, planned.identifier) : null;
+  return {
+    deliveryId: derivedId(
+      message.createdAt.getTime(),
+      message.messageId,
+      planned.recipientId,
+      channel,
+      identifier ?? "",
+    ),
+    workspaceId: message.workspaceId,
+    messageId: message.messageId,
+    conversationId: message.conversationId,
+    seq: message.seq,
+    recipientId: planned.recipientId,
+    channel,
+    identifier,
+    channelAccountId,
+    laneId,
+    partition: laneId === null ? null : bus.partitionOf(laneId),
+    route: planned.route,
+    ...stateOf(planned),
+  };
+}
+
+function stateOf(planned: PlannedDelivery): Pick<NewDelivery, "status" | "error" | "cause"> {
+  switch (planned.kind) {
+    case "app":
+      return { status: "in_transit", error: null, cause: "waits in the app" };
+    case "channel":
+      return { status: "accepted", error: null, cause: "routed" };
+    case "unroutable":
+      return {
+        status: "failed",
+        error: JSON.stringify({ code: planned.code, message: `The recipient cannot be reached: ${planned.reason}.` }),
+        cause: planned.code,
+      };
+    default:
+      return planned satisfies never;
+  }
+}
+
+/** The lane of an account and an address: always the same id, so that nobody has to look it up. */
+export function laneOf(channelAccountId: string, identifier: string): string {
+  return derivedId(0, "lane", channelAccountId, identifier);
+}

@@ -1,0 +1,89 @@
+import type { Db } from "../lib/query.ts";
+import type { MessageStatus } from "../messages/show.ts";
+import { topics } from "../topics.ts";
+
+export interface NewDelivery {
+  deliveryId: string;
+  workspaceId: string;
+  messageId: string;
+  conversationId: string;
+  seq: number;
+  recipientId: string;
+  channel: string;
+  identifier: string | null;
+  channelAccountId: string | null;
+  laneId: string | null;
+  partition: number | null;
+  route: string;
+  status: MessageStatus;
+  /** JSON, or null. */
+  error: string | null;
+  cause: string;
+}
+
+/**
+ * Writes the deliveries that do not exist yet, remembers in each lane which conversation it served last, and puts those
+ * that have to be sent on the bus: one round trip, one commit. Returns the channels that have something to send.
+ */
+export async function writeDeliveries(db: Db, deliveries: readonly NewDelivery[], now: Date): Promise<string[]> {
+  if (deliveries.length === 0) return [];
+  const column = <Key extends keyof NewDelivery>(key: Key) => deliveries.map((delivery) => delivery[key]);
+  const { rows } = await db.query<{ channel: string }>({
+    name: "write_deliveries",
+    text: statement,
+    values: [
+      now,
+      column("deliveryId"),
+      column("workspaceId"),
+      column("messageId"),
+      column("conversationId"),
+      column("seq"),
+      column("recipientId"),
+      column("channel"),
+      column("identifier"),
+      column("channelAccountId"),
+      column("laneId"),
+      column("partition"),
+      column("route"),
+      column("status"),
+      column("error"),
+      column("cause"),
+      deliveries.map((delivery) => topics.outgoing(delivery.channel)),
+    ],
+  });
+  return rows.map((row) => row.channel);
+}
+
+const statement = `
+WITH input AS MATERIALIZED (
+  SELECT * FROM unnest(
+    $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::bigint[], $7::uuid[], $8::text[], $9::text[], $10::uuid[],
+    $11::uuid[], $12::int[], $13::text[], $14::delivery_status[], $15::text[], $16::text[], $17::text[]
+  ) WITH ORDINALITY AS i (
+    delivery_id, workspace_id, message_id, conversation_id, seq, recipient_id, channel, identifier, channel_account_id,
+    lane_id, partition, route, status, error, cause, topic, place
+  )
+), served AS (
+  INSERT INTO lanes AS l (lane_id, workspace_id, channel_account_id, channel, identifier, partition, last_conversation_id)
+  SELECT DISTINCT ON (lane_id) lane_id, workspace_id, channel_account_id, channel, identifier, partition, conversation_id
+  FROM input WHERE lane_id IS NOT NULL ORDER BY lane_id, place DESC
+  ON CONFLICT (lane_id) DO UPDATE SET last_conversation_id = excluded.last_conversation_id
+  WHERE l.last_conversation_id IS DISTINCT FROM excluded.last_conversation_id
+), written AS (
+  INSERT INTO deliveries (delivery_id, workspace_id, message_id, conversation_id, seq, recipient_id, channel, identifier,
+    channel_account_id, lane_id, partition, route, status, is_pending, error, is_dead_letter, failed_at, history, created_at)
+  SELECT delivery_id, workspace_id, message_id, conversation_id, seq, recipient_id, channel, identifier,
+    channel_account_id, lane_id, partition, route, status, status = 'accepted', error::jsonb, status = 'failed',
+    CASE WHEN status = 'failed' THEN $1::timestamptz END,
+    jsonb_build_array(jsonb_build_object('status', status, 'at', $1::timestamptz, 'cause', cause)), $1::timestamptz
+  FROM input ORDER BY place
+  ON CONFLICT (delivery_id) DO NOTHING
+  RETURNING delivery_id, lane_id, channel_account_id, channel, partition, ordinal, is_pending
+), published AS MATERIALIZED (
+  SELECT w.channel, bus_publish(t.topic, array_agg(w.partition ORDER BY w.ordinal), array_agg(json_build_array(
+      w.lane_id, json_build_object('deliveryId', w.delivery_id, 'accountId', w.channel_account_id, 'ordinal', w.ordinal)
+    )::text ORDER BY w.ordinal))
+  FROM written w JOIN (SELECT DISTINCT channel, topic FROM input) t USING (channel)
+  WHERE w.is_pending GROUP BY w.channel, t.topic
+)
+SELECT channel FROM published`;

@@ -1,0 +1,121 @@
+import type { Bus } from "../bus/bus.ts";
+import { openBatcher } from "../lib/batcher.ts";
+import type { Clock } from "../lib/clock.ts";
+import { newId } from "../lib/ids.ts";
+import { all, type Db, run } from "../lib/query.ts";
+import { topics } from "../topics.ts";
+
+/** A call of a platform whose signature was good. */
+export interface Webhook {
+  workspaceId: string;
+  channelAccountId: string;
+  /** Those that its parser may need; never the signature or a secret. */
+  headers: Record<string, string>;
+  rawBody: Buffer;
+}
+
+/** What `webhooks` puts on the bus. */
+export interface InboundRecord {
+  webhookId: string;
+}
+
+export interface WebhookStore {
+  /** Resolves once the webhook is on durable storage. Throws `BatcherFull` when too many wait. */
+  keep(webhook: Webhook): Promise<void>;
+  /** Resolves when nothing waits to be stored. */
+  idle(): Promise<void>;
+}
+
+const batchSize = 200;
+/** Webhooks that may wait for their commit; a platform sends a refused one again. */
+const maxWaiting = 5_000;
+const maxWaitMs = 2_000;
+
+/** Keeps webhooks as they came, many in a commit, and tells the `receive` step of them. */
+export function openWebhookStore({ db, bus, clock }: { db: Db; bus: Bus; clock: Clock }): WebhookStore {
+  const batcher = openBatcher<Webhook, void>({
+    maxBatch: batchSize,
+    maxWaiting,
+    maxWaitMs,
+    clock,
+    run: async (webhooks) => {
+      await insertWebhooks(db, bus, webhooks, clock.now());
+      bus.wake(topics.inbound);
+      return webhooks.map(() => undefined);
+    },
+  });
+  return {
+    keep: async (webhook) => void (await batcher.submit([webhook])),
+    idle: () => batcher.idle(),
+  };
+}
+
+async function insertWebhooks(db: Db, bus: Bus, webhooks: readonly Webhook[], nowMs: number): Promise<void> {
+  const ids = webhooks.map(() => newId(nowMs));
+  const lines = webhooks.map((webhook, index) => {
+    return JSON.stringify([
+      webhook.channelAccountId,
+      { webhookId: ids[index] } satisfies { webhookId: string | undefined },
+    ]);
+  });
+  await db.query({
+    name: "insert_webhooks",
+    text: `
+      WITH kept AS (
+        INSERT INTO webhooks (webhook_id, workspace_id, channel_account_id, headers, body, received_at)
+        SELECT id, workspace_id, channel_account_id, headers::jsonb, body, $1
+        FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::bytea[])
+          AS w (id, workspace_id, channel_account_id, headers, body)
+      )
+      SELECT bus_publish($7, $8, $9)`,
+    values: [
+      new Date(nowMs),
+      ids,
+      webhooks.map((webhook) => webhook.workspaceId),
+      webhooks.map((webhook) => webhook.channelAccountId),
+      webhooks.map((webhook) => JSON.stringify(webhook.headers)),
+      webhooks.map((webhook) => webhook.rawBody),
+      topics.inbound,
+      webhooks.map((webhook) => bus.partitionOf(webhook.channelAccountId)),
+      lines,
+    ],
+  });
+}
+
+export interface KeptWebhook {
+  webhookId: string;
+  workspaceId: string;
+  channelAccountId: string;
+  headers: Record<string, string>;
+  rawBody: Buffer;
+}
+
+/** The webhooks of these ids, in the ids' order; one that was cleared away meanwhile is left out. */
+export function loadWebhooks(db: Db, webhookIds: readonly string[]): Promise<KeptWebhook[]> {
+  return all(
+    db,
+    `SELECT w.webhook_id AS "webhookId", w.workspace_id AS "workspaceId", w.channel_account_id AS "channelAccountId",
+       w.headers, w.body AS "rawBody"
+     FROM unnest($1::uuid[]) WITH ORDINALITY AS i (webhook_id, place) JOIN webhooks w USING (webhook_id)
+     ORDER BY i.place`,
+    [webhookIds],
+  );
+}
+
+/** Notes on a webhook why (a part of) it had no effect. */
+export async function noteWebhookError(db: Db, webhookId: string, error: string): Promise<void> {
+  await run(db, "UPDATE webhooks SET error = $2 WHERE webhook_id = $1", [webhookId, error.slice(0, 1_000)]);
+}
+
+/** How long webhooks are kept as they came, in days. */
+export const webhookRetentionDays = 30;
+
+/** Clears away old webhooks, a bounded number at a time. Returns how many. */
+export function deleteOldWebhooks({ db, clock }: { db: Db; clock: Clock }): Promise<number> {
+  return run(
+    db,
+    `DELETE FROM webhooks WHERE webhook_id IN (
+       SELECT webhook_id FROM webhooks WHERE received_at < $1 ORDER BY received_at LIMIT 5000)`,
+    [new Date(clock.now() - webhookRetentionDays * 86_400_000)],
+  );
+}
