@@ -13,8 +13,8 @@ export interface ContactChanges {
   metadata?: Metadata | null;
 }
 
-export async function changeContact(pool: Pool, workspaceId: string, contactId: string, changes: ContactChanges) {
-  return transaction(pool, async (tx) => {
+export async function changeContact(db: Pool, workspaceId: string, contactId: string, changes: ContactChanges) {
+  return transaction(db, async (tx) => {
     const id = await lockContact(tx, workspaceId, contactId);
     if (changes.display_name !== undefined) await rename(tx, id, requireName(changes.display_name, "display_name"));
     if (changes.metadata !== undefined) {
@@ -29,12 +29,12 @@ export async function changeContact(pool: Pool, workspaceId: string, contactId: 
  * given, and stays in private conversations, so that those can be read on.
  */
 export async function deleteContact(
-  deps: { pool: Pool; clock: Clock; leaveGroups: (tx: PoolClient, participantId: string) => Promise<void> },
+  deps: { db: Pool; clock: Clock; leaveGroups: (tx: PoolClient, participantId: string) => Promise<void> },
   workspaceId: string,
   contactId: string,
 ): Promise<void> {
   const deletedAt = new Date(deps.clock.now());
-  await transaction(deps.pool, async (tx) => {
+  await transaction(deps.db, async (tx) => {
     const id = await lockContact(tx, workspaceId, contactId);
     await markDeleted(tx, id, deletedAt);
     await deleteAddresses(tx, id);
@@ -43,7 +43,7 @@ export async function deleteContact(
 }
 
 export interface MergeDeps {
-  pool: Pool;
+  db: Pool;
   clock: Clock;
   /** Puts `into` where `from` was in every conversation; throws CONFLICT where that cannot be. */
   moveMemberships: (tx: PoolClient, from: string, into: string) => Promise<void>;
@@ -61,7 +61,7 @@ export async function mergeContacts(
 ): Promise<Contact> {
   if (from === into) throw invalid("into is the same contact; name the one that stays.", { field: "into" });
   const deletedAt = new Date(deps.clock.now());
-  return transaction(deps.pool, async (tx) => {
+  return transaction(deps.db, async (tx) => {
     const living = await lockParticipants(tx, workspaceId, [from, into], "UPDATE");
     const [source, target] = [living.get(from), living.get(into)];
     if (source?.kind !== "contact") throw notFound("contact");

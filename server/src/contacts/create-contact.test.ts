@@ -32,7 +32,10 @@ async function openPhoneBook() {
       ),
     show: (contactId: string) => getContact(pool, workspaceId, contactId),
     create: (...addresses: string[]) =>
-      createContact({ pool, clock, parseAddress: testParseAddress }, workspaceId, { display_name: "Bia", addresses }),
+      createContact({ db: pool, clock, parseAddress: testParseAddress }, workspaceId, {
+        display_name: "Bia",
+        addresses,
+      }),
   };
 }
 
@@ -116,7 +119,7 @@ test("an address that a deleted participant left behind is given out again", asy
 
   assert.notEqual(next, id);
   assert.equal(await find({}), next);
-  await deleteContact({ pool, clock, leaveGroups: async () => {} }, workspaceId, next);
+  await deleteContact({ db: pool, clock, leaveGroups: async () => {} }, workspaceId, next);
   assert.notEqual(await find({}), next);
 });
 

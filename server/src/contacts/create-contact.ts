@@ -19,7 +19,7 @@ export interface ContactInput {
 
 /** Throws CONFLICT, naming the participant, when one of the addresses is another's. */
 export async function createContact(
-  { pool, clock, parseAddress }: { pool: Pool; clock: Clock; parseAddress: ParseAddress },
+  { db, clock, parseAddress }: { db: Pool; clock: Clock; parseAddress: ParseAddress },
   workspaceId: string,
   input: ContactInput,
 ): Promise<Contact> {
@@ -29,7 +29,7 @@ export async function createContact(
   const addresses = distinctAddresses(given);
   const createdAt = new Date(clock.now());
   const contactId = newId(clock.now());
-  return transaction(pool, async (tx) => {
+  return transaction(db, async (tx) => {
     await lockAddresses(tx, workspaceId, addresses);
     requireFree(await findOwners(tx, workspaceId, addresses));
     await insertContact(tx, { contactId, workspaceId, displayName, metadata, createdAt });

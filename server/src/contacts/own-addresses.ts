@@ -20,13 +20,13 @@ export interface HolderView {
 
 /** Safe to repeat. Throws CONFLICT, naming the participant, when the address is another's. */
 export async function addAddress(
-  { pool, clock }: { pool: Pool; clock: Clock },
+  { db, clock }: { db: Pool; clock: Clock },
   holder: AddressHolder,
   address: Address,
 ): Promise<HolderView> {
   const { workspaceId } = holder;
   const createdAt = new Date(clock.now());
-  return transaction(pool, async (tx) => {
+  return transaction(db, async (tx) => {
     await lockAddresses(tx, workspaceId, [address]);
     const living = (await lockParticipants(tx, workspaceId, [holder.participantId])).get(holder.participantId);
     if (living?.kind !== holder.kind) throw notFound(holder.kind);
@@ -42,9 +42,9 @@ export async function addAddress(
 }
 
 /** Throws RESOURCE_NOT_FOUND when it is not this participant's. What is on its way to the address goes on. */
-export async function removeAddress(pool: Pool, holder: AddressHolder, address: Address): Promise<void> {
+export async function removeAddress(db: Pool, holder: AddressHolder, address: Address): Promise<void> {
   const { workspaceId } = holder;
-  await transaction(pool, async (tx) => {
+  await transaction(db, async (tx) => {
     const living = (await lockParticipants(tx, workspaceId, [holder.participantId])).get(holder.participantId);
     if (living?.kind !== holder.kind) throw notFound(holder.kind);
     if (!(await deleteAddress(tx, living.participantId, workspaceId, address))) throw notFound("address");

@@ -1,4 +1,5 @@
 import { invalid } from "../errors.ts";
+import { isStorable } from "../lib/json.ts";
 
 /** Longest display name or title, in characters as JSON Schema counts them (code points). */
 export const maxNameLength = 200;
@@ -9,42 +10,41 @@ export const maxMetadataDepth = 20;
 
 export type Metadata = Record<string, unknown>;
 
-/** The name as given. Throws VALIDATION_ERROR when nothing of it can be seen, or when it cannot be stored. */
+const controlCharacters = /\p{Cc}+/gu;
+
+/** The name as given. Throws VALIDATION_ERROR when nothing of it can be seen, or when it is not one line of text. */
 export function requireName(name: string, field: string): string {
   if (!name.trim()) throw invalid(`${field} must not be blank.`, { field });
-  requireStorable(name, field);
+  if (name.search(controlCharacters) >= 0 || !name.isWellFormed()) {
+    throw invalid(`${field} must have neither control characters nor half of a surrogate pair.`, { field });
+  }
   return name;
 }
 
 /** What a platform calls a person, cut to what is stored; null when nothing can be seen of it. */
 export function cutName(name: string | null): string | null {
-  const shown = (name ?? "").toWellFormed().replaceAll("\0", "").trim();
+  const shown = (name ?? "").toWellFormed().replaceAll(controlCharacters, " ").trim();
   return shown ? [...shown].slice(0, maxNameLength).join("").trim() : null;
 }
 
 /** `metadata` with the changes on it: a key with null is taken away, the others are set, the rest stays. */
 export function mergeMetadata(metadata: Metadata, changes: Metadata | null): Metadata {
   if (changes === null) return {};
-  for (const [key, value] of Object.entries(changes)) requireStorable({ [key]: value }, "metadata");
-  const kept = Object.entries({ ...metadata, ...changes }).filter(([, value]) => value !== null);
-  const merged = Object.fromEntries(kept);
-  if (Buffer.byteLength(JSON.stringify(merged)) > maxMetadataBytes) {
+  if (isDeeperThan(changes, maxMetadataDepth)) {
+    throw invalid(`metadata is nested more than ${maxMetadataDepth} deep.`, { field: "metadata" });
+  }
+  const merged = Object.fromEntries(Object.entries({ ...metadata, ...changes }).filter(([, value]) => value !== null));
+  const json = JSON.stringify(merged);
+  if (Buffer.byteLength(json) > maxMetadataBytes) {
     throw invalid("metadata is larger than 16 KB of JSON.", { field: "metadata" });
+  }
+  if (!isStorable(json)) {
+    throw invalid("metadata must have neither U+0000 nor half of a surrogate pair.", { field: "metadata" });
   }
   return merged;
 }
 
-/** PostgreSQL keeps neither U+0000 nor half of a surrogate pair. */
-function requireStorable(value: unknown, field: string, depth = 0): void {
-  if (typeof value === "string") {
-    if (value.includes("\0") || !value.isWellFormed()) {
-      throw invalid(`${field} holds U+0000 or half of a surrogate pair, which cannot be stored.`, { field });
-    }
-  } else if (typeof value === "object" && value !== null) {
-    if (depth > maxMetadataDepth) throw invalid(`${field} is nested more than ${maxMetadataDepth} deep.`, { field });
-    for (const [key, inside] of Object.entries(value)) {
-      requireStorable(key, field, depth);
-      requireStorable(inside, field, depth + 1);
-    }
-  }
+function isDeeperThan(value: unknown, levels: number): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  return levels === 0 || Object.values(value).some((inside) => isDeeperThan(inside, levels - 1));
 }

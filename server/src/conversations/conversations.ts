@@ -1,5 +1,13 @@
 /** The door of conversations: who talks with whom, and how far each one has read. */
 export {
+  type CapabilitiesOf,
+  getCapabilities,
+  type MemberCapabilities,
+  type MessagingWindow,
+  windowOf,
+} from "./capabilities.ts";
+export { addMember, type ConversationChanges, changeConversation, removeMember } from "./change-conversation.ts";
+export {
   type Conversation,
   type ConversationRow,
   type ConversationSettings,
@@ -11,4 +19,7 @@ export {
 } from "./conversation.ts";
 export { type ConversationInput, createConversation, memberBounds } from "./create-conversation.ts";
 export { type DirectPair, findOrCreateDirect } from "./direct.ts";
+export { type HistoryQuery, readHistory } from "./history.ts";
+export { leaveGroups, moveMemberships } from "./memberships.ts";
+export { type MarkRead, type ReadRange, readConversation, typeInConversation } from "./reading.ts";
 export type { MemberInput } from "./resolve-members.ts";

@@ -28,7 +28,7 @@ export interface ConversationInput {
  * members, one named twice or one that the workspace does not have; FORBIDDEN when a `member` is not among them.
  */
 export async function createConversation(
-  { pool, clock, parseAddress }: { pool: Pool; clock: Clock; parseAddress: ParseAddress },
+  { db, clock, parseAddress }: { db: Pool; clock: Clock; parseAddress: ParseAddress },
   principal: Principal,
   input: ConversationInput,
 ): Promise<Conversation> {
@@ -37,7 +37,7 @@ export async function createConversation(
   const title = input.title == null ? null : requireName(input.title, "title");
   const named = input.members.map((member, index) => nameMember(parseAddress, member, `members.${index}`));
   const conversationId = newId(clock.now());
-  return transaction(pool, async (tx) => {
+  return transaction(db, async (tx) => {
     const participantIds = await resolveMembers({ db: tx, clock }, workspaceId, named);
     requireDistinct(participantIds);
     if (!seesAllConversations(principal) && !participantIds.includes(principal.participantId)) {

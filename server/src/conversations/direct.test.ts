@@ -17,7 +17,7 @@ after(() => database[Symbol.asyncDispose]());
 async function openPair() {
   const workspaceId = await addWorkspace(pool);
   const agent = await addUser(pool, workspaceId, "Rui", "agent");
-  const contact = await createContact({ pool, clock, parseAddress: testParseAddress }, workspaceId, {
+  const contact = await createContact({ db: pool, clock, parseAddress: testParseAddress }, workspaceId, {
     display_name: "Ana",
   });
   const direct = (senderId: string, mayUseWorkspace = false) =>
@@ -25,7 +25,7 @@ async function openPair() {
       findOrCreateDirect({ db: tx, clock }, { workspaceId, senderId, recipientId: contact.contactId, mayUseWorkspace }),
     );
   const create = (members: string[]) =>
-    createConversation({ pool, clock, parseAddress: testParseAddress }, agent, { type: "private", members });
+    createConversation({ db: pool, clock, parseAddress: testParseAddress }, agent, { type: "private", members });
   return { workspaceId, agentId: agent.participantId, contactId: contact.contactId, direct, create };
 }
 

@@ -1,0 +1,75 @@
+import type { Capabilities } from "../connectors/connector.ts";
+import { appChannel, formatAddress, type HeldAddress, type Participant } from "../contacts/contacts.ts";
+import type { Principal } from "../identity/principal.ts";
+import type { Db } from "../lib/query.ts";
+import { maxTextLength } from "../messages/payload.ts";
+import { getConversation } from "./conversation.ts";
+
+/** Whether free-form messages may be sent to an address now; `none` where the channel knows no such window. */
+export interface MessagingWindow {
+  state: "none" | "open" | "closed";
+  /** When an open one closes. */
+  closesAt: Date | null;
+}
+
+const hourMs = 3_600_000;
+
+/** The window that a person's last message opened on a channel. */
+export function windowOf(windowHours: number | null, lastHeardAt: Date | null, nowMs: number): MessagingWindow {
+  if (windowHours === null) return { state: "none", closesAt: null };
+  const closesAtMs = lastHeardAt === null ? 0 : lastHeardAt.getTime() + windowHours * hourMs;
+  return closesAtMs > nowMs ? { state: "open", closesAt: new Date(closesAtMs) } : { state: "closed", closesAt: null };
+}
+
+export interface ChannelCapabilities extends Pick<Capabilities, "payloads" | "maxTextLength" | "receipts" | "replies"> {
+  channel: string;
+  addresses: string[];
+  window: MessagingWindow;
+}
+
+export interface MemberCapabilities extends Participant {
+  channels: ChannelCapabilities[];
+}
+
+/** What of a channel the connector says; null for a channel without one. */
+export type CapabilitiesOf = (channel: string) => Capabilities | null;
+
+/** What can be sent to each member, by channel, and what will be heard back. */
+export async function getCapabilities(
+  { db, nowMs, capabilitiesOf }: { db: Db; nowMs: number; capabilitiesOf: CapabilitiesOf },
+  principal: Principal,
+  conversationId: string,
+): Promise<MemberCapabilities[]> {
+  const { members } = await getConversation(db, principal, conversationId);
+  return members.map((member) => {
+    const byChannel = Map.groupBy(member.addresses, (address) => address.channel);
+    const channels = [...byChannel].flatMap(([channel, addresses]) => {
+      const capabilities = capabilitiesOf(channel);
+      return capabilities === null ? [] : [describeChannel(channel, capabilities, addresses, nowMs)];
+    });
+    return { ...member, channels: member.kind === "user" ? [inApp, ...channels] : channels };
+  });
+}
+
+/** Every user has the hub's own channel, without an address: it takes all that a message can be. */
+const inApp: ChannelCapabilities = {
+  channel: appChannel,
+  addresses: [],
+  payloads: ["text", "file", "location", "template", "reaction"],
+  maxTextLength,
+  receipts: ["delivered", "read"],
+  replies: true,
+  window: { state: "none", closesAt: null },
+};
+
+function describeChannel(
+  channel: string,
+  { payloads, maxTextLength, receipts, replies, windowHours }: Capabilities,
+  addresses: HeldAddress[],
+  nowMs: number,
+): ChannelCapabilities {
+  const heard = addresses.map((address) => address.lastHeardAt?.getTime() ?? 0);
+  const lastHeardMs = Math.max(...heard);
+  const window = windowOf(windowHours, lastHeardMs === 0 ? null : new Date(lastHeardMs), nowMs);
+  return { channel, addresses: addresses.map(formatAddress), payloads, maxTextLength, receipts, replies, window };
+}

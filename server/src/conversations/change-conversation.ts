@@ -1,0 +1,112 @@
+import { type ParseAddress, requireName } from "../contacts/contacts.ts";
+import { invalid, notFound, RequestError } from "../errors.ts";
+import type { Principal } from "../identity/principal.ts";
+import type { Clock } from "../lib/clock.ts";
+import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
+import { one, run } from "../lib/query.ts";
+import {
+  type Conversation,
+  type ConversationSettings,
+  type ConversationType,
+  findConversation,
+  loadConversation,
+  memberIds,
+} from "./conversation.ts";
+import { insertMembers, memberBounds } from "./create-conversation.ts";
+import { type MemberInput, nameMember, resolveMembers } from "./resolve-members.ts";
+
+export interface ConversationChanges {
+  /** Null takes the title away. */
+  title?: string | null;
+  /** Only those named change. */
+  settings?: Partial<ConversationSettings>;
+}
+
+export async function changeConversation(
+  db: Pool,
+  principal: Principal,
+  conversationId: string,
+  { title, settings }: ConversationChanges,
+): Promise<Conversation> {
+  if (typeof title === "string") requireName(title, "title");
+  return transaction(db, async (tx) => {
+    await findConversation(tx, principal, conversationId);
+    if (title !== undefined) await setTitle(tx, conversationId, title);
+    if (settings !== undefined) await mergeSettings(tx, conversationId, settings);
+    return loadConversation(tx, conversationId);
+  });
+}
+
+/**
+ * The new member sees what was said before. Throws VALIDATION_ERROR for a private conversation, a full group and an
+ * unknown participant, CONFLICT for one who is a member already.
+ */
+export async function addMember(
+  { db, clock, parseAddress }: { db: Pool; clock: Clock; parseAddress: ParseAddress },
+  principal: Principal,
+  conversationId: string,
+  member: MemberInput,
+): Promise<Conversation> {
+  const named = nameMember(parseAddress, member, "member");
+  return transaction(db, async (tx) => {
+    await findConversation(tx, principal, conversationId);
+    const [participantId] = (await resolveMembers({ db: tx, clock }, principal.workspaceId, [named])) as [string];
+    requireGroup(await lockConversation(tx, conversationId));
+    const members = await memberIds(tx, conversationId);
+    if (members.includes(participantId)) throw memberAlready(participantId);
+    if (members.length >= memberBounds.group.most) {
+      throw invalid(`This group is full: it has ${memberBounds.group.most} members.`, { field: "member" });
+    }
+    await insertMembers(tx, { conversationId, participantIds: [participantId], joinedAt: new Date(clock.now()) });
+    return loadConversation(tx, conversationId);
+  });
+}
+
+/**
+ * From then on the conversation is closed to the one who was removed. Throws VALIDATION_ERROR for a private
+ * conversation, CONFLICT for the last member of a group, RESOURCE_NOT_FOUND for one who is no member.
+ */
+export async function removeMember(
+  db: Pool,
+  principal: Principal,
+  conversationId: string,
+  participantId: string,
+): Promise<void> {
+  await transaction(db, async (tx) => {
+    await findConversation(tx, principal, conversationId);
+    requireGroup(await lockConversation(tx, conversationId));
+    const members = await memberIds(tx, conversationId);
+    if (!members.includes(participantId)) throw notFound("member");
+    if (members.length === 1) throw new RequestError("CONFLICT", "The last member of a group cannot be removed.");
+    await deleteMember(tx, conversationId, participantId);
+  });
+}
+
+function requireGroup(type: ConversationType): void {
+  if (type === "private") throw invalid("A private conversation keeps its two members; make a group instead.");
+}
+
+function memberAlready(participantId: string): RequestError {
+  const details = { participant_id: participantId };
+  return new RequestError("CONFLICT", `The participant ${participantId} is a member already.`, { details });
+}
+
+/** One change of members at a time. */
+async function lockConversation(tx: PoolClient, conversationId: string): Promise<ConversationType> {
+  const text = "SELECT type FROM conversations WHERE conversation_id = $1 FOR NO KEY UPDATE";
+  return (await one<{ type: ConversationType }>(tx, text, [conversationId])).type;
+}
+
+async function setTitle(tx: PoolClient, conversationId: string, title: string | null): Promise<void> {
+  await run(tx, "UPDATE conversations SET title = $2 WHERE conversation_id = $1", [conversationId, title]);
+}
+
+async function mergeSettings(tx: PoolClient, conversationId: string, settings: Partial<ConversationSettings>) {
+  const text = "UPDATE conversations SET settings = settings || $2::jsonb WHERE conversation_id = $1";
+  await run(tx, text, [conversationId, settings]);
+}
+
+async function deleteMember(tx: PoolClient, conversationId: string, participantId: string): Promise<void> {
+  const text = "DELETE FROM members WHERE conversation_id = $1 AND participant_id = $2";
+  await run(tx, text, [conversationId, participantId]);
+}

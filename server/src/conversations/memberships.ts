@@ -1,0 +1,84 @@
+import { RequestError } from "../errors.ts";
+import type { PoolClient } from "../lib/postgres.ts";
+import { maybe, run } from "../lib/query.ts";
+
+/** Takes a participant out of its groups, but for those that would be left without anybody. */
+export async function leaveGroups(tx: PoolClient, participantId: string): Promise<void> {
+  await run(
+    tx,
+    `DELETE FROM members m USING conversations c
+     WHERE m.participant_id = $1 AND c.conversation_id = m.conversation_id AND c.type = 'group' AND EXISTS (
+       SELECT FROM members other WHERE other.conversation_id = c.conversation_id AND other.participant_id <> $1)`,
+    [participantId],
+  );
+}
+
+/**
+ * Puts `into` where `from` was in every conversation; in a group of both one place is left. Throws CONFLICT when the
+ * two have a private conversation with each other: it would be left with one.
+ */
+export async function moveMemberships(tx: PoolClient, from: string, into: string): Promise<void> {
+  const between = await findPrivateBetween(tx, from, into);
+  if (between !== null) {
+    throw new RequestError(
+      "CONFLICT",
+      "The two have a private conversation with each other: they are not one person.",
+      {
+        details: { conversation_id: between.conversationId },
+      },
+    );
+  }
+  await joinReading(tx, from, into);
+  await deleteSharedPlaces(tx, from, into);
+  await movePlaces(tx, from, into);
+  await moveDirect(tx, "sender_id", "recipient_id", from, into);
+  await moveDirect(tx, "recipient_id", "sender_id", from, into);
+  await run(tx, "DELETE FROM direct_conversations WHERE sender_id = $1 OR recipient_id = $1", [from]);
+}
+
+function findPrivateBetween(tx: PoolClient, one: string, other: string): Promise<{ conversationId: string } | null> {
+  return maybe(
+    tx,
+    `SELECT c.conversation_id AS "conversationId"
+     FROM members a JOIN members b USING (conversation_id) JOIN conversations c USING (conversation_id)
+     WHERE a.participant_id = $1 AND b.participant_id = $2 AND c.type = 'private' LIMIT 1`,
+    [one, other],
+  );
+}
+
+/** Who was in it twice has read what either has. */
+async function joinReading(tx: PoolClient, from: string, into: string): Promise<void> {
+  await run(
+    tx,
+    `UPDATE members kept SET read_seq = gone.read_seq FROM members gone
+     WHERE kept.participant_id = $2 AND gone.participant_id = $1 AND gone.conversation_id = kept.conversation_id
+       AND kept.read_seq < gone.read_seq`,
+    [from, into],
+  );
+}
+
+async function deleteSharedPlaces(tx: PoolClient, from: string, into: string): Promise<void> {
+  await run(
+    tx,
+    `DELETE FROM members gone USING members kept
+     WHERE gone.participant_id = $1 AND kept.participant_id = $2 AND kept.conversation_id = gone.conversation_id`,
+    [from, into],
+  );
+}
+
+async function movePlaces(tx: PoolClient, from: string, into: string): Promise<void> {
+  await run(tx, "UPDATE members SET participant_id = $2 WHERE participant_id = $1", [from, into]);
+}
+
+type Side = "sender_id" | "recipient_id";
+
+/** Where both have a private conversation with the same one, that of `into` stays the one that is found. */
+async function moveDirect(tx: PoolClient, side: Side, other: Side, from: string, into: string): Promise<void> {
+  await run(
+    tx,
+    `UPDATE direct_conversations d SET ${side} = $2
+     WHERE ${side} = $1 AND NOT EXISTS (
+       SELECT FROM direct_conversations kept WHERE kept.${side} = $2 AND kept.${other} = d.${other})`,
+    [from, into],
+  );
+}

@@ -1,0 +1,135 @@
+import { Type } from "typebox";
+import {
+  type AddressHolder,
+  addAddress,
+  getContact,
+  type HolderView,
+  type ParseAddress,
+  removeAddress,
+} from "../contacts/contacts.ts";
+import { forbidden } from "../errors.ts";
+import { hasRole, type Principal } from "../identity/principal.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Pool } from "../lib/postgres.ts";
+import { bearer, errorAnswers, idParams, nothing, uuid } from "./identity-schemas.ts";
+import { addressText, contactResource, showContact } from "./people-schemas.ts";
+import type { App } from "./server.ts";
+
+export interface AddressRouteDeps {
+  db: Pool;
+  clock: Clock;
+  parseAddress: ParseAddress;
+}
+
+/**
+ * `…/addresses` of contacts and users. Agents change those of contacts; those of a user change the user itself and
+ * admins. Adding one that is there already changes nothing.
+ */
+export function addressRoutes(app: App, { db, clock, parseAddress }: AddressRouteDeps): void {
+  app.post(
+    "/v1/contacts/:id/addresses",
+    {
+      config: { access: { role: "agent", scope: "contacts:write" }, idempotent: true },
+      schema: {
+        tags: ["Contacts"],
+        security: bearer,
+        summary: "Add an address to a contact",
+        description: taken,
+        params: idParams,
+        body: addressBody,
+        response: { 201: contactResource, ...errorAnswers(400, 401, 403, 404, 409) },
+      },
+    },
+    async ({ principal, params, body }, reply) => {
+      const holder = contactOf(principal, params.id);
+      const { participantId } = await addAddress({ db, clock }, holder, parseAddress(body.address));
+      return reply.status(201).send(showContact(await getContact(db, principal.workspaceId, participantId)));
+    },
+  );
+
+  app.delete(
+    "/v1/contacts/:id/addresses/:address",
+    {
+      config: { access: { role: "agent", scope: "contacts:write" } },
+      schema: {
+        tags: ["Contacts"],
+        security: bearer,
+        summary: "Take an address from a contact",
+        description: onItsWay,
+        params: addressParams,
+        response: { 204: nothing, ...errorAnswers(400, 401, 403, 404) },
+      },
+    },
+    async ({ principal, params }, reply) => {
+      await removeAddress(db, contactOf(principal, params.id), parseAddress(params.address));
+      return reply.status(204).send(null);
+    },
+  );
+
+  app.post(
+    "/v1/users/:id/addresses",
+    {
+      config: { access: { role: "member", scope: "users:write" }, idempotent: true },
+      schema: {
+        tags: ["Users"],
+        security: bearer,
+        summary: "Add an address to a user",
+        description: taken,
+        params: idParams,
+        body: addressBody,
+        response: { 201: userAddresses, ...errorAnswers(400, 401, 403, 404, 409) },
+      },
+    },
+    async ({ principal, params, body }, reply) => {
+      const holder = userOf(principal, params.id);
+      return reply.status(201).send(showUser(await addAddress({ db, clock }, holder, parseAddress(body.address))));
+    },
+  );
+
+  app.delete(
+    "/v1/users/:id/addresses/:address",
+    {
+      config: { access: { role: "member", scope: "users:write" } },
+      schema: {
+        tags: ["Users"],
+        security: bearer,
+        summary: "Take an address from a user",
+        description: onItsWay,
+        params: addressParams,
+        response: { 204: nothing, ...errorAnswers(400, 401, 403, 404) },
+      },
+    },
+    async ({ principal, params }, reply) => {
+      await removeAddress(db, userOf(principal, params.id), parseAddress(params.address));
+      return reply.status(204).send(null);
+    },
+  );
+}
+
+const taken = "409 names the participant that has the address, as `details.participant_id`.";
+const onItsWay = "What is on its way to the address goes on.";
+
+const addressBody = Type.Object({ address: addressText }, { additionalProperties: false });
+const addressParams = Type.Object({ id: uuid, address: addressText });
+
+const userAddresses = Type.Object({
+  user_id: uuid,
+  display_name: Type.String(),
+  addresses: Type.Array(Type.String()),
+});
+
+function showUser({ participantId, displayName, addresses }: HolderView) {
+  return { user_id: participantId, display_name: displayName, addresses };
+}
+
+function contactOf({ workspaceId }: Principal, id: string): AddressHolder {
+  return { workspaceId, participantId: id.toLowerCase(), kind: "contact" };
+}
+
+function userOf(principal: Principal, id: string): AddressHolder {
+  const participantId = id.toLowerCase();
+  if (participantId !== principal.userId && !hasRole(principal, "admin")) {
+    throw forbidden("Only admins change the addresses of other users.");
+  }
+  return { workspaceId: principal.workspaceId, participantId, kind: "user" };
+}

@@ -1,0 +1,119 @@
+import { Type } from "typebox";
+import {
+  type Conversation,
+  type ConversationType,
+  type MemberCapabilities,
+  type MemberInput,
+  memberBounds,
+} from "../conversations/conversations.ts";
+import { maxTextLength } from "../messages/payload.ts";
+import { nullable, time, uuid } from "./identity-schemas.ts";
+import { addressText, nameText, participantFields, showParticipant } from "./people-schemas.ts";
+
+const strict = { additionalProperties: false };
+
+const conversationType = Type.Unsafe<ConversationType>({ type: "string", enum: ["private", "group"] });
+
+const settingsFields = {
+  author_prefix: Type.Boolean({
+    description: "In a group, members on other channels get a message with its author's name in front.",
+  }),
+};
+
+/** One schema for both forms, without `anyOf`, so that a mistake is told by the form that the caller chose. */
+const memberInput = Type.Unsafe<MemberInput>({
+  type: ["string", "object"],
+  description: "The id of a participant, or an address; an unknown one makes a contact.",
+  pattern: "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
+  required: ["address"],
+  properties: { address: addressText, display_name: nameText },
+  additionalProperties: false,
+});
+
+/** Null takes the title away. */
+const titleInput = Type.Unsafe<string | null>({ ...nameText, type: ["string", "null"] });
+const settingsInput = Type.Object({ author_prefix: Type.Optional(settingsFields.author_prefix) }, strict);
+
+export const createBody = Type.Object(
+  {
+    type: conversationType,
+    title: Type.Optional(titleInput),
+    settings: Type.Optional(settingsInput),
+    members: Type.Array(memberInput, { maxItems: memberBounds.group.most }),
+  },
+  strict,
+);
+export const changeBody = Type.Object(
+  { title: Type.Optional(titleInput), settings: Type.Optional(settingsInput) },
+  strict,
+);
+export const addMemberBody = Type.Object({ member: memberInput }, strict);
+export const readBody = Type.Object({ seq: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }) }, strict);
+
+export const conversationResource = Type.Object({
+  conversation_id: uuid,
+  type: conversationType,
+  title: nullable(Type.String()),
+  members: Type.Array(Type.Object(participantFields)),
+  last_seq: Type.Integer(),
+  settings: Type.Object(settingsFields),
+  created_at: time,
+});
+
+export function showConversation(conversation: Conversation) {
+  const { conversationId, type, title, members, lastSeq, settings, createdAt } = conversation;
+  return {
+    conversation_id: conversationId,
+    type,
+    title,
+    members: members.map(showParticipant),
+    last_seq: lastSeq,
+    settings,
+    created_at: createdAt.toISOString(),
+  };
+}
+
+export const capabilitiesResource = Type.Object({
+  conversation_id: uuid,
+  members: Type.Array(
+    Type.Object({
+      ...participantFields,
+      channels: Type.Array(
+        Type.Object({
+          channel: Type.String(),
+          addresses: Type.Array(Type.String()),
+          payloads: Type.Array(Type.String()),
+          max_text_length: Type.Integer({
+            description: `In UTF-16 code units; a longer text, up to ${maxTextLength}, is split.`,
+          }),
+          receipts: Type.Array(Type.String(), { description: "How far the platform tells what became of a message" }),
+          replies: Type.Boolean(),
+          window: Type.Object({
+            state: Type.Unsafe<"none" | "open" | "closed">({ type: "string", enum: ["none", "open", "closed"] }),
+            closes_at: nullable(time),
+          }),
+        }),
+      ),
+    }),
+  ),
+});
+
+export function showCapabilities(conversationId: string, members: MemberCapabilities[]) {
+  return {
+    conversation_id: conversationId,
+    members: members.map((member) => ({ ...showParticipant(member), channels: member.channels.map(showChannel) })),
+  };
+}
+
+function showChannel({ channel, addresses, payloads, ...rest }: MemberCapabilities["channels"][number]) {
+  const { maxTextLength, receipts, replies, window } = rest;
+  return {
+    channel,
+    addresses,
+    payloads: [...payloads],
+    max_text_length: maxTextLength,
+    receipts: [...receipts],
+    replies,
+    window: { state: window.state, closes_at: window.closesAt?.toISOString() ?? null },
+  };
+}

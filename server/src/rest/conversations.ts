@@ -1,0 +1,219 @@
+import { Type } from "typebox";
+import type { ParseAddress } from "../contacts/contacts.ts";
+import {
+  addMember,
+  type CapabilitiesOf,
+  changeConversation,
+  createConversation,
+  getCapabilities,
+  getConversation,
+  listConversations,
+  type MarkRead,
+  readConversation,
+  removeMember,
+  typeInConversation,
+} from "../conversations/conversations.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Pool } from "../lib/postgres.ts";
+import { type ConversationMessageRouteDeps, conversationMessageRoutes } from "./conversation-messages.ts";
+import {
+  addMemberBody,
+  capabilitiesResource,
+  changeBody,
+  conversationResource,
+  createBody,
+  readBody,
+  showCapabilities,
+  showConversation,
+} from "./conversation-schemas.ts";
+import { bearer, errorAnswers, idParams, nothing, uuid } from "./identity-schemas.ts";
+import { decodeCursor, pageOf, pageQuery, toPage } from "./pages.ts";
+import type { App } from "./server.ts";
+
+export interface ConversationRouteDeps extends ConversationMessageRouteDeps {
+  db: Pool;
+  clock: Clock;
+  parseAddress: ParseAddress;
+  /** Makes what a member has read known to its deliveries, in the same transaction. */
+  markRead: MarkRead;
+  capabilitiesOf: CapabilitiesOf;
+}
+
+/** `/v1/conversations`: a member sees those it is in, agents and admins all of the workspace; others are not there. */
+export function conversationRoutes(app: App, deps: ConversationRouteDeps): void {
+  const { db, clock, parseAddress, markRead, capabilitiesOf } = deps;
+  conversationMessageRoutes(app, deps);
+
+  app.post(
+    "/v1/conversations",
+    {
+      config: { access: { role: "member", scope: "conversations:write" }, idempotent: true },
+      schema: {
+        tags,
+        security: bearer,
+        summary: "Make a conversation",
+        description:
+          "A private one has exactly 2 members, a group 3 to 100. Nobody is added who is not named: a caller with the " +
+          "role member must be among the members (403). All or nothing: a wrong member leaves nothing behind.",
+        body: createBody,
+        response: { 201: conversationResource, ...errorAnswers(400, 401, 403, 409) },
+      },
+    },
+    async ({ principal, body }, reply) => {
+      const conversation = await createConversation({ db, clock, parseAddress }, principal, body);
+      return reply.status(201).send(showConversation(conversation));
+    },
+  );
+
+  app.get(
+    "/v1/conversations",
+    {
+      config: { access: { role: "member", scope: "conversations:read" } },
+      schema: {
+        tags,
+        security: bearer,
+        summary: "List conversations, newest first",
+        querystring: pageQuery,
+        response: { 200: pageOf(conversationResource), ...errorAnswers(400, 401, 403) },
+      },
+    },
+    async ({ principal, query: { limit = 50, cursor } }) => {
+      const rows = await listConversations(db, principal, { limit, after: decodeCursor(cursor) });
+      return toPage(rows, limit, showConversation, (row) => ({ at: row.createdAt, id: row.conversationId }));
+    },
+  );
+
+  app.get(
+    "/v1/conversations/:id",
+    {
+      config: { access: { role: "member", scope: "conversations:read" } },
+      schema: {
+        tags,
+        security: bearer,
+        summary: "Get a conversation",
+        params: idParams,
+        response: { 200: conversationResource, ...errorAnswers(400, 401, 403, 404) },
+      },
+    },
+    async ({ principal, params }) => showConversation(await getConversation(db, principal, params.id)),
+  );
+
+  app.patch(
+    "/v1/conversations/:id",
+    {
+      config: { access: { role: "member", scope: "conversations:write" } },
+      schema: {
+        tags,
+        security: bearer,
+        summary: "Change the title or the settings",
+        description: "Only what is named changes; null takes the title away.",
+        params: idParams,
+        body: changeBody,
+        response: { 200: conversationResource, ...errorAnswers(400, 401, 403, 404) },
+      },
+    },
+    async ({ principal, params, body }) => showConversation(await changeConversation(db, principal, params.id, body)),
+  );
+
+  app.get(
+    "/v1/conversations/:id/capabilities",
+    {
+      config: { access: { role: "member", scope: "conversations:read" } },
+      schema: {
+        tags,
+        security: bearer,
+        summary: "What can be sent to each member, by channel",
+        params: idParams,
+        response: { 200: capabilitiesResource, ...errorAnswers(400, 401, 403, 404) },
+      },
+    },
+    async ({ principal, params }) => {
+      const members = await getCapabilities({ db, nowMs: clock.now(), capabilitiesOf }, principal, params.id);
+      return showCapabilities(params.id.toLowerCase(), members);
+    },
+  );
+
+  app.post(
+    "/v1/conversations/:id/members",
+    {
+      config: { access: { role: "member", scope: "conversations:write" }, idempotent: true },
+      schema: {
+        tags,
+        security: bearer,
+        summary: "Add a member to a group",
+        description: "By an agent, an admin or any member. The new one sees what was said before.",
+        params: idParams,
+        body: addMemberBody,
+        response: { 201: conversationResource, ...errorAnswers(400, 401, 403, 404, 409) },
+      },
+    },
+    async ({ principal, params, body }, reply) => {
+      const conversation = await addMember({ db, clock, parseAddress }, principal, params.id, body.member);
+      return reply.status(201).send(showConversation(conversation));
+    },
+  );
+
+  app.delete(
+    "/v1/conversations/:id/members/:participant_id",
+    {
+      config: { access: { role: "member", scope: "conversations:write" } },
+      schema: {
+        tags,
+        security: bearer,
+        summary: "Remove a member from a group",
+        description:
+          "By an agent, an admin or any member; members leave by removing themselves. The conversation is closed to " +
+          "the one who was removed. The last member stays (409).",
+        params: Type.Object({ id: uuid, participant_id: uuid }),
+        response: { 204: nothing, ...errorAnswers(400, 401, 403, 404, 409) },
+      },
+    },
+    async ({ principal, params }, reply) => {
+      await removeMember(db, principal, params.id, params.participant_id.toLowerCase());
+      return reply.status(204).send(null);
+    },
+  );
+
+  app.post(
+    "/v1/conversations/:id/read",
+    {
+      config: { access: { role: "member", scope: "conversations:write" } },
+      schema: {
+        tags,
+        security: bearer,
+        summary: "Mark all messages up to one as read",
+        description:
+          "As the caller, where it is a member; else, for agents and admins, as the workspace. Reading never goes back: " +
+          "a lower `seq` than before changes nothing.",
+        params: idParams,
+        body: readBody,
+        response: { 204: nothing, ...errorAnswers(400, 401, 403, 404) },
+      },
+    },
+    async ({ principal, params, body }, reply) => {
+      await readConversation({ db, clock, markRead }, principal, params.id.toLowerCase(), body.seq);
+      return reply.status(204).send(null);
+    },
+  );
+
+  app.post(
+    "/v1/conversations/:id/typing",
+    {
+      config: { access: { role: "member", scope: "conversations:write" } },
+      schema: {
+        tags,
+        security: bearer,
+        summary: "Say that the caller is writing",
+        params: idParams,
+        body: Type.Unsafe<object | null>({ type: ["object", "null"], properties: {}, additionalProperties: false }),
+        response: { 204: nothing, ...errorAnswers(400, 401, 403, 404) },
+      },
+    },
+    async ({ principal, params }, reply) => {
+      await typeInConversation(db, principal, params.id);
+      return reply.status(204).send(null);
+    },
+  );
+}
+
+const tags = ["Conversations"];

@@ -1,0 +1,59 @@
+import { Type } from "typebox";
+import {
+  type Contact,
+  formatAddress,
+  maxIdentifierLength,
+  maxNameLength,
+  type Participant,
+} from "../contacts/contacts.ts";
+import { time, uuid } from "./identity-schemas.ts";
+
+/** A name or title in a body. */
+export const nameText = Type.String({ minLength: 1, maxLength: maxNameLength });
+
+export const addressText = Type.String({
+  minLength: 1,
+  maxLength: maxIdentifierLength + 32,
+  description: "`channel:identifier`, in any spelling that the channel knows.",
+});
+
+/** Any fields: a `Type.Record` would drop names with a line end in them. */
+export const metadataObject = Type.Unsafe<Record<string, unknown>>({
+  type: "object",
+  additionalProperties: true,
+  description: "Yours: at most 16 KB of JSON.",
+});
+
+export const contactResource = Type.Object({
+  contact_id: uuid,
+  display_name: Type.String(),
+  addresses: Type.Array(Type.String(), { description: "`channel:identifier` as stored, oldest first." }),
+  metadata: metadataObject,
+  created_at: time,
+});
+
+export function showContact({ contactId, displayName, addresses, metadata, createdAt }: Contact) {
+  return {
+    contact_id: contactId,
+    display_name: displayName,
+    addresses,
+    metadata,
+    created_at: createdAt.toISOString(),
+  };
+}
+
+export const participantFields = {
+  participant_id: uuid,
+  kind: Type.Unsafe<Participant["kind"]>({ type: "string", enum: ["user", "contact", "workspace"] }),
+  display_name: Type.String(),
+  addresses: Type.Array(Type.String()),
+};
+
+export function showParticipant({ participantId, kind, displayName, addresses }: Participant) {
+  return {
+    participant_id: participantId,
+    kind,
+    display_name: displayName,
+    addresses: addresses.map(formatAddress),
+  };
+}
