@@ -1,4 +1,5 @@
 import { type HttpAnswer, type HttpCall, HttpError } from "../lib/http.ts";
+import { cleanDetail, cleanId } from "./clean.ts";
 import type { ConnectorIo, Exchange, SendOutcome } from "./connector.ts";
 import { type Json, parseObject } from "./json.ts";
 
@@ -26,7 +27,7 @@ export async function postJson(
     return { answer: { ...answer, json: parseObject(answer.body) } };
   } catch (error) {
     if (!(error instanceof HttpError)) throw error;
-    const detail = `No answer from the platform: ${hide(error.message)}`;
+    const detail = cleanDetail(`No answer from the platform: ${hide(error.message)}`);
     const lost = exchange(null);
     if (error.mayHaveArrived) return { lost: { kind: "unknown", detail, exchange: lost } };
     return {
@@ -58,7 +59,7 @@ export function lengthOf(text: string): string {
 
 /** What is told of an answer that is not the platform's own JSON. */
 export function pageOf(answer: HttpAnswer): string {
-  return `[${answer.headers["content-type"]?.slice(0, 60) ?? "no content type"}, ${answer.body.length} characters]`;
+  return `[${cleanId(answer.headers["content-type"] ?? "") || "no content type"}, ${answer.body.length} characters]`;
 }
 
 /** Takes each secret out of a text. What is shorter than four characters gives nothing away and would blot out words. */

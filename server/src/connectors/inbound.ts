@@ -1,4 +1,5 @@
 import { type MessagePayload, maxTextLength } from "../messages/payload.ts";
+import { cleanText } from "./clean.ts";
 import type { InboundEvent } from "./connector.ts";
 
 /** Longest name of a person or a group that is kept, in code points. */
@@ -9,18 +10,6 @@ const maxPlaceLength = 1000;
 const maxEmojiLength = 32;
 /** Seconds since the epoch up to which a time is believed: the year 3000. */
 const maxSeconds = 32_503_680_000;
-
-/**
- * Text that every store takes: PostgreSQL's jsonb refuses U+0000 and half a surrogate pair, and one such message would
- * fail for ever. Both become U+FFFD. Cut after `maxLength` code points.
- */
-export function cleanText(text: string, maxLength: number): string {
-  const wellFormed = text.toWellFormed();
-  const clean = wellFormed.includes("\0") ? wellFormed.replaceAll("\0", "\ufffd") : wellFormed;
-  if (clean.length <= maxLength) return clean;
-  const points = [...clean];
-  return points.length <= maxLength ? clean : points.slice(0, maxLength).join("");
-}
 
 /** What a person wrote; `[empty message]` when there is nothing to read. */
 export function textOf(text: string): MessagePayload {
@@ -40,8 +29,12 @@ export function locationOf(latitude: number, longitude: number, name: string): M
   return { type: "location", latitude, longitude, ...(place && { name: place }) };
 }
 
-/** A reaction; an empty emoji takes it back. `message_id` is left to the core: see `InboundEvent`. */
-export function reactionOf(emoji: string): MessagePayload {
+/**
+ * A reaction; an empty emoji takes it back. `message_id` is left to the core: see `InboundEvent`. Without a target it is
+ * only a mention.
+ */
+export function reactionOf(emoji: string, target: string): MessagePayload {
+  if (target === "") return namedText("reaction", emoji);
   return { type: "reaction", message_id: "", emoji: cleanText(emoji, maxEmojiLength) };
 }
 

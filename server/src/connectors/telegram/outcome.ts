@@ -1,4 +1,5 @@
 import { longerWait, type PlatformAnswer, pageOf, retryAfterMs } from "../call.ts";
+import { cleanDetail } from "../clean.ts";
 import type { Exchange, RefusalReason, SendOutcome } from "../connector.ts";
 import { type Json, numberAt, objectAt, textAt } from "../json.ts";
 import { messageKey } from "./identifier.ts";
@@ -40,9 +41,9 @@ function failed(
   hide: (text: string) => string,
 ): SendOutcome {
   const code = numberAt(json, "error_code") || answer.status;
-  const description = hide(textAt(json, "description")).slice(0, 500);
+  const description = cleanDetail(hide(textAt(json, "description")));
   const parameters = objectAt(json, "parameters");
-  const told = exchange({ status: answer.status, body: { ok: false, error_code: code, description, parameters } });
+  const told = exchange({ status: answer.status, body: { ok: false, error_code: code, description } });
   const detail = `${code}: ${description}`;
   if (code === 429) return flooded(answer, parameters, nowMs, detail, told);
   // Also the front servers say 502 and 504 in this envelope, after a call that may have gone through.
@@ -123,7 +124,8 @@ const reasons: readonly (readonly [string, RefusalReason])[] = [
   ["too long", "PAYLOAD_INVALID"],
   ["can't parse", "PAYLOAD_INVALID"],
   ["must be encoded in utf-8", "PAYLOAD_INVALID"],
-  ["wrong latitude", "PAYLOAD_INVALID"],
+  ["latitude", "PAYLOAD_INVALID"],
+  ["longitude", "PAYLOAD_INVALID"],
 ];
 
 function sentMessageId(json: Json): string {

@@ -1,3 +1,4 @@
+import { cleanId } from "../clean.ts";
 import type { InboundEvent, WebhookRequest } from "../connector.ts";
 import { isSameSecret } from "../equal.ts";
 import { ignored, namedText, nameOf, reactionOf, textOf, timeOf } from "../inbound.ts";
@@ -80,7 +81,7 @@ function parseReaction(reaction: Json, updateId: string): InboundEvent {
     chat,
     sender: objectAt(reaction, "user"),
     messageId: `${target}:reaction:${updateId}`,
-    payload: emoji === customEmoji ? namedText("custom emoji") : reactionOf(emoji),
+    payload: emoji === customEmoji ? namedText("custom emoji") : reactionOf(emoji, target),
     quoted: target,
     at: numberAt(reaction, "date"),
   });
@@ -108,7 +109,7 @@ function messageEvent(said: {
   at: number;
 }): InboundEvent {
   const identifier = parseIdentifier(textAt(said.chat, "id"));
-  if (identifier === null || said.messageId === "") return ignored("a message without chat or id");
+  if (identifier === null || cleanId(said.messageId) === "") return ignored("a message without chat or id");
   const isGroup = identifier.startsWith("-");
   const author = fullName(said.sender);
   const isAuthored = isGroup && author !== "" && said.payload.type === "text";
@@ -119,7 +120,7 @@ function messageEvent(said: {
     aliases: (said.aliases ?? []).map(parseIdentifier).filter((alias) => alias !== null),
     displayName: nameOf(isGroup ? textAt(said.chat, "title") : author || fullName(said.chat)),
     payload: isAuthored && said.payload.type === "text" ? textOf(`${author}: ${said.payload.text}`) : said.payload,
-    quotedProviderMessageId: said.quoted === "" ? null : messageKey(identifier, said.quoted),
+    quotedProviderMessageId: cleanId(said.quoted) === "" ? null : messageKey(identifier, said.quoted),
     at: timeOf(said.at),
   };
 }

@@ -1,4 +1,5 @@
 import type { MessagePayload } from "../../messages/payload.ts";
+import { cleanId } from "../clean.ts";
 import { locationOf, namedText, reactionOf, textOf } from "../inbound.ts";
 import { isObject, type Json, listAt, numberAt, objectAt, textAt } from "../json.ts";
 
@@ -18,7 +19,10 @@ export function contentOf(message: Json): Content | string {
   if (type === "edit" || type === "revoke") return type;
   const object = objectAt(message, type);
   if (type === "system") return systemContent(object);
-  if (type === "reaction") return said(reactionOf(textAt(object, "emoji")), textAt(object, "message_id"));
+  if (type === "reaction") {
+    const target = cleanId(textAt(object, "message_id"));
+    return said(reactionOf(textAt(object, "emoji"), target), target);
+  }
   return said(payloadOf(type, object, message));
 }
 

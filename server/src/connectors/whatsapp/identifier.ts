@@ -25,7 +25,7 @@ export function parseIdentifier(identifier: string): string | null {
 /**
  * Other numbers that reach the same phone. The platform's `wa_id` keeps the spelling of the day a person joined:
  * Brazilian mobiles with or without the ninth digit, Mexican ones with or without 1 after 52, Argentinian ones with or
- * without 9 after 54. Source: Cloud API, Phone numbers, "wa_id may differ from the input".
+ * without 9 after 54. In Brazil 2 to 5 begin landlines, which are other phones. Source: Cloud API, Phone numbers, "wa_id may differ from the input".
  */
 export function otherSpellings(identifier: string): string[] {
   for (const [pattern, replacement] of spellings) {
@@ -35,8 +35,8 @@ export function otherSpellings(identifier: string): string[] {
 }
 
 const spellings: readonly (readonly [RegExp, string])[] = [
-  [/^\+55([1-9]\d)9([6-9]\d{7})$/, "+55$1$2"],
-  [/^\+55([1-9]\d)([6-9]\d{7})$/, "+55$19$2"],
+  [/^\+55([1-9]\d)9([016-9]\d{7})$/, "+55$1$2"],
+  [/^\+55([1-9]\d)([016-9]\d{7})$/, "+55$19$2"],
   [/^\+521(\d{10})$/, "+52$1"],
   [/^\+52([2-9]\d{9})$/, "+521$1"],
   [/^\+549(\d{10})$/, "+54$1"],

@@ -1,5 +1,6 @@
 import { HttpError } from "../../lib/http.ts";
 import { hiding, jsonHeaders } from "../call.ts";
+import { cleanDetail } from "../clean.ts";
 import type { ConnectorIo } from "../connector.ts";
 import { type Json, objectAt, parseObject, textAt } from "../json.ts";
 import { bearer, numberUrl, type WhatsAppAccount } from "./credentials.ts";
@@ -45,9 +46,9 @@ async function ask(
     const detail = answer.status === 200 ? read(json) : null;
     if (detail !== null) return { ok: true, detail };
     const reason = textAt(objectAt(json, "error"), "message") || "an answer that is not the platform's";
-    return { ok: false, detail: hide(`The platform answered ${answer.status}: ${reason}`).slice(0, 500) };
+    return { ok: false, detail: cleanDetail(hide(`The platform answered ${answer.status}: ${reason}`)) };
   } catch (error) {
     if (!(error instanceof HttpError)) throw error;
-    return { ok: false, detail: hide(`The platform could not be reached: ${error.message}`) };
+    return { ok: false, detail: cleanDetail(hide(`The platform could not be reached: ${error.message}`)) };
   }
 }

@@ -1,4 +1,5 @@
 import { longerWait, type PlatformAnswer, pageOf, retryAfterMs } from "../call.ts";
+import { cleanDetail, cleanId } from "../clean.ts";
 import type { Exchange, SendOutcome } from "../connector.ts";
 import { isObject, type Json, listAt, numberAt, objectAt, parseObject, textAt } from "../json.ts";
 import { type Verdict, verdictOf } from "./errors.ts";
@@ -71,18 +72,21 @@ function graphError(json: Json, hide: (text: string) => string): GraphError | nu
     code: json.error.code,
     ...(typeof error.error_subcode === "number" && { error_subcode: error.error_subcode }),
     is_transient: error.is_transient === true,
-    message: hide(message).slice(0, 500),
-    fbtrace_id: textAt(error, "fbtrace_id").slice(0, 100),
+    message: cleanDetail(hide(message)),
+    fbtrace_id: cleanId(textAt(error, "fbtrace_id")),
   };
 }
 
 function messageId(json: Json): string {
   const [message] = listAt(json, "messages");
-  return isObject(message) ? textAt(message, "id") : "";
+  return isObject(message) ? cleanId(textAt(message, "id")) : "";
 }
 
+/** The ids that the platform has for the message and the person. */
 function sentBody(json: Json): object {
-  return { contacts: listAt(json, "contacts").slice(0, 1), messages: listAt(json, "messages").slice(0, 1) };
+  const [contact] = listAt(json, "contacts");
+  const person = isObject(contact) ? textAt(contact, "wa_id") || textAt(contact, "user_id") : "";
+  return { contacts: [{ wa_id: cleanId(person) }], messages: [{ id: messageId(json) }] };
 }
 
 /** The wait that a throttled answer asks for, told in minutes. Source: Graph API, Rate limits, header of that name. */

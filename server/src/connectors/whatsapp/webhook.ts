@@ -1,5 +1,6 @@
 import { createHmac } from "node:crypto";
 import { isUuid } from "../../lib/ids.ts";
+import { cleanDetail, cleanId } from "../clean.ts";
 import type { InboundEvent, WebhookRequest } from "../connector.ts";
 import { isSameSecret } from "../equal.ts";
 import { ignored, nameOf, oldestFirst, timeOf } from "../inbound.ts";
@@ -75,7 +76,7 @@ const statuses: ReadonlyMap<string, ReceiptStatus> = new Map([
 
 function parseStatus(status: unknown): InboundEvent {
   if (!isObject(status)) return ignored("a status that is not an object");
-  const providerMessageId = textAt(status, "id");
+  const providerMessageId = cleanId(textAt(status, "id"));
   const known = statuses.get(textAt(status, "status"));
   if (known === undefined || providerMessageId === "") return ignored(`status ${textAt(status, "status")}`);
   return {
@@ -102,12 +103,12 @@ function parseFailure(status: Json) {
   const code = numberAt(error, "code");
   const details = textAt(objectAt(error, "error_data"), "details");
   const detail = `${textAt(error, "code")}: ${[textAt(error, "title"), details].filter(Boolean).join(". ")}`;
-  return { reason: reasonOf(code), detail: detail.slice(0, 500) };
+  return { reason: reasonOf(code), detail: cleanDetail(detail) };
 }
 
 function parseMessage(message: unknown, contacts: readonly Json[]): InboundEvent {
   if (!isObject(message)) return ignored("a message that is not an object");
-  const providerMessageId = textAt(message, "id");
+  const providerMessageId = cleanId(textAt(message, "id"));
   const content = contentOf(message);
   if (typeof content === "string") return ignored(content);
   const [identifier, ...aliases] = [...new Set(senderOf(message, content.newNumber))];
@@ -119,7 +120,7 @@ function parseMessage(message: unknown, contacts: readonly Json[]): InboundEvent
     aliases,
     displayName: displayNameOf(message, contacts),
     payload: content.payload,
-    quotedProviderMessageId: content.target || textAt(objectAt(message, "context"), "id") || null,
+    quotedProviderMessageId: content.target || cleanId(textAt(objectAt(message, "context"), "id")) || null,
     at: timeOf(numberAt(message, "timestamp")),
   };
 }

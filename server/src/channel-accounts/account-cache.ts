@@ -1,0 +1,119 @@
+import type { Clock } from "../lib/clock.ts";
+import { isUuid } from "../lib/ids.ts";
+import type { ConnectedAccount } from "./channel-account.ts";
+
+/** Accounts kept, at the most; the least recently used go first. */
+export const maxCachedAccounts = 10_000;
+/** Unknown ids kept, at the most: a deleted account's platform goes on calling. */
+const maxMissing = 1_000;
+/** How long a change made by another process may stay unseen, in milliseconds. */
+export const recheckMs = 3_000;
+
+export interface AccountCacheParts {
+  clock: Clock;
+  /** Null when there is no such account. */
+  load: (channelAccountId: string) => Promise<ConnectedAccount | null>;
+  /** Those of the accounts that changed since the version given. */
+  findChanged: (known: readonly ConnectedAccount[]) => Promise<string[]>;
+}
+
+export interface AccountCache {
+  get(channelAccountId: string): Promise<ConnectedAccount | null>;
+  /** What `get` would give, at once; undefined when only `get` can tell. */
+  peek(channelAccountId: string): ConnectedAccount | undefined;
+  /** After a change in this process: the next `get` reads the account anew. */
+  forget(channelAccountId: string): void;
+}
+
+/**
+ * Accounts in memory. Every `recheckMs` of use, one statement asks which of them changed, and callers wait for that one
+ * answer; nothing runs while nobody asks. When the database cannot be asked, `get` rejects.
+ */
+export function openAccountCache({ clock, load, findChanged }: AccountCacheParts): AccountCache {
+  /** Least recently used first. */
+  const accounts = new Map<string, ConnectedAccount>();
+  /** Unknown ids, and until when they are believed to be so. */
+  const missing = new Map<string, number>();
+  const loading = new Map<string, Promise<ConnectedAccount | null>>();
+  let checkedAt = Number.NEGATIVE_INFINITY;
+  let checking: Promise<void> | null = null;
+
+  function peek(channelAccountId: string): ConnectedAccount | undefined {
+    if (clock.now() - checkedAt >= recheckMs) return undefined;
+    const account = accounts.get(channelAccountId);
+    if (account === undefined) return undefined;
+    accounts.delete(channelAccountId);
+    accounts.set(channelAccountId, account);
+    return account;
+  }
+
+  async function find(channelAccountId: string): Promise<ConnectedAccount | null> {
+    if (!isUuid(channelAccountId)) return null;
+    if (clock.now() - checkedAt >= recheckMs) await check();
+    const known = accounts.get(channelAccountId);
+    if (known !== undefined) return known;
+    if ((missing.get(channelAccountId) ?? 0) > clock.now()) return null;
+    return loading.get(channelAccountId) ?? loadOnce(channelAccountId);
+  }
+
+  function check(): Promise<void> {
+    checking ??= dropChanged().finally(() => {
+      checking = null;
+    });
+    return checking;
+  }
+
+  async function dropChanged(): Promise<void> {
+    const startedAt = clock.now();
+    const known = [...accounts.values()];
+    const changed = known.length === 0 ? [] : await findChanged(known);
+    const before = new Map(known.map((account) => [account.channelAccountId, account]));
+    for (const id of changed) if (accounts.get(id) === before.get(id)) accounts.delete(id);
+    checkedAt = startedAt;
+  }
+
+  function loadOnce(channelAccountId: string): Promise<ConnectedAccount | null> {
+    const mine = load(channelAccountId)
+      .then((account) => {
+        // A change in between has forgotten this load: what it read may be old.
+        if (loading.get(channelAccountId) === mine) keep(channelAccountId, account);
+        return account;
+      })
+      .finally(() => {
+        if (loading.get(channelAccountId) === mine) loading.delete(channelAccountId);
+      });
+    loading.set(channelAccountId, mine);
+    return mine;
+  }
+
+  function keep(channelAccountId: string, account: ConnectedAccount | null): void {
+    if (account === null) {
+      missing.set(channelAccountId, clock.now() + recheckMs);
+      dropOldest(missing, maxMissing);
+    } else {
+      accounts.set(channelAccountId, account);
+      dropOldest(accounts, maxCachedAccounts);
+    }
+  }
+
+  return {
+    get(channelAccountId) {
+      const account = peek(channelAccountId);
+      return account === undefined ? find(channelAccountId) : Promise.resolve(account);
+    },
+    peek,
+    forget(channelAccountId) {
+      accounts.delete(channelAccountId);
+      missing.delete(channelAccountId);
+      loading.delete(channelAccountId);
+    },
+  };
+}
+
+function dropOldest(map: Map<string, unknown>, size: number): void {
+  if (map.size <= size) return;
+  for (const oldest of map.keys()) {
+    map.delete(oldest);
+    if (map.size <= size) return;
+  }
+}

@@ -1,0 +1,129 @@
+import type { ChannelAccountSettings } from "../connectors/connector.ts";
+import { all, type Db, maybe, run } from "../lib/query.ts";
+import type { ChannelAccountStatus, ChannelAccountView } from "./channel-account.ts";
+
+/** A row with what is sealed in it. */
+export interface SealedAccount extends ChannelAccountView {
+  readonly credentialsSealed: Buffer;
+  readonly version: number;
+}
+
+/** Null when the workspace has the number or bot already. */
+export function insertAccount(
+  db: Db,
+  account: ChannelAccountView & { credentialsSealed: Buffer },
+): Promise<ChannelAccountView | null> {
+  return maybe<ChannelAccountView>(
+    db,
+    `INSERT INTO channel_accounts
+       (channel_account_id, workspace_id, channel, name, status, external_id, credentials_sealed, settings, created_at)
+     SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9
+     WHERE NOT EXISTS (
+       SELECT FROM channel_accounts
+       WHERE workspace_id = $2 AND channel = $3 AND external_id = $6 AND deleted_at IS NULL)
+     RETURNING ${viewColumns}`,
+    [
+      account.channelAccountId,
+      account.workspaceId,
+      account.channel,
+      account.name,
+      account.status,
+      account.externalId,
+      account.credentialsSealed,
+      account.settings,
+      account.createdAt,
+    ],
+  );
+}
+
+/** Newest first; one more than `limit`, when there are more. */
+export function listAccounts(
+  db: Db,
+  workspaceId: string,
+  page: { limit: number; after?: { at: Date; id: string } | undefined; channel?: string | undefined },
+): Promise<ChannelAccountView[]> {
+  return all<ChannelAccountView>(
+    db,
+    `SELECT ${viewColumns} FROM channel_accounts
+     WHERE workspace_id = $1 AND deleted_at IS NULL AND ($2::text IS NULL OR channel = $2)
+       AND ($3::timestamptz IS NULL OR (created_at, channel_account_id) < ($3, $4::uuid))
+     ORDER BY created_at DESC, channel_account_id DESC LIMIT $5`,
+    [workspaceId, page.channel ?? null, page.after?.at ?? null, page.after?.id ?? null, page.limit + 1],
+  );
+}
+
+export function findAccount(db: Db, key: AccountKey): Promise<ChannelAccountView | null> {
+  return maybe<ChannelAccountView>(db, `SELECT ${viewColumns} FROM channel_accounts WHERE ${livingByKey}`, keyOf(key));
+}
+
+/** Of whatever workspace: for the pipeline, which knows only the id. */
+export function findSealedAccount(db: Db, channelAccountId: string): Promise<SealedAccount | null> {
+  return maybe<SealedAccount>(
+    db,
+    `SELECT ${viewColumns}, credentials_sealed AS "credentialsSealed", version FROM channel_accounts
+     WHERE channel_account_id = $1 AND deleted_at IS NULL`,
+    [channelAccountId],
+  );
+}
+
+export interface AccountChanges {
+  name?: string | undefined;
+  status?: ChannelAccountStatus | undefined;
+  settings?: ChannelAccountSettings | undefined;
+  credentialsSealed?: Buffer | undefined;
+}
+
+/** What is left out stays. */
+export function updateAccount(db: Db, key: AccountKey, changes: AccountChanges): Promise<ChannelAccountView | null> {
+  return maybe<ChannelAccountView>(
+    db,
+    `UPDATE channel_accounts SET name = coalesce($3, name), status = coalesce($4, status),
+       settings = coalesce($5, settings), credentials_sealed = coalesce($6, credentials_sealed), version = version + 1
+     WHERE ${livingByKey} RETURNING ${viewColumns}`,
+    [
+      ...keyOf(key),
+      changes.name ?? null,
+      changes.status ?? null,
+      changes.settings ?? null,
+      changes.credentialsSealed ?? null,
+    ],
+  );
+}
+
+/** The row stays, for the deliveries that name it; its credentials go. Whether it was there. */
+export async function markDeleted(db: Db, key: AccountKey, deletedAt: Date): Promise<boolean> {
+  const text = `UPDATE channel_accounts SET deleted_at = $3, credentials_sealed = '', version = version + 1
+    WHERE ${livingByKey}`;
+  return (await run(db, text, [...keyOf(key), deletedAt])) > 0;
+}
+
+/** Those of the accounts that were changed or deleted since the version given. */
+export async function findChanged(
+  db: Db,
+  known: readonly { channelAccountId: string; version: number }[],
+): Promise<string[]> {
+  const rows = await all<{ channel_account_id: string }>(
+    db,
+    `SELECT k.channel_account_id
+     FROM unnest($1::uuid[], $2::integer[]) AS k (channel_account_id, version)
+     LEFT JOIN channel_accounts a
+       ON a.channel_account_id = k.channel_account_id AND a.version = k.version AND a.deleted_at IS NULL
+     WHERE a.channel_account_id IS NULL`,
+    [known.map((account) => account.channelAccountId), known.map((account) => account.version)],
+  );
+  return rows.map((row) => row.channel_account_id);
+}
+
+export interface AccountKey {
+  workspaceId: string;
+  channelAccountId: string;
+}
+
+const livingByKey = "workspace_id = $1 AND channel_account_id = $2 AND deleted_at IS NULL";
+
+function keyOf({ workspaceId, channelAccountId }: AccountKey): [string, string] {
+  return [workspaceId, channelAccountId];
+}
+
+const viewColumns = `channel_account_id AS "channelAccountId", workspace_id AS "workspaceId", channel, name, status,
+  external_id AS "externalId", settings, created_at AS "createdAt"`;

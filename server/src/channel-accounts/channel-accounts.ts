@@ -1,0 +1,159 @@
+/** The door of channel accounts: the numbers, pages and bots that are connected. */
+import type { Static } from "typebox";
+import type { Channel } from "../connectors/connector.ts";
+import { channels, connectorFor } from "../connectors/registry.ts";
+import { invalid, notFound, RequestError } from "../errors.ts";
+import type { Clock } from "../lib/clock.ts";
+import { newId } from "../lib/ids.ts";
+import type { Db } from "../lib/query.ts";
+import type { SecretBox } from "../lib/secret-box.ts";
+import { openAccountCache } from "./account-cache.ts";
+import * as rows from "./account-rows.ts";
+import type { ChannelAccountStatus, ChannelAccountView, ConnectedAccount } from "./channel-account.ts";
+import { requireCredentials } from "./credentials.ts";
+import { type BaseUrlRules, requireSettings, type settingsSchema } from "./settings.ts";
+
+export {
+  accountStatuses,
+  type ChannelAccountHealth,
+  type ChannelAccountStatus,
+  type ChannelAccountView,
+  type ConnectedAccount,
+} from "./channel-account.ts";
+export { type Said, subscribeWebhook, verifyAccount } from "./platform.ts";
+export { settingsSchema } from "./settings.ts";
+
+export interface ChannelAccountsDeps extends Partial<BaseUrlRules> {
+  db: Db;
+  secretBox: SecretBox;
+  clock: Clock;
+}
+
+export interface NewChannelAccount {
+  channel: Channel;
+  name: string;
+  credentials: unknown;
+  settings?: Static<typeof settingsSchema> | undefined;
+}
+
+/** `settings` and `credentials` are replaced as a whole; what is left out stays. */
+export interface ChannelAccountPatch {
+  name?: string | undefined;
+  status?: ChannelAccountStatus | undefined;
+  credentials?: unknown;
+  settings?: Static<typeof settingsSchema> | undefined;
+}
+
+export type ChannelAccounts = ReturnType<typeof openChannelAccounts>;
+
+export function openChannelAccounts({ db, secretBox, clock, ...rest }: ChannelAccountsDeps) {
+  const rules: BaseUrlRules = { allowPrivate: rest.allowPrivate ?? false, allowedOrigins: rest.allowedOrigins ?? [] };
+  const cache = openAccountCache({
+    clock,
+    load: async (channelAccountId) => {
+      const sealed = await rows.findSealedAccount(db, channelAccountId);
+      return sealed === null ? null : unseal(secretBox, sealed);
+    },
+    findChanged: (known) => rows.findChanged(db, known),
+  });
+
+  return {
+    /** VALIDATION_ERROR that names the field; CONFLICT when the workspace has this number or bot already. */
+    async create(workspaceId: string, input: NewChannelAccount): Promise<ChannelAccountView> {
+      const connector = connectorFor(input.channel);
+      if (connector === undefined) {
+        throw invalid(`channel must be one of: ${channels.join(", ")}.`, { field: "channel" });
+      }
+      requireCredentials(connector, input.credentials);
+      const channelAccountId = newId(clock.now());
+      const made = await rows.insertAccount(db, {
+        channelAccountId,
+        workspaceId,
+        channel: input.channel,
+        name: input.name,
+        status: "active",
+        externalId: connector.externalId(input.credentials),
+        settings: requireSettings(input.settings ?? {}, rules),
+        createdAt: new Date(clock.now()),
+        credentialsSealed: seal(secretBox, channelAccountId, input.credentials),
+      });
+      if (made === null) throw connectedAlready(input.channel);
+      return made;
+    },
+
+    /** Newest first; one more than `limit`, when there are more. */
+    list: (workspaceId: string, page: Parameters<typeof rows.listAccounts>[2]) =>
+      rows.listAccounts(db, workspaceId, page),
+
+    /** RESOURCE_NOT_FOUND when absent, deleted or of another workspace. */
+    async find(key: rows.AccountKey): Promise<ChannelAccountView> {
+      return (await rows.findAccount(db, key)) ?? refuseUnknown();
+    },
+
+    /** New credentials must be of the same number or bot: its lanes and receipts hang on that. */
+    async change(key: rows.AccountKey, patch: ChannelAccountPatch): Promise<ChannelAccountView> {
+      const { channel, externalId } = (await rows.findAccount(db, key)) ?? refuseUnknown();
+      const { credentials, settings, ...plain } = patch;
+      if (credentials !== undefined) requireSameAccount(channel, externalId, credentials);
+      const changed = await rows.updateAccount(db, key, {
+        ...plain,
+        settings: settings && requireSettings(settings, rules),
+        credentialsSealed: credentials === undefined ? undefined : seal(secretBox, key.channelAccountId, credentials),
+      });
+      cache.forget(key.channelAccountId);
+      return changed ?? refuseUnknown();
+    },
+
+    /** Its credentials are gone for good; what was sent over it stays. */
+    async remove(key: rows.AccountKey): Promise<void> {
+      const wasThere = await rows.markDeleted(db, key, new Date(clock.now()));
+      cache.forget(key.channelAccountId);
+      if (!wasThere) refuseUnknown();
+    },
+
+    /**
+     * With credentials, for the pipeline: null when absent or deleted. From memory in general; a change made elsewhere
+     * is seen within `recheckMs`, one made here at once.
+     */
+    get: (channelAccountId: string): Promise<ConnectedAccount | null> => cache.get(channelAccountId),
+
+    /** As `get`, at once and from memory only: undefined says nothing, ask `get`. */
+    peek: (channelAccountId: string): ConnectedAccount | undefined => cache.peek(channelAccountId),
+  };
+}
+
+function seal(secretBox: SecretBox, channelAccountId: string, credentials: unknown): Buffer {
+  return secretBox.seal(JSON.stringify(credentials), contextOf(channelAccountId));
+}
+
+function unseal(secretBox: SecretBox, sealed: rows.SealedAccount): ConnectedAccount {
+  const { channelAccountId, workspaceId, channel, name, status, settings, version } = sealed;
+  const credentials: unknown = JSON.parse(secretBox.open(sealed.credentialsSealed, contextOf(channelAccountId)));
+  return { channelAccountId, workspaceId, channel, name, status, settings, version, credentials };
+}
+
+/** An envelope copied to another row does not open there. */
+function contextOf(channelAccountId: string): string {
+  return `channel_accounts/${channelAccountId}`;
+}
+
+function requireSameAccount(channel: Channel, externalId: string, credentials: unknown): void {
+  const connector = connectorFor(channel);
+  if (connector === undefined) throw new Error(`no connector for the channel ${channel}`);
+  requireCredentials(connector, credentials);
+  if (connector.externalId(credentials) === externalId) return;
+  throw invalid(
+    `These credentials are not those of ${externalId}: connect the other as a channel account of its own.`,
+    {
+      field: "credentials",
+    },
+  );
+}
+
+function connectedAlready(channel: Channel): RequestError {
+  return new RequestError("CONFLICT", `This ${channel} account is connected in this workspace already.`);
+}
+
+function refuseUnknown(): never {
+  throw notFound("channel account");
+}

@@ -1,0 +1,61 @@
+import { isIP } from "node:net";
+import { type Static, Type } from "typebox";
+import type { ChannelAccountSettings } from "../connectors/connector.ts";
+import { invalid } from "../errors.ts";
+import { isPrivateAddress } from "../lib/http.ts";
+
+/** The fields of `settings`, unknown ones refused. */
+export const settingsSchema = Type.Object(
+  {
+    base_url: Type.Optional(
+      Type.String({ maxLength: 500, description: "Where the platform answers, if not at its own address" }),
+    ),
+    api_version: Type.Optional(Type.String({ pattern: "^v\\d{1,3}\\.\\d{1,3}$" })),
+    rate_per_second: Type.Optional(
+      Type.Number({ exclusiveMinimum: 0, maximum: 100_000, description: "Requests a second to the platform" }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+/** Which addresses of the inside a `base_url` may name: the same as the HTTP client's. */
+export interface BaseUrlRules {
+  readonly allowPrivate: boolean;
+  /** Origins that are allowed all the same, such as the simulator's. */
+  readonly allowedOrigins: readonly string[];
+}
+
+/**
+ * Throws VALIDATION_ERROR for a `base_url` that is not a plain http(s) address, or that names a machine of the inside.
+ * A public name that leads inside is caught when it is dialled.
+ */
+export function requireSettings(settings: Static<typeof settingsSchema>, rules: BaseUrlRules): ChannelAccountSettings {
+  if (settings.base_url !== undefined) requireBaseUrl(settings.base_url, rules);
+  return settings;
+}
+
+function requireBaseUrl(baseUrl: string, rules: BaseUrlRules): void {
+  const field = "settings.base_url";
+  const url = URL.parse(baseUrl);
+  if (url === null || (url.protocol !== "https:" && url.protocol !== "http:")) {
+    throw invalid(`${field} must be an http or https address, such as https://graph.facebook.com.`, { field });
+  }
+  if (url.username || url.password || baseUrl.includes("?") || baseUrl.includes("#")) {
+    throw invalid(`${field} must have no user, password, query or fragment.`, { field });
+  }
+  const plain = url.href.replace(/\/+$/, "");
+  if (baseUrl !== plain) throw invalid(`${field} must be written as ${plain}.`, { field });
+  if (rules.allowPrivate || rules.allowedOrigins.includes(url.origin) || !isInside(url.hostname)) return;
+  throw invalid(`${field} names ${url.hostname}, a private address; only public ones may be called from here.`, {
+    field,
+  });
+}
+
+function isInside(hostname: string): boolean {
+  const host = hostname.replace(/^\[|\]$/g, "").replace(/\.$/, "");
+  if (isIP(host) !== 0) return isPrivateAddress(host);
+  return insideNames.test(host) || !host.includes(".");
+}
+
+/** Names that no public DNS gives out. Source: RFC 6761, RFC 6762, RFC 8375, and ICANN's reservation of `internal`. */
+const insideNames = /(^|\.)(localhost|local|internal|home\.arpa)$/;

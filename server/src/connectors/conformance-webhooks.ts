@@ -1,0 +1,182 @@
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { test } from "node:test";
+import fc from "fast-check";
+import { maxIdLength } from "./clean.ts";
+import type { ConformanceSubject } from "./conformance.ts";
+import type { InboundEvent, WebhookRequest } from "./connector.ts";
+
+/** Runs of each property: enough to meet every branch, few enough for a second. */
+const runs = 400;
+
+/** What `conformance.ts` promises of webhooks and identifiers. */
+export function webhookConformance<C>(subject: ConformanceSubject<C>): void {
+  const { connector, credentials, revoked, fixtures, sign } = subject;
+  const bodies = readFixtures(fixtures);
+  const parse = (rawBody: Buffer) => connector.parse({ headers: {}, rawBody }, credentials);
+  const verify = (headers: WebhookRequest["headers"], rawBody: Buffer) =>
+    connector.verify({ headers, rawBody }, credentials);
+
+  for (const { kind, rawBody, events } of bodies) {
+    test(`a webhook of the kind ${kind} says what was recorded`, () => assert.deepEqual(parse(rawBody), events));
+  }
+
+  test("the fixtures show every receipt of the capabilities, a message, and something to ignore", () => {
+    const seen: string[] = bodies
+      .flatMap(({ events }) => events)
+      .map((event) => ("status" in event ? event.status : event.kind));
+    const byWebhook: string[] =
+      connector.capabilities.receipts.length > 1 ? [...connector.capabilities.receipts, "failed"] : [];
+    for (const kind of [...byWebhook, "message", "ignored"]) assert.ok(seen.includes(kind), `no fixture has ${kind}`);
+  });
+
+  test("what is not JSON, or not what was expected, is ignored", () => {
+    for (const body of ["", "null", "[]", "7", '"x"', "{}", '{"entry":{}}', "{", "\ufeff{}", "\xff"]) {
+      assert.deepEqual(new Set(parse(Buffer.from(body, "latin1")).map(({ kind }) => kind)), new Set(["ignored"]), body);
+    }
+  });
+
+  // A body that cannot be parsed would come back for ever, and hold up what came with it.
+  test("no change to a body makes parsing throw, or gives an event that cannot be stored", () => {
+    const body = fc.constantFrom(...bodies.map((fixture) => fixture.rawBody));
+    fc.assert(
+      fc.property(fc.oneof(damaged(body), mutated(body), fc.uint8Array().map(Buffer.from)), (rawBody) => {
+        const events = parse(rawBody);
+        assert.ok(events.length > 0);
+        for (const event of events) assertStorable(event, connector.parseIdentifier);
+      }),
+      { numRuns: runs },
+    );
+  });
+
+  test("the platform's own call is believed", () => {
+    for (const { rawBody } of bodies) assert.equal(verify(sign(rawBody, credentials), rawBody), true);
+  });
+
+  test("no call is believed without the proof, with a part of it, or with another's", () => {
+    const { rawBody } = bodies[0]!;
+    const headers = sign(rawBody, credentials);
+    assert.equal(verify({}, rawBody), false);
+    assert.equal(verify(sign(rawBody, revoked), rawBody), false);
+    for (const [name, value] of Object.entries(headers)) {
+      for (const wrong of [
+        "",
+        value.slice(0, -1),
+        `${value}0`,
+        ` ${value}`,
+        value.repeat(2),
+        "é".repeat(value.length),
+      ]) {
+        assert.equal(verify({ ...headers, [name]: wrong }, rawBody), false, `${name}: ${wrong}`);
+      }
+    }
+  });
+
+  test("no call is believed when a single byte of the proof is changed", () => {
+    const { rawBody } = bodies[0]!;
+    for (const [name, value] of Object.entries(sign(rawBody, credentials))) {
+      for (const wrong of withOneByteChanged(Buffer.from(value))) {
+        assert.equal(verify({ [name]: wrong.toString("latin1") }, rawBody), false);
+      }
+    }
+  });
+
+  test("no body is believed when a single byte of it is changed", { skip: !subject.signsBody }, () => {
+    for (const { rawBody } of bodies) {
+      const headers = sign(rawBody, credentials);
+      for (const wrong of withOneByteChanged(rawBody.subarray(0, 300))) {
+        assert.equal(verify(headers, Buffer.concat([wrong, rawBody.subarray(300)])), false);
+      }
+      assert.equal(verify(headers, rawBody.subarray(1)), false);
+      assert.equal(verify(headers, Buffer.concat([rawBody, Buffer.from("\n")])), false);
+    }
+  });
+
+  test("an identifier is stored in one spelling", () => {
+    for (const [given, stored] of subject.identifiers) assert.equal(connector.parseIdentifier(given), stored, given);
+    const texts = fc.oneof(fc.string(), fc.string({ unit: fc.constantFrom(..."+-().: 0123456789aBZ\u202a") }));
+    fc.assert(
+      fc.property(texts, (text) => {
+        const stored = connector.parseIdentifier(text);
+        if (stored !== null) assert.equal(connector.parseIdentifier(stored), stored);
+      }),
+      { numRuns: runs },
+    );
+  });
+}
+
+interface Fixture {
+  kind: string;
+  rawBody: Buffer;
+  events: InboundEvent[];
+}
+
+function readFixtures(folder: URL): Fixture[] {
+  const kinds = readdirSync(folder)
+    .filter((name) => name.endsWith(".events.json"))
+    .map((name) => name.slice(0, -".events.json".length));
+  return kinds.map((kind) => ({
+    kind,
+    rawBody: readFileSync(new URL(`${kind}.json`, folder)),
+    events: JSON.parse(readFileSync(new URL(`${kind}.events.json`, folder), "utf8")),
+  }));
+}
+
+/** A body with some bytes replaced. */
+function damaged(body: fc.Arbitrary<Buffer>): fc.Arbitrary<Buffer> {
+  const hits = fc.array(fc.tuple(fc.nat(), fc.nat(255)), { minLength: 1, maxLength: 8 });
+  return fc.tuple(body, hits).map(([original, changes]) => {
+    const copy = Buffer.from(original);
+    for (const [place, byte] of changes) copy[place % copy.length] = byte;
+    return copy;
+  });
+}
+
+/** A body that is JSON still, with one value in it replaced by any other. */
+function mutated(body: fc.Arbitrary<Buffer>): fc.Arbitrary<Buffer> {
+  const strange = fc.oneof(
+    fc.jsonValue({ maxDepth: 2 }),
+    fc.constantFrom("\0", "\ud800", "x".repeat(70_000), "__proto__", "constructor", -1, 1e300, null, [], [null], {}),
+  );
+  return fc.tuple(body, fc.nat(), strange).map(([original, place, value]) => {
+    const places: [parent: Record<string, unknown>, key: string][] = [];
+    const root = { body: JSON.parse(original.toString()) };
+    collectPlaces(root, places);
+    const [parent, key] = places[place % places.length]!;
+    parent[key] = value;
+    return Buffer.from(JSON.stringify(root.body));
+  });
+}
+
+function collectPlaces(value: unknown, places: [Record<string, unknown>, string][]): void {
+  if (typeof value !== "object" || value === null) return;
+  const parent = value as Record<string, unknown>;
+  for (const key of Object.keys(parent)) {
+    places.push([parent, key]);
+    collectPlaces(parent[key], places);
+  }
+}
+
+function* withOneByteChanged(bytes: Buffer): Iterable<Buffer> {
+  for (let i = 0; i < bytes.length; i++) {
+    for (const mask of [0x01, 0x20]) {
+      const copy = Buffer.from(bytes);
+      copy[i]! ^= mask;
+      yield copy;
+    }
+  }
+}
+
+/** What the database, the audit trail and the lanes take for granted. */
+function assertStorable(event: InboundEvent, parseIdentifier: (identifier: string) => string | null): void {
+  const told = JSON.stringify(event);
+  assert.doesNotMatch(told, /\\u0000|\\ud[89a-f]/i);
+  if (event.kind === "ignored") return;
+  assert.ok(Number.isSafeInteger(event.at) && !Number.isNaN(new Date(event.at).getTime()));
+  assert.ok(event.providerMessageId.length > 0 && event.providerMessageId.length <= maxIdLength + 100);
+  if (event.kind === "receipt") return;
+  for (const each of [event.identifier, ...event.aliases]) assert.equal(parseIdentifier(each), each);
+  const { payload } = event;
+  if (payload.type === "text") assert.ok(payload.text.length > 0 && [...payload.text].length <= 65_536);
+  if (payload.type === "reaction") assert.ok(event.quotedProviderMessageId !== null);
+}

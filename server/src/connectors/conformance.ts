@@ -1,0 +1,42 @@
+/**
+ * What every connector promises, run over one of them: `conformance({...})` in `<channel>.test.ts`. A capability that the
+ * subject has no sample, fixture or answer for fails.
+ */
+import { suite } from "node:test";
+import type { MessagePayload, PayloadType } from "../messages/payload.ts";
+import { sendingConformance } from "./conformance-sending.ts";
+import { webhookConformance } from "./conformance-webhooks.ts";
+import type { Connector } from "./connector.ts";
+
+export interface ConformanceSubject<Credentials> {
+  readonly connector: Connector<Credentials>;
+  /** Those of the fixtures and of the simulator's account. Every secret in them is looked for in what is told. */
+  readonly credentials: Credentials;
+  /** Wrong ones of the right shape, as after a revocation. */
+  readonly revoked: Credentials;
+  /** The values in `credentials` that must never be seen. */
+  readonly secrets: readonly string[];
+  /** The account in the fields of the simulator. */
+  readonly simulatorAccount: object;
+  /** The folder with `<kind>.json`, a body as the platform sends it, beside `<kind>.events.json`, what it says. */
+  readonly fixtures: URL;
+  /** Headers with which the platform proves that this body is its own. */
+  readonly sign: (rawBody: Buffer, credentials: Credentials) => Record<string, string>;
+  /** Whether the proof covers the body, or only knows a secret. */
+  readonly signsBody: boolean;
+  /** Somebody whom the simulator reaches, and the spellings of them and others: what is stored for each. */
+  readonly person: string;
+  readonly identifiers: readonly (readonly [given: string, stored: string | null])[];
+  /** One of each payload type in the capabilities; a reaction is sent to a message that was sent before. */
+  readonly samples: Partial<Record<PayloadType, MessagePayload>>;
+  /** Payload types and how the simulator shows them, where the platform has another word. */
+  readonly kinds?: Partial<Record<PayloadType, string>>;
+  /** What the platform's own 500 means here. */
+  readonly serverError: "retry" | "unknown";
+}
+
+export function conformance<Credentials>(subject: ConformanceSubject<Credentials>): void {
+  const { channel } = subject.connector;
+  suite(`the ${channel} connector, receiving`, () => webhookConformance(subject));
+  suite(`the ${channel} connector, sending`, () => sendingConformance(subject));
+}

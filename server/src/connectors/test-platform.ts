@@ -1,0 +1,113 @@
+import { createServer, type IncomingHttpHeaders } from "node:http";
+import type { AddressInfo } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
+import { startSimulator } from "../../../simulator/src/simulator.ts";
+import { systemClock } from "../lib/clock.ts";
+import { openHttpClient } from "../lib/http.ts";
+import type { ChannelAccountSettings, ConnectorIo } from "./connector.ts";
+
+/** What the simulator shows of a message that it got. */
+export interface SeenMessage {
+  to: string;
+  kind: string;
+  text: string | null;
+  provider_message_id: string;
+  raw: unknown;
+}
+
+export type TestPlatform = Awaited<ReturnType<typeof startTestPlatform>>;
+
+/** How long a test waits for something to come, in milliseconds. */
+const patienceMs = 5_000;
+
+/** A simulator with one account, and a real HTTP client that reaches it. */
+export async function startTestPlatform(channel: string, simulatorAccount: object) {
+  const simulator = await startSimulator({ accounts: [simulatorAccount], seed: "conformance" });
+  const client = openHttpClient({ connectionsPerHost: 4, allowPrivate: true });
+  const io: ConnectorIo = { http: client.http, clock: systemClock, random: Math.random, timeoutMs: patienceMs };
+  const settings: ChannelAccountSettings = { base_url: `${simulator.url}/${channel}` };
+
+  async function control(method: string, path: string, body?: object): Promise<string> {
+    const headers = { "content-type": "application/json" };
+    const call = { method, url: `${simulator.url}/_sim/${path}`, headers, timeoutMs: patienceMs };
+    const answer = await io.http(
+      body === undefined ? { ...call, headers: {} } : { ...call, body: JSON.stringify(body) },
+    );
+    if (answer.status >= 400) throw new Error(`${method} ${path}: ${answer.status} ${answer.body}`);
+    return answer.body;
+  }
+
+  return {
+    io,
+    settings,
+    /** Oldest first. */
+    async received(): Promise<SeenMessage[]> {
+      return JSON.parse(await control("GET", `messages?channel=${channel}`)).data;
+    },
+    break: (fault: object) => control("POST", "faults", { channel, ...fault }),
+    repair: () => control("DELETE", "faults"),
+    /** The person writes to the account. */
+    write: (from: string, text: string) =>
+      control("POST", "inbound", { channel, from, payload: { type: "text", text } }),
+    /** Waits until it is so; throws after some seconds. */
+    async until(isSo: () => boolean): Promise<void> {
+      for (const endsAt = Date.now() + patienceMs; !isSo(); await delay(5)) {
+        if (Date.now() > endsAt) throw new Error("it did not happen in time");
+      }
+    },
+    /** An address where nobody listens. */
+    async closedUrl(): Promise<string> {
+      const server = await startTestServer(() => ({ status: 200 }));
+      await server[Symbol.asyncDispose]();
+      return server.url;
+    },
+    async [Symbol.asyncDispose](): Promise<void> {
+      await client.close();
+      await simulator.close();
+    },
+  };
+}
+
+export interface ReceivedCall {
+  method: string;
+  url: string;
+  query: Record<string, string>;
+  headers: Record<string, string | undefined>;
+  rawBody: Buffer;
+}
+
+export interface TestAnswer {
+  status: number;
+  headers?: Record<string, string>;
+  body?: string;
+}
+
+/** An HTTP server that answers as it is told. */
+export async function startTestServer(answer: (call: ReceivedCall) => TestAnswer) {
+  const server = createServer(async (request, response) => {
+    const rawBody = Buffer.concat(await request.toArray());
+    const url = new URL(request.url ?? "/", "http://localhost");
+    const { status, headers, body } = answer({
+      method: request.method ?? "",
+      url: url.pathname,
+      query: Object.fromEntries(url.searchParams),
+      headers: firstValues(request.headers),
+      rawBody,
+    });
+    response.writeHead(status, headers).end(body);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    async [Symbol.asyncDispose](): Promise<void> {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+function firstValues(headers: IncomingHttpHeaders): Record<string, string | undefined> {
+  return Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => [name, Array.isArray(value) ? value[0] : value]),
+  );
+}

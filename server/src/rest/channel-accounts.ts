@@ -1,0 +1,249 @@
+import { Type } from "typebox";
+import {
+  accountStatuses,
+  type ChannelAccountHealth,
+  type ChannelAccounts,
+  type ChannelAccountView,
+  type ConnectedAccount,
+  settingsSchema,
+  subscribeWebhook,
+  verifyAccount,
+} from "../channel-accounts/channel-accounts.ts";
+import type { ConnectorIo } from "../connectors/connector.ts";
+import { channels, connectors } from "../connectors/registry.ts";
+import { notFound } from "../errors.ts";
+import { bearer, errorAnswers, idParams, line, nothing, nullable, time, uuid } from "./identity-schemas.ts";
+import { decodeCursor, pageOf, pageQuery, toPage } from "./pages.ts";
+import type { App } from "./server.ts";
+
+export interface ChannelAccountRoutesDeps {
+  accounts: ChannelAccounts;
+  io: ConnectorIo;
+  /** How the platforms reach the hub, without a slash at the end. */
+  publicUrl: string;
+  healthOf: (channelAccountId: string) => ChannelAccountHealth | Promise<ChannelAccountHealth>;
+}
+
+/** How long making an account waits for the platform to take the webhook, in milliseconds. */
+const subscribeTimeoutMs = 5_000;
+
+/** `/v1/channel-accounts`: the numbers and bots of the workspace. Agents see them, admins connect them. */
+export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): void {
+  const { accounts, publicUrl } = deps;
+  const show = (account: ChannelAccountView) => showAccount(account, publicUrl);
+
+  app.post(
+    "/v1/channel-accounts",
+    {
+      config: { access: { role: "admin", scope: "channel-accounts:write" }, idempotent: true },
+      schema: {
+        tags,
+        security: bearer,
+        summary: "Connect a number or a bot",
+        description:
+          "The credentials are stored encrypted and never shown again. The platform is told where to call; `webhook` says " +
+          "whether it took that. If not, the account exists all the same: `verify` tries again.",
+        body: Type.Object(
+          { channel: Type.String({ enum: [...channels] }), name: line(200), credentials, settings },
+          { additionalProperties: false },
+        ),
+        response: {
+          201: Type.Object({ ...accountResource.properties, webhook: saidSchema }),
+          ...errorAnswers(400, 401, 403, 409),
+        },
+      },
+    },
+    async ({ principal, body }, reply) => {
+      const made = show(await accounts.create(principal.workspaceId, body));
+      const io = { ...deps.io, timeoutMs: Math.min(deps.io.timeoutMs, subscribeTimeoutMs) };
+      const webhook = await subscribeWebhook(await connected(accounts, made.channel_account_id), made.webhook_url, io);
+      return reply.status(201).send({ ...made, webhook });
+    },
+  );
+
+  app.get(
+    "/v1/channel-accounts",
+    {
+      config: { access: { role: "agent", scope: "channel-accounts:read" } },
+      schema: {
+        tags,
+        security: bearer,
+        summary: "List channel accounts",
+        querystring: Type.Object(
+          { ...pageQuery.properties, channel: Type.Optional(Type.String({ enum: [...channels] })) },
+          { additionalProperties: false },
+        ),
+        response: { 200: pageOf(accountResource), ...errorAnswers(400, 401, 403) },
+      },
+    },
+    async ({ principal, query: { limit = 50, cursor, channel } }) => {
+      const found = await accounts.list(principal.workspaceId, { limit, channel, after: decodeCursor(cursor) });
+      return toPage(found, limit, show, (account) => ({ at: account.createdAt, id: account.channelAccountId }));
+    },
+  );
+
+  app.get(
+    "/v1/channel-accounts/:id",
+    {
+      config: { access: { role: "agent", scope: "channel-accounts:read" } },
+      schema: {
+        tags,
+        security: bearer,
+        summary: "Get a channel account",
+        params: idParams,
+        response: { 200: accountResource, ...errorAnswers(400, 401, 403, 404) },
+      },
+    },
+    async ({ principal, params }) => show(await accounts.find(keyOf(principal, params))),
+  );
+
+  app.patch(
+    "/v1/channel-accounts/:id",
+    {
+      config: { access: { role: "admin", scope: "channel-accounts:write" } },
+      schema: {
+        tags,
+        security: bearer,
+        summary: "Change a channel account",
+        description:
+          "`credentials` and `settings` are replaced as a whole. Credentials must be of the same number or bot. A disabled " +
+          "account neither sends nor receives.",
+        params: idParams,
+        body: Type.Object(
+          {
+            name: Type.Optional(line(200)),
+            status: Type.Optional(Type.String({ enum: [...accountStatuses] })),
+            credentials: Type.Optional(credentials),
+            settings,
+          },
+          { additionalProperties: false, minProperties: 1 },
+        ),
+        response: { 200: accountResource, ...errorAnswers(400, 401, 403, 404) },
+      },
+    },
+    async ({ principal, params, body }) => {
+      const status = accountStatuses.find((known) => known === body.status);
+      return show(await accounts.change(keyOf(principal, params), { ...body, status }));
+    },
+  );
+
+  app.delete(
+    "/v1/channel-accounts/:id",
+    {
+      config: { access: { role: "admin", scope: "channel-accounts:write" } },
+      schema: {
+        tags,
+        security: bearer,
+        summary: "Disconnect a channel account",
+        description: "Its credentials are erased. What still waits to be sent over it fails with CHANNEL_ACCOUNT_GONE.",
+        params: idParams,
+        response: { 204: nothing, ...errorAnswers(400, 401, 403, 404) },
+      },
+    },
+    async ({ principal, params }, reply) => {
+      await accounts.remove(keyOf(principal, params));
+      return reply.status(204).send(null);
+    },
+  );
+
+  app.post(
+    "/v1/channel-accounts/:id/verify",
+    {
+      config: { access: { role: "admin", scope: "channel-accounts:write" } },
+      schema: {
+        tags,
+        security: bearer,
+        summary: "Ask the platform whether the credentials work",
+        description: "If they do, the platform is told where to call. Safe to repeat.",
+        params: idParams,
+        response: {
+          200: Type.Object({ ...saidSchema.properties, webhook: saidSchema }),
+          ...errorAnswers(400, 401, 403, 404),
+        },
+      },
+    },
+    async ({ principal, params }) => {
+      const { webhook_url, channel_account_id } = show(await accounts.find(keyOf(principal, params)));
+      return verifyAccount(await connected(accounts, channel_account_id), webhook_url, deps.io);
+    },
+  );
+
+  app.get(
+    "/v1/channel-accounts/:id/health",
+    {
+      config: { access: { role: "agent", scope: "channel-accounts:read" } },
+      schema: {
+        tags,
+        security: bearer,
+        summary: "See how sending over a channel account goes",
+        params: idParams,
+        response: { 200: healthResource, ...errorAnswers(400, 401, 403, 404) },
+      },
+    },
+    async ({ principal, params }) => {
+      const { channelAccountId } = await accounts.find(keyOf(principal, params));
+      return deps.healthOf(channelAccountId);
+    },
+  );
+}
+
+const tags = ["Channel accounts"];
+
+const credentials = Type.Unsafe<Record<string, unknown>>({
+  type: "object",
+  description: `By channel: ${connectors
+    .map((connector) => `${connector.channel} {${Object.keys(connector.credentials.properties).join(", ")}}`)
+    .join(" · ")}`,
+});
+
+const settings = Type.Optional(settingsSchema);
+
+const saidSchema = Type.Object({
+  ok: Type.Boolean(),
+  detail: Type.String({ description: "What the platform said" }),
+});
+
+const accountResource = Type.Object({
+  channel_account_id: uuid,
+  channel: Type.String(),
+  name: Type.String(),
+  status: Type.String({ enum: [...accountStatuses] }),
+  webhook_url: Type.String({ description: "Where the platform must call" }),
+  settings: settingsSchema,
+  external_id: Type.String({ description: "The platform's name of the account: the id of the number or the bot" }),
+  created_at: time,
+});
+
+const healthResource = Type.Object({
+  breaker: Type.String({ enum: ["closed", "open", "half_open"] }),
+  last_error: nullable(Type.Object({ detail: Type.String(), at: time })),
+  rate_per_second: Type.Number(),
+  in_flight: Type.Integer(),
+  parked_lanes: Type.Integer(),
+  pending: Type.Integer(),
+});
+
+function showAccount(account: ChannelAccountView, publicUrl: string) {
+  const { channelAccountId, channel, name, status, settings, externalId } = account;
+  return {
+    channel_account_id: channelAccountId,
+    channel,
+    name,
+    status,
+    webhook_url: `${publicUrl}/webhooks/${channel}/${channelAccountId}`,
+    settings,
+    external_id: externalId,
+    created_at: account.createdAt.toISOString(),
+  };
+}
+
+function keyOf({ workspaceId }: { workspaceId: string }, { id }: { id: string }) {
+  return { workspaceId, channelAccountId: id.toLowerCase() };
+}
+
+/** With credentials; RESOURCE_NOT_FOUND when it was deleted meanwhile. */
+async function connected(accounts: ChannelAccounts, channelAccountId: string): Promise<ConnectedAccount> {
+  const account = await accounts.get(channelAccountId);
+  if (account === null) throw notFound("channel account");
+  return account;
+}
