@@ -81,16 +81,17 @@ export function webhookConformance<C>(subject: ConformanceSubject<C>): void {
     }
   });
 
-  test("no body is believed when a single byte of it is changed", { skip: !subject.signsBody }, () => {
-    for (const { rawBody } of bodies) {
-      const headers = sign(rawBody, credentials);
-      for (const wrong of withOneByteChanged(rawBody.subarray(0, 300))) {
-        assert.equal(verify(headers, Buffer.concat([wrong, rawBody.subarray(300)])), false);
+  if (subject.signsBody)
+    test("no body is believed when a single byte of it is changed", () => {
+      for (const { rawBody } of bodies) {
+        const headers = sign(rawBody, credentials);
+        for (const wrong of withOneByteChanged(rawBody.subarray(0, 300))) {
+          assert.equal(verify(headers, Buffer.concat([wrong, rawBody.subarray(300)])), false);
+        }
+        assert.equal(verify(headers, rawBody.subarray(1)), false);
+        assert.equal(verify(headers, Buffer.concat([rawBody, Buffer.from("\n")])), false);
       }
-      assert.equal(verify(headers, rawBody.subarray(1)), false);
-      assert.equal(verify(headers, Buffer.concat([rawBody, Buffer.from("\n")])), false);
-    }
-  });
+    });
 
   test("an identifier is stored in one spelling", () => {
     for (const [given, stored] of subject.identifiers) assert.equal(connector.parseIdentifier(given), stored, given);

@@ -1,4 +1,6 @@
+import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
+import { test } from "node:test";
 import { conformance } from "../conformance.ts";
 import { whatsapp } from "./whatsapp.ts";
 
@@ -43,4 +45,31 @@ conformance({
     template: { type: "template", name: "hello_world", language: "en_US", parameters: [] },
   },
   serverError: "retry",
+});
+
+test("the signature is the platform's own", () => {
+  // Computed once outside of this code, over the escaped bytes that Meta signs.
+  const rawBody = Buffer.from(
+    '{"object":"page","entry":[{"id":"100","time":1700000000000,"messaging":[{"sender":{"id":"200"},' +
+      '"recipient":{"id":"100"},"timestamp":1700000000000,"message":{"mid":"m_1","text":"ol\\u00e1 \\ud83d\\udc4d a\\/b"}}]}]}',
+  );
+  const signature = "sha256=e94f6ca7937dfd2aa897d9494862eba35e10f03fb29add9cdde7a91b6b3a29ba";
+  const request = { headers: { "x-hub-signature-256": signature }, rawBody };
+  assert.equal(whatsapp.verify(request, { ...credentials, app_secret: "chat4all-test-secret" }), true);
+});
+
+test("a long batch is read as a whole, in the order in which it happened", () => {
+  const statuses = Array.from({ length: 1000 }, (_, i) => ({
+    id: `wamid.${i}`,
+    status: "delivered",
+    timestamp: String(1_763_640_000 + ((i * 7) % 1000)),
+  }));
+  const value = { metadata: { phone_number_id: credentials.phone_number_id }, statuses };
+  const rawBody = Buffer.from(JSON.stringify({ entry: [{ changes: [{ field: "messages", value }] }] }));
+  const times = whatsapp.parse({ headers: {}, rawBody }, credentials).map((event) => ("at" in event ? event.at : 0));
+  assert.equal(times.length, 1000);
+  assert.deepEqual(
+    times,
+    times.toSorted((a, b) => a - b),
+  );
 });

@@ -1,0 +1,33 @@
+import assert from "node:assert/strict";
+import { existsSync, readdirSync } from "node:fs";
+import { test } from "node:test";
+import { channels, connectorFor, connectors } from "./registry.ts";
+
+const folders = readdirSync(import.meta.dirname, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+
+test("every folder of a connector is registered, and every registered one has its folder", () => {
+  assert.deepEqual(channels.toSorted(), folders.map((folder) => folder.name).toSorted());
+  for (const connector of connectors) assert.equal(connectorFor(connector.channel), connector);
+});
+
+test("a channel that does not exist has no connector", () => {
+  for (const name of ["", "app", "WhatsApp", "constructor", "__proto__"]) assert.equal(connectorFor(name), undefined);
+});
+
+test("every connector says how it is connected, and keeps the promises of conformance.ts", () => {
+  for (const channel of channels) {
+    const missing = [
+      `${channel}.ts`,
+      `${channel}.test.ts`,
+      "README.md",
+      "webhook.ts",
+      "send.ts",
+      "capabilities.ts",
+    ].filter((file) => !existsSync(`${import.meta.dirname}/${channel}/${file}`));
+    assert.deepEqual(missing, []);
+  }
+});
+
+test("no connector takes credentials that nobody reads", () => {
+  for (const { credentials } of connectors) assert.partialDeepStrictEqual(credentials, { additionalProperties: false });
+});
