@@ -32,6 +32,11 @@ export function findOwners(db: Db, workspaceId: string, addresses: Address[]): P
   );
 }
 
+/** Who has the address: its id, or null. */
+export async function findParticipantByAddress(db: Db, workspaceId: string, address: Address): Promise<string | null> {
+  return (await findOwners(db, workspaceId, [address]))[0]?.participantId ?? null;
+}
+
 /** Throws CONFLICT when one of the addresses is another's than `participantId`. */
 export function requireFree(owners: AddressOwner[], participantId: string | null = null): void {
   const taken = owners.find((owner) => owner.participantId !== participantId);

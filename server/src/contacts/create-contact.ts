@@ -27,8 +27,8 @@ export async function createContact(
   const metadata = mergeMetadata({}, input.metadata ?? {});
   const given = (input.addresses ?? []).map((address, index) => parseAddress(address, `addresses.${index}`));
   const addresses = distinctAddresses(given);
-  const createdAt = new Date(clock.now());
-  const contactId = newId(clock.now());
+  const nowMs = clock.now();
+  const [contactId, createdAt] = [newId(nowMs), new Date(nowMs)];
   return transaction(db, async (tx) => {
     await lockAddresses(tx, workspaceId, addresses);
     requireFree(await findOwners(tx, workspaceId, addresses));
@@ -76,13 +76,14 @@ async function addNames(
   names: string[],
 ): Promise<string> {
   const { workspaceId, channel } = person;
-  const createdAt = new Date(clock.now());
+  const nowMs = clock.now();
+  const createdAt = new Date(nowMs);
   const addresses = names.map((identifier) => ({ channel, identifier }));
   await lockAddresses(db, workspaceId, addresses);
   const owners = await findOwners(db, workspaceId, addresses);
   const owner = ownerOf(names, owners);
   if (owner === undefined) {
-    const contactId = newId(clock.now());
+    const contactId = newId(nowMs);
     const displayName = cutName(person.displayName) ?? person.identifier;
     await insertContact(db, { contactId, workspaceId, displayName, metadata: {}, createdAt });
     await insertAddresses(db, { workspaceId, participantId: contactId, addresses, createdAt });

@@ -18,7 +18,7 @@ export {
   listConversations,
 } from "./conversation.ts";
 export { type ConversationInput, createConversation, memberBounds } from "./create-conversation.ts";
-export { type DirectPair, findOrCreateDirect } from "./direct.ts";
+export { type DirectAddress, type DirectPair, findDirectTo, findOrCreateDirect } from "./direct.ts";
 export { type HistoryQuery, readHistory } from "./history.ts";
 export { leaveGroups, moveMemberships } from "./memberships.ts";
 export { type MarkRead, type ReadRange, readConversation, typeInConversation } from "./reading.ts";

@@ -36,7 +36,8 @@ export async function createConversation(
   const { workspaceId } = principal;
   const title = input.title == null ? null : requireName(input.title, "title");
   const named = input.members.map((member, index) => nameMember(parseAddress, member, `members.${index}`));
-  const conversationId = newId(clock.now());
+  const nowMs = clock.now();
+  const [conversationId, createdAt] = [newId(nowMs), new Date(nowMs)];
   return transaction(db, async (tx) => {
     const participantIds = await resolveMembers({ db: tx, clock }, workspaceId, named);
     requireDistinct(participantIds);
@@ -46,7 +47,6 @@ export async function createConversation(
       );
     }
     const { type, settings = {} } = input;
-    const createdAt = new Date(clock.now());
     await insertConversation(tx, { conversationId, workspaceId, type, title, settings, createdAt });
     await insertMembers(tx, { conversationId, participantIds, joinedAt: createdAt });
     return loadConversation(tx, conversationId);

@@ -4,7 +4,7 @@ import { createContact } from "../contacts/contacts.ts";
 import { addUser, addWorkspace, countRows, openTestPool, testParseAddress } from "../contacts/test-people.ts";
 import { systemClock as clock } from "../lib/clock.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
-import { createConversation, findOrCreateDirect } from "./conversations.ts";
+import { createConversation, findDirectTo, findOrCreateDirect } from "./conversations.ts";
 
 let database: Awaited<ReturnType<typeof openTestPool>>;
 let pool: Pool;
@@ -76,4 +76,23 @@ test("nobody has a private conversation with itself", async () => {
   const { contactId, direct } = await openPair();
 
   await assert.rejects(direct(contactId), { code: "VALIDATION_ERROR" });
+});
+
+test("200 sends to an unknown address at the same time make one contact and one conversation", async () => {
+  const { agentId, workspaceId } = await openPair();
+  const before = [await countRows(pool, "contacts"), await countRows(pool, "conversations")];
+  const send = (to: string) =>
+    findDirectTo(
+      { db: pool, clock, parseAddress: testParseAddress },
+      { workspaceId, senderId: agentId, to, mayUseWorkspace: true },
+    );
+
+  const answers = await Promise.all(
+    Array.from({ length: 200 }, (_, index) => send(index % 2 ? "phone:+55 11 99999 1111" : "phone:5511999991111")),
+  );
+
+  assert.equal(new Set(answers.map((answer) => answer.conversationId)).size, 1);
+  const made = [await countRows(pool, "contacts"), await countRows(pool, "conversations")];
+  assert.deepEqual(made, [before[0]! + 1, before[1]! + 1]);
+  await assert.rejects(send("phone:x"), { code: "VALIDATION_ERROR", details: { field: "to" } });
 });

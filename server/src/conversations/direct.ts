@@ -1,6 +1,8 @@
+import { findOrCreateContactByAddress, findParticipantByAddress, type ParseAddress } from "../contacts/contacts.ts";
 import { invalid } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
+import { type Pool, transaction } from "../lib/postgres.ts";
 import { type Db, maybe } from "../lib/query.ts";
 
 export interface DirectPair {
@@ -26,16 +28,37 @@ export async function findOrCreateDirect(
   const known = await findDirect(db, senderId, recipientId);
   if (known !== null) return known;
   if (mayUseWorkspace && senderId !== workspaceId) {
-    const shared =
-      (await findDirect(db, workspaceId, recipientId)) ?? (await findNewest(db, workspaceId, workspaceId, recipientId));
+    const shared = (await findDirect(db, workspaceId, recipientId)) ?? (await findNewest(db, workspaceId, recipientId));
     if (shared !== null) return shared;
   }
-  const newest = await findNewest(db, workspaceId, senderId, recipientId);
+  const newest = await findNewest(db, senderId, recipientId);
   const agreed = newest
     ? await insertDirect(db, senderId, recipientId, newest.conversationId)
-    : await insertDirectConversation(db, pair, newId(clock.now()), new Date(clock.now()));
+    : await insertDirectConversation(db, pair, clock.now());
   // None: another call was first, and its row is there for the next statement.
   return agreed ?? (await findDirect(db, senderId, recipientId))!;
+}
+
+export interface DirectAddress extends Omit<DirectPair, "recipientId"> {
+  /** As the caller wrote it, in `to`. */
+  to: string;
+}
+
+/**
+ * The private conversation of the sender with whoever has the address; contact and conversation are made when they are
+ * missing. Two round trips when both are there. Throws VALIDATION_ERROR for what is no address, or the sender's own.
+ */
+export async function findDirectTo(
+  { db, clock, parseAddress }: { db: Pool; clock: Clock; parseAddress: ParseAddress },
+  { to, ...pair }: DirectAddress,
+): Promise<{ conversationId: string }> {
+  const address = parseAddress(to, "to");
+  const { workspaceId } = pair;
+  const person = { workspaceId, ...address, aliases: [], displayName: null };
+  const recipientId =
+    (await findParticipantByAddress(db, workspaceId, address)) ??
+    (await transaction(db, (tx) => findOrCreateContactByAddress({ db: tx, clock }, person)));
+  return findOrCreateDirect({ db, clock }, { ...pair, recipientId });
 }
 
 type Found = { conversationId: string } | null;
@@ -48,15 +71,16 @@ function findDirect(db: Db, senderId: string, recipientId: string): Promise<Foun
   );
 }
 
-function findNewest(db: Db, workspaceId: string, senderId: string, recipientId: string): Promise<Found> {
+/** By way of the recipient's conversations: those of a workspace or an agent may be millions. */
+function findNewest(db: Db, senderId: string, recipientId: string): Promise<Found> {
   return maybe(
     db,
-    `SELECT conversation_id AS "conversationId"
-     FROM members recipient JOIN conversations c USING (conversation_id)
-     WHERE recipient.participant_id = $3 AND c.type = 'private' AND c.workspace_id = $1 AND EXISTS (
-       SELECT FROM members sender WHERE sender.conversation_id = c.conversation_id AND sender.participant_id = $2)
-     ORDER BY c.created_at DESC, conversation_id DESC LIMIT 1`,
-    [workspaceId, senderId, recipientId],
+    `WITH candidates AS MATERIALIZED (SELECT conversation_id FROM members WHERE participant_id = $2)
+     SELECT conversation_id AS "conversationId"
+     FROM candidates JOIN conversations USING (conversation_id) JOIN members sender USING (conversation_id)
+     WHERE type = 'private' AND sender.participant_id = $1
+     ORDER BY created_at DESC, conversation_id DESC LIMIT 1`,
+    [senderId, recipientId],
   );
 }
 
@@ -70,7 +94,7 @@ function insertDirect(db: Db, senderId: string, recipientId: string, conversatio
 }
 
 /** One statement: the conversation is made only by the one that the pair's row lets in. */
-function insertDirectConversation(db: Db, pair: DirectPair, conversationId: string, createdAt: Date): Promise<Found> {
+function insertDirectConversation(db: Db, pair: DirectPair, nowMs: number): Promise<Found> {
   return maybe(
     db,
     `WITH direct AS (
@@ -85,6 +109,6 @@ function insertDirectConversation(db: Db, pair: DirectPair, conversationId: stri
        FROM direct, unnest(ARRAY[$1, $2]::uuid[]) WITH ORDINALITY AS p (participant_id, place) ORDER BY place
      )
      SELECT conversation_id AS "conversationId" FROM direct`,
-    [pair.senderId, pair.recipientId, conversationId, pair.workspaceId, createdAt],
+    [pair.senderId, pair.recipientId, newId(nowMs), pair.workspaceId, new Date(nowMs)],
   );
 }
