@@ -1,3 +1,5 @@
+import { PairMap } from "./pair-map.ts";
+
 /** Most accounts at once; each may hold connections and queues. */
 export const MAX_ACCOUNTS = 10_000;
 
@@ -16,35 +18,31 @@ export interface Account {
 
 /** The accounts that exist. */
 export class Accounts {
-  readonly #byId = new Map<string, Account>();
-  readonly #byToken = new Map<string, Account>();
+  readonly #byId = new PairMap<Account>();
+  readonly #byToken = new PairMap<Account>();
 
   /** Adds an account, or replaces the one of the same channel and id. */
   put(account: Account): void {
     const before = this.find(account.channel, account.id);
-    this.#byId.set(key(account.channel, account.id), account);
-    if (before && before.token !== account.token) this.#byToken.delete(key(before.channel, before.token));
+    this.#byId.set(account.channel, account.id, account);
+    if (before && before.token !== account.token) this.#byToken.delete(before.channel, before.token);
     for (const known of before ? this.#byId.values() : [account]) {
-      this.#byToken.set(key(known.channel, known.token), known);
+      this.#byToken.set(known.channel, known.token, known);
     }
   }
 
   find(channel: string, id: string): Account | undefined {
-    return this.#byId.get(key(channel, id));
+    return this.#byId.get(channel, id);
   }
 
   /** Any account with this token: on WhatsApp several numbers may share one. */
   findByToken(channel: string, token: string): Account | undefined {
-    return this.#byToken.get(key(channel, token));
+    return this.#byToken.get(channel, token);
   }
 
-  /** Oldest first. */
+  /** Channel by channel, oldest first. */
   list(channel?: string): Account[] {
     const all = [...this.#byId.values()];
     return channel === undefined ? all : all.filter((account) => account.channel === channel);
   }
-}
-
-function key(channel: string, name: string): string {
-  return `${channel} ${name}`;
 }

@@ -1,3 +1,5 @@
+import { PairMap } from "./pair-map.ts";
+
 /** How many received messages are kept, at least; the oldest are forgotten first. */
 export const KEPT_MESSAGES = 200_000;
 
@@ -45,7 +47,9 @@ export interface MessageQuery {
 /** What the platforms got, oldest first, bounded. */
 export class Messages {
   #stored: StoredMessage[] = [];
-  readonly #byKey = new Map<string, StoredMessage>();
+  /** Filled when something is looked up, not when a message comes: under load nobody asks. */
+  readonly #byKey = new PairMap<StoredMessage>();
+  #indexedUpTo = 0;
   #nextIndex = 1;
   #forgotten = 0;
 
@@ -66,7 +70,6 @@ export class Messages {
   /** Appends; `message.index` must be `nextIndex` or higher. */
   add(message: StoredMessage): void {
     this.#stored.push(message);
-    this.#byKey.set(lookup(message.channel, message.key), message);
     this.#nextIndex = message.index + 1;
     if (this.#stored.length > KEPT_MESSAGES + SLACK) this.#cut();
   }
@@ -77,7 +80,12 @@ export class Messages {
   }
 
   find(channel: string, key: string): StoredMessage | undefined {
-    return this.#byKey.get(lookup(channel, key));
+    for (let i = this.#positionAfter(this.#indexedUpTo); i < this.#stored.length; i++) {
+      const message = this.#stored[i]!;
+      this.#byKey.set(message.channel, message.key, message);
+      this.#indexedUpTo = message.index;
+    }
+    return this.#byKey.get(channel, key);
   }
 
   /** The oldest `limit` that match, and the index to go on after. */
@@ -113,8 +121,8 @@ export class Messages {
   #cut(): void {
     const old = this.#stored.splice(0, this.#stored.length - KEPT_MESSAGES);
     for (const message of old) {
-      const key = lookup(message.channel, message.key);
-      if (this.#byKey.get(key) === message) this.#byKey.delete(key);
+      const { channel, key } = message;
+      if (this.#byKey.get(channel, key) === message) this.#byKey.delete(channel, key);
     }
     this.#forgotten += old.length;
   }
@@ -135,8 +143,4 @@ export class Messages {
 /** A stored message as it was. */
 export function readMessage(stored: StoredMessage): ReceivedMessage {
   return JSON.parse(stored.json) as ReceivedMessage;
-}
-
-function lookup(channel: string, key: string): string {
-  return `${channel} ${key}`;
 }

@@ -6,11 +6,14 @@ export interface Random {
   hex(length: number): string;
   /** An independent source whose sequence depends on this one's seed and the label only. */
   fork(label: string): Random;
+  /** Goes over to the sequence of this seed and the label. */
+  restart(label: string): void;
 }
 
 /** A source seeded by any text. */
 export function createRandom(seed: string): Random {
-  const next = sfc32(seed);
+  let generate = sfc32(seed);
+  const next = () => generate();
   return {
     next,
     hex(length) {
@@ -19,6 +22,9 @@ export function createRandom(seed: string): Random {
       return text.slice(0, length);
     },
     fork: (label) => createRandom(`${seed}/${label}`),
+    restart(label) {
+      generate = sfc32(`${seed}/${label}`);
+    },
   };
 }
 

@@ -109,6 +109,8 @@ function openSimulation(world: World, accounts: readonly unknown[]): { simulatio
   }
   const simulation: Simulation = { world, faces, open };
   const { resume } = restore(world, open, (fields) => putAccount(simulation, fields));
+  // Every id takes a message's index or a webhook's number, so no earlier run began where these stand.
+  world.random.restart(`${world.messages.nextIndex} ${world.webhooks.nextNumber}`);
   for (const input of accounts) putAccount(simulation, input);
   world.journal.start(() => snapshot(world, open));
   return { simulation, resume };

@@ -8,8 +8,7 @@ export interface HttpRequest {
   method: "GET" | "POST";
   url: string;
   headers?: Record<string, string>;
-  /** ASCII or UTF-8 text. */
-  body?: string;
+  body?: Buffer;
   /** From the first byte sent to the last byte received. */
   timeoutMs: number;
 }
@@ -29,7 +28,7 @@ export class HttpClient {
     return new Promise((resolve) => {
       const secure = request.url.startsWith("https:");
       const headers: Record<string, string> = { ...request.headers };
-      if (request.body !== undefined) headers["content-length"] = String(Buffer.byteLength(request.body));
+      if (request.body !== undefined) headers["content-length"] = String(request.body.length);
       const options = { method: request.method, headers, agent: secure ? this.#secure : this.#plain };
       const sent = secure ? https.request(request.url, options) : http.request(request.url, options);
       const deadline = setTimeout(() => sent.destroy(new Error("timeout")), request.timeoutMs);

@@ -19,8 +19,9 @@ const MESSAGE_MARK = ',"message":';
 /** The line's text, with its newline. */
 export function encodeLine(line: JournalLine): string {
   if (line.type !== "message") return `${JSON.stringify(line)}\n`;
-  const { json, ...head } = line.message;
-  const start = JSON.stringify({ type: "message", ...head, firstNumber: line.firstNumber, promise: line.promise });
+  const { index, channel, account, to, key, json } = line.message;
+  const { firstNumber, promise } = line;
+  const start = JSON.stringify({ type: "message", index, channel, account, to, key, firstNumber, promise });
   return `${start.slice(0, -1)}${MESSAGE_MARK}${json}}\n`;
 }
 

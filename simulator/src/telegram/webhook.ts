@@ -22,7 +22,7 @@ export const webhookRules: WebhookRules = {
     const { secret_token } = (account as TelegramAccount).fields;
     const headers: Record<string, string> = { "content-type": "application/json" };
     if (secret_token !== undefined) headers["x-telegram-bot-api-secret-token"] = secret_token;
-    return { body: JSON.stringify(events[0]?.body), headers };
+    return { body: Buffer.from(JSON.stringify(events[0]?.body)), headers };
   },
 };
 

@@ -33,5 +33,5 @@ export interface WebhookRules {
   /** Real milliseconds after `happenedAt` when an event is given up. */
   readonly expiresMs: number;
   /** The POST for these events, the same bytes each time it is asked. */
-  request(account: Account, events: readonly WebhookEvent[]): { body: string; headers: Record<string, string> };
+  request(account: Account, events: readonly WebhookEvent[]): { body: Buffer; headers: Record<string, string> };
 }

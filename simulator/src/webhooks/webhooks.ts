@@ -1,6 +1,7 @@
 import type { Account, Accounts } from "../accounts.ts";
 import type { FaultName, Faults } from "../faults.ts";
 import type { HttpClient } from "../http/client.ts";
+import { PairMap } from "../pair-map.ts";
 import type { Random } from "../random.ts";
 import type { Schedule } from "../schedule.ts";
 import type { Settings } from "../settings.ts";
@@ -34,7 +35,7 @@ export interface WebhookParts {
 export class Webhooks {
   readonly #parts: WebhookParts;
   readonly #rules = new Map<string, WebhookRules>();
-  readonly #senders = new Map<string, Sender>();
+  readonly #senders = new PairMap<Sender>();
   readonly #pending = new Map<number, WebhookEvent>();
   #nextNumber = 1;
   /** Second copies still to come, and the reset after which they no longer do. */
@@ -109,14 +110,13 @@ export class Webhooks {
 
   /** The account's sender; `lanes` channels can be asked for what waits. */
   sender(account: Account): Sender {
-    const key = `${account.channel} ${account.id}`;
-    const known = this.#senders.get(key);
+    const known = this.#senders.get(account.channel, account.id);
     if (known) return known;
     const rules = this.#rules.get(account.channel);
     if (!rules) throw new Error(`no webhook rules for channel ${account.channel}`);
     const parts = this.#senderParts(account, rules);
     const sender = rules.order === "lanes" ? createLaneSender(parts) : createBatchSender(parts);
-    this.#senders.set(key, sender);
+    this.#senders.set(account.channel, account.id, sender);
     return sender;
   }
 

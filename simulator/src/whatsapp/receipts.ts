@@ -2,7 +2,7 @@ import { readMessage, type StoredMessage } from "../messages.ts";
 import type { ChannelSettings } from "../settings.ts";
 import type { WebhookEvent } from "../webhooks/event.ts";
 import type { EventBody, Failure, Sent } from "./events.ts";
-import { readPerson } from "./people.ts";
+import { type Person, readPerson } from "./people.ts";
 
 /** Which statuses follow a message, and how far apart. Journaled with the message. */
 export interface ReceiptPlan {
@@ -48,12 +48,11 @@ export function receiptEvents(
 export function sentOf(message: StoredMessage): Sent {
   const { raw, kind } = readMessage(message);
   const { biz_opaque_callback_data: data } = raw as { biz_opaque_callback_data?: string };
-  return sentBy(message.key, message.to, data, kind);
+  return sentBy(message.key, readPerson(message.to), data, kind);
 }
 
-/** As `sentOf`, of a message at hand. `to` is the hub's spelling. */
-export function sentBy(id: string, to: string, data: string | undefined, kind: string): Sent {
-  const person = readPerson(to);
+/** As `sentOf`, of a message at hand. */
+export function sentBy(id: string, person: Person | undefined, data: string | undefined, kind: string): Sent {
   return {
     id,
     waId: person?.kind === "phone" ? person.waId : undefined,

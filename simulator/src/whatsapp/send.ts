@@ -46,7 +46,6 @@ function accept(call: GraphCall, person: Person, input: string): Answer {
   const id = newMessageId(world.random, person.kind === "phone" ? person.waId : person.userId);
   const plan = planReceipts(settings, content.kind, now, failureOf(call, person, content));
   const told = account.webhookUrl === undefined ? 0 : plan.statuses.length;
-  const { access_token: _, ...raw } = fields;
   const { firstNumber } = receive(
     world,
     {
@@ -57,14 +56,14 @@ function accept(call: GraphCall, person: Person, input: string): Answer {
       kind: content.kind,
       text: content.text,
       media: content.media,
-      raw,
+      raw: withoutToken(fields),
       received_at: new Date(now).toISOString(),
     },
     id,
     { webhooks: told, value: told > 0 ? plan : null },
   );
   if (told > 0) {
-    const sent = sentBy(id, to, fields.biz_opaque_callback_data as string | undefined, content.kind);
+    const sent = sentBy(id, person, fields.biz_opaque_callback_data as string | undefined, content.kind);
     for (const event of receiptEvents(account.id, to, sent, plan, firstNumber)) world.webhooks.promise(event);
   }
   return json(200, {
@@ -78,7 +77,8 @@ function accept(call: GraphCall, person: Person, input: string): Answer {
 function failureOf({ state, account }: GraphCall, person: Person, content: Content): Failure | undefined {
   const { world, blocked, lastHeard } = state;
   const name = person.kind === "phone" ? person.waId : person.userId;
-  if (name.startsWith(NOT_ON_WHATSAPP) || blocked.has(`${account.id} ${name}`)) return failures.undeliverable;
+  const isBlocked = blocked.size > 0 && blocked.has(`${account.id} ${name}`);
+  if (isBlocked || name.startsWith(NOT_ON_WHATSAPP)) return failures.undeliverable;
   if (content.kind === "template") return undefined;
   if (world.faults.hit("whatsapp", ["window_closed"], identifierOf(person))) return failures.windowClosed;
   if (!world.settings.of("whatsapp").enforce_window) return undefined;
@@ -95,6 +95,12 @@ function readRecipient(fields: Record<string, unknown>): { person: Person; input
   const person = typeof text === "string" && !text.startsWith("whatsapp:") ? readPerson(text) : undefined;
   if (!person) throw badValue(`${to === undefined ? "recipient" : "to"} is not a phone number or a user id.`);
   return { person, input: text as string };
+}
+
+function withoutToken(fields: Record<string, unknown>): Record<string, unknown> {
+  if (fields.access_token === undefined) return fields;
+  const { access_token: _, ...rest } = fields;
+  return rest;
 }
 
 function checkEnvelope(fields: Record<string, unknown>): void {

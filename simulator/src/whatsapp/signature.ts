@@ -4,12 +4,12 @@ import { createHmac } from "node:crypto";
  * JSON as the platform sends and signs it: ASCII only, every other UTF-16 unit as `\uXXXX` in lower-case hex, and `/`
  * as `\/`. Source: channels.md 0.7.
  */
-export function asciiJson(value: unknown): string {
-  return JSON.stringify(value).replace(/[/\u0080-\uffff]/g, escapeUnit);
+export function asciiJson(value: unknown): Buffer {
+  return Buffer.from(JSON.stringify(value).replace(/[/\u0080-\uffff]/g, escapeUnit), "latin1");
 }
 
-/** Both signature headers over the exact bytes of an ASCII body. */
-export function signatureHeaders(body: string, appSecret: string): Record<string, string> {
+/** Both signature headers over the exact bytes of a body. */
+export function signatureHeaders(body: Buffer, appSecret: string): Record<string, string> {
   return {
     "x-hub-signature-256": `sha256=${createHmac("sha256", appSecret).update(body).digest("hex")}`,
     "x-hub-signature": `sha1=${createHmac("sha1", appSecret).update(body).digest("hex")}`,

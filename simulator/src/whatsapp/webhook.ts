@@ -1,6 +1,6 @@
 import type { WebhookRules } from "../webhooks/event.ts";
 import type { WhatsAppAccount, WhatsAppFields } from "./account.ts";
-import { type Contact, contactOf, type EventBody } from "./events.ts";
+import { type Contact, contactOf, type EventBody, type Failure, type Sent } from "./events.ts";
 import { asciiJson, signatureHeaders } from "./signature.ts";
 
 const MINUTE_MS = 60_000;
@@ -77,37 +77,33 @@ function addStatus(change: StatusChange, event: EventBody & { kind: "status" }):
   change.contacts.push(contactOf(waId, userId));
 }
 
+/** Fields that are undefined are left out of the JSON. */
 function statusObject({ sent, status, at, failure }: EventBody & { kind: "status" }): unknown {
   const timestamp = Math.floor(at / 1000);
-  const object: Record<string, unknown> = { id: sent.id, status, timestamp: String(timestamp) };
-  if (sent.waId !== undefined) object.recipient_id = sent.waId;
-  if (sent.userId !== undefined) object.recipient_user_id = sent.userId;
-  if (sent.data !== undefined) object.biz_opaque_callback_data = sent.data;
-  if (status === "sent") Object.assign(object, conversationAndPricing(sent, timestamp));
-  if (failure) {
-    object.errors = [
-      {
-        code: failure.code,
-        title: failure.title,
-        message: failure.title,
-        error_data: { details: failure.details },
-        href: "https://developers.facebook.com/docs/whatsapp/cloud-api/support/error-codes/",
-      },
-    ];
-  }
-  return object;
-}
-
-function conversationAndPricing(sent: Sent, timestamp: number): Record<string, unknown> {
+  const isSent = status === "sent";
   const category = sent.isTemplate ? "utility" : "service";
   return {
-    conversation: {
-      id: (sent.waId ?? "").padStart(32, "0"),
-      expiration_timestamp: String(timestamp + DAY_MS / 1000),
-      origin: { type: category },
-    },
-    pricing: { billable: false, pricing_model: "PMP", type: "free_customer_service", category },
+    id: sent.id,
+    status,
+    timestamp: String(timestamp),
+    recipient_id: sent.waId,
+    recipient_user_id: sent.userId,
+    biz_opaque_callback_data: sent.data,
+    conversation: isSent ? conversation(sent, timestamp, category) : undefined,
+    pricing: isSent ? { billable: false, pricing_model: "PMP", type: "free_customer_service", category } : undefined,
+    errors: failure ? [errorObject(failure)] : undefined,
   };
 }
 
-type Sent = (EventBody & { kind: "status" })["sent"];
+function conversation(sent: Sent, timestamp: number, category: string): unknown {
+  return {
+    id: (sent.waId ?? "").padStart(32, "0"),
+    expiration_timestamp: String(timestamp + DAY_MS / 1000),
+    origin: { type: category },
+  };
+}
+
+function errorObject({ code, title, details }: Failure): unknown {
+  const href = "https://developers.facebook.com/docs/whatsapp/cloud-api/support/error-codes/";
+  return { code, title, message: title, error_data: { details }, href };
+}

@@ -1,0 +1,94 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, fork, type SpawnOptions, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { test } from "node:test";
+import { defaultWhatsAppAccount as account } from "./default-accounts.ts";
+import { call } from "./testing/driver.ts";
+
+const main = path.join(import.meta.dirname, "main.ts");
+
+test("a parent hears where it listens; SIGTERM and the parent's death end it", async () => {
+  for (const end of [(child: ChildProcess) => child.kill("SIGTERM"), (child: ChildProcess) => child.disconnect()]) {
+    const { child, url } = await start(["--port", "0"]);
+    assert.equal((await call(`${url}/_sim/idle`, "GET")).body.idle, true);
+    const exited = once(child, "exit");
+    end(child);
+    assert.deepEqual(await exited, [0, null]);
+  }
+});
+
+test("what was answered survives kill -9", async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), "simulator-"));
+  try {
+    const journal = path.join(folder, "journal.jsonl");
+    const first = await start(["--port", "0", "--journal", journal]);
+    const sends = Array.from({ length: 50 }, (_, i) => send(first.url, `text ${i}`));
+    assert.deepEqual(new Set(await Promise.all(sends)), new Set([200]));
+    const exited = once(first.child, "exit");
+    first.child.kill("SIGKILL");
+    await exited;
+    const second = await start(["--port", "0", "--journal", journal]);
+    assert.equal((await call(`${second.url}/_sim/messages`, "GET")).body.data.length, 50);
+    second.child.kill("SIGTERM");
+    await once(second.child, "exit");
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+test("what cannot start says so in one sentence and exits with 1", async () => {
+  const taken = createServer().listen(0, "127.0.0.1");
+  await once(taken, "listening");
+  const port = String((taken.address() as { port: number }).port);
+  const cases: [string[], RegExp][] = [
+    [["--port", port], /^The simulator cannot listen on 127\.0\.0\.1:\d+: another program has that port .*\.\n$/],
+    [["--port", "x"], /^The simulator cannot start: port must be a number from 0 to 65535, not "x"\.\n$/],
+    [["--prot", "1"], /^The simulator cannot start: Unknown option '--prot'.*\n$/],
+    [
+      ["--port", "0", "--accounts", '[{"channel":"fax"}]'],
+      /^The simulator cannot start: channel must be one of .*\.\n$/,
+    ],
+    [["--port", "0", "--accounts", "/nowhere.json"], /^The simulator cannot start: the accounts file .*\n$/],
+  ];
+  await Promise.all(
+    cases.map(async ([args, sentence]) => {
+      const { code, stderr } = await run(args);
+      assert.match(stderr, sentence);
+      assert.equal(code, 1);
+    }),
+  );
+  taken.close();
+});
+
+test("help tells every flag", async () => {
+  const { code, stdout } = await run(["--help"]);
+  assert.equal(code, 0);
+  for (const flag of ["port", "host", "journal", "accounts", "seed"]) assert.match(stdout, new RegExp(`--${flag} `));
+});
+
+async function start(args: string[]): Promise<{ child: ChildProcess; url: string }> {
+  const child = fork(main, args, { stdio: "inherit" } satisfies SpawnOptions);
+  const [message] = await once(child, "message");
+  assert.equal(message.type, "listening");
+  return { child, url: message.url };
+}
+
+async function run(args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  const child = spawn(process.execPath, [main, ...args]);
+  let stdout = "";
+  let stderr = "";
+  child.stdout.on("data", (chunk) => (stdout += chunk));
+  child.stderr.on("data", (chunk) => (stderr += chunk));
+  const [code] = await once(child, "close");
+  return { code, stdout, stderr };
+}
+
+async function send(url: string, body: string): Promise<number> {
+  const message = { messaging_product: "whatsapp", to: "+5511999991111", text: { body } };
+  const headers = { authorization: `Bearer ${account.access_token}` };
+  return (await call(`${url}/whatsapp/${account.phone_number_id}/messages`, "POST", message, headers)).status;
+}
