@@ -38,7 +38,9 @@ const pollMs = 1_000;
 const rowsPerPartition = 32;
 /** Tries at a record, one by one, before it is set aside. */
 const maxTries = 4;
+/** The first pause after a failure, doubled with each further one. */
 const retryPauseMs = 200;
+const maxPauseMs = 5_000;
 
 export function openSubscription<Value>(options: SubscriptionOptions<Value>): PostgresSubscription {
   const { pool, clock, log, topic, group, ownerId, leaseMs, consumer } = options;
@@ -86,18 +88,21 @@ export function openSubscription<Value>(options: SubscriptionOptions<Value>): Po
   }
 
   async function consume(): Promise<void> {
+    let failures = 0;
     while (!closing.signal.aborted) {
       isWoken = false;
       try {
         await welcome();
         const records = await read();
+        failures = 0;
         if (records.length > 0) {
           await handleAll(records);
           continue;
         }
       } catch (error) {
         log.warn({ err: error, topic, group }, "bus: consuming failed and goes on");
-        await pause(clock, retryPauseMs, closing.signal);
+        await pause(clock, Math.min(maxPauseMs, retryPauseMs * 2 ** failures), closing.signal);
+        failures += 1;
         continue;
       }
       if (!isWoken) await asleep();

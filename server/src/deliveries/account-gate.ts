@@ -19,7 +19,7 @@ export interface GateState {
   breaker: "closed" | "open" | "half_open";
   inFlight: number;
   ratePerSecond: number;
-  lastError: { message: string; at: string } | null;
+  lastError: { detail: string; at: string } | null;
 }
 
 /** What an attempt at full concurrency is told: it is roused by the next one that ends. */
@@ -48,7 +48,7 @@ export function openAccountGate(perSecond: number, concurrency: number, now: num
     finished(outcome, requests, at) {
       inFlight -= 1;
       if (requests > 1) rate.spend(requests - 1);
-      if (outcome.kind !== "sent") lastError = { message: outcome.detail, at: new Date(at).toISOString() };
+      if (outcome.kind !== "sent") lastError = { detail: outcome.detail, at: new Date(at).toISOString() };
       if (outcome.kind === "unknown" || (outcome.kind === "retry" && outcome.platformFault)) breaker.failed(at);
       else breaker.succeeded();
       if (outcome.kind === "retry" && outcome.scope === "account" && outcome.afterMs !== null) {

@@ -41,7 +41,7 @@ export interface DelivererDeps {
 
 export interface Deliverer {
   /** Null until this process had something to do with the account. */
-  health(channelAccountId: string): (GateState & { lanes: number; parkedLanes: number }) | null;
+  health(channelAccountId: string): (GateState & { parkedLanes: number }) | null;
   /** Starts no further attempt, waits for those under way, gives the partitions back. */
   close(): Promise<void>;
 }
@@ -311,7 +311,7 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
       if (account === undefined) return null;
       const own = [...lanes.values()].filter((lane) => lane.channelAccountId === channelAccountId);
       const parkedLanes = own.filter((lane) => lane.state === "parked").length;
-      return { ...account.gate.describe(clock.now()), lanes: own.length, parkedLanes };
+      return { ...account.gate.describe(clock.now()), parkedLanes };
     },
     async close() {
       isClosing = true;

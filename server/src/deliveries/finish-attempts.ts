@@ -118,5 +118,5 @@ SELECT o.delivery_id AS settled, NULL::uuid AS channel_account_id, NULL AS provi
 FROM others o JOIN input i USING (delivery_id) WHERE NOT o.is_pending AND NOT i.is_final
 UNION ALL
 SELECT NULL, e.channel_account_id, e.provider_message_id
-FROM input i, unnest(i.sent_parts) AS part
+FROM input i CROSS JOIN unnest(i.sent_parts) AS part
 JOIN early_receipts e ON e.channel_account_id = i.channel_account_id AND e.provider_message_id = part`;

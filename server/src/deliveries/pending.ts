@@ -73,7 +73,7 @@ export async function recoverAttempts(
        UPDATE deliveries d SET
          attempt_started_at = NULL,
          is_pending = d.status < 'sent' OR d.part_count > 1,
-         next_attempt_at = o.attempt_started_at + make_interval(secs => $4 + $5)
+         next_attempt_at = o.attempt_started_at + make_interval(secs => $4::float8)
        FROM deliveries o
        WHERE d.channel = $1 AND d.partition = ANY ($2) AND d.is_pending AND d.attempt_started_at IS NOT NULL
          AND o.delivery_id = d.delivery_id
@@ -83,6 +83,6 @@ export async function recoverAttempts(
      SELECT delivery_id, attempts, started_at, $3, 'unknown',
        '{"code": "UNKNOWN", "message": "The sending process ended before the platform''s answer was recorded."}'
      FROM lost ON CONFLICT DO NOTHING`,
-    [channel, partitions, now, times.requestMs / 1000, times.graceMs / 1000],
+    [channel, partitions, now, (times.requestMs + times.graceMs) / 1000],
   );
 }

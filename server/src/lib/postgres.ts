@@ -44,9 +44,9 @@ export function openPool(options: PoolOptions): Pool {
   // A connection that breaks emits "error" on its client, also between two queries of a transaction, where nobody
   // else listens; without a listener that would end the process.
   pool.on("connect", (client) => {
-    client.on("error", (error) =>
-      log.warn({ pool: applicationName, reason: error.message }, "database connection lost"),
-    );
+    client.on("error", (error) => {
+      if (!pool.ending) log.warn({ pool: applicationName, reason: error.message }, "database connection lost");
+    });
   });
   pool.on("error", () => {});
   return pool;

@@ -1,7 +1,7 @@
 import type { Bus } from "../bus/bus.ts";
 import type { Clock } from "../lib/clock.ts";
 import { toStorable } from "../lib/json.ts";
-import { all, type Db } from "../lib/query.ts";
+import { all, type Db, run } from "../lib/query.ts";
 import { topics } from "../topics.ts";
 import { applyToParts } from "./part-receipts.ts";
 
@@ -81,6 +81,15 @@ export async function applyMissedReceipts(deps: ReceiptDeps): Promise<void> {
     providerMessageId: row.provider_message_id,
   }));
   await applyEarlyReceipts(deps, parts);
+}
+
+/** How long a receipt waits for its delivery to become known, in hours. */
+export const earlyReceiptHours = 24;
+
+/** Receipts that nobody will ever claim: of messages that another program sent over the same account. */
+export function deleteOldEarlyReceipts({ db, clock }: Pick<ReceiptDeps, "db" | "clock">): Promise<number> {
+  const before = new Date(clock.now() - earlyReceiptHours * 3_600_000);
+  return run(db, "DELETE FROM early_receipts WHERE received_at < $1", [before]);
 }
 
 /** A delivery that waited for this very word needs no further attempt: its lane may go on at once. */
@@ -179,10 +188,10 @@ WITH input AS MATERIALIZED (
     is_dead_letter = j.new_status = 'failed' AND (d.is_dead_letter OR j.old_status <> 'failed'),
     error = CASE WHEN j.new_status <> 'failed' THEN NULL WHEN j.old_status = 'failed' THEN d.error ELSE j.error END,
     sent_at = coalesce(d.sent_at, CASE WHEN j.new_status <> 'failed'
-      THEN greatest(coalesce(j.sent_at, j.delivered_at, j.read_at), d.created_at) END),
-    delivered_at = coalesce(d.delivered_at, greatest(coalesce(j.delivered_at, j.read_at), d.sent_at, d.created_at)
+      THEN greatest(coalesce(j.sent_at, j.delivered_at, j.read_at), d.retry_from) END),
+    delivered_at = coalesce(d.delivered_at, greatest(coalesce(j.delivered_at, j.read_at), d.sent_at, d.retry_from)
       + CASE WHEN j.delivered_at IS NULL AND j.read_at IS NULL THEN NULL ELSE interval '0' END),
-    read_at = coalesce(d.read_at, greatest(j.read_at, d.delivered_at, d.sent_at, d.created_at)
+    read_at = coalesce(d.read_at, greatest(j.read_at, d.delivered_at, d.sent_at, d.retry_from)
       + CASE WHEN j.read_at IS NULL THEN NULL ELSE interval '0' END),
     failed_at = CASE WHEN j.new_status = 'failed' THEN coalesce(d.failed_at, $2::timestamptz) END,
     history = CASE WHEN j.new_status = j.old_status THEN d.history ELSE d.history || coalesce((

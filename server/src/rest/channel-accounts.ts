@@ -19,7 +19,7 @@ import type { App } from "./server.ts";
 export interface ChannelAccountRoutesDeps {
   accounts: ChannelAccounts;
   io: ConnectorIo;
-  /** How the platforms reach the hub, without a slash at the end. */
+  /** How the platforms reach the hub, without a slash at the end; read with each request. */
   publicUrl: string;
   healthOf: (channelAccountId: string) => ChannelAccountHealth | Promise<ChannelAccountHealth>;
 }
@@ -29,8 +29,8 @@ const subscribeTimeoutMs = 5_000;
 
 /** `/v1/channel-accounts`: the numbers and bots of the workspace. Agents see them, admins connect them. */
 export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): void {
-  const { accounts, publicUrl } = deps;
-  const show = (account: ChannelAccountView) => showAccount(account, publicUrl);
+  const { accounts } = deps;
+  const show = (account: ChannelAccountView) => showAccount(account, deps.publicUrl);
 
   app.post(
     "/v1/channel-accounts",

@@ -2,7 +2,7 @@ import type { ErrorObject } from "ajv";
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import { Type } from "typebox";
 import { type ErrorCode, errorCodes, RequestError } from "../errors.ts";
-import { describeViolation } from "./validation.ts";
+import { violation } from "./validation.ts";
 
 export const errorBody = Type.Object({
   success: Type.Literal(false),
@@ -42,15 +42,12 @@ const frameworkCodes: Record<string, ErrorCode> = {
   FST_ERR_BAD_URL: "VALIDATION_ERROR",
 };
 
-function toRequestError(error: unknown): RequestError {
+/** The same error as the caller is told; what is not meant for the caller becomes INTERNAL. */
+export function toRequestError(error: unknown): RequestError {
   if (error instanceof RequestError) return error;
   const thrown = error as Partial<FastifyError>;
   if (thrown.validation?.[0] !== undefined) {
-    const { message, field } = describeViolation(
-      thrown.validation[0] as ErrorObject,
-      thrown.validationContext ?? "body",
-    );
-    return new RequestError("VALIDATION_ERROR", message, { details: { field } });
+    return violation(thrown.validation[0] as ErrorObject, thrown.validationContext ?? "body");
   }
   const code = frameworkCodes[thrown.code ?? ""];
   if (code === "PAYLOAD_TOO_LARGE") return new RequestError(code, "The body is larger than 1 MiB.");

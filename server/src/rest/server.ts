@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import fastifySwagger from "@fastify/swagger";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
-import fastify from "fastify";
+import fastify, { LogController } from "fastify";
 import type { Logger } from "pino";
 import { type Principal, type Role, requireRole, requireScope, type Scope } from "../identity/principal.ts";
 import { answerError, answerNotFound } from "./errors.ts";
@@ -34,7 +34,7 @@ const saneRequestId = /^[A-Za-z0-9._:-]{1,128}$/;
 export async function openRestServer({ log, authenticate }: RestOptions) {
   const app = fastify({
     loggerInstance: log,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: "request_id" }),
     bodyLimit: maxBodyBytes,
     requestTimeout: 60_000,
     keepAliveTimeout: 72_000,
@@ -46,6 +46,12 @@ export async function openRestServer({ log, authenticate }: RestOptions) {
     },
   }).withTypeProvider<TypeBoxTypeProvider>();
   app.setValidatorCompiler(compileValidator);
+  const parseJson = app.getDefaultJsonParser("error", "error");
+  // A client that names the type of a body it does not send means no body.
+  app.addContentTypeParser("application/json", { parseAs: "string" }, (request, body, done) => {
+    if (body.length === 0) done(null, undefined);
+    else parseJson(request, body as string, done);
+  });
   app.decorateRequest("principal", null as unknown as Principal);
   app.addHook("onRequest", (request, reply, done) => {
     reply.header("x-request-id", request.id);

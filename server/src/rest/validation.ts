@@ -1,7 +1,8 @@
 import { Ajv, type ErrorObject } from "ajv";
 import addFormats from "ajv-formats";
 import type { FastifySchemaCompiler } from "fastify";
-import type { TSchema } from "typebox";
+import type { Static, TSchema } from "typebox";
+import { RequestError } from "../errors.ts";
 
 // Bodies are taken as they are; what comes as text (path, query, headers) is read into numbers and booleans.
 const strict = new Ajv({ discriminator: true, useDefaults: true, strict: false });
@@ -11,8 +12,22 @@ for (const ajv of [strict, reading]) addFormats.default(ajv);
 export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) =>
   (httpPart === "body" ? strict : reading).compile(schema);
 
+/** A check to be made by hand, where one value of a body must not fail the others. Throws VALIDATION_ERROR. */
+export function compileCheck<Schema extends TSchema>(schema: Schema, part: string): (value: unknown) => Static<Schema> {
+  const isValid = strict.compile(schema);
+  return (value) => {
+    if (isValid(value)) return value as Static<Schema>;
+    throw violation(isValid.errors![0]!, part);
+  };
+}
+
+export function violation(error: ErrorObject, part: string): RequestError {
+  const { message, field } = describeViolation(error, part);
+  return new RequestError("VALIDATION_ERROR", message, { details: { field } });
+}
+
 /** One sentence for the caller about the first thing that is wrong, naming the field. */
-export function describeViolation(error: ErrorObject, part: string): { message: string; field: string } {
+function describeViolation(error: ErrorObject, part: string): { message: string; field: string } {
   const path = error.instancePath.slice(1).replaceAll("/", ".");
   const inside = (name: string) => (path ? `${path}.${name}` : name);
   switch (error.keyword) {

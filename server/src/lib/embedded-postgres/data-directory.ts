@@ -7,6 +7,7 @@ import { text } from "node:stream/consumers";
 import { promisify } from "node:util";
 import { syncDirectory, writeFileDurably } from "../durable-file.ts";
 import { StartError } from "../start-error.ts";
+import { killInitdbIn } from "./orphans.ts";
 import { isAlive } from "./process.ts";
 import { reasonOf, saysDiskFull } from "./server-output.ts";
 import { type ServerUser, spawnAs } from "./server-user.ts";
@@ -20,8 +21,9 @@ export function openDataDir(dataDir: string): string {
     // Another user passes through it when we are root, but cannot look around.
     mkdirSync(dataDir, { recursive: true, mode: process.getuid?.() === 0 ? 0o711 : 0o700 });
     const path = realpathSync(dataDir);
-    writeFileDurably(join(path, ".writable"), "", 0o600);
-    rmSync(join(path, ".writable"));
+    const trial = join(path, `.writable-${process.pid}`);
+    writeFileDurably(trial, "", 0o600);
+    rmSync(trial);
     return path;
   } catch (error) {
     throw explainFileError(error, dataDir);
@@ -64,7 +66,9 @@ const unfinished = /^postgres\.new-(\d+)(\.password)?$/;
 function removeLeftovers(dataDir: string): void {
   for (const name of readdirSync(dataDir)) {
     const pid = Number(unfinished.exec(name)?.[1]);
-    if (pid && (pid === process.pid || !isAlive(pid))) rmSync(join(dataDir, name), { recursive: true, force: true });
+    if (!pid || (pid !== process.pid && isAlive(pid))) continue;
+    killInitdbIn(join(dataDir, name));
+    rmSync(join(dataDir, name), { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
   }
 }
 

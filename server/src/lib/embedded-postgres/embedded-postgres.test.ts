@@ -66,7 +66,11 @@ test("two hubs that make the same data directory at once end with one of them", 
   await using folder = temporaryFolder();
   const hubs = [startHubProcess(folder.dataDir), startHubProcess(folder.dataDir)];
   const answers = await Promise.all(hubs.map((hub) => hub.answer));
-  assert.deepEqual(answers.map((answer) => answer.name ?? "ready").sort(), ["DataDirectoryInUse", "ready"]);
+  assert.deepEqual(
+    answers.map((answer) => answer.name ?? "ready").sort(),
+    ["DataDirectoryInUse", "ready"],
+    JSON.stringify(answers),
+  );
   await Promise.all(hubs.map((hub) => hub.end("SIGTERM")));
   assert.equal(serverPid(folder.dataDir), undefined);
 });

@@ -36,7 +36,7 @@ export type EmbeddedPostgres = {
  *
  * 1. The cluster is made aside and renamed into place.
  * 2. A server that still runs in it is taken over, else one is started. It belongs to nobody's terminal or life.
- * 3. A session lock in the database `chat4all` makes one hub its holder.
+ * 3. A session lock on the server makes one hub its holder.
  * 4. When the server or the lock's connection dies, both are brought back at the same address, so that pools
  *    reconnect by themselves.
  *

@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { basename } from "node:path";
 import { isServerOf } from "./pid-file.ts";
 import { signal } from "./process.ts";
 
@@ -7,24 +8,39 @@ import { signal } from "./process.ts";
  * holds the server's memory no other can start. Recovery then treats its work as that of any crash.
  * Only where `/proc` tells which processes those are; elsewhere they end when their statement does.
  */
-export function killOrphans(directory: string): void {
+export function killServerOrphans(directory: string): void {
+  // All processes of a server work in its directory; those after the first name themselves `postgres: …`.
+  killWhere(
+    (pid, [program = ""]) =>
+      program.startsWith("postgres: ") && folderOf(pid) === directory && !isServerOf(parentOf(pid), directory),
+  );
+}
+
+/** Kills an initdb whose hub was killed, and its helper, before their folder is removed under them. */
+export function killInitdbIn(directory: string): void {
+  killWhere(
+    (pid, [program = "", ...args]) =>
+      /^(initdb|postgres)$/.test(basename(program)) && (args.includes(directory) || folderOf(pid) === directory),
+  );
+}
+
+function killWhere(isMeant: (pid: number, command: string[]) => boolean): void {
   if (process.platform !== "linux") return;
   for (const pid of readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
     .map(Number)) {
-    if (isOrphan(pid, directory)) signal(pid, "SIGKILL");
+    try {
+      if (isMeant(pid, readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0"))) signal(pid, "SIGKILL");
+    } catch {
+      // It ended, or belongs to somebody else.
+    }
   }
 }
 
-/** All processes of a server work in its directory; those after the first name themselves `postgres: …`. */
-function isOrphan(pid: number, directory: string): boolean {
-  try {
-    if (readlinkSync(`/proc/${pid}/cwd`) !== directory) return false;
-    if (!readFileSync(`/proc/${pid}/cmdline`, "utf8").startsWith("postgres: ")) return false;
-    const parent = Number(/^PPid:\s*(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
-    return !isServerOf(parent, directory);
-  } catch {
-    // It ended, or belongs to somebody else.
-    return false;
-  }
+function folderOf(pid: number): string {
+  return readlinkSync(`/proc/${pid}/cwd`);
+}
+
+function parentOf(pid: number): number {
+  return Number(/^PPid:\s*(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
 }

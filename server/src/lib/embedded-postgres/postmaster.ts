@@ -4,7 +4,7 @@ import { StartError } from "../start-error.ts";
 import type { Binaries } from "./binaries.ts";
 import { diskFull } from "./data-directory.ts";
 import { chooseEndpoint, type Endpoint } from "./endpoint.ts";
-import { killOrphans } from "./orphans.ts";
+import { killServerOrphans } from "./orphans.ts";
 import { isServerOf, readPidFile, removeMisleadingPidFile } from "./pid-file.ts";
 import { isAlive } from "./process.ts";
 import type { ServerLog } from "./server-log.ts";
@@ -47,7 +47,7 @@ export async function adoptOrStart(
     } catch (error) {
       const isPassing = error instanceof PostmasterFailed && error.isPassing;
       if (!isPassing || signal?.aborted || Date.now() > deadline) throw error;
-      if (Date.now() > deadline - passingLimitMs + orphanLimitMs) killOrphans(place.directory);
+      if (Date.now() > deadline - passingLimitMs + orphanLimitMs) killServerOrphans(place.directory);
       await delay(passingPauseMs);
     }
   }

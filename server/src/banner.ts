@@ -1,0 +1,41 @@
+import type { Config } from "./config.ts";
+import type { Hub } from "./hub.ts";
+
+/** What a person who started the hub sees: where things are, and three lines to paste. */
+export function banner(hub: Pick<Hub, "url" | "simulatorUrl" | "admin">, config: Config): string {
+  const { url, simulatorUrl, admin } = hub;
+  const lines = ["", "Chat4All is ready.", ""];
+  if (url === null) lines.push(`  Roles       ${config.roles.join(", ")}`);
+  else lines.push(`  API         ${url}`, `  Docs        ${url}/docs  and  ${url}/redoc`);
+  if (simulatorUrl !== null) lines.push(`  Simulator   ${simulatorUrl}/_sim/`);
+  if (admin.password !== undefined) {
+    lines.push(`  Admin       ${admin.username}  password: ${admin.password}   (shown this once: keep it)`);
+  }
+  if (url !== null) lines.push("", ...firstSteps(url, simulatorUrl, admin));
+  return `${lines.join("\n")}\n\n`;
+}
+
+function firstSteps(url: string, simulatorUrl: string | null, admin: Hub["admin"]): string[] {
+  const json = "-H 'content-type: application/json'";
+  const credentials =
+    admin.password === undefined
+      ? `-d "{\\"username\\":\\"${admin.username}\\",\\"password\\":\\"$ADMIN_PASSWORD\\"}"`
+      : `-d '${JSON.stringify({ username: admin.username, password: admin.password })}'`;
+  const message = JSON.stringify({
+    to: "whatsapp:+5511999991111",
+    payload: { type: "text", text: "Hello from Chat4All" },
+  });
+  const intro = admin.password === undefined ? "Paste these (ADMIN_PASSWORD is the admin's password):" : "Paste these:";
+  const steps = [
+    intro,
+    "",
+    `TOKEN=$(curl -s ${url}/auth/token ${json} ${credentials} | sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/')`,
+    `curl -s ${url}/v1/messages ${json} -H "authorization: Bearer $TOKEN" -d '${message}'`,
+  ];
+  steps.push(
+    simulatorUrl === null
+      ? `curl -s ${url}/v1/conversations -H "authorization: Bearer $TOKEN"`
+      : `curl -s '${simulatorUrl}/_sim/messages?channel=whatsapp'`,
+  );
+  return steps;
+}

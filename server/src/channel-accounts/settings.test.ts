@@ -1,0 +1,50 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { requireSettings } from "./settings.ts";
+
+const rules = { allowPrivate: false, allowedOrigins: ["http://127.0.0.1:8090"] };
+const take = (base_url: string, given = rules) => requireSettings({ base_url }, given);
+
+test("a platform may stand at any public address, with a path", () => {
+  for (const url of ["https://graph.facebook.com", "https://proxy.example.com:8443/whatsapp", "http://93.184.216.34"]) {
+    assert.deepEqual(take(url), { base_url: url });
+  }
+});
+
+test("an address is written in one way", () => {
+  const wrong: [url: string, says: RegExp][] = [
+    ["graph.facebook.com", /http or https address/],
+    ["ftp://example.com", /http or https address/],
+    ["https://user:pass@example.com", /no user, password, query or fragment/],
+    ["https://example.com/?a=1", /no user, password, query or fragment/],
+    ["https://example.com#x", /no user, password, query or fragment/],
+    ["https://example.com/", /written as https:\/\/example.com\./],
+    ["https://EXAMPLE.com/a/", /written as https:\/\/example.com\/a\./],
+    ["https://example.com/a/../b", /written as https:\/\/example.com\/b\./],
+  ];
+  for (const [url, says] of wrong) assert.throws(() => take(url), says, url);
+});
+
+// Whoever may connect accounts must not reach the machines beside the hub.
+test("a machine of the inside is refused, however it is spelled", () => {
+  for (const host of [
+    "127.0.0.1:8091",
+    "10.0.0.1",
+    "169.254.169.254",
+    "[::1]",
+    "[::ffff:a00:1]",
+    "localhost",
+    "db.internal",
+    "printer.local",
+    "postgres",
+    "localhost.",
+  ]) {
+    assert.throws(() => take(`http://${host}`), /private address/, host);
+  }
+  for (const host of ["2130706433", "0x7f.1", "127.1"]) assert.throws(() => take(`http://${host}`), /written as/, host);
+});
+
+test("the simulator is allowed by its origin, and everything where private addresses are", () => {
+  assert.ok(take("http://127.0.0.1:8090/whatsapp"));
+  assert.ok(take("http://127.0.0.1:9999", { ...rules, allowPrivate: true }));
+});

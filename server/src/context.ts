@@ -1,0 +1,187 @@
+import { availableParallelism } from "node:os";
+import type { Logger } from "pino";
+import type { Bus } from "./bus/bus.ts";
+import { openPostgresBus } from "./bus/postgres-bus.ts";
+import {
+  type ChannelAccountHealth,
+  type ChannelAccounts,
+  openChannelAccounts,
+} from "./channel-accounts/channel-accounts.ts";
+import type { Config } from "./config.ts";
+import type { Capabilities, Connector, ConnectorIo } from "./connectors/connector.ts";
+import { connectorFor, connectors } from "./connectors/registry.ts";
+import type { Deliverer } from "./deliveries/deliverer.ts";
+import { type Authenticator, openAuthenticator } from "./identity/authenticate.ts";
+import { openPasswordHasher, type PasswordHasher } from "./identity/password.ts";
+import { openTokens, type Tokens } from "./identity/tokens.ts";
+import { type Clock, type Random, systemClock } from "./lib/clock.ts";
+import { startEmbeddedPostgres } from "./lib/embedded-postgres/embedded-postgres.ts";
+import { openHttpClient } from "./lib/http.ts";
+import { migrate } from "./lib/migrations.ts";
+import { openPool, type Pool } from "./lib/postgres.ts";
+import { openSecretBox, type SecretBox } from "./lib/secret-box.ts";
+import { readOrCreateSecrets } from "./lib/secrets-file.ts";
+import { type Acceptor, openAcceptor } from "./messages/accept.ts";
+import { topics } from "./topics.ts";
+import { openWebhookStore, type WebhookStore } from "./webhooks/webhooks.ts";
+
+/** What the parts of a hub share. Each takes from it only what it needs; whoever opens it closes it. */
+export interface Context extends AsyncDisposable {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** For requests, where the planner is free. */
+  readonly db: Pool;
+  /** For the steps of a message's path: their statements look rows up one by one, also while the tables are young. */
+  readonly pipelineDb: Pool;
+  readonly databaseUrl: string;
+  readonly bus: Bus;
+  readonly secretBox: SecretBox;
+  readonly hasher: PasswordHasher;
+  readonly tokens: Tokens;
+  readonly authenticator: Authenticator;
+  readonly accounts: ChannelAccounts;
+  readonly acceptor: Acceptor;
+  readonly webhookStore: WebhookStore;
+  readonly connectorIo: ConnectorIo;
+  readonly connectorFor: (channel: string) => Connector | undefined;
+  readonly capabilitiesOf: (channel: string) => Capabilities | null;
+  readonly findAccount: ChannelAccounts["get"];
+  /** The deliverers that run in this process, by channel. */
+  readonly deliverers: Map<string, Deliverer>;
+  readonly healthOf: (channelAccountId: string) => Promise<ChannelAccountHealth>;
+  /** Whether no other process can be at work on this database: it is our own, and held. */
+  readonly isOnlyProcess: boolean;
+}
+
+export interface ContextOptions {
+  config: Config;
+  log: Logger;
+  /** The embedded database is gone for good: the process should end. */
+  onFailed: (error: Error) => void;
+  clock?: Clock;
+  random?: Random;
+}
+
+/** Opens everything in order; when a part fails, what was opened is closed again. */
+export async function openContext(options: ContextOptions): Promise<Context> {
+  const { config, log, onFailed, clock = systemClock, random = Math.random } = options;
+  await using stack = new AsyncDisposableStack();
+
+  const database =
+    config.database.url === null
+      ? stack.use(await startEmbeddedPostgres({ dataDir: config.dataDir, log, onFailed }))
+      : null;
+  const databaseUrl = database?.url ?? config.database.url!.reveal();
+  const generated = database === null ? null : readOrCreateSecrets(config.dataDir);
+  const secrets = {
+    jwt: config.secrets.jwt ?? generated!.jwt,
+    encryptionKey: config.secrets.encryptionKey ?? generated!.encryptionKey,
+  };
+
+  const pool = (url: string, applicationName: string) => {
+    const opened = openPool({ url, size: config.database.poolSize, applicationName, log });
+    return stack.adopt(opened, () => opened.end());
+  };
+  const db = pool(databaseUrl, "chat4all");
+  await migrate(db, { log });
+  const pipelineDb = pool(withIndexScans(databaseUrl), "chat4all pipeline");
+
+  const bus = stack.use(
+    await openPostgresBus({
+      url: databaseUrl,
+      clock,
+      log,
+      topics: [topics.messageProcessing, topics.inbound, ...connectors.map(({ channel }) => topics.outgoing(channel))],
+      partitions: config.bus.partitions,
+      leaseMs: config.bus.leaseMs,
+    }),
+  );
+  const simulatorOrigin = config.simulator.isEnabled ? [`http://127.0.0.1:${config.simulator.port}`] : [];
+  const { http, close: closeHttp } = stack.adopt(
+    openHttpClient({
+      connectionsPerHost: config.delivery.concurrency,
+      allowPrivate: database !== null,
+      allowedOrigins: simulatorOrigin,
+    }),
+    (client) => client.close(),
+  );
+  void closeHttp;
+
+  const secretBox = openSecretBox(secrets.encryptionKey.reveal());
+  const tokens = openTokens({ clock, secret: secrets.jwt, ...config.identity });
+  const accounts = openChannelAccounts({
+    db,
+    secretBox,
+    clock,
+    allowPrivate: database !== null,
+    allowedOrigins: simulatorOrigin,
+  });
+  const deliverers = new Map<string, Deliverer>();
+  const opened = stack.move();
+  return {
+    config,
+    log,
+    clock,
+    random,
+    db,
+    pipelineDb,
+    databaseUrl,
+    bus,
+    secretBox,
+    hasher: openPasswordHasher({ concurrency: Math.max(1, availableParallelism() - 1), queueSize: 100 }),
+    tokens,
+    authenticator: openAuthenticator({ db, clock, tokens }),
+    accounts,
+    acceptor: openAcceptor({
+      db: pipelineDb,
+      bus,
+      clock,
+      batchSize: config.accept.batchSize,
+      queueSize: config.accept.queueSize,
+      maxWaitMs: config.accept.maxWaitMs,
+    }),
+    webhookStore: openWebhookStore({ db: pipelineDb, bus, clock }),
+    connectorIo: { http, clock, random, timeoutMs: config.delivery.timeoutMs },
+    connectorFor,
+    capabilitiesOf: (channel) => connectorFor(channel)?.capabilities ?? null,
+    findAccount: accounts.get,
+    deliverers,
+    healthOf: (channelAccountId) => readHealth({ db, accounts, deliverers }, channelAccountId),
+    isOnlyProcess: database !== null,
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  };
+}
+
+/** Plans made while the tables are empty would read them whole once they are not. */
+function withIndexScans(databaseUrl: string): string {
+  const url = new URL(databaseUrl);
+  url.searchParams.set("options", "-c enable_seqscan=off");
+  return url.href;
+}
+
+async function readHealth(
+  { db, accounts, deliverers }: Pick<Context, "db" | "accounts" | "deliverers">,
+  channelAccountId: string,
+): Promise<ChannelAccountHealth> {
+  const account = await accounts.get(channelAccountId);
+  const channel = account?.channel ?? "";
+  const health = deliverers.get(channel)?.health(channelAccountId) ?? null;
+  const { rows } = await db.query<{ pending: number }>(
+    "SELECT count(*) AS pending FROM deliveries WHERE channel_account_id = $1 AND is_pending",
+    [channelAccountId],
+  );
+  return {
+    breaker: health?.breaker ?? "closed",
+    last_error: health?.lastError ?? null,
+    rate_per_second:
+      health?.ratePerSecond ??
+      account?.settings.rate_per_second ??
+      connectorFor(channel)?.capabilities.ratePerSecond ??
+      0,
+    in_flight: health?.inFlight ?? 0,
+    parked_lanes: health?.parkedLanes ?? 0,
+    pending: rows[0]!.pending,
+  };
+}

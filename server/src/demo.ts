@@ -1,0 +1,46 @@
+import { randomBytes } from "node:crypto";
+import type { TObject } from "typebox";
+import { defaultAccounts } from "../../simulator/src/default-accounts.ts";
+import { subscribeWebhook } from "./channel-accounts/channel-accounts.ts";
+import type { Context } from "./context.ts";
+import { findFirstWorkspace } from "./identity/workspaces.ts";
+
+/** Requests a second to a simulated platform: it need not be spared. */
+const ratePerSecond = 10_000;
+
+/**
+ * Connects the first workspace with the simulator's accounts, so that a message can be sent without any set-up. Done at
+ * every start: ports may have changed. An account that was deleted comes back only in a workspace without any.
+ */
+export async function connectSimulator(context: Context, simulatorUrl: string, hubUrl: string): Promise<void> {
+  const { db, accounts, connectorFor, connectorIo, log } = context;
+  const workspaceId = await findFirstWorkspace(db);
+  if (workspaceId === null) return;
+  const known = await accounts.list(workspaceId, { limit: 200 });
+  for (const account of defaultAccounts) {
+    const { channel } = account;
+    const connector = connectorFor(channel);
+    if (connector === undefined) continue;
+    const credentials = credentialsOf(account, connector.credentials as TObject);
+    const settings = { base_url: `${simulatorUrl}/${channel}`, rate_per_second: ratePerSecond };
+    const externalId = connector.externalId(credentials);
+    const existing = known.find((one) => one.channel === channel && one.externalId === externalId);
+    if (existing === undefined && known.length > 0) continue;
+    const { channelAccountId } =
+      existing ??
+      (await accounts.create(workspaceId, { channel, name: `Simulated ${channel}`, credentials, settings }));
+    if (existing !== undefined && existing.settings.base_url !== settings.base_url) {
+      await accounts.change({ workspaceId, channelAccountId }, { settings: { ...existing.settings, ...settings } });
+    }
+    const connected = await accounts.get(channelAccountId);
+    const webhookUrl = `${hubUrl}/webhooks/${channel}/${channelAccountId}`;
+    const said = await subscribeWebhook(connected!, webhookUrl, connectorIo);
+    if (!said.ok) log.warn({ channel, detail: said.detail }, "the simulator did not take the webhook address");
+  }
+}
+
+/** The simulator's account as credentials; a secret that is ours to choose is chosen here. */
+function credentialsOf(account: Record<string, string>, schema: TObject): Record<string, string> {
+  const names = Object.keys(schema.properties);
+  return Object.fromEntries(names.map((name) => [name, account[name] ?? randomBytes(24).toString("base64url")]));
+}

@@ -1,0 +1,92 @@
+import type { Consumer, Subscription } from "./bus/bus.ts";
+import type { Role } from "./config.ts";
+import { connectors } from "./connectors/registry.ts";
+import type { Context } from "./context.ts";
+import { openDeliverer } from "./deliveries/deliverer.ts";
+import { applyEarlyReceipts } from "./receipts/receipts.ts";
+import { receiveWebhooks } from "./receive/receive.ts";
+import { routeMessages } from "./router/router.ts";
+import { topics } from "./topics.ts";
+import type { InboundRecord } from "./webhooks/webhooks.ts";
+
+/**
+ * The path of a message. Every step reads one topic, writes where it says, and may run twice on the same input.
+ *
+ *     POST /v1/messages ─▶ accept ─▶ route ─▶ deliver ─▶ platform
+ *     platform ─▶ POST /webhooks ─▶ receive ─▶ accept (what people write) · receipts (what became of ours)
+ *
+ * The doors `rest/` begin it: `messages/accept.ts` commits what clients send, `webhooks/webhooks.ts` what platforms call.
+ */
+export const flow: readonly Step[] = [
+  {
+    step: "route",
+    role: "router",
+    reads: topics.messageProcessing,
+    writes: connectors.map(({ channel }) => topics.outgoing(channel)),
+    start: (context) =>
+      consume(context, topics.messageProcessing, "route", 500, (records) => routeMessages(context, records as never)),
+  },
+  {
+    step: "receive",
+    role: "router",
+    reads: topics.inbound,
+    writes: [topics.messageProcessing],
+    start: (context) =>
+      consume<InboundRecord>(context, topics.inbound, "receive", 200, (records) => receiveWebhooks(context, records)),
+  },
+  ...connectors.map((connector): Step => {
+    const { channel } = connector;
+    return {
+      step: `deliver ${channel}`,
+      role: `connector:${channel}`,
+      reads: topics.outgoing(channel),
+      writes: [channel],
+      start(context) {
+        const { delivery } = context.config;
+        const deliverer = openDeliverer({
+          ...context,
+          db: context.pipelineDb,
+          connector,
+          io: context.connectorIo,
+          findAccount: context.accounts.get,
+          applyEarly: (parts) => applyEarlyReceipts(context, parts),
+          policy: {
+            baseMs: delivery.retryBaseMs,
+            maxMs: delivery.retryMaxMs,
+            totalMs: delivery.retryTotalMs,
+            unknownGraceMs: delivery.unknownGraceMs,
+          },
+          concurrency: delivery.concurrency,
+        });
+        context.deliverers.set(channel, deliverer);
+        return deliverer;
+      },
+    };
+  }),
+];
+
+export interface Step {
+  step: string;
+  /** `connector:<channel>` is also started by `connector`. */
+  role: Role;
+  reads: string;
+  writes: readonly string[];
+  start(context: Context): { close(): Promise<void> };
+}
+
+/** The steps that a process with these roles runs. */
+export function stepsOf(roles: readonly Role[]): Step[] {
+  return flow.filter(
+    ({ role }) => roles.includes(role) || (role.startsWith("connector:") && roles.includes("connector")),
+  );
+}
+
+function consume<Value>(
+  { bus }: Context,
+  topic: string,
+  group: string,
+  maxBatch: number,
+  handle: Consumer<Value>["handle"],
+): Subscription {
+  return bus.subscribe<Value>(topic, group, { maxBatch, handle });
+}

@@ -1,0 +1,71 @@
+import { pino } from "pino";
+import pretty from "pino-pretty";
+import { banner } from "./banner.ts";
+import { type Config, ConfigError, describeConfig, formatConfig, loadConfig } from "./config.ts";
+import { type Hub, startHub } from "./hub.ts";
+import { StartError } from "./lib/start-error.ts";
+
+const usage = `Usage: npm start [-- <command>]
+
+  (none)   start the hub: the API, the pipeline, the embedded database and the platform simulator
+  config   print every configuration key, its meaning, default and current value
+  --help   print this
+
+The configuration is read from the environment and from the file .env in this folder.
+`;
+
+const command = process.argv[2];
+if (command === undefined) await start();
+else if (command === "config") process.stdout.write(`${formatConfig(describeConfig(readConfig()))}\n`);
+else if (command === "--help" || command === "-h" || command === "help") process.stdout.write(usage);
+else fail(`There is no command ${command}.\n\n${usage}`);
+
+async function start(): Promise<void> {
+  const config = readConfig();
+  const log = openLog(config);
+  const ended = Promise.withResolvers<Error | null>();
+  stopOnSignals(() => ended.resolve(null));
+  let hub: Hub;
+  try {
+    hub = await startHub({ config, log, onFailed: (error) => ended.resolve(error) });
+  } catch (error) {
+    if (error instanceof StartError) fail(error.message);
+    throw error;
+  }
+  process.stdout.write(banner(hub, config));
+  const failure = await ended.promise;
+  if (failure === null) process.stdout.write("Stopping: no new work is taken, what is under way is finished.\n");
+  else process.stderr.write(`${failure.message}\n`);
+  // Whatever hangs, the process ends; what it leaves is recovered by the next start.
+  setTimeout(() => process.exit(1), config.shutdownTimeoutMs).unref();
+  await hub.close();
+  process.exit(failure === null ? 0 : 1);
+}
+
+/** A terminal's Ctrl-C reaches us twice, once through npm: only the first counts. */
+function stopOnSignals(stop: () => void): void {
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, stop);
+}
+
+function readConfig(): Config {
+  try {
+    return loadConfig(process.env);
+  } catch (error) {
+    if (error instanceof ConfigError || error instanceof StartError) fail(error.message);
+    throw error;
+  }
+}
+
+/** JSON lines on stderr, readable ones when it is a terminal. No token, password or message text is ever logged. */
+function openLog({ logLevel }: Config) {
+  const options = { level: logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime };
+  const destination = process.stderr.isTTY
+    ? pretty({ destination: 2, sync: true, ignore: "pid,hostname" })
+    : pino.destination({ dest: 2, sync: true });
+  return pino(options, destination);
+}
+
+function fail(message: string): never {
+  process.stderr.write(`${message.trimEnd()}\n`);
+  process.exit(1);
+}

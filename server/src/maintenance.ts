@@ -1,0 +1,36 @@
+import type { Context } from "./context.ts";
+import { deleteOldIdempotencyKeys } from "./identity/idempotency.ts";
+import { deleteOldSessions } from "./identity/sessions.ts";
+import { pause } from "./lib/clock.ts";
+import { applyMissedReceipts, deleteOldEarlyReceipts } from "./receipts/receipts.ts";
+import { deleteOldWebhooks } from "./webhooks/webhooks.ts";
+
+/** What is looked after now and then, and how often. Each may run in several processes at once. */
+const chores = [
+  { name: "receipts that were missed", everyMs: 2_000, work: applyMissedReceipts },
+  { name: "old early receipts", everyMs: 3_600_000, work: deleteOldEarlyReceipts },
+  { name: "old idempotency keys", everyMs: 600_000, work: deleteOldIdempotencyKeys },
+  { name: "old sessions", everyMs: 3_600_000, work: deleteOldSessions },
+  { name: "old webhooks", everyMs: 600_000, work: deleteOldWebhooks },
+] as const satisfies readonly { name: string; everyMs: number; work: (context: Context) => Promise<unknown> }[];
+
+/** Keeps what is no longer needed from piling up. A failed chore is tried again the next time. */
+export function startMaintenance(context: Context): { close(): Promise<void> } {
+  const { clock, log } = context;
+  const closing = new AbortController();
+  const running = chores.map(async ({ name, everyMs, work }) => {
+    while (!closing.signal.aborted) {
+      await pause(clock, everyMs, closing.signal);
+      if (closing.signal.aborted) return;
+      await work(context).catch((error) =>
+        log.warn({ err: error, chore: name }, "a chore failed and will be tried again"),
+      );
+    }
+  });
+  return {
+    async close() {
+      closing.abort();
+      await Promise.all(running);
+    },
+  };
+}

@@ -1,0 +1,308 @@
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { after, before, test } from "node:test";
+import { pino } from "pino";
+import { startSimulator } from "../../../simulator/src/simulator.ts";
+import { openChannelAccounts } from "../channel-accounts/channel-accounts.ts";
+import { connectorFor } from "../connectors/registry.ts";
+import { RequestError } from "../errors.ts";
+import type { Principal, Role } from "../identity/principal.ts";
+import { systemClock } from "../lib/clock.ts";
+import { openHttpClient } from "../lib/http.ts";
+import { openPool } from "../lib/postgres.ts";
+import { openSecretBox } from "../lib/secret-box.ts";
+import { createTestDatabase } from "../testing/test-database.ts";
+import { channelAccountRoutes } from "./channel-accounts.ts";
+import { openRestServer } from "./server.ts";
+
+const whatsapp = {
+  phone_number_id: "106540352242922",
+  access_token: "EAAcanary-access-token",
+  app_secret: "canary-app-secret",
+  verify_token: "canary-verify-token",
+};
+const bot_token = "700000001:canary_of_the_bot_token_35_letters_";
+const telegram = { bot_token, secret_token: "canary-secret-token" };
+const health = {
+  breaker: "half_open",
+  last_error: null,
+  rate_per_second: 80,
+  in_flight: 1,
+  parked_lanes: 2,
+  pending: 3,
+};
+
+type Hub = Awaited<ReturnType<typeof startHub>>;
+let hub: Hub;
+before(async () => {
+  hub = await startHub();
+});
+after(() => hub[Symbol.asyncDispose]());
+
+/** The routes over a real database, with a simulator for a platform; a token is `<workspace> <role>`. */
+async function startHub() {
+  const database = await createTestDatabase();
+  const simulator = await startSimulator({
+    accounts: [
+      { channel: "whatsapp", ...whatsapp },
+      { channel: "telegram", bot_token },
+    ],
+  });
+  const log = pino({ level: "silent" });
+  const db = openPool({ url: database.url, size: 4, applicationName: "channel accounts test", log });
+  const client = openHttpClient({ connectionsPerHost: 4, allowPrivate: true });
+  const io = { http: client.http, clock: systemClock, random: Math.random, timeoutMs: 2_000 };
+  const secretBox = openSecretBox(Buffer.alloc(32, 7));
+  const open = () => openChannelAccounts({ db, secretBox, clock: systemClock, allowedOrigins: [simulator.url] });
+  const accounts = open();
+  const app = await openRestServer({ log, authenticate: principalOf });
+  app.get("/webhooks/:channel/:id", { config: { access: "public" } }, async (request, reply) => {
+    const { channel, id } = request.params as { channel: string; id: string };
+    const account = await accounts.get(id);
+    const query = request.query as Record<string, string>;
+    return reply.send(connectorFor(channel)?.handshake?.(query, account?.credentials));
+  });
+  const deps = { accounts, io, publicUrl: "", healthOf: () => health as never };
+  channelAccountRoutes(app, deps);
+  await app.listen({ port: 0, host: "127.0.0.1" });
+  const { port } = app.server.address() as { port: number };
+  deps.publicUrl = `http://127.0.0.1:${port}`;
+
+  return {
+    db,
+    accounts,
+    publicUrl: deps.publicUrl,
+    /** As another process of the same hub sees it. */
+    openSibling: open,
+    simulator,
+    baseUrl: (channel: string) => `${simulator.url}/${channel}`,
+    async workspace(): Promise<string> {
+      const id = randomUUID();
+      await db.query("INSERT INTO workspaces (workspace_id, name, created_at) VALUES ($1, 'test', now())", [id]);
+      return id;
+    },
+    async call(target: string, as: string, body?: unknown) {
+      const [method, path] = target.split(" ") as [string, string];
+      const headers = {
+        authorization: `Bearer ${as}`,
+        ...(body !== undefined && { "content-type": "application/json" }),
+      };
+      const sent = body === undefined ? {} : { body: JSON.stringify(body) };
+      const answer = await fetch(`http://127.0.0.1:${port}${path}`, { method, headers, ...sent });
+      const text = await answer.text();
+      assert.doesNotMatch(text, /canary/, "a credential was told");
+      return { status: answer.status, body: text === "" ? null : JSON.parse(text) };
+    },
+    async [Symbol.asyncDispose]() {
+      await app.close();
+      await client.close();
+      await db.end();
+      await simulator.close();
+      await database[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function principalOf(authorization = ""): Principal {
+  const [, workspaceId, role] = authorization.split(" ");
+  if (workspaceId === undefined) throw new RequestError("AUTH_REQUIRED", "Log in.");
+  const id = randomUUID();
+  const ids = { callerId: id, userId: id, participantId: id, sessionId: null };
+  return { kind: "user", ...ids, workspaceId, role: role as Role, scopes: ["*"] };
+}
+
+async function connect(as: string, more: object = {}) {
+  const settings = { base_url: hub.baseUrl("telegram") };
+  const body = { channel: "telegram", name: "Shop", credentials: telegram, settings, ...more };
+  return hub.call("POST /v1/channel-accounts", as, body);
+}
+
+test("an admin connects a bot, and the platform is told where to call", async () => {
+  const admin = `${await hub.workspace()} admin`;
+  const { status, body } = await connect(admin);
+  assert.equal(status, 201);
+  const id = body.channel_account_id;
+  assert.deepEqual(body, {
+    channel_account_id: id,
+    channel: "telegram",
+    name: "Shop",
+    status: "active",
+    webhook_url: `${hub.publicUrl}/webhooks/telegram/${id}`,
+    settings: { base_url: hub.baseUrl("telegram") },
+    external_id: "700000001",
+    created_at: body.created_at,
+    webhook: { ok: true, detail: body.webhook.detail },
+  });
+  const { webhook: _, ...resource } = body;
+  const agent = admin.replace("admin", "agent");
+  assert.deepEqual((await hub.call(`GET /v1/channel-accounts/${id}`, agent)).body, resource);
+  assert.deepEqual((await hub.call("GET /v1/channel-accounts", agent)).body, { data: [resource], next_cursor: null });
+});
+
+test("a platform that cannot be reached does not keep an account from being made, and is told of", async () => {
+  const admin = `${await hub.workspace()} admin`;
+  const { status, body } = await connect(admin, { settings: { base_url: `${hub.simulator.url}/nowhere` } });
+  assert.equal(status, 201);
+  assert.equal(body.webhook.ok, false);
+});
+
+test("verify says whether the credentials work, and sets the webhook", async () => {
+  const admin = `${await hub.workspace()} admin`;
+  const settings = { base_url: hub.baseUrl("whatsapp") };
+  const made = await connect(admin, { channel: "whatsapp", credentials: whatsapp, settings });
+  // The platform makes sure of the address while the account is being made: it must be there already.
+  assert.equal(made.body.webhook.ok, true, made.body.webhook.detail);
+  const verify = `POST /v1/channel-accounts/${made.body.channel_account_id}/verify`;
+  const works = await hub.call(verify, admin);
+  assert.equal(works.status, 200);
+  assert.deepEqual([works.body.ok, works.body.webhook.ok], [true, true]);
+  const credentials = { ...whatsapp, access_token: "EAArevoked" };
+  await hub.call(`PATCH /v1/channel-accounts/${made.body.channel_account_id}`, admin, { credentials });
+  const broken = await hub.call(verify, admin);
+  assert.deepEqual([broken.body.ok, broken.body.webhook.ok], [false, false]);
+});
+
+test("credentials are stored sealed, and the pipeline gets them back", async () => {
+  const admin = `${await hub.workspace()} admin`;
+  const { body } = await connect(admin);
+  const row = await hub.db.query("SELECT * FROM channel_accounts WHERE channel_account_id = $1", [
+    body.channel_account_id,
+  ]);
+  assert.doesNotMatch(row.rows[0].credentials_sealed.toString("latin1"), /canary|bot_token/);
+  assert.partialDeepStrictEqual(await hub.accounts.get(body.channel_account_id), {
+    channel: "telegram",
+    credentials: telegram,
+    status: "active",
+    workspaceId: admin.split(" ")[0],
+    version: 1,
+  });
+});
+
+test("a wrong credential is named and never repeated", async () => {
+  const admin = `${await hub.workspace()} admin`;
+  const cases: [credentials: object, field: string][] = [
+    [{ bot_token }, "credentials.secret_token"],
+    [{ ...telegram, bot_tokn: "canary" }, "credentials.bot_tokn"],
+    [{ ...telegram, bot_token: "canary/../x" }, "credentials.bot_token"],
+    [{ ...telegram, secret_token: "canary" }, "credentials.secret_token"],
+    [{ ...telegram, secret_token: 7 }, "credentials.secret_token"],
+  ];
+  for (const [credentials, field] of cases) {
+    const { status, body } = await connect(admin, { credentials });
+    assert.deepEqual([status, body.error.code, body.error.details.field], [400, "VALIDATION_ERROR", field]);
+  }
+});
+
+test("settings are strict, and lead to no machine of the inside", async () => {
+  const admin = `${await hub.workspace()} admin`;
+  for (const settings of [
+    { base_url: "http://127.0.0.1:1" },
+    { base_url: "http://169.254.169.254/latest" },
+    { base_url: `${hub.baseUrl("telegram")}/` },
+    { rate_per_second: 0 },
+    { rate_per_second: -1 },
+    { api_version: "25" },
+    { ratePerSecond: 1 },
+  ]) {
+    const { status, body } = await connect(admin, { settings });
+    assert.deepEqual([status, body.error.code], [400, "VALIDATION_ERROR"], JSON.stringify(settings));
+  }
+  const unknown = await connect(admin, { channel: "pigeon" });
+  assert.deepEqual([unknown.status, unknown.body.error.details.field], [400, "channel"]);
+});
+
+test("a bot is connected once in a workspace", async () => {
+  const admin = `${await hub.workspace()} admin`;
+  const first = await connect(admin);
+  assert.deepEqual([(await connect(admin)).status, (await connect(admin)).body.error.code], [409, "CONFLICT"]);
+  assert.equal((await connect(`${await hub.workspace()} admin`)).status, 201);
+  await hub.call(`DELETE /v1/channel-accounts/${first.body.channel_account_id}`, admin);
+  assert.equal((await connect(admin)).status, 201);
+});
+
+test("a change is seen at once here, and soon by other processes", async () => {
+  const admin = `${await hub.workspace()} admin`;
+  const { body } = await connect(admin);
+  const id = body.channel_account_id;
+  await hub.accounts.get(id);
+  const path = `/v1/channel-accounts/${id}`;
+  const credentials = { ...telegram, secret_token: "canary-rotated" };
+  const settings = { rate_per_second: 5 };
+  const changed = await hub.call(`PATCH ${path}`, admin, { name: "Loja", status: "disabled", credentials, settings });
+  assert.partialDeepStrictEqual(changed.body, { name: "Loja", status: "disabled", settings });
+  const expected = { name: "Loja", status: "disabled", credentials, settings, version: 2 };
+  assert.partialDeepStrictEqual(await hub.accounts.get(id), expected);
+  assert.partialDeepStrictEqual(await hub.openSibling().get(id), expected);
+  const renamed = await hub.call(`PATCH ${path}`, admin, { name: "Shop" });
+  assert.partialDeepStrictEqual(renamed.body, { name: "Shop", status: "disabled", settings });
+});
+
+test("an account stays the number or bot that it is", async () => {
+  const admin = `${await hub.workspace()} admin`;
+  const { body } = await connect(admin);
+  const credentials = { ...telegram, bot_token: bot_token.replace("700000001", "700000002") };
+  const refused = await hub.call(`PATCH /v1/channel-accounts/${body.channel_account_id}`, admin, { credentials });
+  assert.deepEqual([refused.status, refused.body.error.details.field], [400, "credentials"]);
+});
+
+test("a deleted account is gone for clients and pipeline, and its credentials with it", async () => {
+  const admin = `${await hub.workspace()} admin`;
+  const { body } = await connect(admin);
+  const id = body.channel_account_id;
+  await hub.accounts.get(id);
+  const path = `/v1/channel-accounts/${id}`;
+  assert.deepEqual(await hub.call(`DELETE ${path}`, admin), { status: 204, body: null });
+  assert.equal(await hub.accounts.get(id), null);
+  for (const target of [`GET ${path}`, `GET ${path}/health`, `DELETE ${path}`, `POST ${path}/verify`]) {
+    assert.equal((await hub.call(target, admin)).status, 404, target);
+  }
+  assert.equal((await hub.call(`PATCH ${path}`, admin, { name: "x" })).status, 404);
+  const { rows } = await hub.db.query("SELECT credentials_sealed FROM channel_accounts WHERE channel_account_id = $1", [
+    id,
+  ]);
+  assert.equal(rows[0].credentials_sealed.length, 0);
+});
+
+test("nothing of one workspace is visible to another", async () => {
+  const { body } = await connect(`${await hub.workspace()} admin`);
+  const stranger = `${await hub.workspace()} admin`;
+  const path = `/v1/channel-accounts/${body.channel_account_id}`;
+  for (const target of [`GET ${path}`, `GET ${path}/health`, `DELETE ${path}`, `POST ${path}/verify`]) {
+    assert.equal((await hub.call(target, stranger)).status, 404, target);
+  }
+  assert.equal((await hub.call(`PATCH ${path}`, stranger, { name: "mine" })).status, 404);
+  assert.deepEqual((await hub.call("GET /v1/channel-accounts", stranger)).body.data, []);
+});
+
+test("agents read and change nothing, members do neither", async () => {
+  const workspaceId = await hub.workspace();
+  const { body } = await connect(`${workspaceId} admin`);
+  const path = `/v1/channel-accounts/${body.channel_account_id}`;
+  assert.equal((await connect(`${workspaceId} agent`)).status, 403);
+  for (const target of [`DELETE ${path}`, `POST ${path}/verify`]) {
+    assert.equal((await hub.call(target, `${workspaceId} agent`)).status, 403);
+  }
+  assert.equal((await hub.call(`GET ${path}`, `${workspaceId} member`)).status, 403);
+  assert.equal((await hub.call("GET /v1/channel-accounts", `${workspaceId} member`)).status, 403);
+});
+
+test("the list is paged, newest first, and can be of one channel", async () => {
+  const admin = `${await hub.workspace()} admin`;
+  const ids: string[] = [];
+  for (const n of [1, 2, 3]) {
+    const credentials = { ...telegram, bot_token: bot_token.replace("700000001", `70000000${n}`) };
+    ids.unshift((await connect(admin, { credentials })).body.channel_account_id);
+  }
+  const first = await hub.call("GET /v1/channel-accounts?limit=2", admin);
+  const second = await hub.call(`GET /v1/channel-accounts?limit=2&cursor=${first.body.next_cursor}`, admin);
+  const shown = [...first.body.data, ...second.body.data].map((each) => each.channel_account_id);
+  assert.deepEqual([shown, second.body.next_cursor], [ids, null]);
+  assert.deepEqual((await hub.call("GET /v1/channel-accounts?channel=whatsapp", admin)).body.data, []);
+});
+
+test("health is what the deliverer says", async () => {
+  const admin = `${await hub.workspace()} admin`;
+  const { body } = await connect(admin);
+  const answer = await hub.call(`GET /v1/channel-accounts/${body.channel_account_id}/health`, admin);
+  assert.deepEqual(answer, { status: 200, body: health });
+});

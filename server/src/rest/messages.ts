@@ -1,0 +1,192 @@
+import { Type } from "typebox";
+import type { RequestError } from "../errors.ts";
+import type { Db } from "../lib/query.ts";
+import type { Accepted, Acceptor } from "../messages/accept.ts";
+import { type PrepareDeps, prepareMessage, sendBody } from "../messages/prepare.ts";
+import { readMessage } from "../messages/read-message.ts";
+import { messageResource, messageStatus } from "../messages/show.ts";
+import { readAuditTrail, readTrace } from "../messages/trace.ts";
+import type { NewMessage } from "../messages/write-messages.ts";
+import { toRequestError } from "./errors.ts";
+import { bearer, errorAnswers, idParams, nullable, time } from "./identity-schemas.ts";
+import { pageOf } from "./pages.ts";
+import type { App } from "./server.ts";
+import { compileCheck } from "./validation.ts";
+
+export interface MessageRouteDeps {
+  db: Db;
+  acceptor: Acceptor;
+  prepare: PrepareDeps;
+}
+
+const receipt = Type.Object({
+  message_id: Type.String(),
+  conversation_id: Type.String(),
+  seq: Type.Integer(),
+  status: Type.Literal("accepted"),
+  created_at: time,
+});
+
+const strict = { additionalProperties: false };
+const anything = Type.Record(Type.String(), Type.Unknown());
+
+/** Either the receipt, or the error. */
+const batchResult = Type.Object({
+  ...Type.Partial(receipt).properties,
+  message_id: nullable(Type.String()),
+  error: Type.Optional(Type.Object({ code: Type.String(), message: Type.String(), details: anything })),
+});
+
+const auditEntry = Type.Object({
+  at: time,
+  status: messageStatus,
+  delivery_id: nullable(Type.String()),
+  channel: nullable(Type.String()),
+  cause: Type.String(),
+});
+
+const traceEntry = Type.Object({ at: time, what: Type.String() }, { additionalProperties: true });
+
+/** Most messages of one `POST /v1/messages/batch`. */
+const maxBatch = 1_000;
+
+/** `/v1/messages`: saying something, and learning what became of it. */
+export function messageRoutes(app: App, { db, acceptor, prepare }: MessageRouteDeps): void {
+  const tags = ["Messages"];
+  const send = { role: "member", scope: "messages:write" } as const;
+  const read = { role: "member", scope: "messages:read" } as const;
+
+  app.post(
+    "/v1/messages",
+    {
+      config: { access: send },
+      schema: {
+        tags,
+        security: bearer,
+        summary: "Send a message",
+        description:
+          "202 means that it is on durable storage. `message_id` is the idempotency key: the same id and body again " +
+          "give the same answer with the header `idempotent-replayed: true`.",
+        body: sendBody,
+        response: { 202: receipt, ...errorAnswers(400, 401, 403, 404, 409, 422, 503) },
+      },
+    },
+    async ({ principal, body }, reply) => {
+      const message = prepareMessage(prepare, principal, body);
+      const [accepted] = await acceptor.accept([message instanceof Promise ? await message : message]);
+      if (accepted!.kind === "refused") throw accepted!.error;
+      if (accepted!.isReplayed) reply.header("idempotent-replayed", "true");
+      reply.status(202);
+      return showReceipt(accepted!);
+    },
+  );
+
+  const checkBatch = compileCheck(
+    Type.Object({ messages: Type.Array(Type.Unknown(), { minItems: 1, maxItems: maxBatch }) }, strict),
+    "body",
+  );
+  const checkItem = compileCheck(sendBody, "message");
+
+  app.post(
+    "/v1/messages/batch",
+    {
+      config: { access: send },
+      // Checked below, one by one: a bad item never fails the rest.
+      validatorCompiler: () => () => true,
+      schema: {
+        tags,
+        security: bearer,
+        summary: "Send up to 1,000 messages",
+        description: "Results stand in the order of the request; one that is refused never fails the others.",
+        body: Type.Object({ messages: Type.Array(sendBody, { minItems: 1, maxItems: maxBatch }) }, strict),
+        response: { 200: Type.Object({ results: Type.Array(batchResult) }), ...errorAnswers(400, 401, 403, 503) },
+      },
+    },
+    async ({ principal, body }) => {
+      const prepared = await Promise.all(
+        checkBatch(body).messages.map(async (item) => {
+          try {
+            return await prepareMessage(prepare, principal, checkItem(item));
+          } catch (error) {
+            return { item, error: toRequestError(error) };
+          }
+        }),
+      );
+      const good = prepared.filter((one) => !("error" in one)) as NewMessage[];
+      const accepted = good.length === 0 ? [] : await acceptor.accept(good);
+      let next = 0;
+      const results = prepared.map((one) =>
+        "error" in one ? showRefused(one.item, one.error) : showResult(accepted[next++]!),
+      );
+      return { results };
+    },
+  );
+
+  app.get(
+    "/v1/messages/:id",
+    {
+      config: { access: read },
+      schema: {
+        tags,
+        security: bearer,
+        summary: "Read a message and its deliveries",
+        params: idParams,
+        response: { 200: messageResource, ...errorAnswers(400, 401, 403, 404) },
+      },
+    },
+    ({ principal, params }) => readMessage(db, principal, params.id),
+  );
+
+  app.get(
+    "/v1/messages/:id/events",
+    {
+      config: { access: read },
+      schema: {
+        tags,
+        security: bearer,
+        summary: "Read the audit trail of a message",
+        description: "Each change of status with its time, delivery and cause, oldest first.",
+        params: idParams,
+        response: { 200: pageOf(auditEntry), ...errorAnswers(400, 401, 403, 404) },
+      },
+    },
+    async ({ principal, params }) => ({ data: await readAuditTrail(db, principal, params.id), next_cursor: null }),
+  );
+
+  app.get(
+    "/v1/messages/:id/trace",
+    {
+      config: { access: { role: "agent", scope: "messages:read" } },
+      schema: {
+        tags,
+        security: bearer,
+        summary: "Read everything that happened to a message",
+        description: "Oldest first: accepted, routed and why so, each attempt redacted, each webhook that touched it.",
+        params: idParams,
+        response: { 200: pageOf(traceEntry), ...errorAnswers(400, 401, 403, 404) },
+      },
+    },
+    async ({ principal, params }) => ({ data: await readTrace(db, principal, params.id), next_cursor: null }),
+  );
+}
+
+function showReceipt({ messageId, conversationId, seq, createdAt }: Accepted & { kind: "accepted" }) {
+  return {
+    message_id: messageId,
+    conversation_id: conversationId,
+    seq,
+    status: "accepted" as const,
+    created_at: createdAt.toISOString(),
+  };
+}
+
+function showResult(accepted: Accepted) {
+  return accepted.kind === "accepted"
+    ? showReceipt(accepted)
+    : showRefused({ message_id: accepted.messageId }, accepted.error);
+}
+
+function showRefused(item: unknown, { code, message, details = {} }: RequestError) {
+  const given = (item as { message_id?: unknown } | null)?.message_id;
+  return { message_id: typeof given === "string" ? given : null, error: { code, message, details } };
+}

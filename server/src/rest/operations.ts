@@ -1,0 +1,99 @@
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import fastifySwaggerUi from "@fastify/swagger-ui";
+import { Type } from "typebox";
+import type { App } from "./server.ts";
+
+/** What a dependency is asked: it rejects, or says what is wrong, when it cannot be used. */
+export interface Dependency {
+  name: string;
+  check: () => Promise<void>;
+}
+
+export interface OperationDeps {
+  dependencies: readonly Dependency[];
+  phase: () => "starting" | "ready" | "draining";
+}
+
+/** How long a dependency may take to answer, in milliseconds. */
+const checkTimeoutMs = 2_000;
+const tags = ["Operations"];
+
+/** `/healthz`, `/readyz`, `/openapi.json`, `/docs`, `/redoc`, and `/`, which leads to `/docs`. */
+export async function operationRoutes(app: App, { dependencies, phase }: OperationDeps): Promise<void> {
+  const open = { access: "public" } as const;
+  app.get(
+    "/healthz",
+    {
+      config: open,
+      schema: { tags, summary: "Is it alive?", response: { 200: Type.Object({ status: Type.String() }) } },
+    },
+    async () => ({ status: "alive" }),
+  );
+
+  const readiness = Type.Object({
+    status: Type.String({ description: "ready, starting, draining or unavailable" }),
+    dependencies: Type.Record(
+      Type.String(),
+      Type.Object({ state: Type.String({ description: "up or down" }), detail: Type.Optional(Type.String()) }),
+    ),
+  });
+  app.get(
+    "/readyz",
+    {
+      config: open,
+      schema: { tags, summary: "Can it take work?", response: { 200: readiness, 503: readiness } },
+    },
+    async (_request, reply) => {
+      const states = await Promise.all(dependencies.map(stateOf));
+      const isUp = states.every(([, { state }]) => state === "up");
+      const status = phase() === "ready" && !isUp ? "unavailable" : phase();
+      reply.status(status === "ready" ? 200 : 503);
+      if (status !== "ready") reply.header("retry-after", "1");
+      return { status, dependencies: Object.fromEntries(states) };
+    },
+  );
+
+  const hidden = { config: open, schema: { hide: true } };
+  app.get("/openapi.json", hidden, async () => app.swagger());
+  app.get("/", hidden, async (_request, reply) => reply.redirect("/docs"));
+  await app.register(fastifySwaggerUi, { routePrefix: "/docs", uiConfig: { docExpansion: "list", deepLinking: true } });
+  redocRoutes(app, hidden);
+}
+
+async function stateOf({ name, check }: Dependency): Promise<[string, { state: string; detail?: string }]> {
+  let timer: NodeJS.Timeout | undefined;
+  const timeout = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error("no answer in time")), checkTimeoutMs);
+  });
+  try {
+    await Promise.race([check(), timeout]);
+    return [name, { state: "up" }];
+  } catch (error) {
+    return [name, { state: "down", detail: error instanceof Error ? error.message : "unknown" }];
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+const redocPage = `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Chat4All API</title>
+<style>body { margin: 0; }</style>
+</head>
+<body><redoc spec-url="/openapi.json" hide-loading></redoc><script src="/redoc/redoc.standalone.js"></script></body>
+</html>
+`;
+
+/** Served by the hub itself: no other host is asked for anything. */
+function redocRoutes(app: App, hidden: { config: { access: "public" }; schema: { hide: boolean } }): void {
+  const folder = dirname(createRequire(import.meta.url).resolve("redoc/package.json"));
+  let script: Buffer | undefined;
+  app.get("/redoc", hidden, async (_request, reply) => reply.type("text/html; charset=utf-8").send(redocPage));
+  app.get("/redoc/redoc.standalone.js", hidden, async (_request, reply) => {
+    script ??= readFileSync(join(folder, "bundles", "redoc.standalone.js"));
+    return reply.type("text/javascript; charset=utf-8").header("cache-control", "public, max-age=86400").send(script);
+  });
+}
