@@ -6,7 +6,9 @@ import type { ChannelSettings } from "./settings.ts";
 import type { WebhookEvent, WebhookRules } from "./webhooks/event.ts";
 import type { World } from "./world.ts";
 
-/** One platform: how it is called, what it knows, how it answers. Registered in `faces.ts`, mounted under `/<channel>`. */
+/**
+ * One platform: how it is called, what it knows, how it answers. Registered in `faces.ts`, mounted under `/<channel>`.
+ */
 export interface Face {
   readonly channel: string;
   /** Every call of the platform's own API that is answered. The README lists the same, and a test compares. */

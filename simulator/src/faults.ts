@@ -29,7 +29,9 @@ export interface FaultOrder {
   probability?: number | undefined;
   /** Ends after so many hits. */
   count?: number | undefined;
-  /** `slow`: the wait (default 2 s); `timeout_after_accept`: the silence (30 s); webhooks: how far they slip (200 ms). */
+  /**
+   * `slow`: the wait (default 2 s); `timeout_after_accept`: the silence (30 s); webhooks: how far they slip (200 ms).
+   */
   delay_ms?: number | undefined;
   /** Ends so long after it was made. */
   for_ms?: number | undefined;

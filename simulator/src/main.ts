@@ -21,7 +21,10 @@ function stopWhenAsked(simulator: Simulator): void {
     setTimeout(() => process.exit(0), STOP_MS).unref();
     simulator.close().then(
       () => process.exit(0),
-      (error) => fail(error, simulator.url),
+      (error) => {
+        process.stderr.write(`The simulator did not stop in order: ${error.message}.\n`);
+        process.exit(1);
+      },
     );
   };
   process.once("SIGTERM", stop);

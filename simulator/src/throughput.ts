@@ -1,6 +1,7 @@
-/** Messages a second for each of many names, with a burst of one second's worth. Bounded: quiet names are forgotten. */
+/** Names remembered; the quietest are forgotten first. */
 const MAX_NAMES = 10_000;
 
+/** Messages a second for each of many names, with a burst of one second's worth. */
 export class Throughput {
   readonly #now: () => number;
   readonly #buckets = new Map<string, { tokens: number; at: number }>();

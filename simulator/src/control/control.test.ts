@@ -124,6 +124,14 @@ test("a reset forgets all but accounts, their webhooks and the counters of ids",
   assert.equal((await driver.bot("sendMessage", { chat_id: 5, text: "x" })).body.result.message_id, 3);
 });
 
+test("a call without a body may still name JSON as its type", async () => {
+  await using driver = await openDriver();
+  const headers = { "content-type": "application/json" };
+  assert.equal((await fetch(`${driver.url}/_sim/reset`, { method: "POST", headers })).status, 204);
+  assert.equal((await fetch(`${driver.url}/_sim/faults`, { method: "DELETE", headers })).status, 204);
+  assert.equal((await fetch(`${driver.url}/_sim/faults`, { method: "POST", headers })).status, 400);
+});
+
 test("settings merge and are shown", async () => {
   await using driver = await openDriver();
   const merged = await driver.control("POST", "settings", { channel: "telegram", latency_ms: 3 });

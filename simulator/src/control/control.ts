@@ -11,6 +11,7 @@ import { serveState } from "./state.ts";
 /** Serves the control surface: what drives the simulator and shows what it got. Connectors never need it. */
 export function serveControl(app: FastifyInstance, simulation: Simulation): void {
   answerErrors(app);
+  allowEmptyBodies(app);
   servePage(app, simulation);
   serveMessages(app, simulation);
   servePeople(app, simulation);
@@ -29,6 +30,16 @@ export function answerErrors(app: FastifyInstance): void {
   app.setNotFoundHandler((request, reply) => {
     const message = `there is no ${request.method} ${request.url.split("?", 1)[0]}; GET /_sim/ shows what there is`;
     reply.code(404).send(envelope("RESOURCE_NOT_FOUND", message, request.id));
+  });
+}
+
+/** Many clients name JSON as the content type even when they send nothing. */
+function allowEmptyBodies(app: FastifyInstance): void {
+  const parse = app.getDefaultJsonParser("error", "error");
+  app.removeContentTypeParser("application/json");
+  app.addContentTypeParser("application/json", { parseAs: "string" }, (request, body, done) => {
+    if (body === "") done(null, undefined);
+    else parse(request, body as string, done);
   });
 }
 

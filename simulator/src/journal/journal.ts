@@ -13,7 +13,7 @@ export type Snapshot = () => Iterable<JournalLine>;
 /** What the platforms must not forget, on disk before anyone is told. Without a file it remembers nothing. */
 export class Journal {
   readonly #path: string | undefined;
-  readonly #file: LineFile | undefined;
+  #file: LineFile | undefined;
   #snapshot: Snapshot | undefined;
   #compactAtBytes = Number.POSITIVE_INFINITY;
 
@@ -70,8 +70,10 @@ export class Journal {
     this.#compactAtBytes = Math.max(SMALLEST_COMPACTION_BYTES, this.#file.sizeBytes * 2);
   }
 
+  /** Afterwards nothing is written: a call that was held up may still come. Safe to call twice. */
   close(): void {
     this.#file?.close();
+    this.#file = undefined;
   }
 
   #append(line: JournalLine): void {

@@ -3,7 +3,8 @@ import type { WebhookEvent } from "../webhooks/event.ts";
 
 /**
  * One line of the journal. `message` carries what it promised in the platform's own short form, so that a message is one
- * line; `webhook` is an event in full; `accepted` names events that are over; `index` keeps counters after a compaction.
+ * line; `webhook` is an event in full; `accepted` names events that are over; `state` and `counters` keep what a
+ * compaction would lose.
  */
 export type JournalLine =
   | { type: "message"; message: StoredMessage; firstNumber: number; promise: unknown }

@@ -4,7 +4,7 @@ import { integer, list, object, oneOf, optional, string, url } from "../fields.t
 /** A bot, in the fields of the control surface. Its webhook is set by `setWebhook`, or given here. */
 export interface TelegramFields {
   channel: "telegram";
-  /** `<bot id>:<35 characters>`. Source: channels.md 4.1. */
+  /** `<bot id>:<35 characters>`. Source: Telegram Bot API, making requests. */
   bot_token: string;
   username: string;
   first_name: string;

@@ -36,7 +36,7 @@ export const botMethods = Object.keys(methods);
 
 const byLowerName = new Map(Object.entries(methods).map(([name, run]) => [name.toLowerCase(), run]));
 
-/** Serves the Bot API: `/bot{token}/{method}`, by GET or POST. Source: channels.md 4.1. */
+/** Serves the Bot API: `/bot{token}/{method}`, by GET or POST. Source: Telegram Bot API, making requests. */
 export function serveBotApi(app: FastifyInstance, state: TelegramState): void {
   const explain = (error: unknown) => toAnswer(explainError(error));
   const down = () => toAnswer(new BotError(503, "Service Unavailable"));

@@ -1,6 +1,6 @@
 import { type Answer, json } from "../answer.ts";
 
-/** The platform's refusal of a call, thrown by whoever finds the reason. Source: channels.md 4.6. */
+/** The platform's refusal of a call, thrown by whoever finds the reason. Source: Telegram Bot API server, errors. */
 export class BotError extends Error {
   readonly code: number;
   readonly parameters: { retry_after?: number } | undefined;

@@ -6,7 +6,7 @@ import type { TelegramState } from "./state.ts";
 /** Ids of people who never started the bot: sending to them answers `chat not found`. Everyone else has. */
 export const NEVER_STARTED = { from: 9_990_000_000, to: 9_999_999_999 } as const;
 
-/** Ids have at most 52 significant bits. Source: channels.md 4.2. */
+/** Ids have at most 52 significant bits. Source: Telegram Bot API, available types. */
 const MAX_ID = 2 ** 52;
 
 /** The private chat that a call names; throws what the platform answers when the bot cannot write there. */

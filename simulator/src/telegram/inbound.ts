@@ -6,7 +6,7 @@ import { nextMessageId, type PersonName, type TelegramState } from "./state.ts";
 import { tellBot } from "./updates.ts";
 import { wantsUpdate } from "./webhook.ts";
 
-/** A person writes to the bot, or reacts: one update. Source: channels.md 4.4. */
+/** A person writes to the bot, or reacts: one update. Source: Telegram Bot API, getting updates. */
 export function personWrites(state: TelegramState, account: TelegramAccount, input: Inbound): Record<string, unknown> {
   const chat = Number(input.person);
   if (!hasStarted(chat)) throw invalid(`from "${input.person}" never started the bot; README names those ids`);
@@ -31,7 +31,7 @@ export function personWrites(state: TelegramState, account: TelegramAccount, inp
   return { provider_message_id: String(messageId), update_id };
 }
 
-/** A person blocks the bot or takes it back. Source: channels.md 4.4. */
+/** A person blocks the bot or takes it back. Source: Telegram Bot API, getting updates. */
 export function personBlocks(state: TelegramState, account: TelegramAccount, person: string, blocked: boolean): void {
   const chat = Number(person);
   const name = `${account.id} ${chat}`;

@@ -1,4 +1,4 @@
-/** A text without its marks; offsets and lengths count UTF-16 units. Source: channels.md 4.3. */
+/** A text without its marks; offsets and lengths count UTF-16 units. Source: Telegram Bot API, available methods. */
 export interface MarkedText {
   text: string;
   entities: Entity[];

@@ -1,7 +1,10 @@
 import type { Fields } from "../http/body.ts";
 import { badRequest } from "./bot-error.ts";
 
-/** The parameters of a call, however they were encoded: in a query or form everything is text. Source: channels.md 4.1. */
+/**
+ * The parameters of a call, however they were encoded: in a query or form everything is text. Source: Telegram Bot API,
+ * making requests.
+ */
 export class Parameters {
   /** As they came, query and body together. */
   readonly raw: Fields;

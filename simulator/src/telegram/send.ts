@@ -10,7 +10,7 @@ import { parseMarkup } from "./markup.ts";
 import { reactionEmoji } from "./reactions.ts";
 import { nextMessageId } from "./state.ts";
 
-/** Longest text, in characters after markup is parsed. Source: channels.md 4.7. */
+/** Longest text, in characters after markup is parsed. Source: Telegram Bot API, `sendMessage`. */
 export const MAX_TEXT = 4096;
 
 const chatActions = new Set(
@@ -116,7 +116,7 @@ function record({ state, account, parameters }: BotCall, chat: number, messageId
   receive(world, message, key, { webhooks: 0, value: null });
 }
 
-/** The message that is answered, as `reply_to_message` shows it. Source: channels.md 4.3. */
+/** The message that is answered, as `reply_to_message` shows it. Source: Telegram Bot API, available methods. */
 function readReply(call: BotCall, chat: number): Record<string, unknown> | undefined {
   const { state, account, parameters } = call;
   const given = parameters.json("reply_parameters");

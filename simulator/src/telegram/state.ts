@@ -45,7 +45,7 @@ export function openState(world: World): TelegramState {
   };
 }
 
-/** 1, 2, 3 … in each chat, both directions together. Source: channels.md 4.2. */
+/** 1, 2, 3 … in each chat, both directions together. Source: Telegram Bot API, available types. */
 export function nextMessageId(state: TelegramState, bot: string, chat: string): number {
   return next(state, state.lastMessageId, `${bot} ${chat}`);
 }

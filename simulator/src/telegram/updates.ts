@@ -6,7 +6,7 @@ import { BotError } from "./bot-error.ts";
 import { changeWebhook } from "./change-webhook.ts";
 import { nextUpdateId, type TelegramState } from "./state.ts";
 
-/** Updates in one answer, and the longest poll in seconds. Source: channels.md 4.4. */
+/** Updates in one answer, and the longest poll in seconds. Source: Telegram Bot API, getting updates. */
 const MAX_UPDATES = 100;
 const MAX_TIMEOUT_S = 50;
 
@@ -34,7 +34,9 @@ export function tellBot(
   return update_id;
 }
 
-/** `getUpdates`: what waits, after confirming what came before `offset`; waits up to `timeout` seconds for the first. */
+/**
+ * `getUpdates`: what waits, after confirming what came before `offset`; waits up to `timeout` seconds for the first.
+ */
 export function getUpdates(call: BotCall): Answer | Promise<Answer> {
   const { state, parameters } = call;
   if (call.account.webhookUrl !== undefined) {

@@ -5,7 +5,7 @@ import { changeWebhook } from "./change-webhook.ts";
 import { endPoll } from "./updates.ts";
 import { DEFAULT_MAX_CONNECTIONS } from "./webhook.ts";
 
-/** Ports that the real platform sends webhooks to. Source: channels.md 4.4. */
+/** Ports that the real platform sends webhooks to. Source: Telegram Bot API, getting updates. */
 const PORTS = ["", "443", "80", "88", "8443"];
 
 /** `setWebhook`. An empty URL removes the webhook. */

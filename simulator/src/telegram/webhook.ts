@@ -1,12 +1,15 @@
 import type { WebhookRules } from "../webhooks/event.ts";
 import type { TelegramAccount } from "./account.ts";
 
-/** POSTs under way at once unless `setWebhook` says otherwise. Source: channels.md 4.4. */
+/** POSTs under way at once unless `setWebhook` says otherwise. Source: Telegram Bot API, getting updates. */
 export const DEFAULT_MAX_CONNECTIONS = 40;
 
 const HOUR_MS = 3_600_000;
 
-/** How the platform sends its updates: one a POST, a chat's one after another. Source: channels.md 4.4. */
+/**
+ * How the platform sends its updates: one a POST, a chat's one after another. Source: Telegram Bot API, getting
+ * updates.
+ */
 export const webhookRules: WebhookRules = {
   order: "lanes",
   inFlight: (account) => (account as TelegramAccount).fields.max_connections ?? DEFAULT_MAX_CONNECTIONS,
@@ -26,7 +29,7 @@ export const webhookRules: WebhookRules = {
   },
 };
 
-/** Kinds of updates that a bot gets only when it asks for them. Source: channels.md 4.4. */
+/** Kinds of updates that a bot gets only when it asks for them. Source: Telegram Bot API, getting updates. */
 const ONLY_WHEN_ASKED = ["chat_member", "message_reaction", "message_reaction_count"];
 
 /** Whether the bot wants updates of this kind. */

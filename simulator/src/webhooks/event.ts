@@ -1,7 +1,9 @@
 import type { Account } from "../accounts.ts";
 import type { Random } from "../random.ts";
 
-/** One thing that a platform tells: a receipt, a person's message. Plain JSON throughout, so that it can be journaled. */
+/**
+ * One thing that a platform tells: a receipt, a person's message. Plain JSON throughout, so that it can be journaled.
+ */
 export interface WebhookEvent {
   /** 1, 2, 3 … over all platforms; how the journal names it. */
   readonly number: number;

@@ -3,7 +3,7 @@ import { badParameter, badValue, GraphError, missing } from "./graph-error.ts";
 import { checkInteractive } from "./interactive.ts";
 import { checkTemplate, type Template } from "./templates.ts";
 
-/** Longest text body and caption, in characters. Source: channels.md 1.7. */
+/** Longest text body and caption, in characters. Source: WhatsApp Cloud API, messaging limits and windows. */
 export const MAX_TEXT = 4096;
 export const MAX_CAPTION = 1024;
 
@@ -35,7 +35,7 @@ const readers: Record<string, ReadContent> = {
   },
 };
 
-/** Reads what a send carries, or throws the platform's refusal. Source: channels.md 1.2. */
+/** Reads what a send carries, or throws the platform's refusal. Source: WhatsApp Cloud API, messages. */
 export function readContent(fields: Part, templates: readonly Template[]): Content {
   const kind = fields.type ?? "text";
   if (kind === "contacts") return readContacts(fields.contacts);

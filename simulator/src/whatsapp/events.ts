@@ -32,7 +32,7 @@ export interface Contact {
 /** A webhook event of this platform. */
 export type WhatsAppEvent = WebhookEvent & { body: EventBody };
 
-/** Failures that the platform tells later, by a status. Source: channels.md 1.6. */
+/** Failures that the platform tells later, by a status. Source: WhatsApp Cloud API, error codes. */
 export const failures = {
   undeliverable: { code: 131026, title: "Message undeliverable", details: "Message Undeliverable." },
   windowClosed: {

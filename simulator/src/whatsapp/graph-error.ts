@@ -1,13 +1,16 @@
 import { type Answer, json } from "../answer.ts";
 import type { Random } from "../random.ts";
 
-/** The platform's refusal of a call, thrown by whoever finds the reason. Source: channels.md 0.4 and 1.6. */
+/**
+ * The platform's refusal of a call, thrown by whoever finds the reason. Source: Graph API, errors; WhatsApp Cloud API,
+ * error codes.
+ */
 export class GraphError extends Error {
   readonly status: number;
   readonly code: number;
   readonly more: { subcode?: number; details?: string; type?: string; headers?: Record<string, string> };
 
-  /** `message` without the `(#code)` that the platform puts in front; pass `bare` texts whole with code 190 or 100/33. */
+  /** `message` as it is on the wire, with the `(#code)` that most begin with. */
   constructor(status: number, code: number, message: string, more: GraphError["more"] = {}) {
     super(message);
     this.name = "GraphError";

@@ -35,7 +35,7 @@ export const graphMethods = methods.map(
   ({ verb, object, edge }) => `${verb} /{${object}}${edge === undefined ? "" : `/${edge}`}`,
 );
 
-/** Serves the Graph API: `/{version}/{object}/{edge}`, the version being optional. Source: channels.md 0.1. */
+/** Serves the Graph API: `/{version}/{object}/{edge}`, the version being optional. Source: Graph API, versioning. */
 export function serveGraph(app: FastifyInstance, state: WhatsAppState): void {
   const explain = (error: unknown) => toAnswer(explainError(error), state.world.random);
   const down = () => explain(new GraphError(503, 2, "Service temporarily unavailable"));
@@ -101,7 +101,7 @@ function fieldsOf(request: FastifyRequest): Fields {
   return decoded;
 }
 
-/** In a query or form, objects and lists are JSON text. Source: channels.md 0.3. */
+/** In a query or form, objects and lists are JSON text. Source: Graph API, requests. */
 function decodeText(value: unknown): unknown {
   if (typeof value !== "string" || !/^\s*[{[]/.test(value)) return value;
   try {

@@ -7,7 +7,7 @@ import { newMessageId } from "./message-id.ts";
 import { readPerson } from "./people.ts";
 import type { WhatsAppState } from "./state.ts";
 
-/** A person writes to the number: one webhook, due at once. Source: channels.md 1.4. */
+/** A person writes to the number: one webhook, due at once. Source: WhatsApp Cloud API, webhooks, `messages`. */
 export function personWrites(state: WhatsAppState, account: WhatsAppAccount, input: Inbound): Record<string, unknown> {
   const { world, lastHeard } = state;
   const person = readPerson(input.person);

@@ -1,7 +1,7 @@
 import { isRecord } from "../fields.ts";
 import { badParameter, badValue, missing } from "./graph-error.ts";
 
-/** Limits of buttons and lists. Source: channels.md 1.2, "Interactive". */
+/** Limits of buttons and lists. Source: WhatsApp Cloud API, messages, "Interactive". */
 const MAX_BUTTONS = 3;
 const MAX_ROWS = 10;
 const MAX_BUTTON_TITLE = 20;

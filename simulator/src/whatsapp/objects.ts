@@ -64,7 +64,9 @@ export function subscribeApp(): Answer {
   return json(200, { success: true });
 }
 
-/** The GET handshake: the body must be the challenge to the byte. Source: channels.md 0.6. */
+/**
+ * The GET handshake: the body must be the challenge to the byte. Source: Graph API, webhooks, verification requests.
+ */
 async function shakeHands({ world }: GraphCall["state"], url: string, token: string): Promise<void> {
   const challenge = String(randomInt(1_000_000_000, 2_000_000_000));
   const target = new URL(url);

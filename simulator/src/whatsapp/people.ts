@@ -8,7 +8,10 @@ const NINTH_DIGIT_WA_ID = "551100000001";
 /** Numbers that begin so are not on WhatsApp: a send is accepted and fails later with 131026. */
 export const NOT_ON_WHATSAPP = "999";
 
-/** A business-scoped user id, the identity of someone whose number is hidden. Source: channels.md 1.1. */
+/**
+ * A business-scoped user id, the identity of someone whose number is hidden. Source: WhatsApp Cloud API,
+ * business-scoped user ids.
+ */
 const BSUID = /^[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,64}$/;
 
 /** E.164 without the `+`. */

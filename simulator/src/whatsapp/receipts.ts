@@ -15,7 +15,9 @@ export interface ReceiptPlan {
 
 const steps = ["sent", "delivered", "read"];
 
-/** The plan for a message: a failure comes alone; a reaction is never delivered or read (channels.md 1.2). */
+/**
+ * The plan for a message: a failure comes alone; a reaction is never delivered or read (WhatsApp Cloud API, messages).
+ */
 export function planReceipts(
   settings: ChannelSettings,
   kind: string,

@@ -12,7 +12,7 @@ import { identifierOf, NOT_ON_WHATSAPP, type Person, readPerson } from "./people
 import { planReceipts, receiptEvents, sentBy } from "./receipts.ts";
 import { type WhatsAppState, WINDOW_MS } from "./state.ts";
 
-/** Longest `biz_opaque_callback_data`, in bytes. Source: channels.md 1.2. */
+/** Longest `biz_opaque_callback_data`, in bytes. Source: WhatsApp Cloud API, messages. */
 const MAX_CALLBACK_DATA_BYTES = 512;
 
 /** `POST /{phone_number_id}/messages`: a message, or a read marker. */
@@ -86,7 +86,7 @@ function failureOf({ state, account }: GraphCall, person: Person, content: Conte
   return world.now() - heardAt > WINDOW_MS ? failures.windowClosed : undefined;
 }
 
-/** `to` wins over `recipient`. Source: channels.md 1.1. */
+/** `to` wins over `recipient`. Source: WhatsApp Cloud API, business-scoped user ids. */
 function readRecipient(fields: Record<string, unknown>): { person: Person; input: string } {
   const { to, recipient } = fields;
   const input = to ?? recipient;

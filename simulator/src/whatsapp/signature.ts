@@ -2,7 +2,7 @@ import { createHmac } from "node:crypto";
 
 /**
  * JSON as the platform sends and signs it: ASCII only, every other UTF-16 unit as `\uXXXX` in lower-case hex, and `/`
- * as `\/`. Source: channels.md 0.7.
+ * as `\/`. Source: Graph API, webhooks, payload signatures.
  */
 export function asciiJson(value: unknown): Buffer {
   return Buffer.from(JSON.stringify(value).replace(/[/\u0080-\uffff]/g, escapeUnit), "latin1");

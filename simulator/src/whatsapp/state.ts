@@ -5,7 +5,10 @@ import type { World } from "../world.ts";
 /** People remembered for windows and blocks. */
 const MAX_PEOPLE = 100_000;
 
-/** How long free-form messages stay allowed after a person wrote. Source: channels.md 1.7. */
+/**
+ * How long free-form messages stay allowed after a person wrote. Source: WhatsApp Cloud API, messaging limits and
+ * windows.
+ */
 export const WINDOW_MS = 24 * 60 * 60 * 1000;
 
 /** What a running WhatsApp remembers besides messages. People are named `<account> <wa_id or user id>`. */

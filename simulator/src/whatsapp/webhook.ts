@@ -9,7 +9,7 @@ const DAY_MS = 24 * 60 * MINUTE_MS;
 /** Longest wait between two tries. The platform publishes only "with decreasing frequency". */
 const MAX_RETRY_MS = 60 * MINUTE_MS;
 
-/** How the platform sends its webhooks. Source: channels.md 0.8; the retry steps are ours. */
+/** How the platform sends its webhooks. Source: WhatsApp Cloud API, webhooks; the retry steps are ours. */
 export const webhookRules: WebhookRules = {
   order: "batches",
   inFlight: () => 16,
@@ -34,7 +34,10 @@ export const webhookRules: WebhookRules = {
   },
 };
 
-/** The POST's body: neighbouring statuses share a change, each message has its own. Source: channels.md 1.4 and 1.5. */
+/**
+ * The POST's body: neighbouring statuses share a change, each message has its own. Source: WhatsApp Cloud API,
+ * webhooks, `messages`.
+ */
 function envelope(fields: WhatsAppFields, events: readonly EventBody[]): unknown {
   const changes: { field: "messages"; value: Record<string, unknown> }[] = [];
   const newChange = (content: Record<string, unknown>) =>
