@@ -49,6 +49,9 @@ export async function startTestPlatform(channel: string, simulatorAccount: objec
     /** The person writes to the account. */
     write: (from: string, text: string) =>
       control("POST", "inbound", { channel, from, payload: { type: "text", text } }),
+    /** The person reacts to a message of the account. */
+    react: (from: string, message_id: string, emoji: string) =>
+      control("POST", "inbound", { channel, from, payload: { type: "reaction", message_id, emoji } }),
     /** Waits until it is so; throws after some seconds. */
     async until(isSo: () => boolean): Promise<void> {
       for (const endsAt = Date.now() + patienceMs; !isSo(); await delay(5)) {

@@ -205,8 +205,21 @@ export function sendingConformance<C>(subject: ConformanceSubject<C>): void {
         identifier: subject.person,
         payload: { type: "text", text: "oi 👍 é" },
       });
+      if (capabilities.payloads.includes("reaction")) await reactionsComeBack(events);
       if (capabilities.unknown === "receipt") await receiptsComeBack(events);
     });
+
+  async function reactionsComeBack(events: InboundEvent[]): Promise<void> {
+    const target = await sendFirst();
+    await platform.react(subject.person, target, "👍");
+    const reactions = () => events.filter((event) => "payload" in event && event.payload.type === "reaction");
+    await platform.until(() => reactions().length > 0);
+    assert.partialDeepStrictEqual(reactions()[0], {
+      identifier: subject.person,
+      payload: { emoji: "👍" },
+      quotedProviderMessageId: target,
+    });
+  }
 
   async function receiptsComeBack(events: InboundEvent[]): Promise<void> {
     const second = part(text, { partIndex: 1 });

@@ -2,10 +2,11 @@ import { RequestError } from "../errors.ts";
 import type { PoolClient } from "../lib/postgres.ts";
 import { all, type Db, run } from "../lib/query.ts";
 import { type Address, formatAddress } from "./address.ts";
+import type { ParticipantKind } from "./participants.ts";
 
 /**
  * Whoever gives out addresses locks their names first, all at once, until its transaction ends: so nobody else gives
- * one of them out meanwhile, and two that want the same ones do not wait for each other. Participants are locked after.
+ * one of them out meanwhile, and two that want the same ones do not wait for each other.
  */
 export async function lockAddresses(tx: PoolClient, workspaceId: string, addresses: Address[]): Promise<void> {
   const names = [...new Set(addresses.map((address) => `${workspaceId} ${formatAddress(address)}`))].sort();
@@ -17,6 +18,7 @@ export async function lockAddresses(tx: PoolClient, workspaceId: string, address
 
 export interface AddressOwner extends Address {
   participantId: string;
+  kind: ParticipantKind;
   displayName: string;
 }
 
@@ -24,7 +26,7 @@ export interface AddressOwner extends Address {
 export function findOwners(db: Db, workspaceId: string, addresses: Address[]): Promise<AddressOwner[]> {
   return all<AddressOwner>(
     db,
-    `SELECT channel, identifier, participant_id AS "participantId", display_name AS "displayName"
+    `SELECT channel, identifier, participant_id AS "participantId", kind, display_name AS "displayName"
      FROM addresses a JOIN participants p USING (participant_id)
      WHERE a.workspace_id = $1 AND p.deleted_at IS NULL
        AND (channel, identifier) IN (SELECT * FROM unnest($2::text[], $3::text[]))`,

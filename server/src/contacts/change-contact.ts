@@ -4,7 +4,7 @@ import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
 import { one, run } from "../lib/query.ts";
 import { deleteAddresses, moveAddresses } from "./address-book.ts";
 import { type Contact, getContact } from "./contact.ts";
-import { lockParticipants } from "./participants.ts";
+import { findLiving, holdPeople, lockPeople } from "./participants.ts";
 import { type Metadata, mergeMetadata, requireName } from "./text.ts";
 
 export interface ContactChanges {
@@ -15,10 +15,11 @@ export interface ContactChanges {
 
 export async function changeContact(db: Pool, workspaceId: string, contactId: string, changes: ContactChanges) {
   return transaction(db, async (tx) => {
-    const id = await lockContact(tx, workspaceId, contactId);
+    await holdPeople(tx, workspaceId);
+    const id = await findContact(tx, workspaceId, contactId);
     if (changes.display_name !== undefined) await rename(tx, id, requireName(changes.display_name, "display_name"));
     if (changes.metadata !== undefined) {
-      await setMetadata(tx, id, mergeMetadata(await metadataOf(tx, id), changes.metadata));
+      await setMetadata(tx, id, mergeMetadata(await lockMetadata(tx, id), changes.metadata));
     }
     return getContact(tx, workspaceId, id);
   });
@@ -35,7 +36,8 @@ export async function deleteContact(
 ): Promise<void> {
   const deletedAt = new Date(deps.clock.now());
   await transaction(deps.db, async (tx) => {
-    const id = await lockContact(tx, workspaceId, contactId);
+    await lockPeople(tx, workspaceId);
+    const id = await findContact(tx, workspaceId, contactId);
     await markDeleted(tx, id, deletedAt);
     await deleteAddresses(tx, id);
     await deps.leaveGroups(tx, id);
@@ -62,7 +64,8 @@ export async function mergeContacts(
   if (from === into) throw invalid("into is the same contact; name the one that stays.", { field: "into" });
   const deletedAt = new Date(deps.clock.now());
   return transaction(deps.db, async (tx) => {
-    const living = await lockParticipants(tx, workspaceId, [from, into], "UPDATE");
+    await lockPeople(tx, workspaceId);
+    const living = await findLiving(tx, workspaceId, [from, into]);
     const [source, target] = [living.get(from), living.get(into)];
     if (source?.kind !== "contact") throw notFound("contact");
     if (target?.kind !== "contact") throw invalid("into is no contact of this workspace.", { field: "into" });
@@ -85,9 +88,9 @@ function mergedAlready(from: string, into: string): RequestError {
   return new RequestError("CONFLICT", `The contact ${from} was merged into ${into} before.`, { details });
 }
 
-/** The id under which the contact lives; nobody else changes it until the transaction ends. */
-async function lockContact(tx: PoolClient, workspaceId: string, contactId: string): Promise<string> {
-  const living = (await lockParticipants(tx, workspaceId, [contactId], "UPDATE")).get(contactId);
+/** The id under which the contact lives. */
+async function findContact(tx: PoolClient, workspaceId: string, contactId: string): Promise<string> {
+  const living = (await findLiving(tx, workspaceId, [contactId])).get(contactId);
   if (living?.kind !== "contact") throw notFound("contact");
   return living.participantId;
 }
@@ -96,9 +99,9 @@ async function rename(tx: PoolClient, contactId: string, displayName: string): P
   await run(tx, "UPDATE participants SET display_name = $2 WHERE participant_id = $1", [contactId, displayName]);
 }
 
-async function metadataOf(tx: PoolClient, contactId: string): Promise<Metadata> {
-  const row = await one<{ metadata: Metadata }>(tx, "SELECT metadata FROM contacts WHERE contact_id = $1", [contactId]);
-  return row.metadata;
+async function lockMetadata(tx: PoolClient, contactId: string): Promise<Metadata> {
+  const text = "SELECT metadata FROM contacts WHERE contact_id = $1 FOR NO KEY UPDATE";
+  return (await one<{ metadata: Metadata }>(tx, text, [contactId])).metadata;
 }
 
 async function setMetadata(tx: PoolClient, contactId: string, metadata: Metadata): Promise<void> {

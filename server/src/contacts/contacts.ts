@@ -19,5 +19,11 @@ export {
   type ReachedPerson,
 } from "./create-contact.ts";
 export { type AddressHolder, addAddress, type HolderView, removeAddress } from "./own-addresses.ts";
-export { describeParticipants, lockParticipants, type Participant, type ParticipantKind } from "./participants.ts";
+export {
+  describeParticipants,
+  findLiving,
+  holdPeople,
+  type Participant,
+  type ParticipantKind,
+} from "./participants.ts";
 export { maxNameLength, requireName } from "./text.ts";

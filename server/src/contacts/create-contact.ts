@@ -5,7 +5,7 @@ import { run } from "../lib/query.ts";
 import { distinctAddresses, type ParseAddress } from "./address.ts";
 import { type AddressOwner, findOwners, insertAddresses, lockAddresses, requireFree } from "./address-book.ts";
 import { type Contact, getContact, insertContact } from "./contact.ts";
-import { lockParticipants } from "./participants.ts";
+import { holdPeople } from "./participants.ts";
 import { cutName, type Metadata, mergeMetadata, requireName } from "./text.ts";
 
 /** Most addresses of one contact when it is made. */
@@ -63,11 +63,8 @@ export async function findOrCreateContactByAddress(
   const addresses = names.map((identifier) => ({ channel, identifier }));
   const owners = await findOwners(db, workspaceId, addresses);
   const owner = ownerOf(names, owners);
-  if (owner !== undefined && owners.length === names.length) {
-    await takeName(db, names, owner, person.displayName);
-    return owner.participantId;
-  }
-  return addNames({ db, clock }, person, names);
+  const hasNews = owners.length < names.length || nameToTake(names, owner, person.displayName) !== null;
+  return owner === undefined || hasNews ? addNames({ db, clock }, person, names) : owner.participantId;
 }
 
 async function addNames(
@@ -79,6 +76,7 @@ async function addNames(
   const nowMs = clock.now();
   const createdAt = new Date(nowMs);
   const addresses = names.map((identifier) => ({ channel, identifier }));
+  await holdPeople(db, workspaceId);
   await lockAddresses(db, workspaceId, addresses);
   const owners = await findOwners(db, workspaceId, addresses);
   const owner = ownerOf(names, owners);
@@ -89,13 +87,11 @@ async function addNames(
     await insertAddresses(db, { workspaceId, participantId: contactId, addresses, createdAt });
     return contactId;
   }
-  const living = (await lockParticipants(db, workspaceId, [owner.participantId])).get(owner.participantId);
-  // Deleted while we waited for it: the addresses are free now.
-  if (living === undefined) return addNames({ db, clock }, person, names);
-  const { participantId } = living;
+  const { participantId } = owner;
   const missing = addresses.filter(({ identifier }) => !owners.some((taken) => taken.identifier === identifier));
   await insertAddresses(db, { workspaceId, participantId, addresses: missing, createdAt });
-  await takeName(db, names, { ...owner, participantId }, person.displayName);
+  const name = nameToTake(names, owner, person.displayName);
+  if (name !== null) await rename(db, owner, name);
   return participantId;
 }
 
@@ -104,12 +100,15 @@ function ownerOf(names: string[], owners: AddressOwner[]): AddressOwner | undefi
   return names.map((name) => byName.get(name)).find((owner) => owner !== undefined);
 }
 
-async function takeName(db: PoolClient, names: string[], owner: AddressOwner, displayName: string | null) {
+/** What a contact that was named by its address is called from now on; null when its name stays. */
+function nameToTake(names: string[], owner: AddressOwner | undefined, displayName: string | null): string | null {
   const name = cutName(displayName);
-  if (name === null || name === owner.displayName || !names.includes(owner.displayName)) return;
-  await run(
-    db,
-    "UPDATE participants SET display_name = $3 WHERE participant_id = $1 AND kind = 'contact' AND display_name = $2",
-    [owner.participantId, owner.displayName, name],
-  );
+  const isNamedByAddress = owner?.kind === "contact" && names.includes(owner.displayName);
+  return isNamedByAddress && name !== owner.displayName ? name : null;
+}
+
+/** Unless somebody else renamed it meanwhile. */
+async function rename(db: PoolClient, { participantId, displayName }: AddressOwner, name: string): Promise<void> {
+  const text = "UPDATE participants SET display_name = $3 WHERE participant_id = $1 AND display_name = $2";
+  await run(db, text, [participantId, displayName, name]);
 }

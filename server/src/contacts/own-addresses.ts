@@ -1,9 +1,9 @@
 import { notFound } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
-import { type Pool, transaction } from "../lib/postgres.ts";
+import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
 import { type Address, formatAddress } from "./address.ts";
 import { deleteAddress, findOwners, insertAddresses, lockAddresses, requireFree } from "./address-book.ts";
-import { describeParticipants, lockParticipants } from "./participants.ts";
+import { describeParticipants, findLiving, holdPeople } from "./participants.ts";
 
 /** Whose addresses change: a merged contact's id stands for the survivor. */
 export interface AddressHolder {
@@ -27,10 +27,8 @@ export async function addAddress(
   const { workspaceId } = holder;
   const createdAt = new Date(clock.now());
   return transaction(db, async (tx) => {
+    const participantId = await holdHolder(tx, holder);
     await lockAddresses(tx, workspaceId, [address]);
-    const living = (await lockParticipants(tx, workspaceId, [holder.participantId])).get(holder.participantId);
-    if (living?.kind !== holder.kind) throw notFound(holder.kind);
-    const { participantId } = living;
     const owners = await findOwners(tx, workspaceId, [address]);
     requireFree(owners, participantId);
     if (owners.length === 0) {
@@ -45,8 +43,14 @@ export async function addAddress(
 export async function removeAddress(db: Pool, holder: AddressHolder, address: Address): Promise<void> {
   const { workspaceId } = holder;
   await transaction(db, async (tx) => {
-    const living = (await lockParticipants(tx, workspaceId, [holder.participantId])).get(holder.participantId);
-    if (living?.kind !== holder.kind) throw notFound(holder.kind);
-    if (!(await deleteAddress(tx, living.participantId, workspaceId, address))) throw notFound("address");
+    const participantId = await holdHolder(tx, holder);
+    if (!(await deleteAddress(tx, participantId, workspaceId, address))) throw notFound("address");
   });
+}
+
+async function holdHolder(tx: PoolClient, { workspaceId, participantId, kind }: AddressHolder): Promise<string> {
+  await holdPeople(tx, workspaceId);
+  const living = (await findLiving(tx, workspaceId, [participantId])).get(participantId);
+  if (living?.kind !== kind) throw notFound(kind);
+  return living.participantId;
 }

@@ -1,5 +1,5 @@
 import type { PoolClient } from "../lib/postgres.ts";
-import { all, type Db } from "../lib/query.ts";
+import { all, type Db, run } from "../lib/query.ts";
 import { type HeldAddress, listAddresses } from "./address-book.ts";
 
 export type ParticipantKind = "user" | "contact" | "workspace";
@@ -20,21 +20,38 @@ export async function describeParticipants(db: Db, ids: string[]): Promise<Map<s
 }
 
 /**
- * Holds the participants of a workspace in place until the transaction ends, and says under which id each one lives:
- * a merged contact answers as the one it was merged into. Who is absent, deleted or of another workspace is left out.
- * `KEY SHARE` keeps them from being deleted or merged, and hinders no other; `UPDATE` is for whoever does that.
+ * Until the transaction ends, nobody of the workspace is merged or deleted; whoever relies on who somebody is, and has
+ * something to write about it, holds this. Take it before addresses are locked and before anything is written.
  */
-export async function lockParticipants(
-  tx: PoolClient,
-  workspaceId: string,
-  ids: string[],
-  strength: "KEY SHARE" | "UPDATE" = "KEY SHARE",
-): Promise<Map<string, { participantId: string; kind: ParticipantKind }>> {
-  const found = await selectLiving(tx, workspaceId, ids, strength);
-  const missing = ids.filter((id) => !found.has(id));
-  // A merge that ended while we waited for its lock shows only to the next statement.
-  if (missing.length === 0) return found;
-  return new Map([...found, ...(await selectLiving(tx, workspaceId, missing, strength))]);
+export async function holdPeople(tx: PoolClient, workspaceId: string): Promise<void> {
+  await run(tx, "SELECT pg_advisory_xact_lock_shared(hashtextextended('people ' || $1, 0))", [workspaceId]);
+}
+
+/** For whoever merges or deletes: waits for those who hold the people, and holds them off until the transaction ends. */
+export async function lockPeople(tx: PoolClient, workspaceId: string): Promise<void> {
+  await run(tx, "SELECT pg_advisory_xact_lock(hashtextextended('people ' || $1, 0))", [workspaceId]);
+}
+
+export interface LivingParticipant {
+  participantId: string;
+  kind: ParticipantKind;
+}
+
+/**
+ * Under which id each one lives: a merged contact answers as the one it was merged into. Who is absent, deleted or of
+ * another workspace is left out.
+ */
+export async function findLiving(db: Db, workspaceId: string, ids: string[]): Promise<Map<string, LivingParticipant>> {
+  const rows = await all<LivingParticipant & { given: string }>(
+    db,
+    `SELECT given.participant_id AS given, living.participant_id AS "participantId", living.kind
+     FROM participants given
+     LEFT JOIN contacts c ON c.contact_id = given.participant_id
+     JOIN participants living ON living.participant_id = coalesce(c.merged_into, given.participant_id)
+     WHERE given.workspace_id = $1 AND given.participant_id = ANY ($2) AND living.deleted_at IS NULL`,
+    [workspaceId, ids],
+  );
+  return new Map(rows.map(({ given, participantId, kind }) => [given, { participantId, kind }]));
 }
 
 function selectParticipants(db: Db, ids: string[]): Promise<Omit<Participant, "addresses">[]> {
@@ -44,18 +61,4 @@ function selectParticipants(db: Db, ids: string[]): Promise<Omit<Participant, "a
      FROM participants WHERE participant_id = ANY ($1)`,
     [ids],
   );
-}
-
-async function selectLiving(tx: PoolClient, workspaceId: string, ids: string[], strength: "KEY SHARE" | "UPDATE") {
-  const rows = await all<{ given: string; participantId: string; kind: ParticipantKind }>(
-    tx,
-    `SELECT given.participant_id AS given, living.participant_id AS "participantId", living.kind
-     FROM participants given
-     LEFT JOIN contacts c ON c.contact_id = given.participant_id
-     JOIN participants living ON living.participant_id = coalesce(c.merged_into, given.participant_id)
-     WHERE given.workspace_id = $1 AND given.participant_id = ANY ($2) AND living.deleted_at IS NULL
-     ORDER BY living.participant_id FOR ${strength} OF living`,
-    [workspaceId, ids],
-  );
-  return new Map(rows.map(({ given, participantId, kind }) => [given, { participantId, kind }]));
 }

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { createContact } from "../contacts/contacts.ts";
+import { createContact, deleteContact, mergeContacts } from "../contacts/contacts.ts";
 import { addUser, addWorkspace, countRows, openTestPool, testParseAddress } from "../contacts/test-people.ts";
 import { systemClock as clock } from "../lib/clock.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
-import { createConversation, findDirectTo, findOrCreateDirect } from "./conversations.ts";
+import { createConversation, findDirectTo, findOrCreateDirect, leaveGroups, moveMemberships } from "./conversations.ts";
 
 let database: Awaited<ReturnType<typeof openTestPool>>;
 let pool: Pool;
@@ -95,4 +95,34 @@ test("200 sends to an unknown address at the same time make one contact and one 
   const made = [await countRows(pool, "contacts"), await countRows(pool, "conversations")];
   assert.deepEqual(made, [before[0]! + 1, before[1]! + 1]);
   await assert.rejects(send("phone:x"), { code: "VALIDATION_ERROR", details: { field: "to" } });
+});
+
+test("a recipient who was merged meanwhile is reached as the survivor, one who was deleted not at all", async () => {
+  const { agentId, contactId, workspaceId, direct } = await openPair();
+  const input = { display_name: "Ana M." };
+  const survivor = await createContact({ db: pool, clock, parseAddress: testParseAddress }, workspaceId, input);
+  const pair = { workspaceId, senderId: agentId, recipientId: survivor.contactId, mayUseWorkspace: false };
+  const known = await transaction(pool, (tx) => findOrCreateDirect({ db: tx, clock }, pair));
+  await mergeContacts({ db: pool, clock, moveMemberships }, workspaceId, contactId, survivor.contactId);
+
+  assert.deepEqual(await direct(agentId), known);
+  await deleteContact({ db: pool, clock, leaveGroups }, workspaceId, survivor.contactId);
+  await assert.rejects(direct(workspaceId), { code: "CONFLICT" });
+});
+
+test("a merge keeps the conversation that the survivor's address finds, and brings that of the other", async () => {
+  const { agentId, contactId, workspaceId, direct } = await openPair();
+  const input = { display_name: "Ana M.", addresses: ["chat:ana-m"] };
+  const survivor = await createContact({ db: pool, clock, parseAddress: testParseAddress }, workspaceId, input);
+  const to = (senderId: string) =>
+    findDirectTo(
+      { db: pool, clock, parseAddress: testParseAddress },
+      { workspaceId, senderId, to: "chat:ana-m", mayUseWorkspace: false },
+    );
+  const [kept, , brought] = [await to(agentId), await direct(agentId), await direct(workspaceId)];
+
+  await mergeContacts({ db: pool, clock, moveMemberships }, workspaceId, contactId, survivor.contactId);
+
+  assert.deepEqual(await to(agentId), kept);
+  assert.deepEqual(await to(workspaceId), brought);
 });

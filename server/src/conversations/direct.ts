@@ -1,8 +1,14 @@
-import { findOrCreateContactByAddress, findParticipantByAddress, type ParseAddress } from "../contacts/contacts.ts";
-import { invalid } from "../errors.ts";
+import {
+  findLiving,
+  findOrCreateContactByAddress,
+  findParticipantByAddress,
+  holdPeople,
+  type ParseAddress,
+} from "../contacts/contacts.ts";
+import { invalid, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
-import { type Pool, transaction } from "../lib/postgres.ts";
+import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
 import { type Db, maybe } from "../lib/query.ts";
 
 export interface DirectPair {
@@ -16,21 +22,22 @@ export interface DirectPair {
 /**
  * The private conversation in which the sender reaches the recipient: the one found for this pair before; else the
  * workspace's own with the recipient, where that may be used; else the newest of exactly these two; else a new one.
- * Calls at the same time agree on one. Both must be participants of the workspace; throws VALIDATION_ERROR when they
- * are the same one.
+ * Calls at the same time agree on one. Both must be participants of the workspace. Throws VALIDATION_ERROR when they are
+ * the same one, CONFLICT when the recipient was deleted meanwhile.
  */
 export async function findOrCreateDirect(
-  { db, clock }: { db: Db; clock: Clock },
+  { db, clock }: { db: PoolClient; clock: Clock },
   pair: DirectPair,
 ): Promise<{ conversationId: string }> {
-  const { workspaceId, senderId, recipientId, mayUseWorkspace } = pair;
+  const { workspaceId, senderId, recipientId } = pair;
   if (senderId === recipientId) throw invalid("to is an address of the sender itself; write to somebody else.");
-  const known = await findDirect(db, senderId, recipientId);
+  const known = await findKnown(db, pair);
   if (known !== null) return known;
-  if (mayUseWorkspace && senderId !== workspaceId) {
-    const shared = (await findDirect(db, workspaceId, recipientId)) ?? (await findNewest(db, workspaceId, recipientId));
-    if (shared !== null) return shared;
-  }
+  await holdPeople(db, workspaceId);
+  const recipient = (await findLiving(db, workspaceId, [recipientId])).get(recipientId);
+  if (recipient === undefined) throw new RequestError("CONFLICT", "The recipient was deleted just now; try again.");
+  const { participantId } = recipient;
+  if (participantId !== recipientId) return findOrCreateDirect({ db, clock }, { ...pair, recipientId: participantId });
   const newest = await findNewest(db, senderId, recipientId);
   const agreed = newest
     ? await insertDirect(db, senderId, recipientId, newest.conversationId)
@@ -52,13 +59,23 @@ export async function findDirectTo(
   { db, clock, parseAddress }: { db: Pool; clock: Clock; parseAddress: ParseAddress },
   { to, ...pair }: DirectAddress,
 ): Promise<{ conversationId: string }> {
-  const address = parseAddress(to, "to");
   const { workspaceId } = pair;
-  const person = { workspaceId, ...address, aliases: [], displayName: null };
-  const recipientId =
-    (await findParticipantByAddress(db, workspaceId, address)) ??
-    (await transaction(db, (tx) => findOrCreateContactByAddress({ db: tx, clock }, person)));
-  return findOrCreateDirect({ db, clock }, { ...pair, recipientId });
+  const address = parseAddress(to, "to");
+  const recipientId = await findParticipantByAddress(db, workspaceId, address);
+  const known = recipientId === null ? null : await findKnown(db, { ...pair, recipientId });
+  if (known !== null) return known;
+  return transaction(db, async (tx) => {
+    const person = { workspaceId, ...address, aliases: [], displayName: null };
+    const participantId = await findOrCreateContactByAddress({ db: tx, clock }, person);
+    return findOrCreateDirect({ db: tx, clock }, { ...pair, recipientId: participantId });
+  });
+}
+
+/** What needs nothing to be made. */
+async function findKnown(db: Db, { workspaceId, senderId, recipientId, mayUseWorkspace }: DirectPair): Promise<Found> {
+  const own = await findDirect(db, senderId, recipientId);
+  if (own !== null || !mayUseWorkspace || senderId === workspaceId) return own;
+  return (await findDirect(db, workspaceId, recipientId)) ?? (await findNewest(db, workspaceId, recipientId));
 }
 
 type Found = { conversationId: string } | null;

@@ -1,8 +1,9 @@
 import {
   type Address,
+  findLiving,
   findOrCreateContactByAddress,
+  holdPeople,
   lockAddresses,
-  lockParticipants,
   type ParseAddress,
   requireName,
 } from "../contacts/contacts.ts";
@@ -27,14 +28,15 @@ export function nameMember(parseAddress: ParseAddress, member: MemberInput, fiel
 }
 
 /**
- * The participants' ids, in the order given; contacts are made for addresses that nobody has. They stay in place until
- * the transaction ends. Throws VALIDATION_ERROR, naming the field, for one that the workspace does not have.
+ * The participants' ids, in the order given; contacts are made for addresses that nobody has. Nobody is merged or
+ * deleted until the transaction ends. Throws VALIDATION_ERROR, naming the field, for one that the workspace does not have.
  */
 export async function resolveMembers(
   { db, clock }: { db: PoolClient; clock: Clock },
   workspaceId: string,
   members: NamedMember[],
 ): Promise<string[]> {
+  await holdPeople(db, workspaceId);
   await lockAddresses(
     db,
     workspaceId,
@@ -50,7 +52,7 @@ export async function resolveMembers(
       );
     }
   }
-  const living = await lockParticipants(db, workspaceId, ids);
+  const living = await findLiving(db, workspaceId, ids);
   return ids.map((id, index) => {
     const participant = living.get(id);
     if (participant === undefined) throw unknownParticipant(members[index]!.field, id);
