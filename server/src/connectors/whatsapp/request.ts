@@ -53,7 +53,7 @@ function contentOf({ payload, targetProviderMessageId }: OutboundPart): Content 
   switch (payload.type) {
     case "text": {
       const body = payload.text.toWellFormed();
-      return { type: "text", object: { body }, redacted: { body } };
+      return { type: "text", object: { body }, redacted: { body: lengthOf(body) } };
     }
     case "location": {
       const { latitude, longitude, name } = payload;
