@@ -183,7 +183,7 @@ function readConfig(read: EnvReader) {
       unknownGraceMs: read.value(
         "UNKNOWN_GRACE",
         kind.duration("100ms", "1d"),
-        "90s",
+        "30s",
         "How long an attempt without an answer waits for a receipt before it is tried again.",
       ),
     },
