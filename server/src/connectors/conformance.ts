@@ -4,6 +4,7 @@
  */
 import { suite } from "node:test";
 import type { MessagePayload, PayloadType } from "../messages/payload.ts";
+import { connectingConformance } from "./conformance-connecting.ts";
 import { sendingConformance } from "./conformance-sending.ts";
 import { webhookConformance } from "./conformance-webhooks.ts";
 import type { Connector } from "./connector.ts";
@@ -39,4 +40,5 @@ export function conformance<Credentials>(subject: ConformanceSubject<Credentials
   const { channel } = subject.connector;
   suite(`the ${channel} connector, receiving`, () => webhookConformance(subject));
   suite(`the ${channel} connector, sending`, () => sendingConformance(subject));
+  suite(`the ${channel} connector, connecting`, () => connectingConformance(subject));
 }

@@ -1,36 +1,6 @@
 import assert from "node:assert/strict";
-import { randomUUID } from "node:crypto";
 import { after, before, test } from "node:test";
-import { pino } from "pino";
-import { startSimulator } from "../../../simulator/src/simulator.ts";
-import { openChannelAccounts } from "../channel-accounts/channel-accounts.ts";
-import { connectorFor } from "../connectors/registry.ts";
-import { RequestError } from "../errors.ts";
-import type { Principal, Role } from "../identity/principal.ts";
-import { systemClock } from "../lib/clock.ts";
-import { openHttpClient } from "../lib/http.ts";
-import { openPool } from "../lib/postgres.ts";
-import { openSecretBox } from "../lib/secret-box.ts";
-import { createTestDatabase } from "../testing/test-database.ts";
-import { channelAccountRoutes } from "./channel-accounts.ts";
-import { openRestServer } from "./server.ts";
-
-const whatsapp = {
-  phone_number_id: "106540352242922",
-  access_token: "EAAcanary-access-token",
-  app_secret: "canary-app-secret",
-  verify_token: "canary-verify-token",
-};
-const bot_token = "700000001:canary_of_the_bot_token_35_letters_";
-const telegram = { bot_token, secret_token: "canary-secret-token" };
-const health = {
-  breaker: "half_open",
-  last_error: null,
-  rate_per_second: 80,
-  in_flight: 1,
-  parked_lanes: 2,
-  pending: 3,
-};
+import { bot_token, health, startHub, telegram, whatsapp } from "./channel-accounts-test-hub.ts";
 
 type Hub = Awaited<ReturnType<typeof startHub>>;
 let hub: Hub;
@@ -38,78 +8,6 @@ before(async () => {
   hub = await startHub();
 });
 after(() => hub[Symbol.asyncDispose]());
-
-/** The routes over a real database, with a simulator for a platform; a token is `<workspace> <role>`. */
-async function startHub() {
-  const database = await createTestDatabase();
-  const simulator = await startSimulator({
-    accounts: [
-      { channel: "whatsapp", ...whatsapp },
-      { channel: "telegram", bot_token },
-    ],
-  });
-  const log = pino({ level: "silent" });
-  const db = openPool({ url: database.url, size: 4, applicationName: "channel accounts test", log });
-  const client = openHttpClient({ connectionsPerHost: 4, allowPrivate: true });
-  const io = { http: client.http, clock: systemClock, random: Math.random, timeoutMs: 2_000 };
-  const secretBox = openSecretBox(Buffer.alloc(32, 7));
-  const open = () => openChannelAccounts({ db, secretBox, clock: systemClock, allowedOrigins: [simulator.url] });
-  const accounts = open();
-  const app = await openRestServer({ log, authenticate: principalOf });
-  app.get("/webhooks/:channel/:id", { config: { access: "public" } }, async (request, reply) => {
-    const { channel, id } = request.params as { channel: string; id: string };
-    const account = await accounts.get(id);
-    const query = request.query as Record<string, string>;
-    return reply.send(connectorFor(channel)?.handshake?.(query, account?.credentials));
-  });
-  const deps = { accounts, io, publicUrl: "", healthOf: () => health as never };
-  channelAccountRoutes(app, deps);
-  await app.listen({ port: 0, host: "127.0.0.1" });
-  const { port } = app.server.address() as { port: number };
-  deps.publicUrl = `http://127.0.0.1:${port}`;
-
-  return {
-    db,
-    accounts,
-    publicUrl: deps.publicUrl,
-    /** As another process of the same hub sees it. */
-    openSibling: open,
-    simulator,
-    baseUrl: (channel: string) => `${simulator.url}/${channel}`,
-    async workspace(): Promise<string> {
-      const id = randomUUID();
-      await db.query("INSERT INTO workspaces (workspace_id, name, created_at) VALUES ($1, 'test', now())", [id]);
-      return id;
-    },
-    async call(target: string, as: string, body?: unknown) {
-      const [method, path] = target.split(" ") as [string, string];
-      const headers = {
-        authorization: `Bearer ${as}`,
-        ...(body !== undefined && { "content-type": "application/json" }),
-      };
-      const sent = body === undefined ? {} : { body: JSON.stringify(body) };
-      const answer = await fetch(`http://127.0.0.1:${port}${path}`, { method, headers, ...sent });
-      const text = await answer.text();
-      assert.doesNotMatch(text, /canary/, "a credential was told");
-      return { status: answer.status, body: text === "" ? null : JSON.parse(text) };
-    },
-    async [Symbol.asyncDispose]() {
-      await app.close();
-      await client.close();
-      await db.end();
-      await simulator.close();
-      await database[Symbol.asyncDispose]();
-    },
-  };
-}
-
-function principalOf(authorization = ""): Principal {
-  const [, workspaceId, role] = authorization.split(" ");
-  if (workspaceId === undefined) throw new RequestError("AUTH_REQUIRED", "Log in.");
-  const id = randomUUID();
-  const ids = { callerId: id, userId: id, participantId: id, sessionId: null };
-  return { kind: "user", ...ids, workspaceId, role: role as Role, scopes: ["*"] };
-}
 
 async function connect(as: string, more: object = {}) {
   const settings = { base_url: hub.baseUrl("telegram") };

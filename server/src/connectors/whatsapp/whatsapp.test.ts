@@ -42,7 +42,7 @@ conformance({
     text: { type: "text", text: "olá 👍" },
     location: { type: "location", latitude: -23.56, longitude: -46.65, name: "Loja" },
     reaction: { type: "reaction", message_id: "", emoji: "👍" },
-    template: { type: "template", name: "hello_world", language: "en_US", parameters: [] },
+    template: { type: "template", name: "order_shipped", language: "pt_BR", parameters: ["Ana", "A-1742"] },
   },
   serverError: "retry",
 });

@@ -1,0 +1,62 @@
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { after, before, beforeEach } from "node:test";
+import type { MessagePayload } from "../messages/payload.ts";
+import type { ConformanceSubject } from "./conformance.ts";
+import { startTestPlatform, type TestPlatform } from "./conformance-platform.ts";
+import type { ConnectorIo, OutboundPart, SendOutcome } from "./connector.ts";
+
+/** Said in every text: it must be seen by the platform and by nobody else. */
+export const canary = "canary of what was said";
+export const text = { type: "text", text: canary } as const;
+
+/** What the tests of a suite do with its platform; a suite calls this once, before its tests. */
+export function openSteps<C>(subject: ConformanceSubject<C>) {
+  const { connector } = subject;
+  let platform: TestPlatform;
+  before(async () => {
+    platform = await startTestPlatform(connector.channel, subject.simulatorAccount);
+  });
+  after(() => platform[Symbol.asyncDispose]());
+  beforeEach(() => platform.repair());
+
+  function account(settings = platform.settings, credentials = subject.credentials) {
+    return { channelAccountId: randomUUID(), channel: connector.channel, name: "test", credentials, settings };
+  }
+
+  function part(payload: MessagePayload, rest: Partial<OutboundPart> = {}): OutboundPart {
+    return {
+      deliveryId: randomUUID(),
+      partIndex: 0,
+      identifier: subject.person,
+      payload,
+      quotedProviderMessageId: null,
+      targetProviderMessageId: null,
+      ...rest,
+    };
+  }
+
+  /** Sends, and makes sure that what is told of it gives nothing away. */
+  async function send(given: OutboundPart, to = account(), io: ConnectorIo = platform.io): Promise<SendOutcome> {
+    const outcome = await connector.send(given, to, io);
+    const told = JSON.stringify(outcome);
+    for (const secret of [...subject.secrets, canary]) assert.ok(!told.includes(secret), `${secret} is told: ${told}`);
+    return outcome;
+  }
+
+  return {
+    get platform(): TestPlatform {
+      return platform;
+    },
+    account,
+    part,
+    send,
+    sendText: (to?: ReturnType<typeof account>, io?: ConnectorIo) => send(part(text), to, io),
+    /** The platform's id of a message that went through. */
+    async sendFirst(): Promise<string> {
+      const outcome = await send(part(text));
+      assert.equal(outcome.kind, "sent", JSON.stringify(outcome));
+      return outcome.kind === "sent" ? outcome.providerMessageId : "";
+    },
+  };
+}
