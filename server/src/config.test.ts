@@ -18,7 +18,7 @@ test("with nothing set, everything has a default", () => {
   assert.deepEqual(config.http, { port: 8080, host: "127.0.0.1", publicUrl: "http://localhost:8080", corsOrigins: [] });
   assert.equal(config.dataDir, resolve("data"));
   assert.deepEqual(config.roles, ["api", "router", "connector", "realtime", "tasks"]);
-  assert.deepEqual(config.simulator, { isEnabled: true, port: 8090 });
+  assert.deepEqual(config.simulator, { url: null, isEnabled: true, port: 8090 });
   assert.deepEqual(config.secrets, { jwt: null, encryptionKey: null });
   assert.equal(config.delivery.retryTotalMs, 86_400_000);
 });
@@ -37,6 +37,12 @@ test("the simulator runs without DATABASE_URL, or when ROLES names it", () => {
   const config = load({ ...shared, ROLES: "api,connector:telegram, simulator" });
   assert.deepEqual(config.roles, ["api", "connector:telegram"]);
   assert.equal(config.simulator.isEnabled, true);
+});
+
+test("a simulator that runs already is used instead of starting one", () => {
+  const { simulator } = load({ SIMULATOR_URL: "http://127.0.0.1:9090/" });
+  assert.deepEqual([simulator.isEnabled, simulator.url], [false, "http://127.0.0.1:9090"]);
+  assert.equal(load({ ...shared, ROLES: "all", SIMULATOR_URL: "http://sim:9090" }).simulator.isEnabled, false);
 });
 
 test("the encryption key is read from hexadecimal and from base64", () => {

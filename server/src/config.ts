@@ -47,6 +47,12 @@ function readConfig(read: EnvReader) {
     "embedded",
     "A PostgreSQL 15 or newer to use instead of the embedded one.",
   );
+  const simulatorUrl = read.optional(
+    "SIMULATOR_URL",
+    kind.webUrl,
+    "none",
+    "A platform simulator that runs already, to use instead of starting one.",
+  );
   const config = {
     http: {
       port,
@@ -77,7 +83,10 @@ function readConfig(read: EnvReader) {
     /** Without the simulator, which has its own entry. */
     roles: roles.filter((role) => role !== "simulator"),
     simulator: {
-      isEnabled: databaseUrl === null || roles.includes("simulator"),
+      /** Of one that runs already; `null`: of our own, if any. */
+      url: simulatorUrl,
+      /** Whether this process starts one. */
+      isEnabled: simulatorUrl === null && (databaseUrl === null || roles.includes("simulator")),
       port: read.value(
         "SIMULATOR_PORT",
         kind.integer(0, 65_535),

@@ -50,6 +50,8 @@ export interface Context extends AsyncDisposable {
   readonly findAccount: ChannelAccounts["get"];
   /** The deliverers that run in this process, by channel. */
   readonly deliverers: Map<string, Deliverer>;
+  /** The simulator may be called although it is on a private address. */
+  readonly allowSimulator: (simulatorUrl: string) => void;
   readonly healthOf: (channelAccountId: string) => Promise<ChannelAccountHealth>;
   /** Whether no other process can be at work on this database: it is our own, and held. */
   readonly isOnlyProcess: boolean;
@@ -98,12 +100,12 @@ export async function openContext(options: ContextOptions): Promise<Context> {
       leaseMs: config.bus.leaseMs,
     }),
   );
-  const simulatorOrigin = config.simulator.isEnabled ? [`http://127.0.0.1:${config.simulator.port}`] : [];
+  const simulatorOrigins = config.simulator.url === null ? [] : [new URL(config.simulator.url).origin];
   const { http, close: closeHttp } = stack.adopt(
     openHttpClient({
       connectionsPerHost: config.delivery.concurrency,
       allowPrivate: database !== null,
-      allowedOrigins: simulatorOrigin,
+      allowedOrigins: simulatorOrigins,
     }),
     (client) => client.close(),
   );
@@ -116,7 +118,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     secretBox,
     clock,
     allowPrivate: database !== null,
-    allowedOrigins: simulatorOrigin,
+    allowedOrigins: simulatorOrigins,
   });
   const deliverers = new Map<string, Deliverer>();
   const opened = stack.move();
@@ -148,6 +150,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     capabilitiesOf: (channel) => connectorFor(channel)?.capabilities ?? null,
     findAccount: accounts.get,
     deliverers,
+    allowSimulator: (simulatorUrl) => simulatorOrigins.push(new URL(simulatorUrl).origin),
     healthOf: (channelAccountId) => readHealth({ db, accounts, deliverers }, channelAccountId),
     isOnlyProcess: database !== null,
     [Symbol.asyncDispose]: () => opened.disposeAsync(),

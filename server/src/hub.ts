@@ -41,6 +41,8 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   const simulator = config.simulator.isEnabled
     ? stack.use(await startSimulatorProcess({ port: config.simulator.port, dataDir: config.dataDir, log }))
     : null;
+  if (simulator !== null) context.allowSimulator(simulator.url);
+  const simulatorUrl = simulator?.url ?? config.simulator.url;
   // Steps end before what they send through, and the door closes before them: the stack runs backwards.
   stack.defer(() => closeWithin(config.shutdownTimeoutMs / 2, closeSteps));
   const steps: { close(): Promise<void> }[] = [];
@@ -57,7 +59,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
     const app = await openRest(context, { dependencies, phase: () => phase });
     stack.defer(() => closeWithin(config.shutdownTimeoutMs / 3, () => app.close()));
     url = await listen(app, config.http);
-    if (simulator !== null) await connectSimulator(context, simulator.url, url);
+    if (simulatorUrl !== null) await connectSimulator(context, simulatorUrl, url);
   }
   phase = "ready";
 
@@ -68,7 +70,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
     closing ??= opened.disposeAsync();
     return closing;
   };
-  return { url, simulatorUrl: simulator?.url ?? null, admin, context, close, [Symbol.asyncDispose]: close };
+  return { url, simulatorUrl, admin, context, close, [Symbol.asyncDispose]: close };
 }
 
 type Listening = { listen(options: { port: number; host: string }): Promise<string>; server: { address(): unknown } };
