@@ -1,0 +1,96 @@
+/** How a request authenticates: a token that works already, or a user's name and password. */
+export type Credential = { token: string } | { username: string; password: string };
+
+/** The hub refused a request. `code` is one of the contract's closed list. */
+export class ApiError extends Error {
+  override readonly name = "ApiError";
+  readonly status: number;
+  readonly code: string;
+  readonly details: Record<string, unknown>;
+  readonly requestId: string | null;
+  /** Seconds to wait before trying again, where the hub says so. */
+  readonly retryAfterSeconds: number | null;
+
+  constructor(response: Response, body: unknown) {
+    const { code, message, details, request_id } = errorOf(body);
+    super(message ?? `The hub answered ${response.status} without a reason.`);
+    this.status = response.status;
+    this.code = code ?? "INTERNAL";
+    this.details = details ?? {};
+    this.requestId = request_id ?? response.headers.get("x-request-id");
+    const wait = response.headers.get("retry-after");
+    this.retryAfterSeconds = wait === null ? null : Number(wait);
+  }
+}
+
+interface ErrorFields {
+  code?: string;
+  message?: string;
+  details?: Record<string, unknown>;
+  request_id?: string;
+}
+
+function errorOf(body: unknown): ErrorFields {
+  const error = (body as { error?: ErrorFields } | null)?.error;
+  return typeof error === "object" && error !== null ? error : {};
+}
+
+export interface CallOptions {
+  body?: unknown;
+  query?: Record<string, string | number | undefined>;
+  headers?: Record<string, string>;
+  signal?: AbortSignal;
+  /** Left out, the client's own credential goes with the request. */
+  isPublic?: boolean;
+}
+
+export interface Answer<Body> {
+  status: number;
+  headers: Headers;
+  body: Body;
+}
+
+/** One request. Throws `ApiError` for what the hub refuses, and what `fetch` throws when there is no answer. */
+export type Call = <Body>(method: string, path: string, options?: CallOptions) => Promise<Answer<Body>>;
+
+export interface CallerOptions {
+  url: string;
+  /** The `authorization` of a request; `null` for none. */
+  authorization: () => Promise<string | null>;
+  fetch: typeof fetch;
+}
+
+export function openCall({ url, authorization, fetch }: CallerOptions): Call {
+  return async <Body>(method: string, path: string, options: CallOptions = {}) => {
+    const { body, query, signal, isPublic } = options;
+    const headers: Record<string, string> = { ...options.headers };
+    const credential = isPublic ? null : await authorization();
+    if (credential !== null) headers.authorization ??= credential;
+    if (body !== undefined) headers["content-type"] ??= "application/json";
+    const response = await fetch(`${url}${path}${toQuery(query)}`, {
+      method,
+      headers,
+      ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
+      ...(signal === undefined ? {} : { signal }),
+    });
+    const told = parse(await response.text());
+    if (!response.ok) throw new ApiError(response, told);
+    return { status: response.status, headers: response.headers, body: told as Body };
+  };
+}
+
+function toQuery(query: CallOptions["query"] = {}): string {
+  const given = Object.entries(query).filter((entry): entry is [string, string | number] => entry[1] !== undefined);
+  if (given.length === 0) return "";
+  return `?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}`;
+}
+
+/** Null for no body; a text that is no JSON as it is. */
+function parse(text: string): unknown {
+  if (text === "") return null;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}

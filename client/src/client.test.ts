@@ -1,0 +1,100 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ApiError, everyPage, openClient } from "./client.ts";
+
+const url = "http://hub.test";
+
+interface Seen {
+  method: string;
+  path: string;
+  authorization: string | undefined;
+  body: unknown;
+}
+
+/** A `fetch` that answers from a list, and what it was asked. */
+function answering(answer: (seen: Seen) => [status: number, body: unknown, headers?: Record<string, string>]) {
+  const seen: Seen[] = [];
+  const fetch = (async (input: string, init: RequestInit) => {
+    const headers = init.headers as Record<string, string>;
+    const body = init.body === undefined ? null : JSON.parse(String(init.body));
+    const call = { method: init.method!, path: input.slice(url.length), authorization: headers.authorization, body };
+    seen.push(call);
+    await Promise.resolve();
+    const [status, told, answered] = answer(call);
+    return new Response(told === null ? null : JSON.stringify(told), { status, headers: answered ?? {} });
+  }) as typeof globalThis.fetch;
+  return { seen, fetch };
+}
+
+test("a refusal is an ApiError with all that the hub said", async () => {
+  const error = { code: "OVERLOADED", message: "Too much waits.", details: { queue: 5 }, request_id: "r1" };
+  const { fetch } = answering(() => [503, { success: false, error }, { "retry-after": "2" }]);
+  const client = openClient({ url, fetch, credential: { token: "t" } });
+  const thrown = await client.messages.get("m").catch((reason) => reason);
+  assert.ok(thrown instanceof ApiError);
+  const { status, code, message, details, requestId, retryAfterSeconds } = thrown;
+  assert.deepEqual(
+    { status, code, message, details, requestId, retryAfterSeconds },
+    {
+      status: 503,
+      code: "OVERLOADED",
+      message: "Too much waits.",
+      details: { queue: 5 },
+      requestId: "r1",
+      retryAfterSeconds: 2,
+    },
+  );
+});
+
+test("an answer that is not the hub's is an ApiError too", async () => {
+  const { fetch } = answering(() => [502, "Bad gateway"]);
+  const client = openClient({ url, fetch, credential: { token: "t" } });
+  await assert.rejects(client.auth.me(), { name: "ApiError", status: 502, code: "INTERNAL" });
+});
+
+// Two refreshes with one refresh token end the session: to the hub it looks stolen.
+test("many calls at once share one login, and one refresh when it expires", async () => {
+  let logins = 0;
+  const { seen, fetch } = answering(({ path, body }) => {
+    if (path === "/auth/token" || path === "/auth/refresh") {
+      logins += 1;
+      assert.deepEqual(body, logins === 1 ? { username: "ana", password: "secret" } : { refresh_token: "r1" });
+      const tokens = { access_token: `a${logins}`, refresh_token: `r${logins}`, token_type: "Bearer" };
+      return [200, { ...tokens, expires_in: logins === 1 ? 0 : 3600 }];
+    }
+    return [200, {}];
+  });
+  const client = openClient({ url, fetch, credential: { username: "ana", password: "secret" } });
+  await Promise.all([client.auth.me(), client.auth.me()]);
+  await Promise.all([client.auth.me(), client.auth.me(), client.auth.me()]);
+  assert.equal(logins, 2);
+  const used = seen.filter(({ path }) => path === "/v1/me").map(({ authorization }) => authorization);
+  assert.deepEqual(used, ["Bearer a1", "Bearer a1", "Bearer a2", "Bearer a2", "Bearer a2"]);
+});
+
+test("a refresh that is refused leads back to the password", async () => {
+  const { seen, fetch } = answering(({ path }) => {
+    if (path === "/auth/refresh") return [401, { error: { code: "AUTH_INVALID", message: "Used." } }];
+    if (path === "/auth/token")
+      return [200, { access_token: "a", refresh_token: "r", token_type: "Bearer", expires_in: 0 }];
+    return [200, {}];
+  });
+  const client = openClient({ url, fetch, credential: { username: "ana", password: "secret" } });
+  await client.auth.me();
+  await client.auth.me();
+  assert.deepEqual(
+    seen.map(({ path }) => path),
+    ["/auth/token", "/v1/me", "/auth/refresh", "/auth/token", "/v1/me"],
+  );
+});
+
+test("every page of a list is read", async () => {
+  const { seen, fetch } = answering(({ path }) =>
+    path.includes("cursor=next%2B1")
+      ? [200, { data: [3], next_cursor: null }]
+      : [200, { data: [1, 2], next_cursor: "next+1" }],
+  );
+  const client = openClient({ url, fetch, credential: { token: "t" } });
+  assert.deepEqual(await Array.fromAsync(everyPage(client.conversations.list)), [1, 2, 3]);
+  assert.equal(seen.length, 2);
+});

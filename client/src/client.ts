@@ -1,0 +1,217 @@
+import { type Call, type Credential, openCall } from "./call.ts";
+import type * as resource from "./resources.ts";
+import { openSession } from "./session.ts";
+
+export { ApiError, type Call, type Credential } from "./call.ts";
+export type * from "./resources.ts";
+
+export type ClientOptions = {
+  /** Where the hub listens, without a slash at the end. */
+  url: string;
+  /** Left out, only what is public can be called. */
+  credential?: Credential;
+  /** Default: the platform's own. */
+  fetch?: typeof fetch;
+};
+
+/** A message that was accepted; `isReplayed` when the hub had it already. */
+export type Sent = resource.AcceptedMessage & { isReplayed: boolean };
+
+/** The hub's API, typed, as this credential may use it. Every call throws `ApiError` for what the hub refuses. */
+export type Client = ReturnType<typeof openClient>;
+
+export function openClient({ url, credential, fetch = globalThis.fetch }: ClientOptions) {
+  const call: Call = openCall({
+    url,
+    fetch,
+    authorization: async () => (session === null ? null : `Bearer ${await session.token()}`),
+  });
+  const session = credential === undefined ? null : openSession(call, credential, Date.now);
+  return {
+    url,
+    /** For what has no name here. */
+    call,
+    auth: authCalls(call, () => session?.end() ?? Promise.resolve()),
+    messages: messageCalls(call),
+    conversations: conversationCalls(call),
+    contacts: contactCalls(call),
+    users: userCalls(call),
+    apiKeys: apiKeyCalls(call),
+    workspaces: workspaceCalls(call),
+    channelAccounts: channelAccountCalls(call),
+    deadLetters: deadLetterCalls(call),
+    operations: operationCalls(call),
+  };
+}
+
+/** Every item of a list, page after page. */
+export async function* everyPage<Item>(
+  list: (page: resource.PageQuery) => Promise<resource.Page<Item>>,
+): AsyncGenerator<Item> {
+  let cursor: string | null | undefined;
+  do {
+    const page = await list({ limit: 200, ...(cursor ? { cursor } : {}) });
+    yield* page.data;
+    cursor = page.next_cursor;
+  } while (cursor !== null);
+}
+
+function authCalls(call: Call, end: () => Promise<void>) {
+  type Registered = resource.Tokens & { user: resource.User };
+  return {
+    register: (body: { username: string; email: string; password: string }) =>
+      bodyOf<Registered>(call, "POST", "/auth/register", { body, isPublic: true }),
+    logIn: (body: { username: string; password: string }) =>
+      bodyOf<resource.Tokens & { user_id: string }>(call, "POST", "/auth/token", { body, isPublic: true }),
+    refresh: (refresh_token: string) =>
+      bodyOf<resource.Tokens>(call, "POST", "/auth/refresh", { body: { refresh_token }, isPublic: true }),
+    /** Ends the session that this client opened. */
+    logOut: end,
+    me: () => bodyOf<resource.User>(call, "GET", "/v1/me"),
+  };
+}
+
+function messageCalls(call: Call) {
+  return {
+    /** Safe to repeat with the same `message_id` until an answer comes. */
+    async send(body: resource.NewMessage): Promise<Sent> {
+      const answer = await call<resource.AcceptedMessage>("POST", "/v1/messages", { body });
+      return { ...answer.body, isReplayed: answer.headers.get("idempotent-replayed") === "true" };
+    },
+    /** 1 to 1,000 messages; results in their order. */
+    sendBatch: async (messages: readonly resource.NewMessage[]) =>
+      (await bodyOf<{ results: resource.BatchResult[] }>(call, "POST", "/v1/messages/batch", { body: { messages } }))
+        .results,
+    get: (id: string) => bodyOf<resource.Message>(call, "GET", `/v1/messages/${id}`),
+    events: async (id: string) =>
+      (await bodyOf<resource.Page<resource.AuditEntry>>(call, "GET", `/v1/messages/${id}/events`)).data,
+    trace: async (id: string) =>
+      (await bodyOf<resource.Page<resource.TraceEntry>>(call, "GET", `/v1/messages/${id}/trace`)).data,
+  };
+}
+
+function conversationCalls(call: Call) {
+  const path = "/v1/conversations";
+  type History = resource.PageQuery & { offset?: number; before_seq?: number; after_seq?: number };
+  return {
+    create: (body: resource.NewConversation) => bodyOf<resource.Conversation>(call, "POST", path, { body }),
+    list: (query?: resource.PageQuery) => page<resource.Conversation>(call, path, query),
+    get: (id: string) => bodyOf<resource.Conversation>(call, "GET", `${path}/${id}`),
+    change: (id: string, body: Partial<Pick<resource.NewConversation, "title" | "settings">>) =>
+      bodyOf<resource.Conversation>(call, "PATCH", `${path}/${id}`, { body }),
+    addMember: (id: string, member: resource.MemberInput) =>
+      bodyOf<resource.Conversation>(call, "POST", `${path}/${id}/members`, { body: { member } }),
+    removeMember: (id: string, participantId: string) =>
+      bodyOf<null>(call, "DELETE", `${path}/${id}/members/${participantId}`),
+    /** Newest first, unless `after_seq` is given. */
+    messages: (id: string, query?: History) => page<resource.Message>(call, `${path}/${id}/messages`, query),
+    /** The caller has read everything up to here. */
+    read: (id: string, seq: number) => bodyOf<null>(call, "POST", `${path}/${id}/read`, { body: { seq } }),
+    capabilities: (id: string) => bodyOf<unknown>(call, "GET", `${path}/${id}/capabilities`),
+  };
+}
+
+function contactCalls(call: Call) {
+  const path = "/v1/contacts";
+  type NewContact = { display_name: string; addresses?: string[]; metadata?: Record<string, unknown> };
+  return {
+    create: (body: NewContact) => bodyOf<resource.Contact>(call, "POST", path, { body }),
+    list: (query?: resource.PageQuery & { query?: string; address?: string }) =>
+      page<resource.Contact>(call, path, query),
+    get: (id: string) => bodyOf<resource.Contact>(call, "GET", `${path}/${id}`),
+    change: (id: string, body: Partial<NewContact>) =>
+      bodyOf<resource.Contact>(call, "PATCH", `${path}/${id}`, { body }),
+    remove: (id: string) => bodyOf<null>(call, "DELETE", `${path}/${id}`),
+    addAddress: (id: string, address: string) =>
+      bodyOf<resource.Contact>(call, "POST", `${path}/${id}/addresses`, { body: { address } }),
+  };
+}
+
+function userCalls(call: Call) {
+  const path = "/v1/users";
+  type NewUser = {
+    username: string;
+    email: string;
+    password: string;
+    role: resource.Role;
+    display_name?: string;
+  };
+  return {
+    create: (body: NewUser) => bodyOf<resource.User>(call, "POST", path, { body }),
+    list: (query?: resource.PageQuery) => page<resource.User>(call, path, query),
+    get: (id: string) => bodyOf<resource.User>(call, "GET", `${path}/${id}`),
+    change: (id: string, body: { role?: resource.Role; display_name?: string; disabled?: boolean }) =>
+      bodyOf<resource.User>(call, "PATCH", `${path}/${id}`, { body }),
+    addAddress: (id: string, address: string) =>
+      bodyOf<unknown>(call, "POST", `${path}/${id}/addresses`, { body: { address } }),
+  };
+}
+
+function apiKeyCalls(call: Call) {
+  const path = "/v1/api-keys";
+  return {
+    /** `key` is shown this once. */
+    create: (body: { name: string; scopes?: string[]; expires_at?: string | null }) =>
+      bodyOf<resource.ApiKey & { key: string }>(call, "POST", path, { body }),
+    list: (query?: resource.PageQuery) => page<resource.ApiKey>(call, path, query),
+    revoke: (id: string) => bodyOf<null>(call, "DELETE", `${path}/${id}`),
+  };
+}
+
+function workspaceCalls(call: Call) {
+  const path = "/v1/workspaces";
+  type NewWorkspace = { name: string; admin: { username: string; email: string; password: string } };
+  return {
+    create: (body: NewWorkspace) => bodyOf<resource.Workspace>(call, "POST", path, { body }),
+    list: (query?: resource.PageQuery) => page<resource.Workspace>(call, path, query),
+  };
+}
+
+function channelAccountCalls(call: Call) {
+  const path = "/v1/channel-accounts";
+  type NewAccount = {
+    channel: string;
+    name: string;
+    credentials: Record<string, string>;
+    settings?: resource.ChannelAccountSettings;
+  };
+  return {
+    /** `webhook` says whether the platform was told where to call. */
+    create: (body: NewAccount) =>
+      bodyOf<resource.ChannelAccount & { webhook: resource.Said }>(call, "POST", path, { body }),
+    list: (query?: resource.PageQuery & { channel?: string }) => page<resource.ChannelAccount>(call, path, query),
+    get: (id: string) => bodyOf<resource.ChannelAccount>(call, "GET", `${path}/${id}`),
+    change: (id: string, body: Partial<Omit<NewAccount, "channel">> & { status?: "active" | "disabled" }) =>
+      bodyOf<resource.ChannelAccount>(call, "PATCH", `${path}/${id}`, { body }),
+    remove: (id: string) => bodyOf<null>(call, "DELETE", `${path}/${id}`),
+    health: (id: string) => bodyOf<resource.ChannelAccountHealth>(call, "GET", `${path}/${id}/health`),
+    verify: (id: string) => bodyOf<resource.Said & { webhook: resource.Said }>(call, "POST", `${path}/${id}/verify`),
+  };
+}
+
+function deadLetterCalls(call: Call) {
+  const path = "/v1/dead-letters";
+  type Filter = { channel?: string; code?: string };
+  return {
+    list: (query?: resource.PageQuery & Filter) => page<resource.DeadLetter>(call, path, query),
+    replay: (deliveryId: string) => bodyOf<{ replayed: number }>(call, "POST", `${path}/${deliveryId}/replay`),
+    /** Oldest first, a bounded number: repeat until `replayed` is 0. */
+    replayAll: (body: Filter = {}) => bodyOf<{ replayed: number }>(call, "POST", `${path}/replay`, { body }),
+    discard: (deliveryId: string) => bodyOf<null>(call, "DELETE", `${path}/${deliveryId}`),
+  };
+}
+
+function operationCalls(call: Call) {
+  return {
+    isAlive: () => bodyOf<{ status: string }>(call, "GET", "/healthz", { isPublic: true }),
+    readiness: () => bodyOf<{ status: string }>(call, "GET", "/readyz", { isPublic: true }),
+  };
+}
+
+async function bodyOf<Body>(call: Call, ...[method, path, options]: Parameters<Call>): Promise<Body> {
+  return (await call<Body>(method, path, options)).body;
+}
+
+function page<Item>(call: Call, path: string, query: object = {}): Promise<resource.Page<Item>> {
+  return bodyOf(call, "GET", path, { query: query as Record<string, string | number | undefined> });
+}

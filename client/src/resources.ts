@@ -1,0 +1,200 @@
+/** What the hub takes and tells, as the contract names it. Times are ISO 8601 in UTC. */
+
+export type MessageStatus = "accepted" | "in_transit" | "sent" | "delivered" | "read" | "failed";
+export type Role = "member" | "agent" | "admin";
+
+export type Payload =
+  | { type: "text"; text: string }
+  | { type: "file"; file_id: string; caption?: string }
+  | { type: "location"; latitude: number; longitude: number; name?: string }
+  | { type: "template"; name: string; language: string; parameters: string[] | Record<string, string> }
+  | { type: "reaction"; message_id: string; emoji: string };
+
+/** What `POST /v1/messages` takes: exactly one of `conversation_id` and `to`. */
+export interface NewMessage {
+  /** The idempotency key: send it again until an answer comes, and there is one message. */
+  message_id?: string;
+  conversation_id?: string;
+  /** An address, such as `whatsapp:+5511999991111`. */
+  to?: string;
+  from?: string;
+  payload: Payload;
+  channels?: string[];
+  via?: Record<string, string>;
+  reply_to?: string;
+  fallback?: { order: string[]; after_seconds?: number };
+  metadata?: Record<string, unknown>;
+}
+
+export interface AcceptedMessage {
+  message_id: string;
+  conversation_id: string;
+  seq: number;
+  status: "accepted";
+  created_at: string;
+}
+
+export type BatchResult =
+  | (AcceptedMessage & { error?: undefined })
+  | { message_id: string | null; error: { code: string; message: string; details: Record<string, unknown> } };
+
+export interface Delivery {
+  delivery_id: string;
+  recipient: string;
+  channel: string;
+  address: string | null;
+  channel_account_id: string | null;
+  status: MessageStatus;
+  provider_message_id: string | null;
+  /** One for each part of a text that was split. */
+  provider_message_ids: string[];
+  attempts: number;
+  error: { code: string; message: string } | null;
+  next_attempt_at: string | null;
+  sent_at: string | null;
+  delivered_at: string | null;
+  read_at: string | null;
+  failed_at: string | null;
+}
+
+export interface Message {
+  message_id: string;
+  conversation_id: string;
+  seq: number;
+  from: string;
+  direction: "outbound" | "inbound";
+  payload: Payload;
+  channels: string[] | null;
+  reply_to: string | null;
+  status: MessageStatus;
+  metadata: Record<string, unknown> | null;
+  created_at: string;
+  deliveries: Delivery[];
+}
+
+export interface AuditEntry {
+  at: string;
+  status: MessageStatus;
+  delivery_id: string | null;
+  channel: string | null;
+  cause: string;
+}
+
+/** One thing that happened to a message; `what` says which further fields there are. */
+export interface TraceEntry {
+  at: string;
+  what: string;
+  [detail: string]: unknown;
+}
+
+export type DeadLetter = Delivery & { message_id: string; conversation_id: string };
+
+export interface Participant {
+  participant_id: string;
+  kind: "user" | "contact" | "workspace";
+  display_name: string;
+  addresses: string[];
+}
+
+export interface Conversation {
+  conversation_id: string;
+  type: "private" | "group";
+  title: string | null;
+  members: Participant[];
+  last_seq: number;
+  settings: { author_prefix: boolean };
+  created_at: string;
+}
+
+/** The id of a participant, or an address; an unknown address makes a contact. */
+export type MemberInput = string | { address: string; display_name?: string };
+
+export interface NewConversation {
+  type: "private" | "group";
+  title?: string | null;
+  settings?: { author_prefix?: boolean };
+  members: MemberInput[];
+}
+
+export interface Contact {
+  contact_id: string;
+  display_name: string;
+  addresses: string[];
+  metadata: Record<string, unknown>;
+  created_at: string;
+}
+
+export interface User {
+  user_id: string;
+  workspace_id: string;
+  username: string;
+  email: string;
+  display_name: string;
+  role: Role;
+  disabled: boolean;
+  created_at: string;
+}
+
+export interface ApiKey {
+  api_key_id: string;
+  name: string;
+  scopes: string[];
+  created_at: string;
+  expires_at: string | null;
+}
+
+export interface Workspace {
+  workspace_id: string;
+  name: string;
+  created_at: string;
+}
+
+export interface ChannelAccount {
+  channel_account_id: string;
+  channel: string;
+  name: string;
+  status: "active" | "disabled";
+  webhook_url: string;
+  settings: ChannelAccountSettings;
+  external_id: string;
+  created_at: string;
+}
+
+export interface ChannelAccountSettings {
+  base_url?: string;
+  api_version?: string;
+  rate_per_second?: number;
+}
+
+/** What a platform said when it was asked something. */
+export interface Said {
+  ok: boolean;
+  detail: string;
+}
+
+export interface ChannelAccountHealth {
+  breaker: "closed" | "open" | "half_open";
+  last_error: { detail: string; at: string } | null;
+  rate_per_second: number;
+  in_flight: number;
+  parked_lanes: number;
+  pending: number;
+}
+
+export interface Tokens {
+  access_token: string;
+  refresh_token: string;
+  token_type: "Bearer";
+  /** Seconds. */
+  expires_in: number;
+}
+
+export interface Page<Item> {
+  data: Item[];
+  next_cursor: string | null;
+}
+
+export interface PageQuery {
+  limit?: number;
+  cursor?: string;
+}

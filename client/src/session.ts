@@ -1,0 +1,61 @@
+import { ApiError, type Call, type Credential } from "./call.ts";
+import type { Tokens } from "./resources.ts";
+
+export interface Session {
+  /** A token that works now: logs in when there is none, and refreshes one that is about to expire. */
+  token(): Promise<string>;
+  /** Gives the session back. Without one, nothing happens. */
+  end(): Promise<void>;
+}
+
+/** How long before its end a token is refreshed, in milliseconds. */
+const aheadMs = 30_000;
+
+/** Keeps a user logged in. Many callers at once share one login, and one refresh: a refresh token works once. */
+export function openSession(call: Call, credential: Credential, now: () => number): Session {
+  let tokens: Tokens | null = null;
+  let expiresAt = 0;
+  let renewing: Promise<string> | null = null;
+
+  async function renew(): Promise<string> {
+    const refreshToken = tokens?.refresh_token;
+    tokens = null;
+    const next = (refreshToken === undefined ? null : await refresh(refreshToken)) ?? (await logIn());
+    tokens = next;
+    expiresAt = now() + next.expires_in * 1000;
+    return next.access_token;
+  }
+
+  /** Null when the hub no longer takes it: then the password is needed again. */
+  async function refresh(refreshToken: string): Promise<Tokens | null> {
+    try {
+      const body = { refresh_token: refreshToken };
+      return (await call<Tokens>("POST", "/auth/refresh", { body, isPublic: true })).body;
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 401) return null;
+      throw error;
+    }
+  }
+
+  async function logIn(): Promise<Tokens> {
+    const body = credential as { username: string; password: string };
+    return (await call<Tokens>("POST", "/auth/token", { body, isPublic: true })).body;
+  }
+
+  return {
+    async token() {
+      if ("token" in credential) return credential.token;
+      if (tokens !== null && now() < expiresAt - aheadMs) return tokens.access_token;
+      renewing ??= renew().finally(() => {
+        renewing = null;
+      });
+      return renewing;
+    },
+    async end() {
+      if (tokens === null) return;
+      const headers = { authorization: `Bearer ${tokens.access_token}` };
+      tokens = null;
+      await call("POST", "/auth/logout", { headers, isPublic: true });
+    },
+  };
+}
