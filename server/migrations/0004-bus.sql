@@ -68,34 +68,41 @@ CREATE TABLE bus_dead_records (
   PRIMARY KEY (topic, consumer_group, partition, record_offset)
 );
 
--- Appends records in the caller's transaction. The arrays run in parallel; `p_records` holds JSON `[key, value]`.
-CREATE FUNCTION bus_publish(p_topic text, p_partitions integer[], p_records text[]) RETURNS void LANGUAGE plpgsql AS $$
+-- Appends records in the caller's transaction, by partition: how many, and as a JSON array of `[key, value]` pairs.
+CREATE FUNCTION bus_append(p_topic text, p_partitions integer[], p_counts integer[], p_batches text[]) RETURNS void
+LANGUAGE plpgsql AS $$
 DECLARE
-  published integer;
+  appended integer;
 BEGIN
   WITH batches AS MATERIALIZED (
-    SELECT partition, count(*)::integer AS record_count, '[' || string_agg(record, ',' ORDER BY ord) || ']' AS records
-    FROM unnest(p_partitions, p_records) WITH ORDINALITY AS r (partition, record, ord)
-    GROUP BY partition
+    SELECT * FROM unnest(p_partitions, p_counts, p_batches) AS b (partition, record_count, records)
   ), locked AS MATERIALIZED (
     SELECT partition FROM bus_heads
-    WHERE topic = p_topic AND partition IN (SELECT partition FROM batches)
+    WHERE topic = p_topic AND partition = ANY (p_partitions)
     ORDER BY partition FOR UPDATE
   ), moved AS (
     UPDATE bus_heads h SET next_offset = h.next_offset + b.record_count
     FROM batches b JOIN locked USING (partition)
     WHERE h.topic = p_topic AND h.partition = b.partition
     RETURNING h.partition, h.next_offset - 1 AS last_offset, b.record_count, b.records
-  ), appended AS (
-    INSERT INTO bus_records (segment, topic, partition, last_offset, record_count, records)
-    SELECT (SELECT active FROM bus_segments), p_topic, partition, last_offset, record_count, records FROM moved
-    RETURNING record_count
   )
-  SELECT coalesce(sum(record_count), 0) INTO published FROM appended;
-  IF published <> coalesce(cardinality(p_records), 0) THEN
+  INSERT INTO bus_records (segment, topic, partition, last_offset, record_count, records)
+  SELECT (SELECT active FROM bus_segments), p_topic, partition, last_offset, record_count, records FROM moved;
+  GET DIAGNOSTICS appended = ROW_COUNT;
+  IF appended <> cardinality(p_partitions) THEN
     RAISE EXCEPTION 'bus topic % has no such partition', p_topic;
   END IF;
 END
+$$;
+
+-- The same for records one by one: the arrays run in parallel, `p_records` holds JSON `[key, value]`.
+CREATE FUNCTION bus_publish(p_topic text, p_partitions integer[], p_records text[]) RETURNS void
+LANGUAGE sql AS $$
+  SELECT bus_append(p_topic, array_agg(partition), array_agg(record_count), array_agg(records)) FROM (
+    SELECT partition, count(*)::integer AS record_count, '[' || string_agg(record, ',' ORDER BY ord) || ']' AS records
+    FROM unnest(p_partitions, p_records) WITH ORDINALITY AS r (partition, record, ord)
+    GROUP BY partition
+  ) b HAVING count(*) > 0
 $$;
 
 -- One tick of a consumer: says that it lives, renews its leases, gives back what is over its fair share and takes over

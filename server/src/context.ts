@@ -157,10 +157,19 @@ export async function openContext(options: ContextOptions): Promise<Context> {
   };
 }
 
-/** Plans made while the tables are empty would read them whole once they are not. */
+/**
+ * The pipeline's statements look rows up one by one, by index, and are planned once. Left to itself the planner reads
+ * whole tables while they are small, and goes on doing so with the plans it has kept once they are large.
+ */
 function withIndexScans(databaseUrl: string): string {
   const url = new URL(databaseUrl);
-  url.searchParams.set("options", "-c enable_seqscan=off");
+  const settings = [
+    "enable_seqscan=off",
+    "enable_hashjoin=off",
+    "enable_mergejoin=off",
+    "plan_cache_mode=force_generic_plan",
+  ];
+  url.searchParams.set("options", settings.map((setting) => `-c ${setting}`).join(" "));
   return url.href;
 }
 

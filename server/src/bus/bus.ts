@@ -10,6 +10,8 @@ export interface Bus {
    * soon, for it holds the partitions' heads until then; then call `wake`.
    */
   publish(tx: Db, topic: string, records: readonly NewRecord[]): Promise<void>;
+  /** The same for a statement that publishes on its own: hand it to `bus_append(topic, partitions, counts, batches)`. */
+  outboxOf(records: readonly NewRecord[]): Outbox;
   /** Tells consumers in every process that something was committed; without it they find out within a second. */
   wake(topic: string): void;
   /** Starts consuming at once. A topic and group has one subscription in a process. */
@@ -23,6 +25,14 @@ export interface Bus {
 export interface NewRecord {
   readonly key: string;
   readonly value: unknown;
+}
+
+/** Records by partition, ready for SQL; the arrays run in parallel. */
+export interface Outbox {
+  readonly partitions: number[];
+  readonly counts: number[];
+  /** Each a JSON array of `[key, value]` pairs, oldest first. */
+  readonly batches: string[];
 }
 
 export interface BusRecord<Value> {

@@ -1,3 +1,5 @@
+import type { NewRecord, Outbox } from "./bus.ts";
+
 /** Where a key's records go: FNV-1a over its UTF-16 code units, so that every process and engine agrees. */
 export function partitionOf(key: string, partitions: number): number {
   let hash = 0x811c9dc5;
@@ -5,4 +7,22 @@ export function partitionOf(key: string, partitions: number): number {
     hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
   }
   return (hash >>> 0) % partitions;
+}
+
+/** The records by partition, each partition's in order. */
+export function outboxOf(records: readonly NewRecord[], partitions: number): Outbox {
+  const lines = new Map<number, string[]>();
+  for (const { key, value } of records) {
+    const partition = partitionOf(key, partitions);
+    const line = JSON.stringify([key, value]);
+    const known = lines.get(partition);
+    if (known === undefined) lines.set(partition, [line]);
+    else known.push(line);
+  }
+  const groups = [...lines.values()];
+  return {
+    partitions: [...lines.keys()],
+    counts: groups.map((group) => group.length),
+    batches: groups.map((group) => `[${group.join(",")}]`),
+  };
 }

@@ -4,7 +4,7 @@ import { type Listener, openListener } from "../lib/listener.ts";
 import { type Log, openPool, type Pool } from "../lib/postgres.ts";
 import { type Db, one, run } from "../lib/query.ts";
 import type { Bus } from "./bus.ts";
-import { partitionOf } from "./partition.ts";
+import { outboxOf, partitionOf } from "./partition.ts";
 import { rotateSegments } from "./segments.ts";
 import { openSubscription, type PostgresSubscription } from "./subscription.ts";
 
@@ -50,10 +50,10 @@ export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus 
   return {
     async publish(tx, topic, records) {
       if (records.length === 0) return;
-      const places = records.map((record) => partitionOf(record.key, partitions));
-      const lines = records.map((record) => JSON.stringify([record.key, record.value]));
-      await run(tx, "SELECT bus_publish($1, $2, $3)", [topic, places, lines]);
+      const { partitions: places, counts, batches } = outboxOf(records, partitions);
+      await run(tx, "SELECT bus_append($1, $2, $3, $4)", [topic, places, counts, batches]);
     },
+    outboxOf: (records) => outboxOf(records, partitions),
     wake(topic) {
       wakeLocal(topic);
       const isOurs = [...subscriptions].some((subscription) => subscription.topic === topic && subscription.isAlone());
@@ -86,7 +86,10 @@ export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus 
  */
 function openBusPool(url: string, log: Log): Pool {
   const relaxed = new URL(url);
-  relaxed.searchParams.set("options", "-c synchronous_commit=off -c enable_seqscan=off");
+  relaxed.searchParams.set(
+    "options",
+    "-c synchronous_commit=off -c enable_seqscan=off -c plan_cache_mode=force_generic_plan",
+  );
   return openPool({ url: relaxed.href, size: 4, applicationName: "chat4all bus", log });
 }
 

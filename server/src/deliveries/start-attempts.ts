@@ -1,4 +1,4 @@
-import type { Db } from "../lib/query.ts";
+import { all, type Db } from "../lib/query.ts";
 import type { MessagePayload } from "../messages/payload.ts";
 
 /** Proof that this process may still send for a partition. */
@@ -43,12 +43,22 @@ export async function startAttempts(db: Db, fence: Fence, deliveryIds: readonly 
     text: statement,
     values: [deliveryIds, now, fence.topic, fence.group, fence.ownerId],
   });
-  return rows.map((row) => toStart(row, now));
+  const started = new Map(rows.map((row) => [row.delivery_id, row]));
+  const others = deliveryIds.filter((deliveryId) => !started.has(deliveryId));
+  const pending = others.length === 0 ? new Set() : await findPending(db, others);
+  return deliveryIds.map((deliveryId) => {
+    const row = started.get(deliveryId);
+    return row !== undefined ? toStart(row, now) : { kind: pending.has(deliveryId) ? "fenced" : "settled" };
+  });
+}
+
+async function findPending(db: Db, deliveryIds: readonly string[]): Promise<Set<string>> {
+  const text = "SELECT delivery_id FROM deliveries WHERE delivery_id = ANY ($1) AND is_pending";
+  return new Set((await all<{ delivery_id: string }>(db, text, [deliveryIds])).map((row) => row.delivery_id));
 }
 
 interface StartRow {
-  delivery_id: string | null;
-  is_pending: boolean;
+  delivery_id: string;
   workspace_id: string;
   message_id: string;
   identifier: string;
@@ -62,8 +72,7 @@ interface StartRow {
   target: string | null;
 }
 
-function toStart(row: StartRow, now: Date): Start {
-  if (row.delivery_id === null) return { kind: row.is_pending ? "fenced" : "settled" };
+function toStart(row: StartRow, now: Date): StartedDelivery {
   return {
     kind: "started",
     deliveryId: row.delivery_id,
@@ -91,9 +100,7 @@ const idInLane = (messageId: string) => `(
        AND q.origin ->> 'channel_account_id' = s.channel_account_id::text AND q.sender_id = s.recipient_id)))`;
 
 const statement = `
-WITH input AS MATERIALIZED (
-  SELECT * FROM unnest($1::uuid[]) WITH ORDINALITY AS i (delivery_id, place)
-), started AS (
+WITH started AS (
   UPDATE deliveries d SET
     attempts = d.attempts + 1,
     attempt_started_at = $2::timestamptz,
@@ -102,20 +109,16 @@ WITH input AS MATERIALIZED (
     status = greatest(d.status, 'in_transit'),
     history = CASE WHEN d.status >= 'in_transit' THEN d.history
       ELSE d.history || jsonb_build_object('status', 'in_transit', 'at', $2::timestamptz, 'cause', 'attempt 1 started') END
-  FROM input i
+  FROM unnest($1::uuid[]) AS i (delivery_id)
   WHERE d.delivery_id = i.delivery_id AND d.is_pending AND bus_holds($3, $4, d.partition, $5)
   RETURNING d.*
 )
-SELECT s.delivery_id, coalesce(d.is_pending, false) AS is_pending, s.workspace_id, s.message_id, s.identifier,
-  s.channel_account_id, s.attempts, s.retry_from, s.provider_message_ids, m.payload,
+SELECT s.delivery_id, s.workspace_id, s.message_id, s.identifier, s.channel_account_id, s.attempts, s.retry_from,
+  s.provider_message_ids, m.payload,
   CASE WHEN m.direction = 'inbound' THEN (
     SELECT p.display_name FROM conversations c JOIN participants p ON p.participant_id = m.sender_id
     WHERE c.conversation_id = m.conversation_id AND c.type = 'group'
       AND (c.settings ->> 'author_prefix') IS DISTINCT FROM 'false') END AS author,
   CASE WHEN m.reply_to IS NOT NULL THEN ${idInLane("m.reply_to")} END AS quoted,
   CASE WHEN m.payload ->> 'type' = 'reaction' THEN ${idInLane("(m.payload ->> 'message_id')::uuid")} END AS target
-FROM input i
-LEFT JOIN deliveries d ON d.delivery_id = i.delivery_id
-LEFT JOIN started s ON s.delivery_id = i.delivery_id
-LEFT JOIN messages m ON m.workspace_id = s.workspace_id AND m.message_id = s.message_id
-ORDER BY i.place`;
+FROM started s JOIN messages m ON m.workspace_id = s.workspace_id AND m.message_id = s.message_id`;

@@ -5,7 +5,7 @@ import { type Clock, pause } from "../lib/clock.ts";
 import { isRetryableDbError } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
 import { topics } from "../topics.ts";
-import { type NewMessage, type Written, writeMessages } from "./write-messages.ts";
+import { type NewMessage, type Refusal, type Written, writeMessages } from "./write-messages.ts";
 
 /** What became of a message that was handed in: durable, or a request error that says why not. */
 export type Accepted =
@@ -59,14 +59,10 @@ export function openAcceptor(options: AcceptOptions): Acceptor {
 
   /** Writes all; where that fails for a reason that one message brings with it, the others are written without it. */
   async function write(messages: NewMessage[]): Promise<(Written | Error)[]> {
-    const outbox = messages.map(({ workspaceId, messageId, conversationId }) => ({
-      partition: bus.partitionOf(conversationId),
-      line: JSON.stringify([conversationId, { workspaceId, messageId }]),
-    }));
     const giveUpAt = clock.now() + patienceMs;
     for (;;) {
       try {
-        return await writeMessages(db, topics.messageProcessing, messages, outbox, new Date(clock.now()));
+        return await writeMessages(db, bus, topics.messageProcessing, messages, new Date(clock.now()));
       } catch (error) {
         const isPassing = isUniqueViolation(error) || isRetryableDbError(error);
         if (isPassing && clock.now() < giveUpAt) await pause(clock, retryPauseMs);
@@ -132,7 +128,7 @@ function tell(message: NewMessage, first: NewMessage, written: Written | Error):
   return { kind: "accepted", messageId, conversationId, seq, createdAt, isReplayed };
 }
 
-function refusal(message: NewMessage, why: (Written & { kind: "refused" })["why"]): RequestError {
+function refusal(message: NewMessage, why: Refusal): RequestError {
   switch (why) {
     case "conversation":
       return new RequestError("RESOURCE_NOT_FOUND", "There is no such conversation in this workspace.");

@@ -1,0 +1,62 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { run } from "../lib/query.ts";
+import { startPipeline } from "../testing/test-pipeline.ts";
+import { until } from "../testing/until.ts";
+import { replayDeadLetter } from "./dead-letters.ts";
+
+test("messages reach the platform in the order of the conversation", async () => {
+  await using line = await startPipeline();
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  for (let i = 1; i <= 20; i += 1) await line.say(chat, `${i}`);
+  await line.settled();
+  assert.deepEqual(line.texts("ana"), Array.from({ length: 20 }, (_, i) => `${i + 1}`));
+});
+
+// Two routers, or a router and a replay, may commit in another order than the one in which they took their places.
+test("a delivery that becomes visible after a later one of its lane is sent all the same", async () => {
+  await using line = await startPipeline({ delivers: false });
+  const ana = await line.addPerson("ana");
+  const first = await line.say(await line.addConversation(ana), "first");
+  const second = await line.say(await line.addConversation(ana), "second");
+  await until(async () => (await line.deliveriesOf(second.messageId)).length === 1, 5_000, "it was not routed");
+  const late = await line.deliveryOf(first.messageId);
+  await run(line.pool, "UPDATE deliveries SET is_pending = false WHERE delivery_id = $1", [late.delivery_id]);
+  line.deliver();
+  await until(() => line.sent.length === 1, 5_000, "the second was not sent");
+
+  await line.say(await line.addConversation(ana), "third");
+  await line.settled();
+  let release = () => {};
+  const isHeld = new Promise<void>((resolve) => (release = resolve));
+  line.platform.answer = async () => {
+    await isHeld;
+    return { kind: "sent", providerMessageId: "held" };
+  };
+  await line.say(await line.addConversation(ana), "fourth");
+  await until(() => line.sent.length === 3, 5_000, "the fourth did not leave");
+  await run(line.pool, "UPDATE deliveries SET is_pending = true WHERE delivery_id = $1", [late.delivery_id]);
+  const record = { deliveryId: late.delivery_id, accountId: line.accountId, ordinal: late.ordinal };
+  await line.announce(record, late.lane_id!);
+  await until(async () => (await line.bus.lag("phone_outgoing", "deliver")) === 0, 5_000, "it was not taken");
+  release();
+
+  await line.settled();
+  assert.deepEqual(line.texts("ana"), ["second", "third", "fourth", "first"]);
+});
+
+test("a replayed dead letter that a receipt had failed is sent again", async () => {
+  await using line = await startPipeline();
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  const { messageId } = await line.say(chat, "oi");
+  await line.settled();
+  const { delivery_id, provider_message_ids } = await line.deliveryOf(messageId);
+  await line.receipt(provider_message_ids![0]!, "failed");
+  assert.equal((await line.deliveryOf(messageId)).status, "failed");
+
+  await replayDeadLetter(line.deps, line.workspaceId, delivery_id);
+  await line.settled();
+
+  assert.deepEqual(line.texts(), ["oi", "oi"]);
+  assert.equal((await line.deliveryOf(messageId)).status, "sent");
+});
