@@ -1,0 +1,156 @@
+import { randomUUID } from "node:crypto";
+import { Writable } from "node:stream";
+import { pino } from "pino";
+import { type Client, type Conversation, type Message, openClient, type Role } from "../../client/src/client.ts";
+import { loadConfig } from "../../server/src/config.ts";
+import { connectors } from "../../server/src/connectors/registry.ts";
+import { startHub } from "../../server/src/hub.ts";
+import { createTestDatabase } from "../../server/src/testing/test-database.ts";
+import { topics } from "../../server/src/topics.ts";
+import { startSimulator } from "../../simulator/src/simulator.ts";
+import { openPerson, type Person } from "./people.ts";
+import { openSimulatorClient } from "./simulator-client.ts";
+import { until } from "./until.ts";
+
+export const adminPassword = "a password for tests";
+
+/** What every hub on a database that is not its own must be given. */
+export const sharedSecrets = { JWT_SECRET: "j".repeat(32), ENCRYPTION_KEY: "ab".repeat(32) };
+
+/** Retries quick enough for a test. */
+export const quickRetries = {
+  DELIVERY_RETRY_BASE: "50ms",
+  DELIVERY_RETRY_MAX: "500ms",
+  DELIVERY_TIMEOUT: "1s",
+  UNKNOWN_GRACE: "1s",
+  BUS_LEASE: "1s",
+};
+
+export interface TestHubOptions {
+  /** Environment variables; what is not named is chosen for tests. */
+  env?: Record<string, string>;
+}
+
+/** A hub as `npm start` starts it, in this process, on a database of its own and beside a simulator of its own. */
+export type TestHub = Awaited<ReturnType<typeof startTestHub>>;
+
+export async function startTestHub({ env = {} }: TestHubOptions = {}) {
+  await using stack = new AsyncDisposableStack();
+  const database = stack.use(await createTestDatabase());
+  const simulator = openSimulatorClient(stack.use(await startSimulator()).url);
+  const config = loadConfig(
+    {
+      ...quickRetries,
+      ...sharedSecrets,
+      PORT: "0",
+      DATABASE_URL: database.url,
+      SIMULATOR_URL: simulator.url,
+      ADMIN_PASSWORD: adminPassword,
+      ...env,
+    },
+    { envFile: null },
+  );
+  const log = openTestLog();
+  const failures: Error[] = [];
+  const hub = stack.use(await startHub({ config, log: log.logger, onFailed: (error) => void failures.push(error) }));
+  const url = hub.url!;
+  const { db, bus } = hub.context;
+  const admin = openClient({ url, credential: { username: "admin", password: adminPassword } });
+  const clientFor = (token: string) => openClient({ url, credential: { token } });
+  const key = await admin.apiKeys.create({ name: "tests" });
+  /** An API key of the admin: acts for the workspace. */
+  const client = clientFor(key.key);
+  let people = 0;
+
+  async function user(role: Role, displayName = `A ${role}`, of: Client = admin) {
+    const username = `${role}-${randomUUID().slice(0, 8)}`;
+    const credential = { username, password: adminPassword };
+    const made = await of.users.create({
+      ...credential,
+      email: `${username}@example.com`,
+      role,
+      display_name: displayName,
+    });
+    return { ...made, client: openClient({ url, credential }) };
+  }
+
+  /** Whether nothing waits anywhere between a client and a platform. */
+  async function isSettled(): Promise<boolean> {
+    if (!(await simulator.isIdle())) return false;
+    const groups: [string, string][] = [
+      [topics.inbound, "receive"],
+      [topics.messageProcessing, "route"],
+      ...connectors.map(({ channel }): [string, string] => [topics.outgoing(channel), "deliver"]),
+    ];
+    for (const [topic, group] of groups) if ((await bus.lag(topic, group)) > 0) return false;
+    const { rows } = await db.query<{ waiting: number }>(
+      `SELECT (SELECT count(*) FROM deliveries WHERE is_pending)
+        + (SELECT count(*) FROM early_receipts JOIN provider_messages USING (channel_account_id, provider_message_id))
+        AS waiting`,
+    );
+    return Number(rows[0]!.waiting) === 0;
+  }
+
+  const opened = stack.move();
+  return {
+    url,
+    hub,
+    db,
+    databaseUrl: database.url,
+    simulator,
+    client,
+    /** The admin itself, logged in. */
+    admin,
+    clientFor,
+    log,
+    /** Someone new on this channel, unknown to the hub. */
+    person(channel: string, name?: string): Person {
+      people += 1;
+      return openPerson(simulator, channel, people, name ?? `Person ${people}`);
+    },
+    user,
+    group(members: (string | Person)[], settings: { author_prefix?: boolean } = {}): Promise<Conversation> {
+      return client.conversations.create({ type: "group", title: "Tests", settings, members: members.map(toMember) });
+    },
+    /** Waits until nothing is under way: no lag, nothing pending, the simulator idle; twice in a row. */
+    async settled(withinMs?: number): Promise<void> {
+      const look = async () => (await isSettled()) && (await isSettled());
+      await until("everything is settled", look, withinMs);
+    },
+    /** Waits until the message has come so far. */
+    status(messageId: string, status: Message["status"], withinMs?: number): Promise<Message> {
+      const look = async () => {
+        const message = await client.messages.get(messageId);
+        return message.status === status && message;
+      };
+      return until(`message ${messageId} is ${status}`, look, withinMs);
+    },
+    async account(channel: string) {
+      const { data } = await client.channelAccounts.list({ channel });
+      return data[0]!;
+    },
+    async [Symbol.asyncDispose](): Promise<void> {
+      await opened.disposeAsync();
+      if (failures.length > 0) throw new AggregateError(failures, "The hub failed.");
+    },
+  };
+}
+
+function toMember(member: string | Person) {
+  return typeof member === "string" ? member : { address: member.address, display_name: member.name };
+}
+
+/** Lines kept of a log. */
+const maxLines = 50_000;
+
+/** What the hub logs, kept in memory: tests look into it, a terminal need not. */
+export function openTestLog() {
+  const lines: string[] = [];
+  const sink = new Writable({
+    write(chunk, _encoding, done) {
+      if (lines.length < maxLines) lines.push(String(chunk));
+      done();
+    },
+  });
+  return { lines, logger: pino({ level: "debug" }, sink) };
+}

@@ -1,0 +1,115 @@
+import { until } from "./until.ts";
+
+/** What a platform got from us. */
+export interface PlatformMessage {
+  channel: string;
+  account: string;
+  /** The identifier of the address, without its channel. */
+  to: string;
+  provider_message_id: string;
+  kind: string;
+  text: string | null;
+  // biome-ignore lint/suspicious/noExplicitAny: each platform's own request
+  raw: any;
+  received_at: string;
+}
+
+export interface Fault {
+  channel: string;
+  fault:
+    | "rate_limit"
+    | "server_error"
+    | "timeout_after_accept"
+    | "connection_reset"
+    | "slow"
+    | "down"
+    | "permanent"
+    | "window_closed"
+    | "duplicate_webhooks"
+    | "reorder_webhooks"
+    | "drop_webhooks";
+  probability?: number;
+  count?: number;
+  delay_ms?: number;
+  for_ms?: number;
+  to?: string;
+  retry_after_s?: number;
+  code?: number;
+  destroy?: boolean;
+}
+
+export interface SimulatorSettings {
+  auto_receipts?: boolean | "sent" | "delivered" | "read";
+  receipt_delay_ms?: number;
+  latency_ms?: number;
+  time_factor?: number;
+  throughput_per_second?: number;
+  enforce_window?: boolean;
+}
+
+export type InboundPayload =
+  | { type: "text"; text: string }
+  | { type: "location"; latitude: number; longitude: number; name?: string }
+  | { type: "reaction"; message_id: string; emoji: string }
+  | { type: "file"; content_type: string; filename?: string; caption?: string };
+
+export interface Inbound {
+  channel: string;
+  from: string;
+  name?: string;
+  payload: string | InboundPayload;
+  /** The platform's id of the message that is answered. */
+  reply_to?: string;
+}
+
+/** Drives and watches the platform simulator over its control surface. */
+export type SimulatorClient = ReturnType<typeof openSimulatorClient>;
+
+const pageSize = 20_000;
+
+export function openSimulatorClient(url: string) {
+  async function control<Body>(method: string, path: string, body?: object): Promise<Body> {
+    const response = await fetch(`${url}/_sim/${path}`, {
+      method,
+      ...(body === undefined ? {} : { headers: { "content-type": "application/json" }, body: JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    if (!response.ok) throw new Error(`${method} /_sim/${path}: ${response.status} ${text}`);
+    return (text === "" ? null : JSON.parse(text)) as Body;
+  }
+
+  async function isIdle(): Promise<boolean> {
+    return (await control<{ idle: boolean }>("GET", "idle")).idle;
+  }
+
+  return {
+    url,
+    /** What the platforms got, oldest first, page after page. Throws when some of it is forgotten already. */
+    async messages(query: { channel?: string; to?: string } = {}): Promise<PlatformMessage[]> {
+      const found: PlatformMessage[] = [];
+      for (let after = 0; ; ) {
+        const search = new URLSearchParams({ ...query, limit: String(pageSize), after: String(after) });
+        type Page = { data: PlatformMessage[]; next_after: number; forgotten: number };
+        const page = await control<Page>("GET", `messages?${search}`);
+        if (page.forgotten > 0) throw new Error(`The simulator has forgotten ${page.forgotten} messages.`);
+        found.push(...page.data);
+        if (page.data.length < pageSize) return found;
+        after = page.next_after;
+      }
+    },
+    /** A person writes to the business. */
+    inbound: (inbound: Inbound) => control<{ provider_message_id: string }>("POST", "inbound", inbound),
+    receipt: (receipt: { provider_message_id: string; status: string; channel?: string; code?: number }) =>
+      control<unknown>("POST", "receipt", receipt),
+    break: (fault: Fault) => control<{ fault_id: string }>("POST", "faults", fault),
+    faults: async () => (await control<{ data: (Fault & { hits: number })[] }>("GET", "faults")).data,
+    repair: () => control<null>("DELETE", "faults"),
+    settings: (channel: string, settings: SimulatorSettings) =>
+      control<unknown>("POST", "settings", { channel, ...settings }),
+    accounts: async () => (await control<{ data: Record<string, unknown>[] }>("GET", "accounts")).data,
+    reset: () => control<null>("POST", "reset"),
+    isIdle,
+    /** Waits until every webhook that was promised has been taken. */
+    idle: () => until("the simulator is idle", isIdle),
+  };
+}
