@@ -38,17 +38,17 @@ export async function applyToParts(deps: ReceiptDeps, deliveryId: string, receip
     const change = { status: next.status, at: now, cause: "receipt", webhook_id: receipts.at(-1)?.webhookId ?? null };
     const updated = await run(
       db,
-      `UPDATE deliveries SET status = $2, is_pending = $3, provider_message_ids = $4, part_receipts = $5,
-         next_attempt_at = CASE WHEN $3 THEN $6::timestamptz ELSE NULL END,
-         error = CASE WHEN $2 = 'failed' THEN coalesce($7, error) WHEN status = 'failed' THEN NULL ELSE error END,
-         is_dead_letter = $2 = 'failed' AND (is_dead_letter OR status <> 'failed'),
-         sent_at = coalesce(sent_at, CASE WHEN $2 IN ('sent', 'delivered', 'read') THEN $6::timestamptz END),
-         delivered_at = coalesce(delivered_at, CASE WHEN $2 IN ('delivered', 'read') THEN $6::timestamptz END),
-         read_at = coalesce(read_at, CASE WHEN $2 = 'read' THEN $6::timestamptz END),
-         failed_at = CASE WHEN $2 = 'failed' THEN coalesce(failed_at, $6::timestamptz) END,
-         history = CASE WHEN status = $2 THEN history ELSE history || $8::jsonb END
-       WHERE delivery_id = $1 AND part_receipts IS NOT DISTINCT FROM $9::jsonb AND status = $10
-         AND coalesce(cardinality(provider_message_ids), 0) = $11`,
+      `UPDATE deliveries SET status = $2::delivery_status, is_pending = $3::boolean, provider_message_ids = $4::text[], part_receipts = $5::jsonb,
+         next_attempt_at = CASE WHEN $3::boolean THEN $6::timestamptz ELSE NULL END,
+         error = CASE WHEN $2::delivery_status = 'failed' THEN coalesce($7::jsonb, error) WHEN status = 'failed' THEN NULL ELSE error END,
+         is_dead_letter = $2::delivery_status = 'failed' AND (is_dead_letter OR status <> 'failed'),
+         sent_at = coalesce(sent_at, CASE WHEN $2::delivery_status IN ('sent', 'delivered', 'read') THEN $6::timestamptz END),
+         delivered_at = coalesce(delivered_at, CASE WHEN $2::delivery_status IN ('delivered', 'read') THEN $6::timestamptz END),
+         read_at = coalesce(read_at, CASE WHEN $2::delivery_status = 'read' THEN $6::timestamptz END),
+         failed_at = CASE WHEN $2::delivery_status = 'failed' THEN coalesce(failed_at, $6::timestamptz) END,
+         history = CASE WHEN status = $2::delivery_status THEN history ELSE history || $8::jsonb END
+       WHERE delivery_id = $1 AND part_receipts IS NOT DISTINCT FROM $9::jsonb AND status = $10::delivery_status
+         AND coalesce(cardinality(provider_message_ids), 0) = $11::int`,
       [
         deliveryId,
         next.status,
