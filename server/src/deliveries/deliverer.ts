@@ -8,7 +8,7 @@ import { topics } from "../topics.ts";
 import { type AccountGate, type GateState, openAccountGate } from "./account-gate.ts";
 import { type FinishedAttempt, finishAttempts } from "./finish-attempts.ts";
 import { type JudgePolicy, judge } from "./judge.ts";
-import { enqueue, type Lane, maxQueued, newLane } from "./lanes.ts";
+import { enqueue, type Lane, maxQueued, newLane, startLoading } from "./lanes.ts";
 import { loadPending, type PendingHead, pendingLanes, recoverAttempts } from "./pending.ts";
 import { type SentDelivery, sendDelivery } from "./send-delivery.ts";
 import { type Start, type StartedDelivery, startAttempts } from "./start-attempts.ts";
@@ -145,8 +145,7 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
   }
 
   async function refill(lane: Lane): Promise<void> {
-    lane.state = "loading";
-    lane.isComplete = true;
+    startLoading(lane);
     const heads = await loader.submit([lane]).then(
       ([first]) => first!,
       (error) => {

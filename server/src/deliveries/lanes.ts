@@ -16,8 +16,10 @@ export interface Lane {
   state: "idle" | "ready" | "busy" | "parked" | "loading" | "gone";
   queue: Waiting[];
   isComplete: boolean;
-  /** The highest place that was ever queued here: what comes again is not queued again. */
+  /** The highest place that was ever queued here. */
   lastOrdinal: number;
+  /** Where to load from, if that is further back: the lowest place that became known after a higher one. */
+  lateOrdinal: number;
   cancelTimer: () => void;
 }
 
@@ -33,17 +35,34 @@ export function newLane(laneId: string, channelAccountId: string, partition: num
     queue: [],
     isComplete: true,
     lastOrdinal: 0,
+    lateOrdinal: Number.POSITIVE_INFINITY,
     cancelTimer: () => {},
   };
 }
 
-/** Puts a delivery at the end, unless it was there before or must wait in the database. */
+/**
+ * Puts a delivery at the end, or notes that it waits in the database. Places are taken before they are committed, so a
+ * lower one may become known after a higher one; it is of another conversation, for each conversation's come in order.
+ */
 export function enqueue(lane: Lane, waiting: Waiting): void {
-  if (waiting.ordinal <= lane.lastOrdinal) return;
+  if (lane.queue.some(({ deliveryId }) => deliveryId === waiting.deliveryId)) return;
+  if (waiting.ordinal <= lane.lastOrdinal) {
+    lane.lateOrdinal = Math.min(lane.lateOrdinal, waiting.ordinal);
+    lane.isComplete = false;
+    return;
+  }
   if (!lane.isComplete || lane.state === "loading" || lane.queue.length >= maxQueued) {
     lane.isComplete = false;
     return;
   }
   lane.queue.push(waiting);
   lane.lastOrdinal = waiting.ordinal;
+}
+
+/** Forgets, before the lane is loaded, what was known of it beyond what the database will say. */
+export function startLoading(lane: Lane): void {
+  lane.state = "loading";
+  lane.isComplete = true;
+  lane.lastOrdinal = Math.min(lane.lastOrdinal, lane.lateOrdinal - 1);
+  lane.lateOrdinal = Number.POSITIVE_INFINITY;
 }
