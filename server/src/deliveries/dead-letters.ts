@@ -45,7 +45,8 @@ export interface ReplayDeps {
 export const replayBatchSize = 1_000;
 
 /**
- * Sends a dead letter again, behind what its lane has waiting. A second call finds it alive and throws
+ * Sends a dead letter again, behind what its lane has waiting: all of it, or, of a text in parts, from the first part that
+ * did not get through. What the platform still says of what it had got before has no effect any more. A second call finds it alive and throws
  * RESOURCE_NOT_FOUND; one that never had a lane (nobody was reachable) throws CONFLICT.
  */
 export async function replayDeadLetter(deps: ReplayDeps, workspaceId: string, deliveryId: string): Promise<void> {
@@ -96,14 +97,26 @@ async function revive({ db, bus, clock }: ReplayDeps, workspaceId: string, deliv
       ordinal: number;
     }>(
       tx,
-      `UPDATE deliveries d SET status = 'in_transit', is_pending = true, is_dead_letter = false, failed_at = NULL,
-         error = NULL, retry_from = NULL, next_attempt_at = NULL, ordinal = DEFAULT,
-         history = d.history || jsonb_build_object('status', 'in_transit', 'at', $3::timestamptz, 'cause', 'replayed')
-       FROM (
-         SELECT delivery_id FROM deliveries
+      `WITH chosen AS MATERIALIZED (
+         SELECT delivery_id, channel_account_id, provider_message_ids AS ids, CASE
+           WHEN part_count = 1 THEN 0
+           ELSE coalesce((SELECT min(p.place) - 1 FROM unnest(provider_message_ids) WITH ORDINALITY AS p (id, place)
+             WHERE part_receipts ->> p.id = 'failed'), cardinality(provider_message_ids), 0)
+         END AS kept
+         FROM deliveries
          WHERE workspace_id = $1 AND delivery_id = ANY ($2) AND is_dead_letter AND lane_id IS NOT NULL
          ORDER BY failed_at, delivery_id FOR UPDATE
-       ) chosen
+       ), forgotten AS (
+         UPDATE provider_messages m SET delivery_id = NULL
+         FROM (SELECT channel_account_id, unnest(ids[kept + 1:]) AS id FROM chosen) f
+         WHERE m.channel_account_id = f.channel_account_id AND m.provider_message_id = f.id
+       )
+       UPDATE deliveries d SET status = 'in_transit', is_pending = true, is_dead_letter = false, failed_at = NULL,
+         error = NULL, retry_from = NULL, next_attempt_at = NULL, ordinal = DEFAULT,
+         provider_message_ids = ids[:kept], part_receipts = part_receipts - ids[kept + 1:],
+         sent_at = NULL, delivered_at = NULL, read_at = NULL,
+         history = d.history || jsonb_build_object('status', 'in_transit', 'at', $3::timestamptz, 'cause', 'replayed')
+       FROM chosen
        WHERE d.delivery_id = chosen.delivery_id
        RETURNING d.delivery_id, d.lane_id, d.channel, d.channel_account_id, d.ordinal`,
       [workspaceId, deliveryIds, new Date(clock.now())],

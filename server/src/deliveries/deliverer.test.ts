@@ -10,7 +10,10 @@ test("messages reach the platform in the order of the conversation", async () =>
   const chat = await line.addConversation(await line.addPerson("ana"));
   for (let i = 1; i <= 20; i += 1) await line.say(chat, `${i}`);
   await line.settled();
-  assert.deepEqual(line.texts("ana"), Array.from({ length: 20 }, (_, i) => `${i + 1}`));
+  assert.deepEqual(
+    line.texts("ana"),
+    Array.from({ length: 20 }, (_, i) => `${i + 1}`),
+  );
 });
 
 // Two routers, or a router and a replay, may commit in another order than the one in which they took their places.
@@ -59,4 +62,46 @@ test("a replayed dead letter that a receipt had failed is sent again", async () 
 
   assert.deepEqual(line.texts(), ["oi", "oi"]);
   assert.equal((await line.deliveryOf(messageId)).status, "sent");
+});
+
+test("what the platform still says of an earlier sending has no effect on a replay", async () => {
+  await using line = await startPipeline();
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  const { messageId } = await line.say(chat, "oi");
+  await line.settled();
+  const { delivery_id, provider_message_ids } = await line.deliveryOf(messageId);
+  await line.receipt(provider_message_ids![0]!, "failed");
+  line.platform.answer = () => ({ kind: "retry", afterMs: 300, scope: "lane", platformFault: true, detail: "down" });
+  await replayDeadLetter(line.deps, line.workspaceId, delivery_id);
+  await until(() => line.sent.length === 2, 5_000, "it was not sent again");
+
+  await line.receipt(provider_message_ids![0]!, "failed", { deliveryId: delivery_id });
+  await line.receipt(provider_message_ids![0]!, "sent", { deliveryId: delivery_id });
+  assert.equal((await line.deliveryOf(messageId)).status, "in_transit");
+
+  line.platform.answer = () => ({ kind: "sent", providerMessageId: "again" });
+  await line.settled();
+  await line.receipt("again", "read");
+  assert.equal((await line.deliveryOf(messageId)).status, "read");
+});
+
+test("a replayed text in parts goes on where it did not get through", async () => {
+  let parts = 0;
+  await using line = await startPipeline({
+    capabilities: { maxTextLength: 4 },
+    platform: () => ({ kind: "sent", providerMessageId: `part-${(parts += 1)}` }),
+  });
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  const { messageId } = await line.say(chat, "abcdefghijkl");
+  await line.settled();
+  await line.receipt("part-1", "delivered");
+  await line.receipt("part-2", "failed");
+  const { delivery_id, status } = await line.deliveryOf(messageId);
+  assert.equal(status, "failed");
+
+  await replayDeadLetter(line.deps, line.workspaceId, delivery_id);
+  await line.settled();
+  assert.deepEqual(line.texts(), ["abcd", "efgh", "ijkl", "efgh", "ijkl"]);
+  for (const id of ["part-4", "part-5"]) await line.receipt(id, "delivered");
+  assert.equal((await line.deliveryOf(messageId)).status, "delivered");
 });

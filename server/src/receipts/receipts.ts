@@ -137,6 +137,7 @@ function toJson(receipt: Receipt) {
   };
 }
 
+// A platform's id that is known decides: one of an earlier sending, before a replay, belongs to no delivery any more.
 const statement = `
 WITH input AS MATERIALIZED (
   SELECT * FROM json_to_recordset($1::json) AS i (
@@ -144,16 +145,17 @@ WITH input AS MATERIALIZED (
     at timestamptz, webhook_id uuid, receipt jsonb
   )
 ), found AS MATERIALIZED (
-  SELECT coalesce(i.delivery_id, p.delivery_id) AS delivery_id, i.channel_account_id, i.provider_message_id, i.status,
-    i.error, i.at, i.webhook_id, i.receipt
+  SELECT CASE WHEN p.message_id IS NULL THEN i.delivery_id ELSE p.delivery_id END AS delivery_id,
+    p.message_id IS NOT NULL AS is_known, i.channel_account_id, i.provider_message_id, i.status, i.error, i.at,
+    i.webhook_id, i.receipt
   FROM input i
-  LEFT JOIN provider_messages p ON i.delivery_id IS NULL
-    AND p.channel_account_id = i.channel_account_id AND p.provider_message_id = i.provider_message_id
+  LEFT JOIN provider_messages p
+    ON p.channel_account_id = i.channel_account_id AND p.provider_message_id = i.provider_message_id
 ), early AS (
   INSERT INTO early_receipts (channel_account_id, provider_message_id, status, receipt, received_at)
   SELECT DISTINCT ON (channel_account_id, provider_message_id, status)
     channel_account_id, provider_message_id, status, receipt, $2::timestamptz
-  FROM found WHERE delivery_id IS NULL
+  FROM found WHERE delivery_id IS NULL AND NOT is_known
   ON CONFLICT DO NOTHING
 ), merged AS MATERIALIZED (
   SELECT delivery_id, channel_account_id, min(provider_message_id) AS provider_message_id,
