@@ -24,6 +24,8 @@ CREATE TABLE channel_accounts (
   deleted_at         timestamptz
 );
 CREATE INDEX channel_accounts_by_workspace ON channel_accounts (workspace_id, channel, created_at) WHERE deleted_at IS NULL;
+CREATE UNIQUE INDEX channel_accounts_by_external_id ON channel_accounts (workspace_id, channel, external_id)
+  WHERE deleted_at IS NULL;
 
 -- How a channel names a participant. Several may be aliases of one person on one channel.
 CREATE TABLE addresses (

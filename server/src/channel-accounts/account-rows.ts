@@ -17,10 +17,8 @@ export function insertAccount(
     db,
     `INSERT INTO channel_accounts
        (channel_account_id, workspace_id, channel, name, status, external_id, credentials_sealed, settings, created_at)
-     SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9
-     WHERE NOT EXISTS (
-       SELECT FROM channel_accounts
-       WHERE workspace_id = $2 AND channel = $3 AND external_id = $6 AND deleted_at IS NULL)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+     ON CONFLICT (workspace_id, channel, external_id) WHERE deleted_at IS NULL DO NOTHING
      RETURNING ${viewColumns}`,
     [
       account.channelAccountId,

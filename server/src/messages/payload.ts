@@ -2,6 +2,12 @@ import { type Static, Type } from "typebox";
 
 const strict = { additionalProperties: false };
 
+/** As PostgreSQL reads it: the format `uuid` of JSON Schema would let `urn:uuid:` pass. */
+export const uuid = Type.String({
+  pattern: "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
+  description: "A UUID",
+});
+
 /** Longest text of a message, in characters as JSON Schema counts them (code points). */
 export const maxTextLength = 65_536;
 
@@ -12,7 +18,7 @@ export const textPayload = Type.Object(
 export const filePayload = Type.Object(
   {
     type: Type.Literal("file"),
-    file_id: Type.String({ format: "uuid" }),
+    file_id: uuid,
     caption: Type.Optional(Type.String({ maxLength: 1024 })),
   },
   strict,
@@ -41,13 +47,22 @@ export const templatePayload = Type.Object(
 export const reactionPayload = Type.Object(
   {
     type: Type.Literal("reaction"),
-    message_id: Type.String({ format: "uuid" }),
+    message_id: uuid,
     emoji: Type.String({ maxLength: 32, description: "An empty string takes the reaction back." }),
   },
   strict,
 );
 
+const payloads = [textPayload, filePayload, locationPayload, templatePayload, reactionPayload] as const;
+
 /** What was said, in the hub's own words. */
-export const messagePayload = Type.Union([textPayload, filePayload, locationPayload, templatePayload, reactionPayload]);
-export type MessagePayload = Static<typeof messagePayload>;
+export type MessagePayload = Static<(typeof payloads)[number]>;
 export type PayloadType = MessagePayload["type"];
+
+/** `type` chooses the shape, so that an error names the field of that shape and not one of every other. */
+export const messagePayload = Type.Unsafe<MessagePayload>({
+  type: "object",
+  required: ["type"],
+  discriminator: { propertyName: "type" },
+  oneOf: payloads,
+});

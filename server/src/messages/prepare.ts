@@ -5,10 +5,9 @@ import { type Principal, seesAllConversations } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
 import { isStorable } from "../lib/json.ts";
-import { messagePayload } from "./payload.ts";
+import { messagePayload, uuid } from "./payload.ts";
 import type { NewMessage } from "./write-messages.ts";
 
-const uuid = Type.String({ format: "uuid" });
 const channel = Type.String({ pattern: "^[a-z]{1,30}$" });
 
 /** The body of `POST /v1/messages`. */
@@ -42,7 +41,12 @@ export interface PrepareDeps {
   /** Whether a channel is one that the hub speaks. */
   isChannel: (name: string) => boolean;
   /** The private conversation between the sender and an address; makes contact and conversation when they are missing. */
-  findDirect: (principal: Principal, senderId: string, address: string) => Promise<string>;
+  findDirect: (pair: {
+    workspaceId: string;
+    senderId: string;
+    to: string;
+    mayUseWorkspace: boolean;
+  }) => Promise<string>;
   /** Whether this is an active account of that channel in the workspace. */
   isAccount: (workspaceId: string, channel: string, channelAccountId: string) => Promise<boolean>;
 }
@@ -82,7 +86,13 @@ async function lookUp(deps: PrepareDeps, principal: Principal, body: SendBody, s
     if (await deps.isAccount(principal.workspaceId, name, account)) continue;
     throw invalid(`via.${name} is not an active ${name} account of this workspace.`, { field: `via.${name}` });
   }
-  const conversationId = body.conversation_id ?? (await deps.findDirect(principal, senderId, body.to!));
+  const isOurOwn = senderId === principal.participantId || senderId === principal.workspaceId;
+  const pair = {
+    workspaceId: principal.workspaceId,
+    senderId,
+    mayUseWorkspace: isOurOwn && seesAllConversations(principal),
+  };
+  const conversationId = body.conversation_id ?? (await deps.findDirect({ ...pair, to: body.to! }));
   return compose(deps, principal, body, senderId, conversationId);
 }
 
@@ -137,12 +147,29 @@ export function hashOf(asked: readonly (string | null)[]): Buffer {
  * surrogate pair.
  */
 export function storable(value: unknown, field: string): string {
-  const json = JSON.stringify(value, inOrder);
+  const json = canonicalJson(value, 0);
+  if (json === null) throw invalid(`${field} is nested deeper than ${maxDepth} levels.`, { field });
   if (!isStorable(json)) throw invalid(`${field} holds U+0000 or half of a surrogate pair.`, { field });
   return json;
 }
 
-function inOrder(_key: string, value: unknown): unknown {
-  if (value === null || typeof value !== "object" || Array.isArray(value)) return value;
-  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
+/** How deep objects and arrays may lie in one another. */
+export const maxDepth = 20;
+
+/** Null when it is nested too deep. What it gets was JSON before: no cycles, no functions, no undefined. */
+function canonicalJson(value: unknown, depth: number): string | null {
+  if (value === null || typeof value !== "object") return JSON.stringify(value);
+  if (depth === maxDepth) return null;
+  const isList = Array.isArray(value);
+  const inside = isList
+    ? value.map((item) => canonicalJson(item, depth + 1))
+    : Object.entries(value)
+        .filter(([, item]) => item !== undefined)
+        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .map(([name, item]) => {
+          const json = canonicalJson(item, depth + 1);
+          return json === null ? null : `${JSON.stringify(name)}:${json}`;
+        });
+  if (inside.includes(null)) return null;
+  return isList ? `[${inside.join(",")}]` : `{${inside.join(",")}}`;
 }

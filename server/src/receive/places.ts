@@ -14,6 +14,8 @@ export interface InboundPlace {
    */
   conversationId: string | null;
   quoted: { messageId: string; conversationId: string } | null;
+  /** Whether every other name that the platform gives for the sender is known to be the same person's. */
+  knowsAliases: boolean;
 }
 
 /** One statement for all; one place for each message, in order. */
@@ -25,6 +27,7 @@ export async function findPlaces(db: Db, inbound: readonly InboundMessage[]): Pr
     is_quoted_member: boolean;
     last_conversation_id: string | null;
     is_last_member: boolean;
+    known_aliases: number;
   }>(
     db,
     `SELECT a.participant_id AS sender_id, q.message_id AS quoted_id, q.conversation_id AS quoted_conversation_id,
@@ -32,9 +35,12 @@ export async function findPlaces(db: Db, inbound: readonly InboundMessage[]): Pr
          AND m.participant_id = a.participant_id) AS is_quoted_member,
        l.last_conversation_id,
        EXISTS (SELECT FROM members m WHERE m.conversation_id = l.last_conversation_id
-         AND m.participant_id = a.participant_id) AS is_last_member
-     FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::uuid[], $6::text[]) WITH ORDINALITY
-       AS i (workspace_id, channel_account_id, channel, identifier, lane_id, quoted, place)
+         AND m.participant_id = a.participant_id) AS is_last_member,
+       (SELECT count(*) FROM addresses o WHERE o.workspace_id = i.workspace_id AND o.channel = i.channel
+         AND o.identifier IN (SELECT json_array_elements_text(i.aliases::json))
+         AND o.participant_id = a.participant_id) AS known_aliases
+     FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::text[]) WITH ORDINALITY
+       AS i (workspace_id, channel_account_id, channel, identifier, lane_id, quoted, aliases, place)
      LEFT JOIN addresses a
        ON a.workspace_id = i.workspace_id AND a.channel = i.channel AND a.identifier = i.identifier
      LEFT JOIN lanes l ON l.lane_id = i.lane_id
@@ -49,9 +55,11 @@ export async function findPlaces(db: Db, inbound: readonly InboundMessage[]): Pr
       inbound.map(({ event }) => event.identifier),
       inbound.map(({ webhook, event }) => laneOf(webhook.channelAccountId, event.identifier)),
       inbound.map(({ event }) => event.quotedProviderMessageId),
+      inbound.map(({ event }) => JSON.stringify(event.aliases)),
     ],
   );
-  return rows.map((row) => ({
+  return rows.map((row, index) => ({
+    knowsAliases: row.known_aliases === new Set(inbound[index]!.event.aliases).size,
     senderId: row.sender_id,
     conversationId: row.is_quoted_member
       ? row.quoted_conversation_id

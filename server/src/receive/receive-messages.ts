@@ -26,7 +26,7 @@ export async function receiveMessages(deps: ReceiveDeps, inbound: readonly Inbou
   const ready: { message: NewMessage; inbound: InboundMessage }[] = [];
   for (const [index, one] of inbound.entries()) {
     const place = places[index]!;
-    const settled = place.conversationId !== null && place.senderId !== null && one.event.aliases.length === 0;
+    const settled = place.conversationId !== null && place.senderId !== null && place.knowsAliases;
     const { senderId, conversationId } = settled ? (place as SettledPlace) : await settle(deps, one, place);
     const message = compose(one, senderId, conversationId, place.quoted);
     if (message instanceof RequestError) await noteWebhookError(deps.db, one.webhook.webhookId, message.message);
@@ -113,7 +113,8 @@ function compose(
         identifier,
         provider_message_id: providerMessageId,
         webhook_id: webhookId,
-        sent_at: new Date(at).toISOString(),
+        // 0: the platform gave no time.
+        sent_at: at === 0 ? null : new Date(at).toISOString(),
       }),
       bodyHash: hashOf([channelAccountId, providerMessageId]),
     };

@@ -1,11 +1,8 @@
 import { connectors } from "../connectors/registry.ts";
-import { addressParser, findOrCreateContactByAddress } from "../contacts/contacts.ts";
+import { addressParser } from "../contacts/contacts.ts";
 import type { Context } from "../context.ts";
-import { findOrCreateDirect } from "../conversations/conversations.ts";
+import { findDirectTo } from "../conversations/conversations.ts";
 import { markRead } from "../deliveries/mark-read.ts";
-import type { Principal } from "../identity/principal.ts";
-import { seesAllConversations } from "../identity/principal.ts";
-import { transaction } from "../lib/postgres.ts";
 import type { PrepareDeps } from "../messages/prepare.ts";
 import { showMessages } from "../messages/show.ts";
 import { addressRoutes } from "./addresses.ts";
@@ -65,27 +62,10 @@ function prepareDeps(
   return {
     clock,
     isChannel: (name) => connectorFor(name) !== undefined,
-    findDirect: (principal, senderId, to) => findDirect({ db, clock }, principal, senderId, parseAddress(to, "to")),
+    findDirect: async (pair) => (await findDirectTo({ db, clock, parseAddress }, pair)).conversationId,
     async isAccount(workspaceId, channel, channelAccountId) {
       const account = await accounts.get(channelAccountId);
       return account?.workspaceId === workspaceId && account.channel === channel && account.status === "active";
     },
   };
-}
-
-/** The private conversation between a sender and an address, made with its contact where it is missing. */
-async function findDirect(
-  { db, clock }: Pick<Context, "db" | "clock">,
-  principal: Principal,
-  senderId: string,
-  address: { channel: string; identifier: string },
-): Promise<string> {
-  const { workspaceId } = principal;
-  const mayUseWorkspace = seesAllConversations(principal);
-  return transaction(db, async (tx) => {
-    const person = { workspaceId, ...address, aliases: [], displayName: null };
-    const recipientId = await findOrCreateContactByAddress({ db: tx, clock }, person);
-    const pair = { workspaceId, senderId, recipientId, mayUseWorkspace };
-    return (await findOrCreateDirect({ db: tx, clock }, pair)).conversationId;
-  });
 }

@@ -5,8 +5,8 @@ import type { Static, TSchema } from "typebox";
 import { RequestError } from "../errors.ts";
 
 // Bodies are taken as they are; what comes as text (path, query, headers) is read into numbers and booleans.
-const strict = new Ajv({ discriminator: true, useDefaults: true, strict: false });
-const reading = new Ajv({ coerceTypes: true, useDefaults: true, strict: false });
+const strict = new Ajv({ discriminator: true, useDefaults: true, strict: false, verbose: true });
+const reading = new Ajv({ coerceTypes: true, useDefaults: true, strict: false, verbose: true });
 for (const ajv of [strict, reading]) addFormats.default(ajv);
 
 export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) =>
@@ -47,7 +47,11 @@ function describeViolation(error: ErrorObject, part: string): { message: string;
     case "const":
       return { field: path, message: `${subject(path, part)} must be ${JSON.stringify(error.params.allowedValue)}.` };
     case "discriminator":
-      return { field: inside("type"), message: `${subject(inside("type"), part)} is not one of the known types.` };
+      return { field: inside("type"), message: `${subject(inside("type"), part)} must be one of the known types.` };
+    case "pattern": {
+      const wanted = (error.parentSchema as { description?: string } | undefined)?.description;
+      return { field: path, message: `${subject(path, part)} must be: ${wanted ?? error.params.pattern}.` };
+    }
     default:
       return { field: path, message: `${subject(path, part)} ${error.message ?? "is not valid"}.` };
   }

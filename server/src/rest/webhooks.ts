@@ -7,7 +7,7 @@ import type { WebhookStore } from "../webhooks/webhooks.ts";
 import { errorAnswers } from "./identity-schemas.ts";
 import type { App } from "./server.ts";
 
-type Account = ChannelAccount & { workspaceId: string };
+type Account = ChannelAccount & { workspaceId: string; status: string };
 
 export interface WebhookRouteDeps {
   store: WebhookStore;
@@ -83,6 +83,15 @@ export function webhookRoutes(app: App, deps: WebhookRouteDeps): void {
           throw new RequestError(
             "AUTH_INVALID",
             "The signature or secret of this webhook is not that of the platform.",
+          );
+        }
+        if (account.status !== "active") {
+          throw new RequestError(
+            "CHANNEL_UNAVAILABLE",
+            "This channel account is disabled; send it again once it is not.",
+            {
+              retryAfterSeconds: 60,
+            },
           );
         }
         const kept = Object.fromEntries(keptHeaders.flatMap((name) => (headers[name] ? [[name, headers[name]]] : [])));

@@ -92,7 +92,7 @@ async function loadRecipients(
        FROM addresses a WHERE a.participant_id = m.participant_id
      ) AS addresses
      FROM members m JOIN participants p USING (participant_id)
-     WHERE m.conversation_id = ANY ($1) ORDER BY m.conversation_id, m.ordinal`,
+     WHERE m.conversation_id = ANY ($1) AND p.deleted_at IS NULL ORDER BY m.conversation_id, m.ordinal`,
     [conversationIds],
   );
   return rows.map((row) => ({

@@ -5,7 +5,7 @@ import type { TelegramAccount } from "./account.ts";
 import { BotError, badRequest, toAnswer } from "./bot-error.ts";
 import { botUser } from "./chats.ts";
 import { Parameters } from "./parameters.ts";
-import { sendChatAction, sendLocation, sendMessage, setMessageReaction } from "./send.ts";
+import { sendChatAction, sendLocation, sendMessage, sendVenue, setMessageReaction } from "./send.ts";
 import type { TelegramState } from "./state.ts";
 import { getUpdates } from "./updates.ts";
 import { deleteWebhook, getWebhookInfo, setWebhook } from "./webhook-methods.ts";
@@ -23,6 +23,7 @@ const methods: Record<string, (call: BotCall) => Answer | Promise<Answer>> = {
   getMe,
   sendMessage,
   sendLocation,
+  sendVenue,
   sendChatAction,
   setMessageReaction,
   setWebhook,

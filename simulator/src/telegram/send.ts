@@ -41,13 +41,26 @@ export function sendMessage(call: BotCall): Answer | Promise<Answer> {
 
 /** `sendLocation`. */
 export function sendLocation(call: BotCall): Answer | Promise<Answer> {
+  return send(call, () => ({ kind: "location", text: null, part: { location: readPlace(call) } }));
+}
+
+/** `sendVenue`: a place with a name and an address, both required. */
+export function sendVenue(call: BotCall): Answer | Promise<Answer> {
   return send(call, () => {
-    const latitude = call.parameters.float("latitude");
-    const longitude = call.parameters.float("longitude");
-    if (latitude === undefined || !(Math.abs(latitude) <= 90)) throw badRequest("invalid latitude specified");
-    if (longitude === undefined || !(Math.abs(longitude) <= 180)) throw badRequest("invalid longitude specified");
-    return { kind: "location", text: null, part: { location: { latitude, longitude } } };
+    const location = readPlace(call);
+    const title = call.parameters.text("title") ?? "";
+    const address = call.parameters.text("address") ?? "";
+    if (title === "") throw badRequest("VENUE_TITLE_EMPTY");
+    return { kind: "location", text: title, part: { location, venue: { location, title, address } } };
   });
+}
+
+function readPlace({ parameters }: BotCall): { latitude: number; longitude: number } {
+  const latitude = parameters.float("latitude");
+  const longitude = parameters.float("longitude");
+  if (latitude === undefined || !(Math.abs(latitude) <= 90)) throw badRequest("invalid latitude specified");
+  if (longitude === undefined || !(Math.abs(longitude) <= 180)) throw badRequest("invalid longitude specified");
+  return { latitude, longitude };
 }
 
 /** `setMessageReaction`: kept as a message of kind `reaction` whose id is that of its target. */

@@ -173,6 +173,7 @@ test("the platform refuses what it refuses, in its own words", async () => {
       "Bad Request: can't parse entities: Character '.' is reserved and must be escaped with the preceding '\\'",
     ],
     ["sendLocation", { chat_id: 5, latitude: 91, longitude: 0 }, 400, "Bad Request: invalid latitude specified"],
+    ["sendVenue", { chat_id: 5, latitude: 1, longitude: 1, address: "A" }, 400, "Bad Request: VENUE_TITLE_EMPTY"],
     [
       "setMessageReaction",
       { chat_id: 5, message_id: 99, reaction: [] },
