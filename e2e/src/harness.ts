@@ -29,12 +29,14 @@ export const quickRetries = {
 export interface TestHubOptions {
   /** Environment variables; what is not named is chosen for tests. */
   env?: Record<string, string>;
+  /** Log lines of level `error` that the test brings about: all others fail it at the end. */
+  expectedErrors?: RegExp;
 }
 
 /** A hub as `npm start` starts it, in this process, on a database of its own and beside a simulator of its own. */
 export type TestHub = Awaited<ReturnType<typeof startTestHub>>;
 
-export async function startTestHub({ env = {} }: TestHubOptions = {}) {
+export async function startTestHub({ env = {}, expectedErrors }: TestHubOptions = {}) {
   await using stack = new AsyncDisposableStack();
   const database = stack.use(await createTestDatabase());
   const simulator = openSimulatorClient(stack.use(await startSimulator()).url);
@@ -132,12 +134,18 @@ export async function startTestHub({ env = {} }: TestHubOptions = {}) {
     async [Symbol.asyncDispose](): Promise<void> {
       await opened.disposeAsync();
       if (failures.length > 0) throw new AggregateError(failures, "The hub failed.");
+      const errors = log.lines.filter((line) => isError(line) && !expectedErrors?.test(line));
+      if (errors.length > 0) throw new Error(`The hub logged ${errors.length} errors, first: ${errors[0]}`);
     },
   };
 }
 
 function toMember(member: string | Person) {
   return typeof member === "string" ? member : { address: member.address, display_name: member.name };
+}
+
+function isError(line: string): boolean {
+  return (JSON.parse(line) as { level: number }).level >= 50;
 }
 
 /** Lines kept of a log. */

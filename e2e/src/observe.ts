@@ -1,0 +1,82 @@
+import type { Client, Message } from "../../client/src/client.ts";
+import { type Checker, openChecker, type Report } from "./checker.ts";
+import type { SimulatorClient } from "./simulator-client.ts";
+import { inParallel } from "./until.ts";
+
+const requestsAtOnce = 16;
+
+export interface Observed extends Report {
+  messages: Message[];
+}
+
+export interface ObserveOptions {
+  client: Client;
+  simulator: SimulatorClient;
+  /** All that were written to. */
+  conversationIds: Iterable<string>;
+  /** What the senders know: accepted, or perhaps so. */
+  checker: Checker;
+  /** Whether to read every message's audit trail: a request for each. */
+  trails?: boolean;
+}
+
+/**
+ * Tells a checker, whose `accepted` calls were made by the senders, what became of everything, by the API and the
+ * platforms alone: what came, how deliveries changed, which attempts had no answer.
+ */
+export async function observe(options: ObserveOptions): Promise<Observed> {
+  const { client, simulator, conversationIds, checker, trails = true } = options;
+  const messages: Message[] = [];
+  for (const id of conversationIds) {
+    for await (const message of history(client, id)) messages.push(message);
+  }
+  for (const { channel, to, text } of await simulator.messages()) {
+    checker.received({ recipient: `${channel}:${to}`, key: text ?? "" });
+  }
+  if (trails) await inParallel(messages, requestsAtOnce, (message) => tellTrail(client, checker, message));
+  // The first attempt of a delivery that needed no other was answered.
+  const retried = messages.filter(({ deliveries }) => deliveries.some(({ attempts }) => attempts > 1));
+  await inParallel(retried, requestsAtOnce, (message) => tellUnknownAttempts(client, checker, message));
+  return { ...checker.report(), messages };
+}
+
+async function* history(client: Client, conversationId: string): AsyncGenerator<Message> {
+  for (let after_seq = 0; ; ) {
+    const { data } = await client.conversations.messages(conversationId, { after_seq, limit: 200 });
+    yield* data;
+    if (data.length < 200) return;
+    after_seq = data.at(-1)!.seq;
+  }
+}
+
+async function tellTrail(client: Client, checker: Checker, { message_id }: Message): Promise<void> {
+  for (const { delivery_id, status, cause } of await client.messages.events(message_id)) {
+    const deliveryId = delivery_id ?? message_id;
+    checker.status({ deliveryId, status, isReplay: cause === "replayed" });
+  }
+}
+
+async function tellUnknownAttempts(client: Client, checker: Checker, message: Message): Promise<void> {
+  const addresses = new Map(message.deliveries.map(({ delivery_id, address }) => [delivery_id, address]));
+  const key = message.payload.type === "text" ? message.payload.text : "";
+  for (const entry of await client.messages.trace(message.message_id)) {
+    if (entry.what !== "attempt" || entry.outcome !== "unknown") continue;
+    const recipient = addresses.get(entry.delivery_id as string);
+    if (recipient) checker.unknownAttempt({ recipient, key });
+  }
+}
+
+/** A checker that holds what these senders were told. */
+export function checkerOf(sent: Iterable<Parameters<Checker["accepted"]>[0]>): Checker {
+  const checker = openChecker();
+  for (const one of sent) checker.accepted(one);
+  return checker;
+}
+
+/** Throws, with all that was found, when the report is not fine. */
+export function assertFine({ ok, counts, ...found }: Report): void {
+  if (ok) return;
+  const { messages: _, ...lists } = found as Partial<Observed>;
+  const told = Object.entries(lists).filter(([, list]) => Array.isArray(list) && list.length > 0);
+  throw new Error(`A promise is broken: ${JSON.stringify({ counts, ...Object.fromEntries(told) }, null, 2)}`);
+}
