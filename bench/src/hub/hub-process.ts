@@ -1,0 +1,137 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { databaseRole } from "../../../server/src/lib/embedded-postgres/data-directory.ts";
+import { connectionUrl } from "../../../server/src/lib/embedded-postgres/endpoint.ts";
+import { readPidFile } from "../../../server/src/lib/embedded-postgres/pid-file.ts";
+
+/** A hub as `npm start` starts it, on ports of its own. */
+export interface HubProcess extends AsyncDisposable {
+  url: string;
+  simulatorUrl: string;
+  adminPassword: string;
+  dataDir: string;
+  databaseUrl: string;
+  pid: number;
+  postmasterPid: number;
+  /** Where its inspector listens; null unless asked for. */
+  inspectorUrl: string | null;
+  /** From the start of the process to its word that it is ready. */
+  startedInMs: number;
+}
+
+export interface HubOptions {
+  dataDir: string;
+  /** As the configuration's `ROLES`. */
+  roles?: string;
+  isInspected?: boolean;
+}
+
+const program = fileURLToPath(new URL("../../../server/src/main.ts", import.meta.url));
+const startTimeoutMs = 60_000;
+const stopTimeoutMs = 15_000;
+const adminPassword = randomBytes(12).toString("base64url");
+
+/** A data directory that is removed at the end. */
+export function openDataDir(): { path: string } & Disposable {
+  const folder = mkdtempSync(join(realpathSync(tmpdir()), "chat4all-bench-"));
+  return {
+    path: join(folder, "data"),
+    [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 }),
+  };
+}
+
+export async function startHub({ dataDir, roles = "all", isInspected = false }: HubOptions): Promise<HubProcess> {
+  const startedAt = performance.now();
+  const inspect = isInspected ? ["--inspect=127.0.0.1:0"] : [];
+  const child = spawn(process.execPath, [...inspect, program], {
+    cwd: join(dataDir, ".."),
+    // Nothing of our own environment but what a program needs: a variable of the hub would change what is measured.
+    env: {
+      PATH: process.env.PATH,
+      DATA_DIR: dataDir,
+      PORT: "0",
+      SIMULATOR_PORT: "0",
+      ADMIN_PASSWORD: adminPassword,
+      LOG_LEVEL: "warn",
+      ROLES: roles,
+    },
+    stdio: ["ignore", "pipe", "pipe"],
+    // A Ctrl-C is for the bench, which stops the hub in order.
+    detached: true,
+  });
+  try {
+    const { banner, complaints } = await ready(child);
+    const startedInMs = performance.now() - startedAt;
+    const { pid: postmasterPid, endpoint } = readPidFile(join(dataDir, "postgres"))!;
+    const password = readFileSync(join(dataDir, "postgres", "password.chat4all"), "utf8").trim();
+    return {
+      url: /API +(\S+)/.exec(banner)![1]!,
+      simulatorUrl: /Simulator +(\S+)\/_sim\//.exec(banner)![1]!,
+      adminPassword,
+      dataDir,
+      databaseUrl: connectionUrl(endpoint, { user: databaseRole, password }, "chat4all"),
+      pid: child.pid!,
+      postmasterPid,
+      inspectorUrl: /Debugger listening on (ws:\S+)/.exec(complaints())?.[1] ?? null,
+      startedInMs,
+      [Symbol.asyncDispose]: () => stop(child, dataDir),
+    };
+  } catch (error) {
+    await stop(child, dataDir);
+    throw error;
+  }
+}
+
+/** Resolves with what it printed; what it goes on to complain about is passed on. */
+function ready(child: ChildProcess): Promise<{ banner: string; complaints: () => string }> {
+  return new Promise((resolve, reject) => {
+    let printed = "";
+    let complaints = "";
+    let isReady = false;
+    const fail = (why: string) => reject(new Error(`The hub ${why}. ${complaints.slice(-2_000)}`));
+    const timer = setTimeout(() => fail("did not start in time"), startTimeoutMs);
+    child.once("exit", () => {
+      clearTimeout(timer);
+      fail("ended as soon as it started");
+    });
+    child.stderr!.on("data", (chunk: Buffer) => {
+      if (isReady) passOn(chunk.toString());
+      else complaints += chunk;
+    });
+    child.stdout!.on("data", (chunk: Buffer) => {
+      printed += chunk;
+      if (isReady || !/API +\S+[\s\S]*Simulator +\S+/.test(printed)) return;
+      isReady = true;
+      clearTimeout(timer);
+      child.removeAllListeners("exit");
+      resolve({ banner: printed, complaints: () => complaints });
+    });
+  });
+}
+
+/** What the hub complains about, without what its inspector says of itself. */
+function passOn(complaint: string): void {
+  process.stderr.write(complaint.replaceAll(/^(Debugger |For help, see: ).*\n/gm, ""));
+}
+
+/** In order; where that takes too long, by force, and its database with it. */
+async function stop(child: ChildProcess, dataDir: string): Promise<void> {
+  const postmaster = readPidFile(join(dataDir, "postgres"))?.pid;
+  if (child.exitCode === null && child.signalCode === null) {
+    const exited = once(child, "exit");
+    child.kill("SIGTERM");
+    const timer = setTimeout(() => {
+      child.kill("SIGKILL");
+      if (postmaster !== undefined) process.kill(postmaster, "SIGQUIT");
+    }, stopTimeoutMs);
+    await exited;
+    clearTimeout(timer);
+  }
+  child.stdout?.destroy();
+  child.stderr?.destroy();
+}

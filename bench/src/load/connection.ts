@@ -1,0 +1,71 @@
+import { connect, type Socket } from "node:net";
+
+/** One keep-alive HTTP/1.1 connection with one request at a time: the least a generator can spend on a request. */
+export interface Connection {
+  /** The whole request. Must not be changed before its answer. */
+  send(request: Buffer): void;
+  close(): void;
+}
+
+export interface Answer {
+  status: number;
+  /** The head and body as far as one read brought them: enough to tell what went wrong. */
+  beginning: Buffer;
+}
+
+export function openConnection(
+  { port, host }: { port: number; host: string },
+  onAnswer: (answer: Answer) => void,
+  onFailed: (error: Error) => void,
+): Promise<Connection> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ port, host, noDelay: true });
+    let isOpen = false;
+    const fail = (error: Error) => (isOpen ? onFailed(error) : reject(error));
+    socket.once("error", fail);
+    socket.once("close", () => fail(new Error("the server closed the connection")));
+    socket.once("connect", () => {
+      isOpen = true;
+      readAnswers(socket, onAnswer, fail);
+      resolve({
+        send: (request) => void socket.write(request),
+        close: () => {
+          socket.removeAllListeners();
+          socket.on("error", () => {});
+          socket.destroy();
+        },
+      });
+    });
+  });
+}
+
+const headEnd = "\r\n\r\n";
+const lengthField = "content-length: ";
+
+function readAnswers(socket: Socket, onAnswer: (answer: Answer) => void, fail: (error: Error) => void): void {
+  let pending: Buffer | null = null;
+  let missingBytes = 0;
+  let answer: Answer | null = null;
+  socket.on("data", (chunk: Buffer) => {
+    if (answer === null) {
+      const seen = pending === null ? chunk : Buffer.concat([pending, chunk]);
+      const end = seen.indexOf(headEnd);
+      if (end < 0) {
+        pending = seen;
+        return;
+      }
+      pending = null;
+      const head = seen.toString("latin1", 0, end).toLowerCase();
+      const field = head.indexOf(lengthField);
+      if (field < 0) return fail(new Error(`an answer without content-length: ${head.slice(0, 200)}`));
+      answer = { status: Number(head.slice(9, 12)), beginning: seen };
+      missingBytes = Number.parseInt(head.slice(field + lengthField.length), 10) - (seen.length - end - headEnd.length);
+    } else {
+      missingBytes -= chunk.length;
+    }
+    if (missingBytes > 0) return;
+    const whole = answer;
+    answer = null;
+    onAnswer(whole);
+  });
+}

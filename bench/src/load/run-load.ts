@@ -1,0 +1,177 @@
+import { type Answer, type Connection, openConnection } from "./connection.ts";
+import { latencies } from "./latencies.ts";
+import { makeRequest, type Request, type Traffic } from "./requests.ts";
+
+/**
+ * How requests follow each other. `closed`: each connection sends as soon as it was answered. `open`: at a fixed rate,
+ * whatever the answers do; latency counts from when a request should have left. `credit`: as `closed`, but never
+ * more messages than were allowed so far.
+ */
+export type Pace =
+  | { kind: "closed"; durationMs: number; warmUpMs: number }
+  | { kind: "open"; durationMs: number; warmUpMs: number; requestsPerSecond: number }
+  | { kind: "credit"; messages: number };
+
+export interface LoadOrder {
+  traffic: Traffic;
+  connections: number;
+  pace: Pace;
+  /** Number of the first message. */
+  firstMessage: number;
+}
+
+export interface LoadResult {
+  /** Messages answered as accepted, the warm-up included: `firstMessage` and so many after it. */
+  accepted: number;
+  /** Of those, answered within the measured time. */
+  measured: number;
+  /** The measured time: without the warm-up. */
+  seconds: number;
+  latencyMs: { p50: number; p99: number; max: number };
+  /** What the first request that was not accepted got. */
+  failure: string | null;
+}
+
+export interface Load {
+  /** `credit` only: messages that may have been sent in all. */
+  allow(messages: number): void;
+  readonly result: Promise<LoadResult>;
+}
+
+/** Longest wait for answers after the last request, in milliseconds. */
+const answerTimeoutMs = 15_000;
+
+/** Sends until the time or the messages are over, then waits for the last answers. */
+export function runLoad(order: LoadOrder): Load {
+  let allow: (messages: number) => void = () => {};
+  let allowed = 0;
+  const result = (async () => {
+    const worker = await openWorkers(order);
+    try {
+      allow = (messages) => worker.allow(messages);
+      if (allowed > 0) allow(allowed);
+      return await worker.run();
+    } finally {
+      worker.close();
+    }
+  })();
+  return {
+    allow(messages) {
+      allowed = messages;
+      allow(messages);
+    },
+    result,
+  };
+}
+
+interface Worker {
+  connection: Connection;
+  request: Request;
+  /** When the request under way should have left. */
+  since: number;
+}
+
+async function openWorkers({ traffic, connections, pace, firstMessage }: LoadOrder) {
+  const { hostname, port } = new URL(traffic.url);
+  const wanted = traffic.batchSize === 1 ? [200, 202] : [200];
+  const seen = latencies();
+  const idle: Worker[] = [];
+  const workers: Worker[] = [];
+  let next = firstMessage;
+  let accepted = 0;
+  let measured = 0;
+  let failure: string | null = null;
+  let measuredFrom = 0;
+  let endsAt = 0;
+  let limit = pace.kind === "credit" ? firstMessage : Number.POSITIVE_INFINITY;
+  const end = pace.kind === "credit" ? firstMessage + pace.messages : Number.POSITIVE_INFINITY;
+  const done = Promise.withResolvers<void>();
+  /** `open`: when the requests that found no idle connection should have left. */
+  const late: number[] = [];
+
+  function send(worker: Worker, since: number): void {
+    worker.since = since;
+    worker.connection.send(worker.request.fill(next));
+    next += traffic.batchSize;
+  }
+
+  function answered(worker: Worker, { status, beginning }: Answer): void {
+    const now = performance.now();
+    if (wanted.includes(status)) {
+      accepted += traffic.batchSize;
+      if (now >= measuredFrom && now <= endsAt) {
+        measured += traffic.batchSize;
+        seen.add(now - worker.since);
+      }
+    } else failure ??= beginning.toString("latin1", 0, 600);
+    const mayGoOn = failure === null && now < endsAt && next + traffic.batchSize <= limit;
+    if (mayGoOn && pace.kind !== "open") send(worker, now);
+    else if (mayGoOn && late.length > 0) send(worker, late.shift()!);
+    else rest(worker);
+  }
+
+  function rest(worker: Worker): void {
+    idle.push(worker);
+    if (idle.length < workers.length) return;
+    if (performance.now() >= endsAt || failure !== null || next >= end) done.resolve();
+  }
+
+  const fail = (error: Error) => done.reject(error);
+  for (let index = 0; index < connections; index += 1) {
+    const worker = { request: makeRequest(traffic), since: 0 } as Worker;
+    worker.connection = await openConnection(
+      { host: hostname, port: Number(port) },
+      (answer) => answered(worker, answer),
+      fail,
+    );
+    workers.push(worker);
+    idle.push(worker);
+  }
+
+  function sendIdle(): void {
+    const now = performance.now();
+    while (idle.length > 0 && now < endsAt && next + traffic.batchSize <= limit) send(idle.pop()!, now);
+  }
+
+  /** Sends what is due at the asked rate, evenly spaced; looks once a millisecond. */
+  function sendDue(startedAt: number, requestsPerSecond: number): void {
+    const everyMs = 1000 / requestsPerSecond;
+    let dueAt = startedAt;
+    const timer = setInterval(() => {
+      const now = performance.now();
+      for (; dueAt <= now && dueAt < endsAt && failure === null; dueAt += everyMs) {
+        const worker = idle.pop();
+        if (worker === undefined) late.push(dueAt);
+        else send(worker, dueAt);
+      }
+      if (now < endsAt && failure === null) return;
+      clearInterval(timer);
+      if (idle.length === workers.length) done.resolve();
+    }, 1);
+  }
+
+  return {
+    allow(messages: number) {
+      limit = Math.min(end, firstMessage + messages);
+      sendIdle();
+    },
+    async run(): Promise<LoadResult> {
+      const startedAt = performance.now();
+      const durationMs = pace.kind === "credit" ? Number.POSITIVE_INFINITY : pace.warmUpMs + pace.durationMs;
+      measuredFrom = startedAt + (pace.kind === "credit" ? 0 : pace.warmUpMs);
+      endsAt = startedAt + durationMs;
+      const timeout = Number.isFinite(durationMs)
+        ? setTimeout(() => done.reject(new Error("requests were never answered")), durationMs + answerTimeoutMs)
+        : undefined;
+      if (pace.kind === "open") sendDue(startedAt, pace.requestsPerSecond);
+      else sendIdle();
+      await done.promise.finally(() => clearTimeout(timeout));
+      const seconds = (Math.min(performance.now(), endsAt) - measuredFrom) / 1000;
+      if (failure === null && late.length > 0) failure = `${late.length} requests found no idle connection`;
+      return { accepted, measured, seconds, latencyMs: seen.summary(), failure };
+    },
+    close() {
+      for (const { connection } of workers) connection.close();
+    },
+  };
+}

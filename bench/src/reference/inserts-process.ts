@@ -1,0 +1,124 @@
+import { randomBytes } from "node:crypto";
+import { newId } from "../../../server/src/lib/ids.ts";
+import { openPool, type Pool } from "../../../server/src/lib/postgres.ts";
+import { serve } from "../child.ts";
+import { textOf } from "../load/requests.ts";
+
+export interface InsertOrder {
+  databaseUrl: string;
+  connections: number;
+  /** 1: one row and one commit to a statement; more: the rows and their outbox records in one statement. */
+  rows: number;
+  conversationIds: readonly string[];
+  durationMs: number;
+  warmUpMs: number;
+}
+
+export interface InsertResult {
+  rows: number;
+  seconds: number;
+}
+
+const quiet = { info() {}, warn() {}, error() {} };
+const workspaceId = newId(Date.now());
+const senderId = workspaceId;
+const seqs = new Map<string, number>();
+let nextMessage = 0;
+
+/** PostgreSQL by itself: the rows that an accepted message makes, by the hub's own driver. */
+serve(async (order: InsertOrder): Promise<InsertResult> => {
+  const { databaseUrl, connections, durationMs, warmUpMs } = order;
+  const pool = openPool({ url: databaseUrl, size: connections, applicationName: "bench inserts", log: quiet });
+  try {
+    await makeTables(pool);
+    const insert = order.rows === 1 ? insertOne : insertMany;
+    const startedAt = performance.now();
+    const measuredFrom = startedAt + warmUpMs;
+    const endsAt = measuredFrom + durationMs;
+    let rows = 0;
+    const worker = async () => {
+      while (performance.now() < endsAt) {
+        await insert(pool, order);
+        const now = performance.now();
+        if (now >= measuredFrom && now <= endsAt) rows += order.rows;
+      }
+    };
+    await Promise.all(Array.from({ length: connections }, worker));
+    return { rows, seconds: durationMs / 1000 };
+  } finally {
+    await pool.end();
+  }
+});
+
+/** Beside the hub's own, of the same shape: what is written there disturbs nothing. */
+async function makeTables(pool: Pool): Promise<void> {
+  await pool.query("CREATE TABLE IF NOT EXISTS bench_messages (LIKE messages INCLUDING ALL)");
+  await pool.query("CREATE TABLE IF NOT EXISTS bench_records (LIKE bus_records INCLUDING ALL)");
+}
+
+function nextRow(conversationIds: readonly string[]) {
+  const number = nextMessage++;
+  const conversationId = conversationIds[number % conversationIds.length]!;
+  const seq = (seqs.get(conversationId) ?? 0) + 1;
+  seqs.set(conversationId, seq);
+  return {
+    messageId: newId(Date.now()),
+    conversationId,
+    seq,
+    payload: JSON.stringify({ type: "text", text: textOf(number) }),
+    bodyHash: randomBytes(32),
+  };
+}
+
+const columns = "message_id, workspace_id, conversation_id, seq, sender_id, direction, payload, body_hash, created_at";
+
+async function insertOne(pool: Pool, { conversationIds }: InsertOrder): Promise<void> {
+  const { messageId, conversationId, seq, payload, bodyHash } = nextRow(conversationIds);
+  await pool.query({
+    name: "bench_insert_one",
+    text: `INSERT INTO bench_messages (${columns}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+    values: [messageId, workspaceId, conversationId, seq, senderId, "outbound", payload, bodyHash, new Date()],
+  });
+}
+
+async function insertMany(pool: Pool, { conversationIds, rows: size }: InsertOrder): Promise<void> {
+  const rows = Array.from({ length: size }, () => nextRow(conversationIds));
+  const records = recordsOf(rows);
+  await pool.query({
+    name: "bench_insert_many",
+    text: `
+      WITH written AS (
+        INSERT INTO bench_messages (${columns})
+        SELECT message_id, $1, conversation_id, seq, $2, $3, payload::jsonb, body_hash, $4
+        FROM unnest($5::uuid[], $6::uuid[], $7::bigint[], $8::text[], $9::bytea[])
+          AS r (message_id, conversation_id, seq, payload, body_hash)
+      )
+      INSERT INTO bench_records (segment, topic, partition, last_offset, record_count, records)
+      SELECT 0, 'message_processing', partition, 0, record_count, records
+      FROM unnest($10::int[], $11::int[], $12::text[]) AS o (partition, record_count, records)`,
+    values: [
+      workspaceId,
+      senderId,
+      "outbound",
+      new Date(),
+      rows.map((row) => row.messageId),
+      rows.map((row) => row.conversationId),
+      rows.map((row) => row.seq),
+      rows.map((row) => row.payload),
+      rows.map((row) => row.bodyHash),
+      records.map((_, partition) => partition),
+      records.map((lines) => lines.length),
+      records.map((lines) => `[${lines.join(",")}]`),
+    ],
+  });
+}
+
+/** As many rows on the bus as the hub writes: one for each partition. */
+function recordsOf(rows: readonly { conversationId: string; messageId: string }[]): string[][] {
+  const partitions: string[][] = Array.from({ length: 16 }, () => []);
+  for (const { conversationId, messageId } of rows) {
+    const line = JSON.stringify([conversationId, { workspaceId, messageId }]);
+    partitions[Number.parseInt(conversationId.slice(-1), 16)]!.push(line);
+  }
+  return partitions.filter((lines) => lines.length > 0);
+}

@@ -1,0 +1,84 @@
+import type { CpuProfile } from "./inspector.ts";
+
+/** Where a process spent its time, added up over several profiles. Times in microseconds. */
+export interface FunctionTimes {
+  add(profile: CpuProfile): void;
+  /** Samples in which something ran. */
+  readonly busyUs: number;
+  /** By the function that ran; the most expensive first. */
+  self(): Entry[];
+  /** By our own functions that were on the stack, whatever they called. */
+  within(): Entry[];
+  /** By the package or folder of the function that ran. */
+  areas(): Entry[];
+}
+
+export interface Entry {
+  name: string;
+  us: number;
+}
+
+export function functionTimes(): FunctionTimes {
+  const self = new Map<string, number>();
+  const within = new Map<string, number>();
+  const areas = new Map<string, number>();
+  let busyUs = 0;
+  const count = (map: Map<string, number>, name: string, us: number) => map.set(name, (map.get(name) ?? 0) + us);
+
+  return {
+    add({ nodes, samples, timeDeltas }) {
+      const byId = new Map(nodes.map((node) => [node.id, node]));
+      const parents = new Map(nodes.flatMap(({ id, children = [] }) => children.map((child) => [child, id] as const)));
+      const spent = new Map<number, number>();
+      for (const [index, id] of samples.entries()) spent.set(id, (spent.get(id) ?? 0) + timeDeltas[index]!);
+      for (const [id, us] of spent) {
+        const { callFrame } = byId.get(id)!;
+        if (callFrame.functionName === "(idle)") continue;
+        busyUs += us;
+        count(self, nameOf(callFrame), us);
+        count(areas, areaOf(callFrame.url, callFrame.functionName), us);
+        const own = new Set<string>();
+        for (let at: number | undefined = id; at !== undefined; at = parents.get(at)) {
+          const frame = byId.get(at)!.callFrame;
+          if (isOwn(frame.url)) own.add(nameOf(frame));
+        }
+        for (const name of own) count(within, name, us);
+      }
+    },
+    get busyUs() {
+      return busyUs;
+    },
+    self: () => sorted(self),
+    within: () => sorted(within),
+    areas: () => sorted(areas),
+  };
+}
+
+function sorted(map: Map<string, number>): Entry[] {
+  return [...map].map(([name, us]) => ({ name, us })).sort((a, b) => b.us - a.us);
+}
+
+function nameOf({ functionName, url, lineNumber }: CpuProfile["nodes"][number]["callFrame"]): string {
+  const name = functionName || "(anonymous)";
+  return url === "" ? name : `${name}  ${shorten(url)}:${lineNumber + 1}`;
+}
+
+function shorten(url: string): string {
+  const inPackage = url.lastIndexOf("/node_modules/");
+  if (inPackage >= 0) return url.slice(inPackage + "/node_modules/".length);
+  const ours = /\/((?:server|simulator)\/src\/.*)$/.exec(url);
+  return ours ? ours[1]! : url;
+}
+
+function isOwn(url: string): boolean {
+  return !url.includes("/node_modules/") && /\/(server|simulator)\/src\//.test(url);
+}
+
+function areaOf(url: string, functionName: string): string {
+  if (url === "") return functionName.startsWith("(") ? functionName : "(native)";
+  const path = shorten(url);
+  if (path.startsWith("node:")) return path.split("/").slice(0, 2).join("/");
+  const parts = path.split("/");
+  if (isOwn(url)) return parts.slice(0, 3).join("/");
+  return parts[0]!.startsWith("@") ? parts.slice(0, 2).join("/") : parts[0]!;
+}

@@ -1,0 +1,79 @@
+import type { HubProcess } from "../hub/hub-process.ts";
+import { add, type CpuSplit, readCpu, subtract } from "./cpu.ts";
+import { type FunctionTimes, functionTimes } from "./functions.ts";
+import { openInspector } from "./inspector.ts";
+import { readStatements, resetStatements, type StatementTime } from "./statements.ts";
+
+/** Looks at a hub while it is measured. */
+export interface Observer {
+  /** Whether hubs are to be started with their inspector open and their statements counted. */
+  readonly isProfiling: boolean;
+  /** Runs `work`, which tells how many messages it moved, and says what that cost. */
+  watch<Result extends { messages: number }>(scene: Scene, work: () => Promise<Result>): Promise<Watched<Result>>;
+}
+
+export interface Scene {
+  /** Profiles of the same name are added up. */
+  name: string;
+  hub: HubProcess;
+  generatorPid: number | null;
+}
+
+export interface Watched<Result> {
+  result: Result;
+  seconds: number;
+  cpu: CpuSplit;
+}
+
+export interface Profile {
+  name: string;
+  messages: number;
+  seconds: number;
+  cpu: CpuSplit;
+  functions: FunctionTimes;
+  statements: StatementTime[];
+}
+
+export const plainObserver: Observer = { isProfiling: false, watch: observe };
+
+const listedStatements = 16;
+
+/** Also samples what the hub's process does, and lets the database count what statements cost. */
+export function profilingObserver(): Observer & { profiles(): Profile[] } {
+  const profiles = new Map<string, Profile>();
+  return {
+    isProfiling: true,
+    async watch(scene, work) {
+      const { name, hub } = scene;
+      const known = profiles.get(name);
+      if (known === undefined) await resetStatements(hub.databaseUrl);
+      const inspector = await openInspector(hub.inspectorUrl!);
+      try {
+        await inspector.startProfile();
+        const watched = await observe(scene, work);
+        const functions = known?.functions ?? functionTimes();
+        functions.add(await inspector.stopProfile());
+        profiles.set(name, {
+          name,
+          messages: (known?.messages ?? 0) + watched.result.messages,
+          seconds: (known?.seconds ?? 0) + watched.seconds,
+          cpu: known === undefined ? watched.cpu : add(known.cpu, watched.cpu),
+          functions,
+          statements: await readStatements(hub.databaseUrl, listedStatements),
+        });
+        return watched;
+      } finally {
+        inspector.close();
+      }
+    },
+    profiles: () => [...profiles.values()],
+  };
+}
+
+async function observe<Result>({ hub, generatorPid }: Scene, work: () => Promise<Result>): Promise<Watched<Result>> {
+  const before = readCpu(hub, generatorPid);
+  const startedAt = performance.now();
+  const result = await work();
+  const seconds = (performance.now() - startedAt) / 1000;
+  return { result, seconds, cpu: subtract(readCpu(hub, generatorPid), before) };
+}
