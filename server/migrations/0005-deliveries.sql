@@ -18,7 +18,8 @@ CREATE TABLE lanes (
 -- One message to one address. `is_pending` is true while the lane still has to send it; `ordinal` is its place there.
 -- `attempt_started_at` is set before a request leaves and cleared with its outcome: found set by a new owner, the
 -- attempt's outcome is unknown. A long text goes out in parts: `provider_message_ids` holds the id of each part sent so
--- far, `part_receipts` how far each has come where there are several. `history` is the audit trail: every change of status, oldest first.
+-- far, `part_receipts` how far each has come where there are several. `fallback_at` is when the recipient's next channel is
+-- tried unless this one delivered; null once that is settled. `history` is the audit trail: every change of status, oldest first.
 CREATE TABLE deliveries (
   delivery_id         uuid PRIMARY KEY,
   workspace_id        uuid NOT NULL,
@@ -44,6 +45,7 @@ CREATE TABLE deliveries (
   provider_message_ids text[],
   error               jsonb,
   is_dead_letter      boolean NOT NULL DEFAULT false,
+  fallback_at         timestamptz,
   history             jsonb NOT NULL,
   created_at          timestamptz NOT NULL,
   sent_at             timestamptz,
@@ -53,6 +55,7 @@ CREATE TABLE deliveries (
 ) WITH (fillfactor = 60);
 CREATE INDEX deliveries_by_message ON deliveries (message_id);
 CREATE INDEX deliveries_pending ON deliveries (channel, partition, lane_id, ordinal) WHERE is_pending;
+CREATE INDEX deliveries_with_fallback ON deliveries (fallback_at) WHERE fallback_at IS NOT NULL;
 CREATE INDEX dead_letters ON deliveries (workspace_id, failed_at DESC, delivery_id DESC) WHERE is_dead_letter;
 
 -- One try at a delivery, told when its outcome is known. Request and answer carry no credential and no message text.

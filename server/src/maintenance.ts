@@ -1,4 +1,5 @@
 import type { Context } from "./context.ts";
+import { startFallbacks } from "./deliveries/fallbacks.ts";
 import { deleteOldIdempotencyKeys } from "./identity/idempotency.ts";
 import { deleteOldSessions } from "./identity/sessions.ts";
 import { pause } from "./lib/clock.ts";
@@ -7,6 +8,7 @@ import { deleteOldWebhooks } from "./webhooks/webhooks.ts";
 
 /** What is looked after now and then, and how often. Each may run in several processes at once. */
 const chores = [
+  { name: "fallbacks", everyMs: 1_000, work: startFallbacks },
   { name: "receipts that were missed", everyMs: 2_000, work: applyMissedReceipts },
   { name: "old early receipts", everyMs: 3_600_000, work: deleteOldEarlyReceipts },
   { name: "old idempotency keys", everyMs: 600_000, work: deleteOldIdempotencyKeys },

@@ -11,16 +11,17 @@ const advisoryKey = "hashtext('chat4all bus segments')";
  * empty one when the active is full. Any process may call it at any time; one at a time does the work.
  */
 export async function rotateSegments(pool: Pool): Promise<void> {
-  const { active, sizes } = await one<{ active: number; sizes: string[] }>(
+  // A batch of some size is stored beside its row (TOAST): the table's own pages say whether there are rows, not how large.
+  const { active, activeBytes, pages } = await one<{ active: number; activeBytes: number; pages: number[] }>(
     pool,
-    `SELECT active, ARRAY[pg_relation_size('bus_records_0'), pg_relation_size('bus_records_1'),
-       pg_relation_size('bus_records_2')]::text[] AS sizes FROM bus_segments`,
+    `SELECT active, pg_table_size('bus_records_' || active) AS "activeBytes", ARRAY[pg_relation_size('bus_records_0'),
+       pg_relation_size('bus_records_1'), pg_relation_size('bus_records_2')] AS pages FROM bus_segments`,
   );
   for (let step = 1; step < segmentCount; step += 1) {
     const segment = (active + step) % segmentCount;
-    if (Number(sizes[segment]) > 0) await truncateIfConsumed(pool, segment);
+    if (pages[segment]! > 0) await truncateIfConsumed(pool, segment);
   }
-  if (Number(sizes[active]) < segmentBytes) return;
+  if (activeBytes < segmentBytes) return;
   const next = (active + 1) % segmentCount;
   if (await isEmpty(pool, next)) {
     await pool.query("UPDATE bus_segments SET active = $2 WHERE active = $1", [active, next]);

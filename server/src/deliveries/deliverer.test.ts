@@ -86,10 +86,10 @@ test("what the platform still says of an earlier sending has no effect on a repl
 });
 
 test("a replayed text in parts goes on where it did not get through", async () => {
-  let parts = 0;
+  const ids = Array.from({ length: 5 }, (_, index) => `part-${index + 1}`);
   await using line = await startPipeline({
     capabilities: { maxTextLength: 4 },
-    platform: () => ({ kind: "sent", providerMessageId: `part-${(parts += 1)}` }),
+    platform: () => ({ kind: "sent", providerMessageId: ids.shift()! }),
   });
   const chat = await line.addConversation(await line.addPerson("ana"));
   const { messageId } = await line.say(chat, "abcdefghijkl");

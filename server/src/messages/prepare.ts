@@ -1,6 +1,6 @@
 import { hash } from "node:crypto";
 import { type Static, Type } from "typebox";
-import { forbidden, invalid } from "../errors.ts";
+import { forbidden, invalid, notFound } from "../errors.ts";
 import { type Principal, seesAllConversations } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
@@ -63,22 +63,31 @@ export function prepareMessage(
   principal: Principal,
   body: SendBody,
 ): NewMessage | Promise<NewMessage> {
-  const { conversation_id, to, via, fallback } = body;
-  if ((conversation_id === undefined) === (to === undefined)) {
-    throw invalid("Give either conversation_id or to, an address: one of the two.", { field: "conversation_id" });
-  }
-  for (const name of [...(body.channels ?? []), ...Object.keys(via ?? {}), ...(fallback?.order ?? [])]) {
-    if (!deps.isChannel(name) && !(name === "all" && body.channels?.includes(name))) {
-      throw invalid(`There is no channel ${name} here.`, { field: "channels" });
-    }
-  }
-  if (body.channels?.includes("all") && body.channels.length > 1) {
-    throw invalid('channels is either ["all"] or a list of channels.', { field: "channels" });
-  }
-  const senderId = chooseSender(principal, body);
+  const senderId = checkSend(deps, principal, body);
+  const { conversation_id, via } = body;
   if (conversation_id !== undefined && via === undefined)
     return compose(deps, principal, body, senderId, conversation_id);
   return lookUp(deps, principal, body, senderId);
+}
+
+/** The rules that need no look-up. Returns who sends. */
+export function checkSend({ isChannel }: Pick<PrepareDeps, "isChannel">, principal: Principal, body: SendBody): string {
+  const { conversation_id, to, channels = [], via = {}, fallback, payload } = body;
+  if ((conversation_id === undefined) === (to === undefined)) {
+    throw invalid("Give either conversation_id or to, an address: one of the two.", { field: "conversation_id" });
+  }
+  for (const name of [...channels.filter((name) => name !== "all"), ...Object.keys(via), ...(fallback?.order ?? [])]) {
+    if (!isChannel(name)) throw invalid(`There is no channel ${name} here.`, { field: "channels" });
+  }
+  if (channels.includes("all") && channels.length > 1) {
+    throw invalid('channels is either ["all"] or a list of channels.', { field: "channels" });
+  }
+  if (fallback !== undefined && channels.length > 0) {
+    throw invalid("Give either channels or fallback: its order says which channels are tried.", { field: "fallback" });
+  }
+  // No file can be uploaded yet.
+  if (payload.type === "file") throw notFound("file");
+  return chooseSender(principal, body);
 }
 
 async function lookUp(deps: PrepareDeps, principal: Principal, body: SendBody, senderId: string): Promise<NewMessage> {

@@ -1,12 +1,15 @@
 import { Type } from "typebox";
+import type { Capabilities } from "../connectors/connector.ts";
+import type { ParseAddress } from "../contacts/contacts.ts";
 import type { RequestError } from "../errors.ts";
 import type { Db } from "../lib/query.ts";
 import type { Accepted, Acceptor } from "../messages/accept.ts";
-import { type PrepareDeps, prepareMessage, sendBody } from "../messages/prepare.ts";
+import { checkSend, type PrepareDeps, prepareMessage, sendBody } from "../messages/prepare.ts";
 import { readMessage } from "../messages/read-message.ts";
 import { messageResource, messageStatus } from "../messages/show.ts";
 import { readAuditTrail, readTrace } from "../messages/trace.ts";
 import type { NewMessage } from "../messages/write-messages.ts";
+import { preflight } from "../router/preflight.ts";
 import { toRequestError } from "./errors.ts";
 import { bearer, errorAnswers, idParams, nullable, time } from "./identity-schemas.ts";
 import { pageOf } from "./pages.ts";
@@ -17,6 +20,8 @@ export interface MessageRouteDeps {
   db: Db;
   acceptor: Acceptor;
   prepare: PrepareDeps;
+  parseAddress: ParseAddress;
+  capabilitiesOf: (channel: string) => Capabilities | null;
 }
 
 const receipt = Type.Object({
@@ -37,6 +42,18 @@ const batchResult = Type.Object({
   error: Type.Optional(Type.Object({ code: Type.String(), message: Type.String(), details: anything })),
 });
 
+const foreseen = Type.Object({
+  participant_id: nullable(Type.String()),
+  channel: Type.String(),
+  address: nullable(Type.String()),
+  channel_account_id: nullable(Type.String()),
+  can_send: Type.Boolean(),
+  reason: nullable(Type.String()),
+  window: Type.Object({ state: Type.String({ description: "open, closed or none" }), closes_at: nullable(time) }),
+  needs: nullable(Type.Literal("template")),
+  adaptations: Type.Array(Type.String()),
+});
+
 const auditEntry = Type.Object({
   at: time,
   status: messageStatus,
@@ -51,7 +68,8 @@ const traceEntry = Type.Object({ at: time, what: Type.String() }, { additionalPr
 const maxBatch = 1_000;
 
 /** `/v1/messages`: saying something, and learning what became of it. */
-export function messageRoutes(app: App, { db, acceptor, prepare }: MessageRouteDeps): void {
+export function messageRoutes(app: App, deps: MessageRouteDeps): void {
+  const { db, acceptor, prepare, parseAddress, capabilitiesOf } = deps;
   const tags = ["Messages"];
   const send = { role: "member", scope: "messages:write" } as const;
   const read = { role: "member", scope: "messages:read" } as const;
@@ -119,6 +137,26 @@ export function messageRoutes(app: App, { db, acceptor, prepare }: MessageRouteD
         "error" in one ? showRefused(one.item, one.error) : showResult(accepted[next++]!),
       );
       return { results };
+    },
+  );
+
+  app.post(
+    "/v1/messages/preflight",
+    {
+      config: { access: send },
+      schema: {
+        tags,
+        security: bearer,
+        summary: "Ask what a send would do, without doing it",
+        body: sendBody,
+        response: { 200: Type.Object({ recipients: Type.Array(foreseen) }), ...errorAnswers(400, 401, 403, 404) },
+      },
+    },
+    async ({ principal, body }) => {
+      const senderId = checkSend(prepare, principal, body);
+      const to = body.to === undefined ? null : parseAddress(body.to, "to");
+      const deps = { db, nowMs: prepare.clock.now(), capabilitiesOf };
+      return { recipients: await preflight(deps, principal, body, senderId, to) };
     },
   );
 

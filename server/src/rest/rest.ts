@@ -37,7 +37,7 @@ export async function openRest(context: Context, operations: OperationDeps): Pro
   contactRoutes(app, { db, clock, parseAddress });
   addressRoutes(app, { db, clock, parseAddress });
   conversationRoutes(app, { db, clock, parseAddress, markRead, capabilitiesOf, showMessages });
-  messageRoutes(app, { db, acceptor, prepare: prepareDeps(context, parseAddress) });
+  messageRoutes(app, { db, acceptor, prepare: prepareDeps(context, parseAddress), parseAddress, capabilitiesOf });
   deadLetterRoutes(app, context);
   channelAccountRoutes(app, {
     accounts,

@@ -8,6 +8,8 @@ export interface MessageToRoute extends RoutedMessage {
   conversationId: string;
   seq: number;
   createdAt: Date;
+  /** How long the first channel of a fallback order has to deliver, in seconds. */
+  fallbackAfterSeconds: number;
 }
 
 /** All facts that the plan of some messages needs, read at about the same time. */
@@ -20,7 +22,7 @@ export interface Routing {
 
 interface RecordToRoute {
   key: string;
-  value: { workspaceId: string; messageId: string };
+  value: { workspaceId: string; messageId: string; retryOf?: RoutedMessage["retryOf"] };
 }
 
 /** The records' key is the conversation, so all three statements go out at once. */
@@ -50,12 +52,13 @@ async function loadMessages(db: Db, records: readonly RecordToRoute[]): Promise<
     sender_id: string;
     payload_type: PayloadType;
     channels: string | null;
-    options: { via?: Record<string, string>; fallback?: { order: string[] } } | null;
+    options: { via?: Record<string, string>; fallback?: { order: string[]; after_seconds?: number } } | null;
+    place: number;
     created_at: Date;
   }>(
     db,
     `SELECT m.workspace_id, m.message_id, m.conversation_id, m.seq, m.sender_id, m.payload ->> 'type' AS payload_type,
-       m.channels, m.options, m.created_at
+       m.channels, m.options, m.created_at, r.place
      FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS r (workspace_id, message_id, place)
      JOIN messages m USING (workspace_id, message_id)
      ORDER BY r.place`,
@@ -71,11 +74,13 @@ async function loadMessages(db: Db, records: readonly RecordToRoute[]): Promise<
     channels: row.channels,
     via: row.options?.via ?? {},
     fallbackOrder: row.options?.fallback?.order ?? null,
+    fallbackAfterSeconds: row.options?.fallback?.after_seconds ?? 60,
+    retryOf: records[row.place - 1]!.value.retryOf ?? null,
     createdAt: row.created_at,
   }));
 }
 
-async function loadRecipients(
+export async function loadRecipients(
   db: Db,
   conversationIds: readonly string[],
 ): Promise<(Recipient & { conversationId: string })[]> {
@@ -108,7 +113,10 @@ async function loadRecipients(
   }));
 }
 
-async function loadAccounts(db: Db, workspaceIds: readonly string[]): Promise<(Account & { workspaceId: string })[]> {
+export async function loadAccounts(
+  db: Db,
+  workspaceIds: readonly string[],
+): Promise<(Account & { workspaceId: string })[]> {
   return all(
     db,
     `SELECT workspace_id AS "workspaceId", channel_account_id AS "channelAccountId", channel

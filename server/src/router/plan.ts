@@ -9,6 +9,8 @@ export interface RoutedMessage {
   via: Readonly<Record<string, string>>;
   /** Channels to try one after the other, or null. */
   fallbackOrder: readonly string[] | null;
+  /** Only this recipient, and only the channels after this one: what was tried there did not get through. */
+  retryOf: { recipientId: string; channel: string } | null;
 }
 
 export interface Recipient {
@@ -32,7 +34,7 @@ export interface Account {
 }
 
 /** One message to one address, or why it cannot go. `route` says for the trace how that was decided. */
-export type PlannedDelivery = { recipientId: string; route: string } & (
+export type PlannedDelivery = { recipientId: string; route: string; hasFallback?: boolean } & (
   | { kind: "app" }
   | { kind: "channel"; channel: string; identifier: string; channelAccountId: string }
   | { kind: "unroutable"; channel: string; identifier: string | null; code: string; reason: string }
@@ -47,8 +49,11 @@ export function planDeliveries(
   accounts: readonly Account[],
   capabilitiesOf: CapabilitiesOf,
 ): PlannedDelivery[] {
+  const { senderId, retryOf } = message;
   return recipients
-    .filter((recipient) => recipient.participantId !== message.senderId)
+    .filter(
+      ({ participantId }) => participantId !== senderId && (retryOf?.recipientId ?? participantId) === participantId,
+    )
     .flatMap((recipient) => planRecipient(message, recipient, accounts, capabilitiesOf));
 }
 
@@ -60,35 +65,49 @@ function planRecipient(
 ): PlannedDelivery[] {
   const recipientId = recipient.participantId;
   const planned: PlannedDelivery[] = [];
-  if (recipient.kind !== "contact")
+  if (recipient.kind !== "contact" && message.retryOf === null) {
     planned.push({ kind: "app", recipientId, route: "a user gets everything in the app" });
+  }
+  if (message.fallbackOrder !== null) {
+    return [...planned, ...planFallback(message, recipient, message.fallbackOrder, accounts, capabilitiesOf)];
+  }
   const { channels, why } = chooseChannels(message, recipient);
   const reached = channels.filter((channel) => recipient.addresses.some((address) => address.channel === channel));
-  if (reached.length === 0 && recipient.kind === "contact") {
-    const channel = channels[0] ?? "none";
-    const reason = channels.length === 0 ? "has no address" : `has no address on ${channels.join(", ")}`;
-    planned.push({
-      kind: "unroutable",
-      recipientId,
-      channel,
-      identifier: null,
-      code: "NO_ADDRESS",
-      reason,
-      route: why,
-    });
-  }
+  if (reached.length === 0 && recipient.kind === "contact") planned.push(noAddress(recipientId, channels, why));
   for (const channel of reached) {
     planned.push(planAddress(message, recipient, channel, accounts, capabilitiesOf, why));
   }
   return planned;
 }
 
+/** The first channel of the order on which the recipient can be reached; the rest are there if it does not deliver. */
+function planFallback(
+  message: RoutedMessage,
+  recipient: Recipient,
+  order: readonly string[],
+  accounts: readonly Account[],
+  capabilitiesOf: CapabilitiesOf,
+): PlannedDelivery[] {
+  const left = message.retryOf === null ? order : order.slice(order.indexOf(message.retryOf.channel) + 1);
+  const why = message.retryOf === null ? "first of the fallback order" : `${message.retryOf.channel} did not deliver`;
+  const candidates = left
+    .filter((channel) => recipient.addresses.some((address) => address.channel === channel))
+    .map((channel) => planAddress(message, recipient, channel, accounts, capabilitiesOf, why));
+  const reachable = candidates.filter((candidate) => candidate.kind === "channel");
+  const first = reachable[0] ?? candidates[0];
+  if (first !== undefined) return [{ ...first, hasFallback: reachable.length > 1 }];
+  const isMissed = recipient.kind === "contact" && message.retryOf === null;
+  return isMissed ? [noAddress(recipient.participantId, order, why)] : [];
+}
+
+function noAddress(recipientId: string, channels: readonly string[], route: string): PlannedDelivery {
+  const channel = channels[0] ?? "none";
+  const reason = channels.length === 0 ? "has no address" : `has no address on ${channels.join(", ")}`;
+  return { kind: "unroutable", recipientId, channel, identifier: null, code: "NO_ADDRESS", reason, route };
+}
+
 function chooseChannels(message: RoutedMessage, recipient: Recipient): { channels: string[]; why: string } {
   const own = [...new Set(recipient.addresses.map((address) => address.channel))];
-  if (message.fallbackOrder !== null) {
-    const first = message.fallbackOrder.find((channel) => own.includes(channel));
-    return { channels: first === undefined ? [...message.fallbackOrder] : [first], why: "first of the fallback order" };
-  }
   if (message.channels === "*") return { channels: own, why: "every channel of the recipient was asked for" };
   if (message.channels !== null) return { channels: message.channels.split(","), why: "the channel was asked for" };
   const heard = recipient.addresses.filter((address) => address.lastHeardAt !== null);

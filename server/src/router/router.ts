@@ -11,6 +11,8 @@ import { type NewDelivery, writeDeliveries } from "./write-deliveries.ts";
 export interface AcceptedRecord {
   workspaceId: string;
   messageId: string;
+  /** A fallback: see `RoutedMessage`. */
+  retryOf?: { recipientId: string; channel: string };
 }
 
 export interface RouterDeps {
@@ -71,6 +73,7 @@ function toDelivery(bus: Bus, message: MessageToRoute, planned: PlannedDelivery)
     laneId,
     partition: laneId === null ? null : bus.partitionOf(laneId),
     route: planned.route,
+    fallbackAfterSeconds: planned.hasFallback ? message.fallbackAfterSeconds : null,
     ...stateOf(planned),
   };
 }

@@ -15,6 +15,8 @@ export interface NewDelivery {
   laneId: string | null;
   partition: number | null;
   route: string;
+  /** When the recipient's next channel is tried, counted from now; null when there is none. */
+  fallbackAfterSeconds: number | null;
   status: MessageStatus;
   /** JSON, or null. */
   error: string | null;
@@ -49,6 +51,7 @@ export async function writeDeliveries(db: Db, deliveries: readonly NewDelivery[]
       column("error"),
       column("cause"),
       deliveries.map((delivery) => topics.outgoing(delivery.channel)),
+      column("fallbackAfterSeconds"),
     ],
   });
   return rows.map((row) => row.channel);
@@ -58,10 +61,10 @@ const statement = `
 WITH input AS MATERIALIZED (
   SELECT * FROM unnest(
     $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::bigint[], $7::uuid[], $8::text[], $9::text[], $10::uuid[],
-    $11::uuid[], $12::int[], $13::text[], $14::delivery_status[], $15::text[], $16::text[], $17::text[]
+    $11::uuid[], $12::int[], $13::text[], $14::delivery_status[], $15::text[], $16::text[], $17::text[], $18::int[]
   ) WITH ORDINALITY AS i (
     delivery_id, workspace_id, message_id, conversation_id, seq, recipient_id, channel, identifier, channel_account_id,
-    lane_id, partition, route, status, error, cause, topic, place
+    lane_id, partition, route, status, error, cause, topic, fallback_after, place
   )
 ), served AS (
   INSERT INTO lanes AS l (lane_id, workspace_id, channel_account_id, channel, identifier, partition, last_conversation_id)
@@ -71,10 +74,11 @@ WITH input AS MATERIALIZED (
   WHERE l.last_conversation_id IS DISTINCT FROM excluded.last_conversation_id
 ), written AS (
   INSERT INTO deliveries (delivery_id, workspace_id, message_id, conversation_id, seq, recipient_id, channel, identifier,
-    channel_account_id, lane_id, partition, route, status, is_pending, error, is_dead_letter, failed_at, history, created_at)
+    channel_account_id, lane_id, partition, route, status, is_pending, error, is_dead_letter, failed_at,
+    fallback_at, history, created_at)
   SELECT delivery_id, workspace_id, message_id, conversation_id, seq, recipient_id, channel, identifier,
     channel_account_id, lane_id, partition, route, status, status = 'accepted', error::jsonb, status = 'failed',
-    CASE WHEN status = 'failed' THEN $1::timestamptz END,
+    CASE WHEN status = 'failed' THEN $1::timestamptz END, $1::timestamptz + make_interval(secs => fallback_after),
     jsonb_build_array(jsonb_build_object('status', status, 'at', $1::timestamptz, 'cause', cause)), $1::timestamptz
   FROM input ORDER BY place
   ON CONFLICT (delivery_id) DO NOTHING

@@ -1,0 +1,249 @@
+/**
+ * What every engine of the bus promises: `busContract({...})` in `<engine>-bus.test.ts`. An engine that fails one of these
+ * would lose, reorder or hold back messages.
+ */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type Clock, systemClock } from "../lib/clock.ts";
+import type { Pool } from "../lib/postgres.ts";
+import { transaction } from "../lib/postgres.ts";
+import { until } from "../testing/until.ts";
+import type { Bus, BusRecord, Consumer, NewRecord } from "./bus.ts";
+import { sharingContract } from "./contract-sharing.ts";
+
+export const topic = "things";
+export const partitions = 8;
+
+export interface OpenOptions {
+  leaseMs?: number;
+  clock?: Clock;
+}
+
+/** One store, and as many processes' worth of buses on it as a test opens. The tests close what they open. */
+export interface BusHarness extends AsyncDisposable {
+  /** Where publishers run their transactions. */
+  readonly pool: Pool;
+  open(options?: OpenOptions): Promise<Bus & AsyncDisposable>;
+  /** A process of its own that consumes `topic` for the group and never closes: it only dies. */
+  startProcess(group: string, options?: OpenOptions): Promise<{ owned(): number; kill(): void }>;
+  /** Breaks every connection of every bus, as an operator or a network would. */
+  cutConnections(): Promise<void>;
+  /** How many partitions a consumer owns that took them over from another. */
+  takenOver(group: string): Promise<number>;
+  /** Values that were set aside. */
+  setAside(group: string): Promise<unknown[]>;
+}
+
+export type OpenHarness = () => Promise<BusHarness>;
+
+export function busContract(openHarness: OpenHarness): void {
+  test("what a transaction publishes is seen once it commits, and never when it rolls back", async () => {
+    await using harness = await openHarness();
+    await using bus = await harness.open();
+    const seen = collect(bus, "all");
+    const failing = transaction(harness.pool, async (tx) => {
+      await bus.publish(tx, topic, numbered("a", 1, 5));
+      throw new Error("rolled back on purpose");
+    });
+    await assert.rejects(failing, /on purpose/);
+    await publish(harness, bus, numbered("a", 6, 3));
+    await until(() => seen.length >= 3, 5_000, "what was committed did not arrive");
+    assert.deepEqual(valuesOf(seen), [6, 7, 8]);
+  });
+
+  test("the records of a key come in the order in which they were committed, offsets without gaps", async () => {
+    await using harness = await openHarness();
+    await using bus = await harness.open();
+    const seen = collect(bus, "all");
+    for (let from = 1; from <= 100; from += 10) {
+      const records = ["a", "b", "c", "d", "e"].flatMap((key) => numbered(key, from, 10));
+      await publish(harness, bus, records);
+    }
+    await until(() => seen.length >= 500, 5_000, "records are missing");
+    for (const [, group] of Map.groupBy(seen, (record) => record.key)) {
+      assert.deepEqual(valuesOf(group), upTo(100));
+    }
+    for (const [, group] of Map.groupBy(seen, (record) => record.partition)) {
+      const first = group[0]!.offset;
+      assert.deepEqual(
+        group.map((record) => record.offset),
+        group.map((_, index) => first + index),
+      );
+    }
+    assert.ok(seen.every((record) => record.partition === bus.partitionOf(record.key)));
+  });
+
+  test("records come in batches about as large as asked for, one batch at a time", async () => {
+    await using harness = await openHarness();
+    await using bus = await harness.open();
+    for (let from = 1; from <= 400; from += 20) await publish(harness, bus, spread(from, 20));
+    const sizes: number[] = [];
+    let isHandling = false;
+    bus.subscribe(topic, "all", {
+      maxBatch: 50,
+      async handle(records) {
+        assert.equal(isHandling, false);
+        isHandling = true;
+        await new Promise(setImmediate);
+        sizes.push(records.length);
+        isHandling = false;
+      },
+    });
+    await until(() => sizes.reduce((sum, size) => sum + size, 0) >= 400, 5_000, "records are missing");
+    assert.ok(Math.max(...sizes) > 20 && Math.max(...sizes) <= 50 + 20, `the batches have ${sizes.join(", ")} records`);
+  });
+
+  test("records whose handler failed come again, one by one and in order", async () => {
+    await using harness = await openHarness();
+    await using bus = await harness.open();
+    await publish(harness, bus, numbered("a", 1, 5));
+    const calls: unknown[][] = [];
+    bus.subscribe(topic, "all", {
+      maxBatch: 100,
+      async handle(records) {
+        calls.push(valuesOf(records));
+        if (calls.length === 1) throw new Error("fails once");
+      },
+    });
+    await until(() => calls.length >= 6, 5_000, "they did not come again");
+    assert.deepEqual(calls, [[1, 2, 3, 4, 5], [1], [2], [3], [4], [5]]);
+    await until(async () => (await bus.lag(topic, "all")) === 0, 5_000, "they still count as unread");
+    assert.deepEqual(await harness.setAside("all"), []);
+  });
+
+  // One message that cannot be handled must not stop all conversations behind it.
+  test("a record that no try can handle is set aside, and those behind it go on", async () => {
+    await using harness = await openHarness();
+    await using bus = await harness.open();
+    await publish(harness, bus, numbered("a", 1, 5));
+    const handled: unknown[] = [];
+    bus.subscribe<number>(topic, "all", {
+      maxBatch: 100,
+      async handle(records) {
+        if (records.some((record) => record.value === 3)) throw new Error("three is not for us");
+        handled.push(...valuesOf(records));
+      },
+    });
+    await until(() => handled.length >= 4, 10_000, "those behind it did not go on");
+    assert.deepEqual(handled, [1, 2, 4, 5]);
+    assert.deepEqual(await harness.setAside("all"), [3]);
+  });
+
+  test("every group sees everything, whenever it came", async () => {
+    await using harness = await openHarness();
+    await using bus = await harness.open();
+    await using other = await harness.open();
+    const one = collect(bus, "one");
+    const two = collect(other, "two");
+    await publish(harness, bus, numbered("a", 1, 10));
+    const three = collect(bus, "three");
+    await until(() => [one, two, three].every(({ length }) => length >= 10), 5_000, "a group misses records");
+    for (const seen of [one, two, three]) assert.deepEqual(valuesOf(seen), upTo(10));
+  });
+
+  test("lag counts what a group has not consumed yet", async () => {
+    await using harness = await openHarness();
+    await using bus = await harness.open();
+    await publish(harness, bus, spread(1, 30));
+    assert.equal(await bus.lag(topic, "all"), 30);
+    const seen = collect(bus, "all");
+    await until(async () => (await bus.lag(topic, "all")) === 0, 5_000, "the lag does not fall");
+    assert.equal(seen.length, 30);
+  });
+
+  test("closing waits for the call under way, and what it handled does not come again", async () => {
+    await using harness = await openHarness();
+    await using bus = await harness.open();
+    const gate = Promise.withResolvers<void>();
+    let isHandling = false;
+    const first = bus.subscribe(topic, "all", {
+      maxBatch: 100,
+      async handle() {
+        isHandling = true;
+        await gate.promise;
+      },
+    });
+    await publish(harness, bus, numbered("a", 1, 3));
+    await until(() => isHandling, 5_000, "nothing came");
+    let isClosed = false;
+    const closing = first.close().then(() => {
+      isClosed = true;
+    });
+    await new Promise(setImmediate);
+    assert.equal(isClosed, false);
+    gate.resolve();
+    await closing;
+    await first.close();
+    assert.equal(await bus.lag(topic, "all"), 0);
+  });
+
+  // Polling would cost every message half a second.
+  test("a published record is handled at once, in this process and in another", async () => {
+    await using harness = await openHarness();
+    const clock = withoutPolling();
+    await using bus = await harness.open({ clock, leaseMs: 1_000 });
+    await using other = await harness.open({ clock, leaseMs: 1_000 });
+    const here = collect(bus, "here");
+    const there = collect(other, "there");
+    await until(() => clock.waits >= 2, 5_000, "the consumers have not come to rest");
+    for (let i = 1; i <= 20; i += 1) {
+      await publish(harness, bus, numbered(`key ${i}`, i, 1));
+      await until(() => here.length >= i && there.length >= i, 5_000, `record ${i} woke nobody`);
+    }
+  });
+
+  test("an unknown topic is refused", async () => {
+    await using harness = await openHarness();
+    await using bus = await harness.open();
+    await assert.rejects(bus.publish(harness.pool, "elsewhere", numbered("a", 1, 1)));
+  });
+
+  sharingContract(openHarness);
+}
+
+/** Subscribes and keeps what comes. */
+export function collect(bus: Bus, group: string, more: Partial<Consumer<number>> = {}): BusRecord<number>[] {
+  const seen: BusRecord<number>[] = [];
+  bus.subscribe<number>(topic, group, {
+    maxBatch: 100,
+    handle: async (records) => void seen.push(...records),
+    ...more,
+  });
+  return seen;
+}
+
+export async function publish(harness: BusHarness, bus: Bus, records: readonly NewRecord[]): Promise<void> {
+  await transaction(harness.pool, (tx) => bus.publish(tx, topic, records));
+  bus.wake(topic);
+}
+
+export function numbered(key: string, from: number, count: number): NewRecord[] {
+  return Array.from({ length: count }, (_, index) => ({ key, value: from + index }));
+}
+
+/** Each under a key of its own, so that all partitions get some. */
+export function spread(from: number, count: number): NewRecord[] {
+  return Array.from({ length: count }, (_, index) => ({ key: `key ${from + index}`, value: from + index }));
+}
+
+export function valuesOf(records: readonly BusRecord<unknown>[]): unknown[] {
+  return records.map((record) => record.value);
+}
+
+export function upTo(count: number): number[] {
+  return Array.from({ length: count }, (_, index) => index + 1);
+}
+
+/** A clock on which nobody who waits a second or longer is ever called: what comes later comes by being woken. */
+function withoutPolling(): Clock & { waits: number } {
+  const clock = {
+    ...systemClock,
+    waits: 0,
+    after(delayMs: number, callback: () => void) {
+      if (delayMs < 1_000) return systemClock.after(delayMs, callback);
+      clock.waits += 1;
+      return () => {};
+    },
+  };
+  return clock;
+}

@@ -1,0 +1,129 @@
+import assert from "node:assert/strict";
+import { fork } from "node:child_process";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import pg from "pg";
+import { systemClock } from "../lib/clock.ts";
+import { type Log, openPool } from "../lib/postgres.ts";
+import { all, one, run } from "../lib/query.ts";
+import { createTestDatabase } from "../testing/test-database.ts";
+import { until } from "../testing/until.ts";
+import { type BusHarness, busContract, collect, partitions, publish, spread, topic } from "./contract.ts";
+import { openPostgresBus } from "./postgres-bus.ts";
+import { rotateSegments, segmentBytes } from "./segments.ts";
+
+const quiet: Log = { info() {}, warn() {}, error() {} };
+const consumerProgram = fileURLToPath(new URL("./test-consumer.ts", import.meta.url));
+
+interface PostgresHarness extends BusHarness {
+  readonly url: string;
+}
+
+async function openHarness(): Promise<PostgresHarness> {
+  await using stack = new AsyncDisposableStack();
+  const { url } = stack.use(await createTestDatabase());
+  const pool = stack.adopt(openPool({ url, size: 24, applicationName: "publishers", log: quiet }), (opened) =>
+    opened.end(),
+  );
+  const opened = stack.move();
+  return {
+    url,
+    pool,
+    open: ({ leaseMs = 4_000, clock = systemClock } = {}) =>
+      openPostgresBus({ url, clock, log: quiet, topics: [topic], partitions, leaseMs }),
+    async startProcess(group, { leaseMs = 4_000 } = {}) {
+      const child = fork(consumerProgram, [url, topic, group, String(partitions), String(leaseMs)]);
+      let owned = 0;
+      child.on("message", (count) => {
+        owned = count as number;
+      });
+      return { owned: () => owned, kill: () => void child.kill("SIGKILL") };
+    },
+    async cutConnections() {
+      await pool.query(
+        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE datname = current_database() AND application_name IN ('chat4all bus', 'chat4all listen chat4all_bus')`,
+      );
+    },
+    async takenOver(group) {
+      const row = await one<{ owned: number }>(
+        pool,
+        "SELECT count(*) AS owned FROM bus_cursors WHERE consumer_group = $1 AND epoch > 1 AND owner IS NOT NULL",
+        [group],
+      );
+      return row.owned;
+    },
+    async setAside(group) {
+      const rows = await all<{ value: unknown }>(
+        pool,
+        "SELECT value FROM bus_dead_records WHERE consumer_group = $1 ORDER BY record_offset",
+        [group],
+      );
+      return rows.map((row) => row.value);
+    },
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  };
+}
+
+busContract(openHarness);
+
+test("many messages share a NOTIFY", async () => {
+  await using harness = await openHarness();
+  await using publisher = await harness.open();
+  await using consumer = await harness.open();
+  const seen = collect(consumer, "all");
+  const listener = new pg.Client({ connectionString: harness.url });
+  await listener.connect();
+  let notifications = 0;
+  listener.on("notification", () => {
+    notifications += 1;
+  });
+  await listener.query("LISTEN chat4all_bus");
+  for (let i = 1; i <= 1_000; i += 1) {
+    await publisher.publish(harness.pool, topic, spread(i, 1));
+    publisher.wake(topic);
+  }
+  await until(() => seen.length >= 1_000, 10_000, "records are missing");
+  await listener.query("SELECT 1");
+  await listener.end();
+  assert.ok(notifications > 0 && notifications < 500, `there were ${notifications} notifications`);
+});
+
+// Rows that are deleted one by one would leave more to vacuum than vacuum can take.
+test("the tables stay small, however much went through them", async () => {
+  await using harness = await openHarness();
+  await using bus = await harness.open();
+  const seen = collect(bus, "all", { maxBatch: 2_000 });
+  const text = "x".repeat(60);
+  let published = 0;
+  for (let round = 0; round < 20; round += 1) {
+    // Noise does not compress, so that the records weigh what they seem to.
+    const records = spread(round * 10_000, 10_000).map(({ key }, index) => ({
+      key,
+      value: `${text}${Math.imul(index + round, 2_654_435_761).toString(36)}${crypto.randomUUID()}${crypto.randomUUID()}`,
+    }));
+    await publish(harness, bus, records);
+    published += records.length;
+    await until(() => seen.length >= published, 20_000, "records are missing");
+    seen.length = 0;
+    published = 0;
+    await until(async () => (await bus.lag(topic, "all")) === 0, 5_000, "some still count as unread");
+    await rotateSegments(harness.pool);
+  }
+  await rotateSegments(harness.pool);
+  const segments = await one<{ bytes: number }>(
+    harness.pool,
+    `SELECT sum(pg_total_relation_size(c.oid))::bigint AS bytes FROM pg_class c WHERE c.relname ~ '^bus_records_\\d$'`,
+  );
+  assert.ok(segments.bytes <= 3 * segmentBytes, `${segments.bytes} bytes are left of the segments`);
+  await run(harness.pool, "SELECT pg_stat_force_next_flush()");
+  const tables = await all<{ relname: string; bytes: number; n_dead_tup: number }>(
+    harness.pool,
+    `SELECT relname, pg_table_size(relid) AS bytes, n_dead_tup FROM pg_stat_user_tables
+     WHERE relname ~ '^bus_' AND relname !~ '^bus_records'`,
+  );
+  for (const { relname, bytes, n_dead_tup } of tables) {
+    assert.ok(bytes <= 1024 * 1024, `${relname} has ${bytes} bytes`);
+    assert.ok(n_dead_tup <= 1_000, `${relname} has ${n_dead_tup} dead rows`);
+  }
+});

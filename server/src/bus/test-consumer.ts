@@ -1,0 +1,17 @@
+/** A process that consumes and never closes: tests kill it. Tells its parent how many partitions it owns. */
+import { systemClock } from "../lib/clock.ts";
+import { openPostgresBus } from "./postgres-bus.ts";
+
+const [url, topic, group, partitions, leaseMs] = process.argv.slice(2) as [string, string, string, string, string];
+const quiet = { info() {}, warn() {}, error() {} };
+const bus = await openPostgresBus({
+  url,
+  clock: systemClock,
+  log: quiet,
+  topics: [topic],
+  partitions: Number(partitions),
+  leaseMs: Number(leaseMs),
+});
+const subscription = bus.subscribe(topic, group, { maxBatch: 100, handle: async () => {} });
+setInterval(() => process.send?.(subscription.owned().length), 20);
+process.on("disconnect", () => process.exit());

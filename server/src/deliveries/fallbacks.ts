@@ -1,0 +1,75 @@
+import type { Bus } from "../bus/bus.ts";
+import type { Capabilities } from "../connectors/connector.ts";
+import type { Clock } from "../lib/clock.ts";
+import { type Pool, transaction } from "../lib/postgres.ts";
+import { all, run } from "../lib/query.ts";
+import { topics } from "../topics.ts";
+
+export interface FallbackDeps {
+  db: Pool;
+  bus: Bus;
+  clock: Clock;
+  capabilitiesOf: (channel: string) => Capabilities | null;
+}
+
+/** Most fallbacks that one call starts. */
+const batchSize = 500;
+
+/**
+ * Has the next channel tried for deliveries that failed for good or did not deliver in time. One that has not left yet is
+ * given up for it, so that it does not arrive hours after the message did elsewhere. Where a channel tells no more than
+ * `sent`, that is delivered. Safe to call in several processes at once.
+ */
+export async function startFallbacks({ db, bus, clock, capabilitiesOf }: FallbackDeps): Promise<number> {
+  const now = new Date(clock.now());
+  const started = await transaction(db, async (tx) => {
+    const due = await all<DueRow>(
+      tx,
+      `SELECT delivery_id, workspace_id, message_id, conversation_id, recipient_id, channel, status FROM deliveries
+       WHERE fallback_at IS NOT NULL AND (fallback_at <= $1 OR status IN ('delivered', 'read', 'failed'))
+       ORDER BY fallback_at LIMIT $2 FOR UPDATE SKIP LOCKED`,
+      [now, batchSize],
+    );
+    if (due.length === 0) return [];
+    const missed = due.filter((row) => !isDelivered(row, capabilitiesOf(row.channel)));
+    await run(tx, "UPDATE deliveries SET fallback_at = NULL WHERE delivery_id = ANY ($1)", [
+      due.map((row) => row.delivery_id),
+    ]);
+    await run(
+      tx,
+      `UPDATE deliveries SET is_pending = false, status = 'failed', failed_at = $2, next_attempt_at = NULL,
+         error = '{"code": "SUPERSEDED", "message": "Not sent in time: the next channel was tried instead."}',
+         history = history || jsonb_build_object('status', 'failed', 'at', $2::timestamptz, 'cause', 'SUPERSEDED')
+       WHERE delivery_id = ANY ($1) AND is_pending AND attempt_started_at IS NULL
+         AND (error ->> 'code') IS DISTINCT FROM 'UNKNOWN' AND status < 'sent'`,
+      [missed.map((row) => row.delivery_id), now],
+    );
+    const records = missed.map((row) => ({
+      key: row.conversation_id,
+      value: {
+        workspaceId: row.workspace_id,
+        messageId: row.message_id,
+        retryOf: { recipientId: row.recipient_id, channel: row.channel },
+      },
+    }));
+    await bus.publish(tx, topics.messageProcessing, records);
+    return missed;
+  });
+  if (started.length > 0) bus.wake(topics.messageProcessing);
+  return started.length;
+}
+
+interface DueRow {
+  delivery_id: string;
+  workspace_id: string;
+  message_id: string;
+  conversation_id: string;
+  recipient_id: string;
+  channel: string;
+  status: string;
+}
+
+function isDelivered({ status }: DueRow, capabilities: Capabilities | null): boolean {
+  if (status === "delivered" || status === "read") return true;
+  return status === "sent" && capabilities !== null && !capabilities.receipts.includes("delivered");
+}

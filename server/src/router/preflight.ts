@@ -1,0 +1,129 @@
+import type { Capabilities } from "../connectors/connector.ts";
+import { type Address, describeParticipants, findParticipantByAddress, formatAddress } from "../contacts/contacts.ts";
+import { findConversation, windowOf } from "../conversations/conversations.ts";
+import { splitText } from "../deliveries/split-text.ts";
+import type { Principal } from "../identity/principal.ts";
+import { all, type Db } from "../lib/query.ts";
+import type { SendBody } from "../messages/prepare.ts";
+import { loadAccounts, loadRecipients } from "./load-routing.ts";
+import { type PlannedDelivery, planDeliveries, type Recipient } from "./plan.ts";
+
+/** What a send would do for one recipient on one channel. */
+export interface Foreseen {
+  participant_id: string | null;
+  channel: string;
+  address: string | null;
+  channel_account_id: string | null;
+  can_send: boolean;
+  reason: string | null;
+  window: { state: "open" | "closed" | "none"; closes_at: string | null };
+  /** What would have to be sent instead. */
+  needs: "template" | null;
+  adaptations: string[];
+}
+
+export interface PreflightDeps {
+  db: Db;
+  nowMs: number;
+  capabilitiesOf: (channel: string) => Capabilities | null;
+}
+
+/**
+ * What a send would do, without doing it: nobody is made, nothing is kept. `to` is the address that `body.to` names.
+ * Throws RESOURCE_NOT_FOUND for a conversation that the caller may not see.
+ */
+export async function preflight(
+  deps: PreflightDeps,
+  principal: Principal,
+  body: SendBody,
+  senderId: string,
+  to: Address | null,
+): Promise<Foreseen[]> {
+  const { db, capabilitiesOf } = deps;
+  const recipients =
+    to === null ? await membersOf(db, principal, body.conversation_id!) : [await stranger(db, principal, to)];
+  const accounts = await loadAccounts(db, [principal.workspaceId]);
+  const message = {
+    senderId,
+    payloadType: body.payload.type,
+    channels: body.channels === undefined ? null : body.channels[0] === "all" ? "*" : body.channels.join(","),
+    via: body.via ?? {},
+    fallbackOrder: body.fallback?.order ?? null,
+    retryOf: null,
+  };
+  const planned = planDeliveries(message, recipients, accounts, capabilitiesOf);
+  return planned.map((delivery) => foresee(deps, body, recipients, delivery));
+}
+
+async function membersOf(db: Db, principal: Principal, conversationId: string): Promise<Recipient[]> {
+  await findConversation(db, principal, conversationId);
+  return loadRecipients(db, [conversationId]);
+}
+
+/** Whoever has the address, or would be made for it. */
+async function stranger(db: Db, { workspaceId }: Principal, to: Address): Promise<Recipient> {
+  const participantId = await findParticipantByAddress(db, workspaceId, to);
+  const unknown = { participantId: "", kind: "contact" as const };
+  const addressOnly = { ...to, lastHeardAt: null, lastChannelAccountId: null };
+  if (participantId === null) return { ...unknown, addresses: [addressOnly] };
+  const participant = (await describeParticipants(db, [participantId])).get(participantId);
+  const rows = await all<{ channel: string; identifier: string; heard: Date | null; account: string | null }>(
+    db,
+    `SELECT channel, identifier, last_heard_at AS heard, last_channel_account_id AS account
+     FROM addresses WHERE participant_id = $1 ORDER BY ordinal`,
+    [participantId],
+  );
+  const addresses = rows.map(({ channel, identifier, heard, account }) => {
+    return { channel, identifier, lastHeardAt: heard?.getTime() ?? null, lastChannelAccountId: account };
+  });
+  return { participantId, kind: participant?.kind ?? "contact", addresses };
+}
+
+function foresee(
+  { nowMs, capabilitiesOf }: PreflightDeps,
+  body: SendBody,
+  recipients: readonly Recipient[],
+  planned: PlannedDelivery,
+): Foreseen {
+  const nowhere = {
+    channel_account_id: null,
+    window: { state: "none" as const, closes_at: null },
+    needs: null,
+    adaptations: [],
+  };
+  const participant_id = planned.recipientId || null;
+  if (planned.kind === "app") {
+    return { ...nowhere, participant_id, channel: "app", address: null, can_send: true, reason: null };
+  }
+  const { channel, identifier } = planned;
+  const address = identifier === null ? null : formatAddress({ channel, identifier });
+  if (planned.kind === "unroutable") {
+    return { ...nowhere, participant_id, channel, address, can_send: false, reason: planned.code };
+  }
+  const capabilities = capabilitiesOf(channel)!;
+  const known = recipients
+    .find((recipient) => recipient.participantId === planned.recipientId)
+    ?.addresses.find((one) => one.channel === channel && one.identifier === identifier);
+  const heardAt = known?.lastHeardAt == null ? null : new Date(known.lastHeardAt);
+  const window = windowOf(capabilities.windowHours, heardAt, nowMs);
+  const needsTemplate = window.state === "closed" && body.payload.type !== "template";
+  return {
+    participant_id,
+    channel,
+    address,
+    channel_account_id: planned.channelAccountId,
+    can_send: !needsTemplate,
+    reason: needsTemplate ? "WINDOW_CLOSED" : null,
+    window: { state: window.state, closes_at: window.closesAt?.toISOString() ?? null },
+    needs: needsTemplate ? "template" : null,
+    adaptations: adaptationsOf(body, capabilities),
+  };
+}
+
+function adaptationsOf({ payload, reply_to }: SendBody, capabilities: Capabilities): string[] {
+  const parts = payload.type === "text" ? splitText(payload.text, capabilities.maxTextLength).length : 1;
+  return [
+    ...(parts > 1 ? [`split into ${parts}`] : []),
+    ...(reply_to !== undefined && !capabilities.replies ? ["sent without the quote"] : []),
+  ];
+}
