@@ -26,16 +26,16 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   let isClosed = false;
   let cancelReconnect = () => {};
 
+  /** Throws when it cannot be opened; once it stands, a loss opens the next one. */
   async function connect(): Promise<void> {
     const next = new pg.Client({
       connectionString: url,
       application_name: `chat4all listen ${channel}`,
       keepAlive: true,
     });
-    let isLost = false;
     const onLost = (error?: Error) => {
-      if (isLost || isClosed) return;
-      isLost = true;
+      // Until it stands, its failure is told by throwing.
+      if (client !== next || isClosed) return;
       client = null;
       log.warn({ channel, reason: error?.message }, "the listening connection was lost and is opened again");
       next.end().catch(() => {});
@@ -44,11 +44,16 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     next.on("error", onLost);
     next.on("end", () => onLost());
     next.on("notification", (notification) => onNotify(notification.payload ?? ""));
-    await next.connect();
-    await next.query(`LISTEN ${channel}`);
+    try {
+      await next.connect();
+      await next.query(`LISTEN ${channel}`);
+    } catch (error) {
+      next.end().catch(() => {});
+      throw error;
+    }
+    if (isClosed) return next.end();
     client = next;
-    if (isClosed) await next.end();
-    else onConnect();
+    onConnect();
   }
 
   function reconnectLater(): void {
