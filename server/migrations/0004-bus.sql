@@ -106,7 +106,7 @@ LANGUAGE sql AS $$
 $$;
 
 -- One tick of a consumer: says that it lives, renews its leases, gives back what is over its fair share and takes over
--- what is free or expired. Returns all that it owns now. Database time only, so clocks need not agree.
+-- what is free or expired. Returns all that it owns now, and how many consume the topic, in any group. Database time only, so clocks need not agree.
 CREATE FUNCTION bus_renew(p_topic text, p_group text, p_owner uuid, p_lease interval)
 RETURNS TABLE (partition integer, epoch bigint, consumed_offset bigint, consumers integer) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -114,6 +114,7 @@ DECLARE
   living integer;
   share integer;
   owned integer;
+  listening integer;
 BEGIN
   INSERT INTO bus_consumers VALUES (p_topic, p_group, p_owner, now() + p_lease)
   ON CONFLICT (topic, consumer_group, owner) DO UPDATE SET expires_at = excluded.expires_at;
@@ -136,7 +137,8 @@ BEGIN
       WHERE c.topic = p_topic AND c.consumer_group = p_group AND (c.owner IS NULL OR c.lease_expires_at < now())
       ORDER BY c.partition LIMIT share - owned FOR UPDATE SKIP LOCKED);
   END IF;
-  RETURN QUERY SELECT c.partition, c.epoch, c.consumed_offset, living FROM bus_cursors c
+  SELECT count(*) INTO listening FROM bus_consumers WHERE topic = p_topic AND expires_at >= now();
+  RETURN QUERY SELECT c.partition, c.epoch, c.consumed_offset, listening FROM bus_cursors c
     WHERE c.topic = p_topic AND c.consumer_group = p_group AND c.owner = p_owner;
 END
 $$;

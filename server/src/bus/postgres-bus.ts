@@ -1,4 +1,4 @@
-import type { Clock } from "../lib/clock.ts";
+import { type Clock, pause } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
 import { type Listener, openListener } from "../lib/listener.ts";
 import { type Log, openPool, type Pool } from "../lib/postgres.ts";
@@ -22,6 +22,8 @@ export interface PostgresBusOptions {
 
 const notifyChannel = "chat4all_bus";
 const segmentCheckMs = 1_000;
+/** The least time between two NOTIFYs: the first goes out at once, what comes soon after shares the second. */
+const notifyPauseMs = 5;
 
 /** The bus inside PostgreSQL; migration 0004 says how it keeps its promises. Close it before the database. */
 export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus & AsyncDisposable> {
@@ -40,7 +42,7 @@ export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus 
     onNotify: wakeLocal,
     onConnect: wakeAll,
   });
-  const notifyOthers = coalescedNotify(pool, log);
+  const notifyOthers = coalescedNotify(pool, clock, log);
   const segments = every(clock, segmentCheckMs, () => rotateSegments(pool), log);
 
   function wakeAll(): void {
@@ -56,8 +58,9 @@ export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus 
     outboxOf: (records) => outboxOf(records, partitions),
     wake(topic) {
       wakeLocal(topic);
-      const isOurs = [...subscriptions].some((subscription) => subscription.topic === topic && subscription.isAlone());
-      if (!isOurs) notifyOthers(topic);
+      const ours = [...subscriptions].filter((subscription) => subscription.topic === topic);
+      const areAll = ours.length > 0 && ours.every((subscription) => subscription.consumers() === ours.length);
+      if (!areAll) notifyOthers(topic);
     },
     subscribe(topic, group, consumer) {
       const ownerId = newId(clock.now());
@@ -119,7 +122,7 @@ async function readLag(db: Db, topic: string, group: string): Promise<number> {
 }
 
 /** One NOTIFY at a time, for all topics that were woken meanwhile: many commits, few notifications. */
-function coalescedNotify(pool: Pool, log: Log): (topic: string) => void {
+function coalescedNotify(pool: Pool, clock: Clock, log: Log): (topic: string) => void {
   const waiting = new Set<string>();
   let isNotifying = false;
   const notify = async () => {
@@ -132,6 +135,7 @@ function coalescedNotify(pool: Pool, log: Log): (topic: string) => void {
       } catch (error) {
         log.warn({ err: error }, "bus: other processes were not woken; they will look by themselves");
       }
+      await pause(clock, notifyPauseMs);
     }
     isNotifying = false;
   };

@@ -8,8 +8,8 @@ export interface PostgresSubscription {
   /** There may be something to read. */
   wake(): void;
   owned(): readonly number[];
-  /** Whether no other process consumes this topic and group: nobody else needs to be woken. */
-  isAlone(): boolean;
+  /** How many consume this topic, in any group and process, this one included; 0 while that is not known. */
+  consumers(): number;
   close(): Promise<void>;
 }
 
@@ -208,7 +208,7 @@ export function openSubscription<Value>(options: SubscriptionOptions<Value>): Po
     topic,
     wake,
     owned: () => [...partitions.keys()],
-    isAlone: () => consumers === 1 && partitions.size > 0,
+    consumers: () => consumers,
     close: () => {
       closed ??= close().catch((error) =>
         log.warn({ err: error, topic, group }, "bus: partitions were not given back"),
