@@ -185,8 +185,14 @@ export function busContract(openHarness: OpenHarness): void {
     await using other = await harness.open({ clock, leaseMs: 1_000 });
     const here = collect(bus, "here");
     const there = collect(other, "there");
-    await until(() => clock.waits >= 2, 5_000, "the consumers have not come to rest");
-    for (let i = 1; i <= 20; i += 1) {
+    // A consumer that has only just begun looks for itself; the others hear of it when they renew their leases.
+    await publish(harness, bus, numbered("first", 1, 1));
+    const areAwake = () => {
+      bus.wake(topic);
+      return here.length >= 1 && there.length >= 1;
+    };
+    await until(areAwake, 5_000, "the consumers do not know each other");
+    for (let i = 2; i <= 20; i += 1) {
       await publish(harness, bus, numbered(`key ${i}`, i, 1));
       await until(() => here.length >= i && there.length >= i, 5_000, `record ${i} woke nobody`);
     }
@@ -235,15 +241,9 @@ export function upTo(count: number): number[] {
 }
 
 /** A clock on which nobody who waits a second or longer is ever called: what comes later comes by being woken. */
-function withoutPolling(): Clock & { waits: number } {
-  const clock = {
-    ...systemClock,
-    waits: 0,
-    after(delayMs: number, callback: () => void) {
-      if (delayMs < 1_000) return systemClock.after(delayMs, callback);
-      clock.waits += 1;
-      return () => {};
-    },
+function withoutPolling(): Clock {
+  return {
+    now: systemClock.now,
+    after: (delayMs, callback) => (delayMs < 1_000 ? systemClock.after(delayMs, callback) : () => {}),
   };
-  return clock;
 }
