@@ -66,7 +66,7 @@ export function prepareMessage(
   const senderId = checkSend(deps, principal, body);
   const { conversation_id, via } = body;
   if (conversation_id !== undefined && via === undefined)
-    return compose(deps, principal, body, senderId, conversation_id);
+    return compose(deps, principal, body, senderId, conversation_id.toLowerCase());
   return lookUp(deps, principal, body, senderId);
 }
 
@@ -101,16 +101,18 @@ async function lookUp(deps: PrepareDeps, principal: Principal, body: SendBody, s
     senderId,
     mayUseWorkspace: isOurOwn && seesAllConversations(principal),
   };
-  const conversationId = body.conversation_id ?? (await deps.findDirect({ ...pair, to: body.to! }));
+  const conversationId = body.conversation_id?.toLowerCase() ?? (await deps.findDirect({ ...pair, to: body.to! }));
   return compose(deps, principal, body, senderId, conversationId);
 }
 
 function chooseSender(principal: Principal, { from }: SendBody): string {
-  if (from === undefined || from === principal.participantId) return principal.participantId;
+  const asked = from?.toLowerCase();
+  if (asked === undefined || asked === principal.participantId) return principal.participantId;
   if (!seesAllConversations(principal)) throw forbidden("Only agents, admins and API keys may send as another member.");
-  return from;
+  return asked;
 }
 
+/** Ids are compared and hashed as text further on, so they take the form that the database gives them. */
 function compose(
   deps: PrepareDeps,
   principal: Principal,
@@ -118,14 +120,16 @@ function compose(
   senderId: string,
   conversationId: string,
 ): NewMessage {
-  const payload = storable(body.payload, "payload");
+  const isReaction = body.payload.type === "reaction";
+  const reactsTo = body.payload.type === "reaction" ? body.payload.message_id.toLowerCase() : null;
+  const payload = storable(isReaction ? { ...body.payload, message_id: reactsTo } : body.payload, "payload");
   const metadata = body.metadata === undefined ? null : storable(body.metadata, "metadata");
   if (metadata !== null && Buffer.byteLength(metadata) > maxMetadataBytes) {
     throw invalid(`metadata is longer than ${maxMetadataBytes} bytes of JSON.`, { field: "metadata" });
   }
   const channels = body.channels === undefined ? null : body.channels[0] === "all" ? "*" : body.channels.join(",");
   const options = body.via || body.fallback ? JSON.stringify({ via: body.via, fallback: body.fallback }) : null;
-  const replyTo = body.reply_to ?? null;
+  const replyTo = body.reply_to?.toLowerCase() ?? null;
   const isOurOwn = senderId === principal.participantId || senderId === principal.workspaceId;
   const asked = [conversationId, senderId, payload, channels, options, replyTo, metadata];
   return {
@@ -139,7 +143,7 @@ function compose(
     channels,
     options,
     replyTo,
-    reactsTo: body.payload.type === "reaction" ? body.payload.message_id : null,
+    reactsTo,
     metadata,
     origin: null,
     bodyHash: hashOf(asked),

@@ -1,0 +1,135 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { RequestError } from "../errors.ts";
+import type { Principal } from "../identity/principal.ts";
+import { hashOf, maxMetadataBytes, type PrepareDeps, prepareMessage, type SendBody, storable } from "./prepare.ts";
+
+const workspaceId = "00000000-0000-7000-8000-000000000001";
+const ana = "00000000-0000-7000-8000-00000000000a";
+const chat = "00000000-0000-7000-8000-0000000000cc";
+const account = "00000000-0000-7000-8000-0000000000aa";
+
+const deps: PrepareDeps = {
+  clock: { now: () => 1_000, after: () => () => {} },
+  isChannel: (name) => name === "phone" || name === "chat",
+  findDirect: async ({ to }) => `direct with ${to}`,
+  isAccount: async (_workspace, channel, id) => channel === "phone" && id === account,
+};
+
+const member: Principal = {
+  kind: "user",
+  callerId: ana,
+  workspaceId,
+  role: "member",
+  userId: ana,
+  participantId: ana,
+  sessionId: null,
+  scopes: ["*"],
+};
+const agent: Principal = { ...member, role: "agent" };
+const key: Principal = { ...agent, kind: "api_key", participantId: workspaceId };
+const text = { type: "text", text: "oi" } as const;
+
+/** A body as a client might write it: what is wrong with it is the point. */
+async function prepare(body: Partial<SendBody>, principal: Principal = agent) {
+  return prepareMessage(deps, principal, { conversation_id: chat, payload: text, ...body } as SendBody);
+}
+
+function refusal(code: string, field?: string) {
+  return (error: unknown) => {
+    assert.ok(error instanceof RequestError);
+    assert.equal(error.code, code);
+    if (field !== undefined) assert.equal(error.details?.field, field);
+    return true;
+  };
+}
+
+test("who sends: the caller, or, for those who see all, whom they name", async () => {
+  assert.equal((await prepare({})).senderId, ana);
+  assert.equal((await prepare({}, key)).senderId, workspaceId);
+  assert.equal((await prepare({ from: ana }, member)).senderId, ana);
+  assert.equal((await prepare({ from: account })).senderId, account);
+  await assert.rejects(prepare({ from: account }, member), refusal("FORBIDDEN"));
+});
+
+test("who must be a member: all but an agent, an admin or a key that speaks for itself or the workspace", async () => {
+  assert.equal((await prepare({}, member)).mustBeMember, true);
+  assert.equal((await prepare({}, agent)).mustBeMember, false);
+  assert.equal((await prepare({ from: workspaceId }, agent)).mustBeMember, false);
+  assert.equal((await prepare({ from: account }, agent)).mustBeMember, true);
+});
+
+test("what cannot be meant is refused, and the field is named", async () => {
+  const both = { conversation_id: chat, to: "phone:1" };
+  const deep = Array.from({ length: 25 }).reduce<Record<string, unknown>>((inner) => ({ inner }), {});
+  const refused: [Partial<SendBody>, string][] = [
+    [both, "conversation_id"],
+    [{ conversation_id: undefined as never }, "conversation_id"],
+    [{ channels: ["fax"] }, "channels"],
+    [{ channels: ["all", "phone"] }, "channels"],
+    [{ via: { fax: account } }, "channels"],
+    [{ via: { chat: account } }, "via.chat"],
+    [{ fallback: { order: ["fax"] } }, "channels"],
+    [{ fallback: { order: ["all"] } }, "channels"],
+    [{ fallback: { order: ["phone"] }, channels: ["phone"] }, "fallback"],
+    [{ metadata: { note: "x".repeat(maxMetadataBytes) } }, "metadata"],
+    [{ metadata: { note: "\u0000" } }, "metadata"],
+    [{ metadata: { "\ud800": 1 } }, "metadata"],
+    [{ metadata: deep }, "metadata"],
+    [{ payload: { type: "text", text: "half \udc00" } }, "payload"],
+  ];
+  for (const [body, field] of refused) await assert.rejects(prepare(body), refusal("VALIDATION_ERROR", field));
+  await assert.rejects(prepare({ payload: { type: "file", file_id: account } }), refusal("RESOURCE_NOT_FOUND"));
+});
+
+test("an address finds its conversation", async () => {
+  const message = await prepare({ conversation_id: undefined as never, to: "phone:1" });
+  assert.equal(message.conversationId, "direct with phone:1");
+});
+
+test("channels are kept as they were asked for", async () => {
+  assert.equal((await prepare({})).channels, null);
+  assert.equal((await prepare({ channels: ["all"] })).channels, "*");
+  assert.equal((await prepare({ channels: ["phone", "chat"] })).channels, "phone,chat");
+});
+
+// The id of a conversation is also its key on the bus: two spellings would be two orders.
+test("ids in capitals are the same ids", async () => {
+  const body = {
+    from: account,
+    reply_to: ana,
+    message_id: ana,
+    payload: { type: "reaction", message_id: ana, emoji: "👍" },
+  } as const;
+  const small = await prepare({ conversation_id: chat, ...body });
+  const big = await prepare({
+    conversation_id: chat.toUpperCase(),
+    from: account.toUpperCase(),
+    reply_to: ana.toUpperCase(),
+    message_id: ana.toUpperCase(),
+    payload: { ...body.payload, message_id: ana.toUpperCase() },
+  });
+  assert.deepEqual(big, small);
+  assert.equal((await prepare({ from: ana.toUpperCase() }, member)).senderId, ana);
+});
+
+test("the digest is over what was asked for, whatever the order of its fields", async () => {
+  const digest = async (body: Partial<SendBody>) => (await prepare(body)).bodyHash.toString("hex");
+  const one = await digest({ metadata: { a: 1, b: { c: 1, d: 2 } }, payload: text });
+  assert.equal(await digest({ metadata: { b: { d: 2, c: 1 }, a: 1 }, payload: { text: "oi", type: "text" } }), one);
+  assert.equal(await digest({ metadata: { a: 1, b: { c: 1, d: 2 } }, message_id: ana }), one);
+  const others = await Promise.all([
+    digest({}),
+    digest({ payload: { type: "text", text: "Oi" } }),
+    digest({ channels: ["phone"] }),
+    digest({ reply_to: ana }),
+    digest({ from: account }),
+    digest({ fallback: { order: ["phone"] } }),
+  ]);
+  assert.equal(new Set([one, ...others]).size, 7);
+  assert.ok(!hashOf(["a", null]).equals(hashOf(["a", "null"])));
+});
+
+test("what is stored is JSON with its fields in one order", () => {
+  assert.equal(storable({ b: [1, { z: null, y: "é" }], a: true }, "metadata"), '{"a":true,"b":[1,{"y":"é","z":null}]}');
+});
