@@ -143,11 +143,9 @@ BEGIN
 END
 $$;
 
--- Whether this owner still holds the partition: for statements that must not run once another may have taken over.
-CREATE FUNCTION bus_holds(p_topic text, p_group text, p_partition integer, p_owner uuid) RETURNS boolean
+-- The partitions that this owner still holds: for statements that must not run once another may have taken over.
+CREATE FUNCTION bus_held(p_topic text, p_group text, p_owner uuid) RETURNS SETOF integer
 LANGUAGE sql STABLE AS $$
-  SELECT EXISTS (
-    SELECT FROM bus_cursors c
-    WHERE c.topic = p_topic AND c.consumer_group = p_group AND c.partition = p_partition
-      AND c.owner = p_owner AND c.lease_expires_at > now())
+  SELECT partition FROM bus_cursors
+  WHERE topic = p_topic AND consumer_group = p_group AND owner = p_owner AND lease_expires_at > now()
 $$;

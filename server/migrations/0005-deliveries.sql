@@ -2,6 +2,18 @@
 
 CREATE TYPE delivery_status AS ENUM ('accepted', 'in_transit', 'sent', 'delivered', 'read', 'failed');
 
+-- The status that follows from a receipt. `failed` holds unless the platform also says `delivered` or `read`; it comes
+-- too late once that was said. Otherwise a status only climbs.
+CREATE FUNCTION next_status(p_old delivery_status, p_told delivery_status, p_has_failed boolean) RETURNS delivery_status
+LANGUAGE sql IMMUTABLE AS $$
+  SELECT CASE
+    WHEN p_told IN ('delivered', 'read') AND (p_old = 'failed' OR p_old < p_told) THEN p_told
+    WHEN p_old = 'failed' THEN p_old
+    WHEN p_has_failed AND p_old < 'delivered' THEN 'failed'
+    ELSE greatest(p_old, p_told)
+  END
+$$;
+
 -- One channel account talking to one address: deliveries of a lane go out one after the other.
 -- `last_conversation_id` is where an answer from that address belongs.
 CREATE TABLE lanes (
@@ -58,15 +70,15 @@ CREATE INDEX deliveries_pending ON deliveries (channel, partition, lane_id, ordi
 CREATE INDEX deliveries_with_fallback ON deliveries (fallback_at) WHERE fallback_at IS NOT NULL;
 CREATE INDEX dead_letters ON deliveries (workspace_id, failed_at DESC, delivery_id DESC) WHERE is_dead_letter;
 
--- One try at a delivery, told when its outcome is known. Request and answer carry no credential and no message text.
+-- One try at a delivery, told when its outcome is known. `exchanges` are the requests to the platform with their
+-- answers, without credentials and message text.
 CREATE TABLE attempts (
   delivery_id uuid NOT NULL,
   number      integer NOT NULL,
   started_at  timestamptz NOT NULL,
   finished_at timestamptz NOT NULL,
   outcome     text NOT NULL,
-  request     jsonb,
-  answer      jsonb,
+  exchanges   json,
   error       jsonb,
   PRIMARY KEY (delivery_id, number)
 );

@@ -32,10 +32,25 @@ export interface Overtaken {
 
 /** Writes the outcomes of attempts: safe to call twice, and also when a receipt came first, for a status only climbs. */
 export async function finishAttempts(db: Db, finished: readonly FinishedAttempt[]): Promise<Overtaken> {
+  const column = <Value>(of: (attempt: FinishedAttempt) => Value) => finished.map(of);
   const { rows } = await db.query<{ settled: string | null; channel_account_id: string; provider_message_id: string }>({
     name: "finish_attempts",
     text: statement,
-    values: [toStorable(JSON.stringify(finished.map(toJson)))],
+    values: [
+      column(({ deliveryId }) => deliveryId),
+      column(({ channelAccountId }) => channelAccountId),
+      column(({ messageId }) => messageId),
+      column(({ attempt }) => attempt),
+      column(({ startedAt }) => startedAt.toISOString()),
+      column(({ finishedAt }) => finishedAt.toISOString()),
+      column(({ outcome }) => outcome),
+      column(({ exchanges }) => (exchanges.length === 0 ? null : toStorable(JSON.stringify(exchanges)))),
+      column(({ sentParts }) => toArrayLiteral(sentParts)),
+      column(({ partCount }) => partCount),
+      column(({ error }) => (error === null ? null : toStorable(JSON.stringify(error)))),
+      column(({ isFinal }) => isFinal),
+      column(({ nextAttemptAt }) => nextAttemptAt?.toISOString() ?? null),
+    ],
   });
   return {
     settled: new Set(rows.flatMap((row) => row.settled ?? [])),
@@ -45,39 +60,26 @@ export async function finishAttempts(db: Db, finished: readonly FinishedAttempt[
   };
 }
 
-function toJson(attempt: FinishedAttempt) {
-  return {
-    delivery_id: attempt.deliveryId,
-    channel_account_id: attempt.channelAccountId,
-    message_id: attempt.messageId,
-    number: attempt.attempt,
-    started_at: attempt.startedAt,
-    finished_at: attempt.finishedAt,
-    outcome: attempt.outcome,
-    request: attempt.exchanges.map((exchange) => exchange.request),
-    answer: attempt.exchanges.map((exchange) => exchange.answer),
-    sent_parts: attempt.sentParts,
-    part_count: attempt.partCount,
-    error: attempt.error,
-    is_final: attempt.isFinal,
-    next_attempt_at: attempt.nextAttemptAt,
-  };
+/** As PostgreSQL writes a `text[]`: one inside an array of such. */
+function toArrayLiteral(items: readonly string[]): string {
+  return `{${items.map((item) => `"${item.replace(/["\\]/g, "\\$&")}"`).join(",")}}`;
 }
 
-// `changed` joins on the attempt's number: the word of an attempt that another owner has given up comes too late for
+// `others` joins on the attempt's number: the word of an attempt that another owner has given up comes too late for
 // the schedule, but what was sent was sent. A delivery that a receipt settled meanwhile keeps what the receipt said.
 const statement = `
 WITH input AS MATERIALIZED (
-  SELECT * FROM json_to_recordset($1::json) AS i (
-    delivery_id uuid, channel_account_id uuid, message_id uuid, number int, started_at timestamptz,
-    finished_at timestamptz, outcome text, request jsonb, answer jsonb, sent_parts text[], part_count int, error jsonb,
-    is_final boolean, next_attempt_at timestamptz
-  )
+  SELECT delivery_id, channel_account_id, message_id, number, started_at, finished_at, outcome, exchanges,
+    sent_parts::text[] AS sent_parts, part_count, error, is_final, next_attempt_at
+  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::timestamptz[], $6::timestamptz[], $7::text[],
+    $8::text[], $9::text[], $10::int[], $11::jsonb[], $12::boolean[], $13::timestamptz[]) AS i (
+    delivery_id, channel_account_id, message_id, number, started_at, finished_at, outcome, exchanges, sent_parts,
+    part_count, error, is_final, next_attempt_at)
 ), logged AS (
-  INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, request, answer, error)
-  SELECT delivery_id, number, started_at, finished_at, outcome, request, answer, error FROM input
+  INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, exchanges, error)
+  SELECT delivery_id, number, started_at, finished_at, outcome, exchanges::json, error FROM input
   ON CONFLICT (delivery_id, number) DO UPDATE SET finished_at = excluded.finished_at, outcome = excluded.outcome,
-    request = excluded.request, answer = excluded.answer, error = excluded.error
+    exchanges = excluded.exchanges, error = excluded.error
 ), named AS (
   INSERT INTO provider_messages (channel_account_id, provider_message_id, delivery_id, message_id)
   SELECT channel_account_id, part, delivery_id, message_id FROM input, unnest(sent_parts) AS part

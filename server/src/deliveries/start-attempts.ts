@@ -110,7 +110,7 @@ WITH started AS (
     history = CASE WHEN d.status >= 'in_transit' THEN d.history
       ELSE d.history || jsonb_build_object('status', 'in_transit', 'at', $2::timestamptz, 'cause', 'attempt 1 started') END
   FROM unnest($1::uuid[]) AS i (delivery_id)
-  WHERE d.delivery_id = i.delivery_id AND d.is_pending AND bus_holds($3, $4, d.partition, $5)
+  WHERE d.delivery_id = i.delivery_id AND d.is_pending AND d.partition IN (SELECT bus_held($3, $4, $5))
   RETURNING d.*
 )
 SELECT s.delivery_id, s.workspace_id, s.message_id, s.identifier, s.channel_account_id, s.attempts, s.retry_from,

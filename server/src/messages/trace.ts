@@ -104,15 +104,14 @@ interface AttemptRow {
   started_at: Date;
   finished_at: Date;
   outcome: string;
-  request: unknown;
-  answer: unknown;
+  exchanges: unknown;
   error: unknown;
 }
 
 function loadAttempts(db: Db, deliveryIds: readonly string[]): Promise<AttemptRow[]> {
   return all(
     db,
-    `SELECT delivery_id, number, started_at, finished_at, outcome, request, answer, error
+    `SELECT delivery_id, number, started_at, finished_at, outcome, exchanges, error
      FROM attempts WHERE delivery_id = ANY ($1) ORDER BY started_at, number`,
     [deliveryIds],
   );

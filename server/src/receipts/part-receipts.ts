@@ -1,5 +1,5 @@
 import { maybe, run } from "../lib/query.ts";
-import { type Receipt, type ReceiptDeps, rouseLanes } from "./receipts.ts";
+import { nameParts, type Receipt, type ReceiptDeps, rouseLanes } from "./receipts.ts";
 
 type Rung = "sent" | "delivered" | "read" | "failed";
 const rungs: readonly Rung[] = ["sent", "delivered", "read"];
@@ -65,12 +65,7 @@ export async function applyToParts(deps: ReceiptDeps, deliveryId: string, receip
     );
     if (updated === 0) continue;
     if (next.ids.length > (row.provider_message_ids?.length ?? 0)) {
-      await run(
-        db,
-        `INSERT INTO provider_messages (channel_account_id, provider_message_id, delivery_id, message_id)
-         SELECT $1, id, $2, $3 FROM unnest($4::text[]) id ON CONFLICT DO NOTHING`,
-        [row.channel_account_id, deliveryId, row.message_id, next.ids],
-      );
+      await nameParts(db, [{ ...row, delivery_id: deliveryId, ids: next.ids }]);
       await rouseLanes(bus, db, [{ ...row, delivery_id: deliveryId }]);
     }
     return;

@@ -31,24 +31,18 @@ export interface ReceiptDeps {
 export async function applyReceipts(deps: ReceiptDeps, receipts: readonly Receipt[]): Promise<void> {
   if (receipts.length === 0) return;
   const { db, bus, clock } = deps;
-  const { rows } = await db.query<AppliedRow>({
-    name: "apply_receipts",
-    text: statement,
-    values: [toStorable(JSON.stringify(receipts.map(toJson))), new Date(clock.now())],
-  });
-  for (const row of rows) {
-    if (row.has_parts)
-      await applyToParts(
-        deps,
-        row.delivery_id,
-        receipts.filter((receipt) => matches(receipt, row)),
-      );
+  const now = new Date(clock.now());
+  const byDelivery = groupByDelivery(await nameDeliveries(db, receipts, now));
+  if (byDelivery.size === 0) return;
+  const special = await mergeReceipts(db, byDelivery, now);
+  for (const row of special) {
+    if (row.has_parts) await applyToParts(deps, row.delivery_id, byDelivery.get(row.delivery_id)!);
   }
-  await rouseLanes(
-    bus,
-    db,
-    rows.filter((row) => row.is_settled),
-  );
+  const settled = special.filter((row) => !row.has_parts);
+  if (settled.length === 0) return;
+  const parts = settled.map((row) => ({ ...row, ids: [byDelivery.get(row.delivery_id)![0]!.providerMessageId] }));
+  await nameParts(db, parts);
+  await rouseLanes(bus, db, settled);
 }
 
 /** Applies what waited for these parts, now that it is known whose they are. */
@@ -112,114 +106,155 @@ export interface LanePlace {
   ordinal: number;
 }
 
-interface AppliedRow extends LanePlace {
-  has_parts: boolean;
-  is_settled: boolean;
-  provider_message_ids: string[] | null;
+/** Receipts that name no delivery get the one that their platform id is known for; the others wait. */
+async function nameDeliveries(db: Db, receipts: readonly Receipt[], now: Date): Promise<readonly Receipt[]> {
+  const nameless = receipts.filter((receipt) => receipt.deliveryId === null);
+  if (nameless.length === 0) return receipts;
+  const rows = await all<{ place: number; delivery_id: string }>(
+    db,
+    `SELECT i.place, p.delivery_id
+     FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS i (channel_account_id, provider_message_id, place)
+     JOIN provider_messages p USING (channel_account_id, provider_message_id) WHERE p.delivery_id IS NOT NULL`,
+    [nameless.map((receipt) => receipt.channelAccountId), nameless.map((receipt) => receipt.providerMessageId)],
+  );
+  const names = new Map(rows.map((row) => [nameless[row.place - 1]!, row.delivery_id]));
+  await keepEarly(
+    db,
+    nameless.filter((receipt) => !names.has(receipt)),
+    now,
+  );
+  return receipts.flatMap((receipt) => {
+    const deliveryId = receipt.deliveryId ?? names.get(receipt);
+    return deliveryId === undefined ? [] : [{ ...receipt, deliveryId }];
+  });
 }
 
-function matches(receipt: Receipt, row: AppliedRow): boolean {
-  return (
-    receipt.deliveryId === row.delivery_id || row.provider_message_ids?.includes(receipt.providerMessageId) === true
+async function keepEarly(db: Db, receipts: readonly Receipt[], now: Date): Promise<void> {
+  if (receipts.length === 0) return;
+  await run(
+    db,
+    `INSERT INTO early_receipts (channel_account_id, provider_message_id, status, receipt, received_at)
+     SELECT *, $5 FROM unnest($1::uuid[], $2::text[], $3::delivery_status[], $4::jsonb[])
+     ON CONFLICT DO NOTHING`,
+    [
+      receipts.map((receipt) => receipt.channelAccountId),
+      receipts.map((receipt) => receipt.providerMessageId),
+      receipts.map((receipt) => receipt.status),
+      receipts.map((receipt) => toStorable(JSON.stringify(receipt))),
+      now,
+    ],
   );
 }
 
-function toJson(receipt: Receipt) {
-  return {
-    channel_account_id: receipt.channelAccountId,
-    provider_message_id: receipt.providerMessageId,
-    delivery_id: receipt.deliveryId,
-    status: receipt.status,
-    error: receipt.error,
-    at: receipt.at,
-    webhook_id: receipt.webhookId,
-    receipt,
-  };
+/** In the order of the ids, in which they are locked: two processes never wait for each other. */
+function groupByDelivery(receipts: readonly Receipt[]): Map<string, Receipt[]> {
+  const groups = Map.groupBy(receipts, (receipt) => receipt.deliveryId!);
+  return new Map([...groups].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-// A platform's id that is known decides: one of an earlier sending, before a replay, belongs to no delivery any more.
+interface SpecialRow extends LanePlace {
+  message_id: string;
+  /** Sent in parts, and left as it is; otherwise it waited for this very word and needs no further attempt. */
+  has_parts: boolean;
+}
+
+/** One statement for all deliveries that went out in one part. Returns those that need more than that. */
+async function mergeReceipts(db: Db, byDelivery: Map<string, Receipt[]>, now: Date): Promise<SpecialRow[]> {
+  const groups = [...byDelivery.values()];
+  const told = (status: Receipt["status"]) => groups.map((group) => group.find((receipt) => receipt.status === status));
+  const [sent, delivered, read, failed] = [told("sent"), told("delivered"), told("read"), told("failed")];
+  const change = (receipt: Receipt | undefined) => receipt && JSON.stringify(toChange(receipt, now));
+  const { rows } = await db.query<SpecialRow>({
+    name: "merge_receipts",
+    text: statement,
+    values: [
+      now,
+      [...byDelivery.keys()],
+      groups.map((group) => group[0]!.channelAccountId),
+      groups.map((group) => group[0]!.providerMessageId),
+      groups.map((_, index) => (read[index] ?? delivered[index] ?? sent[index])?.status),
+      failed.map((receipt) => receipt && toStorable(JSON.stringify(receipt.error))),
+      groups.map((group) => group.reduce((first, { at }) => (at < first ? at : first), group[0]!.at).toISOString()),
+      delivered.map((receipt, index) => (receipt ?? read[index])?.at.toISOString()),
+      read.map((receipt) => receipt?.at.toISOString()),
+      sent.map(change),
+      delivered.map(change),
+      read.map(change),
+      failed.map(change),
+    ],
+  });
+  return rows;
+}
+
+/** An entry of a delivery's `history`. */
+function toChange({ status, webhookId, at }: Receipt, now: Date) {
+  return { status, at: now, cause: "receipt", webhook_id: webhookId, platform_at: at };
+}
+
+/** Lets later receipts and quotes find the delivery by the platform's ids of its parts. */
+export async function nameParts(
+  db: Db,
+  deliveries: readonly {
+    channel_account_id: string;
+    delivery_id: string;
+    message_id: string;
+    ids: readonly string[];
+  }[],
+): Promise<void> {
+  const parts = deliveries.flatMap((delivery) => delivery.ids.map((id) => ({ ...delivery, id })));
+  await run(
+    db,
+    `INSERT INTO provider_messages (channel_account_id, provider_message_id, delivery_id, message_id)
+     SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[]) ON CONFLICT DO NOTHING`,
+    [
+      parts.map((part) => part.channel_account_id),
+      parts.map((part) => part.id),
+      parts.map((part) => part.delivery_id),
+      parts.map((part) => part.message_id),
+    ],
+  );
+}
+
+const next = "next_status(d.status, i.told, i.failed IS NOT NULL)";
+/** Whether a change to this status is one, and not something that was known or is overruled. */
+const isNews = (status: string) =>
+  `i.${status} IS NOT NULL AND ${next} <> 'failed' AND (d.status < '${status}' OR d.status = 'failed' AND '${status}' >= 'delivered'::delivery_status)`;
+
 const statement = `
 WITH input AS MATERIALIZED (
-  SELECT * FROM json_to_recordset($1::json) AS i (
-    channel_account_id uuid, provider_message_id text, delivery_id uuid, status delivery_status, error jsonb,
-    at timestamptz, webhook_id uuid, receipt jsonb
-  )
-), found AS MATERIALIZED (
-  SELECT CASE WHEN p.message_id IS NULL THEN i.delivery_id ELSE p.delivery_id END AS delivery_id,
-    p.message_id IS NOT NULL AS is_known, i.channel_account_id, i.provider_message_id, i.status, i.error, i.at,
-    i.webhook_id, i.receipt
-  FROM input i
-  LEFT JOIN provider_messages p
-    ON p.channel_account_id = i.channel_account_id AND p.provider_message_id = i.provider_message_id
-), early AS (
-  INSERT INTO early_receipts (channel_account_id, provider_message_id, status, receipt, received_at)
-  SELECT DISTINCT ON (channel_account_id, provider_message_id, status)
-    channel_account_id, provider_message_id, status, receipt, $2::timestamptz
-  FROM found WHERE delivery_id IS NULL AND NOT is_known
-  ON CONFLICT DO NOTHING
-), merged AS MATERIALIZED (
-  SELECT delivery_id, channel_account_id, min(provider_message_id) AS provider_message_id,
-    max(status) FILTER (WHERE status <> 'failed') AS top,
-    bool_or(status = 'failed') AS has_failed,
-    (array_agg(error) FILTER (WHERE status = 'failed'))[1] AS error,
-    min(at) FILTER (WHERE status = 'sent') AS sent_at,
-    min(at) FILTER (WHERE status = 'delivered') AS delivered_at,
-    min(at) FILTER (WHERE status = 'read') AS read_at
-  FROM found WHERE delivery_id IS NOT NULL
-  GROUP BY delivery_id, channel_account_id
-), judged AS MATERIALIZED (
-  SELECT d.delivery_id, m.channel_account_id, m.provider_message_id, m.error, m.sent_at, m.delivered_at, m.read_at,
-    d.status AS old_status, d.is_pending AS was_pending, d.attempt_started_at,
-    CASE
-      WHEN m.top >= 'delivered' AND (d.status = 'failed' OR d.status < m.top) THEN m.top
-      WHEN d.status = 'failed' THEN 'failed'
-      WHEN m.has_failed AND d.status < 'delivered' THEN 'failed'
-      ELSE greatest(d.status, m.top)
-    END AS new_status
-  FROM merged m
-  JOIN deliveries d ON d.delivery_id = m.delivery_id AND d.channel_account_id = m.channel_account_id
-  WHERE d.part_count = 1
-  ORDER BY d.delivery_id FOR UPDATE OF d
+  SELECT * FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::delivery_status[], $6::jsonb[], $7::timestamptz[],
+    $8::timestamptz[], $9::timestamptz[], $10::jsonb[], $11::jsonb[], $12::jsonb[], $13::jsonb[]) AS i (
+    delivery_id, channel_account_id, provider_message_id, told, error, told_at, delivered_at, read_at, sent, delivered,
+    read, failed)
+), special AS MATERIALIZED (
+  SELECT d.delivery_id, d.lane_id, d.channel, d.channel_account_id, d.ordinal, d.message_id,
+    d.part_count > 1 AS has_parts
+  FROM input i JOIN deliveries d
+    ON d.delivery_id = i.delivery_id AND d.channel_account_id = i.channel_account_id
+  WHERE d.part_count > 1 OR d.is_pending AND d.attempt_started_at IS NULL
 ), updated AS (
   UPDATE deliveries d SET
-    status = j.new_status,
-    is_pending = j.was_pending AND j.attempt_started_at IS NOT NULL,
+    status = ${next},
+    is_pending = d.is_pending AND d.attempt_started_at IS NOT NULL,
     next_attempt_at = NULL,
     provider_message_ids = CASE WHEN d.provider_message_ids <> '{}' THEN d.provider_message_ids
-      ELSE ARRAY[j.provider_message_id] END,
-    is_dead_letter = j.new_status = 'failed' AND (d.is_dead_letter OR j.old_status <> 'failed'),
-    error = CASE WHEN j.new_status <> 'failed' THEN NULL WHEN j.old_status = 'failed' THEN d.error ELSE j.error END,
-    sent_at = coalesce(d.sent_at, CASE WHEN j.new_status <> 'failed'
-      THEN greatest(coalesce(j.sent_at, j.delivered_at, j.read_at), d.retry_from) END),
-    delivered_at = coalesce(d.delivered_at, greatest(coalesce(j.delivered_at, j.read_at), d.sent_at, d.retry_from)
-      + CASE WHEN j.delivered_at IS NULL AND j.read_at IS NULL THEN NULL ELSE interval '0' END),
-    read_at = coalesce(d.read_at, greatest(j.read_at, d.delivered_at, d.sent_at, d.retry_from)
-      + CASE WHEN j.read_at IS NULL THEN NULL ELSE interval '0' END),
-    failed_at = CASE WHEN j.new_status = 'failed' THEN coalesce(d.failed_at, $2::timestamptz) END,
-    history = CASE WHEN j.new_status = j.old_status THEN d.history ELSE d.history || coalesce((
-      SELECT jsonb_agg(jsonb_build_object('status', f.status, 'at', $2::timestamptz, 'cause', 'receipt', 'webhook_id', f.webhook_id,
-        'platform_at', f.at) ORDER BY f.status)
-      FROM (
-        SELECT DISTINCT ON (f.status) f.status, f.webhook_id, f.at FROM found f
-        WHERE f.delivery_id = d.delivery_id AND (f.status = 'failed') = (j.new_status = 'failed')
-          AND (f.status > j.old_status OR j.old_status = 'failed') AND f.status <= j.new_status
-        ORDER BY f.status, f.at
-      ) f
-    ), '[]') END
-  FROM judged j
-  WHERE d.delivery_id = j.delivery_id AND (j.new_status <> j.old_status OR j.was_pending AND j.attempt_started_at IS NULL
-    OR d.sent_at IS NULL AND j.sent_at IS NOT NULL OR d.delivered_at IS NULL AND j.delivered_at IS NOT NULL)
-  RETURNING d.delivery_id, d.lane_id, d.channel, d.channel_account_id, d.ordinal, j.provider_message_id, d.message_id,
-    j.was_pending AND NOT d.is_pending AS is_settled
-), named AS (
-  INSERT INTO provider_messages (channel_account_id, provider_message_id, delivery_id, message_id)
-  SELECT channel_account_id, provider_message_id, delivery_id, message_id FROM updated WHERE is_settled
-  ON CONFLICT DO NOTHING
+      ELSE ARRAY[i.provider_message_id] END,
+    is_dead_letter = ${next} = 'failed' AND (d.is_dead_letter OR d.status <> 'failed'),
+    error = CASE WHEN ${next} <> 'failed' THEN NULL WHEN d.status = 'failed' THEN d.error ELSE i.error END,
+    sent_at = coalesce(d.sent_at, CASE WHEN ${next} <> 'failed' THEN greatest(i.told_at, d.retry_from) END),
+    delivered_at = coalesce(d.delivered_at,
+      CASE WHEN i.delivered_at IS NOT NULL THEN greatest(i.delivered_at, d.sent_at, d.retry_from) END),
+    read_at = coalesce(d.read_at,
+      CASE WHEN i.read_at IS NOT NULL THEN greatest(i.read_at, d.delivered_at, d.sent_at, d.retry_from) END),
+    failed_at = CASE WHEN ${next} = 'failed' THEN coalesce(d.failed_at, $1::timestamptz) END,
+    history = d.history
+      || CASE WHEN ${isNews("sent")} THEN i.sent ELSE '[]' END
+      || CASE WHEN ${isNews("delivered")} THEN i.delivered ELSE '[]' END
+      || CASE WHEN ${isNews("read")} THEN i.read ELSE '[]' END
+      || CASE WHEN ${next} = 'failed' AND d.status <> 'failed' THEN i.failed ELSE '[]' END
+  FROM input i
+  WHERE d.delivery_id = i.delivery_id AND d.channel_account_id = i.channel_account_id AND d.part_count = 1
+    AND (${next} <> d.status OR d.is_pending AND d.attempt_started_at IS NULL
+      OR d.sent_at IS NULL AND i.sent IS NOT NULL OR d.delivered_at IS NULL AND i.delivered_at IS NOT NULL)
 )
-SELECT delivery_id, lane_id, channel, channel_account_id, ordinal, false AS has_parts, is_settled,
-  NULL::text[] AS provider_message_ids
-FROM updated WHERE is_settled
-UNION ALL
-SELECT d.delivery_id, d.lane_id, d.channel, d.channel_account_id, d.ordinal, true, false, d.provider_message_ids
-FROM merged m JOIN deliveries d ON d.delivery_id = m.delivery_id AND d.channel_account_id = m.channel_account_id
-WHERE d.part_count > 1`;
+SELECT * FROM special`;
