@@ -76,8 +76,10 @@ export function openHttpClient(options: HttpClientOptions): { http: HttpClient; 
         method: call.method as "GET",
         headers: call.headers ?? {},
         body: call.body ?? null,
-        headersTimeout: call.timeoutMs,
-        bodyTimeout: call.timeoutMs,
+        // Of the whole exchange; undici's own bounds are each between two bytes.
+        signal: AbortSignal.timeout(call.timeoutMs),
+        headersTimeout: 0,
+        bodyTimeout: 0,
       });
       const headers: Record<string, string | undefined> = {};
       for (const [name, value] of Object.entries(answer.headers))

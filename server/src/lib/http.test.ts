@@ -1,0 +1,135 @@
+import assert from "node:assert/strict";
+import { createServer, type RequestListener } from "node:http";
+import type { AddressInfo, Server } from "node:net";
+import { test } from "node:test";
+import { type HttpCall, HttpError, isPrivateAddress, maxAnswerBytes, openHttpClient } from "./http.ts";
+
+test("an answer comes back with its status, headers and body; a redirect is not followed", async () => {
+  await using server = await serve((request, response) => {
+    let body = "";
+    request.on("data", (chunk) => {
+      body += chunk;
+    });
+    request.on("end", () => response.writeHead(302, { location: "/else", "x-two": ["a", "b"] }).end(`got ${body}`));
+  });
+  const answer = await server.call({ method: "POST", body: "oi" });
+  assert.equal(answer.status, 302);
+  assert.equal(answer.body, "got oi");
+  assert.equal(answer.headers.location, "/else");
+});
+
+test("what cannot have arrived is told apart from what may have", async () => {
+  const closed = await serve(() => {});
+  await closed[Symbol.asyncDispose]();
+  await using silent = await serve(() => {});
+  await assert.rejects(silent.call({ url: closed.url }), lost(false), "nobody listens");
+  await assert.rejects(silent.call({ timeoutMs: 50 }), lost(true), "no answer in time");
+
+  await using resetting = await serve((request) => request.socket.resetAndDestroy());
+  await assert.rejects(resetting.call({}), lost(true), "reset after the request");
+
+  await using hangingUp = await serve((_request, response) => {
+    response.writeHead(200, { "content-length": "100" });
+    response.write("half");
+    setImmediate(() => response.destroy());
+  });
+  await assert.rejects(hangingUp.call({}), lost(true), "cut off in the body");
+  await assert.rejects(
+    hangingUp.http({ method: "GET", url: "http://nowhere.invalid/", timeoutMs: 1_000 }),
+    lost(false),
+  );
+});
+
+// A lane waits for its attempt: one that trickles on forever would hold its person back forever.
+test("the timeout bounds the whole exchange, also of an answer that trickles", async () => {
+  await using trickling = await serve((_request, response) => {
+    response.writeHead(200);
+    const timer = setInterval(() => response.write("."), 5);
+    response.on("close", () => clearInterval(timer));
+  });
+  await assert.rejects(trickling.call({ timeoutMs: 60 }), lost(true));
+});
+
+test("an answer that is too long is an error", async () => {
+  await using server = await serve((_request, response) => response.end("x".repeat(maxAnswerBytes + 1)));
+  await assert.rejects(server.call({}), lost(true));
+});
+
+test("private addresses are refused, as they are written and as they are looked up", async () => {
+  await using server = await serve((_request, response) => response.end("inside"));
+  const { http, close } = openHttpClient({ connectionsPerHost: 1, allowPrivate: false });
+  const { port } = new URL(server.url);
+  const hosts = [
+    "127.0.0.1",
+    "localhost",
+    "[::1]",
+    "[::ffff:127.0.0.1]",
+    "0x7f.1",
+    "2130706433",
+    "0.0.0.0",
+    "169.254.169.254",
+  ];
+  for (const host of hosts) {
+    const call = http({ method: "GET", url: `http://${host}:${port}/`, timeoutMs: 1_000 });
+    await assert.rejects(call, lost(false), host);
+  }
+  await close();
+
+  const trusting = openHttpClient({ connectionsPerHost: 1, allowPrivate: false, allowedOrigins: [server.url] });
+  assert.equal((await trusting.http({ method: "GET", url: `${server.url}/x`, timeoutMs: 1_000 })).body, "inside");
+  await trusting.close();
+});
+
+test("which addresses are private", () => {
+  const inside = [
+    "10.1.2.3",
+    "172.31.0.1",
+    "192.168.1.1",
+    "100.64.0.1",
+    "224.0.0.1",
+    "fd00::1",
+    "fe80::1",
+    "::",
+    "::1",
+  ];
+  const outside = ["1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:4700::1111"];
+  for (const address of inside) assert.equal(isPrivateAddress(address), true, address);
+  for (const address of outside) assert.equal(isPrivateAddress(address), false, address);
+  for (const address of ["::ffff:1.1.1.1", "2002:101:101::", "64:ff9b::101:101", "host"]) {
+    assert.equal(isPrivateAddress(address), true, address);
+  }
+});
+
+test("a malformed request never leaves", async () => {
+  await using server = await serve((_request, response) => response.end());
+  await assert.rejects(server.call({ headers: { "bad header": "x" } }), lost(false));
+});
+
+function lost(mayHaveArrived: boolean) {
+  return (error: unknown) => {
+    assert.ok(error instanceof HttpError, String(error));
+    assert.equal(error.mayHaveArrived, mayHaveArrived, error.message);
+    return true;
+  };
+}
+
+async function serve(listener: RequestListener) {
+  const server = createServer(listener);
+  const url = await listen(server);
+  const { http, close } = openHttpClient({ connectionsPerHost: 2, allowPrivate: true });
+  return {
+    url,
+    http,
+    call: (call: Partial<HttpCall>) => http({ method: "GET", url: `${url}/`, timeoutMs: 2_000, ...call }),
+    async [Symbol.asyncDispose]() {
+      await close();
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+async function listen(server: Server): Promise<string> {
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
