@@ -2,8 +2,10 @@ import type { InboundEvent } from "../connectors/connector.ts";
 import { findOrCreateContactByAddress } from "../contacts/contacts.ts";
 import { findOrCreateDirect } from "../conversations/conversations.ts";
 import { RequestError } from "../errors.ts";
+import { pause } from "../lib/clock.ts";
 import { derivedId } from "../lib/ids.ts";
 import { transaction } from "../lib/postgres.ts";
+import type { Accepted } from "../messages/accept.ts";
 import { hashOf, storable } from "../messages/prepare.ts";
 import type { NewMessage } from "../messages/write-messages.ts";
 import { type KeptWebhook, noteWebhookError } from "../webhooks/webhooks.ts";
@@ -32,23 +34,38 @@ export async function receiveMessages(deps: ReceiveDeps, inbound: readonly Inbou
     if (message instanceof RequestError) await noteWebhookError(deps.db, one.webhook.webhookId, message.message);
     else ready.push({ message, inbound: one });
   }
-  const accepted = await deps.acceptor.accept(ready.map(({ message }) => message));
-  for (const [index, result] of accepted.entries()) {
-    if (result.kind === "accepted") continue;
-    deps.log.warn(
-      { err: result.error, webhook_id: ready[index]!.inbound.webhook.webhookId },
-      "an inbound message was not accepted",
-    );
-    await noteWebhookError(deps.db, ready[index]!.inbound.webhook.webhookId, result.error.message);
-  }
-  await noteHeard(
+  const heard: { one: InboundMessage; conversationId: string; messageId: string }[] = [];
+  const results = await acceptPatiently(
     deps,
-    ready.map(({ message, inbound: one }) => ({
-      one,
-      conversationId: message.conversationId,
-      messageId: message.messageId,
-    })),
+    ready.map(({ message }) => message),
   );
+  for (const [index, result] of results.entries()) {
+    const one = ready[index]!.inbound;
+    if (result.kind === "accepted") heard.push({ one, ...result });
+    else await noteRefusal(deps, one, result.error);
+  }
+  await noteHeard(deps, heard);
+}
+
+/** While the hub is overloaded it waits: what a platform was answered 200 for is not given up, and not set aside. */
+async function acceptPatiently(deps: ReceiveDeps, messages: readonly NewMessage[]): Promise<Accepted[]> {
+  for (;;) {
+    try {
+      return await deps.acceptor.accept(messages);
+    } catch (error) {
+      if (!(error instanceof RequestError) || error.code !== "OVERLOADED") throw error;
+      await pause(deps.clock, overloadPauseMs);
+    }
+  }
+}
+
+const overloadPauseMs = 250;
+
+/** Throws what may be another time: the sender left the conversation just now, or the hub failed. */
+async function noteRefusal(deps: ReceiveDeps, { webhook }: InboundMessage, error: RequestError): Promise<void> {
+  if (error.code === "INTERNAL" || error.code === "RESOURCE_NOT_FOUND") throw error;
+  deps.log.warn({ err: error, webhook_id: webhook.webhookId }, "an inbound message was not accepted");
+  await noteWebhookError(deps.db, webhook.webhookId, error.message);
 }
 
 type SettledPlace = { senderId: string; conversationId: string };

@@ -1,0 +1,156 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { BusRecord } from "../bus/bus.ts";
+import type { InboundEvent } from "../connectors/connector.ts";
+import { RequestError } from "../errors.ts";
+import { systemClock } from "../lib/clock.ts";
+import { all, one } from "../lib/query.ts";
+import { startPipeline } from "../testing/test-pipeline.ts";
+import { type InboundRecord, openWebhookStore } from "../webhooks/webhooks.ts";
+import { receiveWebhooks } from "./receive.ts";
+
+test("an unknown sender becomes a contact with a private conversation, and writes on in it", async () => {
+  await using inbox = await open();
+  await inbox.receive(said("m1", "ana", "oi"), said("m2", "ana", "tudo bem?"));
+  await inbox.receive(said("m3", "ana", "?"));
+  const messages = await inbox.messages();
+  assert.deepEqual(
+    messages.map(({ seq, direction, text }) => [seq, direction, text]),
+    [
+      [1, "inbound", "oi"],
+      [2, "inbound", "tudo bem?"],
+      [3, "inbound", "?"],
+    ],
+  );
+  assert.equal(new Set(messages.map((message) => message.conversation_id)).size, 1);
+});
+
+test("the same webhook twice is the same message", async () => {
+  await using inbox = await open();
+  await inbox.receive(said("m1", "ana", "oi"));
+  await inbox.receive(said("m1", "ana", "oi"), said("m1", "ana", "oi"));
+  assert.equal((await inbox.messages()).length, 1);
+});
+
+test("an answer goes where the message was said that it quotes, else where the address was last served", async () => {
+  await using inbox = await open();
+  const { line } = inbox;
+  const ana = await line.addPerson("ana");
+  const [first, last] = [await line.addConversation(ana), await line.addConversation(ana)];
+  const asked = await line.say(first, "which one?");
+  await line.say(last, "and now?");
+  await line.settled();
+  const quoted = (await line.deliveryOf(asked.messageId)).provider_message_ids![0]!;
+
+  await inbox.receive(said("m1", "ana", "now"));
+  await inbox.receive({ ...said("m2", "ana", "that one"), quotedProviderMessageId: quoted });
+  const inbound = (await inbox.messages()).filter((message) => message.direction === "inbound");
+  assert.deepEqual(
+    inbound.map(({ conversation_id, reply_to, text }) => [conversation_id, reply_to, text]),
+    [
+      [last, null, "now"],
+      [first, asked.messageId, "that one"],
+    ],
+  );
+});
+
+// A webhook that was answered 200 never comes again: a busy hub must not give it up.
+test("an overloaded hub keeps what people wrote until it can be accepted", async () => {
+  await using inbox = await open();
+  let refusals = 20;
+  inbox.overload(() => {
+    refusals -= 1;
+    return refusals >= 0;
+  });
+  await inbox.receive(said("m1", "ana", "oi"));
+  assert.equal((await inbox.messages()).length, 1);
+});
+
+test("what the hub itself failed at comes again; what can never be accepted is noted on its webhook", async () => {
+  await using inbox = await open();
+  inbox.fail(new RequestError("INTERNAL", "the disk is full"));
+  await assert.rejects(inbox.receive(said("m1", "ana", "oi")), { code: "INTERNAL" });
+  inbox.fail(null);
+  await inbox.receive({ ...said("m2", "ana", "x"), payload: { type: "reaction", message_id: "", emoji: "👍" } });
+  assert.deepEqual(await inbox.messages(), []);
+  const noted = await all<{ error: string }>(inbox.line.pool, "SELECT error FROM webhooks WHERE error IS NOT NULL");
+  assert.deepEqual(
+    noted.map((row) => row.error),
+    ["It reacts to a message that this conversation does not have."],
+  );
+});
+
+function said(providerMessageId: string, identifier: string, text: string): InboundEvent & { kind: "message" } {
+  return {
+    kind: "message",
+    providerMessageId,
+    identifier,
+    aliases: [],
+    displayName: identifier,
+    payload: { type: "text", text },
+    quotedProviderMessageId: null,
+    at: 1_760_000_000_000,
+  };
+}
+
+interface Stored {
+  conversation_id: string;
+  seq: number;
+  direction: string;
+  reply_to: string | null;
+  text: string;
+}
+
+async function open() {
+  const line = await startPipeline();
+  let isOverloaded = () => false;
+  let failure: RequestError | null = null;
+  const hasty = { now: systemClock.now, after: (ms: number, call: () => void) => systemClock.after(ms / 100, call) };
+  const store = openWebhookStore(line.deps);
+  const connector = { ...line.connector, parse: ({ rawBody }: { rawBody: Buffer }) => JSON.parse(String(rawBody)) };
+  const acceptor: typeof line.acceptor = {
+    waiting: 0,
+    idle: line.acceptor.idle,
+    async accept(messages) {
+      if (isOverloaded()) throw new RequestError("OVERLOADED", "not now");
+      const refused = failure;
+      if (refused === null) return line.acceptor.accept(messages);
+      return messages.map(({ messageId }) => ({ kind: "refused", messageId, error: refused }));
+    },
+  };
+  const deps = {
+    ...line.deps,
+    clock: hasty,
+    log: { info() {}, warn() {}, error() {} },
+    acceptor,
+    connectorFor: () => connector,
+    findAccount: async () => ({ ...line.account, workspaceId: line.workspaceId }),
+  };
+  return {
+    line,
+    /** The platform calls with these events, and the step reads it. */
+    async receive(...events: InboundEvent[]): Promise<void> {
+      const rawBody = Buffer.from(JSON.stringify(events));
+      await store.keep({ workspaceId: line.workspaceId, channelAccountId: line.accountId, headers: {}, rawBody });
+      const newest = await one<InboundRecord>(
+        line.pool,
+        `SELECT webhook_id AS "webhookId" FROM webhooks ORDER BY webhook_id DESC LIMIT 1`,
+      );
+      const record: BusRecord<InboundRecord> = { partition: 0, offset: 1, key: line.accountId, value: newest };
+      await receiveWebhooks(deps, [record]);
+    },
+    overload(decide: () => boolean) {
+      isOverloaded = decide;
+    },
+    fail(error: RequestError | null) {
+      failure = error;
+    },
+    messages: () =>
+      all<Stored>(
+        line.pool,
+        `SELECT conversation_id, seq, direction, reply_to, payload ->> 'text' AS text FROM messages
+         ORDER BY created_at, seq`,
+      ),
+    [Symbol.asyncDispose]: () => line[Symbol.asyncDispose](),
+  };
+}
