@@ -2,26 +2,32 @@
 export interface Clock {
   /** Milliseconds since the Unix epoch. */
   now(): number;
-  /** Calls back once after `delayMs`; the returned function cancels it and may be called twice. Keeps no process alive. */
+  /**
+   * Calls back once after `delayMs`, or after `maxDelayMs` if that is sooner; the returned function cancels it and may be
+   * called twice. Keeps no process alive.
+   */
   after(delayMs: number, callback: () => void): () => void;
 }
 
 /** Chance as a value: a number in [0, 1), as `Math.random` gives it. */
 export type Random = () => number;
 
+/** The longest timer that Node has, about 25 days: a longer one would go off at once. */
+export const maxDelayMs = 2 ** 31 - 1;
+
 export const systemClock: Clock = {
   now: () => Date.now(),
   after(delayMs, callback) {
-    const timer = setTimeout(callback, delayMs);
+    const timer = setTimeout(callback, Math.min(delayMs, maxDelayMs));
     timer.unref();
     return () => clearTimeout(timer);
   },
 };
 
-/** Resolves after `delayMs` by this clock, or as soon as the signal aborts; never rejects. */
+/** Resolves after `delayMs` by this clock (at once when that is over), or as soon as the signal aborts; never rejects. */
 export function pause(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    if (signal?.aborted) return resolve();
+    if (signal?.aborted || delayMs <= 0) return resolve();
     const done = () => {
       cancel();
       signal?.removeEventListener("abort", done);
