@@ -200,7 +200,7 @@ function readConfig(read: EnvReader) {
       partitions: read.value(
         "BUS_PARTITIONS",
         kind.integer(1, 1024),
-        "16",
+        "8",
         "Partitions of each topic: the most processes that can share a step.",
       ),
       leaseMs: read.value(

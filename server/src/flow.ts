@@ -5,7 +5,7 @@ import type { Context } from "./context.ts";
 import { openDeliverer } from "./deliveries/deliverer.ts";
 import { applyEarlyReceipts } from "./receipts/receipts.ts";
 import { receiveWebhooks } from "./receive/receive.ts";
-import { routeMessages } from "./router/router.ts";
+import { type AcceptedRecord, routeMessages } from "./router/router.ts";
 import { topics } from "./topics.ts";
 import type { InboundRecord } from "./webhooks/webhooks.ts";
 
@@ -24,7 +24,9 @@ export const flow: readonly Step[] = [
     reads: topics.messageProcessing,
     writes: connectors.map(({ channel }) => topics.outgoing(channel)),
     start: (context) =>
-      consume(context, topics.messageProcessing, "route", 500, (records) => routeMessages(context, records as never)),
+      consume<AcceptedRecord>(context, topics.messageProcessing, "route", 500, (records) =>
+        routeMessages(onPipeline(context), records),
+      ),
   },
   {
     step: "receive",
@@ -32,7 +34,9 @@ export const flow: readonly Step[] = [
     reads: topics.inbound,
     writes: [topics.messageProcessing],
     start: (context) =>
-      consume<InboundRecord>(context, topics.inbound, "receive", 200, (records) => receiveWebhooks(context, records)),
+      consume<InboundRecord>(context, topics.inbound, "receive", 200, (records) =>
+        receiveWebhooks(onPipeline(context), records),
+      ),
   },
   ...connectors.map((connector): Step => {
     const { channel } = connector;
@@ -44,12 +48,11 @@ export const flow: readonly Step[] = [
       start(context) {
         const { delivery } = context.config;
         const deliverer = openDeliverer({
-          ...context,
-          db: context.pipelineDb,
+          ...onPipeline(context),
           connector,
           io: context.connectorIo,
           findAccount: context.accounts.get,
-          applyEarly: (parts) => applyEarlyReceipts(context, parts),
+          applyEarly: (parts) => applyEarlyReceipts(onPipeline(context), parts),
           policy: {
             baseMs: delivery.retryBaseMs,
             maxMs: delivery.retryMaxMs,
@@ -79,6 +82,11 @@ export function stepsOf(roles: readonly Role[]): Step[] {
   return flow.filter(
     ({ role }) => roles.includes(role) || (role.startsWith("connector:") && roles.includes("connector")),
   );
+}
+
+/** The steps' statements are planned for look-ups, see `Context.pipelineDb`. */
+function onPipeline(context: Context): Context {
+  return { ...context, db: context.pipelineDb };
 }
 
 function consume<Value>(

@@ -36,6 +36,9 @@ interface Ownership {
 const pollMs = 1_000;
 /** Rows (published batches) read of one partition at a time. */
 const rowsPerPartition = 32;
+/** While several records come at a time, reads are at least this far apart, in milliseconds: each takes more of them. */
+const paceMs = 5;
+const severalRecords = 4;
 /** Tries at a record, one by one, before it is set aside. */
 const maxTries = 4;
 /** The first pause after a failure, doubled with each further one. */
@@ -91,12 +94,14 @@ export function openSubscription<Value>(options: SubscriptionOptions<Value>): Po
     let failures = 0;
     while (!closing.signal.aborted) {
       isWoken = false;
+      const startedAt = clock.now();
       try {
         await welcome();
         const records = await read();
         failures = 0;
         if (records.length > 0) {
           await handleAll(records);
+          if (records.length >= severalRecords) await pause(clock, startedAt + paceMs - clock.now(), closing.signal);
           continue;
         }
       } catch (error) {

@@ -50,6 +50,8 @@ export const consumerGroup = "deliver";
 const startBatchSize = 256;
 const finishBatchSize = 256;
 const loadBatchSize = 256;
+/** See `BatcherOptions`. */
+const paceMs = 5;
 /** How long a lane rests after the database failed it, in milliseconds. */
 const troubleMs = 1_000;
 
@@ -72,7 +74,7 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
   let isClosing = false;
   let whenQuiet = () => {};
 
-  const unbounded = { maxWaiting: Number.MAX_SAFE_INTEGER, maxWaitMs: Number.MAX_SAFE_INTEGER, clock };
+  const unbounded = { maxWaiting: Number.MAX_SAFE_INTEGER, maxWaitMs: Number.MAX_SAFE_INTEGER, paceMs, clock };
   const starter = openBatcher<string, Start>({
     ...unbounded,
     maxBatch: startBatchSize,

@@ -1,4 +1,4 @@
-import type { Clock } from "./clock.ts";
+import { type Clock, pause } from "./clock.ts";
 
 /** Group commit: what arrives while a run is under way shares the next one. A lone item waits for nobody. */
 export interface Batcher<Item, Result> {
@@ -17,6 +17,11 @@ export interface BatcherOptions<Item, Result> {
   maxWaiting: number;
   /** How long the oldest may have waited when another is let in, in milliseconds. */
   maxWaitMs: number;
+  /**
+   * While several items come at a time, runs start at least this far apart, in milliseconds, so that each takes more of
+   * them; 0 starts the next as soon as the one before has ended.
+   */
+  paceMs?: number;
   clock: Clock;
   /** One result for each item. Throwing fails every item of the run. */
   run: (items: Item[]) => Promise<Result[]>;
@@ -34,15 +39,23 @@ interface Call<Item, Result> {
   reject: (error: unknown) => void;
 }
 
+/** Runs are spaced out once one has taken this many: they would come anyway, and each costs a round trip. */
+const severalItems = 4;
+
 export function openBatcher<Item, Result>(options: BatcherOptions<Item, Result>): Batcher<Item, Result> {
-  const { maxBatch, maxWaiting, maxWaitMs, clock, run } = options;
+  const { maxBatch, maxWaiting, maxWaitMs, paceMs = 0, clock, run } = options;
   let queue: Call<Item, Result>[] = [];
   let waiting = 0;
   let isRunning = false;
   let whenIdle: (() => void)[] = [];
+  let lastStart = 0;
+  let lastSize = 0;
 
   async function runAll(): Promise<void> {
     while (queue.length > 0) {
+      if (lastSize >= severalItems && waiting < maxBatch) await pause(clock, lastStart + paceMs - clock.now());
+      lastStart = clock.now();
+      lastSize = Math.min(waiting, maxBatch);
       const calls = takeCalls();
       try {
         const results = await run(calls.length === 1 ? [...calls[0]!.items] : calls.flatMap((call) => call.items));

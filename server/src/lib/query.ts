@@ -8,6 +8,11 @@ export async function all<Row>(db: Db, text: string, values: readonly unknown[] 
   return (await db.query(text, values as unknown[])).rows as Row[];
 }
 
+/** All rows of a statement that runs often: each connection parses and plans it once, under this name. */
+export async function allPrepared<Row>(db: Db, name: string, text: string, values: readonly unknown[]): Promise<Row[]> {
+  return (await db.query({ name, text, values: values as unknown[] })).rows as Row[];
+}
+
 /** The first row, or null. */
 export async function maybe<Row>(db: Db, text: string, values: readonly unknown[] = []): Promise<Row | null> {
   return (await all<Row>(db, text, values))[0] ?? null;

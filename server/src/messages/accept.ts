@@ -39,6 +39,8 @@ export interface AcceptOptions {
 /** How long a commit is tried again while the database is away, in milliseconds. */
 const patienceMs = 5_000;
 const retryPauseMs = 50;
+/** See `BatcherOptions`: what a commit of several messages may wait for more of them, in milliseconds. */
+const paceMs = 2;
 
 export function openAcceptor(options: AcceptOptions): Acceptor {
   const { db, bus, clock, batchSize, queueSize, maxWaitMs } = options;
@@ -46,6 +48,7 @@ export function openAcceptor(options: AcceptOptions): Acceptor {
     maxBatch: batchSize,
     maxWaiting: queueSize,
     maxWaitMs,
+    paceMs,
     clock,
     run: commit,
   });

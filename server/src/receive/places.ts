@@ -1,6 +1,6 @@
 import type { Bus } from "../bus/bus.ts";
 import type { Clock } from "../lib/clock.ts";
-import { all, type Db, run } from "../lib/query.ts";
+import { allPrepared, type Db, run } from "../lib/query.ts";
 import { laneOf } from "../router/router.ts";
 import type { InboundMessage } from "./receive-messages.ts";
 
@@ -20,7 +20,7 @@ export interface InboundPlace {
 
 /** One statement for all; one place for each message, in order. */
 export async function findPlaces(db: Db, inbound: readonly InboundMessage[]): Promise<InboundPlace[]> {
-  const rows = await all<{
+  const rows = await allPrepared<{
     sender_id: string | null;
     quoted_id: string | null;
     quoted_conversation_id: string | null;
@@ -30,6 +30,7 @@ export async function findPlaces(db: Db, inbound: readonly InboundMessage[]): Pr
     known_aliases: number;
   }>(
     db,
+    "find_places",
     `SELECT a.participant_id AS sender_id, q.message_id AS quoted_id, q.conversation_id AS quoted_conversation_id,
        EXISTS (SELECT FROM members m WHERE m.conversation_id = q.conversation_id
          AND m.participant_id = a.participant_id) AS is_quoted_member,

@@ -28,6 +28,9 @@ export interface RestOptions {
 /** Bodies longer than this are refused with 413, in bytes. */
 export const maxBodyBytes = 1024 * 1024;
 
+/** Where plugins make routes of their own: what is there is for everybody. */
+const openPrefixes = ["/docs"];
+
 const saneRequestId = /^[A-Za-z0-9._:-]{1,128}$/;
 
 /** The HTTP door without its routes: request ids, credentials, strict validation, errors in one shape, OpenAPI. */
@@ -51,6 +54,10 @@ export async function openRestServer({ log, authenticate }: RestOptions) {
   app.addContentTypeParser("application/json", { parseAs: "string" }, (request, body, done) => {
     if (body.length === 0) done(null, undefined);
     else parseJson(request, body as string, done);
+  });
+  app.addHook("onRoute", ({ method, url, config }) => {
+    const isOpen = openPrefixes.some((prefix) => url === prefix || url.startsWith(`${prefix}/`));
+    if (config?.access === undefined && !isOpen) throw new Error(`${method} ${url} does not say who may call it.`);
   });
   app.decorateRequest("principal", null as unknown as Principal);
   app.addHook("onRequest", (request, reply, done) => {

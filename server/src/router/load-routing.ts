@@ -1,4 +1,4 @@
-import { all, type Db } from "../lib/query.ts";
+import { allPrepared, type Db } from "../lib/query.ts";
 import type { PayloadType } from "../messages/payload.ts";
 import type { Account, Recipient, RoutedMessage } from "./plan.ts";
 
@@ -44,7 +44,7 @@ export async function loadRouting(db: Db, records: readonly RecordToRoute[]): Pr
 }
 
 async function loadMessages(db: Db, records: readonly RecordToRoute[]): Promise<MessageToRoute[]> {
-  const rows = await all<{
+  const rows = await allPrepared<{
     workspace_id: string;
     message_id: string;
     conversation_id: string;
@@ -57,6 +57,7 @@ async function loadMessages(db: Db, records: readonly RecordToRoute[]): Promise<
     created_at: Date;
   }>(
     db,
+    "load_messages_to_route",
     `SELECT m.workspace_id, m.message_id, m.conversation_id, m.seq, m.sender_id, m.payload ->> 'type' AS payload_type,
        m.channels, m.options, m.created_at, r.place
      FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS r (workspace_id, message_id, place)
@@ -84,13 +85,14 @@ export async function loadRecipients(
   db: Db,
   conversationIds: readonly string[],
 ): Promise<(Recipient & { conversationId: string })[]> {
-  const rows = await all<{
+  const rows = await allPrepared<{
     conversation_id: string;
     participant_id: string;
     kind: Recipient["kind"];
     addresses: [string, string, number | null, string | null][] | null;
   }>(
     db,
+    "load_recipients",
     `SELECT m.conversation_id, m.participant_id, p.kind, (
        SELECT json_agg(json_build_array(a.channel, a.identifier, extract(epoch FROM a.last_heard_at) * 1000,
          a.last_channel_account_id) ORDER BY a.ordinal)
@@ -117,8 +119,9 @@ export async function loadAccounts(
   db: Db,
   workspaceIds: readonly string[],
 ): Promise<(Account & { workspaceId: string })[]> {
-  return all(
+  return allPrepared(
     db,
+    "load_accounts",
     `SELECT workspace_id AS "workspaceId", channel_account_id AS "channelAccountId", channel
      FROM channel_accounts
      WHERE workspace_id = ANY ($1) AND deleted_at IS NULL AND status = 'active' ORDER BY created_at, channel_account_id`,

@@ -2,7 +2,7 @@ import type { Bus } from "../bus/bus.ts";
 import { openBatcher } from "../lib/batcher.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
-import { all, type Db, run } from "../lib/query.ts";
+import { allPrepared, type Db, run } from "../lib/query.ts";
 import { topics } from "../topics.ts";
 
 /** A call of a platform whose signature was good. */
@@ -30,6 +30,7 @@ const batchSize = 200;
 /** Webhooks that may wait for their commit; a platform sends a refused one again. */
 const maxWaiting = 5_000;
 const maxWaitMs = 2_000;
+const paceMs = 3;
 
 /** Keeps webhooks as they came, many in a commit, and tells the `receive` step of them. */
 export function openWebhookStore({ db, bus, clock }: { db: Db; bus: Bus; clock: Clock }): WebhookStore {
@@ -37,6 +38,7 @@ export function openWebhookStore({ db, bus, clock }: { db: Db; bus: Bus; clock: 
     maxBatch: batchSize,
     maxWaiting,
     maxWaitMs,
+    paceMs,
     clock,
     run: async (webhooks) => {
       await insertWebhooks(db, bus, webhooks, clock.now());
@@ -92,8 +94,9 @@ export interface KeptWebhook {
 
 /** The webhooks of these ids, in the ids' order; one that was cleared away meanwhile is left out. */
 export function loadWebhooks(db: Db, webhookIds: readonly string[]): Promise<KeptWebhook[]> {
-  return all(
+  return allPrepared(
     db,
+    "load_webhooks",
     `SELECT w.webhook_id AS "webhookId", w.workspace_id AS "workspaceId", w.channel_account_id AS "channelAccountId",
        w.headers, w.body AS "rawBody"
      FROM unnest($1::uuid[]) WITH ORDINALITY AS i (webhook_id, place) JOIN webhooks w USING (webhook_id)

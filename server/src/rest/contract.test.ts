@@ -1,0 +1,142 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { before, test } from "node:test";
+import { openRestWithoutHub, writeContract } from "./contract.ts";
+
+interface Operation {
+  summary?: string;
+  tags?: string[];
+  security?: Record<string, unknown>[];
+  parameters?: unknown[];
+  requestBody?: unknown;
+  responses: Record<string, { content?: Record<string, { schema: unknown }> }>;
+}
+type Document = { openapi: string; paths: Record<string, Record<string, Operation>> };
+
+/** Every operation that `reference/api.md` names and the hub has by now. */
+const surface = `
+  POST /auth/register · POST /auth/token · POST /auth/refresh · POST /auth/logout · GET /v1/me · PATCH /v1/me
+  POST /v1/api-keys · GET /v1/api-keys · DELETE /v1/api-keys/{id} · POST /v1/workspaces · GET /v1/workspaces
+  GET /v1/users · POST /v1/users · GET /v1/users/{id} · PATCH /v1/users/{id} · DELETE /v1/users/{id}
+  POST /v1/users/{id}/addresses · DELETE /v1/users/{id}/addresses/{address}
+  GET /v1/contacts · POST /v1/contacts · GET /v1/contacts/{id} · PATCH /v1/contacts/{id} · DELETE /v1/contacts/{id}
+  POST /v1/contacts/{id}/merge · POST /v1/contacts/{id}/addresses · DELETE /v1/contacts/{id}/addresses/{address}
+  GET /v1/conversations · POST /v1/conversations · GET /v1/conversations/{id} · PATCH /v1/conversations/{id}
+  GET /v1/conversations/{id}/capabilities · GET /v1/conversations/{id}/messages
+  POST /v1/conversations/{id}/members · DELETE /v1/conversations/{id}/members/{participant_id}
+  POST /v1/conversations/{id}/read · POST /v1/conversations/{id}/typing
+  POST /v1/messages · POST /v1/messages/batch · POST /v1/messages/preflight
+  GET /v1/messages/{id} · GET /v1/messages/{id}/events · GET /v1/messages/{id}/trace
+  GET /v1/dead-letters · POST /v1/dead-letters/replay · POST /v1/dead-letters/{id}/replay · DELETE /v1/dead-letters/{id}
+  GET /v1/channel-accounts · POST /v1/channel-accounts · GET /v1/channel-accounts/{id} · PATCH /v1/channel-accounts/{id}
+  DELETE /v1/channel-accounts/{id} · GET /v1/channel-accounts/{id}/health · POST /v1/channel-accounts/{id}/verify
+  GET /webhooks/{channel}/{id} · POST /webhooks/{channel}/{id} · GET /healthz · GET /readyz
+`
+  .split(/[·\n]/)
+  .map((line) => line.trim())
+  .filter((line) => line !== "");
+
+const open = /^(\w+ \/auth\/(register|token|refresh)|\w+ \/webhooks\/.*|GET \/(healthz|readyz))$/;
+
+let text: string;
+let operations: [string, Operation][];
+before(async () => {
+  text = await writeContract();
+  const { paths } = JSON.parse(text) as Document;
+  operations = Object.entries(paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]): [string, Operation] => [
+      `${method.toUpperCase()} ${path}`,
+      operation,
+    ]),
+  );
+});
+
+test("contract/openapi.json says what the code says", () => {
+  const committed = readFileSync(new URL("../../../contract/openapi.json", import.meta.url), "utf8");
+  assert.ok(committed === text, "contract/openapi.json is not what the code says: run `npm run contract`.");
+});
+
+test("the document is the same each time, and names no machine and no time", async () => {
+  assert.equal(await writeContract(), text);
+});
+
+test("the document is valid OpenAPI 3.1", async () => {
+  // The linter that Redoc, which shows the document, brings along.
+  const require = createRequire(createRequire(import.meta.url).resolve("redoc/package.json"));
+  const { createConfig, lintFromString } = require("@redocly/openapi-core");
+  const config = await createConfig({
+    rules: {
+      struct: "error",
+      "no-unresolved-refs": "error",
+      "path-parameters-defined": "error",
+      "no-identical-paths": "error",
+      "no-ambiguous-paths": "off",
+      "spec-strict-refs": "off",
+    },
+  });
+  const problems: { message: string; location: { pointer?: string }[] }[] = await lintFromString({
+    source: text,
+    config,
+  });
+  assert.deepEqual(
+    problems.map(({ message, location }) => `${location[0]?.pointer}: ${message}`),
+    [],
+  );
+  assert.equal((JSON.parse(text) as Document).openapi, "3.1.0");
+});
+
+test("the operations are those of the reference", () => {
+  assert.deepEqual(operations.map(([name]) => name).toSorted(), surface.toSorted());
+});
+
+test("every operation says what it is, who may call it and how it fails", () => {
+  for (const [name, { summary, tags, security, responses }] of operations) {
+    assert.ok(summary && tags?.length === 1, `${name} has no summary or tag`);
+    assert.equal(security !== undefined, !open.test(name), `${name} says wrongly whether it needs a credential`);
+    const statuses = Object.keys(responses);
+    assert.ok(
+      statuses.some((status) => status.startsWith("2")),
+      `${name} never succeeds`,
+    );
+    if (security !== undefined) assert.ok(statuses.includes("401"), `${name} does not say 401`);
+    if (name.includes("{") && !name.includes("/webhooks/"))
+      assert.ok(statuses.includes("404"), `${name} does not say 404`);
+    for (const [status, { content }] of Object.entries(responses)) {
+      if (Number(status) < 400 || name === "GET /readyz") continue;
+      const shape = JSON.stringify(content?.["application/json"]?.schema);
+      assert.match(shape ?? "", /"request_id"/, `${name} answers ${status} without the error's shape`);
+    }
+  }
+});
+
+test("what takes a body or a query says 400, for unknown fields too", () => {
+  for (const [name, { requestBody, parameters, responses }] of operations) {
+    if (name.includes("/webhooks/")) continue;
+    if (requestBody !== undefined || parameters !== undefined)
+      assert.ok("400" in responses, `${name} does not say 400`);
+  }
+});
+
+// A route that forgot to say who may call it would be open to everybody.
+test("no route can be made without saying who may call it", async () => {
+  const app = await openRestWithoutHub();
+  assert.throws(() => app.get("/v1/forgotten", async () => "oi"), /GET \/v1\/forgotten does not say who may call it/);
+  await app.close();
+});
+
+test("routes that need a credential ask for it before anything else", async () => {
+  const app = await openRestWithoutHub();
+  for (const [name] of operations.filter(([name]) => !open.test(name))) {
+    const [method, path] = name.split(" ") as ["GET", string];
+    const answer = await app.inject({
+      method,
+      url: path.replaceAll(/\{\w+\}/g, "x"),
+      payload: "{",
+      headers: { "content-type": "application/json" },
+    });
+    // The authenticator of these routes is absent: that it was asked shows.
+    assert.equal(answer.statusCode, 500, `${name} did not ask for a credential first`);
+  }
+  await app.close();
+});

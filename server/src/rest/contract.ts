@@ -1,0 +1,59 @@
+import { pino } from "pino";
+import { connectorFor } from "../connectors/registry.ts";
+import type { Context } from "../context.ts";
+import { openRest } from "./rest.ts";
+import type { App } from "./server.ts";
+
+const methods = ["get", "post", "put", "patch", "delete"] as const;
+
+/** The routes over nothing: no database is opened, and none may be called. For what can be told from schemas alone. */
+export async function openRestWithoutHub(): Promise<App> {
+  const nothing = new Proxy({}, { get: (_target, name) => (name === "then" ? undefined : absent) }) as never;
+  const context: Partial<Context> = {
+    config: {
+      identity: { registration: "open" },
+      http: { publicUrl: "http://localhost:8080" },
+    } as Context["config"],
+    log: pino({ level: "silent" }),
+    clock: { now: () => 0, after: () => () => {} },
+    db: nothing,
+    hasher: nothing,
+    tokens: nothing,
+    accounts: nothing,
+    acceptor: nothing,
+    secretBox: nothing,
+    bus: nothing,
+    connectorIo: nothing,
+    webhookStore: nothing,
+    authenticator: { authenticate: absent, forget: absent },
+    healthOf: absent,
+    connectorFor,
+    capabilitiesOf: (channel) => connectorFor(channel)?.capabilities ?? null,
+  };
+  return openRest(context as Context, { dependencies: [], phase: () => "ready" });
+}
+
+function absent(): never {
+  throw new Error("There is no hub behind these routes.");
+}
+
+/** The OpenAPI document of the hub as it is committed: paths in the order of the alphabet, each with its methods in one order. */
+export async function writeContract(): Promise<string> {
+  const app = await openRestWithoutHub();
+  try {
+    await app.ready();
+    const { paths = {}, ...document } = app.swagger() as { paths?: Record<string, Record<string, unknown>> };
+    const sorted = Object.keys(paths)
+      .sort()
+      .map((path) => [path, inOrder(paths[path]!)]);
+    return `${JSON.stringify({ ...document, paths: Object.fromEntries(sorted) }, null, 2)}\n`;
+  } finally {
+    await app.close();
+  }
+}
+
+function inOrder(operations: Record<string, unknown>): Record<string, unknown> {
+  const known = methods.filter((method) => method in operations);
+  const others = Object.keys(operations).filter((name) => !known.includes(name as "get"));
+  return Object.fromEntries([...known, ...others].map((name) => [name, operations[name]]));
+}
