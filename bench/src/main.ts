@@ -11,9 +11,10 @@ const usage = `Usage: npm run bench [-- <options>]
 Measures the hub on this machine, each figure beside its reference taken in the same run: ratios count, machines differ.
 Starts all it needs on free ports, in a temporary folder, and leaves nothing behind.
 
-  --only <names>    some measures, separated by commas; * stands for anything: --only 'accept.single,e2e.*'
+  --only <names>    some measures, separated by commas; * stands for anything: --only 'accept.single,e2e.*'.
+                    --only may be left out
   --json            print one JSON object instead of the table
-  --profile         also say where the time goes: functions of the hub, statements of PostgreSQL, CPU of each part.
+  --profile [names] also say where the time goes: functions of the hub, statements of PostgreSQL, CPU of each part.
                     The figures of such a run are lower
   --list            print the names of the measures
   --help            print this
@@ -22,6 +23,8 @@ Ends with 0 also when a goal does not hold (the table says so), and with 1 when 
 of order, or when a measure could not run.
 `;
 
+/** More of the machine than this, in other hands, is worth a word. */
+const quietShare = 0.05;
 /** A bench that hangs ends all the same, in milliseconds. */
 const longestMs = 10 * 60_000;
 
@@ -32,8 +35,9 @@ else process.exit(await run());
 
 async function run(): Promise<number> {
   const wanted = chosen(options.only);
-  const profiler = options.profile ? profilingObserver() : null;
-  const observer = profiler ?? plainObserver;
+  const surroundings = { othersShare: 0 };
+  const profiler = options.profile ? profilingObserver(surroundings) : null;
+  const observer = profiler ?? plainObserver(surroundings);
   const machine = await describeMachine();
   const rows: Row[] = [];
   let failures = 0;
@@ -46,11 +50,16 @@ async function run(): Promise<number> {
     try {
       rows.push(...(await measure.run(bench)));
     } catch (error) {
+      if (interrupted.isEnding) await new Promise(() => {});
       failures += 1;
       const why = error instanceof CheckFailed ? `VIOLATION: ${error.message}` : (error as Error).stack;
       progress(`${name} failed: ${why}`);
     }
     interrupted[Symbol.dispose]();
+  }
+  if (surroundings.othersShare > quietShare) {
+    const percent = Math.round(surroundings.othersShare * 100);
+    progress(`Other programs used up to ${percent} % of the machine meanwhile: the figures are too low.`);
   }
   if (options.json) process.stdout.write(`${JSON.stringify({ machine, measures: rows })}\n`);
   else process.stdout.write(formatTable(machine, rows));
@@ -68,8 +77,10 @@ function progress(line: string): void {
 }
 
 /** Stops what runs before the process ends: a Ctrl-C, and the end of the longest time. */
-function onInterrupt(stop: () => Promise<void>): Disposable {
+function onInterrupt(stop: () => Promise<void>): Disposable & { readonly isEnding: boolean } {
+  let isEnding = false;
   const end = (why: string) => {
+    isEnding = true;
     progress(`${why}: stopping all that was started.`);
     stop().finally(() => process.exit(130));
   };
@@ -77,6 +88,9 @@ function onInterrupt(stop: () => Promise<void>): Disposable {
   const timer = setTimeout(() => end("It takes too long"), longestMs);
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, interrupt);
   return {
+    get isEnding() {
+      return isEnding;
+    },
     [Symbol.dispose]() {
       clearTimeout(timer);
       for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, interrupt);
@@ -102,7 +116,8 @@ function chosen(only: string | undefined) {
 
 function readOptions() {
   try {
-    const { values } = parseArgs({
+    const { values, positionals } = parseArgs({
+      allowPositionals: true,
       options: {
         only: { type: "string" },
         json: { type: "boolean" },
@@ -111,7 +126,8 @@ function readOptions() {
         help: { type: "boolean", short: "h" },
       },
     });
-    return values;
+    const only = [values.only ?? [], positionals].flat().join(",");
+    return { ...values, only: only === "" ? undefined : only };
   } catch (error) {
     return fail(`${(error as Error).message}\n\n${usage}`);
   }

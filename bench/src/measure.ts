@@ -53,8 +53,10 @@ export function atLeast(figure: Figure, goal: number): Row {
   return { ...alone(figure), goal: `>= ${goal} ${figure.unit}`, holds: figure.value >= goal };
 }
 
-export function atMost(figure: Figure, goal: number): Row {
-  return { ...alone(figure), goal: `<= ${goal} ${figure.unit}`, holds: figure.value <= goal };
+/** `reference` is told beside it; the goal is the figure's. */
+export function atMost(figure: Figure, goal: number, reference: number | null = null): Row {
+  const beside = reference === null ? {} : { reference: round(reference), ratio: round(figure.value / reference) };
+  return { ...alone(figure), ...beside, goal: `<= ${goal} ${figure.unit}`, holds: figure.value <= goal };
 }
 
 /** A figure of which nothing was promised. */

@@ -4,10 +4,11 @@ import { once } from "node:events";
 import { mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { databaseRole } from "../../../server/src/lib/embedded-postgres/data-directory.ts";
 import { connectionUrl } from "../../../server/src/lib/embedded-postgres/endpoint.ts";
-import { readPidFile } from "../../../server/src/lib/embedded-postgres/pid-file.ts";
+import { isServerOf, readPidFile } from "../../../server/src/lib/embedded-postgres/pid-file.ts";
 
 /** A hub as `npm start` starts it, on ports of its own. */
 export interface HubProcess extends AsyncDisposable {
@@ -64,6 +65,8 @@ export async function startHub({ dataDir, roles = "all", isInspected = false }: 
     // A Ctrl-C is for the bench, which stops the hub in order.
     detached: true,
   });
+  const watchdog = startWatchdog(child.pid!, join(dataDir, ".."));
+  const end = () => stop(child, dataDir).finally(() => watchdog.end());
   try {
     const { banner, complaints } = await ready(child);
     const startedInMs = performance.now() - startedAt;
@@ -79,10 +82,10 @@ export async function startHub({ dataDir, roles = "all", isInspected = false }: 
       postmasterPid,
       inspectorUrl: /Debugger listening on (ws:\S+)/.exec(complaints())?.[1] ?? null,
       startedInMs,
-      [Symbol.asyncDispose]: () => stop(child, dataDir),
+      [Symbol.asyncDispose]: end,
     };
   } catch (error) {
-    await stop(child, dataDir);
+    await end();
     throw error;
   }
 }
@@ -114,6 +117,31 @@ function ready(child: ChildProcess): Promise<{ banner: string; complaints: () =>
   });
 }
 
+/** The end of its input is the end of the bench, also by `kill -9`: then it stops the hub and removes the folder. */
+function startWatchdog(pid: number, folder: string): { end(): void } {
+  if (process.platform === "win32") return { end() {} };
+  const child = spawn("/bin/sh", ["-c", watchdogScript, "sh", String(pid), folder], {
+    detached: true,
+    stdio: ["pipe", "ignore", "ignore"],
+  });
+  child.unref();
+  (child.stdin as unknown as { unref(): void }).unref();
+  return {
+    end() {
+      child.kill("SIGKILL");
+      child.stdin.destroy();
+    },
+  };
+}
+
+const watchdogScript = `
+  cat
+  tries=0
+  while kill -TERM "$1" && [ $tries -lt 150 ]; do sleep 0.1; tries=$((tries + 1)); done
+  kill -QUIT "$(head -n 1 "$2/data/postgres/postmaster.pid")" && sleep 1
+  rm -rf "$2"
+`;
+
 /** What the hub complains about, without what its inspector says of itself. */
 function passOn(complaint: string): void {
   process.stderr.write(complaint.replaceAll(/^(Debugger |For help, see: ).*\n/gm, ""));
@@ -125,13 +153,20 @@ async function stop(child: ChildProcess, dataDir: string): Promise<void> {
   if (child.exitCode === null && child.signalCode === null) {
     const exited = once(child, "exit");
     child.kill("SIGTERM");
-    const timer = setTimeout(() => {
-      child.kill("SIGKILL");
-      if (postmaster !== undefined) process.kill(postmaster, "SIGQUIT");
-    }, stopTimeoutMs);
-    await exited;
+    const timer = setTimeout(() => child.kill("SIGKILL"), stopTimeoutMs);
+    const [code] = await exited;
     clearTimeout(timer);
+    if (code !== 0) process.stderr.write("The hub did not stop in order.\n");
   }
   child.stdout?.destroy();
   child.stderr?.destroy();
+  if (postmaster !== undefined) await stopPostgres(postmaster, join(dataDir, "postgres"));
+}
+
+/** What the hub left running, if it did. */
+async function stopPostgres(pid: number, directory: string): Promise<void> {
+  for (let tries = 0; tries < 100 && isServerOf(pid, directory); tries += 1) {
+    if (tries === 0) process.kill(pid, "SIGQUIT");
+    await delay(50);
+  }
 }

@@ -5,11 +5,12 @@ import { atLeastTimes, type Measure, median } from "../measure.ts";
 import type { EchoOrder } from "../reference/echo-process.ts";
 import type { InsertOrder, InsertResult } from "../reference/inserts-process.ts";
 import { describeCpu } from "../watch/cpu.ts";
+import { cpuOf } from "../watch/processes.ts";
 
 const people = 200;
 const connections = 64;
-const rounds = 3;
-const time = { durationMs: 3_500, warmUpMs: 500 };
+const rounds = 5;
+const time = { durationMs: 2_000, warmUpMs: 300 };
 const pace: Pace = { kind: "closed", ...time };
 
 /**
@@ -36,19 +37,21 @@ export const acceptSingle: Measure = {
     let accepted = 0;
     for (let round = 1; round <= rounds; round += 1) {
       const scene = { name: "accept.single", hub, generatorPid: generator.pid };
-      const { result, cpu } = await bench.observer.watch(scene, async () => {
+      const { result, cpu, seconds } = await bench.observer.watch(scene, async () => {
         const load = await generator.run({ traffic, connections, pace });
         return { ...load, messages: load.accepted };
       });
       accepted += result.accepted;
       seen.hub.push(result.measured / result.seconds);
+      const echoBefore = cpuOf(echo.pid);
       const echoed = await generator.run({ traffic: { ...traffic, url: echoUrl }, connections, pace });
+      const echoUs = (cpuOf(echo.pid) - echoBefore) / echoed.accepted;
       seen.echo.push(echoed.measured / echoed.seconds);
       const inserted = await inserts.ask<InsertResult>(insertOrder);
       seen.rows.push(inserted.rows / inserted.seconds);
       bench.progress(
-        `round ${round}: hub ${seen.hub.at(-1)!.toFixed(0)}/s (${describeCpu(cpu, result.messages)}), ` +
-          `echo ${seen.echo.at(-1)!.toFixed(0)}/s, single rows ${seen.rows.at(-1)!.toFixed(0)}/s`,
+        `round ${round}: hub ${seen.hub.at(-1)!.toFixed(0)}/s (${describeCpu(cpu, result.messages, seconds)}), ` +
+          `echo ${seen.echo.at(-1)!.toFixed(0)}/s (${echoUs.toFixed(1)} µs), single rows ${seen.rows.at(-1)!.toFixed(0)}/s`,
       );
     }
     await checkAccepted(stage, accepted);

@@ -1,5 +1,5 @@
 import type { HubProcess } from "../hub/hub-process.ts";
-import { add, type CpuSplit, readCpu, subtract } from "./cpu.ts";
+import { add, type CpuSplit, readCpu, shareOfOthers, subtract } from "./cpu.ts";
 import { type FunctionTimes, functionTimes } from "./functions.ts";
 import { openInspector } from "./inspector.ts";
 import { readStatements, resetStatements, type StatementTime } from "./statements.ts";
@@ -34,12 +34,19 @@ export interface Profile {
   statements: StatementTime[];
 }
 
-export const plainObserver: Observer = { isProfiling: false, watch: observe };
+/** `othersShare` of the machine is what other programs used of it, at the worst. */
+export interface Surroundings {
+  othersShare: number;
+}
+
+export function plainObserver(surroundings: Surroundings): Observer {
+  return { isProfiling: false, watch: (scene, work) => observe(surroundings, scene, work) };
+}
 
 const listedStatements = 16;
 
 /** Also samples what the hub's process does, and lets the database count what statements cost. */
-export function profilingObserver(): Observer & { profiles(): Profile[] } {
+export function profilingObserver(surroundings: Surroundings): Observer & { profiles(): Profile[] } {
   const profiles = new Map<string, Profile>();
   return {
     isProfiling: true,
@@ -50,7 +57,7 @@ export function profilingObserver(): Observer & { profiles(): Profile[] } {
       const inspector = await openInspector(hub.inspectorUrl!);
       try {
         await inspector.startProfile();
-        const watched = await observe(scene, work);
+        const watched = await observe(surroundings, scene, work);
         const functions = known?.functions ?? functionTimes();
         functions.add(await inspector.stopProfile());
         profiles.set(name, {
@@ -70,10 +77,16 @@ export function profilingObserver(): Observer & { profiles(): Profile[] } {
   };
 }
 
-async function observe<Result>({ hub, generatorPid }: Scene, work: () => Promise<Result>): Promise<Watched<Result>> {
+async function observe<Result>(
+  surroundings: Surroundings,
+  { hub, generatorPid }: Scene,
+  work: () => Promise<Result>,
+): Promise<Watched<Result>> {
   const before = readCpu(hub, generatorPid);
   const startedAt = performance.now();
   const result = await work();
   const seconds = (performance.now() - startedAt) / 1000;
-  return { result, seconds, cpu: subtract(readCpu(hub, generatorPid), before) };
+  const cpu = subtract(readCpu(hub, generatorPid), before);
+  surroundings.othersShare = Math.max(surroundings.othersShare, shareOfOthers(cpu, seconds));
+  return { result, seconds, cpu };
 }

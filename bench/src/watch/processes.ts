@@ -15,6 +15,11 @@ export function readProcesses(): ProcessFigures[] {
   return process.platform === "linux" ? readProc() : readPs();
 }
 
+/** CPU time that a process used so far, in microseconds. */
+export function cpuOf(pid: number): number {
+  return readProcesses().find((one) => one.pid === pid)?.cpuUs ?? 0;
+}
+
 /** Linux counts in ticks of a hundredth of a second, whatever the machine. Source: proc_pid_stat(5), USER_HZ. */
 const tickUs = 10_000;
 
