@@ -1,7 +1,15 @@
 import { type Clock, pause } from "../lib/clock.ts";
 import { isRetryableDbError, type Log, type Pool } from "../lib/postgres.ts";
-import { all, run } from "../lib/query.ts";
 import type { BusRecord, Consumer } from "./bus.ts";
+import {
+  advanceAndRead,
+  createCursors,
+  giveBack,
+  type Ownership,
+  type RenewedRow,
+  renew,
+  setAside,
+} from "./cursors.ts";
 
 export interface PostgresSubscription {
   readonly topic: string;
@@ -24,18 +32,8 @@ interface SubscriptionOptions<Value> {
   consumer: Consumer<Value>;
 }
 
-interface Ownership {
-  epoch: number;
-  /** Handled here; the cursor in the database follows with the next read. */
-  consumed: number;
-  committed: number;
-  isReady: boolean;
-}
-
 /** How often an unwoken consumer looks by itself, in milliseconds. */
 const pollMs = 1_000;
-/** Rows (published batches) read of one partition at a time. */
-const rowsPerPartition = 32;
 /** While several records come at a time, reads are at least this far apart, in milliseconds: each takes more of them. */
 const paceMs = 5;
 const severalRecords = 4;
@@ -221,109 +219,4 @@ export function openSubscription<Value>(options: SubscriptionOptions<Value>): Po
       return closed;
     },
   };
-}
-
-interface RenewedRow {
-  partition: number;
-  epoch: number;
-  consumed_offset: number;
-  consumers: number;
-}
-
-function renew(pool: Pool, topic: string, group: string, ownerId: string, leaseMs: number): Promise<RenewedRow[]> {
-  return all(pool, "SELECT * FROM bus_renew($1, $2, $3, make_interval(secs => $4))", [
-    topic,
-    group,
-    ownerId,
-    leaseMs / 1000,
-  ]);
-}
-
-async function createCursors(pool: Pool, topic: string, group: string): Promise<void> {
-  await run(
-    pool,
-    `INSERT INTO bus_cursors (topic, consumer_group, partition)
-     SELECT topic, $2, partition FROM bus_heads WHERE topic = $1 ON CONFLICT DO NOTHING`,
-    [topic, group],
-  );
-}
-
-interface BatchRow {
-  partition: number;
-  last_offset: number;
-  record_count: number;
-  records: string;
-}
-
-/** Reads whole rows until about `maxRecords` records, oldest first in each partition. */
-async function advanceAndRead(
-  pool: Pool,
-  topic: string,
-  group: string,
-  ownerId: string,
-  owned: readonly (readonly [number, Ownership])[],
-  positions: readonly number[],
-  maxRecords: number,
-): Promise<BatchRow[]> {
-  const { rows } = await pool.query<BatchRow>({
-    name: "bus_advance_and_read",
-    text: `
-      WITH at AS MATERIALIZED (
-        SELECT * FROM unnest($4::int[], $5::bigint[], $6::bigint[]) AS t (partition, epoch, consumed)
-      ), moved AS (
-        UPDATE bus_cursors c SET consumed_offset = at.consumed
-        FROM at
-        WHERE c.topic = $1 AND c.consumer_group = $2 AND c.owner = $3 AND c.partition = at.partition
-          AND c.epoch = at.epoch AND c.consumed_offset < at.consumed
-      ), found AS (
-        SELECT r.*, sum(r.record_count) OVER (ORDER BY r.place, r.partition) - r.record_count AS before
-        FROM at CROSS JOIN LATERAL (
-          SELECT at.partition, b.last_offset, b.record_count, b.records, row_number() OVER (ORDER BY b.last_offset) AS place
-          FROM bus_records b
-          WHERE b.topic = $1 AND b.partition = at.partition AND b.last_offset > at.consumed
-          ORDER BY b.last_offset LIMIT $8
-        ) r
-      )
-      SELECT partition, last_offset, record_count, records FROM found WHERE before < $7 ORDER BY partition, last_offset`,
-    values: [
-      topic,
-      group,
-      ownerId,
-      owned.map(([partition]) => partition),
-      owned.map(([, ours]) => ours.epoch),
-      positions,
-      maxRecords,
-      rowsPerPartition,
-    ],
-  });
-  return rows;
-}
-
-async function setAside<Value>(
-  pool: Pool,
-  topic: string,
-  group: string,
-  record: BusRecord<Value>,
-  error: unknown,
-): Promise<void> {
-  await run(
-    pool,
-    `INSERT INTO bus_dead_records (topic, consumer_group, partition, record_offset, key, value, error)
-     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`,
-    [topic, group, record.partition, record.offset, record.key, JSON.stringify(record.value), String(error)],
-  );
-}
-
-async function giveBack(pool: Pool, topic: string, group: string, ownerId: string): Promise<void> {
-  await run(
-    pool,
-    `UPDATE bus_cursors SET owner = NULL, lease_expires_at = NULL
-     WHERE topic = $1 AND consumer_group = $2 AND owner = $3`,
-    [topic, group, ownerId],
-  );
-  await run(pool, "DELETE FROM bus_consumers WHERE topic = $1 AND consumer_group = $2 AND owner = $3", [
-    topic,
-    group,
-    ownerId,
-  ]);
 }

@@ -1,17 +1,10 @@
 import type { Bus, BusRecord, Subscription } from "../bus/bus.ts";
-import type { ChannelAccount, Connector, ConnectorIo } from "../connectors/connector.ts";
 import { openBatcher } from "../lib/batcher.ts";
-import { pause } from "../lib/clock.ts";
-import { isRetryableDbError, type Log } from "../lib/postgres.ts";
-import type { Db } from "../lib/query.ts";
 import { topics } from "../topics.ts";
 import { type AccountGate, type GateState, openAccountGate } from "./account-gate.ts";
-import { type FinishedAttempt, finishAttempts } from "./finish-attempts.ts";
-import { type JudgePolicy, judge } from "./judge.ts";
-import { enqueue, type Lane, maxQueued, newLane, startLoading } from "./lanes.ts";
+import { type AttemptDeps, openAttempts, unbounded } from "./attempts.ts";
+import { enqueue, type Lane, maxQueued, newLane, startLoading, type Waiting } from "./lanes.ts";
 import { loadPending, type PendingHead, pendingLanes, recoverAttempts } from "./pending.ts";
-import { type SentDelivery, sendDelivery } from "./send-delivery.ts";
-import { type Start, type StartedDelivery, startAttempts } from "./start-attempts.ts";
 
 /** What the router puts on a channel's topic for each delivery, and a receipt for one that needs no further attempt. */
 export interface OutgoingRecord {
@@ -22,17 +15,8 @@ export interface OutgoingRecord {
   isChanged?: boolean;
 }
 
-export interface DelivererDeps {
-  db: Db;
+export interface DelivererDeps extends AttemptDeps {
   bus: Bus;
-  log: Log;
-  connector: Connector;
-  io: ConnectorIo;
-  /** The account with its credentials, or null when it was deleted. */
-  findAccount: (channelAccountId: string) => Promise<(ChannelAccount & { status: string }) | null>;
-  /** Receipts wait for these parts: apply them now. */
-  applyEarly: (parts: readonly { channelAccountId: string; providerMessageId: string }[]) => Promise<void>;
-  policy: JudgePolicy;
   /** Attempts under way for one channel account. */
   concurrency: number;
   /** Whether no other process can be at work on this database: attempts found open are certainly over. */
@@ -47,11 +31,7 @@ export interface Deliverer {
 }
 
 export const consumerGroup = "deliver";
-const startBatchSize = 256;
-const finishBatchSize = 256;
 const loadBatchSize = 256;
-/** See `BatcherOptions`. */
-const paceMs = 5;
 /** How long a lane rests after the database failed it, in milliseconds. */
 const troubleMs = 1_000;
 
@@ -65,7 +45,7 @@ interface AccountState {
 /** Sends one channel's deliveries: strictly one after the other in each lane, lanes side by side. */
 export function openDeliverer(deps: DelivererDeps): Deliverer {
   const { db, bus, log, connector, io, policy } = deps;
-  const { clock, random } = io;
+  const { clock } = io;
   const { channel } = connector;
   const topic = topics.outgoing(channel);
   const lanes = new Map<string, Lane>();
@@ -74,15 +54,9 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
   let isClosing = false;
   let whenQuiet = () => {};
 
-  const unbounded = { maxWaiting: Number.MAX_SAFE_INTEGER, maxWaitMs: Number.MAX_SAFE_INTEGER, paceMs, clock };
-  const starter = openBatcher<string, Start>({
-    ...unbounded,
-    maxBatch: startBatchSize,
-    run: (ids) =>
-      startAttempts(db, { topic, group: consumerGroup, ownerId: subscription.ownerId }, ids, new Date(clock.now())),
-  });
-  const finisher = openBatcher<FinishedAttempt, boolean>({ ...unbounded, maxBatch: finishBatchSize, run: finish });
-  const loader = openBatcher<Lane, PendingHead[]>({ ...unbounded, maxBatch: loadBatchSize, run: load });
+  const fence = () => ({ topic, group: consumerGroup, ownerId: subscription.ownerId });
+  const attempts = openAttempts({ ...deps, fence, isClosing: () => isClosing });
+  const loader = openBatcher<Lane, PendingHead[]>({ ...unbounded(clock), maxBatch: loadBatchSize, run: load });
 
   const subscription: Subscription = bus.subscribe<OutgoingRecord>(topic, consumerGroup, {
     maxBatch: 1_000,
@@ -234,76 +208,26 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
   /** One attempt at the head of a lane. Returns how long the lane must rest, in milliseconds. */
   async function attempt(lane: Lane, { gate }: AccountState): Promise<number> {
     const head = lane.queue[0]!;
-    let started: StartedDelivery;
-    let account: Awaited<ReturnType<DelivererDeps["findAccount"]>>;
-    try {
-      const [start] = await starter.submit([head.deliveryId]);
-      if (start!.kind !== "started") {
-        gate.abandoned();
-        if (start!.kind === "fenced") return troubleMs;
+    const result = await attempts.make(head.deliveryId, gate);
+    if (isGone(lane)) await tellNewOwner(lane, head);
+    switch (result.kind) {
+      case "over":
         lane.queue.shift();
         return 0;
-      }
-      started = start as StartedDelivery;
-      account = await deps.findAccount(started.channelAccountId);
-    } catch (error) {
-      gate.abandoned();
-      throw error;
-    }
-    gate.setRate(account?.settings.rate_per_second ?? connector.capabilities.ratePerSecond, clock.now());
-    const sent = account?.status === "active" ? await send(account, started) : withoutAccount(account, started);
-    const finished = judge(started, sent, connector.capabilities.unknown, policy, clock.now(), random);
-    gate.finished(sent.outcome, Math.max(1, sent.exchanges.length), clock.now());
-    const [isSettled] = await finisher.submit([finished]);
-    if (isGone(lane)) {
-      const value: OutgoingRecord = {
-        deliveryId: head.deliveryId,
-        accountId: lane.channelAccountId,
-        ordinal: head.ordinal,
-        isChanged: true,
-      };
-      await bus.publish(db, topic, [{ key: lane.laneId, value }]);
-      bus.wake(topic);
-    }
-    if (isSettled || finished.isFinal) {
-      lane.queue.shift();
-      return 0;
-    }
-    return finished.nextAttemptAt!.getTime() - clock.now();
-  }
-
-  async function send(account: ChannelAccount, started: StartedDelivery): Promise<SentDelivery> {
-    try {
-      return await sendDelivery(connector, account, started, io);
-    } catch (error) {
-      // A connector never throws; if one does, what it did is unknown, and its lane must not spin.
-      log.error({ err: error, channel, delivery_id: started.deliveryId }, "a connector failed");
-      const outcome = { kind: "unknown", detail: "The connector failed; see the log." } as const;
-      return { outcome, exchanges: [], sentParts: [...started.sentParts], partCount: 1 };
+      case "fenced":
+        return troubleMs;
+      case "again":
+        return Math.max(1, result.at.getTime() - clock.now());
+      default:
+        return result satisfies never;
     }
   }
 
-  /** Keeps at it while the database is away: what a platform answered must not be lost. */
-  async function finish(finished: FinishedAttempt[]): Promise<boolean[]> {
-    for (;;) {
-      try {
-        const { settled, early } = await finishAttempts(db, finished);
-        if (early.length > 0) await deps.applyEarly(early);
-        return finished.map((attempt) => settled.has(attempt.deliveryId));
-      } catch (error) {
-        if (isClosing) throw error;
-        if (isRetryableDbError(error)) await pause(clock, troubleMs / 4);
-        else if (finished.length === 1) return await finishBare(finished[0]!, error);
-        else return (await Promise.all(finished.map((attempt) => finish([attempt])))).flat();
-      }
-    }
-  }
-
-  /** An outcome that cannot be stored with all it brings is stored without it: sending again would be worse. */
-  async function finishBare(attempt: FinishedAttempt, cause: unknown): Promise<boolean[]> {
-    log.error({ err: cause, channel, delivery_id: attempt.deliveryId }, "an outcome is stored without its exchange");
-    const { settled } = await finishAttempts(db, [{ ...attempt, exchanges: [] }]);
-    return [settled.has(attempt.deliveryId)];
+  /** The lane was given to another owner during the attempt: it need not wait for an outcome that is known. */
+  async function tellNewOwner(lane: Lane, { deliveryId, ordinal }: Waiting): Promise<void> {
+    const value: OutgoingRecord = { deliveryId, accountId: lane.channelAccountId, ordinal, isChanged: true };
+    await bus.publish(db, topic, [{ key: lane.laneId, value }]);
+    bus.wake(topic);
   }
 
   return {
@@ -326,14 +250,4 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
 
 function isGone(lane: Lane): boolean {
   return lane.state === "gone";
-}
-
-function withoutAccount(account: { status: string } | null, started: StartedDelivery): SentDelivery {
-  const parts = { exchanges: [], sentParts: [...started.sentParts], partCount: 1 };
-  if (account === null) {
-    const detail = "The channel account was deleted.";
-    return { ...parts, outcome: { kind: "refused", reason: "CHANNEL_ACCOUNT_GONE", detail } as const };
-  }
-  const detail = "The channel account is disabled: enable it, or wait.";
-  return { ...parts, outcome: { kind: "retry", afterMs: null, scope: "lane", platformFault: false, detail } as const };
 }

@@ -1,4 +1,4 @@
-import { maybe, run } from "../lib/query.ts";
+import { all, type Db, maybe, run } from "../lib/query.ts";
 import { nameParts, type Receipt, type ReceiptDeps, rouseLanes } from "./receipts.ts";
 
 type Rung = "sent" | "delivered" | "read" | "failed";
@@ -22,8 +22,10 @@ interface PartsRow {
  * Receipts for a text that went out in parts: the delivery has come as far as the part that came least far, and failed
  * when one of them did. Rare, so one delivery at a time; a concurrent change makes it look again.
  */
-export async function applyToParts(deps: ReceiptDeps, deliveryId: string, receipts: readonly Receipt[]): Promise<void> {
+export async function applyToParts(deps: ReceiptDeps, deliveryId: string, told: readonly Receipt[]): Promise<void> {
   const { db, bus, clock } = deps;
+  const receipts = await withoutEarlierSendings(db, told);
+  if (receipts.length === 0) return;
   for (;;) {
     const row = await maybe<PartsRow>(
       db,
@@ -70,6 +72,18 @@ export async function applyToParts(deps: ReceiptDeps, deliveryId: string, receip
     }
     return;
   }
+}
+
+/** What is said of parts from before a replay has no effect any more. */
+async function withoutEarlierSendings(db: Db, receipts: readonly Receipt[]): Promise<Receipt[]> {
+  const rows = await all<{ id: string }>(
+    db,
+    `SELECT p.provider_message_id AS id FROM unnest($1::uuid[], $2::text[]) AS i (channel_account_id, provider_message_id)
+     JOIN provider_messages p USING (channel_account_id, provider_message_id) WHERE p.delivery_id IS NULL`,
+    [receipts.map((receipt) => receipt.channelAccountId), receipts.map((receipt) => receipt.providerMessageId)],
+  );
+  const stale = new Set(rows.map((row) => row.id));
+  return receipts.filter((receipt) => !stale.has(receipt.providerMessageId));
 }
 
 /** Pure. While a part waits for a receipt that names it (its attempt got no answer), that receipt also says its id. */

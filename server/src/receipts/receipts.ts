@@ -3,6 +3,7 @@ import type { Clock } from "../lib/clock.ts";
 import { toStorable } from "../lib/json.ts";
 import { all, type Db, run } from "../lib/query.ts";
 import { topics } from "../topics.ts";
+import { groupByMessage, mergeReceipts } from "./merge-receipts.ts";
 import { applyToParts } from "./part-receipts.ts";
 
 /** The platform's word on a part of a delivery. */
@@ -32,16 +33,22 @@ export async function applyReceipts(deps: ReceiptDeps, receipts: readonly Receip
   if (receipts.length === 0) return;
   const { db, bus, clock } = deps;
   const now = new Date(clock.now());
-  const byDelivery = groupByDelivery(await nameDeliveries(db, receipts, now));
-  if (byDelivery.size === 0) return;
-  const special = await mergeReceipts(db, byDelivery, now);
-  for (const row of special) {
-    if (row.has_parts) await applyToParts(deps, row.delivery_id, byDelivery.get(row.delivery_id)!);
+  const named = await nameDeliveries(db, receipts, now);
+  if (named.length === 0) return;
+  const special = await mergeReceipts(db, groupByMessage(named), now);
+  if (special.length === 0) return;
+  for (const deliveryId of new Set(special.filter((row) => row.has_parts).map((row) => row.delivery_id))) {
+    await applyToParts(
+      deps,
+      deliveryId,
+      named.filter((receipt) => receipt.deliveryId === deliveryId),
+    );
   }
   const settled = special.filter((row) => !row.has_parts);
-  if (settled.length === 0) return;
-  const parts = settled.map((row) => ({ ...row, ids: [byDelivery.get(row.delivery_id)![0]!.providerMessageId] }));
-  await nameParts(db, parts);
+  await nameParts(
+    db,
+    settled.map((row) => ({ ...row, ids: [row.provider_message_id] })),
+  );
   await rouseLanes(bus, db, settled);
 }
 
@@ -110,22 +117,22 @@ export interface LanePlace {
 async function nameDeliveries(db: Db, receipts: readonly Receipt[], now: Date): Promise<readonly Receipt[]> {
   const nameless = receipts.filter((receipt) => receipt.deliveryId === null);
   if (nameless.length === 0) return receipts;
-  const rows = await all<{ place: number; delivery_id: string }>(
+  const rows = await all<{ place: number; delivery_id: string | null }>(
     db,
     `SELECT i.place, p.delivery_id
      FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS i (channel_account_id, provider_message_id, place)
-     JOIN provider_messages p USING (channel_account_id, provider_message_id) WHERE p.delivery_id IS NOT NULL`,
+     JOIN provider_messages p USING (channel_account_id, provider_message_id)`,
     [nameless.map((receipt) => receipt.channelAccountId), nameless.map((receipt) => receipt.providerMessageId)],
   );
-  const names = new Map(rows.map((row) => [nameless[row.place - 1]!, row.delivery_id]));
+  const names = new Map(rows.map((row) => [nameless[row.place - 1]!, row]));
   await keepEarly(
     db,
     nameless.filter((receipt) => !names.has(receipt)),
     now,
   );
   return receipts.flatMap((receipt) => {
-    const deliveryId = receipt.deliveryId ?? names.get(receipt);
-    return deliveryId === undefined ? [] : [{ ...receipt, deliveryId }];
+    const deliveryId = receipt.deliveryId ?? names.get(receipt)?.delivery_id;
+    return deliveryId ? [{ ...receipt, deliveryId }] : [];
   });
 }
 
@@ -146,51 +153,6 @@ async function keepEarly(db: Db, receipts: readonly Receipt[], now: Date): Promi
   );
 }
 
-/** In the order of the ids, in which they are locked: two processes never wait for each other. */
-function groupByDelivery(receipts: readonly Receipt[]): Map<string, Receipt[]> {
-  const groups = Map.groupBy(receipts, (receipt) => receipt.deliveryId!);
-  return new Map([...groups].sort(([a], [b]) => (a < b ? -1 : 1)));
-}
-
-interface SpecialRow extends LanePlace {
-  message_id: string;
-  /** Sent in parts, and left as it is; otherwise it waited for this very word and needs no further attempt. */
-  has_parts: boolean;
-}
-
-/** One statement for all deliveries that went out in one part. Returns those that need more than that. */
-async function mergeReceipts(db: Db, byDelivery: Map<string, Receipt[]>, now: Date): Promise<SpecialRow[]> {
-  const groups = [...byDelivery.values()];
-  const told = (status: Receipt["status"]) => groups.map((group) => group.find((receipt) => receipt.status === status));
-  const [sent, delivered, read, failed] = [told("sent"), told("delivered"), told("read"), told("failed")];
-  const change = (receipt: Receipt | undefined) => receipt && JSON.stringify(toChange(receipt, now));
-  const { rows } = await db.query<SpecialRow>({
-    name: "merge_receipts",
-    text: statement,
-    values: [
-      now,
-      [...byDelivery.keys()],
-      groups.map((group) => group[0]!.channelAccountId),
-      groups.map((group) => group[0]!.providerMessageId),
-      groups.map((_, index) => (read[index] ?? delivered[index] ?? sent[index])?.status),
-      failed.map((receipt) => receipt && toStorable(JSON.stringify(receipt.error))),
-      groups.map((group) => group.reduce((first, { at }) => (at < first ? at : first), group[0]!.at).toISOString()),
-      delivered.map((receipt, index) => (receipt ?? read[index])?.at.toISOString()),
-      read.map((receipt) => receipt?.at.toISOString()),
-      sent.map(change),
-      delivered.map(change),
-      read.map(change),
-      failed.map(change),
-    ],
-  });
-  return rows;
-}
-
-/** An entry of a delivery's `history`. */
-function toChange({ status, webhookId, at }: Receipt, now: Date) {
-  return { status, at: now, cause: "receipt", webhook_id: webhookId, platform_at: at };
-}
-
 /** Lets later receipts and quotes find the delivery by the platform's ids of its parts. */
 export async function nameParts(
   db: Db,
@@ -202,6 +164,7 @@ export async function nameParts(
   }[],
 ): Promise<void> {
   const parts = deliveries.flatMap((delivery) => delivery.ids.map((id) => ({ ...delivery, id })));
+  if (parts.length === 0) return;
   await run(
     db,
     `INSERT INTO provider_messages (channel_account_id, provider_message_id, delivery_id, message_id)
@@ -214,47 +177,3 @@ export async function nameParts(
     ],
   );
 }
-
-const next = "next_status(d.status, i.told, i.failed IS NOT NULL)";
-/** Whether a change to this status is one, and not something that was known or is overruled. */
-const isNews = (status: string) =>
-  `i.${status} IS NOT NULL AND ${next} <> 'failed' AND (d.status < '${status}' OR d.status = 'failed' AND '${status}' >= 'delivered'::delivery_status)`;
-
-const statement = `
-WITH input AS MATERIALIZED (
-  SELECT * FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::delivery_status[], $6::jsonb[], $7::timestamptz[],
-    $8::timestamptz[], $9::timestamptz[], $10::jsonb[], $11::jsonb[], $12::jsonb[], $13::jsonb[]) AS i (
-    delivery_id, channel_account_id, provider_message_id, told, error, told_at, delivered_at, read_at, sent, delivered,
-    read, failed)
-), special AS MATERIALIZED (
-  SELECT d.delivery_id, d.lane_id, d.channel, d.channel_account_id, d.ordinal, d.message_id,
-    d.part_count > 1 AS has_parts
-  FROM input i JOIN deliveries d
-    ON d.delivery_id = i.delivery_id AND d.channel_account_id = i.channel_account_id
-  WHERE d.part_count > 1 OR d.is_pending AND d.attempt_started_at IS NULL
-), updated AS (
-  UPDATE deliveries d SET
-    status = ${next},
-    is_pending = d.is_pending AND d.attempt_started_at IS NOT NULL,
-    next_attempt_at = NULL,
-    provider_message_ids = CASE WHEN d.provider_message_ids <> '{}' THEN d.provider_message_ids
-      ELSE ARRAY[i.provider_message_id] END,
-    is_dead_letter = ${next} = 'failed' AND (d.is_dead_letter OR d.status <> 'failed'),
-    error = CASE WHEN ${next} <> 'failed' THEN NULL WHEN d.status = 'failed' THEN d.error ELSE i.error END,
-    sent_at = coalesce(d.sent_at, CASE WHEN ${next} <> 'failed' THEN greatest(i.told_at, d.retry_from) END),
-    delivered_at = coalesce(d.delivered_at,
-      CASE WHEN i.delivered_at IS NOT NULL THEN greatest(i.delivered_at, d.sent_at, d.retry_from) END),
-    read_at = coalesce(d.read_at,
-      CASE WHEN i.read_at IS NOT NULL THEN greatest(i.read_at, d.delivered_at, d.sent_at, d.retry_from) END),
-    failed_at = CASE WHEN ${next} = 'failed' THEN coalesce(d.failed_at, $1::timestamptz) END,
-    history = d.history
-      || CASE WHEN ${isNews("sent")} THEN i.sent ELSE '[]' END
-      || CASE WHEN ${isNews("delivered")} THEN i.delivered ELSE '[]' END
-      || CASE WHEN ${isNews("read")} THEN i.read ELSE '[]' END
-      || CASE WHEN ${next} = 'failed' AND d.status <> 'failed' THEN i.failed ELSE '[]' END
-  FROM input i
-  WHERE d.delivery_id = i.delivery_id AND d.channel_account_id = i.channel_account_id AND d.part_count = 1
-    AND (${next} <> d.status OR d.is_pending AND d.attempt_started_at IS NULL
-      OR d.sent_at IS NULL AND i.sent IS NOT NULL OR d.delivered_at IS NULL AND i.delivered_at IS NOT NULL)
-)
-SELECT * FROM special`;

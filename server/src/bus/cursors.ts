@@ -1,0 +1,126 @@
+import type { Pool } from "../lib/postgres.ts";
+import { all, run } from "../lib/query.ts";
+import type { BusRecord } from "./bus.ts";
+
+/** What a consumer knows of a partition that it owns. */
+export interface Ownership {
+  epoch: number;
+  /** Handled here; the cursor in the database follows with the next read. */
+  consumed: number;
+  committed: number;
+  isReady: boolean;
+}
+
+/** Rows (published batches) read of one partition at a time. */
+const rowsPerPartition = 32;
+
+export interface RenewedRow {
+  partition: number;
+  epoch: number;
+  consumed_offset: number;
+  consumers: number;
+}
+
+export function renew(
+  pool: Pool,
+  topic: string,
+  group: string,
+  ownerId: string,
+  leaseMs: number,
+): Promise<RenewedRow[]> {
+  return all(pool, "SELECT * FROM bus_renew($1, $2, $3, make_interval(secs => $4))", [
+    topic,
+    group,
+    ownerId,
+    leaseMs / 1000,
+  ]);
+}
+
+export async function createCursors(pool: Pool, topic: string, group: string): Promise<void> {
+  await run(
+    pool,
+    `INSERT INTO bus_cursors (topic, consumer_group, partition)
+     SELECT topic, $2, partition FROM bus_heads WHERE topic = $1 ON CONFLICT DO NOTHING`,
+    [topic, group],
+  );
+}
+
+export interface BatchRow {
+  partition: number;
+  last_offset: number;
+  record_count: number;
+  records: string;
+}
+
+/** Reads whole rows until about `maxRecords` records, oldest first in each partition. */
+export async function advanceAndRead(
+  pool: Pool,
+  topic: string,
+  group: string,
+  ownerId: string,
+  owned: readonly (readonly [number, Ownership])[],
+  positions: readonly number[],
+  maxRecords: number,
+): Promise<BatchRow[]> {
+  const { rows } = await pool.query<BatchRow>({
+    name: "bus_advance_and_read",
+    text: `
+      WITH at AS MATERIALIZED (
+        SELECT * FROM unnest($4::int[], $5::bigint[], $6::bigint[]) AS t (partition, epoch, consumed)
+      ), moved AS (
+        UPDATE bus_cursors c SET consumed_offset = at.consumed
+        FROM at
+        WHERE c.topic = $1 AND c.consumer_group = $2 AND c.owner = $3 AND c.partition = at.partition
+          AND c.epoch = at.epoch AND c.consumed_offset < at.consumed
+      ), found AS (
+        SELECT r.*, sum(r.record_count) OVER (ORDER BY r.place, r.partition) - r.record_count AS before
+        FROM at CROSS JOIN LATERAL (
+          SELECT at.partition, b.last_offset, b.record_count, b.records, row_number() OVER (ORDER BY b.last_offset) AS place
+          FROM bus_records b
+          WHERE b.topic = $1 AND b.partition = at.partition AND b.last_offset > at.consumed
+          ORDER BY b.last_offset LIMIT $8
+        ) r
+      )
+      SELECT partition, last_offset, record_count, records FROM found WHERE before < $7 ORDER BY partition, last_offset`,
+    values: [
+      topic,
+      group,
+      ownerId,
+      owned.map(([partition]) => partition),
+      owned.map(([, ours]) => ours.epoch),
+      positions,
+      maxRecords,
+      rowsPerPartition,
+    ],
+  });
+  return rows;
+}
+
+export async function setAside<Value>(
+  pool: Pool,
+  topic: string,
+  group: string,
+  record: BusRecord<Value>,
+  error: unknown,
+): Promise<void> {
+  await run(
+    pool,
+    `INSERT INTO bus_dead_records (topic, consumer_group, partition, record_offset, key, value, error)
+     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`,
+    [topic, group, record.partition, record.offset, record.key, JSON.stringify(record.value), String(error)],
+  );
+}
+
+export async function giveBack(pool: Pool, topic: string, group: string, ownerId: string): Promise<void> {
+  await run(
+    pool,
+    `UPDATE bus_cursors SET owner = NULL, lease_expires_at = NULL
+     WHERE topic = $1 AND consumer_group = $2 AND owner = $3`,
+    [topic, group, ownerId],
+  );
+  await run(pool, "DELETE FROM bus_consumers WHERE topic = $1 AND consumer_group = $2 AND owner = $3", [
+    topic,
+    group,
+    ownerId,
+  ]);
+}

@@ -1,0 +1,130 @@
+import type { ChannelAccount, Connector, ConnectorIo } from "../connectors/connector.ts";
+import { openBatcher } from "../lib/batcher.ts";
+import { type Clock, pause } from "../lib/clock.ts";
+import { isRetryableDbError, type Log } from "../lib/postgres.ts";
+import type { Db } from "../lib/query.ts";
+import type { AccountGate } from "./account-gate.ts";
+import { type FinishedAttempt, finishAttempts } from "./finish-attempts.ts";
+import { type JudgePolicy, judge } from "./judge.ts";
+import { type SentDelivery, sendDelivery } from "./send-delivery.ts";
+import { type Fence, type Start, type StartedDelivery, startAttempts } from "./start-attempts.ts";
+
+export interface AttemptDeps {
+  db: Db;
+  log: Log;
+  connector: Connector;
+  io: ConnectorIo;
+  /** The account with its credentials, or null when it was deleted. */
+  findAccount: (channelAccountId: string) => Promise<(ChannelAccount & { status: string }) | null>;
+  /** Receipts wait for these parts: apply them now. */
+  applyEarly: (parts: readonly { channelAccountId: string; providerMessageId: string }[]) => Promise<void>;
+  policy: JudgePolicy;
+}
+
+/** `over`: nothing more is to be sent. `fenced`: the partition is another process's now. */
+export type AttemptResult = { kind: "over" } | { kind: "fenced" } | { kind: "again"; at: Date };
+
+export interface Attempts {
+  /**
+   * Records that an attempt is made, makes it, and records what it came to: three steps that many deliveries share.
+   * The gate has let it through and is told how it went. Rejects when the database cannot be asked.
+   */
+  make(deliveryId: string, gate: AccountGate): Promise<AttemptResult>;
+}
+
+/** Attempts that start, or end, in one commit. */
+const batchSize = 256;
+/** See `BatcherOptions`. */
+const paceMs = 5;
+const retryPauseMs = 250;
+
+/** Queues that are bounded by what feeds them: the attempts that gates let through. */
+export function unbounded(clock: Clock) {
+  return { maxWaiting: Number.MAX_SAFE_INTEGER, maxWaitMs: Number.MAX_SAFE_INTEGER, paceMs, clock };
+}
+
+export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing: () => boolean }): Attempts {
+  const { db, log, connector, io, policy, isClosing } = deps;
+  const { clock, random } = io;
+  const { channel, capabilities } = connector;
+  const starter = openBatcher<string, Start>({
+    ...unbounded(clock),
+    maxBatch: batchSize,
+    run: (ids) => startAttempts(db, deps.fence(), ids, new Date(clock.now())),
+  });
+  const finisher = openBatcher<FinishedAttempt, boolean>({ ...unbounded(clock), maxBatch: batchSize, run: finish });
+
+  async function make(deliveryId: string, gate: AccountGate): Promise<AttemptResult> {
+    const start = await startThrough(gate, deliveryId);
+    if (start.kind === "settled") return { kind: "over" };
+    if (start.kind === "fenced") return start;
+    const { started, account } = start;
+    gate.setRate(account?.settings.rate_per_second ?? capabilities.ratePerSecond, clock.now());
+    const sent = account?.status === "active" ? await send(account, started) : withoutAccount(account, started);
+    const finished = judge(started, sent, capabilities.unknown, policy, clock.now(), random);
+    gate.finished(sent.outcome, Math.max(1, sent.exchanges.length), clock.now());
+    const [isSettled] = await finisher.submit([finished]);
+    return isSettled || finished.isFinal ? { kind: "over" } : { kind: "again", at: finished.nextAttemptAt! };
+  }
+
+  async function startThrough(gate: AccountGate, deliveryId: string) {
+    try {
+      const [start] = await starter.submit([deliveryId]);
+      if (start!.kind === "started") {
+        const account = await deps.findAccount(start!.channelAccountId);
+        return { kind: "started", started: start!, account } as const;
+      }
+      gate.abandoned();
+      return start!;
+    } catch (error) {
+      gate.abandoned();
+      throw error;
+    }
+  }
+
+  async function send(account: ChannelAccount, started: StartedDelivery): Promise<SentDelivery> {
+    try {
+      return await sendDelivery(connector, account, started, io);
+    } catch (error) {
+      // A connector never throws; if one does, what it did is unknown, and its lane must not spin.
+      log.error({ err: error, channel, delivery_id: started.deliveryId }, "a connector failed");
+      const outcome = { kind: "unknown", detail: "The connector failed; see the log." } as const;
+      return { outcome, exchanges: [], sentParts: [...started.sentParts], partCount: 1 };
+    }
+  }
+
+  /** Keeps at it while the database is away: what a platform answered must not be lost. */
+  async function finish(finished: FinishedAttempt[]): Promise<boolean[]> {
+    for (;;) {
+      try {
+        const { settled, early } = await finishAttempts(db, finished);
+        if (early.length > 0) await deps.applyEarly(early);
+        return finished.map((attempt) => settled.has(attempt.deliveryId));
+      } catch (error) {
+        if (isClosing()) throw error;
+        if (isRetryableDbError(error)) await pause(clock, retryPauseMs);
+        else if (finished.length === 1) return await finishBare(finished[0]!, error);
+        else return (await Promise.all(finished.map((attempt) => finish([attempt])))).flat();
+      }
+    }
+  }
+
+  /** An outcome that cannot be stored with all it brings is stored without it: sending again would be worse. */
+  async function finishBare(attempt: FinishedAttempt, cause: unknown): Promise<boolean[]> {
+    log.error({ err: cause, channel, delivery_id: attempt.deliveryId }, "an outcome is stored without its exchange");
+    const { settled } = await finishAttempts(db, [{ ...attempt, exchanges: [] }]);
+    return [settled.has(attempt.deliveryId)];
+  }
+
+  return { make };
+}
+
+function withoutAccount(account: { status: string } | null, started: StartedDelivery): SentDelivery {
+  const parts = { exchanges: [], sentParts: [...started.sentParts], partCount: 1 };
+  if (account === null) {
+    const detail = "The channel account was deleted.";
+    return { ...parts, outcome: { kind: "refused", reason: "CHANNEL_ACCOUNT_GONE", detail } as const };
+  }
+  const detail = "The channel account is disabled: enable it, or wait.";
+  return { ...parts, outcome: { kind: "retry", afterMs: null, scope: "lane", platformFault: false, detail } as const };
+}
