@@ -109,7 +109,8 @@ function noAddress(recipientId: string, channels: readonly string[], route: stri
 function chooseChannels(message: RoutedMessage, recipient: Recipient): { channels: string[]; why: string } {
   const own = [...new Set(recipient.addresses.map((address) => address.channel))];
   if (message.channels === "*") return { channels: own, why: "every channel of the recipient was asked for" };
-  if (message.channels !== null) return { channels: message.channels.split(","), why: "the channel was asked for" };
+  if (message.channels !== null)
+    return { channels: [...new Set(message.channels.split(","))], why: "the channel was asked for" };
   const heard = recipient.addresses.filter((address) => address.lastHeardAt !== null);
   const last = heard.toSorted((a, b) => b.lastHeardAt! - a.lastHeardAt!)[0];
   if (last !== undefined) return { channels: [last.channel], why: "the recipient was last heard here" };
