@@ -1,0 +1,88 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import type { SendOutcome } from "../connectors/connector.ts";
+import { openAccountGate } from "./account-gate.ts";
+import { openRateLimit } from "./rate-limit.ts";
+
+const sent: SendOutcome = { kind: "sent", providerMessageId: "1" };
+const down: SendOutcome = { kind: "retry", afterMs: null, scope: "lane", platformFault: true, detail: "500" };
+const slowDown = (afterMs: number, scope: "lane" | "account"): SendOutcome => {
+  return { kind: "retry", afterMs, scope, platformFault: false, detail: "429" };
+};
+
+test("no more attempts at a time than allowed", () => {
+  const gate = openAccountGate(1_000, 2, 0);
+  assert.deepEqual([gate.admit(0), gate.admit(0)], [0, 0]);
+  assert.ok(gate.admit(0) > 0);
+  gate.finished(sent, 1, 0);
+  assert.equal(gate.admit(0), 0);
+  gate.abandoned();
+  assert.equal(gate.describe(0).inFlight, 1);
+});
+
+test("no more a second than the rate, the further parts of a long text included", () => {
+  const gate = openAccountGate(2, 100, 0);
+  assert.deepEqual([gate.admit(0), gate.admit(0), gate.admit(0)], [0, 0, 500]);
+  assert.equal(gate.admit(500), 0);
+  gate.finished(sent, 4, 500);
+  assert.ok(gate.admit(1_000) > 1_000, "the further parts were free");
+});
+
+test("an account that was told to wait waits, a lane that was told so does not hold up the account", () => {
+  const gate = openAccountGate(1_000, 10, 0);
+  gate.admit(0);
+  gate.finished(slowDown(7_000, "lane"), 1, 0);
+  assert.equal(gate.admit(0), 0);
+  gate.finished(slowDown(7_000, "account"), 1, 0);
+  assert.equal(gate.admit(0), 7_000);
+  assert.equal(gate.admit(7_000), 0);
+});
+
+test("a platform that fails is left alone; a message that it refuses says nothing against it", () => {
+  const gate = openAccountGate(1_000, 10, 0);
+  for (let i = 0; i < 20; i += 1) {
+    gate.admit(0);
+    gate.finished({ kind: "refused", reason: "PAYLOAD_INVALID", detail: "400" }, 1, 0);
+  }
+  assert.equal(gate.describe(0).breaker, "closed");
+  for (let i = 0; i < 5; i += 1) {
+    gate.admit(0);
+    gate.finished(down, 1, 0);
+  }
+  assert.deepEqual([gate.describe(0).breaker, gate.describe(0).lastError?.detail], ["open", "500"]);
+  assert.ok(gate.admit(0) > 0);
+});
+
+test("asking in vain costs no token", () => {
+  const gate = openAccountGate(5, 100, 0);
+  for (let i = 0; i < 5; i += 1) {
+    gate.admit(0);
+    gate.finished(down, 1, 0);
+  }
+  for (let i = 0; i < 50; i += 1) assert.ok(gate.admit(900) > 0);
+  assert.equal(gate.admit(1_000), 0);
+});
+
+test("a changed rate holds from the next attempt on", () => {
+  const gate = openAccountGate(1, 100, 0);
+  gate.admit(0);
+  gate.setRate(100, 0);
+  assert.equal(gate.admit(0), 0);
+  assert.equal(gate.describe(0).ratePerSecond, 100);
+});
+
+test("over any stretch of time the bucket gives no more than its rate and one second's worth", () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 50 }), fc.array(fc.nat(400), { maxLength: 200 }), (rate, gaps) => {
+      const limit = openRateLimit(rate, 0);
+      let now = 0;
+      let taken = 0;
+      for (const gap of gaps) {
+        now += gap;
+        if (limit.take(now) === 0) taken += 1;
+      }
+      assert.ok(taken <= rate + (now / 1_000) * rate + 1e-6);
+    }),
+  );
+});

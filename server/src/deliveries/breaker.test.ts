@@ -1,0 +1,54 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { breakerThreshold, openBreaker } from "./breaker.ts";
+
+function broken() {
+  const breaker = openBreaker();
+  for (let i = 0; i < breakerThreshold; i += 1) breaker.failed(0);
+  return breaker;
+}
+
+test("it opens after several failures in a row, and not before", () => {
+  const breaker = openBreaker();
+  for (let i = 1; i < breakerThreshold; i += 1) breaker.failed(0);
+  assert.equal(breaker.admit(0), 0);
+  breaker.succeeded();
+  for (let i = 1; i < breakerThreshold; i += 1) breaker.failed(0);
+  assert.equal(breaker.state(0), "closed");
+  breaker.failed(0);
+  assert.equal(breaker.state(0), "open");
+  assert.equal(breaker.admit(0), 1_000);
+  assert.equal(breaker.admit(400), 600);
+});
+
+test("half-open lets one probe out; its success closes, its failure doubles the pause", () => {
+  const breaker = broken();
+  assert.equal(breaker.state(1_000), "half_open");
+  assert.equal(breaker.admit(1_000), 0);
+  assert.ok(breaker.admit(1_000) > 0, "a second probe went out");
+  breaker.failed(1_100);
+  assert.equal(breaker.admit(1_100), 2_000);
+  assert.equal(breaker.admit(3_100), 0);
+  breaker.succeeded();
+  assert.equal(breaker.state(3_100), "closed");
+  for (let i = 0; i < breakerThreshold; i += 1) breaker.failed(3_100);
+  assert.equal(breaker.admit(3_100), 1_000);
+});
+
+test("a probe that came to nothing leaves the way for the next", () => {
+  const breaker = broken();
+  assert.equal(breaker.admit(1_000), 0);
+  breaker.abandoned();
+  assert.equal(breaker.admit(1_000), 0);
+});
+
+test("the pause has an end, however long the platform is away", () => {
+  const breaker = broken();
+  let now = 0;
+  for (let i = 0; i < 20; i += 1) {
+    now += breaker.admit(now);
+    assert.equal(breaker.admit(now), 0);
+    breaker.failed(now);
+  }
+  assert.equal(breaker.admit(now), 60_000);
+});

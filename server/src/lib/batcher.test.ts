@@ -1,0 +1,125 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { BatcherFull, type BatcherOptions, openBatcher } from "./batcher.ts";
+import { systemClock } from "./clock.ts";
+
+/** Runs end when the test lets them. */
+function open(more: Partial<BatcherOptions<number, string>> = {}) {
+  const runs: { items: number[]; end(error?: Error): void }[] = [];
+  const batcher = openBatcher<number, string>({
+    maxBatch: 10,
+    maxWaiting: 20,
+    maxWaitMs: 1_000,
+    clock: systemClock,
+    run: (items) =>
+      new Promise((resolve, reject) => {
+        runs.push({ items, end: (error) => (error ? reject(error) : resolve(items.map((item) => `did ${item}`))) });
+      }),
+    ...more,
+  });
+  return { runs, batcher };
+}
+
+const turn = () => new Promise(setImmediate);
+
+test("a lone item waits for nobody, and what comes meanwhile shares the next run", async () => {
+  const { runs, batcher } = open();
+  const first = batcher.submit([1]);
+  await turn();
+  assert.deepEqual(runs[0]!.items, [1]);
+  const others = [batcher.submit([2]), batcher.submit([3, 4]), batcher.submit([5])];
+  await turn();
+  assert.equal(runs.length, 1);
+  assert.equal(batcher.waiting, 4);
+  runs[0]!.end();
+  assert.deepEqual(await first, ["did 1"]);
+  await turn();
+  assert.deepEqual(runs[1]!.items, [2, 3, 4, 5]);
+  runs[1]!.end();
+  assert.deepEqual(await Promise.all(others), [["did 2"], ["did 3", "did 4"], ["did 5"]]);
+});
+
+test("what one turn of the event loop brings shares the first run", async () => {
+  const { runs, batcher } = open();
+  void batcher.submit([1]);
+  void batcher.submit([2]);
+  await turn();
+  assert.deepEqual(runs[0]!.items, [1, 2]);
+});
+
+test("a run takes no more than it may, but never tears a call apart", async () => {
+  const { runs, batcher } = open({ maxBatch: 3 });
+  const calls = [[1, 2], [3, 4], [5], [6, 7, 8, 9, 10]].map((items) => batcher.submit(items));
+  for (let i = 0; i < 3; i += 1) {
+    await turn();
+    runs[i]!.end();
+    await turn();
+  }
+  await Promise.all(calls);
+  assert.deepEqual(
+    runs.map((run) => run.items),
+    [
+      [1, 2],
+      [3, 4, 5],
+      [6, 7, 8, 9, 10],
+    ],
+  );
+});
+
+test("a failed run fails its own callers and nobody else", async () => {
+  const { runs, batcher } = open();
+  const failing = batcher.submit([1]);
+  await turn();
+  const fine = batcher.submit([2]);
+  runs[0]!.end(new Error("broken"));
+  await assert.rejects(failing, /broken/);
+  await turn();
+  runs[1]!.end();
+  assert.deepEqual(await fine, ["did 2"]);
+});
+
+test("a full queue takes nothing of a call, and a call larger than the queue only when it is empty", async () => {
+  const { runs, batcher } = open({ maxWaiting: 4 });
+  void batcher.submit([0]);
+  await turn();
+  const large = batcher.submit([1, 2, 3, 4, 5, 6]);
+  await assert.rejects(batcher.submit([7]), BatcherFull);
+  assert.equal(batcher.waiting, 6);
+  runs[0]!.end();
+  await turn();
+  runs[1]!.end();
+  assert.equal((await large).length, 6);
+});
+
+test("nobody is let in while the oldest waits too long", async () => {
+  let now = 0;
+  const { runs, batcher } = open({ clock: { now: () => now, after: systemClock.after } });
+  void batcher.submit([1]);
+  await turn();
+  const waiting = batcher.submit([2]);
+  now = 1_000;
+  const inTime = batcher.submit([3]);
+  now = 1_001;
+  await assert.rejects(batcher.submit([4]), BatcherFull);
+  runs[0]!.end();
+  await turn();
+  runs[1]!.end();
+  assert.deepEqual(await Promise.all([waiting, inTime]), [["did 2"], ["did 3"]]);
+});
+
+test("idle tells when all is done", async () => {
+  const { runs, batcher } = open();
+  await batcher.idle();
+  void batcher.submit([1]);
+  let isIdle = false;
+  const idle = batcher.idle().then(() => {
+    isIdle = true;
+  });
+  await turn();
+  void batcher.submit([2]);
+  runs[0]!.end();
+  await turn();
+  assert.equal(isIdle, false);
+  runs[1]!.end();
+  await idle;
+});
