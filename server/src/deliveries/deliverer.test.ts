@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { SendOutcome } from "../connectors/connector.ts";
 import { run } from "../lib/query.ts";
-import { startPipeline } from "../testing/test-pipeline.ts";
+import { type Pipeline, startPipeline, takesAll } from "../testing/test-pipeline.ts";
 import { until } from "../testing/until.ts";
 import { replayDeadLetter } from "./dead-letters.ts";
 
@@ -105,3 +106,50 @@ test("a replayed text in parts goes on where it did not get through", async () =
   for (const id of ["part-4", "part-5"]) await line.receipt(id, "delivered");
   assert.equal((await line.deliveryOf(messageId)).status, "delivered");
 });
+
+test("a lane that changes hands during an attempt waits as long as the platform asked for", async () => {
+  await using line = await startPipeline({ leaseMs: 800, isOnlyProcess: false });
+  const person = personOf(line, 3);
+  const chat = await line.addConversation(await line.addPerson(person));
+  const answer = Promise.withResolvers<SendOutcome>();
+  line.platform.answer = () => answer.promise;
+  const { messageId } = await line.say(chat, "oi");
+  await until(() => line.sent.length === 1, 5_000, "it was not sent");
+
+  await using other = await line.openBus();
+  const second = line.deliver(other);
+  await until(async () => (await line.deliveryOf(messageId)).attempt_started_at === null, 5_000, "nobody took over");
+  line.platform.answer = takesAll;
+  answer.resolve({ kind: "retry", afterMs: 2_500, scope: "lane", platformFault: false, detail: "slow down" });
+  const answeredAt = performance.now();
+  await line.settled();
+  assert.ok(performance.now() - answeredAt >= 2_400, "the platform was asked too early");
+  assert.equal(line.sent.length, 2);
+  await second.close();
+});
+
+// The database was away for longer than the lease, the platform was slow: the same process takes its own lanes over.
+test("an attempt of our own that is still under way is not made again when we get our lanes back", async () => {
+  await using line = await startPipeline({ leaseMs: 800, isOnlyProcess: true });
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  const answer = Promise.withResolvers<SendOutcome>();
+  line.platform.answer = () => answer.promise;
+  const { messageId } = await line.say(chat, "oi");
+  await line.say(chat, "tudo bem?");
+  await until(() => line.sent.length === 1, 5_000, "it was not sent");
+
+  await run(line.pool, "UPDATE bus_cursors SET epoch = epoch + 1");
+  await until(async () => (await line.deliveryOf(messageId)).attempt_started_at === null, 5_000, "nobody took over");
+  assert.equal(line.sent.length, 1);
+  line.platform.answer = takesAll;
+  answer.resolve({ kind: "sent", providerMessageId: "slow" });
+  await line.settled();
+  assert.deepEqual(line.texts(), ["oi", "tudo bem?"]);
+});
+
+/** Somebody whose lane is in this partition. */
+function personOf(line: Pipeline, partition: number): string {
+  for (let i = 0; ; i += 1) {
+    if (line.bus.partitionOf(line.laneOf(`person ${i}`)) === partition) return `person ${i}`;
+  }
+}

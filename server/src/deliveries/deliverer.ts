@@ -72,7 +72,7 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
       lanes.set(key, lane);
     }
     if (value.isChanged && lane.queue[0]?.deliveryId === value.deliveryId) {
-      if (lane.state === "parked") unpark(lane);
+      if (lane.state === "parked") lookAgain(lane);
       return;
     }
     enqueue(lane, value);
@@ -80,12 +80,16 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
   }
 
   async function takeOver(partitions: readonly number[]): Promise<void> {
-    const requestMs = deps.isOnlyProcess ? 0 : io.timeoutMs + troubleMs;
+    // Attempts of this very process may be among them, when it lost its partitions and got them back.
+    const areOver = deps.isOnlyProcess && underWay === 0;
+    const requestMs = areOver ? 0 : io.timeoutMs + troubleMs;
     const graceMs = connector.capabilities.unknown === "receipt" ? policy.unknownGraceMs : 0;
     const lost = await recoverAttempts(db, channel, partitions, new Date(clock.now()), { requestMs, graceMs });
     if (lost > 0) log.warn({ channel, attempts: lost }, "attempts of a process that ended were recorded as unknown");
-    for (const row of await pendingLanes(db, channel, partitions)) {
-      if (lanes.has(row.lane_id)) continue;
+    const pending = await pendingLanes(db, channel, partitions);
+    const owned = new Set(subscription.owned());
+    for (const row of pending) {
+      if (lanes.has(row.lane_id) || !owned.has(row.partition)) continue;
       const lane = newLane(row.lane_id, row.channel_account_id, row.partition);
       lane.isComplete = false;
       lanes.set(lane.laneId, lane);
@@ -157,6 +161,14 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
     lane.cancelTimer();
     lane.state = "idle";
     advance(lane);
+  }
+
+  /** Its head may be settled by now, or have to wait longer: the database knows. */
+  function lookAgain(lane: Lane): void {
+    lane.lateOrdinal = Math.min(lane.lateOrdinal, lane.queue[0]!.ordinal);
+    lane.queue = [];
+    lane.isComplete = false;
+    unpark(lane);
   }
 
   function accountOf(channelAccountId: string): AccountState {
