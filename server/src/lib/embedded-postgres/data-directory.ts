@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync } from "node:fs";
 import { chown } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
 import { promisify } from "node:util";
 import { syncDirectory, writeFileDurably } from "../durable-file.ts";
@@ -19,14 +19,28 @@ export const databaseRole = "chat4all";
 export function openDataDir(dataDir: string): string {
   try {
     // Another user passes through it when we are root, but cannot look around.
-    mkdirSync(dataDir, { recursive: true, mode: process.getuid?.() === 0 ? 0o711 : 0o700 });
+    makeFolders(dataDir, process.getuid?.() === 0 ? 0o711 : 0o700);
     const path = realpathSync(dataDir);
     const trial = join(path, `.writable-${process.pid}`);
     writeFileDurably(trial, "", 0o600);
     rmSync(trial);
     return path;
   } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") {
+      throw new StartError(`The folder ${dataDir} cannot be made: set DATA_DIR to one that can.`, { cause: error });
+    }
     throw explainFileError(error, dataDir);
+  }
+}
+
+/** `mkdir` with `recursive` never ends where a folder cannot be made although its parent is there, as in `/proc`. */
+function makeFolders(path: string, mode: number): void {
+  if (existsSync(path)) return;
+  if (dirname(path) !== path) makeFolders(dirname(path), mode);
+  try {
+    mkdirSync(path, { mode });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
   }
 }
 

@@ -102,6 +102,10 @@ test("a data directory of any name works", async () => {
   assert.equal((await query(postgres.url, "select 1")).length, 1);
 });
 
+test("a folder that cannot be made is told in one sentence", { skip: process.platform !== "linux" }, async () => {
+  await assert.rejects(start("/proc/chat4all"), isSentence(/cannot be made: set DATA_DIR to one that can/));
+});
+
 test("a file in the place of a folder is told in one sentence", async () => {
   await using folder = temporaryFolder();
   writeFileSync(join(folder.path, "file"), "");
