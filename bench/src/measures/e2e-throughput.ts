@@ -8,7 +8,8 @@ import { describeCpu } from "../watch/cpu.ts";
 
 const people = 500;
 const connections = 32;
-const warmUp = 2_000;
+/** Until V8 has compiled what is hot and the tables are no longer empty. */
+const warmUp = 5_000;
 const messages = 20_000;
 /** Messages that may be on their way to the platform: enough to keep every step busy, too few to pile up. */
 const onTheWay = 2_000;

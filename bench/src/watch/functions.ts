@@ -1,4 +1,10 @@
-import type { CpuProfile } from "./inspector.ts";
+import { type CpuProfile, samplingIntervalUs } from "./inspector.ts";
+
+/**
+ * A thread that waits for a processor is not sampled until it runs again, and then just where another process took its
+ * place, mostly in the write that woke that process. Samples that come this late, in microseconds, are not counted.
+ */
+const lateSampleUs = 2 * samplingIntervalUs;
 
 /** Where a process spent its time, added up over several profiles. Times in microseconds. */
 export interface FunctionTimes {
@@ -30,7 +36,10 @@ export function functionTimes(): FunctionTimes {
       const byId = new Map(nodes.map((node) => [node.id, node]));
       const parents = new Map(nodes.flatMap(({ id, children = [] }) => children.map((child) => [child, id] as const)));
       const spent = new Map<number, number>();
-      for (const [index, id] of samples.entries()) spent.set(id, (spent.get(id) ?? 0) + timeDeltas[index]!);
+      for (const [index, id] of samples.entries()) {
+        const us = timeDeltas[index]!;
+        if (us < lateSampleUs) spent.set(id, (spent.get(id) ?? 0) + us);
+      }
       for (const [id, us] of spent) {
         const { callFrame } = byId.get(id)!;
         if (callFrame.functionName === "(idle)") continue;

@@ -13,7 +13,8 @@ export interface Inspector {
   close(): void;
 }
 
-const samplingIntervalUs = 500;
+/** In microseconds. */
+export const samplingIntervalUs = 500;
 
 /** Talks to the inspector of another Node process, so that exactly the measured time is profiled. */
 export async function openInspector(url: string): Promise<Inspector> {

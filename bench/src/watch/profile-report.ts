@@ -10,6 +10,7 @@ const queryLength = 150;
 export function formatProfile(profile: Profile): string {
   const { name, messages, seconds, cpu, functions, statements } = profile;
   const perMessage = (us: number) => `${(us / messages).toFixed(1)} µs`;
+  const scale: Scale = { sampledUs: functions.busyUs, perMessageUs: cpu.hub / messages };
   const lines = [
     `Profile of ${name}: ${messages} messages in ${seconds.toFixed(1)} s, ${Math.round(messages / seconds)}/s`,
     "",
@@ -19,16 +20,14 @@ export function formatProfile(profile: Profile): string {
         `  ${part.padEnd(10)} ${perMessage(us).padStart(10)}   ${percent(us / (seconds * 1e6))} of a core`,
     ),
     "",
-    `Hub, ${perMessage(functions.busyUs)} a message that something ran: by the clock, so waiting for a processor counts as running.`,
-    "",
-    "Hub, by package or folder:",
-    ...list(functions.areas(), listedAreas, functions.busyUs, messages),
+    "Hub, by package or folder (shares of its main thread, as CPU time a message):",
+    ...list(functions.areas(), listedAreas, scale),
     "",
     "Hub, by function, without what it calls:",
-    ...list(functions.self(), listedFunctions, functions.busyUs, messages),
+    ...list(functions.self(), listedFunctions, scale),
     "",
     "Hub, by our own function, with what it calls:",
-    ...list(functions.within(), listedOwn, functions.busyUs, messages),
+    ...list(functions.within(), listedOwn, scale),
     "",
     "PostgreSQL, by statement (execution only, without parsing, planning and commit):",
     `  ${"µs/message".padStart(10)} ${"calls".padStart(8)} ${"ms/call".padStart(8)} ${"rows/call".padStart(9)} ${"pages".padStart(7)} ${"WAL B/msg".padStart(9)}`,
@@ -43,10 +42,17 @@ export function formatProfile(profile: Profile): string {
   return `${lines.join("\n")}\n`;
 }
 
-function list(entries: readonly Entry[], count: number, allUs: number, messages: number): string[] {
-  return entries
-    .slice(0, count)
-    .map(({ name, us }) => `  ${percent(us / allUs)} ${(us / messages).toFixed(2).padStart(8)} µs  ${name}`);
+/** Shares of what was sampled, as parts of the CPU time that was counted. */
+function list(entries: readonly Entry[], count: number, { sampledUs, perMessageUs }: Scale): string[] {
+  return entries.slice(0, count).map(({ name, us }) => {
+    const share = us / sampledUs;
+    return `  ${percent(share)} ${(share * perMessageUs).toFixed(2).padStart(8)} µs  ${name}`;
+  });
+}
+
+interface Scale {
+  sampledUs: number;
+  perMessageUs: number;
 }
 
 function percent(share: number): string {

@@ -1,0 +1,70 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { test } from "node:test";
+import { runLoad } from "./run-load.ts";
+
+async function openServer(answer: (response: ServerResponse) => void) {
+  const server = createServer((request, response) => {
+    request.resume().once("end", () => answer(response));
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    [Symbol.asyncDispose]: async () => void server.close(),
+  };
+}
+
+const accept = (response: ServerResponse) => void response.writeHead(202, { "content-length": 2 }).end("{}");
+const order = (url: string) => ({
+  traffic: {
+    url,
+    authorization: "Bearer key",
+    conversationIds: ["01a1fbc6-7eb7-72ee-83d7-2162610fbc1f"],
+    batchSize: 1,
+  },
+  connections: 4,
+  firstMessage: 1,
+});
+
+test("an open loop counts the time of a request from when it was due", async () => {
+  let stalledAt = 0;
+  // A server that stalls once for 100 ms keeps about 100 requests from being sent or answered.
+  await using server = await openServer((response) => {
+    stalledAt ||= performance.now();
+    const wait = stalledAt + 100 - performance.now();
+    if (wait > 0) setTimeout(accept, wait, response);
+    else accept(response);
+  });
+  const pace = { kind: "open", durationMs: 300, warmUpMs: 0, requestsPerSecond: 1_000 } as const;
+  const { accepted, latencyMs, failure } = await runLoad({ ...order(server.url), pace }).result;
+  assert.equal(failure, null);
+  assert.ok(accepted > 250, `${accepted}`);
+  assert.ok(latencyMs.p99 > 80, JSON.stringify(latencyMs));
+});
+
+test("no more is sent than was allowed", async () => {
+  let received = 0;
+  await using server = await openServer((response) => {
+    received += 1;
+    accept(response);
+  });
+  const load = runLoad({ ...order(server.url), pace: { kind: "credit", messages: 25 } });
+  load.allow(10);
+  while (received < 10) await new Promise(setImmediate);
+  for (let turn = 0; turn < 100; turn += 1) await new Promise(setImmediate);
+  assert.equal(received, 10);
+  load.allow(1_000);
+  assert.equal((await load.result).accepted, 25);
+});
+
+test("what the first refused request got is told", async () => {
+  await using server = await openServer(
+    (response) => void response.writeHead(503, { "content-length": 4 }).end("busy"),
+  );
+  const pace = { kind: "closed", durationMs: 10_000, warmUpMs: 0 } as const;
+  const { failure } = await runLoad({ ...order(server.url), pace }).result;
+  assert.match(failure!, /^HTTP\/1.1 503[\s\S]*busy$/);
+});
