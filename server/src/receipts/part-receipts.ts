@@ -1,5 +1,6 @@
 import { all, type Db, maybe, run } from "../lib/query.ts";
-import { nameParts, type Receipt, type ReceiptDeps, rouseLanes } from "./receipts.ts";
+import type { Receipt, ReceiptDeps } from "./receipts.ts";
+import { nameParts, rouseLanes } from "./settled.ts";
 
 type Rung = "sent" | "delivered" | "read" | "failed";
 const rungs: readonly Rung[] = ["sent", "delivered", "read"];
