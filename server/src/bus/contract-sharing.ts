@@ -4,7 +4,16 @@ import { test } from "node:test";
 import { type Clock, systemClock } from "../lib/clock.ts";
 import { isRetryableDbError, transaction } from "../lib/postgres.ts";
 import { until } from "../testing/until.ts";
-import { collect, numbered, type OpenHarness, partitions, publish, spread, topic, valuesOf } from "./contract.ts";
+import {
+  collect,
+  numbered,
+  type OpenHarness,
+  partitions,
+  publish,
+  spread,
+  topic,
+  valuesOf,
+} from "./contract-harness.ts";
 
 /** The lease of production: see `BUS_LEASE`. */
 const leaseMs = 4_000;

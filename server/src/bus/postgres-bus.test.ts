@@ -8,7 +8,8 @@ import { type Log, openPool } from "../lib/postgres.ts";
 import { all, one, run } from "../lib/query.ts";
 import { createTestDatabase } from "../testing/test-database.ts";
 import { until } from "../testing/until.ts";
-import { type BusHarness, busContract, collect, partitions, publish, spread, topic } from "./contract.ts";
+import { busContract } from "./contract.ts";
+import { type BusHarness, collect, partitions, publish, spread, topic } from "./contract-harness.ts";
 import { openPostgresBus } from "./postgres-bus.ts";
 import { rotateSegments, segmentBytes } from "./segments.ts";
 

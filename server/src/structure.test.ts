@@ -1,0 +1,252 @@
+/** The rules of the tree, held against the real imports: see ARCHITECTURE.md. A new exception needs its reason here. */
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { test } from "node:test";
+
+interface SourceFile {
+  /** From `server/src`. */
+  path: string;
+  folder: string;
+  text: string;
+  lines: number;
+  isTest: boolean;
+  /** Own files, from `server/src`. */
+  imports: string[];
+  packages: string[];
+}
+
+const root = import.meta.dirname;
+const files = readSources(root);
+const program = files.filter((file) => !file.isTest);
+const byPath = new Map(files.map((file) => [file.path, file]));
+
+/** Each layer may import those before it; within one, see the rules below. */
+const features = ["identity", "contacts", "conversations", "messages", "channel-accounts"];
+const pipeline = ["bus", "router", "deliveries", "receipts", "receive", "webhooks"];
+const doors = ["rest"];
+/** What assembles the parts: these files know everything, and nobody imports them but one another. */
+const assembly = [
+  "main.ts",
+  "hub.ts",
+  "context.ts",
+  "flow.ts",
+  "demo.ts",
+  "maintenance.ts",
+  "banner.ts",
+  "simulator-process.ts",
+];
+/** Plain vocabulary at the top, for everybody. */
+const vocabulary = ["errors.ts", "topics.ts"];
+
+test("lib knows nothing of the hub", () => {
+  const wrong = importsOf(program, inFolder("lib")).filter(([, to]) => folderOf(to) !== "lib");
+  assert.deepEqual(told(wrong), []);
+});
+
+test("features import no pipeline step and no door", () => {
+  // What accept hands on goes on the bus: its interface is all that messages/ knows of it.
+  const allowed = new Set(["messages → bus/bus.ts"]);
+  const wrong = importsOf(program, (file) => features.includes(file.folder)).filter(
+    ([from, to]) => [...pipeline, ...doors].includes(folderOf(to)) && !allowed.has(`${folderOf(from)} → ${to}`),
+  );
+  assert.deepEqual(told(wrong), []);
+});
+
+test("pipeline steps import no door", () => {
+  const wrong = importsOf(program, (file) => pipeline.includes(file.folder)).filter(([, to]) =>
+    doors.includes(folderOf(to)),
+  );
+  assert.deepEqual(told(wrong), []);
+});
+
+test("nobody imports the files that assemble the hub, but they themselves and types of them", () => {
+  const wrong = importsOf(program, (file) => !assembly.includes(file.path)).filter(([from, to]) => {
+    if (!assembly.includes(to)) return false;
+    return !new RegExp(`import type [^;]*/${to.replace(".", "\\.")}"`).test(byPath.get(from)!.text);
+  });
+  assert.deepEqual(told(wrong), []);
+});
+
+test("a bus, a connector and the vocabulary stand on their own", () => {
+  const may: Record<string, (to: string) => boolean> = {
+    bus: (to) => ["lib", "bus"].includes(folderOf(to)),
+    connectors: (to) => folderOf(to) === "connectors" || to === "messages/payload.ts" || isPureLib(to),
+    "": (to) => vocabulary.includes(to),
+  };
+  for (const [folder, isAllowed] of Object.entries(may)) {
+    const own = program.filter((file) => (folder === "" ? vocabulary.includes(file.path) : file.folder === folder));
+    assert.deepEqual(told(importsOf(own, () => true).filter(([, to]) => !isAllowed(to))), [], folder);
+  }
+});
+
+test("connectors never touch the database, nor one another", () => {
+  const connectors = files.filter((file) => file.folder === "connectors" && !file.isTest);
+  for (const { path, packages } of connectors) {
+    const known = packages.filter((name) => !name.startsWith("node:") && name !== "typebox");
+    assert.deepEqual(known, [], `${path} imports a package`);
+  }
+  const wrong = importsOf(connectors, () => true).filter(([from, to]) => {
+    const other = /^connectors\/([^/]+)\//.exec(to)?.[1];
+    return other !== undefined && !from.startsWith(`connectors/${other}/`) && from !== "connectors/registry.ts";
+  });
+  assert.deepEqual(told(wrong), []);
+});
+
+test("the core never names a channel", () => {
+  const channels = readdirSync(join(root, "connectors"), { withFileTypes: true }).filter((entry) =>
+    entry.isDirectory(),
+  );
+  const names = new RegExp(channels.map(({ name }) => name).join("|"), "i");
+  const allowed = new Map([
+    ["banner.ts", "its lines to paste are an example for a person: an address has to be some channel's"],
+  ]);
+  for (const { path, folder, text } of program) {
+    if (folder === "connectors" || allowed.has(path) || folder === "testing") continue;
+    const lines = withoutDocs(text).split("\n");
+    const line = lines.find((candidate) => names.test(candidate));
+    assert.equal(line, undefined, `${path} names a channel`);
+  }
+  for (const path of allowed.keys()) assert.match(byPath.get(path)!.text, names, `${path} needs no exception`);
+});
+
+test("environment variables are read in main.ts and named in config.ts", () => {
+  const allowed = new Set([
+    "main.ts",
+    // Gives the database process PATH, and nothing else of ours.
+    "lib/embedded-postgres/server-user.ts",
+  ]);
+  for (const { path, folder, text } of program) {
+    if (folder === "testing" || allowed.has(path)) continue;
+    // A child process gets the environment of its parent as it is.
+    const uses = text.replaceAll("env: process.env", "").replaceAll("...process.env", "");
+    assert.doesNotMatch(uses, /process\.env/, `${path} reads the environment`);
+  }
+});
+
+test("no file is so long that a second idea hides in it", () => {
+  const longer = new Map<string, string>();
+  for (const { path, lines, isTest } of files) {
+    const most = isTest ? 500 : 300;
+    if (!longer.has(path)) assert.ok(lines <= most, `${path} has ${lines} lines, more than ${most}`);
+    else assert.ok(lines > most && lines <= 400, `${path} has ${lines} lines: drop its exception, or cut it`);
+  }
+});
+
+test("nothing is of type any", () => {
+  for (const { path, text } of files) {
+    const lines = text.split("\n");
+    const index = lines.findIndex(
+      (line, at) =>
+        /(:|<|as|\|)\s*any\b(?!["'])/.test(withoutStrings(line)) && !lines[at - 1]?.includes("biome-ignore"),
+    );
+    assert.equal(index, -1, `${path}:${index + 1} is of type any`);
+  }
+});
+
+test("no two files import each other, however far round", () => {
+  const done = new Set<string>();
+  const path: string[] = [];
+  const visit = (file: string) => {
+    const start = path.indexOf(file);
+    assert.equal(start, -1, `a cycle: ${[...path.slice(Math.max(0, start)), file].join(" → ")}`);
+    if (done.has(file)) return;
+    path.push(file);
+    for (const next of runtimeImports(byPath.get(file)!)) visit(next);
+    path.pop();
+    done.add(file);
+  };
+  for (const { path: file } of files) visit(file);
+});
+
+test("every table is written by its own folder, and by those that are named here", () => {
+  const others: Record<string, string> = {
+    "messages conversations": "accepting takes the next seq, in the statement that writes the message",
+    "identity participants": "a user and a workspace are participants, made in one statement with them",
+    "receive addresses": "notes when and where an address was last heard, for many messages in one statement",
+    "receive lanes": "an inbound message says which conversation its address is in",
+    "receive provider_messages": "what people wrote can be quoted and reacted to",
+    "receipts deliveries": "a receipt moves a delivery's status",
+    "receipts provider_messages": "a receipt may be the first to tell a part's id",
+    "router deliveries": "routing makes what the deliverer sends",
+  };
+  const owners: Record<string, string> = {
+    addresses: "contacts",
+    participants: "contacts",
+    conversations: "conversations",
+    deliveries: "deliveries",
+    provider_messages: "deliveries",
+    lanes: "router",
+  };
+  for (const { folder, text, path } of program) {
+    if (folder === "testing") continue;
+    for (const [, table] of text.matchAll(/\b(?:INSERT INTO|UPDATE|DELETE FROM)\s+([a-z_]+)\b/g)) {
+      const owner = owners[table!] ?? folder;
+      owners[table!] = owner;
+      if (owner !== folder) assert.ok(`${folder} ${table}` in others, `${path} writes ${table}, the table of ${owner}`);
+    }
+  }
+});
+
+function readSources(folder: string): SourceFile[] {
+  return readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".ts"))
+    .map((path) => {
+      const text = readFileSync(join(folder, path), "utf8");
+      const specifiers = [
+        ...text.matchAll(/^(?:import|export)\b[^;]*?\bfrom "([^"]+)"|\bimport\("([^"]+)"\)|^import "([^"]+)"/gm),
+      ].map((match) => match[1] ?? match[2] ?? match[3]!);
+      return {
+        path,
+        folder: folderOf(path),
+        text,
+        lines: text.split("\n").length - 1,
+        isTest:
+          (/\.test\.ts$|(^|\/)(test-[^/]*|[^/]*-test-hub|conformance[^/]*|contract(-[^/]*)?)\.ts$/.test(path) &&
+            path !== "rest/contract.ts") ||
+          folderOf(path) === "testing",
+        imports: specifiers
+          .filter((name) => name.startsWith("."))
+          .map((name) => relative(folder, join(folder, dirname(path), name))),
+        packages: specifiers.filter((name) => !name.startsWith(".")),
+      };
+    });
+}
+
+function folderOf(path: string): string {
+  return path.includes("/") ? path.split("/", 1)[0]! : "";
+}
+
+function inFolder(folder: string) {
+  return (file: SourceFile) => file.folder === folder;
+}
+
+/** The parts of `lib` that do no input or output of their own. */
+function isPureLib(path: string): boolean {
+  return ["lib/clock.ts", "lib/http.ts", "lib/ids.ts", "lib/json.ts"].includes(path);
+}
+
+function importsOf(of: readonly SourceFile[], which: (file: SourceFile) => boolean): [from: string, to: string][] {
+  return of.filter(which).flatMap((file) => file.imports.map((to): [string, string] => [file.path, to]));
+}
+
+function told(imports: readonly (readonly [string, string])[]): string[] {
+  return imports.map(([from, to]) => `${from} imports ${to}`);
+}
+
+/** Imports that are there when the program runs: those of types alone are not. */
+function runtimeImports(file: SourceFile): string[] {
+  const values = file.text.replaceAll(/^(?:import|export) type [^;]*;/gm, "");
+  return file.imports.filter((path) => values.includes(`/${path.split("/").at(-1)}"`) && byPath.has(path));
+}
+
+function withoutDocs(text: string): string {
+  return text
+    .replaceAll(/\/\*\*[\s\S]*?\*\//g, "")
+    .replaceAll(/^\s*\/\/.*$/gm, "")
+    .replaceAll(/description:\s*"[^"]*"/g, "");
+}
+
+function withoutStrings(line: string): string {
+  return line.replaceAll(/"[^"]*"|`[^`]*`|\/\/.*$|^\s*\*.*$|\/\*.*?\*\//g, "");
+}
