@@ -31,7 +31,6 @@ CREATE TABLE direct_conversations (
 );
 CREATE INDEX direct_conversations_by_recipient ON direct_conversations (recipient_id);
 
--- `body_hash` is over all that the sender asked for: the same id with another hash is a conflict.
 -- `origin` says on which channel account an inbound message came, and its id there.
 CREATE TABLE messages (
   message_id      uuid NOT NULL,
@@ -46,7 +45,6 @@ CREATE TABLE messages (
   reply_to        uuid,
   metadata        jsonb,
   origin          jsonb,
-  body_hash       bytea NOT NULL,
   created_at      timestamptz NOT NULL,
   PRIMARY KEY (workspace_id, message_id)
 );

@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import { newId } from "../../../server/src/lib/ids.ts";
 import { openPool, type Pool } from "../../../server/src/lib/postgres.ts";
 import { serve } from "../child.ts";
@@ -66,18 +65,17 @@ function nextRow(conversationIds: readonly string[]) {
     conversationId,
     seq,
     payload: JSON.stringify({ type: "text", text: textOf(number) }),
-    bodyHash: randomBytes(32),
   };
 }
 
-const columns = "message_id, workspace_id, conversation_id, seq, sender_id, direction, payload, body_hash, created_at";
+const columns = "message_id, workspace_id, conversation_id, seq, sender_id, direction, payload, created_at";
 
 async function insertOne(pool: Pool, { conversationIds }: InsertOrder): Promise<void> {
-  const { messageId, conversationId, seq, payload, bodyHash } = nextRow(conversationIds);
+  const { messageId, conversationId, seq, payload } = nextRow(conversationIds);
   await pool.query({
     name: "bench_insert_one",
-    text: `INSERT INTO bench_messages (${columns}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-    values: [messageId, workspaceId, conversationId, seq, senderId, "outbound", payload, bodyHash, new Date()],
+    text: `INSERT INTO bench_messages (${columns}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+    values: [messageId, workspaceId, conversationId, seq, senderId, "outbound", payload, new Date()],
   });
 }
 
@@ -89,13 +87,13 @@ async function insertMany(pool: Pool, { conversationIds, rows: size }: InsertOrd
     text: `
       WITH written AS (
         INSERT INTO bench_messages (${columns})
-        SELECT message_id, $1, conversation_id, seq, $2, $3, payload::jsonb, body_hash, $4
-        FROM unnest($5::uuid[], $6::uuid[], $7::bigint[], $8::text[], $9::bytea[])
-          AS r (message_id, conversation_id, seq, payload, body_hash)
+        SELECT message_id, $1, conversation_id, seq, $2, $3, payload::jsonb, $4
+        FROM unnest($5::uuid[], $6::uuid[], $7::bigint[], $8::text[])
+          AS r (message_id, conversation_id, seq, payload)
       )
       INSERT INTO bench_records (segment, topic, partition, last_offset, record_count, records)
       SELECT 0, 'message_processing', partition, 0, record_count, records
-      FROM unnest($10::int[], $11::int[], $12::text[]) AS o (partition, record_count, records)`,
+      FROM unnest($9::int[], $10::int[], $11::text[]) AS o (partition, record_count, records)`,
     values: [
       workspaceId,
       senderId,
@@ -105,7 +103,6 @@ async function insertMany(pool: Pool, { conversationIds, rows: size }: InsertOrd
       rows.map((row) => row.conversationId),
       rows.map((row) => row.seq),
       rows.map((row) => row.payload),
-      rows.map((row) => row.bodyHash),
       records.map((_, partition) => partition),
       records.map((lines) => lines.length),
       records.map((lines) => `[${lines.join(",")}]`),

@@ -14,3 +14,27 @@ export function isStorable(json: string): boolean {
 export function toStorable(json: string): string {
   return json.replace(everyUnstorable, "\\ufffd");
 }
+
+/** How deep objects and arrays may lie in one another, for `canonicalJson`. */
+export const maxDepth = 20;
+
+/**
+ * JSON with the fields of every object in one order, whatever theirs was; null when it is nested too deep. For what was
+ * JSON before: it has no cycles and no functions. Fields that are undefined are left out.
+ */
+export function canonicalJson(value: unknown, depth = 0): string | null {
+  if (value === null || typeof value !== "object") return JSON.stringify(value);
+  if (depth === maxDepth) return null;
+  const isList = Array.isArray(value);
+  const inside = isList
+    ? value.map((item) => canonicalJson(item, depth + 1))
+    : Object.entries(value)
+        .filter(([, item]) => item !== undefined)
+        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .map(([name, item]) => {
+          const json = canonicalJson(item, depth + 1);
+          return json === null ? null : `${JSON.stringify(name)}:${json}`;
+        });
+  if (inside.includes(null)) return null;
+  return isList ? `[${inside.join(",")}]` : `{${inside.join(",")}}`;
+}

@@ -118,8 +118,8 @@ function tell(message: NewMessage, first: NewMessage, written: Written | Error):
     return { kind: "refused", messageId, error };
   }
   if (written.kind === "refused") return { kind: "refused", messageId, error: refusal(message, written.why) };
-  const bodyHash = written.kind === "known" ? written.bodyHash : first.bodyHash;
-  if (!message.bodyHash.equals(bodyHash)) {
+  const isSame = written.kind === "known" ? written.isSame : isEqual(message, first);
+  if (!isSame) {
     const error = new RequestError(
       "IDEMPOTENCY_CONFLICT",
       "This message_id was used for another message. Take a new one.",
@@ -129,6 +129,10 @@ function tell(message: NewMessage, first: NewMessage, written: Written | Error):
   const { conversationId, seq, createdAt } = written;
   const isReplayed = written.kind === "known" || first !== message;
   return { kind: "accepted", messageId, conversationId, seq, createdAt, isReplayed };
+}
+
+function isEqual(message: NewMessage, other: NewMessage): boolean {
+  return message === other || JSON.stringify(message) === JSON.stringify(other);
 }
 
 function refusal(message: NewMessage, why: Refusal): RequestError {

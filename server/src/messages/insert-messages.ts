@@ -108,7 +108,7 @@ export function countSteps(messages: readonly NewMessage[]): { counts: Map<strin
   return { counts, ofMessages };
 }
 
-const always = ["messageId", "workspaceId", "conversationId", "senderId", "direction", "payload", "bodyHash"] as const;
+const always = ["messageId", "workspaceId", "conversationId", "senderId", "direction", "payload"] as const;
 const seldom = ["channels", "options", "replyTo", "metadata", "origin"] as const;
 
 /** One array for each column; `unnest` reads one that is left empty as nulls. */
@@ -173,14 +173,14 @@ WITH cases AS MATERIALIZED (
 ), bases AS MATERIALIZED (
   SELECT jsonb_object_agg(conversation_id, base) AS by_conversation FROM moved
 ), written AS (
-  INSERT INTO messages (message_id, workspace_id, conversation_id, seq, sender_id, direction, payload, body_hash,
+  INSERT INTO messages (message_id, workspace_id, conversation_id, seq, sender_id, direction, payload,
     channels, options, reply_to, metadata, origin, created_at)
   SELECT i.message_id, i.workspace_id, i.conversation_id,
     ((SELECT by_conversation FROM bases) ->> i.conversation_id::text)::bigint + i.step,
-    i.sender_id, i.direction, i.payload, i.body_hash, i.channels, i.options, i.reply_to, i.metadata, i.origin, $1
-  FROM unnest($18::int[], $19::uuid[], $20::uuid[], $21::uuid[], $22::uuid[], $23::text[], $24::jsonb[], $25::bytea[],
-    $26::text[], $27::jsonb[], $28::uuid[], $29::jsonb[], $30::jsonb[]) AS i (step, message_id, workspace_id,
-    conversation_id, sender_id, direction, payload, body_hash, channels, options, reply_to, metadata, origin)
+    i.sender_id, i.direction, i.payload, i.channels, i.options, i.reply_to, i.metadata, i.origin, $1
+  FROM unnest($18::int[], $19::uuid[], $20::uuid[], $21::uuid[], $22::uuid[], $23::text[], $24::jsonb[],
+    $25::text[], $26::jsonb[], $27::uuid[], $28::jsonb[], $29::jsonb[]) AS i (step, message_id, workspace_id,
+    conversation_id, sender_id, direction, payload, channels, options, reply_to, metadata, origin)
   WHERE NOT EXISTS (SELECT FROM refused)
 ), published AS MATERIALIZED (
   SELECT bus_append($2, $3, $4, $5) FROM (SELECT count(*) AS conversations FROM moved) m WHERE m.conversations > 0

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { RequestError } from "../errors.ts";
 import type { Principal } from "../identity/principal.ts";
-import { hashOf, maxMetadataBytes, type PrepareDeps, prepareMessage, type SendBody, storable } from "./prepare.ts";
+import { maxMetadataBytes, type PrepareDeps, prepareMessage, type SendBody, storable } from "./prepare.ts";
 
 const workspaceId = "00000000-0000-7000-8000-000000000001";
 const ana = "00000000-0000-7000-8000-00000000000a";
@@ -113,21 +113,10 @@ test("ids in capitals are the same ids", async () => {
   assert.equal((await prepare({ from: ana.toUpperCase() }, member)).senderId, ana);
 });
 
-test("the digest is over what was asked for, whatever the order of its fields", async () => {
-  const digest = async (body: Partial<SendBody>) => (await prepare(body)).bodyHash.toString("hex");
-  const one = await digest({ metadata: { a: 1, b: { c: 1, d: 2 } }, payload: text });
-  assert.equal(await digest({ metadata: { b: { d: 2, c: 1 }, a: 1 }, payload: { text: "oi", type: "text" } }), one);
-  assert.equal(await digest({ metadata: { a: 1, b: { c: 1, d: 2 } }, message_id: ana }), one);
-  const others = await Promise.all([
-    digest({}),
-    digest({ payload: { type: "text", text: "Oi" } }),
-    digest({ channels: ["phone"] }),
-    digest({ reply_to: ana }),
-    digest({ from: account }),
-    digest({ fallback: { order: ["phone"] } }),
-  ]);
-  assert.equal(new Set([one, ...others]).size, 7);
-  assert.ok(!hashOf(["a", null]).equals(hashOf(["a", "null"])));
+test("the same body in another order of fields is prepared the same", async () => {
+  const one = { message_id: ana, metadata: { a: 1, b: { c: 2, d: 3 } } };
+  const other = { metadata: { b: { d: 3, c: 2 }, a: 1 }, message_id: ana };
+  assert.deepEqual(await prepare(one), await prepare(other));
 });
 
 test("what is stored is JSON with its fields in one order", () => {

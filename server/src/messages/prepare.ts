@@ -1,10 +1,9 @@
-import { hash } from "node:crypto";
 import { type Static, Type } from "typebox";
 import { forbidden, invalid, notFound } from "../errors.ts";
 import { type Principal, seesAllConversations } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
-import { isStorable } from "../lib/json.ts";
+import { canonicalJson, isStorable, maxDepth } from "../lib/json.ts";
 import { messagePayload, uuid } from "./payload.ts";
 import type { NewMessage } from "./write-messages.ts";
 
@@ -112,7 +111,7 @@ function chooseSender(principal: Principal, { from }: SendBody): string {
   return asked;
 }
 
-/** Ids are compared and hashed as text further on, so they take the form that the database gives them. */
+/** Ids are compared as text further on, so they take the form that the database gives them. */
 function compose(
   deps: PrepareDeps,
   principal: Principal,
@@ -128,10 +127,9 @@ function compose(
     throw invalid(`metadata is longer than ${maxMetadataBytes} bytes of JSON.`, { field: "metadata" });
   }
   const channels = body.channels === undefined ? null : body.channels[0] === "all" ? "*" : body.channels.join(",");
-  const options = body.via || body.fallback ? JSON.stringify({ via: body.via, fallback: body.fallback }) : null;
+  const options = body.via || body.fallback ? canonicalJson({ via: body.via, fallback: body.fallback }) : null;
   const replyTo = body.reply_to?.toLowerCase() ?? null;
   const isOurOwn = senderId === principal.participantId || senderId === principal.workspaceId;
-  const asked = [conversationId, senderId, payload, channels, options, replyTo, metadata];
   return {
     workspaceId: principal.workspaceId,
     messageId: body.message_id?.toLowerCase() ?? newId(deps.clock.now()),
@@ -146,13 +144,7 @@ function compose(
     reactsTo,
     metadata,
     origin: null,
-    bodyHash: hashOf(asked),
   };
-}
-
-/** A digest of what was asked for, the same whatever the order of fields. */
-export function hashOf(asked: readonly (string | null)[]): Buffer {
-  return hash("sha256", JSON.stringify(asked), "buffer");
 }
 
 /**
@@ -160,29 +152,8 @@ export function hashOf(asked: readonly (string | null)[]): Buffer {
  * surrogate pair.
  */
 export function storable(value: unknown, field: string): string {
-  const json = canonicalJson(value, 0);
+  const json = canonicalJson(value);
   if (json === null) throw invalid(`${field} is nested deeper than ${maxDepth} levels.`, { field });
   if (!isStorable(json)) throw invalid(`${field} holds U+0000 or half of a surrogate pair.`, { field });
   return json;
-}
-
-/** How deep objects and arrays may lie in one another. */
-export const maxDepth = 20;
-
-/** Null when it is nested too deep. What it gets was JSON before: no cycles, no functions, no undefined. */
-function canonicalJson(value: unknown, depth: number): string | null {
-  if (value === null || typeof value !== "object") return JSON.stringify(value);
-  if (depth === maxDepth) return null;
-  const isList = Array.isArray(value);
-  const inside = isList
-    ? value.map((item) => canonicalJson(item, depth + 1))
-    : Object.entries(value)
-        .filter(([, item]) => item !== undefined)
-        .sort(([a], [b]) => (a < b ? -1 : 1))
-        .map(([name, item]) => {
-          const json = canonicalJson(item, depth + 1);
-          return json === null ? null : `${JSON.stringify(name)}:${json}`;
-        });
-  if (inside.includes(null)) return null;
-  return isList ? `[${inside.join(",")}]` : `{${inside.join(",")}}`;
 }

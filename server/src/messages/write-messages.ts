@@ -1,4 +1,5 @@
 import type { Bus } from "../bus/bus.ts";
+import { canonicalJson } from "../lib/json.ts";
 import { all, type Db } from "../lib/query.ts";
 import { countSteps, insertMessages } from "./insert-messages.ts";
 
@@ -24,8 +25,6 @@ export interface NewMessage {
   metadata: string | null;
   /** JSON: for an inbound message, where it came from. */
   origin: string | null;
-  /** A digest of all that was asked for: the same id with another digest is a conflict. */
-  bodyHash: Buffer;
 }
 
 /** What a message fails: there is no such conversation, the sender is not in it, what it points at is not, nobody hears. */
@@ -33,7 +32,7 @@ export type Refusal = "conversation" | "sender" | "reply_to" | "reacts_to" | "ro
 
 export type Written =
   | { kind: "accepted"; seq: number; createdAt: Date; conversationId: string }
-  | { kind: "known"; seq: number; createdAt: Date; conversationId: string; bodyHash: Buffer }
+  | { kind: "known"; seq: number; createdAt: Date; conversationId: string; isSame: boolean }
   | { kind: "refused"; why: Refusal };
 
 /**
@@ -99,18 +98,51 @@ function tellWritten(messages: readonly NewMessage[], lastSeqBefore: Map<string,
   );
 }
 
+interface KnownRow {
+  place: number;
+  seq: number;
+  created_at: Date;
+  conversation_id: string;
+  sender_id: string;
+  payload: unknown;
+  channels: string | null;
+  options: unknown;
+  reply_to: string | null;
+  metadata: unknown;
+}
+
 async function findKnown(db: Db, messages: readonly NewMessage[]): Promise<Map<NewMessage, Written>> {
-  const rows = await all<{ place: number; seq: number; created_at: Date; conversation_id: string; body_hash: Buffer }>(
+  const rows = await all<KnownRow>(
     db,
-    `SELECT i.place, m.seq, m.created_at, m.conversation_id, m.body_hash
+    `SELECT i.place, m.seq, m.created_at, m.conversation_id, m.sender_id, m.payload, m.channels, m.options, m.reply_to,
+       m.metadata
      FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS i (workspace_id, message_id, place)
      JOIN messages m USING (workspace_id, message_id)`,
     [messages.map((message) => message.workspaceId), messages.map((message) => message.messageId)],
   );
   return new Map<NewMessage, Written>(
-    rows.map(({ place, seq, created_at, conversation_id, body_hash }) => [
-      messages[place - 1]!,
-      { kind: "known", seq, createdAt: created_at, conversationId: conversation_id, bodyHash: body_hash },
-    ]),
+    rows.map((row) => {
+      const { place, seq, created_at: createdAt, conversation_id: conversationId } = row;
+      const message = messages[place - 1]!;
+      return [message, { kind: "known", seq, createdAt, conversationId, isSame: isSame(message, row) }];
+    }),
   );
+}
+
+/** Whether the same was asked for. A person's message is told apart by the platform's id alone, of which its own is made. */
+function isSame(message: NewMessage, known: KnownRow): boolean {
+  if (message.direction === "inbound") return true;
+  return (
+    message.conversationId === known.conversation_id &&
+    message.senderId === known.sender_id &&
+    message.channels === known.channels &&
+    message.replyTo === known.reply_to &&
+    isSameJson(message.payload, known.payload) &&
+    isSameJson(message.options, known.options) &&
+    isSameJson(message.metadata, known.metadata)
+  );
+}
+
+function isSameJson(json: string | null, stored: unknown): boolean {
+  return canonicalJson(json === null ? null : JSON.parse(json)) === canonicalJson(stored);
 }

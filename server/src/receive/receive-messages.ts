@@ -6,7 +6,7 @@ import { pause } from "../lib/clock.ts";
 import { derivedId } from "../lib/ids.ts";
 import { transaction } from "../lib/postgres.ts";
 import type { Accepted } from "../messages/accept.ts";
-import { hashOf, storable } from "../messages/prepare.ts";
+import { storable } from "../messages/prepare.ts";
 import type { NewMessage } from "../messages/write-messages.ts";
 import { type KeptWebhook, noteWebhookError } from "../webhooks/webhooks.ts";
 import { findPlaces, type InboundPlace, noteHeard } from "./places.ts";
@@ -133,7 +133,6 @@ function compose(
         // 0: the platform gave no time.
         sent_at: at === 0 ? null : new Date(at).toISOString(),
       }),
-      bodyHash: hashOf([channelAccountId, providerMessageId]),
     };
   } catch (error) {
     if (error instanceof RequestError) return error;

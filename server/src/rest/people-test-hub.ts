@@ -88,9 +88,8 @@ export async function startPeopleHub() {
   async function addMessages(conversationId: string, senderId: string, count: number): Promise<void> {
     await run(
       pool,
-      `INSERT INTO messages (message_id, workspace_id, conversation_id, seq, sender_id, direction, payload, body_hash,
-         created_at)
-       SELECT id, workspace_id, conversation_id, last_seq + place, $2, 'outbound', '{"type": "text", "text": "oi"}', '', now()
+      `INSERT INTO messages (message_id, workspace_id, conversation_id, seq, sender_id, direction, payload, created_at)
+       SELECT id, workspace_id, conversation_id, last_seq + place, $2, 'outbound', '{"type": "text", "text": "oi"}', now()
        FROM conversations, unnest($3::uuid[]) WITH ORDINALITY AS m (id, place) WHERE conversation_id = $1`,
       [conversationId, senderId, Array.from({ length: count }, () => newId(Date.now()))],
     );

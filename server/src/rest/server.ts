@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import fastifySwagger from "@fastify/swagger";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
-import fastify, { LogController } from "fastify";
+import fastify, { type FastifyRequest, LogController } from "fastify";
 import type { Logger } from "pino";
 import { type Principal, type Role, requireRole, requireScope, type Scope } from "../identity/principal.ts";
 import { answerError, answerNotFound } from "./errors.ts";
@@ -64,13 +64,16 @@ export async function openRestServer({ log, authenticate }: RestOptions) {
     reply.header("x-request-id", request.id);
     done();
   });
-  app.addHook("onRequest", async (request) => {
+  app.addHook("onRequest", (request, _reply, done) => {
     const access = request.routeOptions.config.access;
-    if (access === undefined || access === "public") return;
-    const principal = await authenticate(request.headers.authorization);
-    request.principal = principal;
-    requireRole(principal, access.role);
-    if (access.scope !== undefined) requireScope(principal, access.scope);
+    if (access === undefined || access === "public") return done();
+    // Mostly answered from memory, at once: see `openAuthenticator`.
+    const principal = authenticate(request.headers.authorization);
+    if (!(principal instanceof Promise)) return done(admit(request, access, principal));
+    principal.then(
+      (known) => done(admit(request, access, known)),
+      (error: Error) => done(error),
+    );
   });
   app.setErrorHandler(answerError);
   app.setNotFoundHandler(answerNotFound);
@@ -82,6 +85,22 @@ export async function openRestServer({ log, authenticate }: RestOptions) {
     },
   });
   return app;
+}
+
+/** Lets the caller in, or says why not. */
+function admit(
+  request: FastifyRequest,
+  access: { role: Role; scope?: Scope },
+  principal: Principal,
+): Error | undefined {
+  try {
+    requireRole(principal, access.role);
+    if (access.scope !== undefined) requireScope(principal, access.scope);
+    request.principal = principal;
+    return undefined;
+  } catch (error) {
+    return error as Error;
+  }
 }
 
 export type App = Awaited<ReturnType<typeof openRestServer>>;

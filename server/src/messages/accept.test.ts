@@ -1,0 +1,244 @@
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { test } from "node:test";
+import { systemClock } from "../lib/clock.ts";
+import { openPool } from "../lib/postgres.ts";
+import { all, one, run } from "../lib/query.ts";
+import { type Pipeline, startPipeline } from "../testing/test-pipeline.ts";
+import { type Accepted, openAcceptor } from "./accept.ts";
+import type { NewMessage } from "./write-messages.ts";
+
+test("32 batches at a time, through two acceptors, into the same conversations: seq has no gaps and keeps each batch's order", async () => {
+  await using line = await startPipeline({ delivers: false });
+  const other = openSecond(line);
+  const ana = await line.addPerson("ana");
+  const chats = await Promise.all([1, 2, 3, 4].map(() => line.addConversation(ana)));
+  const batches = Array.from({ length: 32 }, (_, batch) =>
+    Array.from({ length: 25 }, (_, index) => messageTo(line, chats[(batch + index) % 4]!, `${batch}.${index}`)),
+  );
+  const results = await Promise.all(
+    batches.map((batch, index) => (index % 2 === 0 ? line.acceptor : other).accept(batch)),
+  );
+  const accepted = results.flat();
+  assert.ok(accepted.every((result) => result.kind === "accepted" && !result.isReplayed));
+  for (const chat of chats) {
+    const stored = await all<{ seq: number; message_id: string }>(
+      line.pool,
+      "SELECT seq, message_id FROM messages WHERE conversation_id = $1 ORDER BY seq",
+      [chat],
+    );
+    assert.deepEqual(
+      stored.map((row) => row.seq),
+      stored.map((_, index) => index + 1),
+    );
+    const seqOf = new Map(stored.map((row) => [row.message_id, row.seq]));
+    for (const batch of batches) {
+      const seqs = batch.filter((one) => one.conversationId === chat).map((one) => seqOf.get(one.messageId)!);
+      assert.deepEqual(
+        seqs.toSorted((a, b) => a - b),
+        seqs,
+      );
+    }
+    const row = await one<{ last_seq: number }>(
+      line.pool,
+      "SELECT last_seq FROM conversations WHERE conversation_id = $1",
+      [chat],
+    );
+    assert.equal(row.last_seq, stored.length);
+  }
+  await line.routed();
+  const { count } = await one<{ count: number }>(line.pool, "SELECT count(*) FROM deliveries");
+  assert.equal(count, 800);
+});
+
+test("one id from 200 callers of two acceptors at once makes one message, and all get the same answer", async () => {
+  await using line = await startPipeline({ delivers: false });
+  const other = openSecond(line);
+  const message = messageTo(line, await line.addConversation(await line.addPerson("ana")), "oi");
+  const results = await Promise.all(
+    Array.from(
+      { length: 200 },
+      async (_, index) => (await (index % 2 === 0 ? line.acceptor : other).accept([message]))[0]!,
+    ),
+  );
+  assert.deepEqual(
+    new Set(results.map((one) => one.kind === "accepted" && `${one.seq} ${one.createdAt.getTime()}`)).size,
+    1,
+  );
+  assert.equal((await storedTexts(line)).length, 1);
+  await line.routed();
+  assert.equal((await line.deliveriesOf(message.messageId)).length, 1);
+});
+
+test("the same ids in overlapping batches of two acceptors settle to one message each", async () => {
+  await using line = await startPipeline({ delivers: false });
+  const other = openSecond(line);
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  const messages = Array.from({ length: 60 }, (_, index) => messageTo(line, chat, `${index}`));
+  const calls = Array.from({ length: 12 }, (_, call) =>
+    (call % 2 === 0 ? line.acceptor : other).accept(messages.slice((call % 6) * 8, (call % 6) * 8 + 20)),
+  );
+  const results = (await Promise.all(calls)).flat();
+  assert.ok(results.every((result) => result.kind === "accepted"));
+  const seqs = Map.groupBy(results as (Accepted & { kind: "accepted" })[], (result) => result.messageId);
+  for (const [, same] of seqs) assert.equal(new Set(same.map((result) => result.seq)).size, 1);
+  const { rows } = await line.pool.query<{ seq: number }>("SELECT seq FROM messages ORDER BY seq");
+  assert.deepEqual(
+    rows.map((row) => row.seq),
+    rows.map((_, index) => index + 1),
+  );
+});
+
+test("a known id: the same body gets the same answer, another one a conflict, also within one batch", async () => {
+  await using line = await startPipeline({ delivers: false });
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  const first = messageTo(line, chat, "oi");
+  const changed = { ...first, ...bodyOf(line, chat, "olá") };
+  const [accepted] = await line.acceptor.accept([first]);
+  const told = await line.acceptor.accept([first, changed, messageTo(line, chat, "next")]);
+  assert.deepEqual(told.map(tell), ["1 again", "IDEMPOTENCY_CONFLICT", "2"]);
+  assert.deepEqual((told[0] as { createdAt: Date }).createdAt, (accepted as { createdAt: Date }).createdAt);
+
+  const fresh = messageTo(line, chat, "third");
+  const batch = [fresh, { ...fresh }, { ...fresh, ...bodyOf(line, chat, "other") }];
+  assert.deepEqual((await line.acceptor.accept(batch)).map(tell), ["3", "3 again", "IDEMPOTENCY_CONFLICT"]);
+  assert.deepEqual(await storedTexts(line), ["oi", "next", "third"]);
+});
+
+test("who asked before gets the same answer, whatever has changed since", async () => {
+  await using line = await startPipeline({ delivers: false });
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  const message = messageTo(line, chat, "oi");
+  await line.acceptor.accept([message]);
+  await run(line.pool, "DELETE FROM addresses");
+  assert.deepEqual((await line.acceptor.accept([message])).map(tell), ["1 again"]);
+});
+
+test("what may not be written is told so, and disturbs no other", async () => {
+  await using line = await startPipeline({ delivers: false });
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  const elsewhere = await line.addConversation(await line.addPerson("bia"));
+  const nobody = await line.addConversation(await line.addContactWithoutAddress());
+  const good = messageTo(line, chat, "good");
+  const other = messageTo(line, elsewhere, "other");
+  await line.acceptor.accept([other]);
+  const cases: [NewMessage, string][] = [
+    [good, "1"],
+    [messageTo(line, randomUUID(), "x"), "RESOURCE_NOT_FOUND"],
+    [{ ...messageTo(line, chat, "x"), workspaceId: randomUUID() }, "RESOURCE_NOT_FOUND"],
+    [{ ...messageTo(line, chat, "x"), senderId: randomUUID(), mustBeMember: true }, "RESOURCE_NOT_FOUND"],
+    [{ ...messageTo(line, chat, "x"), replyTo: randomUUID() }, "VALIDATION_ERROR"],
+    [{ ...messageTo(line, chat, "x"), replyTo: other.messageId }, "VALIDATION_ERROR"],
+    [{ ...messageTo(line, chat, "x"), reactsTo: other.messageId }, "VALIDATION_ERROR"],
+    [{ ...messageTo(line, chat, "answer"), replyTo: good.messageId }, "2"],
+    [{ ...messageTo(line, chat, "x"), channels: "fax" }, "NO_ROUTE"],
+    [{ ...messageTo(line, chat, "both"), channels: "fax,phone" }, "3"],
+    [{ ...messageTo(line, chat, "all"), channels: "*" }, "4"],
+    [messageTo(line, nobody, "x"), "NO_ROUTE"],
+    [{ ...messageTo(line, nobody, "heard"), direction: "inbound" }, "1"],
+    [messageTo(line, chat, "last"), "5"],
+  ];
+  const told = await line.acceptor.accept(cases.map(([message]) => message));
+  assert.deepEqual(
+    told.map(tell),
+    cases.map(([, wanted]) => wanted),
+  );
+});
+
+test("without a connected account nobody is reached; an account that was deleted or disabled is none", async () => {
+  await using line = await startPipeline({ delivers: false });
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  for (const change of ["status = 'disabled'", "status = 'active', deleted_at = now()"]) {
+    await run(line.pool, `UPDATE channel_accounts SET ${change}`);
+    assert.deepEqual((await line.acceptor.accept([messageTo(line, chat, "x")])).map(tell), ["NO_ROUTE"]);
+  }
+});
+
+// One message that PostgreSQL cannot take must not fail the hundreds that share its commit.
+test("one poisonous message among 100 fails alone", async () => {
+  await using line = await startPipeline({ delivers: false });
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  const messages = Array.from({ length: 100 }, (_, index) => messageTo(line, chat, `${index}`));
+  messages[41] = { ...messages[41]!, payload: '{"type":"text","text":"\\u0000"}' };
+  const told = (await line.acceptor.accept(messages)).map(tell);
+  assert.equal(told[41], "INTERNAL");
+  assert.deepEqual(
+    told.filter((_, index) => index !== 41),
+    Array.from({ length: 99 }, (_, index) => `${index + 1}`),
+  );
+});
+
+test("while the database is away: OVERLOADED within a bound, and nothing is taken", async () => {
+  await using line = await startPipeline({ delivers: false });
+  const log = { info() {}, warn() {}, error() {} };
+  const away = openPool({ url: "postgres://nobody@127.0.0.1:1/none", size: 1, applicationName: "test", log });
+  // A hundred times as fast as the real one.
+  const clock = {
+    now: () => performance.now() * 100,
+    after: (ms: number, call: () => void) => systemClock.after(ms / 100, call),
+  };
+  const acceptor = openAcceptor({ db: away, bus: line.bus, clock, batchSize: 10, queueSize: 10, maxWaitMs: 1_000 });
+  await assert.rejects(acceptor.accept([messageTo(line, randomUUID(), "x")]), {
+    code: "OVERLOADED",
+    retryAfterSeconds: 1,
+  });
+  await away.end();
+});
+
+test("connections that break in the middle of commits lose no answer: each message is there once", async () => {
+  await using line = await startPipeline({ delivers: false });
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  const sending = Array.from({ length: 300 }, async (_, index) => {
+    for (let i = 0; i < index; i += 1) await new Promise(setImmediate);
+    return line.say(chat, `${index}`);
+  });
+  for (let cut = 0; cut < 10; cut += 1) {
+    await line.admin.query(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'test' AND datname = current_database()",
+    );
+  }
+  const told = await Promise.all(sending);
+  assert.deepEqual(
+    told.map((one) => one.seq).toSorted((a, b) => a - b),
+    told.map((_, index) => index + 1),
+  );
+  assert.equal((await storedTexts(line)).length, 300);
+});
+
+function openSecond(line: Pipeline) {
+  return openAcceptor({ ...line.deps, batchSize: 500, queueSize: 10_000, maxWaitMs: 1_000 });
+}
+
+function messageTo(line: Pipeline, conversationId: string, text: string): NewMessage {
+  return {
+    workspaceId: line.workspaceId,
+    messageId: randomUUID(),
+    senderId: line.workspaceId,
+    mustBeMember: false,
+    direction: "outbound",
+    channels: null,
+    options: null,
+    replyTo: null,
+    reactsTo: null,
+    metadata: null,
+    origin: null,
+    ...bodyOf(line, conversationId, text),
+  };
+}
+
+function bodyOf(_line: Pipeline, conversationId: string, text: string) {
+  return { conversationId, payload: JSON.stringify({ type: "text", text }) };
+}
+
+function tell(accepted: Accepted): string {
+  if (accepted.kind === "refused") return accepted.error.code;
+  return `${accepted.seq}${accepted.isReplayed ? " again" : ""}`;
+}
+
+async function storedTexts(line: Pipeline): Promise<string[]> {
+  const rows = await all<{ text: string }>(
+    line.pool,
+    "SELECT payload ->> 'text' AS text FROM messages ORDER BY conversation_id, seq",
+  );
+  return rows.map((row) => row.text);
+}
