@@ -93,14 +93,16 @@ test("a known id: the same body gets the same answer, another one a conflict, al
   await using line = await startPipeline({ delivers: false });
   const chat = await line.addConversation(await line.addPerson("ana"));
   const first = messageTo(line, chat, "oi");
-  const changed = { ...first, ...bodyOf(line, chat, "olá") };
+  const changed = { ...first, ...bodyOf(chat, "olá") };
   const [accepted] = await line.acceptor.accept([first]);
   const told = await line.acceptor.accept([first, changed, messageTo(line, chat, "next")]);
   assert.deepEqual(told.map(tell), ["1 again", "IDEMPOTENCY_CONFLICT", "2"]);
+  const turned = await line.acceptor.accept([changed, first]);
+  assert.deepEqual(turned.map(tell), ["IDEMPOTENCY_CONFLICT", "1 again"]);
   assert.deepEqual((told[0] as { createdAt: Date }).createdAt, (accepted as { createdAt: Date }).createdAt);
 
   const fresh = messageTo(line, chat, "third");
-  const batch = [fresh, { ...fresh }, { ...fresh, ...bodyOf(line, chat, "other") }];
+  const batch = [fresh, { ...fresh }, { ...fresh, ...bodyOf(chat, "other") }];
   assert.deepEqual((await line.acceptor.accept(batch)).map(tell), ["3", "3 again", "IDEMPOTENCY_CONFLICT"]);
   assert.deepEqual(await storedTexts(line), ["oi", "next", "third"]);
 });
@@ -222,11 +224,11 @@ function messageTo(line: Pipeline, conversationId: string, text: string): NewMes
     reactsTo: null,
     metadata: null,
     origin: null,
-    ...bodyOf(line, conversationId, text),
+    ...bodyOf(conversationId, text),
   };
 }
 
-function bodyOf(_line: Pipeline, conversationId: string, text: string) {
+function bodyOf(conversationId: string, text: string) {
   return { conversationId, payload: JSON.stringify({ type: "text", text }) };
 }
 

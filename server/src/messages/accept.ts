@@ -118,7 +118,7 @@ function tell(message: NewMessage, first: NewMessage, written: Written | Error):
     return { kind: "refused", messageId, error };
   }
   if (written.kind === "refused") return { kind: "refused", messageId, error: refusal(message, written.why) };
-  const isSame = written.kind === "known" ? written.isSame : isEqual(message, first);
+  const isSame = written.kind === "known" ? written.isSame(message) : isEqual(message, first);
   if (!isSame) {
     const error = new RequestError(
       "IDEMPOTENCY_CONFLICT",

@@ -32,7 +32,7 @@ export type Refusal = "conversation" | "sender" | "reply_to" | "reacts_to" | "ro
 
 export type Written =
   | { kind: "accepted"; seq: number; createdAt: Date; conversationId: string }
-  | { kind: "known"; seq: number; createdAt: Date; conversationId: string; isSame: boolean }
+  | { kind: "known"; seq: number; createdAt: Date; conversationId: string; isSame: (message: NewMessage) => boolean }
   | { kind: "refused"; why: Refusal };
 
 /**
@@ -123,14 +123,14 @@ async function findKnown(db: Db, messages: readonly NewMessage[]): Promise<Map<N
   return new Map<NewMessage, Written>(
     rows.map((row) => {
       const { place, seq, created_at: createdAt, conversation_id: conversationId } = row;
-      const message = messages[place - 1]!;
-      return [message, { kind: "known", seq, createdAt, conversationId, isSame: isSame(message, row) }];
+      const isSame = (message: NewMessage) => isSameAs(row, message);
+      return [messages[place - 1]!, { kind: "known", seq, createdAt, conversationId, isSame }];
     }),
   );
 }
 
 /** Whether the same was asked for. A person's message is told apart by the platform's id alone, of which its own is made. */
-function isSame(message: NewMessage, known: KnownRow): boolean {
+function isSameAs(known: KnownRow, message: NewMessage): boolean {
   if (message.direction === "inbound") return true;
   return (
     message.conversationId === known.conversation_id &&
