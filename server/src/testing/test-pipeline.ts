@@ -72,6 +72,9 @@ export async function startPipeline(options: PipelineOptions = {}) {
   const pool = stack.adopt(openPool({ url: database.url, size: 8, applicationName: "test", log: quiet }), (opened) =>
     opened.end(),
   );
+  const admin = stack.adopt(openPool({ url: database.url, size: 1, applicationName: "admin", log: quiet }), (opened) =>
+    opened.end(),
+  );
   const openBus = (lease = leaseMs) =>
     openPostgresBus({
       url: database.url,
@@ -150,6 +153,8 @@ export async function startPipeline(options: PipelineOptions = {}) {
 
   return {
     pool,
+    /** Not the pipeline's: for looking at it from outside, and breaking it. */
+    admin,
     bus,
     acceptor,
     connector,
@@ -174,6 +179,16 @@ export async function startPipeline(options: PipelineOptions = {}) {
          INSERT INTO addresses (workspace_id, channel, identifier, participant_id, created_at)
          VALUES ($2, '${testChannel}', $3, $1, now())`,
         [id, workspaceId, identifier],
+      );
+      return id;
+    },
+    async addContactWithoutAddress(): Promise<string> {
+      const id = newId(Date.now());
+      await run(
+        pool,
+        `INSERT INTO participants (participant_id, workspace_id, kind, display_name, created_at)
+         VALUES ($1, $2, 'contact', 'nobody', now())`,
+        [id, workspaceId],
       );
       return id;
     },
@@ -226,6 +241,8 @@ export async function startPipeline(options: PipelineOptions = {}) {
       await bus.publish(pool, topics.outgoing(testChannel), [{ key: laneId, value: record }]);
       bus.wake(topics.outgoing(testChannel));
     },
+    routed: () =>
+      until(async () => (await bus.lag(topics.messageProcessing, "route")) === 0, 15_000, "something is not routed"),
     /** Resolves when everything accepted was routed and nothing is left to send. */
     settled: (withinMs = 15_000) =>
       until(
