@@ -1,5 +1,6 @@
 import { type TSchema, Type } from "typebox";
 import { invalid } from "../errors.ts";
+import { isUuid } from "../lib/ids.ts";
 
 /** `limit` and `cursor` of every list. */
 export const pageQuery = Type.Object(
@@ -40,7 +41,8 @@ export function encodeCursor({ at, id }: Position): string {
 /** Undefined when there is no cursor; throws VALIDATION_ERROR for one that we did not make. */
 export function decodeCursor(cursor: string | undefined): Position | undefined {
   if (cursor === undefined) return undefined;
-  const match = /^(\d{1,15}):([0-9a-f-]{36})$/.exec(Buffer.from(cursor, "base64url").toString());
-  if (match === null) throw invalid("cursor is not one that this hub gave out; leave it out to begin again.");
+  const match = /^(\d{1,15}):(.{36})$/.exec(Buffer.from(cursor, "base64url").toString());
+  if (match === null || !isUuid(match[2]!))
+    throw invalid("cursor is not one that this hub gave out; leave it out to begin again.");
   return { at: new Date(Number(match[1])), id: match[2]! };
 }

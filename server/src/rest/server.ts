@@ -4,7 +4,7 @@ import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import fastify, { type FastifyRequest, LogController } from "fastify";
 import type { Logger } from "pino";
 import { type Principal, type Role, requireRole, requireScope, type Scope } from "../identity/principal.ts";
-import { answerError, answerNotFound } from "./errors.ts";
+import { answerError, answerMalformed, answerNotFound } from "./errors.ts";
 import { compileValidator } from "./validation.ts";
 
 declare module "fastify" {
@@ -42,6 +42,12 @@ export async function openRestServer({ log, authenticate }: RestOptions) {
     requestTimeout: 60_000,
     keepAliveTimeout: 72_000,
     forceCloseConnections: "idle",
+    // What fails before a route is found: no hook has run by then.
+    frameworkErrors: (error, request, reply) => {
+      reply.header("x-request-id", request.id);
+      answerError(error, request, reply);
+    },
+    clientErrorHandler: answerMalformed,
     routerOptions: { maxParamLength: 300 },
     genReqId: (raw) => {
       const given = raw.headers["x-request-id"];

@@ -1,0 +1,306 @@
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { connect } from "node:net";
+import { test } from "node:test";
+import { pino } from "pino";
+import { addUser } from "../contacts/test-people.ts";
+import { RequestError } from "../errors.ts";
+import type { Principal } from "../identity/principal.ts";
+import { run } from "../lib/query.ts";
+import { routeMessages } from "../router/router.ts";
+import { startPipeline } from "../testing/test-pipeline.ts";
+import { deadLetterRoutes } from "./dead-letters.ts";
+import { messageRoutes } from "./messages.ts";
+import { encodeCursor } from "./pages.ts";
+import { openRestServer } from "./server.ts";
+
+test("a message is accepted, delivered, and shown with what became of it", async () => {
+  await using hub = await open();
+  const { status, body } = await hub.send({ payload: text("oi"), metadata: { order: 7 } });
+  assert.equal(status, 202);
+  assert.deepEqual(Object.keys(body).toSorted(), ["conversation_id", "created_at", "message_id", "seq", "status"]);
+  assert.deepEqual([body.conversation_id, body.seq, body.status], [hub.chat, 1, "accepted"]);
+  await hub.line.settled();
+
+  const shown = await hub.call("GET", `/v1/messages/${body.message_id}`);
+  assert.equal(shown.status, 200);
+  const { deliveries, ...message } = shown.body;
+  assert.deepEqual(message, {
+    message_id: body.message_id,
+    conversation_id: hub.chat,
+    seq: 1,
+    from: hub.line.workspaceId,
+    direction: "outbound",
+    payload: text("oi"),
+    channels: null,
+    reply_to: null,
+    status: "sent",
+    metadata: { order: 7 },
+    created_at: body.created_at,
+  });
+  assert.equal(deliveries.length, 1);
+  assert.deepEqual([deliveries[0].address, deliveries[0].status, deliveries[0].attempts], ["phone:ana", "sent", 1]);
+});
+
+test("message_id is the idempotency key", async () => {
+  await using hub = await open();
+  const asked = { message_id: randomUUID(), payload: text("oi") };
+  const first = await hub.send(asked);
+  const again = await hub.send({ ...asked, message_id: asked.message_id.toUpperCase() });
+  assert.deepEqual([again.status, again.body], [202, first.body]);
+  assert.deepEqual([first.headers["idempotent-replayed"], again.headers["idempotent-replayed"]], [undefined, "true"]);
+  const other = await hub.send({ ...asked, payload: text("olá") });
+  assert.deepEqual([other.status, other.body.error.code], [409, "IDEMPOTENCY_CONFLICT"]);
+});
+
+test("what is wrong with a body is said, and the field is named", async () => {
+  await using hub = await open();
+  const cases: [object, string][] = [
+    [{ payload: text("oi"), conversaton_id: hub.chat }, "conversaton_id"],
+    [{ payload: { type: "text" } }, "payload.text"],
+    [{ payload: { type: "text", text: "" } }, "payload.text"],
+    [{ payload: { type: "text", text: "x".repeat(65_537) } }, "payload.text"],
+    [{ payload: { type: "text", text: 5 } }, "payload.text"],
+    [{ payload: { type: "text", text: "x", extra: 1 } }, "payload.extra"],
+    [{ payload: { type: "poem", text: "x" } }, "payload.type"],
+    [{}, "payload"],
+    [{ payload: text("oi"), message_id: "abc" }, "message_id"],
+    [{ payload: text("oi"), message_id: `urn:uuid:${randomUUID()}` }, "message_id"],
+    [{ payload: text("oi"), channels: [] }, "channels"],
+    [{ payload: text("oi"), fallback: { order: ["phone"], after_seconds: 0 } }, "fallback.after_seconds"],
+    [{ payload: text("oi"), reply_to: randomUUID() }, "reply_to"],
+    [{ payload: { type: "location", latitude: 91, longitude: 0 } }, "payload.latitude"],
+  ];
+  for (const [asked, field] of cases) {
+    const { status, body } = await hub.send(asked);
+    assert.deepEqual([status, body.error.code, body.error.details.field], [400, "VALIDATION_ERROR", field]);
+    assert.ok(body.error.message.length > 10 && body.error.request_id && body.success === false);
+  }
+});
+
+test("bodies that are no JSON, too large, or of another type are refused in the one shape of errors", async () => {
+  await using hub = await open();
+  const cases: [string, string, number, string][] = [
+    ["{", "application/json", 400, "VALIDATION_ERROR"],
+    ["", "application/json", 400, "VALIDATION_ERROR"],
+    ['{"payload":{"__proto__":1}}', "application/json", 400, "VALIDATION_ERROR"],
+    ["a=b", "application/x-www-form-urlencoded", 400, "VALIDATION_ERROR"],
+    [JSON.stringify({ x: "x".repeat(1024 * 1024) }), "application/json", 413, "PAYLOAD_TOO_LARGE"],
+  ];
+  for (const [payload, type, status, code] of cases) {
+    const answer = await hub.call("POST", "/v1/messages", payload, { "content-type": type });
+    assert.deepEqual([answer.status, answer.body.error.code], [status, code], payload.slice(0, 40));
+  }
+  for (const path of ["/v1/nothing", "/v1/messages/%ZZ", "/v1/messages/x", `/v1/messages/urn:uuid:${randomUUID()}`]) {
+    const answer = await hub.call("GET", path);
+    assert.ok([400, 404].includes(answer.status), `${path} is ${answer.status}`);
+    assert.equal(answer.body.success, false, path);
+    assert.ok(answer.body.error.request_id, path);
+  }
+});
+
+test("what is not even HTTP gets the same shape of error", async () => {
+  await using hub = await open();
+  const { port } = new URL(await hub.app.listen({ port: 0, host: "127.0.0.1" }));
+  const socket = connect(Number(port), "127.0.0.1");
+  socket.end("nonsense\r\n\r\n");
+  const chunks: Buffer[] = [];
+  for await (const chunk of socket) chunks.push(chunk);
+  const [head, body] = Buffer.concat(chunks).toString().split("\r\n\r\n");
+  assert.match(head!, /^HTTP\/1.1 400 /);
+  assert.equal(JSON.parse(body!).error.code, "VALIDATION_ERROR");
+});
+
+test("a batch answers in order, and a bad item fails no other", async () => {
+  await using hub = await open();
+  const id = randomUUID();
+  const messages = [
+    { conversation_id: hub.chat, payload: text("1"), message_id: id },
+    { conversation_id: hub.chat, payload: { type: "text" } },
+    { conversation_id: randomUUID(), payload: text("x") },
+    "nonsense",
+    { conversation_id: hub.chat, payload: text("other"), message_id: id },
+    { conversation_id: hub.chat, payload: text("2") },
+    { conversation_id: hub.chat, payload: text("\u0000"), message_id: "not an id" },
+  ];
+  const { status, body } = await hub.call("POST", "/v1/messages/batch", { messages });
+  assert.equal(status, 200);
+  assert.deepEqual(
+    body.results.map((result: { seq?: number; error?: { code: string } }) => result.seq ?? result.error!.code),
+    [1, "VALIDATION_ERROR", "RESOURCE_NOT_FOUND", "VALIDATION_ERROR", "IDEMPOTENCY_CONFLICT", 2, "VALIDATION_ERROR"],
+  );
+  assert.deepEqual([body.results[0].message_id, body.results[6].message_id], [id, "not an id"]);
+  for (const wrong of [[], Array(1_001).fill({}), "x"]) {
+    assert.equal((await hub.call("POST", "/v1/messages/batch", { messages: wrong })).status, 400);
+  }
+});
+
+test("members see and send in their own conversations only, and only as themselves", async () => {
+  await using hub = await open();
+  const { body } = await hub.send({ payload: text("oi") });
+  const eva = await addUser(hub.line.pool, hub.line.workspaceId, "Eva");
+  const told = [
+    await hub.call("GET", `/v1/messages/${body.message_id}`, undefined, {}, eva),
+    await hub.call("GET", `/v1/messages/${body.message_id}/events`, undefined, {}, eva),
+    await hub.call("POST", "/v1/messages", { conversation_id: hub.chat, payload: text("x") }, {}, eva),
+    await hub.call("GET", `/v1/messages/${body.message_id}/trace`, undefined, {}, eva),
+    await hub.call(
+      "POST",
+      "/v1/messages",
+      { conversation_id: hub.chat, payload: text("x"), from: randomUUID() },
+      {},
+      eva,
+    ),
+    await hub.call("GET", "/v1/dead-letters", undefined, {}, eva),
+  ];
+  assert.deepEqual(
+    told.map((answer) => answer.status),
+    [404, 404, 404, 403, 403, 403],
+  );
+  const stranger = { ...hub.line.principal, workspaceId: randomUUID() };
+  assert.equal((await hub.call("GET", `/v1/messages/${body.message_id}`, undefined, {}, stranger)).status, 404);
+  const unread = { ...hub.line.principal, scopes: ["contacts:read" as const] };
+  assert.equal((await hub.call("GET", `/v1/messages/${body.message_id}`, undefined, {}, unread)).status, 403);
+});
+
+test("the audit trail and the trace tell everything, oldest first, without text", async () => {
+  await using hub = await open();
+  let calls = 0;
+  hub.line.platform.answer = () => {
+    calls += 1;
+    if (calls === 1) return { kind: "retry", afterMs: null, scope: "lane", platformFault: true, detail: "500" };
+    return { kind: "sent", providerMessageId: "p1" };
+  };
+  const { body } = await hub.send({ payload: text("a secret") });
+  await hub.line.settled();
+  await hub.line.receipt("p1", "read");
+  const events = (await hub.call("GET", `/v1/messages/${body.message_id}/events`)).body.data;
+  assert.deepEqual(
+    events.map((event: { status: string; cause: string }) => `${event.status}: ${event.cause}`),
+    [
+      "accepted: accepted",
+      "accepted: routed",
+      "in_transit: attempt 1 started",
+      "sent: attempt 2 was answered",
+      "read: receipt",
+    ],
+  );
+  const { data } = (await hub.call("GET", `/v1/messages/${body.message_id}/trace`)).body;
+  assert.deepEqual(
+    data
+      .filter((entry: { what: string }) => entry.what !== "status")
+      .map((entry: { what: string; outcome?: string }) => entry.outcome ?? entry.what),
+    ["accepted", "routed", "retry", "sent"],
+  );
+  const times = data.map((entry: { at: string }) => entry.at);
+  assert.deepEqual(times, times.toSorted());
+  assert.doesNotMatch(JSON.stringify([events, data]), /a secret/);
+});
+
+test("dead letters are paged, replayed and discarded; a cursor that nobody gave out is refused", async () => {
+  await using hub = await open();
+  hub.line.platform.answer = () => ({ kind: "refused", reason: "WINDOW_CLOSED", detail: "too late" });
+  for (const what of ["1", "2", "3"]) await hub.send({ payload: text(what) });
+  await hub.line.settled();
+  const seen: string[] = [];
+  let cursor = "";
+  do {
+    const { body } = await hub.call("GET", `/v1/dead-letters?limit=2${cursor}`);
+    seen.push(...body.data.map((row: { delivery_id: string }) => row.delivery_id));
+    cursor = body.next_cursor === null ? "" : `&cursor=${body.next_cursor}`;
+  } while (cursor !== "");
+  assert.equal(new Set(seen).size, 3);
+  const made = [
+    "x",
+    "AAAA",
+    encodeCursor({ at: new Date(1), id: "-".repeat(36) }),
+    Buffer.from("9:9").toString("base64url"),
+  ];
+  for (const wrong of made) {
+    const { status, body } = await hub.call("GET", `/v1/dead-letters?cursor=${wrong}`);
+    assert.deepEqual([status, body.error.code], [400, "VALIDATION_ERROR"], wrong);
+  }
+  assert.equal((await hub.call("POST", `/v1/dead-letters/${seen[0]}/replay`)).status, 202);
+  await hub.line.settled();
+  assert.equal((await hub.call("DELETE", `/v1/dead-letters/${seen[1]}`)).status, 204);
+  assert.equal((await hub.call("DELETE", `/v1/dead-letters/${seen[1]}`)).status, 404);
+  const all = await hub.call("POST", "/v1/dead-letters/replay", { channel: "phone", code: "WINDOW_CLOSED" });
+  assert.deepEqual([all.status, all.body], [202, { replayed: 2 }]);
+});
+
+test("routing twice, and a message that was replied to in time, change nothing", async () => {
+  await using hub = await open();
+  const { body } = await hub.send({ payload: text("oi") });
+  await hub.line.settled();
+  const before = await hub.line.deliveriesOf(body.message_id);
+  const record = {
+    partition: 0,
+    offset: 1,
+    key: hub.chat,
+    value: { workspaceId: hub.line.workspaceId, messageId: body.message_id },
+  };
+  await routeMessages({ ...hub.line.deps, capabilitiesOf: () => hub.line.connector.capabilities }, [record, record]);
+  assert.deepEqual(await hub.line.deliveriesOf(body.message_id), before);
+  await hub.line.settled();
+  assert.deepEqual(hub.line.texts(), ["oi"]);
+});
+
+test("nobody is reached: NO_ROUTE, and the channels are named", async () => {
+  await using hub = await open();
+  await run(hub.line.pool, "DELETE FROM addresses");
+  const { status, body } = await hub.send({ payload: text("oi"), channels: ["phone"] });
+  assert.deepEqual([status, body.error.code, body.error.details], [422, "NO_ROUTE", { channels: ["phone"] }]);
+});
+
+const text = (words: string) => ({ type: "text", text: words });
+
+/** The routes over a pipeline; callers are who the test says. */
+async function open() {
+  await using stack = new AsyncDisposableStack();
+  const line = stack.use(await startPipeline());
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  let caller: Principal = line.principal;
+  const app = await openRestServer({
+    log: pino({ level: "silent" }),
+    authenticate: (authorization) => {
+      if (authorization === undefined) throw new RequestError("AUTH_REQUIRED", "Say who you are.");
+      return caller;
+    },
+  });
+  stack.defer(() => app.close());
+  const isAccount = async (_workspace: string, _channel: string, id: string) => id === line.accountId;
+  const findDirect = async () => chat;
+  messageRoutes(app, {
+    db: line.pool,
+    acceptor: line.acceptor,
+    prepare: { clock: line.deps.clock, isChannel: (name) => name === "phone", findDirect, isAccount },
+    parseAddress: () => ({ channel: "phone", identifier: "ana" }),
+    capabilitiesOf: () => line.connector.capabilities,
+  });
+  deadLetterRoutes(app, line.deps);
+  const opened = stack.move();
+  async function call(
+    method: "GET" | "POST" | "DELETE",
+    url: string,
+    payload?: unknown,
+    headers: Record<string, string> = {},
+    by: Principal = line.principal,
+  ) {
+    caller = by;
+    const answer = await app.inject({
+      method,
+      url,
+      headers: { authorization: "Bearer x", ...headers },
+      ...(payload === undefined ? {} : { payload: payload as object }),
+    });
+    return { status: answer.statusCode, headers: answer.headers, body: answer.body === "" ? null : answer.json() };
+  }
+  return {
+    app,
+    line,
+    chat,
+    call,
+    send: (body: object) => call("POST", "/v1/messages", { conversation_id: chat, ...body }),
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  };
+}
