@@ -1,5 +1,5 @@
 import type { Pool } from "../lib/postgres.ts";
-import { all, run } from "../lib/query.ts";
+import { all, plainArray, run } from "../lib/query.ts";
 import type { BusRecord } from "./bus.ts";
 
 /** What a consumer knows of a partition that it owns. */
@@ -86,9 +86,9 @@ export async function advanceAndRead(
       topic,
       group,
       ownerId,
-      owned.map(([partition]) => partition),
-      owned.map(([, ours]) => ours.epoch),
-      positions,
+      plainArray(owned.map(([partition]) => partition)),
+      plainArray(owned.map(([, ours]) => ours.epoch)),
+      plainArray(positions),
       maxRecords,
       rowsPerPartition,
     ],

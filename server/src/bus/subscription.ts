@@ -35,7 +35,7 @@ interface SubscriptionOptions<Value> {
 /** How often an unwoken consumer looks by itself, in milliseconds. */
 const pollMs = 1_000;
 /** While several records come at a time, reads are at least this far apart, in milliseconds: each takes more of them. */
-const paceMs = 5;
+const paceMs = 8;
 const severalRecords = 4;
 /** Tries at a record, one by one, before it is set aside. */
 const maxTries = 4;

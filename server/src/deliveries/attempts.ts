@@ -34,8 +34,8 @@ export interface Attempts {
 
 /** Attempts that start, or end, in one commit. */
 const batchSize = 256;
-/** See `BatcherOptions`. */
-const paceMs = 5;
+/** See `BatcherOptions`: small beside what a platform takes to answer. */
+const paceMs = 10;
 const retryPauseMs = 250;
 
 /** Queues that are bounded by what feeds them: the attempts that gates let through. */

@@ -1,6 +1,6 @@
 import type { Exchange } from "../connectors/connector.ts";
 import { toStorable } from "../lib/json.ts";
-import type { Db } from "../lib/query.ts";
+import { type Db, plainArray } from "../lib/query.ts";
 
 /** What an attempt came to, ready to be written. */
 export interface FinishedAttempt {
@@ -37,19 +37,19 @@ export async function finishAttempts(db: Db, finished: readonly FinishedAttempt[
     name: "finish_attempts",
     text: statement,
     values: [
-      column(({ deliveryId }) => deliveryId),
-      column(({ channelAccountId }) => channelAccountId),
-      column(({ messageId }) => messageId),
-      column(({ attempt }) => attempt),
-      column(({ startedAt }) => startedAt.toISOString()),
-      column(({ finishedAt }) => finishedAt.toISOString()),
-      column(({ outcome }) => outcome),
+      plainArray(column(({ deliveryId }) => deliveryId)),
+      plainArray(column(({ channelAccountId }) => channelAccountId)),
+      plainArray(column(({ messageId }) => messageId)),
+      plainArray(column(({ attempt }) => attempt)),
+      plainArray(column(({ startedAt }) => startedAt.toISOString())),
+      plainArray(column(({ finishedAt }) => finishedAt.toISOString())),
+      plainArray(column(({ outcome }) => outcome)),
       column(({ exchanges }) => (exchanges.length === 0 ? null : toStorable(JSON.stringify(exchanges)))),
       column(({ sentParts }) => toArrayLiteral(sentParts)),
-      column(({ partCount }) => partCount),
+      plainArray(column(({ partCount }) => partCount)),
       column(({ error }) => (error === null ? null : toStorable(JSON.stringify(error)))),
-      column(({ isFinal }) => isFinal),
-      column(({ nextAttemptAt }) => nextAttemptAt?.toISOString() ?? null),
+      plainArray(column(({ isFinal }) => isFinal)),
+      plainArray(column(({ nextAttemptAt }) => nextAttemptAt?.toISOString() ?? null)),
     ],
   });
   return {

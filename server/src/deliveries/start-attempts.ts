@@ -1,4 +1,4 @@
-import { all, type Db } from "../lib/query.ts";
+import { all, type Db, plainArray } from "../lib/query.ts";
 import type { MessagePayload } from "../messages/payload.ts";
 
 /** Proof that this process may still send for a partition. */
@@ -41,7 +41,7 @@ export async function startAttempts(db: Db, fence: Fence, deliveryIds: readonly 
   const { rows } = await db.query<StartRow>({
     name: "start_attempts",
     text: statement,
-    values: [deliveryIds, now, fence.topic, fence.group, fence.ownerId],
+    values: [plainArray(deliveryIds), now, fence.topic, fence.group, fence.ownerId],
   });
   const started = new Map(rows.map((row) => [row.delivery_id, row]));
   const others = deliveryIds.filter((deliveryId) => !started.has(deliveryId));

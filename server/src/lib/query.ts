@@ -29,3 +29,11 @@ export async function one<Row>(db: Db, text: string, values: readonly unknown[] 
 export async function run(db: Db, text: string, values: readonly unknown[] = []): Promise<number> {
   return (await db.query(text, values as unknown[])).rowCount ?? 0;
 }
+
+/**
+ * An array of ids, numbers, times or other values without quotes, backslashes, braces, commas or spaces, as PostgreSQL
+ * reads it. The driver would look for such in each of them, which costs more than all the rest of the hot statements.
+ */
+export function plainArray(values: readonly (string | number | boolean | null | undefined)[]): string {
+  return `{${values.map((value) => value ?? "NULL").join(",")}}`;
+}

@@ -1,5 +1,5 @@
 import type { Outbox } from "../bus/bus.ts";
-import type { Db } from "../lib/query.ts";
+import { type Db, plainArray } from "../lib/query.ts";
 import type { NewMessage, Refusal } from "./write-messages.ts";
 
 /** Either all were written, and the last `seq` that each conversation had before; or none was, and who is to blame. */
@@ -108,13 +108,14 @@ export function countSteps(messages: readonly NewMessage[]): { counts: Map<strin
   return { counts, ofMessages };
 }
 
-const always = ["messageId", "workspaceId", "conversationId", "senderId", "direction", "payload"] as const;
+const plain = ["messageId", "workspaceId", "conversationId", "senderId", "direction"] as const;
 const seldom = ["channels", "options", "replyTo", "metadata", "origin"] as const;
 
 /** One array for each column; `unnest` reads one that is left empty as nulls. */
-function columns(messages: readonly NewMessage[]): unknown[][] {
+function columns(messages: readonly NewMessage[]): unknown[] {
   return [
-    ...always.map((key) => messages.map((message) => message[key])),
+    ...plain.map((key) => plainArray(messages.map((message) => message[key]))),
+    messages.map((message) => message.payload),
     ...seldom.map((key) =>
       messages.some((message) => message[key] !== null) ? messages.map((message) => message[key]) : [],
     ),

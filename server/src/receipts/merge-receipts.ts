@@ -1,5 +1,5 @@
 import { toStorable } from "../lib/json.ts";
-import type { Db } from "../lib/query.ts";
+import { type Db, plainArray } from "../lib/query.ts";
 import type { Receipt } from "./receipts.ts";
 import type { LanePlace } from "./settled.ts";
 
@@ -29,14 +29,16 @@ export async function mergeReceipts(db: Db, groups: readonly Receipt[][], now: D
     text: statement,
     values: [
       now,
-      groups.map((group) => group[0]!.deliveryId),
-      groups.map((group) => group[0]!.channelAccountId),
+      plainArray(groups.map((group) => group[0]!.deliveryId)),
+      plainArray(groups.map((group) => group[0]!.channelAccountId)),
       groups.map((group) => group[0]!.providerMessageId),
-      groups.map((_, index) => (read[index] ?? delivered[index] ?? sent[index])?.status),
+      plainArray(groups.map((_, index) => (read[index] ?? delivered[index] ?? sent[index])?.status)),
       failed.map((receipt) => receipt && toStorable(JSON.stringify(receipt.error))),
-      groups.map((group) => group.reduce((first, { at }) => (at < first ? at : first), group[0]!.at).toISOString()),
-      delivered.map((receipt, index) => (receipt ?? read[index])?.at.toISOString()),
-      read.map((receipt) => receipt?.at.toISOString()),
+      plainArray(
+        groups.map((group) => group.reduce((first, { at }) => (at < first ? at : first), group[0]!.at).toISOString()),
+      ),
+      plainArray(delivered.map((receipt, index) => (receipt ?? read[index])?.at.toISOString())),
+      plainArray(read.map((receipt) => receipt?.at.toISOString())),
       sent.map(change),
       delivered.map(change),
       read.map(change),

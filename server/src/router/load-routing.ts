@@ -1,4 +1,4 @@
-import { allPrepared, type Db } from "../lib/query.ts";
+import { allPrepared, type Db, plainArray } from "../lib/query.ts";
 import type { PayloadType } from "../messages/payload.ts";
 import type { Account, Recipient, RoutedMessage } from "./plan.ts";
 
@@ -63,7 +63,10 @@ async function loadMessages(db: Db, records: readonly RecordToRoute[]): Promise<
      FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS r (workspace_id, message_id, place)
      JOIN messages m USING (workspace_id, message_id)
      ORDER BY r.place`,
-    [records.map((record) => record.value.workspaceId), records.map((record) => record.value.messageId)],
+    [
+      plainArray(records.map((record) => record.value.workspaceId)),
+      plainArray(records.map((record) => record.value.messageId)),
+    ],
   );
   return rows.map((row) => ({
     workspaceId: row.workspace_id,
@@ -100,7 +103,7 @@ export async function loadRecipients(
      ) AS addresses
      FROM members m JOIN participants p USING (participant_id)
      WHERE m.conversation_id = ANY ($1) AND p.deleted_at IS NULL ORDER BY m.conversation_id, m.ordinal`,
-    [conversationIds],
+    [plainArray(conversationIds)],
   );
   return rows.map((row) => ({
     conversationId: row.conversation_id,
@@ -125,6 +128,6 @@ export async function loadAccounts(
     `SELECT workspace_id AS "workspaceId", channel_account_id AS "channelAccountId", channel
      FROM channel_accounts
      WHERE workspace_id = ANY ($1) AND deleted_at IS NULL AND status = 'active' ORDER BY created_at, channel_account_id`,
-    [workspaceIds],
+    [plainArray(workspaceIds)],
   );
 }

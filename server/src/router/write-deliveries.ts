@@ -1,4 +1,4 @@
-import type { Db } from "../lib/query.ts";
+import { type Db, plainArray } from "../lib/query.ts";
 import type { MessageStatus } from "../messages/show.ts";
 import { topics } from "../topics.ts";
 
@@ -35,23 +35,23 @@ export async function writeDeliveries(db: Db, deliveries: readonly NewDelivery[]
     text: statement,
     values: [
       now,
-      column("deliveryId"),
-      column("workspaceId"),
-      column("messageId"),
-      column("conversationId"),
-      column("seq"),
-      column("recipientId"),
-      column("channel"),
+      plainArray(column("deliveryId")),
+      plainArray(column("workspaceId")),
+      plainArray(column("messageId")),
+      plainArray(column("conversationId")),
+      plainArray(column("seq")),
+      plainArray(column("recipientId")),
+      plainArray(column("channel")),
       column("identifier"),
-      column("channelAccountId"),
-      column("laneId"),
-      column("partition"),
+      plainArray(column("channelAccountId")),
+      plainArray(column("laneId")),
+      plainArray(column("partition")),
       column("route"),
-      column("status"),
+      plainArray(column("status")),
       column("error"),
       column("cause"),
       deliveries.map((delivery) => topics.outgoing(delivery.channel)),
-      column("fallbackAfterSeconds"),
+      plainArray(column("fallbackAfterSeconds")),
     ],
   });
   return rows.map((row) => row.channel);

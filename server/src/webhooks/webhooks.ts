@@ -30,7 +30,7 @@ const batchSize = 200;
 /** Webhooks that may wait for their commit; a platform sends a refused one again. */
 const maxWaiting = 5_000;
 const maxWaitMs = 2_000;
-const paceMs = 3;
+const paceMs = 5;
 
 /** Keeps webhooks as they came, many in a commit, and tells the `receive` step of them. */
 export function openWebhookStore({ db, bus, clock }: { db: Db; bus: Bus; clock: Clock }): WebhookStore {
