@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { type Clock, systemClock } from "../lib/clock.ts";
 import { isRetryableDbError, transaction } from "../lib/postgres.ts";
 import { until } from "../testing/until.ts";
+import type { BusRecord } from "./bus.ts";
 import {
   collect,
   numbered,
@@ -137,16 +138,16 @@ export function sharingContract(openHarness: OpenHarness): void {
     };
     await Promise.all(Array.from({ length: 64 }, (_, index) => writer(index)));
     const got = () => seen;
-    await until(() => got().length >= count, 20_000, "records are missing");
+    await until(() => got.length >= count, 20_000, "records are missing");
     await until(async () => (await bus.lag(topic, "all")) === 0, 5_000, "some still count as unread");
-    assert.equal(got().length, count);
+    assert.equal(got.length, count);
     for (const [key, values] of committed) {
-      const arrived = valuesOf(got().filter((record) => record.key === key)) as number[];
+      const arrived = valuesOf(got.filter((record) => record.key === key)) as number[];
       // The writers of the shared key do not know each other's order; each one's own must hold.
       if (key === "shared") assert.deepEqual(arrived.toSorted(byNumber), values.toSorted(byNumber));
       else assert.deepEqual(arrived, values);
     }
-    const shared = got().filter((record) => record.key === "shared");
+    const shared = got.filter((record) => record.key === "shared");
     for (const [, own] of Map.groupBy(shared, (record) => Math.floor(record.value / 1_000))) {
       assert.deepEqual(valuesOf(own), (valuesOf(own) as number[]).toSorted(byNumber));
     }
