@@ -137,12 +137,12 @@ function isEqual(message: NewMessage, other: NewMessage): boolean {
 
 function refusal(message: NewMessage, why: Refusal): RequestError {
   switch (why) {
+    // The same words, so that nobody learns of a conversation that is not theirs.
     case "conversation":
-      return new RequestError("RESOURCE_NOT_FOUND", "There is no such conversation in this workspace.");
     case "sender":
       return new RequestError(
         "RESOURCE_NOT_FOUND",
-        "The sender is not a member of such a conversation in this workspace.",
+        "There is no such conversation in this workspace, or the sender is not a member of it.",
       );
     case "reply_to":
       return new RequestError("VALIDATION_ERROR", "reply_to is not a message of this conversation.", {
