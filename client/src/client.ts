@@ -74,8 +74,8 @@ function authCalls(call: Call, end: () => Promise<void>) {
 function messageCalls(call: Call) {
   return {
     /** Safe to repeat with the same `message_id` until an answer comes. */
-    async send(body: resource.NewMessage): Promise<Sent> {
-      const answer = await call<resource.AcceptedMessage>("POST", "/v1/messages", { body });
+    async send(body: resource.NewMessage, options: { signal?: AbortSignal } = {}): Promise<Sent> {
+      const answer = await call<resource.AcceptedMessage>("POST", "/v1/messages", { body, ...options });
       return { ...answer.body, isReplayed: answer.headers.get("idempotent-replayed") === "true" };
     },
     /** 1 to 1,000 messages; results in their order. */

@@ -1,7 +1,8 @@
 import type { Client, Message } from "../../client/src/client.ts";
+import { connectors } from "../../server/src/connectors/registry.ts";
 import { type Checker, openChecker, type Report } from "./checker.ts";
 import type { SimulatorClient } from "./simulator-client.ts";
-import { inParallel } from "./until.ts";
+import { inParallel, until } from "./until.ts";
 
 const requestsAtOnce = 16;
 
@@ -64,6 +65,38 @@ async function tellUnknownAttempts(client: Client, checker: Checker, message: Me
     const recipient = addresses.get(entry.delivery_id as string);
     if (recipient) checker.unknownAttempt({ recipient, key });
   }
+}
+
+/**
+ * Waits until nothing is on its way any more, as far as API and platforms tell: nothing pending, no webhook waiting,
+ * and every delivery as far as its channel tells.
+ */
+export async function settledByApi(client: Client, simulator: SimulatorClient, conversationIds: Iterable<string>) {
+  const patience = 60_000;
+  await until(
+    "nothing is pending",
+    async () => {
+      const { data: accounts } = await client.channelAccounts.list();
+      const healths = await Promise.all(
+        accounts.map((account) => client.channelAccounts.health(account.channel_account_id)),
+      );
+      return healths.every(({ pending }) => pending === 0) && (await simulator.isIdle());
+    },
+    patience,
+  );
+  for (const id of conversationIds) {
+    await until(
+      `every delivery of conversation ${id} has come to its end`,
+      async () => (await Array.fromAsync(history(client, id))).every(({ deliveries }) => deliveries.every(isFinal)),
+      patience,
+    );
+  }
+}
+
+const ends = new Map(connectors.map(({ channel, capabilities }) => [channel, capabilities.receipts.at(-1)]));
+
+function isFinal({ channel, status }: Message["deliveries"][number]): boolean {
+  return status === "failed" || channel === "app" || status === ends.get(channel);
 }
 
 /** A checker that holds what these senders were told. */

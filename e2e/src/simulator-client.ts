@@ -68,6 +68,9 @@ export type SimulatorClient = ReturnType<typeof openSimulatorClient>;
 const pageSize = 20_000;
 
 export function openSimulatorClient(url: string) {
+  let counted = 0;
+  let countedUpTo = 0;
+
   async function control<Body>(method: string, path: string, body?: object): Promise<Body> {
     const response = await fetch(`${url}/_sim/${path}`, {
       method,
@@ -95,6 +98,16 @@ export function openSimulatorClient(url: string) {
         found.push(...page.data);
         if (page.data.length < pageSize) return found;
         after = page.next_after;
+      }
+    },
+    /** How many came so far; cheap to ask again and again. */
+    async count(): Promise<number> {
+      for (;;) {
+        type Page = { data: unknown[]; next_after: number };
+        const { data, next_after } = await control<Page>("GET", `messages?limit=${pageSize}&after=${countedUpTo}`);
+        if (data.length === 0) return counted;
+        counted += data.length;
+        countedUpTo = next_after;
       }
     },
     /** A person writes to the business. */

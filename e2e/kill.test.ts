@@ -1,0 +1,137 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { type Client, openClient } from "../client/src/client.ts";
+import { startSimulator } from "../simulator/src/simulator.ts";
+import { adminPassword } from "./src/harness.ts";
+import { freePort, type HubPlace, openHubPlace, startHubProcess } from "./src/hub-process.ts";
+import { type Load, openLoad, openTalk, type Talk } from "./src/load.ts";
+import { assertFine, observe, settledByApi } from "./src/observe.ts";
+import { openPerson } from "./src/people.ts";
+import { killAll, noneLeftIn, postgresIn, processesIn } from "./src/processes.ts";
+import { openSimulatorClient, type SimulatorClient } from "./src/simulator-client.ts";
+import { until } from "./src/until.ts";
+
+const hubKills = 20;
+const databaseKills = 5;
+/** How long a pause between two messages of a sender is: load enough, and no more than can be checked. */
+const pauseMs = 8;
+
+test(`${hubKills} times kill -9 of the hub under load: nothing accepted is lost, order is kept`, async () => {
+  await using simulator = await startSimulator();
+  await using place = await openHubPlace({ SIMULATOR_URL: simulator.url });
+  const platforms = await impatient(simulator.url);
+  let hub = await startHubProcess(place);
+  const client = await programOf(place);
+  const load = openLoad(client);
+  const talks = await openTalks(client, load, platforms, 8);
+  const senders = talks.flatMap((talk) => ["a", "b"].map((name) => load.sender(talk, name, { pauseMs })));
+
+  for (let kill = 1; kill <= hubKills; kill += 1) {
+    // Every fifth dies while it starts, the others at work: some as soon as they accept, some as soon as they deliver.
+    if (kill % 5 === 0) await delay(100 * (kill / 5) + 200);
+    else {
+      await hub.ready;
+      const [accepted, delivered] = [load.accepted(), await platforms.count()];
+      const isAtWork = async () =>
+        kill % 2 === 0 ? load.accepted() > accepted + kill : (await platforms.count()) > delivered + kill;
+      await until(`the hub is at work before kill ${kill}`, isAtWork);
+    }
+    hub.kill("SIGKILL");
+    await hub.ended;
+    hub = place.spawn();
+  }
+  await hub.ready;
+  load.stop();
+  await Promise.all(senders);
+  await assertNothingLost(client, load, platforms, talks);
+  hub.kill("SIGTERM");
+  assert.deepEqual(await hub.ended, { code: 0, signal: null });
+  await noneLeftIn(place.folder, 1_000);
+});
+
+test(`${databaseKills} times kill -9 of PostgreSQL, backends included, under load: the hub brings it back and loses nothing`, async () => {
+  await using simulator = await startSimulator();
+  await using place = await openHubPlace({ SIMULATOR_URL: simulator.url });
+  const platforms = await impatient(simulator.url);
+  const hub = await startHubProcess(place);
+  const client = await programOf(place);
+  const load = openLoad(client);
+  const talks = await openTalks(client, load, platforms, 8);
+  const senders = talks.flatMap((talk) => ["a", "b"].map((name) => load.sender(talk, name, { pauseMs })));
+
+  for (let kill = 1; kill <= databaseKills; kill += 1) {
+    const [accepted, delivered] = [load.accepted(), await platforms.count()];
+    await until(`it is at work before kill ${kill}`, async () => {
+      return load.accepted() > accepted + 20 && (await platforms.count()) > delivered + 20;
+    });
+    const postgres = postgresIn(place.dataDir);
+    assert.ok(postgres.length > 3);
+    killAll(postgres);
+  }
+  const accepted = load.accepted();
+  await until("it is at work again", () => load.accepted() > accepted + 20);
+  load.stop();
+  await Promise.all(senders);
+  await assertNothingLost(client, load, platforms, talks);
+  hub.kill("SIGTERM");
+  assert.deepEqual(await hub.ended, { code: 0, signal: null });
+  await noneLeftIn(place.folder, 1_000);
+});
+
+// The power goes: hub, database and platforms die at once. What the platforms got is in their journal.
+test("kill -9 of everything in the middle of 2,000 sends, then a start: all that got a 202 arrives, in order", async () => {
+  const simulatorPort = await freePort();
+  await using place = await openHubPlace({ SIMULATOR_PORT: String(simulatorPort) });
+  const simulatorUrl = `http://127.0.0.1:${simulatorPort}`;
+  await startHubProcess(place);
+  let platforms = await impatient(simulatorUrl);
+  const client = await programOf(place);
+  const load = openLoad(client);
+  const talks = await openTalks(client, load, platforms, 20);
+  const senders = talks.map((talk) => load.sender(talk, "m", { count: 99 }));
+
+  await until("half of it is accepted", () => load.accepted() >= 1_000);
+  const victims = processesIn(place.folder);
+  assert.ok(victims.length >= 5);
+  killAll(victims);
+  await noneLeftIn(place.folder);
+
+  const hub = await startHubProcess(place);
+  platforms = await impatient(simulatorUrl);
+  await Promise.all(senders);
+  assert.equal(load.accepted(), 2_000);
+  await assertNothingLost(client, load, platforms, talks);
+  hub.kill("SIGTERM");
+  assert.deepEqual(await hub.ended, { code: 0, signal: null });
+  await noneLeftIn(place.folder, 1_000);
+});
+
+/** Platforms that do not wait for hours before they call a hub again that was away. */
+async function impatient(simulatorUrl: string): Promise<SimulatorClient> {
+  const platforms = openSimulatorClient(simulatorUrl);
+  for (const channel of ["whatsapp", "telegram"]) await platforms.settings(channel, { time_factor: 50 });
+  return platforms;
+}
+
+/** A program with an API key: its token outlives every restart. */
+async function programOf({ url }: HubPlace): Promise<Client> {
+  const admin = openClient({ url, credential: { username: "admin", password: adminPassword } });
+  return openClient({ url, credential: { token: (await admin.apiKeys.create({ name: "program" })).key } });
+}
+
+function openTalks(client: Client, load: Load, platforms: SimulatorClient, count: number): Promise<Talk[]> {
+  const people = Array.from({ length: count }, (_, index) => {
+    return openPerson(platforms, index % 2 ? "telegram" : "whatsapp", index, `Person ${index}`);
+  });
+  return Promise.all(people.map((person) => openTalk(client, load, person)));
+}
+
+async function assertNothingLost(client: Client, load: Load, simulator: SimulatorClient, talks: Talk[]): Promise<void> {
+  const conversationIds = talks.map(({ conversationId }) => conversationId);
+  await settledByApi(client, simulator, conversationIds);
+  const report = await observe({ client, simulator, conversationIds, checker: load.checker });
+  assertFine(report);
+  const { data: deadLetters } = await client.deadLetters.list();
+  assert.deepEqual(deadLetters, []);
+}

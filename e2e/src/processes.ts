@@ -1,0 +1,52 @@
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { sep } from "node:path";
+import { until } from "./until.ts";
+
+/** Processes whose working directory is in a folder: a hub started there, its simulator, and PostgreSQL with backends. */
+export function processesIn(folder: string): number[] {
+  return readdirSync("/proc")
+    .map(Number)
+    .filter((pid) => {
+      const cwd = pid > 0 ? workingDirectory(pid) : null;
+      return cwd !== null && (cwd === folder || cwd.startsWith(folder + sep));
+    });
+}
+
+/** Null for one that has ended, as a zombie too, or that is not ours. */
+function workingDirectory(pid: number): string | null {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`);
+  } catch {
+    return null;
+  }
+}
+
+/** The postmaster of a data directory and all that it started; empty when none runs. */
+export function postgresIn(dataDir: string): number[] {
+  const postmaster = Number(readOrEmpty(`${dataDir}/postgres/postmaster.pid`).split("\n")[0]);
+  if (!postmaster) return [];
+  return processesIn(`${dataDir}/postgres`).toSorted((a, b) => Number(b === postmaster) - Number(a === postmaster));
+}
+
+/** SIGKILL to each; those that are gone already are passed over. */
+export function killAll(pids: readonly number[]): void {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, "SIGKILL");
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    }
+  }
+}
+
+export function noneLeftIn(folder: string, withinMs?: number): Promise<true> {
+  return until(`no process is left in ${folder}`, () => processesIn(folder).length === 0, withinMs);
+}
+
+function readOrEmpty(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
+}
