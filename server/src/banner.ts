@@ -30,12 +30,12 @@ function firstSteps(url: string, simulatorUrl: string | null, admin: Hub["admin"
     intro,
     "",
     `TOKEN=$(curl -s ${url}/auth/token ${json} ${credentials} | sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/')`,
-    `curl -s ${url}/v1/messages ${json} -H "authorization: Bearer $TOKEN" -d '${message}'`,
+    `curl -s -w '\\n' ${url}/v1/messages ${json} -H "authorization: Bearer $TOKEN" -d '${message}'`,
   ];
   steps.push(
     simulatorUrl === null
       ? `curl -s ${url}/v1/conversations -H "authorization: Bearer $TOKEN"`
-      : `curl -s '${simulatorUrl}/_sim/messages?channel=whatsapp'`,
+      : `sleep 1; curl -s -w '\\n' '${simulatorUrl}/_sim/messages?channel=whatsapp'`,
   );
   return steps;
 }

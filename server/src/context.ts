@@ -18,7 +18,7 @@ import { type Clock, type Random, systemClock } from "./lib/clock.ts";
 import { startEmbeddedPostgres } from "./lib/embedded-postgres/embedded-postgres.ts";
 import { openHttpClient } from "./lib/http.ts";
 import { migrate } from "./lib/migrations.ts";
-import { openPool, type Pool } from "./lib/postgres.ts";
+import { openPool, type Pool, withSettings } from "./lib/postgres.ts";
 import { openSecretBox, type SecretBox } from "./lib/secret-box.ts";
 import { readOrCreateSecrets } from "./lib/secrets-file.ts";
 import { type Acceptor, openAcceptor } from "./messages/accept.ts";
@@ -162,15 +162,12 @@ export async function openContext(options: ContextOptions): Promise<Context> {
  * whole tables while they are small, and goes on doing so with the plans it has kept once they are large.
  */
 function withIndexScans(databaseUrl: string): string {
-  const url = new URL(databaseUrl);
-  const settings = [
+  return withSettings(databaseUrl, [
     "enable_seqscan=off",
     "enable_hashjoin=off",
     "enable_mergejoin=off",
     "plan_cache_mode=force_generic_plan",
-  ];
-  url.searchParams.set("options", settings.map((setting) => `-c ${setting}`).join(" "));
-  return url.href;
+  ]);
 }
 
 async function readHealth(

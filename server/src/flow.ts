@@ -3,6 +3,7 @@ import type { Role } from "./config.ts";
 import { connectors } from "./connectors/registry.ts";
 import type { Context } from "./context.ts";
 import { openDeliverer } from "./deliveries/deliverer.ts";
+import { applyToParts } from "./receipts/part-receipts.ts";
 import { applyEarlyReceipts } from "./receipts/receipts.ts";
 import { receiveWebhooks } from "./receive/receive.ts";
 import { type AcceptedRecord, routeMessages } from "./router/router.ts";
@@ -52,6 +53,7 @@ export const flow: readonly Step[] = [
           connector,
           io: context.connectorIo,
           findAccount: context.accounts.get,
+          applyToParts: (deliveryId) => applyToParts(onPipeline(context), deliveryId, []),
           applyEarly: (parts) => applyEarlyReceipts(onPipeline(context), parts),
           policy: {
             baseMs: delivery.retryBaseMs,

@@ -1,7 +1,7 @@
 import { type Clock, pause } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
 import { type Listener, openListener } from "../lib/listener.ts";
-import { type Log, openPool, type Pool } from "../lib/postgres.ts";
+import { type Log, openPool, type Pool, withSettings } from "../lib/postgres.ts";
 import { type Db, one, run } from "../lib/query.ts";
 import type { Bus } from "./bus.ts";
 import { outboxOf, partitionOf } from "./partition.ts";
@@ -88,12 +88,12 @@ export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus 
  * Publishing uses the publisher's own connection and commits as durably as that does.
  */
 function openBusPool(url: string, log: Log): Pool {
-  const relaxed = new URL(url);
-  relaxed.searchParams.set(
-    "options",
-    "-c synchronous_commit=off -c enable_seqscan=off -c plan_cache_mode=force_generic_plan",
-  );
-  return openPool({ url: relaxed.href, size: 4, applicationName: "chat4all bus", log });
+  const relaxed = withSettings(url, [
+    "synchronous_commit=off",
+    "enable_seqscan=off",
+    "plan_cache_mode=force_generic_plan",
+  ]);
+  return openPool({ url: relaxed, size: 4, applicationName: "chat4all bus", log });
 }
 
 async function createTopics(db: Db, topics: readonly string[], partitions: number): Promise<number> {

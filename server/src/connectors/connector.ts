@@ -93,6 +93,8 @@ export type SendOutcome =
       scope: "lane" | "account";
       platformFault: boolean;
       detail: string;
+      /** Shown as the delivery's `error.code`; by default the platform is unavailable, or the rate limit reached. */
+      code?: string;
       exchange?: Exchange;
     }
   /** May have happened: nothing came back after the request left. */

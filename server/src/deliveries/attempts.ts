@@ -18,6 +18,8 @@ export interface AttemptDeps {
   findAccount: (channelAccountId: string) => Promise<(ChannelAccount & { status: string }) | null>;
   /** Receipts wait for these parts: apply them now. */
   applyEarly: (parts: readonly { channelAccountId: string; providerMessageId: string }[]) => Promise<void>;
+  /** Receipts for the parts of a text may have come while it was being sent: look at them now. */
+  applyToParts: (deliveryId: string) => Promise<void>;
   policy: JudgePolicy;
 }
 
@@ -37,6 +39,8 @@ const batchSize = 256;
 /** See `BatcherOptions`: small beside what a platform takes to answer. */
 const paceMs = 10;
 const retryPauseMs = 250;
+/** What an author's name in front may add to a text: 200 characters of up to 4 bytes, and `: `. */
+const authorRoom = 802;
 
 /** Queues that are bounded by what feeds them: the attempts that gates let through. */
 export function unbounded(clock: Clock) {
@@ -50,7 +54,7 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
   const starter = openBatcher<string, Start>({
     ...unbounded(clock),
     maxBatch: batchSize,
-    run: (ids) => startAttempts(db, deps.fence(), ids, new Date(clock.now())),
+    run: (ids) => startAttempts(db, deps.fence(), ids, new Date(clock.now()), capabilities.maxTextLength - authorRoom),
   });
   const finisher = openBatcher<FinishedAttempt, boolean>({ ...unbounded(clock), maxBatch: batchSize, run: finish });
 
@@ -64,6 +68,7 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
     const finished = judge(started, sent, capabilities.unknown, policy, clock.now(), random);
     gate.finished(sent.outcome, Math.max(1, sent.exchanges.length), clock.now());
     const [isSettled] = await finisher.submit([finished]);
+    if (started.mayHaveParts) await deps.applyToParts(deliveryId);
     return isSettled || finished.isFinal ? { kind: "over" } : { kind: "again", at: finished.nextAttemptAt! };
   }
 
@@ -126,5 +131,15 @@ function withoutAccount(account: { status: string } | null, started: StartedDeli
     return { ...parts, outcome: { kind: "refused", reason: "CHANNEL_ACCOUNT_GONE", detail } as const };
   }
   const detail = "The channel account is disabled: enable it, or wait.";
-  return { ...parts, outcome: { kind: "retry", afterMs: null, scope: "lane", platformFault: false, detail } as const };
+  return {
+    ...parts,
+    outcome: {
+      kind: "retry",
+      afterMs: null,
+      scope: "lane",
+      platformFault: false,
+      code: "CHANNEL_ACCOUNT_DISABLED",
+      detail,
+    } as const,
+  };
 }

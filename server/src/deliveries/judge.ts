@@ -50,7 +50,7 @@ function codeOf(outcome: Exclude<SendOutcome, { kind: "sent" }>): string {
     case "refused":
       return outcome.reason;
     case "retry":
-      return outcome.platformFault ? "PLATFORM_UNAVAILABLE" : "RATE_LIMITED";
+      return outcome.code ?? (outcome.platformFault ? "PLATFORM_UNAVAILABLE" : "RATE_LIMITED");
     case "unknown":
       return "UNKNOWN";
     default:

@@ -24,6 +24,8 @@ export interface StartedDelivery {
   /** Ids of the parts that were sent by earlier attempts. */
   sentParts: readonly string[];
   payload: MessagePayload;
+  /** Whether the text may go out in several parts: receipts are then kept by part. */
+  mayHaveParts: boolean;
   /** Name to put in front of the text, or null. */
   author: string | null;
   quotedProviderMessageId: string | null;
@@ -35,13 +37,19 @@ export type Start = StartedDelivery | { kind: "settled" } | { kind: "fenced" };
 
 /**
  * Records that attempts are about to be made, before any request leaves, and reads what is to be sent. One result for
- * each id, in order. A delivery whose platform id in the same lane is known gets its quote or reaction target.
+ * each id, in order. A text of more than `onePartBytes` may go out in several parts. A delivery whose platform id in the same lane is known gets its quote or reaction target.
  */
-export async function startAttempts(db: Db, fence: Fence, deliveryIds: readonly string[], now: Date): Promise<Start[]> {
+export async function startAttempts(
+  db: Db,
+  fence: Fence,
+  deliveryIds: readonly string[],
+  now: Date,
+  onePartBytes: number,
+): Promise<Start[]> {
   const { rows } = await db.query<StartRow>({
     name: "start_attempts",
     text: statement,
-    values: [plainArray(deliveryIds), now, fence.topic, fence.group, fence.ownerId],
+    values: [plainArray(deliveryIds), now, fence.topic, fence.group, fence.ownerId, onePartBytes],
   });
   const started = new Map(rows.map((row) => [row.delivery_id, row]));
   const others = deliveryIds.filter((deliveryId) => !started.has(deliveryId));
@@ -66,6 +74,7 @@ interface StartRow {
   attempts: number;
   retry_from: Date;
   provider_message_ids: string[] | null;
+  part_count: number;
   payload: MessagePayload;
   author: string | null;
   quoted: string | null;
@@ -85,6 +94,7 @@ function toStart(row: StartRow, now: Date): StartedDelivery {
     retryFrom: row.retry_from,
     sentParts: row.provider_message_ids ?? [],
     payload: row.payload,
+    mayHaveParts: row.part_count > 1,
     author: row.author,
     quotedProviderMessageId: row.quoted,
     targetProviderMessageId: row.target,
@@ -107,18 +117,20 @@ WITH started AS (
     next_attempt_at = NULL,
     retry_from = coalesce(d.retry_from, $2::timestamptz),
     status = greatest(d.status, 'in_transit'),
+    part_count = CASE WHEN octet_length(m.payload ->> 'text') > $6 THEN greatest(d.part_count, 2) ELSE d.part_count END,
     history = CASE WHEN d.status >= 'in_transit' THEN d.history
       ELSE d.history || jsonb_build_object('status', 'in_transit', 'at', $2::timestamptz, 'cause', 'attempt 1 started') END
-  FROM unnest($1::uuid[]) AS i (delivery_id)
+  FROM unnest($1::uuid[]) AS i (delivery_id), messages m
   WHERE d.delivery_id = i.delivery_id AND d.is_pending AND d.partition IN (SELECT bus_held($3, $4, $5))
-  RETURNING d.*
+    AND m.workspace_id = d.workspace_id AND m.message_id = d.message_id
+  RETURNING d.*, m.payload, m.direction, m.reply_to, m.sender_id
 )
 SELECT s.delivery_id, s.workspace_id, s.message_id, s.identifier, s.channel_account_id, s.attempts, s.retry_from,
-  s.provider_message_ids, m.payload,
-  CASE WHEN m.direction = 'inbound' THEN (
-    SELECT p.display_name FROM conversations c JOIN participants p ON p.participant_id = m.sender_id
-    WHERE c.conversation_id = m.conversation_id AND c.type = 'group'
+  s.provider_message_ids, s.part_count, s.payload,
+  CASE WHEN s.direction = 'inbound' THEN (
+    SELECT p.display_name FROM conversations c JOIN participants p ON p.participant_id = s.sender_id
+    WHERE c.conversation_id = s.conversation_id AND c.type = 'group'
       AND (c.settings ->> 'author_prefix') IS DISTINCT FROM 'false') END AS author,
-  CASE WHEN m.reply_to IS NOT NULL THEN ${idInLane("m.reply_to")} END AS quoted,
-  CASE WHEN m.payload ->> 'type' = 'reaction' THEN ${idInLane("(m.payload ->> 'message_id')::uuid")} END AS target
-FROM started s JOIN messages m ON m.workspace_id = s.workspace_id AND m.message_id = s.message_id`;
+  CASE WHEN s.reply_to IS NOT NULL THEN ${idInLane("s.reply_to")} END AS quoted,
+  CASE WHEN s.payload ->> 'type' = 'reaction' THEN ${idInLane("(s.payload ->> 'message_id')::uuid")} END AS target
+FROM started s`;

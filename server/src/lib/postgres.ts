@@ -37,6 +37,8 @@ export function openPool(options: PoolOptions): Pool {
     connectionTimeoutMillis: connectTimeoutMs,
     idleTimeoutMillis: idleTimeoutMs,
     statement_timeout: options.statementTimeoutMs ?? statementTimeoutMs,
+    // A server that hangs cannot end a statement by itself.
+    query_timeout: options.statementTimeoutMs === 0 ? 0 : (options.statementTimeoutMs ?? statementTimeoutMs) + 5_000,
     idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,
     keepAlive: true,
     types,
@@ -132,4 +134,12 @@ function safeInteger(text: string): number {
 
 function safeIntegers(text: string): (number | null)[] {
   return int8ArrayAsText(text).map((item) => (item === null ? null : safeInteger(item)));
+}
+
+/** The same URL, whose connections have these settings besides those that it asks for itself. */
+export function withSettings(url: string, settings: readonly string[]): string {
+  const changed = new URL(url);
+  const own = changed.searchParams.get("options");
+  changed.searchParams.set("options", [own ?? "", ...settings.map((setting) => `-c ${setting}`)].join(" ").trim());
+  return changed.href;
 }

@@ -16,7 +16,7 @@ export interface Acceptor {
   /**
    * Resolves once the messages are on durable storage, in one commit with whatever else arrived meanwhile. Results in
    * the given order; a refused message disturbs no other. Safe to call again with the same ids: the answer is the same.
-   * Throws OVERLOADED, with nothing accepted, when too much waits already.
+   * Throws OVERLOADED when too much waits already (nothing was accepted) or the database stays away (then ask again).
    */
   accept(messages: readonly NewMessage[]): Promise<Accepted[]>;
   /** Messages waiting for the next commit. */
@@ -69,7 +69,11 @@ export function openAcceptor(options: AcceptOptions): Acceptor {
       } catch (error) {
         const isPassing = isUniqueViolation(error) || isRetryableDbError(error);
         if (isPassing && clock.now() < giveUpAt) await pause(clock, retryPauseMs);
-        else if (isPassing) throw overloaded("The database does not answer.", error);
+        else if (isPassing)
+          throw overloaded(
+            "The database does not answer. Send it again with the same message_id: it is accepted once.",
+            error,
+          );
         else if (messages.length === 1) return [error as Error];
         else break;
       }
@@ -83,7 +87,8 @@ export function openAcceptor(options: AcceptOptions): Acceptor {
       try {
         return await batcher.submit(messages);
       } catch (error) {
-        if (error instanceof BatcherFull) throw overloaded("Too many messages wait to be accepted.", error);
+        if (error instanceof BatcherFull)
+          throw overloaded("Too many messages wait to be accepted. Nothing was accepted; try again.", error);
         throw error;
       }
     },
@@ -164,7 +169,7 @@ function refusal(message: NewMessage, why: Refusal): RequestError {
 }
 
 function overloaded(message: string, cause: unknown): RequestError {
-  return new RequestError("OVERLOADED", `${message} Nothing was accepted; try again.`, { retryAfterSeconds: 1, cause });
+  return new RequestError("OVERLOADED", message, { retryAfterSeconds: 1, cause });
 }
 
 function isUniqueViolation(error: unknown): boolean {

@@ -21,12 +21,12 @@ interface PartsRow {
 
 /**
  * Receipts for a text that went out in parts: the delivery has come as far as the part that came least far, and failed
- * when one of them did. Rare, so one delivery at a time; a concurrent change makes it look again.
+ * when one of them did. Without receipts it looks at those that came while the parts were being sent. Rare, so one delivery at a time; a concurrent change makes it look again.
  */
 export async function applyToParts(deps: ReceiptDeps, deliveryId: string, told: readonly Receipt[]): Promise<void> {
   const { db, bus, clock } = deps;
-  const receipts = await withoutEarlierSendings(db, told);
-  if (receipts.length === 0) return;
+  const receipts = told.length === 0 ? [] : await withoutEarlierSendings(db, told);
+  if (receipts.length === 0 && told.length > 0) return;
   for (;;) {
     const row = await maybe<PartsRow>(
       db,
@@ -35,7 +35,7 @@ export async function applyToParts(deps: ReceiptDeps, deliveryId: string, told: 
        FROM deliveries WHERE delivery_id = $1`,
       [deliveryId],
     );
-    if (row === null) return;
+    if (row === null || (told.length === 0 && row.part_receipts === null)) return;
     const next = mergeParts(row, receipts);
     const now = new Date(clock.now());
     const change = { status: next.status, at: now, cause: "receipt", webhook_id: receipts.at(-1)?.webhookId ?? null };

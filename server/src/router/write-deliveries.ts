@@ -58,7 +58,7 @@ export async function writeDeliveries(db: Db, deliveries: readonly NewDelivery[]
 }
 
 const statement = `
-WITH input AS MATERIALIZED (
+WITH given AS MATERIALIZED (
   SELECT * FROM unnest(
     $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::bigint[], $7::uuid[], $8::text[], $9::text[], $10::uuid[],
     $11::uuid[], $12::int[], $13::text[], $14::delivery_status[], $15::text[], $16::text[], $17::text[], $18::int[]
@@ -66,6 +66,15 @@ WITH input AS MATERIALIZED (
     delivery_id, workspace_id, message_id, conversation_id, seq, recipient_id, channel, identifier, channel_account_id,
     lane_id, partition, route, status, error, cause, topic, fallback_after, place
   )
+), input AS MATERIALIZED (
+  -- Whoever read up to here in the app before the message was routed has read this one too.
+  SELECT g.*, CASE WHEN r.is_read THEN 'read' ELSE g.status END AS first_status,
+    CASE WHEN r.is_read THEN $1::timestamptz END AS read_at
+  FROM given g CROSS JOIN LATERAL (
+    SELECT g.channel = 'app' AND coalesce((
+      SELECT m.read_seq >= g.seq FROM members m
+      WHERE m.conversation_id = g.conversation_id AND m.participant_id = g.recipient_id), false) AS is_read
+  ) r
 ), served AS (
   INSERT INTO lanes AS l (lane_id, workspace_id, channel_account_id, channel, identifier, partition, last_conversation_id)
   SELECT DISTINCT ON (lane_id) lane_id, workspace_id, channel_account_id, channel, identifier, partition, conversation_id
@@ -75,11 +84,12 @@ WITH input AS MATERIALIZED (
 ), written AS (
   INSERT INTO deliveries (delivery_id, workspace_id, message_id, conversation_id, seq, recipient_id, channel, identifier,
     channel_account_id, lane_id, partition, route, status, is_pending, error, is_dead_letter, failed_at,
-    fallback_at, history, created_at)
+    sent_at, delivered_at, read_at, fallback_at, history, created_at)
   SELECT delivery_id, workspace_id, message_id, conversation_id, seq, recipient_id, channel, identifier,
-    channel_account_id, lane_id, partition, route, status, status = 'accepted', error::jsonb, status = 'failed',
-    CASE WHEN status = 'failed' THEN $1::timestamptz END, $1::timestamptz + make_interval(secs => fallback_after),
-    jsonb_build_array(jsonb_build_object('status', status, 'at', $1::timestamptz, 'cause', cause)), $1::timestamptz
+    channel_account_id, lane_id, partition, route, first_status, status = 'accepted', error::jsonb, status = 'failed',
+    CASE WHEN status = 'failed' THEN $1::timestamptz END, read_at, read_at, read_at,
+    $1::timestamptz + make_interval(secs => fallback_after),
+    jsonb_build_array(jsonb_build_object('status', first_status, 'at', $1::timestamptz, 'cause', cause)), $1::timestamptz
   FROM input ORDER BY place
   ON CONFLICT (delivery_id) DO NOTHING
   RETURNING delivery_id, lane_id, channel_account_id, channel, partition, ordinal, is_pending

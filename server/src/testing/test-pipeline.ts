@@ -9,6 +9,7 @@ import { type Log, openPool, type Pool } from "../lib/postgres.ts";
 import { all, one, run } from "../lib/query.ts";
 import { openAcceptor } from "../messages/accept.ts";
 import { prepareMessage, type SendBody } from "../messages/prepare.ts";
+import { applyToParts } from "../receipts/part-receipts.ts";
 import { applyEarlyReceipts, applyReceipts, type Receipt } from "../receipts/receipts.ts";
 import { type AcceptedRecord, laneOf, routeMessages } from "../router/router.ts";
 import { topics } from "../topics.ts";
@@ -124,6 +125,7 @@ export async function startPipeline(options: PipelineOptions = {}) {
       },
       findAccount: async (id) => (id === account.channelAccountId ? account : null),
       applyEarly: (parts) => applyEarlyReceipts({ db: pool, bus, clock }, parts),
+      applyToParts: (deliveryId) => applyToParts({ db: pool, bus, clock }, deliveryId, []),
       policy: { baseMs: 5, maxMs: 50, totalMs: 60_000, unknownGraceMs: 50, ...options.policy },
       concurrency: options.concurrency ?? 64,
       isOnlyProcess: options.isOnlyProcess ?? true,
