@@ -108,7 +108,8 @@ describe("a group of somebody on WhatsApp, somebody on Telegram and an agent", (
     assert.equal(got.text, "Ana: I got them all");
     const [quoted] = await bruno.received();
     assert.equal(String(got.raw.reply_parameters.message_id), quoted!.provider_message_id);
-    assert.deepEqual(reply.deliveries.map(({ channel }) => channel).toSorted(), ["app", "telegram"]);
+    const { deliveries } = await hub.client.messages.get(reply.message_id);
+    assert.deepEqual(deliveries.map(({ channel }) => channel).toSorted(), ["app", "telegram"]);
     assert.equal((await ana.received()).length, total);
   });
 
