@@ -19,7 +19,7 @@ function firstSteps(url: string, simulatorUrl: string | null, admin: Hub["admin"
   const json = "-H 'content-type: application/json'";
   const credentials =
     admin.password === undefined
-      ? `-d "{\\"username\\":\\"${admin.username}\\",\\"password\\":\\"$ADMIN_PASSWORD\\"}"`
+      ? `-d "{\\"username\\":\\"${admin.username}\\",\\"password\\":\\"\${ADMIN_PASSWORD:?is not set}\\"}"`
       : `-d '${JSON.stringify({ username: admin.username, password: admin.password })}'`;
   const message = JSON.stringify({
     to: "whatsapp:+5511999991111",

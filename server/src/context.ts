@@ -1,4 +1,5 @@
 import { availableParallelism } from "node:os";
+import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Bus } from "./bus/bus.ts";
 import { openPostgresBus } from "./bus/postgres-bus.ts";
@@ -18,9 +19,10 @@ import { type Clock, type Random, systemClock } from "./lib/clock.ts";
 import { startEmbeddedPostgres } from "./lib/embedded-postgres/embedded-postgres.ts";
 import { openHttpClient } from "./lib/http.ts";
 import { migrate } from "./lib/migrations.ts";
-import { openPool, type Pool, withSettings } from "./lib/postgres.ts";
+import { isRetryableDbError, openPool, type Pool, withSettings } from "./lib/postgres.ts";
 import { openSecretBox, type SecretBox } from "./lib/secret-box.ts";
 import { readOrCreateSecrets } from "./lib/secrets-file.ts";
+import { StartError } from "./lib/start-error.ts";
 import { type Acceptor, openAcceptor } from "./messages/accept.ts";
 import { topics } from "./topics.ts";
 import { openWebhookStore, type WebhookStore } from "./webhooks/webhooks.ts";
@@ -87,6 +89,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     return stack.adopt(opened, () => opened.end());
   };
   const db = pool(databaseUrl, "chat4all");
+  if (database === null) await untilReachable(db, clock, log);
   await migrate(db, { log });
   const pipelineDb = pool(withIndexScans(databaseUrl), "chat4all pipeline");
 
@@ -155,6 +158,28 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     isOnlyProcess: database !== null,
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
+}
+
+/** How long a database that does not answer yet is waited for: it may be starting beside the hub. */
+const reachableWithinMs = 15_000;
+
+async function untilReachable(db: Pool, clock: Clock, log: Logger): Promise<void> {
+  for (const giveUpAt = clock.now() + reachableWithinMs; ; ) {
+    try {
+      await db.query("SELECT 1");
+      return;
+    } catch (error) {
+      const reason = (error as Error).message || (error as { code?: string }).code;
+      if (!isRetryableDbError(error) || clock.now() >= giveUpAt) {
+        throw new StartError(`The database of DATABASE_URL cannot be used (${reason}): start it, or correct the URL.`, {
+          cause: error,
+        });
+      }
+      log.warn({ reason }, "the database does not answer yet and is asked again");
+      // Nothing else keeps the process alive yet, and the clock's own timers do not.
+      await delay(1_000);
+    }
+  }
 }
 
 /**

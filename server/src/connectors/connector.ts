@@ -81,7 +81,7 @@ export type RefusalReason =
 /** What one attempt came to. */
 export type SendOutcome =
   | { kind: "sent"; providerMessageId: string; exchange?: Exchange }
-  /** Will never work: a dead letter at once. Says nothing about the account's health unless `accountFault`. */
+  /** Will never work: a dead letter at once. Says nothing about the account, unless `accountFault`: then its breaker counts it. */
   | { kind: "refused"; reason: RefusalReason; detail: string; accountFault?: boolean; exchange?: Exchange }
   /**
    * Certainly did not happen. `afterMs` is the platform's own wait and is never undercut; `scope` says what must wait:

@@ -49,7 +49,7 @@ export function openAccountGate(perSecond: number, concurrency: number, now: num
       inFlight -= 1;
       if (requests > 1) rate.spend(requests - 1);
       if (outcome.kind !== "sent") lastError = { detail: outcome.detail, at: new Date(at).toISOString() };
-      if (outcome.kind === "unknown" || (outcome.kind === "retry" && outcome.platformFault)) breaker.failed(at);
+      if (isFault(outcome)) breaker.failed(at);
       else breaker.succeeded();
       if (outcome.kind === "retry" && outcome.scope === "account" && outcome.afterMs !== null) {
         pausedUntil = Math.max(pausedUntil, at + outcome.afterMs);
@@ -64,4 +64,10 @@ export function openAccountGate(perSecond: number, concurrency: number, now: num
     },
     describe: (at) => ({ breaker: breaker.state(at), inFlight, ratePerSecond: rate.perSecond, lastError }),
   };
+}
+
+/** Whether it says that the platform is down or the account is: a message's own refusal says neither. */
+function isFault(outcome: SendOutcome): boolean {
+  if (outcome.kind === "refused") return outcome.accountFault === true;
+  return outcome.kind === "unknown" || (outcome.kind === "retry" && outcome.platformFault);
 }

@@ -25,8 +25,9 @@ export async function migrate(pool: Pool, options: { log: Log; folder?: string }
     const pending = await findPending(client, migrations);
     for (const migration of pending) {
       await apply(client, migration);
-      options.log.info({ version: migration.version, migration: migration.name }, "migration applied");
     }
+    if (pending.length > 0)
+      options.log.info({ version: pending.at(-1)!.version, applied: pending.length }, "schema migrated");
     return pending.map((migration) => migration.version);
   } finally {
     // Closed rather than returned: the lock and the setting end with the connection.

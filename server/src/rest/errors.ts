@@ -64,8 +64,11 @@ export function toRequestError(error: unknown): RequestError {
   }
   const code = frameworkCodes[thrown.code ?? ""];
   if (code === "PAYLOAD_TOO_LARGE") return new RequestError(code, "The body is larger than 1 MiB.");
-  if (code !== undefined)
+  if (thrown.code === "FST_ERR_CTP_INVALID_JSON_BODY")
+    return new RequestError("VALIDATION_ERROR", "The body is not valid JSON.");
+  if (code !== undefined) {
     return new RequestError(code, `${thrown.message}. Send JSON with content-type: application/json.`);
+  }
   if (thrown.statusCode === 400 && error instanceof Error) return new RequestError("VALIDATION_ERROR", error.message);
   return new RequestError("INTERNAL", "Something went wrong here. Tell the operator the request id.", { cause: error });
 }

@@ -58,7 +58,11 @@ export async function operationRoutes(app: App, { dependencies, phase }: Operati
   const hidden = { config: open, schema: { hide: true } };
   app.get("/openapi.json", hidden, async () => app.swagger());
   app.get("/", hidden, async (_request, reply) => reply.redirect("/docs"));
-  await app.register(fastifySwaggerUi, { routePrefix: "/docs", uiConfig: { docExpansion: "list", deepLinking: true } });
+  await app.register(fastifySwaggerUi, {
+    routePrefix: "/docs",
+    uiConfig: { docExpansion: "list", deepLinking: true, layout: "BaseLayout" },
+    theme: { title: "Chat4All API" },
+  });
   redocRoutes(app, hidden);
 }
 

@@ -122,12 +122,25 @@ test("where a contact gets a message", () => {
   for (const [what, got, wanted] of cases) assert.deepEqual(got, wanted, what);
 });
 
-test("users and the workspace get it in the app besides, the sender nowhere", () => {
+test("users get it in the app besides, the sender nowhere", () => {
   const user: Recipient = { participantId: "rui", kind: "user", addresses: [address("phone", "7")] };
-  const workspace: Recipient = { participantId: "acme", kind: "workspace", addresses: [] };
   const me: Recipient = { participantId: "me", kind: "user", addresses: [address("phone", "8")] };
-  assert.deepEqual(plan({}, user, workspace, me), ["rui in the app", "rui at phone:7 by phone 1", "acme in the app"]);
-  assert.deepEqual(plan({ channels: "chat" }, user, workspace), ["rui in the app", "acme in the app"]);
+  assert.deepEqual(plan({}, user, me), ["rui in the app", "rui at phone:7 by phone 1"]);
+  assert.deepEqual(plan({ channels: "chat" }, user), ["rui in the app"]);
+});
+
+test("the workspace gets what contacts write and what is said to it alone, not what its people say to others", () => {
+  const workspace: Recipient = { participantId: "acme", kind: "workspace", addresses: [] };
+  const user: Recipient = { participantId: "rui", kind: "user", addresses: [] };
+  const me = (kind: Recipient["kind"]): Recipient => ({
+    participantId: "me",
+    kind,
+    addresses: [address("phone", "8")],
+  });
+  assert.deepEqual(plan({}, workspace, me("contact")), ["acme in the app"]);
+  assert.deepEqual(plan({}, workspace, user, me("contact")), ["acme in the app", "rui in the app"]);
+  assert.deepEqual(plan({}, workspace, me("user")), ["acme in the app"]);
+  assert.deepEqual(plan({}, workspace, user, me("user")), ["rui in the app"]);
 });
 
 const anyAddress = fc.record({
@@ -163,7 +176,12 @@ test("whatever the facts: the same plan for the same, everybody accounted for, n
         assert.deepEqual(run(), planned);
         assert.equal(JSON.stringify({ routed, recipients }), before);
         const reached = new Set(planned.map((one) => one.recipientId));
-        assert.deepEqual(reached, new Set(recipients.map((one) => one.participantId).filter((id) => id !== "me")));
+        const others = recipients.filter((one) => one.participantId !== "me");
+        const isToldToWorkspace =
+          recipients.some((one) => one.participantId === "me" && one.kind === "contact") ||
+          others.every((one) => one.kind === "workspace");
+        const told = others.filter((one) => one.kind !== "workspace" || isToldToWorkspace);
+        assert.deepEqual(reached, new Set(told.map((one) => one.participantId)));
         const places = planned.map((one) => `${one.recipientId} ${one.kind === "app" ? "app" : one.channel}`);
         assert.equal(new Set(places).size, places.length);
         for (const one of planned) {

@@ -50,11 +50,17 @@ export function planDeliveries(
   capabilitiesOf: CapabilitiesOf,
 ): PlannedDelivery[] {
   const { senderId, retryOf } = message;
-  return recipients
-    .filter(
-      ({ participantId }) => participantId !== senderId && (retryOf?.recipientId ?? participantId) === participantId,
-    )
+  const others = recipients.filter(({ participantId }) => participantId !== senderId);
+  return others
+    .filter(({ participantId }) => (retryOf?.recipientId ?? participantId) === participantId)
+    .filter(({ kind }) => kind !== "workspace" || isForWorkspace(senderId, recipients, others))
     .flatMap((recipient) => planRecipient(message, recipient, accounts, capabilitiesOf));
+}
+
+/** The workspace is told what contacts write, and what is said to it alone: not what its own people say to others. */
+function isForWorkspace(senderId: string, recipients: readonly Recipient[], others: readonly Recipient[]): boolean {
+  const isFromContact = recipients.some(({ participantId, kind }) => participantId === senderId && kind === "contact");
+  return isFromContact || others.every(({ kind }) => kind === "workspace");
 }
 
 function planRecipient(

@@ -28,11 +28,12 @@ function page({ world, faces }: Simulation, url: string): string {
   return `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Platform simulator</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:auto;padding:1rem;color-scheme:light dark}
-pre{overflow-x:auto;padding:.75rem;border:1px solid;border-radius:.5rem}td{overflow-wrap:anywhere;vertical-align:top;padding:.25rem .5rem}
+pre{overflow-x:auto;padding:.75rem;border:1px solid;border-radius:.5rem}td{vertical-align:top;padding:.25rem .5rem;white-space:nowrap}
+td:last-child{white-space:normal;overflow-wrap:anywhere;min-width:10rem}.wide{overflow-x:auto}
 table{border-collapse:collapse;width:100%}tr{border-bottom:1px solid #8884}</style></head><body>
 <h1>Platform simulator</h1><p>It speaks as ${faces.map((face) => face.channel).join(", ")}. Reload to see what came since.</p>
 <h2>Accounts</h2><ul>${accounts}</ul>
-<h2>Newest messages</h2>${rows === "" ? "<p>None yet.</p>" : `<table>${rows}</table>`}
+<h2>Newest messages</h2>${rows === "" ? "<p>None yet.</p>" : `<div class="wide"><table>${rows}</table></div>`}
 <h2>Try</h2><pre>${escapeHtml(examples(url))}</pre></body></html>`;
 }
 
