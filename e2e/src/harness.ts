@@ -76,21 +76,31 @@ export async function startTestHub({ env = {}, expectedErrors }: TestHubOptions 
     return { ...made, client: openClient({ url, credential }) };
   }
 
-  /** Whether nothing waits anywhere between a client and a platform. */
-  async function isSettled(): Promise<boolean> {
-    if (!(await simulator.isIdle())) return false;
+  /** What waits between a client and a platform; null when nothing does. */
+  async function whatWaits(): Promise<string | null> {
+    if (!(await simulator.isIdle())) return "webhooks of the simulator";
     const groups: [string, string][] = [
       [topics.inbound, "receive"],
       [topics.messageProcessing, "route"],
       ...connectors.map(({ channel }): [string, string] => [topics.outgoing(channel), "deliver"]),
     ];
-    for (const [topic, group] of groups) if ((await bus.lag(topic, group)) > 0) return false;
-    const { rows } = await db.query<{ waiting: number }>(
-      `SELECT (SELECT count(*) FROM deliveries WHERE is_pending)
-        + (SELECT count(*) FROM early_receipts JOIN provider_messages USING (channel_account_id, provider_message_id))
-        AS waiting`,
+    for (const [topic, group] of groups) {
+      const lag = await bus.lag(topic, group);
+      if (lag > 0) return `${lag} records of ${topic}`;
+    }
+    const { rows } = await db.query<{ pending: string; early: string }>(
+      `SELECT (SELECT count(*) FROM deliveries WHERE is_pending) AS pending,
+         (SELECT count(*) FROM early_receipts JOIN provider_messages USING (channel_account_id, provider_message_id))
+         AS early`,
     );
-    return Number(rows[0]!.waiting) === 0;
+    const [pending, early] = [Number(rows[0]!.pending), Number(rows[0]!.early)];
+    if (early > 0) return `${early} early receipts`;
+    if (pending === 0) return null;
+    const accounts = (await client.channelAccounts.list()).data;
+    const healths = await Promise.all(
+      accounts.map((account) => client.channelAccounts.health(account.channel_account_id)),
+    );
+    return `${pending} deliveries, ${JSON.stringify(healths)}`;
   }
 
   const opened = stack.move();
@@ -116,8 +126,14 @@ export async function startTestHub({ env = {}, expectedErrors }: TestHubOptions 
     },
     /** Waits until nothing is under way: no lag, nothing pending, the simulator idle; twice in a row. */
     async settled(withinMs?: number): Promise<void> {
-      const look = async () => (await isSettled()) && (await isSettled());
-      await until("everything is settled", look, withinMs);
+      let waits: string | null = null;
+      const look = async () => {
+        waits = (await whatWaits()) ?? (await whatWaits());
+        return waits === null;
+      };
+      await until("everything is settled", look, withinMs).catch((cause) => {
+        throw new Error(`It did not settle: ${waits} waited.`, { cause });
+      });
     },
     /** Waits until the message has come so far. */
     status(messageId: string, status: Message["status"], withinMs?: number): Promise<Message> {

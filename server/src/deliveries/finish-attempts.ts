@@ -31,7 +31,9 @@ export interface Overtaken {
 }
 
 /** Writes the outcomes of attempts: safe to call twice, and also when a receipt came first, for a status only climbs. */
-export async function finishAttempts(db: Db, finished: readonly FinishedAttempt[]): Promise<Overtaken> {
+export async function finishAttempts(db: Db, unordered: readonly FinishedAttempt[]): Promise<Overtaken> {
+  // Deliveries are locked in the order of their ids, as receipts lock them: the two never wait for each other.
+  const finished = unordered.toSorted((a, b) => (a.deliveryId < b.deliveryId ? -1 : 1));
   const column = <Value>(of: (attempt: FinishedAttempt) => Value) => finished.map(of);
   const { rows } = await db.query<{ settled: string | null; channel_account_id: string; provider_message_id: string }>({
     name: "finish_attempts",

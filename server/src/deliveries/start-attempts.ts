@@ -49,7 +49,7 @@ export async function startAttempts(
   const { rows } = await db.query<StartRow>({
     name: "start_attempts",
     text: statement,
-    values: [plainArray(deliveryIds), now, fence.topic, fence.group, fence.ownerId, onePartBytes],
+    values: [plainArray(deliveryIds.toSorted()), now, fence.topic, fence.group, fence.ownerId, onePartBytes],
   });
   const started = new Map(rows.map((row) => [row.delivery_id, row]));
   const others = deliveryIds.filter((deliveryId) => !started.has(deliveryId));
