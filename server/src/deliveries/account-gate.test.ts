@@ -3,6 +3,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import type { SendOutcome } from "../connectors/connector.ts";
 import { openAccountGate } from "./account-gate.ts";
+import { breakerThreshold } from "./breaker.ts";
 import { openRateLimit } from "./rate-limit.ts";
 
 const sent: SendOutcome = { kind: "sent", providerMessageId: "1" };
@@ -46,7 +47,7 @@ test("a platform that fails is left alone; a message that it refuses says nothin
     gate.finished({ kind: "refused", reason: "PAYLOAD_INVALID", detail: "400" }, 1, 0);
   }
   assert.equal(gate.describe(0).breaker, "closed");
-  for (let i = 0; i < 5; i += 1) {
+  for (let i = 0; i < breakerThreshold; i += 1) {
     gate.admit(0);
     gate.finished(down, 1, 0);
   }
@@ -55,8 +56,8 @@ test("a platform that fails is left alone; a message that it refuses says nothin
 });
 
 test("asking in vain costs no token", () => {
-  const gate = openAccountGate(5, 100, 0);
-  for (let i = 0; i < 5; i += 1) {
+  const gate = openAccountGate(breakerThreshold, 100, 0);
+  for (let i = 0; i < breakerThreshold; i += 1) {
     gate.admit(0);
     gate.finished(down, 1, 0);
   }

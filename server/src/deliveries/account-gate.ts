@@ -7,7 +7,7 @@ export interface AccountGate {
   /** 0 lets one attempt start, and counts it; otherwise milliseconds until it is worth asking again. */
   admit(now: number): number;
   /** The attempt ended; `requests` is how many went to the platform. */
-  finished(outcome: SendOutcome, requests: number, now: number): void;
+  finished(outcome: SendOutcome, requests: number, now: number, startedAt?: number): void;
   /** The attempt ended before anything was asked of the platform. */
   abandoned(): void;
   /** The account's own rate was changed. */
@@ -45,11 +45,11 @@ export function openAccountGate(perSecond: number, concurrency: number, now: num
       inFlight += 1;
       return 0;
     },
-    finished(outcome, requests, at) {
+    finished(outcome, requests, at, startedAt = at) {
       inFlight -= 1;
       if (requests > 1) rate.spend(requests - 1);
       if (outcome.kind !== "sent") lastError = { detail: outcome.detail, at: new Date(at).toISOString() };
-      if (isFault(outcome)) breaker.failed(at);
+      if (isFault(outcome)) breaker.failed(at, startedAt);
       else breaker.succeeded();
       if (outcome.kind === "retry" && outcome.scope === "account" && outcome.afterMs !== null) {
         pausedUntil = Math.max(pausedUntil, at + outcome.afterMs);

@@ -37,7 +37,7 @@ export interface Attempts {
 /** Attempts that start, or end, in one commit. */
 const batchSize = 256;
 /** See `BatcherOptions`: small beside what a platform takes to answer. */
-const paceMs = 10;
+const paceMs = 15;
 const retryPauseMs = 250;
 /** What an author's name in front may add to a text: 200 characters of up to 4 bytes, and `: `. */
 const authorRoom = 802;
@@ -66,7 +66,7 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
     gate.setRate(account?.settings.rate_per_second ?? capabilities.ratePerSecond, clock.now());
     const sent = account?.status === "active" ? await send(account, started) : withoutAccount(account, started);
     const finished = judge(started, sent, capabilities.unknown, policy, clock.now(), random);
-    gate.finished(sent.outcome, Math.max(1, sent.exchanges.length), clock.now());
+    gate.finished(sent.outcome, Math.max(1, sent.exchanges.length), clock.now(), started.startedAt.getTime());
     const [isSettled] = await finisher.submit([finished]);
     if (started.mayHaveParts) await deps.applyToParts(deliveryId);
     return isSettled || finished.isFinal ? { kind: "over" } : { kind: "again", at: finished.nextAttemptAt! };

@@ -52,3 +52,14 @@ test("the pause has an end, however long the platform is away", () => {
   }
   assert.equal(breaker.admit(now), 60_000);
 });
+
+// Requests that hang for 20 s come back long after the breaker opened: they must not count as its probe.
+test("what left before the breaker opened neither ends a probe nor makes the pause longer", () => {
+  const breaker = broken();
+  breaker.failed(500, -5_000);
+  assert.equal(breaker.admit(1_000), 0);
+  breaker.failed(1_100, -4_000);
+  assert.ok(breaker.admit(1_100) > 0, "a second probe went out");
+  breaker.failed(1_200, 1_000);
+  assert.equal(breaker.admit(1_200), 2_000);
+});

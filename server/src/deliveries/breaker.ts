@@ -7,13 +7,14 @@ export interface Breaker {
   /** Milliseconds until another attempt may start; 0 lets one start, and counts it as the probe when half-open. */
   admit(now: number): number;
   succeeded(): void;
-  failed(now: number): void;
+  /** What started before the pause was over tells nothing new: it left while the platform was known to fail. */
+  failed(now: number, startedAt?: number): void;
   /** The attempt ended without a word about the platform. */
   abandoned(): void;
 }
 
-/** Failures in a row that open it. */
-export const breakerThreshold = 5;
+/** Failures in a row that open it: a platform that fails half of the time still delivers, and is not left alone. */
+export const breakerThreshold = 10;
 const firstPauseMs = 1_000;
 const longestPauseMs = 60_000;
 /** While a probe is out, the others look again this often. */
@@ -39,7 +40,8 @@ export function openBreaker(): Breaker {
       openUntil = null;
       isProbing = false;
     },
-    failed(now) {
+    failed(now, startedAt = now) {
+      if (openUntil !== null && startedAt < openUntil) return;
       failures += 1;
       if (openUntil === null && failures < breakerThreshold) return;
       if (openUntil !== null && isProbing) pauseMs = Math.min(longestPauseMs, pauseMs * 2);
