@@ -9,71 +9,82 @@ import { freePort, openHubPlace, startHubProcess } from "./src/hub-process.ts";
 import { openLoad, openTalk } from "./src/load.ts";
 import { assertFine, observe, settledByApi } from "./src/observe.ts";
 import { openPerson } from "./src/people.ts";
-import { noneLeftIn, processesIn } from "./src/processes.ts";
+import { noneLeftIn, processesIn, withoutProc } from "./src/processes.ts";
 import { openSimulatorClient } from "./src/simulator-client.ts";
 import { until } from "./src/until.ts";
 
 const stopWithinMs = 10_000;
 
-test("SIGTERM under load answers what is under way, ends within 10 s and leaves no process; the next start goes on", async () => {
-  await using simulator = await startSimulator();
-  await using place = await openHubPlace({ SIMULATOR_URL: simulator.url });
-  const platforms = openSimulatorClient(simulator.url);
-  // Slow enough for attempts to be under way at any moment.
-  for (const channel of ["whatsapp", "telegram"]) {
-    await platforms.settings(channel, { time_factor: 1_000, latency_ms: 100 });
-  }
-  const hub = await startHubProcess(place);
-  const admin = openClient({ url: place.url, credential: { username: "admin", password: adminPassword } });
-  const client = openClient({ url: place.url, credential: { token: (await admin.apiKeys.create({ name: "p" })).key } });
-  const load = openLoad(client);
-  const people = Array.from({ length: 10 }, (_, index) => {
-    return openPerson(platforms, index % 2 ? "telegram" : "whatsapp", index, `Person ${index}`);
-  });
-  const talks = await Promise.all(people.map((person) => openTalk(client, load, person)));
-  const senders = talks.map((talk) => load.sender(talk, "m", { count: 30, pauseMs: 10 }));
-  await until("it is at work", async () => load.accepted() > 100 && (await platforms.count()) > 20);
+test(
+  "SIGTERM under load answers what is under way, ends within 10 s and leaves no process; the next start goes on",
+  { skip: withoutProc },
+  async () => {
+    await using simulator = await startSimulator();
+    await using place = await openHubPlace({ SIMULATOR_URL: simulator.url });
+    const platforms = openSimulatorClient(simulator.url);
+    // Slow enough for attempts to be under way at any moment.
+    for (const channel of ["whatsapp", "telegram"]) {
+      await platforms.settings(channel, { time_factor: 1_000, latency_ms: 100 });
+    }
+    const hub = await startHubProcess(place);
+    const admin = openClient({ url: place.url, credential: { username: "admin", password: adminPassword } });
+    const client = openClient({
+      url: place.url,
+      credential: { token: (await admin.apiKeys.create({ name: "p" })).key },
+    });
+    const load = openLoad(client);
+    const people = Array.from({ length: 10 }, (_, index) => {
+      return openPerson(platforms, index % 2 ? "telegram" : "whatsapp", index, `Person ${index}`);
+    });
+    const talks = await Promise.all(people.map((person) => openTalk(client, load, person)));
+    const senders = talks.map((talk) => load.sender(talk, "m", { count: 30, pauseMs: 10 }));
+    await until("it is at work", async () => load.accepted() > 100 && (await platforms.count()) > 20);
 
-  const asked = Date.now();
-  hub.kill("SIGTERM");
-  assert.deepEqual(await hub.ended, { code: 0, signal: null });
-  assert.ok(Date.now() - asked < stopWithinMs);
-  await noneLeftIn(place.folder, 1_000);
+    const asked = Date.now();
+    hub.kill("SIGTERM");
+    assert.deepEqual(await hub.ended, { code: 0, signal: null });
+    assert.ok(Date.now() - asked < stopWithinMs);
+    await noneLeftIn(place.folder, 1_000);
 
-  const next = await startHubProcess(place);
-  await Promise.all(senders);
-  const conversationIds = talks.map(({ conversationId }) => conversationId);
-  await settledByApi(client, platforms, conversationIds);
-  const report = await observe({ client, simulator: platforms, conversationIds, checker: load.checker });
-  assertFine(report);
-  // Nothing was cut off: an orderly stop leaves no attempt without an answer.
-  assert.equal(report.counts.excusedDuplicates, 0);
-  assert.equal(report.counts.received, report.counts.accepted);
-  next.kill("SIGINT");
-  assert.deepEqual(await next.ended, { code: 0, signal: null });
-});
+    const next = await startHubProcess(place);
+    await Promise.all(senders);
+    const conversationIds = talks.map(({ conversationId }) => conversationId);
+    await settledByApi(client, platforms, conversationIds);
+    const report = await observe({ client, simulator: platforms, conversationIds, checker: load.checker });
+    assertFine(report);
+    // Nothing was cut off: an orderly stop leaves no attempt without an answer.
+    assert.equal(report.counts.excusedDuplicates, 0);
+    assert.equal(report.counts.received, report.counts.accepted);
+    next.kill("SIGINT");
+    assert.deepEqual(await next.ended, { code: 0, signal: null });
+  },
+);
 
-test("a hub of its own brings platforms and a password, and takes all of it along when it stops", async () => {
-  await using place = await openHubPlace({ ADMIN_PASSWORD: "", SIMULATOR_PORT: "0" });
-  const hub = await startHubProcess(place);
-  assert.ok(processesIn(place.folder).length > 3);
-  const [, password] = /password: (\S+)/.exec(hub.stdout()) ?? [];
-  const client = openClient({ url: place.url, credential: { username: "admin", password: password! } });
-  assert.equal((await client.operations.readiness()).status, "ready");
-  const { message_id } = await client.messages.send({
-    to: "whatsapp:+5511999991111",
-    payload: { type: "text", text: "Hello from Chat4All" },
-  });
-  await until("it is read", async () => (await client.messages.get(message_id)).status === "read");
-  hub.kill("SIGTERM");
-  assert.deepEqual(await hub.ended, { code: 0, signal: null });
-  assert.deepEqual(processesIn(place.folder), []);
-  assert.equal(hub.stderr().includes(password!), false);
+test(
+  "a hub of its own brings platforms and a password, and takes all of it along when it stops",
+  { skip: withoutProc },
+  async () => {
+    await using place = await openHubPlace({ ADMIN_PASSWORD: "", SIMULATOR_PORT: "0" });
+    const hub = await startHubProcess(place);
+    assert.ok(processesIn(place.folder).length > 3);
+    const [, password] = /password: (\S+)/.exec(hub.stdout()) ?? [];
+    const client = openClient({ url: place.url, credential: { username: "admin", password: password! } });
+    assert.equal((await client.operations.readiness()).status, "ready");
+    const { message_id } = await client.messages.send({
+      to: "whatsapp:+5511999991111",
+      payload: { type: "text", text: "Hello from Chat4All" },
+    });
+    await until("it is read", async () => (await client.messages.get(message_id)).status === "read");
+    hub.kill("SIGTERM");
+    assert.deepEqual(await hub.ended, { code: 0, signal: null });
+    assert.deepEqual(processesIn(place.folder), []);
+    assert.equal(hub.stderr().includes(password!), false);
 
-  const second = await startHubProcess(place);
-  assert.doesNotMatch(second.stdout(), /password: /);
-  assert.equal((await client.messages.get(message_id)).status, "read");
-});
+    const second = await startHubProcess(place);
+    assert.doesNotMatch(second.stdout(), /password: /);
+    assert.equal((await client.messages.get(message_id)).status, "read");
+  },
+);
 
 for (const [what, env, sentence] of [
   ["a variable with a bad value", { PORT: "http" }, /PORT is "http": give a whole number/],
@@ -89,7 +100,7 @@ for (const [what, env, sentence] of [
   ],
   ["a data directory that cannot be made", { DATA_DIR: "/proc/nowhere" }, /\/proc\/nowhere/],
 ] as const) {
-  test(`${what} stops the start with one message and exit code 1`, async () => {
+  test(`${what} stops the start with one message and exit code 1`, { skip: withoutProc }, async () => {
     await using place = await openHubPlace(env);
     const hub = place.spawn();
     assert.deepEqual(await hub.ended, { code: 1, signal: null });
@@ -99,27 +110,35 @@ for (const [what, env, sentence] of [
   });
 }
 
-test("a port that is taken stops the start with one sentence, and leaves nothing running", async () => {
-  const port = await freePort();
-  const other = createServer().listen(port, "127.0.0.1");
-  await using place = await openHubPlace({ PORT: String(port), SIMULATOR_PORT: "0" });
-  const hub = place.spawn();
-  try {
-    assert.deepEqual(await hub.ended, { code: 1, signal: null });
-  } finally {
-    other.close();
-  }
-  assert.match(hub.stderr(), new RegExp(`^Port ${port} on 127\\.0\\.0\\.1 is taken by another program.+\\n$`));
-  await noneLeftIn(place.folder, 1_000);
-});
+test(
+  "a port that is taken stops the start with one sentence, and leaves nothing running",
+  { skip: withoutProc },
+  async () => {
+    const port = await freePort();
+    const other = createServer().listen(port, "127.0.0.1");
+    await using place = await openHubPlace({ PORT: String(port), SIMULATOR_PORT: "0" });
+    const hub = place.spawn();
+    try {
+      assert.deepEqual(await hub.ended, { code: 1, signal: null });
+    } finally {
+      other.close();
+    }
+    assert.match(hub.stderr(), new RegExp(`^Port ${port} on 127\\.0\\.0\\.1 is taken by another program.+\\n$`));
+    await noneLeftIn(place.folder, 1_000);
+  },
+);
 
-test("a data directory in use stops the start with one sentence, and the hub that has it goes on", async () => {
-  await using place = await openHubPlace({ SIMULATOR_PORT: "0" });
-  await startHubProcess(place);
-  const intruder = place.spawn({ PORT: "0" });
-  assert.deepEqual(await intruder.ended, { code: 1, signal: null });
-  assert.match(intruder.stderr(), /^[^\n]*data[^\n]*\n$/);
-  assert.ok(intruder.stderr().includes(place.dataDir));
-  const client = openClient({ url: place.url });
-  assert.equal((await client.operations.readiness()).status, "ready");
-});
+test(
+  "a data directory in use stops the start with one sentence, and the hub that has it goes on",
+  { skip: withoutProc },
+  async () => {
+    await using place = await openHubPlace({ SIMULATOR_PORT: "0" });
+    await startHubProcess(place);
+    const intruder = place.spawn({ PORT: "0" });
+    assert.deepEqual(await intruder.ended, { code: 1, signal: null });
+    assert.match(intruder.stderr(), /^[^\n]*data[^\n]*\n$/);
+    assert.ok(intruder.stderr().includes(place.dataDir));
+    const client = openClient({ url: place.url });
+    assert.equal((await client.operations.readiness()).status, "ready");
+  },
+);

@@ -2,6 +2,9 @@ import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { sep } from "node:path";
 import { until } from "./until.ts";
 
+/** For tests that kill processes and look for those that are left: why they cannot run here, or false. */
+export const withoutProc = process.platform !== "linux" && "finding processes needs Linux' /proc";
+
 /** Processes whose working directory is in a folder: a hub started there, its simulator, and PostgreSQL with backends. */
 export function processesIn(folder: string): number[] {
   return readdirSync("/proc")
