@@ -37,7 +37,7 @@ export interface Attempts {
 /** Attempts that start, or end, in one commit. */
 const batchSize = 256;
 /** See `BatcherOptions`: small beside what a platform takes to answer. */
-const paceMs = 15;
+const paceMs = 10;
 const retryPauseMs = 250;
 /** What an author's name in front may add to a text: 200 characters of up to 4 bytes, and `: `. */
 const authorRoom = 802;
