@@ -48,11 +48,11 @@ test("a platform that fails is left alone; a message that it refuses says nothin
   }
   assert.equal(gate.describe(0).breaker, "closed");
   for (let i = 0; i < breakerThreshold; i += 1) {
-    gate.admit(0);
-    gate.finished(down, 1, 0);
+    gate.admit(1);
+    gate.finished(down, 1, 1);
   }
-  assert.deepEqual([gate.describe(0).breaker, gate.describe(0).lastError?.detail], ["open", "500"]);
-  assert.ok(gate.admit(0) > 0);
+  assert.deepEqual([gate.describe(1).breaker, gate.describe(1).lastError?.detail], ["open", "500"]);
+  assert.ok(gate.admit(1) > 0);
 });
 
 test("asking in vain costs no token", () => {

@@ -50,7 +50,7 @@ export function openAccountGate(perSecond: number, concurrency: number, now: num
       if (requests > 1) rate.spend(requests - 1);
       if (outcome.kind !== "sent") lastError = { detail: outcome.detail, at: new Date(at).toISOString() };
       if (isFault(outcome)) breaker.failed(at, startedAt);
-      else breaker.succeeded();
+      else breaker.succeeded(startedAt);
       if (outcome.kind === "retry" && outcome.scope === "account" && outcome.afterMs !== null) {
         pausedUntil = Math.max(pausedUntil, at + outcome.afterMs);
       }

@@ -63,3 +63,13 @@ test("what left before the breaker opened neither ends a probe nor makes the pau
   breaker.failed(1_200, 1_000);
   assert.equal(breaker.admit(1_200), 2_000);
 });
+
+// Of 64 requests that left together some succeed at once, and all that hang come back after them in one row.
+test("failures count in the order in which attempts left, not in that in which they came back", () => {
+  const breaker = openBreaker();
+  breaker.succeeded(100);
+  for (let i = 0; i < 3 * breakerThreshold; i += 1) breaker.failed(20_000, 100);
+  assert.equal(breaker.state(20_000), "closed");
+  for (let i = 0; i < breakerThreshold; i += 1) breaker.failed(20_200, 101);
+  assert.equal(breaker.state(20_200), "open");
+});

@@ -6,8 +6,11 @@ export interface Breaker {
   state(now: number): "closed" | "open" | "half_open";
   /** Milliseconds until another attempt may start; 0 lets one start, and counts it as the probe when half-open. */
   admit(now: number): number;
-  succeeded(): void;
-  /** What started before the pause was over tells nothing new: it left while the platform was known to fail. */
+  succeeded(startedAt?: number): void;
+  /**
+   * What left before the pause was over, or before one that succeeded, tells nothing new. So failures count in the order
+   * in which attempts left: those that time out come back late and all at once, after the others' successes.
+   */
   failed(now: number, startedAt?: number): void;
   /** The attempt ended without a word about the platform. */
   abandoned(): void;
@@ -25,6 +28,7 @@ export function openBreaker(): Breaker {
   let pauseMs = firstPauseMs;
   let openUntil: number | null = null;
   let isProbing = false;
+  let lastGoodStart = Number.NEGATIVE_INFINITY;
   return {
     state: (now) => (openUntil === null ? "closed" : now < openUntil ? "open" : "half_open"),
     admit(now) {
@@ -34,14 +38,15 @@ export function openBreaker(): Breaker {
       isProbing = true;
       return 0;
     },
-    succeeded() {
+    succeeded(startedAt = Number.NEGATIVE_INFINITY) {
+      lastGoodStart = Math.max(lastGoodStart, startedAt);
       failures = 0;
       pauseMs = firstPauseMs;
       openUntil = null;
       isProbing = false;
     },
     failed(now, startedAt = now) {
-      if (openUntil !== null && startedAt < openUntil) return;
+      if (startedAt <= lastGoodStart || (openUntil !== null && startedAt < openUntil)) return;
       failures += 1;
       if (openUntil === null && failures < breakerThreshold) return;
       if (openUntil !== null && isProbing) pauseMs = Math.min(longestPauseMs, pauseMs * 2);
