@@ -104,7 +104,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     }),
   );
   const simulatorOrigins = config.simulator.url === null ? [] : [new URL(config.simulator.url).origin];
-  const { http, close: closeHttp } = stack.adopt(
+  const { http } = stack.adopt(
     openHttpClient({
       connectionsPerHost: config.delivery.concurrency,
       allowPrivate: database !== null,
@@ -112,7 +112,6 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     }),
     (client) => client.close(),
   );
-  void closeHttp;
 
   const secretBox = openSecretBox(secrets.encryptionKey.reveal());
   const tokens = openTokens({ clock, secret: secrets.jwt, ...config.identity });

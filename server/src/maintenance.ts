@@ -2,7 +2,7 @@ import type { Context } from "./context.ts";
 import { startFallbacks } from "./deliveries/fallbacks.ts";
 import { deleteOldIdempotencyKeys } from "./identity/idempotency.ts";
 import { deleteOldSessions } from "./identity/sessions.ts";
-import { pause } from "./lib/clock.ts";
+import { repeat } from "./lib/repeat.ts";
 import { applyMissedReceipts, deleteOldEarlyReceipts } from "./receipts/receipts.ts";
 import { deleteOldWebhooks } from "./webhooks/webhooks.ts";
 
@@ -19,20 +19,13 @@ const chores = [
 /** Keeps what is no longer needed from piling up. A failed chore is tried again the next time. */
 export function startMaintenance(context: Context): { close(): Promise<void> } {
   const { clock, log } = context;
-  const closing = new AbortController();
-  const running = chores.map(async ({ name, everyMs, work }) => {
-    while (!closing.signal.aborted) {
-      await pause(clock, everyMs, closing.signal);
-      if (closing.signal.aborted) return;
-      await work(context).catch((error) =>
-        log.warn({ err: error, chore: name }, "a chore failed and will be tried again"),
-      );
-    }
-  });
-  return {
-    async close() {
-      closing.abort();
-      await Promise.all(running);
-    },
-  };
+  const running = chores.map(({ name, everyMs, work }) =>
+    repeat(
+      clock,
+      everyMs,
+      () => work(context),
+      (error) => log.warn({ err: error, chore: name }, "a chore failed and will be tried again"),
+    ),
+  );
+  return { close: async () => void (await Promise.all(running.map((chore) => chore.close()))) };
 }

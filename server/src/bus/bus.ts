@@ -60,7 +60,7 @@ export interface Consumer<Value> {
 export interface Subscription {
   /** Partitions owned right now. */
   owned(): readonly number[];
-  /** Proof of ownership, for statements that must not run once it is lost: see `leaseHeld`. */
+  /** Proof of ownership, for statements that must not run once it is lost: see `bus_held` in migration 0004. */
   readonly ownerId: string;
   /** Finishes the call under way, gives the partitions back, and stops. Safe to call twice. */
   close(): Promise<void>;

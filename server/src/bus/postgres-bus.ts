@@ -1,8 +1,9 @@
 import { type Clock, pause } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
-import { type Listener, openListener } from "../lib/listener.ts";
+import { openListener } from "../lib/listener.ts";
 import { type Log, openPool, type Pool, withSettings } from "../lib/postgres.ts";
 import { type Db, one, run } from "../lib/query.ts";
+import { repeat } from "../lib/repeat.ts";
 import type { Bus } from "./bus.ts";
 import { outboxOf, partitionOf } from "./partition.ts";
 import { rotateSegments } from "./segments.ts";
@@ -43,7 +44,12 @@ export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus 
     onConnect: wakeAll,
   });
   const notifyOthers = coalescedNotify(pool, clock, log);
-  const segments = every(clock, segmentCheckMs, () => rotateSegments(pool), log);
+  const segments = repeat(
+    clock,
+    segmentCheckMs,
+    () => rotateSegments(pool),
+    (error) => log.warn({ err: error }, "bus: housekeeping failed and will be tried again"),
+  );
 
   function wakeAll(): void {
     for (const subscription of subscriptions) subscription.wake();
@@ -76,8 +82,8 @@ export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus 
     partitionOf: (key) => partitionOf(key, partitions),
     async [Symbol.asyncDispose]() {
       await Promise.all([...subscriptions].map((subscription) => subscription.close()));
-      await segments.stop();
-      await (listener as Listener).close();
+      await segments.close();
+      await listener.close();
       await pool.end();
     },
   };
@@ -142,26 +148,5 @@ function coalescedNotify(pool: Pool, clock: Clock, log: Log): (topic: string) =>
   return (topic) => {
     waiting.add(topic);
     if (!isNotifying) void notify();
-  };
-}
-
-/** Calls `work` again and again, one call at a time, a pause between them. A failure is logged and does not end it. */
-function every(clock: Clock, pauseMs: number, work: () => Promise<unknown>, log: Log): { stop(): Promise<void> } {
-  let current: Promise<void> = Promise.resolve();
-  let isStopped = false;
-  const round = async () => {
-    await work().catch((error) => log.warn({ err: error }, "bus: housekeeping failed and will be tried again"));
-    if (!isStopped) cancel = clock.after(pauseMs, begin);
-  };
-  const begin = () => {
-    current = round();
-  };
-  let cancel = clock.after(pauseMs, begin);
-  return {
-    async stop() {
-      isStopped = true;
-      cancel();
-      await current;
-    },
   };
 }

@@ -4,7 +4,7 @@ import type { Clock } from "../lib/clock.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
 import { all, type Db, maybe, run } from "../lib/query.ts";
 import type { DeliveryRow } from "../messages/show.ts";
-import { topics } from "../topics.ts";
+import { type LanePlace, publishOutgoing, wakeOutgoing } from "./outgoing.ts";
 
 export interface DeadLetterRow extends DeliveryRow {
   conversation_id: string;
@@ -89,13 +89,7 @@ export async function replayDeadLetters(
 async function revive({ db, bus, clock }: ReplayDeps, workspaceId: string, deliveryIds: string[]): Promise<number> {
   if (deliveryIds.length === 0) return 0;
   const revived = await transaction(db, async (tx) => {
-    const rows = await all<{
-      delivery_id: string;
-      lane_id: string;
-      channel: string;
-      channel_account_id: string;
-      ordinal: number;
-    }>(
+    const rows = await all<LanePlace>(
       tx,
       `WITH chosen AS MATERIALIZED (
          SELECT delivery_id, channel_account_id, provider_message_ids AS ids, CASE
@@ -121,16 +115,10 @@ async function revive({ db, bus, clock }: ReplayDeps, workspaceId: string, deliv
        RETURNING d.delivery_id, d.lane_id, d.channel, d.channel_account_id, d.ordinal`,
       [workspaceId, deliveryIds, new Date(clock.now())],
     );
-    for (const [channel, group] of Map.groupBy(rows, (row) => row.channel)) {
-      const records = group.map((row) => ({
-        key: row.lane_id,
-        value: { deliveryId: row.delivery_id, accountId: row.channel_account_id, ordinal: row.ordinal },
-      }));
-      await bus.publish(tx, topics.outgoing(channel), records);
-    }
+    await publishOutgoing(bus, tx, rows);
     return rows;
   });
-  for (const channel of new Set(revived.map((row) => row.channel))) bus.wake(topics.outgoing(channel));
+  wakeOutgoing(bus, revived);
   return revived.length;
 }
 

@@ -4,16 +4,8 @@ import { topics } from "../topics.ts";
 import { type AccountGate, type GateState, openAccountGate } from "./account-gate.ts";
 import { type AttemptDeps, openAttempts, unbounded } from "./attempts.ts";
 import { enqueue, type Lane, maxQueued, newLane, startLoading, type Waiting } from "./lanes.ts";
+import { type OutgoingRecord, rouseLanes } from "./outgoing.ts";
 import { loadPending, type PendingHead, pendingLanes, recoverAttempts } from "./pending.ts";
-
-/** What the router puts on a channel's topic for each delivery, and a receipt for one that needs no further attempt. */
-export interface OutgoingRecord {
-  deliveryId: string;
-  accountId: string;
-  ordinal: number;
-  /** Its state changed by other means: look at it again now. */
-  isChanged?: boolean;
-}
 
 export interface DelivererDeps extends AttemptDeps {
   bus: Bus;
@@ -237,9 +229,8 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
 
   /** The lane was given to another owner during the attempt: it need not wait for an outcome that is known. */
   async function tellNewOwner(lane: Lane, { deliveryId, ordinal }: Waiting): Promise<void> {
-    const value: OutgoingRecord = { deliveryId, accountId: lane.channelAccountId, ordinal, isChanged: true };
-    await bus.publish(db, topic, [{ key: lane.laneId, value }]);
-    bus.wake(topic);
+    const place = { delivery_id: deliveryId, lane_id: lane.laneId, channel_account_id: lane.channelAccountId };
+    await rouseLanes(bus, db, [{ ...place, channel, ordinal }]);
   }
 
   return {

@@ -2,10 +2,8 @@ import type { Outbox } from "../bus/bus.ts";
 import { type Db, plainArray } from "../lib/query.ts";
 import type { NewMessage, Refusal } from "./write-messages.ts";
 
-/** Either all were written, and the last `seq` that each conversation had before; or none was, and who is to blame. */
-export type Inserted =
-  | { kind: "written"; lastSeqBefore: Map<string, number> }
-  | { kind: "refused"; why: Map<NewMessage, Refusal> };
+/** Either all were written, each with its `seq`, in order; or none was, and who is to blame. */
+export type Inserted = { kind: "written"; seqs: number[] } | { kind: "refused"; why: Map<NewMessage, Refusal> };
 
 /** Messages that are written or refused alike: the same sender in the same conversation, to the same channels. */
 interface Case {
@@ -65,7 +63,9 @@ export async function insertMessages(
     for (const message of blamed) if (!why.has(message)) why.set(message, row.why);
   }
   if (why.size > 0) return { kind: "refused", why };
-  return { kind: "written", lastSeqBefore: new Map(rows.map((row) => [row.conversation_id!, row.base])) };
+  const bases = new Map(rows.map((row) => [row.conversation_id!, row.base]));
+  const seqs = messages.map(({ conversationId }, index) => bases.get(conversationId)! + steps.ofMessages[index]!);
+  return { kind: "written", seqs };
 }
 
 function casesOf(messages: readonly NewMessage[]): Case[] {
@@ -98,7 +98,7 @@ function quotesOf(messages: readonly NewMessage[]) {
 }
 
 /** The place of each message among those of its conversation, from 1. */
-export function countSteps(messages: readonly NewMessage[]): { counts: Map<string, number>; ofMessages: number[] } {
+function countSteps(messages: readonly NewMessage[]): { counts: Map<string, number>; ofMessages: number[] } {
   const counts = new Map<string, number>();
   const ofMessages = messages.map(({ conversationId }) => {
     const step = (counts.get(conversationId) ?? 0) + 1;

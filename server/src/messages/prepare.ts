@@ -94,12 +94,7 @@ async function lookUp(deps: PrepareDeps, principal: Principal, body: SendBody, s
     if (await deps.isAccount(principal.workspaceId, name, account)) continue;
     throw invalid(`via.${name} is not an active ${name} account of this workspace.`, { field: `via.${name}` });
   }
-  const isOurOwn = senderId === principal.participantId || senderId === principal.workspaceId;
-  const pair = {
-    workspaceId: principal.workspaceId,
-    senderId,
-    mayUseWorkspace: isOurOwn && seesAllConversations(principal),
-  };
+  const pair = { workspaceId: principal.workspaceId, senderId, mayUseWorkspace: writesAnywhere(principal, senderId) };
   const conversationId = body.conversation_id?.toLowerCase() ?? (await deps.findDirect({ ...pair, to: body.to! }));
   return compose(deps, principal, body, senderId, conversationId);
 }
@@ -109,6 +104,17 @@ function chooseSender(principal: Principal, { from }: SendBody): string {
   if (asked === undefined || asked === principal.participantId) return principal.participantId;
   if (!seesAllConversations(principal)) throw forbidden("Only agents, admins and API keys may send as another member.");
   return asked;
+}
+
+/** Whether the sender, itself or the workspace, may write in every conversation: its caller sees them all. */
+function writesAnywhere(principal: Principal, senderId: string): boolean {
+  const isOurOwn = senderId === principal.participantId || senderId === principal.workspaceId;
+  return isOurOwn && seesAllConversations(principal);
+}
+
+/** The channels asked for, as `NewMessage` and the router write them. */
+export function channelsOf({ channels }: SendBody): string | null {
+  return channels === undefined ? null : channels[0] === "all" ? "*" : channels.join(",");
 }
 
 /** Ids are compared as text further on, so they take the form that the database gives them. */
@@ -126,16 +132,15 @@ function compose(
   if (metadata !== null && Buffer.byteLength(metadata) > maxMetadataBytes) {
     throw invalid(`metadata is longer than ${maxMetadataBytes} bytes of JSON.`, { field: "metadata" });
   }
-  const channels = body.channels === undefined ? null : body.channels[0] === "all" ? "*" : body.channels.join(",");
+  const channels = channelsOf(body);
   const options = body.via || body.fallback ? canonicalJson({ via: body.via, fallback: body.fallback }) : null;
   const replyTo = body.reply_to?.toLowerCase() ?? null;
-  const isOurOwn = senderId === principal.participantId || senderId === principal.workspaceId;
   return {
     workspaceId: principal.workspaceId,
     messageId: body.message_id?.toLowerCase() ?? newId(deps.clock.now()),
     conversationId,
     senderId,
-    mustBeMember: !(isOurOwn && seesAllConversations(principal)),
+    mustBeMember: !writesAnywhere(principal, senderId),
     direction: "outbound",
     payload,
     channels,

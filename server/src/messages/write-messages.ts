@@ -1,7 +1,7 @@
 import type { Bus } from "../bus/bus.ts";
 import { canonicalJson } from "../lib/json.ts";
 import { all, type Db } from "../lib/query.ts";
-import { countSteps, insertMessages } from "./insert-messages.ts";
+import { insertMessages } from "./insert-messages.ts";
 
 /** A message that was checked for shape, ready to be written. */
 export interface NewMessage {
@@ -67,7 +67,7 @@ async function tryToWrite(
 ): Promise<Map<NewMessage, Written>> {
   try {
     const inserted = await insertMessages(db, topic, messages, bus.outboxOf(messages.map(toRecord)), now);
-    if (inserted.kind === "written") return tellWritten(messages, inserted.lastSeqBefore, now);
+    if (inserted.kind === "written") return tellWritten(messages, inserted.seqs, now);
     // Who was let in before gets the same answer again, whatever has changed since.
     const known = await findKnown(db, [...inserted.why.keys()]);
     const refused = [...inserted.why].map(
@@ -87,13 +87,11 @@ function toRecord({ workspaceId, messageId, conversationId }: NewMessage) {
   return { key: conversationId, value: { workspaceId, messageId } };
 }
 
-function tellWritten(messages: readonly NewMessage[], lastSeqBefore: Map<string, number>, createdAt: Date) {
-  const steps = countSteps(messages).ofMessages;
+function tellWritten(messages: readonly NewMessage[], seqs: readonly number[], createdAt: Date) {
   return new Map<NewMessage, Written>(
     messages.map((message, index) => {
       const { conversationId } = message;
-      const seq = lastSeqBefore.get(conversationId)! + steps[index]!;
-      return [message, { kind: "accepted", seq, createdAt, conversationId }];
+      return [message, { kind: "accepted", seq: seqs[index]!, createdAt, conversationId }];
     }),
   );
 }

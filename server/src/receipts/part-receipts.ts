@@ -1,6 +1,7 @@
+import { rouseLanes } from "../deliveries/outgoing.ts";
 import { all, type Db, maybe, run } from "../lib/query.ts";
 import type { Receipt, ReceiptDeps } from "./receipts.ts";
-import { nameParts, rouseLanes } from "./settled.ts";
+import { nameParts } from "./settled.ts";
 
 type Rung = "sent" | "delivered" | "read" | "failed";
 const rungs: readonly Rung[] = ["sent", "delivered", "read"];

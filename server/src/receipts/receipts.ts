@@ -1,10 +1,11 @@
 import type { Bus } from "../bus/bus.ts";
+import { rouseLanes } from "../deliveries/outgoing.ts";
 import type { Clock } from "../lib/clock.ts";
 import { toStorable } from "../lib/json.ts";
 import { all, type Db, run } from "../lib/query.ts";
 import { groupByMessage, mergeReceipts } from "./merge-receipts.ts";
 import { applyToParts } from "./part-receipts.ts";
-import { nameParts, rouseLanes } from "./settled.ts";
+import { nameParts } from "./settled.ts";
 
 /** The platform's word on a part of a delivery. */
 export interface Receipt {

@@ -1,26 +1,4 @@
-import type { Bus } from "../bus/bus.ts";
 import { type Db, run } from "../lib/query.ts";
-import { topics } from "../topics.ts";
-
-/** A delivery that waited for this very word needs no further attempt: its lane may go on at once. */
-export async function rouseLanes(bus: Bus, db: Db, lanes: readonly LanePlace[]): Promise<void> {
-  for (const [channel, rows] of Map.groupBy(lanes, (row) => row.channel)) {
-    const records = rows.map((row) => ({
-      key: row.lane_id,
-      value: { deliveryId: row.delivery_id, accountId: row.channel_account_id, ordinal: row.ordinal, isChanged: true },
-    }));
-    await bus.publish(db, topics.outgoing(channel), records);
-    bus.wake(topics.outgoing(channel));
-  }
-}
-
-export interface LanePlace {
-  delivery_id: string;
-  lane_id: string;
-  channel: string;
-  channel_account_id: string;
-  ordinal: number;
-}
 
 /** Lets later receipts and quotes find the delivery by the platform's ids of its parts. */
 export async function nameParts(

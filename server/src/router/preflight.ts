@@ -4,7 +4,7 @@ import { findConversation, windowOf } from "../conversations/conversations.ts";
 import { splitText } from "../deliveries/split-text.ts";
 import type { Principal } from "../identity/principal.ts";
 import { all, type Db } from "../lib/query.ts";
-import type { SendBody } from "../messages/prepare.ts";
+import { channelsOf, type SendBody } from "../messages/prepare.ts";
 import { loadAccounts, loadRecipients } from "./load-routing.ts";
 import { type PlannedDelivery, planDeliveries, type Recipient } from "./plan.ts";
 
@@ -46,7 +46,7 @@ export async function preflight(
   const message = {
     senderId,
     payloadType: body.payload.type,
-    channels: body.channels === undefined ? null : body.channels[0] === "all" ? "*" : body.channels.join(","),
+    channels: channelsOf(body),
     via: body.via ?? {},
     fallbackOrder: body.fallback?.order ?? null,
     retryOf: null,

@@ -1,8 +1,9 @@
 import type { Bus } from "../bus/bus.ts";
 import { openPostgresBus } from "../bus/postgres-bus.ts";
 import type { Capabilities, Connector, OutboundPart, SendOutcome } from "../connectors/connector.ts";
-import { type Deliverer, type OutgoingRecord, openDeliverer } from "../deliveries/deliverer.ts";
+import { type Deliverer, openDeliverer } from "../deliveries/deliverer.ts";
 import type { JudgePolicy } from "../deliveries/judge.ts";
+import type { OutgoingRecord } from "../deliveries/outgoing.ts";
 import { type Clock, systemClock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
 import { type Log, openPool, type Pool } from "../lib/postgres.ts";

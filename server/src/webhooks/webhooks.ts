@@ -54,12 +54,11 @@ export function openWebhookStore({ db, bus, clock }: { db: Db; bus: Bus; clock: 
 
 async function insertWebhooks(db: Db, bus: Bus, webhooks: readonly Webhook[], nowMs: number): Promise<void> {
   const ids = webhooks.map(() => newId(nowMs));
-  const lines = webhooks.map((webhook, index) => {
-    return JSON.stringify([
-      webhook.channelAccountId,
-      { webhookId: ids[index] } satisfies { webhookId: string | undefined },
-    ]);
-  });
+  const outbox = bus.outboxOf(
+    webhooks.map(({ channelAccountId }, index) => {
+      return { key: channelAccountId, value: { webhookId: ids[index]! } satisfies InboundRecord };
+    }),
+  );
   await db.query({
     name: "insert_webhooks",
     text: `
@@ -69,7 +68,7 @@ async function insertWebhooks(db: Db, bus: Bus, webhooks: readonly Webhook[], no
         FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::bytea[])
           AS w (id, workspace_id, channel_account_id, headers, body)
       )
-      SELECT bus_publish($7, $8, $9)`,
+      SELECT bus_append($7, $8, $9, $10)`,
     values: [
       new Date(nowMs),
       ids,
@@ -78,8 +77,9 @@ async function insertWebhooks(db: Db, bus: Bus, webhooks: readonly Webhook[], no
       webhooks.map((webhook) => JSON.stringify(webhook.headers)),
       webhooks.map((webhook) => webhook.rawBody),
       topics.inbound,
-      webhooks.map((webhook) => bus.partitionOf(webhook.channelAccountId)),
-      lines,
+      outbox.partitions,
+      outbox.counts,
+      outbox.batches,
     ],
   });
 }
