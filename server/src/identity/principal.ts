@@ -18,6 +18,10 @@ export const scopes = [
   "channel-accounts:write",
   "api-keys:read",
   "api-keys:write",
+  "events:read",
+  "webhook-endpoints:read",
+  "webhook-endpoints:write",
+  "audit-log:read",
   "workspaces:read",
   "workspaces:write",
 ] as const;
