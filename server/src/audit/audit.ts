@@ -1,0 +1,62 @@
+/** The door of the audit log: who did what that matters to security. Migration 0009 says how it is kept. */
+import { type Db, run } from "../lib/query.ts";
+
+export { type AuditFilter, type AuditRecord, listRecords, readForward } from "./records.ts";
+export { type ChainReport, verifyAuditLog } from "./verify.ts";
+
+/** Where a request came from. */
+export interface Origin {
+  readonly ip: string | null;
+  readonly requestId: string | null;
+}
+
+/** Who acts: a caller, as `Principal` is one, or nobody who is known. */
+export type Actor =
+  | {
+      readonly kind: "user" | "api_key";
+      readonly callerId: string;
+      readonly workspaceId: string;
+      readonly origin: Origin;
+    }
+  | { readonly kind: "anonymous" | "system"; readonly workspaceId: string; readonly origin: Origin };
+
+export interface Act {
+  /** `noun.verb_in_past`, such as `user.created`; docs/guides/audit-log.md lists all of them. */
+  action: string;
+  /** What it was done to. */
+  target?: { type: string; id: string } | null;
+  /** What else one must know: ids, names of fields, counts. Never a secret, a password, a token or message text. */
+  details?: Record<string, string | number | boolean | null>;
+}
+
+/**
+ * Writes the act down, in the transaction that does it: both are there, or neither. Call it last in the transaction,
+ * since it holds the log of the workspace until the commit; called for two workspaces, in the order of their ids.
+ */
+export async function recordAct(db: Db, by: Actor, { action, target = null, details = {} }: Act): Promise<void> {
+  requireCanonical(action, details);
+  await run(db, "SELECT append_to_audit_log($1, $2, $3, $4, $5, $6, $7, $8, $9)", [
+    by.workspaceId,
+    by.kind,
+    "callerId" in by ? by.callerId : null,
+    action,
+    target?.type,
+    target?.id,
+    JSON.stringify(details),
+    by.origin.ip,
+    by.origin.requestId,
+  ]);
+}
+
+/** Details longer than this are a mistake, in characters of JSON. */
+const maxDetailsLength = 4_000;
+
+/** What is hashed must read the same in every language: plain names, and numbers that have one way to be written. */
+function requireCanonical(action: string, details: NonNullable<Act["details"]>): void {
+  if (!/^[a-z][a-z_]*\.[a-z][a-z_]*$/.test(action)) throw new Error(`${action} is no name of an act`);
+  for (const [key, value] of Object.entries(details)) {
+    const isPlain = typeof value !== "number" || Number.isSafeInteger(value);
+    if (!/^[a-z][a-z0-9_]*$/.test(key) || !isPlain) throw new Error(`the detail ${key} of ${action} is not canonical`);
+  }
+  if (JSON.stringify(details).length > maxDetailsLength) throw new Error(`the details of ${action} are too long`);
+}

@@ -1,0 +1,119 @@
+import { createHash } from "node:crypto";
+import { type Pool, transaction } from "../lib/postgres.ts";
+import { all, type Db } from "../lib/query.ts";
+import { type AuditRecord, readForward } from "./records.ts";
+
+/** What was found in the log of one workspace. */
+export interface ChainReport {
+  workspaceId: string;
+  /** How many records were read, up to the first that is wrong. */
+  records: number;
+  /** Of the last record, in hexadecimal. Kept elsewhere, it proves later that nothing before it was changed. */
+  hash: string;
+  /** What is wrong first; null when nothing is. */
+  problem: string | null;
+  /** Whether a record has the hash that was expected. */
+  isExpectedHere: boolean;
+}
+
+export interface VerifyOptions {
+  /** Of this workspace only. */
+  workspaceId?: string | undefined;
+  /** A hash that was noted earlier, in hexadecimal. */
+  expectedHash?: string | undefined;
+}
+
+/**
+ * Walks the log of every workspace, oldest first, and computes each hash anew; the database's own functions take no part.
+ * All of it is read as it was at one moment, so a hub may go on writing. Calls `report` for each workspace.
+ */
+export function verifyAuditLog(db: Pool, options: VerifyOptions, report: (found: ChainReport) => void): Promise<void> {
+  return transaction(db, async (tx) => {
+    await tx.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY");
+    for (const head of await listHeads(tx, options.workspaceId)) report(await verifyChain(tx, head, options));
+  });
+}
+
+/** What the first record of a log follows. */
+export const noHash = Buffer.alloc(32);
+
+/** Records that are in memory at a time. */
+const pageSize = 1_000;
+
+/** The text that is hashed, after the hash of the record before: see docs/guides/audit-log.md. */
+export function canonicalText(record: AuditRecord): string {
+  const details = Object.entries(record.details).sort(([a], [b]) => (a < b ? -1 : 1));
+  return JSON.stringify([
+    record.workspace_id,
+    record.position,
+    record.at.toISOString(),
+    record.actor_kind,
+    record.actor_id,
+    record.action,
+    record.target_type,
+    record.target_id,
+    Object.fromEntries(details),
+    record.ip,
+    record.request_id,
+  ]);
+}
+
+interface Head {
+  workspaceId: string;
+  position: number | null;
+  hash: string | null;
+}
+
+async function verifyChain(db: Db, head: Head, { expectedHash }: VerifyOptions): Promise<ChainReport> {
+  const { workspaceId } = head;
+  let records = 0;
+  let hash = noHash.toString("hex");
+  let isExpectedHere = false;
+  const told = (problem: string | null): ChainReport => ({ workspaceId, records, hash, problem, isExpectedHere });
+  for (;;) {
+    const page = await readForward(db, workspaceId, records, pageSize);
+    for (const record of page) {
+      const problem = problemOf(record, records + 1, hash);
+      if (problem !== null) return told(problem);
+      records += 1;
+      hash = record.hash;
+      isExpectedHere ||= hash === expectedHash;
+    }
+    if (page.length < pageSize) return told(problemOfEnd(head, records, hash));
+  }
+}
+
+function problemOf(record: AuditRecord, position: number, previousHash: string): string | null {
+  if (record.position !== position) return `record ${position} is missing`;
+  const hash = createHash("sha256")
+    .update(Buffer.from(previousHash, "hex"))
+    .update(canonicalText(record))
+    .digest("hex");
+  if (hash === record.hash) return null;
+  if (position === 1) return "record 1 does not fit its hash: it was edited, or another was put in its place";
+  return `record ${position} does not fit its hash: it was edited or moved, or record ${position - 1} was, together with its own hash`;
+}
+
+function problemOfEnd({ position, hash }: Head, lastPosition: number, lastHash: string): string | null {
+  if (position === null) {
+    return lastPosition === 0 ? "the log is gone: every workspace has at least one record" : "the head is missing";
+  }
+  if (position > lastPosition) {
+    const which =
+      position === lastPosition + 1 ? `record ${position} was` : `records ${lastPosition + 1} to ${position} were`;
+    return `${which} cut off the end`;
+  }
+  if (position < lastPosition)
+    return `record ${position + 1} stands behind the head: it was put there, or the head was put back`;
+  return hash === lastHash ? null : "the head does not fit the last record: one of them was edited";
+}
+
+function listHeads(db: Db, workspaceId: string | undefined): Promise<Head[]> {
+  return all<Head>(
+    db,
+    `SELECT workspace_id AS "workspaceId", h.position, encode(h.hash, 'hex') AS hash
+       FROM workspaces LEFT JOIN audit_heads h USING (workspace_id)
+      WHERE $1::uuid IS NULL OR workspace_id = $1 ORDER BY ordinal`,
+    [workspaceId],
+  );
+}
