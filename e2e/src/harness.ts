@@ -56,7 +56,7 @@ export async function startTestHub({ env = {}, expectedErrors }: TestHubOptions 
   const failures: Error[] = [];
   const hub = stack.use(await startHub({ config, log: log.logger, onFailed: (error) => void failures.push(error) }));
   const url = hub.url!;
-  const { db, bus } = hub.context;
+  const { pipelineDb: db, bus } = hub.context;
   const admin = openClient({ url, credential: { username: "admin", password: adminPassword } });
   const clientFor = (token: string) => openClient({ url, credential: { token } });
   const key = await admin.apiKeys.create({ name: "tests" });

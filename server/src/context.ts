@@ -11,6 +11,7 @@ import {
 import type { Config } from "./config.ts";
 import type { Capabilities, Connector, ConnectorIo } from "./connectors/connector.ts";
 import { connectorFor, connectors } from "./connectors/registry.ts";
+import { type Databases, openDatabases } from "./databases.ts";
 import type { Deliverer } from "./deliveries/deliverer.ts";
 import { type Authenticator, openAuthenticator } from "./identity/authenticate.ts";
 import { openPasswordHasher, type PasswordHasher } from "./identity/password.ts";
@@ -19,7 +20,8 @@ import { type Clock, type Random, systemClock } from "./lib/clock.ts";
 import { startEmbeddedPostgres } from "./lib/embedded-postgres/embedded-postgres.ts";
 import { openHttpClient } from "./lib/http.ts";
 import { migrate } from "./lib/migrations.ts";
-import { isRetryableDbError, openPool, type Pool, withSettings } from "./lib/postgres.ts";
+import { isRetryableDbError, openPool, type Pool } from "./lib/postgres.ts";
+import type { Db } from "./lib/query.ts";
 import { openSecretBox, type SecretBox } from "./lib/secret-box.ts";
 import { readOrCreateSecrets } from "./lib/secrets-file.ts";
 import { StartError } from "./lib/start-error.ts";
@@ -33,9 +35,11 @@ export interface Context extends AsyncDisposable {
   readonly log: Logger;
   readonly clock: Clock;
   readonly random: Random;
-  /** For requests, where the planner is free. */
-  readonly db: Pool;
-  /** For the steps of a message's path: their statements look rows up one by one, also while the tables are young. */
+  /** What a request of a workspace reads and writes: nothing of any other. */
+  readonly dbOf: Databases["dbOf"];
+  /** Who is calling, before that is known. */
+  readonly identityDb: Pool;
+  /** For the steps of a message's path and the chores: every row. */
   readonly pipelineDb: Pool;
   readonly databaseUrl: string;
   readonly bus: Bus;
@@ -54,7 +58,7 @@ export interface Context extends AsyncDisposable {
   readonly deliverers: Map<string, Deliverer>;
   /** The simulator may be called although it is on a private address. */
   readonly allowSimulator: (simulatorUrl: string) => void;
-  readonly healthOf: (channelAccountId: string) => Promise<ChannelAccountHealth>;
+  readonly healthOf: (db: Db, channelAccountId: string) => Promise<ChannelAccountHealth>;
   /** Whether no other process can be at work on this database: it is our own, and held. */
   readonly isOnlyProcess: boolean;
 }
@@ -84,14 +88,10 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     encryptionKey: config.secrets.encryptionKey ?? generated!.encryptionKey,
   };
 
-  const pool = (url: string, applicationName: string) => {
-    const opened = openPool({ url, size: config.database.poolSize, applicationName, log });
-    return stack.adopt(opened, () => opened.end());
-  };
-  const db = pool(databaseUrl, "chat4all");
-  if (database === null) await untilReachable(db, clock, log);
-  await migrate(db, { log });
-  const pipelineDb = pool(withIndexScans(databaseUrl), "chat4all pipeline");
+  await prepareSchema(databaseUrl, database === null, { clock, log });
+  const { dbOf, identityDb, pipelineDb, acceptDbOf } = stack.use(
+    openDatabases({ url: databaseUrl, size: config.database.poolSize, log }),
+  );
 
   const bus = stack.use(
     await openPostgresBus({
@@ -116,7 +116,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
   const secretBox = openSecretBox(secrets.encryptionKey.reveal());
   const tokens = openTokens({ clock, secret: secrets.jwt, ...config.identity });
   const accounts = openChannelAccounts({
-    db,
+    db: pipelineDb,
     secretBox,
     clock,
     allowPrivate: database !== null,
@@ -129,17 +129,18 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     log,
     clock,
     random,
-    db,
+    dbOf,
+    identityDb,
     pipelineDb,
     databaseUrl,
     bus,
     secretBox,
     hasher: openPasswordHasher({ concurrency: Math.max(1, availableParallelism() - 1), queueSize: 100 }),
     tokens,
-    authenticator: openAuthenticator({ db, clock, tokens }),
+    authenticator: openAuthenticator({ db: identityDb, clock, tokens }),
     accounts,
     acceptor: openAcceptor({
-      db: pipelineDb,
+      dbOf: acceptDbOf,
       bus,
       clock,
       batchSize: config.accept.batchSize,
@@ -153,7 +154,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     findAccount: accounts.get,
     deliverers,
     allowSimulator: (simulatorUrl) => simulatorOrigins.push(new URL(simulatorUrl).origin),
-    healthOf: (channelAccountId) => readHealth({ db, accounts, deliverers }, channelAccountId),
+    healthOf: (db, channelAccountId) => readHealth({ db, accounts, deliverers }, channelAccountId),
     isOnlyProcess: database !== null,
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
@@ -161,6 +162,21 @@ export async function openContext(options: ContextOptions): Promise<Context> {
 
 /** How long a database that does not answer yet is waited for: it may be starting beside the hub. */
 const reachableWithinMs = 15_000;
+
+/** Brings the schema up to date, as the user who owns it and takes no role. */
+async function prepareSchema(
+  url: string,
+  mayBeStarting: boolean,
+  { clock, log }: { clock: Clock; log: Logger },
+): Promise<void> {
+  const owner = openPool({ url, size: 1, applicationName: "chat4all migrations", log });
+  try {
+    if (mayBeStarting) await untilReachable(owner, clock, log);
+    await migrate(owner, { log });
+  } finally {
+    await owner.end();
+  }
+}
 
 async function untilReachable(db: Pool, clock: Clock, log: Logger): Promise<void> {
   for (const giveUpAt = clock.now() + reachableWithinMs; ; ) {
@@ -181,21 +197,8 @@ async function untilReachable(db: Pool, clock: Clock, log: Logger): Promise<void
   }
 }
 
-/**
- * The pipeline's statements look rows up one by one, by index, and are planned once. Left to itself the planner reads
- * whole tables while they are small, and goes on doing so with the plans it has kept once they are large.
- */
-function withIndexScans(databaseUrl: string): string {
-  return withSettings(databaseUrl, [
-    "enable_seqscan=off",
-    "enable_hashjoin=off",
-    "enable_mergejoin=off",
-    "plan_cache_mode=force_generic_plan",
-  ]);
-}
-
 async function readHealth(
-  { db, accounts, deliverers }: Pick<Context, "db" | "accounts" | "deliverers">,
+  { db, accounts, deliverers }: Pick<Context, "accounts" | "deliverers"> & { db: Db },
   channelAccountId: string,
 ): Promise<ChannelAccountHealth> {
   const account = await accounts.get(channelAccountId);

@@ -13,10 +13,11 @@ const ratePerSecond = 10_000;
  * every start: ports may have changed. An account that was deleted comes back only in a workspace without any.
  */
 export async function connectSimulator(context: Context, simulatorUrl: string, hubUrl: string): Promise<void> {
-  const { db, accounts, connectorFor, connectorIo, log } = context;
-  const workspaceId = await findFirstWorkspace(db);
+  const { identityDb, dbOf, accounts, connectorFor, connectorIo, log } = context;
+  const workspaceId = await findFirstWorkspace(identityDb);
   if (workspaceId === null) return;
-  const known = await accounts.list(workspaceId, { limit: 200 });
+  const db = dbOf(workspaceId);
+  const known = await accounts.list(db, workspaceId, { limit: 200 });
   for (const account of defaultAccounts) {
     const { channel } = account;
     const connector = connectorFor(channel);
@@ -28,9 +29,9 @@ export async function connectSimulator(context: Context, simulatorUrl: string, h
     if (existing === undefined && known.length > 0) continue;
     const { channelAccountId } =
       existing ??
-      (await accounts.create(workspaceId, { channel, name: `Simulated ${channel}`, credentials, settings }));
+      (await accounts.create(db, workspaceId, { channel, name: `Simulated ${channel}`, credentials, settings }));
     if (existing !== undefined && existing.settings.base_url !== settings.base_url) {
-      await accounts.change({ workspaceId, channelAccountId }, { settings: { ...existing.settings, ...settings } });
+      await accounts.change(db, { workspaceId, channelAccountId }, { settings: { ...existing.settings, ...settings } });
     }
     const connected = await accounts.get(channelAccountId);
     const webhookUrl = `${hubUrl}/webhooks/${channel}/${channelAccountId}`;

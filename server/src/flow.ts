@@ -3,6 +3,7 @@ import type { Role } from "./config.ts";
 import { connectors } from "./connectors/registry.ts";
 import type { Context } from "./context.ts";
 import { openDeliverer } from "./deliveries/deliverer.ts";
+import type { Pool } from "./lib/postgres.ts";
 import { applyToParts } from "./receipts/part-receipts.ts";
 import { applyEarlyReceipts } from "./receipts/receipts.ts";
 import { receiveWebhooks } from "./receive/receive.ts";
@@ -86,8 +87,8 @@ export function stepsOf(roles: readonly Role[]): Step[] {
   );
 }
 
-/** The steps' statements are planned for look-ups, see `Context.pipelineDb`. */
-function onPipeline(context: Context): Context {
+/** The steps work for all workspaces, see `Context.pipelineDb`. */
+function onPipeline(context: Context): Context & { db: Pool } {
   return { ...context, db: context.pipelineDb };
 }
 

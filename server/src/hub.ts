@@ -36,7 +36,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   await using stack = new AsyncDisposableStack();
   let phase: "starting" | "ready" | "draining" = "starting";
   const context = stack.use(await openContext(options));
-  const admin = await ensureFirstAdmin({ ...context, config: config.identity });
+  const admin = await ensureFirstAdmin({ ...context, db: context.identityDb, config: config.identity });
 
   const simulator = config.simulator.isEnabled
     ? stack.use(await startSimulatorProcess({ port: config.simulator.port, dataDir: config.dataDir, log }))
@@ -55,7 +55,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
 
   let url: string | null = null;
   if (config.roles.includes("api")) {
-    const dependencies = [{ name: "database", check: async () => void (await context.db.query("SELECT 1")) }];
+    const dependencies = [{ name: "database", check: async () => void (await context.identityDb.query("SELECT 1")) }];
     const app = await openRest(context, { dependencies, phase: () => phase });
     stack.defer(() => closeWithin(config.shutdownTimeoutMs / 3, () => app.close()));
     url = await listen(app, config.http);

@@ -2,6 +2,7 @@ import type { Context } from "./context.ts";
 import { startFallbacks } from "./deliveries/fallbacks.ts";
 import { deleteOldIdempotencyKeys } from "./identity/idempotency.ts";
 import { deleteOldSessions } from "./identity/sessions.ts";
+import type { Pool } from "./lib/postgres.ts";
 import { repeat } from "./lib/repeat.ts";
 import { applyMissedReceipts, deleteOldEarlyReceipts } from "./receipts/receipts.ts";
 import { deleteOldWebhooks } from "./webhooks/webhooks.ts";
@@ -14,7 +15,11 @@ const chores = [
   { name: "old idempotency keys", everyMs: 600_000, work: deleteOldIdempotencyKeys },
   { name: "old sessions", everyMs: 3_600_000, work: deleteOldSessions },
   { name: "old webhooks", everyMs: 600_000, work: deleteOldWebhooks },
-] as const satisfies readonly { name: string; everyMs: number; work: (context: Context) => Promise<unknown> }[];
+] as const satisfies readonly {
+  name: string;
+  everyMs: number;
+  work: (context: Context & { db: Pool }) => Promise<unknown>;
+}[];
 
 /** Keeps what is no longer needed from piling up. A failed chore is tried again the next time. */
 export function startMaintenance(context: Context): { close(): Promise<void> } {
@@ -23,7 +28,7 @@ export function startMaintenance(context: Context): { close(): Promise<void> } {
     repeat(
       clock,
       everyMs,
-      () => work(context),
+      () => work({ ...context, db: context.pipelineDb }),
       (error) => log.warn({ err: error, chore: name }, "a chore failed and will be tried again"),
     ),
   );

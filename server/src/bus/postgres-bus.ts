@@ -93,8 +93,9 @@ export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus 
  * Cursors and leases need no durable commit: one that is lost with the power makes records come again, which they may.
  * Publishing uses the publisher's own connection and commits as durably as that does.
  */
-function openBusPool(url: string, log: Log): Pool {
+function openBusPool(url: string, log: Log) {
   const relaxed = withSettings(url, [
+    "role=chat4all_pipeline",
     "synchronous_commit=off",
     "enable_seqscan=off",
     "plan_cache_mode=force_generic_plan",

@@ -24,6 +24,7 @@ export { type Said, subscribeWebhook, verifyAccount } from "./platform.ts";
 export { settingsSchema } from "./settings.ts";
 
 export interface ChannelAccountsDeps extends Partial<BaseUrlRules> {
+  /** For what the pipeline asks; what requests read and write names its own. */
   db: Db;
   secretBox: SecretBox;
   clock: Clock;
@@ -59,7 +60,7 @@ export function openChannelAccounts({ db, secretBox, clock, ...rest }: ChannelAc
 
   return {
     /** VALIDATION_ERROR that names the field; CONFLICT when the workspace has this number or bot already. */
-    async create(workspaceId: string, input: NewChannelAccount): Promise<ChannelAccountView> {
+    async create(db: Db, workspaceId: string, input: NewChannelAccount): Promise<ChannelAccountView> {
       const connector = connectorFor(input.channel);
       if (connector === undefined) {
         throw invalid(`channel must be one of: ${channels.join(", ")}.`, { field: "channel" });
@@ -82,16 +83,16 @@ export function openChannelAccounts({ db, secretBox, clock, ...rest }: ChannelAc
     },
 
     /** Newest first; one more than `limit`, when there are more. */
-    list: (workspaceId: string, page: Parameters<typeof rows.listAccounts>[2]) =>
+    list: (db: Db, workspaceId: string, page: Parameters<typeof rows.listAccounts>[2]) =>
       rows.listAccounts(db, workspaceId, page),
 
     /** RESOURCE_NOT_FOUND when absent, deleted or of another workspace. */
-    async find(key: rows.AccountKey): Promise<ChannelAccountView> {
+    async find(db: Db, key: rows.AccountKey): Promise<ChannelAccountView> {
       return (await rows.findAccount(db, key)) ?? refuseUnknown();
     },
 
     /** New credentials must be of the same number or bot: its lanes and receipts hang on that. */
-    async change(key: rows.AccountKey, patch: ChannelAccountPatch): Promise<ChannelAccountView> {
+    async change(db: Db, key: rows.AccountKey, patch: ChannelAccountPatch): Promise<ChannelAccountView> {
       const { channel, externalId } = (await rows.findAccount(db, key)) ?? refuseUnknown();
       const { credentials, settings, ...plain } = patch;
       if (credentials !== undefined) requireSameAccount(channel, externalId, credentials);
@@ -105,7 +106,7 @@ export function openChannelAccounts({ db, secretBox, clock, ...rest }: ChannelAc
     },
 
     /** Its credentials are gone for good; what was sent over it stays. */
-    async remove(key: rows.AccountKey): Promise<void> {
+    async remove(db: Db, key: rows.AccountKey): Promise<void> {
       const wasThere = await rows.markDeleted(db, key, new Date(clock.now()));
       cache.forget(key.channelAccountId);
       if (!wasThere) refuseUnknown();

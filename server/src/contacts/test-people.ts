@@ -1,4 +1,4 @@
-import type { Principal, Role } from "../identity/principal.ts";
+import { noOrigin, type Principal, type Role } from "../identity/principal.ts";
 import { newId } from "../lib/ids.ts";
 import { openPool, type Pool } from "../lib/postgres.ts";
 import { one, run } from "../lib/query.ts";
@@ -23,6 +23,7 @@ export async function openTestPool() {
   const pool = openPool({ url: database.url, size: 12, applicationName: "test", log });
   return {
     pool,
+    url: database.url,
     async [Symbol.asyncDispose]() {
       await pool.end();
       await database[Symbol.asyncDispose]();
@@ -54,7 +55,7 @@ export async function addUser(
     [id, workspaceId, `${name}-${id}`, role],
   );
   const principal = { kind: "user", callerId: id, workspaceId, role, userId: id, participantId: id } as const;
-  return { ...principal, sessionId: null, scopes: ["*"] };
+  return { ...principal, sessionId: null, scopes: ["*"], rateLimit: null, origin: noOrigin };
 }
 
 /** For tests: the key of an agent or admin, which writes as the workspace. */

@@ -9,14 +9,14 @@ import { createTestDatabase, type TestDatabase } from "../testing/test-database.
 import { createApiKey, revokeApiKey } from "./api-keys.ts";
 import { type Authenticator, openAuthenticator, recheckMs } from "./authenticate.ts";
 import type { PasswordHasher } from "./password.ts";
-import type { Principal, Role } from "./principal.ts";
+import { noOrigin, type Principal, type Role } from "./principal.ts";
 import { openSession } from "./sessions.ts";
 import { type AccessClaims, openTokens, type Tokens } from "./tokens.ts";
 import { createUser, updateUser } from "./users.ts";
 import { createWorkspace } from "./workspaces.ts";
 
 let database: TestDatabase;
-let pool: Pool;
+let pool: ReturnType<typeof openPool>;
 let admin: Principal;
 let count = 0;
 
@@ -179,6 +179,8 @@ test("an API key acts for its maker: agents and admins as the workspace, members
       participantId: role === "member" ? maker.userId : maker.workspaceId,
       sessionId: null,
       scopes: ["messages:write"],
+      rateLimit: null,
+      origin: noOrigin,
     });
   }
 });

@@ -3,7 +3,7 @@ import type { Clock } from "../lib/clock.ts";
 import { type Db, maybe } from "../lib/query.ts";
 import { apiKeyPrefix, invalidApiKey, useApiKey } from "./api-keys.ts";
 import { type Believed, openCredentialCache } from "./credential-cache.ts";
-import { hasRole, type Principal, type Role } from "./principal.ts";
+import { hasRole, noOrigin, type Principal, type Role } from "./principal.ts";
 import { expiredToken, hashToken, invalidToken, type Tokens } from "./tokens.ts";
 
 /**
@@ -103,6 +103,8 @@ async function checkAccessToken({ db, clock, tokens }: AuthenticatorDeps, token:
     participantId: userId,
     sessionId,
     scopes: ["*"],
+    rateLimit: null,
+    origin: noOrigin,
   };
   return { principal, checkedAtMs, expiresAtMs };
 }
@@ -120,6 +122,8 @@ async function checkApiKey({ db, clock }: AuthenticatorDeps, key: string): Promi
     participantId: hasRole(found, "agent") ? found.workspace_id : found.user_id,
     sessionId: null,
     scopes: found.scopes,
+    rateLimit: null,
+    origin: noOrigin,
   };
   return { principal, checkedAtMs, expiresAtMs: found.expires_at?.getTime() ?? Number.POSITIVE_INFINITY };
 }

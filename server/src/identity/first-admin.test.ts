@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { systemClock as clock } from "../lib/clock.ts";
-import { openPool, type Pool } from "../lib/postgres.ts";
+import { openPool } from "../lib/postgres.ts";
 import { Secret } from "../lib/secret.ts";
 import { StartError } from "../lib/start-error.ts";
 import { createTestDatabase, type TestDatabase } from "../testing/test-database.ts";
@@ -9,7 +9,7 @@ import { ensureFirstAdmin } from "./first-admin.ts";
 import { openPasswordHasher } from "./password.ts";
 
 let database: TestDatabase;
-let db: Pool;
+let db: ReturnType<typeof openPool>;
 before(async () => {
   database = await createTestDatabase();
   db = openPool({

@@ -40,7 +40,27 @@ export interface Principal {
   readonly participantId: string;
   readonly sessionId: string | null;
   readonly scopes: readonly (Scope | "*")[];
+  /** The limit that this API key was given; null for a key without one of its own, and for users. */
+  readonly rateLimit: KeyRateLimit | null;
+  /** The request by which the principal calls; nulls where there is none. */
+  readonly origin: Origin;
 }
+
+/** The limit of one API key over all its requests. */
+export interface KeyRateLimit {
+  /** On average; may be a fraction. */
+  readonly perSecond: number;
+  /** At once, after a pause. */
+  readonly burst: number;
+}
+
+/** Where a request came from: what the audit log keeps. */
+export interface Origin {
+  readonly ip: string | null;
+  readonly requestId: string | null;
+}
+
+export const noOrigin: Origin = { ip: null, requestId: null };
 
 export function hasRole(principal: Pick<Principal, "role">, least: Role): boolean {
   return roles.indexOf(principal.role) >= roles.indexOf(least);

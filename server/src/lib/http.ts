@@ -1,8 +1,11 @@
-import { lookup } from "node:dns";
-import { BlockList, isIP, type LookupFunction } from "node:net";
-import { Agent, errors, request } from "undici";
+import { isIP } from "node:net";
+import { Agent, type Dispatcher, errors, request } from "undici";
+import { isPrivateAddress } from "./public-addresses.ts";
+import { publicLookup, type Resolve, systemResolve } from "./resolve.ts";
 
-/** Outbound HTTP as a value. Redirects are never followed. */
+export { isPrivateAddress } from "./public-addresses.ts";
+
+/** Outbound HTTP as a value. Redirects are never followed, proxies of the environment are not used. */
 export type HttpClient = (call: HttpCall) => Promise<HttpAnswer>;
 
 export interface HttpCall {
@@ -12,6 +15,8 @@ export interface HttpCall {
   body?: string | Buffer;
   /** Bound of the whole exchange, in milliseconds. */
   timeoutMs: number;
+  /** Gives it up before that. */
+  signal?: AbortSignal;
 }
 
 export interface HttpAnswer {
@@ -39,10 +44,25 @@ export interface HttpClientOptions {
   allowPrivate: boolean;
   /** Origins (`http://127.0.0.1:8090`) that may be reached all the same. */
   allowedOrigins?: readonly string[];
+  /** How the addresses of names are found where private ones may not be reached; default: as the system does. */
+  resolve?: Resolve;
+  /** For answers of which only the beginning counts. Without it, one longer than `maxAnswerBytes` is an error. */
+  cut?: AnswerCut;
+}
+
+export interface AnswerCut {
+  /** Read at the most; then the connection is closed. */
+  readBytes: number;
+  /** Kept of it. */
+  keptBytes: number;
 }
 
 /** Answers longer than this are cut off as an error: no platform answer we read comes near it. */
 export const maxAnswerBytes = 1024 * 1024;
+/** How long a connection may take to stand, in milliseconds. */
+const connectTimeoutMs = 5_000;
+/** How long a connection may rest unused, whatever the other side offers, in milliseconds. */
+const restMs = 30_000;
 
 const neverSent = new Set([
   "ECONNREFUSED",
@@ -58,11 +78,15 @@ export function openHttpClient(options: HttpClientOptions): { http: HttpClient; 
   const shared = {
     connections: options.connectionsPerHost,
     pipelining: 1,
-    keepAliveTimeout: 30_000,
-    maxResponseSize: maxAnswerBytes,
+    // With HTTP/2 a connection would carry many requests, and none of the bounds here would count them.
+    allowH2: false,
+    keepAliveTimeout: restMs,
+    keepAliveMaxTimeout: restMs,
+    maxResponseSize: options.cut === undefined ? maxAnswerBytes : -1,
   };
-  const open = new Agent({ ...shared, connect: { timeout: 5_000 } });
-  const guarded = new Agent({ ...shared, connect: { timeout: 5_000, lookup: publicLookup } });
+  const lookup = publicLookup(options.resolve ?? systemResolve);
+  const open = new Agent({ ...shared, connect: { timeout: connectTimeoutMs } });
+  const guarded = new Agent({ ...shared, connect: { timeout: connectTimeoutMs, lookup } });
   const http: HttpClient = async (call) => {
     const url = new URL(call.url);
     const isOpen = options.allowPrivate || options.allowedOrigins?.includes(url.origin) === true;
@@ -70,6 +94,7 @@ export function openHttpClient(options: HttpClientOptions): { http: HttpClient; 
     if (!isOpen && isIP(host) !== 0 && isPrivateAddress(host)) {
       throw new HttpError(`${url.host} is a private address`, false, null);
     }
+    const timeout = AbortSignal.timeout(call.timeoutMs);
     try {
       const answer = await request(url, {
         dispatcher: isOpen ? open : guarded,
@@ -77,19 +102,32 @@ export function openHttpClient(options: HttpClientOptions): { http: HttpClient; 
         headers: call.headers ?? {},
         body: call.body ?? null,
         // Of the whole exchange; undici's own bounds are each between two bytes.
-        signal: AbortSignal.timeout(call.timeoutMs),
+        signal: call.signal === undefined ? timeout : AbortSignal.any([timeout, call.signal]),
         headersTimeout: 0,
         bodyTimeout: 0,
       });
       const headers: Record<string, string | undefined> = {};
       for (const [name, value] of Object.entries(answer.headers))
         headers[name] = Array.isArray(value) ? value[0] : value;
-      return { status: answer.statusCode, headers, body: await answer.body.text() };
+      return { status: answer.statusCode, headers, body: await readBody(answer, options.cut) };
     } catch (error) {
       throw toHttpError(error);
     }
   };
   return { http, close: async () => void (await Promise.all([open.destroy(), guarded.destroy()])) };
+}
+
+async function readBody({ body }: Dispatcher.ResponseData, cut: AnswerCut | undefined): Promise<string> {
+  if (cut === undefined) return body.text();
+  const kept: Buffer[] = [];
+  let readBytes = 0;
+  // Leaving the loop closes the connection.
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    if (readBytes < cut.keptBytes) kept.push(chunk.subarray(0, cut.keptBytes - readBytes));
+    readBytes += chunk.length;
+    if (readBytes >= cut.readBytes) break;
+  }
+  return Buffer.concat(kept).toString();
 }
 
 function toHttpError(error: unknown): HttpError {
@@ -98,69 +136,3 @@ function toHttpError(error: unknown): HttpError {
   if (error instanceof errors.InvalidArgumentError) return new HttpError(message, false, error);
   return new HttpError(code && !message.includes(code) ? `${code}: ${message}` : message, !neverSent.has(code), error);
 }
-
-const private4 = new BlockList();
-const private6 = new BlockList();
-for (const [network, prefix] of [
-  ["0.0.0.0", 8],
-  ["10.0.0.0", 8],
-  ["100.64.0.0", 10],
-  ["127.0.0.0", 8],
-  ["169.254.0.0", 16],
-  ["172.16.0.0", 12],
-  ["192.0.0.0", 24],
-  ["192.0.2.0", 24],
-  ["192.88.99.0", 24],
-  ["192.168.0.0", 16],
-  ["198.18.0.0", 15],
-  ["198.51.100.0", 24],
-  ["203.0.113.0", 24],
-  ["224.0.0.0", 4],
-  ["240.0.0.0", 4],
-] as const)
-  private4.addSubnet(network, prefix, "ipv4");
-for (const [network, prefix] of [
-  ["::", 128],
-  ["::1", 128],
-  ["64:ff9b::", 96],
-  ["64:ff9b:1::", 48],
-  ["100::", 64],
-  ["2001::", 23],
-  ["2001:db8::", 32],
-  ["2002::", 16],
-  ["fc00::", 7],
-  ["fe80::", 10],
-  ["fec0::", 10],
-  ["ff00::", 8],
-  ["::ffff:0:0", 96],
-  ["::", 96],
-] as const)
-  private6.addSubnet(network, prefix, "ipv6");
-
-/** Whether an IP address is not one of the public internet. IPv4 inside IPv6 counts as private: nobody public needs it. */
-export function isPrivateAddress(address: string): boolean {
-  switch (isIP(address)) {
-    case 4:
-      return private4.check(address, "ipv4");
-    case 6:
-      return private6.check(address, "ipv6");
-    default:
-      return true;
-  }
-}
-
-const publicLookup: LookupFunction = (hostname, options, callback) => {
-  lookup(hostname, { ...options, all: true }, (error, addresses) => {
-    if (error) return callback(error, "", 0);
-    const allowed = addresses.filter(({ address }) => !isPrivateAddress(address));
-    const first = allowed[0];
-    if (!first)
-      return callback(
-        Object.assign(new Error(`${hostname} resolves to a private address`), { code: "EPRIVATE" }),
-        "",
-        0,
-      );
-    if (options.all) return (callback as unknown as (e: null, a: typeof allowed) => void)(null, allowed);
-    callback(null, first.address, first.family);
-  });
-};

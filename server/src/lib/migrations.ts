@@ -108,10 +108,19 @@ async function apply(client: PoolClient, { version, name, sql, checksum }: Migra
     ]);
     await client.query("commit");
   } catch (cause) {
+    if ((cause as { code?: string }).code === insufficientPrivilege) {
+      throw new StartError(
+        `The migration ${name} may not be run by this database user (${(cause as Error).message}): ` +
+          "let the user of DATABASE_URL own the database and create roles (ALTER ROLE … CREATEROLE).",
+        { cause },
+      );
+    }
     // The caller closes the connection, and that rolls back.
     throw new Error(`The migration ${name} failed${lineOf(cause, sql)}: ${(cause as Error).message}`, { cause });
   }
 }
+
+const insufficientPrivilege = "42501";
 
 /** PostgreSQL counts characters from 1. */
 function lineOf(error: unknown, sql: string): string {

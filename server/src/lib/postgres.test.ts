@@ -2,13 +2,13 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { createTestDatabase, type TestDatabase } from "../testing/test-database.ts";
-import { isRetryableDbError, type Log, openPool, type Pool, transaction } from "./postgres.ts";
+import { isRetryableDbError, type Log, openPool, transaction } from "./postgres.ts";
 
 describe("a pool", () => {
   const lines: string[] = [];
   const log: Log = { info() {}, error() {}, warn: (_fields, message) => lines.push(message) };
   let database: TestDatabase;
-  let pool: Pool;
+  let pool: ReturnType<typeof openPool>;
   before(async () => {
     database = await createTestDatabase();
     pool = openPool({ url: database.url, size: 3, applicationName: "test", log });

@@ -1,6 +1,7 @@
 import pg from "pg";
 
-export type Pool = pg.Pool;
+/** Where statements and transactions run; who opened it, and not who uses it, ends it. */
+export type Pool = Pick<pg.Pool, "query" | "connect">;
 export type PoolClient = pg.PoolClient;
 
 /** What the functions here need of a logger; pino's is one. */
@@ -28,7 +29,7 @@ const idleInTransactionTimeoutMs = 30_000;
  * `int8` is read as a number and an unsafe one throws; `timestamptz` is a `Date`, `numeric` a string.
  * Whoever opens it calls `end()`.
  */
-export function openPool(options: PoolOptions): Pool {
+export function openPool(options: PoolOptions): pg.Pool {
   const { log, applicationName } = options;
   const pool = new pg.Pool({
     connectionString: options.url,
@@ -58,7 +59,7 @@ export function openPool(options: PoolOptions): Pool {
  * Runs `work` in one transaction: committed when it returns, rolled back when it throws, and its error is thrown on.
  * An error of the commit itself leaves open whether it happened; only work that is safe to run twice may be repeated.
  */
-export async function transaction<T>(pool: Pool, work: (tx: PoolClient) => Promise<T>): Promise<T> {
+export async function transaction<T>(pool: Pick<Pool, "connect">, work: (tx: PoolClient) => Promise<T>): Promise<T> {
   const client = await pool.connect();
   let isUsable = false;
   try {

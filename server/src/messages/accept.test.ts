@@ -179,7 +179,14 @@ test("while the database is away: OVERLOADED within a bound, and nothing is take
     now: () => performance.now() * 100,
     after: (ms: number, call: () => void) => systemClock.after(ms / 100, call),
   };
-  const acceptor = openAcceptor({ db: away, bus: line.bus, clock, batchSize: 10, queueSize: 10, maxWaitMs: 1_000 });
+  const acceptor = openAcceptor({
+    dbOf: () => away,
+    bus: line.bus,
+    clock,
+    batchSize: 10,
+    queueSize: 10,
+    maxWaitMs: 1_000,
+  });
   await assert.rejects(acceptor.accept([messageTo(line, randomUUID(), "x")]), {
     code: "OVERLOADED",
     retryAfterSeconds: 1,
@@ -196,7 +203,7 @@ test("connections that break in the middle of commits lose no answer: each messa
   });
   for (let cut = 0; cut < 10; cut += 1) {
     await line.admin.query(
-      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'test' AND datname = current_database()",
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'chat4all accept' AND datname = current_database()",
     );
   }
   const told = await Promise.all(sending);
@@ -208,7 +215,13 @@ test("connections that break in the middle of commits lose no answer: each messa
 });
 
 function openSecond(line: Pipeline) {
-  return openAcceptor({ ...line.deps, batchSize: 500, queueSize: 10_000, maxWaitMs: 1_000 });
+  return openAcceptor({
+    ...line.deps,
+    dbOf: line.databases.acceptDbOf,
+    batchSize: 500,
+    queueSize: 10_000,
+    maxWaitMs: 1_000,
+  });
 }
 
 function messageTo(line: Pipeline, conversationId: string, text: string): NewMessage {

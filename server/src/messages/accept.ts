@@ -26,7 +26,8 @@ export interface Acceptor {
 }
 
 export interface AcceptOptions {
-  db: Db;
+  /** What a workspace's messages are written through. */
+  dbOf: (workspaceId: string) => Db;
   bus: Bus;
   clock: Clock;
   /** Messages to a commit. */
@@ -43,7 +44,7 @@ const retryPauseMs = 50;
 const paceMs = 2;
 
 export function openAcceptor(options: AcceptOptions): Acceptor {
-  const { db, bus, clock, batchSize, queueSize, maxWaitMs } = options;
+  const { dbOf, bus, clock, batchSize, queueSize, maxWaitMs } = options;
   const batcher = openBatcher<NewMessage, Accepted>({
     maxBatch: batchSize,
     maxWaiting: queueSize,
@@ -55,14 +56,29 @@ export function openAcceptor(options: AcceptOptions): Acceptor {
 
   async function commit(messages: NewMessage[]): Promise<Accepted[]> {
     const { unique, places } = withoutRepeats(messages);
-    const written = await write(unique);
+    const written = await writeByWorkspace(unique);
     bus.wake(topics.messageProcessing);
     return messages.map((message, index) => tell(message, unique[places[index]!]!, written[places[index]!]!));
   }
 
-  /** Writes all; where that fails for a reason that one message brings with it, the others are written without it. */
+  /** One commit for each workspace: none sees another's rows, not even here. */
+  async function writeByWorkspace(messages: NewMessage[]): Promise<(Written | Error)[]> {
+    if (messages.every(({ workspaceId }) => workspaceId === messages[0]!.workspaceId)) return write(messages);
+    const results = new Map<NewMessage, Written | Error>();
+    const groups = Map.groupBy(messages, ({ workspaceId }) => workspaceId);
+    await Promise.all(
+      [...groups.values()].map(async (group) => {
+        const written = await write(group);
+        for (const [index, message] of group.entries()) results.set(message, written[index]!);
+      }),
+    );
+    return messages.map((message) => results.get(message)!);
+  }
+
+  /** Writes all of one workspace; where that fails for a reason that one message brings with it, the others are written without it. */
   async function write(messages: NewMessage[]): Promise<(Written | Error)[]> {
     const giveUpAt = clock.now() + patienceMs;
+    const db = dbOf(messages[0]!.workspaceId);
     for (;;) {
       try {
         return await writeMessages(db, bus, topics.messageProcessing, messages, new Date(clock.now()));
@@ -84,6 +100,7 @@ export function openAcceptor(options: AcceptOptions): Acceptor {
 
   return {
     async accept(messages) {
+      if (messages.length === 0) return [];
       try {
         return await batcher.submit(messages);
       } catch (error) {

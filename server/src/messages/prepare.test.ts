@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { RequestError } from "../errors.ts";
-import type { Principal } from "../identity/principal.ts";
+import { noOrigin, type Principal } from "../identity/principal.ts";
 import { maxMetadataBytes, type PrepareDeps, prepareMessage, type SendBody, storable } from "./prepare.ts";
 
 const workspaceId = "00000000-0000-7000-8000-000000000001";
@@ -25,6 +25,8 @@ const member: Principal = {
   participantId: ana,
   sessionId: null,
   scopes: ["*"],
+  rateLimit: null,
+  origin: noOrigin,
 };
 const agent: Principal = { ...member, role: "agent" };
 const key: Principal = { ...agent, kind: "api_key", participantId: workspaceId };

@@ -10,13 +10,11 @@ import {
 import { forbidden } from "../errors.ts";
 import { hasRole, type Principal } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
-import type { Pool } from "../lib/postgres.ts";
 import { bearer, errorAnswers, idParams, nothing, uuid } from "./identity-schemas.ts";
 import { addressText, contactResource, showContact } from "./people-schemas.ts";
 import type { App } from "./server.ts";
 
 export interface AddressRouteDeps {
-  db: Pool;
   clock: Clock;
   parseAddress: ParseAddress;
 }
@@ -25,7 +23,7 @@ export interface AddressRouteDeps {
  * `…/addresses` of contacts and users. Agents change those of contacts; those of a user change the user itself and
  * admins. Adding one that is there already changes nothing.
  */
-export function addressRoutes(app: App, { db, clock, parseAddress }: AddressRouteDeps): void {
+export function addressRoutes(app: App, { clock, parseAddress }: AddressRouteDeps): void {
   app.post(
     "/v1/contacts/:id/addresses",
     {
@@ -40,7 +38,7 @@ export function addressRoutes(app: App, { db, clock, parseAddress }: AddressRout
         response: { 201: contactResource, ...errorAnswers(400, 401, 403, 404, 409) },
       },
     },
-    async ({ principal, params, body }, reply) => {
+    async ({ principal, db, params, body }, reply) => {
       const holder = contactOf(principal, params.id);
       const { participantId } = await addAddress({ db, clock }, holder, parseAddress(body.address));
       return reply.status(201).send(showContact(await getContact(db, principal.workspaceId, participantId)));
@@ -60,7 +58,7 @@ export function addressRoutes(app: App, { db, clock, parseAddress }: AddressRout
         response: { 204: nothing, ...errorAnswers(400, 401, 403, 404) },
       },
     },
-    async ({ principal, params }, reply) => {
+    async ({ principal, db, params }, reply) => {
       await removeAddress(db, contactOf(principal, params.id), parseAddress(params.address));
       return reply.status(204).send(null);
     },
@@ -80,7 +78,7 @@ export function addressRoutes(app: App, { db, clock, parseAddress }: AddressRout
         response: { 201: userAddresses, ...errorAnswers(400, 401, 403, 404, 409) },
       },
     },
-    async ({ principal, params, body }, reply) => {
+    async ({ principal, db, params, body }, reply) => {
       const holder = userOf(principal, params.id);
       return reply.status(201).send(showUser(await addAddress({ db, clock }, holder, parseAddress(body.address))));
     },
@@ -99,7 +97,7 @@ export function addressRoutes(app: App, { db, clock, parseAddress }: AddressRout
         response: { 204: nothing, ...errorAnswers(400, 401, 403, 404) },
       },
     },
-    async ({ principal, params }, reply) => {
+    async ({ principal, db, params }, reply) => {
       await removeAddress(db, userOf(principal, params.id), parseAddress(params.address));
       return reply.status(204).send(null);
     },

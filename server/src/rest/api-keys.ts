@@ -3,13 +3,12 @@ import { type ApiKey, createApiKey, listApiKeys, revokeApiKey } from "../identit
 import type { Authenticator } from "../identity/authenticate.ts";
 import { type Scope, scopes } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
-import type { Db } from "../lib/query.ts";
 import { bearer, errorAnswers, idParams, line, nothing, nullable, time, uuid } from "./identity-schemas.ts";
 import { decodeCursor, pageOf, pageQuery, toPage } from "./pages.ts";
 import type { App } from "./server.ts";
 
 /** `/v1/api-keys`: credentials for programs, made by users and acting for them. */
-export function apiKeyRoutes(app: App, deps: { db: Db; clock: Clock } & Pick<Authenticator, "forget">): void {
+export function apiKeyRoutes(app: App, deps: { clock: Clock } & Pick<Authenticator, "forget">): void {
   app.post(
     "/v1/api-keys",
     {
@@ -36,9 +35,8 @@ export function apiKeyRoutes(app: App, deps: { db: Db; clock: Clock } & Pick<Aut
         },
       },
     },
-    async (request, reply) => {
-      const { expires_at, ...body } = request.body;
-      const made = await createApiKey(deps, request.principal, {
+    async ({ principal, db, body: { expires_at, ...body } }, reply) => {
+      const made = await createApiKey({ ...deps, db }, principal, {
         ...body,
         ...(expires_at ? { expiresAt: new Date(expires_at) } : {}),
       });
@@ -59,9 +57,8 @@ export function apiKeyRoutes(app: App, deps: { db: Db; clock: Clock } & Pick<Aut
         response: { 200: pageOf(apiKeyResource), ...errorAnswers(400, 401, 403) },
       },
     },
-    async (request) => {
-      const { limit = 50, cursor } = request.query;
-      const rows = await listApiKeys(deps.db, request.principal, { limit, after: decodeCursor(cursor) });
+    async ({ principal, db, query: { limit = 50, cursor } }) => {
+      const rows = await listApiKeys(db, principal, { limit, after: decodeCursor(cursor) });
       return toPage(rows, limit, showApiKey, (row) => ({ at: row.created_at, id: row.api_key_id }));
     },
   );
@@ -78,8 +75,8 @@ export function apiKeyRoutes(app: App, deps: { db: Db; clock: Clock } & Pick<Aut
         response: { 204: nothing, ...errorAnswers(400, 401, 403, 404) },
       },
     },
-    async (request, reply) => {
-      await revokeApiKey(deps, request.principal, request.params.id);
+    async ({ principal, db, params }, reply) => {
+      await revokeApiKey({ ...deps, db }, principal, params.id);
       return reply.status(204).send(null);
     },
   );

@@ -4,8 +4,9 @@ import { pino } from "pino";
 import { startSimulator } from "../../../simulator/src/simulator.ts";
 import { openChannelAccounts } from "../channel-accounts/channel-accounts.ts";
 import { connectorFor } from "../connectors/registry.ts";
+import { openDatabases } from "../databases.ts";
 import { RequestError } from "../errors.ts";
-import type { Principal, Role } from "../identity/principal.ts";
+import { noOrigin, type Principal, type Role } from "../identity/principal.ts";
 import { systemClock } from "../lib/clock.ts";
 import { openHttpClient } from "../lib/http.ts";
 import { openPool } from "../lib/postgres.ts";
@@ -42,12 +43,14 @@ export async function startHub() {
   });
   const log = pino({ level: "silent" });
   const db = openPool({ url: database.url, size: 4, applicationName: "channel accounts test", log });
+  const databases = openDatabases({ url: database.url, size: 4, log });
   const client = openHttpClient({ connectionsPerHost: 4, allowPrivate: true });
   const io = { http: client.http, clock: systemClock, random: Math.random, timeoutMs: 2_000 };
   const secretBox = openSecretBox(Buffer.alloc(32, 7));
-  const open = () => openChannelAccounts({ db, secretBox, clock: systemClock, allowedOrigins: [simulator.url] });
+  const open = () =>
+    openChannelAccounts({ db: databases.pipelineDb, secretBox, clock: systemClock, allowedOrigins: [simulator.url] });
   const accounts = open();
-  const app = await openRestServer({ log, authenticate: principalOf });
+  const app = await openRestServer({ log, authenticate: principalOf, dbOf: databases.dbOf });
   app.get("/webhooks/:channel/:id", { config: { access: "public" } }, async (request, reply) => {
     const { channel, id } = request.params as { channel: string; id: string };
     const account = await accounts.get(id);
@@ -88,6 +91,7 @@ export async function startHub() {
     async [Symbol.asyncDispose]() {
       await app.close();
       await client.close();
+      await databases[Symbol.asyncDispose]();
       await db.end();
       await simulator.close();
       await database[Symbol.asyncDispose]();
@@ -100,5 +104,5 @@ function principalOf(authorization = ""): Principal {
   if (workspaceId === undefined) throw new RequestError("AUTH_REQUIRED", "Log in.");
   const id = randomUUID();
   const ids = { callerId: id, userId: id, participantId: id, sessionId: null };
-  return { kind: "user", ...ids, workspaceId, role: role as Role, scopes: ["*"] };
+  return { kind: "user", ...ids, workspaceId, role: role as Role, scopes: ["*"], rateLimit: null, origin: noOrigin };
 }

@@ -12,6 +12,7 @@ import {
 import type { ConnectorIo } from "../connectors/connector.ts";
 import { channels, connectors } from "../connectors/registry.ts";
 import { notFound } from "../errors.ts";
+import type { Db } from "../lib/query.ts";
 import { bearer, errorAnswers, idParams, line, nothing, nullable, time, uuid } from "./identity-schemas.ts";
 import { decodeCursor, pageOf, pageQuery, toPage } from "./pages.ts";
 import type { App } from "./server.ts";
@@ -21,7 +22,7 @@ export interface ChannelAccountRoutesDeps {
   io: ConnectorIo;
   /** How the platforms reach the hub, without a slash at the end; read with each request. */
   publicUrl: string;
-  healthOf: (channelAccountId: string) => ChannelAccountHealth | Promise<ChannelAccountHealth>;
+  healthOf: (db: Db, channelAccountId: string) => ChannelAccountHealth | Promise<ChannelAccountHealth>;
 }
 
 /** How long making an account waits for the platform to take the webhook, in milliseconds. */
@@ -53,8 +54,8 @@ export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): 
         },
       },
     },
-    async ({ principal, body }, reply) => {
-      const made = show(await accounts.create(principal.workspaceId, body));
+    async ({ principal, db, body }, reply) => {
+      const made = show(await accounts.create(db, principal.workspaceId, body));
       const io = { ...deps.io, timeoutMs: Math.min(deps.io.timeoutMs, subscribeTimeoutMs) };
       const webhook = await subscribeWebhook(await connected(accounts, made.channel_account_id), made.webhook_url, io);
       return reply.status(201).send({ ...made, webhook });
@@ -76,8 +77,8 @@ export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): 
         response: { 200: pageOf(accountResource), ...errorAnswers(400, 401, 403) },
       },
     },
-    async ({ principal, query: { limit = 50, cursor, channel } }) => {
-      const found = await accounts.list(principal.workspaceId, { limit, channel, after: decodeCursor(cursor) });
+    async ({ principal, db, query: { limit = 50, cursor, channel } }) => {
+      const found = await accounts.list(db, principal.workspaceId, { limit, channel, after: decodeCursor(cursor) });
       return toPage(found, limit, show, (account) => ({ at: account.createdAt, id: account.channelAccountId }));
     },
   );
@@ -94,7 +95,7 @@ export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): 
         response: { 200: accountResource, ...errorAnswers(400, 401, 403, 404) },
       },
     },
-    async ({ principal, params }) => show(await accounts.find(keyOf(principal, params))),
+    async ({ principal, db, params }) => show(await accounts.find(db, keyOf(principal, params))),
   );
 
   app.patch(
@@ -121,9 +122,9 @@ export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): 
         response: { 200: accountResource, ...errorAnswers(400, 401, 403, 404) },
       },
     },
-    async ({ principal, params, body }) => {
+    async ({ principal, db, params, body }) => {
       const status = accountStatuses.find((known) => known === body.status);
-      return show(await accounts.change(keyOf(principal, params), { ...body, status }));
+      return show(await accounts.change(db, keyOf(principal, params), { ...body, status }));
     },
   );
 
@@ -140,8 +141,8 @@ export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): 
         response: { 204: nothing, ...errorAnswers(400, 401, 403, 404) },
       },
     },
-    async ({ principal, params }, reply) => {
-      await accounts.remove(keyOf(principal, params));
+    async ({ principal, db, params }, reply) => {
+      await accounts.remove(db, keyOf(principal, params));
       return reply.status(204).send(null);
     },
   );
@@ -162,8 +163,8 @@ export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): 
         },
       },
     },
-    async ({ principal, params }) => {
-      const { webhook_url, channel_account_id } = show(await accounts.find(keyOf(principal, params)));
+    async ({ principal, db, params }) => {
+      const { webhook_url, channel_account_id } = show(await accounts.find(db, keyOf(principal, params)));
       return verifyAccount(await connected(accounts, channel_account_id), webhook_url, deps.io);
     },
   );
@@ -180,9 +181,9 @@ export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): 
         response: { 200: healthResource, ...errorAnswers(400, 401, 403, 404) },
       },
     },
-    async ({ principal, params }) => {
-      const { channelAccountId } = await accounts.find(keyOf(principal, params));
-      return deps.healthOf(channelAccountId);
+    async ({ principal, db, params }) => {
+      const { channelAccountId } = await accounts.find(db, keyOf(principal, params));
+      return deps.healthOf(db, channelAccountId);
     },
   );
 }

@@ -11,20 +11,18 @@ import {
 } from "../contacts/contacts.ts";
 import { leaveGroups, moveMemberships } from "../conversations/conversations.ts";
 import type { Clock } from "../lib/clock.ts";
-import type { Pool } from "../lib/postgres.ts";
 import { bearer, errorAnswers, idParams, nothing, uuid } from "./identity-schemas.ts";
 import { decodeCursor, pageOf, pageQuery, toPage } from "./pages.ts";
 import { addressText, contactResource, metadataObject, nameText, showContact } from "./people-schemas.ts";
 import type { App } from "./server.ts";
 
 export interface ContactRouteDeps {
-  db: Pool;
   clock: Clock;
   parseAddress: ParseAddress;
 }
 
 /** `/v1/contacts`: the people whom the workspace reaches on channels. For agents and admins. */
-export function contactRoutes(app: App, { db, clock, parseAddress }: ContactRouteDeps): void {
+export function contactRoutes(app: App, { clock, parseAddress }: ContactRouteDeps): void {
   app.post(
     "/v1/contacts",
     {
@@ -45,7 +43,7 @@ export function contactRoutes(app: App, { db, clock, parseAddress }: ContactRout
         response: { 201: contactResource, ...errorAnswers(400, 401, 403, 409) },
       },
     },
-    async ({ principal, body }, reply) => {
+    async ({ principal, db, body }, reply) => {
       const contact = await createContact({ db, clock, parseAddress }, principal.workspaceId, body);
       return reply.status(201).send(showContact(contact));
     },
@@ -72,7 +70,7 @@ export function contactRoutes(app: App, { db, clock, parseAddress }: ContactRout
         response: { 200: pageOf(contactResource), ...errorAnswers(400, 401, 403) },
       },
     },
-    async ({ principal, query: { limit = 50, cursor, query, address } }) => {
+    async ({ principal, db, query: { limit = 50, cursor, query, address } }) => {
       const parsed = address === undefined ? undefined : parseAddress(address);
       const filter = { limit, after: decodeCursor(cursor), query: query || undefined, address: parsed };
       const rows = await listContacts(db, principal.workspaceId, filter);
@@ -93,7 +91,8 @@ export function contactRoutes(app: App, { db, clock, parseAddress }: ContactRout
         response: { 200: contactResource, ...errorAnswers(400, 401, 403, 404) },
       },
     },
-    async ({ principal, params }) => showContact(await getContact(db, principal.workspaceId, params.id.toLowerCase())),
+    async ({ principal, db, params }) =>
+      showContact(await getContact(db, principal.workspaceId, params.id.toLowerCase())),
   );
 
   app.patch(
@@ -118,7 +117,7 @@ export function contactRoutes(app: App, { db, clock, parseAddress }: ContactRout
         response: { 200: contactResource, ...errorAnswers(400, 401, 403, 404) },
       },
     },
-    async ({ principal, params, body }) =>
+    async ({ principal, db, params, body }) =>
       showContact(await changeContact(db, principal.workspaceId, params.id.toLowerCase(), body)),
   );
 
@@ -137,7 +136,7 @@ export function contactRoutes(app: App, { db, clock, parseAddress }: ContactRout
         response: { 204: nothing, ...errorAnswers(400, 401, 403, 404) },
       },
     },
-    async ({ principal, params }, reply) => {
+    async ({ principal, db, params }, reply) => {
       await deleteContact({ db, clock, leaveGroups }, principal.workspaceId, params.id.toLowerCase());
       return reply.status(204).send(null);
     },
@@ -159,7 +158,7 @@ export function contactRoutes(app: App, { db, clock, parseAddress }: ContactRout
         response: { 200: contactResource, ...errorAnswers(400, 401, 403, 404, 409) },
       },
     },
-    async ({ principal, params, body }) => {
+    async ({ principal, db, params, body }) => {
       const [from, into] = [params.id.toLowerCase(), body.into.toLowerCase()];
       return showContact(await mergeContacts({ db, clock, moveMemberships }, principal.workspaceId, from, into));
     },

@@ -7,14 +7,13 @@ import { pageOf, pageQuery } from "./pages.ts";
 import type { App } from "./server.ts";
 
 export interface ConversationMessageRouteDeps {
-  db: Db;
   showMessages: (db: Db, rows: readonly MessageRow[]) => Promise<MessageResource[]>;
 }
 
 const maxSeq = Number.MAX_SAFE_INTEGER;
 
 /** `GET /v1/conversations/{id}/messages`: what was said, a page at a time, from either end. */
-export function conversationMessageRoutes(app: App, { db, showMessages }: ConversationMessageRouteDeps): void {
+export function conversationMessageRoutes(app: App, { showMessages }: ConversationMessageRouteDeps): void {
   app.get(
     "/v1/conversations/:id/messages",
     {
@@ -39,7 +38,7 @@ export function conversationMessageRoutes(app: App, { db, showMessages }: Conver
         response: { 200: pageOf(messageResource), ...errorAnswers(400, 401, 403, 404) },
       },
     },
-    async ({ principal, params, query: { limit = 50, offset = 0, cursor, before_seq, after_seq } }) => {
+    async ({ principal, db, params, query: { limit = 50, offset = 0, cursor, before_seq, after_seq } }) => {
       const span = { limit, offset, cursor, beforeSeq: before_seq, afterSeq: after_seq };
       const { rows, nextCursor } = await readHistory(db, principal, params.id, span);
       return { data: await showMessages(db, rows), next_cursor: nextCursor };

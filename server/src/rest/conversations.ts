@@ -14,7 +14,6 @@ import {
   typeInConversation,
 } from "../conversations/conversations.ts";
 import type { Clock } from "../lib/clock.ts";
-import type { Pool } from "../lib/postgres.ts";
 import { type ConversationMessageRouteDeps, conversationMessageRoutes } from "./conversation-messages.ts";
 import {
   addMemberBody,
@@ -31,7 +30,6 @@ import { decodeCursor, pageOf, pageQuery, toPage } from "./pages.ts";
 import type { App } from "./server.ts";
 
 export interface ConversationRouteDeps extends ConversationMessageRouteDeps {
-  db: Pool;
   clock: Clock;
   parseAddress: ParseAddress;
   /** Makes what a member has read known to its deliveries, in the same transaction. */
@@ -41,7 +39,7 @@ export interface ConversationRouteDeps extends ConversationMessageRouteDeps {
 
 /** `/v1/conversations`: a member sees those it is in, agents and admins all of the workspace; others are not there. */
 export function conversationRoutes(app: App, deps: ConversationRouteDeps): void {
-  const { db, clock, parseAddress, markRead, capabilitiesOf } = deps;
+  const { clock, parseAddress, markRead, capabilitiesOf } = deps;
   conversationMessageRoutes(app, deps);
 
   app.post(
@@ -59,7 +57,7 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
         response: { 201: conversationResource, ...errorAnswers(400, 401, 403, 409) },
       },
     },
-    async ({ principal, body }, reply) => {
+    async ({ principal, db, body }, reply) => {
       const conversation = await createConversation({ db, clock, parseAddress }, principal, body);
       return reply.status(201).send(showConversation(conversation));
     },
@@ -77,7 +75,7 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
         response: { 200: pageOf(conversationResource), ...errorAnswers(400, 401, 403) },
       },
     },
-    async ({ principal, query: { limit = 50, cursor } }) => {
+    async ({ principal, db, query: { limit = 50, cursor } }) => {
       const rows = await listConversations(db, principal, { limit, after: decodeCursor(cursor) });
       return toPage(rows, limit, showConversation, (row) => ({ at: row.createdAt, id: row.conversationId }));
     },
@@ -95,7 +93,7 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
         response: { 200: conversationResource, ...errorAnswers(400, 401, 403, 404) },
       },
     },
-    async ({ principal, params }) => showConversation(await getConversation(db, principal, params.id)),
+    async ({ principal, db, params }) => showConversation(await getConversation(db, principal, params.id)),
   );
 
   app.patch(
@@ -112,7 +110,8 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
         response: { 200: conversationResource, ...errorAnswers(400, 401, 403, 404) },
       },
     },
-    async ({ principal, params, body }) => showConversation(await changeConversation(db, principal, params.id, body)),
+    async ({ principal, db, params, body }) =>
+      showConversation(await changeConversation(db, principal, params.id, body)),
   );
 
   app.get(
@@ -127,7 +126,7 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
         response: { 200: capabilitiesResource, ...errorAnswers(400, 401, 403, 404) },
       },
     },
-    async ({ principal, params }) => {
+    async ({ principal, db, params }) => {
       const members = await getCapabilities({ db, nowMs: clock.now(), capabilitiesOf }, principal, params.id);
       return showCapabilities(params.id.toLowerCase(), members);
     },
@@ -147,7 +146,7 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
         response: { 201: conversationResource, ...errorAnswers(400, 401, 403, 404, 409) },
       },
     },
-    async ({ principal, params, body }, reply) => {
+    async ({ principal, db, params, body }, reply) => {
       const conversation = await addMember({ db, clock, parseAddress }, principal, params.id, body.member);
       return reply.status(201).send(showConversation(conversation));
     },
@@ -168,7 +167,7 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
         response: { 204: nothing, ...errorAnswers(400, 401, 403, 404, 409) },
       },
     },
-    async ({ principal, params }, reply) => {
+    async ({ principal, db, params }, reply) => {
       await removeMember(db, principal, params.id, params.participant_id.toLowerCase());
       return reply.status(204).send(null);
     },
@@ -190,7 +189,7 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
         response: { 204: nothing, ...errorAnswers(400, 401, 403, 404) },
       },
     },
-    async ({ principal, params, body }, reply) => {
+    async ({ principal, db, params, body }, reply) => {
       await readConversation({ db, clock, markRead }, principal, params.id.toLowerCase(), body.seq);
       return reply.status(204).send(null);
     },
@@ -209,7 +208,7 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
         response: { 204: nothing, ...errorAnswers(400, 401, 403, 404) },
       },
     },
-    async ({ principal, params }, reply) => {
+    async ({ principal, db, params }, reply) => {
       await typeInConversation(db, principal, params.id);
       return reply.status(204).send(null);
     },

@@ -23,7 +23,7 @@ const deadLetter = Type.Object({
 });
 
 /** `/v1/dead-letters`: deliveries that will not be tried again by themselves. */
-export function deadLetterRoutes(app: App, deps: ReplayDeps): void {
+export function deadLetterRoutes(app: App, deps: Omit<ReplayDeps, "db">): void {
   const tags = ["Dead letters"];
   const read = { role: "agent", scope: "messages:read" } as const;
   const write = { role: "agent", scope: "messages:write" } as const;
@@ -40,10 +40,10 @@ export function deadLetterRoutes(app: App, deps: ReplayDeps): void {
         response: { 200: pageOf(deadLetter), ...errorAnswers(400, 401, 403) },
       },
     },
-    async ({ principal: { workspaceId }, query }) => {
+    async ({ principal: { workspaceId }, db, query }) => {
       const { limit = 50, cursor, channel, code } = query;
       const after = decodeCursor(cursor);
-      const rows = await listDeadLetters(deps.db, { workspaceId, channel, code, limit: limit + 1, after });
+      const rows = await listDeadLetters(db, { workspaceId, channel, code, limit: limit + 1, after });
       return toPage(rows, limit, show, (row) => ({ at: row.failed_at, id: row.delivery_id }));
     },
   );
@@ -61,8 +61,8 @@ export function deadLetterRoutes(app: App, deps: ReplayDeps): void {
         response: { 202: Type.Object({ replayed: Type.Integer() }), ...errorAnswers(400, 401, 403, 404, 409) },
       },
     },
-    async ({ principal, params }, reply) => {
-      await replayDeadLetter(deps, principal.workspaceId, params.id);
+    async ({ principal, db, params }, reply) => {
+      await replayDeadLetter({ ...deps, db }, principal.workspaceId, params.id);
       reply.status(202);
       return { replayed: 1 };
     },
@@ -81,9 +81,9 @@ export function deadLetterRoutes(app: App, deps: ReplayDeps): void {
         response: { 202: Type.Object({ replayed: Type.Integer() }), ...errorAnswers(400, 401, 403) },
       },
     },
-    async ({ principal, body }, reply) => {
+    async ({ principal, db, body }, reply) => {
       reply.status(202);
-      return { replayed: await replayDeadLetters(deps, principal.workspaceId, body) };
+      return { replayed: await replayDeadLetters({ ...deps, db }, principal.workspaceId, body) };
     },
   );
 
@@ -100,8 +100,8 @@ export function deadLetterRoutes(app: App, deps: ReplayDeps): void {
         response: { 204: nothing, ...errorAnswers(400, 401, 403, 404) },
       },
     },
-    async ({ principal, params }, reply) => {
-      await discardDeadLetter(deps.db, principal.workspaceId, params.id);
+    async ({ principal, db, params }, reply) => {
+      await discardDeadLetter(db, principal.workspaceId, params.id);
       reply.status(204);
       return null;
     },

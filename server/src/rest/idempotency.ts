@@ -9,6 +9,7 @@ import {
   releaseKey,
 } from "../identity/idempotency.ts";
 import { derivedId } from "../lib/ids.ts";
+import type { Db } from "../lib/query.ts";
 import type { App } from "./server.ts";
 
 export { deleteOldIdempotencyKeys } from "../identity/idempotency.ts";
@@ -27,13 +28,18 @@ declare module "fastify" {
  * Makes every route that says `idempotent` honour `Idempotency-Key`, and costs nothing on the others. Call it before the
  * routes are added. The body must be JSON that was parsed and validated before the handler.
  */
-export function honourIdempotencyKeys(app: App, deps: IdempotencyDeps): void {
+export function honourIdempotencyKeys(
+  app: App,
+  { identityDb, ...rest }: Omit<IdempotencyDeps, "db"> & { identityDb: Db },
+): void {
   const claims = new WeakMap<FastifyRequest, Claim>();
+  /** A stranger has no workspace yet. */
+  const depsOf = (request: FastifyRequest): IdempotencyDeps => ({ ...rest, db: request.db ?? identityDb });
 
   async function claim(request: FastifyRequest, reply: FastifyReply) {
     const key = request.headers["idempotency-key"] as string | undefined;
     if (key === undefined) return;
-    const outcome = await claimKey(deps, { ...callerOf(request), key, fingerprint: fingerprint(request) });
+    const outcome = await claimKey(depsOf(request), { ...callerOf(request), key, fingerprint: fingerprint(request) });
     if ("claimedAt" in outcome) {
       claims.set(request, outcome);
       return;
@@ -47,8 +53,8 @@ export function honourIdempotencyKeys(app: App, deps: IdempotencyDeps): void {
     if (held === undefined) return payload;
     claims.delete(request);
     const { statusCode } = reply;
-    if (isWorthAnotherTry(statusCode)) await releaseKey(deps, held);
-    else await keepAnswer(deps, held, { statusCode, answer: typeof payload === "string" ? payload : "" });
+    if (isWorthAnotherTry(statusCode)) await releaseKey(depsOf(request), held);
+    else await keepAnswer(depsOf(request), held, { statusCode, answer: typeof payload === "string" ? payload : "" });
     return payload;
   }
 

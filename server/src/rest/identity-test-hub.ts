@@ -1,5 +1,6 @@
 import type { AddressInfo } from "node:net";
 import { pino } from "pino";
+import { openDatabases } from "../databases.ts";
 import { openAuthenticator } from "../identity/authenticate.ts";
 import { ensureFirstAdmin } from "../identity/first-admin.ts";
 import { openPasswordHasher } from "../identity/password.ts";
@@ -39,6 +40,7 @@ export async function startIdentityHub(options: { registration?: "open" | "close
   const database = await createTestDatabase();
   const log = pino({ level: process.env.TEST_LOG_LEVEL ?? "silent" });
   const db = openPool({ url: database.url, size: 10, applicationName: "identity test", log });
+  const databases = openDatabases({ url: database.url, size: 10, log });
   let nowMs = Date.now();
   const clock: Clock = { now: () => nowMs, after: () => () => {} };
   const box = openSecretBox(Buffer.alloc(32, 7));
@@ -57,9 +59,18 @@ export async function startIdentityHub(options: { registration?: "open" | "close
   });
 
   async function open() {
-    const { authenticate, forget } = openAuthenticator({ db, clock, tokens });
-    const app = await openRestServer({ log, authenticate });
-    const deps = { db, clock, box, hasher, tokens, forget, registration: options.registration ?? "open" };
+    const { authenticate, forget } = openAuthenticator({ db: databases.identityDb, clock, tokens });
+    const app = await openRestServer({ log, authenticate, dbOf: databases.dbOf });
+    const deps = {
+      db: databases.identityDb,
+      identityDb: databases.identityDb,
+      clock,
+      box,
+      hasher,
+      tokens,
+      forget,
+      registration: options.registration ?? "open",
+    };
     honourIdempotencyKeys(app, deps);
     for (const routes of [authRoutes, meRoutes, apiKeyRoutes, userRoutes, workspaceRoutes]) routes(app, deps);
     return { app, authenticate, forget };
@@ -90,6 +101,7 @@ export async function startIdentityHub(options: { registration?: "open" | "close
     async [Symbol.asyncDispose]() {
       await first.app.close();
       await second.app.close();
+      await databases[Symbol.asyncDispose]();
       await db.end();
       await database[Symbol.asyncDispose]();
     },

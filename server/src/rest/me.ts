@@ -1,13 +1,12 @@
 import { Type } from "typebox";
 import { updateMe } from "../identity/me.ts";
 import { getUser, type User } from "../identity/users.ts";
-import type { Db } from "../lib/query.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
 import { bearer, displayName, errorAnswers, line, nullable, showUser, userResource } from "./identity-schemas.ts";
 import type { App } from "./server.ts";
 
 /** `/v1/me`: the caller; for an API key, the user who made it. */
-export function meRoutes(app: App, deps: { db: Db; box: SecretBox }): void {
+export function meRoutes(app: App, { box }: { box: SecretBox }): void {
   app.get(
     "/v1/me",
     {
@@ -20,7 +19,7 @@ export function meRoutes(app: App, deps: { db: Db; box: SecretBox }): void {
         response: { 200: meResource, ...errorAnswers(401) },
       },
     },
-    async (request) => showMe(await getUser(deps.db, request.principal)),
+    async ({ principal, db }) => showMe(await getUser(db, principal)),
   );
 
   app.patch(
@@ -43,10 +42,10 @@ export function meRoutes(app: App, deps: { db: Db; box: SecretBox }): void {
         response: { 200: meResource, ...errorAnswers(400, 401, 403) },
       },
     },
-    async (request) => {
-      const { display_name, preferred_model, llm_api_key } = request.body;
+    async ({ principal, db, body }) => {
+      const { display_name, preferred_model, llm_api_key } = body;
       const changes = { displayName: display_name, preferredModel: preferred_model, llmApiKey: llm_api_key };
-      return showMe(await updateMe(deps, request.principal, changes));
+      return showMe(await updateMe({ db, box }, principal, changes));
     },
   );
 }

@@ -262,6 +262,7 @@ async function open() {
   let caller: Principal = line.principal;
   const app = await openRestServer({
     log: pino({ level: "silent" }),
+    dbOf: line.databases.dbOf,
     authenticate: (authorization) => {
       if (authorization === undefined) throw new RequestError("AUTH_REQUIRED", "Say who you are.");
       return caller;
@@ -271,7 +272,6 @@ async function open() {
   const isAccount = async (_workspace: string, _channel: string, id: string) => id === line.accountId;
   const findDirect = async () => chat;
   messageRoutes(app, {
-    db: line.pool,
     acceptor: line.acceptor,
     prepare: { clock: line.deps.clock, isChannel: (name) => name === "phone", findDirect, isAccount },
     parseAddress: () => ({ channel: "phone", identifier: "ana" }),

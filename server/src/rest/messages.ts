@@ -2,7 +2,6 @@ import { Type } from "typebox";
 import type { Capabilities } from "../connectors/connector.ts";
 import type { ParseAddress } from "../contacts/contacts.ts";
 import type { RequestError } from "../errors.ts";
-import type { Db } from "../lib/query.ts";
 import type { Accepted, Acceptor } from "../messages/accept.ts";
 import { checkSend, type PrepareDeps, prepareMessage, sendBody } from "../messages/prepare.ts";
 import { readMessage } from "../messages/read-message.ts";
@@ -17,7 +16,6 @@ import type { App } from "./server.ts";
 import { compileCheck } from "./validation.ts";
 
 export interface MessageRouteDeps {
-  db: Db;
   acceptor: Acceptor;
   prepare: PrepareDeps;
   parseAddress: ParseAddress;
@@ -69,7 +67,7 @@ const maxBatch = 1_000;
 
 /** `/v1/messages`: saying something, and learning what became of it. */
 export function messageRoutes(app: App, deps: MessageRouteDeps): void {
-  const { db, acceptor, prepare, parseAddress, capabilitiesOf } = deps;
+  const { acceptor, prepare, parseAddress, capabilitiesOf } = deps;
   const tags = ["Messages"];
   const send = { role: "member", scope: "messages:write" } as const;
   const read = { role: "member", scope: "messages:read" } as const;
@@ -152,7 +150,7 @@ export function messageRoutes(app: App, deps: MessageRouteDeps): void {
         response: { 200: Type.Object({ recipients: Type.Array(foreseen) }), ...errorAnswers(400, 401, 403, 404) },
       },
     },
-    async ({ principal, body }) => {
+    async ({ principal, db, body }) => {
       const senderId = checkSend(prepare, principal, body);
       const to = body.to === undefined ? null : parseAddress(body.to, "to");
       const deps = { db, nowMs: prepare.clock.now(), capabilitiesOf };
@@ -172,7 +170,7 @@ export function messageRoutes(app: App, deps: MessageRouteDeps): void {
         response: { 200: messageResource, ...errorAnswers(400, 401, 403, 404) },
       },
     },
-    ({ principal, params }) => readMessage(db, principal, params.id),
+    ({ principal, db, params }) => readMessage(db, principal, params.id),
   );
 
   app.get(
@@ -188,7 +186,7 @@ export function messageRoutes(app: App, deps: MessageRouteDeps): void {
         response: { 200: pageOf(auditEntry), ...errorAnswers(400, 401, 403, 404) },
       },
     },
-    async ({ principal, params }) => ({ data: await readAuditTrail(db, principal, params.id), next_cursor: null }),
+    async ({ principal, db, params }) => ({ data: await readAuditTrail(db, principal, params.id), next_cursor: null }),
   );
 
   app.get(
@@ -204,7 +202,7 @@ export function messageRoutes(app: App, deps: MessageRouteDeps): void {
         response: { 200: pageOf(traceEntry), ...errorAnswers(400, 401, 403, 404) },
       },
     },
-    async ({ principal, params }) => ({ data: await readTrace(db, principal, params.id), next_cursor: null }),
+    async ({ principal, db, params }) => ({ data: await readTrace(db, principal, params.id), next_cursor: null }),
   );
 }
 

@@ -3,6 +3,7 @@ import { pino } from "pino";
 import type { Capabilities } from "../connectors/connector.ts";
 import { addUser, addWorkspace, openTestPool, testParseAddress } from "../contacts/test-people.ts";
 import type { ReadRange } from "../conversations/conversations.ts";
+import { openDatabases } from "../databases.ts";
 import { RequestError } from "../errors.ts";
 import type { Principal } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -32,15 +33,18 @@ export async function startPeopleHub() {
   const readRanges: ReadRange[] = [];
   let nowMs = startMs;
   const clock: Clock = { now: () => nowMs++, after: () => () => {} };
+  const log = pino({ level: process.env.TEST_LOG_LEVEL ?? "silent" });
+  const databases = openDatabases({ url: database.url, size: 12, log });
   const app = await openRestServer({
-    log: pino({ level: process.env.TEST_LOG_LEVEL ?? "silent" }),
+    log,
+    dbOf: databases.dbOf,
     authenticate(authorization) {
       const caller = callers.get(authorization?.slice("Bearer ".length) ?? "");
       if (caller === undefined) throw new RequestError("AUTH_REQUIRED", "Nobody is called so.");
       return caller;
     },
   });
-  const deps = { db: pool, clock, parseAddress: testParseAddress };
+  const deps = { clock, parseAddress: testParseAddress };
   contactRoutes(app, deps);
   addressRoutes(app, deps);
   conversationRoutes(app, {
@@ -105,6 +109,7 @@ export async function startPeopleHub() {
     readRanges,
     async [Symbol.asyncDispose]() {
       await app.close();
+      await databases[Symbol.asyncDispose]();
       await database[Symbol.asyncDispose]();
     },
   };

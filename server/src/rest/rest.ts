@@ -23,21 +23,22 @@ import { workspaceRoutes } from "./workspaces.ts";
 
 /** The whole HTTP surface, not yet listening. */
 export async function openRest(context: Context, operations: OperationDeps): Promise<App> {
-  const { db, clock, config, hasher, tokens, accounts, acceptor, capabilitiesOf, connectorFor } = context;
+  const { dbOf, identityDb, clock, config, hasher, tokens, accounts, acceptor } = context;
+  const { capabilitiesOf, connectorFor, secretBox: box } = context;
   const { authenticate, forget } = context.authenticator;
-  const app = await openRestServer({ log: context.log, authenticate });
+  const app = await openRestServer({ log: context.log, authenticate, dbOf });
   const parseAddress = addressParser(connectors);
-  honourIdempotencyKeys(app, { db, clock, box: context.secretBox });
+  honourIdempotencyKeys(app, { identityDb, clock, box });
 
-  authRoutes(app, { db, clock, hasher, tokens, forget, registration: config.identity.registration });
-  meRoutes(app, { db, box: context.secretBox });
-  apiKeyRoutes(app, { db, clock, forget });
-  userRoutes(app, { db, clock, hasher, forget });
-  workspaceRoutes(app, { db, clock, hasher });
-  contactRoutes(app, { db, clock, parseAddress });
-  addressRoutes(app, { db, clock, parseAddress });
-  conversationRoutes(app, { db, clock, parseAddress, markRead, capabilitiesOf, showMessages });
-  messageRoutes(app, { db, acceptor, prepare: prepareDeps(context, parseAddress), parseAddress, capabilitiesOf });
+  authRoutes(app, { db: identityDb, clock, hasher, tokens, forget, registration: config.identity.registration });
+  meRoutes(app, { box });
+  apiKeyRoutes(app, { clock, forget });
+  userRoutes(app, { clock, hasher, forget });
+  workspaceRoutes(app, { db: identityDb, clock, hasher });
+  contactRoutes(app, { clock, parseAddress });
+  addressRoutes(app, { clock, parseAddress });
+  conversationRoutes(app, { clock, parseAddress, markRead, capabilitiesOf, showMessages });
+  messageRoutes(app, { acceptor, prepare: prepareDeps(context, parseAddress), parseAddress, capabilitiesOf });
   deadLetterRoutes(app, context);
   channelAccountRoutes(app, {
     accounts,
@@ -56,13 +57,14 @@ export async function openRest(context: Context, operations: OperationDeps): Pro
 }
 
 function prepareDeps(
-  { db, clock, accounts, connectorFor }: Context,
+  { dbOf, clock, accounts, connectorFor }: Context,
   parseAddress: ReturnType<typeof addressParser>,
 ): PrepareDeps {
   return {
     clock,
     isChannel: (name) => connectorFor(name) !== undefined,
-    findDirect: async (pair) => (await findDirectTo({ db, clock, parseAddress }, pair)).conversationId,
+    findDirect: async (pair) =>
+      (await findDirectTo({ db: dbOf(pair.workspaceId), clock, parseAddress }, pair)).conversationId,
     async isAccount(workspaceId, channel, channelAccountId) {
       const account = await accounts.get(channelAccountId);
       return account?.workspaceId === workspaceId && account.channel === channel && account.status === "active";

@@ -4,13 +4,16 @@ import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import fastify, { type FastifyRequest, LogController } from "fastify";
 import type { Logger } from "pino";
 import { type Principal, type Role, requireRole, requireScope, type Scope } from "../identity/principal.ts";
+import type { Pool } from "../lib/postgres.ts";
 import { answerError, answerMalformed, answerNotFound } from "./errors.ts";
 import { compileValidator } from "./validation.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
-    /** Set on every route that is not public. */
+    /** Who is calling, and by which request; set on every route that is not public, as is `db`. */
     principal: Principal;
+    /** What the caller's workspace has in the database, and nothing of any other. */
+    db: Pool;
   }
   interface FastifyContextConfig {
     access?: Access;
@@ -23,6 +26,7 @@ export type Access = "public" | { role: Role; scope?: Scope };
 export interface RestOptions {
   log: Logger;
   authenticate: (authorization: string | undefined) => Principal | Promise<Principal>;
+  dbOf: (workspaceId: string) => Pool;
 }
 
 /** Bodies longer than this are refused with 413, in bytes. */
@@ -34,7 +38,7 @@ const openPrefixes = ["/docs"];
 const saneRequestId = /^[A-Za-z0-9._:-]{1,128}$/;
 
 /** The HTTP door without its routes: request ids, credentials, strict validation, errors in one shape, OpenAPI. */
-export async function openRestServer({ log, authenticate }: RestOptions) {
+export async function openRestServer({ log, authenticate, dbOf }: RestOptions) {
   const app = fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: "request_id" }),
@@ -66,6 +70,7 @@ export async function openRestServer({ log, authenticate }: RestOptions) {
     if (config?.access === undefined && !isOpen) throw new Error(`${method} ${url} does not say who may call it.`);
   });
   app.decorateRequest("principal", null as unknown as Principal);
+  app.decorateRequest("db", null as unknown as Pool);
   app.addHook("onRequest", (request, reply, done) => {
     reply.header("x-request-id", request.id);
     done();
@@ -75,9 +80,9 @@ export async function openRestServer({ log, authenticate }: RestOptions) {
     if (access === undefined || access === "public") return done();
     // Mostly answered from memory, at once: see `openAuthenticator`.
     const principal = authenticate(request.headers.authorization);
-    if (!(principal instanceof Promise)) return done(admit(request, access, principal));
+    if (!(principal instanceof Promise)) return done(admit(request, access, principal, dbOf));
     principal.then(
-      (known) => done(admit(request, access, known)),
+      (known) => done(admit(request, access, known, dbOf)),
       (error: Error) => done(error),
     );
   });
@@ -98,11 +103,13 @@ function admit(
   request: FastifyRequest,
   access: { role: Role; scope?: Scope },
   principal: Principal,
+  dbOf: RestOptions["dbOf"],
 ): Error | undefined {
   try {
     requireRole(principal, access.role);
     if (access.scope !== undefined) requireScope(principal, access.scope);
-    request.principal = principal;
+    request.principal = { ...principal, origin: { ip: request.ip, requestId: request.id } };
+    request.db = dbOf(principal.workspaceId);
     return undefined;
   } catch (error) {
     return error as Error;

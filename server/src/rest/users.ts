@@ -17,7 +17,7 @@ import { decodeCursor, pageOf, pageQuery, toPage } from "./pages.ts";
 import type { App } from "./server.ts";
 
 /** `/v1/users`: who can log in to the caller's workspace. Agents see them, admins rule them. */
-export function userRoutes(app: App, deps: UserDeps & Pick<Authenticator, "forget">): void {
+export function userRoutes(app: App, deps: Omit<UserDeps, "db"> & Pick<Authenticator, "forget">): void {
   app.get(
     "/v1/users",
     {
@@ -41,10 +41,9 @@ export function userRoutes(app: App, deps: UserDeps & Pick<Authenticator, "forge
         response: { 200: pageOf(userResource), ...errorAnswers(400, 401, 403) },
       },
     },
-    async (request) => {
-      const { limit = 50, cursor, query } = request.query;
+    async ({ principal, db, query: { limit = 50, cursor, query } }) => {
       const page = { limit, query, after: decodeCursor(cursor) };
-      const rows = await listUsers(deps.db, request.principal.workspaceId, page);
+      const rows = await listUsers(db, principal.workspaceId, page);
       return toPage(rows, limit, showUser, (row) => ({ at: row.created_at, id: row.user_id }));
     },
   );
@@ -61,8 +60,8 @@ export function userRoutes(app: App, deps: UserDeps & Pick<Authenticator, "forge
         response: { 200: userResource, ...errorAnswers(400, 401, 403, 404) },
       },
     },
-    async ({ principal, params }) =>
-      showUser(await getUser(deps.db, { workspaceId: principal.workspaceId, userId: params.id })),
+    async ({ principal, db, params }) =>
+      showUser(await getUser(db, { workspaceId: principal.workspaceId, userId: params.id })),
   );
 
   app.post(
@@ -80,9 +79,9 @@ export function userRoutes(app: App, deps: UserDeps & Pick<Authenticator, "forge
         response: { 201: userResource, ...errorAnswers(400, 401, 403, 409, 503) },
       },
     },
-    async ({ principal, body: { display_name, ...body } }, reply) => {
+    async ({ principal, db, body: { display_name, ...body } }, reply) => {
       const input = { ...body, displayName: display_name, workspaceId: principal.workspaceId };
-      return reply.status(201).send(showUser(await createUser(deps, input)));
+      return reply.status(201).send(showUser(await createUser({ ...deps, db }, input)));
     },
   );
 
@@ -109,9 +108,11 @@ export function userRoutes(app: App, deps: UserDeps & Pick<Authenticator, "forge
         response: { 200: userResource, ...errorAnswers(400, 401, 403, 404, 409) },
       },
     },
-    async ({ principal, params, body }) => {
+    async ({ principal, db, params, body }) => {
       const changes = { role: body.role, displayName: body.display_name, isDisabled: body.disabled };
-      return showUser(await updateUser(deps, { workspaceId: principal.workspaceId, userId: params.id }, changes));
+      return showUser(
+        await updateUser({ ...deps, db }, { workspaceId: principal.workspaceId, userId: params.id }, changes),
+      );
     },
   );
 
@@ -130,8 +131,8 @@ export function userRoutes(app: App, deps: UserDeps & Pick<Authenticator, "forge
         response: { 204: nothing, ...errorAnswers(400, 401, 403, 404, 409) },
       },
     },
-    async ({ principal, params }, reply) => {
-      await deleteUser(deps, { workspaceId: principal.workspaceId, userId: params.id });
+    async ({ principal, db, params }, reply) => {
+      await deleteUser({ ...deps, db }, { workspaceId: principal.workspaceId, userId: params.id });
       return reply.status(204).send(null);
     },
   );

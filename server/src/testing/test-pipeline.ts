@@ -1,9 +1,11 @@
 import type { Bus } from "../bus/bus.ts";
 import { openPostgresBus } from "../bus/postgres-bus.ts";
 import type { Capabilities, Connector, OutboundPart, SendOutcome } from "../connectors/connector.ts";
+import { openDatabases } from "../databases.ts";
 import { type Deliverer, openDeliverer } from "../deliveries/deliverer.ts";
 import type { JudgePolicy } from "../deliveries/judge.ts";
 import type { OutgoingRecord } from "../deliveries/outgoing.ts";
+import { noOrigin } from "../identity/principal.ts";
 import { type Clock, systemClock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
 import { type Log, openPool, type Pool } from "../lib/postgres.ts";
@@ -77,6 +79,7 @@ export async function startPipeline(options: PipelineOptions = {}) {
   const admin = stack.adopt(openPool({ url: database.url, size: 1, applicationName: "admin", log: quiet }), (opened) =>
     opened.end(),
   );
+  const databases = stack.use(openDatabases({ url: database.url, size: 8, log: quiet }));
   const openBus = (lease = leaseMs) =>
     openPostgresBus({
       url: database.url,
@@ -93,7 +96,14 @@ export async function startPipeline(options: PipelineOptions = {}) {
     sent.push(part);
     return platform.answer(part);
   });
-  const acceptor = openAcceptor({ db: pool, bus, clock, batchSize: 500, queueSize: 10_000, maxWaitMs: 1_000 });
+  const acceptor = openAcceptor({
+    dbOf: databases.acceptDbOf,
+    bus,
+    clock,
+    batchSize: 500,
+    queueSize: 10_000,
+    maxWaitMs: 1_000,
+  });
   const routing = bus.subscribe<AcceptedRecord>(topics.messageProcessing, "route", {
     maxBatch: 500,
     handle: (records) => routeMessages({ db: pool, bus, clock, capabilitiesOf: () => connector.capabilities }, records),
@@ -151,11 +161,14 @@ export async function startPipeline(options: PipelineOptions = {}) {
     participantId: workspaceId,
     sessionId: null,
     scopes: ["*"],
+    rateLimit: null,
+    origin: noOrigin,
   } as const;
   const opened = stack.move();
 
   return {
     pool,
+    databases,
     /** Not the pipeline's: for looking at it from outside, and breaking it. */
     admin,
     bus,

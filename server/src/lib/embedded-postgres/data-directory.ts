@@ -155,7 +155,7 @@ function refuseForeign(directory: string, user: ServerUser): void {
 /** The password lies in the cluster that wants it, so that both travel together. */
 const passwordName = "password.chat4all";
 
-function readPassword(directory: string): string {
+export function readPassword(directory: string): string {
   try {
     return readFileSync(join(directory, passwordName), "utf8").trim();
   } catch (error) {

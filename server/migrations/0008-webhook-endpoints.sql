@@ -1,0 +1,1 @@
+-- Webhook endpoints: programs that are told of events.

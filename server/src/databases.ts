@@ -1,0 +1,60 @@
+import type { Log, Pool } from "./lib/postgres.ts";
+import { openPool, withSettings } from "./lib/postgres.ts";
+import { openScopes } from "./lib/scoped-pool.ts";
+
+/** The hub's ways into its database; each is a role of migration 0006, which says what it sees. */
+export interface Databases extends AsyncDisposable {
+  /** For requests: the rows of one workspace. */
+  dbOf(workspaceId: string): Pool;
+  /** Who is calling, before that is known: the tables of identity, of all workspaces. */
+  identityDb: Pool;
+  /** For the steps of a message's path and the chores: every row, looked up one by one also while the tables are young. */
+  pipelineDb: Pool;
+  /** What requests write on that path: planned as the pipeline's statements, seeing one workspace. */
+  acceptDbOf(workspaceId: string): Pool;
+}
+
+export interface DatabasesOptions {
+  url: string;
+  /** Connections for requests, and as many for the pipeline; the others are a few. */
+  size: number;
+  log: Log;
+}
+
+/** Connections of the pools for identity and for accepting, each. */
+const smallPoolSize = 4;
+
+/** Opens no connection yet. The schema must be there before the first is used. */
+export function openDatabases({ url, size, log }: DatabasesOptions): Databases {
+  const open = (role: string, name: string, poolSize: number, settings: readonly string[] = []) =>
+    openPool({ url: withSettings(url, [`role=${role}`, ...settings]), size: poolSize, applicationName: name, log });
+  const pools = {
+    api: open("chat4all_api", "chat4all", size),
+    identity: open("chat4all_identity", "chat4all identity", smallPoolSize),
+    pipeline: open("chat4all_pipeline", "chat4all pipeline", size, lookUps),
+    accept: open("chat4all_api", "chat4all accept", smallPoolSize, lookUps),
+  };
+  return {
+    dbOf: openScopes(pools.api, scope),
+    identityDb: pools.identity,
+    pipelineDb: pools.pipeline,
+    acceptDbOf: openScopes(pools.accept, scope),
+    async [Symbol.asyncDispose]() {
+      await Promise.all(Object.values(pools).map((pool) => pool.end()));
+    },
+  };
+}
+
+/** What the policies of migration 0006 read. */
+const scope = "chat4all.workspace_id";
+
+/**
+ * The pipeline's statements look rows up one by one, by index, and are planned once. Left to itself the planner reads
+ * whole tables while they are small, and goes on doing so with the plans it has kept once they are large.
+ */
+const lookUps = [
+  "enable_seqscan=off",
+  "enable_hashjoin=off",
+  "enable_mergejoin=off",
+  "plan_cache_mode=force_generic_plan",
+];
