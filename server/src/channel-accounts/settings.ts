@@ -1,8 +1,7 @@
-import { isIP } from "node:net";
 import { type Static, Type } from "typebox";
 import type { ChannelAccountSettings } from "../connectors/connector.ts";
 import { invalid } from "../errors.ts";
-import { isPrivateAddress } from "../lib/http.ts";
+import { isInsideHost } from "../lib/public-addresses.ts";
 
 /** The fields of `settings`, unknown ones refused. */
 export const settingsSchema = Type.Object(
@@ -45,17 +44,8 @@ function requireBaseUrl(baseUrl: string, rules: BaseUrlRules): void {
   }
   const plain = url.href.replace(/\/+$/, "");
   if (baseUrl !== plain) throw invalid(`${field} must be written as ${plain}.`, { field });
-  if (rules.allowPrivate || rules.allowedOrigins.includes(url.origin) || !isInside(url.hostname)) return;
+  if (rules.allowPrivate || rules.allowedOrigins.includes(url.origin) || !isInsideHost(url.hostname)) return;
   throw invalid(`${field} names ${url.hostname}, a private address; only public ones may be called from here.`, {
     field,
   });
 }
-
-function isInside(hostname: string): boolean {
-  const host = hostname.replace(/^\[|\]$/g, "").replace(/\.$/, "");
-  if (isIP(host) !== 0) return isPrivateAddress(host);
-  return insideNames.test(host) || !host.includes(".");
-}
-
-/** Names that no public DNS gives out. Source: RFC 6761, RFC 6762, RFC 8375, and ICANN's reservation of `internal`. */
-const insideNames = /(^|\.)(localhost|local|internal|home\.arpa)$/;

@@ -1,0 +1,66 @@
+import { BlockList, isIP } from "node:net";
+
+/**
+ * Whether an IP address is not one of the public internet: loopback, private, link-local, shared (CGNAT), multicast,
+ * reserved, for documentation or benchmarks, or IPv4 inside IPv6 (mapped, translated, 6to4, Teredo), which nobody public
+ * needs. What is no address at all counts as private. Source: the IANA special-purpose address registries.
+ */
+export function isPrivateAddress(address: string): boolean {
+  switch (isIP(address)) {
+    case 4:
+      return special4.check(address, "ipv4");
+    case 6:
+      // A zone (`fe80::1%eth0`) makes sense on this machine alone.
+      return address.includes("%") || !unicast6.check(address, "ipv6") || special6.check(address, "ipv6");
+    default:
+      return true;
+  }
+}
+
+/**
+ * Whether the host of a URL is a private address, or a name that no public DNS gives out. Any other name may still lead
+ * inside: that is seen when it is looked up.
+ */
+export function isInsideHost(hostname: string): boolean {
+  const host = hostname.replace(/^\[|\]$/g, "").replace(/\.$/, "");
+  if (isIP(host) !== 0) return isPrivateAddress(host);
+  return insideNames.test(host) || !host.includes(".");
+}
+
+/** Source: RFC 6761, RFC 6762, RFC 8375, and ICANN's reservation of `internal`. */
+const insideNames = /(^|\.)(localhost|local|internal|home\.arpa)$/;
+
+/** The only part of IPv6 that is given out: all the rest is special or unused. */
+const unicast6 = blockList("ipv6", [["2000::", 3]]);
+
+const special6 = blockList("ipv6", [
+  // Teredo, benchmarks, ORCHID and other protocols.
+  ["2001::", 23],
+  ["2001:db8::", 32],
+  ["2002::", 16],
+  ["3fff::", 20],
+]);
+
+const special4 = blockList("ipv4", [
+  ["0.0.0.0", 8],
+  ["10.0.0.0", 8],
+  ["100.64.0.0", 10],
+  ["127.0.0.0", 8],
+  ["169.254.0.0", 16],
+  ["172.16.0.0", 12],
+  ["192.0.0.0", 24],
+  ["192.0.2.0", 24],
+  ["192.88.99.0", 24],
+  ["192.168.0.0", 16],
+  ["198.18.0.0", 15],
+  ["198.51.100.0", 24],
+  ["203.0.113.0", 24],
+  ["224.0.0.0", 4],
+  ["240.0.0.0", 4],
+]);
+
+function blockList(family: "ipv4" | "ipv6", networks: readonly (readonly [network: string, prefix: number])[]) {
+  const list = new BlockList();
+  for (const [network, prefix] of networks) list.addSubnet(network, prefix, family);
+  return list;
+}
