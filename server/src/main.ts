@@ -1,5 +1,6 @@
 import { pino } from "pino";
 import pretty from "pino-pretty";
+import { runAuditCommand } from "./audit-command.ts";
 import { banner } from "./banner.ts";
 import { type Config, ConfigError, describeConfig, formatConfig, loadConfig } from "./config.ts";
 import { type Hub, startHub } from "./hub.ts";
@@ -9,6 +10,7 @@ const usage = `Usage: npm start [-- <command>]
 
   (none)   start the hub: the API, the pipeline, the embedded database and the platform simulator
   config   print every configuration key, its meaning, default and current value
+  audit    audit verify: look whether the audit log was changed
   --help   print this
 
 The configuration is read from the environment and from the file .env in this folder.
@@ -17,6 +19,7 @@ The configuration is read from the environment and from the file .env in this fo
 const command = process.argv[2];
 if (command === undefined) await start();
 else if (command === "config") process.stdout.write(`${formatConfig(describeConfig(readConfig()))}\n`);
+else if (command === "audit") await audit(process.argv.slice(3));
 else if (command === "--help" || command === "-h" || command === "help") process.stdout.write(usage);
 else fail(`There is no command ${command}.\n\n${usage}`);
 
@@ -40,6 +43,16 @@ async function start(): Promise<void> {
   setTimeout(() => process.exit(1), config.shutdownTimeoutMs).unref();
   await hub.close();
   process.exit(failure === null ? 0 : 1);
+}
+
+async function audit(args: readonly string[]): Promise<void> {
+  const config = readConfig();
+  try {
+    process.exitCode = await runAuditCommand(config, args, (line) => process.stdout.write(`${line}\n`));
+  } catch (error) {
+    if (error instanceof StartError) fail(error.message);
+    throw error;
+  }
 }
 
 /** A terminal's Ctrl-C reaches us twice, once through npm: only the first counts. */

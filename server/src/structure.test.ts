@@ -30,6 +30,7 @@ const doors = ["rest"];
 /** What assembles the parts: these files know everything, and nobody imports them but one another. */
 const assembly = [
   "main.ts",
+  "audit-command.ts",
   "hub.ts",
   "context.ts",
   "databases.ts",

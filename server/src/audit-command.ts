@@ -1,0 +1,139 @@
+import { parseArgs } from "node:util";
+import { type ChainReport, verifyAuditLog } from "./audit/audit.ts";
+import type { Config } from "./config.ts";
+import { startEmbeddedPostgres } from "./lib/embedded-postgres/embedded-postgres.ts";
+import { DataDirectoryInUse } from "./lib/embedded-postgres/hub-lock.ts";
+import { findRunningDatabase, hasCluster } from "./lib/embedded-postgres/running.ts";
+import { isUuid } from "./lib/ids.ts";
+import { type Log, openPool, type Pool, withSettings } from "./lib/postgres.ts";
+import { StartError } from "./lib/start-error.ts";
+
+export const auditUsage = `Usage: npm start -- audit verify [--workspace <id>] [--expect <hash>]
+
+  Reads the audit log of every workspace, or of one, computes the hash of each record anew and says what it found first:
+  an edited, missing, moved or cut off record. Ends with 1 when something is wrong. A hub may run meanwhile.
+
+  --expect   a hash that was noted earlier, as this command or the export prints it: wrong unless a record has it
+`;
+
+/**
+ * `npm start -- audit …`. Prints what was checked, line by line; resolves with the exit code. Throws a `StartError` for
+ * what the operator can mend.
+ */
+export async function runAuditCommand(
+  config: Pick<Config, "database" | "dataDir">,
+  args: readonly string[],
+  print: (line: string) => void,
+): Promise<number> {
+  const { workspace, expect } = readArgs(args);
+  await using database = await openDatabase(config);
+  // The pipeline's role sees every row, and cannot change one of these.
+  const url = withSettings(database.url, ["role=chat4all_pipeline"]);
+  const pool = openPool({ url, size: 1, applicationName: "chat4all audit", log: quiet });
+  try {
+    await requireAuditLog(pool);
+    const reports: ChainReport[] = [];
+    await verifyAuditLog(pool, { workspaceId: workspace, expectedHash: expect }, (found) => {
+      reports.push(found);
+      print(tell(found));
+    });
+    return conclude(reports, { workspace, expect }, print);
+  } finally {
+    await pool.end();
+  }
+}
+
+function readArgs(args: readonly string[]): { workspace: string | undefined; expect: string | undefined } {
+  const options = { workspace: { type: "string" }, expect: { type: "string" } } as const;
+  let read: ReturnType<typeof parseArgs<{ options: typeof options; allowPositionals: true }>>;
+  try {
+    read = parseArgs({ args: [...args], options, allowPositionals: true });
+  } catch (error) {
+    throw new StartError(`${(error as Error).message}\n\n${auditUsage}`);
+  }
+  const { workspace, expect } = read.values;
+  if (read.positionals.join() !== "verify") throw new StartError(auditUsage);
+  if (workspace !== undefined && !isUuid(workspace)) throw new StartError("--workspace must be the id of a workspace.");
+  if (expect !== undefined && !/^[0-9a-f]{64}$/i.test(expect)) {
+    throw new StartError("--expect must be a hash: 64 hexadecimal digits.");
+  }
+  return { workspace, expect: expect?.toLowerCase() };
+}
+
+/** The database of DATABASE_URL, else the embedded one: of the hub that runs, or started for as long as this lasts. */
+async function openDatabase({ database, dataDir }: Pick<Config, "database" | "dataDir">) {
+  if (database.url !== null) return withoutEnd(database.url.reveal());
+  if (!hasCluster(dataDir)) {
+    throw new StartError(`There is no database in ${dataDir}: set DATA_DIR or DATABASE_URL as for the hub.`);
+  }
+  try {
+    return await startEmbeddedPostgres({
+      dataDir,
+      log: quiet,
+      onFailed(error) {
+        throw error;
+      },
+    });
+  } catch (error) {
+    if (!(error instanceof DataDirectoryInUse)) throw error;
+    const url = findRunningDatabase(dataDir);
+    if (url !== null) return withoutEnd(url);
+    throw new StartError("The hub on this data directory is just starting or stopping: try again.", { cause: error });
+  }
+}
+
+async function requireAuditLog(pool: Pool): Promise<void> {
+  try {
+    const { rows } = await pool.query("SELECT to_regclass('audit_log') IS NOT NULL AS is_there");
+    if (rows[0].is_there) return;
+  } catch (error) {
+    const { code, message } = error as { code?: string; message: string };
+    if (code !== unknownRole)
+      throw new StartError(`The database cannot be used: ${message || code}.`, { cause: error });
+  }
+  throw new StartError("This database has no audit log yet: start the hub of this version on it once.");
+}
+
+/** What PostgreSQL answers a connection that asks for a role which no migration has made. */
+const unknownRole = "22023";
+
+function withoutEnd(url: string) {
+  return { url, async [Symbol.asyncDispose]() {} };
+}
+
+function tell({ workspaceId, records, hash, problem }: ChainReport): string {
+  if (problem === null) return `workspace ${workspaceId}: ${count(records)}, head ${hash}`;
+  return `workspace ${workspaceId}: WRONG after ${count(records)}: ${problem}`;
+}
+
+function conclude(
+  reports: readonly ChainReport[],
+  { workspace, expect }: ReturnType<typeof readArgs>,
+  print: (line: string) => void,
+): number {
+  const wrong = reports.filter(({ problem }) => problem !== null).length;
+  const records = reports.reduce((sum, report) => sum + report.records, 0);
+  print(`${count(records)} of ${reports.length} workspace${reports.length === 1 ? "" : "s"} checked.`);
+  if (reports.length === 0) {
+    print(
+      workspace === undefined ? "There is no workspace: this database was never used." : "There is no such workspace.",
+    );
+    return 1;
+  }
+  if (wrong > 0) {
+    print(`The audit log was changed: it is wrong in ${wrong} of ${reports.length}.`);
+    return 1;
+  }
+  if (expect !== undefined && !reports.some(({ isExpectedHere }) => isExpectedHere)) {
+    print("No record has the expected hash: the log was written anew, or cut before it.");
+    return 1;
+  }
+  print("Nothing was edited, removed, inserted or moved.");
+  return 0;
+}
+
+function count(records: number): string {
+  return `${records.toLocaleString("en")} record${records === 1 ? "" : "s"}`;
+}
+
+const quiet: Log = { info() {}, warn() {}, error() {} };
