@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { TObject } from "typebox";
 import { defaultAccounts } from "../../simulator/src/default-accounts.ts";
+import { systemOf } from "./audit/audit.ts";
 import { subscribeWebhook } from "./channel-accounts/channel-accounts.ts";
 import type { Context } from "./context.ts";
 import { findFirstWorkspace } from "./identity/workspaces.ts";
@@ -17,6 +18,7 @@ export async function connectSimulator(context: Context, simulatorUrl: string, h
   const workspaceId = await findFirstWorkspace(identityDb);
   if (workspaceId === null) return;
   const db = dbOf(workspaceId);
+  const by = systemOf(workspaceId);
   const known = await accounts.list(db, workspaceId, { limit: 200 });
   for (const account of defaultAccounts) {
     const { channel } = account;
@@ -28,10 +30,14 @@ export async function connectSimulator(context: Context, simulatorUrl: string, h
     const existing = known.find((one) => one.channel === channel && one.externalId === externalId);
     if (existing === undefined && known.length > 0) continue;
     const { channelAccountId } =
-      existing ??
-      (await accounts.create(db, workspaceId, { channel, name: `Simulated ${channel}`, credentials, settings }));
+      existing ?? (await accounts.create(db, by, { channel, name: `Simulated ${channel}`, credentials, settings }));
     if (existing !== undefined && existing.settings.base_url !== settings.base_url) {
-      await accounts.change(db, { workspaceId, channelAccountId }, { settings: { ...existing.settings, ...settings } });
+      await accounts.change(
+        db,
+        by,
+        { workspaceId, channelAccountId },
+        { settings: { ...existing.settings, ...settings } },
+      );
     }
     const connected = await accounts.get(channelAccountId);
     const webhookUrl = `${hubUrl}/webhooks/${channel}/${channelAccountId}`;

@@ -1,5 +1,5 @@
 /** The door of the audit log: who did what that matters to security. Migration 0009 says how it is kept. */
-import { type Db, run } from "../lib/query.ts";
+import { type Db, one } from "../lib/query.ts";
 
 export { type AuditFilter, type AuditRecord, listRecords, readForward } from "./records.ts";
 export { type ChainReport, verifyAuditLog } from "./verify.ts";
@@ -20,6 +20,11 @@ export type Actor =
     }
   | { readonly kind: "anonymous" | "system"; readonly workspaceId: string; readonly origin: Origin };
 
+/** The hub itself, without anybody asking. */
+export function systemOf(workspaceId: string): Actor {
+  return { kind: "system", workspaceId, origin: { ip: null, requestId: null } };
+}
+
 export interface Act {
   /** `noun.verb_in_past`, such as `user.created`; docs/guides/audit-log.md lists all of them. */
   action: string;
@@ -31,11 +36,12 @@ export interface Act {
 
 /**
  * Writes the act down, in the transaction that does it: both are there, or neither. Call it last in the transaction,
- * since it holds the log of the workspace until the commit; called for two workspaces, in the order of their ids.
+ * since it holds the log of the workspace until the commit. Returns the position of the record.
  */
-export async function recordAct(db: Db, by: Actor, { action, target = null, details = {} }: Act): Promise<void> {
+export async function recordAct(db: Db, by: Actor, { action, target = null, details = {} }: Act): Promise<number> {
   requireCanonical(action, details);
-  await run(db, "SELECT append_to_audit_log($1, $2, $3, $4, $5, $6, $7, $8, $9)", [
+  const statement = "SELECT append_to_audit_log($1, $2, $3, $4, $5, $6, $7, $8, $9) AS position";
+  const { position } = await one<{ position: number }>(db, statement, [
     by.workspaceId,
     by.kind,
     "callerId" in by ? by.callerId : null,
@@ -46,6 +52,7 @@ export async function recordAct(db: Db, by: Actor, { action, target = null, deta
     by.origin.ip,
     by.origin.requestId,
   ]);
+  return position;
 }
 
 /** Details longer than this are a mistake, in characters of JSON. */

@@ -1,10 +1,12 @@
 /** The door of channel accounts: the numbers, pages and bots that are connected. */
 import type { Static } from "typebox";
+import { type Actor, recordAct } from "../audit/audit.ts";
 import type { Channel } from "../connectors/connector.ts";
 import { channels, connectorFor } from "../connectors/registry.ts";
 import { invalid, notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
+import { type Pool, transaction } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
 import { openAccountCache } from "./account-cache.ts";
@@ -60,26 +62,31 @@ export function openChannelAccounts({ db, secretBox, clock, ...rest }: ChannelAc
 
   return {
     /** VALIDATION_ERROR that names the field; CONFLICT when the workspace has this number or bot already. */
-    async create(db: Db, workspaceId: string, input: NewChannelAccount): Promise<ChannelAccountView> {
+    async create(db: Pool, by: Actor, input: NewChannelAccount): Promise<ChannelAccountView> {
       const connector = connectorFor(input.channel);
       if (connector === undefined) {
         throw invalid(`channel must be one of: ${channels.join(", ")}.`, { field: "channel" });
       }
       requireCredentials(connector, input.credentials);
       const channelAccountId = newId(clock.now());
-      const made = await rows.insertAccount(db, {
+      const row = {
         channelAccountId,
-        workspaceId,
+        workspaceId: by.workspaceId,
         channel: input.channel,
         name: input.name,
-        status: "active",
+        status: "active" as const,
         externalId: connector.externalId(input.credentials),
         settings: requireSettings(input.settings ?? {}, rules),
         createdAt: new Date(clock.now()),
         credentialsSealed: seal(secretBox, channelAccountId, input.credentials),
+      };
+      return transaction(db, async (tx) => {
+        const made = await rows.insertAccount(tx, row);
+        if (made === null) throw connectedAlready(input.channel);
+        const act = { action: "channel_account.created", details: { channel: input.channel } };
+        await recordAct(tx, by, { ...act, target: targetOf(channelAccountId) });
+        return made;
       });
-      if (made === null) throw connectedAlready(input.channel);
-      return made;
     },
 
     /** Newest first; one more than `limit`, when there are more. */
@@ -92,24 +99,31 @@ export function openChannelAccounts({ db, secretBox, clock, ...rest }: ChannelAc
     },
 
     /** New credentials must be of the same number or bot: its lanes and receipts hang on that. */
-    async change(db: Db, key: rows.AccountKey, patch: ChannelAccountPatch): Promise<ChannelAccountView> {
+    async change(db: Pool, by: Actor, key: rows.AccountKey, patch: ChannelAccountPatch): Promise<ChannelAccountView> {
       const { channel, externalId } = (await rows.findAccount(db, key)) ?? refuseUnknown();
       const { credentials, settings, ...plain } = patch;
       if (credentials !== undefined) requireSameAccount(channel, externalId, credentials);
-      const changed = await rows.updateAccount(db, key, {
+      const row = {
         ...plain,
         settings: settings && requireSettings(settings, rules),
         credentialsSealed: credentials === undefined ? undefined : seal(secretBox, key.channelAccountId, credentials),
+      };
+      const changed = await transaction(db, async (tx) => {
+        const updated = (await rows.updateAccount(tx, key, row)) ?? refuseUnknown();
+        await recordChange(tx, by, key.channelAccountId, patch);
+        return updated;
       });
       cache.forget(key.channelAccountId);
-      return changed ?? refuseUnknown();
+      return changed;
     },
 
     /** Its credentials are gone for good; what was sent over it stays. */
-    async remove(db: Db, key: rows.AccountKey): Promise<void> {
-      const wasThere = await rows.markDeleted(db, key, new Date(clock.now()));
+    async remove(db: Pool, by: Actor, key: rows.AccountKey): Promise<void> {
+      await transaction(db, async (tx) => {
+        if (!(await rows.markDeleted(tx, key, new Date(clock.now())))) refuseUnknown();
+        await recordAct(tx, by, { action: "channel_account.deleted", target: targetOf(key.channelAccountId) });
+      });
       cache.forget(key.channelAccountId);
-      if (!wasThere) refuseUnknown();
     },
 
     /**
@@ -121,6 +135,20 @@ export function openChannelAccounts({ db, secretBox, clock, ...rest }: ChannelAc
     /** As `get`, at once and from memory only: undefined says nothing, ask `get`. */
     peek: (channelAccountId: string): ConnectedAccount | undefined => cache.peek(channelAccountId),
   };
+}
+
+/** New credentials are an act of their own. */
+async function recordChange(tx: Db, by: Actor, channelAccountId: string, patch: ChannelAccountPatch): Promise<void> {
+  const target = targetOf(channelAccountId);
+  const fields = (["name", "settings", "status"] as const).filter((field) => patch[field] !== undefined);
+  const details = { fields: fields.join(","), ...(patch.status === undefined ? {} : { status: patch.status }) };
+  if (fields.length > 0) await recordAct(tx, by, { action: "channel_account.changed", target, details });
+  if (patch.credentials === undefined) return;
+  await recordAct(tx, by, { action: "channel_account.credentials_changed", target });
+}
+
+function targetOf(channelAccountId: string) {
+  return { type: "channel_account", id: channelAccountId };
 }
 
 function seal(secretBox: SecretBox, channelAccountId: string, credentials: unknown): Buffer {

@@ -1,3 +1,4 @@
+import { type Actor, recordAct } from "../audit/audit.ts";
 import { invalid, notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
@@ -31,16 +32,17 @@ export async function changeContact(db: Pool, workspaceId: string, contactId: st
  */
 export async function deleteContact(
   deps: { db: Pool; clock: Clock; leaveGroups: (tx: PoolClient, participantId: string) => Promise<void> },
-  workspaceId: string,
+  by: Actor,
   contactId: string,
 ): Promise<void> {
   const deletedAt = new Date(deps.clock.now());
   await transaction(deps.db, async (tx) => {
-    await lockPeople(tx, workspaceId);
-    const id = await findContact(tx, workspaceId, contactId);
+    await lockPeople(tx, by.workspaceId);
+    const id = await findContact(tx, by.workspaceId, contactId);
     await markDeleted(tx, id, deletedAt);
     await deleteAddresses(tx, id);
     await deps.leaveGroups(tx, id);
+    await recordAct(tx, by, { action: "contact.deleted", target: { type: "contact", id } });
   });
 }
 
@@ -55,12 +57,8 @@ export interface MergeDeps {
  * Two contacts turn out to be one person: `into` takes over the addresses and the places in conversations of the
  * other, and keeps its own name and metadata. From then on the other's id answers as `into`. Safe to repeat.
  */
-export async function mergeContacts(
-  deps: MergeDeps,
-  workspaceId: string,
-  from: string,
-  into: string,
-): Promise<Contact> {
+export async function mergeContacts(deps: MergeDeps, by: Actor, from: string, into: string): Promise<Contact> {
+  const { workspaceId } = by;
   if (from === into) throw invalid("into is the same contact; name the one that stays.", { field: "into" });
   const deletedAt = new Date(deps.clock.now());
   return transaction(deps.db, async (tx) => {
@@ -79,7 +77,10 @@ export async function mergeContacts(
     await deps.moveMemberships(tx, from, survivor);
     await markMerged(tx, from, survivor);
     await markDeleted(tx, from, deletedAt);
-    return getContact(tx, workspaceId, survivor);
+    const contact = await getContact(tx, workspaceId, survivor);
+    const act = { action: "contact.merged", target: { type: "contact", id: from }, details: { into: survivor } };
+    await recordAct(tx, by, act);
+    return contact;
   });
 }
 

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { systemOf } from "../audit/audit.ts";
 import { systemClock as clock } from "../lib/clock.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
 import {
@@ -119,7 +120,7 @@ test("an address that a deleted participant left behind is given out again", asy
 
   assert.notEqual(next, id);
   assert.equal(await find({}), next);
-  await deleteContact({ db: pool, clock, leaveGroups: async () => {} }, workspaceId, next);
+  await deleteContact({ db: pool, clock, leaveGroups: async () => {} }, systemOf(workspaceId), next);
   assert.notEqual(await find({}), next);
 });
 

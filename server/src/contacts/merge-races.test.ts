@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { systemOf } from "../audit/audit.ts";
 import { createConversation, findDirectTo, leaveGroups, moveMemberships } from "../conversations/conversations.ts";
 import { systemClock as clock } from "../lib/clock.ts";
 import { transaction } from "../lib/postgres.ts";
@@ -44,9 +45,9 @@ test("whatever happens to two contacts while they are merged or deleted, nothing
     const group = (...members: (string | { address: string })[]) =>
       createConversation({ db, clock, parseAddress }, agent, { type: "group", members: [agent.userId, ...members] });
     const steps = [
-      () => mergeContacts({ db, clock, moveMemberships }, workspaceId, a, b),
-      () => mergeContacts({ db, clock, moveMemberships }, workspaceId, b, a),
-      () => number % 3 === 0 && deleteContact({ db, clock, leaveGroups }, workspaceId, a),
+      () => mergeContacts({ db, clock, moveMemberships }, systemOf(workspaceId), a, b),
+      () => mergeContacts({ db, clock, moveMemberships }, systemOf(workspaceId), b, a),
+      () => number % 3 === 0 && deleteContact({ db, clock, leaveGroups }, systemOf(workspaceId), a),
       () => find(`a-${number}`, `alias-${number}`),
       () => find(`alias-${number}`, `b-${number}`),
       () => add(a, `more-${number}`),

@@ -1,3 +1,4 @@
+import { recordAct } from "../audit/audit.ts";
 import { type ParseAddress, requireName } from "../contacts/contacts.ts";
 import { invalid, notFound, RequestError } from "../errors.ts";
 import type { Principal } from "../identity/principal.ts";
@@ -58,7 +59,9 @@ export async function addMember(
       throw invalid(`This group is full: it has ${memberBounds.group.most} members.`, { field: "member" });
     }
     await insertMembers(tx, { conversationId, participantIds: [participantId], joinedAt: new Date(clock.now()) });
-    return loadConversation(tx, conversationId);
+    const changed = await loadConversation(tx, conversationId);
+    await recordAct(tx, principal, memberAct("member.added", conversationId, participantId));
+    return changed;
   });
 }
 
@@ -79,7 +82,12 @@ export async function removeMember(
     if (!members.includes(participantId)) throw notFound("member");
     if (members.length === 1) throw new RequestError("CONFLICT", "The last member of a group cannot be removed.");
     await deleteMember(tx, conversationId, participantId);
+    await recordAct(tx, principal, memberAct("member.removed", conversationId, participantId));
   });
+}
+
+function memberAct(action: string, conversationId: string, participantId: string) {
+  return { action, target: { type: "conversation", id: conversationId }, details: { participant_id: participantId } };
 }
 
 function requireGroup(type: ConversationType): void {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { systemOf } from "../audit/audit.ts";
 import { createContact, deleteContact, mergeContacts } from "../contacts/contacts.ts";
 import { addUser, addWorkspace, countRows, openTestPool, testParseAddress } from "../contacts/test-people.ts";
 import { systemClock as clock } from "../lib/clock.ts";
@@ -103,10 +104,10 @@ test("a recipient who was merged meanwhile is reached as the survivor, one who w
   const survivor = await createContact({ db: pool, clock, parseAddress: testParseAddress }, workspaceId, input);
   const pair = { workspaceId, senderId: agentId, recipientId: survivor.contactId, mayUseWorkspace: false };
   const known = await transaction(pool, (tx) => findOrCreateDirect({ db: tx, clock }, pair));
-  await mergeContacts({ db: pool, clock, moveMemberships }, workspaceId, contactId, survivor.contactId);
+  await mergeContacts({ db: pool, clock, moveMemberships }, systemOf(workspaceId), contactId, survivor.contactId);
 
   assert.deepEqual(await direct(agentId), known);
-  await deleteContact({ db: pool, clock, leaveGroups }, workspaceId, survivor.contactId);
+  await deleteContact({ db: pool, clock, leaveGroups }, systemOf(workspaceId), survivor.contactId);
   await assert.rejects(direct(workspaceId), { code: "CONFLICT" });
 });
 
@@ -121,7 +122,7 @@ test("a merge keeps the conversation that the survivor's address finds, and brin
     );
   const [kept, , brought] = [await to(agentId), await direct(agentId), await direct(workspaceId)];
 
-  await mergeContacts({ db: pool, clock, moveMemberships }, workspaceId, contactId, survivor.contactId);
+  await mergeContacts({ db: pool, clock, moveMemberships }, systemOf(workspaceId), contactId, survivor.contactId);
 
   assert.deepEqual(await to(agentId), kept);
   assert.deepEqual(await to(workspaceId), brought);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
+import { systemOf } from "../audit/audit.ts";
 import { startPipeline, takesAll } from "../testing/test-pipeline.ts";
 import { discardDeadLetter, listDeadLetters, replayDeadLetter, replayDeadLetters } from "./dead-letters.ts";
 
@@ -25,7 +26,9 @@ test("a dead letter is replayed once, at the end of its lane", async () => {
   line.platform.answer = takesAll;
   await line.say(letters.chat, "later");
   await line.settled();
-  const replays = Array.from({ length: 5 }, () => replayDeadLetter(line.deps, line.workspaceId, failed.delivery_id));
+  const replays = Array.from({ length: 5 }, () =>
+    replayDeadLetter(line.deps, systemOf(line.workspaceId), failed.delivery_id),
+  );
   const ends = await Promise.allSettled(replays);
   assert.equal(ends.filter((end) => end.status === "fulfilled").length, 1);
   for (const end of ends) if (end.status === "rejected") assert.equal(end.reason.code, "RESOURCE_NOT_FOUND");
@@ -62,13 +65,13 @@ test("all of a code are replayed oldest first; one that was discarded stays fail
   const { line } = letters;
   const failed = [];
   for (const text of ["1", "2", "3"]) failed.push(await letters.fail(text));
-  await discardDeadLetter(line.pool, line.workspaceId, failed[1]!.delivery_id);
-  await assert.rejects(discardDeadLetter(line.pool, line.workspaceId, failed[1]!.delivery_id), {
+  await discardDeadLetter(line.pool, systemOf(line.workspaceId), failed[1]!.delivery_id);
+  await assert.rejects(discardDeadLetter(line.pool, systemOf(line.workspaceId), failed[1]!.delivery_id), {
     code: "RESOURCE_NOT_FOUND",
   });
   line.platform.answer = takesAll;
-  assert.equal(await replayDeadLetters(line.deps, line.workspaceId, { code: "OTHER" }), 0);
-  assert.equal(await replayDeadLetters(line.deps, line.workspaceId, { code: "WINDOW_CLOSED" }), 2);
+  assert.equal(await replayDeadLetters(line.deps, systemOf(line.workspaceId), { code: "OTHER" }), 0);
+  assert.equal(await replayDeadLetters(line.deps, systemOf(line.workspaceId), { code: "WINDOW_CLOSED" }), 2);
   await line.settled();
   assert.deepEqual(line.texts().slice(3), ["1", "3"]);
   assert.equal((await line.deliveryOf(failed[1]!.message_id)).status, "failed");
@@ -79,7 +82,7 @@ test("nothing of another workspace is replayed or discarded", async () => {
   const { line } = letters;
   const { delivery_id } = await letters.fail("oi");
   const other = randomUUID();
-  await assert.rejects(replayDeadLetter(line.deps, other, delivery_id), { code: "RESOURCE_NOT_FOUND" });
-  await assert.rejects(discardDeadLetter(line.pool, other, delivery_id), { code: "RESOURCE_NOT_FOUND" });
-  assert.equal(await replayDeadLetters(line.deps, other, {}), 0);
+  await assert.rejects(replayDeadLetter(line.deps, systemOf(other), delivery_id), { code: "RESOURCE_NOT_FOUND" });
+  await assert.rejects(discardDeadLetter(line.pool, systemOf(other), delivery_id), { code: "RESOURCE_NOT_FOUND" });
+  assert.equal(await replayDeadLetters(line.deps, systemOf(other), {}), 0);
 });

@@ -1,3 +1,4 @@
+import { type Actor, recordAct } from "../audit/audit.ts";
 import type { Bus } from "../bus/bus.ts";
 import { notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -49,11 +50,11 @@ export const replayBatchSize = 1_000;
  * did not get through. What the platform still says of what it had got before has no effect any more. A second call finds it alive and throws
  * RESOURCE_NOT_FOUND; one that never had a lane (nobody was reachable) throws CONFLICT.
  */
-export async function replayDeadLetter(deps: ReplayDeps, workspaceId: string, deliveryId: string): Promise<void> {
+export async function replayDeadLetter(deps: ReplayDeps, by: Actor, deliveryId: string): Promise<void> {
   const row = await maybe<{ lane_id: string | null }>(
     deps.db,
     "SELECT lane_id FROM deliveries WHERE delivery_id = $1 AND workspace_id = $2 AND is_dead_letter",
-    [deliveryId, workspaceId],
+    [deliveryId, by.workspaceId],
   );
   if (row === null) throw notFound("dead letter");
   if (row.lane_id === null) {
@@ -62,13 +63,15 @@ export async function replayDeadLetter(deps: ReplayDeps, workspaceId: string, de
       "Nobody was reachable for this one: give the recipient an address, or connect an account, and send a new message.",
     );
   }
-  if ((await revive(deps, workspaceId, [deliveryId])) === 0) throw notFound("dead letter");
+  const act = { action: "dead_letter.replayed", target: { type: "delivery", id: deliveryId } };
+  const revived = await revive(deps, by.workspaceId, [deliveryId], (tx) => recordAct(tx, by, act));
+  if (revived === 0) throw notFound("dead letter");
 }
 
 /** Replays what matches, oldest first, `replayBatchSize` at the most. Returns how many. */
 export async function replayDeadLetters(
   deps: ReplayDeps,
-  workspaceId: string,
+  by: Actor,
   filter: { channel?: string | undefined; code?: string | undefined },
 ): Promise<number> {
   const rows = await all<{ delivery_id: string }>(
@@ -77,16 +80,25 @@ export async function replayDeadLetters(
      WHERE workspace_id = $1 AND is_dead_letter AND lane_id IS NOT NULL
        AND ($2::text IS NULL OR channel = $2) AND ($3::text IS NULL OR error ->> 'code' = $3)
      ORDER BY failed_at, delivery_id LIMIT $4`,
-    [workspaceId, filter.channel ?? null, filter.code ?? null, replayBatchSize],
+    [by.workspaceId, filter.channel ?? null, filter.code ?? null, replayBatchSize],
   );
   return revive(
     deps,
-    workspaceId,
+    by.workspaceId,
     rows.map((row) => row.delivery_id),
+    (tx, count) => {
+      const details = { count, channel: filter.channel ?? null, code: filter.code ?? null };
+      return recordAct(tx, by, { action: "dead_letters.replayed", details });
+    },
   );
 }
 
-async function revive({ db, bus, clock }: ReplayDeps, workspaceId: string, deliveryIds: string[]): Promise<number> {
+async function revive(
+  { db, bus, clock }: ReplayDeps,
+  workspaceId: string,
+  deliveryIds: string[],
+  record: (tx: Db, count: number) => Promise<unknown>,
+): Promise<number> {
   if (deliveryIds.length === 0) return 0;
   const revived = await transaction(db, async (tx) => {
     const rows = await all<LanePlace>(
@@ -116,6 +128,7 @@ async function revive({ db, bus, clock }: ReplayDeps, workspaceId: string, deliv
       [workspaceId, deliveryIds, new Date(clock.now())],
     );
     await publishOutgoing(bus, tx, rows);
+    if (rows.length > 0) await record(tx, rows.length);
     return rows;
   });
   wakeOutgoing(bus, revived);
@@ -123,11 +136,14 @@ async function revive({ db, bus, clock }: ReplayDeps, workspaceId: string, deliv
 }
 
 /** Takes it out of the dead letters; the delivery stays failed. Throws RESOURCE_NOT_FOUND when it is none. */
-export async function discardDeadLetter(db: Db, workspaceId: string, deliveryId: string): Promise<void> {
-  const discarded = await run(
-    db,
-    "UPDATE deliveries SET is_dead_letter = false WHERE delivery_id = $1 AND workspace_id = $2 AND is_dead_letter",
-    [deliveryId, workspaceId],
-  );
-  if (discarded === 0) throw notFound("dead letter");
+export async function discardDeadLetter(db: Pool, by: Actor, deliveryId: string): Promise<void> {
+  await transaction(db, async (tx) => {
+    const discarded = await run(
+      tx,
+      "UPDATE deliveries SET is_dead_letter = false WHERE delivery_id = $1 AND workspace_id = $2 AND is_dead_letter",
+      [deliveryId, by.workspaceId],
+    );
+    if (discarded === 0) throw notFound("dead letter");
+    await recordAct(tx, by, { action: "dead_letter.discarded", target: { type: "delivery", id: deliveryId } });
+  });
 }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { systemOf } from "../audit/audit.ts";
 import type { SendOutcome } from "../connectors/connector.ts";
 import { run } from "../lib/query.ts";
 import { type Pipeline, startPipeline, takesAll } from "../testing/test-pipeline.ts";
@@ -58,7 +59,7 @@ test("a replayed dead letter that a receipt had failed is sent again", async () 
   await line.receipt(provider_message_ids![0]!, "failed");
   assert.equal((await line.deliveryOf(messageId)).status, "failed");
 
-  await replayDeadLetter(line.deps, line.workspaceId, delivery_id);
+  await replayDeadLetter(line.deps, systemOf(line.workspaceId), delivery_id);
   await line.settled();
 
   assert.deepEqual(line.texts(), ["oi", "oi"]);
@@ -73,7 +74,7 @@ test("what the platform still says of an earlier sending has no effect on a repl
   const { delivery_id, provider_message_ids } = await line.deliveryOf(messageId);
   await line.receipt(provider_message_ids![0]!, "failed");
   line.platform.answer = () => ({ kind: "retry", afterMs: 300, scope: "lane", platformFault: true, detail: "down" });
-  await replayDeadLetter(line.deps, line.workspaceId, delivery_id);
+  await replayDeadLetter(line.deps, systemOf(line.workspaceId), delivery_id);
   await until(() => line.sent.length === 2, 5_000, "it was not sent again");
 
   await line.receipt(provider_message_ids![0]!, "failed", { deliveryId: delivery_id });
@@ -100,7 +101,7 @@ test("a replayed text in parts goes on where it did not get through", async () =
   const { delivery_id, status } = await line.deliveryOf(messageId);
   assert.equal(status, "failed");
 
-  await replayDeadLetter(line.deps, line.workspaceId, delivery_id);
+  await replayDeadLetter(line.deps, systemOf(line.workspaceId), delivery_id);
   await line.settled();
   assert.deepEqual(line.texts(), ["abcd", "efgh", "ijkl", "efgh", "ijkl"]);
   for (const id of ["part-4", "part-5"]) await line.receipt(id, "delivered");

@@ -1,3 +1,4 @@
+import type { Origin } from "../audit/audit.ts";
 import { forbidden } from "../errors.ts";
 
 /** From least to most: a member sees the conversations it is in, an agent all of its workspace, an admin may do everything. */
@@ -52,12 +53,6 @@ export interface KeyRateLimit {
   readonly perSecond: number;
   /** At once, after a pause. */
   readonly burst: number;
-}
-
-/** Where a request came from: what the audit log keeps. */
-export interface Origin {
-  readonly ip: string | null;
-  readonly requestId: string | null;
 }
 
 export const noOrigin: Origin = { ip: null, requestId: null };

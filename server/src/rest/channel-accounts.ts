@@ -55,7 +55,7 @@ export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): 
       },
     },
     async ({ principal, db, body }, reply) => {
-      const made = show(await accounts.create(db, principal.workspaceId, body));
+      const made = show(await accounts.create(db, principal, body));
       const io = { ...deps.io, timeoutMs: Math.min(deps.io.timeoutMs, subscribeTimeoutMs) };
       const webhook = await subscribeWebhook(await connected(accounts, made.channel_account_id), made.webhook_url, io);
       return reply.status(201).send({ ...made, webhook });
@@ -124,7 +124,7 @@ export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): 
     },
     async ({ principal, db, params, body }) => {
       const status = accountStatuses.find((known) => known === body.status);
-      return show(await accounts.change(db, keyOf(principal, params), { ...body, status }));
+      return show(await accounts.change(db, principal, keyOf(principal, params), { ...body, status }));
     },
   );
 
@@ -142,7 +142,7 @@ export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): 
       },
     },
     async ({ principal, db, params }, reply) => {
-      await accounts.remove(db, keyOf(principal, params));
+      await accounts.remove(db, principal, keyOf(principal, params));
       return reply.status(204).send(null);
     },
   );

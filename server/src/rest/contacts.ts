@@ -137,7 +137,7 @@ export function contactRoutes(app: App, { clock, parseAddress }: ContactRouteDep
       },
     },
     async ({ principal, db, params }, reply) => {
-      await deleteContact({ db, clock, leaveGroups }, principal.workspaceId, params.id.toLowerCase());
+      await deleteContact({ db, clock, leaveGroups }, principal, params.id.toLowerCase());
       return reply.status(204).send(null);
     },
   );
@@ -160,7 +160,7 @@ export function contactRoutes(app: App, { clock, parseAddress }: ContactRouteDep
     },
     async ({ principal, db, params, body }) => {
       const [from, into] = [params.id.toLowerCase(), body.into.toLowerCase()];
-      return showContact(await mergeContacts({ db, clock, moveMemberships }, principal.workspaceId, from, into));
+      return showContact(await mergeContacts({ db, clock, moveMemberships }, principal, from, into));
     },
   );
 }

@@ -62,7 +62,7 @@ export function deadLetterRoutes(app: App, deps: Omit<ReplayDeps, "db">): void {
       },
     },
     async ({ principal, db, params }, reply) => {
-      await replayDeadLetter({ ...deps, db }, principal.workspaceId, params.id);
+      await replayDeadLetter({ ...deps, db }, principal, params.id);
       reply.status(202);
       return { replayed: 1 };
     },
@@ -83,7 +83,7 @@ export function deadLetterRoutes(app: App, deps: Omit<ReplayDeps, "db">): void {
     },
     async ({ principal, db, body }, reply) => {
       reply.status(202);
-      return { replayed: await replayDeadLetters({ ...deps, db }, principal.workspaceId, body) };
+      return { replayed: await replayDeadLetters({ ...deps, db }, principal, body) };
     },
   );
 
@@ -101,7 +101,7 @@ export function deadLetterRoutes(app: App, deps: Omit<ReplayDeps, "db">): void {
       },
     },
     async ({ principal, db, params }, reply) => {
-      await discardDeadLetter(db, principal.workspaceId, params.id);
+      await discardDeadLetter(db, principal, params.id);
       reply.status(204);
       return null;
     },

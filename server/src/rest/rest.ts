@@ -7,6 +7,7 @@ import type { PrepareDeps } from "../messages/prepare.ts";
 import { showMessages } from "../messages/show.ts";
 import { addressRoutes } from "./addresses.ts";
 import { apiKeyRoutes } from "./api-keys.ts";
+import { auditLogRoutes } from "./audit-log.ts";
 import { authRoutes } from "./auth.ts";
 import { channelAccountRoutes } from "./channel-accounts.ts";
 import { contactRoutes } from "./contacts.ts";
@@ -35,6 +36,7 @@ export async function openRest(context: Context, operations: OperationDeps): Pro
   apiKeyRoutes(app, { clock, forget });
   userRoutes(app, { clock, hasher, forget });
   workspaceRoutes(app, { db: identityDb, clock, hasher });
+  auditLogRoutes(app);
   contactRoutes(app, { clock, parseAddress });
   addressRoutes(app, { clock, parseAddress });
   conversationRoutes(app, { clock, parseAddress, markRead, capabilitiesOf, showMessages });
