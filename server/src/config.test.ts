@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { generateKeyPairSync } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -19,7 +20,12 @@ test("with nothing set, everything has a default", () => {
   assert.equal(config.dataDir, resolve("data"));
   assert.deepEqual(config.roles, ["api", "router", "connector", "realtime", "tasks"]);
   assert.deepEqual(config.simulator, { url: null, isEnabled: true, port: 8090 });
-  assert.deepEqual(config.secrets, { jwt: null, encryptionKey: null });
+  assert.deepEqual(config.secrets, {
+    jwtAlgorithm: "HS256",
+    jwt: null,
+    jwtPrivateKeys: null,
+    encryptionKeys: null,
+  });
   assert.equal(config.delivery.retryTotalMs, 86_400_000);
 });
 
@@ -48,7 +54,38 @@ test("a simulator that runs already is used instead of starting one", () => {
 test("the encryption key is read from hexadecimal and from base64", () => {
   const key = Buffer.alloc(32, 0xab);
   for (const text of [key.toString("hex"), key.toString("base64"), key.toString("base64url")]) {
-    assert.deepEqual(load({ ...shared, ENCRYPTION_KEY: text }).secrets.encryptionKey?.reveal(), key);
+    const { encryptionKeys } = load({ ...shared, ENCRYPTION_KEY: text }).secrets;
+    assert.deepEqual(
+      encryptionKeys?.map((secret) => secret.reveal()),
+      [key],
+    );
+  }
+});
+
+test("a secret may be a list, newest first, of which every part must be one", () => {
+  const { jwt } = load({ ...shared, JWT_SECRET: `${"n".repeat(32)}, ${"o".repeat(32)}` }).secrets;
+  assert.deepEqual(
+    jwt?.map((secret) => secret.reveal()),
+    ["n".repeat(32), "o".repeat(32)],
+  );
+  for (const list of [`${"n".repeat(32)},`, `${"n".repeat(32)},short`]) {
+    assert.match(errorOf({ ...shared, JWT_SECRET: list }).message, /JWT_SECRET is malformed/);
+  }
+});
+
+test("an Ed25519 key is read from PEM, also on one line, and from the base64 of its DER, and no other key is", () => {
+  const { privateKey } = generateKeyPairSync("ed25519");
+  const pem = privateKey.export({ format: "pem", type: "pkcs8" }) as string;
+  const der = privateKey.export({ format: "der", type: "pkcs8" }).toString("base64");
+  for (const text of [pem, pem.replaceAll("\n", "\\n"), der, `${der},${der}`]) {
+    const { jwtPrivateKeys } = load({ ...shared, JWT_ALG: "EdDSA", JWT_PRIVATE_KEY: text }).secrets;
+    assert.ok(jwtPrivateKeys?.[0]?.reveal().equals(privateKey));
+  }
+  const rsa = generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey.export({ format: "pem", type: "pkcs8" });
+  for (const text of [rsa as string, "a".repeat(64), pem.slice(0, 60)]) {
+    const error = errorOf({ ...shared, JWT_ALG: "EdDSA", JWT_PRIVATE_KEY: text });
+    assert.match(error.message, /JWT_PRIVATE_KEY is malformed: give an Ed25519 private key/);
+    assert.ok(!error.message.includes(text));
   }
 });
 
@@ -69,7 +106,7 @@ test("one error lists everything that is wrong", () => {
     'PORT is "http": give a whole number from 0 to 65535.',
     'ROLES is "api,worker": give all, or some of api, router, connector, realtime, tasks, connector:<channel>, simulator, several separated by commas.',
     "DATABASE_URL is malformed: give an address such as postgres://user:password@host:5432/database.",
-    "ENCRYPTION_KEY is malformed: give 32 bytes in base64 or hexadecimal, as made by `openssl rand -base64 32`.",
+    "ENCRYPTION_KEY is malformed: give 32 bytes in base64 or hexadecimal, as made by `openssl rand -base64 32`; several separated by commas, the newest first.",
     'DELIVERY_TIMEOUT is "20 seconds": give a duration from 100ms to 5m, as in 500ms, 20s, 15m, 1h or 30d.',
     "DELIVERY_RETRY_MAX is shorter than DELIVERY_RETRY_BASE: give a longer one.",
     "KAFKA_BROKERS is not supported by this version: remove it.",
@@ -85,6 +122,7 @@ test("a database of one's own makes the secrets necessary", () => {
     errorOf({ DATABASE_URL: shared.DATABASE_URL }).problems.map((problem) => problem.split(" ", 3).join(" ")),
     ["JWT_SECRET is missing:", "ENCRYPTION_KEY is missing:"],
   );
+  assert.deepEqual(errorOf({ ...shared, JWT_ALG: "EdDSA" }).problems.length, 1);
 });
 
 test("variables of the machine are not taken for ours", () => {
@@ -115,7 +153,7 @@ describe("secrets", () => {
         assert.ok(!printed.includes(secret), `${secret} in ${printed}`);
       }
     }
-    assert.equal(config.secrets.jwt?.reveal(), secrets.JWT_SECRET);
+    assert.equal(config.secrets.jwt?.[0]?.reveal(), secrets.JWT_SECRET);
   });
 
   test("are hidden in the description, which names every key", () => {

@@ -1,4 +1,5 @@
 import { resolve } from "node:path";
+import { readSecrets } from "./config-secrets.ts";
 import { mergeEnv, readEnvFile } from "./lib/env-file.ts";
 import type { EnvKind } from "./lib/env-kinds.ts";
 import * as kind from "./lib/env-kinds.ts";
@@ -122,21 +123,7 @@ function readConfig(read: EnvReader) {
         "How long a refresh token works.",
       ),
     },
-    /** `null`: generated into `dataDir`; never so beside a `database.url`. */
-    secrets: {
-      jwt: read.optional(
-        "JWT_SECRET",
-        kind.secretText(32),
-        "generated into DATA_DIR",
-        "Signs access tokens. Required with DATABASE_URL.",
-      ),
-      encryptionKey: read.optional(
-        "ENCRYPTION_KEY",
-        kind.secretBytes(32),
-        "generated into DATA_DIR",
-        "Encrypts credentials at rest. Required with DATABASE_URL.",
-      ),
-    },
+    secrets: readSecrets(read, { areRequired: databaseUrl !== null }),
     logLevel: read.value(
       "LOG_LEVEL",
       kind.oneOf("trace", "debug", "info", "warn", "error", "fatal", "silent"),
@@ -220,20 +207,7 @@ function readConfig(read: EnvReader) {
   if (config.delivery.retryMaxMs < config.delivery.retryBaseMs) {
     read.problem("DELIVERY_RETRY_MAX is shorter than DELIVERY_RETRY_BASE: give a longer one.");
   }
-  if (config.database.url) requireSecrets(read);
   return config;
-}
-
-/** Processes that share a database must share the secrets; generated ones would differ from machine to machine. */
-function requireSecrets(read: EnvReader): void {
-  if (!read.isSet("JWT_SECRET")) {
-    read.problem("JWT_SECRET is missing: with DATABASE_URL, give at least 32 characters, the same to every process.");
-  }
-  if (!read.isSet("ENCRYPTION_KEY")) {
-    read.problem(
-      "ENCRYPTION_KEY is missing: with DATABASE_URL, give 32 bytes in base64 or hexadecimal, the same to every process.",
-    );
-  }
 }
 
 const allRoles = ["api", "router", "connector", "realtime", "tasks"] as const satisfies Role[];

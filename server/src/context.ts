@@ -26,6 +26,7 @@ import { openSecretBox, type SecretBox } from "./lib/secret-box.ts";
 import { readOrCreateSecrets } from "./lib/secrets-file.ts";
 import { StartError } from "./lib/start-error.ts";
 import { type Acceptor, openAcceptor } from "./messages/accept.ts";
+import { chooseSecrets } from "./secrets.ts";
 import { topics } from "./topics.ts";
 import { openWebhookStore, type WebhookStore } from "./webhooks/webhooks.ts";
 
@@ -83,10 +84,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
       : null;
   const databaseUrl = database?.url ?? config.database.url!.reveal();
   const generated = database === null ? null : readOrCreateSecrets(config.dataDir);
-  const secrets = {
-    jwt: config.secrets.jwt ?? generated!.jwt,
-    encryptionKey: config.secrets.encryptionKey ?? generated!.encryptionKey,
-  };
+  const secrets = chooseSecrets(config.secrets, generated);
 
   await prepareSchema(databaseUrl, database === null, { clock, log });
   const { dbOf, identityDb, pipelineDb, acceptDbOf } = stack.use(
@@ -113,8 +111,8 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     (client) => client.close(),
   );
 
-  const secretBox = openSecretBox(secrets.encryptionKey.reveal());
-  const tokens = openTokens({ clock, secret: secrets.jwt, ...config.identity });
+  const secretBox = openSecretBox(secrets.encryptionKeys);
+  const tokens = openTokens({ clock, keys: secrets.signingKeys, ...config.identity });
   const accounts = openChannelAccounts({
     db: pipelineDb,
     secretBox,

@@ -34,6 +34,7 @@ const assembly = [
   "hub.ts",
   "context.ts",
   "databases.ts",
+  "secrets.ts",
   "flow.ts",
   "demo.ts",
   "maintenance.ts",

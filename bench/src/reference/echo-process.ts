@@ -1,5 +1,6 @@
 import fastify from "fastify";
 import { openAuthenticator } from "../../../server/src/identity/authenticate.ts";
+import { sharedSecrets } from "../../../server/src/identity/signing-keys.ts";
 import { openTokens } from "../../../server/src/identity/tokens.ts";
 import { systemClock } from "../../../server/src/lib/clock.ts";
 import { openPool } from "../../../server/src/lib/postgres.ts";
@@ -16,8 +17,8 @@ const quiet = { info() {}, warn() {}, error() {} };
 /** The least a Fastify server can do with such a request: know who calls, parse the body, send it back. */
 serve(async ({ databaseUrl, dataDir }: EchoOrder) => {
   const db = openPool({ url: databaseUrl, size: 2, applicationName: "bench echo", log: quiet });
-  const secret = readOrCreateSecrets(dataDir).jwt;
-  const tokens = openTokens({ clock: systemClock, secret, accessTokenTtlMs: 3_600_000, refreshTokenTtlMs: 3_600_000 });
+  const keys = sharedSecrets(readOrCreateSecrets(dataDir).jwt.map((secret) => secret.reveal()));
+  const tokens = openTokens({ clock: systemClock, keys, accessTokenTtlMs: 3_600_000, refreshTokenTtlMs: 3_600_000 });
   const { authenticate } = openAuthenticator({ db, clock: systemClock, tokens });
   const app = fastify();
   app.addHook("onRequest", async (request) => {

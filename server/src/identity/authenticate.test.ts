@@ -4,13 +4,13 @@ import { SignJWT } from "jose";
 import type { Clock } from "../lib/clock.ts";
 import { openPool, type Pool } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
-import { Secret } from "../lib/secret.ts";
 import { createTestDatabase, type TestDatabase } from "../testing/test-database.ts";
 import { createApiKey, revokeApiKey } from "./api-keys.ts";
 import { type Authenticator, openAuthenticator, recheckMs } from "./authenticate.ts";
 import type { PasswordHasher } from "./password.ts";
 import { noOrigin, type Principal, type Role } from "./principal.ts";
 import { openSession } from "./sessions.ts";
+import { sharedSecrets } from "./signing-keys.ts";
 import { type AccessClaims, openTokens, type Tokens } from "./tokens.ts";
 import { createUser, updateUser } from "./users.ts";
 import { createWorkspace } from "./workspaces.ts";
@@ -221,7 +221,7 @@ function freshAuthenticator(): Authenticator {
 function tokensSignedWith(text: string): Tokens {
   return openTokens({
     clock,
-    secret: new Secret(text),
+    keys: sharedSecrets([text]),
     accessTokenTtlMs: 3_600_000,
     refreshTokenTtlMs: 86_400_000,
   });

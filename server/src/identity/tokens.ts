@@ -1,21 +1,17 @@
-import { createHash, createSecretKey, randomBytes, randomUUID } from "node:crypto";
-import { errors, jwtVerify, SignJWT } from "jose";
+import { createHash, randomBytes, randomUUID } from "node:crypto";
+import { errors, type JWTHeaderParameters, jwtVerify, SignJWT } from "jose";
 import { RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
-import type { Secret } from "../lib/secret.ts";
-import type { Role } from "./principal.ts";
+import { type AccessClaims, audience, clockToleranceSeconds, issuer, readClaims } from "./access-claims.ts";
+import type { PublicJwk, SigningKeys } from "./signing-keys.ts";
 
-/** What an access token says. Role and workspace are as they were when it was made; the database has the last word. */
-export interface AccessClaims {
-  userId: string;
-  sessionId: string;
-  workspaceId: string;
-  role: Role;
-}
+export type { AccessClaims } from "./access-claims.ts";
 
 export interface Tokens {
   readonly accessTokenTtlMs: number;
   readonly refreshTokenTtlMs: number;
+  /** By which others can check access tokens, without asking the hub; none for a shared secret. */
+  readonly publicKeys: readonly PublicJwk[];
   /** A signed access token that works for `accessTokenTtlMs`. */
   issue(claims: AccessClaims): Promise<string>;
   /** Believes a token that this hub signed. Throws AUTH_EXPIRED, and AUTH_INVALID for everything else. */
@@ -25,30 +21,37 @@ export interface Tokens {
 export interface TokensOptions {
   clock: Clock;
   /** The same in every process of a hub. */
-  secret: Secret;
+  keys: SigningKeys;
+  /** At most `maxAccessTokenTtlMs`. */
   accessTokenTtlMs: number;
   refreshTokenTtlMs: number;
 }
 
-const issuer = "chat4all";
-const audience = "chat4all";
-const algorithm = "HS256";
+/**
+ * Access tokens are JWTs with one algorithm, one type and a `kid` that names one of our keys; all else that a header may
+ * hold (`jwk`, `jku`, `x5c`, `crit` …) is refused, and so is every way to write the same token differently.
+ */
+export function openTokens({ clock, keys, accessTokenTtlMs, refreshTokenTtlMs }: TokensOptions): Tokens {
+  const header: JWTHeaderParameters = { alg: keys.algorithm, typ: "JWT", kid: keys.signer.kid };
 
-/** How far the clocks of two processes may differ, so that a token made by one is not "not yet valid" for the other. */
-const clockToleranceSeconds = 5;
+  /** The key that the header names. */
+  function keyOf({ alg, typ, kid, ...others }: Partial<JWTHeaderParameters>) {
+    const key = typeof kid === "string" ? keys.verifiers.get(kid) : undefined;
+    if (key === undefined || alg !== keys.algorithm || typ !== "JWT" || Object.keys(others).length > 0) {
+      throw invalidToken();
+    }
+    return key;
+  }
 
-export function openTokens({ clock, secret, accessTokenTtlMs, refreshTokenTtlMs }: TokensOptions): Tokens {
-  const key = createSecretKey(secret.reveal(), "utf8");
-  // Names the key without telling it, so that a later one can stand beside it.
-  const kid = createHash("sha256").update(`kid:${secret.reveal()}`).digest("base64url").slice(0, 8);
   return {
     accessTokenTtlMs,
     refreshTokenTtlMs,
+    publicKeys: keys.publicKeys,
 
     issue({ userId, sessionId, workspaceId, role }) {
       const nowMs = clock.now();
       return new SignJWT({ sid: sessionId, wid: workspaceId, role })
-        .setProtectedHeader({ alg: algorithm, typ: "JWT", kid })
+        .setProtectedHeader(header)
         .setIssuer(issuer)
         .setAudience(audience)
         .setSubject(userId)
@@ -56,28 +59,52 @@ export function openTokens({ clock, secret, accessTokenTtlMs, refreshTokenTtlMs 
         .setIssuedAt(Math.floor(nowMs / 1000))
         .setNotBefore(Math.floor(nowMs / 1000))
         .setExpirationTime(Math.floor((nowMs + accessTokenTtlMs) / 1000))
-        .sign(key);
+        .sign(keys.signer.key);
     },
 
     async verify(token) {
+      if (!isWrittenAsOurs(token)) throw invalidToken();
       const nowMs = clock.now();
-      const { payload, protectedHeader } = await jwtVerify(token, key, {
-        algorithms: [algorithm],
+      const { payload } = await jwtVerify(token, keyOf, {
+        algorithms: [keys.algorithm],
+        typ: "JWT",
         issuer,
         audience,
-        requiredClaims: ["sub", "sid", "wid", "role", "exp", "jti"],
+        requiredClaims: ["sub", "sid", "wid", "role", "exp", "nbf", "iat", "jti"],
         clockTolerance: clockToleranceSeconds,
         currentDate: new Date(nowMs),
       }).catch(refuse);
-      const expiresAtMs = payload.exp! * 1000;
-      if (expiresAtMs <= nowMs) throw expiredToken();
-      if (protectedHeader.kid !== kid) throw invalidToken();
-      const { sub, sid, wid, role } = payload;
-      return { userId: sub, sessionId: sid, workspaceId: wid, role, expiresAtMs } as AccessClaims & {
-        expiresAtMs: number;
-      };
+      const claims = readClaims(payload, nowMs);
+      if (claims === null) throw invalidToken();
+      if (claims.expiresAtMs <= nowMs) throw expiredToken();
+      return claims;
     },
   };
+}
+
+const compact = /^([\w-]+)\.([\w-]+)\.([\w-]+)$/;
+
+/**
+ * Whether these bytes are how we would write it: three parts, none with spare bits set, and JSON that names nothing twice
+ * and holds no space. A second way to write a token would be a second token.
+ */
+function isWrittenAsOurs(token: string): boolean {
+  const [, header, payload, signature] = compact.exec(token) ?? [];
+  if (header === undefined || payload === undefined || signature === undefined) return false;
+  return isCanonicalJson(header) && isCanonicalJson(payload) && recoded(signature) === signature;
+}
+
+function isCanonicalJson(part: string): boolean {
+  try {
+    const written = JSON.stringify(JSON.parse(Buffer.from(part, "base64url").toString()));
+    return Buffer.from(written).toString("base64url") === part;
+  } catch {
+    return false;
+  }
+}
+
+function recoded(part: string): string {
+  return Buffer.from(part, "base64url").toString("base64url");
 }
 
 function refuse(error: unknown): never {

@@ -1,3 +1,4 @@
+import { createPrivateKey, type KeyObject } from "node:crypto";
 import { hidden, Secret } from "./secret.ts";
 
 /**
@@ -72,6 +73,35 @@ export function secretBytes(sizeBytes: number): EnvKind<Secret<Buffer>> {
       if (!isHex && !/^[\w+/-]+={0,2}$/.test(value)) return undefined;
       const bytes = Buffer.from(value, isHex ? "hex" : "base64");
       return bytes.length === sizeBytes ? new Secret(bytes) : undefined;
+    },
+    print: () => hidden,
+  };
+}
+
+/** An Ed25519 private key: PKCS#8, as PEM (its line breaks may be written `\\n`) or as the base64 of its DER. */
+export const ed25519PrivateKey: EnvKind<Secret<KeyObject>> = {
+  must: "an Ed25519 private key, as made by `openssl genpkey -algorithm ed25519 -outform DER | base64`",
+  parse(value) {
+    try {
+      const isPem = value.includes("-----BEGIN");
+      const key = isPem
+        ? createPrivateKey(value.replaceAll("\\n", "\n"))
+        : createPrivateKey({ key: Buffer.from(value, "base64"), format: "der", type: "pkcs8" });
+      return key.asymmetricKeyType === "ed25519" ? new Secret(key) : undefined;
+    } catch {
+      return undefined;
+    }
+  },
+  print: () => hidden,
+};
+
+/** Secrets separated by commas, the newest first: at least one. */
+export function newestFirst<T>(item: EnvKind<Secret<T>>): EnvKind<Secret<T>[]> {
+  return {
+    must: `${item.must}; several separated by commas, the newest first`,
+    parse(value) {
+      const items = value.split(",").map((part) => item.parse(part.trim()));
+      return items.some((part) => part === undefined) ? undefined : (items as Secret<T>[]);
     },
     print: () => hidden,
   };

@@ -6,6 +6,8 @@ export interface SecretBox {
   seal(plain: string, context: string): Buffer;
   /** Throws a `SecretBoxError` for a key that is not held, another context, or a single changed bit. */
   open(sealed: Buffer, context: string): string;
+  /** How envelopes begin that this box can open; the first are those that it makes. */
+  readonly headers: readonly Buffer[];
 }
 
 /** A 256-bit key and the name under which envelopes remember it. */
@@ -23,17 +25,18 @@ export class SecretBoxError extends Error {
 
 /**
  * AES-256-GCM with a random 96-bit nonce: one key is good for 2^32 envelopes (NIST SP 800-38D, section 8.3).
- * The first key seals; all of them open, so a key is rotated by putting the new one in front. A bare key is named by
- * `keyId`. Envelope: version (1) · length of the key id (1) · key id · nonce (12) · ciphertext · tag (16).
+ * The first key seals; all of them open, so a key is rotated by putting the new one in front (`reseal`). A bare key is
+ * named by `keyId`. Envelope: version (1) · length of the key id (1) · key id · nonce (12) · ciphertext · tag (16).
  */
 export function openSecretBox(keys: readonly SecretBoxKey[] | Buffer): SecretBox {
-  const held = Buffer.isBuffer(keys) ? [{ id: keyId(keys), key: keys }] : keys;
+  const held = Buffer.isBuffer(keys) ? [namedKey(keys)] : keys;
   const byId = new Map(held.map((key) => [key.id, key.key]));
   const [sealing] = held;
   if (sealing === undefined) throw new SecretBoxError("A secret box needs a key.");
   for (const { id, key } of held) checkKey(id, key);
-  const header = Buffer.concat([Buffer.from([version, Buffer.byteLength(sealing.id)]), Buffer.from(sealing.id)]);
+  const header = headerOf(sealing);
   return {
+    headers: held.map(headerOf),
     seal(plain, context) {
       const nonce = randomBytes(nonceBytes);
       const cipher = createCipheriv(algorithm, sealing.key, nonce, { authTagLength: tagBytes });
@@ -58,6 +61,11 @@ export function openSecretBox(keys: readonly SecretBoxKey[] | Buffer): SecretBox
   };
 }
 
+/** A key under the name that it has wherever it was given none. */
+export function namedKey(key: Buffer): SecretBoxKey {
+  return { id: keyId(key), key };
+}
+
 /** The name of a key that was given none: the same key has the same name in every process. Tells nothing of the key. */
 export function keyId(key: Buffer): string {
   return createHash("sha256").update("secret-box key id\n").update(key).digest("hex").slice(0, 16);
@@ -73,6 +81,10 @@ function checkKey(id: string, key: Buffer): void {
   const idBytes = Buffer.byteLength(id);
   if (idBytes === 0 || idBytes > 255) throw new SecretBoxError("The id of a key is 1 to 255 bytes long.");
   if (key.length !== keyBytes) throw new SecretBoxError(`A key is ${keyBytes} bytes long; ${id} has ${key.length}.`);
+}
+
+function headerOf({ id }: SecretBoxKey): Buffer {
+  return Buffer.concat([Buffer.from([version, Buffer.byteLength(id)]), Buffer.from(id)]);
 }
 
 function additionalData(header: Buffer, context: string): Buffer {

@@ -3,21 +3,52 @@ import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { readOrCreateSecrets } from "./secrets-file.ts";
+import { dropOldEncryptionKeys, type GeneratedSecrets, readOrCreateSecrets, rotateSecrets } from "./secrets-file.ts";
 import { StartError } from "./start-error.ts";
 
 test("secrets are made once and stay the same, for their owner's eyes only", (t) => {
   const dataDir = join(temporaryFolder(t), "data");
-  const first = readOrCreateSecrets(dataDir);
-  assert.ok(first.jwt.reveal().length >= 32);
-  assert.equal(first.encryptionKey.reveal().length, 32);
+  const first = revealed(readOrCreateSecrets(dataDir));
+  assert.deepEqual([first.jwt.length, first.jwtPrivateKeys.length, first.encryptionKeys.length], [1, 1, 1]);
+  assert.ok(first.jwt[0]!.length >= 32);
   assert.deepEqual(readdirSync(dataDir), ["secrets.json"]);
   assert.equal(statSync(join(dataDir, "secrets.json")).mode & 0o777, 0o600);
 
-  const second = readOrCreateSecrets(dataDir);
-  assert.equal(second.jwt.reveal(), first.jwt.reveal());
-  assert.deepEqual(second.encryptionKey.reveal(), first.encryptionKey.reveal());
-  assert.notEqual(readOrCreateSecrets(join(dataDir, "other")).jwt.reveal(), first.jwt.reveal());
+  assert.deepEqual(revealed(readOrCreateSecrets(dataDir)), first);
+  assert.notDeepEqual(revealed(readOrCreateSecrets(join(dataDir, "other"))), first);
+});
+
+test("a file of an older version keeps its secrets and gets what it lacks", (t) => {
+  const dataDir = temporaryFolder(t);
+  const older = { jwt_secret: "j".repeat(64), encryption_key: Buffer.alloc(32, 1).toString("base64") };
+  writeFileSync(join(dataDir, "secrets.json"), JSON.stringify(older));
+  const first = revealed(readOrCreateSecrets(dataDir));
+  assert.deepEqual([first.jwt, first.encryptionKeys], [["j".repeat(64)], [Buffer.alloc(32, 1).toString("hex")]]);
+  assert.deepEqual(revealed(readOrCreateSecrets(dataDir)), first);
+});
+
+test("new secrets come first, the signing one before them stays, and what encrypts stays until it is dropped", (t) => {
+  const dataDir = temporaryFolder(t);
+  assert.throws(() => rotateSecrets(dataDir), StartError);
+  const first = revealed(readOrCreateSecrets(dataDir));
+  rotateSecrets(dataDir);
+  const second = revealed(readOrCreateSecrets(dataDir));
+  rotateSecrets(dataDir);
+  const third = revealed(readOrCreateSecrets(dataDir));
+
+  assert.deepEqual(second.jwt.slice(1), first.jwt);
+  assert.deepEqual(second.jwtPrivateKeys.slice(1), first.jwtPrivateKeys);
+  assert.deepEqual(third.jwt.slice(1), second.jwt.slice(0, 1));
+  assert.deepEqual(third.encryptionKeys.slice(1), second.encryptionKeys);
+  assert.equal(new Set(third.encryptionKeys).size, 3);
+  assert.equal(statSync(join(dataDir, "secrets.json")).mode & 0o777, 0o600);
+
+  assert.equal(dropOldEncryptionKeys(dataDir), 2);
+  assert.deepEqual(revealed(readOrCreateSecrets(dataDir)), {
+    ...third,
+    encryptionKeys: third.encryptionKeys.slice(0, 1),
+  });
+  assert.equal(dropOldEncryptionKeys(dataDir), 0);
 });
 
 // New ones in the place of damaged ones would make every stored credential unreadable.
@@ -28,6 +59,14 @@ test("a damaged file is an error and stays as it is", (t) => {
     assert.throws(() => readOrCreateSecrets(dataDir), StartError);
   }
 });
+
+function revealed({ jwt, jwtPrivateKeys, encryptionKeys }: GeneratedSecrets) {
+  return {
+    jwt: jwt.map((secret) => secret.reveal()),
+    jwtPrivateKeys: jwtPrivateKeys.map((key) => key.reveal().export({ format: "jwk" }).d),
+    encryptionKeys: encryptionKeys.map((key) => key.reveal().toString("hex")),
+  };
+}
 
 function temporaryFolder(t: { after(work: () => void): void }): string {
   const folder = mkdtempSync(join(tmpdir(), "chat4all-secrets-"));

@@ -1,65 +1,118 @@
-import { randomBytes } from "node:crypto";
+import { generateKeyPairSync, type KeyObject, randomBytes } from "node:crypto";
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { writeFileDurably } from "./durable-file.ts";
-import { secretBytes, secretText } from "./env-kinds.ts";
+import { ed25519PrivateKey, newestFirst, secretBytes, secretText } from "./env-kinds.ts";
 import type { Secret } from "./secret.ts";
 import { StartError } from "./start-error.ts";
 
-export type GeneratedSecrets = {
-  /** Signs access tokens. */
-  jwt: Secret;
+/** Each newest first, as in the variables of the same names. */
+export interface GeneratedSecrets {
+  /** Sign access tokens with HS256. */
+  jwt: Secret[];
+  /** Sign access tokens with EdDSA. */
+  jwtPrivateKeys: Secret<KeyObject>[];
   /** 32 bytes for AES-256. */
-  encryptionKey: Secret<Buffer>;
-};
+  encryptionKeys: Secret<Buffer>[];
+}
+
+const fields = ["jwt_secret", "jwt_private_key", "encryption_key"] as const;
+type Field = (typeof fields)[number];
+type Stored = Record<Field, string>;
 
 /**
  * The secrets of this data directory, in `secrets.json` (mode 0600); made on the first call, the same ever after.
  * Whoever loses the file can no longer read the credentials that were encrypted with it, so a damaged file is an
- * error (`StartError`) and never replaced. Call it while holding the data directory: two first calls at once would
- * each make their own.
+ * error (`StartError`) and never replaced; only what an older version did not have is added. Call it while holding the
+ * data directory: two first calls at once would each make their own.
  */
 export function readOrCreateSecrets(dataDir: string): GeneratedSecrets {
-  const path = join(dataDir, "secrets.json");
-  return parse(path, read(path) ?? create(path, dataDir));
+  const path = pathIn(dataDir);
+  const stored = read(path);
+  if (stored === undefined) {
+    const made = Object.fromEntries(fields.map((field) => [field, generate[field]()])) as Stored;
+    write(dataDir, made);
+    return parse(path, made);
+  }
+  if ("jwt_private_key" in stored) return parse(path, stored as Stored);
+  const completed = { ...stored, jwt_private_key: generate.jwt_private_key() } as Stored;
+  const parsed = parse(path, completed);
+  write(dataDir, completed);
+  return parsed;
 }
 
-function read(path: string): string | undefined {
+/** How many secrets of a kind that only signs are kept: the one that signs, and the one before it. */
+const keptSigningKeys = 2;
+
+/**
+ * Puts new secrets before those of the file. Of those that sign, the last but one goes: what it signed is refused from
+ * then on. Those that encrypt stay until `dropOldEncryptionKeys`. A hub that runs goes on with what it has read. Throws a
+ * `StartError` when there is no file.
+ */
+export function rotateSecrets(dataDir: string): void {
+  const stored = readExisting(dataDir);
+  const withNew = (field: Field, kept: number) =>
+    [generate[field](), ...stored[field].split(",")].slice(0, kept).join(",");
+  write(dataDir, {
+    jwt_secret: withNew("jwt_secret", keptSigningKeys),
+    jwt_private_key: withNew("jwt_private_key", keptSigningKeys),
+    encryption_key: withNew("encryption_key", Number.POSITIVE_INFINITY),
+  });
+}
+
+/** Forgets all keys that encrypt but the newest, once nothing is encrypted with the others. Tells how many. */
+export function dropOldEncryptionKeys(dataDir: string): number {
+  const stored = readExisting(dataDir);
+  const [newest, ...old] = stored.encryption_key.split(",");
+  if (old.length > 0) write(dataDir, { ...stored, encryption_key: newest! });
+  return old.length;
+}
+
+const generate: Record<Field, () => string> = {
+  jwt_secret: () => randomBytes(48).toString("base64url"),
+  jwt_private_key: () =>
+    generateKeyPairSync("ed25519").privateKey.export({ format: "der", type: "pkcs8" }).toString("base64"),
+  encryption_key: () => randomBytes(32).toString("base64"),
+};
+
+function readExisting(dataDir: string): Stored {
+  const path = pathIn(dataDir);
+  const stored = read(path);
+  if (stored === undefined) throw new StartError(`There is no ${path}: a hub makes it when it starts first.`);
+  parse(path, { jwt_private_key: generate.jwt_private_key(), ...stored } as Stored);
+  return { jwt_private_key: generate.jwt_private_key(), ...stored } as Stored;
+}
+
+function pathIn(dataDir: string): string {
+  return join(dataDir, "secrets.json");
+}
+
+function read(path: string): Partial<Stored> | undefined {
   try {
-    return readFileSync(path, "utf8");
+    return Object(JSON.parse(readFileSync(path, "utf8")));
   } catch (error) {
+    if (error instanceof SyntaxError) return {};
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw new StartError(`${path} cannot be read (${(error as Error).message}): make it readable to this user.`);
   }
 }
 
-function create(path: string, dataDir: string): string {
-  const secrets = {
-    jwt_secret: randomBytes(48).toString("base64url"),
-    encryption_key: randomBytes(32).toString("base64"),
-  };
-  const text = `${JSON.stringify(secrets, null, 2)}\n`;
+function write(dataDir: string, secrets: Stored): void {
+  const path = pathIn(dataDir);
   try {
     mkdirSync(dataDir, { recursive: true });
-    writeFileDurably(path, text, 0o600);
+    writeFileDurably(path, `${JSON.stringify(secrets, null, 2)}\n`, 0o600);
   } catch (error) {
     throw new StartError(`${path} cannot be written (${(error as Error).message}): make ${dataDir} writable.`);
   }
-  return text;
 }
 
-function parse(path: string, text: string): GeneratedSecrets {
-  const fields = parseObject(text);
-  const jwt = secretText(32).parse(String(fields.jwt_secret ?? ""));
-  const encryptionKey = secretBytes(32).parse(String(fields.encryption_key ?? ""));
-  if (!jwt || !encryptionKey) throw new StartError(`${path} is damaged: restore it from a backup.`);
-  return { jwt, encryptionKey };
-}
-
-function parseObject(text: string): { jwt_secret?: unknown; encryption_key?: unknown } {
-  try {
-    return Object(JSON.parse(text));
-  } catch {
-    return {};
+function parse(path: string, stored: Partial<Stored>): GeneratedSecrets {
+  const jwt = newestFirst(secretText(32)).parse(String(stored.jwt_secret ?? ""));
+  const jwtPrivateKeys = newestFirst(ed25519PrivateKey).parse(String(stored.jwt_private_key ?? ""));
+  const encryptionKeys = newestFirst(secretBytes(32)).parse(String(stored.encryption_key ?? ""));
+  if (!jwt || !jwtPrivateKeys || !encryptionKeys) {
+    throw new StartError(`${path} is damaged: restore it from a backup.`);
   }
+  return { jwt, jwtPrivateKeys, encryptionKeys };
 }

@@ -32,12 +32,13 @@ const surface = `
   GET /v1/channel-accounts · POST /v1/channel-accounts · GET /v1/channel-accounts/{id} · PATCH /v1/channel-accounts/{id}
   DELETE /v1/channel-accounts/{id} · GET /v1/channel-accounts/{id}/health · POST /v1/channel-accounts/{id}/verify
   GET /webhooks/{channel}/{id} · POST /webhooks/{channel}/{id} · GET /healthz · GET /readyz
+  GET /.well-known/jwks.json
 `
   .split(/[·\n]/)
   .map((line) => line.trim())
   .filter((line) => line !== "");
 
-const open = /^(\w+ \/auth\/(register|token|refresh)|\w+ \/webhooks\/.*|GET \/(healthz|readyz))$/;
+const open = /^(\w+ \/auth\/(register|token|refresh)|\w+ \/webhooks\/.*|GET \/(healthz|readyz|\.well-known\/.*))$/;
 
 let text: string;
 let operations: [string, Operation][];

@@ -1,9 +1,10 @@
 import type { AddressInfo } from "node:net";
-import { pino } from "pino";
+import { type Logger, pino } from "pino";
 import { openDatabases } from "../databases.ts";
 import { openAuthenticator } from "../identity/authenticate.ts";
 import { ensureFirstAdmin } from "../identity/first-admin.ts";
 import { openPasswordHasher } from "../identity/password.ts";
+import { type SigningKeys, sharedSecrets } from "../identity/signing-keys.ts";
 import { openTokens } from "../identity/tokens.ts";
 import type { Clock } from "../lib/clock.ts";
 import { openPool } from "../lib/postgres.ts";
@@ -13,6 +14,7 @@ import { createTestDatabase } from "../testing/test-database.ts";
 import { apiKeyRoutes } from "./api-keys.ts";
 import { authRoutes } from "./auth.ts";
 import { honourIdempotencyKeys } from "./idempotency.ts";
+import { jwksRoutes } from "./jwks.ts";
 import { meRoutes } from "./me.ts";
 import { openRestServer } from "./server.ts";
 import { userRoutes } from "./users.ts";
@@ -36,9 +38,11 @@ export type IdentityHub = Awaited<ReturnType<typeof startIdentityHub>>;
  * The identity routes on a real port over a real database, with a clock that only `passTime` moves forward. `sibling` is
  * a second process of the same hub, as far as memory is concerned.
  */
-export async function startIdentityHub(options: { registration?: "open" | "closed" } = {}) {
+export async function startIdentityHub(
+  options: { registration?: "open" | "closed"; keys?: SigningKeys; log?: Logger } = {},
+) {
   const database = await createTestDatabase();
-  const log = pino({ level: process.env.TEST_LOG_LEVEL ?? "silent" });
+  const log = options.log ?? pino({ level: process.env.TEST_LOG_LEVEL ?? "silent" });
   const db = openPool({ url: database.url, size: 10, applicationName: "identity test", log });
   const databases = openDatabases({ url: database.url, size: 10, log });
   let nowMs = Date.now();
@@ -47,7 +51,7 @@ export async function startIdentityHub(options: { registration?: "open" | "close
   const hasher = openPasswordHasher({ concurrency: 2, queueSize: 100 });
   const tokens = openTokens({
     clock,
-    secret: new Secret("a secret for tests that is long enough"),
+    keys: options.keys ?? sharedSecrets(["a secret for tests that is long enough"]),
     accessTokenTtlMs: 3_600_000,
     refreshTokenTtlMs: 30 * 86_400_000,
   });
@@ -72,7 +76,8 @@ export async function startIdentityHub(options: { registration?: "open" | "close
       registration: options.registration ?? "open",
     };
     honourIdempotencyKeys(app, deps);
-    for (const routes of [authRoutes, meRoutes, apiKeyRoutes, userRoutes, workspaceRoutes]) routes(app, deps);
+    for (const routes of [authRoutes, jwksRoutes, meRoutes, apiKeyRoutes, userRoutes, workspaceRoutes])
+      routes(app, deps);
     return { app, authenticate, forget };
   }
 

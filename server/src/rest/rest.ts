@@ -14,6 +14,7 @@ import { contactRoutes } from "./contacts.ts";
 import { conversationRoutes } from "./conversations.ts";
 import { deadLetterRoutes } from "./dead-letters.ts";
 import { honourIdempotencyKeys } from "./idempotency.ts";
+import { jwksRoutes } from "./jwks.ts";
 import { meRoutes } from "./me.ts";
 import { messageRoutes } from "./messages.ts";
 import { type OperationDeps, operationRoutes } from "./operations.ts";
@@ -32,6 +33,7 @@ export async function openRest(context: Context, operations: OperationDeps): Pro
   honourIdempotencyKeys(app, { identityDb, clock, box });
 
   authRoutes(app, { db: identityDb, clock, hasher, tokens, forget, registration: config.identity.registration });
+  jwksRoutes(app, context);
   meRoutes(app, { box });
   apiKeyRoutes(app, { clock, forget });
   userRoutes(app, { clock, hasher, forget });

@@ -1,0 +1,22 @@
+import type { Config } from "./config.ts";
+import { ed25519Keys, type SigningKeys, sharedSecrets } from "./identity/signing-keys.ts";
+import { namedKey, type SecretBoxKey } from "./lib/secret-box.ts";
+import type { GeneratedSecrets } from "./lib/secrets-file.ts";
+
+/** What the hub signs and encrypts with. */
+export interface Secrets {
+  signingKeys: SigningKeys;
+  /** Newest first. */
+  encryptionKeys: SecretBoxKey[];
+}
+
+/** What the configuration gives, else what was generated, which is null when the configuration must give all. */
+export function chooseSecrets(configured: Config["secrets"], generated: GeneratedSecrets | null): Secrets {
+  const reveal = <T>(secrets: readonly { reveal(): T }[]) => secrets.map((secret) => secret.reveal());
+  const signingKeys =
+    configured.jwtAlgorithm === "EdDSA"
+      ? ed25519Keys(reveal(configured.jwtPrivateKeys ?? generated!.jwtPrivateKeys))
+      : sharedSecrets(reveal(configured.jwt ?? generated!.jwt));
+  const encryptionKeys = reveal(configured.encryptionKeys ?? generated!.encryptionKeys).map(namedKey);
+  return { signingKeys, encryptionKeys };
+}
