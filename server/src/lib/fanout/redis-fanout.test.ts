@@ -1,0 +1,61 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { startTestRedis } from "../../testing/test-redis.ts";
+import { until } from "../../testing/until.ts";
+import { systemClock } from "../clock.ts";
+import type { Log } from "../postgres.ts";
+import { openRedis } from "../redis.ts";
+import { type FanoutHarness, ownMessagesContract, sharedFanoutContract } from "./contract.ts";
+import { openRedisFanout, redisChannel } from "./redis-fanout.ts";
+
+async function openHarness(): Promise<FanoutHarness> {
+  const redis = await startTestRedis();
+  const warnings: string[] = [];
+  const log: Log = { info() {}, warn: (_fields, message) => void warnings.push(message), error() {} };
+  return {
+    warnings,
+    open: () => openRedisFanout({ url: redis.url, clock: systemClock, log }),
+    killServer: redis.kill,
+    startServer: redis.start,
+    async countPayloads() {
+      const listener = await openRedis({ url: redis.url, name: "test", clock: systemClock, log });
+      let count = 0;
+      await listener.client.subscribe(redisChannel(redis.url), () => {
+        count += 1;
+      });
+      return { count: () => count, [Symbol.asyncDispose]: () => listener[Symbol.asyncDispose]() };
+    },
+    [Symbol.asyncDispose]: () => redis[Symbol.asyncDispose](),
+  };
+}
+
+ownMessagesContract(openHarness);
+sharedFanoutContract(openHarness);
+
+test("databases of one Redis do not hear each other", async () => {
+  await using redis = await startTestRedis();
+  const log: Log = { info() {}, warn() {}, error() {} };
+  await using one = await openRedisFanout({ url: `${redis.url}/1`, clock: systemClock, log });
+  await using two = await openRedisFanout({ url: `${redis.url}/2`, clock: systemClock, log });
+  await using again = await openRedisFanout({ url: `${redis.url}/1`, clock: systemClock, log });
+  two.subscribe("news", () => assert.fail("it hears another database"));
+  const heard: string[] = [];
+  again.subscribe("news", (message) => void heard.push(message));
+  one.publish("news", "a");
+  await until(() => heard.length === 1, 5_000, "it did not hear");
+});
+
+test("a Redis that is not there, or refuses the password, is told in a sentence", async () => {
+  const log: Log = { info() {}, warn() {}, error() {} };
+  const hasty = { ...systemClock, after: (ms: number, call: () => void) => systemClock.after(ms / 50, call) };
+  await assert.rejects(openRedisFanout({ url: "redis://127.0.0.1:1", clock: hasty, log }), {
+    name: "StartError",
+    message: /^The Redis of REDIS_URL cannot be used \(.*ECONNREFUSED.*\): start it, or correct the URL\.$/,
+  });
+  await using redis = await startTestRedis();
+  const wrong = redis.url.replace("redis://", "redis://:secret@");
+  await assert.rejects(openRedisFanout({ url: wrong, clock: systemClock, log }), {
+    name: "StartError",
+    message: /AUTH/,
+  });
+});

@@ -1,0 +1,42 @@
+import type { Clock } from "../clock.ts";
+import type { Log } from "../postgres.ts";
+import { openRedis } from "../redis.ts";
+import type { Fanout } from "./fanout.ts";
+import { openRelay } from "./relay.ts";
+
+export interface RedisFanoutOptions {
+  /** All processes on this server and database number hear one another. */
+  url: string;
+  clock: Clock;
+  log: Log;
+}
+
+/** Larger payloads would save little and delay those behind them. */
+const maxPayloadBytes = 32_000;
+
+/** By PUBLISH and SUBSCRIBE, over two connections of its own. Throws a `StartError` when Redis cannot be reached. */
+export async function openRedisFanout({ url, clock, log }: RedisFanoutOptions): Promise<Fanout> {
+  await using stack = new AsyncDisposableStack();
+  const channel = redisChannel(url);
+  const publisher = stack.use(await openRedis({ url, name: "chat4all-fanout", clock, log }));
+  const relay = openRelay({
+    clock,
+    log,
+    maxPayloadBytes,
+    async send(payloads) {
+      await Promise.all(payloads.map((payload) => publisher.client.publish(channel, payload)));
+    },
+  });
+  const subscriber = stack.use(
+    await openRedis({ url, name: "chat4all-fanout-listener", clock, log, onReconnect: relay.reconnected }),
+  );
+  await subscriber.client.subscribe(channel, relay.receive);
+  stack.use(relay);
+  const opened = stack.move();
+  return { ...relay, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+}
+
+/** Redis knows no channels of one database only: the number of the database is in the name. */
+export function redisChannel(url: string): string {
+  return `chat4all:${new URL(url).pathname.slice(1) || "0"}:fanout`;
+}

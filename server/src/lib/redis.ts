@@ -1,0 +1,96 @@
+import { createClient, ErrorReply } from "redis";
+import { type Clock, pause } from "./clock.ts";
+import type { Log } from "./postgres.ts";
+import { StartError } from "./start-error.ts";
+
+export interface RedisOptions {
+  /** `redis://` or `rediss://`, with user, password and database number where there are any. */
+  url: string;
+  /** How operators see the connection in `CLIENT LIST`; without spaces. */
+  name: string;
+  clock: Clock;
+  log: Log;
+  /** After each time that a lost connection stands again, its subscriptions included. */
+  onReconnect?: () => void;
+}
+
+/** One connection, which comes back by itself when it breaks. Its end is safe to call twice. */
+export interface Redis extends AsyncDisposable {
+  /** A command fails at once while the connection is away; on a server that hangs it may take `silenceMs`. */
+  readonly client: RedisClient;
+}
+
+export type RedisClient = ReturnType<typeof createClientFor>;
+
+/** How long a Redis that does not answer yet is waited for at the start: it may be starting beside the hub. */
+const reachableWithinMs = 15_000;
+const connectTimeoutMs = 5_000;
+const reconnectBaseMs = 50;
+const reconnectMaxMs = 2_000;
+/** A connection that is asked every `pingMs` and says nothing for `silenceMs` is given up and opened again. */
+const pingMs = 2_000;
+export const silenceMs = 5_000;
+
+/** Throws a `StartError` with a sentence for the operator when it cannot be reached or refuses us. */
+export async function openRedis({ url, name, clock, log, onReconnect }: RedisOptions): Promise<Redis> {
+  let isStarting = true;
+  let isAway = false;
+  let lastError: Error | undefined;
+  const client = createClientFor(url, name, (retries, cause) => {
+    // A wrong password does not become right; later the operator may be about to change it.
+    if (isStarting && cause instanceof ErrorReply) return cause;
+    return Math.min(reconnectBaseMs * 2 ** Math.min(retries, 10), reconnectMaxMs);
+  });
+  client.on("error", (error: Error) => {
+    lastError = error;
+    if (!isAway) log.warn({ reason: reasonOf(error), name }, "the connection to Redis is away and is opened again");
+    isAway = true;
+  });
+  client.on("ready", () => {
+    if (isAway) log.info({ name }, "the connection to Redis stands again");
+    if (!isStarting) onReconnect?.();
+    isAway = false;
+    isStarting = false;
+  });
+  const connecting = client.connect().then(
+    () => true,
+    () => false,
+  );
+  const isConnected = await Promise.race([connecting, pause(clock, reachableWithinMs).then(() => false)]);
+  if (!isConnected) {
+    client.destroy();
+    throw new StartError(
+      `The Redis of REDIS_URL cannot be used (${reasonOf(lastError)}): start it, or correct the URL.`,
+      { cause: lastError },
+    );
+  }
+  return {
+    client,
+    async [Symbol.asyncDispose]() {
+      client.destroy();
+    },
+  };
+}
+
+function createClientFor(
+  url: string,
+  name: string,
+  reconnectStrategy: (retries: number, cause: Error) => number | Error,
+) {
+  return createClient({
+    url,
+    name,
+    RESP: 2,
+    maintNotifications: "disabled",
+    disableOfflineQueue: true,
+    // Each would cost a timer; what hangs is noticed by the ping.
+    commandOptions: { timeout: 0 },
+    pingInterval: pingMs,
+    socket: { connectTimeout: connectTimeoutMs, socketTimeout: silenceMs, reconnectStrategy },
+  });
+}
+
+function reasonOf(error: Error | undefined): string {
+  const code = (error as NodeJS.ErrnoException | undefined)?.code;
+  return error?.message || code || "no answer";
+}
