@@ -95,6 +95,7 @@ test("one error lists everything that is wrong", () => {
     ROLES: "api,worker",
     ENCRYPTION_KEY: "short-and-secret",
     DATABASE_URL: "mysql://db",
+    REDIS_URL: "redis://:p@ss@cache/first",
     DELIVERY_TIMEOUT: "20 seconds",
     DELIVERY_RETRY_MAX: "500ms",
     KAFKA_BROKERS: "a:9092",
@@ -106,6 +107,7 @@ test("one error lists everything that is wrong", () => {
     'PORT is "http": give a whole number from 0 to 65535.',
     'ROLES is "api,worker": give all, or some of api, router, connector, realtime, tasks, connector:<channel>, simulator, several separated by commas.',
     "DATABASE_URL is malformed: give an address such as postgres://user:password@host:5432/database.",
+    "REDIS_URL is malformed: give an address such as redis://user:password@host:6379/0, or rediss:// for TLS.",
     "ENCRYPTION_KEY is malformed: give 32 bytes in base64 or hexadecimal, as made by `openssl rand -base64 32`; several separated by commas, the newest first.",
     'DELIVERY_TIMEOUT is "20 seconds": give a duration from 100ms to 5m, as in 500ms, 20s, 15m, 1h or 30d.',
     "DELIVERY_RETRY_MAX is shorter than DELIVERY_RETRY_BASE: give a longer one.",
@@ -140,6 +142,7 @@ describe("secrets", () => {
     ...shared,
     ADMIN_PASSWORD: "correct horse",
     DATABASE_URL: "postgres://hub:p@ss@db/hub?sslpassword=word",
+    REDIS_URL: "rediss://:swordfish@cache:6380/2",
   };
   const config = load(secrets);
 
@@ -149,7 +152,15 @@ describe("secrets", () => {
       JSON.stringify(config),
       `${config.secrets.jwt}`,
     ]) {
-      for (const secret of [secrets.JWT_SECRET, secrets.ENCRYPTION_KEY, "correct horse", "p@ss", "word@", "=word"]) {
+      for (const secret of [
+        secrets.JWT_SECRET,
+        secrets.ENCRYPTION_KEY,
+        "correct horse",
+        "p@ss",
+        "word@",
+        "=word",
+        "swordfish",
+      ]) {
         assert.ok(!printed.includes(secret), `${secret} in ${printed}`);
       }
     }
@@ -161,6 +172,7 @@ describe("secrets", () => {
     const current = Object.fromEntries(rows.map((row) => [row.key, row.current]));
     assert.equal(current.JWT_SECRET, "[secret]");
     assert.equal(current.DATABASE_URL, "postgres://hub:[secret]@db/hub?sslpassword=[secret]");
+    assert.equal(current.REDIS_URL, "rediss://:[secret]@cache:6380/2");
     assert.ok(rows.every((row) => row.meaning.endsWith(".") || row.meaning.endsWith("?")));
     assert.match(formatConfig(rows), /^PORT=8080\n {4}Where the hub listens.*\(default\)\n/);
   });

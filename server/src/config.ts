@@ -81,6 +81,13 @@ function readConfig(read: EnvReader) {
         "The most connections to the database that this process opens.",
       ),
     },
+    /** `null`: processes find each other through the database. */
+    redisUrl: read.optional(
+      "REDIS_URL",
+      kind.redisUrl,
+      "none",
+      "A Redis or Valkey that passes on what processes tell one another, and counts for rate limits.",
+    ),
     /** Without the simulator, which has its own entry. */
     roles: roles.filter((role) => role !== "simulator"),
     simulator: {
@@ -230,7 +237,6 @@ function connectorRole(name: string): Role | undefined {
 const names: Omit<EnvNames, "known"> = {
   later: [
     "KAFKA_BROKERS",
-    "REDIS_URL",
     "CASSANDRA_CONTACT_POINTS",
     "S3_ENDPOINT",
     "LLM_BASE_URL",

@@ -114,6 +114,17 @@ export const databaseUrl: EnvKind<Secret> = {
   print: (url) => withoutPassword(url.reveal()),
 };
 
+/** Where a Redis is, with the number of its database where it is not 0; it may hold a password, which is not printed. */
+export const redisUrl: EnvKind<Secret> = {
+  must: "an address such as redis://user:password@host:6379/0, or rediss:// for TLS",
+  parse(value) {
+    const url = URL.parse(value);
+    const isPlain = url?.hostname && /^(\/\d*)?$/.test(url.pathname) && !url.search && !url.hash;
+    return isPlain && /^rediss?:$/.test(url.protocol) ? new Secret(value) : undefined;
+  },
+  print: (url) => withoutPassword(url.reveal()),
+};
+
 /** May a refused text of this kind be repeated in a message? */
 export function isHidden<T>(kind: EnvKind<T>): boolean {
   return kind.print !== undefined;
