@@ -1,6 +1,6 @@
 -- How people get in beyond a username and a password: log-in providers, invitations, password resets, one-time codes.
 
--- When it was proved that the user reads mail at `email`, or an admin said so. Null: whoever registered claimed it.
+-- When it was proved that the user reads mail at `email`: a provider said so, or a mailed token came back. Null: claimed.
 ALTER TABLE users ADD COLUMN email_verified_at timestamptz;
 
 -- Who a user is at a log-in provider. `issuer` and `subject` name a person for good; an e-mail address does not.

@@ -1,0 +1,80 @@
+import { recordAct } from "../audit/audit.ts";
+import { forbidden, notFound, RequestError } from "../errors.ts";
+import type { Clock } from "../lib/clock.ts";
+import { type Pool, transaction } from "../lib/postgres.ts";
+import { type Db, maybe, run } from "../lib/query.ts";
+import type { Authenticator } from "./authenticate.ts";
+import type { PasswordHasher } from "./password.ts";
+import { endResets } from "./password-reset-rows.ts";
+import type { Principal } from "./principal.ts";
+
+export interface PasswordDeps extends Pick<Authenticator, "forget"> {
+  db: Pool;
+  clock: Clock;
+  hasher: PasswordHasher;
+}
+
+/**
+ * Ends all sessions of the caller but this one. FORBIDDEN for a wrong password and for an API key. Who has no password,
+ * because they log in through a provider, sets one without an old one within `freshSessionMs` of a log-in.
+ */
+export async function changePassword(
+  { db, clock, hasher, forget }: PasswordDeps,
+  principal: Principal,
+  { currentPassword, newPassword }: { currentPassword: string | undefined; newPassword: string },
+): Promise<void> {
+  const { userId, sessionId } = principal;
+  if (sessionId === null) throw forbidden("An API key changes no password: log in to change yours.");
+  const user = await findOwn(db, { userId, sessionId });
+  if (user === null) throw notFound("user");
+  const now = new Date(clock.now());
+  if (user.password_hash === null) {
+    if (now.getTime() - user.session_created_at.getTime() > freshSessionMs) {
+      throw forbidden("You have no password yet: log in through your provider again and set one within 10 minutes.");
+    }
+  } else if (currentPassword === undefined || !(await hasher.verify(user.password_hash, currentPassword))) {
+    throw forbidden("The current password is wrong.");
+  }
+  const passwordHash = await hasher.hash(newPassword);
+  const isChanged = await transaction(db, async (tx) => {
+    if (!(await replacePassword(tx, { userId, passwordHash, oldHash: user.password_hash }))) return false;
+    await endResets(tx, userId, now);
+    await revokeOtherSessions(tx, { userId, sessionId, now });
+    await recordAct(tx, principal, { action: "password.changed", target: { type: "user", id: userId } });
+    return true;
+  });
+  if (!isChanged) throw new RequestError("CONFLICT", "The password was changed at the same moment: try again.");
+  forget(userId);
+}
+
+/** How young a session must be to stand for the password that a user does not have, in milliseconds. */
+export const freshSessionMs = 600_000;
+
+function findOwn(db: Db, { userId, sessionId }: { userId: string; sessionId: string }) {
+  return maybe<{ password_hash: string | null; session_created_at: Date }>(
+    db,
+    `SELECT u.password_hash, s.created_at AS session_created_at
+       FROM users u JOIN sessions s USING (user_id) WHERE u.user_id = $1 AND s.session_id = $2`,
+    [userId, sessionId],
+  );
+}
+
+async function replacePassword(
+  db: Db,
+  row: { userId: string; passwordHash: string; oldHash: string | null },
+): Promise<boolean> {
+  const changed = await run(
+    db,
+    "UPDATE users SET password_hash = $2 WHERE user_id = $1 AND password_hash IS NOT DISTINCT FROM $3",
+    [row.userId, row.passwordHash, row.oldHash],
+  );
+  return changed === 1;
+}
+
+function revokeOtherSessions(db: Db, { userId, sessionId, now }: { userId: string; sessionId: string; now: Date }) {
+  return run(db, "UPDATE sessions SET revoked_at = $3 WHERE user_id = $1 AND session_id <> $2 AND revoked_at IS NULL", [
+    userId,
+    sessionId,
+    now,
+  ]);
+}

@@ -1,0 +1,41 @@
+import { AuthorizationResponseError, ClientError, ResponseBodyError } from "openid-client";
+import { forbidden, RequestError } from "../../errors.ts";
+import { HttpError } from "../../lib/http.ts";
+
+/** What a person is told when a provider declines, cannot be reached, or says what cannot be believed. */
+export function providerError(provider: string, error: unknown): RequestError {
+  if (error instanceof RequestError) return error;
+  if (error instanceof AuthorizationResponseError) return declined(provider, error);
+  if (isAway(error)) return unavailable(provider, error);
+  const message = `The answer of ${provider} cannot be believed: begin the log-in again.`;
+  return new RequestError("AUTH_INVALID", message, { cause: error });
+}
+
+export function unavailable(provider: string, cause: unknown): RequestError {
+  const message = `${provider} does not answer: try again in a moment, or log in with a password.`;
+  return new RequestError("CHANNEL_UNAVAILABLE", message, { retryAfterSeconds: 5, cause });
+}
+
+/** Source: RFC 6749, section 4.1.2.1. */
+function declined(provider: string, error: AuthorizationResponseError): RequestError {
+  if (error.error === "access_denied") return forbidden(`The log-in was cancelled at ${provider}.`);
+  if (error.error === "server_error" || error.error === "temporarily_unavailable") return unavailable(provider, error);
+  const code = /^[\w.-]{1,60}$/.test(error.error) ? error.error : "an unknown error";
+  return forbidden(`${provider} refused the log-in (${code}): an admin may have to correct its settings there.`);
+}
+
+/** No answer, or one with a status of 500 and above, however deep the library has wrapped it. */
+export function isAway(error: unknown): boolean {
+  if (error instanceof HttpError) return true;
+  if (error instanceof ResponseBodyError) return error.status >= 500;
+  if (!(error instanceof ClientError)) return false;
+  if (error.code === "OAUTH_TIMEOUT" || error.code === "OAUTH_ABORT") return true;
+  if (error.cause instanceof Response) return error.cause.status >= 500;
+  return isAway(error.cause);
+}
+
+/** What the log says of it: never the address with its code, nor a token. */
+export function reasonOf(error: unknown): { code: string; reason: string } {
+  const known = error as { code?: unknown; message?: unknown };
+  return { code: String(known.code ?? "unknown"), reason: String(known.message ?? "") };
+}

@@ -1,0 +1,97 @@
+import { randomBytes } from "node:crypto";
+import { recordAct } from "../../audit/audit.ts";
+import { forbidden, notFound, RequestError } from "../../errors.ts";
+import type { Clock } from "../../lib/clock.ts";
+import { type Pool, transaction } from "../../lib/postgres.ts";
+import type { SecretBox } from "../../lib/secret-box.ts";
+import type { Principal } from "../principal.ts";
+import { getUser } from "../users.ts";
+import { matchingStep, newTotpSecret, otpauthUrl, toBase32 } from "./one-time-code.ts";
+import { hashRecoveryCode, isRightCode, openSecret, secretContext, wrongCode } from "./second-factor.ts";
+import * as rows from "./totp-rows.ts";
+
+export interface TotpDeps {
+  db: Pool;
+  clock: Clock;
+  box: SecretBox;
+}
+
+/** How many are given out at once. */
+export const recoveryCodeCount = 10;
+
+/**
+ * A secret for the caller's authenticator app, which counts once a code of it was confirmed; asking again replaces it.
+ * CONFLICT when a second factor is on already.
+ */
+export async function beginTotp(
+  { db, clock, box }: TotpDeps,
+  principal: Principal,
+): Promise<{ secret: string; otpauth_url: string }> {
+  requireUser(principal);
+  const { userId, workspaceId } = principal;
+  const user = await getUser(db, { userId, workspaceId });
+  const secret = newTotpSecret();
+  const secretSealed = box.seal(secret.toString("base64"), secretContext(userId));
+  if (!(await rows.insertTotp(db, { userId, workspaceId, secretSealed, now: new Date(clock.now()) }))) throw isOn();
+  return { secret: toBase32(secret), otpauth_url: otpauthUrl(secret, user.username) };
+}
+
+/** From now on log-in asks for a code. FORBIDDEN for a wrong one. The recovery codes are shown by this call alone. */
+export async function confirmTotp(
+  { db, clock, box }: TotpDeps,
+  principal: Principal,
+  code: string,
+): Promise<{ recovery_codes: string[] }> {
+  requireUser(principal);
+  const { userId, workspaceId } = principal;
+  const totp = await rows.findTotp(db, userId);
+  if (totp === null) throw new RequestError("CONFLICT", "Begin with POST /v1/me/totp.");
+  if (totp.confirmed_at !== null) throw isOn();
+  const step = matchingStep(openSecret(box, totp), code, clock.now(), totp.last_step);
+  if (step === null) throw forbidden(wrongCode);
+  const recoveryCodes = Array.from({ length: recoveryCodeCount }, newRecoveryCode);
+  await transaction(db, async (tx) => {
+    const confirmed = { userId, secretSealed: totp.secret_sealed, step, now: new Date(clock.now()) };
+    if (!(await rows.confirmTotp(tx, confirmed))) throw isOn();
+    await rows.insertRecoveryCodes(tx, { userId, workspaceId, codeHashes: recoveryCodes.map(hashRecoveryCode) });
+    await recordAct(tx, principal, { action: "second_factor.enabled", target: { type: "user", id: userId } });
+  });
+  return { recovery_codes: recoveryCodes };
+}
+
+/** Takes a code, or a recovery code, so that a stolen access token is not enough. */
+export async function endTotp(deps: TotpDeps, principal: Principal, code: string): Promise<void> {
+  requireUser(principal);
+  await transaction(deps.db, async (tx) => {
+    const totp = await rows.findTotp(tx, principal.userId);
+    if (totp === null) throw notFound("second factor");
+    if (totp.confirmed_at !== null && !(await isRightCode({ ...deps, db: tx }, totp, code))) {
+      throw forbidden(wrongCode);
+    }
+    await rows.deleteTotp(tx, principal.userId);
+    const target = { type: "user", id: principal.userId };
+    await recordAct(tx, principal, { action: "second_factor.removed", target });
+  });
+}
+
+/** For somebody who lost the telephone and the recovery codes. RESOURCE_NOT_FOUND when the user has none. */
+export async function removeTotp({ db }: { db: Pool }, principal: Principal, userId: string): Promise<void> {
+  await transaction(db, async (tx) => {
+    await getUser(tx, { workspaceId: principal.workspaceId, userId });
+    if (!(await rows.deleteTotp(tx, userId))) throw notFound("second factor");
+    await recordAct(tx, principal, { action: "second_factor.removed", target: { type: "user", id: userId } });
+  });
+}
+
+/** 80 random bits that can be written down: `ABCD-EFGH-…`. */
+function newRecoveryCode(): string {
+  return toBase32(randomBytes(10)).match(/.{4}/g)!.join("-");
+}
+
+function requireUser({ sessionId }: Principal): void {
+  if (sessionId === null) throw forbidden("An API key has no second factor: log in with a password to manage yours.");
+}
+
+function isOn(): RequestError {
+  return new RequestError("CONFLICT", "A second factor is on already: remove it first with DELETE /v1/me/totp.");
+}

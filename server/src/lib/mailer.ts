@@ -1,0 +1,134 @@
+import { createTransport } from "nodemailer";
+import { type Clock, pause } from "./clock.ts";
+import type { Log } from "./postgres.ts";
+import type { Secret } from "./secret.ts";
+
+/** `kind` stands in the log; nothing else of a mail does. */
+export interface Mail {
+  kind: string;
+  to: string;
+  subject: string;
+  text: string;
+}
+
+/**
+ * Mail goes out behind the answer to whoever caused it: `send` puts it in a line in memory and returns. Each is tried
+ * `triesPerMail` times. What waits when the process dies is lost, so every mail must be one that can be asked for again.
+ */
+export interface Mailer extends AsyncDisposable {
+  /** Whether a server is set; without one, `send` does nothing. */
+  readonly isOn: boolean;
+  /** Whether the mail will be tried: false without a server, and when too many wait. Call it after the commit. */
+  send(mail: Mail): boolean;
+  /** When nothing waits or is under way. */
+  idle(): Promise<void>;
+  /** Waits `closeWithinMs` for what is under way. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+export interface MailerOptions {
+  /** `smtp://user:password@host:587` or `smtps://…`; null turns mail off. */
+  url: Secret | null;
+  from: string;
+  clock: Clock;
+  log: Log;
+}
+
+export const triesPerMail = 3;
+/** Mails that may wait; one more is dropped. */
+export const queueSize = 1_000;
+/** Before the second and the third try, in milliseconds. */
+const pausesMs = [2_000, 30_000];
+const connectionTimeoutMs = 10_000;
+const silenceTimeoutMs = 20_000;
+const closeWithinMs = 3_000;
+
+export function openMailer({ url, from, clock, log }: MailerOptions): Mailer {
+  if (url === null) return mailOff;
+  const transport = createTransport({
+    ...settingsOf(url.reveal()),
+    connectionTimeout: connectionTimeoutMs,
+    greetingTimeout: connectionTimeoutMs,
+    socketTimeout: silenceTimeoutMs,
+    // A mail is text of ours: it never names a file or a page to be put in.
+    disableFileAccess: true,
+    disableUrlAccess: true,
+  });
+  const stopped = new AbortController();
+  const waiting: Mail[] = [];
+  let working: Promise<void> | null = null;
+
+  async function work(): Promise<void> {
+    for (let mail = waiting.shift(); mail !== undefined && !stopped.signal.aborted; mail = waiting.shift()) {
+      await sendMail(mail);
+    }
+    working = null;
+  }
+
+  async function sendMail({ kind, ...mail }: Mail): Promise<void> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        await transport.sendMail({ from, ...mail });
+        return;
+      } catch (error) {
+        const reason = reasonOf(error);
+        const isLast = tries >= triesPerMail || stopped.signal.aborted;
+        log.warn({ mail: kind, tries, ...reason }, isLast ? "a mail could not be sent" : "a mail will be tried again");
+        if (isLast) return;
+        await pause(clock, pausesMs[tries - 1]!, stopped.signal);
+      }
+    }
+  }
+
+  return {
+    isOn: true,
+    send(mail) {
+      if (stopped.signal.aborted || waiting.length >= queueSize) {
+        log.warn({ mail: mail.kind }, "a mail was dropped: too many wait");
+        return false;
+      }
+      waiting.push(mail);
+      working ??= work();
+      return true;
+    },
+    async idle() {
+      while (working !== null) await working;
+    },
+    async [Symbol.asyncDispose]() {
+      stopped.abort();
+      const late = new AbortController();
+      await Promise.race([working, pause(clock, closeWithinMs, late.signal)]);
+      late.abort();
+      transport.close();
+    },
+  };
+}
+
+const mailOff: Mailer = {
+  isOn: false,
+  send: () => false,
+  idle: async () => {},
+  [Symbol.asyncDispose]: async () => {},
+};
+
+/** A password goes over an encrypted connection, or to this machine. `?requireTLS=true` asks for one in any case. */
+function settingsOf(text: string) {
+  const url = new URL(text);
+  const isHere = ["localhost", "127.0.0.1", "[::1]"].includes(url.hostname);
+  const secure = url.protocol === "smtps:";
+  return {
+    host: url.hostname.replace(/^\[|\]$/g, ""),
+    port: Number(url.port) || (secure ? 465 : 587),
+    secure,
+    requireTLS: url.searchParams.get("requireTLS") === "true" || (url.username !== "" && !isHere),
+    ...(url.username === ""
+      ? {}
+      : { auth: { user: decodeURIComponent(url.username), pass: decodeURIComponent(url.password) } }),
+  };
+}
+
+/** Why it failed, without the address, the text or what the server said: that may repeat them. */
+function reasonOf(error: unknown): { code: string; response_code: number | null } {
+  const { code = "unknown", responseCode = null } = error as { code?: string; responseCode?: number };
+  return { code, response_code: responseCode };
+}
