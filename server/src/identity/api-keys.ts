@@ -1,6 +1,8 @@
+import { recordAct } from "../audit/audit.ts";
 import { forbidden, invalid, notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
+import { type Pool, transaction } from "../lib/postgres.ts";
 import { all, type Db, maybe, one } from "../lib/query.ts";
 import type { Authenticator } from "./authenticate.ts";
 import { hasRole, type Principal, type Role, type Scope } from "./principal.ts";
@@ -33,7 +35,7 @@ export interface NewApiKey {
  * a key never makes a stronger one.
  */
 export async function createApiKey(
-  { db, clock }: { db: Db; clock: Clock },
+  { db, clock }: { db: Pool; clock: Clock },
   principal: Principal,
   { name, scopes = ["*"], expiresAt }: NewApiKey,
 ): Promise<ApiKey & { key: string }> {
@@ -44,7 +46,7 @@ export async function createApiKey(
   const missing = scopes.find((scope) => !principal.scopes.includes("*") && !principal.scopes.includes(scope));
   if (missing !== undefined) throw forbidden(`This API key lacks the scope ${missing} and cannot give it.`);
   const key = newOpaqueToken(apiKeyPrefix);
-  const row = await insertApiKey(db, {
+  const row = {
     apiKeyId: newId(nowMs),
     principal,
     name,
@@ -53,8 +55,14 @@ export async function createApiKey(
     scopes: [...new Set(scopes)],
     expiresAt,
     now: new Date(nowMs),
+  };
+  const made = await transaction(db, async (tx) => {
+    const inserted = await insertApiKey(tx, row);
+    const details = { scopes: row.scopes.join(" "), expires_at: expiresAt?.toISOString() ?? null };
+    await recordAct(tx, principal, { action: "api_key.created", target: targetOf(row.apiKeyId), details });
+    return inserted;
   });
-  return { ...row, key };
+  return { ...made, key };
 }
 
 /** The caller's keys that were not revoked, newest first; for an admin all of the workspace. `limit + 1` rows. */
@@ -75,18 +83,21 @@ export function listApiKeys(
 
 /** From now on the key is unknown. Throws RESOURCE_NOT_FOUND for one that is revoked already, or not the caller's. */
 export async function revokeApiKey(
-  { db, clock, forget }: { db: Db; clock: Clock } & Pick<Authenticator, "forget">,
+  { db, clock, forget }: { db: Pool; clock: Clock } & Pick<Authenticator, "forget">,
   principal: Principal,
   apiKeyId: string,
 ): Promise<void> {
-  const row = await maybe(
-    db,
-    `UPDATE api_keys SET revoked_at = $4
+  await transaction(db, async (tx) => {
+    const row = await maybe(
+      tx,
+      `UPDATE api_keys SET revoked_at = $4
       WHERE api_key_id = $1 AND workspace_id = $2 AND revoked_at IS NULL AND ($3::uuid IS NULL OR created_by = $3)
       RETURNING api_key_id`,
-    [apiKeyId, principal.workspaceId, ownOnly(principal), new Date(clock.now())],
-  );
-  if (row === null) throw notFound("API key");
+      [apiKeyId, principal.workspaceId, ownOnly(principal), new Date(clock.now())],
+    );
+    if (row === null) throw notFound("API key");
+    await recordAct(tx, principal, { action: "api_key.revoked", target: targetOf(apiKeyId) });
+  });
   forget(apiKeyId);
 }
 
@@ -115,6 +126,10 @@ export function useApiKey(db: Db, keyHash: Buffer, now: Date) {
         AND u.disabled_at IS NULL`,
     [keyHash, now],
   );
+}
+
+function targetOf(apiKeyId: string) {
+  return { type: "api_key", id: apiKeyId };
 }
 
 export function invalidApiKey(): RequestError {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
 import { SignJWT } from "jose";
+import { systemOf } from "../audit/audit.ts";
 import type { Clock } from "../lib/clock.ts";
 import { openPool, type Pool } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
@@ -13,7 +14,7 @@ import { openSession } from "./sessions.ts";
 import { sharedSecrets } from "./signing-keys.ts";
 import { type AccessClaims, openTokens, type Tokens } from "./tokens.ts";
 import { createUser, updateUser } from "./users.ts";
-import { createWorkspace } from "./workspaces.ts";
+import { addWorkspace } from "./workspaces.ts";
 
 let database: TestDatabase;
 let pool: ReturnType<typeof openPool>;
@@ -45,9 +46,8 @@ let here: Authenticator;
 before(async () => {
   database = await createTestDatabase();
   pool = openPool({ url: database.url, size: 4, applicationName: "authenticate test", log: quiet });
-  const deps = { db: pool, clock, hasher };
-  const owner = { username: "owner", email: "owner@example.com", password: "" };
-  await createWorkspace(deps, { name: "Test", admin: owner });
+  const owner = { username: "owner", email: "owner@example.com", passwordHash: "" };
+  await addWorkspace({ db: pool, clock }, { name: "Test", admin: owner });
   admin = await openNewSession("admin").then(({ authorization }) => freshAuthenticator().authenticate(authorization));
 });
 after(async () => {
@@ -86,7 +86,7 @@ test("a changed role counts at once where it was changed, and elsewhere at the n
   assert.equal((await here.authenticate(authorization)).role, "agent");
   assert.equal((await elsewhere.authenticate(authorization)).role, "agent");
 
-  await updateUser({ db: pool, clock, forget: here.forget }, key, { role: "member" });
+  await updateUser({ db: pool, clock, forget: here.forget }, systemOf(key.workspaceId), key.userId, { role: "member" });
 
   assert.equal((await here.authenticate(authorization)).role, "member");
   nowMs += recheckMs;
@@ -99,11 +99,15 @@ test("a disabled user is nobody, by token and by API key, until enabled again", 
   await here.authenticate(authorization);
   await here.authenticate(apiKey);
 
-  await updateUser({ db: pool, clock, forget: here.forget }, key, { isDisabled: true });
+  await updateUser({ db: pool, clock, forget: here.forget }, systemOf(key.workspaceId), key.userId, {
+    isDisabled: true,
+  });
   await refused(authorization, "AUTH_INVALID");
   await refused(apiKey, "API_KEY_INVALID");
 
-  await updateUser({ db: pool, clock, forget: here.forget }, key, { isDisabled: false });
+  await updateUser({ db: pool, clock, forget: here.forget }, systemOf(key.workspaceId), key.userId, {
+    isDisabled: false,
+  });
   await refused(authorization, "AUTH_INVALID");
   assert.equal((await here.authenticate(apiKey)).userId, key.userId);
 });
@@ -231,11 +235,16 @@ async function openNewSession(role: Role) {
   count += 1;
   const { rows } = await pool.query("SELECT workspace_id FROM workspaces");
   const workspaceId: string = rows[0].workspace_id;
-  const user = await createUser(
-    { db: pool, clock, hasher },
-    { username: `user${count}`, email: `user${count}@example.com`, password: "", workspaceId, role },
+  const user = await createUser({ db: pool, clock, hasher }, systemOf(workspaceId), {
+    username: `user${count}`,
+    email: `user${count}@example.com`,
+    password: "",
+    role,
+  });
+  const { access_token } = await openSession(
+    { db: pool, clock, tokens },
+    { userId: user.user_id, origin: noOrigin, method: "test" },
   );
-  const { access_token } = await openSession({ db: pool, clock, tokens }, user.user_id);
   const authorization = `Bearer ${access_token}`;
   const principal = await freshAuthenticator().authenticate(authorization);
   statements = 0;

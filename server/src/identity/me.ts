@@ -1,3 +1,5 @@
+import { recordAct } from "../audit/audit.ts";
+import { type Pool, transaction } from "../lib/postgres.ts";
 import { type Db, maybe } from "../lib/query.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
 import type { Principal } from "./principal.ts";
@@ -14,13 +16,20 @@ export interface OwnChanges {
 
 /** What users may change of themselves; undefined stays as it is. */
 export async function updateMe(
-  { db, box }: { db: Db; box: SecretBox },
-  { workspaceId, userId }: Principal,
+  { db, box }: { db: Pool; box: SecretBox },
+  principal: Principal,
   { llmApiKey, ...changes }: OwnChanges,
 ): Promise<User> {
+  const { workspaceId, userId } = principal;
   const llmApiKeySealed = typeof llmApiKey === "string" ? box.seal(llmApiKey, llmKeyContext(userId)) : llmApiKey;
-  await updateOwnRow(db, userId, { ...changes, llmApiKeySealed });
-  return getUser(db, { workspaceId, userId });
+  return transaction(db, async (tx) => {
+    await updateOwnRow(tx, userId, { ...changes, llmApiKeySealed });
+    const user = await getUser(tx, { workspaceId, userId });
+    if (llmApiKey === undefined) return user;
+    const action = llmApiKey === null ? "llm_api_key.removed" : "llm_api_key.set";
+    await recordAct(tx, principal, { action, target: { type: "user", id: userId } });
+    return user;
+  });
 }
 
 /** The user's own key and model, for a request to the language model on the user's behalf; null for what is not set. */

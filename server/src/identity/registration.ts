@@ -1,10 +1,13 @@
+import { type Origin, recordAct } from "../audit/audit.ts";
 import { forbidden } from "../errors.ts";
-import { type Credentials, createUser, type User, type UserDeps } from "./users.ts";
-import { findFirstWorkspace } from "./workspaces.ts";
+import { transaction } from "../lib/postgres.ts";
+import { findFirstWorkspace } from "./first-workspace.ts";
+import { addUser, type Credentials, type User, type UserDeps } from "./users.ts";
 
 /** A stranger joins the first workspace as a member. FORBIDDEN when registration is closed; CONFLICT for a taken name. */
 export async function registerUser(
   deps: UserDeps & { registration: "open" | "closed" },
+  origin: Origin,
   credentials: Credentials,
 ): Promise<User> {
   if (deps.registration === "closed") {
@@ -12,5 +15,12 @@ export async function registerUser(
   }
   const workspaceId = await findFirstWorkspace(deps.db);
   if (workspaceId === null) throw new Error("the first workspace is made before the hub listens, and is missing");
-  return createUser(deps, { ...credentials, workspaceId, role: "member" });
+  const passwordHash = await deps.hasher.hash(credentials.password);
+  return transaction(deps.db, async (tx) => {
+    const input = { ...credentials, passwordHash, workspaceId, role: "member" } as const;
+    const user = await addUser({ db: tx, clock: deps.clock }, input);
+    const target = { type: "user", id: user.user_id };
+    await recordAct(tx, { kind: "anonymous", workspaceId, origin }, { action: "user.registered", target });
+    return user;
+  });
 }

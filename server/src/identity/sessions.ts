@@ -1,10 +1,13 @@
+import { type Actor, type Origin, recordAct } from "../audit/audit.ts";
 import { RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
+import { type Pool, transaction } from "../lib/postgres.ts";
 import { type Db, maybe, run } from "../lib/query.ts";
 import type { Authenticator } from "./authenticate.ts";
 import type { PasswordHasher } from "./password.ts";
 import type { Principal, Role } from "./principal.ts";
+import { recordDisabled, recordRefused, recordReuse, sessionTarget } from "./session-acts.ts";
 import { hashToken, newOpaqueToken, type Tokens } from "./tokens.ts";
 import { isUsername } from "./username.ts";
 
@@ -18,7 +21,7 @@ export interface TokenPair {
 }
 
 interface SessionDeps {
-  db: Db;
+  db: Pool;
   clock: Clock;
   tokens: Tokens;
 }
@@ -29,28 +32,52 @@ interface SessionDeps {
  */
 export async function logIn(
   deps: SessionDeps & { hasher: PasswordHasher },
+  origin: Origin,
   { username, password }: { username: string; password: string },
 ): Promise<TokenPair & { user_id: string }> {
   const user = isUsername(username) ? await findByUsername(deps.db, username) : null;
   const isRight = user?.password_hash
     ? await deps.hasher.verify(user.password_hash, password)
     : await deps.hasher.verifyNothing(password);
-  if (user === null || !isRight) throw wrongPassword();
-  return { ...(await openSession(deps, user.user_id)), user_id: user.user_id };
+  if (user === null || !isRight) {
+    await recordRefused(deps.db, origin, user, user === null ? "unknown_user" : "wrong_password");
+    throw wrongPassword();
+  }
+  const tokens = await openSession(deps, { userId: user.user_id, origin, method: "password" });
+  return { ...tokens, user_id: user.user_id };
+}
+
+/** A log-in that proved who it is. */
+export interface LogIn {
+  userId: string;
+  origin: Origin;
+  /** How it was proved, for the audit log: such as `password`. */
+  method: string;
 }
 
 /** A new session of a user who has proved who they are. AUTH_INVALID when the user is disabled. */
-export async function openSession({ db, clock, tokens }: SessionDeps, userId: string): Promise<TokenPair> {
+export async function openSession(
+  { db, clock, tokens }: SessionDeps,
+  { userId, origin, method }: LogIn,
+): Promise<TokenPair> {
   const nowMs = clock.now();
   const sessionId = newId(nowMs);
   const refreshToken = newRefreshToken(newOpaqueToken(""));
-  const user = await insertSession(db, {
+  const row = {
     sessionId,
     userId,
     ...refreshHashes(refreshToken),
     expiresAt: new Date(nowMs + tokens.refreshTokenTtlMs),
     now: new Date(nowMs),
+  };
+  const user = await transaction(db, async (tx) => {
+    const inserted = await insertSession(tx, row);
+    if (inserted === null) return null;
+    const by: Actor = { kind: "user", callerId: userId, workspaceId: inserted.workspace_id, origin };
+    await recordAct(tx, by, { action: "session.opened", target: sessionTarget(sessionId), details: { method } });
+    return inserted;
   });
+  if (user === null) await recordDisabled(db, origin, userId);
   if (user === null) throw new RequestError("AUTH_INVALID", "This user is disabled: ask an admin of the workspace.");
   return pair(tokens, { userId, sessionId, workspaceId: user.workspace_id, role: user.role }, refreshToken);
 }
@@ -62,17 +89,23 @@ export async function openSession({ db, clock, tokens }: SessionDeps, userId: st
  */
 export async function refreshSession(
   { db, clock, tokens, forget }: SessionDeps & Pick<Authenticator, "forget">,
+  origin: Origin,
   refreshToken: string,
 ): Promise<TokenPair> {
   const family = refreshTokenPattern.exec(refreshToken)?.[1];
   if (family === undefined) throw invalidRefreshToken();
   const nowMs = clock.now();
   const next = newRefreshToken(family);
-  const session = await rotateOrRevoke(db, {
+  const row = {
     ...refreshHashes(refreshToken),
     nextHash: hashToken(next),
     expiresAt: new Date(nowMs + tokens.refreshTokenTtlMs),
     now: new Date(nowMs),
+  };
+  const session = await transaction(db, async (tx) => {
+    const found = await rotateOrRevoke(tx, row);
+    if (found?.is_revoked) await recordReuse(tx, origin, found);
+    return found;
   });
   if (session === null) throw invalidRefreshToken();
   const { session_id: sessionId, user_id: userId, workspace_id: workspaceId, role } = session;
@@ -86,16 +119,18 @@ export async function refreshSession(
 
 /** Ends the caller's session: at once in this process, within 60 s in the others. FORBIDDEN for an API key. */
 export async function logOut(
-  { db, clock, forget }: { db: Db; clock: Clock } & Pick<Authenticator, "forget">,
-  { sessionId }: Principal,
+  { db, clock, forget }: { db: Pool; clock: Clock } & Pick<Authenticator, "forget">,
+  principal: Principal,
 ): Promise<void> {
+  const { sessionId } = principal;
   if (sessionId === null) {
     throw new RequestError("FORBIDDEN", "An API key has no session: delete it with DELETE /v1/api-keys/{id}.");
   }
-  await run(db, "UPDATE sessions SET revoked_at = $2 WHERE session_id = $1 AND revoked_at IS NULL", [
-    sessionId,
-    new Date(clock.now()),
-  ]);
+  await transaction(db, async (tx) => {
+    const text = "UPDATE sessions SET revoked_at = $2 WHERE session_id = $1 AND revoked_at IS NULL";
+    const ended = await run(tx, text, [sessionId, new Date(clock.now())]);
+    if (ended === 1) await recordAct(tx, principal, { action: "session.ended", target: sessionTarget(sessionId) });
+  });
   forget(sessionId);
 }
 
@@ -140,9 +175,9 @@ async function pair(
 }
 
 function findByUsername(db: Db, username: string) {
-  return maybe<{ user_id: string; password_hash: string | null }>(
+  return maybe<{ user_id: string; workspace_id: string; password_hash: string | null }>(
     db,
-    "SELECT user_id, password_hash FROM users WHERE lower(username) = lower($1)",
+    "SELECT user_id, workspace_id, password_hash FROM users WHERE lower(username) = lower($1)",
     [username],
   );
 }

@@ -88,6 +88,15 @@ export function lockAdmins(tx: Db, workspaceId: string) {
   );
 }
 
+/** As it is until the transaction ends. */
+export function lockUser(tx: Db, { workspaceId, userId }: { workspaceId: string; userId: string }) {
+  return maybe<{ role: Role; disabled_at: Date | null }>(
+    tx,
+    `SELECT role, disabled_at FROM users WHERE user_id = $1 AND workspace_id = $2 AND ${isNotDeleted} FOR UPDATE`,
+    [userId, workspaceId],
+  );
+}
+
 // The statements below take the user's row before the participant's, as `lockAdmins` does, so that none waits in a ring.
 
 /** Leaves what is undefined as it is. False when there is no such user. */

@@ -1,3 +1,4 @@
+import { type Actor, recordAct } from "../audit/audit.ts";
 import { notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
@@ -27,10 +28,16 @@ export interface UserDeps {
 /** CONFLICT, naming the field, when the username or the e-mail address is taken anywhere in the hub. */
 export async function createUser(
   { db, clock, hasher }: UserDeps,
-  input: Credentials & { workspaceId: string; role: Role; displayName?: string | undefined },
+  by: Actor,
+  input: Credentials & { role: Role; displayName?: string | undefined },
 ): Promise<User> {
   const passwordHash = await hasher.hash(input.password);
-  return addUser({ db, clock }, { ...input, passwordHash });
+  return transaction(db, async (tx) => {
+    const user = await addUser({ db: tx, clock }, { ...input, passwordHash, workspaceId: by.workspaceId });
+    const act = { action: "user.created", target: targetOf(user.user_id), details: { role: input.role } };
+    await recordAct(tx, by, act);
+    return user;
+  });
 }
 
 /** `createUser` behind the hashing, for a transaction that must not last as long as that. */
@@ -70,18 +77,24 @@ export interface UserChanges {
 /** CONFLICT when the workspace would be left without an admin. */
 export async function updateUser(
   { db, clock, forget }: { db: Pool; clock: Clock } & Pick<Authenticator, "forget">,
-  key: { workspaceId: string; userId: string },
+  by: Actor,
+  userId: string,
   changes: UserChanges,
 ): Promise<User> {
   const now = new Date(clock.now());
+  const key = { workspaceId: by.workspaceId, userId };
   const user = await transaction(db, async (tx) => {
     const losesRights = changes.isDisabled === true || (changes.role !== undefined && changes.role !== "admin");
     if (losesRights) await requireAnotherAdmin(tx, key);
+    const before = await rows.lockUser(tx, key);
+    if (before === null) throw notFound("user");
     if (!(await rows.updateUserRow(tx, key, { ...changes, now }))) throw notFound("user");
-    if (changes.isDisabled) await revokeSessionsOf(tx, key.userId, now);
-    return getUser(tx, key);
+    if (changes.isDisabled) await revokeSessionsOf(tx, userId, now);
+    const after = await getUser(tx, key);
+    await recordChanges(tx, by, before, after);
+    return after;
   });
-  forget(key.userId);
+  forget(userId);
   return user;
 }
 
@@ -91,17 +104,40 @@ export async function updateUser(
  */
 export async function deleteUser(
   { db, clock, forget }: { db: Pool; clock: Clock } & Pick<Authenticator, "forget">,
-  key: { workspaceId: string; userId: string },
+  by: Actor,
+  userId: string,
 ): Promise<void> {
   const now = new Date(clock.now());
+  const key = { workspaceId: by.workspaceId, userId };
   await transaction(db, async (tx) => {
     await requireAnotherAdmin(tx, key);
     if (!(await rows.anonymiseUser(tx, key, now))) throw notFound("user");
     await rows.revokeApiKeysOf(tx, key.userId, now);
     await revokeSessionsOf(tx, key.userId, now);
+    await recordAct(tx, by, { action: "user.deleted", target: targetOf(userId) });
   });
-  forget(key.userId);
+  forget(userId);
 }
+
+/** What was asked for but was so already is no act. */
+async function recordChanges(
+  tx: Db,
+  by: Actor,
+  before: { role: Role; disabled_at: Date | null },
+  { user_id, role, disabled_at }: User,
+): Promise<void> {
+  const target = targetOf(user_id);
+  if (role !== before.role) {
+    await recordAct(tx, by, { action: "user.role_changed", target, details: { from: before.role, to: role } });
+  }
+  if ((disabled_at === null) === (before.disabled_at === null)) return;
+  await recordAct(tx, by, { action: disabled_at === null ? "user.enabled" : "user.disabled", target });
+}
+
+function targetOf(userId: string) {
+  return { type: "user", id: userId };
+}
+
 
 async function requireAnotherAdmin(tx: Db, { workspaceId, userId }: { workspaceId: string; userId: string }) {
   const admins = await rows.lockAdmins(tx, workspaceId);

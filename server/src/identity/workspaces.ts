@@ -1,11 +1,15 @@
+import { type Actor, recordAct, systemOf } from "../audit/audit.ts";
 import { forbidden } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
-import { all, type Db, maybe, one } from "../lib/query.ts";
+import { all, type Db, one } from "../lib/query.ts";
+import { findFirstWorkspace } from "./first-workspace.ts";
 import type { PasswordHasher } from "./password.ts";
 import type { Principal } from "./principal.ts";
 import { addUser, type Credentials, type User } from "./users.ts";
+
+export { findFirstWorkspace } from "./first-workspace.ts";
 
 /** The customer of the hub: owns everything below, and is a participant under its own id. */
 export interface Workspace {
@@ -17,16 +21,19 @@ export interface Workspace {
 /** CONFLICT, and no workspace, when the admin's username or e-mail address is taken. */
 export async function createWorkspace(
   { db, clock, hasher }: { db: Pool; clock: Clock; hasher: PasswordHasher },
+  by: Actor,
   { name, admin }: { name: string; admin: Credentials },
 ): Promise<Workspace> {
   const passwordHash = await hasher.hash(admin.password);
-  const made = await transaction(db, (tx) =>
-    addWorkspace({ db: tx, clock }, { name, admin: { ...admin, passwordHash } }),
-  );
-  return made.workspace;
+  return transaction(db, async (tx) => {
+    const { workspace } = await addWorkspace({ db: tx, clock }, { name, admin: { ...admin, passwordHash } });
+    const target = { type: "workspace", id: workspace.workspace_id };
+    await recordAct(tx, by, { action: "workspace.created", target });
+    return workspace;
+  });
 }
 
-/** `createWorkspace` behind the hashing; runs in a transaction. */
+/** `createWorkspace` behind the hashing; runs in a transaction, and is told in the log of the new workspace. */
 export async function addWorkspace(
   { db, clock }: { db: Db; clock: Clock },
   { name, admin }: { name: string; admin: { username: string; email: string; passwordHash: string } },
@@ -34,6 +41,8 @@ export async function addWorkspace(
   const nowMs = clock.now();
   const workspace = await insertWorkspace(db, newId(nowMs), name, new Date(nowMs));
   const user = await addUser({ db, clock }, { ...admin, workspaceId: workspace.workspace_id, role: "admin" });
+  const target = { type: "user", id: user.user_id };
+  await recordAct(db, systemOf(workspace.workspace_id), { action: "user.created", target, details: { role: "admin" } });
   return { workspace, admin: user };
 }
 
@@ -41,12 +50,6 @@ export async function addWorkspace(
 export async function requireFirstWorkspace(db: Db, principal: Principal): Promise<void> {
   if ((await findFirstWorkspace(db)) === principal.workspaceId) return;
   throw forbidden("Only admins of the hub's first workspace see and make workspaces.");
-}
-
-/** The one that was made first, and that new accounts join; null on an empty database. */
-export async function findFirstWorkspace(db: Db): Promise<string | null> {
-  const row = await maybe<{ workspace_id: string }>(db, "SELECT workspace_id FROM workspaces ORDER BY ordinal LIMIT 1");
-  return row?.workspace_id ?? null;
 }
 
 /** Newest first; `limit + 1` rows. */

@@ -5,7 +5,7 @@ import { logIn, logOut, openSession, refreshSession } from "../identity/sessions
 import type { Tokens } from "../identity/tokens.ts";
 import type { UserDeps } from "../identity/users.ts";
 import { bearer, credentialFields, errorAnswers, nothing, showUser, userResource, uuid } from "./identity-schemas.ts";
-import type { App } from "./server.ts";
+import { type App, originOf } from "./server.ts";
 
 export interface AuthRouteDeps extends UserDeps, Pick<Authenticator, "forget"> {
   tokens: Tokens;
@@ -32,8 +32,12 @@ export function authRoutes(app: App, deps: AuthRouteDeps): void {
     },
     async (request, reply) => {
       reply.header("cache-control", "no-store");
-      const user = await registerUser(deps, request.body);
-      const tokens = await openSession(deps, user.user_id);
+      const user = await registerUser(deps, originOf(request), request.body);
+      const tokens = await openSession(deps, {
+        userId: user.user_id,
+        origin: originOf(request),
+        method: "registration",
+      });
       return reply.status(201).send({ user: showUser(user), ...tokens });
     },
   );
@@ -59,7 +63,7 @@ export function authRoutes(app: App, deps: AuthRouteDeps): void {
     },
     async (request, reply) => {
       reply.header("cache-control", "no-store");
-      return logIn(deps, request.body);
+      return logIn(deps, originOf(request), request.body);
     },
   );
 
@@ -81,7 +85,7 @@ export function authRoutes(app: App, deps: AuthRouteDeps): void {
     },
     async (request, reply) => {
       reply.header("cache-control", "no-store");
-      return refreshSession(deps, request.body.refresh_token);
+      return refreshSession(deps, originOf(request), request.body.refresh_token);
     },
   );
 
@@ -106,7 +110,7 @@ export function authRoutes(app: App, deps: AuthRouteDeps): void {
 
 const tags = ["Identity"];
 
-const tokenFields = {
+export const tokenFields = {
   access_token: Type.String(),
   refresh_token: Type.String(),
   token_type: Type.Literal("Bearer"),

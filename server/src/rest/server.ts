@@ -3,6 +3,7 @@ import fastifySwagger from "@fastify/swagger";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import fastify, { type FastifyRequest, LogController } from "fastify";
 import type { Logger } from "pino";
+import type { Origin } from "../audit/audit.ts";
 import { type Principal, type Role, requireRole, requireScope, type Scope } from "../identity/principal.ts";
 import type { Pool } from "../lib/postgres.ts";
 import { answerError, answerMalformed, answerNotFound } from "./errors.ts";
@@ -108,12 +109,17 @@ function admit(
   try {
     requireRole(principal, access.role);
     if (access.scope !== undefined) requireScope(principal, access.scope);
-    request.principal = { ...principal, origin: { ip: request.ip, requestId: request.id } };
+    request.principal = { ...principal, origin: originOf(request) };
     request.db = dbOf(principal.workspaceId);
     return undefined;
   } catch (error) {
     return error as Error;
   }
+}
+
+/** Where a request comes from, for the audit log. */
+export function originOf({ ip, id }: Pick<FastifyRequest, "ip" | "id">): Origin {
+  return { ip, requestId: id };
 }
 
 export type App = Awaited<ReturnType<typeof openRestServer>>;

@@ -80,8 +80,8 @@ export function userRoutes(app: App, deps: Omit<UserDeps, "db"> & Pick<Authentic
       },
     },
     async ({ principal, db, body: { display_name, ...body } }, reply) => {
-      const input = { ...body, displayName: display_name, workspaceId: principal.workspaceId };
-      return reply.status(201).send(showUser(await createUser({ ...deps, db }, input)));
+      const input = { ...body, displayName: display_name };
+      return reply.status(201).send(showUser(await createUser({ ...deps, db }, principal, input)));
     },
   );
 
@@ -110,9 +110,7 @@ export function userRoutes(app: App, deps: Omit<UserDeps, "db"> & Pick<Authentic
     },
     async ({ principal, db, params, body }) => {
       const changes = { role: body.role, displayName: body.display_name, isDisabled: body.disabled };
-      return showUser(
-        await updateUser({ ...deps, db }, { workspaceId: principal.workspaceId, userId: params.id }, changes),
-      );
+      return showUser(await updateUser({ ...deps, db }, principal, params.id, changes));
     },
   );
 
@@ -132,7 +130,7 @@ export function userRoutes(app: App, deps: Omit<UserDeps, "db"> & Pick<Authentic
       },
     },
     async ({ principal, db, params }, reply) => {
-      await deleteUser({ ...deps, db }, { workspaceId: principal.workspaceId, userId: params.id });
+      await deleteUser({ ...deps, db }, principal, params.id);
       return reply.status(204).send(null);
     },
   );

@@ -24,7 +24,7 @@ export function workspaceRoutes(app: App, deps: UserDeps): void {
     },
     async (request, reply) => {
       await requireFirstWorkspace(deps.db, request.principal);
-      return reply.status(201).send(showWorkspace(await createWorkspace(deps, request.body)));
+      return reply.status(201).send(showWorkspace(await createWorkspace(deps, request.principal, request.body)));
     },
   );
 
