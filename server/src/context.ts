@@ -13,11 +13,15 @@ import type { Capabilities, Connector, ConnectorIo } from "./connectors/connecto
 import { connectorFor, connectors } from "./connectors/registry.ts";
 import { type Databases, openDatabases } from "./databases.ts";
 import type { Deliverer } from "./deliveries/deliverer.ts";
+import { type News, openNews } from "./events/events.ts";
 import { type Authenticator, openAuthenticator } from "./identity/authenticate.ts";
 import { openPasswordHasher, type PasswordHasher } from "./identity/password.ts";
 import { openTokens, type Tokens } from "./identity/tokens.ts";
 import { type Clock, type Random, systemClock } from "./lib/clock.ts";
 import { startEmbeddedPostgres } from "./lib/embedded-postgres/embedded-postgres.ts";
+import type { Fanout } from "./lib/fanout/fanout.ts";
+import { openLocalFanout } from "./lib/fanout/local-fanout.ts";
+import { openPostgresFanout } from "./lib/fanout/postgres-fanout.ts";
 import { openHttpClient } from "./lib/http.ts";
 import { migrate } from "./lib/migrations.ts";
 import { isRetryableDbError, openPool, type Pool } from "./lib/postgres.ts";
@@ -44,6 +48,10 @@ export interface Context extends AsyncDisposable {
   readonly pipelineDb: Pool;
   readonly databaseUrl: string;
   readonly bus: Bus;
+  /** Word to the other processes. */
+  readonly fanout: Fanout;
+  /** That a workspace has new events. */
+  readonly news: News;
   readonly secretBox: SecretBox;
   readonly hasher: PasswordHasher;
   readonly tokens: Tokens;
@@ -101,6 +109,10 @@ export async function openContext(options: ContextOptions): Promise<Context> {
       leaseMs: config.bus.leaseMs,
     }),
   );
+  const fanout = stack.use(
+    database === null ? await openPostgresFanout({ url: databaseUrl, clock, log }) : openLocalFanout(log),
+  );
+  const news = openNews({ fanout, clock });
   const simulatorOrigins = config.simulator.url === null ? [] : [new URL(config.simulator.url).origin];
   const { http } = stack.adopt(
     openHttpClient({
@@ -132,6 +144,8 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     pipelineDb,
     databaseUrl,
     bus,
+    fanout,
+    news,
     secretBox,
     hasher: openPasswordHasher({ concurrency: Math.max(1, availableParallelism() - 1), queueSize: 100 }),
     tokens,
@@ -140,6 +154,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     acceptor: openAcceptor({
       dbOf: acceptDbOf,
       bus,
+      news,
       clock,
       batchSize: config.accept.batchSize,
       queueSize: config.accept.queueSize,

@@ -24,7 +24,7 @@ const byPath = new Map(files.map((file) => [file.path, file]));
 /** What every feature writes to in its own transactions; below them, so it knows none of them. */
 const records = ["audit"];
 /** Each layer may import those before it; within one, see the rules below. */
-const features = ["identity", "contacts", "conversations", "messages", "channel-accounts"];
+const features = ["events", "identity", "contacts", "conversations", "messages", "channel-accounts"];
 const pipeline = ["bus", "router", "deliveries", "receipts", "receive", "webhooks"];
 const doors = ["rest"];
 /** What assembles the parts: these files know everything, and nobody imports them but one another. */

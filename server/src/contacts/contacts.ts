@@ -25,5 +25,6 @@ export {
   holdPeople,
   type Participant,
   type ParticipantKind,
+  showParticipant,
 } from "./participants.ts";
 export { maxNameLength, requireName } from "./text.ts";

@@ -1,5 +1,6 @@
 import type { PoolClient } from "../lib/postgres.ts";
 import { all, type Db, run } from "../lib/query.ts";
+import { formatAddress } from "./address.ts";
 import { type HeldAddress, listAddresses } from "./address-book.ts";
 
 export type ParticipantKind = "user" | "contact" | "workspace";
@@ -61,4 +62,9 @@ function selectParticipants(db: Db, ids: string[]): Promise<Omit<Participant, "a
      FROM participants WHERE participant_id = ANY ($1)`,
     [ids],
   );
+}
+
+/** As the outside sees it. */
+export function showParticipant({ participantId, kind, displayName, addresses }: Participant) {
+  return { participant_id: participantId, kind, display_name: displayName, addresses: addresses.map(formatAddress) };
 }

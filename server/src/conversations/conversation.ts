@@ -1,4 +1,4 @@
-import { describeParticipants, type Participant } from "../contacts/contacts.ts";
+import { describeParticipants, type Participant, showParticipant } from "../contacts/contacts.ts";
 import { notFound } from "../errors.ts";
 import { type Principal, seesAllConversations } from "../identity/principal.ts";
 import { all, type Db, maybe } from "../lib/query.ts";
@@ -64,10 +64,29 @@ export async function getConversation(db: Db, principal: Principal, conversation
 
 /** For whoever may see it without being asked, such as the one who just made it. */
 export async function loadConversation(db: Db, conversationId: string): Promise<Conversation> {
-  const rows = await all<ConversationRow>(db, `${selectConversations} WHERE c.conversation_id = $1`, [conversationId]);
-  const [conversation] = await withMembers(db, rows);
+  const [conversation] = await loadConversations(db, [conversationId]);
   if (conversation === undefined) throw notFound("conversation");
   return conversation;
+}
+
+/** Those that are there, in no order. */
+export async function loadConversations(db: Db, conversationIds: readonly string[]): Promise<Conversation[]> {
+  const text = `${selectConversations} WHERE c.conversation_id = ANY ($1)`;
+  return withMembers(db, await all<ConversationRow>(db, text, [conversationIds]));
+}
+
+/** As the outside sees it. */
+export function showConversation(conversation: Conversation) {
+  const { conversationId, type, title, members, lastSeq, settings, createdAt } = conversation;
+  return {
+    conversation_id: conversationId,
+    type,
+    title,
+    members: members.map(showParticipant),
+    last_seq: lastSeq,
+    settings,
+    created_at: createdAt.toISOString(),
+  };
 }
 
 export async function memberIds(db: Db, conversationId: string): Promise<string[]> {

@@ -16,6 +16,8 @@ export {
   findConversation,
   getConversation,
   listConversations,
+  loadConversations,
+  showConversation,
 } from "./conversation.ts";
 export { type ConversationInput, createConversation, memberBounds } from "./create-conversation.ts";
 export { type DirectAddress, type DirectPair, findDirectTo, findOrCreateDirect } from "./direct.ts";

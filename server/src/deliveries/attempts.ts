@@ -1,4 +1,5 @@
 import type { ChannelAccount, Connector, ConnectorIo } from "../connectors/connector.ts";
+import type { News } from "../events/events.ts";
 import { openBatcher } from "../lib/batcher.ts";
 import { type Clock, pause } from "../lib/clock.ts";
 import { isRetryableDbError, type Log } from "../lib/postgres.ts";
@@ -11,6 +12,7 @@ import { type Fence, type Start, type StartedDelivery, startAttempts } from "./s
 
 export interface AttemptDeps {
   db: Db;
+  news: News;
   log: Log;
   connector: Connector;
   io: ConnectorIo;
@@ -48,7 +50,7 @@ export function unbounded(clock: Clock) {
 }
 
 export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing: () => boolean }): Attempts {
-  const { db, log, connector, io, policy, isClosing } = deps;
+  const { db, news, log, connector, io, policy, isClosing } = deps;
   const { clock, random } = io;
   const { channel, capabilities } = connector;
   const starter = openBatcher<string, Start>({
@@ -68,6 +70,7 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
     const finished = judge(started, sent, capabilities.unknown, policy, clock.now(), random);
     gate.finished(sent.outcome, Math.max(1, sent.exchanges.length), clock.now(), started.startedAt.getTime());
     const [isSettled] = await finisher.submit([finished]);
+    news.tell(started.workspaceId);
     if (started.mayHaveParts) await deps.applyToParts(deliveryId);
     return isSettled || finished.isFinal ? { kind: "over" } : { kind: "again", at: finished.nextAttemptAt! };
   }
@@ -76,6 +79,7 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
     try {
       const [start] = await starter.submit([deliveryId]);
       if (start!.kind === "started") {
+        news.tell(start!.workspaceId);
         const account = await deps.findAccount(start!.channelAccountId);
         return { kind: "started", started: start!, account } as const;
       }

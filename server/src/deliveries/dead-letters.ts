@@ -117,22 +117,33 @@ async function revive(
          FROM (SELECT channel_account_id, unnest(ids[kept + 1:]) AS id FROM chosen) f
          WHERE m.channel_account_id = f.channel_account_id AND m.provider_message_id = f.id
        )
-       UPDATE deliveries d SET status = 'in_transit', is_pending = true, is_dead_letter = false, failed_at = NULL,
+       UPDATE deliveries d SET is_pending = true, is_dead_letter = false, failed_at = NULL,
          error = NULL, retry_from = NULL, next_attempt_at = NULL, ordinal = DEFAULT,
          provider_message_ids = ids[:kept], part_receipts = part_receipts - ids[kept + 1:],
-         sent_at = NULL, delivered_at = NULL, read_at = NULL,
-         history = d.history || jsonb_build_object('status', 'in_transit', 'at', $3::timestamptz, 'cause', 'replayed')
+         sent_at = NULL, delivered_at = NULL, read_at = NULL
        FROM chosen
        WHERE d.delivery_id = chosen.delivery_id
        RETURNING d.delivery_id, d.lane_id, d.channel, d.channel_account_id, d.ordinal`,
-      [workspaceId, deliveryIds, new Date(clock.now())],
+      [workspaceId, deliveryIds],
     );
     await publishOutgoing(bus, tx, rows);
+    await tellReplayed(tx, rows, new Date(clock.now()));
     if (rows.length > 0) await record(tx, rows.length);
     return rows;
   });
   wakeOutgoing(bus, revived);
   return revived.length;
+}
+
+/** After publishing: the statement that changes a status takes the lock of the feed, which is the last one. */
+async function tellReplayed(tx: Db, rows: readonly LanePlace[], now: Date): Promise<void> {
+  await run(
+    tx,
+    `UPDATE deliveries SET status = 'in_transit',
+       history = history || jsonb_build_object('status', 'in_transit', 'at', $2::timestamptz, 'cause', 'replayed')
+     WHERE delivery_id = ANY ($1)`,
+    [rows.map((row) => row.delivery_id), now],
+  );
 }
 
 /** Takes it out of the dead letters; the delivery stays failed. Throws RESOURCE_NOT_FOUND when it is none. */

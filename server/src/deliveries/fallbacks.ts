@@ -35,15 +35,6 @@ export async function startFallbacks({ db, bus, clock, capabilitiesOf }: Fallbac
     await run(tx, "UPDATE deliveries SET fallback_at = NULL WHERE delivery_id = ANY ($1)", [
       due.map((row) => row.delivery_id),
     ]);
-    await run(
-      tx,
-      `UPDATE deliveries SET is_pending = false, status = 'failed', failed_at = $2, next_attempt_at = NULL,
-         error = '{"code": "SUPERSEDED", "message": "Not sent in time: the next channel was tried instead."}',
-         history = history || jsonb_build_object('status', 'failed', 'at', $2::timestamptz, 'cause', 'SUPERSEDED')
-       WHERE delivery_id = ANY ($1) AND is_pending AND attempt_started_at IS NULL
-         AND (error ->> 'code') IS DISTINCT FROM 'UNKNOWN' AND status < 'sent'`,
-      [missed.map((row) => row.delivery_id), now],
-    );
     const records = missed.map((row) => ({
       key: row.conversation_id,
       value: {
@@ -53,6 +44,16 @@ export async function startFallbacks({ db, bus, clock, capabilitiesOf }: Fallbac
       },
     }));
     await bus.publish(tx, topics.messageProcessing, records);
+    // After publishing: a changed status takes the lock of the feed, which is the last one.
+    await run(
+      tx,
+      `UPDATE deliveries SET is_pending = false, status = 'failed', failed_at = $2, next_attempt_at = NULL,
+         error = '{"code": "SUPERSEDED", "message": "Not sent in time: the next channel was tried instead."}',
+         history = history || jsonb_build_object('status', 'failed', 'at', $2::timestamptz, 'cause', 'SUPERSEDED')
+       WHERE delivery_id = ANY ($1) AND is_pending AND attempt_started_at IS NULL
+         AND (error ->> 'code') IS DISTINCT FROM 'UNKNOWN' AND status < 'sent'`,
+      [missed.map((row) => row.delivery_id), now],
+    );
     return missed;
   });
   if (started.length > 0) bus.wake(topics.messageProcessing);

@@ -1,5 +1,6 @@
 import type { Bus } from "../bus/bus.ts";
 import { RequestError } from "../errors.ts";
+import type { News } from "../events/events.ts";
 import { BatcherFull, openBatcher } from "../lib/batcher.ts";
 import { type Clock, pause } from "../lib/clock.ts";
 import { isRetryableDbError } from "../lib/postgres.ts";
@@ -29,6 +30,7 @@ export interface AcceptOptions {
   /** What a workspace's messages are written through. */
   dbOf: (workspaceId: string) => Db;
   bus: Bus;
+  news: News;
   clock: Clock;
   /** Messages to a commit. */
   batchSize: number;
@@ -44,7 +46,7 @@ const retryPauseMs = 50;
 const paceMs = 2;
 
 export function openAcceptor(options: AcceptOptions): Acceptor {
-  const { dbOf, bus, clock, batchSize, queueSize, maxWaitMs } = options;
+  const { dbOf, bus, news, clock, batchSize, queueSize, maxWaitMs } = options;
   const batcher = openBatcher<NewMessage, Accepted>({
     maxBatch: batchSize,
     maxWaiting: queueSize,
@@ -78,10 +80,13 @@ export function openAcceptor(options: AcceptOptions): Acceptor {
   /** Writes all of one workspace; where that fails for a reason that one message brings with it, the others are written without it. */
   async function write(messages: NewMessage[]): Promise<(Written | Error)[]> {
     const giveUpAt = clock.now() + patienceMs;
-    const db = dbOf(messages[0]!.workspaceId);
+    const { workspaceId } = messages[0]!;
+    const db = dbOf(workspaceId);
     for (;;) {
       try {
-        return await writeMessages(db, bus, topics.messageProcessing, messages, new Date(clock.now()));
+        const written = await writeMessages(db, bus, topics.messageProcessing, messages, new Date(clock.now()));
+        news.tell(workspaceId);
+        return written;
       } catch (error) {
         const isPassing = isUniqueViolation(error) || isRetryableDbError(error);
         if (isPassing && clock.now() < giveUpAt) await pause(clock, retryPauseMs);

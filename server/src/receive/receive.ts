@@ -1,5 +1,6 @@
 import type { Bus, BusRecord } from "../bus/bus.ts";
 import type { ChannelAccount, Connector, InboundEvent } from "../connectors/connector.ts";
+import type { News } from "../events/events.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log, Pool } from "../lib/postgres.ts";
 import type { Acceptor } from "../messages/accept.ts";
@@ -10,6 +11,7 @@ import { type InboundMessage, receiveMessages } from "./receive-messages.ts";
 export interface ReceiveDeps {
   db: Pool;
   bus: Bus;
+  news: News;
   clock: Clock;
   log: Log;
   acceptor: Acceptor;
@@ -52,7 +54,12 @@ export async function receiveWebhooks(deps: ReceiveDeps, records: readonly BusRe
     }
   }
   await applyReceipts(deps, receipts);
+  if (receipts.length > 0) for (const workspaceId of workspacesOf(webhooks)) deps.news.tell(workspaceId);
   await receiveMessages(deps, messages);
+}
+
+function workspacesOf(webhooks: readonly KeptWebhook[]): Set<string> {
+  return new Set(webhooks.map(({ workspaceId }) => workspaceId));
 }
 
 function toReceipt(webhook: KeptWebhook, event: InboundEvent & { kind: "receipt" }): Receipt {

@@ -1,6 +1,6 @@
 import { Type } from "typebox";
+import { showParticipant } from "../contacts/contacts.ts";
 import {
-  type Conversation,
   type ConversationType,
   type MemberCapabilities,
   type MemberInput,
@@ -8,7 +8,7 @@ import {
 } from "../conversations/conversations.ts";
 import { maxTextLength } from "../messages/payload.ts";
 import { nullable, time, uuid } from "./identity-schemas.ts";
-import { addressText, nameText, participantFields, showParticipant } from "./people-schemas.ts";
+import { addressText, nameText, participantFields } from "./people-schemas.ts";
 
 const strict = { additionalProperties: false };
 
@@ -59,19 +59,6 @@ export const conversationResource = Type.Object({
   settings: Type.Object(settingsFields),
   created_at: time,
 });
-
-export function showConversation(conversation: Conversation) {
-  const { conversationId, type, title, members, lastSeq, settings, createdAt } = conversation;
-  return {
-    conversation_id: conversationId,
-    type,
-    title,
-    members: members.map(showParticipant),
-    last_seq: lastSeq,
-    settings,
-    created_at: createdAt.toISOString(),
-  };
-}
 
 export const capabilitiesResource = Type.Object({
   conversation_id: uuid,

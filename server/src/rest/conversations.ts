@@ -11,6 +11,7 @@ import {
   type MarkRead,
   readConversation,
   removeMember,
+  showConversation,
   typeInConversation,
 } from "../conversations/conversations.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -23,7 +24,6 @@ import {
   createBody,
   readBody,
   showCapabilities,
-  showConversation,
 } from "./conversation-schemas.ts";
 import { bearer, errorAnswers, idParams, nothing, uuid } from "./identity-schemas.ts";
 import { decodeCursor, pageOf, pageQuery, toPage } from "./pages.ts";

@@ -1,11 +1,5 @@
 import { Type } from "typebox";
-import {
-  type Contact,
-  formatAddress,
-  maxIdentifierLength,
-  maxNameLength,
-  type Participant,
-} from "../contacts/contacts.ts";
+import { type Contact, maxIdentifierLength, maxNameLength, type Participant } from "../contacts/contacts.ts";
 import { time, uuid } from "./identity-schemas.ts";
 
 /** A name or title in a body. */
@@ -48,12 +42,3 @@ export const participantFields = {
   display_name: Type.String(),
   addresses: Type.Array(Type.String()),
 };
-
-export function showParticipant({ participantId, kind, displayName, addresses }: Participant) {
-  return {
-    participant_id: participantId,
-    kind,
-    display_name: displayName,
-    addresses: addresses.map(formatAddress),
-  };
-}

@@ -1,4 +1,5 @@
 import type { Bus, BusRecord } from "../bus/bus.ts";
+import type { News } from "../events/events.ts";
 import type { Clock } from "../lib/clock.ts";
 import { derivedId } from "../lib/ids.ts";
 import type { Db } from "../lib/query.ts";
@@ -18,6 +19,7 @@ export interface AcceptedRecord {
 export interface RouterDeps {
   db: Db;
   bus: Bus;
+  news: News;
   clock: Clock;
   capabilitiesOf: CapabilitiesOf;
 }
@@ -36,7 +38,7 @@ export async function routeMessages(deps: RouterDeps, records: readonly BusRecor
 }
 
 async function routeBatch(deps: RouterDeps, records: readonly BusRecord<AcceptedRecord>[]): Promise<void> {
-  const { db, bus, clock, capabilitiesOf } = deps;
+  const { db, bus, news, clock, capabilitiesOf } = deps;
   const routing = await loadRouting(db, records);
   const deliveries = routing.messages.flatMap((message) => {
     const recipients = routing.recipientsOf(message.conversationId);
@@ -47,6 +49,12 @@ async function routeBatch(deps: RouterDeps, records: readonly BusRecord<Accepted
   });
   const channels = await writeDeliveries(db, deliveries, new Date(clock.now()));
   for (const channel of channels) bus.wake(topics.outgoing(channel));
+  for (const workspaceId of workspacesToTell(deliveries)) news.tell(workspaceId);
+}
+
+/** Where a delivery began with more than being there. */
+function workspacesToTell(deliveries: readonly NewDelivery[]): Set<string> {
+  return new Set(deliveries.filter(({ status }) => status !== "accepted").map(({ workspaceId }) => workspaceId));
 }
 
 function toDelivery(bus: Bus, message: MessageToRoute, planned: PlannedDelivery): NewDelivery {

@@ -5,8 +5,10 @@ import { openDatabases } from "../databases.ts";
 import { type Deliverer, openDeliverer } from "../deliveries/deliverer.ts";
 import type { JudgePolicy } from "../deliveries/judge.ts";
 import type { OutgoingRecord } from "../deliveries/outgoing.ts";
+import { openNews } from "../events/events.ts";
 import { noOrigin } from "../identity/principal.ts";
 import { type Clock, systemClock } from "../lib/clock.ts";
+import { openLocalFanout } from "../lib/fanout/local-fanout.ts";
 import { newId } from "../lib/ids.ts";
 import { type Log, openPool, type Pool } from "../lib/postgres.ts";
 import { all, one, run } from "../lib/query.ts";
@@ -90,6 +92,7 @@ export async function startPipeline(options: PipelineOptions = {}) {
       leaseMs: lease,
     });
   const bus = stack.use(await openBus());
+  const news = openNews({ fanout: stack.use(openLocalFanout(quiet)), clock });
   const sent: OutboundPart[] = [];
   const platform = { answer: options.platform ?? takesAll };
   const connector = testConnector({ ...testCapabilities, ...options.capabilities }, (part) => {
@@ -99,6 +102,7 @@ export async function startPipeline(options: PipelineOptions = {}) {
   const acceptor = openAcceptor({
     dbOf: databases.acceptDbOf,
     bus,
+    news,
     clock,
     batchSize: 500,
     queueSize: 10_000,
@@ -106,7 +110,8 @@ export async function startPipeline(options: PipelineOptions = {}) {
   });
   const routing = bus.subscribe<AcceptedRecord>(topics.messageProcessing, "route", {
     maxBatch: 500,
-    handle: (records) => routeMessages({ db: pool, bus, clock, capabilitiesOf: () => connector.capabilities }, records),
+    handle: (records) =>
+      routeMessages({ db: pool, bus, news, clock, capabilitiesOf: () => connector.capabilities }, records),
   });
   stack.defer(() => routing.close());
   const account = {
@@ -126,6 +131,7 @@ export async function startPipeline(options: PipelineOptions = {}) {
     const deliverer = openDeliverer({
       db: pool,
       bus: over,
+      news,
       log: quiet,
       connector,
       io: {
@@ -183,7 +189,7 @@ export async function startPipeline(options: PipelineOptions = {}) {
     platform,
     openBus,
     deliver,
-    deps: { db: pool, bus, clock },
+    deps: { db: pool, bus, news, clock },
     /** A contact with an address on the test channel. */
     async addPerson(identifier: string): Promise<string> {
       const id = newId(Date.now());

@@ -1,0 +1,14 @@
+/** The door of events: what the outside is told, in one order for each workspace. */
+export {
+  deleteOldEvents,
+  type FeedPage,
+  type GapReason,
+  maxPage,
+  parseCursor,
+  positionAt,
+  readFeed,
+  readHead,
+  toCursor,
+} from "./feed.ts";
+export { type EventName, eventNames, type FeedEvent, type FrameType } from "./hydrate.ts";
+export { type News, openNews } from "./news.ts";

@@ -1,0 +1,173 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { transaction } from "../lib/postgres.ts";
+import { all, run } from "../lib/query.ts";
+import { type Pipeline, startPipeline } from "../testing/test-pipeline.ts";
+import { until } from "../testing/until.ts";
+import { deleteOldEvents, type FeedPage, parseCursor, positionAt, readFeed, readHead } from "./events.ts";
+
+test("what becomes of a message is told in order: conversation, message, each change of a status", async () => {
+  await using line = await startPipeline();
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  const { messageId } = await line.say(chat, "oi");
+  await line.settled();
+  const [part] = await all<{ id: string }>(line.pool, "SELECT provider_message_id AS id FROM provider_messages");
+  await line.receipt(part!.id, "read");
+  const events = await eventsOf(line);
+  assert.deepEqual(
+    events.map((event) => event.name),
+    ["conversation.created", "message.accepted", "message.in_transit", "message.sent", "message.read"],
+  );
+  assert.deepEqual(
+    events.map((event) => event.position),
+    [1, 2, 3, 4, 5],
+  );
+  const [, said, , sent] = events;
+  assert.equal(said!.conversationId, chat);
+  const { timestamp, ...frame } = said!.frame;
+  assert.ok(Math.abs(Number(timestamp) - Date.now()) < 60_000);
+  const participants = { sender_id: line.workspaceId, recipient_id: frame.recipient_id };
+  assert.deepEqual(frame, {
+    type: "NEW_MESSAGE",
+    message_id: messageId,
+    conversation_id: chat,
+    seq: 1,
+    direction: "outbound",
+    ...participants,
+    content: "oi",
+    payload: { type: "text", text: "oi" },
+    file_id: null,
+    reply_to: null,
+  });
+  const [delivery] = await line.deliveriesOf(messageId);
+  assert.equal(sent!.frame.delivery_id, delivery!.delivery_id);
+  assert.equal(sent!.frame.status, "sent");
+});
+
+test("a refused delivery tells why, a replayed one that it is under way again", async () => {
+  await using line = await startPipeline({
+    platform: () => ({ kind: "refused", reason: "WINDOW_CLOSED", detail: "too late" }),
+  });
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  await line.say(chat, "oi");
+  await line.settled();
+  const failed = (await eventsOf(line)).at(-1)!;
+  assert.deepEqual(
+    [failed.name, failed.frame.error],
+    ["message.failed", { code: "WINDOW_CLOSED", message: "too late" }],
+  );
+});
+
+test("pages of any size hold the same events, each once", async () => {
+  await using line = await startPipeline();
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  await Promise.all(Array.from({ length: 40 }, (_, index) => line.say(chat, `${index}`)));
+  await line.settled();
+  const whole = await eventsOf(line);
+  assert.equal(whole.at(-1)!.position, whole.length);
+  const seqs = whole.flatMap(({ frame }) => (frame.type === "NEW_MESSAGE" ? [frame.seq] : []));
+  assert.deepEqual(
+    seqs,
+    Array.from({ length: 40 }, (_, index) => index + 1),
+  );
+  for (const limit of [1, 7, 64]) {
+    const read = [];
+    for (let after = 0; ; ) {
+      const page = events(await readFeed(line.databases.dbOf(line.workspaceId), line.workspaceId, after, limit));
+      if (page.events.length === 0) break;
+      assert.ok(page.events.length <= limit);
+      read.push(...page.events);
+      after = page.last;
+    }
+    assert.deepEqual(read, whole, `by ${limit}`);
+  }
+});
+
+test("an event of a transaction that is slower to commit is never jumped over", async () => {
+  await using line = await startPipeline({ delivers: false });
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  const held = Promise.withResolvers<void>();
+  const isUnderWay = Promise.withResolvers<void>();
+  const title = "UPDATE conversations SET title = $2 WHERE conversation_id = $1";
+  const slow = transaction(line.pool, async (tx) => {
+    await tx.query("SET CONSTRAINTS ALL IMMEDIATE");
+    await run(tx, title, [chat, "slow"]);
+    isUnderWay.resolve();
+    await held.promise;
+  });
+  await isUnderWay.promise;
+  const said = line.say(chat, "after it");
+  const head = await readHead(line.pool, line.workspaceId);
+  held.resolve();
+  await Promise.all([slow, said]);
+  const page = events(await readFeed(line.pool, line.workspaceId, head, 10));
+  assert.deepEqual(
+    page.events.map(({ name, position }) => [name, position]),
+    [
+      ["conversation.updated", head + 1],
+      ["message.accepted", head + 2],
+    ],
+  );
+});
+
+test("a conversation that changes in many statements is told of once, to those who left as well", async () => {
+  await using line = await startPipeline({ delivers: false });
+  const [ana, ben] = [await line.addPerson("ana"), await line.addPerson("ben")];
+  const chat = await line.addConversation(ana, ben);
+  const before = await readHead(line.pool, line.workspaceId);
+  await transaction(line.pool, async (tx) => {
+    await run(tx, "UPDATE conversations SET title = 'A' WHERE conversation_id = $1", [chat]);
+    await run(tx, "UPDATE conversations SET title = 'B' WHERE conversation_id = $1", [chat]);
+    await run(tx, "DELETE FROM members WHERE conversation_id = $1 AND participant_id = $2", [chat, ben]);
+  });
+  const page = events(await readFeed(line.pool, line.workspaceId, before, 10));
+  assert.deepEqual(
+    page.events.map(({ name, alsoSeenBy }) => [name, alsoSeenBy]),
+    [
+      ["conversation.updated", null],
+      ["conversation.updated", ben],
+    ],
+  );
+  const shown = page.events[0]!.frame.conversation as { title: string; members: unknown[] };
+  assert.deepEqual([shown.title, shown.members.length], ["B", 2]);
+});
+
+test("a reader whose events were cleared away, or who is ahead, is told of the gap", async () => {
+  await using line = await startPipeline();
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  await line.say(chat, "old");
+  await line.settled();
+  const head = await readHead(line.pool, line.workspaceId);
+  assert.equal(await deleteOldEvents(line.pool, new Date(Date.now() + 1_000), 0), 4);
+  assert.deepEqual(await readFeed(line.pool, line.workspaceId, 0, 10), { kind: "gap", reason: "expired", head });
+  assert.deepEqual(await readFeed(line.pool, line.workspaceId, head + 1, 10), { kind: "gap", reason: "unknown", head });
+  assert.deepEqual(events(await readFeed(line.pool, line.workspaceId, head, 10)).events, []);
+  const since = new Date();
+  await line.say(chat, "new");
+  assert.equal(await positionAt(line.pool, line.workspaceId, since), head);
+  await until(async () => (await readHead(line.pool, line.workspaceId)) > head + 2, 5_000, "it is not sent");
+});
+
+test("a workspace reads its own feed and no other", async () => {
+  await using line = await startPipeline();
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  await line.say(chat, "oi");
+  const stranger = line.databases.dbOf("00000000-0000-4000-8000-000000000000");
+  assert.deepEqual(await readFeed(stranger, line.workspaceId, 0, 10), { kind: "events", events: [], last: 0, head: 0 });
+});
+
+test("a cursor is one that was given out", () => {
+  assert.equal(parseCursor("17"), 17);
+  for (const wrong of ["", "-1", "1.5", "x", "1e3", " 1", "9".repeat(16)]) {
+    assert.throws(() => parseCursor(wrong), { code: "VALIDATION_ERROR" }, wrong);
+  }
+});
+
+async function eventsOf(line: Pipeline) {
+  return events(await readFeed(line.pool, line.workspaceId, 0, 1_000)).events;
+}
+
+function events(page: FeedPage) {
+  if (page.kind !== "events") throw new Error(`a gap: ${page.reason}`);
+  return page;
+}
