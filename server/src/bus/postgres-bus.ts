@@ -1,9 +1,10 @@
-import { type Clock, pause } from "../lib/clock.ts";
+import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
 import { openListener } from "../lib/listener.ts";
 import { type Log, openPool, type Pool, withSettings } from "../lib/postgres.ts";
 import { type Db, one, run } from "../lib/query.ts";
 import { repeat } from "../lib/repeat.ts";
+import { openRounds } from "../lib/rounds.ts";
 import type { Bus } from "./bus.ts";
 import { outboxOf, partitionOf } from "./partition.ts";
 import { rotateSegments } from "./segments.ts";
@@ -43,7 +44,7 @@ export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus 
     onNotify: wakeLocal,
     onConnect: wakeAll,
   });
-  const notifyOthers = coalescedNotify(pool, clock, log);
+  const notifier = openNotifier(pool, clock, log);
   const segments = repeat(
     clock,
     segmentCheckMs,
@@ -66,7 +67,7 @@ export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus 
       wakeLocal(topic);
       const ours = [...subscriptions].filter((subscription) => subscription.topic === topic);
       const areAll = ours.length > 0 && ours.every((subscription) => subscription.consumers() === ours.length);
-      if (!areAll) notifyOthers(topic);
+      if (!areAll) notifier.notify(topic);
     },
     subscribe(topic, group, consumer) {
       const ownerId = newId(clock.now());
@@ -84,6 +85,7 @@ export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus 
       await Promise.all([...subscriptions].map((subscription) => subscription.close()));
       await segments.close();
       await listener.close();
+      await notifier.close();
       await pool.end();
     },
   };
@@ -128,26 +130,23 @@ async function readLag(db: Db, topic: string, group: string): Promise<number> {
   return Number(row.lag);
 }
 
-/** One NOTIFY at a time, for all topics that were woken meanwhile: many commits, few notifications. */
-function coalescedNotify(pool: Pool, clock: Clock, log: Log): (topic: string) => void {
+/** Wakes the other processes: many commits, few notifications. */
+function openNotifier(pool: Pool, clock: Clock, log: Log) {
   const waiting = new Set<string>();
-  let isNotifying = false;
-  const notify = async () => {
-    isNotifying = true;
-    while (waiting.size > 0) {
-      const topics = [...waiting];
-      waiting.clear();
-      try {
-        await pool.query("SELECT pg_notify($1, topic) FROM unnest($2::text[]) topic", [notifyChannel, topics]);
-      } catch (error) {
-        log.warn({ err: error }, "bus: other processes were not woken; they will look by themselves");
-      }
-      await pause(clock, notifyPauseMs);
+  const rounds = openRounds(clock, notifyPauseMs, async () => {
+    const topics = [...waiting];
+    waiting.clear();
+    try {
+      await pool.query("SELECT pg_notify($1, topic) FROM unnest($2::text[]) topic", [notifyChannel, topics]);
+    } catch (error) {
+      log.warn({ err: error }, "bus: other processes were not woken; they will look by themselves");
     }
-    isNotifying = false;
-  };
-  return (topic) => {
-    waiting.add(topic);
-    if (!isNotifying) void notify();
+  });
+  return {
+    notify(topic: string): void {
+      waiting.add(topic);
+      rounds.ask();
+    },
+    close: () => rounds.close(),
   };
 }
