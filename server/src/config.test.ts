@@ -99,7 +99,6 @@ test("one error lists everything that is wrong", () => {
     DELIVERY_TIMEOUT: "20 seconds",
     DELIVERY_RETRY_MAX: "500ms",
     KAFKA_BROKERS: "a:9092",
-    OIDC_ACME_ISSUER: "https://acme.example",
     DATA_DRI: "/data",
     ACCEPT_BATCH: "3",
   });
@@ -112,7 +111,6 @@ test("one error lists everything that is wrong", () => {
     'DELIVERY_TIMEOUT is "20 seconds": give a duration from 100ms to 5m, as in 500ms, 20s, 15m, 1h or 30d.',
     "DELIVERY_RETRY_MAX is shorter than DELIVERY_RETRY_BASE: give a longer one.",
     "KAFKA_BROKERS is not supported by this version: remove it.",
-    "OIDC_ACME_ISSUER is not supported by this version: remove it.",
     "DATA_DRI is unknown: did you mean DATA_DIR?",
     "ACCEPT_BATCH is unknown: remove it.",
   ]);

@@ -1,4 +1,5 @@
 import { resolve } from "node:path";
+import { readMail, readProviders } from "./config-log-in.ts";
 import { readSecrets } from "./config-secrets.ts";
 import { mergeEnv, readEnvFile } from "./lib/env-file.ts";
 import type { EnvKind } from "./lib/env-kinds.ts";
@@ -129,8 +130,11 @@ function readConfig(read: EnvReader) {
         "30d",
         "How long a refresh token works.",
       ),
+      /** Beside username and password. */
+      providers: readProviders(read),
     },
     secrets: readSecrets(read, { areRequired: databaseUrl !== null }),
+    mail: readMail(read),
     logLevel: read.value(
       "LOG_LEVEL",
       kind.oneOf("trace", "debug", "info", "warn", "error", "fatal", "silent"),
@@ -245,8 +249,6 @@ const names: Omit<EnvNames, "known"> = {
     "TLS_CERT_FILE",
     "TLS_KEY_FILE",
     "RATE_LIMIT_USER",
-    "OAUTH_*",
-    "OIDC_*",
   ],
-  families: ["ACCEPT_", "DELIVERY_", "BUS_", "UNKNOWN_", "SIMULATOR_", "ADMIN_"],
+  families: ["ACCEPT_", "DELIVERY_", "BUS_", "UNKNOWN_", "SIMULATOR_", "ADMIN_", "OAUTH_", "OIDC_"],
 };

@@ -26,9 +26,11 @@ export function insertUser(
     workspaceId: string;
     username: string;
     email: string;
-    passwordHash: string;
+    /** Null for who logs in through a provider only. */
+    passwordHash: string | null;
     displayName: string;
     role: Role;
+    isEmailVerified: boolean;
     now: Date;
   },
 ): Promise<User> {
@@ -38,11 +40,21 @@ export function insertUser(
        INSERT INTO participants (participant_id, workspace_id, kind, display_name, created_at)
        VALUES ($1, $2, 'user', $6, $8) RETURNING display_name
      ), u AS (
-       INSERT INTO users (user_id, workspace_id, username, email, password_hash, role, created_at)
-       VALUES ($1, $2, $3, $4, $5, $7, $8) RETURNING *
+       INSERT INTO users (user_id, workspace_id, username, email, password_hash, role, email_verified_at, created_at)
+       VALUES ($1, $2, $3, $4, $5, $7, CASE WHEN $9 THEN $8::timestamptz END, $8) RETURNING *
      )
      SELECT ${columns} FROM u, p`,
-    [row.userId, row.workspaceId, row.username, row.email, row.passwordHash, row.displayName, row.role, row.now],
+    [
+      row.userId,
+      row.workspaceId,
+      row.username,
+      row.email,
+      row.passwordHash,
+      row.displayName,
+      row.role,
+      row.now,
+      row.isEmailVerified,
+    ],
   );
 }
 

@@ -5,9 +5,11 @@ import { newId } from "../lib/ids.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
 import type { Authenticator } from "./authenticate.ts";
+import { deleteIdentitiesOf } from "./oauth/identity-rows.ts";
 import type { PasswordHasher } from "./password.ts";
 import type { Role } from "./principal.ts";
 import { revokeSessionsOf } from "./sessions.ts";
+import { deleteTotp } from "./totp/totp-rows.ts";
 import type { User } from "./user-rows.ts";
 import * as rows from "./user-rows.ts";
 
@@ -44,10 +46,12 @@ export async function createUser(
 export async function addUser(
   { db, clock }: { db: Db; clock: Clock },
   input: Omit<Credentials, "password"> & {
-    passwordHash: string;
+    passwordHash: string | null;
     workspaceId: string;
     role: Role;
     displayName?: string | undefined;
+    /** Whether it was proved that the user reads mail at this address. */
+    isEmailVerified?: boolean;
   },
 ): Promise<User> {
   const nowMs = clock.now();
@@ -55,6 +59,7 @@ export async function addUser(
     ...input,
     userId: newId(nowMs),
     displayName: input.displayName ?? input.username,
+    isEmailVerified: input.isEmailVerified ?? false,
     now: new Date(nowMs),
   };
   return rows.insertUser(db, row).catch(refuseTakenNames);
@@ -114,6 +119,8 @@ export async function deleteUser(
     if (!(await rows.anonymiseUser(tx, key, now))) throw notFound("user");
     await rows.revokeApiKeysOf(tx, key.userId, now);
     await revokeSessionsOf(tx, key.userId, now);
+    await deleteIdentitiesOf(tx, key.userId);
+    await deleteTotp(tx, key.userId);
     await recordAct(tx, by, { action: "user.deleted", target: targetOf(userId) });
   });
   forget(userId);
@@ -137,7 +144,6 @@ async function recordChanges(
 function targetOf(userId: string) {
   return { type: "user", id: userId };
 }
-
 
 async function requireAnotherAdmin(tx: Db, { workspaceId, userId }: { workspaceId: string; userId: string }) {
   const admins = await rows.lockAdmins(tx, workspaceId);

@@ -58,6 +58,9 @@ export function envReader(env: Env) {
       return Boolean(env[key]);
     },
 
+    /** The names of all variables that are set, for keys that have a part of the operator's choice. */
+    setKeys: Object.keys(env).filter((key) => env[key]) as readonly string[],
+
     /** Notes what no single value shows: two that exclude each other, one that another makes necessary. */
     problem(sentence: string): void {
       problems.push(sentence);

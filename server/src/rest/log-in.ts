@@ -1,0 +1,37 @@
+import type { Logger } from "pino";
+import type { Authenticator } from "../identity/authenticate.ts";
+import type { LogInProvider } from "../identity/oauth/oauth.ts";
+import type { PasswordHasher } from "../identity/password.ts";
+import { openForgottenPasswords } from "../identity/password-resets.ts";
+import type { Tokens } from "../identity/tokens.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Mailer } from "../lib/mailer.ts";
+import type { Pool } from "../lib/postgres.ts";
+import type { SecretBox } from "../lib/secret-box.ts";
+import { invitationRoutes } from "./invitations.ts";
+import { oauthRoutes } from "./oauth.ts";
+import { passwordRoutes } from "./passwords.ts";
+import type { App } from "./server.ts";
+import { totpRoutes } from "./totp.ts";
+
+export interface LogInDeps extends Pick<Authenticator, "forget"> {
+  identityDb: Pool;
+  clock: Clock;
+  log: Pick<Logger, "warn">;
+  hasher: PasswordHasher;
+  tokens: Tokens;
+  box: SecretBox;
+  mailer: Mailer;
+  providers: ReadonlyMap<string, LogInProvider>;
+  registration: "open" | "closed";
+  publicUrl: string;
+}
+
+/** Everything by which people get in, beyond `authRoutes`. */
+export function logInRoutes(app: App, deps: LogInDeps): void {
+  const identity = { ...deps, db: deps.identityDb };
+  oauthRoutes(app, identity);
+  invitationRoutes(app, deps);
+  passwordRoutes(app, { ...deps, forgotten: openForgottenPasswords(identity) });
+  totpRoutes(app, deps);
+}
