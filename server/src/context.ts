@@ -20,12 +20,12 @@ import { openTokens, type Tokens } from "./identity/tokens.ts";
 import { type Clock, type Random, systemClock } from "./lib/clock.ts";
 import { startEmbeddedPostgres } from "./lib/embedded-postgres/embedded-postgres.ts";
 import type { Fanout } from "./lib/fanout/fanout.ts";
-import { openLocalFanout } from "./lib/fanout/local-fanout.ts";
-import { openPostgresFanout } from "./lib/fanout/postgres-fanout.ts";
+import { openFanout } from "./lib/fanout/open-fanout.ts";
 import { openHttpClient } from "./lib/http.ts";
 import { migrate } from "./lib/migrations.ts";
 import { isRetryableDbError, openPool, type Pool } from "./lib/postgres.ts";
 import type { Db } from "./lib/query.ts";
+import { openRedis, type Redis } from "./lib/redis.ts";
 import { openSecretBox, type SecretBox } from "./lib/secret-box.ts";
 import { readOrCreateSecrets } from "./lib/secrets-file.ts";
 import { StartError } from "./lib/start-error.ts";
@@ -50,6 +50,8 @@ export interface Context extends AsyncDisposable {
   readonly bus: Bus;
   /** Word to the other processes. */
   readonly fanout: Fanout;
+  /** `null` without REDIS_URL. */
+  readonly redis: Redis | null;
   /** That a workspace has new events. */
   readonly news: News;
   readonly secretBox: SecretBox;
@@ -109,9 +111,10 @@ export async function openContext(options: ContextOptions): Promise<Context> {
       leaseMs: config.bus.leaseMs,
     }),
   );
-  const fanout = stack.use(
-    database === null ? await openPostgresFanout({ url: databaseUrl, clock, log }) : openLocalFanout(log),
-  );
+  const redisUrl = config.redisUrl?.reveal() ?? null;
+  const redis = redisUrl === null ? null : stack.use(await openRedis({ url: redisUrl, name: "chat4all", clock, log }));
+  const sharedDatabaseUrl = database === null ? databaseUrl : null;
+  const fanout = stack.use(await openFanout({ redisUrl, databaseUrl: sharedDatabaseUrl, clock, log }));
   const news = openNews({ fanout, clock });
   const simulatorOrigins = config.simulator.url === null ? [] : [new URL(config.simulator.url).origin];
   const { http } = stack.adopt(
@@ -145,6 +148,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     databaseUrl,
     bus,
     fanout,
+    redis,
     news,
     secretBox,
     hasher: openPasswordHasher({ concurrency: Math.max(1, availableParallelism() - 1), queueSize: 100 }),

@@ -8,6 +8,7 @@ import { ensureFirstAdmin } from "./identity/first-admin.ts";
 import type { Clock, Random } from "./lib/clock.ts";
 import { StartError } from "./lib/start-error.ts";
 import { startMaintenance } from "./maintenance.ts";
+import type { Dependency } from "./rest/operations.ts";
 import { openRest } from "./rest/rest.ts";
 import { startSimulatorProcess } from "./simulator-process.ts";
 
@@ -55,8 +56,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
 
   let url: string | null = null;
   if (config.roles.includes("api")) {
-    const dependencies = [{ name: "database", check: async () => void (await context.identityDb.query("SELECT 1")) }];
-    const app = await openRest(context, { dependencies, phase: () => phase });
+    const app = await openRest(context, { dependencies: dependenciesOf(context), phase: () => phase });
     stack.defer(() => closeWithin(config.shutdownTimeoutMs / 3, () => app.close()));
     url = await listen(app, config.http);
     if (simulatorUrl !== null) await connectSimulator(context, simulatorUrl, url);
@@ -71,6 +71,12 @@ export async function startHub(options: HubOptions): Promise<Hub> {
     return closing;
   };
   return { url, simulatorUrl, admin, context, close, [Symbol.asyncDispose]: close };
+}
+
+function dependenciesOf({ identityDb, redis }: Context): Dependency[] {
+  const database = { name: "database", check: async () => void (await identityDb.query("SELECT 1")) };
+  if (redis === null) return [database];
+  return [database, { name: "redis", isOptional: true, check: async () => void (await redis.client.ping()) }];
 }
 
 type Listening = { listen(options: { port: number; host: string }): Promise<string>; server: { address(): unknown } };

@@ -9,6 +9,8 @@ import type { App } from "./server.ts";
 export interface Dependency {
   name: string;
   check: () => Promise<void>;
+  /** The hub does its work without it, if less well: it is shown, and takes nobody out of service. */
+  isOptional?: boolean;
 }
 
 export interface OperationDeps {
@@ -47,7 +49,7 @@ export async function operationRoutes(app: App, { dependencies, phase }: Operati
     },
     async (_request, reply) => {
       const states = await Promise.all(dependencies.map(stateOf));
-      const isUp = states.every(([, { state }]) => state === "up");
+      const isUp = states.every(([, { state }], index) => state === "up" || dependencies[index]!.isOptional === true);
       const status = phase() === "ready" && !isUp ? "unavailable" : phase();
       reply.status(status === "ready" ? 200 : 503);
       if (status !== "ready") reply.header("retry-after", "1");
