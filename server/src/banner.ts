@@ -8,6 +8,9 @@ export function banner(hub: Pick<Hub, "url" | "simulatorUrl" | "admin">, config:
   if (url === null) lines.push(`  Roles       ${config.roles.join(", ")}`);
   else lines.push(`  API         ${url}`, `  Docs        ${url}/docs  and  ${url}/redoc`);
   if (simulatorUrl !== null) lines.push(`  Simulator   ${simulatorUrl}/_sim/`);
+  if (config.webhooks.allowPrivate) {
+    lines.push("  Webhooks    endpoints may be on private addresses and without TLS (WEBHOOKS_ALLOW_PRIVATE=true)");
+  }
   if (admin.password !== undefined) {
     lines.push(`  Admin       ${admin.username}  password: ${admin.password}   (shown this once: keep it)`);
   }

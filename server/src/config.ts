@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import { readMail, readProviders } from "./config-log-in.ts";
 import { readSecrets } from "./config-secrets.ts";
+import { readTls } from "./config-tls.ts";
 import { mergeEnv, readEnvFile } from "./lib/env-file.ts";
 import type { EnvKind } from "./lib/env-kinds.ts";
 import * as kind from "./lib/env-kinds.ts";
@@ -67,6 +68,7 @@ function readConfig(read: EnvReader) {
       ),
       corsOrigins:
         read.optional("CORS_ORIGINS", kind.listOf(kind.origin), "none", "Origins whose pages may call the API.") ?? [],
+      tls: readTls(read),
     },
     /** Absolute. */
     dataDir: resolve(
@@ -194,6 +196,16 @@ function readConfig(read: EnvReader) {
         "How long an attempt without an answer waits for a receipt before it is tried again.",
       ),
     },
+    webhooks: {
+      /** Whether webhook endpoints may be on private addresses, and without TLS. */
+      allowPrivate:
+        (read.optional(
+          "WEBHOOKS_ALLOW_PRIVATE",
+          kind.oneOf("true", "false"),
+          "true with the embedded database, else false",
+          "May webhook endpoints be on private addresses, and without TLS?",
+        ) ?? (databaseUrl === null ? "true" : "false")) === "true",
+    },
     bus: {
       partitions: read.value(
         "BUS_PARTITIONS",
@@ -246,9 +258,7 @@ const names: Omit<EnvNames, "known"> = {
     "LLM_BASE_URL",
     "LLM_API_KEY",
     "LLM_MODEL",
-    "TLS_CERT_FILE",
-    "TLS_KEY_FILE",
     "RATE_LIMIT_USER",
   ],
-  families: ["ACCEPT_", "DELIVERY_", "BUS_", "UNKNOWN_", "SIMULATOR_", "ADMIN_", "OAUTH_", "OIDC_"],
+  families: ["ACCEPT_", "DELIVERY_", "BUS_", "WEBHOOKS_", "UNKNOWN_", "SIMULATOR_", "ADMIN_", "OAUTH_", "OIDC_"],
 };

@@ -21,17 +21,19 @@ import { type Clock, type Random, systemClock } from "./lib/clock.ts";
 import { startEmbeddedPostgres } from "./lib/embedded-postgres/embedded-postgres.ts";
 import type { Fanout } from "./lib/fanout/fanout.ts";
 import { openFanout } from "./lib/fanout/open-fanout.ts";
-import { openHttpClient } from "./lib/http.ts";
+import { type HttpClient, openHttpClient } from "./lib/http.ts";
 import { migrate } from "./lib/migrations.ts";
 import { isRetryableDbError, openPool, type Pool } from "./lib/postgres.ts";
 import type { Db } from "./lib/query.ts";
 import { openRedis, type Redis } from "./lib/redis.ts";
+import { dnsResolve } from "./lib/resolve.ts";
 import { openSecretBox, type SecretBox } from "./lib/secret-box.ts";
 import { readOrCreateSecrets } from "./lib/secrets-file.ts";
 import { StartError } from "./lib/start-error.ts";
 import { type Acceptor, openAcceptor } from "./messages/accept.ts";
 import { chooseSecrets } from "./secrets.ts";
 import { topics } from "./topics.ts";
+import { answerCut, maxRequests } from "./webhook-endpoints/webhook-endpoints.ts";
 import { openWebhookStore, type WebhookStore } from "./webhooks/webhooks.ts";
 
 /** What the parts of a hub share. Each takes from it only what it needs; whoever opens it closes it. */
@@ -62,6 +64,8 @@ export interface Context extends AsyncDisposable {
   readonly acceptor: Acceptor;
   readonly webhookStore: WebhookStore;
   readonly connectorIo: ConnectorIo;
+  /** What calls webhook endpoints: addresses that users gave. */
+  readonly webhookHttp: HttpClient;
   readonly connectorFor: (channel: string) => Connector | undefined;
   readonly capabilitiesOf: (channel: string) => Capabilities | null;
   readonly findAccount: ChannelAccounts["get"];
@@ -126,6 +130,16 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     (client) => client.close(),
   );
 
+  const { http: webhookHttp } = stack.adopt(
+    openHttpClient({
+      connectionsPerHost: maxRequests,
+      allowPrivate: config.webhooks.allowPrivate,
+      resolve: dnsResolve(),
+      cut: answerCut,
+    }),
+    (client) => client.close(),
+  );
+
   const secretBox = openSecretBox(secrets.encryptionKeys);
   const tokens = openTokens({ clock, keys: secrets.signingKeys, ...config.identity });
   const accounts = openChannelAccounts({
@@ -165,6 +179,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
       maxWaitMs: config.accept.maxWaitMs,
     }),
     webhookStore: openWebhookStore({ db: pipelineDb, bus, clock }),
+    webhookHttp,
     connectorIo: { http, clock, random, timeoutMs: config.delivery.timeoutMs },
     connectorFor,
     capabilitiesOf: (channel) => connectorFor(channel)?.capabilities ?? null,

@@ -11,6 +11,7 @@ import { startMaintenance } from "./maintenance.ts";
 import type { Dependency } from "./rest/operations.ts";
 import { openRest } from "./rest/rest.ts";
 import { startSimulatorProcess } from "./simulator-process.ts";
+import { startWebhooks } from "./webhook-endpoints/webhook-endpoints.ts";
 
 export interface HubOptions {
   config: Config;
@@ -52,7 +53,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
     await Promise.all(steps.map((step) => step.close()));
   };
   for (const step of stepsOf(config.roles)) steps.push(step.start(context));
-  if (config.roles.includes("tasks")) steps.push(startMaintenance(context));
+  if (config.roles.includes("tasks")) steps.push(startMaintenance(context), tellWebhookEndpoints(context));
 
   let url: string | null = null;
   if (config.roles.includes("api")) {
@@ -73,6 +74,14 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   return { url, simulatorUrl, admin, context, close, [Symbol.asyncDispose]: close };
 }
 
+function tellWebhookEndpoints(context: Context): { close(): Promise<void> } {
+  const { config, news, pipelineDb: db, webhookHttp: http } = context;
+  const { allowPrivate } = config.webhooks;
+  if (allowPrivate) context.log.info("webhook endpoints may be on private addresses: WEBHOOKS_ALLOW_PRIVATE is true");
+  const { tell: tellNews, onNews } = news;
+  return startWebhooks({ ...context, db, http, allowPrivate, tellNews, onNews, leaseMs: config.bus.leaseMs });
+}
+
 function dependenciesOf({ identityDb, redis }: Context): Dependency[] {
   const database = { name: "database", check: async () => void (await identityDb.query("SELECT 1")) };
   if (redis === null) return [database];
@@ -81,7 +90,10 @@ function dependenciesOf({ identityDb, redis }: Context): Dependency[] {
 
 type Listening = { listen(options: { port: number; host: string }): Promise<string>; server: { address(): unknown } };
 
-async function listen(app: Listening, { port, host }: { port: number; host: string }): Promise<string> {
+async function listen(
+  app: Listening,
+  { port, host, tls }: Pick<Config["http"], "port" | "host" | "tls">,
+): Promise<string> {
   try {
     await app.listen({ port, host });
   } catch (error) {
@@ -89,7 +101,7 @@ async function listen(app: Listening, { port, host }: { port: number; host: stri
   }
   const bound = (app.server.address() as AddressInfo).port;
   const isEverywhere = host === "0.0.0.0" || host === "::";
-  return `http://${isEverywhere ? "127.0.0.1" : host.includes(":") ? `[${host}]` : host}:${bound}`;
+  return `${tls === null ? "http" : "https"}://${isEverywhere ? "127.0.0.1" : host.includes(":") ? `[${host}]` : host}:${bound}`;
 }
 
 function explainListenError({ code, message }: NodeJS.ErrnoException, host: string, port: number): string {

@@ -5,6 +5,7 @@ import { deleteOldSessions } from "./identity/sessions.ts";
 import type { Pool } from "./lib/postgres.ts";
 import { repeat } from "./lib/repeat.ts";
 import { applyMissedReceipts, deleteOldEarlyReceipts } from "./receipts/receipts.ts";
+import { deleteOldWebhookDeliveries, giveUpDisabled } from "./webhook-endpoints/webhook-endpoints.ts";
 import { deleteOldWebhooks } from "./webhooks/webhooks.ts";
 
 /** What is looked after now and then, and how often. Each may run in several processes at once. */
@@ -15,6 +16,8 @@ const chores = [
   { name: "old idempotency keys", everyMs: 600_000, work: deleteOldIdempotencyKeys },
   { name: "old sessions", everyMs: 3_600_000, work: deleteOldSessions },
   { name: "old webhooks", everyMs: 600_000, work: deleteOldWebhooks },
+  { name: "old webhook deliveries", everyMs: 600_000, work: deleteOldWebhookDeliveries },
+  { name: "disabled webhook endpoints", everyMs: 10_000, work: giveUpDisabled },
 ] as const satisfies readonly {
   name: string;
   everyMs: number;

@@ -1,0 +1,39 @@
+import type { Clock } from "../lib/clock.ts";
+import { all, type Db, run } from "../lib/query.ts";
+import { giveUpPending } from "./disable.ts";
+
+/** How long deliveries and attempts are kept, in days. */
+export const webhookDeliveryRetentionDays = 30;
+
+/** Rows that one statement clears away. */
+const clearPage = 5_000;
+
+/** Clears away old deliveries and attempts, a bounded number at a time. Returns how many. */
+export async function deleteOldWebhookDeliveries({ db, clock }: { db: Db; clock: Clock }): Promise<number> {
+  const before = new Date(clock.now() - webhookDeliveryRetentionDays * 86_400_000);
+  const attempts = await run(
+    db,
+    `DELETE FROM webhook_attempts WHERE attempt_id IN (
+       SELECT attempt_id FROM webhook_attempts WHERE started_at < $1 ORDER BY started_at LIMIT ${clearPage})`,
+    [before],
+  );
+  const deliveries = await run(
+    db,
+    `DELETE FROM webhook_deliveries WHERE webhook_delivery_id IN (
+       SELECT webhook_delivery_id FROM webhook_deliveries WHERE created_at < $1 ORDER BY created_at LIMIT ${clearPage})`,
+    [before],
+  );
+  return attempts + deliveries;
+}
+
+/** Gives up what waits for endpoints that were disabled while nobody asked for it. */
+export async function giveUpDisabled({ db }: { db: Db }): Promise<void> {
+  const disabled = await all<{ webhook_endpoint_id: string }>(
+    db,
+    `SELECT webhook_endpoint_id FROM webhook_endpoints e
+     WHERE status = 'disabled' AND EXISTS (
+       SELECT FROM webhook_deliveries d WHERE d.webhook_endpoint_id = e.webhook_endpoint_id
+         AND d.status = 'pending' AND d.owner_id IS NULL)`,
+  );
+  for (const { webhook_endpoint_id } of disabled) await giveUpPending(db, webhook_endpoint_id);
+}

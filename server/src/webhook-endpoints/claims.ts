@@ -1,0 +1,103 @@
+import { all, type Db, maybe, run } from "../lib/query.ts";
+import type { SealedEndpoint } from "./endpoint.ts";
+
+/** A delivery that this process has claimed: nobody else sends it as long as the process is alive. */
+export interface Claimed {
+  webhook_delivery_id: string;
+  event: string;
+  body: string;
+  attempts: number;
+  attempts_before: number;
+}
+
+export interface ClaimInput {
+  ownerId: string;
+  now: Date;
+  /** Deliveries, at the most. */
+  limit: number;
+}
+
+/** Tells the others that this process is alive for so long, by the database's clock. */
+export async function stayAlive(db: Db, ownerId: string, leaseMs: number): Promise<void> {
+  await run(
+    db,
+    `INSERT INTO webhook_senders (owner_id, expires_at) VALUES ($1, now() + $2 * interval '1 millisecond')
+     ON CONFLICT (owner_id) DO UPDATE SET expires_at = excluded.expires_at`,
+    [ownerId, leaseMs],
+  );
+}
+
+/** What this process has claimed and not sent is free for others. */
+export async function leave(db: Db, ownerId: string): Promise<void> {
+  await run(db, "UPDATE webhook_deliveries SET owner_id = NULL WHERE owner_id = $1", [ownerId]);
+  await run(db, "DELETE FROM webhook_senders WHERE owner_id = $1", [ownerId]);
+}
+
+/** Frees what processes have claimed that are not alive any more. Returns how many deliveries. */
+export async function freeAbandoned(db: Db): Promise<number> {
+  const freed = await run(
+    db,
+    `UPDATE webhook_deliveries d SET owner_id = NULL
+     WHERE owner_id IS NOT NULL AND NOT EXISTS (
+       SELECT FROM webhook_senders s WHERE s.owner_id = d.owner_id AND s.expires_at > now())`,
+  );
+  await run(db, "DELETE FROM webhook_senders WHERE expires_at < now() - interval '1 minute'");
+  return freed;
+}
+
+/** Enabled endpoints that something is due for, in the order of their ids. */
+export function endpointsWithWork(
+  db: Db,
+  { now, afterId, limit }: { now: Date; afterId: string; limit: number },
+): Promise<{ webhook_endpoint_id: string; workspace_id: string; failing_since: Date | null }[]> {
+  return all(
+    db,
+    `SELECT webhook_endpoint_id, workspace_id, failing_since FROM webhook_endpoints e
+     WHERE status = 'enabled' AND webhook_endpoint_id > $2 AND EXISTS (
+       SELECT FROM webhook_deliveries d WHERE d.webhook_endpoint_id = e.webhook_endpoint_id
+         AND d.status = 'pending' AND d.owner_id IS NULL AND d.next_attempt_at <= $1)
+     ORDER BY webhook_endpoint_id LIMIT $3`,
+    [now, afterId, limit],
+  );
+}
+
+/** Null when it is gone or disabled: nothing is sent to it. */
+export function findActiveEndpoint(db: Db, endpointId: string): Promise<SealedEndpoint | null> {
+  return maybe(db, "SELECT * FROM webhook_endpoints WHERE webhook_endpoint_id = $1 AND status = 'enabled'", [
+    endpointId,
+  ]);
+}
+
+/** Those that have waited longest; none that another process holds. */
+export function claimDue(db: Db, endpointId: string, { ownerId, now, limit }: ClaimInput): Promise<Claimed[]> {
+  return all(
+    db,
+    `WITH due AS (
+       SELECT webhook_delivery_id FROM webhook_deliveries
+       WHERE webhook_endpoint_id = $1 AND status = 'pending' AND owner_id IS NULL AND next_attempt_at <= $2
+       ORDER BY next_attempt_at, position LIMIT $3 FOR UPDATE SKIP LOCKED
+     )
+     UPDATE webhook_deliveries d SET owner_id = $4 FROM due WHERE d.webhook_delivery_id = due.webhook_delivery_id
+     RETURNING ${claimedColumns}`,
+    [endpointId, now, limit, ownerId],
+  );
+}
+
+/**
+ * The first in the order of the feed, when it is due and nobody is at it; else none, and what is behind it waits. Two
+ * who ask at once look at the same row: the second waits for the lock and then finds it taken.
+ */
+export function claimHead(db: Db, endpointId: string, { ownerId, now }: ClaimInput): Promise<Claimed[]> {
+  return all(
+    db,
+    `UPDATE webhook_deliveries d SET owner_id = $3
+     WHERE webhook_delivery_id = (
+         SELECT webhook_delivery_id FROM webhook_deliveries
+         WHERE webhook_endpoint_id = $1 AND status = 'pending' ORDER BY position LIMIT 1)
+       AND status = 'pending' AND owner_id IS NULL AND next_attempt_at <= $2
+     RETURNING ${claimedColumns}`,
+    [endpointId, now, ownerId],
+  );
+}
+
+const claimedColumns = "d.webhook_delivery_id, d.event, d.body, d.attempts, d.attempts_before";

@@ -1,0 +1,183 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Webhook } from "standardwebhooks";
+import { until } from "../testing/until.ts";
+import { ok, startReceiver, startWebhookTest, status } from "./test-webhooks.ts";
+
+const minute = 60_000;
+const hour = 60 * minute;
+const day = 24 * hour;
+
+test("what happens is told, signed, with the names and bodies of the feed, within a second", async () => {
+  await using hub = await startWebhookTest();
+  await using receiver = await startReceiver();
+  const endpoint = await hub.connect(receiver.url);
+  const engine = hub.start();
+  await engine.look();
+  const chat = await hub.chat();
+  const { messageId } = await hub.line.say(chat, "oi");
+  const saidAt = Date.now();
+  hub.tell();
+  await receiver.has(2, 1_000);
+  assert.ok(receiver.got[1]!.atMs - saidAt < 1_000);
+  await hub.line.settled();
+  await receiver.has(4);
+  assert.deepEqual(receiver.types().toSorted(), [
+    "conversation.created",
+    "message.accepted",
+    "message.in_transit",
+    "message.sent",
+  ]);
+  const accepted = receiver.got.find((got) => got.type === "message.accepted")!;
+  assert.equal(accepted.data.message_id, messageId);
+  assert.equal(accepted.data.content, "oi");
+  assert.equal(accepted.headers["content-type"], "application/json");
+  assert.match(String(accepted.headers["user-agent"]), /^Chat4All\//);
+  for (const { body, headers } of receiver.got) {
+    new Webhook(endpoint.secret).verify(body, headers as Record<string, string>);
+  }
+  const ids = new Set(receiver.got.map((got) => got.headers["webhook-id"]));
+  assert.equal(ids.size, 4, "each event has an id of its own");
+  await until(
+    async () => (await hub.deliveries()).every((row) => row.status === "succeeded"),
+    5_000,
+    "not all are done",
+  );
+});
+
+test("an endpoint is told only of what it asks for, and of nothing before it was made", async () => {
+  await using hub = await startWebhookTest();
+  await using receiver = await startReceiver();
+  const chat = await hub.chat();
+  await hub.line.say(chat, "before");
+  await hub.line.settled();
+  await hub.connect(receiver.url, { events: ["message.accepted"] });
+  hub.start();
+  await hub.line.say(chat, "after");
+  await receiver.has(1);
+  await hub.line.settled();
+  await until(
+    async () => (await hub.deliveries()).every((row) => row.status === "succeeded"),
+    5_000,
+    "not all are done",
+  );
+  assert.deepEqual(
+    receiver.got.map((got) => [got.type, got.data.content]),
+    [["message.accepted", "after"]],
+  );
+});
+
+test("what fails is tried again by the schedule, with the same id and body, and then given up", async () => {
+  await using hub = await startWebhookTest();
+  await using receiver = await startReceiver(status(500));
+  await hub.connect(receiver.url, { events: ["message.accepted"] });
+  const engine = hub.start();
+  await hub.line.say(await hub.chat(), "oi");
+  const delays = [5_000, 5 * minute, 30 * minute, 2 * hour, 5 * hour, 10 * hour, 14 * hour, 20 * hour, 24 * hour];
+  for (const [index, delay] of [...delays, null].entries()) {
+    await receiver.has(index + 1);
+    await until(async () => (await hub.deliveries())[0]!.attempts === index + 1, 5_000, "the attempt is not written");
+    const [row] = await hub.deliveries();
+    if (delay === null) {
+      assert.equal(row!.status, "failed");
+      continue;
+    }
+    assert.equal(row!.status, "pending");
+    const waits = row!.next_attempt_at.getTime() - hub.deps.clock.now();
+    assert.ok(Math.abs(waits - delay) < 3_000, `${waits} ms instead of ${delay}`);
+    hub.passTime(waits - 2_000);
+    await engine.look();
+    assert.equal(receiver.got.length, index + 1, "not sooner");
+    hub.passTime(2_000);
+    await engine.look();
+  }
+  assert.equal(receiver.got.length, 10);
+  assert.equal(new Set(receiver.got.map((got) => got.headers["webhook-id"])).size, 1);
+  assert.equal(new Set(receiver.got.map((got) => got.body)).size, 1);
+  assert.equal(new Set(receiver.got.map((got) => got.headers["webhook-timestamp"])).size, 10);
+});
+
+test("retry-after puts an attempt off, by seconds and by date, but never sooner than planned nor beyond a day", async () => {
+  await using hub = await startWebhookTest();
+  await using receiver = await startReceiver(status(429, { "retry-after": "120" }));
+  await hub.connect(receiver.url, { events: ["message.accepted"] });
+  const engine = hub.start();
+  const cases: [retryAfter: () => string, waits: number][] = [
+    [() => "120", 2 * minute],
+    [() => "1", 5 * minute],
+    [() => new Date(hub.deps.clock.now() + 3 * hour).toUTCString(), 3 * hour],
+    [() => new Date(hub.deps.clock.now() - hour).toUTCString(), 2 * hour],
+    [() => "soon", 5 * hour],
+    [() => "9999999", day],
+  ];
+  receiver.answer = (_got, response, attempt) => {
+    response.writeHead(503, { "retry-after": cases[attempt - 1]![0]() }).end();
+  };
+  await hub.line.say(await hub.chat(), "oi");
+  for (const [index, [, expected]] of cases.entries()) {
+    await until(async () => (await hub.deliveries())[0]?.attempts === index + 1, 5_000, "the attempt is not written");
+    const waits = (await hub.deliveries())[0]!.next_attempt_at.getTime() - hub.deps.clock.now();
+    assert.ok(Math.abs(waits - expected) < 4_000, `case ${index}: ${waits} ms instead of ${expected}`);
+    hub.passTime(waits + 1);
+    await engine.look();
+  }
+});
+
+test("410 disables the endpoint at once, which the others are told, and gives up what waits", async () => {
+  await using hub = await startWebhookTest();
+  await using leaving = await startReceiver(status(410));
+  await using staying = await startReceiver();
+  const gone = await hub.connect(leaving.url, { events: ["message.accepted"] });
+  await hub.connect(staying.url, { events: ["webhook_endpoint.disabled"] });
+  hub.start();
+  await hub.line.say(await hub.chat(), "oi");
+  await staying.has(1);
+  assert.deepEqual(staying.got[0]!.data, {
+    webhook_endpoint_id: gone.webhook_endpoint_id,
+    status: "disabled",
+    reason: "gone",
+  });
+  const [row] = await hub.rows<{ status: string; disabled_reason: string }>(
+    "SELECT status, disabled_reason FROM webhook_endpoints WHERE webhook_endpoint_id = $1",
+    [gone.webhook_endpoint_id],
+  );
+  assert.deepEqual(row, { status: "disabled", disabled_reason: "gone" });
+  const acts = await hub.rows<{ action: string }>(
+    "SELECT action FROM audit_log WHERE action LIKE 'webhook%' ORDER BY 1",
+  );
+  assert.deepEqual(
+    acts.map((act) => act.action),
+    ["webhook_endpoint.created", "webhook_endpoint.created", "webhook_endpoint.disabled"],
+  );
+});
+
+test("five days of nothing but failure disable an endpoint; a single success among them does not", async () => {
+  await using hub = await startWebhookTest();
+  await using dead = await startReceiver(status(500));
+  await using moody = await startReceiver(status(500));
+  const wanted = { events: ["message.accepted"] };
+  const [lost, kept] = [await hub.connect(dead.url, wanted), await hub.connect(moody.url, wanted)];
+  const engine = hub.start();
+  const chat = await hub.chat();
+  const statusOf = async (endpoint: { webhook_endpoint_id: string }) => {
+    const [row] = await hub.rows<{ status: string }>(
+      "SELECT status FROM webhook_endpoints WHERE webhook_endpoint_id = $1",
+      [endpoint.webhook_endpoint_id],
+    );
+    return row!.status;
+  };
+  for (let passed = 0; passed < 5; passed += 1) {
+    assert.equal(await statusOf(lost), "enabled", `after ${passed} days`);
+    const [before, others] = [dead.got.length, moody.got.length];
+    moody.answer = passed === 2 ? ok : status(500);
+    await hub.line.say(chat, `day ${passed}`);
+    await engine.look();
+    await dead.has(before + 1);
+    await moody.has(others + 1);
+    await until(async () => (await hub.deliveries()).every((row) => row.owner_id === null), 5_000, "not written");
+    hub.passTime(day + minute);
+  }
+  await hub.line.say(chat, "the last");
+  await until(async () => (await statusOf(lost)) === "disabled", 10_000, "the dead endpoint is still enabled");
+  assert.equal(await statusOf(kept), "enabled");
+});

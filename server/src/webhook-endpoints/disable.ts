@@ -1,0 +1,75 @@
+import { recordAct } from "../audit/audit.ts";
+import type { Clock } from "../lib/clock.ts";
+import { type Log, type Pool, transaction } from "../lib/postgres.ts";
+import { type Db, run } from "../lib/query.ts";
+import type { DisabledReason, EndpointKey } from "./endpoint.ts";
+import { disableEndpoint } from "./endpoint-rows.ts";
+import { patienceMs } from "./schedule.ts";
+
+export interface DisableDeps {
+  db: Pool;
+  clock: Clock;
+  log: Log;
+  /** The feed of the workspace has news. */
+  tellNews: (workspaceId: string) => void;
+}
+
+/** The endpoint said that it wants nothing more. Safe to call twice. */
+export function disableGone(deps: DisableDeps, key: EndpointKey): Promise<void> {
+  return disable(deps, key, "gone");
+}
+
+/** Nothing has reached it for five days, unless that has changed meanwhile. Safe to call twice. */
+export function disableFailing(deps: DisableDeps, key: EndpointKey): Promise<void> {
+  return disable(deps, key, "failing", new Date(deps.clock.now() - patienceMs));
+}
+
+/** The feed tells of it by a trigger, see migration 0008. */
+async function disable(
+  deps: DisableDeps,
+  key: EndpointKey,
+  reason: DisabledReason,
+  failingSince?: Date,
+): Promise<void> {
+  const { db, clock, log, tellNews } = deps;
+  const at = new Date(clock.now());
+  const isDone = await transaction(db, async (tx) => {
+    const change = { reason, at, ...(failingSince && { failingSince }) };
+    if ((await disableEndpoint(tx, key, change)) === null) return false;
+    const { workspaceId, endpointId } = key;
+    await recordAct(
+      tx,
+      { kind: "system", workspaceId, origin: { ip: null, requestId: null } },
+      {
+        action: "webhook_endpoint.disabled",
+        target: { type: "webhook_endpoint", id: endpointId },
+        details: { reason },
+      },
+    );
+    return true;
+  });
+  if (!isDone) return;
+  log.warn({ endpoint: key.endpointId, reason }, "a webhook endpoint was disabled");
+  tellNews(key.workspaceId);
+}
+
+/** Deliveries that one statement gives up: it holds no lock for long. */
+const settlePage = 5_000;
+
+/**
+ * What waits for a disabled endpoint is given up: it is `failed`, and can be replayed. What a process is just sending
+ * is left to it.
+ */
+export async function giveUpPending(db: Db, endpointId: string): Promise<number> {
+  for (let givenUp = 0; ; ) {
+    const count = await run(
+      db,
+      `UPDATE webhook_deliveries SET status = 'failed' WHERE webhook_delivery_id IN (
+         SELECT webhook_delivery_id FROM webhook_deliveries
+         WHERE webhook_endpoint_id = $1 AND status = 'pending' AND owner_id IS NULL ORDER BY next_attempt_at LIMIT $2)`,
+      [endpointId, settlePage],
+    );
+    givenUp += count;
+    if (count < settlePage) return givenUp;
+  }
+}

@@ -1,0 +1,164 @@
+import { all, type Db, maybe, run } from "../lib/query.ts";
+import type { EndpointKey, EndpointStatus, SealedEndpoint, WebhookEndpoint } from "./endpoint.ts";
+
+export interface NewEndpointRow extends EndpointKey {
+  url: string;
+  events: readonly string[];
+  description: string | null;
+  isOrdered: boolean;
+  startsAfter: number;
+  secretSealed: Buffer;
+  createdAt: Date;
+}
+
+/** Enabled. */
+export async function insertEndpoint(db: Db, row: NewEndpointRow): Promise<WebhookEndpoint> {
+  const made = await maybe<WebhookEndpoint>(
+    db,
+    `INSERT INTO webhook_endpoints (webhook_endpoint_id, workspace_id, url, events, description, is_ordered, status,
+       starts_after, secret_sealed, created_at)
+     VALUES ($1, $2, $3, $4, $5, $6, 'enabled', $7, $8, $9) RETURNING ${columns}`,
+    [
+      row.endpointId,
+      row.workspaceId,
+      row.url,
+      row.events,
+      row.description,
+      row.isOrdered,
+      row.startsAfter,
+      row.secretSealed,
+      row.createdAt,
+    ],
+  );
+  return made!;
+}
+
+export async function countEndpoints(db: Db, workspaceId: string): Promise<number> {
+  const row = await maybe<{ count: number }>(
+    db,
+    "SELECT count(*) AS count FROM webhook_endpoints WHERE workspace_id = $1",
+    [workspaceId],
+  );
+  return row!.count;
+}
+
+/** Newest first; one more than `limit`, when there are more. */
+export function listEndpoints(
+  db: Db,
+  workspaceId: string,
+  page: { limit: number; after?: { at: Date; id: string } | undefined },
+): Promise<WebhookEndpoint[]> {
+  return all(
+    db,
+    `SELECT ${columns} FROM webhook_endpoints
+     WHERE workspace_id = $1 AND ($2::timestamptz IS NULL OR (created_at, webhook_endpoint_id) < ($2, $3::uuid))
+     ORDER BY created_at DESC, webhook_endpoint_id DESC LIMIT $4`,
+    [workspaceId, page.after?.at ?? null, page.after?.id ?? null, page.limit + 1],
+  );
+}
+
+export function findEndpoint(db: Db, key: EndpointKey): Promise<WebhookEndpoint | null> {
+  return maybe(db, `SELECT ${columns} FROM webhook_endpoints WHERE ${byKey}`, keyOf(key));
+}
+
+/** As `findEndpoint`; nobody else changes it before the end of the transaction. */
+export function lockEndpoint(db: Db, key: EndpointKey): Promise<SealedEndpoint | null> {
+  return maybe(db, `SELECT ${sealedColumns} FROM webhook_endpoints WHERE ${byKey} FOR UPDATE`, keyOf(key));
+}
+
+export function findSealedEndpoint(db: Db, key: EndpointKey): Promise<SealedEndpoint | null> {
+  return maybe(db, `SELECT ${sealedColumns} FROM webhook_endpoints WHERE ${byKey}`, keyOf(key));
+}
+
+export interface EndpointChanges {
+  url?: string | undefined;
+  events?: readonly string[] | undefined;
+  /** Null takes it away. */
+  description?: string | null | undefined;
+  isOrdered?: boolean | undefined;
+}
+
+/** What is left out stays. A failure of the old address says nothing about a new one. */
+export function updateEndpoint(db: Db, key: EndpointKey, changes: EndpointChanges): Promise<WebhookEndpoint | null> {
+  const { url, events, description, isOrdered } = changes;
+  return maybe(
+    db,
+    `UPDATE webhook_endpoints SET url = coalesce($3, url), events = coalesce($4, events),
+       description = CASE WHEN $5 THEN $6 ELSE description END, is_ordered = coalesce($7, is_ordered),
+       failing_since = CASE WHEN $3 <> url THEN NULL ELSE failing_since END
+     WHERE ${byKey} RETURNING ${columns}`,
+    [...keyOf(key), url ?? null, events ?? null, description !== undefined, description ?? null, isOrdered ?? null],
+  );
+}
+
+/** Events after the position are for it. */
+export function enableEndpoint(db: Db, key: EndpointKey, startsAfter: number): Promise<WebhookEndpoint | null> {
+  return maybe(
+    db,
+    `UPDATE webhook_endpoints SET status = 'enabled', disabled_at = NULL, disabled_reason = NULL, failing_since = NULL,
+       starts_after = $3
+     WHERE ${byKey} RETURNING ${columns}`,
+    [...keyOf(key), startsAfter],
+  );
+}
+
+/** Null when it was not enabled. With `failingSince`, only one that has failed since then or longer. */
+export function disableEndpoint(
+  db: Db,
+  key: EndpointKey,
+  { reason, at, failingSince }: { reason: string; at: Date; failingSince?: Date },
+): Promise<WebhookEndpoint | null> {
+  return maybe(
+    db,
+    `UPDATE webhook_endpoints SET status = 'disabled', disabled_at = $3, disabled_reason = $4
+     WHERE ${byKey} AND status = 'enabled' AND ($5::timestamptz IS NULL OR failing_since <= $5)
+     RETURNING ${columns}`,
+    [...keyOf(key), at, reason, failingSince ?? null],
+  );
+}
+
+/** The old secret signs beside the new one until then. */
+export function updateSecret(
+  db: Db,
+  key: EndpointKey,
+  secrets: { sealed: Buffer; oldSealed: Buffer | null; oldUntil: Date | null },
+): Promise<WebhookEndpoint | null> {
+  return maybe(
+    db,
+    `UPDATE webhook_endpoints SET secret_sealed = $3, old_secret_sealed = $4, old_secret_until = $5
+     WHERE ${byKey} RETURNING ${columns}`,
+    [...keyOf(key), secrets.sealed, secrets.oldSealed, secrets.oldUntil],
+  );
+}
+
+/** Whether it was there. What was sent to it stays until it is old. */
+export async function deleteEndpoint(db: Db, key: EndpointKey): Promise<boolean> {
+  return (await run(db, `DELETE FROM webhook_endpoints WHERE ${byKey}`, keyOf(key))) > 0;
+}
+
+export interface Subscriber {
+  webhook_endpoint_id: string;
+  events: string[];
+  starts_after: number;
+  status: EndpointStatus;
+}
+
+/** Those of a workspace that are enabled. */
+export function subscribersOf(db: Db, workspaceId: string): Promise<Subscriber[]> {
+  return all(
+    db,
+    `SELECT webhook_endpoint_id, events, starts_after, status FROM webhook_endpoints
+     WHERE workspace_id = $1 AND status = 'enabled'`,
+    [workspaceId],
+  );
+}
+
+const byKey = "workspace_id = $1 AND webhook_endpoint_id = $2";
+
+function keyOf({ workspaceId, endpointId }: EndpointKey): [string, string] {
+  return [workspaceId, endpointId];
+}
+
+const columns = `webhook_endpoint_id, workspace_id, url, events, description, is_ordered, status, disabled_at,
+  disabled_reason, failing_since, old_secret_until, created_at`;
+const sealedColumns = `${columns}, secret_sealed, old_secret_sealed`;

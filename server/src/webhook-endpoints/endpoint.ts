@@ -1,0 +1,46 @@
+import { eventNames } from "../events/events.ts";
+
+/** What `POST …/test` sends, whatever the endpoint asks for. */
+export const testEvent = "webhook_endpoint.test";
+
+/** Every name by which an endpoint may ask for events; `*` is all of them. */
+export const webhookEvents = [...eventNames, testEvent] as const;
+
+/** Of one workspace. */
+export const maxEndpoints = 50;
+
+export type EndpointStatus = "enabled" | "disabled";
+
+/** Why it is disabled: an admin said so, it answered 410, or nothing reached it for five days. */
+export type DisabledReason = "requested" | "gone" | "failing";
+
+/** An endpoint as its workspace sees it: without its secrets. */
+export interface WebhookEndpoint {
+  webhook_endpoint_id: string;
+  workspace_id: string;
+  url: string;
+  events: string[];
+  description: string | null;
+  is_ordered: boolean;
+  status: EndpointStatus;
+  disabled_at: Date | null;
+  disabled_reason: DisabledReason | null;
+  failing_since: Date | null;
+  old_secret_until: Date | null;
+  created_at: Date;
+}
+
+/** What sending to it takes. */
+export interface SealedEndpoint extends WebhookEndpoint {
+  secret_sealed: Buffer;
+  old_secret_sealed: Buffer | null;
+}
+
+export interface EndpointKey {
+  workspaceId: string;
+  endpointId: string;
+}
+
+export function wants(endpoint: { events: readonly string[] }, event: string): boolean {
+  return endpoint.events.includes("*") || endpoint.events.includes(event);
+}

@@ -1,0 +1,192 @@
+import { recordAct } from "../audit/audit.ts";
+import { notFound, RequestError } from "../errors.ts";
+import { readHead } from "../events/events.ts";
+import type { Principal } from "../identity/principal.ts";
+import type { Clock } from "../lib/clock.ts";
+import { newId } from "../lib/ids.ts";
+import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
+import { type Db, one, run } from "../lib/query.ts";
+import type { SecretBox } from "../lib/secret-box.ts";
+import { giveUpPending } from "./disable.ts";
+import { type EndpointKey, type EndpointStatus, maxEndpoints, type WebhookEndpoint } from "./endpoint.ts";
+import * as rows from "./endpoint-rows.ts";
+import { newWebhookSecret, requireWebhookSecret, sealWebhookSecret } from "./secrets.ts";
+import { requireEndpointUrl } from "./url.ts";
+
+export interface EndpointDeps {
+  clock: Clock;
+  secretBox: SecretBox;
+  /** Whether endpoints may be on private addresses, and without TLS. */
+  allowPrivate: boolean;
+  /** The feed of the workspace has news. */
+  tellNews: (workspaceId: string) => void;
+}
+
+export interface NewEndpoint {
+  url: string;
+  events: readonly string[];
+  description?: string | null | undefined;
+  ordered?: boolean | undefined;
+  /** Default: made here. */
+  secret?: string | undefined;
+}
+
+export interface EndpointPatch extends rows.EndpointChanges {
+  status?: EndpointStatus | undefined;
+}
+
+export type WithSecret = WebhookEndpoint & { secret: string };
+
+/** Told of every event from now on. VALIDATION_ERROR for its address or secret, CONFLICT when there are too many. */
+export async function createEndpoint(
+  deps: EndpointDeps,
+  db: Pool,
+  principal: Principal,
+  input: NewEndpoint,
+): Promise<WithSecret> {
+  const { clock, secretBox } = deps;
+  const { workspaceId } = principal;
+  const url = requireEndpointUrl(input.url, deps);
+  const secret = input.secret === undefined ? newWebhookSecret() : requireWebhookSecret(input.secret);
+  const endpointId = newId(clock.now());
+  return transaction(db, async (tx) => {
+    const startsAfter = await lockCursor(tx, workspaceId);
+    if ((await rows.countEndpoints(tx, workspaceId)) >= maxEndpoints) {
+      throw new RequestError(
+        "CONFLICT",
+        `A workspace has at most ${maxEndpoints} webhook endpoints: delete one first.`,
+      );
+    }
+    const made = await rows.insertEndpoint(tx, {
+      workspaceId,
+      endpointId,
+      url,
+      events: [...new Set(input.events)],
+      description: input.description ?? null,
+      isOrdered: input.ordered ?? false,
+      startsAfter,
+      secretSealed: sealWebhookSecret(secretBox, endpointId, secret),
+      createdAt: new Date(clock.now()),
+    });
+    await tell(tx, principal, "created", endpointId);
+    return { ...made, secret };
+  });
+}
+
+/** Newest first; one more than `limit`, when there are more. */
+export function listEndpoints(
+  db: Db,
+  principal: Principal,
+  page: Parameters<typeof rows.listEndpoints>[2],
+): Promise<WebhookEndpoint[]> {
+  return rows.listEndpoints(db, principal.workspaceId, page);
+}
+
+/** RESOURCE_NOT_FOUND when absent or of another workspace. */
+export async function findEndpoint(db: Db, key: EndpointKey): Promise<WebhookEndpoint> {
+  return (await rows.findEndpoint(db, key)) ?? refuseUnknown();
+}
+
+/**
+ * What is left out stays. One that is disabled is given up what waits for it; one that is enabled again is told of what
+ * happens from then on, and the rest can be replayed.
+ */
+export async function changeEndpoint(
+  deps: EndpointDeps,
+  db: Pool,
+  principal: Principal,
+  endpointId: string,
+  { status, ...changes }: EndpointPatch,
+): Promise<WebhookEndpoint> {
+  const key = { workspaceId: principal.workspaceId, endpointId };
+  const url = changes.url === undefined ? undefined : requireEndpointUrl(changes.url, deps);
+  const events = changes.events && [...new Set(changes.events)];
+  const before = await findEndpoint(db, key);
+  // While it is disabled nothing else sends for it: what was due before must not be sent after.
+  if (status === "enabled" && before.status === "disabled") await giveUpPending(db, endpointId);
+  const changed = await transaction(db, async (tx) => {
+    const startsAfter = status === "enabled" ? await lockCursor(tx, key.workspaceId) : 0;
+    const held = (await rows.lockEndpoint(tx, key)) ?? refuseUnknown();
+    let now = (await rows.updateEndpoint(tx, key, { ...changes, url, events })) ?? refuseUnknown();
+    if (status === "enabled" && held.status === "disabled") {
+      now = (await rows.enableEndpoint(tx, key, startsAfter)) ?? now;
+    }
+    if (status === "disabled") {
+      const at = new Date(deps.clock.now());
+      now = (await rows.disableEndpoint(tx, key, { reason: "requested", at })) ?? now;
+    }
+    await tell(tx, principal, "changed", endpointId, { status: now.status });
+    return now;
+  });
+  if (changed.status !== before.status) deps.tellNews(key.workspaceId);
+  if (changed.status === "disabled") await giveUpPending(db, endpointId);
+  return changed;
+}
+
+/** Nothing is sent to it any more, and its secrets are gone. RESOURCE_NOT_FOUND when it was not there. */
+export async function removeEndpoint(db: Pool, principal: Principal, endpointId: string): Promise<void> {
+  const key = { workspaceId: principal.workspaceId, endpointId };
+  await transaction(db, async (tx) => {
+    if (!(await rows.deleteEndpoint(tx, key))) refuseUnknown();
+    await tell(tx, principal, "deleted", endpointId);
+  });
+  await giveUpPending(db, endpointId);
+}
+
+/** A new secret; the one before signs beside it for so long. One that was still signing besides ends at once. */
+export function rotateSecret(
+  { clock, secretBox }: EndpointDeps,
+  db: Pool,
+  principal: Principal,
+  endpointId: string,
+  overlapMs: number,
+): Promise<WithSecret> {
+  const key = { workspaceId: principal.workspaceId, endpointId };
+  const secret = newWebhookSecret();
+  return transaction(db, async (tx) => {
+    const held = (await rows.lockEndpoint(tx, key)) ?? refuseUnknown();
+    const changed = await rows.updateSecret(tx, key, {
+      sealed: sealWebhookSecret(secretBox, endpointId, secret),
+      oldSealed: overlapMs > 0 ? held.secret_sealed : null,
+      oldUntil: overlapMs > 0 ? new Date(clock.now() + overlapMs) : null,
+    });
+    await tell(tx, principal, "secret_rotated", endpointId, { overlap_seconds: Math.round(overlapMs / 1000) });
+    return { ...changed!, secret };
+  });
+}
+
+/**
+ * Where the feed stands: events after it are new. While the lock is held nobody reads on from the cursor, so no event
+ * falls between; where no other endpoint needs what is before, the cursor moves up.
+ */
+async function lockCursor(tx: PoolClient, workspaceId: string): Promise<number> {
+  await run(
+    tx,
+    "INSERT INTO webhook_cursors (workspace_id, position) VALUES ($1, 0) ON CONFLICT (workspace_id) DO NOTHING",
+    [workspaceId],
+  );
+  await one(tx, "SELECT position FROM webhook_cursors WHERE workspace_id = $1 FOR UPDATE", [workspaceId]);
+  const head = await readHead(tx, workspaceId);
+  await run(
+    tx,
+    `UPDATE webhook_cursors SET position = $2 WHERE workspace_id = $1 AND NOT EXISTS (
+       SELECT FROM webhook_endpoints WHERE workspace_id = $1 AND status = 'enabled')`,
+    [workspaceId, head],
+  );
+  return head;
+}
+
+async function tell(
+  tx: PoolClient,
+  principal: Principal,
+  verb: "created" | "changed" | "deleted" | "secret_rotated",
+  endpointId: string,
+  details: Record<string, string | number> = {},
+): Promise<void> {
+  const target = { type: "webhook_endpoint", id: endpointId };
+  await recordAct(tx, principal, { action: `webhook_endpoint.${verb}`, target, details });
+}
+
+function refuseUnknown(): never {
+  throw notFound("webhook endpoint");
+}

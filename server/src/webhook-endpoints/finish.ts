@@ -1,0 +1,109 @@
+import { newId } from "../lib/ids.ts";
+import { type Pool, transaction } from "../lib/postgres.ts";
+import { all, type Db, plainArray, run } from "../lib/query.ts";
+import type { Outcome } from "./send.ts";
+
+/** An attempt of a claimed delivery that is over. */
+export interface Finished {
+  deliveryId: string;
+  workspaceId: string;
+  endpointId: string;
+  event: string;
+  number: number;
+  outcome: Outcome;
+  /** When it is tried again; null when it was the last try, or succeeded. */
+  retryAt: Date | null;
+}
+
+/** What follows for an endpoint. */
+export interface Verdict {
+  workspaceId: string;
+  endpointId: string;
+  failingSince: Date;
+}
+
+/**
+ * Writes down what came of attempts, and lets the deliveries go; those that were given to another process meanwhile are
+ * that one's, but their attempts are kept. Returns the endpoints that failed, with the time since when nothing else
+ * happened.
+ */
+export function finishAttempts(db: Pool, ownerId: string, finished: readonly Finished[]): Promise<Verdict[]> {
+  return transaction(db, async (tx) => {
+    await insertAttempts(tx, finished);
+    await run(
+      tx,
+      `UPDATE webhook_deliveries d SET owner_id = NULL, attempts = d.attempts + 1, next_attempt_at = coalesce(r.at, d.next_attempt_at),
+         status = CASE WHEN r.is_success THEN 'succeeded' WHEN r.at IS NULL THEN 'failed' ELSE 'pending' END
+       FROM unnest($2::uuid[], $3::boolean[], $4::timestamptz[]) AS r (id, is_success, at)
+       WHERE d.webhook_delivery_id = r.id AND d.owner_id = $1`,
+      [
+        ownerId,
+        finished.map(({ deliveryId }) => deliveryId),
+        finished.map(({ outcome }) => outcome.isSuccess),
+        finished.map(({ retryAt }) => retryAt),
+      ],
+    );
+    return noteHealth(tx, finished);
+  });
+}
+
+/** An id for each is made here. Returns them in the same order. */
+export async function insertAttempts(db: Db, finished: readonly Finished[]): Promise<string[]> {
+  const ids = finished.map(({ outcome }) => newId(outcome.startedAt.getTime()));
+  const of = <T>(pick: (attempt: Finished) => T) => finished.map(pick);
+  await run(
+    db,
+    `INSERT INTO webhook_attempts (attempt_id, workspace_id, webhook_endpoint_id, webhook_delivery_id, event, number,
+       status, status_code, error, answer, started_at, duration_ms)
+     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::integer[], $7::text[],
+       $8::integer[], $9::text[], $10::text[], $11::timestamptz[], $12::integer[])`,
+    [
+      plainArray(ids),
+      of(({ workspaceId }) => workspaceId),
+      of(({ endpointId }) => endpointId),
+      of(({ deliveryId }) => deliveryId),
+      of(({ event }) => event),
+      of(({ number }) => number),
+      of(({ outcome }) => (outcome.isSuccess ? "succeeded" : "failed")),
+      of(({ outcome }) => outcome.statusCode),
+      of(({ outcome }) => outcome.error),
+      of(({ outcome }) => outcome.answer),
+      of(({ outcome }) => outcome.startedAt),
+      of(({ outcome }) => outcome.durationMs),
+    ],
+  );
+  return ids;
+}
+
+/** A success ends a time of failure, and a failure may begin one. In the order of ids, so that no two lock crosswise. */
+export async function noteHealth(
+  db: Db,
+  finished: readonly Pick<Finished, "endpointId" | "outcome">[],
+): Promise<Verdict[]> {
+  const isSuccess = new Map<string, boolean>();
+  const failedAt = new Map<string, Date>();
+  for (const { endpointId, outcome } of finished) {
+    isSuccess.set(endpointId, outcome.isSuccess || isSuccess.get(endpointId) === true);
+    if (!failedAt.has(endpointId)) failedAt.set(endpointId, outcome.startedAt);
+  }
+  const ids = [...isSuccess.keys()].toSorted();
+  const healthy = ids.filter((id) => isSuccess.get(id));
+  const failing = ids.filter((id) => !isSuccess.get(id));
+  if (healthy.length > 0) {
+    await run(
+      db,
+      `UPDATE webhook_endpoints SET failing_since = NULL
+       WHERE webhook_endpoint_id = ANY ($1) AND failing_since IS NOT NULL`,
+      [healthy],
+    );
+  }
+  if (failing.length === 0) return [];
+  return all(
+    db,
+    `UPDATE webhook_endpoints e SET failing_since = coalesce(failing_since, f.at)
+     FROM unnest($1::uuid[], $2::timestamptz[]) AS f (id, at)
+     WHERE e.webhook_endpoint_id = f.id
+     RETURNING workspace_id AS "workspaceId", webhook_endpoint_id AS "endpointId", failing_since AS "failingSince"`,
+    [failing, failing.map((id) => failedAt.get(id))],
+  );
+}

@@ -1,0 +1,121 @@
+import { type FeedEvent, positionAt, readFeed } from "../events/events.ts";
+import { derivedId } from "../lib/ids.ts";
+import { type Log, type Pool, transaction } from "../lib/postgres.ts";
+import { all, type Db, maybe, run } from "../lib/query.ts";
+import { wants } from "./endpoint.ts";
+import { subscribersOf } from "./endpoint-rows.ts";
+
+/** Events read at once: with messages of the longest kind, a few tens of megabytes. */
+export const followPage = 100;
+
+export interface Followed {
+  /** Endpoints that there is something new for. */
+  endpointIds: string[];
+  /** Whether there may be more to read now. */
+  hasMore: boolean;
+}
+
+/**
+ * Turns the next page of a workspace's feed into deliveries: exactly one row for each event and endpoint that wants it,
+ * in one transaction with the cursor's move. When several processes try, one does it.
+ */
+export async function follow(deps: { db: Pool; log: Log }, workspaceId: string, now: Date): Promise<Followed> {
+  const { db, log } = deps;
+  const nothing = { endpointIds: [], hasMore: false };
+  const cursor = await maybe<{ position: number }>(db, "SELECT position FROM webhook_cursors WHERE workspace_id = $1", [
+    workspaceId,
+  ]);
+  if (cursor === null) return nothing;
+  const page = await readFeed(db, workspaceId, cursor.position, followPage);
+  if (page.kind === "events" && page.last === cursor.position) return nothing;
+  let last: number;
+  if (page.kind === "events") last = page.last;
+  else {
+    last = page.reason === "expired" ? await positionAt(db, workspaceId, new Date(0)) : page.head;
+    log.warn({ workspace: workspaceId, reason: page.reason }, "webhook endpoints: events were cleared away unread");
+  }
+  return transaction(db, async (tx) => {
+    const moved = await run(
+      tx,
+      `UPDATE webhook_cursors SET position = $3 WHERE (workspace_id, position) IN (
+         SELECT workspace_id, position FROM webhook_cursors WHERE workspace_id = $1 AND position = $2
+         FOR UPDATE SKIP LOCKED)`,
+      [workspaceId, cursor.position, last],
+    );
+    if (moved === 0) return nothing;
+    if (page.kind === "gap") return { endpointIds: [], hasMore: true };
+    const endpoints = await subscribersOf(tx, workspaceId);
+    const pairs = page.events.flatMap((event, place) =>
+      endpoints
+        .filter((endpoint) => event.position > endpoint.starts_after && wants(endpoint, event.name))
+        .map((endpoint) => ({ endpointId: endpoint.webhook_endpoint_id, place })),
+    );
+    await insertDeliveries(tx, { workspaceId, events: page.events, pairs, now, isReplay: false });
+    return { endpointIds: [...new Set(pairs.map((pair) => pair.endpointId))], hasMore: page.last < page.head };
+  });
+}
+
+/** Workspaces that have enabled endpoints, and whether their feed has events that were not looked at. */
+export function followedWorkspaces(db: Db): Promise<{ workspace_id: string; is_behind: boolean }[]> {
+  return all(
+    db,
+    `SELECT e.workspace_id, h.last_position IS NOT NULL AND h.last_position <> c.position AS is_behind
+     FROM (SELECT DISTINCT workspace_id FROM webhook_endpoints WHERE status = 'enabled') e
+     JOIN webhook_cursors c USING (workspace_id) LEFT JOIN event_heads h USING (workspace_id)`,
+  );
+}
+
+export interface NewDeliveries {
+  workspaceId: string;
+  events: readonly FeedEvent[];
+  /** Which endpoint is told of which of the events. */
+  pairs: readonly { endpointId: string; place: number }[];
+  now: Date;
+  /** Whether what was sent before is sent again, with the body that it had. */
+  isReplay: boolean;
+}
+
+/** Returns how many are due by it. Safe to call twice. */
+export async function insertDeliveries(db: Db, input: NewDeliveries): Promise<number> {
+  const { workspaceId, events, pairs, now, isReplay } = input;
+  if (pairs.length === 0) return 0;
+  return run(
+    db,
+    `INSERT INTO webhook_deliveries AS d (webhook_delivery_id, workspace_id, webhook_endpoint_id, position, event,
+       message_id, body, status, next_attempt_at, created_at)
+     SELECT p.id, $1, p.endpoint_id, e.position, e.name, e.message_id, e.body, 'pending', $2, $2
+     FROM unnest($3::uuid[], $4::uuid[], $5::integer[]) AS p (id, endpoint_id, place)
+     JOIN unnest($6::bigint[], $7::text[], $8::uuid[], $9::text[]) WITH ORDINALITY
+       AS e (position, name, message_id, body, number) ON e.number = p.place + 1
+     ON CONFLICT (webhook_delivery_id) DO ${isReplay ? rearm : "NOTHING"}`,
+    [
+      workspaceId,
+      now,
+      pairs.map(({ endpointId, place }) => deliveryId(endpointId, events[place]!)),
+      pairs.map(({ endpointId }) => endpointId),
+      pairs.map(({ place }) => place),
+      events.map((event) => event.position),
+      events.map((event) => event.name),
+      events.map((event) => event.frame.message_id ?? null),
+      events.map(bodyOf),
+    ],
+  );
+}
+
+/** All tries begin anew. */
+export const rearm =
+  "UPDATE SET status = 'pending', attempts_before = d.attempts, next_attempt_at = excluded.next_attempt_at";
+
+/** The `webhook-id`: the same for the same event and endpoint, however often it is made. */
+function deliveryId(endpointId: string, { at, position }: FeedEvent): string {
+  return derivedId(at.getTime(), "webhook", endpointId, String(position));
+}
+
+/** What is sent. Source: Standard Webhooks 1.0, "Payload structure". */
+function bodyOf({ name, at, frame: { type: _type, ...data } }: FeedEvent): string {
+  return webhookBody(name, at, data);
+}
+
+export function webhookBody(name: string, at: Date, data: Record<string, unknown>): string {
+  return JSON.stringify({ type: name, timestamp: at.toISOString(), data });
+}

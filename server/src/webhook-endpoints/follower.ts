@@ -1,0 +1,86 @@
+import type { Clock } from "../lib/clock.ts";
+import type { Log, Pool } from "../lib/postgres.ts";
+import { repeat } from "../lib/repeat.ts";
+import { follow, followedWorkspaces } from "./follow.ts";
+
+export interface FollowerDeps {
+  db: Pool;
+  clock: Clock;
+  log: Log;
+  /** Tells of a workspace with news, or of null when any may have some. Returns how to stop. */
+  onNews: (listener: (workspaceId: string | null) => void) => () => void;
+  /** Something is due for these endpoints. */
+  rouse: (endpointIds: string[]) => void;
+}
+
+/** Workspaces read at once. */
+const atOnce = 4;
+/** News that did not arrive, and workspaces that have their first endpoint, are found this soon, in milliseconds. */
+const lookEveryMs = 1_000;
+
+/** Follows the feeds of all workspaces that have enabled endpoints. Any number of processes may. */
+export function openFollower({ db, clock, log, onNews, rouse }: FollowerDeps) {
+  /** Workspaces with enabled endpoints, as of the last look: news of others costs nothing. */
+  let followed = new Set<string>();
+  /** To be read; a workspace that is just being read is read again afterwards. */
+  const waiting = new Set<string>();
+  const reading = new Set<string>();
+  let isClosing = false;
+  let whenIdle = () => {};
+
+  const stopNews = onNews((workspaceId) => {
+    if (workspaceId === null) void look().catch(complain);
+    else if (followed.has(workspaceId)) touch(workspaceId);
+  });
+  const looking = repeat(clock, lookEveryMs, look, complain);
+
+  async function look(): Promise<void> {
+    const found = await followedWorkspaces(db);
+    followed = new Set(found.map((row) => row.workspace_id));
+    for (const { workspace_id, is_behind } of found) if (is_behind) touch(workspace_id);
+  }
+
+  function touch(workspaceId: string): void {
+    waiting.add(workspaceId);
+    pump();
+  }
+
+  function pump(): void {
+    for (const workspaceId of waiting) {
+      if (reading.size >= atOnce || isClosing) return;
+      if (reading.has(workspaceId)) continue;
+      waiting.delete(workspaceId);
+      reading.add(workspaceId);
+      void read(workspaceId);
+    }
+  }
+
+  async function read(workspaceId: string): Promise<void> {
+    try {
+      const { endpointIds, hasMore } = await follow({ db, log }, workspaceId, new Date(clock.now()));
+      if (endpointIds.length > 0) rouse(endpointIds);
+      // Behind the others: they take turns.
+      if (hasMore) waiting.add(workspaceId);
+    } catch (error) {
+      // The next look finds it again.
+      complain(error);
+    }
+    reading.delete(workspaceId);
+    if (reading.size === 0) whenIdle();
+    pump();
+  }
+
+  function complain(error: unknown): void {
+    log.warn({ err: error }, "webhook endpoints: a feed could not be read, and will be");
+  }
+
+  return {
+    look,
+    async close(): Promise<void> {
+      isClosing = true;
+      stopNews();
+      await looking.close();
+      if (reading.size > 0) await new Promise<void>((resolve) => (whenIdle = resolve));
+    },
+  };
+}

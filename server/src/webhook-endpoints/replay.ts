@@ -1,0 +1,90 @@
+import { notFound, RequestError } from "../errors.ts";
+import { positionAt, readFeed } from "../events/events.ts";
+import type { Clock } from "../lib/clock.ts";
+import { type Db, maybe } from "../lib/query.ts";
+import { type EndpointKey, type WebhookEndpoint, wants } from "./endpoint.ts";
+import { findEndpoint } from "./endpoints.ts";
+import { followPage, insertDeliveries } from "./follow.ts";
+
+/** Events that one replay of a time range reads from the feed. */
+export const maxReplayed = 5_000;
+
+/**
+ * Sends the event of an attempt again, from the first try on, with the same `webhook-id`. Returns that. CONFLICT while
+ * the endpoint is disabled.
+ */
+export async function replayAttempt(
+  { clock }: { clock: Clock },
+  db: Db,
+  key: EndpointKey,
+  attemptId: string,
+): Promise<string> {
+  requireEnabled(await findEndpoint(db, key));
+  const replayed = await maybe<{ webhook_delivery_id: string }>(
+    db,
+    `UPDATE webhook_deliveries d SET status = 'pending', attempts_before = d.attempts, next_attempt_at = $4
+     FROM webhook_attempts a
+     WHERE a.attempt_id = $3 AND a.workspace_id = $1 AND a.webhook_endpoint_id = $2
+       AND d.webhook_delivery_id = a.webhook_delivery_id
+     RETURNING d.webhook_delivery_id`,
+    [key.workspaceId, key.endpointId, attemptId, new Date(clock.now())],
+  );
+  if (replayed === null) throw notFound("attempt");
+  return replayed.webhook_delivery_id;
+}
+
+export interface ReplayRange {
+  from: Date;
+  to: Date;
+  /** Default: what the endpoint asks for. */
+  events?: readonly string[] | undefined;
+}
+
+export interface Replayed {
+  replayed: number;
+  /** From where to go on, when the range held more than one replay reads. */
+  nextFrom: Date | null;
+}
+
+/**
+ * Sends the events of a time range that the feed still has, whether the endpoint was told of them or not; those that it
+ * was told of with the same `webhook-id` and body. CONFLICT while the endpoint is disabled.
+ */
+export async function replayRange(
+  { clock }: { clock: Clock },
+  db: Db,
+  key: EndpointKey,
+  { from, to, events }: ReplayRange,
+): Promise<Replayed> {
+  const endpoint = await findEndpoint(db, key);
+  requireEnabled(endpoint);
+  const filter = { events: events ?? endpoint.events };
+  let replayed = 0;
+  let position = await positionAt(db, key.workspaceId, from);
+  for (let read = 0; read < maxReplayed; read += followPage) {
+    const page = await readFeed(db, key.workspaceId, position, followPage);
+    if (page.kind === "gap" || page.last === position) return { replayed, nextFrom: null };
+    const inRange = page.events.filter(({ at }) => at < to);
+    const pairs = inRange.flatMap((event, place) =>
+      wants(filter, event.name) ? [{ endpointId: key.endpointId, place }] : [],
+    );
+    const now = new Date(clock.now());
+    replayed += await insertDeliveries(db, {
+      workspaceId: key.workspaceId,
+      events: inRange,
+      pairs,
+      now,
+      isReplay: true,
+    });
+    const last = page.events.at(-1);
+    if (inRange.length < page.events.length) return { replayed, nextFrom: null };
+    position = page.last;
+    if (read + followPage >= maxReplayed && position < page.head && last) return { replayed, nextFrom: last.at };
+  }
+  return { replayed, nextFrom: null };
+}
+
+function requireEnabled(endpoint: WebhookEndpoint): void {
+  if (endpoint.status === "enabled") return;
+  throw new RequestError("CONFLICT", "The webhook endpoint is disabled: enable it first.");
+}

@@ -1,0 +1,120 @@
+import type { Clock } from "../lib/clock.ts";
+import { type HttpAnswer, type HttpClient, HttpError } from "../lib/http.ts";
+import type { SecretBox } from "../lib/secret-box.ts";
+import type { SealedEndpoint } from "./endpoint.ts";
+import { readRetryAfter } from "./schedule.ts";
+import { openWebhookSecret } from "./secrets.ts";
+import { signatureHeaders } from "./sign.ts";
+import { problemOf } from "./url.ts";
+
+export interface SendDeps {
+  http: HttpClient;
+  clock: Clock;
+  secretBox: SecretBox;
+  /** Whether endpoints may be on private addresses, and without TLS. */
+  allowPrivate: boolean;
+}
+
+/** What came of one attempt. */
+export interface Outcome {
+  startedAt: Date;
+  durationMs: number;
+  isSuccess: boolean;
+  /** Null when no answer came. */
+  statusCode: number | null;
+  /** Why it failed; null when it did not. */
+  error: string | null;
+  /** The beginning of the answer. */
+  answer: string | null;
+  /** How long the endpoint asked to be left alone. */
+  askedMs: number | null;
+}
+
+/** From the look-up of the name to the last byte of the answer, in milliseconds. */
+export const attemptTimeoutMs = 15_000;
+/** An endpoint's answer is read so far, to use its connection again, and kept so far in the process. */
+export const answerCut = { readBytes: 64 * 1024, keptBytes: 4 * 1024 };
+/** Kept of an answer in the list of attempts. */
+const storedAnswerBytes = 1024;
+
+/** The status by which an endpoint says that it wants nothing more. */
+export const goneStatus = 410;
+
+/** One attempt. Never throws for what the endpoint does; null when `signal` ended it. */
+export async function sendWebhook(
+  { http, clock, secretBox, allowPrivate }: SendDeps,
+  endpoint: SealedEndpoint,
+  delivery: { webhook_delivery_id: string; body: string },
+  signal?: AbortSignal,
+): Promise<Outcome | null> {
+  const startedAt = new Date(clock.now());
+  const start = performance.now();
+  const ended = (rest: Partial<Outcome>): Outcome => {
+    const durationMs = Math.round(performance.now() - start);
+    return {
+      startedAt,
+      durationMs,
+      isSuccess: false,
+      statusCode: null,
+      error: null,
+      answer: null,
+      askedMs: null,
+      ...rest,
+    };
+  };
+  // The rule may be stricter today than when the endpoint was made.
+  const problem = problemOf(endpoint.url, allowPrivate);
+  if (problem !== null) return ended({ error: `Not sent: the address ${problem}` });
+  const signed = { webhookId: delivery.webhook_delivery_id, atMs: startedAt.getTime(), body: delivery.body };
+  const secrets = secretsOf(endpoint, secretBox, startedAt);
+  try {
+    const answer = await http({
+      method: "POST",
+      url: endpoint.url,
+      headers: {
+        "content-type": "application/json",
+        "user-agent": userAgent,
+        ...signatureHeaders(secrets, signed),
+      },
+      body: delivery.body,
+      timeoutMs: attemptTimeoutMs,
+      ...(signal && { signal }),
+    });
+    return ended(judge(answer, clock.now()));
+  } catch (error) {
+    if (signal?.aborted) return null;
+    if (!(error instanceof HttpError)) throw error;
+    return ended({ error: explain(error) });
+  }
+}
+
+const userAgent = "Chat4All/1 (webhooks)";
+
+/** The newest first. */
+function secretsOf(endpoint: SealedEndpoint, box: SecretBox, at: Date): string[] {
+  const { webhook_endpoint_id, secret_sealed, old_secret_sealed, old_secret_until } = endpoint;
+  const isOldValid = old_secret_sealed !== null && old_secret_until !== null && old_secret_until > at;
+  const sealed = isOldValid ? [secret_sealed, old_secret_sealed] : [secret_sealed];
+  return sealed.map((envelope) => openWebhookSecret(box, webhook_endpoint_id, envelope));
+}
+
+function judge({ status, headers, body }: HttpAnswer, nowMs: number): Partial<Outcome> {
+  const answer = storable(body);
+  if (status >= 200 && status < 300) return { isSuccess: true, statusCode: status, answer };
+  const why = status >= 300 && status < 400 ? " Redirects are not followed." : "";
+  const error = `The endpoint answered ${status}.${why}`;
+  return { statusCode: status, answer, error, askedMs: readRetryAfter(headers["retry-after"], nowMs) };
+}
+
+/** At most 1 KiB; a character that was cut, and what PostgreSQL does not store, is left out. */
+function storable(body: string): string {
+  const cut = Buffer.from(body.replaceAll("\0", "")).subarray(0, storedAnswerBytes).toString();
+  return cut.replace(/\uFFFD+$/, "");
+}
+
+function explain(error: HttpError): string {
+  if (error.cause instanceof DOMException && error.cause.name === "TimeoutError") {
+    return `No complete answer came within ${attemptTimeoutMs / 1000} s.`;
+  }
+  return error.message.slice(0, 500);
+}

@@ -1,0 +1,137 @@
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { openNews } from "../events/events.ts";
+import { systemClock } from "../lib/clock.ts";
+import { openLocalFanout } from "../lib/fanout/local-fanout.ts";
+import { openHttpClient } from "../lib/http.ts";
+import type { Log } from "../lib/postgres.ts";
+import { all } from "../lib/query.ts";
+import { openSecretBox } from "../lib/secret-box.ts";
+import { startPipeline } from "../testing/test-pipeline.ts";
+import { until } from "../testing/until.ts";
+import { answerCut, createEndpoint, openTester, startWebhooks } from "./webhook-endpoints.ts";
+
+const quiet: Log = { info() {}, warn() {}, error() {} };
+
+/** What a receiver got. */
+export interface Got {
+  headers: IncomingMessage["headers"];
+  /** The body, and what it says. */
+  body: string;
+  type: string;
+  data: Record<string, unknown>;
+  atMs: number;
+}
+
+export type Answer = (got: Got, response: ServerResponse, attempt: number) => void;
+
+export const ok: Answer = (_got, response) => response.writeHead(204).end();
+export const status =
+  (code: number, headers: Record<string, string> = {}): Answer =>
+  (_got, response) =>
+    response.writeHead(code, headers).end("said so");
+
+/** A pipeline with its feed, and what sends to webhook endpoints, under a clock whose hands the test may move. */
+export async function startWebhookTest() {
+  await using stack = new AsyncDisposableStack();
+  let aheadMs = 0;
+  const clock = { now: () => Date.now() + aheadMs, after: systemClock.after };
+  const line = stack.use(await startPipeline());
+  // `startPipeline` tells its own news; these are told by the test, or found by looking.
+  const news = openNews({ fanout: stack.use(openLocalFanout(quiet)), clock });
+  const secretBox = openSecretBox(Buffer.alloc(32, 7));
+  const client = stack.adopt(
+    openHttpClient({ connectionsPerHost: 256, allowPrivate: true, cut: answerCut }),
+    (opened) => opened.close(),
+  );
+  const deps = {
+    db: line.databases.pipelineDb,
+    http: client.http,
+    clock,
+    random: () => 0.5,
+    log: quiet,
+    secretBox,
+    allowPrivate: true,
+    leaseMs: 1_000,
+    tellNews: (workspaceId: string) => news.tell(workspaceId),
+    onNews: news.onNews,
+  };
+  const engines = new Set<ReturnType<typeof startWebhooks>>();
+  stack.defer(async () => void (await Promise.all([...engines].map((engine) => engine.close()))));
+  const start = (changes: Partial<typeof deps> = {}) => {
+    const engine = startWebhooks({ ...deps, ...changes });
+    engines.add(engine);
+    return {
+      ...engine,
+      close() {
+        engines.delete(engine);
+        return engine.close();
+      },
+    };
+  };
+  const db = line.databases.dbOf(line.workspaceId);
+  const tester = openTester(deps);
+  const opened = stack.move();
+
+  return {
+    line,
+    db,
+    deps,
+    tester,
+    start,
+    principal: line.principal,
+    key: (endpointId: string) => ({ workspaceId: line.workspaceId, endpointId }),
+    tell: () => news.tell(line.workspaceId),
+    passTime(ms: number) {
+      aheadMs += ms;
+    },
+    connect: (url: string, more: Partial<Parameters<typeof createEndpoint>[3]> = {}) =>
+      createEndpoint(deps, db, line.principal, { url, events: ["*"], ...more }),
+    /** A private conversation in which messages can be said. */
+    chat: async () => line.addConversation(await line.addPerson("ana")),
+    rows: <Row>(text: string, values: unknown[] = []) => all<Row>(line.pool, text, values),
+    deliveries: () =>
+      all<{ event: string; status: string; attempts: number; next_attempt_at: Date; owner_id: string | null }>(
+        line.pool,
+        "SELECT event, status, attempts, next_attempt_at, owner_id FROM webhook_deliveries ORDER BY position",
+      ),
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  };
+}
+
+export type WebhookTest = Awaited<ReturnType<typeof startWebhookTest>>;
+
+/** A program that is told of events. It answers as the test says at the moment. */
+export async function startReceiver(first: Answer = ok) {
+  const got: Got[] = [];
+  const receiver = { answer: first, connections: 0 };
+  const server = createServer((request, response) => {
+    let body = "";
+    request.on("data", (chunk) => {
+      body += chunk;
+    });
+    request.on("end", () => {
+      const { type, data } = JSON.parse(body);
+      const entry = { headers: request.headers, body, type, data, atMs: Date.now() };
+      got.push(entry);
+      const attempt = got.filter((one) => one.headers["webhook-id"] === request.headers["webhook-id"]).length;
+      receiver.answer(entry, response, attempt);
+    });
+  });
+  server.on("connection", () => {
+    receiver.connections += 1;
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`;
+  return Object.assign(receiver, {
+    url,
+    got,
+    types: () => got.map((entry) => entry.type),
+    has: (count: number, withinMs = 10_000) =>
+      until(() => got.length >= count, withinMs, `the receiver got ${got.length} of ${count} requests`),
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  });
+}

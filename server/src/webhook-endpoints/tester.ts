@@ -1,0 +1,85 @@
+import { notFound, RequestError } from "../errors.ts";
+import { newId } from "../lib/ids.ts";
+import { type Log, type Pool, transaction } from "../lib/postgres.ts";
+import { run } from "../lib/query.ts";
+import type { WebhookAttempt } from "./attempts.ts";
+import { type DisableDeps, disableGone } from "./disable.ts";
+import { type EndpointKey, testEvent } from "./endpoint.ts";
+import { findSealedEndpoint } from "./endpoint-rows.ts";
+import { type Finished, insertAttempts, noteHealth } from "./finish.ts";
+import { webhookBody } from "./follow.ts";
+import { goneStatus, type SendDeps, sendWebhook } from "./send.ts";
+
+export type TestDeps = SendDeps & Omit<DisableDeps, "db"> & { log: Log };
+
+/** Tests under way in this process, at the most: each may last as long as an attempt. */
+const maxTests = 16;
+
+/** How tests are made: one attempt, now, of an event that is in no feed. Its delivery can be replayed like any other. */
+export function openTester(deps: TestDeps) {
+  let underWay = 0;
+
+  async function test(db: Pool, { workspaceId, endpointId }: EndpointKey): Promise<WebhookAttempt> {
+    const { clock } = deps;
+    const endpoint = await findSealedEndpoint(db, { workspaceId, endpointId });
+    if (endpoint === null) throw notFound("webhook endpoint");
+    const now = new Date(clock.now());
+    const deliveryId = newId(now.getTime());
+    const body = webhookBody(testEvent, now, { webhook_endpoint_id: endpointId });
+    const outcome = (await sendWebhook(deps, endpoint, { webhook_delivery_id: deliveryId, body }))!;
+    const finished: Finished = {
+      deliveryId,
+      workspaceId,
+      endpointId,
+      event: testEvent,
+      number: 1,
+      outcome,
+      retryAt: null,
+    };
+    const attemptId = await transaction(db, async (tx) => {
+      await run(
+        tx,
+        `INSERT INTO webhook_deliveries (webhook_delivery_id, workspace_id, webhook_endpoint_id, event, body, status,
+           attempts, next_attempt_at, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $7)`,
+        [deliveryId, workspaceId, endpointId, testEvent, body, outcome.isSuccess ? "succeeded" : "failed", now],
+      );
+      const [id] = await insertAttempts(tx, [finished]);
+      await noteHealth(tx, [finished]);
+      return id!;
+    });
+    if (outcome.statusCode === goneStatus) await disableGone({ ...deps, db }, { workspaceId, endpointId });
+    const { isSuccess, statusCode, error, answer, startedAt, durationMs } = outcome;
+    return {
+      attempt_id: attemptId,
+      webhook_endpoint_id: endpointId,
+      webhook_delivery_id: deliveryId,
+      event: testEvent,
+      number: 1,
+      status: isSuccess ? "succeeded" : "failed",
+      status_code: statusCode,
+      error,
+      answer,
+      started_at: startedAt,
+      duration_ms: durationMs,
+      next_attempt_at: null,
+    };
+  }
+
+  return {
+    /** RESOURCE_NOT_FOUND for an unknown endpoint; OVERLOADED while too many tests wait for their answers. */
+    async test(db: Pool, key: EndpointKey): Promise<WebhookAttempt> {
+      if (underWay >= maxTests) {
+        throw new RequestError("OVERLOADED", "Too many tests of webhook endpoints are under way: try again.", {
+          retryAfterSeconds: 15,
+        });
+      }
+      underWay += 1;
+      return test(db, key).finally(() => {
+        underWay -= 1;
+      });
+    },
+  };
+}
+
+export type Tester = ReturnType<typeof openTester>;
