@@ -5,6 +5,7 @@ import { findDirectTo } from "../conversations/conversations.ts";
 import { markRead } from "../deliveries/mark-read.ts";
 import type { PrepareDeps } from "../messages/prepare.ts";
 import { showMessages } from "../messages/show.ts";
+import { openTester } from "../webhook-endpoints/webhook-endpoints.ts";
 import { addressRoutes } from "./addresses.ts";
 import { apiKeyRoutes } from "./api-keys.ts";
 import { auditLogRoutes } from "./audit-log.ts";
@@ -20,6 +21,7 @@ import { messageRoutes } from "./messages.ts";
 import { type OperationDeps, operationRoutes } from "./operations.ts";
 import { type App, openRestServer } from "./server.ts";
 import { userRoutes } from "./users.ts";
+import { webhookEndpointRoutes } from "./webhook-endpoints.ts";
 import { webhookRoutes } from "./webhooks.ts";
 import { workspaceRoutes } from "./workspaces.ts";
 
@@ -50,6 +52,9 @@ export async function openRest(context: Context, operations: OperationDeps): Pro
     publicUrl: config.http.publicUrl,
     healthOf: context.healthOf,
   });
+  const webhooks = { clock, secretBox: box, tellNews: (id: string) => context.news.tell(id), ...config.webhooks };
+  const tester = openTester({ ...webhooks, http: context.webhookHttp, log: context.log });
+  webhookEndpointRoutes(app, { ...webhooks, tester });
   webhookRoutes(app, {
     store: context.webhookStore,
     connectorFor,
