@@ -1,0 +1,22 @@
+import { isIPv4, isIPv6 } from "node:net";
+
+/**
+ * What a client's address is counted by: an IPv4 address as it is, of an IPv6 address the first 64 bits, since that is
+ * what one customer is given. What is neither is counted as it is.
+ */
+export function addressKey(address: string): string {
+  const ip = address.replace(/%.*$/, "");
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(ip)?.[1];
+  if (mapped !== undefined && isIPv4(mapped)) return mapped;
+  if (!isIPv6(ip)) return ip;
+  const [head, tail] = ip.split("::", 2) as [string, string?];
+  const before = head === "" ? [] : head.split(":");
+  const after = tail === undefined || tail === "" ? [] : tail.split(":");
+  // An IPv4 address at the end is two groups.
+  const groups = before.length + after.length + (after.at(-1)?.includes(".") ? 1 : 0);
+  const filled = tail === undefined ? before : [...before, ...Array(8 - groups).fill("0"), ...after];
+  return `${filled
+    .slice(0, 4)
+    .map((group) => Number.parseInt(group, 16).toString(16))
+    .join(":")}::/64`;
+}
