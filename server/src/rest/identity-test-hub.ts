@@ -7,12 +7,12 @@ import { openPasswordHasher } from "../identity/password.ts";
 import { type SigningKeys, sharedSecrets } from "../identity/signing-keys.ts";
 import { openTokens } from "../identity/tokens.ts";
 import type { Clock } from "../lib/clock.ts";
-import { openPool } from "../lib/postgres.ts";
+import { openPool, type Pool } from "../lib/postgres.ts";
 import { Secret } from "../lib/secret.ts";
-import { openSecretBox } from "../lib/secret-box.ts";
+import { openSecretBox, type SecretBox } from "../lib/secret-box.ts";
 import { createTestDatabase } from "../testing/test-database.ts";
 import { apiKeyRoutes } from "./api-keys.ts";
-import { authRoutes } from "./auth.ts";
+import { type AuthRouteDeps, authRoutes } from "./auth.ts";
 import { honourIdempotencyKeys } from "./idempotency.ts";
 import { jwksRoutes } from "./jwks.ts";
 import { meRoutes } from "./me.ts";
@@ -39,7 +39,7 @@ export type IdentityHub = Awaited<ReturnType<typeof startIdentityHub>>;
  * a second process of the same hub, as far as memory is concerned.
  */
 export async function startIdentityHub(
-  options: { registration?: "open" | "closed"; keys?: SigningKeys; log?: Logger } = {},
+  options: { registration?: "open" | "closed"; keys?: SigningKeys; log?: Logger; more?: MoreRoutes } = {},
 ) {
   const database = await createTestDatabase();
   const log = options.log ?? pino({ level: process.env.TEST_LOG_LEVEL ?? "silent" });
@@ -69,6 +69,7 @@ export async function startIdentityHub(
       db: databases.identityDb,
       identityDb: databases.identityDb,
       clock,
+      log,
       box,
       hasher,
       tokens,
@@ -78,6 +79,7 @@ export async function startIdentityHub(
     honourIdempotencyKeys(app, deps);
     for (const routes of [authRoutes, jwksRoutes, meRoutes, apiKeyRoutes, userRoutes, workspaceRoutes])
       routes(app, deps);
+    options.more?.(app, deps);
     return { app, authenticate, forget };
   }
 
@@ -95,6 +97,8 @@ export async function startIdentityHub(
     tokens,
     call,
     sibling,
+    /** Where the first process listens. */
+    url: urlOf(first.app),
     passTime(ms: number) {
       nowMs += ms;
     },
@@ -115,10 +119,13 @@ export async function startIdentityHub(
 
 type App = Awaited<ReturnType<typeof openRestServer>>;
 
+/** Adds routes that other tests do not need. */
+export type MoreRoutes = (app: App, deps: AuthRouteDeps & { identityDb: Pool; log: Logger; box: SecretBox }) => void;
+
 /** `call("POST /auth/token", { body })`, over real HTTP. */
 async function listen(app: App) {
   await app.listen({ port: 0, host: "127.0.0.1" });
-  const origin = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
+  const origin = urlOf(app);
   return async function call(target: string, { body, token, idempotencyKey }: CallOptions = {}): Promise<Answer> {
     const [method, path] = target.split(" ") as [string, string];
     const headers: Record<string, string> = {};
@@ -130,4 +137,8 @@ async function listen(app: App) {
     const text = await answer.text();
     return { status: answer.status, headers: answer.headers, body: text === "" ? null : JSON.parse(text) };
   };
+}
+
+function urlOf(app: App): string {
+  return `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
 }
