@@ -15,6 +15,7 @@ import { type Databases, openDatabases } from "./databases.ts";
 import type { Deliverer } from "./deliveries/deliverer.ts";
 import { type News, openNews } from "./events/events.ts";
 import { type Authenticator, openAuthenticator } from "./identity/authenticate.ts";
+import { type LogInProvider, openProviders } from "./identity/oauth/oauth.ts";
 import { openPasswordHasher, type PasswordHasher } from "./identity/password.ts";
 import { openTokens, type Tokens } from "./identity/tokens.ts";
 import { type Clock, type Random, systemClock } from "./lib/clock.ts";
@@ -22,6 +23,7 @@ import { startEmbeddedPostgres } from "./lib/embedded-postgres/embedded-postgres
 import type { Fanout } from "./lib/fanout/fanout.ts";
 import { openFanout } from "./lib/fanout/open-fanout.ts";
 import { type HttpClient, openHttpClient } from "./lib/http.ts";
+import { type Mailer, openMailer } from "./lib/mailer.ts";
 import { migrate } from "./lib/migrations.ts";
 import { isRetryableDbError, openPool, type Pool } from "./lib/postgres.ts";
 import type { Db } from "./lib/query.ts";
@@ -60,6 +62,9 @@ export interface Context extends AsyncDisposable {
   readonly hasher: PasswordHasher;
   readonly tokens: Tokens;
   readonly authenticator: Authenticator;
+  /** Where people can prove who they are, by name. */
+  readonly providers: ReadonlyMap<string, LogInProvider>;
+  readonly mailer: Mailer;
   readonly accounts: ChannelAccounts;
   readonly acceptor: Acceptor;
   readonly webhookStore: WebhookStore;
@@ -149,6 +154,12 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     allowPrivate: database !== null,
     allowedOrigins: simulatorOrigins,
   });
+  // The operator names the providers: they may be on private addresses.
+  const { http: providerHttp } = stack.adopt(
+    openHttpClient({ connectionsPerHost: providerConnections, allowPrivate: true }),
+    (client) => client.close(),
+  );
+  const mailer = stack.use(openMailer({ ...config.mail, clock, log }));
   const deliverers = new Map<string, Deliverer>();
   const opened = stack.move();
   return {
@@ -168,6 +179,8 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     hasher: openPasswordHasher({ concurrency: Math.max(1, availableParallelism() - 1), queueSize: 100 }),
     tokens,
     authenticator: openAuthenticator({ db: identityDb, clock, tokens }),
+    providers: openProviders(config.identity.providers, { http: providerHttp, clock }),
+    mailer,
     accounts,
     acceptor: openAcceptor({
       dbOf: acceptDbOf,
@@ -191,6 +204,9 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
 }
+
+/** Log-ins that talk to one provider at the same time. */
+const providerConnections = 20;
 
 /** How long a database that does not answer yet is waited for: it may be starting beside the hub. */
 const reachableWithinMs = 15_000;

@@ -1,6 +1,9 @@
 import type { Context } from "./context.ts";
 import { startFallbacks } from "./deliveries/fallbacks.ts";
 import { deleteOldIdempotencyKeys } from "./identity/idempotency.ts";
+import { deleteOldInvitations } from "./identity/invitations.ts";
+import { deleteOldUsedValues } from "./identity/oauth/oauth.ts";
+import { deleteOldPasswordResets } from "./identity/password-resets.ts";
 import { deleteOldSessions } from "./identity/sessions.ts";
 import type { Pool } from "./lib/postgres.ts";
 import { repeat } from "./lib/repeat.ts";
@@ -15,6 +18,9 @@ const chores = [
   { name: "old early receipts", everyMs: 3_600_000, work: deleteOldEarlyReceipts },
   { name: "old idempotency keys", everyMs: 600_000, work: deleteOldIdempotencyKeys },
   { name: "old sessions", everyMs: 3_600_000, work: deleteOldSessions },
+  { name: "old invitations", everyMs: 3_600_000, work: deleteOldInvitations },
+  { name: "old password resets", everyMs: 3_600_000, work: deleteOldPasswordResets },
+  { name: "old values of log-ins", everyMs: 600_000, work: deleteOldUsedValues },
   { name: "old webhooks", everyMs: 600_000, work: deleteOldWebhooks },
   { name: "old webhook deliveries", everyMs: 600_000, work: deleteOldWebhookDeliveries },
   { name: "disabled webhook endpoints", everyMs: 10_000, work: giveUpDisabled },

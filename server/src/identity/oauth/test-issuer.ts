@@ -154,8 +154,9 @@ export async function startTestIssuer(options: { tellsEmailLate?: boolean; isNam
       const request = new URL(authorizationUrl).searchParams;
       const code = randomBytes(16).toString("hex");
       codes.set(code, { request, person });
-      const name = options.isNameless ? {} : { iss: issuer };
-      return new URLSearchParams({ code, state: request.get("state")!, ...name });
+      const answer = new URLSearchParams({ code, state: request.get("state")! });
+      if (!options.isNameless) answer.set("iss", issuer);
+      return answer;
     },
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();
