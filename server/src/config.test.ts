@@ -16,7 +16,13 @@ const shared = {
 
 test("with nothing set, everything has a default", () => {
   const config = load({});
-  assert.deepEqual(config.http, { port: 8080, host: "127.0.0.1", publicUrl: "http://localhost:8080", corsOrigins: [] });
+  assert.deepEqual(config.http, {
+    port: 8080,
+    host: "127.0.0.1",
+    publicUrl: "http://localhost:8080",
+    corsOrigins: [],
+    tls: null,
+  });
   assert.equal(config.dataDir, resolve("data"));
   assert.deepEqual(config.roles, ["api", "router", "connector", "realtime", "tasks"]);
   assert.deepEqual(config.simulator, { url: null, isEnabled: true, port: 8090 });
@@ -32,6 +38,10 @@ test("with nothing set, everything has a default", () => {
 test("an empty variable counts as unset", () => {
   assert.equal(load({ PORT: "", KAFKA_BROKERS: "" }).http.port, 8080);
 });
+
+test("TLS needs a certificate and its key, or neither", () => {
+  const { tls } = load({ TLS_CERT_FILE: "cert.pem", TLS_KEY_FILE: "/etc/key.pem" }).http;
+  assert.deepEqual(tls, { certFile: resolve("cert.pem"), keyFile: "/etc/key.pem" });
 
 test("the public address follows the port", () => {
   assert.equal(load({ PORT: "9000" }).http.publicUrl, "http://localhost:9000");

@@ -16,6 +16,8 @@ export const errorCodes = {
   FILE_TYPE_INVALID: { http: 415 },
   NO_ROUTE: { http: 422 },
   CHECKSUM_MISMATCH: { http: 422 },
+  REQUEST_TIMEOUT: { http: 408 },
+  HEADERS_TOO_LARGE: { http: 431 },
   RATE_LIMIT_EXCEEDED: { http: 429 },
   OVERLOADED: { http: 503 },
   CHANNEL_UNAVAILABLE: { http: 503 },

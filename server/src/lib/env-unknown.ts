@@ -17,7 +17,7 @@ export function unknownVariables(process: Env, file: Env, names: EnvNames): stri
   const problems: string[] = [];
   for (const key of new Set([...Object.keys(process), ...Object.keys(file)])) {
     const isSet = Boolean(process[key] || file[key]);
-    if (!isSet || names.known.includes(key)) continue;
+    if (!isSet || names.known.includes(key) || (othersNames.has(key) && !file[key])) continue;
     if (names.later.some((later) => matches(key, later))) {
       problems.push(`${key} is not supported by this version: remove it.`);
       continue;
@@ -29,6 +29,9 @@ export function unknownVariables(process: Env, file: Env, names: EnvNames): stri
   }
   return problems;
 }
+
+/** Variables of other programs that resemble ours; OpenSSL reads this one. */
+const othersNames = new Set(["SSL_CERT_FILE"]);
 
 function matches(key: string, pattern: string): boolean {
   return pattern.endsWith("*") ? key.startsWith(pattern.slice(0, -1)) : key === pattern;

@@ -32,7 +32,7 @@ const surface = `
   GET /v1/channel-accounts · POST /v1/channel-accounts · GET /v1/channel-accounts/{id} · PATCH /v1/channel-accounts/{id}
   DELETE /v1/channel-accounts/{id} · GET /v1/channel-accounts/{id}/health · POST /v1/channel-accounts/{id}/verify
   GET /webhooks/{channel}/{id} · POST /webhooks/{channel}/{id} · GET /healthz · GET /readyz
-  GET /.well-known/jwks.json
+  GET /.well-known/jwks.json · GET /v1/audit-log · GET /v1/audit-log/export
 `
   .split(/[·\n]/)
   .map((line) => line.trim())

@@ -12,7 +12,7 @@ export async function openRestWithoutHub(): Promise<App> {
   const context: Partial<Context> = {
     config: {
       identity: { registration: "open" },
-      http: { publicUrl: "http://localhost:8080" },
+      http: { publicUrl: "http://localhost:8080", corsOrigins: [] as string[], tls: null },
     } as Context["config"],
     log: pino({ level: "silent" }),
     clock: { now: () => 0, after: () => () => {} },

@@ -1,5 +1,3 @@
-import { randomUUID } from "node:crypto";
-import type { Socket } from "node:net";
 import type { ErrorObject } from "ajv";
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import { Type } from "typebox";
@@ -28,17 +26,6 @@ export function answerError(error: unknown, request: FastifyRequest, reply: Fast
 export function answerNotFound(request: FastifyRequest, reply: FastifyReply): void {
   const path = request.url.split("?", 1)[0];
   answerError(new RequestError("RESOURCE_NOT_FOUND", `There is nothing at ${request.method} ${path}.`), request, reply);
-}
-
-/** What is not even HTTP, or came too slowly: told on the bare socket. */
-export function answerMalformed(error: { code?: string }, socket: Socket): void {
-  if (!socket.writable || error.code === "ECONNRESET") return void socket.destroy();
-  const id = randomUUID();
-  const body = JSON.stringify(
-    toErrorBody(new RequestError("VALIDATION_ERROR", "This is not a valid HTTP request."), id),
-  );
-  const head = ["HTTP/1.1 400 Bad Request", `x-request-id: ${id}`, "content-type: application/json; charset=utf-8"];
-  socket.end([...head, `content-length: ${Buffer.byteLength(body)}`, "connection: close", "", body].join("\r\n"));
 }
 
 export function toErrorBody(error: RequestError, requestId: string) {

@@ -3,6 +3,7 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import fastifySwaggerUi from "@fastify/swagger-ui";
 import { Type } from "typebox";
+import { docsPolicy } from "./security-headers.ts";
 import type { App } from "./server.ts";
 
 /** What a dependency is asked: it rejects, or says what is wrong, when it cannot be used. */
@@ -64,6 +65,12 @@ export async function operationRoutes(app: App, { dependencies, phase }: Operati
     routePrefix: "/docs",
     uiConfig: { docExpansion: "list", deepLinking: true, layout: "BaseLayout" },
     theme: { title: "Chat4All API" },
+    uiHooks: {
+      onRequest(_request, reply, done) {
+        reply.header("content-security-policy", docsPolicy);
+        done();
+      },
+    },
   });
   redocRoutes(app, hidden);
 }
@@ -97,7 +104,9 @@ const redocPage = `<!doctype html>
 function redocRoutes(app: App, hidden: { config: { access: "public" }; schema: { hide: boolean } }): void {
   const folder = dirname(createRequire(import.meta.url).resolve("redoc/package.json"));
   let script: Buffer | undefined;
-  app.get("/redoc", hidden, async (_request, reply) => reply.type("text/html; charset=utf-8").send(redocPage));
+  app.get("/redoc", hidden, async (_request, reply) =>
+    reply.type("text/html; charset=utf-8").header("content-security-policy", docsPolicy).send(redocPage),
+  );
   app.get("/redoc/redoc.standalone.js", hidden, async (_request, reply) => {
     script ??= readFileSync(join(folder, "bundles", "redoc.standalone.js"));
     return reply.type("text/javascript; charset=utf-8").header("cache-control", "public, max-age=86400").send(script);

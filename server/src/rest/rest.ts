@@ -3,6 +3,7 @@ import { addressParser } from "../contacts/contacts.ts";
 import type { Context } from "../context.ts";
 import { findDirectTo } from "../conversations/conversations.ts";
 import { markRead } from "../deliveries/mark-read.ts";
+import { readCertificate } from "../lib/certificate.ts";
 import type { PrepareDeps } from "../messages/prepare.ts";
 import { showMessages } from "../messages/show.ts";
 import { openTester } from "../webhook-endpoints/webhook-endpoints.ts";
@@ -20,6 +21,7 @@ import { meRoutes } from "./me.ts";
 import { messageRoutes } from "./messages.ts";
 import { type OperationDeps, operationRoutes } from "./operations.ts";
 import { type App, openRestServer } from "./server.ts";
+import { renewCertificate } from "./tls.ts";
 import { userRoutes } from "./users.ts";
 import { webhookEndpointRoutes } from "./webhook-endpoints.ts";
 import { webhookRoutes } from "./webhooks.ts";
@@ -30,7 +32,14 @@ export async function openRest(context: Context, operations: OperationDeps): Pro
   const { dbOf, identityDb, clock, config, hasher, tokens, accounts, acceptor } = context;
   const { capabilitiesOf, connectorFor, secretBox: box } = context;
   const { authenticate, forget } = context.authenticator;
-  const app = await openRestServer({ log: context.log, authenticate, dbOf });
+  const app = await openRestServer({
+    log: context.log,
+    authenticate,
+    dbOf,
+    corsOrigins: config.http.corsOrigins,
+    certificate: config.http.tls && readCertificate(config.http.tls),
+  });
+  if (config.http.tls !== null) renewCertificate(app, { files: config.http.tls, clock, log: context.log });
   const parseAddress = addressParser(connectors);
   honourIdempotencyKeys(app, { identityDb, clock, box });
 

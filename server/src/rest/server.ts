@@ -1,12 +1,19 @@
 import { randomUUID } from "node:crypto";
+import type { ServerOptions } from "node:http";
 import fastifySwagger from "@fastify/swagger";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import fastify, { type FastifyRequest, LogController } from "fastify";
 import type { Logger } from "pino";
 import type { Origin } from "../audit/audit.ts";
 import { type Principal, type Role, requireRole, requireScope, type Scope } from "../identity/principal.ts";
+import type { Certificate } from "../lib/certificate.ts";
 import type { Pool } from "../lib/postgres.ts";
-import { answerError, answerMalformed, answerNotFound } from "./errors.ts";
+import { allowOrigins } from "./cors.ts";
+import { answerError, answerNotFound } from "./errors.ts";
+import { type DoorLimits, doorLimits, refuseHeaders, serverOptions } from "./limits.ts";
+import { openMalformedAnswers } from "./malformed.ts";
+import { securityHeaders, tlsHeaders } from "./security-headers.ts";
+import { tlsOptions } from "./tls.ts";
 import { compileValidator } from "./validation.ts";
 
 declare module "fastify" {
@@ -28,10 +35,12 @@ export interface RestOptions {
   log: Logger;
   authenticate: (authorization: string | undefined) => Principal | Promise<Principal>;
   dbOf: (workspaceId: string) => Pool;
+  /** Whose pages may call. */
+  corsOrigins?: readonly string[];
+  /** Null: plain HTTP. */
+  certificate?: Certificate | null;
+  limits?: Partial<DoorLimits>;
 }
-
-/** Bodies longer than this are refused with 413, in bytes. */
-export const maxBodyBytes = 1024 * 1024;
 
 /** Where plugins make routes of their own: what is there is for everybody. */
 const openPrefixes = ["/docs"];
@@ -39,26 +48,36 @@ const openPrefixes = ["/docs"];
 const saneRequestId = /^[A-Za-z0-9._:-]{1,128}$/;
 
 /** The HTTP door without its routes: request ids, credentials, strict validation, errors in one shape, OpenAPI. */
-export async function openRestServer({ log, authenticate, dbOf }: RestOptions) {
+export async function openRestServer({ log, authenticate, dbOf, ...options }: RestOptions) {
+  const limits = { ...doorLimits, ...options.limits };
+  const { certificate = null, corsOrigins = [] } = options;
+  const everyAnswer = { ...securityHeaders, ...(certificate === null ? {} : tlsHeaders) };
+  const malformed = openMalformedAnswers();
   const app = fastify({
+    ...listenWith(limits, certificate),
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: "request_id" }),
-    bodyLimit: maxBodyBytes,
-    requestTimeout: 60_000,
-    keepAliveTimeout: 72_000,
+    bodyLimit: limits.maxBodyBytes,
+    requestTimeout: limits.requestTimeoutMs,
+    connectionTimeout: limits.stalledTimeoutMs,
+    keepAliveTimeout: limits.keepAliveTimeoutMs,
     forceCloseConnections: "idle",
     // What fails before a route is found: no hook has run by then.
     frameworkErrors: (error, request, reply) => {
-      reply.header("x-request-id", request.id);
+      reply.headers(everyAnswer).header("x-request-id", request.id);
       answerError(error, request, reply);
     },
-    clientErrorHandler: answerMalformed,
+    clientErrorHandler: malformed.answer,
     routerOptions: { maxParamLength: 300 },
     genReqId: (raw) => {
       const given = raw.headers["x-request-id"];
       return typeof given === "string" && saneRequestId.test(given) ? given : randomUUID();
     },
   }).withTypeProvider<TypeBoxTypeProvider>();
+  app.server.maxConnections = limits.maxConnections;
+  // Each is looked at here: Node would drop those beyond a number silently, `authorization` among them.
+  app.server.maxHeadersCount = 0;
+  malformed.watch(app.server);
   app.setValidatorCompiler(compileValidator);
   const parseJson = app.getDefaultJsonParser("error", "error");
   // A client that names the type of a body it does not send means no body.
@@ -73,9 +92,10 @@ export async function openRestServer({ log, authenticate, dbOf }: RestOptions) {
   app.decorateRequest("principal", null as unknown as Principal);
   app.decorateRequest("db", null as unknown as Pool);
   app.addHook("onRequest", (request, reply, done) => {
-    reply.header("x-request-id", request.id);
-    done();
+    reply.headers(everyAnswer).header("x-request-id", request.id);
+    done(refuseHeaders(request.raw, limits));
   });
+  app.addHook("onRequest", allowOrigins(corsOrigins));
   app.addHook("onRequest", (request, _reply, done) => {
     const access = request.routeOptions.config.access;
     if (access === undefined || access === "public") return done();
@@ -97,6 +117,14 @@ export async function openRestServer({ log, authenticate, dbOf }: RestOptions) {
     },
   });
   return app;
+}
+
+/** The types are those of a server without TLS: what is done with it is the same. */
+function listenWith(limits: DoorLimits, certificate: Certificate | null): { http: ServerOptions } {
+  const node = serverOptions(limits);
+  if (certificate === null) return { http: node };
+  const https = { ...node, ...tlsOptions(certificate), handshakeTimeout: limits.handshakeTimeoutMs };
+  return { https } as unknown as { http: ServerOptions };
 }
 
 /** Lets the caller in, or says why not. */

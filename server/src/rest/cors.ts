@@ -1,0 +1,50 @@
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { forbidden } from "../errors.ts";
+
+/** What pages of other origins may send and read. */
+const allowedMethods = "GET, POST, PUT, PATCH, DELETE";
+const allowedHeaders = "authorization, content-type, idempotency-key, last-event-id, x-request-id";
+const exposedHeaders = [
+  "idempotent-replayed",
+  "ratelimit-limit",
+  "ratelimit-remaining",
+  "ratelimit-reset",
+  "retry-after",
+  "x-request-id",
+].join(", ");
+/** How long a browser may remember what a preflight was answered, in seconds. */
+const preflightMaxAgeSeconds = 600;
+
+/**
+ * A hook that lets pages of the configured origins call the API; `*` is every origin. Never with cookies: a page proves
+ * who calls by the `authorization` header. A preflight is answered here, before anybody asks for a credential.
+ */
+export function allowOrigins(origins: readonly string[]) {
+  const all = origins.includes("*");
+  const known = new Set(origins);
+
+  return function allow(request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
+    const { origin } = request.headers;
+    if (!all && known.size > 0) reply.header("vary", "Origin");
+    const isAllowed = origin !== undefined && (all || known.has(origin));
+    if (isAllowed) {
+      reply.header("access-control-allow-origin", all ? "*" : origin);
+      reply.header("access-control-expose-headers", exposedHeaders);
+    }
+    const isPreflight = request.method === "OPTIONS" && "access-control-request-method" in request.headers;
+    if (!isPreflight) done();
+    else if (!isAllowed) done(forbidden("This origin may not call the hub: its operator names it in CORS_ORIGINS."));
+    else answerPreflight(reply);
+  };
+}
+
+function answerPreflight(reply: FastifyReply): void {
+  reply
+    .headers({
+      "access-control-allow-methods": allowedMethods,
+      "access-control-allow-headers": allowedHeaders,
+      "access-control-max-age": String(preflightMaxAgeSeconds),
+    })
+    .status(204)
+    .send();
+}

@@ -1,0 +1,176 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { openDoor, parseAnswer } from "./door-test-hub.ts";
+
+describe("every answer", () => {
+  test("tells browsers to load nothing, frame nothing, guess nothing and keep nothing", async () => {
+    await using door = await openDoor();
+    const answers = await Promise.all([
+      fetch(`${door.origin}/hello`),
+      fetch(`${door.origin}/private`),
+      fetch(`${door.origin}/nowhere`),
+      fetch(`${door.origin}/echo`, { method: "POST", body: "{", headers: { "content-type": "application/json" } }),
+      fetch(`${door.origin}/%E0%A4%A`),
+    ]);
+    assert.deepEqual(
+      answers.map(({ status }) => status),
+      [200, 401, 404, 400, 400],
+    );
+    for (const { headers, url } of answers) {
+      assert.match(headers.get("content-security-policy") ?? "", /default-src 'none'.*frame-ancestors 'none'/, url);
+      assert.equal(headers.get("x-content-type-options"), "nosniff");
+      assert.equal(headers.get("x-frame-options"), "DENY");
+      assert.equal(headers.get("referrer-policy"), "no-referrer");
+      assert.equal(headers.get("cross-origin-opener-policy"), "same-origin");
+      assert.equal(headers.get("cross-origin-resource-policy"), "same-origin");
+      assert.equal(headers.get("cache-control"), "no-store");
+      assert.match(headers.get("x-request-id") ?? "", /^[\w-]+$/);
+      for (const name of ["server", "x-powered-by", "strict-transport-security", "access-control-allow-origin"]) {
+        assert.equal(headers.get(name), null, `${url} tells ${name}`);
+      }
+    }
+  });
+
+  test("also the one to what is no HTTP", async () => {
+    await using door = await openDoor();
+    const { socket, ended } = await door.dial();
+    socket.write("GARBAGE\r\n\r\n");
+    const { status, headers, error } = parseAnswer(await ended);
+    assert.equal(status, 400);
+    assert.equal(error.code, "VALIDATION_ERROR");
+    assert.equal(headers.get("x-content-type-options"), "nosniff");
+    assert.equal(headers.get("x-request-id"), error.request_id);
+  });
+});
+
+describe("pages of other origins", () => {
+  const app = "https://app.example.com";
+  const preflight = (origin: string, url: string) =>
+    fetch(url, {
+      method: "OPTIONS",
+      headers: {
+        origin,
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "authorization,content-type",
+      },
+    });
+
+  test("that are named may ask without a credential, and read what they need of the answer", async () => {
+    await using door = await openDoor({ corsOrigins: [app, "https://other.example.com"] });
+    const asked = await preflight(app, `${door.origin}/private`);
+    assert.equal(asked.status, 204);
+    assert.equal(asked.headers.get("access-control-allow-origin"), app);
+    assert.equal(asked.headers.get("vary"), "Origin");
+    assert.match(asked.headers.get("access-control-allow-methods") ?? "", /POST.*DELETE/);
+    assert.match(asked.headers.get("access-control-allow-headers") ?? "", /authorization.*idempotency-key/);
+    assert.equal(asked.headers.get("access-control-allow-credentials"), null);
+
+    for (const [path, status] of Object.entries({ "/hello": 200, "/private": 401, "/nowhere": 404 })) {
+      const answer = await fetch(door.origin + path, { headers: { origin: app } });
+      assert.equal(answer.status, status);
+      assert.equal(answer.headers.get("access-control-allow-origin"), app);
+      const exposed = answer.headers.get("access-control-expose-headers") ?? "";
+      for (const name of ["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "x-request-id", "retry-after"]) {
+        assert.ok(exposed.split(", ").includes(name), name);
+      }
+    }
+  });
+
+  test("that are not named are told nothing", async () => {
+    await using door = await openDoor({ corsOrigins: [app] });
+    for (const origin of [
+      "https://evil.example.com",
+      `${app}.evil.com`,
+      "http://app.example.com",
+      "null",
+      `${app}:444`,
+    ]) {
+      const asked = await preflight(origin, `${door.origin}/hello`);
+      assert.equal(asked.status, 403);
+      assert.equal(((await asked.json()) as { error: { code: string } }).error.code, "FORBIDDEN");
+      const answer = await fetch(`${door.origin}/hello`, { headers: { origin } });
+      for (const { headers } of [asked, answer]) {
+        assert.equal(headers.get("access-control-allow-origin"), null, origin);
+        assert.equal(headers.get("vary"), "Origin", "a cache keeps it for its own origin");
+      }
+    }
+    assert.equal((await fetch(`${door.origin}/hello`)).headers.get("vary"), "Origin");
+  });
+
+  test("are all allowed by *, without cookies; and none by default", async () => {
+    await using open = await openDoor({ corsOrigins: ["*"] });
+    const asked = await preflight("https://any.example.com", `${open.origin}/private`);
+    assert.equal(asked.status, 204);
+    assert.equal(asked.headers.get("access-control-allow-origin"), "*");
+    assert.equal(asked.headers.get("access-control-allow-credentials"), null);
+
+    await using closed = await openDoor();
+    assert.equal((await preflight(app, `${closed.origin}/hello`)).status, 403);
+    const plain = await fetch(`${closed.origin}/hello`, { method: "OPTIONS" });
+    assert.equal(plain.status, 404, "OPTIONS that is no preflight is a method like others");
+  });
+});
+
+describe("a request that is too large", () => {
+  test("is told so: its headers, their number, its line, its body", async () => {
+    await using door = await openDoor();
+    const long = "x".repeat(17 * 1024);
+    const requests: Record<string, [string, number, string]> = {
+      header: [`GET /hello HTTP/1.1\r\nhost: a\r\nx-long: ${long}\r\n\r\n`, 431, "HEADERS_TOO_LARGE"],
+      line: [`GET /${long} HTTP/1.1\r\nhost: a\r\n\r\n`, 431, "HEADERS_TOO_LARGE"],
+      number: [
+        `GET /hello HTTP/1.1\r\nhost: a\r\nconnection: close\r\n${"a: b\r\n".repeat(99)}\r\n`,
+        431,
+        "HEADERS_TOO_LARGE",
+      ],
+      "declared body": [
+        "POST /echo HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: 1048577\r\n\r\n",
+        413,
+        "PAYLOAD_TOO_LARGE",
+      ],
+      "two lengths": [
+        "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        400,
+        "VALIDATION_ERROR",
+      ],
+      "no host": ["GET /hello HTTP/1.1\r\nconnection: close\r\n\r\n", 400, "VALIDATION_ERROR"],
+      "bare newline in a header": ["GET /hello HTTP/1.1\r\nhost: a\r\nx: a\nb\r\n\r\n", 400, "VALIDATION_ERROR"],
+    };
+    for (const [name, [request, status, code]] of Object.entries(requests)) {
+      const { socket, ended } = await door.dial();
+      socket.write(request);
+      const answer = parseAnswer(await ended);
+      assert.equal(answer.status, status, name);
+      assert.equal(answer.error.code, code, name);
+    }
+    const { socket, ended } = await door.dial();
+    socket.write(`GET /hello HTTP/1.1\r\nhost: a\r\nconnection: close\r\n${"a: b\r\n".repeat(90)}\r\n`);
+    assert.match(await ended, /^HTTP\/1.1 200/, "what is just below is answered");
+  });
+});
+
+describe("what follows a request on its connection", () => {
+  test("does not take its answer when it is garbage", async () => {
+    await using door = await openDoor();
+    const { socket, ended } = await door.dial();
+    socket.write("GET /held HTTP/1.1\r\nhost: a\r\n\r\n\0\0garbage\r\n\r\n");
+    assert.equal(await ended, "", "nothing is told in the place of the answer that is still to come");
+  });
+
+  test("is told that it is garbage once the answer before it was sent", async () => {
+    await using door = await openDoor();
+    const { socket, ended, heard } = await door.dial();
+    socket.write("GET /hello HTTP/1.1\r\nhost: a\r\n\r\n");
+    while (!heard().includes('{"said":"hello"}')) await new Promise((resolve) => socket.once("data", resolve));
+    socket.write("\0\0garbage\r\n\r\n");
+    const second = (await ended).split('hello"}')[1]!;
+    assert.equal(parseAnswer(second).status, 400);
+  });
+
+  test("is answered in order when it is a request", async () => {
+    await using door = await openDoor();
+    const { socket, ended } = await door.dial();
+    socket.write("GET /hello HTTP/1.1\r\nhost: a\r\n\r\nGET /nowhere HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    assert.deepEqual((await ended).match(/HTTP\/1.1 \d+/g), ["HTTP/1.1 200", "HTTP/1.1 404"]);
+  });
+});

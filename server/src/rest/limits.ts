@@ -1,0 +1,60 @@
+import type { IncomingMessage, ServerOptions } from "node:http";
+import { invalid, RequestError } from "../errors.ts";
+
+/** What one client may take of the door before it is cut off. */
+export interface DoorLimits {
+  /** From the opened connection, or the end of the request before, to the end of the headers. */
+  headersTimeoutMs: number;
+  /** The same, to the end of the body. */
+  requestTimeoutMs: number;
+  /** How often those two are looked at: either may last this much longer. */
+  checkEveryMs: number;
+  /** How long a connection may stand still with an answer that nobody reads. Streams send something more often. */
+  stalledTimeoutMs: number;
+  /** How long a connection is kept for the next request. */
+  keepAliveTimeoutMs: number;
+  handshakeTimeoutMs: number;
+  /** Of the request line and all headers. */
+  maxHeaderBytes: number;
+  maxHeaders: number;
+  /** Bodies longer than this are refused with 413. */
+  maxBodyBytes: number;
+  /** At a time, in this process; more are closed as soon as they open. */
+  maxConnections: number;
+}
+
+export const doorLimits: DoorLimits = {
+  headersTimeoutMs: 10_000,
+  requestTimeoutMs: 60_000,
+  checkEveryMs: 2_000,
+  stalledTimeoutMs: 120_000,
+  keepAliveTimeoutMs: 72_000,
+  handshakeTimeoutMs: 10_000,
+  maxHeaderBytes: 16 * 1024,
+  maxHeaders: 100,
+  maxBodyBytes: 1024 * 1024,
+  maxConnections: 20_000,
+};
+
+/** Those that Node keeps, for a server with or without TLS. */
+export function serverOptions(limits: DoorLimits): ServerOptions {
+  return {
+    headersTimeout: limits.headersTimeoutMs,
+    requestTimeout: limits.requestTimeoutMs,
+    connectionsCheckingInterval: limits.checkEveryMs,
+    maxHeaderSize: limits.maxHeaderBytes,
+    // Node would answer in its own shape: see `refuseHeaders`.
+    requireHostHeader: false,
+  };
+}
+
+/** What is wrong with the headers of a request, beside their bytes, which Node counts. */
+export function refuseHeaders({ rawHeaders, headers }: IncomingMessage, limits: DoorLimits): RequestError | undefined {
+  if (rawHeaders.length > 2 * limits.maxHeaders) return headersTooLarge();
+  if (headers.host === undefined) return invalid("The header host is missing: name the host that you call.");
+  return undefined;
+}
+
+export function headersTooLarge(): RequestError {
+  return new RequestError("HEADERS_TOO_LARGE", "The headers are too many or too long: send at most 100, in 16 KiB.");
+}

@@ -1,0 +1,73 @@
+import { randomUUID } from "node:crypto";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import { errorCodes, RequestError } from "../errors.ts";
+import { toErrorBody } from "./errors.ts";
+import { headersTooLarge } from "./limits.ts";
+import { securityHeaders } from "./security-headers.ts";
+
+/** What is not even HTTP, or came too slowly: told on the bare socket, which is then closed. */
+export function openMalformedAnswers() {
+  const underWay = new WeakMap<Socket, Set<Exchange>>();
+
+  return {
+    /** From then on it is known which requests of a socket wait for their answer. */
+    watch(server: Server): void {
+      server.on("request", (request, response) => {
+        const { socket } = request;
+        const exchange = { request, response };
+        const all = underWay.get(socket) ?? new Set();
+        underWay.set(socket, all.add(exchange));
+        response.once("close", () => all.delete(exchange));
+      });
+    },
+
+    /** An answer that another request waits for is never given to it: then the socket is just closed. */
+    answer(error: { code?: string }, socket: Socket): void {
+      const isOurTurn = [...(underWay.get(socket) ?? [])].every(waitsForItsOwnRest);
+      if (!socket.writable || error.code === "ECONNRESET" || !isOurTurn) return void socket.destroy();
+      socket.end(bareAnswer(explain(error.code)));
+    },
+  };
+}
+
+interface Exchange {
+  request: IncomingMessage;
+  response: ServerResponse;
+}
+
+/** Whether it is this request that did not arrive. */
+function waitsForItsOwnRest({ request, response }: Exchange): boolean {
+  return !request.complete && !response.headersSent;
+}
+
+function explain(code: string | undefined): RequestError {
+  switch (code) {
+    case "ERR_HTTP_REQUEST_TIMEOUT":
+      return new RequestError("REQUEST_TIMEOUT", "The request did not arrive in time: send it at once.");
+    case "HPE_HEADER_OVERFLOW":
+      return headersTooLarge();
+    default:
+      return new RequestError("VALIDATION_ERROR", "This is not a valid HTTP request.");
+  }
+}
+
+function bareAnswer(error: RequestError): string {
+  const id = randomUUID();
+  const body = JSON.stringify(toErrorBody(error, id));
+  const headers = {
+    ...securityHeaders,
+    "x-request-id": id,
+    "content-type": "application/json; charset=utf-8",
+    "content-length": String(Buffer.byteLength(body)),
+    connection: "close",
+  };
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
+  return [`HTTP/1.1 ${reasons[errorCodes[error.code].http]}`, ...lines, "", body].join("\r\n");
+}
+
+const reasons: Record<number, string> = {
+  400: "400 Bad Request",
+  408: "408 Request Timeout",
+  431: "431 Request Header Fields Too Large",
+};

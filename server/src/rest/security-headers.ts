@@ -1,0 +1,33 @@
+/**
+ * On every answer. An answer is data: as a page it may load nothing, be framed by nobody and send nothing. It is not
+ * kept by anyone either, unless its route says so, since most hold what only the caller may see.
+ */
+export const securityHeaders: Readonly<Record<string, string>> = {
+  "content-security-policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  "x-content-type-options": "nosniff",
+  "x-frame-options": "DENY",
+  "referrer-policy": "no-referrer",
+  "cross-origin-opener-policy": "same-origin",
+  "cross-origin-resource-policy": "same-origin",
+  "cache-control": "no-store",
+};
+
+/** Beside them when the hub itself speaks TLS: a year during which browsers do not try without. */
+export const tlsHeaders: Readonly<Record<string, string>> = { "strict-transport-security": "max-age=31536000" };
+
+/**
+ * For the pages of documentation: scripts come from the hub, as files, and nothing from anywhere else. Both pages write
+ * their styles as they go, and Redoc searches in a worker that it makes itself.
+ */
+export const docsPolicy = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "worker-src blob:",
+  "style-src 'self' 'unsafe-inline'",
+  "img-src 'self' data:",
+  "font-src 'self' data:",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join("; ");

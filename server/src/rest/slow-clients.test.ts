@@ -1,0 +1,105 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { test } from "node:test";
+import { openDoor, parseAnswer } from "./door-test-hub.ts";
+
+const quick = { headersTimeoutMs: 200, requestTimeoutMs: 400, checkEveryMs: 20, stalledTimeoutMs: 400 };
+/** As slow as a client may be cut off, in milliseconds: far above the limits, since the machine may be busy. */
+const within = 10_000;
+
+/** Calls often until the connection has ended. */
+async function keepDoing(act: () => void, ended: Promise<string>): Promise<string> {
+  const timer = setInterval(act, 20);
+  try {
+    return await inTime(ended);
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+async function inTime<T>(result: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error("the client was not cut off")), within);
+  });
+  return Promise.race([result, late]).finally(() => clearTimeout(timer));
+}
+
+function assertTimeout(text: string): void {
+  const { status, headers, error } = parseAnswer(text);
+  assert.equal(status, 408);
+  assert.equal(error.code, "REQUEST_TIMEOUT");
+  assert.equal(headers.get("connection"), "close");
+  assert.equal(headers.get("x-request-id"), error.request_id);
+}
+
+test("a client that sends its headers byte by byte is cut off", async () => {
+  await using door = await openDoor({ limits: quick });
+  const { socket, ended } = await door.dial();
+  socket.write("GET /hello HTTP/1.1\r\nhost: a\r\n");
+  assertTimeout(await keepDoing(() => socket.write("x"), ended));
+});
+
+test("a client that sends its body byte by byte is cut off", async () => {
+  await using door = await openDoor({ limits: quick });
+  const { socket, ended } = await door.dial();
+  socket.write("POST /echo HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n");
+  assertTimeout(await keepDoing(() => socket.write(" "), ended));
+});
+
+test("a client that sends endless chunks is cut off", async () => {
+  await using door = await openDoor({ limits: quick });
+  const { socket, ended } = await door.dial();
+  socket.write(
+    "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n",
+  );
+  assertTimeout(await keepDoing(() => socket.write("1\r\n \r\n"), ended));
+});
+
+test("a client that says nothing is cut off", async () => {
+  await using door = await openDoor({ limits: quick });
+  const { ended } = await door.dial();
+  assertTimeout(await inTime(ended));
+});
+
+test("a client that does not read its answer is cut off", async () => {
+  await using door = await openDoor({ limits: quick });
+  const serverSide = once(door.app.server, "connection");
+  const { socket } = await door.dial();
+  socket.pause();
+  socket.write("GET /large HTTP/1.1\r\nhost: a\r\n\r\n");
+  const [connection] = await serverSide;
+  await inTime(once(connection, "close"));
+});
+
+test("two hundred slow clients keep nobody else waiting", async () => {
+  await using door = await openDoor({ limits: { headersTimeoutMs: 1_000, requestTimeoutMs: 1_000, checkEveryMs: 20 } });
+  const slow = await Promise.all(Array.from({ length: 200 }, () => door.dial()));
+  for (const { socket } of slow) socket.write("GET /hello HTTP/1.1\r\nhost: a\r\nx: ");
+  for (let i = 0; i < 20; i++) assert.equal((await fetch(`${door.origin}/hello`)).status, 200);
+  for (const answer of await inTime(Promise.all(slow.map(({ ended }) => ended)))) assertTimeout(answer);
+});
+
+test("more connections than may be open are closed, and later ones are taken again", async () => {
+  await using door = await openDoor({ limits: { maxConnections: 3 } });
+  const first = await Promise.all(Array.from({ length: 3 }, () => door.dial()));
+  const beyond = await door.dial();
+  assert.equal(await inTime(beyond.ended), "");
+  const serverSide = once(door.app.server, "connection");
+  first[0]!.socket.destroy();
+  await inTime(first[0]!.ended);
+  const again = await dialUntilTaken(door);
+  again.socket.write("GET /hello HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+  assert.match(await inTime(again.ended), /^HTTP\/1.1 200/);
+  await serverSide;
+});
+
+/** The server learns a moment later that a connection has ended. */
+async function dialUntilTaken(door: Awaited<ReturnType<typeof openDoor>>) {
+  for (;;) {
+    const open = await new Promise<number>((resolve, reject) => {
+      door.app.server.getConnections((error, count) => (error ? reject(error) : resolve(count)));
+    });
+    if (open < 3) return door.dial();
+  }
+}
