@@ -22,6 +22,7 @@ test("with nothing set, everything has a default", () => {
     publicUrl: "http://localhost:8080",
     corsOrigins: [],
     tls: null,
+    trustedProxies: null,
   });
   assert.equal(config.dataDir, resolve("data"));
   assert.deepEqual(config.roles, ["api", "router", "connector", "realtime", "tasks"]);
@@ -42,6 +43,9 @@ test("an empty variable counts as unset", () => {
 test("TLS needs a certificate and its key, or neither", () => {
   const { tls } = load({ TLS_CERT_FILE: "cert.pem", TLS_KEY_FILE: "/etc/key.pem" }).http;
   assert.deepEqual(tls, { certFile: resolve("cert.pem"), keyFile: "/etc/key.pem" });
+  assert.throws(() => load({ TLS_CERT_FILE: "cert.pem" }), /TLS_KEY_FILE is missing: give both/);
+  assert.throws(() => load({ TLS_KEY_FILE: "key.pem" }), /TLS_CERT_FILE is missing: give both/);
+});
 
 test("the public address follows the port", () => {
   assert.equal(load({ PORT: "9000" }).http.publicUrl, "http://localhost:9000");
@@ -59,6 +63,51 @@ test("a simulator that runs already is used instead of starting one", () => {
   const { simulator } = load({ SIMULATOR_URL: "http://127.0.0.1:9090/" });
   assert.deepEqual([simulator.isEnabled, simulator.url], [false, "http://127.0.0.1:9090"]);
   assert.equal(load({ ...shared, ROLES: "all", SIMULATOR_URL: "http://sim:9090" }).simulator.isEnabled, false);
+});
+
+test("a rate says how many in which time, and how many at once", () => {
+  const rates: Record<string, unknown> = {
+    "5/s": { perSecond: 5, burst: 30 },
+    "5/s:1": { perSecond: 5, burst: 1 },
+    "120/m": { perSecond: 2, burst: 120 },
+    "3600/h:7": { perSecond: 1, burst: 7 },
+    off: null,
+  };
+  for (const [text, limit] of Object.entries(rates)) {
+    assert.deepEqual(load({ RATE_LIMIT_USER: text }).limits.byUser, limit, text);
+  }
+  assert.deepEqual(load({}).limits, { byUser: { perSecond: 5, burst: 30 }, byAddress: { perSecond: 20, burst: 100 } });
+  for (const text of ["5", "0/s", "5/s:0", "5/d", "-5/s", "1.5/s", "5/s:", "on", "9999999/s"]) {
+    assert.match(
+      errorOf({ RATE_LIMIT_ADDRESS: text }).message,
+      /RATE_LIMIT_ADDRESS is ".*": give a rate as in 5\/s/,
+      text,
+    );
+  }
+});
+
+test("proxies are believed when they are counted or named, and never all of the world", () => {
+  assert.equal(load({}).http.trustedProxies, null);
+  assert.equal(load({ TRUST_PROXY: "2" }).http.trustedProxies, 2);
+  assert.deepEqual(load({ TRUST_PROXY: "10.0.0.0/8, 2001:db8::/32,127.0.0.1" }).http.trustedProxies, [
+    "10.0.0.0/8",
+    "2001:db8::/32",
+    "127.0.0.1",
+  ]);
+  for (const text of [
+    "0",
+    "10",
+    "true",
+    "0.0.0.0/0",
+    "::/0",
+    "10.0.0.0/33",
+    "10.0.0.0/8/8",
+    "10.0.0/8",
+    "proxy",
+    "1,2",
+  ]) {
+    assert.match(errorOf({ TRUST_PROXY: text }).message, /TRUST_PROXY is ".*": give how many/, text);
+  }
 });
 
 test("the encryption key is read from hexadecimal and from base64", () => {

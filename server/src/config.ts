@@ -1,4 +1,5 @@
 import { resolve } from "node:path";
+import { readLimits, readTrustedProxies } from "./config-limits.ts";
 import { readMail, readProviders } from "./config-log-in.ts";
 import { readSecrets } from "./config-secrets.ts";
 import { readTls } from "./config-tls.ts";
@@ -69,6 +70,7 @@ function readConfig(read: EnvReader) {
       corsOrigins:
         read.optional("CORS_ORIGINS", kind.listOf(kind.origin), "none", "Origins whose pages may call the API.") ?? [],
       tls: readTls(read),
+      trustedProxies: readTrustedProxies(read),
     },
     /** Absolute. */
     dataDir: resolve(
@@ -135,6 +137,7 @@ function readConfig(read: EnvReader) {
       /** Beside username and password. */
       providers: readProviders(read),
     },
+    limits: readLimits(read),
     secrets: readSecrets(read, { areRequired: databaseUrl !== null }),
     mail: readMail(read),
     logLevel: read.value(
@@ -251,14 +254,17 @@ function connectorRole(name: string): Role | undefined {
 }
 
 const names: Omit<EnvNames, "known"> = {
-  later: [
-    "KAFKA_BROKERS",
-    "CASSANDRA_CONTACT_POINTS",
-    "S3_ENDPOINT",
-    "LLM_BASE_URL",
-    "LLM_API_KEY",
-    "LLM_MODEL",
-    "RATE_LIMIT_USER",
+  later: ["KAFKA_BROKERS", "CASSANDRA_CONTACT_POINTS", "S3_ENDPOINT", "LLM_BASE_URL", "LLM_API_KEY", "LLM_MODEL"],
+  families: [
+    "ACCEPT_",
+    "DELIVERY_",
+    "BUS_",
+    "RATE_LIMIT_",
+    "WEBHOOKS_",
+    "UNKNOWN_",
+    "SIMULATOR_",
+    "ADMIN_",
+    "OAUTH_",
+    "OIDC_",
   ],
-  families: ["ACCEPT_", "DELIVERY_", "BUS_", "WEBHOOKS_", "UNKNOWN_", "SIMULATOR_", "ADMIN_", "OAUTH_", "OIDC_"],
 };

@@ -46,7 +46,8 @@ export function envReader(env: Env) {
 
     /** A variable with a default, which is written as a person would write it and must be of the same kind. */
     value<T>(key: string, kind: EnvKind<T>, fallback: string, meaning: string): T {
-      return parse(key, kind, fallback, meaning) ?? kind.parse(fallback)!;
+      const value = parse(key, kind, fallback, meaning);
+      return value === undefined ? (kind.parse(fallback) as T) : value;
     },
 
     /** A variable that may be absent; `shown` says in the help what happens then. */
