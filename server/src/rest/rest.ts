@@ -17,6 +17,7 @@ import { conversationRoutes } from "./conversations.ts";
 import { deadLetterRoutes } from "./dead-letters.ts";
 import { honourIdempotencyKeys } from "./idempotency.ts";
 import { jwksRoutes } from "./jwks.ts";
+import { logInRoutes } from "./log-in.ts";
 import { meRoutes } from "./me.ts";
 import { messageRoutes } from "./messages.ts";
 import { type OperationDeps, operationRoutes } from "./operations.ts";
@@ -44,6 +45,8 @@ export async function openRest(context: Context, operations: OperationDeps): Pro
   honourIdempotencyKeys(app, { identityDb, clock, box });
 
   authRoutes(app, { db: identityDb, clock, hasher, tokens, forget, registration: config.identity.registration });
+  const { registration } = config.identity;
+  logInRoutes(app, { ...context, box, forget, registration, publicUrl: config.http.publicUrl });
   jwksRoutes(app, context);
   meRoutes(app, { box });
   apiKeyRoutes(app, { clock, forget });
