@@ -41,7 +41,14 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   const admin = await ensureFirstAdmin({ ...context, db: context.identityDb, config: config.identity });
 
   const simulator = config.simulator.isEnabled
-    ? stack.use(await startSimulatorProcess({ port: config.simulator.port, dataDir: config.dataDir, log }))
+    ? stack.use(
+        await startSimulatorProcess({
+          port: config.simulator.port,
+          dataDir: config.dataDir,
+          log,
+          callsTls: config.http.tls !== null,
+        }),
+      )
     : null;
   if (simulator !== null) context.allowSimulator(simulator.url);
   const simulatorUrl = simulator?.url ?? config.simulator.url;

@@ -1,3 +1,4 @@
+import type { Server as SecureServer } from "node:tls";
 import { connectors } from "../connectors/registry.ts";
 import { addressParser } from "../contacts/contacts.ts";
 import type { Context } from "../context.ts";
@@ -40,7 +41,11 @@ export async function openRest(context: Context, operations: OperationDeps): Pro
     corsOrigins: config.http.corsOrigins,
     certificate: config.http.tls && readCertificate(config.http.tls),
   });
-  if (config.http.tls !== null) renewCertificate(app, { files: config.http.tls, clock, log: context.log });
+  if (config.http.tls !== null) {
+    const server = app.server as unknown as SecureServer;
+    const renewal = renewCertificate(server, { files: config.http.tls, clock, log: context.log });
+    app.addHook("onClose", () => renewal.close());
+  }
   const parseAddress = addressParser(connectors);
   honourIdempotencyKeys(app, { identityDb, clock, box });
 

@@ -1,5 +1,4 @@
 import { randomUUID } from "node:crypto";
-import type { ServerOptions } from "node:http";
 import fastifySwagger from "@fastify/swagger";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import fastify, { type FastifyRequest, LogController } from "fastify";
@@ -54,7 +53,8 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
   const everyAnswer = { ...securityHeaders, ...(certificate === null ? {} : tlsHeaders) };
   const malformed = openMalformedAnswers();
   const app = fastify({
-    ...listenWith(limits, certificate),
+    http: serverOptions(limits),
+    ...withTls(limits, certificate),
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: "request_id" }),
     bodyLimit: limits.maxBodyBytes,
@@ -119,12 +119,16 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
   return app;
 }
 
-/** The types are those of a server without TLS: what is done with it is the same. */
-function listenWith(limits: DoorLimits, certificate: Certificate | null): { http: ServerOptions } {
-  const node = serverOptions(limits);
-  if (certificate === null) return { http: node };
-  const https = { ...node, ...tlsOptions(certificate), handshakeTimeout: limits.handshakeTimeoutMs };
-  return { https } as unknown as { http: ServerOptions };
+/** A number trusts whoever connects: then the hub must not be reachable but through that many proxies. */
+function trustOf(proxies: number | string[] | null) {
+  return typeof proxies === "number" ? (_address: string, hop: number) => hop < proxies : (proxies ?? false);
+}
+
+/** Without a type of its own: what is done with the server is the same as without TLS. */
+function withTls(limits: DoorLimits, certificate: Certificate | null): object {
+  if (certificate === null) return {};
+  const { handshakeTimeoutMs: handshakeTimeout } = limits;
+  return { https: { ...serverOptions(limits), ...tlsOptions(certificate), handshakeTimeout } };
 }
 
 /** Lets the caller in, or says why not. */

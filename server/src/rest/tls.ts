@@ -3,7 +3,6 @@ import { type Certificate, type CertificateFiles, readCertificate } from "../lib
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/postgres.ts";
 import { repeat } from "../lib/repeat.ts";
-import type { App } from "./server.ts";
 
 /** TLS 1.3 and nothing older. */
 export function tlsOptions(certificate: Certificate): TlsOptions {
@@ -18,10 +17,9 @@ const lookEveryMs = 60_000;
  * as while they are being replaced, are told in the log, and the certificate before stays.
  */
 export function renewCertificate(
-  app: App,
+  server: Pick<Server, "setSecureContext">,
   { files, clock, log, everyMs = lookEveryMs }: { files: CertificateFiles; clock: Clock; log: Log; everyMs?: number },
-): void {
-  const server = app.server as unknown as Server;
+): { close(): Promise<void> } {
   let current = readCertificate(files);
   const look = async () => {
     const found = readCertificate(files);
@@ -30,8 +28,7 @@ export function renewCertificate(
     current = found;
     log.info({ file: files.certFile }, "a new TLS certificate is used from now on");
   };
-  const looking = repeat(clock, everyMs, look, (error) =>
+  return repeat(clock, everyMs, look, (error) =>
     log.error({ reason: (error as Error).message }, "the TLS certificate stays as it was"),
   );
-  app.addHook("onClose", () => looking.close());
 }
