@@ -1,0 +1,127 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { startTestSmtp } from "../testing/test-smtp.ts";
+import { type LogInHub, publicUrl, startLogInHub } from "./log-in-test-hub.ts";
+
+let hub: LogInHub;
+let token: string;
+before(async () => {
+  hub = await startLogInHub({ registration: "closed" });
+  token = (await hub.logIn("admin")).access_token;
+});
+after(() => hub[Symbol.asyncDispose]());
+
+let count = 0;
+async function invite(more: Record<string, unknown> = {}, by = token) {
+  count += 1;
+  const body = { email: `guest${count}@example.com`, role: "agent", ...more };
+  return hub.call("POST /v1/invitations", { token: by, body });
+}
+
+function accept(invitationToken: string, more: Record<string, unknown> = {}) {
+  count += 1;
+  const body = { token: invitationToken, username: `guest${count}`, password: "a long enough one", ...more };
+  return hub.call("POST /auth/invitations/accept", { body });
+}
+
+test("whoever is invited makes a user with the address and role of the invitation, where registration is closed", async () => {
+  const { status, body } = await invite({ email: "ana@example.com" });
+  assert.equal(status, 201);
+  const { token: secret, url, expires_at, created_at, invitation_id, invited_by, ...rest } = body;
+  assert.deepEqual(rest, { email: "ana@example.com", role: "agent", mailed: false });
+  assert.match(secret, /^c4i_[\w-]{43}$/);
+  assert.equal(url, `${publicUrl}/accept-invitation#token=${secret}`);
+  assert.equal(Date.parse(expires_at) - Date.parse(created_at), 7 * 86_400_000);
+
+  const accepted = await accept(secret, { username: "Ana", display_name: "Ana Lima" });
+
+  assert.equal(accepted.status, 201);
+  const { user, access_token } = accepted.body;
+  assert.deepEqual([user.email, user.role, user.display_name], ["ana@example.com", "agent", "Ana Lima"]);
+  assert.equal((await hub.call("GET /v1/me", { token: access_token })).body.user_id, user.user_id);
+  assert.equal((await accept(secret)).body.error.code, "AUTH_INVALID", "a second time");
+});
+
+test("the token is in no list and not in the database, and those that are open can be listed and revoked", async () => {
+  const { body } = await invite();
+  const listed = await hub.call("GET /v1/invitations", { token });
+  const found = listed.body.data.find((each: { invitation_id: string }) => each.invitation_id === body.invitation_id);
+  assert.deepEqual(Object.keys(found).sort(), [
+    "created_at",
+    "email",
+    "expires_at",
+    "invitation_id",
+    "invited_by",
+    "role",
+  ]);
+  const { rows } = await hub.db.query("SELECT row_to_json(i)::text AS row FROM invitations i");
+  assert.ok(rows.every(({ row }) => !row.includes(body.token)));
+
+  assert.equal((await hub.call(`DELETE /v1/invitations/${body.invitation_id}`, { token })).status, 204);
+
+  assert.equal((await accept(body.token)).status, 401);
+  assert.equal((await hub.call(`DELETE /v1/invitations/${body.invitation_id}`, { token })).status, 404);
+  const after = await hub.call("GET /v1/invitations", { token });
+  assert.ok(!JSON.stringify(after.body).includes(body.invitation_id));
+});
+
+test("an invitation ends when it says so, in a week or as it was made", async () => {
+  const week = (await invite()).body;
+  const minute = (await invite({ expires_in: 60 })).body;
+  hub.passTime(60_000);
+  token = (await hub.logIn("admin")).access_token;
+  assert.equal((await accept(minute.token)).status, 401);
+  assert.equal((await accept(week.token)).status, 201);
+  for (const expires_in of [59, 31 * 86_400, 1.5, "60"]) {
+    assert.equal((await invite({ expires_in })).status, 400);
+  }
+});
+
+test("a taken username leaves the invitation as it was, and of twenty acceptances at once one makes a user", async () => {
+  const { body } = await invite();
+  assert.deepEqual([(await accept(body.token, { username: "ADMIN" })).status], [409]);
+  const answers = await Promise.all(Array.from({ length: 20 }, () => accept(body.token)));
+  assert.deepEqual(answers.map(({ status }) => status).sort(), [201, ...Array(19).fill(401)]);
+});
+
+test("the address of a user is not invited again, and server-owned fields are refused", async () => {
+  const { body } = await invite();
+  await accept(body.token);
+  assert.equal((await invite({ email: body.email.toUpperCase() })).status, 409);
+  const open = (await invite()).body;
+  for (const extra of [{ role: "admin" }, { email: "x@example.com" }, { workspace_id: "x" }]) {
+    assert.equal((await accept(open.token, extra)).status, 400);
+  }
+});
+
+test("only admins invite, and nobody sees the invitations of another workspace", async () => {
+  const agent = (await accept((await invite()).body.token)).body.access_token;
+  const { body } = await invite();
+  for (const call of ["POST /v1/invitations", "GET /v1/invitations", `DELETE /v1/invitations/${body.invitation_id}`]) {
+    const sent = call.startsWith("POST") ? { body: { email: "x@example.com", role: "member" } } : {};
+    assert.equal((await hub.call(call, { token: agent, ...sent })).status, 403, call);
+  }
+  const admin = { username: "rival", email: "rival@example.com", password: "a long enough one" };
+  await hub.call("POST /v1/workspaces", { token, body: { name: "Rival", admin } });
+  const rival = (await hub.logIn("rival", admin.password)).access_token;
+  assert.deepEqual((await hub.call("GET /v1/invitations", { token: rival })).body.data, []);
+  assert.equal((await hub.call(`DELETE /v1/invitations/${body.invitation_id}`, { token: rival })).status, 404);
+  assert.equal((await accept(body.token)).status, 201, "still open");
+});
+
+test("with a mail server the invitation is mailed, once the database has it", async () => {
+  await using smtp = await startTestSmtp();
+  await using mailing = await startLogInHub({ smtpUrl: smtp.url });
+  const admin = (await mailing.logIn("admin")).access_token;
+  const { body } = await mailing.call("POST /v1/invitations", {
+    token: admin,
+    body: { email: "bia@example.com", role: "member" },
+  });
+  assert.equal(body.mailed, true);
+  await mailing.mailer.idle();
+  assert.deepEqual(
+    smtp.mails.map(({ to }) => to),
+    [["bia@example.com"]],
+  );
+  assert.ok(smtp.mails[0]!.text.includes(body.url));
+});

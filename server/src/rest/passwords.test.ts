@@ -1,0 +1,193 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { startTestIssuer, type TestIssuer } from "../identity/oauth/test-issuer.ts";
+import { startTestSmtp } from "../testing/test-smtp.ts";
+import { until } from "../testing/until.ts";
+import { issuerConfig, type LogInHub, publicUrl, startLogInHub } from "./log-in-test-hub.ts";
+
+let hub: LogInHub;
+let issuer: TestIssuer;
+let smtp: Awaited<ReturnType<typeof startTestSmtp>>;
+before(async () => {
+  issuer = await startTestIssuer();
+  smtp = await startTestSmtp();
+  hub = await startLogInHub({ providers: [issuerConfig("acme", issuer)], smtpUrl: smtp.url });
+});
+after(async () => {
+  await hub[Symbol.asyncDispose]();
+  await smtp[Symbol.asyncDispose]();
+  await issuer[Symbol.asyncDispose]();
+});
+
+const old = "the old password";
+const fresh = "a fresh password";
+let count = 0;
+
+async function register() {
+  count += 1;
+  const username = `user${count}`;
+  const email = `${username}@example.com`;
+  const { body } = await hub.call("POST /auth/register", { body: { username, email, password: old } });
+  return { username, email, userId: body.user.user_id, token: body.access_token, refreshToken: body.refresh_token };
+}
+
+async function canLogIn(username: string, password: string): Promise<boolean> {
+  return (await hub.call("POST /auth/token", { body: { username, password } })).status === 200;
+}
+
+function isLive(token: string) {
+  return hub.call("GET /v1/me", { token }).then(({ status }) => status === 200);
+}
+
+function change(token: string, body: Record<string, unknown>) {
+  return hub.call("POST /v1/me/password", { token, body });
+}
+
+/** The token of the last mail to this address. */
+async function untilMailed(email: string): Promise<string> {
+  const tokenOf = () => {
+    const mail = smtp.mails.findLast(({ to }) => to[0] === email);
+    return /#token=(c4p_[\w-]{43})/.exec(mail?.text ?? "")?.[1];
+  };
+  await until(() => tokenOf() !== undefined, 10_000, `no mail to ${email}`);
+  return tokenOf()!;
+}
+
+test("who changes the password goes on, and every other session ends", async () => {
+  const user = await register();
+  const other = await hub.logIn(user.username, old);
+  const answer = await change(user.token, { current_password: old, new_password: fresh });
+  assert.deepEqual([answer.status, answer.body], [204, null]);
+  assert.deepEqual([await isLive(user.token), await isLive(other.access_token)], [true, false]);
+  const refresh = await hub.call("POST /auth/refresh", { body: { refresh_token: other.refresh_token } });
+  assert.equal(refresh.status, 401);
+  assert.deepEqual([await canLogIn(user.username, old), await canLogIn(user.username, fresh)], [false, true]);
+});
+
+test("a wrong or missing current password, and one that is too short or long, changes nothing", async () => {
+  const user = await register();
+  for (const [body, status] of [
+    [{ current_password: "wrong", new_password: fresh }, 403],
+    [{ new_password: fresh }, 403],
+    [{ current_password: old, new_password: "seven77" }, 400],
+    [{ current_password: old, new_password: "x".repeat(257) }, 400],
+    [{ current_password: old, new_password: fresh, user_id: "x" }, 400],
+  ] as const) {
+    assert.equal((await change(user.token, body)).status, status);
+  }
+  assert.equal(await canLogIn(user.username, old), true);
+});
+
+test("an API key changes no password", async () => {
+  const user = await register();
+  const { key } = (await hub.call("POST /v1/api-keys", { token: user.token, body: { name: "k" } })).body;
+  assert.equal((await change(key, { current_password: old, new_password: fresh })).status, 403);
+});
+
+test("who has no password sets one right after a log-in through the provider, and not later", async () => {
+  const person = { sub: "ana", email: "ana.oauth@example.com", email_verified: true, preferred_username: "ana.oauth" };
+  const enter = async () => {
+    const browser = hub.openBrowser();
+    const { location } = await browser.send("GET", "/auth/oauth/acme");
+    const { body } = await browser.send("GET", `/auth/oauth/acme/callback?${issuer.codeFor(location!, person)}`);
+    return body.access_token as string;
+  };
+  const early = await enter();
+  hub.passTime(600_001);
+  const late = await change(early, { new_password: fresh });
+  assert.deepEqual([late.status, late.body.error.code], [403, "FORBIDDEN"]);
+  const token = await enter();
+  assert.equal((await change(token, { new_password: fresh })).status, 204);
+  assert.equal(await canLogIn("ana.oauth", fresh), true);
+  assert.equal((await change(token, { new_password: old })).status, 403, "from now on the old one is asked for");
+});
+
+test("a token that an admin made sets a new password once, within the hour, and ends all sessions", async () => {
+  const user = await register();
+  const admin = (await hub.logIn("admin")).access_token;
+  const make = () => hub.call(`POST /v1/users/${user.userId}/password-reset`, { token: admin });
+  const first = await make();
+  assert.equal(first.status, 201);
+  assert.match(first.body.token, /^c4p_[\w-]{43}$/);
+  assert.equal(first.body.url, `${publicUrl}/reset-password#token=${first.body.token}`);
+  assert.equal(first.body.mailed, true);
+  assert.equal(await untilMailed(user.email), first.body.token);
+  assert.equal(await canLogIn(user.username, old), true, "the old password works until then");
+  const second = await make();
+
+  const reset = (token: string) => hub.call("POST /auth/password/reset", { body: { token, new_password: fresh } });
+  assert.equal((await reset(first.body.token)).status, 204);
+
+  assert.deepEqual([await isLive(user.token), await canLogIn(user.username, fresh)], [false, true]);
+  assert.equal((await reset(first.body.token)).status, 401, "a second time");
+  assert.equal((await reset(second.body.token)).status, 401, "another one that was open ended with it");
+  const late = await make();
+  hub.passTime(3_600_000);
+  assert.equal((await reset(late.body.token)).status, 401);
+});
+
+test("of twenty uses of a token at once one counts", async () => {
+  const user = await register();
+  const admin = (await hub.logIn("admin")).access_token;
+  const { token } = (await hub.call(`POST /v1/users/${user.userId}/password-reset`, { token: admin })).body;
+  const answers = await Promise.all(
+    Array.from({ length: 20 }, (_, index) =>
+      hub.call("POST /auth/password/reset", { body: { token, new_password: `${fresh} ${index}` } }),
+    ),
+  );
+  assert.equal(answers.filter(({ status }) => status === 204).length, 1);
+});
+
+test("a forgotten password is mailed, one mail in five minutes, and the answer is the same for everybody", async () => {
+  const user = await register();
+  const forgot = (email: string) => hub.call("POST /auth/password/forgot", { body: { email } });
+  const known = await forgot(user.email.toUpperCase());
+  const unknown = await forgot("nobody@example.com");
+  for (const { status, body } of [known, unknown]) assert.deepEqual([status, body], [202, null]);
+  const token = await untilMailed(user.email);
+  assert.equal(smtp.mails.filter(({ to }) => to[0] === "nobody@example.com").length, 0);
+  await Promise.all(Array.from({ length: 10 }, () => forgot(user.email)));
+  // Its mail would have come behind those ten questions.
+  const next = await register();
+  await forgot(next.email);
+  await untilMailed(next.email);
+  assert.equal(smtp.mails.filter(({ to }) => to[0] === user.email).length, 1);
+
+  const reset = await hub.call("POST /auth/password/reset", { body: { token, new_password: fresh } });
+  assert.equal(reset.status, 204);
+  assert.equal(await canLogIn(user.username, fresh), true);
+});
+
+test("a disabled user gets no mail and uses no token", async () => {
+  const user = await register();
+  const admin = (await hub.logIn("admin")).access_token;
+  const { token } = (await hub.call(`POST /v1/users/${user.userId}/password-reset`, { token: admin })).body;
+  await untilMailed(user.email);
+  const mails = smtp.mails.length;
+  await hub.call(`PATCH /v1/users/${user.userId}`, { token: admin, body: { disabled: true } });
+  assert.equal((await hub.call("POST /auth/password/reset", { body: { token, new_password: fresh } })).status, 401);
+  await hub.call("POST /auth/password/forgot", { body: { email: user.email } });
+  const next = await register();
+  await hub.call("POST /auth/password/forgot", { body: { email: next.email } });
+  await untilMailed(next.email);
+  assert.equal(smtp.mails.length, mails + 1);
+});
+
+test("only admins make tokens, for users of their own workspace", async () => {
+  const user = await register();
+  const path = `POST /v1/users/${user.userId}/password-reset`;
+  assert.equal((await hub.call(path, { token: user.token })).status, 403);
+  const token = (await hub.logIn("admin")).access_token;
+  const admin = { username: "rival", email: "rival@example.com", password: "a long enough one" };
+  await hub.call("POST /v1/workspaces", { token, body: { name: "Rival", admin } });
+  const rival = (await hub.logIn("rival", admin.password)).access_token;
+  assert.equal((await hub.call(path, { token: rival })).status, 404);
+});
+
+test("tokens are not in the database", async () => {
+  const user = await register();
+  const admin = (await hub.logIn("admin")).access_token;
+  const { token } = (await hub.call(`POST /v1/users/${user.userId}/password-reset`, { token: admin })).body;
+  const { rows } = await hub.db.query("SELECT row_to_json(r)::text AS row FROM password_resets r");
+  assert.ok(rows.length > 0 && rows.every(({ row }) => !row.includes(token)));
+});
