@@ -88,7 +88,7 @@ CALL protect_by_workspace('webhook_deliveries', 'SELECT, INSERT, UPDATE');
 CALL protect_by_workspace('webhook_attempts', 'SELECT, INSERT');
 
 -- What becomes of an endpoint is an event itself.
-CREATE FUNCTION tell_webhook_endpoint() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+CREATE FUNCTION tell_webhook_endpoint() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM append_events(ARRAY[NEW.workspace_id], ARRAY[1],
     ARRAY[json_build_array('w', NEW.webhook_endpoint_id, NEW.status, coalesce(NEW.disabled_reason, 'requested'))::text]);
@@ -97,3 +97,4 @@ END
 $$;
 CREATE CONSTRAINT TRIGGER tell_webhook_endpoint AFTER UPDATE OF status ON webhook_endpoints
   DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (OLD.status <> NEW.status) EXECUTE FUNCTION tell_webhook_endpoint();
+CALL run_as_owner('tell_webhook_endpoint()');

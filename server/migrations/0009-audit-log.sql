@@ -35,7 +35,7 @@ CREATE INDEX audit_log_by_target ON audit_log (workspace_id, target_id, position
 CREATE FUNCTION append_to_audit_log(
   p_workspace_id uuid, p_actor_kind text, p_actor_id uuid, p_action text, p_target_type text, p_target_id text,
   p_details jsonb, p_ip text, p_request_id text
-) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER AS $$
+) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
   head audit_heads;
   now_ms timestamptz;
@@ -74,7 +74,7 @@ END
 $$;
 
 -- Every log begins with the workspace itself. A workspace without any record has lost its log.
-CREATE FUNCTION begin_audit_log() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+CREATE FUNCTION begin_audit_log() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM append_to_audit_log(NEW.workspace_id, 'system', NULL, 'audit_log.started', 'workspace',
     NEW.workspace_id::text, '{}', NULL, NULL);
@@ -83,14 +83,9 @@ END
 $$;
 CREATE TRIGGER begin_audit_log AFTER INSERT ON workspaces FOR EACH ROW EXECUTE FUNCTION begin_audit_log();
 
--- They act with the rights of the owner: nobody's own tables may come before ours.
-DO $$
-BEGIN
-  EXECUTE format('ALTER FUNCTION append_to_audit_log(uuid, text, uuid, text, text, text, jsonb, text, text)'
-    ' SET search_path = %I, pg_temp', current_schema());
-  EXECUTE format('ALTER FUNCTION begin_audit_log() SET search_path = %I, pg_temp', current_schema());
-END
-$$;
+CALL run_as_owner('append_to_audit_log(uuid, text, uuid, text, text, text, jsonb, text, text)',
+  'chat4all_api, chat4all_identity, chat4all_pipeline');
+CALL run_as_owner('begin_audit_log()');
 
 -- Read by workspace; written by the function alone, by whatever role of the hub.
 CALL protect_by_workspace('audit_log', 'SELECT');
@@ -98,9 +93,6 @@ CALL protect_by_workspace('audit_heads', 'SELECT');
 REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON audit_log, audit_heads FROM chat4all_pipeline;
 CREATE POLICY of_owner ON audit_log TO CURRENT_USER USING (true) WITH CHECK (true);
 CREATE POLICY of_owner ON audit_heads TO CURRENT_USER USING (true) WITH CHECK (true);
-REVOKE EXECUTE ON FUNCTION append_to_audit_log(uuid, text, uuid, text, text, text, jsonb, text, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION append_to_audit_log(uuid, text, uuid, text, text, text, jsonb, text, text)
-  TO chat4all_api, chat4all_identity, chat4all_pipeline;
 
 -- Workspaces that were there before. The owner does not see them, where it is no superuser.
 SET LOCAL ROLE chat4all_pipeline;

@@ -11,7 +11,7 @@ import {
 import type { Config } from "./config.ts";
 import type { Capabilities, Connector, ConnectorIo } from "./connectors/connector.ts";
 import { connectorFor, connectors } from "./connectors/registry.ts";
-import { type Databases, openDatabases } from "./databases.ts";
+import { type Databases, openDatabases, pipelineUrl } from "./databases.ts";
 import type { Deliverer } from "./deliveries/deliverer.ts";
 import { type News, openNews } from "./events/events.ts";
 import { type Authenticator, openAuthenticator } from "./identity/authenticate.ts";
@@ -112,7 +112,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
 
   const bus = stack.use(
     await openPostgresBus({
-      url: databaseUrl,
+      url: pipelineUrl(databaseUrl),
       clock,
       log,
       topics: [topics.messageProcessing, topics.inbound, ...connectors.map(({ channel }) => topics.outgoing(channel))],
@@ -122,7 +122,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
   );
   const redisUrl = config.redisUrl?.reveal() ?? null;
   const redis = redisUrl === null ? null : stack.use(await openRedis({ url: redisUrl, name: "chat4all", clock, log }));
-  const sharedDatabaseUrl = database === null ? databaseUrl : null;
+  const sharedDatabaseUrl = database === null ? pipelineUrl(databaseUrl) : null;
   const fanout = stack.use(await openFanout({ redisUrl, databaseUrl: sharedDatabaseUrl, clock, log }));
   const news = openNews({ fanout, clock });
   const simulatorOrigins = config.simulator.url === null ? [] : [new URL(config.simulator.url).origin];

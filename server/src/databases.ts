@@ -45,6 +45,11 @@ export function openDatabases({ url, size, log }: DatabasesOptions): Databases {
   };
 }
 
+/** For connections that are not of these pools: the bus, and word between processes. */
+export function pipelineUrl(url: string): string {
+  return withSettings(url, ["role=chat4all_pipeline"]);
+}
+
 /** What the policies of migration 0006 read. */
 const scope = "chat4all.workspace_id";
 
