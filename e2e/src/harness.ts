@@ -17,6 +17,9 @@ export const adminPassword = "a password for tests";
 /** What every hub on a database that is not its own must be given. */
 export const sharedSecrets = { JWT_SECRET: "j".repeat(32), ENCRYPTION_KEY: "ab".repeat(32) };
 
+/** Tests that are not about limits do quickly what people do slowly. */
+export const noLimits = { RATE_LIMIT_USER: "off", RATE_LIMIT_ADDRESS: "off" };
+
 /** Retries quick enough for a test. */
 export const quickRetries = {
   DELIVERY_RETRY_BASE: "50ms",
@@ -43,6 +46,7 @@ export async function startTestHub({ env = {}, expectedErrors }: TestHubOptions 
   const config = loadConfig(
     {
       ...quickRetries,
+      ...noLimits,
       ...sharedSecrets,
       PORT: "0",
       DATABASE_URL: database.url,

@@ -5,7 +5,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { adminPassword, quickRetries } from "./harness.ts";
+import { adminPassword, noLimits, quickRetries } from "./harness.ts";
 import { killAll, noneLeftIn, processesIn } from "./processes.ts";
 
 const program = fileURLToPath(new URL("../../server/src/main.ts", import.meta.url));
@@ -48,6 +48,7 @@ export async function openHubPlace(env: Record<string, string> = {}): Promise<Hu
     spawn: (more = {}) =>
       spawnHub(folder, {
         ...quickRetries,
+        ...noLimits,
         PORT: String(port),
         DATA_DIR: dataDir,
         ADMIN_PASSWORD: adminPassword,

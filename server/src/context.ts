@@ -27,6 +27,9 @@ import { type Mailer, openMailer } from "./lib/mailer.ts";
 import { migrate } from "./lib/migrations.ts";
 import { isRetryableDbError, openPool, type Pool } from "./lib/postgres.ts";
 import type { Db } from "./lib/query.ts";
+import { openMemoryRateLimits } from "./lib/rate-limits/memory-rate-limits.ts";
+import type { RateLimits } from "./lib/rate-limits/rate-limits.ts";
+import { openRedisRateLimits } from "./lib/rate-limits/redis-rate-limits.ts";
 import { openRedis, type Redis } from "./lib/redis.ts";
 import { dnsResolve } from "./lib/resolve.ts";
 import { openSecretBox, type SecretBox } from "./lib/secret-box.ts";
@@ -57,6 +60,8 @@ export interface Context extends AsyncDisposable {
   /** `null` without REDIS_URL. */
   readonly redis: Redis | null;
   /** That a workspace has new events. */
+  /** Counted in Redis where there is one, else in this process. */
+  readonly limits: RateLimits;
   readonly news: News;
   readonly secretBox: SecretBox;
   readonly hasher: PasswordHasher;
@@ -125,6 +130,8 @@ export async function openContext(options: ContextOptions): Promise<Context> {
   const sharedDatabaseUrl = database === null ? pipelineUrl(databaseUrl) : null;
   const fanout = stack.use(await openFanout({ redisUrl, databaseUrl: sharedDatabaseUrl, clock, log }));
   const news = openNews({ fanout, clock });
+  const limits =
+    redis === null ? openMemoryRateLimits(clock) : openRedisRateLimits({ client: redis.client, clock, log });
   const simulatorOrigins = config.simulator.url === null ? [] : [new URL(config.simulator.url).origin];
   const { http } = stack.adopt(
     openHttpClient({
@@ -177,6 +184,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     news,
     secretBox,
     hasher: openPasswordHasher({ concurrency: Math.max(1, availableParallelism() - 1), queueSize: 100 }),
+    limits,
     tokens,
     authenticator: openAuthenticator({ db: identityDb, clock, tokens }),
     providers: openProviders(config.identity.providers, { http: providerHttp, clock }),

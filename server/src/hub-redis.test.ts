@@ -9,21 +9,29 @@ import { until } from "./testing/until.ts";
 
 const secrets = { JWT_SECRET: "j".repeat(32), ENCRYPTION_KEY: "ab".repeat(32), ADMIN_PASSWORD: "a password" };
 
-test("two hubs tell each other over Redis, show it in /readyz, and stay in service without it", async () => {
-  await using redis = await startTestRedis();
-  await using database = await createTestDatabase();
-  const start = () =>
-    startHub({
-      config: loadConfig(
-        { ...secrets, PORT: "0", DATABASE_URL: database.url, REDIS_URL: redis.url, ROLES: "api" },
-        { envFile: null },
-      ),
-      log: pino({ level: "silent" }),
-      onFailed: (error) => assert.fail(error),
-    });
-  await using one = await start();
-  await using two = await start();
+async function startHubs(more: Record<string, string> = {}) {
+  await using stack = new AsyncDisposableStack();
+  const redis = stack.use(await startTestRedis());
+  const database = stack.use(await createTestDatabase());
+  const start = async () =>
+    stack.use(
+      await startHub({
+        config: loadConfig(
+          { ...secrets, PORT: "0", DATABASE_URL: database.url, REDIS_URL: redis.url, ROLES: "api", ...more },
+          { envFile: null },
+        ),
+        log: pino({ level: "silent" }),
+        onFailed: (error) => assert.fail(error),
+      }),
+    );
+  const [one, two] = [await start(), await start()];
+  const opened = stack.move();
+  return { redis, one, two, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+}
 
+test("two hubs tell each other over Redis, show it in /readyz, and stay in service without it", async () => {
+  await using hubs = await startHubs();
+  const { redis, one, two } = hubs;
   const heard: string[] = [];
   two.context.fanout.subscribe("test", (message) => void heard.push(message));
   one.context.fanout.publish("test", "hello");
@@ -45,4 +53,43 @@ test("two hubs tell each other over Redis, show it in /readyz, and stay in servi
   assert.deepEqual(await readiness(), [200, "ready", "down"]);
   await redis.start();
   await until(async () => (await readiness())[2] === "up", 10_000, "it is not shown as up again");
+});
+
+test("two hubs count a user's requests together, and each for itself while Redis is away", async () => {
+  await using hubs = await startHubs({ RATE_LIMIT_USER: "4/h" });
+  const { redis, one, two } = hubs;
+  const logIn = await fetch(`${one.url}/auth/token`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ username: "admin", password: secrets.ADMIN_PASSWORD }),
+  });
+  assert.equal(logIn.headers.get("ratelimit-limit"), "100");
+  const { access_token } = (await logIn.json()) as { access_token: string };
+  const send = (url: string | null, path: string, body: object) =>
+    fetch(`${url}${path}`, {
+      method: path === "/v1/me" ? "PATCH" : "POST",
+      headers: { "content-type": "application/json", authorization: `Bearer ${access_token}` },
+      body: JSON.stringify(body),
+    });
+  const change = (url: string | null) => send(url, "/v1/me", { display_name: "Ana" });
+
+  const left: (string | null)[] = [];
+  for (const hub of [one, two, one]) left.push((await change(hub.url)).headers.get("ratelimit-remaining"));
+  assert.deepEqual(left, ["3", "2", "1"]);
+  // A batch is one request, however many messages it holds.
+  const message = { to: { channel: "nowhere", address: "x" }, payload: { type: "text", text: "oi" } };
+  const batch = await send(two.url, "/v1/messages/batch", { messages: Array(50).fill(message) });
+  assert.equal(batch.headers.get("ratelimit-remaining"), "0");
+  for (const hub of [one, two]) {
+    const refused = await change(hub.url);
+    assert.equal(refused.status, 429);
+    assert.ok(Number(refused.headers.get("retry-after")) > 800);
+  }
+  assert.equal((await fetch(`${one.url}/v1/me`, { headers: { authorization: `Bearer ${access_token}` } })).status, 200);
+
+  await redis.kill();
+  await until(() => !one.context.redis!.client.isReady, 5_000, "the connection still stands");
+  const statuses: number[] = [];
+  for (let i = 0; i < 6; i += 1) statuses.push((await change(one.url)).status);
+  assert.deepEqual(statuses, [200, 200, 200, 200, 429, 429]);
 });

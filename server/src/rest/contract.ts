@@ -12,7 +12,8 @@ export async function openRestWithoutHub(): Promise<App> {
   const context: Partial<Context> = {
     config: {
       identity: { registration: "open" },
-      http: { publicUrl: "http://localhost:8080", corsOrigins: [] as string[], tls: null },
+      http: { publicUrl: "http://localhost:8080", corsOrigins: [] as string[], tls: null, trustedProxies: null },
+      limits: { byUser: null, byAddress: null },
     } as Context["config"],
     log: pino({ level: "silent" }),
     clock: { now: () => 0, after: () => () => {} },

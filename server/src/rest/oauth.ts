@@ -44,7 +44,7 @@ export function oauthRoutes(app: App, deps: OauthDeps & { tokens: Tokens }): voi
   app.get(
     "/auth/oauth/:provider",
     {
-      config: { access: "public" },
+      config: { access: "public", limit: "address" },
       schema: {
         tags,
         security: [],
@@ -70,7 +70,7 @@ export function oauthRoutes(app: App, deps: OauthDeps & { tokens: Tokens }): voi
   app.get(
     "/auth/oauth/:provider/callback",
     {
-      config: { access: "public" },
+      config: { access: "public", limit: "address" },
       schema: {
         tags,
         security: [],

@@ -22,6 +22,7 @@ import { logInRoutes } from "./log-in.ts";
 import { meRoutes } from "./me.ts";
 import { messageRoutes } from "./messages.ts";
 import { type OperationDeps, operationRoutes } from "./operations.ts";
+import { limitRequests } from "./request-limits.ts";
 import { type App, openRestServer } from "./server.ts";
 import { renewCertificate } from "./tls.ts";
 import { userRoutes } from "./users.ts";
@@ -39,6 +40,7 @@ export async function openRest(context: Context, operations: OperationDeps): Pro
     authenticate,
     dbOf,
     corsOrigins: config.http.corsOrigins,
+    trustedProxies: config.http.trustedProxies,
     certificate: config.http.tls && readCertificate(config.http.tls),
   });
   if (config.http.tls !== null) {
@@ -46,6 +48,7 @@ export async function openRest(context: Context, operations: OperationDeps): Pro
     const renewal = renewCertificate(server, { files: config.http.tls, clock, log: context.log });
     app.addHook("onClose", () => renewal.close());
   }
+  limitRequests(app, { limits: context.limits, ...config.limits });
   const parseAddress = addressParser(connectors);
   honourIdempotencyKeys(app, { identityDb, clock, box });
 

@@ -36,6 +36,8 @@ export interface RestOptions {
   dbOf: (workspaceId: string) => Pool;
   /** Whose pages may call. */
   corsOrigins?: readonly string[];
+  /** The proxies in front whose `x-forwarded-…` headers are believed: how many, or their networks. */
+  trustedProxies?: number | string[] | null;
   /** Null: plain HTTP. */
   certificate?: Certificate | null;
   limits?: Partial<DoorLimits>;
@@ -62,6 +64,7 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
     connectionTimeout: limits.stalledTimeoutMs,
     keepAliveTimeout: limits.keepAliveTimeoutMs,
     forceCloseConnections: "idle",
+    trustProxy: trustOf(options.trustedProxies ?? null),
     // What fails before a route is found: no hook has run by then.
     frameworkErrors: (error, request, reply) => {
       reply.headers(everyAnswer).header("x-request-id", request.id);

@@ -38,7 +38,7 @@ export function webhookRoutes(app: App, deps: WebhookRouteDeps): void {
   app.get(
     path,
     {
-      config: { access: "public" },
+      config: { access: "public", limit: "none" },
       schema: {
         tags,
         summary: "The handshake by which a platform checks the address",
@@ -66,7 +66,7 @@ export function webhookRoutes(app: App, deps: WebhookRouteDeps): void {
       path,
       {
         bodyLimit: maxWebhookBytes,
-        config: { access: "public" },
+        config: { access: "public", limit: "none" },
         schema: {
           tags,
           summary: "What a platform tells the hub",

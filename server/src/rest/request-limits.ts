@@ -1,0 +1,93 @@
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { RequestError } from "../errors.ts";
+import { addressKey } from "../lib/rate-limits/address-key.ts";
+import type { RateLimit, RateLimits, Taken } from "../lib/rate-limits/rate-limits.ts";
+import { errorAnswers } from "./identity-schemas.ts";
+import type { Access, App } from "./server.ts";
+
+declare module "fastify" {
+  interface FastifyContextConfig {
+    /**
+     * By whom requests are counted where it is not the rule: `address` also counts what only reads, `none` counts
+     * nothing.
+     */
+    limit?: "address" | "none";
+  }
+}
+
+export interface RequestLimitDeps {
+  limits: RateLimits;
+  /** For each user over all its sessions; `null`: none. An API key has the limit of its own, or none. */
+  byUser: RateLimit | null;
+  /** For each client address on routes that know no caller; `null`: none. */
+  byAddress: RateLimit | null;
+}
+
+interface Counted {
+  key: string;
+  limit: RateLimit;
+}
+
+/**
+ * Counts requests that change something, by their caller where there is one, else by the client's address, and refuses
+ * with 429 what is too many. A batch is one request. Call it after the hooks that find out who calls and before the
+ * routes are added.
+ */
+export function limitRequests(app: App, { limits, byUser, byAddress }: RequestLimitDeps): void {
+  function countedAs(request: FastifyRequest): Counted | null {
+    const { access, limit } = request.routeOptions.config;
+    if (access === undefined || !isCounted(request.method, limit)) return null;
+    if (access === "public" || limit === "address") {
+      return byAddress && { key: `address:${addressKey(request.ip)}`, limit: byAddress };
+    }
+    const { kind, callerId, rateLimit } = request.principal;
+    if (kind === "user") return byUser && { key: `user:${callerId}`, limit: byUser };
+    return rateLimit && { key: `key:${callerId}`, limit: rateLimit };
+  }
+
+  app.addHook("onRequest", (request, reply, done) => {
+    const counted = countedAs(request);
+    if (counted === null) return done();
+    const taken = limits.take(counted.key, counted.limit);
+    if (!(taken instanceof Promise)) return done(tell(reply, counted.limit, taken));
+    taken.then((known) => done(tell(reply, counted.limit, known)), done);
+  });
+
+  app.addHook("onRoute", (route) => {
+    const { access, limit } = (route.config ?? {}) as { access?: Access; limit?: "address" | "none" };
+    if (access === undefined || ![route.method].flat().some((method) => isCounted(method, limit))) return;
+    const response = { ...errorAnswers(429), ...(route.schema?.response as object | undefined) };
+    route.schema = { ...route.schema, response };
+  });
+}
+
+const changing = new Set(["POST", "PUT", "PATCH", "DELETE"]);
+
+function isCounted(method: string, limit: "address" | "none" | undefined): boolean {
+  if (limit === "none") return false;
+  return changing.has(method) || (limit === "address" && method === "GET");
+}
+
+/** Says on the answer where the caller stands, and what is wrong when that is too far. */
+function tell(reply: FastifyReply, limit: RateLimit, taken: Taken): RequestError | undefined {
+  reply.header("ratelimit-limit", taken.limit);
+  reply.header("ratelimit-remaining", taken.remaining);
+  reply.header("ratelimit-reset", taken.resetSeconds);
+  if (taken.isAllowed) return undefined;
+  const seconds = taken.retryAfterSeconds;
+  return new RequestError(
+    "RATE_LIMIT_EXCEEDED",
+    `Too many requests: ${limit.burst} at once and ${rate(limit)} on average may be made. Try again in ${seconds} s.`,
+    { retryAfterSeconds: seconds },
+  );
+}
+
+function rate({ perSecond }: RateLimit): string {
+  const [amount, unit] =
+    perSecond >= 1
+      ? [perSecond, "second"]
+      : perSecond * 60 >= 1
+        ? [perSecond * 60, "minute"]
+        : [perSecond * 3_600, "hour"];
+  return `${Number(amount.toFixed(2))} a ${unit}`;
+}
