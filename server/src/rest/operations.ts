@@ -94,6 +94,7 @@ const redocPage = `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Chat4All API</title>
+<link rel="icon" href="data:,">
 <style>body { margin: 0; }</style>
 </head>
 <body><redoc spec-url="/openapi.json" hide-loading></redoc><script src="/redoc/redoc.standalone.js"></script></body>
@@ -103,12 +104,19 @@ const redocPage = `<!doctype html>
 /** Served by the hub itself: no other host is asked for anything. */
 function redocRoutes(app: App, hidden: { config: { access: "public" }; schema: { hide: boolean } }): void {
   const folder = dirname(createRequire(import.meta.url).resolve("redoc/package.json"));
-  let script: Buffer | undefined;
+  let script: string | undefined;
   app.get("/redoc", hidden, async (_request, reply) =>
     reply.type("text/html; charset=utf-8").header("content-security-policy", docsPolicy).send(redocPage),
   );
   app.get("/redoc/redoc.standalone.js", hidden, async (_request, reply) => {
-    script ??= readFileSync(join(folder, "bundles", "redoc.standalone.js"));
+    script ??= withoutForeignImage(readFileSync(join(folder, "bundles", "redoc.standalone.js"), "utf8"));
     return reply.type("text/javascript; charset=utf-8").header("cache-control", "public, max-age=86400").send(script);
   });
+}
+
+const emptyImage = "data:image/svg+xml,%3Csvg%20xmlns=%22http://www.w3.org/2000/svg%22/%3E";
+
+/** Redoc shows its maker's logo, fetched from elsewhere, which the policy of the page refuses. */
+function withoutForeignImage(script: string): string {
+  return script.replaceAll("https://cdn.redoc.ly/redoc/logo-mini.svg", emptyImage);
 }
