@@ -50,7 +50,10 @@ export interface Answer<Body> {
   body: Body;
 }
 
-/** One request. Throws `ApiError` for what the hub refuses, and what `fetch` throws when there is no answer. */
+/**
+ * One request. Throws `ApiError` for what the hub refuses, and what `fetch` throws when there is no answer. One that the
+ * hub did not look at because there were too many (429) is made again up to `mostWaits` times, as soon as the hub says.
+ */
 export type Call = <Body>(method: string, path: string, options?: CallOptions) => Promise<Answer<Body>>;
 
 export interface CallerOptions {
@@ -60,6 +63,10 @@ export interface CallerOptions {
   fetch: typeof fetch;
 }
 
+const mostWaits = 2;
+/** Whoever is told to wait longer decides for itself. */
+const longestWaitSeconds = 5;
+
 export function openCall({ url, authorization, fetch }: CallerOptions): Call {
   return async <Body>(method: string, path: string, options: CallOptions = {}) => {
     const { body, query, signal, isPublic } = options;
@@ -67,16 +74,29 @@ export function openCall({ url, authorization, fetch }: CallerOptions): Call {
     const credential = isPublic ? null : await authorization();
     if (credential !== null) headers.authorization ??= credential;
     if (body !== undefined) headers["content-type"] ??= "application/json";
-    const response = await fetch(`${url}${path}${toQuery(query)}`, {
-      method,
-      headers,
-      ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
-      ...(signal === undefined ? {} : { signal }),
-    });
-    const told = parse(await response.text());
-    if (!response.ok) throw new ApiError(response, told);
-    return { status: response.status, headers: response.headers, body: told as Body };
+    for (let waits = 0; ; waits += 1) {
+      const response = await fetch(`${url}${path}${toQuery(query)}`, {
+        method,
+        headers,
+        ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
+        ...(signal === undefined ? {} : { signal }),
+      });
+      const told = parse(await response.text());
+      if (response.ok) return { status: response.status, headers: response.headers, body: told as Body };
+      const refusal = new ApiError(response, told);
+      const seconds = response.status === 429 && waits < mostWaits ? refusal.retryAfterSeconds : null;
+      if (seconds === null || !(seconds <= longestWaitSeconds)) throw refusal;
+      await pause(seconds * 1_000, signal);
+    }
   };
+}
+
+/** Ends early when the call is given up; the next `fetch` says so. */
+function pause(delayMs: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, delayMs);
+    signal?.addEventListener("abort", () => [clearTimeout(timer), resolve()], { once: true });
+  });
 }
 
 function toQuery(query: CallOptions["query"] = {}): string {

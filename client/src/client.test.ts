@@ -46,6 +46,26 @@ test("a refusal is an ApiError with all that the hub said", async () => {
   );
 });
 
+test("what was refused because there were too many is said again when the hub says, twice at the most", async () => {
+  const tooMany = { success: false, error: { code: "RATE_LIMIT_EXCEEDED", message: "Too many." } };
+  let refusals = 2;
+  let wait = "0";
+  const { seen, fetch } = answering(() => {
+    refusals -= 1;
+    return refusals >= 0 ? [429, tooMany, { "retry-after": wait }] : [200, { message_id: "m" }];
+  });
+  const client = openClient({ url, fetch, credential: { token: "t" } });
+  assert.equal((await client.messages.get("m")).message_id, "m");
+  assert.equal(seen.length, 3);
+  refusals = 3;
+  await assert.rejects(client.messages.get("m"), { code: "RATE_LIMIT_EXCEEDED" });
+  assert.equal(seen.length, 6);
+  refusals = 1;
+  wait = "60";
+  await assert.rejects(client.messages.get("m"), { code: "RATE_LIMIT_EXCEEDED", retryAfterSeconds: 60 });
+  assert.equal(seen.length, 7);
+});
+
 test("an answer that is not the hub's is an ApiError too", async () => {
   const { fetch } = answering(() => [502, "Bad gateway"]);
   const client = openClient({ url, fetch, credential: { token: "t" } });
