@@ -4,6 +4,7 @@ import { deleteOldIdempotencyKeys } from "./identity/idempotency.ts";
 import { deleteOldInvitations } from "./identity/invitations.ts";
 import { deleteOldUsedValues } from "./identity/oauth/oauth.ts";
 import { deleteOldPasswordResets } from "./identity/password-resets.ts";
+import { deleteOldTries } from "./identity/log-in-tries.ts";
 import { deleteOldSessions } from "./identity/sessions.ts";
 import type { Pool } from "./lib/postgres.ts";
 import { repeat } from "./lib/repeat.ts";
@@ -21,6 +22,7 @@ const chores = [
   { name: "old invitations", everyMs: 3_600_000, work: deleteOldInvitations },
   { name: "old password resets", everyMs: 3_600_000, work: deleteOldPasswordResets },
   { name: "old values of log-ins", everyMs: 600_000, work: deleteOldUsedValues },
+  { name: "old failed log-ins", everyMs: 600_000, work: deleteOldTries },
   { name: "old webhooks", everyMs: 600_000, work: deleteOldWebhooks },
   { name: "old webhook deliveries", everyMs: 600_000, work: deleteOldWebhookDeliveries },
   { name: "disabled webhook endpoints", everyMs: 10_000, work: giveUpDisabled },

@@ -8,6 +8,11 @@ export interface AccessClaims {
   role: Role;
 }
 
+/** Claims of a token that was found to be ours. */
+export interface VerifiedClaims extends AccessClaims {
+  expiresAtMs: number;
+}
+
 /** Who makes access tokens and for whom: the hub itself, wherever it is reached. */
 export const issuer = "chat4all";
 export const audience = "chat4all";
@@ -22,7 +27,7 @@ export const maxAccessTokenTtlMs = 86_400_000;
  * The claims of a token whose signature, issuer, audience and times were checked, held against what this hub writes: it
  * writes each claim once, in one form. Null for anything else, however well it is signed.
  */
-export function readClaims(payload: Record<string, unknown>, nowMs: number): (AccessClaims & Times) | null {
+export function readClaims(payload: Record<string, unknown>, nowMs: number): VerifiedClaims | null {
   const { iss, aud, sub, sid, wid, role, jti, iat, nbf, exp } = payload;
   if (iss !== issuer || aud !== audience) return null;
   if (!isUuid(sub) || !isUuid(sid) || !isUuid(wid) || !isUuid(jti) || !isRole(role)) return null;
@@ -30,10 +35,6 @@ export function readClaims(payload: Record<string, unknown>, nowMs: number): (Ac
   const latest = nowMs / 1000 + clockToleranceSeconds;
   if (iat > latest || exp <= iat || (exp - iat) * 1000 > maxAccessTokenTtlMs) return null;
   return { userId: sub, sessionId: sid, workspaceId: wid, role, expiresAtMs: exp * 1000 };
-}
-
-interface Times {
-  expiresAtMs: number;
 }
 
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;

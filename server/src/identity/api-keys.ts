@@ -3,9 +3,9 @@ import { forbidden, invalid, notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
-import { all, type Db, maybe, one } from "../lib/query.ts";
+import { all, type Db, inOrder, maybe, one } from "../lib/query.ts";
 import type { Authenticator } from "./authenticate.ts";
-import { hasRole, type Principal, type Role, type Scope } from "./principal.ts";
+import { hasRole, type KeyRateLimit, type Principal, type Role, type Scope } from "./principal.ts";
 import { hashToken, newOpaqueToken } from "./tokens.ts";
 
 export const apiKeyPrefix = "c4a_";
@@ -19,6 +19,8 @@ export interface ApiKey {
   scopes: (Scope | "*")[];
   created_by: string;
   expires_at: Date | null;
+  rate_per_second: number | null;
+  rate_burst: number | null;
   last_used_at: Date | null;
   created_at: Date;
 }
@@ -28,16 +30,17 @@ export interface NewApiKey {
   /** Default: all. */
   scopes?: (Scope | "*")[];
   expiresAt?: Date;
+  rateLimit?: KeyRateLimit | undefined;
 }
 
 /**
- * A key that acts for the caller, within its scopes. FORBIDDEN when the caller is itself a key that lacks one of them:
- * a key never makes a stronger one.
+ * A key that acts for the caller, within its scopes. FORBIDDEN when the caller is itself a key that lacks one of them, or
+ * that has a limit which the new one would not keep: a key never makes a stronger one.
  */
 export async function createApiKey(
   { db, clock }: { db: Pool; clock: Clock },
   principal: Principal,
-  { name, scopes = ["*"], expiresAt }: NewApiKey,
+  { name, scopes = ["*"], expiresAt, rateLimit }: NewApiKey,
 ): Promise<ApiKey & { key: string }> {
   const nowMs = clock.now();
   if (expiresAt !== undefined && !(expiresAt.getTime() > nowMs)) {
@@ -45,6 +48,7 @@ export async function createApiKey(
   }
   const missing = scopes.find((scope) => !principal.scopes.includes("*") && !principal.scopes.includes(scope));
   if (missing !== undefined) throw forbidden(`This API key lacks the scope ${missing} and cannot give it.`);
+  requireWithinOwnLimit(principal.rateLimit, rateLimit);
   const key = newOpaqueToken(apiKeyPrefix);
   const row = {
     apiKeyId: newId(nowMs),
@@ -54,6 +58,7 @@ export async function createApiKey(
     keyHint: `${key.slice(0, 8)}…${key.slice(-4)}`,
     scopes: [...new Set(scopes)],
     expiresAt,
+    rateLimit,
     now: new Date(nowMs),
   };
   const made = await transaction(db, async (tx) => {
@@ -101,31 +106,43 @@ export async function revokeApiKey(
   forget(apiKeyId);
 }
 
+/** A key that works right now, with the live role of its maker. */
+export interface LiveApiKey {
+  apiKeyId: string;
+  workspaceId: string;
+  userId: string;
+  role: Role;
+  scopes: (Scope | "*")[];
+  expiresAt: Date | null;
+  ratePerSecond: number | null;
+  rateBurst: number | null;
+}
+
 /**
- * The working key with this hash and the live role of its maker; null for an unknown, revoked or expired one, or when
- * the maker is disabled. Notes the use, at most once a minute.
+ * The working keys with these hashes, in their order; null for an unknown, revoked or expired one, or when its maker is
+ * disabled. Notes the use of each, at most once a minute.
  */
-export function useApiKey(db: Db, keyHash: Buffer, now: Date) {
-  return maybe<{
-    api_key_id: string;
-    workspace_id: string;
-    user_id: string;
-    role: Role;
-    scopes: (Scope | "*")[];
-    expires_at: Date | null;
-  }>(
+export async function useApiKeys(db: Db, keyHashes: readonly Buffer[], now: Date): Promise<(LiveApiKey | null)[]> {
+  const rows = await all<LiveApiKey & { position: number }>(
     db,
-    `WITH used AS (
-       UPDATE api_keys SET last_used_at = $2
-        WHERE key_hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
+    // A key whose use another process notes right now is not waited for.
+    `WITH unnoted AS (
+       SELECT api_key_id FROM api_keys
+        WHERE key_hash = ANY ($1::bytea[]) AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
           AND (last_used_at IS NULL OR last_used_at <= $2::timestamptz - interval '1 minute')
+        FOR NO KEY UPDATE SKIP LOCKED
+     ), noted AS (
+       UPDATE api_keys k SET last_used_at = $2 FROM unnoted WHERE k.api_key_id = unnoted.api_key_id
      )
-     SELECT k.api_key_id, k.workspace_id, u.user_id, u.role, k.scopes, k.expires_at
-       FROM api_keys k JOIN users u ON u.user_id = k.created_by
-      WHERE k.key_hash = $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $2)
-        AND u.disabled_at IS NULL`,
-    [keyHash, now],
+     SELECT asked.position, k.api_key_id AS "apiKeyId", k.workspace_id AS "workspaceId", u.user_id AS "userId", u.role,
+            k.scopes, k.expires_at AS "expiresAt", k.rate_per_second AS "ratePerSecond", k.rate_burst AS "rateBurst"
+       FROM unnest($1::bytea[]) WITH ORDINALITY AS asked (key_hash, position)
+       JOIN api_keys k ON k.key_hash = asked.key_hash AND k.revoked_at IS NULL
+                      AND (k.expires_at IS NULL OR k.expires_at > $2)
+       JOIN users u ON u.user_id = k.created_by AND u.disabled_at IS NULL`,
+    [keyHashes, now],
   );
+  return inOrder(keyHashes.length, rows);
 }
 
 function targetOf(apiKeyId: string) {
@@ -136,7 +153,14 @@ export function invalidApiKey(): RequestError {
   return new RequestError("API_KEY_INVALID", "This API key is unknown, revoked or expired: make a new one.");
 }
 
-const columns = "api_key_id, name, key_hint, scopes, created_by, expires_at, last_used_at, created_at";
+const columns = `api_key_id, name, key_hint, scopes, created_by, expires_at, rate_per_second, rate_burst, last_used_at,
+       created_at`;
+
+function requireWithinOwnLimit(own: KeyRateLimit | null, given: KeyRateLimit | undefined): void {
+  if (own === null) return;
+  if (given !== undefined && given.perSecond <= own.perSecond && given.burst <= own.burst) return;
+  throw forbidden("This API key has a rate limit and makes only keys with one that is no higher.");
+}
 
 function ownOnly(principal: Principal): string | null {
   return hasRole(principal, "admin") ? null : principal.userId;
@@ -152,14 +176,16 @@ function insertApiKey(
     keyHint: string;
     scopes: string[];
     expiresAt: Date | undefined;
+    rateLimit: KeyRateLimit | undefined;
     now: Date;
   },
 ): Promise<ApiKey> {
   return one<ApiKey>(
     db,
     `INSERT INTO api_keys
-       (api_key_id, workspace_id, created_by, name, key_hash, key_hint, scopes, expires_at, created_at)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+       (api_key_id, workspace_id, created_by, name, key_hash, key_hint, scopes, expires_at, created_at,
+        rate_per_second, rate_burst)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
      RETURNING ${columns}`,
     [
       row.apiKeyId,
@@ -171,6 +197,8 @@ function insertApiKey(
       row.scopes,
       row.expiresAt ?? null,
       row.now,
+      row.rateLimit?.perSecond,
+      row.rateLimit?.burst,
     ],
   );
 }

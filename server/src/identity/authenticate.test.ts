@@ -80,6 +80,41 @@ test("a hundred first requests with one token share one check", async () => {
   assert.equal(statements, 1);
 });
 
+// All sockets of a process that comes back, each with a credential of its own.
+test("thousands who come at once cost a few statements, and those known before no signature", async () => {
+  const { claims } = await openNewSession("agent");
+  const strangers = Array.from({ length: 300 }, () => tokens.issue(claims));
+  const callers = (await Promise.all(strangers)).map((token) => `Bearer ${token}`);
+  const keys = [await makeKey(admin), await makeKey(admin)];
+  statements = 0;
+
+  const principals = await Promise.all([...callers, ...keys].map((caller) => here.authenticate(caller)));
+
+  assert.ok(statements <= 20, `${statements} statements`);
+  assert.deepEqual(
+    principals.map(({ callerId }) => callerId).slice(0, 300),
+    callers.map(() => claims.userId),
+  );
+  assert.equal(new Set(principals.slice(300).map(({ callerId }) => callerId)).size, 2);
+
+  nowMs += recheckMs;
+  statements = 0;
+  await Promise.all(callers.map((caller) => here.authenticate(caller)));
+  assert.equal(statements, 1);
+});
+
+test("among many who come at once each is answered for itself", async () => {
+  const [good, ended] = [await openNewSession("agent"), await openNewSession("member")];
+  await pool.query("UPDATE sessions SET revoked_at = now() WHERE session_id = $1", [ended.sessionId]);
+  const mixed = await Promise.allSettled(
+    [good, ended, good, ended].map(({ authorization }) => here.authenticate(authorization)),
+  );
+  assert.deepEqual(
+    mixed.map(({ status }) => status),
+    ["fulfilled", "rejected", "fulfilled", "rejected"],
+  );
+});
+
 test("a changed role counts at once where it was changed, and elsewhere at the next check", async () => {
   const elsewhere = freshAuthenticator();
   const { authorization, key } = await openNewSession("agent");

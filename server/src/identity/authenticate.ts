@@ -1,15 +1,16 @@
 import { RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
-import { type Db, maybe } from "../lib/query.ts";
-import { apiKeyPrefix, invalidApiKey, useApiKey } from "./api-keys.ts";
+import type { Db } from "../lib/query.ts";
+import { apiKeyPrefix, invalidApiKey } from "./api-keys.ts";
 import { type Believed, openCredentialCache } from "./credential-cache.ts";
-import { hasRole, noOrigin, type Principal, type Role } from "./principal.ts";
-import { expiredToken, hashToken, invalidToken, type Tokens } from "./tokens.ts";
+import { type LiveCredentials, openLiveCredentials } from "./live-credentials.ts";
+import { hasRole, noOrigin, type Principal } from "./principal.ts";
+import { expiredToken, hashToken, invalidToken, type Tokens, type VerifiedClaims } from "./tokens.ts";
 
 /**
  * Who is calling. The hot path of every request: a credential that was checked within the last `recheckMs` is answered
- * from memory, at once and without a promise. Otherwise the signature is verified here, and one statement asks the
- * database whether session and user still hold and which role the user has now.
+ * from memory, at once and without a promise. Otherwise the signature is verified here, and the database is asked whether
+ * session and user still hold and which role the user has now: about all who come at the same moment in one statement.
  *
  * So a log-out, a disabled user or a changed role counts at once in the process that did it (which calls `forget`), and
  * within `recheckMs` in every other.
@@ -17,7 +18,7 @@ import { expiredToken, hashToken, invalidToken, type Tokens } from "./tokens.ts"
 export interface Authenticator {
   /**
    * Takes the value of an `authorization` header. Throws (or rejects with) AUTH_REQUIRED, AUTH_INVALID, AUTH_EXPIRED
-   * or API_KEY_INVALID.
+   * or API_KEY_INVALID, and OVERLOADED when more come than the database answers for.
    */
   authenticate(authorization: string | undefined): Principal | Promise<Principal>;
   /** Takes the id of a session, user or API key that changed, after the change was committed. */
@@ -30,15 +31,22 @@ export interface AuthenticatorDeps {
   tokens: Tokens;
 }
 
+type CheckDeps = AuthenticatorDeps & { live: LiveCredentials };
+
 /** How long the database's word counts. Half of the 60 s promised, so that a slow check does not break the promise. */
 export const recheckMs = 30_000;
-const cacheSize = 10_000;
+/**
+ * Credentials remembered. At least half of it are those used last: more than the sockets of one process, so that all of
+ * them can come back at once without a signature to verify.
+ */
+const cacheSize = 30_000;
 /** Longer headers are refused unread, which bounds the cache in bytes too; ours are under 600 characters. */
 const maxAuthorizationLength = 4096;
 
 export function openAuthenticator(deps: AuthenticatorDeps): Authenticator {
   const { clock } = deps;
   const cache = openCredentialCache(cacheSize);
+  const live = openLiveCredentials(deps);
   const underWay = new Map<string, Promise<Principal>>();
   let forgotten = 0;
 
@@ -49,21 +57,21 @@ export function openAuthenticator(deps: AuthenticatorDeps): Authenticator {
       const nowMs = clock.now();
       if (nowMs < believed.expiresAtMs && nowMs - believed.checkedAtMs < recheckMs) return believed.principal;
     }
-    return underWay.get(authorization) ?? startCheck(authorization);
+    return underWay.get(authorization) ?? startCheck(authorization, believed);
   }
 
-  function startCheck(authorization: string): Promise<Principal> {
-    const check = checkAndKeep(authorization).finally(() => {
+  function startCheck(authorization: string, earlier: Believed | undefined): Promise<Principal> {
+    const check = checkAndKeep(authorization, earlier).finally(() => {
       if (underWay.get(authorization) === check) underWay.delete(authorization);
     });
     underWay.set(authorization, check);
     return check;
   }
 
-  async function checkAndKeep(authorization: string): Promise<Principal> {
+  async function checkAndKeep(authorization: string, earlier: Believed | undefined): Promise<Principal> {
     const forgottenBefore = forgotten;
     try {
-      const believed = await checkCredential(deps, authorization);
+      const believed = await checkCredential({ ...deps, live }, authorization, earlier);
       // What was read before a change must not outlive the `forget` that followed the change.
       if (forgotten === forgottenBefore) cache.set(authorization, believed);
       return believed.principal;
@@ -82,23 +90,26 @@ export function openAuthenticator(deps: AuthenticatorDeps): Authenticator {
   return { authenticate, forget };
 }
 
-async function checkCredential(deps: AuthenticatorDeps, authorization: string): Promise<Believed> {
+async function checkCredential(deps: CheckDeps, authorization: string, earlier: Believed | undefined) {
   const token = /^Bearer +([\w.~+/=-]+)$/i.exec(authorization)?.[1];
   if (token === undefined || authorization.length > maxAuthorizationLength) throw invalidToken();
-  return token.startsWith(apiKeyPrefix) ? checkApiKey(deps, token) : checkAccessToken(deps, token);
+  return token.startsWith(apiKeyPrefix) ? checkApiKey(deps, token) : checkAccessToken(deps, token, earlier?.claims);
 }
 
-async function checkAccessToken({ db, clock, tokens }: AuthenticatorDeps, token: string): Promise<Believed> {
-  const { userId, sessionId, expiresAtMs } = await tokens.verify(token);
+/** What a token says stays true: only the session is asked about again. */
+async function checkAccessToken({ live, clock, tokens }: CheckDeps, token: string, earlier?: VerifiedClaims) {
+  const claims = earlier ?? (await tokens.verify(token));
+  const { userId, sessionId, workspaceId, expiresAtMs } = claims;
+  if (expiresAtMs <= clock.now()) throw expiredToken();
   const checkedAtMs = clock.now();
-  const live = await findLiveSession(db, sessionId, userId);
-  if (live === null) throw endedSession();
+  const session = await live.session(sessionId, userId);
+  if (session === null || session.workspaceId !== workspaceId) throw endedSession();
   if (expiresAtMs <= clock.now()) throw expiredToken();
   const principal: Principal = {
     kind: "user",
     callerId: userId,
-    workspaceId: live.workspace_id,
-    role: live.role,
+    workspaceId,
+    role: session.role,
     userId,
     participantId: userId,
     sessionId,
@@ -106,36 +117,27 @@ async function checkAccessToken({ db, clock, tokens }: AuthenticatorDeps, token:
     rateLimit: null,
     origin: noOrigin,
   };
-  return { principal, checkedAtMs, expiresAtMs };
+  return { principal, checkedAtMs, expiresAtMs, claims };
 }
 
-async function checkApiKey({ db, clock }: AuthenticatorDeps, key: string): Promise<Believed> {
+async function checkApiKey({ live, clock }: CheckDeps, key: string): Promise<Believed> {
   const checkedAtMs = clock.now();
-  const found = await useApiKey(db, hashToken(key), new Date(checkedAtMs));
+  const found = await live.apiKey(hashToken(key));
   if (found === null) throw invalidApiKey();
+  const { apiKeyId, workspaceId, userId, role, scopes, expiresAt, ratePerSecond, rateBurst } = found;
   const principal: Principal = {
     kind: "api_key",
-    callerId: found.api_key_id,
-    workspaceId: found.workspace_id,
-    role: found.role,
-    userId: found.user_id,
-    participantId: hasRole(found, "agent") ? found.workspace_id : found.user_id,
+    callerId: apiKeyId,
+    workspaceId,
+    role,
+    userId,
+    participantId: hasRole(found, "agent") ? workspaceId : userId,
     sessionId: null,
-    scopes: found.scopes,
-    rateLimit: null,
+    scopes,
+    rateLimit: ratePerSecond === null || rateBurst === null ? null : { perSecond: ratePerSecond, burst: rateBurst },
     origin: noOrigin,
   };
-  return { principal, checkedAtMs, expiresAtMs: found.expires_at?.getTime() ?? Number.POSITIVE_INFINITY };
-}
-
-function findLiveSession(db: Db, sessionId: string, userId: string) {
-  return maybe<{ workspace_id: string; role: Role }>(
-    db,
-    `SELECT u.workspace_id, u.role
-       FROM sessions s JOIN users u USING (user_id)
-      WHERE s.session_id = $1 AND s.user_id = $2 AND s.revoked_at IS NULL AND u.disabled_at IS NULL`,
-    [sessionId, userId],
-  );
+  return { principal, checkedAtMs, expiresAtMs: expiresAt?.getTime() ?? Number.POSITIVE_INFINITY, claims: undefined };
 }
 
 function missingCredential(): RequestError {

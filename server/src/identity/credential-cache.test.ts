@@ -3,7 +3,12 @@ import { test } from "node:test";
 import { openCredentialCache } from "./credential-cache.ts";
 import type { Principal } from "./principal.ts";
 
-const believed = (userId: string) => ({ principal: { userId } as Principal, checkedAtMs: 0, expiresAtMs: 0 });
+const believed = (userId: string) => ({
+  principal: { userId } as Principal,
+  checkedAtMs: 0,
+  expiresAtMs: 0,
+  claims: undefined,
+});
 
 test("the cache never holds more than its size, and what is used stays", () => {
   const cache = openCredentialCache(10);

@@ -1,4 +1,5 @@
 import type { Principal } from "./principal.ts";
+import type { VerifiedClaims } from "./tokens.ts";
 
 /** A credential that was believed. */
 export interface Believed {
@@ -7,6 +8,8 @@ export interface Believed {
   checkedAtMs: number;
   /** `Infinity` for an API key without an end. */
   expiresAtMs: number;
+  /** What the token says, whose signature need not be verified again; undefined for an API key. */
+  claims: VerifiedClaims | undefined;
 }
 
 /**

@@ -1,5 +1,5 @@
-import { hash, verify } from "@node-rs/argon2";
 import { RequestError } from "../errors.ts";
+import { openPasswordThreads, type PasswordWork } from "./password-threads.ts";
 
 /** Slow on purpose, and bounded: the work of many log-ins at once waits in a short line or is refused. */
 export interface PasswordHasher {
@@ -8,34 +8,54 @@ export interface PasswordHasher {
   verify(hashed: string, password: string): Promise<boolean>;
   /** Costs what `verify` costs and is never true: for a user that does not exist, so that time does not tell. */
   verifyNothing(password: string): Promise<false>;
+  /**
+   * Waits for its turn and then does `work`, which checks a password by the function that it is given, once. Others wait
+   * until it ends: what it reads before and writes after cannot be overtaken by those behind it in line.
+   */
+  inTurn<T>(work: (verify: VerifyPassword) => Promise<T>): Promise<T>;
 }
 
+/** As `verify`; null costs the same and is never true. */
+export type VerifyPassword = (hashed: string | null, password: string) => Promise<boolean>;
+
 export interface PasswordHasherOptions {
-  /** How many are hashed at the same time; each takes a core and 19 MiB for about 30 ms. */
+  /** How many are hashed at the same time; each takes a thread and 19 MiB for about 30 ms. */
   concurrency: number;
   /** How many may wait; one more is refused with OVERLOADED. */
   queueSize: number;
 }
-
-/** Argon2id, 19 MiB, 2 passes, 1 lane. Source: OWASP Password Storage Cheat Sheet. Argon2id is the library's default. */
-const cost = { memoryCost: 19_456, timeCost: 2, parallelism: 1 };
-
-/** A well-formed hash of nothing that anyone knows. */
-const nobodysHash = `$argon2id$v=19$m=${cost.memoryCost},t=${cost.timeCost},p=${cost.parallelism}$Y2hhdDRhbGwtbm9ib2R5$${"A".repeat(43)}`;
 
 /**
  * Passwords are compared after Unicode normalisation (NFKC), so that the same keys work on every keyboard and system.
  * Every method throws OVERLOADED when the queue is full.
  */
 export function openPasswordHasher({ concurrency, queueSize }: PasswordHasherOptions): PasswordHasher {
+  const ask = openPasswordThreads(concurrency);
   const inTurn = limiter(concurrency, queueSize);
+
+  async function verify(hashed: string | null, password: string): Promise<boolean> {
+    const answer = await askWell({ kind: "verify", hashed, password: normalized(password) });
+    return "isRight" in answer && answer.isRight;
+  }
+
+  async function askWell(work: PasswordWork) {
+    const answer = await ask(work);
+    if ("failure" in answer) throw new Error(`a password could not be hashed: ${answer.failure}`);
+    return answer;
+  }
+
   return {
-    hash: (password) => inTurn(() => hash(normalized(password), cost)),
-    verify: (hashed, password) => inTurn(() => verify(hashed, normalized(password))),
+    hash: (password) =>
+      inTurn(async () => {
+        const answer = await askWell({ kind: "hash", password: normalized(password) });
+        return "hashed" in answer ? answer.hashed : "";
+      }),
+    verify: (hashed, password) => inTurn(() => verify(hashed, password)),
     async verifyNothing(password) {
-      await inTurn(() => verify(nobodysHash, normalized(password)));
+      await inTurn(() => verify(null, password));
       return false;
     },
+    inTurn: (work) => inTurn(() => work(verify)),
   };
 }
 

@@ -2,10 +2,17 @@ import { createHash, randomBytes, randomUUID } from "node:crypto";
 import { errors, type JWTHeaderParameters, jwtVerify, SignJWT } from "jose";
 import { RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
-import { type AccessClaims, audience, clockToleranceSeconds, issuer, readClaims } from "./access-claims.ts";
+import {
+  type AccessClaims,
+  audience,
+  clockToleranceSeconds,
+  issuer,
+  readClaims,
+  type VerifiedClaims,
+} from "./access-claims.ts";
 import type { PublicJwk, SigningKeys } from "./signing-keys.ts";
 
-export type { AccessClaims } from "./access-claims.ts";
+export type { AccessClaims, VerifiedClaims } from "./access-claims.ts";
 
 export interface Tokens {
   readonly accessTokenTtlMs: number;
@@ -15,7 +22,7 @@ export interface Tokens {
   /** A signed access token that works for `accessTokenTtlMs`. */
   issue(claims: AccessClaims): Promise<string>;
   /** Believes a token that this hub signed. Throws AUTH_EXPIRED, and AUTH_INVALID for everything else. */
-  verify(token: string): Promise<AccessClaims & { expiresAtMs: number }>;
+  verify(token: string): Promise<VerifiedClaims>;
 }
 
 export interface TokensOptions {

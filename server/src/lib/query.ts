@@ -30,6 +30,13 @@ export async function run(db: Db, text: string, values: readonly unknown[] = [])
   return (await db.query(text, values as unknown[])).rowCount ?? 0;
 }
 
+/** Rows by the position of what was asked for (`WITH ORDINALITY`, from 1); null where nothing was found. */
+export function inOrder<Row extends { position: number }>(count: number, rows: readonly Row[]): (Row | null)[] {
+  const found = new Array<Row | null>(count).fill(null);
+  for (const row of rows) found[row.position - 1] = row;
+  return found;
+}
+
 /**
  * An array of ids, numbers, times or other values without quotes, backslashes, braces, commas or spaces, as PostgreSQL
  * reads it. The driver would look for such in each of them, which costs more than all the rest of the hot statements.

@@ -44,6 +44,25 @@ test("a key never makes a stronger one", async () => {
   assert.equal((await makeKey(weak.key, { scopes: ["users:read"] })).status, 201);
 });
 
+test("a key may have a limit of its own, which its caller carries and its keys keep", async () => {
+  const rate_limit = { per_second: 0.5, burst: 10 };
+  const { status, body } = await makeKey(admin, { rate_limit });
+  assert.deepEqual([status, body.rate_limit], [201, rate_limit]);
+  const list = await hub.call("GET /v1/api-keys", { token: admin });
+  assert.deepEqual(list.body.data[0].rate_limit, rate_limit);
+  const principal = await hub.authenticate(`Bearer ${body.key}`);
+  assert.deepEqual(principal.rateLimit, { perSecond: 0.5, burst: 10 });
+
+  assert.equal((await makeKey(body.key)).status, 403);
+  assert.equal((await makeKey(body.key, { rate_limit: { per_second: 0.6, burst: 10 } })).status, 403);
+  assert.equal((await makeKey(body.key, { rate_limit: { per_second: 0.5, burst: 11 } })).status, 403);
+  assert.equal((await makeKey(body.key, { rate_limit: { per_second: 0.5, burst: 10 } })).status, 201);
+
+  const { body: unlimited } = await makeKey(admin, { rate_limit: null });
+  assert.equal(unlimited.rate_limit, null);
+  assert.equal((await hub.authenticate(`Bearer ${unlimited.key}`)).rateLimit, null);
+});
+
 test("a member's key is no way round the member's role", async () => {
   const { body } = await makeKey(member);
   assert.equal((await hub.call("GET /v1/users", { token: body.key })).status, 403);
@@ -56,6 +75,10 @@ test("unknown scopes, an end in the past and nameless keys are refused by name",
     [{ expires_at: new Date(hub.clock.now()).toISOString() }, "expires_at"],
     [{ expires_at: "tomorrow" }, "expires_at"],
     [{ name: " " }, "name"],
+    [{ rate_limit: { per_second: 0, burst: 1 } }, "rate_limit.per_second"],
+    [{ rate_limit: { per_second: 1, burst: 0.5 } }, "rate_limit.burst"],
+    [{ rate_limit: { per_second: 1 } }, "rate_limit.burst"],
+    [{ rate_limit: { per_second: 1, burst: 1, per_minute: 60 } }, "rate_limit.per_minute"],
     [{ name: "nul\u0000" }, "name"],
     [{ key: "c4a_mine" }, "key"],
     [{ workspace_id: "x" }, "workspace_id"],

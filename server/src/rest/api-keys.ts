@@ -23,6 +23,7 @@ export function apiKeyRoutes(app: App, deps: { clock: Clock } & Pick<Authenticat
             name: line(200),
             scopes: Type.Optional(Type.Array(scopeName, { minItems: 1, maxItems: 50 })),
             expires_at: Type.Optional(nullable(time)),
+            rate_limit: Type.Optional(nullable(rateLimit)),
           },
           { additionalProperties: false },
         ),
@@ -35,10 +36,11 @@ export function apiKeyRoutes(app: App, deps: { clock: Clock } & Pick<Authenticat
         },
       },
     },
-    async ({ principal, db, body: { expires_at, ...body } }, reply) => {
+    async ({ principal, db, body: { expires_at, rate_limit, ...body } }, reply) => {
       const made = await createApiKey({ ...deps, db }, principal, {
         ...body,
         ...(expires_at ? { expiresAt: new Date(expires_at) } : {}),
+        ...(rate_limit ? { rateLimit: { perSecond: rate_limit.per_second, burst: rate_limit.burst } } : {}),
       });
       return reply.status(201).send({ ...showApiKey(made), key: made.key });
     },
@@ -86,6 +88,14 @@ const tags = ["Identity"];
 
 const scopeName = Type.Enum(["*", ...scopes] as ["*" | Scope, ...("*" | Scope)[]]);
 
+const rateLimit = Type.Object(
+  {
+    per_second: Type.Number({ minimum: 0.01, maximum: 100_000, description: "Requests a second, on average" }),
+    burst: Type.Integer({ minimum: 1, maximum: 1_000_000, description: "Requests at once, after a pause" }),
+  },
+  { additionalProperties: false, description: "The limit of this key; null: none of its own" },
+);
+
 const apiKeyResource = Type.Object({
   api_key_id: uuid,
   name: Type.String(),
@@ -93,12 +103,13 @@ const apiKeyResource = Type.Object({
   scopes: Type.Array(scopeName),
   created_by: uuid,
   expires_at: nullable(time),
+  rate_limit: nullable(rateLimit),
   last_used_at: nullable(time),
   created_at: time,
 });
 
 function showApiKey(row: ApiKey) {
-  const { api_key_id, name, key_hint, scopes, created_by } = row;
+  const { api_key_id, name, key_hint, scopes, created_by, rate_per_second, rate_burst } = row;
   return {
     api_key_id,
     name,
@@ -106,6 +117,8 @@ function showApiKey(row: ApiKey) {
     scopes,
     created_by,
     expires_at: row.expires_at?.toISOString() ?? null,
+    rate_limit:
+      rate_per_second === null || rate_burst === null ? null : { per_second: rate_per_second, burst: rate_burst },
     last_used_at: row.last_used_at?.toISOString() ?? null,
     created_at: row.created_at.toISOString(),
   };

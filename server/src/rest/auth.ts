@@ -1,19 +1,31 @@
 import { Type } from "typebox";
 import type { Authenticator } from "../identity/authenticate.ts";
+import { logIn } from "../identity/log-in.ts";
+import { openLogInTries } from "../identity/log-in-tries.ts";
+import { refreshSession } from "../identity/refresh-session.ts";
 import { registerUser } from "../identity/registration.ts";
-import { logIn, logOut, openSession, refreshSession } from "../identity/sessions.ts";
+import { logOut, openSession } from "../identity/sessions.ts";
 import type { Tokens } from "../identity/tokens.ts";
+import { requireSecondFactor } from "../identity/totp/second-factor.ts";
 import type { UserDeps } from "../identity/users.ts";
+import type { SecretBox } from "../lib/secret-box.ts";
 import { bearer, credentialFields, errorAnswers, nothing, showUser, userResource, uuid } from "./identity-schemas.ts";
 import { type App, originOf } from "./server.ts";
 
 export interface AuthRouteDeps extends UserDeps, Pick<Authenticator, "forget"> {
   tokens: Tokens;
+  /** Opens the secrets of second factors. */
+  box: SecretBox;
   registration: "open" | "closed";
 }
 
 /** `/auth/…`: how a person gets tokens, keeps them fresh and gives them back. */
 export function authRoutes(app: App, deps: AuthRouteDeps): void {
+  const logInDeps = {
+    ...deps,
+    tries: openLogInTries(deps),
+    secondFactor: (userId: string, code: string | undefined) => requireSecondFactor(deps, userId, code),
+  };
   app.post(
     "/auth/register",
     {
@@ -50,20 +62,24 @@ export function authRoutes(app: App, deps: AuthRouteDeps): void {
         tags,
         security: [],
         summary: "Log in",
-        description: "An unknown user and a wrong password get the same answer.",
+        description:
+          "An unknown user and a wrong password get the same answer. After five failures in a row each further one doubles " +
+          "the pause before the next try, up to 15 minutes: 429. Who has a second factor sends `totp_code`, too.",
         body: Type.Object(
           {
             username: Type.String({ minLength: 1, maxLength: 256 }),
             password: Type.String({ minLength: 1, maxLength: 256 }),
+            totp_code: Type.Optional(Type.String({ minLength: 1, maxLength: 64 })),
           },
           { additionalProperties: false },
         ),
-        response: { 200: Type.Object({ ...tokenFields, user_id: uuid }), ...errorAnswers(400, 401, 503) },
+        response: { 200: Type.Object({ ...tokenFields, user_id: uuid }), ...errorAnswers(400, 401, 429, 503) },
       },
     },
     async (request, reply) => {
       reply.header("cache-control", "no-store");
-      return logIn(deps, originOf(request), request.body);
+      const { username, password, totp_code: code } = request.body;
+      return logIn(logInDeps, originOf(request), { username, password, code });
     },
   );
 
@@ -75,7 +91,9 @@ export function authRoutes(app: App, deps: AuthRouteDeps): void {
         tags,
         security: [],
         summary: "Trade a refresh token for a new pair",
-        description: "Each refresh token works once; a second use of it, also at the same moment, ends the session.",
+        description:
+          "Each refresh token works once. Used again within 10 seconds, because the answer was lost, it gets the same " +
+          "new one; any other second use ends the session.",
         body: Type.Object(
           { refresh_token: Type.String({ minLength: 1, maxLength: 256 }) },
           { additionalProperties: false },

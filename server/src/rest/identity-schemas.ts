@@ -19,6 +19,7 @@ const errorMeanings: Record<number, string> = {
   403: "FORBIDDEN: a known caller who may not do this",
   404: "RESOURCE_NOT_FOUND: absent, or of another workspace",
   409: "CONFLICT or IDEMPOTENCY_CONFLICT",
+  429: "RATE_LIMIT_EXCEEDED: try again after `retry-after` seconds",
   503: "OVERLOADED: try again after `retry-after` seconds",
 };
 

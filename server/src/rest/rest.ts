@@ -52,7 +52,7 @@ export async function openRest(context: Context, operations: OperationDeps): Pro
   const parseAddress = addressParser(connectors);
   honourIdempotencyKeys(app, { identityDb, clock, box });
 
-  authRoutes(app, { db: identityDb, clock, hasher, tokens, forget, registration: config.identity.registration });
+  authRoutes(app, { db: identityDb, clock, hasher, tokens, box, forget, registration: config.identity.registration });
   const { registration } = config.identity;
   logInRoutes(app, { ...context, box, forget, registration, publicUrl: config.http.publicUrl });
   jwksRoutes(app, context);

@@ -1,0 +1,75 @@
+import type { Origin } from "../audit/audit.ts";
+import { RequestError } from "../errors.ts";
+import { type Db, maybe } from "../lib/query.ts";
+import type { LogInTries } from "./log-in-tries.ts";
+import type { PasswordHasher } from "./password.ts";
+import { recordRefused } from "./session-acts.ts";
+import { openSession, type SessionDeps, type TokenPair } from "./sessions.ts";
+import { isUsername } from "./username.ts";
+
+export interface LogInDeps extends SessionDeps {
+  hasher: PasswordHasher;
+  tries: LogInTries;
+  /**
+   * Asks for a second factor, if the user has one, once the password was right. Throws AUTH_INVALID for a wrong code, which
+   * counts like a wrong password, and AUTH_REQUIRED when none was sent.
+   */
+  secondFactor: (userId: string, code: string | undefined) => Promise<void>;
+}
+
+/**
+ * Opens a session for whoever knows the password. An unknown user and a wrong password get the same AUTH_INVALID after
+ * the same work. RATE_LIMIT_EXCEEDED after too many failures, see `LogInTries`; OVERLOADED when too many passwords are
+ * being checked.
+ */
+export async function logIn(
+  deps: LogInDeps,
+  origin: Origin,
+  { username, password, code }: { username: string; password: string; code?: string | undefined },
+): Promise<TokenPair & { user_id: string }> {
+  const { db, hasher, tries, secondFactor } = deps;
+  const tried = { username, ip: origin.ip };
+  // Once before the line, so that those who must wait do not stand in it, and once at its end, for those who were in it
+  // together: a hundred guesses at once are not a hundred guesses.
+  await tries.admit(tried);
+  const user = isUsername(username) ? await findByUsername(db, username) : null;
+  const failure = await hasher.inTurn(async (verify) => {
+    await tries.admit(tried);
+    const isRight = await verify(user?.password_hash ?? null, password);
+    const found = user === null || !isRight ? wrongPassword() : await refusal(secondFactor(user.user_id, code));
+    if (found?.code === "AUTH_INVALID") await tries.failed(tried);
+    return found === null ? null : { error: found, isPassword: user === null || !isRight };
+  });
+  if (failure !== null || user === null) {
+    const reason = user === null ? "unknown_user" : failure?.isPassword ? "wrong_password" : "wrong_second_factor";
+    const error = failure?.error ?? wrongPassword();
+    if (error.code === "AUTH_INVALID") await recordRefused(db, origin, user, reason);
+    throw error;
+  }
+  const tokens = await openSession(deps, { userId: user.user_id, origin, method: "password" });
+  await tries.succeeded(tried);
+  return { ...tokens, user_id: user.user_id };
+}
+
+/** What a step refuses with; null when it does not. */
+async function refusal(step: Promise<void>): Promise<RequestError | null> {
+  try {
+    await step;
+    return null;
+  } catch (error) {
+    if (error instanceof RequestError) return error;
+    throw error;
+  }
+}
+
+function findByUsername(db: Db, username: string) {
+  return maybe<{ user_id: string; workspace_id: string; password_hash: string | null }>(
+    db,
+    "SELECT user_id, workspace_id, password_hash FROM users WHERE lower(username) = lower($1)",
+    [username],
+  );
+}
+
+function wrongPassword(): RequestError {
+  return new RequestError("AUTH_INVALID", "The username or the password is wrong.");
+}
