@@ -40,6 +40,7 @@ export function openClient({ url, credential, fetch = globalThis.fetch }: Client
     workspaces: workspaceCalls(call),
     channelAccounts: channelAccountCalls(call),
     deadLetters: deadLetterCalls(call),
+    webhookEndpoints: webhookEndpointCalls(call),
     operations: operationCalls(call),
   };
 }
@@ -198,6 +199,37 @@ function deadLetterCalls(call: Call) {
     /** Oldest first, a bounded number: repeat until `replayed` is 0. */
     replayAll: (body: Filter = {}) => bodyOf<{ replayed: number }>(call, "POST", `${path}/replay`, { body }),
     discard: (deliveryId: string) => bodyOf<null>(call, "DELETE", `${path}/${deliveryId}`),
+  };
+}
+
+function webhookEndpointCalls(call: Call) {
+  const path = "/v1/webhook-endpoints";
+  type WithSecret = resource.WebhookEndpoint & { secret: string };
+  type Range = { from: string; to?: string; events?: string[] };
+  return {
+    /** `secret` is shown this once. */
+    create: (body: resource.NewWebhookEndpoint) => bodyOf<WithSecret>(call, "POST", path, { body }),
+    list: (query?: resource.PageQuery) => page<resource.WebhookEndpoint>(call, path, query),
+    get: (id: string) => bodyOf<resource.WebhookEndpoint>(call, "GET", `${path}/${id}`),
+    change: (
+      id: string,
+      body: Partial<Omit<resource.NewWebhookEndpoint, "secret">> & { status?: "enabled" | "disabled" },
+    ) => bodyOf<resource.WebhookEndpoint>(call, "PATCH", `${path}/${id}`, { body }),
+    remove: (id: string) => bodyOf<null>(call, "DELETE", `${path}/${id}`),
+    /** The secret before signs beside the new one for so long. */
+    rotateSecret: (id: string, overlap_seconds?: number) =>
+      bodyOf<WithSecret>(call, "POST", `${path}/${id}/rotate-secret`, {
+        body: overlap_seconds === undefined ? {} : { overlap_seconds },
+      }),
+    test: (id: string) => bodyOf<resource.WebhookAttempt>(call, "POST", `${path}/${id}/test`),
+    /** Newest first. */
+    attempts: (id: string, query?: resource.PageQuery & { status?: "succeeded" | "failed" }) =>
+      page<resource.WebhookAttempt>(call, `${path}/${id}/attempts`, query),
+    replayAttempt: (id: string, attemptId: string) =>
+      bodyOf<{ replayed: number; webhook_id: string }>(call, "POST", `${path}/${id}/attempts/${attemptId}/replay`),
+    /** The events of a time range: repeat from `next_from` while there is one. */
+    replay: (id: string, body: Range) =>
+      bodyOf<{ replayed: number; next_from: string | null }>(call, "POST", `${path}/${id}/replay`, { body }),
   };
 }
 

@@ -181,6 +181,46 @@ export interface ChannelAccountHealth {
   pending: number;
 }
 
+export interface NewWebhookEndpoint {
+  url: string;
+  /** Names such as `message.received`, or `*` for all. */
+  events: string[];
+  description?: string | null;
+  /** One event after the other, in the order of the feed. */
+  ordered?: boolean;
+  secret?: string;
+}
+
+export interface WebhookEndpoint {
+  webhook_endpoint_id: string;
+  url: string;
+  events: string[];
+  description: string | null;
+  ordered: boolean;
+  status: "enabled" | "disabled";
+  disabled_at: string | null;
+  disabled_reason: "requested" | "gone" | "failing" | null;
+  failing_since: string | null;
+  old_secret_until: string | null;
+  created_at: string;
+}
+
+export interface WebhookAttempt {
+  attempt_id: string;
+  webhook_endpoint_id: string;
+  /** The header `webhook-id`: the same in every attempt of an event. */
+  webhook_id: string;
+  event: string;
+  number: number;
+  status: "succeeded" | "failed";
+  status_code: number | null;
+  error: string | null;
+  answer: string | null;
+  started_at: string;
+  duration_ms: number;
+  next_attempt_at: string | null;
+}
+
 export interface Tokens {
   access_token: string;
   refresh_token: string;

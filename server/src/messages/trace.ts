@@ -16,7 +16,7 @@ export interface AuditEntry {
 /** One thing that happened to a message. `what` says which of the other fields there are. */
 export interface TraceEntry {
   at: string;
-  what: "received" | "accepted" | "routed" | "status" | "attempt" | "webhook";
+  what: "received" | "accepted" | "routed" | "status" | "attempt" | "webhook" | "webhook_endpoint";
   [detail: string]: unknown;
 }
 
@@ -86,6 +86,9 @@ export async function readTrace(db: Db, principal: Principal, messageId: string)
   for (const { received_at, ...webhook } of webhooks) {
     told.push({ at: received_at.toISOString(), what: "webhook", ...webhook });
   }
+  for (const { started_at, ...attempt } of await loadEndpointAttempts(db, principal.workspaceId, messageId)) {
+    told.push({ at: started_at.toISOString(), what: "webhook_endpoint", ...attempt });
+  }
   return oldestFirst(told);
 }
 
@@ -131,6 +134,30 @@ function loadWebhooks(db: Db, workspaceId: string, webhookIds: readonly string[]
     `SELECT webhook_id, channel_account_id, received_at, length(body) AS size_bytes, error
      FROM webhooks WHERE webhook_id = ANY ($1) AND workspace_id = $2`,
     [webhookIds, workspaceId],
+  );
+}
+
+interface EndpointAttemptRow {
+  webhook_endpoint_id: string;
+  webhook_id: string;
+  event: string;
+  number: number;
+  status: string;
+  status_code: number | null;
+  error: string | null;
+  started_at: Date;
+  duration_ms: number;
+}
+
+/** Which programs were told of it, and what they answered: not the answer itself, which may say anything. */
+function loadEndpointAttempts(db: Db, workspaceId: string, messageId: string): Promise<EndpointAttemptRow[]> {
+  return all(
+    db,
+    `SELECT a.webhook_endpoint_id, a.webhook_delivery_id AS webhook_id, a.event, a.number, a.status, a.status_code, a.error,
+       a.started_at, a.duration_ms
+     FROM webhook_deliveries d JOIN webhook_attempts a USING (webhook_delivery_id)
+     WHERE d.message_id = $1 AND d.workspace_id = $2 ORDER BY a.started_at, a.attempt_id`,
+    [messageId, workspaceId],
   );
 }
 

@@ -1,0 +1,49 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { until } from "./until.ts";
+import type { Behaviour, Received } from "./webhook-receiver.ts";
+
+const program = fileURLToPath(new URL("./webhook-receiver.ts", import.meta.url));
+
+export type WebhookProgram = Awaited<ReturnType<typeof startWebhookProgram>>;
+
+/** Starts a program that is told of events, in a process of its own. It ends with the test. */
+export async function startWebhookProgram() {
+  const child = spawn(process.execPath, [program], { stdio: ["pipe", "pipe", "inherit"] });
+  const [line] = await once(child.stdout, "data");
+  const { url } = JSON.parse(String(line)) as { url: string };
+  const ended = once(child, "exit");
+
+  async function received(name: string): Promise<Received[]> {
+    const answer = await fetch(`${url}/_hooks/${name}`);
+    return ((await answer.json()) as { data: Received[] }).data;
+  }
+
+  return {
+    /** Where an endpoint of this name is. */
+    urlOf: (name: string) => `${url}/hooks/${name}`,
+    async behave(name: string, secret: string, behaviour: Behaviour = { kind: "ok" }): Promise<void> {
+      const answer = await fetch(`${url}/_hooks/${name}`, {
+        method: "PUT",
+        body: JSON.stringify({ secret, behaviour }),
+      });
+      if (!answer.ok) throw new Error(`The receiver answered ${answer.status}.`);
+    },
+    received,
+    /** Waits until `enough` holds of what came, and returns it. */
+    has: (name: string, what: string, enough: (came: Received[]) => boolean, withinMs?: number) =>
+      until(
+        what,
+        async () => {
+          const came = await received(name);
+          return enough(came) && came;
+        },
+        withinMs,
+      ),
+    async [Symbol.asyncDispose]() {
+      child.stdin.end();
+      await ended;
+    },
+  };
+}

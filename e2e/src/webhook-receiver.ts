@@ -1,0 +1,116 @@
+/**
+ * A program that is told of events, as somebody would write it who has only the documentation and the package
+ * `standardwebhooks`. It verifies every request and answers as it was told to. Run in a process of its own, see
+ * `webhook-program.ts`; it says where it listens as one line of JSON.
+ *
+ *   POST /hooks/<name>     an endpoint
+ *   PUT  /_hooks/<name>    {secret, behaviour}: what it believes and how it answers
+ *   GET  /_hooks/<name>    {data: [...]}: every request that came there, oldest first
+ */
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { Webhook } from "standardwebhooks";
+
+export type Behaviour =
+  | { kind: "ok" }
+  /** The first `times` requests of each event (default: all) get this status. */
+  | { kind: "fail"; status: number; times?: number; retryAfter?: string }
+  | { kind: "slow"; ms: number }
+  | { kind: "redirect"; to: string };
+
+export interface Received {
+  /** Whether the signature was right; nothing else of it is to be believed if not. */
+  isVerified: boolean;
+  /** Why it was refused. */
+  refusal: string | null;
+  id: string;
+  type: string | null;
+  data: Record<string, unknown>;
+  signatures: number;
+  status: number;
+  atMs: number;
+}
+
+interface Hook {
+  secret: string;
+  behaviour: Behaviour;
+  received: Received[];
+}
+
+const hooks = new Map<string, Hook>();
+
+const server = createServer((request, response) => {
+  const chunks: Buffer[] = [];
+  request.on("data", (chunk) => chunks.push(chunk));
+  request.on("end", () => answer(request, Buffer.concat(chunks).toString(), response));
+});
+server.listen(Number(process.argv[2] ?? 0), "127.0.0.1", () => {
+  const { port } = server.address() as { port: number };
+  process.stdout.write(`${JSON.stringify({ url: `http://127.0.0.1:${port}` })}\n`);
+});
+// It ends with whoever started it.
+process.stdin.on("end", () => process.exit(0)).resume();
+
+function answer(request: IncomingMessage, body: string, response: ServerResponse): void {
+  const [, place, name = ""] = (request.url ?? "").split("/");
+  if (place === "_hooks" && request.method === "PUT") {
+    const { received } = hooks.get(name) ?? { received: [] };
+    hooks.set(name, { ...JSON.parse(body), received });
+    response.writeHead(204).end();
+    return;
+  }
+  const hook = hooks.get(name);
+  if (hook === undefined) response.writeHead(404).end();
+  else if (place === "_hooks") response.end(JSON.stringify({ data: hook.received }));
+  else receive(hook, request, body, response);
+}
+
+function receive(hook: Hook, request: IncomingMessage, body: string, response: ServerResponse): void {
+  const headers = Object.fromEntries(Object.entries(request.headers).map(([key, value]) => [key, String(value)]));
+  const id = headers["webhook-id"] ?? "";
+  const entry: Received = {
+    isVerified: false,
+    refusal: null,
+    id,
+    type: null,
+    data: {},
+    signatures: (headers["webhook-signature"] ?? "").split(" ").length,
+    status: 204,
+    atMs: Date.now(),
+  };
+  hook.received.push(entry);
+  try {
+    const event = new Webhook(hook.secret).verify(body, headers) as { type: string; data: Record<string, unknown> };
+    Object.assign(entry, { isVerified: true, type: event.type, data: event.data });
+  } catch (error) {
+    entry.refusal = (error as Error).message;
+    end(400);
+    return;
+  }
+  const { behaviour } = hook;
+  switch (behaviour.kind) {
+    case "ok":
+      end(204);
+      break;
+    case "fail": {
+      const seen = hook.received.filter((one) => one.id === id && one.isVerified).length;
+      const isOver = behaviour.times !== undefined && seen > behaviour.times;
+      if (behaviour.retryAfter !== undefined) response.setHeader("retry-after", behaviour.retryAfter);
+      end(isOver ? 204 : behaviour.status);
+      break;
+    }
+    case "slow":
+      setTimeout(() => end(204), behaviour.ms);
+      break;
+    case "redirect":
+      response.setHeader("location", behaviour.to);
+      end(302);
+      break;
+    default:
+      behaviour satisfies never;
+  }
+
+  function end(status: number): void {
+    entry.status = status;
+    response.writeHead(status).end();
+  }
+}

@@ -1,0 +1,251 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { ApiError } from "../client/src/client.ts";
+import { startTestHub, type TestHub } from "./src/harness.ts";
+import { until } from "./src/until.ts";
+import { startWebhookProgram, type WebhookProgram } from "./src/webhook-program.ts";
+import type { Received } from "./src/webhook-receiver.ts";
+
+// Journeys of a hub as `npm start` starts it, and a program of its own that believes what `standardwebhooks` believes.
+
+let hub: TestHub;
+let program: WebhookProgram;
+
+before(async () => {
+  program = await startWebhookProgram();
+  hub = await startTestHub({ env: { WEBHOOKS_ALLOW_PRIVATE: "true" } });
+});
+
+after(async () => {
+  await program?.[Symbol.asyncDispose]();
+  await hub?.[Symbol.asyncDispose]();
+});
+
+const areVerified = (came: readonly Received[]) => came.every((one) => one.isVerified);
+const textsOf = (came: readonly Received[], type = "message.accepted") =>
+  came.filter((one) => one.type === type).map((one) => one.data.content);
+
+/** An endpoint of the program, under a name of its own. */
+async function connect(name: string, more: { events?: string[]; ordered?: boolean } = {}) {
+  const { events = ["*"], ordered = false } = more;
+  const endpoint = await hub.admin.webhookEndpoints.create({ url: program.urlOf(name), events, ordered });
+  await program.behave(name, endpoint.secret);
+  return endpoint;
+}
+
+async function say(text: string, person = hub.person("whatsapp")) {
+  return hub.client.messages.send({ to: person.address, payload: { type: "text", text } });
+}
+
+test("a conversation is told of from both sides, signed, and the message's trace says who was told", async () => {
+  const endpoint = await connect("both-sides");
+  const ana = hub.person("telegram", "Ana");
+  await ana.writes("bom dia");
+  const sent = await say("hello", ana);
+  await hub.settled();
+  const wanted = ["message.received", "message.accepted", "message.in_transit", "message.sent"];
+  const came = await program.has("both-sides", "all names came", (all) =>
+    wanted.every((type) => all.some((one) => one.type === type)),
+  );
+  assert.ok(areVerified(came));
+  assert.deepEqual(textsOf(came, "message.received"), ["bom dia"]);
+  assert.deepEqual(textsOf(came), ["hello"]);
+  assert.ok(came.some((one) => one.type === "conversation.created"));
+  const told = await until("the trace names the endpoint", async () => {
+    const trace = await hub.admin.messages.trace(sent.message_id);
+    const entries = trace.filter((entry) => entry.what === "webhook_endpoint");
+    return entries.length >= 3 && entries;
+  });
+  assert.equal(told[0]!.webhook_endpoint_id, endpoint.webhook_endpoint_id);
+  assert.equal(told[0]!.event, "message.accepted");
+  assert.equal(told[0]!.status_code, 204);
+  await hub.admin.webhookEndpoints.remove(endpoint.webhook_endpoint_id);
+});
+
+test("a secret that rotates: both sign for a while, and then the new one alone", async () => {
+  const { webhook_endpoint_id: id, secret: old } = await connect("rotation", { events: ["message.accepted"] });
+  const rotated = await hub.admin.webhookEndpoints.rotateSecret(id, 3_600);
+  assert.notEqual(rotated.secret, old);
+  assert.ok(rotated.old_secret_until !== null);
+  await say("with both");
+  const [both] = await program.has("rotation", "it came", (came) => came.length === 1);
+  assert.equal(both!.isVerified, true, "the old secret still verifies");
+  assert.equal(both!.signatures, 2);
+  await program.behave("rotation", rotated.secret);
+  await say("with both again");
+  const came = await program.has("rotation", "it came", (all) => all.length === 2);
+  assert.equal(came[1]!.isVerified, true, "and so does the new one");
+
+  const last = await hub.admin.webhookEndpoints.rotateSecret(id, 0);
+  await say("with the last");
+  const refused = await program.has("rotation", "it came", (all) => all.length >= 3);
+  assert.equal(refused[2]!.isVerified, false, "a secret without overlap ends at once");
+  assert.equal(refused[2]!.signatures, 1);
+  await program.behave("rotation", last.secret);
+  const again = await program.has("rotation", "it came again", (all) => all.at(-1)!.isVerified);
+  assert.equal(again.at(-1)!.id, refused[2]!.id, "what was refused is sent again, under the same id");
+  const shown = JSON.stringify(await hub.admin.webhookEndpoints.get(id));
+  assert.doesNotMatch(shown, /whsec_|secret_sealed/);
+  await hub.admin.webhookEndpoints.remove(id);
+});
+
+test("a failure is in the attempts, is made good by the next try, and can be replayed", async () => {
+  const endpoint = await connect("failure", { events: ["message.accepted"] });
+  const { webhook_endpoint_id: id, secret } = endpoint;
+  await program.behave("failure", secret, { kind: "fail", status: 500, times: 1 });
+  await say("once more");
+  const came = await program.has("failure", "it came twice", (all) => all.length === 2);
+  const pause = came[1]!.atMs - came[0]!.atMs;
+  assert.ok(pause > 4_400 && pause < 8_500, `${pause} ms`);
+  const attempts = await until("both attempts are written", async () => {
+    const { data } = await hub.admin.webhookEndpoints.attempts(id);
+    return data.length === 2 && data;
+  });
+  assert.deepEqual(
+    attempts.map((one) => [one.number, one.status, one.status_code, one.webhook_id]),
+    [
+      [2, "succeeded", 204, came[0]!.id],
+      [1, "failed", 500, came[0]!.id],
+    ],
+  );
+  const { data: failed } = await hub.admin.webhookEndpoints.attempts(id, { status: "failed" });
+  assert.deepEqual(
+    failed.map((one) => one.number),
+    [1],
+  );
+  await program.behave("failure", secret);
+  const replayed = await hub.admin.webhookEndpoints.replayAttempt(id, failed[0]!.attempt_id);
+  assert.equal(replayed.webhook_id, came[0]!.id);
+  const all = await program.has("failure", "it was replayed", (all) => all.length === 3);
+  assert.equal(all[2]!.id, came[0]!.id);
+  await hub.admin.webhookEndpoints.remove(id);
+});
+
+test("what was missed while it was disabled is replayed by its time", async () => {
+  const { webhook_endpoint_id: id } = await connect("missed", { events: ["message.accepted"] });
+  await say("before");
+  await program.has("missed", "the first came", (all) => all.length === 1);
+  await hub.admin.webhookEndpoints.change(id, { status: "disabled" });
+  const from = new Date().toISOString();
+  await say("missed 1");
+  await say("missed 2");
+  await refused(hub.admin.webhookEndpoints.replay(id, { from }), "CONFLICT");
+  await hub.admin.webhookEndpoints.change(id, { status: "enabled" });
+  await say("after");
+  await program.has("missed", "it goes on from now", (all) => textsOf(all).includes("after"));
+  assert.deepEqual(textsOf(await program.received("missed")), ["before", "after"]);
+  const { replayed, next_from } = await hub.admin.webhookEndpoints.replay(id, { from });
+  assert.equal(replayed, 3);
+  assert.equal(next_from, null);
+  const came = await program.has("missed", "the missed ones came", (all) => all.length === 5);
+  assert.deepEqual(textsOf(came).toSorted(), ["after", "after", "before", "missed 1", "missed 2"]);
+  assert.equal(new Set(came.map((one) => one.id)).size, 4);
+  await hub.admin.webhookEndpoints.remove(id);
+});
+
+test("an ordered endpoint waits for its head, one that is not goes on, and a dead one slows neither", async () => {
+  const wanted = { events: ["message.accepted"] };
+  const ordered = await connect("ordered", { ...wanted, ordered: true });
+  const loose = await connect("loose", wanted);
+  const dead = await connect("dead", wanted);
+  const slow = await connect("slow", wanted);
+  await program.behave("dead", dead.secret, { kind: "fail", status: 503 });
+  await program.behave("slow", slow.secret, { kind: "slow", ms: 12_000 });
+  await program.behave("ordered", ordered.secret, { kind: "fail", status: 500, times: 1 });
+  await program.behave("loose", loose.secret, { kind: "fail", status: 500, times: 1 });
+  const person = hub.person("whatsapp");
+  const texts = Array.from({ length: 3 }, (_, index) => `in order ${index}`);
+  for (const text of texts) await say(text, person);
+  const live = await connect("live", wanted);
+  const quick = Date.now();
+  await say("quick", person);
+  const [told] = await program.has("live", "the live one is told", (all) => all.length === 1);
+  assert.ok(told!.atMs - quick < 1_500, `${told!.atMs - quick} ms`);
+  // Each head fails once, and nothing behind it goes before it has succeeded.
+  const loosely = await program.has("loose", "all tried once", (all) => new Set(all.map((one) => one.id)).size === 4);
+  assert.ok(loosely.length <= 7);
+  const came = await program.has(
+    "ordered",
+    "all came",
+    (all) => all.filter((one) => one.status === 204).length === 4,
+    60_000,
+  );
+  assert.deepEqual(
+    textsOf(came),
+    [...texts, "quick"].flatMap((text) => [text, text]),
+  );
+  for (const { webhook_endpoint_id } of [ordered, loose, dead, slow, live]) {
+    await hub.admin.webhookEndpoints.remove(webhook_endpoint_id);
+  }
+});
+
+test("a test is sent at once and answered with its attempt; a redirect is a failure and 410 disables", async () => {
+  const { webhook_endpoint_id: id, secret } = await connect("tested", { events: ["conversation.updated"] });
+  const attempt = await hub.admin.webhookEndpoints.test(id);
+  assert.equal(attempt.status, "succeeded");
+  assert.equal(attempt.event, "webhook_endpoint.test");
+  const [came] = await program.received("tested");
+  assert.equal(came!.type, "webhook_endpoint.test");
+  assert.equal(came!.id, attempt.webhook_id);
+  assert.ok(came!.isVerified);
+  await program.behave("tested", secret, { kind: "redirect", to: program.urlOf("elsewhere") });
+  const redirected = await hub.admin.webhookEndpoints.test(id);
+  assert.equal(redirected.status_code, 302);
+  assert.equal(redirected.status, "failed");
+  await program.behave("tested", secret, { kind: "fail", status: 410 });
+  await hub.admin.webhookEndpoints.test(id);
+  const gone = await hub.admin.webhookEndpoints.get(id);
+  assert.deepEqual([gone.status, gone.disabled_reason], ["disabled", "gone"]);
+  const { data } = await hub.admin.webhookEndpoints.attempts(id);
+  assert.equal(data.length, 3);
+  await hub.admin.webhookEndpoints.remove(id);
+  await refused(hub.admin.webhookEndpoints.get(id), "RESOURCE_NOT_FOUND");
+});
+
+test("who may not, does not: addresses of the inside, other roles, other workspaces, too many", async () => {
+  const { webhook_endpoint_id: id } = await connect("mine", { events: ["message.failed"] });
+  const agent = await hub.user("agent");
+  await refused(agent.client.webhookEndpoints.list(), "FORBIDDEN");
+  const readOnly = await hub.admin.apiKeys.create({ name: "reads", scopes: ["webhook-endpoints:read"] });
+  const reader = hub.clientFor(readOnly.key);
+  assert.equal((await reader.webhookEndpoints.list()).data[0]!.webhook_endpoint_id, id);
+  await refused(reader.webhookEndpoints.test(id), "FORBIDDEN");
+  for (const url of [
+    "ftp://example.com/",
+    "https://user:password@example.com/",
+    "https://example.com:22/",
+    "nothing",
+  ]) {
+    await refused(hub.admin.webhookEndpoints.create({ url, events: ["*"] }), "VALIDATION_ERROR");
+  }
+  const secret = "whsec_dG9vIHNob3J0";
+  await refused(
+    hub.admin.webhookEndpoints.create({ url: program.urlOf("x"), events: ["*"], secret }),
+    "VALIDATION_ERROR",
+  );
+  await refused(
+    hub.admin.webhookEndpoints.create({ url: program.urlOf("x"), events: ["message.lost"] }),
+    "VALIDATION_ERROR",
+  );
+  const username = `other-${Date.now()}`;
+  const password = "a password for tests";
+  await hub.admin.workspaces.create({ name: "Other", admin: { username, email: `${username}@example.com`, password } });
+  const { access_token } = await hub.admin.auth.logIn({ username, password });
+  const stranger = hub.clientFor(access_token);
+  assert.deepEqual((await stranger.webhookEndpoints.list()).data, []);
+  await refused(stranger.webhookEndpoints.get(id), "RESOURCE_NOT_FOUND");
+  await refused(stranger.webhookEndpoints.attempts(id), "RESOURCE_NOT_FOUND");
+  await refused(stranger.webhookEndpoints.remove(id), "RESOURCE_NOT_FOUND");
+  for (let made = 0; made < 50; made += 1) {
+    await stranger.webhookEndpoints.create({ url: program.urlOf(`many-${made}`), events: ["message.failed"] });
+  }
+  await refused(stranger.webhookEndpoints.create({ url: program.urlOf("more"), events: ["*"] }), "CONFLICT");
+});
+
+async function refused(call: Promise<unknown>, code: string): Promise<void> {
+  await assert.rejects(call, (error: unknown) => {
+    assert.ok(error instanceof ApiError, String(error));
+    assert.equal(error.code, code);
+    return true;
+  });
+}
