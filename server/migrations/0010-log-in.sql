@@ -72,9 +72,13 @@ CREATE TABLE recovery_codes (
 
 CALL protect_by_workspace('login_identities', 'SELECT, DELETE');
 CALL protect_by_workspace('invitations', 'SELECT, INSERT, UPDATE');
-CALL protect_by_workspace('password_resets', 'SELECT, INSERT, UPDATE, DELETE');
-CALL protect_by_workspace('totp_secrets');
-CALL protect_by_workspace('recovery_codes');
+-- Whoever could write one of these for a user of another workspace could get in as that user.
+CALL protect_by_workspace('password_resets', 'SELECT, INSERT, UPDATE', p_check =>
+  'EXISTS (SELECT FROM users WHERE users.user_id = password_resets.user_id)');
+CALL protect_by_workspace('totp_secrets', p_check =>
+  'EXISTS (SELECT FROM users WHERE users.user_id = totp_secrets.user_id)');
+CALL protect_by_workspace('recovery_codes', 'SELECT, INSERT, DELETE', p_check =>
+  'EXISTS (SELECT FROM users WHERE users.user_id = recovery_codes.user_id)');
 
 CALL open_to_identity('login_identities', 'SELECT, INSERT, UPDATE');
 CALL open_to_identity('invitations', 'SELECT, UPDATE');

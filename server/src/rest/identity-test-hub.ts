@@ -91,7 +91,9 @@ export async function startIdentityHub(
   return {
     app: first.app,
     authenticate: first.authenticate,
+    /** Of the owner of the database, who sees everything. */
     db,
+    dbOf: databases.dbOf,
     clock,
     box,
     tokens,
