@@ -1,0 +1,148 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { codeOf, stepAt } from "../identity/totp/one-time-code.ts";
+import { type LogInHub, startLogInHub } from "./log-in-test-hub.ts";
+
+let hub: LogInHub;
+before(async () => {
+  hub = await startLogInHub();
+});
+after(() => hub[Symbol.asyncDispose]());
+
+const password = "a long enough one";
+let count = 0;
+
+async function register() {
+  count += 1;
+  const username = `user${count}`;
+  const body = { username, email: `${username}@example.com`, password };
+  const { user, access_token } = (await hub.call("POST /auth/register", { body })).body;
+  return { username, userId: user.user_id as string, token: access_token as string };
+}
+
+/** What an authenticator app shows. */
+function app(secret: string, shift = 0): string {
+  return codeOf(fromBase32(secret), stepAt(hub.clock.now()) + shift);
+}
+
+async function begin(token: string): Promise<string> {
+  return (await hub.call("POST /v1/me/totp", { token })).body.secret;
+}
+
+async function registerWithTotp() {
+  const user = await register();
+  const secret = await begin(user.token);
+  const { body } = await hub.call("POST /v1/me/totp/confirm", { token: user.token, body: { code: app(secret) } });
+  // The step of the confirmation is spent.
+  hub.passTime(30_000);
+  return { ...user, secret, recoveryCodes: body.recovery_codes as string[] };
+}
+
+function logIn(username: string, totp_code?: string, given = password) {
+  return hub.call("POST /auth/token", { body: { username, password: given, ...(totp_code ? { totp_code } : {}) } });
+}
+
+test("a second factor counts once a code was confirmed, and then is asked for after the right password only", async () => {
+  const user = await register();
+  const first = await begin(user.token);
+  const { status, body } = await hub.call("POST /v1/me/totp", { token: user.token });
+  assert.equal(status, 201);
+  assert.notEqual(body.secret, first, "asking again gives another");
+  assert.equal(new URL(body.otpauth_url).searchParams.get("secret"), body.secret);
+  assert.equal((await logIn(user.username)).status, 200, "not on yet");
+
+  const confirm = (code: string) => hub.call("POST /v1/me/totp/confirm", { token: user.token, body: { code } });
+  assert.equal((await confirm(app(first))).status, 403);
+  const confirmed = await confirm(app(body.secret));
+  assert.equal(confirmed.status, 200);
+  assert.equal(new Set(confirmed.body.recovery_codes).size, 10);
+  for (const code of confirmed.body.recovery_codes) assert.match(code, /^([A-Z2-7]{4}-){3}[A-Z2-7]{4}$/);
+
+  const missing = await logIn(user.username);
+  assert.deepEqual([missing.status, missing.body.error.code], [401, "AUTH_REQUIRED"]);
+  assert.deepEqual(missing.body.error.details, { totp_required: true });
+  const wrong = await logIn(user.username, undefined, "wrong password");
+  assert.deepEqual([wrong.body.error.code, wrong.body.error.details], ["AUTH_INVALID", {}]);
+  const wrongWithCode = await logIn(user.username, app(body.secret, 1), "wrong password");
+  assert.equal(wrongWithCode.body.error.code, "AUTH_INVALID");
+  hub.passTime(30_000);
+  assert.equal((await logIn(user.username, app(body.secret))).status, 200);
+});
+
+test("a code works once, and one step early or late", async () => {
+  const user = await registerWithTotp();
+  const code = app(user.secret);
+  assert.equal((await logIn(user.username, code)).status, 200);
+  assert.equal((await logIn(user.username, code)).body.error.code, "AUTH_INVALID");
+  assert.equal((await logIn(user.username, app(user.secret, -1))).status, 401, "an older one than was used");
+  assert.equal((await logIn(user.username, app(user.secret, 1))).status, 200);
+  hub.passTime(90_000);
+  const step = app(user.secret);
+  const answers = await Promise.all(Array.from({ length: 4 }, () => logIn(user.username, step)));
+  assert.equal(answers.filter(({ status }) => status === 200).length, 1, "of four at once one is let in");
+  hub.passTime(120_000);
+  const outside = [app(user.secret, -2), app(user.secret, 2)];
+  for (const late of outside) assert.equal((await logIn(user.username, late)).status, 401);
+});
+
+test("each recovery code stands in for a code once, however it is written", async () => {
+  const user = await registerWithTotp();
+  const [first, second] = user.recoveryCodes as [string, string];
+  assert.equal((await logIn(user.username, first)).status, 200);
+  assert.equal((await logIn(user.username, first)).status, 401);
+  assert.equal((await logIn(user.username, second.toLowerCase().replaceAll("-", ""))).status, 200);
+  const { rows } = await hub.db.query("SELECT count(*) AS n FROM recovery_codes WHERE user_id = $1", [user.userId]);
+  assert.equal(Number(rows[0].n), 8);
+});
+
+test("it is removed with a code, and its recovery codes go with it", async () => {
+  const user = await registerWithTotp();
+  const remove = (code: string) => hub.call("DELETE /v1/me/totp", { token: user.token, body: { code } });
+  assert.equal((await remove("000000")).status, 403);
+  assert.equal((await hub.call("POST /v1/me/totp", { token: user.token })).status, 409);
+  assert.equal((await remove(app(user.secret))).status, 204);
+  assert.equal((await remove("000000")).status, 404);
+  assert.equal((await logIn(user.username)).status, 200);
+  const { rows } = await hub.db.query("SELECT FROM recovery_codes WHERE user_id = $1", [user.userId]);
+  assert.equal(rows.length, 0);
+});
+
+test("an admin removes it for a user of the workspace, and nobody else does", async () => {
+  const user = await registerWithTotp();
+  const path = `DELETE /v1/users/${user.userId}/totp`;
+  const token = (await hub.logIn("admin")).access_token;
+  const admin = { username: "rival", email: "rival@example.com", password };
+  await hub.call("POST /v1/workspaces", { token, body: { name: "Rival", admin } });
+  const rival = (await hub.logIn("rival", password)).access_token;
+  assert.equal((await hub.call(path, { token: user.token })).status, 403);
+  assert.equal((await hub.call(path, { token: rival })).status, 404);
+  assert.equal((await hub.call(path, { token })).status, 204);
+  assert.equal((await hub.call(path, { token })).status, 404);
+  assert.equal((await logIn(user.username)).status, 200);
+});
+
+test("an API key has no second factor", async () => {
+  const user = await register();
+  const { key } = (await hub.call("POST /v1/api-keys", { token: user.token, body: { name: "k" } })).body;
+  assert.equal((await hub.call("POST /v1/me/totp", { token: key })).status, 403);
+});
+
+test("the secret and the recovery codes are sealed or hashed", async () => {
+  const user = await registerWithTotp();
+  const { rows } = await hub.db.query(
+    `SELECT row_to_json(t)::text AS row FROM totp_secrets t
+     UNION ALL SELECT row_to_json(r)::text FROM recovery_codes r`,
+  );
+  const secret = fromBase32(user.secret);
+  for (const { row } of rows) {
+    for (const known of [user.secret, secret.toString("hex"), secret.toString("base64"), ...user.recoveryCodes]) {
+      assert.ok(!row.includes(known) && !row.includes(Buffer.from(known).toString("hex")));
+    }
+  }
+});
+
+function fromBase32(text: string): Buffer {
+  const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+  const bits = [...text].map((letter) => alphabet.indexOf(letter).toString(2).padStart(5, "0")).join("");
+  return Buffer.from(bits.match(/.{8}/g)!.map((byte) => Number.parseInt(byte, 2)));
+}
