@@ -41,7 +41,12 @@ test("whatever happens to two contacts while they are merged or deleted, nothing
         ),
       );
     const add = (participantId: string, identifier: string) =>
-      addAddress({ db, clock }, { workspaceId, participantId, kind: "contact" }, { channel: "chat", identifier });
+      addAddress(
+        { db, clock },
+        systemOf(workspaceId),
+        { workspaceId, participantId, kind: "contact" },
+        { channel: "chat", identifier },
+      );
     const group = (...members: (string | { address: string })[]) =>
       createConversation({ db, clock, parseAddress }, agent, { type: "group", members: [agent.userId, ...members] });
     const steps = [

@@ -1,3 +1,4 @@
+import { type Actor, recordAct } from "../audit/audit.ts";
 import { notFound } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
@@ -21,6 +22,7 @@ export interface HolderView {
 /** Safe to repeat. Throws CONFLICT, naming the participant, when the address is another's. */
 export async function addAddress(
   { db, clock }: { db: Pool; clock: Clock },
+  by: Actor,
   holder: AddressHolder,
   address: Address,
 ): Promise<HolderView> {
@@ -35,17 +37,30 @@ export async function addAddress(
       await insertAddresses(tx, { workspaceId, participantId, addresses: [address], createdAt });
     }
     const { displayName, addresses } = (await describeParticipants(tx, [participantId])).get(participantId)!;
+    if (owners.length === 0) await record(tx, by, "address.added", { ...holder, participantId }, address);
     return { participantId, displayName, addresses: addresses.map(formatAddress) };
   });
 }
 
 /** Throws RESOURCE_NOT_FOUND when it is not this participant's. What is on its way to the address goes on. */
-export async function removeAddress(db: Pool, holder: AddressHolder, address: Address): Promise<void> {
+export async function removeAddress(db: Pool, by: Actor, holder: AddressHolder, address: Address): Promise<void> {
   const { workspaceId } = holder;
   await transaction(db, async (tx) => {
     const participantId = await holdHolder(tx, holder);
     if (!(await deleteAddress(tx, participantId, workspaceId, address))) throw notFound("address");
+    await record(tx, by, "address.removed", { ...holder, participantId }, address);
   });
+}
+
+/** Whoever changes where somebody is reached can have what is meant for them. The address itself is told to nobody. */
+function record(
+  tx: PoolClient,
+  by: Actor,
+  action: string,
+  { kind, participantId }: AddressHolder,
+  { channel }: Address,
+) {
+  return recordAct(tx, by, { action, target: { type: kind, id: participantId }, details: { channel } });
 }
 
 async function holdHolder(tx: PoolClient, { workspaceId, participantId, kind }: AddressHolder): Promise<string> {

@@ -40,7 +40,7 @@ export function addressRoutes(app: App, { clock, parseAddress }: AddressRouteDep
     },
     async ({ principal, db, params, body }, reply) => {
       const holder = contactOf(principal, params.id);
-      const { participantId } = await addAddress({ db, clock }, holder, parseAddress(body.address));
+      const { participantId } = await addAddress({ db, clock }, principal, holder, parseAddress(body.address));
       return reply.status(201).send(showContact(await getContact(db, principal.workspaceId, participantId)));
     },
   );
@@ -59,7 +59,7 @@ export function addressRoutes(app: App, { clock, parseAddress }: AddressRouteDep
       },
     },
     async ({ principal, db, params }, reply) => {
-      await removeAddress(db, contactOf(principal, params.id), parseAddress(params.address));
+      await removeAddress(db, principal, contactOf(principal, params.id), parseAddress(params.address));
       return reply.status(204).send(null);
     },
   );
@@ -80,7 +80,9 @@ export function addressRoutes(app: App, { clock, parseAddress }: AddressRouteDep
     },
     async ({ principal, db, params, body }, reply) => {
       const holder = userOf(principal, params.id);
-      return reply.status(201).send(showUser(await addAddress({ db, clock }, holder, parseAddress(body.address))));
+      return reply
+        .status(201)
+        .send(showUser(await addAddress({ db, clock }, principal, holder, parseAddress(body.address))));
     },
   );
 
@@ -98,7 +100,7 @@ export function addressRoutes(app: App, { clock, parseAddress }: AddressRouteDep
       },
     },
     async ({ principal, db, params }, reply) => {
-      await removeAddress(db, userOf(principal, params.id), parseAddress(params.address));
+      await removeAddress(db, principal, userOf(principal, params.id), parseAddress(params.address));
       return reply.status(204).send(null);
     },
   );

@@ -12,6 +12,7 @@ import { Secret } from "../lib/secret.ts";
 import { openSecretBox, type SecretBox } from "../lib/secret-box.ts";
 import { createTestDatabase } from "../testing/test-database.ts";
 import { apiKeyRoutes } from "./api-keys.ts";
+import { auditLogRoutes } from "./audit-log.ts";
 import { type AuthRouteDeps, authRoutes } from "./auth.ts";
 import { honourIdempotencyKeys } from "./idempotency.ts";
 import { jwksRoutes } from "./jwks.ts";
@@ -77,7 +78,7 @@ export async function startIdentityHub(
       registration: options.registration ?? "open",
     };
     honourIdempotencyKeys(app, deps);
-    for (const routes of [authRoutes, jwksRoutes, meRoutes, apiKeyRoutes, userRoutes, workspaceRoutes])
+    for (const routes of [authRoutes, jwksRoutes, meRoutes, apiKeyRoutes, userRoutes, workspaceRoutes, auditLogRoutes])
       routes(app, deps);
     options.more?.(app, deps);
     return { app, authenticate, forget };
