@@ -4,6 +4,7 @@ import type { Clock } from "../lib/clock.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
 import { type Db, maybe, run } from "../lib/query.ts";
 import type { Authenticator } from "./authenticate.ts";
+import type { LogInTries, Tries } from "./log-in-tries.ts";
 import type { PasswordHasher } from "./password.ts";
 import { endResets } from "./password-reset-rows.ts";
 import type { Principal } from "./principal.ts";
@@ -15,11 +16,12 @@ export interface PasswordDeps extends Pick<Authenticator, "forget"> {
 }
 
 /**
- * Ends all sessions of the caller but this one. FORBIDDEN for a wrong password and for an API key. Who has no password,
- * because they log in through a provider, sets one without an old one within `freshSessionMs` of a log-in.
+ * Ends all sessions of the caller but this one. FORBIDDEN for a wrong password, which counts like one at log-in, and for
+ * an API key. Who has no password, because they log in through a provider, sets one without an old one within
+ * `freshSessionMs` of a log-in.
  */
 export async function changePassword(
-  { db, clock, hasher, forget }: PasswordDeps,
+  { db, clock, hasher, tries, forget }: PasswordDeps & { tries: LogInTries },
   principal: Principal,
   { currentPassword, newPassword }: { currentPassword: string | undefined; newPassword: string },
 ): Promise<void> {
@@ -32,8 +34,10 @@ export async function changePassword(
     if (now.getTime() - user.session_created_at.getTime() > freshSessionMs) {
       throw forbidden("You have no password yet: log in through your provider again and set one within 10 minutes.");
     }
-  } else if (currentPassword === undefined || !(await hasher.verify(user.password_hash, currentPassword))) {
-    throw forbidden("The current password is wrong.");
+  } else {
+    const tried = { username: user.username, ip: principal.origin.ip };
+    const isRight = await isCurrent({ hasher, tries, tried }, user.password_hash, currentPassword);
+    if (!isRight) throw forbidden("The current password is wrong, or missing.");
   }
   const passwordHash = await hasher.hash(newPassword);
   const isChanged = await transaction(db, async (tx) => {
@@ -47,13 +51,27 @@ export async function changePassword(
   forget(userId);
 }
 
+function isCurrent(
+  { hasher, tries, tried }: { hasher: PasswordHasher; tries: LogInTries; tried: Tries },
+  hashed: string,
+  password: string | undefined,
+): Promise<boolean> | false {
+  if (password === undefined) return false;
+  return hasher.inTurn(async (verify) => {
+    await tries.admit(tried);
+    const isRight = await verify(hashed, password);
+    if (!isRight) await tries.failed(tried);
+    return isRight;
+  });
+}
+
 /** How young a session must be to stand for the password that a user does not have, in milliseconds. */
 export const freshSessionMs = 600_000;
 
 function findOwn(db: Db, { userId, sessionId }: { userId: string; sessionId: string }) {
-  return maybe<{ password_hash: string | null; session_created_at: Date }>(
+  return maybe<{ username: string; password_hash: string | null; session_created_at: Date }>(
     db,
-    `SELECT u.password_hash, s.created_at AS session_created_at
+    `SELECT u.username, u.password_hash, s.created_at AS session_created_at
        FROM users u JOIN sessions s USING (user_id) WHERE u.user_id = $1 AND s.session_id = $2`,
     [userId, sessionId],
   );

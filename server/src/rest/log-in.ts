@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import type { Authenticator } from "../identity/authenticate.ts";
+import { openLogInTries } from "../identity/log-in-tries.ts";
 import type { LogInProvider } from "../identity/oauth/oauth.ts";
 import type { PasswordHasher } from "../identity/password.ts";
 import { openForgottenPasswords } from "../identity/password-resets.ts";
@@ -30,8 +31,9 @@ export interface LogInDeps extends Pick<Authenticator, "forget"> {
 /** Everything by which people get in, beyond `authRoutes`. */
 export function logInRoutes(app: App, deps: LogInDeps): void {
   const identity = { ...deps, db: deps.identityDb };
+  const tries = openLogInTries(identity);
   oauthRoutes(app, identity);
   invitationRoutes(app, deps);
-  passwordRoutes(app, { ...deps, forgotten: openForgottenPasswords(identity) });
-  totpRoutes(app, deps);
+  passwordRoutes(app, { ...deps, tries, forgotten: openForgottenPasswords(identity) });
+  totpRoutes(app, { ...deps, tries });
 }

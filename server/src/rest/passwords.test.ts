@@ -78,6 +78,16 @@ test("a wrong or missing current password, and one that is too short or long, ch
   assert.equal(await canLogIn(user.username, old), true);
 });
 
+test("guesses at the current password count like those at log-in", async () => {
+  const user = await register();
+  const guess = () => change(user.token, { current_password: "a guess", new_password: fresh });
+  for (let guesses = 0; guesses < 5; guesses += 1) assert.equal((await guess()).status, 403);
+  const { status, headers } = await change(user.token, { current_password: old, new_password: fresh });
+  assert.deepEqual([status, headers.get("retry-after")], [429, "1"]);
+  hub.passTime(1_001);
+  assert.equal((await change(user.token, { current_password: old, new_password: fresh })).status, 204);
+});
+
 test("an API key changes no password", async () => {
   const user = await register();
   const { key } = (await hub.call("POST /v1/api-keys", { token: user.token, body: { name: "k" } })).body;

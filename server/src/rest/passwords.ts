@@ -1,6 +1,7 @@
 import { Type } from "typebox";
 import type { Authenticator } from "../identity/authenticate.ts";
 import { changePassword } from "../identity/change-password.ts";
+import type { LogInTries } from "../identity/log-in-tries.ts";
 import type { PasswordHasher } from "../identity/password.ts";
 import { type ForgottenPasswords, resetPassword, resetPasswordOf } from "../identity/password-resets.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -16,6 +17,7 @@ export interface PasswordRouteDeps extends Pick<Authenticator, "forget"> {
   mailer: Mailer;
   publicUrl: string;
   forgotten: ForgottenPasswords;
+  tries: LogInTries;
 }
 
 /** How a password is changed, and set anew by those who forgot theirs. */
@@ -37,7 +39,7 @@ export function passwordRoutes(app: App, deps: PasswordRouteDeps): void {
           { current_password: Type.Optional(Type.String({ minLength: 1, maxLength: 256 })), new_password: newPassword },
           { additionalProperties: false },
         ),
-        response: { 204: nothing, ...errorAnswers(400, 401, 403, 409, 503) },
+        response: { 204: nothing, ...errorAnswers(400, 401, 403, 409, 429, 503) },
       },
     },
     async ({ principal, db, body: { current_password, new_password } }, reply) => {

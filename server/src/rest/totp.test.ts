@@ -107,6 +107,19 @@ test("it is removed with a code, and its recovery codes go with it", async () =>
   assert.equal(rows.length, 0);
 });
 
+test("guesses at a code count like wrong passwords, at log-in and at the removal", async () => {
+  const user = await registerWithTotp();
+  const remove = (code: string) => hub.call("DELETE /v1/me/totp", { token: user.token, body: { code } });
+  for (let guesses = 0; guesses < 3; guesses += 1) {
+    assert.equal((await logIn(user.username, "000000")).status, 401);
+    assert.equal((await remove("000000")).status, guesses < 2 ? 403 : 429);
+  }
+  assert.equal((await remove(app(user.secret))).status, 429);
+  assert.equal((await logIn(user.username, app(user.secret))).status, 429);
+  hub.passTime(1_001);
+  assert.equal((await logIn(user.username, app(user.secret))).status, 200);
+});
+
 test("an admin removes it for a user of the workspace, and nobody else does", async () => {
   const user = await registerWithTotp();
   const path = `DELETE /v1/users/${user.userId}/totp`;

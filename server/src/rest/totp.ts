@@ -1,10 +1,11 @@
 import { Type } from "typebox";
+import type { LogInTries } from "../identity/log-in-tries.ts";
 import { beginTotp, confirmTotp, endTotp, removeTotp, type TotpDeps } from "../identity/totp/totp.ts";
 import { bearer, errorAnswers, idParams, nothing } from "./identity-schemas.ts";
 import type { App } from "./server.ts";
 
 /** `/v1/me/totp`: a second factor beside the password, by an authenticator app. */
-export function totpRoutes(app: App, deps: Omit<TotpDeps, "db">): void {
+export function totpRoutes(app: App, deps: Omit<TotpDeps, "db"> & { tries: LogInTries }): void {
   app.post(
     "/v1/me/totp",
     {
@@ -59,7 +60,7 @@ export function totpRoutes(app: App, deps: Omit<TotpDeps, "db">): void {
         security: bearer,
         summary: "Remove my second factor",
         body: Type.Object({ code }, { additionalProperties: false }),
-        response: { 204: nothing, ...errorAnswers(400, 401, 403, 404) },
+        response: { 204: nothing, ...errorAnswers(400, 401, 403, 404, 429) },
       },
     },
     async ({ principal, db, body }, reply) => {

@@ -4,6 +4,7 @@ import { forbidden, notFound, RequestError } from "../../errors.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { type Pool, transaction } from "../../lib/postgres.ts";
 import type { SecretBox } from "../../lib/secret-box.ts";
+import type { LogInTries } from "../log-in-tries.ts";
 import type { Principal } from "../principal.ts";
 import { getUser } from "../users.ts";
 import { matchingStep, newTotpSecret, otpauthUrl, toBase32 } from "./one-time-code.ts";
@@ -59,19 +60,31 @@ export async function confirmTotp(
   return { recovery_codes: recoveryCodes };
 }
 
-/** Takes a code, or a recovery code, so that a stolen access token is not enough. */
-export async function endTotp(deps: TotpDeps, principal: Principal, code: string): Promise<void> {
+/**
+ * Takes a code, or a recovery code, so that a stolen access token is not enough. FORBIDDEN for a wrong one, which counts
+ * like one at log-in.
+ */
+export async function endTotp(
+  { tries, ...deps }: TotpDeps & { tries: LogInTries },
+  principal: Principal,
+  code: string,
+): Promise<void> {
   requireUser(principal);
-  await transaction(deps.db, async (tx) => {
+  const { username } = await getUser(deps.db, principal);
+  const tried = { username, ip: principal.origin.ip };
+  await tries.admit(tried);
+  const isEnded = await transaction(deps.db, async (tx) => {
     const totp = await rows.findTotp(tx, principal.userId);
     if (totp === null) throw notFound("second factor");
-    if (totp.confirmed_at !== null && !(await isRightCode({ ...deps, db: tx }, totp, code))) {
-      throw forbidden(wrongCode);
-    }
+    if (totp.confirmed_at !== null && !(await isRightCode({ ...deps, db: tx }, totp, code))) return false;
     await rows.deleteTotp(tx, principal.userId);
     const target = { type: "user", id: principal.userId };
     await recordAct(tx, principal, { action: "second_factor.removed", target });
+    return true;
   });
+  if (isEnded) return;
+  await tries.failed(tried);
+  throw forbidden(wrongCode);
 }
 
 /** For somebody who lost the telephone and the recovery codes. RESOURCE_NOT_FOUND when the user has none. */
