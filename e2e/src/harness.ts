@@ -8,6 +8,7 @@ import { startHub } from "../../server/src/hub.ts";
 import { createTestDatabase } from "../../server/src/testing/test-database.ts";
 import { topics } from "../../server/src/topics.ts";
 import { startSimulator } from "../../simulator/src/simulator.ts";
+import type { Frame } from "./listener.ts";
 import { openPerson, type Person } from "./people.ts";
 import { openSimulatorClient } from "./simulator-client.ts";
 import { until } from "./until.ts";
@@ -107,6 +108,15 @@ export async function startTestHub({ env = {}, expectedErrors }: TestHubOptions 
     return `${pending} deliveries, ${JSON.stringify(healths)}`;
   }
 
+  async function call(method: string, path: string, token: string | null, body?: object) {
+    const headers: Record<string, string> = body === undefined ? {} : { "content-type": "application/json" };
+    if (token !== null) headers.authorization = `Bearer ${token}`;
+    const answer = await fetch(url + path, { method, headers, ...(body && { body: JSON.stringify(body) }) });
+    const text = await answer.text();
+    if (!answer.ok) throw new Error(`${method} ${path} was answered with ${answer.status}: ${text}`);
+    return text === "" ? null : JSON.parse(text);
+  }
+
   const opened = stack.move();
   return {
     url,
@@ -119,6 +129,21 @@ export async function startTestHub({ env = {}, expectedErrors }: TestHubOptions 
     admin,
     clientFor,
     log,
+    /** A request by hand. */
+    call,
+    /** A new session of a user that this harness made. */
+    logIn: (username: string): Promise<{ access_token: string; refresh_token: string }> =>
+      call("POST", "/auth/token", null, { username, password: adminPassword }),
+    /** What the feed holds after a cursor, as an admin's reader sees it over HTTP. */
+    async events(after: string, token = key.key): Promise<Frame[]> {
+      const frames: Frame[] = [];
+      for (let cursor = after; ; ) {
+        const page = await call("GET", `/v1/events?limit=200&after=${cursor}`, token);
+        frames.push(...page.data);
+        if (page.next_cursor === cursor) return frames;
+        cursor = page.next_cursor;
+      }
+    },
     /** Someone new on this channel, unknown to the hub. */
     person(channel: string, name?: string): Person {
       people += 1;

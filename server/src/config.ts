@@ -223,6 +223,21 @@ function readConfig(read: EnvReader) {
         "How long a partition stays with a process that went silent.",
       ),
     },
+    /** What sockets, streams and webhook endpoints are told. */
+    events: {
+      retentionMs: read.value(
+        "EVENTS_RETENTION",
+        kind.duration("1h", "3650d"),
+        "30d",
+        "How long events are kept for those who come back.",
+      ),
+      maxReaders: read.value(
+        "EVENTS_MAX_READERS",
+        kind.integer(1, 1_000_000),
+        "15000",
+        "Sockets and event streams that one process serves; beyond it, 503.",
+      ),
+    },
     shutdownTimeoutMs: read.value(
       "SHUTDOWN_TIMEOUT",
       kind.duration("1s", "5m"),
@@ -261,6 +276,7 @@ const names: Omit<EnvNames, "known"> = {
     "BUS_",
     "RATE_LIMIT_",
     "WEBHOOKS_",
+    "EVENTS_",
     "UNKNOWN_",
     "SIMULATOR_",
     "ADMIN_",

@@ -36,6 +36,7 @@ import { openSecretBox, type SecretBox } from "./lib/secret-box.ts";
 import { readOrCreateSecrets } from "./lib/secrets-file.ts";
 import { StartError } from "./lib/start-error.ts";
 import { type Acceptor, openAcceptor } from "./messages/accept.ts";
+import { identityChannel, openTypingTeller, type TellTyping } from "./realtime/realtime.ts";
 import { chooseSecrets } from "./secrets.ts";
 import { topics } from "./topics.ts";
 import { answerCut, maxRequests } from "./webhook-endpoints/webhook-endpoints.ts";
@@ -59,14 +60,16 @@ export interface Context extends AsyncDisposable {
   readonly fanout: Fanout;
   /** `null` without REDIS_URL. */
   readonly redis: Redis | null;
-  /** That a workspace has new events. */
   /** Counted in Redis where there is one, else in this process. */
   readonly limits: RateLimits;
+  /** That a workspace has new events. */
   readonly news: News;
   readonly secretBox: SecretBox;
   readonly hasher: PasswordHasher;
   readonly tokens: Tokens;
   readonly authenticator: Authenticator;
+  /** That somebody types, to whoever reads the conversation in any process. */
+  readonly tellTyping: TellTyping;
   /** Where people can prove who they are, by name. */
   readonly providers: ReadonlyMap<string, LogInProvider>;
   readonly mailer: Mailer;
@@ -127,11 +130,11 @@ export async function openContext(options: ContextOptions): Promise<Context> {
   );
   const redisUrl = config.redisUrl?.reveal() ?? null;
   const redis = redisUrl === null ? null : stack.use(await openRedis({ url: redisUrl, name: "chat4all", clock, log }));
+  const limits =
+    redis === null ? openMemoryRateLimits(clock) : openRedisRateLimits({ client: redis.client, clock, log });
   const sharedDatabaseUrl = database === null ? pipelineUrl(databaseUrl) : null;
   const fanout = stack.use(await openFanout({ redisUrl, databaseUrl: sharedDatabaseUrl, clock, log }));
   const news = openNews({ fanout, clock });
-  const limits =
-    redis === null ? openMemoryRateLimits(clock) : openRedisRateLimits({ client: redis.client, clock, log });
   const simulatorOrigins = config.simulator.url === null ? [] : [new URL(config.simulator.url).origin];
   const { http } = stack.adopt(
     openHttpClient({
@@ -181,12 +184,13 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     bus,
     fanout,
     redis,
+    limits,
     news,
     secretBox,
     hasher: openPasswordHasher({ concurrency: Math.max(1, availableParallelism() - 1), queueSize: 100 }),
-    limits,
     tokens,
-    authenticator: openAuthenticator({ db: identityDb, clock, tokens }),
+    authenticator: forgetEverywhere(openAuthenticator({ db: identityDb, clock, tokens }), fanout),
+    tellTyping: openTypingTeller({ fanout, clock }),
     providers: openProviders(config.identity.providers, { http: providerHttp, clock }),
     mailer,
     accounts,
@@ -210,6 +214,18 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     healthOf: (db, channelAccountId) => readHealth({ db, accounts, deliverers }, channelAccountId),
     isOnlyProcess: database !== null,
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  };
+}
+
+/** What changed about a session, user or key in one process must not be believed in another. */
+function forgetEverywhere({ authenticate, forget }: Authenticator, fanout: Fanout): Authenticator {
+  fanout.subscribe(identityChannel, forget);
+  return {
+    authenticate,
+    forget(id) {
+      forget(id);
+      fanout.publish(identityChannel, id);
+    },
   };
 }
 

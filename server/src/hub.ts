@@ -8,6 +8,7 @@ import { ensureFirstAdmin } from "./identity/first-admin.ts";
 import type { Clock, Random } from "./lib/clock.ts";
 import { StartError } from "./lib/start-error.ts";
 import { startMaintenance } from "./maintenance.ts";
+import { openRealtime, type Realtime } from "./realtime/realtime.ts";
 import type { Dependency } from "./rest/operations.ts";
 import { openRest } from "./rest/rest.ts";
 import { startSimulatorProcess } from "./simulator-process.ts";
@@ -63,11 +64,20 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   if (config.roles.includes("tasks")) steps.push(startMaintenance(context), tellWebhookEndpoints(context));
 
   let url: string | null = null;
-  if (config.roles.includes("api")) {
-    const app = await openRest(context, { dependencies: dependenciesOf(context), phase: () => phase });
-    stack.defer(() => closeWithin(config.shutdownTimeoutMs / 3, () => app.close()));
+  const hasApi = config.roles.includes("api");
+  if (hasApi || config.roles.includes("realtime")) {
+    const realtime = config.roles.includes("realtime") ? startRealtime(context) : null;
+    const operations = { dependencies: dependenciesOf(context), phase: () => phase };
+    const app = await openRest(context, { operations, streams: realtime?.streams ?? null, hasApi });
+    realtime?.attach(app.server);
+    const closeDoor = async () => {
+      // The server ends when its last socket does.
+      await realtime?.close();
+      await app.close();
+    };
+    stack.defer(() => closeWithin(config.shutdownTimeoutMs / 3, closeDoor));
     url = await listen(app, config.http);
-    if (simulatorUrl !== null) await connectSimulator(context, simulatorUrl, url);
+    if (hasApi && simulatorUrl !== null) await connectSimulator(context, simulatorUrl, url);
   }
   phase = "ready";
 
@@ -87,6 +97,12 @@ function tellWebhookEndpoints(context: Context): { close(): Promise<void> } {
   if (allowPrivate) context.log.info("webhook endpoints may be on private addresses: WEBHOOKS_ALLOW_PRIVATE is true");
   const { tell: tellNews, onNews } = news;
   return startWebhooks({ ...context, db, http, allowPrivate, tellNews, onNews, leaseMs: config.bus.leaseMs });
+}
+
+function startRealtime(context: Context): Realtime {
+  const { config, authenticator } = context;
+  const { maxReaders } = config.events;
+  return openRealtime({ ...context, authenticate: authenticator.authenticate, origins: config.http, maxReaders });
 }
 
 function dependenciesOf({ identityDb, redis }: Context): Dependency[] {

@@ -1,10 +1,11 @@
 import type { Context } from "./context.ts";
 import { startFallbacks } from "./deliveries/fallbacks.ts";
+import { deleteOldEvents } from "./events/events.ts";
 import { deleteOldIdempotencyKeys } from "./identity/idempotency.ts";
 import { deleteOldInvitations } from "./identity/invitations.ts";
+import { deleteOldTries } from "./identity/log-in-tries.ts";
 import { deleteOldUsedValues } from "./identity/oauth/oauth.ts";
 import { deleteOldPasswordResets } from "./identity/password-resets.ts";
-import { deleteOldTries } from "./identity/log-in-tries.ts";
 import { deleteOldSessions } from "./identity/sessions.ts";
 import type { Pool } from "./lib/postgres.ts";
 import { repeat } from "./lib/repeat.ts";
@@ -22,6 +23,7 @@ const chores = [
   { name: "old invitations", everyMs: 3_600_000, work: deleteOldInvitations },
   { name: "old password resets", everyMs: 3_600_000, work: deleteOldPasswordResets },
   { name: "old values of log-ins", everyMs: 600_000, work: deleteOldUsedValues },
+  { name: "old events", everyMs: 600_000, work: clearEvents },
   { name: "old failed log-ins", everyMs: 600_000, work: deleteOldTries },
   { name: "old webhooks", everyMs: 600_000, work: deleteOldWebhooks },
   { name: "old webhook deliveries", everyMs: 600_000, work: deleteOldWebhookDeliveries },
@@ -31,6 +33,10 @@ const chores = [
   everyMs: number;
   work: (context: Context & { db: Pool }) => Promise<unknown>;
 }[];
+
+function clearEvents({ db, clock, config }: Context & { db: Pool }): Promise<number> {
+  return deleteOldEvents(db, new Date(clock.now()), config.events.retentionMs);
+}
 
 /** Keeps what is no longer needed from piling up. A failed chore is tried again the next time. */
 export function startMaintenance(context: Context): { close(): Promise<void> } {

@@ -30,7 +30,7 @@ export async function startSimulatorProcess(options: {
     // Not in our process group: a Ctrl-C is for the hub, which drains before it stops the platforms.
     detached: true,
     stdio: ["ignore", "ignore", "pipe", "ipc"],
-    env: callsTls ? { ...process.env, NODE_TLS_REJECT_UNAUTHORIZED: "0" } : process.env,
+    env: { ...process.env, ...(callsTls ? { NODE_TLS_REJECT_UNAUTHORIZED: "0" } : {}) },
   });
   let complaint = "";
   child.stderr?.on("data", (chunk: Buffer) => {

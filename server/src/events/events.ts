@@ -8,6 +8,7 @@ export {
   positionAt,
   readFeed,
   readHead,
+  readOldest,
   toCursor,
 } from "./feed.ts";
 export { type EventName, eventNames, type FeedEvent, type FrameType } from "./hydrate.ts";

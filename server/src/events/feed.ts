@@ -1,5 +1,5 @@
 import { invalid } from "../errors.ts";
-import { all, type Db, one, run } from "../lib/query.ts";
+import { all, type Db, maybe, one, run } from "../lib/query.ts";
 import { type FeedEvent, hydrate, type Stored } from "./hydrate.ts";
 
 /**
@@ -44,6 +44,16 @@ export async function readHead(db: Db, workspaceId: string): Promise<number> {
     [workspaceId],
   );
   return row.head;
+}
+
+/** The position before the oldest event that is kept. */
+export async function readOldest(db: Db, workspaceId: string): Promise<number> {
+  const row = await maybe<{ position: number }>(
+    db,
+    `SELECT last_position - event_count AS position FROM events WHERE workspace_id = $1 ORDER BY last_position LIMIT 1`,
+    [workspaceId],
+  );
+  return row?.position ?? readHead(db, workspaceId);
 }
 
 /** The position before the first event at or after a time: a reader that goes on from there gets all since. */

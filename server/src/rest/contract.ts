@@ -32,7 +32,8 @@ export async function openRestWithoutHub(): Promise<App> {
     connectorFor,
     capabilitiesOf: (channel) => connectorFor(channel)?.capabilities ?? null,
   };
-  return openRest(context as Context, { dependencies: [], phase: () => "ready" });
+  const operations = { dependencies: [], phase: () => "ready" as const };
+  return openRest(context as Context, { operations, streams: null, hasApi: true });
 }
 
 function absent(): never {

@@ -15,6 +15,7 @@ import {
   typeInConversation,
 } from "../conversations/conversations.ts";
 import type { Clock } from "../lib/clock.ts";
+import type { TellTyping } from "../realtime/realtime.ts";
 import { type ConversationMessageRouteDeps, conversationMessageRoutes } from "./conversation-messages.ts";
 import {
   addMemberBody,
@@ -34,12 +35,13 @@ export interface ConversationRouteDeps extends ConversationMessageRouteDeps {
   parseAddress: ParseAddress;
   /** Makes what a member has read known to its deliveries, in the same transaction. */
   markRead: MarkRead;
+  tellTyping: TellTyping;
   capabilitiesOf: CapabilitiesOf;
 }
 
 /** `/v1/conversations`: a member sees those it is in, agents and admins all of the workspace; others are not there. */
 export function conversationRoutes(app: App, deps: ConversationRouteDeps): void {
-  const { clock, parseAddress, markRead, capabilitiesOf } = deps;
+  const { clock, parseAddress, markRead, capabilitiesOf, tellTyping } = deps;
   conversationMessageRoutes(app, deps);
 
   app.post(
@@ -210,6 +212,8 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
     },
     async ({ principal, db, params }, reply) => {
       await typeInConversation(db, principal, params.id);
+      const { workspaceId, participantId } = principal;
+      tellTyping({ workspaceId, participantId, conversationId: params.id.toLowerCase() });
       return reply.status(204).send(null);
     },
   );

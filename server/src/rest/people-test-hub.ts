@@ -50,6 +50,7 @@ export async function startPeopleHub() {
   conversationRoutes(app, {
     ...deps,
     showMessages,
+    tellTyping: () => {},
     markRead: async (_tx, range) => void readRanges.push(range),
     capabilitiesOf: (channel) => testCapabilities[channel] ?? null,
   });

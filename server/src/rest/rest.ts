@@ -7,6 +7,7 @@ import { markRead } from "../deliveries/mark-read.ts";
 import { readCertificate } from "../lib/certificate.ts";
 import type { PrepareDeps } from "../messages/prepare.ts";
 import { showMessages } from "../messages/show.ts";
+import type { Streams } from "../realtime/streams.ts";
 import { openTester } from "../webhook-endpoints/webhook-endpoints.ts";
 import { addressRoutes } from "./addresses.ts";
 import { apiKeyRoutes } from "./api-keys.ts";
@@ -16,6 +17,7 @@ import { channelAccountRoutes } from "./channel-accounts.ts";
 import { contactRoutes } from "./contacts.ts";
 import { conversationRoutes } from "./conversations.ts";
 import { deadLetterRoutes } from "./dead-letters.ts";
+import { eventRoutes } from "./events.ts";
 import { honourIdempotencyKeys } from "./idempotency.ts";
 import { jwksRoutes } from "./jwks.ts";
 import { logInRoutes } from "./log-in.ts";
@@ -30,8 +32,16 @@ import { webhookEndpointRoutes } from "./webhook-endpoints.ts";
 import { webhookRoutes } from "./webhooks.ts";
 import { workspaceRoutes } from "./workspaces.ts";
 
+export interface RestParts {
+  operations: OperationDeps;
+  /** Null in a process without the role realtime. */
+  streams: Streams | null;
+  /** Without it there are events and operations only. */
+  hasApi: boolean;
+}
+
 /** The whole HTTP surface, not yet listening. */
-export async function openRest(context: Context, operations: OperationDeps): Promise<App> {
+export async function openRest(context: Context, { operations, streams, hasApi }: RestParts): Promise<App> {
   const { dbOf, identityDb, clock, config, hasher, tokens, accounts, acceptor } = context;
   const { capabilitiesOf, connectorFor, secretBox: box } = context;
   const { authenticate, forget } = context.authenticator;
@@ -49,6 +59,16 @@ export async function openRest(context: Context, operations: OperationDeps): Pro
     app.addHook("onClose", () => renewal.close());
   }
   limitRequests(app, { limits: context.limits, ...config.limits });
+  await operationRoutes(app, operations);
+  eventRoutes(app, { streams });
+  if (!hasApi) return app;
+  // Whatever a request changed may have told something.
+  app.addHook("onResponse", (request, reply, done) => {
+    if (request.method !== "GET" && reply.statusCode < 400 && request.principal !== null) {
+      context.news.tell(request.principal.workspaceId);
+    }
+    done();
+  });
   const parseAddress = addressParser(connectors);
   honourIdempotencyKeys(app, { identityDb, clock, box });
 
@@ -63,7 +83,8 @@ export async function openRest(context: Context, operations: OperationDeps): Pro
   auditLogRoutes(app);
   contactRoutes(app, { clock, parseAddress });
   addressRoutes(app, { clock, parseAddress });
-  conversationRoutes(app, { clock, parseAddress, markRead, capabilitiesOf, showMessages });
+  const { tellTyping } = context;
+  conversationRoutes(app, { clock, parseAddress, markRead, capabilitiesOf, showMessages, tellTyping });
   messageRoutes(app, { acceptor, prepare: prepareDeps(context, parseAddress), parseAddress, capabilitiesOf });
   deadLetterRoutes(app, context);
   channelAccountRoutes(app, {
@@ -81,7 +102,6 @@ export async function openRest(context: Context, operations: OperationDeps): Pro
     peekAccount: accounts.peek,
     findAccount: accounts.get,
   });
-  await operationRoutes(app, operations);
   return app;
 }
 

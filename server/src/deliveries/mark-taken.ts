@@ -1,0 +1,62 @@
+import type { News } from "../events/events.ts";
+import { type Clock, pause } from "../lib/clock.ts";
+import type { Log } from "../lib/postgres.ts";
+import { all, type Db, plainArray } from "../lib/query.ts";
+
+export interface Taker {
+  /** A socket of the recipient took what waited in their app. Returns at once; safe to call twice. */
+  taken(deliveryId: string): void;
+  /** Writes what was taken so far. */
+  close(): Promise<void>;
+}
+
+/** What is taken within this time is written in one statement, in milliseconds. */
+const gatherMs = 20;
+const batchSize = 1_000;
+/** Deliveries that wait to be written while the database is away; beyond it they stay `in_transit` until they are read. */
+const maxWaiting = 100_000;
+
+/** Deliveries in somebody's app become `delivered` when a socket of theirs took them. */
+export function openTaker({ db, news, clock, log }: { db: Db; news: News; clock: Clock; log: Log }): Taker {
+  const waiting = new Set<string>();
+  let writing: Promise<void> | null = null;
+
+  async function writeAll(): Promise<void> {
+    await pause(clock, gatherMs);
+    while (waiting.size > 0) {
+      const batch = [...waiting].slice(0, batchSize);
+      try {
+        for (const workspaceId of await markDelivered(db, batch, new Date(clock.now()))) news.tell(workspaceId);
+      } catch (error) {
+        log.warn({ err: error }, "what sockets took could not be written and stays in transit until it is read");
+      }
+      for (const deliveryId of batch) waiting.delete(deliveryId);
+    }
+    writing = null;
+  }
+
+  return {
+    taken(deliveryId) {
+      if (waiting.size >= maxWaiting) return;
+      waiting.add(deliveryId);
+      writing ??= writeAll();
+    },
+    async close() {
+      await writing;
+    },
+  };
+}
+
+/** Returns the workspaces where something changed. */
+async function markDelivered(db: Db, deliveryIds: string[], now: Date): Promise<Set<string>> {
+  const rows = await all<{ workspace_id: string }>(
+    db,
+    `UPDATE deliveries d SET status = 'delivered', delivered_at = $2::timestamptz, sent_at = coalesce(d.sent_at, $2::timestamptz),
+       history = d.history || jsonb_build_object('status', 'delivered', 'at', $2::timestamptz, 'cause', 'a socket took it')
+     FROM unnest($1::uuid[]) AS i (delivery_id)
+     WHERE d.delivery_id = i.delivery_id AND d.channel = 'app' AND d.status < 'delivered'
+     RETURNING d.workspace_id`,
+    [plainArray(deliveryIds.toSorted()), now],
+  );
+  return new Set(rows.map((row) => row.workspace_id));
+}

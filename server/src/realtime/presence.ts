@@ -1,0 +1,149 @@
+import { randomUUID } from "node:crypto";
+import { toCursor } from "../events/events.ts";
+import { seesAllConversations } from "../identity/principal.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Fanout } from "../lib/fanout/fanout.ts";
+import type { Log } from "../lib/postgres.ts";
+import { all, type Db } from "../lib/query.ts";
+import { repeat } from "../lib/repeat.ts";
+import { frameOf } from "./frames.ts";
+import type { Reader } from "./readers.ts";
+import type { Rooms } from "./rooms.ts";
+import { openSightings, type Sighting, type Sightings } from "./sightings.ts";
+import { send } from "./subscriber.ts";
+
+export interface PresenceDeps {
+  db: Db;
+  fanout: Fanout;
+  rooms: Rooms;
+  clock: Clock;
+  log: Log;
+}
+
+/** Who is online: a user with a reader in any process. Told to agents and admins, and to those who share a conversation. */
+export interface Presence {
+  arrived(reader: Reader): void;
+  left(reader: Reader): void;
+  close(): Promise<void>;
+}
+
+/** Changes within this time are told together, in milliseconds. */
+const flushEveryMs = 100;
+/** A user whose last reader has gone is online for this long still: most come back at once. In milliseconds. */
+const graceMs = 5_000;
+/** Users that somebody who arrives is told of, at the most. */
+const maxToldAtOnce = 200;
+
+export function openPresence({ db, fanout, rooms, clock, log }: PresenceDeps): Presence {
+  /** Readers of each user in this process. */
+  const counts = new Map<string, number>();
+  const newcomers = new Set<Reader>();
+  const changes = new Map<string, Sighting>();
+  const sightings: Sightings = openSightings({
+    self: randomUUID(),
+    fanout,
+    clock,
+    log,
+    onChange: (change) => void changes.set(change.userId, change),
+  });
+  const flushing = repeat(clock, flushEveryMs, flush, (error) => {
+    log.warn({ err: error }, "presence could not be told");
+  });
+
+  async function flush(): Promise<void> {
+    if (changes.size === 0 && newcomers.size === 0) return;
+    const changed = [...changes.values()];
+    const arrived = [...newcomers];
+    changes.clear();
+    newcomers.clear();
+    const workspaces = new Set([...changed, ...arrived.map(({ room }) => room)].map(({ workspaceId }) => workspaceId));
+    for (const workspaceId of workspaces) {
+      await tell(
+        workspaceId,
+        changed.filter((change) => change.workspaceId === workspaceId),
+        arrived.filter(({ room }) => room.workspaceId === workspaceId),
+      );
+    }
+  }
+
+  async function tell(workspaceId: string, changed: Sighting[], arrived: Reader[]): Promise<void> {
+    const room = rooms.peek(workspaceId);
+    if (room === undefined) return;
+    const online = sightings.online(workspaceId);
+    const shy = arrived.filter(({ subscriber }) => !seesAllConversations(subscriber.principal));
+    const [peersOfChanged, peersOfShy] = await Promise.all([
+      findPeers(
+        db,
+        changed.map(({ userId }) => userId),
+        room.memberIds(),
+      ),
+      findPeers(
+        db,
+        shy.map(({ subscriber }) => subscriber.principal.participantId),
+        online,
+      ),
+    ]);
+    for (const { userId, isOnline } of changed) {
+      const frame = frameOf("PRESENCE", toCursor(room.position()), { user_id: userId, online: isOnline });
+      room.tell(peersOfChanged.get(userId) ?? [], frame, ({ principal }) => principal.userId === userId);
+    }
+    for (const reader of arrived) {
+      const { principal } = reader.subscriber;
+      const seen = seesAllConversations(principal) ? online : (peersOfShy.get(principal.participantId) ?? []);
+      introduce(reader, seen);
+    }
+  }
+
+  return {
+    arrived(reader) {
+      const { kind, userId, workspaceId } = reader.subscriber.principal;
+      newcomers.add(reader);
+      if (kind !== "user") return;
+      const count = (counts.get(userId) ?? 0) + 1;
+      counts.set(userId, count);
+      if (count === 1) sightings.set({ workspaceId, userId, isOnline: true });
+    },
+    left(reader) {
+      const { kind, userId, workspaceId } = reader.subscriber.principal;
+      newcomers.delete(reader);
+      if (kind !== "user") return;
+      const count = counts.get(userId)! - 1;
+      if (count > 0) {
+        counts.set(userId, count);
+        return;
+      }
+      counts.delete(userId);
+      clock.after(graceMs, () => {
+        if (!counts.has(userId)) sightings.set({ workspaceId, userId, isOnline: false });
+      });
+    },
+    async close() {
+      await flushing.close();
+      await sightings.close();
+    },
+  };
+}
+
+/** Tells somebody who arrives who is there. Its cursor stays where it is. */
+function introduce({ subscriber, room }: Reader, userIds: readonly string[]): void {
+  const others = userIds.filter((userId) => userId !== subscriber.principal.userId).slice(0, maxToldAtOnce);
+  const position = subscriber.state === "live" ? room.position() : subscriber.position;
+  for (const userId of others) {
+    send(subscriber, frameOf("PRESENCE", toCursor(position), { user_id: userId, online: true }));
+  }
+}
+
+/** Which of `among` share a conversation with each of these. */
+async function findPeers(db: Db, userIds: string[], among: string[]): Promise<Map<string, string[]>> {
+  if (userIds.length === 0 || among.length === 0) return new Map();
+  const rows = await all<{ user_id: string; peer_ids: string[] }>(
+    db,
+    `SELECT mine.participant_id AS user_id, array_agg(DISTINCT theirs.participant_id) AS peer_ids
+     FROM members mine JOIN members theirs USING (conversation_id)
+     WHERE mine.participant_id = ANY ($1) AND theirs.participant_id = ANY ($2)
+       AND theirs.participant_id <> mine.participant_id
+     GROUP BY mine.participant_id`,
+    [userIds, among],
+  );
+  return new Map(rows.map((row) => [row.user_id, row.peer_ids]));
+}

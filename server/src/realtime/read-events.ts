@@ -1,0 +1,45 @@
+import { readFeed, readOldest, toCursor } from "../events/events.ts";
+import { type Principal, seesAllConversations } from "../identity/principal.ts";
+import type { Db } from "../lib/query.ts";
+import { openMemberships } from "./memberships.ts";
+import { isSeenBy } from "./subscriber.ts";
+
+/** Most events of one page. */
+export const maxEvents = 200;
+/** Events that one call looks through for those that a member sees: after it, the page ends where it is. */
+const maxScanned = 5_000;
+
+type TellableFrame = { type: string; cursor: string } & Record<string, unknown>;
+
+/** Up to `limit` events that the caller sees after a position (null: the oldest kept), and where to go on from. */
+export async function readEvents(
+  db: Db,
+  principal: Principal,
+  after: number | null,
+  limit: number,
+): Promise<{ data: TellableFrame[]; next_cursor: string }> {
+  const { workspaceId } = principal;
+  const memberships = openMemberships(db);
+  const data: TellableFrame[] = [];
+  let position = after ?? (await readOldest(db, workspaceId));
+  const end = position + maxScanned;
+  while (position < end) {
+    const page = await readFeed(db, workspaceId, position, limit);
+    if (page.kind === "gap") {
+      const gap = { type: "GAP", cursor: toCursor(page.head), reason: page.reason };
+      return { data: [...data, gap], next_cursor: toCursor(page.head) };
+    }
+    if (!seesAllConversations(principal)) {
+      await memberships.load(page.events.flatMap(({ conversationId }) => conversationId ?? []));
+    }
+    for (const event of page.events) {
+      if (!isSeenBy(principal, event, memberships)) continue;
+      const cursor = toCursor(event.position);
+      data.push({ ...event.frame, cursor });
+      if (data.length === limit) return { data, next_cursor: cursor };
+    }
+    position = page.last;
+    if (position >= page.head) break;
+  }
+  return { data, next_cursor: toCursor(position) };
+}

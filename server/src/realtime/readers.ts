@@ -1,0 +1,145 @@
+import { RequestError } from "../errors.ts";
+import { parseCursor } from "../events/events.ts";
+import type { Authenticator } from "../identity/authenticate.ts";
+import { type Principal, requireScope } from "../identity/principal.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Log } from "../lib/postgres.ts";
+import { repeat } from "../lib/repeat.ts";
+import type { Closing } from "./closing.ts";
+import type { Presence } from "./presence.ts";
+import type { Room } from "./room.ts";
+import type { Rooms } from "./rooms.ts";
+import type { Outlet, Subscriber } from "./subscriber.ts";
+
+export interface Reader {
+  readonly subscriber: Subscriber;
+  readonly room: Room;
+}
+
+export interface ReadersDeps {
+  rooms: Rooms;
+  authenticate: Authenticator["authenticate"];
+  clock: Clock;
+  log: Log;
+  /** Readers that this process serves, at the most. */
+  maxReaders: number;
+  presence: Pick<Presence, "arrived" | "left">;
+}
+
+/** How often every reader's credential is looked at again, in milliseconds: a change that was not heard of is found. */
+const recheckEveryMs = 30_000;
+/** Credentials that are looked at in one go: the rest comes in the next turns of the event loop. */
+const recheckSlice = 500;
+
+/** Everybody who reads events in this process, and whether they still may. */
+export function openReaders({ rooms, authenticate, clock, log, maxReaders, presence }: ReadersDeps) {
+  const readers = new Map<Subscriber, Reader>();
+  /** Readers that are about to be let in. */
+  let arriving = 0;
+  let isClosed = false;
+  const rechecking = repeat(clock, recheckEveryMs, recheckAll, (error) => {
+    log.warn({ err: error }, "credentials of readers could not be looked at and will be again");
+  });
+
+  /** Throws what a request would get: AUTH_…, FORBIDDEN without the scope, OVERLOADED. */
+  async function admit(authorization: string | undefined): Promise<Principal> {
+    if (isClosed) throw new RequestError("OVERLOADED", "The hub is stopping: connect again.", { retryAfterSeconds: 1 });
+    const principal = await authenticate(authorization);
+    requireScope(principal, "events:read");
+    if (readers.size + arriving >= maxReaders) {
+      throw new RequestError("OVERLOADED", "This process serves as many readers as it may: connect again later.", {
+        retryAfterSeconds: 10,
+      });
+    }
+    return principal;
+  }
+
+  /**
+   * `open` makes the outlet once nothing else can go wrong; null, and there is no reader, when it cannot. The reader is
+   * held: let it go with `release`.
+   */
+  async function add(authorization: string, principal: Principal, open: () => Outlet | null): Promise<Reader | null> {
+    arriving += 1;
+    try {
+      const room = await rooms.room(principal.workspaceId);
+      const outlet = isClosed ? null : open();
+      if (outlet === null) return null;
+      const position = room.position();
+      const subscriber: Subscriber = { outlet, authorization, principal, state: "held", position, round: 0 };
+      room.join(subscriber);
+      const reader = { subscriber, room };
+      readers.set(subscriber, reader);
+      presence.arrived(reader);
+      return reader;
+    } finally {
+      arriving -= 1;
+    }
+  }
+
+  /** Safe to call twice. */
+  function remove(reader: Reader): void {
+    const { subscriber, room } = reader;
+    if (!readers.delete(subscriber)) return;
+    room.leave(subscriber);
+    rooms.left(room);
+    presence.left(reader);
+  }
+
+  function drop(reader: Reader, closing: Closing): void {
+    remove(reader);
+    reader.subscriber.outlet.close(closing);
+  }
+
+  /** Lets a held reader go live where it stands, or go back to a cursor. Resolves as `Room.catchUp`. */
+  function release({ subscriber, room }: Reader, cursor?: string): Promise<number | null> {
+    return room.catchUp(subscriber, cursor === undefined ? subscriber.position : parseCursor(cursor));
+  }
+
+  async function recheck(reader: Reader): Promise<void> {
+    const { subscriber, room } = reader;
+    try {
+      const { principal: before } = subscriber;
+      const principal = await authenticate(subscriber.authorization);
+      requireScope(principal, "events:read");
+      if (!readers.has(subscriber)) return;
+      subscriber.principal = principal;
+      if (principal.role !== before.role || principal.participantId !== before.participantId) room.reseat(subscriber);
+    } catch (error) {
+      if (!(error instanceof RequestError)) throw error;
+      if (error.code === "FORBIDDEN") drop(reader, "forbidden");
+      else if (error.code.startsWith("AUTH_") || error.code === "API_KEY_INVALID") drop(reader, "credential");
+    }
+  }
+
+  async function recheckAll(): Promise<void> {
+    const all = [...readers.values()];
+    for (let start = 0; start < all.length; start += recheckSlice) {
+      await Promise.all(all.slice(start, start + recheckSlice).map(recheck));
+    }
+  }
+
+  return {
+    admit,
+    add,
+    remove,
+    drop,
+    release,
+    count: () => readers.size,
+    all: (): Iterable<Reader> => readers.values(),
+    /** Takes the id of a session, user or API key that changed: its readers are asked about again, and maybe dropped. */
+    async changed(id: string): Promise<void> {
+      const affected = [...readers.values()].filter(({ subscriber: { principal } }) => {
+        return principal.sessionId === id || principal.userId === id || principal.callerId === id;
+      });
+      await Promise.all(affected.map(recheck));
+    },
+    recheckAll,
+    async close(): Promise<void> {
+      isClosed = true;
+      for (const reader of [...readers.values()]) drop(reader, "stopping");
+      await rechecking.close();
+    },
+  };
+}
+
+export type Readers = ReturnType<typeof openReaders>;

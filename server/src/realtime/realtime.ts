@@ -1,0 +1,97 @@
+/** The door of realtime: sockets and streams that are told what happens, as it happens. */
+import type { IncomingMessage, Server } from "node:http";
+import type { Duplex } from "node:stream";
+import { readConversation, typeInConversation } from "../conversations/conversations.ts";
+import { markRead } from "../deliveries/mark-read.ts";
+import { openTaker } from "../deliveries/mark-taken.ts";
+import type { News } from "../events/events.ts";
+import type { Authenticator } from "../identity/authenticate.ts";
+import { requireScope } from "../identity/principal.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Fanout } from "../lib/fanout/fanout.ts";
+import type { Log, Pool } from "../lib/postgres.ts";
+import type { OriginRules } from "./handshake.ts";
+import { openPresence } from "./presence.ts";
+import { openReaders, type Reader } from "./readers.ts";
+import { openRooms } from "./rooms.ts";
+import { type OutwardFrame, openSockets } from "./sockets.ts";
+import { openStreams } from "./streams.ts";
+import { passTypingOn, type TellTyping } from "./typing.ts";
+
+export { openTypingTeller, type TellTyping, type Typing } from "./typing.ts";
+
+export interface RealtimeDeps {
+  /** Sees all workspaces: who may see what is decided here. */
+  pipelineDb: Pool;
+  dbOf: (workspaceId: string) => Pool;
+  news: News;
+  fanout: Fanout;
+  clock: Clock;
+  log: Log;
+  authenticate: Authenticator["authenticate"];
+  tellTyping: TellTyping;
+  origins: OriginRules;
+  /** Sockets and streams that this process serves, at the most. */
+  maxReaders: number;
+}
+
+/** The channel by which processes tell each other of sessions, users and keys that changed. */
+export const identityChannel = "identity";
+
+export type Realtime = ReturnType<typeof openRealtime>;
+
+export function openRealtime(deps: RealtimeDeps) {
+  const { pipelineDb: db, news, fanout, clock, log } = deps;
+  const taker = openTaker({ db, news, clock, log });
+  const rooms = openRooms({ db, news, clock, log, onTaken: taker.taken });
+  const presence = openPresence({ db, fanout, rooms, clock, log });
+  const { authenticate, maxReaders, origins } = deps;
+  const readers = openReaders({ rooms, authenticate, clock, log, maxReaders, presence });
+  const sockets = openSockets({ readers, clock, log, origins, onFrame: (reader, frame) => act(deps, reader, frame) });
+  const stopTyping = passTypingOn({ fanout, rooms });
+  const stopIdentity = fanout.subscribe(identityChannel, (id) => void readers.changed(id).catch(warn));
+  const stopReconnect = fanout.onReconnect(() => void readers.recheckAll().catch(warn));
+
+  function warn(error: unknown): void {
+    log.warn({ err: error }, "readers could not be asked about again yet");
+  }
+
+  return {
+    /** Serves `/ws` on a server that listens, or will. */
+    attach(server: Server): void {
+      server.on("upgrade", (request: IncomingMessage, stream: Duplex, head: Buffer) => {
+        const path = request.url?.split("?", 1)[0];
+        if (path === "/ws") void sockets.upgrade(request, stream, head);
+        else sockets.refuseUnknown(stream);
+      });
+    },
+    streams: openStreams({ readers, clock, log }),
+    count: readers.count,
+    /** Ends every reader with a word, marks what they took, and stops. */
+    async close(): Promise<void> {
+      stopIdentity();
+      stopReconnect();
+      stopTyping();
+      await readers.close();
+      await sockets.close();
+      await presence.close();
+      await rooms.close();
+      await taker.close();
+    },
+  };
+}
+
+async function act(deps: RealtimeDeps, { subscriber, room }: Reader, frame: OutwardFrame): Promise<void> {
+  const { principal } = subscriber;
+  requireScope(principal, "conversations:write");
+  const db = deps.dbOf(principal.workspaceId);
+  const conversationId = frame.conversation_id.toLowerCase();
+  if (frame.type === "read") {
+    await readConversation({ db, clock: deps.clock, markRead }, principal, conversationId, frame.seq);
+    deps.news.tell(room.workspaceId);
+  } else {
+    await typeInConversation(db, principal, conversationId);
+    const { workspaceId, participantId } = principal;
+    deps.tellTyping({ workspaceId, conversationId, participantId });
+  }
+}

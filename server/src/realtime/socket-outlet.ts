@@ -1,0 +1,49 @@
+import type { Duplex } from "node:stream";
+import type { WebSocket } from "ws";
+import { type Closing, closings } from "./closing.ts";
+import { pingBytes } from "./frames.ts";
+import type { Outlet } from "./subscriber.ts";
+
+/** Below this, in bytes, a reader is fast enough to be sent more of the past. */
+const lowWaterBytes = 128 * 1024;
+/** How long a closing handshake may take, in milliseconds: what a reader does not read is cut off. */
+const closeTimeoutMs = 3_000;
+
+/**
+ * Writes frames that were made once for everybody straight to the connection, behind what `ws` wrote: without
+ * compression and fragments nothing of `ws` is ever half written.
+ */
+export function socketOutlet(socket: WebSocket, stream: Duplex): Outlet & { ping(): void } {
+  return {
+    write(frame, onTaken) {
+      if (socket.readyState !== socket.OPEN) return;
+      if (onTaken === undefined) stream.write(frame.bytes);
+      else stream.write(frame.bytes, (error) => void (error ?? onTaken()));
+    },
+    ping() {
+      if (socket.readyState === socket.OPEN) stream.write(pingBytes);
+    },
+    bufferedBytes: () => stream.writableLength,
+    drained: () => drained(stream),
+    close(closing: Closing) {
+      const { code, reason } = closings[closing];
+      socket.close(code, reason);
+      const timer = setTimeout(() => socket.terminate(), closeTimeoutMs);
+      timer.unref();
+      socket.once("close", () => clearTimeout(timer));
+    },
+  };
+}
+
+/** Resolves when little is buffered any more, or the stream has ended. */
+export function drained(stream: Duplex | NodeJS.WritableStream): Promise<void> {
+  const writable = stream as Duplex;
+  if (writable.writableLength <= lowWaterBytes || writable.destroyed) return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = () => {
+      writable.off("drain", done).off("close", done);
+      resolve();
+    };
+    writable.on("drain", done).on("close", done);
+  });
+}

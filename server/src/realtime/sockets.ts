@@ -1,0 +1,240 @@
+import { randomUUID } from "node:crypto";
+import type { IncomingMessage } from "node:http";
+import type { Duplex } from "node:stream";
+import { type WebSocket, WebSocketServer } from "ws";
+import { errorCodes, RequestError } from "../errors.ts";
+import { toCursor } from "../events/events.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Log } from "../lib/postgres.ts";
+import { repeat } from "../lib/repeat.ts";
+import { type ClientFrame, parseClientFrame } from "./client-frames.ts";
+import { frameOf } from "./frames.ts";
+import { type Handshake, type OriginRules, readHandshake, refusal, requireOwnOrigin } from "./handshake.ts";
+import type { Reader, Readers } from "./readers.ts";
+import { socketOutlet } from "./socket-outlet.ts";
+import { send } from "./subscriber.ts";
+
+export interface SocketsDeps {
+  readers: Readers;
+  clock: Clock;
+  log: Log;
+  origins: OriginRules;
+  /** What a client says that is not about its own stream. Throws a `RequestError` for what it may not. */
+  onFrame: (reader: Reader, frame: OutwardFrame) => Promise<void>;
+}
+
+export type OutwardFrame = ClientFrame & { type: "read" | "typing" };
+
+/** Longest frame of a client, in bytes; a longer one ends the socket with 1009. */
+export const maxFrameBytes = 64 * 1024;
+/** A client that shows no sign of life for three of these is cut off. */
+export const heartbeatSeconds = 30;
+/** How long a new socket is held for its client to resume, in milliseconds. */
+const heldMs = 100;
+/** Frames of one client: so many a second on average, and so many at once after a pause. Others are refused. */
+const framesPerSecond = 20;
+const frameBurst = 50;
+/** Refused frames without a pause after which a client is cut off. */
+const maxRefused = 200;
+/** Frames of one client that may wait for those before them. */
+const maxWaitingFrames = 64;
+/** Sockets are looked after by turns, so that ten thousand are not pinged at once. */
+const turns = 30;
+
+interface Connection {
+  readonly reader: Reader;
+  readonly stream: Duplex & { bytesRead?: number };
+  readonly outlet: ReturnType<typeof socketOutlet>;
+  readonly turn: number;
+  /** `bytesRead` when it was last looked after, and for how many heartbeats it has not moved. */
+  heard: number;
+  silentBeats: number;
+  /** Frames that it may send now, as of `refilledAt`. */
+  tokens: number;
+  refilledAt: number;
+  refused: number;
+  waiting: number;
+  work: Promise<void>;
+  cancelHeld: () => void;
+}
+
+/** `/ws`: sockets of clients, each a reader of its workspace's feed. */
+export function openSockets({ readers, clock, log, origins, onFrame }: SocketsDeps) {
+  const connections = new Map<WebSocket, Connection>();
+  const server = new WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    maxPayload: maxFrameBytes,
+    perMessageDeflate: false,
+    handleProtocols: (offered) => (offered.has("bearer") ? "bearer" : false),
+  });
+  let turn = 0;
+  const beating = repeat(clock, (heartbeatSeconds * 1_000) / turns, beat, (error) => {
+    log.error({ err: error }, "the heartbeat of sockets failed");
+  });
+
+  /** Answers an upgrade request, whatever it is. */
+  async function upgrade(request: IncomingMessage, stream: Duplex, head: Buffer): Promise<void> {
+    const onError = () => stream.destroy();
+    stream.on("error", onError);
+    try {
+      requireOwnOrigin(request, origins);
+      const handshake = readHandshake(request);
+      const principal = await readers.admit(handshake.authorization);
+      let socket: WebSocket | undefined;
+      const reader = await readers.add(handshake.authorization!, principal, () => {
+        // Calls back at once, or answers what is no WebSocket handshake itself.
+        server.handleUpgrade(request, stream as never, head, (made) => (socket = made));
+        return socket === undefined ? null : socketOutlet(socket, stream);
+      });
+      if (reader === null || socket === undefined) return;
+      stream.off("error", onError);
+      begin(socket, stream, reader, handshake);
+    } catch (error) {
+      if (!(error instanceof RequestError)) log.error({ err: error }, "a socket could not be opened");
+      refuse(stream, error);
+    }
+  }
+
+  function begin(socket: WebSocket, stream: Duplex, reader: Reader, { cursor }: Handshake): void {
+    turn = (turn + 1) % turns;
+    const connection: Connection = {
+      reader,
+      stream,
+      outlet: reader.subscriber.outlet as Connection["outlet"],
+      turn,
+      heard: 0,
+      silentBeats: 0,
+      tokens: frameBurst,
+      refilledAt: clock.now(),
+      refused: 0,
+      waiting: 0,
+      work: Promise.resolve(),
+      cancelHeld: () => {},
+    };
+    connections.set(socket, connection);
+    // The listeners are shared: a closure for each of ten thousand sockets would be felt.
+    socket.on("message", onMessage).on("close", onClose).on("error", onSocketError);
+    const hello = { connection_id: randomUUID(), heartbeat_seconds: heartbeatSeconds };
+    send(reader.subscriber, frameOf("HELLO", toCursor(reader.subscriber.position), hello));
+    if (cursor !== undefined) void handle(connection, { type: "resume", cursor });
+    else connection.cancelHeld = clock.after(heldMs, () => void handle(connection, null));
+  }
+
+  function onMessage(this: WebSocket, data: Buffer, isBinary: boolean): void {
+    const connection = connections.get(this);
+    if (connection === undefined || connection.reader.subscriber.state === "closed") return;
+    const refusal = takeToken(connection) ?? (isBinary ? "Frames are text." : null);
+    if (refusal === null) {
+      void handle(connection, data.toString());
+      return;
+    }
+    connection.refused += 1;
+    if (connection.refused > maxRefused) readers.drop(connection.reader, "flood");
+    else tellError(connection, new RequestError(isBinary ? "VALIDATION_ERROR" : "RATE_LIMIT_EXCEEDED", refusal));
+  }
+
+  function takeToken(connection: Connection): string | null {
+    const now = clock.now();
+    const refilled = ((now - connection.refilledAt) / 1_000) * framesPerSecond;
+    connection.tokens = Math.min(frameBurst, connection.tokens + refilled);
+    connection.refilledAt = now;
+    if (connection.tokens < 1) return `A socket may send ${framesPerSecond} frames a second: slow down.`;
+    connection.tokens -= 1;
+    connection.refused = 0;
+    return connection.waiting < maxWaitingFrames ? null : "Too many frames wait for those before them: slow down.";
+  }
+
+  /** Frames of one client one after the other; null lets it go live. What goes wrong is told to the client. */
+  function handle(connection: Connection, input: string | ClientFrame | null): Promise<void> {
+    connection.cancelHeld();
+    connection.waiting += 1;
+    connection.work = connection.work.then(async () => {
+      try {
+        await answer(connection, typeof input === "string" ? parseClientFrame(input) : input);
+      } catch (error) {
+        tellError(connection, error);
+      }
+      connection.waiting -= 1;
+    });
+    return connection.work;
+  }
+
+  async function answer({ reader }: Connection, frame: ClientFrame | null): Promise<void> {
+    const { subscriber, room } = reader;
+    if (subscriber.state === "closed") return;
+    if (frame?.type === "resume") {
+      const count = await readers.release(reader, frame.cursor);
+      if (count === null) return;
+      return send(subscriber, frameOf("RESUMED", toCursor(room.position()), { from: frame.cursor, count }));
+    }
+    if (subscriber.state === "held") await readers.release(reader);
+    if (frame === null) return;
+    if (frame.type === "ping") return send(subscriber, frameOf("PONG", toCursor(room.position()), {}));
+    await onFrame(reader, frame);
+  }
+
+  function tellError({ reader: { subscriber, room } }: Connection, error: unknown): void {
+    const known =
+      error instanceof RequestError ? error : new RequestError("INTERNAL", "Something went wrong here: try again.");
+    if (known !== error) log.error({ err: error }, "a frame of a socket failed");
+    const { code, message, details = {} } = known;
+    const position = subscriber.state === "live" ? room.position() : subscriber.position;
+    send(subscriber, frameOf("ERROR", toCursor(position), { code, message, details }));
+  }
+
+  function onClose(this: WebSocket): void {
+    const connection = connections.get(this);
+    if (connection === undefined) return;
+    connections.delete(this);
+    connection.cancelHeld();
+    readers.remove(connection.reader);
+  }
+
+  async function beat(): Promise<void> {
+    turn = (turn + 1) % turns;
+    for (const connection of connections.values()) if (connection.turn === turn) lookAfter(connection);
+  }
+
+  function lookAfter(connection: Connection): void {
+    const heard = connection.stream.bytesRead ?? 0;
+    connection.silentBeats = heard === connection.heard ? connection.silentBeats + 1 : 0;
+    connection.heard = heard;
+    if (connection.silentBeats >= 3) readers.drop(connection.reader, "silent");
+    else connection.outlet.ping();
+  }
+
+  return {
+    upgrade,
+    /** There is nothing to upgrade to at this path. */
+    refuseUnknown: (stream: Duplex) => refuse(stream, new RequestError("RESOURCE_NOT_FOUND", "Sockets open at /ws.")),
+    count: () => connections.size,
+    /** The readers are dropped before; what has not closed within a second is cut off. */
+    async close(): Promise<void> {
+      await beating.close();
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const isOver = () => connections.size === 0 && resolve();
+      for (const socket of connections.keys()) socket.once("close", () => setImmediate(isOver));
+      isOver();
+      const timer = setTimeout(resolve, closeWaitMs);
+      await promise;
+      clearTimeout(timer);
+      for (const socket of connections.keys()) socket.terminate();
+      server.close();
+    },
+  };
+}
+
+const closeWaitMs = 1_000;
+
+/** A connection that breaks closes by itself; what it was is of no interest. */
+function onSocketError(): void {}
+
+function refuse(stream: Duplex, error: unknown): void {
+  if (stream.destroyed) return;
+  const known =
+    error instanceof RequestError ? error : new RequestError("INTERNAL", "Something went wrong here: try again.");
+  const { code, message, details = {} } = known;
+  const body = { success: false, error: { code, message, details, request_id: randomUUID() } };
+  stream.end(refusal(known, errorCodes[code].http, body));
+}

@@ -1,0 +1,72 @@
+import type { ServerResponse } from "node:http";
+import type { Principal } from "../identity/principal.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Log } from "../lib/postgres.ts";
+import type { Reader, Readers } from "./readers.ts";
+import { drained } from "./socket-outlet.ts";
+import type { Outlet } from "./subscriber.ts";
+
+/** A comment now and then keeps proxies from closing a quiet stream, in milliseconds. */
+const commentEveryMs = 15_000;
+
+export interface Streams {
+  /** Throws what a request would get, before anything is written. */
+  admit(authorization: string | undefined): Promise<Principal>;
+  /**
+   * Streams events on an answer whose headers were sent, from right after `cursor`, or from now on, until the client
+   * leaves or may not read any more.
+   */
+  open(
+    authorization: string,
+    principal: Principal,
+    response: ServerResponse,
+    cursor: string | undefined,
+  ): Promise<void>;
+}
+
+/** Server-sent events. Source: the HTML standard, 9.2. */
+export function openStreams({ readers, clock, log }: { readers: Readers; clock: Clock; log: Log }): Streams {
+  async function open(
+    authorization: string,
+    principal: Principal,
+    response: ServerResponse,
+    cursor: string | undefined,
+  ): Promise<void> {
+    const reader = await readers.add(authorization, principal, () => streamOutlet(response));
+    if (reader === null) return void response.end();
+    let cancelComment = () => {};
+    const comment = () => {
+      if (response.writableLength === 0) response.write(": here\n\n");
+      cancelComment = clock.after(commentEveryMs, comment);
+    };
+    comment();
+    response.on("close", () => {
+      cancelComment();
+      readers.remove(reader);
+    });
+    await release(reader, cursor);
+  }
+
+  async function release(reader: Reader, cursor: string | undefined): Promise<void> {
+    try {
+      await readers.release(reader, cursor);
+    } catch (error) {
+      log.warn({ err: error }, "a stream could not be brought up to date and is ended: the client comes back");
+      readers.drop(reader, "stopping");
+    }
+  }
+
+  return { admit: readers.admit, open };
+}
+
+/** Frames carry no newline, so each is one line of data. A stream cannot say why it ends: the next request is told. */
+function streamOutlet(response: ServerResponse): Outlet {
+  return {
+    write({ cursor, text }, onTaken) {
+      response.write(`id: ${cursor}\ndata: ${text}\n\n`, (error) => void (error ?? onTaken?.()));
+    },
+    bufferedBytes: () => response.writableLength,
+    drained: () => drained(response),
+    close: () => void response.end(),
+  };
+}

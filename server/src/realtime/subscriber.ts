@@ -1,0 +1,69 @@
+import type { FeedEvent } from "../events/events.ts";
+import { type Principal, seesAllConversations } from "../identity/principal.ts";
+import type { Closing } from "./closing.ts";
+import type { Frame } from "./frames.ts";
+import type { Memberships } from "./memberships.ts";
+
+/** The way out to one reader: a socket, or a stream over HTTP. Its methods never throw, also once it is closed. */
+export interface Outlet {
+  /** `onTaken` is called once the bytes have left this process, and never when they could not. */
+  write(frame: Frame, onTaken?: () => void): void;
+  /** Written and not yet taken, in bytes. */
+  bufferedBytes(): number;
+  /** Resolves when little is buffered any more, or the reader is gone. */
+  drained(): Promise<void>;
+  close(closing: Closing): void;
+}
+
+/**
+ * One reader of a workspace's feed.
+ *
+ *     held ──▶ catching up ──▶ live ──▶ closed
+ *                   ▲            │
+ *                   └── resume ──┘
+ *
+ * `held` lasts from HELLO until the client's first frame, or a moment: a client that resumes gets what it missed before
+ * anything new. A live one stands where its room stands; the others at `position`.
+ */
+export interface Subscriber {
+  readonly outlet: Outlet;
+  /** The value of an `authorization` header: asked about again now and then. */
+  readonly authorization: string;
+  principal: Principal;
+  state: "held" | "catching-up" | "live" | "closed";
+  /** Of the last event that it was considered for; has no meaning while it is live. */
+  position: number;
+  /** Counts resumes: a catching-up that a later one replaced stops. */
+  round: number;
+}
+
+/** More than this unread, in bytes, and a reader is dropped. */
+export const maxBufferedBytes = 1024 * 1024;
+
+/** Sends to a reader, or drops one that does not read. */
+export function send(subscriber: Subscriber, frame: Frame, onTaken?: () => void): void {
+  if (subscriber.state === "closed") return;
+  if (subscriber.outlet.bufferedBytes() + frame.text.length > maxBufferedBytes) {
+    subscriber.state = "closed";
+    subscriber.outlet.close("slow");
+    return;
+  }
+  subscriber.outlet.write(frame, onTaken);
+}
+
+/** Whether the caller sees an event, as things are now. Members of its conversation must be loaded. */
+export function isSeenBy(
+  principal: Principal,
+  { conversationId, alsoSeenBy }: Pick<FeedEvent, "conversationId" | "alsoSeenBy">,
+  memberships: Pick<Memberships, "of">,
+): boolean {
+  if (seesAllConversations(principal) || alsoSeenBy === principal.participantId) return true;
+  return conversationId !== null && memberships.of(conversationId).includes(principal.participantId);
+}
+
+/** The participants as whom a person reads in the app: itself, and for those who answer for the workspace, that too. */
+export function readsFor(principal: Principal, recipientId: string): boolean {
+  if (principal.kind !== "user") return false;
+  if (recipientId === principal.userId) return true;
+  return recipientId === principal.workspaceId && seesAllConversations(principal);
+}

@@ -1,0 +1,106 @@
+import { type GapReason, type News, readFeed, readHead } from "../events/events.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Log } from "../lib/postgres.ts";
+import { all, type Db } from "../lib/query.ts";
+import { repeat } from "../lib/repeat.ts";
+import { type TailedEvent, toTailed } from "./blocks.ts";
+
+export interface TailListener {
+  /** Events in order, each once. The next come when the promise is settled. */
+  onEvents(events: readonly TailedEvent[], last: number): Promise<void>;
+  /** The feed cannot be followed without a hole: go on from `head`. */
+  onGap(reason: GapReason, head: number): void;
+}
+
+export interface Tails {
+  /** Follows a workspace's feed from its present head, which it returns; a second follower of a workspace is an error. */
+  follow(workspaceId: string, listener: TailListener): Promise<number>;
+  unfollow(workspaceId: string): void;
+  close(): Promise<void>;
+}
+
+interface Followed {
+  listener: TailListener;
+  last: number;
+  isReading: boolean;
+  hasNews: boolean;
+}
+
+/** Events to a read. */
+const pageSize = 500;
+/** How often feeds are looked at without news, in milliseconds: one query for all workspaces. */
+const lookEveryMs = 1_000;
+
+/** The newest events of the workspaces that somebody listens to, read once for all who do. */
+export function openTails(deps: { db: Db; news: News; clock: Clock; log: Log }): Tails {
+  const { db, news, clock, log } = deps;
+  const followed = new Map<string, Followed>();
+
+  const stopNews = news.onNews((workspaceId) => {
+    if (workspaceId === null) for (const id of followed.keys()) wake(id);
+    else wake(workspaceId);
+  });
+  const looking = repeat(clock, lookEveryMs, look, (error) => {
+    log.warn({ err: error }, "the feeds could not be looked at and will be again");
+  });
+
+  /** News can be lost: whoever has fallen behind is found here. */
+  async function look(): Promise<void> {
+    if (followed.size === 0) return;
+    const heads = await all<{ workspace_id: string; last_position: number }>(
+      db,
+      "SELECT workspace_id, last_position FROM event_heads WHERE workspace_id = ANY ($1)",
+      [[...followed.keys()]],
+    );
+    for (const { workspace_id, last_position } of heads) {
+      if (followed.get(workspace_id)?.last !== last_position) wake(workspace_id);
+    }
+  }
+
+  function wake(workspaceId: string): void {
+    const feed = followed.get(workspaceId);
+    if (feed === undefined) return;
+    feed.hasNews = true;
+    if (!feed.isReading) void readOn(workspaceId, feed);
+  }
+
+  /** One at a time for each feed. What cannot be read now is read at the next look. */
+  async function readOn(workspaceId: string, feed: Followed): Promise<void> {
+    feed.isReading = true;
+    try {
+      while (feed.hasNews && followed.get(workspaceId) === feed) {
+        feed.hasNews = false;
+        const page = await readFeed(db, workspaceId, feed.last, pageSize);
+        if (followed.get(workspaceId) !== feed) return;
+        if (page.kind === "gap") {
+          feed.last = page.head;
+          feed.listener.onGap(page.reason, page.head);
+        } else if (page.last > feed.last) {
+          await feed.listener.onEvents(page.events.map(toTailed), page.last);
+          feed.last = page.last;
+          feed.hasNews ||= page.last < page.head;
+        }
+      }
+    } catch (error) {
+      log.warn({ err: error, workspace_id: workspaceId }, "a feed could not be read and will be tried again");
+    } finally {
+      feed.isReading = false;
+    }
+  }
+
+  return {
+    async follow(workspaceId, listener) {
+      const head = await readHead(db, workspaceId);
+      followed.set(workspaceId, { listener, last: head, isReading: false, hasNews: false });
+      // Something may have been told between the look at the head and now.
+      wake(workspaceId);
+      return head;
+    },
+    unfollow: (workspaceId) => void followed.delete(workspaceId),
+    async close() {
+      stopNews();
+      followed.clear();
+      await looking.close();
+    },
+  };
+}

@@ -1,0 +1,73 @@
+import { Type } from "typebox";
+import { notFound } from "../errors.ts";
+import { parseCursor } from "../events/events.ts";
+import { maxEvents, readEvents } from "../realtime/read-events.ts";
+import type { Streams } from "../realtime/streams.ts";
+import { bearer, errorAnswers } from "./identity-schemas.ts";
+import type { App } from "./server.ts";
+
+const cursor = Type.Optional(Type.String({ maxLength: 20, description: "The cursor of the last event that you have" }));
+
+const eventFrame = Type.Object(
+  {
+    type: Type.String({ description: "NEW_MESSAGE, MESSAGE_STATUS, CONVERSATION, WEBHOOK_ENDPOINT or GAP" }),
+    cursor: Type.String(),
+  },
+  { additionalProperties: true },
+);
+
+/** `GET /v1/events`: the feed that sockets are told, read page by page or as a stream of server-sent events. */
+export function eventRoutes(
+  app: App,
+  { streams }: { /** Null in a process without the role realtime. */ streams: Streams | null },
+): void {
+  app.get(
+    "/v1/events",
+    {
+      config: { access: { role: "member", scope: "events:read" } },
+      schema: {
+        tags: ["Realtime"],
+        security: bearer,
+        summary: "Read events, or stream them",
+        description:
+          "Oldest first, the same events in the same order as on /ws, of the conversations that you see. Without `after` " +
+          "a page begins with the oldest event that is kept. Ask again with `after` = `next_cursor`; an empty page means that " +
+          "nothing more has happened. A GAP says that events after your cursor are no longer there: read the state anew. " +
+          "With `accept: text/event-stream` the answer is a stream that begins after `last-event-id`, or `after`, or now.",
+        headers: Type.Object({ "last-event-id": cursor }),
+        querystring: Type.Object(
+          { after: cursor, limit: Type.Optional(Type.Integer({ minimum: 1, maximum: maxEvents, default: 50 })) },
+          { additionalProperties: false },
+        ),
+        response: {
+          200: Type.Object({ data: Type.Array(eventFrame), next_cursor: Type.String() }),
+          ...errorAnswers(400, 401, 403, 429, 503),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { principal, db, query, headers } = request;
+      reply.header("vary", "accept");
+      if (!headers.accept?.includes("text/event-stream")) {
+        const after = query.after === undefined ? null : parseCursor(query.after);
+        return readEvents(db, principal, after, query.limit ?? 50);
+      }
+      if (streams === null) throw notFound("stream here: this process has not the role realtime");
+      const from = headers["last-event-id"] ?? query.after;
+      if (from !== undefined) parseCursor(from);
+      const authorization = headers.authorization!;
+      await streams.admit(authorization);
+      reply.hijack();
+      reply.raw.writeHead(200, { ...reply.getHeaders(), ...streamHeaders } as Record<string, string>);
+      await streams.open(authorization, principal, reply.raw, from);
+      return reply;
+    },
+  );
+}
+
+/** A proxy in front must pass each event on at once. */
+const streamHeaders = {
+  "content-type": "text/event-stream; charset=utf-8",
+  "cache-control": "no-store",
+  "x-accel-buffering": "no",
+};
