@@ -1,0 +1,142 @@
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { type Client, openClient, type Sent } from "../client/src/client.ts";
+import { createTestDatabase } from "../server/src/testing/test-database.ts";
+import { startSimulator } from "../simulator/src/simulator.ts";
+import { adminPassword, sharedSecrets } from "./src/harness.ts";
+import { type HubPlace, openHubPlace, startHubProcess } from "./src/hub-process.ts";
+import { openPerson, type Person } from "./src/people.ts";
+import { withoutProc } from "./src/processes.ts";
+import { openSimulatorClient } from "./src/simulator-client.ts";
+import { until } from "./src/until.ts";
+import { startWebhookProgram, type WebhookProgram } from "./src/webhook-program.ts";
+import type { Received } from "./src/webhook-receiver.ts";
+
+const kills = 5;
+const people = 4;
+const messagesEach = 60;
+/** How long the program thinks about each event: something is always under way when the hub is killed. */
+const thinkMs = 5;
+/** From the death of one process to the moment when another has sent what that one was at. */
+const takeoverMs = 10_000;
+
+test(
+  `${kills} times kill -9 of the hub: every event reaches its endpoints, signed, and in order where asked`,
+  { skip: withoutProc },
+  async () => {
+    await using simulator = await startSimulator();
+    await using program = await startWebhookProgram();
+    await using place = await openHubPlace({ SIMULATOR_URL: simulator.url });
+    let hub = await startHubProcess(place);
+    const client = await clientOf(place);
+    await connect(client, program, "ordered", true);
+    await connect(client, program, "loose", false);
+    const said: Sent[] = [];
+    const platforms = openSimulatorClient(simulator.url);
+    const talking = Array.from({ length: people }, (_, index) => {
+      return talk(client, openPerson(platforms, "whatsapp", index, `Person ${index}`), said);
+    });
+    const all = people * messagesEach;
+    for (let killed = 1; killed <= kills; killed += 1) {
+      await until("some more were accepted", () => said.length >= (all * killed) / (kills + 1), 60_000);
+      hub.kill("SIGKILL");
+      await hub.ended;
+      hub = await startHubProcess(place);
+    }
+    await Promise.all(talking);
+    for (const name of ["ordered", "loose"]) {
+      const came = await program.has(name, `all came to ${name}`, (came) => idsOf(came).length === all, 60_000);
+      assert.ok(came.every((one) => one.isVerified));
+      assert.deepEqual(idsOf(came).toSorted(), said.map((sent) => sent.message_id).toSorted());
+    }
+    assertOrdered(await program.received("ordered"));
+    hub.kill("SIGTERM");
+    assert.deepEqual(await hub.ended, { code: 0, signal: null });
+  },
+);
+
+test(
+  "two hubs share the endpoints; when one is killed, the other sends what that one was at within seconds",
+  { skip: withoutProc },
+  async () => {
+    await using database = await createTestDatabase();
+    await using simulator = await startSimulator();
+    await using program = await startWebhookProgram();
+    const shared = { ...sharedSecrets, DATABASE_URL: database.url, SIMULATOR_URL: simulator.url, BUS_LEASE: "4s" };
+    const env = { ...shared, WEBHOOKS_ALLOW_PRIVATE: "true" };
+    await using first = await openHubPlace(env);
+    await using second = await openHubPlace(env);
+    const doomed = await startHubProcess(first);
+    const survivor = await startHubProcess(second);
+    const client = await clientOf(second);
+    await connect(client, program, "ordered", true);
+    await connect(client, program, "loose", false);
+    const said: Sent[] = [];
+    const platforms = openSimulatorClient(simulator.url);
+    const talking = Array.from({ length: people }, (_, index) => {
+      return talk(client, openPerson(platforms, "whatsapp", index, `Person ${index}`), said);
+    });
+    const all = people * messagesEach;
+    await until("a third was accepted", () => said.length >= all / 3, 60_000);
+    doomed.kill("SIGKILL");
+    await Promise.all(talking);
+    for (const name of ["ordered", "loose"]) {
+      const came = await program.has(name, `all came to ${name}`, (came) => idsOf(came).length === all, takeoverMs);
+      assert.ok(came.every((one) => one.isVerified));
+    }
+    assertOrdered(await program.received("ordered"));
+    survivor.kill("SIGTERM");
+    assert.deepEqual(await survivor.ended, { code: 0, signal: null });
+  },
+);
+
+/** The admin's key, by the hub that listens there. */
+async function clientOf(place: HubPlace): Promise<Client> {
+  const admin = openClient({ url: place.url, credential: { username: "admin", password: adminPassword } });
+  const { key: token } = await admin.apiKeys.create({ name: "program" });
+  return openClient({ url: place.url, credential: { token } });
+}
+
+async function connect(client: Client, program: WebhookProgram, name: string, ordered: boolean): Promise<void> {
+  const url = program.urlOf(name);
+  const { secret } = await client.webhookEndpoints.create({ url, events: ["message.accepted"], ordered });
+  await program.behave(name, secret, { kind: "slow", ms: thinkMs });
+}
+
+/** Says so many things, one after the other, each again until it is accepted. */
+async function talk(client: Client, person: Person, said: Sent[]): Promise<void> {
+  for (let index = 0; index < messagesEach; index += 1) {
+    const message = {
+      message_id: randomUUID(),
+      to: person.address,
+      payload: { type: "text" as const, text: `${index}` },
+    };
+    for (let isAccepted = false; !isAccepted; ) {
+      try {
+        said.push(await client.messages.send(message, { signal: AbortSignal.timeout(3_000) }));
+        isAccepted = true;
+      } catch {
+        await delay(30);
+      }
+    }
+    await delay(10);
+  }
+}
+
+function idsOf(came: readonly Received[]): unknown[] {
+  return [...new Set(came.map((one) => one.data.message_id))];
+}
+
+/** In each conversation the events came in the order of `seq`; one that came twice came twice in a row. */
+function assertOrdered(came: readonly Received[]): void {
+  for (const [conversation, events] of Map.groupBy(came, (one) => one.data.conversation_id)) {
+    const seqs = events.map((one) => Number(one.data.seq));
+    assert.deepEqual(
+      seqs,
+      seqs.toSorted((a, b) => a - b),
+      `conversation ${conversation}`,
+    );
+  }
+}
