@@ -58,34 +58,24 @@ test("two hubs tell each other over Redis, show it in /readyz, and stay in servi
 test("two hubs count a user's requests together, and each for itself while Redis is away", async () => {
   await using hubs = await startHubs({ RATE_LIMIT_USER: "4/h" });
   const { redis, one, two } = hubs;
-  const logIn = await fetch(`${one.url}/auth/token`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ username: "admin", password: secrets.ADMIN_PASSWORD }),
-  });
+  const logIn = await send("POST", `${one.url}/auth/token`, { username: "admin", password: secrets.ADMIN_PASSWORD });
   assert.equal(logIn.headers.get("ratelimit-limit"), "100");
-  const { access_token } = (await logIn.json()) as { access_token: string };
-  const send = (url: string | null, path: string, body: object) =>
-    fetch(`${url}${path}`, {
-      method: path === "/v1/me" ? "PATCH" : "POST",
-      headers: { "content-type": "application/json", authorization: `Bearer ${access_token}` },
-      body: JSON.stringify(body),
-    });
-  const change = (url: string | null) => send(url, "/v1/me", { display_name: "Ana" });
+  const { access_token: token } = (await logIn.json()) as { access_token: string };
+  const change = (url: string | null) => send("PATCH", `${url}/v1/me`, { display_name: "Ana" }, token);
 
   const left: (string | null)[] = [];
   for (const hub of [one, two, one]) left.push((await change(hub.url)).headers.get("ratelimit-remaining"));
   assert.deepEqual(left, ["3", "2", "1"]);
   // A batch is one request, however many messages it holds.
   const message = { to: { channel: "nowhere", address: "x" }, payload: { type: "text", text: "oi" } };
-  const batch = await send(two.url, "/v1/messages/batch", { messages: Array(50).fill(message) });
+  const batch = await send("POST", `${two.url}/v1/messages/batch`, { messages: Array(50).fill(message) }, token);
   assert.equal(batch.headers.get("ratelimit-remaining"), "0");
   for (const hub of [one, two]) {
     const refused = await change(hub.url);
     assert.equal(refused.status, 429);
     assert.ok(Number(refused.headers.get("retry-after")) > 800);
   }
-  assert.equal((await fetch(`${one.url}/v1/me`, { headers: { authorization: `Bearer ${access_token}` } })).status, 200);
+  assert.equal((await send("GET", `${one.url}/v1/me`, undefined, token)).status, 200);
 
   await redis.kill();
   await until(() => !one.context.redis!.client.isReady, 5_000, "the connection still stands");
@@ -93,3 +83,34 @@ test("two hubs count a user's requests together, and each for itself while Redis
   for (let i = 0; i < 6; i += 1) statuses.push((await change(one.url)).status);
   assert.deepEqual(statuses, [200, 200, 200, 200, 429, 429]);
 });
+
+test("two hubs count the requests of an API key together, where it was given a limit", async () => {
+  await using hubs = await startHubs();
+  const { one, two } = hubs;
+  const logIn = await send("POST", `${one.url}/auth/token`, { username: "admin", password: secrets.ADMIN_PASSWORD });
+  const { access_token: token } = (await logIn.json()) as { access_token: string };
+  const made = await send(
+    "POST",
+    `${one.url}/v1/api-keys`,
+    { name: "slow", rate_limit: { per_second: 0.01, burst: 3 } },
+    token,
+  );
+  const { key } = (await made.json()) as { key: string };
+  const statuses: number[] = [];
+  for (const hub of [one, two, one, two, one]) {
+    const contact = { display_name: "Ana" };
+    statuses.push((await send("POST", `${hub.url}/v1/contacts`, contact, key)).status);
+  }
+  assert.deepEqual(statuses, [201, 201, 201, 429, 429]);
+});
+
+function send(method: string, url: string, body: object | undefined, token?: string): Promise<Response> {
+  return fetch(url, {
+    method,
+    headers: {
+      ...(body === undefined ? {} : { "content-type": "application/json" }),
+      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+}
