@@ -10,7 +10,7 @@ export async function recordRefused(
   db: Db,
   origin: Origin,
   user: { user_id: string; workspace_id: string } | null,
-  reason: "unknown_user" | "wrong_password" | "wrong_second_factor" | "user_disabled",
+  reason: "unknown_user" | "wrong_password" | "wrong_second_factor" | "user_disabled" | "provider_log_in",
 ): Promise<void> {
   const firstWorkspaceId = await findFirstWorkspace(db);
   const workspaceId = user?.workspace_id ?? firstWorkspaceId;

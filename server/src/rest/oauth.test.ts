@@ -120,6 +120,8 @@ test("an address that the provider has not verified opens no account, and the an
   assert.equal(new Set(answers.map(({ body }) => body.error.message)).size, 1);
   const { email: _, ...without } = somebody();
   assert.equal((await logIn(without)).body.error.code, "FORBIDDEN");
+  const refusals = "SELECT details FROM audit_log WHERE action = 'session.refused' AND details->>'reason' = $1";
+  assert.equal((await hub.db.query(refusals, ["provider_log_in"])).rows.length, answers.length + 1);
 });
 
 // Somebody registers with the address of another, and waits inside for the owner to come by a provider.

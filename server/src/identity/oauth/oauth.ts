@@ -7,6 +7,7 @@ import type { Clock } from "../../lib/clock.ts";
 import type { Pool } from "../../lib/postgres.ts";
 import type { SecretBox } from "../../lib/secret-box.ts";
 
+import { recordRefused } from "../session-acts.ts";
 import { hashToken } from "../tokens.ts";
 import { type Begun, openKept, sealKept } from "./begun.ts";
 import * as rows from "./identity-rows.ts";
@@ -81,9 +82,10 @@ export async function finishLogIn(
   }
   // Before the provider is asked: whatever comes of it, this address and this cookie are spent.
   await spend(deps, begun.state, begun.expiresAtMs);
-  const identity = await heard(deps, provider, () => provider.identify(callback, begun));
   const settling = { provider: provider.name, origin: request.origin };
-  const userId = await settleUser(deps, settling, identity);
+  const userId = await recorded(deps, request.origin, async () =>
+    settleUser(deps, settling, await heard(deps, provider, () => provider.identify(callback, begun))),
+  );
   if (begun.returnTo === null) return { kind: "logged in", userId, provider: provider.name };
   const code = randomBytes(32).toString("base64url");
   const page = new URL(begun.returnTo);
@@ -141,6 +143,17 @@ async function heard<T>({ log }: OauthDeps, { name }: LogInProvider, work: () =>
       const cause = error instanceof RequestError ? error.cause : error;
       log.warn({ provider: name, ...reasonOf(cause) }, "a log-in through a provider failed");
     }
+    throw error;
+  }
+}
+
+/** A refusal stands in the audit log. What never was a log-in, because no browser began it, does not. */
+async function recorded<T>({ db }: OauthDeps, origin: Origin, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const isRefusal = error instanceof RequestError && ["AUTH_INVALID", "FORBIDDEN"].includes(error.code);
+    if (isRefusal) await recordRefused(db, origin, null, "provider_log_in");
     throw error;
   }
 }
