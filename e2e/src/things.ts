@@ -1,0 +1,89 @@
+import { randomUUID } from "node:crypto";
+import { until } from "./until.ts";
+import { connectIdleBot, deadLetterFor, newUser, text, type Workspace } from "./workspace.ts";
+
+/** Ids of things of one workspace, for requests to name. */
+export interface Things {
+  contact(): Promise<string>;
+  /** A group of the admin, the agent, the member and a contact. */
+  conversation(): Promise<string>;
+  /** Said by the member in such a group. */
+  message(): Promise<string>;
+  user(): Promise<string>;
+  /** One who began a second factor. */
+  carefulUser(): Promise<string>;
+  /** Of the member. */
+  apiKey(): Promise<string>;
+  invitation(): Promise<string>;
+  account(): Promise<string>;
+  deadLetter(): Promise<string>;
+  endpoint(): Promise<string>;
+  /** At telling an endpoint of an event: both ids. */
+  attempt(): Promise<{ id: string; attempt_id: string }>;
+}
+
+/** Makes a new one whenever it is asked. `receiverUrl` takes the events. */
+export function newThings(workspace: Workspace, receiverUrl: string): Things {
+  const { hub, admin, agent, member } = workspace;
+  const contact = async () => {
+    const made = await admin.client.contacts.create({ display_name: "Somebody", addresses: [newAddress()] });
+    return made.contact_id;
+  };
+  const conversation = async () => {
+    const members = [admin.userId, agent.userId, member.userId, await contact()];
+    return (await admin.client.conversations.create({ type: "group", title: "Some", members })).conversation_id;
+  };
+  const message = async () => {
+    const said = { conversation_id: await conversation(), payload: text("Something to keep to ourselves.") };
+    return (await member.client.messages.send(said)).message_id;
+  };
+  const endpoint = async () =>
+    (await admin.client.webhookEndpoints.create({ url: receiverUrl, events: ["*"] })).webhook_endpoint_id;
+  return {
+    contact,
+    conversation,
+    message,
+    user: async () => (await newUser(hub, admin, "member")).userId,
+    async carefulUser() {
+      const { client, userId } = await newUser(hub, admin, "member");
+      await client.call("POST", "/v1/me/totp");
+      return userId;
+    },
+    apiKey: async () => (await member.client.apiKeys.create({ name: "Some key" })).api_key_id,
+    async invitation() {
+      const body = { email: `${randomUUID()}@example.com`, role: "agent" };
+      return (await admin.client.call<{ invitation_id: string }>("POST", "/v1/invitations", { body })).body
+        .invitation_id;
+    },
+    account: () => connectIdleBot(workspace),
+    deadLetter: () => deadLetterFor(workspace, hub.person("telegram")),
+    endpoint,
+    async attempt() {
+      const id = await endpoint();
+      await message();
+      const attempt_id = await until("the endpoint is told", async () => {
+        const { data } = await admin.client.webhookEndpoints.attempts(id);
+        return data[0]?.attempt_id;
+      });
+      return { id, attempt_id };
+    },
+  };
+}
+
+/** Makes each the first time, and names the same one from then on. */
+export function keptThings(things: Things): Things {
+  const kept = new Map<string, Promise<unknown>>();
+  const keep = ([name, make]: [string, () => Promise<unknown>]) => [
+    name,
+    () => kept.get(name) ?? kept.set(name, make()).get(name)!,
+  ];
+  return Object.fromEntries(Object.entries(things).map(keep));
+}
+
+let addresses = 0;
+
+/** Nobody has it yet; not those of `hub.person`. */
+export function newAddress(): string {
+  addresses += 1;
+  return `telegram:${500_000_000 + addresses}`;
+}
