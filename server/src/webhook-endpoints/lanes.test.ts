@@ -1,0 +1,96 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { type Lane, openLanes } from "./lanes.ts";
+
+const limits = { perEndpoint: 4, inAll: 12, unproven: 6 };
+const quick = { isQuickSuccess: true, isOrdered: false };
+const bad = { isQuickSuccess: false, isOrdered: false };
+
+/** Takes every turn there is, and fills all places. */
+function fillAll(lanes: ReturnType<typeof openLanes>): Lane[] {
+  const under: Lane[] = [];
+  for (let turn = lanes.next(); turn !== null; turn = lanes.next()) {
+    lanes.settle(turn.lane, turn.places, turn.places);
+    for (let place = 0; place < turn.places; place += 1) under.push(turn.lane);
+  }
+  return under;
+}
+
+test("a lane begins with one request, widens with each quick success, and narrows with a failure", () => {
+  const lanes = openLanes(limits);
+  lanes.rouse("a");
+  let under = fillAll(lanes);
+  assert.equal(under.length, 1);
+  for (const width of [2, 4, 4]) {
+    for (const lane of under) lanes.finish(lane, quick);
+    under = fillAll(lanes);
+    assert.equal(under.length, width);
+  }
+  for (const lane of under) lanes.finish(lane, bad);
+  assert.equal(fillAll(lanes).length, 1);
+});
+
+test("however many endpoints hang, the proven ones keep half of the places, and new ones get in", () => {
+  const lanes = openLanes(limits);
+  lanes.rouse("good");
+  const [good] = fillAll(lanes);
+  lanes.finish(good!, quick);
+  for (let index = 0; index < 100; index += 1) lanes.rouse(`dead ${index}`);
+  const under = fillAll(lanes);
+  assert.equal(under.filter((lane) => lane.endpointId === "good").length, 2);
+  assert.equal(under.filter((lane) => lane.endpointId.startsWith("dead")).length, limits.unproven);
+  const hung = under.find((lane) => lane.endpointId.startsWith("dead"))!;
+  lanes.finish(hung, bad);
+  lanes.rouse("new");
+  const next = fillAll(lanes).map((lane) => lane.endpointId);
+  assert.equal(next.length, 1, "the place of the one that ended");
+  assert.notEqual(next[0], hung.endpointId, "endpoints take turns");
+});
+
+test("an ordered endpoint never has two under way", () => {
+  const lanes = openLanes(limits);
+  lanes.rouse("a");
+  for (let turn = 0; turn < 5; turn += 1) {
+    const under = fillAll(lanes);
+    assert.equal(under.length, 1);
+    lanes.finish(under[0]!, { isQuickSuccess: true, isOrdered: true });
+  }
+});
+
+// A place that is lost is never found again: the hub would send slower and slower until it is restarted.
+test("whatever happens, no place is lost, no limit is passed, and what has work gets its turn", () => {
+  const step = fc.record({
+    endpoint: fc.integer({ min: 0, max: 8 }),
+    what: fc.constantFrom("rouse", "turn", "half", "none", "quick", "bad"),
+  });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
+      const lanes = openLanes(limits);
+      const under: Lane[] = [];
+      for (const { endpoint, what } of steps) {
+        if (what === "rouse") lanes.rouse(`${endpoint}`);
+        else if (what === "quick" || what === "bad") {
+          const [lane] = under.splice(endpoint % Math.max(1, under.length), 1);
+          if (lane !== undefined) lanes.finish(lane, what === "quick" ? quick : bad);
+        } else {
+          const turn = lanes.next();
+          if (turn === null) continue;
+          const filled = what === "turn" ? turn.places : what === "half" ? Math.floor(turn.places / 2) : 0;
+          lanes.settle(turn.lane, turn.places, filled);
+          for (let place = 0; place < filled; place += 1) under.push(turn.lane);
+        }
+        assert.equal(lanes.underWay, under.length);
+        assert.ok(under.length <= limits.inAll);
+        for (const of of Map.groupBy(under, (lane) => lane.endpointId).values()) {
+          assert.ok(of.length <= limits.perEndpoint);
+        }
+      }
+      for (const lane of under.splice(0)) lanes.finish(lane, quick);
+      assert.equal(lanes.underWay, 0);
+      for (let turn = lanes.next(); turn !== null; turn = lanes.next()) lanes.settle(turn.lane, turn.places, 0);
+      lanes.rouse("last");
+      assert.equal(lanes.next()!.lane.endpointId, "last");
+    }),
+  );
+});

@@ -1,0 +1,177 @@
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { test } from "node:test";
+import { until } from "../testing/until.ts";
+import { deleteOldWebhookDeliveries, giveUpDisabled } from "./chores.ts";
+import { follow, followedWorkspaces } from "./follow.ts";
+import { ok, startReceiver, startWebhookTest, status, type WebhookTest } from "./test-webhooks.ts";
+import { changeEndpoint, replayRange } from "./webhook-endpoints.ts";
+
+const accepted = { events: ["message.accepted"] };
+const allDone = (hub: WebhookTest, count: number) =>
+  until(
+    async () => (await hub.deliveries()).filter((row) => row.status === "succeeded").length === count,
+    10_000,
+    "not all are delivered",
+  );
+
+test("many processes that follow a feed write each delivery once", async () => {
+  await using hub = await startWebhookTest();
+  await using receiver = await startReceiver();
+  const { secret: _, ...first } = await hub.connect(receiver.url, accepted);
+  await hub.connect(receiver.url);
+  const chat = await hub.chat();
+  await Promise.all(Array.from({ length: 250 }, (_, index) => hub.line.say(chat, `${index}`)));
+  await hub.line.settled();
+  const deps = { db: hub.deps.db, log: hub.deps.log };
+  const read = async () => {
+    for (;;) {
+      const [state] = await followedWorkspaces(deps.db);
+      if (!state!.is_behind) return;
+      await follow(deps, hub.line.workspaceId, new Date());
+    }
+  };
+  await Promise.all([read(), read(), read(), read()]);
+  const [events] = await hub.rows<{ last_position: number }>("SELECT last_position FROM event_heads");
+  const deliveries = await hub.rows<{ webhook_endpoint_id: string; position: number }>(
+    "SELECT webhook_endpoint_id, position FROM webhook_deliveries ORDER BY position",
+  );
+  const of = (isFirst: boolean) =>
+    deliveries.filter((row) => (row.webhook_endpoint_id === first.webhook_endpoint_id) === isFirst);
+  assert.equal(of(true).length, 250);
+  assert.deepEqual(
+    of(false).map((row) => row.position),
+    Array.from({ length: events!.last_position }, (_, index) => index + 1),
+  );
+});
+
+test("two processes share the work, each delivery is sent once, and an ordered endpoint keeps its order", async () => {
+  await using hub = await startWebhookTest();
+  await using loose = await startReceiver();
+  await using ordered = await startReceiver();
+  await hub.connect(loose.url, accepted);
+  await hub.connect(ordered.url, { ...accepted, ordered: true });
+  hub.start();
+  hub.start();
+  const chat = await hub.chat();
+  for (let batch = 0; batch < 5; batch += 1) {
+    await Promise.all(Array.from({ length: 40 }, (_, index) => hub.line.say(chat, `${batch} ${index}`)));
+    hub.tell();
+  }
+  await allDone(hub, 400);
+  for (const receiver of [loose, ordered]) {
+    assert.equal(receiver.got.length, 200);
+    assert.equal(new Set(receiver.got.map((got) => got.headers["webhook-id"])).size, 200);
+  }
+  assert.deepEqual(
+    ordered.got.map((got) => got.data.seq),
+    Array.from({ length: 200 }, (_, index) => index + 1),
+  );
+});
+
+test("what a process had claimed that is dead is sent by another once its lease is over", async () => {
+  await using hub = await startWebhookTest();
+  await using receiver = await startReceiver();
+  await hub.connect(receiver.url, { ...accepted, ordered: true });
+  const chat = await hub.chat();
+  await hub.line.say(chat, "first");
+  await hub.line.say(chat, "second");
+  await follow({ db: hub.deps.db, log: hub.deps.log }, hub.line.workspaceId, new Date());
+  // A process that claims the head, and is killed.
+  const dead = randomUUID();
+  await hub.rows("INSERT INTO webhook_senders VALUES ($1, now() + interval '2 seconds')", [dead]);
+  await hub.rows("UPDATE webhook_deliveries SET owner_id = $1 WHERE position = 2", [dead]);
+  const start = Date.now();
+  hub.start();
+  await receiver.has(2, 6_000);
+  assert.ok(Date.now() - start > 1_500, "while its lease lasts it is believed to be alive");
+  assert.deepEqual(
+    receiver.got.map((got) => got.data.content),
+    ["first", "second"],
+  );
+});
+
+test("a process that is told to end gives back what it had not sent", async () => {
+  await using hub = await startWebhookTest();
+  await using receiver = await startReceiver(() => {});
+  await hub.connect(receiver.url, accepted);
+  const engine = hub.start();
+  await hub.line.say(await hub.chat(), "oi");
+  await receiver.has(1);
+  const start = Date.now();
+  await engine.close();
+  assert.ok(Date.now() - start < 4_000, "it does not wait for an answer that may never come");
+  const [row] = await hub.deliveries();
+  assert.deepEqual([row!.status, row!.attempts, row!.owner_id], ["pending", 0, null]);
+  receiver.answer = ok;
+  hub.start();
+  await allDone(hub, 1);
+});
+
+test("forty endpoints that hang hold up neither the events of a live one nor their own count of connections", async () => {
+  await using hub = await startWebhookTest();
+  await using hanging = await startReceiver(() => {});
+  await using live = await startReceiver();
+  for (let index = 0; index < 40; index += 1) await hub.connect(`${hanging.url}/${index}`, accepted);
+  await hub.connect(live.url, accepted);
+  const engine = hub.start();
+  await engine.look();
+  const chat = await hub.chat();
+  for (let index = 0; index < 30; index += 1) {
+    const saidAt = Date.now();
+    await hub.line.say(chat, `${index}`);
+    hub.tell();
+    await live.has(index + 1, 2_000);
+    assert.ok(live.got[index]!.atMs - saidAt < 1_000);
+  }
+  assert.equal(hanging.got.length, 40, "each is asked one thing at a time");
+});
+
+test("what waits for a disabled endpoint is given up, may be replayed, and is not sent when it is enabled", async () => {
+  await using hub = await startWebhookTest();
+  await using receiver = await startReceiver(status(500));
+  const { webhook_endpoint_id: id } = await hub.connect(receiver.url, accepted);
+  const engine = hub.start();
+  const from = new Date(Date.now() - 60_000);
+  await hub.line.say(await hub.chat(), "oi");
+  await receiver.has(1);
+  await until(async () => (await hub.deliveries())[0]!.attempts === 1, 5_000, "the attempt is not written");
+  await changeEndpoint(hub.deps, hub.db, hub.principal, id, { status: "disabled" });
+  assert.equal((await hub.deliveries())[0]!.status, "failed");
+  receiver.answer = ok;
+  await changeEndpoint(hub.deps, hub.db, hub.principal, id, { status: "enabled" });
+  hub.passTime(60_000);
+  await engine.look();
+  assert.equal(receiver.got.length, 1);
+  const { replayed } = await replayRange(hub.deps, hub.db, hub.key(id), { from, to: new Date(Date.now() + 60_000) });
+  assert.equal(replayed, 1);
+  await allDone(hub, 1);
+  assert.equal(receiver.got[1]!.headers["webhook-id"], receiver.got[0]!.headers["webhook-id"]);
+});
+
+test("what is old is cleared away, and what waits for the disabled is given up by and by", async () => {
+  await using hub = await startWebhookTest();
+  await using receiver = await startReceiver(status(410));
+  await hub.connect(receiver.url, accepted);
+  const chat = await hub.chat();
+  for (let index = 0; index < 3; index += 1) await hub.line.say(chat, `${index}`);
+  hub.start();
+  await until(
+    async () => (await hub.rows("SELECT 1 FROM webhook_endpoints WHERE status = 'disabled'")).length === 1,
+    5_000,
+    "it is not disabled",
+  );
+  await giveUpDisabled(hub.deps);
+  await until(
+    async () => {
+      await giveUpDisabled(hub.deps);
+      return (await hub.deliveries()).every((row) => row.status === "failed");
+    },
+    5_000,
+    "something still waits",
+  );
+  assert.equal(await deleteOldWebhookDeliveries(hub.deps), 0);
+  hub.passTime(31 * 86_400_000);
+  assert.ok((await deleteOldWebhookDeliveries(hub.deps)) >= 4);
+  assert.deepEqual(await hub.deliveries(), []);
+});
