@@ -8,6 +8,7 @@ import { type Principal, type Role, requireRole, requireScope, type Scope } from
 import type { Certificate } from "../lib/certificate.ts";
 import type { Pool } from "../lib/postgres.ts";
 import { allowOrigins } from "./cors.ts";
+import { credentialOf } from "./credential.ts";
 import { answerError, answerNotFound } from "./errors.ts";
 import { type DoorLimits, doorLimits, refuseHeaders, serverOptions } from "./limits.ts";
 import { openMalformedAnswers } from "./malformed.ts";
@@ -103,7 +104,7 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
     const access = request.routeOptions.config.access;
     if (access === undefined || access === "public") return done();
     // Mostly answered from memory, at once: see `openAuthenticator`.
-    const principal = authenticate(request.headers.authorization);
+    const principal = authenticate(credentialOf(request.raw));
     if (!(principal instanceof Promise)) return done(admit(request, access, principal, dbOf));
     principal.then(
       (known) => done(admit(request, access, known, dbOf)),

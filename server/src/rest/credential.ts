@@ -1,0 +1,18 @@
+import type { IncomingMessage } from "node:http";
+import { invalidToken } from "../identity/tokens.ts";
+
+/**
+ * The value of the one `authorization` header; undefined without one. Throws AUTH_INVALID for two: of which Node keeps the
+ * first and a proxy before us, which has checked the other, may not.
+ */
+export function credentialOf({ headers, rawHeaders }: Pick<IncomingMessage, "headers" | "rawHeaders">) {
+  let found = 0;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at]!;
+    if (name.length === nameLength && name.toLowerCase() === "authorization") found += 1;
+  }
+  if (found > 1) throw invalidToken();
+  return headers.authorization;
+}
+
+const nameLength = "authorization".length;
