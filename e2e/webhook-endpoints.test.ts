@@ -84,6 +84,8 @@ test("a secret that rotates: both sign for a while, and then the new one alone",
   await program.behave("rotation", last.secret);
   const again = await program.has("rotation", "it came again", (all) => all.at(-1)!.isVerified);
   assert.equal(again.at(-1)!.id, refused[2]!.id, "what was refused is sent again, under the same id");
+  const { old_secret_until } = await hub.admin.webhookEndpoints.rotateSecret(id);
+  assert.ok(Math.abs(Date.parse(old_secret_until!) - Date.now() - 86_400_000) < 60_000, "a day, unless it is told");
   const shown = JSON.stringify(await hub.admin.webhookEndpoints.get(id));
   assert.doesNotMatch(shown, /whsec_|secret_sealed/);
   await hub.admin.webhookEndpoints.remove(id);

@@ -219,7 +219,7 @@ function webhookEndpointCalls(call: Call) {
     /** The secret before signs beside the new one for so long. */
     rotateSecret: (id: string, overlap_seconds?: number) =>
       bodyOf<WithSecret>(call, "POST", `${path}/${id}/rotate-secret`, {
-        body: overlap_seconds === undefined ? {} : { overlap_seconds },
+        ...(overlap_seconds !== undefined && { body: { overlap_seconds } }),
       }),
     test: (id: string) => bodyOf<resource.WebhookAttempt>(call, "POST", `${path}/${id}/test`),
     /** Newest first. */

@@ -137,6 +137,11 @@ export function webhookEndpointRoutes(app: App, deps: WebhookEndpointRoutesDeps)
     "/v1/webhook-endpoints/:id/rotate-secret",
     {
       config: { access: write, idempotent: true },
+      // All of it may be left out.
+      preValidation: (request, _reply, done) => {
+        request.body ??= {};
+        done();
+      },
       schema: {
         tags,
         security: bearer,

@@ -181,3 +181,36 @@ test("five days of nothing but failure disable an endpoint; a single success amo
   await until(async () => (await statusOf(lost)) === "disabled", 10_000, "the dead endpoint is still enabled");
   assert.equal(await statusOf(kept), "enabled");
 });
+
+test("an attempt that the hub cannot make counts as one, and the next is made by the schedule", async () => {
+  await using hub = await startWebhookTest();
+  await using receiver = await startReceiver();
+  const { webhook_endpoint_id: id } = await hub.connect(receiver.url, { events: ["message.accepted"] });
+  await hub.rows("UPDATE webhook_endpoints SET secret_sealed = 'not sealed' WHERE webhook_endpoint_id = $1", [id]);
+  hub.start();
+  await hub.line.say(await hub.chat(), "oi");
+  await until(async () => (await hub.deliveries())[0]?.attempts === 1, 5_000, "the attempt is not written");
+  const [row] = await hub.deliveries();
+  assert.deepEqual([row!.status, row!.owner_id], ["pending", null]);
+  const [attempt] = await hub.rows<{ error: string }>("SELECT error FROM webhook_attempts");
+  assert.match(attempt!.error, /could not send/);
+  assert.equal(receiver.got.length, 0);
+});
+
+test("of a long answer only the beginning is kept, and one that never ends costs one attempt", async () => {
+  await using hub = await startWebhookTest();
+  await using receiver = await startReceiver((_got, response) => {
+    response.writeHead(200);
+    const write = () => response.write(`${"é".repeat(8_192)}\0`) || response.once("drain", write);
+    const timer = setInterval(write, 1);
+    response.on("close", () => clearInterval(timer));
+  });
+  await hub.connect(receiver.url, { events: ["message.accepted"] });
+  hub.start();
+  const start = Date.now();
+  await hub.line.say(await hub.chat(), "oi");
+  await until(async () => (await hub.deliveries())[0]?.attempts === 1, 10_000, "the attempt is not written");
+  assert.ok(Date.now() - start < 8_000);
+  const [attempt] = await hub.rows<{ answer: string; status: string }>("SELECT answer, status FROM webhook_attempts");
+  assert.deepEqual(attempt, { answer: "é".repeat(512), status: "succeeded" });
+});

@@ -18,7 +18,7 @@ import type { SealedEndpoint } from "./endpoint.ts";
 import { type Finished, finishAttempts } from "./finish.ts";
 import { type Lane, openLanes } from "./lanes.ts";
 import { patienceMs, retryDelayMs } from "./schedule.ts";
-import { goneStatus, type Outcome, type SendDeps, sendWebhook } from "./send.ts";
+import { failedHere, goneStatus, type Outcome, type SendDeps, sendWebhook } from "./send.ts";
 
 export interface DispatcherDeps extends SendDeps, DisableDeps {
   random: Random;
@@ -124,12 +124,15 @@ export function openDispatcher(deps: DispatcherDeps): Dispatcher {
   }
 
   async function attempt(lane: Lane, endpoint: SealedEndpoint, delivery: Claimed): Promise<void> {
-    let outcome: Outcome | null = null;
-    try {
-      outcome = await sendWebhook(deps, endpoint, delivery, ending.signal);
-      if (outcome !== null) await finisher.submit([toFinished(endpoint, delivery, outcome)]);
-    } catch (error) {
+    const startedAt = new Date(clock.now());
+    const outcome = await sendWebhook(deps, endpoint, delivery, ending.signal).catch((error) => {
       log.error({ err: error, endpoint: lane.endpointId }, "webhook endpoints: an attempt failed in the hub");
+      return failedHere(startedAt);
+    });
+    if (outcome !== null) {
+      await finisher.submit([toFinished(endpoint, delivery, outcome)]).catch((error) => {
+        log.error({ err: error, endpoint: lane.endpointId }, "webhook endpoints: an outcome was lost");
+      });
     }
     const isQuickSuccess = outcome?.isSuccess === true && outcome.durationMs < quickMs;
     lanes.finish(lane, { isQuickSuccess, isOrdered: endpoint.is_ordered });

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { invalid } from "../errors.ts";
+import type { SealedColumn } from "../lib/reseal.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
 
 /** How secrets are written. Source: Standard Webhooks 1.0, "Signature scheme". */
@@ -37,3 +38,11 @@ export function openWebhookSecret(box: SecretBox, endpointId: string, sealed: Bu
 function contextOf(endpointId: string): string {
   return `webhook_endpoints/${endpointId}`;
 }
+
+/** What `reseal` must know. */
+export const sealedWebhookSecrets: SealedColumn[] = ["secret_sealed", "old_secret_sealed"].map((column) => ({
+  table: "webhook_endpoints",
+  column,
+  key: ["webhook_endpoint_id"],
+  contextOf,
+}));

@@ -37,10 +37,16 @@ export const answerCut = { readBytes: 64 * 1024, keptBytes: 4 * 1024 };
 /** Kept of an answer in the list of attempts. */
 const storedAnswerBytes = 1024;
 
+/** An attempt that the hub could not make, such as with a secret that it cannot open. */
+export function failedHere(startedAt: Date): Outcome {
+  const error = "The hub could not send it; its log says why.";
+  return { startedAt, durationMs: 0, isSuccess: false, statusCode: null, error, answer: null, askedMs: null };
+}
+
 /** The status by which an endpoint says that it wants nothing more. */
 export const goneStatus = 410;
 
-/** One attempt. Never throws for what the endpoint does; null when `signal` ended it. */
+/** One attempt. Throws only for a fault of the hub's own; null when `signal` ended it. */
 export async function sendWebhook(
   { http, clock, secretBox, allowPrivate }: SendDeps,
   endpoint: SealedEndpoint,
@@ -116,5 +122,5 @@ function explain(error: HttpError): string {
   if (error.cause instanceof DOMException && error.cause.name === "TimeoutError") {
     return `No complete answer came within ${attemptTimeoutMs / 1000} s.`;
   }
-  return error.message.slice(0, 500);
+  return error.message.replaceAll("\0", "").slice(0, 500);
 }
