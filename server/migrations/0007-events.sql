@@ -52,7 +52,7 @@ LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM append_events(array_agg(workspace_id), array_agg(event_count), array_agg(events)) FROM (
     SELECT workspace_id, count(*)::integer AS event_count,
-      string_agg('["m","' || conversation_id || '","' || message_id || '"]', ',' ORDER BY conversation_id, seq) AS events
+      string_agg('["m","' || conversation_id || '","' || message_id || '"]', ',' ORDER BY seq) AS events
     FROM written GROUP BY workspace_id
   ) batches HAVING count(*) > 0;
   RETURN NULL;
@@ -61,10 +61,12 @@ $$;
 CREATE TRIGGER tell_messages AFTER INSERT ON messages
   REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION tell_messages();
 
-CREATE FUNCTION status_event(d deliveries, p_status text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
-  SELECT '["s","' || d.conversation_id || '","' || d.message_id || '","' || d.delivery_id || '","' || d.recipient_id
-    || '","' || d.channel || '","' || p_status || '",'
-    || CASE WHEN p_status = 'failed' THEN coalesce(d.error::text, 'null') ELSE 'null' END || ']'
+-- Inlined where it is called, for it is stable and takes plain values.
+CREATE FUNCTION status_event(
+  p_conversation uuid, p_message uuid, p_delivery uuid, p_recipient uuid, p_channel text, p_status text, p_error jsonb
+) RETURNS text LANGUAGE sql STABLE AS $$
+  SELECT '["s","' || p_conversation || '","' || p_message || '","' || p_delivery || '","' || p_recipient || '","' || p_channel
+    || '","' || p_status || '",' || CASE WHEN p_error IS NOT NULL AND p_status = 'failed' THEN p_error::text ELSE 'null' END || ']'
 $$;
 
 -- A delivery that begins with the status `accepted` tells nothing new: its message does.
@@ -73,8 +75,9 @@ LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM append_events(array_agg(workspace_id), array_agg(event_count), array_agg(events)) FROM (
     SELECT workspace_id, count(*)::integer AS event_count,
-      string_agg(status_event(d, d.status::text), ',' ORDER BY d.conversation_id, d.seq) AS events
-    FROM written d WHERE d.status <> 'accepted' GROUP BY workspace_id
+      string_agg(status_event(conversation_id, message_id, delivery_id, recipient_id, channel, status::text, error), ','
+        ORDER BY seq) AS events
+    FROM written WHERE status <> 'accepted' GROUP BY workspace_id
   ) batches HAVING count(*) > 0;
   RETURN NULL;
 END
@@ -89,10 +92,10 @@ LANGUAGE plpgsql SET enable_hashjoin = on AS $$
 BEGIN
   PERFORM append_events(array_agg(workspace_id), array_agg(event_count), array_agg(events)) FROM (
     SELECT d.workspace_id, count(*)::integer AS event_count,
-      string_agg(status_event(d, h.entry ->> 'status'), ',' ORDER BY d.conversation_id, d.seq, d.delivery_id, h.place) AS events
+      string_agg(status_event(d.conversation_id, d.message_id, d.delivery_id, d.recipient_id, d.channel,
+        d.history -> told.place ->> 'status', d.error), ',' ORDER BY d.seq, told.place) AS events
     FROM written d JOIN replaced o USING (delivery_id)
-      CROSS JOIN LATERAL jsonb_array_elements(d.history) WITH ORDINALITY AS h (entry, place)
-    WHERE h.place > jsonb_array_length(o.history)
+      CROSS JOIN LATERAL generate_series(jsonb_array_length(o.history), jsonb_array_length(d.history) - 1) AS told (place)
     GROUP BY d.workspace_id
   ) batches HAVING count(*) > 0;
   RETURN NULL;
