@@ -10,6 +10,7 @@ import type { Mailer } from "../lib/mailer.ts";
 import type { Pool } from "../lib/postgres.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
 import { invitationRoutes } from "./invitations.ts";
+import { logInPageRoutes } from "./log-in-pages.ts";
 import { oauthRoutes } from "./oauth.ts";
 import { passwordRoutes } from "./passwords.ts";
 import type { App } from "./server.ts";
@@ -36,4 +37,5 @@ export function logInRoutes(app: App, deps: LogInDeps): void {
   invitationRoutes(app, deps);
   passwordRoutes(app, { ...deps, tries, forgotten: openForgottenPasswords(identity) });
   totpRoutes(app, { ...deps, tries });
+  logInPageRoutes(app);
 }
