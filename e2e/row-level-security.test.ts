@@ -1,0 +1,285 @@
+/**
+ * Row-level security, with rows of every kind in two workspaces: what the database itself keeps apart, when statements do not
+ * name a workspace, and when the hub's own statements have lost their conditions on it.
+ */
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import type { AddressInfo } from "node:net";
+import { after, before, describe, test } from "node:test";
+import { ApiError } from "../client/src/client.ts";
+import { type Databases, openDatabases } from "../server/src/databases.ts";
+import type { Pool, PoolClient } from "../server/src/lib/postgres.ts";
+import { openAcceptor } from "../server/src/messages/accept.ts";
+import { openRest } from "../server/src/rest/rest.ts";
+import { authorizationTable, type Request, type Row } from "./src/authorization-table.ts";
+import { fillWorkspace } from "./src/fill-workspace.ts";
+import { startTestHub, type TestHub } from "./src/harness.ts";
+import { freePort } from "./src/hub-process.ts";
+import { changedTables, type Owner, openOwner, takeSnapshot } from "./src/owned-rows.ts";
+import { type OwnedTable, ownedTables } from "./src/owned-tables.ts";
+import { keptThings, newThings, type Things } from "./src/things.ts";
+import { openStripping } from "./src/without-filters.ts";
+import { anotherWorkspace, firstWorkspace, openReceiver, text, type Workspace } from "./src/workspace.ts";
+
+const opened = new AsyncDisposableStack();
+let hub: TestHub;
+let owner: Owner;
+let databases: Databases;
+let tables: OwnedTable[];
+let ours: Workspace;
+let theirs: Workspace;
+let theirThings: Things;
+
+before(async () => {
+  const port = String(await freePort());
+  // Their bot is told by the hub itself where to call.
+  const env = { WEBHOOKS_ALLOW_PRIVATE: "true", PORT: port, PUBLIC_URL: `http://127.0.0.1:${port}` };
+  hub = opened.use(await startTestHub({ env }));
+  owner = opened.use(await openOwner(hub.databaseUrl));
+  databases = opened.use(openDatabases({ url: hub.databaseUrl, size: 4, log: hub.log.logger }));
+  const receiver = opened.use(await openReceiver());
+  [ours, theirs] = [await firstWorkspace(hub), await anotherWorkspace(hub)];
+  theirThings = keptThings(newThings(theirs, receiver.url));
+  await fillWorkspace(ours, keptThings(newThings(ours, receiver.url)), owner);
+  await hub.settled();
+  await fillWorkspace(theirs, theirThings, owner);
+  await hub.settled();
+  // Endpoints are told of what happens on and on; from here on nothing moves by itself.
+  for (const { client } of [ours.admin, theirs.admin]) {
+    for (const { webhook_endpoint_id } of (await client.webhookEndpoints.list()).data) {
+      await client.webhookEndpoints.change(webhook_endpoint_id, { status: "disabled" });
+    }
+  }
+  tables = await ownedTables(owner);
+});
+after(() => opened.disposeAsync());
+
+describe("statements that name no workspace", () => {
+  test("both workspaces have rows in every table", async () => {
+    assert.ok(tables.length >= 20);
+    for (const table of tables) {
+      for (const { workspaceId } of [ours, theirs]) {
+        assert.notEqual((await rowsOf(table, workspaceId)).size, 0, `${table.name} has no row of ${workspaceId}`);
+      }
+    }
+  });
+
+  test("reading finds the rows of the own workspace, all of them and no others", async () => {
+    for (const { workspaceId } of [ours, theirs]) {
+      const db = databases.dbOf(workspaceId);
+      for (const table of tables) {
+        assert.deepEqual(await visible(db, table), await rowsOf(table, workspaceId), table.name);
+      }
+    }
+  });
+
+  test("changing and deleting touches the rows of the own workspace alone", async () => {
+    for (const table of tables) {
+      const mine = (await rowsOf(table, ours.workspaceId)).size;
+      const before = await rowsOf(table, theirs.workspaceId);
+      for (const statement of [
+        `UPDATE ${table.name} SET ${table.column} = ${table.column}`,
+        `DELETE FROM ${table.name}`,
+      ]) {
+        const isGranted = table.grants.includes(statement.split(" ")[0]!);
+        await tryOut(databases.dbOf(ours.workspaceId), async (tx) => {
+          if (isGranted) assert.equal((await tx.query(statement)).rowCount, mine, statement);
+          else await assert.rejects(tx.query(statement), /permission denied/, statement);
+        });
+      }
+      assert.deepEqual(await rowsOf(table, theirs.workspaceId), before);
+    }
+  });
+
+  test("a row of another workspace cannot be written, nor an own one be given away", async () => {
+    const refused = { code: "42501" };
+    for (const { name, workspace, grants } of tables) {
+      const [row] = await owner.all<{ row: Record<string, unknown> }>(
+        `SELECT to_jsonb(t) AS row FROM ${name} t WHERE ${workspace} = $1 LIMIT 1`,
+        [theirs.workspaceId],
+      );
+      await tryOut(databases.dbOf(ours.workspaceId), async (tx) => {
+        const text = `INSERT INTO ${name} OVERRIDING SYSTEM VALUE SELECT (jsonb_populate_record(NULL::${name}, $1)).*`;
+        await assert.rejects(tx.query(text, [row!.row]), refused, `INSERT INTO ${name}`);
+      });
+      if (!grants.includes("UPDATE") || workspace !== "t.workspace_id") continue;
+      await tryOut(databases.dbOf(ours.workspaceId), (tx) =>
+        assert.rejects(tx.query(`UPDATE ${name} SET workspace_id = $1`, [theirs.workspaceId]), refused, name),
+      );
+    }
+  });
+
+  test("a participant cannot be put into a conversation of another workspace, nor an address be given to theirs", async () => {
+    const conversation = await theirThings.conversation();
+    const contact = await theirThings.contact();
+    const db = databases.dbOf(ours.workspaceId);
+    await tryOut(db, async (tx) => {
+      await tx.query("INSERT INTO members (conversation_id, participant_id, joined_at) VALUES ($1, $2, now())", [
+        conversation,
+        ours.member.userId,
+      ]);
+      await assert.rejects(tx.query("SET CONSTRAINTS ALL IMMEDIATE"), { code: "42501" });
+    });
+    await tryOut(db, (tx) =>
+      assert.rejects(
+        tx.query(
+          `INSERT INTO addresses (workspace_id, channel, identifier, participant_id, created_at)
+           VALUES ($1, 'telegram', '1', $2, now())`,
+          [ours.workspaceId, contact],
+        ),
+        { code: "42501" },
+      ),
+    );
+  });
+
+  test("a connection without a workspace, or with one that does not exist, sees nothing", async () => {
+    for (const scope of ["", randomUUID()]) {
+      for (const table of tables) assert.equal((await visible(databases.dbOf(scope), table)).size, 0, table.name);
+    }
+    const [settings] = await owner.all<{ scope: string | null }>(
+      "SELECT current_setting('chat4all.workspace_id', true) AS scope",
+    );
+    assert.equal(settings!.scope, null, "the setting is the connection's own");
+  });
+});
+
+describe("the hub's own statements without their conditions on the workspace", () => {
+  const stripping = openStripping();
+  let url: string;
+
+  before(async () => {
+    const { context } = hub.hub;
+    const { config, bus, news, clock } = context;
+    const acceptDbOf = (workspaceId: string) => stripping.wrap(databases.acceptDbOf(workspaceId));
+    const acceptor = openAcceptor({ dbOf: acceptDbOf, bus, news, clock, ...config.accept });
+    const dbOf = (workspaceId: string) => stripping.wrap(databases.dbOf(workspaceId));
+    const operations = { dependencies: [], phase: () => "ready" as const };
+    const app = await openRest({ ...context, dbOf, acceptor }, { operations, streams: null, hasApi: true });
+    opened.defer(() => app.close());
+    await app.listen({ port: 0, host: "127.0.0.1" });
+    url = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
+  });
+
+  test("every route tells nothing of another workspace, and changes nothing there", async () => {
+    assert.deepEqual(await leaks(), []);
+    assert.ok(stripping.stripped.size > 30, `only ${stripping.stripped.size} statements lost their condition`);
+  });
+
+  test("a message into a conversation of another workspace is refused, and nothing is written", async () => {
+    const before = await takeSnapshot(owner);
+    const conversation_id = await theirThings.conversation();
+    const reply_to = await theirThings.message();
+    const own = await ours.admin.client.conversations.list();
+    for (const body of [
+      { conversation_id, payload: text("Hello there") },
+      { conversation_id, from: theirs.member.userId, payload: text("As one of them") },
+      { conversation_id: own.data[0]!.conversation_id, from: theirs.member.userId, payload: text("As one of them") },
+      { conversation_id: own.data[0]!.conversation_id, reply_to, payload: text("To what they said") },
+    ]) {
+      const { status } = await call("POST /v1/messages", { body });
+      assert.ok(status === 404 || status === 400 || status === 403, `${status} for ${JSON.stringify(body)}`);
+    }
+    assert.deepEqual(changedTables(before, await takeSnapshot(owner)), []);
+  });
+
+  // Last: the database is of no use afterwards.
+  test("the same calls leak when the policies are gone: the check can fail", async () => {
+    for (const { name } of tables) await owner.all(`ALTER TABLE ${name} DISABLE ROW LEVEL SECURITY`);
+    const found = await leaks();
+    assert.ok(found.length > 20, `only ${found.length} leaks: ${found.join(", ")}`);
+    for (const route of ["GET /v1/contacts", "GET /v1/conversations/{id}/messages", "DELETE /v1/users/{id}"]) {
+      assert.ok(
+        found.some((leak) => leak.startsWith(route)),
+        `${route} did not leak`,
+      );
+    }
+  });
+
+  /** What our admin learns or does by calling every route with ids of theirs. */
+  async function leaks(): Promise<string[]> {
+    const secrets = await idsOfTheirs();
+    const found: string[] = [];
+    for (const [route, { access, call: make, stranger }] of Object.entries(authorizationTable)) {
+      // Workspaces are told to the admins of the first: see GET /v1/workspaces.
+      const isTheirBusiness = access === "public" || route.endsWith("/v1/workspaces");
+      if (isTheirBusiness || (stranger === "own" && !route.startsWith("GET "))) continue;
+      const request = await requestOf(make!);
+      if (request === null) {
+        found.push(`${route} has nothing left to name`);
+        continue;
+      }
+      const before = await takeSnapshot(owner);
+      const { status, said } = await call(route, request);
+      const expected = stranger === "own" ? 200 : stranger;
+      if (status !== expected) found.push(`${route} was answered ${status}`);
+      const named = JSON.stringify(request);
+      const told = [...secrets].find((id) => said.includes(id) && !named.includes(id));
+      if (told !== undefined) found.push(`${route} tells ${told}`);
+      const changed = stranger === "own" ? [] : changedTables(before, await takeSnapshot(owner));
+      if (changed.length > 0) found.push(`${route} changes ${changed.join(", ")}`);
+    }
+    return found;
+  }
+
+  /** Null when what it names was deleted by a call before. */
+  async function requestOf(make: NonNullable<Row["call"]>): Promise<Request | null> {
+    try {
+      return await make({ workspace: theirs, things: theirThings, userId: theirs.member.userId });
+    } catch (error) {
+      if (error instanceof ApiError && error.code === "RESOURCE_NOT_FOUND") return null;
+      throw error;
+    }
+  }
+
+  async function call(route: string, { params = {}, query = {}, body }: Request) {
+    const [method, path] = route.split(" ") as [string, string];
+    const filled = path.replaceAll(/\{(\w+)\}/g, (_all, name: string) => encodeURIComponent(params[name]!));
+    const answer = await fetch(`${url}${filled}?${new URLSearchParams(query)}`, {
+      method,
+      headers: {
+        authorization: `Bearer ${ours.admin.token}`,
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    return { status: answer.status, said: await answer.text() };
+  }
+});
+
+/** Every id that stands in a row of theirs, and in none of ours. */
+async function idsOfTheirs(): Promise<Set<string>> {
+  const ids = async ({ workspaceId }: Workspace) => {
+    const found = new Set<string>();
+    for (const { name, workspace } of tables) {
+      const text = `SELECT to_jsonb(t)::text AS row FROM ${name} t WHERE ${workspace} = $1`;
+      for (const { row } of await owner.all<{ row: string }>(text, [workspaceId])) {
+        for (const [id] of row.matchAll(/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g)) found.add(id);
+      }
+    }
+    return found;
+  };
+  return (await ids(theirs)).difference(await ids(ours));
+}
+
+/** Places of the table's rows that are of the workspace, as the owner of the schema sees them. */
+async function rowsOf({ name, workspace }: OwnedTable, workspaceId: string): Promise<Set<string>> {
+  const text = `SELECT ctid::text AS place FROM ${name} t WHERE ${workspace} = $1`;
+  return new Set((await owner.all<{ place: string }>(text, [workspaceId])).map(({ place }) => place));
+}
+
+async function visible(db: Pool, { name }: OwnedTable): Promise<Set<string>> {
+  const { rows } = await db.query<{ place: string }>(`SELECT ctid::text AS place FROM ${name}`);
+  return new Set(rows.map(({ place }) => place));
+}
+
+/** In a transaction that leaves nothing behind. */
+async function tryOut(db: Pool, work: (tx: PoolClient) => Promise<void>): Promise<void> {
+  const client = await db.connect();
+  try {
+    await client.query("BEGIN");
+    await work(client);
+  } finally {
+    await client.query("ROLLBACK");
+    client.release();
+  }
+}

@@ -1,0 +1,32 @@
+import { randomBytes, randomUUID } from "node:crypto";
+import type { Owner } from "./owned-rows.ts";
+import type { Things } from "./things.ts";
+import { connectBot, newUser, type Workspace } from "./workspace.ts";
+
+/**
+ * Brings about every kind of row that a workspace can have: what people and programs do, over the API. By hand only what
+ * needs a log-in provider or an authenticator app.
+ */
+export async function fillWorkspace(workspace: Workspace, things: Things, owner: Owner): Promise<void> {
+  const { hub, admin, member, workspaceId } = workspace;
+  const accounts = await admin.client.channelAccounts.list();
+  if (accounts.data.length === 0) await connectBot(workspace);
+  for (const make of Object.values(things)) await make();
+  await hub.person("telegram").writes("Is anybody there?");
+  await admin.client.call("POST", "/v1/contacts", {
+    body: { display_name: "Made once" },
+    headers: { "idempotency-key": randomUUID() },
+  });
+  const { userId } = await newUser(hub, admin, "agent");
+  await admin.client.call("POST", `/v1/users/${userId}/password-reset`);
+  await owner.all(
+    `INSERT INTO login_identities (issuer, subject, user_id, workspace_id, provider, created_at, last_used_at)
+     VALUES ('https://issuer.example', $3, $1, $2, 'example', now(), now())`,
+    [member.userId, workspaceId, randomUUID()],
+  );
+  await owner.all("INSERT INTO recovery_codes (user_id, workspace_id, code_hash) VALUES ($1, $2, $3)", [
+    member.userId,
+    workspaceId,
+    randomBytes(32),
+  ]);
+}
