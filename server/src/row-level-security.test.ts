@@ -1,0 +1,182 @@
+/**
+ * Who may see what, read from the catalog of a migrated database: a new table or function cannot be forgotten. That the
+ * policies hold is tested with rows in e2e/row-level-security.test.ts.
+ */
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import pg from "pg";
+import { createTestDatabase } from "./testing/test-database.ts";
+
+const opened = new AsyncDisposableStack();
+let client: pg.Client;
+before(async () => {
+  const database = opened.use(await createTestDatabase());
+  client = new pg.Client({ connectionString: database.url });
+  await client.connect();
+  opened.defer(() => client.end());
+});
+after(() => opened.disposeAsync());
+
+async function all<Row extends object>(text: string, values: unknown[] = []): Promise<Row[]> {
+  return (await client.query<Row>(text, values)).rows;
+}
+
+const roles = ["chat4all_api", "chat4all_identity", "chat4all_pipeline"];
+const ownTables = "c.relkind IN ('r', 'p') AND c.relnamespace = current_schema()::regnamespace";
+const ownFunctions = "p.pronamespace = current_schema()::regnamespace";
+
+/** S, I, U, D: what a role may do with a table. */
+async function grantsOf(role: string): Promise<Record<string, string>> {
+  const rows = await all<{ name: string; grants: string }>(
+    `SELECT c.relname AS name, string_agg(left(g.privilege_type, 1), '' ORDER BY array_position(
+         ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER', 'MAINTAIN'], g.privilege_type::text)) AS grants
+     FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) g
+     WHERE ${ownTables} AND g.grantee = $1::regrole GROUP BY c.relname`,
+    [role],
+  );
+  return Object.fromEntries(rows.map(({ name, grants }) => [name, grants]));
+}
+
+test("requests may do with each table what they need, and no more", async () => {
+  assert.deepEqual(await grantsOf("chat4all_api"), {
+    addresses: "SIUD",
+    api_keys: "SIU",
+    attempts: "S",
+    audit_heads: "S",
+    audit_log: "S",
+    channel_accounts: "SIU",
+    contacts: "SIU",
+    conversations: "SIU",
+    deliveries: "SU",
+    direct_conversations: "SIUD",
+    event_heads: "S",
+    events: "S",
+    idempotency_keys: "SIUD",
+    invitations: "SIU",
+    lanes: "S",
+    login_identities: "SD",
+    members: "SIUD",
+    messages: "SI",
+    participants: "SIU",
+    password_resets: "SIU",
+    provider_messages: "SU",
+    recovery_codes: "SID",
+    sessions: "SU",
+    totp_secrets: "SIUD",
+    users: "SIU",
+    webhook_attempts: "SI",
+    webhook_cursors: "SIU",
+    webhook_deliveries: "SIU",
+    webhook_endpoints: "SIUD",
+    webhooks: "S",
+    workspaces: "S",
+  });
+});
+
+test("before a caller is known, the tables of identity can be reached and nothing else", async () => {
+  assert.deepEqual(await grantsOf("chat4all_identity"), {
+    api_keys: "SU",
+    idempotency_keys: "SIUD",
+    invitations: "SU",
+    log_in_tries: "SIUD",
+    login_identities: "SIU",
+    login_used_values: "SI",
+    participants: "SIU",
+    password_resets: "SIU",
+    recovery_codes: "SD",
+    sessions: "SIUD",
+    totp_secrets: "SUD",
+    users: "SIU",
+    workspaces: "SI",
+  });
+});
+
+test("the log of what was done is written by its function alone", async () => {
+  const pipeline = await grantsOf("chat4all_pipeline");
+  assert.deepEqual([pipeline.audit_log, pipeline.audit_heads, pipeline.messages], ["S", "S", "SIUDT"]);
+});
+
+test("every table of a workspace, and every table that requests reach, forces row-level security", async () => {
+  const unprotected = await all<{ name: string }>(
+    `SELECT c.relname AS name FROM pg_class c
+     WHERE ${ownTables} AND NOT (c.relrowsecurity AND c.relforcerowsecurity) AND (
+       EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'workspace_id')
+       OR has_table_privilege('chat4all_api', c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE'))`,
+  );
+  assert.deepEqual(unprotected, []);
+  const protectedTables = await all(`SELECT FROM pg_class c WHERE ${ownTables} AND c.relforcerowsecurity`);
+  assert.ok(protectedTables.length >= 30);
+});
+
+test("the policies are for these roles, one for each, and all of them name the workspace for requests", async () => {
+  const policies = await all<{
+    tablename: string;
+    policyname: string;
+    roles: string;
+    qual: string;
+    with_check: string;
+  }>(
+    `SELECT tablename, policyname, array_to_string(roles, ' ') AS roles, qual, with_check FROM pg_policies
+     WHERE schemaname = current_schema() AND permissive = 'PERMISSIVE'`,
+  );
+  const [{ owner }] = (await all<{ owner: string }>("SELECT current_user AS owner")) as [{ owner: string }];
+  const known: Record<string, string> = {
+    of_workspace: "chat4all_api",
+    of_identity: "chat4all_identity",
+    of_pipeline: "chat4all_pipeline",
+    of_owner: owner,
+  };
+  for (const { tablename, policyname, roles, qual, with_check } of policies) {
+    assert.equal(known[policyname], roles, `${policyname} on ${tablename}`);
+    if (policyname !== "of_workspace") continue;
+    // Of its own workspace, or of a row of another table whose policy says so.
+    assert.match(qual, /current_workspace\(\)|EXISTS \( SELECT\s+FROM \w+/, tablename);
+    assert.ok(with_check.includes(qual.slice(1, -1)), `${tablename} lets rows be written that cannot be seen`);
+  }
+});
+
+test("functions that act as the owner are called by those who need them alone, and find no tables but ours", async () => {
+  const functions = await all<{ name: string; settings: string; callers: string }>(
+    `SELECT p.proname AS name, array_to_string(p.proconfig, ', ') AS settings, coalesce((
+       SELECT string_agg(coalesce(nullif(g.grantee, 0)::regrole::text, 'public'), ' ' ORDER BY 1)
+       FROM aclexplode(p.proacl) g WHERE g.grantee <> p.proowner), '') AS callers
+     FROM pg_proc p WHERE ${ownFunctions} AND p.prosecdef ORDER BY p.proname`,
+  );
+  const callers = Object.fromEntries(functions.map(({ name, callers }) => [name, callers]));
+  assert.deepEqual(callers, {
+    append_events: "",
+    append_to_audit_log: "chat4all_api chat4all_identity chat4all_pipeline",
+    begin_audit_log: "",
+    bus_append: "chat4all_api chat4all_pipeline",
+    keep_members_together: "",
+    tell_changed_conversation: "",
+    tell_conversation: "",
+    tell_deliveries: "",
+    tell_members: "",
+    tell_messages: "",
+    tell_new_deliveries: "",
+    tell_webhook_endpoint: "",
+  });
+  for (const { name, settings } of functions) assert.match(settings, /search_path=public, pg_temp/, name);
+});
+
+test("the roles have no powers of their own, and none of them may become another", async () => {
+  const found = await all<{ rolname: string }>(
+    `SELECT rolname FROM pg_roles WHERE rolname = ANY ($1) AND NOT (
+       rolsuper OR rolbypassrls OR rolcanlogin OR rolcreaterole OR rolcreatedb OR rolreplication)`,
+    [roles],
+  );
+  assert.equal(found.length, roles.length);
+  const memberships = await all("SELECT FROM pg_auth_members WHERE member::regrole::text = ANY ($1)", [roles]);
+  assert.deepEqual(memberships, []);
+  const owned = await all(`SELECT FROM pg_class c WHERE ${ownTables} AND c.relowner::regrole::text = ANY ($1)`, [
+    roles,
+  ]);
+  assert.deepEqual(owned, []);
+  // No table, no function: nothing of theirs could come before ours.
+  const creators = await all(
+    "SELECT role FROM unnest($1::text[]) AS r (role) WHERE has_schema_privilege(role, current_schema(), 'CREATE')",
+    [roles],
+  );
+  assert.deepEqual(creators, []);
+});
