@@ -1,9 +1,7 @@
 import { parseArgs } from "node:util";
 import { type ChainReport, verifyAuditLog } from "./audit/audit.ts";
+import { openCommandDatabase } from "./command-database.ts";
 import type { Config } from "./config.ts";
-import { startEmbeddedPostgres } from "./lib/embedded-postgres/embedded-postgres.ts";
-import { DataDirectoryInUse } from "./lib/embedded-postgres/hub-lock.ts";
-import { findRunningDatabase, hasCluster } from "./lib/embedded-postgres/running.ts";
 import { isUuid } from "./lib/ids.ts";
 import { type Log, openPool, type Pool, withSettings } from "./lib/postgres.ts";
 import { StartError } from "./lib/start-error.ts";
@@ -26,7 +24,7 @@ export async function runAuditCommand(
   print: (line: string) => void,
 ): Promise<number> {
   const { workspace, expect } = readArgs(args);
-  await using database = await openDatabase(config);
+  await using database = await openCommandDatabase(config);
   // The pipeline's role sees every row, and cannot change one of these.
   const url = withSettings(database.url, ["role=chat4all_pipeline"]);
   const pool = openPool({ url, size: 1, applicationName: "chat4all audit", log: quiet });
@@ -60,28 +58,6 @@ function readArgs(args: readonly string[]): { workspace: string | undefined; exp
   return { workspace, expect: expect?.toLowerCase() };
 }
 
-/** The database of DATABASE_URL, else the embedded one: of the hub that runs, or started for as long as this lasts. */
-async function openDatabase({ database, dataDir }: Pick<Config, "database" | "dataDir">) {
-  if (database.url !== null) return withoutEnd(database.url.reveal());
-  if (!hasCluster(dataDir)) {
-    throw new StartError(`There is no database in ${dataDir}: set DATA_DIR or DATABASE_URL as for the hub.`);
-  }
-  try {
-    return await startEmbeddedPostgres({
-      dataDir,
-      log: quiet,
-      onFailed(error) {
-        throw error;
-      },
-    });
-  } catch (error) {
-    if (!(error instanceof DataDirectoryInUse)) throw error;
-    const url = findRunningDatabase(dataDir);
-    if (url !== null) return withoutEnd(url);
-    throw new StartError("The hub on this data directory is just starting or stopping: try again.", { cause: error });
-  }
-}
-
 async function requireAuditLog(pool: Pool): Promise<void> {
   try {
     const { rows } = await pool.query("SELECT to_regclass('audit_log') IS NOT NULL AS is_there");
@@ -96,10 +72,6 @@ async function requireAuditLog(pool: Pool): Promise<void> {
 
 /** What PostgreSQL answers a connection that asks for a role which no migration has made. */
 const unknownRole = "22023";
-
-function withoutEnd(url: string) {
-  return { url, async [Symbol.asyncDispose]() {} };
-}
 
 function tell({ workspaceId, records, hash, problem }: ChainReport): string {
   if (problem === null) return `workspace ${workspaceId}: ${count(records)}, head ${hash}`;

@@ -37,6 +37,7 @@ import { readOrCreateSecrets } from "./lib/secrets-file.ts";
 import { StartError } from "./lib/start-error.ts";
 import { type Acceptor, openAcceptor } from "./messages/accept.ts";
 import { identityChannel, openTypingTeller, type TellTyping } from "./realtime/realtime.ts";
+import { requireKeys } from "./sealed-columns.ts";
 import { chooseSecrets } from "./secrets.ts";
 import { topics } from "./topics.ts";
 import { answerCut, maxRequests } from "./webhook-endpoints/webhook-endpoints.ts";
@@ -156,6 +157,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
   );
 
   const secretBox = openSecretBox(secrets.encryptionKeys);
+  await requireKeys(pipelineDb, secretBox);
   const tokens = openTokens({ clock, keys: secrets.signingKeys, ...config.identity });
   const accounts = openChannelAccounts({
     db: pipelineDb,

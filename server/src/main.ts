@@ -5,11 +5,13 @@ import { banner } from "./banner.ts";
 import { type Config, ConfigError, describeConfig, formatConfig, loadConfig } from "./config.ts";
 import { type Hub, startHub } from "./hub.ts";
 import { StartError } from "./lib/start-error.ts";
+import { runSecretsCommand } from "./secrets-command.ts";
 
 const usage = `Usage: npm start [-- <command>]
 
   (none)   start the hub: the API, the pipeline, the embedded database and the platform simulator
   config   print every configuration key, its meaning, default and current value
+  secrets  secrets rotate, secrets reseal: replace what the hub signs and encrypts with
   audit    audit verify: look whether the audit log was changed
   --help   print this
 
@@ -19,7 +21,8 @@ The configuration is read from the environment and from the file .env in this fo
 const command = process.argv[2];
 if (command === undefined) await start();
 else if (command === "config") process.stdout.write(`${formatConfig(describeConfig(readConfig()))}\n`);
-else if (command === "audit") await audit(process.argv.slice(3));
+else if (command === "audit") await run(runAuditCommand);
+else if (command === "secrets") await run(runSecretsCommand);
 else if (command === "--help" || command === "-h" || command === "help") process.stdout.write(usage);
 else fail(`There is no command ${command}.\n\n${usage}`);
 
@@ -45,10 +48,12 @@ async function start(): Promise<void> {
   process.exit(failure === null ? 0 : 1);
 }
 
-async function audit(args: readonly string[]): Promise<void> {
+type Command = (config: Config, args: readonly string[], print: (line: string) => void) => Promise<number>;
+
+async function run(command: Command): Promise<void> {
   const config = readConfig();
   try {
-    process.exitCode = await runAuditCommand(config, args, (line) => process.stdout.write(`${line}\n`));
+    process.exitCode = await command(config, process.argv.slice(3), (line) => process.stdout.write(`${line}\n`));
   } catch (error) {
     if (error instanceof StartError) fail(error.message);
     throw error;

@@ -25,6 +25,7 @@ const chores = [
   { name: "old values of log-ins", everyMs: 600_000, work: deleteOldUsedValues },
   { name: "old events", everyMs: 600_000, work: clearEvents },
   { name: "old failed log-ins", everyMs: 600_000, work: deleteOldTries },
+  { name: "secrets sealed with an old key", everyMs: 600_000, work: resealOld },
   { name: "old webhooks", everyMs: 600_000, work: deleteOldWebhooks },
   { name: "old webhook deliveries", everyMs: 600_000, work: deleteOldWebhookDeliveries },
   { name: "disabled webhook endpoints", everyMs: 10_000, work: giveUpDisabled },

@@ -8,6 +8,7 @@ import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
+import type { SealedColumn } from "../lib/reseal.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
 import { openAccountCache } from "./account-cache.ts";
 import * as rows from "./account-rows.ts";
@@ -165,6 +166,14 @@ function unseal(secretBox: SecretBox, sealed: rows.SealedAccount): ConnectedAcco
 function contextOf(channelAccountId: string): string {
   return `channel_accounts/${channelAccountId}`;
 }
+
+/** What `reseal` must know. */
+export const sealedCredentials: SealedColumn = {
+  table: "channel_accounts",
+  column: "credentials_sealed",
+  key: ["channel_account_id"],
+  contextOf,
+};
 
 function requireSameAccount(channel: Channel, externalId: string, credentials: unknown): void {
   const connector = connectorFor(channel);

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type Db, maybe, run } from "../lib/query.ts";
+import type { SealedColumn } from "../lib/reseal.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
 
 /**
@@ -105,6 +106,15 @@ function canonicalJson(value: unknown): string {
 function context(part: "body" | "answer", callerId: string, key: string): string {
   return `idempotency-${part}:${callerId}:${key}`;
 }
+
+/** What `reseal` must know. */
+export const sealedAnswers: SealedColumn[] = (["body", "answer"] as const).map((part) => ({
+  table: "idempotency_keys",
+  column: part === "body" ? "body_hash_sealed" : "answer_sealed",
+  key: ["caller_id", "key"],
+  contextOf: (callerId, key) => context(part, callerId!, key!),
+  isShortLived: true,
+}));
 
 /** True when the key was free, abandoned or too old, and is now ours. */
 async function insertClaim(

@@ -1,6 +1,7 @@
 import { recordAct } from "../audit/audit.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
 import { type Db, maybe } from "../lib/query.ts";
+import type { SealedColumn } from "../lib/reseal.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
 import type { Principal } from "./principal.ts";
 import { updateOwnRow } from "./user-rows.ts";
@@ -52,3 +53,11 @@ export async function readLlmSettings(
 function llmKeyContext(userId: string): string {
   return `llm-api-key:${userId}`;
 }
+
+/** What `reseal` must know. */
+export const sealedLlmKeys: SealedColumn = {
+  table: "users",
+  column: "llm_api_key_sealed",
+  key: ["user_id"],
+  contextOf: llmKeyContext,
+};

@@ -1,6 +1,7 @@
 import { RequestError } from "../../errors.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { Db } from "../../lib/query.ts";
+import type { SealedColumn } from "../../lib/reseal.ts";
 import type { SecretBox } from "../../lib/secret-box.ts";
 import { hashToken } from "../tokens.ts";
 import { matchingStep } from "./one-time-code.ts";
@@ -58,3 +59,11 @@ export function openSecret(box: SecretBox, { user_id, secret_sealed }: rows.Totp
 export function secretContext(userId: string): string {
   return `totp:${userId}`;
 }
+
+/** What `reseal` must know. */
+export const sealedTotpSecrets: SealedColumn = {
+  table: "totp_secrets",
+  column: "secret_sealed",
+  key: ["user_id"],
+  contextOf: secretContext,
+};
