@@ -8,7 +8,7 @@ export interface Frame {
 
 /** The first call for either form makes it; all receivers share it. */
 export function frameOf(type: string, cursor: string, fields: Readonly<Record<string, unknown>>): Frame {
-  const text = JSON.stringify({ ...fields, type, cursor });
+  const text = JSON.stringify({ type, cursor, ...fields });
   let bytes: Buffer | undefined;
   return {
     cursor,
