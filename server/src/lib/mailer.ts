@@ -65,10 +65,12 @@ export function openMailer({ url, from, clock, log }: MailerOptions): Mailer {
     working = null;
   }
 
-  async function sendMail({ kind, ...mail }: Mail): Promise<void> {
+  async function sendMail({ kind, to, subject, text }: Mail): Promise<void> {
+    // As an object it is one address, whatever stands in it.
+    const message = { from, to: { name: "", address: to }, subject, text };
     for (let tries = 1; ; tries += 1) {
       try {
-        await transport.sendMail({ from, ...mail });
+        await transport.sendMail(message);
         return;
       } catch (error) {
         const reason = reasonOf(error);

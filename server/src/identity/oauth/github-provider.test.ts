@@ -123,6 +123,7 @@ for (const [what, change, code] of [
   ["a user without a number", { user: { status: 200, body: { login: "octocat", id: "583231" } } }, "AUTH_INVALID"],
   ["no list of addresses", { emails: { status: 200, body: { message: "odd" } } }, "AUTH_INVALID"],
   ["a token that does not do", { emails: { status: 403, body: { message: "Forbidden" } } }, "AUTH_INVALID"],
+  ["too many questions", { user: { status: 429, body: {} } }, "CHANNEL_UNAVAILABLE"],
   ["trouble of its own", { user: { status: 502, body: {} } }, "CHANNEL_UNAVAILABLE"],
 ] as const) {
   test(`${what} is told as ${code}`, async () => {

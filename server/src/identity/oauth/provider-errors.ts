@@ -24,14 +24,18 @@ function declined(provider: string, error: AuthorizationResponseError): RequestE
   return forbidden(`${provider} refused the log-in (${code}): an admin may have to correct its settings there.`);
 }
 
-/** No answer, or one with a status of 500 and above, however deep the library has wrapped it. */
+/** No answer, or one that says so (429, 500 and above), however deep the library has wrapped it. */
 export function isAway(error: unknown): boolean {
   if (error instanceof HttpError) return true;
-  if (error instanceof ResponseBodyError) return error.status >= 500;
+  if (error instanceof ResponseBodyError) return isTrouble(error.status);
   if (!(error instanceof ClientError)) return false;
   if (error.code === "OAUTH_TIMEOUT" || error.code === "OAUTH_ABORT") return true;
-  if (error.cause instanceof Response) return error.cause.status >= 500;
+  if (error.cause instanceof Response) return isTrouble(error.cause.status);
   return isAway(error.cause);
+}
+
+function isTrouble(status: number): boolean {
+  return status === 429 || status >= 500;
 }
 
 /** What the log says of it: never the address with its code, nor a token. */
