@@ -17,7 +17,9 @@ import type { InboundRecord } from "./webhooks/webhooks.ts";
  *     POST /v1/messages ─▶ accept ─▶ route ─▶ deliver ─▶ platform
  *     platform ─▶ POST /webhooks ─▶ receive ─▶ accept (what people write) · receipts (what became of ours)
  *
- * The doors `rest/` begin it: `messages/accept.ts` commits what clients send, `webhooks/webhooks.ts` what platforms call.
+ *     whatever these change ─▶ events, in the same transaction ─▶ sockets · streams · GET /v1/events · webhook endpoints
+ *
+ * The door `rest/` begins it: `messages/accept.ts` commits what clients send, `webhooks/webhooks.ts` what platforms call.
  */
 export const flow: readonly Step[] = [
   {
