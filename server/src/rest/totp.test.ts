@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { codeOf, stepAt } from "../identity/totp/one-time-code.ts";
+import { requireSecondFactor } from "../identity/totp/second-factor.ts";
 import { type LogInHub, startLogInHub } from "./log-in-test-hub.ts";
 
 let hub: LogInHub;
@@ -78,8 +79,10 @@ test("a code works once, and one step early or late", async () => {
   assert.equal((await logIn(user.username, app(user.secret, 1))).status, 200);
   hub.passTime(90_000);
   const step = app(user.secret);
-  const answers = await Promise.all(Array.from({ length: 4 }, () => logIn(user.username, step)));
-  assert.equal(answers.filter(({ status }) => status === 200).length, 1, "of four at once one is let in");
+  const deps = { db: hub.db, box: hub.box, clock: hub.clock };
+  const tries = Array.from({ length: 20 }, () => requireSecondFactor(deps, user.userId, step));
+  const passed = (await Promise.allSettled(tries)).filter(({ status }) => status === "fulfilled");
+  assert.equal(passed.length, 1, "of twenty at once one is let in");
   hub.passTime(120_000);
   const outside = [app(user.secret, -2), app(user.secret, 2)];
   for (const late of outside) assert.equal((await logIn(user.username, late)).status, 401);
