@@ -189,7 +189,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     limits,
     news,
     secretBox,
-    hasher: openPasswordHasher({ concurrency: Math.max(1, availableParallelism() - 1), queueSize: 100 }),
+    hasher: openPasswordHasher({ concurrency: hashingThreads(), queueSize: 100 }),
     tokens,
     authenticator: forgetEverywhere(openAuthenticator({ db: identityDb, clock, tokens }), fanout),
     tellTyping: openTypingTeller({ fanout, clock }),
@@ -233,6 +233,11 @@ function forgetEverywhere({ authenticate, forget }: Authenticator, fanout: Fanou
 
 /** Log-ins that talk to one provider at the same time. */
 const providerConnections = 20;
+
+/** Threads that hash passwords: half of the processors, and no more than log-ins ever need. */
+function hashingThreads(): number {
+  return Math.min(4, Math.max(1, Math.floor(availableParallelism() / 2)));
+}
 
 /** How long a database that does not answer yet is waited for: it may be starting beside the hub. */
 const reachableWithinMs = 15_000;
