@@ -49,10 +49,10 @@ export async function freeAbandoned(db: Db): Promise<number> {
 export function endpointsWithWork(
   db: Db,
   { now, afterId, limit }: { now: Date; afterId: string; limit: number },
-): Promise<{ webhook_endpoint_id: string; workspace_id: string; failing_since: Date | null }[]> {
+): Promise<{ webhook_endpoint_id: string; failing_since: Date | null }[]> {
   return all(
     db,
-    `SELECT webhook_endpoint_id, workspace_id, failing_since FROM webhook_endpoints e
+    `SELECT webhook_endpoint_id, failing_since FROM webhook_endpoints e
      WHERE status = 'enabled' AND webhook_endpoint_id > $2 AND EXISTS (
        SELECT FROM webhook_deliveries d WHERE d.webhook_endpoint_id = e.webhook_endpoint_id
          AND d.status = 'pending' AND d.owner_id IS NULL AND d.next_attempt_at <= $1)

@@ -26,9 +26,15 @@ export interface DispatcherDeps extends SendDeps, DisableDeps {
   leaseMs: number;
 }
 
+/** An endpoint, and since when nothing has reached it. */
+export interface Roused {
+  webhook_endpoint_id: string;
+  failing_since: Date | null;
+}
+
 export interface Dispatcher {
   /** Something may be due for these endpoints now. */
-  rouse(endpointIds: Iterable<string>): void;
+  rouse(endpoints: readonly Roused[]): void;
   /** Looks for what is due, once. It does so by itself every second. */
   look(): Promise<void>;
   /** Starts no further attempt, waits a little for those under way, and gives back the rest. */
@@ -82,7 +88,7 @@ export function openDispatcher(deps: DispatcherDeps): Dispatcher {
     const now = new Date(clock.now());
     const found = await endpointsWithWork(db, { now, afterId: lastEndpointId, limit: lookPage });
     lastEndpointId = found.length === lookPage ? found.at(-1)!.webhook_endpoint_id : firstId;
-    rouse(found.map((endpoint) => endpoint.webhook_endpoint_id));
+    rouse(found);
   }
 
   async function renew(): Promise<void> {
@@ -92,8 +98,10 @@ export function openDispatcher(deps: DispatcherDeps): Dispatcher {
     aliveUntil = start + leaseMs;
   }
 
-  function rouse(endpointIds: Iterable<string>): void {
-    for (const id of endpointIds) lanes.rouse(id);
+  function rouse(endpoints: readonly Roused[]): void {
+    for (const { webhook_endpoint_id, failing_since } of endpoints) {
+      lanes.rouse(webhook_endpoint_id, failing_since !== null);
+    }
     pump();
   }
 

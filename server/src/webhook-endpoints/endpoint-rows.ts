@@ -1,5 +1,5 @@
 import { all, type Db, maybe, run } from "../lib/query.ts";
-import type { EndpointKey, EndpointStatus, SealedEndpoint, WebhookEndpoint } from "./endpoint.ts";
+import type { EndpointKey, SealedEndpoint, WebhookEndpoint } from "./endpoint.ts";
 
 export interface NewEndpointRow extends EndpointKey {
   url: string;
@@ -140,14 +140,14 @@ export interface Subscriber {
   webhook_endpoint_id: string;
   events: string[];
   starts_after: number;
-  status: EndpointStatus;
+  failing_since: Date | null;
 }
 
 /** Those of a workspace that are enabled. */
 export function subscribersOf(db: Db, workspaceId: string): Promise<Subscriber[]> {
   return all(
     db,
-    `SELECT webhook_endpoint_id, events, starts_after, status FROM webhook_endpoints
+    `SELECT webhook_endpoint_id, events, starts_after, failing_since FROM webhook_endpoints
      WHERE workspace_id = $1 AND status = 'enabled'`,
     [workspaceId],
   );

@@ -3,14 +3,14 @@ import { derivedId } from "../lib/ids.ts";
 import { type Log, type Pool, transaction } from "../lib/postgres.ts";
 import { all, type Db, maybe, run } from "../lib/query.ts";
 import { wants } from "./endpoint.ts";
-import { subscribersOf } from "./endpoint-rows.ts";
+import { type Subscriber, subscribersOf } from "./endpoint-rows.ts";
 
 /** Events read at once: with messages of the longest kind, a few tens of megabytes. */
 export const followPage = 100;
 
 export interface Followed {
   /** Endpoints that there is something new for. */
-  endpointIds: string[];
+  endpoints: Subscriber[];
   /** Whether there may be more to read now. */
   hasMore: boolean;
 }
@@ -21,7 +21,7 @@ export interface Followed {
  */
 export async function follow(deps: { db: Pool; log: Log }, workspaceId: string, now: Date): Promise<Followed> {
   const { db, log } = deps;
-  const nothing = { endpointIds: [], hasMore: false };
+  const nothing = { endpoints: [], hasMore: false };
   const cursor = await maybe<{ position: number }>(db, "SELECT position FROM webhook_cursors WHERE workspace_id = $1", [
     workspaceId,
   ]);
@@ -43,7 +43,7 @@ export async function follow(deps: { db: Pool; log: Log }, workspaceId: string, 
       [workspaceId, cursor.position, last],
     );
     if (moved === 0) return nothing;
-    if (page.kind === "gap") return { endpointIds: [], hasMore: true };
+    if (page.kind === "gap") return { endpoints: [], hasMore: true };
     const endpoints = await subscribersOf(tx, workspaceId);
     const pairs = page.events.flatMap((event, place) =>
       endpoints
@@ -51,7 +51,11 @@ export async function follow(deps: { db: Pool; log: Log }, workspaceId: string, 
         .map((endpoint) => ({ endpointId: endpoint.webhook_endpoint_id, place })),
     );
     await insertDeliveries(tx, { workspaceId, events: page.events, pairs, now, isReplay: false });
-    return { endpointIds: [...new Set(pairs.map((pair) => pair.endpointId))], hasMore: page.last < page.head };
+    const told = new Set(pairs.map((pair) => pair.endpointId));
+    return {
+      endpoints: endpoints.filter((endpoint) => told.has(endpoint.webhook_endpoint_id)),
+      hasMore: page.last < page.head,
+    };
   });
 }
 

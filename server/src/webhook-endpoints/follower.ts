@@ -1,6 +1,7 @@
 import type { Clock } from "../lib/clock.ts";
 import type { Log, Pool } from "../lib/postgres.ts";
 import { repeat } from "../lib/repeat.ts";
+import type { Subscriber } from "./endpoint-rows.ts";
 import { follow, followedWorkspaces } from "./follow.ts";
 
 export interface FollowerDeps {
@@ -10,7 +11,7 @@ export interface FollowerDeps {
   /** Tells of a workspace with news, or of null when any may have some. Returns how to stop. */
   onNews: (listener: (workspaceId: string | null) => void) => () => void;
   /** Something is due for these endpoints. */
-  rouse: (endpointIds: string[]) => void;
+  rouse: (endpoints: Subscriber[]) => void;
 }
 
 /** Workspaces read at once. */
@@ -57,8 +58,8 @@ export function openFollower({ db, clock, log, onNews, rouse }: FollowerDeps) {
 
   async function read(workspaceId: string): Promise<void> {
     try {
-      const { endpointIds, hasMore } = await follow({ db, log }, workspaceId, new Date(clock.now()));
-      if (endpointIds.length > 0) rouse(endpointIds);
+      const { endpoints, hasMore } = await follow({ db, log }, workspaceId, new Date(clock.now()));
+      if (endpoints.length > 0) rouse(endpoints);
       // Behind the others: they take turns.
       if (hasMore) waiting.add(workspaceId);
     } catch (error) {

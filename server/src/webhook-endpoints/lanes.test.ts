@@ -3,7 +3,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { type Lane, openLanes } from "./lanes.ts";
 
-const limits = { perEndpoint: 4, inAll: 12, unproven: 6 };
+const limits = { perEndpoint: 4, share: { quick: 12, unknown: 3, troubled: 3 }, inAll: 12 };
 const quick = { isQuickSuccess: true, isOrdered: false };
 const bad = { isQuickSuccess: false, isOrdered: false };
 
@@ -31,21 +31,30 @@ test("a lane begins with one request, widens with each quick success, and narrow
   assert.equal(fillAll(lanes).length, 1);
 });
 
-test("however many endpoints hang, the proven ones keep half of the places, and new ones get in", () => {
+test("however many endpoints hang, the quick ones keep half of the places, and new ones get in", () => {
   const lanes = openLanes(limits);
   lanes.rouse("good");
   const [good] = fillAll(lanes);
   lanes.finish(good!, quick);
-  for (let index = 0; index < 100; index += 1) lanes.rouse(`dead ${index}`);
+  for (let index = 0; index < 100; index += 1) lanes.rouse(`new ${index}`);
+  for (let index = 0; index < 100; index += 1) lanes.rouse(`dead ${index}`, true);
   const under = fillAll(lanes);
-  assert.equal(under.filter((lane) => lane.endpointId === "good").length, 2);
-  assert.equal(under.filter((lane) => lane.endpointId.startsWith("dead")).length, limits.unproven);
+  const countOf = (name: string) => under.filter((lane) => lane.endpointId.startsWith(name)).length;
+  assert.deepEqual([countOf("good"), countOf("new"), countOf("dead")], [2, 3, 3]);
   const hung = under.find((lane) => lane.endpointId.startsWith("dead"))!;
   lanes.finish(hung, bad);
-  lanes.rouse("new");
-  const next = fillAll(lanes).map((lane) => lane.endpointId);
-  assert.equal(next.length, 1, "the place of the one that ended");
-  assert.notEqual(next[0], hung.endpointId, "endpoints take turns");
+  const next = fillAll(lanes);
+  assert.deepEqual(
+    next.map((lane) => lane.endpointId),
+    ["dead 3"],
+    "endpoints take turns",
+  );
+  lanes.finish(under.find((lane) => lane.endpointId === "new 0")!, bad);
+  assert.deepEqual(
+    fillAll(lanes).map((lane) => lane.endpointId),
+    ["new 3"],
+    "one that turned out to be dead makes room for another that is new",
+  );
 });
 
 test("an ordered endpoint never has two under way", () => {
@@ -62,7 +71,7 @@ test("an ordered endpoint never has two under way", () => {
 test("whatever happens, no place is lost, no limit is passed, and what has work gets its turn", () => {
   const step = fc.record({
     endpoint: fc.integer({ min: 0, max: 8 }),
-    what: fc.constantFrom("rouse", "turn", "half", "none", "quick", "bad"),
+    what: fc.constantFrom("rouse", "dead", "turn", "half", "none", "quick", "bad"),
   });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
@@ -70,6 +79,7 @@ test("whatever happens, no place is lost, no limit is passed, and what has work 
       const under: Lane[] = [];
       for (const { endpoint, what } of steps) {
         if (what === "rouse") lanes.rouse(`${endpoint}`);
+        else if (what === "dead") lanes.rouse(`${endpoint}`, true);
         else if (what === "quick" || what === "bad") {
           const [lane] = under.splice(endpoint % Math.max(1, under.length), 1);
           if (lane !== undefined) lanes.finish(lane, what === "quick" ? quick : bad);

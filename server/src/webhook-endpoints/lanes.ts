@@ -1,11 +1,13 @@
+/** Whether the last answer of an endpoint was a quick success, or not; unknown before the first. */
+export type Standing = "quick" | "unknown" | "troubled";
+
 /** What one endpoint is worth at the moment: how many requests to it may be under way. */
 export interface Lane {
   readonly endpointId: string;
   underWay: number;
   /** Doubles with each quick success, falls to one with a failure or a slow answer; an ordered endpoint stays at one. */
   width: number;
-  /** Whether its last answer was a quick success. */
-  isProven: boolean;
+  standing: Standing;
   /** Whether something may be due for it that no claim has looked for yet. */
   hasMore: boolean;
   /** Whether it stands in a queue, or a claim for it is under way. */
@@ -14,51 +16,62 @@ export interface Lane {
 
 export interface LaneLimits {
   perEndpoint: number;
+  /** The most for endpoints of each standing. */
+  share: Record<Standing, number>;
   inAll: number;
-  /** Of those, for lanes that are not proven: whatever hangs, the others keep the rest. */
-  unproven: number;
 }
 
 /** Requests of a process under way, in all. */
 export const maxRequests = 256;
 
-export const laneLimits: LaneLimits = { perEndpoint: 16, inAll: maxRequests, unproven: maxRequests / 2 };
+/** Whatever the others do, half of the places are left to those that are quick, and a quarter to those that are new. */
+export const laneLimits: LaneLimits = {
+  perEndpoint: 16,
+  share: { quick: maxRequests, unknown: maxRequests / 4, troubled: maxRequests / 4 },
+  inAll: maxRequests,
+};
 
 /** Lanes remembered while nothing is under way for them; more are forgotten and begin anew. */
 const maxResting = 5_000;
+
+/** Those with few places come first: they cannot take more than their share. */
+const turns = ["unknown", "troubled", "quick"] as const;
 
 export type Lanes = ReturnType<typeof openLanes>;
 
 /**
  * Who may send next, fairly: endpoints take turns, and one that fails, hangs or is not known yet gets one request at a
- * time out of a share of its own, so that no number of dead endpoints takes the places of those that live.
+ * time out of a share for its like, so that no number of dead endpoints takes the places of those that live.
  */
 export function openLanes(limits: LaneLimits = laneLimits) {
   const lanes = new Map<string, Lane>();
-  const queues = { proven: [] as Lane[], unproven: [] as Lane[] };
+  const queues: Record<Standing, Lane[]> = { quick: [], unknown: [], troubled: [] };
+  const underWay: Record<Standing, number> = { quick: 0, unknown: 0, troubled: 0 };
   let inAll = 0;
-  let unproven = 0;
 
   function enqueue(lane: Lane): void {
     if (lane.isQueued || !lane.hasMore || lane.underWay >= lane.width) return;
     lane.isQueued = true;
-    (lane.isProven ? queues.proven : queues.unproven).push(lane);
+    queues[lane.standing].push(lane);
   }
 
   function count(lane: Lane, change: number): void {
     lane.underWay += change;
+    underWay[lane.standing] += change;
     inAll += change;
-    if (!lane.isProven) unproven += change;
   }
 
-  function prove(lane: Lane, isProven: boolean): void {
-    if (lane.isProven === isProven) return;
-    lane.isProven = isProven;
-    unproven += isProven ? -lane.underWay : lane.underWay;
+  /** It keeps its place in the queue in which it stands until its turn comes. */
+  function judge(lane: Lane, standing: Standing): void {
+    underWay[lane.standing] -= lane.underWay;
+    underWay[standing] += lane.underWay;
+    lane.standing = standing;
   }
 
-  /** A lane that changes sides keeps its place where it stands; one that has narrowed meanwhile goes without. */
-  function takeFrom(queue: Lane[], room: number): { lane: Lane; places: number } | null {
+  /** One that has narrowed since it was queued goes without. */
+  function takeFrom(standing: Standing): { lane: Lane; places: number } | null {
+    const queue = queues[standing];
+    const room = Math.min(limits.inAll - inAll, limits.share[standing] - underWay[standing]);
     while (room > 0 && queue.length > 0) {
       const lane = queue.shift()!;
       const places = Math.min(lane.width - lane.underWay, room);
@@ -73,12 +86,13 @@ export function openLanes(limits: LaneLimits = laneLimits) {
   }
 
   return {
-    /** Something may be due for the endpoint. */
-    rouse(endpointId: string): void {
+    /** Something may be due for the endpoint. `isFailing` is what is known of it from before. */
+    rouse(endpointId: string, isFailing = false): void {
       let lane = lanes.get(endpointId);
       if (lane === undefined) {
         if (lanes.size >= maxResting) forgetResting(lanes);
-        lane = { endpointId, underWay: 0, width: 1, isProven: false, hasMore: true, isQueued: false };
+        const standing = isFailing ? "troubled" : "unknown";
+        lane = { endpointId, underWay: 0, width: 1, standing, hasMore: true, isQueued: false };
         lanes.set(endpointId, lane);
       }
       lane.hasMore = true;
@@ -87,8 +101,11 @@ export function openLanes(limits: LaneLimits = laneLimits) {
 
     /** Whose turn it is, with the places that it may fill and must give back by `settle`; null when nobody may go. */
     next(): { lane: Lane; places: number } | null {
-      const room = limits.inAll - inAll;
-      return takeFrom(queues.unproven, Math.min(room, limits.unproven - unproven)) ?? takeFrom(queues.proven, room);
+      for (const standing of turns) {
+        const turn = takeFrom(standing);
+        if (turn !== null) return turn;
+      }
+      return null;
     },
 
     /** How many of the places were filled; fewer means that nothing more is due. */
@@ -102,7 +119,7 @@ export function openLanes(limits: LaneLimits = laneLimits) {
     /** One request of the lane is over. */
     finish(lane: Lane, { isQuickSuccess, isOrdered }: { isQuickSuccess: boolean; isOrdered: boolean }): void {
       count(lane, -1);
-      prove(lane, isQuickSuccess);
+      judge(lane, isQuickSuccess ? "quick" : "troubled");
       lane.width = !isQuickSuccess || isOrdered ? 1 : Math.min(lane.width * 2, limits.perEndpoint);
       enqueue(lane);
     },
