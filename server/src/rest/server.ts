@@ -10,6 +10,7 @@ import type { Pool } from "../lib/postgres.ts";
 import { allowOrigins } from "./cors.ts";
 import { credentialOf } from "./credential.ts";
 import { answerError, answerNotFound } from "./errors.ts";
+import { explainBadJson } from "./json-body.ts";
 import { type DoorLimits, doorLimits, refuseHeaders, serverOptions } from "./limits.ts";
 import { openMalformedAnswers } from "./malformed.ts";
 import { securityHeaders, tlsHeaders } from "./security-headers.ts";
@@ -87,7 +88,7 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
   // A client that names the type of a body it does not send means no body.
   app.addContentTypeParser("application/json", { parseAs: "string" }, (request, body, done) => {
     if (body.length === 0) done(null, undefined);
-    else parseJson(request, body as string, done);
+    else parseJson(request, body as string, (error, value) => done(error && explainBadJson(body as string), value));
   });
   app.addHook("onRoute", ({ method, url, config }) => {
     const isOpen = openPrefixes.some((prefix) => url === prefix || url.startsWith(`${prefix}/`));
