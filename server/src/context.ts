@@ -1,4 +1,3 @@
-import { availableParallelism } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Bus } from "./bus/bus.ts";
@@ -16,7 +15,7 @@ import type { Deliverer } from "./deliveries/deliverer.ts";
 import { type News, openNews } from "./events/events.ts";
 import { type Authenticator, openAuthenticator } from "./identity/authenticate.ts";
 import { type LogInProvider, openProviders } from "./identity/oauth/oauth.ts";
-import { openPasswordHasher, type PasswordHasher } from "./identity/password.ts";
+import { hashingThreads, openPasswordHasher, type PasswordHasher } from "./identity/password.ts";
 import { openTokens, type Tokens } from "./identity/tokens.ts";
 import { type Clock, type Random, systemClock } from "./lib/clock.ts";
 import { startEmbeddedPostgres } from "./lib/embedded-postgres/embedded-postgres.ts";
@@ -233,11 +232,6 @@ function forgetEverywhere({ authenticate, forget }: Authenticator, fanout: Fanou
 
 /** Log-ins that talk to one provider at the same time. */
 const providerConnections = 20;
-
-/** Threads that hash passwords: half of the processors, and no more than log-ins ever need. */
-function hashingThreads(): number {
-  return Math.min(4, Math.max(1, Math.floor(availableParallelism() / 2)));
-}
 
 /** How long a database that does not answer yet is waited for: it may be starting beside the hub. */
 const reachableWithinMs = 15_000;

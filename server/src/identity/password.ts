@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { RequestError } from "../errors.ts";
 import { openPasswordThreads, type PasswordWork } from "./password-threads.ts";
 
@@ -57,6 +58,11 @@ export function openPasswordHasher({ concurrency, queueSize }: PasswordHasherOpt
     },
     inTurn: (work) => inTurn(() => work(verify)),
   };
+}
+
+/** Half of the processors, and no more than log-ins ever need. */
+export function hashingThreads(): number {
+  return Math.min(4, Math.max(1, Math.floor(availableParallelism() / 2)));
 }
 
 function normalized(password: string): string {
