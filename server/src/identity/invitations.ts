@@ -178,7 +178,9 @@ async function isUsersEmail(db: Db, workspaceId: string, email: string): Promise
   return row !== null;
 }
 
-const isUsable = "token_hash = $1 AND accepted_at IS NULL AND revoked_at IS NULL AND expires_at > $2";
+/** Not once whoever invited may invite no more: an admin who was locked out must not come back by an old invitation. */
+const isUsable = `token_hash = $1 AND accepted_at IS NULL AND revoked_at IS NULL AND expires_at > $2
+  AND EXISTS (SELECT FROM users WHERE user_id = invited_by AND role = 'admin' AND disabled_at IS NULL)`;
 
 async function isOpen(db: Db, tokenHash: Buffer, now: Date): Promise<boolean> {
   return (await maybe(db, `SELECT FROM invitations WHERE ${isUsable}`, [tokenHash, now])) !== null;

@@ -58,8 +58,11 @@ export function insertReset(
   );
 }
 
+/** Not once the admin who made it is none any more. */
 const isUsable = `r.token_hash = $1 AND r.used_at IS NULL AND r.expires_at > $2 AND u.user_id = r.user_id
-  AND u.disabled_at IS NULL`;
+  AND u.disabled_at IS NULL
+  AND (r.requested_by IS NULL
+       OR EXISTS (SELECT FROM users a WHERE a.user_id = r.requested_by AND a.role = 'admin' AND a.disabled_at IS NULL))`;
 
 export async function isResetOpen(db: Db, tokenHash: Buffer, now: Date): Promise<boolean> {
   return (await maybe(db, `SELECT FROM password_resets r, users u WHERE ${isUsable}`, [tokenHash, now])) !== null;

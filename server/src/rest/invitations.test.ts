@@ -94,6 +94,16 @@ test("the address of a user is not invited again, and server-owned fields are re
   }
 });
 
+// An admin who expects to be locked out invites themselves first.
+test("an invitation ends with the rights of the admin who made it", async () => {
+  for (const change of [{ disabled: true }, { role: "agent" }]) {
+    const { body: leaving } = await accept((await invite({ role: "admin" })).body.token);
+    const { body } = await invite({ role: "admin" }, leaving.access_token);
+    await hub.call(`PATCH /v1/users/${leaving.user.user_id}`, { token, body: change });
+    assert.equal((await accept(body.token)).status, 401);
+  }
+});
+
 test("only admins invite, and nobody sees the invitations of another workspace", async () => {
   const agent = (await accept((await invite()).body.token)).body.access_token;
   const { body } = await invite();

@@ -139,6 +139,8 @@ for (const [what, how] of [
   ["several audiences, meant for another", { claims: { aud: ["hub", "somebody else"], azp: "somebody else" } }],
   ["no audience", { claims: { aud: undefined } }],
   ["no subject", { claims: { sub: undefined } }],
+  ["a subject that no database takes", { claims: { sub: "a\u0000b" } }],
+  ["a subject without an end", { claims: { sub: "a".repeat(256) } }],
   ["a subject that is no text", { claims: { sub: 7 } }],
   ["an end that is over", { claims: { exp: now() - 120 } }],
   ["no end", { claims: { exp: undefined } }],

@@ -183,6 +183,20 @@ test("a disabled user gets no mail and uses no token", async () => {
   assert.equal(smtp.mails.length, mails + 1);
 });
 
+test("a token ends with the rights of the admin who made it", async () => {
+  const [user, leaving] = [await register(), await register()];
+  const token = (await hub.logIn("admin")).access_token;
+  const setRole = (role: string) => hub.call(`PATCH /v1/users/${leaving.userId}`, { token, body: { role } });
+  await setRole("admin");
+  const made = await hub.call(`POST /v1/users/${user.userId}/password-reset`, { token: leaving.token });
+  assert.equal(made.status, 201);
+  await setRole("member");
+  const body = { token: made.body.token, new_password: fresh };
+  assert.equal((await hub.call("POST /auth/password/reset", { body })).status, 401);
+  await setRole("admin");
+  assert.equal((await hub.call("POST /auth/password/reset", { body })).status, 204);
+});
+
 test("only admins make tokens, for users of their own workspace", async () => {
   const user = await register();
   const path = `POST /v1/users/${user.userId}/password-reset`;

@@ -82,10 +82,16 @@ function secretAsAsked({ clientSecret }: ProviderConfig): oidc.ClientAuth {
 }
 
 function readClaims(claims: Record<string, unknown>, issuer: string): ProvenIdentity {
-  const text = (name: string) => (typeof claims[name] === "string" && claims[name] !== "" ? claims[name] : null);
+  const text = (name: string) => {
+    const value = claims[name];
+    return typeof value === "string" && value !== "" && !/\p{Cc}/u.test(value) ? value : null;
+  };
+  const subject = text("sub");
+  // Source: OpenID Connect Core 1.0, section 2: at most 255 characters of ASCII.
+  if (subject === null || subject.length > 255) throw new TypeError("an ID token whose subject is none");
   return {
     issuer,
-    subject: String(claims.sub),
+    subject,
     email: text("email"),
     // A string "true" is no proof: the specification says boolean.
     isEmailVerified: claims.email_verified === true,
