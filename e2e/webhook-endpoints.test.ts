@@ -28,7 +28,7 @@ const textsOf = (came: readonly Received[], type = "message.accepted") =>
 /** An endpoint of the program, under a name of its own. */
 async function connect(name: string, more: { events?: string[]; ordered?: boolean } = {}) {
   const { events = ["*"], ordered = false } = more;
-  const endpoint = await hub.admin.webhookEndpoints.create({ url: program.urlOf(name), events, ordered });
+  const endpoint = await hub.client.webhookEndpoints.create({ url: program.urlOf(name), events, ordered });
   await program.behave(name, endpoint.secret);
   return endpoint;
 }
@@ -52,19 +52,19 @@ test("a conversation is told of from both sides, signed, and the message's trace
   assert.deepEqual(textsOf(came), ["hello"]);
   assert.ok(came.some((one) => one.type === "conversation.created"));
   const told = await until("the trace names the endpoint", async () => {
-    const trace = await hub.admin.messages.trace(sent.message_id);
+    const trace = await hub.client.messages.trace(sent.message_id);
     const entries = trace.filter((entry) => entry.what === "webhook_endpoint");
     return entries.length >= 3 && entries;
   });
   assert.equal(told[0]!.webhook_endpoint_id, endpoint.webhook_endpoint_id);
   assert.equal(told[0]!.event, "message.accepted");
   assert.equal(told[0]!.status_code, 204);
-  await hub.admin.webhookEndpoints.remove(endpoint.webhook_endpoint_id);
+  await hub.client.webhookEndpoints.remove(endpoint.webhook_endpoint_id);
 });
 
 test("a secret that rotates: both sign for a while, and then the new one alone", async () => {
   const { webhook_endpoint_id: id, secret: old } = await connect("rotation", { events: ["message.accepted"] });
-  const rotated = await hub.admin.webhookEndpoints.rotateSecret(id, 3_600);
+  const rotated = await hub.client.webhookEndpoints.rotateSecret(id, 3_600);
   assert.notEqual(rotated.secret, old);
   assert.ok(rotated.old_secret_until !== null);
   await say("with both");
@@ -76,7 +76,7 @@ test("a secret that rotates: both sign for a while, and then the new one alone",
   const came = await program.has("rotation", "it came", (all) => all.length === 2);
   assert.equal(came[1]!.isVerified, true, "and so does the new one");
 
-  const last = await hub.admin.webhookEndpoints.rotateSecret(id, 0);
+  const last = await hub.client.webhookEndpoints.rotateSecret(id, 0);
   await say("with the last");
   const refused = await program.has("rotation", "it came", (all) => all.length >= 3);
   assert.equal(refused[2]!.isVerified, false, "a secret without overlap ends at once");
@@ -84,11 +84,11 @@ test("a secret that rotates: both sign for a while, and then the new one alone",
   await program.behave("rotation", last.secret);
   const again = await program.has("rotation", "it came again", (all) => all.at(-1)!.isVerified);
   assert.equal(again.at(-1)!.id, refused[2]!.id, "what was refused is sent again, under the same id");
-  const { old_secret_until } = await hub.admin.webhookEndpoints.rotateSecret(id);
+  const { old_secret_until } = await hub.client.webhookEndpoints.rotateSecret(id);
   assert.ok(Math.abs(Date.parse(old_secret_until!) - Date.now() - 86_400_000) < 60_000, "a day, unless it is told");
-  const shown = JSON.stringify(await hub.admin.webhookEndpoints.get(id));
+  const shown = JSON.stringify(await hub.client.webhookEndpoints.get(id));
   assert.doesNotMatch(shown, /whsec_|secret_sealed/);
-  await hub.admin.webhookEndpoints.remove(id);
+  await hub.client.webhookEndpoints.remove(id);
 });
 
 test("a failure is in the attempts, is made good by the next try, and can be replayed", async () => {
@@ -100,7 +100,7 @@ test("a failure is in the attempts, is made good by the next try, and can be rep
   const pause = came[1]!.atMs - came[0]!.atMs;
   assert.ok(pause > 4_400 && pause < 8_500, `${pause} ms`);
   const attempts = await until("both attempts are written", async () => {
-    const { data } = await hub.admin.webhookEndpoints.attempts(id);
+    const { data } = await hub.client.webhookEndpoints.attempts(id);
     return data.length === 2 && data;
   });
   assert.deepEqual(
@@ -110,39 +110,39 @@ test("a failure is in the attempts, is made good by the next try, and can be rep
       [1, "failed", 500, came[0]!.id],
     ],
   );
-  const { data: failed } = await hub.admin.webhookEndpoints.attempts(id, { status: "failed" });
+  const { data: failed } = await hub.client.webhookEndpoints.attempts(id, { status: "failed" });
   assert.deepEqual(
     failed.map((one) => one.number),
     [1],
   );
   await program.behave("failure", secret);
-  const replayed = await hub.admin.webhookEndpoints.replayAttempt(id, failed[0]!.attempt_id);
+  const replayed = await hub.client.webhookEndpoints.replayAttempt(id, failed[0]!.attempt_id);
   assert.equal(replayed.webhook_id, came[0]!.id);
   const all = await program.has("failure", "it was replayed", (all) => all.length === 3);
   assert.equal(all[2]!.id, came[0]!.id);
-  await hub.admin.webhookEndpoints.remove(id);
+  await hub.client.webhookEndpoints.remove(id);
 });
 
 test("what was missed while it was disabled is replayed by its time", async () => {
   const { webhook_endpoint_id: id } = await connect("missed", { events: ["message.accepted"] });
   await say("before");
   await program.has("missed", "the first came", (all) => all.length === 1);
-  await hub.admin.webhookEndpoints.change(id, { status: "disabled" });
+  await hub.client.webhookEndpoints.change(id, { status: "disabled" });
   const from = new Date().toISOString();
   await say("missed 1");
   await say("missed 2");
-  await refused(hub.admin.webhookEndpoints.replay(id, { from }), "CONFLICT");
-  await hub.admin.webhookEndpoints.change(id, { status: "enabled" });
+  await refused(hub.client.webhookEndpoints.replay(id, { from }), "CONFLICT");
+  await hub.client.webhookEndpoints.change(id, { status: "enabled" });
   await say("after");
   await program.has("missed", "it goes on from now", (all) => textsOf(all).includes("after"));
   assert.deepEqual(textsOf(await program.received("missed")), ["before", "after"]);
-  const { replayed, next_from } = await hub.admin.webhookEndpoints.replay(id, { from });
+  const { replayed, next_from } = await hub.client.webhookEndpoints.replay(id, { from });
   assert.equal(replayed, 3);
   assert.equal(next_from, null);
   const came = await program.has("missed", "the missed ones came", (all) => all.length === 5);
   assert.deepEqual(textsOf(came).toSorted(), ["after", "after", "before", "missed 1", "missed 2"]);
   assert.equal(new Set(came.map((one) => one.id)).size, 4);
-  await hub.admin.webhookEndpoints.remove(id);
+  await hub.client.webhookEndpoints.remove(id);
 });
 
 test("an ordered endpoint waits for its head, one that is not goes on, and a dead one slows neither", async () => {
@@ -156,7 +156,7 @@ test("an ordered endpoint waits for its head, one that is not goes on, and a dea
   await program.behave("ordered", ordered.secret, { kind: "fail", status: 500, times: 1 });
   await program.behave("loose", loose.secret, { kind: "fail", status: 500, times: 1 });
   const person = hub.person("whatsapp");
-  const texts = Array.from({ length: 3 }, (_, index) => `in order ${index}`);
+  const texts = ["first", "second"];
   for (const text of texts) await say(text, person);
   const live = await connect("live", wanted);
   const quick = Date.now();
@@ -164,12 +164,12 @@ test("an ordered endpoint waits for its head, one that is not goes on, and a dea
   const [told] = await program.has("live", "the live one is told", (all) => all.length === 1);
   assert.ok(told!.atMs - quick < 1_500, `${told!.atMs - quick} ms`);
   // Each head fails once, and nothing behind it goes before it has succeeded.
-  const loosely = await program.has("loose", "all tried once", (all) => new Set(all.map((one) => one.id)).size === 4);
-  assert.ok(loosely.length <= 7);
+  const loosely = await program.has("loose", "all tried once", (all) => new Set(all.map((one) => one.id)).size === 3);
+  assert.ok(loosely.length <= 5);
   const came = await program.has(
     "ordered",
     "all came",
-    (all) => all.filter((one) => one.status === 204).length === 4,
+    (all) => all.filter((one) => one.status === 204).length === 3,
     60_000,
   );
   assert.deepEqual(
@@ -177,13 +177,13 @@ test("an ordered endpoint waits for its head, one that is not goes on, and a dea
     [...texts, "quick"].flatMap((text) => [text, text]),
   );
   for (const { webhook_endpoint_id } of [ordered, loose, dead, slow, live]) {
-    await hub.admin.webhookEndpoints.remove(webhook_endpoint_id);
+    await hub.client.webhookEndpoints.remove(webhook_endpoint_id);
   }
 });
 
 test("a test is sent at once and answered with its attempt; a redirect is a failure and 410 disables", async () => {
   const { webhook_endpoint_id: id, secret } = await connect("tested", { events: ["conversation.updated"] });
-  const attempt = await hub.admin.webhookEndpoints.test(id);
+  const attempt = await hub.client.webhookEndpoints.test(id);
   assert.equal(attempt.status, "succeeded");
   assert.equal(attempt.event, "webhook_endpoint.test");
   const [came] = await program.received("tested");
@@ -191,17 +191,17 @@ test("a test is sent at once and answered with its attempt; a redirect is a fail
   assert.equal(came!.id, attempt.webhook_id);
   assert.ok(came!.isVerified);
   await program.behave("tested", secret, { kind: "redirect", to: program.urlOf("elsewhere") });
-  const redirected = await hub.admin.webhookEndpoints.test(id);
+  const redirected = await hub.client.webhookEndpoints.test(id);
   assert.equal(redirected.status_code, 302);
   assert.equal(redirected.status, "failed");
   await program.behave("tested", secret, { kind: "fail", status: 410 });
-  await hub.admin.webhookEndpoints.test(id);
-  const gone = await hub.admin.webhookEndpoints.get(id);
+  await hub.client.webhookEndpoints.test(id);
+  const gone = await hub.client.webhookEndpoints.get(id);
   assert.deepEqual([gone.status, gone.disabled_reason], ["disabled", "gone"]);
-  const { data } = await hub.admin.webhookEndpoints.attempts(id);
+  const { data } = await hub.client.webhookEndpoints.attempts(id);
   assert.equal(data.length, 3);
-  await hub.admin.webhookEndpoints.remove(id);
-  await refused(hub.admin.webhookEndpoints.get(id), "RESOURCE_NOT_FOUND");
+  await hub.client.webhookEndpoints.remove(id);
+  await refused(hub.client.webhookEndpoints.get(id), "RESOURCE_NOT_FOUND");
 });
 
 test("who may not, does not: addresses of the inside, other roles, other workspaces, too many", async () => {
@@ -218,22 +218,23 @@ test("who may not, does not: addresses of the inside, other roles, other workspa
     "https://example.com:22/",
     "nothing",
   ]) {
-    await refused(hub.admin.webhookEndpoints.create({ url, events: ["*"] }), "VALIDATION_ERROR");
+    await refused(hub.client.webhookEndpoints.create({ url, events: ["*"] }), "VALIDATION_ERROR");
   }
   const secret = "whsec_dG9vIHNob3J0";
   await refused(
-    hub.admin.webhookEndpoints.create({ url: program.urlOf("x"), events: ["*"], secret }),
+    hub.client.webhookEndpoints.create({ url: program.urlOf("x"), events: ["*"], secret }),
     "VALIDATION_ERROR",
   );
   await refused(
-    hub.admin.webhookEndpoints.create({ url: program.urlOf("x"), events: ["message.lost"] }),
+    hub.client.webhookEndpoints.create({ url: program.urlOf("x"), events: ["message.lost"] }),
     "VALIDATION_ERROR",
   );
   const username = `other-${Date.now()}`;
   const password = "a password for tests";
   await hub.admin.workspaces.create({ name: "Other", admin: { username, email: `${username}@example.com`, password } });
   const { access_token } = await hub.admin.auth.logIn({ username, password });
-  const stranger = hub.clientFor(access_token);
+  const { key } = await hub.clientFor(access_token).apiKeys.create({ name: "stranger" });
+  const stranger = hub.clientFor(key);
   assert.deepEqual((await stranger.webhookEndpoints.list()).data, []);
   await refused(stranger.webhookEndpoints.get(id), "RESOURCE_NOT_FOUND");
   await refused(stranger.webhookEndpoints.attempts(id), "RESOURCE_NOT_FOUND");

@@ -15,7 +15,7 @@ test("the receiver of the guide does what the guide says", async () => {
   const [, snippet] = /```js\n([\s\S]*?)```/.exec(guide)!;
   await using hub = await startTestHub({ env: { WEBHOOKS_ALLOW_PRIVATE: "true" } });
   const port = await freePort();
-  const { webhook_endpoint_id: id, secret } = await hub.admin.webhookEndpoints.create({
+  const { webhook_endpoint_id: id, secret } = await hub.client.webhookEndpoints.create({
     url: `http://127.0.0.1:${port}/`,
     events: ["message.received"],
   });
@@ -33,12 +33,12 @@ test("the receiver of the guide does what the guide says", async () => {
       "it listens",
       async () => (await fetch(`http://127.0.0.1:${port}/`, { method: "POST" })).status === 400,
     );
-    const attempt = await hub.admin.webhookEndpoints.test(id);
+    const attempt = await hub.client.webhookEndpoints.test(id);
     assert.equal(attempt.status, "succeeded", attempt.error ?? "");
-    await hub.admin.webhookEndpoints.replayAttempt(id, attempt.attempt_id);
+    await hub.client.webhookEndpoints.replayAttempt(id, attempt.attempt_id);
     await hub.person("whatsapp", "Ana").writes("bom dia");
     await until("the message came", () => said.includes("bom dia"));
-    const attempts = async () => (await hub.admin.webhookEndpoints.attempts(id)).data;
+    const attempts = async () => (await hub.client.webhookEndpoints.attempts(id)).data;
     await until("all three attempts are written", async () => (await attempts()).length === 3);
     assert.ok((await attempts()).every((one) => one.status_code === 204));
     assert.equal(said.match(/webhook_endpoint\.test/g)?.length, 1, "the replay was known by its id");
