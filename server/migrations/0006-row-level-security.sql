@@ -12,17 +12,22 @@ DECLARE
   role_name text;
 BEGIN
   FOREACH role_name IN ARRAY ARRAY['chat4all_api', 'chat4all_identity', 'chat4all_pipeline'] LOOP
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role_name) THEN
-      BEGIN
-        EXECUTE format('CREATE ROLE %I NOLOGIN', role_name);
-      EXCEPTION WHEN duplicate_object OR unique_violation THEN
-        NULL; -- Another hub on this server was quicker.
-      END;
-    END IF;
-    -- A superuser may take every role as it is, and others may have been given them: then they need not be able to give roles.
-    IF NOT pg_has_role(current_user, role_name, 'USAGE') THEN
-      EXECUTE format('GRANT %I TO CURRENT_USER', role_name);
-    END IF;
+    BEGIN
+      IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role_name) THEN
+        BEGIN
+          EXECUTE format('CREATE ROLE %I NOLOGIN', role_name);
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+          NULL; -- Another hub on this server was quicker.
+        END;
+      END IF;
+      -- A superuser may take every role as it is, and others may have been given them: then they need not be able to give roles.
+      IF NOT pg_has_role(current_user, role_name, 'USAGE') THEN
+        EXECUTE format('GRANT %I TO CURRENT_USER', role_name);
+      END IF;
+    EXCEPTION WHEN insufficient_privilege THEN
+      RAISE insufficient_privilege USING MESSAGE =
+        format('the role %s must be there and be granted: CREATE ROLE %1$s NOLOGIN; GRANT %1$s TO %I', role_name, current_user);
+    END;
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), role_name);
   END LOOP;
   EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON ALL TABLES IN SCHEMA %I TO chat4all_pipeline', current_schema());

@@ -111,7 +111,7 @@ async function apply(client: PoolClient, { version, name, sql, checksum }: Migra
     if ((cause as { code?: string }).code === insufficientPrivilege) {
       throw new StartError(
         `The migration ${name} may not be run by this database user (${(cause as Error).message}): ` +
-          "let the user of DATABASE_URL own the database and create roles (ALTER ROLE … CREATEROLE).",
+          "let the user of DATABASE_URL own the database, and create roles (ALTER ROLE … CREATEROLE) or be given them.",
         { cause },
       );
     }
