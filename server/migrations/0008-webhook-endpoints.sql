@@ -73,6 +73,8 @@ CREATE TABLE webhook_attempts (
 );
 CREATE INDEX webhook_attempts_by_endpoint
   ON webhook_attempts (webhook_endpoint_id, started_at DESC, attempt_id DESC);
+CREATE INDEX webhook_attempts_failed
+  ON webhook_attempts (webhook_endpoint_id, started_at DESC, attempt_id DESC) WHERE status = 'failed';
 CREATE INDEX webhook_attempts_by_delivery ON webhook_attempts (webhook_delivery_id);
 CREATE INDEX webhook_attempts_by_age ON webhook_attempts (started_at);
 
