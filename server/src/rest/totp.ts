@@ -9,7 +9,7 @@ export function totpRoutes(app: App, deps: Omit<TotpDeps, "db"> & { tries: LogIn
   app.post(
     "/v1/me/totp",
     {
-      config: { access: { role: "member", scope: "users:write" } },
+      config: { access: { role: "member", scope: "users:write" }, idempotent: true },
       schema: {
         tags,
         security: bearer,
@@ -19,7 +19,7 @@ export function totpRoutes(app: App, deps: Omit<TotpDeps, "db"> & { tries: LogIn
           "gives another secret. Log-in through a provider does not ask for it. Not for API keys.",
         response: {
           201: Type.Object({ secret: Type.String(), otpauth_url: Type.String() }),
-          ...errorAnswers(401, 403, 409),
+          ...errorAnswers(400, 401, 403, 409),
         },
       },
     },
