@@ -8,6 +8,7 @@ export {
   positionAt,
   readFeed,
   readHead,
+  readHeads,
   readOldest,
   toCursor,
 } from "./feed.ts";

@@ -23,10 +23,12 @@ export async function readFeed(db: Db, workspaceId: string, after: number, limit
   const rows = await all<BatchRow>(db, statement, [workspaceId, after, Math.min(limit, maxPage)]);
   const head = rows[0]?.head ?? 0;
   const batches = rows.filter(isBatch);
-  const first = batches[0] === undefined ? head + 1 : batches[0].last_position - batches[0].event_count + 1;
+  const first = batches[0] === undefined ? head + 1 : firstOf(batches[0]);
   if (after > head) return { kind: "gap", reason: "unknown", head };
   if (first > after + 1) return { kind: "gap", reason: "expired", head };
-  const stored = batches.flatMap(unpack).filter(({ position }) => position > after);
+  const stored = unbroken(batches)
+    .flatMap(unpack)
+    .filter(({ position }) => position > after);
   const wanted = stored.slice(0, limit);
   return {
     kind: "events",
@@ -44,6 +46,16 @@ export async function readHead(db: Db, workspaceId: string): Promise<number> {
     [workspaceId],
   );
   return row.head;
+}
+
+/** The same of several feeds; those without an event are missing. */
+export async function readHeads(db: Db, workspaceIds: readonly string[]): Promise<Map<string, number>> {
+  const rows = await all<{ workspace_id: string; last_position: number }>(
+    db,
+    "SELECT workspace_id, last_position FROM event_heads WHERE workspace_id = ANY ($1)",
+    [workspaceIds],
+  );
+  return new Map(rows.map((row) => [row.workspace_id, row.last_position]));
 }
 
 /** The position before the oldest event that is kept. */
@@ -120,6 +132,21 @@ WHERE h.workspace_id = $1 ORDER BY b.last_position`;
 /** A feed at whose end the reader stands gives one row without a batch. */
 function isBatch(row: BatchRow): row is BatchRow & { last_position: number } {
   return row.last_position !== null;
+}
+
+function firstOf({ last_position, event_count }: BatchRow & { last_position: number }): number {
+  return last_position - event_count + 1;
+}
+
+/**
+ * Up to the first hole, from behind which the next read tells of a gap: where the database's time was set back, newer
+ * events are cleared away before older ones.
+ */
+function unbroken<Batch extends BatchRow & { last_position: number }>(batches: readonly Batch[]): readonly Batch[] {
+  const hole = batches.findIndex(
+    (batch, index) => index > 0 && firstOf(batch) !== batches[index - 1]!.last_position + 1,
+  );
+  return hole === -1 ? batches : batches.slice(0, hole);
 }
 
 function unpack(batch: BatchRow & { last_position: number }): { position: number; at: Date; event: Stored }[] {

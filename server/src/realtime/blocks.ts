@@ -1,4 +1,5 @@
-import { type FeedEvent, type FeedPage, readFeed, readHead, toCursor } from "../events/events.ts";
+import { type FeedEvent, type FeedPage, readFeed, readHeads, readOldest, toCursor } from "../events/events.ts";
+import { openCoalescer } from "../lib/coalescer.ts";
 import type { Db } from "../lib/query.ts";
 import { type Frame, frameOf } from "./frames.ts";
 
@@ -10,6 +11,15 @@ export interface TailedEvent {
 
 export type TailedPage = { kind: "events"; events: TailedEvent[]; last: number } | (FeedPage & { kind: "gap" });
 
+/** All events after `from` and up to `last` that are there. */
+interface Block {
+  from: number;
+  last: number;
+  events: TailedEvent[];
+  /** Of the text, in characters. */
+  length: number;
+}
+
 export function toTailed(event: FeedEvent): TailedEvent {
   const { type, ...fields } = event.frame;
   return { event, frame: frameOf(type, toCursor(event.position), fields) };
@@ -19,69 +29,92 @@ export function toTailed(event: FeedEvent): TailedEvent {
 export const blockSize = 500;
 /** Text that is kept in memory for those who come back, of all workspaces together, in characters. */
 const maxCachedLength = 32 * 1024 * 1024;
+/** Readers who wait to be told how far their feed is, at the most. */
+const maxWaiting = 1_000_000;
 
 /**
  * The past of feeds, read in blocks that all who resume share: ten thousand clients that come back at once cost as many
  * queries as there are blocks between the oldest of their cursors and now.
  */
 export function openBlocks(db: Db) {
-  /** Complete blocks, least recently used first. */
-  const kept = new Map<string, { page: TailedPage & { kind: "events" }; length: number }>();
-  const loading = new Map<string, Promise<TailedPage>>();
+  /** Least recently used first. The newest block of a feed is kept as far as it was read. */
+  const kept = new Map<string, Block>();
+  const loading = new Map<string, Promise<Block>>();
   let keptLength = 0;
-
-  async function load(workspaceId: string, after: number): Promise<TailedPage> {
-    const page = await readFeed(db, workspaceId, after, blockSize);
-    if (page.kind === "gap") return page;
-    return { kind: "events", events: page.events.map(toTailed), last: page.last };
-  }
+  const heads = openCoalescer({
+    maxBatch: maxWaiting,
+    maxWaiting,
+    maxRuns: 1,
+    run: async (workspaceIds: readonly string[]) => {
+      const found = await readHeads(db, [...new Set(workspaceIds)]);
+      return workspaceIds.map((workspaceId) => found.get(workspaceId) ?? 0);
+    },
+  });
 
   /** What is asked for while it is being read is read once. `until` tells apart what a growing block held when. */
-  function loadShared(workspaceId: string, start: number, until: number): Promise<TailedPage> {
+  function load(workspaceId: string, start: number, until: number): Promise<Block> {
     const key = `${workspaceId}/${start}/${until}`;
     const known = loading.get(key);
     if (known !== undefined) return known;
-    const promise = load(workspaceId, start).finally(() => loading.delete(key));
+    const promise = loadBlock(db, workspaceId, start)
+      .then((block) => {
+        keep(`${workspaceId}/${start}`, block);
+        return block;
+      })
+      .finally(() => loading.delete(key));
     loading.set(key, promise);
     return promise;
   }
 
-  function keep(key: string, page: TailedPage & { kind: "events" }): void {
-    const length = page.events.reduce((sum, { frame }) => sum + frame.text.length, 0);
-    kept.set(key, { page, length });
-    keptLength += length;
-    for (const [oldest, block] of kept) {
+  function keep(key: string, block: Block): void {
+    const before = kept.get(key);
+    if (before !== undefined && before.last > block.last) return;
+    kept.delete(key);
+    kept.set(key, block);
+    keptLength += block.length - (before?.length ?? 0);
+    for (const [oldest, { length }] of kept) {
       if (keptLength <= maxCachedLength) break;
       kept.delete(oldest);
-      keptLength -= block.length;
+      keptLength -= length;
     }
   }
 
   return {
-    head: (workspaceId: string): Promise<number> => readHead(db, workspaceId),
+    /** The position of the newest event, as of after this call. All who ask at once are answered by one query. */
+    head: (workspaceId: string): Promise<number> => heads.ask(workspaceId),
 
     /** Events after `after` and up to `until`, some of them at least. `until` is known to be there. */
     async read(workspaceId: string, after: number, until: number): Promise<TailedPage> {
       const start = after - (after % blockSize);
+      const end = Math.min(until, start + blockSize);
       const key = `${workspaceId}/${start}`;
       const hit = kept.get(key);
       if (hit !== undefined) {
         kept.delete(key);
         kept.set(key, hit);
       }
-      const block = hit?.page ?? (await loadShared(workspaceId, start, Math.min(until, start + blockSize)));
-      // The block may begin before what is still there, and the reader not.
-      if (block.kind === "gap") return cut(start === after ? block : await load(workspaceId, after), after, until);
-      if (block.last === start + blockSize && !kept.has(key)) keep(key, block);
-      return cut(block, after, until);
+      const block = hit !== undefined && hit.last >= end ? hit : await load(workspaceId, start, end);
+      if (block.from > after || block.last < end) return { kind: "gap", reason: "expired", head: until };
+      const events = block.events.filter(({ event: { position } }) => position > after && position <= until);
+      return { kind: "events", events, last: end };
     },
   };
 }
 
 export type Blocks = ReturnType<typeof openBlocks>;
 
-function cut(page: TailedPage, after: number, until: number): TailedPage {
-  if (page.kind === "gap") return page;
-  const events = page.events.filter(({ event: { position } }) => position > after && position <= until);
-  return { kind: "events", events, last: Math.min(page.last, until) };
+/** A block whose first events were cleared away begins where there are some. */
+async function loadBlock(db: Db, workspaceId: string, start: number): Promise<Block> {
+  const end = start + blockSize;
+  for (let from = start; from < end; ) {
+    const page = await readFeed(db, workspaceId, from, end - from);
+    if (page.kind === "events") {
+      const events = page.events.map(toTailed);
+      const length = events.reduce((sum, { frame }) => sum + frame.text.length, 0);
+      return { from, last: page.last, events, length };
+    }
+    // Never back: what is cleared away meanwhile moves it on.
+    from = Math.max(from + 1, await readOldest(db, workspaceId));
+  }
+  return { from: end, last: end, events: [], length: 0 };
 }

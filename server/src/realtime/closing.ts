@@ -10,6 +10,8 @@ export const closings = {
   silent: { code: 4410, reason: "no sign of life" },
   /** It sent more than it may. */
   flood: { code: 4429, reason: "too many frames" },
+  /** What it missed cannot be read: resume from the last cursor. */
+  broken: { code: 1011, reason: "events could not be read" },
   /** This process is stopping: connect again, to another. */
   stopping: { code: 1001, reason: "the hub is stopping" },
 } as const satisfies Record<string, { code: number; reason: string }>;

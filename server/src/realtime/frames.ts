@@ -4,6 +4,8 @@ export interface Frame {
   readonly text: string;
   /** Unmasked, as a server sends it. */
   readonly bytes: Buffer;
+  /** Of the text, in bytes. */
+  readonly size: number;
 }
 
 /** The first call for either form makes it; all receivers share it. */
@@ -13,6 +15,7 @@ export function frameOf(type: string, cursor: string, fields: Readonly<Record<st
   return {
     cursor,
     text,
+    size: Buffer.byteLength(text),
     get bytes() {
       bytes ??= encode(textOpcode, Buffer.from(text));
       return bytes;

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { forbidden, type RequestError } from "../errors.ts";
+import { invalidToken } from "../identity/tokens.ts";
 
 /** What an upgrade request asks for. */
 export interface Handshake {
@@ -18,8 +19,14 @@ export interface OriginRules {
   publicUrl: string;
 }
 
-/** Reads an upgrade request. Browsers cannot set the header, so the token may come as a parameter or a subprotocol. */
-export function readHandshake({ url = "/", headers }: Pick<IncomingMessage, "url" | "headers">): Handshake {
+type UpgradeRequest = Pick<IncomingMessage, "url" | "headers" | "headersDistinct">;
+
+/**
+ * Reads an upgrade request. Browsers cannot set the header, so the token may come as a parameter or a subprotocol. Throws
+ * AUTH_INVALID for two `authorization` headers: of which a proxy before us may have checked the other.
+ */
+export function readHandshake({ url = "/", headers, headersDistinct }: UpgradeRequest): Handshake {
+  if ((headersDistinct.authorization?.length ?? 0) > 1) throw invalidToken();
   const { searchParams } = new URL(url, "http://hub");
   const [protocol, token] = (headers["sec-websocket-protocol"] ?? "").split(",").map((part) => part.trim());
   const offered = protocol === "bearer" && token ? token : undefined;
@@ -39,8 +46,10 @@ export function requireOwnOrigin({ headers }: Pick<IncomingMessage, "headers">, 
   const { origin, host } = headers;
   if (origin === undefined || rules.corsOrigins.includes(origin)) return;
   const given = URL.canParse(origin) ? new URL(origin) : null;
-  const isOwn = given !== null && (given.origin === new URL(rules.publicUrl).origin || given.host === host);
-  if (!isOwn) throw forbidden("This origin may not open a socket: name it in CORS_ORIGINS.");
+  const isWritten = given !== null && given.origin === origin.toLowerCase();
+  const isWeb = given?.protocol === "https:" || given?.protocol === "http:";
+  const isOwn = isWeb && (given.origin === new URL(rules.publicUrl).origin || given.host === host?.toLowerCase());
+  if (!isWritten || !isOwn) throw forbidden("This origin may not open a socket: name it in CORS_ORIGINS.");
 }
 
 /** The status line and the body with which an upgrade is refused. */

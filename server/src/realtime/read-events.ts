@@ -29,11 +29,10 @@ export async function readEvents(
       const gap = { type: "GAP", cursor: toCursor(page.head), reason: page.reason };
       return { data: [...data, gap], next_cursor: toCursor(page.head) };
     }
-    if (!seesAllConversations(principal)) {
-      await memberships.load(page.events.flatMap(({ conversationId }) => conversationId ?? []));
-    }
+    const conversationIds = page.events.flatMap(({ conversationId }) => conversationId ?? []);
+    const membersOf = await memberships.load(seesAllConversations(principal) ? [] : conversationIds);
     for (const event of page.events) {
-      if (!isSeenBy(principal, event, memberships)) continue;
+      if (!isSeenBy(principal, event, membersOf)) continue;
       const cursor = toCursor(event.position);
       data.push({ ...event.frame, cursor });
       if (data.length === limit) return { data, next_cursor: cursor };

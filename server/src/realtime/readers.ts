@@ -36,10 +36,13 @@ export function openReaders({ rooms, authenticate, clock, log, maxReaders, prese
   const readers = new Map<Subscriber, Reader>();
   /** Readers that are about to be let in. */
   let arriving = 0;
+  /** Changes of identity that were heard of. */
+  let changes = 0;
   let isClosed = false;
-  const rechecking = repeat(clock, recheckEveryMs, recheckAll, (error) => {
+  const warn = (error: unknown) => {
     log.warn({ err: error }, "credentials of readers could not be looked at and will be again");
-  });
+  };
+  const rechecking = repeat(clock, recheckEveryMs, recheckAll, warn);
 
   /** Throws what a request would get: AUTH_…, FORBIDDEN without the scope, OVERLOADED. */
   async function admit(authorization: string | undefined): Promise<Principal> {
@@ -60,16 +63,22 @@ export function openReaders({ rooms, authenticate, clock, log, maxReaders, prese
    */
   async function add(authorization: string, principal: Principal, open: () => Outlet | null): Promise<Reader | null> {
     arriving += 1;
+    const changesBefore = changes;
     try {
       const room = await rooms.room(principal.workspaceId);
       const outlet = isClosed ? null : open();
-      if (outlet === null) return null;
+      if (outlet === null) {
+        rooms.left(room);
+        return null;
+      }
       const position = room.position();
       const subscriber: Subscriber = { outlet, authorization, principal, state: "held", position, round: 0 };
       room.join(subscriber);
       const reader = { subscriber, room };
       readers.set(subscriber, reader);
       presence.arrived(reader);
+      // What it came with may have been revoked while nobody would have found it among the readers.
+      if (changes !== changesBefore) void recheck(reader).catch(warn);
       return reader;
     } finally {
       arriving -= 1;
@@ -128,6 +137,7 @@ export function openReaders({ rooms, authenticate, clock, log, maxReaders, prese
     all: (): Iterable<Reader> => readers.values(),
     /** Takes the id of a session, user or API key that changed: its readers are asked about again, and maybe dropped. */
     async changed(id: string): Promise<void> {
+      changes += 1;
       const affected = [...readers.values()].filter(({ subscriber: { principal } }) => {
         return principal.sessionId === id || principal.userId === id || principal.callerId === id;
       });

@@ -1,15 +1,17 @@
 import { type FeedEvent, type GapReason, toCursor } from "../events/events.ts";
 import { seesAllConversations } from "../identity/principal.ts";
 import { type Clock, pause } from "../lib/clock.ts";
+import { isRetryableDbError } from "../lib/postgres.ts";
+import type { Db } from "../lib/query.ts";
 import type { Blocks, TailedEvent, TailedPage } from "./blocks.ts";
 import { type Frame, frameOf } from "./frames.ts";
-import type { Memberships } from "./memberships.ts";
-import { isSeenBy, readsFor, type Subscriber, send } from "./subscriber.ts";
+import { type MembersOf, openMemberships } from "./memberships.ts";
+import { isSeenBy, lowWaterBytes, readsFor, type Subscriber, send } from "./subscriber.ts";
 import type { TailListener } from "./tail.ts";
 
 export interface RoomDeps {
+  db: Db;
   blocks: Blocks;
-  memberships: Memberships;
   clock: Clock;
   /** A delivery in somebody's app was taken by a socket of theirs. */
   onTaken: (deliveryId: string) => void;
@@ -28,9 +30,12 @@ export interface Room extends TailListener {
   leave(subscriber: Subscriber): void;
   /** After a change of the reader's role. */
   reseat(subscriber: Subscriber): void;
+  /** As of the last event that the live ones were told. */
+  membersOf(conversationIds: readonly string[]): Promise<MembersOf>;
   /**
-   * Sends all that the reader may see after a position, once and in order, and then lets it go live. Resolves with how
-   * many that were; null when it was closed or resumed again meanwhile. Rejects when the feed cannot be read.
+   * Sends all that the reader may see after a position, once and in order, no faster than it reads, and then lets it go
+   * live. Resolves with how many that were; null when it was closed or resumed again meanwhile. While the database is
+   * away it waits.
    */
   catchUp(subscriber: Subscriber, after: number): Promise<number | null>;
   /** To every live reader who is one of these participants, or sees all: what is not in the feed. */
@@ -39,9 +44,13 @@ export interface Room extends TailListener {
 
 /** How long a reader who is ahead of this process waits before it looks again, in milliseconds. */
 const arrivalPauseMs = 20;
+/** How long a reader waits before what could not be read is read again, in milliseconds. */
+const retryPauseMs = 500;
+const nobody: MembersOf = () => [];
 
 export function openRoom(workspaceId: string, head: number, deps: RoomDeps): Room {
-  const { blocks, memberships, clock, onTaken } = deps;
+  const { db, blocks, clock, onTaken } = deps;
+  const memberships = openMemberships(db);
   /** Those who see all conversations. */
   const overseers = new Set<Subscriber>();
   /** The others, by the participant that they are. */
@@ -67,13 +76,12 @@ export function openRoom(workspaceId: string, head: number, deps: RoomDeps): Roo
     if (seats?.delete(subscriber) && seats.size === 0) members.delete(seatedAs);
   }
 
-  async function loadMembers(events: readonly TailedEvent[]): Promise<void> {
+  async function loadMembers(events: readonly TailedEvent[]): Promise<MembersOf> {
     for (const { event } of events) {
       if (event.frame.type === "CONVERSATION" && event.conversationId !== null)
         memberships.forget(event.conversationId);
     }
-    if (members.size === 0) return;
-    await memberships.load(events.flatMap(({ event }) => event.conversationId ?? []));
+    return members.size === 0 ? nobody : memberships.load(conversationsOf(events));
   }
 
   function deliver(subscriber: Subscriber, { event, frame }: TailedEvent): void {
@@ -82,43 +90,80 @@ export function openRoom(workspaceId: string, head: number, deps: RoomDeps): Roo
     send(subscriber, frame, isTheirs ? () => onTaken(awaits.deliveryId) : undefined);
   }
 
-  function* audienceOf({ conversationId, alsoSeenBy }: FeedEvent): Generator<Subscriber> {
+  function* audienceOf({ conversationId, alsoSeenBy }: FeedEvent, membersOf: MembersOf): Generator<Subscriber> {
     yield* overseers;
     if (members.size === 0) return;
-    const seers = conversationId === null ? [] : memberships.of(conversationId);
+    const seers = conversationId === null ? [] : membersOf(conversationId);
     for (const participantId of seers) yield* members.get(participantId) ?? [];
     if (alsoSeenBy !== null && !seers.includes(alsoSeenBy)) yield* members.get(alsoSeenBy) ?? [];
   }
 
   async function catchUp(subscriber: Subscriber, after: number): Promise<number | null> {
+    if (subscriber.state === "closed") return null;
     subscriber.round += 1;
     const { round } = subscriber;
     subscriber.state = "catching-up";
     subscriber.position = after;
     let count = 0;
-    for (;;) {
-      if (subscriber.position === position) {
-        subscriber.state = "live";
-        return count;
-      }
-      const page = await pageAfter(subscriber.position);
-      if (page.kind === "events" && !seesAllConversations(subscriber.principal)) {
-        await memberships.load(page.events.flatMap(({ event }) => event.conversationId ?? []));
-      }
-      await subscriber.outlet.drained();
-      if (subscriber.round !== round || isClosed(subscriber)) return null;
+    while (subscriber.position !== position) {
+      const page = await patiently(subscriber, round, () => pageAfter(subscriber.position));
+      if (page === null) return null;
       if (page.kind === "gap") {
         send(subscriber, gapFrame(page.reason, position));
         subscriber.position = position;
         continue;
       }
-      for (const tailed of page.events) {
-        if (!isSeenBy(subscriber.principal, tailed.event, memberships)) continue;
-        deliver(subscriber, tailed);
-        count += 1;
+      for (let rest = page.events; rest.length > 0; ) {
+        await subscriber.outlet.drained();
+        const { principal } = subscriber;
+        const wanted = seesAllConversations(principal) ? [] : conversationsOf(rest);
+        const membersOf = await patiently(subscriber, round, () => memberships.load(wanted));
+        if (membersOf === null) return null;
+        if (subscriber.principal !== principal) continue;
+        const told = tellSome(subscriber, rest, membersOf);
+        count += told.count;
+        // It is gone, and that is not known here yet.
+        if (told.passed === 0) await pause(clock, arrivalPauseMs);
+        rest = rest.slice(told.passed);
       }
       subscriber.position = page.last;
     }
+    if (!isAt(subscriber, round)) return null;
+    subscriber.state = "live";
+    return count;
+  }
+
+  /** As many as the reader takes at once: what is written for it stays far below what it is dropped for. */
+  function tellSome(subscriber: Subscriber, events: readonly TailedEvent[], membersOf: MembersOf) {
+    let count = 0;
+    let passed = 0;
+    for (const tailed of events) {
+      if (subscriber.outlet.bufferedBytes() > lowWaterBytes) break;
+      passed += 1;
+      subscriber.position = tailed.event.position;
+      if (!isSeenBy(subscriber.principal, tailed.event, membersOf)) continue;
+      deliver(subscriber, tailed);
+      count += 1;
+    }
+    return { count, passed };
+  }
+
+  /** Null once the reader is gone, or was sent elsewhere. */
+  async function patiently<Found>(
+    subscriber: Subscriber,
+    round: number,
+    read: () => Promise<Found>,
+  ): Promise<Found | null> {
+    while (isAt(subscriber, round)) {
+      try {
+        const found = await read();
+        return isAt(subscriber, round) ? found : null;
+      } catch (error) {
+        if (!isRetryableDbError(error)) throw error;
+      }
+      await pause(clock, retryPauseMs);
+    }
+    return null;
   }
 
   /** Never past where the room stands: what is beyond comes live. */
@@ -145,16 +190,20 @@ export function openRoom(workspaceId: string, head: number, deps: RoomDeps): Roo
       unseat(subscriber);
       seat(subscriber);
     },
+    membersOf: (conversationIds) => memberships.load(conversationIds),
     catchUp,
     async onEvents(events, last) {
-      await loadMembers(events);
+      const membersOf = await loadMembers(events);
       // From here on nothing waits: whoever goes live stands before all of these events, or after them.
       for (const tailed of events) {
-        for (const subscriber of audienceOf(tailed.event)) if (subscriber.state === "live") deliver(subscriber, tailed);
+        for (const subscriber of audienceOf(tailed.event, membersOf)) {
+          if (subscriber.state === "live") deliver(subscriber, tailed);
+        }
       }
       position = last;
     },
     onGap(reason: GapReason, newHead) {
+      memberships.forgetAll();
       const frame = gapFrame(reason, newHead);
       for (const subscriber of seatOf.keys()) if (subscriber.state === "live") send(subscriber, frame);
       position = newHead;
@@ -171,8 +220,12 @@ export function openRoom(workspaceId: string, head: number, deps: RoomDeps): Roo
   };
 }
 
-function isClosed(subscriber: Subscriber): boolean {
-  return subscriber.state === "closed";
+function isAt(subscriber: Subscriber, round: number): boolean {
+  return subscriber.round === round && subscriber.state === "catching-up";
+}
+
+function conversationsOf(events: readonly TailedEvent[]): string[] {
+  return events.flatMap(({ event }) => event.conversationId ?? []);
 }
 
 /** What the reader missed cannot be told event by event: read the state over HTTP, and go on from this cursor. */

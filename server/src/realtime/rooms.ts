@@ -3,7 +3,6 @@ import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
 import { openBlocks } from "./blocks.ts";
-import { openMemberships } from "./memberships.ts";
 import { openRoom, type Room, type RoomDeps } from "./room.ts";
 import { openTails } from "./tail.ts";
 
@@ -22,7 +21,7 @@ export function openRooms({ db, news, clock, log, onTaken }: RoomsDeps) {
   const rooms = new Map<string, Promise<Room>>();
   const opened = new Map<string, Room>();
   const tails = openTails({ db, news, clock, log });
-  const parts = { blocks: openBlocks(db), memberships: openMemberships(db), clock, onTaken };
+  const parts = { db, blocks: openBlocks(db), clock, onTaken };
 
   async function open(workspaceId: string): Promise<Room> {
     const listener: { room?: Room } = {};
@@ -44,7 +43,6 @@ export function openRooms({ db, news, clock, log, onTaken }: RoomsDeps) {
   }
 
   return {
-    memberships: parts.memberships,
     /** Opens it when it is not; rejects when the feed cannot be read. Join it in the same turn, or it may close. */
     room(workspaceId: string): Promise<Room> {
       const known = rooms.get(workspaceId);

@@ -27,14 +27,21 @@ export interface SightingsDeps {
   onChange: (change: Sighting) => void;
 }
 
-/** What processes say to each other: who came and left, that they live, and that they want to hear it all. */
+/** What processes say to each other. */
 interface Word {
   from: string;
+  /** Who came and left. */
   seen?: [workspaceId: string, userId: string, isOnline: boolean][];
-  asks?: boolean;
+  /** All who are there follow; those who were said to be and are not named until the next `count` are gone. */
+  anew?: boolean;
+  /** It lives, and so many are there: a listener who knows of another number has missed something. */
+  count?: number;
+  /** Wants to hear it all, from this process or from everybody. */
+  asks?: string;
 }
 
 const channel = "presence";
+const everybody = "*";
 /** How often a process says that it lives, and after how long without a word its users count as gone; milliseconds. */
 const aliveEveryMs = 5_000;
 const deadAfterMs = 20_000;
@@ -46,12 +53,14 @@ export function openSightings({ self, fanout, clock, log, onChange }: SightingsD
   /** By user: the processes where they are, and their workspace. */
   const places = new Map<string, { workspaceId: string; processes: Set<string> }>();
   const heardAt = new Map<string, number>();
+  /** By process: who was there before it began to tell anew, and has not been named since. */
+  const unnamed = new Map<string, Set<string>>();
   const stopHearing = fanout.subscribe(channel, (message) => hear(JSON.parse(message) as Word));
-  const stopReconnect = fanout.onReconnect(() => say({ asks: true }));
+  const stopReconnect = fanout.onReconnect(() => say({ asks: everybody }));
   const living = repeat(clock, aliveEveryMs, live, (error) => {
     log.warn({ err: error }, "presence could not be kept");
   });
-  say({ asks: true });
+  say({ asks: everybody });
 
   function say(word: Omit<Word, "from">): void {
     fanout.publish(channel, JSON.stringify({ from: self, ...word }));
@@ -61,17 +70,36 @@ export function openSightings({ self, fanout, clock, log, onChange }: SightingsD
     for (let start = 0; start < seen.length; start += maxNamed) say({ seen: seen.slice(start, start + maxNamed) });
   }
 
-  function hear({ from, seen = [], asks }: Word): void {
+  function hear({ from, seen = [], anew, count, asks }: Word): void {
     if (from === self) return;
     heardAt.set(from, clock.now());
-    for (const [workspaceId, userId, isOnline] of seen) note(from, { workspaceId, userId, isOnline });
-    if (asks) sayAll(own());
+    if (anew) unnamed.set(from, new Set(seenAt(from).map(([, userId]) => userId)));
+    for (const [workspaceId, userId, isOnline] of seen) {
+      unnamed.get(from)?.delete(userId);
+      note(from, { workspaceId, userId, isOnline });
+    }
+    if (count !== undefined) compare(from, count);
+    if (asks !== everybody && asks !== self) return;
+    say({ anew: true });
+    sayAll(seenAt(self));
+    say({ count: seenAt(self).length });
   }
 
-  function own(): NonNullable<Word["seen"]> {
+  function compare(from: string, count: number): void {
+    for (const userId of unnamed.get(from) ?? []) leave(from, userId);
+    unnamed.delete(from);
+    if (seenAt(from).length !== count) say({ asks: from });
+  }
+
+  function seenAt(process: string): NonNullable<Word["seen"]> {
     return [...places]
-      .filter(([, { processes }]) => processes.has(self))
+      .filter(([, { processes }]) => processes.has(process))
       .map(([userId, { workspaceId }]) => [workspaceId, userId, true]);
+  }
+
+  function leave(process: string, userId: string): void {
+    const known = places.get(userId);
+    if (known !== undefined) note(process, { workspaceId: known.workspaceId, userId, isOnline: false });
   }
 
   function note(process: string, { workspaceId, userId, isOnline }: Sighting): void {
@@ -89,11 +117,12 @@ export function openSightings({ self, fanout, clock, log, onChange }: SightingsD
   }
 
   async function live(): Promise<void> {
-    say({});
+    say({ count: seenAt(self).length });
     for (const [process, at] of heardAt) {
       if (clock.now() - at < deadAfterMs) continue;
       heardAt.delete(process);
-      for (const [userId, { workspaceId }] of [...places]) note(process, { workspaceId, userId, isOnline: false });
+      unnamed.delete(process);
+      for (const userId of [...places.keys()]) leave(process, userId);
     }
   }
 
@@ -107,7 +136,7 @@ export function openSightings({ self, fanout, clock, log, onChange }: SightingsD
       stopHearing();
       stopReconnect();
       // Their grace ends with the process: whoever has come back elsewhere is known there.
-      sayAll(own().map(([workspaceId, userId]) => [workspaceId, userId, false]));
+      sayAll(seenAt(self).map(([workspaceId, userId]) => [workspaceId, userId, false]));
       await living.close();
     },
   };

@@ -2,12 +2,10 @@ import type { Duplex } from "node:stream";
 import type { WebSocket } from "ws";
 import { type Closing, closings } from "./closing.ts";
 import { pingBytes } from "./frames.ts";
-import type { Outlet } from "./subscriber.ts";
+import { lowWaterBytes, type Outlet } from "./subscriber.ts";
 
-/** Below this, in bytes, a reader is fast enough to be sent more of the past. */
-const lowWaterBytes = 128 * 1024;
-/** How long a closing handshake may take, in milliseconds: what a reader does not read is cut off. */
-const closeTimeoutMs = 3_000;
+/** How long an ending may take, in milliseconds: what a reader does not read by then is cut off. */
+export const closeTimeoutMs = 3_000;
 
 /**
  * Writes frames that were made once for everybody straight to the connection, behind what `ws` wrote: without

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { type WebSocket, WebSocketServer } from "ws";
-import { errorCodes, RequestError } from "../errors.ts";
+import { errorCodes, invalid, RequestError } from "../errors.ts";
 import { toCursor } from "../events/events.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/postgres.ts";
@@ -34,7 +34,7 @@ const heldMs = 100;
 /** Frames of one client: so many a second on average, and so many at once after a pause. Others are refused. */
 const framesPerSecond = 20;
 const frameBurst = 50;
-/** Refused frames without a pause after which a client is cut off. */
+/** Refused frames without a pause, as long as one in which it may send all at once again, after which a client is cut off. */
 const maxRefused = 200;
 /** Frames of one client that may wait for those before them. */
 const maxWaitingFrames = 64;
@@ -124,25 +124,27 @@ export function openSockets({ readers, clock, log, origins, onFrame }: SocketsDe
   function onMessage(this: WebSocket, data: Buffer, isBinary: boolean): void {
     const connection = connections.get(this);
     if (connection === undefined || connection.reader.subscriber.state === "closed") return;
-    const refusal = takeToken(connection) ?? (isBinary ? "Frames are text." : null);
+    const refusal = takeToken(connection) ?? (isBinary ? invalid("Frames are text.") : null);
     if (refusal === null) {
       void handle(connection, data.toString());
       return;
     }
     connection.refused += 1;
     if (connection.refused > maxRefused) readers.drop(connection.reader, "flood");
-    else tellError(connection, new RequestError(isBinary ? "VALIDATION_ERROR" : "RATE_LIMIT_EXCEEDED", refusal));
+    else tellError(connection, refusal);
   }
 
-  function takeToken(connection: Connection): string | null {
+  function takeToken(connection: Connection): RequestError | null {
     const now = clock.now();
     const refilled = ((now - connection.refilledAt) / 1_000) * framesPerSecond;
     connection.tokens = Math.min(frameBurst, connection.tokens + refilled);
     connection.refilledAt = now;
-    if (connection.tokens < 1) return `A socket may send ${framesPerSecond} frames a second: slow down.`;
+    // Not with every frame that is let in: whoever never stops would be let in now and then for ever.
+    if (connection.tokens === frameBurst) connection.refused = 0;
+    if (connection.tokens < 1) return tooMany(`A socket may send ${framesPerSecond} frames a second: slow down.`);
     connection.tokens -= 1;
-    connection.refused = 0;
-    return connection.waiting < maxWaitingFrames ? null : "Too many frames wait for those before them: slow down.";
+    if (connection.waiting < maxWaitingFrames) return null;
+    return tooMany("Too many frames wait for those before them: slow down.");
   }
 
   /** Frames of one client one after the other; null lets it go live. What goes wrong is told to the client. */
@@ -154,10 +156,18 @@ export function openSockets({ readers, clock, log, origins, onFrame }: SocketsDe
         await answer(connection, typeof input === "string" ? parseClientFrame(input) : input);
       } catch (error) {
         tellError(connection, error);
+        await recover(connection, error);
       }
       connection.waiting -= 1;
     });
     return connection.work;
+  }
+
+  /** A client that was told of an error is still told what happens, or goes elsewhere. */
+  async function recover({ reader }: Connection, error: unknown): Promise<void> {
+    const { subscriber } = reader;
+    if (!(error instanceof RequestError) && subscriber.state === "catching-up") readers.drop(reader, "broken");
+    else if (subscriber.state === "held") await readers.release(reader).catch(() => readers.drop(reader, "broken"));
   }
 
   async function answer({ reader }: Connection, frame: ClientFrame | null): Promise<void> {
@@ -236,5 +246,11 @@ function refuse(stream: Duplex, error: unknown): void {
     error instanceof RequestError ? error : new RequestError("INTERNAL", "Something went wrong here: try again.");
   const { code, message, details = {} } = known;
   const body = { success: false, error: { code, message, details, request_id: randomUUID() } };
+  // A client that does not hang up would keep it open for ever: nothing else looks after it.
+  stream.once("finish", () => stream.destroy());
   stream.end(refusal(known, errorCodes[code].http, body));
+}
+
+function tooMany(message: string): RequestError {
+  return new RequestError("RATE_LIMIT_EXCEEDED", message);
 }

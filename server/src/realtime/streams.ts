@@ -1,9 +1,10 @@
 import type { ServerResponse } from "node:http";
+import { toCursor } from "../events/events.ts";
 import type { Principal } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/postgres.ts";
 import type { Reader, Readers } from "./readers.ts";
-import { drained } from "./socket-outlet.ts";
+import { closeTimeoutMs, drained } from "./socket-outlet.ts";
 import type { Outlet } from "./subscriber.ts";
 
 /** A comment now and then keeps proxies from closing a quiet stream, in milliseconds. */
@@ -32,8 +33,13 @@ export function openStreams({ readers, clock, log }: { readers: Readers; clock: 
     response: ServerResponse,
     cursor: string | undefined,
   ): Promise<void> {
-    const reader = await readers.add(authorization, principal, () => streamOutlet(response));
+    // Who left while the feed was being opened is no reader: nobody would hear that it left.
+    const reader = await readers.add(authorization, principal, () => {
+      return response.destroyed || response.closed ? null : streamOutlet(response);
+    });
     if (reader === null) return void response.end();
+    // Whoever is cut off before the first event goes on from here: an id alone is no event, and is kept by the client.
+    if (cursor === undefined) response.write(`id: ${toCursor(reader.subscriber.position)}\n\n`);
     let cancelComment = () => {};
     const comment = () => {
       if (response.writableLength === 0) response.write(": here\n\n");
@@ -52,7 +58,7 @@ export function openStreams({ readers, clock, log }: { readers: Readers; clock: 
       await readers.release(reader, cursor);
     } catch (error) {
       log.warn({ err: error }, "a stream could not be brought up to date and is ended: the client comes back");
-      readers.drop(reader, "stopping");
+      readers.drop(reader, "broken");
     }
   }
 
@@ -67,6 +73,12 @@ function streamOutlet(response: ServerResponse): Outlet {
     },
     bufferedBytes: () => response.writableLength,
     drained: () => drained(response),
-    close: () => void response.end(),
+    close() {
+      response.end();
+      // What a reader does not read is cut off.
+      const timer = setTimeout(() => response.destroy(), closeTimeoutMs);
+      timer.unref();
+      response.once("close", () => clearTimeout(timer));
+    },
   };
 }

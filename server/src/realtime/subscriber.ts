@@ -2,7 +2,7 @@ import type { FeedEvent } from "../events/events.ts";
 import { type Principal, seesAllConversations } from "../identity/principal.ts";
 import type { Closing } from "./closing.ts";
 import type { Frame } from "./frames.ts";
-import type { Memberships } from "./memberships.ts";
+import type { MembersOf } from "./memberships.ts";
 
 /** The way out to one reader: a socket, or a stream over HTTP. Its methods never throw, also once it is closed. */
 export interface Outlet {
@@ -39,11 +39,13 @@ export interface Subscriber {
 
 /** More than this unread, in bytes, and a reader is dropped. */
 export const maxBufferedBytes = 1024 * 1024;
+/** Below this, in bytes, a reader is fast enough to be sent more of the past. */
+export const lowWaterBytes = 128 * 1024;
 
 /** Sends to a reader, or drops one that does not read. */
 export function send(subscriber: Subscriber, frame: Frame, onTaken?: () => void): void {
   if (subscriber.state === "closed") return;
-  if (subscriber.outlet.bufferedBytes() + frame.text.length > maxBufferedBytes) {
+  if (subscriber.outlet.bufferedBytes() + frame.size > maxBufferedBytes) {
     subscriber.state = "closed";
     subscriber.outlet.close("slow");
     return;
@@ -51,14 +53,14 @@ export function send(subscriber: Subscriber, frame: Frame, onTaken?: () => void)
   subscriber.outlet.write(frame, onTaken);
 }
 
-/** Whether the caller sees an event, as things are now. Members of its conversation must be loaded. */
+/** Whether the caller sees an event, as things are now. `membersOf` must know its conversation. */
 export function isSeenBy(
   principal: Principal,
   { conversationId, alsoSeenBy }: Pick<FeedEvent, "conversationId" | "alsoSeenBy">,
-  memberships: Pick<Memberships, "of">,
+  membersOf: MembersOf,
 ): boolean {
   if (seesAllConversations(principal) || alsoSeenBy === principal.participantId) return true;
-  return conversationId !== null && memberships.of(conversationId).includes(principal.participantId);
+  return conversationId !== null && membersOf(conversationId).includes(principal.participantId);
 }
 
 /** The participants as whom a person reads in the app: itself, and for those who answer for the workspace, that too. */

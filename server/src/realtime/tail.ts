@@ -1,7 +1,7 @@
-import { type GapReason, type News, readFeed, readHead } from "../events/events.ts";
+import { type GapReason, type News, readFeed, readHead, readHeads } from "../events/events.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/postgres.ts";
-import { all, type Db } from "../lib/query.ts";
+import type { Db } from "../lib/query.ts";
 import { repeat } from "../lib/repeat.ts";
 import { type TailedEvent, toTailed } from "./blocks.ts";
 
@@ -47,13 +47,8 @@ export function openTails(deps: { db: Db; news: News; clock: Clock; log: Log }):
   /** News can be lost: whoever has fallen behind is found here. */
   async function look(): Promise<void> {
     if (followed.size === 0) return;
-    const heads = await all<{ workspace_id: string; last_position: number }>(
-      db,
-      "SELECT workspace_id, last_position FROM event_heads WHERE workspace_id = ANY ($1)",
-      [[...followed.keys()]],
-    );
-    for (const { workspace_id, last_position } of heads) {
-      if (followed.get(workspace_id)?.last !== last_position) wake(workspace_id);
+    for (const [workspaceId, head] of await readHeads(db, [...followed.keys()])) {
+      if (followed.get(workspaceId)?.last !== head) wake(workspaceId);
     }
   }
 

@@ -39,12 +39,11 @@ export function passTypingOn({ fanout, rooms }: { fanout: Fanout; rooms: Rooms }
     const { workspaceId, conversationId, participantId } = JSON.parse(message) as Typing;
     const room = rooms.peek(workspaceId);
     if (room === undefined) return;
-    void rooms.memberships.load([conversationId]).then(
-      () => {
+    void room.membersOf([conversationId]).then(
+      (membersOf) => {
         const fields = { conversation_id: conversationId, user_id: participantId };
         const frame = frameOf("TYPING", toCursor(room.position()), fields);
-        const members = rooms.memberships.of(conversationId);
-        room.tell(members, frame, ({ principal }) => principal.participantId === participantId);
+        room.tell(membersOf(conversationId), frame, ({ principal }) => principal.participantId === participantId);
       },
       // The database is away: nobody misses a moment's typing.
       () => {},
