@@ -53,6 +53,9 @@ export const openPages = [
   "/openapi.json",
 ];
 
+/** Sockets: no route of an OpenAPI document, and opened by the same callers. */
+export const socketAccess = { path: "/ws", role: "member", scope: "events:read" } as const;
+
 function open(answer: number, call?: Call): Row {
   return { access: "public", answer, ...(call ? { call } : {}) };
 }
