@@ -25,7 +25,7 @@ export function allowOrigins(origins: readonly string[]) {
 
   return function allow(request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
     const { origin } = request.headers;
-    if (!all && known.size > 0) reply.header("vary", "Origin");
+    if (!all && known.size > 0) varyBy(reply, "Origin");
     const isAllowed = origin !== undefined && (all || known.has(origin));
     if (isAllowed) {
       reply.header("access-control-allow-origin", all ? "*" : origin);
@@ -36,6 +36,12 @@ export function allowOrigins(origins: readonly string[]) {
     else if (!isAllowed) done(forbidden("This origin may not call the hub: its operator names it in CORS_ORIGINS."));
     else answerPreflight(reply);
   };
+}
+
+/** Caches must keep the answer apart by this header of the request too. */
+export function varyBy(reply: FastifyReply, header: string): void {
+  const before = reply.getHeader("vary");
+  reply.header("vary", before === undefined ? header : `${before}, ${header}`);
 }
 
 function answerPreflight(reply: FastifyReply): void {

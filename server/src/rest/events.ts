@@ -3,6 +3,7 @@ import { notFound } from "../errors.ts";
 import { parseCursor } from "../events/events.ts";
 import { maxEvents, readEvents } from "../realtime/read-events.ts";
 import type { Streams } from "../realtime/streams.ts";
+import { varyBy } from "./cors.ts";
 import { bearer, errorAnswers } from "./identity-schemas.ts";
 import type { App } from "./server.ts";
 
@@ -47,7 +48,7 @@ export function eventRoutes(
     },
     async (request, reply) => {
       const { principal, db, query, headers } = request;
-      reply.header("vary", "accept");
+      varyBy(reply, "Accept");
       if (!headers.accept?.includes("text/event-stream")) {
         const after = query.after === undefined ? null : parseCursor(query.after);
         return readEvents(db, principal, after, query.limit ?? 50);

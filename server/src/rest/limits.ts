@@ -3,7 +3,7 @@ import { invalid, RequestError } from "../errors.ts";
 
 /** What one client may take of the door before it is cut off. */
 export interface DoorLimits {
-  /** From the opened connection, or the end of the request before, to the end of the headers. */
+  /** From the opened connection, or the first byte of a later request, to the end of the headers. */
   headersTimeoutMs: number;
   /** The same, to the end of the body. */
   requestTimeoutMs: number;

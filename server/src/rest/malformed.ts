@@ -25,8 +25,9 @@ export function openMalformedAnswers() {
     /** An answer that another request waits for is never given to it: then the socket is just closed. */
     answer(error: { code?: string }, socket: Socket): void {
       const isOurTurn = [...(underWay.get(socket) ?? [])].every(waitsForItsOwnRest);
-      if (!socket.writable || error.code === "ECONNRESET" || !isOurTurn) return void socket.destroy();
-      socket.end(bareAnswer(explain(error.code)));
+      const isHttp = error.code === timedOut || error.code?.startsWith("HPE_") === true;
+      if (isHttp && isOurTurn && socket.writable) hangUp(socket, bareAnswer(explain(error.code)));
+      else socket.destroy();
     },
   };
 }
@@ -41,9 +42,22 @@ function waitsForItsOwnRest({ request, response }: Exchange): boolean {
   return !request.complete && !response.headersSent;
 }
 
+/** Node's names for what it finds; beside these there are those of TLS and of the connection, where nobody listens. */
+const timedOut = "ERR_HTTP_REQUEST_TIMEOUT";
+
+/** How long the other side may take to hang up as well, in milliseconds: cut at once, it might lose the answer. */
+const lingerMs = 1_000;
+
+function hangUp(socket: Socket, answer: string): void {
+  const timer = setTimeout(() => socket.destroy(), lingerMs);
+  socket.once("close", () => clearTimeout(timer));
+  socket.resume();
+  socket.end(answer);
+}
+
 function explain(code: string | undefined): RequestError {
   switch (code) {
-    case "ERR_HTTP_REQUEST_TIMEOUT":
+    case timedOut:
       return new RequestError("REQUEST_TIMEOUT", "The request did not arrive in time: send it at once.");
     case "HPE_HEADER_OVERFLOW":
       return headersTooLarge();

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { connect } from "node:net";
 import { test } from "node:test";
 import { openDoor, parseAnswer } from "./door-test-hub.ts";
 
@@ -60,6 +61,18 @@ test("a client that says nothing is cut off", async () => {
   await using door = await openDoor({ limits: quick });
   const { ended } = await door.dial();
   assertTimeout(await inTime(ended));
+});
+
+test("a client that is told and does not hang up is hung up on", async () => {
+  await using door = await openDoor({ limits: quick });
+  const serverSide = once(door.app.server, "connection");
+  const socket = connect({ port: door.port, host: "127.0.0.1", allowHalfOpen: true });
+  const [connection] = await serverSide;
+  socket.resume();
+  socket.write("GARBAGE\r\n\r\n");
+  await once(socket, "end");
+  await inTime(once(connection, "close"));
+  socket.destroy();
 });
 
 test("a client that does not read its answer is cut off", async () => {

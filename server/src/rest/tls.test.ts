@@ -73,6 +73,12 @@ describe("TLS on the hub itself", () => {
     sockets.close();
   });
 
+  test("cuts off who never finishes the handshake", async () => {
+    await using door = await openDoor({ certificate: readCertificate(files), limits: { handshakeTimeoutMs: 100 } });
+    const { ended } = await door.dial();
+    assert.equal(await ended, "");
+  });
+
   test("says nothing to those who come without", async () => {
     await using door = await openDoor({ certificate: readCertificate(files) });
     const { socket, ended } = await door.dial();
