@@ -49,6 +49,11 @@ export function atLeastTimes(figure: Figure, reference: number, goal: number): R
   };
 }
 
+/** As `atLeastTimes`, where less is better. */
+export function atMostTimes(figure: Figure, reference: number, goal: number): Row {
+  return { ...atLeastTimes(figure, reference, goal), goal: `<= ${goal} ×`, holds: figure.value / reference <= goal };
+}
+
 export function atLeast(figure: Figure, goal: number): Row {
   return { ...alone(figure), goal: `>= ${goal} ${figure.unit}`, holds: figure.value >= goal };
 }

@@ -30,6 +30,8 @@ export interface HubOptions {
   /** As the configuration's `ROLES`. */
   roles?: string;
   isInspected?: boolean;
+  /** Beside what every hub of the bench is given. */
+  env?: Record<string, string>;
 }
 
 const program = fileURLToPath(new URL("../../../server/src/main.ts", import.meta.url));
@@ -46,7 +48,12 @@ export function openDataDir(): { path: string } & Disposable {
   };
 }
 
-export async function startHub({ dataDir, roles = "all", isInspected = false }: HubOptions): Promise<HubProcess> {
+export async function startHub({
+  dataDir,
+  roles = "all",
+  isInspected = false,
+  env = {},
+}: HubOptions): Promise<HubProcess> {
   const startedAt = performance.now();
   const inspect = isInspected ? ["--inspect=127.0.0.1:0"] : [];
   const child = spawn(process.execPath, [...inspect, program], {
@@ -60,6 +67,7 @@ export async function startHub({ dataDir, roles = "all", isInspected = false }: 
       ADMIN_PASSWORD: adminPassword,
       LOG_LEVEL: "warn",
       ROLES: roles,
+      ...env,
     },
     stdio: ["ignore", "pipe", "pipe"],
     // A Ctrl-C is for the bench, which stops the hub in order.

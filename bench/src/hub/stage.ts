@@ -17,14 +17,17 @@ export interface Stage extends Workplace {
  * `roles: "api"` measures what accepting costs and nothing else: the messages wait on the bus, for on a machine with
  * few cores the steps that follow would take the processor from the one that is measured.
  */
-export async function openStage(bench: Bench, { roles, people }: { roles: string; people: number }): Promise<Stage> {
+export async function openStage(
+  bench: Bench,
+  { roles, people, env = {} }: { roles: string; people: number; env?: Record<string, string> },
+): Promise<Stage> {
   const { resources, observer } = bench;
   const dataDir = resources.use(openDataDir()).path;
   if (observer.isProfiling) {
     await using first = await startHub({ dataDir, roles });
     await countStatementsFromNextStart(first.databaseUrl);
   }
-  const hub = resources.use(await startHub({ dataDir, roles, isInspected: observer.isProfiling }));
+  const hub = resources.use(await startHub({ dataDir, roles, isInspected: observer.isProfiling, env }));
   const workplace = await setUp(hub, people);
   const generator = resources.use(await startGenerator());
   const conversationIds = workplace.conversations.map(({ conversationId }) => conversationId);

@@ -1,0 +1,80 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { checkAccepted, openStage } from "../hub/stage.ts";
+import type { Pace } from "../load/run-load.ts";
+import { atMostTimes, type Measure, median } from "../measure.ts";
+import { describeCpu } from "../watch/cpu.ts";
+
+const people = 200;
+const clients = 500;
+const connections = 64;
+const rounds = 3;
+/** Modest: what is measured is what waiting costs, and not where the hub ends. */
+const pace: Pace = { kind: "open", durationMs: 5_000, warmUpMs: 1_000, requestsPerSecond: 200 };
+
+/**
+ * How much others notice of 500 people who log in at the same moment: p99 of accepting, with them and without. Who is
+ * refused for a full line waits as long as it was told and comes back; who got in logs in again. Limits of the address
+ * are off, as if each came from another.
+ */
+export const authLogins: Measure = {
+  names: ["auth.logins"],
+  async run(bench) {
+    const stage = await openStage(bench, { roles: "api", people, env: { RATE_LIMIT_ADDRESS: "off" } });
+    const { hub, generator } = stage;
+    const traffic = stage.traffic(1);
+    const seen = { alone: [] as number[], beside: [] as number[] };
+    let accepted = 0;
+    for (let round = 1; round <= rounds; round += 1) {
+      const alone = await generator.run({ traffic, connections, pace });
+      seen.alone.push(alone.latencyMs.p99);
+
+      const crowd = startLogIns(hub.url, hub.adminPassword);
+      const scene = { name: "auth.logins", hub, generatorPid: generator.pid };
+      const { result, cpu, seconds } = await bench.observer.watch(scene, async () => {
+        const load = await generator.run({ traffic, connections, pace });
+        return { ...load, messages: load.accepted };
+      });
+      const { loggedIn, refused } = await crowd.stop();
+      seen.beside.push(result.latencyMs.p99);
+      accepted += alone.accepted + result.accepted;
+      bench.progress(
+        `round ${round}: p99 ${alone.latencyMs.p99.toFixed(2)} ms alone (longest ${alone.latencyMs.max.toFixed(2)}), ` +
+          `${result.latencyMs.p99.toFixed(2)} ms beside log-ins (longest ${result.latencyMs.max.toFixed(2)}), ` +
+          `${(loggedIn / seconds).toFixed(0)} log-ins a second, ${refused} sent back ` +
+          `(${describeCpu(cpu, result.messages, seconds)})`,
+      );
+    }
+    await checkAccepted(stage, accepted);
+    return [atMostTimes({ name: "auth.logins", value: median(seen.beside), unit: "ms" }, median(seen.alone), 2)];
+  },
+};
+
+function startLogIns(url: string, password: string) {
+  const closing = new AbortController();
+  const counts = { loggedIn: 0, refused: 0 };
+  const body = JSON.stringify({ username: "admin", password });
+  const request = { method: "POST", headers: { "content-type": "application/json" }, body };
+
+  async function logInAgain(): Promise<void> {
+    while (!closing.signal.aborted) {
+      const answer = await fetch(`${url}/auth/token`, request);
+      await answer.arrayBuffer();
+      if (answer.ok) counts.loggedIn += 1;
+      else {
+        if (answer.status !== 503) throw new Error(`a log-in was answered with ${answer.status}`);
+        counts.refused += 1;
+        const waitMs = Number(answer.headers.get("retry-after")) * 1_000;
+        await delay(waitMs, undefined, { signal: closing.signal }).catch(() => {});
+      }
+    }
+  }
+
+  const running = Array.from({ length: clients }, logInAgain);
+  return {
+    async stop() {
+      closing.abort();
+      await Promise.all(running);
+      return counts;
+    },
+  };
+}
