@@ -48,7 +48,19 @@ test("many processes that follow a feed write each delivery once", async () => {
 test("two processes share the work, each delivery is sent once, and an ordered endpoint keeps its order", async () => {
   await using hub = await startWebhookTest();
   await using loose = await startReceiver();
-  await using ordered = await startReceiver();
+  let underWay = 0;
+  // It thinks for a moment: a second request that does not wait for the first would be seen.
+  await using ordered = await startReceiver((got, response) => {
+    underWay += 1;
+    assert.equal(underWay, 1, "two requests at once");
+    setTimeout(
+      () => {
+        underWay -= 1;
+        ok(got, response, 1);
+      },
+      (Number(got.data.seq) * 7) % 5,
+    );
+  });
   await hub.connect(loose.url, accepted);
   await hub.connect(ordered.url, { ...accepted, ordered: true });
   hub.start();
