@@ -64,7 +64,7 @@ test("a client that says nothing is cut off", async () => {
 });
 
 test("a client that is told and does not hang up is hung up on", async () => {
-  await using door = await openDoor({ limits: quick });
+  await using door = await openDoor({ limits: { headersTimeoutMs: 60_000 } });
   const serverSide = once(door.app.server, "connection");
   const socket = connect({ port: door.port, host: "127.0.0.1", allowHalfOpen: true });
   const [connection] = await serverSide;
