@@ -4,6 +4,7 @@ import { runAuditCommand } from "./audit-command.ts";
 import { banner } from "./banner.ts";
 import { type Config, ConfigError, describeConfig, formatConfig, loadConfig } from "./config.ts";
 import { type Hub, startHub } from "./hub.ts";
+import { openLogger } from "./lib/log.ts";
 import { StartError } from "./lib/start-error.ts";
 import { runSecretsCommand } from "./secrets-command.ts";
 
@@ -76,11 +77,10 @@ function readConfig(): Config {
 
 /** JSON lines on stderr, readable ones when it is a terminal. No token, password or message text is ever logged. */
 function openLog({ logLevel }: Config) {
-  const options = { level: logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime };
   const destination = process.stderr.isTTY
     ? pretty({ destination: 2, sync: true, ignore: "pid,hostname" })
     : pino.destination({ dest: 2, sync: true });
-  return pino(options, destination);
+  return openLogger(logLevel, destination);
 }
 
 function fail(message: string): never {
