@@ -80,8 +80,16 @@ export function openDispatcher(deps: DispatcherDeps): Dispatcher {
     log.warn({ err: error }, "webhook endpoints: work could not be looked for, and will be"),
   );
 
+  const beating = repeat(
+    clock,
+    leaseMs / 4,
+    async () => {
+      if (lanes.underWay > 0) await renew();
+    },
+    (error) => log.warn({ err: error }, "webhook endpoints: the lease could not be renewed, and will be"),
+  );
+
   async function look(): Promise<void> {
-    if (lanes.underWay > 0) await renew();
     const freed = await freeAbandoned(db);
     if (freed > 0)
       log.warn({ deliveries: freed }, "webhook endpoints: took over what a process that ended had claimed");
@@ -91,6 +99,7 @@ export function openDispatcher(deps: DispatcherDeps): Dispatcher {
     rouse(found);
   }
 
+  /** Claims stay ours for the length of the lease from here on. */
   async function renew(): Promise<void> {
     if (performance.now() < aliveUntil - (leaseMs * 3) / 4) return;
     const start = performance.now();
@@ -195,7 +204,10 @@ export function openDispatcher(deps: DispatcherDeps): Dispatcher {
       const cancel = clock.after(closeGraceMs, () => ending.abort());
       if (lanes.underWay > 0) await new Promise<void>((resolve) => (whenQuiet = resolve));
       cancel();
-      await leave(db, ownerId);
+      await beating.close();
+      await leave(db, ownerId).catch((error) =>
+        log.warn({ err: error }, "webhook endpoints: claims could not be given back, and end with their lease"),
+      );
     },
   };
 }

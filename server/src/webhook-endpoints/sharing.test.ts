@@ -103,6 +103,17 @@ test("what a process had claimed that is dead is sent by another once its lease 
   );
 });
 
+test("a process that lives keeps what it is at, however long the endpoint thinks", async () => {
+  await using hub = await startWebhookTest();
+  await using receiver = await startReceiver((got, response) => setTimeout(() => ok(got, response, 1), 3_000));
+  await hub.connect(receiver.url, accepted);
+  hub.start({ leaseMs: 500 });
+  hub.start({ leaseMs: 500 });
+  await hub.line.say(await hub.chat(), "oi");
+  await allDone(hub, 1);
+  assert.equal(receiver.got.length, 1);
+});
+
 test("a process that is told to end gives back what it had not sent", async () => {
   await using hub = await startWebhookTest();
   await using receiver = await startReceiver(() => {});
