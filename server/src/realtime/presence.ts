@@ -6,9 +6,11 @@ import type { Fanout } from "../lib/fanout/fanout.ts";
 import type { Log } from "../lib/postgres.ts";
 import { all, type Db } from "../lib/query.ts";
 import { repeat } from "../lib/repeat.ts";
-import { frameOf } from "./frames.ts";
+import { type Frame, frameOf } from "./frames.ts";
 import type { Reader } from "./readers.ts";
+import type { Audience } from "./room.ts";
 import type { Rooms } from "./rooms.ts";
+import { openShownUsers } from "./shown-users.ts";
 import { openSightings, type Sighting, type Sightings } from "./sightings.ts";
 import { send } from "./subscriber.ts";
 
@@ -20,7 +22,10 @@ export interface PresenceDeps {
   log: Log;
 }
 
-/** Who is online: a user with a reader in any process. Told to agents and admins, and to those who share a conversation. */
+/**
+ * Who is online: a user with a reader in any process. Told to those who share a conversation, and to agents and admins as
+ * `openShownUsers` says.
+ */
 export interface Presence {
   arrived(reader: Reader): void;
   left(reader: Reader): void;
@@ -31,14 +36,15 @@ export interface Presence {
 const flushEveryMs = 100;
 /** A user whose last reader has gone is online for this long still: most come back at once. In milliseconds. */
 const graceMs = 5_000;
-/** Users that somebody who arrives is told of, at the most. */
-const maxToldAtOnce = 200;
+/** Users that a member who arrives is told of, at the most. */
+const maxToldAtOnce = 100;
 
 export function openPresence({ db, fanout, rooms, clock, log }: PresenceDeps): Presence {
   /** Readers of each user in this process. */
   const counts = new Map<string, number>();
   const newcomers = new Set<Reader>();
   const changes = new Map<string, Sighting>();
+  const shownUsers = openShownUsers();
   const sightings: Sightings = openSightings({
     self: randomUUID(),
     fanout,
@@ -67,11 +73,12 @@ export function openPresence({ db, fanout, rooms, clock, log }: PresenceDeps): P
   }
 
   async function tell(workspaceId: string, changed: Sighting[], arrived: Reader[]): Promise<void> {
+    const online = sightings.online(workspaceId);
+    const shown = shownUsers.update(workspaceId, online);
     const room = rooms.peek(workspaceId);
     if (room === undefined) return;
-    const online = sightings.online(workspaceId);
-    const shy = arrived.filter(({ subscriber }) => !seesAllConversations(subscriber.principal));
-    const [peersOfChanged, peersOfShy] = await Promise.all([
+    const [overseers, members] = partition(arrived, ({ subscriber }) => seesAllConversations(subscriber.principal));
+    const [peersOfChanged, peersOfMembers] = await Promise.all([
       findPeers(
         db,
         changed.map(({ userId }) => userId),
@@ -79,18 +86,22 @@ export function openPresence({ db, fanout, rooms, clock, log }: PresenceDeps): P
       ),
       findPeers(
         db,
-        shy.map(({ subscriber }) => subscriber.principal.participantId),
+        members.map(({ subscriber }) => subscriber.principal.participantId),
         online,
       ),
     ]);
+    const pass = (userId: string, isOnline: boolean, to: Audience) =>
+      room.tell(to, presenceFrame(userId, isOnline, room.position()), ({ principal }) => principal.userId === userId);
+    for (const userId of shown.came) pass(userId, true, { isForOverseers: true, participantIds: [] });
+    for (const userId of shown.left) pass(userId, false, { isForOverseers: true, participantIds: [] });
     for (const { userId, isOnline } of changed) {
-      const frame = frameOf("PRESENCE", toCursor(room.position()), { user_id: userId, online: isOnline });
-      room.tell(peersOfChanged.get(userId) ?? [], frame, ({ principal }) => principal.userId === userId);
+      pass(userId, isOnline, { isForOverseers: false, participantIds: peersOfChanged.get(userId) ?? [] });
     }
-    for (const reader of arrived) {
-      const { principal } = reader.subscriber;
-      const seen = seesAllConversations(principal) ? online : (peersOfShy.get(principal.participantId) ?? []);
-      introduce(reader, seen);
+    const framesAt = sharedFrames(shown.users);
+    for (const reader of overseers) introduce(reader, framesAt);
+    for (const reader of members) {
+      const peers = peersOfMembers.get(reader.subscriber.principal.participantId) ?? [];
+      introduce(reader, sharedFrames(peers.slice(0, maxToldAtOnce)));
     }
   }
 
@@ -124,13 +135,33 @@ export function openPresence({ db, fanout, rooms, clock, log }: PresenceDeps): P
   };
 }
 
+function presenceFrame(userId: string, isOnline: boolean, position: number): Frame {
+  return frameOf("PRESENCE", toCursor(position), { user_id: userId, online: isOnline });
+}
+
+/** Frames that say who is online, made once for all who stand at the same position. */
+function sharedFrames(userIds: readonly string[]): (position: number) => ReadonlyMap<string, Frame> {
+  const made = new Map<number, ReadonlyMap<string, Frame>>();
+  return (position) => {
+    const known = made.get(position);
+    if (known !== undefined) return known;
+    const frames = new Map(userIds.map((userId) => [userId, presenceFrame(userId, true, position)]));
+    made.set(position, frames);
+    return frames;
+  };
+}
+
 /** Tells somebody who arrives who is there. Its cursor stays where it is. */
-function introduce({ subscriber, room }: Reader, userIds: readonly string[]): void {
-  const others = userIds.filter((userId) => userId !== subscriber.principal.userId).slice(0, maxToldAtOnce);
+function introduce({ subscriber, room }: Reader, framesAt: ReturnType<typeof sharedFrames>): void {
+  const { outlet, principal } = subscriber;
   const position = subscriber.state === "live" ? room.position() : subscriber.position;
-  for (const userId of others) {
-    send(subscriber, frameOf("PRESENCE", toCursor(position), { user_id: userId, online: true }));
-  }
+  outlet.cork();
+  for (const [userId, frame] of framesAt(position)) if (userId !== principal.userId) send(subscriber, frame);
+  outlet.uncork();
+}
+
+function partition<Item>(items: readonly Item[], test: (item: Item) => boolean): [Item[], Item[]] {
+  return [items.filter(test), items.filter((item) => !test(item))];
 }
 
 /** Which of `among` share a conversation with each of these. */

@@ -17,6 +17,14 @@ export interface RoomDeps {
   onTaken: (deliveryId: string) => void;
 }
 
+/** Who is told of something that is not in the feed. */
+export interface Audience {
+  /** Whether all are told who see all conversations. */
+  isForOverseers: boolean;
+  /** The others who are. */
+  participantIds: readonly string[];
+}
+
 /** The readers of one workspace in this process. All live ones stand at the same position of its feed. */
 export interface Room extends TailListener {
   readonly workspaceId: string;
@@ -38,8 +46,8 @@ export interface Room extends TailListener {
    * away it waits.
    */
   catchUp(subscriber: Subscriber, after: number): Promise<number | null>;
-  /** To every live reader who is one of these participants, or sees all: what is not in the feed. */
-  tell(participantIds: readonly string[], frame: Frame, except: (subscriber: Subscriber) => boolean): void;
+  /** To every live reader among these: what is not in the feed. */
+  tell(audience: Audience, frame: Frame, except: (subscriber: Subscriber) => boolean): void;
 }
 
 /** How long a reader who is ahead of this process waits before it looks again, in milliseconds. */
@@ -135,16 +143,19 @@ export function openRoom(workspaceId: string, head: number, deps: RoomDeps): Roo
 
   /** As many as the reader takes at once: what is written for it stays far below what it is dropped for. */
   function tellSome(subscriber: Subscriber, events: readonly TailedEvent[], membersOf: MembersOf) {
+    const { outlet } = subscriber;
     let count = 0;
     let passed = 0;
+    outlet.cork();
     for (const tailed of events) {
-      if (subscriber.outlet.bufferedBytes() > lowWaterBytes) break;
+      if (outlet.bufferedBytes() > lowWaterBytes) break;
       passed += 1;
       subscriber.position = tailed.event.position;
       if (!isSeenBy(subscriber.principal, tailed.event, membersOf)) continue;
       deliver(subscriber, tailed);
       count += 1;
     }
+    outlet.uncork();
     return { count, passed };
   }
 
@@ -195,11 +206,13 @@ export function openRoom(workspaceId: string, head: number, deps: RoomDeps): Roo
     async onEvents(events, last) {
       const membersOf = await loadMembers(events);
       // From here on nothing waits: whoever goes live stands before all of these events, or after them.
+      if (events.length > 1) for (const { outlet } of seatOf.keys()) outlet.cork();
       for (const tailed of events) {
         for (const subscriber of audienceOf(tailed.event, membersOf)) {
           if (subscriber.state === "live") deliver(subscriber, tailed);
         }
       }
+      if (events.length > 1) for (const { outlet } of seatOf.keys()) outlet.uncork();
       position = last;
     },
     onGap(reason: GapReason, newHead) {
@@ -208,13 +221,13 @@ export function openRoom(workspaceId: string, head: number, deps: RoomDeps): Roo
       for (const subscriber of seatOf.keys()) if (subscriber.state === "live") send(subscriber, frame);
       position = newHead;
     },
-    tell(participantIds, frame, except) {
+    tell({ isForOverseers, participantIds }, frame, except) {
       const tellAll = (seats: Iterable<Subscriber>) => {
         for (const subscriber of seats) {
           if (subscriber.state === "live" && !except(subscriber)) send(subscriber, frame);
         }
       };
-      tellAll(overseers);
+      if (isForOverseers) tellAll(overseers);
       for (const participantId of participantIds) tellAll(members.get(participantId) ?? []);
     },
   };

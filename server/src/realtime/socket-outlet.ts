@@ -21,6 +21,8 @@ export function socketOutlet(socket: WebSocket, stream: Duplex): Outlet & { ping
     ping() {
       if (socket.readyState === socket.OPEN) stream.write(pingBytes);
     },
+    cork: () => stream.cork(),
+    uncork: () => stream.uncork(),
     bufferedBytes: () => stream.writableLength,
     drained: () => drained(stream),
     close(closing: Closing) {

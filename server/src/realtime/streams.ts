@@ -71,6 +71,8 @@ function streamOutlet(response: ServerResponse): Outlet {
     write({ cursor, text }, onTaken) {
       response.write(`id: ${cursor}\ndata: ${text}\n\n`, (error) => void (error ?? onTaken?.()));
     },
+    cork: () => response.cork(),
+    uncork: () => response.uncork(),
     bufferedBytes: () => response.writableLength,
     drained: () => drained(response),
     close() {

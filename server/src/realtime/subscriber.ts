@@ -8,6 +8,9 @@ import type { MembersOf } from "./memberships.ts";
 export interface Outlet {
   /** `onTaken` is called once the bytes have left this process, and never when they could not. */
   write(frame: Frame, onTaken?: () => void): void;
+  /** What is written until `uncork` leaves together: many frames for the price of one. */
+  cork(): void;
+  uncork(): void;
   /** Written and not yet taken, in bytes. */
   bufferedBytes(): number;
   /** Resolves when little is buffered any more, or the reader is gone. */

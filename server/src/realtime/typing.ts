@@ -43,7 +43,8 @@ export function passTypingOn({ fanout, rooms }: { fanout: Fanout; rooms: Rooms }
       (membersOf) => {
         const fields = { conversation_id: conversationId, user_id: participantId };
         const frame = frameOf("TYPING", toCursor(room.position()), fields);
-        room.tell(membersOf(conversationId), frame, ({ principal }) => principal.participantId === participantId);
+        const audience = { isForOverseers: true, participantIds: membersOf(conversationId) };
+        room.tell(audience, frame, ({ principal }) => principal.participantId === participantId);
       },
       // The database is away: nobody misses a moment's typing.
       () => {},
