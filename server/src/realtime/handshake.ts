@@ -44,7 +44,7 @@ export function readHandshake({ url = "/", headers, headersDistinct }: UpgradeRe
  */
 export function requireOwnOrigin({ headers }: Pick<IncomingMessage, "headers">, rules: OriginRules): void {
   const { origin, host } = headers;
-  if (origin === undefined || rules.corsOrigins.includes(origin)) return;
+  if (origin === undefined || rules.corsOrigins.includes(origin) || rules.corsOrigins.includes("*")) return;
   const given = URL.canParse(origin) ? new URL(origin) : null;
   const isWritten = given !== null && given.origin === origin.toLowerCase();
   const isWeb = given?.protocol === "https:" || given?.protocol === "http:";
