@@ -132,6 +132,38 @@ describe("statements that name no workspace", () => {
     );
   });
 
+  test("ways round the policies are closed", async () => {
+    const db = databases.dbOf(ours.workspaceId);
+    const conversation = await theirThings.conversation();
+    for (const [statement, why] of [
+      ["SET LOCAL row_security = off; SELECT FROM messages", /row-level security policy/],
+      ["ALTER TABLE messages DISABLE ROW LEVEL SECURITY", /must be owner/],
+      ["CREATE POLICY open ON messages USING (true)", /must be owner/],
+      ["CREATE TABLE messages_copy AS SELECT * FROM messages", /permission denied/],
+      ["TRUNCATE messages", /permission denied/],
+      ["LOCK TABLE audit_log IN ACCESS EXCLUSIVE MODE", /permission denied/],
+      ["SELECT * FROM bus_records", /permission denied/],
+      ["SELECT * FROM schema_migrations", /permission denied/],
+      [`SELECT append_events(ARRAY['${theirs.workspaceId}'::uuid], ARRAY[1], ARRAY['[]'])`, /permission denied/],
+      [`SELECT tell_conversation('${conversation}', 'updated', NULL)`, /permission denied/],
+      [
+        `SELECT append_to_audit_log('${theirs.workspaceId}', 'system', NULL, 'a.b', NULL, NULL, '{}', NULL, NULL)`,
+        /in its own workspace only/,
+      ],
+      ["CREATE FUNCTION current_workspace() RETURNS uuid LANGUAGE sql RETURN NULL::uuid", /permission denied/],
+    ] as const) {
+      await tryOut(db, (tx) => assert.rejects(tx.query(statement), why, statement));
+    }
+    // A table of one's own in the place of the hub's, for a function that acts as the owner.
+    await tryOut(db, async (tx) => {
+      await tx.query("CREATE TEMP TABLE bus_heads (topic text, partition integer, next_offset bigint)");
+      await tx.query("INSERT INTO bus_heads VALUES ('message_processing', 0, 7)");
+      await tx.query("SELECT bus_append('message_processing', ARRAY[0], ARRAY[1], ARRAY['[]'])");
+      const { rows } = await tx.query("SELECT next_offset FROM pg_temp.bus_heads");
+      assert.deepEqual(rows, [{ next_offset: 7 }]);
+    });
+  });
+
   test("a connection without a workspace, or with one that does not exist, sees nothing", async () => {
     for (const scope of ["", randomUUID()]) {
       for (const table of tables) assert.equal((await visible(databases.dbOf(scope), table)).size, 0, table.name);

@@ -50,5 +50,6 @@ export function withoutFilters(text: string): string {
     .replaceAll(/(?:\b\w+\.)?\bworkspace_id\s*=\s*(?:\w+\.)?workspace_id\b/g, "true")
     .replaceAll(/(?:\b\w+\.)?\bworkspace_id\s*=\s*(\$\d+)(?:::uuid)?/g, "($1::uuid IS NOT NULL)")
     .replaceAll(/(?:\b\w+\.)?\bworkspace_id\s*=\s*ANY\s*\((\$\d+)(?:::uuid\[\])?\)/g, "($1::uuid[] IS NOT NULL)")
+    .replaceAll(/\bUSING \(workspace_id, /g, "USING (")
     .replaceAll(/(?:\b\w+\.)?\bworkspace_id\s+IN\s*\(SELECT workspace_id FROM cases\)/g, "true");
 }
