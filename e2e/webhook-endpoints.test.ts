@@ -239,7 +239,14 @@ test("who may not, does not: addresses of the inside, other roles, other workspa
   await refused(stranger.webhookEndpoints.get(id), "RESOURCE_NOT_FOUND");
   await refused(stranger.webhookEndpoints.attempts(id), "RESOURCE_NOT_FOUND");
   await refused(stranger.webhookEndpoints.remove(id), "RESOURCE_NOT_FOUND");
-  for (let made = 0; made < 50; made += 1) {
+  const { secret: theirs } = await stranger.webhookEndpoints.create({ url: program.urlOf("theirs"), events: ["*"] });
+  await program.behave("theirs", theirs);
+  const everything = await connect("everything");
+  await say("not for strangers");
+  await program.has("everything", "ours is told", (all) => textsOf(all).length === 1);
+  assert.deepEqual(await program.received("theirs"), []);
+  await hub.client.webhookEndpoints.remove(everything.webhook_endpoint_id);
+  for (let made = 1; made < 50; made += 1) {
     await stranger.webhookEndpoints.create({ url: program.urlOf(`many-${made}`), events: ["message.failed"] });
   }
   await refused(stranger.webhookEndpoints.create({ url: program.urlOf("more"), events: ["*"] }), "CONFLICT");

@@ -2,7 +2,8 @@
 
 -- `events` are names, or '*' for all. Events after the position `starts_after` of the workspace's feed are for it: where the
 -- feed stood when it was made or enabled. `failing_since` is when the first of the failed attempts was made since the last
--- that succeeded. Both secrets sign while `old_secret_until` lies ahead.
+-- that succeeded. Nothing is sent before `rests_until`: it asked to be left alone. Both secrets sign while
+-- `old_secret_until` lies ahead.
 CREATE TABLE webhook_endpoints (
   webhook_endpoint_id uuid PRIMARY KEY,
   workspace_id        uuid NOT NULL REFERENCES workspaces,
@@ -15,6 +16,7 @@ CREATE TABLE webhook_endpoints (
   disabled_reason     text CHECK (disabled_reason IN ('requested', 'gone', 'failing')),
   starts_after        bigint NOT NULL,
   failing_since       timestamptz,
+  rests_until         timestamptz,
   secret_sealed       bytea NOT NULL,
   old_secret_sealed   bytea,
   old_secret_until    timestamptz,

@@ -53,7 +53,7 @@ export function endpointsWithWork(
   return all(
     db,
     `SELECT webhook_endpoint_id, failing_since FROM webhook_endpoints e
-     WHERE status = 'enabled' AND webhook_endpoint_id > $2 AND EXISTS (
+     WHERE status = 'enabled' AND (rests_until IS NULL OR rests_until <= $1) AND webhook_endpoint_id > $2 AND EXISTS (
        SELECT FROM webhook_deliveries d WHERE d.webhook_endpoint_id = e.webhook_endpoint_id
          AND d.status = 'pending' AND d.owner_id IS NULL AND d.next_attempt_at <= $1)
      ORDER BY webhook_endpoint_id LIMIT $3`,
@@ -61,11 +61,14 @@ export function endpointsWithWork(
   );
 }
 
-/** Null when it is gone or disabled: nothing is sent to it. */
-export function findActiveEndpoint(db: Db, endpointId: string): Promise<SealedEndpoint | null> {
-  return maybe(db, "SELECT * FROM webhook_endpoints WHERE webhook_endpoint_id = $1 AND status = 'enabled'", [
-    endpointId,
-  ]);
+/** Null when it is gone or disabled, or asked to be left alone: nothing is sent to it now. */
+export function findActiveEndpoint(db: Db, endpointId: string, now: Date): Promise<SealedEndpoint | null> {
+  return maybe(
+    db,
+    `SELECT * FROM webhook_endpoints
+     WHERE webhook_endpoint_id = $1 AND status = 'enabled' AND (rests_until IS NULL OR rests_until <= $2)`,
+    [endpointId, now],
+  );
 }
 
 /** Those that have waited longest; none that another process holds. */

@@ -123,6 +123,29 @@ test("retry-after puts an attempt off, by seconds and by date, but never sooner 
   }
 });
 
+test("an endpoint that answers 429 or 503 with retry-after is left alone altogether; another failure is of its event", async () => {
+  await using hub = await startWebhookTest();
+  await using busy = await startReceiver(status(429, { "retry-after": "60" }));
+  await using broken = await startReceiver(status(500, { "retry-after": "60" }));
+  await hub.connect(busy.url, { events: ["message.accepted"] });
+  await hub.connect(broken.url, { events: ["message.accepted"] });
+  const engine = hub.start();
+  const chat = await hub.chat();
+  await hub.line.say(chat, "first");
+  await Promise.all([busy.has(1), broken.has(1)]);
+  await until(async () => (await hub.deliveries()).every((row) => row.attempts === 1), 5_000, "not written");
+  busy.answer = ok;
+  broken.answer = ok;
+  await hub.line.say(chat, "second");
+  await broken.has(2);
+  assert.equal(broken.got[1]!.data.content, "second");
+  await engine.look();
+  assert.equal(busy.got.length, 1, "it asked for a minute");
+  hub.passTime(61_000);
+  await busy.has(3);
+  assert.deepEqual(busy.got.map((got) => got.data.content).toSorted(), ["first", "first", "second"]);
+});
+
 test("410 disables the endpoint at once, which the others are told, and gives up what waits", async () => {
   await using hub = await startWebhookTest();
   await using leaving = await startReceiver(status(410));

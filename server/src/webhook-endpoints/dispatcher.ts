@@ -125,8 +125,8 @@ export function openDispatcher(deps: DispatcherDeps): Dispatcher {
     let endpoint: SealedEndpoint | null = null;
     try {
       await renew();
-      endpoint = await findActiveEndpoint(db, lane.endpointId);
       const claim = { ownerId, now: new Date(clock.now()), limit: places };
+      endpoint = await findActiveEndpoint(db, lane.endpointId, claim.now);
       if (endpoint !== null && !isClosing) {
         claimed = await (endpoint.is_ordered ? claimHead : claimDue)(db, lane.endpointId, claim);
       }

@@ -85,7 +85,8 @@ export function updateEndpoint(db: Db, key: EndpointKey, changes: EndpointChange
     db,
     `UPDATE webhook_endpoints SET url = coalesce($3, url), events = coalesce($4, events),
        description = CASE WHEN $5 THEN $6 ELSE description END, is_ordered = coalesce($7, is_ordered),
-       failing_since = CASE WHEN $3 <> url THEN NULL ELSE failing_since END
+       failing_since = CASE WHEN $3 <> url THEN NULL ELSE failing_since END,
+       rests_until = CASE WHEN $3 <> url THEN NULL ELSE rests_until END
      WHERE ${byKey} RETURNING ${columns}`,
     [...keyOf(key), url ?? null, events ?? null, description !== undefined, description ?? null, isOrdered ?? null],
   );
@@ -96,7 +97,7 @@ export function enableEndpoint(db: Db, key: EndpointKey, startsAfter: number): P
   return maybe(
     db,
     `UPDATE webhook_endpoints SET status = 'enabled', disabled_at = NULL, disabled_reason = NULL, failing_since = NULL,
-       starts_after = $3
+       rests_until = NULL, starts_after = $3
      WHERE ${byKey} RETURNING ${columns}`,
     [...keyOf(key), startsAfter],
   );

@@ -1,6 +1,7 @@
 import { newId } from "../lib/ids.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
 import { all, type Db, plainArray, run } from "../lib/query.ts";
+import { maxAskedMs } from "./schedule.ts";
 import type { Outcome } from "./send.ts";
 
 /** An attempt of a claimed delivery that is over. */
@@ -75,35 +76,52 @@ export async function insertAttempts(db: Db, finished: readonly Finished[]): Pro
   return ids;
 }
 
-/** A success ends a time of failure, and a failure may begin one. In the order of ids, so that no two lock crosswise. */
+/** Answers by which an endpoint speaks for all that is sent to it, and not for one event. */
+const restStatuses = new Set([429, 503]);
+
+/**
+ * A success ends a time of failure, and a failure may begin one; an endpoint that asked for it is left alone. Locks in
+ * the order of ids, so that no two of us wait for each other.
+ */
 export async function noteHealth(
   db: Db,
   finished: readonly Pick<Finished, "endpointId" | "outcome">[],
 ): Promise<Verdict[]> {
-  const isSuccess = new Map<string, boolean>();
-  const failedAt = new Map<string, Date>();
-  for (const { endpointId, outcome } of finished) {
-    isSuccess.set(endpointId, outcome.isSuccess || isSuccess.get(endpointId) === true);
-    if (!failedAt.has(endpointId)) failedAt.set(endpointId, outcome.startedAt);
-  }
-  const ids = [...isSuccess.keys()].toSorted();
-  const healthy = ids.filter((id) => isSuccess.get(id));
-  const failing = ids.filter((id) => !isSuccess.get(id));
-  if (healthy.length > 0) {
-    await run(
-      db,
-      `UPDATE webhook_endpoints SET failing_since = NULL
-       WHERE webhook_endpoint_id = ANY ($1) AND failing_since IS NOT NULL`,
-      [healthy],
+  const told = [...Map.groupBy(finished, ({ endpointId }) => endpointId)].map(([endpointId, attempts]) => {
+    const rests = attempts.flatMap(({ outcome: { statusCode, askedMs, startedAt, durationMs } }) =>
+      askedMs !== null && restStatuses.has(statusCode ?? 0)
+        ? [startedAt.getTime() + durationMs + Math.min(askedMs, maxAskedMs)]
+        : [],
     );
-  }
-  if (failing.length === 0) return [];
-  return all(
+    return {
+      endpointId,
+      isSuccess: attempts.some(({ outcome }) => outcome.isSuccess),
+      failedAt: attempts[0]!.outcome.startedAt,
+      restsUntil: rests.length === 0 ? null : new Date(Math.max(...rests)),
+    };
+  });
+  const rows = await all<Verdict & { isSuccess: boolean }>(
     db,
-    `UPDATE webhook_endpoints e SET failing_since = coalesce(failing_since, f.at)
-     FROM unnest($1::uuid[], $2::timestamptz[]) AS f (id, at)
-     WHERE e.webhook_endpoint_id = f.id
-     RETURNING workspace_id AS "workspaceId", webhook_endpoint_id AS "endpointId", failing_since AS "failingSince"`,
-    [failing, failing.map((id) => failedAt.get(id))],
+    `WITH told AS MATERIALIZED (
+       SELECT * FROM unnest($1::uuid[], $2::boolean[], $3::timestamptz[], $4::timestamptz[])
+         AS t (id, is_success, failed_at, until)
+     ), held AS MATERIALIZED (
+       SELECT webhook_endpoint_id FROM webhook_endpoints e JOIN told ON id = webhook_endpoint_id
+       WHERE NOT is_success OR failing_since IS NOT NULL OR until IS NOT NULL
+       ORDER BY webhook_endpoint_id FOR UPDATE OF e
+     )
+     UPDATE webhook_endpoints e SET rests_until = greatest(rests_until, until),
+       failing_since = CASE WHEN is_success THEN NULL ELSE coalesce(failing_since, failed_at) END
+     FROM held JOIN told ON id = webhook_endpoint_id
+     WHERE e.webhook_endpoint_id = held.webhook_endpoint_id
+     RETURNING workspace_id AS "workspaceId", id AS "endpointId", failing_since AS "failingSince",
+       is_success AS "isSuccess"`,
+    [
+      told.map(({ endpointId }) => endpointId),
+      told.map(({ isSuccess }) => isSuccess),
+      told.map(({ failedAt }) => failedAt),
+      told.map(({ restsUntil }) => restsUntil),
+    ],
   );
+  return rows.filter((row) => !row.isSuccess);
 }
