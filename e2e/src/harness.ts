@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { Writable } from "node:stream";
-import { pino } from "pino";
 import { type Client, type Conversation, type Message, openClient, type Role } from "../../client/src/client.ts";
 import { loadConfig } from "../../server/src/config.ts";
 import { connectors } from "../../server/src/connectors/registry.ts";
 import { startHub } from "../../server/src/hub.ts";
+import { openLogger } from "../../server/src/lib/log.ts";
 import { createTestDatabase } from "../../server/src/testing/test-database.ts";
 import { topics } from "../../server/src/topics.ts";
 import { startSimulator } from "../../simulator/src/simulator.ts";
@@ -205,5 +205,5 @@ export function openTestLog() {
       done();
     },
   });
-  return { lines, logger: pino({ level: "debug" }, sink) };
+  return { lines, logger: openLogger("trace", sink) };
 }
