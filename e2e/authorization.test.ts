@@ -4,6 +4,7 @@
  * without a route.
  */
 import assert from "node:assert/strict";
+import { request } from "node:http";
 import { after, before, describe, test } from "node:test";
 import { authorizationTable, type Given, openPages, type Request, type Row } from "./src/authorization-table.ts";
 import { openKeys, type Refused, refusedCredentials } from "./src/callers.ts";
@@ -96,6 +97,49 @@ describe("everybody who may call is answered", () => {
     for (const page of openPages) assert.equal((await fetch(hub.url + page)).status, 200, page);
   });
 });
+
+test("no other method and no other way to write a path leads past the credential", async () => {
+  for (const { route } of closed) {
+    const [method, template] = route.split(" ") as [string, string];
+    const path = template.replaceAll(/\{\w+\}/g, home.workspaceId);
+    const [first, ...rest] = path.slice(1).split("/") as [string, ...string[]];
+    const spellings = [
+      `${path}/`,
+      `/${path}`,
+      `${path}//`,
+      `/${first.toUpperCase()}/${rest.join("/")}`,
+      `/x/..${path}`,
+      `/%2e${path}`,
+      `/${first}%2f${rest.join("%2f")}`,
+      `/${first}/${rest.map((part) => `%${part.charCodeAt(0).toString(16)}${part.slice(1)}`).join("/")}`,
+      `${path};a=b`,
+      `${path}%00`,
+      `${path}?`,
+      `${path}.json`,
+    ];
+    for (const spelling of spellings) {
+      for (const asked of [method, ...(method === "GET" ? ["HEAD"] : [])]) {
+        const status = await statusOf(asked, spelling);
+        assert.ok([400, 401, 404].includes(status), `${asked} ${spelling} was answered ${status}`);
+      }
+    }
+    for (const asked of ["HEAD", "PUT", "TRACE", "PROPFIND"].filter((one) => one !== method)) {
+      const status = await statusOf(asked, path, { "x-http-method-override": method });
+      assert.ok([400, 401, 404, 405, 501].includes(status), `${asked} ${path} was answered ${status}`);
+    }
+  }
+});
+
+/** As it is written: `fetch` would tidy it up. */
+function statusOf(method: string, path: string, headers: Record<string, string> = {}): Promise<number> {
+  const { hostname: host, port } = new URL(hub.url);
+  return new Promise((resolve, reject) => {
+    const asking = request({ host, port, method, path, headers }, (answer) => {
+      answer.resume().on("end", () => resolve(answer.statusCode!));
+    });
+    asking.on("error", reject).end();
+  });
+}
 
 function keysOf({ access }: Row): Promise<string>[] {
   if (access === "public" || access.scope === undefined) return [];
