@@ -141,6 +141,7 @@ export interface ApiKey {
   scopes: string[];
   created_at: string;
   expires_at: string | null;
+  rate_limit: { per_second: number; burst: number } | null;
 }
 
 export interface Workspace {

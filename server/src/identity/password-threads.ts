@@ -25,17 +25,21 @@ export function openPasswordThreads(size: number): (work: PasswordWork) => Promi
   };
 }
 
+/** A thread that has nothing to do for so long gives its memory back, in milliseconds. */
+const idleMs = 5_000;
+
 function openPasswordThread() {
   let worker: Worker | undefined;
   let waiting: PromiseWithResolvers<PasswordAnswer> | undefined;
+  let rest: NodeJS.Timeout | undefined;
 
   function start(): Worker {
     const started = new Worker(new URL("./password-thread.ts", import.meta.url), { env: {}, execArgv: [] });
-    started.unref();
     started.on("message", (answer: PasswordAnswer) => waiting?.resolve(answer));
     const fail = (error: Error) => {
+      if (worker !== started) return;
       // The next question starts another.
-      if (worker === started) worker = undefined;
+      worker = undefined;
       waiting?.reject(error);
     };
     started.on("error", fail);
@@ -43,11 +47,18 @@ function openPasswordThread() {
     return started;
   }
 
+  function end(): void {
+    const ending = worker;
+    worker = undefined;
+    void ending?.terminate();
+  }
+
   return {
     async ask(work: PasswordWork): Promise<PasswordAnswer> {
+      clearTimeout(rest);
       waiting = Promise.withResolvers<PasswordAnswer>();
       worker ??= start();
-      // Whoever waits for a password keeps the process alive until it is hashed.
+      // Whoever waits for a password keeps the process alive until it is hashed, and nothing else does.
       worker.ref();
       worker.postMessage(work);
       try {
@@ -55,6 +66,7 @@ function openPasswordThread() {
       } finally {
         waiting = undefined;
         worker?.unref();
+        rest = setTimeout(end, idleMs).unref();
       }
     },
   };

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
+import { getPriority } from "node:os";
 import { test } from "node:test";
 import { openPasswordHasher } from "./password.ts";
 
@@ -31,6 +33,35 @@ test("beyond the queue a log-in is refused at once, and those in it are served i
   assert.equal(reason.code, "OVERLOADED");
   assert.ok(reason.retryAfterSeconds > 0);
   assert.equal(await hasher.verifyNothing("later"), false);
+});
+
+test("a hash that is none is an error, and the next password is checked all the same", async () => {
+  const hasher = openPasswordHasher({ concurrency: 1, queueSize: 10 });
+  await assert.rejects(hasher.verify("no hash", "password"), /could not be hashed/);
+  assert.equal(await hasher.verify(await hasher.hash("password"), "password"), true);
+});
+
+test("who has the turn keeps it to the end of its work", async () => {
+  const hasher = openPasswordHasher({ concurrency: 1, queueSize: 10 });
+  const order: string[] = [];
+  const work = (name: string) =>
+    hasher.inTurn(async (verify) => {
+      order.push(`${name} begins`);
+      assert.equal(await verify(null, name), false);
+      await new Promise(setImmediate);
+      order.push(`${name} ends`);
+    });
+  await Promise.all([work("a"), work("b")]);
+  assert.deepEqual(order, ["a begins", "a ends", "b begins", "b ends"]);
+});
+
+// Elsewhere a thread has the priority of its process.
+test("the thread that hashes gives way to the others", { skip: process.platform !== "linux" }, async () => {
+  const hasher = openPasswordHasher({ concurrency: 1, queueSize: 10 });
+  await hasher.hash("password");
+  const priorities = readdirSync("/proc/self/task").map((id) => getPriority(Number(id)));
+  assert.ok(priorities.includes(10), `${priorities}`);
+  assert.ok(getPriority() < 10);
 });
 
 async function fastest(work: () => Promise<unknown>): Promise<number> {
