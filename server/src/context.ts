@@ -219,10 +219,10 @@ export async function openContext(options: ContextOptions): Promise<Context> {
 }
 
 /** What changed about a session, user or key in one process must not be believed in another. */
-function forgetEverywhere({ authenticate, forget }: Authenticator, fanout: Fanout): Authenticator {
+function forgetEverywhere({ forget, ...others }: Authenticator, fanout: Fanout): Authenticator {
   fanout.subscribe(identityChannel, forget);
   return {
-    authenticate,
+    ...others,
     forget(id) {
       forget(id);
       fanout.publish(identityChannel, id);

@@ -102,7 +102,7 @@ function tellWebhookEndpoints(context: Context): { close(): Promise<void> } {
 function startRealtime(context: Context): Realtime {
   const { config, authenticator } = context;
   const { maxReaders } = config.events;
-  return openRealtime({ ...context, authenticate: authenticator.authenticate, origins: config.http, maxReaders });
+  return openRealtime({ ...context, ...authenticator, origins: config.http, maxReaders });
 }
 
 function dependenciesOf({ identityDb, redis }: Context): Dependency[] {

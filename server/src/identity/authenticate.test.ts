@@ -74,6 +74,20 @@ test("a credential checked within 30 s is answered from memory, without a promis
   assert.equal(statements, 2);
 });
 
+// Ten thousand sockets that are cut off come back within seconds of each other.
+test("a caller who is asked about now and then is known whenever it comes back", async () => {
+  const { authorization } = await openNewSession("agent");
+  const { sessionId } = await here.authenticate(authorization);
+  for (let asked = 0; asked < 3; asked += 1) {
+    nowMs += recheckMs - 1;
+    await here.recheck(authorization);
+  }
+  nowMs += recheckMs - 1;
+  assert.ok(!(here.authenticate(authorization) instanceof Promise));
+  await pool.query("UPDATE sessions SET revoked_at = now() WHERE session_id = $1", [sessionId]);
+  await assert.rejects(here.recheck(authorization), { code: "AUTH_INVALID" });
+});
+
 test("a hundred first requests with one token share one check", async () => {
   const { authorization } = await openNewSession("agent");
   await Promise.all(Array.from({ length: 100 }, () => here.authenticate(authorization)));

@@ -21,6 +21,11 @@ export interface Authenticator {
    * or API_KEY_INVALID, and OVERLOADED when more come than the database answers for.
    */
   authenticate(authorization: string | undefined): Principal | Promise<Principal>;
+  /**
+   * Asks the database, whatever is remembered, and rejects as `authenticate`. Asked now and then about callers who stay,
+   * it keeps them known: when all of them come back at once, the database is not asked at all.
+   */
+  recheck(authorization: string): Promise<Principal>;
   /** Takes the id of a session, user or API key that changed, after the change was committed. */
   forget(id: string): void;
 }
@@ -60,6 +65,10 @@ export function openAuthenticator(deps: AuthenticatorDeps): Authenticator {
     return underWay.get(authorization) ?? startCheck(authorization, believed);
   }
 
+  async function recheck(authorization: string): Promise<Principal> {
+    return underWay.get(authorization) ?? startCheck(authorization, cache.get(authorization));
+  }
+
   function startCheck(authorization: string, earlier: Believed | undefined): Promise<Principal> {
     const check = checkAndKeep(authorization, earlier).finally(() => {
       if (underWay.get(authorization) === check) underWay.delete(authorization);
@@ -87,7 +96,7 @@ export function openAuthenticator(deps: AuthenticatorDeps): Authenticator {
     cache.deleteWhere(({ sessionId, userId, callerId }) => sessionId === id || userId === id || callerId === id);
   }
 
-  return { authenticate, forget };
+  return { authenticate, recheck, forget };
 }
 
 async function checkCredential(deps: CheckDeps, authorization: string, earlier: Believed | undefined) {

@@ -19,6 +19,7 @@ export interface Reader {
 export interface ReadersDeps {
   rooms: Rooms;
   authenticate: Authenticator["authenticate"];
+  recheck: Authenticator["recheck"];
   clock: Clock;
   log: Log;
   /** Readers that this process serves, at the most. */
@@ -26,13 +27,17 @@ export interface ReadersDeps {
   presence: Pick<Presence, "arrived" | "left">;
 }
 
-/** How often every reader's credential is looked at again, in milliseconds: a change that was not heard of is found. */
-const recheckEveryMs = 30_000;
-/** Credentials that are looked at in one go: the rest comes in the next turns of the event loop. */
-const recheckSlice = 500;
+/**
+ * How often the database is asked about every reader's credential, in milliseconds: a change that was not heard of is
+ * found, and all are known well enough to come back at once.
+ */
+const recheckEveryMs = 10_000;
+/** Credentials that are asked about in one go, by one statement: the rest comes in the next turns of the event loop. */
+const recheckSlice = 5_000;
 
 /** Everybody who reads events in this process, and whether they still may. */
-export function openReaders({ rooms, authenticate, clock, log, maxReaders, presence }: ReadersDeps) {
+export function openReaders(deps: ReadersDeps) {
+  const { rooms, authenticate, clock, log, maxReaders, presence } = deps;
   const readers = new Map<Subscriber, Reader>();
   /** Readers that are about to be let in. */
   let arriving = 0;
@@ -108,7 +113,7 @@ export function openReaders({ rooms, authenticate, clock, log, maxReaders, prese
     const { subscriber, room } = reader;
     try {
       const { principal: before } = subscriber;
-      const principal = await authenticate(subscriber.authorization);
+      const principal = await deps.recheck(subscriber.authorization);
       requireScope(principal, "events:read");
       if (!readers.has(subscriber)) return;
       subscriber.principal = principal;

@@ -29,6 +29,7 @@ export interface RealtimeDeps {
   clock: Clock;
   log: Log;
   authenticate: Authenticator["authenticate"];
+  recheck: Authenticator["recheck"];
   tellTyping: TellTyping;
   origins: OriginRules;
   /** Sockets and streams that this process serves, at the most. */
@@ -45,8 +46,8 @@ export function openRealtime(deps: RealtimeDeps) {
   const taker = openTaker({ db, news, clock, log });
   const rooms = openRooms({ db, news, clock, log, onTaken: taker.taken });
   const presence = openPresence({ db, fanout, rooms, clock, log });
-  const { authenticate, maxReaders, origins } = deps;
-  const readers = openReaders({ rooms, authenticate, clock, log, maxReaders, presence });
+  const { authenticate, recheck, maxReaders, origins } = deps;
+  const readers = openReaders({ rooms, authenticate, recheck, clock, log, maxReaders, presence });
   const sockets = openSockets({ readers, clock, log, origins, onFrame: (reader, frame) => act(deps, reader, frame) });
   const stopTyping = passTypingOn({ fanout, rooms });
   const stopIdentity = fanout.subscribe(identityChannel, (id) => void readers.changed(id).catch(warn));

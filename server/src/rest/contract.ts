@@ -27,7 +27,7 @@ export async function openRestWithoutHub(): Promise<App> {
     bus: nothing,
     connectorIo: nothing,
     webhookStore: nothing,
-    authenticator: { authenticate: absent, forget: absent },
+    authenticator: { authenticate: absent, recheck: absent, forget: absent },
     healthOf: absent,
     connectorFor,
     capabilitiesOf: (channel) => connectorFor(channel)?.capabilities ?? null,
