@@ -41,17 +41,15 @@ export function sharingContract(openHarness: OpenHarness): void {
     [leaseMs, "the default lease"],
   ] as const) {
     // A crashed process must not hold its conversations back for longer than people notice.
-    test(`when a process is killed, another owns all within 5 s at the default lease (${name})`, async () => {
+    test(`when a process is killed, another owns all within 5 s (${name})`, async () => {
       await using harness = await openHarness();
       await using bus = await harness.open({ leaseMs: lease });
       const seen = collect(bus, "all");
       const process = await harness.startProcess("all", { leaseMs: lease });
       await until(() => process.owned() === partitions / 2, 3 * lease, "the process did not get half");
       process.kill();
-      const killedAt = performance.now();
       await publish(harness, bus, spread(1, 40));
-      await until(() => seen.length >= 40, lease * 1.25, "records of the dead process were not taken over in time");
-      assert.ok(performance.now() - killedAt <= lease * 1.25);
+      await until(() => seen.length >= 40, 5_000, "records of the dead process were not taken over in time");
     });
   }
 
