@@ -64,6 +64,11 @@ export function atMost(figure: Figure, goal: number, reference: number | null = 
   return { ...alone(figure), ...beside, goal: `<= ${goal} ${figure.unit}`, holds: figure.value <= goal };
 }
 
+/** A figure of which nothing was promised, beside the reference of the same run. */
+export function beside(figure: Figure, reference: number): Row {
+  return { ...atLeastTimes(figure, reference, 0), goal: null, holds: null };
+}
+
 /** A figure of which nothing was promised. */
 export function alone(figure: Figure): Row {
   return { ...figure, value: round(figure.value), reference: null, ratio: null, goal: null, holds: null };

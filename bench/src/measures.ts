@@ -2,10 +2,15 @@ import type { Measure } from "./measure.ts";
 import { acceptBatch } from "./measures/accept-batch.ts";
 import { acceptP99 } from "./measures/accept-p99.ts";
 import { acceptSingle } from "./measures/accept-single.ts";
+import { authCost } from "./measures/auth-cost.ts";
 import { authLogins } from "./measures/auth-logins.ts";
 import { e2eLatency } from "./measures/e2e-latency.ts";
 import { e2eThroughput } from "./measures/e2e-throughput.ts";
 import { start } from "./measures/start.ts";
+import { wsConnections } from "./measures/ws-connections.ts";
+import { wsFanout } from "./measures/ws-fanout.ts";
+import { wsLatency } from "./measures/ws-latency.ts";
+import { wsStorm } from "./measures/ws-storm.ts";
 
 /** In the order in which they run. */
 export const measures: readonly Measure[] = [
@@ -13,7 +18,12 @@ export const measures: readonly Measure[] = [
   acceptSingle,
   acceptBatch,
   acceptP99,
+  authCost,
   authLogins,
   e2eThroughput,
   e2eLatency,
+  wsConnections,
+  wsFanout,
+  wsLatency,
+  wsStorm,
 ];

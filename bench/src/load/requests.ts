@@ -3,6 +3,8 @@ export interface Traffic {
   /** Where to, such as `http://127.0.0.1:8080`. */
   url: string;
   authorization: string;
+  /** Credentials that connections use by turns, instead of the one above. */
+  authorizations?: readonly string[];
   conversationIds: readonly string[];
   /** Messages to a request: 1 goes to `/v1/messages`, more to `/v1/messages/batch`. */
   batchSize: number;
@@ -33,7 +35,10 @@ export interface Request {
   fill(first: number): Buffer;
 }
 
-export function makeRequest({ url, authorization, conversationIds, batchSize }: Traffic): Request {
+/** For the connection with this number. */
+export function makeRequest(traffic: Traffic, connection = 0): Request {
+  const { url, conversationIds, batchSize, authorizations = [traffic.authorization] } = traffic;
+  const authorization = authorizations[connection % authorizations.length];
   const message = JSON.stringify({
     conversation_id: conversationIds[0],
     payload: { type: "text", text: textOf(0) },

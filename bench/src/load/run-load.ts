@@ -118,7 +118,7 @@ async function openWorkers({ traffic, connections, pace, firstMessage }: LoadOrd
 
   const fail = (error: Error) => done.reject(error);
   for (let index = 0; index < connections; index += 1) {
-    const worker = { request: makeRequest(traffic), since: 0 } as Worker;
+    const worker = { request: makeRequest(traffic, index), since: 0 } as Worker;
     worker.connection = await openConnection(
       { host: hostname, port: Number(port) },
       (answer) => answered(worker, answer),

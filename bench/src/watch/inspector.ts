@@ -7,9 +7,17 @@ export interface CpuProfile {
   timeDeltas: number[];
 }
 
+/** What a process holds once its garbage was collected, in bytes. */
+export interface MemoryFigures {
+  rss: number;
+  /** Objects of JavaScript, and what they hold outside of its heap. */
+  heap: number;
+}
+
 export interface Inspector {
   startProfile(): Promise<void>;
   stopProfile(): Promise<CpuProfile>;
+  memory(): Promise<MemoryFigures>;
   close(): void;
 }
 
@@ -39,9 +47,18 @@ export async function openInspector(url: string): Promise<Inspector> {
     });
   }
 
+  async function memory(): Promise<MemoryFigures> {
+    await call("HeapProfiler.collectGarbage");
+    const expression = "JSON.stringify(process.memoryUsage())";
+    const { result } = (await call("Runtime.evaluate", { expression })) as { result: { value: string } };
+    const { rss, heapUsed, external } = JSON.parse(result.value);
+    return { rss, heap: heapUsed + external };
+  }
+
   await call("Profiler.enable");
   await call("Profiler.setSamplingInterval", { interval: samplingIntervalUs });
   return {
+    memory,
     startProfile: async () => void (await call("Profiler.start")),
     stopProfile: async () => ((await call("Profiler.stop")) as { profile: CpuProfile }).profile,
     close: () => socket.close(),

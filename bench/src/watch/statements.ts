@@ -40,6 +40,21 @@ export async function readStatements(databaseUrl: string, limit: number): Promis
   });
 }
 
+/** How many statements of clients ran since the last reset, those of the bench left out. */
+export async function countStatements(databaseUrl: string): Promise<number> {
+  return withDb(databaseUrl, async (db) => {
+    const { rows } = await db.query(
+      "SELECT coalesce(sum(calls), 0)::float8 AS calls FROM pg_stat_statements WHERE toplevel AND query NOT LIKE '%pg_stat_statements%'",
+    );
+    return rows[0].calls as number;
+  });
+}
+
+/** One statement by the owner of the database. */
+export async function runStatement(databaseUrl: string, text: string, values: unknown[]): Promise<void> {
+  await withDb(databaseUrl, (db) => db.query(text, values));
+}
+
 async function withDb<Result>(databaseUrl: string, work: (db: Pool) => Promise<Result>): Promise<Result> {
   const db = openPool({ url: databaseUrl, size: 1, applicationName: "bench watch", log: quiet });
   try {

@@ -1,0 +1,89 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { openConnection } from "../load/connection.ts";
+import { makeRequest } from "../load/requests.ts";
+import { atMostTimes, CheckFailed, type Measure, median, type Row } from "../measure.ts";
+import { sharedNow } from "../now.ts";
+import type { SocketsOrder } from "../reference/sockets-process.ts";
+import { fill, openArena, startBareServer } from "../sockets/arena.ts";
+import { socketsHere } from "../sockets/crowd-child.ts";
+
+const wanted = 10_000;
+const warmUps = 3;
+const rounds = 15;
+/** About a frame of the hub that tells of a message of 100 characters. */
+const frameLength = 560;
+const settleMs = 3_000;
+const pauseMs = 100;
+
+/**
+ * One message to ten thousand sockets: from its 202, or the first byte that a client got if that was sooner, until the
+ * last has it. Beside a loop over as many sockets of a bare server, from before its first byte. The two take turns, and
+ * their clients are two processes of the same program.
+ */
+export const wsFanout: Measure = {
+  names: ["ws.fanout"],
+  async run(bench): Promise<Row[]> {
+    const count = socketsHere(wanted);
+    const arena = await openArena(bench, { mayCount: false });
+    const { hub, authorization, conversations } = arena;
+    const authorizations = await arena.agents(count);
+    const { crowd } = await fill(bench, hub.url, authorizations);
+    const bare = await startBareServer(bench);
+    const { crowd: bareCrowd } = await fill(bench, bare.url, authorizations);
+    await delay(settleMs);
+    const send = await openSender(hub.url, authorization, conversations[0]!.conversationId);
+    const first = await arena.head();
+
+    const tell = async (cursor: number) => {
+      const reached = crowd.reach(cursor);
+      const acceptedAt = await send(cursor);
+      const { firstAt, lastAt } = await reached;
+      return { ms: lastAt - Math.min(acceptedAt, firstAt), untilFirst: firstAt - acceptedAt };
+    };
+    const loop = async (cursor: number) => {
+      const reached = bareCrowd.reach(cursor);
+      const startedAt = await bare.ask<number>({ kind: "send", cursor, length: frameLength } satisfies SocketsOrder);
+      return (await reached).lastAt - startedAt;
+    };
+    const seen = { hub: [] as number[], bare: [] as number[] };
+    for (let round = 1; round <= warmUps + rounds; round += 1) {
+      const scene = { name: "ws.fanout", hub, generatorPid: crowd.pid };
+      const { result } = await bench.observer.watch(scene, async () => {
+        return { ...(await tell(first + round)), messages: 1 };
+      });
+      await delay(pauseMs);
+      const bareMs = await loop(round);
+      await delay(pauseMs);
+      if (round <= warmUps) continue;
+      seen.hub.push(result.ms);
+      seen.bare.push(bareMs);
+      bench.progress(
+        `round ${round - warmUps}: hub ${result.ms.toFixed(1)} ms (its first byte after ${result.untilFirst.toFixed(1)}), ` +
+          `bare ${bareMs.toFixed(1)} ms`,
+      );
+    }
+    await crowd.check();
+    await bareCrowd.check();
+    return [atMostTimes({ name: "ws.fanout", value: median(seen.hub), unit: "ms" }, median(seen.bare), 1)];
+  },
+};
+
+/** Sends message `number`; resolves with when it was accepted. */
+async function openSender(url: string, authorization: string, conversationId: string) {
+  const { hostname: host, port } = new URL(url);
+  let answered = (_status: number) => {};
+  const connection = await openConnection(
+    { host, port: Number(port) },
+    ({ status }) => answered(status),
+    () => answered(0),
+  );
+  const request = makeRequest({ url, authorization, conversationIds: [conversationId], batchSize: 1 });
+  return (number: number): Promise<number> =>
+    new Promise((resolve, reject) => {
+      answered = (status) => {
+        if (status === 202) resolve(sharedNow());
+        else reject(new CheckFailed(`A message was answered with ${status}.`));
+      };
+      connection.send(request.fill(number));
+    });
+}

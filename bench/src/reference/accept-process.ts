@@ -1,0 +1,86 @@
+import { pino } from "pino";
+import { openPostgresBus } from "../../../server/src/bus/postgres-bus.ts";
+import { connectorFor, connectors } from "../../../server/src/connectors/registry.ts";
+import { addressParser } from "../../../server/src/contacts/contacts.ts";
+import { openDatabases, pipelineUrl } from "../../../server/src/databases.ts";
+import { openNews } from "../../../server/src/events/events.ts";
+import { openAuthenticator } from "../../../server/src/identity/authenticate.ts";
+import { noOrigin, type Principal } from "../../../server/src/identity/principal.ts";
+import { sharedSecrets } from "../../../server/src/identity/signing-keys.ts";
+import { openTokens } from "../../../server/src/identity/tokens.ts";
+import { systemClock } from "../../../server/src/lib/clock.ts";
+import { openFanout } from "../../../server/src/lib/fanout/open-fanout.ts";
+import { openPool, type Pool, withSettings } from "../../../server/src/lib/postgres.ts";
+import { readOrCreateSecrets } from "../../../server/src/lib/secrets-file.ts";
+import { openAcceptor } from "../../../server/src/messages/accept.ts";
+import { messageRoutes } from "../../../server/src/rest/messages.ts";
+import { openRestServer } from "../../../server/src/rest/server.ts";
+import { topics } from "../../../server/src/topics.ts";
+import { serve } from "../child.ts";
+
+export interface AcceptOrder {
+  databaseUrl: string;
+  dataDir: string;
+  workspaceId: string;
+  /** Who sends: the user whose tokens the requests bring. */
+  userId: string;
+  /** Whether it asks who calls, and the database holds workspaces apart. */
+  isGuarded: boolean;
+}
+
+const log = pino({ level: "silent" });
+const clock = systemClock;
+const connections = 4;
+
+/** The hub's own parts for accepting messages, put together with what guards them and without. */
+serve(async ({ databaseUrl, dataDir, workspaceId, userId, isGuarded }: AcceptOrder) => {
+  const { acceptDbOf, identityDb } = openDatabases({ url: databaseUrl, size: connections, log });
+  const bus = await openPostgresBus({
+    url: pipelineUrl(databaseUrl),
+    clock,
+    log,
+    topics: [topics.messageProcessing, topics.inbound, ...connectors.map(({ channel }) => topics.outgoing(channel))],
+    partitions: 16,
+    leaseMs: 4_000,
+  });
+  const news = openNews({ fanout: await openFanout({ redisUrl: null, databaseUrl: null, clock, log }), clock });
+  const dbOf = isGuarded ? acceptDbOf : withoutPolicies(databaseUrl);
+  const acceptor = openAcceptor({ dbOf, bus, news, clock, batchSize: 500, queueSize: 10_000, maxWaitMs: 1_000 });
+
+  const keys = sharedSecrets(readOrCreateSecrets(dataDir).jwt.map((secret) => secret.reveal()));
+  const tokens = openTokens({ clock, keys, accessTokenTtlMs: 3_600_000, refreshTokenTtlMs: 3_600_000 });
+  const { authenticate } = openAuthenticator({ db: identityDb, clock, tokens });
+  const known = principalOf(workspaceId, userId);
+  const app = await openRestServer({ log, authenticate: isGuarded ? authenticate : () => known, dbOf });
+  const prepare = {
+    clock,
+    isChannel: (name: string) => connectorFor(name) !== undefined,
+    findDirect: () => Promise.reject(new Error("the bench names conversations")),
+    isAccount: () => Promise.resolve(false),
+  };
+  messageRoutes(app, { acceptor, prepare, parseAddress: addressParser(connectors), capabilitiesOf: () => null });
+  return await app.listen({ host: "127.0.0.1", port: 0 });
+});
+
+/** The owner of the embedded database is a superuser, for whom no policy holds. Plans as the hub's pool does. */
+function withoutPolicies(databaseUrl: string): () => Pool {
+  const noScans = ["enable_seqscan=off", "enable_hashjoin=off", "enable_mergejoin=off"];
+  const url = withSettings(databaseUrl, [...noScans, "plan_cache_mode=force_generic_plan"]);
+  const db = openPool({ url, size: connections, applicationName: "bench accept", log });
+  return () => db;
+}
+
+function principalOf(workspaceId: string, userId: string): Principal {
+  return {
+    kind: "user",
+    callerId: userId,
+    workspaceId,
+    role: "agent",
+    userId,
+    participantId: userId,
+    sessionId: null,
+    scopes: ["*"],
+    rateLimit: null,
+    origin: noOrigin,
+  };
+}

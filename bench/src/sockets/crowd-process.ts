@@ -1,0 +1,49 @@
+import { serve } from "../child.ts";
+import { sharedNow } from "../now.ts";
+import { type Crowd, type CrowdOptions, openCrowd } from "./crowd.ts";
+
+export type CrowdOrder =
+  | { kind: "open"; options: CrowdOptions }
+  | { kind: "reach"; cursor: number }
+  | { kind: "cut" }
+  | { kind: "come back" }
+  | { kind: "faults" }
+  | { kind: "close" };
+
+let crowd: Crowd | null = null;
+
+serve(async (order: CrowdOrder) => {
+  if (order.kind === "open") {
+    crowd = openCrowd(order.options);
+    const startedAt = sharedNow();
+    await within(crowd.open());
+    return (sharedNow() - startedAt) / 1_000;
+  }
+  if (crowd === null) throw new Error("nobody is there yet");
+  switch (order.kind) {
+    case "reach":
+      return within(crowd.reach(order.cursor));
+    case "cut":
+      return crowd.cut();
+    case "come back":
+      await within(crowd.comeBack());
+      return sharedNow();
+    case "faults":
+      return crowd.faults();
+    case "close":
+      return crowd.close();
+    default:
+      return order satisfies never;
+  }
+});
+
+/** The longest wait for all of a crowd, in milliseconds. */
+const longestWaitMs = 120_000;
+
+async function within<Value>(working: Promise<Value>): Promise<Value> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => {
+    reject(new Error(`after ${longestWaitMs} ms some still waited: ${JSON.stringify(crowd?.faults())}`));
+  }, longestWaitMs);
+  return Promise.race([working, promise]).finally(() => clearTimeout(timer));
+}

@@ -1,0 +1,4 @@
+import { serve } from "../child.ts";
+import { type ProbeOptions, probe } from "./prober.ts";
+
+serve((options: ProbeOptions) => probe(options));

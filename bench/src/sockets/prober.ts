@@ -1,0 +1,95 @@
+import { openConnection } from "../load/connection.ts";
+import { latencies } from "../load/latencies.ts";
+import { makeRequest, numberOf } from "../load/requests.ts";
+import { sharedNow } from "../now.ts";
+import { openSocketClient } from "./socket-client.ts";
+
+export interface ProbeOptions {
+  url: string;
+  authorization: string;
+  conversationId: string;
+  /** Number of the first message; those of others must be lower. */
+  first: number;
+  warmUp: number;
+  count: number;
+  /** Between what was heard and the next message, in milliseconds. */
+  pauseMs: number;
+}
+
+export interface ProbeResult {
+  sent: number;
+  /** From the 202 to the frame, 0 for one that was there before; in milliseconds. */
+  heard: { p50: number; p99: number; max: number };
+  /** From the request to its 202. */
+  accepted: { p50: number; p99: number; max: number };
+}
+
+/** Longest wait for the frame of a message, in milliseconds. */
+const patienceMs = 10_000;
+const textField = '"content":"';
+
+/** One message after the other, each from its 202 until it is heard on a socket of the same process. */
+export async function probe(options: ProbeOptions): Promise<ProbeResult> {
+  const { url, authorization, conversationId, first, warmUp, count, pauseMs } = options;
+  const { hostname: host, port } = new URL(url);
+  const failed = Promise.withResolvers<never>();
+  failed.promise.catch(() => {});
+  const fail = (why: string) => failed.reject(new Error(why));
+  let hear = (_number: number) => {};
+  let answer = (_status: number) => {};
+  const ready = Promise.withResolvers<void>();
+  const socket = openSocketClient({
+    host,
+    port: Number(port),
+    localAddress: "127.0.0.1",
+    authorization,
+    cursor: null,
+    onText(payload) {
+      const text = payload.toString("latin1");
+      if (text.includes('"type":"HELLO"')) ready.resolve();
+      const at = text.indexOf(textField);
+      if (at > 0) hear(numberOf(text.slice(at + textField.length)));
+    },
+    onEnded: fail,
+  });
+  const connection = await openConnection(
+    { host, port: Number(port) },
+    ({ status }) => answer(status),
+    ({ message }) => fail(message),
+  );
+  const request = makeRequest({ url, authorization, conversationIds: [conversationId], batchSize: 1 });
+
+  async function once(number: number): Promise<{ heardMs: number; acceptedMs: number }> {
+    const accepted = new Promise<number>((resolve) => {
+      answer = (status) => (status === 202 ? resolve(sharedNow()) : fail(`A message was answered with ${status}.`));
+    });
+    const heard = new Promise<number>((resolve) => {
+      hear = (heardNumber) => {
+        if (heardNumber === number) resolve(sharedNow());
+      };
+    });
+    const sentAt = sharedNow();
+    connection.send(request.fill(number));
+    const [acceptedAt, heardAt] = await Promise.all([accepted, heard]);
+    return { heardMs: Math.max(0, heardAt - acceptedAt), acceptedMs: acceptedAt - sentAt };
+  }
+
+  const seen = { heard: latencies(), accepted: latencies() };
+  try {
+    await Promise.race([ready.promise, failed.promise]);
+    for (let index = 0; index < warmUp + count; index += 1) {
+      const timer = setTimeout(() => fail("a message was never heard"), patienceMs);
+      const { heardMs, acceptedMs } = await Promise.race([once(first + index), failed.promise]);
+      clearTimeout(timer);
+      if (index >= warmUp) {
+        seen.heard.add(heardMs);
+        seen.accepted.add(acceptedMs);
+      }
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    }
+  } finally {
+    socket.cut();
+    connection.close();
+  }
+  return { sent: warmUp + count, heard: seen.heard.summary(), accepted: seen.accepted.summary() };
+}
