@@ -4,8 +4,8 @@ import type { Log } from "../lib/postgres.ts";
 import { all, type Db, plainArray } from "../lib/query.ts";
 
 export interface Taker {
-  /** A socket of the recipient took what waited in their app. Returns at once; safe to call twice. */
-  taken(deliveryId: string): void;
+  /** A socket of this user took what waited in the recipient's app. Returns at once; safe to call twice. */
+  taken(deliveryId: string, userId: string): void;
   /** Writes what was taken so far. */
   close(): Promise<void>;
 }
@@ -18,27 +18,28 @@ const maxWaiting = 100_000;
 
 /** Deliveries in somebody's app become `delivered` when a socket of theirs took them. */
 export function openTaker({ db, news, clock, log }: { db: Db; news: News; clock: Clock; log: Log }): Taker {
-  const waiting = new Set<string>();
+  /** Who took it first, by delivery. */
+  const waiting = new Map<string, string>();
   let writing: Promise<void> | null = null;
 
   async function writeAll(): Promise<void> {
     await pause(clock, gatherMs);
     while (waiting.size > 0) {
-      const batch = [...waiting].slice(0, batchSize);
+      const batch = new Map([...waiting].slice(0, batchSize));
       try {
         for (const workspaceId of await markDelivered(db, batch, new Date(clock.now()))) news.tell(workspaceId);
       } catch (error) {
         log.warn({ err: error }, "what sockets took could not be written and stays in transit until it is read");
       }
-      for (const deliveryId of batch) waiting.delete(deliveryId);
+      for (const deliveryId of batch.keys()) waiting.delete(deliveryId);
     }
     writing = null;
   }
 
   return {
-    taken(deliveryId) {
-      if (waiting.size >= maxWaiting) return;
-      waiting.add(deliveryId);
+    taken(deliveryId, userId) {
+      if (waiting.size >= maxWaiting || waiting.has(deliveryId)) return;
+      waiting.set(deliveryId, userId);
       writing ??= writeAll();
     },
     async close() {
@@ -48,15 +49,17 @@ export function openTaker({ db, news, clock, log }: { db: Db; news: News; clock:
 }
 
 /** Returns the workspaces where something changed. */
-async function markDelivered(db: Db, deliveryIds: string[], now: Date): Promise<Set<string>> {
+async function markDelivered(db: Db, taken: ReadonlyMap<string, string>, now: Date): Promise<Set<string>> {
+  const deliveryIds = [...taken.keys()].toSorted();
   const rows = await all<{ workspace_id: string }>(
     db,
     `UPDATE deliveries d SET status = 'delivered', delivered_at = $2::timestamptz, sent_at = coalesce(d.sent_at, $2::timestamptz),
-       history = d.history || jsonb_build_object('status', 'delivered', 'at', $2::timestamptz, 'cause', 'a socket took it')
-     FROM unnest($1::uuid[]) AS i (delivery_id)
+       history = d.history || jsonb_build_object('status', 'delivered', 'at', $2::timestamptz, 'cause', 'a socket took it',
+         'user_id', i.user_id)
+     FROM unnest($1::uuid[], $3::uuid[]) AS i (delivery_id, user_id)
      WHERE d.delivery_id = i.delivery_id AND d.channel = 'app' AND d.status < 'delivered'
      RETURNING d.workspace_id`,
-    [plainArray(deliveryIds.toSorted()), now],
+    [plainArray(deliveryIds), now, plainArray(deliveryIds.map((deliveryId) => taken.get(deliveryId)))],
   );
   return new Set(rows.map((row) => row.workspace_id));
 }

@@ -16,7 +16,7 @@ export interface AuditEntry {
 /** One thing that happened to a message. `what` says which of the other fields there are. */
 export interface TraceEntry {
   at: string;
-  what: "received" | "accepted" | "routed" | "status" | "attempt" | "webhook" | "webhook_endpoint";
+  what: "received" | "accepted" | "routed" | "status" | "attempt" | "webhook" | "socket" | "webhook_endpoint";
   [detail: string]: unknown;
 }
 
@@ -26,6 +26,8 @@ interface HistoryEntry {
   cause: string;
   webhook_id?: string | null;
   platform_at?: string;
+  /** Whose socket took it, where one did: for the workspace any of those who answer for it. */
+  user_id?: string;
 }
 
 interface TracedDelivery {
@@ -77,7 +79,10 @@ export async function readTrace(db: Db, principal: Principal, messageId: string)
     const at = delivery.created_at.toISOString();
     told.push({ at, what: "routed", delivery_id, recipient_id, channel, identifier, channel_account_id, why: route });
     for (const { at: changedAt, ...change } of delivery.history) {
-      told.push({ ...change, at: iso(changedAt), what: "status", delivery_id, channel });
+      const changed = iso(changedAt);
+      const { user_id } = change;
+      if (user_id !== undefined) told.push({ at: changed, what: "socket", delivery_id, recipient_id, user_id });
+      told.push({ ...change, at: changed, what: "status", delivery_id, channel });
     }
   }
   for (const { started_at, finished_at, ...attempt } of attempts) {

@@ -86,15 +86,17 @@ export function openBlocks(db: Db) {
     /** Events after `after` and up to `until`, some of them at least. `until` is known to be there. */
     async read(workspaceId: string, after: number, until: number): Promise<TailedPage> {
       const start = after - (after % blockSize);
-      const end = Math.min(until, start + blockSize);
+      const wanted = Math.min(until, start + blockSize);
       const key = `${workspaceId}/${start}`;
       const hit = kept.get(key);
       if (hit !== undefined) {
         kept.delete(key);
         kept.set(key, hit);
       }
-      const block = hit !== undefined && hit.last >= end ? hit : await load(workspaceId, start, end);
-      if (block.from > after || block.last < end) return { kind: "gap", reason: "expired", head: until };
+      // What is there of the newest block is enough to go on with.
+      const block = hit !== undefined && hit.last > after ? hit : await load(workspaceId, start, wanted);
+      const end = Math.min(block.last, wanted);
+      if (block.from > after || end <= after) return { kind: "gap", reason: "expired", head: until };
       const events = block.events.filter(({ event: { position } }) => position > after && position <= until);
       return { kind: "events", events, last: end };
     },

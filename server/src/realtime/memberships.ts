@@ -12,14 +12,15 @@ const maxConversations = 20_000;
  */
 export function openMemberships(db: Db) {
   const kept = new Map<string, readonly string[]>();
-  /** What is being read; a conversation that changes meanwhile is taken out, and read again. */
-  const reading = new Map<string, Promise<void>>();
+  /** What is being read. A conversation that changes meanwhile is taken out, and what was read of it is not kept. */
+  const reading = new Map<string, Promise<Found>>();
 
   function read(conversationIds: readonly string[]): void {
     const isCurrent = (id: string) => reading.get(id) === done;
     const done = readMembers(db, conversationIds)
       .then((found) => {
         for (const id of conversationIds) if (isCurrent(id)) kept.set(id, found.get(id) ?? []);
+        return found;
       })
       .finally(() => {
         for (const id of conversationIds) if (isCurrent(id)) reading.delete(id);
@@ -27,33 +28,36 @@ export function openMemberships(db: Db) {
     for (const id of conversationIds) reading.set(id, done);
   }
 
-  /** Members as they are known at this moment: the answer does not change afterwards. */
-  function take(conversationIds: readonly string[]): MembersOf {
-    const taken = new Map<string, readonly string[]>();
-    for (const id of conversationIds) {
-      const members = kept.get(id)!;
-      kept.delete(id);
-      kept.set(id, members);
-      taken.set(id, members);
-    }
+  function evict(): void {
     for (const oldest of kept.keys()) {
       if (kept.size <= maxConversations) break;
       kept.delete(oldest);
     }
-    return (id) => taken.get(id) ?? [];
   }
 
   return {
-    /** One query for all that are not known, also when many ask for them at once. */
+    /**
+     * One query for all that are not known, also when many ask for them at once. The answer does not change afterwards; it
+     * is as of this call or newer.
+     */
     async load(conversationIds: Iterable<string>): Promise<MembersOf> {
-      const wanted = [...new Set(conversationIds)];
-      for (;;) {
-        const missing = wanted.filter((id) => !kept.has(id));
-        if (missing.length === 0) return take(wanted);
-        const unread = missing.filter((id) => !reading.has(id));
-        if (unread.length > 0) read(unread);
-        await Promise.all(new Set(missing.map((id) => reading.get(id))));
+      const taken = new Map<string, readonly string[]>();
+      const missing: string[] = [];
+      for (const id of new Set(conversationIds)) {
+        const members = kept.get(id);
+        if (members === undefined) missing.push(id);
+        else {
+          taken.set(id, members);
+          kept.delete(id);
+          kept.set(id, members);
+        }
       }
+      const unread = missing.filter((id) => !reading.has(id));
+      if (unread.length > 0) read(unread);
+      const found = await Promise.all(missing.map((id) => reading.get(id)!));
+      for (const [index, id] of missing.entries()) taken.set(id, found[index]!.get(id) ?? []);
+      evict();
+      return (id) => taken.get(id) ?? [];
     },
     /** After a change: the next `load` reads it anew. */
     forget(conversationId: string): void {
@@ -67,9 +71,9 @@ export function openMemberships(db: Db) {
   };
 }
 
-export type Memberships = ReturnType<typeof openMemberships>;
+type Found = ReadonlyMap<string, readonly string[]>;
 
-async function readMembers(db: Db, conversationIds: readonly string[]): Promise<Map<string, string[]>> {
+async function readMembers(db: Db, conversationIds: readonly string[]): Promise<Found> {
   const rows = await all<{ conversation_id: string; participant_ids: string[] }>(
     db,
     `SELECT conversation_id, array_agg(participant_id) AS participant_ids

@@ -13,8 +13,8 @@ export interface RoomDeps {
   db: Db;
   blocks: Blocks;
   clock: Clock;
-  /** A delivery in somebody's app was taken by a socket of theirs. */
-  onTaken: (deliveryId: string) => void;
+  /** A delivery in somebody's app was taken by a socket of theirs: of this user. */
+  onTaken: (deliveryId: string, userId: string) => void;
 }
 
 /** Who is told of something that is not in the feed. */
@@ -94,8 +94,9 @@ export function openRoom(workspaceId: string, head: number, deps: RoomDeps): Roo
 
   function deliver(subscriber: Subscriber, { event, frame }: TailedEvent): void {
     const { awaits } = event;
-    const isTheirs = awaits !== null && readsFor(subscriber.principal, awaits.recipientId);
-    send(subscriber, frame, isTheirs ? () => onTaken(awaits.deliveryId) : undefined);
+    const { principal } = subscriber;
+    const isTheirs = awaits !== null && readsFor(principal, awaits.recipientId);
+    send(subscriber, frame, isTheirs ? () => onTaken(awaits.deliveryId, principal.userId) : undefined);
   }
 
   function* audienceOf({ conversationId, alsoSeenBy }: FeedEvent, membersOf: MembersOf): Generator<Subscriber> {

@@ -1,0 +1,219 @@
+/**
+ * The disaster: a reader whose connection breaks at the worst moment, ten thousand times over, loses an event or gets one
+ * twice. Every kind of reader, every way for a connection to end, under load; then each stream is held against the table.
+ */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { type Chance, openChance } from "./src/chance.ts";
+import { type ArchivedEvent, openFeedArchive } from "./src/feed-archive.ts";
+import { checkStream, type FeedProblem, type Sight } from "./src/feed-checker.ts";
+import { startTestHub, type TestHub } from "./src/harness.ts";
+import { endings, openRoamer, type Roamer, type RoamerKind } from "./src/roamer.ts";
+import { until } from "./src/until.ts";
+
+const disconnects = 10_000;
+const seed = 20_261;
+/** How often events are cleared away that all have but the laggards, who wait for it now and then. */
+const clearEveryMs = 1_000;
+/** Between two rounds of things that happen. */
+const roundMs = 150;
+
+const kinds: readonly RoamerKind[] = ["address", "frame", "stream", "poller"];
+
+interface Reader {
+  name: string;
+  roamer: Roamer;
+  sees: (event: ArchivedEvent) => Sight;
+  isLaggard: boolean;
+}
+
+test(`${disconnects} random disconnects under load: each reader's stream is the feed, or says where it is not`, async (t) => {
+  await using hub = await startTestHub({ env: { LOG_LEVEL: "warn" } });
+  const chance = openChance(seed);
+  const places = await openPlaces(hub);
+  const { workspaceId } = places;
+  await using archive = await openFeedArchive(hub.databaseUrl, workspaceId);
+  await using stack = new AsyncDisposableStack();
+  const done = () => readers.reduce((sum, { roamer }) => sum + sumOf(roamer.counts), 0);
+  const mayGoOn = () => done() < disconnects;
+  const readers = await openReaders(hub, places, chance, (position) => archive.clearedUpTo() > position || !mayGoOn());
+  for (const { roamer } of readers) stack.use(roamer);
+
+  const began = performance.now();
+  await Promise.all([
+    ...readers.map(({ roamer }) => roamer.roam(mayGoOn)),
+    write(hub, places, chance, mayGoOn),
+    clear(archive, hub, readers, mayGoOn),
+  ]);
+  const seconds = (performance.now() - began) / 1_000;
+  await hub.settled();
+
+  // All come back and stay; when nothing has happened for a while and everybody has it all, that is what is judged.
+  const staying = new AbortController();
+  const stays = readers.map(({ roamer }) => roamer.stay(staying.signal));
+  const problemsOf = ({ roamer, sees }: Reader): FeedProblem[] => {
+    const start = roamer.start();
+    assert.ok(start !== null);
+    const { events: feed } = archive;
+    return checkStream({ feed, start, told: roamer.told, sees: sees as never, clearedUpTo: archive.clearedUpTo() });
+  };
+  const report = () =>
+    readers.flatMap((reader) => {
+      const problems = problemsOf(reader);
+      return problems.length === 0 ? [] : [{ name: reader.name, count: problems.length, first: problems.slice(0, 5) }];
+    });
+  await until("the feed is still and everybody has it all", async () => {
+    const before = archive.events.length;
+    await archive.collect();
+    return archive.events.length === before && report().length === 0;
+  }).catch(() => {});
+  await delay(roundMs);
+  await archive.collect();
+  assert.deepEqual(report(), []);
+  staying.abort();
+  await Promise.all(stays);
+
+  for (const { name, roamer, isLaggard } of readers) {
+    assert.ok(roamer.told.length > 20, `${name} was told of ${roamer.told.length} events only`);
+    if (isLaggard) assert.ok(roamer.gaps() > 0, `${name} was never told of a gap`);
+    else assert.equal(roamer.gaps(), 0, `${name} was told of a gap`);
+  }
+  const by = Object.fromEntries(
+    endings.map((ending) => [ending, readers.reduce((sum, { roamer }) => sum + (roamer.counts.get(ending) ?? 0), 0)]),
+  );
+  for (const ending of endings) assert.ok(by[ending]! > disconnects / 50, `${ending}: ${by[ending]}`);
+  const told = readers.reduce((sum, { roamer }) => sum + roamer.told.length, 0);
+  const gaps = readers.reduce((sum, { roamer }) => sum + roamer.gaps(), 0);
+  t.diagnostic(
+    `${done()} disconnects of ${readers.length} readers in ${seconds.toFixed(1)} s (${JSON.stringify(by)}); ` +
+      `${archive.events.length} events, told ${told} times, ${gaps} gaps, cleared up to ${archive.clearedUpTo()}`,
+  );
+});
+
+type Places = Awaited<ReturnType<typeof openPlaces>>;
+
+/** Four groups with members of their own, and one that people join and leave all the time. */
+async function openPlaces(hub: TestHub) {
+  const groups = await Promise.all(
+    Array.from({ length: 4 }, async (_, index) => {
+      const members = await Promise.all([hub.user("member", `M${index}a`), hub.user("member", `M${index}b`)]);
+      const ids = members.map(({ user_id }) => user_id);
+      const people = [hub.person("whatsapp"), hub.person("telegram")];
+      const { conversation_id: id } = await hub.group([...ids, ...people]);
+      return { id, members };
+    }),
+  );
+  const { conversation_id: restless } = await hub.group([
+    hub.person("whatsapp"),
+    hub.person("telegram"),
+    hub.person("whatsapp"),
+  ]);
+  const { rows } = await hub.db.query<{ workspace_id: string }>("SELECT workspace_id FROM conversations LIMIT 1");
+  return { groups, restless, workspaceId: rows[0]!.workspace_id };
+}
+
+async function openReaders(
+  hub: TestHub,
+  places: Places,
+  chance: Chance,
+  isLeftBehind: (position: number) => boolean,
+): Promise<Reader[]> {
+  const readers: Reader[] = [];
+  const quickly = (random: Chance) => delay(random.below(60));
+  const slowly = async (random: Chance, position: number) => {
+    if (random.next() < 0.05) await until("what it has not read is cleared away", () => isLeftBehind(position), 90_000);
+    else await quickly(random);
+  };
+  const add = (name: string, token: string, sees: Reader["sees"], kind: RoamerKind, isLaggard = false) => {
+    const roamer = openRoamer({
+      url: () => hub.url,
+      token,
+      kind,
+      chance: openChance(chance.below(2 ** 31)),
+      away: isLaggard ? slowly : quickly,
+    });
+    readers.push({ name: `${name} by ${kind}`, roamer, sees, isLaggard });
+  };
+  const all = () => "always" as const;
+  const { access_token: admin } = await hub.logIn("admin");
+  const agent = await hub.user("agent");
+  const { access_token: agentToken } = await hub.logIn(agent.username);
+  const { key } = await hub.admin.apiKeys.create({ name: "reader", scopes: ["events:read"] });
+  for (const kind of kinds) {
+    for (const token of [admin, admin, agentToken, agentToken, key]) add("overseer", token, all, kind);
+    add("laggard", admin, all, kind, true);
+  }
+  const restless = new Set([places.restless]);
+  for (const [index, { id, members }] of places.groups.entries()) {
+    for (const [which, { user_id, username }] of members.entries()) {
+      const { access_token } = await hub.logIn(username);
+      // The second member of the first three groups is the one who comes and goes elsewhere.
+      const sometimes = which === 1 && index < 3 ? restless : new Set<string>();
+      const sees = seesOf(user_id, new Set([id]), sometimes);
+      for (const kind of [kinds[index]!, kinds[(index + 1) % 4]!, "address", "frame"] as const) {
+        add(`member ${index}${which}`, access_token, sees, kind);
+      }
+    }
+  }
+  return readers;
+}
+
+function seesOf(userId: string, always: ReadonlySet<string>, maybe: ReadonlySet<string>): Reader["sees"] {
+  return ({ conversationId, leftId }) => {
+    if (leftId === userId) return "always";
+    if (conversationId === null) return "never";
+    return always.has(conversationId) ? "always" : maybe.has(conversationId) ? "maybe" : "never";
+  };
+}
+
+/** Messages, their statuses, changed titles, new conversations, and people who come and go, at a steady rate. */
+async function write(
+  hub: TestHub,
+  { groups, restless }: Places,
+  chance: Chance,
+  mayGoOn: () => boolean,
+): Promise<void> {
+  const guests = groups.slice(0, 3).map(({ members }) => members[1]!.user_id);
+  const isIn = new Set<string>();
+  const { conversations, messages } = hub.client;
+  const say = (conversation_id: string, text: string) =>
+    messages.send({ conversation_id, payload: { type: "text", text } });
+  for (let round = 1; mayGoOn(); round += 1) {
+    const guest = chance.of(guests);
+    const comesOrGoes = async () => {
+      if (isIn.delete(guest)) await conversations.removeMember(restless, guest);
+      else {
+        isIn.add(guest);
+        await conversations.addMember(restless, guest);
+      }
+    };
+    const { id } = chance.of(groups);
+    const some = [say(id, `round ${round}`), say(id, `and ${round}`), say(restless, `here ${round}`), comesOrGoes()];
+    if (round % 5 === 0) some.push(conversations.change(chance.of(groups).id, { title: `Round ${round}` }) as never);
+    if (round % 7 === 0) {
+      const { address } = hub.person("whatsapp");
+      some.push(messages.send({ to: address, payload: { type: "text", text: "new" } }));
+    }
+    await Promise.all([...some, delay(roundMs)]);
+  }
+}
+
+type Archive = Awaited<ReturnType<typeof openFeedArchive>>;
+
+async function clear(
+  archive: Archive,
+  hub: TestHub,
+  readers: readonly Reader[],
+  mayGoOn: () => boolean,
+): Promise<void> {
+  while (mayGoOn()) {
+    const others = readers.filter(({ isLaggard }) => !isLaggard);
+    await archive.clearBefore(hub.db, Math.min(...others.map(({ roamer }) => roamer.position())));
+    await delay(clearEveryMs);
+  }
+}
+
+function sumOf(counts: ReadonlyMap<unknown, number>): number {
+  return [...counts.values()].reduce((sum, count) => sum + count, 0);
+}

@@ -1,0 +1,70 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { checkStream, type FeedRecord, type Sight, type ToldFrame } from "./feed-checker.ts";
+
+const feed: FeedRecord[] = Array.from({ length: 20 }, (_, index) => ({
+  position: index + 1,
+  identity: `event ${index % 7}`,
+}));
+/** Every third is of no concern to the reader, and the tenth is one that it may see or not. */
+const sees = ({ position }: FeedRecord): Sight => (position === 10 ? "maybe" : position % 3 === 0 ? "never" : "always");
+const whole: ToldFrame[] = feed.filter((event) => sees(event) !== "never");
+
+const check = (told: readonly ToldFrame[], more: { start?: number; clearedUpTo?: number } = {}) =>
+  checkStream({ feed, start: 0, clearedUpTo: 0, told, sees, ...more }).map(
+    ({ kind, position }) => `${kind} ${position}`,
+  );
+
+test("a stream that is the feed is fine, with and without what may be left out", () => {
+  assert.deepEqual(check(whole), []);
+  assert.deepEqual(check(whole.filter(({ position }) => position !== 10)), []);
+  assert.deepEqual(
+    check(
+      whole.filter(({ position }) => position > 8),
+      { start: 8 },
+    ),
+    [],
+  );
+});
+
+test("any one event that is dropped, doubled or swapped with the next is found", () => {
+  for (const [index, event] of whole.entries()) {
+    const { position } = event;
+    const expected = position === 10 ? [] : [`missing ${position}`];
+    assert.deepEqual(check(whole.toSpliced(index, 1)), expected);
+    assert.deepEqual(check(whole.toSpliced(index, 0, event)), [`twice ${position}`]);
+    const next = whole[index + 1];
+    if (next === undefined) continue;
+    const swapped = check(whole.toSpliced(index, 2, next, event));
+    assert.deepEqual(swapped, [...expected, `out of order ${position}`]);
+  }
+});
+
+test("an event that comes again after others, from a reader that went back too far, is found", () => {
+  const again = whole.slice(3, 6);
+  assert.deepEqual(
+    check([...whole.slice(0, 6), ...again, ...whole.slice(6)]),
+    again.map(({ position }) => `twice ${position}`),
+  );
+});
+
+test("what is another's, of no feed, or changed, is found", () => {
+  assert.deepEqual(check([...whole.slice(0, 2), feed[2]!, ...whole.slice(2)]), ["not theirs 3"]);
+  assert.deepEqual(check([...whole, { position: 21, identity: "event 6" }]), ["unknown 21"]);
+  assert.deepEqual(check(whole.with(4, { ...whole[4]!, identity: "event 99" })), [`another ${whole[4]!.position}`]);
+});
+
+test("a gap excuses what was cleared away, and nothing else", () => {
+  const gap = { position: 12, identity: null };
+  const after = whole.filter(({ position }) => position > 12);
+  const told = [...whole.slice(0, 2), gap, ...after];
+  assert.deepEqual(check(told, { clearedUpTo: 5 }), []);
+  assert.deepEqual(check(told), ["needless gap 12"]);
+  assert.deepEqual(check([...told.slice(0, 3), ...after.slice(1)], { clearedUpTo: 5 }), ["missing 13"]);
+  assert.deepEqual(check([...whole, gap], { clearedUpTo: 25 }), ["gap backwards 12"]);
+});
+
+test("a stream that ends too early is found", () => {
+  assert.deepEqual(check(whole.slice(0, -1)), ["missing 20"]);
+  assert.equal(check([]).length, whole.length - 1);
+});

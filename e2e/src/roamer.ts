@@ -1,0 +1,171 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { Chance } from "./chance.ts";
+import { identityOf } from "./feed-archive.ts";
+import type { ToldFrame } from "./feed-checker.ts";
+import type { Frame } from "./listener.ts";
+import { connectPoller, connectSocket, connectStream } from "./roaming.ts";
+
+/** How a reader says where it goes on: by `?cursor=`, by a frame, by `last-event-id`, or by asking page after page. */
+export type RoamerKind = "address" | "frame" | "stream" | "poller";
+
+/**
+ * How a connection ends: in the middle of a burst, at some moment, with a closing handshake, after not reading for a
+ * while, by being forgotten while the hub thinks that it stands, at the first event of what was missed, or before the hub
+ * has said anything.
+ */
+export const endings = ["burst", "moment", "polite", "stall", "forgotten", "catching-up", "before-hello"] as const;
+export type Ending = (typeof endings)[number];
+
+/** One connection of a reader, which tells it what comes and keeps nothing. */
+export interface Connection {
+  /** The connection stands, as far as the reader knows; false when it ended before. */
+  opened: Promise<boolean>;
+  ended: Promise<void>;
+  /** Nothing is told any more after any of these. */
+  cut(): void;
+  close(): void;
+  stall(): void;
+}
+
+export interface Connecting {
+  url: string;
+  token: string;
+  /** Where the reader stands; null before it has heard anything. */
+  cursor: string | null;
+  /** Frames of any type; and where the reader stands without an event, as an SSE `id` says. */
+  onFrame: (frame: Frame) => void;
+  onCursor: (cursor: string) => void;
+}
+
+const connect: Record<RoamerKind, (connecting: Connecting) => Connection> = {
+  address: (connecting) => connectSocket(connecting, "address"),
+  frame: (connecting) => connectSocket(connecting, "frame"),
+  stream: connectStream,
+  poller: connectPoller,
+};
+
+/** Frames that are of the moment, and answers. */
+const notOfTheFeed: ReadonlySet<string> = new Set(["PRESENCE", "TYPING", "RESUMED"]);
+const forgottenMs = 700;
+
+export type Roamer = ReturnType<typeof openRoamer>;
+
+/** A reader that loses its connection again and again, goes on from its last cursor, and keeps what it was told. */
+export function openRoamer(options: {
+  url: () => string;
+  token: string;
+  kind: RoamerKind;
+  chance: Chance;
+  /** Before each connection, with where the reader stands. */
+  away: (chance: Chance, position: number) => Promise<unknown>;
+}) {
+  const { url, token, kind, chance, away } = options;
+  const told: ToldFrame[] = [];
+  const counts = new Map<Ending, number>();
+  const forgotten = new Set<Connection>();
+  let cursor: string | null = null;
+  let start: number | null = null;
+  let current: Connection | null = null;
+  /** Connections in a row that brought it no further: it gives the next one more time, or a slow hub would never get on. */
+  let inVain = 0;
+
+  function stand(at: string): void {
+    cursor = at;
+    start ??= Number(at);
+  }
+
+  /** `onEvent` is called after each event was kept. */
+  function open(onEvent: () => void): Connection {
+    let isOver = false;
+    const connection = connect[kind]({
+      url: url(),
+      token,
+      cursor,
+      onCursor: (at) => {
+        if (!isOver) stand(at);
+      },
+      onFrame: (frame) => {
+        if (isOver || notOfTheFeed.has(frame.type)) return;
+        if (frame.type === "ERROR") throw new Error(`A reader was told of an error: ${JSON.stringify(frame)}`);
+        if (frame.type === "HELLO") {
+          if (cursor === null) stand(frame.cursor);
+          return;
+        }
+        cursor = frame.cursor;
+        told.push({ position: Number(frame.cursor), identity: identityOf(frame) });
+        onEvent();
+      },
+    });
+    const over = (end: () => void) => () => {
+      isOver = true;
+      end();
+    };
+    return { ...connection, cut: over(connection.cut), close: over(connection.close), stall: over(connection.stall) };
+  }
+
+  async function roamOnce(ending: Ending): Promise<void> {
+    await away(chance, Number(cursor));
+    const before = cursor;
+    const enough = Promise.withResolvers<void>();
+    let left = ending === "burst" ? 1 + chance.below(12) : ending === "catching-up" ? 1 : Number.POSITIVE_INFINITY;
+    const connection = open(() => {
+      left -= 1;
+      if (left > 0) return;
+      connection.cut();
+      enough.resolve();
+    });
+    const moment = delay(ending === "before-hello" ? chance.below(4) : chance.below(200) * (1 + inVain));
+    let isEnded = false;
+    void connection.ended.then(() => {
+      isEnded = true;
+    });
+    if (ending !== "before-hello") await connection.opened;
+    await Promise.race([moment, enough.promise, connection.ended]);
+    inVain = cursor === before ? inVain + 1 : 0;
+    if (!isEnded) counts.set(ending, (counts.get(ending) ?? 0) + 1);
+    if (ending === "polite") connection.close();
+    else if (ending === "stall" || ending === "forgotten") connection.stall();
+    if (ending === "stall") await delay(chance.below(150));
+    if (ending === "forgotten") return forget(connection);
+    if (ending !== "polite") connection.cut();
+    await connection.ended;
+  }
+
+  function forget(connection: Connection): void {
+    forgotten.add(connection);
+    const timer = setTimeout(connection.cut, forgottenMs);
+    void connection.ended.then(() => {
+      clearTimeout(timer);
+      forgotten.delete(connection);
+    });
+  }
+
+  return {
+    kind,
+    told,
+    /** Where it began; null as long as it has heard nothing. */
+    start: () => start,
+    position: () => Number(cursor),
+    gaps: () => told.filter(({ identity }) => identity === null).length,
+    /** Connections that stood until the reader ended them, by how. */
+    counts,
+    async roam(mayGoOn: () => boolean): Promise<void> {
+      while (mayGoOn()) await roamOnce(chance.of(endings));
+    },
+    /** Connects, and stays; comes back when the hub ends it. */
+    async stay(signal: AbortSignal): Promise<void> {
+      while (!signal.aborted) {
+        const connection = open(() => {});
+        current = connection;
+        signal.addEventListener("abort", connection.cut, { once: true });
+        await connection.ended;
+        if (!signal.aborted) await delay(20);
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      current?.cut();
+      for (const connection of forgotten) connection.cut();
+      await Promise.all([...forgotten, ...(current ? [current] : [])].map(({ ended }) => ended));
+    },
+  };
+}
