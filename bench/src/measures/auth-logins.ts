@@ -63,7 +63,8 @@ function startLogIns(url: string, password: string) {
       else {
         if (answer.status !== 503) throw new Error(`a log-in was answered with ${answer.status}`);
         counts.refused += 1;
-        const waitMs = Number(answer.headers.get("retry-after")) * 1_000;
+        // People are not in step: within the second after the one that they were told.
+        const waitMs = (Number(answer.headers.get("retry-after")) + Math.random()) * 1_000;
         await delay(waitMs, undefined, { signal: closing.signal }).catch(() => {});
       }
     }

@@ -35,42 +35,41 @@ export const longestPauseMs = 15 * 60_000;
 const forgetAfterMs = 2 * longestPauseMs;
 /** How long an address counts as known after a log-in. */
 const knownForMs = 90 * 86_400_000;
+/** How old that may be before a log-in notes it again. */
+const renewAfterMs = 86_400_000;
 
 export function openLogInTries({ db, clock }: { db: Db; clock: Clock }): LogInTries {
   async function look(tries: Tries) {
     const subjects = subjectsOf(tries);
     const rows = await findTries(db, Object.values(subjects), new Date(clock.now()));
     const of = (subject: Buffer) => rows.find(({ subject_hash }) => subject_hash.equals(subject));
-    const known = of(subjects.known);
-    return {
-      subjects,
-      isKnown: known !== undefined,
-      person: known ?? of(subjects.username),
-      address: of(subjects.address),
-    };
+    return { subjects, known: of(subjects.known), username: of(subjects.username), address: of(subjects.address) };
   }
 
   return {
     async admit(tries) {
-      const { person, address } = await look(tries);
+      const { known, username, address } = await look(tries);
       const nowMs = clock.now();
       const leftMs = Math.max(
-        pauseLeftMs(person, freeFailures.username, nowMs),
+        pauseLeftMs(known ?? username, freeFailures.username, nowMs),
         pauseLeftMs(address, freeFailures.address, nowMs),
       );
       if (leftMs > 0) throw tooManyTries(leftMs);
     },
 
     async failed(tries) {
-      const { subjects, isKnown } = await look(tries);
-      const person = isKnown ? subjects.known : subjects.username;
+      const { subjects, known } = await look(tries);
+      const person = known === undefined ? subjects.username : subjects.known;
       await countFailures(db, [person, subjects.address], new Date(clock.now()));
     },
 
     async succeeded(tries) {
-      const { known, username } = subjectsOf(tries);
+      const { subjects, known, username } = await look(tries);
       const nowMs = clock.now();
-      await noteSuccess(db, { known, username, now: new Date(nowMs), knownUntil: new Date(nowMs + knownForMs) });
+      const knownForLongMs = known?.failures === 0 ? known.expires_at.getTime() - nowMs : 0;
+      // Mostly nothing has changed, and nothing is written.
+      if (username === undefined && knownForLongMs > knownForMs - renewAfterMs) return;
+      await noteSuccess(db, { ...subjects, now: new Date(nowMs), knownUntil: new Date(nowMs + knownForMs) });
     },
   };
 }
@@ -106,6 +105,7 @@ interface TriesRow {
   subject_hash: Buffer;
   failures: number;
   last_failed_at: Date;
+  expires_at: Date;
 }
 
 function pauseLeftMs(row: TriesRow | undefined, free: number, nowMs: number): number {
@@ -126,7 +126,7 @@ function tooManyTries(leftMs: number): RequestError {
 function findTries(db: Db, subjects: readonly Buffer[], now: Date): Promise<TriesRow[]> {
   return all<TriesRow>(
     db,
-    `SELECT subject_hash, failures, last_failed_at FROM log_in_tries
+    `SELECT subject_hash, failures, last_failed_at, expires_at FROM log_in_tries
       WHERE subject_hash = ANY ($1::bytea[]) AND expires_at > $2`,
     [subjects, now],
   );

@@ -29,6 +29,7 @@ export async function logIn(
 ): Promise<TokenPair & { user_id: string }> {
   const { db, hasher, tries, secondFactor } = deps;
   const tried = { username, ip: origin.ip };
+  hasher.requireRoom();
   // Once before the line, so that those who must wait do not stand in it, and once at its end, for those who were in it
   // together: a hundred guesses at once are not a hundred guesses.
   await tries.admit(tried);

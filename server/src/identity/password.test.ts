@@ -55,6 +55,37 @@ test("who has the turn keeps it to the end of its work", async () => {
   assert.deepEqual(order, ["a begins", "a ends", "b begins", "b ends"]);
 });
 
+test("those who are sent back come again at different moments, and a full line is told before anything is asked", async () => {
+  const hasher = openPasswordHasher({ concurrency: 1, queueSize: 1 });
+  hasher.requireRoom();
+  const both = [hasher.verifyNothing("a"), hasher.verifyNothing("b")];
+  const seconds = new Set<number>();
+  for (let n = 0; n < 8; n += 1) {
+    assert.throws(
+      () => hasher.requireRoom(),
+      ({ code, retryAfterSeconds }) => code === "OVERLOADED" && Boolean(seconds.add(retryAfterSeconds)),
+    );
+  }
+  assert.deepEqual([...seconds].sort(), [1, 2, 3, 4, 5, 6, 7, 8]);
+  await Promise.all(both);
+});
+
+// A crowd must not take the whole machine.
+test("the next password waits until the place has rested twice as long as it worked", async () => {
+  const hasher = openPasswordHasher({ concurrency: 1, queueSize: 10 });
+  const times: number[] = [];
+  const work = () =>
+    hasher.inTurn(async (verify) => {
+      const begun = performance.now();
+      await verify(null, "password");
+      times.push(begun, performance.now());
+    });
+  await work();
+  await Promise.all([work(), work()]);
+  const [, , begun, ended, next] = times as [number, number, number, number, number];
+  assert.ok(next - ended >= 1.5 * Math.min(ended - begun, 100), `${next - ended} ms after ${ended - begun} ms`);
+});
+
 // Elsewhere a thread has the priority of its process.
 test("the thread that hashes gives way to the others", { skip: process.platform !== "linux" }, async () => {
   const hasher = openPasswordHasher({ concurrency: 1, queueSize: 10 });

@@ -14,6 +14,8 @@ export interface PasswordHasher {
    * until it ends: what it reads before and writes after cannot be overtaken by those behind it in line.
    */
   inTurn<T>(work: (verify: VerifyPassword) => Promise<T>): Promise<T>;
+  /** Throws OVERLOADED when one more would not be taken: before anything else is asked on its behalf. */
+  requireRoom(): void;
 }
 
 /** As `verify`; null costs the same and is never true. */
@@ -32,7 +34,7 @@ export interface PasswordHasherOptions {
  */
 export function openPasswordHasher({ concurrency, queueSize }: PasswordHasherOptions): PasswordHasher {
   const ask = openPasswordThreads(concurrency);
-  const inTurn = limiter(concurrency, queueSize);
+  const { inTurn, requireRoom } = limiter(concurrency, queueSize);
 
   async function verify(hashed: string | null, password: string): Promise<boolean> {
     const answer = await askWell({ kind: "verify", hashed, password: normalized(password) });
@@ -57,6 +59,7 @@ export function openPasswordHasher({ concurrency, queueSize }: PasswordHasherOpt
       return false;
     },
     inTurn: (work) => inTurn(() => work(verify)),
+    requireRoom,
   };
 }
 
@@ -71,26 +74,49 @@ function normalized(password: string): string {
 
 function limiter(concurrency: number, queueSize: number) {
   let running = 0;
+  let refused = 0;
   const waiting: (() => void)[] = [];
-  return async function inTurn<T>(work: () => Promise<T>): Promise<T> {
+
+  function requireRoom(): void {
+    if (running < concurrency || waiting.length < queueSize) return;
+    // Who is refused at the same moment comes back at different ones.
+    refused += 1;
+    throw tooManyLogIns(1 + (refused % longestRetrySeconds));
+  }
+
+  async function inTurn<T>(work: () => Promise<T>): Promise<T> {
+    requireRoom();
     if (running < concurrency) running += 1;
-    else {
-      if (waiting.length >= queueSize) throw tooManyLogIns();
-      // Whoever ends hands its place over, so `running` stays as it is.
-      await new Promise<void>((resolve) => waiting.push(resolve));
-    }
+    // Whoever ends hands its place over, so `running` stays as it is.
+    else await new Promise<void>((resolve) => waiting.push(resolve));
+    const begunMs = performance.now();
     try {
       return await work();
     } finally {
-      const next = waiting.shift();
-      if (next) next();
-      else running -= 1;
+      setTimeout(handOver, Math.min((performance.now() - begunMs) * restFactor, longestRestMs));
     }
-  };
+  }
+
+  function handOver(): void {
+    const next = waiting.shift();
+    if (next) next();
+    else running -= 1;
+  }
+
+  return { inTurn, requireRoom };
 }
 
-function tooManyLogIns(): RequestError {
-  return new RequestError("OVERLOADED", "Too many passwords are being checked right now; try again in a moment.", {
-    retryAfterSeconds: 2,
-  });
+/**
+ * After each password its place rests so many times as long as it worked: a crowd that logs in takes a part of the
+ * machine and never all of it, and those who are logged in already hardly notice.
+ */
+const restFactor = 2;
+const longestRestMs = 200;
+
+/** Later than a full line takes, in seconds. */
+const longestRetrySeconds = 8;
+
+function tooManyLogIns(retryAfterSeconds: number): RequestError {
+  const message = "Too many passwords are being checked right now; try again in a moment.";
+  return new RequestError("OVERLOADED", message, { retryAfterSeconds });
 }
