@@ -10,6 +10,7 @@ import { deleteOldSessions } from "./identity/sessions.ts";
 import type { Pool } from "./lib/postgres.ts";
 import { repeat } from "./lib/repeat.ts";
 import { applyMissedReceipts, deleteOldEarlyReceipts } from "./receipts/receipts.ts";
+import { resealOld } from "./sealed-columns.ts";
 import { deleteOldWebhookDeliveries, giveUpDisabled } from "./webhook-endpoints/webhook-endpoints.ts";
 import { deleteOldWebhooks } from "./webhooks/webhooks.ts";
 
