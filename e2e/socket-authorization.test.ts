@@ -1,6 +1,8 @@
 /** The authorization matrix of `/ws`: who may open a socket, in each of the three ways in which a token can come. */
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { request } from "node:http";
+import { connect } from "node:net";
 import { after, before, test } from "node:test";
 import { socketAccess } from "./src/authorization-table.ts";
 import { openKeys, type Refused, refusedCredentials } from "./src/callers.ts";
@@ -37,6 +39,19 @@ test("whoever must be refused gets no socket, whichever way the token comes, and
       assert.deepEqual(await shakeHands({ token, way }), { status: 401, code }, `${name}, ${way}`);
   }
   assert.deepEqual(changedTables(before, await takeSnapshot(owner)), []);
+});
+
+test("whoever asks for a socket and is gone before the answer stops nothing", async () => {
+  const { hostname, port } = new URL(hub.url);
+  for (const path of ["/nothing", "/ws", "/ws?token=none", "//ws"]) {
+    const client = connect(Number(port), hostname);
+    await once(client, "connect");
+    client.write(`GET ${path} HTTP/1.1\r\nhost: hub\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n`);
+    // Both are there before the hub looks: its answer fails, and a failure that nobody hears ends the process.
+    client.resetAndDestroy();
+    await once(client, "close");
+  }
+  assert.equal((await fetch(`${hub.url}/healthz`)).status, 200);
 });
 
 test("an API key needs the scope", async () => {

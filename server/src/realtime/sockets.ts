@@ -246,6 +246,8 @@ function refuse(stream: Duplex, error: unknown): void {
     error instanceof RequestError ? error : new RequestError("INTERNAL", "Something went wrong here: try again.");
   const { code, message, details = {} } = known;
   const body = { success: false, error: { code, message, details, request_id: randomUUID() } };
+  // One that has hung up already is an error of the stream, which nobody else listens to: it would end the process.
+  stream.on("error", () => stream.destroy());
   // A client that does not hang up would keep it open for ever: nothing else looks after it.
   stream.once("finish", () => stream.destroy());
   stream.end(refusal(known, errorCodes[code].http, body));
