@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
-import { systemOf } from "../audit/audit.ts";
+import { recordAct, systemOf } from "../audit/audit.ts";
+import { transaction } from "../lib/postgres.ts";
+import { one, run } from "../lib/query.ts";
 import { startPipeline, takesAll } from "../testing/test-pipeline.ts";
+import { until } from "../testing/until.ts";
 import { discardDeadLetter, listDeadLetters, replayDeadLetter, replayDeadLetters } from "./dead-letters.ts";
 
 async function open() {
@@ -85,4 +88,22 @@ test("nothing of another workspace is replayed or discarded", async () => {
   await assert.rejects(replayDeadLetter(line.deps, systemOf(other), delivery_id), { code: "RESOURCE_NOT_FOUND" });
   await assert.rejects(discardDeadLetter(line.pool, systemOf(other), delivery_id), { code: "RESOURCE_NOT_FOUND" });
   assert.equal(await replayDeadLetters(line.deps, systemOf(other), {}), 0);
+});
+
+test("a replay does not wait in a ring with a conversation that is changed", async () => {
+  await using letters = await open();
+  const { line, chat } = letters;
+  const { delivery_id } = await letters.fail("oi");
+  const by = systemOf(line.workspaceId);
+  const waiting =
+    "SELECT count(*) AS count FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+  let replay: Promise<void> | undefined;
+  await transaction(line.pool, async (tx) => {
+    await run(tx, "UPDATE conversations SET title = 'A' WHERE conversation_id = $1", [chat]);
+    await recordAct(tx, by, { action: "conversation.changed" });
+    replay = replayDeadLetter(line.deps, by, delivery_id);
+    replay.catch(() => {});
+    await until(async () => (await one<{ count: number }>(line.pool, waiting)).count > 0, 5_000, "nobody waits");
+  });
+  await replay;
 });

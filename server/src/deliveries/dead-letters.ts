@@ -127,15 +127,18 @@ async function revive(
       [workspaceId, deliveryIds],
     );
     await publishOutgoing(bus, tx, rows);
-    await tellReplayed(tx, rows, new Date(clock.now()));
     if (rows.length > 0) await record(tx, rows.length);
+    await tellReplayed(tx, rows, new Date(clock.now()));
     return rows;
   });
   wakeOutgoing(bus, revived);
   return revived.length;
 }
 
-/** After publishing: the statement that changes a status takes the lock of the feed, which is the last one. */
+/**
+ * After all else: the statement that changes a status takes the lock of the feed, which is the last one. Who records an act
+ * after it waits in a ring with who changes a conversation, whose event is told at the commit.
+ */
 async function tellReplayed(tx: Db, rows: readonly LanePlace[], now: Date): Promise<void> {
   await run(
     tx,
