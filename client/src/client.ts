@@ -1,8 +1,17 @@
 import { type Call, type Credential, openCall } from "./call.ts";
+import type { EventPage } from "./frames.ts";
+import { openRealtime, type RealtimeOptions } from "./realtime.ts";
 import type * as resource from "./resources.ts";
 import { openSession } from "./session.ts";
 
 export { ApiError, type Call, type Credential } from "./call.ts";
+export type * from "./frames.ts";
+export {
+  type RealtimeConnection,
+  RealtimeEnded,
+  type RealtimeOptions,
+  type RealtimeState,
+} from "./realtime.ts";
 export type * from "./resources.ts";
 
 export type ClientOptions = {
@@ -12,6 +21,8 @@ export type ClientOptions = {
   credential?: Credential;
   /** Default: the platform's own. */
   fetch?: typeof fetch;
+  /** Default: the platform's own, which browsers and Node.js from 22 on have. */
+  WebSocket?: typeof WebSocket;
 };
 
 /** A message that was accepted; `isReplayed` when the hub had it already. */
@@ -20,7 +31,8 @@ export type Sent = resource.AcceptedMessage & { isReplayed: boolean };
 /** The hub's API, typed, as this credential may use it. Every call throws `ApiError` for what the hub refuses. */
 export type Client = ReturnType<typeof openClient>;
 
-export function openClient({ url, credential, fetch = globalThis.fetch }: ClientOptions) {
+export function openClient(options: ClientOptions) {
+  const { url, credential, fetch = globalThis.fetch } = options;
   const call: Call = openCall({
     url,
     fetch,
@@ -41,6 +53,15 @@ export function openClient({ url, credential, fetch = globalThis.fetch }: Client
     channelAccounts: channelAccountCalls(call),
     deadLetters: deadLetterCalls(call),
     webhookEndpoints: webhookEndpointCalls(call),
+    events: eventCalls(call),
+    realtime: {
+      /** Listens to events until it is closed, and comes back by itself. */
+      connect(chosen: RealtimeOptions = {}) {
+        if (session === null) throw new Error("Events are told to those who have a credential.");
+        const { WebSocket = globalThis.WebSocket } = options;
+        return openRealtime({ url, session, call, WebSocket, random: Math.random }, chosen);
+      },
+    },
     operations: operationCalls(call),
   };
 }
@@ -230,6 +251,13 @@ function webhookEndpointCalls(call: Call) {
     /** The events of a time range: repeat from `next_from` while there is one. */
     replay: (id: string, body: Range) =>
       bodyOf<{ replayed: number; next_from: string | null }>(call, "POST", `${path}/${id}/replay`, { body }),
+  };
+}
+
+function eventCalls(call: Call) {
+  return {
+    /** Oldest first; without `after`, from the oldest event that is kept. */
+    list: (query: { after?: string; limit?: number } = {}) => bodyOf<EventPage>(call, "GET", "/v1/events", { query }),
   };
 }
 

@@ -4,6 +4,8 @@ import type { Tokens } from "./resources.ts";
 export interface Session {
   /** A token that works now: logs in when there is none, and refreshes one that is about to expire. */
   token(): Promise<string>;
+  /** A token instead of one that the hub no longer takes; the same one where there is no other. */
+  renew(refused: string): Promise<string>;
   /** Gives the session back. Without one, nothing happens. */
   end(): Promise<void>;
 }
@@ -42,14 +44,23 @@ export function openSession(call: Call, credential: Credential, now: () => numbe
     return (await call<Tokens>("POST", "/auth/token", { body, isPublic: true })).body;
   }
 
+  function renewOnce(): Promise<string> {
+    renewing ??= renew().finally(() => {
+      renewing = null;
+    });
+    return renewing;
+  }
+
   return {
     async token() {
       if ("token" in credential) return credential.token;
       if (tokens !== null && now() < expiresAt - aheadMs) return tokens.access_token;
-      renewing ??= renew().finally(() => {
-        renewing = null;
-      });
-      return renewing;
+      return renewOnce();
+    },
+    async renew(refused) {
+      if ("token" in credential) return credential.token;
+      if (tokens !== null && tokens.access_token !== refused) return tokens.access_token;
+      return renewOnce();
     },
     async end() {
       if (tokens === null) return;

@@ -1,0 +1,80 @@
+import type { ClientFrame, ServerFrame } from "./frames.ts";
+
+export interface SocketOptions {
+  WebSocket: typeof WebSocket;
+  /** The hub's address, as for requests. */
+  url: string;
+  token: string;
+  /** The last event that is known; null: from now on. */
+  cursor: string | null;
+  onFrame(frame: ServerFrame): void;
+}
+
+/** How a socket ended: the close code, and whether the hub had greeted it. */
+export interface SocketEnd {
+  code: number;
+  wasOpen: boolean;
+}
+
+export interface RealtimeSocket {
+  say(frame: ClientFrame): void;
+  /** Ends it, also when the other side does not answer any more. */
+  end(): void;
+  readonly ended: Promise<SocketEnd>;
+}
+
+/** Until the hub greets, and for its answer to a ping, in milliseconds. */
+const patienceMs = 10_000;
+/** As if the network had broken: no close frame arrived. */
+const brokenCode = 1006;
+
+/**
+ * One WebSocket, until it ends. When nothing was heard for a heartbeat it asks whether the hub is there; browsers do not
+ * show the pings of the other side.
+ */
+export function openRealtimeSocket({ WebSocket, url, token, cursor, onFrame }: SocketOptions): RealtimeSocket {
+  const address = new URL("/ws", url.replace(/^http/, "ws"));
+  if (cursor !== null) address.searchParams.set("cursor", cursor);
+  // As a subprotocol: an address with a token in it would be logged.
+  const socket = new WebSocket(address.href, ["bearer", token]);
+  const { promise: ended, resolve } = Promise.withResolvers<SocketEnd>();
+  let isOver = false;
+  let heartbeatMs: number | null = null;
+  let timer = setTimeout(() => end(), patienceMs);
+
+  function finish(code: number): void {
+    isOver = true;
+    clearTimeout(timer);
+    resolve({ code, wasOpen: heartbeatMs !== null });
+  }
+
+  function end(): void {
+    if (isOver) return;
+    socket.close();
+    // A close may wait for an answer that never comes: nobody waits for it.
+    finish(brokenCode);
+  }
+
+  function listenOn(): void {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      say({ type: "ping" });
+      timer = setTimeout(end, patienceMs);
+    }, heartbeatMs!);
+  }
+
+  function say(frame: ClientFrame): void {
+    if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(frame));
+  }
+
+  socket.addEventListener("message", ({ data }) => {
+    if (isOver) return;
+    const frame = JSON.parse(String(data)) as ServerFrame;
+    if (frame.type === "HELLO") heartbeatMs = frame.heartbeat_seconds * 1_000;
+    if (heartbeatMs !== null) listenOn();
+    onFrame(frame);
+  });
+  socket.addEventListener("close", ({ code }) => finish(code));
+  socket.addEventListener("error", () => finish(brokenCode));
+  return { say, end, ended };
+}
