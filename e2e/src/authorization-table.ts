@@ -177,7 +177,7 @@ export const authorizationTable: Readonly<Record<string, Row>> = {
     "admin",
     "users:write",
     201,
-    () => ({ body: { email: credentials().email, role: "agent" } }),
+    () => ({ body: { email: credentials().email, role: "member" } }),
     own,
   ),
   "DELETE /v1/invitations/{id}": row("admin", "users:write", 204, one("invitation")),

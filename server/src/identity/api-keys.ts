@@ -35,7 +35,7 @@ export interface NewApiKey {
 
 /**
  * A key that acts for the caller, within its scopes. FORBIDDEN when the caller is itself a key that lacks one of them, or
- * that has a limit which the new one would not keep: a key never makes a stronger one.
+ * that has an end or a limit which the new one would not keep: a key never makes a stronger one.
  */
 export async function createApiKey(
   { db, clock }: { db: Pool; clock: Clock },
@@ -62,6 +62,7 @@ export async function createApiKey(
     now: new Date(nowMs),
   };
   const made = await transaction(db, async (tx) => {
+    await requireWithinOwnEnd(tx, principal, expiresAt);
     const inserted = await insertApiKey(tx, row);
     const details = { scopes: row.scopes.join(" "), expires_at: expiresAt?.toISOString() ?? null };
     await recordAct(tx, principal, { action: "api_key.created", target: targetOf(row.apiKeyId), details });
@@ -160,6 +161,17 @@ function requireWithinOwnLimit(own: KeyRateLimit | null, given: KeyRateLimit | u
   if (own === null) return;
   if (given !== undefined && given.perSecond <= own.perSecond && given.burst <= own.burst) return;
   throw forbidden("This API key has a rate limit and makes only keys with one that is no higher.");
+}
+
+async function requireWithinOwnEnd(db: Db, { kind, callerId }: Principal, given: Date | undefined): Promise<void> {
+  if (kind !== "api_key") return;
+  const { expires_at } = await one<{ expires_at: Date | null }>(
+    db,
+    "SELECT expires_at FROM api_keys WHERE api_key_id = $1",
+    [callerId],
+  );
+  if (expires_at === null || (given !== undefined && given <= expires_at)) return;
+  throw forbidden("This API key expires and makes only keys that expire no later.");
 }
 
 function ownOnly(principal: Principal): string | null {

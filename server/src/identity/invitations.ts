@@ -7,7 +7,7 @@ import { type Pool, transaction } from "../lib/postgres.ts";
 import { all, type Db, maybe, one, run } from "../lib/query.ts";
 import { invitationMail } from "./mails.ts";
 import type { PasswordHasher } from "./password.ts";
-import type { Principal, Role } from "./principal.ts";
+import { type Principal, type Role, requireMayGive } from "./principal.ts";
 import { hashToken, newOpaqueToken } from "./tokens.ts";
 import { addUser, type User } from "./users.ts";
 
@@ -32,7 +32,8 @@ export interface InvitationDeps {
 
 /**
  * Lets whoever holds the token make a user with this address and role in the caller's workspace, also where
- * registration is closed. It is mailed when mail is set up. CONFLICT when a user of the workspace has the address.
+ * registration is closed. It is mailed when mail is set up. CONFLICT when a user of the workspace has the address,
+ * FORBIDDEN as `requireMayGive`.
  */
 export async function invite(
   { db, clock, mailer, publicUrl }: InvitationDeps,
@@ -43,6 +44,7 @@ export async function invite(
     expiresInSeconds = defaultInvitationSeconds,
   }: { email: string; role: Role; expiresInSeconds?: number },
 ): Promise<Invitation & { token: string; url: string; is_mailed: boolean }> {
+  requireMayGive(principal, role);
   const nowMs = clock.now();
   const token = newOpaqueToken("c4i_");
   const url = `${publicUrl}/accept-invitation#token=${token}`;

@@ -1,5 +1,6 @@
 import type { Clock } from "../lib/clock.ts";
 import { type Db, maybe, run } from "../lib/query.ts";
+import type { Role } from "./principal.ts";
 
 export function setPassword(db: Db, row: { userId: string; passwordHash: string; provesEmail: boolean; now: Date }) {
   return run(
@@ -13,9 +14,9 @@ export function setPassword(db: Db, row: { userId: string; passwordHash: string;
 }
 
 export function findLiveUser(db: Db, key: { workspaceId: string; userId: string }) {
-  return maybe<{ email: string }>(
+  return maybe<{ email: string; role: Role }>(
     db,
-    "SELECT email FROM users WHERE user_id = $1 AND workspace_id = $2 AND disabled_at IS NULL",
+    "SELECT email, role FROM users WHERE user_id = $1 AND workspace_id = $2 AND disabled_at IS NULL",
     [key.userId, key.workspaceId],
   );
 }

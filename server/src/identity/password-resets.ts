@@ -7,7 +7,7 @@ import { type Pool, transaction } from "../lib/postgres.ts";
 import type { PasswordDeps } from "./change-password.ts";
 import { passwordResetMail } from "./mails.ts";
 import * as rows from "./password-reset-rows.ts";
-import type { Principal } from "./principal.ts";
+import { type Principal, requireMayGive } from "./principal.ts";
 import { revokeSessionsOf } from "./sessions.ts";
 import { hashToken, newOpaqueToken } from "./tokens.ts";
 
@@ -23,7 +23,7 @@ export interface ResetDeps {
 /** How long the token of a reset works. */
 export const resetTtlMs = 3_600_000;
 
-/** For an admin, who is shown the token this once; it is mailed too when mail is set up. */
+/** For an admin, who is shown the token this once; mailed too when mail is set up. FORBIDDEN as `requireMayGive`. */
 export async function resetPasswordOf(
   { db, clock, mailer, publicUrl }: ResetDeps,
   principal: Principal,
@@ -34,6 +34,7 @@ export async function resetPasswordOf(
   const email = await transaction(db, async (tx) => {
     const user = await rows.findLiveUser(tx, { workspaceId, userId });
     if (user === null) throw notFound("user");
+    requireMayGive(principal, user.role);
     await rows.insertReset(tx, { ...reset, userId, workspaceId, requestedBy: principal.userId });
     await recordAct(tx, principal, { action: "password.reset_requested", target: { type: "user", id: userId } });
     return user.email;

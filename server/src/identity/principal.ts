@@ -70,6 +70,17 @@ export function requireRole(principal: Principal, least: Role): void {
   if (!hasRole(principal, least)) throw forbidden(`This needs the role ${least}; yours is ${principal.role}.`);
 }
 
+/**
+ * Whoever logs in has all scopes: an API key that lacks some helps nobody to log in as more than a member, or it could do
+ * by a detour what it may not. The hub itself has no scopes, and may.
+ */
+export function requireMayGive({ scopes }: { readonly scopes?: Principal["scopes"] }, role: Role): void {
+  if (role === "member" || scopes === undefined || scopes.includes("*")) return;
+  throw forbidden(
+    `This API key has some scopes only; letting somebody in as ${role} needs a key with all, or a person.`,
+  );
+}
+
 export function requireScope(principal: Principal, scope: Scope): void {
   if (principal.scopes.includes("*") || principal.scopes.includes(scope)) return;
   throw forbidden(`This API key lacks the scope ${scope}.`);

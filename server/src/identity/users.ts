@@ -7,7 +7,7 @@ import type { Db } from "../lib/query.ts";
 import type { Authenticator } from "./authenticate.ts";
 import { deleteIdentitiesOf } from "./oauth/identity-rows.ts";
 import type { PasswordHasher } from "./password.ts";
-import type { Role } from "./principal.ts";
+import { type Principal, type Role, requireMayGive } from "./principal.ts";
 import { revokeSessionsOf } from "./sessions.ts";
 import { deleteTotp } from "./totp/totp-rows.ts";
 import type { User } from "./user-rows.ts";
@@ -27,12 +27,16 @@ export interface UserDeps {
   hasher: PasswordHasher;
 }
 
-/** CONFLICT, naming the field, when the username or the e-mail address is taken anywhere in the hub. */
+/**
+ * CONFLICT, naming the field, when the username or the e-mail address is taken anywhere in the hub; FORBIDDEN as
+ * `requireMayGive`.
+ */
 export async function createUser(
   { db, clock, hasher }: UserDeps,
-  by: Actor,
+  by: Actor & { readonly scopes?: Principal["scopes"] },
   input: Credentials & { role: Role; displayName?: string | undefined },
 ): Promise<User> {
+  requireMayGive(by, input.role);
   const passwordHash = await hasher.hash(input.password);
   return transaction(db, async (tx) => {
     const user = await addUser({ db: tx, clock }, { ...input, passwordHash, workspaceId: by.workspaceId });
@@ -79,13 +83,14 @@ export interface UserChanges {
   isDisabled?: boolean | undefined;
 }
 
-/** CONFLICT when the workspace would be left without an admin. */
+/** CONFLICT when the workspace would be left without an admin; FORBIDDEN as `requireMayGive`. */
 export async function updateUser(
   { db, clock, forget }: { db: Pool; clock: Clock } & Pick<Authenticator, "forget">,
-  by: Actor,
+  by: Actor & { readonly scopes?: Principal["scopes"] },
   userId: string,
   changes: UserChanges,
 ): Promise<User> {
+  if (changes.role !== undefined) requireMayGive(by, changes.role);
   const now = new Date(clock.now());
   const key = { workspaceId: by.workspaceId, userId };
   const user = await transaction(db, async (tx) => {

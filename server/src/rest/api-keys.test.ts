@@ -44,6 +44,32 @@ test("a key never makes a stronger one", async () => {
   assert.equal((await makeKey(weak.key, { scopes: ["users:read"] })).status, 201);
 });
 
+test("a key that expires makes none that lives longer", async () => {
+  const inHours = (hours: number) => new Date(hub.clock.now() + hours * 3_600_000).toISOString();
+  const { body: brief } = await makeKey(admin, { expires_at: inHours(1) });
+  assert.equal((await makeKey(brief.key)).status, 403);
+  assert.equal((await makeKey(brief.key, { expires_at: inHours(2) })).status, 403);
+  assert.equal((await makeKey(brief.key, { expires_at: inHours(1) })).status, 201);
+});
+
+test("a key with some scopes lets nobody in as more than a member", async () => {
+  const [{ body: some }, { body: all }] = [await makeKey(admin, { scopes: ["users:write"] }), await makeKey(admin)];
+  const make = (key: string, role: string) => {
+    const username = `${role}-${Math.random().toString(36).slice(2)}`;
+    const body = { username, email: `${username}@example.com`, password: "a long enough one", role };
+    return hub.call("POST /v1/users", { token: key, body });
+  };
+  for (const role of ["agent", "admin"]) assert.equal((await make(some.key, role)).status, 403, role);
+  assert.equal((await make(all.key, "agent")).status, 201);
+  const made = await make(some.key, "member");
+  assert.equal(made.status, 201);
+  const promote = (key: string, role: string) =>
+    hub.call(`PATCH /v1/users/${made.body.user_id}`, { token: key, body: { role } });
+  assert.equal((await promote(some.key, "admin")).status, 403);
+  assert.equal((await promote(all.key, "agent")).status, 200);
+  assert.equal((await promote(some.key, "member")).status, 200);
+});
+
 test("a key may have a limit of its own, which its caller carries and its keys keep", async () => {
   const rate_limit = { per_second: 0.5, burst: 10 };
   const { status, body } = await makeKey(admin, { rate_limit });

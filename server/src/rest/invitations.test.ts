@@ -135,3 +135,10 @@ test("with a mail server the invitation is mailed, once the database has it", as
   );
   assert.ok(smtp.mails[0]!.text.includes(body.url));
 });
+
+test("an API key with some scopes invites members only", async () => {
+  const { body } = await hub.call("POST /v1/api-keys", { token, body: { name: "some", scopes: ["users:write"] } });
+  assert.equal((await invite({ role: "admin" }, body.key)).status, 403);
+  assert.equal((await invite({ role: "agent" }, body.key)).status, 403);
+  assert.equal((await invite({ role: "member" }, body.key)).status, 201);
+});

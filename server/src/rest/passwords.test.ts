@@ -208,6 +208,15 @@ test("only admins make tokens, for users of their own workspace", async () => {
   assert.equal((await hub.call(path, { token: rival })).status, 404);
 });
 
+test("an API key with some scopes makes tokens for members only", async () => {
+  const [user, other] = [await register(), await register()];
+  const token = (await hub.logIn("admin")).access_token;
+  await hub.call(`PATCH /v1/users/${other.userId}`, { token, body: { role: "agent" } });
+  const { body } = await hub.call("POST /v1/api-keys", { token, body: { name: "some", scopes: ["users:write"] } });
+  const make = (userId: string) => hub.call(`POST /v1/users/${userId}/password-reset`, { token: body.key });
+  assert.deepEqual([(await make(user.userId)).status, (await make(other.userId)).status], [201, 403]);
+});
+
 test("tokens are not in the database", async () => {
   const user = await register();
   const admin = (await hub.logIn("admin")).access_token;

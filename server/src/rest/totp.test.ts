@@ -132,6 +132,9 @@ test("an admin removes it for a user of the workspace, and nobody else does", as
   const rival = (await hub.logIn("rival", password)).access_token;
   assert.equal((await hub.call(path, { token: user.token })).status, 403);
   assert.equal((await hub.call(path, { token: rival })).status, 404);
+  const { body: key } = await hub.call("POST /v1/api-keys", { token, body: { name: "some", scopes: ["users:write"] } });
+  await hub.call(`PATCH /v1/users/${user.userId}`, { token, body: { role: "agent" } });
+  assert.equal((await hub.call(path, { token: key.key })).status, 403);
   assert.equal((await hub.call(path, { token })).status, 204);
   assert.equal((await hub.call(path, { token })).status, 404);
   assert.equal((await logIn(user.username)).status, 200);
