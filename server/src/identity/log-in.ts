@@ -47,7 +47,12 @@ export async function logIn(
     if (error.code === "AUTH_INVALID") await recordRefused(db, origin, user, reason);
     throw error;
   }
-  const tokens = await openSession(deps, { userId: user.user_id, origin, method: "password" });
+  const tokens = await openSession(deps, {
+    userId: user.user_id,
+    origin,
+    method: "password",
+    passwordHash: user.password_hash,
+  });
   await tries.succeeded(tried);
   return { ...tokens, user_id: user.user_id };
 }

@@ -20,10 +20,13 @@ export async function recordRefused(
   await recordAct(db, by, { action: "session.refused", target, details: { reason } });
 }
 
-export async function recordDisabled(db: Db, origin: Origin, userId: string): Promise<void> {
-  const text = "SELECT user_id, workspace_id FROM users WHERE user_id = $1";
-  const user = await maybe<{ user_id: string; workspace_id: string }>(db, text, [userId]);
-  if (user !== null) await recordRefused(db, origin, user, "user_disabled");
+/** Of somebody who proved who they are, too late. Returns whether it is because the user is disabled. */
+export async function recordKeptOut(db: Db, origin: Origin, userId: string): Promise<boolean> {
+  const text = "SELECT user_id, workspace_id, disabled_at IS NOT NULL AS is_disabled FROM users WHERE user_id = $1";
+  const user = await maybe<{ user_id: string; workspace_id: string; is_disabled: boolean }>(db, text, [userId]);
+  if (user === null) return true;
+  await recordRefused(db, origin, user, user.is_disabled ? "user_disabled" : "wrong_password");
+  return user.is_disabled;
 }
 
 export function recordReuse(

@@ -7,7 +7,7 @@ import { type Db, maybe, run } from "../lib/query.ts";
 import type { Authenticator } from "./authenticate.ts";
 import type { Principal, Role } from "./principal.ts";
 import { newRefreshToken } from "./refresh-token.ts";
-import { recordDisabled, sessionTarget } from "./session-acts.ts";
+import { recordKeptOut, sessionTarget } from "./session-acts.ts";
 import type { Tokens } from "./tokens.ts";
 
 /** What a log-in and a refresh answer with. */
@@ -31,12 +31,14 @@ export interface LogIn {
   origin: Origin;
   /** How it was proved, for the audit log: such as `password`. */
   method: string;
+  /** The password that was right: if it has been replaced since, it is not any more. */
+  passwordHash?: string | null;
 }
 
-/** A new session of a user who has proved who they are. AUTH_INVALID when the user is disabled. */
+/** A new session of a user who has proved who they are. AUTH_INVALID when the user is disabled, or the proof is out of date. */
 export async function openSession(
   { db, clock, tokens }: SessionDeps,
-  { userId, origin, method }: LogIn,
+  { userId, origin, method, passwordHash = null }: LogIn,
 ): Promise<TokenPair> {
   const nowMs = clock.now();
   const sessionId = newId(nowMs);
@@ -44,6 +46,7 @@ export async function openSession(
   const row = {
     sessionId,
     userId,
+    passwordHash,
     familyHash: refreshToken.familyHash,
     refreshHash: refreshToken.hash,
     expiresAt: new Date(nowMs + tokens.refreshTokenTtlMs),
@@ -56,8 +59,13 @@ export async function openSession(
     await recordAct(tx, by, { action: "session.opened", target: sessionTarget(sessionId), details: { method } });
     return inserted;
   });
-  if (user === null) await recordDisabled(db, origin, userId);
-  if (user === null) throw new RequestError("AUTH_INVALID", "This user is disabled: ask an admin of the workspace.");
+  if (user === null) {
+    const isDisabled = await recordKeptOut(db, origin, userId);
+    const message = isDisabled
+      ? "This user is disabled: ask an admin of the workspace."
+      : "The password has been changed.";
+    throw new RequestError("AUTH_INVALID", message);
+  }
   return pair(tokens, { userId, sessionId, workspaceId: user.workspace_id, role: user.role }, refreshToken.token);
 }
 
@@ -105,18 +113,29 @@ export async function pair(
   };
 }
 
+/** Whoever ends all sessions of a user changes the user's row too: under its lock, one is either ended with them or not made. */
 function insertSession(
   db: Db,
-  row: { sessionId: string; userId: string; familyHash: Buffer; refreshHash: Buffer; expiresAt: Date; now: Date },
+  row: {
+    sessionId: string;
+    userId: string;
+    passwordHash: string | null;
+    familyHash: Buffer;
+    refreshHash: Buffer;
+    expiresAt: Date;
+    now: Date;
+  },
 ) {
   return maybe<{ workspace_id: string; role: Role }>(
     db,
-    `WITH live AS (SELECT user_id, workspace_id, role FROM users WHERE user_id = $2 AND disabled_at IS NULL),
-     opened AS (
+    `WITH live AS (
+       SELECT user_id, workspace_id, role FROM users
+        WHERE user_id = $2 AND disabled_at IS NULL AND ($7::text IS NULL OR password_hash = $7) FOR SHARE
+     ), opened AS (
        INSERT INTO sessions (session_id, user_id, family_hash, refresh_hash, expires_at, created_at)
        SELECT $1, user_id, $3, $4, $5, $6 FROM live
      )
      SELECT workspace_id, role FROM live`,
-    [row.sessionId, row.userId, row.familyHash, row.refreshHash, row.expiresAt, row.now],
+    [row.sessionId, row.userId, row.familyHash, row.refreshHash, row.expiresAt, row.now, row.passwordHash],
   );
 }

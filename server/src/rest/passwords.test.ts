@@ -136,6 +136,30 @@ test("a token that an admin made sets a new password once, within the hour, and 
   assert.equal((await reset(late.body.token)).status, 401);
 });
 
+test("whoever is checked with the old password while it is replaced is not let in", async () => {
+  const user = await register();
+  const admin = (await hub.logIn("admin")).access_token;
+  const { token } = (await hub.call(`POST /v1/users/${user.userId}/password-reset`, { token: admin })).body;
+  const holder = await hub.db.connect();
+  const isWaited = async (count: number) => {
+    const waiting = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    await until(async () => ((await hub.db.query(waiting)).rowCount ?? 0) >= count, 5_000, "nobody waits");
+  };
+  // The new password is set and waits to be recorded; the old one was right, and its session waits, or does not.
+  await holder.query("BEGIN; SELECT FROM audit_heads FOR UPDATE");
+  const reset = hub.call("POST /auth/password/reset", { body: { token, new_password: fresh } });
+  await isWaited(1);
+  const logIn = hub.call("POST /auth/token", { body: { username: user.username, password: old } });
+  await isWaited(2);
+  await holder.query("COMMIT");
+  holder.release();
+  assert.equal((await reset).status, 204);
+  const { status, body } = await logIn;
+  assert.deepEqual([status, body.error?.code], [401, "AUTH_INVALID"]);
+  const { rows } = await hub.db.query("SELECT FROM sessions WHERE user_id = $1 AND revoked_at IS NULL", [user.userId]);
+  assert.equal(rows.length, 0);
+});
+
 test("of twenty uses of a token at once one counts", async () => {
   const user = await register();
   const admin = (await hub.logIn("admin")).access_token;
