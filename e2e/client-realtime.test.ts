@@ -11,7 +11,7 @@ import { createTestDatabase } from "../server/src/testing/test-database.ts";
 import { adminPassword, startTestHub, type TestHub } from "./src/harness.ts";
 import { until } from "./src/until.ts";
 
-describe("the client's realtime connection", () => {
+describe("the client's realtime connection", { timeout: 120_000 }, () => {
   let hub: TestHub;
   let chat: Conversation;
   const say = (text: string, of = hub) =>
