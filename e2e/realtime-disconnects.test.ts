@@ -51,6 +51,7 @@ test(`${disconnects} random disconnects under load: each reader's stream is the 
 
   // All come back and stay; when nothing has happened for a while and everybody has it all, that is what is judged.
   const staying = new AbortController();
+  stack.defer(() => staying.abort());
   const stays = readers.map(({ roamer }) => roamer.stay(staying.signal));
   const problemsOf = ({ roamer, sees }: Reader): FeedProblem[] => {
     const start = roamer.start();

@@ -4,6 +4,7 @@ import { type Client, type Conversation, type Message, openClient, type Role } f
 import { loadConfig } from "../../server/src/config.ts";
 import { connectors } from "../../server/src/connectors/registry.ts";
 import { startHub } from "../../server/src/hub.ts";
+import { type Clock, systemClock } from "../../server/src/lib/clock.ts";
 import { openLogger } from "../../server/src/lib/log.ts";
 import { createTestDatabase } from "../../server/src/testing/test-database.ts";
 import { topics } from "../../server/src/topics.ts";
@@ -35,12 +36,13 @@ export interface TestHubOptions {
   env?: Record<string, string>;
   /** Log lines of level `error` that the test brings about: all others fail it at the end. */
   expectedErrors?: RegExp;
+  clock?: Clock;
 }
 
 /** A hub as `npm start` starts it, in this process, on a database of its own and beside a simulator of its own. */
 export type TestHub = Awaited<ReturnType<typeof startTestHub>>;
 
-export async function startTestHub({ env = {}, expectedErrors }: TestHubOptions = {}) {
+export async function startTestHub({ env = {}, expectedErrors, clock = systemClock }: TestHubOptions = {}) {
   await using stack = new AsyncDisposableStack();
   const database = stack.use(await createTestDatabase());
   const simulator = openSimulatorClient(stack.use(await startSimulator()).url);
@@ -59,7 +61,9 @@ export async function startTestHub({ env = {}, expectedErrors }: TestHubOptions 
   );
   const log = openTestLog();
   const failures: Error[] = [];
-  const hub = stack.use(await startHub({ config, log: log.logger, onFailed: (error) => void failures.push(error) }));
+  const hub = stack.use(
+    await startHub({ config, log: log.logger, clock, onFailed: (error) => void failures.push(error) }),
+  );
   const url = hub.url!;
   const { pipelineDb: db, bus } = hub.context;
   const admin = openClient({ url, credential: { username: "admin", password: adminPassword } });

@@ -68,6 +68,7 @@ export function openRoamer(options: {
   let current: Connection | null = null;
   /** Connections in a row that brought it no further: it gives the next one more time, or a slow hub would never get on. */
   let inVain = 0;
+  let connections = 0;
 
   function stand(at: string): void {
     cursor = at;
@@ -77,6 +78,7 @@ export function openRoamer(options: {
   /** `onEvent` is called after each event was kept. */
   function open(onEvent: () => void): Connection {
     let isOver = false;
+    connections += 1;
     const connection = connect[kind]({
       url: url(),
       token,
@@ -146,6 +148,7 @@ export function openRoamer(options: {
     /** Where it began; null as long as it has heard nothing. */
     start: () => start,
     position: () => Number(cursor),
+    connections: () => connections,
     gaps: () => told.filter(({ identity }) => identity === null).length,
     /** Connections that stood until the reader ended them, by how. */
     counts,

@@ -57,11 +57,12 @@ export function openPresence({ db, fanout, rooms, clock, log }: PresenceDeps): P
   });
 
   async function flush(): Promise<void> {
-    if (changes.size === 0 && newcomers.size === 0) return;
+    // One that is still being brought up to date is not told of changes: it is told of all when it is live.
+    const arrived = [...newcomers].filter(({ subscriber }) => subscriber.state === "live");
+    if (changes.size === 0 && arrived.length === 0) return;
     const changed = [...changes.values()];
-    const arrived = [...newcomers];
     changes.clear();
-    newcomers.clear();
+    for (const reader of arrived) newcomers.delete(reader);
     const workspaces = new Set([...changed, ...arrived.map(({ room }) => room)].map(({ workspaceId }) => workspaceId));
     for (const workspaceId of workspaces) {
       await tell(

@@ -6,7 +6,10 @@ import { isSeenBy } from "./subscriber.ts";
 
 /** Most events of one page. */
 export const maxEvents = 200;
-/** Events that one call looks through for those that a member sees: after it, the page ends where it is. */
+/**
+ * Events that one call looks through for those that a member sees: after it, the page ends where it is. Where few are
+ * seen, more are read at a time, so that however small a page is asked for, a call costs a few dozen statements.
+ */
 const maxScanned = 5_000;
 
 type TellableFrame = { type: string; cursor: string } & Record<string, unknown>;
@@ -23,8 +26,8 @@ export async function readEvents(
   const data: TellableFrame[] = [];
   let position = after ?? (await readOldest(db, workspaceId));
   const end = position + maxScanned;
-  while (position < end) {
-    const page = await readFeed(db, workspaceId, position, limit);
+  for (let pageSize = limit; position < end; pageSize = Math.min(pageSize * 2, maxEvents)) {
+    const page = await readFeed(db, workspaceId, position, pageSize);
     if (page.kind === "gap") {
       const gap = { type: "GAP", cursor: toCursor(page.head), reason: page.reason };
       return { data: [...data, gap], next_cursor: toCursor(page.head) };

@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { type FeedEvent, type GapReason, toCursor } from "../events/events.ts";
 import { seesAllConversations } from "../identity/principal.ts";
 import { type Clock, pause } from "../lib/clock.ts";
@@ -160,6 +161,17 @@ export function openRoom(workspaceId: string, head: number, deps: RoomDeps): Roo
     return { count, passed };
   }
 
+  /** Nothing waits in here: whoever goes live stands before all of these events, or after them. */
+  function tellLive(events: readonly TailedEvent[], membersOf: MembersOf): void {
+    if (events.length > 1) for (const { outlet } of seatOf.keys()) outlet.cork();
+    for (const tailed of events) {
+      for (const subscriber of audienceOf(tailed.event, membersOf)) {
+        if (subscriber.state === "live") deliver(subscriber, tailed);
+      }
+    }
+    if (events.length > 1) for (const { outlet } of seatOf.keys()) outlet.uncork();
+  }
+
   /** Null once the reader is gone, or was sent elsewhere. */
   async function patiently<Found>(
     subscriber: Subscriber,
@@ -206,14 +218,12 @@ export function openRoom(workspaceId: string, head: number, deps: RoomDeps): Roo
     catchUp,
     async onEvents(events, last) {
       const membersOf = await loadMembers(events);
-      // From here on nothing waits: whoever goes live stands before all of these events, or after them.
-      if (events.length > 1) for (const { outlet } of seatOf.keys()) outlet.cork();
-      for (const tailed of events) {
-        for (const subscriber of audienceOf(tailed.event, membersOf)) {
-          if (subscriber.state === "live") deliver(subscriber, tailed);
-        }
+      for (const [index, slice] of slicesOf(events).entries()) {
+        // A reader that reads has room again: what it could not have read yet does not count against it.
+        if (index > 0) await setImmediate();
+        tellLive(slice, membersOf);
+        position = slice.at(-1)!.event.position;
       }
-      if (events.length > 1) for (const { outlet } of seatOf.keys()) outlet.uncork();
       position = last;
     },
     onGap(reason: GapReason, newHead) {
@@ -236,6 +246,21 @@ export function openRoom(workspaceId: string, head: number, deps: RoomDeps): Roo
 
 function isAt(subscriber: Subscriber, round: number): boolean {
   return subscriber.round === round && subscriber.state === "catching-up";
+}
+
+/** Of little text each, but one event at least. */
+function slicesOf(events: readonly TailedEvent[]): TailedEvent[][] {
+  const slices: TailedEvent[][] = [];
+  let size = Number.POSITIVE_INFINITY;
+  for (const tailed of events) {
+    size += tailed.frame.size;
+    if (size > lowWaterBytes) {
+      slices.push([]);
+      size = tailed.frame.size;
+    }
+    slices.at(-1)!.push(tailed);
+  }
+  return slices;
 }
 
 function conversationsOf(events: readonly TailedEvent[]): string[] {

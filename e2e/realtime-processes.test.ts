@@ -1,0 +1,211 @@
+/** The disaster: one of several hub processes dies, or what they tell each other by is away, and a reader misses an event. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import pg from "pg";
+import { type Client, openClient } from "../client/src/client.ts";
+import { createTestDatabase } from "../server/src/testing/test-database.ts";
+import { startTestRedis, type TestRedis } from "../server/src/testing/test-redis.ts";
+import { startSimulator } from "../simulator/src/simulator.ts";
+import { openChance } from "./src/chance.ts";
+import { openFeedArchive } from "./src/feed-archive.ts";
+import { checkStream } from "./src/feed-checker.ts";
+import { adminPassword, sharedSecrets } from "./src/harness.ts";
+import { type HubPlace, openHubPlace, startHubProcess } from "./src/hub-process.ts";
+import { type Frame, type Listener, listen } from "./src/listener.ts";
+import { withoutProc } from "./src/processes.ts";
+import { openRoamer, type RoamerKind } from "./src/roamer.ts";
+import { until } from "./src/until.ts";
+
+const kinds: readonly RoamerKind[] = ["address", "frame", "stream", "poller"];
+const seesEverything = () => "always" as const;
+/** From the death of a process: after so long without a word from it, and a turn of looking. */
+const absentWithinMs = 30_000;
+
+test(
+  "over LISTEN/NOTIFY: a hub killed under load, and lost listening connections, cost no reader an event",
+  {
+    skip: withoutProc,
+  },
+  () => survive(null),
+);
+
+test(
+  "over Redis: a hub killed under load, and a Redis that dies and comes back, cost no reader an event",
+  {
+    skip: withoutProc,
+  },
+  async () => {
+    await using redis = await startTestRedis();
+    await survive(redis);
+  },
+);
+
+async function survive(redis: TestRedis | null): Promise<void> {
+  await using database = await createTestDatabase();
+  await using simulator = await startSimulator();
+  const shared = { ...sharedSecrets, DATABASE_URL: database.url, SIMULATOR_URL: simulator.url };
+  const env = redis === null ? shared : { ...shared, REDIS_URL: redis.url };
+  await using first = await openHubPlace(env);
+  await using second = await openHubPlace(env);
+  const doomed = await startHubProcess(first);
+  await startHubProcess(second);
+  await using db = await connect(database.url);
+  const admin = clientOf(second, "admin");
+  const { key } = await admin.apiKeys.create({ name: "reader" });
+  const client = openClient({ url: second.url, credential: { token: key } });
+  await using people = await meet(admin, first, second);
+  await crossProcesses(people, first, second);
+
+  let isDoomedAlive = true;
+  await using archive = await openFeedArchive(database.url, people.workspaceId);
+  await using stack = new AsyncDisposableStack();
+  const open = (kind: RoamerKind, url: () => string, seed: number) => {
+    const away = () => delay(20);
+    return stack.use(openRoamer({ url, token: key, kind, chance: openChance(seed), away }));
+  };
+  const lost = kinds.flatMap((kind, seed) => [
+    open(kind, () => (isDoomedAlive ? first.url : second.url), seed),
+    open(kind, () => (isDoomedAlive ? first.url : second.url), seed),
+  ]);
+  const kept = kinds
+    .slice(0, 3)
+    .flatMap((kind, seed) => [open(kind, () => second.url, seed), open(kind, () => second.url, seed)]);
+  const staying = new AbortController();
+  stack.defer(() => staying.abort());
+  const stays = [...lost, ...kept].map((roamer) => roamer.stay(staying.signal));
+  await until("everybody listens", () => [...lost, ...kept].every((roamer) => roamer.start() !== null));
+
+  let isTalking = true;
+  const talking = talk(client, people.chat, () => isTalking);
+  await until("all were told of something", () => [...lost, ...kept].every(({ told }) => told.length > 20));
+  doomed.kill("SIGKILL");
+  isDoomedAlive = false;
+  await delay(500);
+  if (redis === null) {
+    const { rowCount } = await db.query(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query ILIKE 'LISTEN %'",
+    );
+    assert.ok(rowCount! >= 1, "no connection listens");
+    await delay(1_000);
+  } else {
+    await redis.kill();
+    await delay(1_000);
+    await redis.start();
+    await delay(1_000);
+  }
+  isTalking = false;
+  await talking;
+
+  const problems = () =>
+    [...lost, ...kept].flatMap((roamer) => {
+      const stream = { feed: archive.events, start: roamer.start()!, told: roamer.told, clearedUpTo: 0 };
+      return checkStream({ ...stream, sees: seesEverything }).map((problem) => ({ ...problem, by: roamer.kind }));
+    });
+  await until("the feed is still and everybody has it all", async () => {
+    const before = archive.events.length;
+    await archive.collect();
+    return archive.events.length === before && problems().length === 0;
+  }).catch(() => {});
+  await delay(200);
+  await archive.collect();
+  assert.deepEqual(problems().slice(0, 10), []);
+  assert.ok(archive.events.length > 200);
+  for (const roamer of kept) assert.equal(roamer.connections(), 1, `a ${roamer.kind} of the survivor was cut off`);
+  for (const roamer of lost) if (roamer.kind !== "poller") assert.ok(roamer.connections() > 1);
+  await people.listenerAtSecond.frame(
+    "the absence of who was at the killed one",
+    isPresence(people.dora, false),
+    absentWithinMs,
+  );
+  staying.abort();
+  await Promise.all(stays);
+}
+
+/** Two members of one conversation, one connected to each process. */
+async function meet(admin: Client, first: HubPlace, second: HubPlace) {
+  const make = async (name: string) => {
+    const username = `${name}-${Math.trunc(performance.now())}`;
+    const made = await admin.users.create({
+      username,
+      email: `${username}@example.com`,
+      role: "member",
+      password: adminPassword,
+    });
+    return { id: made.user_id, username };
+  };
+  const [bea, dora] = [await make("bea"), await make("dora")];
+  const members = [bea.id, dora.id, { address: "whatsapp:+5511910000001", display_name: "Ana" }];
+  const { conversation_id: chat } = await admin.conversations.create({ type: "group", title: "Tests", members });
+  const { workspace_id } = (await admin.call<{ workspace_id: string }>("GET", "/v1/me")).body;
+  const listenerAtSecond = await listen({ url: second.url, token: await logIn(second, bea.username) });
+  const listenerAtFirst = await listen({ url: first.url, token: await logIn(first, dora.username) });
+  return {
+    chat,
+    workspaceId: workspace_id,
+    bea: bea.id,
+    dora: dora.id,
+    beaName: bea.username,
+    listenerAtFirst,
+    listenerAtSecond,
+    async [Symbol.asyncDispose]() {
+      listenerAtFirst.cut();
+      listenerAtSecond.cut();
+    },
+  };
+}
+
+/** What one process knows of its people, the other's are told. */
+async function crossProcesses(
+  people: {
+    chat: string;
+    bea: string;
+    dora: string;
+    beaName: string;
+    listenerAtFirst: Listener;
+    listenerAtSecond: Listener;
+  },
+  first: HubPlace,
+  second: HubPlace,
+): Promise<void> {
+  const { chat, listenerAtFirst, listenerAtSecond } = people;
+  await listenerAtSecond.frame("who came at the other process", isPresence(people.dora, true));
+  await listenerAtFirst.frame("who was there before", isPresence(people.bea, true));
+  listenerAtFirst.say({ type: "typing", conversation_id: chat });
+  await listenerAtSecond.frame("typing", ({ type, user_id }) => type === "TYPING" && user_id === people.dora);
+  assert.ok(!listenerAtFirst.frames.some(({ type }) => type === "ERROR"));
+
+  const token = await logIn(first, people.beaName);
+  const leaving = await listen({ url: second.url, token });
+  await fetch(`${first.url}/auth/logout`, { method: "POST", headers: { authorization: `Bearer ${token}` } });
+  const began = performance.now();
+  assert.equal((await leaving.closed).code, 4401);
+  assert.ok(performance.now() - began < 2_000, "a log-out at one process closes sockets of the other within 2 s");
+}
+
+const isPresence = (userId: string, isOnline: boolean) => (frame: Frame) =>
+  frame.type === "PRESENCE" && frame.user_id === userId && frame.online === isOnline;
+
+async function logIn(place: HubPlace, username: string): Promise<string> {
+  const body = JSON.stringify({ username, password: adminPassword });
+  const headers = { "content-type": "application/json" };
+  const answer = await fetch(`${place.url}/auth/token`, { method: "POST", headers, body });
+  return ((await answer.json()) as { access_token: string }).access_token;
+}
+
+function clientOf(place: HubPlace, username: string): Client {
+  return openClient({ url: place.url, credential: { username, password: adminPassword } });
+}
+
+async function talk(client: Client, conversation_id: string, mayGoOn: () => boolean): Promise<void> {
+  for (let index = 1; mayGoOn(); index += 1) {
+    await client.messages.send({ conversation_id, payload: { type: "text", text: `${index}` } });
+    await delay(15);
+  }
+}
+
+async function connect(url: string) {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  return { query: (text: string) => client.query(text), [Symbol.asyncDispose]: () => client.end() };
+}
