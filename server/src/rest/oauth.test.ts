@@ -130,6 +130,8 @@ test("an account whose address was only claimed goes to whoever proves it, and o
   const squatter = (await hub.call("POST /auth/register", { body })).body;
   const key = (await hub.call("POST /v1/api-keys", { token: squatter.access_token, body: { name: "k" } })).body.key;
   const victim = somebody({ email: "victim@example.com" });
+  const admin = (await hub.logIn("admin")).access_token;
+  const reset = await hub.call(`POST /v1/users/${squatter.user.user_id}/password-reset`, { token: admin });
 
   const { status, body: session } = await logIn(victim);
 
@@ -139,6 +141,8 @@ test("an account whose address was only claimed goes to whoever proves it, and o
   }
   const login = await hub.call("POST /auth/token", { body: { username: "squatter", password: body.password } });
   assert.equal(login.status, 401);
+  const kept = { token: reset.body.token, new_password: body.password };
+  assert.equal((await hub.call("POST /auth/password/reset", { body: kept })).status, 401);
   // Proved now: a second provider with the same address links without taking anything.
   const second = await logIn(somebody({ email: "victim@example.com" }), hub.openBrowser(), "other");
   assert.equal(second.body.user_id, session.user_id);

@@ -6,6 +6,7 @@ import { type Pool, transaction } from "../../lib/postgres.ts";
 import type { Db } from "../../lib/query.ts";
 import type { Authenticator } from "../authenticate.ts";
 
+import { endResets } from "../password-reset-rows.ts";
 import { revokeSessionsOf } from "../sessions.ts";
 import { deleteTotp } from "../totp/totp-rows.ts";
 import { revokeApiKeysOf } from "../user-rows.ts";
@@ -27,7 +28,7 @@ export interface SettleDeps extends Pick<Authenticator, "forget"> {
  * workspace. FORBIDDEN otherwise, in the same words whether there is an account with the address or not.
  *
  * An account that somebody registered with an address and never proved is not trusted: linking takes its password,
- * sessions, API keys and second factor, so that nobody lies in wait in an account for its owner.
+ * open resets, sessions, API keys and second factor, so that nobody lies in wait in an account for its owner.
  */
 export async function settleUser(
   deps: SettleDeps,
@@ -94,6 +95,7 @@ function requireVerifiedEmail(provider: string, { email, isEmailVerified }: Prov
 
 async function expelClaimant(tx: Db, userId: string, now: Date): Promise<void> {
   await rows.claimAccount(tx, userId, now);
+  await endResets(tx, userId, now);
   await revokeSessionsOf(tx, userId, now);
   await revokeApiKeysOf(tx, userId, now);
   await deleteTotp(tx, userId);
