@@ -26,6 +26,8 @@ export function eventRoutes(
     "/v1/events",
     {
       config: { access: { role: "member", scope: "events:read" } },
+      // A stream without a body would be held open, and what it is told count as taken.
+      exposeHeadRoute: false,
       schema: {
         tags: ["Realtime"],
         security: bearer,

@@ -88,7 +88,9 @@ test("where nobody is known, the address is counted; for platforms and for what 
 
 test("a route may ask for its readers to be counted by address", async () => {
   for (let i = 0; i < 3; i += 1) assert.equal((await door.call("GET", "/auth/oauth/callback")).status, 200);
-  assert.equal((await door.call("GET", "/auth/oauth/callback")).status, 429);
+  for (const method of ["GET", "HEAD"]) {
+    assert.equal((await door.call(method, "/auth/oauth/callback")).status, 429, method);
+  }
 });
 
 // Otherwise whoever makes the header up has as many addresses as he likes.

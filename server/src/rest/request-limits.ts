@@ -65,7 +65,7 @@ const changing = new Set(["POST", "PUT", "PATCH", "DELETE"]);
 
 function isCounted(method: string, limit: "address" | "none" | undefined): boolean {
   if (limit === "none") return false;
-  return changing.has(method) || (limit === "address" && method === "GET");
+  return changing.has(method) || (limit === "address" && (method === "GET" || method === "HEAD"));
 }
 
 /** Says on the answer where the caller stands, and what is wrong when that is too far. */
