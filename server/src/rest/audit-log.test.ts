@@ -47,6 +47,18 @@ async function recordedBy(act: () => Promise<unknown>): Promise<Line[]> {
   return (body.data as Line[]).filter((record) => record.position > position).reverse();
 }
 
+test("what no database takes is refused as wrong, and is no failure of the hub", async () => {
+  const times = ["2016-12-31T23:59:60Z", "9999-12-31T23:59:59-23:59", "2026-02-30T00:00:00Z", "0000-12-31T00:00:00Z"];
+  const queries = [...times.map((time) => `from=${time}`), "action=%00", "target_id=a%00"];
+  for (const query of queries) {
+    const { status, body } = await hub.call(`GET /v1/audit-log?${query}`, { token: token() });
+    assert.deepEqual([status, body.error?.code], [400, "VALIDATION_ERROR"], query);
+  }
+  for (const query of ["from=2016-12-31T23:59:59.5Z&to=9999-12-31T23:59:59Z", "from=1900-01-01T00:00:00-03:00"]) {
+    assert.equal((await hub.call(`GET /v1/audit-log?${query}`, { token: token() })).status, 200, query);
+  }
+});
+
 async function makeUser(role = "agent") {
   const username = `user${Math.random().toString(36).slice(2, 10)}`;
   const user = { username, email: `${username}@example.com`, password: adminPassword, role };

@@ -42,6 +42,9 @@ const frameworkCodes: Record<string, ErrorCode> = {
   FST_ERR_BAD_URL: "VALIDATION_ERROR",
 };
 
+/** What PostgreSQL says of a text with U+0000, the one character that it does not know. Source: PostgreSQL 18, appendix A. */
+const unstorable = "22021";
+
 /** The same error as the caller is told; what is not meant for the caller becomes INTERNAL. */
 export function toRequestError(error: unknown): RequestError {
   if (error instanceof RequestError) return error;
@@ -56,6 +59,8 @@ export function toRequestError(error: unknown): RequestError {
   if (code !== undefined) {
     return new RequestError(code, `${thrown.message}. Send JSON with content-type: application/json.`);
   }
+  if (thrown.code === unstorable)
+    return new RequestError("VALIDATION_ERROR", "Text must not have the character U+0000.");
   if (thrown.statusCode === 400 && error instanceof Error) return new RequestError("VALIDATION_ERROR", error.message);
   return new RequestError("INTERNAL", "Something went wrong here. Tell the operator the request id.", { cause: error });
 }

@@ -7,7 +7,20 @@ import { RequestError } from "../errors.ts";
 // Bodies are taken as they are; what comes as text (path, query, headers) is read into numbers and booleans.
 const strict = new Ajv({ discriminator: true, useDefaults: true, strict: false, verbose: true });
 const reading = new Ajv({ coerceTypes: true, useDefaults: true, strict: false, verbose: true });
-for (const ajv of [strict, reading]) addFormats.default(ajv);
+for (const ajv of [strict, reading]) {
+  addFormats.default(ajv);
+  const { validate } = ajv.formats["date-time"] as { validate: (text: string) => boolean };
+  ajv.addFormat("date-time", (text) => validate(text) && isMoment(text));
+}
+
+/** Leap seconds, and what lies beyond the year 9999 in UTC, are times by RFC 3339, and cannot be told as we tell times. */
+function isMoment(text: string): boolean {
+  const ms = Date.parse(text);
+  return ms >= firstMoment && ms <= lastMoment;
+}
+
+const firstMoment = Date.parse("0001-01-01T00:00:00Z");
+const lastMoment = Date.parse("9999-12-31T23:59:59.999Z");
 
 export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) =>
   (httpPart === "body" ? strict : reading).compile(schema);
