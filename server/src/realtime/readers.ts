@@ -111,11 +111,14 @@ export function openReaders(deps: ReadersDeps) {
 
   async function recheck(reader: Reader): Promise<void> {
     const { subscriber, room } = reader;
+    const changesBefore = changes;
     try {
-      const { principal: before } = subscriber;
       const principal = await deps.recheck(subscriber.authorization);
-      requireScope(principal, "events:read");
       if (!readers.has(subscriber)) return;
+      // The answer may be from before the change, and come after the one that was asked for because of it.
+      if (changes !== changesBefore) return await recheck(reader);
+      requireScope(principal, "events:read");
+      const { principal: before } = subscriber;
       subscriber.principal = principal;
       if (principal.role !== before.role || principal.participantId !== before.participantId) room.reseat(subscriber);
     } catch (error) {

@@ -78,6 +78,8 @@ export function openSockets({ readers, clock, log, origins, onFrame }: SocketsDe
     const onError = () => stream.destroy();
     stream.on("error", onError);
     try {
+      // Source: RFC 6455, 4.1.
+      if (request.httpVersion !== "1.1") throw invalid("A socket is opened by HTTP/1.1.");
       requireOwnOrigin(request, origins);
       const handshake = readHandshake(request);
       const principal = await readers.admit(handshake.authorization);

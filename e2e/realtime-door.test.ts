@@ -1,0 +1,280 @@
+/** Whom the doors of realtime let in, what they take from clients, and how they end. */
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { request } from "node:http";
+import { connect } from "node:net";
+import { after, before, describe, test } from "node:test";
+import type { Conversation } from "../client/src/client.ts";
+import { systemClock } from "../server/src/lib/clock.ts";
+import { openEventStreamParser } from "./src/event-stream.ts";
+import { startTestHub, type TestHub } from "./src/harness.ts";
+import { type Frame, feedTypes, listen, UpgradeRefused } from "./src/listener.ts";
+import { until } from "./src/until.ts";
+import { anotherWorkspace } from "./src/workspace.ts";
+
+const isOfTheFeed = ({ type }: Frame) => feedTypes.has(type);
+const key = "dGhlIHNhbXBsZSBub25jZQ==";
+
+describe("the doors of realtime", () => {
+  let hub: TestHub;
+  let token: string;
+  let chat: Conversation;
+  const say = (text: string, conversation_id = chat.conversation_id) =>
+    hub.client.messages.send({ conversation_id, payload: { type: "text", text } });
+
+  before(async () => {
+    hub = await startTestHub();
+    token = (await hub.logIn("admin")).access_token;
+    chat = await hub.group([hub.person("whatsapp"), hub.person("telegram"), hub.person("whatsapp")]);
+  });
+  after(() => hub[Symbol.asyncDispose]());
+
+  const upgrade = (start: string, headers: string[] = []) => [
+    start,
+    `Host: ${new URL(hub.url).host}`,
+    `Authorization: Bearer ${token}`,
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    ...headers,
+  ];
+  const sound = ["Sec-WebSocket-Version: 13", `Sec-WebSocket-Key: ${key}`];
+
+  test("a sound upgrade is answered with 101, by hand as well", async () => {
+    const { answer } = await exchange(hub, upgrade("GET /ws HTTP/1.1", sound), { isSound: true });
+    assert.match(answer, /^HTTP\/1\.1 101 /);
+    assert.match(answer, /sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK\+xOo=/i);
+    assert.doesNotMatch(answer, /sec-websocket-extensions/i);
+  });
+
+  test("upgrades that are not sound are refused, and the hub hangs up", async () => {
+    const attacks: [name: string, lines: string[], status: RegExp][] = [
+      ...["/ws/", "//ws", "/ws%2f", "/%77s", "/WS", "/ws/../ws", "/ws;x", "/", "/v1/events", "/ws/tasks", "/ws\\"].map(
+        (path): [string, string[], RegExp] => [path, upgrade(`GET ${path} HTTP/1.1`, sound), /^HTTP\/1\.1 4\d\d/],
+      ),
+      ["HTTP/1.0", upgrade("GET /ws HTTP/1.0", sound), /^HTTP\/1\.1 400/],
+      ["no version", upgrade("GET /ws HTTP/1.1", [sound[1]!]), /^HTTP\/1\.1 4\d\d/],
+      ["version 12", upgrade("GET /ws HTTP/1.1", ["Sec-WebSocket-Version: 12", sound[1]!]), /^HTTP\/1\.1 4\d\d/],
+      ["no key", upgrade("GET /ws HTTP/1.1", [sound[0]!]), /^HTTP\/1\.1 400/],
+      ["a short key", upgrade("GET /ws HTTP/1.1", [sound[0]!, "Sec-WebSocket-Key: c2hvcnQ="]), /^HTTP\/1\.1 400/],
+      ["a key that is none", upgrade("GET /ws HTTP/1.1", [sound[0]!, "Sec-WebSocket-Key: ????"]), /^HTTP\/1\.1 400/],
+      ["POST", upgrade("POST /ws HTTP/1.1", sound), /^HTTP\/1\.1 4\d\d/],
+      [
+        "another protocol",
+        upgrade("GET /ws HTTP/1.1", sound).map((line) => line.replace("websocket", "h2c")),
+        /^HTTP\/1\.1 4\d\d/,
+      ],
+      ["two credentials", upgrade("GET /ws HTTP/1.1", [...sound, "Authorization: Bearer other"]), /^HTTP\/1\.1 401/],
+      [
+        "no credential",
+        upgrade("GET /ws HTTP/1.1", sound).filter((line) => !line.startsWith("Auth")),
+        /^HTTP\/1\.1 401/,
+      ],
+      ["large headers", upgrade("GET /ws HTTP/1.1", [...sound, `X-Large: ${"x".repeat(20_000)}`]), /^HTTP\/1\.1 431/],
+      ["a foreign page", upgrade("GET /ws HTTP/1.1", [...sound, "Origin: https://evil.example"]), /^HTTP\/1\.1 403/],
+    ];
+    for (const [name, lines, status] of attacks) {
+      const { answer } = await exchange(hub, lines);
+      assert.match(answer, status, name);
+      assert.doesNotMatch(answer, /101 Switching/, name);
+    }
+    assert.equal((await fetch(`${hub.url}/healthz`)).status, 200);
+  });
+
+  test("no token is ever in the log", async () => {
+    for (const tokenBy of ["query", "protocol", "header"] as const) {
+      await using socket = await listen({ url: hub.url, token, tokenBy });
+      socket.say({ type: "ping" });
+      await socket.frame("pong", ({ type }) => type === "PONG");
+      await listen({ url: hub.url, token: `${token}x`, tokenBy }).catch(() => {});
+    }
+    const [, claims, signature] = token.split(".");
+    for (const secret of [claims!, signature!]) assert.ok(!hub.log.lines.some((line) => line.includes(secret)));
+  });
+
+  test("a client that floods is told, then cut off with 4429; one that pauses is not", async () => {
+    await using socket = await listen({ url: hub.url, token });
+    for (let frame = 0; frame < 60; frame += 1) socket.say({ type: "ping" });
+    await socket.frame("a word of warning", ({ type, code }) => type === "ERROR" && code === "RATE_LIMIT_EXCEEDED");
+    assert.equal(socket.socket.readyState, socket.socket.OPEN);
+    // Slow enough to be let in now and then, for ever.
+    const flooding = setInterval(() => {
+      for (let frame = 0; frame < 5; frame += 1) socket.socket.send('{"type":"ping"}', () => {});
+    }, 20);
+    const { code } = await socket.closed.finally(() => clearInterval(flooding));
+    assert.equal(code, 4429);
+  });
+
+  test("binary frames are refused, and too long ones end the socket", async () => {
+    await using socket = await listen({ url: hub.url, token });
+    socket.socket.send(Buffer.from('{"type":"ping"}'));
+    await socket.frame("an error", ({ type, code }) => type === "ERROR" && code === "VALIDATION_ERROR");
+    assert.ok(!socket.frames.some(({ type }) => type === "PONG"));
+    socket.socket.send('{"type":"ping"}'.padStart(64 * 1024));
+    await socket.frame("pong", ({ type }) => type === "PONG");
+    socket.socket.send('{"type":"ping"}'.padStart(64 * 1024 + 1));
+    assert.equal((await socket.closed).code, 1009);
+  });
+
+  test("a changed role counts within two seconds: an agent who becomes a member sees no more than a member does, and back", async () => {
+    const { user_id, username } = await hub.user("agent");
+    await using socket = await listen({ url: hub.url, token: (await hub.logIn(username)).access_token });
+    const hears = async (text: string) => {
+      await say(text);
+      const { cursor } = (await hub.events("0")).at(-1)!;
+      // Whatever it was told of that message came before the answer.
+      await until("the hub has told it", () => {
+        socket.say({ type: "ping" });
+        return socket.frames.some(({ type, cursor: at }) => type === "PONG" && Number(at) >= Number(cursor));
+      });
+      return socket.frames.some(({ content }) => content === text);
+    };
+    assert.equal(await hears("as an agent"), true);
+    let said = 0;
+    const becomes = async (role: "member" | "agent", isHearing: boolean) => {
+      await hub.admin.users.change(user_id, { role });
+      await until(`a ${role} hears`, async () => (await hears(`to a ${role} ${++said}`)) === isHearing, 2_000);
+      for (let again = 0; again < 3; again += 1) assert.equal(await hears(`to a ${role} still ${++said}`), isHearing);
+    };
+    await becomes("member", false);
+    await becomes("agent", true);
+  });
+
+  test("cursors of another workspace, and of no workspace, give nothing of it", async () => {
+    const other = await anotherWorkspace(hub);
+    await say("a secret");
+    await hub.settled();
+    const { cursor: far } = (await hub.events("0")).at(-1)!;
+    for (const cursor of ["0", "1", far]) {
+      await using socket = await listen({ url: hub.url, token: other.admin.token, cursor });
+      await socket.frame("the end of the past", ({ type }) => type === "RESUMED" || type === "GAP");
+      assert.ok(!JSON.stringify(socket.frames).includes(chat.conversation_id));
+      assert.ok(!JSON.stringify(await hub.events(cursor, other.admin.token)).includes(chat.conversation_id));
+    }
+  });
+
+  test("a stream is as the standard says: a cursor at once, each event with its id, from there when it comes back", async () => {
+    const stream = async (headers: Record<string, string>) => {
+      const asked = request(`${hub.url}/v1/events`, {
+        agent: false,
+        headers: { accept: "text/event-stream", authorization: `Bearer ${token}`, ...headers },
+      });
+      const [answer] = (await once(asked.end(), "response")) as [import("node:http").IncomingMessage];
+      const events: Frame[] = [];
+      const parser = openEventStreamParser(({ id, data }) => {
+        const frame = JSON.parse(data) as Frame;
+        assert.equal(id, frame.cursor);
+        events.push(frame);
+      });
+      answer.on("error", () => {}).on("data", (bytes: Buffer) => parser.push(bytes));
+      return { answer, events, parser, end: () => asked.destroy() };
+    };
+    const first = await stream({});
+    assert.equal(first.answer.statusCode, 200);
+    assert.equal(first.answer.headers["content-type"], "text/event-stream; charset=utf-8");
+    assert.equal(first.answer.headers["cache-control"], "no-store");
+    await until("it knows where it stands", () => first.parser.lastId() !== "");
+    assert.deepEqual(first.events.filter(isOfTheFeed), []);
+    first.end();
+    await say("missed\nby\r\nthe stream");
+    await hub.settled();
+    const again = await stream({ "last-event-id": first.parser.lastId() });
+    const feed = await hub.events(first.parser.lastId());
+    await until("it has it all", () => again.events.filter(isOfTheFeed).length === feed.length);
+    assert.deepEqual(again.events.filter(isOfTheFeed), feed);
+    assert.ok(again.parser.comments() > 0);
+    again.end();
+    const wrong = await fetch(`${hub.url}/v1/events`, {
+      headers: { accept: "text/event-stream", authorization: `Bearer ${token}`, "last-event-id": "x" },
+    });
+    assert.equal(wrong.status, 400);
+  });
+
+  test("the trace says whose socket took a message, and when", async () => {
+    const { user_id, username } = await hub.user("member");
+    const { conversation_id } = await hub.group([user_id, hub.person("whatsapp"), hub.person("telegram")]);
+    await using socket = await listen({ url: hub.url, token: (await hub.logIn(username)).access_token });
+    const { message_id } = await say("oi", conversation_id);
+    await socket.frame("delivery", ({ status, recipient_id }) => status === "delivered" && recipient_id === user_id);
+    const told = (await hub.client.messages.trace(message_id)).filter(({ what }) => what === "socket");
+    assert.equal(told.length, 1);
+    const { at, delivery_id, ...rest } = told[0]!;
+    assert.deepEqual(rest, { what: "socket", recipient_id: user_id, user_id });
+    const { deliveries } = await hub.client.messages.get(message_id);
+    assert.ok(deliveries.some((delivery) => delivery.delivery_id === delivery_id && delivery.channel === "app"));
+    assert.ok(Math.abs(Date.parse(at) - Date.now()) < 60_000);
+  });
+});
+
+test("no more readers than EVENTS_MAX_READERS are let in, and one that leaves makes room", async () => {
+  await using hub = await startTestHub({ env: { EVENTS_MAX_READERS: "2" } });
+  const { access_token: token } = await hub.logIn("admin");
+  await using first = await listen({ url: hub.url, token });
+  await using _second = await listen({ url: hub.url, token });
+  const refused = await listen({ url: hub.url, token }).catch((error) => error);
+  assert.ok(refused instanceof UpgradeRefused);
+  assert.deepEqual([refused.status, refused.body.error.code], [503, "OVERLOADED"]);
+  const stream = await fetch(`${hub.url}/v1/events`, {
+    headers: { accept: "text/event-stream", authorization: `Bearer ${token}` },
+  });
+  assert.equal(stream.status, 503);
+  first.cut();
+  await until("there is room", async () => {
+    await using socket = await listen({ url: hub.url, token });
+    return socket.hello.type === "HELLO";
+  });
+});
+
+test("a client without a sign of life is cut off, one that answers pings is not", async () => {
+  // Beats are a second apart; here they are not.
+  const clock = {
+    now: systemClock.now,
+    after: (delayMs: number, call: () => void) => systemClock.after(delayMs === 1_000 ? 20 : delayMs, call),
+  };
+  await using hub = await startTestHub({ clock });
+  const { access_token: token } = await hub.logIn("admin");
+  await using lively = await listen({ url: hub.url, token });
+  const lines = [
+    "GET /ws HTTP/1.1",
+    `Host: ${new URL(hub.url).host}`,
+    `Authorization: Bearer ${token}`,
+    "Upgrade: websocket",
+  ];
+  const silent = await exchange(hub, [
+    ...lines,
+    "Connection: Upgrade",
+    "Sec-WebSocket-Version: 13",
+    `Sec-WebSocket-Key: ${key}`,
+  ]);
+  assert.match(silent.answer, /101 Switching/);
+  assert.ok(silent.bytes.includes(Buffer.from([0x88, 2 + "no sign of life".length, 4410 >> 8, 4410 & 0xff])));
+  lively.say({ type: "ping" });
+  await lively.frame("pong", ({ type }) => type === "PONG");
+});
+
+test("a hub that stops says so with 1001, and refuses newcomers", async () => {
+  const hub = await startTestHub();
+  const { access_token: token } = await hub.logIn("admin");
+  const socket = await listen({ url: hub.url, token });
+  const stopping = hub[Symbol.asyncDispose]();
+  assert.equal((await socket.closed).code, 1001);
+  await assert.rejects(listen({ url: hub.url, token }));
+  await stopping;
+});
+
+/** Sends a request by hand, hangs up never, and returns all that came until the hub did. */
+async function exchange(
+  hub: TestHub,
+  lines: string[],
+  { isSound = false } = {},
+): Promise<{ answer: string; bytes: Buffer }> {
+  const socket = connect(Number(new URL(hub.url).port), "127.0.0.1");
+  const chunks: Buffer[] = [];
+  socket.on("error", () => {}).on("data", (chunk: Buffer) => chunks.push(chunk));
+  await once(socket, "connect");
+  socket.write([...lines, "", ""].join("\r\n"));
+  const text = () => Buffer.concat(chunks).toString("latin1");
+  if (isSound) await until("it is answered", () => text().includes("\r\n\r\n"));
+  else await until(`the hub hangs up on ${lines[0]}`, () => socket.readableEnded || socket.destroyed);
+  socket.destroy();
+  return { answer: text(), bytes: Buffer.concat(chunks) };
+}
