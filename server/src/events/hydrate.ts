@@ -50,8 +50,12 @@ export interface FeedEvent {
   /** Set when a delivery waits in somebody's app: once they have this event, it is delivered. */
   awaits: { deliveryId: string; recipientId: string } | null;
   /** The frame without its cursor. */
-  frame: { type: FrameType } & Record<string, unknown>;
+  frame: EventFrame;
+  /** What `alsoSeenBy` is told in its place: that it is over, and nothing of what has become of it since. */
+  partingFrame: EventFrame | null;
 }
+
+type EventFrame = { type: FrameType } & Record<string, unknown>;
 
 export type FrameType = "NEW_MESSAGE" | "MESSAGE_STATUS" | "CONVERSATION" | "WEBHOOK_ENDPOINT";
 
@@ -75,11 +79,12 @@ export async function hydrate(
   ]);
   return stored.flatMap(({ position, at, event }) => {
     const told = tell(event, messages, conversations);
-    return told === null ? [] : [{ position, at, alsoSeenBy: null, awaits: null, ...told }];
+    return told === null ? [] : [{ position, at, alsoSeenBy: null, awaits: null, partingFrame: null, ...told }];
   });
 }
 
-type Told = Pick<FeedEvent, "name" | "conversationId" | "frame"> & Partial<Pick<FeedEvent, "alsoSeenBy" | "awaits">>;
+type Told = Pick<FeedEvent, "name" | "conversationId" | "frame"> &
+  Partial<Pick<FeedEvent, "alsoSeenBy" | "awaits" | "partingFrame">>;
 
 function tell(
   event: Stored,
@@ -97,8 +102,14 @@ function tell(
       const [, conversationId, change, leftId] = event;
       const conversation = conversations.get(conversationId);
       if (conversation === undefined) return null;
-      const frame = { type: "CONVERSATION" as const, conversation: showConversation(conversation) };
-      return { name: `conversation.${change}`, conversationId, alsoSeenBy: leftId, frame };
+      const frameOf = (shown: Conversation) => ({
+        type: "CONVERSATION" as const,
+        conversation: showConversation(shown),
+      });
+      // It is read as it is now, also by one who left long ago.
+      const partingFrame = leftId === null ? null : frameOf({ ...conversation, title: null, members: [], lastSeq: 0 });
+      const name = `conversation.${change}` as const;
+      return { name, conversationId, alsoSeenBy: leftId, frame: frameOf(conversation), partingFrame };
     }
     case "w": {
       const [, webhook_endpoint_id, status, reason] = event;

@@ -7,6 +7,8 @@ import { type Frame, frameOf } from "./frames.ts";
 export interface TailedEvent {
   event: FeedEvent;
   frame: Frame;
+  /** See `FeedEvent`; the frame itself where nobody has left. */
+  partingFrame: Frame;
 }
 
 export type TailedPage = { kind: "events"; events: TailedEvent[]; last: number } | (FeedPage & { kind: "gap" });
@@ -21,8 +23,9 @@ interface Block {
 }
 
 export function toTailed(event: FeedEvent): TailedEvent {
-  const { type, ...fields } = event.frame;
-  return { event, frame: frameOf(type, toCursor(event.position), fields) };
+  const toFrame = ({ type, ...fields }: FeedEvent["frame"]) => frameOf(type, toCursor(event.position), fields);
+  const frame = toFrame(event.frame);
+  return { event, frame, partingFrame: event.partingFrame === null ? frame : toFrame(event.partingFrame) };
 }
 
 /** Positions to a block. */

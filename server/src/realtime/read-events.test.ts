@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { noOrigin, type Principal } from "../identity/principal.ts";
+import { readHead } from "../events/events.ts";
 import { run } from "../lib/query.ts";
 import { startPipeline } from "../testing/test-pipeline.ts";
+import { until } from "../testing/until.ts";
 import { readEvents } from "./read-events.ts";
+import { openTestReader, openTestRooms, setMember, testPrincipal } from "./test-room.ts";
 
 test("however small the page, whoever sees nothing costs a few dozen statements", async () => {
   await using line = await startPipeline({ delivers: false });
@@ -14,18 +16,7 @@ test("however small the page, whoever sees nothing costs a few dozen statements"
     "SELECT append_events(ARRAY[$1::uuid], ARRAY[1], ARRAY[$2::text]) FROM generate_series(1, 6000)",
     [workspaceId, told],
   );
-  const member: Principal = {
-    kind: "user",
-    callerId: workspaceId,
-    workspaceId,
-    role: "member",
-    userId: workspaceId,
-    participantId: workspaceId,
-    sessionId: null,
-    scopes: ["*"],
-    rateLimit: null,
-    origin: noOrigin,
-  };
+  const member = testPrincipal(line, "member");
   let statements = 0;
   const counting = {
     query: ((...statement: Parameters<typeof line.pool.query>) => {
@@ -41,4 +32,35 @@ test("however small the page, whoever sees nothing costs a few dozen statements"
   const agent = { ...member, role: "agent" } as const;
   const seen = await readEvents(line.pool, agent, 0, 1);
   assert.deepEqual([seen.data.length, seen.next_cursor], [1, "1"]);
+});
+
+test("who has left is told so, and nothing of what has become of the conversation since", async () => {
+  await using line = await startPipeline({ delivers: false });
+  await using process = openTestRooms(line);
+  const [ana, ben] = [await line.addPerson("ana"), await line.addPerson("ben")];
+  const chat = await line.addConversation(ana, ben);
+  const before = await readHead(line.pool, line.workspaceId);
+  const room = await process.room();
+  const [gone, stays] = [ana, ben].map((person) => openTestReader(testPrincipal(line, "member", person)));
+  for (const reader of [gone!, stays!]) {
+    room.join(reader.subscriber);
+    await room.catchUp(reader.subscriber, room.position());
+  }
+  await setMember(line, chat, ana, false);
+  process.tell();
+  await until(() => gone!.told.length === 1 && stays!.told.length === 1, 5_000, "they are not told");
+  await run(line.pool, "UPDATE conversations SET title = 'a secret', last_seq = 7 WHERE conversation_id = $1", [chat]);
+  await setMember(line, chat, await line.addPerson("carla"), true);
+
+  const late = openTestReader(testPrincipal(line, "member", ana));
+  room.join(late.subscriber);
+  assert.equal(await room.catchUp(late.subscriber, before), 1);
+  const { data } = await readEvents(line.pool, testPrincipal(line, "member", ana), before, 50);
+  for (const told of [gone!.told, late.told, data]) {
+    assert.equal(told.length, 1);
+    const { conversation_id, title, members, last_seq } = told[0]!.conversation as Record<string, unknown>;
+    assert.deepEqual([conversation_id, title, members, last_seq], [chat, null, [], 0]);
+  }
+  const shown = stays!.told[0]!.conversation as { members: unknown[] };
+  assert.ok(shown.members.length > 0, "who stays is told who is there");
 });

@@ -2,7 +2,7 @@ import { readFeed, readOldest, toCursor } from "../events/events.ts";
 import { type Principal, seesAllConversations } from "../identity/principal.ts";
 import type { Db } from "../lib/query.ts";
 import { openMemberships } from "./memberships.ts";
-import { isSeenBy } from "./subscriber.ts";
+import { sightOf } from "./subscriber.ts";
 
 /** Most events of one page. */
 export const maxEvents = 200;
@@ -35,9 +35,10 @@ export async function readEvents(
     const conversationIds = page.events.flatMap(({ conversationId }) => conversationId ?? []);
     const membersOf = await memberships.load(seesAllConversations(principal) ? [] : conversationIds);
     for (const event of page.events) {
-      if (!isSeenBy(principal, event, membersOf)) continue;
+      const sight = sightOf(principal, event, membersOf);
+      if (sight === null) continue;
       const cursor = toCursor(event.position);
-      data.push({ ...event.frame, cursor });
+      data.push({ ...((sight === "parting" && event.partingFrame) || event.frame), cursor });
       if (data.length === limit) return { data, next_cursor: cursor };
     }
     position = page.last;

@@ -7,7 +7,7 @@ import type { Db } from "../lib/query.ts";
 import type { Blocks, TailedEvent, TailedPage } from "./blocks.ts";
 import { type Frame, frameOf } from "./frames.ts";
 import { type MembersOf, openMemberships } from "./memberships.ts";
-import { isSeenBy, lowWaterBytes, readsFor, type Subscriber, send } from "./subscriber.ts";
+import { lowWaterBytes, readsFor, type Subscriber, send, sightOf } from "./subscriber.ts";
 import type { TailListener } from "./tail.ts";
 
 export interface RoomDeps {
@@ -93,19 +93,22 @@ export function openRoom(workspaceId: string, head: number, deps: RoomDeps): Roo
     return members.size === 0 ? nobody : memberships.load(conversationsOf(events));
   }
 
-  function deliver(subscriber: Subscriber, { event, frame }: TailedEvent): void {
-    const { awaits } = event;
+  function deliver(subscriber: Subscriber, { awaits }: FeedEvent, frame: Frame): void {
     const { principal } = subscriber;
     const isTheirs = awaits !== null && readsFor(principal, awaits.recipientId);
     send(subscriber, frame, isTheirs ? () => onTaken(awaits.deliveryId, principal.userId) : undefined);
   }
 
-  function* audienceOf({ conversationId, alsoSeenBy }: FeedEvent, membersOf: MembersOf): Generator<Subscriber> {
+  function* audienceOf({ conversationId }: FeedEvent, membersOf: MembersOf): Generator<Subscriber> {
     yield* overseers;
-    if (members.size === 0) return;
-    const seers = conversationId === null ? [] : membersOf(conversationId);
-    for (const participantId of seers) yield* members.get(participantId) ?? [];
-    if (alsoSeenBy !== null && !seers.includes(alsoSeenBy)) yield* members.get(alsoSeenBy) ?? [];
+    if (members.size === 0 || conversationId === null) return;
+    for (const participantId of membersOf(conversationId)) yield* members.get(participantId) ?? [];
+  }
+
+  /** Those who have left, and are not back. */
+  function leaversOf({ conversationId, alsoSeenBy }: FeedEvent, membersOf: MembersOf): Iterable<Subscriber> {
+    if (alsoSeenBy === null || conversationId === null || membersOf(conversationId).includes(alsoSeenBy)) return [];
+    return members.get(alsoSeenBy) ?? [];
   }
 
   async function catchUp(subscriber: Subscriber, after: number): Promise<number | null> {
@@ -153,8 +156,9 @@ export function openRoom(workspaceId: string, head: number, deps: RoomDeps): Roo
       if (outlet.bufferedBytes() > lowWaterBytes) break;
       passed += 1;
       subscriber.position = tailed.event.position;
-      if (!isSeenBy(subscriber.principal, tailed.event, membersOf)) continue;
-      deliver(subscriber, tailed);
+      const sight = sightOf(subscriber.principal, tailed.event, membersOf);
+      if (sight === null) continue;
+      deliver(subscriber, tailed.event, sight === "whole" ? tailed.frame : tailed.partingFrame);
       count += 1;
     }
     outlet.uncork();
@@ -164,9 +168,12 @@ export function openRoom(workspaceId: string, head: number, deps: RoomDeps): Roo
   /** Nothing waits in here: whoever goes live stands before all of these events, or after them. */
   function tellLive(events: readonly TailedEvent[], membersOf: MembersOf): void {
     if (events.length > 1) for (const { outlet } of seatOf.keys()) outlet.cork();
-    for (const tailed of events) {
-      for (const subscriber of audienceOf(tailed.event, membersOf)) {
-        if (subscriber.state === "live") deliver(subscriber, tailed);
+    for (const { event, frame, partingFrame } of events) {
+      for (const subscriber of audienceOf(event, membersOf)) {
+        if (subscriber.state === "live") deliver(subscriber, event, frame);
+      }
+      for (const subscriber of leaversOf(event, membersOf)) {
+        if (subscriber.state === "live") deliver(subscriber, event, partingFrame);
       }
     }
     if (events.length > 1) for (const { outlet } of seatOf.keys()) outlet.uncork();

@@ -56,14 +56,18 @@ export function send(subscriber: Subscriber, frame: Frame, onTaken?: () => void)
   subscriber.outlet.write(frame, onTaken);
 }
 
-/** Whether the caller sees an event, as things are now. `membersOf` must know its conversation. */
-export function isSeenBy(
+/**
+ * What the caller sees of an event, as things are now: all of it, that it has left the conversation, or nothing.
+ * `membersOf` must know its conversation.
+ */
+export function sightOf(
   principal: Principal,
   { conversationId, alsoSeenBy }: Pick<FeedEvent, "conversationId" | "alsoSeenBy">,
   membersOf: MembersOf,
-): boolean {
-  if (seesAllConversations(principal) || alsoSeenBy === principal.participantId) return true;
-  return conversationId !== null && membersOf(conversationId).includes(principal.participantId);
+): "whole" | "parting" | null {
+  if (seesAllConversations(principal)) return "whole";
+  if (conversationId !== null && membersOf(conversationId).includes(principal.participantId)) return "whole";
+  return alsoSeenBy === principal.participantId ? "parting" : null;
 }
 
 /** The participants as whom a person reads in the app: itself, and for those who answer for the workspace, that too. */
