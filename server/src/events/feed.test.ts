@@ -148,6 +148,21 @@ test("a reader whose events were cleared away, or who is ahead, is told of the g
   await until(async () => (await readHead(line.pool, line.workspaceId)) > head + 2, 5_000, "it is not sent");
 });
 
+test("a hole in the middle, where the database's time went back, is a gap and never jumped over", async () => {
+  await using line = await startPipeline({ delivers: false });
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  for (const text of ["one", "two", "three", "four"]) await line.say(chat, text);
+  const head = await readHead(line.pool, line.workspaceId);
+  await run(line.admin, "DELETE FROM events WHERE last_position = $1", [head - 1]);
+  const page = events(await readFeed(line.pool, line.workspaceId, 0, 100));
+  assert.deepEqual([page.last, page.events.length], [head - 2, head - 2]);
+  assert.deepEqual(await readFeed(line.pool, line.workspaceId, head - 2, 100), {
+    kind: "gap",
+    reason: "expired",
+    head,
+  });
+});
+
 test("a workspace reads its own feed and no other", async () => {
   await using line = await startPipeline();
   const chat = await line.addConversation(await line.addPerson("ana"));

@@ -1,0 +1,117 @@
+/** Readers that do not read, and readers that leave before they are there, take nothing away from the others. */
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { type IncomingMessage, request } from "node:http";
+import { test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import pg from "pg";
+import { startTestHub, type TestHub } from "./src/harness.ts";
+import { listen } from "./src/listener.ts";
+import { until } from "./src/until.ts";
+
+/** More than the buffers of a machine take for one connection, by far. */
+const count = 600;
+const textLength = 30_000;
+const batch = 20;
+/** In which the others are told of a batch, whoever is slow. */
+const promptMs = 2_000;
+
+test("a socket that is not read is dropped with 4408, and others are told at once meanwhile", async () => {
+  await using hub = await startTestHub();
+  const { access_token: token } = await hub.logIn("admin");
+  await using slow = await listen({ url: hub.url, token });
+  await using quick = await live(hub, token);
+  slow.socket.pause();
+  await flood(hub, async (told) => {
+    await until("the quick one has it", () => quick.events().length === told, promptMs);
+  });
+  slow.socket.resume();
+  assert.equal((await slow.closed).code, 4408);
+  const before = slow.events().length;
+  assert.ok(before < count);
+  const cursors = slow.events().map(({ cursor }) => Number(cursor));
+  assert.deepEqual(
+    cursors,
+    cursors.map((_, index) => cursors[0]! + index),
+  );
+  // It comes back, and reads as it can: nothing is missing.
+  await using again = await listen({ url: hub.url, token, cursor: slow.events().at(-1)!.cursor });
+  await until("it has the rest", () => again.events().length === count - before);
+});
+
+test("a stream that is not read makes room for others", async () => {
+  await using hub = await startTestHub({ env: { EVENTS_MAX_READERS: "2" } });
+  const { access_token: token } = await hub.logIn("admin");
+  const asked = openStream(hub, token);
+  const [answer] = (await once(asked, "response")) as [IncomingMessage];
+  answer.on("error", () => {}).pause();
+  await using quick = await live(hub, token);
+  await assert.rejects(listen({ url: hub.url, token }));
+  await flood(hub, async (told) => {
+    await until("the quick one has it", () => quick.events().length === told, promptMs);
+  });
+  await until("there is room", async () => {
+    await using another = await listen({ url: hub.url, token });
+    return another.hello.type === "HELLO";
+  });
+  asked.destroy();
+});
+
+test("streams and sockets that leave before they are there leave nothing behind", async () => {
+  await using hub = await startTestHub({ env: { EVENTS_MAX_READERS: "4" } });
+  const { access_token: token } = await hub.logIn("admin");
+  for (let round = 0; round < 25; round += 1) {
+    const asked = [openStream(hub, token), openStream(hub, token)];
+    for (const one of asked) one.on("response", (answer) => answer.on("error", () => {}));
+    const opening = listen({ url: hub.url, token }).catch(() => null);
+    await delay(round % 5);
+    for (const one of asked) one.destroy();
+    (await opening)?.cut();
+  }
+  const sockets = await until("all four places are free", async () => {
+    const four = await Promise.all(Array.from({ length: 4 }, () => listen({ url: hub.url, token }).catch(() => null)));
+    if (four.every((socket) => socket !== null)) return four;
+    for (const socket of four) socket?.cut();
+    return false;
+  });
+  for (const socket of sockets) socket!.cut();
+});
+
+async function live(hub: TestHub, token: string) {
+  const socket = await listen({ url: hub.url, token });
+  socket.say({ type: "ping" });
+  await socket.frame("pong", ({ type }) => type === "PONG");
+  return socket;
+}
+
+function openStream(hub: TestHub, token: string) {
+  const headers = { accept: "text/event-stream", authorization: `Bearer ${token}` };
+  return request(`${hub.url}/v1/events`, { agent: false, headers })
+    .on("error", () => {})
+    .end();
+}
+
+/** Large events about nothing that is there, in batches; `onTold` is called after each with how many there are. */
+async function flood(hub: TestHub, onTold: (count: number) => Promise<void>): Promise<void> {
+  await using database = await connect(hub.databaseUrl);
+  const { rows } = await database.query<{ id: string }>("SELECT workspace_id AS id FROM workspaces");
+  const { id } = rows[0]!;
+  const error = { code: "PLATFORM_REFUSED", message: "x".repeat(textLength) };
+  const event = JSON.stringify(["s", id, id, id, id, "app", "failed", error]);
+  for (let told = batch; told <= count; told += batch) {
+    await database.query("SELECT append_events(ARRAY[$1::uuid], ARRAY[$2::integer], ARRAY[$3])", [
+      id,
+      batch,
+      Array.from({ length: batch }, () => event).join(","),
+    ]);
+    hub.hub.context.news.tell(id);
+    await onTold(told);
+  }
+}
+
+/** As the owner of the tables. */
+async function connect(url: string) {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  return Object.assign(client, { [Symbol.asyncDispose]: () => client.end() });
+}
