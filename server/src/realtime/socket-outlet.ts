@@ -12,18 +12,20 @@ export const closeTimeoutMs = 3_000;
  * compression and fragments nothing of `ws` is ever half written.
  */
 export function socketOutlet(socket: WebSocket, stream: Duplex): Outlet & { ping(): void } {
+  /** What the last write said. Where all readers are quick, the length of none is looked up. */
+  let hasRoom = true;
   return {
     write(frame, onTaken) {
       if (socket.readyState !== socket.OPEN) return;
-      if (onTaken === undefined) stream.write(frame.bytes);
-      else stream.write(frame.bytes, (error) => void (error ?? onTaken()));
+      if (onTaken === undefined) hasRoom = stream.write(frame.bytes);
+      else hasRoom = stream.write(frame.bytes, (error) => void (error ?? onTaken()));
     },
     ping() {
       if (socket.readyState === socket.OPEN) stream.write(pingBytes);
     },
     cork: () => stream.cork(),
     uncork: () => stream.uncork(),
-    bufferedBytes: () => stream.writableLength,
+    bufferedBytes: () => (hasRoom ? 0 : stream.writableLength),
     drained: () => drained(stream),
     close(closing: Closing) {
       const { code, reason } = closings[closing];

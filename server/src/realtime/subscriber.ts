@@ -11,7 +11,7 @@ export interface Outlet {
   /** What is written until `uncork` leaves together: many frames for the price of one. */
   cork(): void;
   uncork(): void;
-  /** Written and not yet taken, in bytes. */
+  /** Written and not yet taken, in bytes; 0 may stand for a little. */
   bufferedBytes(): number;
   /** Resolves when little is buffered any more, or the reader is gone. */
   drained(): Promise<void>;
