@@ -124,6 +124,16 @@ test("an address that the provider has not verified opens no account, and the an
   assert.equal((await hub.db.query(refusals, ["provider_log_in"])).rows.length, answers.length + 1);
 });
 
+test("an address that only looks the same to the database opens no account", async () => {
+  await hub.call("POST /auth/register", {
+    body: { username: "mark", email: "mark@example.com", password: "a long enough one" },
+  });
+  for (const email of ["mar\u212a@example.com", "m\u00e4rk@example.com"]) {
+    const { status, body } = await logIn(somebody({ email }));
+    assert.deepEqual([status, body.error?.code], [403, "FORBIDDEN"], email);
+  }
+});
+
 // Somebody registers with the address of another, and waits inside for the owner to come by a provider.
 test("an account whose address was only claimed goes to whoever proves it, and opens for the claimant no more", async () => {
   const body = { username: "squatter", email: "Victim@example.com", password: "the squatter's own" };

@@ -87,6 +87,12 @@ function requireVerifiedEmail(provider: string, { email, isEmailVerified }: Prov
   if (email === null || !/^[^\s@]+@[^\s@]+$/.test(email) || email.length > 254) {
     throw forbidden(`${provider} tells no e-mail address of yours: allow it to, and log in again.`);
   }
+  // The database compares without case, and finds letters of ASCII in others: the small form of U+212A is a "k".
+  if (!/^[\x21-\x7e]+$/.test(email)) {
+    throw forbidden(
+      `${provider} tells an e-mail address with letters that this hub does not take: use another one there.`,
+    );
+  }
   if (!isEmailVerified) {
     throw forbidden(`${provider} has not verified your e-mail address: verify it there, and log in again.`);
   }
