@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { RequestError } from "../errors.ts";
+import { invalid, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type Db, maybe, run } from "../lib/query.ts";
 import type { SealedColumn } from "../lib/reseal.ts";
@@ -90,7 +90,10 @@ export function deleteOldIdempotencyKeys({ db, clock }: { db: Db; clock: Clock }
   return run(db, "DELETE FROM idempotency_keys WHERE created_at <= $1", [new Date(clock.now() - keptMs)]);
 }
 
-/** The same for the same method, path and body, whatever the order of the body's fields. */
+/**
+ * The same for the same method, path and body, whatever the order of the body's fields. VALIDATION_ERROR for a body nested
+ * so deeply that it cannot be written: no route takes one.
+ */
 export function fingerprintOf(method: string, path: string, body: unknown): string {
   return createHash("sha256").update(`${method}\n${path}\n`).update(canonicalJson(body)).digest("base64url");
 }
@@ -100,7 +103,12 @@ function canonicalJson(value: unknown): string {
     item !== null && typeof item === "object" && !Array.isArray(item)
       ? Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1)))
       : item;
-  return JSON.stringify(value ?? null, sorted);
+  try {
+    return JSON.stringify(value ?? null, sorted);
+  } catch (error) {
+    if (error instanceof RangeError) throw invalid("The body is nested too deeply.");
+    throw error;
+  }
 }
 
 function context(part: "body" | "answer", callerId: string, key: string): string {

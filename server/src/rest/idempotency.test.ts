@@ -6,7 +6,12 @@ import { type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
 let hub: IdentityHub;
 let token: string;
 before(async () => {
-  hub = await startIdentityHub();
+  hub = await startIdentityHub({
+    more: (app) => {
+      const config = { access: { role: "member" }, idempotent: true } as const;
+      app.post("/v1/things", { config }, async () => ({ said: "done" }));
+    },
+  });
   token = (await hub.logIn("admin")).access_token;
 });
 after(() => hub[Symbol.asyncDispose]());
@@ -73,6 +78,13 @@ test("a refusal that the work itself gave is the answer too", async () => {
 test("a request that was refused before the work began does not use the key up", async () => {
   assert.equal((await makeKey("typo", { nmae: "typo" })).status, 400);
   assert.equal((await makeKey("typo", { name: "typo" })).status, 201);
+});
+
+test("a body nested too deeply to be compared is refused, and uses no key up", async () => {
+  const nested = `{"name":"deep","expires_at":${'{"a":'.repeat(50_000)}1${"}".repeat(50_000)}}`;
+  const refused = await hub.call("POST /v1/things", { token, body: nested, idempotencyKey: "deep" });
+  assert.deepEqual([refused.status, refused.body.error.code], [400, "VALIDATION_ERROR"]);
+  assert.equal((await makeKey("deep", { name: "deep" })).status, 201);
 });
 
 test("a failure of the hub sets the key free", async () => {
