@@ -123,7 +123,7 @@ async function openReaders(
   const readers: Reader[] = [];
   const quickly = (random: Chance) => delay(random.below(60));
   const slowly = async (random: Chance, position: number) => {
-    if (random.next() < 0.05) await until("what it has not read is cleared away", () => isLeftBehind(position), 90_000);
+    if (random.next() < 0.15) await until("what it has not read is cleared away", () => isLeftBehind(position), 90_000);
     else await quickly(random);
   };
   const add = (name: string, token: string, sees: Reader["sees"], kind: RoamerKind, isLaggard = false) => {

@@ -1,0 +1,76 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { RequestError } from "../errors.ts";
+import type { Principal } from "../identity/principal.ts";
+import { systemClock } from "../lib/clock.ts";
+import { type Pipeline, startPipeline } from "../testing/test-pipeline.ts";
+import { until } from "../testing/until.ts";
+import { openReaders } from "./readers.ts";
+import { openTestReader, openTestRooms, testPrincipal } from "./test-room.ts";
+
+const log = { info() {}, warn() {}, error: console.error };
+const presence = { arrived() {}, left() {} };
+
+/** Readers whose credentials are believed as long as `ask` says. */
+async function start(line: Pipeline, ask: () => Promise<Principal>) {
+  await using stack = new AsyncDisposableStack();
+  const { rooms } = stack.use(openTestRooms(line));
+  const readers = openReaders({
+    rooms,
+    authenticate: ask,
+    recheck: ask,
+    clock: systemClock,
+    log,
+    maxReaders: 10,
+    presence,
+  });
+  stack.defer(() => readers.close());
+  const opened = stack.move();
+  return { readers, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+}
+
+const revoked = () => Promise.reject(new RequestError("AUTH_INVALID", "This session has ended."));
+
+test("a credential that is revoked while its reader is let in is not believed", async () => {
+  await using line = await startPipeline({ delivers: false });
+  const principal = testPrincipal(line, "member");
+  await using opened = await start(line, revoked);
+  const test = openTestReader(principal);
+  const adding = opened.readers.add("Bearer x", principal, () => test.subscriber.outlet);
+  await opened.readers.changed(principal.userId);
+  await adding;
+  await until(() => test.closing() === "credential", 1_000, "it stays");
+  assert.equal(opened.readers.count(), 0);
+});
+
+test("an answer from before a change, which comes after it, does not count", async () => {
+  await using line = await startPipeline({ delivers: false });
+  const agent = testPrincipal(line, "agent");
+  const member = testPrincipal(line, "member", agent.userId);
+  const answers: PromiseWithResolvers<Principal>[] = [];
+  await using opened = await start(line, () => {
+    const answer = Promise.withResolvers<Principal>();
+    answers.push(answer);
+    return answer.promise;
+  });
+  const reader = (await opened.readers.add("Bearer x", agent, () => openTestReader(agent).subscriber.outlet))!;
+  const early = opened.readers.recheckAll();
+  const change = opened.readers.changed(agent.userId);
+  answers[1]!.resolve(member);
+  await change;
+  assert.equal(reader.subscriber.principal.role, "member");
+  answers[0]!.resolve(agent);
+  await until(() => answers.length === 3, 1_000, "it is not asked again");
+  answers[2]!.resolve(member);
+  await early;
+  assert.equal(reader.subscriber.principal.role, "member");
+  assert.deepEqual(reader.room.memberIds(), [agent.userId]);
+});
+
+test("who left while its feed was being opened is no reader", async () => {
+  await using line = await startPipeline({ delivers: false });
+  const principal = testPrincipal(line, "member");
+  await using opened = await start(line, async () => principal);
+  assert.equal(await opened.readers.add("Bearer x", principal, () => null), null);
+  assert.equal(opened.readers.count(), 0);
+});
