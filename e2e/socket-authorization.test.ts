@@ -54,6 +54,15 @@ test("whoever asks for a socket and is gone before the answer stops nothing", as
   assert.equal((await fetch(`${hub.url}/healthz`)).status, 200);
 });
 
+// As Java's client does with every request, unless it is told not to.
+test("whoever offers another protocol with a request is answered as always", async () => {
+  const asked = request(`${hub.url}/healthz`, { headers: { connection: "Upgrade, HTTP2-Settings", upgrade: "h2c" } });
+  asked.end();
+  const [answer] = await once(asked, "response");
+  answer.resume();
+  assert.equal(answer.statusCode, 200);
+});
+
 test("an API key needs the scope", async () => {
   const keys = openKeys(home);
   const forbidden = { status: 403, code: "FORBIDDEN" };

@@ -60,9 +60,10 @@ export function openRealtime(deps: RealtimeDeps) {
   return {
     /** Serves `/ws` on a server that listens, or will. */
     attach(server: Server): void {
+      // Any other protocol is declined by an answer as always: some clients offer `h2c` with every request. Source: RFC 9110, 7.8.
+      Object.assign(server, { shouldUpgradeCallback: asksForSocket });
       server.on("upgrade", (request: IncomingMessage, stream: Duplex, head: Buffer) => {
-        const path = request.url?.split("?", 1)[0];
-        if (path === "/ws") void sockets.upgrade(request, stream, head);
+        if (isForSockets(request)) void sockets.upgrade(request, stream, head);
         else sockets.refuseUnknown(stream);
       });
     },
@@ -80,6 +81,14 @@ export function openRealtime(deps: RealtimeDeps) {
       await taker.close();
     },
   };
+}
+
+function isForSockets({ url }: IncomingMessage): boolean {
+  return url?.split("?", 1)[0] === "/ws";
+}
+
+function asksForSocket(request: IncomingMessage): boolean {
+  return isForSockets(request) || request.headers.upgrade?.toLowerCase() === "websocket";
 }
 
 async function act(deps: RealtimeDeps, { subscriber, room }: Reader, frame: OutwardFrame): Promise<void> {
