@@ -1,3 +1,5 @@
+import type { Page } from "./resources.ts";
+
 /** How a request authenticates: a token that works already, or a user's name and password. */
 export type Credential = { token: string } | { username: string; password: string };
 
@@ -113,4 +115,12 @@ function parse(text: string): unknown {
   } catch {
     return text;
   }
+}
+
+export async function bodyOf<Body>(call: Call, ...[method, path, options]: Parameters<Call>): Promise<Body> {
+  return (await call<Body>(method, path, options)).body;
+}
+
+export function page<Item>(call: Call, path: string, query: object = {}): Promise<Page<Item>> {
+  return bodyOf(call, "GET", path, { query: query as Record<string, string | number | undefined> });
 }

@@ -1,11 +1,13 @@
-import { type Call, type Credential, openCall } from "./call.ts";
+import { bodyOf, type Call, type Credential, openCall, page } from "./call.ts";
 import type { EventPage } from "./frames.ts";
+import { apiKeyCalls, auditLogCalls, authCalls, invitationCalls, userCalls, workspaceCalls } from "./identity-calls.ts";
 import { openRealtime, type RealtimeOptions } from "./realtime.ts";
 import type * as resource from "./resources.ts";
 import { openSession } from "./session.ts";
 
 export { ApiError, type Call, type Credential } from "./call.ts";
 export type * from "./frames.ts";
+export type * from "./identity-resources.ts";
 export {
   type RealtimeConnection,
   RealtimeEnded,
@@ -48,8 +50,10 @@ export function openClient(options: ClientOptions) {
     conversations: conversationCalls(call),
     contacts: contactCalls(call),
     users: userCalls(call),
+    invitations: invitationCalls(call),
     apiKeys: apiKeyCalls(call),
     workspaces: workspaceCalls(call),
+    auditLog: auditLogCalls(call),
     channelAccounts: channelAccountCalls(call),
     deadLetters: deadLetterCalls(call),
     webhookEndpoints: webhookEndpointCalls(call),
@@ -76,21 +80,6 @@ export async function* everyPage<Item>(
     yield* page.data;
     cursor = page.next_cursor;
   } while (cursor !== null);
-}
-
-function authCalls(call: Call, end: () => Promise<void>) {
-  type Registered = resource.Tokens & { user: resource.User };
-  return {
-    register: (body: { username: string; email: string; password: string }) =>
-      bodyOf<Registered>(call, "POST", "/auth/register", { body, isPublic: true }),
-    logIn: (body: { username: string; password: string }) =>
-      bodyOf<resource.Tokens & { user_id: string }>(call, "POST", "/auth/token", { body, isPublic: true }),
-    refresh: (refresh_token: string) =>
-      bodyOf<resource.Tokens>(call, "POST", "/auth/refresh", { body: { refresh_token }, isPublic: true }),
-    /** Ends the session that this client opened. */
-    logOut: end,
-    me: () => bodyOf<resource.User>(call, "GET", "/v1/me"),
-  };
 }
 
 function messageCalls(call: Call) {
@@ -146,46 +135,6 @@ function contactCalls(call: Call) {
     remove: (id: string) => bodyOf<null>(call, "DELETE", `${path}/${id}`),
     addAddress: (id: string, address: string) =>
       bodyOf<resource.Contact>(call, "POST", `${path}/${id}/addresses`, { body: { address } }),
-  };
-}
-
-function userCalls(call: Call) {
-  const path = "/v1/users";
-  type NewUser = {
-    username: string;
-    email: string;
-    password: string;
-    role: resource.Role;
-    display_name?: string;
-  };
-  return {
-    create: (body: NewUser) => bodyOf<resource.User>(call, "POST", path, { body }),
-    list: (query?: resource.PageQuery) => page<resource.User>(call, path, query),
-    get: (id: string) => bodyOf<resource.User>(call, "GET", `${path}/${id}`),
-    change: (id: string, body: { role?: resource.Role; display_name?: string; disabled?: boolean }) =>
-      bodyOf<resource.User>(call, "PATCH", `${path}/${id}`, { body }),
-    addAddress: (id: string, address: string) =>
-      bodyOf<unknown>(call, "POST", `${path}/${id}/addresses`, { body: { address } }),
-  };
-}
-
-function apiKeyCalls(call: Call) {
-  const path = "/v1/api-keys";
-  return {
-    /** `key` is shown this once. */
-    create: (body: { name: string; scopes?: string[]; expires_at?: string | null }) =>
-      bodyOf<resource.ApiKey & { key: string }>(call, "POST", path, { body }),
-    list: (query?: resource.PageQuery) => page<resource.ApiKey>(call, path, query),
-    revoke: (id: string) => bodyOf<null>(call, "DELETE", `${path}/${id}`),
-  };
-}
-
-function workspaceCalls(call: Call) {
-  const path = "/v1/workspaces";
-  type NewWorkspace = { name: string; admin: { username: string; email: string; password: string } };
-  return {
-    create: (body: NewWorkspace) => bodyOf<resource.Workspace>(call, "POST", path, { body }),
-    list: (query?: resource.PageQuery) => page<resource.Workspace>(call, path, query),
   };
 }
 
@@ -266,12 +215,4 @@ function operationCalls(call: Call) {
     isAlive: () => bodyOf<{ status: string }>(call, "GET", "/healthz", { isPublic: true }),
     readiness: () => bodyOf<{ status: string }>(call, "GET", "/readyz", { isPublic: true }),
   };
-}
-
-async function bodyOf<Body>(call: Call, ...[method, path, options]: Parameters<Call>): Promise<Body> {
-  return (await call<Body>(method, path, options)).body;
-}
-
-function page<Item>(call: Call, path: string, query: object = {}): Promise<resource.Page<Item>> {
-  return bodyOf(call, "GET", path, { query: query as Record<string, string | number | undefined> });
 }

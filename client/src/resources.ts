@@ -138,10 +138,20 @@ export interface User {
 export interface ApiKey {
   api_key_id: string;
   name: string;
+  /** Its beginning and end. */
+  key_hint: string;
   scopes: string[];
+  created_by: string;
   created_at: string;
   expires_at: string | null;
-  rate_limit: { per_second: number; burst: number } | null;
+  rate_limit: RateLimit | null;
+  last_used_at: string | null;
+}
+
+/** Requests on average, and at once after a pause. */
+export interface RateLimit {
+  per_second: number;
+  burst: number;
 }
 
 export interface Workspace {
