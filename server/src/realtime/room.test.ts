@@ -9,7 +9,7 @@ import { appendEvents, countingDb, openTestReader, openTestRooms, setMember, tes
 
 const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => from + index);
 
-test("a slow reader is dropped when a mebibyte waits for it, and delays nobody", async () => {
+test("a slow reader is dropped when a mebibyte waits for it, and delays nobody", async (t) => {
   await using line = await startPipeline({ delivers: false });
   await using process = openTestRooms(line);
   const chat = await line.addConversation(await line.addPerson("ana"));
@@ -32,6 +32,7 @@ test("a slow reader is dropped when a mebibyte waits for it, and delays nobody",
   // The last frame and a little: what is written is looked at then.
   assert.ok(slow.most() <= maxBufferedBytes + 5_000, `${slow.most()} bytes waited`);
   assert.ok(slow.most() > maxBufferedBytes - 5_000, "it was dropped too early");
+  t.diagnostic(`${slow.most()} bytes waited at the most`);
 });
 
 test("a reader in a long catch-up that reads slowly is not dropped, however large the past, and goes live behind it", async () => {
@@ -185,7 +186,7 @@ test("what was cleared away is a gap for those before it, and for nobody else", 
   assert.deepEqual((await told(oldest + 10_000)).first, { type: "GAP", cursor: `${oldest + 120}`, reason: "unknown" });
 });
 
-test("two thousand who come back at once cost as many queries as twenty", async () => {
+test("two thousand who come back at once cost as many queries as twenty", async (t) => {
   const queriesFor = async (count: number) => {
     await using line = await startPipeline({ delivers: false });
     const counting = countingDb(line.pool);
@@ -218,6 +219,7 @@ test("two thousand who come back at once cost as many queries as twenty", async 
   const [few, many] = [await queriesFor(20), await queriesFor(2_000)];
   assert.ok(many <= few * 2, `${many} queries for 2,000 and ${few} for 20`);
   assert.ok(many < 100, `${many} queries`);
+  t.diagnostic(`${many} queries for 2,000 and ${few} for 20`);
 });
 
 /** After what has been written by now, and before what is written next: the database's time is finer than ours. */
