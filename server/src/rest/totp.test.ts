@@ -123,6 +123,18 @@ test("guesses at a code count like wrong passwords, at log-in and at the removal
   assert.equal((await logIn(user.username, app(user.secret))).status, 200);
 });
 
+test("of many guesses at once no more are looked at than one after the other", async () => {
+  const user = await registerWithTotp();
+  const answers = await Promise.all(
+    Array.from({ length: 50 }, (_, index) =>
+      hub.call("DELETE /v1/me/totp", { token: user.token, body: { code: `recovery ${index}` } }),
+    ),
+  );
+  const looked = answers.filter(({ status }) => status === 403).length;
+  assert.ok(looked >= 1 && looked <= 5, `${looked} were looked at`);
+  assert.ok(answers.every(({ status }) => status === 403 || status === 429));
+});
+
 test("an admin removes it for a user of the workspace, and nobody else does", async () => {
   const user = await registerWithTotp();
   const path = `DELETE /v1/users/${user.userId}/totp`;

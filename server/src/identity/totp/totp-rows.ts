@@ -14,6 +14,21 @@ export function findTotp(db: Db, userId: string): Promise<TotpRow | null> {
   return maybe<TotpRow>(db, `SELECT ${columns} FROM totp_secrets WHERE user_id = $1`, [userId]);
 }
 
+/** As `findTotp`, for whoever comes first: another who asks before the end of the transaction gets `busy`, and does not wait. */
+export async function lockTotp(tx: Db, userId: string): Promise<TotpRow | null | "busy"> {
+  try {
+    return await maybe<TotpRow>(tx, `SELECT ${columns} FROM totp_secrets WHERE user_id = $1 FOR UPDATE NOWAIT`, [
+      userId,
+    ]);
+  } catch (error) {
+    if ((error as { code?: string }).code === lockNotAvailable) return "busy";
+    throw error;
+  }
+}
+
+/** Source: PostgreSQL 18, appendix A. */
+const lockNotAvailable = "55P03";
+
 /** Replaces one that was never confirmed. False when there is a confirmed one. */
 export async function insertTotp(
   db: Db,

@@ -62,7 +62,7 @@ export async function confirmTotp(
 
 /**
  * Takes a code, or a recovery code, so that a stolen access token is not enough. FORBIDDEN for a wrong one, which counts
- * like one at log-in.
+ * like one at log-in; one at a time is looked at, or many at once would be looked at before the first is counted.
  */
 export async function endTotp(
   { tries, ...deps }: TotpDeps & { tries: LogInTries },
@@ -72,19 +72,21 @@ export async function endTotp(
   requireUser(principal);
   const { username } = await getUser(deps.db, principal);
   const tried = { username, ip: principal.origin.ip };
-  await tries.admit(tried);
   const isEnded = await transaction(deps.db, async (tx) => {
-    const totp = await rows.findTotp(tx, principal.userId);
+    const totp = await rows.lockTotp(tx, principal.userId);
+    if (totp === "busy") throw oneAtATime();
     if (totp === null) throw notFound("second factor");
-    if (totp.confirmed_at !== null && !(await isRightCode({ ...deps, db: tx }, totp, code))) return false;
+    await tries.admit(tried);
+    if (totp.confirmed_at !== null && !(await isRightCode({ ...deps, db: tx }, totp, code))) {
+      await tries.failed(tried);
+      return false;
+    }
     await rows.deleteTotp(tx, principal.userId);
     const target = { type: "user", id: principal.userId };
     await recordAct(tx, principal, { action: "second_factor.removed", target });
     return true;
   });
-  if (isEnded) return;
-  await tries.failed(tried);
-  throw forbidden(wrongCode);
+  if (!isEnded) throw forbidden(wrongCode);
 }
 
 /** For somebody who lost the telephone and the recovery codes. RESOURCE_NOT_FOUND without any, FORBIDDEN as `requireMayGive`. */
@@ -104,6 +106,11 @@ function newRecoveryCode(): string {
 
 function requireUser({ sessionId }: Principal): void {
   if (sessionId === null) throw forbidden("An API key has no second factor: log in with a password to manage yours.");
+}
+
+function oneAtATime(): RequestError {
+  const message = "Another code is being looked at: send one at a time.";
+  return new RequestError("RATE_LIMIT_EXCEEDED", message, { retryAfterSeconds: 1 });
 }
 
 function isOn(): RequestError {
