@@ -22,10 +22,12 @@ export async function startChild(program: string): Promise<Child> {
   return {
     pid: child.pid!,
     tell: (word) => void child.send(word as object),
-    async ask<Result>(order: unknown) {
-      const reply = next(child);
+    ask<Result>(order: unknown) {
+      const reply = next(child) as Promise<Result>;
       child.send(order as object);
-      return (await reply) as Result;
+      // Whoever asked may do something else first, and fail there: then nobody waits for this.
+      reply.catch(() => {});
+      return reply;
     },
     async [Symbol.asyncDispose]() {
       if (child.exitCode !== null || child.signalCode !== null) return;

@@ -43,7 +43,7 @@ const longestWaitMs = 120_000;
 async function within<Value>(working: Promise<Value>): Promise<Value> {
   const { promise, reject } = Promise.withResolvers<never>();
   const timer = setTimeout(() => {
-    reject(new Error(`after ${longestWaitMs} ms some still waited: ${JSON.stringify(crowd?.faults())}`));
+    reject(new Error(`waited for ${longestWaitMs} ms: ${crowd?.describe()}; ${JSON.stringify(crowd?.faults())}`));
   }, longestWaitMs);
   return Promise.race([working, promise]).finally(() => clearTimeout(timer));
 }

@@ -103,6 +103,8 @@ export function openCrowd({ url, authorizations, atOnce }: CrowdOptions) {
 
   return {
     faults: (): CrowdFaults => faults,
+    /** How far they are, for who waited in vain. */
+    describe: () => `${ready} of ${members.length} are there, ${goal.missing} lack the event at ${goal.cursor}`,
     async open(): Promise<void> {
       await bringAll(() => null);
     },
