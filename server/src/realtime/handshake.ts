@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { forbidden, type RequestError } from "../errors.ts";
-import { invalidToken } from "../identity/tokens.ts";
+import { credentialOf } from "../rest/credential.ts";
 
 /** What an upgrade request asks for. */
 export interface Handshake {
@@ -19,20 +19,21 @@ export interface OriginRules {
   publicUrl: string;
 }
 
-type UpgradeRequest = Pick<IncomingMessage, "url" | "headers" | "headersDistinct">;
+type UpgradeRequest = Pick<IncomingMessage, "url" | "headers" | "rawHeaders">;
 
 /**
  * Reads an upgrade request. Browsers cannot set the header, so the token may come as a parameter or a subprotocol. Throws
- * AUTH_INVALID for two `authorization` headers: of which a proxy before us may have checked the other.
+ * AUTH_INVALID for two `authorization` headers, as any request.
  */
-export function readHandshake({ url = "/", headers, headersDistinct }: UpgradeRequest): Handshake {
-  if ((headersDistinct.authorization?.length ?? 0) > 1) throw invalidToken();
+export function readHandshake(request: UpgradeRequest): Handshake {
+  const { url = "/", headers } = request;
+  const credential = credentialOf(request);
   const { searchParams } = new URL(url, "http://hub");
   const [protocol, token] = (headers["sec-websocket-protocol"] ?? "").split(",").map((part) => part.trim());
   const offered = protocol === "bearer" && token ? token : undefined;
   const given = offered ?? searchParams.get("token") ?? undefined;
   return {
-    authorization: headers.authorization ?? (given === undefined ? undefined : `Bearer ${given}`),
+    authorization: credential ?? (given === undefined ? undefined : `Bearer ${given}`),
     protocol: protocol === "bearer" ? "bearer" : undefined,
     cursor: searchParams.get("cursor") ?? undefined,
   };

@@ -7,6 +7,7 @@ import { toCursor } from "../events/events.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/postgres.ts";
 import { repeat } from "../lib/repeat.ts";
+import { toErrorBody } from "../rest/errors.ts";
 import { type ClientFrame, parseClientFrame } from "./client-frames.ts";
 import { frameOf } from "./frames.ts";
 import { type Handshake, type OriginRules, readHandshake, refusal, requireOwnOrigin } from "./handshake.ts";
@@ -246,13 +247,11 @@ function refuse(stream: Duplex, error: unknown): void {
   if (stream.destroyed) return;
   const known =
     error instanceof RequestError ? error : new RequestError("INTERNAL", "Something went wrong here: try again.");
-  const { code, message, details = {} } = known;
-  const body = { success: false, error: { code, message, details, request_id: randomUUID() } };
   // One that has hung up already is an error of the stream, which nobody else listens to: it would end the process.
   stream.on("error", () => stream.destroy());
   // A client that does not hang up would keep it open for ever: nothing else looks after it.
   stream.once("finish", () => stream.destroy());
-  stream.end(refusal(known, errorCodes[code].http, body));
+  stream.end(refusal(known, errorCodes[known.code].http, toErrorBody(known, randomUUID())));
 }
 
 function tooMany(message: string): RequestError {
