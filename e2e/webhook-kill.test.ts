@@ -34,10 +34,7 @@ test(
     await connect(client, program, "ordered", true);
     await connect(client, program, "loose", false);
     const said: Sent[] = [];
-    const platforms = openSimulatorClient(simulator.url);
-    const talking = Array.from({ length: people }, (_, index) => {
-      return talk(client, openPerson(platforms, "whatsapp", index, `Person ${index}`), said);
-    });
+    const talking = talkToAll(client, simulator.url, said);
     const all = people * messagesEach;
     for (let killed = 1; killed <= kills; killed += 1) {
       await until("some more were accepted", () => said.length >= (all * killed) / (kills + 1), 60_000);
@@ -45,7 +42,7 @@ test(
       await hub.ended;
       hub = await startHubProcess(place);
     }
-    await Promise.all(talking);
+    await talking;
     for (const name of ["ordered", "loose"]) {
       const came = await program.has(name, `all came to ${name}`, (came) => idsOf(came).length === all, 60_000);
       assert.ok(came.every((one) => one.isVerified));
@@ -74,14 +71,11 @@ test(
     await connect(client, program, "ordered", true);
     await connect(client, program, "loose", false);
     const said: Sent[] = [];
-    const platforms = openSimulatorClient(simulator.url);
-    const talking = Array.from({ length: people }, (_, index) => {
-      return talk(client, openPerson(platforms, "whatsapp", index, `Person ${index}`), said);
-    });
+    const talking = talkToAll(client, simulator.url, said);
     const all = people * messagesEach;
     await until("a third was accepted", () => said.length >= all / 3, 60_000);
     doomed.kill("SIGKILL");
-    await Promise.all(talking);
+    await talking;
     for (const name of ["ordered", "loose"]) {
       const came = await program.has(name, `all came to ${name}`, (came) => idsOf(came).length === all, takeoverMs);
       assert.ok(came.every((one) => one.isVerified));
@@ -103,6 +97,15 @@ async function connect(client: Client, program: WebhookProgram, name: string, or
   const url = program.urlOf(name);
   const { secret } = await client.webhookEndpoints.create({ url, events: ["message.accepted"], ordered });
   await program.behave(name, secret, { kind: "slow", ms: thinkMs });
+}
+
+/** Resolves once all was said to everybody; what was accepted so far is in `said`. */
+async function talkToAll(client: Client, simulatorUrl: string, said: Sent[]): Promise<void> {
+  const platforms = openSimulatorClient(simulatorUrl);
+  const everybody = Array.from({ length: people }, (_, index) =>
+    openPerson(platforms, "whatsapp", index, `Person ${index}`),
+  );
+  await Promise.all(everybody.map((person) => talk(client, person, said)));
 }
 
 /** Says so many things, one after the other, each again until it is accepted. */

@@ -5,6 +5,7 @@ import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { until } from "./until.ts";
+import { startWatchdog } from "./watchdog.ts";
 
 /** A Redis of the test's own, empty, on a free local port. It does not outlive this process, however that ends. */
 export interface TestRedis extends AsyncDisposable {
@@ -24,7 +25,7 @@ const portTries = 5;
 /** Throws when `redis-server` is not installed (Debian: `apt-get install redis-server`). */
 export async function startTestRedis(): Promise<TestRedis> {
   const folder = mkdtempSync(join(tmpdir(), `chat4all-test-redis-${process.pid}-`));
-  const watchdog = startWatchdog(folder);
+  const watchdog = startWatchdog(folder, watchdogScript);
   let port = 0;
   let server: ChildProcess | null = null;
 
@@ -95,17 +96,6 @@ function answers(port: number): Promise<boolean> {
     socket.once("error", () => resolve(false));
     socket.once("close", () => resolve(false));
   });
-}
-
-/** The end of its input is the end of this process, also by `kill -9`: then it stops the server and tidies up. */
-function startWatchdog(folder: string): { end(): void } {
-  const child = spawn("/bin/sh", ["-c", watchdogScript, "sh", folder], {
-    detached: true,
-    stdio: ["pipe", "ignore", "ignore"],
-  });
-  child.unref();
-  (child.stdin as unknown as { unref(): void }).unref();
-  return { end: () => child.stdin.end() };
 }
 
 const watchdogScript = `

@@ -1,9 +1,9 @@
-import { spawn } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startEmbeddedPostgres } from "../lib/embedded-postgres/embedded-postgres.ts";
 import type { Log } from "../lib/postgres.ts";
+import { startWatchdog } from "./watchdog.ts";
 
 /** The variable by which `global-setup.ts` tells the test files of the run which server to use. */
 export const sharedServerVariable = "C4A_TEST_POSTGRES_URL";
@@ -27,7 +27,7 @@ export type TestServer = { url: string; stop(): Promise<void> };
 export async function startTestServer(): Promise<TestServer> {
   removeLeftovers();
   const folder = mkdtempSync(join(tmpdir(), `${folderPrefix}${process.pid}-`));
-  const watchdog = startWatchdog(folder);
+  const watchdog = startWatchdog(folder, watchdogScript);
   const server = await startEmbeddedPostgres({
     dataDir: folder,
     log: quiet,
@@ -62,18 +62,6 @@ function exists(pid: number): boolean {
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === "EPERM";
   }
-}
-
-/** The end of its input is the end of this process, also by `kill -9`: then it stops the server and tidies up. */
-function startWatchdog(folder: string): { end(): void } {
-  if (process.platform === "win32") return { end() {} };
-  const child = spawn("/bin/sh", ["-c", watchdogScript, "sh", folder], {
-    detached: true,
-    stdio: ["pipe", "ignore", "ignore"],
-  });
-  child.unref();
-  (child.stdin as unknown as { unref(): void }).unref();
-  return { end: () => child.stdin.end() };
 }
 
 const watchdogScript = `
