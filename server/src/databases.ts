@@ -24,6 +24,11 @@ export interface DatabasesOptions {
 /** Connections of the pools for identity and for accepting, each. */
 const smallPoolSize = 4;
 
+/** The most connections that a process opens: these pools, the bus with its listener, the fan-out with its, and a lock. */
+export function connectionsOf({ size }: Pick<DatabasesOptions, "size">): number {
+  return 2 * size + 2 * smallPoolSize + 8;
+}
+
 /** Opens no connection yet. The schema must be there before the first is used. */
 export function openDatabases({ url, size, log }: DatabasesOptions): Databases {
   const open = (role: string, name: string, poolSize: number, settings: readonly string[] = []) =>

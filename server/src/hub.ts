@@ -2,10 +2,12 @@ import type { AddressInfo } from "node:net";
 import type { Logger } from "pino";
 import type { Config } from "./config.ts";
 import { type Context, openContext } from "./context.ts";
+import { connectionsOf } from "./databases.ts";
 import { connectSimulator } from "./demo.ts";
 import { stepsOf } from "./flow.ts";
 import { ensureFirstAdmin } from "./identity/first-admin.ts";
 import type { Clock, Random } from "./lib/clock.ts";
+import { readSettingWarnings, type SettingWarning } from "./lib/postgres-warnings.ts";
 import { StartError } from "./lib/start-error.ts";
 import { startMaintenance } from "./maintenance.ts";
 import { openRealtime, type Realtime } from "./realtime/realtime.ts";
@@ -39,6 +41,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   await using stack = new AsyncDisposableStack();
   let phase: "starting" | "ready" | "draining" = "starting";
   const context = stack.use(await openContext(options));
+  for (const { setting, detail } of await readWarnings(context)) log.warn({ setting }, detail);
   const admin = await ensureFirstAdmin({ ...context, db: context.identityDb, config: config.identity });
 
   const simulator = config.simulator.isEnabled
@@ -99,16 +102,21 @@ function tellWebhookEndpoints(context: Context): { close(): Promise<void> } {
   return startWebhooks({ ...context, db, http, allowPrivate, tellNews, onNews, leaseMs: config.bus.leaseMs });
 }
 
+function readWarnings({ config, identityDb }: Context): Promise<SettingWarning[]> {
+  return readSettingWarnings(identityDb, connectionsOf({ size: config.database.poolSize }));
+}
+
 function startRealtime(context: Context): Realtime {
   const { config, authenticator } = context;
   const { maxReaders } = config.events;
   return openRealtime({ ...context, ...authenticator, origins: config.http, maxReaders });
 }
 
-function dependenciesOf({ identityDb, redis }: Context): Dependency[] {
-  const database = { name: "database", check: async () => void (await identityDb.query("SELECT 1")) };
+function dependenciesOf(context: Context): Dependency[] {
+  const { redis } = context;
+  const database = { name: "database", check: () => readWarnings(context) };
   if (redis === null) return [database];
-  return [database, { name: "redis", isOptional: true, check: async () => void (await redis.client.ping()) }];
+  return [database, { name: "redis", isOptional: true, check: () => redis.client.ping().then(() => []) }];
 }
 
 type Listening = { listen(options: { port: number; host: string }): Promise<string>; server: { address(): unknown } };

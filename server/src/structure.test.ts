@@ -148,6 +148,16 @@ test("no file is so long that a second idea hides in it", () => {
   }
 });
 
+test("every connection to PostgreSQL is opened in lib/postgres.ts, with the settings that all of them need", () => {
+  const wrong = program.filter(
+    ({ path, text }) => path !== "lib/postgres.ts" && /new (pg\.)?(Client|Pool)\(/.test(text),
+  );
+  assert.deepEqual(
+    wrong.map(({ path }) => path),
+    [],
+  );
+});
+
 test("nothing is of type any", () => {
   for (const { path, text } of files) {
     const lines = text.split("\n");

@@ -1,6 +1,6 @@
-import pg from "pg";
+import type pg from "pg";
 import type { Clock } from "./clock.ts";
-import type { Log } from "./postgres.ts";
+import { createClient, type Log } from "./postgres.ts";
 
 export interface Listener {
   close(): Promise<void>;
@@ -28,11 +28,7 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
 
   /** Throws when it cannot be opened; once it stands, a loss opens the next one. */
   async function connect(): Promise<void> {
-    const next = new pg.Client({
-      connectionString: url,
-      application_name: `chat4all listen ${channel}`,
-      keepAlive: true,
-    });
+    const next = createClient({ url, applicationName: `chat4all listen ${channel}` });
     const onLost = (error?: Error) => {
       // Until it stands, its failure is told by throwing.
       if (client !== next || isClosed) return;

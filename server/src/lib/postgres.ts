@@ -25,6 +25,24 @@ const idleTimeoutMs = 60_000;
 const idleInTransactionTimeoutMs = 30_000;
 
 /**
+ * What every connection of the hub has in common, whatever it is for. The statements are short and many, so that compiling
+ * one (`jit`, which PostgreSQL 15 to 17 does by default) takes far longer than running it.
+ */
+function connectionOptions({ url, applicationName }: Pick<PoolOptions, "url" | "applicationName">) {
+  return {
+    connectionString: withSettings(url, ["jit=off"]),
+    application_name: applicationName,
+    connectionTimeoutMillis: connectTimeoutMs,
+    keepAlive: true,
+  };
+}
+
+/** One connection, not yet open, for what a pool cannot do: to listen, or to hold a lock. The caller handles its errors. */
+export function createClient(options: Pick<PoolOptions, "url" | "applicationName">): pg.Client {
+  return new pg.Client(connectionOptions(options));
+}
+
+/**
  * A pool that outlives its connections: one that breaks is logged and replaced, and only the query on it fails.
  * `int8` is read as a number and an unsafe one throws; `timestamptz` is a `Date`, `numeric` a string.
  * Whoever opens it calls `end()`.
@@ -32,16 +50,13 @@ const idleInTransactionTimeoutMs = 30_000;
 export function openPool(options: PoolOptions): pg.Pool {
   const { log, applicationName } = options;
   const pool = new pg.Pool({
-    connectionString: options.url,
+    ...connectionOptions(options),
     max: options.size,
-    application_name: applicationName,
-    connectionTimeoutMillis: connectTimeoutMs,
     idleTimeoutMillis: idleTimeoutMs,
     statement_timeout: options.statementTimeoutMs ?? statementTimeoutMs,
     // A server that hangs cannot end a statement by itself.
     query_timeout: options.statementTimeoutMs === 0 ? 0 : (options.statementTimeoutMs ?? statementTimeoutMs) + 5_000,
     idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,
-    keepAlive: true,
     types,
   });
   // A connection that breaks emits "error" on its client, also between two queries of a transaction, where nobody

@@ -3,13 +3,15 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import fastifySwaggerUi from "@fastify/swagger-ui";
 import { Type } from "typebox";
+import type { SettingWarning } from "../lib/postgres-warnings.ts";
 import { docsPolicy } from "./security-headers.ts";
 import type { App } from "./server.ts";
 
-/** What a dependency is asked: it rejects, or says what is wrong, when it cannot be used. */
+/** What a dependency is asked: it rejects when it cannot be used. */
 export interface Dependency {
   name: string;
-  check: () => Promise<void>;
+  /** Answers what is wrong with it that does not keep it from work. */
+  check: () => Promise<readonly SettingWarning[]>;
   /** The hub does its work without it, if less well: it is shown, and takes nobody out of service. */
   isOptional?: boolean;
 }
@@ -41,6 +43,9 @@ export async function operationRoutes(app: App, { dependencies, phase }: Operati
       Type.String(),
       Type.Object({ state: Type.String({ description: "up or down" }), detail: Type.Optional(Type.String()) }),
     ),
+    warnings: Type.Array(Type.Object({ setting: Type.String(), detail: Type.String() }), {
+      description: "What is set so that it loses data or hurts. It does not change the status.",
+    }),
   });
   app.get(
     "/readyz",
@@ -49,12 +54,16 @@ export async function operationRoutes(app: App, { dependencies, phase }: Operati
       schema: { tags, summary: "Can it take work?", response: { 200: readiness, 503: readiness } },
     },
     async (_request, reply) => {
-      const states = await Promise.all(dependencies.map(stateOf));
-      const isUp = states.every(([, { state }], index) => state === "up" || dependencies[index]!.isOptional === true);
+      const checked = await Promise.all(dependencies.map(stateOf));
+      const isUp = checked.every(({ state }, index) => state === "up" || dependencies[index]!.isOptional === true);
       const status = phase() === "ready" && !isUp ? "unavailable" : phase();
       reply.status(status === "ready" ? 200 : 503);
       if (status !== "ready") reply.header("retry-after", "1");
-      return { status, dependencies: Object.fromEntries(states) };
+      return {
+        status,
+        dependencies: Object.fromEntries(checked.map(({ name, warnings: _, ...state }) => [name, state])),
+        warnings: checked.flatMap(({ warnings }) => warnings),
+      };
     },
   );
 
@@ -75,16 +84,23 @@ export async function operationRoutes(app: App, { dependencies, phase }: Operati
   redocRoutes(app, hidden);
 }
 
-async function stateOf({ name, check }: Dependency): Promise<[string, { state: string; detail?: string }]> {
+interface Checked {
+  name: string;
+  state: "up" | "down";
+  detail?: string;
+  warnings: readonly SettingWarning[];
+}
+
+async function stateOf({ name, check }: Dependency): Promise<Checked> {
   let timer: NodeJS.Timeout | undefined;
   const timeout = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => reject(new Error("no answer in time")), checkTimeoutMs);
   });
   try {
-    await Promise.race([check(), timeout]);
-    return [name, { state: "up" }];
+    const warnings = await Promise.race([check(), timeout]);
+    return { name, state: "up", warnings };
   } catch (error) {
-    return [name, { state: "down", detail: error instanceof Error ? error.message : "unknown" }];
+    return { name, state: "down", detail: error instanceof Error ? error.message : "unknown", warnings: [] };
   } finally {
     clearTimeout(timer);
   }

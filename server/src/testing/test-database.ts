@@ -10,8 +10,10 @@ export type TestDatabase = { url: string; [Symbol.asyncDispose](): Promise<void>
  * A fresh database with the newest schema, copied from a template that the first caller makes. Close every pool on
  * it before its end: what is still connected is cut off.
  */
-export async function createTestDatabase(options: { migrationsFolder?: string } = {}): Promise<TestDatabase> {
-  const serverUrl = await testServerUrl();
+export async function createTestDatabase(
+  options: { migrationsFolder?: string /** Another server than that of the run. */; server?: string } = {},
+): Promise<TestDatabase> {
+  const serverUrl = options.server ?? (await testServerUrl());
   const folder = options.migrationsFolder ?? migrationsFolder;
   const template = templateName(folder);
   const name = `c4a_test_${Math.floor(Date.now() / 1000)}_${randomBytes(6).toString("hex")}`;

@@ -1,8 +1,9 @@
 import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import pg from "pg";
+import type pg from "pg";
 import { writeFileDurably } from "../durable-file.ts";
+import { createClient } from "../postgres.ts";
 import { StartError } from "../start-error.ts";
 
 /** One hub holds a data directory at a time, as long as a connection of its own lives. */
@@ -44,7 +45,6 @@ export async function takeHubLock(url: string, dataDir: string, signal?: AbortSi
 }
 
 const lockNumber = 0x68756221;
-const connectLimitMs = 5000;
 const recoveryLimitMs = 10 * 60_000;
 /** A holder that was killed is noticed by its server after a moment. */
 const lockLimitMs = 1000;
@@ -54,11 +54,7 @@ const pollMs = 50;
 async function open(url: string, signal?: AbortSignal): Promise<pg.Client> {
   const deadline = Date.now() + recoveryLimitMs;
   for (;;) {
-    const client = new pg.Client({
-      connectionString: url,
-      application_name: "chat4all lock",
-      connectionTimeoutMillis: connectLimitMs,
-    });
+    const client = createClient({ url, applicationName: "chat4all lock" });
     client.on("error", () => {});
     try {
       await client.connect();

@@ -1,0 +1,102 @@
+/**
+ * The path of a message over the PostgreSQL of an operating system with its stock settings, which are not those of the
+ * embedded one: `jit` alone once cost sixty times the CPU. The tests are those that run over the embedded one.
+ */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { after, before, describe, test } from "node:test";
+import { pino } from "pino";
+import { loadConfig } from "./config.ts";
+import { startHub } from "./hub.ts";
+import { createClient, openPool } from "./lib/postgres.ts";
+import { type StockPostgres, startStockPostgres, withoutInstalledPostgres } from "./testing/stock-postgres.ts";
+import { createTestDatabase } from "./testing/test-database.ts";
+
+const suiteLimitMs = 300_000;
+const suites = [
+  "messages/accept.test.ts",
+  "bus/postgres-bus.test.ts",
+  "deliveries/deliverer.test.ts",
+  "deliveries/dead-letters.test.ts",
+  "receive/receive.test.ts",
+  "events/feed.test.ts",
+  "lib/fanout/postgres-fanout.test.ts",
+  "row-level-security.test.ts",
+];
+
+describe(
+  "over the PostgreSQL of the operating system, with its stock settings",
+  { skip: withoutInstalledPostgres },
+  () => {
+    let server: StockPostgres | undefined;
+    before(async () => {
+      server = await startStockPostgres();
+    });
+    after(() => server?.[Symbol.asyncDispose]());
+
+    test("no connection compiles its statements, whatever the server and the URL say", async () => {
+      const url = new URL(server!.url);
+      url.searchParams.set("options", "-c jit=on");
+      const log = { info() {}, warn() {}, error() {} };
+      const pool = openPool({ url: url.href, size: 1, applicationName: "test", log });
+      const client = createClient({ url: url.href, applicationName: "test" });
+      try {
+        await client.connect();
+        for (const db of [pool, client]) {
+          const { rows } = await db.query("SELECT setting, reset_val, boot_val FROM pg_settings WHERE name = 'jit'");
+          assert.deepEqual(rows, [{ setting: "off", reset_val: "off", boot_val: "on" }]);
+        }
+      } finally {
+        await Promise.all([pool.end(), client.end()]);
+      }
+    });
+
+    test("a hub warns of settings that lose data, at the start and in /readyz, and goes into service", async () => {
+      await using database = await createTestDatabase({ server: server!.url });
+      const url = new URL(database.url);
+      url.searchParams.set("options", "-c synchronous_commit=off -c idle_session_timeout=60000");
+      const lines: string[] = [];
+      const log = pino({ level: "warn" }, { write: (line: string) => void lines.push(JSON.parse(line).setting) });
+      const config = loadConfig(
+        {
+          ...{
+            PORT: "0",
+            ROLES: "api",
+            ADMIN_PASSWORD: "a password",
+            DATABASE_URL: url.href,
+            DATABASE_POOL_SIZE: "50",
+          },
+          ...{ JWT_SECRET: "j".repeat(32), ENCRYPTION_KEY: "ab".repeat(32) },
+        },
+        { envFile: null },
+      );
+      await using hub = await startHub({ config, log, onFailed: assert.fail });
+      const expected = ["synchronous_commit", "idle_session_timeout", "max_connections"];
+      assert.deepEqual(lines, expected);
+      const answer = await fetch(`${hub.url}/readyz`);
+      const body = (await answer.json()) as { status: string; warnings: { setting: string; detail: string }[] };
+      assert.deepEqual(
+        [answer.status, body.status, body.warnings.map(({ setting }) => setting)],
+        [200, "ready", expected],
+      );
+      assert.match(body.warnings[0]!.detail, /^synchronous_commit is off: .* Set it to on\.$/);
+    });
+
+    for (const suite of suites) {
+      test(`${suite} passes`, async () => {
+        // The runner's own variables would make the file report to this run instead of to its own output.
+        const { NODE_TEST_CONTEXT: _, ...env } = process.env;
+        const child = spawn(process.execPath, ["--test", "--test-reporter=spec", join(import.meta.dirname, suite)], {
+          env: { ...env, TEST_DATABASE_URL: server!.url },
+          stdio: ["ignore", "pipe", "inherit"],
+          timeout: suiteLimitMs,
+        });
+        const exited = new Promise((resolve) => child.once("exit", resolve));
+        const output = await text(child.stdout);
+        assert.equal(await exited, 0, output);
+      });
+    }
+  },
+);

@@ -1,0 +1,122 @@
+import { execFileSync } from "node:child_process";
+import { chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { chooseServerUser, spawnAs } from "../lib/embedded-postgres/server-user.ts";
+import { startWatchdog } from "./watchdog.ts";
+
+const startWithinSeconds = 60;
+
+/** The folder of the programs of an installed PostgreSQL, the oldest of several; `null` where there is none. */
+export function findInstalledPostgres(): string | null {
+  const chosen = process.env.TEST_POSTGRES_BIN;
+  if (chosen) return chosen;
+  const debian = "/usr/lib/postgresql";
+  const versions = existsSync(debian) ? readdirSync(debian).sort((a, b) => Number(a) - Number(b)) : [];
+  const folders = [...versions.map((version) => join(debian, version, "bin")), configuredFolder()];
+  return folders.find((folder) => folder !== null && existsSync(join(folder, "initdb"))) ?? null;
+}
+
+/** For the `skip` of a test that needs it: false where it is there, else what to do. */
+export const withoutInstalledPostgres: string | false =
+  findInstalledPostgres() === null &&
+  "needs an installed PostgreSQL: apt-get install postgresql-15, or set TEST_POSTGRES_BIN to the folder of initdb";
+
+function configuredFolder(): string | null {
+  try {
+    return execFileSync("pg_config", ["--bindir"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
+  } catch {
+    return null;
+  }
+}
+
+/** A PostgreSQL of the operating system, with its stock settings. It does not outlive this process, however that ends. */
+export interface StockPostgres extends AsyncDisposable {
+  /** Leads to the database `postgres` as a superuser. */
+  readonly url: string;
+  /** Where it listens: nowhere else. */
+  readonly socketPath: string;
+  /** Runs one of its programs as the user who runs the server. */
+  run(program: string, ...args: string[]): Promise<void>;
+  readonly folder: string;
+  pid(): number;
+}
+
+export interface StockPostgresOptions {
+  /** Besides where it listens, which is a socket in its own folder. */
+  settings?: Record<string, string>;
+  /** A streaming standby of this server, instead of a new cluster. */
+  standbyOf?: StockPostgres;
+}
+
+export async function startStockPostgres({
+  settings = {},
+  standbyOf,
+}: StockPostgresOptions = {}): Promise<StockPostgres> {
+  const bin = findInstalledPostgres();
+  if (bin === null) throw new Error(`This test ${withoutInstalledPostgres}`);
+  const folder = mkdtempSync(join(realpathSync(tmpdir()), `chat4all-stock-${process.pid}-`));
+  const user = await chooseServerUser(folder, { program: join(bin, "postgres"), folder: tmpdir() });
+  if (user.kind === "other") chownSync(folder, user.uid, user.gid);
+  const watchdog = startWatchdog(folder, watchdogScript);
+  const data = join(folder, "data");
+  const pid = () => Number(readFileSync(join(data, "postmaster.pid"), "utf8").split("\n", 1)[0]);
+
+  async function run(program: string, ...args: string[]): Promise<void> {
+    const child = spawnAs(user, join(bin!, program), args, { stdio: ["ignore", "ignore", "pipe"] });
+    let said = "";
+    child.stderr!.setEncoding("utf8").on("data", (text) => {
+      said += text;
+    });
+    const code = await new Promise<number | null>((resolve, reject) =>
+      child.once("error", reject).once("exit", resolve),
+    );
+    if (code !== 0) throw new Error(`${program} ended with ${code}: ${said}`);
+  }
+
+  if (standbyOf === undefined)
+    await run("initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale", "C.UTF-8");
+  else await run("pg_basebackup", "-D", data, "-R", "-X", "stream", "-c", "fast", "-d", plainAddress(standbyOf.folder));
+  const given = Object.entries({ ...settings, listen_addresses: "", unix_socket_directories: folder });
+  const options = given.map(([name, value]) => `-c ${name}=${value}`).join(" ");
+  await run(
+    "pg_ctl",
+    "-D",
+    data,
+    "-w",
+    "-t",
+    `${startWithinSeconds}`,
+    "-l",
+    join(folder, "log"),
+    "-o",
+    options,
+    "start",
+  );
+  return {
+    url: `postgres://postgres@${encodeURIComponent(folder)}:5432/postgres`,
+    socketPath: join(folder, ".s.PGSQL.5432"),
+    folder,
+    run,
+    pid,
+    async [Symbol.asyncDispose]() {
+      // A server that the test has frozen must be able to end.
+      process.kill(pid(), "SIGCONT");
+      await run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop");
+      rmSync(folder, { recursive: true, force: true });
+      watchdog.end();
+    },
+  };
+}
+
+/** As libpq reads it. */
+function plainAddress(folder: string): string {
+  return `host=${folder} user=postgres application_name=standby`;
+}
+
+const watchdogScript = `
+  cat
+  pid=$(head -n 1 "$1/data/postmaster.pid")
+  tries=0
+  while [ -n "$pid" ] && kill -CONT "$pid" && kill -QUIT "$pid" && [ $tries -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
+  rm -rf "$1"
+`;
