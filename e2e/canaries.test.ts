@@ -97,7 +97,7 @@ test("credentials of all kinds, right, wrong and malformed", async () => {
   await send("POST /auth/token", { body: canary("no JSON"), headers: { "content-type": "text/plain" } });
   await send("POST /auth/refresh", { body: { refresh_token: `c4r_${canary("refresh").padEnd(86, "x")}` } });
   const made = await send("POST /v1/api-keys", {
-    body: { name: "key" },
+    body: { name: "key", scopes: ["*"] },
     headers: { "idempotency-key": canary("key") },
   });
   canaries.set("an API key", made.body.key);
@@ -121,7 +121,10 @@ test("credentials of all kinds, right, wrong and malformed", async () => {
   await send("PATCH /v1/me", { body: { llm_api_key: canary("LLM key") } });
   for (const idempotencyKey of [canary("Idempotency-Key"), canary("long").repeat(20)]) {
     for (const name of ["one", "two"]) {
-      await send("POST /v1/api-keys", { body: { name }, headers: { "idempotency-key": idempotencyKey } });
+      await send("POST /v1/api-keys", {
+        body: { name, scopes: ["*"] },
+        headers: { "idempotency-key": idempotencyKey },
+      });
     }
   }
   await sendRaw(`GET /v1/me HTTP/1.1\r\nhost: hub\r\nauthorization: Bearer ${canary("raw")}\r\nbad header\r\n\r\n`);

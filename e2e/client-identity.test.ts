@@ -40,7 +40,7 @@ test("who is invited comes in, and who forgot a password is let in again", async
 });
 
 test("an API key tells what it is, and never itself", async () => {
-  const made = await hub.admin.apiKeys.create({ name: "told", rate_limit: { per_second: 2, burst: 4 } });
+  const made = await hub.admin.apiKeys.create({ name: "told", scopes: ["*"], rate_limit: { per_second: 2, burst: 4 } });
   const { data } = await hub.admin.apiKeys.list();
   const listed = data.find(({ api_key_id }) => api_key_id === made.api_key_id)!;
   assert.deepEqual(listed.rate_limit, { per_second: 2, burst: 4 });

@@ -151,7 +151,7 @@ describe("the client's realtime connection", { timeout: 120_000 }, () => {
       assert.equal(live.state, "closed");
       return error;
     };
-    const key = await hub.admin.apiKeys.create({ name: "short" });
+    const key = await hub.admin.apiKeys.create({ name: "short", scopes: ["*"] });
     const live = hub.clientFor(key.key).realtime.connect({ onEvent: () => {} });
     await until("it is open", () => live.state === "open");
     await hub.admin.apiKeys.revoke(key.api_key_id);

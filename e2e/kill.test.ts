@@ -130,7 +130,10 @@ async function impatient(simulatorUrl: string): Promise<SimulatorClient> {
 /** A program with an API key: its token outlives every restart. */
 async function programOf({ url }: HubPlace): Promise<Client> {
   const admin = openClient({ url, credential: { username: "admin", password: adminPassword } });
-  return openClient({ url, credential: { token: (await admin.apiKeys.create({ name: "program" })).key } });
+  return openClient({
+    url,
+    credential: { token: (await admin.apiKeys.create({ name: "program", scopes: ["*"] })).key },
+  });
 }
 
 function openTalks(client: Client, load: Load, platforms: SimulatorClient, count: number): Promise<Talk[]> {

@@ -52,7 +52,7 @@ async function survive(redis: TestRedis | null): Promise<void> {
   await startHubProcess(second);
   await using db = await connect(database.url);
   const admin = clientOf(second, "admin");
-  const { key } = await admin.apiKeys.create({ name: "reader" });
+  const { key } = await admin.apiKeys.create({ name: "reader", scopes: ["*"] });
   const client = openClient({ url: second.url, credential: { token: key } });
   await using people = await meet(admin, first, second);
   await crossProcesses(people, first, second);

@@ -25,7 +25,7 @@ test(
     await startHubProcess(answering);
     const [stopping] = await Promise.all([startHubProcess(first), startHubProcess(second)]);
     const admin = openClient({ url: answering.url, credential: { username: "admin", password: adminPassword } });
-    const { key: token } = await admin.apiKeys.create({ name: "reader" });
+    const { key: token } = await admin.apiKeys.create({ name: "reader", scopes: ["*"] });
 
     const refused = await listen({ url: answering.url, token }).catch((error) => error);
     assert.ok(refused instanceof Error);
@@ -67,7 +67,7 @@ test("only a socket of the recipient delivers: for the workspace any of its agen
   const bea = await hub.user("member", "Bea");
   const { conversation_id } = await hub.group([bea.user_id, hub.person("whatsapp"), hub.person("telegram")]);
   const person = hub.person("whatsapp");
-  const program = await hub.admin.apiKeys.create({ name: "program" });
+  const program = await hub.admin.apiKeys.create({ name: "program", scopes: ["*"] });
   const { access_token: adminToken } = await hub.logIn("admin");
   const { key } = program;
   const appDelivery = async (messageId: string) => {

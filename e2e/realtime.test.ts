@@ -84,7 +84,7 @@ describe("sockets", () => {
     const other = await listen({ url: hub.url, token: (await hub.logIn(carl.username)).access_token });
     await hub.admin.users.change(carl.user_id, { disabled: true });
     assert.equal((await within(2_000, other.closed)).code, 4401);
-    const key = await hub.admin.apiKeys.create({ name: "short" });
+    const key = await hub.admin.apiKeys.create({ name: "short", scopes: ["*"] });
     const program = await listen({ url: hub.url, token: key.key });
     await hub.admin.apiKeys.revoke(key.api_key_id);
     assert.equal((await within(2_000, program.closed)).code, 4401);

@@ -47,7 +47,7 @@ test(
     });
 
     const admin = openClient({ url: second.url, credential: { username: "admin", password: adminPassword } });
-    const { key: token } = await admin.apiKeys.create({ name: "program" });
+    const { key: token } = await admin.apiKeys.create({ name: "program", scopes: ["*"] });
     // Either takes requests; what is sent to the doomed one is tried again at the survivor.
     let isDoomedAlive = true;
     let turn = 0;

@@ -30,7 +30,7 @@ test(
     const admin = openClient({ url: place.url, credential: { username: "admin", password: adminPassword } });
     const client = openClient({
       url: place.url,
-      credential: { token: (await admin.apiKeys.create({ name: "p" })).key },
+      credential: { token: (await admin.apiKeys.create({ name: "p", scopes: ["*"] })).key },
     });
     const load = openLoad(client);
     const people = Array.from({ length: 10 }, (_, index) => {

@@ -233,7 +233,7 @@ test("who may not, does not: addresses of the inside, other roles, other workspa
   const password = "a password for tests";
   await hub.admin.workspaces.create({ name: "Other", admin: { username, email: `${username}@example.com`, password } });
   const { access_token } = await hub.admin.auth.logIn({ username, password });
-  const { key } = await hub.clientFor(access_token).apiKeys.create({ name: "stranger" });
+  const { key } = await hub.clientFor(access_token).apiKeys.create({ name: "stranger", scopes: ["*"] });
   const stranger = hub.clientFor(key);
   assert.deepEqual((await stranger.webhookEndpoints.list()).data, []);
   await refused(stranger.webhookEndpoints.get(id), "RESOURCE_NOT_FOUND");

@@ -89,7 +89,7 @@ test(
 /** The admin's key, by the hub that listens there. */
 async function clientOf(place: HubPlace): Promise<Client> {
   const admin = openClient({ url: place.url, credential: { username: "admin", password: adminPassword } });
-  const { key: token } = await admin.apiKeys.create({ name: "program" });
+  const { key: token } = await admin.apiKeys.create({ name: "program", scopes: ["*"] });
   return openClient({ url: place.url, credential: { token } });
 }
 

@@ -30,7 +30,7 @@ export function authCalls(call: Call, end: () => Promise<void>) {
       bodyOf<null>(call, "POST", "/auth/password/reset", { body, isPublic: true }),
     /** Ends the session that this client opened. */
     logOut: end,
-    me: () => bodyOf<resource.User>(call, "GET", "/v1/me"),
+    me: () => bodyOf<resource.Me>(call, "GET", "/v1/me"),
     /** Ends the caller's other sessions. `current_password` is needed by who has one. */
     changePassword: (body: { current_password?: string; new_password: string }) =>
       bodyOf<null>(call, "POST", "/v1/me/password", { body }),
@@ -72,10 +72,10 @@ export function userCalls(call: Call) {
 export function apiKeyCalls(call: Call) {
   const path = "/v1/api-keys";
   return {
-    /** `key` is shown this once. */
+    /** `key` is shown this once. `scopes: ["*"]` is a key for everything that the caller may do. */
     create: (body: {
       name: string;
-      scopes?: string[];
+      scopes: string[];
       expires_at?: string | null;
       rate_limit?: resource.RateLimit | null;
     }) => bodyOf<resource.ApiKey & { key: string }>(call, "POST", path, { body }),

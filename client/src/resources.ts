@@ -135,6 +135,13 @@ export interface User {
   created_at: string;
 }
 
+/** The caller, and by which credential it calls. */
+export interface Me extends User {
+  preferred_model: string | null;
+  llm_api_key_configured: boolean;
+  credential: { kind: "session" | "api_key"; scopes: string[]; api_key: ApiKey | null };
+}
+
 export interface ApiKey {
   api_key_id: string;
   name: string;
@@ -142,6 +149,8 @@ export interface ApiKey {
   key_hint: string;
   scopes: string[];
   created_by: string;
+  /** The API key that made it; null: a person. It ends with that key, and shares its limit. */
+  parent_id: string | null;
   created_at: string;
   expires_at: string | null;
   rate_limit: RateLimit | null;

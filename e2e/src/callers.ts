@@ -17,9 +17,9 @@ export async function refusedCredentials(workspace: Workspace): Promise<Refused[
   const { hub, admin } = workspace;
   const [gone, locked] = await Promise.all([newUser(hub, admin, "admin"), newUser(hub, admin, "admin")]);
   await gone.client.call("POST", "/auth/logout");
-  const lockedKey = await locked.client.apiKeys.create({ name: "Of somebody locked out" });
+  const lockedKey = await locked.client.apiKeys.create({ name: "Of somebody locked out", scopes: ["*"] });
   await admin.client.users.change(locked.userId, { disabled: true });
-  const revoked = await admin.client.apiKeys.create({ name: "Revoked" });
+  const revoked = await admin.client.apiKeys.create({ name: "Revoked", scopes: ["*"] });
   await admin.client.apiKeys.revoke(revoked.api_key_id);
   return [
     { name: "no credential", authorization: null, code: "AUTH_REQUIRED" },
@@ -61,7 +61,7 @@ function withoutSignature(token: string): string {
 
 async function expiredKey({ client }: Caller): Promise<string> {
   const soon = new Date(Date.now() + 500).toISOString();
-  const { key } = await client.apiKeys.create({ name: "Short-lived", expires_at: soon });
+  const { key } = await client.apiKeys.create({ name: "Short-lived", scopes: ["*"], expires_at: soon });
   await until("the key has expired", () => Date.now() > Date.parse(soon));
   return key;
 }

@@ -68,7 +68,7 @@ export async function startTestHub({ env = {}, expectedErrors, clock = systemClo
   const { pipelineDb: db, bus } = hub.context;
   const admin = openClient({ url, credential: { username: "admin", password: adminPassword } });
   const clientFor = (token: string) => openClient({ url, credential: { token } });
-  const key = await admin.apiKeys.create({ name: "tests" });
+  const key = await admin.apiKeys.create({ name: "tests", scopes: ["*"] });
   /** An API key of the admin: acts for the workspace. */
   const client = clientFor(key.key);
   let people = 0;

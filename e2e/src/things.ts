@@ -49,7 +49,7 @@ export function newThings(workspace: Workspace, receiverUrl: string): Things {
       await client.call("POST", "/v1/me/totp");
       return userId;
     },
-    apiKey: async () => (await member.client.apiKeys.create({ name: "Some key" })).api_key_id,
+    apiKey: async () => (await member.client.apiKeys.create({ name: "Some key", scopes: ["*"] })).api_key_id,
     async invitation() {
       const body = { email: `${randomUUID()}@example.com`, role: "agent" };
       return (await admin.client.call<{ invitation_id: string }>("POST", "/v1/invitations", { body })).body

@@ -92,7 +92,7 @@ test("two hubs count the requests of an API key together, where it was given a l
   const made = await send(
     "POST",
     `${one.url}/v1/api-keys`,
-    { name: "slow", rate_limit: { per_second: 0.01, burst: 3 } },
+    { name: "slow", scopes: ["*"], rate_limit: { per_second: 0.01, burst: 3 } },
     token,
   );
   const { key } = (await made.json()) as { key: string };

@@ -15,7 +15,10 @@ export async function setUp(hub: HubProcess, people: number): Promise<Workplace>
     username: "admin",
     password: hub.adminPassword,
   });
-  const { key } = await call<{ key: string }>(hub.url, "/v1/api-keys", `Bearer ${access_token}`, { name: "bench" });
+  const { key } = await call<{ key: string }>(hub.url, "/v1/api-keys", `Bearer ${access_token}`, {
+    name: "bench",
+    scopes: ["*"],
+  });
   const authorization = `Bearer ${key}`;
   const me = await call<{ workspace_id: string }>(hub.url, "/v1/me", authorization);
   const addresses = Array.from({ length: people }, (_, index) => `whatsapp:+55119${String(10_000_000 + index)}`);

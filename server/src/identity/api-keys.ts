@@ -3,7 +3,7 @@ import { forbidden, invalid, notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
-import { all, type Db, inOrder, maybe, one } from "../lib/query.ts";
+import { all, type Db, inOrder, maybe, one, run } from "../lib/query.ts";
 import type { Authenticator } from "./authenticate.ts";
 import { hasRole, type KeyRateLimit, type Principal, type Role, type Scope } from "./principal.ts";
 import { hashToken, newOpaqueToken } from "./tokens.ts";
@@ -18,6 +18,8 @@ export interface ApiKey {
   key_hint: string;
   scopes: (Scope | "*")[];
   created_by: string;
+  /** The key that made it; null when a person did. */
+  parent_id: string | null;
   expires_at: Date | null;
   rate_per_second: number | null;
   rate_burst: number | null;
@@ -27,20 +29,23 @@ export interface ApiKey {
 
 export interface NewApiKey {
   name: string;
-  /** Default: all. */
-  scopes?: (Scope | "*")[];
+  scopes: (Scope | "*")[];
   expiresAt?: Date;
   rateLimit?: KeyRateLimit | undefined;
 }
 
+/** Keys that are made one by the other, at the most. */
+export const maxKeyChain = 8;
+
 /**
  * A key that acts for the caller, within its scopes. FORBIDDEN when the caller is itself a key that lacks one of them, or
- * that has an end or a limit which the new one would not keep: a key never makes a stronger one.
+ * that has an end or a limit which the new one would not keep: a key never makes a stronger one. What a key makes ends
+ * with it, and shares its limit.
  */
 export async function createApiKey(
   { db, clock }: { db: Pool; clock: Clock },
   principal: Principal,
-  { name, scopes = ["*"], expiresAt, rateLimit }: NewApiKey,
+  { name, scopes, expiresAt, rateLimit }: NewApiKey,
 ): Promise<ApiKey & { key: string }> {
   const nowMs = clock.now();
   if (expiresAt !== undefined && !(expiresAt.getTime() > nowMs)) {
@@ -62,8 +67,7 @@ export async function createApiKey(
     now: new Date(nowMs),
   };
   const made = await transaction(db, async (tx) => {
-    await requireWithinOwnEnd(tx, principal, expiresAt);
-    const inserted = await insertApiKey(tx, row);
+    const inserted = await insertApiKey(tx, { ...row, ancestorIds: await lineFor(tx, principal, expiresAt) });
     const details = { scopes: row.scopes.join(" "), expires_at: expiresAt?.toISOString() ?? null };
     await recordAct(tx, principal, { action: "api_key.created", target: targetOf(row.apiKeyId), details });
     return inserted;
@@ -87,22 +91,43 @@ export function listApiKeys(
   );
 }
 
-/** From now on the key is unknown. Throws RESOURCE_NOT_FOUND for one that is revoked already, or not the caller's. */
+/** The key by which the principal calls. API_KEY_INVALID when it was revoked meanwhile. */
+export async function findApiKey(db: Db, { workspaceId, callerId }: Principal): Promise<ApiKey> {
+  const row = await maybe<ApiKey>(
+    db,
+    `SELECT ${columns} FROM api_keys WHERE api_key_id = $1 AND workspace_id = $2 AND revoked_at IS NULL`,
+    [callerId, workspaceId],
+  );
+  if (row === null) throw invalidApiKey();
+  return row;
+}
+
+/**
+ * From now on the key is unknown, and so is every key that it made, and those that these made. Throws RESOURCE_NOT_FOUND
+ * for one that is revoked already, or not the caller's.
+ */
 export async function revokeApiKey(
   { db, clock, forget }: { db: Pool; clock: Clock } & Pick<Authenticator, "forget">,
   principal: Principal,
   apiKeyId: string,
 ): Promise<void> {
+  const now = new Date(clock.now());
   await transaction(db, async (tx) => {
     const row = await maybe(
       tx,
       `UPDATE api_keys SET revoked_at = $4
       WHERE api_key_id = $1 AND workspace_id = $2 AND revoked_at IS NULL AND ($3::uuid IS NULL OR created_by = $3)
       RETURNING api_key_id`,
-      [apiKeyId, principal.workspaceId, ownOnly(principal), new Date(clock.now())],
+      [apiKeyId, principal.workspaceId, ownOnly(principal), now],
     );
     if (row === null) throw notFound("API key");
-    await recordAct(tx, principal, { action: "api_key.revoked", target: targetOf(apiKeyId) });
+    // A statement of its own: it sees the keys that were made until the one above had the row.
+    const descendants = await run(
+      tx,
+      "UPDATE api_keys SET revoked_at = $2 WHERE ancestor_ids @> ARRAY[$1::uuid] AND revoked_at IS NULL",
+      [apiKeyId, now],
+    );
+    await recordAct(tx, principal, { action: "api_key.revoked", target: targetOf(apiKeyId), details: { descendants } });
   });
   forget(apiKeyId);
 }
@@ -117,11 +142,12 @@ export interface LiveApiKey {
   expiresAt: Date | null;
   ratePerSecond: number | null;
   rateBurst: number | null;
+  ancestors: Pick<LiveApiKey, "apiKeyId" | "ratePerSecond" | "rateBurst">[];
 }
 
 /**
- * The working keys with these hashes, in their order; null for an unknown, revoked or expired one, or when its maker is
- * disabled. Notes the use of each, at most once a minute.
+ * The working keys with these hashes, in their order; null for an unknown, revoked or expired one, when a key by
+ * which it was made is revoked or expired, or when its maker is disabled. Notes the use of each, at most once a minute.
  */
 export async function useApiKeys(db: Db, keyHashes: readonly Buffer[], now: Date): Promise<(LiveApiKey | null)[]> {
   const rows = await all<LiveApiKey & { position: number }>(
@@ -136,11 +162,19 @@ export async function useApiKeys(db: Db, keyHashes: readonly Buffer[], now: Date
        UPDATE api_keys k SET last_used_at = $2 FROM unnoted WHERE k.api_key_id = unnoted.api_key_id
      )
      SELECT asked.position, k.api_key_id AS "apiKeyId", k.workspace_id AS "workspaceId", u.user_id AS "userId", u.role,
-            k.scopes, k.expires_at AS "expiresAt", k.rate_per_second AS "ratePerSecond", k.rate_burst AS "rateBurst"
+            k.scopes, k.expires_at AS "expiresAt", k.rate_per_second AS "ratePerSecond", k.rate_burst AS "rateBurst",
+            line.ancestors
        FROM unnest($1::bytea[]) WITH ORDINALITY AS asked (key_hash, position)
        JOIN api_keys k ON k.key_hash = asked.key_hash AND k.revoked_at IS NULL
                       AND (k.expires_at IS NULL OR k.expires_at > $2)
-       JOIN users u ON u.user_id = k.created_by AND u.disabled_at IS NULL`,
+       JOIN users u ON u.user_id = k.created_by AND u.disabled_at IS NULL
+       CROSS JOIN LATERAL (
+         SELECT coalesce(json_agg(json_build_object(
+                  'apiKeyId', a.api_key_id, 'ratePerSecond', a.rate_per_second, 'rateBurst', a.rate_burst)), '[]') AS ancestors,
+                count(*) FILTER (WHERE a.revoked_at IS NULL AND (a.expires_at IS NULL OR a.expires_at > $2)) AS working
+           FROM api_keys a WHERE a.api_key_id = ANY (k.ancestor_ids)
+       ) line
+      WHERE line.working = cardinality(k.ancestor_ids)`,
     [keyHashes, now],
   );
   return inOrder(keyHashes.length, rows);
@@ -154,24 +188,35 @@ export function invalidApiKey(): RequestError {
   return new RequestError("API_KEY_INVALID", "This API key is unknown, revoked or expired: make a new one.");
 }
 
-const columns = `api_key_id, name, key_hint, scopes, created_by, expires_at, rate_per_second, rate_burst, last_used_at,
-       created_at`;
+const columns = `api_key_id, name, key_hint, scopes, created_by, ancestor_ids[cardinality(ancestor_ids)] AS parent_id,
+       expires_at, rate_per_second, rate_burst, last_used_at, created_at`;
 
 function requireWithinOwnLimit(own: KeyRateLimit | null, given: KeyRateLimit | undefined): void {
-  if (own === null) return;
-  if (given !== undefined && given.perSecond <= own.perSecond && given.burst <= own.burst) return;
+  if (own === null || given === undefined) return;
+  if (given.perSecond <= own.perSecond && given.burst <= own.burst) return;
   throw forbidden("This API key has a rate limit and makes only keys with one that is no higher.");
 }
 
-async function requireWithinOwnEnd(db: Db, { kind, callerId }: Principal, given: Date | undefined): Promise<void> {
-  if (kind !== "api_key") return;
-  const { expires_at } = await one<{ expires_at: Date | null }>(
-    db,
-    "SELECT expires_at FROM api_keys WHERE api_key_id = $1",
+/** The ids of the keys by which the caller makes a key: the caller's own last. None for a person. */
+async function lineFor(tx: Db, { kind, callerId }: Principal, expiresAt: Date | undefined): Promise<string[]> {
+  if (kind !== "api_key") return [];
+  // Held until the new key is there: a revocation comes before it, or finds it.
+  const own = await maybe<{ expires_at: Date | null; ancestor_ids: string[] }>(
+    tx,
+    "SELECT expires_at, ancestor_ids FROM api_keys WHERE api_key_id = $1 AND revoked_at IS NULL FOR SHARE",
     [callerId],
   );
-  if (expires_at === null || (given !== undefined && given <= expires_at)) return;
-  throw forbidden("This API key expires and makes only keys that expire no later.");
+  if (own === null) throw invalidApiKey();
+  const { expires_at, ancestor_ids } = own;
+  if (expires_at !== null && (expiresAt === undefined || expiresAt > expires_at)) {
+    throw forbidden("This API key expires and makes only keys that expire no later.");
+  }
+  if (ancestor_ids.length + 1 >= maxKeyChain) {
+    throw forbidden(
+      `This API key is the last of ${maxKeyChain} that made one another. Make the key with an earlier one.`,
+    );
+  }
+  return [...ancestor_ids, callerId];
 }
 
 function ownOnly(principal: Principal): string | null {
@@ -183,6 +228,7 @@ function insertApiKey(
   row: {
     apiKeyId: string;
     principal: Principal;
+    ancestorIds: string[];
     name: string;
     keyHash: Buffer;
     keyHint: string;
@@ -196,8 +242,8 @@ function insertApiKey(
     db,
     `INSERT INTO api_keys
        (api_key_id, workspace_id, created_by, name, key_hash, key_hint, scopes, expires_at, created_at,
-        rate_per_second, rate_burst)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        rate_per_second, rate_burst, ancestor_ids)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
      RETURNING ${columns}`,
     [
       row.apiKeyId,
@@ -211,6 +257,7 @@ function insertApiKey(
       row.now,
       row.rateLimit?.perSecond,
       row.rateLimit?.burst,
+      row.ancestorIds,
     ],
   );
 }

@@ -233,6 +233,7 @@ test("an API key acts for its maker: agents and admins as the workspace, members
       sessionId: null,
       scopes: ["messages:write"],
       rateLimit: null,
+      ancestors: [],
       origin: noOrigin,
     });
   }
@@ -244,7 +245,7 @@ test("an API key ends when it expires and when it is revoked; an unknown one nev
   nowMs += 10_000;
   await refused(expiring, "API_KEY_INVALID");
 
-  const { api_key_id, key } = await createApiKey({ db: pool, clock }, admin, { name: "revoked" });
+  const { api_key_id, key } = await createApiKey({ db: pool, clock }, admin, { name: "revoked", scopes: ["*"] });
   await here.authenticate(`Bearer ${key}`);
   await revokeApiKey({ db: pool, clock, forget: here.forget }, admin, api_key_id);
   await refused(`Bearer ${key}`, "API_KEY_INVALID");
@@ -303,7 +304,11 @@ async function openNewSession(role: Role) {
 }
 
 async function makeKey(maker: Principal, expiresAt?: Date): Promise<string> {
-  const { key } = await createApiKey({ db: pool, clock }, maker, { name: "test", ...(expiresAt ? { expiresAt } : {}) });
+  const { key } = await createApiKey({ db: pool, clock }, maker, {
+    name: "test",
+    scopes: ["*"],
+    ...(expiresAt ? { expiresAt } : {}),
+  });
   return `Bearer ${key}`;
 }
 

@@ -1,10 +1,10 @@
 import { RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Db } from "../lib/query.ts";
-import { apiKeyPrefix, invalidApiKey } from "./api-keys.ts";
+import { apiKeyPrefix, invalidApiKey, type LiveApiKey } from "./api-keys.ts";
 import { type Believed, openCredentialCache } from "./credential-cache.ts";
 import { type LiveCredentials, openLiveCredentials } from "./live-credentials.ts";
-import { hasRole, noOrigin, type Principal } from "./principal.ts";
+import { dependsOn, hasRole, type KeyRateLimit, noOrigin, type Principal } from "./principal.ts";
 import { expiredToken, hashToken, invalidToken, type Tokens, type VerifiedClaims } from "./tokens.ts";
 
 /**
@@ -93,7 +93,7 @@ export function openAuthenticator(deps: AuthenticatorDeps): Authenticator {
   function forget(id: string): void {
     forgotten += 1;
     underWay.clear();
-    cache.deleteWhere(({ sessionId, userId, callerId }) => sessionId === id || userId === id || callerId === id);
+    cache.deleteWhere((principal) => dependsOn(principal, id));
   }
 
   return { authenticate, recheck, forget };
@@ -133,7 +133,7 @@ async function checkApiKey({ live, clock }: CheckDeps, key: string): Promise<Bel
   const checkedAtMs = clock.now();
   const found = await live.apiKey(hashToken(key));
   if (found === null) throw invalidApiKey();
-  const { apiKeyId, workspaceId, userId, role, scopes, expiresAt, ratePerSecond, rateBurst } = found;
+  const { apiKeyId, workspaceId, userId, role, scopes, expiresAt } = found;
   const principal: Principal = {
     kind: "api_key",
     callerId: apiKeyId,
@@ -143,10 +143,15 @@ async function checkApiKey({ live, clock }: CheckDeps, key: string): Promise<Bel
     participantId: hasRole(found, "agent") ? workspaceId : userId,
     sessionId: null,
     scopes,
-    rateLimit: ratePerSecond === null || rateBurst === null ? null : { perSecond: ratePerSecond, burst: rateBurst },
+    rateLimit: limitOf(found),
+    ancestors: found.ancestors.map((key) => ({ apiKeyId: key.apiKeyId, rateLimit: limitOf(key) })),
     origin: noOrigin,
   };
   return { principal, checkedAtMs, expiresAtMs: expiresAt?.getTime() ?? Number.POSITIVE_INFINITY, claims: undefined };
+}
+
+function limitOf({ ratePerSecond, rateBurst }: Pick<LiveApiKey, "ratePerSecond" | "rateBurst">): KeyRateLimit | null {
+  return ratePerSecond === null || rateBurst === null ? null : { perSecond: ratePerSecond, burst: rateBurst };
 }
 
 function missingCredential(): RequestError {

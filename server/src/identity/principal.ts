@@ -43,6 +43,8 @@ export interface Principal {
   readonly scopes: readonly (Scope | "*")[];
   /** The limit that this API key was given; null for a key without one of its own, and for users. */
   readonly rateLimit: KeyRateLimit | null;
+  /** The keys by which this API key was made: it works while they do, and shares their limits. Left out where there are none. */
+  readonly ancestors?: readonly AncestorKey[];
   /** The request by which the principal calls; nulls where there is none. */
   readonly origin: Origin;
 }
@@ -53,6 +55,17 @@ export interface KeyRateLimit {
   readonly perSecond: number;
   /** At once, after a pause. */
   readonly burst: number;
+}
+
+export interface AncestorKey {
+  readonly apiKeyId: string;
+  readonly rateLimit: KeyRateLimit | null;
+}
+
+/** Whether a change of the session, user or API key with this id may change what the caller may do. */
+export function dependsOn(principal: Principal, id: string): boolean {
+  const { sessionId, userId, callerId, ancestors = [] } = principal;
+  return [sessionId, userId, callerId].includes(id) || ancestors.some(({ apiKeyId }) => apiKeyId === id);
 }
 
 export const noOrigin: Origin = { ip: null, requestId: null };

@@ -1,7 +1,7 @@
 import { RequestError } from "../errors.ts";
 import { parseCursor } from "../events/events.ts";
 import type { Authenticator } from "../identity/authenticate.ts";
-import { type Principal, requireScope } from "../identity/principal.ts";
+import { dependsOn, type Principal, requireScope } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/postgres.ts";
 import { repeat } from "../lib/repeat.ts";
@@ -146,9 +146,7 @@ export function openReaders(deps: ReadersDeps) {
     /** Takes the id of a session, user or API key that changed: its readers are asked about again, and maybe dropped. */
     async changed(id: string): Promise<void> {
       changes += 1;
-      const affected = [...readers.values()].filter(({ subscriber: { principal } }) => {
-        return principal.sessionId === id || principal.userId === id || principal.callerId === id;
-      });
+      const affected = [...readers.values()].filter(({ subscriber }) => dependsOn(subscriber.principal, id));
       await Promise.all(affected.map(recheck));
     },
     recheckAll,

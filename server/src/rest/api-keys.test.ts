@@ -14,7 +14,7 @@ before(async () => {
 after(() => hub[Symbol.asyncDispose]());
 
 const makeKey = (token: string, body: object = {}) =>
-  hub.call("POST /v1/api-keys", { token, body: { name: "test", ...body } });
+  hub.call("POST /v1/api-keys", { token, body: { name: "test", scopes: ["*"], ...body } });
 
 test("a key is shown once, works at once, and is stored as a hash", async () => {
   const { status, body } = await makeKey(admin);
@@ -28,6 +28,21 @@ test("a key is shown once, works at once, and is stored as a hash", async () => 
   assert.ok(!JSON.stringify(list.body).includes(body.key));
   const { rows } = await hub.db.query("SELECT * FROM api_keys");
   assert.ok(!JSON.stringify(rows).includes(body.key));
+});
+
+test("a key can ask what it is, whose, and with which scopes; a session says that it is one", async () => {
+  const { body: made } = await makeKey(admin, { scopes: ["messages:read", "events:read"] });
+  const { body: me } = await hub.call("GET /v1/me", { token: made.key });
+  const { key, ...shown } = made;
+  assert.equal(me.username, "admin");
+  assert.deepEqual(me.credential, {
+    kind: "api_key",
+    scopes: ["messages:read", "events:read"],
+    api_key: { ...shown, last_used_at: me.credential.api_key.last_used_at },
+  });
+  assert.ok(!JSON.stringify(me).includes(key));
+  const { body: session } = await hub.call("GET /v1/me", { token: admin });
+  assert.deepEqual(session.credential, { kind: "session", scopes: ["*"], api_key: null });
 });
 
 test("a key does what its scopes say and no more", async () => {
@@ -79,10 +94,13 @@ test("a key may have a limit of its own, which its caller carries and its keys k
   const principal = await hub.authenticate(`Bearer ${body.key}`);
   assert.deepEqual(principal.rateLimit, { perSecond: 0.5, burst: 10 });
 
-  assert.equal((await makeKey(body.key)).status, 403);
   assert.equal((await makeKey(body.key, { rate_limit: { per_second: 0.6, burst: 10 } })).status, 403);
   assert.equal((await makeKey(body.key, { rate_limit: { per_second: 0.5, burst: 11 } })).status, 403);
   assert.equal((await makeKey(body.key, { rate_limit: { per_second: 0.5, burst: 10 } })).status, 201);
+  // One without a limit of its own has its maker's to share.
+  const { body: child } = await makeKey(body.key);
+  const shared = await hub.authenticate(`Bearer ${child.key}`);
+  assert.deepEqual(shared.ancestors, [{ apiKeyId: body.api_key_id, rateLimit: { perSecond: 0.5, burst: 10 } }]);
 
   const { body: unlimited } = await makeKey(admin, { rate_limit: null });
   assert.equal(unlimited.rate_limit, null);
@@ -98,6 +116,8 @@ test("unknown scopes, an end in the past and nameless keys are refused by name",
   const refused: [object, string][] = [
     [{ scopes: ["messages:shout"] }, "scopes.0"],
     [{ scopes: [] }, "scopes"],
+    // A key with all scopes is asked for in so many words.
+    [{ scopes: undefined }, "scopes"],
     [{ expires_at: new Date(hub.clock.now()).toISOString() }, "expires_at"],
     [{ expires_at: "tomorrow" }, "expires_at"],
     [{ name: " " }, "name"],

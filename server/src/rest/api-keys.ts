@@ -17,11 +17,17 @@ export function apiKeyRoutes(app: App, deps: { clock: Clock } & Pick<Authenticat
         tags,
         security: bearer,
         summary: "Make an API key",
-        description: "It acts for the caller, with the caller's role at any time, within its scopes (default: all).",
+        description:
+          'It acts for the caller, with the caller\'s role at any time, within its scopes; `["*"]` is all. A key that an ' +
+          "API key makes shares that key's limit and ends with it.",
         body: Type.Object(
           {
             name: line(200),
-            scopes: Type.Optional(Type.Array(scopeName, { minItems: 1, maxItems: 50 })),
+            scopes: Type.Array(scopeName, {
+              minItems: 1,
+              maxItems: 50,
+              description: "What it may do; `*` is everything",
+            }),
             expires_at: Type.Optional(nullable(time)),
             rate_limit: Type.Optional(nullable(rateLimit)),
           },
@@ -73,6 +79,7 @@ export function apiKeyRoutes(app: App, deps: { clock: Clock } & Pick<Authenticat
         tags,
         security: bearer,
         summary: "Revoke an API key",
+        description: "Every key made by it, and by those, ends with it.",
         params: idParams,
         response: { 204: nothing, ...errorAnswers(400, 401, 403, 404) },
       },
@@ -86,7 +93,7 @@ export function apiKeyRoutes(app: App, deps: { clock: Clock } & Pick<Authenticat
 
 const tags = ["Identity"];
 
-const scopeName = Type.Enum(["*", ...scopes] as ["*" | Scope, ...("*" | Scope)[]]);
+export const scopeName = Type.Enum(["*", ...scopes] as ["*" | Scope, ...("*" | Scope)[]]);
 
 const rateLimit = Type.Object(
   {
@@ -96,26 +103,28 @@ const rateLimit = Type.Object(
   { additionalProperties: false, description: "The limit of this key; null: none of its own" },
 );
 
-const apiKeyResource = Type.Object({
+export const apiKeyResource = Type.Object({
   api_key_id: uuid,
   name: Type.String(),
   key_hint: Type.String(),
   scopes: Type.Array(scopeName),
   created_by: uuid,
+  parent_id: Type.Union([uuid, Type.Null()], { description: "The API key that made it; null: a person" }),
   expires_at: nullable(time),
   rate_limit: nullable(rateLimit),
   last_used_at: nullable(time),
   created_at: time,
 });
 
-function showApiKey(row: ApiKey) {
-  const { api_key_id, name, key_hint, scopes, created_by, rate_per_second, rate_burst } = row;
+export function showApiKey(row: ApiKey) {
+  const { api_key_id, name, key_hint, scopes, created_by, parent_id, rate_per_second, rate_burst } = row;
   return {
     api_key_id,
     name,
     key_hint,
     scopes,
     created_by,
+    parent_id,
     expires_at: row.expires_at?.toISOString() ?? null,
     rate_limit:
       rate_per_second === null || rate_burst === null ? null : { per_second: rate_per_second, burst: rate_burst },

@@ -144,7 +144,7 @@ describe("the audit log of a workspace", () => {
       ["user", admin.user_id, { reason: "wrong_password" }],
     );
 
-    const { body: key } = await hub.call("POST /v1/api-keys", { token: token(), body: { name: "k" } });
+    const { body: key } = await hub.call("POST /v1/api-keys", { token: token(), body: { name: "k", scopes: ["*"] } });
     const [byKey] = await recordedBy(() => hub.call(`DELETE /v1/api-keys/${key.api_key_id}`, { token: key.key }));
     assert.deepEqual([byKey!.actor_kind, byKey!.actor_id], ["api_key", key.api_key_id]);
   });
@@ -164,7 +164,10 @@ describe("the audit log of a workspace", () => {
     const typed = "hunter2-typed-as-a-name";
     const [record] = await recordedBy(() => hub.logIn(typed, "a canary password"));
     assert.deepEqual([record!.action, record!.details], ["session.refused", { reason: "unknown_user" }]);
-    const { body: key } = await hub.call("POST /v1/api-keys", { token: token(), body: { name: "canary-name" } });
+    const { body: key } = await hub.call("POST /v1/api-keys", {
+      token: token(),
+      body: { name: "canary-name", scopes: ["*"] },
+    });
     await hub.call("PATCH /v1/me", { token: token(), body: { llm_api_key: "sk-canary" } });
     const { rows } = await hub.db.query("SELECT l::text AS line FROM audit_log l");
     const all = rows.map(({ line }) => line).join("\n");

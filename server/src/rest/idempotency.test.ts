@@ -17,7 +17,7 @@ before(async () => {
 after(() => hub[Symbol.asyncDispose]());
 
 const makeKey = (idempotencyKey: string, body: object = { name: "one" }, caller = token) =>
-  hub.call("POST /v1/api-keys", { token: caller, body, idempotencyKey });
+  hub.call("POST /v1/api-keys", { token: caller, body: { scopes: ["*"], ...body }, idempotencyKey });
 
 async function countKeys(name: string): Promise<number> {
   const { rows } = await hub.db.query("SELECT count(*) AS n FROM api_keys WHERE name = $1", [name]);
@@ -114,7 +114,7 @@ test("a caller who hung up gets the answer at the second try", async () => {
   const hungUp = fetch(`http://127.0.0.1:${port}/v1/api-keys`, {
     method: "POST",
     headers: { authorization: `Bearer ${token}`, "content-type": "application/json", "idempotency-key": "hung up" },
-    body: JSON.stringify({ name: "hung up" }),
+    body: JSON.stringify({ name: "hung up", scopes: ["*"] }),
     signal: abort.signal,
   });
   await untilClaimed("hung up");

@@ -118,7 +118,10 @@ async function collect(hub: IdentityHub, keys: SigningKeys, gone: SigningKeys): 
   assert.equal(other.wid, made.body.workspace_id);
   const payload = payloadOf(session.access_token);
   const claims = { userId: payload.sub, sessionId: payload.sid, workspaceId: payload.wid, role: "member" as const };
-  const apiKey = await hub.call("POST /v1/api-keys", { token: session.access_token, body: { name: "key" } });
+  const apiKey = await hub.call("POST /v1/api-keys", {
+    token: session.access_token,
+    body: { name: "key", scopes: ["*"] },
+  });
   return {
     keys,
     token: session.access_token,

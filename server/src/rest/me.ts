@@ -1,7 +1,11 @@
 import { Type } from "typebox";
+import { findApiKey } from "../identity/api-keys.ts";
 import { updateMe } from "../identity/me.ts";
+import type { Principal } from "../identity/principal.ts";
 import { getUser, type User } from "../identity/users.ts";
+import type { Db } from "../lib/query.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
+import { apiKeyResource, scopeName, showApiKey } from "./api-keys.ts";
 import { bearer, displayName, errorAnswers, line, nullable, showUser, userResource } from "./identity-schemas.ts";
 import type { App } from "./server.ts";
 
@@ -15,11 +19,13 @@ export function meRoutes(app: App, { box }: { box: SecretBox }): void {
         tags,
         security: bearer,
         summary: "Who am I",
-        description: "For an API key: the user who made it. Needs no scope, so that any key can be tried with it.",
+        description:
+          "The user, and by which credential it calls: for an API key the user who made it, and which key with which scopes. " +
+          "Needs no scope, so that any key can be tried with it.",
         response: { 200: meResource, ...errorAnswers(401) },
       },
     },
-    async ({ principal, db }) => showMe(await getUser(db, principal)),
+    async ({ principal, db }) => showMe(await getUser(db, principal), await credentialOf(db, principal)),
   );
 
   app.patch(
@@ -45,7 +51,7 @@ export function meRoutes(app: App, { box }: { box: SecretBox }): void {
     async ({ principal, db, body }) => {
       const { display_name, preferred_model, llm_api_key } = body;
       const changes = { displayName: display_name, preferredModel: preferred_model, llmApiKey: llm_api_key };
-      return showMe(await updateMe({ db, box }, principal, changes));
+      return showMe(await updateMe({ db, box }, principal, changes), await credentialOf(db, principal));
     },
   );
 }
@@ -56,9 +62,23 @@ const meResource = Type.Object({
   ...userResource.properties,
   preferred_model: nullable(Type.String()),
   llm_api_key_configured: Type.Boolean(),
+  credential: Type.Object(
+    {
+      kind: Type.Enum(["session", "api_key"]),
+      scopes: Type.Array(scopeName, { description: "A session has all: `*`" }),
+      api_key: nullable(apiKeyResource),
+    },
+    { description: "By what you call; `api_key` is null for a session" },
+  ),
 });
 
-function showMe(user: User) {
+async function credentialOf(db: Db, principal: Principal) {
+  const { kind, scopes } = principal;
+  if (kind === "user") return { kind: "session" as const, scopes: [...scopes], api_key: null };
+  return { kind, scopes: [...scopes], api_key: showApiKey(await findApiKey(db, principal)) };
+}
+
+function showMe(user: User, credential: Awaited<ReturnType<typeof credentialOf>>) {
   const { preferred_model, llm_api_key_configured } = user;
-  return { ...showUser(user), preferred_model, llm_api_key_configured };
+  return { ...showUser(user), preferred_model, llm_api_key_configured, credential };
 }

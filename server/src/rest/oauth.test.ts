@@ -138,7 +138,9 @@ test("an address that only looks the same to the database opens no account", asy
 test("an account whose address was only claimed goes to whoever proves it, and opens for the claimant no more", async () => {
   const body = { username: "squatter", email: "Victim@example.com", password: "the squatter's own" };
   const squatter = (await hub.call("POST /auth/register", { body })).body;
-  const key = (await hub.call("POST /v1/api-keys", { token: squatter.access_token, body: { name: "k" } })).body.key;
+  const key = (
+    await hub.call("POST /v1/api-keys", { token: squatter.access_token, body: { name: "k", scopes: ["*"] } })
+  ).body.key;
   const victim = somebody({ email: "victim@example.com" });
   const admin = (await hub.logIn("admin")).access_token;
   const reset = await hub.call(`POST /v1/users/${squatter.user.user_id}/password-reset`, { token: admin });

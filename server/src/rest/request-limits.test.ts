@@ -67,6 +67,16 @@ test("an API key has the limit that it was given, or none", async () => {
   assert.match(refused.body.error.message, /2 at once and 6 a minute on average/);
 });
 
+test("keys that a key made share its limit", async () => {
+  const first = await door.call("POST", "/things", { token: "child of slow key" });
+  assert.deepEqual([first.status, first.limits?.limit, first.limits?.remaining], [200, "2", "1"]);
+  assert.equal((await door.call("POST", "/things", { token: "sibling of it" })).status, 200);
+  for (const token of ["child of slow key", "sibling of it", "slow key"]) {
+    assert.equal((await door.call("POST", "/things", { token })).status, 429, token);
+  }
+  assert.equal((await door.call("POST", "/things", { token: "key" })).status, 200);
+});
+
 test("where nobody is known, the address is counted; for platforms and for what is refused anyway, nothing", async () => {
   for (let i = 0; i < 3; i += 1) assert.equal((await door.call("POST", "/auth/token")).status, 200);
   const refused = await door.call("POST", "/auth/token");
@@ -190,7 +200,13 @@ function addRoutes(app: App): void {
 }
 
 function principalOf(token: string | undefined): Principal {
-  const keys: Record<string, KeyRateLimit | null> = { key: null, "slow key": { perSecond: 0.1, burst: 2 } };
+  const slow = { perSecond: 0.1, burst: 2 };
+  const keys: Record<string, KeyRateLimit | null> = {
+    key: null,
+    "slow key": slow,
+    "child of slow key": null,
+    "sibling of it": { perSecond: 0.1, burst: 2 },
+  };
   if (token === undefined) throw new RequestError("AUTH_REQUIRED", "Who are you?");
   const shared = { workspaceId: "w", role: "admin", userId: "u", participantId: "p", sessionId: null } as const;
   return {
@@ -199,6 +215,7 @@ function principalOf(token: string | undefined): Principal {
     callerId: token,
     scopes: ["*"],
     rateLimit: keys[token] ?? null,
+    ...(/child|sibling/.test(token) ? { ancestors: [{ apiKeyId: "slow key", rateLimit: slow }] } : {}),
     origin: noOrigin,
   };
 }

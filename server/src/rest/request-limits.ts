@@ -34,23 +34,38 @@ interface Counted {
  * routes are added.
  */
 export function limitRequests(app: App, { limits, byUser, byAddress }: RequestLimitDeps): void {
-  function countedAs(request: FastifyRequest): Counted | null {
+  function countedAs(request: FastifyRequest): Counted[] {
     const { access, limit } = request.routeOptions.config;
-    if (access === undefined || !isCounted(request.method, limit)) return null;
+    if (access === undefined || !isCounted(request.method, limit)) return [];
     if (access === "public" || limit === "address") {
-      return byAddress && { key: `address:${addressKey(request.ip)}`, limit: byAddress };
+      return byAddress === null ? [] : [{ key: `address:${addressKey(request.ip)}`, limit: byAddress }];
     }
-    const { kind, callerId, rateLimit } = request.principal;
-    if (kind === "user") return byUser && { key: `user:${callerId}`, limit: byUser };
-    return rateLimit && { key: `key:${callerId}`, limit: rateLimit };
+    const { kind, callerId, rateLimit, ancestors = [] } = request.principal;
+    if (kind === "user") return byUser === null ? [] : [{ key: `user:${callerId}`, limit: byUser }];
+    return [...ancestors, { apiKeyId: callerId, rateLimit }].flatMap((key) =>
+      key.rateLimit === null ? [] : [{ key: `key:${key.apiKeyId}`, limit: key.rateLimit }],
+    );
+  }
+
+  /** Counts for the key itself before those by which it was made; refused by one, it costs those behind nothing. */
+  function takeNext(reply: FastifyReply, counted: Counted[], done: (error?: Error) => void): void {
+    const next = counted.pop();
+    if (next === undefined) {
+      done();
+      return;
+    }
+    const follow = (taken: Taken) => {
+      const refused = tell(reply, next.limit, taken);
+      if (refused === undefined) takeNext(reply, counted, done);
+      else done(refused);
+    };
+    const taken = limits.take(next.key, next.limit);
+    if (taken instanceof Promise) taken.then(follow, done);
+    else follow(taken);
   }
 
   app.addHook("onRequest", (request, reply, done) => {
-    const counted = countedAs(request);
-    if (counted === null) return done();
-    const taken = limits.take(counted.key, counted.limit);
-    if (!(taken instanceof Promise)) return done(tell(reply, counted.limit, taken));
-    taken.then((known) => done(tell(reply, counted.limit, known)), done);
+    takeNext(reply, countedAs(request), done);
   });
 
   app.addHook("onRoute", (route) => {
@@ -70,9 +85,13 @@ function isCounted(method: string, limit: "address" | "none" | undefined): boole
 
 /** Says on the answer where the caller stands, and what is wrong when that is too far. */
 function tell(reply: FastifyReply, limit: RateLimit, taken: Taken): RequestError | undefined {
-  reply.header("ratelimit-limit", taken.limit);
-  reply.header("ratelimit-remaining", taken.remaining);
-  reply.header("ratelimit-reset", taken.resetSeconds);
+  const told = reply.getHeader("ratelimit-remaining") as number | undefined;
+  // Of several limits, the one that is nearest to its end.
+  if (told === undefined || taken.remaining <= told) {
+    reply.header("ratelimit-limit", taken.limit);
+    reply.header("ratelimit-remaining", taken.remaining);
+    reply.header("ratelimit-reset", taken.resetSeconds);
+  }
   if (taken.isAllowed) return undefined;
   const seconds = taken.retryAfterSeconds;
   return new RequestError(

@@ -154,7 +154,7 @@ test("an admin removes it for a user of the workspace, and nobody else does", as
 
 test("an API key has no second factor", async () => {
   const user = await register();
-  const { key } = (await hub.call("POST /v1/api-keys", { token: user.token, body: { name: "k" } })).body;
+  const { key } = (await hub.call("POST /v1/api-keys", { token: user.token, body: { name: "k", scopes: ["*"] } })).body;
   assert.equal((await hub.call("POST /v1/me/totp", { token: key })).status, 403);
 });
 

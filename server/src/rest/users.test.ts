@@ -112,7 +112,10 @@ test("of two admins who demote each other at the same moment one stays", async (
 test("a deleted user is gone, the username is free, and what they wrote keeps a name", async () => {
   const { user_id } = await makeUser("gone", { role: "member" });
   const session = await hub.logIn("gone");
-  const key = await hub.call("POST /v1/api-keys", { token: session.access_token, body: { name: "key" } });
+  const key = await hub.call("POST /v1/api-keys", {
+    token: session.access_token,
+    body: { name: "key", scopes: ["*"] },
+  });
 
   assert.equal((await hub.call(`DELETE /v1/users/${user_id}`, { token })).status, 204);
 

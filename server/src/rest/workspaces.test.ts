@@ -46,7 +46,7 @@ test("admins of other workspaces neither see nor make workspaces", async () => {
 test("nothing of one workspace is visible to another", async () => {
   await hub.call("POST /v1/workspaces", { token, body: workspaceOf("wim") });
   const { access_token: theirs, user_id: wim } = await hub.logIn("wim");
-  const { body: key } = await hub.call("POST /v1/api-keys", { token: theirs, body: { name: "theirs" } });
+  const { body: key } = await hub.call("POST /v1/api-keys", { token: theirs, body: { name: "theirs", scopes: ["*"] } });
 
   const tries = ["GET /v1/users/", "PATCH /v1/users/", "DELETE /v1/users/"].map((target) =>
     hub.call(target + wim, { token, ...(target.startsWith("PATCH") ? { body: { role: "member" } } : {}) }),
