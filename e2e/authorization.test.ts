@@ -5,7 +5,8 @@
  */
 import assert from "node:assert/strict";
 import { request } from "node:http";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { authorizationTable, type Given, openPages, type Request, type Row } from "./src/authorization-table.ts";
 import { openKeys, type Refused, refusedCredentials } from "./src/callers.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
@@ -14,7 +15,7 @@ import { keptThings, newThings, type Things } from "./src/things.ts";
 import { until } from "./src/until.ts";
 import { anotherWorkspace, firstWorkspace, newUser, openReceiver, type Workspace } from "./src/workspace.ts";
 
-const opened = new AsyncDisposableStack();
+const opened = closeAfterTests();
 let hub: TestHub;
 let owner: Owner;
 let home: Workspace;
@@ -37,7 +38,6 @@ before(async () => {
   keys = openKeys(home);
   strangersKey = await openKeys(abroad).all();
 });
-after(() => opened.disposeAsync());
 
 const routes = Object.entries(authorizationTable).map(([route, row]) => ({ route, row }));
 const closed = routes.filter(({ row }) => row.access !== "public");

@@ -5,13 +5,14 @@
 import assert from "node:assert/strict";
 import { createHmac, randomBytes, randomUUID } from "node:crypto";
 import { connect } from "node:net";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import { openPool } from "../server/src/lib/postgres.ts";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { defaultWhatsAppAccount } from "../simulator/src/default-accounts.ts";
 import { adminPassword, startTestHub, type TestHub } from "./src/harness.ts";
 import { until } from "./src/until.ts";
 
-const opened = new AsyncDisposableStack();
+const opened = closeAfterTests();
 let hub: TestHub;
 let owner: ReturnType<typeof openPool>;
 let token: string;
@@ -38,7 +39,6 @@ before(async () => {
   canaries.set("a refresh token", session.refresh_token);
   canaries.set("the admin's password", adminPassword);
 });
-after(() => opened.disposeAsync());
 
 /** A new word for this. */
 function canary(name: string): string {

@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import { openClient } from "../client/src/client.ts";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 
 let hub: TestHub;
+const opened = closeAfterTests();
 before(async () => {
-  hub = await startTestHub();
+  hub = opened.use(await startTestHub());
 });
-after(() => hub[Symbol.asyncDispose]());
 
 const password = "correct horse battery staple";
 

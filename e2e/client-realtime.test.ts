@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import {
   type Conversation,
   type EventFrame,
@@ -7,6 +7,7 @@ import {
   type RealtimeConnection,
   type RealtimeFrame,
 } from "../client/src/client.ts";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { createTestDatabase } from "../server/src/testing/test-database.ts";
 import { adminPassword, startTestHub, type TestHub } from "./src/harness.ts";
 import { until } from "./src/until.ts";
@@ -17,11 +18,11 @@ describe("the client's realtime connection", { timeout: 120_000 }, () => {
   const say = (text: string, of = hub) =>
     of.client.messages.send({ conversation_id: chat.conversation_id, payload: { type: "text", text } });
 
+  const opened = closeAfterTests();
   before(async () => {
-    hub = await startTestHub();
+    hub = opened.use(await startTestHub());
     chat = await hub.group([hub.person("whatsapp"), hub.person("telegram"), hub.person("telegram")]);
   });
-  after(() => hub[Symbol.asyncDispose]());
 
   test("events come one after the other, and what is said back counts", async () => {
     const bea = await hub.user("agent");

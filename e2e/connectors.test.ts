@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { createHmac, randomUUID } from "node:crypto";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import type { ApiError, Message, Payload } from "../client/src/client.ts";
 import type { ConnectedAccount } from "../server/src/channel-accounts/channel-accounts.ts";
 import { connectors } from "../server/src/connectors/registry.ts";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import type { Person } from "./src/people.ts";
 import { until } from "./src/until.ts";
@@ -22,10 +23,10 @@ const proofs: Record<string, (body: string, credentials: Record<string, string>)
 for (const { channel, capabilities, handshake } of connectors) {
   describe(`over ${channel}`, () => {
     let hub: TestHub;
+    const opened = closeAfterTests();
     before(async () => {
-      hub = await startTestHub();
+      hub = opened.use(await startTestHub());
     });
-    after(() => hub[Symbol.asyncDispose]());
 
     async function send(person: Person, payload: Payload, more: object = {}) {
       return hub.client.messages.send({ to: person.address, payload, ...more });

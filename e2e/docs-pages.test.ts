@@ -1,9 +1,13 @@
 import assert from "node:assert/strict";
 import type { AddressInfo } from "node:net";
-import { after, before, describe, test } from "node:test";
+import { before, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
 import { openRestWithoutHub } from "../server/src/rest/contract.ts";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
+import { testsThatNeed } from "../server/src/testing/programs.ts";
 import { openBrowser } from "./src/browser.ts";
+
+const { describe } = testsThatNeed("chromium");
 
 /** What a browser may complain about while it shows a page. */
 interface Complaints {
@@ -16,15 +20,12 @@ describe("the pages of documentation, in a browser that obeys their policy", () 
   let app: Awaited<ReturnType<typeof openRestWithoutHub>>;
   let browser: Browser;
   let origin: string;
+  const opened = closeAfterTests();
   before(async () => {
-    app = await openRestWithoutHub();
+    app = opened.adopt(await openRestWithoutHub(), (app) => app.close());
     await app.listen({ port: 0, host: "127.0.0.1" });
     origin = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
-    browser = await openBrowser();
-  });
-  after(async () => {
-    await browser.close();
-    await app.close();
+    browser = opened.adopt(await openBrowser(), (browser) => browser.close());
   });
 
   async function open(path: string): Promise<{ page: Page; complaints: Complaints; policy: string }> {

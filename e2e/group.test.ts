@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import type { Conversation, Message, User } from "../client/src/client.ts";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import { assertFine, checkerOf, observe } from "./src/observe.ts";
 import type { Person } from "./src/people.ts";
@@ -18,14 +19,14 @@ describe("a group of somebody on WhatsApp, somebody on Telegram and an agent", (
   /** In the order of `seq`. */
   let messages: Message[];
 
+  const opened = closeAfterTests();
   before(async () => {
-    hub = await startTestHub();
+    hub = opened.use(await startTestHub());
     ana = hub.person("whatsapp", "Ana");
     bruno = hub.person("telegram", "Bruno");
     agent = await hub.user("agent", "Carla");
     group = await hub.group([ana, bruno, agent.user_id]);
   });
-  after(() => hub[Symbol.asyncDispose]());
 
   /** What the group says last, once it is by somebody on a platform. */
   function heard(text: string): Promise<Message> {

@@ -1,13 +1,16 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
+import { testsThatNeed } from "../server/src/testing/programs.ts";
 import { startTestSmtp } from "../server/src/testing/test-smtp.ts";
 import { until } from "../server/src/testing/until.ts";
 import { openBrowser } from "./src/browser.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import { freePort } from "./src/hub-process.ts";
 
-const cleanUp = new AsyncDisposableStack();
+const { before, test } = testsThatNeed("chromium");
+
+const cleanUp = closeAfterTests();
 let hub: TestHub;
 let smtp: Awaited<ReturnType<typeof startTestSmtp>>;
 let browser: Browser;
@@ -20,7 +23,6 @@ before(async () => {
   hub = cleanUp.use(await startTestHub({ env: { ...mail, ...place, REGISTRATION: "closed" } }));
   browser = cleanUp.adopt(await openBrowser(), (opened) => opened.close());
 });
-after(() => cleanUp.disposeAsync());
 
 async function post(path: string, body: unknown, token?: string) {
   const answer = await fetch(hub.url + path, {

@@ -3,7 +3,8 @@
  * is refused by name, wherever it is put. Generated from the hub's own OpenAPI document.
  */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { authorizationTable, type Row } from "./src/authorization-table.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import { changedTables, type Owner, openOwner, takeSnapshot } from "./src/owned-rows.ts";
@@ -47,7 +48,7 @@ interface Schema {
   allOf?: Schema[];
 }
 
-const opened = new AsyncDisposableStack();
+const opened = closeAfterTests();
 let hub: TestHub;
 let owner: Owner;
 let home: Workspace;
@@ -62,7 +63,6 @@ before(async () => {
   things = keptThings(newThings(home, receiver.url));
   bodies = await bodySchemas(hub.url);
 });
-after(() => opened.disposeAsync());
 
 test("every object in a request body is closed, but for those that are named here", () => {
   assert.ok(bodies.size > 25);

@@ -1,17 +1,20 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
 import type { Browser, BrowserContext, Page } from "playwright-core";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
+import { testsThatNeed } from "../server/src/testing/programs.ts";
 import { openBrowser } from "./src/browser.ts";
 import { adminPassword } from "./src/harness.ts";
 import { type HubPlace, type HubProcess, openHubPlace, startHubProcess } from "./src/hub-process.ts";
 import { type OidcProvider, startOidcProvider } from "./src/oidc-provider.ts";
+
+const { before, test } = testsThatNeed("chromium");
 
 const people = {
   ana: { email: "ana@example.com", email_verified: true, name: "Ana Lima", preferred_username: "ana.lima" },
   bia: { email: "bia@example.com", email_verified: false, name: "Bia", preferred_username: "bia" },
 };
 
-const cleanUp = new AsyncDisposableStack();
+const cleanUp = closeAfterTests();
 let hub: string;
 let place: HubPlace;
 let process: HubProcess;
@@ -32,7 +35,6 @@ before(async () => {
   });
   browser = cleanUp.adopt(await openBrowser(), (opened) => opened.close());
 });
-after(() => cleanUp.disposeAsync());
 
 interface Session {
   access_token: string;

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import { ApiError, type NewMessage, openClient, type Payload } from "../client/src/client.ts";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { openChecker } from "./src/checker.ts";
 import { adminPassword, startTestHub, type TestHub } from "./src/harness.ts";
 import { assertFine, observe } from "./src/observe.ts";
@@ -22,10 +23,10 @@ async function refusal(call: Promise<unknown>): Promise<ApiError> {
 
 describe("what the API promises to those who send", () => {
   let hub: TestHub;
+  const opened = closeAfterTests();
   before(async () => {
-    hub = await startTestHub();
+    hub = opened.use(await startTestHub());
   });
-  after(() => hub[Symbol.asyncDispose]());
 
   async function openConversation(channel = "whatsapp") {
     const person = hub.person(channel);

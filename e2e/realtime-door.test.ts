@@ -3,9 +3,10 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { request } from "node:http";
 import { connect } from "node:net";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import type { Conversation } from "../client/src/client.ts";
 import { systemClock } from "../server/src/lib/clock.ts";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { openEventStreamParser } from "./src/event-stream.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import { type Frame, feedTypes, listen, UpgradeRefused } from "./src/listener.ts";
@@ -22,12 +23,12 @@ describe("the doors of realtime", () => {
   const say = (text: string, conversation_id = chat.conversation_id) =>
     hub.client.messages.send({ conversation_id, payload: { type: "text", text } });
 
+  const opened = closeAfterTests();
   before(async () => {
-    hub = await startTestHub();
+    hub = opened.use(await startTestHub());
     token = (await hub.logIn("admin")).access_token;
     chat = await hub.group([hub.person("whatsapp"), hub.person("telegram"), hub.person("whatsapp")]);
   });
-  after(() => hub[Symbol.asyncDispose]());
 
   const upgrade = (start: string, headers: string[] = []) => [
     start,

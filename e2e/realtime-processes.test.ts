@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
 import { type Client, openClient } from "../client/src/client.ts";
+import { lacks } from "../server/src/testing/programs.ts";
 import { createTestDatabase } from "../server/src/testing/test-database.ts";
 import { startTestRedis, type TestRedis } from "../server/src/testing/test-redis.ts";
 import { startSimulator } from "../simulator/src/simulator.ts";
@@ -33,7 +34,7 @@ test(
 test(
   "over Redis: a hub killed under load, and a Redis that dies and comes back, cost no reader an event",
   {
-    skip: withoutProc,
+    skip: withoutProc || lacks("redis"),
   },
   async () => {
     await using redis = await startTestRedis();

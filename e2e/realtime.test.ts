@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import type { Conversation, User } from "../client/src/client.ts";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
+import { patient } from "../server/src/testing/patience.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import { listen, UpgradeRefused } from "./src/listener.ts";
 import type { Person } from "./src/people.ts";
@@ -13,13 +15,13 @@ describe("sockets", () => {
   let chat: Conversation;
   const adminToken = async () => (await hub.logIn("admin")).access_token;
 
+  const opened = closeAfterTests();
   before(async () => {
-    hub = await startTestHub();
+    hub = opened.use(await startTestHub());
     ana = hub.person("whatsapp", "Ana");
     bea = await hub.user("member", "Bea");
     chat = await hub.group([ana, bea.user_id, hub.person("telegram")]);
   });
-  after(() => hub[Symbol.asyncDispose]());
 
   test("a member is told of the messages of its conversations, and the delivery in its app is delivered, then read", async () => {
     await using socket = await listen({ url: hub.url, token: (await hub.logIn(bea.username)).access_token });
@@ -160,7 +162,7 @@ describe("sockets", () => {
 async function within<Value>(ms: number, promise: Promise<Value>): Promise<Value> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`It took more than ${ms} ms.`)), ms);
+    timer = setTimeout(() => reject(new Error(`It took more than ${patient(ms)} ms.`)), patient(ms));
   });
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }

@@ -5,12 +5,13 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import type { AddressInfo } from "node:net";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import { ApiError } from "../client/src/client.ts";
 import { type Databases, openDatabases } from "../server/src/databases.ts";
 import type { Pool, PoolClient } from "../server/src/lib/postgres.ts";
 import { openAcceptor } from "../server/src/messages/accept.ts";
 import { openRest } from "../server/src/rest/rest.ts";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { authorizationTable, type Request, type Row } from "./src/authorization-table.ts";
 import { fillWorkspace } from "./src/fill-workspace.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
@@ -21,7 +22,7 @@ import { keptThings, newThings, type Things } from "./src/things.ts";
 import { openStripping } from "./src/without-filters.ts";
 import { anotherWorkspace, firstWorkspace, openReceiver, text, type Workspace } from "./src/workspace.ts";
 
-const opened = new AsyncDisposableStack();
+const opened = closeAfterTests();
 let hub: TestHub;
 let owner: Owner;
 let databases: Databases;
@@ -52,7 +53,6 @@ before(async () => {
   }
   tables = await ownedTables(owner);
 });
-after(() => opened.disposeAsync());
 
 describe("statements that name no workspace", () => {
   test("both workspaces have rows in every table", async () => {

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { request } from "node:http";
 import { connect } from "node:net";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { socketAccess } from "./src/authorization-table.ts";
 import { openKeys, type Refused, refusedCredentials } from "./src/callers.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
@@ -11,7 +12,7 @@ import { changedTables, type Owner, openOwner, takeSnapshot } from "./src/owned-
 import { until } from "./src/until.ts";
 import { anotherWorkspace, firstWorkspace, text, type Workspace } from "./src/workspace.ts";
 
-const opened = new AsyncDisposableStack();
+const opened = closeAfterTests();
 let hub: TestHub;
 let owner: Owner;
 let home: Workspace;
@@ -24,7 +25,6 @@ before(async () => {
   [home, abroad] = [await firstWorkspace(hub), await anotherWorkspace(hub)];
   refused = await refusedCredentials(home);
 });
-after(() => opened.disposeAsync());
 
 type Way = "header" | "parameter" | "subprotocol";
 const ways: Way[] = ["header", "parameter", "subprotocol"];

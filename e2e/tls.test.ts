@@ -2,14 +2,17 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import https from "node:https";
 import { text } from "node:stream/consumers";
-import { after, test } from "node:test";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
+import { testsThatNeed } from "../server/src/testing/programs.ts";
 import { openCertificateFolder } from "../server/src/testing/test-certificate.ts";
 import { adminPassword } from "./src/harness.ts";
 import { openHubPlace, startHubProcess } from "./src/hub-process.ts";
 import { until } from "./src/until.ts";
 
-const folder = openCertificateFolder();
-after(() => folder[Symbol.dispose]());
+const { test } = testsThatNeed("openssl");
+
+const opened = closeAfterTests();
+const folder = opened.use(openCertificateFolder());
 
 test("a hub with a certificate is reached by TLS alone, by people, programs and its own simulator", async () => {
   const { certFile, keyFile } = folder.make("hub");

@@ -1,13 +1,14 @@
 /** A PostgreSQL whose administrator does not make the hub a superuser: what its user must be able to do, and that it is enough. */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import { ApiError } from "../client/src/client.ts";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { startTestServer } from "../server/src/testing/test-server.ts";
 import { startTestHub } from "./src/harness.ts";
 import { type Owner, openOwner } from "./src/owned-rows.ts";
 import { anotherWorkspace, firstWorkspace, text } from "./src/workspace.ts";
 
-const opened = new AsyncDisposableStack();
+const opened = closeAfterTests();
 let serverUrl: string;
 let superuser: Owner;
 before(async () => {
@@ -17,7 +18,6 @@ before(async () => {
   serverUrl = server.url;
   superuser = opened.use(await openOwner(serverUrl));
 });
-after(() => opened.disposeAsync());
 
 /** A user with a database of its own. */
 async function createUser(name: string, powers: string): Promise<string> {

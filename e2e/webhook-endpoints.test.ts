@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import { ApiError } from "../client/src/client.ts";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import { until } from "./src/until.ts";
 import { startWebhookProgram, type WebhookProgram } from "./src/webhook-program.ts";
@@ -11,14 +12,10 @@ import type { Received } from "./src/webhook-receiver.ts";
 let hub: TestHub;
 let program: WebhookProgram;
 
+const opened = closeAfterTests();
 before(async () => {
-  program = await startWebhookProgram();
-  hub = await startTestHub({ env: { WEBHOOKS_ALLOW_PRIVATE: "true" } });
-});
-
-after(async () => {
-  await program?.[Symbol.asyncDispose]();
-  await hub?.[Symbol.asyncDispose]();
+  program = opened.use(await startWebhookProgram());
+  hub = opened.use(await startTestHub({ env: { WEBHOOKS_ALLOW_PRIVATE: "true" } }));
 });
 
 const areVerified = (came: readonly Received[]) => came.every((one) => one.isVerified);

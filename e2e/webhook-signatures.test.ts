@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { createHmac, randomBytes } from "node:crypto";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { signatureHeaders } from "../server/src/webhook-endpoints/sign.ts";
 import { startWebhookProgram, type WebhookProgram } from "./src/webhook-program.ts";
 
@@ -114,12 +115,11 @@ const forgeries: Record<string, () => Forged> = {
 
 let program: WebhookProgram;
 
+const opened = closeAfterTests();
 before(async () => {
-  program = await startWebhookProgram();
+  program = opened.use(await startWebhookProgram());
   await program.behave("corpus", secret);
 });
-
-after(() => program[Symbol.asyncDispose]());
 
 test("the corpus is as large as promised", () => {
   assert.ok(Object.keys(forgeries).length >= 45);

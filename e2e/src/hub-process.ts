@@ -5,11 +5,12 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { patient } from "../../server/src/testing/patience.ts";
 import { adminPassword, noLimits, quickRetries } from "./harness.ts";
 import { killAll, noneLeftIn, processesIn } from "./processes.ts";
 
 const program = fileURLToPath(new URL("../../server/src/main.ts", import.meta.url));
-const readyWithinMs = 30_000;
+const readyWithinMs = patient(60_000);
 const keptOutput = 20_000;
 
 /** What a process was started with, to start it again the same way. */

@@ -1,4 +1,5 @@
 import { WebSocket } from "ws";
+import { patient } from "../../server/src/testing/patience.ts";
 import { patienceMs } from "./until.ts";
 
 export interface Frame extends Record<string, unknown> {
@@ -44,10 +45,11 @@ export async function listen(options: ListenOptions) {
   /** The first frame that the test accepts, of those that came and those that will. */
   function frame(what: string, test: (frame: Frame) => boolean, withinMs = patienceMs): Promise<Frame> {
     return new Promise((resolve, reject) => {
+      const limitMs = patient(withinMs);
       const timer = setTimeout(() => {
         const got = frames.map(({ type }) => type).slice(-20);
-        reject(new Error(`Within ${withinMs} ms there was no ${what}; the last frames: ${got}.`));
-      }, withinMs);
+        reject(new Error(`Within ${limitMs} ms there was no ${what}; the last frames: ${got}.`));
+      }, limitMs);
       look = () => {
         const found = frames.find(test);
         if (found === undefined) return;

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { ApiError, type Client, type Sent } from "../../client/src/client.ts";
+import { patient } from "../../server/src/testing/patience.ts";
 import { openChecker } from "./checker.ts";
 import type { Person } from "./people.ts";
 
@@ -13,7 +14,7 @@ export interface Talk {
 /** Tries at one message: with the pauses between them, a minute and more. */
 const maxTries = 2_000;
 const retryPauseMs = 30;
-const requestTimeoutMs = 3_000;
+const requestTimeoutMs = patient(10_000);
 
 /**
  * A conversation of the workspace with a person, made if it is missing, whatever happens meanwhile. Its first message

@@ -1,7 +1,9 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { patient } from "../../server/src/testing/patience.ts";
+import { leastPatienceMs } from "../../server/src/testing/until.ts";
 
 /** How long a test waits for something, unless told otherwise, in milliseconds. */
-export const patienceMs = 15_000;
+export const patienceMs = leastPatienceMs;
 const pauseMs = 10;
 
 /**
@@ -13,7 +15,8 @@ export async function until<Found>(
   look: () => Found | Promise<Found>,
   withinMs = patienceMs,
 ): Promise<Exclude<Found, false | null | undefined>> {
-  const deadline = Date.now() + withinMs;
+  const limitMs = patient(Math.max(withinMs, leastPatienceMs));
+  const giveUpAt = performance.now() + limitMs;
   for (let last: unknown; ; await delay(pauseMs)) {
     try {
       const found = await look();
@@ -22,8 +25,8 @@ export async function until<Found>(
     } catch (error) {
       last = error;
     }
-    if (Date.now() > deadline)
-      throw new Error(`Within ${withinMs} ms it did not come true that ${what}.`, { cause: last });
+    if (performance.now() > giveUpAt)
+      throw new Error(`Within ${limitMs} ms it did not come true that ${what}.`, { cause: last });
   }
 }
 

@@ -3,9 +3,10 @@ import { generateKeyPairSync } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { after, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import { inspect } from "node:util";
 import { ConfigError, describeConfig, formatConfig, loadConfig } from "./config.ts";
+import { closeAfterTests } from "./testing/close-after-tests.ts";
 
 const load = (env: Record<string, string>) => loadConfig(env, { envFile: null });
 const shared = {
@@ -238,7 +239,7 @@ describe("secrets", () => {
 describe("the .env file", () => {
   const folder = mkdtempSync(join(tmpdir(), "chat4all-env-"));
   const envFile = join(folder, ".env");
-  after(() => rmSync(folder, { recursive: true }));
+  closeAfterTests().defer(() => rmSync(folder, { recursive: true }));
   const loadFile = (file: string, env: Record<string, string> = {}) => {
     writeFileSync(envFile, file);
     return loadConfig(env, { envFile });

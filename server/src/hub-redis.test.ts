@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { pino } from "pino";
 import { loadConfig } from "./config.ts";
 import { startHub } from "./hub.ts";
+import { testsThatNeed } from "./testing/programs.ts";
 import { createTestDatabase } from "./testing/test-database.ts";
 import { startTestRedis } from "./testing/test-redis.ts";
 import { until } from "./testing/until.ts";
+
+const { test } = testsThatNeed("redis");
 
 const secrets = { JWT_SECRET: "j".repeat(32), ENCRYPTION_KEY: "ab".repeat(32), ADMIN_PASSWORD: "a password" };
 

@@ -3,11 +3,12 @@
  * policies hold is tested with rows in e2e/row-level-security.test.ts.
  */
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import pg from "pg";
+import { closeAfterTests } from "./testing/close-after-tests.ts";
 import { createTestDatabase } from "./testing/test-database.ts";
 
-const opened = new AsyncDisposableStack();
+const opened = closeAfterTests();
 let client: pg.Client;
 before(async () => {
   const database = opened.use(await createTestDatabase());
@@ -15,7 +16,6 @@ before(async () => {
   await client.connect();
   opened.defer(() => client.end());
 });
-after(() => opened.disposeAsync());
 
 async function all<Row extends object>(text: string, values: unknown[] = []): Promise<Row[]> {
   return (await client.query<Row>(text, values)).rows;

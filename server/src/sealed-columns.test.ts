@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { after, before, beforeEach, test } from "node:test";
+import { before, beforeEach, test } from "node:test";
 import { type Databases, openDatabases } from "./databases.ts";
 import { openPool, type Pool } from "./lib/postgres.ts";
 import { reseal } from "./lib/reseal.ts";
 import { namedKey, openSecretBox } from "./lib/secret-box.ts";
 import { requireKeys, sealedColumns } from "./sealed-columns.ts";
+import { closeAfterTests } from "./testing/close-after-tests.ts";
 import { createTestDatabase, type TestDatabase } from "./testing/test-database.ts";
 
 const quiet = { info() {}, warn() {}, error: console.error };
@@ -19,10 +20,12 @@ const id = (n: number) => `00000000-0000-7000-8000-${String(n).padStart(12, "0")
 let database: TestDatabase;
 let databases: Databases;
 let owner: Pool & { end(): Promise<void> };
+const closing = closeAfterTests();
 before(async () => {
-  database = await createTestDatabase();
+  database = closing.use(await createTestDatabase());
   owner = openPool({ url: database.url, size: 2, applicationName: "sealed test", log: quiet });
-  databases = openDatabases({ url: database.url, size: 2, log: quiet });
+  closing.defer(() => owner.end());
+  databases = closing.use(openDatabases({ url: database.url, size: 2, log: quiet }));
   const at = "2026-01-01";
   await owner.query("INSERT INTO workspaces (workspace_id, name, created_at) VALUES ($1, 'w', $2)", [id(1), at]);
   for (const n of [2, 3]) {
@@ -34,11 +37,6 @@ before(async () => {
       row,
     );
   }
-});
-after(async () => {
-  await owner.end();
-  await databases[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
 });
 beforeEach(async () => {
   const at = "2026-01-01";

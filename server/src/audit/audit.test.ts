@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import { newId } from "../lib/ids.ts";
 import { type Log, openPool, transaction, withSettings } from "../lib/postgres.ts";
 import { openScopes } from "../lib/scoped-pool.ts";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { createTestDatabase, type TestDatabase } from "../testing/test-database.ts";
 import { type Actor, type ChainReport, listRecords, readForward, recordAct, verifyAuditLog } from "./audit.ts";
 
@@ -15,16 +16,14 @@ describe("the audit log", () => {
   let api: ReturnType<typeof openPool>;
   const dbOf = (workspaceId: string) => openScopes(api, "chat4all.workspace_id")(workspaceId);
 
+  const opened = closeAfterTests();
   before(async () => {
-    database = await createTestDatabase();
-    owner = openPool({ url: database.url, size: 4, applicationName: "audit test", log });
+    database = opened.use(await createTestDatabase());
+    owner = opened.adopt(openPool({ url: database.url, size: 4, applicationName: "audit test", log }), (owner) =>
+      owner.end(),
+    );
     const url = withSettings(database.url, ["role=chat4all_api"]);
-    api = openPool({ url, size: 4, applicationName: "audit test", log });
-  });
-  after(async () => {
-    await owner.end();
-    await api.end();
-    await database[Symbol.asyncDispose]();
+    api = opened.adopt(openPool({ url, size: 4, applicationName: "audit test", log }), (api) => api.end());
   });
 
   /** A workspace of its own, whose log begins with `audit_log.started`. */

@@ -1,9 +1,10 @@
 import { createServer, type IncomingHttpHeaders } from "node:http";
 import type { AddressInfo } from "node:net";
-import { setTimeout as delay } from "node:timers/promises";
 import { startSimulator } from "../../../simulator/src/simulator.ts";
 import { systemClock } from "../lib/clock.ts";
 import { openHttpClient } from "../lib/http.ts";
+import { patient } from "../testing/patience.ts";
+import { until } from "../testing/until.ts";
 import type { ChannelAccountSettings, ConnectorIo } from "./connector.ts";
 
 /** What the simulator shows of a message that it got. */
@@ -18,7 +19,7 @@ export interface SeenMessage {
 export type TestPlatform = Awaited<ReturnType<typeof startTestPlatform>>;
 
 /** How long a test waits for something to come, in milliseconds. */
-const patienceMs = 5_000;
+const patienceMs = patient(20_000);
 
 /** A simulator with one account, and a real HTTP client that reaches it. */
 export async function startTestPlatform(channel: string, simulatorAccount: object) {
@@ -53,11 +54,7 @@ export async function startTestPlatform(channel: string, simulatorAccount: objec
     react: (from: string, message_id: string, emoji: string) =>
       control("POST", "inbound", { channel, from, payload: { type: "reaction", message_id, emoji } }),
     /** Waits until it is so; throws after some seconds. */
-    async until(isSo: () => boolean): Promise<void> {
-      for (const endsAt = Date.now() + patienceMs; !isSo(); await delay(5)) {
-        if (Date.now() > endsAt) throw new Error("it did not happen in time");
-      }
-    },
+    until: (isSo: () => boolean): Promise<void> => until(isSo, patienceMs, "it did not happen"),
     /** An address where nobody listens. */
     async closedUrl(): Promise<string> {
       const server = await startTestServer(() => ({ status: 200 }));

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { after, before, beforeEach } from "node:test";
+import { before, beforeEach } from "node:test";
 import type { MessagePayload } from "../messages/payload.ts";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import type { ConformanceSubject } from "./conformance.ts";
 import { startTestPlatform, type TestPlatform } from "./conformance-platform.ts";
 import type { ConnectorIo, OutboundPart, SendOutcome } from "./connector.ts";
@@ -14,10 +15,10 @@ export const text = { type: "text", text: canary } as const;
 export function openSteps<C>(subject: ConformanceSubject<C>) {
   const { connector } = subject;
   let platform: TestPlatform;
+  const opened = closeAfterTests();
   before(async () => {
-    platform = await startTestPlatform(connector.channel, subject.simulatorAccount);
+    platform = opened.use(await startTestPlatform(connector.channel, subject.simulatorAccount));
   });
-  after(() => platform[Symbol.asyncDispose]());
   beforeEach(() => platform.repair());
 
   function account(settings = platform.settings, credentials = subject.credentials) {

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import { systemOf } from "../audit/audit.ts";
 import { systemClock as clock } from "../lib/clock.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import {
   createContact,
   deleteContact,
@@ -14,11 +15,11 @@ import { addUser, addWorkspace, countRows, openTestPool, testParseAddress } from
 
 let database: Awaited<ReturnType<typeof openTestPool>>;
 let pool: Pool;
+const opened = closeAfterTests();
 before(async () => {
-  database = await openTestPool();
+  database = opened.use(await openTestPool());
   pool = database.pool;
 });
-after(() => database[Symbol.asyncDispose]());
 
 async function openPhoneBook() {
   const workspaceId = await addWorkspace(pool);

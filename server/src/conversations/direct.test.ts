@@ -1,19 +1,20 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import { systemOf } from "../audit/audit.ts";
 import { createContact, deleteContact, mergeContacts } from "../contacts/contacts.ts";
 import { addUser, addWorkspace, countRows, openTestPool, testParseAddress } from "../contacts/test-people.ts";
 import { systemClock as clock } from "../lib/clock.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { createConversation, findDirectTo, findOrCreateDirect, leaveGroups, moveMemberships } from "./conversations.ts";
 
 let database: Awaited<ReturnType<typeof openTestPool>>;
 let pool: Pool;
+const opened = closeAfterTests();
 before(async () => {
-  database = await openTestPool();
+  database = opened.use(await openTestPool());
   pool = database.pool;
 });
-after(() => database[Symbol.asyncDispose]());
 
 async function openPair() {
   const workspaceId = await addWorkspace(pool);

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
-import { after, before, beforeEach, test } from "node:test";
+import { before, beforeEach, test } from "node:test";
 import { SignJWT } from "jose";
 import { systemOf } from "../audit/audit.ts";
 import type { Clock } from "../lib/clock.ts";
 import { openPool, type Pool } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { createTestDatabase, type TestDatabase } from "../testing/test-database.ts";
 import { createApiKey, revokeApiKey } from "./api-keys.ts";
 import { type Authenticator, openAuthenticator, recheckMs } from "./authenticate.ts";
@@ -43,16 +44,16 @@ const countingDb = {
 
 let here: Authenticator;
 
+const opened = closeAfterTests();
 before(async () => {
-  database = await createTestDatabase();
-  pool = openPool({ url: database.url, size: 4, applicationName: "authenticate test", log: quiet });
+  database = opened.use(await createTestDatabase());
+  pool = opened.adopt(
+    openPool({ url: database.url, size: 4, applicationName: "authenticate test", log: quiet }),
+    (pool) => pool.end(),
+  );
   const owner = { username: "owner", email: "owner@example.com", passwordHash: "" };
   await addWorkspace({ db: pool, clock }, { name: "Test", admin: owner });
   admin = await openNewSession("admin").then(({ authorization }) => freshAuthenticator().authenticate(authorization));
-});
-after(async () => {
-  await pool.end();
-  await database[Symbol.asyncDispose]();
 });
 beforeEach(() => {
   here = freshAuthenticator();

@@ -1,27 +1,28 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import { systemClock as clock } from "../lib/clock.ts";
 import { openPool } from "../lib/postgres.ts";
 import { Secret } from "../lib/secret.ts";
 import { StartError } from "../lib/start-error.ts";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { createTestDatabase, type TestDatabase } from "../testing/test-database.ts";
 import { ensureFirstAdmin } from "./first-admin.ts";
 import { openPasswordHasher } from "./password.ts";
 
 let database: TestDatabase;
 let db: ReturnType<typeof openPool>;
+const opened = closeAfterTests();
 before(async () => {
-  database = await createTestDatabase();
-  db = openPool({
-    url: database.url,
-    size: 5,
-    applicationName: "first admin test",
-    log: { info() {}, warn() {}, error() {} },
-  });
-});
-after(async () => {
-  await db.end();
-  await database[Symbol.asyncDispose]();
+  database = opened.use(await createTestDatabase());
+  db = opened.adopt(
+    openPool({
+      url: database.url,
+      size: 5,
+      applicationName: "first admin test",
+      log: { info() {}, warn() {}, error() {} },
+    }),
+    (db) => db.end(),
+  );
 });
 
 const hasher = openPasswordHasher({ concurrency: 2, queueSize: 10 });

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, describe, test } from "node:test";
+import { describe, test } from "node:test";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { createTestDatabase } from "../testing/test-database.ts";
 import { migrate } from "./migrations.ts";
 import { type Log, openPool, type Pool } from "./postgres.ts";
@@ -12,7 +13,7 @@ const log: Log = { info() {}, warn() {}, error() {} };
 
 describe("migrations", () => {
   const folders: string[] = [];
-  after(() => {
+  closeAfterTests().defer(() => {
     for (const folder of folders) rmSync(folder, { recursive: true });
   });
   const makeFolder = (files: Record<string, string>) => {

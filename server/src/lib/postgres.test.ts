@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
+import { before, describe, test } from "node:test";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { createTestDatabase, type TestDatabase } from "../testing/test-database.ts";
+import { until as untilTrue } from "../testing/until.ts";
 import { isRetryableDbError, type Log, openPool, transaction } from "./postgres.ts";
 
 describe("a pool", () => {
@@ -9,14 +10,11 @@ describe("a pool", () => {
   const log: Log = { info() {}, error() {}, warn: (_fields, message) => lines.push(message) };
   let database: TestDatabase;
   let pool: ReturnType<typeof openPool>;
+  const opened = closeAfterTests();
   before(async () => {
-    database = await createTestDatabase();
-    pool = openPool({ url: database.url, size: 3, applicationName: "test", log });
+    database = opened.use(await createTestDatabase());
+    pool = opened.adopt(openPool({ url: database.url, size: 3, applicationName: "test", log }), (pool) => pool.end());
     await pool.query("create table note (id int primary key, body text)");
-  });
-  after(async () => {
-    await pool.end();
-    await database[Symbol.asyncDispose]();
   });
   const kill = (pid: number) => pool.query("select pg_terminate_backend($1)", [pid]);
   const notes = async () => (await pool.query("select body from note order by id")).rows.map((row) => row.body);
@@ -103,10 +101,4 @@ test("an address where nothing listens can be tried again, also through a wrappi
 
 const silent: Log = { info() {}, warn() {}, error() {} };
 
-async function until(holds: () => boolean): Promise<void> {
-  for (let tries = 0; tries < 500; tries++) {
-    if (holds()) return;
-    await delay(10);
-  }
-  assert.fail("It did not come true within 5 s.");
-}
+const until = (holds: () => boolean): Promise<void> => untilTrue(holds, 5_000, "It did not come true");

@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { type PeopleHub, startPeopleHub } from "./people-test-hub.ts";
 
 let hub: PeopleHub;
+const opened = closeAfterTests();
 before(async () => {
-  hub = await startPeopleHub();
+  hub = opened.use(await startPeopleHub());
 });
-after(() => hub[Symbol.asyncDispose]());
 
 test("an address is added after those that are there, and adding it again changes nothing", async () => {
   const { agent, addContact } = await hub.openWorkspace();

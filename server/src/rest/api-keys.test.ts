@@ -1,17 +1,18 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
 
 let hub: IdentityHub;
 let admin: string;
 let member: string;
+const opened = closeAfterTests();
 before(async () => {
-  hub = await startIdentityHub();
+  hub = opened.use(await startIdentityHub());
   admin = (await hub.logIn("admin")).access_token;
   const body = { username: "member", email: "member@example.com", password: "a long enough one" };
   member = (await hub.call("POST /auth/register", { body })).body.access_token;
 });
-after(() => hub[Symbol.asyncDispose]());
 
 const makeKey = (token: string, body: object = {}) =>
   hub.call("POST /v1/api-keys", { token, body: { name: "test", scopes: ["*"], ...body } });

@@ -3,9 +3,10 @@ import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { after, before, beforeEach, describe, test } from "node:test";
+import { before, beforeEach, describe, test } from "node:test";
 import { recordAct, systemOf } from "../audit/audit.ts";
 import { transaction } from "../lib/postgres.ts";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { adminPassword, type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
 
 interface Line {
@@ -23,10 +24,10 @@ interface Line {
 
 let hub: IdentityHub;
 let admin: { access_token: string; refresh_token: string; user_id: string };
+const closing = closeAfterTests();
 before(async () => {
-  hub = await startIdentityHub();
+  hub = closing.use(await startIdentityHub());
 });
-after(() => hub[Symbol.asyncDispose]());
 beforeEach(async () => {
   admin = await hub.logIn("admin");
 });

@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import { deleteOldSessions } from "../identity/sessions.ts";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { adminPassword, type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
 
 let hub: IdentityHub;
+const opened = closeAfterTests();
 before(async () => {
-  hub = await startIdentityHub();
+  hub = opened.use(await startIdentityHub());
 });
-after(() => hub[Symbol.asyncDispose]());
 
 const newcomer = (username: string) => ({ username, email: `${username}@example.com`, password: "a long enough one" });
 

@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { bot_token, health, startHub, telegram, whatsapp } from "./channel-accounts-test-hub.ts";
 
 type Hub = Awaited<ReturnType<typeof startHub>>;
 let hub: Hub;
+const opened = closeAfterTests();
 before(async () => {
-  hub = await startHub();
+  hub = opened.use(await startHub());
 });
-after(() => hub[Symbol.asyncDispose]());
 
 async function connect(as: string, more: object = {}) {
   const settings = { base_url: hub.baseUrl("telegram") };

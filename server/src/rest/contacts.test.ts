@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import { keyOf } from "../contacts/test-people.ts";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { type PeopleHub, startPeopleHub } from "./people-test-hub.ts";
 
 let hub: PeopleHub;
+const opened = closeAfterTests();
 before(async () => {
-  hub = await startPeopleHub();
+  hub = opened.use(await startPeopleHub());
 });
-after(() => hub[Symbol.asyncDispose]());
 
 const nobody = "00000000-0000-7000-8000-000000000000";
 

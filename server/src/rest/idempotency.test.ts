@@ -1,20 +1,23 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { deleteOldIdempotencyKeys } from "./idempotency.ts";
 import { type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
 
 let hub: IdentityHub;
 let token: string;
+const opened = closeAfterTests();
 before(async () => {
-  hub = await startIdentityHub({
-    more: (app) => {
-      const config = { access: { role: "member" }, idempotent: true } as const;
-      app.post("/v1/things", { config }, async () => ({ said: "done" }));
-    },
-  });
+  hub = opened.use(
+    await startIdentityHub({
+      more: (app) => {
+        const config = { access: { role: "member" }, idempotent: true } as const;
+        app.post("/v1/things", { config }, async () => ({ said: "done" }));
+      },
+    }),
+  );
   token = (await hub.logIn("admin")).access_token;
 });
-after(() => hub[Symbol.asyncDispose]());
 
 const makeKey = (idempotencyKey: string, body: object = { name: "one" }, caller = token) =>
   hub.call("POST /v1/api-keys", { token: caller, body: { scopes: ["*"], ...body }, idempotencyKey });

@@ -1,15 +1,16 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { startTestSmtp } from "../testing/test-smtp.ts";
 import { type LogInHub, publicUrl, startLogInHub } from "./log-in-test-hub.ts";
 
 let hub: LogInHub;
 let token: string;
+const opened = closeAfterTests();
 before(async () => {
-  hub = await startLogInHub({ registration: "closed" });
+  hub = opened.use(await startLogInHub({ registration: "closed" }));
   token = (await hub.logIn("admin")).access_token;
 });
-after(() => hub[Symbol.asyncDispose]());
 
 let count = 0;
 async function invite(more: Record<string, unknown> = {}, by = token) {

@@ -1,10 +1,11 @@
 /** What the database itself holds apart, with every filter of the application gone. */
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import { deleteOldInvitations } from "../identity/invitations.ts";
 import { deleteOldUsedValues } from "../identity/oauth/oauth.ts";
 import { startTestIssuer, type TestIssuer } from "../identity/oauth/test-issuer.ts";
 import { deleteOldPasswordResets } from "../identity/password-resets.ts";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { issuerConfig, type LogInHub, startLogInHub } from "./log-in-test-hub.ts";
 
 let hub: LogInHub;
@@ -12,9 +13,10 @@ let issuer: TestIssuer;
 let rivalWorkspace: string;
 let victim: string;
 
+const opened = closeAfterTests();
 before(async () => {
-  issuer = await startTestIssuer();
-  hub = await startLogInHub({ providers: [issuerConfig("acme", issuer)] });
+  issuer = opened.use(await startTestIssuer());
+  hub = opened.use(await startLogInHub({ providers: [issuerConfig("acme", issuer)] }));
   const browser = hub.openBrowser();
   const { location } = await browser.send("GET", "/auth/oauth/acme");
   const person = { sub: "ana", email: "ana@example.com", email_verified: true };
@@ -26,10 +28,6 @@ before(async () => {
   await hub.call("POST /v1/invitations", { token, body: { email: "x@example.com", role: "member" } });
   const admin = { username: "rival", email: "rival@example.com", password: "a long enough one" };
   rivalWorkspace = (await hub.call("POST /v1/workspaces", { token, body: { name: "Rival", admin } })).body.workspace_id;
-});
-after(async () => {
-  await hub[Symbol.asyncDispose]();
-  await issuer[Symbol.asyncDispose]();
 });
 
 test("a request of another workspace sees no identity, invitation, reset or second factor", async () => {

@@ -1,16 +1,17 @@
 import assert from "node:assert/strict";
-import { after, before, beforeEach, test } from "node:test";
+import { before, beforeEach, test } from "node:test";
 import { type LogInDeps, logIn } from "../identity/log-in.ts";
 import { deleteOldTries, longestPauseMs, openLogInTries } from "../identity/log-in-tries.ts";
 import { openPasswordHasher } from "../identity/password.ts";
 import type { Pool } from "../lib/postgres.ts";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { type Answer, adminPassword, type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
 
 let hub: IdentityHub;
+const opened = closeAfterTests();
 before(async () => {
-  hub = await startIdentityHub();
+  hub = opened.use(await startIdentityHub());
 });
-after(() => hub[Symbol.asyncDispose]());
 beforeEach(() => hub.db.query("DELETE FROM log_in_tries"));
 
 const tryAs = (username: string, password = "wrong password", at = hub.call) =>

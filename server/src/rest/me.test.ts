@@ -1,16 +1,17 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import { readLlmSettings } from "../identity/me.ts";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
 
 let hub: IdentityHub;
 let token: string;
 let userId: string;
+const opened = closeAfterTests();
 before(async () => {
-  hub = await startIdentityHub();
+  hub = opened.use(await startIdentityHub());
   ({ access_token: token, user_id: userId } = await hub.logIn("admin"));
 });
-after(() => hub[Symbol.asyncDispose]());
 
 test("what is named is changed and the rest stays", async () => {
   await hub.call("PATCH /v1/me", { token, body: { display_name: "Ana", preferred_model: "qwen-max" } });

@@ -1,7 +1,8 @@
 /** What somebody may try at the callback, and what a provider may answer: none of it opens a session. */
 import assert from "node:assert/strict";
-import { after, before, beforeEach, test } from "node:test";
+import { before, beforeEach, test } from "node:test";
 import { type Misbehaviour, type Person, startTestIssuer, type TestIssuer } from "../identity/oauth/test-issuer.ts";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { issuerConfig, type LogInHub, startLogInHub, type TestBrowser } from "./log-in-test-hub.ts";
 
 let hub: LogInHub;
@@ -10,15 +11,11 @@ let other: TestIssuer;
 const ana: Person = { sub: "ana", email: "ana@example.com", email_verified: true };
 const eve: Person = { sub: "eve", email: "eve@example.com", email_verified: true };
 
+const opened = closeAfterTests();
 before(async () => {
-  issuer = await startTestIssuer();
-  other = await startTestIssuer({ isNameless: true });
-  hub = await startLogInHub({ providers: [issuerConfig("acme", issuer), issuerConfig("other", other)] });
-});
-after(async () => {
-  await hub[Symbol.asyncDispose]();
-  await issuer[Symbol.asyncDispose]();
-  await other[Symbol.asyncDispose]();
+  issuer = opened.use(await startTestIssuer());
+  other = opened.use(await startTestIssuer({ isNameless: true }));
+  hub = opened.use(await startLogInHub({ providers: [issuerConfig("acme", issuer), issuerConfig("other", other)] }));
 });
 beforeEach(() => issuer.misbehave({}));
 

@@ -1,20 +1,17 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import { type Person, startTestIssuer, type TestIssuer } from "../identity/oauth/test-issuer.ts";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { issuerConfig, type LogInHub, publicUrl, startLogInHub, type TestBrowser } from "./log-in-test-hub.ts";
 
 let hub: LogInHub;
 let issuer: TestIssuer;
 let other: TestIssuer;
+const opened = closeAfterTests();
 before(async () => {
-  issuer = await startTestIssuer();
-  other = await startTestIssuer({ tellsEmailLate: true, path: "/realms/other/" });
-  hub = await startLogInHub({ providers: [issuerConfig("acme", issuer), issuerConfig("other", other)] });
-});
-after(async () => {
-  await hub[Symbol.asyncDispose]();
-  await issuer[Symbol.asyncDispose]();
-  await other[Symbol.asyncDispose]();
+  issuer = opened.use(await startTestIssuer());
+  other = opened.use(await startTestIssuer({ tellsEmailLate: true, path: "/realms/other/" }));
+  hub = opened.use(await startLogInHub({ providers: [issuerConfig("acme", issuer), issuerConfig("other", other)] }));
 });
 
 let people = 0;

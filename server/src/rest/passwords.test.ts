@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import { startTestIssuer, type TestIssuer } from "../identity/oauth/test-issuer.ts";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { startTestSmtp } from "../testing/test-smtp.ts";
 import { until } from "../testing/until.ts";
 import { issuerConfig, type LogInHub, publicUrl, startLogInHub } from "./log-in-test-hub.ts";
@@ -8,15 +9,11 @@ import { issuerConfig, type LogInHub, publicUrl, startLogInHub } from "./log-in-
 let hub: LogInHub;
 let issuer: TestIssuer;
 let smtp: Awaited<ReturnType<typeof startTestSmtp>>;
+const opened = closeAfterTests();
 before(async () => {
-  issuer = await startTestIssuer();
-  smtp = await startTestSmtp();
-  hub = await startLogInHub({ providers: [issuerConfig("acme", issuer)], smtpUrl: smtp.url });
-});
-after(async () => {
-  await hub[Symbol.asyncDispose]();
-  await smtp[Symbol.asyncDispose]();
-  await issuer[Symbol.asyncDispose]();
+  issuer = opened.use(await startTestIssuer());
+  smtp = opened.use(await startTestSmtp());
+  hub = opened.use(await startLogInHub({ providers: [issuerConfig("acme", issuer)], smtpUrl: smtp.url }));
 });
 
 const old = "the old password";

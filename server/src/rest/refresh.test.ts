@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import { refreshGraceMs } from "../identity/refresh-session.ts";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
 
 let hub: IdentityHub;
+const opened = closeAfterTests();
 before(async () => {
-  hub = await startIdentityHub();
+  hub = opened.use(await startIdentityHub());
 });
-after(() => hub[Symbol.asyncDispose]());
 
 const refresh = (refresh_token: string, at = hub.call) => at("POST /auth/refresh", { body: { refresh_token } });
 

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect } from "node:net";
 import { test } from "node:test";
+import { patient } from "../testing/patience.ts";
 import { openDoor, parseAnswer } from "./door-test-hub.ts";
 
 const quick = { headersTimeoutMs: 200, requestTimeoutMs: 400, checkEveryMs: 20, stalledTimeoutMs: 400 };
@@ -21,7 +22,7 @@ async function keepDoing(act: () => void, ended: Promise<string>): Promise<strin
 async function inTime<T>(result: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error("the client was not cut off")), within);
+    timer = setTimeout(() => reject(new Error("the client was not cut off")), patient(within));
   });
   return Promise.race([result, late]).finally(() => clearTimeout(timer));
 }

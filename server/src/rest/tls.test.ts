@@ -2,19 +2,23 @@ import assert from "node:assert/strict";
 import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import https from "node:https";
 import { join } from "node:path";
-import { after, describe, test } from "node:test";
+import { test } from "node:test";
 import { connect, type Server, type TLSSocket } from "node:tls";
 import { WebSocket, WebSocketServer } from "ws";
 import { readCertificate } from "../lib/certificate.ts";
 import { systemClock } from "../lib/clock.ts";
 import { StartError } from "../lib/start-error.ts";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
+import { testsThatNeed } from "../testing/programs.ts";
 import { openCertificateFolder } from "../testing/test-certificate.ts";
 import { openDoor } from "./door-test-hub.ts";
 import { renewCertificate } from "./tls.ts";
 
+const { describe } = testsThatNeed("openssl");
+
 describe("TLS on the hub itself", () => {
-  const folder = openCertificateFolder();
-  after(() => folder[Symbol.dispose]());
+  const opened = closeAfterTests();
+  const folder = opened.use(openCertificateFolder());
   const files = folder.make("first");
   const ca = readFileSync(files.certFile);
   const quiet = { info() {}, warn() {}, error() {} };

@@ -1,14 +1,15 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import { codeOf, stepAt } from "../identity/totp/one-time-code.ts";
 import { requireSecondFactor } from "../identity/totp/second-factor.ts";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { type LogInHub, startLogInHub } from "./log-in-test-hub.ts";
 
 let hub: LogInHub;
+const opened = closeAfterTests();
 before(async () => {
-  hub = await startLogInHub();
+  hub = opened.use(await startLogInHub());
 });
-after(() => hub[Symbol.asyncDispose]());
 
 const password = "a long enough one";
 let count = 0;

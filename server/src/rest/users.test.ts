@@ -1,16 +1,17 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { adminPassword, type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
 
 let hub: IdentityHub;
 let admin: { access_token: string; user_id: string };
 let token: string;
+const opened = closeAfterTests();
 before(async () => {
-  hub = await startIdentityHub();
+  hub = opened.use(await startIdentityHub());
   admin = await hub.logIn("admin");
   token = admin.access_token;
 });
-after(() => hub[Symbol.asyncDispose]());
 
 async function makeUser(username: string, more: object = {}) {
   const body = { username, email: `${username}@example.com`, password: adminPassword, role: "agent", ...more };

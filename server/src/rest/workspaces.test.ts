@@ -1,14 +1,15 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { adminPassword, type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
 
 let hub: IdentityHub;
 let token: string;
+const opened = closeAfterTests();
 before(async () => {
-  hub = await startIdentityHub();
+  hub = opened.use(await startIdentityHub());
   token = (await hub.logIn("admin")).access_token;
 });
-after(() => hub[Symbol.asyncDispose]());
 
 const workspaceOf = (username: string) => ({
   name: `Of ${username}`,

@@ -1,13 +1,26 @@
 /**
- * One PostgreSQL for a whole test run: `node --test --test-global-setup=server/src/testing/global-setup.ts`.
+ * What a whole test run shares: `node --test --test-global-setup=server/src/testing/global-setup.ts`. It installs the
+ * programs that tests need, measures how patient they must be, starts one PostgreSQL, and limits the time of each file.
  * The runner calls these before the first test file starts and after the last one ended.
  */
+import { type FileLimits, limitTestFiles } from "./file-limits.ts";
+import { measurePatience, patienceVariable } from "./patience.ts";
+import { installMissingPrograms, missingPrograms } from "./programs.ts";
 import { prepareTemplate } from "./test-database.ts";
 import { sharedServerVariable, startTestServer, type TestServer } from "./test-server.ts";
 
+/** How long a test file may take on a machine of usual speed, in milliseconds. */
+const fileLimitMs = 300_000;
+
 let server: TestServer | undefined;
+let limits: FileLimits | undefined;
 
 export async function globalSetup(): Promise<void> {
+  installMissingPrograms(say);
+  const patience = measurePatience();
+  process.env[patienceVariable] ??= String(patience);
+  if (patience > 1) say(`This machine is slow or busy: tests wait up to ${patience} times longer than usual.`);
+  limits = limitTestFiles({ limitMs: fileLimitMs * Number(process.env[patienceVariable]), say });
   if (process.env.TEST_DATABASE_URL) return;
   server = await startTestServer();
   process.env[sharedServerVariable] = server.url;
@@ -15,5 +28,13 @@ export async function globalSetup(): Promise<void> {
 }
 
 export async function globalTeardown(): Promise<void> {
+  // A file that was stopped or left a process running is a failure, even where its tests passed.
+  if (((await limits?.end()) ?? 0) > 0) process.exitCode = 1;
   await server?.stop();
+  for (const line of missingPrograms()) say(line);
+}
+
+/** Beside the reporter's output, which goes to stdout. */
+function say(line: string): void {
+  console.error(`tests: ${line}`);
 }

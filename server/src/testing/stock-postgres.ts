@@ -1,34 +1,11 @@
-import { execFileSync } from "node:child_process";
-import { chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync } from "node:fs";
+import { chownSync, mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chooseServerUser, spawnAs } from "../lib/embedded-postgres/server-user.ts";
+import { lacks, programPath } from "./programs.ts";
 import { startWatchdog } from "./watchdog.ts";
 
 const startWithinSeconds = 60;
-
-/** The folder of the programs of an installed PostgreSQL, the oldest of several; `null` where there is none. */
-export function findInstalledPostgres(): string | null {
-  const chosen = process.env.TEST_POSTGRES_BIN;
-  if (chosen) return chosen;
-  const debian = "/usr/lib/postgresql";
-  const versions = existsSync(debian) ? readdirSync(debian).sort((a, b) => Number(a) - Number(b)) : [];
-  const folders = [...versions.map((version) => join(debian, version, "bin")), configuredFolder()];
-  return folders.find((folder) => folder !== null && existsSync(join(folder, "initdb"))) ?? null;
-}
-
-/** For the `skip` of a test that needs it: false where it is there, else what to do. */
-export const withoutInstalledPostgres: string | false =
-  findInstalledPostgres() === null &&
-  "needs an installed PostgreSQL: apt-get install postgresql-15, or set TEST_POSTGRES_BIN to the folder of initdb";
-
-function configuredFolder(): string | null {
-  try {
-    return execFileSync("pg_config", ["--bindir"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
-  } catch {
-    return null;
-  }
-}
 
 /** A PostgreSQL of the operating system, with its stock settings. It does not outlive this process, however that ends. */
 export interface StockPostgres extends AsyncDisposable {
@@ -53,8 +30,8 @@ export async function startStockPostgres({
   settings = {},
   standbyOf,
 }: StockPostgresOptions = {}): Promise<StockPostgres> {
-  const bin = findInstalledPostgres();
-  if (bin === null) throw new Error(`This test ${withoutInstalledPostgres}`);
+  const bin = programPath("postgres");
+  if (bin === null) throw new Error(`This test ${lacks("postgres")}.`);
   const folder = mkdtempSync(join(realpathSync(tmpdir()), `chat4all-stock-${process.pid}-`));
   const user = await chooseServerUser(folder, { program: join(bin, "postgres"), folder: tmpdir() });
   if (user.kind === "other") chownSync(folder, user.uid, user.gid);

@@ -266,7 +266,7 @@ export async function startPipeline(options: PipelineOptions = {}) {
     routed: () =>
       until(async () => (await bus.lag(topics.messageProcessing, "route")) === 0, 15_000, "something is not routed"),
     /** Resolves when everything accepted was routed and nothing is left to send. */
-    settled: (withinMs = 15_000) =>
+    settled: (withinMs = 20_000) =>
       until(
         async () => {
           if ((await bus.lag(topics.messageProcessing, "route")) > 0) return false;

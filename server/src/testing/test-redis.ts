@@ -19,7 +19,7 @@ export interface TestRedis extends AsyncDisposable {
   goOn(): void;
 }
 
-const startWithinMs = 10_000;
+const startWithinMs = 30_000;
 const portTries = 5;
 
 /** Throws when `redis-server` is not installed (Debian: `apt-get install redis-server`). */

@@ -4,13 +4,19 @@ export interface Watchdog {
   end(): void;
 }
 
+/** How a watchdog shows in the list of processes. */
+export const watchdogName = "chat4all-watchdog";
+
 /**
  * Runs a shell script, with the folder as `$1`, as soon as this process ends, also by `kill -9`: the end of its input is
  * what the script waits for first, by `cat`. Then it stops the server of the folder and tidies up.
  */
 export function startWatchdog(folder: string, script: string): Watchdog {
   if (process.platform === "win32") return { end() {} };
-  const child = spawn("/bin/sh", ["-c", script, "sh", folder], { detached: true, stdio: ["pipe", "ignore", "ignore"] });
+  const child = spawn("/bin/sh", ["-c", script, watchdogName, folder], {
+    detached: true,
+    stdio: ["pipe", "ignore", "ignore"],
+  });
   child.unref();
   (child.stdin as unknown as { unref(): void }).unref();
   return { end: () => child.stdin.end() };

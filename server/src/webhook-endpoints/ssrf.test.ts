@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { createServer as createHttpServer } from "node:http";
 import { type AddressInfo, createServer, type Server } from "node:net";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import { RequestError } from "../errors.ts";
 import { systemClock } from "../lib/clock.ts";
 import { type HttpClient, HttpError, openHttpClient } from "../lib/http.ts";
 import { dnsResolve } from "../lib/resolve.ts";
 import { openSecretBox } from "../lib/secret-box.ts";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { startTestDns } from "../testing/test-dns.ts";
 import type { SealedEndpoint } from "./endpoint.ts";
 import { newWebhookSecret, sealWebhookSecret } from "./secrets.ts";
@@ -180,33 +181,27 @@ const addresses: Record<string, string> = {
   "a port that is none": "https://example.test:99999/",
 };
 
-let canaries: Server[];
 let connections = 0;
 let port = 0;
 let dns: Awaited<ReturnType<typeof startTestDns>>;
 let client: ReturnType<typeof openHttpClient>;
 let http: HttpClient;
 
+const opened = closeAfterTests();
 before(async () => {
   const first = await canary("127.0.0.1", 0);
   port = (first.address() as AddressInfo).port;
-  canaries = [first];
-  const second = await canary("::1", port).catch(() => null);
-  if (second !== null) canaries.push(second);
-  dns = await startTestDns(zone);
+  // Some machines have no IPv6.
+  await canary("::1", port).catch(() => null);
+  dns = opened.use(await startTestDns(zone));
   client = openHttpClient({
     connectionsPerHost: 4,
     allowPrivate: false,
     resolve: dnsResolve([dns.server]),
     cut: answerCut,
   });
+  opened.defer(() => client.close());
   http = client.http;
-});
-
-after(async () => {
-  await client.close();
-  await dns[Symbol.asyncDispose]();
-  for (const server of canaries) await new Promise((resolve) => server.close(resolve));
 });
 
 test("the corpus is as large as promised", () => {
@@ -323,5 +318,6 @@ async function canary(host: string, wanted: number): Promise<Server> {
     socket.destroy();
   });
   await new Promise<void>((resolve, reject) => server.once("error", reject).listen(wanted, host, resolve));
+  opened.defer(() => void server.close());
   return server;
 }

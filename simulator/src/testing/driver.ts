@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { patient } from "../../../server/src/testing/patience.ts";
 import { defaultTelegramAccount, defaultWhatsAppAccount } from "../default-accounts.ts";
 import type { ReceivedMessage } from "../messages.ts";
 import { type SimulatorOptions, startSimulator } from "../simulator.ts";
 
 /** Longest that a test waits for something. */
-const PATIENCE_MS = 5_000;
+const PATIENCE_MS = patient(20_000);
 
 /** An answer with its JSON. */
 export interface Reply {
@@ -61,7 +62,7 @@ export async function call(url: string, method: string, body?: unknown, headers:
   return { status: response.status, headers: response.headers, body: text === "" ? undefined : JSON.parse(text) };
 }
 
-/** Waits for a condition, and gives up after 5 s. */
+/** Waits for a condition, and gives up after 20 s, or later on a slow machine. */
 export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   const deadline = Date.now() + PATIENCE_MS;
   while (!(await condition())) {

@@ -3,9 +3,10 @@ import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { after, before, beforeEach, test } from "node:test";
+import { before, beforeEach, test } from "node:test";
 import { openHttpClient } from "../../lib/http.ts";
 import { Secret } from "../../lib/secret.ts";
+import { closeAfterTests } from "../../testing/close-after-tests.ts";
 import { openGithubProvider } from "./github-provider.ts";
 
 /** Answers as GitHub's documentation shows them. Sources: "Authorizing OAuth apps", REST API "Users" and "Emails". */
@@ -27,6 +28,7 @@ const usual = {
 type Answers = { [Name in keyof typeof usual]: { status: number; body: unknown } };
 let answers: Answers;
 const asked: { path: string; headers: Record<string, unknown>; body: string }[] = [];
+const opened = closeAfterTests();
 const server = createServer(async (request, response) => {
   const chunks: Buffer[] = [];
   for await (const chunk of request) chunks.push(chunk as Buffer);
@@ -35,16 +37,15 @@ const server = createServer(async (request, response) => {
   const { status, body } = answers[paths[request.url as keyof typeof paths]];
   response.writeHead(status, { "content-type": "application/json; charset=utf-8" }).end(JSON.stringify(body));
 });
-const outbound = openHttpClient({ connectionsPerHost: 2, allowPrivate: true });
+opened.defer(() => void server.close());
+const outbound = opened.adopt(openHttpClient({ connectionsPerHost: 2, allowPrivate: true }), (outbound) =>
+  outbound.close(),
+);
 let url: string;
 before(async () => {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-});
-after(async () => {
-  await outbound.close();
-  server.close();
 });
 beforeEach(() => {
   answers = structuredClone(usual) as unknown as Answers;

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import pg from "pg";
+import { closeAfterTests } from "../../testing/close-after-tests.ts";
 import { openPool } from "../postgres.ts";
 import { startEmbeddedPostgres } from "./embedded-postgres.ts";
 import { isAlive } from "./process.ts";
@@ -18,9 +19,9 @@ const answers = (url: string) =>
 
 // Most of their time these tests wait for something to be noticed, so they share it.
 describe("the server", { concurrency: 4 }, () => {
-  const made = temporaryFolder();
+  const opened = closeAfterTests();
+  const made = opened.use(temporaryFolder());
   before(async () => (await start(made.dataDir)).stop());
-  after(() => made[Symbol.asyncDispose]());
 
   test("is started again when it was killed; pools go on by themselves", async (t) => {
     await using folder = temporaryFolder(made.dataDir);

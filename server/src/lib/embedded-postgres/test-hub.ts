@@ -4,8 +4,8 @@ import { cpSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
+import { until as untilTrue } from "../../testing/until.ts";
 import type { Log } from "../postgres.ts";
 import { readPidFile } from "./pid-file.ts";
 import { isAlive } from "./process.ts";
@@ -64,14 +64,8 @@ export function serverPid(dataDir: string): number | undefined {
   return readPidFile(join(dataDir, "postgres"))?.pid;
 }
 
-/** Waits for a condition, checked often, for 15 s at most. */
-export async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 15_000;
-  while (!(await holds())) {
-    if (Date.now() > deadline) throw new Error(`It did not come true that ${what}.`);
-    await delay(10);
-  }
-}
+export const until = (what: string, holds: () => boolean | Promise<boolean>): Promise<void> =>
+  untilTrue(holds, 15_000, `it did not come true that ${what}`);
 
 export async function query<T extends object>(url: string, sql: string): Promise<T[]> {
   const client = new pg.Client({ connectionString: url });

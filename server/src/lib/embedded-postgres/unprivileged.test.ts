@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { execFileSync, type SpawnOptions } from "node:child_process";
 import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
+import { closeAfterTests } from "../../testing/close-after-tests.ts";
 import { isAlive } from "./process.ts";
 import { query, serverPid, startHubProcess, temporaryFolder } from "./test-hub.ts";
 
@@ -10,7 +11,8 @@ import { query, serverPid, startHubProcess, temporaryFolder } from "./test-hub.t
 // checkout of root may be closed to others.
 describe("as an ordinary user", () => {
   const isRoot = process.getuid?.() === 0;
-  const copy = temporaryFolder();
+  const opened = closeAfterTests();
+  const copy = opened.use(temporaryFolder());
   const program = join(copy.path, "server/src/lib/embedded-postgres/hub-process.ts");
   const options: SpawnOptions & { node: string; program: string } = {
     node: join(copy.path, "node"),
@@ -26,7 +28,6 @@ describe("as an ordinary user", () => {
       cpSync(join(modules, name), join(copy.path, "node_modules", name), { recursive: true, verbatimSymlinks: true });
     }
   });
-  after(() => copy[Symbol.asyncDispose]());
 
   test("the database starts, again too, and stops", async () => {
     await using folder = temporaryFolder();

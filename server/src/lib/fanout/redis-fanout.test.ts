@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { testsThatNeed } from "../../testing/programs.ts";
 import { startTestRedis } from "../../testing/test-redis.ts";
 import { until } from "../../testing/until.ts";
 import { systemClock } from "../clock.ts";
@@ -7,6 +7,8 @@ import type { Log } from "../postgres.ts";
 import { openRedis } from "../redis.ts";
 import { type FanoutHarness, ownMessagesContract, sharedFanoutContract } from "./contract.ts";
 import { openRedisFanout, redisChannel } from "./redis-fanout.ts";
+
+const { describe, test } = testsThatNeed("redis");
 
 async function openHarness(): Promise<FanoutHarness> {
   const redis = await startTestRedis();
@@ -29,8 +31,10 @@ async function openHarness(): Promise<FanoutHarness> {
   };
 }
 
-ownMessagesContract(openHarness);
-sharedFanoutContract(openHarness);
+describe("Redis", () => {
+  ownMessagesContract(openHarness);
+  sharedFanoutContract(openHarness);
+});
 
 test("databases of one Redis do not hear each other", async () => {
   await using redis = await startTestRedis();

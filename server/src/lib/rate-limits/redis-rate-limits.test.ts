@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { testsThatNeed } from "../../testing/programs.ts";
 import { startTestRedis } from "../../testing/test-redis.ts";
 import { until } from "../../testing/until.ts";
 import { systemClock } from "../clock.ts";
@@ -7,6 +7,8 @@ import type { Log } from "../postgres.ts";
 import { openRedis } from "../redis.ts";
 import { rateLimitsContract } from "./contract.ts";
 import { keyPrefix, openRedisRateLimits } from "./redis-rate-limits.ts";
+
+const { describe, test } = testsThatNeed("redis");
 
 const hourly = { perSecond: 1 / 3600, burst: 10 };
 
@@ -37,7 +39,9 @@ async function open() {
   };
 }
 
-rateLimitsContract(open);
+describe("Redis", () => {
+  rateLimitsContract(open);
+});
 
 test("processes share a limit", async () => {
   await using harness = await open();

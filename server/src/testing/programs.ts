@@ -1,0 +1,153 @@
+import { execFileSync } from "node:child_process";
+import { accessSync, constants, existsSync, readdirSync } from "node:fs";
+import { delimiter, dirname, join } from "node:path";
+import { before, describe, test } from "node:test";
+
+interface Program {
+  /** What cannot be tested without it. */
+  tests: string;
+  debianPackage: string;
+  homebrewFormula: string;
+  /** Its path, or null when this machine does not have it. */
+  find(): string | null;
+}
+
+/** The programs that tests run besides Node.js and the PostgreSQL that npm installs. */
+const programs = {
+  redis: {
+    tests: "several processes over Redis",
+    debianPackage: "redis-server",
+    homebrewFormula: "redis",
+    find: () => onPath("redis-server"),
+  },
+  chromium: {
+    tests: "pages in a browser",
+    debianPackage: "chromium",
+    homebrewFormula: "--cask chromium",
+    find: () => firstThatExists([process.env.CHROMIUM_PATH ?? "", ...browserPaths]),
+  },
+  openssl: {
+    tests: "TLS",
+    debianPackage: "openssl",
+    homebrewFormula: "openssl",
+    find: () => onPath("openssl"),
+  },
+  postgres: {
+    tests: "the PostgreSQL of a Linux distribution, with its stock settings",
+    debianPackage: "postgresql",
+    homebrewFormula: "postgresql@15",
+    find: findInstalledPostgres,
+  },
+  ps: {
+    tests: "nothing, but the time limit of test files",
+    debianPackage: "procps",
+    homebrewFormula: "",
+    find: () => onPath("ps"),
+  },
+} satisfies Record<string, Program>;
+
+export type ProgramName = keyof typeof programs;
+
+const names = Object.keys(programs) as ProgramName[];
+
+/** The path of a program, or null when this machine does not have it. */
+export const programPath = (name: ProgramName): string | null => programs[name].find();
+
+/** Why tests that need this program are skipped on this machine, or false; for the option `skip` of a test. */
+export function lacks(name: ProgramName): string | false {
+  const { debianPackage } = programs[name];
+  return programPath(name) === null && `needs ${name}: install it (apt-get install ${debianPackage})`;
+}
+
+/** `test`, `describe` and `before` for what needs a program: on a machine without it the tests are shown as skipped. */
+export function testsThatNeed(name: ProgramName) {
+  const skip = lacks(name);
+  if (skip === false) return { test, describe, before };
+  const skipped = (title: string) => void test(title, { skip });
+  return { test: skipped, describe: skipped, before: () => {} } as unknown as Pick<
+    typeof import("node:test"),
+    "test" | "describe" | "before"
+  >;
+}
+
+/**
+ * Installs what is missing, where that needs no question: as root (or in CI with sudo) with `apt-get`. Elsewhere, and
+ * when it fails, `say` gets the one line that installs it, and the tests that need it are skipped. Throws in CI: there a
+ * skipped test would pass unnoticed.
+ */
+export function installMissingPrograms(say: (line: string) => void): void {
+  let missing = names.filter((name) => programPath(name) === null);
+  if (missing.length === 0) return;
+  const install = aptGet();
+  if (install !== null) {
+    say(`Installing what the tests need besides: ${packagesOf(missing)}.`);
+    try {
+      install(missing.map((name) => programs[name].debianPackage));
+    } catch (error) {
+      say(`apt-get failed: ${(error as Error).message}`);
+    }
+    missing = missing.filter((name) => programPath(name) === null);
+  }
+  if (missing.length === 0) return;
+  for (const line of adviceFor(missing)) say(line);
+  if (process.env.CI) throw new Error(`The tests need ${packagesOf(missing)}, which could not be installed.`);
+}
+
+/** What was not tested on this machine, and the one line that installs what was missing for it; empty when nothing was. */
+export const missingPrograms = (): string[] => adviceFor(names.filter((name) => programPath(name) === null));
+
+function adviceFor(missing: readonly ProgramName[]): string[] {
+  if (missing.length === 0) return [];
+  const brew = missing.map((name) => programs[name].homebrewFormula).join(" ");
+  return [
+    `Skipped on this machine: tests of ${missing.map((name) => programs[name].tests).join("; of ")}.`,
+    `To run them: ${process.platform === "darwin" ? `brew install ${brew}` : `sudo apt-get install ${packagesOf(missing)}`}`,
+  ];
+}
+
+const packagesOf = (missing: readonly ProgramName[]) => missing.map((name) => programs[name].debianPackage).join(" ");
+
+function aptGet(): ((packages: readonly string[]) => void) | null {
+  if (onPath("apt-get") === null) return null;
+  const asRoot = process.getuid?.() === 0 ? [] : process.env.CI ? ["sudo", "-n"] : null;
+  if (asRoot === null) return null;
+  return (packages) => {
+    // The tests start servers of their own: a package makes no cluster, and RUNLEVEL=1 keeps it from starting a service.
+    const noCluster =
+      "mkdir -p /etc/postgresql-common && cd /etc/postgresql-common && [ -e createcluster.conf ] || echo 'create_main_cluster = false' > createcluster.conf";
+    const install = `apt-get update -qq && apt-get install -y -qq --no-install-recommends ${packages.join(" ")}`;
+    const script = packages.includes("postgresql") ? `${noCluster}; ${install}` : install;
+    const [program, ...args] = [...asRoot, "env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "sh", "-c", script];
+    execFileSync(program!, args, { stdio: ["ignore", "ignore", "inherit"], timeout: installLimitMs });
+  };
+}
+
+const installLimitMs = 900_000;
+
+const browserPaths = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+
+/** The oldest version on this machine: the folder of `initdb` and `pg_ctl`. */
+function findInstalledPostgres(): string | null {
+  const root = "/usr/lib/postgresql";
+  const versions = existsSync(root) ? readdirSync(root).toSorted((a, b) => Number(a) - Number(b)) : [];
+  const folders = [process.env.TEST_POSTGRES_BIN ?? "", ...versions.map((version) => join(root, version, "bin"))];
+  const initdb = firstThatExists(folders.map((folder) => folder && join(folder, "initdb"))) ?? onPath("initdb");
+  return initdb === null ? null : dirname(initdb);
+}
+
+function onPath(program: string): string | null {
+  return firstThatExists((process.env.PATH ?? "").split(delimiter).map((folder) => join(folder, program)));
+}
+
+function firstThatExists(paths: readonly string[]): string | null {
+  return paths.find((path) => path !== "" && isExecutable(path)) ?? null;
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
