@@ -8,11 +8,12 @@ import {
   type RealtimeFrame,
 } from "../client/src/client.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
+import { patient } from "../server/src/testing/patience.ts";
 import { createTestDatabase } from "../server/src/testing/test-database.ts";
 import { adminPassword, startTestHub, type TestHub } from "./src/harness.ts";
 import { until } from "./src/until.ts";
 
-describe("the client's realtime connection", { timeout: 120_000 }, () => {
+describe("the client's realtime connection", { timeout: patient(120_000) }, () => {
   let hub: TestHub;
   let chat: Conversation;
   const say = (text: string, of = hub) =>

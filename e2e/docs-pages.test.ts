@@ -5,7 +5,7 @@ import type { Browser, Page } from "playwright-core";
 import { openRestWithoutHub } from "../server/src/rest/contract.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { testsThatNeed } from "../server/src/testing/programs.ts";
-import { openBrowser } from "./src/browser.ts";
+import { openBrowser, openProfile } from "./src/browser.ts";
 
 const { describe } = testsThatNeed("chromium");
 
@@ -29,7 +29,7 @@ describe("the pages of documentation, in a browser that obeys their policy", () 
   });
 
   async function open(path: string): Promise<{ page: Page; complaints: Complaints; policy: string }> {
-    const page = await browser.newPage();
+    const page = await (await openProfile(browser)).newPage();
     const complaints: Complaints = { violations: [], errors: [], foreign: [] };
     page.on("console", (message) => {
       if (/Content Security Policy|Refused to/i.test(message.text())) complaints.violations.push(message.text());
@@ -83,7 +83,7 @@ describe("the pages of documentation, in a browser that obeys their policy", () 
   });
 
   test("another page cannot frame them", async () => {
-    const page = await browser.newPage();
+    const page = await (await openProfile(browser)).newPage();
     await page.setContent(`<iframe src="${origin}/docs"></iframe>`);
     const frame = page.frames()[1]!;
     await frame.waitForLoadState();

@@ -4,7 +4,7 @@ import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { testsThatNeed } from "../server/src/testing/programs.ts";
 import { startTestSmtp } from "../server/src/testing/test-smtp.ts";
 import { until } from "../server/src/testing/until.ts";
-import { openBrowser } from "./src/browser.ts";
+import { openBrowser, openProfile } from "./src/browser.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import { freePort } from "./src/hub-process.ts";
 
@@ -44,7 +44,7 @@ async function mailedLink(to: string): Promise<string> {
 
 /** Opens a link, and fails for whatever the browser complains about or asks another host for. */
 async function open(link: string): Promise<Page> {
-  const page = await browser.newPage();
+  const page = await (await openProfile(browser)).newPage();
   page.on("console", (message) => assert.doesNotMatch(message.text(), /Content Security Policy/));
   page.on("request", (request) => {
     assert.ok(request.url().startsWith(hub.url), request.url());

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { testsThatNeed } from "../server/src/testing/programs.ts";
-import { openBrowser } from "./src/browser.ts";
+import { openBrowser, openProfile } from "./src/browser.ts";
 import { adminPassword } from "./src/harness.ts";
 import { type HubPlace, type HubProcess, openHubPlace, startHubProcess } from "./src/hub-process.ts";
 import { type OidcProvider, startOidcProvider } from "./src/oidc-provider.ts";
@@ -43,7 +43,7 @@ interface Session {
 
 /** A person with a browser of their own. */
 async function openPerson(): Promise<{ context: BrowserContext; page: Page }> {
-  const context = await browser.newContext();
+  const context = await openProfile(browser);
   return { context, page: await context.newPage() };
 }
 

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { createServer } from "node:http";
 import { test } from "node:test";
 import { openClient } from "../client/src/client.ts";
+import { patient } from "../server/src/testing/patience.ts";
 import { startSimulator } from "../simulator/src/simulator.ts";
 import { adminPassword } from "./src/harness.ts";
 import { freePort, openHubPlace, startHubProcess } from "./src/hub-process.ts";
@@ -13,7 +14,7 @@ import { noneLeftIn, processesIn, withoutProc } from "./src/processes.ts";
 import { openSimulatorClient } from "./src/simulator-client.ts";
 import { until } from "./src/until.ts";
 
-const stopWithinMs = 10_000;
+const stopWithinMs = patient(10_000);
 
 test(
   "SIGTERM under load answers what is under way, ends within 10 s and leaves no process; the next start goes on",

@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Client, openClient, type Sent } from "../client/src/client.ts";
+import { patient } from "../server/src/testing/patience.ts";
 import { createTestDatabase } from "../server/src/testing/test-database.ts";
 import { startSimulator } from "../simulator/src/simulator.ts";
 import { adminPassword, sharedSecrets } from "./src/harness.ts";
@@ -118,7 +119,7 @@ async function talk(client: Client, person: Person, said: Sent[]): Promise<void>
     };
     for (let isAccepted = false; !isAccepted; ) {
       try {
-        said.push(await client.messages.send(message, { signal: AbortSignal.timeout(3_000) }));
+        said.push(await client.messages.send(message, { signal: AbortSignal.timeout(patient(10_000)) }));
         isAccepted = true;
       } catch {
         await delay(30);

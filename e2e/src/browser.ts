@@ -1,5 +1,9 @@
-import { type Browser, chromium } from "playwright-core";
+import { type Browser, type BrowserContext, chromium } from "playwright-core";
+import { patient } from "../../server/src/testing/patience.ts";
 import { programPath } from "../../server/src/testing/programs.ts";
+
+/** How long a step in a page may take, in milliseconds. */
+const stepLimitMs = 60_000;
 
 /** A real browser without a window, that asks nobody for anything but the pages it is sent to. Close it. */
 export function openBrowser(): Promise<Browser> {
@@ -7,9 +11,17 @@ export function openBrowser(): Promise<Browser> {
   if (executablePath === null) throw new Error('This test needs Chromium: begin it with testsThatNeed("chromium").');
   return chromium.launch({
     executablePath,
+    timeout: patient(stepLimitMs),
     args: [
       ...["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"],
       ...["--disable-component-update", "--disable-sync"],
     ],
   });
+}
+
+/** A profile of its own, with no cookies. */
+export async function openProfile(browser: Browser): Promise<BrowserContext> {
+  const profile = await browser.newContext();
+  profile.setDefaultTimeout(patient(stepLimitMs));
+  return profile;
 }
