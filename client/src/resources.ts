@@ -93,6 +93,9 @@ export interface Participant {
   participant_id: string;
   kind: "user" | "contact" | "workspace";
   display_name: string;
+  /** By which channels there are addresses. */
+  channels: string[];
+  /** Empty for a caller with the role member, but for its own. */
   addresses: string[];
 }
 

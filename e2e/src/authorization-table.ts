@@ -6,7 +6,7 @@ import { randomUUID } from "node:crypto";
 import type { Scope } from "../../server/src/identity/principal.ts";
 import { adminPassword } from "./harness.ts";
 import { newAddress, type Things } from "./things.ts";
-import { text, type Workspace } from "./workspace.ts";
+import { newUser, text, type Workspace } from "./workspace.ts";
 
 export interface Request {
   /** For the names in braces. */
@@ -222,7 +222,7 @@ export const authorizationTable: Readonly<Record<string, Row>> = {
     "member",
     "conversations:write",
     201,
-    async ({ things, userId }) => ({ body: { type: "private", members: [userId, await things.contact()] } }),
+    async ({ things, userId }) => ({ body: { type: "private", members: [userId, await things.user()] } }),
     { stranger: 400, outsider: 403 },
   ),
   "GET /v1/conversations/{id}": row("member", "conversations:read", 200, one("conversation"), hidden),
@@ -240,8 +240,8 @@ export const authorizationTable: Readonly<Record<string, Row>> = {
     "conversations:write",
     201,
     async ({ things, workspace }) => {
-      const { contact_id } = await workspace.admin.client.contacts.create({ display_name: "One more" });
-      return { params: { id: await things.conversation() }, body: { member: contact_id } };
+      const { userId } = await newUser(workspace.hub, workspace.admin, "member");
+      return { params: { id: await things.conversation() }, body: { member: userId } };
     },
     hidden,
   ),

@@ -56,6 +56,6 @@ export function invalid(message: string, details?: Record<string, unknown>): Req
   return new RequestError("VALIDATION_ERROR", message, details ? { details } : {});
 }
 
-export function forbidden(message: string): RequestError {
-  return new RequestError("FORBIDDEN", message);
+export function forbidden(message: string, details?: Record<string, unknown>): RequestError {
+  return new RequestError("FORBIDDEN", message, details === undefined ? {} : { details });
 }

@@ -18,6 +18,7 @@ export {
   maxAddresses,
   type ReachedPerson,
 } from "./create-contact.ts";
+export { onlyUsers, requireUserAt } from "./only-users.ts";
 export { type AddressHolder, addAddress, type HolderView, removeAddress } from "./own-addresses.ts";
 export {
   describeParticipants,

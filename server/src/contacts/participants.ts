@@ -1,3 +1,4 @@
+import { seesAddressesOf, type Viewer } from "../identity/principal.ts";
 import type { PoolClient } from "../lib/postgres.ts";
 import { all, type Db, run } from "../lib/query.ts";
 import { formatAddress } from "./address.ts";
@@ -64,7 +65,13 @@ function selectParticipants(db: Db, ids: string[]): Promise<Omit<Participant, "a
   );
 }
 
-/** As the outside sees it. */
-export function showParticipant({ participantId, kind, displayName, addresses }: Participant) {
-  return { participant_id: participantId, kind, display_name: displayName, addresses: addresses.map(formatAddress) };
+/** As the viewer sees it. */
+export function showParticipant({ participantId, kind, displayName, addresses }: Participant, viewer: Viewer) {
+  return {
+    participant_id: participantId,
+    kind,
+    display_name: displayName,
+    channels: [...new Set(addresses.map(({ channel }) => channel))],
+    addresses: seesAddressesOf(viewer, participantId) ? addresses.map(formatAddress) : [],
+  };
 }

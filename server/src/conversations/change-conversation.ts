@@ -51,7 +51,7 @@ export async function addMember(
   const named = nameMember(parseAddress, member, "member");
   return transaction(db, async (tx) => {
     await findConversation(tx, principal, conversationId);
-    const [participantId] = (await resolveMembers({ db: tx, clock }, principal.workspaceId, [named])) as [string];
+    const [participantId] = (await resolveMembers({ db: tx, clock }, principal, [named])) as [string];
     requireGroup(await lockConversation(tx, conversationId));
     const members = await memberIds(tx, conversationId);
     if (members.includes(participantId)) throw memberAlready(participantId);

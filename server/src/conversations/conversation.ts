@@ -1,6 +1,6 @@
 import { describeParticipants, type Participant, showParticipant } from "../contacts/contacts.ts";
 import { notFound } from "../errors.ts";
-import { type Principal, seesAllConversations } from "../identity/principal.ts";
+import { type Principal, seesAllConversations, type Viewer } from "../identity/principal.ts";
 import { all, type Db, maybe } from "../lib/query.ts";
 
 export type ConversationType = "private" | "group";
@@ -75,14 +75,14 @@ export async function loadConversations(db: Db, conversationIds: readonly string
   return withMembers(db, await all<ConversationRow>(db, text, [conversationIds]));
 }
 
-/** As the outside sees it. */
-export function showConversation(conversation: Conversation) {
+/** As the viewer sees it, who may see it. */
+export function showConversation(conversation: Conversation, viewer: Viewer) {
   const { conversationId, type, title, members, lastSeq, settings, createdAt } = conversation;
   return {
     conversation_id: conversationId,
     type,
     title,
-    members: members.map(showParticipant),
+    members: members.map((member) => showParticipant(member, viewer)),
     last_seq: lastSeq,
     settings,
     created_at: createdAt.toISOString(),

@@ -25,7 +25,8 @@ export interface ConversationInput {
 
 /**
  * All or nothing: no contact is left behind when a member is unknown. Throws VALIDATION_ERROR for a wrong number of
- * members, one named twice or one that the workspace does not have; FORBIDDEN when a `member` is not among them.
+ * members, one named twice or one that the workspace does not have; FORBIDDEN when a `member` is not among them, or names
+ * anybody but users.
  */
 export async function createConversation(
   { db, clock, parseAddress }: { db: Pool; clock: Clock; parseAddress: ParseAddress },
@@ -39,7 +40,7 @@ export async function createConversation(
   const nowMs = clock.now();
   const [conversationId, createdAt] = [newId(nowMs), new Date(nowMs)];
   return transaction(db, async (tx) => {
-    const participantIds = await resolveMembers({ db: tx, clock }, workspaceId, named);
+    const participantIds = await resolveMembers({ db: tx, clock }, principal, named);
     requireDistinct(participantIds);
     if (!seesAllConversations(principal) && !participantIds.includes(principal.participantId)) {
       throw forbidden(

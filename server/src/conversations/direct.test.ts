@@ -86,7 +86,7 @@ test("200 sends to an unknown address at the same time make one contact and one 
   const send = (to: string) =>
     findDirectTo(
       { db: pool, clock, parseAddress: testParseAddress },
-      { workspaceId, senderId: agentId, to, mayUseWorkspace: true },
+      { workspaceId, senderId: agentId, to, mayUseWorkspace: true, mayReachContacts: true },
     );
 
   const answers = await Promise.all(
@@ -103,7 +103,13 @@ test("a recipient who was merged meanwhile is reached as the survivor, one who w
   const { agentId, contactId, workspaceId, direct } = await openPair();
   const input = { display_name: "Ana M." };
   const survivor = await createContact({ db: pool, clock, parseAddress: testParseAddress }, workspaceId, input);
-  const pair = { workspaceId, senderId: agentId, recipientId: survivor.contactId, mayUseWorkspace: false };
+  const pair = {
+    workspaceId,
+    senderId: agentId,
+    recipientId: survivor.contactId,
+    mayUseWorkspace: false,
+    mayReachContacts: true,
+  };
   const known = await transaction(pool, (tx) => findOrCreateDirect({ db: tx, clock }, pair));
   await mergeContacts({ db: pool, clock, moveMemberships }, systemOf(workspaceId), contactId, survivor.contactId);
 
@@ -119,7 +125,7 @@ test("a merge keeps the conversation that the survivor's address finds, and brin
   const to = (senderId: string) =>
     findDirectTo(
       { db: pool, clock, parseAddress: testParseAddress },
-      { workspaceId, senderId, to: "chat:ana-m", mayUseWorkspace: false },
+      { workspaceId, senderId, to: "chat:ana-m", mayUseWorkspace: false, mayReachContacts: true },
     );
   const [kept, , brought] = [await to(agentId), await direct(agentId), await direct(workspaceId)];
 

@@ -4,6 +4,7 @@ import {
   findParticipantByAddress,
   holdPeople,
   type ParseAddress,
+  requireUserAt,
 } from "../contacts/contacts.ts";
 import { invalid, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -49,22 +50,28 @@ export async function findOrCreateDirect(
 export interface DirectAddress extends Omit<DirectPair, "recipientId"> {
   /** As the caller wrote it, in `to`. */
   to: string;
+  /** Whether it may be the address of a contact, or of no one yet; else only that of a user. */
+  mayReachContacts: boolean;
 }
 
 /**
  * The private conversation of the sender with whoever has the address; contact and conversation are made when they are
- * missing. Two round trips when both are there. Throws VALIDATION_ERROR for what is no address, or the sender's own.
+ * missing. Two round trips when both are there. Throws VALIDATION_ERROR for what is no address, or the sender's own;
+ * FORBIDDEN for one that is not a user's, where it must be.
  */
 export async function findDirectTo(
   { db, clock, parseAddress }: { db: Pool; clock: Clock; parseAddress: ParseAddress },
-  { to, ...pair }: DirectAddress,
+  { to, mayReachContacts, ...pair }: DirectAddress,
 ): Promise<{ conversationId: string }> {
   const { workspaceId } = pair;
   const address = parseAddress(to, "to");
-  const recipientId = await findParticipantByAddress(db, workspaceId, address);
+  const recipientId = mayReachContacts
+    ? await findParticipantByAddress(db, workspaceId, address)
+    : await requireUserAt(db, workspaceId, address, "to");
   const known = recipientId === null ? null : await findKnown(db, { ...pair, recipientId });
   if (known !== null) return known;
   return transaction(db, async (tx) => {
+    if (!mayReachContacts) return findOrCreateDirect({ db: tx, clock }, { ...pair, recipientId: recipientId! });
     const person = { workspaceId, ...address, aliases: [], displayName: null };
     const participantId = await findOrCreateContactByAddress({ db: tx, clock }, person);
     return findOrCreateDirect({ db: tx, clock }, { ...pair, recipientId: participantId });

@@ -4,10 +4,13 @@ import {
   findOrCreateContactByAddress,
   holdPeople,
   lockAddresses,
+  onlyUsers,
   type ParseAddress,
   requireName,
+  requireUserAt,
 } from "../contacts/contacts.ts";
 import { invalid } from "../errors.ts";
+import { type Principal, reachesContacts } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { PoolClient } from "../lib/postgres.ts";
 
@@ -29,13 +32,16 @@ export function nameMember(parseAddress: ParseAddress, member: MemberInput, fiel
 
 /**
  * The participants' ids, in the order given; contacts are made for addresses that nobody has. Nobody is merged or
- * deleted until the transaction ends. Throws VALIDATION_ERROR, naming the field, for one that the workspace does not have.
+ * deleted until the transaction ends. Throws VALIDATION_ERROR, naming the field, for one that the workspace does not have;
+ * FORBIDDEN when the caller may not reach contacts and names one, or nobody: it learns not which.
  */
 export async function resolveMembers(
   { db, clock }: { db: PoolClient; clock: Clock },
-  workspaceId: string,
+  principal: Principal,
   members: NamedMember[],
 ): Promise<string[]> {
+  const { workspaceId } = principal;
+  const mayNameContacts = reachesContacts(principal);
   await holdPeople(db, workspaceId);
   await lockAddresses(
     db,
@@ -45,6 +51,7 @@ export async function resolveMembers(
   const ids: string[] = [];
   for (const member of members) {
     if (member.kind === "id") ids.push(member.participantId);
+    else if (!mayNameContacts) ids.push(await requireUserAt(db, workspaceId, member.address, member.field));
     else {
       const { address, displayName } = member;
       ids.push(
@@ -55,7 +62,9 @@ export async function resolveMembers(
   const living = await findLiving(db, workspaceId, ids);
   return ids.map((id, index) => {
     const participant = living.get(id);
-    if (participant === undefined) throw unknownParticipant(members[index]!.field, id);
+    const { field } = members[index]!;
+    if (!mayNameContacts && (participant === undefined || participant.kind === "contact")) throw onlyUsers(field);
+    if (participant === undefined) throw unknownParticipant(field, id);
     return participant.participantId;
   });
 }

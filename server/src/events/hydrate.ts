@@ -1,4 +1,5 @@
 import { type Conversation, loadConversations, showConversation } from "../conversations/conversations.ts";
+import { anyAgent, anyMember, type Viewer } from "../identity/principal.ts";
 import { all, type Db } from "../lib/query.ts";
 
 /** An event as the feed keeps it: see migration 0007. */
@@ -51,6 +52,8 @@ export interface FeedEvent {
   awaits: { deliveryId: string; recipientId: string } | null;
   /** The frame without its cursor. */
   frame: EventFrame;
+  /** What members are told in its place, who do not see the addresses of others; null: the same. */
+  memberFrame: EventFrame | null;
   /** What `alsoSeenBy` is told in its place: that it is over, and nothing of what has become of it since. */
   partingFrame: EventFrame | null;
 }
@@ -79,12 +82,14 @@ export async function hydrate(
   ]);
   return stored.flatMap(({ position, at, event }) => {
     const told = tell(event, messages, conversations);
-    return told === null ? [] : [{ position, at, alsoSeenBy: null, awaits: null, partingFrame: null, ...told }];
+    return told === null
+      ? []
+      : [{ position, at, alsoSeenBy: null, awaits: null, memberFrame: null, partingFrame: null, ...told }];
   });
 }
 
 type Told = Pick<FeedEvent, "name" | "conversationId" | "frame"> &
-  Partial<Pick<FeedEvent, "alsoSeenBy" | "awaits" | "partingFrame">>;
+  Partial<Pick<FeedEvent, "alsoSeenBy" | "awaits" | "memberFrame" | "partingFrame">>;
 
 function tell(
   event: Stored,
@@ -102,14 +107,16 @@ function tell(
       const [, conversationId, change, leftId] = event;
       const conversation = conversations.get(conversationId);
       if (conversation === undefined) return null;
-      const frameOf = (shown: Conversation) => ({
+      const frameOf = (shown: Conversation, viewer: Viewer) => ({
         type: "CONVERSATION" as const,
-        conversation: showConversation(shown),
+        conversation: showConversation(shown, viewer),
       });
       // It is read as it is now, also by one who left long ago.
-      const partingFrame = leftId === null ? null : frameOf({ ...conversation, title: null, members: [], lastSeq: 0 });
+      const partingFrame =
+        leftId === null ? null : frameOf({ ...conversation, title: null, members: [], lastSeq: 0 }, anyMember);
       const name = `conversation.${change}` as const;
-      return { name, conversationId, alsoSeenBy: leftId, frame: frameOf(conversation), partingFrame };
+      const [frame, memberFrame] = [frameOf(conversation, anyAgent), frameOf(conversation, anyMember)];
+      return { name, conversationId, alsoSeenBy: leftId, frame, memberFrame, partingFrame };
     }
     case "w": {
       const [, webhook_endpoint_id, status, reason] = event;

@@ -74,9 +74,29 @@ export function hasRole(principal: Pick<Principal, "role">, least: Role): boolea
   return roles.indexOf(principal.role) >= roles.indexOf(least);
 }
 
+/** Who looks at something that shows other people. */
+export type Viewer = Pick<Principal, "role" | "participantId">;
+
+/** Stand for all who look with these roles: of events, which are made once for many. */
+export const anyAgent: Viewer = { role: "agent", participantId: "" };
+export const anyMember: Viewer = { role: "member", participantId: "" };
+
 /** Whether the caller sees every conversation of its workspace. */
-export function seesAllConversations(principal: Principal): boolean {
+export function seesAllConversations(principal: Pick<Principal, "role">): boolean {
   return hasRole(principal, "agent");
+}
+
+/**
+ * Whether the caller may find people by their addresses and write to them wherever it likes. A member reaches contacts
+ * in the conversations that it is in, and nowhere else.
+ */
+export function reachesContacts(principal: Pick<Principal, "role">): boolean {
+  return hasRole(principal, "agent");
+}
+
+/** A member sees by which channels others are reached, and no address but its own. */
+export function seesAddressesOf(viewer: Viewer, participantId: string): boolean {
+  return reachesContacts(viewer) || viewer.participantId === participantId;
 }
 
 export function requireRole(principal: Principal, least: Role): void {

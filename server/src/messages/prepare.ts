@@ -1,6 +1,6 @@
 import { type Static, Type } from "typebox";
 import { forbidden, invalid, notFound } from "../errors.ts";
-import { type Principal, seesAllConversations } from "../identity/principal.ts";
+import { type Principal, reachesContacts, seesAllConversations } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
 import { canonicalJson, isStorable, maxDepth } from "../lib/json.ts";
@@ -14,7 +14,12 @@ export const sendBody = Type.Object(
   {
     message_id: Type.Optional(uuid),
     conversation_id: Type.Optional(uuid),
-    to: Type.Optional(Type.String({ maxLength: 250, description: "An address, such as whatsapp:+5511999991111." })),
+    to: Type.Optional(
+      Type.String({
+        maxLength: 250,
+        description: "An address, such as whatsapp:+5511999991111; for callers with the role member, that of a user.",
+      }),
+    ),
     from: Type.Optional(uuid),
     payload: messagePayload,
     channels: Type.Optional(Type.Array(channel, { minItems: 1, maxItems: 10 })),
@@ -45,6 +50,7 @@ export interface PrepareDeps {
     senderId: string;
     to: string;
     mayUseWorkspace: boolean;
+    mayReachContacts: boolean;
   }) => Promise<string>;
   /** Whether this is an active account of that channel in the workspace. */
   isAccount: (workspaceId: string, channel: string, channelAccountId: string) => Promise<boolean>;
@@ -84,6 +90,9 @@ export function checkSend({ isChannel }: Pick<PrepareDeps, "isChannel">, princip
   if (fallback !== undefined && channels.length > 0) {
     throw invalid("Give either channels or fallback: its order says which channels are tried.", { field: "fallback" });
   }
+  if (body.via !== undefined && !reachesContacts(principal)) {
+    throw forbidden("Choosing the channel account with via needs the role agent; leave via out.", { field: "via" });
+  }
   // No file can be uploaded yet.
   if (payload.type === "file") throw notFound("file");
   return chooseSender(principal, body);
@@ -94,7 +103,12 @@ async function lookUp(deps: PrepareDeps, principal: Principal, body: SendBody, s
     if (await deps.isAccount(principal.workspaceId, name, account)) continue;
     throw invalid(`via.${name} is not an active ${name} account of this workspace.`, { field: `via.${name}` });
   }
-  const pair = { workspaceId: principal.workspaceId, senderId, mayUseWorkspace: writesAnywhere(principal, senderId) };
+  const pair = {
+    workspaceId: principal.workspaceId,
+    senderId,
+    mayUseWorkspace: writesAnywhere(principal, senderId),
+    mayReachContacts: reachesContacts(principal),
+  };
   const conversationId = body.conversation_id?.toLowerCase() ?? (await deps.findDirect({ ...pair, to: body.to! }));
   return compose(deps, principal, body, senderId, conversationId);
 }

@@ -5,7 +5,7 @@ import { type MessageResource, type MessageRow, messageColumns, showMessages } f
 
 /** Throws RESOURCE_NOT_FOUND for a message that is absent, of another workspace, or of a conversation the caller is not in. */
 export async function readMessage(db: Db, principal: Principal, messageId: string): Promise<MessageResource> {
-  const [message] = await showMessages(db, [await findMessage(db, principal, messageId)]);
+  const [message] = await showMessages(db, principal, [await findMessage(db, principal, messageId)]);
   return message!;
 }
 

@@ -1,4 +1,5 @@
 import { type Static, Type } from "typebox";
+import { seesAddressesOf, type Viewer } from "../identity/principal.ts";
 import { all, type Db } from "../lib/query.ts";
 
 const time = Type.String({ format: "date-time" });
@@ -15,7 +16,9 @@ export const deliveryResource = Type.Object({
   delivery_id: Type.String(),
   recipient: Type.String(),
   channel: Type.String(),
-  address: maybeText,
+  address: Type.Union([Type.String(), Type.Null()], {
+    description: "Null, as the provider ids are, to callers with the role member, but for deliveries to themselves.",
+  }),
   channel_account_id: maybeText,
   status: messageStatus,
   provider_message_id: maybeText,
@@ -83,7 +86,8 @@ export const messageColumns = `message_id, workspace_id, conversation_id, seq, s
   reply_to, metadata, created_at`;
 
 /** The messages as the API shows them, each with its deliveries, in the order of the rows. One statement for all. */
-export async function showMessages(db: Db, rows: readonly MessageRow[]): Promise<MessageResource[]> {
+/** As the viewer sees them, who may see them. */
+export async function showMessages(db: Db, viewer: Viewer, rows: readonly MessageRow[]): Promise<MessageResource[]> {
   const deliveries = await all<DeliveryRow>(
     db,
     `SELECT delivery_id, message_id, recipient_id, channel, identifier, channel_account_id, status,
@@ -92,10 +96,10 @@ export async function showMessages(db: Db, rows: readonly MessageRow[]): Promise
     [rows.map((row) => row.message_id), [...new Set(rows.map((row) => row.workspace_id))]],
   );
   const byMessage = Map.groupBy(deliveries, (delivery) => delivery.message_id);
-  return rows.map((row) => showMessage(row, byMessage.get(row.message_id) ?? []));
+  return rows.map((row) => showMessage(viewer, row, byMessage.get(row.message_id) ?? []));
 }
 
-function showMessage(row: MessageRow, deliveries: readonly DeliveryRow[]): MessageResource {
+function showMessage(viewer: Viewer, row: MessageRow, deliveries: readonly DeliveryRow[]): MessageResource {
   return {
     message_id: row.message_id,
     conversation_id: row.conversation_id,
@@ -108,20 +112,23 @@ function showMessage(row: MessageRow, deliveries: readonly DeliveryRow[]): Messa
     status: overallStatus(deliveries.map((delivery) => delivery.status)),
     metadata: row.metadata,
     created_at: row.created_at.toISOString(),
-    deliveries: deliveries.map(showDelivery),
+    deliveries: deliveries.map((delivery) => showDelivery(delivery, viewer)),
   };
 }
 
-export function showDelivery(row: DeliveryRow): DeliveryResource {
+/** The platform's ids are part of the address: WhatsApp's hold the number. */
+export function showDelivery(row: DeliveryRow, viewer: Viewer): DeliveryResource {
+  const isAddressShown = seesAddressesOf(viewer, row.recipient_id);
+  const providerIds = isAddressShown ? (row.provider_message_ids ?? []) : [];
   return {
     delivery_id: row.delivery_id,
     recipient: row.recipient_id,
     channel: row.channel,
-    address: row.identifier === null ? null : `${row.channel}:${row.identifier}`,
+    address: row.identifier === null || !isAddressShown ? null : `${row.channel}:${row.identifier}`,
     channel_account_id: row.channel_account_id,
     status: row.status,
-    provider_message_id: row.provider_message_ids?.[0] ?? null,
-    provider_message_ids: row.provider_message_ids ?? [],
+    provider_message_id: providerIds[0] ?? null,
+    provider_message_ids: providerIds,
     attempts: row.attempts,
     error: row.error,
     next_attempt_at: iso(row.next_attempt_at),

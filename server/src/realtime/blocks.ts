@@ -7,6 +7,8 @@ import { type Frame, frameOf } from "./frames.ts";
 export interface TailedEvent {
   event: FeedEvent;
   frame: Frame;
+  /** See `FeedEvent`; the frame itself where members are told the same. */
+  memberFrame: Frame;
   /** See `FeedEvent`; the frame itself where nobody has left. */
   partingFrame: Frame;
 }
@@ -25,7 +27,8 @@ interface Block {
 export function toTailed(event: FeedEvent): TailedEvent {
   const toFrame = ({ type, ...fields }: FeedEvent["frame"]) => frameOf(type, toCursor(event.position), fields);
   const frame = toFrame(event.frame);
-  return { event, frame, partingFrame: event.partingFrame === null ? frame : toFrame(event.partingFrame) };
+  const orSame = (other: FeedEvent["frame"] | null) => (other === null ? frame : toFrame(other));
+  return { event, frame, memberFrame: orSame(event.memberFrame), partingFrame: orSame(event.partingFrame) };
 }
 
 /** Positions to a block. */

@@ -38,7 +38,9 @@ export async function readEvents(
       const sight = sightOf(principal, event, membersOf);
       if (sight === null) continue;
       const cursor = toCursor(event.position);
-      data.push({ ...((sight === "parting" && event.partingFrame) || event.frame), cursor });
+      const { frame, memberFrame, partingFrame } = event;
+      const told = { whole: frame, member: memberFrame ?? frame, parting: partingFrame ?? frame }[sight];
+      data.push({ ...told, cursor });
       if (data.length === limit) return { data, next_cursor: cursor };
     }
     position = page.last;

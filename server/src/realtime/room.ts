@@ -99,8 +99,8 @@ export function openRoom(workspaceId: string, head: number, deps: RoomDeps): Roo
     send(subscriber, frame, isTheirs ? () => onTaken(awaits.deliveryId, principal.userId) : undefined);
   }
 
-  function* audienceOf({ conversationId }: FeedEvent, membersOf: MembersOf): Generator<Subscriber> {
-    yield* overseers;
+  /** Those in the conversation, but for the overseers. */
+  function* membersIn({ conversationId }: FeedEvent, membersOf: MembersOf): Generator<Subscriber> {
     if (members.size === 0 || conversationId === null) return;
     for (const participantId of membersOf(conversationId)) yield* members.get(participantId) ?? [];
   }
@@ -158,23 +158,25 @@ export function openRoom(workspaceId: string, head: number, deps: RoomDeps): Roo
       subscriber.position = tailed.event.position;
       const sight = sightOf(subscriber.principal, tailed.event, membersOf);
       if (sight === null) continue;
-      deliver(subscriber, tailed.event, sight === "whole" ? tailed.frame : tailed.partingFrame);
+      const { frame, memberFrame, partingFrame } = tailed;
+      deliver(subscriber, tailed.event, { whole: frame, member: memberFrame, parting: partingFrame }[sight]);
       count += 1;
     }
     outlet.uncork();
     return { count, passed };
   }
 
+  function deliverLive(subscribers: Iterable<Subscriber>, event: FeedEvent, frame: Frame): void {
+    for (const subscriber of subscribers) if (subscriber.state === "live") deliver(subscriber, event, frame);
+  }
+
   /** Nothing waits in here: whoever goes live stands before all of these events, or after them. */
   function tellLive(events: readonly TailedEvent[], membersOf: MembersOf): void {
     if (events.length > 1) for (const { outlet } of seatOf.keys()) outlet.cork();
-    for (const { event, frame, partingFrame } of events) {
-      for (const subscriber of audienceOf(event, membersOf)) {
-        if (subscriber.state === "live") deliver(subscriber, event, frame);
-      }
-      for (const subscriber of leaversOf(event, membersOf)) {
-        if (subscriber.state === "live") deliver(subscriber, event, partingFrame);
-      }
+    for (const { event, frame, memberFrame, partingFrame } of events) {
+      deliverLive(overseers, event, frame);
+      deliverLive(membersIn(event, membersOf), event, memberFrame);
+      deliverLive(leaversOf(event, membersOf), event, partingFrame);
     }
     if (events.length > 1) for (const { outlet } of seatOf.keys()) outlet.uncork();
   }

@@ -57,16 +57,17 @@ export function send(subscriber: Subscriber, frame: Frame, onTaken?: () => void)
 }
 
 /**
- * What the caller sees of an event, as things are now: all of it, that it has left the conversation, or nothing.
+ * What the caller sees of an event, as things are now: all of it, what members see, that it has left the conversation, or
+ * nothing.
  * `membersOf` must know its conversation.
  */
 export function sightOf(
   principal: Principal,
   { conversationId, alsoSeenBy }: Pick<FeedEvent, "conversationId" | "alsoSeenBy">,
   membersOf: MembersOf,
-): "whole" | "parting" | null {
+): "whole" | "member" | "parting" | null {
   if (seesAllConversations(principal)) return "whole";
-  if (conversationId !== null && membersOf(conversationId).includes(principal.participantId)) return "whole";
+  if (conversationId !== null && membersOf(conversationId).includes(principal.participantId)) return "member";
   return alsoSeenBy === principal.participantId ? "parting" : null;
 }
 

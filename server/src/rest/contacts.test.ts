@@ -180,6 +180,7 @@ test("a deleted contact is gone, its address is free, it left its groups and sta
     participant_id: ana,
     kind: "contact",
     display_name: "Ana",
+    channels: [],
     addresses: [],
   });
 });

@@ -1,5 +1,6 @@
 import { Type } from "typebox";
 import { readHistory } from "../conversations/conversations.ts";
+import type { Viewer } from "../identity/principal.ts";
 import type { Db } from "../lib/query.ts";
 import { type MessageResource, type MessageRow, messageResource } from "../messages/show.ts";
 import { bearer, errorAnswers, idParams } from "./identity-schemas.ts";
@@ -7,7 +8,7 @@ import { pageOf, pageQuery } from "./pages.ts";
 import type { App } from "./server.ts";
 
 export interface ConversationMessageRouteDeps {
-  showMessages: (db: Db, rows: readonly MessageRow[]) => Promise<MessageResource[]>;
+  showMessages: (db: Db, viewer: Viewer, rows: readonly MessageRow[]) => Promise<MessageResource[]>;
 }
 
 const maxSeq = Number.MAX_SAFE_INTEGER;
@@ -41,7 +42,7 @@ export function conversationMessageRoutes(app: App, { showMessages }: Conversati
     async ({ principal, db, params, query: { limit = 50, offset = 0, cursor, before_seq, after_seq } }) => {
       const span = { limit, offset, cursor, beforeSeq: before_seq, afterSeq: after_seq };
       const { rows, nextCursor } = await readHistory(db, principal, params.id, span);
-      return { data: await showMessages(db, rows), next_cursor: nextCursor };
+      return { data: await showMessages(db, principal, rows), next_cursor: nextCursor };
     },
   );
 }

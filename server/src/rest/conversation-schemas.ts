@@ -6,6 +6,7 @@ import {
   type MemberInput,
   memberBounds,
 } from "../conversations/conversations.ts";
+import type { Viewer } from "../identity/principal.ts";
 import { maxTextLength } from "../messages/payload.ts";
 import { nullable, time, uuid } from "./identity-schemas.ts";
 import { addressText, nameText, participantFields } from "./people-schemas.ts";
@@ -85,18 +86,25 @@ export const capabilitiesResource = Type.Object({
   ),
 });
 
-export function showCapabilities(conversationId: string, members: MemberCapabilities[]) {
+export function showCapabilities(conversationId: string, members: MemberCapabilities[], viewer: Viewer) {
   return {
     conversation_id: conversationId,
-    members: members.map((member) => ({ ...showParticipant(member), channels: member.channels.map(showChannel) })),
+    members: members.map((member) => {
+      const shown = showParticipant(member, viewer);
+      const channels = member.channels.map((channel) => showChannel(channel, shown.addresses.length > 0));
+      return { ...shown, channels };
+    }),
   };
 }
 
-function showChannel({ channel, addresses, payloads, ...rest }: MemberCapabilities["channels"][number]) {
+function showChannel(
+  { channel, addresses, payloads, ...rest }: MemberCapabilities["channels"][number],
+  areAddressesShown: boolean,
+) {
   const { maxTextLength, receipts, replies, window } = rest;
   return {
     channel,
-    addresses,
+    addresses: areAddressesShown ? addresses : [],
     payloads: [...payloads],
     max_text_length: maxTextLength,
     receipts: [...receipts],

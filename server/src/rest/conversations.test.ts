@@ -36,13 +36,28 @@ test("a group of users and addresses is answered with its members in the order n
   assert.deepEqual(
     members.map((member: { participant_id: string }) => ({ ...member, participant_id: undefined })),
     [
-      { participant_id: undefined, kind: "user", display_name: "Eva", addresses: [] },
-      { participant_id: undefined, kind: "contact", display_name: "Bia", addresses: ["phone:5511999991111"] },
-      { participant_id: undefined, kind: "contact", display_name: "Ana", addresses: ["chat:ana", "phone:11111"] },
+      { participant_id: undefined, kind: "user", display_name: "Eva", channels: [], addresses: [] },
+      {
+        participant_id: undefined,
+        kind: "contact",
+        display_name: "Bia",
+        channels: ["phone"],
+        addresses: ["phone:5511999991111"],
+      },
+      {
+        participant_id: undefined,
+        kind: "contact",
+        display_name: "Ana",
+        channels: ["chat", "phone"],
+        addresses: ["chat:ana", "phone:11111"],
+      },
     ],
   );
   assert.deepEqual([members[0].participant_id, members[2].participant_id], [eva.userId, ana]);
-  assert.deepEqual((await hub.call(eva, "GET", `/v1/conversations/${conversation_id}`)).body, made.body);
+  assert.deepEqual((await hub.call(agent, "GET", `/v1/conversations/${conversation_id}`)).body, made.body);
+  // A member sees of the others by which channels they are reached.
+  const seen = members.map((member: object) => ({ ...member, addresses: [] }));
+  assert.deepEqual((await hub.call(eva, "GET", `/v1/conversations/${conversation_id}`)).body.members, seen);
 });
 
 test("the workspace itself can be a member", async () => {
@@ -55,6 +70,7 @@ test("the workspace itself can be a member", async () => {
     participant_id: workspaceId,
     kind: "workspace",
     display_name: "Acme",
+    channels: [],
     addresses: [],
   });
   assert.equal(body.members[1].display_name, "ana");
@@ -72,7 +88,7 @@ test("a private conversation has exactly 2 members and a group 3 to 100", async 
   assert.equal(await status("group", 100), 201);
 });
 
-test("a member must be among the members; agents and keys need not be", async () => {
+test("a member is among the members and names users only; agents and keys name anyone", async () => {
   const { agent, admin, eva, leo, addContact } = await hub.openWorkspace();
   const [ana, bia] = [await addContact("Ana"), await addContact("Bia")];
   const status = async (caller: Principal, ...members: string[]) =>
@@ -80,7 +96,8 @@ test("a member must be among the members; agents and keys need not be", async ()
 
   assert.equal(await status(eva, ana, bia), 403);
   assert.equal(await status(eva, leo.userId, ana), 403);
-  assert.equal(await status(eva, ana, eva.userId), 201);
+  for (const whom of [ana, nobody]) assert.equal(await status(eva, whom, eva.userId), 403);
+  assert.equal(await status(eva, leo.userId, eva.userId), 201);
   assert.equal(await status(agent, ana, bia), 201);
   assert.equal(await status(keyOf(admin), ana, eva.userId), 201);
 });
@@ -213,16 +230,18 @@ test("a conversation that the caller is not in, or of another workspace, is not 
   assert.deepEqual((await hub.call(there.admin, "GET", "/v1/contacts")).body.data, []);
 });
 
-test("any member or an agent adds to a group, by id or address, each participant once", async () => {
+test("any member adds users to a group, an agent anyone, by id or address, each participant once", async () => {
   const { agent, eva, leo, admin, addContact, addConversation } = await hub.openWorkspace();
   const path = `/v1/conversations/${await addConversation(eva.userId, agent.userId, admin.userId)}/members`;
   await addContact("Ana", "chat:ana");
 
-  const added = await hub.call(eva, "POST", path, { member: { address: "chat:ana", display_name: "Ignored" } });
+  const ana = { member: { address: "chat:ana", display_name: "Ignored" } };
+  assert.equal((await hub.call(eva, "POST", path, ana)).status, 403);
+  const added = await hub.call(agent, "POST", path, ana);
   assert.equal(added.status, 201);
   assert.equal(added.body.members.at(-1).display_name, "Ana");
   assert.equal((await hub.call(leo, "POST", path, { member: leo.userId })).status, 404);
-  assert.equal((await hub.call(agent, "POST", path, { member: leo.userId })).status, 201);
+  assert.equal((await hub.call(eva, "POST", path, { member: leo.userId })).status, 201);
   assert.equal((await hub.call(leo, "GET", path.replace("/members", ""))).status, 200);
   const again = await hub.call(agent, "POST", path, { member: leo.userId });
   assert.deepEqual([again.status, again.body.error.details.participant_id], [409, leo.userId]);
@@ -333,7 +352,7 @@ test("typing takes no fields, with or without a body", async () => {
 });
 
 test("capabilities tell, by member and channel, what can be sent and until when", async () => {
-  const { eva, addContact, addConversation, workspaceId } = await hub.openWorkspace();
+  const { agent, eva, addContact, addConversation, workspaceId } = await hub.openWorkspace();
   const ana = await addContact("Ana", "phone:11111", "phone:22222", "chat:ana");
   const bia = await addContact("Bia", "phone:33333");
   const heard = new Date(startMs - 3_600_000);
@@ -342,7 +361,7 @@ test("capabilities tell, by member and channel, what can be sent and until when"
   await hub.pool.query(hear, ["33333", new Date(startMs - 25 * 3_600_000), workspaceId]);
   const id = await addConversation(eva.userId, ana, bia);
 
-  const { status, body } = await hub.call(eva, "GET", `/v1/conversations/${id}/capabilities`);
+  const { status, body } = await hub.call(agent, "GET", `/v1/conversations/${id}/capabilities`);
 
   assert.equal(status, 200);
   assert.equal(body.conversation_id, id);

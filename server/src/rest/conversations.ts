@@ -54,14 +54,15 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
         summary: "Make a conversation",
         description:
           "A private one has exactly 2 members, a group 3 to 100. Nobody is added who is not named: a caller with the " +
-          "role member must be among the members (403). All or nothing: a wrong member leaves nothing behind.",
+          "role member must be among the members, and names users and the workspace only (403). All or nothing: a wrong " +
+          "member leaves nothing behind.",
         body: createBody,
         response: { 201: conversationResource, ...errorAnswers(400, 401, 403, 409) },
       },
     },
     async ({ principal, db, body }, reply) => {
       const conversation = await createConversation({ db, clock, parseAddress }, principal, body);
-      return reply.status(201).send(showConversation(conversation));
+      return reply.status(201).send(showConversation(conversation, principal));
     },
   );
 
@@ -79,7 +80,12 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
     },
     async ({ principal, db, query: { limit = 50, cursor } }) => {
       const rows = await listConversations(db, principal, { limit, after: decodeCursor(cursor) });
-      return toPage(rows, limit, showConversation, (row) => ({ at: row.createdAt, id: row.conversationId }));
+      return toPage(
+        rows,
+        limit,
+        (row) => showConversation(row, principal),
+        (row) => ({ at: row.createdAt, id: row.conversationId }),
+      );
     },
   );
 
@@ -95,7 +101,7 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
         response: { 200: conversationResource, ...errorAnswers(400, 401, 403, 404) },
       },
     },
-    async ({ principal, db, params }) => showConversation(await getConversation(db, principal, params.id)),
+    async ({ principal, db, params }) => showConversation(await getConversation(db, principal, params.id), principal),
   );
 
   app.patch(
@@ -113,7 +119,7 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
       },
     },
     async ({ principal, db, params, body }) =>
-      showConversation(await changeConversation(db, principal, params.id, body)),
+      showConversation(await changeConversation(db, principal, params.id, body), principal),
   );
 
   app.get(
@@ -130,7 +136,7 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
     },
     async ({ principal, db, params }) => {
       const members = await getCapabilities({ db, nowMs: clock.now(), capabilitiesOf }, principal, params.id);
-      return showCapabilities(params.id.toLowerCase(), members);
+      return showCapabilities(params.id.toLowerCase(), members, principal);
     },
   );
 
@@ -142,7 +148,9 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
         tags,
         security: bearer,
         summary: "Add a member to a group",
-        description: "By an agent, an admin or any member. The new one sees what was said before.",
+        description:
+          "By an agent, an admin or any member; callers with the role member add users only (403). The new one sees what " +
+          "was said before.",
         params: idParams,
         body: addMemberBody,
         response: { 201: conversationResource, ...errorAnswers(400, 401, 403, 404, 409) },
@@ -150,7 +158,7 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
     },
     async ({ principal, db, params, body }, reply) => {
       const conversation = await addMember({ db, clock, parseAddress }, principal, params.id, body.member);
-      return reply.status(201).send(showConversation(conversation));
+      return reply.status(201).send(showConversation(conversation, principal));
     },
   );
 

@@ -7,6 +7,7 @@ import {
   replayDeadLetter,
   replayDeadLetters,
 } from "../deliveries/dead-letters.ts";
+import { anyAgent } from "../identity/principal.ts";
 import { deliveryResource, showDelivery } from "../messages/show.ts";
 import { bearer, errorAnswers, idParams, nothing } from "./identity-schemas.ts";
 import { decodeCursor, pageOf, pageQuery, toPage } from "./pages.ts";
@@ -109,5 +110,5 @@ export function deadLetterRoutes(app: App, deps: Omit<ReplayDeps, "db">): void {
 }
 
 function show(row: DeadLetterRow) {
-  return { ...showDelivery(row), message_id: row.message_id, conversation_id: row.conversation_id };
+  return { ...showDelivery(row, anyAgent), message_id: row.message_id, conversation_id: row.conversation_id };
 }

@@ -40,5 +40,8 @@ export const participantFields = {
   participant_id: uuid,
   kind: Type.Unsafe<Participant["kind"]>({ type: "string", enum: ["user", "contact", "workspace"] }),
   display_name: Type.String(),
-  addresses: Type.Array(Type.String()),
+  channels: Type.Array(Type.String(), { description: "By which channels the participant has addresses." }),
+  addresses: Type.Array(Type.String(), {
+    description: "To callers with the role member, their own only: of others they see name and channels.",
+  }),
 };

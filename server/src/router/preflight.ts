@@ -1,8 +1,14 @@
 import type { Capabilities } from "../connectors/connector.ts";
-import { type Address, describeParticipants, findParticipantByAddress, formatAddress } from "../contacts/contacts.ts";
+import {
+  type Address,
+  describeParticipants,
+  findParticipantByAddress,
+  formatAddress,
+  requireUserAt,
+} from "../contacts/contacts.ts";
 import { findConversation, windowOf } from "../conversations/conversations.ts";
 import { splitText } from "../deliveries/split-text.ts";
-import type { Principal } from "../identity/principal.ts";
+import { type Principal, reachesContacts, seesAddressesOf } from "../identity/principal.ts";
 import { all, type Db } from "../lib/query.ts";
 import { channelsOf, type SendBody } from "../messages/prepare.ts";
 import { loadAccounts, loadRecipients } from "./load-routing.ts";
@@ -30,7 +36,7 @@ export interface PreflightDeps {
 
 /**
  * What a send would do, without doing it: nobody is made, nothing is kept. `to` is the address that `body.to` names.
- * Throws RESOURCE_NOT_FOUND for a conversation that the caller may not see.
+ * Throws RESOURCE_NOT_FOUND for a conversation that the caller may not see, FORBIDDEN for an address that it may not reach.
  */
 export async function preflight(
   deps: PreflightDeps,
@@ -41,7 +47,7 @@ export async function preflight(
 ): Promise<Foreseen[]> {
   const { db, capabilitiesOf } = deps;
   const recipients =
-    to === null ? await membersOf(db, principal, body.conversation_id!) : [await stranger(db, principal, to)];
+    to === null ? await membersOf(db, principal, body.conversation_id!) : [await personAt(db, principal, to)];
   const accounts = await loadAccounts(db, [principal.workspaceId]);
   const message = {
     senderId,
@@ -52,7 +58,10 @@ export async function preflight(
     retryOf: null,
   };
   const planned = planDeliveries(message, recipients, accounts, capabilitiesOf);
-  return planned.map((delivery) => foresee(deps, body, recipients, delivery));
+  return planned.map((delivery) => {
+    const foreseen = foresee(deps, body, recipients, delivery);
+    return seesAddressesOf(principal, delivery.recipientId) ? foreseen : { ...foreseen, address: null };
+  });
 }
 
 async function membersOf(db: Db, principal: Principal, conversationId: string): Promise<Recipient[]> {
@@ -60,9 +69,12 @@ async function membersOf(db: Db, principal: Principal, conversationId: string): 
   return loadRecipients(db, [conversationId]);
 }
 
-/** Whoever has the address, or would be made for it. */
-async function stranger(db: Db, { workspaceId }: Principal, to: Address): Promise<Recipient> {
-  const participantId = await findParticipantByAddress(db, workspaceId, to);
+/** The one who has the address, or would be made for it. */
+async function personAt(db: Db, principal: Principal, to: Address): Promise<Recipient> {
+  const { workspaceId } = principal;
+  const participantId = reachesContacts(principal)
+    ? await findParticipantByAddress(db, workspaceId, to)
+    : await requireUserAt(db, workspaceId, to, "to");
   const unknown = { participantId: "", kind: "contact" as const };
   const addressOnly = { ...to, lastHeardAt: null, lastChannelAccountId: null };
   if (participantId === null) return { ...unknown, addresses: [addressOnly] };
