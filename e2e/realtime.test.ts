@@ -63,7 +63,8 @@ describe("sockets", () => {
     await say("missed");
     await hub.settled();
     for (const by of ["frame", "address"] as const) {
-      await using again = await listen({ url: hub.url, token, ...(by === "address" ? { cursor: heard.cursor } : {}) });
+      const how = by === "address" ? { cursor: heard.cursor } : { starts: false };
+      await using again = await listen({ url: hub.url, token, ...how });
       if (by === "frame") again.say({ type: "resume", cursor: heard.cursor });
       const resumed = await again.frame("RESUMED", ({ type }) => type === "RESUMED");
       assert.equal(resumed.from, heard.cursor);

@@ -63,15 +63,29 @@ export type ErrorFrame = {
   details: Record<string, unknown>;
 };
 
-export type HelloFrame = { type: "HELLO"; cursor: string; connection_id: string; heartbeat_seconds: number };
+export type HelloFrame = {
+  type: "HELLO";
+  cursor: string;
+  connection_id: string;
+  heartbeat_seconds: number;
+  /** Nothing live follows before the client's first frame, or before so many seconds have passed. */
+  start_within_seconds: number;
+};
+
+/** The events after `from` follow, then RESUMED and LIVE. What came on this socket before may come again. */
+export type ResumingFrame = { type: "RESUMING"; cursor: string; from: string };
 export type ResumedFrame = { type: "RESUMED"; cursor: string; from: string; count: number };
+/** What follows happens now. */
+export type LiveFrame = { type: "LIVE"; cursor: string };
 export type PongFrame = { type: "PONG"; cursor: string };
 
 /** What a program is told. */
 export type RealtimeFrame = EventFrame | GapFrame | TypingFrame | PresenceFrame | ErrorFrame;
-export type ServerFrame = RealtimeFrame | HelloFrame | ResumedFrame | PongFrame;
+export type ServerFrame = RealtimeFrame | HelloFrame | ResumingFrame | ResumedFrame | LiveFrame | PongFrame;
 
 export type ClientFrame =
+  | { type: "start" }
+  | { type: "resume"; cursor: string }
   | { type: "read"; conversation_id: string; seq: number }
   | { type: "typing"; conversation_id: string }
   | { type: "ping" };

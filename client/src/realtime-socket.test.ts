@@ -58,6 +58,13 @@ test("the token goes as a subprotocol, and the address says where to go on", () 
   assert.deepEqual([other.url, other.protocols], ["wss://hub.test/ws?cursor=41", ["bearer", "t"]]);
 });
 
+test("a socket without a cursor says start when it is greeted, and one with a cursor does not", () => {
+  const [fresh, resuming] = [open(), open("41")];
+  for (const { other } of [fresh, resuming]) other.hear(hello);
+  assert.deepEqual(fresh.other.said, ['{"type":"start"}']);
+  assert.deepEqual(resuming.other.said, []);
+});
+
 test("a hub that never greets is given up", async () => {
   const { socket, other } = open();
   mock.timers.tick(10_000);
@@ -67,7 +74,7 @@ test("a hub that never greets is given up", async () => {
 
 // A network that is gone without a word: the browser would wait for minutes.
 test("a hub that falls silent is asked after a heartbeat, and given up when it does not answer", async () => {
-  const { socket, other, frames } = open();
+  const { socket, other, frames } = open("7");
   other.hear(hello);
   mock.timers.tick(29_999);
   assert.deepEqual(other.said, []);

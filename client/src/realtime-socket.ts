@@ -70,7 +70,10 @@ export function openRealtimeSocket({ WebSocket, url, token, cursor, onFrame }: S
   socket.addEventListener("message", ({ data }) => {
     if (isOver) return;
     const frame = JSON.parse(String(data)) as ServerFrame;
-    if (frame.type === "HELLO") heartbeatMs = frame.heartbeat_seconds * 1_000;
+    if (frame.type === "HELLO") {
+      heartbeatMs = frame.heartbeat_seconds * 1_000;
+      if (cursor === null) say({ type: "start" });
+    }
     if (heartbeatMs !== null) listenOn();
     onFrame(frame);
   });

@@ -4,9 +4,14 @@ import {
   type ErrorFrame,
   type EventFrame,
   type GapFrame,
+  type HelloFrame,
   isEvent,
+  type LiveFrame,
+  type PongFrame,
   type PresenceFrame,
   type RealtimeFrame,
+  type ResumedFrame,
+  type ResumingFrame,
   type ServerFrame,
   type TypingFrame,
 } from "./frames.ts";
@@ -160,7 +165,7 @@ export function openRealtime(deps: RealtimeDeps, options: RealtimeOptions): Real
       for (;;) {
         const frame = await queue.take();
         if (frame === null) break;
-        if (frame.type !== "HELLO" && frame.type !== "RESUMED" && frame.type !== "PONG") yield frame;
+        if (!isOfTheSocket(frame)) yield frame;
         taken = cursorAfter(frame) ?? taken;
       }
     } finally {
@@ -206,6 +211,11 @@ export function openRealtime(deps: RealtimeDeps, options: RealtimeOptions): Real
       await ended.catch(() => {});
     },
   };
+}
+
+/** What only the connection needs. */
+function isOfTheSocket(frame: ServerFrame): frame is HelloFrame | ResumingFrame | ResumedFrame | LiveFrame | PongFrame {
+  return ["HELLO", "RESUMING", "RESUMED", "LIVE", "PONG"].includes(frame.type);
 }
 
 /** Null for what says nothing of how far the feed was read. */

@@ -11,8 +11,10 @@ export interface ListenOptions {
   /** The hub's address, as it prints it. */
   url: string;
   token: string;
-  /** Where to go on from, said at once. */
+  /** Where to go on from, in the address. */
   cursor?: string;
+  /** Without a cursor: whether it says `start` at once (the default), or the test says something first. */
+  starts?: boolean;
   headers?: Record<string, string>;
   protocols?: string[];
   /** Where the token goes: by the header unless told otherwise. */
@@ -23,7 +25,7 @@ export type Listener = Awaited<ReturnType<typeof listen>>;
 
 /** A socket of a test that keeps every frame. Resolves with HELLO; rejects when the upgrade was refused, with the answer. */
 export async function listen(options: ListenOptions) {
-  const { url, token, cursor, tokenBy = "header", protocols = [] } = options;
+  const { url, token, cursor, starts = cursor === undefined, tokenBy = "header", protocols = [] } = options;
   const address = new URL("/ws", url.replace(/^http/, "ws"));
   if (cursor !== undefined) address.searchParams.set("cursor", cursor);
   if (tokenBy === "query") address.searchParams.set("token", token);
@@ -72,6 +74,7 @@ export async function listen(options: ListenOptions) {
   });
   socket.on("error", () => {});
   const hello = await frame("HELLO", ({ type }) => type === "HELLO");
+  if (starts) socket.send(JSON.stringify({ type: "start" }));
   return {
     socket,
     hello,

@@ -45,7 +45,7 @@ const connect: Record<RoamerKind, (connecting: Connecting) => Connection> = {
 };
 
 /** Frames that are of the moment, and answers. */
-const notOfTheFeed: ReadonlySet<string> = new Set(["PRESENCE", "TYPING", "RESUMED"]);
+const notOfTheFeed: ReadonlySet<string> = new Set(["PRESENCE", "TYPING", "RESUMING", "RESUMED", "LIVE"]);
 const forgottenMs = 700;
 
 export type Roamer = ReturnType<typeof openRoamer>;

@@ -14,7 +14,8 @@ export function connectSocket(connecting: Connecting, resumeBy: "address" | "fra
   const ended = Promise.withResolvers<void>();
   socket.on("message", (data: Buffer) => onFrame(JSON.parse(data.toString()) as Frame));
   socket.on("open", () => {
-    if (cursor !== null && resumeBy === "frame") socket.send(JSON.stringify({ type: "resume", cursor }));
+    if (cursor === null) socket.send(JSON.stringify({ type: "start" }));
+    else if (resumeBy === "frame") socket.send(JSON.stringify({ type: "resume", cursor }));
     opened.resolve(true);
   });
   socket.on("error", () => {});

@@ -53,10 +53,12 @@ const headLength = 80;
 
 export function seeFrame(payload: Buffer): SeenFrame {
   const head = payload.toString("latin1", 0, headLength);
-  const match = /^\{"type":"([A-Z_]+)","cursor":"(\d+)"/.exec(head);
+  const match = /^\{"type":"([A-Z_]+)","cursor":"(\d+)/.exec(head);
   if (match === null) throw new Error(`a frame that does not begin with its type and cursor: ${head}`);
   return { type: match[1]!, cursor: Number(match[2]) };
 }
 
 /** A client masks what it sends; four zeros mask nothing. */
 export const pongBytes = Buffer.from([0x8a, 0x80, 0, 0, 0, 0]);
+const startText = Buffer.from('{"type":"start"}');
+export const startBytes = Buffer.concat([Buffer.from([0x81, 0x80 | startText.length, 0, 0, 0, 0]), startText]);

@@ -1,5 +1,5 @@
 import { connect } from "node:net";
-import { frameReader, pongBytes } from "./frame-reader.ts";
+import { frameReader, pongBytes, startBytes } from "./frame-reader.ts";
 
 export interface SocketClientOptions {
   port: number;
@@ -47,6 +47,7 @@ export function openSocketClient(options: SocketClientOptions): SocketClient {
     if (!answer.toString("latin1", 0, 12).endsWith("101")) return end(answer.toString().slice(0, 500));
     const rest = answer.subarray(at + headEnd.length);
     answer = null;
+    if (cursor === null) socket.write(startBytes);
     if (rest.length > 0) read(rest);
   });
   socket.write(

@@ -3,12 +3,14 @@ import { isUuid } from "../lib/ids.ts";
 
 /** What a client says on a socket. */
 export type ClientFrame =
+  | { type: "start" }
   | { type: "resume"; cursor: string }
   | { type: "read"; conversation_id: string; seq: number }
   | { type: "typing"; conversation_id: string }
   | { type: "ping" };
 
 const fields: Record<ClientFrame["type"], Record<string, { test: (value: unknown) => boolean; must: string }>> = {
+  start: {},
   resume: { cursor: { test: (value) => typeof value === "string", must: "a cursor, as text" } },
   read: { conversation_id: uuid(), seq: { test: (value) => Number.isSafeInteger(value), must: "a whole number" } },
   typing: { conversation_id: uuid() },

@@ -104,9 +104,10 @@ export function openReaders(deps: ReadersDeps) {
     reader.subscriber.outlet.close(closing);
   }
 
-  /** Lets a held reader go live where it stands, or go back to a cursor. Resolves as `Room.catchUp`. */
-  function release({ subscriber, room }: Reader, cursor?: string): Promise<number | null> {
-    return room.catchUp(subscriber, cursor === undefined ? subscriber.position : parseCursor(cursor));
+  /** Lets a held reader go live where it stands, or go back to a cursor. As `Room.catchUp`. */
+  function release(reader: Reader, cursor?: string, onLive?: (count: number) => void): Promise<number | null> {
+    const { subscriber, room } = reader;
+    return room.catchUp(subscriber, cursor === undefined ? subscriber.position : parseCursor(cursor), onLive);
   }
 
   async function recheck(reader: Reader): Promise<void> {

@@ -43,10 +43,10 @@ export interface Room extends TailListener {
   membersOf(conversationIds: readonly string[]): Promise<MembersOf>;
   /**
    * Sends all that the reader may see after a position, once and in order, no faster than it reads, and then lets it go
-   * live. Resolves with how many that were; null when it was closed or resumed again meanwhile. While the database is
-   * away it waits.
+   * live: at that moment, before any live event, `onLive` is called with how many were sent. Resolves with the same; null
+   * when the reader was closed or resumed again meanwhile. While the database is away it waits.
    */
-  catchUp(subscriber: Subscriber, after: number): Promise<number | null>;
+  catchUp(subscriber: Subscriber, after: number, onLive?: (count: number) => void): Promise<number | null>;
   /** To every live reader among these: what is not in the feed. */
   tell(audience: Audience, frame: Frame, except: (subscriber: Subscriber) => boolean): void;
 }
@@ -111,7 +111,11 @@ export function openRoom(workspaceId: string, head: number, deps: RoomDeps): Roo
     return members.get(alsoSeenBy) ?? [];
   }
 
-  async function catchUp(subscriber: Subscriber, after: number): Promise<number | null> {
+  async function catchUp(
+    subscriber: Subscriber,
+    after: number,
+    onLive: (count: number) => void = () => {},
+  ): Promise<number | null> {
     if (subscriber.state === "closed") return null;
     subscriber.round += 1;
     const { round } = subscriber;
@@ -143,6 +147,7 @@ export function openRoom(workspaceId: string, head: number, deps: RoomDeps): Roo
     }
     if (!isAt(subscriber, round)) return null;
     subscriber.state = "live";
+    onLive(count);
     return count;
   }
 

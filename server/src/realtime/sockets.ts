@@ -3,7 +3,7 @@ import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { type WebSocket, WebSocketServer } from "ws";
 import { errorCodes, invalid, RequestError } from "../errors.ts";
-import { toCursor } from "../events/events.ts";
+import { parseCursor, toCursor } from "../events/events.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/postgres.ts";
 import { repeat } from "../lib/repeat.ts";
@@ -30,8 +30,8 @@ export type OutwardFrame = ClientFrame & { type: "read" | "typing" };
 export const maxFrameBytes = 64 * 1024;
 /** A client that shows no sign of life for three of these is cut off. */
 export const heartbeatSeconds = 30;
-/** How long a new socket is held for its client to resume, in milliseconds. */
-const heldMs = 100;
+/** How long a new socket waits for the first frame of its client, which decides where it reads from. */
+export const startWithinSeconds = 5;
 /** Frames of one client: so many a second on average, and so many at once after a pause. Others are refused. */
 const framesPerSecond = 20;
 const frameBurst = 50;
@@ -118,10 +118,14 @@ export function openSockets({ readers, clock, log, origins, onFrame }: SocketsDe
     connections.set(socket, connection);
     // The listeners are shared: a closure for each of ten thousand sockets would be felt.
     socket.on("message", onMessage).on("close", onClose).on("error", onSocketError);
-    const hello = { connection_id: randomUUID(), heartbeat_seconds: heartbeatSeconds };
+    const hello = {
+      connection_id: randomUUID(),
+      heartbeat_seconds: heartbeatSeconds,
+      start_within_seconds: startWithinSeconds,
+    };
     send(reader.subscriber, frameOf("HELLO", toCursor(reader.subscriber.position), hello));
     if (cursor !== undefined) void handle(connection, { type: "resume", cursor });
-    else connection.cancelHeld = clock.after(heldMs, () => void handle(connection, null));
+    else connection.cancelHeld = clock.after(startWithinSeconds * 1_000, () => void handle(connection, null));
   }
 
   function onMessage(this: WebSocket, data: Buffer, isBinary: boolean): void {
@@ -150,7 +154,7 @@ export function openSockets({ readers, clock, log, origins, onFrame }: SocketsDe
     return tooMany("Too many frames wait for those before them: slow down.");
   }
 
-  /** Frames of one client one after the other; null lets it go live. What goes wrong is told to the client. */
+  /** Frames of one client one after the other; null starts it. An error is answered with an ERROR frame. */
   function handle(connection: Connection, input: string | ClientFrame | null): Promise<void> {
     connection.cancelHeld();
     connection.waiting += 1;
@@ -170,19 +174,36 @@ export function openSockets({ readers, clock, log, origins, onFrame }: SocketsDe
   async function recover({ reader }: Connection, error: unknown): Promise<void> {
     const { subscriber } = reader;
     if (!(error instanceof RequestError) && subscriber.state === "catching-up") readers.drop(reader, "broken");
-    else if (subscriber.state === "held") await readers.release(reader).catch(() => readers.drop(reader, "broken"));
+    else if (subscriber.state === "held") await start(reader).catch(() => readers.drop(reader, "broken"));
+  }
+
+  /** Live from HELLO on. */
+  async function start(reader: Reader): Promise<void> {
+    await readers.release(reader, undefined, () => sendLive(reader));
+  }
+
+  /** RESUMING, the events after the cursor, RESUMED, LIVE: a client can tell a second reading from what is new. */
+  async function resume(reader: Reader, from: string): Promise<void> {
+    const { subscriber, room } = reader;
+    parseCursor(from);
+    send(subscriber, frameOf("RESUMING", from, { from }));
+    // In the same turn, so that nothing live comes between.
+    await readers.release(reader, from, (count) => {
+      send(subscriber, frameOf("RESUMED", toCursor(room.position()), { from, count }));
+      sendLive(reader);
+    });
+  }
+
+  function sendLive({ subscriber, room }: Reader): void {
+    send(subscriber, frameOf("LIVE", toCursor(room.position()), {}));
   }
 
   async function answer({ reader }: Connection, frame: ClientFrame | null): Promise<void> {
     const { subscriber, room } = reader;
     if (subscriber.state === "closed") return;
-    if (frame?.type === "resume") {
-      const count = await readers.release(reader, frame.cursor);
-      if (count === null) return;
-      return send(subscriber, frameOf("RESUMED", toCursor(room.position()), { from: frame.cursor, count }));
-    }
-    if (subscriber.state === "held") await readers.release(reader);
-    if (frame === null) return;
+    if (frame?.type === "resume") return resume(reader, frame.cursor);
+    if (subscriber.state === "held") await start(reader);
+    if (frame === null || frame.type === "start") return;
     if (frame.type === "ping") return send(subscriber, frameOf("PONG", toCursor(room.position()), {}));
     await onFrame(reader, frame);
   }

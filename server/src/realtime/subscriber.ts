@@ -25,8 +25,8 @@ export interface Outlet {
  *                   ▲            │
  *                   └── resume ──┘
  *
- * `held` lasts from HELLO until the client's first frame, or a moment: a client that resumes gets what it missed before
- * anything new. A live one stands where its room stands; the others at `position`.
+ * `held` lasts from HELLO until the client's first frame, or a few seconds: a client that resumes gets what it missed
+ * before anything new. A live one stands where its room stands; the others at `position`.
  */
 export interface Subscriber {
   readonly outlet: Outlet;
