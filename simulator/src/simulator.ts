@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Server } from "node:net";
 import Fastify, { type FastifyInstance } from "fastify";
 import { Accounts } from "./accounts.ts";
 import { answerErrors, serveControl } from "./control/control.ts";
@@ -26,6 +26,8 @@ export interface SimulatorOptions {
   port?: number;
   /** Default 127.0.0.1. */
   host?: string;
+  /** Listens already, and is taken over, in place of `port`. */
+  listenOn?: Server;
   /** In the fields of `POST /_sim/accounts`. Default `defaultAccounts`. */
   accounts?: readonly unknown[];
   /** A file that survives the process; made when it is not there. Default: nothing survives. */
@@ -54,7 +56,10 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     const { simulation, resume } = openSimulation(world, options.accounts ?? defaultAccounts);
     const app = createServer(simulation);
     const host = options.host ?? "127.0.0.1";
-    await app.listen({ port: options.port ?? 0, host });
+    const { port: wanted = 0, listenOn } = options;
+    // The handle is not in fastify's types: it hands the options to node:net as they are.
+    const handle = listenOn && { _handle: (listenOn as unknown as { _handle: object })._handle };
+    await app.listen({ port: wanted, host, ...handle });
     resume();
     const { port } = app.server.address() as AddressInfo;
     let closing: Promise<void> | undefined;
@@ -108,11 +113,11 @@ function openSimulation(world: World, accounts: readonly unknown[]): { simulatio
     open.set(face.channel, running);
   }
   const simulation: Simulation = { world, faces, open };
-  const { resume } = restore(world, open, (fields) => putAccount(simulation, fields));
+  const { resume, waiting } = restore(world, open, (fields) => putAccount(simulation, fields));
   // Every id takes a message's index or a webhook's number, so no earlier run began where these stand.
   world.random.restart(`${world.messages.nextIndex} ${world.webhooks.nextNumber}`);
   for (const input of accounts) putAccount(simulation, input);
-  world.journal.start(() => snapshot(world, open));
+  world.journal.start(() => snapshot(world, open, waiting()));
   return { simulation, resume };
 }
 

@@ -45,6 +45,27 @@ test("messages, webhooks, counters and what was not taken survive a restart", as
   assert.equal(new Set(ids).size, 2, again.body.messages[0].id);
 });
 
+test("webhooks that wait survive any number of restarts", async () => {
+  using folder = openFolder();
+  await using receiver = await openReceiver();
+  receiver.reply = () => ({ status: 500 });
+  const accounts = [{ ...defaultWhatsAppAccount, webhook_url: receiver.url }];
+  {
+    await using driver = await openDriver({ journal: folder.file, accounts });
+    await driver.control("POST", "inbound", { channel: "whatsapp", from: ana, payload: "unheard" });
+    await until(() => receiver.received.length >= 1);
+  }
+  for (const _restart of [1, 2]) {
+    await using _driver = await openDriver({ journal: folder.file, accounts });
+    assert.equal(readFileSync(folder.file, "utf8").match(/unheard/g)?.length, 1, "compacting keeps what waits, once");
+  }
+  receiver.received.length = 0;
+  receiver.reply = () => ({ status: 200 });
+  await using driver = await openDriver({ journal: folder.file, accounts });
+  await driver.idle();
+  assert.equal(receiver.received.length, 1);
+});
+
 test("what a receiver took is not told again after a restart", async () => {
   using folder = openFolder();
   await using receiver = await openReceiver();

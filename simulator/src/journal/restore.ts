@@ -4,12 +4,15 @@ import type { WebhookEvent } from "../webhooks/event.ts";
 import type { World } from "../world.ts";
 import type { JournalLine } from "./lines.ts";
 
-/** Reads the journal into an empty world. What no receiver had taken is promised again once `resume` is called. */
+/**
+ * Reads the journal into an empty world. What no receiver had taken is promised again once `resume` is called; until
+ * then it is `waiting`, and belongs into every snapshot.
+ */
 export function restore(
   world: World,
   faces: ReadonlyMap<string, OpenFace>,
   putAccount: (fields: Readonly<Record<string, unknown>>) => void,
-): { resume: () => void } {
+): { resume: () => void; waiting: () => Iterable<WebhookEvent> } {
   const waiting = new Map<number, WebhookEvent>();
   const promise = (event: WebhookEvent) => {
     waiting.set(event.number, event);
@@ -38,18 +41,25 @@ export function restore(
   return {
     resume() {
       for (const event of waiting.values()) world.webhooks.promise(event);
+      waiting.clear();
     },
+    waiting: () => waiting.values(),
   };
 }
 
 /** The world in as few lines as say it: what `restore` reads back. */
-export function* snapshot(world: World, faces: ReadonlyMap<string, OpenFace>): Generator<JournalLine> {
+export function* snapshot(
+  world: World,
+  faces: ReadonlyMap<string, OpenFace>,
+  waiting: Iterable<WebhookEvent>,
+): Generator<JournalLine> {
   yield { type: "counters", nextIndex: world.messages.nextIndex, nextNumber: world.webhooks.nextNumber };
   for (const account of world.accounts.list()) yield { type: "account", fields: account.fields };
   for (const [channel, face] of faces) yield { type: "state", channel, state: face.saveState() };
   for (const message of world.messages.latest(KEPT_MESSAGES).reverse()) {
     yield { type: "message", message, firstNumber: 0, promise: null };
   }
+  for (const event of waiting) yield { type: "webhook", event };
   for (const event of world.webhooks.pending()) yield { type: "webhook", event };
 }
 
