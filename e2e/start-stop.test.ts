@@ -111,23 +111,27 @@ for (const [what, env, sentence] of [
   });
 }
 
-test(
-  "a port that is taken stops the start with one sentence, and leaves nothing running",
-  { skip: withoutProc },
-  async () => {
-    const port = await freePort();
-    const other = createServer().listen(port, "127.0.0.1");
-    await using place = await openHubPlace({ PORT: String(port), SIMULATOR_PORT: "0" });
-    const hub = place.spawn();
-    try {
-      assert.deepEqual(await hub.ended, { code: 1, signal: null });
-    } finally {
-      other.close();
-    }
-    assert.match(hub.stderr(), new RegExp(`^Port ${port} on 127\\.0\\.0\\.1 is taken by another program.+\\n$`));
-    await noneLeftIn(place.folder, 1_000);
-  },
-);
+for (const key of ["PORT", "SIMULATOR_PORT"]) {
+  test(
+    `a ${key} that is taken stops the start with one sentence, and nothing is made`,
+    { skip: withoutProc },
+    async () => {
+      const port = await freePort();
+      const other = createServer().listen(port, "127.0.0.1");
+      await using place = await openHubPlace({ SIMULATOR_PORT: "0", [key]: String(port) });
+      const hub = place.spawn();
+      try {
+        assert.deepEqual(await hub.ended, { code: 1, signal: null });
+      } finally {
+        other.close();
+      }
+      const sentence = `^Port ${port} on 127\\.0\\.0\\.1 is taken by another program: end it, or set ${key} to another\\.\\n$`;
+      assert.match(hub.stderr(), new RegExp(sentence));
+      assert.equal(existsSync(place.dataDir), false);
+      await noneLeftIn(place.folder, 1_000);
+    },
+  );
+}
 
 test(
   "a data directory in use stops the start with one sentence, and the hub that has it goes on",

@@ -10,6 +10,9 @@ import { adminPassword, noLimits, quickRetries } from "./harness.ts";
 import { killAll, noneLeftIn, processesIn } from "./processes.ts";
 
 const program = fileURLToPath(new URL("../../server/src/main.ts", import.meta.url));
+const check = fileURLToPath(new URL("../../server/check-node.cjs", import.meta.url));
+/** What `npm start` gives to Node.js. */
+export const startArguments: readonly string[] = ["--require", check, program];
 const readyWithinMs = patient(60_000);
 const keptOutput = 20_000;
 
@@ -20,8 +23,8 @@ export interface HubPlace extends AsyncDisposable {
   dataDir: string;
   port: number;
   url: string;
-  /** `main.ts` as `npm start` runs it. Does not wait for it. */
-  spawn(env?: Record<string, string>): HubProcess;
+  /** `main.ts` as `npm start` runs it, or one of its commands. Does not wait for it. */
+  spawn(env?: Record<string, string>, args?: readonly string[]): HubProcess;
   /** Kills whatever still runs there, and removes the folder. */
   [Symbol.asyncDispose](): Promise<void>;
 }
@@ -46,17 +49,21 @@ export async function openHubPlace(env: Record<string, string> = {}): Promise<Hu
     dataDir,
     port,
     url: `http://127.0.0.1:${port}`,
-    spawn: (more = {}) =>
-      spawnHub(folder, {
-        ...quickRetries,
-        ...noLimits,
-        PORT: String(port),
-        DATA_DIR: dataDir,
-        ADMIN_PASSWORD: adminPassword,
-        LOG_LEVEL: "warn",
-        ...env,
-        ...more,
-      }),
+    spawn: (more = {}, args = []) =>
+      spawnHub(
+        folder,
+        {
+          ...quickRetries,
+          ...noLimits,
+          PORT: String(port),
+          DATA_DIR: dataDir,
+          ADMIN_PASSWORD: adminPassword,
+          LOG_LEVEL: "warn",
+          ...env,
+          ...more,
+        },
+        args,
+      ),
     async [Symbol.asyncDispose]() {
       killAll(processesIn(folder));
       await noneLeftIn(folder);
@@ -73,9 +80,9 @@ export async function startHubProcess(place: HubPlace, env?: Record<string, stri
 }
 
 /** In `cwd`, so that no `.env` of this checkout counts and its processes can be told apart. */
-function spawnHub(cwd: string, env: Record<string, string>): HubProcess {
+function spawnHub(cwd: string, env: Record<string, string>, args: readonly string[]): HubProcess {
   const kept = Object.fromEntries(["PATH", "HOME", "TMPDIR", "LANG"].map((name) => [name, process.env[name] ?? ""]));
-  const child = spawn(process.execPath, [program], {
+  const child = spawn(process.execPath, [...startArguments, ...args], {
     cwd,
     env: { ...kept, ...env },
     stdio: ["ignore", "pipe", "pipe"],

@@ -105,7 +105,7 @@ describe("audit verify", () => {
     const failed = (error: Error) => assert.fail(error);
     const hub = await startEmbeddedPostgres({ dataDir, log: { ...log, warn() {} }, onFailed: failed });
     const unused = openPool({ url: hub.url, size: 1, applicationName: "audit test", log });
-    await assert.rejects(run(config, "verify"), isStartError(/no audit log yet/));
+    await assert.rejects(run(config, "verify"), isStartError(/no table audit_log yet/));
     await unused.end();
     const { owner } = await fill(hub.url);
     assert.match((await run(config, "verify")).text, /5 records of 2 workspaces checked/);

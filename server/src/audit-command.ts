@@ -1,9 +1,9 @@
 import { parseArgs } from "node:util";
 import { type ChainReport, verifyAuditLog } from "./audit/audit.ts";
-import { openCommandDatabase } from "./command-database.ts";
+import { openCommandDatabase, requireSchema } from "./command-database.ts";
 import type { Config } from "./config.ts";
 import { isUuid } from "./lib/ids.ts";
-import { type Log, openPool, type Pool, withSettings } from "./lib/postgres.ts";
+import { type Log, openPool, withSettings } from "./lib/postgres.ts";
 import { StartError } from "./lib/start-error.ts";
 
 export const auditUsage = `Usage: npm start -- audit verify [--workspace <id>] [--expect <hash>]
@@ -29,7 +29,7 @@ export async function runAuditCommand(
   const url = withSettings(database.url, ["role=chat4all_pipeline"]);
   const pool = openPool({ url, size: 1, applicationName: "chat4all audit", log: quiet });
   try {
-    await requireAuditLog(pool);
+    await requireSchema(pool, "audit_log");
     const reports: ChainReport[] = [];
     await verifyAuditLog(pool, { workspaceId: workspace, expectedHash: expect }, (found) => {
       reports.push(found);
@@ -57,21 +57,6 @@ function readArgs(args: readonly string[]): { workspace: string | undefined; exp
   }
   return { workspace, expect: expect?.toLowerCase() };
 }
-
-async function requireAuditLog(pool: Pool): Promise<void> {
-  try {
-    const { rows } = await pool.query("SELECT to_regclass('audit_log') IS NOT NULL AS is_there");
-    if (rows[0].is_there) return;
-  } catch (error) {
-    const { code, message } = error as { code?: string; message: string };
-    if (code !== unknownRole)
-      throw new StartError(`The database cannot be used: ${message || code}.`, { cause: error });
-  }
-  throw new StartError("This database has no audit log yet: start the hub of this version on it once.");
-}
-
-/** What PostgreSQL answers a connection that asks for a role which no migration has made. */
-const unknownRole = "22023";
 
 function tell({ workspaceId, records, hash, problem }: ChainReport): string {
   if (problem === null) return `workspace ${workspaceId}: ${count(records)}, head ${hash}`;

@@ -14,6 +14,7 @@ export function banner(hub: Pick<Hub, "url" | "simulatorUrl" | "admin">, config:
   if (admin.password !== undefined) {
     lines.push(`  Admin       ${admin.username}  password: ${admin.password}   (shown this once: keep it)`);
   }
+  if (admin.notice !== undefined) lines.push("", `  ${admin.notice}`);
   if (url !== null) lines.push("", ...firstSteps(url, simulatorUrl, admin));
   return `${lines.join("\n")}\n\n`;
 }

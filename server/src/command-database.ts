@@ -2,7 +2,7 @@ import type { Config } from "./config.ts";
 import { startEmbeddedPostgres } from "./lib/embedded-postgres/embedded-postgres.ts";
 import { DataDirectoryInUse } from "./lib/embedded-postgres/hub-lock.ts";
 import { findRunningDatabase, hasCluster } from "./lib/embedded-postgres/running.ts";
-import type { Log } from "./lib/postgres.ts";
+import type { Log, Pool } from "./lib/postgres.ts";
 import { StartError } from "./lib/start-error.ts";
 
 export interface CommandDatabase extends AsyncDisposable {
@@ -39,6 +39,22 @@ export async function openCommandDatabase({
     throw new StartError("The hub on this data directory is just starting or stopping: try again.", { cause: error });
   }
 }
+
+/** Throws a `StartError` unless the database has this table: where it does not, a hub of this version never ran on it. */
+export async function requireSchema(pool: Pool, table: string): Promise<void> {
+  try {
+    const { rows } = await pool.query("SELECT to_regclass($1) IS NOT NULL AS is_there", [table]);
+    if (rows[0].is_there) return;
+  } catch (error) {
+    const { code, message } = error as { code?: string; message: string };
+    if (code !== unknownRole)
+      throw new StartError(`The database cannot be used: ${message || code}.`, { cause: error });
+  }
+  throw new StartError(`This database has no table ${table} yet: start the hub of this version on it once.`);
+}
+
+/** What PostgreSQL answers a connection that asks for a role which no migration has made. */
+const unknownRole = "22023";
 
 function shared(url: string): CommandDatabase {
   return { url, isShared: true, async [Symbol.asyncDispose]() {} };

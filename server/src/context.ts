@@ -1,4 +1,3 @@
-import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Bus } from "./bus/bus.ts";
 import { openPostgresBus } from "./bus/postgres-bus.ts";
@@ -23,8 +22,7 @@ import type { Fanout } from "./lib/fanout/fanout.ts";
 import { openFanout } from "./lib/fanout/open-fanout.ts";
 import { type HttpClient, openHttpClient } from "./lib/http.ts";
 import { type Mailer, openMailer } from "./lib/mailer.ts";
-import { migrate } from "./lib/migrations.ts";
-import { isRetryableDbError, openPool, type Pool } from "./lib/postgres.ts";
+import type { Pool } from "./lib/postgres.ts";
 import type { Db } from "./lib/query.ts";
 import { openMemoryRateLimits } from "./lib/rate-limits/memory-rate-limits.ts";
 import type { RateLimits } from "./lib/rate-limits/rate-limits.ts";
@@ -33,8 +31,9 @@ import { openRedis, type Redis } from "./lib/redis.ts";
 import { dnsResolve } from "./lib/resolve.ts";
 import { openSecretBox, type SecretBox } from "./lib/secret-box.ts";
 import { readOrCreateSecrets } from "./lib/secrets-file.ts";
-import { StartError } from "./lib/start-error.ts";
+import type { WaitFor } from "./lib/start-progress.ts";
 import { type Acceptor, openAcceptor } from "./messages/accept.ts";
+import { prepareSchema } from "./prepare-schema.ts";
 import { identityChannel, openTypingTeller, type TellTyping } from "./realtime/realtime.ts";
 import { requireKeys } from "./sealed-columns.ts";
 import { chooseSecrets } from "./secrets.ts";
@@ -96,24 +95,28 @@ export interface ContextOptions {
   log: Logger;
   /** The embedded database is gone for good: the process should end. */
   onFailed: (error: Error) => void;
+  /** Called with what the start waits for. */
+  waitFor?: WaitFor;
   clock?: Clock;
   random?: Random;
 }
 
 /** Opens everything in order; when a part fails, what was opened is closed again. */
 export async function openContext(options: ContextOptions): Promise<Context> {
-  const { config, log, onFailed, clock = systemClock, random = Math.random } = options;
+  const { config, log, onFailed, clock = systemClock, random = Math.random, waitFor = () => {} } = options;
   await using stack = new AsyncDisposableStack();
 
   const database =
     config.database.url === null
-      ? stack.use(await startEmbeddedPostgres({ dataDir: config.dataDir, log, onFailed }))
+      ? stack.use(await startEmbeddedPostgres({ dataDir: config.dataDir, log, onFailed, waitFor }))
       : null;
   const databaseUrl = database?.url ?? config.database.url!.reveal();
   const generated = database === null ? null : readOrCreateSecrets(config.dataDir);
   const secrets = chooseSecrets(config.secrets, generated);
 
-  await prepareSchema(databaseUrl, database === null, { clock, log });
+  waitFor(database === null ? "the database of DATABASE_URL to answer" : "the database to answer");
+  await prepareSchema(databaseUrl, database === null, { clock, log, waitFor });
+  waitFor("the pipeline to open");
   const { dbOf, identityDb, pipelineDb, acceptDbOf } = stack.use(
     openDatabases({ url: databaseUrl, size: config.database.poolSize, log }),
   );
@@ -129,6 +132,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     }),
   );
   const redisUrl = config.redisUrl?.reveal() ?? null;
+  if (redisUrl !== null) waitFor("Redis to answer");
   const redis = redisUrl === null ? null : stack.use(await openRedis({ url: redisUrl, name: "chat4all", clock, log }));
   const limits =
     redis === null ? openMemoryRateLimits(clock) : openRedisRateLimits({ client: redis.client, clock, log });
@@ -232,43 +236,6 @@ function forgetEverywhere({ forget, ...others }: Authenticator, fanout: Fanout):
 
 /** Log-ins that talk to one provider at the same time. */
 const providerConnections = 20;
-
-/** How long a database that does not answer yet is waited for: it may be starting beside the hub. */
-const reachableWithinMs = 15_000;
-
-/** Brings the schema up to date, as the user who owns it and takes no role. */
-async function prepareSchema(
-  url: string,
-  mayBeStarting: boolean,
-  { clock, log }: { clock: Clock; log: Logger },
-): Promise<void> {
-  const owner = openPool({ url, size: 1, applicationName: "chat4all migrations", log });
-  try {
-    if (mayBeStarting) await untilReachable(owner, clock, log);
-    await migrate(owner, { log });
-  } finally {
-    await owner.end();
-  }
-}
-
-async function untilReachable(db: Pool, clock: Clock, log: Logger): Promise<void> {
-  for (const giveUpAt = clock.now() + reachableWithinMs; ; ) {
-    try {
-      await db.query("SELECT 1");
-      return;
-    } catch (error) {
-      const reason = (error as Error).message || (error as { code?: string }).code;
-      if (!isRetryableDbError(error) || clock.now() >= giveUpAt) {
-        throw new StartError(`The database of DATABASE_URL cannot be used (${reason}): start it, or correct the URL.`, {
-          cause: error,
-        });
-      }
-      log.warn({ reason }, "the database does not answer yet and is asked again");
-      // Nothing else keeps the process alive yet, and the clock's own timers do not.
-      await delay(1_000);
-    }
-  }
-}
 
 async function readHealth(
   { db, accounts, deliverers }: Pick<Context, "accounts" | "deliverers"> & { db: Db },

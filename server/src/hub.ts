@@ -1,19 +1,19 @@
-import type { AddressInfo } from "node:net";
 import type { Logger } from "pino";
 import type { Config } from "./config.ts";
 import { type Context, openContext } from "./context.ts";
 import { connectionsOf } from "./databases.ts";
 import { connectSimulator } from "./demo.ts";
 import { stepsOf } from "./flow.ts";
-import { ensureFirstAdmin } from "./identity/first-admin.ts";
+import { ensureFirstAdmin, type FirstAdmin } from "./identity/first-admin.ts";
 import type { Clock, Random } from "./lib/clock.ts";
 import { readSettingWarnings, type SettingWarning } from "./lib/postgres-warnings.ts";
-import { StartError } from "./lib/start-error.ts";
+import type { WaitFor } from "./lib/start-progress.ts";
+import { handleOf, type TakenPort, takePort } from "./lib/taken-port.ts";
 import { startMaintenance } from "./maintenance.ts";
 import { openRealtime, type Realtime } from "./realtime/realtime.ts";
 import type { Dependency } from "./rest/operations.ts";
 import { openRest } from "./rest/rest.ts";
-import { startSimulatorProcess } from "./simulator-process.ts";
+import { spawnSimulator } from "./simulator-process.ts";
 import { startWebhooks } from "./webhook-endpoints/webhook-endpoints.ts";
 
 export interface HubOptions {
@@ -21,6 +21,8 @@ export interface HubOptions {
   log: Logger;
   /** The hub cannot go on: end it. */
   onFailed: (error: Error) => void;
+  /** Called with what the start waits for. */
+  waitFor?: WaitFor;
   clock?: Clock;
   random?: Random;
 }
@@ -29,7 +31,7 @@ export interface Hub extends AsyncDisposable {
   /** Where it listens, without a slash at the end; null for a process without the API. */
   url: string | null;
   simulatorUrl: string | null;
-  admin: { username: string /** Only when this start generated it. */; password?: string };
+  admin: FirstAdmin;
   context: Context;
   /** Takes no new work, finishes what is under way, and stops everything it started. Safe to call twice. */
   close(): Promise<void>;
@@ -37,25 +39,28 @@ export interface Hub extends AsyncDisposable {
 
 /** Starts all that the configuration asks for, in one process but for the database and the simulator. */
 export async function startHub(options: HubOptions): Promise<Hub> {
-  const { config, log } = options;
+  const { config, log, waitFor = () => {} } = options;
   await using stack = new AsyncDisposableStack();
   let phase: "starting" | "ready" | "draining" = "starting";
-  const context = stack.use(await openContext(options));
+  // Both ports before anything is made: a start that cannot succeed leaves nothing behind.
+  const { http, simulator: simulated } = config;
+  const hasApi = config.roles.includes("api");
+  const hasDoor = hasApi || config.roles.includes("realtime");
+  const door = hasDoor ? stack.use(await takePort(http, { host: "HOST", port: "PORT" })) : null;
+  const simulatorPort = simulated.isEnabled ? stack.use(await takeSimulatorPort(simulated.port)) : null;
+  const simulator =
+    simulatorPort && stack.use(spawnSimulator({ dataDir: config.dataDir, log, callsTls: http.tls !== null }));
+  const context = stack.use(await openContext({ ...options, waitFor }));
   for (const { setting, detail } of await readWarnings(context)) log.warn({ setting }, detail);
+  waitFor("the first admin to be made");
   const admin = await ensureFirstAdmin({ ...context, db: context.identityDb, config: config.identity });
 
-  const simulator = config.simulator.isEnabled
-    ? stack.use(
-        await startSimulatorProcess({
-          port: config.simulator.port,
-          dataDir: config.dataDir,
-          log,
-          callsTls: config.http.tls !== null,
-        }),
-      )
-    : null;
-  if (simulator !== null) context.allowSimulator(simulator.url);
-  const simulatorUrl = simulator?.url ?? config.simulator.url;
+  waitFor("the platform simulator to start");
+  const ownSimulatorUrl = simulator && (await simulator.start(simulatorPort!.server));
+  // The simulator has a copy of the socket.
+  await simulatorPort?.[Symbol.asyncDispose]();
+  if (ownSimulatorUrl !== null) context.allowSimulator(ownSimulatorUrl);
+  const simulatorUrl = ownSimulatorUrl ?? config.simulator.url;
   // Steps end before what they send through, and the door closes before them: the stack runs backwards.
   stack.defer(() => closeWithin(config.shutdownTimeoutMs / 2, closeSteps));
   const steps: { close(): Promise<void> }[] = [];
@@ -67,8 +72,8 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   if (config.roles.includes("tasks")) steps.push(startMaintenance(context), tellWebhookEndpoints(context));
 
   let url: string | null = null;
-  const hasApi = config.roles.includes("api");
-  if (hasApi || config.roles.includes("realtime")) {
+  if (door !== null) {
+    waitFor("the API to open");
     const realtime = config.roles.includes("realtime") ? startRealtime(context) : null;
     const operations = { dependencies: dependenciesOf(context), phase: () => phase };
     const app = await openRest(context, { operations, streams: realtime?.streams ?? null, hasApi });
@@ -79,7 +84,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
       await app.close();
     };
     stack.defer(() => closeWithin(config.shutdownTimeoutMs / 3, closeDoor));
-    url = await listen(app, config.http);
+    url = await listen(app, door, http);
     if (hasApi && simulatorUrl !== null) await connectSimulator(context, simulatorUrl, url);
   }
   phase = "ready";
@@ -119,29 +124,22 @@ function dependenciesOf(context: Context): Dependency[] {
   return [database, { name: "redis", isOptional: true, check: () => redis.client.ping().then(() => []) }];
 }
 
-type Listening = { listen(options: { port: number; host: string }): Promise<string>; server: { address(): unknown } };
+type Listening = { listen(options: { port: number; host: string }): Promise<string> };
 
+/** Goes on with the port that was taken at the start. */
 async function listen(
   app: Listening,
-  { port, host, tls }: Pick<Config["http"], "port" | "host" | "tls">,
+  { server, port }: TakenPort,
+  { host, tls }: Pick<Config["http"], "host" | "tls">,
 ): Promise<string> {
-  try {
-    await app.listen({ port, host });
-  } catch (error) {
-    throw new StartError(explainListenError(error as NodeJS.ErrnoException, host, port), { cause: error });
-  }
-  const bound = (app.server.address() as AddressInfo).port;
+  // The handle is not in fastify's types: it hands the options to node:net as they are.
+  await app.listen({ port, host, ...{ _handle: handleOf(server) } });
   const isEverywhere = host === "0.0.0.0" || host === "::";
-  return `${tls === null ? "http" : "https"}://${isEverywhere ? "127.0.0.1" : host.includes(":") ? `[${host}]` : host}:${bound}`;
+  return `${tls === null ? "http" : "https"}://${isEverywhere ? "127.0.0.1" : host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
-function explainListenError({ code, message }: NodeJS.ErrnoException, host: string, port: number): string {
-  if (code === "EADDRINUSE")
-    return `Port ${port} on ${host} is taken by another program: end it, or set PORT to another.`;
-  if (code === "EACCES") return `Port ${port} may not be opened by this user: set PORT to one above 1023.`;
-  if (code === "EADDRNOTAVAIL" || code === "ENOTFOUND")
-    return `HOST ${host} is no address of this machine: set HOST to one.`;
-  return `The hub cannot listen on ${host}:${port}: ${message}.`;
+function takeSimulatorPort(port: number): Promise<TakenPort> {
+  return takePort({ host: "127.0.0.1", port }, { port: "SIMULATOR_PORT" });
 }
 
 /** What has not ended by then is left to recovery at the next start: nothing accepted is lost by it. */

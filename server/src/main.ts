@@ -1,12 +1,7 @@
-import { pino } from "pino";
-import pretty from "pino-pretty";
-import { runAuditCommand } from "./audit-command.ts";
-import { banner } from "./banner.ts";
-import { type Config, ConfigError, describeConfig, formatConfig, loadConfig } from "./config.ts";
-import { type Hub, startHub } from "./hub.ts";
-import { openLogger } from "./lib/log.ts";
+import type { Config } from "./config.ts";
+import type { Hub } from "./hub.ts";
 import { StartError } from "./lib/start-error.ts";
-import { runSecretsCommand } from "./secrets-command.ts";
+import { openStartProgress } from "./lib/start-progress.ts";
 
 const usage = `Usage: npm start [-- <command>]
 
@@ -14,32 +9,70 @@ const usage = `Usage: npm start [-- <command>]
   config   print every configuration key, its meaning, default and current value
   secrets  secrets rotate, secrets reseal: replace what the hub signs and encrypts with
   audit    audit verify: look whether the audit log was changed
-  --help   print this
+  admin    admin reset-password [username]: set and print a new password
+  --help   print this; <command> --help prints more on a command
 
 The configuration is read from the environment and from the file .env in this folder.
 `;
 
-const command = process.argv[2];
-if (command === undefined) await start();
-else if (command === "config") process.stdout.write(`${formatConfig(describeConfig(readConfig()))}\n`);
-else if (command === "audit") await run(runAuditCommand);
-else if (command === "secrets") await run(runSecretsCommand);
-else if (command === "--help" || command === "-h" || command === "help") process.stdout.write(usage);
-else fail(`There is no command ${command}.\n\n${usage}`);
+const configUsage = `Usage: npm start -- config
+
+  Prints every configuration key with its meaning, its default and its current value; secrets show as [secret].
+`;
+
+type Command = (config: Config, args: readonly string[], print: (line: string) => void) => Promise<number>;
+
+/** Loaded when they are asked for: a start should not pay for them. */
+const commands: Record<string, () => Promise<{ usage: string; run: Command }>> = {
+  async config() {
+    const { describeConfig, formatConfig } = await import("./config.ts");
+    const run: Command = async (config, args, print) => {
+      if (args.length > 0) throw new StartError(configUsage);
+      print(formatConfig(describeConfig(config)));
+      return 0;
+    };
+    return { usage: configUsage, run };
+  },
+  async secrets() {
+    const { runSecretsCommand, secretsUsage } = await import("./secrets-command.ts");
+    return { usage: secretsUsage, run: runSecretsCommand };
+  },
+  async audit() {
+    const { auditUsage, runAuditCommand } = await import("./audit-command.ts");
+    return { usage: auditUsage, run: runAuditCommand };
+  },
+  async admin() {
+    const { adminUsage, runAdminCommand } = await import("./admin-command.ts");
+    return { usage: adminUsage, run: runAdminCommand };
+  },
+};
+
+const [command, ...args] = process.argv.slice(2);
+try {
+  if (command === undefined) await start();
+  else if (isHelp(command)) process.stdout.write(usage);
+  else if (Object.hasOwn(commands, command)) await run(await commands[command]!());
+  else fail(`There is no command ${command}.\n\n${usage}`);
+} catch (error) {
+  if (error instanceof StartError) fail(error.message);
+  throw error;
+}
 
 async function start(): Promise<void> {
-  const config = readConfig();
-  const log = openLog(config);
+  const progress = openStartProgress((line) => process.stdout.write(`${line}\n`), "the program to load");
   const ended = Promise.withResolvers<Error | null>();
   stopOnSignals(() => ended.resolve(null));
-  let hub: Hub;
-  try {
-    hub = await startHub({ config, log, onFailed: (error) => ended.resolve(error) });
-  } catch (error) {
-    if (error instanceof StartError) fail(error.message);
-    throw error;
-  }
-  process.stdout.write(banner(hub, config));
+  const config = await readConfig();
+  const [{ startHub }, { banner }, log] = await Promise.all([
+    import("./hub.ts"),
+    import("./banner.ts"),
+    openLog(config),
+  ]);
+  const { waitFor } = progress;
+  const hub: Hub = await startHub({ config, log, onFailed: (error) => ended.resolve(error), waitFor });
+  progress.end();
+  await print(banner(hub, config));
+  await hub.admin.passwordWasShown();
   const failure = await ended.promise;
   if (failure === null) process.stdout.write("Stopping: no new work is taken, what is under way is finished.\n");
   else process.stderr.write(`${failure.message}\n`);
@@ -49,16 +82,13 @@ async function start(): Promise<void> {
   process.exit(failure === null ? 0 : 1);
 }
 
-type Command = (config: Config, args: readonly string[], print: (line: string) => void) => Promise<number>;
+async function run({ usage, run }: { usage: string; run: Command }): Promise<void> {
+  if (args.some(isHelp)) process.stdout.write(usage);
+  else process.exitCode = await run(await readConfig(), args, (line) => process.stdout.write(`${line}\n`));
+}
 
-async function run(command: Command): Promise<void> {
-  const config = readConfig();
-  try {
-    process.exitCode = await command(config, process.argv.slice(3), (line) => process.stdout.write(`${line}\n`));
-  } catch (error) {
-    if (error instanceof StartError) fail(error.message);
-    throw error;
-  }
+function isHelp(arg: string): boolean {
+  return arg === "--help" || arg === "-h" || arg === "help";
 }
 
 /** A terminal's Ctrl-C reaches us twice, once through npm: only the first counts. */
@@ -66,21 +96,30 @@ function stopOnSignals(stop: () => void): void {
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, stop);
 }
 
-function readConfig(): Config {
+async function readConfig(): Promise<Config> {
+  const { ConfigError, loadConfig } = await import("./config.ts");
   try {
     return loadConfig(process.env);
   } catch (error) {
-    if (error instanceof ConfigError || error instanceof StartError) fail(error.message);
+    if (error instanceof ConfigError) fail(error.message);
     throw error;
   }
 }
 
 /** JSON lines on stderr, readable ones when it is a terminal. No token, password or message text is ever logged. */
-function openLog({ logLevel }: Config) {
+async function openLog({ logLevel }: Config) {
+  const [{ pino }, { openLogger }] = await Promise.all([import("pino"), import("./lib/log.ts")]);
   const destination = process.stderr.isTTY
-    ? pretty({ destination: 2, sync: true, ignore: "pid,hostname" })
+    ? (await import("pino-pretty")).default({ destination: 2, sync: true, ignore: "pid,hostname" })
     : pino.destination({ dest: 2, sync: true });
   return openLogger(logLevel, destination);
+}
+
+/** Resolves once it was handed to the terminal, file or pipe; rejects when there is none any more. */
+function print(text: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.stdout.write(text, (error) => (error ? reject(error) : resolve()));
+  });
 }
 
 function fail(message: string): never {

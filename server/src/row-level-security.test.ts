@@ -86,6 +86,7 @@ test("before a caller is known, the tables of identity can be reached and nothin
     recovery_codes: "SD",
     sessions: "SIUD",
     totp_secrets: "SUD",
+    unseen_passwords: "SIUD",
     users: "SIU",
     workspaces: "SI",
   });

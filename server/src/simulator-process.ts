@@ -1,32 +1,34 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
+import type { Server } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Log } from "./lib/postgres.ts";
 import { StartError } from "./lib/start-error.ts";
+import { startTimeoutMs } from "./lib/start-progress.ts";
 
 const program = fileURLToPath(new URL("../../simulator/src/main.ts", import.meta.url));
-/** How long it may take to start, and to stop, in milliseconds. */
-const startTimeoutMs = 10_000;
+/** How long it may take to stop, in milliseconds. */
 const stopTimeoutMs = 3_000;
 
 export interface SimulatorProcess extends AsyncDisposable {
-  url: string;
+  /** Lets it listen on this server's port and read its journal; resolves with its URL once it answers. */
+  start(server: Server): Promise<string>;
 }
 
 /**
- * The platform simulator, in a process of its own that ends with this one, however that ends. What the platforms got
- * survives both in `DATA_DIR/simulator.jsonl`, as it would on real platforms.
+ * The platform simulator, in a process of its own that ends with this one, however that ends. It loads at once, while
+ * the database starts, and touches nothing until `start`. What the platforms got survives both in
+ * `DATA_DIR/simulator.jsonl`, as it would on real platforms.
  */
-export async function startSimulatorProcess(options: {
-  port: number;
+export function spawnSimulator(options: {
   dataDir: string;
   log: Log;
   /** Whether this hub, which is all that it calls, speaks TLS: then with a certificate that is not for 127.0.0.1. */
   callsTls: boolean;
-}): Promise<SimulatorProcess> {
-  const { port, dataDir, log, callsTls } = options;
-  const child = fork(program, ["--port", String(port), "--journal", join(dataDir, "simulator.jsonl")], {
+}): SimulatorProcess {
+  const { dataDir, log, callsTls } = options;
+  const child = fork(program, ["--inherit-port", "--journal", join(dataDir, "simulator.jsonl")], {
     // Not in our process group: a Ctrl-C is for the hub, which drains before it stops the platforms.
     detached: true,
     stdio: ["ignore", "ignore", "pipe", "ipc"],
@@ -36,17 +38,22 @@ export async function startSimulatorProcess(options: {
   child.stderr?.on("data", (chunk: Buffer) => {
     complaint = (complaint + chunk.toString()).slice(-2_000);
   });
-  const url = await listening(child, () => complaint.trim());
+  let isStarted = false;
   let isStopping = false;
+  child.on("error", () => {});
   child.once("exit", (code, signal) => {
-    if (!isStopping)
+    if (isStarted && !isStopping)
       log.error(
         { code, signal, complaint },
         "the platform simulator ended by itself; restart the hub to have it again",
       );
   });
   return {
-    url,
+    async start(server) {
+      const url = await listening(child, server, () => complaint.trim());
+      isStarted = true;
+      return url;
+    },
     async [Symbol.asyncDispose]() {
       isStopping = true;
       await stop(child);
@@ -54,26 +61,40 @@ export async function startSimulatorProcess(options: {
   };
 }
 
-function listening(child: ChildProcess, complaint: () => string): Promise<string> {
+function listening(child: ChildProcess, server: Server, complaint: () => string): Promise<string> {
   return new Promise((resolve, reject) => {
     const fail = (reason: string) => {
       clearTimeout(timer);
       child.kill("SIGKILL");
-      reject(new StartError(`${reason} Set SIMULATOR_PORT to another port, or end what is in the way.`));
+      reject(new StartError(reason));
     };
-    const timer = setTimeout(() => fail("The platform simulator did not start in time."), startTimeoutMs);
+    const ended = () => fail(complaint() || `The platform simulator ended at once (${endOf(child)}): start again.`);
+    const late = `The platform simulator did not answer within ${startTimeoutMs / 1000} s: the machine is too busy. Start again.`;
+    const timer = setTimeout(() => fail(late), startTimeoutMs);
+    if (hasEnded(child)) return ended();
     child.once("error", (error) => fail(`The platform simulator cannot be started: ${error.message}.`));
-    child.once("exit", () => fail(complaint() || "The platform simulator ended as soon as it started."));
+    child.once("exit", ended);
     child.once("message", (message) => {
       clearTimeout(timer);
-      child.removeAllListeners("exit");
+      child.off("exit", ended);
       resolve((message as { url: string }).url);
+    });
+    child.send("listen", server, (error) => {
+      if (error !== null && !hasEnded(child)) fail(`The platform simulator cannot be started: ${error.message}.`);
     });
   });
 }
 
+function hasEnded({ exitCode, signalCode }: ChildProcess): boolean {
+  return exitCode !== null || signalCode !== null;
+}
+
+function endOf({ exitCode, signalCode }: ChildProcess): string {
+  return signalCode ?? `exit code ${exitCode}`;
+}
+
 async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
+  if (hasEnded(child)) return;
   const exited = once(child, "exit");
   child.kill("SIGTERM");
   const timer = setTimeout(() => child.kill("SIGKILL"), stopTimeoutMs);

@@ -30,9 +30,11 @@ const doors = ["rest", "realtime"];
 /** What assembles the parts: these files know everything, and nobody imports them but one another. */
 const assembly = [
   "main.ts",
+  "admin-command.ts",
   "audit-command.ts",
   "hub.ts",
   "context.ts",
+  "prepare-schema.ts",
   "databases.ts",
   "secrets.ts",
   "sealed-columns.ts",

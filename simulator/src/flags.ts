@@ -3,7 +3,9 @@ import { parseArgs } from "node:util";
 import type { SimulatorOptions } from "./simulator.ts";
 
 /** What the process was asked for. */
-export type Command = { kind: "help" } | { kind: "start"; options: SimulatorOptions };
+export type Command =
+  | { kind: "help" }
+  | { kind: "start"; options: SimulatorOptions /** The parent process sends the port. */; inheritsPort: boolean };
 
 /** The port when none is named. */
 export const DEFAULT_PORT = 8090;
@@ -14,6 +16,7 @@ export const help = `The platform simulator: WhatsApp and Telegram on this machi
   node simulator/src/main.ts [flags]
 
   --port <n>         where it listens; 0 takes a free port       SIMULATOR_PORT      ${DEFAULT_PORT}
+  --inherit-port     listens on the server that the parent process sends over IPC
   --host <name>      on which address                            SIMULATOR_HOST      127.0.0.1
   --journal <file>   what the platforms got survives in it       SIMULATOR_JOURNAL   none
   --accounts <json>  accounts, as JSON or as a file of it        SIMULATOR_ACCOUNTS  one of each channel
@@ -29,6 +32,7 @@ export function readCommand(args: readonly string[], env: NodeJS.ProcessEnv): Co
     args: [...args],
     options: {
       port: { type: "string" },
+      "inherit-port": { type: "boolean" },
       host: { type: "string" },
       journal: { type: "string" },
       accounts: { type: "string" },
@@ -42,6 +46,7 @@ export function readCommand(args: readonly string[], env: NodeJS.ProcessEnv): Co
   const seed = values.seed ?? env.SIMULATOR_SEED;
   return {
     kind: "start",
+    inheritsPort: values["inherit-port"] ?? false,
     options: {
       port: readPort(values.port ?? env.SIMULATOR_PORT ?? String(DEFAULT_PORT)),
       host: values.host ?? env.SIMULATOR_HOST ?? "127.0.0.1",

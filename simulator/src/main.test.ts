@@ -66,6 +66,7 @@ test("flags win over the environment, and wrong ones are named", () => {
   const env = { SIMULATOR_PORT: "1", SIMULATOR_SEED: "env", SIMULATOR_ACCOUNTS: '{"channel":"fax"}' };
   assert.deepEqual(readCommand(["--port", "2"], env), {
     kind: "start",
+    inheritsPort: false,
     options: { port: 2, host: "127.0.0.1", accounts: [{ channel: "fax" }], seed: "env" },
   });
   assert.throws(() => readCommand(["--port", "x"], {}), /port must be a number from 0 to 65535, not "x"/);

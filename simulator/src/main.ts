@@ -1,3 +1,4 @@
+import type { Server } from "node:net";
 import { help, readCommand } from "./flags.ts";
 import { type Simulator, startSimulator } from "./simulator.ts";
 
@@ -9,10 +10,23 @@ if (command.kind === "help") {
   process.stdout.write(help);
 } else {
   const { port, host } = command.options;
+  if (command.inheritsPort) command.options.listenOn = await inheritedServer();
   const simulator = await startSimulator(command.options).catch((error) => fail(error, `${host}:${port}`));
   stopWhenAsked(simulator);
   if (process.send) process.send({ type: "listening", port: simulator.port, url: simulator.url });
   else process.stdout.write(`The platform simulator listens on ${simulator.url}; see ${simulator.url}/_sim/\n`);
+}
+
+/** Waits for the parent, as long as it lives: it first makes sure of what it needs itself. */
+function inheritedServer(): Promise<Server> {
+  return new Promise((resolve) => {
+    const end = () => process.exit(0);
+    for (const event of ["SIGTERM", "SIGINT", "disconnect"]) process.once(event, end);
+    process.once("message", (_message, server) => {
+      for (const event of ["SIGTERM", "SIGINT", "disconnect"]) process.off(event, end);
+      resolve(server as Server);
+    });
+  });
 }
 
 /** Signals, and the death of the parent that has an IPC channel to this process. */

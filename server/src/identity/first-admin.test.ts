@@ -6,9 +6,10 @@ import { Secret } from "../lib/secret.ts";
 import { StartError } from "../lib/start-error.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { createTestDatabase, type TestDatabase } from "../testing/test-database.ts";
-import { ensureFirstAdmin } from "./first-admin.ts";
+import { ensureFirstAdmin, type FirstAdminDeps } from "./first-admin.ts";
 import { openPasswordHasher } from "./password.ts";
 
+const quiet = { info() {}, warn() {}, error() {} };
 let database: TestDatabase;
 let db: ReturnType<typeof openPool>;
 const opened = closeAfterTests();
@@ -19,17 +20,25 @@ before(async () => {
       url: database.url,
       size: 5,
       applicationName: "first admin test",
-      log: { info() {}, warn() {}, error() {} },
+      log: quiet,
     }),
     (db) => db.end(),
   );
 });
 
 const hasher = openPasswordHasher({ concurrency: 2, queueSize: 10 });
+const deps = {
+  get db() {
+    return db;
+  },
+  clock,
+  hasher,
+  isOnlyProcess: false,
+};
 const config = { adminUsername: "root", adminPassword: null };
 
 test("a name that cannot be a username stops the start with one sentence", async () => {
-  const wrong = { db, clock, hasher, config: { ...config, adminUsername: "a b" } };
+  const wrong = { ...deps, config: { ...config, adminUsername: "a b" } };
   await assert.rejects(
     ensureFirstAdmin(wrong),
     (error) => error instanceof StartError && /ADMIN_USERNAME/.test(error.message),
@@ -37,12 +46,14 @@ test("a name that cannot be a username stops the start with one sentence", async
 });
 
 test("of several processes that start at once on an empty database one makes the admin", async () => {
-  const results = await Promise.all(Array.from({ length: 4 }, () => ensureFirstAdmin({ db, clock, hasher, config })));
+  const results = await Promise.all(Array.from({ length: 4 }, () => ensureFirstAdmin({ ...deps, config })));
 
   const [made, ...others] = results.sort((a, b) => Number(b.created) - Number(a.created));
   assert.ok(made?.created && made.password);
   assert.match(made.password, /^[a-z]{5}(-[a-z]{5}){3}$/);
-  for (const other of others) assert.deepEqual(other, { created: false, username: "root" });
+  for (const { passwordWasShown: _, ...other } of others) {
+    assert.deepEqual(other, { created: false, username: "root" });
+  }
   const { rows } = await db.query(
     "SELECT username, role, password_hash, w.name, p.kind FROM users JOIN workspaces w USING (workspace_id) JOIN participants p ON p.participant_id = w.workspace_id",
   );
@@ -52,7 +63,86 @@ test("of several processes that start at once on an empty database one makes the
   assert.equal(await hasher.verify(password_hash, made.password), true);
 });
 
-test("a later start changes nothing, whatever the configuration says by then", async () => {
-  const later = { adminUsername: "somebody", adminPassword: new Secret("another password") };
-  assert.equal((await ensureFirstAdmin({ db, clock, hasher, config: later })).created, false);
+test("a later start changes nothing, and says that ADMIN_PASSWORD has no effect unless it is the password", async () => {
+  const made = await freshAdmin({ adminPassword: new Secret("the first password") });
+  assert.equal(made.admin.notice, undefined);
+  for (const [adminUsername, adminPassword, notice] of [
+    ["root", "the first password", undefined],
+    ["ROOT", "another password", /no effect: .* ROOT has another password\. .*admin reset-password ROOT$/],
+    ["somebody", "another password", /no effect: .* no user somebody\.$/],
+  ] as const) {
+    const later = await made.again({ adminUsername, adminPassword: new Secret(adminPassword) });
+    assert.equal(later.created, false);
+    assert.equal(later.password, undefined);
+    if (notice === undefined) assert.equal(later.notice, undefined);
+    else assert.match(later.notice!, notice);
+  }
+  assert.equal(await made.isPassword("the first password"), true);
 });
+
+test("a generated password that was never shown is replaced at every start, until one was shown", async () => {
+  const made = await freshAdmin();
+  const second = await made.again();
+  assert.ok(second.password && second.password !== made.admin.password);
+  assert.equal(await made.isPassword(second.password), true);
+  // Too late: it is not the password any more.
+  await made.admin.passwordWasShown();
+  const third = await made.again();
+  assert.equal(await made.isPassword(third.password!), true);
+  const { rows } = await made.db.query("SELECT action, actor_kind FROM audit_log WHERE position > 1 ORDER BY position");
+  assert.deepEqual(
+    rows.map(({ action, actor_kind }) => `${action} by ${actor_kind}`),
+    ["user.created by system", "password.reset by system", "password.reset by system"],
+  );
+  await third.passwordWasShown();
+  assert.equal((await made.again()).password, undefined);
+  assert.equal(await made.isPassword(third.password!), true);
+});
+
+test("ADMIN_PASSWORD takes the place of a password that was never shown", async () => {
+  const made = await freshAdmin();
+  const second = await made.again({ adminPassword: new Secret("chosen at last") });
+  assert.deepEqual([second.password, second.notice], [undefined, undefined]);
+  assert.equal(await made.isPassword("chosen at last"), true);
+  assert.equal((await made.again()).password, undefined);
+});
+
+test("a password that somebody used or changed is never replaced, shown or not", async () => {
+  const used = await freshAdmin();
+  await used.db.query(
+    `INSERT INTO sessions (session_id, user_id, family_hash, refresh_hash, expires_at, created_at)
+     SELECT gen_random_uuid(), user_id, '\\x01', '\\x01', now() + interval '1 day', now() FROM users`,
+  );
+  assert.equal((await used.again()).password, undefined);
+  assert.equal(await used.isPassword(used.admin.password!), true);
+  const changed = await freshAdmin();
+  await changed.db.query("UPDATE users SET password_hash = $1", [await hasher.hash("set by a mailed link")]);
+  assert.equal((await changed.again()).password, undefined);
+  assert.equal(await changed.isPassword("set by a mailed link"), true);
+});
+
+test("where other processes may be starting, a password is given a minute to be shown", async () => {
+  const made = await freshAdmin();
+  assert.equal((await made.again({}, { isOnlyProcess: false })).password, undefined);
+  assert.equal(await made.isPassword(made.admin.password!), true);
+  await made.db.query("UPDATE unseen_passwords SET created_at = created_at - interval '61 s'");
+  const later = await made.again({}, { isOnlyProcess: false });
+  assert.equal(await made.isPassword(later.password!), true);
+});
+
+/** The admin of a database of its own. */
+async function freshAdmin(more: Partial<FirstAdminDeps["config"]> = {}) {
+  const own = opened.use(await createTestDatabase());
+  const pool = opened.adopt(
+    openPool({ url: own.url, size: 2, applicationName: "first admin test", log: quiet }),
+    (pool) => pool.end(),
+  );
+  const again = (change: Partial<FirstAdminDeps["config"]> = {}, others: Partial<FirstAdminDeps> = {}) =>
+    ensureFirstAdmin({ db: pool, clock, hasher, isOnlyProcess: true, config: { ...config, ...change }, ...others });
+  const admin = await again(more);
+  async function isPassword(password: string) {
+    const { rows } = await pool.query("SELECT password_hash FROM users");
+    return hasher.verify(rows[0].password_hash, password);
+  }
+  return { db: pool, admin, again, isPassword };
+}

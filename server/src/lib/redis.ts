@@ -2,6 +2,7 @@ import { createClient, ErrorReply } from "redis";
 import { type Clock, pause } from "./clock.ts";
 import type { Log } from "./postgres.ts";
 import { StartError } from "./start-error.ts";
+import { startTimeoutMs } from "./start-progress.ts";
 
 export interface RedisOptions {
   /** `redis://` or `rediss://`, with user, password and database number where there are any. */
@@ -22,8 +23,6 @@ export interface Redis extends AsyncDisposable {
 
 export type RedisClient = ReturnType<typeof createClientFor>;
 
-/** How long a Redis that does not answer yet is waited for at the start: it may be starting beside the hub. */
-const reachableWithinMs = 15_000;
 const connectTimeoutMs = 5_000;
 const reconnectBaseMs = 50;
 const reconnectMaxMs = 2_000;
@@ -52,11 +51,12 @@ export async function openRedis({ url, name, clock, log, onReconnect }: RedisOpt
     isAway = false;
     isStarting = false;
   });
+  // It may be starting beside the hub.
   const connecting = client.connect().then(
     () => true,
     () => false,
   );
-  const isConnected = await Promise.race([connecting, pause(clock, reachableWithinMs).then(() => false)]);
+  const isConnected = await Promise.race([connecting, pause(clock, startTimeoutMs).then(() => false)]);
   if (!isConnected) {
     client.destroy();
     throw new StartError(

@@ -57,6 +57,7 @@ export async function startIdentityHub(
     refreshTokenTtlMs: 30 * 86_400_000,
   });
   await ensureFirstAdmin({
+    isOnlyProcess: true,
     db,
     clock,
     hasher,

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { isRetryableDbError, type Log } from "../postgres.ts";
 import { StartError } from "../start-error.ts";
+import type { WaitFor } from "../start-progress.ts";
 import { findBinaries } from "./binaries.ts";
 import { databaseRole, openDataDir, prepareCluster } from "./data-directory.ts";
 import { connectionUrl, type Endpoint } from "./endpoint.ts";
@@ -18,6 +19,8 @@ export type EmbeddedPostgresOptions = {
   log: Log;
   /** The server could not be kept running, or another hub took the data directory: this process should end. */
   onFailed(error: Error): void;
+  /** Called with what the start waits for. */
+  waitFor?: WaitFor;
 };
 
 export type EmbeddedPostgres = {
@@ -43,13 +46,16 @@ export type EmbeddedPostgres = {
  * Throws a `StartError` for what the operator can mend.
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
+  const { waitFor = () => {} } = options;
   const dataDir = openDataDir(options.dataDir);
   const binaries = await findBinaries();
   const user = await chooseServerUser(join(dataDir, "postgres"), { program: binaries.postgres, folder: dataDir });
+  waitFor("PostgreSQL to create its files");
   const { directory, password } = await prepareCluster(dataDir, binaries.initdb, user);
   const place: ServerPlace = { directory, binaries, user, serverLog: serverLog(join(dataDir, "postgres.log")) };
   const urlOf = (endpoint: Endpoint) => connectionUrl(endpoint, { user: databaseRole, password }, "chat4all");
 
+  waitFor("PostgreSQL to start");
   const { postmaster, adopted, lock } = await holdServer(place, (endpoint) => takeHubLock(urlOf(endpoint), dataDir));
   const url = urlOf(postmaster.endpoint);
   const takeLock = (signal: AbortSignal) => takeHubLock(url, dataDir, signal);

@@ -1,6 +1,7 @@
 import { closeSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { StartError } from "../start-error.ts";
+import { startTimeoutMs } from "../start-progress.ts";
 import type { Binaries } from "./binaries.ts";
 import { diskFull } from "./data-directory.ts";
 import { chooseEndpoint, type Endpoint } from "./endpoint.ts";
@@ -95,7 +96,7 @@ async function startPostmaster(place: ServerPlace, endpoint: Endpoint, signal?: 
 
 /** The server that already runs in this directory, as our predecessor left it; `null` when there is none. */
 async function findPostmaster(directory: string): Promise<Postmaster | null> {
-  const deadline = Date.now() + takeOverLimitMs;
+  const deadline = Date.now() + startTimeoutMs;
   for (;;) {
     const file = readPidFile(directory);
     if (!file || !isServerOf(file.pid, directory)) return null;
@@ -108,9 +109,6 @@ async function findPostmaster(directory: string): Promise<Postmaster | null> {
     await delay(pollMs);
   }
 }
-
-/** How long a server that is starting or stopping may take to become one or the other. */
-const takeOverLimitMs = 30_000;
 
 /** We are not its parent, so it has to be watched. */
 async function exitOf(pid: number): Promise<void> {

@@ -1,0 +1,45 @@
+import { openCommandDatabase, requireSchema } from "./command-database.ts";
+import type { Config } from "./config.ts";
+import { hashingThreads, openPasswordHasher } from "./identity/password.ts";
+import { resetPasswordByCommand } from "./identity/reset-by-command.ts";
+import { systemClock as clock } from "./lib/clock.ts";
+import { type Log, openPool, withSettings } from "./lib/postgres.ts";
+import { StartError } from "./lib/start-error.ts";
+
+export const adminUsage = `Usage: npm start -- admin reset-password [username]
+
+  Sets a new password, prints it this once, and ends every session of the user. Without a username it is the admin
+  of ADMIN_USERNAME. It works on DATABASE_URL and on the embedded database, whether the hub runs or not.
+`;
+
+/**
+ * `npm start -- admin …`. Prints what was done; resolves with the exit code. Throws a `StartError` for what the operator
+ * can correct.
+ */
+export async function runAdminCommand(
+  config: Pick<Config, "database" | "dataDir" | "identity">,
+  args: readonly string[],
+  print: (line: string) => void,
+): Promise<number> {
+  const [command, name = config.identity.adminUsername, ...rest] = args;
+  if (command !== "reset-password" || rest.length > 0 || name.startsWith("-")) throw new StartError(adminUsage);
+  await using database = await openCommandDatabase(config);
+  const url = withSettings(database.url, ["role=chat4all_identity"]);
+  const db = openPool({ url, size: 1, applicationName: "chat4all admin", log: quiet });
+  try {
+    await requireSchema(db, "unseen_passwords");
+    const hasher = openPasswordHasher({ concurrency: hashingThreads(), queueSize: 1 });
+    const { username, password, endedSessions } = await resetPasswordByCommand({ db, clock, hasher }, name);
+    print(`The new password of ${username} is ${password}   (shown this once: keep it)`);
+    print(
+      endedSessions === 0
+        ? "The user had no session."
+        : `Every session of the user has ended; a hub that runs notices within a minute.`,
+    );
+    return 0;
+  } finally {
+    await db.end();
+  }
+}
+
+const quiet: Log = { info() {}, warn() {}, error() {} };

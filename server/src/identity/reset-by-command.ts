@@ -1,0 +1,39 @@
+import { recordAct, systemOf } from "../audit/audit.ts";
+import type { Clock } from "../lib/clock.ts";
+import { type Pool, transaction } from "../lib/postgres.ts";
+import { maybe } from "../lib/query.ts";
+import { StartError } from "../lib/start-error.ts";
+import type { PasswordHasher } from "./password.ts";
+import { endResets, setPassword } from "./password-reset-rows.ts";
+import { readablePassword } from "./readable-password.ts";
+import { revokeSessionsOf } from "./sessions.ts";
+
+/**
+ * Gives a user, named in any case, a generated password and ends their sessions. For the operator, who asks nobody.
+ * Throws a `StartError` when there is no such user, or when they are disabled.
+ */
+export async function resetPasswordByCommand(
+  { db, clock, hasher }: { db: Pool; clock: Clock; hasher: PasswordHasher },
+  name: string,
+): Promise<{ username: string; password: string; endedSessions: number }> {
+  const password = readablePassword();
+  const passwordHash = await hasher.hash(password);
+  return transaction(db, async (tx) => {
+    const user = await maybe<{ user_id: string; workspace_id: string; username: string; is_disabled: boolean }>(
+      tx,
+      `SELECT user_id, workspace_id, username, disabled_at IS NOT NULL AS is_disabled
+         FROM users WHERE lower(username) = lower($1) FOR UPDATE`,
+      [name],
+    );
+    if (user === null) throw new StartError(`There is no user ${name}: name another.`);
+    const { user_id: userId, username } = user;
+    if (user.is_disabled) throw new StartError(`The user ${username} is disabled: name another, or enable them first.`);
+    const now = new Date(clock.now());
+    await setPassword(tx, { userId, passwordHash, provesEmail: false, now });
+    await endResets(tx, userId, now);
+    const endedSessions = await revokeSessionsOf(tx, userId, now);
+    const by = systemOf(user.workspace_id);
+    await recordAct(tx, by, { action: "password.reset", target: { type: "user", id: userId } });
+    return { username, password, endedSessions };
+  });
+}

@@ -1,0 +1,34 @@
+/** Names what a start waits for from now on: "PostgreSQL to start". */
+export type WaitFor = (what: string) => void;
+
+export interface StartProgress {
+  waitFor: WaitFor;
+  end(): void;
+}
+
+/** How long any one part of a start may take: a busy machine is slow, not broken. */
+export const startTimeoutMs = 60_000;
+/** How long a start may be silent, and how often it repeats what it waits for. */
+const silenceMs = 3_000;
+const repeatMs = 5_000;
+const tickMs = 250;
+
+/** Prints what a start waits for after 3 s of silence, and again every 5 s, with the time since the start of the wait. */
+export function openStartProgress(print: (line: string) => void, first: string): StartProgress {
+  let what = first;
+  let waitingSince = performance.now();
+  let silentUntil = waitingSince + silenceMs;
+  const timer = setInterval(() => {
+    const now = performance.now();
+    if (now < silentUntil) return;
+    silentUntil = now + repeatMs;
+    print(`Starting: waiting for ${what} (${Math.floor((now - waitingSince) / 1000)} s).`);
+  }, tickMs).unref();
+  return {
+    waitFor(next) {
+      what = next;
+      waitingSince = performance.now();
+    },
+    end: () => clearInterval(timer),
+  };
+}
