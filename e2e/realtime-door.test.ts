@@ -228,7 +228,7 @@ test("no more readers than EVENTS_MAX_READERS are let in, and one that leaves ma
 test("a client without a sign of life is cut off, one that answers pings is not", async () => {
   // Beats are a second apart; here they are not.
   const clock = {
-    now: systemClock.now,
+    ...systemClock,
     after: (delayMs: number, call: () => void) => systemClock.after(delayMs === 1_000 ? 20 : delayMs, call),
   };
   await using hub = await startTestHub({ clock });

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { scopes as allScopes, type Scope } from "../../server/src/identity/principal.ts";
 import { openTokens } from "../../server/src/identity/tokens.ts";
+import { systemClock } from "../../server/src/lib/clock.ts";
 import { chooseSecrets } from "../../server/src/secrets.ts";
 import { until } from "./until.ts";
 import { type Caller, newUser, type Workspace } from "./workspace.ts";
@@ -46,7 +47,7 @@ async function expiredToken({ hub }: Workspace, { token }: Caller): Promise<stri
   const { sub, sid, wid, role } = JSON.parse(Buffer.from(token.split(".")[1]!, "base64url").toString());
   const { signingKeys } = chooseSecrets(hub.hub.context.config.secrets, null);
   const tokens = openTokens({
-    clock: { now: () => Date.now() - 2 * 3_600_000, after: () => () => {} },
+    clock: { ...systemClock, now: () => Date.now() - 2 * 3_600_000 },
     keys: signingKeys,
     accessTokenTtlMs: 3_600_000,
     refreshTokenTtlMs: 3_600_000,

@@ -17,6 +17,7 @@ import { type LogInProvider, openProviders } from "./identity/oauth/oauth.ts";
 import { hashingThreads, openPasswordHasher, type PasswordHasher } from "./identity/password.ts";
 import { openTokens, type Tokens } from "./identity/tokens.ts";
 import { type Clock, type Random, systemClock } from "./lib/clock.ts";
+import { openDatabaseClock } from "./lib/database-clock.ts";
 import { startEmbeddedPostgres } from "./lib/embedded-postgres/embedded-postgres.ts";
 import type { Fanout } from "./lib/fanout/fanout.ts";
 import { openFanout } from "./lib/fanout/open-fanout.ts";
@@ -45,6 +46,7 @@ import { openWebhookStore, type WebhookStore } from "./webhooks/webhooks.ts";
 export interface Context extends AsyncDisposable {
   readonly config: Config;
   readonly log: Logger;
+  /** Tells the database's time. */
   readonly clock: Clock;
   readonly random: Random;
   /** What a request of a workspace reads and writes: nothing of any other. */
@@ -97,13 +99,21 @@ export interface ContextOptions {
   onFailed: (error: Error) => void;
   /** Called with what the start waits for. */
   waitFor?: WaitFor;
+  /** This machine's, whose time is not relied on. */
   clock?: Clock;
   random?: Random;
 }
 
 /** Opens everything in order; when a part fails, what was opened is closed again. */
 export async function openContext(options: ContextOptions): Promise<Context> {
-  const { config, log, onFailed, clock = systemClock, random = Math.random, waitFor = () => {} } = options;
+  const {
+    config,
+    log,
+    onFailed,
+    clock: machineClock = systemClock,
+    random = Math.random,
+    waitFor = () => {},
+  } = options;
   await using stack = new AsyncDisposableStack();
 
   const database =
@@ -115,11 +125,12 @@ export async function openContext(options: ContextOptions): Promise<Context> {
   const secrets = chooseSecrets(config.secrets, generated);
 
   waitFor(database === null ? "the database of DATABASE_URL to answer" : "the database to answer");
-  await prepareSchema(databaseUrl, database === null, { clock, log, waitFor });
+  await prepareSchema(databaseUrl, database === null, { clock: machineClock, log, waitFor });
   waitFor("the pipeline to open");
   const { dbOf, identityDb, pipelineDb, acceptDbOf } = stack.use(
     openDatabases({ url: databaseUrl, size: config.database.poolSize, log }),
   );
+  const clock = stack.use(await openDatabaseClock({ db: pipelineDb, clock: machineClock, log }));
 
   const bus = stack.use(
     await openPostgresBus({

@@ -23,13 +23,13 @@ export async function prepareSchema(
 
 /** Retries a database that does not answer yet: it may be starting beside the hub. */
 async function untilReachable(db: Pool, clock: Clock, log: Log): Promise<void> {
-  for (const giveUpAt = clock.now() + startTimeoutMs; ; ) {
+  for (const giveUpAt = clock.elapsed() + startTimeoutMs; ; ) {
     try {
       await db.query("SELECT 1");
       return;
     } catch (error) {
       const reason = (error as Error).message || (error as { code?: string }).code;
-      if (!isRetryableDbError(error) || clock.now() >= giveUpAt) {
+      if (!isRetryableDbError(error) || clock.elapsed() >= giveUpAt) {
         throw new StartError(`The database of DATABASE_URL cannot be used (${reason}): start it, or correct the URL.`, {
           cause: error,
         });

@@ -160,6 +160,28 @@ test("every connection to PostgreSQL is opened in lib/postgres.ts, with the sett
   );
 });
 
+test("what time it is is asked of a clock, which is an argument, and no duration is made of it", () => {
+  const askers: Record<string, string> = {
+    "lib/clock.ts": "it is the clock",
+    "lib/embedded-postgres/hub-lock.ts": "a stamp for people",
+  };
+  const comparers: Record<string, string> = {
+    "lib/database-clock.ts": "finds out that the clock of the machine was set",
+    "identity/authenticate.ts": "turns the end that a token names into time that is left",
+    "identity/oauth/begun.ts": "the end of a log-in is sealed into what the browser brings back, to any process",
+    "webhook-endpoints/dispatcher.ts": "an endpoint fails since a moment in its row, days ago",
+  };
+  for (const { path, text } of program) {
+    const code = withoutDocs(text);
+    if (!(path in askers))
+      assert.doesNotMatch(code, /\bDate\.now\b|new Date\(\)/, `${path} asks the system for the time`);
+    const durations = code.replaceAll(/new Date\([\w.]*clock\.now\(\) - /g, "");
+    const isDuration = /clock\.now\(\) (-|[<>])|(-|[<>]=?) [\w.]*clock\.now\(\)/.test(durations);
+    if (!(path in comparers)) assert.ok(!isDuration, `${path} measures time by clock.now(): use clock.elapsed()`);
+    else assert.ok(isDuration, `${path} measures no time by clock.now() any more: drop its exception`);
+  }
+});
+
 test("nothing is of type any", () => {
   for (const { path, text } of files) {
     const lines = text.split("\n");

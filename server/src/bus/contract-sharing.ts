@@ -192,7 +192,7 @@ function seeded(seed: number): () => number {
 function stoppableClock(): Clock & { stop(): void; go(): void } {
   let held: (() => void)[] | null = null;
   return {
-    now: systemClock.now,
+    ...systemClock,
     after: (delayMs, callback) =>
       systemClock.after(delayMs, () => {
         if (held === null) callback();

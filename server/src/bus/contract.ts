@@ -184,7 +184,7 @@ export function busContract(openHarness: OpenHarness): void {
 /** A clock on which nobody who waits a second or longer is ever called: what comes later comes by being woken. */
 function withoutPolling(): Clock {
   return {
-    now: systemClock.now,
+    ...systemClock,
     after: (delayMs, callback) => (delayMs < 1_000 ? systemClock.after(delayMs, callback) : () => {}),
   };
 }

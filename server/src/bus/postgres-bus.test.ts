@@ -80,6 +80,7 @@ test("many messages share a NOTIFY", async () => {
     notifications += 1;
   });
   await listener.query("LISTEN chat4all_bus");
+  const begin = performance.now();
   for (let i = 1; i <= 1_000; i += 1) {
     await publisher.publish(harness.pool, topic, spread(i, 1));
     publisher.wake(topic);
@@ -87,7 +88,9 @@ test("many messages share a NOTIFY", async () => {
   await until(() => seen.length >= 1_000, 10_000, "records are missing");
   await listener.query("SELECT 1");
   await listener.end();
-  assert.ok(notifications > 0 && notifications < 500, `there were ${notifications} notifications`);
+  // Two are at least 5 ms apart.
+  const most = 1 + (performance.now() - begin) / 5;
+  assert.ok(notifications > 0 && notifications <= most, `there were ${notifications} notifications`);
 });
 
 // Rows that are deleted one by one would leave more to vacuum than vacuum can take.

@@ -60,7 +60,7 @@ export function openSubscription<Value>(options: SubscriptionOptions<Value>): Po
   async function keepLeases(): Promise<void> {
     await createCursors(pool, topic, group).catch(() => {});
     while (!closing.signal.aborted) {
-      const startedAt = clock.now();
+      const startedAt = clock.elapsed();
       try {
         const rows = await renew(pool, topic, group, ownerId, leaseMs);
         if (rows.length === 0) await createCursors(pool, topic, group);
@@ -69,7 +69,7 @@ export function openSubscription<Value>(options: SubscriptionOptions<Value>): Po
         adopt(rows);
       } catch (error) {
         log.warn({ err: error, topic, group }, "bus: leases could not be renewed");
-        if (clock.now() >= heldUntil) adopt([]);
+        if (clock.elapsed() >= heldUntil) adopt([]);
       }
       await pause(clock, leaseMs / 4, closing.signal);
     }
@@ -92,14 +92,15 @@ export function openSubscription<Value>(options: SubscriptionOptions<Value>): Po
     let failures = 0;
     while (!closing.signal.aborted) {
       isWoken = false;
-      const startedAt = clock.now();
+      const startedAt = clock.elapsed();
       try {
         await welcome();
         const records = await read();
         failures = 0;
         if (records.length > 0) {
           await handleAll(records);
-          if (records.length >= severalRecords) await pause(clock, startedAt + paceMs - clock.now(), closing.signal);
+          if (records.length >= severalRecords)
+            await pause(clock, startedAt + paceMs - clock.elapsed(), closing.signal);
           continue;
         }
       } catch (error) {
@@ -123,7 +124,7 @@ export function openSubscription<Value>(options: SubscriptionOptions<Value>): Po
   /** Moves the cursors to what was handled and reads what comes next, in one statement. */
   async function read(): Promise<BusRecord<Value>[]> {
     const ready = [...partitions].filter(([, ours]) => ours.isReady);
-    if (ready.length === 0 || clock.now() >= heldUntil) return [];
+    if (ready.length === 0 || clock.elapsed() >= heldUntil) return [];
     const positions = ready.map(([, ours]) => ours.consumed);
     const rows = await advanceAndRead(pool, topic, group, ownerId, ready, positions, consumer.maxBatch);
     for (const [index, [, ours]] of ready.entries()) ours.committed = positions[index]!;

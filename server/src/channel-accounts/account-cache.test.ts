@@ -12,7 +12,7 @@ function openWorld() {
   const asked = { loads: 0, checks: 0 };
   let nowMs = 1_000_000;
   let gate: Promise<void> | null = null;
-  const clock: Clock = { now: () => nowMs, after: () => () => {} };
+  const clock: Clock = { now: () => nowMs, elapsed: () => nowMs, after: () => () => {} };
   const cache = openAccountCache({
     clock,
     async load(id) {
@@ -145,7 +145,7 @@ test("a failed load or check is tried again by the next caller", async () => {
   const account = { channelAccountId: randomUUID(), version: 1 } as ConnectedAccount;
   let nowMs = 0;
   const cache = openAccountCache({
-    clock: { now: () => nowMs, after: () => () => {} },
+    clock: { now: () => nowMs, elapsed: () => nowMs, after: () => () => {} },
     load: async () => (isDown ? Promise.reject(new Error("down")) : account),
     findChanged: async () => (isDown ? Promise.reject(new Error("down")) : []),
   });

@@ -39,7 +39,7 @@ export function openAccountCache({ clock, load, findChanged }: AccountCacheParts
   let checking: Promise<void> | null = null;
 
   function peek(channelAccountId: string): ConnectedAccount | undefined {
-    if (clock.now() - checkedAt >= recheckMs) return undefined;
+    if (clock.elapsed() - checkedAt >= recheckMs) return undefined;
     const account = accounts.get(channelAccountId);
     if (account === undefined) return undefined;
     accounts.delete(channelAccountId);
@@ -49,10 +49,10 @@ export function openAccountCache({ clock, load, findChanged }: AccountCacheParts
 
   async function find(channelAccountId: string): Promise<ConnectedAccount | null> {
     if (!isUuid(channelAccountId)) return null;
-    if (clock.now() - checkedAt >= recheckMs) await check();
+    if (clock.elapsed() - checkedAt >= recheckMs) await check();
     const known = accounts.get(channelAccountId);
     if (known !== undefined) return known;
-    if ((missing.get(channelAccountId) ?? 0) > clock.now()) return null;
+    if ((missing.get(channelAccountId) ?? 0) > clock.elapsed()) return null;
     return loading.get(channelAccountId) ?? loadOnce(channelAccountId);
   }
 
@@ -64,7 +64,7 @@ export function openAccountCache({ clock, load, findChanged }: AccountCacheParts
   }
 
   async function dropChanged(): Promise<void> {
-    const startedAt = clock.now();
+    const startedAt = clock.elapsed();
     const known = [...accounts.values()];
     const changed = known.length === 0 ? [] : await findChanged(known);
     const before = new Map(known.map((account) => [account.channelAccountId, account]));
@@ -88,7 +88,7 @@ export function openAccountCache({ clock, load, findChanged }: AccountCacheParts
 
   function keep(channelAccountId: string, account: ConnectedAccount | null): void {
     if (account === null) {
-      missing.set(channelAccountId, clock.now() + recheckMs);
+      missing.set(channelAccountId, clock.elapsed() + recheckMs);
       dropOldest(missing, maxMissing);
     } else {
       accounts.set(channelAccountId, account);

@@ -2,17 +2,30 @@ import type { SendOutcome } from "../connectors/connector.ts";
 import { openBreaker } from "./breaker.ts";
 import { openRateLimit, type RateLimit } from "./rate-limit.ts";
 
-/** When the next attempt on one channel account may start: its rate limit, its circuit breaker and its concurrency. */
+/**
+ * When the next attempt on one channel account may start: its rate limit, its circuit breaker and its concurrency. `now`
+ * is what `Clock.elapsed` says.
+ */
 export interface AccountGate {
   /** 0 lets one attempt start, and counts it; otherwise milliseconds until it is worth asking again. */
   admit(now: number): number;
-  /** The attempt ended; `requests` is how many went to the platform. */
-  finished(outcome: SendOutcome, requests: number, now: number, startedAt?: number): void;
+  finished(attempt: EndedAttempt): void;
   /** The attempt ended before anything was asked of the platform. */
   abandoned(): void;
   /** The account's own rate was changed. */
   setRate(perSecond: number, now: number): void;
   describe(now: number): GateState;
+}
+
+export interface EndedAttempt {
+  outcome: SendOutcome;
+  /** How many went to the platform. */
+  requests: number;
+  /** By `Clock.elapsed`. */
+  startMs: number;
+  endMs: number;
+  /** When it ended, for people. */
+  at: Date;
 }
 
 export interface GateState {
@@ -29,7 +42,7 @@ export function openAccountGate(perSecond: number, concurrency: number, now: num
   const breaker = openBreaker();
   let rate: RateLimit = openRateLimit(perSecond, now);
   let inFlight = 0;
-  let pausedUntil = 0;
+  let pausedUntil = Number.NEGATIVE_INFINITY;
   let lastError: GateState["lastError"] = null;
   return {
     admit(at) {
@@ -45,14 +58,14 @@ export function openAccountGate(perSecond: number, concurrency: number, now: num
       inFlight += 1;
       return 0;
     },
-    finished(outcome, requests, at, startedAt = at) {
+    finished({ outcome, requests, startMs, endMs, at }) {
       inFlight -= 1;
       if (requests > 1) rate.spend(requests - 1);
-      if (outcome.kind !== "sent") lastError = { detail: outcome.detail, at: new Date(at).toISOString() };
-      if (isFault(outcome)) breaker.failed(at, startedAt);
-      else breaker.succeeded(startedAt);
+      if (outcome.kind !== "sent") lastError = { detail: outcome.detail, at: at.toISOString() };
+      if (isFault(outcome)) breaker.failed(endMs, startMs);
+      else breaker.succeeded(startMs);
       if (outcome.kind === "retry" && outcome.scope === "account" && outcome.afterMs !== null) {
-        pausedUntil = Math.max(pausedUntil, at + outcome.afterMs);
+        pausedUntil = Math.max(pausedUntil, endMs + outcome.afterMs);
       }
     },
     abandoned() {

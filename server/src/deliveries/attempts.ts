@@ -26,7 +26,7 @@ export interface AttemptDeps {
 }
 
 /** `over`: nothing more is to be sent. `fenced`: the partition is another process's now. */
-export type AttemptResult = { kind: "over" } | { kind: "fenced" } | { kind: "again"; at: Date };
+export type AttemptResult = { kind: "over" } | { kind: "fenced" } | { kind: "again"; waitMs: number };
 
 export interface Attempts {
   /**
@@ -65,14 +65,21 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
     if (start.kind === "settled") return { kind: "over" };
     if (start.kind === "fenced") return start;
     const { started, account } = start;
-    gate.setRate(account?.settings.rate_per_second ?? capabilities.ratePerSecond, clock.now());
+    gate.setRate(account?.settings.rate_per_second ?? capabilities.ratePerSecond, clock.elapsed());
+    const startMs = clock.elapsed();
     const sent = account?.status === "active" ? await send(account, started) : withoutAccount(account, started);
-    const finished = judge(started, sent, capabilities.unknown, policy, clock.now(), random);
-    gate.finished(sent.outcome, Math.max(1, sent.exchanges.length), clock.now(), started.startedAt.getTime());
+    const finished = judge(started, sent, capabilities.unknown, policy, clock.elapsed() - startMs, random);
+    gate.finished({
+      outcome: sent.outcome,
+      requests: Math.max(1, sent.exchanges.length),
+      startMs,
+      endMs: clock.elapsed(),
+      at: finished.finishedAt,
+    });
     const [isSettled] = await finisher.submit([finished]);
     news.tell(started.workspaceId);
     if (started.mayHaveParts) await deps.applyToParts(deliveryId);
-    return isSettled || finished.isFinal ? { kind: "over" } : { kind: "again", at: finished.nextAttemptAt! };
+    return isSettled || finished.isFinal ? { kind: "over" } : { kind: "again", waitMs: finished.retryAfterMs! };
   }
 
   async function startThrough(gate: AccountGate, deliveryId: string) {

@@ -132,7 +132,7 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
       lane.queue.push(head);
       lane.lastOrdinal = head.ordinal;
     }
-    const waitMs = (heads[0]?.nextAttemptAt?.getTime() ?? 0) - clock.now();
+    const waitMs = heads[0]?.waitMs ?? 0;
     if (waitMs > 0) return park(lane, waitMs);
     lane.state = "idle";
     advance(lane);
@@ -166,7 +166,7 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
   function accountOf(channelAccountId: string): AccountState {
     let account = accounts.get(channelAccountId);
     if (account === undefined) {
-      const gate = openAccountGate(connector.capabilities.ratePerSecond, deps.concurrency, clock.now());
+      const gate = openAccountGate(connector.capabilities.ratePerSecond, deps.concurrency, clock.elapsed());
       account = { gate, ready: [], cancelTimer: null };
       accounts.set(channelAccountId, account);
     }
@@ -180,7 +180,7 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
         account.ready.shift();
         continue;
       }
-      const waitMs = account.gate.admit(clock.now());
+      const waitMs = account.gate.admit(clock.elapsed());
       if (waitMs > 0) {
         account.cancelTimer?.();
         account.cancelTimer = clock.after(waitMs, () => pump(account));
@@ -221,7 +221,7 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
       case "fenced":
         return troubleMs;
       case "again":
-        return Math.max(1, result.at.getTime() - clock.now());
+        return Math.max(1, result.waitMs);
       default:
         return result satisfies never;
     }
@@ -239,7 +239,7 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
       if (account === undefined) return null;
       const own = [...lanes.values()].filter((lane) => lane.channelAccountId === channelAccountId);
       const parkedLanes = own.filter((lane) => lane.state === "parked").length;
-      return { ...account.gate.describe(clock.now()), parkedLanes };
+      return { ...account.gate.describe(clock.elapsed()), parkedLanes };
     },
     async close() {
       isClosing = true;

@@ -26,9 +26,9 @@ export async function startFallbacks({ db, bus, clock, capabilitiesOf }: Fallbac
     const due = await all<DueRow>(
       tx,
       `SELECT delivery_id, workspace_id, message_id, conversation_id, recipient_id, channel, status FROM deliveries
-       WHERE fallback_at IS NOT NULL AND (fallback_at <= $1 OR status IN ('delivered', 'read', 'failed'))
-       ORDER BY fallback_at LIMIT $2 FOR UPDATE SKIP LOCKED`,
-      [now, batchSize],
+       WHERE fallback_at IS NOT NULL AND (fallback_at <= now() OR status IN ('delivered', 'read', 'failed'))
+       ORDER BY fallback_at LIMIT $1 FOR UPDATE SKIP LOCKED`,
+      [batchSize],
     );
     if (due.length === 0) return [];
     const missed = due.filter((row) => !isDelivered(row, capabilitiesOf(row.channel)));

@@ -19,7 +19,8 @@ export interface FinishedAttempt {
   error: { code: string; message: string } | null;
   /** Whether nothing more will be tried: `sent`, or a dead letter. */
   isFinal: boolean;
-  nextAttemptAt: Date | null;
+  /** When the next one is due, counted from when this is written; null when nothing more will be tried. */
+  retryAfterMs: number | null;
 }
 
 /** What the receipts that overtook an attempt change about it. */
@@ -51,7 +52,7 @@ export async function finishAttempts(db: Db, unordered: readonly FinishedAttempt
       plainArray(column(({ partCount }) => partCount)),
       column(({ error }) => (error === null ? null : toStorable(JSON.stringify(error)))),
       plainArray(column(({ isFinal }) => isFinal)),
-      plainArray(column(({ nextAttemptAt }) => nextAttemptAt?.toISOString() ?? null)),
+      plainArray(column(({ retryAfterMs }) => retryAfterMs)),
     ],
   });
   return {
@@ -72,11 +73,11 @@ function toArrayLiteral(items: readonly string[]): string {
 const statement = `
 WITH input AS MATERIALIZED (
   SELECT delivery_id, channel_account_id, message_id, number, started_at, finished_at, outcome, exchanges,
-    sent_parts::text[] AS sent_parts, part_count, error, is_final, next_attempt_at
+    sent_parts::text[] AS sent_parts, part_count, error, is_final, retry_after_ms
   FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::timestamptz[], $6::timestamptz[], $7::text[],
-    $8::text[], $9::text[], $10::int[], $11::jsonb[], $12::boolean[], $13::timestamptz[]) AS i (
+    $8::text[], $9::text[], $10::int[], $11::jsonb[], $12::boolean[], $13::float8[]) AS i (
     delivery_id, channel_account_id, message_id, number, started_at, finished_at, outcome, exchanges, sent_parts,
-    part_count, error, is_final, next_attempt_at)
+    part_count, error, is_final, retry_after_ms)
 ), logged AS (
   INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, exchanges, error)
   SELECT delivery_id, number, started_at, finished_at, outcome, exchanges::json, error FROM input
@@ -107,7 +108,7 @@ WITH input AS MATERIALIZED (
     is_dead_letter = d.is_dead_letter OR d.status < 'sent' AND i.is_final,
     failed_at = CASE WHEN d.status < 'sent' AND i.is_final THEN i.finished_at ELSE d.failed_at END,
     attempt_started_at = NULL,
-    next_attempt_at = CASE WHEN d.status < 'sent' THEN i.next_attempt_at END,
+    next_attempt_at = CASE WHEN d.status < 'sent' THEN now() + i.retry_after_ms * interval '1 millisecond' END,
     provider_message_ids = CASE WHEN d.status < 'sent' THEN i.sent_parts ELSE d.provider_message_ids END,
     part_count = i.part_count,
     error = CASE WHEN d.status < 'sent' THEN i.error ELSE d.error END,

@@ -16,7 +16,8 @@ export function judge(
   sent: SentDelivery,
   unknown: Capabilities["unknown"],
   policy: JudgePolicy,
-  now: number,
+  /** How long the attempt took, in milliseconds. */
+  tookMs: number,
   random: Random,
 ): FinishedAttempt {
   const { outcome } = sent;
@@ -26,23 +27,23 @@ export function judge(
     messageId: delivery.messageId,
     attempt: delivery.attempt,
     startedAt: delivery.startedAt,
-    finishedAt: new Date(now),
+    finishedAt: new Date(delivery.startedAt.getTime() + tookMs),
     outcome: outcome.kind,
     exchanges: sent.exchanges,
     sentParts: sent.sentParts,
     partCount: sent.partCount,
   };
-  if (outcome.kind === "sent") return { ...finished, error: null, isFinal: true, nextAttemptAt: null };
+  if (outcome.kind === "sent") return { ...finished, error: null, isFinal: true, retryAfterMs: null };
   const error = { code: codeOf(outcome), message: outcome.detail };
-  if (outcome.kind === "refused") return { ...finished, error, isFinal: true, nextAttemptAt: null };
+  if (outcome.kind === "refused") return { ...finished, error, isFinal: true, retryAfterMs: null };
   const asked = outcome.kind === "retry" ? outcome.afterMs : null;
   const waitsForReceipt = outcome.kind === "unknown" && unknown === "receipt";
   const waitMs = waitsForReceipt ? policy.unknownGraceMs : backoffMs(policy, delivery.attempt, asked, random);
-  if (now + waitMs - delivery.retryFrom.getTime() > policy.totalMs) {
+  if (delivery.retriedForMs + tookMs + waitMs > policy.totalMs) {
     const message = `Given up after ${delivery.attempt} attempts. The last one: ${outcome.detail}`;
-    return { ...finished, error: { code: "RETRIES_EXHAUSTED", message }, isFinal: true, nextAttemptAt: null };
+    return { ...finished, error: { code: "RETRIES_EXHAUSTED", message }, isFinal: true, retryAfterMs: null };
   }
-  return { ...finished, error, isFinal: false, nextAttemptAt: new Date(now + waitMs) };
+  return { ...finished, error, isFinal: false, retryAfterMs: waitMs };
 }
 
 function codeOf(outcome: Exclude<SendOutcome, { kind: "sent" }>): string {

@@ -20,7 +20,8 @@ export function pendingLanes(db: Db, channel: string, partitions: readonly numbe
 
 export interface PendingHead extends Waiting {
   laneId: string;
-  nextAttemptAt: Date | null;
+  /** Until it is due, by the database's clock; 0 or less when it is. */
+  waitMs: number;
 }
 
 /** What waits in these lanes behind the given places, oldest first, `maxQueued` of each at the most. */
@@ -29,9 +30,10 @@ export async function loadPending(
   channel: string,
   lanes: readonly { laneId: string; partition: number; lastOrdinal: number }[],
 ): Promise<PendingHead[]> {
-  const rows = await all<{ lane_id: string; delivery_id: string; ordinal: number; next_attempt_at: Date | null }>(
+  const rows = await all<{ lane_id: string; delivery_id: string; ordinal: number; wait_ms: number }>(
     db,
-    `SELECT l.lane_id, d.delivery_id, d.ordinal, d.next_attempt_at
+    `SELECT l.lane_id, d.delivery_id, d.ordinal,
+       coalesce(extract(epoch FROM d.next_attempt_at - now())::float8 * 1000, 0) AS wait_ms
      FROM unnest($2::uuid[], $3::int[], $4::bigint[]) AS l (lane_id, partition, after)
      CROSS JOIN LATERAL (
        SELECT delivery_id, ordinal, next_attempt_at FROM deliveries
@@ -51,7 +53,7 @@ export async function loadPending(
     laneId: row.lane_id,
     deliveryId: row.delivery_id,
     ordinal: row.ordinal,
-    nextAttemptAt: row.next_attempt_at,
+    waitMs: row.wait_ms,
   }));
 }
 

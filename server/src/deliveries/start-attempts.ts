@@ -19,8 +19,8 @@ export interface StartedDelivery {
   /** The number of this attempt, from 1. */
   attempt: number;
   startedAt: Date;
-  /** When its first attempt was, or its replay: retries end some time after. */
-  retryFrom: Date;
+  /** How long ago its first attempt was, or its replay, by the database's clock: retries end some time after. */
+  retriedForMs: number;
   /** Ids of the parts that were sent by earlier attempts. */
   sentParts: readonly string[];
   payload: MessagePayload;
@@ -72,7 +72,7 @@ interface StartRow {
   identifier: string;
   channel_account_id: string;
   attempts: number;
-  retry_from: Date;
+  retried_for_ms: number;
   provider_message_ids: string[] | null;
   part_count: number;
   payload: MessagePayload;
@@ -91,7 +91,7 @@ function toStart(row: StartRow, now: Date): StartedDelivery {
     channelAccountId: row.channel_account_id,
     attempt: row.attempts,
     startedAt: now,
-    retryFrom: row.retry_from,
+    retriedForMs: row.retried_for_ms,
     sentParts: row.provider_message_ids ?? [],
     payload: row.payload,
     mayHaveParts: row.part_count > 1,
@@ -113,9 +113,9 @@ const statement = `
 WITH started AS (
   UPDATE deliveries d SET
     attempts = d.attempts + 1,
-    attempt_started_at = $2::timestamptz,
+    attempt_started_at = now(),
     next_attempt_at = NULL,
-    retry_from = coalesce(d.retry_from, $2::timestamptz),
+    retry_from = coalesce(d.retry_from, now()),
     status = greatest(d.status, 'in_transit'),
     part_count = CASE WHEN octet_length(m.payload ->> 'text') > $6 THEN greatest(d.part_count, 2) ELSE d.part_count END,
     history = CASE WHEN d.status >= 'in_transit' THEN d.history
@@ -125,7 +125,8 @@ WITH started AS (
     AND m.workspace_id = d.workspace_id AND m.message_id = d.message_id
   RETURNING d.*, m.payload, m.direction, m.reply_to, m.sender_id
 )
-SELECT s.delivery_id, s.workspace_id, s.message_id, s.identifier, s.channel_account_id, s.attempts, s.retry_from,
+SELECT s.delivery_id, s.workspace_id, s.message_id, s.identifier, s.channel_account_id, s.attempts,
+  extract(epoch FROM now() - s.retry_from)::float8 * 1000 AS retried_for_ms,
   s.provider_message_ids, s.part_count, s.payload,
   CASE WHEN s.direction = 'inbound' THEN (
     SELECT p.display_name FROM conversations c JOIN participants p ON p.participant_id = s.sender_id

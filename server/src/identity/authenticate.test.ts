@@ -23,7 +23,7 @@ let admin: Principal;
 let count = 0;
 
 let nowMs = Date.now();
-const clock: Clock = { now: () => nowMs, after: () => () => {} };
+const clock: Clock = { now: () => nowMs, elapsed: () => nowMs, after: () => () => {} };
 const secret = "a secret for tests that is long enough";
 const tokens = tokensSignedWith(secret);
 const quiet = { info() {}, warn() {}, error: console.error };

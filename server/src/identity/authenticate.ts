@@ -5,7 +5,7 @@ import { apiKeyPrefix, invalidApiKey, type LiveApiKey } from "./api-keys.ts";
 import { type Believed, openCredentialCache } from "./credential-cache.ts";
 import { type LiveCredentials, openLiveCredentials } from "./live-credentials.ts";
 import { dependsOn, hasRole, type KeyRateLimit, noOrigin, type Principal } from "./principal.ts";
-import { expiredToken, hashToken, invalidToken, type Tokens, type VerifiedClaims } from "./tokens.ts";
+import { expiredToken, hashToken, invalidToken, type Tokens } from "./tokens.ts";
 
 /**
  * Who is calling. The hot path of every request: a credential that was checked within the last `recheckMs` is answered
@@ -59,7 +59,7 @@ export function openAuthenticator(deps: AuthenticatorDeps): Authenticator {
     if (!authorization) throw missingCredential();
     const believed = cache.get(authorization);
     if (believed !== undefined) {
-      const nowMs = clock.now();
+      const nowMs = clock.elapsed();
       if (nowMs < believed.expiresAtMs && nowMs - believed.checkedAtMs < recheckMs) return believed.principal;
     }
     return underWay.get(authorization) ?? startCheck(authorization, believed);
@@ -102,18 +102,22 @@ export function openAuthenticator(deps: AuthenticatorDeps): Authenticator {
 async function checkCredential(deps: CheckDeps, authorization: string, earlier: Believed | undefined) {
   const token = /^Bearer +([\w.~+/=-]+)$/i.exec(authorization)?.[1];
   if (token === undefined || authorization.length > maxAuthorizationLength) throw invalidToken();
-  return token.startsWith(apiKeyPrefix) ? checkApiKey(deps, token) : checkAccessToken(deps, token, earlier?.claims);
+  return token.startsWith(apiKeyPrefix) ? checkApiKey(deps, token) : checkAccessToken(deps, token, earlier);
 }
 
-/** What a token says stays true: only the session is asked about again. */
-async function checkAccessToken({ live, clock, tokens }: CheckDeps, token: string, earlier?: VerifiedClaims) {
-  const claims = earlier ?? (await tokens.verify(token));
-  const { userId, sessionId, workspaceId, expiresAtMs } = claims;
-  if (expiresAtMs <= clock.now()) throw expiredToken();
-  const checkedAtMs = clock.now();
+/**
+ * What a token says stays true: only the session is asked about again. Its end is read off the clock once; from then on the
+ * time that it has left runs down, however the clock is set.
+ */
+async function checkAccessToken({ live, clock, tokens }: CheckDeps, token: string, earlier?: Believed) {
+  const claims = earlier?.claims ?? (await tokens.verify(token));
+  const { userId, sessionId, workspaceId } = claims;
+  const expiresAtMs = earlier?.expiresAtMs ?? endOf(clock, claims.expiresAtMs);
+  const checkedAtMs = clock.elapsed();
+  if (expiresAtMs <= checkedAtMs) throw expiredToken();
   const session = await live.session(sessionId, userId);
   if (session === null || session.workspaceId !== workspaceId) throw endedSession();
-  if (expiresAtMs <= clock.now()) throw expiredToken();
+  if (expiresAtMs <= clock.elapsed()) throw expiredToken();
   const principal: Principal = {
     kind: "user",
     callerId: userId,
@@ -130,7 +134,7 @@ async function checkAccessToken({ live, clock, tokens }: CheckDeps, token: strin
 }
 
 async function checkApiKey({ live, clock }: CheckDeps, key: string): Promise<Believed> {
-  const checkedAtMs = clock.now();
+  const checkedAtMs = clock.elapsed();
   const found = await live.apiKey(hashToken(key));
   if (found === null) throw invalidApiKey();
   const { apiKeyId, workspaceId, userId, role, scopes, expiresAt } = found;
@@ -147,7 +151,13 @@ async function checkApiKey({ live, clock }: CheckDeps, key: string): Promise<Bel
     ancestors: found.ancestors.map((key) => ({ apiKeyId: key.apiKeyId, rateLimit: limitOf(key) })),
     origin: noOrigin,
   };
-  return { principal, checkedAtMs, expiresAtMs: expiresAt?.getTime() ?? Number.POSITIVE_INFINITY, claims: undefined };
+  const expiresAtMs = endOf(clock, expiresAt?.getTime() ?? Number.POSITIVE_INFINITY);
+  return { principal, checkedAtMs, expiresAtMs, claims: undefined };
+}
+
+/** When the time that is left until a moment has run down, by `Clock.elapsed`. */
+function endOf(clock: Clock, momentMs: number): number {
+  return clock.elapsed() + momentMs - clock.now();
 }
 
 function limitOf({ ratePerSecond, rateBurst }: Pick<LiveApiKey, "ratePerSecond" | "rateBurst">): KeyRateLimit | null {

@@ -93,7 +93,7 @@ test("a full queue takes nothing of a call, and a call larger than the queue onl
 
 test("nobody is let in while the oldest waits too long", async () => {
   let now = 0;
-  const { runs, batcher } = open({ clock: { now: () => now, after: systemClock.after } });
+  const { runs, batcher } = open({ clock: { ...systemClock, elapsed: () => now } });
   void batcher.submit([1]);
   await turn();
   const waiting = batcher.submit([2]);

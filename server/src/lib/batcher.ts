@@ -48,13 +48,13 @@ export function openBatcher<Item, Result>(options: BatcherOptions<Item, Result>)
   let waiting = 0;
   let isRunning = false;
   let whenIdle: (() => void)[] = [];
-  let lastStart = 0;
+  let lastStart = Number.NEGATIVE_INFINITY;
   let lastSize = 0;
 
   async function runAll(): Promise<void> {
     while (queue.length > 0) {
-      if (lastSize >= severalItems && waiting < maxBatch) await pause(clock, lastStart + paceMs - clock.now());
-      lastStart = clock.now();
+      if (lastSize >= severalItems && waiting < maxBatch) await pause(clock, lastStart + paceMs - clock.elapsed());
+      lastStart = clock.elapsed();
       lastSize = Math.min(waiting, maxBatch);
       const calls = takeCalls();
       try {
@@ -88,7 +88,7 @@ export function openBatcher<Item, Result>(options: BatcherOptions<Item, Result>)
 
   return {
     submit(items) {
-      const now = clock.now();
+      const now = clock.elapsed();
       const oldest = queue[0];
       if (waiting + items.length > maxWaiting && waiting > 0)
         return Promise.reject(new BatcherFull("the queue is full"));

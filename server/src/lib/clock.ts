@@ -1,7 +1,12 @@
-/** Time as a value: whoever waits or stamps takes it from here, so that a test can hold it still. */
+/** Time as a value, so that a test can hold it still. */
 export interface Clock {
-  /** Milliseconds since the Unix epoch. */
+  /**
+   * Milliseconds since the Unix epoch, for stamps and nothing else: somebody may set this clock back or forward at any
+   * moment, and that of another process may be wrong. What two processes have to agree on is timed by the database.
+   */
   now(): number;
+  /** Milliseconds since some moment in the past: two of these make a duration, however the clock is set in between. */
+  elapsed(): number;
   /**
    * Calls back once after `delayMs`, or after `maxDelayMs` if that is sooner; the returned function cancels it and may be
    * called twice. Keeps no process alive.
@@ -17,6 +22,7 @@ export const maxDelayMs = 2 ** 31 - 1;
 
 export const systemClock: Clock = {
   now: () => Date.now(),
+  elapsed: () => performance.now(),
   after(delayMs, callback) {
     const timer = setTimeout(callback, Math.min(delayMs, maxDelayMs));
     timer.unref();

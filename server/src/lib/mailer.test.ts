@@ -10,6 +10,7 @@ function hurriedClock() {
   const pauses: number[] = [];
   const clock: Clock = {
     now: () => 0,
+    elapsed: () => 0,
     after(delayMs, callback) {
       pauses.push(delayMs);
       const immediate = setImmediate(callback);

@@ -7,6 +7,7 @@ function heldClock() {
   const waiting: (() => void)[] = [];
   return {
     now: () => 0,
+    elapsed: () => 0,
     after(_delayMs: number, callback: () => void) {
       waiting.push(callback);
       return () => {};

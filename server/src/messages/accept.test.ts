@@ -176,7 +176,8 @@ test("while the database is away: OVERLOADED within a bound, and nothing is take
   const away = openPool({ url: "postgres://nobody@127.0.0.1:1/none", size: 1, applicationName: "test", log });
   // A hundred times as fast as the real one.
   const clock = {
-    now: () => performance.now() * 100,
+    now: systemClock.now,
+    elapsed: () => performance.now() * 100,
     after: (ms: number, call: () => void) => systemClock.after(ms / 100, call),
   };
   const acceptor = openAcceptor({

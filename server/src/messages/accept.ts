@@ -79,7 +79,7 @@ export function openAcceptor(options: AcceptOptions): Acceptor {
 
   /** Writes all of one workspace; where that fails for a reason that one message brings with it, the others are written without it. */
   async function write(messages: NewMessage[]): Promise<(Written | Error)[]> {
-    const giveUpAt = clock.now() + patienceMs;
+    const giveUpAt = clock.elapsed() + patienceMs;
     const { workspaceId } = messages[0]!;
     const db = dbOf(workspaceId);
     for (;;) {
@@ -89,7 +89,7 @@ export function openAcceptor(options: AcceptOptions): Acceptor {
         return written;
       } catch (error) {
         const isPassing = isUniqueViolation(error) || isRetryableDbError(error);
-        if (isPassing && clock.now() < giveUpAt) await pause(clock, retryPauseMs);
+        if (isPassing && clock.elapsed() < giveUpAt) await pause(clock, retryPauseMs);
         else if (isPassing)
           throw overloaded(
             "The database does not answer. Send it again with the same message_id: it is accepted once.",

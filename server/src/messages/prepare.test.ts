@@ -10,7 +10,7 @@ const chat = "00000000-0000-7000-8000-0000000000cc";
 const account = "00000000-0000-7000-8000-0000000000aa";
 
 const deps: PrepareDeps = {
-  clock: { now: () => 1_000, after: () => () => {} },
+  clock: { now: () => 1_000, elapsed: () => 1_000, after: () => () => {} },
   isChannel: (name) => name === "phone" || name === "chat",
   findDirect: async ({ to }) => `direct with ${to}`,
   isAccount: async (_workspace, channel, id) => channel === "phone" && id === account,

@@ -54,7 +54,7 @@ export async function readAuditTrail(db: Db, principal: Principal, messageId: st
   };
   const changes = deliveries.flatMap((delivery) =>
     delivery.history.map(({ status, at, cause }) => {
-      return { at: iso(at), status, delivery_id: delivery.delivery_id, channel: delivery.channel, cause };
+      return { at, status, delivery_id: delivery.delivery_id, channel: delivery.channel, cause };
     }),
   );
   return [accepted, ...oldestFirst(changes)];
@@ -79,10 +79,9 @@ export async function readTrace(db: Db, principal: Principal, messageId: string)
     const at = delivery.created_at.toISOString();
     told.push({ at, what: "routed", delivery_id, recipient_id, channel, identifier, channel_account_id, why: route });
     for (const { at: changedAt, ...change } of delivery.history) {
-      const changed = iso(changedAt);
       const { user_id } = change;
-      if (user_id !== undefined) told.push({ at: changed, what: "socket", delivery_id, recipient_id, user_id });
-      told.push({ ...change, at: changed, what: "status", delivery_id, channel });
+      if (user_id !== undefined) told.push({ at: changedAt, what: "socket", delivery_id, recipient_id, user_id });
+      told.push({ ...change, at: changedAt, what: "status", delivery_id, channel });
     }
   }
   for (const { started_at, finished_at, ...attempt } of attempts) {
@@ -97,13 +96,24 @@ export async function readTrace(db: Db, principal: Principal, messageId: string)
   return oldestFirst(told);
 }
 
-function loadDeliveries(db: Db, workspaceId: string, messageId: string): Promise<TracedDelivery[]> {
-  return all(
+async function loadDeliveries(db: Db, workspaceId: string, messageId: string): Promise<TracedDelivery[]> {
+  const deliveries = await all<TracedDelivery>(
     db,
     `SELECT delivery_id, recipient_id, channel, identifier, channel_account_id, route, history, created_at
      FROM deliveries WHERE message_id = $1 AND workspace_id = $2 ORDER BY ordinal`,
     [messageId, workspaceId],
   );
+  return deliveries.map((delivery) => ({ ...delivery, history: inWrittenOrder(delivery.history) }));
+}
+
+/** The order of the entries is that of what happened; two processes may stamp a little differently. */
+function inWrittenOrder(history: readonly HistoryEntry[]): HistoryEntry[] {
+  let latest = "";
+  return history.map((entry) => {
+    const at = iso(entry.at);
+    if (at > latest) latest = at;
+    return { ...entry, at: latest };
+  });
 }
 
 interface AttemptRow {

@@ -134,7 +134,7 @@ test("a member sees a conversation from when it comes until it leaves", async ()
 test("who left while nobody listened sees nothing of it afterwards", async () => {
   await using line = await startPipeline({ delivers: false });
   const hasty: Clock = {
-    now: systemClock.now,
+    ...systemClock,
     after: (delayMs, call) => systemClock.after(Math.min(delayMs, 20), call),
   };
   await using process = openTestRooms(line, line.pool, hasty);

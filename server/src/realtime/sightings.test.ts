@@ -15,6 +15,7 @@ function openWorld() {
   const listeners = new Set<(message: string) => void>();
   const clock: Clock = {
     now: () => nowMs,
+    elapsed: () => nowMs,
     after(delayMs, call) {
       const timer = { at: nowMs + delayMs, call };
       timers.add(timer);

@@ -72,7 +72,7 @@ export function openSightings({ self, fanout, clock, log, onChange }: SightingsD
 
   function hear({ from, seen = [], anew, count, asks }: Word): void {
     if (from === self) return;
-    heardAt.set(from, clock.now());
+    heardAt.set(from, clock.elapsed());
     if (anew) unnamed.set(from, new Set(seenAt(from).map(([, userId]) => userId)));
     for (const [workspaceId, userId, isOnline] of seen) {
       unnamed.get(from)?.delete(userId);
@@ -119,7 +119,7 @@ export function openSightings({ self, fanout, clock, log, onChange }: SightingsD
   async function live(): Promise<void> {
     say({ count: seenAt(self).length });
     for (const [process, at] of heardAt) {
-      if (clock.now() - at < deadAfterMs) continue;
+      if (clock.elapsed() - at < deadAfterMs) continue;
       heardAt.delete(process);
       unnamed.delete(process);
       for (const userId of [...places.keys()]) leave(process, userId);

@@ -109,7 +109,7 @@ export function openSockets({ readers, clock, log, origins, onFrame }: SocketsDe
       heard: 0,
       silentBeats: 0,
       tokens: frameBurst,
-      refilledAt: clock.now(),
+      refilledAt: clock.elapsed(),
       refused: 0,
       waiting: 0,
       work: Promise.resolve(),
@@ -142,7 +142,7 @@ export function openSockets({ readers, clock, log, origins, onFrame }: SocketsDe
   }
 
   function takeToken(connection: Connection): RequestError | null {
-    const now = clock.now();
+    const now = clock.elapsed();
     const refilled = ((now - connection.refilledAt) / 1_000) * framesPerSecond;
     connection.tokens = Math.min(frameBurst, connection.tokens + refilled);
     connection.refilledAt = now;

@@ -25,7 +25,7 @@ export function openTypingTeller({ fanout, clock }: { fanout: Fanout; clock: Clo
   const toldAt = new Map<string, number>();
   return (typing) => {
     const key = `${typing.conversationId}/${typing.participantId}`;
-    const now = clock.now();
+    const now = clock.elapsed();
     if (now - (toldAt.get(key) ?? Number.NEGATIVE_INFINITY) < quietMs) return;
     if (toldAt.size >= maxRemembered) toldAt.clear();
     toldAt.set(key, now);

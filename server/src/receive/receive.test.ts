@@ -105,7 +105,7 @@ async function open() {
   const line = await startPipeline();
   let isOverloaded = () => false;
   let failure: RequestError | null = null;
-  const hasty = { now: systemClock.now, after: (ms: number, call: () => void) => systemClock.after(ms / 100, call) };
+  const hasty = { ...systemClock, after: (ms: number, call: () => void) => systemClock.after(ms / 100, call) };
   const store = openWebhookStore(line.deps);
   const connector = { ...line.connector, parse: ({ rawBody }: { rawBody: Buffer }) => JSON.parse(String(rawBody)) };
   const acceptor: typeof line.acceptor = {

@@ -16,7 +16,7 @@ export async function openRestWithoutHub(): Promise<App> {
       limits: { byUser: null, byAddress: null },
     } as Context["config"],
     log: pino({ level: "silent" }),
-    clock: { now: () => 0, after: () => () => {} },
+    clock: { now: () => 0, elapsed: () => 0, after: () => () => {} },
     dbOf: absent,
     identityDb: nothing,
     hasher: nothing,

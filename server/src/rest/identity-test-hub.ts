@@ -47,7 +47,7 @@ export async function startIdentityHub(
   const db = openPool({ url: database.url, size: 10, applicationName: "identity test", log });
   const databases = openDatabases({ url: database.url, size: 10, log });
   let nowMs = Date.now();
-  const clock: Clock = { now: () => nowMs, after: () => () => {} };
+  const clock: Clock = { now: () => nowMs, elapsed: () => nowMs, after: () => () => {} };
   const box = openSecretBox(Buffer.alloc(32, 7));
   const hasher = openPasswordHasher({ concurrency: 2, queueSize: 100 });
   const tokens = openTokens({

@@ -32,7 +32,7 @@ export async function startPeopleHub() {
   const callers = new Map<string, Principal>();
   const readRanges: ReadRange[] = [];
   let nowMs = startMs;
-  const clock: Clock = { now: () => nowMs++, after: () => () => {} };
+  const clock: Clock = { now: () => nowMs++, elapsed: () => nowMs, after: () => () => {} };
   const log = pino({ level: process.env.TEST_LOG_LEVEL ?? "silent" });
   const databases = openDatabases({ url: database.url, size: 12, log });
   const app = await openRestServer({

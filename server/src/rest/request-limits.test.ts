@@ -125,7 +125,7 @@ test("x-forwarded-for counts only where a trusted proxy says it", async (t) => {
 });
 
 test("a count that is kept elsewhere is waited for, and off is off", async (t) => {
-  const memory = openMemoryRateLimits({ now: () => nowMs });
+  const memory = openMemoryRateLimits({ elapsed: () => nowMs });
   const away: RateLimits = { take: async (...asked) => memory.take(...asked) };
   const shared = await openDoor({}, { limits: away, byUser: { perSecond: 1, burst: 1 }, byAddress: null });
   t.after(() => shared.app.close());
@@ -158,7 +158,7 @@ async function openDoor(options: Partial<RestOptions> = {}, more: Partial<Parame
     dbOf: () => null as never,
     ...options,
   });
-  limitRequests(app, { limits: openMemoryRateLimits({ now: () => nowMs }), byUser, byAddress, ...more });
+  limitRequests(app, { limits: openMemoryRateLimits({ elapsed: () => nowMs }), byUser, byAddress, ...more });
   addRoutes(app);
   const origin = await app.listen({ port: 0, host: "127.0.0.1" });
   return {

@@ -88,7 +88,7 @@ WITH given AS MATERIALIZED (
   SELECT delivery_id, workspace_id, message_id, conversation_id, seq, recipient_id, channel, identifier,
     channel_account_id, lane_id, partition, route, first_status, status = 'accepted', error::jsonb, status = 'failed',
     CASE WHEN status = 'failed' THEN $1::timestamptz END, read_at, read_at, read_at,
-    $1::timestamptz + make_interval(secs => fallback_after),
+    now() + make_interval(secs => fallback_after),
     jsonb_build_array(jsonb_build_object('status', first_status, 'at', $1::timestamptz, 'cause', cause)), $1::timestamptz
   FROM input ORDER BY place
   ON CONFLICT (delivery_id) DO NOTHING

@@ -63,7 +63,7 @@ export function openDispatcher(deps: DispatcherDeps): Dispatcher {
   const lanes = openLanes();
   const ending = new AbortController();
   let isClosing = false;
-  let aliveUntil = 0;
+  let aliveUntil = Number.NEGATIVE_INFINITY;
   let lastEndpointId = firstId;
   let whenQuiet = () => {};
 
@@ -101,10 +101,10 @@ export function openDispatcher(deps: DispatcherDeps): Dispatcher {
 
   /** Claims stay ours for the length of the lease from here on. */
   async function renew(): Promise<void> {
-    if (performance.now() < aliveUntil - (leaseMs * 3) / 4) return;
-    const start = performance.now();
+    if (clock.elapsed() < aliveUntil - (leaseMs * 3) / 4) return;
+    const startMs = clock.elapsed();
     await stayAlive(db, ownerId, leaseMs);
-    aliveUntil = start + leaseMs;
+    aliveUntil = startMs + leaseMs;
   }
 
   function rouse(endpoints: readonly Roused[]): void {

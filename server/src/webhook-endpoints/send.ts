@@ -54,9 +54,9 @@ export async function sendWebhook(
   signal?: AbortSignal,
 ): Promise<Outcome | null> {
   const startedAt = new Date(clock.now());
-  const start = performance.now();
+  const startMs = clock.elapsed();
   const ended = (rest: Partial<Outcome>): Outcome => {
-    const durationMs = Math.round(performance.now() - start);
+    const durationMs = Math.round(clock.elapsed() - startMs);
     return {
       startedAt,
       durationMs,

@@ -35,7 +35,7 @@ export const status =
 export async function startWebhookTest() {
   await using stack = new AsyncDisposableStack();
   let aheadMs = 0;
-  const clock = { now: () => Date.now() + aheadMs, after: systemClock.after };
+  const clock = { ...systemClock, now: () => Date.now() + aheadMs };
   const line = stack.use(await startPipeline());
   // `startPipeline` tells its own news; these are told by the test, or found by looking.
   const news = openNews({ fanout: stack.use(openLocalFanout(quiet)), clock });

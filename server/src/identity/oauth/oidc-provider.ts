@@ -104,8 +104,8 @@ function readClaims(claims: Record<string, unknown>, issuer: string): ProvenIden
 function cached<T>(clock: Clock, work: () => Promise<T>): () => Promise<T> {
   let kept: { at: number; result: Promise<T> } | null = null;
   return () => {
-    if (kept !== null && clock.now() - kept.at < discoveryTtlMs) return kept.result;
-    const entry = { at: clock.now(), result: work() };
+    if (kept !== null && clock.elapsed() - kept.at < discoveryTtlMs) return kept.result;
+    const entry = { at: clock.elapsed(), result: work() };
     kept = entry;
     entry.result.catch(() => {
       if (kept === entry) kept = null;

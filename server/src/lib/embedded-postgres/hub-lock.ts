@@ -52,7 +52,7 @@ const pollMs = 50;
 
 /** A server that lost one of its processes recovers before it lets anyone in again. */
 async function open(url: string, signal?: AbortSignal): Promise<pg.Client> {
-  const deadline = Date.now() + recoveryLimitMs;
+  const deadline = performance.now() + recoveryLimitMs;
   for (;;) {
     const client = createClient({ url, applicationName: "chat4all lock" });
     client.on("error", () => {});
@@ -61,7 +61,7 @@ async function open(url: string, signal?: AbortSignal): Promise<pg.Client> {
       return client;
     } catch (error) {
       const isRecovering = (error as { code?: string }).code === cannotConnectNow;
-      if (!isRecovering || signal?.aborted || Date.now() > deadline) throw error;
+      if (!isRecovering || signal?.aborted || performance.now() > deadline) throw error;
       await delay(pollMs);
     }
   }
@@ -70,10 +70,10 @@ async function open(url: string, signal?: AbortSignal): Promise<pg.Client> {
 const cannotConnectNow = "57P03";
 
 async function tryLock(client: pg.Client): Promise<boolean> {
-  const deadline = Date.now() + lockLimitMs;
+  const deadline = performance.now() + lockLimitMs;
   for (;;) {
     const { rows } = await client.query<{ taken: boolean }>("select pg_try_advisory_lock($1) as taken", [lockNumber]);
-    if (rows[0]?.taken || Date.now() > deadline) return rows[0]?.taken ?? false;
+    if (rows[0]?.taken || performance.now() > deadline) return rows[0]?.taken ?? false;
     await delay(pollMs);
   }
 }

@@ -37,7 +37,7 @@ export async function adoptOrStart(
   place: ServerPlace,
   { endpoint, signal }: { endpoint?: Endpoint; signal?: AbortSignal } = {},
 ): Promise<{ postmaster: Postmaster; adopted: boolean }> {
-  const deadline = Date.now() + passingLimitMs;
+  const deadline = performance.now() + passingLimitMs;
   for (;;) {
     const running = await findPostmaster(place.directory);
     if (running) return { postmaster: running, adopted: true };
@@ -47,8 +47,8 @@ export async function adoptOrStart(
       return { postmaster: await startPostmaster(place, chosen, signal), adopted: false };
     } catch (error) {
       const isPassing = error instanceof PostmasterFailed && error.isPassing;
-      if (!isPassing || signal?.aborted || Date.now() > deadline) throw error;
-      if (Date.now() > deadline - passingLimitMs + orphanLimitMs) killServerOrphans(place.directory);
+      if (!isPassing || signal?.aborted || performance.now() > deadline) throw error;
+      if (performance.now() > deadline - passingLimitMs + orphanLimitMs) killServerOrphans(place.directory);
       await delay(passingPauseMs);
     }
   }
@@ -84,11 +84,11 @@ async function startPostmaster(place: ServerPlace, endpoint: Endpoint, signal?: 
   }).then(() => {
     hasExited = true;
   });
-  const deadline = Date.now() + recoveryLimitMs;
+  const deadline = performance.now() + recoveryLimitMs;
   while (!hasExited) {
     const file = readPidFile(place.directory);
     if (file?.pid === child.pid && file?.status === "ready") return { pid: file.pid, endpoint: file.endpoint, exited };
-    if (signal?.aborted || Date.now() > deadline) child.kill("SIGINT");
+    if (signal?.aborted || performance.now() > deadline) child.kill("SIGINT");
     await delay(pollMs);
   }
   throw explainExit(place, place.serverLog.since(offset));
@@ -96,12 +96,12 @@ async function startPostmaster(place: ServerPlace, endpoint: Endpoint, signal?: 
 
 /** The server that already runs in this directory, as our predecessor left it; `null` when there is none. */
 async function findPostmaster(directory: string): Promise<Postmaster | null> {
-  const deadline = Date.now() + startTimeoutMs;
+  const deadline = performance.now() + startTimeoutMs;
   for (;;) {
     const file = readPidFile(directory);
     if (!file || !isServerOf(file.pid, directory)) return null;
     if (file.status === "ready") return { pid: file.pid, endpoint: file.endpoint, exited: exitOf(file.pid) };
-    if (Date.now() > deadline) {
+    if (performance.now() > deadline) {
       throw new StartError(
         `A PostgreSQL (process ${file.pid}) runs in ${directory} but is ${file.status || "not ready"}: stop it and start again.`,
       );

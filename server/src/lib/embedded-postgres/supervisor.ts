@@ -94,7 +94,7 @@ function isHopeless(error: Error): boolean {
 
 /** How many there were within the window, this one included. */
 function countFailure(failures: number[]): number {
-  const now = Date.now();
+  const now = performance.now();
   failures.push(now);
   while (failures[0]! < now - failureWindowMs) failures.shift();
   return failures.length;

@@ -5,7 +5,7 @@ import { systemClock } from "../clock.ts";
 import type { Log } from "../postgres.ts";
 import { openRelay } from "./relay.ts";
 
-const hasty = { now: systemClock.now, after: (ms: number, call: () => void) => systemClock.after(ms / 50, call) };
+const hasty = { ...systemClock, after: (ms: number, call: () => void) => systemClock.after(ms / 50, call) };
 
 function openTestRelay(send: (payloads: string[]) => Promise<void>) {
   const lines: string[] = [];

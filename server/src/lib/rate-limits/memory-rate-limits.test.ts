@@ -7,7 +7,7 @@ import { openMemoryRateLimits } from "./memory-rate-limits.ts";
 
 function open(most?: number) {
   let now = 1_000_000;
-  const limits = openMemoryRateLimits({ now: () => now }, most);
+  const limits = openMemoryRateLimits({ elapsed: () => now }, most);
   return {
     limits,
     pass: async (ms: number) => {

@@ -12,7 +12,7 @@ export interface MemoryRateLimits extends RateLimits {
 const swept = 2;
 
 /** In this process alone. */
-export function openMemoryRateLimits(clock: Pick<Clock, "now">, most = maxKeys): MemoryRateLimits {
+export function openMemoryRateLimits(clock: Pick<Clock, "elapsed">, most = maxKeys): MemoryRateLimits {
   /** When each bucket is full again, by the clock; the key that asked longest ago first. */
   const fullAt = new Map<string, number>();
 
@@ -28,10 +28,10 @@ export function openMemoryRateLimits(clock: Pick<Clock, "now">, most = maxKeys):
 
   return {
     take(key, limit, cost = 1) {
-      const now = clock.now();
+      const now = clock.elapsed();
       const price = priceOf(limit, cost);
       const known = fullAt.get(key);
-      // A clock that was set back, or a limit that became smaller, leaves nobody owing more than a bucket.
+      // A limit that became smaller leaves nobody owing more than a bucket.
       const debtMs = known === undefined ? 0 : Math.min(Math.max(known - now, 0), price.fullMs);
       const isAllowed = isAffordable(debtMs, price);
       const afterMs = isAllowed ? debtMs + price.costMs : debtMs;

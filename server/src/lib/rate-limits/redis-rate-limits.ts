@@ -24,7 +24,7 @@ const awayMs = 1_000;
  */
 export function openRedisRateLimits({ client, clock, log }: RedisRateLimitsOptions): RateLimits {
   const inMemory = openMemoryRateLimits(clock);
-  let awayUntil = 0;
+  let awayUntil = Number.NEGATIVE_INFINITY;
   let isAway = false;
 
   async function ask(key: string, limit: RateLimit, cost: number): Promise<Taken> {
@@ -41,7 +41,7 @@ export function openRedisRateLimits({ client, clock, log }: RedisRateLimitsOptio
 
   return {
     take(key, limit, cost = 1) {
-      if (!client.isReady || clock.now() < awayUntil) return inMemory.take(key, limit, cost);
+      if (!client.isReady || clock.elapsed() < awayUntil) return inMemory.take(key, limit, cost);
       return ask(key, limit, cost).then(
         (taken) => {
           if (isAway) log.info({}, "rate limits: counted in Redis again");
@@ -51,7 +51,7 @@ export function openRedisRateLimits({ client, clock, log }: RedisRateLimitsOptio
         (error: Error) => {
           if (!isAway) log.warn({ reason: error.message }, "rate limits: counted in this process for now");
           isAway = true;
-          awayUntil = clock.now() + awayMs;
+          awayUntil = clock.elapsed() + awayMs;
           return inMemory.take(key, limit, cost);
         },
       );

@@ -1,0 +1,53 @@
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { createTestDatabase, type TestDatabase } from "../testing/test-database.ts";
+import { until } from "../testing/until.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import { openDatabaseClock } from "./database-clock.ts";
+import { openPool } from "./postgres.ts";
+
+const hour = 3_600_000;
+
+describe("the database's clock", () => {
+  let database: TestDatabase;
+  let pool: ReturnType<typeof openPool>;
+  const lines: object[] = [];
+  const log = { info() {}, warn: (fields: object) => void lines.push(fields), error() {} };
+  before(async () => {
+    database = await createTestDatabase();
+    pool = openPool({ url: database.url, size: 1, applicationName: "test", log });
+  });
+  after(async () => {
+    await pool?.end();
+    await database?.[Symbol.asyncDispose]();
+  });
+
+  test("tells the database's time on a machine whose clock is wrong, and warns of it", async () => {
+    for (const aheadMs of [-hour, hour]) {
+      lines.length = 0;
+      await using clock = await open({ ...systemClock, now: () => Date.now() + aheadMs });
+      assert.ok(Math.abs(clock.now() - Date.now()) < 5_000);
+      const [{ ahead_ms }] = lines as [{ ahead_ms: number }];
+      assert.ok(Math.abs(ahead_ms - aheadMs) < 5_000);
+    }
+  });
+
+  test("does not move when the machine's clock is set", async () => {
+    let aheadMs = 0;
+    await using clock = await open({ ...systemClock, now: () => Date.now() + aheadMs });
+    for (aheadMs of [-40_000, -hour, hour, 0]) {
+      const [before, now] = [Date.now(), clock.now()];
+      assert.ok(Math.abs(now - before) < 5_000, `${now - before} ms off`);
+    }
+  });
+
+  // A machine that sleeps counts no time meanwhile.
+  test("asks again when time has passed that was not counted", async () => {
+    let sleptMs = 0;
+    await using clock = await open({ ...systemClock, elapsed: () => performance.now() - sleptMs });
+    sleptMs = hour;
+    await until(async () => Math.abs(clock.now() - Date.now()) < 5_000, 5_000, "it is still late");
+  });
+
+  const open = (clock: Clock) => openDatabaseClock({ db: pool, clock, log });
+});
