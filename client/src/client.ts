@@ -108,7 +108,7 @@ function conversationCalls(call: Call) {
     create: (body: resource.NewConversation) => bodyOf<resource.Conversation>(call, "POST", path, { body }),
     list: (query?: resource.PageQuery) => page<resource.Conversation>(call, path, query),
     get: (id: string) => bodyOf<resource.Conversation>(call, "GET", `${path}/${id}`),
-    change: (id: string, body: Partial<Pick<resource.NewConversation, "title" | "settings">>) =>
+    change: (id: string, body: Partial<Pick<resource.NewConversation, "title" | "settings" | "inbound">>) =>
       bodyOf<resource.Conversation>(call, "PATCH", `${path}/${id}`, { body }),
     addMember: (id: string, member: resource.MemberInput) =>
       bodyOf<resource.Conversation>(call, "POST", `${path}/${id}/members`, { body: { member } }),

@@ -66,6 +66,8 @@ export interface Message {
   payload: Payload;
   channels: string[] | null;
   reply_to: string | null;
+  /** Why an inbound message landed in this conversation. */
+  route: "quoted" | "last_used" | "private" | null;
   status: MessageStatus;
   metadata: Record<string, unknown> | null;
   created_at: string;
@@ -106,6 +108,8 @@ export interface Conversation {
   members: Participant[];
   last_seq: number;
   settings: { author_prefix: boolean };
+  /** Of a group: whether unquoted messages of its members on platforms may land in it. */
+  inbound: "here" | "quoted" | null;
   created_at: string;
 }
 
@@ -116,6 +120,7 @@ export interface NewConversation {
   type: "private" | "group";
   title?: string | null;
   settings?: { author_prefix?: boolean };
+  inbound?: "here" | "quoted";
   members: MemberInput[];
 }
 

@@ -1,7 +1,7 @@
 import { recordAct } from "../audit/audit.ts";
 import { type ParseAddress, requireName } from "../contacts/contacts.ts";
-import { invalid, notFound, RequestError } from "../errors.ts";
-import type { Principal } from "../identity/principal.ts";
+import { forbidden, invalid, notFound, RequestError } from "../errors.ts";
+import { type Principal, reachesContacts } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
 import { one, run } from "../lib/query.ts";
@@ -10,10 +10,12 @@ import {
   type ConversationSettings,
   type ConversationType,
   findConversation,
+  type GroupInbound,
   loadConversation,
   memberIds,
+  type StoredSettings,
 } from "./conversation.ts";
-import { insertMembers, memberBounds } from "./create-conversation.ts";
+import { insertMembers, memberBounds, requireInbound } from "./create-conversation.ts";
 import { type MemberInput, nameMember, resolveMembers } from "./resolve-members.ts";
 
 export interface ConversationChanges {
@@ -21,17 +23,24 @@ export interface ConversationChanges {
   title?: string | null;
   /** Only those named change. */
   settings?: Partial<ConversationSettings>;
+  inbound?: GroupInbound;
 }
 
+/** Throws FORBIDDEN for a member who names `inbound`: it decides where what contacts write lands. */
 export async function changeConversation(
   db: Pool,
   principal: Principal,
   conversationId: string,
-  { title, settings }: ConversationChanges,
+  { title, settings, inbound }: ConversationChanges,
 ): Promise<Conversation> {
   if (typeof title === "string") requireName(title, "title");
   return transaction(db, async (tx) => {
-    await findConversation(tx, principal, conversationId);
+    const { type } = await findConversation(tx, principal, conversationId);
+    if (inbound !== undefined) {
+      if (!reachesContacts(principal)) throw forbidden("Changing inbound needs the role agent.", { field: "inbound" });
+      requireInbound(type);
+      await mergeSettings(tx, conversationId, { inbound });
+    }
     if (title !== undefined) await setTitle(tx, conversationId, title);
     if (settings !== undefined) await mergeSettings(tx, conversationId, settings);
     return loadConversation(tx, conversationId);
@@ -109,7 +118,7 @@ async function setTitle(tx: PoolClient, conversationId: string, title: string | 
   await run(tx, "UPDATE conversations SET title = $2 WHERE conversation_id = $1", [conversationId, title]);
 }
 
-async function mergeSettings(tx: PoolClient, conversationId: string, settings: Partial<ConversationSettings>) {
+async function mergeSettings(tx: PoolClient, conversationId: string, settings: StoredSettings) {
   const text = "UPDATE conversations SET settings = settings || $2::jsonb WHERE conversation_id = $1";
   await run(tx, text, [conversationId, settings]);
 }

@@ -10,14 +10,22 @@ export interface ConversationSettings {
   author_prefix: boolean;
 }
 
+/**
+ * Which messages of people on platforms land in a group: `here`, those that quote a message of it, and unquoted ones while
+ * it is the conversation in which they were last addressed; `quoted`, only the first.
+ */
+export type GroupInbound = "here" | "quoted";
+
 export const defaultSettings: ConversationSettings = { author_prefix: true };
+
+export type StoredSettings = Partial<ConversationSettings> & { inbound?: GroupInbound };
 
 export interface ConversationRow {
   conversationId: string;
   type: ConversationType;
   title: string | null;
-  /** Only what was set; `defaultSettings` hold for the rest. */
-  settings: Partial<ConversationSettings>;
+  /** Only what was set; defaults hold for the rest. */
+  settings: StoredSettings;
   lastSeq: number;
   createdAt: Date;
 }
@@ -25,6 +33,8 @@ export interface ConversationRow {
 /** With its members, in the order in which they joined. */
 export interface Conversation extends Omit<ConversationRow, "settings"> {
   settings: ConversationSettings;
+  /** Null for a private one. */
+  inbound: GroupInbound | null;
   members: Participant[];
 }
 
@@ -77,7 +87,7 @@ export async function loadConversations(db: Db, conversationIds: readonly string
 
 /** As the viewer sees it, who may see it. */
 export function showConversation(conversation: Conversation, viewer: Viewer) {
-  const { conversationId, type, title, members, lastSeq, settings, createdAt } = conversation;
+  const { conversationId, type, title, members, lastSeq, settings, inbound, createdAt } = conversation;
   return {
     conversation_id: conversationId,
     type,
@@ -85,6 +95,7 @@ export function showConversation(conversation: Conversation, viewer: Viewer) {
     members: members.map((member) => showParticipant(member, viewer)),
     last_seq: lastSeq,
     settings,
+    inbound,
     created_at: createdAt.toISOString(),
   };
 }
@@ -122,9 +133,10 @@ async function withMembers(db: Db, rows: ConversationRow[]): Promise<Conversatio
     members.map((member) => member.participantId),
   );
   const byConversation = Map.groupBy(members, (member) => member.conversationId);
-  return rows.map((row) => ({
+  return rows.map(({ settings: { inbound = "here", ...settings }, ...row }) => ({
     ...row,
-    settings: { ...defaultSettings, ...row.settings },
+    settings: { ...defaultSettings, ...settings },
+    inbound: row.type === "group" ? inbound : null,
     members: (byConversation.get(row.conversationId) ?? []).map((member) => participants.get(member.participantId)!),
   }));
 }

@@ -14,6 +14,7 @@ export {
   type ConversationType,
   defaultSettings,
   findConversation,
+  type GroupInbound,
   getConversation,
   listConversations,
   loadConversations,
@@ -25,3 +26,4 @@ export { type HistoryQuery, readHistory } from "./history.ts";
 export { leaveGroups, moveMemberships } from "./memberships.ts";
 export { type MarkRead, type ReadRange, readConversation, typeInConversation } from "./reading.ts";
 export type { MemberInput } from "./resolve-members.ts";
+export { takesUnquoted } from "./takes-unquoted.ts";

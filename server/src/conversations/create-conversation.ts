@@ -9,7 +9,9 @@ import {
   type Conversation,
   type ConversationSettings,
   type ConversationType,
+  type GroupInbound,
   loadConversation,
+  type StoredSettings,
 } from "./conversation.ts";
 import { type MemberInput, nameMember, resolveMembers } from "./resolve-members.ts";
 
@@ -20,6 +22,8 @@ export interface ConversationInput {
   type: ConversationType;
   title?: string | null;
   settings?: Partial<ConversationSettings>;
+  /** For groups only. */
+  inbound?: GroupInbound;
   members: MemberInput[];
 }
 
@@ -34,6 +38,8 @@ export async function createConversation(
   input: ConversationInput,
 ): Promise<Conversation> {
   requireCount(input);
+  const { type, inbound } = input;
+  if (inbound !== undefined) requireInbound(type);
   const { workspaceId } = principal;
   const title = input.title == null ? null : requireName(input.title, "title");
   const named = input.members.map((member, index) => nameMember(parseAddress, member, `members.${index}`));
@@ -47,7 +53,7 @@ export async function createConversation(
         `You make only conversations that you are in: name ${principal.participantId} among the members.`,
       );
     }
-    const { type, settings = {} } = input;
+    const settings = { ...input.settings, ...(inbound !== undefined && { inbound }) };
     await insertConversation(tx, { conversationId, workspaceId, type, title, settings, createdAt });
     await insertMembers(tx, { conversationId, participantIds, joinedAt: createdAt });
     return loadConversation(tx, conversationId);
@@ -59,7 +65,7 @@ interface NewConversation {
   workspaceId: string;
   type: ConversationType;
   title: string | null;
-  settings: Partial<ConversationSettings>;
+  settings: StoredSettings;
   createdAt: Date;
 }
 
@@ -86,6 +92,12 @@ export async function insertMembers(
      WHERE conversation_id = $1 ORDER BY place`,
     [conversationId, participantIds, joinedAt],
   );
+}
+
+/** Throws VALIDATION_ERROR for a private conversation, which has no such choice. */
+export function requireInbound(type: ConversationType): void {
+  if (type === "group") return;
+  throw invalid("inbound is a choice of groups; leave it out of a private conversation.", { field: "inbound" });
 }
 
 function requireCount({ type, members }: ConversationInput): void {

@@ -33,6 +33,9 @@ export const deliveryResource = Type.Object({
 });
 export type DeliveryResource = Static<typeof deliveryResource>;
 
+/** Why a person's message landed in its conversation. */
+export type InboundRoute = "quoted" | "last_used" | "private";
+
 export const messageResource = Type.Object({
   message_id: Type.String(),
   conversation_id: Type.String(),
@@ -42,6 +45,14 @@ export const messageResource = Type.Object({
   payload: Type.Unknown(),
   channels: Type.Union([Type.Array(Type.String()), Type.Null()]),
   reply_to: maybeText,
+  route: Type.Unsafe<InboundRoute | null>({
+    type: ["string", "null"],
+    enum: ["quoted", "last_used", "private", null],
+    description:
+      "Why an inbound message landed here. quoted: it quotes a message of this conversation; last_used: the person was last " +
+      "addressed here, on that channel account; private: neither holds anywhere, so it is the private conversation of the " +
+      "workspace and the person. Null for outbound messages.",
+  }),
   status: messageStatus,
   metadata: Type.Union([Type.Record(Type.String(), Type.Unknown()), Type.Null()]),
   created_at: time,
@@ -59,6 +70,7 @@ export interface MessageRow {
   payload: unknown;
   channels: string | null;
   reply_to: string | null;
+  route: InboundRoute | null;
   metadata: Record<string, unknown> | null;
   created_at: Date;
 }
@@ -83,10 +95,9 @@ export interface DeliveryRow {
 
 /** The columns of `MessageRow`, for statements over `messages`. */
 export const messageColumns = `message_id, workspace_id, conversation_id, seq, sender_id, direction, payload, channels,
-  reply_to, metadata, created_at`;
+  reply_to, origin ->> 'route' AS route, metadata, created_at`;
 
-/** The messages as the API shows them, each with its deliveries, in the order of the rows. One statement for all. */
-/** As the viewer sees them, who may see them. */
+/** As the viewer sees them, who may see them: each with its deliveries, in the order of the rows. One statement for all. */
 export async function showMessages(db: Db, viewer: Viewer, rows: readonly MessageRow[]): Promise<MessageResource[]> {
   const deliveries = await all<DeliveryRow>(
     db,
@@ -109,6 +120,7 @@ function showMessage(viewer: Viewer, row: MessageRow, deliveries: readonly Deliv
     payload: row.payload,
     channels: row.channels === "*" ? ["all"] : (row.channels?.split(",") ?? null),
     reply_to: row.reply_to,
+    route: row.route,
     status: overallStatus(deliveries.map((delivery) => delivery.status)),
     metadata: row.metadata,
     created_at: row.created_at.toISOString(),

@@ -70,9 +70,9 @@ export async function readTrace(db: Db, principal: Principal, messageId: string)
   );
   const webhooks = await loadWebhooks(db, principal.workspaceId, webhookIdsOf(message.origin, deliveries));
   const createdAt = message.created_at.toISOString();
-  const { conversation_id, seq, sender_id, direction, channels } = message;
+  const { conversation_id, seq, sender_id, direction, channels, route } = message;
   const told: TraceEntry[] = [
-    { at: createdAt, what: "accepted", direction, from: sender_id, conversation_id, seq, channels },
+    { at: createdAt, what: "accepted", direction, from: sender_id, conversation_id, seq, channels, route },
   ];
   for (const delivery of deliveries) {
     const { delivery_id, recipient_id, channel, identifier, channel_account_id, route } = delivery;

@@ -1,6 +1,8 @@
 import type { Bus } from "../bus/bus.ts";
+import { takesUnquoted } from "../conversations/conversations.ts";
 import type { Clock } from "../lib/clock.ts";
 import { allPrepared, type Db, run } from "../lib/query.ts";
+import type { InboundRoute } from "../messages/show.ts";
 import { laneOf } from "../router/router.ts";
 import type { InboundMessage } from "./receive-messages.ts";
 
@@ -10,9 +12,11 @@ export interface InboundPlace {
   senderId: string | null;
   /**
    * The conversation of the message it quotes, else the one last used between that address and that channel account;
-   * null when there is none of which the sender is still a member.
+   * null when there is none of which the sender is still a member, and which takes unquoted messages.
    */
   conversationId: string | null;
+  /** Why there; `private` where there is none. */
+  route: InboundRoute;
   quoted: { messageId: string; conversationId: string } | null;
   /** Whether every other name that the platform gives for the sender is known to be the same person's. */
   knowsAliases: boolean;
@@ -26,7 +30,7 @@ export async function findPlaces(db: Db, inbound: readonly InboundMessage[]): Pr
     quoted_conversation_id: string | null;
     is_quoted_member: boolean;
     last_conversation_id: string | null;
-    is_last_member: boolean;
+    is_last_open: boolean;
     known_aliases: number;
   }>(
     db,
@@ -36,7 +40,7 @@ export async function findPlaces(db: Db, inbound: readonly InboundMessage[]): Pr
          AND m.participant_id = a.participant_id) AS is_quoted_member,
        l.last_conversation_id,
        EXISTS (SELECT FROM members m WHERE m.conversation_id = l.last_conversation_id
-         AND m.participant_id = a.participant_id) AS is_last_member,
+         AND m.participant_id = a.participant_id) AND ${takesUnquoted("l.last_conversation_id")} AS is_last_open,
        (SELECT count(*) FROM addresses o WHERE o.workspace_id = i.workspace_id AND o.channel = i.channel
          AND o.identifier IN (SELECT json_array_elements_text(i.aliases::json))
          AND o.participant_id = a.participant_id) AS known_aliases
@@ -62,11 +66,11 @@ export async function findPlaces(db: Db, inbound: readonly InboundMessage[]): Pr
   return rows.map((row, index) => ({
     knowsAliases: row.known_aliases === new Set(inbound[index]!.event.aliases).size,
     senderId: row.sender_id,
-    conversationId: row.is_quoted_member
-      ? row.quoted_conversation_id
-      : row.is_last_member
-        ? row.last_conversation_id
-        : null,
+    ...(row.is_quoted_member
+      ? { route: "quoted", conversationId: row.quoted_conversation_id }
+      : row.is_last_open
+        ? { route: "last_used", conversationId: row.last_conversation_id }
+        : { route: "private", conversationId: null }),
     quoted: row.quoted_id === null ? null : { messageId: row.quoted_id, conversationId: row.quoted_conversation_id! },
   }));
 }
@@ -94,7 +98,7 @@ export async function noteHeard(
      ), served AS (
        INSERT INTO lanes AS l (lane_id, workspace_id, channel_account_id, channel, identifier, partition, last_conversation_id)
        SELECT DISTINCT ON (lane_id) lane_id, workspace_id, channel_account_id, channel, identifier, partition, conversation_id
-       FROM input ORDER BY lane_id, place DESC
+       FROM input WHERE ${takesUnquoted("input.conversation_id")} ORDER BY lane_id, place DESC
        ON CONFLICT (lane_id) DO UPDATE SET last_conversation_id = excluded.last_conversation_id
        WHERE l.last_conversation_id IS DISTINCT FROM excluded.last_conversation_id
      )

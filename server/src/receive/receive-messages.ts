@@ -7,6 +7,7 @@ import { derivedId } from "../lib/ids.ts";
 import { transaction } from "../lib/postgres.ts";
 import type { Accepted } from "../messages/accept.ts";
 import { storable } from "../messages/prepare.ts";
+import type { InboundRoute } from "../messages/show.ts";
 import type { NewMessage } from "../messages/write-messages.ts";
 import { type KeptWebhook, noteWebhookError } from "../webhooks/webhooks.ts";
 import { findPlaces, type InboundPlace, noteHeard } from "./places.ts";
@@ -29,8 +30,8 @@ export async function receiveMessages(deps: ReceiveDeps, inbound: readonly Inbou
   for (const [index, one] of inbound.entries()) {
     const place = places[index]!;
     const settled = place.conversationId !== null && place.senderId !== null && place.knowsAliases;
-    const { senderId, conversationId } = settled ? (place as SettledPlace) : await settle(deps, one, place);
-    const message = compose(one, senderId, conversationId, place.quoted);
+    const { senderId, conversationId, route } = settled ? (place as SettledPlace) : await settle(deps, one, place);
+    const message = compose(one, senderId, conversationId, { quoted: place.quoted, route });
     if (message instanceof RequestError) await noteWebhookError(deps.db, one.webhook.webhookId, message.message);
     else ready.push({ message, inbound: one });
   }
@@ -68,7 +69,7 @@ async function noteRefusal(deps: ReceiveDeps, { webhook }: InboundMessage, error
   await noteWebhookError(deps.db, webhook.webhookId, error.message);
 }
 
-type SettledPlace = { senderId: string; conversationId: string };
+type SettledPlace = { senderId: string; conversationId: string; route: InboundRoute };
 
 /** The slow way: somebody new, or somebody whose conversation has to be found or made. */
 async function settle(
@@ -88,10 +89,10 @@ async function settle(
       displayName,
     });
     if (place.conversationId !== null && place.senderId === senderId)
-      return { senderId, conversationId: place.conversationId };
+      return { senderId, conversationId: place.conversationId, route: place.route };
     const pair = { workspaceId, senderId: workspaceId, recipientId: senderId, mayUseWorkspace: false };
     const { conversationId } = await findOrCreateDirect(given, pair);
-    return { senderId, conversationId };
+    return { senderId, conversationId, route: "private" };
   });
 }
 
@@ -99,7 +100,7 @@ function compose(
   { webhook, channel, event }: InboundMessage,
   senderId: string,
   conversationId: string,
-  quoted: InboundPlace["quoted"],
+  { quoted, route }: Pick<InboundPlace, "quoted" | "route">,
 ): NewMessage | RequestError {
   const { channelAccountId, workspaceId, webhookId } = webhook;
   const { providerMessageId, identifier, at } = event;
@@ -130,6 +131,7 @@ function compose(
         identifier,
         provider_message_id: providerMessageId,
         webhook_id: webhookId,
+        route,
         // 0: the platform gave no time.
         sent_at: at === 0 ? null : new Date(at).toISOString(),
       }),

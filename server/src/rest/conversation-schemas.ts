@@ -2,6 +2,7 @@ import { Type } from "typebox";
 import { showParticipant } from "../contacts/contacts.ts";
 import {
   type ConversationType,
+  type GroupInbound,
   type MemberCapabilities,
   type MemberInput,
   memberBounds,
@@ -31,6 +32,14 @@ const memberInput = Type.Unsafe<MemberInput>({
   additionalProperties: false,
 });
 
+const groupInbound = Type.Unsafe<GroupInbound>({
+  type: "string",
+  enum: ["here", "quoted"],
+  description:
+    "Of groups: which messages of people on platforms land here. `here` (default): those that quote a message of the group, " +
+    "and unquoted ones while it is the conversation in which the person was last addressed. `quoted`: only those that quote.",
+});
+
 /** Null takes the title away. */
 const titleInput = Type.Unsafe<string | null>({ ...nameText, type: ["string", "null"] });
 const settingsInput = Type.Object({ author_prefix: Type.Optional(settingsFields.author_prefix) }, strict);
@@ -40,12 +49,17 @@ export const createBody = Type.Object(
     type: conversationType,
     title: Type.Optional(titleInput),
     settings: Type.Optional(settingsInput),
+    inbound: Type.Optional(groupInbound),
     members: Type.Array(memberInput, { maxItems: memberBounds.group.most }),
   },
   strict,
 );
 export const changeBody = Type.Object(
-  { title: Type.Optional(titleInput), settings: Type.Optional(settingsInput) },
+  {
+    title: Type.Optional(titleInput),
+    settings: Type.Optional(settingsInput),
+    inbound: Type.Optional(groupInbound),
+  },
   strict,
 );
 export const addMemberBody = Type.Object({ member: memberInput }, strict);
@@ -58,6 +72,11 @@ export const conversationResource = Type.Object({
   members: Type.Array(Type.Object(participantFields)),
   last_seq: Type.Integer(),
   settings: Type.Object(settingsFields),
+  inbound: Type.Unsafe<GroupInbound | null>({
+    ...groupInbound,
+    type: ["string", "null"],
+    enum: ["here", "quoted", null],
+  }),
   created_at: time,
 });
 

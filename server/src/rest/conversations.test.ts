@@ -31,7 +31,13 @@ test("a group of users and addresses is answered with its members in the order n
 
   const { conversation_id, created_at, members, ...rest } = made.body;
   assert.equal(made.status, 201);
-  assert.deepEqual(rest, { type: "group", title: "Férias 🌴", last_seq: 0, settings: { author_prefix: true } });
+  assert.deepEqual(rest, {
+    type: "group",
+    title: "Férias 🌴",
+    last_seq: 0,
+    settings: { author_prefix: true },
+    inbound: "here",
+  });
   assert.ok(Date.parse(created_at) >= startMs);
   assert.deepEqual(
     members.map((member: { participant_id: string }) => ({ ...member, participant_id: undefined })),

@@ -111,8 +111,8 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
       schema: {
         tags,
         security: bearer,
-        summary: "Change the title or the settings",
-        description: "Only what is named changes; null takes the title away.",
+        summary: "Change the title, the settings or inbound",
+        description: "Only what is named changes; null takes the title away. Changing `inbound` needs the role agent.",
         params: idParams,
         body: changeBody,
         response: { 200: conversationResource, ...errorAnswers(400, 401, 403, 404) },

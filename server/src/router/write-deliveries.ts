@@ -1,3 +1,4 @@
+import { takesUnquoted } from "../conversations/conversations.ts";
 import { type Db, plainArray } from "../lib/query.ts";
 import type { MessageStatus } from "../messages/show.ts";
 import { topics } from "../topics.ts";
@@ -24,7 +25,7 @@ export interface NewDelivery {
 }
 
 /**
- * Writes the deliveries that do not exist yet, remembers in each lane which conversation it served last, and puts those
+ * Writes the deliveries that do not exist yet, remembers in each lane in which conversation an answer belongs, and puts those
  * that have to be sent on the bus: one round trip, one commit. Returns the channels that have something to send.
  */
 export async function writeDeliveries(db: Db, deliveries: readonly NewDelivery[], now: Date): Promise<string[]> {
@@ -77,10 +78,13 @@ WITH given AS MATERIALIZED (
   ) r
 ), served AS (
   INSERT INTO lanes AS l (lane_id, workspace_id, channel_account_id, channel, identifier, partition, last_conversation_id)
-  SELECT DISTINCT ON (lane_id) lane_id, workspace_id, channel_account_id, channel, identifier, partition, conversation_id
-  FROM input WHERE lane_id IS NOT NULL ORDER BY lane_id, place DESC
+  SELECT DISTINCT ON (lane_id) lane_id, workspace_id, channel_account_id, channel, identifier, partition,
+    CASE WHEN is_answered_here THEN conversation_id END
+  FROM (SELECT i.*, ${takesUnquoted("i.conversation_id")} AS is_answered_here FROM input i WHERE lane_id IS NOT NULL) i
+  ORDER BY lane_id, is_answered_here DESC, place DESC
   ON CONFLICT (lane_id) DO UPDATE SET last_conversation_id = excluded.last_conversation_id
-  WHERE l.last_conversation_id IS DISTINCT FROM excluded.last_conversation_id
+  WHERE excluded.last_conversation_id IS NOT NULL
+    AND l.last_conversation_id IS DISTINCT FROM excluded.last_conversation_id
 ), written AS (
   INSERT INTO deliveries (delivery_id, workspace_id, message_id, conversation_id, seq, recipient_id, channel, identifier,
     channel_account_id, lane_id, partition, route, status, is_pending, error, is_dead_letter, failed_at,

@@ -1,0 +1,107 @@
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { after, before, test } from "node:test";
+import type { Conversation, Message } from "../client/src/client.ts";
+import { startTestHub, type TestHub } from "./src/harness.ts";
+import type { Person } from "./src/people.ts";
+import { until } from "./src/until.ts";
+import { text } from "./src/workspace.ts";
+
+let hub: TestHub;
+before(async () => {
+  hub = await startTestHub();
+});
+after(() => hub[Symbol.asyncDispose]());
+
+/** Writes it, and finds where it landed. */
+async function lands(person: Person, options: { replyTo?: string } = {}): Promise<Message> {
+  const words = randomUUID();
+  await person.writes(words, options);
+  return until("the message has landed", async () => {
+    const { data: conversations } = await hub.client.conversations.list();
+    const pages = await Promise.all(
+      conversations.map(({ conversation_id }) => hub.client.conversations.messages(conversation_id, { limit: 10 })),
+    );
+    return pages.flatMap(({ data }) => data).find(({ payload }) => payload.type === "text" && payload.text === words);
+  });
+}
+
+async function groupOf(person: Person, inbound?: "here" | "quoted"): Promise<Conversation> {
+  const others = await Promise.all([hub.user("agent"), hub.user("agent")]);
+  const member = { address: person.address, display_name: person.name };
+  const members = [...others.map(({ user_id }) => user_id), member];
+  return hub.client.conversations.create({ type: "group", members, ...(inbound && { inbound }) });
+}
+
+async function says({ conversation_id }: Pick<Conversation, "conversation_id">, words: string) {
+  await hub.client.messages.send({ conversation_id, payload: text(words) });
+  await hub.settled();
+}
+
+const where = ({ conversation_id, route }: Message) => [conversation_id, route];
+
+async function quoting(person: Person): Promise<{ replyTo: string }> {
+  return { replyTo: (await person.received()).at(-1)!.provider_message_id };
+}
+
+test("an unquoted message lands where the person was last addressed, and says so", async () => {
+  const ana = hub.person("whatsapp", "Ana");
+  const first = await lands(ana);
+  assert.equal(first.route, "private");
+  const group = await groupOf(ana);
+  assert.equal(group.inbound, "here");
+  await says(group, "Hello, group");
+  const second = await lands(ana);
+  assert.deepEqual(where(second), [group.conversation_id, "last_used"]);
+  const trace = await hub.client.messages.trace(second.message_id);
+  assert.equal(trace.find(({ what }) => what === "accepted")?.route, "last_used");
+  await says(first, "Back to the two of us");
+  assert.deepEqual(where(await lands(ana)), [first.conversation_id, "last_used"]);
+});
+
+test("a group that takes quotes only gets answers that quote it, and nothing else", async () => {
+  const bea = hub.person("whatsapp", "Bea");
+  const home = await lands(bea);
+  const group = await groupOf(bea, "quoted");
+  assert.equal(group.inbound, "quoted");
+  await says(group, "Who can help Bea?");
+  assert.deepEqual(where(await lands(bea)), [home.conversation_id, "last_used"]);
+  const quote = await quoting(bea);
+  assert.deepEqual(where(await lands(bea, quote)), [group.conversation_id, "quoted"]);
+  assert.deepEqual(where(await lands(bea)), [home.conversation_id, "last_used"], "not where the quote went");
+});
+
+test("a group changed to quotes only stops getting the rest at once, and the other way round", async () => {
+  const cai = hub.person("telegram", "Cai");
+  const group = await groupOf(cai);
+  await says(group, "Hi");
+  assert.deepEqual(where(await lands(cai)), [group.conversation_id, "last_used"]);
+  const changed = await hub.client.conversations.change(group.conversation_id, { inbound: "quoted" });
+  assert.deepEqual([changed.inbound, changed.settings], ["quoted", { author_prefix: true }]);
+  const elsewhere = await lands(cai);
+  assert.notEqual(elsewhere.conversation_id, group.conversation_id);
+  assert.equal(elsewhere.route, "private");
+  await hub.client.conversations.change(group.conversation_id, { inbound: "here" });
+  await says(group, "All of it, please");
+  assert.deepEqual(where(await lands(cai)), [group.conversation_id, "last_used"]);
+});
+
+test("what the hub sends has no such reason, and a private conversation no such rule", async () => {
+  const dora = hub.person("telegram", "Dora");
+  const sent = await hub.client.messages.send({ to: dora.address, payload: text("Hi") });
+  assert.equal((await hub.client.messages.get(sent.message_id)).route, null);
+  const { inbound } = await hub.client.conversations.get(sent.conversation_id);
+  assert.equal(inbound, null);
+  const change = hub.client.conversations.change(sent.conversation_id, { inbound: "quoted" });
+  await assert.rejects(change, { code: "VALIDATION_ERROR" });
+});
+
+test("a member does not decide where what a contact writes lands", async () => {
+  const eva = hub.person("telegram", "Eva");
+  const member = await hub.user("member");
+  const agent = await hub.user("agent");
+  const members = [member.user_id, agent.user_id, { address: eva.address }];
+  const { conversation_id } = await hub.client.conversations.create({ type: "group", members, inbound: "quoted" });
+  const change = member.client.conversations.change(conversation_id, { inbound: "here" });
+  await assert.rejects(change, { code: "FORBIDDEN" });
+});
