@@ -40,11 +40,23 @@ export class RequestError extends Error {
     message: string,
     options: { details?: Record<string, unknown>; retryAfterSeconds?: number; cause?: unknown } = {},
   ) {
-    super(message, { cause: options.cause });
+    super(cut(message, maxMessageLength), { cause: options.cause });
     this.code = code;
-    this.details = options.details;
+    this.details = options.details && Object.fromEntries(Object.entries(options.details).map(cutDetail));
     this.retryAfterSeconds = options.retryAfterSeconds;
   }
+}
+
+/** What a caller sent may stand in either, and may be as long as a body. In characters. */
+const maxMessageLength = 1_000;
+const maxDetailLength = 200;
+
+function cutDetail([name, value]: [string, unknown]): [string, unknown] {
+  return [name, typeof value === "string" ? cut(value, maxDetailLength) : value];
+}
+
+function cut(text: string, maxLength: number): string {
+  return text.length > maxLength ? `${text.slice(0, maxLength)}…`.toWellFormed() : text;
 }
 
 /** Absent, or of another workspace: the caller never learns which. */

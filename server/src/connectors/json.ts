@@ -1,10 +1,24 @@
+import { type JsonLimits, parseJsonText } from "../lib/json-text.ts";
+
 /** An object of a platform's JSON. Nothing in it is believed before it was looked at. */
 export type Json = Readonly<Record<string, unknown>>;
 
 /** Null for what is not the JSON of an object. Never throws. */
 export function parseObject(text: string): Json | null {
+  return objectOr(() => JSON.parse(text));
+}
+
+/** Of one webhook: the 1,000 changes that WhatsApp puts into one have about 30 fields each. */
+const webhookLimits: JsonLimits = { maxDepth: 64, maxFields: 1_000, maxValues: 100_000, isExact: false };
+
+/** The same for a webhook's body; null as well for one that would take too long to parse. */
+export function parseWebhookBody(rawBody: Buffer): Json | null {
+  return objectOr(() => parseJsonText(rawBody, webhookLimits));
+}
+
+function objectOr(parse: () => unknown): Json | null {
   try {
-    const value: unknown = JSON.parse(text);
+    const value = parse();
     return isObject(value) ? value : null;
   } catch {
     return null;

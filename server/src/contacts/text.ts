@@ -1,12 +1,9 @@
 import { invalid } from "../errors.ts";
+import { findExcess, metadataLimits } from "../lib/free-form.ts";
 import { isStorable } from "../lib/json.ts";
 
 /** Longest display name or title, in characters as JSON Schema counts them (code points). */
 export const maxNameLength = 200;
-/** Largest `metadata` of a contact, in bytes of JSON. */
-export const maxMetadataBytes = 16 * 1024;
-/** How deep objects and arrays may lie inside one another in `metadata`. */
-export const maxMetadataDepth = 20;
 
 export type Metadata = Record<string, unknown>;
 
@@ -30,21 +27,15 @@ export function cutName(name: string | null): string | null {
 /** `metadata` with the changes on it: a key with null is taken away, the others are set, the rest stays. */
 export function mergeMetadata(metadata: Metadata, changes: Metadata | null): Metadata {
   if (changes === null) return {};
-  if (isDeeperThan(changes, maxMetadataDepth)) {
-    throw invalid(`metadata is nested more than ${maxMetadataDepth} deep.`, { field: "metadata" });
-  }
   const merged = Object.fromEntries(Object.entries({ ...metadata, ...changes }).filter(([, value]) => value !== null));
+  const excess = findExcess(merged, metadataLimits);
+  if (excess !== null) throw invalid(`metadata ${excess}.`, { field: "metadata" });
   const json = JSON.stringify(merged);
-  if (Buffer.byteLength(json) > maxMetadataBytes) {
-    throw invalid("metadata is larger than 16 KB of JSON.", { field: "metadata" });
+  if (Buffer.byteLength(json) > metadataLimits.maxBytes) {
+    throw invalid(`metadata is longer than ${metadataLimits.maxBytes} bytes of JSON.`, { field: "metadata" });
   }
   if (!isStorable(json)) {
     throw invalid("metadata must have neither U+0000 nor half of a surrogate pair.", { field: "metadata" });
   }
   return merged;
-}
-
-function isDeeperThan(value: unknown, levels: number): boolean {
-  if (typeof value !== "object" || value === null) return false;
-  return levels === 0 || Object.values(value).some((inside) => isDeeperThan(inside, levels - 1));
 }

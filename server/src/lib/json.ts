@@ -1,18 +1,22 @@
 /**
- * What `JSON.stringify` writes for U+0000 and for half of a surrogate pair: PostgreSQL's `jsonb` stores neither. (Whole
- * pairs and other letters are never escaped by it; the look-behind skips an escaped backslash before a plain `u0000`.)
+ * An escape in the output of `JSON.stringify`. One after the other is read, so that a backslash that was escaped itself
+ * never begins one; a look-behind for that would take quadratic time on a text of backslashes.
  */
-const unstorable = /(?<=(?<!\\)(?:\\\\)*)\\u(?:0000|d[89a-f][0-9a-f]{2})/;
-const everyUnstorable = new RegExp(unstorable, "g");
+const escapes = /\\(?:u[0-9a-f]{4}|.)/g;
+/** What is written for U+0000 and for half of a surrogate pair: PostgreSQL's `jsonb` stores neither. */
+const unstorable = /^\\u(?:0000|d[89a-f])/;
 
 /** Whether PostgreSQL can hold this output of `JSON.stringify`. */
 export function isStorable(json: string): boolean {
-  return !unstorable.test(json);
+  if (!json.includes("\\u")) return true;
+  for (const [found] of json.matchAll(escapes)) if (unstorable.test(found)) return false;
+  return true;
 }
 
 /** The same JSON with U+FFFD for what PostgreSQL cannot hold. */
 export function toStorable(json: string): string {
-  return json.replace(everyUnstorable, "\\ufffd");
+  if (!json.includes("\\u")) return json;
+  return json.replace(escapes, (found) => (unstorable.test(found) ? "\\ufffd" : found));
 }
 
 /** How deep objects and arrays may lie in one another, for `canonicalJson`. */

@@ -39,7 +39,12 @@ export const templatePayload = Type.Object(
     language: Type.String({ minLength: 2, maxLength: 20 }),
     parameters: Type.Union([
       Type.Array(Type.String({ maxLength: 32_768 }), { maxItems: 100 }),
-      Type.Record(Type.String({ maxLength: 20 }), Type.String({ maxLength: 32_768 })),
+      Type.Unsafe<Record<string, string>>({
+        type: "object",
+        additionalProperties: { type: "string", maxLength: 32_768 },
+        propertyNames: { maxLength: 20 },
+        maxProperties: 100,
+      }),
     ]),
   },
   strict,

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { RequestError } from "../errors.ts";
 import { noOrigin, type Principal } from "../identity/principal.ts";
-import { maxMetadataBytes, type PrepareDeps, prepareMessage, type SendBody, storable } from "./prepare.ts";
+import { metadataLimits } from "../lib/free-form.ts";
+import { type PrepareDeps, prepareMessage, type SendBody, storable } from "./prepare.ts";
 
 const workspaceId = "00000000-0000-7000-8000-000000000001";
 const ana = "00000000-0000-7000-8000-00000000000a";
@@ -74,7 +75,7 @@ test("what cannot be meant is refused, and the field is named", async () => {
     [{ fallback: { order: ["fax"] } }, "channels"],
     [{ fallback: { order: ["all"] } }, "channels"],
     [{ fallback: { order: ["phone"] }, channels: ["phone"] }, "fallback"],
-    [{ metadata: { note: "x".repeat(maxMetadataBytes) } }, "metadata"],
+    [{ metadata: { note: "x".repeat(metadataLimits.maxBytes) } }, "metadata"],
     [{ metadata: { note: "\u0000" } }, "metadata"],
     [{ metadata: { "\ud800": 1 } }, "metadata"],
     [{ metadata: deep }, "metadata"],

@@ -2,12 +2,16 @@ import { type Static, Type } from "typebox";
 import { forbidden, invalid, notFound } from "../errors.ts";
 import { type Principal, reachesContacts, seesAllConversations } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
+import { freeForm, metadataLimits } from "../lib/free-form.ts";
 import { newId } from "../lib/ids.ts";
 import { canonicalJson, isStorable, maxDepth } from "../lib/json.ts";
 import { messagePayload, uuid } from "./payload.ts";
 import type { NewMessage } from "./write-messages.ts";
 
 const channel = Type.String({ pattern: "^[a-z]{1,30}$" });
+
+/** Channels that one message may name. */
+const maxChannels = 10;
 
 /** The body of `POST /v1/messages`. */
 export const sendBody = Type.Object(
@@ -22,19 +26,21 @@ export const sendBody = Type.Object(
     ),
     from: Type.Optional(uuid),
     payload: messagePayload,
-    channels: Type.Optional(Type.Array(channel, { minItems: 1, maxItems: 10 })),
-    via: Type.Optional(Type.Record(channel, uuid)),
+    channels: Type.Optional(Type.Array(channel, { minItems: 1, maxItems: maxChannels })),
+    via: Type.Optional(Type.Record(channel, uuid, { maxProperties: maxChannels })),
     reply_to: Type.Optional(uuid),
     fallback: Type.Optional(
       Type.Object(
         {
-          order: Type.Array(channel, { minItems: 1, maxItems: 10 }),
+          order: Type.Array(channel, { minItems: 1, maxItems: maxChannels }),
           after_seconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 604_800, default: 60 })),
         },
         { additionalProperties: false },
       ),
     ),
-    metadata: Type.Optional(Type.Record(Type.String({ maxLength: 100 }), Type.Unknown())),
+    metadata: Type.Optional(
+      freeForm(metadataLimits, "Yours: at most 16 KiB of JSON with 1,000 fields and elements, nested at most 20 deep."),
+    ),
   },
   { additionalProperties: false },
 );
@@ -55,9 +61,6 @@ export interface PrepareDeps {
   /** Whether this is an active account of that channel in the workspace. */
   isAccount: (workspaceId: string, channel: string, channelAccountId: string) => Promise<boolean>;
 }
-
-/** Longest metadata of a message, as JSON, in bytes. */
-export const maxMetadataBytes = 16 * 1024;
 
 /**
  * Checks what the schema cannot and settles who sends where. Synchronous, unless an address or an account must be looked
@@ -143,8 +146,8 @@ function compose(
   const reactsTo = body.payload.type === "reaction" ? body.payload.message_id.toLowerCase() : null;
   const payload = storable(isReaction ? { ...body.payload, message_id: reactsTo } : body.payload, "payload");
   const metadata = body.metadata === undefined ? null : storable(body.metadata, "metadata");
-  if (metadata !== null && Buffer.byteLength(metadata) > maxMetadataBytes) {
-    throw invalid(`metadata is longer than ${maxMetadataBytes} bytes of JSON.`, { field: "metadata" });
+  if (metadata !== null && Buffer.byteLength(metadata) > metadataLimits.maxBytes) {
+    throw invalid(`metadata is longer than ${metadataLimits.maxBytes} bytes of JSON.`, { field: "metadata" });
   }
   const channels = channelsOf(body);
   const options = body.via || body.fallback ? canonicalJson({ via: body.via, fallback: body.fallback }) : null;

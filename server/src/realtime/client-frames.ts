@@ -1,5 +1,6 @@
 import { invalid } from "../errors.ts";
 import { isUuid } from "../lib/ids.ts";
+import { type JsonLimits, parseJsonText, UnreadableJson } from "../lib/json-text.ts";
 
 /** What a client says on a socket. */
 export type ClientFrame =
@@ -9,16 +10,24 @@ export type ClientFrame =
   | { type: "typing"; conversation_id: string }
   | { type: "ping" };
 
+/** Of a cursor, in characters. */
+const maxCursorLength = 500;
+
 const fields: Record<ClientFrame["type"], Record<string, { test: (value: unknown) => boolean; must: string }>> = {
   start: {},
-  resume: { cursor: { test: (value) => typeof value === "string", must: "a cursor, as text" } },
+  resume: {
+    cursor: {
+      test: (value) => typeof value === "string" && value.length <= maxCursorLength,
+      must: "a cursor, as text",
+    },
+  },
   read: { conversation_id: uuid(), seq: { test: (value) => Number.isSafeInteger(value), must: "a whole number" } },
   typing: { conversation_id: uuid() },
   ping: {},
 };
 
 /** Throws VALIDATION_ERROR that says what is wrong. */
-export function parseClientFrame(text: string): ClientFrame {
+export function parseClientFrame(text: Buffer): ClientFrame {
   const frame = parseJson(text);
   if (frame === null || typeof frame !== "object" || Array.isArray(frame)) throw invalid("A frame is a JSON object.");
   const { type, ...given } = frame as Record<string, unknown>;
@@ -39,10 +48,14 @@ function uuid() {
   return { test: (value: unknown) => typeof value === "string" && isUuid(value), must: "a UUID" };
 }
 
-function parseJson(text: string): unknown {
+/** Frames are flat; what is larger is refused before it is parsed. */
+const frameLimits: JsonLimits = { maxDepth: 8, maxFields: 100, maxValues: 100, isExact: true };
+
+function parseJson(text: Buffer): unknown {
   try {
-    return JSON.parse(text);
-  } catch {
-    throw invalid("A frame is JSON text.");
+    return parseJsonText(text, frameLimits);
+  } catch (error) {
+    if (error instanceof UnreadableJson) throw invalid(`The frame ${error.message}.`);
+    throw error;
   }
 }

@@ -133,7 +133,7 @@ export function openSockets({ readers, clock, log, origins, onFrame }: SocketsDe
     if (connection === undefined || connection.reader.subscriber.state === "closed") return;
     const refusal = takeToken(connection) ?? (isBinary ? invalid("Frames are text.") : null);
     if (refusal === null) {
-      void handle(connection, data.toString());
+      void handle(connection, data);
       return;
     }
     connection.refused += 1;
@@ -155,12 +155,12 @@ export function openSockets({ readers, clock, log, origins, onFrame }: SocketsDe
   }
 
   /** Frames of one client one after the other; null starts it. An error is answered with an ERROR frame. */
-  function handle(connection: Connection, input: string | ClientFrame | null): Promise<void> {
+  function handle(connection: Connection, input: Buffer | ClientFrame | null): Promise<void> {
     connection.cancelHeld();
     connection.waiting += 1;
     connection.work = connection.work.then(async () => {
       try {
-        await answer(connection, typeof input === "string" ? parseClientFrame(input) : input);
+        await answer(connection, Buffer.isBuffer(input) ? parseClientFrame(input) : input);
       } catch (error) {
         tellError(connection, error);
         await recover(connection, error);

@@ -12,6 +12,7 @@ import {
 import type { ConnectorIo } from "../connectors/connector.ts";
 import { channels, connectors } from "../connectors/registry.ts";
 import { notFound } from "../errors.ts";
+import { freeForm } from "../lib/free-form.ts";
 import type { Db } from "../lib/query.ts";
 import { bearer, errorAnswers, idParams, line, nothing, nullable, time, uuid } from "./identity-schemas.ts";
 import { decodeCursor, pageOf, pageQuery, toPage } from "./pages.ts";
@@ -190,12 +191,12 @@ export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): 
 
 const tags = ["Channel accounts"];
 
-const credentials = Type.Unsafe<Record<string, unknown>>({
-  type: "object",
-  description: `By channel: ${connectors
+const credentials = freeForm(
+  { maxBytes: 16 * 1024, maxValues: 20, maxDepth: 1 },
+  `By channel: ${connectors
     .map((connector) => `${connector.channel} {${Object.keys(connector.credentials.properties).join(", ")}}`)
     .join(" · ")}`,
-});
+);
 
 const settings = Type.Optional(settingsSchema);
 

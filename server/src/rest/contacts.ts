@@ -13,7 +13,14 @@ import { leaveGroups, moveMemberships } from "../conversations/conversations.ts"
 import type { Clock } from "../lib/clock.ts";
 import { bearer, errorAnswers, idParams, nothing, uuid } from "./identity-schemas.ts";
 import { decodeCursor, pageOf, pageQuery, toPage } from "./pages.ts";
-import { addressText, contactResource, metadataObject, nameText, showContact } from "./people-schemas.ts";
+import {
+  addressText,
+  contactResource,
+  metadataChange,
+  metadataObject,
+  nameText,
+  showContact,
+} from "./people-schemas.ts";
 import type { App } from "./server.ts";
 
 export interface ContactRouteDeps {
@@ -110,7 +117,7 @@ export function contactRoutes(app: App, { clock, parseAddress }: ContactRouteDep
         body: Type.Object(
           {
             display_name: Type.Optional(nameText),
-            metadata: Type.Optional(Type.Unsafe<Record<string, unknown> | null>({ type: ["object", "null"] })),
+            metadata: Type.Optional(metadataChange),
           },
           strict,
         ),

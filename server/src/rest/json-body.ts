@@ -1,4 +1,19 @@
 import { invalid, type RequestError } from "../errors.ts";
+import { checkJsonText, type JsonLimits, UnreadableJson } from "../lib/json-text.ts";
+
+/** Of the body of any request: a batch of 1,000 messages may have 30 fields and elements in each. */
+const bodyLimits: JsonLimits = { maxDepth: 32, maxFields: 1_000, maxValues: 30_000, isExact: true };
+
+/** Throws VALIDATION_ERROR for a body that would take too long to parse, or that could not be kept as it came. */
+export function checkJsonBody(body: Buffer): void {
+  try {
+    checkJsonText(body, bodyLimits);
+  } catch (error) {
+    if (!(error instanceof UnreadableJson)) throw error;
+    const { message, path } = error;
+    throw path ? invalid(`${path} in the body ${message}.`, { field: path }) : invalid(`The body ${message}.`);
+  }
+}
 
 /**
  * Why a body was refused by Fastify's parser, which takes neither what is no JSON nor names by which an object could change

@@ -1,5 +1,6 @@
 import { Type } from "typebox";
 import { type Contact, maxIdentifierLength, maxNameLength, type Participant } from "../contacts/contacts.ts";
+import { freeForm, metadataLimits } from "../lib/free-form.ts";
 import { time, uuid } from "./identity-schemas.ts";
 
 /** A name or title in a body. */
@@ -11,11 +12,14 @@ export const addressText = Type.String({
   description: "`channel:identifier`, in any spelling that the channel knows.",
 });
 
-/** Any fields: a `Type.Record` would drop names with a line end in them. */
-export const metadataObject = Type.Unsafe<Record<string, unknown>>({
-  type: "object",
-  additionalProperties: true,
-  description: "Yours: at most 16 KB of JSON.",
+const metadataRule = "Yours: at most 16 KiB of JSON with 1,000 fields and elements, nested at most 20 deep.";
+
+export const metadataObject = freeForm(metadataLimits, metadataRule);
+
+/** Null takes all fields away. */
+export const metadataChange = Type.Unsafe<Record<string, unknown> | null>({
+  ...metadataObject,
+  type: ["object", "null"],
 });
 
 export const contactResource = Type.Object({

@@ -3,6 +3,7 @@ import addFormats from "ajv-formats";
 import type { FastifySchemaCompiler } from "fastify";
 import type { Static, TSchema } from "typebox";
 import { RequestError } from "../errors.ts";
+import { type FreeFormLimits, findExcess, freeFormKeyword } from "../lib/free-form.ts";
 
 // Bodies are taken as they are; what comes as text (path, query, headers) is read into numbers and booleans.
 const strict = new Ajv({ discriminator: true, useDefaults: true, strict: false, verbose: true });
@@ -11,7 +12,16 @@ for (const ajv of [strict, reading]) {
   addFormats.default(ajv);
   const { validate } = ajv.formats["date-time"] as { validate: (text: string) => boolean };
   ajv.addFormat("date-time", (text) => validate(text) && isMoment(text));
+  ajv.addKeyword({ keyword: freeFormKeyword, type: "object", errors: true, validate: checkFreeForm });
 }
+
+/** As Ajv calls a keyword: what is wrong is left on the function. */
+function checkFreeForm(limits: FreeFormLimits, value: object): boolean {
+  const message = findExcess(value, limits);
+  checkFreeForm.errors = message === null ? [] : [{ keyword: freeFormKeyword, message, params: {} }];
+  return message === null;
+}
+checkFreeForm.errors = [] as Partial<ErrorObject>[];
 
 /** Leap seconds, and what lies beyond the year 9999 in UTC, are times by RFC 3339, and cannot be told as we tell times. */
 function isMoment(text: string): boolean {

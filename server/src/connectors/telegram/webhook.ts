@@ -2,7 +2,7 @@ import { cleanId } from "../clean.ts";
 import type { InboundEvent, WebhookRequest } from "../connector.ts";
 import { isSameSecret } from "../equal.ts";
 import { ignored, namedText, nameOf, reactionOf, textOf, timeOf } from "../inbound.ts";
-import { isObject, type Json, listAt, numberAt, objectAt, parseObject, textAt } from "../json.ts";
+import { isObject, type Json, listAt, numberAt, objectAt, parseWebhookBody, textAt } from "../json.ts";
 import { contentOf } from "./content.ts";
 import type { TelegramCredentials } from "./credentials.ts";
 import { messageKey, parseIdentifier } from "./identifier.ts";
@@ -14,8 +14,8 @@ export function verify({ headers }: WebhookRequest, { secret_token }: TelegramCr
 
 /** One update a body. */
 export function parse({ rawBody }: WebhookRequest): InboundEvent[] {
-  const update = parseObject(rawBody.toString());
-  return [update === null ? ignored("a body that is not a JSON object") : parseUpdate(update)];
+  const update = parseWebhookBody(rawBody);
+  return [update === null ? ignored("a body that is not a JSON object, or too large a one") : parseUpdate(update)];
 }
 
 function parseUpdate(update: Json): InboundEvent {

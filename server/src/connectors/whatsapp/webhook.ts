@@ -4,7 +4,7 @@ import { cleanDetail, cleanId } from "../clean.ts";
 import type { InboundEvent, WebhookRequest } from "../connector.ts";
 import { isSameSecret } from "../equal.ts";
 import { ignored, nameOf, oldestFirst, timeOf } from "../inbound.ts";
-import { isObject, type Json, listAt, numberAt, objectAt, parseObject, textAt } from "../json.ts";
+import { isObject, type Json, listAt, numberAt, objectAt, parseWebhookBody, textAt } from "../json.ts";
 import { contentOf } from "./content.ts";
 import type { WhatsAppCredentials } from "./credentials.ts";
 import { reasonOf } from "./errors.ts";
@@ -34,8 +34,8 @@ const signatureLength = "sha256=".length + 64;
 
 /** Up to 1000 things in one body, of one or many kinds; one that cannot be read never hides the others. */
 export function parse({ rawBody }: WebhookRequest, { phone_number_id }: WhatsAppCredentials): InboundEvent[] {
-  const body = parseObject(rawBody.toString());
-  if (body === null) return [ignored("a body that is not a JSON object")];
+  const body = parseWebhookBody(rawBody);
+  if (body === null) return [ignored("a body that is not a JSON object, or too large a one")];
   const events: InboundEvent[] = [];
   for (const entry of listAt(body, "entry")) {
     if (!isObject(entry)) continue;

@@ -1,0 +1,140 @@
+/**
+ * No request holds the event loop for long, however hard its body is to take: a stranger could stall everybody else with a
+ * few. Each route of the hub's own OpenAPI document gets the worst bodies that it refuses and the worst that it accepts.
+ */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { authorizationTable } from "./src/authorization-table.ts";
+import { startTestHub, type TestHub } from "./src/harness.ts";
+import { openLoopMeter, type Sent } from "./src/loop-delay.ts";
+import { newThings, type Things } from "./src/things.ts";
+import { firstWorkspace, newUser, openReceiver, type Workspace } from "./src/workspace.ts";
+import { hostileBodies, hostileFields, largest, type Schema } from "./src/worst-bodies.ts";
+
+const opened = new AsyncDisposableStack();
+const meter = opened.use(openLoopMeter());
+let hub: TestHub;
+let home: Workspace;
+let things: Things;
+let schemas: Map<string, Schema | null>;
+
+before(async () => {
+  hub = opened.use(await startTestHub({ env: { WEBHOOKS_ALLOW_PRIVATE: "true" } }));
+  home = await firstWorkspace(hub);
+  things = newThings(home, opened.use(await openReceiver()).url);
+  schemas = await bodySchemas();
+});
+after(() => opened.disposeAsync());
+
+test("every route is in the table from which valid bodies are taken", () => {
+  assert.deepEqual([...schemas.keys()].sort(), Object.keys(authorizationTable).sort());
+});
+
+const channelSecret = "a-secret-of-the-platform";
+
+describe("a platform's webhook holds the event loop no longer, not even when it is read", () => {
+  for (const [name, body] of Object.entries(hostileBodies)) {
+    test(name, async () => {
+      const { channel_account_id: id } = await home.admin.client.channelAccounts.create({
+        channel: "telegram",
+        name: "A bot",
+        credentials: { bot_token: `${newNumber()}:${"a".repeat(35)}`, secret_token: channelSecret },
+        settings: { base_url: `${hub.simulator.url}/telegram` },
+      });
+      const headers = { "content-type": "application/json", "x-telegram-bot-api-secret-token": channelSecret };
+      const request = { url: `${hub.url}/webhooks/telegram/${id}`, method: "POST", headers };
+      // Beyond the limit of other bodies, within that of webhooks.
+      const { status } = await expectQuick(name, { ...request, body: body + " ".repeat(1024 * 1024) }, () =>
+        hub.settled(),
+      );
+      assert.equal(status, 200);
+    });
+  }
+});
+
+let numbers = 100_000;
+function newNumber(): number {
+  numbers += 1;
+  return numbers;
+}
+
+describe("no request holds the event loop", () => {
+  for (const route of Object.keys(authorizationTable)) {
+    if (route.startsWith("POST /webhooks/")) continue;
+    test(route, async () => {
+      const request = await requestTo(route);
+      if (request.method === "GET") {
+        await expectQuick(`${route} with a long query`, { ...request, url: longQuery(request) });
+        return;
+      }
+      for (const [name, body] of Object.entries(hostileBodies)) {
+        const { status } = await expectQuick(`${route} with ${name}`, { ...request, body });
+        assert.ok(status >= 400 || !schemas.get(route), `${route} with ${name}: ${status}`);
+      }
+      const schema = schemas.get(route);
+      if (!schema) return;
+      const valid = JSON.parse(request.body!);
+      for (const [name, body] of hostileFields(schema, valid))
+        await expectQuick(`${route} with ${name}`, { ...request, body });
+      for (const items of ["few", "many"] as const) {
+        const body = JSON.stringify(largest(schema, valid, items));
+        await expectQuick(`${route} with the largest, ${items}`, { ...request, body });
+      }
+    });
+  }
+});
+
+// Otherwise the largest would say nothing about what is accepted.
+test("the largest bodies are accepted", async () => {
+  for (const route of ["POST /v1/contacts", "POST /v1/messages", "POST /v1/messages/batch"]) {
+    const request = await requestTo(route);
+    for (const items of ["few", "many"] as const) {
+      const body = JSON.stringify(largest(schemas.get(route)!, JSON.parse(request.body!), items));
+      const { status, text } = await meter.send({ ...request, body });
+      assert.ok(status < 300 && !text.includes("VALIDATION"), `${route}, ${items}: ${status} ${text}`);
+    }
+  }
+});
+
+/** The request of the table, by a caller who may make it. */
+async function requestTo(route: string): Promise<Sent> {
+  const { call, access } = authorizationTable[route]!;
+  const [method, template] = route.split(" ") as [string, string];
+  const caller = route === "POST /auth/logout" ? await newUser(hub, home.admin, "member") : home.admin;
+  const { params = {}, body } = (await call?.({ workspace: home, things, userId: home.admin.userId })) ?? {};
+  const path = template.replaceAll(/\{(\w+)\}/g, (_all, name: string) => encodeURIComponent(params[name]!));
+  const authorization: Record<string, string> = access === "public" ? {} : { authorization: `Bearer ${caller.token}` };
+  const headers = { ...authorization, ...(method === "GET" ? {} : { "content-type": "application/json" }) };
+  return { url: hub.url + path, method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) };
+}
+
+function longQuery({ url }: Sent): string {
+  const parameters = Array.from({ length: 500 }, (_, index) => `limit=${index}&query=%5C${"a".repeat(4)}&q${index}=1`);
+  return `${url}?${parameters.join("&").slice(0, 14_000)}`;
+}
+
+async function expectQuick(name: string, request: Sent, settled?: () => Promise<void>) {
+  const { answer, heldMs, allowedMs } = await meter.measure(request, settled);
+  assert.ok(
+    heldMs <= allowedMs,
+    `${name} held the event loop for ${heldMs.toFixed(1)} ms: ${answer.text.slice(0, 300)}`,
+  );
+  assert.ok(answer.status !== 0 && answer.status < 500, `${name}: ${answer.status} ${answer.text}`);
+  if (answer.status >= 400) assert.ok(answer.length < 3_000, `${name} was answered with ${answer.length} characters`);
+  return answer;
+}
+
+async function bodySchemas(): Promise<Map<string, Schema | null>> {
+  type Operation = { requestBody?: { content: Record<string, { schema: Schema }> } };
+  const document = (await (await fetch(`${hub.url}/openapi.json`)).json()) as {
+    paths: Record<string, Record<string, Operation>>;
+  };
+  return new Map(
+    Object.entries(document.paths).flatMap(([path, operations]) =>
+      Object.entries(operations).map(([method, { requestBody }]): [string, Schema | null] => [
+        `${method.toUpperCase()} ${path}`,
+        requestBody?.content["application/json"]?.schema ?? null,
+      ]),
+    ),
+  );
+}

@@ -1,0 +1,54 @@
+import { Type } from "typebox";
+
+/** How large an object may be whose fields are the caller's own. */
+export interface FreeFormLimits {
+  /** Of its JSON. */
+  readonly maxBytes: number;
+  /** Fields and elements on all levels. */
+  readonly maxValues: number;
+  /** How deep objects and arrays may lie inside one another, itself included. */
+  readonly maxDepth: number;
+}
+
+/** The keyword of JSON Schema by which the door checks `FreeFormLimits`. */
+export const freeFormKeyword = "x-free-form";
+
+/** The schema of such an object. A `Type.Record` would drop names with a line end in them. */
+export function freeForm(limits: FreeFormLimits, description: string) {
+  return Type.Unsafe<Record<string, unknown>>({
+    type: "object",
+    additionalProperties: true,
+    description,
+    [freeFormKeyword]: limits,
+  });
+}
+
+/**
+ * What is too large about parsed JSON, as the rest of a sentence; null when nothing is. It stops at the first limit, so it
+ * costs no more than what is allowed, and it counts each character as one byte: the exact size is known once it is written.
+ */
+export function findExcess(value: unknown, { maxBytes, maxValues, maxDepth }: FreeFormLimits): string | null {
+  let bytes = 0;
+  let values = 0;
+
+  function visit(inside: unknown, depth: number): string | null {
+    if (typeof inside === "string") bytes += inside.length + 2;
+    else if (inside === null || typeof inside !== "object") bytes += 1;
+    else if (depth === maxDepth) return `is nested more than ${maxDepth} deep`;
+    else {
+      for (const name in inside) {
+        values += 1;
+        bytes += Array.isArray(inside) ? 1 : name.length + 4;
+        const excess = visit((inside as Record<string, unknown>)[name], depth + 1);
+        if (excess !== null) return excess;
+      }
+    }
+    if (bytes > maxBytes) return `is longer than ${maxBytes} bytes of JSON`;
+    return values > maxValues ? `has more than ${maxValues} fields and elements` : null;
+  }
+
+  return visit(value, 0);
+}
+
+/** Of the `metadata` of a message or a contact. */
+export const metadataLimits: FreeFormLimits = { maxBytes: 16 * 1024, maxValues: 1_000, maxDepth: 20 };

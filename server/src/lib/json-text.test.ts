@@ -1,0 +1,66 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type JsonLimits, parseJsonText, UnreadableJson } from "./json-text.ts";
+
+const limits: JsonLimits = { maxDepth: 4, maxFields: 3, maxValues: 10, isExact: true };
+
+const parse = (text: string | Buffer, given = limits) => parseJsonText(Buffer.from(text), given);
+
+function refused(text: string | Buffer, message: RegExp, path?: string): void {
+  assert.throws(
+    () => parse(text),
+    (error) => error instanceof UnreadableJson && message.test(error.message) && error.path === path,
+    String(text).slice(0, 80),
+  );
+}
+
+test("reads JSON, whatever its strings hold", () => {
+  const value = { 'a"{[,:\\': ["}]\\", -1.5e3, true, null], "é\u2028": {} };
+  assert.deepEqual(parse(JSON.stringify(value)), value);
+  for (const text of ['"\\\\"', '"\\\\\\""', ' [ "\\"" , "\\\\" ] ', "7"])
+    assert.deepEqual(parse(text), JSON.parse(text));
+});
+
+test("refuses what is no JSON", () => {
+  for (const text of ["", "{", '"', '"\\', "[1", "01", "{]", "nul", "\\", "1 2", "'a'", "[1,]", "1e", "-"]) {
+    refused(text, /is not valid JSON/);
+  }
+});
+
+test("refuses bytes that are no UTF-8", () => {
+  refused(Buffer.from([0x22, 0xff, 0x22]), /UTF-8/);
+  // Half of a surrogate pair, encoded.
+  refused(Buffer.from([0x22, 0xed, 0xa0, 0x80, 0x22]), /UTF-8/);
+});
+
+test("refuses what is larger than the limits, and takes what is not", () => {
+  assert.deepEqual(parse("[[[[]]]]"), [[[[]]]]);
+  refused("[[[[[]]]]]", /nested more than 4 deep/);
+  assert.deepEqual(parse('[{"a":1,"b":1,"c":1}]'), [{ a: 1, b: 1, c: 1 }]);
+  refused('[{"a":1,"b":1,"c":1,"d":1}]', /an object with more than 3 fields/);
+  // Fields of siblings are not counted together.
+  assert.equal((parse('[{"a":1,"b":1},{"a":1,"b":1}]') as unknown[]).length, 2);
+  refused("[1,2,3,4,5,6,7,8,9,10,11,12]", /more than 10 fields and elements/);
+});
+
+test("takes numbers that are kept exactly", () => {
+  const kept = ["0", "-0", "0.0", "1.10", "1e3", "1E+3", "1e21", "9007199254740991", "-9007199254740991"];
+  for (const text of [...kept, "9007199254740994", "0.1", "123456789.123456", "5e-324", "1.7976931348623157e308"]) {
+    assert.equal(parse(text), Number(text), text);
+  }
+});
+
+test("names the number that cannot be kept exactly", () => {
+  refused('{"a":{"b":["x",9007199254740993]}}', /cannot be kept exactly/, "a.b.1");
+  refused('{"a":{"c":1},"ids":[{"n":1},{"n":123456789012345678}]}', /cannot be kept exactly/, "ids.1.n");
+  for (const text of ["1e999", "-1e999", "1e-999", "18446744073709551616", "0.10000000000000001", "9".repeat(500)]) {
+    refused(`{"n":${text}}`, /cannot be kept exactly/, "n");
+  }
+  assert.deepEqual(parse('{"1e999":"9007199254740993"}'), { "1e999": "9007199254740993" });
+});
+
+test("takes any number and repairs bytes where a platform speaks", () => {
+  const lenient = { ...limits, isExact: false };
+  assert.equal(parse("9007199254740993", lenient), 9007199254740992);
+  assert.equal(parse(Buffer.from([0x22, 0xff, 0x22]), lenient), "\ufffd");
+});

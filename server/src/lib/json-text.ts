@@ -1,0 +1,176 @@
+import { isUtf8 } from "node:buffer";
+
+/** How large JSON from outside may be, besides its bytes. Checked before it is parsed: an object of 110,000 fields takes longer to parse than a request may take. */
+export interface JsonLimits {
+  /** How deep objects and arrays may lie inside one another. */
+  readonly maxDepth: number;
+  /** Fields of one object. */
+  readonly maxFields: number;
+  /** Fields and elements of all objects and arrays together. */
+  readonly maxValues: number;
+  /** Whether bytes that are no UTF-8, and numbers that a double cannot keep, are refused. */
+  readonly isExact: boolean;
+}
+
+/** The text is not JSON in UTF-8, is larger than the limits, or holds a number that a double cannot keep. */
+export class UnreadableJson extends Error {
+  override readonly name = "UnreadableJson";
+  /** Where, as `metadata.ids.3`; undefined when it is about the whole text. */
+  readonly path: string | undefined;
+
+  /** `problem` completes a sentence whose subject is the text or what lies at `path`. */
+  constructor(problem: string, path?: string) {
+    super(problem);
+    this.path = path;
+  }
+}
+
+/** Longest path in an error, in characters. */
+const maxPathLength = 200;
+
+/** Parses JSON from outside. Throws `UnreadableJson`. */
+export function parseJsonText(bytes: Buffer, limits: JsonLimits): unknown {
+  checkJsonText(bytes, limits);
+  try {
+    return JSON.parse(bytes.toString());
+  } catch {
+    throw new UnreadableJson("is not valid JSON");
+  }
+}
+
+/** Walks over the bytes once. Throws `UnreadableJson` for all but invalid JSON, which is found when it is parsed. */
+export function checkJsonText(bytes: Buffer, limits: JsonLimits): void {
+  const { maxDepth, maxFields, maxValues, isExact } = limits;
+  if (isExact && !isUtf8(bytes)) throw new UnreadableJson("is not valid UTF-8");
+  /** Fields of each open object; arrays have none. */
+  const fields = new Uint32Array(maxDepth + 1);
+  let depth = 0;
+  let values = 0;
+  let unusualNumbers = 0;
+  for (let at = 0; at < bytes.length; at += 1) {
+    const byte = bytes[at]!;
+    if (byte === quote) at = endOfString(bytes, at);
+    else if (byte === openBrace || byte === openBracket) {
+      depth += 1;
+      if (depth > maxDepth) throw new UnreadableJson(`is nested more than ${maxDepth} deep`);
+      fields[depth] = 0;
+      values += 1;
+    } else if (byte === closeBrace || byte === closeBracket) depth = Math.max(0, depth - 1);
+    else if (byte === comma) values += 1;
+    else if (byte === colon) {
+      fields[depth]! += 1;
+      if (fields[depth]! > maxFields) throw new UnreadableJson(`has an object with more than ${maxFields} fields`);
+    } else if (startsNumber(byte)) {
+      const start = at;
+      at = endOfNumber(bytes, at);
+      if (!isExact || isPlain(bytes, start, at)) continue;
+      const literal = bytes.toString("latin1", start, Math.min(at + 1, start + maxNumberLength));
+      if (literal === String(Number(literal))) continue;
+      unusualNumbers += 1;
+      if (unusualNumbers > maxUnusualNumbers) {
+        throw new UnreadableJson(`has more than ${maxUnusualNumbers} numbers with an exponent or superfluous digits`);
+      }
+      if (isKept(literal)) continue;
+      const problem = "is a number that cannot be kept exactly: send it as a string";
+      throw new UnreadableJson(problem, pathTo(bytes, start));
+    } else if (byte > space && !isLetter(byte)) return;
+    if (values > maxValues) throw new UnreadableJson(`has more than ${maxValues} fields and elements`);
+  }
+}
+
+/** Of `true`, `false` and `null`. */
+function isLetter(byte: number): boolean {
+  return byte >= smallA && byte <= smallZ;
+}
+
+/** Bytes of ASCII. */
+const space = 0x20;
+const smallA = 0x61;
+const smallZ = 0x7a;
+const quote = 0x22;
+const backslash = 0x5c;
+const comma = 0x2c;
+const colon = 0x3a;
+const minus = 0x2d;
+const plus = 0x2b;
+const dot = 0x2e;
+const openBrace = 0x7b;
+const closeBrace = 0x7d;
+const openBracket = 0x5b;
+const closeBracket = 0x5d;
+const zero = 0x30;
+const nine = 0x39;
+const smallE = 0x65;
+const largeE = 0x45;
+/** Characters that a number without an exponent may have and certainly be kept: 15 digits, as IEEE 754 promises. */
+const plainLength = 15;
+/** Characters of a number that are read. */
+const maxNumberLength = 400;
+/** Numbers not written as JavaScript writes them: each takes a microsecond to compare. */
+const maxUnusualNumbers = 2_000;
+
+/** The place of the closing quote. Strings without escapes, nearly all, are not looked at byte by byte. */
+function endOfString(bytes: Buffer, start: number): number {
+  const end = bytes.indexOf(quote, start + 1);
+  if (end < 0) return bytes.length;
+  if (bytes[end - 1] !== backslash) return end;
+  let at = bytes.indexOf(backslash, start + 1);
+  while (at < bytes.length && bytes[at] !== quote) at += bytes[at] === backslash ? 2 : 1;
+  return at;
+}
+
+function startsNumber(byte: number): boolean {
+  return byte === minus || (byte >= zero && byte <= nine);
+}
+
+/** The place of the last character. */
+function endOfNumber(bytes: Buffer, start: number): number {
+  let at = start;
+  while (at + 1 < bytes.length && isInNumber(bytes[at + 1]!)) at += 1;
+  return at;
+}
+
+function isInNumber(byte: number): boolean {
+  return startsNumber(byte) || byte === dot || byte === plus || byte === smallE || byte === largeE;
+}
+
+function isPlain(bytes: Buffer, start: number, end: number): boolean {
+  if (end - start >= plainLength) return false;
+  for (let at = start; at <= end; at += 1) if (bytes[at] === smallE || bytes[at] === largeE) return false;
+  return true;
+}
+
+/** Whether it has the same value when JavaScript has read it and writes it again. */
+function isKept(literal: string): boolean {
+  return literal.length < maxNumberLength && decimalOf(String(Number(literal))) === decimalOf(literal);
+}
+
+/** The digits that count and the exponent; null for what is no number. */
+function decimalOf(literal: string): string | null {
+  const match = /^-?(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(literal);
+  if (match === null) return null;
+  const [, whole = "", fraction = "", exponent = "0"] = match;
+  const digits = (whole + fraction).replace(/^0+/, "");
+  const significant = digits.replace(/0+$/, "");
+  return significant && `${significant}e${Number(exponent) - fraction.length + digits.length - significant.length}`;
+}
+
+/** The names and indexes that lead to the value at this place, such as `metadata.ids.3`. */
+function pathTo(bytes: Buffer, place: number): string {
+  const steps: { index: number; name: string | null }[] = [];
+  let last = "";
+  for (let at = 0; at < place; at += 1) {
+    const byte = bytes[at]!;
+    const step = steps.at(-1);
+    if (byte === quote) {
+      const end = endOfString(bytes, at);
+      last = bytes.toString("utf8", at + 1, Math.min(end, at + 1 + maxPathLength));
+      at = end;
+    } else if (byte === openBrace || byte === openBracket) steps.push({ index: 0, name: null });
+    else if (byte === closeBrace || byte === closeBracket) steps.pop();
+    else if (byte === colon && step !== undefined) step.name = last;
+    else if (byte === comma && step !== undefined) step.index += 1;
+  }
+  const path = steps.map(({ index, name }) => name ?? index).join(".");
+  return path.length > maxPathLength ? `${path.slice(0, maxPathLength)}…` : path;
+}
