@@ -52,6 +52,10 @@ describe("a platform's webhook holds the event loop no longer, not even when it 
   }
 });
 
+function isBatch(route: string): boolean {
+  return route === "POST /v1/messages/batch";
+}
+
 let numbers = 100_000;
 function newNumber(): number {
   numbers += 1;
@@ -59,7 +63,9 @@ function newNumber(): number {
 }
 
 describe("no request holds the event loop", () => {
-  for (const route of Object.keys(authorizationTable)) {
+  // Batches leave a long history, which replays would send again.
+  const routes = Object.keys(authorizationTable).sort((a, b) => Number(isBatch(a)) - Number(isBatch(b)));
+  for (const route of routes) {
     if (route.startsWith("POST /webhooks/")) continue;
     test(route, async () => {
       const request = await requestTo(route);

@@ -272,7 +272,7 @@ function inFolder(folder: string) {
 
 /** The parts of `lib` that do no input or output of their own. */
 function isPureLib(path: string): boolean {
-  return ["lib/clock.ts", "lib/http.ts", "lib/ids.ts", "lib/json.ts"].includes(path);
+  return ["lib/clock.ts", "lib/http.ts", "lib/ids.ts", "lib/json.ts", "lib/json-text.ts"].includes(path);
 }
 
 function importsOf(of: readonly SourceFile[], which: (file: SourceFile) => boolean): [from: string, to: string][] {

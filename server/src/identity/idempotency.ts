@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { invalid, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
+import { newId } from "../lib/ids.ts";
 import { type Db, maybe, run } from "../lib/query.ts";
 import type { SealedColumn } from "../lib/reseal.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
@@ -12,12 +13,15 @@ import type { SecretBox } from "../lib/secret-box.ts";
  *                           └────── release, or 60 s without an answer ──▶ (none)
  *
  * A claim lives outside the transaction of the work. When a process dies between the commit of the work and
- * `keepAnswer`, the key is free again after 60 s and the work may be done twice; uniqueness rules still hold.
+ * `keepAnswer`, the key is free again after 60 s. Messages are then found by their ids, which are made of `workId`; other
+ * work may be done twice, as far as uniqueness rules let it.
  */
 export interface Claim {
   callerId: string;
   key: string;
   claimedAt: Date;
+  /** The same at every try of the request: ids of what it makes are derived from it. */
+  workId: string;
 }
 
 export interface KeptAnswer {
@@ -51,7 +55,8 @@ export async function claimKey(
   for (let attempt = 1; attempt <= claimAttempts; attempt += 1) {
     const claimedAt = new Date(clock.now());
     const bodyHashSealed = box.seal(fingerprint, context("body", callerId, key));
-    if (await insertClaim(db, { ...request, bodyHashSealed, claimedAt })) return { callerId, key, claimedAt };
+    const workId = await insertClaim(db, { ...request, bodyHashSealed, claimedAt, workId: newId(claimedAt.getTime()) });
+    if (workId !== null) return { callerId, key, claimedAt, workId };
     const held = await findKey(db, callerId, key);
     if (held === null) continue;
     if (box.open(held.body_hash_sealed, context("body", callerId, key)) !== fingerprint) throw otherBody();
@@ -76,12 +81,16 @@ export async function keepAnswer(
   );
 }
 
-/** The request failed in a way that trying again may mend: the key is as if it was never used. */
+/**
+ * The request failed in a way that trying again may mend: the key is free for any body. It keeps the id of the work, part
+ * of which may have been done.
+ */
 export async function releaseKey({ db }: Pick<IdempotencyDeps, "db">, claim: Claim): Promise<void> {
   await run(
     db,
-    "DELETE FROM idempotency_keys WHERE caller_id = $1 AND key = $2 AND created_at = $3 AND status_code IS NULL",
-    [claim.callerId, claim.key, claim.claimedAt],
+    `UPDATE idempotency_keys SET created_at = $4
+      WHERE caller_id = $1 AND key = $2 AND created_at = $3 AND status_code IS NULL`,
+    [claim.callerId, claim.key, claim.claimedAt, new Date(claim.claimedAt.getTime() - abandonedMs)],
   );
 }
 
@@ -124,20 +133,29 @@ export const sealedAnswers: SealedColumn[] = (["body", "answer"] as const).map((
   isShortLived: true,
 }));
 
-/** True when the key was free, abandoned or too old, and is now ours. */
+/** The id of the work when the key was free, abandoned or too old, and is now ours; an abandoned one keeps its id. */
 async function insertClaim(
   db: Db,
-  row: { workspaceId: string | null; callerId: string; key: string; bodyHashSealed: Buffer; claimedAt: Date },
-): Promise<boolean> {
+  row: {
+    workspaceId: string | null;
+    callerId: string;
+    key: string;
+    bodyHashSealed: Buffer;
+    claimedAt: Date;
+    workId: string;
+  },
+): Promise<string | null> {
   const nowMs = row.claimedAt.getTime();
-  const claimed = await run(
+  const claimed = await maybe<{ work_id: string }>(
     db,
-    `INSERT INTO idempotency_keys AS held (workspace_id, caller_id, key, body_hash_sealed, created_at)
-     VALUES ($1, $2, $3, $4, $5)
+    `INSERT INTO idempotency_keys AS held (workspace_id, caller_id, key, body_hash_sealed, created_at, work_id)
+     VALUES ($1, $2, $3, $4, $5, $8)
      ON CONFLICT (caller_id, key) DO UPDATE
         SET body_hash_sealed = excluded.body_hash_sealed, created_at = excluded.created_at,
-            status_code = NULL, answer_sealed = NULL
-      WHERE held.created_at <= $7 OR (held.status_code IS NULL AND held.created_at <= $6)`,
+            status_code = NULL, answer_sealed = NULL,
+            work_id = CASE WHEN held.created_at <= $7 THEN excluded.work_id ELSE held.work_id END
+      WHERE held.created_at <= $7 OR (held.status_code IS NULL AND held.created_at <= $6)
+     RETURNING work_id`,
     [
       row.workspaceId,
       row.callerId,
@@ -146,9 +164,10 @@ async function insertClaim(
       row.claimedAt,
       new Date(nowMs - abandonedMs),
       new Date(nowMs - keptMs),
+      row.workId,
     ],
   );
-  return claimed === 1;
+  return claimed?.work_id ?? null;
 }
 
 function findKey(db: Db, callerId: string, key: string) {

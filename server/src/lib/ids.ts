@@ -44,6 +44,11 @@ export function derivedId(nowMs: number, ...parts: string[]): string {
   return formatUuid(bytes);
 }
 
+/** When a UUIDv7, or an id derived from that time, was made: Unix milliseconds. */
+export function msOf(id: string): number {
+  return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
+}
+
 export const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 export function isUuid(text: string): boolean {

@@ -52,7 +52,7 @@ export function deadLetterRoutes(app: App, deps: Omit<ReplayDeps, "db">): void {
   app.post(
     "/v1/dead-letters/:id/replay",
     {
-      config: { access: write },
+      config: { access: write, idempotent: true },
       schema: {
         tags,
         security: bearer,
@@ -72,7 +72,7 @@ export function deadLetterRoutes(app: App, deps: Omit<ReplayDeps, "db">): void {
   app.post(
     "/v1/dead-letters/replay",
     {
-      config: { access: write },
+      config: { access: write, idempotent: true },
       schema: {
         tags,
         security: bearer,

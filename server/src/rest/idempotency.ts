@@ -36,26 +36,39 @@ export function honourIdempotencyKeys(
   /** A stranger has no workspace yet. */
   const depsOf = (request: FastifyRequest): IdempotencyDeps => ({ ...rest, db: request.db ?? identityDb });
 
-  async function claim(request: FastifyRequest, reply: FastifyReply) {
+  function claim(request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
     const key = request.headers["idempotency-key"] as string | undefined;
-    if (key === undefined) return;
+    if (key === undefined) done();
+    else claimAs(key, request, reply).then((isOurs) => isOurs && done(), done);
+  }
+
+  /** Whether the work is ours to do; otherwise the reply was sent. */
+  async function claimAs(key: string, request: FastifyRequest, reply: FastifyReply): Promise<boolean> {
     const outcome = await claimKey(depsOf(request), { ...callerOf(request), key, fingerprint: fingerprint(request) });
     if ("claimedAt" in outcome) {
       claims.set(request, outcome);
-      return;
+      request.workId = outcome.workId;
+      return true;
     }
     reply.status(outcome.statusCode).headers({ "idempotent-replayed": "true", "content-type": jsonType });
-    return reply.send(outcome.answer);
+    reply.send(outcome.answer);
+    return false;
   }
 
-  async function settle(request: FastifyRequest, reply: FastifyReply, payload: unknown) {
-    const held = claims.get(request);
-    if (held === undefined) return payload;
+  function settle(request: FastifyRequest, reply: FastifyReply, payload: unknown, done: OnSendDone): void {
+    const held = request.workId === null ? undefined : claims.get(request);
+    if (held === undefined) {
+      done(null, payload);
+      return;
+    }
     claims.delete(request);
+    settleAs(held, request, reply, payload).then(() => done(null, payload), done);
+  }
+
+  async function settleAs(held: Claim, request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<void> {
     const { statusCode } = reply;
     if (isWorthAnotherTry(statusCode)) await releaseKey(depsOf(request), held);
     else await keepAnswer(depsOf(request), held, { statusCode, answer: typeof payload === "string" ? payload : "" });
-    return payload;
   }
 
   app.addHook("onRoute", (route) => {
@@ -65,6 +78,8 @@ export function honourIdempotencyKeys(
     route.schema = { headers: keyHeader, ...route.schema };
   });
 }
+
+type OnSendDone = (error: Error | null, payload?: unknown) => void;
 
 const jsonType = "application/json; charset=utf-8";
 

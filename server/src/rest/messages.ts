@@ -1,7 +1,10 @@
+import { setImmediate as othersTurn } from "node:timers/promises";
 import { Type } from "typebox";
 import type { Capabilities } from "../connectors/connector.ts";
 import type { ParseAddress } from "../contacts/contacts.ts";
 import type { RequestError } from "../errors.ts";
+import type { Principal } from "../identity/principal.ts";
+import { derivedId, msOf } from "../lib/ids.ts";
 import type { Accepted, Acceptor } from "../messages/accept.ts";
 import { checkSend, type PrepareDeps, prepareMessage, sendBody } from "../messages/prepare.ts";
 import { readMessage } from "../messages/read-message.ts";
@@ -64,6 +67,7 @@ const traceEntry = Type.Object({ at: time, what: Type.String() }, { additionalPr
 
 /** Most messages of one `POST /v1/messages/batch`. */
 const maxBatch = 1_000;
+const preparedAtATime = 50;
 
 /** `/v1/messages`: saying something, and learning what became of it. */
 export function messageRoutes(app: App, deps: MessageRouteDeps): void {
@@ -75,19 +79,20 @@ export function messageRoutes(app: App, deps: MessageRouteDeps): void {
   app.post(
     "/v1/messages",
     {
-      config: { access: send },
+      config: { access: send, idempotent: true },
       schema: {
         tags,
         security: bearer,
         summary: "Send a message",
         description:
-          "202 means that it is on durable storage. `message_id` is the idempotency key: the same id and body again " +
-          "give the same answer with the header `idempotent-replayed: true`.",
+          "202 means that it is on durable storage. `message_id` is an idempotency key that never expires: the same id and " +
+          "body again give the same answer with the header `idempotent-replayed: true`.",
         body: sendBody,
         response: { 202: receipt, ...errorAnswers(400, 401, 403, 404, 409, 422, 503) },
       },
     },
-    async ({ principal, body }, reply) => {
+    async ({ principal, body, workId }, reply) => {
+      if (workId !== null) body.message_id ??= workId;
       const message = prepareMessage(prepare, principal, body);
       const [accepted] = await acceptor.accept([message instanceof Promise ? await message : message]);
       if (accepted!.kind === "refused") throw accepted!.error;
@@ -103,10 +108,30 @@ export function messageRoutes(app: App, deps: MessageRouteDeps): void {
   );
   const checkItem = compileCheck(sendBody, "message");
 
+  /** When the request cannot be sent again as a whole without sending something twice, it says which messages were refused. */
+  async function acceptPart(part: NewMessage[], mayRepeat: boolean): Promise<Accepted[]> {
+    try {
+      return await acceptor.accept(part);
+    } catch (error) {
+      if (mayRepeat) throw error;
+      return part.map(({ messageId }) => ({ kind: "refused", messageId, error: toRequestError(error) }));
+    }
+  }
+
+  async function prepareItem(principal: Principal, item: unknown, messageId: string | undefined) {
+    try {
+      const body = checkItem(item);
+      if (messageId !== undefined) body.message_id ??= messageId;
+      return await prepareMessage(prepare, principal, body);
+    } catch (error) {
+      return { item, error: toRequestError(error) };
+    }
+  }
+
   app.post(
     "/v1/messages/batch",
     {
-      config: { access: send },
+      config: { access: send, idempotent: true },
       // Checked below, one by one: a bad item never fails the rest.
       validatorCompiler: () => () => true,
       schema: {
@@ -118,18 +143,19 @@ export function messageRoutes(app: App, deps: MessageRouteDeps): void {
         response: { 200: Type.Object({ results: Type.Array(batchResult) }), ...errorAnswers(400, 401, 403, 503) },
       },
     },
-    async ({ principal, body }) => {
-      const prepared = await Promise.all(
-        checkBatch(body).messages.map(async (item) => {
-          try {
-            return await prepareMessage(prepare, principal, checkItem(item));
-          } catch (error) {
-            return { item, error: toRequestError(error) };
-          }
-        }),
-      );
+    async ({ principal, body, workId }) => {
+      const begun: ReturnType<typeof prepareItem>[] = [];
+      for (const item of checkBatch(body).messages) {
+        const messageId = workId === null ? undefined : derivedId(msOf(workId), workId, String(begun.length));
+        begun.push(prepareItem(principal, item, messageId));
+        // A thousand at a time would hold up everybody else.
+        if (begun.length % preparedAtATime === 0) await othersTurn();
+      }
+      const prepared = await Promise.all(begun);
       const good = prepared.filter((one) => !("error" in one)) as NewMessage[];
-      const accepted = good.length === 0 ? [] : await acceptor.accept(good);
+      const accepted: Accepted[] = [];
+      for (const part of inParts(good))
+        accepted.push(...(await acceptPart(part, workId !== null || accepted.length === 0)));
       let next = 0;
       const results = prepared.map((one) =>
         "error" in one ? showRefused(one.item, one.error) : showResult(accepted[next++]!),
@@ -204,6 +230,24 @@ export function messageRoutes(app: App, deps: MessageRouteDeps): void {
     },
     async ({ principal, db, params }) => ({ data: await readTrace(db, principal, params.id), next_cursor: null }),
   );
+}
+
+/** JSON that is written to the database at a time, in characters: writing it as parameters takes milliseconds. */
+const maxPartLength = 256 * 1024;
+
+function inParts(messages: NewMessage[]): NewMessage[][] {
+  const parts: NewMessage[][] = [];
+  let length = Number.POSITIVE_INFINITY;
+  for (const message of messages) {
+    const added = message.payload.length + (message.metadata?.length ?? 0);
+    length += added;
+    if (length <= maxPartLength) parts.at(-1)!.push(message);
+    else {
+      parts.push([message]);
+      length = added;
+    }
+  }
+  return parts;
 }
 
 function showReceipt({ messageId, conversationId, seq, createdAt }: Accepted & { kind: "accepted" }) {

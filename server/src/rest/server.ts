@@ -10,7 +10,7 @@ import type { Pool } from "../lib/postgres.ts";
 import { allowOrigins } from "./cors.ts";
 import { credentialOf } from "./credential.ts";
 import { answerError, answerNotFound } from "./errors.ts";
-import { explainBadJson } from "./json-body.ts";
+import { checkJsonBody, explainBadJson } from "./json-body.ts";
 import { type DoorLimits, doorLimits, refuseHeaders, serverOptions } from "./limits.ts";
 import { openMalformedAnswers } from "./malformed.ts";
 import { securityHeaders, tlsHeaders } from "./security-headers.ts";
@@ -23,6 +23,8 @@ declare module "fastify" {
     principal: Principal;
     /** What the caller's workspace has in the database, and nothing of any other. */
     db: Pool;
+    /** For a request with an `Idempotency-Key`, the same at every try; null for others. */
+    workId: string | null;
   }
   interface FastifyContextConfig {
     access?: Access;
@@ -47,6 +49,9 @@ export interface RestOptions {
 
 /** Where plugins make routes of their own: what is there is for everybody. */
 const openPrefixes = ["/docs"];
+
+/** A body that takes about a millisecond to parse and check. */
+const largeBodyBytes = 64 * 1024;
 
 const saneRequestId = /^[A-Za-z0-9._:-]{1,128}$/;
 
@@ -85,10 +90,21 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
   malformed.watch(app.server);
   app.setValidatorCompiler(compileValidator);
   const parseJson = app.getDefaultJsonParser("error", "error");
-  // A client that names the type of a body it does not send means no body.
-  app.addContentTypeParser("application/json", { parseAs: "string" }, (request, body, done) => {
-    if (body.length === 0) done(null, undefined);
-    else parseJson(request, body as string, (error, value) => done(error && explainBadJson(body as string), value));
+  app.addContentTypeParser<Buffer>("application/json", { parseAs: "buffer" }, (request, bytes, done) => {
+    // A client that names the type of a body it does not send means no body.
+    if (bytes.length === 0) return done(null, undefined);
+    try {
+      checkJsonBody(bytes);
+    } catch (error) {
+      return done(error as Error);
+    }
+    const body = bytes.toString();
+    parseJson(request, body, (error, value) => {
+      if (error !== null) done(explainBadJson(body));
+      // Others have their turn before a large body is checked and worked on.
+      else if (bytes.length > largeBodyBytes) setImmediate(done, null, value);
+      else done(null, value);
+    });
   });
   app.addHook("onRoute", ({ method, url, config }) => {
     const isOpen = openPrefixes.some((prefix) => url === prefix || url.startsWith(`${prefix}/`));
@@ -96,6 +112,7 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
   });
   app.decorateRequest("principal", null as unknown as Principal);
   app.decorateRequest("db", null as unknown as Pool);
+  app.decorateRequest("workId", null);
   app.addHook("onRequest", (request, reply, done) => {
     reply.headers(everyAnswer).header("x-request-id", request.id);
     done(refuseHeaders(request.raw, limits));

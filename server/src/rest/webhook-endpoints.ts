@@ -163,7 +163,7 @@ export function webhookEndpointRoutes(app: App, deps: WebhookEndpointRoutesDeps)
   app.post(
     "/v1/webhook-endpoints/:id/test",
     {
-      config: { access: write },
+      config: { access: write, idempotent: true },
       schema: {
         tags,
         security: bearer,
@@ -204,7 +204,7 @@ export function webhookEndpointRoutes(app: App, deps: WebhookEndpointRoutesDeps)
   app.post(
     "/v1/webhook-endpoints/:id/attempts/:attempt_id/replay",
     {
-      config: { access: write },
+      config: { access: write, idempotent: true },
       schema: {
         tags,
         security: bearer,
@@ -226,7 +226,7 @@ export function webhookEndpointRoutes(app: App, deps: WebhookEndpointRoutesDeps)
   app.post(
     "/v1/webhook-endpoints/:id/replay",
     {
-      config: { access: write },
+      config: { access: write, idempotent: true },
       schema: {
         tags,
         security: bearer,

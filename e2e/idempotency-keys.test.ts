@@ -1,0 +1,142 @@
+/** `Idempotency-Key` on every request that creates something: the list comes from the hub's own OpenAPI document. */
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { after, before, describe, test } from "node:test";
+import { authorizationTable } from "./src/authorization-table.ts";
+import { startTestHub, type TestHub } from "./src/harness.ts";
+import { newThings, type Things } from "./src/things.ts";
+import { firstWorkspace, openReceiver, text, type Workspace } from "./src/workspace.ts";
+
+/** POSTs that answer 201 or 202 and create nothing that a second one would double. */
+const exempt = ["POST /auth/password/forgot"];
+/** Creates as well, and answers 200: each item has a result of its own. */
+const alsoCreates = ["POST /v1/messages/batch"];
+
+interface Operation {
+  parameters?: { in: string; name: string }[];
+  responses: Record<string, unknown>;
+}
+
+const opened = new AsyncDisposableStack();
+let hub: TestHub;
+let home: Workspace;
+let things: Things;
+let operations: [string, Operation][];
+
+before(async () => {
+  hub = opened.use(await startTestHub({ env: { WEBHOOKS_ALLOW_PRIVATE: "true" } }));
+  home = await firstWorkspace(hub);
+  things = newThings(home, opened.use(await openReceiver()).url);
+  const document = (await (await fetch(`${hub.url}/openapi.json`)).json()) as {
+    paths: Record<string, Record<string, Operation>>;
+  };
+  operations = Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]): [string, Operation] => [
+      `${method.toUpperCase()} ${path}`,
+      operation,
+    ]),
+  );
+});
+after(() => opened.disposeAsync());
+
+test("every request that creates something takes Idempotency-Key", () => {
+  const creating = operations.filter(
+    ([name, { responses }]) => name.startsWith("POST ") && ("201" in responses || "202" in responses),
+  );
+  const names = [...creating.map(([name]) => name), ...alsoCreates].filter((name) => !exempt.includes(name));
+  const without = names.filter((name) => !takesKey(operations.find(([known]) => known === name)![1]));
+  assert.ok(names.length > 15);
+  assert.deepEqual(without, []);
+});
+
+describe("the same key and body get the same answer", () => {
+  for (const [name, { call, access }] of Object.entries(authorizationTable)) {
+    if (!name.startsWith("POST ")) continue;
+    test(name, async (context) => {
+      if (!takesKey(operations.find(([known]) => known === name)![1])) return context.skip("takes no key");
+      const { params = {}, body } = (await call!({ workspace: home, things, userId: home.admin.userId })) ?? {};
+      const path = name.split(" ")[1]!.replaceAll(/\{(\w+)\}/g, (_all, key: string) => params[key]!);
+      const key = randomUUID();
+      const first = await post(path, { key, body, isPublic: access === "public" });
+      const again = await post(path, { key, body, isPublic: access === "public" });
+      assert.ok(first.status < 500, `${first.status}`);
+      assert.deepEqual([again.status, again.text], [first.status, first.text]);
+      assert.deepEqual([first.isReplayed, again.isReplayed], [false, true]);
+    });
+  }
+});
+
+describe("a message sent with Idempotency-Key", () => {
+  const count = async (conversationId: string) =>
+    (await home.admin.client.conversations.messages(conversationId)).data.length;
+  const newBody = async (words: string) => ({ conversation_id: await things.conversation(), payload: text(words) });
+
+  test("is sent once, and another body with the key is refused", async () => {
+    const [key, body] = [randomUUID(), await newBody("once")];
+    const [first, again] = [await post("/v1/messages", { key, body }), await post("/v1/messages", { key, body })];
+    assert.deepEqual([first.status, again.status, again.text], [202, 202, first.text]);
+    const other = await post("/v1/messages", { key, body: { ...body, payload: text("other") } });
+    assert.deepEqual([other.status, other.code], [409, "IDEMPOTENCY_CONFLICT"]);
+    assert.equal(await count(body.conversation_id), 1);
+  });
+
+  test("is sent once by many requests at a time", async () => {
+    const [key, body] = [randomUUID(), await newBody("parallel")];
+    const answers = await Promise.all(Array.from({ length: 20 }, () => post("/v1/messages", { key, body })));
+    for (const { status, code, retryAfter } of answers.filter((answer) => answer.status !== 202)) {
+      assert.deepEqual([status, code], [409, "CONFLICT"]);
+      assert.ok(Number(retryAfter) >= 1);
+    }
+    assert.ok(answers.some(({ status }) => status === 202));
+    assert.equal(await count(body.conversation_id), 1);
+  });
+
+  // The process died after the commit of the message, before its answer was kept.
+  test("is sent once, although the first answer was lost", async () => {
+    for (const path of ["/v1/messages", "/v1/messages/batch"]) {
+      const [key, one] = [randomUUID(), await newBody("lost")];
+      const body = path.endsWith("batch") ? { messages: [one, one] } : one;
+      const first = await post(path, { key, body });
+      await hub.db.query(
+        "UPDATE idempotency_keys SET status_code = NULL, created_at = created_at - interval '61 s' WHERE key = $1",
+        [key],
+      );
+      const again = await post(path, { key, body });
+      assert.deepEqual([again.status, again.text], [first.status, first.text]);
+      assert.equal(await count(one.conversation_id), path.endsWith("batch") ? 2 : 1);
+    }
+  });
+
+  test("is another message once the key is 24 h old", async () => {
+    const [key, body] = [randomUUID(), await newBody("daily")];
+    await post("/v1/messages", { key, body });
+    await hub.db.query("UPDATE idempotency_keys SET created_at = created_at - interval '25 h' WHERE key = $1", [key]);
+    const again = await post("/v1/messages", { key, body });
+    assert.deepEqual([again.status, again.isReplayed], [202, false]);
+    assert.equal(await count(body.conversation_id), 2);
+  });
+});
+
+function takesKey({ parameters = [] }: Operation): boolean {
+  return parameters.some((parameter) => parameter.in === "header" && parameter.name === "idempotency-key");
+}
+
+async function post(path: string, { key, body, isPublic }: { key: string; body?: unknown; isPublic?: boolean }) {
+  const answer = await fetch(hub.url + path, {
+    method: "POST",
+    headers: {
+      "idempotency-key": key,
+      ...(body === undefined ? {} : { "content-type": "application/json" }),
+      ...(isPublic ? {} : { authorization: `Bearer ${home.admin.token}` }),
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  const told = await answer.text();
+  return {
+    status: answer.status,
+    text: told,
+    code: answer.ok ? null : JSON.parse(told).error.code,
+    isReplayed: answer.headers.get("idempotent-replayed") === "true",
+    retryAfter: answer.headers.get("retry-after"),
+  };
+}
