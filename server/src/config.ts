@@ -241,7 +241,7 @@ function readConfig(read: EnvReader) {
     shutdownTimeoutMs: read.value(
       "SHUTDOWN_TIMEOUT",
       kind.duration("1s", "5m"),
-      "10s",
+      "8s",
       "How long the work in flight may take to end after SIGTERM.",
     ),
   };

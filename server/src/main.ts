@@ -1,7 +1,7 @@
 import type { Config } from "./config.ts";
-import type { Hub } from "./hub.ts";
 import { StartError } from "./lib/start-error.ts";
 import { openStartProgress } from "./lib/start-progress.ts";
+import { onNpmGone } from "./npm-parent.ts";
 
 const usage = `Usage: npm start [-- <command>]
 
@@ -62,6 +62,7 @@ async function start(): Promise<void> {
   const progress = openStartProgress((line) => process.stdout.write(`${line}\n`), "the program to load");
   const ended = Promise.withResolvers<Error | null>();
   stopOnSignals(() => ended.resolve(null));
+  if (isRunByNpm()) onNpmGone(() => ended.resolve(null));
   const config = await readConfig();
   const [{ startHub }, { banner }, log] = await Promise.all([
     import("./hub.ts"),
@@ -69,16 +70,19 @@ async function start(): Promise<void> {
     openLog(config),
   ]);
   const { waitFor } = progress;
-  const hub: Hub = await startHub({ config, log, onFailed: (error) => ended.resolve(error), waitFor });
+  const starting = startHub({ config, log, onFailed: (error) => ended.resolve(error), waitFor });
+  const ready = await Promise.race([starting, ended.promise.then(() => null)]);
   progress.end();
-  await print(banner(hub, config));
-  await hub.admin.passwordWasShown();
+  if (ready !== null) {
+    await print(banner(ready, config));
+    await ready.admin.passwordWasShown();
+  }
   const failure = await ended.promise;
   if (failure === null) process.stdout.write("Stopping: no new work is taken, what is under way is finished.\n");
   else process.stderr.write(`${failure.message}\n`);
-  // Whatever hangs, the process ends; what it leaves is recovered by the next start.
+  // Whatever hangs, the process ends, and its database and simulator with it; the next start recovers.
   setTimeout(() => process.exit(1), config.shutdownTimeoutMs).unref();
-  await hub.close();
+  await (await starting).close();
   process.exit(failure === null ? 0 : 1);
 }
 
@@ -94,6 +98,11 @@ function isHelp(arg: string): boolean {
 /** A terminal's Ctrl-C reaches us twice, once through npm: only the first counts. */
 function stopOnSignals(stop: () => void): void {
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, stop);
+}
+
+/** As the script `start` of this package. Other programs may start us from scripts of their own, and end before us. */
+function isRunByNpm(): boolean {
+  return process.env.npm_lifecycle_event === "start" && process.env.npm_package_name === "chat4all";
 }
 
 async function readConfig(): Promise<Config> {

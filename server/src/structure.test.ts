@@ -35,6 +35,7 @@ const assembly = [
   "hub.ts",
   "context.ts",
   "prepare-schema.ts",
+  "npm-parent.ts",
   "databases.ts",
   "secrets.ts",
   "sealed-columns.ts",

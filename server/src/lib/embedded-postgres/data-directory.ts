@@ -8,7 +8,7 @@ import { promisify } from "node:util";
 import { syncDirectory, writeFileDurably } from "../durable-file.ts";
 import { StartError } from "../start-error.ts";
 import { killInitdbIn } from "./orphans.ts";
-import { isAlive } from "./process.ts";
+import { isAlive, signalAtExit } from "./process.ts";
 import { reasonOf, saysDiskFull } from "./server-output.ts";
 import { type ServerUser, spawnAs } from "./server-user.ts";
 
@@ -117,11 +117,13 @@ async function runInitdb(initdb: string, user: ServerUser, directory: string, pa
     ],
     { stdio: ["ignore", "ignore", "pipe"] },
   );
+  const forgetExit = signalAtExit(() => child.pid ?? null, "SIGTERM");
   const exited = new Promise<number | null>((resolve, reject) => {
     child.once("error", reject);
     child.once("close", resolve);
   });
   const [output, code] = await Promise.all([text(child.stderr!), exited]);
+  forgetExit();
   if (code === 0) return;
   if (saysDiskFull(output)) throw new StartError(diskFull(directory));
   throw new StartError(`The database could not be made in ${directory}: ${reasonOf(output)}.`);

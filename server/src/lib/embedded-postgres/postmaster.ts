@@ -7,7 +7,7 @@ import { diskFull } from "./data-directory.ts";
 import { chooseEndpoint, type Endpoint } from "./endpoint.ts";
 import { killServerOrphans } from "./orphans.ts";
 import { isServerOf, readPidFile, removeMisleadingPidFile } from "./pid-file.ts";
-import { isAlive } from "./process.ts";
+import { isAlive, signalAtExit } from "./process.ts";
 import type { ServerLog } from "./server-log.ts";
 import { reasonOf, saysDiskFull } from "./server-output.ts";
 import { type ServerUser, spawnAs } from "./server-user.ts";
@@ -77,6 +77,8 @@ async function startPostmaster(place: ServerPlace, endpoint: Endpoint, signal?: 
   });
   closeSync(output);
   child.unref();
+  // Until it is ready it is nobody else's.
+  const forgetExit = signalAtExit(() => child.pid ?? null, "SIGQUIT");
   let hasExited = false;
   const exited = new Promise<void>((resolve) => {
     child.once("exit", () => resolve());
@@ -87,10 +89,14 @@ async function startPostmaster(place: ServerPlace, endpoint: Endpoint, signal?: 
   const deadline = performance.now() + recoveryLimitMs;
   while (!hasExited) {
     const file = readPidFile(place.directory);
-    if (file?.pid === child.pid && file?.status === "ready") return { pid: file.pid, endpoint: file.endpoint, exited };
+    if (file?.pid === child.pid && file?.status === "ready") {
+      forgetExit();
+      return { pid: file.pid, endpoint: file.endpoint, exited };
+    }
     if (signal?.aborted || performance.now() > deadline) child.kill("SIGINT");
     await delay(pollMs);
   }
+  forgetExit();
   throw explainExit(place, place.serverLog.since(offset));
 }
 

@@ -23,6 +23,16 @@ export function signal(pid: number, name: NodeJS.Signals): void {
   }
 }
 
+/** Sends a signal when this process ends, however but by SIGKILL, until the returned function is called. */
+export function signalAtExit(pid: () => number | null, name: NodeJS.Signals): () => void {
+  const end = () => {
+    const found = pid();
+    if (found !== null) signal(found, name);
+  };
+  process.on("exit", end);
+  return () => void process.off("exit", end);
+}
+
 /** The name before the state is in brackets and may hold anything. Source: proc_pid_stat(5). */
 function isZombie(pid: number): boolean {
   try {

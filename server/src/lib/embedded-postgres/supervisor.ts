@@ -3,6 +3,7 @@ import type { Log } from "../postgres.ts";
 import { StartError } from "../start-error.ts";
 import { DataDirectoryInUse, type HubLock } from "./hub-lock.ts";
 import { adoptOrStart, type Postmaster, PostmasterFailed, type ServerPlace } from "./postmaster.ts";
+import { signalAtExit } from "./process.ts";
 import { stopPostmaster } from "./stop-postmaster.ts";
 
 type Supervised = {
@@ -25,6 +26,8 @@ export function supervise({ place, postmaster, lock, takeLock, log, onFailed }: 
   const rotation = setInterval(() => place.serverLog.rotate(), rotationIntervalMs).unref();
   const failures: number[] = [];
   let belongsToAnother = false;
+  // An exit in the middle of things leaves no server behind: it recovers at the next start.
+  const forgetExit = signalAtExit(() => (belongsToAnother ? null : postmaster.pid), "SIGQUIT");
   const watching = watch();
   let stopped: Promise<void> | undefined;
 
@@ -68,8 +71,9 @@ export function supervise({ place, postmaster, lock, takeLock, log, onFailed }: 
     stopping.abort();
     clearInterval(rotation);
     await watching;
-    if (belongsToAnother) return;
+    if (belongsToAnother) return forgetExit();
     const outcome = await stopPostmaster(postmaster, place);
+    forgetExit();
     if (outcome !== "clean") log.warn({ pid: postmaster.pid, outcome }, "the database did not stop by itself");
     await lock.release();
   }
