@@ -28,7 +28,7 @@ export async function runAdminCommand(
   const db = openPool({ url, size: 1, applicationName: "chat4all admin", log: quiet });
   try {
     await requireSchema(db, "unseen_passwords");
-    const hasher = openPasswordHasher({ concurrency: hashingThreads(), queueSize: 1 });
+    const hasher = openPasswordHasher({ concurrency: hashingThreads() });
     const { username, password, endedSessions } = await resetPasswordByCommand({ db, clock, hasher }, name);
     print(`The new password of ${username} is ${password}   (shown this once: keep it)`);
     print(

@@ -203,7 +203,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     limits,
     news,
     secretBox,
-    hasher: openPasswordHasher({ concurrency: hashingThreads(), queueSize: 100 }),
+    hasher: openPasswordHasher({ concurrency: hashingThreads() }),
     tokens,
     authenticator: forgetEverywhere(openAuthenticator({ db: identityDb, clock, tokens }), fanout),
     tellTyping: openTypingTeller({ fanout, clock }),

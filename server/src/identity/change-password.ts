@@ -4,8 +4,8 @@ import type { Clock } from "../lib/clock.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
 import { type Db, maybe, run } from "../lib/query.ts";
 import type { Authenticator } from "./authenticate.ts";
-import type { LogInTries, Tries } from "./log-in-tries.ts";
-import type { PasswordHasher } from "./password.ts";
+import type { LogInTries } from "./log-in-tries.ts";
+import { type PasswordHasher, sourceOf } from "./password.ts";
 import { endResets } from "./password-reset-rows.ts";
 import type { Principal } from "./principal.ts";
 
@@ -16,8 +16,8 @@ export interface PasswordDeps extends Pick<Authenticator, "forget"> {
 }
 
 /**
- * Ends all sessions of the caller but this one. FORBIDDEN for a wrong password, which counts like one at log-in, and for
- * an API key. Who has no password, because they log in through a provider, sets one without an old one within
+ * Ends all sessions of the caller but this one. FORBIDDEN for a wrong password, of which a user has few, and for an API
+ * key. Who has no password, because they log in through a provider, sets one without an old one within
  * `freshSessionMs` of a log-in.
  */
 export async function changePassword(
@@ -35,11 +35,10 @@ export async function changePassword(
       throw forbidden("You have no password yet: log in through your provider again and set one within 10 minutes.");
     }
   } else {
-    const tried = { username: user.username, ip: principal.origin.ip };
-    const isRight = await isCurrent({ hasher, tries, tried }, user.password_hash, currentPassword);
+    const isRight = await isCurrent({ hasher, tries }, principal, user.password_hash, currentPassword);
     if (!isRight) throw forbidden("The current password is wrong, or missing.");
   }
-  const passwordHash = await hasher.hash(newPassword);
+  const passwordHash = await hasher.hash(newPassword, sourceOf(principal.origin, userId));
   const isChanged = await transaction(db, async (tx) => {
     if (!(await replacePassword(tx, { userId, passwordHash, oldHash: user.password_hash }))) return false;
     await endResets(tx, userId, now);
@@ -51,16 +50,19 @@ export async function changePassword(
   forget(userId);
 }
 
-function isCurrent(
-  { hasher, tries, tried }: { hasher: PasswordHasher; tries: LogInTries; tried: Tries },
+async function isCurrent(
+  { hasher, tries }: { hasher: PasswordHasher; tries: LogInTries },
+  { userId, origin }: Principal,
   hashed: string,
   password: string | undefined,
-): Promise<boolean> | false {
+): Promise<boolean> {
   if (password === undefined) return false;
-  return hasher.inTurn(async (verify) => {
-    await tries.admit(tried);
+  const guesser = { userId };
+  await tries.admit(guesser);
+  return hasher.inTurn(sourceOf(origin, userId), async (verify) => {
+    const guess = await tries.take(guesser);
     const isRight = await verify(hashed, password);
-    if (!isRight) await tries.failed(tried);
+    if (isRight) await tries.succeeded(guess);
     return isRight;
   });
 }
@@ -69,9 +71,9 @@ function isCurrent(
 export const freshSessionMs = 600_000;
 
 function findOwn(db: Db, { userId, sessionId }: { userId: string; sessionId: string }) {
-  return maybe<{ username: string; password_hash: string | null; session_created_at: Date }>(
+  return maybe<{ password_hash: string | null; session_created_at: Date }>(
     db,
-    `SELECT u.username, u.password_hash, s.created_at AS session_created_at
+    `SELECT u.password_hash, s.created_at AS session_created_at
        FROM users u JOIN sessions s USING (user_id) WHERE u.user_id = $1 AND s.session_id = $2`,
     [userId, sessionId],
   );

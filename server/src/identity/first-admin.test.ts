@@ -26,7 +26,7 @@ before(async () => {
   );
 });
 
-const hasher = openPasswordHasher({ concurrency: 2, queueSize: 10 });
+const hasher = openPasswordHasher({ concurrency: 2 });
 const deps = {
   get db() {
     return db;

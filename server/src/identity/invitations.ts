@@ -6,7 +6,7 @@ import type { Mailer } from "../lib/mailer.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
 import { all, type Db, maybe, one, run } from "../lib/query.ts";
 import { invitationMail } from "./mails.ts";
-import type { PasswordHasher } from "./password.ts";
+import { type PasswordHasher, sourceOf } from "./password.ts";
 import { type Principal, type Role, requireMayGive } from "./principal.ts";
 import { hashToken, newOpaqueToken } from "./tokens.ts";
 import { addUser, type User } from "./users.ts";
@@ -121,7 +121,7 @@ export async function acceptInvitation(
   const tokenHash = hashToken(input.token);
   // Looked up before the hashing, which is slow, and taken behind it.
   if (!(await isOpen(db, tokenHash, now))) throw invalidInvitation();
-  const passwordHash = await hasher.hash(input.password);
+  const passwordHash = await hasher.hash(input.password, sourceOf(origin, tokenHash.toString("hex")));
   return transaction(db, async (tx) => {
     const invitation = await takeInvitation(tx, tokenHash, now);
     if (invitation === null) throw invalidInvitation();

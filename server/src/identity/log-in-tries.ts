@@ -1,161 +1,234 @@
 import { createHash } from "node:crypto";
-import { isIPv6 } from "node:net";
 import { RequestError } from "../errors.ts";
-import type { Clock } from "../lib/clock.ts";
+import { type Pool, transaction } from "../lib/postgres.ts";
 import { all, type Db, run } from "../lib/query.ts";
+import { addressKey } from "../lib/rate-limits/address-key.ts";
+import {
+  type BucketName,
+  blankRow,
+  expiryOf,
+  type GuessRow,
+  type GuessRows,
+  type Judged,
+  judgeGuess,
+  type Shared,
+  takeBack,
+  trust,
+} from "./guesses.ts";
 
 /**
- * What slows down those who guess passwords, over all processes and restarts. Failures count against the username, there
- * or not, and against the client's address. From the fifth of a username on (the 50th of an address) each failure doubles
- * the pause before the next try, from a second to `longestPauseMs`; a try within the pause is refused, right or wrong.
- *
- * Nobody can keep a user out: an address from which that user has logged in before counts for itself, and knows nothing of
- * what others fail to guess. From a new address the user waits for `longestPauseMs` at the most.
+ * What slows down guesses at passwords and codes, over all processes and restarts, by the clock of the database: see
+ * `judgeGuess`. Each guess is paid before it is made and given back when it was right, so that a hundred guesses at once
+ * are not a hundred guesses.
  */
 export interface LogInTries {
-  /** Throws RATE_LIMIT_EXCEEDED while a pause lasts. */
-  admit(tries: Tries): Promise<void>;
-  failed(tries: Tries): Promise<void>;
-  /** The user got in: failures of the username, and of this user at this address, are forgotten. */
-  succeeded(tries: Tries): Promise<void>;
+  /**
+   * Before the line for hashing: throws RATE_LIMIT_EXCEEDED, with the moment of its turn, for a guess that has to wait.
+   * Nothing is paid yet.
+   */
+  admit(guesser: Guesser): Promise<{ isTrusted: boolean }>;
+  /** At the head of the line: pays for the guess. Throws as `admit` does. */
+  take(guesser: Guesser): Promise<Guess>;
+  /** The user got in: from this address the account is slowed down by its own failures alone. */
+  succeeded(guess: Guess): Promise<void>;
+  /** Nothing was guessed. */
+  giveBack(guess: Guess): Promise<void>;
 }
 
-/** Who tries, by what is counted. */
-export interface Tries {
-  username: string;
-  /** The client's address; null where there is none, which counts for one. */
-  ip: string | null;
+export type Guesser =
+  /** A client that is not known yet; one without an address counts as one address. */
+  | { username: string; ip: string | null }
+  /** A session that gives its password or code again. */
+  | { userId: string };
+
+export interface Guess {
+  guesser: Guesser;
+  paid: readonly BucketName[];
 }
 
-/** Failures without a pause: of a username, and of an address, behind which there can be many people. */
-const freeFailures = { username: 5, address: 50 };
-const firstPauseMs = 1_000;
-export const longestPauseMs = 15 * 60_000;
-/** Failures are forgotten so long after the last one, which is later than any pause ends. */
-const forgetAfterMs = 2 * longestPauseMs;
-/** How long an address counts as known after a log-in. */
-const knownForMs = 90 * 86_400_000;
-/** How old that may be before a log-in notes it again. */
-const renewAfterMs = 86_400_000;
-
-export function openLogInTries({ db, clock }: { db: Db; clock: Clock }): LogInTries {
-  async function look(tries: Tries) {
-    const subjects = subjectsOf(tries);
-    const rows = await findTries(db, Object.values(subjects), new Date(clock.now()));
-    const of = (subject: Buffer) => rows.find(({ subject_hash }) => subject_hash.equals(subject));
-    return { subjects, known: of(subjects.known), username: of(subjects.username), address: of(subjects.address) };
+export function openLogInTries({ db }: { db: Pool }): LogInTries {
+  /** Writes what `decide` makes of the rows; nobody else changes them meanwhile. */
+  async function change<T>(
+    guesser: Guesser,
+    decide: (rows: GuessRows, nowMs: number) => { rows: GuessRows; value: T },
+  ): Promise<T> {
+    const subjects = subjectsOf(guesser);
+    return transaction(db, async (tx) => {
+      const found = await lockRows(tx, Object.values(subjects));
+      const nowMs = Math.max(...found.map((row) => row.now.getTime()));
+      const before = rowsBy(subjects, found, nowMs, guesser);
+      const { rows, value } = decide(before, nowMs);
+      const written = Object.entries(subjects).flatMap(([key, subject]) => {
+        const name = key as keyof GuessRows;
+        if (rows[name] === before[name]) return [];
+        // That a session is trusted stands in no row.
+        const row = "userId" in guesser ? { ...rows[name], trustedUntilMs: 0 } : rows[name];
+        return [{ ...row, subject, expiresAtMs: expiryOf(row, nowMs) }];
+      });
+      await writeRows(tx, written);
+      return value;
+    });
   }
 
+  async function look(guesser: Guesser): Promise<Judged & { isSettled: boolean; isTrusted: boolean }> {
+    const subjects = subjectsOf(guesser);
+    const { now, rows: found } = await findRows(db, Object.values(subjects));
+    const rows = rowsBy(subjects, found, now.getTime(), guesser);
+    const judged = judgeGuess(rows, now.getTime());
+    const isTrusted = rows.pair.trustedUntilMs > now.getTime();
+    return { ...judged, isSettled: judged.rows === rows, isTrusted };
+  }
+
+  const judge = (rows: GuessRows, nowMs: number) => {
+    const judged = judgeGuess(rows, nowMs);
+    return { rows: judged.rows, value: judged };
+  };
+  /** As `judge`, for a guess that is not made yet: it may get a turn, and pays nothing else. */
+  const queue = (rows: GuessRows, nowMs: number) => {
+    const judged = judgeGuess(rows, nowMs);
+    return { rows: judged.waitMs > 0 ? judged.rows : rows, value: judged };
+  };
+
   return {
-    async admit(tries) {
-      const { known, username, address } = await look(tries);
-      const nowMs = clock.now();
-      const leftMs = Math.max(
-        pauseLeftMs(known ?? username, freeFailures.username, nowMs),
-        pauseLeftMs(address, freeFailures.address, nowMs),
-      );
-      if (leftMs > 0) throw tooManyTries(leftMs);
+    async admit(guesser) {
+      const { waitMs, isSettled, isTrusted } = await look(guesser);
+      if (waitMs > 0) {
+        const leftMs = isSettled ? waitMs : (await change(guesser, queue)).waitMs;
+        if (leftMs > 0) throw tooManyTries(leftMs);
+      }
+      return { isTrusted };
     },
 
-    async failed(tries) {
-      const { subjects, known } = await look(tries);
-      const person = known === undefined ? subjects.username : subjects.known;
-      await countFailures(db, [person, subjects.address], new Date(clock.now()));
+    async take(guesser) {
+      const { waitMs, paid } = await change(guesser, judge);
+      if (waitMs > 0) throw tooManyTries(waitMs);
+      return { guesser, paid };
     },
 
-    async succeeded(tries) {
-      const { subjects, known, username } = await look(tries);
-      const nowMs = clock.now();
-      const knownForLongMs = known?.failures === 0 ? known.expires_at.getTime() - nowMs : 0;
-      // Mostly nothing has changed, and nothing is written.
-      if (username === undefined && knownForLongMs > knownForMs - renewAfterMs) return;
-      await noteSuccess(db, { ...subjects, now: new Date(nowMs), knownUntil: new Date(nowMs + knownForMs) });
+    async succeeded({ guesser, paid }) {
+      await change(guesser, (rows, nowMs) => {
+        const after = takeBack(rows, paid);
+        return { rows: "userId" in guesser ? after : trust(after, nowMs), value: undefined };
+      });
+    },
+
+    async giveBack({ guesser, paid }) {
+      await change(guesser, (rows) => ({ rows: takeBack(rows, paid), value: undefined }));
     },
   };
 }
 
-/** Deletes what says nothing any more. Safe to repeat. */
-export function deleteOldTries({ identityDb, clock }: { identityDb: Db; clock: Clock }): Promise<number> {
-  return run(identityDb, "DELETE FROM log_in_tries WHERE expires_at < $1", [new Date(clock.now())]);
+/** More rows are not kept, beside those of trusted pairs: the ones that would expire first are deleted. */
+export const maxRows = 1_000_000;
+
+/** Deletes what says nothing any more, and what is too much. Safe to repeat. */
+export function deleteOldTries({ identityDb }: { identityDb: Db }, most = maxRows): Promise<number> {
+  return run(
+    identityDb,
+    `DELETE FROM log_in_tries WHERE expires_at < now() OR (known_until IS NULL AND expires_at < (
+       SELECT expires_at FROM log_in_tries WHERE known_until IS NULL ORDER BY expires_at DESC OFFSET $1 LIMIT 1))`,
+    [most - 1],
+  );
 }
+
+type Subjects = { pair: Buffer } & { [Name in Shared]?: Buffer };
 
 /** Hashed, because a password may have been typed where the username belongs, and an address is somebody's. */
-function subjectsOf({ username, ip }: Tries): { username: Buffer; address: Buffer; known: Buffer } {
-  const name = username.toLowerCase();
-  const address = ip === null ? "" : networkOf(ip);
-  const hash = (...parts: string[]) => createHash("sha256").update(JSON.stringify(parts)).digest();
-  return { username: hash("username", name), address: hash("address", address), known: hash("known", name, address) };
+function subjectsOf(guesser: Guesser): Subjects {
+  if ("userId" in guesser) return { pair: hash("session", guesser.userId) };
+  const name = guesser.username.toLowerCase();
+  const address = guesser.ip === null ? "" : addressKey(guesser.ip);
+  return {
+    pair: hash("known", name, address),
+    fresh: hash("fresh", name),
+    repeated: hash("repeated", name),
+    address: hash("guesses of address", address),
+  };
 }
 
-/** Of IPv6 the first half: a home has as many addresses as it likes in the second. */
-function networkOf(ip: string): string {
-  const v4 = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(ip)?.[1];
-  if (v4 !== undefined || !isIPv6(ip)) return v4 ?? ip;
-  const [head = "", tail = ""] = ip.split("%", 1)[0]!.split("::");
-  const groups = [head, tail].map((side) => (side === "" ? [] : side.split(":")));
-  const missing = Math.max(0, 8 - groups[0]!.length - groups[1]!.length);
-  const full = [...groups[0]!, ...(ip.includes("::") ? Array<string>(missing).fill("0") : []), ...groups[1]!];
-  return full
-    .slice(0, 4)
-    .map((group) => Number.parseInt(group, 16).toString(16))
-    .join(":");
+function hash(...parts: string[]): Buffer {
+  return createHash("sha256").update(JSON.stringify(parts)).digest();
 }
 
-interface TriesRow {
-  subject_hash: Buffer;
-  failures: number;
-  last_failed_at: Date;
-  expires_at: Date;
-}
-
-function pauseLeftMs(row: TriesRow | undefined, free: number, nowMs: number): number {
-  if (row === undefined || row.failures < free) return 0;
-  return row.last_failed_at.getTime() + pauseMs(row.failures - free) - nowMs;
-}
-
-function pauseMs(beyond: number): number {
-  return Math.min(firstPauseMs * 2 ** Math.min(beyond, 30), longestPauseMs);
+function rowsBy(subjects: Subjects, found: readonly FoundRow[], nowMs: number, guesser: Guesser): GuessRows {
+  const of = (subject: Buffer | undefined): GuessRow => {
+    const row = subject && found.find((one) => one.subject_hash.equals(subject));
+    if (!row || row.expires_at.getTime() <= nowMs) return blankRow;
+    return {
+      fullAtMs: row.full_at?.getTime() ?? 0,
+      tries: row.failures,
+      turnAtMs: row.turn_at?.getTime() ?? 0,
+      trustedUntilMs: row.known_until?.getTime() ?? 0,
+    };
+  };
+  const pair = of(subjects.pair);
+  return {
+    pair: "userId" in guesser ? { ...pair, trustedUntilMs: Number.POSITIVE_INFINITY } : pair,
+    fresh: of(subjects.fresh),
+    repeated: of(subjects.repeated),
+    address: of(subjects.address),
+  };
 }
 
 function tooManyTries(leftMs: number): RequestError {
-  return new RequestError("RATE_LIMIT_EXCEEDED", "Too many log-ins have failed; try again later.", {
-    retryAfterSeconds: Math.ceil(leftMs / 1000),
-  });
+  const seconds = Math.ceil(leftMs / 1000);
+  const message = `Too many wrong passwords or codes: try again in ${seconds} s.`;
+  return new RequestError("RATE_LIMIT_EXCEEDED", message, { retryAfterSeconds: seconds });
 }
 
-function findTries(db: Db, subjects: readonly Buffer[], now: Date): Promise<TriesRow[]> {
-  return all<TriesRow>(
+interface FoundRow {
+  subject_hash: Buffer;
+  failures: number;
+  full_at: Date | null;
+  turn_at: Date | null;
+  known_until: Date | null;
+  expires_at: Date;
+}
+
+const columns = "t.subject_hash, t.failures, t.full_at, t.turn_at, t.known_until, t.expires_at";
+
+async function findRows(db: Db, subjects: readonly Buffer[]): Promise<{ now: Date; rows: FoundRow[] }> {
+  const rows = await all<FoundRow & { now: Date; subject_hash: Buffer | null }>(
     db,
-    `SELECT subject_hash, failures, last_failed_at, expires_at FROM log_in_tries
-      WHERE subject_hash = ANY ($1::bytea[]) AND expires_at > $2`,
-    [subjects, now],
+    `SELECT clock_timestamp() AS now, ${columns}
+       FROM (SELECT) AS once LEFT JOIN log_in_tries t ON t.subject_hash = ANY ($1::bytea[])`,
+    [subjects],
+  );
+  return { now: rows[0]!.now, rows: rows.filter((row) => row.subject_hash !== null) };
+}
+
+/** In one order, so that two guesses at the same moment do not deadlock. Makes those that are missing. */
+function lockRows(tx: Db, subjects: readonly Buffer[]): Promise<(FoundRow & { now: Date })[]> {
+  return all(
+    tx,
+    `INSERT INTO log_in_tries AS t (subject_hash, failures, expires_at)
+     SELECT subject_hash, 0, clock_timestamp() FROM unnest($1::bytea[]) AS s (subject_hash) ORDER BY subject_hash
+     ON CONFLICT (subject_hash) DO UPDATE SET failures = t.failures
+     RETURNING clock_timestamp() AS now, ${columns}`,
+    [subjects],
   );
 }
 
-/** In one order, so that two who fail at the same moment do not wait in a ring. */
-async function countFailures(db: Db, subjects: readonly Buffer[], now: Date): Promise<void> {
-  await run(
-    db,
-    `INSERT INTO log_in_tries AS t (subject_hash, failures, last_failed_at, expires_at)
-     SELECT subject_hash, 1, $2, $3 FROM unnest($1::bytea[]) AS failed (subject_hash) ORDER BY subject_hash
-     ON CONFLICT (subject_hash) DO UPDATE
-       SET failures = CASE WHEN t.last_failed_at > $4 THEN t.failures + 1 ELSE 1 END, last_failed_at = $2,
-           expires_at = greatest($3, t.known_until)`,
-    [subjects, now, new Date(now.getTime() + forgetAfterMs), new Date(now.getTime() - forgetAfterMs)],
-  );
-}
-
-/** Two statements, each of which locks one row: so nobody waits in a ring with those who fail. */
-async function noteSuccess(
-  db: Db,
-  row: { known: Buffer; username: Buffer; now: Date; knownUntil: Date },
+async function writeRows(
+  tx: Db,
+  rows: readonly (GuessRow & { subject: Buffer; expiresAtMs: number })[],
 ): Promise<void> {
-  await run(db, "DELETE FROM log_in_tries WHERE subject_hash = $1", [row.username]);
+  const times = (of: (row: (typeof rows)[number]) => number) =>
+    rows.map((row) => (of(row) === 0 ? null : new Date(of(row))));
   await run(
-    db,
-    `INSERT INTO log_in_tries (subject_hash, failures, last_failed_at, known_until, expires_at)
-     VALUES ($1, 0, $2, $3, $3)
-     ON CONFLICT (subject_hash) DO UPDATE SET failures = 0, known_until = $3, expires_at = $3`,
-    [row.known, row.now, row.knownUntil],
+    tx,
+    `UPDATE log_in_tries t SET failures = w.failures, full_at = w.full_at, turn_at = w.turn_at,
+       known_until = w.known_until, expires_at = w.expires_at
+       FROM unnest($1::bytea[], $2::int[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[])
+         AS w (subject_hash, failures, full_at, turn_at, known_until, expires_at)
+      WHERE t.subject_hash = w.subject_hash`,
+    [
+      rows.map((row) => row.subject),
+      rows.map((row) => row.tries),
+      times((row) => row.fullAtMs),
+      times((row) => row.turnAtMs),
+      times((row) => row.trustedUntilMs),
+      rows.map((row) => new Date(row.expiresAtMs)),
+    ],
   );
 }

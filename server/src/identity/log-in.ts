@@ -2,7 +2,7 @@ import type { Origin } from "../audit/audit.ts";
 import { RequestError } from "../errors.ts";
 import { type Db, maybe } from "../lib/query.ts";
 import type { LogInTries } from "./log-in-tries.ts";
-import type { PasswordHasher } from "./password.ts";
+import { type PasswordHasher, sourceOf } from "./password.ts";
 import { recordRefused } from "./session-acts.ts";
 import { openSession, type SessionDeps, type TokenPair } from "./sessions.ts";
 import { isUsername } from "./username.ts";
@@ -18,9 +18,9 @@ export interface LogInDeps extends SessionDeps {
 }
 
 /**
- * Opens a session for whoever knows the password. An unknown user and a wrong password get the same AUTH_INVALID after
- * the same work. RATE_LIMIT_EXCEEDED after too many failures, see `LogInTries`; OVERLOADED when too many passwords are
- * being checked.
+ * Opens a session for a client that knows the password. An unknown user and a wrong password get the same AUTH_INVALID
+ * after the same work. RATE_LIMIT_EXCEEDED after too many failures, see `LogInTries`; OVERLOADED when too many passwords
+ * are being checked.
  */
 export async function logIn(
   deps: LogInDeps,
@@ -28,24 +28,26 @@ export async function logIn(
   { username, password, code }: { username: string; password: string; code?: string | undefined },
 ): Promise<TokenPair & { user_id: string }> {
   const { db, hasher, tries, secondFactor } = deps;
-  const tried = { username, ip: origin.ip };
-  hasher.requireRoom();
-  // Once before the line, so that those who must wait do not stand in it, and once at its end, for those who were in it
-  // together: a hundred guesses at once are not a hundred guesses.
-  await tries.admit(tried);
+  const guesser = { username, ip: origin.ip };
+  const source = sourceOf(origin, username.toLowerCase());
+  hasher.requireRoom(source.address);
+  // A guess that has to wait does not stand in the line.
+  const { isTrusted } = await tries.admit(guesser);
   const user = isUsername(username) ? await findByUsername(db, username) : null;
-  const failure = await hasher.inTurn(async (verify) => {
-    await tries.admit(tried);
+  // A trusted address has a share of its own, which others who try the account cannot fill.
+  const account = isTrusted ? `${source.account} at ${source.address}` : source.account;
+  const { guess, error, isPassword } = await hasher.inTurn({ ...source, account }, async (verify) => {
+    const guess = await tries.take(guesser);
     const isRight = await verify(user?.password_hash ?? null, password);
-    const found = user === null || !isRight ? wrongPassword() : await refusal(secondFactor(user.user_id, code));
-    if (found?.code === "AUTH_INVALID") await tries.failed(tried);
-    return found === null ? null : { error: found, isPassword: user === null || !isRight };
+    if (user === null || !isRight) return { guess, error: wrongPassword(), isPassword: true };
+    return { guess, error: await refusal(secondFactor(user.user_id, code)), isPassword: false };
   });
-  if (failure !== null || user === null) {
-    const reason = user === null ? "unknown_user" : failure?.isPassword ? "wrong_password" : "wrong_second_factor";
-    const error = failure?.error ?? wrongPassword();
-    if (error.code === "AUTH_INVALID") await recordRefused(db, origin, user, reason);
-    throw error;
+  if (error !== null || user === null) {
+    const reason = user === null ? "unknown_user" : isPassword ? "wrong_password" : "wrong_second_factor";
+    const refused = error ?? wrongPassword();
+    if (refused.code === "AUTH_INVALID") await recordRefused(db, origin, user, reason);
+    else await tries.giveBack(guess);
+    throw refused;
   }
   const tokens = await openSession(deps, {
     userId: user.user_id,
@@ -53,7 +55,7 @@ export async function logIn(
     method: "password",
     passwordHash: user.password_hash,
   });
-  await tries.succeeded(tried);
+  await tries.succeeded(guess);
   return { ...tokens, user_id: user.user_id };
 }
 

@@ -6,6 +6,7 @@ import type { Mailer } from "../lib/mailer.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
 import type { PasswordDeps } from "./change-password.ts";
 import { passwordResetMail } from "./mails.ts";
+import { sourceOf } from "./password.ts";
 import * as rows from "./password-reset-rows.ts";
 import { type Principal, requireMayGive } from "./principal.ts";
 import { revokeSessionsOf } from "./sessions.ts";
@@ -104,7 +105,7 @@ export async function resetPassword(
   const tokenHash = hashToken(token);
   // Looked up before the hashing, which is slow, and taken behind it.
   if (!(await rows.isResetOpen(db, tokenHash, now))) throw invalidReset();
-  const passwordHash = await hasher.hash(newPassword);
+  const passwordHash = await hasher.hash(newPassword, sourceOf(origin, tokenHash.toString("hex")));
   const userId = await transaction(db, async (tx) => {
     const reset = await rows.takeReset(tx, tokenHash, now);
     if (reset === null) throw invalidReset();

@@ -4,8 +4,11 @@ import { getPriority } from "node:os";
 import { test } from "node:test";
 import { openPasswordHasher } from "./password.ts";
 
+const source = { address: "192.0.2.1", account: "ana" };
+const lineOf = (total: number) => ({ total, perAddress: total, perAccount: total });
+
 test("a password is stored as Argon2id with 19 MiB, and only it opens", async () => {
-  const hasher = openPasswordHasher({ concurrency: 1, queueSize: 10 });
+  const hasher = openPasswordHasher({ concurrency: 1 });
   const hashed = await hasher.hash("pässword");
   assert.match(hashed, /^\$argon2id\$v=19\$m=19456,t=2,p=1\$/);
   assert.equal(await hasher.verify(hashed, "pässword".normalize("NFD")), true, "however the keyboard composes an ä");
@@ -13,7 +16,7 @@ test("a password is stored as Argon2id with 19 MiB, and only it opens", async ()
 });
 
 test("an unknown user costs what a known one costs, and is never believed", async () => {
-  const hasher = openPasswordHasher({ concurrency: 1, queueSize: 10 });
+  const hasher = openPasswordHasher({ concurrency: 1 });
   const hashed = await hasher.hash("password");
   const known = await fastest(() => hasher.verify(hashed, "wrong"));
   const unknown = await fastest(() => hasher.verifyNothing("wrong"));
@@ -22,7 +25,7 @@ test("an unknown user costs what a known one costs, and is never believed", asyn
 });
 
 test("beyond the queue a log-in is refused at once, and those in it are served in turn", async () => {
-  const hasher = openPasswordHasher({ concurrency: 1, queueSize: 2 });
+  const hasher = openPasswordHasher({ concurrency: 1, line: lineOf(2) });
   const all = await Promise.allSettled(["a", "b", "c", "d"].map((password) => hasher.verifyNothing(password)));
 
   assert.deepEqual(
@@ -36,16 +39,16 @@ test("beyond the queue a log-in is refused at once, and those in it are served i
 });
 
 test("a hash that is none is an error, and the next password is checked all the same", async () => {
-  const hasher = openPasswordHasher({ concurrency: 1, queueSize: 10 });
+  const hasher = openPasswordHasher({ concurrency: 1 });
   await assert.rejects(hasher.verify("no hash", "password"), /could not be hashed/);
   assert.equal(await hasher.verify(await hasher.hash("password"), "password"), true);
 });
 
 test("who has the turn keeps it to the end of its work", async () => {
-  const hasher = openPasswordHasher({ concurrency: 1, queueSize: 10 });
+  const hasher = openPasswordHasher({ concurrency: 1 });
   const order: string[] = [];
   const work = (name: string) =>
-    hasher.inTurn(async (verify) => {
+    hasher.inTurn(source, async (verify) => {
       order.push(`${name} begins`);
       assert.equal(await verify(null, name), false);
       await new Promise(setImmediate);
@@ -56,13 +59,13 @@ test("who has the turn keeps it to the end of its work", async () => {
 });
 
 test("those who are sent back come again at different moments, and a full line is told before anything is asked", async () => {
-  const hasher = openPasswordHasher({ concurrency: 1, queueSize: 1 });
-  hasher.requireRoom();
+  const hasher = openPasswordHasher({ concurrency: 1, line: lineOf(1) });
+  hasher.requireRoom("");
   const both = [hasher.verifyNothing("a"), hasher.verifyNothing("b")];
   const seconds = new Set<number>();
   for (let n = 0; n < 8; n += 1) {
     assert.throws(
-      () => hasher.requireRoom(),
+      () => hasher.requireRoom(""),
       ({ code, retryAfterSeconds }) => code === "OVERLOADED" && Boolean(seconds.add(retryAfterSeconds)),
     );
   }
@@ -72,10 +75,10 @@ test("those who are sent back come again at different moments, and a full line i
 
 // A crowd must not take the whole machine.
 test("the next password waits until the place has rested twice as long as it worked", async () => {
-  const hasher = openPasswordHasher({ concurrency: 1, queueSize: 10 });
+  const hasher = openPasswordHasher({ concurrency: 1 });
   const times: number[] = [];
   const work = () =>
-    hasher.inTurn(async (verify) => {
+    hasher.inTurn(source, async (verify) => {
       const begun = performance.now();
       await verify(null, "password");
       times.push(begun, performance.now());
@@ -88,7 +91,7 @@ test("the next password waits until the place has rested twice as long as it wor
 
 // Elsewhere a thread has the priority of its process.
 test("the thread that hashes gives way to the others", { skip: process.platform !== "linux" }, async () => {
-  const hasher = openPasswordHasher({ concurrency: 1, queueSize: 10 });
+  const hasher = openPasswordHasher({ concurrency: 1 });
   await hasher.hash("password");
   const priorities = readdirSync("/proc/self/task").map((id) => getPriority(Number(id)));
   assert.ok(priorities.includes(10), `${priorities}`);

@@ -1,22 +1,41 @@
 import { availableParallelism } from "node:os";
+import type { Actor, Origin } from "../audit/audit.ts";
 import { RequestError } from "../errors.ts";
+import { FairLine, type LineLimits, type Source } from "../lib/fair-line.ts";
+import { addressKey } from "../lib/rate-limits/address-key.ts";
 import { openPasswordThreads, type PasswordWork } from "./password-threads.ts";
 
-/** Slow on purpose, and bounded: the work of many log-ins at once waits in a short line or is refused. */
+/**
+ * Slow on purpose, and bounded: the work of many log-ins at once waits in a short line that serves its sources by turns,
+ * see `FairLine`, or is refused.
+ */
 export interface PasswordHasher {
   /** A PHC string with its own salt and parameters. */
-  hash(password: string): Promise<string>;
+  hash(password: string, source?: Source): Promise<string>;
   verify(hashed: string, password: string): Promise<boolean>;
   /** Costs what `verify` costs and is never true: for a user that does not exist, so that time does not tell. */
   verifyNothing(password: string): Promise<false>;
-  /**
-   * Waits for its turn and then does `work`, which checks a password by the function that it is given, once. Others wait
-   * until it ends: what it reads before and writes after cannot be overtaken by those behind it in line.
-   */
-  inTurn<T>(work: (verify: VerifyPassword) => Promise<T>): Promise<T>;
-  /** Throws OVERLOADED when one more would not be taken: before anything else is asked on its behalf. */
-  requireRoom(): void;
+  /** Waits for the source's turn and then does `work`, which checks a password by the function that it is given, once. */
+  inTurn<T>(source: Source, work: (verify: VerifyPassword) => Promise<T>): Promise<T>;
+  /** Throws OVERLOADED when one more from there would not be taken: before anything else is asked on its behalf. */
+  requireRoom(address: string): void;
 }
+
+/** By what the work of a request waits: its client's address, and whose account it is about. */
+export function sourceOf(origin: Origin, account: string): Source {
+  return { address: origin.ip === null ? "" : addressKey(origin.ip), account };
+}
+
+/** The account of a request that is no log-in. */
+export function callerOf(by: Actor): string {
+  return "callerId" in by ? by.callerId : "";
+}
+
+/** The hub's own work. */
+const ownSource: Source = { address: "", account: "" };
+
+/** How many wait for a thread, in all, of one client address, and of one account. */
+export const passwordLine: LineLimits = { total: 100, perAddress: 50, perAccount: 10 };
 
 /** As `verify`; null costs the same and is never true. */
 export type VerifyPassword = (hashed: string | null, password: string) => Promise<boolean>;
@@ -25,16 +44,16 @@ export interface PasswordHasherOptions {
   /** How many are hashed at the same time; each takes a thread and 19 MiB for about 30 ms. */
   concurrency: number;
   /** How many may wait; one more is refused with OVERLOADED. */
-  queueSize: number;
+  line?: LineLimits;
 }
 
 /**
  * Passwords are compared after Unicode normalisation (NFKC), so that the same keys work on every keyboard and system.
  * Every method throws OVERLOADED when the queue is full.
  */
-export function openPasswordHasher({ concurrency, queueSize }: PasswordHasherOptions): PasswordHasher {
+export function openPasswordHasher({ concurrency, line = passwordLine }: PasswordHasherOptions): PasswordHasher {
   const ask = openPasswordThreads(concurrency);
-  const { inTurn, requireRoom } = limiter(concurrency, queueSize);
+  const { inTurn, requireRoom } = limiter(concurrency, new FairLine(line));
 
   async function verify(hashed: string | null, password: string): Promise<boolean> {
     const answer = await askWell({ kind: "verify", hashed, password: normalized(password) });
@@ -48,17 +67,17 @@ export function openPasswordHasher({ concurrency, queueSize }: PasswordHasherOpt
   }
 
   return {
-    hash: (password) =>
-      inTurn(async () => {
+    hash: (password, source = ownSource) =>
+      inTurn(source, async () => {
         const answer = await askWell({ kind: "hash", password: normalized(password) });
         return "hashed" in answer ? answer.hashed : "";
       }),
-    verify: (hashed, password) => inTurn(() => verify(hashed, password)),
+    verify: (hashed, password) => inTurn(ownSource, () => verify(hashed, password)),
     async verifyNothing(password) {
-      await inTurn(() => verify(null, password));
+      await inTurn(ownSource, () => verify(null, password));
       return false;
     },
-    inTurn: (work) => inTurn(() => work(verify)),
+    inTurn: (source, work) => inTurn(source, () => work(verify)),
     requireRoom,
   };
 }
@@ -72,23 +91,24 @@ function normalized(password: string): string {
   return password.normalize("NFKC");
 }
 
-function limiter(concurrency: number, queueSize: number) {
+function limiter(concurrency: number, line: FairLine) {
   let running = 0;
   let refused = 0;
-  const waiting: (() => void)[] = [];
 
-  function requireRoom(): void {
-    if (running < concurrency || waiting.length < queueSize) return;
-    // Who is refused at the same moment comes back at different ones.
-    refused += 1;
-    throw tooManyLogIns(1 + (refused % longestRetrySeconds));
+  function requireRoom(address: string): void {
+    if (running >= concurrency && !line.hasRoom(address)) throw tooMany();
   }
 
-  async function inTurn<T>(work: () => Promise<T>): Promise<T> {
-    requireRoom();
+  function tooMany(): RequestError {
+    // Requests that are refused at the same moment retry at different ones.
+    refused += 1;
+    return tooManyLogIns(1 + (refused % longestRetrySeconds));
+  }
+
+  async function inTurn<T>(source: Source, work: () => Promise<T>): Promise<T> {
+    // The one that ends hands its place over, so `running` stays as it is.
     if (running < concurrency) running += 1;
-    // Whoever ends hands its place over, so `running` stays as it is.
-    else await new Promise<void>((resolve) => waiting.push(resolve));
+    else if (!(await line.enter(source))) throw tooMany();
     const begunMs = performance.now();
     try {
       return await work();
@@ -98,9 +118,7 @@ function limiter(concurrency: number, queueSize: number) {
   }
 
   function handOver(): void {
-    const next = waiting.shift();
-    if (next) next();
-    else running -= 1;
+    if (!line.serveNext()) running -= 1;
   }
 
   return { inTurn, requireRoom };

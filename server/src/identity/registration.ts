@@ -2,6 +2,7 @@ import { type Origin, recordAct } from "../audit/audit.ts";
 import { forbidden } from "../errors.ts";
 import { transaction } from "../lib/postgres.ts";
 import { findFirstWorkspace } from "./first-workspace.ts";
+import { sourceOf } from "./password.ts";
 import { addUser, type Credentials, type User, type UserDeps } from "./users.ts";
 
 /** A stranger joins the first workspace as a member. FORBIDDEN when registration is closed; CONFLICT for a taken name. */
@@ -15,7 +16,7 @@ export async function registerUser(
   }
   const workspaceId = await findFirstWorkspace(deps.db);
   if (workspaceId === null) throw new Error("the first workspace is made before the hub listens, and is missing");
-  const passwordHash = await deps.hasher.hash(credentials.password);
+  const passwordHash = await deps.hasher.hash(credentials.password, sourceOf(origin, credentials.username));
   return transaction(deps.db, async (tx) => {
     const input = { ...credentials, passwordHash, workspaceId, role: "member" } as const;
     const user = await addUser({ db: tx, clock: deps.clock }, input);

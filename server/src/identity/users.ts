@@ -6,7 +6,7 @@ import { type Pool, transaction } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
 import type { Authenticator } from "./authenticate.ts";
 import { deleteIdentitiesOf } from "./oauth/identity-rows.ts";
-import type { PasswordHasher } from "./password.ts";
+import { callerOf, type PasswordHasher, sourceOf } from "./password.ts";
 import { type Principal, type Role, requireMayGive } from "./principal.ts";
 import { revokeSessionsOf } from "./sessions.ts";
 import { deleteTotp } from "./totp/totp-rows.ts";
@@ -37,7 +37,7 @@ export async function createUser(
   input: Credentials & { role: Role; displayName?: string | undefined },
 ): Promise<User> {
   requireMayGive(by, input.role);
-  const passwordHash = await hasher.hash(input.password);
+  const passwordHash = await hasher.hash(input.password, sourceOf(by.origin, callerOf(by)));
   return transaction(db, async (tx) => {
     const user = await addUser({ db: tx, clock }, { ...input, passwordHash, workspaceId: by.workspaceId });
     const act = { action: "user.created", target: targetOf(user.user_id), details: { role: input.role } };

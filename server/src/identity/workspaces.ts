@@ -5,7 +5,7 @@ import { newId } from "../lib/ids.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
 import { all, type Db, one } from "../lib/query.ts";
 import { findFirstWorkspace } from "./first-workspace.ts";
-import type { PasswordHasher } from "./password.ts";
+import { callerOf, type PasswordHasher, sourceOf } from "./password.ts";
 import type { Principal } from "./principal.ts";
 import { addUser, type Credentials, type User } from "./users.ts";
 
@@ -24,7 +24,7 @@ export async function createWorkspace(
   by: Actor,
   { name, admin }: { name: string; admin: Credentials },
 ): Promise<Workspace> {
-  const passwordHash = await hasher.hash(admin.password);
+  const passwordHash = await hasher.hash(admin.password, sourceOf(by.origin, callerOf(by)));
   return transaction(db, async (tx) => {
     const { workspace } = await addWorkspace({ db: tx, clock }, { name, admin: { ...admin, passwordHash } });
     const target = { type: "workspace", id: workspace.workspace_id };

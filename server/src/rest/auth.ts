@@ -63,8 +63,9 @@ export function authRoutes(app: App, deps: AuthRouteDeps): void {
         security: [],
         summary: "Log in",
         description:
-          "An unknown user and a wrong password get the same answer. After five failures in a row each further one doubles " +
-          "the pause before the next try, up to 15 minutes: 429. Who has a second factor sends `totp_code`, too.",
+          "An unknown user and a wrong password get the same answer. After several failures a client has to wait for its " +
+          "turn: 429 with `retry-after`. The turn is the client's own, whatever others try meanwhile. An address from " +
+          "which the user has logged in before has tries of its own. A user with a second factor sends `totp_code`, too.",
         body: Type.Object(
           {
             username: Type.String({ minLength: 1, maxLength: 256 }),

@@ -29,6 +29,8 @@ export interface CallOptions {
   body?: unknown;
   token?: string | undefined;
   idempotencyKey?: string;
+  /** The client's address, as the proxy of a hub with `trustedProxies` names it. */
+  from?: string;
 }
 
 export const adminPassword = "correct horse battery";
@@ -40,7 +42,13 @@ export type IdentityHub = Awaited<ReturnType<typeof startIdentityHub>>;
  * a second process of the same hub, as far as memory is concerned.
  */
 export async function startIdentityHub(
-  options: { registration?: "open" | "closed"; keys?: SigningKeys; log?: Logger; more?: MoreRoutes } = {},
+  options: {
+    registration?: "open" | "closed";
+    keys?: SigningKeys;
+    log?: Logger;
+    more?: MoreRoutes;
+    trustedProxies?: number;
+  } = {},
 ) {
   const database = await createTestDatabase();
   const log = options.log ?? pino({ level: process.env.TEST_LOG_LEVEL ?? "silent" });
@@ -49,7 +57,7 @@ export async function startIdentityHub(
   let nowMs = Date.now();
   const clock: Clock = { now: () => nowMs, elapsed: () => nowMs, after: () => () => {} };
   const box = openSecretBox(Buffer.alloc(32, 7));
-  const hasher = openPasswordHasher({ concurrency: 2, queueSize: 100 });
+  const hasher = openPasswordHasher({ concurrency: 2 });
   const tokens = openTokens({
     clock,
     keys: options.keys ?? sharedSecrets(["a secret for tests that is long enough"]),
@@ -66,7 +74,8 @@ export async function startIdentityHub(
 
   async function open() {
     const { authenticate, forget } = openAuthenticator({ db: databases.identityDb, clock, tokens });
-    const app = await openRestServer({ log, authenticate, dbOf: databases.dbOf });
+    const { trustedProxies = null } = options;
+    const app = await openRestServer({ log, authenticate, dbOf: databases.dbOf, trustedProxies });
     const deps = {
       db: databases.identityDb,
       identityDb: databases.identityDb,
@@ -106,6 +115,12 @@ export async function startIdentityHub(
     passTime(ms: number) {
       nowMs += ms;
     },
+    /** Guesses are counted by the clock of the database, which cannot be held: what it keeps is moved into the past. */
+    async ageGuesses(ms: number) {
+      const times = ["full_at", "turn_at", "known_until", "expires_at"];
+      const moved = times.map((column) => `${column} = ${column} - $1 * interval '1 ms'`);
+      await db.query(`UPDATE log_in_tries SET ${moved.join(", ")}`, [ms]);
+    },
     /** A fresh session; the password is the one that `makeUser` gives. */
     async logIn(username: string, password = adminPassword): Promise<Answer["body"]> {
       const { body } = await call("POST /auth/token", { body: { username, password } });
@@ -130,12 +145,13 @@ export type MoreRoutes = (app: App, deps: AuthRouteDeps & { identityDb: Pool; lo
 async function listen(app: App) {
   await app.listen({ port: 0, host: "127.0.0.1" });
   const origin = urlOf(app);
-  return async function call(target: string, { body, token, idempotencyKey }: CallOptions = {}): Promise<Answer> {
+  return async function call(target: string, { body, token, idempotencyKey, from }: CallOptions = {}): Promise<Answer> {
     const [method, path] = target.split(" ") as [string, string];
     const headers: Record<string, string> = {};
     if (body !== undefined) headers["content-type"] = "application/json";
     if (token !== undefined) headers.authorization = `Bearer ${token}`;
     if (idempotencyKey !== undefined) headers["idempotency-key"] = idempotencyKey;
+    if (from !== undefined) headers["x-forwarded-for"] = from;
     const sent = body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) };
     const answer = await fetch(origin + path, { method, headers, ...sent });
     const text = await answer.text();

@@ -61,8 +61,8 @@ export async function confirmTotp(
 }
 
 /**
- * Takes a code, or a recovery code, so that a stolen access token is not enough. FORBIDDEN for a wrong one, which counts
- * like one at log-in; one at a time is looked at, or many at once would be looked at before the first is counted.
+ * Takes a code, or a recovery code, so that a stolen access token is not enough. FORBIDDEN for a wrong one, of which a
+ * user has few: see `LogInTries`.
  */
 export async function endTotp(
   { tries, ...deps }: TotpDeps & { tries: LogInTries },
@@ -70,16 +70,14 @@ export async function endTotp(
   code: string,
 ): Promise<void> {
   requireUser(principal);
-  const { username } = await getUser(deps.db, principal);
-  const tried = { username, ip: principal.origin.ip };
   const isEnded = await transaction(deps.db, async (tx) => {
     const totp = await rows.lockTotp(tx, principal.userId);
     if (totp === "busy") throw oneAtATime();
     if (totp === null) throw notFound("second factor");
-    await tries.admit(tried);
-    if (totp.confirmed_at !== null && !(await isRightCode({ ...deps, db: tx }, totp, code))) {
-      await tries.failed(tried);
-      return false;
+    if (totp.confirmed_at !== null) {
+      const guess = await tries.take({ userId: principal.userId });
+      if (!(await isRightCode({ ...deps, db: tx }, totp, code))) return false;
+      await tries.succeeded(guess);
     }
     await rows.deleteTotp(tx, principal.userId);
     const target = { type: "user", id: principal.userId };

@@ -1,0 +1,121 @@
+/**
+ * When a guess at a password may be made. Buckets are token buckets, kept as the generic cell rate algorithm keeps them:
+ * by one time each, when the bucket is full again. A pair of account and address that has logged in before is trusted, as
+ * a device cookie is in "Slow Down Online Guessing Attacks with Device Cookies" (OWASP): it has a bucket of its own, and
+ * failures of others do not count for it. Everybody else shares the buckets of the account and of the address.
+ *
+ * A guess for which no token is there gets a turn: the token that comes next is its own, whatever others ask meanwhile.
+ * Each pair has one turn at the most, so those who wait are served by turns and not by who asks more often. An address
+ * that has hardly tried the account yet takes from another bucket than those that try again and again, and so does not
+ * wait behind them (as new flows go before old ones in FQ-CoDel, RFC 8290).
+ */
+export interface Bucket {
+  burst: number;
+  /** Until one more token is there, in milliseconds. */
+  everyMs: number;
+}
+
+const minuteMs = 60_000;
+
+export const buckets = {
+  /** Of an account from an address where it has logged in, and of a session that gives its password or code again. */
+  trusted: { burst: 10, everyMs: minuteMs },
+  /** Of an account: from addresses of which each has tried it fewer than `newTries` times within a day. */
+  fresh: { burst: 30, everyMs: minuteMs },
+  /** Of an account: from all other addresses. */
+  repeated: { burst: 5, everyMs: 2 * minuteMs },
+  /** Of an address, for all accounts that have not logged in from there. */
+  address: { burst: 50, everyMs: 10_000 },
+} as const satisfies Record<string, Bucket>;
+
+/** How often an address may try an account before it counts among those that repeat. */
+export const newTries = 2;
+/** So long after the last try they are forgotten. */
+export const rememberTriesMs = 86_400_000;
+/** A turn that would be later than this is not given out: the client is refused and keeps nothing. */
+export const longestTurnMs = 30 * minuteMs;
+/** How long a turn can be used once it has come. */
+export const turnLastsMs = 15 * minuteMs;
+/** How long an address counts as trusted after a log-in. */
+export const trustedForMs = 90 * 86_400_000;
+
+/** What is known of a bucket, or of a pair of account and address; 0 where there is nothing. */
+export interface GuessRow {
+  /** When the bucket is full again; of a pair, the one that it has when it is trusted. */
+  fullAtMs: number;
+  /** Tries of the pair, while it is not trusted. */
+  tries: number;
+  turnAtMs: number;
+  trustedUntilMs: number;
+}
+
+export const blankRow: GuessRow = { fullAtMs: 0, tries: 0, turnAtMs: 0, trustedUntilMs: 0 };
+
+export type BucketName = keyof typeof buckets;
+export type Shared = Exclude<BucketName, "trusted">;
+/** `pair` holds the trusted bucket. */
+export type GuessRows = Record<"pair" | Shared, GuessRow>;
+
+export interface Judged {
+  /** 0: the guess may be made now. */
+  waitMs: number;
+  /** The tokens that were paid for it, now or with its turn. */
+  paid: BucketName[];
+  /** The rows as they are when this is written: without that nothing has happened. */
+  rows: GuessRows;
+}
+
+export function judgeGuess(rows: GuessRows, nowMs: number): Judged {
+  const { pair } = rows;
+  if (pair.trustedUntilMs > nowMs) {
+    const waitMs = nextTokenAt(pair, "trusted", nowMs) - nowMs;
+    return { waitMs, paid: ["trusted"], rows: waitMs > 0 ? rows : pay(rows, ["trusted"], nowMs) };
+  }
+  const paid: Shared[] = [pair.tries < newTries ? "fresh" : "repeated", "address"];
+  const admitted = { ...pair, tries: pair.tries + 1, turnAtMs: 0 };
+  if (pair.turnAtMs !== 0 && nowMs < pair.turnAtMs + turnLastsMs) {
+    const waitMs = Math.max(0, pair.turnAtMs - nowMs);
+    return { waitMs, paid, rows: waitMs > 0 ? rows : { ...rows, pair: admitted } };
+  }
+  const turnAtMs = Math.max(...paid.map((name) => nextTokenAt(rows[name], name, nowMs)));
+  const waitMs = turnAtMs - nowMs;
+  if (waitMs > longestTurnMs) return { waitMs, paid, rows };
+  return { waitMs, paid, rows: { ...pay(rows, paid, nowMs), pair: waitMs > 0 ? { ...pair, turnAtMs } : admitted } };
+}
+
+/** A guess that was none: the password was right, or no code was sent. Its tokens are given back. */
+export function takeBack(rows: GuessRows, paid: readonly BucketName[]): GuessRows {
+  const after = { ...rows };
+  for (const name of paid) {
+    const at = name === "trusted" ? "pair" : name;
+    after[at] = { ...after[at], fullAtMs: Math.max(0, after[at].fullAtMs - buckets[name].everyMs) };
+  }
+  if (!paid.includes("trusted")) after.pair = { ...after.pair, tries: Math.max(0, after.pair.tries - 1) };
+  return after;
+}
+
+/** The pair is trusted from now on, or for longer. */
+export function trust(rows: GuessRows, nowMs: number): GuessRows {
+  return { ...rows, pair: { ...rows.pair, tries: 0, turnAtMs: 0, trustedUntilMs: nowMs + trustedForMs } };
+}
+
+/** When the row says nothing any more. */
+export function expiryOf({ fullAtMs, tries, turnAtMs, trustedUntilMs }: GuessRow, nowMs: number): number {
+  const triesMs = tries > 0 ? nowMs + rememberTriesMs : 0;
+  return Math.max(nowMs, fullAtMs, trustedUntilMs, triesMs, turnAtMs === 0 ? 0 : turnAtMs + turnLastsMs);
+}
+
+function pay(rows: GuessRows, names: readonly BucketName[], nowMs: number): GuessRows {
+  const after = { ...rows };
+  for (const name of names) {
+    const at = name === "trusted" ? "pair" : name;
+    after[at] = { ...after[at], fullAtMs: Math.max(after[at].fullAtMs, nowMs) + buckets[name].everyMs };
+  }
+  return after;
+}
+
+/** Now, or when the first token comes that is promised to nobody. */
+function nextTokenAt({ fullAtMs }: GuessRow, name: BucketName, nowMs: number): number {
+  const { burst, everyMs } = buckets[name];
+  return Math.max(nowMs, Math.max(fullAtMs, nowMs) - (burst - 1) * everyMs);
+}

@@ -1,0 +1,75 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { FairLine, type Source } from "./fair-line.ts";
+
+function open(limits = { total: 100, perAddress: 50, perAccount: 10 }) {
+  const line = new FairLine(limits);
+  const served: string[] = [];
+  const refused: string[] = [];
+  return {
+    line,
+    served,
+    refused,
+    enter(name: string, source: Source) {
+      void line.enter(source).then((isServed) => (isServed ? served : refused).push(name));
+    },
+    async serveAll(most = 1_000) {
+      for (let n = 0; n < most && line.serveNext(); n += 1);
+      await new Promise(setImmediate);
+    },
+  };
+}
+
+const from = (address: string, account: string): Source => ({ address, account });
+
+test("a source that asks many times delays another by one turn", async () => {
+  const { enter, serveAll, served } = open();
+  for (let n = 0; n < 10; n += 1) enter(`loud ${n}`, from("a", "loud"));
+  enter("neighbour", from("a", "quiet"));
+  enter("stranger", from("b", "other"));
+  await serveAll();
+  assert.ok(served.indexOf("stranger") <= 1, `${served}`);
+  assert.ok(served.indexOf("neighbour") <= 3, `${served}`);
+  assert.equal(served.length, 12);
+});
+
+// An address that keeps coming back with other accounts must not starve one that waits.
+test("sources that come later are served after those that wait", async () => {
+  const { enter, serveAll, served } = open();
+  enter("first", from("a", "ana"));
+  enter("second", from("a", "ana"));
+  for (let n = 0; n < 20; n += 1) {
+    enter(`new ${n}`, from(`new ${n}`, `new ${n}`));
+    await serveAll(1);
+  }
+  assert.ok(served.includes("second") && served.indexOf("second") < 6, `${served}`);
+});
+
+test("an account, an address and the whole line have a limit", async () => {
+  const { enter, line, refused } = open({ total: 6, perAddress: 4, perAccount: 2 });
+  for (let n = 0; n < 3; n += 1) enter(`ana ${n}`, from("a", "ana"));
+  assert.equal(line.size, 2);
+  for (let n = 0; n < 5; n += 1) enter(`a ${n}`, from("a", `other ${n}`));
+  assert.equal(line.size, 4);
+  for (let n = 0; n < 5; n += 1) enter(`b ${n}`, from("b", `b ${n}`));
+  assert.equal(line.size, 6);
+  await new Promise(setImmediate);
+  assert.equal(refused.length, 7);
+});
+
+test("in a full line the newest of the largest source gives its place to a smaller one", async () => {
+  const { enter, serveAll, served, refused } = open({ total: 6, perAddress: 6, perAccount: 6 });
+  for (let n = 0; n < 6; n += 1) enter(`loud ${n}`, from("a", "loud"));
+  enter("ana", from("b", "ana"));
+  await serveAll();
+  assert.deepEqual(refused, ["loud 5"]);
+  assert.equal(served.indexOf("ana"), 1);
+  assert.equal(served.length, 6);
+});
+
+test("a full line says so for the address that fills it, and not for another", () => {
+  const { enter, line } = open({ total: 3, perAddress: 3, perAccount: 3 });
+  for (let n = 0; n < 3; n += 1) enter(`loud ${n}`, from("a", "loud"));
+  assert.equal(line.hasRoom("a"), false);
+  assert.equal(line.hasRoom("b"), true);
+});

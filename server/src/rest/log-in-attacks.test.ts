@@ -1,0 +1,139 @@
+/** Attacks on log-in, and what they may not do to others: each client has an address of its own, named by a proxy. */
+import assert from "node:assert/strict";
+import { before, beforeEach, test } from "node:test";
+import { buckets, longestTurnMs } from "../identity/guesses.ts";
+import { passwordLine } from "../identity/password.ts";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
+import { adminPassword, type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
+
+let hub: IdentityHub;
+const opened = closeAfterTests();
+before(async () => {
+  hub = opened.use(await startIdentityHub({ trustedProxies: 1 }));
+  const body = { username: "ana", email: "ana@example.com", password: "a long enough one" };
+  assert.equal((await hub.call("POST /auth/register", { body })).status, 201);
+});
+beforeEach(() => hub.db.query("DELETE FROM log_in_tries"));
+
+const wrong = (from: string, username = "admin", at = hub.call) =>
+  at("POST /auth/token", { from, body: { username, password: "wrong password" } });
+const right = (from: string, at = hub.call) =>
+  at("POST /auth/token", { from, body: { username: "admin", password: adminPassword } });
+
+const pollers = Array.from({ length: 8 }, (_, n) => `203.0.113.${n + 1}`);
+const home = "198.51.100.7";
+const secondsOf = ({ headers }: { headers: Headers }) => Number(headers.get("retry-after"));
+
+/** Each poller once, eight at a time, and each answered. */
+async function poll(addresses = pollers): Promise<number[]> {
+  const statuses: number[] = [];
+  for (let at = 0; at < addresses.length; at += 8) {
+    const some = addresses.slice(at, at + 8);
+    const answers = await Promise.all(some.map((from, n) => wrong(from, "admin", n % 2 ? hub.sibling : hub.call)));
+    statuses.push(...answers.map(({ status }) => status));
+  }
+  return statuses;
+}
+
+test("eight pollers do not keep the right user out of a new address", async () => {
+  for (let round = 0; round < 6; round += 1) await poll();
+  assert.deepEqual(
+    await poll(),
+    pollers.map(() => 429),
+  );
+  assert.equal((await right(home)).status, 200);
+});
+
+test("where even new addresses have to wait, the user has a turn that no poller can take", async () => {
+  const crowd = Array.from({ length: buckets.fresh.burst }, (_, n) => `192.0.2.${n + 1}`);
+  assert.ok((await poll(crowd)).every((status) => status === 401));
+  const seconds = secondsOf(await right(home));
+  assert.ok(seconds > 0 && seconds <= buckets.fresh.everyMs / 1000, `${seconds} s`);
+  // Polls meanwhile, its own too, change nothing: neither is the turn lost, nor does it come later.
+  for (let round = 0; round < 3; round += 1) {
+    await poll(crowd.slice(0, 10));
+    assert.ok(secondsOf(await right(home)) <= seconds);
+  }
+  await hub.ageGuesses(seconds * 1000);
+  await poll(crowd);
+  assert.equal((await right(home, hub.sibling)).status, 200);
+});
+
+test("a user who has failed there before has a turn among the pollers, one for each", async () => {
+  for (let n = 0; n < 7; n += 1) await wrong(home);
+  for (let round = 0; round < 6; round += 1) await poll();
+  const seconds = secondsOf(await right(home));
+  assert.ok(seconds <= ((pollers.length + 1) * buckets.repeated.everyMs) / 1000, `${seconds} s`);
+  await hub.ageGuesses(seconds * 1000);
+  await poll();
+  assert.equal((await right(home)).status, 200);
+});
+
+test("a turn that was not used lapses, and then another is given", async () => {
+  for (let n = 0; n < 7; n += 1) await wrong(home);
+  assert.equal((await wrong(home)).status, 429);
+  await hub.ageGuesses(2 * longestTurnMs);
+  assert.equal((await wrong(home)).status, 401);
+});
+
+test("an address from which the user has logged in is not slowed down by failures of others", async () => {
+  assert.equal((await right(home)).status, 200);
+  for (let round = 0; round < 6; round += 1) await poll();
+  for (let n = 0; n < 5; n += 1) assert.equal((await right(home, n % 2 ? hub.sibling : hub.call)).status, 200);
+  // Its own failures count, and for itself alone.
+  for (let n = 0; n < buckets.trusted.burst; n += 1) assert.equal((await wrong(home)).status, 401);
+  assert.equal((await right(home)).status, 429);
+  assert.equal((await right("198.51.100.8")).status, 200);
+});
+
+test("invented names from one address do not lock out a neighbour who has logged in from there", async () => {
+  assert.equal((await right(home)).status, 200);
+  const statuses: number[] = [];
+  for (let n = 0; n < 55; n += 1) statuses.push((await wrong(home, `invented${n}`)).status);
+  assert.deepEqual([statuses[0], statuses.at(-1)], [401, 429]);
+  assert.equal((await right(home)).status, 200);
+  // A stranger there waits, whatever the account; elsewhere the account is not slowed down at all.
+  const ana = { username: "ana", password: "a long enough one" };
+  const fromThere = await hub.call("POST /auth/token", { from: home, body: ana });
+  assert.equal(fromThere.status, 429);
+  assert.ok(secondsOf(fromThere) <= 7 * (buckets.address.everyMs / 1000), `${secondsOf(fromThere)} s`);
+  assert.equal((await hub.call("POST /auth/token", { from: "198.51.100.9", body: ana })).status, 200);
+});
+
+test("IPv6 addresses of one customer count as one, and IPv4 is IPv4 however it is written", async () => {
+  const names = Array.from({ length: buckets.address.burst }, (_, n) => `guess${n}`);
+  for (const [n, name] of names.entries()) await wrong(`2001:db8:0:1::${n.toString(16)}`, name);
+  assert.equal((await wrong("2001:db8:0:1:ffff::1", "one-more")).status, 429);
+  assert.equal((await wrong("2001:db8:0:2::1", "one-more")).status, 401);
+  for (const name of names) await wrong("::ffff:192.0.2.1", name);
+  assert.equal((await wrong("192.0.2.1", "one-more")).status, 429);
+});
+
+test("right log-ins of one account wait for themselves, and others do not wait for them", async () => {
+  const done: string[] = [];
+  await right(home);
+  const flood = Array.from({ length: 60 }, async () => {
+    const { status } = await right(home);
+    done.push(`flood ${status}`);
+  });
+  const neighbour = hub.call("POST /auth/token", {
+    from: home,
+    body: { username: "ana", password: "a long enough one" },
+  });
+  const { status } = await neighbour.finally(() => done.push("neighbour"));
+  await Promise.all(flood);
+  assert.equal(status, 200);
+  const served = done.slice(0, done.indexOf("neighbour")).filter((one) => one === "flood 200").length;
+  // Those that were being checked already, and the one that is before it in the round.
+  assert.ok(served <= 6, `${served} of the flood were served before the neighbour`);
+  const all = done.filter((one) => one === "flood 200").length;
+  assert.ok(all <= passwordLine.perAccount + 6, `${all} of the flood were served`);
+});
+
+// What strangers together may guess in a day at one account; the documents give this figure.
+test("a day has a bounded number of guesses at an account", () => {
+  const ofDay = ({ burst, everyMs }: { burst: number; everyMs: number }) => burst + 86_400_000 / everyMs;
+  assert.equal(ofDay(buckets.fresh), 1_470);
+  assert.equal(ofDay(buckets.repeated), 725);
+  assert.equal(ofDay(buckets.trusted), 1_450);
+});
