@@ -86,7 +86,7 @@ describe("everybody who may call is answered", () => {
       const caller = session ? await newUser(hub, home.admin, role) : home[role];
       const request = await row.call!(givenBy(caller.userId, fresh));
       await expect(route, request, `Bearer ${caller.token}`, { status: row.answer }, `a user with the role ${role}`);
-      const key = scope === undefined ? await keys.all() : await keys.with(scope);
+      const key = scope === undefined ? await keys.all() : await keys.with(...[scope].flat());
       const again = await row.call!(givenBy(home.admin.userId, fresh));
       const answer = session ? { status: 403, code: "FORBIDDEN" } : { status: row.toKeys ?? row.answer };
       await expect(route, again, `Bearer ${key}`, answer, "an API key with the scope");
@@ -143,7 +143,8 @@ function statusOf(method: string, path: string, headers: Record<string, string> 
 
 function keysOf({ access }: Row): Promise<string>[] {
   if (access === "public" || access.scope === undefined) return [];
-  return [keys.with(access.scope), keys.without(access.scope)];
+  const scopes = [access.scope].flat();
+  return [keys.with(...scopes), ...scopes.map((scope) => keys.without(scope))];
 }
 
 function givenBy(userId: string, things: Things): Given {
@@ -156,7 +157,9 @@ async function tooWeak({ access }: Row): Promise<[name: string, token: string][]
   const roles = ["member", "agent", "admin"] as const;
   const lower = roles.slice(0, roles.indexOf(access.role));
   const weak = lower.map((role): [string, string] => [`a user with the role ${role}`, home[role].token]);
-  if (access.scope !== undefined) weak.push([`an API key without ${access.scope}`, await keys.without(access.scope)]);
+  for (const scope of [access.scope ?? []].flat()) {
+    weak.push([`an API key without ${scope}`, await keys.without(scope)]);
+  }
   if (access.session) weak.push(["an API key", await keys.all()]);
   return weak;
 }

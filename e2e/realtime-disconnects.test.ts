@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
+import { feedScopes } from "../server/src/events/events.ts";
 import { type Chance, openChance } from "./src/chance.ts";
 import { type ArchivedEvent, openFeedArchive } from "./src/feed-archive.ts";
 import { checkStream, type FeedProblem, type Sight } from "./src/feed-checker.ts";
@@ -140,7 +141,7 @@ async function openReaders(
   const { access_token: admin } = await hub.logIn("admin");
   const agent = await hub.user("agent");
   const { access_token: agentToken } = await hub.logIn(agent.username);
-  const { key } = await hub.admin.apiKeys.create({ name: "reader", scopes: ["events:read"] });
+  const { key } = await hub.admin.apiKeys.create({ name: "reader", scopes: [...feedScopes] });
   for (const kind of kinds) {
     for (const token of [admin, admin, agentToken, agentToken, key]) add("overseer", token, all, kind);
     add("laggard", admin, all, kind, true);

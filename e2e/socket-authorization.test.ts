@@ -67,8 +67,10 @@ test("an API key needs the scope", async () => {
   const keys = openKeys(home);
   const forbidden = { status: 403, code: "FORBIDDEN" };
   for (const way of ways) {
-    assert.deepEqual(await shakeHands({ token: await keys.without(socketAccess.scope), way }), forbidden, way);
-    assert.deepEqual(await shakeHands({ token: await keys.with(socketAccess.scope), way }), { status: 101 }, way);
+    for (const scope of socketAccess.scope) {
+      assert.deepEqual(await shakeHands({ token: await keys.without(scope), way }), forbidden, `${way}, ${scope}`);
+    }
+    assert.deepEqual(await shakeHands({ token: await keys.with(...socketAccess.scope), way }), { status: 101 }, way);
   }
 });
 

@@ -26,13 +26,16 @@ export function authCalls(call: Call, end: () => Promise<void>) {
     /** Answers the same whether or not somebody has this address. */
     forgotPassword: (email: string) =>
       bodyOf<null>(call, "POST", "/auth/password/forgot", { body: { email }, isPublic: true }),
-    resetPassword: (body: { token: string; new_password: string }) =>
+    resetPassword: (body: { token: string; new_password: string } & identity.Ending) =>
       bodyOf<null>(call, "POST", "/auth/password/reset", { body, isPublic: true }),
     /** Ends the session that this client opened. */
     logOut: end,
     me: () => bodyOf<resource.Me>(call, "GET", "/v1/me"),
-    /** Ends the caller's other sessions. `current_password` is needed by who has one. */
-    changePassword: (body: { current_password?: string; new_password: string }) =>
+    /** Ends all sessions of the caller, this one too, and the API keys made since a time, if one is given. */
+    logOutEverywhere: (body: { revoke_api_keys_since?: string | null } = {}) =>
+      bodyOf<null>(call, "POST", "/auth/logout-everywhere", { body }),
+    /** Ends the caller's other sessions and newer API keys, unless it says otherwise. `current_password` is needed by who has one. */
+    changePassword: (body: { current_password?: string; new_password: string } & identity.Ending) =>
       bodyOf<null>(call, "POST", "/v1/me/password", { body }),
     secondFactor: {
       begin: () => bodyOf<identity.NewSecondFactor>(call, "POST", "/v1/me/totp"),

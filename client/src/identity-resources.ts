@@ -18,6 +18,14 @@ export interface OneTimeLink {
   mailed: boolean;
 }
 
+/** What ends with an old password. */
+export interface Ending {
+  /** Default: true. */
+  revoke_sessions?: boolean;
+  /** API keys made at this time or later; default: since the password was last set; null: none. */
+  revoke_api_keys_since?: string | null;
+}
+
 export interface LogInProvider {
   provider: string;
   /** Where a browser begins. */

@@ -3,6 +3,7 @@
  * every call that must be refused and every one that must not.
  */
 import { randomUUID } from "node:crypto";
+import { feedScopes } from "../../server/src/events/events.ts";
 import type { Scope } from "../../server/src/identity/principal.ts";
 import { adminPassword } from "./harness.ts";
 import { newAddress, type Things } from "./things.ts";
@@ -24,7 +25,7 @@ export interface Given {
 
 export interface Row {
   /** The least role, and the scope that an API key needs; `session`: no API key may. */
-  access: "public" | { role: "member" | "agent" | "admin"; scope?: Scope; session?: true };
+  access: "public" | { role: "member" | "agent" | "admin"; scope?: Scope | readonly Scope[]; session?: true };
   /** A call that is valid. */
   call?: (given: Given) => Request | Promise<Request>;
   /** The status that a caller gets who may. */
@@ -54,7 +55,7 @@ export const openPages = [
 ];
 
 /** Sockets: no route of an OpenAPI document, and opened by the same callers. */
-export const socketAccess = { path: "/ws", role: "member", scope: "events:read" } as const;
+export const socketAccess = { path: "/ws", role: "member", scope: feedScopes } as const;
 
 function open(answer: number, call?: Call): Row {
   return { access: "public", answer, ...(call ? { call } : {}) };
@@ -67,7 +68,7 @@ function one(thing: keyof Omit<Things, "attempt">, body?: unknown): Call {
 
 function row(
   role: "member" | "agent" | "admin",
-  scope: Scope | null,
+  scope: Scope | readonly Scope[] | null,
   answer: number,
   call: Call = () => ({}),
   rest: Pick<Row, "stranger" | "outsider" | "toKeys"> & { session?: true } = {},
@@ -117,22 +118,23 @@ export const authorizationTable: Readonly<Record<string, Row>> = {
 
   // The caller itself.
   "POST /auth/logout": row("member", null, 204, undefined, { ...own, session: true }),
+  "POST /auth/logout-everywhere": row("member", null, 204, () => ({ body: {} }), { ...own, session: true }),
   "GET /v1/me": row("member", null, 200, undefined, own),
   "PATCH /v1/me": row("member", "users:write", 200, () => ({ body: { display_name: "Me" } }), own),
   "POST /v1/me/password": row(
     "member",
-    "users:write",
+    null,
     204,
     () => ({ body: { current_password: adminPassword, new_password: `${adminPassword} and more` } }),
     { ...own, session: true },
   ),
-  "POST /v1/me/totp": row("member", "users:write", 201, undefined, { ...own, session: true }),
+  "POST /v1/me/totp": row("member", null, 201, undefined, { ...own, session: true }),
   // Nothing was begun by the caller: told to those who may ask.
-  "POST /v1/me/totp/confirm": row("member", "users:write", 409, () => ({ body: { code: "000000" } }), {
+  "POST /v1/me/totp/confirm": row("member", null, 409, () => ({ body: { code: "000000" } }), {
     ...own,
     session: true,
   }),
-  "DELETE /v1/me/totp": row("member", "users:write", 404, () => ({ body: { code: "000000" } }), {
+  "DELETE /v1/me/totp": row("member", null, 404, () => ({ body: { code: "000000" } }), {
     ...own,
     session: true,
   }),
@@ -184,14 +186,13 @@ export const authorizationTable: Readonly<Record<string, Row>> = {
 
   // The hub's workspaces: for admins of the first one alone.
   "GET /v1/workspaces": row("admin", "workspaces:read", 200, undefined, { stranger: 403 }),
+  // It makes an admin, which a key with some scopes may not.
   "POST /v1/workspaces": row(
     "admin",
     "workspaces:write",
     201,
     () => ({ body: { name: "New", admin: credentials() } }),
-    {
-      stranger: 403,
-    },
+    { stranger: 403, toKeys: 403 },
   ),
   "GET /v1/audit-log": row("admin", "audit-log:read", 200, undefined, own),
   "GET /v1/audit-log/export": row("admin", "audit-log:read", 200, undefined, own),
@@ -308,14 +309,15 @@ export const authorizationTable: Readonly<Record<string, Row>> = {
   "POST /v1/channel-accounts/{id}/verify": row("admin", "channel-accounts:write", 200, one("account")),
 
   // Events, and the programs that are told of them.
-  "GET /v1/events": row("member", "events:read", 200, undefined, own),
+  "GET /v1/events": row("member", feedScopes, 200, undefined, own),
   "GET /v1/webhook-endpoints": row("admin", "webhook-endpoints:read", 200, undefined, own),
   "POST /v1/webhook-endpoints": row(
     "admin",
     "webhook-endpoints:write",
     201,
     () => ({ body: { url: "http://127.0.0.1:65000/events", events: ["conversation.updated"] } }),
-    own,
+    // A key needs what reads the events, too: scopes.test.ts.
+    { ...own, toKeys: 403 },
   ),
   "GET /v1/webhook-endpoints/{id}": row("admin", "webhook-endpoints:read", 200, one("endpoint")),
   "PATCH /v1/webhook-endpoints/{id}": row(
@@ -323,15 +325,20 @@ export const authorizationTable: Readonly<Record<string, Row>> = {
     "webhook-endpoints:write",
     200,
     one("endpoint", { description: "New" }),
+    // Here and below: the endpoint is told of everything, and the key may not read that.
+    { toKeys: 403 },
   ),
   "DELETE /v1/webhook-endpoints/{id}": row("admin", "webhook-endpoints:write", 204, one("endpoint")),
-  "POST /v1/webhook-endpoints/{id}/rotate-secret": row("admin", "webhook-endpoints:write", 200, one("endpoint", {})),
+  "POST /v1/webhook-endpoints/{id}/rotate-secret": row("admin", "webhook-endpoints:write", 200, one("endpoint", {}), {
+    toKeys: 403,
+  }),
   "POST /v1/webhook-endpoints/{id}/test": row("admin", "webhook-endpoints:write", 200, one("endpoint")),
   "POST /v1/webhook-endpoints/{id}/replay": row(
     "admin",
     "webhook-endpoints:write",
     202,
     one("endpoint", { from: longAgo }),
+    { toKeys: 403 },
   ),
   "GET /v1/webhook-endpoints/{id}/attempts": row("admin", "webhook-endpoints:read", 200, one("endpoint")),
   "POST /v1/webhook-endpoints/{id}/attempts/{attempt_id}/replay": row(
@@ -339,5 +346,6 @@ export const authorizationTable: Readonly<Record<string, Row>> = {
     "webhook-endpoints:write",
     202,
     async ({ things }) => ({ params: await things.attempt() }),
+    { toKeys: 403 },
   ),
 };

@@ -76,7 +76,7 @@ export function openKeys({ admin }: Workspace) {
     return kept.get(name) ?? kept.set(name, make()).get(name)!;
   };
   return {
-    with: (scope: Scope) => keyWith([scope]),
+    with: (...scopes: Scope[]) => keyWith(scopes),
     without: (scope: Scope) => keyWith(allScopes.filter((one) => one !== scope)),
     all: () => keyWith(["*"]),
   };

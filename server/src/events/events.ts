@@ -14,3 +14,4 @@ export {
 } from "./feed.ts";
 export { type EventName, eventNames, type FeedEvent, type FrameType } from "./hydrate.ts";
 export { type News, openNews } from "./news.ts";
+export { feedScopes, requireFeedScopes, requireMayRead } from "./readable.ts";

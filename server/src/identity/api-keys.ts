@@ -184,6 +184,10 @@ function targetOf(apiKeyId: string) {
   return { type: "api_key", id: apiKeyId };
 }
 
+export function endedSession(): RequestError {
+  return new RequestError("AUTH_INVALID", "This session has ended: log in again with POST /auth/token.");
+}
+
 export function invalidApiKey(): RequestError {
   return new RequestError("API_KEY_INVALID", "This API key is unknown, revoked or expired: make a new one.");
 }
@@ -198,9 +202,16 @@ function requireWithinOwnLimit(own: KeyRateLimit | null, given: KeyRateLimit | u
 }
 
 /** The ids of the keys by which the caller makes a key: the caller's own last. None for a person. */
-async function lineFor(tx: Db, { kind, callerId }: Principal, expiresAt: Date | undefined): Promise<string[]> {
-  if (kind !== "api_key") return [];
-  // Held until the new key is there: a revocation comes before it, or finds it.
+async function lineFor(tx: Db, principal: Principal, expiresAt: Date | undefined): Promise<string[]> {
+  const { kind, callerId, sessionId, userId } = principal;
+  // Held until the new key is there: what ends the user's sessions and keys comes before, and is seen below, or finds the key.
+  await run(tx, "SELECT FROM users WHERE user_id = $1 FOR KEY SHARE", [userId]);
+  if (kind !== "api_key") {
+    const text = "SELECT FROM sessions WHERE session_id = $1 AND revoked_at IS NULL";
+    if (sessionId !== null && (await maybe(tx, text, [sessionId])) === null) throw endedSession();
+    return [];
+  }
+  // Held likewise against a revocation of that key alone.
   const own = await maybe<{ expires_at: Date | null; ancestor_ids: string[] }>(
     tx,
     "SELECT expires_at, ancestor_ids FROM api_keys WHERE api_key_id = $1 AND revoked_at IS NULL FOR SHARE",

@@ -1,7 +1,7 @@
 import { RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Db } from "../lib/query.ts";
-import { apiKeyPrefix, invalidApiKey, type LiveApiKey } from "./api-keys.ts";
+import { apiKeyPrefix, endedSession, invalidApiKey, type LiveApiKey } from "./api-keys.ts";
 import { type Believed, openCredentialCache } from "./credential-cache.ts";
 import { type LiveCredentials, openLiveCredentials } from "./live-credentials.ts";
 import { dependsOn, hasRole, type KeyRateLimit, noOrigin, type Principal } from "./principal.ts";
@@ -166,8 +166,4 @@ function limitOf({ ratePerSecond, rateBurst }: Pick<LiveApiKey, "ratePerSecond" 
 
 function missingCredential(): RequestError {
   return new RequestError("AUTH_REQUIRED", "Send `Authorization: Bearer <access token or API key>`.");
-}
-
-function endedSession(): RequestError {
-  return new RequestError("AUTH_INVALID", "This session has ended: log in again with POST /auth/token.");
 }

@@ -4,9 +4,10 @@ import type { Clock } from "../lib/clock.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
 import { type Db, maybe, run } from "../lib/query.ts";
 import type { Authenticator } from "./authenticate.ts";
+import { type Ending, endAccess } from "./end-access.ts";
 import type { LogInTries } from "./log-in-tries.ts";
 import { type PasswordHasher, sourceOf } from "./password.ts";
-import { endResets } from "./password-reset-rows.ts";
+import { endResets, passwordSetAt } from "./password-reset-rows.ts";
 import type { Principal } from "./principal.ts";
 
 export interface PasswordDeps extends Pick<Authenticator, "forget"> {
@@ -16,14 +17,18 @@ export interface PasswordDeps extends Pick<Authenticator, "forget"> {
 }
 
 /**
- * Ends all sessions of the caller but this one. FORBIDDEN for a wrong password, of which a user has few, and for an API
+ * Ends what `ending` says, but for this session. FORBIDDEN for a wrong password, of which a user has few, and for an API
  * key. Who has no password, because they log in through a provider, sets one without an old one within
  * `freshSessionMs` of a log-in.
  */
 export async function changePassword(
   { db, clock, hasher, tries, forget }: PasswordDeps & { tries: LogInTries },
   principal: Principal,
-  { currentPassword, newPassword }: { currentPassword: string | undefined; newPassword: string },
+  {
+    currentPassword,
+    newPassword,
+    ending,
+  }: { currentPassword: string | undefined; newPassword: string; ending: Ending },
 ): Promise<void> {
   const { userId, sessionId } = principal;
   if (sessionId === null) throw forbidden("An API key changes no password: log in to change yours.");
@@ -40,10 +45,11 @@ export async function changePassword(
   }
   const passwordHash = await hasher.hash(newPassword, sourceOf(principal.origin, userId));
   const isChanged = await transaction(db, async (tx) => {
-    if (!(await replacePassword(tx, { userId, passwordHash, oldHash: user.password_hash }))) return false;
+    if (!(await replacePassword(tx, { userId, passwordHash, oldHash: user.password_hash, now }))) return false;
     await endResets(tx, userId, now);
-    await revokeOtherSessions(tx, { userId, sessionId, now });
-    await recordAct(tx, principal, { action: "password.changed", target: { type: "user", id: userId } });
+    const { apiKeysSince = user.password_set_at } = ending;
+    const details = await endAccess(tx, { userId, keptSessionId: sessionId, now }, { ...ending, apiKeysSince });
+    await recordAct(tx, principal, { action: "password.changed", target: { type: "user", id: userId }, details });
     return true;
   });
   if (!isChanged) throw new RequestError("CONFLICT", "The password was changed at the same moment: try again.");
@@ -71,9 +77,9 @@ async function isCurrent(
 export const freshSessionMs = 600_000;
 
 function findOwn(db: Db, { userId, sessionId }: { userId: string; sessionId: string }) {
-  return maybe<{ password_hash: string | null; session_created_at: Date }>(
+  return maybe<{ password_hash: string | null; password_set_at: Date; session_created_at: Date }>(
     db,
-    `SELECT u.password_hash, s.created_at AS session_created_at
+    `SELECT u.password_hash, ${passwordSetAt} AS password_set_at, s.created_at AS session_created_at
        FROM users u JOIN sessions s USING (user_id) WHERE u.user_id = $1 AND s.session_id = $2`,
     [userId, sessionId],
   );
@@ -81,20 +87,13 @@ function findOwn(db: Db, { userId, sessionId }: { userId: string; sessionId: str
 
 async function replacePassword(
   db: Db,
-  row: { userId: string; passwordHash: string; oldHash: string | null },
+  row: { userId: string; passwordHash: string; oldHash: string | null; now: Date },
 ): Promise<boolean> {
   const changed = await run(
     db,
-    "UPDATE users SET password_hash = $2 WHERE user_id = $1 AND password_hash IS NOT DISTINCT FROM $3",
-    [row.userId, row.passwordHash, row.oldHash],
+    `UPDATE users SET password_hash = $2, password_changed_at = $4
+      WHERE user_id = $1 AND password_hash IS NOT DISTINCT FROM $3`,
+    [row.userId, row.passwordHash, row.oldHash, row.now],
   );
   return changed === 1;
-}
-
-function revokeOtherSessions(db: Db, { userId, sessionId, now }: { userId: string; sessionId: string; now: Date }) {
-  return run(db, "UPDATE sessions SET revoked_at = $3 WHERE user_id = $1 AND session_id <> $2 AND revoked_at IS NULL", [
-    userId,
-    sessionId,
-    now,
-  ]);
 }

@@ -7,7 +7,7 @@ import { type Pool, transaction } from "../lib/postgres.ts";
 import { all, type Db, maybe, one, run } from "../lib/query.ts";
 import { invitationMail } from "./mails.ts";
 import { type PasswordHasher, sourceOf } from "./password.ts";
-import { type Principal, type Role, requireMayGive } from "./principal.ts";
+import { type Principal, type Role, requireMayRule } from "./principal.ts";
 import { hashToken, newOpaqueToken } from "./tokens.ts";
 import { addUser, type User } from "./users.ts";
 
@@ -33,7 +33,7 @@ export interface InvitationDeps {
 /**
  * Lets whoever holds the token make a user with this address and role in the caller's workspace, also where
  * registration is closed. It is mailed when mail is set up. CONFLICT when a user of the workspace has the address,
- * FORBIDDEN as `requireMayGive`.
+ * FORBIDDEN as `requireMayRule`.
  */
 export async function invite(
   { db, clock, mailer, publicUrl }: InvitationDeps,
@@ -44,7 +44,7 @@ export async function invite(
     expiresInSeconds = defaultInvitationSeconds,
   }: { email: string; role: Role; expiresInSeconds?: number },
 ): Promise<Invitation & { token: string; url: string; is_mailed: boolean }> {
-  requireMayGive(principal, role);
+  requireMayRule(principal, role);
   const nowMs = clock.now();
   const token = newOpaqueToken("c4i_");
   const url = `${publicUrl}/accept-invitation#token=${token}`;

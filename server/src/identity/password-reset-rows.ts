@@ -6,7 +6,7 @@ export function setPassword(db: Db, row: { userId: string; passwordHash: string;
   return run(
     db,
     `UPDATE users
-        SET password_hash = $2,
+        SET password_hash = $2, password_changed_at = $4,
             email_verified_at = CASE WHEN $3 THEN coalesce(email_verified_at, $4) ELSE email_verified_at END
       WHERE user_id = $1`,
     [row.userId, row.passwordHash, row.provesEmail, row.now],
@@ -69,11 +69,14 @@ export async function isResetOpen(db: Db, tokenHash: Buffer, now: Date): Promise
   return (await maybe(db, `SELECT FROM password_resets r, users u WHERE ${isUsable}`, [tokenHash, now])) !== null;
 }
 
+/** When the password of the user `u` was last set. */
+export const passwordSetAt = "coalesce(u.password_changed_at, u.created_at)";
+
 export function takeReset(db: Db, tokenHash: Buffer, now: Date) {
-  return maybe<{ user_id: string; workspace_id: string; requested_by: string | null }>(
+  return maybe<{ user_id: string; workspace_id: string; requested_by: string | null; password_set_at: Date }>(
     db,
     `UPDATE password_resets r SET used_at = $2 FROM users u WHERE ${isUsable}
-     RETURNING r.user_id, r.workspace_id, r.requested_by`,
+     RETURNING r.user_id, r.workspace_id, r.requested_by, ${passwordSetAt} AS password_set_at`,
     [tokenHash, now],
   );
 }

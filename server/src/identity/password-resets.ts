@@ -5,11 +5,11 @@ import type { Clock } from "../lib/clock.ts";
 import type { Mailer } from "../lib/mailer.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
 import type { PasswordDeps } from "./change-password.ts";
+import { type Ending, endAccess } from "./end-access.ts";
 import { passwordResetMail } from "./mails.ts";
 import { sourceOf } from "./password.ts";
 import * as rows from "./password-reset-rows.ts";
-import { type Principal, requireMayGive } from "./principal.ts";
-import { revokeSessionsOf } from "./sessions.ts";
+import { type Principal, requireMayRule } from "./principal.ts";
 import { hashToken, newOpaqueToken } from "./tokens.ts";
 
 export { deleteOldPasswordResets } from "./password-reset-rows.ts";
@@ -24,7 +24,7 @@ export interface ResetDeps {
 /** How long the token of a reset works. */
 export const resetTtlMs = 3_600_000;
 
-/** For an admin, who is shown the token this once; mailed too when mail is set up. FORBIDDEN as `requireMayGive`. */
+/** For an admin, who is shown the token this once; mailed too when mail is set up. FORBIDDEN as `requireMayRule`. */
 export async function resetPasswordOf(
   { db, clock, mailer, publicUrl }: ResetDeps,
   principal: Principal,
@@ -35,7 +35,7 @@ export async function resetPasswordOf(
   const email = await transaction(db, async (tx) => {
     const user = await rows.findLiveUser(tx, { workspaceId, userId });
     if (user === null) throw notFound("user");
-    requireMayGive(principal, user.role);
+    requireMayRule(principal, user.role);
     await rows.insertReset(tx, { ...reset, userId, workspaceId, requestedBy: principal.userId });
     await recordAct(tx, principal, { action: "password.reset_requested", target: { type: "user", id: userId } });
     return user.email;
@@ -95,11 +95,11 @@ async function mailPasswordReset({ db, clock, mailer, publicUrl }: ResetDeps, em
 
 const mailEveryMs = 300_000;
 
-/** Ends all sessions of the user. AUTH_INVALID for a token that is unknown, was used, or has expired. */
+/** Ends what `ending` says. AUTH_INVALID for a token that is unknown, was used, or has expired. */
 export async function resetPassword(
   { db, clock, hasher, forget }: PasswordDeps,
   origin: Origin,
-  { token, newPassword }: { token: string; newPassword: string },
+  { token, newPassword, ending }: { token: string; newPassword: string; ending: Ending },
 ): Promise<void> {
   const now = new Date(clock.now());
   const tokenHash = hashToken(token);
@@ -111,9 +111,10 @@ export async function resetPassword(
     if (reset === null) throw invalidReset();
     await rows.setPassword(tx, { userId: reset.user_id, passwordHash, provesEmail: reset.requested_by === null, now });
     await rows.endResets(tx, reset.user_id, now);
-    await revokeSessionsOf(tx, reset.user_id, now);
+    const { apiKeysSince = reset.password_set_at } = ending;
+    const details = await endAccess(tx, { userId: reset.user_id, now }, { ...ending, apiKeysSince });
     const by = { kind: "anonymous", workspaceId: reset.workspace_id, origin } as const;
-    await recordAct(tx, by, { action: "password.reset", target: { type: "user", id: reset.user_id } });
+    await recordAct(tx, by, { action: "password.reset", target: { type: "user", id: reset.user_id }, details });
     return reset.user_id;
   });
   forget(userId);

@@ -103,18 +103,25 @@ export function requireRole(principal: Principal, least: Role): void {
   if (!hasRole(principal, least)) throw forbidden(`This needs the role ${least}; yours is ${principal.role}.`);
 }
 
+/** A caller as far as scopes go. The hub itself has none, and may. */
+export type Scoped = { readonly scopes?: Principal["scopes"] };
+
 /**
- * Whoever logs in has all scopes: an API key that lacks some helps nobody to log in as more than a member, or it could do
- * by a detour what it may not. The hub itself has no scopes, and may.
+ * A user who logs in has all scopes. An API key that lacks some lets nobody in with a role above member, and changes no
+ * user who has one: else it could do by a detour what it may not.
  */
-export function requireMayGive({ scopes }: { readonly scopes?: Principal["scopes"] }, role: Role): void {
-  if (role === "member" || scopes === undefined || scopes.includes("*")) return;
+export function requireMayRule(by: Scoped, role: Role): void {
+  if (role === "member" || hasScope(by, "*")) return;
   throw forbidden(
-    `This API key has some scopes only; letting somebody in as ${role} needs a key with all, or a person.`,
+    `This API key has some scopes only. To make or change a user with the role ${role}, use a key with all scopes ("*"), or log in.`,
   );
 }
 
-export function requireScope(principal: Principal, scope: Scope): void {
-  if (principal.scopes.includes("*") || principal.scopes.includes(scope)) return;
-  throw forbidden(`This API key lacks the scope ${scope}.`);
+export function hasScope({ scopes }: Scoped, scope: Scope | "*"): boolean {
+  return scopes === undefined || scopes.includes("*") || scopes.includes(scope);
+}
+
+export function requireScope(principal: Scoped, ...needed: Scope[]): void {
+  const missing = needed.find((scope) => !hasScope(principal, scope));
+  if (missing !== undefined) throw forbidden(`This API key lacks the scope ${missing}.`);
 }

@@ -5,6 +5,7 @@ import { newId } from "../lib/ids.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
 import { type Db, maybe, run } from "../lib/query.ts";
 import type { Authenticator } from "./authenticate.ts";
+import { endAccess } from "./end-access.ts";
 import type { Principal, Role } from "./principal.ts";
 import { newRefreshToken } from "./refresh-token.ts";
 import { recordKeptOut, sessionTarget } from "./session-acts.ts";
@@ -75,15 +76,36 @@ export async function logOut(
   principal: Principal,
 ): Promise<void> {
   const { sessionId } = principal;
-  if (sessionId === null) {
-    throw new RequestError("FORBIDDEN", "An API key has no session: delete it with DELETE /v1/api-keys/{id}.");
-  }
+  if (sessionId === null) throw hasNoSession();
   await transaction(db, async (tx) => {
     const text = "UPDATE sessions SET revoked_at = $2 WHERE session_id = $1 AND revoked_at IS NULL";
     const ended = await run(tx, text, [sessionId, new Date(clock.now())]);
     if (ended === 1) await recordAct(tx, principal, { action: "session.ended", target: sessionTarget(sessionId) });
   });
   forget(sessionId);
+}
+
+/**
+ * Ends all sessions of the caller, this one too, and the API keys that the caller made since a time, if one is given.
+ * FORBIDDEN for an API key.
+ */
+export async function logOutEverywhere(
+  { db, clock, forget }: { db: Pool; clock: Clock } & Pick<Authenticator, "forget">,
+  principal: Principal,
+  { apiKeysSince }: { apiKeysSince: Date | null },
+): Promise<void> {
+  const { userId, sessionId } = principal;
+  if (sessionId === null) throw hasNoSession();
+  const now = new Date(clock.now());
+  await transaction(db, async (tx) => {
+    const details = await endAccess(tx, { userId, now }, { apiKeysSince });
+    await recordAct(tx, principal, { action: "session.all_ended", target: { type: "user", id: userId }, details });
+  });
+  forget(userId);
+}
+
+function hasNoSession(): RequestError {
+  return new RequestError("FORBIDDEN", "An API key has no session: delete it with DELETE /v1/api-keys/{id}.");
 }
 
 /** Ends all sessions of a user; the caller forgets the user once that is committed. */

@@ -1,5 +1,5 @@
 import { type Actor, recordAct } from "../audit/audit.ts";
-import { notFound, RequestError } from "../errors.ts";
+import { forbidden, notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
@@ -7,7 +7,7 @@ import type { Db } from "../lib/query.ts";
 import type { Authenticator } from "./authenticate.ts";
 import { deleteIdentitiesOf } from "./oauth/identity-rows.ts";
 import { callerOf, type PasswordHasher, sourceOf } from "./password.ts";
-import { type Principal, type Role, requireMayGive } from "./principal.ts";
+import { hasScope, type Role, requireMayRule, type Scoped } from "./principal.ts";
 import { revokeSessionsOf } from "./sessions.ts";
 import { deleteTotp } from "./totp/totp-rows.ts";
 import type { User } from "./user-rows.ts";
@@ -29,14 +29,14 @@ export interface UserDeps {
 
 /**
  * CONFLICT, naming the field, when the username or the e-mail address is taken anywhere in the hub; FORBIDDEN as
- * `requireMayGive`.
+ * `requireMayRule`.
  */
 export async function createUser(
   { db, clock, hasher }: UserDeps,
-  by: Actor & { readonly scopes?: Principal["scopes"] },
+  by: Actor & Scoped,
   input: Credentials & { role: Role; displayName?: string | undefined },
 ): Promise<User> {
-  requireMayGive(by, input.role);
+  requireMayRule(by, input.role);
   const passwordHash = await hasher.hash(input.password, sourceOf(by.origin, callerOf(by)));
   return transaction(db, async (tx) => {
     const user = await addUser({ db: tx, clock }, { ...input, passwordHash, workspaceId: by.workspaceId });
@@ -83,14 +83,14 @@ export interface UserChanges {
   isDisabled?: boolean | undefined;
 }
 
-/** CONFLICT when the workspace would be left without an admin; FORBIDDEN as `requireMayGive`. */
+/** CONFLICT when the workspace would be left without an admin; FORBIDDEN as `requireMayRule`. */
 export async function updateUser(
   { db, clock, forget }: { db: Pool; clock: Clock } & Pick<Authenticator, "forget">,
-  by: Actor & { readonly scopes?: Principal["scopes"] },
+  by: Actor & Scoped,
   userId: string,
   changes: UserChanges,
 ): Promise<User> {
-  if (changes.role !== undefined) requireMayGive(by, changes.role);
+  if (changes.role !== undefined) requireMayRule(by, changes.role);
   const now = new Date(clock.now());
   const key = { workspaceId: by.workspaceId, userId };
   const user = await transaction(db, async (tx) => {
@@ -98,6 +98,7 @@ export async function updateUser(
     if (losesRights) await requireAnotherAdmin(tx, key);
     const before = await rows.lockUser(tx, key);
     if (before === null) throw notFound("user");
+    requireMayRule(by, before.role);
     if (!(await rows.updateUserRow(tx, key, { ...changes, now }))) throw notFound("user");
     if (changes.isDisabled) await revokeSessionsOf(tx, userId, now);
     const after = await getUser(tx, key);
@@ -110,19 +111,28 @@ export async function updateUser(
 
 /**
  * Disables the user for good and forgets who it was: name, e-mail address, password and keys go, the username is free
- * again, and what the user wrote stays under the name "Deleted user". CONFLICT for the last admin.
+ * again, and what the user wrote stays under the name "Deleted user". CONFLICT for the last admin; FORBIDDEN as `requireMayRule`,
+ * and for an API key that may not revoke keys when the user has some.
  */
 export async function deleteUser(
   { db, clock, forget }: { db: Pool; clock: Clock } & Pick<Authenticator, "forget">,
-  by: Actor,
+  by: Actor & Scoped,
   userId: string,
 ): Promise<void> {
   const now = new Date(clock.now());
   const key = { workspaceId: by.workspaceId, userId };
   await transaction(db, async (tx) => {
     await requireAnotherAdmin(tx, key);
+    const before = await rows.lockUser(tx, key);
+    if (before === null) throw notFound("user");
+    requireMayRule(by, before.role);
     if (!(await rows.anonymiseUser(tx, key, now))) throw notFound("user");
-    await rows.revokeApiKeysOf(tx, key.userId, now);
+    const revokedKeys = await rows.revokeApiKeysOf(tx, key.userId, now);
+    if (revokedKeys > 0 && !hasScope(by, "api-keys:write")) {
+      throw forbidden(
+        "This user has API keys. To delete them with the user, the API key needs the scope api-keys:write.",
+      );
+    }
     await revokeSessionsOf(tx, key.userId, now);
     await deleteIdentitiesOf(tx, key.userId);
     await deleteTotp(tx, key.userId);

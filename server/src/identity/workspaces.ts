@@ -6,7 +6,7 @@ import { type Pool, transaction } from "../lib/postgres.ts";
 import { all, type Db, one } from "../lib/query.ts";
 import { findFirstWorkspace } from "./first-workspace.ts";
 import { callerOf, type PasswordHasher, sourceOf } from "./password.ts";
-import type { Principal } from "./principal.ts";
+import { type Principal, requireMayRule, type Scoped } from "./principal.ts";
 import { addUser, type Credentials, type User } from "./users.ts";
 
 export { findFirstWorkspace } from "./first-workspace.ts";
@@ -18,12 +18,16 @@ export interface Workspace {
   created_at: Date;
 }
 
-/** CONFLICT, and no workspace, when the admin's username or e-mail address is taken. */
+/**
+ * CONFLICT, and no workspace, when the admin's username or e-mail address is taken; FORBIDDEN as `requireMayRule`, since
+ * it makes an admin.
+ */
 export async function createWorkspace(
   { db, clock, hasher }: { db: Pool; clock: Clock; hasher: PasswordHasher },
-  by: Actor,
+  by: Actor & Scoped,
   { name, admin }: { name: string; admin: Credentials },
 ): Promise<Workspace> {
+  requireMayRule(by, "admin");
   const passwordHash = await hasher.hash(admin.password, sourceOf(by.origin, callerOf(by)));
   return transaction(db, async (tx) => {
     const { workspace } = await addWorkspace({ db: tx, clock }, { name, admin: { ...admin, passwordHash } });

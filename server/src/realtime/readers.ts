@@ -1,7 +1,7 @@
 import { RequestError } from "../errors.ts";
-import { parseCursor } from "../events/events.ts";
+import { parseCursor, requireFeedScopes } from "../events/events.ts";
 import type { Authenticator } from "../identity/authenticate.ts";
-import { dependsOn, type Principal, requireScope } from "../identity/principal.ts";
+import { dependsOn, type Principal } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/postgres.ts";
 import { repeat } from "../lib/repeat.ts";
@@ -53,7 +53,7 @@ export function openReaders(deps: ReadersDeps) {
   async function admit(authorization: string | undefined): Promise<Principal> {
     if (isClosed) throw new RequestError("OVERLOADED", "The hub is stopping: connect again.", { retryAfterSeconds: 1 });
     const principal = await authenticate(authorization);
-    requireScope(principal, "events:read");
+    requireFeedScopes(principal);
     if (readers.size + arriving >= maxReaders) {
       throw new RequestError("OVERLOADED", "This process serves as many readers as it may: connect again later.", {
         retryAfterSeconds: 10,
@@ -118,7 +118,7 @@ export function openReaders(deps: ReadersDeps) {
       if (!readers.has(subscriber)) return;
       // The answer may be from before the change, and come after the one that was asked for because of it.
       if (changes !== changesBefore) return await recheck(reader);
-      requireScope(principal, "events:read");
+      requireFeedScopes(principal);
       const { principal: before } = subscriber;
       subscriber.principal = principal;
       if (principal.role !== before.role || principal.participantId !== before.participantId) room.reseat(subscriber);

@@ -8,8 +8,10 @@ import {
   removeAddress,
 } from "../contacts/contacts.ts";
 import { forbidden } from "../errors.ts";
-import { hasRole, type Principal } from "../identity/principal.ts";
+import { hasRole, type Principal, requireMayRule } from "../identity/principal.ts";
+import { getUser } from "../identity/users.ts";
 import type { Clock } from "../lib/clock.ts";
+import type { Db } from "../lib/query.ts";
 import { bearer, errorAnswers, idParams, nothing, uuid } from "./identity-schemas.ts";
 import { addressText, contactResource, showContact } from "./people-schemas.ts";
 import type { App } from "./server.ts";
@@ -79,7 +81,7 @@ export function addressRoutes(app: App, { clock, parseAddress }: AddressRouteDep
       },
     },
     async ({ principal, db, params, body }, reply) => {
-      const holder = userOf(principal, params.id);
+      const holder = await userOf(db, principal, params.id);
       return reply
         .status(201)
         .send(showUser(await addAddress({ db, clock }, principal, holder, parseAddress(body.address))));
@@ -100,7 +102,7 @@ export function addressRoutes(app: App, { clock, parseAddress }: AddressRouteDep
       },
     },
     async ({ principal, db, params }, reply) => {
-      await removeAddress(db, principal, userOf(principal, params.id), parseAddress(params.address));
+      await removeAddress(db, principal, await userOf(db, principal, params.id), parseAddress(params.address));
       return reply.status(204).send(null);
     },
   );
@@ -126,10 +128,12 @@ function contactOf({ workspaceId }: Principal, id: string): AddressHolder {
   return { workspaceId, participantId: id.toLowerCase(), kind: "contact" };
 }
 
-function userOf(principal: Principal, id: string): AddressHolder {
+async function userOf(db: Db, principal: Principal, id: string): Promise<AddressHolder> {
   const participantId = id.toLowerCase();
-  if (participantId !== principal.userId && !hasRole(principal, "admin")) {
-    throw forbidden("Only admins change the addresses of other users.");
+  const { workspaceId } = principal;
+  if (participantId !== principal.userId) {
+    if (!hasRole(principal, "admin")) throw forbidden("Only admins change the addresses of other users.");
+    requireMayRule(principal, (await getUser(db, { workspaceId, userId: participantId })).role);
   }
-  return { workspaceId: principal.workspaceId, participantId, kind: "user" };
+  return { workspaceId, participantId, kind: "user" };
 }

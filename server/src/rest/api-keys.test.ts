@@ -83,6 +83,9 @@ test("a key with some scopes lets nobody in as more than a member", async () => 
     hub.call(`PATCH /v1/users/${made.body.user_id}`, { token: key, body: { role } });
   assert.equal((await promote(some.key, "admin")).status, 403);
   assert.equal((await promote(all.key, "agent")).status, 200);
+  // Above a member now, and out of its reach.
+  assert.equal((await promote(some.key, "member")).status, 403);
+  assert.equal((await promote(all.key, "member")).status, 200);
   assert.equal((await promote(some.key, "member")).status, 200);
 });
 

@@ -12,6 +12,7 @@ const recorded: Record<string, string[]> = {
   "POST /auth/token": ["session.opened", "session.refused"],
   "POST /auth/refresh": ["session.revoked"],
   "POST /auth/logout": ["session.ended"],
+  "POST /auth/logout-everywhere": ["session.all_ended"],
   "POST /auth/oauth/exchange": ["session.opened", "user.registered", "identity.linked"],
   "POST /auth/invitations/accept": ["invitation.accepted", "session.opened"],
   "POST /auth/password/forgot": ["password.reset_requested"],

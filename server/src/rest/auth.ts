@@ -4,12 +4,21 @@ import { logIn } from "../identity/log-in.ts";
 import { openLogInTries } from "../identity/log-in-tries.ts";
 import { refreshSession } from "../identity/refresh-session.ts";
 import { registerUser } from "../identity/registration.ts";
-import { logOut, openSession } from "../identity/sessions.ts";
+import { logOut, logOutEverywhere, openSession } from "../identity/sessions.ts";
 import type { Tokens } from "../identity/tokens.ts";
 import { requireSecondFactor } from "../identity/totp/second-factor.ts";
 import type { UserDeps } from "../identity/users.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
-import { bearer, credentialFields, errorAnswers, nothing, showUser, userResource, uuid } from "./identity-schemas.ts";
+import {
+  bearer,
+  credentialFields,
+  errorAnswers,
+  nothing,
+  nullable,
+  showUser,
+  userResource,
+  uuid,
+} from "./identity-schemas.ts";
 import { type App, originOf } from "./server.ts";
 
 export interface AuthRouteDeps extends UserDeps, Pick<Authenticator, "forget"> {
@@ -111,7 +120,7 @@ export function authRoutes(app: App, deps: AuthRouteDeps): void {
   app.post(
     "/auth/logout",
     {
-      config: { access: { role: "member" } },
+      config: { access: { role: "member", session: true } },
       schema: {
         tags,
         security: bearer,
@@ -122,6 +131,42 @@ export function authRoutes(app: App, deps: AuthRouteDeps): void {
     },
     async (request, reply) => {
       await logOut(deps, request.principal);
+      return reply.status(204).send(null);
+    },
+  );
+
+  app.post(
+    "/auth/logout-everywhere",
+    {
+      config: { access: { role: "member", session: true } },
+      // All of it may be left out.
+      preValidation: (request, _reply, done) => {
+        request.body ??= {};
+        done();
+      },
+      schema: {
+        tags,
+        security: bearer,
+        summary: "Log out everywhere",
+        description: "Ends all sessions of the caller, this one too. API keys go on unless a time is given.",
+        body: Type.Object(
+          {
+            revoke_api_keys_since: Type.Optional(
+              nullable(
+                Type.String({
+                  format: "date-time",
+                  description: "The API keys that the caller made at this time or later are revoked; default: none",
+                }),
+              ),
+            ),
+          },
+          { additionalProperties: false },
+        ),
+        response: { 204: nothing, ...errorAnswers(400, 401, 403) },
+      },
+    },
+    async ({ principal, body: { revoke_api_keys_since: since } }, reply) => {
+      await logOutEverywhere(deps, principal, { apiKeysSince: since ? new Date(since) : null });
       return reply.status(204).send(null);
     },
   );

@@ -16,7 +16,7 @@ type Document = { openapi: string; paths: Record<string, Record<string, Operatio
 
 /** Every operation that `reference/api.md` names and the hub has by now. */
 const surface = `
-  POST /auth/register · POST /auth/token · POST /auth/refresh · POST /auth/logout · GET /v1/me · PATCH /v1/me
+  POST /auth/register · POST /auth/token · POST /auth/refresh · POST /auth/logout · POST /auth/logout-everywhere · GET /v1/me · PATCH /v1/me
   GET /auth/providers · GET /auth/oauth/{provider} · GET /auth/oauth/{provider}/callback · POST /auth/oauth/exchange
   POST /v1/invitations · GET /v1/invitations · DELETE /v1/invitations/{id} · POST /auth/invitations/accept
   POST /v1/me/password · POST /auth/password/forgot · POST /auth/password/reset · POST /v1/users/{id}/password-reset

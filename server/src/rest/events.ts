@@ -1,6 +1,6 @@
 import { Type } from "typebox";
 import { notFound } from "../errors.ts";
-import { parseCursor } from "../events/events.ts";
+import { feedScopes, parseCursor } from "../events/events.ts";
 import { maxEvents, readEvents } from "../realtime/read-events.ts";
 import type { Streams } from "../realtime/streams.ts";
 import { varyBy } from "./cors.ts";
@@ -25,7 +25,7 @@ export function eventRoutes(
   app.get(
     "/v1/events",
     {
-      config: { access: { role: "member", scope: "events:read" } },
+      config: { access: { role: "member", scope: feedScopes } },
       // A stream without a body would be held open, and what it is told count as taken.
       exposeHeadRoute: false,
       schema: {
@@ -33,7 +33,7 @@ export function eventRoutes(
         security: bearer,
         summary: "Read events, or stream them",
         description:
-          "Oldest first, the same events in the same order as on /ws, of the conversations that you see. Without `after` " +
+          "An API key needs the scopes events:read, messages:read and conversations:read. Oldest first, the same events in the same order as on /ws, of the conversations that you see. Without `after` " +
           "a page begins with the oldest event that is kept. Ask again with `after` = `next_cursor`; an empty page means that " +
           "nothing more has happened. A GAP says that events after your cursor are no longer there: read the state anew. " +
           "With `accept: text/event-stream` the answer is a stream that begins after `last-event-id`, or `after`, or now.",

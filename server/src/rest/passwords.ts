@@ -1,13 +1,14 @@
 import { Type } from "typebox";
 import type { Authenticator } from "../identity/authenticate.ts";
 import { changePassword } from "../identity/change-password.ts";
+import type { Ending } from "../identity/end-access.ts";
 import type { LogInTries } from "../identity/log-in-tries.ts";
 import type { PasswordHasher } from "../identity/password.ts";
 import { type ForgottenPasswords, resetPassword, resetPasswordOf } from "../identity/password-resets.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Mailer } from "../lib/mailer.ts";
 import type { Pool } from "../lib/postgres.ts";
-import { bearer, credentialFields, errorAnswers, idParams, nothing, time } from "./identity-schemas.ts";
+import { bearer, credentialFields, errorAnswers, idParams, nothing, nullable, time } from "./identity-schemas.ts";
 import { type App, originOf } from "./server.ts";
 
 export interface PasswordRouteDeps extends Pick<Authenticator, "forget"> {
@@ -27,23 +28,29 @@ export function passwordRoutes(app: App, deps: PasswordRouteDeps): void {
   app.post(
     "/v1/me/password",
     {
-      config: { access: { role: "member", scope: "users:write" } },
+      config: { access: { role: "member", session: true } },
       schema: {
         tags,
         security: bearer,
         summary: "Change my password",
         description:
-          "Ends all other sessions of the caller. Who has no password, because they log in through a provider, leaves " +
+          "Ends all other sessions of the caller, and the API keys that the caller made since the password was last set, " +
+          "unless the body says otherwise. Who has no password, because they log in through a provider, leaves " +
           "`current_password` out, within 10 minutes of a log-in. Not for API keys.",
         body: Type.Object(
-          { current_password: Type.Optional(Type.String({ minLength: 1, maxLength: 256 })), new_password: newPassword },
+          {
+            current_password: Type.Optional(Type.String({ minLength: 1, maxLength: 256 })),
+            new_password: newPassword,
+            ...endingFields,
+          },
           { additionalProperties: false },
         ),
         response: { 204: nothing, ...errorAnswers(400, 401, 403, 409, 429, 503) },
       },
     },
-    async ({ principal, db, body: { current_password, new_password } }, reply) => {
-      const passwords = { currentPassword: current_password, newPassword: new_password };
+    async ({ principal, db, body }, reply) => {
+      const { current_password: currentPassword, new_password: newPassword } = body;
+      const passwords = { currentPassword, newPassword, ending: endingOf(body) };
       await changePassword({ ...deps, db }, principal, passwords);
       return reply.status(204).send(null);
     },
@@ -103,9 +110,11 @@ export function passwordRoutes(app: App, deps: PasswordRouteDeps): void {
         tags,
         security: [],
         summary: "Set a new password with a token",
-        description: "Ends all sessions of the user. A second factor stays on.",
+        description:
+          "Ends all sessions of the user, and the API keys that the user made since the password was last set, unless the " +
+          "body says otherwise. A second factor stays on.",
         body: Type.Object(
-          { token: Type.String({ minLength: 1, maxLength: 100 }), new_password: newPassword },
+          { token: Type.String({ minLength: 1, maxLength: 100 }), new_password: newPassword, ...endingFields },
           { additionalProperties: false },
         ),
         response: { 204: nothing, ...errorAnswers(400, 401, 503) },
@@ -113,10 +122,34 @@ export function passwordRoutes(app: App, deps: PasswordRouteDeps): void {
     },
     async (request, reply) => {
       const { token, new_password: newPassword } = request.body;
-      await resetPassword({ ...deps, db: deps.identityDb }, originOf(request), { token, newPassword });
+      const input = { token, newPassword, ending: endingOf(request.body) };
+      await resetPassword({ ...deps, db: deps.identityDb }, originOf(request), input);
       return reply.status(204).send(null);
     },
   );
 }
 
 const tags = ["Identity"];
+
+const endingFields = {
+  revoke_sessions: Type.Optional(
+    Type.Boolean({
+      default: true,
+      description: "Whether the other sessions end: somebody may have known the old password",
+    }),
+  ),
+  revoke_api_keys_since: Type.Optional(
+    nullable(
+      Type.String({
+        format: "date-time",
+        description:
+          "API keys that were made at this time or later are revoked; default: since the password was last set; null: none",
+      }),
+    ),
+  ),
+};
+
+function endingOf(body: { revoke_sessions?: boolean; revoke_api_keys_since?: string | null }): Ending {
+  const { revoke_sessions: sessions, revoke_api_keys_since: since } = body;
+  return { sessions, apiKeysSince: typeof since === "string" ? new Date(since) : since };
+}

@@ -4,6 +4,7 @@ import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import fastify, { type FastifyRequest, LogController } from "fastify";
 import type { Logger } from "pino";
 import type { Origin } from "../audit/audit.ts";
+import { forbidden } from "../errors.ts";
 import { type Principal, type Role, requireRole, requireScope, type Scope } from "../identity/principal.ts";
 import type { Certificate } from "../lib/certificate.ts";
 import type { Pool } from "../lib/postgres.ts";
@@ -31,8 +32,11 @@ declare module "fastify" {
   }
 }
 
-/** Who may call a route: everybody, or a caller of at least this role whose API key has the scope. */
-export type Access = "public" | { role: Role; scope?: Scope };
+/**
+ * Who may call a route: everybody, or a caller of at least this role whose API key has the scope, or all of several;
+ * `session`: only a person who logged in.
+ */
+export type Access = "public" | { role: Role; scope?: Scope | readonly Scope[]; session?: true };
 
 export interface RestOptions {
   log: Logger;
@@ -156,13 +160,16 @@ function withTls(limits: DoorLimits, certificate: Certificate | null): object {
 /** Lets the caller in, or says why not. */
 function admit(
   request: FastifyRequest,
-  access: { role: Role; scope?: Scope },
+  access: Exclude<Access, "public">,
   principal: Principal,
   dbOf: RestOptions["dbOf"],
 ): Error | undefined {
   try {
     requireRole(principal, access.role);
-    if (access.scope !== undefined) requireScope(principal, access.scope);
+    if (access.session && principal.kind === "api_key") {
+      throw forbidden("An API key cannot do this: log in as the user who made it.");
+    }
+    if (access.scope !== undefined) requireScope(principal, ...[access.scope].flat());
     request.principal = { ...principal, origin: originOf(request) };
     request.db = dbOf(principal.workspaceId);
     return undefined;

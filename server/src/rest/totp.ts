@@ -9,7 +9,7 @@ export function totpRoutes(app: App, deps: Omit<TotpDeps, "db"> & { tries: LogIn
   app.post(
     "/v1/me/totp",
     {
-      config: { access: { role: "member", scope: "users:write" }, idempotent: true },
+      config: { access: { role: "member", session: true }, idempotent: true },
       schema: {
         tags,
         security: bearer,
@@ -32,7 +32,7 @@ export function totpRoutes(app: App, deps: Omit<TotpDeps, "db"> & { tries: LogIn
   app.post(
     "/v1/me/totp/confirm",
     {
-      config: { access: { role: "member", scope: "users:write" } },
+      config: { access: { role: "member", session: true } },
       schema: {
         tags,
         security: bearer,
@@ -54,7 +54,7 @@ export function totpRoutes(app: App, deps: Omit<TotpDeps, "db"> & { tries: LogIn
   app.delete(
     "/v1/me/totp",
     {
-      config: { access: { role: "member", scope: "users:write" } },
+      config: { access: { role: "member", session: true } },
       schema: {
         tags,
         security: bearer,

@@ -48,7 +48,9 @@ export function webhookEndpointRoutes(app: App, deps: WebhookEndpointRoutesDeps)
         tags,
         security: bearer,
         summary: "Connect a webhook endpoint",
-        description: `It is told of what happens from now on, signed as Standard Webhooks says. At most ${maxEndpoints} in a workspace.`,
+        description:
+          "It is told of what happens from now on, signed as Standard Webhooks says. An API key without all scopes asks only " +
+          `for events that it may read itself. At most ${maxEndpoints} in a workspace.`,
         body: newEndpointBody,
         response: { 201: endpointWithSecret, ...errorAnswers(400, 401, 403, 409) },
       },
@@ -218,7 +220,7 @@ export function webhookEndpointRoutes(app: App, deps: WebhookEndpointRoutesDeps)
       },
     },
     async ({ principal, db, params }, reply) => {
-      const webhook_id = await replayAttempt(deps, db, keyOf(principal, params), params.attempt_id);
+      const webhook_id = await replayAttempt(deps, db, principal, keyOf(principal, params), params.attempt_id);
       return reply.status(202).send({ replayed: 1, webhook_id });
     },
   );
@@ -243,7 +245,7 @@ export function webhookEndpointRoutes(app: App, deps: WebhookEndpointRoutesDeps)
       const from = new Date(body.from);
       const to = body.to === undefined ? new Date(deps.clock.now()) : new Date(body.to);
       if (!(from < to)) throw invalid("from must lie before to.", { field: "from" });
-      const { replayed, nextFrom } = await replayRange(deps, db, keyOf(principal, params), {
+      const { replayed, nextFrom } = await replayRange(deps, db, principal, keyOf(principal, params), {
         from,
         to,
         events: body.events,

@@ -1,6 +1,6 @@
 import { recordAct } from "../audit/audit.ts";
 import { notFound, RequestError } from "../errors.ts";
-import { readHead } from "../events/events.ts";
+import { readHead, requireMayRead } from "../events/events.ts";
 import type { Principal } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
@@ -37,7 +37,10 @@ export interface EndpointPatch extends rows.EndpointChanges {
 
 export type WithSecret = WebhookEndpoint & { secret: string };
 
-/** Told of every event from now on. VALIDATION_ERROR for its address or secret, CONFLICT when there are too many. */
+/**
+ * Told of every event from now on. VALIDATION_ERROR for its address or secret, CONFLICT when there are too many,
+ * FORBIDDEN for an API key that may not read what it asks for.
+ */
 export async function createEndpoint(
   deps: EndpointDeps,
   db: Pool,
@@ -46,6 +49,7 @@ export async function createEndpoint(
 ): Promise<WithSecret> {
   const { clock, secretBox } = deps;
   const { workspaceId } = principal;
+  requireMayRead(principal, input.events);
   const url = requireEndpointUrl(input.url, deps);
   const secret = input.secret === undefined ? newWebhookSecret() : requireWebhookSecret(input.secret);
   const endpointId = newId(clock.now());
@@ -89,7 +93,8 @@ export async function findEndpoint(db: Db, key: EndpointKey): Promise<WebhookEnd
 
 /**
  * What is left out stays. One that is disabled is given up what waits for it; one that is enabled again is told of what
- * happens from then on, and the rest can be replayed.
+ * happens from then on, and the rest can be replayed. FORBIDDEN for an API key that may not read what it is told, or would
+ * be: it could turn that elsewhere.
  */
 export async function changeEndpoint(
   deps: EndpointDeps,
@@ -102,11 +107,13 @@ export async function changeEndpoint(
   const url = changes.url === undefined ? undefined : requireEndpointUrl(changes.url, deps);
   const events = changes.events && [...new Set(changes.events)];
   const before = await findEndpoint(db, key);
+  requireMayRead(principal, before.events);
   // While it is disabled nothing else sends for it: what was due before must not be sent after.
   if (status === "enabled" && before.status === "disabled") await giveUpPending(db, endpointId);
   const changed = await transaction(db, async (tx) => {
     const startsAfter = status === "enabled" ? await lockCursor(tx, key.workspaceId) : 0;
     const held = (await rows.lockEndpoint(tx, key)) ?? refuseUnknown();
+    requireMayRead(principal, [...held.events, ...(events ?? [])]);
     let now = (await rows.updateEndpoint(tx, key, { ...changes, url, events })) ?? refuseUnknown();
     if (status === "enabled" && held.status === "disabled") {
       now = (await rows.enableEndpoint(tx, key, startsAfter)) ?? now;
@@ -133,7 +140,7 @@ export async function removeEndpoint(db: Pool, principal: Principal, endpointId:
   await giveUpPending(db, endpointId);
 }
 
-/** A new secret; the one before signs beside it for so long. One that was still signing besides ends at once. */
+/** A new secret; the one before signs beside it for so long. One that was still signing besides ends at once. FORBIDDEN for an API key that may not read what the endpoint is told. */
 export function rotateSecret(
   { clock, secretBox }: EndpointDeps,
   db: Pool,
@@ -145,6 +152,7 @@ export function rotateSecret(
   const secret = newWebhookSecret();
   return transaction(db, async (tx) => {
     const held = (await rows.lockEndpoint(tx, key)) ?? refuseUnknown();
+    requireMayRead(principal, held.events);
     const changed = await rows.updateSecret(tx, key, {
       sealed: sealWebhookSecret(secretBox, endpointId, secret),
       oldSealed: overlapMs > 0 ? held.secret_sealed : null,

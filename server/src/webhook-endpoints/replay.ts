@@ -1,5 +1,6 @@
 import { notFound, RequestError } from "../errors.ts";
-import { positionAt, readFeed } from "../events/events.ts";
+import { positionAt, readFeed, requireMayRead } from "../events/events.ts";
+import type { Scoped } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type Db, maybe } from "../lib/query.ts";
 import { type EndpointKey, type WebhookEndpoint, wants } from "./endpoint.ts";
@@ -11,15 +12,24 @@ export const maxReplayed = 5_000;
 
 /**
  * Sends the event of an attempt again, from the first try on, with the same `webhook-id`. Returns that. CONFLICT while
- * the endpoint is disabled.
+ * the endpoint is disabled, FORBIDDEN for an API key that may not read the event.
  */
 export async function replayAttempt(
   { clock }: { clock: Clock },
   db: Db,
+  by: Scoped,
   key: EndpointKey,
   attemptId: string,
 ): Promise<string> {
   requireEnabled(await findEndpoint(db, key));
+  const sent = await maybe<{ event: string }>(
+    db,
+    `SELECT d.event FROM webhook_attempts a JOIN webhook_deliveries d USING (webhook_delivery_id)
+     WHERE a.attempt_id = $3 AND a.workspace_id = $1 AND a.webhook_endpoint_id = $2`,
+    [key.workspaceId, key.endpointId, attemptId],
+  );
+  if (sent === null) throw notFound("attempt");
+  requireMayRead(by, [sent.event]);
   const replayed = await maybe<{ webhook_delivery_id: string }>(
     db,
     `UPDATE webhook_deliveries d SET status = 'pending', attempts_before = d.attempts, next_attempt_at = $4
@@ -48,15 +58,18 @@ export interface Replayed {
 
 /**
  * Sends the events of a time range that the feed still has, whether the endpoint was told of them or not; those that it
- * was told of with the same `webhook-id` and body. CONFLICT while the endpoint is disabled.
+ * was told of with the same `webhook-id` and body. CONFLICT while the endpoint is disabled, FORBIDDEN for an API key that may
+ * not read these events.
  */
 export async function replayRange(
   { clock }: { clock: Clock },
   db: Db,
+  by: Scoped,
   key: EndpointKey,
   { from, to, events }: ReplayRange,
 ): Promise<Replayed> {
   const endpoint = await findEndpoint(db, key);
+  requireMayRead(by, events ?? endpoint.events);
   requireEnabled(endpoint);
   const filter = { events: events ?? endpoint.events };
   let replayed = 0;

@@ -167,7 +167,10 @@ test("what waits for a disabled endpoint is given up, may be replayed, and is no
   hub.passTime(60_000);
   await engine.look();
   assert.equal(receiver.got.length, 1);
-  const { replayed } = await replayRange(hub.deps, hub.db, hub.key(id), { from, to: new Date(Date.now() + 60_000) });
+  const { replayed } = await replayRange(hub.deps, hub.db, {}, hub.key(id), {
+    from,
+    to: new Date(Date.now() + 60_000),
+  });
   assert.equal(replayed, 1);
   await allDone(hub, 1);
   assert.equal(receiver.got[1]!.headers["webhook-id"], receiver.got[0]!.headers["webhook-id"]);

@@ -5,7 +5,7 @@ import type { Clock } from "../../lib/clock.ts";
 import { type Pool, transaction } from "../../lib/postgres.ts";
 import type { SecretBox } from "../../lib/secret-box.ts";
 import type { LogInTries } from "../log-in-tries.ts";
-import { type Principal, requireMayGive } from "../principal.ts";
+import { type Principal, requireMayRule } from "../principal.ts";
 import { getUser } from "../users.ts";
 import { matchingStep, newTotpSecret, otpauthUrl, toBase32 } from "./one-time-code.ts";
 import { hashRecoveryCode, isRightCode, openSecret, secretContext, wrongCode } from "./second-factor.ts";
@@ -87,11 +87,11 @@ export async function endTotp(
   if (!isEnded) throw forbidden(wrongCode);
 }
 
-/** For somebody who lost the telephone and the recovery codes. RESOURCE_NOT_FOUND without any, FORBIDDEN as `requireMayGive`. */
+/** For somebody who lost the telephone and the recovery codes. RESOURCE_NOT_FOUND without any, FORBIDDEN as `requireMayRule`. */
 export async function removeTotp({ db }: { db: Pool }, principal: Principal, userId: string): Promise<void> {
   await transaction(db, async (tx) => {
     const { role } = await getUser(tx, { workspaceId: principal.workspaceId, userId });
-    requireMayGive(principal, role);
+    requireMayRule(principal, role);
     if (!(await rows.deleteTotp(tx, userId))) throw notFound("second factor");
     await recordAct(tx, principal, { action: "second_factor.removed", target: { type: "user", id: userId } });
   });

@@ -1,0 +1,251 @@
+/**
+ * What SECURITY.md says that a scope gives, held against the hub: every operation with every scope and role, as its tables
+ * say. A route that is not in the table fails: whoever adds one decides.
+ */
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import type { Role } from "../client/src/client.ts";
+import { eventNames } from "../server/src/events/events.ts";
+import { roles, type Scope, scopes } from "../server/src/identity/principal.ts";
+import { adminPassword, startTestHub, type TestHub } from "./src/harness.ts";
+import { codesIn, readTable } from "./src/markdown-tables.ts";
+import { newAddress } from "./src/things.ts";
+import { firstWorkspace, newUser, type Workspace } from "./src/workspace.ts";
+
+const security = readFileSync(join(import.meta.dirname, "../SECURITY.md"), "utf8");
+const opened = new AsyncDisposableStack();
+let hub: TestHub;
+let workspace: Workspace;
+
+before(async () => {
+  hub = opened.use(await startTestHub({ env: { WEBHOOKS_ALLOW_PRIVATE: "true" } }));
+  workspace = await firstWorkspace(hub);
+});
+after(() => opened.disposeAsync());
+
+interface Rule {
+  needs: readonly Scope[] | "session";
+  role: Role;
+}
+
+function readRules(): Map<string, Rule> {
+  const rules = new Map<string, Rule>();
+  for (const row of readTable(security, "scope")) {
+    const needs = row.scope === "a session" ? "session" : (codesIn(row.scope!) as Scope[]);
+    assert.ok(needs === "session" || needs.length > 0 || row.scope === "any", row.scope!);
+    for (const operation of codesIn(row.operations!)) {
+      assert.ok(!rules.has(operation), `${operation} is in the table twice`);
+      rules.set(operation, { needs, role: row["least role"] as Role });
+    }
+  }
+  return rules;
+}
+
+describe("every operation, by an API key with each scope of a user with each role", () => {
+  const rules = readRules();
+  const keys = new Map<string, string>();
+
+  before(async () => {
+    const sets = [...scopes.map((scope) => [scope]), ...setsIn(rules), ["*"]];
+    for (const role of roles) {
+      const { client } = workspace[role];
+      for (const set of sets) {
+        keys.set(`${role} ${set.join(" ")}`, (await client.apiKeys.create({ name: "matrix", scopes: [...set] })).key);
+      }
+    }
+  });
+
+  test("every route that knows its caller is in the table, and the table has no other", async () => {
+    const { paths } = (await (await fetch(`${hub.url}/openapi.json`)).json()) as {
+      paths: Record<string, Record<string, { security?: unknown[] }>>;
+    };
+    const closed = Object.entries(paths).flatMap(([path, methods]) =>
+      Object.entries(methods)
+        .filter(([, { security: needed }]) => needed !== undefined && needed.length > 0)
+        .map(([method]) => `${method.toUpperCase()} ${path}`),
+    );
+    assert.deepEqual([...rules.keys()].sort(), closed.sort());
+  });
+
+  for (const [operation, rule] of rules) {
+    test(operation, async () => {
+      await Promise.all(
+        [...keys].map(async ([name, key]) => {
+          const [role, ...has] = name.split(" ") as [Role, ...(Scope | "*")[]];
+          const isAdmitted = await admits(operation, key);
+          assert.equal(isAdmitted, mayCall(rule, role, has), `${operation} by a key of the ${role} with ${has}`);
+        }),
+      );
+    });
+  }
+});
+
+function setsIn(rules: Map<string, Rule>): (readonly Scope[])[] {
+  const sets = [...rules.values()].flatMap(({ needs }) => (needs !== "session" && needs.length > 1 ? [needs] : []));
+  return [...new Map(sets.map((set) => [set.join(" "), set])).values()];
+}
+
+function mayCall({ needs, role: least }: Rule, role: Role, has: readonly (Scope | "*")[]): boolean {
+  if (needs === "session" || roles.indexOf(role) < roles.indexOf(least)) return false;
+  return has.includes("*") || needs.every((scope) => has.includes(scope));
+}
+
+/** Whether scope and role are enough: about nothing that there is, and without a body, so that nothing happens. */
+async function admits(operation: string, key: string): Promise<boolean> {
+  const [method, path] = operation.split(" ") as [string, string];
+  const filled = path.replaceAll(/\{\w+\}/g, () => randomUUID());
+  const answer = await fetch(hub.url + filled, { method, headers: { authorization: `Bearer ${key}` } });
+  const said = await answer.text();
+  assert.ok(![401, 429, 500].includes(answer.status), `${operation}: ${answer.status} ${said}`);
+  return !(answer.status === 403 && /lacks the scope|needs the role|An API key cannot do this/.test(said));
+}
+
+describe("what a key with users:write alone does to users", () => {
+  const table = readTable(security, "with `users:write` alone");
+
+  /** Each answers with a status. */
+  const operations: Record<string, (key: string, role: Role) => Promise<number>> = {
+    "make a user with this role": async (key, role) => call(key, "POST", "/v1/users", { ...newCredentials(), role }),
+    "invite a user with this role": async (key, role) =>
+      call(key, "POST", "/v1/invitations", { email: newCredentials().email, role }),
+    "give a member this role": async (key, role) => change(key, await userId("member"), { role }),
+    "change the name": async (key, role) => change(key, await userId(role), { display_name: "Another" }),
+    disable: async (key, role) => change(key, await userId(role), { disabled: true }),
+    "enable again": async (key, role) => {
+      const id = await userId(role);
+      await workspace.admin.client.users.change(id, { disabled: true });
+      return change(key, id, { disabled: false });
+    },
+    "let set a new password": async (key, role) => call(key, "POST", `/v1/users/${await userId(role)}/password-reset`),
+    "remove the second factor": async (key, role) => {
+      const user = await newUser(hub, workspace.admin, role);
+      await user.client.auth.secondFactor.begin();
+      return call(key, "DELETE", `/v1/users/${user.userId}/totp`);
+    },
+    "add an address": async (key, role) =>
+      call(key, "POST", `/v1/users/${await userId(role)}/addresses`, { address: newAddress() }),
+    "take an address": async (key, role) => {
+      const [id, address] = [await userId(role), newAddress()];
+      await workspace.admin.client.users.addAddress(id, address);
+      return call(key, "DELETE", `/v1/users/${id}/addresses/${encodeURIComponent(address)}`);
+    },
+    "delete a user without API keys": async (key, role) => call(key, "DELETE", `/v1/users/${await userId(role)}`),
+    "delete a user who has API keys": async (key, role) => {
+      const user = await newUser(hub, workspace.admin, role);
+      const { key: theirs } = await user.client.apiKeys.create({ name: "theirs", scopes: ["*"] });
+      const status = await call(key, "DELETE", `/v1/users/${user.userId}`);
+      if (status === 403) assert.equal(await call(theirs, "GET", "/v1/me"), 200, "the keys go on");
+      return status;
+    },
+  };
+
+  test("the table and this test know the same operations", () => {
+    assert.deepEqual(table.map((row) => row["with `users:write` alone"]).sort(), Object.keys(operations).sort());
+  });
+
+  for (const row of table) {
+    const name = row["with `users:write` alone"]!;
+    for (const role of roles) {
+      const said = row[role === "member" ? "a member" : role === "agent" ? "an agent" : "an admin"]!;
+      test(`${name}: ${role}`, async () => {
+        const { client } = workspace.admin;
+        const limited = (await client.apiKeys.create({ name: "limited", scopes: ["users:write"] })).key;
+        const status = await operations[name]!(limited, role);
+        if (said === "yes") assert.ok(status < 300, `answered ${status}`);
+        else assert.deepEqual([said, status], ["no", 403]);
+        const whole = (await client.apiKeys.create({ name: "whole", scopes: ["*"] })).key;
+        const byWhole = await operations[name]!(whole, role);
+        assert.ok(byWhole < 300, `a key with all scopes was answered ${byWhole}`);
+      });
+    }
+  }
+
+  const userId = async (role: Role) => (await newUser(hub, workspace.admin, role)).userId;
+  const change = (key: string, id: string, body: object) => call(key, "PATCH", `/v1/users/${id}`, body);
+});
+
+describe("what a key may have sent to a webhook endpoint", () => {
+  const table = readTable(security, "events");
+  const scopeOf = (event: string) =>
+    table
+      .filter((row) => new RegExp(`^${codesIn(row.events!)[0]!.replace("*", ".*")}$`).test(event))
+      .map((row) => codesIn(row.scope!)[0] ?? "*")[0];
+
+  test("every event is in the table", () => {
+    for (const event of eventNames) assert.notEqual(scopeOf(event), "*", event);
+    assert.equal(table.at(-1)!.scope, "all scopes");
+  });
+
+  for (const scope of [...scopes, "*"] as const) {
+    test(`with ${scope}`, async () => {
+      const { client } = workspace.admin;
+      const { key } = await client.apiKeys.create({ name: "hooks", scopes: ["webhook-endpoints:write", scope] });
+      for (const event of [...eventNames, "*"]) {
+        const body = { url: "http://127.0.0.1:65000/events", events: [event] };
+        const made = await answerOf(key, "POST", "/v1/webhook-endpoints", body);
+        const isAllowed = scope === "*" || (event !== "*" && scopeOf(event) === scope);
+        assert.equal(made.status, isAllowed ? 201 : 403, `${event} with ${scope}: ${JSON.stringify(made.body)}`);
+        if (isAllowed) await client.webhookEndpoints.remove(made.body.webhook_endpoint_id);
+      }
+    });
+  }
+
+  test("a key turns no endpoint elsewhere that is told more than it may read", async () => {
+    const { client } = workspace.admin;
+    const url = "http://127.0.0.1:65000/events";
+    const whole = await client.webhookEndpoints.create({ url, events: ["message.received", "conversation.created"] });
+    const path = `/v1/webhook-endpoints/${whole.webhook_endpoint_id}`;
+    const keyWith = async (...more: Scope[]) =>
+      (await client.apiKeys.create({ name: "hooks", scopes: ["webhook-endpoints:write", ...more] })).key;
+    const from = new Date(Date.now() - 60_000).toISOString();
+    const weak = await keyWith("conversations:read");
+    for (const [method, below, body] of [
+      ["PATCH", "", { url: "http://127.0.0.1:65001/mine" }],
+      ["PATCH", "", { events: ["conversation.created"], url: "http://127.0.0.1:65001/mine" }],
+      ["PATCH", "", { status: "disabled" }],
+      ["POST", "/rotate-secret", {}],
+      ["POST", "/replay", { from }],
+    ] as const) {
+      assert.equal(await call(weak, method, path + below, body), 403, `${method} ${below} ${JSON.stringify(body)}`);
+    }
+    const own = await answerOf(weak, "POST", "/v1/webhook-endpoints", { url, events: ["conversation.created"] });
+    const replay = { from, events: ["message.received"] };
+    const ownPath = `/v1/webhook-endpoints/${own.body.webhook_endpoint_id}`;
+    assert.equal(await call(weak, "POST", `${ownPath}/replay`, replay), 403);
+    assert.equal(await call(weak, "PATCH", ownPath, { events: ["message.received"] }), 403);
+    assert.equal(await call(weak, "PATCH", ownPath, { description: "Mine" }), 200);
+    const strong = await keyWith("conversations:read", "messages:read");
+    assert.equal(await call(strong, "PATCH", path, { status: "disabled" }), 200);
+  });
+});
+
+test("workspaces:write makes no admin", async () => {
+  const { client } = workspace.admin;
+  const body = { name: "By a key", admin: newCredentials() };
+  const limited = (await client.apiKeys.create({ name: "limited", scopes: ["workspaces:write"] })).key;
+  assert.equal(await call(limited, "POST", "/v1/workspaces", body), 403);
+  const whole = (await client.apiKeys.create({ name: "whole", scopes: ["*"] })).key;
+  assert.equal(await call(whole, "POST", "/v1/workspaces", body), 201);
+});
+
+function newCredentials() {
+  const username = `new-${randomUUID().slice(0, 8)}`;
+  return { username, email: `${username}@example.com`, password: adminPassword };
+}
+
+async function answerOf(key: string, method: string, path: string, body?: object) {
+  const answer = await fetch(hub.url + path, {
+    method,
+    headers: { authorization: `Bearer ${key}`, ...(body ? { "content-type": "application/json" } : {}) },
+    ...(body ? { body: JSON.stringify(body) } : {}),
+  });
+  const said = await answer.text();
+  return { status: answer.status, body: said === "" ? null : JSON.parse(said) };
+}
+
+async function call(key: string, method: string, path: string, body?: object): Promise<number> {
+  return (await answerOf(key, method, path, body)).status;
+}

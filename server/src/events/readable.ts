@@ -1,0 +1,33 @@
+import { forbidden } from "../errors.ts";
+import { hasScope, requireScope, type Scope, type Scoped } from "../identity/principal.ts";
+
+/** What an API key needs to read the feed: it tells what these scopes read. */
+export const feedScopes = ["events:read", "messages:read", "conversations:read"] as const satisfies readonly Scope[];
+
+/** FORBIDDEN, naming the scope, for an API key that may not read what the feed tells. */
+export function requireFeedScopes(by: Scoped): void {
+  requireScope(by, ...feedScopes);
+}
+
+/** What reads what events tell of, by the first part of their names. An event of any other is for keys with all scopes. */
+const scopesByNoun: Readonly<Record<string, Scope>> = {
+  message: "messages:read",
+  conversation: "conversations:read",
+  webhook_endpoint: "webhook-endpoints:read",
+  channel_account: "channel-accounts:read",
+  contact: "contacts:read",
+  user: "users:read",
+};
+
+/** FORBIDDEN, naming the event and the scope, for an API key that may not read one of these events; `*` is all of them. */
+export function requireMayRead(by: Scoped, events: readonly string[]): void {
+  for (const event of events) {
+    const scope = event === "*" ? "*" : (scopesByNoun[event.split(".")[0]!] ?? "*");
+    if (hasScope(by, scope)) continue;
+    throw forbidden(
+      scope === "*"
+        ? `This API key has some scopes only and may not have the events "${event}": name those that it may read.`
+        : `This API key may not read ${event}: that needs the scope ${scope}.`,
+    );
+  }
+}

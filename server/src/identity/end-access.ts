@@ -1,0 +1,40 @@
+import { type Db, run } from "../lib/query.ts";
+
+/** What ends beside a password, in case that somebody else knew it. */
+export interface Ending {
+  /** Default: true. */
+  sessions?: boolean | undefined;
+  /** Keys that the user made at this time or later; undefined: since the password was last set, null: none. */
+  apiKeysSince?: Date | null | undefined;
+}
+
+/**
+ * Ends the user's sessions, but for one, and API keys. The caller forgets the user once that is committed. Returns how
+ * many were ended, as an audit record tells it.
+ */
+export async function endAccess(
+  tx: Db,
+  { userId, keptSessionId = null, now }: { userId: string; keptSessionId?: string | null; now: Date },
+  { sessions = true, apiKeysSince = null }: Ending,
+): Promise<{ sessions: number; api_keys: number }> {
+  // Under this lock a log-in is either ended with the others, or not made.
+  await run(tx, "SELECT FROM users WHERE user_id = $1 FOR UPDATE", [userId]);
+  const endedSessions = sessions
+    ? await run(
+        tx,
+        `UPDATE sessions SET revoked_at = $3
+          WHERE user_id = $1 AND session_id IS DISTINCT FROM $2 AND revoked_at IS NULL`,
+        [userId, keptSessionId, now],
+      )
+    : 0;
+  // After the sessions: a key that one of them was making is there by now, or is refused.
+  const endedKeys =
+    apiKeysSince === null
+      ? 0
+      : await run(
+          tx,
+          "UPDATE api_keys SET revoked_at = $3 WHERE created_by = $1 AND created_at >= $2 AND revoked_at IS NULL",
+          [userId, apiKeysSince, now],
+        );
+  return { sessions: endedSessions, api_keys: endedKeys };
+}

@@ -1,0 +1,161 @@
+import assert from "node:assert/strict";
+import { after, before, beforeEach, test } from "node:test";
+import { type LogInHub, startLogInHub } from "./log-in-test-hub.ts";
+
+let hub: LogInHub;
+let admin: string;
+before(async () => {
+  hub = await startLogInHub();
+});
+beforeEach(async () => {
+  admin = (await hub.logIn("admin")).access_token;
+});
+after(() => hub[Symbol.asyncDispose]());
+
+const old = "the old password";
+const fresh = "a fresh password";
+let count = 0;
+
+async function register() {
+  count += 1;
+  const username = `user${count}`;
+  const body = { username, email: `${username}@example.com`, password: old };
+  const registered = (await hub.call("POST /auth/register", { body })).body;
+  return { username, userId: registered.user.user_id as string, token: registered.access_token as string };
+}
+
+async function makeKey(token: string): Promise<string> {
+  hub.passTime(1_000);
+  const body = { name: "k", scopes: ["*"] };
+  const { key } = (await hub.call("POST /v1/api-keys", { token, body })).body;
+  hub.passTime(1_000);
+  return key;
+}
+
+const isLive = async (token: string, call = hub.call) => (await call("GET /v1/me", { token })).status === 200;
+const now = () => new Date(hub.clock.now()).toISOString();
+
+async function newReset(userId: string): Promise<string> {
+  return (await hub.call(`POST /v1/users/${userId}/password-reset`, { token: admin })).body.token;
+}
+
+const reset = (token: string, more: object = {}) =>
+  hub.call("POST /auth/password/reset", { body: { token, new_password: fresh, ...more } });
+
+async function lastRecord(action: string) {
+  const { body } = await hub.call(`GET /v1/audit-log?action=${action}&limit=1`, { token: admin });
+  return body.data[0].details;
+}
+
+test("a password change revokes the keys made since the password was last set, and says so in the audit log", async () => {
+  const user = await register();
+  const { access_token: other } = await hub.logIn(user.username, old);
+  const stolen = await makeKey(user.token);
+  const child = await makeKey(stolen);
+  const change = { current_password: old, new_password: fresh };
+  assert.equal((await hub.call("POST /v1/me/password", { token: user.token, body: change })).status, 204);
+  for (const token of [other, stolen, child]) {
+    assert.deepEqual([await isLive(token), await isLive(token, hub.sibling)], [false, false]);
+  }
+  assert.equal(await isLive(user.token), true);
+  assert.deepEqual(await lastRecord("password.changed"), { sessions: 1, api_keys: 2 });
+
+  const older = await makeKey(user.token);
+  hub.passTime(1_000);
+  const again = { current_password: fresh, new_password: old, revoke_api_keys_since: null };
+  await hub.call("POST /v1/me/password", { token: user.token, body: again });
+  assert.equal(await isLive(older), true, "null revokes none");
+  hub.passTime(1_000);
+  const newer = await makeKey(user.token);
+  await hub.call("POST /v1/me/password", { token: user.token, body: change });
+  assert.deepEqual(
+    [await isLive(older), await isLive(newer)],
+    [true, false],
+    "one that is older than the password stays",
+  );
+});
+
+test("a password change may leave sessions, and revoke keys since a time", async () => {
+  const user = await register();
+  const { access_token: other } = await hub.logIn(user.username, old);
+  const older = await makeKey(user.token);
+  const since = now();
+  const newer = await makeKey(user.token);
+  const body = {
+    current_password: old,
+    new_password: fresh,
+    revoke_sessions: false,
+    revoke_api_keys_since: since,
+  };
+  assert.equal((await hub.call("POST /v1/me/password", { token: user.token, body })).status, 204);
+  assert.deepEqual([await isLive(other), await isLive(older), await isLive(newer)], [true, true, false]);
+});
+
+test("a password reset revokes sessions and keys, unless it says otherwise", async () => {
+  const user = await register();
+  const key = await makeKey(user.token);
+  const kept = await reset(await newReset(user.userId), { revoke_sessions: false, revoke_api_keys_since: null });
+  assert.equal(kept.status, 204);
+  assert.deepEqual([await isLive(user.token), await isLive(key)], [true, true]);
+  const newer = await makeKey(user.token);
+  assert.equal((await reset(await newReset(user.userId))).status, 204);
+  assert.deepEqual([await isLive(user.token), await isLive(newer), await isLive(key)], [false, false, true]);
+  assert.deepEqual(await lastRecord("password.reset"), { sessions: 1, api_keys: 1 });
+});
+
+test("logging out everywhere ends all sessions, and keys where asked", async () => {
+  const user = await register();
+  const { access_token: other } = await hub.logIn(user.username, old);
+  const key = await makeKey(user.token);
+  assert.equal((await hub.call("POST /auth/logout-everywhere", { token: user.token })).status, 204);
+  assert.deepEqual([await isLive(user.token), await isLive(other), await isLive(key)], [false, false, true]);
+  assert.equal(await isLive(other, hub.sibling), false);
+  assert.deepEqual(await lastRecord("session.all_ended"), { sessions: 2, api_keys: 0 });
+
+  const { access_token: token } = await hub.logIn(user.username, old);
+  const body = { revoke_api_keys_since: "2026-01-01T00:00:00Z" };
+  assert.equal((await hub.call("POST /auth/logout-everywhere", { token, body })).status, 204);
+  assert.deepEqual([await isLive(token), await isLive(key)], [false, false]);
+  assert.equal(await isLive(admin), true, "others go on");
+  const byKey = await makeKey(admin);
+  assert.equal((await hub.call("POST /auth/logout-everywhere", { token: byKey })).status, 403);
+});
+
+test("a session that ends while it makes a key leaves none behind", async () => {
+  const user = await register();
+  const [made] = await Promise.all([
+    hub.call("POST /v1/api-keys", { token: user.token, body: { name: "late", scopes: ["*"] } }),
+    hub.call("POST /auth/logout-everywhere", {
+      token: user.token,
+      body: { revoke_api_keys_since: "2026-01-01T00:00:00Z" },
+    }),
+  ]);
+  if (made.status === 201) assert.equal(await isLive(made.body.key), false);
+  else assert.equal(made.status, 401);
+});
+
+test("a reset token dies when role, e-mail address or disabled state of its user change", async () => {
+  const changes: [string, (userId: string) => Promise<unknown>][] = [
+    ["role", (id) => hub.call(`PATCH /v1/users/${id}`, { token: admin, body: { role: "agent" } })],
+    [
+      "disabled and enabled again",
+      async (id) => {
+        for (const disabled of [true, false]) {
+          await hub.call(`PATCH /v1/users/${id}`, { token: admin, body: { disabled } });
+        }
+      },
+    ],
+    ["e-mail", (id) => hub.db.query("UPDATE users SET email = $2 WHERE user_id = $1", [id, `${id}@example.com`])],
+  ];
+  for (const [name, change] of changes) {
+    const { userId } = await register();
+    const token = await newReset(userId);
+    await change(userId);
+    const { status, body } = await reset(token);
+    assert.deepEqual([status, body.error.code], [401, "AUTH_INVALID"], name);
+  }
+  const { userId } = await register();
+  const token = await newReset(userId);
+  await hub.call(`PATCH /v1/users/${userId}`, { token: admin, body: { display_name: "Another", role: "member" } });
+  assert.equal((await reset(token)).status, 204, "what changes nothing of these leaves it");
+});
