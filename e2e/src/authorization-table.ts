@@ -156,13 +156,10 @@ export const authorizationTable: Readonly<Record<string, Row>> = {
   "DELETE /v1/users/{id}": row("admin", "users:write", 204, one("user")),
   "POST /v1/users/{id}/password-reset": row("admin", "users:write", 201, one("user")),
   "DELETE /v1/users/{id}/totp": row("admin", "users:write", 204, one("carefulUser")),
-  "POST /v1/users/{id}/addresses": row(
-    "member",
-    "users:write",
-    201,
-    ({ userId }) => ({ params: { id: userId }, body: { address: newAddress() } }),
-    { outsider: 403 },
-  ),
+  "POST /v1/users/{id}/addresses": row("admin", "users:write", 201, ({ userId }) => ({
+    params: { id: userId },
+    body: { address: newAddress() },
+  })),
   "DELETE /v1/users/{id}/addresses/{address}": row(
     "member",
     "users:write",

@@ -8,6 +8,7 @@ export function banner(hub: Pick<Hub, "url" | "simulatorUrl" | "admin">, config:
   if (url === null) lines.push(`  Roles       ${config.roles.join(", ")}`);
   else lines.push(`  API         ${url}`, `  Docs        ${url}/docs  and  ${url}/redoc`);
   if (simulatorUrl !== null) lines.push(`  Simulator   ${simulatorUrl}/_sim/`);
+  if (url !== null) lines.push(`  Accounts    ${whoRegisters(config.identity.registration)}`);
   if (config.webhooks.allowPrivate) {
     lines.push("  Webhooks    endpoints may be on private addresses and without TLS (WEBHOOKS_ALLOW_PRIVATE=true)");
   }
@@ -17,6 +18,12 @@ export function banner(hub: Pick<Hub, "url" | "simulatorUrl" | "admin">, config:
   if (admin.notice !== undefined) lines.push("", `  ${admin.notice}`);
   if (url !== null) lines.push("", ...firstSteps(url, simulatorUrl, admin));
   return `${lines.join("\n")}\n\n`;
+}
+
+function whoRegisters(registration: Config["identity"]["registration"]): string {
+  return registration === "open"
+    ? "everybody who reaches this address may register (REGISTRATION=open)"
+    : `by invitation only (REGISTRATION=${registration})`;
 }
 
 function firstSteps(url: string, simulatorUrl: string | null, admin: Hub["admin"]): string[] {

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { describe, test } from "node:test";
 import { inspect } from "node:util";
+import { banner } from "./banner.ts";
 import { ConfigError, describeConfig, formatConfig, loadConfig } from "./config.ts";
 import { closeAfterTests } from "./testing/close-after-tests.ts";
 
@@ -35,6 +36,26 @@ test("with nothing set, everything has a default", () => {
     encryptionKeys: null,
   });
   assert.equal(config.delivery.retryTotalMs, 86_400_000);
+});
+
+test("strangers may register while only this machine reaches the hub, and where it says so", () => {
+  for (const [host, registration] of [
+    ["127.0.0.1", "open"],
+    ["127.0.1.1", "open"],
+    ["localhost", "open"],
+    ["::1", "open"],
+    ["0.0.0.0", "invite"],
+    ["::", "invite"],
+    ["192.168.1.5", "invite"],
+    ["127.0.0.1.example.com", "invite"],
+  ] as const) {
+    assert.equal(load({ HOST: host }).identity.registration, registration, host);
+  }
+  assert.equal(load({ HOST: "0.0.0.0", REGISTRATION: "open" }).identity.registration, "open");
+  assert.equal(load({ REGISTRATION: "closed" }).identity.registration, "closed");
+  const hub = { url: "http://x", simulatorUrl: null, admin: { username: "admin" } };
+  assert.match(banner(hub as never, load({ HOST: "0.0.0.0" })), /by invitation only \(REGISTRATION=invite\)/);
+  assert.match(banner(hub as never, load({})), /everybody who reaches this address may register/);
 });
 
 test("an empty variable counts as unset", () => {

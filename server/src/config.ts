@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import { readLimits, readTrustedProxies } from "./config-limits.ts";
 import { readMail, readProviders } from "./config-log-in.ts";
+import { readRegistration } from "./config-registration.ts";
 import { readSecrets } from "./config-secrets.ts";
 import { readTls } from "./config-tls.ts";
 import { mergeEnv, readEnvFile } from "./lib/env-file.ts";
@@ -39,6 +40,7 @@ export function describeConfig(config: Config): readonly EnvRow[] {
 
 function readConfig(read: EnvReader) {
   const port = read.value("PORT", kind.integer(0, 65_535), "8080", "Where the hub listens; 0 takes a free port.");
+  const host = read.value("HOST", kind.text, "127.0.0.1", "The address to listen on; 0.0.0.0 for every network.");
   const roles = read.value(
     "ROLES",
     roleList,
@@ -60,7 +62,7 @@ function readConfig(read: EnvReader) {
   const config = {
     http: {
       port,
-      host: read.value("HOST", kind.text, "127.0.0.1", "The address to listen on; 0.0.0.0 for every network."),
+      host,
       publicUrl: read.value(
         "PUBLIC_URL",
         kind.webUrl,
@@ -116,12 +118,7 @@ function readConfig(read: EnvReader) {
         "generated and printed once",
         "The first admin's password.",
       ),
-      registration: read.value(
-        "REGISTRATION",
-        kind.oneOf("open", "closed"),
-        "open",
-        "May strangers register themselves?",
-      ),
+      registration: readRegistration(read, host),
       accessTokenTtlMs: read.value(
         "ACCESS_TOKEN_TTL",
         kind.duration("1m", "1d"),

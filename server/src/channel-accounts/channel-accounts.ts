@@ -99,10 +99,18 @@ export function openChannelAccounts({ db, secretBox, clock, ...rest }: ChannelAc
       return (await rows.findAccount(db, key)) ?? refuseUnknown();
     },
 
-    /** New credentials must be of the same number or bot: its lanes and receipts hang on that. */
+    /**
+     * New credentials must be of the same number or bot: its lanes and receipts hang on that. Those that are stored are
+     * sent nowhere else: a caller who changes where they go sends all of them again.
+     */
     async change(db: Pool, by: Actor, key: rows.AccountKey, patch: ChannelAccountPatch): Promise<ChannelAccountView> {
-      const { channel, externalId } = (await rows.findAccount(db, key)) ?? refuseUnknown();
+      const { channel, externalId, settings: before } = (await rows.findAccount(db, key)) ?? refuseUnknown();
       const { credentials, settings, ...plain } = patch;
+      const isTurned = settings !== undefined && settings.base_url !== before.base_url;
+      if (isTurned && credentials === undefined && by.kind !== "system") {
+        const message = "settings.base_url decides where the credentials are sent: send all credentials again with it.";
+        throw invalid(message, { field: "credentials" });
+      }
       if (credentials !== undefined) requireSameAccount(channel, externalId, credentials);
       const row = {
         ...plain,

@@ -6,7 +6,11 @@ const rules = { allowPrivate: false, allowedOrigins: ["http://127.0.0.1:8090"] }
 const take = (base_url: string, given = rules) => requireSettings({ base_url }, given);
 
 test("a platform may stand at any public address, with a path", () => {
-  for (const url of ["https://graph.facebook.com", "https://proxy.example.com:8443/whatsapp", "http://93.184.216.34"]) {
+  for (const url of [
+    "https://graph.facebook.com",
+    "https://proxy.example.com:8443/whatsapp",
+    "https://93.184.216.34",
+  ]) {
     assert.deepEqual(take(url), { base_url: url });
   }
 });
@@ -39,9 +43,20 @@ test("a machine of the inside is refused, however it is spelled", () => {
     "postgres",
     "localhost.",
   ]) {
-    assert.throws(() => take(`http://${host}`), /private address/, host);
+    assert.throws(() => take(`https://${host}`), /not on the public internet|names the port/, host);
   }
   for (const host of ["2130706433", "0x7f.1", "127.1"]) assert.throws(() => take(`http://${host}`), /written as/, host);
+});
+
+// What is sent there are the account's credentials.
+test("outside it is https, on a port of the web or above 1023 that is not another service's", () => {
+  for (const url of ["http://93.184.216.34", "http://graph.example.com:8443"]) {
+    assert.throws(() => take(url), /must begin with https/, url);
+  }
+  for (const port of [22, 25, 6667]) {
+    assert.throws(() => take(`https://graph.example.com:${port}`), /names the port/, String(port));
+  }
+  assert.ok(take("https://graph.example.com:8443"));
 });
 
 test("the simulator is allowed by its origin, and everything where private addresses are", () => {

@@ -1,7 +1,7 @@
 import { type Static, Type } from "typebox";
 import type { ChannelAccountSettings } from "../connectors/connector.ts";
 import { invalid } from "../errors.ts";
-import { isInsideHost } from "../lib/public-addresses.ts";
+import { urlProblem } from "../lib/outbound-url.ts";
 
 /** The fields of `settings`, unknown ones refused. */
 export const settingsSchema = Type.Object(
@@ -25,7 +25,8 @@ export interface BaseUrlRules {
 }
 
 /**
- * Throws VALIDATION_ERROR for a `base_url` that is not a plain http(s) address, or that names a machine of the inside.
+ * Throws VALIDATION_ERROR for a `base_url` that is not a plain http(s) address. Credentials go there: where private
+ * addresses are not allowed it must be https, on a port as for webhook endpoints, and no machine of the inside.
  * A public name that leads inside is caught when it is dialled.
  */
 export function requireSettings(settings: Static<typeof settingsSchema>, rules: BaseUrlRules): ChannelAccountSettings {
@@ -44,8 +45,7 @@ function requireBaseUrl(baseUrl: string, rules: BaseUrlRules): void {
   }
   const plain = url.href.replace(/\/+$/, "");
   if (baseUrl !== plain) throw invalid(`${field} must be written as ${plain}.`, { field });
-  if (rules.allowPrivate || rules.allowedOrigins.includes(url.origin) || !isInsideHost(url.hostname)) return;
-  throw invalid(`${field} names ${url.hostname}, a private address; only public ones may be called from here.`, {
-    field,
-  });
+  if (rules.allowPrivate || rules.allowedOrigins.includes(url.origin)) return;
+  const problem = urlProblem(baseUrl, false);
+  if (problem !== null) throw invalid(`${field} ${problem}`, { field });
 }

@@ -7,12 +7,12 @@ import { addUser, type Credentials, type User, type UserDeps } from "./users.ts"
 
 /** A stranger joins the first workspace as a member. FORBIDDEN when registration is closed; CONFLICT for a taken name. */
 export async function registerUser(
-  deps: UserDeps & { registration: "open" | "closed" },
+  deps: UserDeps & { registration: "open" | "invite" | "closed" },
   origin: Origin,
   credentials: Credentials,
 ): Promise<User> {
-  if (deps.registration === "closed") {
-    throw forbidden("Registration is closed on this hub: ask an admin to make a user for you.");
+  if (deps.registration !== "open") {
+    throw forbidden("Registration is closed on this hub: ask an admin for an invitation.");
   }
   const workspaceId = await findFirstWorkspace(deps.db);
   if (workspaceId === null) throw new Error("the first workspace is made before the hub listens, and is missing");

@@ -27,6 +27,18 @@ export function isInsideHost(hostname: string): boolean {
   return insideNames.test(host) || !host.includes(".");
 }
 
+/** Whether a server that listens on this host is reached from this machine alone. A name other than localhost says nothing. */
+export function isLoopbackHost(host: string): boolean {
+  const plain = host.replace(/^\[|\]$/g, "").toLowerCase();
+  return plain === "localhost" || (isIP(plain) === 4 && plain.startsWith("127.")) || isLoopback6(plain);
+}
+
+function isLoopback6(host: string): boolean {
+  return isIP(host) === 6 && loopback6.check(host, "ipv6");
+}
+
+const loopback6 = blockList("ipv6", [["::1", 128]]);
+
 /** Source: RFC 6761, RFC 6762, RFC 8375, and ICANN's reservation of `internal`. */
 const insideNames = /(^|\.)(localhost|local|internal|home\.arpa)$/;
 

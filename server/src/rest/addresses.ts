@@ -22,8 +22,8 @@ export interface AddressRouteDeps {
 }
 
 /**
- * `…/addresses` of contacts and users. Agents change those of contacts; those of a user change the user itself and
- * admins. Adding one that is there already changes nothing.
+ * `…/addresses` of contacts and users. Agents change those of contacts; admins add those of a user,
+ * and the user takes them away too. Adding one that is there already changes nothing.
  */
 export function addressRoutes(app: App, { clock, parseAddress }: AddressRouteDeps): void {
   app.post(
@@ -69,7 +69,7 @@ export function addressRoutes(app: App, { clock, parseAddress }: AddressRouteDep
   app.post(
     "/v1/users/:id/addresses",
     {
-      config: { access: { role: "member", scope: "users:write" }, idempotent: true },
+      config: { access: { role: "admin", scope: "users:write" }, idempotent: true },
       schema: {
         tags: ["Users"],
         security: bearer,

@@ -25,7 +25,7 @@ export interface AuthRouteDeps extends UserDeps, Pick<Authenticator, "forget"> {
   tokens: Tokens;
   /** Opens the secrets of second factors. */
   box: SecretBox;
-  registration: "open" | "closed";
+  registration: "open" | "invite" | "closed";
 }
 
 /** `/auth/…`: how a person gets tokens, keeps them fresh and gives them back. */

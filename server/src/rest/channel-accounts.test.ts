@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
 import { before, test } from "node:test";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { bot_token, health, startHub, telegram, whatsapp } from "./channel-accounts-test-hub.ts";
@@ -135,6 +137,55 @@ test("a change is seen at once here, and soon by other processes", async () => {
   const renamed = await hub.call(`PATCH ${path}`, admin, { name: "Shop" });
   assert.partialDeepStrictEqual(renamed.body, { name: "Shop", status: "disabled", settings });
 });
+
+// Else an admin's key, or an admin who does not know them, has them sent to a machine of its own.
+test("stored credentials are sent nowhere else: a change of base_url needs all of them again", async () => {
+  const admin = `${await hub.workspace()} admin`;
+  const base_url = hub.baseUrl("telegram");
+  const { body } = await connect(admin, { settings: { base_url } });
+  const path = `PATCH /v1/channel-accounts/${body.channel_account_id}`;
+  for (const settings of [{ base_url: `${hub.simulator.url}/elsewhere` }, {}, { rate_per_second: 5 }]) {
+    const refused = await hub.call(path, admin, { settings });
+    assert.deepEqual(
+      [refused.status, refused.body.error.details.field],
+      [400, "credentials"],
+      JSON.stringify(settings),
+    );
+  }
+  assert.equal((await hub.call(path, admin, { settings: { base_url, rate_per_second: 5 } })).status, 200);
+  const turned = { settings: { base_url: `${hub.simulator.url}/elsewhere` }, credentials: telegram };
+  assert.equal((await hub.call(path, admin, turned)).body.settings.base_url, turned.settings.base_url);
+});
+
+test("asking the platform follows no redirect: the credentials go to base_url alone", async (t) => {
+  const asked: string[] = [];
+  const elsewhere = createServer((request, response) => {
+    asked.push(request.url!);
+    response.end("{}");
+  });
+  const redirecting = createServer((request, response) => {
+    response.writeHead(307, { location: `${urlOf(elsewhere)}${request.url}` }).end();
+  });
+  for (const server of [elsewhere, redirecting]) {
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    t.after(() => server.close());
+  }
+  const admin = `${await hub.workspace()} admin`;
+  const { body } = await connect(admin);
+  const id = body.channel_account_id;
+  await hub.db.query("UPDATE channel_accounts SET settings = $2, version = version + 1 WHERE channel_account_id = $1", [
+    id,
+    { base_url: urlOf(redirecting) },
+  ]);
+  const name = { name: "Read anew" };
+  await hub.call(`PATCH /v1/channel-accounts/${id}`, admin, name);
+  const verified = await hub.call(`POST /v1/channel-accounts/${id}/verify`, admin);
+  assert.deepEqual([verified.body.ok, asked], [false, []]);
+});
+
+function urlOf(server: Server): string {
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
 
 test("an account stays the number or bot that it is", async () => {
   const admin = `${await hub.workspace()} admin`;

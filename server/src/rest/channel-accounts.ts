@@ -108,7 +108,8 @@ export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): 
         security: bearer,
         summary: "Change a channel account",
         description:
-          "`credentials` and `settings` are replaced as a whole. Credentials must be of the same number or bot. A disabled " +
+          "`credentials` and `settings` are replaced as a whole. Credentials must be of the same number or bot. A change of " +
+          "`settings.base_url`, also by leaving it out, needs all credentials again, since they are sent there. A disabled " +
           "account neither sends nor receives.",
         params: idParams,
         body: Type.Object(

@@ -43,7 +43,7 @@ export type IdentityHub = Awaited<ReturnType<typeof startIdentityHub>>;
  */
 export async function startIdentityHub(
   options: {
-    registration?: "open" | "closed";
+    registration?: "open" | "invite" | "closed";
     keys?: SigningKeys;
     log?: Logger;
     more?: MoreRoutes;

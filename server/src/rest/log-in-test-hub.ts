@@ -12,7 +12,7 @@ import { logInRoutes } from "./log-in.ts";
 export const publicUrl = "http://hub.test";
 
 export interface LogInHubOptions {
-  registration?: "open" | "closed";
+  registration?: "open" | "invite" | "closed";
   providers?: ProviderConfig[];
   smtpUrl?: string;
   publicUrl?: string;

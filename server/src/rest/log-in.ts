@@ -25,7 +25,7 @@ export interface LogInDeps extends Pick<Authenticator, "forget"> {
   box: SecretBox;
   mailer: Mailer;
   providers: ReadonlyMap<string, LogInProvider>;
-  registration: "open" | "closed";
+  registration: "open" | "invite" | "closed";
   publicUrl: string;
 }
 

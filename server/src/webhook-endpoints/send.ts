@@ -1,11 +1,11 @@
 import type { Clock } from "../lib/clock.ts";
 import { type HttpAnswer, type HttpClient, HttpError } from "../lib/http.ts";
+import { urlProblem } from "../lib/outbound-url.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
 import type { SealedEndpoint } from "./endpoint.ts";
 import { readRetryAfter } from "./schedule.ts";
 import { openWebhookSecret } from "./secrets.ts";
 import { signatureHeaders } from "./sign.ts";
-import { problemOf } from "./url.ts";
 
 export interface SendDeps {
   http: HttpClient;
@@ -69,7 +69,7 @@ export async function sendWebhook(
     };
   };
   // The rule may be stricter today than when the endpoint was made.
-  const problem = problemOf(endpoint.url, allowPrivate);
+  const problem = urlProblem(endpoint.url, allowPrivate);
   if (problem !== null) return ended({ error: `Not sent: the address ${problem}` });
   const signed = { webhookId: delivery.webhook_delivery_id, atMs: startedAt.getTime(), body: delivery.body };
   const secrets = secretsOf(endpoint, secretBox, startedAt);

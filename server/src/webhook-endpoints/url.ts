@@ -1,42 +1,14 @@
 import { invalid } from "../errors.ts";
-import { isInsideHost } from "../lib/public-addresses.ts";
+import { urlProblem } from "../lib/outbound-url.ts";
 
-export const maxUrlLength = 2_000;
+export { maxUrlLength } from "../lib/outbound-url.ts";
 
 /**
  * The address of an endpoint as it is stored. Throws VALIDATION_ERROR for one that must not be called. Unless private
  * addresses are allowed it must be https and lead outside; a public name that leads inside is caught when it is dialled.
  */
 export function requireEndpointUrl(text: string, { allowPrivate }: { allowPrivate: boolean }): string {
-  const problem = problemOf(text, allowPrivate);
+  const problem = urlProblem(text, allowPrivate);
   if (problem !== null) throw invalid(`url ${problem}`, { field: "url" });
   return new URL(text).href;
 }
-
-/** What is wrong with it, as the end of a sentence; null when nothing is. */
-export function problemOf(text: string, allowPrivate: boolean): string | null {
-  if (text.length > maxUrlLength) return `must have at most ${maxUrlLength} characters.`;
-  // A parser of URLs forgives these, and then reads another address than a person does.
-  if (/[\s\p{Cc}\\]/u.test(text)) return "must have no white space, control character or backslash.";
-  const url = URL.parse(text);
-  if (url === null || !/^https?:\/\/[^/]/i.test(text)) {
-    return "must be an address such as https://example.com/webhooks.";
-  }
-  if (url.protocol !== "https:" && !allowPrivate) return "must begin with https://.";
-  if (/^[^/]*\/\/[^/?#]*@/.test(text)) return "must have no user and no password.";
-  if (text.includes("#")) return "must have no fragment.";
-  const port = Number(url.port || 443);
-  if (port === 0 || (port < 1024 && port !== 80 && port !== 443) || otherServices.has(port)) {
-    return `names the port ${port}; use 443, 80 or one above 1023 that is not another service's.`;
-  }
-  if (!allowPrivate && isInsideHost(url.hostname)) {
-    return `names ${url.hostname}, which is not on the public internet; only what is may be called.`;
-  }
-  return null;
-}
-
-/** Where other protocols listen that might take a request for one of theirs. Source: the Fetch standard, "bad port". */
-const otherServices = new Set([
-  ...[1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566],
-  ...[6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080],
-]);

@@ -19,7 +19,7 @@ import type { ProvenIdentity } from "./provider.ts";
 export interface SettleDeps extends Pick<Authenticator, "forget"> {
   db: Pool;
   clock: Clock;
-  registration: "open" | "closed";
+  registration: "open" | "invite" | "closed";
 }
 
 /**
@@ -112,7 +112,7 @@ async function makeUser(
   tx: Db,
   { email, provider, identity, tries }: { email: string; provider: string; identity: ProvenIdentity; tries: number },
 ) {
-  if (registration === "closed") {
+  if (registration !== "open") {
     throw forbidden(`Registration is closed on this hub: ask an admin to make a user with the address of ${provider}.`);
   }
   const workspaceId = await findFirstWorkspace(tx);
