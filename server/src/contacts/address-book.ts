@@ -55,17 +55,36 @@ export function requireFree(owners: AddressOwner[], participantId: string | null
  */
 export async function insertAddresses(
   db: Db,
-  owner: { workspaceId: string; participantId: string; addresses: Address[]; createdAt: Date },
+  {
+    addresses,
+    participantId,
+    ...rest
+  }: { workspaceId: string; participantId: string; addresses: Address[]; createdAt: Date },
 ): Promise<void> {
-  if (owner.addresses.length === 0) return;
+  const given = addresses.map((address) => ({ ...address, participantId }));
+  await insertAddressesOfMany(db, { ...rest, addresses: given });
+}
+
+/** As `insertAddresses`, each to its participant. */
+export async function insertAddressesOfMany(
+  db: Db,
+  given: { workspaceId: string; addresses: (Address & { participantId: string })[]; createdAt: Date },
+): Promise<void> {
+  if (given.addresses.length === 0) return;
   await run(
     db,
     `INSERT INTO addresses (workspace_id, channel, identifier, participant_id, created_at)
-     SELECT $1, channel, identifier, $4, $5
-     FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS a (channel, identifier, place) ORDER BY place
+     SELECT $1, channel, identifier, participant_id, $5
+     FROM unnest($2::text[], $3::text[], $4::uuid[]) WITH ORDINALITY AS a (channel, identifier, participant_id, place)
+     ORDER BY place
      ON CONFLICT (workspace_id, channel, identifier) DO UPDATE SET participant_id = excluded.participant_id,
        created_at = excluded.created_at, last_heard_at = NULL, last_channel_account_id = NULL, ordinal = DEFAULT`,
-    [owner.workspaceId, ...columns(owner.addresses), owner.participantId, owner.createdAt],
+    [
+      given.workspaceId,
+      ...columns(given.addresses),
+      given.addresses.map(({ participantId }) => participantId),
+      given.createdAt,
+    ],
   );
 }
 

@@ -66,6 +66,30 @@ export interface NewContact {
   createdAt: Date;
 }
 
+/** Contacts without metadata. */
+export async function insertContacts(
+  db: Db,
+  workspaceId: string,
+  contacts: readonly { contactId: string; displayName: string }[],
+  createdAt: Date,
+): Promise<void> {
+  await run(
+    db,
+    `WITH new AS MATERIALIZED (SELECT * FROM unnest($2::uuid[], $3::text[]) AS n (contact_id, display_name)
+     ), participant AS (
+       INSERT INTO participants (participant_id, workspace_id, kind, display_name, created_at)
+       SELECT contact_id, $1, 'contact', display_name, $4 FROM new
+     )
+     INSERT INTO contacts (contact_id, workspace_id, metadata, created_at) SELECT contact_id, $1, '{}', $4 FROM new`,
+    [
+      workspaceId,
+      contacts.map(({ contactId }) => contactId),
+      contacts.map(({ displayName }) => displayName),
+      createdAt,
+    ],
+  );
+}
+
 export async function insertContact(db: Db, contact: NewContact): Promise<void> {
   await run(
     db,

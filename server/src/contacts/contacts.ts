@@ -15,7 +15,9 @@ export {
   type ContactInput,
   createContact,
   findOrCreateContactByAddress,
+  findOrCreateContacts,
   maxAddresses,
+  maxPeople,
   type ReachedPerson,
 } from "./create-contact.ts";
 export { onlyUsers, requireUserAt } from "./only-users.ts";

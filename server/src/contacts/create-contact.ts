@@ -2,9 +2,16 @@ import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
 import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
 import { run } from "../lib/query.ts";
-import { distinctAddresses, type ParseAddress } from "./address.ts";
-import { type AddressOwner, findOwners, insertAddresses, lockAddresses, requireFree } from "./address-book.ts";
-import { type Contact, getContact, insertContact } from "./contact.ts";
+import { type Address, distinctAddresses, formatAddress, type ParseAddress } from "./address.ts";
+import {
+  type AddressOwner,
+  findOwners,
+  insertAddresses,
+  insertAddressesOfMany,
+  lockAddresses,
+  requireFree,
+} from "./address-book.ts";
+import { type Contact, getContact, insertContact, insertContacts } from "./contact.ts";
 import { holdPeople } from "./participants.ts";
 import { cutName, type Metadata, mergeMetadata, requireName } from "./text.ts";
 
@@ -59,12 +66,65 @@ export async function findOrCreateContactByAddress(
   person: ReachedPerson,
 ): Promise<string> {
   const { workspaceId, channel } = person;
-  const names = [...new Set([person.identifier, ...person.aliases])];
+  const names = namesOf(person);
   const addresses = names.map((identifier) => ({ channel, identifier }));
   const owners = await findOwners(db, workspaceId, addresses);
   const owner = ownerOf(names, owners);
   const hasNews = owners.length < names.length || nameToTake(names, owner, person.displayName) !== null;
   return owner === undefined || hasNews ? addNames({ db, clock }, person, names) : owner.participantId;
+}
+
+/**
+ * As `findOrCreateContactByAddress`, for many of one workspace: contacts that are new are made in one statement each for
+ * all, the others one by one. In the order of `people`. Locks each name, so call it for `maxPeople` at the most.
+ */
+export async function findOrCreateContacts(
+  { db, clock }: { db: PoolClient; clock: Clock },
+  workspaceId: string,
+  people: readonly ReachedPerson[],
+): Promise<{ participantId: string; isNew: boolean }[]> {
+  const named = people.map((person) => ({ person, names: namesOf(person) }));
+  const addresses = named.flatMap(({ person, names }) =>
+    names.map((identifier) => ({ channel: person.channel, identifier })),
+  );
+  await holdPeople(db, workspaceId);
+  await lockAddresses(db, workspaceId, addresses);
+  const taken = new Set((await findOwners(db, workspaceId, addresses)).map(formatAddress));
+  const nowMs = clock.now();
+  const made = new Map<ReachedPerson, { contactId: string; displayName: string; addresses: Address[] }>();
+  for (const { person, names } of named) {
+    const own = names.map((identifier) => ({ channel: person.channel, identifier }));
+    const isTaken = own.some((address) => taken.has(formatAddress(address)));
+    // Those behind it with one of these names wait for it.
+    for (const address of own) taken.add(formatAddress(address));
+    if (isTaken) continue;
+    const displayName = cutName(person.displayName) ?? person.identifier;
+    made.set(person, { contactId: newId(nowMs), displayName, addresses: own });
+  }
+  const contacts = [...made.values()];
+  if (contacts.length > 0) {
+    const createdAt = new Date(nowMs);
+    await insertContacts(db, workspaceId, contacts, createdAt);
+    const given = contacts.flatMap((one) => one.addresses.map((a) => ({ ...a, participantId: one.contactId })));
+    await insertAddressesOfMany(db, { workspaceId, addresses: given, createdAt });
+  }
+  const found: { participantId: string; isNew: boolean }[] = [];
+  for (const person of people) {
+    const contactId = made.get(person)?.contactId;
+    found.push(
+      contactId === undefined
+        ? { participantId: await findOrCreateContactByAddress({ db, clock }, person), isNew: false }
+        : { participantId: contactId, isNew: true },
+    );
+  }
+  return found;
+}
+
+/** Each of their names is a lock in the shared memory of PostgreSQL, which has room for 6,400 by default. */
+export const maxPeople = 200;
+
+function namesOf({ identifier, aliases }: ReachedPerson): string[] {
+  return [...new Set([identifier, ...aliases])];
 }
 
 async function addNames(

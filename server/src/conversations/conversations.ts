@@ -21,7 +21,7 @@ export {
   showConversation,
 } from "./conversation.ts";
 export { type ConversationInput, createConversation, memberBounds } from "./create-conversation.ts";
-export { type DirectAddress, type DirectPair, findDirectTo, findOrCreateDirect } from "./direct.ts";
+export { createDirects, type DirectAddress, type DirectPair, findDirectTo, findOrCreateDirect } from "./direct.ts";
 export { type HistoryQuery, readHistory } from "./history.ts";
 export { leaveGroups, moveMemberships } from "./memberships.ts";
 export { type MarkRead, type ReadRange, readConversation, typeInConversation } from "./reading.ts";

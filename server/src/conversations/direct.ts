@@ -10,7 +10,7 @@ import { invalid, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
 import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
-import { type Db, maybe } from "../lib/query.ts";
+import { type Db, maybe, run } from "../lib/query.ts";
 
 export interface DirectPair {
   workspaceId: string;
@@ -45,6 +45,36 @@ export async function findOrCreateDirect(
     : await insertDirectConversation(db, pair, clock.now());
   // None: another call was first, and its row is there for the next statement.
   return agreed ?? (await findDirect(db, senderId, recipientId))!;
+}
+
+/**
+ * The private conversations of the workspace with contacts that this transaction made, which cannot have one yet: by
+ * contact.
+ */
+export async function createDirects(
+  { db, clock }: { db: PoolClient; clock: Clock },
+  workspaceId: string,
+  contactIds: readonly string[],
+): Promise<Map<string, string>> {
+  const nowMs = clock.now();
+  const made = new Map(contactIds.map((contactId) => [contactId, newId(nowMs)]));
+  if (made.size === 0) return made;
+  await run(
+    db,
+    `WITH new AS MATERIALIZED (SELECT * FROM unnest($2::uuid[], $3::uuid[]) AS n (contact_id, conversation_id)
+     ), direct AS (
+       INSERT INTO direct_conversations (sender_id, recipient_id, conversation_id)
+       SELECT $1, contact_id, conversation_id FROM new
+     ), conversation AS (
+       INSERT INTO conversations (conversation_id, workspace_id, type, created_at)
+       SELECT conversation_id, $1, 'private', $4 FROM new
+     )
+     INSERT INTO members (conversation_id, participant_id, joined_at)
+     SELECT conversation_id, participant_id, $4
+     FROM new, unnest(ARRAY[$1, contact_id]) WITH ORDINALITY AS p (participant_id, place) ORDER BY conversation_id, place`,
+    [workspaceId, [...made.keys()], [...made.values()], new Date(nowMs)],
+  );
+  return made;
 }
 
 export interface DirectAddress extends Omit<DirectPair, "recipientId"> {

@@ -1,17 +1,14 @@
 import type { InboundEvent } from "../connectors/connector.ts";
-import { findOrCreateContactByAddress } from "../contacts/contacts.ts";
-import { findOrCreateDirect } from "../conversations/conversations.ts";
 import { RequestError } from "../errors.ts";
 import { pause } from "../lib/clock.ts";
 import { derivedId } from "../lib/ids.ts";
-import { transaction } from "../lib/postgres.ts";
 import type { Accepted } from "../messages/accept.ts";
 import { storable } from "../messages/prepare.ts";
-import type { InboundRoute } from "../messages/show.ts";
 import type { NewMessage } from "../messages/write-messages.ts";
 import { type KeptWebhook, noteWebhookError } from "../webhooks/webhooks.ts";
 import { findPlaces, type InboundPlace, noteHeard } from "./places.ts";
 import type { ReceiveDeps } from "./receive.ts";
+import { settlePlaces } from "./settle-places.ts";
 
 export interface InboundMessage {
   webhook: KeptWebhook;
@@ -26,13 +23,13 @@ export interface InboundMessage {
 export async function receiveMessages(deps: ReceiveDeps, inbound: readonly InboundMessage[]): Promise<void> {
   if (inbound.length === 0) return;
   const places = await findPlaces(deps.db, inbound);
+  const settled = await settlePlaces(deps, inbound, places);
   const ready: { message: NewMessage; inbound: InboundMessage }[] = [];
+  const refused: Refused[] = [];
   for (const [index, one] of inbound.entries()) {
-    const place = places[index]!;
-    const settled = place.conversationId !== null && place.senderId !== null && place.knowsAliases;
-    const { senderId, conversationId, route } = settled ? (place as SettledPlace) : await settle(deps, one, place);
-    const message = compose(one, senderId, conversationId, { quoted: place.quoted, route });
-    if (message instanceof RequestError) await noteWebhookError(deps.db, one.webhook.webhookId, message.message);
+    const { senderId, conversationId, route } = settled[index]!;
+    const message = compose(one, senderId, conversationId, { quoted: places[index]!.quoted, route });
+    if (message instanceof RequestError) refused.push({ webhook: one.webhook, error: message });
     else ready.push({ message, inbound: one });
   }
   const heard: { one: InboundMessage; conversationId: string; messageId: string }[] = [];
@@ -43,9 +40,16 @@ export async function receiveMessages(deps: ReceiveDeps, inbound: readonly Inbou
   for (const [index, result] of results.entries()) {
     const one = ready[index]!.inbound;
     if (result.kind === "accepted") heard.push({ one, ...result });
-    else await noteRefusal(deps, one, result.error);
+    else if (mayPass(result.error)) throw result.error;
+    else refused.push({ webhook: one.webhook, error: result.error });
   }
+  await noteRefused(deps, refused);
   await noteHeard(deps, heard);
+}
+
+interface Refused {
+  webhook: KeptWebhook;
+  error: RequestError;
 }
 
 /** While the hub is overloaded it waits: what a platform was answered 200 for is not given up, and not set aside. */
@@ -62,38 +66,19 @@ async function acceptPatiently(deps: ReceiveDeps, messages: readonly NewMessage[
 
 const overloadPauseMs = 250;
 
-/** Throws what may be another time: the sender left the conversation just now, or the hub failed. */
-async function noteRefusal(deps: ReceiveDeps, { webhook }: InboundMessage, error: RequestError): Promise<void> {
-  if (error.code === "INTERNAL" || error.code === "RESOURCE_NOT_FOUND") throw error;
-  deps.log.warn({ err: error, webhook_id: webhook.webhookId }, "an inbound message was not accepted");
-  await noteWebhookError(deps.db, webhook.webhookId, error.message);
+/** The sender left the conversation just now, or the hub failed: it comes again. */
+function mayPass({ code }: RequestError): boolean {
+  return code === "INTERNAL" || code === "RESOURCE_NOT_FOUND";
 }
 
-type SettledPlace = { senderId: string; conversationId: string; route: InboundRoute };
-
-/** The slow way: somebody new, or somebody whose conversation has to be found or made. */
-async function settle(
-  deps: ReceiveDeps,
-  { webhook, channel, event }: InboundMessage,
-  place: InboundPlace,
-): Promise<SettledPlace> {
-  const { workspaceId } = webhook;
-  const { identifier, aliases, displayName } = event;
-  return transaction(deps.db, async (tx) => {
-    const given = { db: tx, clock: deps.clock };
-    const senderId = await findOrCreateContactByAddress(given, {
-      workspaceId,
-      channel,
-      identifier,
-      aliases,
-      displayName,
-    });
-    if (place.conversationId !== null && place.senderId === senderId)
-      return { senderId, conversationId: place.conversationId, route: place.route };
-    const pair = { workspaceId, senderId: workspaceId, recipientId: senderId, mayUseWorkspace: false };
-    const { conversationId } = await findOrCreateDirect(given, pair);
-    return { senderId, conversationId, route: "private" };
-  });
+/** One line and one statement for each webhook, however much of it was refused. */
+async function noteRefused({ db, log }: ReceiveDeps, refused: readonly Refused[]): Promise<void> {
+  for (const [webhookId, those] of Map.groupBy(refused, ({ webhook }) => webhook.webhookId)) {
+    const { error } = those[0]!;
+    log.warn({ err: error, webhook_id: webhookId, count: those.length }, "inbound messages were not accepted");
+    const more = those.length === 1 ? "" : ` (and ${those.length - 1} more)`;
+    await noteWebhookError(db, webhookId, error.message + more);
+  }
 }
 
 function compose(

@@ -4,6 +4,7 @@ import type { BusRecord } from "../bus/bus.ts";
 import type { InboundEvent } from "../connectors/connector.ts";
 import { RequestError } from "../errors.ts";
 import { systemClock } from "../lib/clock.ts";
+import type { Pool } from "../lib/postgres.ts";
 import { all, one } from "../lib/query.ts";
 import { startPipeline } from "../testing/test-pipeline.ts";
 import { type InboundRecord, openWebhookStore } from "../webhooks/webhooks.ts";
@@ -80,6 +81,59 @@ test("what the hub itself failed at comes again; what can never be accepted is n
   );
 });
 
+// Each of them once took a transaction of its own: 16 s for 300 messages of one stranger.
+test("many messages of strangers cost no more statements than a few", async () => {
+  await using inbox = await open();
+  const statementsOf = async (...events: InboundEvent[]) => {
+    const before = inbox.statements();
+    await inbox.receive(...events);
+    return inbox.statements() - before;
+  };
+  const few = await statementsOf(said("f1", "few", "oi"), said("f2", "few", "oi"));
+  const one = await statementsOf(...Array.from({ length: 300 }, (_, n) => said(`o${n}`, "ana", `${n}`)));
+  const many = await statementsOf(...Array.from({ length: 150 }, (_, n) => said(`m${n}`, `person ${n}`, `${n}`)));
+  assert.ok(one <= few + 5 && many <= few + 5, `${few}, ${one} and ${many} statements`);
+  const messages = await inbox.messages();
+  assert.equal(messages.length, 452);
+  assert.equal(new Set(messages.map((message) => message.conversation_id)).size, 152);
+  const ana = messages.filter(({ conversation_id }) => conversation_id === messages[2]!.conversation_id);
+  assert.deepEqual(
+    ana.map(({ seq, text }) => [seq, text]),
+    Array.from({ length: 300 }, (_, n) => [n + 1, `${n}`]),
+  );
+});
+
+test("a stranger with several names is one person, also within one webhook", async () => {
+  await using inbox = await open();
+  await inbox.receive(
+    { ...said("m1", "ana", "1"), aliases: ["ana2"] },
+    said("m2", "ana2", "2"),
+    { ...said("m3", "bob", "3"), aliases: ["bob2"] },
+    { ...said("m4", "bob", "4"), aliases: ["bob3"] },
+    said("m5", "bob3", "5"),
+  );
+  const conversations = Map.groupBy(await inbox.messages(), ({ conversation_id }) => conversation_id);
+  assert.deepEqual([...conversations.values()].map((those) => those.map(({ text }) => text)).sort(), [
+    ["1", "2"],
+    ["3", "4", "5"],
+  ]);
+});
+
+// 20,000 changes in one signed webhook once wrote 20,000 lines.
+test("a webhook is logged once, however much of it is without effect or refused", async () => {
+  await using inbox = await open();
+  const strange = Array.from({ length: 500 }, (_, n): InboundEvent => ({ kind: "ignored", what: `change ${n}` }));
+  await inbox.receive(...strange);
+  const wrong = { type: "reaction", message_id: "", emoji: "👍" } as const;
+  await inbox.receive(...Array.from({ length: 300 }, (_, n) => ({ ...said(`w${n}`, "ana", "x"), payload: wrong })));
+  assert.deepEqual(
+    inbox.lines.map(({ count }) => count),
+    [500, 300],
+  );
+  const noted = await all<{ error: string }>(inbox.line.pool, "SELECT error FROM webhooks WHERE error IS NOT NULL");
+  assert.match(noted[0]!.error, /\(and 299 more\)$/);
+});
+
 function said(providerMessageId: string, identifier: string, text: string): InboundEvent & { kind: "message" } {
   return {
     kind: "message",
@@ -107,6 +161,9 @@ async function open() {
   let failure: RequestError | null = null;
   const hasty = { ...systemClock, after: (ms: number, call: () => void) => systemClock.after(ms / 100, call) };
   const store = openWebhookStore(line.deps);
+  const lines: { count?: number }[] = [];
+  const note = (fields: object) => void lines.push(fields);
+  const counted = countStatements(line.deps.db);
   const connector = { ...line.connector, parse: ({ rawBody }: { rawBody: Buffer }) => JSON.parse(String(rawBody)) };
   const acceptor: typeof line.acceptor = {
     waiting: 0,
@@ -121,13 +178,16 @@ async function open() {
   const deps = {
     ...line.deps,
     clock: hasty,
-    log: { info() {}, warn() {}, error() {} },
+    log: { info: note, warn: note, error: note },
+    db: counted.db,
     acceptor,
     connectorFor: () => connector,
     findAccount: async () => ({ ...line.account, workspaceId: line.workspaceId }),
   };
   return {
     line,
+    lines,
+    statements: counted.statements,
     /** The platform calls with these events, and the step reads it. */
     async receive(...events: InboundEvent[]): Promise<void> {
       const rawBody = Buffer.from(JSON.stringify(events));
@@ -153,4 +213,19 @@ async function open() {
       ),
     [Symbol.asyncDispose]: () => line[Symbol.asyncDispose](),
   };
+}
+
+/** Those of the step itself; `accept` has a pool of its own. */
+function countStatements(pool: Pool) {
+  let statements = 0;
+  const counting = (target: object): object =>
+    new Proxy(target, {
+      get(real, name) {
+        const value = Reflect.get(real, name, real);
+        if (name === "query") statements += 1;
+        if (name === "connect") return async () => counting(await value.call(real));
+        return typeof value === "function" ? value.bind(real) : value;
+      },
+    });
+  return { db: counting(pool) as Pool, statements: () => statements };
 }

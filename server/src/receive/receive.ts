@@ -28,6 +28,7 @@ export async function receiveWebhooks(deps: ReceiveDeps, records: readonly BusRe
   const receipts: Receipt[] = [];
   const messages: InboundMessage[] = [];
   for (const webhook of webhooks) {
+    const ignored: string[] = [];
     const account = await deps.findAccount(webhook.channelAccountId);
     const connector = account === null ? undefined : deps.connectorFor(account.channel);
     if (account === null || connector === undefined) {
@@ -43,19 +44,38 @@ export async function receiveWebhooks(deps: ReceiveDeps, records: readonly BusRe
           messages.push({ webhook, channel: account.channel, event });
           break;
         case "ignored":
-          deps.log.info(
-            { webhook_id: webhook.webhookId, what: event.what },
-            "a webhook told of something without effect",
-          );
+          ignored.push(event.what);
           break;
         default:
           event satisfies never;
       }
     }
+    if (ignored.length > 0) {
+      const [what] = ignored;
+      deps.log.info(
+        { webhook_id: webhook.webhookId, what, count: ignored.length },
+        "a webhook had no effect, or a part",
+      );
+    }
   }
   await applyReceipts(deps, receipts);
   if (receipts.length > 0) for (const workspaceId of workspacesOf(webhooks)) deps.news.tell(workspaceId);
-  await receiveMessages(deps, messages);
+  await receiveByAccount(deps, messages);
+}
+
+/** Channel accounts that are looked after at the same time. */
+const accountsAtOnce = 4;
+
+/** Each account's messages in their order; accounts do not wait for one another while there are few of them. */
+async function receiveByAccount(deps: ReceiveDeps, messages: readonly InboundMessage[]): Promise<void> {
+  const waiting = [...Map.groupBy(messages, ({ webhook }) => webhook.channelAccountId).values()];
+  // The shortest first: the account that wrote most holds up no other.
+  waiting.sort((one, other) => one.length - other.length);
+  async function work(): Promise<void> {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) await receiveMessages(deps, next);
+  }
+  const works = await Promise.allSettled(Array.from({ length: accountsAtOnce }, work));
+  for (const one of works) if (one.status === "rejected") throw one.reason;
 }
 
 function workspacesOf(webhooks: readonly KeptWebhook[]): Set<string> {

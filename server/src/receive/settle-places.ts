@@ -1,0 +1,89 @@
+import { findOrCreateContacts, maxPeople, type ReachedPerson } from "../contacts/contacts.ts";
+import { createDirects, findOrCreateDirect } from "../conversations/conversations.ts";
+import { transaction } from "../lib/postgres.ts";
+import type { InboundRoute } from "../messages/show.ts";
+import type { InboundPlace } from "./places.ts";
+import type { ReceiveDeps } from "./receive.ts";
+import type { InboundMessage } from "./receive-messages.ts";
+
+export interface SettledPlace {
+  senderId: string;
+  conversationId: string;
+  route: InboundRoute;
+}
+
+interface Open {
+  place: InboundPlace;
+  settle: (settled: SettledPlace) => void;
+}
+
+/**
+ * Where each message belongs. People who are new, and people whose conversation is missing, are looked up or made once
+ * each, many in a transaction, however many messages they wrote. In the order of `inbound`.
+ */
+export async function settlePlaces(
+  deps: Pick<ReceiveDeps, "db" | "clock">,
+  inbound: readonly InboundMessage[],
+  places: readonly InboundPlace[],
+): Promise<SettledPlace[]> {
+  const settled = new Array<SettledPlace>(inbound.length);
+  const unsettled = new Map<string, { person: ReachedPerson; open: Open[] }>();
+  for (const [index, { webhook, channel, event }] of inbound.entries()) {
+    const place = places[index]!;
+    const { senderId, conversationId, route } = place;
+    if (senderId !== null && conversationId !== null && place.knowsAliases) {
+      settled[index] = { senderId, conversationId, route };
+      continue;
+    }
+    const { identifier, aliases, displayName } = event;
+    const { workspaceId } = webhook;
+    const key = JSON.stringify([workspaceId, channel, identifier, aliases]);
+    const known = unsettled.get(key) ?? {
+      person: { workspaceId, channel, identifier, aliases, displayName },
+      open: [],
+    };
+    known.person.displayName ??= displayName;
+    known.open.push({ place, settle: (one) => (settled[index] = one) });
+    unsettled.set(key, known);
+  }
+  for (const [workspaceId, those] of Map.groupBy(unsettled.values(), ({ person }) => person.workspaceId)) {
+    for (let from = 0; from < those.length; from += maxPeople) {
+      await settlePeople(deps, workspaceId, those.slice(from, from + maxPeople));
+    }
+  }
+  return settled;
+}
+
+async function settlePeople(
+  { db, clock }: Pick<ReceiveDeps, "db" | "clock">,
+  workspaceId: string,
+  people: readonly { person: ReachedPerson; open: readonly Open[] }[],
+): Promise<void> {
+  const settled = await transaction(db, async (tx) => {
+    const given = { db: tx, clock };
+    const found = await findOrCreateContacts(
+      given,
+      workspaceId,
+      people.map(({ person }) => person),
+    );
+    const news = found.filter(({ isNew }) => isNew).map(({ participantId }) => participantId);
+    const directs = await createDirects(given, workspaceId, news);
+    const results: [Open, SettledPlace][] = [];
+    for (const [index, { open }] of people.entries()) {
+      const senderId = found[index]!.participantId;
+      for (const one of open) {
+        const { place } = one;
+        if (place.conversationId !== null && place.senderId === senderId) {
+          results.push([one, { senderId, conversationId: place.conversationId, route: place.route }]);
+          continue;
+        }
+        const pair = { workspaceId, senderId: workspaceId, recipientId: senderId, mayUseWorkspace: false };
+        const conversationId = directs.get(senderId) ?? (await findOrCreateDirect(given, pair)).conversationId;
+        directs.set(senderId, conversationId);
+        results.push([one, { senderId, conversationId, route: "private" }]);
+      }
+    }
+    return results;
+  });
+  for (const [open, place] of settled) open.settle(place);
+}
