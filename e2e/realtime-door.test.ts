@@ -9,7 +9,7 @@ import { systemClock } from "../server/src/lib/clock.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { openEventStreamParser } from "./src/event-stream.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
-import { type Frame, feedTypes, listen, UpgradeRefused } from "./src/listener.ts";
+import { type Frame, feedTypes, listen, positionOf, UpgradeRefused } from "./src/listener.ts";
 import { until } from "./src/until.ts";
 import { anotherWorkspace } from "./src/workspace.ts";
 
@@ -125,7 +125,7 @@ describe("the doors of realtime", () => {
       // Whatever it was told of that message came before the answer.
       await until("the hub has told it", () => {
         socket.say({ type: "ping" });
-        return socket.frames.some(({ type, cursor: at }) => type === "PONG" && Number(at) >= Number(cursor));
+        return socket.frames.some(({ type, cursor: at }) => type === "PONG" && positionOf(at) >= positionOf(cursor));
       });
       return socket.frames.some(({ content }) => content === text);
     };

@@ -6,7 +6,7 @@ import { createTestDatabase } from "../server/src/testing/test-database.ts";
 import { startSimulator } from "../simulator/src/simulator.ts";
 import { adminPassword, sharedSecrets, startTestHub } from "./src/harness.ts";
 import { openHubPlace, startHubProcess } from "./src/hub-process.ts";
-import { type Frame, listen, UpgradeRefused } from "./src/listener.ts";
+import { type Frame, listen, positionOf, UpgradeRefused } from "./src/listener.ts";
 import { withoutProc } from "./src/processes.ts";
 import { until } from "./src/until.ts";
 
@@ -54,7 +54,7 @@ test(
     const feed = await (await fetch(`${second.url}/v1/events?limit=200&after=${heard.cursor}`, { headers })).json();
     await until("nothing is missing", async () => {
       const told = [...socket.events(), ...again.events()].filter(
-        ({ cursor }) => Number(cursor) > Number(heard.cursor),
+        ({ cursor }) => positionOf(cursor) > positionOf(heard.cursor),
       );
       const there = (feed as { data: Frame[] }).data;
       return there.every(({ cursor }) => told.filter((frame) => frame.cursor === cursor).length === 1);
@@ -100,7 +100,11 @@ test("only a socket of the recipient delivers: for the workspace any of its agen
   assert.equal((await appDelivery(String(inbound.message_id))).status, "in_transit");
   const dora = await hub.user("agent", "Dora");
   const { access_token: agentToken } = await hub.logIn(dora.username);
-  await using agents = await listen({ url: hub.url, token: agentToken, cursor: String(Number(inbound.cursor) - 1) });
+  await using agents = await listen({
+    url: hub.url,
+    token: agentToken,
+    cursor: String(positionOf(inbound.cursor) - 1),
+  });
   await agents.frame(
     "it is delivered",
     (frame) => isTold(String(inbound.message_id))(frame) && frame.status === "delivered",

@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
 import { startTestHub, type TestHub } from "./src/harness.ts";
-import { listen } from "./src/listener.ts";
+import { listen, positionOf } from "./src/listener.ts";
 import { until } from "./src/until.ts";
 
 /** More than the buffers of a machine take for one connection, by far. */
@@ -29,7 +29,7 @@ test("a socket that is not read is dropped with 4408, and others are told at onc
   assert.equal((await slow.closed).code, 4408);
   const before = slow.events().length;
   assert.ok(before < count);
-  const cursors = slow.events().map(({ cursor }) => Number(cursor));
+  const cursors = slow.events().map(({ cursor }) => positionOf(cursor));
   assert.deepEqual(
     cursors,
     cursors.map((_, index) => cursors[0]! + index),

@@ -4,7 +4,7 @@ import type { Conversation, User } from "../client/src/client.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { patient } from "../server/src/testing/patience.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
-import { listen, UpgradeRefused } from "./src/listener.ts";
+import { listen, positionOf, UpgradeRefused } from "./src/listener.ts";
 import type { Person } from "./src/people.ts";
 import { until } from "./src/until.ts";
 
@@ -45,7 +45,7 @@ describe("sockets", () => {
     socket.say({ type: "read", conversation_id, seq: 1 });
     await socket.frame("reading", inApp("read"));
     assert.ok(!socket.frames.some(({ conversation_id: id }) => id === elsewhere.conversation_id));
-    const cursors = socket.events().map(({ cursor }) => Number(cursor));
+    const cursors = socket.events().map(({ cursor }) => positionOf(cursor));
     assert.deepEqual(
       cursors,
       cursors.toSorted((a, b) => a - b),

@@ -93,6 +93,9 @@ export async function listen(options: ListenOptions) {
   };
 }
 
+/** The position in a cursor, which is opaque to clients: before its mark. */
+export const positionOf = (cursor: string): number => Number.parseInt(cursor, 10);
+
 export const feedTypes: ReadonlySet<string> = new Set([
   "NEW_MESSAGE",
   "MESSAGE_STATUS",

@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Chance } from "./chance.ts";
 import { identityOf } from "./feed-archive.ts";
 import type { ToldFrame } from "./feed-checker.ts";
-import type { Frame } from "./listener.ts";
+import { type Frame, positionOf } from "./listener.ts";
 import { connectPoller, connectSocket, connectStream } from "./roaming.ts";
 
 /** How a reader says where it goes on: by `?cursor=`, by a frame, by `last-event-id`, or by asking page after page. */
@@ -72,7 +72,7 @@ export function openRoamer(options: {
 
   function stand(at: string): void {
     cursor = at;
-    start ??= Number(at);
+    start ??= positionOf(at);
   }
 
   /** `onEvent` is called after each event was kept. */
@@ -94,7 +94,7 @@ export function openRoamer(options: {
           return;
         }
         cursor = frame.cursor;
-        told.push({ position: Number(frame.cursor), identity: identityOf(frame) });
+        told.push({ position: positionOf(frame.cursor), identity: identityOf(frame) });
         onEvent();
       },
     });
@@ -106,7 +106,7 @@ export function openRoamer(options: {
   }
 
   async function roamOnce(ending: Ending): Promise<void> {
-    await away(chance, Number(cursor));
+    await away(chance, cursor === null ? 0 : positionOf(cursor));
     const before = cursor;
     const enough = Promise.withResolvers<void>();
     let left = ending === "burst" ? 1 + chance.below(12) : ending === "catching-up" ? 1 : Number.POSITIVE_INFINITY;
@@ -147,7 +147,7 @@ export function openRoamer(options: {
     told,
     /** Where it began; null as long as it has heard nothing. */
     start: () => start,
-    position: () => Number(cursor),
+    position: () => (cursor === null ? 0 : positionOf(cursor)),
     connections: () => connections,
     gaps: () => told.filter(({ identity }) => identity === null).length,
     /** Connections that stood until the reader ended them, by how. */

@@ -4,7 +4,7 @@ import { transaction } from "../lib/postgres.ts";
 import { all, run } from "../lib/query.ts";
 import { type Pipeline, startPipeline } from "../testing/test-pipeline.ts";
 import { until } from "../testing/until.ts";
-import { deleteOldEvents, type FeedPage, parseCursor, positionAt, readFeed, readHead } from "./events.ts";
+import { deleteOldEvents, type FeedPage, parseCursor, positionAt, readFeed, readHead, toCursor } from "./events.ts";
 
 test("what becomes of a message is told in order: conversation, message, each change of a status", async () => {
   await using line = await startPipeline();
@@ -139,8 +139,13 @@ test("a reader whose events were cleared away, or who is ahead, is told of the g
   await line.settled();
   const head = await readHead(line.pool, line.workspaceId);
   assert.equal(await deleteOldEvents(line.pool, new Date(Date.now() + 1_000), 0), 4);
-  assert.deepEqual(await readFeed(line.pool, line.workspaceId, 0, 10), { kind: "gap", reason: "expired", head });
-  assert.deepEqual(await readFeed(line.pool, line.workspaceId, head + 1, 10), { kind: "gap", reason: "unknown", head });
+  const gapAt = async (after: number) => {
+    const { cursor, ...page } = await readFeed(line.pool, line.workspaceId, after, 10);
+    assert.equal(cursor.position, head);
+    return page;
+  };
+  assert.deepEqual(await gapAt(0), { kind: "gap", reason: "expired", head });
+  assert.deepEqual(await gapAt(head + 1), { kind: "gap", reason: "unknown", head });
   assert.deepEqual(events(await readFeed(line.pool, line.workspaceId, head, 10)).events, []);
   const since = new Date();
   await line.say(chat, "new");
@@ -156,11 +161,8 @@ test("a hole in the middle, where the database's time went back, is a gap and ne
   await run(line.admin, "DELETE FROM events WHERE last_position = $1", [head - 1]);
   const page = events(await readFeed(line.pool, line.workspaceId, 0, 100));
   assert.deepEqual([page.last, page.events.length], [head - 2, head - 2]);
-  assert.deepEqual(await readFeed(line.pool, line.workspaceId, head - 2, 100), {
-    kind: "gap",
-    reason: "expired",
-    head,
-  });
+  const { cursor: _newest, ...behind } = await readFeed(line.pool, line.workspaceId, head - 2, 100);
+  assert.deepEqual(behind, { kind: "gap", reason: "expired", head });
 });
 
 test("a workspace reads its own feed and no other", async () => {
@@ -168,12 +170,19 @@ test("a workspace reads its own feed and no other", async () => {
   const chat = await line.addConversation(await line.addPerson("ana"));
   await line.say(chat, "oi");
   const stranger = line.databases.dbOf("00000000-0000-4000-8000-000000000000");
-  assert.deepEqual(await readFeed(stranger, line.workspaceId, 0, 10), { kind: "events", events: [], last: 0, head: 0 });
+  assert.deepEqual(await readFeed(stranger, line.workspaceId, 0, 10), {
+    kind: "events",
+    events: [],
+    last: 0,
+    head: 0,
+    cursor: { position: 0, mark: null },
+  });
 });
 
 test("a cursor is one that was given out", () => {
-  assert.equal(parseCursor("17"), 17);
-  for (const wrong of ["", "-1", "1.5", "x", "1e3", " 1", "9".repeat(16)]) {
+  assert.deepEqual(parseCursor("17"), { position: 17, mark: null });
+  assert.deepEqual(parseCursor(toCursor({ position: 17, mark: 35 ** 4 })), { position: 17, mark: 35 ** 4 });
+  for (const wrong of ["", "-1", "1-", "1-A", "1-abcdefg", "1.5", "x", "1e3", " 1", "9".repeat(16)]) {
     assert.throws(() => parseCursor(wrong), { code: "VALIDATION_ERROR" }, wrong);
   }
 });

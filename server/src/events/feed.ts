@@ -1,41 +1,71 @@
-import { invalid } from "../errors.ts";
 import { all, type Db, maybe, one, run } from "../lib/query.ts";
-import { type FeedEvent, hydrate, type Stored } from "./hydrate.ts";
+import { type Batch, type Cursor, firstOf, type GapReason, gapAfter, markOf } from "./cursor.ts";
+import { type FeedEvent, hydrate, type Stored, type StoredEvent } from "./hydrate.ts";
 
 /**
  * The feed of a workspace: its events in the order in which they were committed, at the positions 1, 2, 3 … without
- * gaps. Migration 0007 says how that holds. A *cursor* is the position of the last event that a reader has, as text.
+ * gaps. Migration 0007 says how that holds.
  */
 export type FeedPage =
   /** Events right after the cursor, oldest first; `last` is the position up to which was read, `head` the newest of all. */
-  | { kind: "events"; events: FeedEvent[]; last: number; head: number }
-  /** What follows the cursor was cleared away, or the cursor is not of this feed: read the state anew, go on from `head`. */
-  | { kind: "gap"; reason: GapReason; head: number };
-
-/** `expired`: older than EVENTS_RETENTION. `unknown`: ahead of the feed, as after a restore of the database. */
-export type GapReason = "expired" | "unknown";
+  | { kind: "events"; events: FeedEvent[]; last: number; head: number; cursor: Cursor }
+  /** What follows the cursor was cleared away, or the cursor is not of this feed: read the state again, go on from `head`. */
+  | { kind: "gap"; reason: GapReason; head: number; cursor: Cursor };
 
 /** Most events that one call reads. */
 export const maxPage = 1_000;
 
-/** Up to `limit` events after the position `after`. Two round trips; safe to call at any time, from any process. */
-export async function readFeed(db: Db, workspaceId: string, after: number, limit: number): Promise<FeedPage> {
-  const rows = await all<BatchRow>(db, statement, [workspaceId, after, Math.min(limit, maxPage)]);
-  const head = rows[0]?.head ?? 0;
+/**
+ * Up to `limit` events after a cursor, or after a position, which is not checked. `cursor` of the page is where to go on.
+ * Two round trips; safe to call at any time, from any process.
+ */
+export async function readFeed(db: Db, workspaceId: string, after: Cursor | number, limit: number): Promise<FeedPage> {
+  const from = typeof after === "number" ? { position: after, mark: null } : after;
+  const rows = await all<BatchRow>(db, statement, [workspaceId, from.position, Math.min(limit, maxPage)]);
+  const newest = { position: rows[0]?.head ?? 0, mark: rows[0]?.head_mark ?? null };
+  const head = newest.position;
   const batches = rows.filter(isBatch);
-  const first = batches[0] === undefined ? head + 1 : firstOf(batches[0]);
-  if (after > head) return { kind: "gap", reason: "unknown", head };
-  if (first > after + 1) return { kind: "gap", reason: "expired", head };
+  const reason = gapAfter(from, newest, batches[0]);
+  if (reason !== null) return { kind: "gap", reason, head, cursor: newest };
   const stored = unbroken(batches)
     .flatMap(unpack)
-    .filter(({ position }) => position > after);
+    .filter(({ position }) => position > from.position);
   const wanted = stored.slice(0, limit);
+  const last = wanted.at(-1);
+  // The hole is right behind it.
+  if (last === undefined && from.position < head) return { kind: "gap", reason: "expired", head, cursor: newest };
+  const { position, mark } = last ?? newest;
   return {
     kind: "events",
     events: await hydrate(db, workspaceId, wanted),
-    last: wanted.at(-1)?.position ?? after,
+    last: position,
     head,
+    cursor: { position, mark },
   };
+}
+
+/** Whether a reader can go on from each of these cursors, of any feeds: null, or why not. One round trip. */
+export async function checkCursors(
+  db: Db,
+  asked: readonly { workspaceId: string; cursor: Cursor }[],
+): Promise<(GapReason | null)[]> {
+  const rows = await all<Pick<BatchRow, "head" | "head_mark"> & (Batch | { last_position: null })>(
+    db,
+    `SELECT coalesce(h.last_position, 0) AS head, ${markOf("h.last_event_at")} AS head_mark,
+       n.last_position, n.event_count, ${markOf("n.created_at")} AS mark
+     FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS c (workspace_id, position, number)
+     LEFT JOIN event_heads h USING (workspace_id)
+     LEFT JOIN LATERAL (
+       SELECT e.last_position, e.event_count, e.created_at FROM events e
+       WHERE e.workspace_id = c.workspace_id AND e.last_position >= c.position ORDER BY e.last_position LIMIT 1
+     ) n ON true
+     ORDER BY c.number`,
+    [asked.map(({ workspaceId }) => workspaceId), asked.map(({ cursor }) => cursor.position)],
+  );
+  return rows.map((row, index) => {
+    const head = { position: row.head, mark: row.head_mark };
+    return gapAfter(asked[index]!.cursor, head, row.last_position === null ? undefined : row);
+  });
 }
 
 /** The position of the newest event; 0 before the first. */
@@ -48,14 +78,15 @@ export async function readHead(db: Db, workspaceId: string): Promise<number> {
   return row.head;
 }
 
-/** The same of several feeds; those without an event are missing. */
-export async function readHeads(db: Db, workspaceIds: readonly string[]): Promise<Map<string, number>> {
-  const rows = await all<{ workspace_id: string; last_position: number }>(
+/** The cursors of the newest events of several feeds; those without an event are missing. */
+export async function readHeads(db: Db, workspaceIds: readonly string[]): Promise<Map<string, Cursor>> {
+  const rows = await all<{ workspace_id: string } & Cursor>(
     db,
-    "SELECT workspace_id, last_position FROM event_heads WHERE workspace_id = ANY ($1)",
+    `SELECT workspace_id, last_position AS position, ${markOf("last_event_at")} AS mark
+     FROM event_heads WHERE workspace_id = ANY ($1)`,
     [workspaceIds],
   );
-  return new Map(rows.map((row) => [row.workspace_id, row.last_position]));
+  return new Map(rows.map(({ workspace_id, position, mark }) => [workspace_id, { position, mark }]));
 }
 
 /** The position before the oldest event that is kept. */
@@ -78,20 +109,6 @@ export async function positionAt(db: Db, workspaceId: string, at: Date): Promise
   return row.position ?? readHead(db, workspaceId);
 }
 
-/** Throws VALIDATION_ERROR for what was never given out as a cursor. */
-export function parseCursor(cursor: string): number {
-  if (!/^\d{1,15}$/.test(cursor)) {
-    throw invalid("This is no cursor of the feed: take one from HELLO, an event or GET /v1/events.", {
-      field: "cursor",
-    });
-  }
-  return Number(cursor);
-}
-
-export function toCursor(position: number): string {
-  return String(position);
-}
-
 /** Batches that one statement clears away: it holds no lock for long. */
 const clearBatch = 5_000;
 
@@ -112,19 +129,28 @@ export async function deleteOldEvents(db: Db, now: Date, retentionMs: number): P
 
 interface BatchRow {
   head: number;
+  head_mark: number | null;
   last_position: number | null;
   event_count: number;
-  events: string;
+  /** Null in a batch that ends at the cursor. */
+  events: string | null;
   created_at: Date;
+  mark: number;
 }
 
-/** Each batch holds one event at least, so `limit` of them are enough; the text of those beyond is not even read. */
+/**
+ * The batch in which the cursor's event is, and those after it. Each holds one event at least, so `limit` of them are
+ * enough; the text of those beyond is not even read, nor that of one that only says what the cursor's mark must be.
+ */
 const statement = `
-SELECT h.last_position AS head, b.last_position, b.event_count, b.events, b.created_at
+SELECT h.last_position AS head, ${markOf("h.last_event_at")} AS head_mark,
+  b.last_position, b.event_count, b.events, b.created_at, ${markOf("b.created_at")} AS mark
 FROM event_heads h LEFT JOIN LATERAL (
   SELECT * FROM (
-    SELECT e.last_position, e.event_count, e.events, e.created_at FROM events e
-    WHERE e.workspace_id = h.workspace_id AND e.last_position > $2 ORDER BY e.last_position LIMIT $3
+    SELECT e.last_position, e.event_count, CASE WHEN e.last_position > $2 THEN e.events END AS events, e.created_at
+    FROM events e
+    WHERE e.workspace_id = h.workspace_id AND e.last_position >= $2::bigint
+    ORDER BY e.last_position LIMIT $3::integer + 1
   ) next WHERE next.last_position - next.event_count < $2::bigint + $3
 ) b ON true
 WHERE h.workspace_id = $1 ORDER BY b.last_position`;
@@ -132,10 +158,6 @@ WHERE h.workspace_id = $1 ORDER BY b.last_position`;
 /** A feed at whose end the reader stands gives one row without a batch. */
 function isBatch(row: BatchRow): row is BatchRow & { last_position: number } {
   return row.last_position !== null;
-}
-
-function firstOf({ last_position, event_count }: BatchRow & { last_position: number }): number {
-  return last_position - event_count + 1;
 }
 
 /**
@@ -149,8 +171,9 @@ function unbroken<Batch extends BatchRow & { last_position: number }>(batches: r
   return hole === -1 ? batches : batches.slice(0, hole);
 }
 
-function unpack(batch: BatchRow & { last_position: number }): { position: number; at: Date; event: Stored }[] {
-  const { last_position, event_count, created_at } = batch;
+function unpack(batch: BatchRow & { last_position: number }): StoredEvent[] {
+  if (batch.events === null) return [];
+  const { created_at: at, mark } = batch;
   const events = JSON.parse(batch.events) as Stored[];
-  return events.map((event, index) => ({ position: last_position - event_count + 1 + index, at: created_at, event }));
+  return events.map((event, index) => ({ position: firstOf(batch) + index, mark, at, event }));
 }

@@ -22,6 +22,10 @@ type StoredStatus = [
 
 type MessageStatus = "accepted" | "in_transit" | "sent" | "delivered" | "read" | "failed";
 
+export interface StoredEvent extends Pick<FeedEvent, "position" | "mark" | "at"> {
+  event: Stored;
+}
+
 /** What an event is called where it is subscribed to. */
 export const eventNames = [
   "message.received",
@@ -41,6 +45,8 @@ export type EventName = (typeof eventNames)[number];
 /** What the outside is told. */
 export interface FeedEvent {
   position: number;
+  /** See `Cursor`. */
+  mark: number;
   /** When it was committed, nearly. */
   at: Date;
   name: EventName;
@@ -66,11 +72,7 @@ export type FrameType = "NEW_MESSAGE" | "MESSAGE_STATUS" | "CONVERSATION" | "WEB
  * Completes stored events with what they are about: messages as they were written, conversations as they are now. One
  * round trip for messages and a few for conversations, whatever the count. An event about what is gone is left out.
  */
-export async function hydrate(
-  db: Db,
-  workspaceId: string,
-  stored: readonly { position: number; at: Date; event: Stored }[],
-): Promise<FeedEvent[]> {
+export async function hydrate(db: Db, workspaceId: string, stored: readonly StoredEvent[]): Promise<FeedEvent[]> {
   const events = stored.map(({ event }) => event);
   const [messages, conversations] = await Promise.all([
     loadMessages(
@@ -80,11 +82,11 @@ export async function hydrate(
     ),
     loadChanged(db, [...new Set(events.flatMap((event) => (event[0] === "c" ? [event[1]] : [])))]),
   ]);
-  return stored.flatMap(({ position, at, event }) => {
+  return stored.flatMap(({ position, mark, at, event }) => {
     const told = tell(event, messages, conversations);
     return told === null
       ? []
-      : [{ position, at, alsoSeenBy: null, awaits: null, memberFrame: null, partingFrame: null, ...told }];
+      : [{ position, mark, at, alsoSeenBy: null, awaits: null, memberFrame: null, partingFrame: null, ...told }];
   });
 }
 

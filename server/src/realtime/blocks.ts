@@ -1,4 +1,13 @@
-import { type FeedEvent, type FeedPage, readFeed, readHeads, readOldest, toCursor } from "../events/events.ts";
+import {
+  type Cursor,
+  checkCursors,
+  type FeedEvent,
+  type FeedPage,
+  type GapReason,
+  readFeed,
+  readOldest,
+  toCursor,
+} from "../events/events.ts";
 import { openCoalescer } from "../lib/coalescer.ts";
 import type { Db } from "../lib/query.ts";
 import { type Frame, frameOf } from "./frames.ts";
@@ -13,7 +22,9 @@ export interface TailedEvent {
   partingFrame: Frame;
 }
 
-export type TailedPage = { kind: "events"; events: TailedEvent[]; last: number } | (FeedPage & { kind: "gap" });
+export type TailedPage =
+  | { kind: "events"; events: TailedEvent[]; cursor: Cursor }
+  | Pick<FeedPage & { kind: "gap" }, "kind" | "reason">;
 
 /** All events after `from` and up to `last` that are there. */
 interface Block {
@@ -25,7 +36,7 @@ interface Block {
 }
 
 export function toTailed(event: FeedEvent): TailedEvent {
-  const toFrame = ({ type, ...fields }: FeedEvent["frame"]) => frameOf(type, toCursor(event.position), fields);
+  const toFrame = ({ type, ...fields }: FeedEvent["frame"]) => frameOf(type, toCursor(event), fields);
   const frame = toFrame(event.frame);
   const orSame = (other: FeedEvent["frame"] | null) => (other === null ? frame : toFrame(other));
   return { event, frame, memberFrame: orSame(event.memberFrame), partingFrame: orSame(event.partingFrame) };
@@ -35,8 +46,10 @@ export function toTailed(event: FeedEvent): TailedEvent {
 export const blockSize = 500;
 /** Text that is kept in memory for those who come back, of all workspaces together, in characters. */
 const maxCachedLength = 32 * 1024 * 1024;
-/** Readers who wait to be told how far their feed is, at the most. */
+/** Cursors that wait to be checked, at the most. */
 const maxWaiting = 1_000_000;
+/** Cursors that one statement checks. */
+const maxChecked = 5_000;
 
 /**
  * The past of feeds, read in blocks that all who resume share: ten thousand clients that come back at once cost as many
@@ -47,14 +60,11 @@ export function openBlocks(db: Db) {
   const kept = new Map<string, Block>();
   const loading = new Map<string, Promise<Block>>();
   let keptLength = 0;
-  const heads = openCoalescer({
-    maxBatch: maxWaiting,
+  const checks = openCoalescer({
+    maxBatch: maxChecked,
     maxWaiting,
     maxRuns: 1,
-    run: async (workspaceIds: readonly string[]) => {
-      const found = await readHeads(db, [...new Set(workspaceIds)]);
-      return workspaceIds.map((workspaceId) => found.get(workspaceId) ?? 0);
-    },
+    run: (asked: readonly { workspaceId: string; cursor: Cursor }[]) => checkCursors(db, asked),
   });
 
   /** What is asked for while it is being read is read once. `until` tells apart what a growing block held when. */
@@ -86,8 +96,20 @@ export function openBlocks(db: Db) {
   }
 
   return {
-    /** The position of the newest event, as of after this call. All who ask at once are answered by one query. */
-    head: (workspaceId: string): Promise<number> => heads.ask(workspaceId),
+    /**
+     * Whether a reader can go on from a cursor, as of now: what is in memory may have been cleared away. All who ask at
+     * once are answered by one query.
+     */
+    check: (workspaceId: string, cursor: Cursor): Promise<GapReason | null> => checks.ask({ workspaceId, cursor }),
+
+    /** After the feed was replaced by that of a backup. */
+    forget(workspaceId: string): void {
+      for (const [key, { length }] of kept) {
+        if (!key.startsWith(`${workspaceId}/`)) continue;
+        kept.delete(key);
+        keptLength -= length;
+      }
+    },
 
     /** Events after `after` and up to `until`, some of them at least. `until` is known to be there. */
     async read(workspaceId: string, after: number, until: number): Promise<TailedPage> {
@@ -102,9 +124,10 @@ export function openBlocks(db: Db) {
       // What is there of the newest block is enough to go on with.
       const block = hit !== undefined && hit.last > after ? hit : await load(workspaceId, start, wanted);
       const end = Math.min(block.last, wanted);
-      if (block.from > after || end <= after) return { kind: "gap", reason: "expired", head: until };
+      if (block.from > after || end <= after) return { kind: "gap", reason: "expired" };
       const events = block.events.filter(({ event: { position } }) => position > after && position <= until);
-      return { kind: "events", events, last: end };
+      const last = events.at(-1)?.event;
+      return { kind: "events", events, cursor: { position: end, mark: last?.position === end ? last.mark : null } };
     },
   };
 }

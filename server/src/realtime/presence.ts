@@ -1,5 +1,4 @@
 import { randomUUID } from "node:crypto";
-import { toCursor } from "../events/events.ts";
 import { seesAllConversations } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Fanout } from "../lib/fanout/fanout.ts";
@@ -12,7 +11,7 @@ import type { Audience } from "./room.ts";
 import type { Rooms } from "./rooms.ts";
 import { openShownUsers } from "./shown-users.ts";
 import { openSightings, type Sighting, type Sightings } from "./sightings.ts";
-import { send } from "./subscriber.ts";
+import { cursorOf, send } from "./subscriber.ts";
 
 export interface PresenceDeps {
   db: Db;
@@ -92,7 +91,7 @@ export function openPresence({ db, fanout, rooms, clock, log }: PresenceDeps): P
       ),
     ]);
     const pass = (userId: string, isOnline: boolean, to: Audience) =>
-      room.tell(to, presenceFrame(userId, isOnline, room.position()), ({ principal }) => principal.userId === userId);
+      room.tell(to, presenceFrame(userId, isOnline, room.cursor()), ({ principal }) => principal.userId === userId);
     for (const userId of shown.came) pass(userId, true, { isForOverseers: true, participantIds: [] });
     for (const userId of shown.left) pass(userId, false, { isForOverseers: true, participantIds: [] });
     for (const { userId, isOnline } of changed) {
@@ -136,28 +135,28 @@ export function openPresence({ db, fanout, rooms, clock, log }: PresenceDeps): P
   };
 }
 
-function presenceFrame(userId: string, isOnline: boolean, position: number): Frame {
-  return frameOf("PRESENCE", toCursor(position), { user_id: userId, online: isOnline });
+function presenceFrame(userId: string, isOnline: boolean, cursor: string): Frame {
+  return frameOf("PRESENCE", cursor, { user_id: userId, online: isOnline });
 }
 
 /** Frames that say who is online, made once for all who stand at the same position. */
-function sharedFrames(userIds: readonly string[]): (position: number) => ReadonlyMap<string, Frame> {
-  const made = new Map<number, ReadonlyMap<string, Frame>>();
-  return (position) => {
-    const known = made.get(position);
+function sharedFrames(userIds: readonly string[]): (cursor: string) => ReadonlyMap<string, Frame> {
+  const made = new Map<string, ReadonlyMap<string, Frame>>();
+  return (cursor) => {
+    const known = made.get(cursor);
     if (known !== undefined) return known;
-    const frames = new Map(userIds.map((userId) => [userId, presenceFrame(userId, true, position)]));
-    made.set(position, frames);
+    const frames = new Map(userIds.map((userId) => [userId, presenceFrame(userId, true, cursor)]));
+    made.set(cursor, frames);
     return frames;
   };
 }
 
 /** Tells somebody who arrives who is there. Its cursor stays where it is. */
-function introduce({ subscriber, room }: Reader, framesAt: ReturnType<typeof sharedFrames>): void {
+function introduce(reader: Reader, framesAt: ReturnType<typeof sharedFrames>): void {
+  const { subscriber } = reader;
   const { outlet, principal } = subscriber;
-  const position = subscriber.state === "live" ? room.position() : subscriber.position;
   outlet.cork();
-  for (const [userId, frame] of framesAt(position)) if (userId !== principal.userId) send(subscriber, frame);
+  for (const [userId, frame] of framesAt(cursorOf(reader))) if (userId !== principal.userId) send(subscriber, frame);
   outlet.uncork();
 }
 

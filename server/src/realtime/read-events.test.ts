@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { readHead } from "../events/events.ts";
+import { parseCursor, readHead } from "../events/events.ts";
 import { run } from "../lib/query.ts";
 import { startPipeline } from "../testing/test-pipeline.ts";
 import { until } from "../testing/until.ts";
@@ -24,14 +24,14 @@ test("however small the page, whoever sees nothing costs a few dozen statements"
       return line.pool.query(...statement);
     }) as typeof line.pool.query,
   };
-  const page = await readEvents(counting, member, 0, 1);
+  const page = await readEvents(counting, member, { position: 0, mark: null }, 1);
   assert.deepEqual(page.data, []);
-  assert.ok(Number(page.next_cursor) >= 5_000, page.next_cursor);
+  assert.ok(parseCursor(page.next_cursor).position >= 5_000, page.next_cursor);
   assert.ok(statements < 200, `${statements} statements`);
 
   const agent = { ...member, role: "agent" } as const;
-  const seen = await readEvents(line.pool, agent, 0, 1);
-  assert.deepEqual([seen.data.length, seen.next_cursor], [1, "1"]);
+  const seen = await readEvents(line.pool, agent, { position: 0, mark: null }, 1);
+  assert.deepEqual([seen.data.length, parseCursor(seen.next_cursor).position], [1, 1]);
 });
 
 test("who has left is told so, and nothing of what has become of the conversation since", async () => {
@@ -55,7 +55,12 @@ test("who has left is told so, and nothing of what has become of the conversatio
   const late = openTestReader(testPrincipal(line, "member", ana));
   room.join(late.subscriber);
   assert.equal(await room.catchUp(late.subscriber, before), 1);
-  const { data } = await readEvents(line.pool, testPrincipal(line, "member", ana), before, 50);
+  const { data } = await readEvents(
+    line.pool,
+    testPrincipal(line, "member", ana),
+    { position: before, mark: null },
+    50,
+  );
   for (const told of [gone!.told, late.told, data]) {
     assert.equal(told.length, 1);
     const { conversation_id, title, members, last_seq } = told[0]!.conversation as Record<string, unknown>;

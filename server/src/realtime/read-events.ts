@@ -1,4 +1,4 @@
-import { readFeed, readOldest, toCursor } from "../events/events.ts";
+import { type Cursor, readFeed, readOldest, toCursor } from "../events/events.ts";
 import { type Principal, seesAllConversations } from "../identity/principal.ts";
 import type { Db } from "../lib/query.ts";
 import { openMemberships } from "./memberships.ts";
@@ -18,33 +18,33 @@ type TellableFrame = { type: string; cursor: string } & Record<string, unknown>;
 export async function readEvents(
   db: Db,
   principal: Principal,
-  after: number | null,
+  after: Cursor | null,
   limit: number,
 ): Promise<{ data: TellableFrame[]; next_cursor: string }> {
   const { workspaceId } = principal;
   const memberships = openMemberships(db);
   const data: TellableFrame[] = [];
-  let position = after ?? (await readOldest(db, workspaceId));
-  const end = position + maxScanned;
-  for (let pageSize = limit; position < end; pageSize = Math.min(pageSize * 2, maxEvents)) {
-    const page = await readFeed(db, workspaceId, position, pageSize);
+  let from = after ?? { position: await readOldest(db, workspaceId), mark: null };
+  const end = from.position + maxScanned;
+  for (let pageSize = limit; from.position < end; pageSize = Math.min(pageSize * 2, maxEvents)) {
+    const page = await readFeed(db, workspaceId, from, pageSize);
     if (page.kind === "gap") {
-      const gap = { type: "GAP", cursor: toCursor(page.head), reason: page.reason };
-      return { data: [...data, gap], next_cursor: toCursor(page.head) };
+      const cursor = toCursor(page.cursor);
+      return { data: [...data, { type: "GAP", cursor, reason: page.reason }], next_cursor: cursor };
     }
     const conversationIds = page.events.flatMap(({ conversationId }) => conversationId ?? []);
     const membersOf = await memberships.load(seesAllConversations(principal) ? [] : conversationIds);
     for (const event of page.events) {
       const sight = sightOf(principal, event, membersOf);
       if (sight === null) continue;
-      const cursor = toCursor(event.position);
+      const cursor = toCursor(event);
       const { frame, memberFrame, partingFrame } = event;
       const told = { whole: frame, member: memberFrame ?? frame, parting: partingFrame ?? frame }[sight];
       data.push({ ...told, cursor });
       if (data.length === limit) return { data, next_cursor: cursor };
     }
-    position = page.last;
-    if (position >= page.head) break;
+    from = page.cursor;
+    if (page.last >= page.head) break;
   }
-  return { data, next_cursor: toCursor(position) };
+  return { data, next_cursor: toCursor(from) };
 }

@@ -76,8 +76,8 @@ export function openReaders(deps: ReadersDeps) {
         rooms.left(room);
         return null;
       }
-      const position = room.position();
-      const subscriber: Subscriber = { outlet, authorization, principal, state: "held", position, round: 0 };
+      const [position, cursor] = [room.position(), room.cursor()];
+      const subscriber: Subscriber = { outlet, authorization, principal, state: "held", position, cursor, round: 0 };
       room.join(subscriber);
       const reader = { subscriber, room };
       readers.set(subscriber, reader);
@@ -107,7 +107,8 @@ export function openReaders(deps: ReadersDeps) {
   /** Lets a held reader go live where it stands, or go back to a cursor. As `Room.catchUp`. */
   function release(reader: Reader, cursor?: string, onLive?: (count: number) => void): Promise<number | null> {
     const { subscriber, room } = reader;
-    return room.catchUp(subscriber, cursor === undefined ? subscriber.position : parseCursor(cursor), onLive);
+    if (cursor === undefined) return room.goLive(subscriber, onLive);
+    return room.catchUp(subscriber, parseCursor(cursor), onLive);
   }
 
   async function recheck(reader: Reader): Promise<void> {

@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers/promises";
-import { type FeedEvent, type GapReason, toCursor } from "../events/events.ts";
+import { type Cursor, type FeedEvent, type GapReason, toCursor } from "../events/events.ts";
 import { seesAllConversations } from "../identity/principal.ts";
 import { type Clock, pause } from "../lib/clock.ts";
 import { isRetryableDbError } from "../lib/postgres.ts";
@@ -34,6 +34,8 @@ export interface Room extends TailListener {
   memberIds(): string[];
   /** Where the live ones stand. */
   position(): number;
+  /** The same, as clients have it. */
+  cursor(): string;
   /** A new reader, held where the room stands. */
   join(subscriber: Subscriber): void;
   leave(subscriber: Subscriber): void;
@@ -42,14 +44,18 @@ export interface Room extends TailListener {
   /** As of the last event that the live ones were told. */
   membersOf(conversationIds: readonly string[]): Promise<MembersOf>;
   /**
-   * Sends all that the reader may see after a position, once and in order, no faster than it reads, and then lets it go
+   * Sends all that the reader may see after a cursor, or a gap when the feed does not have all of it, once and in order, no faster than it reads, and then lets it go
    * live: at that moment, before any live event, `onLive` is called with how many were sent. Resolves with the same; null
    * when the reader was closed or resumed again meanwhile. While the database is away it waits.
    */
-  catchUp(subscriber: Subscriber, after: number, onLive?: (count: number) => void): Promise<number | null>;
+  catchUp(subscriber: Subscriber, after: Cursor | number, onLive?: OnLive): Promise<number | null>;
+  /** The same for a held reader, from where it stands. */
+  goLive(subscriber: Subscriber, onLive?: OnLive): Promise<number | null>;
   /** To every live reader among these: what is not in the feed. */
   tell(audience: Audience, frame: Frame, except: (subscriber: Subscriber) => boolean): void;
 }
+
+type OnLive = (count: number) => void;
 
 /** How long a reader who is ahead of this process waits before it looks again, in milliseconds. */
 const arrivalPauseMs = 20;
@@ -57,7 +63,7 @@ const arrivalPauseMs = 20;
 const retryPauseMs = 500;
 const nobody: MembersOf = () => [];
 
-export function openRoom(workspaceId: string, head: number, deps: RoomDeps): Room {
+export function openRoom(workspaceId: string, start: Cursor, deps: RoomDeps): Room {
   const { db, blocks, clock, onTaken } = deps;
   const memberships = openMemberships(db);
   /** Those who see all conversations. */
@@ -66,7 +72,7 @@ export function openRoom(workspaceId: string, head: number, deps: RoomDeps): Roo
   const members = new Map<string, Set<Subscriber>>();
   /** Everybody, and as whom they sit: a participant, or null among the overseers. */
   const seatOf = new Map<Subscriber, string | null>();
-  let position = head;
+  let head = start;
 
   function seat(subscriber: Subscriber): void {
     const { principal } = subscriber;
@@ -111,23 +117,37 @@ export function openRoom(workspaceId: string, head: number, deps: RoomDeps): Roo
     return members.get(alsoSeenBy) ?? [];
   }
 
-  async function catchUp(
-    subscriber: Subscriber,
-    after: number,
-    onLive: (count: number) => void = () => {},
-  ): Promise<number | null> {
-    if (subscriber.state === "closed") return null;
+  /** Another catching-up of the same reader ends by it. */
+  function begin(subscriber: Subscriber, at: Cursor): number {
     subscriber.round += 1;
-    const { round } = subscriber;
     subscriber.state = "catching-up";
-    subscriber.position = after;
+    stand(subscriber, at);
+    return subscriber.round;
+  }
+
+  async function catchUp(subscriber: Subscriber, after: Cursor | number, onLive?: OnLive): Promise<number | null> {
+    if (subscriber.state === "closed") return null;
+    const from = typeof after === "number" ? { position: after, mark: null } : after;
+    const round = begin(subscriber, from);
+    const checked = await patiently(subscriber, round, async () => ({ gap: await blocks.check(workspaceId, from) }));
+    if (checked === null) return null;
+    if (checked.gap !== null) jump(subscriber, checked.gap);
+    return readOn(subscriber, round, onLive);
+  }
+
+  /** What the reader misses cannot be sent event by event. */
+  function jump(subscriber: Subscriber, reason: GapReason): void {
+    send(subscriber, gapFrame(reason, head));
+    stand(subscriber, head);
+  }
+
+  async function readOn(subscriber: Subscriber, round: number, onLive?: OnLive): Promise<number | null> {
     let count = 0;
-    while (subscriber.position !== position) {
+    while (subscriber.position !== head.position) {
       const page = await patiently(subscriber, round, () => pageAfter(subscriber.position));
       if (page === null) return null;
       if (page.kind === "gap") {
-        send(subscriber, gapFrame(page.reason, position));
-        subscriber.position = position;
+        jump(subscriber, page.reason);
         continue;
       }
       for (let rest = page.events; rest.length > 0; ) {
@@ -143,11 +163,11 @@ export function openRoom(workspaceId: string, head: number, deps: RoomDeps): Roo
         if (told.passed === 0) await pause(clock, arrivalPauseMs);
         rest = rest.slice(told.passed);
       }
-      subscriber.position = page.last;
+      stand(subscriber, page.cursor);
     }
     if (!isAt(subscriber, round)) return null;
     subscriber.state = "live";
-    onLive(count);
+    onLive?.(count);
     return count;
   }
 
@@ -206,19 +226,18 @@ export function openRoom(workspaceId: string, head: number, deps: RoomDeps): Roo
 
   /** Never past where the room stands: what is beyond comes live. */
   async function pageAfter(after: number): Promise<TailedPage> {
-    if (after <= position) return blocks.read(workspaceId, after, position);
-    // Another process told it what has not arrived here yet, or it is a cursor of another feed.
-    const newest = await blocks.head(workspaceId);
-    if (newest < after) return { kind: "gap", reason: "unknown", head: newest };
+    if (after <= head.position) return blocks.read(workspaceId, after, head.position);
+    // Another process sent it what has not arrived here yet.
     await pause(clock, arrivalPauseMs);
-    return { kind: "events", events: [], last: after };
+    return { kind: "events", events: [], cursor: { position: after, mark: null } };
   }
 
   return {
     workspaceId,
     size: () => seatOf.size,
     memberIds: () => [...members.keys()],
-    position: () => position,
+    position: () => head.position,
+    cursor: () => toCursor(head),
     join: seat,
     leave(subscriber) {
       subscriber.state = "closed";
@@ -230,21 +249,34 @@ export function openRoom(workspaceId: string, head: number, deps: RoomDeps): Roo
     },
     membersOf: (conversationIds) => memberships.load(conversationIds),
     catchUp,
+    async goLive(subscriber, onLive) {
+      if (subscriber.state === "closed") return null;
+      const at = { position: subscriber.position, mark: null };
+      return readOn(subscriber, begin(subscriber, at), onLive);
+    },
     async onEvents(events, last) {
       const membersOf = await loadMembers(events);
       for (const [index, slice] of slicesOf(events).entries()) {
         // A reader that reads has room again: what it could not have read yet does not count against it.
         if (index > 0) await setImmediate();
         tellLive(slice, membersOf);
-        position = slice.at(-1)!.event.position;
+        head = slice.at(-1)!.event;
       }
-      position = last;
+      head = last;
     },
     onGap(reason: GapReason, newHead) {
       memberships.forgetAll();
       const frame = gapFrame(reason, newHead);
       for (const subscriber of seatOf.keys()) if (subscriber.state === "live") send(subscriber, frame);
-      position = newHead;
+      head = newHead;
+      if (reason !== "unknown") return;
+      // Those who are reading the past read one that is not any more: they come back, and their cursor is checked.
+      blocks.forget(workspaceId);
+      for (const subscriber of seatOf.keys()) {
+        if (subscriber.state === "live" || subscriber.state === "closed") continue;
+        subscriber.state = "closed";
+        subscriber.outlet.close("broken");
+      }
     },
     tell({ isForOverseers, participantIds }, frame, except) {
       const tellAll = (seats: Iterable<Subscriber>) => {
@@ -282,6 +314,11 @@ function conversationsOf(events: readonly TailedEvent[]): string[] {
 }
 
 /** What the reader missed cannot be told event by event: read the state over HTTP, and go on from this cursor. */
-export function gapFrame(reason: GapReason, position: number): Frame {
-  return frameOf("GAP", toCursor(position), { reason });
+function gapFrame(reason: GapReason, head: Cursor): Frame {
+  return frameOf("GAP", toCursor(head), { reason });
+}
+
+function stand(subscriber: Subscriber, cursor: Cursor): void {
+  subscriber.position = cursor.position;
+  subscriber.cursor = toCursor(cursor);
 }

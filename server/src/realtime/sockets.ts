@@ -3,7 +3,7 @@ import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { type WebSocket, WebSocketServer } from "ws";
 import { errorCodes, invalid, RequestError } from "../errors.ts";
-import { parseCursor, toCursor } from "../events/events.ts";
+import { parseCursor } from "../events/events.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/postgres.ts";
 import { repeat } from "../lib/repeat.ts";
@@ -13,7 +13,7 @@ import { frameOf } from "./frames.ts";
 import { type Handshake, type OriginRules, readHandshake, refusal, requireOwnOrigin } from "./handshake.ts";
 import type { Reader, Readers } from "./readers.ts";
 import { socketOutlet } from "./socket-outlet.ts";
-import { send } from "./subscriber.ts";
+import { cursorOf, send } from "./subscriber.ts";
 
 export interface SocketsDeps {
   readers: Readers;
@@ -123,7 +123,7 @@ export function openSockets({ readers, clock, log, origins, onFrame }: SocketsDe
       heartbeat_seconds: heartbeatSeconds,
       start_within_seconds: startWithinSeconds,
     };
-    send(reader.subscriber, frameOf("HELLO", toCursor(reader.subscriber.position), hello));
+    send(reader.subscriber, frameOf("HELLO", reader.subscriber.cursor, hello));
     if (cursor !== undefined) void handle(connection, { type: "resume", cursor });
     else connection.cancelHeld = clock.after(startWithinSeconds * 1_000, () => void handle(connection, null));
   }
@@ -189,13 +189,13 @@ export function openSockets({ readers, clock, log, origins, onFrame }: SocketsDe
     send(subscriber, frameOf("RESUMING", from, { from }));
     // In the same turn, so that nothing live comes between.
     await readers.release(reader, from, (count) => {
-      send(subscriber, frameOf("RESUMED", toCursor(room.position()), { from, count }));
+      send(subscriber, frameOf("RESUMED", room.cursor(), { from, count }));
       sendLive(reader);
     });
   }
 
   function sendLive({ subscriber, room }: Reader): void {
-    send(subscriber, frameOf("LIVE", toCursor(room.position()), {}));
+    send(subscriber, frameOf("LIVE", room.cursor(), {}));
   }
 
   async function answer({ reader }: Connection, frame: ClientFrame | null): Promise<void> {
@@ -204,17 +204,16 @@ export function openSockets({ readers, clock, log, origins, onFrame }: SocketsDe
     if (frame?.type === "resume") return resume(reader, frame.cursor);
     if (subscriber.state === "held") await start(reader);
     if (frame === null || frame.type === "start") return;
-    if (frame.type === "ping") return send(subscriber, frameOf("PONG", toCursor(room.position()), {}));
+    if (frame.type === "ping") return send(subscriber, frameOf("PONG", room.cursor(), {}));
     await onFrame(reader, frame);
   }
 
-  function tellError({ reader: { subscriber, room } }: Connection, error: unknown): void {
+  function tellError({ reader }: Connection, error: unknown): void {
     const known =
       error instanceof RequestError ? error : new RequestError("INTERNAL", "Something went wrong here: try again.");
     if (known !== error) log.error({ err: error }, "a frame of a socket failed");
     const { code, message, details = {} } = known;
-    const position = subscriber.state === "live" ? room.position() : subscriber.position;
-    send(subscriber, frameOf("ERROR", toCursor(position), { code, message, details }));
+    send(reader.subscriber, frameOf("ERROR", cursorOf(reader), { code, message, details }));
   }
 
   function onClose(this: WebSocket): void {

@@ -1,5 +1,4 @@
 import type { ServerResponse } from "node:http";
-import { toCursor } from "../events/events.ts";
 import type { Principal } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/postgres.ts";
@@ -39,7 +38,7 @@ export function openStreams({ readers, clock, log }: { readers: Readers; clock: 
     });
     if (reader === null) return void response.end();
     // Whoever is cut off before the first event goes on from here: an id alone is no event, and is kept by the client.
-    if (cursor === undefined) response.write(`id: ${toCursor(reader.subscriber.position)}\n\n`);
+    if (cursor === undefined) response.write(`id: ${reader.subscriber.cursor}\n\n`);
     let cancelComment = () => {};
     const comment = () => {
       if (response.writableLength === 0) response.write(": here\n\n");

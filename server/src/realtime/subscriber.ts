@@ -36,8 +36,15 @@ export interface Subscriber {
   state: "held" | "catching-up" | "live" | "closed";
   /** Of the last event that it was considered for; has no meaning while it is live. */
   position: number;
+  /** The same, as clients have it. */
+  cursor: string;
   /** Counts resumes: a catching-up that a later one replaced stops. */
   round: number;
+}
+
+/** Where a reader stands, as clients have it: a live one where its room stands. */
+export function cursorOf({ subscriber, room }: { subscriber: Subscriber; room: { cursor(): string } }): string {
+  return subscriber.state === "live" ? room.cursor() : subscriber.cursor;
 }
 
 /** More than this unread, in bytes, and a reader is dropped. */

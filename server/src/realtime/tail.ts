@@ -1,4 +1,4 @@
-import { type GapReason, type News, readFeed, readHead, readHeads } from "../events/events.ts";
+import { type Cursor, type GapReason, type News, readFeed, readHeads } from "../events/events.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
@@ -7,21 +7,21 @@ import { type TailedEvent, toTailed } from "./blocks.ts";
 
 export interface TailListener {
   /** Events in order, each once. The next come when the promise is settled. */
-  onEvents(events: readonly TailedEvent[], last: number): Promise<void>;
+  onEvents(events: readonly TailedEvent[], last: Cursor): Promise<void>;
   /** The feed cannot be followed without a hole: go on from `head`. */
-  onGap(reason: GapReason, head: number): void;
+  onGap(reason: GapReason, head: Cursor): void;
 }
 
 export interface Tails {
   /** Follows a workspace's feed from its present head, which it returns; a second follower of a workspace is an error. */
-  follow(workspaceId: string, listener: TailListener): Promise<number>;
+  follow(workspaceId: string, listener: TailListener): Promise<Cursor>;
   unfollow(workspaceId: string): void;
   close(): Promise<void>;
 }
 
 interface Followed {
   listener: TailListener;
-  last: number;
+  last: Cursor;
   isReading: boolean;
   hasNews: boolean;
 }
@@ -48,7 +48,8 @@ export function openTails(deps: { db: Db; news: News; clock: Clock; log: Log }):
   async function look(): Promise<void> {
     if (followed.size === 0) return;
     for (const [workspaceId, head] of await readHeads(db, [...followed.keys()])) {
-      if (followed.get(workspaceId)?.last !== head) wake(workspaceId);
+      const last = followed.get(workspaceId)?.last;
+      if (last?.position !== head.position || last.mark !== head.mark) wake(workspaceId);
     }
   }
 
@@ -68,11 +69,11 @@ export function openTails(deps: { db: Db; news: News; clock: Clock; log: Log }):
         const page = await readFeed(db, workspaceId, feed.last, pageSize);
         if (followed.get(workspaceId) !== feed) return;
         if (page.kind === "gap") {
-          feed.last = page.head;
-          feed.listener.onGap(page.reason, page.head);
-        } else if (page.last > feed.last) {
-          await feed.listener.onEvents(page.events.map(toTailed), page.last);
-          feed.last = page.last;
+          feed.last = page.cursor;
+          feed.listener.onGap(page.reason, page.cursor);
+        } else if (page.last > feed.last.position) {
+          await feed.listener.onEvents(page.events.map(toTailed), page.cursor);
+          feed.last = page.cursor;
           feed.hasNews ||= page.last < page.head;
         }
       }
@@ -85,7 +86,7 @@ export function openTails(deps: { db: Db; news: News; clock: Clock; log: Log }):
 
   return {
     async follow(workspaceId, listener) {
-      const head = await readHead(db, workspaceId);
+      const head = (await readHeads(db, [workspaceId])).get(workspaceId) ?? { position: 0, mark: null };
       followed.set(workspaceId, { listener, last: head, isReading: false, hasNews: false });
       // Something may have been told between the look at the head and now.
       wake(workspaceId);

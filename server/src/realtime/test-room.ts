@@ -45,11 +45,19 @@ export function openTestReader(principal: Principal, { isSlow = false } = {}) {
       closing ??= why;
     },
   };
-  const subscriber: Subscriber = { outlet, authorization: "", principal, state: "held", position: 0, round: 0 };
+  const subscriber: Subscriber = {
+    outlet,
+    authorization: "",
+    principal,
+    state: "held",
+    position: 0,
+    cursor: "0",
+    round: 0,
+  };
   return {
     subscriber,
     told,
-    positions: () => told.map(({ cursor }) => Number(cursor)),
+    positions: () => told.map(({ cursor }) => Number.parseInt(cursor, 10)),
     closing: () => closing,
     /** The most that ever waited for it, in bytes. */
     most: () => most,

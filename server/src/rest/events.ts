@@ -7,7 +7,7 @@ import { varyBy } from "./cors.ts";
 import { bearer, errorAnswers } from "./identity-schemas.ts";
 import type { App } from "./server.ts";
 
-const cursor = Type.Optional(Type.String({ maxLength: 20, description: "The cursor of the last event that you have" }));
+const cursor = Type.Optional(Type.String({ maxLength: 40, description: "The cursor of the last event that you have" }));
 
 const eventFrame = Type.Object(
   {

@@ -1,0 +1,63 @@
+import { invalid } from "../errors.ts";
+
+/**
+ * Where a reader of a feed stands: the position of the last event that it has, and a mark of that event. After a restore
+ * of an older backup the feed grows past the position again, with other events: the mark tells. Null: not checked.
+ */
+export interface Cursor {
+  position: number;
+  mark: number | null;
+}
+
+/** Marks are less than this: six digits of base 36. */
+const markBound = 36 ** 6;
+
+/** SQL of the mark of events that were written at this time: its microseconds, of which the lower part is enough. */
+export function markOf(time: string): string {
+  return `((date_part('epoch', ${time}) * 1e6)::bigint % ${markBound})`;
+}
+
+/** As clients have it: opaque to them. */
+export function toCursor({ position, mark }: Cursor): string {
+  return mark === null ? String(position) : `${position}-${mark.toString(36)}`;
+}
+
+/** Takes a bare position too, as older versions gave out. Throws VALIDATION_ERROR for what was never a cursor. */
+export function parseCursor(cursor: string): Cursor {
+  const match = /^(\d{1,15})(?:-([0-9a-z]{1,6}))?$/.exec(cursor);
+  if (match === null) {
+    throw invalid("This is no cursor of the feed: take one from HELLO, an event or GET /v1/events.", {
+      field: "cursor",
+    });
+  }
+  const [, position, mark] = match;
+  return { position: Number(position), mark: mark === undefined ? null : Number.parseInt(mark, 36) };
+}
+
+/** A batch of the feed: what one statement wrote. */
+export interface Batch {
+  last_position: number;
+  event_count: number;
+  mark: number;
+}
+
+export function firstOf({ last_position, event_count }: Omit<Batch, "mark">): number {
+  return last_position - event_count + 1;
+}
+
+/**
+ * Why a reader cannot go on from a cursor; null when it can. `next` is the first batch that ends at the cursor or after it.
+ * One rule for all ways to read: a cursor is good while its event is kept, or is the newest.
+ */
+export function gapAfter({ position, mark }: Cursor, head: Cursor, next: Batch | undefined): GapReason | null {
+  const isOf = (other: number | null) => mark === null || other === null || mark === other;
+  if (position > head.position) return "unknown";
+  if (position === head.position) return isOf(head.mark) ? null : "unknown";
+  if (next === undefined || firstOf(next) > position + 1) return "expired";
+  // Its own event is gone, and those after it are there.
+  if (firstOf(next) > position) return mark === null ? null : "expired";
+  return isOf(next.mark) ? null : "unknown";
+}
+
+/** `expired`: older than EVENTS_RETENTION. `unknown`: of another feed, as after a restore of the database. */
+export type GapReason = "expired" | "unknown";

@@ -1,0 +1,113 @@
+/** A cursor goes on without a hole, or is a gap: by the same rule for pages and for readers that resume. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { deleteOldEvents, parseCursor, readHead } from "../events/events.ts";
+import { run } from "../lib/query.ts";
+import { type Pipeline, startPipeline } from "../testing/test-pipeline.ts";
+import { until } from "../testing/until.ts";
+import { readEvents } from "./read-events.ts";
+import { appendEvents, openTestReader, openTestRooms, testPrincipal } from "./test-room.ts";
+
+/** What a page after this cursor begins with, and what a reader that resumes is sent first. */
+async function goOn(line: Pipeline, process: ReturnType<typeof openTestRooms>, cursor: string) {
+  const principal = testPrincipal(line, "agent");
+  const { data, next_cursor } = await readEvents(line.pool, principal, parseCursor(cursor), 200);
+  const room = await process.room();
+  const reader = openTestReader(principal);
+  room.join(reader.subscriber);
+  await room.catchUp(reader.subscriber, parseCursor(cursor));
+  room.leave(reader.subscriber);
+  assert.deepEqual(
+    reader.told.map((frame) => [frame.type, frame.cursor, frame.reason]),
+    data.map((frame) => [frame.type, frame.cursor, frame.reason]),
+    "pages and sockets say the same",
+  );
+  return { first: data[0] && { type: data[0].type, reason: data[0].reason }, count: data.length, next: next_cursor };
+}
+
+/** As a backup that was made when the feed stood here leaves it. */
+async function restoreTo(line: Pipeline, position: number): Promise<void> {
+  await run(line.admin, "DELETE FROM events WHERE workspace_id = $1 AND last_position > $2", [
+    line.workspaceId,
+    position,
+  ]);
+  await run(
+    line.admin,
+    `UPDATE event_heads h SET last_position = e.last_position, last_event_at = e.created_at
+     FROM events e WHERE e.workspace_id = $1 AND e.last_position = $2 AND h.workspace_id = $1`,
+    [line.workspaceId, position],
+  );
+}
+
+const gap = (reason: string) => ({ type: "GAP", reason });
+
+test("after a restore of an older backup a cursor of what was lost is a gap, however far the feed has grown", async () => {
+  await using line = await startPipeline({ delivers: false });
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  await appendEvents(line, chat, 10);
+  const backup = await readHead(line.pool, line.workspaceId);
+  const principal = testPrincipal(line, "agent");
+  const kept = (await readEvents(line.pool, principal, null, 5)).next_cursor;
+  const atBackup = (await readEvents(line.pool, principal, parseCursor(kept), 200)).next_cursor;
+  await appendEvents(line, chat, 4);
+  await appendEvents(line, chat, 4);
+  const lost = (await readEvents(line.pool, principal, { position: backup, mark: null }, 200)).data.map(
+    ({ cursor }) => cursor,
+  );
+  await restoreTo(line, backup);
+  // Shorter than the cursors, as long as the longest of them, and longer.
+  for (const more of [3, 5, 10]) {
+    await appendEvents(line, chat, more);
+    await using process = openTestRooms(line);
+    for (const cursor of lost) assert.deepEqual((await goOn(line, process, cursor)).first, gap("unknown"), cursor);
+    const head = await readHead(line.pool, line.workspaceId);
+    assert.equal((await goOn(line, process, atBackup)).count, head - backup);
+    assert.equal((await goOn(line, process, kept)).count, head - parseCursor(kept).position);
+  }
+  const old = await readEvents(line.pool, principal, { position: backup + 1, mark: null }, 1);
+  assert.notEqual(old.data[0]!.type, "GAP", "a cursor of an older version, without a mark, is taken as it is");
+});
+
+test("a process that runs through a restore sends a gap to its live readers", async () => {
+  await using line = await startPipeline({ delivers: false });
+  await using process = openTestRooms(line);
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  await appendEvents(line, chat, 5);
+  const backup = await readHead(line.pool, line.workspaceId);
+  const room = await process.room();
+  const [live, held] = [0, 1].map(() => openTestReader(testPrincipal(line, "agent")));
+  for (const { subscriber } of [live!, held!]) room.join(subscriber);
+  await room.catchUp(live!.subscriber, room.position());
+  await appendEvents(line, chat, 5);
+  process.tell();
+  await until(() => live!.told.length === 5, 5_000, "it is not sent");
+  const before = live!.told.at(-1)!.cursor;
+  await restoreTo(line, backup);
+  await appendEvents(line, chat, 5);
+  process.tell();
+  await until(() => live!.told.at(-1)!.type === "GAP", 5_000, "it is no gap");
+  assert.equal(live!.told.at(-1)!.reason, "unknown");
+  assert.equal(held!.closing(), "broken");
+  assert.deepEqual((await goOn(line, process, before)).first, gap("unknown"));
+});
+
+test("what was cleared away is a gap, also where a process has it in memory", async () => {
+  await using line = await startPipeline({ delivers: false });
+  await using process = openTestRooms(line);
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  const principal = testPrincipal(line, "agent");
+  for (let batch = 0; batch < 3; batch += 1) await appendEvents(line, chat, 5);
+  const first = (await readEvents(line.pool, principal, null, 1)).next_cursor;
+  const { count, next: newest } = await goOn(line, process, first);
+  assert.equal(count, (await readHead(line.pool, line.workspaceId)) - 1);
+  await deleteOldEvents(line.pool, new Date(Date.now() + 1_000), 0);
+  assert.deepEqual((await goOn(line, process, first)).first, gap("expired"));
+  // Nothing has happened since the newest event, though it was cleared away itself.
+  assert.equal((await goOn(line, process, newest)).count, 0);
+  await appendEvents(line, chat, 1);
+  process.tell();
+  const room = await process.room();
+  const head = await readHead(line.pool, line.workspaceId);
+  await until(() => room.position() === head, 5_000, "the room does not follow");
+  assert.deepEqual((await goOn(line, process, newest)).first, gap("expired"));
+});
