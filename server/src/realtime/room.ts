@@ -7,6 +7,7 @@ import type { Db } from "../lib/query.ts";
 import type { Blocks, TailedEvent, TailedPage } from "./blocks.ts";
 import { type Frame, frameOf } from "./frames.ts";
 import { type MembersOf, openMemberships } from "./memberships.ts";
+import { openSeats } from "./seats.ts";
 import { lowWaterBytes, readsFor, type Subscriber, send, sightOf } from "./subscriber.ts";
 import type { TailListener } from "./tail.ts";
 
@@ -66,55 +67,21 @@ const nobody: MembersOf = () => [];
 export function openRoom(workspaceId: string, start: Cursor, deps: RoomDeps): Room {
   const { db, blocks, clock, onTaken } = deps;
   const memberships = openMemberships(db);
-  /** Those who see all conversations. */
-  const overseers = new Set<Subscriber>();
-  /** The others, by the participant that they are. */
-  const members = new Map<string, Set<Subscriber>>();
-  /** Everybody, and as whom they sit: a participant, or null among the overseers. */
-  const seatOf = new Map<Subscriber, string | null>();
+  const seats = openSeats();
   let head = start;
-
-  function seat(subscriber: Subscriber): void {
-    const { principal } = subscriber;
-    const seatedAs = seesAllConversations(principal) ? null : principal.participantId;
-    seatOf.set(subscriber, seatedAs);
-    if (seatedAs === null) overseers.add(subscriber);
-    else members.set(seatedAs, (members.get(seatedAs) ?? new Set()).add(subscriber));
-  }
-
-  function unseat(subscriber: Subscriber): void {
-    const seatedAs = seatOf.get(subscriber);
-    seatOf.delete(subscriber);
-    overseers.delete(subscriber);
-    if (seatedAs === undefined || seatedAs === null) return;
-    const seats = members.get(seatedAs);
-    if (seats?.delete(subscriber) && seats.size === 0) members.delete(seatedAs);
-  }
 
   async function loadMembers(events: readonly TailedEvent[]): Promise<MembersOf> {
     for (const { event } of events) {
       if (event.frame.type === "CONVERSATION" && event.conversationId !== null)
         memberships.forget(event.conversationId);
     }
-    return members.size === 0 ? nobody : memberships.load(conversationsOf(events));
+    return !seats.hasMembers() ? nobody : memberships.load(conversationsOf(events));
   }
 
   function deliver(subscriber: Subscriber, { awaits }: FeedEvent, frame: Frame): void {
     const { principal } = subscriber;
     const isTheirs = awaits !== null && readsFor(principal, awaits.recipientId);
     send(subscriber, frame, isTheirs ? () => onTaken(awaits.deliveryId, principal.userId) : undefined);
-  }
-
-  /** Those in the conversation, but for the overseers. */
-  function* membersIn({ conversationId }: FeedEvent, membersOf: MembersOf): Generator<Subscriber> {
-    if (members.size === 0 || conversationId === null) return;
-    for (const participantId of membersOf(conversationId)) yield* members.get(participantId) ?? [];
-  }
-
-  /** Those who have left, and are not back. */
-  function leaversOf({ conversationId, alsoSeenBy }: FeedEvent, membersOf: MembersOf): Iterable<Subscriber> {
-    if (alsoSeenBy === null || conversationId === null || membersOf(conversationId).includes(alsoSeenBy)) return [];
-    return members.get(alsoSeenBy) ?? [];
   }
 
   /** Another catching-up of the same reader ends by it. */
@@ -197,13 +164,13 @@ export function openRoom(workspaceId: string, start: Cursor, deps: RoomDeps): Ro
 
   /** Nothing waits in here: whoever goes live stands before all of these events, or after them. */
   function tellLive(events: readonly TailedEvent[], membersOf: MembersOf): void {
-    if (events.length > 1) for (const { outlet } of seatOf.keys()) outlet.cork();
+    if (events.length > 1) for (const { outlet } of seats.all()) outlet.cork();
     for (const { event, frame, memberFrame, partingFrame } of events) {
-      deliverLive(overseers, event, frame);
-      deliverLive(membersIn(event, membersOf), event, memberFrame);
-      deliverLive(leaversOf(event, membersOf), event, partingFrame);
+      deliverLive(seats.overseers, event, frame);
+      deliverLive(seats.membersIn(event, membersOf), event, memberFrame);
+      deliverLive(seats.leaversOf(event, membersOf), event, partingFrame);
     }
-    if (events.length > 1) for (const { outlet } of seatOf.keys()) outlet.uncork();
+    if (events.length > 1) for (const { outlet } of seats.all()) outlet.uncork();
   }
 
   /** Null once the reader is gone, or was sent elsewhere. */
@@ -234,18 +201,18 @@ export function openRoom(workspaceId: string, start: Cursor, deps: RoomDeps): Ro
 
   return {
     workspaceId,
-    size: () => seatOf.size,
-    memberIds: () => [...members.keys()],
+    size: seats.size,
+    memberIds: seats.memberIds,
     position: () => head.position,
     cursor: () => toCursor(head),
-    join: seat,
+    join: seats.seat,
     leave(subscriber) {
       subscriber.state = "closed";
-      unseat(subscriber);
+      seats.unseat(subscriber);
     },
     reseat(subscriber) {
-      unseat(subscriber);
-      seat(subscriber);
+      seats.unseat(subscriber);
+      seats.seat(subscriber);
     },
     membersOf: (conversationIds) => memberships.load(conversationIds),
     catchUp,
@@ -267,25 +234,25 @@ export function openRoom(workspaceId: string, start: Cursor, deps: RoomDeps): Ro
     onGap(reason: GapReason, newHead) {
       memberships.forgetAll();
       const frame = gapFrame(reason, newHead);
-      for (const subscriber of seatOf.keys()) if (subscriber.state === "live") send(subscriber, frame);
+      for (const subscriber of seats.all()) if (subscriber.state === "live") send(subscriber, frame);
       head = newHead;
       if (reason !== "unknown") return;
       // Those who are reading the past read one that is not any more: they come back, and their cursor is checked.
       blocks.forget(workspaceId);
-      for (const subscriber of seatOf.keys()) {
+      for (const subscriber of seats.all()) {
         if (subscriber.state === "live" || subscriber.state === "closed") continue;
         subscriber.state = "closed";
         subscriber.outlet.close("broken");
       }
     },
     tell({ isForOverseers, participantIds }, frame, except) {
-      const tellAll = (seats: Iterable<Subscriber>) => {
-        for (const subscriber of seats) {
+      const tellAll = (subscribers: Iterable<Subscriber>) => {
+        for (const subscriber of subscribers) {
           if (subscriber.state === "live" && !except(subscriber)) send(subscriber, frame);
         }
       };
-      if (isForOverseers) tellAll(overseers);
-      for (const participantId of participantIds) tellAll(members.get(participantId) ?? []);
+      if (isForOverseers) tellAll(seats.overseers);
+      for (const participantId of participantIds) tellAll(seats.of(participantId));
     },
   };
 }
