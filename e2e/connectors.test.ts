@@ -266,7 +266,10 @@ for (const { channel, capabilities, handshake } of connectors) {
       assert.ok(error?.code && error.message);
       const { data } = await hub.client.deadLetters.list({ channel });
       assert.ok(
-        data.some((letter) => letter.delivery_id === delivery_id && letter.conversation_id === conversation_id),
+        data.some(
+          (letter) =>
+            "delivery_id" in letter && letter.delivery_id === delivery_id && letter.conversation_id === conversation_id,
+        ),
       );
 
       assert.deepEqual(await hub.client.deadLetters.replay(delivery_id), { replayed: 1 });

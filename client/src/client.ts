@@ -165,10 +165,12 @@ function deadLetterCalls(call: Call) {
   type Filter = { channel?: string; code?: string };
   return {
     list: (query?: resource.PageQuery & Filter) => page<resource.DeadLetter>(call, path, query),
-    replay: (deliveryId: string) => bodyOf<{ replayed: number }>(call, "POST", `${path}/${deliveryId}/replay`),
-    /** Oldest first, a bounded number: repeat until `replayed` is 0. */
-    replayAll: (body: Filter = {}) => bodyOf<{ replayed: number }>(call, "POST", `${path}/replay`, { body }),
-    discard: (deliveryId: string) => bodyOf<null>(call, "DELETE", `${path}/${deliveryId}`),
+    /** By the id of its delivery or webhook. */
+    replay: (id: string) => bodyOf<{ replayed: number }>(call, "POST", `${path}/${id}/replay`),
+    /** Oldest first, a bounded number: repeat until `replayed` is 0. Needs a filter, or `all`. */
+    replayAll: (body: Filter & { all?: true; dry_run?: boolean }) =>
+      bodyOf<resource.ReplayResult>(call, "POST", `${path}/replay`, { body }),
+    discard: (id: string) => bodyOf<null>(call, "DELETE", `${path}/${id}`),
   };
 }
 

@@ -89,7 +89,25 @@ export interface TraceEntry {
   [detail: string]: unknown;
 }
 
-export type DeadLetter = Delivery & { message_id: string; conversation_id: string };
+/** What failed for good: a delivery, a message that could not be routed, or a webhook that could not be read. */
+export type DeadLetter = FailedDelivery | FailedWebhook;
+export type FailedDelivery = Delivery & { kind: "delivery" | "message"; message_id: string; conversation_id: string };
+export interface FailedWebhook {
+  kind: "webhook";
+  webhook_id: string;
+  channel: string;
+  channel_account_id: string;
+  status: "failed";
+  error: { code: string; message: string };
+  received_at: string;
+  failed_at: string;
+}
+
+export interface ReplayResult {
+  replayed: number;
+  dry_run: boolean;
+  matching: { channel: string; code: string; count: number }[];
+}
 
 export interface Participant {
   participant_id: string;

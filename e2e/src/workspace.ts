@@ -98,7 +98,8 @@ export async function deadLetterFor({ hub, admin }: Workspace, person: Person): 
   const { message_id } = await admin.client.messages.send({ to: person.address, payload: text("Nobody gets this.") });
   return until("there is a dead letter", async () => {
     const { data } = await admin.client.deadLetters.list();
-    return data.find((letter) => letter.message_id === message_id)?.delivery_id;
+    return data.filter((letter) => letter.kind !== "webhook").find((letter) => letter.message_id === message_id)
+      ?.delivery_id;
   });
 }
 

@@ -33,6 +33,7 @@ import { dnsResolve } from "./lib/resolve.ts";
 import { openSecretBox, type SecretBox } from "./lib/secret-box.ts";
 import { readOrCreateSecrets } from "./lib/secrets-file.ts";
 import type { WaitFor } from "./lib/start-progress.ts";
+import { openTroubles, type Troubles } from "./lib/troubles.ts";
 import { type Acceptor, openAcceptor } from "./messages/accept.ts";
 import { prepareSchema } from "./prepare-schema.ts";
 import { identityChannel, openTypingTeller, type TellTyping } from "./realtime/realtime.ts";
@@ -88,6 +89,8 @@ export interface Context extends AsyncDisposable {
   /** The simulator may be called although it is on a private address. */
   readonly allowSimulator: (simulatorUrl: string) => void;
   readonly healthOf: (db: Db, channelAccountId: string) => Promise<ChannelAccountHealth>;
+  /** Which parts of this process fail just now, and wait. */
+  readonly troubles: Troubles;
   /** Whether no other process can be at work on this database: it is our own, and held. */
   readonly isOnlyProcess: boolean;
 }
@@ -115,10 +118,11 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     waitFor = () => {},
   } = options;
   await using stack = new AsyncDisposableStack();
+  const troubles = openTroubles({ clock: machineClock, log });
 
   const database =
     config.database.url === null
-      ? stack.use(await startEmbeddedPostgres({ dataDir: config.dataDir, log, onFailed, waitFor }))
+      ? stack.use(await startEmbeddedPostgres({ dataDir: config.dataDir, log, troubles, onFailed, waitFor }))
       : null;
   const databaseUrl = database?.url ?? config.database.url!.reveal();
   const generated = database === null ? null : readOrCreateSecrets(config.dataDir);
@@ -140,6 +144,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
       topics: [topics.messageProcessing, topics.inbound, ...connectors.map(({ channel }) => topics.outgoing(channel))],
       partitions: config.bus.partitions,
       leaseMs: config.bus.leaseMs,
+      troubles,
     }),
   );
   const redisUrl = config.redisUrl?.reveal() ?? null;
@@ -193,6 +198,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     log,
     clock,
     random,
+    troubles,
     dbOf,
     identityDb,
     pipelineDb,

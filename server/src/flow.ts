@@ -3,12 +3,15 @@ import type { Role } from "./config.ts";
 import { connectors } from "./connectors/registry.ts";
 import type { Context } from "./context.ts";
 import { openDeliverer } from "./deliveries/deliverer.ts";
+import { faultCode } from "./lib/faults.ts";
 import type { Pool } from "./lib/postgres.ts";
 import { applyToParts } from "./receipts/part-receipts.ts";
 import { applyEarlyReceipts } from "./receipts/receipts.ts";
 import { receiveWebhooks } from "./receive/receive.ts";
+import { giveUpRouting } from "./router/give-up-routing.ts";
 import { type AcceptedRecord, routeMessages } from "./router/router.ts";
 import { topics } from "./topics.ts";
+import { failWebhook } from "./webhooks/failed-webhooks.ts";
 import type { InboundRecord } from "./webhooks/webhooks.ts";
 
 /**
@@ -28,8 +31,13 @@ export const flow: readonly Step[] = [
     reads: topics.messageProcessing,
     writes: connectors.map(({ channel }) => topics.outgoing(channel)),
     start: (context) =>
-      consume<AcceptedRecord>(context, topics.messageProcessing, "route", 500, (records) =>
-        routeMessages(onPipeline(context), records),
+      consume<AcceptedRecord>(
+        context,
+        topics.messageProcessing,
+        "route",
+        500,
+        (records) => routeMessages(onPipeline(context), records),
+        (record, error) => giveUpRouting(onPipeline(context), record, error),
       ),
   },
   {
@@ -38,8 +46,14 @@ export const flow: readonly Step[] = [
     reads: topics.inbound,
     writes: [topics.messageProcessing],
     start: (context) =>
-      consume<InboundRecord>(context, topics.inbound, "receive", 200, (records) =>
-        receiveWebhooks(onPipeline(context), records),
+      consume<InboundRecord>(
+        context,
+        topics.inbound,
+        "receive",
+        200,
+        (records) => receiveWebhooks(onPipeline(context), records),
+        ({ value }, error) =>
+          failWebhook(context.pipelineDb, value, { code: faultCode(error), now: new Date(context.clock.now()) }),
       ),
   },
   ...connectors.map((connector): Step => {
@@ -100,6 +114,7 @@ function consume<Value>(
   group: string,
   maxBatch: number,
   handle: Consumer<Value>["handle"],
+  giveUp: NonNullable<Consumer<Value>["giveUp"]>,
 ): Subscription {
-  return bus.subscribe<Value>(topic, group, { maxBatch, handle });
+  return bus.subscribe<Value>(topic, group, { maxBatch, handle, giveUp });
 }

@@ -75,7 +75,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   if (door !== null) {
     waitFor("the API to open");
     const realtime = config.roles.includes("realtime") ? startRealtime(context) : null;
-    const operations = { dependencies: dependenciesOf(context), phase: () => phase };
+    const operations = { dependencies: dependenciesOf(context), troubles: context.troubles.list, phase: () => phase };
     const app = await openRest(context, { operations, streams: realtime?.streams ?? null, hasApi });
     realtime?.attach(app.server);
     const closeDoor = async () => {

@@ -36,19 +36,25 @@ const chores = [
   work: (context: Context & { db: Pool }) => Promise<unknown>;
 }[];
 
+/** Messages wait while these fail; without the others the hub only piles up what it does not need. */
+const onThePath = new Set<string>(["fallbacks", "receipts that were missed"]);
+
 function clearEvents({ db, clock, config }: Context & { db: Pool }): Promise<number> {
   return deleteOldEvents(db, new Date(clock.now()), config.events.retentionMs);
 }
 
 /** Keeps what is no longer needed from piling up. A failed chore is tried again the next time. */
 export function startMaintenance(context: Context): { close(): Promise<void> } {
-  const { clock, log } = context;
+  const { clock, troubles } = context;
   const running = chores.map(({ name, everyMs, work }) =>
     repeat(
       clock,
       everyMs,
-      () => work({ ...context, db: context.pipelineDb }),
-      (error) => log.warn({ err: error, chore: name }, "a chore failed and will be tried again"),
+      async () => {
+        await work({ ...context, db: context.pipelineDb });
+        troubles.worked(name);
+      },
+      (error) => troubles.failed(name, error, { isMinor: !onThePath.has(name) }),
     ),
   );
   return { close: async () => void (await Promise.all(running.map((chore) => chore.close()))) };

@@ -48,9 +48,15 @@ export interface Consumer<Value> {
   readonly maxBatch: number;
   /**
    * Takes records of any of the owned partitions, each partition's in order. Never called twice at once. Throwing hands
-   * out the same records again: one by one, so that one that can't be handled is set aside and blocks no other.
+   * out the same records again, one by one. A record that fails for a passing reason (`isRecordFault`) waits with
+   * backoff for as long as it takes, and holds up its partition only.
    */
   handle(records: readonly BusRecord<Value>[]): Promise<void>;
+  /**
+   * A record that failed four times by its own fault: keep it where people see it and can put it back; those behind it
+   * go on once this returns. May run twice. Without it such a record waits like the others.
+   */
+  giveUp?(record: BusRecord<Value>, error: unknown): Promise<void>;
   /** Before the first record of partitions that this process now owns. */
   onAssigned?(partitions: readonly number[]): Promise<void>;
   /** As soon as partitions are no longer ours: another process may be at work on them already. */

@@ -22,8 +22,6 @@ export interface BusHarness extends AsyncDisposable {
   cutConnections(): Promise<void>;
   /** How many partitions a consumer owns that took them over from another. */
   takenOver(group: string): Promise<number>;
-  /** Values that were set aside. */
-  setAside(group: string): Promise<unknown[]>;
 }
 
 export type OpenHarness = () => Promise<BusHarness>;

@@ -1,6 +1,5 @@
 import type { Pool } from "../lib/postgres.ts";
 import { all, plainArray, run } from "../lib/query.ts";
-import type { BusRecord } from "./bus.ts";
 
 /** What a consumer knows of a partition that it owns. */
 export interface Ownership {
@@ -9,6 +8,8 @@ export interface Ownership {
   consumed: number;
   committed: number;
   isReady: boolean;
+  /** Its next record failed for a reason that passes: how often so far, and when it is tried again. */
+  stall: { failures: number; until: number } | null;
 }
 
 /** Rows (published batches) read of one partition at a time. */
@@ -94,21 +95,6 @@ export async function advanceAndRead(
     ],
   });
   return rows;
-}
-
-export async function setAside<Value>(
-  pool: Pool,
-  topic: string,
-  group: string,
-  record: BusRecord<Value>,
-  error: unknown,
-): Promise<void> {
-  await run(
-    pool,
-    `INSERT INTO bus_dead_records (topic, consumer_group, partition, record_offset, key, value, error)
-     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`,
-    [topic, group, record.partition, record.offset, record.key, JSON.stringify(record.value), String(error)],
-  );
 }
 
 export async function giveBack(pool: Pool, topic: string, group: string, ownerId: string): Promise<void> {

@@ -54,14 +54,6 @@ async function openHarness(): Promise<PostgresHarness> {
       );
       return row.owned;
     },
-    async setAside(group) {
-      const rows = await all<{ value: unknown }>(
-        pool,
-        "SELECT value FROM bus_dead_records WHERE consumer_group = $1 ORDER BY record_offset",
-        [group],
-      );
-      return rows.map((row) => row.value);
-    },
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
 }

@@ -5,6 +5,7 @@ import { type Log, openPool, type Pool, withSettings } from "../lib/postgres.ts"
 import { type Db, one, run } from "../lib/query.ts";
 import { repeat } from "../lib/repeat.ts";
 import { openRounds } from "../lib/rounds.ts";
+import { openTroubles, type Troubles } from "../lib/troubles.ts";
 import type { Bus } from "./bus.ts";
 import { outboxOf, partitionOf } from "./partition.ts";
 import { rotateSegments } from "./segments.ts";
@@ -20,6 +21,8 @@ export interface PostgresBusOptions {
   partitions: number;
   /** A process that has said nothing for this long has lost its partitions, in milliseconds. */
   leaseMs: number;
+  /** Where subscriptions that wait for better times are seen. */
+  troubles?: Troubles;
 }
 
 const notifyChannel = "chat4all_bus";
@@ -29,7 +32,7 @@ const notifyPauseMs = 5;
 
 /** The bus inside PostgreSQL; migration 0004 says how it keeps its promises. Close it before the database. */
 export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus & AsyncDisposable> {
-  const { url, clock, log, topics, leaseMs } = options;
+  const { url, clock, log, topics, leaseMs, troubles = openTroubles({ clock, log }) } = options;
   const pool = openBusPool(url, log);
   const partitions = await createTopics(pool, topics, options.partitions);
   const subscriptions = new Set<PostgresSubscription>();
@@ -71,7 +74,7 @@ export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus 
     },
     subscribe(topic, group, consumer) {
       const ownerId = newId(clock.now());
-      const subscription = openSubscription({ pool, clock, log, topic, group, ownerId, leaseMs, consumer });
+      const subscription = openSubscription({ pool, clock, log, troubles, topic, group, ownerId, leaseMs, consumer });
       subscriptions.add(subscription);
       return {
         ownerId,

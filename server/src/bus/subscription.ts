@@ -1,15 +1,9 @@
 import { type Clock, pause } from "../lib/clock.ts";
-import { isRetryableDbError, type Log, type Pool } from "../lib/postgres.ts";
+import { isRecordFault } from "../lib/faults.ts";
+import type { Log, Pool } from "../lib/postgres.ts";
+import type { Troubles } from "../lib/troubles.ts";
 import type { BusRecord, Consumer } from "./bus.ts";
-import {
-  advanceAndRead,
-  createCursors,
-  giveBack,
-  type Ownership,
-  type RenewedRow,
-  renew,
-  setAside,
-} from "./cursors.ts";
+import { advanceAndRead, createCursors, giveBack, type Ownership, type RenewedRow, renew } from "./cursors.ts";
 
 export interface PostgresSubscription {
   readonly topic: string;
@@ -25,6 +19,7 @@ interface SubscriptionOptions<Value> {
   pool: Pool;
   clock: Clock;
   log: Log;
+  troubles: Troubles;
   topic: string;
   group: string;
   ownerId: string;
@@ -37,14 +32,15 @@ const pollMs = 1_000;
 /** While several records come at a time, reads are at least this far apart, in milliseconds: each takes more of them. */
 const paceMs = 8;
 const severalRecords = 4;
-/** Tries at a record, one by one, before it is set aside. */
+/** Tries at a record that fails by its own fault, one by one, before it is given up. */
 const maxTries = 4;
 /** The first pause after a failure, doubled with each further one. */
 const retryPauseMs = 200;
 const maxPauseMs = 5_000;
 
 export function openSubscription<Value>(options: SubscriptionOptions<Value>): PostgresSubscription {
-  const { pool, clock, log, topic, group, ownerId, leaseMs, consumer } = options;
+  const { pool, clock, log, troubles, topic, group, ownerId, leaseMs, consumer } = options;
+  const part = `${group} ${topic}`;
   const partitions = new Map<number, Ownership>();
   const closing = new AbortController();
   let heldUntil = 0;
@@ -83,7 +79,13 @@ export function openSubscription<Value>(options: SubscriptionOptions<Value>): Po
     for (const row of rows) {
       if (partitions.has(row.partition)) continue;
       const offset = row.consumed_offset;
-      partitions.set(row.partition, { epoch: row.epoch, consumed: offset, committed: offset, isReady: false });
+      partitions.set(row.partition, {
+        epoch: row.epoch,
+        consumed: offset,
+        committed: offset,
+        isReady: false,
+        stall: null,
+      });
       wake();
     }
   }
@@ -97,6 +99,7 @@ export function openSubscription<Value>(options: SubscriptionOptions<Value>): Po
         await welcome();
         const records = await read();
         failures = 0;
+        if ([...partitions.values()].every(({ stall }) => stall === null)) troubles.worked(part);
         if (records.length > 0) {
           await handleAll(records);
           if (records.length >= severalRecords)
@@ -104,12 +107,12 @@ export function openSubscription<Value>(options: SubscriptionOptions<Value>): Po
           continue;
         }
       } catch (error) {
-        log.warn({ err: error, topic, group }, "bus: consuming failed and goes on");
+        troubles.failed(part, error);
         await pause(clock, Math.min(maxPauseMs, retryPauseMs * 2 ** failures), closing.signal);
         failures += 1;
         continue;
       }
-      if (!isWoken) await asleep();
+      if (!isWoken) await asleep(nextStallEnd());
     }
   }
 
@@ -123,8 +126,9 @@ export function openSubscription<Value>(options: SubscriptionOptions<Value>): Po
 
   /** Moves the cursors to what was handled and reads what comes next, in one statement. */
   async function read(): Promise<BusRecord<Value>[]> {
-    const ready = [...partitions].filter(([, ours]) => ours.isReady);
-    if (ready.length === 0 || clock.elapsed() >= heldUntil) return [];
+    const now = clock.elapsed();
+    const ready = [...partitions].filter(([, { isReady, stall }]) => isReady && (stall?.until ?? now) <= now);
+    if (ready.length === 0 || now >= heldUntil) return [];
     const positions = ready.map(([, ours]) => ours.consumed);
     const rows = await advanceAndRead(pool, topic, group, ownerId, ready, positions, consumer.maxBatch);
     for (const [index, [, ours]] of ready.entries()) ours.committed = positions[index]!;
@@ -146,52 +150,78 @@ export function openSubscription<Value>(options: SubscriptionOptions<Value>): Po
       await consumer.handle(records);
       passed(records);
     } catch (error) {
-      log.warn(
+      log.info(
         { err: error, topic, group, records: records.length },
         "bus: a batch failed and is tried record by record",
       );
-      for (const record of records) {
-        if (closing.signal.aborted || !partitions.has(record.partition)) return;
-        await handleOne(record);
+      for (const [partition, group] of Map.groupBy(records, (record) => record.partition)) {
+        for (const record of group) {
+          if (closing.signal.aborted || !partitions.has(partition) || !(await handleOne(record))) break;
+        }
       }
     }
   }
 
-  async function handleOne(record: BusRecord<Value>): Promise<void> {
-    for (let tries = 1; !closing.signal.aborted; ) {
+  /** False: the record has to wait, and with it those behind it in its partition. */
+  async function handleOne(record: BusRecord<Value>): Promise<boolean> {
+    for (let tries = 1; !closing.signal.aborted; tries += 1) {
       try {
         await consumer.handle([record]);
-        return passed([record]);
+        passed([record]);
+        return true;
       } catch (error) {
-        if (!isRetryableDbError(error)) tries += 1;
-        if (tries > maxTries) {
-          await setAside(pool, topic, group, record, error);
-          log.error(
-            { err: error, topic, group, partition: record.partition, offset: record.offset },
-            "bus: a record was set aside",
-          );
-          return passed([record]);
-        }
+        const mayGiveUp = consumer.giveUp !== undefined && isRecordFault(error);
+        if (!mayGiveUp) return stall(record, error);
+        if (tries === maxTries) return giveUp(record, error);
         await pause(clock, retryPauseMs * tries, closing.signal);
       }
     }
+    return false;
+  }
+
+  async function giveUp(record: BusRecord<Value>, error: unknown): Promise<boolean> {
+    try {
+      await consumer.giveUp!(record, error);
+    } catch (cause) {
+      return stall(record, cause);
+    }
+    const place = { topic, group, partition: record.partition, offset: record.offset };
+    log.error({ err: error, ...place }, "bus: a record was given up");
+    passed([record]);
+    return true;
+  }
+
+  /** Leaves the partition alone for a while: it is read again from this record on. */
+  function stall({ partition }: BusRecord<Value>, error: unknown): false {
+    const ours = partitions.get(partition);
+    troubles.failed(part, error);
+    if (ours === undefined) return false;
+    const failures = (ours.stall?.failures ?? 0) + 1;
+    ours.stall = { failures, until: clock.elapsed() + Math.min(maxPauseMs, retryPauseMs * 2 ** failures) };
+    return false;
+  }
+
+  function nextStallEnd(): number {
+    return Math.min(...[...partitions.values()].map(({ stall }) => stall?.until ?? Number.POSITIVE_INFINITY));
   }
 
   function passed(records: readonly BusRecord<Value>[]): void {
     for (const { partition, offset } of records) {
       const ours = partitions.get(partition);
-      if (ours !== undefined && offset > ours.consumed) ours.consumed = offset;
+      if (ours === undefined) continue;
+      ours.stall = null;
+      if (offset > ours.consumed) ours.consumed = offset;
     }
   }
 
-  function asleep(): Promise<void> {
+  function asleep(until: number): Promise<void> {
     return new Promise((resolve) => {
       const done = () => {
         cancel();
         rouse = () => {};
         resolve();
       };
-      const cancel = clock.after(pollMs, done);
+      const cancel = clock.after(Math.max(0, Math.min(pollMs, until - clock.elapsed())), done);
       rouse = done;
     });
   }

@@ -2,8 +2,10 @@ import type { ChannelAccount, Connector, ConnectorIo } from "../connectors/conne
 import type { News } from "../events/events.ts";
 import { openBatcher } from "../lib/batcher.ts";
 import { type Clock, pause } from "../lib/clock.ts";
-import { isRetryableDbError, type Log } from "../lib/postgres.ts";
+import { isRecordFault } from "../lib/faults.ts";
+import type { Log } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
+import type { Troubles } from "../lib/troubles.ts";
 import type { AccountGate } from "./account-gate.ts";
 import { type FinishedAttempt, finishAttempts } from "./finish-attempts.ts";
 import { type JudgePolicy, judge } from "./judge.ts";
@@ -14,6 +16,7 @@ export interface AttemptDeps {
   db: Db;
   news: News;
   log: Log;
+  troubles: Troubles;
   connector: Connector;
   io: ConnectorIo;
   /** The account with its credentials, or null when it was deleted. */
@@ -34,13 +37,17 @@ export interface Attempts {
    * The gate has let it through and is told how it went. Rejects when the database cannot be asked.
    */
   make(deliveryId: string, gate: AccountGate): Promise<AttemptResult>;
+  /** Resolves when the outcomes that are known by now are written, or cannot be. */
+  written(): Promise<void>;
 }
 
 /** Attempts that start, or end, in one commit. */
 const batchSize = 256;
 /** See `BatcherOptions`: small beside what a platform takes to answer. */
 const paceMs = 10;
+/** Before an outcome is written again, doubled up to the longest. */
 const retryPauseMs = 250;
+const maxRetryPauseMs = 5_000;
 /** What an author's name in front may add to a text: 200 characters of up to 4 bytes, and `: `. */
 const authorRoom = 802;
 
@@ -50,14 +57,16 @@ export function unbounded(clock: Clock) {
 }
 
 export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing: () => boolean }): Attempts {
-  const { db, news, log, connector, io, policy, isClosing } = deps;
+  const { db, news, log, troubles, connector, io, policy, isClosing } = deps;
   const { clock, random } = io;
   const { channel, capabilities } = connector;
+  const part = `outcomes ${channel}`;
   const starter = openBatcher<string, Start>({
     ...unbounded(clock),
     maxBatch: batchSize,
     run: (ids) => startAttempts(db, deps.fence(), ids, new Date(clock.now()), capabilities.maxTextLength - authorRoom),
   });
+  const writing = new Set<Promise<boolean[]>>();
   const finisher = openBatcher<FinishedAttempt, boolean>({ ...unbounded(clock), maxBatch: batchSize, run: finish });
 
   async function make(deliveryId: string, gate: AccountGate): Promise<AttemptResult> {
@@ -76,7 +85,7 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
       endMs: clock.elapsed(),
       at: finished.finishedAt,
     });
-    const [isSettled] = await finisher.submit([finished]);
+    const [isSettled] = await write(finished);
     news.tell(started.workspaceId);
     if (started.mayHaveParts) await deps.applyToParts(deliveryId);
     return isSettled || finished.isFinal ? { kind: "over" } : { kind: "again", waitMs: finished.retryAfterMs! };
@@ -109,17 +118,26 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
     }
   }
 
+  function write(finished: FinishedAttempt): Promise<boolean[]> {
+    const written = finisher.submit([finished]);
+    writing.add(written);
+    return written.finally(() => writing.delete(written));
+  }
+
   /** Keeps at it while the database is away: what a platform answered must not be lost. */
   async function finish(finished: FinishedAttempt[]): Promise<boolean[]> {
-    for (;;) {
+    for (let tries = 1; ; tries += 1) {
       try {
         const { settled, early } = await finishAttempts(db, finished);
         if (early.length > 0) await deps.applyEarly(early);
+        troubles.worked(part);
         return finished.map((attempt) => settled.has(attempt.deliveryId));
       } catch (error) {
         if (isClosing()) throw error;
-        if (isRetryableDbError(error)) await pause(clock, retryPauseMs);
-        else if (finished.length === 1) return await finishBare(finished[0]!, error);
+        if (!isRecordFault(error)) {
+          troubles.failed(part, error);
+          await pause(clock, Math.min(maxRetryPauseMs, retryPauseMs * 2 ** (tries - 1)));
+        } else if (finished.length === 1) return await finishBare(finished[0]!, error);
         else return (await Promise.all(finished.map((attempt) => finish([attempt])))).flat();
       }
     }
@@ -132,7 +150,7 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
     return [settled.has(attempt.deliveryId)];
   }
 
-  return { make };
+  return { make, written: async () => void (await Promise.allSettled(writing)) };
 }
 
 function withoutAccount(account: { status: string } | null, started: StartedDelivery): SentDelivery {

@@ -1,40 +1,73 @@
 import { type Actor, recordAct } from "../audit/audit.ts";
-import type { Bus } from "../bus/bus.ts";
+import type { Bus, NewRecord } from "../bus/bus.ts";
 import { notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
 import { all, type Db, maybe, run } from "../lib/query.ts";
 import type { DeliveryRow } from "../messages/show.ts";
+import { topics } from "../topics.ts";
+import {
+  countFailedWebhooks,
+  type FailedWebhook,
+  failedWebhookCode,
+  listFailedWebhooks,
+  takeFailedWebhooks,
+} from "../webhooks/failed-webhooks.ts";
+import type { InboundRecord } from "../webhooks/webhooks.ts";
 import { type LanePlace, publishOutgoing, wakeOutgoing } from "./outgoing.ts";
 
-export interface DeadLetterRow extends DeliveryRow {
+/** A delivery that failed for good, or (`message`) a message that could not be routed at all. */
+export interface FailedDelivery extends DeliveryRow {
+  kind: "delivery" | "message";
   conversation_id: string;
   failed_at: Date;
 }
 
-export interface DeadLetterQuery {
-  workspaceId: string;
+export type DeadLetter = FailedDelivery | ({ kind: "webhook" } & FailedWebhook);
+
+export interface DeadLetterFilter {
   channel?: string | undefined;
   code?: string | undefined;
+}
+
+export interface DeadLetterQuery extends DeadLetterFilter {
+  workspaceId: string;
   limit: number;
   after?: { at: Date; id: string } | undefined;
 }
 
-/** Deliveries that failed for good and were neither replayed nor discarded, newest first. */
-export function listDeadLetters(db: Db, query: DeadLetterQuery): Promise<DeadLetterRow[]> {
+/** What failed for good and was neither replayed nor discarded, nor superseded by a fallback: newest first. */
+export async function listDeadLetters(db: Db, query: DeadLetterQuery): Promise<DeadLetter[]> {
+  const deliveries = await listFailedDeliveries(db, query);
+  const webhooks = await listFailedWebhooks(db, query);
+  return [...deliveries, ...webhooks.map((webhook) => ({ kind: "webhook" as const, ...webhook }))]
+    .sort((a, b) => b.failed_at.getTime() - a.failed_at.getTime() || (deadLetterId(a) < deadLetterId(b) ? 1 : -1))
+    .slice(0, query.limit);
+}
+
+export function deadLetterId(letter: DeadLetter): string {
+  return letter.kind === "webhook" ? letter.webhook_id : letter.delivery_id;
+}
+
+function listFailedDeliveries(db: Db, query: DeadLetterQuery): Promise<FailedDelivery[]> {
   const { workspaceId, channel, code, limit, after } = query;
   return all(
     db,
-    `SELECT delivery_id, message_id, conversation_id, recipient_id, channel, identifier, channel_account_id, status,
+    `SELECT CASE WHEN unrouted IS NULL THEN 'delivery' ELSE 'message' END AS kind, delivery_id, message_id,
+       conversation_id, recipient_id, channel, identifier, channel_account_id, status,
        provider_message_ids, attempts, error, next_attempt_at, sent_at, delivered_at, read_at, failed_at
      FROM deliveries
-     WHERE workspace_id = $1 AND is_dead_letter
-       AND ($2::text IS NULL OR channel = $2) AND ($3::text IS NULL OR error ->> 'code' = $3)
+     WHERE workspace_id = $1 AND ${isDeadLetter} AND ${matches}
        AND ($4::timestamptz IS NULL OR (failed_at, delivery_id) < ($4, $5::uuid))
      ORDER BY failed_at DESC, delivery_id DESC LIMIT $6`,
     [workspaceId, channel ?? null, code ?? null, after?.at ?? null, after?.id ?? null, limit],
   );
 }
+
+const isDeadLetter = "is_dead_letter AND NOT is_superseded";
+/** A lane to send it in, or a record to route: what had neither reached nobody, and another try would not either. */
+const isReplayable = "(lane_id IS NOT NULL OR unrouted IS NOT NULL)";
+const matches = "($2::text IS NULL OR channel = $2) AND ($3::text IS NULL OR error ->> 'code' = $3)";
 
 export interface ReplayDeps {
   db: Pool;
@@ -46,51 +79,92 @@ export interface ReplayDeps {
 export const replayBatchSize = 1_000;
 
 /**
- * Sends a dead letter again, behind what its lane has waiting: all of it, or, of a text in parts, from the first part that
- * did not get through. What the platform still says of what it had got before has no effect any more. A second call finds it alive and throws
- * RESOURCE_NOT_FOUND; one that never had a lane (nobody was reachable) throws CONFLICT.
+ * Replays one. A delivery is sent again, behind what its lane has waiting: all of it, or, of a text in parts, from the
+ * first part that did not get through; what the platform still says of what it had got before has no effect any more. A
+ * message is routed again, behind those of its conversation that were routed meanwhile; a webhook is read again. A second
+ * call finds it alive and throws RESOURCE_NOT_FOUND; one that never had a lane (nobody was reachable) throws CONFLICT.
  */
-export async function replayDeadLetter(deps: ReplayDeps, by: Actor, deliveryId: string): Promise<void> {
-  const row = await maybe<{ lane_id: string | null }>(
+export async function replayDeadLetter(deps: ReplayDeps, by: Actor, id: string): Promise<void> {
+  const { workspaceId } = by;
+  const row = await maybe<{ is_replayable: boolean }>(
     deps.db,
-    "SELECT lane_id FROM deliveries WHERE delivery_id = $1 AND workspace_id = $2 AND is_dead_letter",
-    [deliveryId, by.workspaceId],
+    `SELECT ${isReplayable} AS is_replayable FROM deliveries
+     WHERE delivery_id = $1 AND workspace_id = $2 AND ${isDeadLetter}`,
+    [id, workspaceId],
   );
-  if (row === null) throw notFound("dead letter");
-  if (row.lane_id === null) {
+  if (row?.is_replayable === false) {
     throw new RequestError(
       "CONFLICT",
       "Nobody was reachable for this one: give the recipient an address, or connect an account, and send a new message.",
     );
   }
-  const act = { action: "dead_letter.replayed", target: { type: "delivery", id: deliveryId } };
-  const revived = await revive(deps, by.workspaceId, [deliveryId], (tx) => recordAct(tx, by, act));
+  const type = row === null ? "webhook" : "delivery";
+  const record = (tx: Db) => recordAct(tx, by, { action: "dead_letter.replayed", target: { type, id } });
+  const revived =
+    row === null
+      ? await readAgain(deps, { workspaceId, webhookId: id, limit: 1 }, record)
+      : await revive(deps, workspaceId, [id], record);
   if (revived === 0) throw notFound("dead letter");
 }
 
+/** What a replay of this filter would begin with: how many, by channel and error code. */
+export async function countDeadLetters(
+  db: Db,
+  query: DeadLetterFilter & { workspaceId: string },
+): Promise<{ channel: string; code: string; count: number }[]> {
+  const { workspaceId, channel, code } = query;
+  const deliveries = await all<{ channel: string; code: string; count: number }>(
+    db,
+    `SELECT channel, coalesce(error ->> 'code', 'UNKNOWN') AS code, count(*) AS count FROM deliveries
+     WHERE workspace_id = $1 AND ${isDeadLetter} AND ${isReplayable} AND ${matches}
+     GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2`,
+    [workspaceId, channel ?? null, code ?? null],
+  );
+  const webhooks = await countFailedWebhooks(db, query);
+  return [...deliveries, ...webhooks.map((row) => ({ ...row, code: failedWebhookCode }))];
+}
+
 /** Replays what matches, oldest first, `replayBatchSize` at the most. Returns how many. */
-export async function replayDeadLetters(
-  deps: ReplayDeps,
-  by: Actor,
-  filter: { channel?: string | undefined; code?: string | undefined },
-): Promise<number> {
+export async function replayDeadLetters(deps: ReplayDeps, by: Actor, filter: DeadLetterFilter): Promise<number> {
+  const { workspaceId } = by;
+  const { channel, code } = filter;
   const rows = await all<{ delivery_id: string }>(
     deps.db,
     `SELECT delivery_id FROM deliveries
-     WHERE workspace_id = $1 AND is_dead_letter AND lane_id IS NOT NULL
-       AND ($2::text IS NULL OR channel = $2) AND ($3::text IS NULL OR error ->> 'code' = $3)
+     WHERE workspace_id = $1 AND ${isDeadLetter} AND ${isReplayable} AND ${matches}
      ORDER BY failed_at, delivery_id LIMIT $4`,
-    [by.workspaceId, filter.channel ?? null, filter.code ?? null, replayBatchSize],
+    [workspaceId, channel ?? null, code ?? null, replayBatchSize],
   );
-  return revive(
-    deps,
-    by.workspaceId,
-    rows.map((row) => row.delivery_id),
-    (tx, count) => {
-      const details = { count, channel: filter.channel ?? null, code: filter.code ?? null };
-      return recordAct(tx, by, { action: "dead_letters.replayed", details });
-    },
-  );
+  const ids = rows.map((row) => row.delivery_id);
+  const record = (tx: Db, count: number) => {
+    const details = { count, channel: channel ?? null, code: code ?? null };
+    return recordAct(tx, by, { action: "dead_letters.replayed", details });
+  };
+  const revived = await revive(deps, workspaceId, ids, record);
+  if (revived === replayBatchSize) return revived;
+  return revived + (await readAgain(deps, { workspaceId, ...filter, limit: replayBatchSize - revived }, record));
+}
+
+/** Puts failed webhooks back on the bus. */
+async function readAgain(
+  { db, bus }: ReplayDeps,
+  chosen: Parameters<typeof takeFailedWebhooks>[1],
+  record: (tx: Db, count: number) => Promise<unknown>,
+): Promise<number> {
+  const revived = await transaction(db, async (tx) => {
+    const rows = await takeFailedWebhooks(tx, chosen);
+    if (rows.length > 0) await record(tx, rows.length);
+    await bus.publish(
+      tx,
+      topics.inbound,
+      rows.map(({ webhook_id, channel_account_id }) => {
+        return { key: channel_account_id, value: { webhookId: webhook_id } satisfies InboundRecord };
+      }),
+    );
+    return rows.length;
+  });
+  if (revived > 0) bus.wake(topics.inbound);
+  return revived;
 }
 
 async function revive(
@@ -101,6 +175,7 @@ async function revive(
 ): Promise<number> {
   if (deliveryIds.length === 0) return 0;
   const revived = await transaction(db, async (tx) => {
+    const unrouted = await takeUnrouted(tx, workspaceId, deliveryIds);
     const rows = await all<LanePlace>(
       tx,
       `WITH chosen AS MATERIALIZED (
@@ -110,7 +185,7 @@ async function revive(
              WHERE part_receipts ->> p.id = 'failed'), cardinality(provider_message_ids), 0)
          END AS kept
          FROM deliveries
-         WHERE workspace_id = $1 AND delivery_id = ANY ($2) AND is_dead_letter AND lane_id IS NOT NULL
+         WHERE workspace_id = $1 AND delivery_id = ANY ($2) AND ${isDeadLetter} AND lane_id IS NOT NULL
          ORDER BY failed_at, delivery_id FOR UPDATE
        ), forgotten AS (
          UPDATE provider_messages m SET delivery_id = NULL
@@ -127,12 +202,27 @@ async function revive(
       [workspaceId, deliveryIds],
     );
     await publishOutgoing(bus, tx, rows);
-    if (rows.length > 0) await record(tx, rows.length);
+    await bus.publish(tx, topics.messageProcessing, unrouted);
+    const count = rows.length + unrouted.length;
+    if (count > 0) await record(tx, count);
     await tellReplayed(tx, rows, new Date(clock.now()));
-    return rows;
+    return { rows, count };
   });
-  wakeOutgoing(bus, revived);
-  return revived.length;
+  wakeOutgoing(bus, revived.rows);
+  if (revived.count > revived.rows.length) bus.wake(topics.messageProcessing);
+  return revived.count;
+}
+
+/** Messages that could not be routed, as records for the router. Their failed delivery stays, as what happened. */
+async function takeUnrouted(tx: Db, workspaceId: string, deliveryIds: string[]): Promise<NewRecord[]> {
+  const rows = await all<{ conversation_id: string; unrouted: unknown; seq: number }>(
+    tx,
+    `UPDATE deliveries SET is_dead_letter = false
+     WHERE workspace_id = $1 AND delivery_id = ANY ($2) AND ${isDeadLetter} AND unrouted IS NOT NULL
+     RETURNING conversation_id, unrouted, seq`,
+    [workspaceId, deliveryIds],
+  );
+  return rows.sort((a, b) => a.seq - b.seq).map((row) => ({ key: row.conversation_id, value: row.unrouted }));
 }
 
 /**
@@ -149,15 +239,20 @@ async function tellReplayed(tx: Db, rows: readonly LanePlace[], now: Date): Prom
   );
 }
 
-/** Takes it out of the dead letters; the delivery stays failed. Throws RESOURCE_NOT_FOUND when it is none. */
-export async function discardDeadLetter(db: Pool, by: Actor, deliveryId: string): Promise<void> {
+/** Takes it out of the dead letters; what failed stays failed. Throws RESOURCE_NOT_FOUND when it is none. */
+export async function discardDeadLetter(db: Pool, by: Actor, id: string): Promise<void> {
+  const { workspaceId } = by;
   await transaction(db, async (tx) => {
     const discarded = await run(
       tx,
-      "UPDATE deliveries SET is_dead_letter = false WHERE delivery_id = $1 AND workspace_id = $2 AND is_dead_letter",
-      [deliveryId, by.workspaceId],
+      `UPDATE deliveries SET is_dead_letter = false WHERE delivery_id = $1 AND workspace_id = $2 AND ${isDeadLetter}`,
+      [id, workspaceId],
     );
-    if (discarded === 0) throw notFound("dead letter");
-    await recordAct(tx, by, { action: "dead_letter.discarded", target: { type: "delivery", id: deliveryId } });
+    const isWebhook = discarded === 0;
+    if (isWebhook && (await takeFailedWebhooks(tx, { workspaceId, webhookId: id, limit: 1 })).length === 0) {
+      throw notFound("dead letter");
+    }
+    const target = { type: isWebhook ? "webhook" : "delivery", id };
+    await recordAct(tx, by, { action: "dead_letter.discarded", target });
   });
 }

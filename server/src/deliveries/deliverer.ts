@@ -1,5 +1,6 @@
 import type { Bus, BusRecord, Subscription } from "../bus/bus.ts";
 import { openBatcher } from "../lib/batcher.ts";
+import { isRecordFault } from "../lib/faults.ts";
 import { topics } from "../topics.ts";
 import { type AccountGate, type GateState, openAccountGate } from "./account-gate.ts";
 import { type AttemptDeps, openAttempts, unbounded } from "./attempts.ts";
@@ -36,10 +37,11 @@ interface AccountState {
 
 /** Sends one channel's deliveries: strictly one after the other in each lane, lanes side by side. */
 export function openDeliverer(deps: DelivererDeps): Deliverer {
-  const { db, bus, log, connector, io, policy } = deps;
+  const { db, bus, log, troubles, connector, io, policy } = deps;
   const { clock } = io;
   const { channel } = connector;
   const topic = topics.outgoing(channel);
+  const part = `deliver ${channel}`;
   const lanes = new Map<string, Lane>();
   const accounts = new Map<string, AccountState>();
   let underWay = 0;
@@ -72,6 +74,8 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
   }
 
   async function takeOver(partitions: readonly number[]): Promise<void> {
+    // An outcome that this process knows is not unknown, however long the database was away.
+    await attempts.written();
     // Attempts of this very process may be among them, when it lost its partitions and got them back.
     const areOver = deps.isOnlyProcess && underWay === 0;
     const requestMs = areOver ? 0 : io.timeoutMs + troubleMs;
@@ -121,13 +125,14 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
     const heads = await loader.submit([lane]).then(
       ([first]) => first!,
       (error) => {
-        log.warn({ err: error, channel }, "a lane could not be loaded and will be tried again");
+        troubles.failed(part, error);
         return null;
       },
     );
     if (isGone(lane)) return;
     lane.isComplete = heads !== null && heads.length < maxQueued && lane.isComplete;
     if (heads === null) return park(lane, troubleMs);
+    troubles.worked(part);
     for (const head of heads) {
       lane.queue.push(head);
       lane.lastOrdinal = head.ordinal;
@@ -191,7 +196,9 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
       underWay += 1;
       void attempt(lane, account)
         .catch((error) => {
-          log.error({ err: error, channel }, "an attempt failed in the hub; its lane rests and goes on");
+          if (isRecordFault(error))
+            log.error({ err: error, channel }, "an attempt failed in the hub; its lane rests and goes on");
+          troubles.failed(part, error);
           return troubleMs;
         })
         .then((restMs) => {
@@ -213,6 +220,7 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
   async function attempt(lane: Lane, { gate }: AccountState): Promise<number> {
     const head = lane.queue[0]!;
     const result = await attempts.make(head.deliveryId, gate);
+    troubles.worked(part);
     if (isGone(lane)) await tellNewOwner(lane, head);
     switch (result.kind) {
       case "over":

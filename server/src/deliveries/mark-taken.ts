@@ -1,5 +1,6 @@
 import type { News } from "../events/events.ts";
 import { type Clock, pause } from "../lib/clock.ts";
+import { isRecordFault } from "../lib/faults.ts";
 import type { Log } from "../lib/postgres.ts";
 import { all, type Db, plainArray } from "../lib/query.ts";
 
@@ -13,6 +14,7 @@ export interface Taker {
 /** What is taken within this time is written in one statement, in milliseconds. */
 const gatherMs = 20;
 const batchSize = 1_000;
+const retryPauseMs = 1_000;
 /** Deliveries that wait to be written while the database is away; beyond it they stay `in_transit` until they are read. */
 const maxWaiting = 100_000;
 
@@ -21,6 +23,7 @@ export function openTaker({ db, news, clock, log }: { db: Db; news: News; clock:
   /** Who took it first, by delivery. */
   const waiting = new Map<string, string>();
   let writing: Promise<void> | null = null;
+  let isClosing = false;
 
   async function writeAll(): Promise<void> {
     await pause(clock, gatherMs);
@@ -29,6 +32,10 @@ export function openTaker({ db, news, clock, log }: { db: Db; news: News; clock:
       try {
         for (const workspaceId of await markDelivered(db, batch, new Date(clock.now()))) news.tell(workspaceId);
       } catch (error) {
+        if (!isRecordFault(error) && !isClosing) {
+          await pause(clock, retryPauseMs);
+          continue;
+        }
         log.warn({ err: error }, "what sockets took could not be written and stays in transit until it is read");
       }
       for (const deliveryId of batch.keys()) waiting.delete(deliveryId);
@@ -43,6 +50,7 @@ export function openTaker({ db, news, clock, log }: { db: Db; news: News; clock:
       writing ??= writeAll();
     },
     async close() {
+      isClosing = true;
       await writing;
     },
   };

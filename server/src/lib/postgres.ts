@@ -125,7 +125,7 @@ function isMissingSocket(error: NodeJS.ErrnoException): boolean {
 }
 
 /** pg gives these errors no code. Source: pg 8, `client.js` and `pg-pool/index.js`. */
-const lostConnection =
+export const lostConnection =
   /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Client was closed|Query read timeout)/;
 
 /** The converters of this pool only; the global ones of `pg` stay as they are. */

@@ -1,7 +1,11 @@
 import { type Clock, pause } from "./clock.ts";
 
+/** The longest pause after a failure, in milliseconds. */
+const failurePauseMs = 10_000;
+
 /**
- * Calls `work` again and again, a pause before each call and one call at a time. A failure is told and does not end it.
+ * Calls `work` again and again, a pause before each call and one call at a time. A failure is told and does not end it:
+ * the next call comes after `failurePauseMs` at the latest.
  * `close` waits for the call under way, and makes no other.
  */
 export function repeat(
@@ -12,10 +16,14 @@ export function repeat(
 ): { close(): Promise<void> } {
   const closing = new AbortController();
   const run = async () => {
-    for (;;) {
-      await pause(clock, pauseMs, closing.signal);
+    for (let hasFailed = false; ; ) {
+      await pause(clock, hasFailed ? Math.min(pauseMs, failurePauseMs) : pauseMs, closing.signal);
       if (closing.signal.aborted) return;
-      await work().catch(onFailure);
+      hasFailed = false;
+      await work().catch((error) => {
+        hasFailed = true;
+        onFailure(error);
+      });
     }
   };
   const running = run();

@@ -3,6 +3,7 @@ import { RequestError } from "../errors.ts";
 import type { News } from "../events/events.ts";
 import { BatcherFull, openBatcher } from "../lib/batcher.ts";
 import { type Clock, pause } from "../lib/clock.ts";
+import { isRecordFault } from "../lib/faults.ts";
 import { isRetryableDbError } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
 import { topics } from "../topics.ts";
@@ -88,11 +89,11 @@ export function openAcceptor(options: AcceptOptions): Acceptor {
         news.tell(workspaceId);
         return written;
       } catch (error) {
-        const isPassing = isUniqueViolation(error) || isRetryableDbError(error);
-        if (isPassing && clock.elapsed() < giveUpAt) await pause(clock, retryPauseMs);
-        else if (isPassing)
+        const mayPassSoon = isUniqueViolation(error) || isRetryableDbError(error);
+        if (mayPassSoon && clock.elapsed() < giveUpAt) await pause(clock, retryPauseMs);
+        else if (mayPassSoon || !isRecordFault(error))
           throw overloaded(
-            "The database does not answer. Send it again with the same message_id: it is accepted once.",
+            "The database cannot store it now. Send it again with the same message_id: it is accepted once.",
             error,
           );
         else if (messages.length === 1) return [error as Error];

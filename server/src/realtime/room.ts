@@ -2,7 +2,7 @@ import { setImmediate } from "node:timers/promises";
 import { type Cursor, type FeedEvent, type GapReason, toCursor } from "../events/events.ts";
 import { seesAllConversations } from "../identity/principal.ts";
 import { type Clock, pause } from "../lib/clock.ts";
-import { isRetryableDbError } from "../lib/postgres.ts";
+import { isRecordFault } from "../lib/faults.ts";
 import type { Db } from "../lib/query.ts";
 import type { Blocks, TailedEvent, TailedPage } from "./blocks.ts";
 import { type Frame, frameOf } from "./frames.ts";
@@ -184,7 +184,7 @@ export function openRoom(workspaceId: string, start: Cursor, deps: RoomDeps): Ro
         const found = await read();
         return isAt(subscriber, round) ? found : null;
       } catch (error) {
-        if (!isRetryableDbError(error)) throw error;
+        if (isRecordFault(error)) throw error;
       }
       await pause(clock, retryPauseMs);
     }

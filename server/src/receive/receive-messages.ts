@@ -1,6 +1,8 @@
 import type { InboundEvent } from "../connectors/connector.ts";
 import { RequestError } from "../errors.ts";
+import { BatcherFull } from "../lib/batcher.ts";
 import { pause } from "../lib/clock.ts";
+import { isRecordFault } from "../lib/faults.ts";
 import { derivedId } from "../lib/ids.ts";
 import type { Accepted } from "../messages/accept.ts";
 import { storable } from "../messages/prepare.ts";
@@ -59,6 +61,8 @@ async function acceptPatiently(deps: ReceiveDeps, messages: readonly NewMessage[
       return await deps.acceptor.accept(messages);
     } catch (error) {
       if (!(error instanceof RequestError) || error.code !== "OVERLOADED") throw error;
+      // The database cannot store it: the bus waits for that, and shows it.
+      if (!isRecordFault(error) && !(error.cause instanceof BatcherFull)) throw error;
       await pause(deps.clock, overloadPauseMs);
     }
   }

@@ -2,6 +2,7 @@ import type { ErrorObject } from "ajv";
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import { Type } from "typebox";
 import { type ErrorCode, errorCodes, RequestError } from "../errors.ts";
+import { faultCode, isDatabaseTrouble } from "../lib/faults.ts";
 import { violation } from "./validation.ts";
 
 export const errorBody = Type.Object({
@@ -17,6 +18,9 @@ export const errorBody = Type.Object({
 /** What a failed request is answered with; an unknown error is logged and told as INTERNAL, without its inside. */
 export function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const known = toRequestError(error);
+  if (known.cause !== undefined && isDatabaseTrouble(known.cause)) {
+    request.log.warn({ code: faultCode(known.cause), request_id: request.id }, "the database could not take a request");
+  }
   if (known.code === "INTERNAL") request.log.error({ err: error, request_id: request.id }, "a request failed");
   if (known.retryAfterSeconds !== undefined) reply.header("retry-after", String(Math.ceil(known.retryAfterSeconds)));
   if (errorCodes[known.code].http === 401) reply.header("www-authenticate", "Bearer");
@@ -61,6 +65,10 @@ export function toRequestError(error: unknown): RequestError {
   }
   if (thrown.code === unstorable)
     return new RequestError("VALIDATION_ERROR", "Text must not have the character U+0000.");
+  if (isDatabaseTrouble(error)) {
+    const message = "The database cannot do this now. Nothing was changed; try again.";
+    return new RequestError("OVERLOADED", message, { retryAfterSeconds: 2, cause: error });
+  }
   if (thrown.statusCode === 400 && error instanceof Error) return new RequestError("VALIDATION_ERROR", error.message);
   return new RequestError("INTERNAL", "Something went wrong here. Tell the operator the request id.", { cause: error });
 }

@@ -34,6 +34,7 @@ test("a message is accepted, delivered, and shown with what became of it", async
     payload: text("oi"),
     channels: null,
     reply_to: null,
+    route: null,
     status: "sent",
     metadata: { order: 7 },
     created_at: body.created_at,
@@ -224,8 +225,14 @@ test("dead letters are paged, replayed and discarded; a cursor that nobody gave 
   await hub.line.settled();
   assert.equal((await hub.call("DELETE", `/v1/dead-letters/${seen[1]}`)).status, 204);
   assert.equal((await hub.call("DELETE", `/v1/dead-letters/${seen[1]}`)).status, 404);
-  const all = await hub.call("POST", "/v1/dead-letters/replay", { channel: "phone", code: "WINDOW_CLOSED" });
-  assert.deepEqual([all.status, all.body], [202, { replayed: 2 }]);
+  const matching = [{ channel: "phone", code: "WINDOW_CLOSED", count: 2 }];
+  const filter = { channel: "phone", code: "WINDOW_CLOSED" };
+  const dryRun = await hub.call("POST", "/v1/dead-letters/replay", { ...filter, dry_run: true });
+  assert.deepEqual([dryRun.status, dryRun.body], [200, { replayed: 0, dry_run: true, matching }]);
+  const nameless = await hub.call("POST", "/v1/dead-letters/replay", {});
+  assert.deepEqual([nameless.status, nameless.body.error.code], [400, "VALIDATION_ERROR"]);
+  const all = await hub.call("POST", "/v1/dead-letters/replay", { all: true });
+  assert.deepEqual([all.status, all.body], [202, { replayed: 2, dry_run: false, matching }]);
 });
 
 test("routing twice, and a message that was replied to in time, change nothing", async () => {

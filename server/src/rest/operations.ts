@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import fastifySwaggerUi from "@fastify/swagger-ui";
 import { Type } from "typebox";
 import type { SettingWarning } from "../lib/postgres-warnings.ts";
+import type { Trouble } from "../lib/troubles.ts";
 import { docsPolicy } from "./security-headers.ts";
 import type { App } from "./server.ts";
 
@@ -18,15 +19,28 @@ export interface Dependency {
 
 export interface OperationDeps {
   dependencies: readonly Dependency[];
+  /** Parts of the hub that fail and wait for better times. */
+  troubles?: () => readonly Trouble[];
   phase: () => "starting" | "ready" | "draining";
 }
+
+const troubleResource = Type.Object({
+  part: Type.String({ description: "A step, such as `route message_processing`, or a maintenance job" }),
+  code: Type.String({ description: "An SQLSTATE, a system error or the kind of error" }),
+  since: Type.String({ format: "date-time" }),
+  failures: Type.Integer(),
+  is_stalled: Type.Boolean({ description: "It lasts longer than a passing conflict: the process is not ready" }),
+});
 
 /** How long a dependency may take to answer, in milliseconds. */
 const checkTimeoutMs = 2_000;
 const tags = ["Operations"];
 
 /** `/healthz`, `/readyz`, `/openapi.json`, `/docs`, `/redoc`, and `/`, which leads to `/docs`. */
-export async function operationRoutes(app: App, { dependencies, phase }: OperationDeps): Promise<void> {
+export async function operationRoutes(
+  app: App,
+  { dependencies, troubles = () => [], phase }: OperationDeps,
+): Promise<void> {
   const open = { access: "public" } as const;
   app.get(
     "/healthz",
@@ -43,6 +57,9 @@ export async function operationRoutes(app: App, { dependencies, phase }: Operati
       Type.String(),
       Type.Object({ state: Type.String({ description: "up or down" }), detail: Type.Optional(Type.String()) }),
     ),
+    troubles: Type.Array(troubleResource, {
+      description: "Parts of this process that fail, and try again until they work",
+    }),
     warnings: Type.Array(Type.Object({ setting: Type.String(), detail: Type.String() }), {
       description: "What is set so that it loses data or hurts. It does not change the status.",
     }),
@@ -56,12 +73,17 @@ export async function operationRoutes(app: App, { dependencies, phase }: Operati
     async (_request, reply) => {
       const checked = await Promise.all(dependencies.map(stateOf));
       const isUp = checked.every(({ state }, index) => state === "up" || dependencies[index]!.isOptional === true);
-      const status = phase() === "ready" && !isUp ? "unavailable" : phase();
+      const found = troubles();
+      const isStalled = found.some((one) => one.isStalled && !one.isMinor);
+      const status = phase() === "ready" && (!isUp || isStalled) ? "unavailable" : phase();
       reply.status(status === "ready" ? 200 : 503);
       if (status !== "ready") reply.header("retry-after", "1");
       return {
         status,
         dependencies: Object.fromEntries(checked.map(({ name, warnings: _, ...state }) => [name, state])),
+        troubles: found.map(({ part, code, since, failures, isStalled }) => {
+          return { part, code, since: since.toISOString(), failures, is_stalled: isStalled };
+        }),
         warnings: checked.flatMap(({ warnings }) => warnings),
       };
     },

@@ -6,7 +6,7 @@ import type { Db } from "../lib/query.ts";
 import { topics } from "../topics.ts";
 import { loadRouting, type MessageToRoute } from "./load-routing.ts";
 import { type CapabilitiesOf, type PlannedDelivery, planDeliveries } from "./plan.ts";
-import { type NewDelivery, writeDeliveries } from "./write-deliveries.ts";
+import { markSuperseded, type NewDelivery, writeDeliveries } from "./write-deliveries.ts";
 
 /** What `accept` puts on the bus for each message. */
 export interface AcceptedRecord {
@@ -48,8 +48,25 @@ async function routeBatch(deps: RouterDeps, records: readonly BusRecord<Accepted
     );
   });
   const channels = await writeDeliveries(db, deliveries, new Date(clock.now()));
+  await supersede(db, records, deliveries);
   for (const channel of channels) bus.wake(topics.outgoing(channel));
   for (const workspaceId of workspacesToTell(deliveries)) news.tell(workspaceId);
+}
+
+/** What a fallback goes out instead of is no dead letter any more: replaying it would reach the person twice. */
+async function supersede(
+  db: Db,
+  records: readonly BusRecord<AcceptedRecord>[],
+  deliveries: readonly NewDelivery[],
+): Promise<void> {
+  for (const { value } of records) {
+    const { messageId, retryOf } = value;
+    if (retryOf === undefined) continue;
+    const isReached = deliveries.some(
+      (one) => one.messageId === messageId && one.recipientId === retryOf.recipientId && one.status === "accepted",
+    );
+    if (isReached) await markSuperseded(db, messageId, retryOf);
+  }
 }
 
 /** Where a delivery began with more than being there. */

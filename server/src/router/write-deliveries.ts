@@ -1,5 +1,5 @@
 import { takesUnquoted } from "../conversations/conversations.ts";
-import { type Db, plainArray } from "../lib/query.ts";
+import { type Db, plainArray, run } from "../lib/query.ts";
 import type { MessageStatus } from "../messages/show.ts";
 import { topics } from "../topics.ts";
 
@@ -56,6 +56,20 @@ export async function writeDeliveries(db: Db, deliveries: readonly NewDelivery[]
     ],
   });
   return rows.map((row) => row.channel);
+}
+
+/** The recipient's next channel goes out instead of this one. */
+export async function markSuperseded(
+  db: Db,
+  messageId: string,
+  { recipientId, channel }: { recipientId: string; channel: string },
+): Promise<void> {
+  await run(
+    db,
+    `UPDATE deliveries SET is_superseded = true
+     WHERE message_id = $1 AND recipient_id = $2 AND channel = $3 AND NOT is_superseded`,
+    [messageId, recipientId, channel],
+  );
 }
 
 const statement = `

@@ -12,10 +12,12 @@ import { openLocalFanout } from "../lib/fanout/local-fanout.ts";
 import { newId } from "../lib/ids.ts";
 import { type Log, openPool, type Pool } from "../lib/postgres.ts";
 import { all, one, run } from "../lib/query.ts";
+import { openTroubles } from "../lib/troubles.ts";
 import { openAcceptor } from "../messages/accept.ts";
 import { prepareMessage, type SendBody } from "../messages/prepare.ts";
 import { applyToParts } from "../receipts/part-receipts.ts";
 import { applyEarlyReceipts, applyReceipts, type Receipt } from "../receipts/receipts.ts";
+import { giveUpRouting } from "../router/give-up-routing.ts";
 import { type AcceptedRecord, laneOf, routeMessages } from "../router/router.ts";
 import { topics } from "../topics.ts";
 import { createTestDatabase } from "./test-database.ts";
@@ -82,6 +84,7 @@ export async function startPipeline(options: PipelineOptions = {}) {
     opened.end(),
   );
   const databases = stack.use(openDatabases({ url: database.url, size: 8, log: quiet }));
+  const troubles = openTroubles({ clock, log: quiet });
   const openBus = (lease = leaseMs) =>
     openPostgresBus({
       url: database.url,
@@ -90,6 +93,7 @@ export async function startPipeline(options: PipelineOptions = {}) {
       topics: [topics.messageProcessing, topics.inbound, topics.outgoing(testChannel)],
       partitions: 4,
       leaseMs: lease,
+      troubles,
     });
   const bus = stack.use(await openBus());
   const news = openNews({ fanout: stack.use(openLocalFanout(quiet)), clock });
@@ -112,6 +116,7 @@ export async function startPipeline(options: PipelineOptions = {}) {
     maxBatch: 500,
     handle: (records) =>
       routeMessages({ db: pool, bus, news, clock, capabilitiesOf: () => connector.capabilities }, records),
+    giveUp: (record, error) => giveUpRouting({ db: pool, news, clock }, record, error),
   });
   stack.defer(() => routing.close());
   const account = {
@@ -133,6 +138,7 @@ export async function startPipeline(options: PipelineOptions = {}) {
       bus: over,
       news,
       log: quiet,
+      troubles,
       connector,
       io: {
         http: () => Promise.reject(new Error("no network")),
@@ -178,6 +184,7 @@ export async function startPipeline(options: PipelineOptions = {}) {
     /** Not the pipeline's: for looking at it from outside, and breaking it. */
     admin,
     bus,
+    troubles,
     acceptor,
     connector,
     account,

@@ -1,8 +1,9 @@
 import { openBatcher } from "../lib/batcher.ts";
 import { pause, type Random } from "../lib/clock.ts";
+import { isRecordFault } from "../lib/faults.ts";
 import { newId } from "../lib/ids.ts";
-import { isRetryableDbError } from "../lib/postgres.ts";
 import { repeat } from "../lib/repeat.ts";
+import type { Troubles } from "../lib/troubles.ts";
 import {
   type Claimed,
   claimDue,
@@ -24,6 +25,7 @@ export interface DispatcherDeps extends SendDeps, DisableDeps {
   random: Random;
   /** How long what a process that went silent has claimed stays with it, in milliseconds. */
   leaseMs: number;
+  troubles: Troubles;
 }
 
 /** An endpoint, and since when nothing has reached it. */
@@ -41,6 +43,7 @@ export interface Dispatcher {
   close(): Promise<void>;
 }
 
+const part = "send to webhook endpoints";
 /** What is due, also retries and what another process left, is found this soon, in milliseconds. */
 const lookEveryMs = 1_000;
 /** Endpoints found with one look; the next look goes on behind them. */
@@ -58,7 +61,7 @@ const troubleMs = 1_000;
  * `ownerId`, and what a dead one had claimed is free once its lease is over. An attempt that it had made is then made again.
  */
 export function openDispatcher(deps: DispatcherDeps): Dispatcher {
-  const { db, clock, log, random, leaseMs } = deps;
+  const { db, clock, log, troubles, random, leaseMs } = deps;
   const ownerId = newId(clock.now());
   const lanes = openLanes();
   const ending = new AbortController();
@@ -76,9 +79,7 @@ export function openDispatcher(deps: DispatcherDeps): Dispatcher {
     clock,
     run: finish,
   });
-  const looking = repeat(clock, lookEveryMs, look, (error) =>
-    log.warn({ err: error }, "webhook endpoints: work could not be looked for, and will be"),
-  );
+  const looking = repeat(clock, lookEveryMs, look, (error) => troubles.failed(part, error));
 
   const beating = repeat(
     clock,
@@ -86,11 +87,12 @@ export function openDispatcher(deps: DispatcherDeps): Dispatcher {
     async () => {
       if (lanes.underWay > 0) await renew();
     },
-    (error) => log.warn({ err: error }, "webhook endpoints: the lease could not be renewed, and will be"),
+    (error) => troubles.failed(part, error),
   );
 
   async function look(): Promise<void> {
     const freed = await freeAbandoned(db);
+    troubles.worked(part);
     if (freed > 0)
       log.warn({ deliveries: freed }, "webhook endpoints: took over what a process that ended had claimed");
     const now = new Date(clock.now());
@@ -132,7 +134,7 @@ export function openDispatcher(deps: DispatcherDeps): Dispatcher {
       }
     } catch (error) {
       // The next look rouses it again.
-      log.warn({ err: error, endpoint: lane.endpointId }, "webhook endpoints: a claim failed and will be repeated");
+      troubles.failed(part, error);
     }
     lanes.settle(lane, places, claimed.length);
     for (const delivery of claimed) void attempt(lane, endpoint!, delivery);
@@ -182,10 +184,11 @@ export function openDispatcher(deps: DispatcherDeps): Dispatcher {
         for (const { failingSince, ...key } of failing) {
           if (clock.now() - failingSince.getTime() >= patienceMs) await disableFailing(deps, key);
         }
+        troubles.worked(part);
         return finished.map(() => undefined);
       } catch (error) {
-        if (!isRetryableDbError(error) || isClosing) throw error;
-        log.warn({ err: error }, "webhook endpoints: outcomes could not be written, and will be");
+        if (isRecordFault(error) || isClosing) throw error;
+        troubles.failed(part, error);
         await pause(clock, troubleMs, ending.signal);
       }
     }

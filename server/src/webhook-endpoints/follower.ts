@@ -1,6 +1,7 @@
 import type { Clock } from "../lib/clock.ts";
 import type { Log, Pool } from "../lib/postgres.ts";
 import { repeat } from "../lib/repeat.ts";
+import type { Troubles } from "../lib/troubles.ts";
 import type { Subscriber } from "./endpoint-rows.ts";
 import { follow, followedWorkspaces } from "./follow.ts";
 
@@ -8,24 +9,27 @@ export interface FollowerDeps {
   db: Pool;
   clock: Clock;
   log: Log;
+  troubles: Troubles;
   /** Tells of a workspace with news, or of null when any may have some. Returns how to stop. */
   onNews: (listener: (workspaceId: string | null) => void) => () => void;
   /** Something is due for these endpoints. */
   rouse: (endpoints: Subscriber[]) => void;
 }
 
+const part = "follow events for webhook endpoints";
 /** Workspaces read at once. */
 const atOnce = 4;
 /** News that did not arrive, and workspaces that have their first endpoint, are found this soon, in milliseconds. */
 const lookEveryMs = 1_000;
 
 /** Follows the feeds of all workspaces that have enabled endpoints. Any number of processes may. */
-export function openFollower({ db, clock, log, onNews, rouse }: FollowerDeps) {
+export function openFollower({ db, clock, log, troubles, onNews, rouse }: FollowerDeps) {
   /** Workspaces with enabled endpoints, as of the last look: news of others costs nothing. */
   let followed = new Set<string>();
   /** To be read; a workspace that is just being read is read again afterwards. */
   const waiting = new Set<string>();
   const reading = new Set<string>();
+  const failing = new Set<string>();
   let isClosing = false;
   let whenIdle = () => {};
 
@@ -37,6 +41,7 @@ export function openFollower({ db, clock, log, onNews, rouse }: FollowerDeps) {
 
   async function look(): Promise<void> {
     const found = await followedWorkspaces(db);
+    if (failing.size === 0) troubles.worked(part);
     followed = new Set(found.map((row) => row.workspace_id));
     for (const { workspace_id, is_behind } of found) if (is_behind) touch(workspace_id);
   }
@@ -59,11 +64,13 @@ export function openFollower({ db, clock, log, onNews, rouse }: FollowerDeps) {
   async function read(workspaceId: string): Promise<void> {
     try {
       const { endpoints, hasMore } = await follow({ db, log }, workspaceId, new Date(clock.now()));
+      failing.delete(workspaceId);
       if (endpoints.length > 0) rouse(endpoints);
       // Behind the others: they take turns.
       if (hasMore) waiting.add(workspaceId);
     } catch (error) {
       // The next look finds it again.
+      failing.add(workspaceId);
       complain(error);
     }
     reading.delete(workspaceId);
@@ -72,7 +79,7 @@ export function openFollower({ db, clock, log, onNews, rouse }: FollowerDeps) {
   }
 
   function complain(error: unknown): void {
-    log.warn({ err: error }, "webhook endpoints: a feed could not be read, and will be");
+    troubles.failed(part, error);
   }
 
   return {

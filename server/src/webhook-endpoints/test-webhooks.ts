@@ -50,6 +50,7 @@ export async function startWebhookTest() {
     clock,
     random: () => 0.5,
     log: quiet,
+    troubles: line.troubles,
     secretBox,
     allowPrivate: true,
     leaseMs: 1_000,

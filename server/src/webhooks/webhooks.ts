@@ -110,7 +110,7 @@ export async function noteWebhookError(db: Db, webhookId: string, error: string)
   await run(db, "UPDATE webhooks SET error = $2 WHERE webhook_id = $1", [webhookId, error.slice(0, 1_000)]);
 }
 
-/** How long webhooks are kept as they came, in days. */
+/** How long webhooks are kept as they came, in days; one that failed is kept until it is replayed or discarded. */
 export const webhookRetentionDays = 30;
 
 /** Clears away old webhooks, a bounded number at a time. Returns how many. */
@@ -118,7 +118,7 @@ export function deleteOldWebhooks({ db, clock }: { db: Db; clock: Clock }): Prom
   return run(
     db,
     `DELETE FROM webhooks WHERE webhook_id IN (
-       SELECT webhook_id FROM webhooks WHERE received_at < $1 ORDER BY received_at LIMIT 5000)`,
+       SELECT webhook_id FROM webhooks WHERE received_at < $1 AND failed_at IS NULL ORDER BY received_at LIMIT 5000)`,
     [new Date(clock.now() - webhookRetentionDays * 86_400_000)],
   );
 }

@@ -1,8 +1,10 @@
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { systemClock } from "../clock.ts";
 import { isRetryableDbError, type Log } from "../postgres.ts";
 import { StartError } from "../start-error.ts";
 import type { WaitFor } from "../start-progress.ts";
+import { openTroubles, type Troubles } from "../troubles.ts";
 import { findBinaries } from "./binaries.ts";
 import { databaseRole, openDataDir, prepareCluster } from "./data-directory.ts";
 import { connectionUrl, type Endpoint } from "./endpoint.ts";
@@ -17,7 +19,9 @@ export type EmbeddedPostgresOptions = {
   /** The cluster is in its folder `postgres`, the server's log in `postgres.log`. Made when missing. */
   dataDir: string;
   log: Log;
-  /** The server could not be kept running, or another hub took the data directory: this process should end. */
+  /** Where a server that does not come back is seen. */
+  troubles?: Troubles;
+  /** Another hub took the data directory: this process should end. */
   onFailed(error: Error): void;
   /** Called with what the start waits for. */
   waitFor?: WaitFor;
@@ -59,7 +63,14 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   const { postmaster, adopted, lock } = await holdServer(place, (endpoint) => takeHubLock(urlOf(endpoint), dataDir));
   const url = urlOf(postmaster.endpoint);
   const takeLock = (signal: AbortSignal) => takeHubLock(url, dataDir, signal);
-  const { stop } = supervise({ ...options, place, postmaster, lock, takeLock });
+  const { stop } = supervise({
+    troubles: openTroubles({ ...options, clock: systemClock }),
+    ...options,
+    place,
+    postmaster,
+    lock,
+    takeLock,
+  });
   return { url, adopted, stop, [Symbol.asyncDispose]: stop };
 }
 

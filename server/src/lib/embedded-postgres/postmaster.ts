@@ -22,10 +22,13 @@ export type ServerPlace = { directory: string; binaries: Binaries; user: ServerU
 export class PostmasterFailed extends StartError {
   override name = "PostmasterFailed";
   readonly isPassing: boolean;
+  /** `ENOSPC` when the disk is full. */
+  readonly code: string | undefined;
 
-  constructor(message: string, isPassing: boolean) {
+  constructor(message: string, { isPassing, code }: { isPassing: boolean; code?: string }) {
     super(message);
     this.isPassing = isPassing;
+    this.code = code;
   }
 }
 
@@ -124,9 +127,9 @@ async function exitOf(pid: number): Promise<void> {
 const watchMs = 250;
 
 function explainExit({ directory, serverLog }: ServerPlace, output: string): PostmasterFailed {
-  if (saysDiskFull(output)) return new PostmasterFailed(diskFull(directory), false);
+  if (saysDiskFull(output)) return new PostmasterFailed(diskFull(directory), { isPassing: false, code: "ENOSPC" });
   const sentence = `PostgreSQL does not start in ${directory}: ${reasonOf(output)} (more in ${serverLog.path}).`;
-  return new PostmasterFailed(sentence, passing.test(output));
+  return new PostmasterFailed(sentence, { isPassing: passing.test(output) });
 }
 
 /**

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Log } from "../postgres.ts";
-import { StartError } from "../start-error.ts";
+import type { Troubles } from "../troubles.ts";
 import { DataDirectoryInUse, type HubLock } from "./hub-lock.ts";
-import { adoptOrStart, type Postmaster, PostmasterFailed, type ServerPlace } from "./postmaster.ts";
+import { adoptOrStart, type Postmaster, type ServerPlace } from "./postmaster.ts";
 import { signalAtExit } from "./process.ts";
 import { stopPostmaster } from "./stop-postmaster.ts";
 
@@ -12,19 +12,22 @@ type Supervised = {
   lock: HubLock;
   takeLock(signal: AbortSignal): Promise<HubLock>;
   log: Log;
+  troubles: Troubles;
   onFailed(error: Error): void;
 };
 
 /**
  * Keeps the server running and the lock held until `stop`. A server that dies is started again at the same address.
- * `onFailed` is called at most once: after too many failures in a short time, or when another hub got the lock; in
- * that case the server is the other's and `stop` leaves it alone.
+ * However often it fails, it is tried again: a full disk gets room, an operator mends the folder, and the hub goes on by
+ * itself. `onFailed` is called at most once, when another hub got the lock; then the server is the other's and `stop`
+ * leaves it alone.
  */
-export function supervise({ place, postmaster, lock, takeLock, log, onFailed }: Supervised): { stop(): Promise<void> } {
+export function supervise({ place, postmaster, lock, takeLock, log, troubles, onFailed }: Supervised): {
+  stop(): Promise<void>;
+} {
   const stopping = new AbortController();
   const stopRequested = new Promise<void>((resolve) => stopping.signal.addEventListener("abort", () => resolve()));
   const rotation = setInterval(() => place.serverLog.rotate(), rotationIntervalMs).unref();
-  const failures: number[] = [];
   let belongsToAnother = false;
   // An exit in the middle of things leaves no server behind: it recovers at the next start.
   const forgetExit = signalAtExit(() => (belongsToAnother ? null : postmaster.pid), "SIGQUIT");
@@ -43,25 +46,20 @@ export function supervise({ place, postmaster, lock, takeLock, log, onFailed }: 
     }
   }
 
-  /** Answers the error that makes it hopeless. */
+  /** Answers the error when another hub has the directory. */
   async function bringBack(): Promise<Error | undefined> {
-    let cause: Error | undefined;
-    while (!stopping.signal.aborted) {
-      const recent = countFailure(failures);
-      if (recent > mostFailures) {
-        const last = cause?.message ?? `See ${place.serverLog.path}.`;
-        return new Error(`The embedded PostgreSQL failed ${mostFailures} times within a minute. ${last}`, { cause });
-      }
-      await delay(pauseMs(recent));
+    for (let failures = 1; !stopping.signal.aborted; failures += 1) {
+      await Promise.race([delay(pauseMs(failures)), stopRequested]);
+      if (stopping.signal.aborted) return undefined;
       try {
         ({ postmaster } = await adoptOrStart(place, { endpoint: postmaster.endpoint, signal: stopping.signal }));
         lock = await takeLock(stopping.signal);
+        troubles.worked(part);
         return undefined;
       } catch (error) {
         belongsToAnother = error instanceof DataDirectoryInUse;
-        cause = error as Error;
-        if (isHopeless(cause)) return cause;
-        log.warn({ reason: cause.message }, "the database does not come back yet");
+        if (belongsToAnother) return error as Error;
+        troubles.failed(part, error);
       }
     }
     return undefined;
@@ -86,23 +84,9 @@ export function supervise({ place, postmaster, lock, takeLock, log, onFailed }: 
   };
 }
 
-const mostFailures = 10;
-const failureWindowMs = 60_000;
-const longestPauseMs = 1000;
+const part = "embedded PostgreSQL";
+const longestPauseMs = 1_000;
 const rotationIntervalMs = 30_000;
-
-/** A server that does not start may start later; what else needs the operator needs the operator. */
-function isHopeless(error: Error): boolean {
-  return error instanceof StartError && !(error instanceof PostmasterFailed);
-}
-
-/** How many there were within the window, this one included. */
-function countFailure(failures: number[]): number {
-  const now = performance.now();
-  failures.push(now);
-  while (failures[0]! < now - failureWindowMs) failures.shift();
-  return failures.length;
-}
 
 function pauseMs(failures: number): number {
   return Math.min(longestPauseMs, 25 * 2 ** failures);

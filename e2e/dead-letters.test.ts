@@ -1,0 +1,103 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Pool } from "../server/src/lib/postgres.ts";
+import { openPool } from "../server/src/lib/postgres.ts";
+import { startTestHub, type TestHub } from "./src/harness.ts";
+import { until } from "./src/until.ts";
+
+const text = (words: string) => ({ type: "text" as const, text: words });
+type Readiness = { status: string; troubles: { part: string; code: string; is_stalled: boolean }[] };
+const givenUp = /a record was given up|could not be stored/;
+
+/** The owner's connection, for breaking things on purpose. */
+function openOwner(hub: TestHub): Pool & { end(): Promise<void> } {
+  const log = { info() {}, warn() {}, error() {} };
+  return openPool({ url: hub.databaseUrl, size: 1, applicationName: "test", log });
+}
+
+async function failInbound(owner: Pool, sqlState: string) {
+  await owner.query(
+    `CREATE FUNCTION fail_on_purpose() RETURNS trigger LANGUAGE plpgsql AS $$
+     BEGIN RAISE EXCEPTION 'on purpose' USING ERRCODE = '${sqlState}'; END $$;
+     CREATE TRIGGER fail_on_purpose BEFORE INSERT ON messages FOR EACH ROW WHEN (NEW.direction = 'inbound')
+     EXECUTE FUNCTION fail_on_purpose()`,
+  );
+  return () => owner.query("DROP TRIGGER fail_on_purpose ON messages; DROP FUNCTION fail_on_purpose()");
+}
+
+test("a webhook that cannot be read is a dead letter, and what the person wrote arrives by a replay", async () => {
+  await using hub = await startTestHub({ expectedErrors: givenUp });
+  const owner = openOwner(hub);
+  const repair = await failInbound(owner, "22003");
+  const ana = hub.person("telegram");
+  await ana.writes("Is anyone there?");
+  const [letter] = await until("it is a dead letter", async () => {
+    const { data } = await hub.client.deadLetters.list({ code: "RECEIVE_FAILED" });
+    return data.length > 0 && data;
+  });
+  assert.ok(letter?.kind === "webhook");
+  assert.deepEqual([letter.channel, letter.status, letter.error.code], ["telegram", "failed", "RECEIVE_FAILED"]);
+  assert.doesNotMatch(JSON.stringify(letter), /anyone/);
+  await repair();
+  await owner.end();
+  assert.deepEqual(await hub.client.deadLetters.replay(letter.webhook_id), { replayed: 1 });
+  await until("the message is there", async () => {
+    const { data } = await hub.client.conversations.list();
+    return data.length === 1;
+  });
+  assert.deepEqual((await hub.client.deadLetters.list()).data, []);
+});
+
+test("readyz names a step that waits, with its error code, until it works again", async () => {
+  await using hub = await startTestHub();
+  const owner = openOwner(hub);
+  const repair = await failInbound(owner, "53100");
+  await hub.person("telegram").writes("oi");
+  const readiness = async () => {
+    const answer = await fetch(`${hub.url}/readyz`);
+    return { status: answer.status, body: (await answer.json()) as Readiness };
+  };
+  const stalled = await until("it is not ready", async () => {
+    const { status, body } = await readiness();
+    return status === 503 && body;
+  });
+  assert.equal(stalled.status, "unavailable");
+  const trouble = stalled.troubles[0]!;
+  assert.deepEqual([trouble.part, trouble.code, trouble.is_stalled], ["receive inbound", "53100", true]);
+  await repair();
+  await owner.end();
+  await until("it is ready again", async () => (await readiness()).status === 200);
+  await until("the message is there", async () => (await hub.client.conversations.list()).data.length === 1);
+  const lines = hub.log.lines.filter((line) => line.includes("fails and tries again"));
+  assert.equal(lines.length, 1, "one line, and not one for each retry");
+});
+
+// The person once got it twice: over the channel that had failed, and over the one that was tried instead.
+test("a delivery that a fallback took the place of is no dead letter, and no replay sends it again", async () => {
+  await using hub = await startTestHub();
+  const [first, second] = [hub.person("whatsapp"), hub.person("telegram")];
+  await hub.client.contacts.create({ display_name: "Ana", addresses: [first.address, second.address] });
+  await first.writes("oi");
+  await hub.settled();
+  await hub.simulator.break({ channel: "whatsapp", fault: "permanent", to: first.identifier, count: 1 });
+  const { message_id } = await hub.client.messages.send({
+    to: first.address,
+    payload: text("Your parcel is here."),
+    fallback: { order: ["whatsapp", "telegram"] },
+  });
+  await second.receives(1);
+  await hub.settled();
+  const { deliveries } = await hub.client.messages.get(message_id);
+  assert.deepEqual(deliveries.map(({ channel, status }) => [channel, status]).toSorted(), [
+    ["telegram", "sent"],
+    ["whatsapp", "failed"],
+  ]);
+  assert.deepEqual((await hub.client.deadLetters.list()).data, []);
+  assert.deepEqual(await hub.client.deadLetters.replayAll({ all: true }), {
+    replayed: 0,
+    dry_run: false,
+    matching: [],
+  });
+  await hub.settled();
+  assert.deepEqual(await first.texts(), []);
+});

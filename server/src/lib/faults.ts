@@ -1,0 +1,68 @@
+import pg from "pg";
+import { BatcherFull } from "./batcher.ts";
+import { TooManyQuestions } from "./coalescer.ts";
+import { lostConnection } from "./postgres.ts";
+import { SecretBoxError } from "./secret-box.ts";
+
+/**
+ * Classes of SQLSTATE that the data of a record can cause by itself: cardinality violation, data exception, integrity
+ * constraint violation, program limit exceeded. A closed list. Source: PostgreSQL 18, appendix A.
+ */
+const classesOfData = new Set(["21", "22", "23", "54"]);
+
+/** Classes that a request is answered 503 for: the same request succeeds once the database is well again. */
+const classesOfTrouble = new Set(["08", "25", "40", "53", "55", "57", "58"]);
+
+/** Errors looked through for the one that caused them. */
+const maxCauses = 10;
+
+/**
+ * Did this record fail by its own data, or by a bug that its data brings about? Then the same record fails every time,
+ * and may be set aside after a few tries. Everything else (the database, the disk, the network, a missing key) is no
+ * fault of the record: it waits, for as long as it takes. Looks through `cause`.
+ */
+export function isRecordFault(error: unknown): boolean {
+  const root = outerFault(error);
+  return root === null || (root instanceof pg.DatabaseError && classesOfData.has(classOf(root)));
+}
+
+/** Is it the database that cannot take this now: full, read-only, restarting, out of memory, out of reach? */
+export function isDatabaseTrouble(error: unknown): boolean {
+  const root = outerFault(error);
+  if (root instanceof pg.DatabaseError) return classesOfTrouble.has(classOf(root));
+  return root !== null && (lostConnection.test(root.message) || hasSystemCode(root));
+}
+
+/** What operators look up: the SQLSTATE, the system's error code, or else the kind of error. Never its message. */
+export function faultCode(error: unknown): string {
+  const root = outerFault(error) ?? error;
+  if (!(root instanceof Error)) return "UNKNOWN";
+  return "code" in root && typeof root.code === "string" ? root.code : lostCode(root);
+}
+
+function lostCode(error: Error): string {
+  return lostConnection.test(error.message) ? "CONNECTION_LOST" : error.name;
+}
+
+/** The first error in the chain of causes that comes from outside our own code; null when there is none. */
+function outerFault(error: unknown): Error | null {
+  const waiting = [error];
+  for (let looked = 0; waiting.length > 0 && looked < maxCauses; looked += 1) {
+    const one = waiting.shift();
+    if (!(one instanceof Error)) continue;
+    if (one instanceof pg.DatabaseError && one.code !== undefined) return one;
+    if (one instanceof SecretBoxError || one instanceof BatcherFull || one instanceof TooManyQuestions) return one;
+    if (hasSystemCode(one) || lostConnection.test(one.message)) return one;
+    waiting.push(one.cause, ...(one instanceof AggregateError ? one.errors : []));
+  }
+  return null;
+}
+
+function classOf({ code }: pg.DatabaseError): string {
+  return code!.slice(0, 2);
+}
+
+/** `ECONNREFUSED`, `ENOSPC`: what the operating system refused. Node's own `ERR_…` are bugs of the caller. */
+function hasSystemCode(error: Error): boolean {
+  return "code" in error && typeof error.code === "string" && /^E[A-Z0-9]+$/.test(error.code);
+}
