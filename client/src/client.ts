@@ -106,8 +106,8 @@ function conversationCalls(call: Call) {
   type History = resource.PageQuery & { offset?: number; before_seq?: number; after_seq?: number };
   return {
     create: (body: resource.NewConversation) => bodyOf<resource.Conversation>(call, "POST", path, { body }),
-    list: (query?: resource.PageQuery) => page<resource.Conversation>(call, path, query),
-    get: (id: string) => bodyOf<resource.Conversation>(call, "GET", `${path}/${id}`),
+    list: (query?: resource.ConversationQuery) => page<resource.ListedConversation>(call, path, query),
+    get: (id: string) => bodyOf<resource.ListedConversation>(call, "GET", `${path}/${id}`),
     change: (id: string, body: Partial<Pick<resource.NewConversation, "title" | "settings" | "inbound">>) =>
       bodyOf<resource.Conversation>(call, "PATCH", `${path}/${id}`, { body }),
     addMember: (id: string, member: resource.MemberInput) =>
@@ -124,11 +124,11 @@ function conversationCalls(call: Call) {
 
 function contactCalls(call: Call) {
   const path = "/v1/contacts";
+  type ContactFilter = { query?: string; address?: string; metadata_key?: string; metadata_value?: string };
   type NewContact = { display_name: string; addresses?: string[]; metadata?: Record<string, unknown> };
   return {
     create: (body: NewContact) => bodyOf<resource.Contact>(call, "POST", path, { body }),
-    list: (query?: resource.PageQuery & { query?: string; address?: string }) =>
-      page<resource.Contact>(call, path, query),
+    list: (query?: resource.PageQuery & ContactFilter) => page<resource.Contact>(call, path, query),
     get: (id: string) => bodyOf<resource.Contact>(call, "GET", `${path}/${id}`),
     change: (id: string, body: Partial<NewContact>) =>
       bodyOf<resource.Contact>(call, "PATCH", `${path}/${id}`, { body }),

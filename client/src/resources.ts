@@ -129,6 +129,23 @@ export interface Conversation {
   /** Of a group: whether unquoted messages of its members on platforms may land in it. */
   inbound: "here" | "quoted" | null;
   created_at: string;
+  /** When its last message was accepted. */
+  updated_at: string;
+}
+
+/** As lists and `GET` show it, to the caller. */
+export interface ListedConversation extends Conversation {
+  last_message: Pick<Message, "message_id" | "seq" | "from" | "direction" | "payload" | "created_at"> | null;
+  /** Null when the caller does not read in it. */
+  unread_count: number | null;
+}
+
+export interface ConversationQuery extends PageQuery {
+  contact_id?: string;
+  participant_id?: string;
+  channel?: string;
+  updated_after?: string;
+  sort?: "activity" | "created";
 }
 
 /** The id of a participant, or an address; an unknown address makes a contact. */

@@ -29,13 +29,15 @@ export interface ContactFilter {
   /** Part of the display name or of an address, whatever the case. */
   query?: string | undefined;
   address?: Address | undefined;
+  /** A string, number or boolean under this key, written as text. */
+  metadata?: { key: string; value: string } | undefined;
   limit: number;
   after?: { at: Date; id: string } | undefined;
 }
 
 /** Newest first; one more than `limit`, when there are more. */
 export function listContacts(db: Db, workspaceId: string, filter: ContactFilter): Promise<Contact[]> {
-  const { query, address, limit, after } = filter;
+  const { query, address, metadata, limit, after } = filter;
   return all<Contact>(
     db,
     `${selectContacts}
@@ -45,6 +47,8 @@ export function listContacts(db: Db, workspaceId: string, filter: ContactFilter)
          SELECT FROM addresses a WHERE a.participant_id = c.contact_id AND a.channel || ':' || a.identifier ILIKE $4))
        AND ($5::text IS NULL OR c.contact_id = (
          SELECT participant_id FROM addresses a WHERE a.workspace_id = $1 AND a.channel = $5 AND a.identifier = $6))
+       AND ($8::text IS NULL OR (c.metadata ->> $8 = $9 AND c.contact_id IN (
+         SELECT d.contact_id FROM contact_metadata d WHERE d.workspace_id = $1 AND d.entry = metadata_entry($8, $9))))
      ORDER BY c.created_at DESC, c.contact_id DESC LIMIT $7`,
     [
       workspaceId,
@@ -54,6 +58,8 @@ export function listContacts(db: Db, workspaceId: string, filter: ContactFilter)
       address?.channel ?? null,
       address?.identifier ?? null,
       limit + 1,
+      metadata?.key ?? null,
+      metadata?.value ?? null,
     ],
   );
 }

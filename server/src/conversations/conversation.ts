@@ -28,6 +28,8 @@ export interface ConversationRow {
   settings: StoredSettings;
   lastSeq: number;
   createdAt: Date;
+  /** Of its last message, or of its making. */
+  activeAt: Date;
 }
 
 /** With its members, in the order in which they joined. */
@@ -54,19 +56,6 @@ export async function findConversation(db: Db, principal: Principal, conversatio
   return row;
 }
 
-export interface ConversationPage {
-  limit: number;
-  after?: { at: Date; id: string } | undefined;
-}
-
-/** All that the caller may see, newest first; one more than `limit`, when there are more. */
-export async function listConversations(db: Db, principal: Principal, page: ConversationPage): Promise<Conversation[]> {
-  const rows = seesAllConversations(principal)
-    ? await listOfWorkspace(db, principal.workspaceId, page)
-    : await listOfMember(db, principal.participantId, page);
-  return withMembers(db, rows);
-}
-
 export async function getConversation(db: Db, principal: Principal, conversationId: string): Promise<Conversation> {
   const [conversation] = await withMembers(db, [await findConversation(db, principal, conversationId)]);
   return conversation!;
@@ -87,7 +76,7 @@ export async function loadConversations(db: Db, conversationIds: readonly string
 
 /** As the viewer sees it, who may see it. */
 export function showConversation(conversation: Conversation, viewer: Viewer) {
-  const { conversationId, type, title, members, lastSeq, settings, inbound, createdAt } = conversation;
+  const { conversationId, type, title, members, lastSeq, settings, inbound, createdAt, activeAt } = conversation;
   return {
     conversation_id: conversationId,
     type,
@@ -97,6 +86,7 @@ export function showConversation(conversation: Conversation, viewer: Viewer) {
     settings,
     inbound,
     created_at: createdAt.toISOString(),
+    updated_at: activeAt.toISOString(),
   };
 }
 
@@ -104,28 +94,7 @@ export async function memberIds(db: Db, conversationId: string): Promise<string[
   return (await selectMembers(db, [conversationId])).map((member) => member.participantId);
 }
 
-function listOfWorkspace(db: Db, workspaceId: string, { limit, after }: ConversationPage): Promise<ConversationRow[]> {
-  return all(
-    db,
-    `${selectConversations}
-     WHERE c.workspace_id = $1 AND ($2::timestamptz IS NULL OR (c.created_at, c.conversation_id) < ($2, $3::uuid))
-     ORDER BY c.created_at DESC, c.conversation_id DESC LIMIT $4`,
-    [workspaceId, after?.at ?? null, after?.id ?? null, limit + 1],
-  );
-}
-
-/** Ids rise with the time at which they were made, so the index of members gives the newest without a sort. */
-function listOfMember(db: Db, participantId: string, { limit, after }: ConversationPage): Promise<ConversationRow[]> {
-  return all(
-    db,
-    `${selectConversations} JOIN members m USING (conversation_id)
-     WHERE m.participant_id = $1 AND ($2::uuid IS NULL OR m.conversation_id < $2)
-     ORDER BY m.conversation_id DESC LIMIT $3`,
-    [participantId, after?.id ?? null, limit + 1],
-  );
-}
-
-async function withMembers(db: Db, rows: ConversationRow[]): Promise<Conversation[]> {
+export async function withMembers(db: Db, rows: ConversationRow[]): Promise<Conversation[]> {
   const ids = rows.map((row) => row.conversationId);
   const members = await selectMembers(db, ids);
   const participants = await describeParticipants(
@@ -153,7 +122,7 @@ function selectMembers(
   );
 }
 
-const selectConversations = `
+export const selectConversations = `
   SELECT c.conversation_id AS "conversationId", c.type, c.title, c.settings, c.last_seq AS "lastSeq",
-    c.created_at AS "createdAt"
+    c.created_at AS "createdAt", c.active_at AS "activeAt"
   FROM conversations c`;

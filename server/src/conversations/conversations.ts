@@ -1,4 +1,5 @@
 /** The door of conversations: who talks with whom, and how far each one has read. */
+export { type Activity, loadActivities, maxLastText, maxUnread } from "./activity.ts";
 export {
   type CapabilitiesOf,
   getCapabilities,
@@ -16,13 +17,13 @@ export {
   findConversation,
   type GroupInbound,
   getConversation,
-  listConversations,
   loadConversations,
   showConversation,
 } from "./conversation.ts";
 export { type ConversationInput, createConversation, memberBounds } from "./create-conversation.ts";
 export { createDirects, type DirectAddress, type DirectPair, findDirectTo, findOrCreateDirect } from "./direct.ts";
 export { type HistoryQuery, readHistory } from "./history.ts";
+export { type ConversationSort, type ListedConversation, listConversations } from "./list-conversations.ts";
 export { leaveGroups, moveMemberships } from "./memberships.ts";
 export { type MarkRead, type ReadRange, readConversation, typeInConversation } from "./reading.ts";
 export type { MemberInput } from "./resolve-members.ts";

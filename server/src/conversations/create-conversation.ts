@@ -73,8 +73,8 @@ async function insertConversation(db: Db, conversation: NewConversation): Promis
   const { conversationId, workspaceId, type, title, settings, createdAt } = conversation;
   await run(
     db,
-    `INSERT INTO conversations (conversation_id, workspace_id, type, title, settings, created_at)
-     VALUES ($1, $2, $3, $4, $5, $6)`,
+    `INSERT INTO conversations (conversation_id, workspace_id, type, title, settings, created_at, active_at)
+     VALUES ($1, $2, $3, $4, $5, $6, $6)`,
     [conversationId, workspaceId, type, title, settings, createdAt],
   );
 }

@@ -155,8 +155,8 @@ function insertDirectConversation(db: Db, pair: DirectPair, nowMs: number): Prom
        INSERT INTO direct_conversations (sender_id, recipient_id, conversation_id) VALUES ($1, $2, $3)
        ON CONFLICT DO NOTHING RETURNING conversation_id
      ), conversation AS (
-       INSERT INTO conversations (conversation_id, workspace_id, type, created_at)
-       SELECT conversation_id, $4, 'private', $5 FROM direct
+       INSERT INTO conversations (conversation_id, workspace_id, type, created_at, active_at)
+       SELECT conversation_id, $4, 'private', $5, $5 FROM direct
      ), member AS (
        INSERT INTO members (conversation_id, participant_id, joined_at)
        SELECT conversation_id, participant_id, $5

@@ -167,7 +167,7 @@ WITH cases AS MATERIALIZED (
     SELECT FROM messages m WHERE m.workspace_id = q.workspace_id AND m.message_id = q.message_id
       AND m.conversation_id = q.conversation_id)
 ), moved AS MATERIALIZED (
-  UPDATE conversations c SET last_seq = c.last_seq + g.steps
+  UPDATE conversations c SET last_seq = c.last_seq + g.steps, active_at = greatest(c.active_at, $1)
   FROM unnest($16::uuid[], $17::int[]) AS g (conversation_id, steps)
   WHERE c.conversation_id = g.conversation_id AND NOT EXISTS (SELECT FROM refused)
   RETURNING c.conversation_id, c.last_seq - g.steps AS base

@@ -10,6 +10,7 @@ import {
   type ParseAddress,
 } from "../contacts/contacts.ts";
 import { leaveGroups, moveMemberships } from "../conversations/conversations.ts";
+import { invalid } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { bearer, errorAnswers, idParams, nothing, uuid } from "./identity-schemas.ts";
 import { decodeCursor, pageOf, pageQuery, toPage } from "./pages.ts";
@@ -71,15 +72,35 @@ export function contactRoutes(app: App, { clock, parseAddress }: ContactRouteDep
               Type.String({ maxLength: 200, description: "A part of the display name or of an address" }),
             ),
             address: Type.Optional(addressText),
+            metadata_key: Type.Optional(
+              Type.String({
+                minLength: 1,
+                maxLength: 1_000,
+                description: "A key of the metadata, with metadata_value",
+              }),
+            ),
+            metadata_value: Type.Optional(
+              Type.String({
+                maxLength: 16_384,
+                description: "What is under that key: a string, or a number or boolean written as in JSON",
+              }),
+            ),
           },
           strict,
         ),
         response: { 200: pageOf(contactResource), ...errorAnswers(400, 401, 403) },
       },
     },
-    async ({ principal, db, query: { limit = 50, cursor, query, address } }) => {
+    async ({ principal, db, query: { limit = 50, cursor, query, address, ...found } }) => {
+      const { metadata_key: key, metadata_value: value } = found;
+      if ((key === undefined) !== (value === undefined)) {
+        throw invalid("Give metadata_key and metadata_value together.", {
+          field: key ? "metadata_value" : "metadata_key",
+        });
+      }
+      const metadata = key === undefined || value === undefined ? undefined : { key, value };
       const parsed = address === undefined ? undefined : parseAddress(address);
-      const filter = { limit, after: decodeCursor(cursor), query: query || undefined, address: parsed };
+      const filter = { limit, after: decodeCursor(cursor), query: query || undefined, address: parsed, metadata };
       const rows = await listContacts(db, principal.workspaceId, filter);
       return toPage(rows, limit, showContact, (row) => ({ at: row.createdAt, id: row.contactId }));
     },

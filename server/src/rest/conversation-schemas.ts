@@ -1,15 +1,20 @@
 import { Type } from "typebox";
 import { showParticipant } from "../contacts/contacts.ts";
 import {
+  type Activity,
+  type ConversationSort,
   type ConversationType,
   type GroupInbound,
   type MemberCapabilities,
   type MemberInput,
+  maxLastText,
+  maxUnread,
   memberBounds,
 } from "../conversations/conversations.ts";
 import type { Viewer } from "../identity/principal.ts";
 import { maxTextLength } from "../messages/payload.ts";
 import { nullable, time, uuid } from "./identity-schemas.ts";
+import { pageQuery } from "./pages.ts";
 import { addressText, nameText, participantFields } from "./people-schemas.ts";
 
 const strict = { additionalProperties: false };
@@ -78,7 +83,56 @@ export const conversationResource = Type.Object({
     enum: ["here", "quoted", null],
   }),
   created_at: time,
+  updated_at: Type.String({
+    format: "date-time",
+    description: "When the last message was accepted; else as created_at",
+  }),
 });
+
+/** With what was said last, and how much of it the caller has not read. */
+export const listedConversation = Type.Object({
+  ...conversationResource.properties,
+  last_message: nullable(
+    Type.Object(
+      {
+        message_id: uuid,
+        seq: Type.Integer(),
+        from: uuid,
+        direction: Type.Unsafe<"outbound" | "inbound">({ type: "string", enum: ["outbound", "inbound"] }),
+        payload: Type.Unknown(),
+        created_at: time,
+      },
+      { description: `A text is cut after ${maxLastText} characters.` },
+    ),
+  ),
+  unread_count: nullable(
+    Type.Integer({
+      description:
+        `Messages of others that the caller, or the workspace as which it reads, has not read, among the newest ${maxUnread}. ` +
+        "Null when neither is a member.",
+    }),
+  ),
+});
+
+export function showActivity({ lastMessage, unreadCount }: Activity) {
+  return { last_message: lastMessage, unread_count: unreadCount };
+}
+
+export const listQuery = Type.Object(
+  {
+    ...pageQuery.properties,
+    contact_id: Type.Optional(uuid),
+    participant_id: Type.Optional(uuid),
+    channel: Type.Optional(
+      Type.String({ pattern: "^[a-z]{1,30}$", description: "Conversations with a member who has an address on it" }),
+    ),
+    updated_after: Type.Optional(
+      Type.String({ format: "date-time", description: "Conversations with a message after it, or made after it" }),
+    ),
+    sort: Type.Optional(Type.Unsafe<ConversationSort>({ type: "string", enum: ["activity", "created"] })),
+  },
+  strict,
+);
 
 export const capabilitiesResource = Type.Object({
   conversation_id: uuid,

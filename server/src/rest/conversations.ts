@@ -7,7 +7,9 @@ import {
   createConversation,
   getCapabilities,
   getConversation,
+  type ListedConversation,
   listConversations,
+  loadActivities,
   type MarkRead,
   readConversation,
   removeMember,
@@ -23,11 +25,14 @@ import {
   changeBody,
   conversationResource,
   createBody,
+  listedConversation,
+  listQuery,
   readBody,
+  showActivity,
   showCapabilities,
 } from "./conversation-schemas.ts";
 import { bearer, errorAnswers, idParams, nothing, uuid } from "./identity-schemas.ts";
-import { decodeCursor, pageOf, pageQuery, toPage } from "./pages.ts";
+import { decodeCursor, pageOf, toPage } from "./pages.ts";
 import type { App } from "./server.ts";
 
 export interface ConversationRouteDeps extends ConversationMessageRouteDeps {
@@ -74,18 +79,28 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
         tags,
         security: bearer,
         summary: "List conversations, newest first",
-        querystring: pageQuery,
-        response: { 200: pageOf(conversationResource), ...errorAnswers(400, 401, 403) },
+        description:
+          "`sort=created` (default) or by their last message (`activity`). A cursor belongs to the filters and the order that " +
+          "it was given for; a conversation that becomes active meanwhile moves to the front.",
+        querystring: listQuery,
+        response: { 200: pageOf(listedConversation), ...errorAnswers(400, 401, 403) },
       },
     },
-    async ({ principal, db, query: { limit = 50, cursor } }) => {
-      const rows = await listConversations(db, principal, { limit, after: decodeCursor(cursor) });
-      return toPage(
-        rows,
+    async ({ principal, db, query }) => {
+      const { limit = 50, cursor, sort = "created", contact_id, participant_id, channel, updated_after } = query;
+      const rows = await listConversations(db, principal, {
+        contactId: contact_id,
+        participantId: participant_id,
+        channel,
+        updatedAfter: updated_after === undefined ? undefined : new Date(updated_after),
+        sort,
         limit,
-        (row) => showConversation(row, principal),
-        (row) => ({ at: row.createdAt, id: row.conversationId }),
-      );
+        after: decodeCursor(cursor),
+      });
+      const show = (row: ListedConversation) => ({ ...showConversation(row, principal), ...showActivity(row) });
+      return toPage(rows, limit, show, ({ conversationId: id, createdAt, activeAt }) => {
+        return { at: sort === "activity" ? activeAt : createdAt, id };
+      });
     },
   );
 
@@ -98,10 +113,14 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
         security: bearer,
         summary: "Get a conversation",
         params: idParams,
-        response: { 200: conversationResource, ...errorAnswers(400, 401, 403, 404) },
+        response: { 200: listedConversation, ...errorAnswers(400, 401, 403, 404) },
       },
     },
-    async ({ principal, db, params }) => showConversation(await getConversation(db, principal, params.id), principal),
+    async ({ principal, db, params }) => {
+      const conversation = await getConversation(db, principal, params.id);
+      const activity = (await loadActivities(db, principal, [conversation])).get(conversation.conversationId)!;
+      return { ...showConversation(conversation, principal), ...showActivity(activity) };
+    },
   );
 
   app.patch(

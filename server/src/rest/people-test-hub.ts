@@ -91,15 +91,16 @@ export async function startPeopleHub() {
 
   /** As accepting messages leaves it: `seq` 1, 2, 3 … without gaps. */
   async function addMessages(conversationId: string, senderId: string, count: number): Promise<void> {
+    const at = new Date(clock.now());
     await run(
       pool,
       `INSERT INTO messages (message_id, workspace_id, conversation_id, seq, sender_id, direction, payload, created_at)
-       SELECT id, workspace_id, conversation_id, last_seq + place, $2, 'outbound', '{"type": "text", "text": "oi"}', now()
+       SELECT id, workspace_id, conversation_id, last_seq + place, $2, 'outbound', '{"type": "text", "text": "oi"}', $4
        FROM conversations, unnest($3::uuid[]) WITH ORDINALITY AS m (id, place) WHERE conversation_id = $1`,
-      [conversationId, senderId, Array.from({ length: count }, () => newId(Date.now()))],
+      [conversationId, senderId, Array.from({ length: count }, () => newId(Date.now())), at],
     );
-    const text = "UPDATE conversations SET last_seq = last_seq + $2 WHERE conversation_id = $1";
-    await run(pool, text, [conversationId, count]);
+    const text = "UPDATE conversations SET last_seq = last_seq + $2, active_at = $3 WHERE conversation_id = $1";
+    await run(pool, text, [conversationId, count, at]);
   }
 
   return {

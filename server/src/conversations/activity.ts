@@ -1,0 +1,75 @@
+import { type Principal, seesAllConversations } from "../identity/principal.ts";
+import { all, type Db } from "../lib/query.ts";
+import type { ConversationRow } from "./conversation.ts";
+
+/** What was said last in a conversation, and how much of it the caller has not read. */
+export interface Activity {
+  lastMessage: LastMessage | null;
+  /** Of others; `maxUnread` stands for more. Null when the caller neither is a member nor reads for one. */
+  unreadCount: number | null;
+}
+
+export interface LastMessage {
+  message_id: string;
+  seq: number;
+  from: string;
+  direction: "outbound" | "inbound";
+  payload: unknown;
+  created_at: string;
+}
+
+/** Unread messages are looked for among so many, the newest of a conversation. */
+export const maxUnread = 100;
+/** Longest text of a last message, in characters; the message itself has all of it. */
+export const maxLastText = 1_000;
+
+/** One statement for all: by their conversations' ids. */
+export async function loadActivities(
+  db: Db,
+  principal: Principal,
+  rows: readonly Pick<ConversationRow, "conversationId" | "lastSeq">[],
+): Promise<Map<string, Activity>> {
+  if (rows.length === 0) return new Map();
+  const readers = [principal.participantId, ...(seesAllConversations(principal) ? [principal.workspaceId] : [])];
+  const found = await all<{
+    conversation_id: string;
+    message_id: string | null;
+    seq: number;
+    sender_id: string;
+    direction: LastMessage["direction"];
+    payload: unknown;
+    created_at: Date;
+    unread_count: number | null;
+  }>(
+    db,
+    `SELECT i.conversation_id, l.message_id, l.seq, l.sender_id, l.direction, l.created_at,
+       CASE WHEN length(l.payload ->> 'text') > $5
+         THEN jsonb_set(l.payload, '{text}', to_jsonb(left(l.payload ->> 'text', $5))) ELSE l.payload END AS payload,
+       u.unread_count
+     FROM unnest($1::uuid[], $2::bigint[]) AS i (conversation_id, last_seq)
+     LEFT JOIN messages l ON l.conversation_id = i.conversation_id AND l.seq = i.last_seq
+     LEFT JOIN LATERAL (
+       SELECT m.participant_id, m.read_seq FROM members m
+       WHERE m.conversation_id = i.conversation_id AND m.participant_id = ANY ($3::uuid[])
+       ORDER BY array_position($3::uuid[], m.participant_id) LIMIT 1) reader ON true
+     LEFT JOIN LATERAL (
+       SELECT count(*)::integer AS unread_count FROM messages m
+       WHERE m.conversation_id = i.conversation_id AND m.seq > greatest(reader.read_seq, i.last_seq - $4)
+         AND m.sender_id <> reader.participant_id) u ON reader.participant_id IS NOT NULL`,
+    [
+      rows.map(({ conversationId }) => conversationId),
+      rows.map(({ lastSeq }) => lastSeq),
+      readers,
+      maxUnread,
+      maxLastText,
+    ],
+  );
+  return new Map(
+    found.map(({ conversation_id, message_id, sender_id, created_at, unread_count, ...rest }) => {
+      const { seq, direction, payload } = rest;
+      const said = { seq, from: sender_id, direction, payload };
+      const lastMessage = message_id === null ? null : { message_id, ...said, created_at: created_at.toISOString() };
+      return [conversation_id, { lastMessage, unreadCount: unread_count }];
+    }),
+  );
+}

@@ -1,0 +1,102 @@
+import { findLiving } from "../contacts/contacts.ts";
+import { type Principal, seesAllConversations } from "../identity/principal.ts";
+import { all, type Db } from "../lib/query.ts";
+import { type Activity, loadActivities } from "./activity.ts";
+import { type Conversation, type ConversationRow, selectConversations, withMembers } from "./conversation.ts";
+
+export interface ConversationQuery {
+  /** Those in which this contact, or this participant, is. A merged contact stands for the one it was merged into. */
+  contactId?: string | undefined;
+  participantId?: string | undefined;
+  /** Those with a member who has an address on it. */
+  channel?: string | undefined;
+  /** Those with a message after it, or made after it. */
+  updatedAfter?: Date | undefined;
+  sort: ConversationSort;
+  limit: number;
+  after?: { at: Date; id: string } | undefined;
+}
+
+export type ConversationSort = "activity" | "created";
+export type ListedConversation = Conversation & Activity;
+
+/** Those that the caller may see, newest first; one more than `limit`, when there are more. */
+export async function listConversations(
+  db: Db,
+  principal: Principal,
+  query: ConversationQuery,
+): Promise<ListedConversation[]> {
+  const people = await peopleOf(db, principal, query);
+  if (people === null) return [];
+  const rows = await findRows(db, principal.workspaceId, people, query);
+  const [conversations, activities] = [await withMembers(db, rows), await loadActivities(db, principal, rows)];
+  return conversations.map((conversation) => ({
+    ...conversation,
+    ...activities.get(conversation.conversationId)!,
+  }));
+}
+
+/** Who must be in them; null when one of them does not exist. */
+async function peopleOf(
+  db: Db,
+  principal: Principal,
+  { contactId, participantId }: ConversationQuery,
+): Promise<string[] | null> {
+  const people = seesAllConversations(principal) ? [] : [principal.participantId];
+  const asked = [contactId, participantId].flatMap((id) => id?.toLowerCase() ?? []);
+  if (asked.length === 0) return people;
+  const living = await findLiving(db, principal.workspaceId, asked);
+  if (contactId !== undefined && living.get(contactId.toLowerCase())?.kind !== "contact") return null;
+  if (!asked.every((id) => living.has(id))) return null;
+  return [...new Set([...people, ...asked.map((id) => living.get(id)!.participantId)])];
+}
+
+/** A statement for each set of filters, so that each is planned for what it asks. */
+function findRows(
+  db: Db,
+  workspaceId: string,
+  people: readonly string[],
+  { channel, updatedAfter, sort, limit, after }: ConversationQuery,
+): Promise<ConversationRow[]> {
+  const values: unknown[] = [workspaceId];
+  const bind = (value: unknown) => `$${values.push(value)}`;
+  const [first, ...others] = people;
+  const conditions = ["c.workspace_id = $1"];
+  if (first !== undefined) conditions.push(`one.participant_id = ${bind(first)}`);
+  for (const person of others) {
+    conditions.push(`EXISTS (SELECT FROM members m
+      WHERE m.conversation_id = c.conversation_id AND m.participant_id = ${bind(person)})`);
+  }
+  if (channel !== undefined) {
+    conditions.push(`EXISTS (SELECT FROM members m JOIN addresses a USING (participant_id)
+      WHERE m.conversation_id = c.conversation_id AND a.channel = ${bind(channel)})`);
+  }
+  if (updatedAfter !== undefined) {
+    const place = bind(updatedAfter);
+    conditions.push(`c.active_minute >= ${minuteOf(place)} AND c.active_at > ${place}`);
+  }
+  if (after !== undefined) conditions.push(beyond(sort, bind(after.at), bind(after.id)));
+  return all(
+    db,
+    `${selectConversations} ${first === undefined ? "" : "JOIN members one USING (conversation_id)"}
+     WHERE ${conditions.join(" AND ")}
+     ORDER BY ${orders[sort]} LIMIT ${bind(limit + 1)}`,
+    values,
+  );
+}
+
+/** By the minute first: that is in the index. */
+const orders: Record<ConversationSort, string> = {
+  created: "c.created_at DESC, c.conversation_id DESC",
+  activity: "c.active_minute DESC, c.active_at DESC, c.conversation_id DESC",
+};
+
+function beyond(sort: ConversationSort, at: string, id: string): string {
+  if (sort === "created") return `(c.created_at, c.conversation_id) < (${at}::timestamptz, ${id}::uuid)`;
+  return `c.active_minute <= ${minuteOf(at)} AND (c.active_at, c.conversation_id) < (${at}, ${id}::uuid)`;
+}
+
+/** As the column `active_minute` is made. */
+function minuteOf(time: string): string {
+  return `floor(extract(epoch FROM ${time}::timestamptz) / 60)::integer`;
+}
