@@ -14,7 +14,7 @@ export async function fillWorkspace(workspace: Workspace, things: Things, owner:
   for (const make of Object.values(things)) await make();
   await hub.person("telegram").writes("Is anybody there?");
   await admin.client.call("POST", "/v1/contacts", {
-    body: { display_name: "Made once" },
+    body: { display_name: "Made once", metadata: { crm: "1" } },
     headers: { "idempotency-key": randomUUID() },
   });
   const { userId } = await newUser(hub, admin, "agent");

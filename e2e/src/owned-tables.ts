@@ -8,6 +8,8 @@ export interface OwnedTable {
   grants: string[];
   /** A column that can be set to what it is. */
   column: string;
+  /** The columns that are not generated, as a list in SQL. */
+  writable: string;
 }
 
 /** Whose the rows of tables are that do not say so themselves. */
@@ -21,11 +23,19 @@ const indirectly: Record<string, string> = {
 
 /** Every table that requests may read or write, from the catalog: a new one is here by itself. */
 export async function ownedTables(owner: Owner): Promise<OwnedTable[]> {
-  const rows = await owner.all<{ name: string; grants: string[]; column: string; has_workspace: boolean }>(
+  const rows = await owner.all<{
+    name: string;
+    grants: string[];
+    column: string;
+    writable: string;
+    has_workspace: boolean;
+  }>(
     `SELECT c.relname AS name,
        array_agg(DISTINCT g.privilege_type::text) AS grants,
        (SELECT attname FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND attidentity = '' AND NOT attisdropped
         ORDER BY attnum LIMIT 1) AS column,
+       (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
+        WHERE attrelid = c.oid AND attnum > 0 AND attgenerated = '' AND NOT attisdropped) AS writable,
        EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'workspace_id') AS has_workspace
      FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) g
      WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace AND g.grantee = 'chat4all_api'::regrole

@@ -13,6 +13,7 @@ import {
   loadConversation,
   type StoredSettings,
 } from "./conversation.ts";
+import { lockPrivate } from "./direct.ts";
 import { type MemberInput, nameMember, resolveMembers } from "./resolve-members.ts";
 
 /** How many members each type has when it is made. A group never grows beyond its most. */
@@ -28,16 +29,18 @@ export interface ConversationInput {
 }
 
 /**
- * All or nothing: no contact is left behind when a member is unknown. Throws VALIDATION_ERROR for a wrong number of
+ * A private conversation of the same two exists once: then it is answered as it is. An API key that names one other
+ * talks as the workspace, or as the member who made it. All or nothing: no contact is left behind when a member is unknown. Throws VALIDATION_ERROR for a wrong number of
  * members, one named twice or one that the workspace does not have; FORBIDDEN when a `member` is not among them, or names
  * anybody but users.
  */
 export async function createConversation(
   { db, clock, parseAddress }: { db: Pool; clock: Clock; parseAddress: ParseAddress },
   principal: Principal,
-  input: ConversationInput,
-): Promise<Conversation> {
-  requireCount(input);
+  given: ConversationInput,
+): Promise<{ conversation: Conversation; isNew: boolean }> {
+  const input = withCaller(principal, given);
+  requireCount(principal, input);
   const { type, inbound } = input;
   if (inbound !== undefined) requireInbound(type);
   const { workspaceId } = principal;
@@ -53,10 +56,12 @@ export async function createConversation(
         `You make only conversations that you are in: name ${principal.participantId} among the members.`,
       );
     }
+    const known = type === "private" ? await lockPrivate(tx, participantIds[0]!, participantIds[1]!) : null;
+    if (known !== null) return { conversation: await loadConversation(tx, known), isNew: false };
     const settings = { ...input.settings, ...(inbound !== undefined && { inbound }) };
     await insertConversation(tx, { conversationId, workspaceId, type, title, settings, createdAt });
     await insertMembers(tx, { conversationId, participantIds, joinedAt: createdAt });
-    return loadConversation(tx, conversationId);
+    return { conversation: await loadConversation(tx, conversationId), isNew: true };
   });
 }
 
@@ -100,11 +105,20 @@ export function requireInbound(type: ConversationType): void {
   throw invalid("inbound is a choice of groups; leave it out of a private conversation.", { field: "inbound" });
 }
 
-function requireCount({ type, members }: ConversationInput): void {
+function withCaller({ kind, participantId }: Principal, input: ConversationInput): ConversationInput {
+  const isAlone = kind === "api_key" && input.type === "private" && input.members.length === 1;
+  return isAlone ? { ...input, members: [participantId, ...input.members] } : input;
+}
+
+function requireCount({ kind, participantId }: Principal, { type, members }: ConversationInput): void {
   const { least, most } = memberBounds[type];
   if (members.length >= least && members.length <= most) return;
   const right = least === most ? `exactly ${least}` : `${least} to ${most}`;
-  throw invalid(`A ${type} conversation has ${right} members in all; members names ${members.length}.`, {
+  const hint =
+    type === "private" && members.length === 1 && kind === "user"
+      ? ` Add yourself (${participantId}), or another one; only an API key that names one other is added by itself.`
+      : "";
+  throw invalid(`A ${type} conversation has ${right} members in all; members names ${members.length}.${hint}`, {
     field: "members",
   });
 }

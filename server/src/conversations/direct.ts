@@ -39,6 +39,7 @@ export async function findOrCreateDirect(
   if (recipient === undefined) throw new RequestError("CONFLICT", "The recipient was deleted just now; try again.");
   const { participantId } = recipient;
   if (participantId !== recipientId) return findOrCreateDirect({ db, clock }, { ...pair, recipientId: participantId });
+  await lockPair(db, senderId, recipientId);
   const newest = await findNewest(db, senderId, recipientId);
   const agreed = newest
     ? await insertDirect(db, senderId, recipientId, newest.conversationId)
@@ -106,6 +107,23 @@ export async function findDirectTo(
     const participantId = await findOrCreateContactByAddress({ db: tx, clock }, person);
     return findOrCreateDirect({ db: tx, clock }, { ...pair, recipientId: participantId });
   });
+}
+
+/**
+ * The private conversation of exactly these two, for a transaction that makes one when there is none: until it ends no
+ * other one makes it.
+ */
+export async function lockPrivate(tx: PoolClient, one: string, other: string): Promise<string | null> {
+  await lockPair(tx, one, other);
+  const found =
+    (await findDirect(tx, one, other)) ?? (await findDirect(tx, other, one)) ?? (await findNewest(tx, one, other));
+  return found?.conversationId ?? null;
+}
+
+/** Taken after people and addresses are held. */
+async function lockPair(tx: PoolClient, one: string, other: string): Promise<void> {
+  const name = `private ${[one, other].sort().join(" ")}`;
+  await run(tx, "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", [name]);
 }
 
 /** What needs nothing to be made. */

@@ -60,14 +60,15 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
         description:
           "A private one has exactly 2 members, a group 3 to 100. Nobody is added who is not named: a caller with the " +
           "role member must be among the members, and names users and the workspace only (403). All or nothing: a wrong " +
-          "member leaves nothing behind.",
+          "member leaves nothing behind. A private one of the same two exists once: it is answered with 200, as it is. An API " +
+          "key may name the other one only: it is in the conversation itself, as the workspace or, a member's key, as that user.",
         body: createBody,
-        response: { 201: conversationResource, ...errorAnswers(400, 401, 403, 409) },
+        response: { 200: conversationResource, 201: conversationResource, ...errorAnswers(400, 401, 403, 409) },
       },
     },
     async ({ principal, db, body }, reply) => {
-      const conversation = await createConversation({ db, clock, parseAddress }, principal, body);
-      return reply.status(201).send(showConversation(conversation, principal));
+      const { conversation, isNew } = await createConversation({ db, clock, parseAddress }, principal, body);
+      return reply.status(isNew ? 201 : 200).send(showConversation(conversation, principal));
     },
   );
 

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { keyOf } from "../contacts/test-people.ts";
 import type { Principal } from "../identity/principal.ts";
 import { type PeopleHub, startPeopleHub } from "./people-test-hub.ts";
 
@@ -147,4 +148,41 @@ test("contacts are found by a key of their metadata and what is under it", async
   assert.deepEqual(await find("crm", "A-2"), []);
   const alone = await hub.call(agent, "GET", "/v1/contacts?metadata_key=crm");
   assert.deepEqual([alone.status, alone.body.error.details.field], [400, "metadata_value"]);
+});
+
+test("a private conversation of the same two exists once, however often and by whomever it is made", async () => {
+  const { agent, eva, leo, addContact } = await hub.openWorkspace();
+  const ana = await addContact("Ana", "chat:ana-once");
+  const create = (caller: Principal, members: unknown[], rest = {}) =>
+    hub.call(caller, "POST", "/v1/conversations", { type: "private", members, ...rest });
+
+  const answers = await Promise.all(
+    Array.from({ length: 20 }, (_, index) => {
+      const two = [eva.userId, index % 3 === 0 ? { address: "chat:ana-once" } : ana];
+      return create(agent, index % 2 === 0 ? two : two.toReversed(), { title: `Try ${index}` });
+    }),
+  );
+  assert.equal(new Set(answers.map(({ body }) => body.conversation_id)).size, 1);
+  assert.deepEqual(answers.map(({ status }) => status).sort(), [...Array(19).fill(200), 201]);
+  assert.equal(new Set(answers.map(({ body }) => body.title)).size, 1, "it is answered as it is");
+  assert.equal((await create(agent, [leo.userId, ana])).status, 201, "another two");
+});
+
+test("an API key that names one other is in the private conversation itself; a user is told to name itself", async () => {
+  const { admin, agent, eva, leo, workspaceId } = await hub.openWorkspace();
+  const create = (caller: Principal, members: unknown[]) =>
+    hub.call(caller, "POST", "/v1/conversations", { type: "private", members });
+  const idsIn = (answer: { body: { members: { participant_id: string }[] } }) =>
+    answer.body.members.map(({ participant_id }) => participant_id);
+
+  const made = await create(keyOf(admin), [{ address: "chat:customer-of-a-bot" }]);
+  assert.equal(made.status, 201);
+  assert.equal(idsIn(made)[0], workspaceId);
+  const again = await create(keyOf(agent), [{ address: "chat:customer-of-a-bot" }]);
+  assert.deepEqual([again.status, again.body.conversation_id], [200, made.body.conversation_id]);
+  const keyOfMember = { ...eva, kind: "api_key" as const, callerId: "00000000-0000-7000-8000-0000000000ee" };
+  assert.deepEqual(idsIn(await create(keyOfMember, [leo.userId])), [eva.userId, leo.userId]);
+  const alone = await create(agent, [leo.userId]);
+  assert.deepEqual([alone.status, alone.body.error.details.field], [400, "members"]);
+  assert.match(alone.body.error.message, new RegExp(`Add yourself \\(${agent.userId}\\)`));
 });
