@@ -1,6 +1,8 @@
 import type pg from "pg";
 import type { Clock } from "./clock.ts";
+import { cut } from "./pool-watch.ts";
 import { createClient, type Log } from "./postgres.ts";
+import { repeat } from "./repeat.ts";
 
 export interface Listener {
   close(): Promise<void>;
@@ -17,7 +19,10 @@ export interface ListenerOptions {
   onConnect: () => void;
 }
 
-const reconnectMs = 500;
+export const reconnectMs = 500;
+/** Nothing is written to a connection that listens, so it would never be noticed that it leads nowhere any more. */
+const pingEveryMs = 5_000;
+const answerWithinMs = 3_000;
 
 /** LISTEN on a connection of its own, which comes back when it breaks. */
 export async function openListener(options: ListenerOptions): Promise<Listener> {
@@ -28,7 +33,7 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
 
   /** Throws when it cannot be opened; once it stands, a loss opens the next one. */
   async function connect(): Promise<void> {
-    const next = createClient({ url, applicationName: `chat4all listen ${channel}` });
+    const next = createClient({ url, applicationName: `chat4all listen ${channel}`, answerWithinMs });
     const onLost = (error?: Error) => {
       // Until it stands, its failure is told by throwing.
       if (client !== next || isClosed) return;
@@ -58,11 +63,19 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     });
   }
 
+  /** One that fails is lost: its error says so, or there is none because the server is frozen. */
+  async function ping(): Promise<void> {
+    const pinged = client;
+    await pinged?.query("SELECT 1").catch(() => cut(pinged));
+  }
+
   await connect();
+  const pinging = repeat(clock, pingEveryMs, ping, () => {});
   return {
     async close() {
       isClosed = true;
       cancelReconnect();
+      await pinging.close();
       await client?.end();
     },
   };

@@ -37,6 +37,13 @@ describe("a pool", () => {
     assert.equal((await pool.query("select 1 as one")).rows[0].one, 1);
   });
 
+  test("leaves a statement that takes long to a server that works at it", async () => {
+    lines.length = 0;
+    const { rows } = await pool.query("select pg_sleep(3.5), pg_backend_pid() as pid");
+    assert.equal((await pool.query("select pg_backend_pid() as pid")).rows[0].pid, rows[0].pid);
+    assert.deepEqual(lines, []);
+  });
+
   test("commits what returns and rolls back what throws", async () => {
     const result = await transaction(pool, async (tx) => {
       await tx.query("insert into note values (1, 'kept')");

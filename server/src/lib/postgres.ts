@@ -1,4 +1,5 @@
 import pg from "pg";
+import { watchPool } from "./pool-watch.ts";
 
 /** Where statements and transactions run; who opened it, and not who uses it, ends it. */
 export type Pool = Pick<pg.Pool, "query" | "connect">;
@@ -21,6 +22,10 @@ export type PoolOptions = {
 export const statementTimeoutMs = 30_000;
 /** How long a caller waits for a connection, a free one or a new one. */
 export const connectTimeoutMs = 10_000;
+/** How long the server may take to take up a new connection. */
+const newConnectionTimeoutMs = 3_000;
+/** A connection without traffic is probed after so long; the operating system gives it up some seconds later. */
+const keepAliveDelayMs = 5_000;
 const idleTimeoutMs = 60_000;
 const idleInTransactionTimeoutMs = 30_000;
 
@@ -32,14 +37,21 @@ function connectionOptions({ url, applicationName }: Pick<PoolOptions, "url" | "
   return {
     connectionString: withSettings(url, ["jit=off"]),
     application_name: applicationName,
-    connectionTimeoutMillis: connectTimeoutMs,
+    connectionTimeoutMillis: newConnectionTimeoutMs,
     keepAlive: true,
+    keepAliveInitialDelayMillis: keepAliveDelayMs,
   };
 }
 
 /** One connection, not yet open, for what a pool cannot do: to listen, or to hold a lock. The caller handles its errors. */
-export function createClient(options: Pick<PoolOptions, "url" | "applicationName">): pg.Client {
-  return new pg.Client(connectionOptions(options));
+export function createClient({
+  answerWithinMs = 0,
+  ...options
+}: Pick<PoolOptions, "url" | "applicationName"> & {
+  /** For each statement; 0: no limit. */
+  answerWithinMs?: number;
+}): pg.Client {
+  return new pg.Client({ ...connectionOptions(options), query_timeout: answerWithinMs });
 }
 
 /**
@@ -51,6 +63,8 @@ export function openPool(options: PoolOptions): pg.Pool {
   const { log, applicationName } = options;
   const pool = new pg.Pool({
     ...connectionOptions(options),
+    Client: PoolMember,
+    connectionTimeoutMillis: connectTimeoutMs,
     max: options.size,
     idleTimeoutMillis: idleTimeoutMs,
     statement_timeout: options.statementTimeoutMs ?? statementTimeoutMs,
@@ -67,7 +81,23 @@ export function openPool(options: PoolOptions): pg.Pool {
     });
   });
   pool.on("error", () => {});
+  watchPool({
+    pool,
+    createClient: () => {
+      const { url } = options;
+      return createClient({ url, applicationName: `${applicationName} watch`, answerWithinMs: newConnectionTimeoutMs });
+    },
+    onCut: (count) =>
+      log.warn({ pool: applicationName, connections: count }, "the database does not answer: its connections were cut"),
+  });
   return pool;
+}
+
+/** The time-out of a pool is for who waits for a connection; a new one has its own. */
+class PoolMember extends pg.Client {
+  constructor(options?: pg.ClientConfig) {
+    super({ ...options, connectionTimeoutMillis: newConnectionTimeoutMs });
+  }
 }
 
 /**
@@ -126,7 +156,7 @@ function isMissingSocket(error: NodeJS.ErrnoException): boolean {
 
 /** pg gives these errors no code. Source: pg 8, `client.js` and `pg-pool/index.js`. */
 export const lostConnection =
-  /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Client was closed|Query read timeout)/;
+  /^(Connection terminated|timeout expired|timeout exceeded when trying to connect|Client has encountered a connection error|Client was closed|Query read timeout)/;
 
 /** The converters of this pool only; the global ones of `pg` stay as they are. */
 const types: pg.CustomTypesConfig = {

@@ -1,4 +1,4 @@
-import { chownSync, mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs";
+import { chownSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chooseServerUser, spawnAs } from "../lib/embedded-postgres/server-user.ts";
@@ -16,7 +16,10 @@ export interface StockPostgres extends AsyncDisposable {
   /** Runs one of its programs as the user who runs the server. */
   run(program: string, ...args: string[]): Promise<void>;
   readonly folder: string;
-  pid(): number;
+  /** As a machine that hangs: connections stay, also new ones are taken up, and nothing answers. */
+  freeze(): void;
+  /** A standby becomes a primary. */
+  promote(): Promise<void>;
 }
 
 export interface StockPostgresOptions {
@@ -38,6 +41,17 @@ export async function startStockPostgres({
   const watchdog = startWatchdog(folder, watchdogScript);
   const data = join(folder, "data");
   const pid = () => Number(readFileSync(join(data, "postmaster.pid"), "utf8").split("\n", 1)[0]);
+
+  /** To the server and all of its processes. */
+  function signal(name: "SIGSTOP" | "SIGCONT"): void {
+    for (const each of [pid(), ...childrenOf(pid())]) {
+      try {
+        process.kill(each, name);
+      } catch {
+        // It has ended meanwhile.
+      }
+    }
+  }
 
   async function run(program: string, ...args: string[]): Promise<void> {
     const child = spawnAs(user, join(bin!, program), args, { stdio: ["ignore", "ignore", "pipe"] });
@@ -74,15 +88,30 @@ export async function startStockPostgres({
     socketPath: join(folder, ".s.PGSQL.5432"),
     folder,
     run,
-    pid,
+    freeze: () => signal("SIGSTOP"),
+    promote: () => run("pg_ctl", "-D", data, "-w", "promote"),
     async [Symbol.asyncDispose]() {
       // A server that the test has frozen must be able to end.
-      process.kill(pid(), "SIGCONT");
+      signal("SIGCONT");
       await run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop");
       rmSync(folder, { recursive: true, force: true });
       watchdog.end();
     },
   };
+}
+
+function childrenOf(pid: number): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((child) => {
+      try {
+        return Number(readFileSync(`/proc/${child}/stat`, "utf8").split(") ")[1]?.split(" ")[1]) === pid;
+      } catch {
+        // It has ended meanwhile.
+        return false;
+      }
+    });
 }
 
 /** As libpq reads it. */

@@ -1,0 +1,91 @@
+import type pg from "pg";
+
+/** How often the connections in use are looked at, in milliseconds. */
+const lookEveryMs = 500;
+/** A connection that has been in use for longer is asked about, again and again. */
+const overdueMs = 2_000;
+
+export interface PoolWatchOptions {
+  pool: pg.Pool;
+  /** A new connection to the same server, not yet open; `connect` and a statement on it fail within a bounded time. */
+  createClient: () => pg.Client;
+  /** Connections that led nowhere were cut. */
+  onCut: (count: number) => void;
+}
+
+/**
+ * A server that is frozen, or that a cut cable hides, answers nothing and resets nothing: whoever waits for it waits for
+ * the longest time-out. So when an answer is overdue, a new connection asks whether the server still works at it. Where it
+ * does not (there is no server, or another one has taken its address), the connection is cut, and all idle ones with it:
+ * what waits fails as with any lost connection and is tried again where the address leads to now. A long statement of a
+ * server that works is left alone.
+ */
+export function watchPool({ pool, createClient, onCut }: PoolWatchOptions): void {
+  const all = new Set<pg.PoolClient>();
+  /** Since when, by `performance.now`; what was found to be at work counts from then. */
+  const inUse = new Map<pg.PoolClient, number>();
+  let isWatching = false;
+
+  pool.on("connect", (client) => void all.add(client));
+  pool.on("acquire", (client) => {
+    inUse.set(client, performance.now());
+    if (!isWatching) void watch();
+  });
+  pool.on("release", (_error, client) => void inUse.delete(client));
+  pool.on("remove", (client) => {
+    all.delete(client);
+    inUse.delete(client);
+  });
+
+  async function watch(): Promise<void> {
+    isWatching = true;
+    while (inUse.size > 0) {
+      await new Promise((resolve) => setTimeout(resolve, lookEveryMs).unref());
+      const overdue = [...inUse].filter(([, since]) => performance.now() - since > overdueMs);
+      if (overdue.length > 0) await look(overdue);
+    }
+    isWatching = false;
+  }
+
+  async function look(overdue: readonly [pg.PoolClient, number][]): Promise<void> {
+    const atWork = await findAtWork(overdue.map(([client]) => processOf(client)));
+    // What was given back or taken again meanwhile is not the use that was asked about.
+    const asked = overdue.filter(([client, since]) => inUse.get(client) === since);
+    const dead = asked.filter(([client]) => !atWork.has(processOf(client)));
+    for (const [client] of asked) inUse.set(client, performance.now());
+    if (dead.length === 0) return;
+    const idle = [...all].filter((client) => !inUse.has(client));
+    for (const client of [...dead.map(([client]) => client), ...idle]) cut(client);
+    onCut(dead.length + idle.length);
+  }
+
+  /** Those of the server's processes that exist. */
+  async function findAtWork(processes: readonly number[]): Promise<Set<number>> {
+    const client = createClient();
+    client.on("error", () => {});
+    try {
+      await client.connect();
+      const { rows } = await client.query<{ pid: number }>("SELECT pid FROM pg_stat_activity WHERE pid = ANY ($1)", [
+        processes,
+      ]);
+      return new Set(rows.map(({ pid }) => pid));
+    } catch (error) {
+      // A refusal, such as of one connection too many, is the word of a server that works.
+      return error instanceof Error && "severity" in error ? new Set(processes) : new Set();
+    } finally {
+      void client.end().catch(() => {});
+    }
+  }
+}
+
+/** What the types of pg leave out. */
+type Inner = pg.ClientBase & { processID: number; connection: { stream: { destroy(error: Error): void } } };
+
+function processOf(client: pg.ClientBase): number {
+  return (client as Inner).processID;
+}
+
+/** Ends a connection that nothing answers on: what waits for an answer fails at once. */
+export function cut(client: pg.ClientBase): void {
+  (client as Inner).connection.stream.destroy(new Error("Connection terminated: the server does not answer"));
+}
