@@ -80,21 +80,26 @@ function casesOf(messages: readonly NewMessage[]): Case[] {
   return [...cases.values()];
 }
 
-/** Messages that others here point at; those among the others are about to exist. */
+/** Messages that others here point at, but for those that come before them here: these are about to exist. */
 function quotesOf(messages: readonly NewMessage[]) {
   const quoting = messages.filter(({ replyTo, reactsTo }) => replyTo !== null || reactsTo !== null);
   if (quoting.length === 0) return [];
-  const here = new Set(messages.map(({ conversationId, messageId }) => `${conversationId}/${messageId}`));
-  return quoting.flatMap((message) =>
-    (
+  const placeOf = new Map(
+    messages.map(({ conversationId, messageId }, place) => [`${conversationId}/${messageId}`, place]),
+  );
+  return quoting.flatMap((message) => {
+    const place = placeOf.get(`${message.conversationId}/${message.messageId}`)!;
+    const comesBefore = (messageId: string) =>
+      (placeOf.get(`${message.conversationId}/${messageId}`) ?? Number.POSITIVE_INFINITY) < place;
+    return (
       [
         ["reply_to", message.replyTo],
         ["reacts_to", message.reactsTo],
       ] as const
     ).flatMap(([why, messageId]) =>
-      messageId === null || here.has(`${message.conversationId}/${messageId}`) ? [] : [{ message, messageId, why }],
-    ),
-  );
+      messageId === null || comesBefore(messageId) ? [] : [{ message, messageId, why }],
+    );
+  });
 }
 
 /** The place of each message among those of its conversation, from 1. */

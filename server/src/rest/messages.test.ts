@@ -79,6 +79,28 @@ test("what is wrong with a body is said, and the field is named", async () => {
   }
 });
 
+test("a message cannot answer or react to itself, nor to one that comes later in the same batch", async () => {
+  await using hub = await open();
+  const [self, first, second] = [randomUUID(), randomUUID(), randomUUID()];
+  const reaction = { type: "reaction", message_id: self, emoji: "👍" };
+  for (const [asked, field] of [
+    [{ message_id: self, payload: text("me"), reply_to: self }, "reply_to"],
+    [{ message_id: self, payload: reaction }, "payload.message_id"],
+  ] as const) {
+    const { status, body } = await hub.send(asked);
+    assert.deepEqual([status, body.error?.code, body.error?.details.field], [400, "VALIDATION_ERROR", field]);
+  }
+  const messages = [
+    { message_id: first, conversation_id: hub.chat, payload: text("1"), reply_to: second },
+    { message_id: second, conversation_id: hub.chat, payload: text("2") },
+  ];
+  const early = await hub.call("POST", "/v1/messages/batch", { messages });
+  assert.deepEqual(
+    early.body.results.map((result: { error?: { code: string } }) => result.error?.code),
+    ["VALIDATION_ERROR", undefined],
+  );
+});
+
 test("bodies that are no JSON, too large, or of another type are refused in the one shape of errors", async () => {
   await using hub = await open();
   const cases: [string, string, number, string][] = [
