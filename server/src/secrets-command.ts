@@ -1,6 +1,7 @@
 import { openCommandDatabase } from "./command-database.ts";
 import type { Config } from "./config.ts";
-import { type Log, openPool, withSettings } from "./lib/postgres.ts";
+import { type Log, openPool, type Pool, withSettings } from "./lib/postgres.ts";
+import { one } from "./lib/query.ts";
 import { reseal } from "./lib/reseal.ts";
 import { openSecretBox } from "./lib/secret-box.ts";
 import { dropOldEncryptionKeys, readOrCreateSecrets, rotateSecrets } from "./lib/secrets-file.ts";
@@ -59,6 +60,7 @@ async function resealAll(config: Pick<Config, "database" | "dataDir" | "secrets"
   const url = withSettings(database.url, ["role=chat4all_pipeline"]);
   const pool = openPool({ url, size: 1, applicationName: "chat4all secrets", log: quiet });
   try {
+    if (database.isShared) await refuseBesideHub(pool);
     const results = await reseal(pool, box, sealedColumns);
     for (const { table, column, resealed, failed } of results.filter((result) => result.resealed + result.failed > 0)) {
       print(`${table}.${column}: ${resealed} encrypted anew${failed > 0 ? `, ${failed} CANNOT BE OPENED` : ""}`);
@@ -74,10 +76,21 @@ async function resealAll(config: Pick<Config, "database" | "dataDir" | "secrets"
   }
   if (!isGenerated)
     print("Everything is encrypted with the newest key: those behind it can be taken out of ENCRYPTION_KEY.");
-  else if (database.isShared)
-    print("Everything is encrypted with the newest key. Stop the hub and run this again to forget the others.");
   else print(`Everything is encrypted with the newest key; ${dropOldEncryptionKeys(config.dataDir)} older forgotten.`);
   return 0;
+}
+
+/** A hub that holds only the old key could not open what is sealed with the new one, and would send nothing. */
+async function refuseBesideHub(db: Pool): Promise<void> {
+  const hubs = await one<{ count: number }>(
+    db,
+    `SELECT count(*) AS count FROM pg_stat_activity
+     WHERE datname = current_database() AND application_name = 'chat4all bus'`,
+  );
+  if (hubs.count === 0) return;
+  throw new StartError(
+    "A hub is at work on this database, and may not hold the newest key: stop every hub on it and run this again.",
+  );
 }
 
 function namesOfGiven({ database, secrets }: Pick<Config, "database" | "secrets">): string[] {

@@ -36,7 +36,7 @@ export interface Attempts {
    * Records that an attempt is made, makes it, and records what it came to: three steps that many deliveries share.
    * The gate has let it through and is told how it went. Rejects when the database cannot be asked.
    */
-  make(deliveryId: string, gate: AccountGate): Promise<AttemptResult>;
+  make(deliveryId: string, channelAccountId: string, gate: AccountGate): Promise<AttemptResult>;
   /** Resolves when the outcomes that are known by now are written, or cannot be. */
   written(): Promise<void>;
 }
@@ -69,8 +69,8 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
   const writing = new Set<Promise<boolean[]>>();
   const finisher = openBatcher<FinishedAttempt, boolean>({ ...unbounded(clock), maxBatch: batchSize, run: finish });
 
-  async function make(deliveryId: string, gate: AccountGate): Promise<AttemptResult> {
-    const start = await startThrough(gate, deliveryId);
+  async function make(deliveryId: string, channelAccountId: string, gate: AccountGate): Promise<AttemptResult> {
+    const start = await startThrough(gate, deliveryId, channelAccountId);
     if (start.kind === "settled") return { kind: "over" };
     if (start.kind === "fenced") return start;
     const { started, account } = start;
@@ -91,12 +91,13 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
     return isSettled || finished.isFinal ? { kind: "over" } : { kind: "again", waitMs: finished.retryAfterMs! };
   }
 
-  async function startThrough(gate: AccountGate, deliveryId: string) {
+  async function startThrough(gate: AccountGate, deliveryId: string, channelAccountId: string) {
     try {
+      // First: without its credentials there is no attempt.
+      const account = await deps.findAccount(channelAccountId);
       const [start] = await starter.submit([deliveryId]);
       if (start!.kind === "started") {
         news.tell(start!.workspaceId);
-        const account = await deps.findAccount(start!.channelAccountId);
         return { kind: "started", started: start!, account } as const;
       }
       gate.abandoned();

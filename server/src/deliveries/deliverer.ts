@@ -219,7 +219,7 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
   /** One attempt at the head of a lane. Returns how long the lane must rest, in milliseconds. */
   async function attempt(lane: Lane, { gate }: AccountState): Promise<number> {
     const head = lane.queue[0]!;
-    const result = await attempts.make(head.deliveryId, gate);
+    const result = await attempts.make(head.deliveryId, lane.channelAccountId, gate);
     troubles.worked(part);
     if (isGone(lane)) await tellNewOwner(lane, head);
     switch (result.kind) {
