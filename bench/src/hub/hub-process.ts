@@ -81,7 +81,7 @@ export async function startHub({
     const { pid: postmasterPid, endpoint } = readPidFile(join(dataDir, "postgres"))!;
     const password = readFileSync(join(dataDir, "postgres", "password.chat4all"), "utf8").trim();
     return {
-      url: /API +(\S+)/.exec(banner)![1]!,
+      url: /API +(http\S+)/.exec(banner)![1]!,
       simulatorUrl: /Simulator +(\S+)\/_sim\//.exec(banner)![1]!,
       adminPassword,
       dataDir,
@@ -116,7 +116,7 @@ function ready(child: ChildProcess): Promise<{ banner: string; complaints: () =>
     });
     child.stdout!.on("data", (chunk: Buffer) => {
       printed += chunk;
-      if (isReady || !/API +\S+[\s\S]*Simulator +\S+/.test(printed)) return;
+      if (isReady || !/API +http\S+[\s\S]*Simulator +\S+/.test(printed)) return;
       isReady = true;
       clearTimeout(timer);
       child.removeAllListeners("exit");
