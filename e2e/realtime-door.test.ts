@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { request } from "node:http";
 import { connect } from "node:net";
 import { before, describe, test } from "node:test";
+import { WebSocket } from "ws";
 import type { Conversation } from "../client/src/client.ts";
 import { systemClock } from "../server/src/lib/clock.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
@@ -223,6 +224,55 @@ test("no more readers than EVENTS_MAX_READERS are let in, and one that leaves ma
     await using socket = await listen({ url: hub.url, token });
     return socket.hello.type === "HELLO";
   });
+});
+
+test("one user and one address have a share of the sockets and streams, and one that ends makes room", async () => {
+  await using hub = await startTestHub({ env: { SOCKETS_PER_USER: "3", SOCKETS_PER_ADDRESS: "5", TRUST_PROXY: "1" } });
+  const { access_token: token } = await hub.logIn("admin");
+  const from = (address: string) => ({ "x-forwarded-for": address });
+  const refusedAt = async (headers: Record<string, string>, by = token) => {
+    const error = await listen({ url: hub.url, token: by, headers }).catch((cause) => cause);
+    assert.ok(error instanceof UpgradeRefused, "it is let in");
+    return [error.status, error.body.error.code];
+  };
+  const limited = [429, "RATE_LIMIT_EXCEEDED"];
+  const stream = (address: string) =>
+    fetch(`${hub.url}/v1/events`, {
+      headers: { accept: "text/event-stream", authorization: `Bearer ${token}`, ...from(address) },
+    });
+  await using first = await listen({ url: hub.url, token, headers: from("10.1.1.1") });
+  const second = await stream("10.1.1.2");
+  assert.equal(second.status, 200);
+  const key = await hub.admin.apiKeys.create({ name: "shares", scopes: ["*"] });
+  await using _third = await listen({ url: hub.url, token: key.key, headers: from("10.1.1.3") });
+  assert.deepEqual(await refusedAt(from("10.1.1.4")), limited);
+  assert.deepEqual(await refusedAt(from("10.1.1.4"), key.key), limited);
+  assert.equal((await stream("10.1.1.4")).status, 429);
+
+  // A page cannot read the answer to a handshake: it gets a close code.
+  const page = new WebSocket(`${hub.url.replace("http", "ws")}/ws`, ["bearer", token], { origin: hub.url });
+  const [code, reason] = await once(page, "close");
+  assert.deepEqual([code, String(reason)], [4429, "too many sockets of this user or address"]);
+
+  first.cut();
+  await until("there is room", async () => {
+    await using socket = await listen({ url: hub.url, token, headers: from("10.1.1.1") });
+    return socket.hello.type === "HELLO";
+  });
+  await second.body!.cancel();
+
+  await using sockets = new AsyncDisposableStack();
+  for (let count = 0; count < 5; count += 1) {
+    const user = await hub.user("member");
+    const theirs = (await hub.logIn(user.username)).access_token;
+    sockets.use(await listen({ url: hub.url, token: theirs, headers: from("10.2.2.2") }));
+  }
+  const { username } = await hub.user("member");
+  const another = (await hub.logIn(username)).access_token;
+  assert.deepEqual(await refusedAt(from("10.2.2.2"), another), limited);
+  // What the client itself writes into the header does not count.
+  assert.deepEqual(await refusedAt(from("9.9.9.9, 10.2.2.2"), another), limited);
+  await using _elsewhere = await listen({ url: hub.url, token: another, headers: from("10.2.2.3") });
 });
 
 test("a client without a sign of life is cut off, one that answers pings is not", async () => {

@@ -20,7 +20,12 @@ export const adminPassword = "a password for tests";
 export const sharedSecrets = { JWT_SECRET: "j".repeat(32), ENCRYPTION_KEY: "ab".repeat(32) };
 
 /** Tests that are not about limits do quickly what people do slowly. */
-export const noLimits = { RATE_LIMIT_USER: "off", RATE_LIMIT_ADDRESS: "off" };
+export const noLimits = {
+  RATE_LIMIT_USER: "off",
+  RATE_LIMIT_ADDRESS: "off",
+  SOCKETS_PER_USER: "1000000",
+  SOCKETS_PER_ADDRESS: "1000000",
+};
 
 /** Retries quick enough for a test. */
 export const quickRetries = {

@@ -234,6 +234,20 @@ function readConfig(read: EnvReader) {
         "15000",
         "Sockets and event streams that one process serves; beyond it, 503.",
       ),
+      limits: {
+        perUser: read.value(
+          "SOCKETS_PER_USER",
+          kind.integer(1, 1_000_000),
+          "50",
+          "Sockets and event streams of one user with the API keys it made, in one process; beyond it, 429.",
+        ),
+        perAddress: read.value(
+          "SOCKETS_PER_ADDRESS",
+          kind.integer(1, 1_000_000),
+          "500",
+          "The same for one client address.",
+        ),
+      },
     },
     shutdownTimeoutMs: read.value(
       "SHUTDOWN_TIMEOUT",

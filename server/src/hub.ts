@@ -11,6 +11,7 @@ import type { WaitFor } from "./lib/start-progress.ts";
 import { handleOf, type TakenPort, takePort } from "./lib/taken-port.ts";
 import { startMaintenance } from "./maintenance.ts";
 import { openRealtime, type Realtime } from "./realtime/realtime.ts";
+import { clientAddressOf } from "./rest/client-address.ts";
 import type { Dependency } from "./rest/operations.ts";
 import { openRest } from "./rest/rest.ts";
 import { spawnSimulator } from "./simulator-process.ts";
@@ -113,8 +114,9 @@ function readWarnings({ config, identityDb }: Context): Promise<SettingWarning[]
 
 function startRealtime(context: Context): Realtime {
   const { config, authenticator } = context;
-  const { maxReaders } = config.events;
-  return openRealtime({ ...context, ...authenticator, origins: config.http, maxReaders });
+  const { maxReaders, limits } = config.events;
+  const clientAddress = clientAddressOf(config.http.trustedProxies);
+  return openRealtime({ ...context, ...authenticator, origins: config.http, maxReaders, limits, clientAddress });
 }
 
 function dependenciesOf(context: Context): Dependency[] {

@@ -67,6 +67,8 @@ export async function startHub({
       ADMIN_PASSWORD: adminPassword,
       LOG_LEVEL: "warn",
       ROLES: roles,
+      SOCKETS_PER_USER: "1000000",
+      SOCKETS_PER_ADDRESS: "1000000",
       ...env,
     },
     stdio: ["ignore", "pipe", "pipe"],

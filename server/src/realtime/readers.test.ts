@@ -9,6 +9,7 @@ import { openReaders } from "./readers.ts";
 import { openTestReader, openTestRooms, testPrincipal } from "./test-room.ts";
 
 const log = { info() {}, warn() {}, error: console.error };
+const admissionOf = (principal: Principal) => ({ authorization: "Bearer x", principal, giveBack() {} });
 const presence = { arrived() {}, left() {} };
 
 /** Readers whose credentials are believed as long as `ask` says. */
@@ -22,6 +23,7 @@ async function start(line: Pipeline, ask: () => Promise<Principal>) {
     clock: systemClock,
     log,
     maxReaders: 10,
+    limits: { perUser: 10, perAddress: 10 },
     presence,
   });
   stack.defer(() => readers.close());
@@ -36,7 +38,7 @@ test("a credential that is revoked while its reader is let in is not believed", 
   const principal = testPrincipal(line, "member");
   await using opened = await start(line, revoked);
   const test = openTestReader(principal);
-  const adding = opened.readers.add("Bearer x", principal, () => test.subscriber.outlet);
+  const adding = opened.readers.add(admissionOf(principal), () => test.subscriber.outlet);
   await opened.readers.changed(principal.userId);
   await adding;
   await until(() => test.closing() === "credential", 1_000, "it stays");
@@ -53,7 +55,7 @@ test("an answer from before a change, which comes after it, does not count", asy
     answers.push(answer);
     return answer.promise;
   });
-  const reader = (await opened.readers.add("Bearer x", agent, () => openTestReader(agent).subscriber.outlet))!;
+  const reader = (await opened.readers.add(admissionOf(agent), () => openTestReader(agent).subscriber.outlet))!;
   const early = opened.readers.recheckAll();
   const change = opened.readers.changed(agent.userId);
   answers[1]!.resolve(member);
@@ -71,6 +73,6 @@ test("who left while its feed was being opened is no reader", async () => {
   await using line = await startPipeline({ delivers: false });
   const principal = testPrincipal(line, "member");
   await using opened = await start(line, async () => principal);
-  assert.equal(await opened.readers.add("Bearer x", principal, () => null), null);
+  assert.equal(await opened.readers.add(admissionOf(principal), () => null), null);
   assert.equal(opened.readers.count(), 0);
 });

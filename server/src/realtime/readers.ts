@@ -9,11 +9,20 @@ import type { Closing } from "./closing.ts";
 import type { Presence } from "./presence.ts";
 import type { Room } from "./room.ts";
 import type { Rooms } from "./rooms.ts";
+import { openShares, type ShareLimits } from "./shares.ts";
 import type { Outlet, Subscriber } from "./subscriber.ts";
 
 export interface Reader {
   readonly subscriber: Subscriber;
   readonly room: Room;
+  readonly admission: Pick<Admission, "giveBack">;
+}
+
+/** A caller that was let in, and has a place until it is given back: by `add` when that fails, or with the reader's end. */
+export interface Admission {
+  readonly authorization: string;
+  readonly principal: Principal;
+  giveBack(): void;
 }
 
 export interface ReadersDeps {
@@ -24,6 +33,7 @@ export interface ReadersDeps {
   log: Log;
   /** Readers that this process serves, at the most. */
   maxReaders: number;
+  limits: ShareLimits;
   presence: Pick<Presence, "arrived" | "left">;
 }
 
@@ -39,8 +49,9 @@ const recheckSlice = 5_000;
 export function openReaders(deps: ReadersDeps) {
   const { rooms, authenticate, clock, log, maxReaders, presence } = deps;
   const readers = new Map<Subscriber, Reader>();
-  /** Readers that are about to be let in. */
-  let arriving = 0;
+  const shares = openShares(deps.limits);
+  /** Places taken: of readers, and of those that are about to be let in. */
+  let taken = 0;
   /** Changes of identity that were heard of. */
   let changes = 0;
   let isClosed = false;
@@ -49,26 +60,33 @@ export function openReaders(deps: ReadersDeps) {
   };
   const rechecking = repeat(clock, recheckEveryMs, recheckAll, warn);
 
-  /** Throws what a request would get: AUTH_…, FORBIDDEN without the scope, OVERLOADED. */
-  async function admit(authorization: string | undefined): Promise<Principal> {
+  /** Throws what a request would get: AUTH_…, FORBIDDEN without the scope, RATE_LIMIT_EXCEEDED, OVERLOADED. */
+  async function admit(authorization: string | undefined, address: string): Promise<Admission> {
     if (isClosed) throw new RequestError("OVERLOADED", "The hub is stopping: connect again.", { retryAfterSeconds: 1 });
     const principal = await authenticate(authorization);
     requireFeedScopes(principal);
-    if (readers.size + arriving >= maxReaders) {
+    if (taken >= maxReaders) {
       throw new RequestError("OVERLOADED", "This process serves as many readers as it may: connect again later.", {
         retryAfterSeconds: 10,
       });
     }
-    return principal;
+    const leave = shares.take(principal, address);
+    taken += 1;
+    const giveBack = () => {
+      taken -= 1;
+      leave();
+    };
+    return { authorization: authorization!, principal, giveBack };
   }
 
   /**
    * `open` makes the outlet once nothing else can go wrong; null, and there is no reader, when it cannot. The reader is
    * held: let it go with `release`.
    */
-  async function add(authorization: string, principal: Principal, open: () => Outlet | null): Promise<Reader | null> {
-    arriving += 1;
+  async function add(admission: Admission, open: () => Outlet | null): Promise<Reader | null> {
+    const { authorization, principal } = admission;
     const changesBefore = changes;
+    let reader: Reader | null = null;
     try {
       const room = await rooms.room(principal.workspaceId);
       const outlet = isClosed ? null : open();
@@ -79,14 +97,14 @@ export function openReaders(deps: ReadersDeps) {
       const [position, cursor] = [room.position(), room.cursor()];
       const subscriber: Subscriber = { outlet, authorization, principal, state: "held", position, cursor, round: 0 };
       room.join(subscriber);
-      const reader = { subscriber, room };
+      reader = { subscriber, room, admission };
       readers.set(subscriber, reader);
       presence.arrived(reader);
       // What it came with may have been revoked while nobody would have found it among the readers.
       if (changes !== changesBefore) void recheck(reader).catch(warn);
       return reader;
     } finally {
-      arriving -= 1;
+      if (reader === null) admission.giveBack();
     }
   }
 
@@ -97,6 +115,7 @@ export function openReaders(deps: ReadersDeps) {
     room.leave(subscriber);
     rooms.left(room);
     presence.left(reader);
+    reader.admission.giveBack();
   }
 
   function drop(reader: Reader, closing: Closing): void {

@@ -14,7 +14,8 @@ import type { OriginRules } from "./handshake.ts";
 import { openPresence } from "./presence.ts";
 import { openReaders, type Reader } from "./readers.ts";
 import { openRooms } from "./rooms.ts";
-import { type OutwardFrame, openSockets } from "./sockets.ts";
+import type { ShareLimits } from "./shares.ts";
+import { type OutwardFrame, openSockets, type SocketsDeps } from "./sockets.ts";
 import { openStreams } from "./streams.ts";
 import { passTypingOn, type TellTyping } from "./typing.ts";
 
@@ -34,6 +35,8 @@ export interface RealtimeDeps {
   origins: OriginRules;
   /** Sockets and streams that this process serves, at the most. */
   maxReaders: number;
+  limits: ShareLimits;
+  clientAddress: SocketsDeps["clientAddress"];
 }
 
 /** The channel by which processes tell each other of sessions, users and keys that changed. */
@@ -46,9 +49,10 @@ export function openRealtime(deps: RealtimeDeps) {
   const taker = openTaker({ db, news, clock, log });
   const rooms = openRooms({ db, news, clock, log, onTaken: taker.taken });
   const presence = openPresence({ db, fanout, rooms, clock, log });
-  const { authenticate, recheck, maxReaders, origins } = deps;
-  const readers = openReaders({ rooms, authenticate, recheck, clock, log, maxReaders, presence });
-  const sockets = openSockets({ readers, clock, log, origins, onFrame: (reader, frame) => act(deps, reader, frame) });
+  const { authenticate, recheck, maxReaders, limits, origins, clientAddress } = deps;
+  const readers = openReaders({ rooms, authenticate, recheck, clock, log, maxReaders, limits, presence });
+  const onFrame = (reader: Reader, frame: OutwardFrame) => act(deps, reader, frame);
+  const sockets = openSockets({ readers, clock, log, origins, clientAddress, onFrame });
   const stopTyping = passTypingOn({ fanout, rooms });
   const stopIdentity = fanout.subscribe(identityChannel, (id) => void readers.changed(id).catch(warn));
   const stopReconnect = fanout.onReconnect(() => void readers.recheckAll().catch(warn));

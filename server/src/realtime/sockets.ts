@@ -20,6 +20,7 @@ export interface SocketsDeps {
   clock: Clock;
   log: Log;
   origins: OriginRules;
+  clientAddress: (request: IncomingMessage) => string;
   /** What a client says that is not about its own stream. Throws a `RequestError` for what it may not. */
   onFrame: (reader: Reader, frame: OutwardFrame) => Promise<void>;
 }
@@ -60,7 +61,7 @@ interface Connection {
 }
 
 /** `/ws`: sockets of clients, each a reader of its workspace's feed. */
-export function openSockets({ readers, clock, log, origins, onFrame }: SocketsDeps) {
+export function openSockets({ readers, clock, log, origins, clientAddress, onFrame }: SocketsDeps) {
   const connections = new Map<WebSocket, Connection>();
   const server = new WebSocketServer({
     noServer: true,
@@ -83,9 +84,9 @@ export function openSockets({ readers, clock, log, origins, onFrame }: SocketsDe
       if (request.httpVersion !== "1.1") throw invalid("A socket is opened by HTTP/1.1.");
       requireOwnOrigin(request, origins);
       const handshake = readHandshake(request);
-      const principal = await readers.admit(handshake.authorization);
+      const admission = await readers.admit(handshake.authorization, clientAddress(request));
       let socket: WebSocket | undefined;
-      const reader = await readers.add(handshake.authorization!, principal, () => {
+      const reader = await readers.add(admission, () => {
         // Calls back at once, or answers what is no WebSocket handshake itself.
         server.handleUpgrade(request, stream as never, head, (made) => (socket = made));
         return socket === undefined ? null : socketOutlet(socket, stream);
@@ -95,8 +96,16 @@ export function openSockets({ readers, clock, log, origins, onFrame }: SocketsDe
       begin(socket, stream, reader, handshake);
     } catch (error) {
       if (!(error instanceof RequestError)) log.error({ err: error }, "a socket could not be opened");
-      refuse(stream, error);
+      if (isShownByClose(request, error)) closeCrowded(request, stream, head);
+      else refuse(stream, error);
     }
+  }
+
+  function closeCrowded(request: IncomingMessage, stream: Duplex, head: Buffer): void {
+    server.handleUpgrade(request, stream as never, head, (socket) => {
+      socket.on("error", onSocketError);
+      socketOutlet(socket, stream).close("crowded");
+    });
   }
 
   function begin(socket: WebSocket, stream: Duplex, reader: Reader, { cursor }: Handshake): void {
@@ -262,6 +271,11 @@ const closeWaitMs = 1_000;
 
 /** A connection that breaks closes by itself; what it was is of no interest. */
 function onSocketError(): void {}
+
+/** A page sees close codes, and not how a handshake was answered. */
+function isShownByClose({ headers }: IncomingMessage, error: unknown): boolean {
+  return headers.origin !== undefined && error instanceof RequestError && error.code === "RATE_LIMIT_EXCEEDED";
+}
 
 function refuse(stream: Duplex, error: unknown): void {
   if (stream.destroyed) return;

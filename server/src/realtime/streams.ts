@@ -1,8 +1,7 @@
 import type { ServerResponse } from "node:http";
-import type { Principal } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/postgres.ts";
-import type { Reader, Readers } from "./readers.ts";
+import type { Admission, Reader, Readers } from "./readers.ts";
 import { closeTimeoutMs, drained } from "./socket-outlet.ts";
 import type { Outlet } from "./subscriber.ts";
 
@@ -11,29 +10,19 @@ const commentEveryMs = 15_000;
 
 export interface Streams {
   /** Throws what a request would get, before anything is written. */
-  admit(authorization: string | undefined): Promise<Principal>;
+  admit(authorization: string | undefined, address: string): Promise<Admission>;
   /**
    * Streams events on an answer whose headers were sent, from right after `cursor`, or from now on, until the client
    * leaves or may not read any more.
    */
-  open(
-    authorization: string,
-    principal: Principal,
-    response: ServerResponse,
-    cursor: string | undefined,
-  ): Promise<void>;
+  open(admission: Admission, response: ServerResponse, cursor: string | undefined): Promise<void>;
 }
 
 /** Server-sent events. Source: the HTML standard, 9.2. */
 export function openStreams({ readers, clock, log }: { readers: Readers; clock: Clock; log: Log }): Streams {
-  async function open(
-    authorization: string,
-    principal: Principal,
-    response: ServerResponse,
-    cursor: string | undefined,
-  ): Promise<void> {
+  async function open(admission: Admission, response: ServerResponse, cursor: string | undefined): Promise<void> {
     // Who left while the feed was being opened is no reader: nobody would hear that it left.
-    const reader = await readers.add(authorization, principal, () => {
+    const reader = await readers.add(admission, () => {
       return response.destroyed || response.closed ? null : streamOutlet(response);
     });
     if (reader === null) return void response.end();

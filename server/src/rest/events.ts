@@ -59,10 +59,10 @@ export function eventRoutes(
       const from = headers["last-event-id"] ?? query.after;
       if (from !== undefined) parseCursor(from);
       const authorization = headers.authorization!;
-      await streams.admit(authorization);
+      const admission = await streams.admit(authorization, request.ip);
       reply.hijack();
       reply.raw.writeHead(200, { ...reply.getHeaders(), ...streamHeaders } as Record<string, string>);
-      await streams.open(authorization, principal, reply.raw, from);
+      await streams.open(admission, reply.raw, from);
       return reply;
     },
   );

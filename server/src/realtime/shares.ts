@@ -1,0 +1,47 @@
+import { RequestError } from "../errors.ts";
+import type { Principal } from "../identity/principal.ts";
+import { addressKey } from "../lib/rate-limits/address-key.ts";
+
+export interface ShareLimits {
+  /** Sockets and streams of one user in this process, with those of the API keys that it made. */
+  perUser: number;
+  /** Of one client address, or one IPv6 network of 64 bits. */
+  perAddress: number;
+}
+
+const retryAfterSeconds = 30;
+
+/** How many readers one user and one address may have, so that no one takes all that a process serves. */
+export function openShares({ perUser, perAddress }: ShareLimits) {
+  const counts = new Map<string, number>();
+
+  function leave(key: string): void {
+    const left = counts.get(key)! - 1;
+    if (left === 0) counts.delete(key);
+    else counts.set(key, left);
+  }
+
+  return {
+    /** Returns how to give the place back, once. Throws RATE_LIMIT_EXCEEDED. */
+    take({ userId }: Principal, address: string): () => void {
+      const shares = [
+        { key: `user ${userId}`, limit: perUser, of: "This user and its API keys have", setting: "SOCKETS_PER_USER" },
+        {
+          key: `address ${addressKey(address)}`,
+          limit: perAddress,
+          of: "This address has",
+          setting: "SOCKETS_PER_ADDRESS",
+        },
+      ];
+      const full = shares.find(({ key, limit }) => (counts.get(key) ?? 0) >= limit);
+      if (full !== undefined) {
+        const message = `${full.of} ${full.limit} sockets and event streams open, which is the limit (${full.setting}). Close one first.`;
+        throw new RequestError("RATE_LIMIT_EXCEEDED", message, { retryAfterSeconds });
+      }
+      for (const { key } of shares) counts.set(key, (counts.get(key) ?? 0) + 1);
+      return () => {
+        for (const { key } of shares) leave(key);
+      };
+    },
+  };
+}
