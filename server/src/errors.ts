@@ -11,6 +11,7 @@ export const errorCodes = {
   CONFLICT: { http: 409 },
   IDEMPOTENCY_CONFLICT: { http: 409 },
   TASK_ALREADY_COMPLETED: { http: 409 },
+  MISDIRECTED: { http: 421 },
   PAYLOAD_TOO_LARGE: { http: 413 },
   FILE_TOO_LARGE: { http: 413 },
   FILE_TYPE_INVALID: { http: 415 },

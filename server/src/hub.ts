@@ -10,7 +10,7 @@ import { readSettingWarnings, type SettingWarning } from "./lib/postgres-warning
 import type { WaitFor } from "./lib/start-progress.ts";
 import { handleOf, type TakenPort, takePort } from "./lib/taken-port.ts";
 import { startMaintenance } from "./maintenance.ts";
-import { openRealtime, type Realtime } from "./realtime/realtime.ts";
+import { openRealtime, type Realtime, refuseSockets } from "./realtime/realtime.ts";
 import { clientAddressOf } from "./rest/client-address.ts";
 import type { Dependency } from "./rest/operations.ts";
 import { openRest } from "./rest/rest.ts";
@@ -78,7 +78,8 @@ export async function startHub(options: HubOptions): Promise<Hub> {
     const realtime = config.roles.includes("realtime") ? startRealtime(context) : null;
     const operations = { dependencies: dependenciesOf(context), troubles: context.troubles.list, phase: () => phase };
     const app = await openRest(context, { operations, streams: realtime?.streams ?? null, hasApi });
-    realtime?.attach(app.server);
+    if (realtime === null) refuseSockets(app.server);
+    else realtime.attach(app.server);
     const closeDoor = async () => {
       // The server ends when its last socket does.
       await realtime?.close();

@@ -15,8 +15,8 @@ import { openPresence } from "./presence.ts";
 import { openReaders, type Reader } from "./readers.ts";
 import { openRooms } from "./rooms.ts";
 import type { ShareLimits } from "./shares.ts";
-import { type OutwardFrame, openSockets, type SocketsDeps } from "./sockets.ts";
-import { openStreams } from "./streams.ts";
+import { type OutwardFrame, openSockets, refuse, refuseUnknown, type SocketsDeps } from "./sockets.ts";
+import { openStreams, servesNoReaders } from "./streams.ts";
 import { passTypingOn, type TellTyping } from "./typing.ts";
 
 export { openTypingTeller, type TellTyping, type Typing } from "./typing.ts";
@@ -64,12 +64,7 @@ export function openRealtime(deps: RealtimeDeps) {
   return {
     /** Serves `/ws` on a server that listens, or will. */
     attach(server: Server): void {
-      // Any other protocol is declined by an answer as always: some clients offer `h2c` with every request. Source: RFC 9110, 7.8.
-      Object.assign(server, { shouldUpgradeCallback: asksForSocket });
-      server.on("upgrade", (request: IncomingMessage, stream: Duplex, head: Buffer) => {
-        if (isForSockets(request)) void sockets.upgrade(request, stream, head);
-        else sockets.refuseUnknown(stream);
-      });
+      onUpgrade(server, (request, stream, head) => void sockets.upgrade(request, stream, head));
     },
     streams: openStreams({ readers, clock, log }),
     count: readers.count,
@@ -85,6 +80,22 @@ export function openRealtime(deps: RealtimeDeps) {
       await taker.close();
     },
   };
+}
+
+/** For a server without the role realtime: `/ws` says where sockets are served. */
+export function refuseSockets(server: Server): void {
+  onUpgrade(server, (_request, stream) => refuse(stream, servesNoReaders()));
+}
+
+type Upgrade = (request: IncomingMessage, stream: Duplex, head: Buffer) => void;
+
+function onUpgrade(server: Server, answer: Upgrade): void {
+  // Any other protocol is declined by an answer as always: some clients offer `h2c` with every request. Source: RFC 9110, 7.8.
+  Object.assign(server, { shouldUpgradeCallback: asksForSocket });
+  server.on("upgrade", (request: IncomingMessage, stream: Duplex, head: Buffer) => {
+    if (isForSockets(request)) answer(request, stream, head);
+    else refuseUnknown(stream);
+  });
 }
 
 function isForSockets({ url }: IncomingMessage): boolean {

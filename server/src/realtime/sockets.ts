@@ -248,8 +248,6 @@ export function openSockets({ readers, clock, log, origins, clientAddress, onFra
 
   return {
     upgrade,
-    /** There is nothing to upgrade to at this path. */
-    refuseUnknown: (stream: Duplex) => refuse(stream, new RequestError("RESOURCE_NOT_FOUND", "Sockets open at /ws.")),
     count: () => connections.size,
     /** The readers are dropped before; what has not closed within a second is cut off. */
     async close(): Promise<void> {
@@ -277,7 +275,13 @@ function isShownByClose({ headers }: IncomingMessage, error: unknown): boolean {
   return headers.origin !== undefined && error instanceof RequestError && error.code === "RATE_LIMIT_EXCEEDED";
 }
 
-function refuse(stream: Duplex, error: unknown): void {
+/** There is nothing to upgrade to at this path. */
+export function refuseUnknown(stream: Duplex): void {
+  refuse(stream, new RequestError("RESOURCE_NOT_FOUND", "Sockets open at /ws."));
+}
+
+/** Answers an upgrade request without a socket. */
+export function refuse(stream: Duplex, error: unknown): void {
   if (stream.destroyed) return;
   const known =
     error instanceof RequestError ? error : new RequestError("INTERNAL", "Something went wrong here: try again.");

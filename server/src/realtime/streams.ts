@@ -1,4 +1,5 @@
 import type { ServerResponse } from "node:http";
+import { RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/postgres.ts";
 import type { Admission, Reader, Readers } from "./readers.ts";
@@ -7,6 +8,13 @@ import type { Outlet } from "./subscriber.ts";
 
 /** A comment now and then keeps proxies from closing a quiet stream, in milliseconds. */
 const commentEveryMs = 15_000;
+
+/** For a process without the role realtime. */
+export function servesNoReaders(): RequestError {
+  const message =
+    "This process serves no sockets and no event streams. Connect to a process whose ROLES have realtime.";
+  return new RequestError("MISDIRECTED", message);
+}
 
 export interface Streams {
   /** Throws what a request would get, before anything is written. */

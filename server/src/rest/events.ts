@@ -1,8 +1,7 @@
 import { Type } from "typebox";
-import { notFound } from "../errors.ts";
 import { feedScopes, parseCursor } from "../events/events.ts";
 import { maxEvents, readEvents } from "../realtime/read-events.ts";
-import type { Streams } from "../realtime/streams.ts";
+import { type Streams, servesNoReaders } from "../realtime/streams.ts";
 import { varyBy } from "./cors.ts";
 import { bearer, errorAnswers } from "./identity-schemas.ts";
 import type { App } from "./server.ts";
@@ -44,7 +43,7 @@ export function eventRoutes(
         ),
         response: {
           200: Type.Object({ data: Type.Array(eventFrame), next_cursor: Type.String() }),
-          ...errorAnswers(400, 401, 403, 429, 503),
+          ...errorAnswers(400, 401, 403, 421, 429, 503),
         },
       },
     },
@@ -55,7 +54,7 @@ export function eventRoutes(
         const after = query.after === undefined ? null : parseCursor(query.after);
         return readEvents(db, principal, after, query.limit ?? 50);
       }
-      if (streams === null) throw notFound("stream here: this process has not the role realtime");
+      if (streams === null) throw servesNoReaders();
       const from = headers["last-event-id"] ?? query.after;
       if (from !== undefined) parseCursor(from);
       const authorization = headers.authorization!;
