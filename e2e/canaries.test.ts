@@ -140,6 +140,8 @@ test("every string of every request body, in the right place and in the wrong on
     for (const [method, operation] of Object.entries(methods)) {
       const schema = operation.requestBody?.content["application/json"]?.schema;
       if (schema === undefined || path.includes("/webhooks/")) continue;
+      // Its valid body would end the session of the rest.
+      if (path === "/auth/logout-everywhere") continue;
       const request = `${method.toUpperCase()} ${path.replaceAll(/\{\w+\}/g, randomUUID())}`;
       const name = `${method} ${path}`;
       for (const body of [
