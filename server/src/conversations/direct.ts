@@ -67,8 +67,8 @@ export async function createDirects(
        INSERT INTO direct_conversations (sender_id, recipient_id, conversation_id)
        SELECT $1, contact_id, conversation_id FROM new
      ), conversation AS (
-       INSERT INTO conversations (conversation_id, workspace_id, type, created_at)
-       SELECT conversation_id, $1, 'private', $4 FROM new
+       INSERT INTO conversations (conversation_id, workspace_id, type, created_at, active_at)
+       SELECT conversation_id, $1, 'private', $4, $4 FROM new
      )
      INSERT INTO members (conversation_id, participant_id, joined_at)
      SELECT conversation_id, participant_id, $4
@@ -91,16 +91,36 @@ export interface DirectAddress extends Omit<DirectPair, "recipientId"> {
  * FORBIDDEN for one that is not a user's, where it must be.
  */
 export async function findDirectTo(
-  { db, clock, parseAddress }: { db: Pool; clock: Clock; parseAddress: ParseAddress },
+  deps: {
+    db: Pool;
+    clock: Clock;
+    parseAddress: ParseAddress;
+    /** Throws when nothing is to be made for this recipient, whose id is null when it would be made too. */
+    beforeMaking?: (recipient: { channel: string; participantId: string | null }) => Promise<void>;
+  },
   { to, mayReachContacts, ...pair }: DirectAddress,
 ): Promise<{ conversationId: string }> {
+  const { db, clock, parseAddress } = deps;
   const { workspaceId } = pair;
   const address = parseAddress(to, "to");
-  const recipientId = mayReachContacts
-    ? await findParticipantByAddress(db, workspaceId, address)
-    : await requireUserAt(db, workspaceId, address, "to");
+  const findRecipient = () =>
+    mayReachContacts
+      ? findParticipantByAddress(db, workspaceId, address)
+      : requireUserAt(db, workspaceId, address, "to");
+  const recipientId = await findRecipient();
   const known = recipientId === null ? null : await findKnown(db, { ...pair, recipientId });
   if (known !== null) return known;
+  if (recipientId === null || (await findNewest(db, pair.senderId, recipientId)) === null) {
+    try {
+      await deps.beforeMaking?.({ channel: address.channel, participantId: recipientId });
+    } catch (error) {
+      // A request at the same time may have made it: then it is not made here, and accepting the message decides.
+      const madeFor = await findRecipient();
+      const made = madeFor === null ? null : await findKnown(db, { ...pair, recipientId: madeFor });
+      if (made !== null) return made;
+      throw error;
+    }
+  }
   return transaction(db, async (tx) => {
     if (!mayReachContacts) return findOrCreateDirect({ db: tx, clock }, { ...pair, recipientId: recipientId! });
     const person = { workspaceId, ...address, aliases: [], displayName: null };

@@ -163,7 +163,7 @@ function isEqual(message: NewMessage, other: NewMessage): boolean {
   return message === other || JSON.stringify(message) === JSON.stringify(other);
 }
 
-function refusal(message: NewMessage, why: Refusal): RequestError {
+export function refusal(message: Pick<NewMessage, "channels">, why: Refusal): RequestError {
   switch (why) {
     // The same words, so that nobody learns of a conversation that is not theirs.
     case "conversation":

@@ -57,6 +57,8 @@ export interface PrepareDeps {
     to: string;
     mayUseWorkspace: boolean;
     mayReachContacts: boolean;
+    /** What is sent; the conversation is made for nothing that would be refused. */
+    message: NewMessage;
   }) => Promise<string>;
   /** Whether this is an active account of that channel in the workspace. */
   isAccount: (workspaceId: string, channel: string, channelAccountId: string) => Promise<boolean>;
@@ -106,14 +108,17 @@ async function lookUp(deps: PrepareDeps, principal: Principal, body: SendBody, s
     if (await deps.isAccount(principal.workspaceId, name, account)) continue;
     throw invalid(`via.${name} is not an active ${name} account of this workspace.`, { field: `via.${name}` });
   }
-  const pair = {
+  const message = compose(deps, principal, body, senderId, body.conversation_id?.toLowerCase() ?? "");
+  if (body.to === undefined) return message;
+  const conversationId = await deps.findDirect({
     workspaceId: principal.workspaceId,
     senderId,
+    to: body.to,
+    message,
     mayUseWorkspace: writesAnywhere(principal, senderId),
     mayReachContacts: reachesContacts(principal),
-  };
-  const conversationId = body.conversation_id?.toLowerCase() ?? (await deps.findDirect({ ...pair, to: body.to! }));
-  return compose(deps, principal, body, senderId, conversationId);
+  });
+  return { ...message, conversationId };
 }
 
 function chooseSender(principal: Principal, { from }: SendBody): string {

@@ -6,6 +6,7 @@ import { findDirectTo } from "../conversations/conversations.ts";
 import { markRead } from "../deliveries/mark-read.ts";
 import { readCertificate } from "../lib/certificate.ts";
 import type { PrepareDeps } from "../messages/prepare.ts";
+import { type NewRecipient, requireSendable } from "../messages/require-sendable.ts";
 import { showMessages } from "../messages/show.ts";
 import type { Streams } from "../realtime/streams.ts";
 import { openTester } from "../webhook-endpoints/webhook-endpoints.ts";
@@ -112,8 +113,11 @@ function prepareDeps(
   return {
     clock,
     isChannel: (name) => connectorFor(name) !== undefined,
-    findDirect: async (pair) =>
-      (await findDirectTo({ db: dbOf(pair.workspaceId), clock, parseAddress }, pair)).conversationId,
+    async findDirect({ message, ...pair }) {
+      const db = dbOf(pair.workspaceId);
+      const beforeMaking = (recipient: NewRecipient) => requireSendable(db, message, recipient);
+      return (await findDirectTo({ db, clock, parseAddress, beforeMaking }, pair)).conversationId;
+    },
     async isAccount(workspaceId, channel, channelAccountId) {
       const account = await accounts.get(channelAccountId);
       return account?.workspaceId === workspaceId && account.channel === channel && account.status === "active";
