@@ -27,10 +27,20 @@ export async function connectSimulator(context: Context, simulatorUrl: string, h
     const credentials = credentialsOf(account, connector.credentials as TObject);
     const settings = { base_url: `${simulatorUrl}/${channel}`, rate_per_second: ratePerSecond };
     const externalId = connector.externalId(credentials);
-    const existing = known.find((one) => one.channel === channel && one.externalId === externalId);
+    const find = (list: typeof known) => list.find((one) => one.channel === channel && one.externalId === externalId);
+    const existing = find(known);
     if (existing === undefined && known.length > 0) continue;
-    const { channelAccountId } =
-      existing ?? (await accounts.create(db, by, { channel, name: `Simulated ${channel}`, credentials, settings }));
+    const createOrFind = async () => {
+      try {
+        return await accounts.create(db, by, { channel, name: `Simulated ${channel}`, credentials, settings });
+      } catch (error) {
+        // Another process that starts at the same moment was faster: its account is the one.
+        const made = find(await accounts.list(db, workspaceId, { limit: 200 }));
+        if (made === undefined) throw error;
+        return made;
+      }
+    };
+    const { channelAccountId } = existing ?? (await createOrFind());
     if (existing !== undefined && existing.settings.base_url !== settings.base_url) {
       await accounts.change(
         db,
