@@ -28,7 +28,7 @@ import type { Db } from "./lib/query.ts";
 import { openMemoryRateLimits } from "./lib/rate-limits/memory-rate-limits.ts";
 import type { RateLimits } from "./lib/rate-limits/rate-limits.ts";
 import { openRedisRateLimits } from "./lib/rate-limits/redis-rate-limits.ts";
-import { openRedis, type Redis } from "./lib/redis.ts";
+import type { Redis } from "./lib/redis.ts";
 import { dnsResolve } from "./lib/resolve.ts";
 import { openSecretBox, type SecretBox } from "./lib/secret-box.ts";
 import { readOrCreateSecrets } from "./lib/secrets-file.ts";
@@ -149,7 +149,10 @@ export async function openContext(options: ContextOptions): Promise<Context> {
   );
   const redisUrl = config.redisUrl?.reveal() ?? null;
   if (redisUrl !== null) waitFor("Redis to answer");
-  const redis = redisUrl === null ? null : stack.use(await openRedis({ url: redisUrl, name: "chat4all", clock, log }));
+  const redis =
+    redisUrl === null
+      ? null
+      : stack.use(await (await import("./lib/redis.ts")).openRedis({ url: redisUrl, name: "chat4all", clock, log }));
   const limits =
     redis === null ? openMemoryRateLimits(clock) : openRedisRateLimits({ client: redis.client, clock, log });
   const sharedDatabaseUrl = database === null ? pipelineUrl(databaseUrl) : null;

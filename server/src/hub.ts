@@ -74,7 +74,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
 
   let url: string | null = null;
   if (door !== null) {
-    waitFor("the API to open");
+    waitFor("the HTTP server to open");
     const realtime = config.roles.includes("realtime") ? startRealtime(context) : null;
     const operations = { dependencies: dependenciesOf(context), troubles: context.troubles.list, phase: () => phase };
     const app = await openRest(context, { operations, streams: realtime?.streams ?? null, hasApi });

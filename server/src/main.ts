@@ -1,3 +1,4 @@
+import { flushCompileCache } from "node:module";
 import type { Config } from "./config.ts";
 import { StartError } from "./lib/start-error.ts";
 import { openStartProgress } from "./lib/start-progress.ts";
@@ -76,6 +77,8 @@ async function start(): Promise<void> {
   if (ready !== null) {
     await print(banner(ready, config));
     await ready.admin.passwordWasShown();
+    // For the next start, also after a kill.
+    flushCompileCache();
   }
   const failure = await ended.promise;
   if (failure === null) process.stdout.write("Stopping: no new work is taken, what is under way is finished.\n");

@@ -35,6 +35,7 @@ export interface HubOptions {
 }
 
 const program = fileURLToPath(new URL("../../../server/src/main.ts", import.meta.url));
+const check = fileURLToPath(new URL("../../../server/check-node.cjs", import.meta.url));
 const startTimeoutMs = 60_000;
 const stopTimeoutMs = 15_000;
 const adminPassword = randomBytes(12).toString("base64url");
@@ -56,7 +57,7 @@ export async function startHub({
 }: HubOptions): Promise<HubProcess> {
   const startedAt = performance.now();
   const inspect = isInspected ? ["--inspect=127.0.0.1:0"] : [];
-  const child = spawn(process.execPath, [...inspect, program], {
+  const child = spawn(process.execPath, [...inspect, "--require", check, program], {
     cwd: join(dataDir, ".."),
     // Nothing of our own environment but what a program needs: a variable of the hub would change what is measured.
     env: {

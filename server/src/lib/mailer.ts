@@ -1,4 +1,3 @@
-import { createTransport } from "nodemailer";
 import { type Clock, pause } from "./clock.ts";
 import type { Log } from "./postgres.ts";
 import type { Secret } from "./secret.ts";
@@ -45,15 +44,18 @@ const closeWithinMs = 3_000;
 
 export function openMailer({ url, from, clock, log }: MailerOptions): Mailer {
   if (url === null) return mailOff;
-  const transport = createTransport({
-    ...settingsOf(url.reveal()),
-    connectionTimeout: connectionTimeoutMs,
-    greetingTimeout: connectionTimeoutMs,
-    socketTimeout: silenceTimeoutMs,
-    // A mail is text of ours: it never names a file or a page to be put in.
-    disableFileAccess: true,
-    disableUrlAccess: true,
-  });
+  // The library is loaded with the first mail: a start should not pay for it.
+  const openTransport = async () =>
+    (await import("nodemailer")).createTransport({
+      ...settingsOf(url.reveal()),
+      connectionTimeout: connectionTimeoutMs,
+      greetingTimeout: connectionTimeoutMs,
+      socketTimeout: silenceTimeoutMs,
+      // A mail is text of ours: it never names a file or a page to be put in.
+      disableFileAccess: true,
+      disableUrlAccess: true,
+    });
+  let opened: ReturnType<typeof openTransport> | undefined;
   const stopped = new AbortController();
   const waiting: Mail[] = [];
   let working: Promise<void> | null = null;
@@ -70,7 +72,8 @@ export function openMailer({ url, from, clock, log }: MailerOptions): Mailer {
     const message = { from, to: { name: "", address: to }, subject, text };
     for (let tries = 1; ; tries += 1) {
       try {
-        await transport.sendMail(message);
+        opened ??= openTransport();
+        await (await opened).sendMail(message);
         return;
       } catch (error) {
         const reason = reasonOf(error);
@@ -101,7 +104,7 @@ export function openMailer({ url, from, clock, log }: MailerOptions): Mailer {
       const late = new AbortController();
       await Promise.race([working, pause(clock, closeWithinMs, late.signal)]);
       late.abort();
-      transport.close();
+      (await opened)?.close();
     },
   };
 }

@@ -6,7 +6,7 @@ import type { App } from "./server.ts";
 
 const methods = ["get", "post", "put", "patch", "delete"] as const;
 
-/** The routes over nothing: no database is opened, and none may be called. For what can be told from schemas alone. */
+/** The routes over nothing: no database is opened, and none may be called. For what can be told from schemas alone, each of which is compiled. */
 export async function openRestWithoutHub(): Promise<App> {
   const nothing = new Proxy({}, { get: (_target, name) => (name === "then" ? undefined : absent) }) as never;
   const context: Partial<Context> = {
@@ -33,7 +33,7 @@ export async function openRestWithoutHub(): Promise<App> {
     capabilitiesOf: (channel) => connectorFor(channel)?.capabilities ?? null,
   };
   const operations = { dependencies: [], phase: () => "ready" as const };
-  return openRest(context as Context, { operations, streams: null, hasApi: true });
+  return openRest(context as Context, { operations, streams: null, hasApi: true, compilesAtOnce: true });
 }
 
 function absent(): never {

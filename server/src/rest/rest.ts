@@ -39,10 +39,15 @@ export interface RestParts {
   streams: Streams | null;
   /** Without it there are events and operations only. */
   hasApi: boolean;
+  /** As in `RestOptions`. */
+  compilesAtOnce?: boolean;
 }
 
 /** The whole HTTP surface, not yet listening. */
-export async function openRest(context: Context, { operations, streams, hasApi }: RestParts): Promise<App> {
+export async function openRest(
+  context: Context,
+  { operations, streams, hasApi, compilesAtOnce = false }: RestParts,
+): Promise<App> {
   const { dbOf, identityDb, clock, config, hasher, tokens, accounts, acceptor } = context;
   const { capabilitiesOf, connectorFor, secretBox: box } = context;
   const { authenticate, forget } = context.authenticator;
@@ -52,6 +57,7 @@ export async function openRest(context: Context, { operations, streams, hasApi }
     dbOf,
     corsOrigins: config.http.corsOrigins,
     trustedProxies: config.http.trustedProxies,
+    compilesAtOnce,
     certificate: config.http.tls && readCertificate(config.http.tls),
   });
   if (config.http.tls !== null) {

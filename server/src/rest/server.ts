@@ -1,12 +1,14 @@
 import { randomUUID } from "node:crypto";
+import { SerializerSelector } from "@fastify/fast-json-stringify-compiler";
 import fastifySwagger from "@fastify/swagger";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
-import fastify, { type FastifyRequest, LogController } from "fastify";
+import fastify, { type FastifyRequest, type FastifySerializerCompiler, LogController } from "fastify";
 import type { Logger } from "pino";
 import type { Origin } from "../audit/audit.ts";
 import { forbidden } from "../errors.ts";
 import { type Principal, type Role, requireRole, requireScope, type Scope } from "../identity/principal.ts";
 import type { Certificate } from "../lib/certificate.ts";
+import { lazily } from "../lib/lazily.ts";
 import type { Pool } from "../lib/postgres.ts";
 import { allowOrigins } from "./cors.ts";
 import { credentialOf } from "./credential.ts";
@@ -16,7 +18,7 @@ import { type DoorLimits, doorLimits, refuseHeaders, serverOptions } from "./lim
 import { openMalformedAnswers } from "./malformed.ts";
 import { securityHeaders, tlsHeaders } from "./security-headers.ts";
 import { tlsOptions } from "./tls.ts";
-import { compileValidator } from "./validation.ts";
+import { compileValidator, compileValidatorLazily } from "./validation.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -49,6 +51,8 @@ export interface RestOptions {
   /** Null: plain HTTP. */
   certificate?: Certificate | null;
   limits?: Partial<DoorLimits>;
+  /** Compiles every schema at the start, where a wrong one throws. Default: at the first request that needs it. */
+  compilesAtOnce?: boolean;
 }
 
 /** Where plugins make routes of their own: what is there is for everybody. */
@@ -92,7 +96,14 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
   // Each is looked at here: Node would drop those beyond a number silently, `authorization` among them.
   app.server.maxHeadersCount = 0;
   malformed.watch(app.server);
-  app.setValidatorCompiler(compileValidator);
+  const compileSerializer = SerializerSelector()({}, {}) as FastifySerializerCompiler<unknown>;
+  if (options.compilesAtOnce) {
+    app.setValidatorCompiler(compileValidator);
+    app.setSerializerCompiler(compileSerializer);
+  } else {
+    app.setValidatorCompiler(compileValidatorLazily);
+    app.setSerializerCompiler((route) => lazily(() => compileSerializer(route)));
+  }
   const parseJson = app.getDefaultJsonParser("error", "error");
   app.addContentTypeParser<Buffer>("application/json", { parseAs: "buffer" }, (request, bytes, done) => {
     // A client that names the type of a body it does not send means no body.

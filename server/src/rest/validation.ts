@@ -6,8 +6,10 @@ import { RequestError } from "../errors.ts";
 import { type FreeFormLimits, findExcess, freeFormKeyword } from "../lib/free-form.ts";
 
 // Bodies are taken as they are; what comes as text (path, query, headers) is read into numbers and booleans.
-const strict = new Ajv({ discriminator: true, useDefaults: true, strict: false, verbose: true });
-const reading = new Ajv({ coerceTypes: true, useDefaults: true, strict: false, verbose: true });
+// That a schema is one is checked where all are compiled at once: compiling what checks it costs more than a route.
+const common = { useDefaults: true, strict: false, verbose: true, validateSchema: false };
+const strict = new Ajv({ ...common, discriminator: true });
+const reading = new Ajv({ ...common, coerceTypes: true });
 for (const ajv of [strict, reading]) {
   addFormats.default(ajv);
   const { validate } = ajv.formats["date-time"] as { validate: (text: string) => boolean };
@@ -32,13 +34,34 @@ function isMoment(text: string): boolean {
 const firstMoment = Date.parse("0001-01-01T00:00:00Z");
 const lastMoment = Date.parse("9999-12-31T23:59:59.999Z");
 
-export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) =>
-  (httpPart === "body" ? strict : reading).compile(schema);
+/** Throws for what is no schema. */
+export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
+  strict.validateSchema(schema, true);
+  return compile(schema, httpPart);
+};
+
+function compile(schema: TSchema, httpPart: string | undefined) {
+  return (httpPart === "body" ? strict : reading).compile(schema);
+}
+
+/** Compiles at the first request that needs it: a start would pay for all routes. `npm run check` compiles all. */
+export const compileValidatorLazily: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
+  let compiled: ReturnType<typeof compile> | undefined;
+  const validate = (value: unknown) => {
+    compiled ??= compile(schema, httpPart);
+    const isValid = compiled(value);
+    validate.errors = compiled.errors ?? null;
+    return isValid as boolean;
+  };
+  validate.errors = null as ErrorObject[] | null;
+  return validate;
+};
 
 /** A check to be made by hand, where one value of a body must not fail the others. Throws VALIDATION_ERROR. */
 export function compileCheck<Schema extends TSchema>(schema: Schema, part: string): (value: unknown) => Static<Schema> {
-  const isValid = strict.compile(schema);
+  let isValid: ReturnType<typeof strict.compile<Static<Schema>>> | undefined;
   return (value) => {
+    isValid ??= strict.compile<Static<Schema>>(schema);
     if (isValid(value)) return value as Static<Schema>;
     throw violation(isValid.errors![0]!, part);
   };

@@ -3,7 +3,6 @@ import type { Log } from "../postgres.ts";
 import type { Fanout } from "./fanout.ts";
 import { openLocalFanout } from "./local-fanout.ts";
 import { openPostgresFanout } from "./postgres-fanout.ts";
-import { openRedisFanout } from "./redis-fanout.ts";
 
 export interface FanoutOptions {
   redisUrl: string | null;
@@ -15,7 +14,10 @@ export interface FanoutOptions {
 
 /** Over Redis where there is one, else over the database that the processes share. */
 export async function openFanout({ redisUrl, databaseUrl, clock, log }: FanoutOptions): Promise<Fanout> {
-  if (redisUrl !== null) return openRedisFanout({ url: redisUrl, clock, log });
+  if (redisUrl !== null) {
+    const { openRedisFanout } = await import("./redis-fanout.ts");
+    return openRedisFanout({ url: redisUrl, clock, log });
+  }
   if (databaseUrl !== null) return openPostgresFanout({ url: databaseUrl, clock, log });
   return openLocalFanout(log);
 }
