@@ -62,8 +62,14 @@ export function userCalls(call: Call) {
     get: (id: string) => bodyOf<resource.User>(call, "GET", `${path}/${id}`),
     change: (id: string, body: { role?: resource.Role; display_name?: string; disabled?: boolean }) =>
       bodyOf<resource.User>(call, "PATCH", `${path}/${id}`, { body }),
+    /** For admins at once; a user's own waits for the code that goes to it. */
     addAddress: (id: string, address: string) =>
-      bodyOf<unknown>(call, "POST", `${path}/${id}/addresses`, { body: { address } }),
+      bodyOf<identity.UserAddresses | identity.AddressVerification>(call, "POST", `${path}/${id}/addresses`, {
+        body: { address },
+      }),
+    /** With the code that came to the address. */
+    verifyAddress: (id: string, body: { verification_id: string; code: string }) =>
+      bodyOf<identity.UserAddresses>(call, "POST", `${path}/${id}/addresses/verify`, { body }),
     /** A link by which the user sets a new password. */
     resetPassword: (id: string) =>
       bodyOf<identity.OneTimeLink & { expires_at: string }>(call, "POST", `${path}/${id}/password-reset`),

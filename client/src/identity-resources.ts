@@ -26,6 +26,18 @@ export interface Ending {
   revoke_api_keys_since?: string | null;
 }
 
+export interface UserAddresses {
+  user_id: string;
+  display_name: string;
+  addresses: string[];
+}
+
+/** A code is on its way to the address. */
+export interface AddressVerification {
+  verification_id: string;
+  expires_at: string;
+}
+
 export interface LogInProvider {
   provider: string;
   /** Where a browser begins. */

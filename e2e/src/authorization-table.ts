@@ -156,10 +156,21 @@ export const authorizationTable: Readonly<Record<string, Row>> = {
   "DELETE /v1/users/{id}": row("admin", "users:write", 204, one("user")),
   "POST /v1/users/{id}/password-reset": row("admin", "users:write", 201, one("user")),
   "DELETE /v1/users/{id}/totp": row("admin", "users:write", 204, one("carefulUser")),
-  "POST /v1/users/{id}/addresses": row("admin", "users:write", 201, ({ userId }) => ({
-    params: { id: userId },
-    body: { address: newAddress() },
-  })),
+  // A code goes to the address of a member; an admin's is added at once.
+  "POST /v1/users/{id}/addresses": row(
+    "member",
+    "users:write",
+    202,
+    ({ userId }) => ({ params: { id: userId }, body: { address: newAddress() } }),
+    { outsider: 403, toKeys: 201 },
+  ),
+  "POST /v1/users/{id}/addresses/verify": row(
+    "member",
+    "users:write",
+    404,
+    ({ userId }) => ({ params: { id: userId }, body: { verification_id: randomUUID(), code: "123456" } }),
+    { stranger: 403, outsider: 403 },
+  ),
   "DELETE /v1/users/{id}/addresses/{address}": row(
     "member",
     "users:write",

@@ -1,3 +1,4 @@
+import { deleteOldVerifications } from "./contacts/contacts.ts";
 import type { Context } from "./context.ts";
 import { startFallbacks } from "./deliveries/fallbacks.ts";
 import { deleteOldEvents } from "./events/events.ts";
@@ -19,6 +20,7 @@ const chores = [
   { name: "fallbacks", everyMs: 1_000, work: startFallbacks },
   { name: "receipts that were missed", everyMs: 2_000, work: applyMissedReceipts },
   { name: "old early receipts", everyMs: 3_600_000, work: deleteOldEarlyReceipts },
+  { name: "old address verifications", everyMs: 3_600_000, work: deleteOldVerifications },
   { name: "old idempotency keys", everyMs: 600_000, work: deleteOldIdempotencyKeys },
   { name: "old sessions", everyMs: 3_600_000, work: deleteOldSessions },
   { name: "old invitations", everyMs: 3_600_000, work: deleteOldInvitations },

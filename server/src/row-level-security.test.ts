@@ -39,6 +39,7 @@ async function grantsOf(role: string): Promise<Record<string, string>> {
 
 test("requests may do with each table what they need, and no more", async () => {
   assert.deepEqual(await grantsOf("chat4all_api"), {
+    address_verifications: "SIU",
     addresses: "SIUD",
     api_keys: "SIU",
     attempts: "S",

@@ -24,6 +24,7 @@ export {
   type ConnectedAccount,
 } from "./channel-account.ts";
 export { type Said, subscribeWebhook, verifyAccount } from "./platform.ts";
+export { type CodeToSend, sendCode } from "./send-code.ts";
 export { settingsSchema } from "./settings.ts";
 
 export interface ChannelAccountsDeps extends Partial<BaseUrlRules> {

@@ -10,6 +10,16 @@ export const settingsSchema = Type.Object(
       Type.String({ maxLength: 500, description: "Where the platform answers, if not at its own address" }),
     ),
     api_version: Type.Optional(Type.String({ pattern: "^v\\d{1,3}\\.\\d{1,3}$" })),
+    verification_template: Type.Optional(
+      Type.Object(
+        { name: Type.String({ minLength: 1, maxLength: 512 }), language: Type.String({ minLength: 2, maxLength: 20 }) },
+        {
+          additionalProperties: false,
+          description:
+            "The template with which one-time codes are sent to people who did not write lately; its only parameter is the code",
+        },
+      ),
+    ),
     rate_per_second: Type.Optional(
       Type.Number({ exclusiveMinimum: 0, maximum: 100_000, description: "Requests a second to the platform" }),
     ),

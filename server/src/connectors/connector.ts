@@ -20,6 +20,8 @@ export interface ChannelAccountSettings {
   readonly base_url?: string;
   /** Version segment of the platform's API, where it has one. */
   readonly api_version?: string;
+  /** The template of one-time codes, for people who did not write lately; its only parameter is the code. */
+  readonly verification_template?: { readonly name: string; readonly language: string };
   /** Requests a second to the platform from this account; the connector's own figure when left out. */
   readonly rate_per_second?: number;
 }

@@ -96,6 +96,20 @@ export async function deleteAddress(db: Db, participantId: string, workspaceId: 
   return (await run(db, text, [workspaceId, channel, identifier, participantId])) > 0;
 }
 
+/** From whoever has it, after those that the new owner has. */
+export async function takeAddress(
+  db: Db,
+  owner: { workspaceId: string; participantId: string },
+  { channel, identifier }: Address,
+): Promise<void> {
+  await run(
+    db,
+    `UPDATE addresses SET participant_id = $2, ordinal = DEFAULT
+      WHERE workspace_id = $1 AND channel = $3 AND identifier = $4`,
+    [owner.workspaceId, owner.participantId, channel, identifier],
+  );
+}
+
 export async function deleteAddresses(db: Db, participantId: string): Promise<void> {
   await run(db, "DELETE FROM addresses WHERE participant_id = $1", [participantId]);
 }

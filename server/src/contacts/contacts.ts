@@ -30,4 +30,11 @@ export {
   type ParticipantKind,
   showParticipant,
 } from "./participants.ts";
+export {
+  deleteOldVerifications,
+  giveUpVerification,
+  startVerification,
+  type Verification,
+  verifyAddress,
+} from "./prove-address.ts";
 export { maxNameLength, requireName } from "./text.ts";

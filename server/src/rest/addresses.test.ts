@@ -55,13 +55,14 @@ test("one address asked for by many at the same time goes to one of them", async
 });
 
 // Whoever has a customer's number as an address reads what the customer writes.
-test("a user's addresses are added by admins alone, and taken away by the user too", async () => {
+test("a user's addresses are added by admins, by the user only with a proof, and taken away by both", async () => {
   const { admin, agent, eva, leo } = await hub.openWorkspace();
   const path = `/v1/users/${eva.userId}/addresses`;
 
   assert.equal((await hub.call(leo, "POST", path, { address: "chat:eva" })).status, 403);
   assert.equal((await hub.call(agent, "POST", path, { address: "chat:eva" })).status, 403);
-  assert.equal((await hub.call(eva, "POST", path, { address: "chat:eva" })).status, 403, "not without a proof");
+  const started = await hub.call(eva, "POST", path, { address: "chat:eva" });
+  assert.deepEqual([started.status, Object.keys(started.body)], [202, ["verification_id", "expires_at"]]);
   const added = await hub.call(admin, "POST", path, { address: "chat:eva" });
   assert.deepEqual(added.body, { user_id: eva.userId, display_name: "Eva", addresses: ["chat:eva"] });
   assert.equal((await hub.call(leo, "DELETE", `${path}/chat:eva`)).status, 403);

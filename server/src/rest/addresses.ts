@@ -1,31 +1,37 @@
 import { Type } from "typebox";
+import type { CodeToSend } from "../channel-accounts/channel-accounts.ts";
 import {
   type AddressHolder,
   addAddress,
   getContact,
+  giveUpVerification,
   type HolderView,
   type ParseAddress,
   removeAddress,
+  startVerification,
+  verifyAddress,
 } from "../contacts/contacts.ts";
 import { forbidden } from "../errors.ts";
 import { hasRole, type Principal, requireMayRule } from "../identity/principal.ts";
 import { getUser } from "../identity/users.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Db } from "../lib/query.ts";
-import { bearer, errorAnswers, idParams, nothing, uuid } from "./identity-schemas.ts";
+import { bearer, errorAnswers, idParams, nothing, time, uuid } from "./identity-schemas.ts";
 import { addressText, contactResource, showContact } from "./people-schemas.ts";
 import type { App } from "./server.ts";
 
 export interface AddressRouteDeps {
   clock: Clock;
   parseAddress: ParseAddress;
+  /** To the address itself. Throws NO_ROUTE or CHANNEL_UNAVAILABLE. */
+  sendCode: (db: Db, code: CodeToSend) => Promise<void>;
 }
 
 /**
  * `…/addresses` of contacts and users. Agents change those of contacts; admins add those of a user,
  * and the user takes them away too. Adding one that is there already changes nothing.
  */
-export function addressRoutes(app: App, { clock, parseAddress }: AddressRouteDeps): void {
+export function addressRoutes(app: App, { clock, parseAddress, sendCode }: AddressRouteDeps): void {
   app.post(
     "/v1/contacts/:id/addresses",
     {
@@ -69,22 +75,65 @@ export function addressRoutes(app: App, { clock, parseAddress }: AddressRouteDep
   app.post(
     "/v1/users/:id/addresses",
     {
-      config: { access: { role: "admin", scope: "users:write" }, idempotent: true },
+      config: { access: { role: "member", scope: "users:write" }, idempotent: true },
       schema: {
         tags: ["Users"],
         security: bearer,
         summary: "Add an address to a user",
-        description: taken,
+        description:
+          "An admin adds it at once: 201, and 409 names the participant that has it. Users add their own with a proof: 202, " +
+          "and a one-time code goes to the address. It works for 10 minutes and 5 tries. At most 3 codes wait and 5 are " +
+          "sent in an hour, by one user and to one address. 422 says what to do when the channel does not take the code.",
         params: idParams,
         body: addressBody,
-        response: { 201: userAddresses, ...errorAnswers(400, 401, 403, 404, 409) },
+        response: {
+          201: userAddresses,
+          202: Type.Object({ verification_id: uuid, expires_at: time }),
+          ...errorAnswers(400, 401, 403, 404, 409, 422, 429, 503),
+        },
       },
     },
     async ({ principal, db, params, body }, reply) => {
       const holder = await userOf(db, principal, params.id);
-      return reply
-        .status(201)
-        .send(showUser(await addAddress({ db, clock }, principal, holder, parseAddress(body.address))));
+      const address = parseAddress(body.address);
+      if (hasRole(principal, "admin")) {
+        return reply.status(201).send(showUser(await addAddress({ db, clock }, principal, holder, address)));
+      }
+      const who = { workspaceId: principal.workspaceId, userId: principal.userId };
+      const { verificationId, expiresAt, ...verification } = await startVerification({ db, clock }, who, address);
+      try {
+        await sendCode(db, { workspaceId: who.workspaceId, ...address, ...verification });
+      } catch (error) {
+        await giveUpVerification(db, who, verificationId);
+        throw error;
+      }
+      return reply.status(202).send({ verification_id: verificationId, expires_at: expiresAt.toISOString() });
+    },
+  );
+
+  app.post(
+    "/v1/users/:id/addresses/verify",
+    {
+      config: { access: { role: "member", scope: "users:write" } },
+      schema: {
+        tags: ["Users"],
+        security: bearer,
+        summary: "Prove an address with the code that was sent there",
+        description:
+          "For the user itself. 409, without a name, when another user has the address, or a contact to whom somebody wrote " +
+          "or who is in a conversation with others: ask an admin.",
+        params: idParams,
+        body: Type.Object(
+          { verification_id: uuid, code: Type.String({ pattern: "^[0-9]{6}$", description: "Six digits" }) },
+          { additionalProperties: false },
+        ),
+        response: { 200: userAddresses, ...errorAnswers(400, 401, 403, 404, 409) },
+      },
+    },
+    async ({ principal, db, params, body }) => {
+      if (params.id.toLowerCase() !== principal.userId) throw forbidden("Users prove their own addresses only.");
+      const proof = { verificationId: body.verification_id.toLowerCase(), code: body.code };
+      return showUser(await verifyAddress({ db, clock }, principal, principal.userId, proof));
     },
   );
 

@@ -32,6 +32,7 @@ const recorded: Record<string, string[]> = {
   "POST /v1/users/{id}/password-reset": ["password.reset_requested"],
   "DELETE /v1/users/{id}/totp": ["second_factor.removed"],
   "POST /v1/users/{id}/addresses": ["address.added"],
+  "POST /v1/users/{id}/addresses/verify": ["address.added"],
   "DELETE /v1/users/{id}/addresses/{address}": ["address.removed"],
   "POST /v1/workspaces": ["workspace.created", "user.created"],
   "POST /v1/channel-accounts": ["channel_account.created"],

@@ -23,7 +23,7 @@ const surface = `
   POST /v1/me/totp · POST /v1/me/totp/confirm · DELETE /v1/me/totp · DELETE /v1/users/{id}/totp
   POST /v1/api-keys · GET /v1/api-keys · DELETE /v1/api-keys/{id} · POST /v1/workspaces · GET /v1/workspaces
   GET /v1/users · POST /v1/users · GET /v1/users/{id} · PATCH /v1/users/{id} · DELETE /v1/users/{id}
-  POST /v1/users/{id}/addresses · DELETE /v1/users/{id}/addresses/{address}
+  POST /v1/users/{id}/addresses · POST /v1/users/{id}/addresses/verify · DELETE /v1/users/{id}/addresses/{address}
   GET /v1/contacts · POST /v1/contacts · GET /v1/contacts/{id} · PATCH /v1/contacts/{id} · DELETE /v1/contacts/{id}
   POST /v1/contacts/{id}/merge · POST /v1/contacts/{id}/addresses · DELETE /v1/contacts/{id}/addresses/{address}
   GET /v1/conversations · POST /v1/conversations · GET /v1/conversations/{id} · PATCH /v1/conversations/{id}

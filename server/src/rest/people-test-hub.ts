@@ -1,5 +1,6 @@
 import type { AddressInfo } from "node:net";
 import { pino } from "pino";
+import type { CodeToSend } from "../channel-accounts/channel-accounts.ts";
 import type { Capabilities } from "../connectors/connector.ts";
 import { addUser, addWorkspace, openTestPool, testParseAddress } from "../contacts/test-people.ts";
 import type { ReadRange } from "../conversations/conversations.ts";
@@ -46,7 +47,8 @@ export async function startPeopleHub() {
   });
   const deps = { clock, parseAddress: testParseAddress };
   contactRoutes(app, deps);
-  addressRoutes(app, deps);
+  const codes: CodeToSend[] = [];
+  addressRoutes(app, { ...deps, sendCode: async (_db, code) => void codes.push(code) });
   conversationRoutes(app, {
     ...deps,
     showMessages,

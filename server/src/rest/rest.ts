@@ -1,4 +1,5 @@
 import type { Server as SecureServer } from "node:tls";
+import { sendCode } from "../channel-accounts/channel-accounts.ts";
 import { connectors } from "../connectors/registry.ts";
 import { addressParser } from "../contacts/contacts.ts";
 import type { Context } from "../context.ts";
@@ -89,7 +90,11 @@ export async function openRest(
   workspaceRoutes(app, { db: identityDb, clock, hasher });
   auditLogRoutes(app);
   contactRoutes(app, { clock, parseAddress });
-  addressRoutes(app, { clock, parseAddress });
+  addressRoutes(app, {
+    clock,
+    parseAddress,
+    sendCode: (db, code) => sendCode({ accounts, io: context.connectorIo }, db, code),
+  });
   const { tellTyping } = context;
   conversationRoutes(app, { clock, parseAddress, markRead, capabilitiesOf, showMessages, tellTyping });
   messageRoutes(app, { acceptor, prepare: prepareDeps(context, parseAddress), parseAddress, capabilitiesOf });

@@ -13,6 +13,7 @@ export interface Template {
 export const defaultTemplates: Template[] = [
   { name: "hello_world", language: "en_US", category: "UTILITY", body: "Welcome and congratulations!" },
   { name: "order_shipped", language: "pt_BR", category: "UTILITY", body: "Oi {{1}}, o pedido {{2}} saiu." },
+  { name: "one_time_code", language: "pt_BR", category: "AUTHENTICATION", body: "{{1}} é o seu código." },
 ];
 
 /** Refuses (throws) a template message that the platform would: 132001 unknown, 132000 wrong number of parameters. */

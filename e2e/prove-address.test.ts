@@ -1,0 +1,165 @@
+/** How a member gets an address of its own, and how it does not get a customer's. */
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { ApiError, type Client } from "../client/src/client.ts";
+import { startTestHub, type TestHub } from "./src/harness.ts";
+import type { Person } from "./src/people.ts";
+import { until } from "./src/until.ts";
+import { type Caller, firstWorkspace, newUser, text, type Workspace } from "./src/workspace.ts";
+
+let hub: TestHub;
+let workspace: Workspace;
+before(async () => {
+  hub = await startTestHub();
+  workspace = await firstWorkspace(hub);
+});
+after(() => hub[Symbol.asyncDispose]());
+
+const member = () => newUser(hub, workspace.admin, "member");
+
+async function start({ client, userId }: Caller, address: string): Promise<string> {
+  const { status, body } = await client.call<{ verification_id: string; expires_at: string }>(
+    "POST",
+    `/v1/users/${userId}/addresses`,
+    { body: { address } },
+  );
+  assert.equal(status, 202);
+  assert.ok(Date.parse(body.expires_at) > Date.now());
+  return body.verification_id;
+}
+
+/** The newest code on the telephone. */
+async function codeOn(person: Person): Promise<string> {
+  const codeIn = ({ text, raw }: { text: string | null; raw: unknown }) =>
+    /\b\d{6}\b/.exec(text ?? "")?.[0] ?? /"(\d{6})"/.exec(JSON.stringify(raw))?.[1];
+  return until("the code has arrived", async () => (await person.received()).map(codeIn).findLast(Boolean));
+}
+
+const refusedAs = (status: number, code: string) => (error: unknown) => {
+  assert.ok(error instanceof ApiError);
+  assert.deepEqual([error.status, error.code], [status, code], error.message);
+  return true;
+};
+
+test("a user gets an address by the code that came to it, once, and then what is written to it", async () => {
+  const eva = await member();
+  const phone = hub.person("telegram");
+  const verification_id = await start(eva, phone.address);
+  const code = await codeOn(phone);
+  const wrong = code === "000000" ? "000001" : "000000";
+  const verify = (given: string) => eva.client.users.verifyAddress(eva.userId, { verification_id, code: given });
+  await assert.rejects(verify(wrong), refusedAs(400, "VALIDATION_ERROR"));
+  assert.deepEqual((await verify(code)).addresses, [phone.address]);
+  await assert.rejects(verify(code), refusedAs(404, "RESOURCE_NOT_FOUND"));
+  await hub.client.messages.send({ to: phone.address, payload: text("For Eva") });
+  await until("it is there", async () => (await phone.texts()).includes("For Eva"));
+  assert.ok(!(await everythingTold(hub.admin)).includes(code), "nobody reads the code through the API");
+});
+
+// The attack: a member names the number of a customer, and reads what she writes and is sent.
+test("a member who names a customer's number gets nothing of the customer", async () => {
+  const mallory = await member();
+  const ana = hub.person("telegram", "Ana");
+  await ana.writes("My order is late");
+  await until("it has arrived", async () => (await everythingTold(hub.admin)).includes("My order is late"));
+  await hub.client.messages.send({ to: ana.address, payload: text("We look into it") });
+  const verification_id = await start(mallory, ana.address);
+  const verify = (code: string) => mallory.client.users.verifyAddress(mallory.userId, { verification_id, code });
+  const code = await codeOn(ana);
+  const guesses = ["111111", "222222", "333333", "444444"].filter((guess) => guess !== code);
+  for (const guess of guesses) await assert.rejects(verify(guess), refusedAs(400, "VALIDATION_ERROR"));
+  // Even with the telephone in hand: she is a customer, and an admin must decide.
+  await assert.rejects(verify(code), (error: unknown) => {
+    assert.ok(refusedAs(409, "CONFLICT")(error));
+    assert.doesNotMatch(JSON.stringify((error as ApiError).details ?? {}), /[0-9a-f]{8}-/);
+    return true;
+  });
+  await ana.writes("Thank you");
+  await until("it has arrived", async () => (await everythingTold(hub.admin)).includes("Thank you"));
+  assert.doesNotMatch(await everythingTold(mallory.client), /My order is late|We look into it|Thank you/);
+});
+
+test("five tries, and the right code is too late", async () => {
+  const eva = await member();
+  const phone = hub.person("telegram");
+  const verification_id = await start(eva, phone.address);
+  const code = await codeOn(phone);
+  const verify = (given: string) => eva.client.users.verifyAddress(eva.userId, { verification_id, code: given });
+  for (let tries = 0; tries < 5; tries += 1) {
+    await assert.rejects(verify(code === "000000" ? "000001" : "000000"), refusedAs(400, "VALIDATION_ERROR"));
+  }
+  await assert.rejects(verify(code), refusedAs(404, "RESOURCE_NOT_FOUND"));
+});
+
+test("a code expires by the database's clock, and is the user's alone", async () => {
+  const [eva, leo] = [await member(), await member()];
+  const phone = hub.person("telegram");
+  const verification_id = await start(eva, phone.address);
+  const code = await codeOn(phone);
+  const body = { verification_id, code };
+  await assert.rejects(leo.client.users.verifyAddress(leo.userId, body), refusedAs(404, "RESOURCE_NOT_FOUND"));
+  await assert.rejects(leo.client.users.verifyAddress(eva.userId, body), refusedAs(403, "FORBIDDEN"));
+  await hub.db.query("UPDATE address_verifications SET expires_at = now() WHERE verification_id = $1", [
+    verification_id,
+  ]);
+  await assert.rejects(eva.client.users.verifyAddress(eva.userId, body), refusedAs(404, "RESOURCE_NOT_FOUND"));
+});
+
+test("codes that wait, and that are sent in an hour, are few: by one user, and to one address", async () => {
+  const eva = await member();
+  for (let sent = 0; sent < 3; sent += 1) await start(eva, hub.person("telegram").address);
+  const fourth = () => eva.client.users.addAddress(eva.userId, hub.person("telegram").address);
+  await assert.rejects(fourth(), refusedAs(429, "RATE_LIMIT_EXCEEDED"));
+  const expire = () => hub.db.query("UPDATE address_verifications SET expires_at = now()");
+  await expire();
+  for (let sent = 0; sent < 2; sent += 1) await start(eva, hub.person("telegram").address);
+  await expire();
+  await assert.rejects(fourth(), refusedAs(429, "RATE_LIMIT_EXCEEDED"));
+
+  const victim = hub.person("telegram");
+  for (let sent = 0; sent < 3; sent += 1) await start(await member(), victim.address);
+  const other = await member();
+  await assert.rejects(
+    other.client.users.addAddress(other.userId, victim.address),
+    refusedAs(429, "RATE_LIMIT_EXCEEDED"),
+  );
+});
+
+test("a person who did not write lately gets the code by a template, or the answer says what to do", async () => {
+  const eva = await member();
+  const phone = hub.person("whatsapp");
+  await assert.rejects(eva.client.users.addAddress(eva.userId, phone.address), (error: unknown) => {
+    assert.match((error as ApiError).message, /Write to the hub from this address first.*verification_template/);
+    return refusedAs(422, "NO_ROUTE")(error);
+  });
+  const { channel_account_id, settings } = await hub.account("whatsapp");
+  const verification_template = { name: "one_time_code", language: "pt_BR" };
+  await hub.admin.call("PATCH", `/v1/channel-accounts/${channel_account_id}`, {
+    body: { settings: { ...settings, verification_template } },
+  });
+  const verification_id = await start(eva, phone.address);
+  const body = { verification_id, code: await codeOn(phone) };
+  assert.deepEqual((await eva.client.users.verifyAddress(eva.userId, body)).addresses, [phone.address]);
+  assert.equal((await phone.received())[0]!.raw.template.name, "one_time_code");
+
+  // Or they write first: nobody's customer yet, and the address is theirs.
+  const second = hub.person("whatsapp");
+  await second.writes("It is me");
+  await until("it has arrived", async () => (await everythingTold(hub.admin)).includes("It is me"));
+  const again = await start(eva, second.address);
+  const proved = await eva.client.users.verifyAddress(eva.userId, {
+    verification_id: again,
+    code: await codeOn(second),
+  });
+  assert.deepEqual(proved.addresses, [phone.address, second.address]);
+});
+
+/** What a caller reads of conversations, messages and events. */
+async function everythingTold(client: Client): Promise<string> {
+  const { data: conversations } = await client.conversations.list({ limit: 200 });
+  const messages = await Promise.all(
+    conversations.map(({ conversation_id }) => client.conversations.messages(conversation_id, { limit: 200 })),
+  );
+  const events = (await client.call("GET", "/v1/events?limit=200")).body;
+  return JSON.stringify([conversations, messages, events]);
+}

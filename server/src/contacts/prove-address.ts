@@ -1,0 +1,219 @@
+/**
+ * How a user proves that an address is theirs: a one-time code goes to it, and comes back from the user. What the code
+ * proves is who has the telephone now; it opens nothing that was said before.
+ */
+import { createHash, randomInt, timingSafeEqual } from "node:crypto";
+import { type Actor, recordAct } from "../audit/audit.ts";
+import { invalid, notFound, RequestError } from "../errors.ts";
+import type { Clock } from "../lib/clock.ts";
+import { newId } from "../lib/ids.ts";
+import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
+import { type Db, maybe, one, run } from "../lib/query.ts";
+import { type Address, formatAddress } from "./address.ts";
+import { findOwners, insertAddresses, listAddresses, lockAddresses, takeAddress } from "./address-book.ts";
+import type { HolderView } from "./own-addresses.ts";
+import { describeParticipants, findLiving, holdPeople } from "./participants.ts";
+
+/** Digits of a code. */
+const codeDigits = 6;
+/** Wrong codes, and right ones, that one verification takes. */
+const maxTries = 5;
+/** How long a code works, in minutes. */
+const codeMinutes = 10;
+/** Verifications that wait for their code, of one user and at one address. */
+const maxPending = 3;
+/** Codes that are sent in an hour, by one user and to one address. */
+const maxStartsAnHour = 5;
+/** Addresses that a user may prove. */
+const maxProvedAddresses = 10;
+
+export interface Verification {
+  verificationId: string;
+  expiresAt: Date;
+  /** Goes to the address, and nowhere else. */
+  code: string;
+  /** How long ago somebody last wrote from the address, in hours; null: never. */
+  heardHoursAgo: number | null;
+}
+
+interface Who {
+  workspaceId: string;
+  userId: string;
+}
+
+/**
+ * A code that the caller sends to the address. Says nothing of who has the address: only its owner learns that. Throws
+ * RATE_LIMIT_EXCEEDED, and CONFLICT when the user has as many addresses as it may.
+ */
+export async function startVerification(
+  { db, clock }: { db: Pool; clock: Clock },
+  { workspaceId, userId }: Who,
+  address: Address,
+): Promise<Verification> {
+  const code = String(randomInt(10 ** codeDigits)).padStart(codeDigits, "0");
+  const verificationId = newId(clock.now());
+  return transaction(db, async (tx) => {
+    // One start after the other, of a user and at an address: they are counted.
+    await run(tx, "SELECT FROM users WHERE user_id = $1 FOR NO KEY UPDATE", [userId]);
+    await lockAddresses(tx, workspaceId, [address]);
+    await requireRoom(tx, userId);
+    await requireFewStarts(tx, { workspaceId, userId }, address);
+    const { expires_at } = await one<{ expires_at: Date }>(
+      tx,
+      `INSERT INTO address_verifications (verification_id, workspace_id, user_id, channel, identifier, code_hash, expires_at)
+       VALUES ($1, $2, $3, $4, $5, $6, now() + make_interval(mins => $7)) RETURNING expires_at`,
+      [
+        verificationId,
+        workspaceId,
+        userId,
+        address.channel,
+        address.identifier,
+        hashOf(verificationId, code),
+        codeMinutes,
+      ],
+    );
+    const heard = await maybe<{ hours: number | null }>(
+      tx,
+      `SELECT (extract(epoch FROM now() - last_heard_at) / 3600)::double precision AS hours FROM addresses
+       WHERE workspace_id = $1 AND channel = $2 AND identifier = $3`,
+      [workspaceId, address.channel, address.identifier],
+    );
+    return { verificationId, expiresAt: expires_at, code, heardHoursAgo: heard?.hours ?? null };
+  });
+}
+
+/** The code did not go out: it waits no longer, and counts as a start. */
+export async function giveUpVerification(db: Db, { workspaceId }: Who, verificationId: string): Promise<void> {
+  await run(db, "UPDATE address_verifications SET ended_at = now() WHERE verification_id = $1 AND workspace_id = $2", [
+    verificationId,
+    workspaceId,
+  ]);
+}
+
+/**
+ * Gives the user the address, for the code that was sent there. RESOURCE_NOT_FOUND for a verification that is unknown,
+ * expired, used or tried too often; VALIDATION_ERROR for a wrong code; CONFLICT, without naming whose it is, when another
+ * user has the address, or a contact to whom somebody wrote.
+ */
+export async function verifyAddress(
+  { db, clock }: { db: Pool; clock: Clock },
+  by: Actor,
+  userId: string,
+  { verificationId, code }: { verificationId: string; code: string },
+): Promise<HolderView> {
+  const { workspaceId } = by;
+  // Counted whatever follows: a statement of its own.
+  const tried = await maybe<Address & { code_hash: Buffer; tries: number }>(
+    db,
+    `UPDATE address_verifications SET tries = tries + 1
+     WHERE verification_id = $1 AND user_id = $2 AND workspace_id = $3 AND ended_at IS NULL AND expires_at > now()
+       AND tries < $4
+     RETURNING channel, identifier, code_hash, tries`,
+    [verificationId, userId, workspaceId, maxTries],
+  );
+  if (tried === null) throw notFound("verification that still waits for its code");
+  if (!timingSafeEqual(hashOf(verificationId, code), tried.code_hash)) {
+    throw invalid(`The code is wrong. Tries left: ${maxTries - tried.tries}.`, { field: "code" });
+  }
+  const address = { channel: tried.channel, identifier: tried.identifier };
+  return transaction(db, async (tx) => {
+    await holdPeople(tx, workspaceId);
+    const living = (await findLiving(tx, workspaceId, [userId])).get(userId);
+    if (living?.kind !== "user") throw notFound("user");
+    await run(tx, "SELECT FROM users WHERE user_id = $1 FOR NO KEY UPDATE", [userId]);
+    await lockAddresses(tx, workspaceId, [address]);
+    const ended = await run(
+      tx,
+      "UPDATE address_verifications SET ended_at = now() WHERE verification_id = $1 AND ended_at IS NULL",
+      [verificationId],
+    );
+    if (ended === 0) throw notFound("verification that still waits for its code");
+    const isNew = await give(tx, { workspaceId, userId }, address, new Date(clock.now()));
+    const view = (await describeParticipants(tx, [userId])).get(userId)!;
+    if (isNew) {
+      const details = { channel: address.channel, proof: "code" };
+      await recordAct(tx, by, { action: "address.added", target: { type: "user", id: userId }, details });
+    }
+    return {
+      participantId: userId,
+      displayName: view.displayName,
+      addresses: view.addresses.map(formatAddress),
+    };
+  });
+}
+
+/** Those that are too old to count. Safe to repeat. */
+export function deleteOldVerifications({ db }: { db: Db }): Promise<number> {
+  return run(db, "DELETE FROM address_verifications WHERE created_at < now() - interval '1 day'", []);
+}
+
+/** Whether the user did not have it. */
+async function give(tx: PoolClient, { workspaceId, userId }: Who, address: Address, now: Date): Promise<boolean> {
+  const owner = (await findOwners(tx, workspaceId, [address]))[0];
+  if (owner?.participantId === userId) return false;
+  if (
+    owner !== undefined &&
+    (owner.kind !== "contact" || (await isKnownToOthers(tx, { workspaceId, userId }, owner.participantId)))
+  ) {
+    throw new RequestError("CONFLICT", "This address belongs to somebody in this workspace: ask an admin to add it.");
+  }
+  await requireRoom(tx, userId);
+  if (owner === undefined) {
+    await insertAddresses(tx, { workspaceId, participantId: userId, addresses: [address], createdAt: now });
+  } else {
+    await takeAddress(tx, { workspaceId, participantId: userId }, address);
+  }
+  return true;
+}
+
+/**
+ * Whether somebody else wrote in a conversation of the contact, or is a member of it: then the address is a customer's,
+ * and what was said there must not lead to the user. A contact who only wrote to the workspace is nobody's customer yet.
+ */
+async function isKnownToOthers(tx: Db, { workspaceId, userId }: Who, contactId: string): Promise<boolean> {
+  const row = await maybe(
+    tx,
+    `SELECT FROM members mine WHERE mine.participant_id = $1 AND (
+       EXISTS (SELECT FROM members other WHERE other.conversation_id = mine.conversation_id
+                AND other.participant_id NOT IN ($1, $2, $3))
+       OR EXISTS (SELECT FROM messages m WHERE m.conversation_id = mine.conversation_id AND m.sender_id <> $1))
+     LIMIT 1`,
+    [contactId, userId, workspaceId],
+  );
+  return row !== null;
+}
+
+async function requireRoom(tx: Db, userId: string): Promise<void> {
+  if ((await listAddresses(tx, [userId])).length < maxProvedAddresses) return;
+  throw new RequestError(
+    "CONFLICT",
+    `You have ${maxProvedAddresses} addresses, as many as you may add yourself: take one away first.`,
+  );
+}
+
+async function requireFewStarts(tx: Db, { workspaceId, userId }: Who, address: Address): Promise<void> {
+  const counted = await one<{ starts: number; pending: number }>(
+    tx,
+    `SELECT max(starts)::integer AS starts, max(pending)::integer AS pending FROM (
+       SELECT count(*) AS starts, count(*) FILTER (WHERE ended_at IS NULL AND expires_at > now()) AS pending
+         FROM address_verifications WHERE user_id = $2 AND created_at > now() - interval '1 hour'
+       UNION ALL
+       SELECT count(*), count(*) FILTER (WHERE ended_at IS NULL AND expires_at > now())
+         FROM address_verifications
+        WHERE workspace_id = $1 AND channel = $3 AND identifier = $4 AND created_at > now() - interval '1 hour'
+     ) counts`,
+    [workspaceId, userId, address.channel, address.identifier],
+  );
+  if (counted.pending >= maxPending) {
+    const message = `${maxPending} codes wait already: use one of them, or try again in ${codeMinutes} minutes.`;
+    throw new RequestError("RATE_LIMIT_EXCEEDED", message, { retryAfterSeconds: codeMinutes * 60 });
+  }
+  if (counted.starts >= maxStartsAnHour) {
+    const message = `At most ${maxStartsAnHour} codes are sent in an hour: try again later.`;
+    throw new RequestError("RATE_LIMIT_EXCEEDED", message, { retryAfterSeconds: 3_600 });
+  }
+}
+
+function hashOf(verificationId: string, code: string): Buffer {
+  return createHash("sha256").update(`${verificationId} ${code}`).digest();
+}
