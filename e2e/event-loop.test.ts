@@ -3,7 +3,8 @@
  * few. Each route of the hub's own OpenAPI document gets the worst bodies that it refuses and the worst that it accepts.
  */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { authorizationTable } from "./src/authorization-table.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import { openLoopMeter, type Sent } from "./src/loop-delay.ts";
@@ -11,7 +12,7 @@ import { newThings, type Things } from "./src/things.ts";
 import { firstWorkspace, newUser, openReceiver, type Workspace } from "./src/workspace.ts";
 import { hostileBodies, hostileFields, largest, type Schema } from "./src/worst-bodies.ts";
 
-const opened = new AsyncDisposableStack();
+const opened = closeAfterTests();
 const meter = opened.use(openLoopMeter());
 let hub: TestHub;
 let home: Workspace;
@@ -24,7 +25,6 @@ before(async () => {
   things = newThings(home, opened.use(await openReceiver()).url);
   schemas = await bodySchemas();
 });
-after(() => opened.disposeAsync());
 
 test("every route is in the table from which valid bodies are taken", () => {
   assert.deepEqual([...schemas.keys()].sort(), Object.keys(authorizationTable).sort());

@@ -1,7 +1,8 @@
 /** `Idempotency-Key` on every request that creates something: the list comes from the hub's own OpenAPI document. */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { authorizationTable } from "./src/authorization-table.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import { newThings, type Things } from "./src/things.ts";
@@ -17,7 +18,7 @@ interface Operation {
   responses: Record<string, unknown>;
 }
 
-const opened = new AsyncDisposableStack();
+const opened = closeAfterTests();
 let hub: TestHub;
 let home: Workspace;
 let things: Things;
@@ -37,7 +38,6 @@ before(async () => {
     ]),
   );
 });
-after(() => opened.disposeAsync());
 
 test("every request that creates something takes Idempotency-Key", () => {
   const creating = operations.filter(

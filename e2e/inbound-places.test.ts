@@ -1,17 +1,18 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import type { Conversation, Message } from "../client/src/client.ts";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import type { Person } from "./src/people.ts";
 import { until } from "./src/until.ts";
 import { text } from "./src/workspace.ts";
 
 let hub: TestHub;
+const opened = closeAfterTests();
 before(async () => {
-  hub = await startTestHub();
+  hub = opened.use(await startTestHub());
 });
-after(() => hub[Symbol.asyncDispose]());
 
 /** Writes it, and finds where it landed. */
 async function lands(person: Person, options: { replyTo?: string } = {}): Promise<Message> {

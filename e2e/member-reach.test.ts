@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import { ApiError, type Client, type Conversation } from "../client/src/client.ts";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import type { Person } from "./src/people.ts";
 import { until } from "./src/until.ts";
@@ -22,8 +23,9 @@ describe("what a member can reach", () => {
   let group: Conversation;
   const secondAddress = "telegram:777000111";
 
+  const opened = closeAfterTests();
   before(async () => {
-    hub = await startTestHub();
+    hub = opened.use(await startTestHub());
     workspace = await firstWorkspace(hub);
     ana = hub.person("whatsapp", "Ana");
     await ana.writes("Hello, it is me");
@@ -34,7 +36,6 @@ describe("what a member can reach", () => {
     anasId = home.members.find(({ kind }) => kind === "contact")!.participant_id;
     await hub.admin.call("POST", `/v1/contacts/${anasId}/addresses`, { body: { address: secondAddress } });
   });
-  after(() => hub[Symbol.asyncDispose]());
 
   /** The last words of a conversation, once they are these. */
   function heardIn({ conversation_id }: Conversation, words: string) {

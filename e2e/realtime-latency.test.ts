@@ -1,9 +1,10 @@
 /** Resuming over a slow network to a busy machine: everything since the cursor, once and in order, at any latency. */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import { Worker } from "node:worker_threads";
 import { WebSocket } from "ws";
 import { openClient } from "../client/src/client.ts";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { openChance } from "./src/chance.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import { type Frame, feedTypes, listen } from "./src/listener.ts";
@@ -29,16 +30,14 @@ describe("resuming with latency", { timeout: 300_000 }, () => {
   const say = (text: string) =>
     hub.client.messages.send({ conversation_id: conversationId, payload: { type: "text", text } });
 
+  const opened = closeAfterTests();
   before(async () => {
-    hub = await startTestHub();
+    hub = opened.use(await startTestHub());
     token = (await hub.logIn("admin")).access_token;
     const chat = await hub.group([hub.person("whatsapp"), hub.person("telegram"), hub.person("telegram")]);
     conversationId = chat.conversation_id;
     busy = new Worker("for (;;) Math.random();", { eval: true });
-  });
-  after(async () => {
-    await busy?.terminate();
-    await hub?.[Symbol.asyncDispose]();
+    opened.defer(() => void busy.terminate());
   });
 
   test("every reader gets all since its cursor once and in order, however it resumes", async (t) => {

@@ -1,15 +1,16 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import type { ApiError, NewMessage } from "../client/src/client.ts";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import { text } from "./src/workspace.ts";
 
 let hub: TestHub;
+const opened = closeAfterTests();
 before(async () => {
-  hub = await startTestHub();
+  hub = opened.use(await startTestHub());
 });
-after(() => hub[Symbol.asyncDispose]());
 
 async function countRows(): Promise<Record<string, number>> {
   const { rows } = await hub.db.query(

@@ -6,17 +6,18 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import type { Role } from "../client/src/client.ts";
 import { eventNames } from "../server/src/events/events.ts";
 import { roles, type Scope, scopes } from "../server/src/identity/principal.ts";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { adminPassword, startTestHub, type TestHub } from "./src/harness.ts";
 import { codesIn, readTable } from "./src/markdown-tables.ts";
 import { newAddress } from "./src/things.ts";
 import { firstWorkspace, newUser, type Workspace } from "./src/workspace.ts";
 
 const security = readFileSync(join(import.meta.dirname, "../SECURITY.md"), "utf8");
-const opened = new AsyncDisposableStack();
+const opened = closeAfterTests();
 let hub: TestHub;
 let workspace: Workspace;
 
@@ -24,7 +25,6 @@ before(async () => {
   hub = opened.use(await startTestHub({ env: { WEBHOOKS_ALLOW_PRIVATE: "true" } }));
   workspace = await firstWorkspace(hub);
 });
-after(() => opened.disposeAsync());
 
 interface Rule {
   needs: readonly Scope[] | "session";

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { createTestDatabase, type TestDatabase } from "../testing/test-database.ts";
 import { until } from "../testing/until.ts";
 import { type Clock, systemClock } from "./clock.ts";
@@ -13,13 +14,11 @@ describe("the database's clock", () => {
   let pool: ReturnType<typeof openPool>;
   const lines: object[] = [];
   const log = { info() {}, warn: (fields: object) => void lines.push(fields), error() {} };
+  const opened = closeAfterTests();
   before(async () => {
-    database = await createTestDatabase();
+    database = opened.use(await createTestDatabase());
     pool = openPool({ url: database.url, size: 1, applicationName: "test", log });
-  });
-  after(async () => {
-    await pool?.end();
-    await database?.[Symbol.asyncDispose]();
+    opened.defer(() => pool.end());
   });
 
   test("tells the database's time on a machine whose clock is wrong, and warns of it", async () => {

@@ -1,20 +1,19 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import pg from "pg";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { createTestDatabase, type TestDatabase } from "../testing/test-database.ts";
 import { faultCode, isDatabaseTrouble, isRecordFault } from "./faults.ts";
 import { SecretBoxError } from "./secret-box.ts";
 
 let database: TestDatabase;
 let client: pg.Client;
+const opened = closeAfterTests();
 before(async () => {
-  database = await createTestDatabase();
+  database = opened.use(await createTestDatabase());
   client = new pg.Client({ connectionString: database.url });
+  opened.defer(() => client.end());
   await client.connect();
-});
-after(async () => {
-  await client?.end();
-  await database?.[Symbol.asyncDispose]();
 });
 
 /** The error with which PostgreSQL itself answers. */

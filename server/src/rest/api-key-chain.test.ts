@@ -1,15 +1,16 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import { maxKeyChain } from "../identity/api-keys.ts";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
 
 let hub: IdentityHub;
 let admin: string;
+const opened = closeAfterTests();
 before(async () => {
-  hub = await startIdentityHub();
+  hub = opened.use(await startIdentityHub());
   admin = (await hub.logIn("admin")).access_token;
 });
-after(() => hub[Symbol.asyncDispose]());
 
 const inHours = (hours: number) => new Date(hub.clock.now() + hours * 3_600_000).toISOString();
 

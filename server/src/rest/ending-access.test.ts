@@ -1,16 +1,17 @@
 import assert from "node:assert/strict";
-import { after, before, beforeEach, test } from "node:test";
+import { before, beforeEach, test } from "node:test";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { type LogInHub, startLogInHub } from "./log-in-test-hub.ts";
 
 let hub: LogInHub;
 let admin: string;
+const opened = closeAfterTests();
 before(async () => {
-  hub = await startLogInHub();
+  hub = opened.use(await startLogInHub());
 });
 beforeEach(async () => {
   admin = (await hub.logIn("admin")).access_token;
 });
-after(() => hub[Symbol.asyncDispose]());
 
 const old = "the old password";
 const fresh = "a fresh password";
