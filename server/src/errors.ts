@@ -7,6 +7,7 @@ export const errorCodes = {
   FORBIDDEN: { http: 403 },
   RESOURCE_NOT_FOUND: { http: 404 },
   TASK_NOT_FOUND: { http: 404 },
+  METHOD_NOT_ALLOWED: { http: 405 },
   VALIDATION_ERROR: { http: 400 },
   CONFLICT: { http: 409 },
   IDEMPOTENCY_CONFLICT: { http: 409 },

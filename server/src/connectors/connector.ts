@@ -158,6 +158,8 @@ export interface Connector<Credentials = unknown> {
   /** Shape of `credentials` in `POST /v1/channel-accounts`, unknown fields refused. */
   readonly credentials: TObject;
   readonly capabilities: Capabilities;
+  /** What `parseIdentifier` takes, as the end of the sentence "an address of this channel is …". */
+  readonly identifierRule: string;
   /** The identifier in the one form under which it is stored, or null when it cannot be one of this channel. Pure. */
   parseIdentifier(identifier: string): string | null;
   /** The platform's public name of the account (number id, bot id): shown, never secret. Pure. */

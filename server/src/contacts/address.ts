@@ -9,6 +9,8 @@ export interface Address {
 /** What parsing needs of a channel; every connector has it. */
 export interface AddressedChannel {
   readonly channel: string;
+  /** What it takes, as the end of the sentence "an address of this channel is …". */
+  readonly identifierRule: string;
   /** The identifier in its stored form, or null when it cannot be one of this channel. Pure. */
   parseIdentifier(identifier: string): string | null;
 }
@@ -18,6 +20,9 @@ export type ParseAddress = (text: string, field?: string) => Address;
 
 /** Longest identifier, in UTF-16 code units, as given and as stored. */
 export const maxIdentifierLength = 200;
+
+/** What every address matches, for schemas. */
+export const addressPattern = "^[a-z]{1,30}:.+$";
 
 /** The hub's own realtime channel: every user has it without an address. */
 export const appChannel = "app";
@@ -36,7 +41,9 @@ export function addressParser(channels: Iterable<AddressedChannel>): ParseAddres
     const channel = byName.get(name);
     if (channel === undefined) throw invalid(`${field} names no known channel; the channels are: ${known}.`, { field });
     const identifier = parseIdentifier(channel, text.slice(colon + 1));
-    if (identifier === null) throw invalid(`${field} is not an address of the channel ${name}.`, { field });
+    if (identifier === null) {
+      throw invalid(`${field} is not an address of the channel ${name}: give ${channel.identifierRule}.`, { field });
+    }
     return { channel: name, identifier };
   };
 }

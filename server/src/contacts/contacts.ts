@@ -3,6 +3,7 @@ export {
   type Address,
   type AddressedChannel,
   addressParser,
+  addressPattern,
   appChannel,
   formatAddress,
   maxIdentifierLength,

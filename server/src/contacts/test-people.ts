@@ -9,9 +9,14 @@ import { addressParser } from "./address.ts";
 export const testChannels = [
   {
     channel: "phone",
+    identifierRule: "a number",
     parseIdentifier: (text: string) => /^\+?([0-9]{5,15})$/.exec(text.replaceAll(" ", ""))?.[1] ?? null,
   },
-  { channel: "chat", parseIdentifier: (text: string) => (/^[a-z0-9-]{1,200}$/.test(text) ? text : null) },
+  {
+    channel: "chat",
+    identifierRule: "letters and digits",
+    parseIdentifier: (text: string) => (/^[a-z0-9-]{1,200}$/.test(text) ? text : null),
+  },
 ];
 
 export const testParseAddress = addressParser(testChannels);

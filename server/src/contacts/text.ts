@@ -1,27 +1,27 @@
 import { invalid } from "../errors.ts";
 import { findExcess, metadataLimits } from "../lib/free-form.ts";
 import { isStorable } from "../lib/json.ts";
+import { isPlainName, isVisible, plainName } from "../lib/names.ts";
 
 /** Longest display name or title, in characters as JSON Schema counts them (code points). */
 export const maxNameLength = 200;
 
 export type Metadata = Record<string, unknown>;
 
-const controlCharacters = /\p{Cc}+/gu;
-
 /** The name as given. Throws VALIDATION_ERROR when nothing of it can be seen, or when it is not one line of text. */
 export function requireName(name: string, field: string): string {
-  if (!name.trim()) throw invalid(`${field} must not be blank.`, { field });
-  if (name.search(controlCharacters) >= 0 || !name.isWellFormed()) {
-    throw invalid(`${field} must have neither control characters nor half of a surrogate pair.`, { field });
-  }
-  return name;
+  if (!isVisible(name)) throw invalid(`${field} must not be blank.`, { field });
+  if (isPlainName(name)) return name;
+  throw invalid(
+    `${field} must be one line, with neither control characters, nor marks that turn the direction of text, nor half of a surrogate pair.`,
+    { field },
+  );
 }
 
 /** What a platform calls a person, cut to what is stored; null when nothing can be seen of it. */
 export function cutName(name: string | null): string | null {
-  const shown = (name ?? "").toWellFormed().replaceAll(controlCharacters, " ").trim();
-  return shown ? [...shown].slice(0, maxNameLength).join("").trim() : null;
+  const shown = plainName(name ?? "");
+  return shown && plainName([...shown].slice(0, maxNameLength).join(""));
 }
 
 /** `metadata` with the changes on it: a key with null is taken away, the others are set, the rest stays. */

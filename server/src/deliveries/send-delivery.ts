@@ -6,6 +6,7 @@ import type {
   OutboundPart,
   SendOutcome,
 } from "../connectors/connector.ts";
+import { plainName } from "../lib/names.ts";
 import type { MessagePayload } from "../messages/payload.ts";
 import { splitText } from "./split-text.ts";
 import type { StartedDelivery } from "./start-attempts.ts";
@@ -51,7 +52,8 @@ export async function sendDelivery(
 
 function withAuthor({ payload, author }: StartedDelivery): MessagePayload {
   if (author === null || payload.type !== "text") return payload;
-  return { ...payload, text: `${author}: ${payload.text}` };
+  // Names are refused or mended where they are given; one of before is mended here.
+  return { ...payload, text: `${plainName(author) ?? "?"}: ${payload.text}` };
 }
 
 function toParts(payload: MessagePayload, maxTextLength: number): MessagePayload[] {

@@ -1,4 +1,5 @@
 import { type Static, Type } from "typebox";
+import { addressPattern } from "../contacts/contacts.ts";
 import { forbidden, invalid, notFound } from "../errors.ts";
 import { type Principal, reachesContacts, seesAllConversations } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -21,7 +22,8 @@ export const sendBody = Type.Object(
     to: Type.Optional(
       Type.String({
         maxLength: 250,
-        description: "An address, such as whatsapp:+5511999991111; for callers with the role member, that of a user.",
+        pattern: addressPattern,
+        description: "An address, such as whatsapp:+5511999991111; for callers with the role member, that of a user",
       }),
     ),
     from: Type.Optional(uuid),

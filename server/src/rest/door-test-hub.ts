@@ -3,10 +3,10 @@ import { type AddressInfo, connect, type Socket } from "node:net";
 import { pino } from "pino";
 import { Type } from "typebox";
 import { RequestError } from "../errors.ts";
-import { openRestServer, type RestOptions } from "./server.ts";
+import { type App, openRestServer, type RestOptions } from "./server.ts";
 
 /** The door with three routes and nobody behind it, on a real port. */
-export async function openDoor(options: Partial<RestOptions> = {}) {
+export async function openDoor(options: Partial<RestOptions> = {}, more: (app: App) => void = () => {}) {
   const app = await openRestServer({
     log: pino({ level: "silent" }),
     authenticate() {
@@ -30,6 +30,7 @@ export async function openDoor(options: Partial<RestOptions> = {}) {
   app.get("/large", open, async (_request, reply) =>
     reply.type("text/plain").send(Buffer.alloc(64 * 1024 * 1024, "x")),
   );
+  more(app);
   await app.listen({ port: 0, host: "127.0.0.1" });
   const { port } = app.server.address() as AddressInfo;
   const sockets: Socket[] = [];

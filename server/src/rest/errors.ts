@@ -3,6 +3,7 @@ import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import { Type } from "typebox";
 import { type ErrorCode, errorCodes, RequestError } from "../errors.ts";
 import { faultCode, isDatabaseTrouble } from "../lib/faults.ts";
+import { doorLimits } from "./limits.ts";
 import { violation } from "./validation.ts";
 
 export const errorBody = Type.Object({
@@ -17,7 +18,7 @@ export const errorBody = Type.Object({
 
 /** What a failed request is answered with; an unknown error is logged and told as INTERNAL, without its inside. */
 export function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
-  const known = toRequestError(error);
+  const known = toRequestError(error, request.routeOptions.bodyLimit);
   if (known.cause !== undefined && isDatabaseTrouble(known.cause)) {
     request.log.warn({ code: faultCode(known.cause), request_id: request.id }, "the database could not take a request");
   }
@@ -27,8 +28,15 @@ export function answerError(error: unknown, request: FastifyRequest, reply: Fast
   reply.status(errorCodes[known.code].http).send(toErrorBody(known, request.id));
 }
 
-export function answerNotFound(request: FastifyRequest, reply: FastifyReply): void {
+export function answerNotFound(request: FastifyRequest, reply: FastifyReply, allowed: readonly string[]): void {
   const path = request.url.split("?", 1)[0];
+  // With its own method among them, a route has found nothing itself.
+  if (allowed.length > 0 && !allowed.includes(request.method)) {
+    reply.header("allow", allowed.join(", "));
+    const message = `${request.method} is not possible at ${path}: use ${allowed.join(", ")}.`;
+    answerError(new RequestError("METHOD_NOT_ALLOWED", message), request, reply);
+    return;
+  }
   answerError(new RequestError("RESOURCE_NOT_FOUND", `There is nothing at ${request.method} ${path}.`), request, reply);
 }
 
@@ -50,14 +58,16 @@ const frameworkCodes: Record<string, ErrorCode> = {
 const unstorable = "22021";
 
 /** The same error as the caller is told; what is not meant for the caller becomes INTERNAL. */
-export function toRequestError(error: unknown): RequestError {
+export function toRequestError(error: unknown, bodyLimitBytes = doorLimits.maxBodyBytes): RequestError {
   if (error instanceof RequestError) return error;
   const thrown = error as Partial<FastifyError>;
   if (thrown.validation?.[0] !== undefined) {
     return violation(thrown.validation[0] as ErrorObject, thrown.validationContext ?? "body");
   }
   const code = frameworkCodes[thrown.code ?? ""];
-  if (code === "PAYLOAD_TOO_LARGE") return new RequestError(code, "The body is larger than 1 MiB.");
+  if (code === "PAYLOAD_TOO_LARGE") {
+    return new RequestError(code, `The body is larger than ${bodyLimitBytes / 1024 / 1024} MiB.`);
+  }
   if (thrown.code === "FST_ERR_CTP_INVALID_JSON_BODY")
     return new RequestError("VALIDATION_ERROR", "The body is not valid JSON.");
   if (code !== undefined) {
@@ -68,6 +78,10 @@ export function toRequestError(error: unknown): RequestError {
   if (isDatabaseTrouble(error)) {
     const message = "The database cannot do this now. Nothing was changed; try again.";
     return new RequestError("OVERLOADED", message, { retryAfterSeconds: 2, cause: error });
+  }
+  // The files of the documentation pages: what lies outside of their folder is not there.
+  if (thrown.statusCode === 403 || thrown.statusCode === 404) {
+    return new RequestError("RESOURCE_NOT_FOUND", "There is nothing here.");
   }
   if (thrown.statusCode === 400 && error instanceof Error) return new RequestError("VALIDATION_ERROR", error.message);
   return new RequestError("INTERNAL", "Something went wrong here. Tell the operator the request id.", { cause: error });

@@ -3,6 +3,7 @@ import { type Role, roles } from "../identity/principal.ts";
 import { usernamePattern } from "../identity/username.ts";
 import type { User } from "../identity/users.ts";
 import { errorBody } from "./errors.ts";
+import { lineFormat } from "./validation.ts";
 
 /** The errors that a route documents beside those that every route may answer with. */
 export function errorAnswers<Status extends number>(...statuses: Status[]) {
@@ -46,7 +47,9 @@ export function line(maxLength: number) {
   return Type.String({
     minLength: 1,
     maxLength,
-    pattern: "^\\P{Cc}*[^\\s\\p{Cc}]\\P{Cc}*$",
+    // In the dialect that all languages share; the format knows Unicode's other blanks as well.
+    pattern: "^[^\\x00-\\x1f\\x7f-\\x9f]+$",
+    format: lineFormat,
     description: "One line of text, not blank",
   });
 }

@@ -49,10 +49,36 @@ export function serverOptions(limits: DoorLimits): ServerOptions {
 }
 
 /** What is wrong with the headers of a request, beside their bytes, which Node counts. */
-export function refuseHeaders({ rawHeaders, headers }: IncomingMessage, limits: DoorLimits): RequestError | undefined {
+export function refuseHeaders(request: IncomingMessage, limits: DoorLimits): RequestError | undefined {
+  const { rawHeaders, headers, httpVersion } = request;
   if (rawHeaders.length > 2 * limits.maxHeaders) return headersTooLarge();
-  if (headers.host === undefined) return invalid("The header host is missing: name the host that you call.");
+  // HTTP/1.0 does not know it. Source: RFC 9112, section 3.2.
+  if (headers.host === undefined && httpVersion !== "1.0") {
+    return invalid("The header host is missing: name the host that you call.");
+  }
+  if (countHosts(rawHeaders) > 1) return invalid("The header host is there more than once: send it once.");
   return undefined;
+}
+
+function countHosts(rawHeaders: readonly string[]): number {
+  let count = 0;
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index]!;
+    if (name.length === 4 && name.toLowerCase() === "host") count += 1;
+  }
+  return count;
+}
+
+/** What is wrong with the query: Fastify would take text that is no UTF-8 as it stands. */
+export function refuseQuery(url: string): RequestError | undefined {
+  const start = url.indexOf("?");
+  if (start < 0 || !url.includes("%", start)) return undefined;
+  try {
+    decodeURIComponent(url.slice(start));
+    return undefined;
+  } catch {
+    return invalid("The query is not valid UTF-8 in percent encoding.");
+  }
 }
 
 export function headersTooLarge(): RequestError {

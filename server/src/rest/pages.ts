@@ -2,11 +2,18 @@ import { type TSchema, Type } from "typebox";
 import { invalid } from "../errors.ts";
 import { isUuid } from "../lib/ids.ts";
 
+/** As the hub writes it, of letters that need no escaping in a URL. */
+export const pageCursor = Type.String({
+  maxLength: 500,
+  pattern: "^[A-Za-z0-9_-]+$",
+  description: "The next_cursor of the page before; leave it out to begin again",
+});
+
 /** `limit` and `cursor` of every list. */
 export const pageQuery = Type.Object(
   {
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 200, default: 50 })),
-    cursor: Type.Optional(Type.String({ maxLength: 500 })),
+    cursor: Type.Optional(pageCursor),
   },
   { additionalProperties: false },
 );

@@ -1,5 +1,11 @@
 import { Type } from "typebox";
-import { type Contact, maxIdentifierLength, maxNameLength, type Participant } from "../contacts/contacts.ts";
+import {
+  addressPattern,
+  type Contact,
+  maxIdentifierLength,
+  maxNameLength,
+  type Participant,
+} from "../contacts/contacts.ts";
 import { freeForm, metadataLimits } from "../lib/free-form.ts";
 import { time, uuid } from "./identity-schemas.ts";
 
@@ -9,7 +15,8 @@ export const nameText = Type.String({ minLength: 1, maxLength: maxNameLength });
 export const addressText = Type.String({
   minLength: 1,
   maxLength: maxIdentifierLength + 32,
-  description: "`channel:identifier`, in any spelling that the channel knows.",
+  pattern: addressPattern,
+  description: "`channel:identifier`, in any spelling that the channel knows",
 });
 
 const metadataRule = "Yours: at most 16 KiB of JSON with 1,000 fields and elements, nested at most 20 deep.";

@@ -10,11 +10,12 @@ import { type Principal, type Role, requireRole, requireScope, type Scope } from
 import type { Certificate } from "../lib/certificate.ts";
 import { lazily } from "../lib/lazily.ts";
 import type { Pool } from "../lib/postgres.ts";
+import { openAllowed } from "./allowed-methods.ts";
 import { allowOrigins } from "./cors.ts";
 import { credentialOf } from "./credential.ts";
 import { answerError, answerNotFound } from "./errors.ts";
 import { checkJsonBody, explainBadJson } from "./json-body.ts";
-import { type DoorLimits, doorLimits, refuseHeaders, serverOptions } from "./limits.ts";
+import { type DoorLimits, doorLimits, refuseHeaders, refuseQuery, serverOptions } from "./limits.ts";
 import { openMalformedAnswers } from "./malformed.ts";
 import { securityHeaders, tlsHeaders } from "./security-headers.ts";
 import { tlsOptions } from "./tls.ts";
@@ -121,7 +122,10 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
       else done(null, value);
     });
   });
+  const allowedAt = openAllowed();
+  app.setNotFoundHandler((request, reply) => answerNotFound(request, reply, allowedAt.find(request.url)));
   app.addHook("onRoute", ({ method, url, config }) => {
+    allowedAt.add(url, method);
     const isOpen = openPrefixes.some((prefix) => url === prefix || url.startsWith(`${prefix}/`));
     if (config?.access === undefined && !isOpen) throw new Error(`${method} ${url} does not say who may call it.`);
   });
@@ -130,7 +134,7 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
   app.decorateRequest("workId", null);
   app.addHook("onRequest", (request, reply, done) => {
     reply.headers(everyAnswer).header("x-request-id", request.id);
-    done(refuseHeaders(request.raw, limits));
+    done(refuseHeaders(request.raw, limits) ?? refuseQuery(request.url));
   });
   app.addHook("onRequest", allowOrigins(corsOrigins));
   app.addHook("onRequest", (request, _reply, done) => {
@@ -145,7 +149,6 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
     );
   });
   app.setErrorHandler(answerError);
-  app.setNotFoundHandler(answerNotFound);
   await app.register(fastifySwagger, {
     openapi: {
       openapi: "3.1.0",

@@ -4,6 +4,10 @@ import type { FastifySchemaCompiler } from "fastify";
 import type { Static, TSchema } from "typebox";
 import { RequestError } from "../errors.ts";
 import { type FreeFormLimits, findExcess, freeFormKeyword } from "../lib/free-form.ts";
+import { isPlainName, isVisible } from "../lib/names.ts";
+
+/** The format of a name: one line of which something can be seen. */
+export const lineFormat = "line";
 
 // Bodies are taken as they are; what comes as text (path, query, headers) is read into numbers and booleans.
 // That a schema is one is checked where all are compiled at once: compiling what checks it costs more than a route.
@@ -14,6 +18,7 @@ for (const ajv of [strict, reading]) {
   addFormats.default(ajv);
   const { validate } = ajv.formats["date-time"] as { validate: (text: string) => boolean };
   ajv.addFormat("date-time", (text) => validate(text) && isMoment(text));
+  ajv.addFormat(lineFormat, (text) => isVisible(text) && isPlainName(text));
   ajv.addKeyword({ keyword: freeFormKeyword, type: "object", errors: true, validate: checkFreeForm });
 }
 
@@ -40,8 +45,38 @@ export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpP
   return compile(schema, httpPart);
 };
 
-function compile(schema: TSchema, httpPart: string | undefined) {
-  return (httpPart === "body" ? strict : reading).compile(schema);
+interface Validate {
+  (value: unknown): boolean;
+  errors?: ErrorObject[] | null;
+}
+
+function compile(schema: TSchema, httpPart: string | undefined): Validate {
+  return httpPart === "body"
+    ? (strict.compile(schema) as Validate)
+    : withDecimals(schema, reading.compile(schema) as Validate);
+}
+
+/** Ajv reads numbers as JavaScript does: `0x10`, `1e1`, blanks. */
+const decimal = /^-?\d{1,15}(\.\d{1,15})?$/;
+
+function withDecimals(schema: TSchema, isValid: Validate): Validate {
+  const { properties = {} } = schema as { properties?: Record<string, { type?: string }> };
+  const isNumber = (name: string) => ["integer", "number"].includes(properties[name]!.type ?? "");
+  const numbers = Object.keys(properties).filter(isNumber);
+  if (numbers.length === 0) return isValid;
+  const validate: Validate = (value) => {
+    const given = value as Record<string, unknown>;
+    const wrong = numbers.find((name) => typeof given[name] === "string" && !decimal.test(given[name]));
+    const isRight = wrong === undefined && isValid(value);
+    validate.errors = wrong === undefined ? (isValid.errors ?? null) : [notDecimal(wrong)];
+    return isRight;
+  };
+  return validate;
+}
+
+function notDecimal(name: string): ErrorObject {
+  const message = "must be a number in digits";
+  return { instancePath: `/${name}`, keyword: "type", message, params: {}, schemaPath: "" };
 }
 
 /** Compiles at the first request that needs it: a start would pay for all routes. `npm run check` compiles all. */
@@ -94,9 +129,13 @@ function describeViolation(error: ErrorObject, part: string): { message: string;
       return { field: path, message: `${subject(path, part)} must be ${JSON.stringify(error.params.allowedValue)}.` };
     case "discriminator":
       return { field: inside("type"), message: `${subject(inside("type"), part)} must be one of the known types.` };
+    case "format":
     case "pattern": {
       const wanted = (error.parentSchema as { description?: string } | undefined)?.description;
-      return { field: path, message: `${subject(path, part)} must be: ${wanted ?? error.params.pattern}.` };
+      return {
+        field: path,
+        message: `${subject(path, part)} must be: ${wanted ?? error.params.pattern ?? error.params.format}.`,
+      };
     }
     default:
       return { field: path, message: `${subject(path, part)} ${error.message ?? "is not valid"}.` };

@@ -295,6 +295,7 @@ export function testConnector(capabilities: Capabilities, answer: Platform): Con
     channel: testChannel,
     credentials: { type: "object" } as never,
     capabilities,
+    identifierRule: "any text",
     parseIdentifier: (identifier) => identifier,
     externalId: () => "test",
     verify: () => true,

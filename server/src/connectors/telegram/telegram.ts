@@ -1,7 +1,7 @@
 import type { Connector } from "../connector.ts";
 import { capabilities } from "./capabilities.ts";
 import { botId, type TelegramCredentials, telegramCredentials } from "./credentials.ts";
-import { parseIdentifier } from "./identifier.ts";
+import { identifierRule, parseIdentifier } from "./identifier.ts";
 import { check, subscribe } from "./manage.ts";
 import { send } from "./send.ts";
 import { parse, verify } from "./webhook.ts";
@@ -11,6 +11,7 @@ export const telegram = {
   channel: "telegram",
   credentials: telegramCredentials,
   capabilities,
+  identifierRule,
   parseIdentifier,
   externalId: botId,
   verify,

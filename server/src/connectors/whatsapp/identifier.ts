@@ -10,16 +10,25 @@ const scopedUserId = /^[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}$/;
 /** What people put between digits, the invisible direction marks that come with a copied number included. */
 const separators = /[\s().\-/\u00ad\u2010-\u2015\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g;
 
+/** What is said to who gave no identifier of this channel. */
+export const identifierRule = "a phone number with + and its country code, such as +5511999991111";
+
 /**
- * `+` and digits, or a business-scoped user id. The country code must be there, with `+`, `00` or nothing before it.
+ * `+` and digits, or a business-scoped user id. The country code must be there, with `+` or `00` before it: without, a
+ * national number would be taken for one of another country.
  * A trunk zero in brackets, `+44 (0)20 …`, is refused: in some countries it belongs to the number, in others not.
  */
 export function parseIdentifier(identifier: string): string | null {
   const trimmed = identifier.trim();
   if (scopedUserId.test(trimmed)) return trimmed;
   if (/\(\s*0\s*\)/.test(trimmed)) return null;
-  const digits = trimmed.replace(separators, "").replace(/^(?:\+|00)/, "");
+  const digits = /^(?:\+|00)(\d+)$/.exec(trimmed.replace(separators, ""))?.[1] ?? "";
   return international.test(digits) ? `+${digits}` : null;
+}
+
+/** The same as the platform writes it: it leaves out the `+`. */
+export function parsePlatformIdentifier(identifier: string): string | null {
+  return parseIdentifier(/^\d/.test(identifier) ? `+${identifier}` : identifier);
 }
 
 /**

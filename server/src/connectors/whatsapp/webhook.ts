@@ -8,7 +8,7 @@ import { isObject, type Json, listAt, numberAt, objectAt, parseWebhookBody, text
 import { contentOf } from "./content.ts";
 import type { WhatsAppCredentials } from "./credentials.ts";
 import { reasonOf } from "./errors.ts";
-import { otherSpellings, parseIdentifier } from "./identifier.ts";
+import { otherSpellings, parsePlatformIdentifier } from "./identifier.ts";
 
 /** Echoed to whoever knows the verify token, as plain text; the platform sends digits. */
 const challenge = /^[\w.-]{1,256}$/;
@@ -127,9 +127,9 @@ function parseMessage(message: unknown, contacts: readonly Json[]): InboundEvent
 
 /** The number first, since every kind of message can be sent to it; then all else that names the same person. */
 function senderOf(message: Json, newNumber: string): string[] {
-  const from = parseIdentifier(textAt(message, "from"));
-  const moved = newNumber === "" ? null : parseIdentifier(newNumber);
-  const ids = [textAt(message, "from_user_id"), textAt(message, "from_parent_user_id")].map(parseIdentifier);
+  const from = parsePlatformIdentifier(textAt(message, "from"));
+  const moved = newNumber === "" ? null : parsePlatformIdentifier(newNumber);
+  const ids = [textAt(message, "from_user_id"), textAt(message, "from_parent_user_id")].map(parsePlatformIdentifier);
   const numbers = [moved, from].filter((number) => number !== null);
   return [...numbers, ...ids, ...numbers.flatMap(otherSpellings)].filter((identifier) => identifier !== null);
 }

@@ -1,7 +1,7 @@
 import type { Connector } from "../connector.ts";
 import { capabilities } from "./capabilities.ts";
 import { type WhatsAppCredentials, whatsappCredentials } from "./credentials.ts";
-import { parseIdentifier } from "./identifier.ts";
+import { identifierRule, parseIdentifier } from "./identifier.ts";
 import { check, subscribe } from "./manage.ts";
 import { send } from "./send.ts";
 import { handshake, parse, verify } from "./webhook.ts";
@@ -11,6 +11,7 @@ export const whatsapp = {
   channel: "whatsapp",
   credentials: whatsappCredentials,
   capabilities,
+  identifierRule,
   parseIdentifier,
   externalId: (credentials) => credentials.phone_number_id,
   handshake,

@@ -2,6 +2,7 @@ import { randomInt } from "node:crypto";
 import { type Origin, recordAct } from "../../audit/audit.ts";
 import { forbidden, RequestError } from "../../errors.ts";
 import type { Clock } from "../../lib/clock.ts";
+import { plainName } from "../../lib/names.ts";
 import { type Pool, transaction } from "../../lib/postgres.ts";
 import type { Db } from "../../lib/query.ts";
 import type { Authenticator } from "../authenticate.ts";
@@ -138,12 +139,7 @@ export function usernameFor(wish: string, tries: number): string {
 
 /** Null for what no display name may be. */
 function plainLine(text: string | null): string | null {
-  const line =
-    text
-      ?.replace(/\p{Cc}/gu, " ")
-      .trim()
-      .slice(0, 200) ?? "";
-  return line === "" ? null : line;
+  return text === null ? null : plainName(plainName(text)?.slice(0, 200) ?? "");
 }
 
 /** A username, an address or an identity that was free a moment ago. */

@@ -1,0 +1,25 @@
+/** Which methods there are at a path: looked up only where there is no route. */
+export function openAllowed() {
+  const routes = new Map<string, { path: RegExp; methods: Set<string> }>();
+  return {
+    /** A route as Fastify names it, with `:parameters` and a `*` at its end. */
+    add(url: string, method: string | string[]): void {
+      const route = routes.get(url) ?? { path: toPattern(url), methods: new Set() };
+      for (const each of [method].flat()) route.methods.add(each);
+      routes.set(url, route);
+    },
+    /** In the order of the alphabet; empty where nothing is. */
+    find(url: string): string[] {
+      const path = url.split("?", 1)[0]!;
+      const found = [...routes.values()]
+        .filter((route) => route.path.test(path))
+        .flatMap(({ methods }) => [...methods]);
+      return [...new Set(found)].sort();
+    },
+  };
+}
+
+function toPattern(url: string): RegExp {
+  const escaped = url.replaceAll(/[.+?^${}()|[\]\\]/g, "\\$&");
+  return new RegExp(`^${escaped.replaceAll(/:\w+/g, "[^/]+").replaceAll("*", ".*")}$`);
+}

@@ -1,0 +1,146 @@
+/** What the door makes of requests that are unusual, by RFC 9110 and 9112. */
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { openRestWithoutHub } from "./contract.ts";
+import { openDoor, parseAnswer } from "./door-test-hub.ts";
+import { pageQuery } from "./pages.ts";
+import type { App } from "./server.ts";
+
+let whole: App;
+before(async () => {
+  whole = await openRestWithoutHub();
+});
+after(() => whole?.close());
+
+async function say(door: Awaited<ReturnType<typeof openDoor>>, request: string) {
+  const { socket, ended } = await door.dial();
+  socket.write(request);
+  return parseAnswer(await ended);
+}
+
+test("HTTP/1.0 needs no Host, HTTP/1.1 exactly one", async () => {
+  await using door = await openDoor();
+  const { status } = await say(door, "GET /hello HTTP/1.0\r\n\r\n").catch(() => ({ status: 0 }));
+  assert.equal(status, 200);
+  for (const hosts of ["", "host: a\r\nhost: b\r\n", "host: a\r\nHOST: a\r\n"]) {
+    const { status, error } = await say(door, `GET /hello HTTP/1.1\r\n${hosts}connection: close\r\n\r\n`);
+    assert.deepEqual([status, error.code], [400, "VALIDATION_ERROR"], hosts);
+  }
+});
+
+test("a wrong method on a known path is answered with 405 and the methods that there are", async () => {
+  const cases: [method: "GET" | "PUT" | "DELETE" | "OPTIONS", url: string, allow: string][] = [
+    ["PUT", "/v1/messages?x=1", "POST"],
+    ["DELETE", "/v1/me", "GET, HEAD, PATCH"],
+    ["PUT", "/v1/contacts/abc", "DELETE, GET, HEAD, PATCH"],
+    ["OPTIONS", "/healthz", "GET, HEAD"],
+    ["GET", "/auth/token", "POST"],
+  ];
+  for (const [method, url, allow] of cases) {
+    const answer = await whole.inject({ method, url });
+    assert.deepEqual([answer.statusCode, answer.json().error.code], [405, "METHOD_NOT_ALLOWED"], url);
+    assert.equal(answer.headers.allow, allow);
+  }
+  for (const url of ["/v1/nothing", "/v1/contacts/a/b/c", "/v1/me/"]) {
+    const answer = await whole.inject({ method: "PUT", url });
+    assert.deepEqual([answer.statusCode, answer.headers.allow], [404, undefined], url);
+  }
+});
+
+test("nothing lies outside of the folder of the documentation pages", async () => {
+  for (const url of [
+    "/docs/static/%2e%2e/package.json",
+    "/docs/static/%2e%2e%2f%2e%2e/x",
+    "/docs/static/..%5cx",
+    "/docs/static/no",
+  ]) {
+    const answer = await whole.inject({ method: "GET", url });
+    assert.deepEqual([answer.statusCode, answer.json().error.code], [404, "RESOURCE_NOT_FOUND"], url);
+  }
+});
+
+test("numbers of a query are written in digits", async () => {
+  await using door = await openDoor({}, (app) => {
+    const schema = { querystring: pageQuery };
+    app.get("/page", { config: { access: "public" }, schema }, async ({ query }) => ({ limit: query.limit }));
+  });
+  for (const limit of ["0x10", "1e1", "%205", "5%20", "", "0b1", "+5", "1_0", "٣", "NaN"]) {
+    const answer = await fetch(`${door.origin}/page?limit=${limit}`);
+    assert.equal(answer.status, 400, limit);
+    assert.equal(((await answer.json()) as Told).error.details.field, "limit");
+  }
+  assert.deepEqual(await (await fetch(`${door.origin}/page?limit=10`)).json(), { limit: 10 });
+  assert.deepEqual(await (await fetch(`${door.origin}/page`)).json(), { limit: 50 });
+});
+
+test("a query or a body that is not UTF-8 is refused", async () => {
+  await using door = await openDoor();
+  for (const query of ["a=%FF", "a=%C3", "%ED%A0%80=1", "a=%", "a=%zz"]) {
+    assert.equal((await fetch(`${door.origin}/hello?${query}`)).status, 400, query);
+  }
+  assert.equal((await fetch(`${door.origin}/hello?a=%C3%A9+%25`)).status, 200);
+  const body = Buffer.concat([Buffer.from('{"text":"'), Buffer.from([0xff]), Buffer.from('"}')]);
+  const answer = await fetch(`${door.origin}/echo`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body,
+  });
+  assert.equal(answer.status, 400);
+  assert.match(((await answer.json()) as Told).error.message, /UTF-8/);
+});
+
+test("the error for a body that is too long names the limit of its route", async () => {
+  await using door = await openDoor({}, (app) => {
+    app.post("/larger", { config: { access: "public" }, bodyLimit: 2 * 1024 * 1024 }, async () => ({}));
+  });
+  for (const [path, limit] of [
+    ["/echo", /larger than 1 MiB/],
+    ["/larger", /larger than 2 MiB/],
+  ] as const) {
+    const answer = await fetch(door.origin + path, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ text: "x".repeat(3 * 1024 * 1024) }),
+    });
+    assert.equal(answer.status, 413);
+    assert.match(((await answer.json()) as Told).error.message, limit);
+  }
+});
+
+// Generators of other languages compile them as they stand.
+test("the patterns of the document are of the dialect that all languages share", () => {
+  const document = JSON.stringify(whole.swagger());
+  const patterns = [...document.matchAll(/"pattern":("(?:[^"\\]|\\.)*")/g)].map(
+    ([, text]) => JSON.parse(text!) as string,
+  );
+  assert.ok(patterns.length > 20);
+  for (const pattern of patterns) assert.doesNotMatch(pattern, /\\[pPu]|\(\?<|\(\?!|\(\?=/, pattern);
+});
+
+test("cursors, addresses and e-mail addresses say in the document what they look like", () => {
+  const { paths } = whole.swagger() as { paths: Record<string, Record<string, Operation>> };
+  const [list, create] = [paths["/v1/contacts"]!.get!, paths["/v1/contacts"]!.post!];
+  const query = (name: string) => list.parameters!.find((parameter) => parameter.name === name)!.schema;
+  const body = ({ requestBody }: Operation) => requestBody!.content["application/json"].schema.properties;
+  const address = "^[a-z]{1,30}:.+$";
+  assert.equal(query("cursor").pattern, "^[A-Za-z0-9_-]+$");
+  assert.equal(query("address").pattern, address);
+  assert.equal(body(create).addresses!.items!.pattern, address);
+  assert.equal(body(paths["/v1/messages"]!.post!).to!.pattern, address);
+  assert.equal(body(paths["/auth/register"]!.post!).email!.format, "email");
+});
+
+interface Shape {
+  pattern?: string;
+  format?: string;
+  items?: Shape;
+}
+
+interface Operation {
+  parameters?: { name: string; schema: Shape }[];
+  requestBody?: { content: { "application/json": { schema: { properties: Record<string, Shape> } } } };
+}
+
+interface Told {
+  error: { message: string; details: { field?: string } };
+}
