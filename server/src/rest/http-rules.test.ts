@@ -4,7 +4,7 @@ import { after, before, test } from "node:test";
 import { openRestWithoutHub } from "./contract.ts";
 import { openDoor, parseAnswer } from "./door-test-hub.ts";
 import { pageQuery } from "./pages.ts";
-import type { App } from "./server.ts";
+import { type App, originOf } from "./server.ts";
 
 let whole: App;
 before(async () => {
@@ -87,6 +87,25 @@ test("a query or a body that is not UTF-8 is refused", async () => {
   });
   assert.equal(answer.status, 400);
   assert.match(((await answer.json()) as Told).error.message, /UTF-8/);
+});
+
+test("what a proxy passes on counts as the client's address only when it is one", async () => {
+  const cases: [forwarded: string, trusted: number | string[], address: string][] = [
+    ["192.0.2.7", 1, "192.0.2.7"],
+    ["192.0.2.7:4711", 1, "192.0.2.7"],
+    ["[2001:db8::1]:4711", 1, "2001:db8::1"],
+    ["unknown", 1, "127.0.0.1"],
+    ["<script>", ["127.0.0.1"], "127.0.0.1"],
+    ["<script>, 192.0.2.7", 2, "192.0.2.7"],
+    ["198.51.100.1, 192.0.2.7", 1, "192.0.2.7"],
+  ];
+  for (const [forwarded, trustedProxies, address] of cases) {
+    await using door = await openDoor({ trustedProxies }, (app) => {
+      app.get("/origin", { config: { access: "public" } }, async (request) => originOf(request));
+    });
+    const answer = await fetch(`${door.origin}/origin`, { headers: { "x-forwarded-for": forwarded } });
+    assert.equal(((await answer.json()) as { ip: string }).ip, address, forwarded);
+  }
 });
 
 test("the error for a body that is too long names the limit of its route", async () => {

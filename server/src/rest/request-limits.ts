@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import { RequestError } from "../errors.ts";
 import { addressKey } from "../lib/rate-limits/address-key.ts";
 import type { RateLimit, RateLimits, Taken } from "../lib/rate-limits/rate-limits.ts";
+import { clientAddress } from "./client-address.ts";
 import { errorAnswers } from "./identity-schemas.ts";
 import type { Access, App } from "./server.ts";
 
@@ -38,7 +39,7 @@ export function limitRequests(app: App, { limits, byUser, byAddress }: RequestLi
     const { access, limit } = request.routeOptions.config;
     if (access === undefined || !isCounted(request.method, limit)) return [];
     if (access === "public" || limit === "address") {
-      return byAddress === null ? [] : [{ key: `address:${addressKey(request.ip)}`, limit: byAddress }];
+      return byAddress === null ? [] : [{ key: `address:${addressKey(clientAddress(request))}`, limit: byAddress }];
     }
     const { kind, callerId, rateLimit, ancestors = [] } = request.principal;
     if (kind === "user") return byUser === null ? [] : [{ key: `user:${callerId}`, limit: byUser }];

@@ -11,6 +11,7 @@ import type { Certificate } from "../lib/certificate.ts";
 import { lazily } from "../lib/lazily.ts";
 import type { Pool } from "../lib/postgres.ts";
 import { openAllowed } from "./allowed-methods.ts";
+import { clientAddress } from "./client-address.ts";
 import { allowOrigins } from "./cors.ts";
 import { credentialOf } from "./credential.ts";
 import { answerError, answerNotFound } from "./errors.ts";
@@ -193,8 +194,8 @@ function admit(
 }
 
 /** Where a request comes from, for the audit log. */
-export function originOf({ ip, id }: Pick<FastifyRequest, "ip" | "id">): Origin {
-  return { ip, requestId: id };
+export function originOf(request: FastifyRequest): Origin {
+  return { ip: clientAddress(request), requestId: request.id };
 }
 
 export type App = Awaited<ReturnType<typeof openRestServer>>;
