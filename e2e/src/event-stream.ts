@@ -23,7 +23,7 @@ export function openEventStreamParser(onEvent: (event: StreamEvent) => void) {
       if (data !== null) onEvent({ id, data });
       data = null;
     } else if (line.startsWith(":")) comments += 1;
-    else if (line.startsWith("id: ") && /^\d+$/.test(line.slice(4))) id = line.slice(4);
+    else if (line.startsWith("id: ") && /^\d+(-[0-9a-z]+)?$/.test(line.slice(4))) id = line.slice(4);
     else if (line.startsWith("data: ") && data === null) data = line.slice(6);
     else throw new Error(`No line of an event stream of the hub: ${line.slice(0, 100)}`);
   }
