@@ -11,7 +11,7 @@ import {
   maxUnread,
   memberBounds,
 } from "../conversations/conversations.ts";
-import type { Viewer } from "../identity/principal.ts";
+import { hasScope, type Scoped, type Viewer } from "../identity/principal.ts";
 import { maxTextLength } from "../messages/payload.ts";
 import { nullable, time, uuid } from "./identity-schemas.ts";
 import { pageQuery } from "./pages.ts";
@@ -102,7 +102,7 @@ export const listedConversation = Type.Object({
         payload: Type.Unknown(),
         created_at: time,
       },
-      { description: `A text is cut after ${maxLastText} characters.` },
+      { description: `A text is cut after ${maxLastText} characters. Null for an API key without messages:read.` },
     ),
   ),
   unread_count: nullable(
@@ -114,8 +114,8 @@ export const listedConversation = Type.Object({
   ),
 });
 
-export function showActivity({ lastMessage, unreadCount }: Activity) {
-  return { last_message: lastMessage, unread_count: unreadCount };
+export function showActivity({ lastMessage, unreadCount }: Activity, caller: Scoped) {
+  return { last_message: hasScope(caller, "messages:read") ? lastMessage : null, unread_count: unreadCount };
 }
 
 export const listQuery = Type.Object(

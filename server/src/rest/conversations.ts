@@ -98,7 +98,10 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
         limit,
         after: decodeCursor(cursor),
       });
-      const show = (row: ListedConversation) => ({ ...showConversation(row, principal), ...showActivity(row) });
+      const show = (row: ListedConversation) => ({
+        ...showConversation(row, principal),
+        ...showActivity(row, principal),
+      });
       return toPage(rows, limit, show, ({ conversationId: id, createdAt, activeAt }) => {
         return { at: sort === "activity" ? activeAt : createdAt, id };
       });
@@ -120,7 +123,7 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
     async ({ principal, db, params }) => {
       const conversation = await getConversation(db, principal, params.id);
       const activity = (await loadActivities(db, principal, [conversation])).get(conversation.conversationId)!;
-      return { ...showConversation(conversation, principal), ...showActivity(activity) };
+      return { ...showConversation(conversation, principal), ...showActivity(activity, principal) };
     },
   );
 

@@ -109,6 +109,8 @@ test("each comes with what was said last, and how much of others the caller has 
   assert.equal((await of(admin, silent)).unread_count, null, "one who does not read in it");
   const one = await hub.call(eva, "GET", `/v1/conversations/${conversation}`);
   assert.deepEqual([one.body.last_message, one.body.unread_count], [shown.last_message, 2]);
+  const limited: Principal = { ...keyOf(admin), scopes: ["conversations:read"] };
+  assert.equal((await of(limited, conversation)).last_message, null, "a key that may not read messages");
   await hub.addMessages(conversation, leo.userId, 150);
   assert.equal((await of(eva, conversation)).unread_count, 100, "counted so far and no further");
 });
