@@ -219,7 +219,8 @@ test("channel credentials, and webhooks with wrong proofs and with bodies that n
     verify_token: canary("verify token"),
   };
   const settings = { base_url: `${hub.simulator.url}/whatsapp` };
-  const body = { channel: "whatsapp", name: "wrong", credentials: wrong, settings };
+  const body = { channel: "whatsapp", name: "wrong", credentials: wrong, settings, verify: false };
+  await send("POST /v1/channel-accounts", { body: { ...body, verify: true } });
   const made = await send("POST /v1/channel-accounts", { body });
   assert.equal(made.status, 201);
   await send("POST /v1/channel-accounts", {

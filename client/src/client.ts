@@ -145,6 +145,8 @@ function channelAccountCalls(call: Call) {
     name: string;
     credentials: Record<string, string>;
     settings?: resource.ChannelAccountSettings;
+    /** False: the platform is not asked. */
+    verify?: boolean;
   };
   return {
     /** `webhook` says whether the platform was told where to call. */
@@ -152,7 +154,7 @@ function channelAccountCalls(call: Call) {
       bodyOf<resource.ChannelAccount & { webhook: resource.Said }>(call, "POST", path, { body }),
     list: (query?: resource.PageQuery & { channel?: string }) => page<resource.ChannelAccount>(call, path, query),
     get: (id: string) => bodyOf<resource.ChannelAccount>(call, "GET", `${path}/${id}`),
-    change: (id: string, body: Partial<Omit<NewAccount, "channel">> & { status?: "active" | "disabled" }) =>
+    change: (id: string, body: Partial<Omit<NewAccount, "channel" | "verify">> & { status?: "active" | "disabled" }) =>
       bodyOf<resource.ChannelAccount>(call, "PATCH", `${path}/${id}`, { body }),
     remove: (id: string) => bodyOf<null>(call, "DELETE", `${path}/${id}`),
     health: (id: string) => bodyOf<resource.ChannelAccountHealth>(call, "GET", `${path}/${id}/health`),

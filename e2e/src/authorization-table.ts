@@ -301,6 +301,7 @@ export const authorizationTable: Readonly<Record<string, Row>> = {
         name: "A bot",
         credentials: newBot(),
         settings: { base_url: `${hub.simulator.url}/telegram` },
+        verify: false,
       },
     }),
     own,

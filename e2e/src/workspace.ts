@@ -84,6 +84,7 @@ export async function connectIdleBot({ hub, admin }: Workspace): Promise<string>
       secret_token: randomUUID().replaceAll("-", ""),
     },
     settings: { base_url: `${hub.simulator.url}/telegram` },
+    verify: false,
   });
   return connected.channel_account_id;
 }

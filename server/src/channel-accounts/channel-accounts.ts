@@ -1,7 +1,7 @@
 /** The door of channel accounts: the numbers, pages and bots that are connected. */
 import type { Static } from "typebox";
 import { type Actor, recordAct } from "../audit/audit.ts";
-import type { Channel } from "../connectors/connector.ts";
+import type { Channel, ChannelAccount, Connector, ConnectorIo } from "../connectors/connector.ts";
 import { channels, connectorFor } from "../connectors/registry.ts";
 import { invalid, notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -62,9 +62,17 @@ export function openChannelAccounts({ db, secretBox, clock, ...rest }: ChannelAc
     findChanged: (known) => rows.findChanged(db, known),
   });
 
+  async function storedCredentials({ channelAccountId }: rows.AccountKey): Promise<object> {
+    const sealed = await rows.findSealedAccount(db, channelAccountId);
+    return sealed === null ? refuseUnknown() : (unseal(secretBox, sealed).credentials as object);
+  }
+
   return {
-    /** VALIDATION_ERROR that names the field; CONFLICT when the workspace has this number or bot already. */
-    async create(db: Pool, by: Actor, input: NewChannelAccount): Promise<ChannelAccountView> {
+    /**
+     * VALIDATION_ERROR that names the field; CONFLICT when the workspace has this number or bot already. With `io` the
+     * platform is asked first: CHANNEL_CREDENTIALS_INVALID when it refuses the credentials, and nothing is stored.
+     */
+    async create(db: Pool, by: Actor, input: NewChannelAccount, io?: ConnectorIo): Promise<ChannelAccountView> {
       const connector = connectorFor(input.channel);
       if (connector === undefined) {
         throw invalid(`channel must be one of: ${channels.join(", ")}.`, { field: "channel" });
@@ -82,6 +90,7 @@ export function openChannelAccounts({ db, secretBox, clock, ...rest }: ChannelAc
         createdAt: new Date(clock.now()),
         credentialsSealed: seal(secretBox, channelAccountId, input.credentials),
       };
+      if (io !== undefined) await requireWorking(connector, { ...row, credentials: input.credentials }, io);
       return transaction(db, async (tx) => {
         const made = await rows.insertAccount(tx, row);
         if (made === null) throw connectedAlready(input.channel);
@@ -106,12 +115,15 @@ export function openChannelAccounts({ db, secretBox, clock, ...rest }: ChannelAc
      */
     async change(db: Pool, by: Actor, key: rows.AccountKey, patch: ChannelAccountPatch): Promise<ChannelAccountView> {
       const { channel, externalId, settings: before } = (await rows.findAccount(db, key)) ?? refuseUnknown();
-      const { credentials, settings, ...plain } = patch;
+      const { settings, ...plain } = { ...patch, credentials: undefined };
       const isTurned = settings !== undefined && settings.base_url !== before.base_url;
-      if (isTurned && credentials === undefined && by.kind !== "system") {
+      if (isTurned && patch.credentials === undefined && by.kind !== "system") {
         const message = "settings.base_url decides where the credentials are sent: send all credentials again with it.";
         throw invalid(message, { field: "credentials" });
       }
+      // Those that are left out stay, unless they would be sent elsewhere.
+      const stored = isTurned || patch.credentials === undefined ? {} : await storedCredentials(key);
+      const credentials = patch.credentials && { ...stored, ...(patch.credentials as object) };
       if (credentials !== undefined) requireSameAccount(channel, externalId, credentials);
       const row = {
         ...plain,
@@ -195,6 +207,13 @@ function requireSameAccount(channel: Channel, externalId: string, credentials: u
       field: "credentials",
     },
   );
+}
+
+async function requireWorking(connector: Connector, account: ChannelAccount, io: ConnectorIo): Promise<void> {
+  const { isRefused = false, detail } = await connector.check(account, io);
+  if (!isRefused) return;
+  const message = `${detail} Correct the credentials, or say verify: false to store them unchecked.`;
+  throw new RequestError("CHANNEL_CREDENTIALS_INVALID", message, { details: { field: "credentials" } });
 }
 
 function connectedAlready(channel: Channel): RequestError {

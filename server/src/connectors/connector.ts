@@ -172,8 +172,11 @@ export interface Connector<Credentials = unknown> {
   parse(request: WebhookRequest, credentials: Credentials): InboundEvent[];
   /** One attempt at one part. Does not retry, does not store; never throws for what the platform or the network does. */
   send(part: OutboundPart, account: ChannelAccount<Credentials>, io: ConnectorIo): Promise<SendOutcome>;
-  /** Asks the platform whether the credentials work. */
-  check(account: ChannelAccount<Credentials>, io: ConnectorIo): Promise<{ ok: boolean; detail: string }>;
+  /** Asks the platform whether the credentials work. `isRefused`: the platform itself says no, and would say so again. */
+  check(
+    account: ChannelAccount<Credentials>,
+    io: ConnectorIo,
+  ): Promise<{ ok: boolean; isRefused?: boolean; detail: string }>;
   /** Tells the platform where to call. Safe to call twice. Absent where an operator must do it on the platform's site. */
   subscribe?(
     account: ChannelAccount<Credentials>,

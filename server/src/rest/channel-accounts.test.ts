@@ -47,6 +47,29 @@ test("a platform that cannot be reached does not keep an account from being made
   assert.equal(body.webhook.ok, false);
 });
 
+test("credentials that the platform refuses are answered 422 in its words, and nothing is stored", async () => {
+  const admin = `${await hub.workspace()} admin`;
+  const credentials = { ...telegram, bot_token: "700000009:canary_of_a_wrong_token_35_letters_" };
+  const { status, body } = await connect(admin, { credentials });
+  assert.deepEqual([status, body.error.code], [422, "CHANNEL_CREDENTIALS_INVALID"]);
+  assert.match(body.error.message, /The platform answered 401/);
+  assert.doesNotMatch(body.error.message, /canary/);
+  assert.deepEqual((await hub.call("GET /v1/channel-accounts", admin)).body.data, []);
+  assert.equal((await connect(admin, { credentials, verify: false })).status, 201);
+});
+
+test("one credential is changed without the others, but never together with where they are sent", async () => {
+  const admin = `${await hub.workspace()} admin`;
+  const { body } = await connect(admin);
+  const path = `PATCH /v1/channel-accounts/${body.channel_account_id}`;
+  const credentials = { secret_token: "another-secret-token" };
+  assert.equal((await hub.call(path, admin, { credentials })).status, 200);
+  const account = await hub.accounts.get(body.channel_account_id);
+  assert.deepEqual(account?.credentials, { bot_token, ...credentials });
+  const settings = { base_url: `${hub.simulator.url}/elsewhere` };
+  assert.equal((await hub.call(path, admin, { credentials, settings })).status, 400);
+});
+
 test("verify says whether the credentials work, and sets the webhook", async () => {
   const admin = `${await hub.workspace()} admin`;
   const settings = { base_url: hub.baseUrl("whatsapp") };
@@ -241,7 +264,7 @@ test("the list is paged, newest first, and can be of one channel", async () => {
   const ids: string[] = [];
   for (const n of [1, 2, 3]) {
     const credentials = { ...telegram, bot_token: bot_token.replace("700000001", `70000000${n}`) };
-    ids.unshift((await connect(admin, { credentials })).body.channel_account_id);
+    ids.unshift((await connect(admin, { credentials, verify: false })).body.channel_account_id);
   }
   const first = await hub.call("GET /v1/channel-accounts?limit=2", admin);
   const second = await hub.call(`GET /v1/channel-accounts?limit=2&cursor=${first.body.next_cursor}`, admin);

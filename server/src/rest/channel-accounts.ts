@@ -44,20 +44,29 @@ export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): 
         summary: "Connect a number or a bot",
         description:
           "The credentials are stored encrypted and never shown again. The platform is told where to call; `webhook` says " +
-          "whether it took that. If not, the account exists all the same: `verify` tries again.",
+          "whether it took that. If not, the account exists all the same: `POST …/verify` tries again. Credentials that the " +
+          "platform refuses are answered 422, and nothing is stored.",
         body: Type.Object(
-          { channel: Type.String({ enum: [...channels] }), name: line(200), credentials, settings },
+          {
+            channel: Type.String({ enum: [...channels] }),
+            name: line(200),
+            credentials,
+            settings,
+            verify: Type.Optional(
+              Type.Boolean({ default: true, description: "False: store the credentials without asking the platform" }),
+            ),
+          },
           { additionalProperties: false },
         ),
         response: {
           201: Type.Object({ ...accountResource.properties, webhook: saidSchema }),
-          ...errorAnswers(400, 401, 403, 409),
+          ...errorAnswers(400, 401, 403, 409, 422),
         },
       },
     },
-    async ({ principal, db, body }, reply) => {
-      const made = show(await accounts.create(db, principal, body));
+    async ({ principal, db, body: { verify = true, ...body } }, reply) => {
       const io = { ...deps.io, timeoutMs: Math.min(deps.io.timeoutMs, subscribeTimeoutMs) };
+      const made = show(await accounts.create(db, principal, body, verify ? io : undefined));
       const webhook = await subscribeWebhook(await connected(accounts, made.channel_account_id), made.webhook_url, io);
       return reply.status(201).send({ ...made, webhook });
     },
@@ -108,7 +117,7 @@ export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): 
         security: bearer,
         summary: "Change a channel account",
         description:
-          "`credentials` and `settings` are replaced as a whole. Credentials must be of the same number or bot. A change of " +
+          "`settings` are replaced as a whole; credentials that are left out stay. Credentials must be of the same number or bot. A change of " +
           "`settings.base_url`, also by leaving it out, needs all credentials again, since they are sent there. A disabled " +
           "account neither sends nor receives.",
         params: idParams,

@@ -5,7 +5,10 @@ import type { ConnectorIo } from "../connector.ts";
 import { type Json, objectAt, parseObject, textAt } from "../json.ts";
 import { methodUrl, secretsOf, type TelegramAccount } from "./credentials.ts";
 
-type Said = { ok: boolean; detail: string };
+/** Statuses with which the platform itself says that credentials do not work; others may pass. */
+const refusals: readonly number[] = [400, 401, 403, 404];
+
+type Said = { ok: boolean; isRefused?: boolean; detail: string };
 
 /** What `parse` reads, and what tells that somebody blocked the bot. Reactions are never sent unless asked for. */
 const allowedUpdates = ["message", "edited_message", "callback_query", "message_reaction", "my_chat_member"];
@@ -44,8 +47,10 @@ async function ask(
     const answer = await io.http({ ...call, body: JSON.stringify(parameters) });
     const json = parseObject(answer.body) ?? {};
     if (json.ok === true) return { ok: true, detail: read(json) };
-    const reason = textAt(json, "description") || "an answer that is not the platform's";
-    return { ok: false, detail: cleanDetail(hide(`The platform answered ${answer.status}: ${reason}`)) };
+    const words = textAt(json, "description");
+    const reason = words || "an answer that is not the platform's";
+    const isRefused = words !== "" && refusals.includes(answer.status);
+    return { ok: false, isRefused, detail: cleanDetail(hide(`The platform answered ${answer.status}: ${reason}`)) };
   } catch (error) {
     if (!(error instanceof HttpError)) throw error;
     return { ok: false, detail: cleanDetail(hide(`The platform could not be reached: ${error.message}`)) };

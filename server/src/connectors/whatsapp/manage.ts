@@ -5,7 +5,10 @@ import type { ConnectorIo } from "../connector.ts";
 import { type Json, objectAt, parseObject, textAt } from "../json.ts";
 import { bearer, numberUrl, type WhatsAppAccount } from "./credentials.ts";
 
-type Said = { ok: boolean; detail: string };
+/** Statuses with which the platform itself says that credentials do not work; others may pass. */
+const refusals: readonly number[] = [400, 401, 403, 404];
+
+type Said = { ok: boolean; isRefused?: boolean; detail: string };
 
 /** Reads the number with its own token. Source: Cloud API, `GET /{phone_number_id}`. */
 export async function check(account: WhatsAppAccount, io: ConnectorIo): Promise<Said> {
@@ -45,8 +48,10 @@ async function ask(
     const json = parseObject(answer.body) ?? {};
     const detail = answer.status === 200 ? read(json) : null;
     if (detail !== null) return { ok: true, detail };
-    const reason = textAt(objectAt(json, "error"), "message") || "an answer that is not the platform's";
-    return { ok: false, detail: cleanDetail(hide(`The platform answered ${answer.status}: ${reason}`)) };
+    const words = textAt(objectAt(json, "error"), "message");
+    const reason = words || "an answer that is not the platform's";
+    const isRefused = words !== "" && refusals.includes(answer.status);
+    return { ok: false, isRefused, detail: cleanDetail(hide(`The platform answered ${answer.status}: ${reason}`)) };
   } catch (error) {
     if (!(error instanceof HttpError)) throw error;
     return { ok: false, detail: cleanDetail(hide(`The platform could not be reached: ${error.message}`)) };
