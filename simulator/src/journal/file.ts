@@ -3,6 +3,8 @@ import path from "node:path";
 
 /** Bytes read or written at once. */
 const CHUNK_BYTES = 1 << 20;
+/** It holds what people wrote. */
+const privateMode = 0o600;
 
 /** A file of text lines that is only ever appended to, or replaced as a whole. Survives `kill -9`, not a power cut. */
 export class LineFile {
@@ -14,7 +16,7 @@ export class LineFile {
   constructor(filePath: string) {
     this.#path = filePath;
     fs.mkdirSync(path.dirname(path.resolve(filePath)), { recursive: true });
-    this.#fd = fs.openSync(filePath, "a+");
+    this.#fd = fs.openSync(filePath, "a+", privateMode);
     this.#sizeBytes = fs.fstatSync(this.#fd).size;
   }
 
@@ -49,7 +51,7 @@ export class LineFile {
   /** Puts these lines (each with its newline) in place of everything, by a new file renamed over the old one. */
   replace(lines: Iterable<string>): void {
     const next = `${this.#path}.new`;
-    const fd = fs.openSync(next, "w");
+    const fd = fs.openSync(next, "w", privateMode);
     let buffered: string[] = [];
     let bufferedLength = 0;
     for (const line of lines) {
@@ -64,7 +66,7 @@ export class LineFile {
     fs.closeSync(fd);
     fs.renameSync(next, this.#path);
     fs.closeSync(this.#fd);
-    this.#fd = fs.openSync(this.#path, "a+");
+    this.#fd = fs.openSync(this.#path, "a+", privateMode);
     this.#sizeBytes = fs.fstatSync(this.#fd).size;
   }
 

@@ -63,7 +63,9 @@ test("webhooks that wait survive any number of restarts", async () => {
   receiver.reply = () => ({ status: 200 });
   await using driver = await openDriver({ journal: folder.file, accounts });
   await driver.idle();
-  assert.equal(receiver.received.length, 1);
+  // A request of the start before may still arrive: a platform, too, sends again what it got no answer for.
+  assert.ok(receiver.received.length >= 1);
+  for (const request of receiver.received) assert.match(JSON.stringify(request), /unheard/);
 });
 
 test("what a receiver took is not told again after a restart", async () => {

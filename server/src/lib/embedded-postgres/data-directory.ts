@@ -1,6 +1,17 @@
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { chown } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -19,8 +30,13 @@ export const databaseRole = "chat4all";
 export function openDataDir(dataDir: string): string {
   try {
     // Another user passes through it when we are root, but cannot look around.
-    makeFolders(dataDir, process.getuid?.() === 0 ? 0o711 : 0o700);
+    const mode = process.getuid?.() === 0 ? 0o711 : 0o700;
+    makeFolders(dataDir, mode);
     const path = realpathSync(dataDir);
+    closeToOthers(path, mode);
+    for (const { name, parentPath } of readdirSync(path, { withFileTypes: true })) {
+      closeToOthers(join(parentPath, name), 0o700);
+    }
     const trial = join(path, `.writable-${process.pid}`);
     writeFileDurably(trial, "", 0o600);
     rmSync(trial);
@@ -30,6 +46,25 @@ export function openDataDir(dataDir: string): string {
       throw new StartError(`The folder ${dataDir} cannot be made: set DATA_DIR to one that can.`, { cause: error });
     }
     throw explainFileError(error, dataDir);
+  }
+}
+
+/**
+ * Takes rights that others have beyond `mode`, which an earlier version or another program gave. What lies deeper is closed
+ * by its folder; what belongs to another user is theirs to close.
+ */
+function closeToOthers(path: string, mode: number): void {
+  const stats = lstatSync(path, { throwIfNoEntry: false });
+  if (process.platform === "win32" || stats === undefined || stats.isSymbolicLink()) return;
+  const uid = process.getuid?.();
+  if (uid !== 0 && stats.uid !== uid) return;
+  const rights = stats.mode & 0o777;
+  if ((rights & mode) === rights) return;
+  try {
+    chmodSync(path, rights & mode);
+  } catch (error) {
+    // A file system that knows no rights.
+    if (!["EPERM", "ENOTSUP"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
   }
 }
 

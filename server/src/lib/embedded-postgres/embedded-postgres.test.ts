@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { StartError } from "../start-error.ts";
@@ -49,6 +49,21 @@ test("nobody else on the machine gets in", async () => {
   assert.equal(statSync(join(folder.dataDir, "postgres.log")).mode & 0o777, 0o600);
   await assert.rejects(query(postgres.url.replace(/:[^:@]+@/, ":guess@"), "select 1"), { code: "28P01" });
   assert.ok(!readFileSync(join(folder.dataDir, "postgres.log"), "utf8").includes("guess"));
+});
+
+test("a data directory that others can read is closed at the start, with what is in it", async () => {
+  await using folder = temporaryFolder();
+  mkdirSync(join(folder.dataDir, "files"), { recursive: true });
+  for (const name of ["secrets.json", "simulator.jsonl"]) writeFileSync(join(folder.dataDir, name), "{}");
+  for (const name of ["", "files"]) chmodSync(join(folder.dataDir, name), 0o755);
+  await using postgres = await start(folder.dataDir);
+  // As root, the user of PostgreSQL passes through the folder, and can list nothing.
+  const through = process.getuid?.() === 0 ? 0o711 : 0o700;
+  assert.equal(statSync(folder.dataDir).mode & 0o777, through);
+  for (const name of readdirSync(folder.dataDir)) {
+    assert.equal(statSync(join(folder.dataDir, name)).mode & 0o077, 0, name);
+  }
+  assert.equal((await query(postgres.url, "select 1")).length, 1);
 });
 
 test("a second hub on the same data directory is refused with the first one's name", async () => {

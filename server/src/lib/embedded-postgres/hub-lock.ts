@@ -98,7 +98,7 @@ function holderFile(dataDir: string): string {
 function writeHolder(dataDir: string): void {
   const holder = { pid: process.pid, started_at: new Date().toISOString() };
   try {
-    writeFileDurably(holderFile(dataDir), `${JSON.stringify(holder)}\n`, 0o644);
+    writeFileDurably(holderFile(dataDir), `${JSON.stringify(holder)}\n`, 0o600);
   } catch {}
 }
 
