@@ -1,7 +1,8 @@
 /** How a member gets an address of its own, and how it does not get a customer's. */
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import { ApiError, type Client } from "../client/src/client.ts";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import type { Person } from "./src/people.ts";
 import { until } from "./src/until.ts";
@@ -9,11 +10,11 @@ import { type Caller, firstWorkspace, newUser, text, type Workspace } from "./sr
 
 let hub: TestHub;
 let workspace: Workspace;
+const opened = closeAfterTests();
 before(async () => {
-  hub = await startTestHub();
+  hub = opened.use(await startTestHub());
   workspace = await firstWorkspace(hub);
 });
-after(() => hub[Symbol.asyncDispose]());
 
 const member = () => newUser(hub, workspace.admin, "member");
 

@@ -1,16 +1,17 @@
 /** What the door makes of requests that are unusual, by RFC 9110 and 9112. */
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { openRestWithoutHub } from "./contract.ts";
 import { openDoor, parseAnswer } from "./door-test-hub.ts";
 import { pageQuery } from "./pages.ts";
 import { type App, originOf } from "./server.ts";
 
 let whole: App;
+const opened = closeAfterTests();
 before(async () => {
-  whole = await openRestWithoutHub();
+  whole = opened.adopt(await openRestWithoutHub(), (app) => app.close());
 });
-after(() => whole?.close());
 
 async function say(door: Awaited<ReturnType<typeof openDoor>>, request: string) {
   const { socket, ended } = await door.dial();
@@ -44,6 +45,20 @@ test("a wrong method on a known path is answered with 405 and the methods that t
   for (const url of ["/v1/nothing", "/v1/contacts/a/b/c", "/v1/me/"]) {
     const answer = await whole.inject({ method: "PUT", url });
     assert.deepEqual([answer.statusCode, answer.headers.allow], [404, undefined], url);
+  }
+});
+
+test("the root leads a browser to the documentation, and tells a program where things are", async () => {
+  const page = await whole.inject({
+    method: "GET",
+    url: "/",
+    headers: { accept: "text/html,application/xhtml+xml,*/*;q=0.8" },
+  });
+  assert.deepEqual([page.statusCode, page.headers.location], [302, "/docs"]);
+  for (const headers of [{}, { accept: "*/*" }, { accept: "application/json" }]) {
+    const answer = await whole.inject({ method: "GET", url: "/", headers });
+    assert.equal(answer.statusCode, 200);
+    assert.deepEqual([answer.json().name, answer.json().openapi_url], ["Chat4All", "/openapi.json"]);
   }
 });
 

@@ -91,7 +91,10 @@ export async function operationRoutes(
 
   const hidden = { config: open, schema: { hide: true } };
   app.get("/openapi.json", hidden, async () => app.swagger());
-  app.get("/", hidden, async (_request, reply) => reply.redirect("/docs"));
+  app.get("/", hidden, async ({ headers: { accept = "" } }, reply) =>
+    // A browser asks for a page; a program, which takes anything, is told where things are.
+    accept.includes("text/html") ? reply.redirect("/docs") : entryPoints,
+  );
   await app.register(fastifySwaggerUi, {
     routePrefix: "/docs",
     uiConfig: { docExpansion: "list", deepLinking: true, layout: "BaseLayout" },
@@ -105,6 +108,14 @@ export async function operationRoutes(
   });
   redocRoutes(app, hidden);
 }
+
+const entryPoints = {
+  name: "Chat4All",
+  openapi_url: "/openapi.json",
+  docs_url: "/docs",
+  health_url: "/healthz",
+  readiness_url: "/readyz",
+};
 
 interface Checked {
   name: string;
