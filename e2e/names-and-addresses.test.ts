@@ -1,16 +1,17 @@
 /** What people are called, and how they are reached: what a client or a platform gives is never taken for something else. */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { adminPassword, startTestHub, type TestHub } from "./src/harness.ts";
 import { until } from "./src/until.ts";
 import { text } from "./src/workspace.ts";
 
 let hub: TestHub;
+const opened = closeAfterTests();
 before(async () => {
-  hub = await startTestHub();
+  hub = opened.use(await startTestHub());
 });
-after(() => hub?.[Symbol.asyncDispose]());
 
 const blanks = ["\u3164", "\u200b", "\u2800", "\u115f", "\uffa0", "\ufe0f", " \u00a0 "];
 const turning = ["\u202eevil", "a\u2066b", "a\u2028b"];
