@@ -37,7 +37,12 @@ test(`${disconnects} random disconnects under load: each reader's stream is the 
   await using archive = await openFeedArchive(hub.databaseUrl, workspaceId);
   await using stack = new AsyncDisposableStack();
   const done = () => readers.reduce((sum, { roamer }) => sum + sumOf(roamer.counts), 0);
-  const mayGoOn = () => done() < disconnects;
+  // One that fails ends them all: the others would go on for ever.
+  let isOver = false;
+  stack.defer(() => {
+    isOver = true;
+  });
+  const mayGoOn = () => !isOver && done() < disconnects;
   const readers = await openReaders(hub, places, chance, (position) => archive.clearedUpTo() > position || !mayGoOn());
   for (const { roamer } of readers) stack.use(roamer);
 

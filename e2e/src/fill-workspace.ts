@@ -29,4 +29,9 @@ export async function fillWorkspace(workspace: Workspace, things: Things, owner:
     workspaceId,
     randomBytes(32),
   ]);
+  await owner.all(
+    `INSERT INTO address_verifications (verification_id, workspace_id, user_id, channel, identifier, code_hash, expires_at)
+     VALUES ($1, $2, $3, 'telegram', '1', $4, now())`,
+    [randomUUID(), workspaceId, member.userId, randomBytes(32)],
+  );
 }

@@ -96,6 +96,7 @@ test("each message is told whole", async () => {
     reply_to: null,
     status: "accepted",
     metadata: null,
+    route: null,
     deliveries: [],
   });
 });

@@ -57,7 +57,7 @@ function compile(schema: TSchema, httpPart: string | undefined): Validate {
 }
 
 /** Ajv reads numbers as JavaScript does: `0x10`, `1e1`, blanks. */
-const decimal = /^-?\d{1,15}(\.\d{1,15})?$/;
+const decimal = /^-?\d{1,16}(\.\d{1,15})?$/;
 
 function withDecimals(schema: TSchema, isValid: Validate): Validate {
   const { properties = {} } = schema as { properties?: Record<string, { type?: string }> };
