@@ -49,11 +49,11 @@ test("every request that creates something takes Idempotency-Key", () => {
   assert.deepEqual(without, []);
 });
 
-describe("the same key and body get the same answer", () => {
-  for (const [name, { call, access }] of Object.entries(authorizationTable)) {
-    if (!name.startsWith("POST ")) continue;
-    test(name, async (context) => {
-      if (!takesKey(operations.find(([known]) => known === name)![1])) return context.skip("takes no key");
+test("the same key and body get the same answer", async (context) => {
+  for (const [name, operation] of operations) {
+    if (!name.startsWith("POST ") || !takesKey(operation)) continue;
+    await context.test(name, async () => {
+      const { call, access } = authorizationTable[name]!;
       const { params = {}, body } = (await call!({ workspace: home, things, userId: home.admin.userId })) ?? {};
       const path = name.split(" ")[1]!.replaceAll(/\{(\w+)\}/g, (_all, key: string) => params[key]!);
       const key = randomUUID();

@@ -70,11 +70,15 @@ test(`${disconnects} random disconnects under load: each reader's stream is the 
       const problems = problemsOf(reader);
       return problems.length === 0 ? [] : [{ name: reader.name, count: problems.length, first: problems.slice(0, 5) }];
     });
-  await until("the feed is still and everybody has it all", async () => {
-    const before = archive.events.length;
-    await archive.collect();
-    return archive.events.length === before && report().length === 0;
-  }).catch(() => {});
+  await until(
+    "the feed is still and everybody has it all",
+    async () => {
+      const before = archive.events.length;
+      await archive.collect();
+      return archive.events.length === before && report().length === 0;
+    },
+    120_000,
+  ).catch(() => {});
   await delay(roundMs);
   await archive.collect();
   assert.deepEqual(report(), []);

@@ -34,7 +34,7 @@ const lookEveryMs = 2_000;
 /** `ps` tells ages in whole seconds. */
 const ageErrorMs = 2_500;
 /** What a file has started may take so long to end after it. */
-const graceMs = 10_000;
+const graceMs = 30_000;
 /** Of a command line, in characters. */
 const shownLength = 200;
 
