@@ -120,7 +120,8 @@ test("no other method and no other way to write a path leads past the credential
     for (const spelling of spellings) {
       for (const asked of [method, ...(method === "GET" ? ["HEAD"] : [])]) {
         const status = await statusOf(asked, spelling);
-        assert.ok([400, 401, 404].includes(status), `${asked} ${spelling} was answered ${status}`);
+        // 405: it is the path of another route, as `addresses/verify;a=b` is that of an address.
+        assert.ok([400, 401, 404, 405].includes(status), `${asked} ${spelling} was answered ${status}`);
       }
     }
     for (const asked of ["HEAD", "PUT", "TRACE", "PROPFIND"].filter((one) => one !== method)) {
