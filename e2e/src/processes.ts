@@ -11,8 +11,15 @@ export function processesIn(folder: string): number[] {
     .map(Number)
     .filter((pid) => {
       const cwd = pid > 0 ? workingDirectory(pid) : null;
-      return cwd !== null && (cwd === folder || cwd.startsWith(folder + sep));
+      if (cwd === null) return false;
+      // The maker of a cluster runs elsewhere: it is known by the folder that it was given.
+      return cwd === folder || cwd.startsWith(folder + sep) || isMaking(pid, folder);
     });
+}
+
+function isMaking(pid: number, folder: string): boolean {
+  const [program = "", ...args] = readOrEmpty(`/proc/${pid}/cmdline`).split("\0");
+  return program.endsWith("/initdb") && args.some((arg) => arg.startsWith(folder + sep));
 }
 
 /** Null for one that has ended, as a zombie too, or that is not ours. */

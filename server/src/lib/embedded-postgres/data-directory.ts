@@ -152,7 +152,8 @@ async function runInitdb(initdb: string, user: ServerUser, directory: string, pa
     ],
     { stdio: ["ignore", "ignore", "pipe"] },
   );
-  const forgetExit = signalAtExit(() => child.pid ?? null, "SIGTERM");
+  // It puts SIGTERM off until a step is done; what it leaves is removed at the next start.
+  const forgetExit = signalAtExit(() => child.pid ?? null, "SIGKILL");
   const exited = new Promise<number | null>((resolve, reject) => {
     child.once("error", reject);
     child.once("close", resolve);
