@@ -87,7 +87,8 @@ test(`${disconnects} random disconnects under load: each reader's stream is the 
 
   for (const { name, roamer, isLaggard } of readers) {
     assert.ok(roamer.told.length > 20, `${name} was told of ${roamer.told.length} events only`);
-    if (!isLaggard) assert.equal(roamer.gaps(), 0, `${name} was told of a gap`);
+    if (isLaggard) assert.ok(roamer.gaps() > 0, `${name} was never told of a gap`);
+    else assert.equal(roamer.gaps(), 0, `${name} was told of a gap`);
   }
   const by = Object.fromEntries(
     endings.map((ending) => [ending, readers.reduce((sum, { roamer }) => sum + (roamer.counts.get(ending) ?? 0), 0)]),
@@ -95,8 +96,6 @@ test(`${disconnects} random disconnects under load: each reader's stream is the 
   for (const ending of endings) assert.ok(by[ending]! > disconnects / 50, `${ending}: ${by[ending]}`);
   const told = readers.reduce((sum, { roamer }) => sum + roamer.told.length, 0);
   const gaps = readers.reduce((sum, { roamer }) => sum + roamer.gaps(), 0);
-  // How many a laggard meets depends on how fast the machine is.
-  assert.ok(gaps > 0, "no laggard was told of a gap");
   t.diagnostic(
     `${done()} disconnects of ${readers.length} readers in ${seconds.toFixed(1)} s (${JSON.stringify(by)}); ` +
       `${archive.events.length} events, told ${told} times, ${gaps} gaps, cleared up to ${archive.clearedUpTo()}`,
