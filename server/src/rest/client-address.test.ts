@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import type { IncomingMessage } from "node:http";
 import { test } from "node:test";
 import { clientAddressOf } from "./client-address.ts";
+import { openDoor } from "./door-test-hub.ts";
+import { originOf } from "./server.ts";
 
 const request = (remoteAddress: string, forwarded?: string) =>
   ({ socket: { remoteAddress }, headers: { "x-forwarded-for": forwarded } }) as unknown as IncomingMessage;
@@ -21,4 +24,22 @@ test("trusted hops are passed over, and an address that a client made up is not 
 
 test("a hop that is no address is never the client's", () => {
   assert.equal(clientAddressOf(3)(request("10.0.0.1", "1.2.3.4, unknown, 10.0.0.2")), "10.0.0.2");
+});
+
+// The address of a closed socket is gone: the audit log would not say who asked, and shares could not be counted.
+test("the address of a client that has disconnected meanwhile is known", async () => {
+  const asked = Promise.withResolvers<void>();
+  const origin = Promise.withResolvers<string | null>();
+  await using door = await openDoor({}, (app) => {
+    app.get("/origin", { config: { access: "public" } }, async (request) => {
+      asked.resolve();
+      await once(request.raw.socket, "close");
+      origin.resolve(originOf(request).ip);
+    });
+  });
+  const { socket } = await door.dial();
+  socket.write("GET /origin HTTP/1.1\r\nhost: hub\r\n\r\n");
+  await asked.promise;
+  socket.destroy();
+  assert.equal(await origin.promise, "127.0.0.1");
 });

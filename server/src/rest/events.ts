@@ -2,6 +2,7 @@ import { Type } from "typebox";
 import { feedScopes, parseCursor } from "../events/events.ts";
 import { maxEvents, readEvents } from "../realtime/read-events.ts";
 import { type Streams, servesNoReaders } from "../realtime/streams.ts";
+import { clientAddress } from "./client-address.ts";
 import { varyBy } from "./cors.ts";
 import { bearer, errorAnswers } from "./identity-schemas.ts";
 import type { App } from "./server.ts";
@@ -58,7 +59,7 @@ export function eventRoutes(
       const from = headers["last-event-id"] ?? query.after;
       if (from !== undefined) parseCursor(from);
       const authorization = headers.authorization!;
-      const admission = await streams.admit(authorization, request.ip);
+      const admission = await streams.admit(authorization, clientAddress(request));
       reply.hijack();
       reply.raw.writeHead(200, { ...reply.getHeaders(), ...streamHeaders } as Record<string, string>);
       await streams.open(admission, reply.raw, from);

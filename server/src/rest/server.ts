@@ -98,6 +98,8 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
   // Each is looked at here: Node would drop those beyond a number silently, `authorization` among them.
   app.server.maxHeadersCount = 0;
   malformed.watch(app.server);
+  // Read once, it stays known after the client has disconnected: the audit log says who asked.
+  for (const event of ["connection", "secureConnection"]) app.server.on(event, ({ remoteAddress }) => remoteAddress);
   const compileSerializer = SerializerSelector()({}, {}) as FastifySerializerCompiler<unknown>;
   if (options.compilesAtOnce) {
     app.setValidatorCompiler(compileValidator);
