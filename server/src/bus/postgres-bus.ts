@@ -74,7 +74,9 @@ export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus 
     },
     subscribe(topic, group, consumer) {
       const ownerId = newId(clock.now());
-      const subscription = openSubscription({ pool, clock, log, troubles, topic, group, ownerId, leaseMs, consumer });
+      const onMoreConsumers = () => notifier.notify(topic);
+      const place = { pool, clock, log, troubles, topic, group, ownerId, leaseMs };
+      const subscription = openSubscription({ ...place, consumer, onMoreConsumers });
       subscriptions.add(subscription);
       return {
         ownerId,

@@ -25,6 +25,8 @@ interface SubscriptionOptions<Value> {
   ownerId: string;
   leaseMs: number;
   consumer: Consumer<Value>;
+  /** There are more consumers of this topic than were known: what was published meanwhile may have woken none of them. */
+  onMoreConsumers: () => void;
 }
 
 /** How often an unwoken consumer looks by itself, in milliseconds. */
@@ -39,7 +41,7 @@ const retryPauseMs = 200;
 const maxPauseMs = 5_000;
 
 export function openSubscription<Value>(options: SubscriptionOptions<Value>): PostgresSubscription {
-  const { pool, clock, log, troubles, topic, group, ownerId, leaseMs, consumer } = options;
+  const { pool, clock, log, troubles, topic, group, ownerId, leaseMs, consumer, onMoreConsumers } = options;
   const part = `${group} ${topic}`;
   const partitions = new Map<number, Ownership>();
   const closing = new AbortController();
@@ -60,8 +62,12 @@ export function openSubscription<Value>(options: SubscriptionOptions<Value>): Po
       try {
         const rows = await renew(pool, topic, group, ownerId, leaseMs);
         if (rows.length === 0) await createCursors(pool, topic, group);
+        // Nothing was read while the lease had run out.
+        if (clock.elapsed() >= heldUntil) wake();
         heldUntil = startedAt + leaseMs;
+        const before = consumers;
         consumers = rows[0]?.consumers ?? 0;
+        if (consumers > before) onMoreConsumers();
         adopt(rows);
       } catch (error) {
         log.warn({ err: error, topic, group }, "bus: leases could not be renewed");
