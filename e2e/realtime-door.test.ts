@@ -236,9 +236,9 @@ test("one user and one address have a share of the sockets and streams, and one 
     return [error.status, error.body.error.code];
   };
   const limited = [429, "RATE_LIMIT_EXCEEDED"];
-  const stream = (address: string) =>
+  const stream = (address: string, by = token) =>
     fetch(`${hub.url}/v1/events`, {
-      headers: { accept: "text/event-stream", authorization: `Bearer ${token}`, ...from(address) },
+      headers: { accept: "text/event-stream", authorization: `Bearer ${by}`, ...from(address) },
     });
   await using first = await listen({ url: hub.url, token, headers: from("10.1.1.1") });
   const second = await stream("10.1.1.2");
@@ -272,6 +272,9 @@ test("one user and one address have a share of the sockets and streams, and one 
   assert.deepEqual(await refusedAt(from("10.2.2.2"), another), limited);
   // What the client itself writes into the header does not count.
   assert.deepEqual(await refusedAt(from("9.9.9.9, 10.2.2.2"), another), limited);
+  // Nor does the port that some proxies add to the address.
+  assert.deepEqual(await refusedAt(from("10.2.2.2:4711"), another), limited);
+  assert.equal((await stream("10.2.2.2:4711", another)).status, 429);
   await using _elsewhere = await listen({ url: hub.url, token: another, headers: from("10.2.2.3") });
 });
 

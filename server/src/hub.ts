@@ -11,7 +11,7 @@ import type { WaitFor } from "./lib/start-progress.ts";
 import { handleOf, type TakenPort, takePort } from "./lib/taken-port.ts";
 import { startMaintenance } from "./maintenance.ts";
 import { openRealtime, type Realtime, refuseSockets } from "./realtime/realtime.ts";
-import { clientAddressOf } from "./rest/client-address.ts";
+import { openClientAddress } from "./rest/client-address.ts";
 import type { Dependency } from "./rest/operations.ts";
 import { openRest } from "./rest/rest.ts";
 import { spawnSimulator } from "./simulator-process.ts";
@@ -116,7 +116,7 @@ function readWarnings({ config, identityDb }: Context): Promise<SettingWarning[]
 function startRealtime(context: Context): Realtime {
   const { config, authenticator } = context;
   const { maxReaders, limits } = config.events;
-  const clientAddress = clientAddressOf(config.http.trustedProxies);
+  const clientAddress = openClientAddress(config.http.trustedProxies);
   return openRealtime({ ...context, ...authenticator, origins: config.http, maxReaders, limits, clientAddress });
 }
 

@@ -161,6 +161,14 @@ test("every connection to PostgreSQL is opened in lib/postgres.ts, with the sett
   );
 });
 
+test("the client's address is settled by clientAddress, for Fastify's may be none", () => {
+  const asking = files.filter(({ path, text }) => path !== "structure.test.ts" && /\brequest\.ips?\b/.test(text));
+  assert.deepEqual(
+    asking.map(({ path }) => path),
+    [],
+  );
+});
+
 test("what time it is is asked of a clock, which is an argument, and no duration is made of it", () => {
   const askers: Record<string, string> = {
     "lib/clock.ts": "it is the clock",

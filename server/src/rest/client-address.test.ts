@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import type { IncomingMessage } from "node:http";
 import { test } from "node:test";
-import { clientAddressOf } from "./client-address.ts";
+import { openClientAddress } from "./client-address.ts";
 import { openDoor } from "./door-test-hub.ts";
 import { originOf } from "./server.ts";
 
@@ -10,20 +10,30 @@ const request = (remoteAddress: string, forwarded?: string) =>
   ({ socket: { remoteAddress }, headers: { "x-forwarded-for": forwarded } }) as unknown as IncomingMessage;
 
 test("without trusted proxies the address is that of the connection", () => {
-  assert.equal(clientAddressOf(null)(request("10.0.0.1", "1.2.3.4")), "10.0.0.1");
+  assert.equal(openClientAddress(null)(request("10.0.0.1", "1.2.3.4")), "10.0.0.1");
 });
 
 test("trusted hops are passed over, and an address that a client made up is not reached", () => {
   const forwarded = "6.6.6.6, 1.2.3.4, 10.0.0.2";
   for (const proxies of [2, ["10.0.0.0/8"]]) {
-    assert.equal(clientAddressOf(proxies)(request("::ffff:10.0.0.1", forwarded)), "1.2.3.4", String(proxies));
+    assert.equal(openClientAddress(proxies)(request("::ffff:10.0.0.1", forwarded)), "1.2.3.4", String(proxies));
   }
-  assert.equal(clientAddressOf(["fd00::/8", "10.0.0.2"])(request("fd00::1", forwarded)), "1.2.3.4");
-  assert.equal(clientAddressOf(["10.0.0.0/8"])(request("7.7.7.7", forwarded)), "7.7.7.7");
+  assert.equal(openClientAddress(["fd00::/8", "10.0.0.2"])(request("fd00::1", forwarded)), "1.2.3.4");
+  assert.equal(openClientAddress(["10.0.0.0/8"])(request("7.7.7.7", forwarded)), "7.7.7.7");
 });
 
-test("a hop that is no address is never the client's", () => {
-  assert.equal(clientAddressOf(3)(request("10.0.0.1", "1.2.3.4, unknown, 10.0.0.2")), "10.0.0.2");
+test("a hop that is no address is passed over, and a port behind an address is cut off", () => {
+  const cases: [forwarded: string, proxies: number | string[], address: string][] = [
+    ["1.2.3.4, unknown, 10.0.0.2", ["10.0.0.0/8"], "10.0.0.2"],
+    ["unknown, 10.0.0.2", 3, "10.0.0.2"],
+    ["1.2.3.4, unknown, 10.0.0.2", 3, "1.2.3.4"],
+    ["1.2.3.4:4711", 1, "1.2.3.4"],
+    ["[2001:db8::1]:4711", 1, "2001:db8::1"],
+    ["", 1, "10.0.0.1"],
+  ];
+  for (const [forwarded, proxies, address] of cases) {
+    assert.equal(openClientAddress(proxies)(request("10.0.0.1", forwarded)), address, forwarded);
+  }
 });
 
 // The address of a closed socket is gone: the audit log would not say who asked, and shares could not be counted.

@@ -1,43 +1,37 @@
 import type { IncomingMessage } from "node:http";
-import { BlockList, isIP, isIPv6 } from "node:net";
+import { isIP } from "node:net";
+import proxyAddr from "@fastify/proxy-addr";
 import type { FastifyRequest } from "fastify";
 
+/** The proxies in front whose `x-forwarded-…` headers are believed: how many, or their networks; `null`: none. */
+export type TrustedProxies = number | readonly string[] | null;
+
 /**
- * The client's address behind trusted proxies, for requests that Fastify does not see: the nearest hop that is no trusted
- * proxy, as `request.ip`. A number trusts so many hops.
+ * Whether the address at a hop, counted from the hub, is a trusted proxy. A number trusts each client that connects: then
+ * the hub must be reachable only through that many proxies.
  */
-export function clientAddressOf(proxies: number | readonly string[] | null): (request: IncomingMessage) => string {
-  const isTrusted = typeof proxies === "number" ? (_: string, hop: number) => hop < proxies : inNetworks(proxies ?? []);
-  return ({ socket, headers }) => {
-    const forwarded = [headers["x-forwarded-for"] ?? []].flat().join(",").split(",");
-    const hops = [socket.remoteAddress ?? "", ...forwarded.map((hop) => hop.trim()).reverse()];
-    let hop = 0;
-    while (isIP(hops[hop + 1] ?? "") !== 0 && isTrusted(hops[hop]!, hop)) hop += 1;
-    return hops[hop]!;
-  };
+export function openTrust(proxies: TrustedProxies): (address: string, hop: number) => boolean {
+  if (typeof proxies === "number") return (_address, hop) => hop < proxies;
+  return proxies === null ? () => false : proxyAddr.compile([...proxies]);
 }
 
-function inNetworks(networks: readonly string[]): (address: string) => boolean {
-  const list = new BlockList();
-  for (const network of networks) {
-    const [address, bits] = network.split("/") as [string, string?];
-    const family = isIPv6(address) ? "ipv6" : "ipv4";
-    list.addSubnet(address, bits === undefined ? (family === "ipv6" ? 128 : 32) : Number(bits), family);
-  }
-  return (address) => list.check(address, isIPv6(address) ? "ipv6" : "ipv4");
+/** `clientAddress` for requests that Fastify does not see, by the library that Fastify uses for the others. */
+export function openClientAddress(proxies: TrustedProxies): (request: IncomingMessage) => string {
+  const isTrusted = openTrust(proxies);
+  return (request) => farthestAddress(proxyAddr.all(request, isTrusted));
 }
 
 /**
  * The address of the client: the farthest that trusted proxies name. What they pass on that is no address, such as
  * `unknown` (RFC 7239, section 6.2), counts as nothing: then it is the address of the hop that said so.
  */
-export function clientAddress({ ip, ips, socket }: Pick<FastifyRequest, "ip" | "ips" | "socket">): string {
-  if (isIP(ip) !== 0) return ip;
-  for (const hop of (ips ?? [ip]).toReversed()) {
-    const address = withoutPort(hop);
-    if (isIP(address) !== 0) return address;
-  }
-  return socket.remoteAddress ?? "";
+export function clientAddress({ ip, ips }: Pick<FastifyRequest, "ip" | "ips">): string {
+  return farthestAddress(ips ?? [ip]);
+}
+
+/** The hops begin with the address of the connection; a client that disconnected before it was read has none. */
+function farthestAddress(hops: readonly (string | undefined)[]): string {
+  return hops.map((hop) => withoutPort(hop ?? "")).findLast((hop) => isIP(hop) !== 0) ?? "";
 }
 
 /** Some proxies write `192.0.2.1:4711` and `[2001:db8::1]:4711`. */

@@ -11,7 +11,7 @@ import type { Certificate } from "../lib/certificate.ts";
 import { lazily } from "../lib/lazily.ts";
 import type { Pool } from "../lib/postgres.ts";
 import { openAllowed } from "./allowed-methods.ts";
-import { clientAddress } from "./client-address.ts";
+import { clientAddress, openTrust, type TrustedProxies } from "./client-address.ts";
 import { allowOrigins } from "./cors.ts";
 import { credentialOf } from "./credential.ts";
 import { answerError, answerNotFound } from "./errors.ts";
@@ -48,8 +48,7 @@ export interface RestOptions {
   dbOf: (workspaceId: string) => Pool;
   /** Whose pages may call. */
   corsOrigins?: readonly string[];
-  /** The proxies in front whose `x-forwarded-…` headers are believed: how many, or their networks. */
-  trustedProxies?: number | string[] | null;
+  trustedProxies?: TrustedProxies;
   /** Null: plain HTTP. */
   certificate?: Certificate | null;
   limits?: Partial<DoorLimits>;
@@ -68,7 +67,7 @@ const saneRequestId = /^[A-Za-z0-9._:-]{1,128}$/;
 /** The HTTP door without its routes: request ids, credentials, strict validation, errors in one shape, OpenAPI. */
 export async function openRestServer({ log, authenticate, dbOf, ...options }: RestOptions) {
   const limits = { ...doorLimits, ...options.limits };
-  const { certificate = null, corsOrigins = [] } = options;
+  const { certificate = null, corsOrigins = [], trustedProxies = null } = options;
   const everyAnswer = { ...securityHeaders, ...(certificate === null ? {} : tlsHeaders) };
   const malformed = openMalformedAnswers();
   const app = fastify({
@@ -81,7 +80,7 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
     connectionTimeout: limits.stalledTimeoutMs,
     keepAliveTimeout: limits.keepAliveTimeoutMs,
     forceCloseConnections: "idle",
-    trustProxy: trustOf(options.trustedProxies ?? null),
+    trustProxy: trustedProxies !== null && openTrust(trustedProxies),
     // What fails before a route is found: no hook has run by then.
     frameworkErrors: (error, request, reply) => {
       reply.headers(everyAnswer).header("x-request-id", request.id);
@@ -160,11 +159,6 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
     },
   });
   return app;
-}
-
-/** A number trusts whoever connects: then the hub must not be reachable but through that many proxies. */
-function trustOf(proxies: number | string[] | null) {
-  return typeof proxies === "number" ? (_address: string, hop: number) => hop < proxies : (proxies ?? false);
 }
 
 /** Without a type of its own: what is done with the server is the same as without TLS. */
