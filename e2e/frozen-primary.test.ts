@@ -10,7 +10,7 @@ import { lacks } from "../server/src/testing/programs.ts";
 import { startStockPostgres } from "../server/src/testing/stock-postgres.ts";
 import { createTestDatabase } from "../server/src/testing/test-database.ts";
 import { startSimulator } from "../simulator/src/simulator.ts";
-import { adminPassword, noLimits, openTestLog, quickRetries, sharedSecrets } from "./src/harness.ts";
+import { adminPassword, noLimits, openPlatforms, openTestLog, quickRetries, sharedSecrets } from "./src/harness.ts";
 import { openLoad, openTalk } from "./src/load.ts";
 import { assertFine, observe, settledByApi } from "./src/observe.ts";
 import { openPerson } from "./src/people.ts";
@@ -59,7 +59,7 @@ test(
     const database = await createTestDatabase({ server: primary.url });
     await using address = await openMovingAddress(primary.socketPath);
     const url = `postgres://postgres@127.0.0.1:${address.port}${new URL(database.url).pathname}`;
-    await using simulator = await startSimulator();
+    await using simulator = await startSimulator(openPlatforms);
     const platforms = openSimulatorClient(simulator.url);
     const config = loadConfig(
       {

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { openClient } from "../client/src/client.ts";
 import { startSimulator } from "../simulator/src/simulator.ts";
-import { adminPassword } from "./src/harness.ts";
+import { adminPassword, openPlatforms } from "./src/harness.ts";
 import { openHubPlace, startHubProcess } from "./src/hub-process.ts";
 import { openLoad, openTalk } from "./src/load.ts";
 import { assertFine, observe, settledByApi } from "./src/observe.ts";
@@ -62,7 +62,7 @@ test(
   "a full disk refuses with 503, loses nothing, and when there is room all goes on, also after a crash of the database",
   { skip: canMount() },
   async () => {
-    await using simulator = await startSimulator();
+    await using simulator = await startSimulator(openPlatforms);
     await using place = await openHubPlace({ SIMULATOR_URL: simulator.url });
     using disk = mountDisk(place.dataDir);
     const hub = await startHubProcess(place);

@@ -3,7 +3,7 @@ import { type TestContext, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Client, openClient } from "../client/src/client.ts";
 import { startSimulator } from "../simulator/src/simulator.ts";
-import { adminPassword } from "./src/harness.ts";
+import { adminPassword, openPlatforms } from "./src/harness.ts";
 import { freePort, type HubPlace, openHubPlace, startHubProcess } from "./src/hub-process.ts";
 import { type Load, openLoad, openTalk, type Talk } from "./src/load.ts";
 import { assertFine, observe, settledByApi } from "./src/observe.ts";
@@ -21,7 +21,7 @@ test(
   `${hubKills} times kill -9 of the hub under load: nothing accepted is lost, order is kept`,
   { skip: withoutProc },
   async (t) => {
-    await using simulator = await startSimulator();
+    await using simulator = await startSimulator(openPlatforms);
     await using place = await openHubPlace({ SIMULATOR_URL: simulator.url });
     const platforms = await impatient(simulator.url);
     let hub = await startHubProcess(place);
@@ -59,7 +59,7 @@ test(
   `${databaseKills} times kill -9 of PostgreSQL, backends included, under load: the hub brings it back and loses nothing`,
   { skip: withoutProc },
   async (t) => {
-    await using simulator = await startSimulator();
+    await using simulator = await startSimulator(openPlatforms);
     await using place = await openHubPlace({ SIMULATOR_URL: simulator.url });
     const platforms = await impatient(simulator.url);
     const hub = await startHubProcess(place);

@@ -12,7 +12,7 @@ import { startSimulator } from "../simulator/src/simulator.ts";
 import { openChance } from "./src/chance.ts";
 import { openFeedArchive } from "./src/feed-archive.ts";
 import { checkStream } from "./src/feed-checker.ts";
-import { adminPassword, sharedSecrets } from "./src/harness.ts";
+import { adminPassword, openPlatforms, sharedSecrets } from "./src/harness.ts";
 import { type HubPlace, openHubPlace, startHubProcess } from "./src/hub-process.ts";
 import { type Frame, type Listener, listen } from "./src/listener.ts";
 import { withoutProc } from "./src/processes.ts";
@@ -45,7 +45,7 @@ test(
 
 async function survive(redis: TestRedis | null): Promise<void> {
   await using database = await createTestDatabase();
-  await using simulator = await startSimulator();
+  await using simulator = await startSimulator(openPlatforms);
   const shared = { ...sharedSecrets, DATABASE_URL: database.url, SIMULATOR_URL: simulator.url };
   const env = redis === null ? shared : { ...shared, REDIS_URL: redis.url };
   await using first = await openHubPlace(env);

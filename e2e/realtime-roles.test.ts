@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { type Client, openClient } from "../client/src/client.ts";
 import { createTestDatabase } from "../server/src/testing/test-database.ts";
 import { startSimulator } from "../simulator/src/simulator.ts";
-import { adminPassword, sharedSecrets, startTestHub } from "./src/harness.ts";
+import { adminPassword, openPlatforms, sharedSecrets, startTestHub } from "./src/harness.ts";
 import { openHubPlace, startHubProcess } from "./src/hub-process.ts";
 import { type Frame, listen, positionOf, UpgradeRefused } from "./src/listener.ts";
 import { withoutProc } from "./src/processes.ts";
@@ -17,7 +17,7 @@ test(
   },
   async () => {
     await using database = await createTestDatabase();
-    await using simulator = await startSimulator();
+    await using simulator = await startSimulator(openPlatforms);
     const env = { ...sharedSecrets, DATABASE_URL: database.url, SIMULATOR_URL: simulator.url };
     await using answering = await openHubPlace({ ...env, ROLES: "api,router,connector,tasks" });
     await using first = await openHubPlace({ ...env, ROLES: "realtime" });

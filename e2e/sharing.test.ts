@@ -6,7 +6,7 @@ import { connectors } from "../server/src/connectors/registry.ts";
 import { createTestDatabase } from "../server/src/testing/test-database.ts";
 import { topics } from "../server/src/topics.ts";
 import { startSimulator } from "../simulator/src/simulator.ts";
-import { adminPassword, sharedSecrets } from "./src/harness.ts";
+import { adminPassword, openPlatforms, sharedSecrets } from "./src/harness.ts";
 import { openHubPlace, startHubProcess } from "./src/hub-process.ts";
 import { openLoad, openTalk } from "./src/load.ts";
 import { assertFine, observe, settledByApi } from "./src/observe.ts";
@@ -23,7 +23,7 @@ test(
   { skip: withoutProc },
   async () => {
     await using database = await createTestDatabase();
-    await using simulator = await startSimulator();
+    await using simulator = await startSimulator(openPlatforms);
     const platforms = openSimulatorClient(simulator.url);
     for (const { channel } of connectors) await platforms.settings(channel, { time_factor: 1_000 });
     // The lease is the one that operators have.

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { openClient } from "../client/src/client.ts";
 import { patient } from "../server/src/testing/patience.ts";
 import { startSimulator } from "../simulator/src/simulator.ts";
-import { adminPassword } from "./src/harness.ts";
+import { adminPassword, openPlatforms } from "./src/harness.ts";
 import { freePort, openHubPlace, startHubProcess } from "./src/hub-process.ts";
 import { openLoad, openTalk } from "./src/load.ts";
 import { assertFine, observe, settledByApi } from "./src/observe.ts";
@@ -20,7 +20,7 @@ test(
   "SIGTERM under load answers what is under way, ends within 10 s and leaves no process; the next start goes on",
   { skip: withoutProc },
   async () => {
-    await using simulator = await startSimulator();
+    await using simulator = await startSimulator(openPlatforms);
     await using place = await openHubPlace({ SIMULATOR_URL: simulator.url });
     const platforms = openSimulatorClient(simulator.url);
     // Slow enough for attempts to be under way at any moment.

@@ -6,7 +6,7 @@ import { type Client, openClient, type Sent } from "../client/src/client.ts";
 import { patient } from "../server/src/testing/patience.ts";
 import { createTestDatabase } from "../server/src/testing/test-database.ts";
 import { startSimulator } from "../simulator/src/simulator.ts";
-import { adminPassword, sharedSecrets } from "./src/harness.ts";
+import { adminPassword, openPlatforms, sharedSecrets } from "./src/harness.ts";
 import { type HubPlace, openHubPlace, startHubProcess } from "./src/hub-process.ts";
 import { openPerson, type Person } from "./src/people.ts";
 import { withoutProc } from "./src/processes.ts";
@@ -27,7 +27,7 @@ test(
   `${kills} times kill -9 of the hub: every event reaches its endpoints, signed, and in order where asked`,
   { skip: withoutProc },
   async () => {
-    await using simulator = await startSimulator();
+    await using simulator = await startSimulator(openPlatforms);
     await using program = await startWebhookProgram();
     await using place = await openHubPlace({ SIMULATOR_URL: simulator.url });
     let hub = await startHubProcess(place);
@@ -60,7 +60,7 @@ test(
   { skip: withoutProc },
   async () => {
     await using database = await createTestDatabase();
-    await using simulator = await startSimulator();
+    await using simulator = await startSimulator(openPlatforms);
     await using program = await startWebhookProgram();
     const shared = { ...sharedSecrets, DATABASE_URL: database.url, SIMULATOR_URL: simulator.url, BUS_LEASE: "4s" };
     const env = { ...shared, WEBHOOKS_ALLOW_PRIVATE: "true" };

@@ -16,6 +16,13 @@ import { until } from "./until.ts";
 
 export const adminPassword = "a password for tests";
 
+/**
+ * Platforms that take any message at any time, for tests that are not about who may write first. In a process of its own
+ * the simulator reads the second.
+ */
+export const openPlatforms = { enforceWindow: false };
+export const openPlatformsEnv = { SIMULATOR_ENFORCE_WINDOW: "false" };
+
 /** What every hub on a database that is not its own must be given. */
 export const sharedSecrets = { JWT_SECRET: "j".repeat(32), ENCRYPTION_KEY: "ab".repeat(32) };
 
@@ -50,7 +57,7 @@ export type TestHub = Awaited<ReturnType<typeof startTestHub>>;
 export async function startTestHub({ env = {}, expectedErrors, clock = systemClock }: TestHubOptions = {}) {
   await using stack = new AsyncDisposableStack();
   const database = stack.use(await createTestDatabase());
-  const simulator = openSimulatorClient(stack.use(await startSimulator()).url);
+  const simulator = openSimulatorClient(stack.use(await startSimulator(openPlatforms)).url);
   const config = loadConfig(
     {
       ...quickRetries,

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { patient } from "../../server/src/testing/patience.ts";
-import { adminPassword, noLimits, quickRetries } from "./harness.ts";
+import { adminPassword, noLimits, openPlatformsEnv, quickRetries } from "./harness.ts";
 import { killAll, noneLeftIn, processesIn } from "./processes.ts";
 
 const program = fileURLToPath(new URL("../../server/src/main.ts", import.meta.url));
@@ -55,6 +55,7 @@ export async function openHubPlace(env: Record<string, string> = {}): Promise<Hu
         {
           ...quickRetries,
           ...noLimits,
+          ...openPlatformsEnv,
           PORT: String(port),
           DATA_DIR: dataDir,
           ADMIN_PASSWORD: adminPassword,

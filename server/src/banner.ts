@@ -1,14 +1,18 @@
 import type { Config } from "./config.ts";
 import type { Hub } from "./hub.ts";
 
+type Started = Pick<Hub, "url" | "simulatorUrl" | "simulatedChannels" | "admin">;
+
 /** What a person who started the hub sees: where things are, and three lines to paste. */
-export function banner(hub: Pick<Hub, "url" | "simulatorUrl" | "admin">, config: Config): string {
+export function banner(hub: Started, config: Config): string {
   const { url, simulatorUrl, admin } = hub;
+  const hasApi = config.roles.includes("api");
   const lines = ["", "Chat4All is ready.", ""];
-  if (url === null) lines.push(`  Roles       ${config.roles.join(", ")}`);
-  else lines.push(`  API         ${url}`, `  Docs        ${url}/docs  and  ${url}/redoc`);
+  if (url === null || !hasApi) lines.push(`  Roles       ${config.roles.join(", ")}`);
+  if (url !== null && hasApi) lines.push(`  API         ${url}`, `  Docs        ${url}/docs  and  ${url}/redoc`);
+  else if (url !== null) lines.push(`  Sockets     ${url.replace("http", "ws")}/ws`);
   if (simulatorUrl !== null) lines.push(`  Simulator   ${simulatorUrl}/_sim/`);
-  if (url !== null) lines.push(`  Accounts    ${whoRegisters(config.identity.registration)}`);
+  if (url !== null && hasApi) lines.push(`  Accounts    ${whoRegisters(config.identity.registration)}`);
   if (config.webhooks.allowPrivate) {
     lines.push("  Webhooks    endpoints may be on private addresses and without TLS (WEBHOOKS_ALLOW_PRIVATE=true)");
   }
@@ -16,7 +20,7 @@ export function banner(hub: Pick<Hub, "url" | "simulatorUrl" | "admin">, config:
     lines.push(`  Admin       ${admin.username}  password: ${admin.password}   (shown this once: keep it)`);
   }
   if (admin.notice !== undefined) lines.push("", `  ${admin.notice}`);
-  if (url !== null) lines.push("", ...firstSteps(url, simulatorUrl, admin));
+  if (url !== null && hasApi) lines.push("", ...firstSteps(url, hub));
   return `${lines.join("\n")}\n\n`;
 }
 
@@ -26,27 +30,43 @@ function whoRegisters(registration: Config["identity"]["registration"]): string 
     : `by invitation only (REGISTRATION=${registration})`;
 }
 
-function firstSteps(url: string, simulatorUrl: string | null, admin: Hub["admin"]): string[] {
-  const json = "-H 'content-type: application/json'";
-  const credentials =
-    admin.password === undefined
-      ? `-d "{\\"username\\":\\"${admin.username}\\",\\"password\\":\\"\${ADMIN_PASSWORD:?is not set}\\"}"`
-      : `-d '${JSON.stringify({ username: admin.username, password: admin.password })}'`;
-  const message = JSON.stringify({
-    to: "whatsapp:+5511999991111",
-    payload: { type: "text", text: "Hello from Chat4All" },
-  });
-  const intro = admin.password === undefined ? "Paste these (ADMIN_PASSWORD is the admin's password):" : "Paste these:";
-  const steps = [
-    intro,
+const json = "-H 'content-type: application/json'";
+const authorization = '-H "authorization: Bearer $TOKEN"';
+
+function firstSteps(url: string, { simulatorUrl, simulatedChannels, admin }: Started): string[] {
+  // A certificate is for the name by which the outside reaches the hub, and this is its address on this machine.
+  const curl = url.startsWith("https:") ? "curl -sk" : "curl -s";
+  const isShown = admin.password !== undefined;
+  const credentials = isShown
+    ? `-d '${JSON.stringify({ username: admin.username, password: admin.password })}'`
+    : `-d "{\\"username\\":\\"${admin.username}\\",\\"password\\":\\"\${ADMIN_PASSWORD:?is not set}\\"}"`;
+  return [
+    isShown ? "Paste these:" : "Paste these (ADMIN_PASSWORD is the admin's password):",
     "",
-    `TOKEN=$(curl -s ${url}/auth/token ${json} ${credentials} | sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/')`,
-    `curl -s -w '\\n' ${url}/v1/messages ${json} -H "authorization: Bearer $TOKEN" -d '${message}'`,
+    `TOKEN=$(${curl} ${url}/auth/token ${json} ${credentials} | sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/')`,
+    ...(simulatorUrl !== null && simulatedChannels.includes("whatsapp")
+      ? sendToSimulator(curl, url, simulatorUrl)
+      : showChannels(curl, url, simulatorUrl)),
   ];
-  steps.push(
-    simulatorUrl === null
-      ? `curl -s ${url}/v1/conversations -H "authorization: Bearer $TOKEN"`
-      : `sleep 1; curl -s -w '\\n' '${simulatorUrl}/_sim/messages?channel=whatsapp'`,
-  );
-  return steps;
+}
+
+/** A template: anything else WhatsApp takes only from a business to which the person has written. */
+function sendToSimulator(curl: string, url: string, simulatorUrl: string): string[] {
+  const template = { type: "template", name: "hello_world", language: "en_US", parameters: [] };
+  const message = JSON.stringify({ to: "whatsapp:+5511999991111", payload: template });
+  return [
+    `${curl} -w '\\n' ${url}/v1/messages ${json} ${authorization} -d '${message}'`,
+    `sleep 1; curl -s -w '\\n' '${simulatorUrl}/_sim/messages?channel=whatsapp'`,
+  ];
+}
+
+/** No message: whoever has that number would get it. */
+function showChannels(curl: string, url: string, simulatorUrl: string | null): string[] {
+  const guides = "docs/guides/connect-a-whatsapp-number.md, docs/guides/connect-a-telegram-bot.md";
+  return [
+    `${curl} -w '\\n' ${url}/v1/channel-accounts ${authorization}`,
+    "",
+    `The second line shows the numbers and bots that are connected. To connect one: ${guides}`,
+    ...(simulatorUrl === null ? ["To try it with simulated platforms, start it with ROLES=all,simulator."] : []),
+  ];
 }

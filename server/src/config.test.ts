@@ -28,7 +28,7 @@ test("with nothing set, everything has a default", () => {
   });
   assert.equal(config.dataDir, resolve("data"));
   assert.deepEqual(config.roles, ["api", "router", "connector", "realtime", "tasks"]);
-  assert.deepEqual(config.simulator, { url: null, isEnabled: true, port: 8090 });
+  assert.deepEqual(config.simulator, { url: null, isEnabled: true, port: 8090, enforcesWindow: true });
   assert.deepEqual(config.secrets, {
     jwtAlgorithm: "HS256",
     jwt: null,
@@ -53,7 +53,7 @@ test("strangers may register while only this machine reaches the hub, and where 
   }
   assert.equal(load({ HOST: "0.0.0.0", REGISTRATION: "open" }).identity.registration, "open");
   assert.equal(load({ REGISTRATION: "closed" }).identity.registration, "closed");
-  const hub = { url: "http://x", simulatorUrl: null, admin: { username: "admin" } };
+  const hub = { url: "http://x", simulatorUrl: null, simulatedChannels: [], admin: { username: "admin" } };
   assert.match(banner(hub as never, load({ HOST: "0.0.0.0" })), /by invitation only \(REGISTRATION=invite\)/);
   assert.match(banner(hub as never, load({})), /everybody who reaches this address may register/);
 });
@@ -79,6 +79,9 @@ test("the simulator runs without DATABASE_URL, or when ROLES names it", () => {
   const config = load({ ...shared, ROLES: "api,connector:telegram, simulator" });
   assert.deepEqual(config.roles, ["api", "connector:telegram"]);
   assert.equal(config.simulator.isEnabled, true);
+  const everything = load({ ...shared, ROLES: "all,simulator" });
+  assert.deepEqual(everything.roles, ["api", "router", "connector", "realtime", "tasks"]);
+  assert.equal(everything.simulator.isEnabled, true);
 });
 
 test("a simulator that runs already is used instead of starting one", () => {

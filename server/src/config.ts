@@ -3,6 +3,7 @@ import { readLimits, readTrustedProxies } from "./config-limits.ts";
 import { readMail, readProviders } from "./config-log-in.ts";
 import { readRegistration } from "./config-registration.ts";
 import { readSecrets } from "./config-secrets.ts";
+import { readSimulator } from "./config-simulator.ts";
 import { readTls } from "./config-tls.ts";
 import { mergeEnv, readEnvFile } from "./lib/env-file.ts";
 import type { EnvKind } from "./lib/env-kinds.ts";
@@ -53,12 +54,6 @@ function readConfig(read: EnvReader) {
     "embedded",
     "A PostgreSQL 15 or newer to use instead of the embedded one.",
   );
-  const simulatorUrl = read.optional(
-    "SIMULATOR_URL",
-    kind.webUrl,
-    "none",
-    "A platform simulator that runs already, to use instead of starting one.",
-  );
   const config = {
     http: {
       port,
@@ -97,18 +92,7 @@ function readConfig(read: EnvReader) {
     ),
     /** Without the simulator, which has its own entry. */
     roles: roles.filter((role) => role !== "simulator"),
-    simulator: {
-      /** Of one that runs already; `null`: of our own, if any. */
-      url: simulatorUrl,
-      /** Whether this process starts one. */
-      isEnabled: simulatorUrl === null && (databaseUrl === null || roles.includes("simulator")),
-      port: read.value(
-        "SIMULATOR_PORT",
-        kind.integer(0, 65_535),
-        "8090",
-        "Where the platform simulator listens; it runs when DATABASE_URL is unset or ROLES names it.",
-      ),
-    },
+    simulator: readSimulator(read, { isWanted: databaseUrl === null || roles.includes("simulator") }),
     identity: {
       adminUsername: read.value("ADMIN_USERNAME", kind.text, "admin", "The first admin, made on an empty database."),
       /** `null`: generated, and printed once. */
@@ -272,7 +256,10 @@ const roleList = withAll(
 );
 
 function withAll(kind: EnvKind<(Role | "simulator")[]>): typeof kind {
-  return { must: `all, or ${kind.must}`, parse: (value) => (value === "all" ? [...allRoles] : kind.parse(value)) };
+  return {
+    must: `all, or ${kind.must}`,
+    parse: (value) => kind.parse(value.replace(/(?<=^|,)\s*all\s*(?=,|$)/, allRoles.join())),
+  };
 }
 
 function connectorRole(name: string): Role | undefined {

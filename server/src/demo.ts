@@ -11,15 +11,17 @@ const ratePerSecond = 10_000;
 
 /**
  * Connects the first workspace with the simulator's accounts, so that a message can be sent without any set-up. Done at
- * every start: ports may have changed. An account that was deleted comes back only in a workspace without any.
+ * every start: ports may have changed. An account that was deleted comes back only in a workspace without any. Returns
+ * the channels on which a message that names no account goes to the simulator.
  */
-export async function connectSimulator(context: Context, simulatorUrl: string, hubUrl: string): Promise<void> {
+export async function connectSimulator(context: Context, simulatorUrl: string, hubUrl: string): Promise<string[]> {
   const { identityDb, dbOf, accounts, connectorFor, connectorIo, log } = context;
   const workspaceId = await findFirstWorkspace(identityDb);
-  if (workspaceId === null) return;
+  if (workspaceId === null) return [];
   const db = dbOf(workspaceId);
   const by = systemOf(workspaceId);
   const known = await accounts.list(db, workspaceId, { limit: 200 });
+  const simulated: string[] = [];
   for (const account of defaultAccounts) {
     const { channel } = account;
     const connector = connectorFor(channel);
@@ -53,7 +55,12 @@ export async function connectSimulator(context: Context, simulatorUrl: string, h
     const webhookUrl = `${hubUrl}/webhooks/${channel}/${channelAccountId}`;
     const said = await subscribeWebhook(connected!, webhookUrl, connectorIo);
     if (!said.ok) log.warn({ channel, detail: said.detail }, "the simulator did not take the webhook address");
+    simulated.push(channelAccountId);
   }
+  // The oldest account of a channel is the one that sends; the list begins with the newest.
+  const active = (await accounts.list(db, workspaceId, { limit: 200 })).filter(({ status }) => status === "active");
+  const senders = new Map(active.map(({ channel, channelAccountId }) => [channel, channelAccountId]));
+  return [...senders.keys()].filter((channel) => simulated.includes(senders.get(channel)!));
 }
 
 /** The simulator's account as credentials; a secret that is ours to choose is chosen here. */

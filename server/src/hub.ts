@@ -32,6 +32,8 @@ export interface Hub extends AsyncDisposable {
   /** Where it listens, without a slash at the end; null for a process without the API. */
   url: string | null;
   simulatorUrl: string | null;
+  /** Channels on which the first workspace sends to the simulator. */
+  simulatedChannels: readonly string[];
   admin: FirstAdmin;
   context: Context;
   /** Takes no new work, finishes what is under way, and stops everything it started. Safe to call twice. */
@@ -49,8 +51,8 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   const hasDoor = hasApi || config.roles.includes("realtime");
   const door = hasDoor ? stack.use(await takePort(http, { host: "HOST", port: "PORT" })) : null;
   const simulatorPort = simulated.isEnabled ? stack.use(await takeSimulatorPort(simulated.port)) : null;
-  const simulator =
-    simulatorPort && stack.use(spawnSimulator({ dataDir: config.dataDir, log, callsTls: http.tls !== null }));
+  const platforms = { dataDir: config.dataDir, log, callsTls: http.tls !== null, ...simulated };
+  const simulator = simulatorPort && stack.use(spawnSimulator(platforms));
   const context = stack.use(await openContext({ ...options, waitFor }));
   for (const { setting, detail } of await readWarnings(context)) log.warn({ setting }, detail);
   waitFor("the first admin to be made");
@@ -73,6 +75,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   if (config.roles.includes("tasks")) steps.push(startMaintenance(context), tellWebhookEndpoints(context));
 
   let url: string | null = null;
+  let simulatedChannels: string[] = [];
   if (door !== null) {
     waitFor("the HTTP server to open");
     const realtime = config.roles.includes("realtime") ? startRealtime(context) : null;
@@ -87,7 +90,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
     };
     stack.defer(() => closeWithin(config.shutdownTimeoutMs / 3, closeDoor));
     url = await listen(app, door, http);
-    if (hasApi && simulatorUrl !== null) await connectSimulator(context, simulatorUrl, url);
+    if (hasApi && simulatorUrl !== null) simulatedChannels = await connectSimulator(context, simulatorUrl, url);
   }
   phase = "ready";
 
@@ -98,7 +101,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
     closing ??= opened.disposeAsync();
     return closing;
   };
-  return { url, simulatorUrl, admin, context, close, [Symbol.asyncDispose]: close };
+  return { url, simulatorUrl, simulatedChannels, admin, context, close, [Symbol.asyncDispose]: close };
 }
 
 function tellWebhookEndpoints(context: Context): { close(): Promise<void> } {

@@ -26,9 +26,12 @@ export function spawnSimulator(options: {
   log: Log;
   /** Whether this hub, which is all that it calls, speaks TLS: then with a certificate that is not for 127.0.0.1. */
   callsTls: boolean;
+  /** Whether people must write first, as on the real platforms. */
+  enforcesWindow: boolean;
 }): SimulatorProcess {
-  const { dataDir, log, callsTls } = options;
-  const child = fork(program, ["--inherit-port", "--journal", join(dataDir, "simulator.jsonl")], {
+  const { dataDir, log, callsTls, enforcesWindow } = options;
+  const flags = ["--journal", join(dataDir, "simulator.jsonl"), "--enforce-window", String(enforcesWindow)];
+  const child = fork(program, ["--inherit-port", ...flags], {
     // Not in our process group: a Ctrl-C is for the hub, which drains before it stops the platforms.
     detached: true,
     stdio: ["ignore", "ignore", "pipe", "ipc"],

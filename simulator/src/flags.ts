@@ -20,6 +20,7 @@ export const help = `The platform simulator: WhatsApp and Telegram on this machi
   --host <name>      on which address                            SIMULATOR_HOST      127.0.0.1
   --journal <file>   what the platforms got survives in it       SIMULATOR_JOURNAL   none
   --accounts <json>  accounts, as JSON or as a file of it        SIMULATOR_ACCOUNTS  one of each channel
+  --enforce-window <true|false>  whether people must write first  SIMULATOR_ENFORCE_WINDOW  true
   --seed <text>      repeats chance and ids                      SIMULATOR_SEED      new each time
   --help
 
@@ -36,6 +37,7 @@ export function readCommand(args: readonly string[], env: NodeJS.ProcessEnv): Co
       host: { type: "string" },
       journal: { type: "string" },
       accounts: { type: "string" },
+      "enforce-window": { type: "string" },
       seed: { type: "string" },
       help: { type: "boolean" },
     },
@@ -43,6 +45,7 @@ export function readCommand(args: readonly string[], env: NodeJS.ProcessEnv): Co
   if (values.help) return { kind: "help" };
   const journal = values.journal ?? env.SIMULATOR_JOURNAL;
   const accounts = values.accounts ?? env.SIMULATOR_ACCOUNTS;
+  const enforceWindow = values["enforce-window"] ?? env.SIMULATOR_ENFORCE_WINDOW;
   const seed = values.seed ?? env.SIMULATOR_SEED;
   return {
     kind: "start",
@@ -52,6 +55,7 @@ export function readCommand(args: readonly string[], env: NodeJS.ProcessEnv): Co
       host: values.host ?? env.SIMULATOR_HOST ?? "127.0.0.1",
       ...(journal ? { journal } : {}),
       ...(accounts ? { accounts: readAccounts(accounts) } : {}),
+      ...(enforceWindow ? { enforceWindow: readFlag("enforce-window", enforceWindow) } : {}),
       ...(seed ? { seed } : {}),
     },
   };
@@ -61,6 +65,11 @@ function readPort(text: string): number {
   const port = Number(text);
   if (!/^\d{1,5}$/.test(text) || port > 65_535) throw new Error(`port must be a number from 0 to 65535, not "${text}"`);
   return port;
+}
+
+function readFlag(name: string, text: string): boolean {
+  if (text !== "true" && text !== "false") throw new Error(`${name} must be true or false, not "${text}"`);
+  return text === "true";
 }
 
 function readAccounts(text: string): unknown[] {

@@ -63,20 +63,27 @@ test("what cannot start says so in one sentence and exits with 1", async () => {
 });
 
 test("flags win over the environment, and wrong ones are named", () => {
-  const env = { SIMULATOR_PORT: "1", SIMULATOR_SEED: "env", SIMULATOR_ACCOUNTS: '{"channel":"fax"}' };
+  const env = {
+    SIMULATOR_PORT: "1",
+    SIMULATOR_SEED: "env",
+    SIMULATOR_ACCOUNTS: '{"channel":"fax"}',
+    SIMULATOR_ENFORCE_WINDOW: "false",
+  };
   assert.deepEqual(readCommand(["--port", "2"], env), {
     kind: "start",
     inheritsPort: false,
-    options: { port: 2, host: "127.0.0.1", accounts: [{ channel: "fax" }], seed: "env" },
+    options: { port: 2, host: "127.0.0.1", accounts: [{ channel: "fax" }], enforceWindow: false, seed: "env" },
   });
   assert.throws(() => readCommand(["--port", "x"], {}), /port must be a number from 0 to 65535, not "x"/);
+  assert.throws(() => readCommand(["--enforce-window", "no"], {}), /enforce-window must be true or false, not "no"/);
   assert.throws(() => readCommand(["--prot", "1"], {}), /Unknown option '--prot'/);
   assert.throws(
     () => readCommand(["--accounts", "/nowhere.json"], {}),
     /the accounts file \/nowhere\.json cannot be read/,
   );
   assert.deepEqual(readCommand(["--help"], {}), { kind: "help" });
-  for (const flag of ["port", "host", "journal", "accounts", "seed"]) assert.match(help, new RegExp(`--${flag} `));
+  for (const flag of ["port", "host", "journal", "accounts", "enforce-window", "seed"])
+    assert.match(help, new RegExp(`--${flag} `));
 });
 
 async function start(args: string[]): Promise<{ child: ChildProcess; url: string }> {

@@ -14,7 +14,10 @@ export interface ChannelSettings {
   webhook_timeout_ms: number;
   /** Messages a second and account before the platform refuses; 0: no limit. */
   throughput_per_second: number;
-  /** Whether free-form messages need an answer of the person within the last 24 h. */
+  /**
+   * Whether a person has to write first, as the platform demands: on WhatsApp within the last 24 h, unless the message is
+   * a template; on Telegram at any time before.
+   */
   enforce_window: boolean;
 }
 
@@ -26,7 +29,7 @@ export const commonSettings: ChannelSettings = {
   time_factor: 1,
   webhook_timeout_ms: 10_000,
   throughput_per_second: 0,
-  enforce_window: false,
+  enforce_window: true,
 };
 
 /** The fields of `POST /_sim/settings`, without the channel. */

@@ -34,6 +34,8 @@ export interface SimulatorOptions {
   journal?: string;
   /** The same seed repeats chance and ids. Default: new ones each time. */
   seed?: string;
+  /** What `enforce_window` of every platform is at first, and after a reset. Default true. */
+  enforceWindow?: boolean | undefined;
   /** Unix milliseconds. Default the system's clock. */
   now?: () => number;
 }
@@ -53,7 +55,7 @@ export interface Simulator extends AsyncDisposable {
 export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
   const world = openWorld(options);
   try {
-    const { simulation, resume } = openSimulation(world, options.accounts ?? defaultAccounts);
+    const { simulation, resume } = openSimulation(world, options);
     const app = createServer(simulation);
     const host = options.host ?? "127.0.0.1";
     const { port: wanted = 0, listenOn } = options;
@@ -104,10 +106,13 @@ function openWorld(options: SimulatorOptions): World {
 }
 
 /** Platforms first, then what the journal remembers, then the accounts asked for: what these name is what holds. */
-function openSimulation(world: World, accounts: readonly unknown[]): { simulation: Simulation; resume: () => void } {
+function openSimulation(
+  world: World,
+  { accounts = defaultAccounts, enforceWindow = true }: SimulatorOptions,
+): { simulation: Simulation; resume: () => void } {
   const open = new Map<string, OpenFace>();
   for (const face of faces) {
-    world.settings.open(face.channel, face.settings);
+    world.settings.open(face.channel, { ...face.settings, enforce_window: enforceWindow });
     const running = face.open(world);
     world.webhooks.open(face.channel, running.webhooks);
     open.set(face.channel, running);

@@ -26,6 +26,12 @@ const programs = {
     homebrewFormula: "--cask chromium",
     find: () => firstThatExists([process.env.CHROMIUM_PATH ?? "", ...browserPaths]),
   },
+  curl: {
+    tests: "what the README, the guides and a start print to be pasted",
+    debianPackage: "curl",
+    homebrewFormula: "curl",
+    find: () => onPath("curl"),
+  },
   openssl: {
     tests: "TLS",
     debianPackage: "openssl",

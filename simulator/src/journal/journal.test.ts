@@ -68,6 +68,27 @@ test("webhooks that wait survive any number of restarts", async () => {
   for (const request of receiver.received) assert.match(JSON.stringify(request), /unheard/);
 });
 
+test("who may be written to is remembered, also when the file was cut down meanwhile", async () => {
+  using folder = openFolder();
+  await using receiver = await openReceiver();
+  const accounts = [{ ...defaultWhatsAppAccount, webhook_url: receiver.url }, defaultTelegramAccount];
+  const options = { journal: folder.file, accounts, enforceWindow: true };
+  {
+    await using driver = await openDriver(options);
+    for (const [channel, from] of Object.entries({ whatsapp: ana, telegram: 5 })) {
+      await driver.control("POST", "inbound", { channel, from, payload: "hello" });
+    }
+  }
+  for (const _restart of [1, 2]) {
+    await using driver = await openDriver(options);
+    receiver.received.length = 0;
+    await driver.sendText(ana, "free-form");
+    await until(() => receiver.received.some(({ body }) => body.includes('"read"')));
+    assert.equal((await driver.bot("sendMessage", { chat_id: 5, text: "hello" })).status, 200);
+    await driver.idle();
+  }
+});
+
 test("what a receiver took is not told again after a restart", async () => {
   using folder = openFolder();
   await using receiver = await openReceiver();

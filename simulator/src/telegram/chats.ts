@@ -3,7 +3,7 @@ import { BotError, badRequest } from "./bot-error.ts";
 import type { Parameters } from "./parameters.ts";
 import type { TelegramState } from "./state.ts";
 
-/** Ids of people who never started the bot: sending to them answers `chat not found`. Everyone else has. */
+/** Ids of people who never started the bot: sending to them answers `chat not found`. */
 export const NEVER_STARTED = { from: 9_990_000_000, to: 9_999_999_999 } as const;
 
 /** Ids have at most 52 significant bits. Source: Telegram Bot API, available types. */
@@ -14,14 +14,20 @@ export function readChat(state: TelegramState, account: TelegramAccount, paramet
   const text = parameters.text("chat_id")?.trim();
   if (text === undefined || text === "") throw badRequest("chat_id is empty");
   const chat = Number(text);
-  if (!/^\d{1,16}$/.test(text) || !hasStarted(chat)) throw badRequest("chat not found");
+  if (!/^\d{1,16}$/.test(text) || !canStart(chat) || !hasStarted(state, account, chat))
+    throw badRequest("chat not found");
   if (state.blocked.has(`${account.id} ${chat}`)) throw new BotError(403, "Forbidden: bot was blocked by the user");
   return chat;
 }
 
-/** Whether this person can write to bots and be written to. */
-export function hasStarted(id: number): boolean {
+/** Whether this person can write to bots, and be written to afterwards. */
+export function canStart(id: number): boolean {
   return id >= 1 && id <= MAX_ID && !(id >= NEVER_STARTED.from && id <= NEVER_STARTED.to);
+}
+
+/** A chat begins with what the person writes: until then there is none to which a bot could write. */
+function hasStarted({ world, lastMessageId }: TelegramState, { id }: TelegramAccount, chat: number): boolean {
+  return !world.settings.of("telegram").enforce_window || lastMessageId.has(`${id} ${chat}`);
 }
 
 /** The bot as the author of a message. */

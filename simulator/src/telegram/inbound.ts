@@ -1,7 +1,7 @@
 import type { Inbound, InboundPayload } from "../face.ts";
 import { invalid, Problem } from "../problem.ts";
 import type { TelegramAccount } from "./account.ts";
-import { botUser, hasStarted, personUser, privateChat } from "./chats.ts";
+import { botUser, canStart, personUser, privateChat } from "./chats.ts";
 import { nextMessageId, type PersonName, type TelegramState } from "./state.ts";
 import { tellBot } from "./updates.ts";
 import { wantsUpdate } from "./webhook.ts";
@@ -9,7 +9,7 @@ import { wantsUpdate } from "./webhook.ts";
 /** A person writes to the bot, or reacts: one update. Source: Telegram Bot API, getting updates. */
 export function personWrites(state: TelegramState, account: TelegramAccount, input: Inbound): Record<string, unknown> {
   const chat = Number(input.person);
-  if (!hasStarted(chat)) throw invalid(`from "${input.person}" never started the bot; README names those ids`);
+  if (!canStart(chat)) throw invalid(`from "${input.person}" never started the bot; README names those ids`);
   if (input.name !== undefined) state.names.set(String(chat), splitName(input.name));
   const date = Math.floor(state.world.now() / 1000);
   if (input.payload.type === "reaction") return react(state, account, chat, date, input.payload);

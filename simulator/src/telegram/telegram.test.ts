@@ -212,6 +212,21 @@ test("the platform refuses what it refuses, in its own words", async () => {
   assert.deepEqual(await driver.messages(), []);
 });
 
+test("unless told otherwise, a bot reaches only a person who wrote to it", async () => {
+  await using driver = await openDriver({ enforceWindow: undefined });
+  const sends = [
+    ["sendMessage", { chat_id: 5, text: "hello" }],
+    ["sendChatAction", { chat_id: 5, action: "typing" }],
+  ] as const;
+  for (const [method, parameters] of sends) {
+    const { status, body } = await driver.bot(method, parameters);
+    assert.deepEqual([status, body.description], [400, "Bad Request: chat not found"]);
+  }
+  await driver.control("POST", "inbound", { channel: "telegram", from: 5, payload: "/start" });
+  for (const [method, parameters] of sends) assert.equal((await driver.bot(method, parameters)).status, 200);
+  assert.equal((await driver.bot("sendMessage", { chat_id: 6, text: "hello" })).status, 400);
+});
+
 test("a quote that may lack is left out; reactions and places arrive; actions leave no trace", async () => {
   await using driver = await openDriver();
   const reply_parameters = { message_id: 99, allow_sending_without_reply: true };

@@ -24,9 +24,8 @@ export const telegram: Face = {
     "drop_webhooks",
   ],
   settings: { auto_receipts: false, webhook_timeout_ms: 60_000 },
-  checkSettings({ auto_receipts, enforce_window }) {
+  checkSettings({ auto_receipts }) {
     if (auto_receipts) throw invalid("telegram tells no receipts: auto_receipts can only be false");
-    if (enforce_window) throw invalid("telegram has no messaging window: enforce_window can only be false");
   },
   readAccount,
   person(text) {

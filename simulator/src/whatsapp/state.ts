@@ -1,4 +1,5 @@
 import { BoundedMap } from "../bounded-map.ts";
+import { isRecord } from "../fields.ts";
 import { Throughput } from "../throughput.ts";
 import type { World } from "../world.ts";
 
@@ -27,4 +28,14 @@ export function openState(world: World): WhatsAppState {
     lastHeard: new BoundedMap(MAX_PEOPLE),
     blocked: new BoundedMap(MAX_PEOPLE),
   };
+}
+
+/** The windows that are open, as JSON, and back. */
+export function saveWindows({ world, lastHeard }: WhatsAppState): unknown {
+  return { heard: [...lastHeard].filter(([, heardAt]) => world.now() - heardAt <= WINDOW_MS) };
+}
+
+export function restoreWindows({ lastHeard }: WhatsAppState, saved: unknown): void {
+  if (!isRecord(saved)) return;
+  for (const [person, heardAt] of saved.heard as [string, number][]) lastHeard.set(person, heardAt);
 }

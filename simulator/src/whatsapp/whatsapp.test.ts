@@ -225,10 +225,10 @@ test("a dialled number may have another wa_id, and a user id may stand for a num
   assert.equal(message.from, undefined);
 });
 
-test("with the window enforced, a free-form message needs an answer of the last day; a template does not", async () => {
+test("unless told otherwise, a free-form message needs a message of the last day; a template does not", async () => {
   await using receiver = await openReceiver();
-  await using driver = await openDriver({ accounts: [{ ...account, webhook_url: receiver.url }] });
-  await driver.control("POST", "settings", { channel: "whatsapp", enforce_window: true });
+  const accounts = [{ ...account, webhook_url: receiver.url }];
+  await using driver = await openDriver({ accounts, enforceWindow: undefined });
   const last = async (wamid: string) => {
     await until(() => statuses(receiver).some((status) => status.id === wamid));
     await driver.idle();

@@ -3,12 +3,12 @@ import type { Face, OpenFace, Receipt } from "../face.ts";
 import type { StoredMessage } from "../messages.ts";
 import { invalid } from "../problem.ts";
 import { readAccount, type WhatsAppAccount } from "./account.ts";
-import { type EventBody, type Failure, failures } from "./events.ts";
+import { type EventBody, type Failure, failures, type WhatsAppEvent } from "./events.ts";
 import { graphMethods, serveGraph } from "./graph.ts";
 import { personWrites } from "./inbound.ts";
 import { identifierOf, readPerson } from "./people.ts";
 import { type ReceiptPlan, receiptEvents, sentOf } from "./receipts.ts";
-import { openState, type WhatsAppState } from "./state.ts";
+import { openState, restoreWindows, saveWindows, type WhatsAppState } from "./state.ts";
 import { webhookRules } from "./webhook.ts";
 
 const statuses = ["sent", "delivered", "read", "played", "failed"];
@@ -47,9 +47,9 @@ export const whatsapp: Face = {
       block: (account, person, blocked) => block(state, account, person, blocked),
       promised: (message, firstNumber, plan) =>
         receiptEvents(message.account, message.to, sentOf(message), plan as ReceiptPlan, firstNumber),
-      remember() {},
-      saveState: () => null,
-      restoreState() {},
+      remember: (seen) => remember(state, seen),
+      saveState: () => saveWindows(state),
+      restoreState: (saved) => restoreWindows(state, saved),
       reset() {
         state.blocked.clear();
         state.lastHeard.clear();
@@ -57,6 +57,15 @@ export const whatsapp: Face = {
     };
   },
 };
+
+/** A person who wrote in an earlier run may still be answered in this one. */
+function remember({ lastHeard }: WhatsAppState, seen: Parameters<OpenFace["remember"]>[0]): void {
+  if (!("webhook" in seen)) return;
+  const { account, happenedAt, body } = seen.webhook as WhatsAppEvent;
+  if (body.kind !== "message") return;
+  const { wa_id, user_id } = body.contact;
+  lastHeard.set(`${account} ${wa_id ?? user_id}`, happenedAt);
+}
 
 function tellStatus({ world }: WhatsAppState, message: StoredMessage, receipt: Receipt): void {
   const { status } = receipt;

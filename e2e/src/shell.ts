@@ -1,0 +1,72 @@
+import { spawn } from "node:child_process";
+import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { patient } from "../../server/src/testing/patience.ts";
+import { programPath } from "../../server/src/testing/programs.ts";
+
+/** How long a shell may run, in milliseconds. */
+const shellLimitMs = patient(60_000);
+
+/** A request that a script made with curl. */
+export interface Request {
+  /** What curl was given. */
+  args: string;
+  /** 0 when there was no answer. */
+  status: number;
+}
+
+export interface Ran {
+  code: number | null;
+  /** What it printed on both outputs. */
+  output: string;
+  requests: Request[];
+}
+
+/** Runs lines as a person who pastes them into a shell in `folder`, and tells how each curl was answered. */
+export async function runShell(lines: string, folder: string, env: Record<string, string> = {}): Promise<Ran> {
+  const bin = join(folder, ".bin");
+  const answers = join(folder, ".answers");
+  for (const each of [bin, answers]) mkdirSync(each, { recursive: true });
+  writeFileSync(join(bin, "curl"), watchedCurl(answers));
+  chmodSync(join(bin, "curl"), 0o755);
+  const kept = { HOME: process.env.HOME ?? "", PATH: `${bin}:${process.env.PATH}`, LANG: "C.UTF-8" };
+  const child = spawn("bash", ["-c", lines], {
+    cwd: folder,
+    env: { ...kept, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+    timeout: shellLimitMs,
+  });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text) => (output += text));
+  const code = await new Promise<number | null>((resolve, reject) =>
+    child.once("error", reject).once("close", resolve),
+  );
+  return { code, output, requests: readAnswers(answers) };
+}
+
+/** The real curl, which also writes down what it was asked and the status of the answer. */
+function watchedCurl(answers: string): string {
+  return `#!/bin/sh
+file="${answers}/$(date +%s%N)-$$"
+printf '%s' "$*" > "$file.args"
+exec ${programPath("curl")} -D "$file.head" "$@"
+`;
+}
+
+function readAnswers(folder: string): Request[] {
+  return readdirSync(folder)
+    .filter((name) => name.endsWith(".args"))
+    .toSorted()
+    .map((name) => ({
+      args: readFileSync(join(folder, name), "utf8"),
+      status: statusIn(join(folder, name.replace(/args$/, "head"))),
+    }));
+}
+
+function statusIn(file: string): number {
+  try {
+    return Number(/^HTTP\/\S+ (\d+)/.exec(readFileSync(file, "utf8"))?.[1] ?? 0);
+  } catch {
+    return 0;
+  }
+}
