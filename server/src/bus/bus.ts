@@ -18,6 +18,8 @@ export interface Bus {
   subscribe<Value>(topic: string, group: string, consumer: Consumer<Value>): Subscription;
   /** Records published and not yet consumed by the group. */
   lag(topic: string, group: string): Promise<number>;
+  /** Where the group stands in each partition of the topic. */
+  progress(topic: string, group: string): Promise<PartitionProgress[]>;
   /** Where a key's records go; the same in every process and engine. */
   partitionOf(key: string): number;
 }
@@ -41,6 +43,18 @@ export interface BusRecord<Value> {
   readonly offset: number;
   readonly key: string;
   readonly value: Value;
+}
+
+export interface PartitionProgress {
+  readonly partition: number;
+  /** The offset of the last record that was consumed; in a partition held here, also before the store knows of it. */
+  readonly consumed: number;
+  /** Records behind it. */
+  readonly waiting: number;
+  /** False while `onAssigned` runs. */
+  readonly isPrepared: boolean;
+  /** `nobody` also when the owner's lease has ended. */
+  readonly holder: "here" | "elsewhere" | "nobody";
 }
 
 export interface Consumer<Value> {

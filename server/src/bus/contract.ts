@@ -7,7 +7,18 @@ import { test } from "node:test";
 import { type Clock, systemClock } from "../lib/clock.ts";
 import { transaction } from "../lib/postgres.ts";
 import { until } from "../testing/until.ts";
-import { collect, numbered, type OpenHarness, publish, spread, topic, upTo, valuesOf } from "./contract-harness.ts";
+import type { Bus } from "./bus.ts";
+import {
+  collect,
+  numbered,
+  type OpenHarness,
+  partitions,
+  publish,
+  spread,
+  topic,
+  upTo,
+  valuesOf,
+} from "./contract-harness.ts";
 import { sharingContract } from "./contract-sharing.ts";
 
 export function busContract(openHarness: OpenHarness): void {
@@ -154,6 +165,58 @@ export function busContract(openHarness: OpenHarness): void {
     const seen = collect(bus, "all");
     await until(async () => (await bus.lag(topic, "all")) === 0, 5_000, "the lag does not fall");
     assert.equal(seen.length, 30);
+  });
+
+  test("large batches in one partition hold back no other partition", async () => {
+    await using harness = await openHarness();
+    await using bus = await harness.open();
+    const keys = spread(0, 200).map(({ key }) => key);
+    const [first, ...others] = [...Map.groupBy(keys, bus.partitionOf)].toSorted(([a], [b]) => a - b);
+    for (let i = 0; i < 20; i += 1) await publish(harness, bus, numbered(first![1][0]!, 100 * i, 100));
+    for (const [, [key]] of others) await publish(harness, bus, numbered(key!, -1, 1));
+    const seen = collect(bus, "all", { maxBatch: 100 });
+    await until(() => seen.length >= 2_000 + others.length, 5_000, "records are missing");
+    const places = seen.flatMap(({ value }, index) => (value === -1 ? [index] : []));
+    assert.ok(places.at(-1)! < 1_800, `the others came at ${places.join(", ")}`);
+  });
+
+  test("progress says where a group stands, and who holds each partition", async () => {
+    await using harness = await openHarness();
+    await using bus = await harness.open({ leaseMs: 1_000 });
+    await using other = await harness.open({ leaseMs: 1_000 });
+    const of = async (by: Bus) => {
+      const places = await by.progress(topic, "all");
+      return { holders: new Set(places.map(({ holder }) => holder)), waiting: waitingIn(places), places };
+    };
+    const waitingIn = (places: readonly { waiting: number }[]) => places.reduce((sum, { waiting }) => sum + waiting, 0);
+    await publish(harness, bus, spread(1, 30));
+    const before = await of(bus);
+    assert.deepEqual([before.holders, before.waiting], [new Set(["nobody"]), 30]);
+    assert.deepEqual(
+      before.places.map(({ partition }) => partition),
+      upTo(partitions).map((place) => place - 1),
+    );
+
+    const gate = Promise.withResolvers<void>();
+    const preparing = Promise.withResolvers<void>();
+    const subscription = bus.subscribe(topic, "all", {
+      maxBatch: 100,
+      onAssigned: () => preparing.promise,
+      handle: () => gate.promise,
+    });
+    await until(() => subscription.owned().length === partitions, 5_000, "it does not own all");
+    assert.ok((await of(bus)).places.every(({ isPrepared }) => !isPrepared));
+    preparing.resolve();
+    await until(async () => (await of(bus)).places.every(({ isPrepared }) => isPrepared), 5_000, "it is not prepared");
+    const during = await of(bus);
+    assert.deepEqual([during.holders, during.waiting], [new Set(["here"]), 30]);
+    assert.deepEqual((await of(other)).holders, new Set(["elsewhere"]));
+    gate.resolve();
+    await until(async () => (await of(other)).waiting === 0, 5_000, "it does not go on");
+    const after = (await of(bus)).places.reduce((sum, { consumed }) => sum + consumed, 0);
+    assert.equal(after, 30);
+    await subscription.close();
+    assert.deepEqual((await of(bus)).holders, new Set(["nobody"]));
   });
 
   test("closing waits for the call under way, and what it handled does not come again", async () => {

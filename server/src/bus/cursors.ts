@@ -53,7 +53,7 @@ export interface BatchRow {
   records: string;
 }
 
-/** Reads whole rows until about `maxRecords` records, oldest first in each partition. */
+/** Reads whole rows until about `maxRecords` records, oldest first in each partition, of the partitions by turns. */
 export async function advanceAndRead(
   pool: Pool,
   topic: string,
@@ -67,14 +67,14 @@ export async function advanceAndRead(
     name: "bus_advance_and_read",
     text: `
       WITH at AS MATERIALIZED (
-        SELECT * FROM unnest($4::int[], $5::bigint[], $6::bigint[]) AS t (partition, epoch, consumed)
+        SELECT * FROM unnest($4::int[], $5::bigint[], $6::bigint[]) WITH ORDINALITY AS t (partition, epoch, consumed, turn)
       ), moved AS (
         UPDATE bus_cursors c SET consumed_offset = at.consumed
         FROM at
         WHERE c.topic = $1 AND c.consumer_group = $2 AND c.owner = $3 AND c.partition = at.partition
           AND c.epoch = at.epoch AND c.consumed_offset < at.consumed
       ), found AS (
-        SELECT r.*, sum(r.record_count) OVER (ORDER BY r.place, r.partition) - r.record_count AS before
+        SELECT r.*, sum(r.record_count) OVER (ORDER BY r.place, at.turn) - r.record_count AS before
         FROM at CROSS JOIN LATERAL (
           SELECT at.partition, b.last_offset, b.record_count, b.records, row_number() OVER (ORDER BY b.last_offset) AS place
           FROM bus_records b
@@ -95,6 +95,26 @@ export async function advanceAndRead(
     ],
   });
   return rows;
+}
+
+export interface PositionRow {
+  partition: number;
+  last_offset: number;
+  consumed_offset: number;
+  /** Null when nobody's lease holds. */
+  owner: string | null;
+}
+
+export function readPositions(pool: Pool, topic: string, group: string): Promise<PositionRow[]> {
+  return all(
+    pool,
+    `SELECT h.partition, h.next_offset - 1 AS last_offset, coalesce(c.consumed_offset, 0) AS consumed_offset,
+       CASE WHEN c.lease_expires_at > now() THEN c.owner END AS owner
+     FROM bus_heads h
+     LEFT JOIN bus_cursors c ON c.topic = h.topic AND c.partition = h.partition AND c.consumer_group = $2
+     WHERE h.topic = $1 ORDER BY h.partition`,
+    [topic, group],
+  );
 }
 
 export async function giveBack(pool: Pool, topic: string, group: string, ownerId: string): Promise<void> {

@@ -7,6 +7,7 @@ import { repeat } from "../lib/repeat.ts";
 import { openRounds } from "../lib/rounds.ts";
 import { openTroubles, type Troubles } from "../lib/troubles.ts";
 import type { Bus } from "./bus.ts";
+import { type PositionRow, readPositions } from "./cursors.ts";
 import { outboxOf, partitionOf } from "./partition.ts";
 import { rotateSegments } from "./segments.ts";
 import { openSubscription, type PostgresSubscription } from "./subscription.ts";
@@ -84,7 +85,17 @@ export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus 
         close: () => subscription.close().finally(() => subscriptions.delete(subscription)),
       };
     },
-    lag: (topic, group) => readLag(pool, topic, group),
+    async lag(topic, group) {
+      const positions = await readPositions(pool, topic, group);
+      return positions.reduce((sum, { last_offset, consumed_offset }) => sum + last_offset - consumed_offset, 0);
+    },
+    async progress(topic, group) {
+      const positions = await readPositions(pool, topic, group);
+      const ours = [...subscriptions].find(
+        (subscription) => subscription.topic === topic && subscription.group === group,
+      );
+      return positions.map((position) => progressOf(position, ours));
+    },
     partitionOf: (key) => partitionOf(key, partitions),
     async [Symbol.asyncDispose]() {
       await Promise.all([...subscriptions].map((subscription) => subscription.close()));
@@ -123,16 +134,17 @@ async function createTopics(db: Db, topics: readonly string[], partitions: numbe
   return row.partitions;
 }
 
-async function readLag(db: Db, topic: string, group: string): Promise<number> {
-  const row = await one<{ lag: string }>(
-    db,
-    `SELECT coalesce(sum(h.next_offset - 1 - coalesce(c.consumed_offset, 0)), 0) AS lag
-     FROM bus_heads h
-     LEFT JOIN bus_cursors c ON c.topic = h.topic AND c.partition = h.partition AND c.consumer_group = $2
-     WHERE h.topic = $1`,
-    [topic, group],
-  );
-  return Number(row.lag);
+function progressOf({ partition, last_offset, consumed_offset, owner }: PositionRow, ours?: PostgresSubscription) {
+  const holder = owner === null ? "nobody" : owner === ours?.ownerId ? "here" : "elsewhere";
+  const standing = holder === "here" ? ours?.standing(partition) : undefined;
+  const consumed = Math.max(consumed_offset, standing?.consumed ?? 0);
+  return {
+    partition,
+    consumed,
+    waiting: last_offset - consumed,
+    isPrepared: standing?.isReady ?? true,
+    holder,
+  } as const;
 }
 
 /** Wakes the other processes: many commits, few notifications. */

@@ -7,9 +7,13 @@ import { advanceAndRead, createCursors, giveBack, type Ownership, type RenewedRo
 
 export interface PostgresSubscription {
   readonly topic: string;
+  readonly group: string;
+  readonly ownerId: string;
   /** There may be something to read. */
   wake(): void;
   owned(): readonly number[];
+  /** Undefined unless the partition is owned. */
+  standing(partition: number): Pick<Ownership, "consumed" | "isReady"> | undefined;
   /** How many consume this topic, in any group and process, this one included; 0 while that is not known. */
   consumers(): number;
   close(): Promise<void>;
@@ -43,10 +47,12 @@ const maxPauseMs = 5_000;
 export function openSubscription<Value>(options: SubscriptionOptions<Value>): PostgresSubscription {
   const { pool, clock, log, troubles, topic, group, ownerId, leaseMs, consumer, onMoreConsumers } = options;
   const part = `${group} ${topic}`;
+  const leases = `leases of ${part}`;
   const partitions = new Map<number, Ownership>();
   const closing = new AbortController();
   let heldUntil = 0;
   let consumers = 0;
+  let reads = 0;
   let isWoken = true;
   let rouse = () => {};
 
@@ -69,8 +75,9 @@ export function openSubscription<Value>(options: SubscriptionOptions<Value>): Po
         consumers = rows[0]?.consumers ?? 0;
         if (consumers > before) onMoreConsumers();
         adopt(rows);
+        troubles.worked(leases);
       } catch (error) {
-        log.warn({ err: error, topic, group }, "bus: leases could not be renewed");
+        troubles.failed(leases, error);
         if (clock.elapsed() >= heldUntil) adopt([]);
       }
       await pause(clock, leaseMs / 4, closing.signal);
@@ -133,8 +140,11 @@ export function openSubscription<Value>(options: SubscriptionOptions<Value>): Po
   /** Moves the cursors to what was handled and reads what comes next, in one statement. */
   async function read(): Promise<BusRecord<Value>[]> {
     const now = clock.elapsed();
-    const ready = [...partitions].filter(([, { isReady, stall }]) => isReady && (stall?.until ?? now) <= now);
-    if (ready.length === 0 || now >= heldUntil) return [];
+    const all = [...partitions].filter(([, { isReady, stall }]) => isReady && (stall?.until ?? now) <= now);
+    if (all.length === 0 || now >= heldUntil) return [];
+    // Another one comes first each time: large batches in one partition do not fill every read.
+    reads += 1;
+    const ready = [...all.slice(reads % all.length), ...all.slice(0, reads % all.length)];
     const positions = ready.map(([, ours]) => ours.consumed);
     const rows = await advanceAndRead(pool, topic, group, ownerId, ready, positions, consumer.maxBatch);
     for (const [index, [, ours]] of ready.entries()) ours.committed = positions[index]!;
@@ -246,8 +256,11 @@ export function openSubscription<Value>(options: SubscriptionOptions<Value>): Po
 
   return {
     topic,
+    group,
+    ownerId,
     wake,
     owned: () => [...partitions.keys()],
+    standing: (partition) => partitions.get(partition),
     consumers: () => consumers,
     close: () => {
       closed ??= close().catch((error) =>
