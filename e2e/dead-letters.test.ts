@@ -48,7 +48,7 @@ test("a webhook that cannot be read is a dead letter, and what the person wrote 
   assert.deepEqual((await hub.client.deadLetters.list()).data, []);
 });
 
-test("readyz names a step that waits, with its error code, until it works again", async () => {
+test("readyz and the metrics name a step that waits, with its error code, until it works again", async () => {
   await using hub = await startTestHub();
   const owner = openOwner(hub);
   const repair = await failInbound(owner, "53100");
@@ -64,12 +64,19 @@ test("readyz names a step that waits, with its error code, until it works again"
   assert.equal(stalled.status, "unavailable");
   const trouble = stalled.troubles[0]!;
   assert.deepEqual([trouble.part, trouble.code, trouble.is_stalled], ["receive inbound", "53100", true]);
+  const metrics = async () => (await fetch(`${hub.url}/metrics`)).text();
+  const labels = 'part="receive inbound",code="53100"';
+  const shown = await metrics();
+  assert.match(shown, new RegExp(`^chat4all_part_trouble_seconds\\{${labels}\\} [\\d.]+$`, "m"));
   await repair();
   await owner.end();
   await until("it is ready again", async () => (await readiness()).status === 200);
   await until("the message is there", async () => (await hub.client.conversations.list()).data.length === 1);
   const lines = hub.log.lines.filter((line) => line.includes("fails and tries again"));
   assert.equal(lines.length, 1, "one line, and not one for each retry");
+  const after = await metrics();
+  assert.doesNotMatch(after, /^chat4all_part_trouble_seconds\{/m);
+  assert.match(after, new RegExp(`^chat4all_part_failures_total\\{${labels}\\} [1-9]`, "m"), "it is still counted");
 });
 
 // The person once got it twice: over the channel that had failed, and over the one that was tried instead.

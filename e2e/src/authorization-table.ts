@@ -100,6 +100,7 @@ export const authorizationTable: Readonly<Record<string, Row>> = {
   // Operations, and what comes before a credential.
   "GET /healthz": open(200),
   "GET /readyz": open(200),
+  "GET /metrics": open(200),
   "GET /.well-known/jwks.json": open(200),
   "POST /auth/register": open(201, () => ({ body: credentials() })),
   "POST /auth/token": open(200, () => ({ body: { username: "admin", password: adminPassword } })),

@@ -2,7 +2,7 @@ import type { Consumer, Subscription } from "./bus/bus.ts";
 import type { Role } from "./config.ts";
 import { connectors } from "./connectors/registry.ts";
 import type { Context } from "./context.ts";
-import { openDeliverer } from "./deliveries/deliverer.ts";
+import { consumerGroup, openDeliverer } from "./deliveries/deliverer.ts";
 import { faultCode } from "./lib/faults.ts";
 import type { Pool } from "./lib/postgres.ts";
 import { applyToParts } from "./receipts/part-receipts.ts";
@@ -29,6 +29,7 @@ export const flow: readonly Step[] = [
     step: "route",
     role: "router",
     reads: topics.messageProcessing,
+    group: "route",
     writes: connectors.map(({ channel }) => topics.outgoing(channel)),
     start: (context) =>
       consume<AcceptedRecord>(
@@ -44,6 +45,7 @@ export const flow: readonly Step[] = [
     step: "receive",
     role: "router",
     reads: topics.inbound,
+    group: "receive",
     writes: [topics.messageProcessing],
     start: (context) =>
       consume<InboundRecord>(
@@ -62,6 +64,7 @@ export const flow: readonly Step[] = [
       step: `deliver ${channel}`,
       role: `connector:${channel}`,
       reads: topics.outgoing(channel),
+      group: consumerGroup,
       writes: [channel],
       start(context) {
         const { delivery } = context.config;
@@ -92,6 +95,8 @@ export interface Step {
   /** `connector:<channel>` is also started by `connector`. */
   role: Role;
   reads: string;
+  /** As which it reads. */
+  group: string;
   writes: readonly string[];
   start(context: Context): { close(): Promise<void> };
 }

@@ -15,6 +15,7 @@ import { openClientAddress } from "./rest/client-address.ts";
 import type { Dependency } from "./rest/operations.ts";
 import { openRest } from "./rest/rest.ts";
 import { spawnSimulator } from "./simulator-process.ts";
+import { watchProgress } from "./watch-progress.ts";
 import { startWebhooks } from "./webhook-endpoints/webhook-endpoints.ts";
 
 export interface HubOptions {
@@ -73,13 +74,17 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   };
   for (const step of stepsOf(config.roles)) steps.push(step.start(context));
   if (config.roles.includes("tasks")) steps.push(startMaintenance(context), tellWebhookEndpoints(context));
+  const progress = watchProgress(context);
+  steps.push(progress);
 
   let url: string | null = null;
   let simulatedChannels: string[] = [];
   if (door !== null) {
     waitFor("the HTTP server to open");
     const realtime = config.roles.includes("realtime") ? startRealtime(context) : null;
-    const operations = { dependencies: dependenciesOf(context), troubles: context.troubles.list, phase: () => phase };
+    const { troubles } = context;
+    const { waiting } = progress;
+    const operations = { dependencies: dependenciesOf(context), troubles, waiting, phase: () => phase };
     const app = await openRest(context, { operations, streams: realtime?.streams ?? null, hasApi });
     if (realtime === null) refuseSockets(app.server);
     else realtime.attach(app.server);

@@ -44,6 +44,7 @@ const assembly = [
   "flow.ts",
   "demo.ts",
   "maintenance.ts",
+  "watch-progress.ts",
   "banner.ts",
   "simulator-process.ts",
 ];

@@ -154,3 +154,24 @@ function personOf(line: Pipeline, partition: number): string {
     if (line.bus.partitionOf(line.laneOf(`person ${i}`)) === partition) return `person ${i}`;
   }
 }
+
+// An alarm for every rate limit and every open breaker would be switched off.
+test("a lane that may not leave has nothing to do, one whose attempt never ends has", async () => {
+  await using line = await startPipeline({ delivers: false, capabilities: { ratePerSecond: 0.01 } });
+  const deliverer = line.deliver();
+  const [ana, bia] = [await line.addPerson("ana"), await line.addPerson("bia")];
+  const [first, second] = [await line.addConversation(ana), await line.addConversation(bia)];
+  const gate = Promise.withResolvers<SendOutcome>();
+  line.platform.answer = () => gate.promise;
+  await line.say(first, "is not answered");
+  await until(() => line.sent.length === 1, 5_000, "it did not leave");
+  const [hanging] = deliverer.places();
+  assert.deepEqual([hanging!.key, hanging!.waiting], [line.accountId, 1]);
+  gate.resolve({ kind: "sent", providerMessageId: "late" });
+  await until(() => deliverer.places().length === 0, 5_000, "it did not end");
+  await line.say(second, "waits for the rate limit");
+  const isTaken = async () => (await line.bus.lag("phone_outgoing", "deliver")) === 0;
+  await line.routed();
+  await until(isTaken, 5_000, "it was not taken");
+  assert.deepEqual([line.sent.length, deliverer.places()], [1, []]);
+});

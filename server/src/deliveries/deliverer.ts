@@ -1,10 +1,12 @@
 import type { Bus, BusRecord, Subscription } from "../bus/bus.ts";
 import { openBatcher } from "../lib/batcher.ts";
 import { isRecordFault } from "../lib/faults.ts";
+import type { Place } from "../lib/progress-watch.ts";
 import { topics } from "../topics.ts";
-import { type AccountGate, type GateState, openAccountGate } from "./account-gate.ts";
+import { type AccountGate, type GateState, openAccountGate, untilOneEnds } from "./account-gate.ts";
 import { type AttemptDeps, openAttempts, unbounded } from "./attempts.ts";
 import { enqueue, type Lane, maxQueued, newLane, startLoading, type Waiting } from "./lanes.ts";
+import { openMoves } from "./moves.ts";
 import { type OutgoingRecord, rouseLanes } from "./outgoing.ts";
 import { loadPending, type PendingHead, pendingLanes, recoverAttempts } from "./pending.ts";
 
@@ -19,6 +21,8 @@ export interface DelivererDeps extends AttemptDeps {
 export interface Deliverer {
   /** Null until this process had something to do with the account. */
   health(channelAccountId: string): (GateState & { parkedLanes: number }) | null;
+  /** Where each channel account stands that has something to do now. */
+  places(): Place[];
   /** Starts no further attempt, waits for those under way, gives the partitions back. */
   close(): Promise<void>;
 }
@@ -33,6 +37,8 @@ interface AccountState {
   /** Lanes whose head may leave, in the order in which they became so. */
   ready: Lane[];
   cancelTimer: (() => void) | null;
+  /** Until when the gate lets nothing through, by `Clock.elapsed`. */
+  shutUntil: number;
 }
 
 /** Sends one channel's deliveries: strictly one after the other in each lane, lanes side by side. */
@@ -44,12 +50,13 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
   const part = `deliver ${channel}`;
   const lanes = new Map<string, Lane>();
   const accounts = new Map<string, AccountState>();
+  const moves = openMoves();
   let underWay = 0;
   let isClosing = false;
   let whenQuiet = () => {};
 
   const fence = () => ({ topic, group: consumerGroup, ownerId: subscription.ownerId });
-  const attempts = openAttempts({ ...deps, fence, isClosing: () => isClosing });
+  const attempts = openAttempts({ ...deps, connector: moves.counting(connector), fence, isClosing: () => isClosing });
   const loader = openBatcher<Lane, PendingHead[]>({ ...unbounded(clock), maxBatch: loadBatchSize, run: load });
 
   const subscription: Subscription = bus.subscribe<OutgoingRecord>(topic, consumerGroup, {
@@ -172,7 +179,7 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
     let account = accounts.get(channelAccountId);
     if (account === undefined) {
       const gate = openAccountGate(connector.capabilities.ratePerSecond, deps.concurrency, clock.elapsed());
-      account = { gate, ready: [], cancelTimer: null };
+      account = { gate, ready: [], cancelTimer: null, shutUntil: 0 };
       accounts.set(channelAccountId, account);
     }
     return account;
@@ -189,10 +196,12 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
       if (waitMs > 0) {
         account.cancelTimer?.();
         account.cancelTimer = clock.after(waitMs, () => pump(account));
+        if (waitMs !== untilOneEnds) account.shutUntil = clock.elapsed() + waitMs;
         return;
       }
       const lane = account.ready.shift()!;
       lane.state = "busy";
+      moves.moved(lane.channelAccountId);
       underWay += 1;
       void attempt(lane, account)
         .catch((error) => {
@@ -203,6 +212,7 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
         })
         .then((restMs) => {
           underWay -= 1;
+          moves.moved(lane.channelAccountId);
           if (underWay === 0) whenQuiet();
           if (!isGone(lane)) {
             if (restMs > 0) park(lane, restMs);
@@ -249,6 +259,7 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
       const parkedLanes = own.filter((lane) => lane.state === "parked").length;
       return { ...account.gate.describe(clock.elapsed()), parkedLanes };
     },
+    places: () => moves.places(lanes.values(), (id) => accountOf(id).shutUntil > clock.elapsed()),
     async close() {
       isClosing = true;
       for (const account of accounts.values()) account.cancelTimer?.();

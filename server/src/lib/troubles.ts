@@ -8,6 +8,8 @@ export interface Trouble {
   /** A SQLSTATE, a system error or the kind of error. */
   code: string;
   since: Date;
+  /** The same by `Clock.elapsed`. */
+  lastedMs: number;
   failures: number;
   /** It has lasted longer than a passing conflict does. */
   isStalled: boolean;
@@ -15,13 +17,18 @@ export interface Trouble {
   isMinor: boolean;
 }
 
+/** The moments by `Clock.elapsed`. */
+type Known = Omit<Trouble, "lastedMs" | "isStalled"> & { startedAt: number; failedAt: number; loggedAt: number };
+
 /** Which parts of the hub fail just now. What waits for better times is seen here, in `/readyz` and in the log. */
 export interface Troubles {
   /** The part failed and tries again. Logged when it begins, and then every `logEveryMs`. */
-  failed(part: string, error: unknown, more?: { isMinor?: boolean }): void;
+  failed(part: string, error: unknown, more?: { isMinor?: boolean /** How long already. */; lastedMs?: number }): void;
   /** The part works; costs nothing while nothing fails. */
   worked(part: string): void;
   list(): Trouble[];
+  /** How often each part has failed with each code since the process started. */
+  counts(): { part: string; code: string; failures: number }[];
 }
 
 /** A conflict or a lost connection is over sooner, in milliseconds. */
@@ -31,18 +38,32 @@ export const logEveryMs = 30_000;
 /** A part that tries no more has no trouble any more: its work went to another process. In milliseconds. */
 export const forgottenAfterMs = 60_000;
 
+/** Pairs of part and code that are counted. */
+const maxCounts = 1_000;
+
 export function openTroubles({ clock, log }: { clock: Clock; log: Log }): Troubles {
-  const troubles = new Map<string, Trouble & { startedAt: number; failedAt: number; loggedAt: number }>();
+  const troubles = new Map<string, Known>();
+  const counts = new Map<string, { part: string; code: string; failures: number }>();
+
+  function count(part: string, code: string): void {
+    const key = `${part} ${code}`;
+    const counted = counts.get(key) ?? { part, code, failures: 0 };
+    counted.failures += 1;
+    if (counts.has(key) || counts.size < maxCounts) counts.set(key, counted);
+  }
+
   return {
-    failed(part, error, { isMinor = false } = {}) {
+    failed(part, error, { isMinor = false, lastedMs = 0 } = {}) {
       const now = clock.elapsed();
       const code = faultCode(error);
       const known = troubles.get(part);
       const trouble = known ?? {
-        ...{ part, code, since: new Date(clock.now()), failures: 0, isStalled: false, isMinor },
-        ...{ startedAt: now, failedAt: now, loggedAt: Number.NEGATIVE_INFINITY },
+        ...{ part, code, since: new Date(clock.now() - lastedMs), failures: 0, isMinor },
+        ...{ startedAt: now - lastedMs, failedAt: now, loggedAt: Number.NEGATIVE_INFINITY },
       };
       troubles.set(part, trouble);
+      trouble.isMinor = isMinor;
+      count(part, code);
       trouble.failures += 1;
       trouble.code = code;
       trouble.failedAt = now;
@@ -62,8 +83,10 @@ export function openTroubles({ clock, log }: { clock: Clock; log: Log }): Troubl
       const now = clock.elapsed();
       for (const [part, { failedAt }] of troubles) if (now - failedAt > forgottenAfterMs) troubles.delete(part);
       return [...troubles.values()].map(({ part, code, since, failures, isMinor, startedAt }) => {
-        return { part, code, since, failures, isMinor, isStalled: now - startedAt > stalledAfterMs };
+        const lastedMs = now - startedAt;
+        return { part, code, since, lastedMs, failures, isMinor, isStalled: lastedMs > stalledAfterMs };
       });
     },
+    counts: () => [...counts.values()],
   };
 }

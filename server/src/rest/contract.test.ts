@@ -35,7 +35,7 @@ const surface = `
   GET /v1/dead-letters · POST /v1/dead-letters/replay · POST /v1/dead-letters/{id}/replay · DELETE /v1/dead-letters/{id}
   GET /v1/channel-accounts · POST /v1/channel-accounts · GET /v1/channel-accounts/{id} · PATCH /v1/channel-accounts/{id}
   DELETE /v1/channel-accounts/{id} · GET /v1/channel-accounts/{id}/health · POST /v1/channel-accounts/{id}/verify
-  GET /webhooks/{channel}/{id} · POST /webhooks/{channel}/{id} · GET /healthz · GET /readyz
+  GET /webhooks/{channel}/{id} · POST /webhooks/{channel}/{id} · GET /healthz · GET /readyz · GET /metrics
   POST /v1/webhook-endpoints · GET /v1/webhook-endpoints · GET /v1/webhook-endpoints/{id}
   PATCH /v1/webhook-endpoints/{id} · DELETE /v1/webhook-endpoints/{id} · POST /v1/webhook-endpoints/{id}/rotate-secret
   POST /v1/webhook-endpoints/{id}/test · POST /v1/webhook-endpoints/{id}/replay
@@ -46,7 +46,7 @@ const surface = `
   .map((line) => line.trim())
   .filter((line) => line !== "");
 
-const open = /^(\w+ \/auth\/(?!logout).*|\w+ \/webhooks\/.*|GET \/(healthz|readyz|\.well-known\/.*))$/;
+const open = /^(\w+ \/auth\/(?!logout).*|\w+ \/webhooks\/.*|GET \/(healthz|readyz|metrics|\.well-known\/.*))$/;
 
 let text: string;
 let operations: [string, Operation][];

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import fastifySwaggerUi from "@fastify/swagger-ui";
 import { Type } from "typebox";
 import type { SettingWarning } from "../lib/postgres-warnings.ts";
-import type { Trouble } from "../lib/troubles.ts";
+import { type MetricsDeps, metricsRoute } from "./metrics.ts";
 import { docsPolicy } from "./security-headers.ts";
 import type { App } from "./server.ts";
 
@@ -17,29 +17,36 @@ export interface Dependency {
   isOptional?: boolean;
 }
 
-export interface OperationDeps {
+export interface OperationDeps extends Partial<MetricsDeps> {
   dependencies: readonly Dependency[];
-  /** Parts of the hub that fail and wait for better times. */
-  troubles?: () => readonly Trouble[];
   phase: () => "starting" | "ready" | "draining";
 }
 
 const troubleResource = Type.Object({
-  part: Type.String({ description: "A step, such as `route message_processing`, or a maintenance job" }),
-  code: Type.String({ description: "An SQLSTATE, a system error or the kind of error" }),
+  part: Type.String({
+    description:
+      "A step, such as `route message_processing`, a maintenance job, or `progress of` a step that does not move",
+  }),
+  code: Type.String({
+    description:
+      "An SQLSTATE, a system error or the kind of error; of `progress of`: `NO_PROGRESS`, or `NO_CONSUMER` when no " +
+      "process does this work",
+  }),
   since: Type.String({ format: "date-time" }),
   failures: Type.Integer(),
   is_stalled: Type.Boolean({ description: "It lasts longer than a passing conflict: the process is not ready" }),
 });
 
+const noTroubles: MetricsDeps["troubles"] = { list: () => [], counts: () => [] };
+
 /** How long a dependency may take to answer, in milliseconds. */
 const checkTimeoutMs = 2_000;
 const tags = ["Operations"];
 
-/** `/healthz`, `/readyz`, `/openapi.json`, `/docs`, `/redoc`, and `/`, which leads to `/docs`. */
+/** `/healthz`, `/readyz`, `/metrics`, `/openapi.json`, `/docs`, `/redoc`, and `/`, which leads to `/docs`. */
 export async function operationRoutes(
   app: App,
-  { dependencies, troubles = () => [], phase }: OperationDeps,
+  { dependencies, troubles = noTroubles, waiting = () => [], phase }: OperationDeps,
 ): Promise<void> {
   const open = { access: "public" } as const;
   app.get(
@@ -73,7 +80,7 @@ export async function operationRoutes(
     async (_request, reply) => {
       const checked = await Promise.all(dependencies.map(stateOf));
       const isUp = checked.every(({ state }, index) => state === "up" || dependencies[index]!.isOptional === true);
-      const found = troubles();
+      const found = troubles.list();
       const isStalled = found.some((one) => one.isStalled && !one.isMinor);
       const status = phase() === "ready" && (!isUp || isStalled) ? "unavailable" : phase();
       reply.status(status === "ready" ? 200 : 503);
@@ -88,6 +95,8 @@ export async function operationRoutes(
       };
     },
   );
+
+  metricsRoute(app, { troubles, waiting });
 
   const hidden = { config: open, schema: { hide: true } };
   app.get("/openapi.json", hidden, async () => app.swagger());

@@ -1,0 +1,84 @@
+/** A step that fails nowhere, and yet does nothing, once looked like health: `/readyz` said ready while nothing was sent. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type Clock, systemClock } from "../server/src/lib/clock.ts";
+import { createClient } from "../server/src/lib/postgres.ts";
+import { lookEveryMs } from "../server/src/lib/progress-watch.ts";
+import { startTestHub, type TestHub } from "./src/harness.ts";
+import { until } from "./src/until.ts";
+
+/** Looks at progress ten times as often, so that a standstill of half a minute is found in three seconds. */
+const hastyClock: Clock = {
+  ...systemClock,
+  after: (delayMs, callback) => systemClock.after(delayMs === lookEveryMs ? lookEveryMs / 10 : delayMs, callback),
+};
+/** No platform takes so long here, and leases are short. */
+const env = { DELIVERY_TIMEOUT: "2s", BUS_LEASE: "2s" };
+
+interface Readiness {
+  status: string;
+  troubles: { part: string; code: string; is_stalled: boolean; failures: number }[];
+}
+
+async function readiness({ url }: TestHub) {
+  const answer = await fetch(`${url}/readyz`);
+  return { status: answer.status, body: (await answer.json()) as Readiness };
+}
+
+const metrics = async ({ url }: TestHub) => (await fetch(`${url}/metrics`)).text();
+
+/** Holds a table, as a forgotten transaction of an operator does: statements that need it neither end nor fail. */
+async function hold(hub: TestHub, table: string) {
+  const owner = createClient({ url: hub.databaseUrl, applicationName: "operator" });
+  await owner.connect();
+  await owner.query(`BEGIN; LOCK TABLE ${table} IN ACCESS EXCLUSIVE MODE`);
+  return () => owner.end();
+}
+
+for (const { table, part, what } of [
+  { table: "lanes", part: "progress of route message_processing", what: "a step whose consumer hangs" },
+  { table: "attempts", part: "progress of lanes whatsapp", what: "lanes that do not start" },
+]) {
+  test(`readyz and the metrics name ${what}, until it moves`, async () => {
+    await using hub = await startTestHub({ env, clock: hastyClock });
+    const person = hub.person("whatsapp");
+    await person.writes("oi");
+    await hub.settled();
+    await until("it is ready", async () => (await readiness(hub)).status === 200);
+    const release = await hold(hub, table);
+    const { message_id } = await hub.client.messages.send({
+      to: person.address,
+      payload: { type: "text", text: "Are you there?" },
+    });
+    const { body } = await until("it is not ready", async () => {
+      const found = await readiness(hub);
+      return found.status === 503 && found;
+    });
+    assert.equal(body.status, "unavailable");
+    assert.deepEqual(
+      body.troubles.map(({ part, code, is_stalled }) => ({ part, code, is_stalled })),
+      [{ part, code: "NO_PROGRESS", is_stalled: true }],
+    );
+    const shown = await metrics(hub);
+    assert.match(shown, new RegExp(`^chat4all_part_trouble_seconds\\{part="${part}",code="NO_PROGRESS"\\} \\d`, "m"));
+    assert.match(shown, new RegExp(`^chat4all_part_failures_total\\{part="${part}",code="NO_PROGRESS"\\} \\d`, "m"));
+    assert.match(shown, new RegExp(`^chat4all_waiting\\{part="${part.slice(12)}"\\} 1$`, "m"));
+    await release();
+    await until("it is ready again", async () => (await readiness(hub)).status === 200);
+    await hub.status(message_id, "read");
+  });
+}
+
+test("work that no process takes makes those not ready that bring it", async () => {
+  await using hub = await startTestHub({ env: { ...env, ROLES: "api" }, clock: hastyClock });
+  assert.equal((await readiness(hub)).status, 200);
+  const users = await Promise.all(["one", "two", "three"].map((name) => hub.user("member", name)));
+  const group = await hub.group(users.map(({ user_id }) => user_id));
+  await hub.client.messages.send({ conversation_id: group.conversation_id, payload: { type: "text", text: "oi" } });
+  const { body } = await until("it is not ready", async () => {
+    const found = await readiness(hub);
+    return found.status === 503 && found;
+  });
+  const [trouble] = body.troubles;
+  assert.deepEqual([trouble?.part, trouble?.code], ["progress of route message_processing", "NO_CONSUMER"]);
+});

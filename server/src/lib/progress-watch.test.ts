@@ -1,0 +1,138 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { lookEveryMs, openProgressWatch, type Place, stillMs } from "./progress-watch.ts";
+import { openTroubles } from "./troubles.ts";
+
+const looksUntilStill = stillMs / lookEveryMs;
+const settle = () => new Promise((resolve) => setImmediate(resolve));
+
+/** Looks when the test says so, at the places that it says. */
+function openWatch(places: () => Promise<readonly Place[]>, extraMs = 0) {
+  let now = 0;
+  let timers: { at: number; call: () => void }[] = [];
+  const clock = {
+    now: () => now,
+    elapsed: () => now,
+    after(delayMs: number, call: () => void) {
+      const timer = { at: now + delayMs, call };
+      timers.push(timer);
+      return () => {
+        timers = timers.filter((one) => one !== timer);
+      };
+    },
+  };
+  const lines: string[] = [];
+  const log = { info() {}, error() {}, warn: ({ err }: { err?: Error }) => void lines.push(String(err?.message)) };
+  const troubles = openTroubles({ clock, log });
+  const watch = openProgressWatch({ clock, troubles }, [{ name: "route things", extraMs, look: places }]);
+  return {
+    watch,
+    lines,
+    troubles: () => troubles.list().map(({ part, code, isMinor, isStalled }) => ({ part, code, isMinor, isStalled })),
+    since: () => troubles.list()[0]?.since.getTime(),
+    async look(count = 1) {
+      for (let i = 0; i < count; i += 1) {
+        now += lookEveryMs;
+        for (const { call } of timers.filter(({ at }) => at <= now)) call();
+        await settle();
+        await settle();
+      }
+    },
+    /** The process is suspended: time passes, and nothing runs. */
+    sleep(ms: number) {
+      now += ms;
+    },
+  };
+}
+
+const standstill = { part: "progress of route things", code: "NO_PROGRESS", isMinor: false, isStalled: true };
+
+test("work that does not move for 30 s is a trouble with its name, and none once it moves", async () => {
+  let place: Place = { key: 3, mark: 7, waiting: 40 };
+  const { look, troubles, lines, since, watch } = openWatch(async () => [place]);
+  await look(looksUntilStill);
+  assert.deepEqual(troubles(), []);
+  await look();
+  assert.deepEqual(troubles(), [standstill]);
+  assert.equal(since(), lookEveryMs, "since it was first seen there");
+  assert.deepEqual(lines, ["route things: work waits at 3, and nothing has moved for 30 s."]);
+  assert.deepEqual(watch.waiting(), [{ name: "route things", waiting: 40 }]);
+  place = { ...place, mark: 8, waiting: 39 };
+  await look();
+  assert.deepEqual(troubles(), []);
+  place = { ...place, mark: 8, waiting: 39 };
+  await look(looksUntilStill);
+  assert.deepEqual(troubles(), [standstill]);
+  place = { ...place, waiting: 0 };
+  await look();
+  assert.deepEqual([troubles(), watch.waiting()], [[], [{ name: "route things", waiting: 0 }]]);
+});
+
+// A burst fills the queue for minutes, and an alarm that goes off then is switched off.
+test("a backlog that grows is no trouble as long as something moves", async () => {
+  let waiting = 0;
+  let mark = 0;
+  const { look, troubles } = openWatch(async () => [
+    { key: 0, mark, waiting },
+    { key: 1, mark: 0, waiting: 0 },
+  ]);
+  for (let i = 0; i < 100; i += 1) {
+    waiting += 10_000;
+    if (i % looksUntilStill === 0) mark += 1;
+    await look();
+    assert.deepEqual(troubles(), []);
+  }
+});
+
+test("a part that may take longer is given that time", async () => {
+  const { look, troubles } = openWatch(async () => [{ key: 0, mark: 0, waiting: 1 }], 12_000);
+  await look(looksUntilStill + 3);
+  assert.deepEqual(troubles(), []);
+  await look();
+  assert.deepEqual(troubles(), [standstill]);
+});
+
+test("work that no process takes is named so", async () => {
+  const { look, troubles } = openWatch(async () => [
+    { key: 0, mark: 0, waiting: 1, isDeserted: true },
+    { key: 1, mark: 5, waiting: 0 },
+  ]);
+  await look(looksUntilStill + 1);
+  assert.deepEqual(troubles(), [{ ...standstill, code: "NO_CONSUMER" }]);
+});
+
+// A process that works takes over from nobody by refusing requests.
+test("what stands still in another process counts against this one only when nothing moves anywhere", async () => {
+  let moves = 0;
+  let areAllStill = false;
+  const elsewhere: Place = { key: 0, mark: 0, waiting: 1, isElsewhere: true };
+  const { look, troubles } = openWatch(async () => {
+    if (!areAllStill) moves += 1;
+    return [elsewhere, { key: 1, mark: moves, waiting: 9, isElsewhere: true }];
+  });
+  await look(looksUntilStill + 1);
+  assert.deepEqual(troubles(), [{ ...standstill, isMinor: true }]);
+  areAllStill = true;
+  await look(looksUntilStill + 1);
+  assert.deepEqual(troubles(), [standstill]);
+});
+
+test("time in which it could not look is not counted", async () => {
+  let isAway = false;
+  const { look, sleep, troubles } = openWatch(async () => {
+    if (isAway) throw new Error("the database is away");
+    return [{ key: 0, mark: 0, waiting: 1 }];
+  });
+  await look(2);
+  sleep(10 * stillMs);
+  await look(looksUntilStill - 2);
+  assert.deepEqual(troubles(), []);
+  isAway = true;
+  await look(20);
+  assert.deepEqual(troubles(), []);
+  isAway = false;
+  await look(looksUntilStill);
+  assert.deepEqual(troubles(), []);
+  await look();
+  assert.deepEqual(troubles(), [standstill]);
+});

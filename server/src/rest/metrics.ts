@@ -1,0 +1,56 @@
+import { Type } from "typebox";
+import type { Troubles } from "../lib/troubles.ts";
+import type { App } from "./server.ts";
+
+export interface MetricsDeps {
+  troubles: Pick<Troubles, "list" | "counts">;
+  /** What waits before each step of a message's path. */
+  waiting: () => readonly { name: string; waiting: number }[];
+}
+
+/** `/metrics`: what this process does not get done, in Prometheus' text format. It tells nothing of any workspace. */
+export function metricsRoute(app: App, deps: MetricsDeps): void {
+  app.get(
+    "/metrics",
+    {
+      config: { access: "public" },
+      schema: {
+        tags: ["Operations"],
+        summary: "Get the metrics of the process",
+        response: {
+          200: { description: "Prometheus' text format", content: { "text/plain": { schema: Type.String() } } },
+        },
+      },
+    },
+    async (_request, reply) => {
+      // Loaded when it is asked for: a start should not pay for it.
+      const { Counter, Gauge, Registry } = await import("prom-client");
+      const registry = new Registry();
+      const registers = [registry];
+      const failures = new Counter({
+        name: "chat4all_part_failures_total",
+        help: "How often a part of the hub failed and was tried again",
+        labelNames: ["part", "code"],
+        registers,
+      });
+      const troubled = new Gauge({
+        name: "chat4all_part_trouble_seconds",
+        help: "For how long a part of the hub has failed, or has not moved: its work waits",
+        labelNames: ["part", "code"],
+        registers,
+      });
+      const waiting = new Gauge({
+        name: "chat4all_waiting",
+        help: "Records that wait before a step of a message's path, and lanes of this process with something to send",
+        labelNames: ["part"],
+        registers,
+      });
+      for (const { part, code, failures: count } of deps.troubles.counts()) failures.inc({ part, code }, count);
+      for (const { part, code, lastedMs } of deps.troubles.list()) {
+        troubled.set({ part, code }, lastedMs / 1_000);
+      }
+      for (const { name, waiting: count } of deps.waiting()) waiting.set({ part: name }, count);
+      return reply.type(registry.contentType).send(await registry.metrics());
+    },
+  );
+}

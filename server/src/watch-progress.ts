@@ -1,0 +1,40 @@
+import type { PartitionProgress } from "./bus/bus.ts";
+import type { Context } from "./context.ts";
+import { flow } from "./flow.ts";
+import { openProgressWatch, type Place, type ProgressWatch, type Watched } from "./lib/progress-watch.ts";
+
+type Deps = Pick<Context, "bus" | "clock" | "troubles" | "deliverers" | "config">;
+
+/**
+ * Watches that the whole path of a message gets on, whichever process works at it: a process without a door can tell
+ * nobody, and a step that no process runs has nobody to tell it.
+ */
+export function watchProgress({ bus, clock, troubles, deliverers, config }: Deps): ProgressWatch {
+  const steps = flow.map(
+    ({ reads, group }): Watched => ({
+      name: `${group} ${reads}`,
+      // The partitions of a process that died are held until its leases end.
+      extraMs: config.bus.leaseMs,
+      look: async () => (await bus.progress(reads, group)).map(placeOf),
+    }),
+  );
+  const lanes = [...deliverers].map(
+    ([channel, deliverer]): Watched => ({
+      name: `lanes ${channel}`,
+      // Nothing moves while a platform takes all its time for the only attempt.
+      extraMs: config.delivery.timeoutMs,
+      look: async () => deliverer.places(),
+    }),
+  );
+  return openProgressWatch({ clock, troubles }, [...steps, ...lanes]);
+}
+
+function placeOf({ partition, consumed, waiting, isPrepared, holder }: PartitionProgress): Place {
+  return {
+    key: partition,
+    mark: consumed,
+    waiting: isPrepared ? waiting : Math.max(waiting, 1),
+    isElsewhere: holder === "elsewhere",
+    isDeserted: holder === "nobody",
+  };
+}
