@@ -2,47 +2,109 @@
 
 import type { Conversation, MessageStatus, Payload } from "./resources.ts";
 
-export type NewMessageFrame = {
-  type: "NEW_MESSAGE";
+/** What every event of the feed has beside its own fields. `event` is the type by which webhook endpoints ask for it. */
+type Frame<Type extends string, Event extends EventName> = {
+  type: Type;
   cursor: string;
+  event: Event;
+  /** When it was committed. */
+  at: string;
+};
+
+/** What every event of a message says. What is marked * is null for callers with the role member. */
+type OfMessage = {
   message_id: string;
   conversation_id: string;
+  conversation_type: "private" | "group" | null;
+  /** As it is now. */
+  sender_name: string | null;
+  /** The account of yours on that channel. */
+  channel_account_id: string | null;
+  /** `channel:identifier`: of the person who wrote, or whom the delivery reaches. * */
+  address: string | null;
+  /** The platform's id of the message. * */
+  provider_message_id: string | null;
+  /** The message of this conversation that it answers. */
+  reply_to: string | null;
+};
+
+export type NewMessageEvent = OfMessage & {
   seq: number;
   direction: "inbound" | "outbound";
   sender_id: string;
   /** The other one of a private conversation; null in a group. */
   recipient_id: string | null;
+  /** On which it came; null when a program or a user wrote it. */
+  channel: string | null;
   /** The text, or the caption of a file. */
   content: string | null;
   payload: Payload;
   file_id: string | null;
-  reply_to: string | null;
-  /** Milliseconds since the Unix epoch. */
-  timestamp: number;
+  /** Why an inbound message landed in this conversation. */
+  route: "quoted" | "last_used" | "private" | null;
+  /** When the person sent it, where the platform says so. */
+  sent_at: string | null;
+  /** When the hub accepted it. */
+  created_at: string;
 };
 
-export type MessageStatusFrame = {
-  type: "MESSAGE_STATUS";
-  cursor: string;
-  message_id: string;
-  conversation_id: string;
+export type MessageStatusEvent = OfMessage & {
+  seq: number | null;
   delivery_id: string;
+  sender_id: string | null;
   recipient_id: string;
   channel: string;
-  status: MessageStatus;
+  status: Exclude<MessageStatus, "accepted">;
   error: { code: string; message: string } | null;
+  /** When the platform took it. */
+  sent_at: string | null;
+  /** When it came so far, where a receipt of the platform says so. */
+  platform_at: string | null;
 };
 
 /** A conversation is new or has changed: as it is now. */
-export type ConversationFrame = { type: "CONVERSATION"; cursor: string; conversation: Conversation };
+export type ConversationEvent = {
+  conversation: Conversation;
+};
 
-export type WebhookEndpointFrame = {
-  type: "WEBHOOK_ENDPOINT";
-  cursor: string;
+export type WebhookEndpointEvent = {
   webhook_endpoint_id: string;
   status: "enabled" | "disabled";
   reason: string;
 };
+
+/** What each type of event says: `data` of a webhook's body. */
+export interface EventData {
+  "message.received": NewMessageEvent;
+  "message.accepted": NewMessageEvent;
+  "message.in_transit": MessageStatusEvent;
+  "message.sent": MessageStatusEvent;
+  "message.delivered": MessageStatusEvent;
+  "message.read": MessageStatusEvent;
+  "message.failed": MessageStatusEvent;
+  "conversation.created": ConversationEvent;
+  "conversation.updated": ConversationEvent;
+  "webhook_endpoint.enabled": WebhookEndpointEvent;
+  "webhook_endpoint.disabled": WebhookEndpointEvent;
+}
+export type EventName = keyof EventData;
+
+/** The body that a webhook endpoint is sent. */
+export type WebhookEvent =
+  | { [Name in EventName]: { type: Name; timestamp: string; data: EventData[Name] } }[EventName]
+  | { type: "webhook_endpoint.test"; timestamp: string; data: { webhook_endpoint_id: string } };
+
+export type NewMessageFrame = Frame<"NEW_MESSAGE", "message.received" | "message.accepted"> &
+  NewMessageEvent & {
+    /** `created_at` in milliseconds since the Unix epoch. */
+    timestamp: number;
+  };
+export type MessageStatusFrame = Frame<"MESSAGE_STATUS", `message.${MessageStatusEvent["status"]}`> &
+  MessageStatusEvent;
+export type ConversationFrame = Frame<"CONVERSATION", "conversation.created" | "conversation.updated"> &
+  ConversationEvent;
+export type WebhookEndpointFrame = Frame<"WEBHOOK_ENDPOINT", "webhook_endpoint.enabled" | "webhook_endpoint.disabled"> &
+  WebhookEndpointEvent;
 
 /** The events of the feed: each comes once and in order. */
 export type EventFrame = NewMessageFrame | MessageStatusFrame | ConversationFrame | WebhookEndpointFrame;
@@ -51,8 +113,20 @@ export type EventFrame = NewMessageFrame | MessageStatusFrame | ConversationFram
 export type GapFrame = { type: "GAP"; cursor: string; reason: "expired" | "unknown" };
 
 /** Not in the feed: told to who is there. */
-export type TypingFrame = { type: "TYPING"; cursor: string; conversation_id: string; user_id: string };
-export type PresenceFrame = { type: "PRESENCE"; cursor: string; user_id: string; online: boolean };
+export type TypingFrame = {
+  type: "TYPING";
+  cursor: string;
+  event: "conversation.typing";
+  conversation_id: string;
+  user_id: string;
+};
+export type PresenceFrame = {
+  type: "PRESENCE";
+  cursor: string;
+  event: "user.presence";
+  user_id: string;
+  online: boolean;
+};
 
 /** What this client said was refused. */
 export type ErrorFrame = {

@@ -246,7 +246,7 @@ export interface ChannelAccountHealth {
 
 export interface NewWebhookEndpoint {
   url: string;
-  /** Names such as `message.received`, or `*` for all. */
+  /** Types such as `message.received`; `message.status` stands for the five of deliveries, `*` for all. */
   events: string[];
   description?: string | null;
   /** One event after the other, in the order of the feed. */

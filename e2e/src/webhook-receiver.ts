@@ -24,6 +24,7 @@ export interface Received {
   refusal: string | null;
   id: string;
   type: string | null;
+  timestamp: string | null;
   data: Record<string, unknown>;
   signatures: number;
   status: number;
@@ -72,6 +73,7 @@ function receive(hook: Hook, request: IncomingMessage, body: string, response: S
     refusal: null,
     id,
     type: null,
+    timestamp: null,
     data: {},
     signatures: (headers["webhook-signature"] ?? "").split(" ").length,
     status: 204,
@@ -79,8 +81,8 @@ function receive(hook: Hook, request: IncomingMessage, body: string, response: S
   };
   hook.received.push(entry);
   try {
-    const event = new Webhook(hook.secret).verify(body, headers) as { type: string; data: Record<string, unknown> };
-    Object.assign(entry, { isVerified: true, type: event.type, data: event.data });
+    const event = new Webhook(hook.secret).verify(body, headers) as Pick<Received, "type" | "timestamp" | "data">;
+    Object.assign(entry, { isVerified: true, type: event.type, timestamp: event.timestamp, data: event.data });
   } catch (error) {
     entry.refusal = (error as Error).message;
     end(400);

@@ -11,6 +11,16 @@ export {
   readHeads,
   readOldest,
 } from "./feed.ts";
-export { type EventName, eventNames, type FeedEvent, type FrameType } from "./hydrate.ts";
+export type { FeedEvent } from "./feed-event.ts";
 export { type News, openNews } from "./news.ts";
 export { feedScopes, requireFeedScopes, requireMayRead } from "./readable.ts";
+export {
+  asksFor,
+  type EventGroup,
+  type EventName,
+  eventGroups,
+  eventNames,
+  type FrameType,
+  frameTypes,
+  liveEvents,
+} from "./vocabulary.ts";

@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { systemOf } from "../audit/audit.ts";
+import type { SendOutcome } from "../connectors/connector.ts";
+import { replayDeadLetter } from "../deliveries/dead-letters.ts";
 import { transaction } from "../lib/postgres.ts";
 import { all, run } from "../lib/query.ts";
+import { appendEvents } from "../realtime/test-room.ts";
 import { type Pipeline, startPipeline } from "../testing/test-pipeline.ts";
 import { until } from "../testing/until.ts";
 import { deleteOldEvents, type FeedPage, parseCursor, positionAt, readFeed, readHead, toCursor } from "./events.ts";
@@ -24,24 +28,34 @@ test("what becomes of a message is told in order: conversation, message, each ch
   );
   const [, said, , sent] = events;
   assert.equal(said!.conversationId, chat);
-  const { timestamp, ...frame } = said!.frame;
+  const { timestamp, created_at, ...frame } = said!.frame;
   assert.ok(Math.abs(Number(timestamp) - Date.now()) < 60_000);
+  assert.equal(Date.parse(String(created_at)), timestamp);
   const participants = { sender_id: line.workspaceId, recipient_id: frame.recipient_id };
   assert.deepEqual(frame, {
     type: "NEW_MESSAGE",
+    event: "message.accepted",
+    at: said!.at.toISOString(),
     message_id: messageId,
     conversation_id: chat,
+    conversation_type: "private",
     seq: 1,
     direction: "outbound",
     ...participants,
+    sender_name: "Acme",
+    ...{ channel: null, channel_account_id: null, address: null, provider_message_id: null },
     content: "oi",
     payload: { type: "text", text: "oi" },
     file_id: null,
     reply_to: null,
+    route: null,
+    sent_at: null,
   });
   const [delivery] = await line.deliveriesOf(messageId);
   assert.equal(sent!.frame.delivery_id, delivery!.delivery_id);
   assert.equal(sent!.frame.status, "sent");
+  assert.equal(sent!.frame.provider_message_id, part!.id);
+  assert.equal(sent!.memberFrame!.provider_message_id, null);
 });
 
 test("a refused delivery tells why, a replayed one that it is under way again", async () => {
@@ -56,6 +70,40 @@ test("a refused delivery tells why, a replayed one that it is under way again", 
     [failed.name, failed.frame.error],
     ["message.failed", { code: "WINDOW_CLOSED", message: "too late" }],
   );
+});
+
+test("an event says later what it said at first, also after a replay has cleared what it was about", async () => {
+  let answer: SendOutcome = { kind: "sent", providerMessageId: "first" };
+  await using line = await startPipeline({ platform: () => answer });
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  const { messageId } = await line.say(chat, "oi");
+  await line.settled();
+  await line.receipt("first", "failed");
+  const before = await eventsOf(line);
+  const [delivery] = await line.deliveriesOf(messageId);
+  answer = { kind: "sent", providerMessageId: "second" };
+  await replayDeadLetter(line.deps, systemOf(line.workspaceId), delivery!.delivery_id);
+  await until(async () => (await line.deliveriesOf(messageId))[0]!.status === "sent", 5_000, "it is not sent again");
+  const after = await eventsOf(line);
+  assert.deepEqual(after.slice(0, before.length), before);
+  assert.deepEqual(
+    after.slice(before.length - 1).map(({ name, frame }) => [name, frame.provider_message_id]),
+    [
+      ["message.failed", "first"],
+      ["message.in_transit", null],
+      ["message.sent", "second"],
+    ],
+  );
+});
+
+test("an event of a status that was kept before there was more to say has nothing there", async () => {
+  await using line = await startPipeline({ delivers: false });
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  const before = await readHead(line.pool, line.workspaceId);
+  await appendEvents(line, chat, 1);
+  const [old] = events(await readFeed(line.pool, line.workspaceId, before, 10)).events;
+  const { sent_at, platform_at, provider_message_id, address, sender_name } = old!.frame;
+  assert.deepEqual([sent_at, platform_at, provider_message_id, address, sender_name], [null, null, null, null, null]);
 });
 
 test("pages of any size hold the same events, each once", async () => {

@@ -1,6 +1,7 @@
 import { all, type Db, maybe, one, run } from "../lib/query.ts";
 import { type Batch, type Cursor, firstOf, type GapReason, gapAfter, markOf } from "./cursor.ts";
-import { type FeedEvent, hydrate, type Stored, type StoredEvent } from "./hydrate.ts";
+import type { FeedEvent } from "./feed-event.ts";
+import { hydrate, type Stored, type StoredEvent } from "./hydrate.ts";
 
 /**
  * The feed of a workspace: its events in the order in which they were committed, at the positions 1, 2, 3 … without

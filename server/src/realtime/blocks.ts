@@ -38,8 +38,22 @@ interface Block {
 export function toTailed(event: FeedEvent): TailedEvent {
   const toFrame = ({ type, ...fields }: FeedEvent["frame"]) => frameOf(type, toCursor(event), fields);
   const frame = toFrame(event.frame);
+  let member: Frame | undefined;
+  let parting: Frame | undefined;
   const orSame = (other: FeedEvent["frame"] | null) => (other === null ? frame : toFrame(other));
-  return { event, frame, memberFrame: orSame(event.memberFrame), partingFrame: orSame(event.partingFrame) };
+  return {
+    event,
+    frame,
+    // Made for the first who is told so: mostly there is nobody.
+    get memberFrame() {
+      member ??= orSame(event.memberFrame);
+      return member;
+    },
+    get partingFrame() {
+      parting ??= orSame(event.partingFrame);
+      return parting;
+    },
+  };
 }
 
 /** Positions to a block. */

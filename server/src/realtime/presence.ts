@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { liveEvents } from "../events/events.ts";
 import { seesAllConversations } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Fanout } from "../lib/fanout/fanout.ts";
@@ -136,7 +137,7 @@ export function openPresence({ db, fanout, rooms, clock, log }: PresenceDeps): P
 }
 
 function presenceFrame(userId: string, isOnline: boolean, cursor: string): Frame {
-  return frameOf("PRESENCE", cursor, { user_id: userId, online: isOnline });
+  return frameOf("PRESENCE", cursor, { event: liveEvents.PRESENCE, user_id: userId, online: isOnline });
 }
 
 /** Frames that say who is online, made once for all who stand at the same position. */

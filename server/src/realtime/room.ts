@@ -63,6 +63,7 @@ const arrivalPauseMs = 20;
 /** How long a reader waits before what could not be read is read again, in milliseconds. */
 const retryPauseMs = 500;
 const nobody: MembersOf = () => [];
+const frameBySight = { whole: "frame", member: "memberFrame", parting: "partingFrame" } as const;
 
 export function openRoom(workspaceId: string, start: Cursor, deps: RoomDeps): Room {
   const { db, blocks, clock, onTaken } = deps;
@@ -150,25 +151,27 @@ export function openRoom(workspaceId: string, start: Cursor, deps: RoomDeps): Ro
       subscriber.position = tailed.event.position;
       const sight = sightOf(subscriber.principal, tailed.event, membersOf);
       if (sight === null) continue;
-      const { frame, memberFrame, partingFrame } = tailed;
-      deliver(subscriber, tailed.event, { whole: frame, member: memberFrame, parting: partingFrame }[sight]);
+      deliver(subscriber, tailed.event, tailed[frameBySight[sight]]);
       count += 1;
     }
     outlet.uncork();
     return { count, passed };
   }
 
-  function deliverLive(subscribers: Iterable<Subscriber>, event: FeedEvent, frame: Frame): void {
-    for (const subscriber of subscribers) if (subscriber.state === "live") deliver(subscriber, event, frame);
+  function deliverLive(subscribers: Iterable<Subscriber>, tailed: TailedEvent, as: keyof typeof frameBySight): void {
+    for (const subscriber of subscribers) {
+      if (subscriber.state === "live") deliver(subscriber, tailed.event, tailed[frameBySight[as]]);
+    }
   }
 
   /** Nothing waits in here: whoever goes live stands before all of these events, or after them. */
   function tellLive(events: readonly TailedEvent[], membersOf: MembersOf): void {
     if (events.length > 1) for (const { outlet } of seats.all()) outlet.cork();
-    for (const { event, frame, memberFrame, partingFrame } of events) {
-      deliverLive(seats.overseers, event, frame);
-      deliverLive(seats.membersIn(event, membersOf), event, memberFrame);
-      deliverLive(seats.leaversOf(event, membersOf), event, partingFrame);
+    for (const tailed of events) {
+      const { event } = tailed;
+      deliverLive(seats.overseers, tailed, "whole");
+      deliverLive(seats.membersIn(event, membersOf), tailed, "member");
+      deliverLive(seats.leaversOf(event, membersOf), tailed, "parting");
     }
     if (events.length > 1) for (const { outlet } of seats.all()) outlet.uncork();
   }

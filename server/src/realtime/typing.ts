@@ -1,3 +1,4 @@
+import { liveEvents } from "../events/events.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Fanout } from "../lib/fanout/fanout.ts";
 import { frameOf } from "./frames.ts";
@@ -40,7 +41,7 @@ export function passTypingOn({ fanout, rooms }: { fanout: Fanout; rooms: Rooms }
     if (room === undefined) return;
     void room.membersOf([conversationId]).then(
       (membersOf) => {
-        const fields = { conversation_id: conversationId, user_id: participantId };
+        const fields = { event: liveEvents.TYPING, conversation_id: conversationId, user_id: participantId };
         const frame = frameOf("TYPING", room.cursor(), fields);
         const audience = { isForOverseers: true, participantIds: membersOf(conversationId) };
         room.tell(audience, frame, ({ principal }) => principal.participantId === participantId);

@@ -40,16 +40,21 @@ function absent(): never {
   throw new Error("There is no hub behind these routes.");
 }
 
+interface OpenApiDocument {
+  paths?: Record<string, Record<string, unknown>>;
+  webhooks?: unknown;
+}
+
 /** The OpenAPI document of the hub as it is committed: paths in the order of the alphabet, each with its methods in one order. */
 export async function writeContract(): Promise<string> {
   const app = await openRestWithoutHub();
   try {
     await app.ready();
-    const { paths = {}, ...document } = app.swagger() as { paths?: Record<string, Record<string, unknown>> };
+    const { paths = {}, webhooks, ...document } = app.swagger() as OpenApiDocument;
     const sorted = Object.keys(paths)
       .sort()
       .map((path) => [path, inOrder(paths[path]!)]);
-    return `${JSON.stringify({ ...document, paths: Object.fromEntries(sorted) }, null, 2)}\n`;
+    return `${JSON.stringify({ ...document, paths: Object.fromEntries(sorted), webhooks }, null, 2)}\n`;
   } finally {
     await app.close();
   }

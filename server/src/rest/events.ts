@@ -4,18 +4,11 @@ import { maxEvents, readEvents } from "../realtime/read-events.ts";
 import { type Streams, servesNoReaders } from "../realtime/streams.ts";
 import { clientAddress } from "./client-address.ts";
 import { varyBy } from "./cors.ts";
+import { feedFrame } from "./event-schemas.ts";
 import { bearer, errorAnswers } from "./identity-schemas.ts";
 import type { App } from "./server.ts";
 
 const cursor = Type.Optional(Type.String({ maxLength: 40, description: "The cursor of the last event that you have" }));
-
-const eventFrame = Type.Object(
-  {
-    type: Type.String({ description: "NEW_MESSAGE, MESSAGE_STATUS, CONVERSATION, WEBHOOK_ENDPOINT or GAP" }),
-    cursor: Type.String(),
-  },
-  { additionalProperties: true },
-);
 
 /** `GET /v1/events`: the feed that sockets are told, read page by page or as a stream of server-sent events. */
 export function eventRoutes(
@@ -28,6 +21,8 @@ export function eventRoutes(
       config: { access: { role: "member", scope: feedScopes } },
       // A stream without a body would be held open, and what it is told count as taken.
       exposeHeadRoute: false,
+      // The schema is for readers of the document: frames are written as sockets are told them.
+      serializerCompiler: () => JSON.stringify,
       schema: {
         tags: ["Realtime"],
         security: bearer,
@@ -35,7 +30,7 @@ export function eventRoutes(
         description:
           "An API key needs the scopes events:read, messages:read and conversations:read. Oldest first, the same events in the same order as on /ws, of the conversations that you see. Without `after` " +
           "a page begins with the oldest event that is kept. Ask again with `after` = `next_cursor`; an empty page means that " +
-          "nothing more has happened. A GAP says that events after your cursor are no longer there: read the state anew. " +
+          "nothing more has happened. A GAP says that events after your cursor are no longer there: read the state again. " +
           "With `accept: text/event-stream` the answer is a stream that begins after `last-event-id`, or `after`, or now.",
         headers: Type.Object({ "last-event-id": cursor }),
         querystring: Type.Object(
@@ -43,7 +38,7 @@ export function eventRoutes(
           { additionalProperties: false },
         ),
         response: {
-          200: Type.Object({ data: Type.Array(eventFrame), next_cursor: Type.String() }),
+          200: Type.Object({ data: Type.Array(feedFrame), next_cursor: Type.String() }),
           ...errorAnswers(400, 401, 403, 421, 429, 503),
         },
       },

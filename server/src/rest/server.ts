@@ -15,6 +15,7 @@ import { clientAddress, openTrust, type TrustedProxies } from "./client-address.
 import { allowOrigins } from "./cors.ts";
 import { credentialOf } from "./credential.ts";
 import { answerError, answerNotFound } from "./errors.ts";
+import { webhookOperations } from "./event-schemas.ts";
 import { checkJsonBody, explainBadJson } from "./json-body.ts";
 import { type DoorLimits, doorLimits, refuseHeaders, refuseQuery, serverOptions } from "./limits.ts";
 import { openMalformedAnswers } from "./malformed.ts";
@@ -155,6 +156,7 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
     openapi: {
       openapi: "3.1.0",
       info: { title: "Chat4All", version: "1", description: "One API to talk to anyone, on any channel." },
+      webhooks: webhookOperations,
       components: { securitySchemes: { bearer: { type: "http", scheme: "bearer" } } },
     },
   });

@@ -10,7 +10,7 @@ import { line, nullable, time, uuid } from "./identity-schemas.ts";
 
 type EventName = (typeof webhookEvents)[number];
 
-const eventName = Type.Enum(["*", ...webhookEvents] as ["*" | EventName, ...("*" | EventName)[]]);
+const eventName = Type.Enum(webhookEvents as unknown as [EventName, ...EventName[]]);
 
 const fields = {
   url: Type.String({
@@ -18,7 +18,12 @@ const fields = {
     maxLength: maxUrlLength,
     description: "Where events are sent: https, on the public internet, without user, password or fragment",
   }),
-  events: Type.Array(eventName, { minItems: 1, maxItems: 50, description: "What it is told of; `*` is everything" }),
+  events: Type.Array(eventName, {
+    minItems: 1,
+    maxItems: 50,
+    description:
+      "Types of events; `*` is all of them, and `message.status` the five from `message.in_transit` to `message.failed`",
+  }),
   description: nullable(line(500)),
   ordered: Type.Boolean({
     description: "One event after the other, in the order of the feed: one that fails holds up those behind it",

@@ -1,10 +1,10 @@
-import { eventNames } from "../events/events.ts";
+import { asksFor, type EventGroup, eventGroups, eventNames } from "../events/events.ts";
 
 /** What `POST …/test` sends, whatever the endpoint asks for. */
 export const testEvent = "webhook_endpoint.test";
 
-/** Every name by which an endpoint may ask for events; `*` is all of them. */
-export const webhookEvents = [...eventNames, testEvent] as const;
+/** Every name by which an endpoint may ask for events: their types, and what stands for several of them. */
+export const webhookEvents = [...(Object.keys(eventGroups) as EventGroup[]), ...eventNames, testEvent] as const;
 
 /** Of one workspace. */
 export const maxEndpoints = 50;
@@ -42,5 +42,5 @@ export interface EndpointKey {
 }
 
 export function wants(endpoint: { events: readonly string[] }, event: string): boolean {
-  return endpoint.events.includes("*") || endpoint.events.includes(event);
+  return asksFor(endpoint.events, event);
 }

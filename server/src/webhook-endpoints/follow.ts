@@ -116,7 +116,8 @@ function deliveryId(endpointId: string, { at, position }: FeedEvent): string {
 }
 
 /** What is sent. Source: Standard Webhooks 1.0, "Payload structure". */
-function bodyOf({ name, at, frame: { type: _type, ...data } }: FeedEvent): string {
+function bodyOf({ name, at, frame }: FeedEvent): string {
+  const { type: _type, event: _event, at: _at, timestamp: _milliseconds, ...data } = frame;
   return webhookBody(name, at, data);
 }
 

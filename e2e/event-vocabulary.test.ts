@@ -1,0 +1,164 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { before, describe, test } from "node:test";
+import { isDeepStrictEqual } from "node:util";
+import { eventNames, frameTypes, liveEvents } from "../server/src/events/events.ts";
+import { compileValidator } from "../server/src/rest/validation.ts";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
+import { testEvent } from "../server/src/webhook-endpoints/endpoint.ts";
+import { startTestHub, type TestHub } from "./src/harness.ts";
+import { type Frame, feedTypes, type Listener, listen } from "./src/listener.ts";
+import { codesIn, readTable } from "./src/markdown-tables.ts";
+import { until } from "./src/until.ts";
+import { startWebhookProgram, type WebhookProgram } from "./src/webhook-program.ts";
+import type { Received } from "./src/webhook-receiver.ts";
+
+/** One of each type of event happens; what webhooks, the feed and a socket say of it is held against one list. */
+describe("one vocabulary of events", () => {
+  let hub: TestHub;
+  let program: WebhookProgram;
+  let socket: Listener;
+  let feed: Frame[];
+  let webhooks: Received[];
+  const payload = { type: "text" as const, text: "oi" };
+
+  const opened = closeAfterTests();
+  before(async () => {
+    program = opened.use(await startWebhookProgram());
+    hub = opened.use(await startTestHub({ env: { WEBHOOKS_ALLOW_PRIVATE: "true" } }));
+    socket = opened.use(await listen({ url: hub.url, token: (await hub.logIn("admin")).access_token }));
+    const { webhookEndpoints } = hub.client;
+    const all = await webhookEndpoints.create({ url: program.urlOf("all"), events: ["*"] });
+    await program.behave("all", all.secret);
+    const statuses = await webhookEndpoints.create({ url: program.urlOf("statuses"), events: ["message.status"] });
+    await program.behave("statuses", statuses.secret);
+    await webhookEndpoints.test(all.webhook_endpoint_id);
+    const other = await webhookEndpoints.create({ url: program.urlOf("other"), events: ["message.received"] });
+    await webhookEndpoints.change(other.webhook_endpoint_id, { status: "disabled" });
+    await webhookEndpoints.change(other.webhook_endpoint_id, { status: "enabled" });
+    await webhookEndpoints.remove(other.webhook_endpoint_id);
+
+    const ana = hub.person("whatsapp", "Ana");
+    await ana.writes("bom dia");
+    const read = await hub.client.messages.send({ to: ana.address, payload });
+    await hub.status(read.message_id, "read");
+    await hub.client.conversations.change(read.conversation_id, { settings: { author_prefix: false } });
+    await hub.simulator.break({ channel: "whatsapp", fault: "permanent", count: 1 });
+    const failed = await hub.client.messages.send({ to: ana.address, payload });
+    await hub.status(failed.message_id, "failed");
+    const bea = await hub.user("agent", "Bea");
+    await using other_socket = await listen({ url: hub.url, token: (await hub.logIn(bea.username)).access_token });
+    other_socket.say({ type: "typing", conversation_id: read.conversation_id });
+    await socket.frame("typing", ({ type }) => type === "TYPING");
+    await socket.frame("presence", ({ type }) => type === "PRESENCE");
+    await hub.settled();
+    feed = await hub.events("0");
+    await until("the socket has it all", () => socket.events().length >= feed.length);
+    webhooks = await program.has("all", "all of it", (came) => came.length >= feed.length - 1);
+  });
+
+  const typesOf = (frames: readonly Frame[]) => [...new Set(frames.map(({ event }) => String(event)))].sort();
+
+  test("the feed has every type, each in its frame", () => {
+    assert.deepEqual(typesOf(feed), [...eventNames].sort());
+    for (const { event, type } of feed) assert.equal(type, frameTypes[event as keyof typeof frameTypes]);
+    assert.deepEqual(new Set(Object.values(frameTypes)), feedTypes);
+  });
+
+  test("a socket has the same, and what is told live", () => {
+    assert.deepEqual(socket.events().map(asWritten), feed.map(asWritten));
+    const live = socket.frames.filter(({ type }) => type in liveEvents);
+    assert.deepEqual(typesOf(live), Object.values(liveEvents).sort());
+  });
+
+  test("webhooks have the same types and fields, without what is a frame's", () => {
+    const types = new Set(webhooks.map(({ type }) => type));
+    assert.deepEqual([...types].sort(), [...eventNames, testEvent].sort());
+    for (const { type, timestamp, data } of webhooks) {
+      if (type === testEvent) continue;
+      const isIt = (frame: Frame) => {
+        const { event, at, timestamp: _ms, type: _type, cursor: _cursor, ...fields } = asWritten(frame);
+        return event === type && at === timestamp && isDeepStrictEqual(fields, asWritten(data));
+      };
+      assert.ok(feed.some(isIt), `${type} ${JSON.stringify(data)}`);
+    }
+  });
+
+  test("an endpoint that asks for message.status gets the five types of deliveries", async () => {
+    const five = eventNames.filter((name) => frameTypes[name] === "MESSAGE_STATUS");
+    const count = feed.filter(({ type }) => type === "MESSAGE_STATUS").length;
+    const came = await program.has("statuses", "all of them", (all) => all.length >= count);
+    assert.deepEqual([...new Set(came.map(({ type }) => type))].sort(), [...five].sort());
+    const replay = await hub.client.webhookEndpoints.list();
+    assert.ok(replay.data.some(({ events }) => events.includes("message.status")));
+  });
+
+  test("every time is ISO 8601 in UTC with milliseconds; milliseconds are in NEW_MESSAGE's timestamp alone", () => {
+    const wrong: string[] = [];
+    const look = (value: unknown, path: string) => {
+      const key = path.split(".").at(-1)!;
+      if (typeof value === "object" && value !== null) {
+        for (const [name, inner] of Object.entries(value)) look(inner, `${path}.${name}`);
+      } else if (path.endsWith("NEW_MESSAGE.timestamp")) {
+        if (typeof value !== "number") wrong.push(path);
+      } else if (/^(at|timestamp)$|_(at|until|since)$/.test(key)) {
+        if (value !== null && !/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(String(value)))
+          wrong.push(`${path}: ${value}`);
+      } else if (typeof value === "number" && value > 1e9) wrong.push(`${path}: ${value}`);
+    };
+    for (const frame of socket.frames) look(frame, `socket.${frame.type}`);
+    for (const frame of feed) look(frame, `feed.${frame.type}`);
+    for (const { type, timestamp, data } of webhooks) look({ timestamp, data }, `webhook ${type}`);
+    assert.deepEqual(wrong, []);
+  });
+
+  test("a status says when the platform took the message, and when it came so far", () => {
+    const byStatus = (status: string) =>
+      feed.find(({ channel, status: is }) => channel === "whatsapp" && is === status)!;
+    assert.deepEqual([byStatus("in_transit").sent_at, byStatus("in_transit").provider_message_id], [null, null]);
+    for (const status of ["sent", "delivered", "read"]) assert.ok(byStatus(status).sent_at, status);
+    for (const status of ["delivered", "read"]) assert.ok(byStatus(status).platform_at, status);
+    assert.equal(byStatus("failed").platform_at, null);
+  });
+
+  test("openapi.json describes each frame and each webhook, field by field", () => {
+    const { paths, webhooks: described } = JSON.parse(
+      readFileSync(new URL("../contract/openapi.json", import.meta.url), "utf8"),
+    );
+    const { schema } = paths["/v1/events"].get.responses["200"].content["application/json"];
+    for (const frame of feed) {
+      const of = schema.properties.data.items.anyOf.find(
+        ({ properties }: { properties: { type: { enum: string[] } } }) => properties.type.enum[0] === frame.type,
+      );
+      assert.deepEqual(Object.keys(frame).sort(), Object.keys(of.properties).sort(), frame.type);
+      requireValid(of, frame);
+    }
+    assert.deepEqual(Object.keys(described).sort(), [...eventNames, testEvent].sort());
+    for (const { type, timestamp, data } of webhooks) {
+      const { schema: of } = described[type!].post.requestBody.content["application/json"];
+      assert.deepEqual(Object.keys(data).sort(), Object.keys(of.properties.data.properties).sort(), type!);
+      requireValid(of, { type, timestamp, data });
+    }
+  });
+
+  test("the guide's table has every type with its frame", () => {
+    const guide = readFileSync(new URL("../docs/guides/realtime.md", import.meta.url), "utf8");
+    const rows = readTable(guide, "type of event").flatMap((row) =>
+      codesIn(row["type of event"]!).map((name): [string, string | undefined] => [name, codesIn(row.frame!)[0]]),
+    );
+    const live = Object.entries(liveEvents).map(([frame, name]) => [name, frame]);
+    const expected = [...Object.entries(frameTypes), ...live, [testEvent, undefined]];
+    assert.deepEqual(rows.sort(), expected.sort());
+  });
+});
+
+function requireValid(schema: object, value: unknown): void {
+  const validate = compileValidator({ schema, method: "", url: "", httpPart: "body" });
+  if (!validate(value)) assert.fail(`${JSON.stringify(value)}: ${JSON.stringify(validate.errors)}`);
+}
+
+/** Conversations are told as they are now: of them only which one it is. */
+function asWritten<Fields extends Record<string, unknown>>(fields: Fields): Fields {
+  const { conversation_id } = (fields.conversation ?? {}) as { conversation_id?: string };
+  return { ...fields, conversation: conversation_id };
+}

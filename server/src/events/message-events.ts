@@ -1,0 +1,210 @@
+import { anyAgent, anyMember, seesAddressesOf, type Viewer } from "../identity/principal.ts";
+import { all, type Db } from "../lib/query.ts";
+import type { InboundRoute, MessageStatus } from "../messages/show.ts";
+import type { EventFrame, Told } from "./feed-event.ts";
+
+/** A status as migration 0021 keeps it; events of before it end with the error. */
+export type StoredStatus = [
+  kind: "s",
+  conversationId: string,
+  messageId: string,
+  deliveryId: string,
+  recipientId: string,
+  channel: string,
+  status: Exclude<MessageStatus, "accepted">,
+  error: { code: string; message: string } | null,
+  sentAt?: string | null,
+  platformAt?: string | null,
+  providerMessageId?: string | null,
+];
+
+interface MessageRow {
+  message_id: string;
+  conversation_id: string;
+  conversation_type: "private" | "group" | null;
+  seq: number;
+  sender_id: string;
+  sender_name: string | null;
+  /** The other one of a private conversation, and null in a group. */
+  recipient_id: string | null;
+  direction: "inbound" | "outbound";
+  /** Null where only a status is told. */
+  payload: { type: string; text?: string; caption?: string; file_id?: string } | null;
+  reply_to: string | null;
+  /** How an inbound message came; null for others. */
+  origin: {
+    channel: string;
+    channel_account_id: string;
+    identifier: string;
+    provider_message_id: string;
+    route?: InboundRoute;
+    sent_at?: string | null;
+  } | null;
+  created_at: Date;
+}
+
+interface DeliveryRow {
+  delivery_id: string;
+  identifier: string | null;
+  channel_account_id: string | null;
+}
+
+/** What events of messages are about. */
+export interface MessageFacts {
+  messages: ReadonlyMap<string, MessageRow>;
+  deliveries: ReadonlyMap<string, DeliveryRow>;
+}
+
+/** Two statements at once, whatever the count. */
+export async function loadMessageFacts(
+  db: Db,
+  workspaceId: string,
+  messageIds: readonly string[],
+  statuses: readonly StoredStatus[],
+): Promise<MessageFacts> {
+  const [messages, deliveries] = await Promise.all([
+    loadMessages(
+      db,
+      workspaceId,
+      messageIds,
+      statuses.map(([, , messageId]) => messageId),
+    ),
+    loadDeliveries(
+      db,
+      workspaceId,
+      statuses.map(([, , , deliveryId]) => deliveryId),
+    ),
+  ]);
+  return { messages, deliveries };
+}
+
+/** With the payloads of `told`; of `mentioned` only what a status says of its message. */
+async function loadMessages(
+  db: Db,
+  workspaceId: string,
+  told: readonly string[],
+  mentioned: readonly string[],
+): Promise<Map<string, MessageRow>> {
+  const ids = [...new Set([...told, ...mentioned])];
+  if (ids.length === 0) return new Map();
+  const rows = await all<MessageRow>(
+    db,
+    `SELECT m.message_id, m.conversation_id, c.type AS conversation_type, m.seq, m.sender_id,
+       p.display_name AS sender_name, m.direction, m.reply_to, m.origin, m.created_at,
+       CASE WHEN m.message_id = ANY ($3::uuid[]) THEN m.payload END AS payload,
+       CASE WHEN c.type = 'private' THEN (
+         SELECT o.participant_id FROM members o
+         WHERE o.conversation_id = m.conversation_id AND o.participant_id <> m.sender_id LIMIT 1) END AS recipient_id
+     FROM unnest($2::uuid[]) AS i (message_id)
+     JOIN messages m ON m.workspace_id = $1 AND m.message_id = i.message_id
+     LEFT JOIN participants p ON p.participant_id = m.sender_id
+     LEFT JOIN conversations c ON c.conversation_id = m.conversation_id`,
+    [workspaceId, ids, told],
+  );
+  return new Map(rows.map((row) => [row.message_id, row]));
+}
+
+async function loadDeliveries(
+  db: Db,
+  workspaceId: string,
+  deliveryIds: readonly string[],
+): Promise<Map<string, DeliveryRow>> {
+  if (deliveryIds.length === 0) return new Map();
+  const rows = await all<DeliveryRow>(
+    db,
+    `SELECT d.delivery_id, d.identifier, d.channel_account_id FROM unnest($2::uuid[]) AS i (delivery_id)
+     JOIN deliveries d ON d.delivery_id = i.delivery_id AND d.workspace_id = $1`,
+    [workspaceId, [...new Set(deliveryIds)]],
+  );
+  return new Map(rows.map((row) => [row.delivery_id, row]));
+}
+
+/** Null for a message that is gone. */
+export function tellMessage(messageId: string, { messages }: MessageFacts): Told | null {
+  const message = messages.get(messageId);
+  if (message === undefined) return null;
+  const { message_id, conversation_id, seq, sender_id, recipient_id, direction, reply_to, origin } = message;
+  const payload = message.payload!;
+  const frameFor = (viewer: Viewer): EventFrame => ({
+    type: "NEW_MESSAGE",
+    message_id,
+    conversation_id,
+    conversation_type: message.conversation_type,
+    seq,
+    direction,
+    sender_id,
+    sender_name: message.sender_name,
+    recipient_id,
+    channel: origin?.channel ?? null,
+    channel_account_id: origin?.channel_account_id ?? null,
+    ...contactFields(viewer, sender_id, origin?.channel, origin?.identifier, origin?.provider_message_id),
+    content: payload.text ?? payload.caption ?? null,
+    payload,
+    file_id: payload.file_id ?? null,
+    reply_to,
+    route: origin?.route ?? null,
+    sent_at: toIso(origin?.sent_at),
+    created_at: message.created_at.toISOString(),
+    timestamp: message.created_at.getTime(),
+  });
+  return {
+    name: direction === "inbound" ? "message.received" : "message.accepted",
+    conversationId: conversation_id,
+    frame: frameFor(anyAgent),
+    memberFrame: origin === null ? null : frameFor(anyMember),
+  };
+}
+
+export function tellStatus(event: StoredStatus, { messages, deliveries }: MessageFacts): Told {
+  const [, conversation_id, message_id, delivery_id, recipient_id, channel, status, error] = event;
+  const [sentAt, platformAt, providerMessageId] = event.slice(8) as (string | null)[];
+  const message = messages.get(message_id);
+  const { identifier = null, channel_account_id = null } = deliveries.get(delivery_id) ?? {};
+  const frameFor = (viewer: Viewer): EventFrame => ({
+    type: "MESSAGE_STATUS",
+    message_id,
+    conversation_id,
+    conversation_type: message?.conversation_type ?? null,
+    seq: message?.seq ?? null,
+    delivery_id,
+    sender_id: message?.sender_id ?? null,
+    sender_name: message?.sender_name ?? null,
+    recipient_id,
+    channel,
+    channel_account_id,
+    ...contactFields(viewer, recipient_id, channel, identifier, providerMessageId),
+    reply_to: message?.reply_to ?? null,
+    status,
+    error,
+    sent_at: toIso(sentAt),
+    platform_at: toIso(platformAt),
+  });
+  const waitsInApp = channel === "app" && status === "in_transit";
+  return {
+    name: `message.${status}`,
+    conversationId: conversation_id,
+    awaits: waitsInApp ? { deliveryId: delivery_id, recipientId: recipient_id } : null,
+    frame: frameFor(anyAgent),
+    memberFrame: identifier === null ? null : frameFor(anyMember),
+  };
+}
+
+/** What of a person on a platform only those see who see addresses: the platform's ids of messages may hold the number. */
+function contactFields(
+  viewer: Viewer,
+  participantId: string,
+  channel: string | undefined,
+  identifier: string | null | undefined,
+  providerMessageId: string | null | undefined,
+) {
+  const isShown = seesAddressesOf(viewer, participantId);
+  return {
+    address: isShown && channel && identifier ? `${channel}:${identifier}` : null,
+    provider_message_id: (isShown && providerMessageId) || null,
+  };
+}
+
+/** As all times are told. */
+function toIso(time: string | null | undefined): string | null {
+  return time == null ? null : new Date(time).toISOString();
+}

@@ -1,0 +1,35 @@
+/** Every type of event of the feed, and the frame in which sockets, streams and pages tell it. */
+export const frameTypes = {
+  "message.received": "NEW_MESSAGE",
+  "message.accepted": "NEW_MESSAGE",
+  "message.in_transit": "MESSAGE_STATUS",
+  "message.sent": "MESSAGE_STATUS",
+  "message.delivered": "MESSAGE_STATUS",
+  "message.read": "MESSAGE_STATUS",
+  "message.failed": "MESSAGE_STATUS",
+  "conversation.created": "CONVERSATION",
+  "conversation.updated": "CONVERSATION",
+  "webhook_endpoint.enabled": "WEBHOOK_ENDPOINT",
+  "webhook_endpoint.disabled": "WEBHOOK_ENDPOINT",
+} as const;
+export type EventName = keyof typeof frameTypes;
+export type FrameType = (typeof frameTypes)[EventName];
+
+export const eventNames = Object.keys(frameTypes) as [EventName, ...EventName[]];
+
+/** What sockets and streams tell besides, while it happens: it is in no feed. */
+export const liveEvents = { TYPING: "conversation.typing", PRESENCE: "user.presence" } as const;
+
+/** What stands for several types where events are subscribed to. */
+export const eventGroups = {
+  "*": eventNames,
+  "message.status": eventNames.filter((name) => frameTypes[name] === "MESSAGE_STATUS"),
+} as const satisfies Record<string, readonly EventName[]>;
+export type EventGroup = keyof typeof eventGroups;
+
+const groups: ReadonlyMap<string, readonly string[]> = new Map(Object.entries(eventGroups));
+
+/** Whether who asked for these types and groups gets an event of this type. */
+export function asksFor(asked: readonly string[], name: string): boolean {
+  return asked.some((one) => one === name || (groups.get(one)?.includes(name) ?? false));
+}

@@ -1,0 +1,121 @@
+import { type TProperties, type TSchema, Type } from "typebox";
+import { type EventName, eventNames, type FrameType, frameTypes } from "../events/events.ts";
+import type { InboundRoute, MessageStatus } from "../messages/show.ts";
+import { conversationResource } from "./conversation-schemas.ts";
+import { nullable, uuid } from "./identity-schemas.ts";
+
+const hidden = "Null for callers with the role member.";
+const seq = Type.Integer({ description: "The message's place in its conversation" });
+const text = (description: string) => Type.String({ description });
+const moment = (description: string) => Type.String({ format: "date-time", description });
+
+/** What every event of a message says. */
+const messageFields = {
+  message_id: uuid,
+  conversation_id: uuid,
+  conversation_type: nullable(Type.Enum(["private", "group"])),
+  sender_id: uuid,
+  sender_name: nullable(text("The sender's name, as it is now")),
+  channel_account_id: nullable(text("The account of yours on that channel; `via` sends an answer from it")),
+  reply_to: nullable(text("The message of this conversation that it answers")),
+};
+
+const newMessageFields = {
+  ...messageFields,
+  seq,
+  direction: Type.Enum(["inbound", "outbound"]),
+  recipient_id: nullable(text("The other one of a private conversation; null in a group")),
+  channel: nullable(text("The channel on which it came; null when a program or a user wrote it")),
+  address: nullable(text(`The address from which it came. ${hidden}`)),
+  provider_message_id: nullable(text(`The platform's id of it. ${hidden}`)),
+  content: nullable(text("The text, or the caption of a file")),
+  payload: Type.Unknown(),
+  file_id: nullable(Type.String()),
+  route: Type.Unsafe<InboundRoute | null>({
+    type: ["string", "null"],
+    enum: ["quoted", "last_used", "private", null],
+    description: "Why an inbound message landed in this conversation; null for others",
+  }),
+  sent_at: nullable(moment("When the person sent it, as the platform says; null when it does not")),
+  created_at: moment("When the hub accepted it"),
+};
+
+const statusFields = {
+  ...messageFields,
+  seq: nullable(seq),
+  delivery_id: uuid,
+  sender_id: nullable(uuid),
+  recipient_id: uuid,
+  channel: text("The channel of the delivery; `app` is the hub's own"),
+  address: nullable(text(`Where the delivery goes; null in the app. ${hidden}`)),
+  provider_message_id: nullable(text(`The platform's id, of the first part of a text that was split. ${hidden}`)),
+  status: Type.Unsafe<MessageStatus>({ type: "string", enum: ["in_transit", "sent", "delivered", "read", "failed"] }),
+  error: nullable(Type.Object({ code: Type.String(), message: Type.String() })),
+  sent_at: nullable(moment("When the platform took it")),
+  platform_at: nullable(moment("When it came so far, as the platform's receipt says")),
+};
+
+/** What events say, by their frames. */
+const fieldsByFrame: Record<FrameType, TProperties> = {
+  NEW_MESSAGE: newMessageFields,
+  MESSAGE_STATUS: statusFields,
+  CONVERSATION: { conversation: conversationResource },
+  WEBHOOK_ENDPOINT: {
+    webhook_endpoint_id: uuid,
+    status: Type.Enum(["enabled", "disabled"]),
+    reason: Type.String(),
+  },
+};
+
+/** What a frame has and the body of a webhook has not, where api.md says so. */
+const frameOnly: Partial<Record<FrameType, TProperties>> = {
+  NEW_MESSAGE: { timestamp: Type.Integer({ description: "`created_at` in milliseconds since the Unix epoch" }) },
+};
+
+const cursor = Type.String({ description: "Opaque: go on from here" });
+const namesOf = (frame: FrameType) => eventNames.filter((name) => frameTypes[name] === frame);
+
+function frameSchema(type: FrameType): TSchema {
+  const event = Type.Enum(namesOf(type) as [EventName, ...EventName[]]);
+  const common = { type: Type.Enum([type]), cursor, event, at: moment("When it was committed") };
+  return Type.Object({ ...common, ...fieldsByFrame[type], ...frameOnly[type] });
+}
+
+const gap = Type.Object({
+  type: Type.Enum(["GAP"]),
+  cursor,
+  reason: Type.Enum(["expired", "unknown"]),
+});
+
+/** An event of the feed, as pages, streams and sockets tell it, or the gap in its place. */
+export const feedFrame = Type.Unsafe<Record<string, unknown>>({
+  anyOf: [...(Object.keys(fieldsByFrame) as FrameType[]).map(frameSchema), gap],
+  description:
+    "`event` is the type of the event: the same as of webhooks. A later version may have more fields and types.",
+});
+
+const testFields = { webhook_endpoint_id: uuid };
+
+function webhookSchema(name: string, fields: TProperties): TSchema {
+  const timestamp = moment("When the event was committed");
+  return Type.Object({ type: Type.Enum([name]), timestamp, data: Type.Object(fields) });
+}
+
+function webhookOperation(name: string, fields: TProperties) {
+  return {
+    post: {
+      tags: ["Webhook endpoints"],
+      summary: `What a webhook endpoint is sent of ${name}`,
+      description:
+        "Signed by the Standard Webhooks specification: `webhook-id`, `webhook-timestamp`, `webhook-signature`.",
+      requestBody: { required: true, content: { "application/json": { schema: webhookSchema(name, fields) } } },
+      responses: { "2XX": { description: "Taken. Any other answer is a failure, and it is sent again." } },
+    },
+  };
+}
+
+/** The requests that the hub makes to webhook endpoints, for the OpenAPI document. */
+export const webhookOperations: Record<string, object> = Object.fromEntries([
+  ...eventNames.map((name) => [name, webhookOperation(name, fieldsByFrame[frameTypes[name]])]),
+  ["webhook_endpoint.test", webhookOperation("webhook_endpoint.test", testFields)],
+]);
