@@ -7,12 +7,12 @@ import assert from "node:assert/strict";
 import { request } from "node:http";
 import { before, describe, test } from "node:test";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
+import { until } from "../server/src/testing/until.ts";
 import { authorizationTable, type Given, openPages, type Request, type Row } from "./src/authorization-table.ts";
 import { openKeys, type Refused, refusedCredentials } from "./src/callers.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import { changedTables, type Owner, openOwner, takeSnapshot } from "./src/owned-rows.ts";
 import { keptThings, newThings, type Things } from "./src/things.ts";
-import { until } from "./src/until.ts";
 import { anotherWorkspace, firstWorkspace, newUser, openReceiver, type Workspace } from "./src/workspace.ts";
 
 const opened = closeAfterTests();

@@ -3,9 +3,9 @@ import { readFileSync } from "node:fs";
 import { before, describe, test } from "node:test";
 import type { NewMessage, NewMessageEvent } from "../client/src/client.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
+import { until } from "../server/src/testing/until.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import { type Listener, listen } from "./src/listener.ts";
-import { until } from "./src/until.ts";
 import { startWebhookProgram, type WebhookProgram } from "./src/webhook-program.ts";
 
 /** Programs that answer people. Each knows of a message what one event says, and asks the hub nothing. */

@@ -8,9 +8,9 @@ import { connect } from "node:net";
 import { before, test } from "node:test";
 import { openPool } from "../server/src/lib/postgres.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
+import { until } from "../server/src/testing/until.ts";
 import { defaultWhatsAppAccount } from "../simulator/src/default-accounts.ts";
 import { adminPassword, startTestHub, type TestHub } from "./src/harness.ts";
-import { until } from "./src/until.ts";
 
 const opened = closeAfterTests();
 let hub: TestHub;

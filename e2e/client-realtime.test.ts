@@ -10,8 +10,8 @@ import {
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { patient } from "../server/src/testing/patience.ts";
 import { createTestDatabase } from "../server/src/testing/test-database.ts";
+import { until } from "../server/src/testing/until.ts";
 import { adminPassword, startTestHub, type TestHub } from "./src/harness.ts";
-import { until } from "./src/until.ts";
 
 describe("the client's realtime connection", { timeout: patient(120_000) }, () => {
   let hub: TestHub;

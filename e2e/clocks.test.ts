@@ -4,6 +4,7 @@ import { openClient } from "../client/src/client.ts";
 import { loadConfig } from "../server/src/config.ts";
 import { startHub } from "../server/src/hub.ts";
 import { type Clock, systemClock } from "../server/src/lib/clock.ts";
+import { until } from "../server/src/testing/until.ts";
 import {
   adminPassword,
   noLimits,
@@ -15,7 +16,6 @@ import {
 } from "./src/harness.ts";
 import { openLoad, openTalk } from "./src/load.ts";
 import { assertFine, observe } from "./src/observe.ts";
-import { until } from "./src/until.ts";
 
 const minute = 60_000;
 /** How far a machine's clock is off, one setting after the other: each is a step back or forward from the one before. */

@@ -5,9 +5,9 @@ import type { ApiError, Message, Payload } from "../client/src/client.ts";
 import type { ConnectedAccount } from "../server/src/channel-accounts/channel-accounts.ts";
 import { connectors } from "../server/src/connectors/registry.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
+import { until } from "../server/src/testing/until.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import type { Person } from "./src/people.ts";
-import { until } from "./src/until.ts";
 
 const text = (text: string): Payload => ({ type: "text", text });
 

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Pool } from "../server/src/lib/postgres.ts";
 import { openPool } from "../server/src/lib/postgres.ts";
+import { until } from "../server/src/testing/until.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
-import { until } from "./src/until.ts";
 
 const text = (words: string) => ({ type: "text" as const, text: words });
 type Readiness = { status: string; troubles: { part: string; code: string; is_stalled: boolean }[] };

@@ -5,11 +5,11 @@ import { isDeepStrictEqual } from "node:util";
 import { eventNames, frameTypes, liveEvents } from "../server/src/events/events.ts";
 import { compileValidator } from "../server/src/rest/validation.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
+import { until } from "../server/src/testing/until.ts";
 import { testEvent } from "../server/src/webhook-endpoints/endpoint.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import { type Frame, feedTypes, type Listener, listen } from "./src/listener.ts";
 import { codesIn, readTable } from "./src/markdown-tables.ts";
-import { until } from "./src/until.ts";
 import { startWebhookProgram, type WebhookProgram } from "./src/webhook-program.ts";
 import type { Received } from "./src/webhook-receiver.ts";
 

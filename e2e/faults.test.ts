@@ -2,12 +2,13 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { Payload } from "../client/src/client.ts";
 import { connectors } from "../server/src/connectors/registry.ts";
+import { until } from "../server/src/testing/until.ts";
 import { type Checker, openChecker } from "./src/checker.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
+import { inParallel } from "./src/in-parallel.ts";
 import { assertFine, observe } from "./src/observe.ts";
 import type { Person } from "./src/people.ts";
 import type { Fault } from "./src/simulator-client.ts";
-import { inParallel, until } from "./src/until.ts";
 
 const text = (text: string): Payload => ({ type: "text", text });
 const channels = connectors.map(({ channel }) => channel);

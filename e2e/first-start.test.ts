@@ -3,10 +3,10 @@ import { existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { test } from "node:test";
 import { openClient } from "../client/src/client.ts";
+import { until } from "../server/src/testing/until.ts";
 import { adminPassword, sharedSecrets } from "./src/harness.ts";
 import { type HubPlace, openHubPlace, startHubProcess } from "./src/hub-process.ts";
 import { processesIn, withoutProc } from "./src/processes.ts";
-import { until } from "./src/until.ts";
 
 /** Longer than the 10 s after which a busy machine was once told that its port is taken. */
 const slowSimulatorSeconds = 11;

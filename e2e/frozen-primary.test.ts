@@ -9,13 +9,13 @@ import { patient } from "../server/src/testing/patience.ts";
 import { lacks } from "../server/src/testing/programs.ts";
 import { startStockPostgres } from "../server/src/testing/stock-postgres.ts";
 import { createTestDatabase } from "../server/src/testing/test-database.ts";
+import { until } from "../server/src/testing/until.ts";
 import { startSimulator } from "../simulator/src/simulator.ts";
 import { adminPassword, noLimits, openPlatforms, openTestLog, quickRetries, sharedSecrets } from "./src/harness.ts";
 import { openLoad, openTalk } from "./src/load.ts";
 import { assertFine, observe, settledByApi } from "./src/observe.ts";
 import { openPerson } from "./src/people.ts";
 import { openSimulatorClient } from "./src/simulator-client.ts";
-import { until } from "./src/until.ts";
 
 /** From the moment when the address leads to the new primary to the first 202. */
 const withinMs = 10_000;

@@ -5,6 +5,7 @@ import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 
 import { join } from "node:path";
 import { test } from "node:test";
 import { openClient } from "../client/src/client.ts";
+import { until } from "../server/src/testing/until.ts";
 import { startSimulator } from "../simulator/src/simulator.ts";
 import { adminPassword, openPlatforms } from "./src/harness.ts";
 import { openHubPlace, startHubProcess } from "./src/hub-process.ts";
@@ -13,7 +14,6 @@ import { assertFine, observe, settledByApi } from "./src/observe.ts";
 import { openPerson } from "./src/people.ts";
 import { withoutProc } from "./src/processes.ts";
 import { openSimulatorClient } from "./src/simulator-client.ts";
-import { until } from "./src/until.ts";
 
 const diskMegabytes = 400;
 

@@ -3,10 +3,11 @@ import { randomUUID } from "node:crypto";
 import { before, describe, test } from "node:test";
 import type { Conversation, Message, User } from "../client/src/client.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
+import { until } from "../server/src/testing/until.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
+import { inParallel } from "./src/in-parallel.ts";
 import { assertFine, checkerOf, observe } from "./src/observe.ts";
 import type { Person } from "./src/people.ts";
-import { inParallel, until } from "./src/until.ts";
 
 const total = 500;
 

@@ -3,9 +3,9 @@ import { randomUUID } from "node:crypto";
 import { before, test } from "node:test";
 import type { Conversation, Message } from "../client/src/client.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
+import { until } from "../server/src/testing/until.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import type { Person } from "./src/people.ts";
-import { until } from "./src/until.ts";
 import { text } from "./src/workspace.ts";
 
 let hub: TestHub;

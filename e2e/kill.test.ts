@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Client, openClient } from "../client/src/client.ts";
+import { until } from "../server/src/testing/until.ts";
 import { startSimulator } from "../simulator/src/simulator.ts";
 import { adminPassword, openPlatforms } from "./src/harness.ts";
 import { freePort, type HubPlace, openHubPlace, startHubProcess } from "./src/hub-process.ts";
@@ -10,7 +11,6 @@ import { assertFine, observe, settledByApi } from "./src/observe.ts";
 import { openPerson } from "./src/people.ts";
 import { killAll, noneLeftIn, postgresIn, processesIn, withoutProc } from "./src/processes.ts";
 import { openSimulatorClient, type SimulatorClient } from "./src/simulator-client.ts";
-import { until } from "./src/until.ts";
 
 const hubKills = 20;
 const databaseKills = 5;

@@ -3,9 +3,9 @@ import { randomUUID } from "node:crypto";
 import { before, describe, test } from "node:test";
 import { ApiError, type Client, type Conversation } from "../client/src/client.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
+import { until } from "../server/src/testing/until.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import type { Person } from "./src/people.ts";
-import { until } from "./src/until.ts";
 import { firstWorkspace, newUser, text, type Workspace } from "./src/workspace.ts";
 
 /**

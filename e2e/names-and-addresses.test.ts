@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { before, test } from "node:test";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
+import { until } from "../server/src/testing/until.ts";
 import { adminPassword, startTestHub, type TestHub } from "./src/harness.ts";
-import { until } from "./src/until.ts";
 import { text } from "./src/workspace.ts";
 
 let hub: TestHub;

@@ -5,9 +5,9 @@ import { chmodSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { until } from "../server/src/testing/until.ts";
 import { type HubPlace, openHubPlace } from "./src/hub-process.ts";
 import { killAll, processesIn, withoutProc } from "./src/processes.ts";
-import { until } from "./src/until.ts";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 const stopWithinMs = 10_000;

@@ -3,10 +3,10 @@ import { randomUUID } from "node:crypto";
 import { before, describe, test } from "node:test";
 import { ApiError, type NewMessage, openClient, type Payload } from "../client/src/client.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
+import { until } from "../server/src/testing/until.ts";
 import { openChecker } from "./src/checker.ts";
 import { adminPassword, startTestHub, type TestHub } from "./src/harness.ts";
 import { assertFine, observe } from "./src/observe.ts";
-import { until } from "./src/until.ts";
 
 const text = (text: string): Payload => ({ type: "text", text });
 

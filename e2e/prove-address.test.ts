@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { ApiError, type Client } from "../client/src/client.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
+import { until } from "../server/src/testing/until.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import type { Person } from "./src/people.ts";
-import { until } from "./src/until.ts";
 import { type Caller, firstWorkspace, newUser, text, type Workspace } from "./src/workspace.ts";
 
 let hub: TestHub;

@@ -6,12 +6,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { feedScopes } from "../server/src/events/events.ts";
+import { until } from "../server/src/testing/until.ts";
 import { type Chance, openChance } from "./src/chance.ts";
 import { type ArchivedEvent, openFeedArchive } from "./src/feed-archive.ts";
 import { checkStream, type FeedProblem, type Sight } from "./src/feed-checker.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import { endings, openRoamer, type Roamer, type RoamerKind } from "./src/roamer.ts";
-import { until } from "./src/until.ts";
 
 const disconnects = 10_000;
 const seed = 20_261;

@@ -8,10 +8,10 @@ import { WebSocket } from "ws";
 import type { Conversation } from "../client/src/client.ts";
 import { systemClock } from "../server/src/lib/clock.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
+import { until } from "../server/src/testing/until.ts";
 import { openEventStreamParser } from "./src/event-stream.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import { type Frame, feedTypes, listen, positionOf, UpgradeRefused } from "./src/listener.ts";
-import { until } from "./src/until.ts";
 import { anotherWorkspace } from "./src/workspace.ts";
 
 const isOfTheFeed = ({ type }: Frame) => feedTypes.has(type);

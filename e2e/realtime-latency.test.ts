@@ -5,11 +5,11 @@ import { Worker } from "node:worker_threads";
 import { WebSocket } from "ws";
 import { openClient } from "../client/src/client.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
+import { until } from "../server/src/testing/until.ts";
 import { openChance } from "./src/chance.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import { type Frame, feedTypes, listen } from "./src/listener.ts";
 import { jitter, openSlowNetwork } from "./src/slow-network.ts";
-import { until } from "./src/until.ts";
 
 /** Each way, in milliseconds; a quarter more or less by chance. */
 const latenciesMs = [0, 30, 250, 1_000, 2_000];

@@ -8,6 +8,7 @@ import { patient } from "../server/src/testing/patience.ts";
 import { lacks } from "../server/src/testing/programs.ts";
 import { createTestDatabase } from "../server/src/testing/test-database.ts";
 import { startTestRedis, type TestRedis } from "../server/src/testing/test-redis.ts";
+import { until } from "../server/src/testing/until.ts";
 import { startSimulator } from "../simulator/src/simulator.ts";
 import { openChance } from "./src/chance.ts";
 import { openFeedArchive } from "./src/feed-archive.ts";
@@ -17,7 +18,6 @@ import { type HubPlace, openHubPlace, startHubProcess } from "./src/hub-process.
 import { type Frame, type Listener, listen } from "./src/listener.ts";
 import { withoutProc } from "./src/processes.ts";
 import { openRoamer, type RoamerKind } from "./src/roamer.ts";
-import { until } from "./src/until.ts";
 
 const kinds: readonly RoamerKind[] = ["address", "frame", "stream", "poller"];
 const seesEverything = () => "always" as const;

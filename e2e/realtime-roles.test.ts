@@ -3,12 +3,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Client, openClient } from "../client/src/client.ts";
 import { createTestDatabase } from "../server/src/testing/test-database.ts";
+import { until } from "../server/src/testing/until.ts";
 import { startSimulator } from "../simulator/src/simulator.ts";
 import { adminPassword, openPlatforms, sharedSecrets, startTestHub } from "./src/harness.ts";
 import { openHubPlace, startHubProcess } from "./src/hub-process.ts";
 import { type Frame, listen, positionOf, UpgradeRefused } from "./src/listener.ts";
 import { withoutProc } from "./src/processes.ts";
-import { until } from "./src/until.ts";
 
 test(
   "processes share the roles: one answers, others serve readers, who go on at another when theirs stops",

@@ -5,9 +5,9 @@ import { type IncomingMessage, request } from "node:http";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
+import { until } from "../server/src/testing/until.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import { listen, positionOf } from "./src/listener.ts";
-import { until } from "./src/until.ts";
 
 /** More than the buffers of a machine take for one connection, by far. */
 const count = 600;

@@ -3,10 +3,10 @@ import { before, describe, test } from "node:test";
 import type { Conversation, User } from "../client/src/client.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { patient } from "../server/src/testing/patience.ts";
+import { until } from "../server/src/testing/until.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import { listen, positionOf, UpgradeRefused } from "./src/listener.ts";
 import type { Person } from "./src/people.ts";
-import { until } from "./src/until.ts";
 
 describe("sockets", () => {
   let hub: TestHub;

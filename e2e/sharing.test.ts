@@ -4,6 +4,7 @@ import pg from "pg";
 import { openClient } from "../client/src/client.ts";
 import { connectors } from "../server/src/connectors/registry.ts";
 import { createTestDatabase } from "../server/src/testing/test-database.ts";
+import { until } from "../server/src/testing/until.ts";
 import { topics } from "../server/src/topics.ts";
 import { startSimulator } from "../simulator/src/simulator.ts";
 import { adminPassword, openPlatforms, sharedSecrets } from "./src/harness.ts";
@@ -13,7 +14,6 @@ import { assertFine, observe, settledByApi } from "./src/observe.ts";
 import { openPerson } from "./src/people.ts";
 import { noneLeftIn, withoutProc } from "./src/processes.ts";
 import { openSimulatorClient } from "./src/simulator-client.ts";
-import { until } from "./src/until.ts";
 
 const takeoverMs = 5_000;
 const consumed = [topics.messageProcessing, ...connectors.map(({ channel }) => topics.outgoing(channel))];

@@ -5,11 +5,11 @@ import { request } from "node:http";
 import { connect } from "node:net";
 import { before, test } from "node:test";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
+import { until } from "../server/src/testing/until.ts";
 import { socketAccess } from "./src/authorization-table.ts";
 import { openKeys, type Refused, refusedCredentials } from "./src/callers.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import { changedTables, type Owner, openOwner, takeSnapshot } from "./src/owned-rows.ts";
-import { until } from "./src/until.ts";
 import { anotherWorkspace, firstWorkspace, text, type Workspace } from "./src/workspace.ts";
 
 const opened = closeAfterTests();

@@ -4,8 +4,8 @@ import { test } from "node:test";
 import { type Clock, systemClock } from "../server/src/lib/clock.ts";
 import { createClient } from "../server/src/lib/postgres.ts";
 import { lookEveryMs } from "../server/src/lib/progress-watch.ts";
+import { until } from "../server/src/testing/until.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
-import { until } from "./src/until.ts";
 
 /** Looks at progress ten times as often, so that a standstill of half a minute is found in three seconds. */
 const hastyClock: Clock = {

@@ -4,6 +4,7 @@ import { createServer } from "node:http";
 import { test } from "node:test";
 import { openClient } from "../client/src/client.ts";
 import { patient } from "../server/src/testing/patience.ts";
+import { until } from "../server/src/testing/until.ts";
 import { startSimulator } from "../simulator/src/simulator.ts";
 import { adminPassword, openPlatforms } from "./src/harness.ts";
 import { freePort, openHubPlace, startHubProcess } from "./src/hub-process.ts";
@@ -12,7 +13,6 @@ import { assertFine, observe, settledByApi } from "./src/observe.ts";
 import { openPerson } from "./src/people.ts";
 import { noneLeftIn, processesIn, withoutProc } from "./src/processes.ts";
 import { openSimulatorClient } from "./src/simulator-client.ts";
-import { until } from "./src/until.ts";
 
 const stopWithinMs = patient(10_000);
 

@@ -5,9 +5,9 @@ import { text } from "node:stream/consumers";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { testsThatNeed } from "../server/src/testing/programs.ts";
 import { openCertificateFolder } from "../server/src/testing/test-certificate.ts";
+import { until } from "../server/src/testing/until.ts";
 import { adminPassword } from "./src/harness.ts";
 import { openHubPlace, startHubProcess } from "./src/hub-process.ts";
-import { until } from "./src/until.ts";
 
 const { test } = testsThatNeed("openssl");
 

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { ApiError } from "../client/src/client.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
+import { until } from "../server/src/testing/until.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
-import { until } from "./src/until.ts";
 import { startWebhookProgram, type WebhookProgram } from "./src/webhook-program.ts";
 import type { Received } from "./src/webhook-receiver.ts";
 

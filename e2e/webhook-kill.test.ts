@@ -5,13 +5,13 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type Client, openClient, type Sent } from "../client/src/client.ts";
 import { patient } from "../server/src/testing/patience.ts";
 import { createTestDatabase } from "../server/src/testing/test-database.ts";
+import { until } from "../server/src/testing/until.ts";
 import { startSimulator } from "../simulator/src/simulator.ts";
 import { adminPassword, openPlatforms, sharedSecrets } from "./src/harness.ts";
 import { type HubPlace, openHubPlace, startHubProcess } from "./src/hub-process.ts";
 import { openPerson, type Person } from "./src/people.ts";
 import { withoutProc } from "./src/processes.ts";
 import { openSimulatorClient } from "./src/simulator-client.ts";
-import { until } from "./src/until.ts";
 import { startWebhookProgram, type WebhookProgram } from "./src/webhook-program.ts";
 import type { Received } from "./src/webhook-receiver.ts";
 

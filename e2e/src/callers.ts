@@ -3,7 +3,7 @@ import { scopes as allScopes, type Scope } from "../../server/src/identity/princ
 import { openTokens } from "../../server/src/identity/tokens.ts";
 import { systemClock } from "../../server/src/lib/clock.ts";
 import { chooseSecrets } from "../../server/src/secrets.ts";
-import { until } from "./until.ts";
+import { until } from "../../server/src/testing/until.ts";
 import { type Caller, newUser, type Workspace } from "./workspace.ts";
 
 /** A credential that counts no more, or never did, and how every route answers it. */

@@ -7,12 +7,12 @@ import { startHub } from "../../server/src/hub.ts";
 import { type Clock, systemClock } from "../../server/src/lib/clock.ts";
 import { openLogger } from "../../server/src/lib/log.ts";
 import { createTestDatabase } from "../../server/src/testing/test-database.ts";
+import { until } from "../../server/src/testing/until.ts";
 import { topics } from "../../server/src/topics.ts";
 import { startSimulator } from "../../simulator/src/simulator.ts";
 import type { Frame } from "./listener.ts";
 import { openPerson, type Person } from "./people.ts";
 import { openSimulatorClient } from "./simulator-client.ts";
-import { until } from "./until.ts";
 
 export const adminPassword = "a password for tests";
 

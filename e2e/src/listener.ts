@@ -1,6 +1,6 @@
 import { WebSocket } from "ws";
 import { patient } from "../../server/src/testing/patience.ts";
-import { patienceMs } from "./until.ts";
+import { leastPatienceMs } from "../../server/src/testing/until.ts";
 
 export interface Frame extends Record<string, unknown> {
   type: string;
@@ -45,7 +45,7 @@ export async function listen(options: ListenOptions) {
   });
 
   /** The first frame that the test accepts, of those that came and those that will. */
-  function frame(what: string, test: (frame: Frame) => boolean, withinMs = patienceMs): Promise<Frame> {
+  function frame(what: string, test: (frame: Frame) => boolean, withinMs = leastPatienceMs): Promise<Frame> {
     return new Promise((resolve, reject) => {
       const limitMs = patient(withinMs);
       const timer = setTimeout(() => {

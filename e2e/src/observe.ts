@@ -1,8 +1,9 @@
 import type { Client, Message } from "../../client/src/client.ts";
 import { connectors } from "../../server/src/connectors/registry.ts";
+import { until } from "../../server/src/testing/until.ts";
 import { type Checker, openChecker, type Report } from "./checker.ts";
+import { inParallel } from "./in-parallel.ts";
 import type { SimulatorClient } from "./simulator-client.ts";
-import { inParallel, until } from "./until.ts";
 
 const requestsAtOnce = 16;
 

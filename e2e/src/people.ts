@@ -1,5 +1,5 @@
+import { until } from "../../server/src/testing/until.ts";
 import type { InboundPayload, PlatformMessage, SimulatorClient } from "./simulator-client.ts";
-import { until } from "./until.ts";
 
 /** Someone on a platform, with a phone in hand. */
 export interface Person {

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { sep } from "node:path";
-import { until } from "./until.ts";
+import { until } from "../../server/src/testing/until.ts";
 
 /** For tests that kill processes and look for those that are left: why they cannot run here, or false. */
 export const withoutProc = process.platform !== "linux" && "finding processes needs Linux' /proc";

@@ -1,4 +1,4 @@
-import { until } from "./until.ts";
+import { until } from "../../server/src/testing/until.ts";
 
 /** What a platform got from us. */
 export interface PlatformMessage {

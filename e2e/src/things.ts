@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { until } from "./until.ts";
+import { until } from "../../server/src/testing/until.ts";
 import { connectIdleBot, deadLetterFor, newUser, text, type Workspace } from "./workspace.ts";
 
 /** Ids of things of one workspace, for requests to name. */

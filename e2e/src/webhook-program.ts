@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
-import { until } from "./until.ts";
+import { until } from "../../server/src/testing/until.ts";
 import type { Behaviour, Received } from "./webhook-receiver.ts";
 
 const program = fileURLToPath(new URL("./webhook-receiver.ts", import.meta.url));

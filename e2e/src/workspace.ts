@@ -2,10 +2,10 @@ import { randomUUID } from "node:crypto";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type Client, openClient, type Role } from "../../client/src/client.ts";
+import { until } from "../../server/src/testing/until.ts";
 import { defaultTelegramAccount } from "../../simulator/src/default-accounts.ts";
 import { adminPassword, type TestHub } from "./harness.ts";
 import type { Person } from "./people.ts";
-import { until } from "./until.ts";
 
 /** Someone who can log in, and is. */
 export interface Caller {

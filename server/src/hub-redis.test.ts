@@ -37,7 +37,7 @@ test("two hubs tell each other over Redis, show it in /readyz, and stay in servi
   const heard: string[] = [];
   two.context.fanout.subscribe("test", (message) => void heard.push(message));
   one.context.fanout.publish("test", "hello");
-  await until(() => heard.length === 1, 5_000, "it did not hear");
+  await until("the message is heard", () => heard.length === 1);
   // By Redis, and not by the database.
   const { rows } = await one.context.pipelineDb.query(
     "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE '%fanout%'",
@@ -51,10 +51,10 @@ test("two hubs tell each other over Redis, show it in /readyz, and stay in servi
   };
   assert.deepEqual(await readiness(), [200, "ready", "up"]);
   await redis.kill();
-  await until(async () => (await readiness())[2] === "down", 5_000, "it is not shown as down");
+  await until("Redis is shown as down", async () => (await readiness())[2] === "down");
   assert.deepEqual(await readiness(), [200, "ready", "down"]);
   await redis.start();
-  await until(async () => (await readiness())[2] === "up", 10_000, "it is not shown as up again");
+  await until("Redis is shown as up again", async () => (await readiness())[2] === "up");
 });
 
 test("two hubs count a user's requests together, and each for itself while Redis is away", async () => {
@@ -80,7 +80,7 @@ test("two hubs count a user's requests together, and each for itself while Redis
   assert.equal((await send("GET", `${one.url}/v1/me`, undefined, token)).status, 200);
 
   await redis.kill();
-  await until(() => !one.context.redis!.client.isReady, 5_000, "the connection still stands");
+  await until("the connection is gone", () => !one.context.redis!.client.isReady);
   const statuses: number[] = [];
   for (let i = 0; i < 6; i += 1) statuses.push((await change(one.url)).status);
   assert.deepEqual(statuses, [200, 200, 200, 200, 429, 429]);

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { until } from "../../server/src/testing/until.ts";
 import { defaultTelegramAccount, defaultWhatsAppAccount } from "./default-accounts.ts";
-import { type Driver, openDriver, until } from "./testing/driver.ts";
+import { type Driver, openDriver } from "./testing/driver.ts";
 import { openReceiver, type Receiver } from "./testing/receiver.ts";
 
 const ana = "+5511999991111";
@@ -129,7 +130,7 @@ test("a webhook that is refused is tried again with the same bytes, and newer on
   await driver.control("POST", "settings", { channel: "whatsapp", time_factor: 20, auto_receipts: "sent" });
   receiver.reply = (_, count) => ({ status: count <= 3 ? 202 : 200 });
   await driver.sendText(ana, "first");
-  await until(() => receiver.received.length === 2);
+  await until("the webhook is repeated", () => receiver.received.length === 2);
   await driver.sendText(ana, "second");
   await driver.idle();
   const bodies = receiver.received.map(({ body }) => body);

@@ -26,14 +26,14 @@ export function sharingContract(openHarness: OpenHarness): void {
     const first = await harness.open({ leaseMs: shortLeaseMs });
     await using second = await harness.open({ leaseMs: shortLeaseMs });
     const ofFirst = first.subscribe(topic, "all", nothing);
-    await until(() => ofFirst.owned().length === partitions, 5_000, "a single process does not own all");
+    await until("a single process owns all partitions", () => ofFirst.owned().length === partitions);
     const ofSecond = second.subscribe(topic, "all", nothing);
-    await until(() => ofSecond.owned().length === partitions / 2, 5_000, "the second did not get half");
-    await until(() => ofFirst.owned().length === partitions / 2, 5_000, "the first did not give half");
+    await until("the second process owns half", () => ofSecond.owned().length === partitions / 2);
+    await until("the first process owns half", () => ofFirst.owned().length === partitions / 2);
     assert.equal(new Set([...ofFirst.owned(), ...ofSecond.owned()]).size, partitions);
 
     await first[Symbol.asyncDispose]();
-    await until(() => ofSecond.owned().length === partitions, shortLeaseMs, "they were not given back at once");
+    await until("the second process owns all partitions", () => ofSecond.owned().length === partitions);
   });
 
   for (const [lease, name] of [
@@ -46,10 +46,10 @@ export function sharingContract(openHarness: OpenHarness): void {
       await using bus = await harness.open({ leaseMs: lease });
       const seen = collect(bus, "all");
       const process = await harness.startProcess("all", { leaseMs: lease });
-      await until(() => process.owned() === partitions / 2, 3 * lease, "the process did not get half");
+      await until("the process owns half", () => process.owned() === partitions / 2);
       process.kill();
       await publish(harness, bus, spread(1, 40));
-      await until(() => seen.length >= 40, 5_000, "records of the dead process were not taken over in time");
+      await until("the records of the dead process are read", () => seen.length >= 40);
     });
   }
 
@@ -71,9 +71,9 @@ export function sharingContract(openHarness: OpenHarness): void {
       },
       onRevoked: (lost) => void revoked.push(...lost),
     });
-    await until(() => ofFrozen.owned().length === partitions, 5_000, "it did not get the partitions");
+    await until("the process owns all partitions", () => ofFrozen.owned().length === partitions);
     await publish(harness, frozen, numbered("a", 1, 5));
-    await until(() => calls === 1, 5_000, "it did not get the records");
+    await until("the process reads the records", () => calls === 1);
     stopped.stop();
 
     await using bus = await harness.open({ leaseMs: shortLeaseMs });
@@ -85,13 +85,13 @@ export function sharingContract(openHarness: OpenHarness): void {
         seen.push(...valuesOf(records));
       },
     });
-    await until(async () => (await harness.takenOver("all")) === partitions, 10 * shortLeaseMs, "nobody took over");
+    await until("the partitions are taken over", async () => (await harness.takenOver("all")) === partitions);
     gate.resolve();
     stopped.go();
-    await until(() => revoked.length === partitions, 5_000, "the old owner was not told");
+    await until("the old owner is notified", () => revoked.length === partitions);
     assert.equal(await bus.lag(topic, "all"), 5);
     isFailing = false;
-    await until(() => seen.length >= 5, 5_000, "the records did not come again");
+    await until("the records are read again", () => seen.length >= 5);
     assert.deepEqual([...new Set(seen)], [1, 2, 3, 4, 5]);
     await frozen[Symbol.asyncDispose]();
   });
@@ -109,7 +109,7 @@ export function sharingContract(openHarness: OpenHarness): void {
     const sharing = [bus, other].map((one) => one.subscribe<number>(topic, "all", consumer));
     // What changes hands while it is handled may be handled twice: that is over before anything is written.
     const isShared = () => sharing.every((subscription) => subscription.owned().length === partitions / 2);
-    await until(isShared, 10_000, "the partitions are not shared");
+    await until("the partitions are shared", isShared);
     const random = seeded(7);
     const committed = new Map<string, number[]>();
     let count = 0;
@@ -141,8 +141,8 @@ export function sharingContract(openHarness: OpenHarness): void {
       }
     };
     await Promise.all(Array.from({ length: 64 }, (_, index) => writer(index)));
-    await until(() => got.length >= count, 20_000, "records are missing");
-    await until(async () => (await bus.lag(topic, "all")) === 0, 5_000, "some still count as unread");
+    await until("all records are read", () => got.length >= count);
+    await until("no record counts as unread", async () => (await bus.lag(topic, "all")) === 0);
     assert.equal(got.length, count);
     for (const [key, values] of committed) {
       const arrived = valuesOf(got.filter((record) => record.key === key)) as number[];
@@ -166,8 +166,8 @@ export function sharingContract(openHarness: OpenHarness): void {
       await publish(harness, bus, spread(round * 50 + 26, 25));
     }
     const distinct = () => new Set(valuesOf(seen));
-    await until(() => distinct().size >= 225, 20_000, "records are missing");
-    await until(async () => (await bus.lag(topic, "all")) === 0, 10_000, "some still count as unread");
+    await until("all records are read", () => distinct().size >= 225);
+    await until("no record counts as unread", async () => (await bus.lag(topic, "all")) === 0);
   });
 }
 

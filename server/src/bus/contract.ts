@@ -32,7 +32,7 @@ export function busContract(openHarness: OpenHarness): void {
     });
     await assert.rejects(failing, /on purpose/);
     await publish(harness, bus, numbered("a", 6, 3));
-    await until(() => seen.length >= 3, 5_000, "what was committed did not arrive");
+    await until("the committed records are read", () => seen.length >= 3);
     assert.deepEqual(valuesOf(seen), [6, 7, 8]);
   });
 
@@ -44,7 +44,7 @@ export function busContract(openHarness: OpenHarness): void {
       const records = ["a", "b", "c", "d", "e"].flatMap((key) => numbered(key, from, 10));
       await publish(harness, bus, records);
     }
-    await until(() => seen.length >= 500, 5_000, "records are missing");
+    await until("all records are read", () => seen.length >= 500);
     for (const [, group] of Map.groupBy(seen, (record) => record.key)) {
       assert.deepEqual(valuesOf(group), upTo(100));
     }
@@ -74,7 +74,7 @@ export function busContract(openHarness: OpenHarness): void {
         isHandling = false;
       },
     });
-    await until(() => sizes.reduce((sum, size) => sum + size, 0) >= 400, 5_000, "records are missing");
+    await until("all records are read", () => sizes.reduce((sum, size) => sum + size, 0) >= 400);
     assert.ok(Math.max(...sizes) > 20 && Math.max(...sizes) <= 50 + 20, `the batches have ${sizes.join(", ")} records`);
   });
 
@@ -90,9 +90,9 @@ export function busContract(openHarness: OpenHarness): void {
         if (calls.length === 1) throw new Error("fails once");
       },
     });
-    await until(() => calls.length >= 6, 5_000, "they did not come again");
+    await until("the records are read again", () => calls.length >= 6);
     assert.deepEqual(calls, [[1, 2, 3, 4, 5], [1], [2], [3], [4], [5]]);
-    await until(async () => (await bus.lag(topic, "all")) === 0, 5_000, "they still count as unread");
+    await until("no record counts as unread", async () => (await bus.lag(topic, "all")) === 0);
   });
 
   // One message that cannot be handled must not stop all conversations behind it.
@@ -112,7 +112,7 @@ export function busContract(openHarness: OpenHarness): void {
       },
       giveUp: async ({ value }) => void givenUp.push(value),
     });
-    await until(() => handled.length >= 4, 10_000, "those behind it did not go on");
+    await until("the records behind it are handled", () => handled.length >= 4);
     assert.deepEqual([handled, givenUp, tries], [[1, 2, 4, 5], [3], 4]);
   });
 
@@ -138,10 +138,10 @@ export function busContract(openHarness: OpenHarness): void {
       giveUp: async ({ value }) => void givenUp.push(value),
     });
     const of = (key: string) => handled.filter((record) => record.key === key).map(({ value }) => value);
-    await until(() => tries >= 6, 10_000, "it is not tried again and again");
+    await until("the record is tried 6 times", () => tries >= 6);
     assert.deepEqual([of("a"), of(other)], [[1], [11, 12, 13]]);
     isFull = false;
-    await until(() => of("a").length >= 3, 10_000, "it did not go on by itself");
+    await until("the partition continues", () => of("a").length >= 3);
     assert.deepEqual([of("a"), givenUp], [[1, 2, 3], []]);
   });
 
@@ -153,7 +153,7 @@ export function busContract(openHarness: OpenHarness): void {
     const two = collect(other, "two");
     await publish(harness, bus, numbered("a", 1, 10));
     const three = collect(bus, "three");
-    await until(() => [one, two, three].every(({ length }) => length >= 10), 5_000, "a group misses records");
+    await until("each group reads all records", () => [one, two, three].every(({ length }) => length >= 10));
     for (const seen of [one, two, three]) assert.deepEqual(valuesOf(seen), upTo(10));
   });
 
@@ -163,7 +163,7 @@ export function busContract(openHarness: OpenHarness): void {
     await publish(harness, bus, spread(1, 30));
     assert.equal(await bus.lag(topic, "all"), 30);
     const seen = collect(bus, "all");
-    await until(async () => (await bus.lag(topic, "all")) === 0, 5_000, "the lag does not fall");
+    await until("the lag is 0", async () => (await bus.lag(topic, "all")) === 0);
     assert.equal(seen.length, 30);
   });
 
@@ -175,7 +175,7 @@ export function busContract(openHarness: OpenHarness): void {
     for (let i = 0; i < 20; i += 1) await publish(harness, bus, numbered(first![1][0]!, 100 * i, 100));
     for (const [, [key]] of others) await publish(harness, bus, numbered(key!, -1, 1));
     const seen = collect(bus, "all", { maxBatch: 100 });
-    await until(() => seen.length >= 2_000 + others.length, 5_000, "records are missing");
+    await until("all records are read", () => seen.length >= 2_000 + others.length);
     const places = seen.flatMap(({ value }, index) => (value === -1 ? [index] : []));
     assert.ok(places.at(-1)! < 1_800, `the others came at ${places.join(", ")}`);
   });
@@ -204,15 +204,17 @@ export function busContract(openHarness: OpenHarness): void {
       onAssigned: () => preparing.promise,
       handle: () => gate.promise,
     });
-    await until(() => subscription.owned().length === partitions, 5_000, "it does not own all");
+    await until("it owns all partitions", () => subscription.owned().length === partitions);
     assert.ok((await of(bus)).places.every(({ isPrepared }) => !isPrepared));
     preparing.resolve();
-    await until(async () => (await of(bus)).places.every(({ isPrepared }) => isPrepared), 5_000, "it is not prepared");
+    await until("all partitions are prepared", async () =>
+      (await of(bus)).places.every(({ isPrepared }) => isPrepared),
+    );
     const during = await of(bus);
     assert.deepEqual([during.holders, during.waiting], [new Set(["here"]), 30]);
     assert.deepEqual((await of(other)).holders, new Set(["elsewhere"]));
     gate.resolve();
-    await until(async () => (await of(other)).waiting === 0, 5_000, "it does not go on");
+    await until("nothing waits", async () => (await of(other)).waiting === 0);
     const after = (await of(bus)).places.reduce((sum, { consumed }) => sum + consumed, 0);
     assert.equal(after, 30);
     await subscription.close();
@@ -232,7 +234,7 @@ export function busContract(openHarness: OpenHarness): void {
       },
     });
     await publish(harness, bus, numbered("a", 1, 3));
-    await until(() => isHandling, 5_000, "nothing came");
+    await until("a record is being handled", () => isHandling);
     let isClosed = false;
     const closing = first.close().then(() => {
       isClosed = true;
@@ -255,7 +257,7 @@ export function busContract(openHarness: OpenHarness): void {
     const there = collect(other, "there");
     for (let i = 1; i <= 20; i += 1) {
       await publish(harness, bus, numbered(`key ${i}`, i, 1));
-      await until(() => here.length >= i && there.length >= i, 5_000, `record ${i} woke nobody`);
+      await until(`record ${i} wakes both consumers`, () => here.length >= i && there.length >= i);
     }
   });
 
@@ -273,7 +275,7 @@ export function busContract(openHarness: OpenHarness): void {
     for (let i = 1; i <= 10; i += 1) {
       stoodStillMs += 5_000;
       await publish(harness, bus, numbered(`key ${i}`, i, 1));
-      await until(() => seen.length >= i, 5_000, `record ${i} was left unread`);
+      await until(`record ${i} is read`, () => seen.length >= i);
     }
   });
 
@@ -284,12 +286,12 @@ export function busContract(openHarness: OpenHarness): void {
     await using bus = await harness.open(options);
     const here = collect(bus, "here");
     await publish(harness, bus, numbered("a", 1, 1));
-    await until(() => here.length >= 1, 5_000, "nothing came");
+    await until("the old consumer reads a record", () => here.length >= 1);
     await using other = await harness.open(options);
     const there = collect(other, "there");
-    await until(() => there.length >= 1, 5_000, "the new consumer did not look for itself");
+    await until("the new consumer polls", () => there.length >= 1);
     await publish(harness, bus, numbered("a", 2, 1));
-    await until(() => there.length >= 2, 5_000, "the new consumer was not woken");
+    await until("the new consumer is woken", () => there.length >= 2);
   });
 
   test("an unknown topic is refused", async () => {

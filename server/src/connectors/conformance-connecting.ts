@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { until } from "../testing/until.ts";
 import type { ConformanceSubject } from "./conformance.ts";
 import { type ReceivedCall, startTestServer } from "./conformance-platform.ts";
 import { openSteps, text } from "./conformance-steps.ts";
@@ -32,7 +33,7 @@ export function connectingConformance<C>(subject: ConformanceSubject<C>): void {
         assert.equal(said.ok, true, said.detail);
       }
       await steps.platform.write(subject.person, "oi 👍 é");
-      await steps.platform.until(() => events.some((event) => event.kind === "message"));
+      await until("a message arrives", () => events.some((event) => event.kind === "message"));
       const message = events.find((event) => event.kind === "message");
       assert.partialDeepStrictEqual(message, {
         identifier: subject.person,
@@ -46,7 +47,7 @@ export function connectingConformance<C>(subject: ConformanceSubject<C>): void {
     const target = await sendFirst();
     await steps.platform.react(subject.person, target, "👍");
     const reactions = () => events.filter((event) => "payload" in event && event.payload.type === "reaction");
-    await steps.platform.until(() => reactions().length > 0);
+    await until("a reaction arrives", () => reactions().length > 0);
     assert.partialDeepStrictEqual(reactions()[0], {
       identifier: subject.person,
       payload: { emoji: "👍" },
@@ -59,7 +60,10 @@ export function connectingConformance<C>(subject: ConformanceSubject<C>): void {
     const outcome = await send(second);
     const { deliveryId } = second;
     const ours = () => events.filter((event) => event.kind === "receipt" && event.deliveryId === deliveryId);
-    await steps.platform.until(() => new Set(ours().map((event) => "status" in event && event.status)).size === 3);
+    await until(
+      "all statuses arrive",
+      () => new Set(ours().map((event) => "status" in event && event.status)).size === 3,
+    );
     for (const receipt of ours()) {
       assert.partialDeepStrictEqual(receipt, {
         partIndex: 1,

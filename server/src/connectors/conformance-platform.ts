@@ -4,7 +4,6 @@ import { startSimulator } from "../../../simulator/src/simulator.ts";
 import { systemClock } from "../lib/clock.ts";
 import { openHttpClient } from "../lib/http.ts";
 import { patient } from "../testing/patience.ts";
-import { until } from "../testing/until.ts";
 import type { ChannelAccountSettings, ConnectorIo } from "./connector.ts";
 
 /** What the simulator shows of a message that it got. */
@@ -53,8 +52,6 @@ export async function startTestPlatform(channel: string, simulatorAccount: objec
     /** The person reacts to a message of the account. */
     react: (from: string, message_id: string, emoji: string) =>
       control("POST", "inbound", { channel, from, payload: { type: "reaction", message_id, emoji } }),
-    /** Waits until it is so; throws after some seconds. */
-    until: (isSo: () => boolean): Promise<void> => until(isSo, patienceMs, "it did not happen"),
     /** An address where nobody listens. */
     async closedUrl(): Promise<string> {
       const server = await startTestServer(() => ({ status: 200 }));

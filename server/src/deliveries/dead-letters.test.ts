@@ -106,7 +106,10 @@ test("a replay does not wait in a ring with a conversation that is changed", asy
     await recordAct(tx, by, { action: "conversation.changed" });
     replay = replayDeadLetter(line.deps, by, delivery_id);
     replay.catch(() => {});
-    await until(async () => (await one<{ count: number }>(line.pool, waiting)).count > 0, 5_000, "nobody waits");
+    await until(
+      "a statement waits for the lock",
+      async () => (await one<{ count: number }>(line.pool, waiting)).count > 0,
+    );
   });
   await replay;
 });

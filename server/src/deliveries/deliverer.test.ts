@@ -24,11 +24,11 @@ test("a delivery that becomes visible after a later one of its lane is sent all 
   const ana = await line.addPerson("ana");
   const first = await line.say(await line.addConversation(ana), "first");
   const second = await line.say(await line.addConversation(ana), "second");
-  await until(async () => (await line.deliveriesOf(second.messageId)).length === 1, 5_000, "it was not routed");
+  await until("the message is routed", async () => (await line.deliveriesOf(second.messageId)).length === 1);
   const late = await line.deliveryOf(first.messageId);
   await run(line.pool, "UPDATE deliveries SET is_pending = false WHERE delivery_id = $1", [late.delivery_id]);
   line.deliver();
-  await until(() => line.sent.length === 1, 5_000, "the second was not sent");
+  await until("the second message is sent", () => line.sent.length === 1);
 
   await line.say(await line.addConversation(ana), "third");
   await line.settled();
@@ -39,11 +39,11 @@ test("a delivery that becomes visible after a later one of its lane is sent all 
     return { kind: "sent", providerMessageId: "held" };
   };
   await line.say(await line.addConversation(ana), "fourth");
-  await until(() => line.sent.length === 3, 5_000, "the fourth did not leave");
+  await until("the fourth message is sent", () => line.sent.length === 3);
   await run(line.pool, "UPDATE deliveries SET is_pending = true WHERE delivery_id = $1", [late.delivery_id]);
   const record = { deliveryId: late.delivery_id, accountId: line.accountId, ordinal: late.ordinal };
   await line.announce(record, late.lane_id!);
-  await until(async () => (await line.bus.lag("phone_outgoing", "deliver")) === 0, 5_000, "it was not taken");
+  await until("the record is taken", async () => (await line.bus.lag("phone_outgoing", "deliver")) === 0);
   release();
 
   await line.settled();
@@ -75,7 +75,7 @@ test("what the platform still says of an earlier sending has no effect on a repl
   await line.receipt(provider_message_ids![0]!, "failed");
   line.platform.answer = () => ({ kind: "retry", afterMs: 300, scope: "lane", platformFault: true, detail: "down" });
   await replayDeadLetter(line.deps, systemOf(line.workspaceId), delivery_id);
-  await until(() => line.sent.length === 2, 5_000, "it was not sent again");
+  await until("the message is sent again", () => line.sent.length === 2);
 
   await line.receipt(provider_message_ids![0]!, "failed", { deliveryId: delivery_id });
   await line.receipt(provider_message_ids![0]!, "sent", { deliveryId: delivery_id });
@@ -115,11 +115,14 @@ test("a lane that changes hands during an attempt waits as long as the platform 
   const answer = Promise.withResolvers<SendOutcome>();
   line.platform.answer = () => answer.promise;
   const { messageId } = await line.say(chat, "oi");
-  await until(() => line.sent.length === 1, 5_000, "it was not sent");
+  await until("the message is sent", () => line.sent.length === 1);
 
   await using other = await line.openBus();
   const second = line.deliver(other);
-  await until(async () => (await line.deliveryOf(messageId)).attempt_started_at === null, 5_000, "nobody took over");
+  await until(
+    "another process takes the attempt over",
+    async () => (await line.deliveryOf(messageId)).attempt_started_at === null,
+  );
   line.platform.answer = takesAll;
   answer.resolve({ kind: "retry", afterMs: 2_500, scope: "lane", platformFault: false, detail: "slow down" });
   const answeredAt = performance.now();
@@ -137,10 +140,13 @@ test("an attempt of our own that is still under way is not made again when we ge
   line.platform.answer = () => answer.promise;
   const { messageId } = await line.say(chat, "oi");
   await line.say(chat, "tudo bem?");
-  await until(() => line.sent.length === 1, 5_000, "it was not sent");
+  await until("the message is sent", () => line.sent.length === 1);
 
   await run(line.pool, "UPDATE bus_cursors SET epoch = epoch + 1");
-  await until(async () => (await line.deliveryOf(messageId)).attempt_started_at === null, 5_000, "nobody took over");
+  await until(
+    "another process takes the attempt over",
+    async () => (await line.deliveryOf(messageId)).attempt_started_at === null,
+  );
   assert.equal(line.sent.length, 1);
   line.platform.answer = takesAll;
   answer.resolve({ kind: "sent", providerMessageId: "slow" });
@@ -164,14 +170,14 @@ test("a lane that may not leave has nothing to do, one whose attempt never ends 
   const gate = Promise.withResolvers<SendOutcome>();
   line.platform.answer = () => gate.promise;
   await line.say(first, "is not answered");
-  await until(() => line.sent.length === 1, 5_000, "it did not leave");
+  await until("the message is sent", () => line.sent.length === 1);
   const [hanging] = deliverer.places();
   assert.deepEqual([hanging!.key, hanging!.waiting], [line.accountId, 1]);
   gate.resolve({ kind: "sent", providerMessageId: "late" });
-  await until(() => deliverer.places().length === 0, 5_000, "it did not end");
+  await until("the attempt ends", () => deliverer.places().length === 0);
   await line.say(second, "waits for the rate limit");
   const isTaken = async () => (await line.bus.lag("phone_outgoing", "deliver")) === 0;
   await line.routed();
-  await until(isTaken, 5_000, "it was not taken");
+  await until("the record is taken", isTaken);
   assert.deepEqual([line.sent.length, deliverer.places()], [1, []]);
 });

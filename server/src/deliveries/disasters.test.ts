@@ -78,7 +78,7 @@ test("a lane whose platform side hangs holds up no other", async () => {
     identifier === "ana" ? hanging.promise : { kind: "sent", providerMessageId: (payload as { text: string }).text };
   await line.say(ana!, "to ana");
   for (let i = 0; i < 20; i += 1) await line.say(bia!, `${i}`);
-  await until(() => line.texts("bia").length === 20, 5_000, "bia waits for ana");
+  await until("bia has all messages", () => line.texts("bia").length === 20);
   assert.equal(line.texts("ana").length, 1);
   hanging.resolve({ kind: "sent", providerMessageId: "ana's" });
   await line.settled();
@@ -143,7 +143,7 @@ test("closing waits for the request under way and keeps its answer", async () =>
   line.platform.answer = () => answer.promise;
   const { messageId } = await line.say(chat, "oi");
   await line.say(chat, "next");
-  await until(() => line.sent.length === 1, 5_000, "it was not sent");
+  await until("the message is sent", () => line.sent.length === 1);
   let isClosed = false;
   const closing = deliverer.close().then(() => {
     isClosed = true;

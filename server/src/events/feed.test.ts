@@ -83,7 +83,7 @@ test("an event says later what it said at first, also after a replay has cleared
   const [delivery] = await line.deliveriesOf(messageId);
   answer = { kind: "sent", providerMessageId: "second" };
   await replayDeadLetter(line.deps, systemOf(line.workspaceId), delivery!.delivery_id);
-  await until(async () => (await line.deliveriesOf(messageId))[0]!.status === "sent", 5_000, "it is not sent again");
+  await until("it is sent again", async () => (await line.deliveriesOf(messageId))[0]!.status === "sent");
   const after = await eventsOf(line);
   assert.deepEqual(after.slice(0, before.length), before);
   assert.deepEqual(
@@ -198,7 +198,7 @@ test("a reader whose events were cleared away, or who is ahead, is told of the g
   const since = new Date();
   await line.say(chat, "new");
   assert.equal(await positionAt(line.pool, line.workspaceId, since), head);
-  await until(async () => (await readHead(line.pool, line.workspaceId)) > head + 2, 5_000, "it is not sent");
+  await until("the event is sent", async () => (await readHead(line.pool, line.workspaceId)) > head + 2);
 });
 
 test("a hole in the middle, where the database's time went back, is a gap and never jumped over", async () => {

@@ -7,6 +7,7 @@ import { openPool, type Pool } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { createTestDatabase, type TestDatabase } from "../testing/test-database.ts";
+import { until } from "../testing/until.ts";
 import { createApiKey, revokeApiKey } from "./api-keys.ts";
 import { type Authenticator, openAuthenticator, recheckMs } from "./authenticate.ts";
 import type { PasswordHasher } from "./password.ts";
@@ -170,7 +171,7 @@ test("a check that began before a log-out leaves nothing in memory", async () =>
     open = resolve;
   });
   const early = here.authenticate(authorization);
-  await until(() => statements === 1);
+  await until("the session is looked up", () => statements === 1);
   await pool.query("UPDATE sessions SET revoked_at = now() WHERE session_id = $1", [sessionId]);
   here.forget(sessionId);
   gate = undefined;
@@ -315,9 +316,4 @@ async function makeKey(maker: Principal, expiresAt?: Date): Promise<string> {
 
 function refused(authorization: string | undefined, code: string): Promise<void> {
   return assert.rejects(async () => here.authenticate(authorization), { code });
-}
-
-async function until(isTrue: () => boolean): Promise<void> {
-  for (let turn = 0; turn < 1000 && !isTrue(); turn += 1) await new Promise(setImmediate);
-  assert.ok(isTrue());
 }

@@ -15,11 +15,11 @@ const hasty = { ...systemClock, after: (ms: number, call: () => void) => systemC
 test("a listener hears what is notified, and again after its connection was cut", async () => {
   await using fixture = await open();
   await fixture.notify("one");
-  await until(() => fixture.heard.includes("one"), 5_000, "it did not hear");
+  await until("the message is heard", () => fixture.heard.includes("one"));
   await fixture.cut();
-  await until(() => fixture.connects() === 2, 5_000, "it did not come back");
+  await until("the listener reconnects", () => fixture.connects() === 2);
   await fixture.notify("two");
-  await until(() => fixture.heard.includes("two"), 5_000, "it did not hear after the cut");
+  await until("the listener hears after the cut", () => fixture.heard.includes("two"));
 });
 
 // A database that is away for ten seconds must not come back to a thousand connections.
@@ -27,17 +27,17 @@ test("however long the database refuses, one listener comes back, and it closes"
   await using fixture = await open();
   await fixture.refuse(true);
   await fixture.cut();
-  await until(() => fixture.attempts() >= 8, 5_000, "it does not try");
+  await until("the listener tries 8 times", () => fixture.attempts() >= 8);
   await fixture.refuse(false);
-  await until(() => fixture.connects() === 2, 5_000, "it did not come back");
+  await until("the listener reconnects", () => fixture.connects() === 2);
   const attempts = fixture.attempts();
   await fixture.notify("here");
-  await until(() => fixture.heard.length > 0, 5_000, "it did not hear");
+  await until("the message is heard", () => fixture.heard.length > 0);
   assert.deepEqual(fixture.heard, ["here"]);
   assert.equal(await fixture.connections(), 1);
   assert.equal(fixture.attempts(), attempts);
   await fixture.listener.close();
-  await until(async () => (await fixture.connections()) === 0, 5_000, "it is still connected");
+  await until("the listener is disconnected", async () => (await fixture.connections()) === 0);
 });
 
 async function open() {

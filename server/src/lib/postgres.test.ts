@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { createTestDatabase, type TestDatabase } from "../testing/test-database.ts";
-import { until as untilTrue } from "../testing/until.ts";
+import { until } from "../testing/until.ts";
 import { isRetryableDbError, type Log, openPool, transaction } from "./postgres.ts";
 
 describe("a pool", () => {
@@ -33,7 +33,7 @@ describe("a pool", () => {
     idle.release();
     await killer.query("select pg_terminate_backend($1)", [pid]);
     killer.release();
-    await until(() => lines.includes("database connection lost"));
+    await until("the loss is logged", () => lines.includes("database connection lost"));
     assert.equal((await pool.query("select 1 as one")).rows[0].one, 1);
   });
 
@@ -107,5 +107,3 @@ test("an address where nothing listens can be tried again, also through a wrappi
 });
 
 const silent: Log = { info() {}, warn() {}, error() {} };
-
-const until = (holds: () => boolean): Promise<void> => untilTrue(holds, 5_000, "It did not come true");

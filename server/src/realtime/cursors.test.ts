@@ -80,12 +80,12 @@ test("a process that runs through a restore sends a gap to its live readers", as
   await room.catchUp(live!.subscriber, room.position());
   await appendEvents(line, chat, 5);
   process.tell();
-  await until(() => live!.told.length === 5, 5_000, "it is not sent");
+  await until("the event is sent", () => live!.told.length === 5);
   const before = live!.told.at(-1)!.cursor;
   await restoreTo(line, backup);
   await appendEvents(line, chat, 5);
   process.tell();
-  await until(() => live!.told.at(-1)!.type === "GAP", 5_000, "it is no gap");
+  await until("the reader gets a gap", () => live!.told.at(-1)!.type === "GAP");
   assert.equal(live!.told.at(-1)!.reason, "unknown");
   assert.equal(held!.closing(), "broken");
   assert.deepEqual((await goOn(line, process, before)).first, gap("unknown"));
@@ -108,6 +108,6 @@ test("what was cleared away is a gap, also where a process has it in memory", as
   process.tell();
   const room = await process.room();
   const head = await readHead(line.pool, line.workspaceId);
-  await until(() => room.position() === head, 5_000, "the room does not follow");
+  await until("the room is at the newest event", () => room.position() === head);
   assert.deepEqual((await goOn(line, process, newest)).first, gap("expired"));
 });

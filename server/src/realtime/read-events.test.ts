@@ -48,7 +48,7 @@ test("who has left is told so, and nothing of what has become of the conversatio
   }
   await setMember(line, chat, ana, false);
   process.tell();
-  await until(() => gone!.told.length === 1 && stays!.told.length === 1, 5_000, "they are not told");
+  await until("both readers have the event", () => gone!.told.length === 1 && stays!.told.length === 1);
   await run(line.pool, "UPDATE conversations SET title = 'a secret', last_seq = 7 WHERE conversation_id = $1", [chat]);
   await setMember(line, chat, await line.addPerson("carla"), true);
 

@@ -41,7 +41,7 @@ test("a credential that is revoked while its reader is let in is not believed", 
   const adding = opened.readers.add(admissionOf(principal), () => test.subscriber.outlet);
   await opened.readers.changed(principal.userId);
   await adding;
-  await until(() => test.closing() === "credential", 1_000, "it stays");
+  await until("the reader is closed", () => test.closing() === "credential");
   assert.equal(opened.readers.count(), 0);
 });
 
@@ -62,7 +62,7 @@ test("an answer from before a change, which comes after it, does not count", asy
   await change;
   assert.equal(reader.subscriber.principal.role, "member");
   answers[0]!.resolve(agent);
-  await until(() => answers.length === 3, 1_000, "it is not asked again");
+  await until("the reader is checked again", () => answers.length === 3);
   answers[2]!.resolve(member);
   await early;
   assert.equal(reader.subscriber.principal.role, "member");

@@ -26,7 +26,7 @@ test("a slow reader is dropped when a mebibyte waits for it, and delays nobody",
   const count = 400;
   for (let batch = 0; batch < 4; batch += 1) await appendEvents(line, chat, count / 4, "x".repeat(4_000));
   process.tell();
-  await until(() => quick.told.length === count, 5_000, "the quick one is not told");
+  await until("the quick reader has the events", () => quick.told.length === count);
   assert.deepEqual(quick.positions(), range(before + 1, before + count));
   assert.equal(slow.closing(), "slow");
   // The last frame and a little: what is written is looked at then.
@@ -51,24 +51,16 @@ test("a reader in a long catch-up that reads slowly is not dropped, however larg
   // Meanwhile things go on happening.
   await appendEvents(line, chat, 50, "new");
   process.tell();
-  await until(
-    () => {
-      slow.read();
-      return count !== undefined;
-    },
-    20_000,
-    "it does not get on",
-  );
+  await until("the slow reader catches up", () => {
+    slow.read();
+    return count !== undefined;
+  });
   await appendEvents(line, chat, 5, "live");
   process.tell();
-  await until(
-    () => {
-      slow.read();
-      return slow.told.length === 655;
-    },
-    5_000,
-    "it is not live",
-  );
+  await until("the slow reader is live", () => {
+    slow.read();
+    return slow.told.length === 655;
+  });
   assert.deepEqual(slow.positions(), range(start + 1, start + 655));
   assert.equal(slow.closing(), null);
   assert.ok(slow.most() < maxBufferedBytes / 4, `${slow.most()} bytes waited`);
@@ -96,7 +88,7 @@ test("ten thousand events are caught up with while more happen, none lost and no
     process.tell();
   }
   await catching;
-  await until(() => agent.told.length === 10_100 && member.told.length === 9_100, 5_000, "they are not told of all");
+  await until("both readers have all events", () => agent.told.length === 10_100 && member.told.length === 9_100);
   assert.deepEqual(agent.positions(), range(start + 1, start + 10_100));
   assert.deepEqual(
     member.positions(),
@@ -119,7 +111,7 @@ test("a member sees a conversation from when it comes until it leaves", async ()
     await work();
     process.tell();
     const head = await readHead(line.pool, line.workspaceId);
-    await until(() => room.position() === head, 5_000, "the room does not follow");
+    await until("the room is at the newest event", () => room.position() === head);
   };
   await happens(() => appendEvents(line, chat, 2));
   assert.deepEqual(seen(), []);
@@ -152,7 +144,7 @@ test("who left while nobody listened sees nothing of it afterwards", async () =>
     return reader.told.map(({ type }) => type);
   };
   assert.deepEqual(await listen(), ["MESSAGE_STATUS", "MESSAGE_STATUS", "MESSAGE_STATUS"]);
-  await until(() => process.rooms.peek(line.workspaceId) === undefined, 5_000, "the empty room stays");
+  await until("the empty room is closed", () => process.rooms.peek(line.workspaceId) === undefined);
   await setMember(line, chat, ana, false);
   assert.deepEqual(await listen(), ["CONVERSATION"]);
 });
@@ -225,6 +217,6 @@ test("two thousand who come back at once cost as many queries as twenty", async 
 /** After what has been written by now, and before what is written next: the database's time is finer than ours. */
 async function momentBetween(): Promise<Date> {
   const now = Date.now() + 2;
-  await until(() => Date.now() > now, 1_000, "time stands still");
+  await until("the clock moves on", () => Date.now() > now);
   return new Date(now);
 }

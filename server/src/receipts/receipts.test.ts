@@ -94,7 +94,7 @@ test("a receipt that overtakes the answer to our own request is applied when tha
     return { kind: "sent", providerMessageId: "early" };
   };
   const { messageId } = await sentBy(line, chat);
-  await until(async () => (await line.deliveryOf(messageId)).status === "delivered", 5_000, "it was forgotten");
+  await until("the early receipt is applied", async () => (await line.deliveryOf(messageId)).status === "delivered");
   assert.equal(await countEarly(line), 0);
 });
 
@@ -118,11 +118,7 @@ test("the receipt of an attempt without an answer settles it: nothing is sent ag
   const chat = await line.addConversation(await line.addPerson("ana"));
   line.platform.answer = () => ({ kind: "unknown", detail: "no answer" });
   const { messageId } = await line.say(chat, "oi");
-  await until(
-    async () => (await line.deliveriesOf(messageId))[0]?.error?.code === "UNKNOWN",
-    5_000,
-    "it was not tried",
-  );
+  await until("the delivery is tried", async () => (await line.deliveriesOf(messageId))[0]?.error?.code === "UNKNOWN");
   const { delivery_id } = await line.deliveryOf(messageId);
   line.platform.answer = () => ({ kind: "sent", providerMessageId: "second" });
   await line.say(chat, "next");

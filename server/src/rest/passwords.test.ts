@@ -47,7 +47,7 @@ async function untilMailed(email: string): Promise<string> {
     const mail = smtp.mails.findLast(({ to }) => to[0] === email);
     return /#token=(c4p_[\w-]{43})/.exec(mail?.text ?? "")?.[1];
   };
-  await until(() => tokenOf() !== undefined, 10_000, `no mail to ${email}`);
+  await until(`a mail to ${email} arrives`, () => tokenOf() !== undefined);
   return tokenOf()!;
 }
 
@@ -146,7 +146,7 @@ test("whoever is checked with the old password while it is replaced is not let i
   const holder = await hub.db.connect();
   const isWaited = async (count: number) => {
     const waiting = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    await until(async () => ((await hub.db.query(waiting)).rowCount ?? 0) >= count, 5_000, "nobody waits");
+    await until("a statement waits for the lock", async () => ((await hub.db.query(waiting)).rowCount ?? 0) >= count);
   };
   // The new password is set and waits to be recorded; the old one was right, and its session waits, or does not.
   await holder.query("BEGIN; SELECT FROM audit_heads FOR UPDATE");

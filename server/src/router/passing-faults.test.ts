@@ -36,7 +36,7 @@ test("a database error that passes costs no message, and the conversation keeps 
   const chat = await line.addConversation(await line.addPerson("ana"));
   const repair = await failWriting(line, chat, "53100");
   for (const text of ["1", "2", "3"]) await line.say(chat, text);
-  await until(seconds(4), 10_000, "four seconds did not pass");
+  await until("four seconds pass", seconds(4));
   assert.deepEqual(line.texts(), []);
   await repair();
   await line.say(chat, "4");
@@ -53,7 +53,7 @@ test("a message that cannot be routed fails, is a dead letter, and comes back by
   const { messageId } = await line.say(chat, "1");
   await line.say(other, "meanwhile");
   const look = () => listDeadLetters(line.pool, { workspaceId: line.workspaceId, limit: 50 });
-  await until(async () => (await look()).length > 0, 15_000, "it is no dead letter");
+  await until("the record is a dead letter", async () => (await look()).length > 0);
   await line.settled();
   assert.deepEqual(line.texts(), ["meanwhile"]);
   const [letter] = await look();

@@ -71,7 +71,7 @@ test("says nothing of a file that ends in time and leaves nothing", async () => 
 
 async function isGone(pid: number): Promise<void> {
   assert.ok(pid > 0, "it has started nothing");
-  await until(() => !isAlive(pid), 5_000, `process ${pid} is still there`);
+  await until(`process ${pid} is gone`, () => !isAlive(pid));
 }
 
 function isAlive(pid: number): boolean {

@@ -271,18 +271,14 @@ export async function startPipeline(options: PipelineOptions = {}) {
       bus.wake(topics.outgoing(testChannel));
     },
     routed: () =>
-      until(async () => (await bus.lag(topics.messageProcessing, "route")) === 0, 15_000, "something is not routed"),
+      until("every message is routed", async () => (await bus.lag(topics.messageProcessing, "route")) === 0),
     /** Resolves when everything accepted was routed and nothing is left to send. */
-    settled: (withinMs = 20_000) =>
-      until(
-        async () => {
-          if ((await bus.lag(topics.messageProcessing, "route")) > 0) return false;
-          const row = await one<{ open: number }>(pool, "SELECT count(*) AS open FROM deliveries WHERE is_pending");
-          return row.open === 0;
-        },
-        withinMs,
-        "something is still to be sent",
-      ),
+    settled: () =>
+      until("every message is sent", async () => {
+        if ((await bus.lag(topics.messageProcessing, "route")) > 0) return false;
+        const row = await one<{ open: number }>(pool, "SELECT count(*) AS open FROM deliveries WHERE is_pending");
+        return row.open === 0;
+      }),
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
 }

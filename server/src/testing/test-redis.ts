@@ -42,7 +42,7 @@ export async function startTestRedis(): Promise<TestRedis> {
     child.once("exit", (code) => {
       failure ??= new Error(`redis-server ended with ${code}.`);
     });
-    await until(async () => failure !== null || (await answers(port)), startWithinMs, "redis-server does not answer");
+    await until("redis-server answers", async () => failure !== null || (await answers(port)), startWithinMs);
     if (failure !== null) throw failure;
     server = child;
   }

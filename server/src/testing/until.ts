@@ -1,18 +1,30 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { patient } from "./patience.ts";
 
 /** The least that a test waits for something that must come, in milliseconds: it waits only as long as it has to. */
 export const leastPatienceMs = 20_000;
+const pauseMs = 5;
 
-/** Asks again and again, without keeping the processor busy, until the condition holds; fails after `withinMs`. */
-export async function until(
-  condition: () => boolean | Promise<boolean>,
-  withinMs: number,
-  complaint: string,
-): Promise<void> {
+/**
+ * Waits until `look` finds something (neither `false`, `null` nor `undefined`), and returns it. Throws when that takes
+ * too long, and says what was last seen. Errors of `look` count as not yet.
+ */
+export async function until<Found>(
+  what: string,
+  look: () => Found | Promise<Found>,
+  withinMs = leastPatienceMs,
+): Promise<Exclude<Found, false | null | undefined>> {
   const limitMs = patient(Math.max(withinMs, leastPatienceMs));
   const giveUpAt = performance.now() + limitMs;
-  while (!(await condition())) {
-    if (performance.now() > giveUpAt) throw new Error(`After ${limitMs} ms: ${complaint}.`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
+  for (let last: unknown; ; await delay(pauseMs)) {
+    try {
+      const found = await look();
+      if (found !== false && found !== null && found !== undefined) return found as never;
+      last = found;
+    } catch (error) {
+      last = error;
+    }
+    if (performance.now() > giveUpAt)
+      throw new Error(`Within ${limitMs} ms it did not come true that ${what}.`, { cause: last });
   }
 }

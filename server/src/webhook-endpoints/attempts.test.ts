@@ -16,7 +16,7 @@ test("attempts are listed newest first, page by page, each once, and by what cam
   await receiver.has(24);
   const list = (page: Partial<Parameters<typeof listAttempts>[2]>) =>
     listAttempts(hub.db, hub.key(id), { limit: 100, ...page });
-  await until(async () => (await list({})).length >= 24, 5_000, "not all attempts are written");
+  await until("all attempts are written", async () => (await list({})).length >= 24);
   const whole = await list({});
   const times = whole.map((row) => row.started_at.getTime());
   assert.deepEqual(
@@ -46,7 +46,7 @@ test("attempts of one workspace are not there for another", async () => {
   const { webhook_endpoint_id: id } = await hub.connect(receiver.url, { events: ["message.accepted"] });
   hub.start();
   await hub.line.say(await hub.chat(), "oi");
-  await until(async () => (await listAttempts(hub.db, hub.key(id), { limit: 1 })).length > 0, 5_000, "no attempt");
+  await until("an attempt is written", async () => (await listAttempts(hub.db, hub.key(id), { limit: 1 })).length > 0);
   const stranger = "0198d6a4-3d2e-7a11-8a2e-0d5a3f1e9b10";
   // Even with a key that lies: the database does not show the rows.
   assert.deepEqual(await listAttempts(hub.line.databases.dbOf(stranger), hub.key(id), { limit: 1 }), []);

@@ -19,7 +19,7 @@ test("what happens is told, signed, with the names and bodies of the feed, withi
   const { messageId } = await hub.line.say(chat, "oi");
   const saidAt = Date.now();
   hub.tell();
-  await receiver.has(2, 1_000);
+  await receiver.has(2);
   assert.ok(receiver.got[1]!.atMs - saidAt < 1_000);
   await hub.line.settled();
   await receiver.has(4);
@@ -39,10 +39,8 @@ test("what happens is told, signed, with the names and bodies of the feed, withi
   }
   const ids = new Set(receiver.got.map((got) => got.headers["webhook-id"]));
   assert.equal(ids.size, 4, "each event has an id of its own");
-  await until(
-    async () => (await hub.deliveries()).every((row) => row.status === "succeeded"),
-    5_000,
-    "not all are done",
+  await until("all deliveries succeed", async () =>
+    (await hub.deliveries()).every((row) => row.status === "succeeded"),
   );
 });
 
@@ -57,10 +55,8 @@ test("an endpoint is told only of what it asks for, and of nothing before it was
   await hub.line.say(chat, "after");
   await receiver.has(1);
   await hub.line.settled();
-  await until(
-    async () => (await hub.deliveries()).every((row) => row.status === "succeeded"),
-    5_000,
-    "not all are done",
+  await until("all deliveries succeed", async () =>
+    (await hub.deliveries()).every((row) => row.status === "succeeded"),
   );
   assert.deepEqual(
     receiver.got.map((got) => [got.type, got.data.content]),
@@ -77,7 +73,7 @@ test("what fails is tried again by the schedule, with the same id and body, and 
   const delays = [5_000, 5 * minute, 30 * minute, 2 * hour, 5 * hour, 10 * hour, 14 * hour, 20 * hour, 24 * hour];
   for (const [index, delay] of [...delays, null].entries()) {
     await receiver.has(index + 1);
-    await until(async () => (await hub.deliveries())[0]!.attempts === index + 1, 5_000, "the attempt is not written");
+    await until("the attempt is written", async () => (await hub.deliveries())[0]!.attempts === index + 1);
     const [row] = await hub.deliveries();
     if (delay === null) {
       assert.equal(row!.status, "failed");
@@ -116,7 +112,7 @@ test("retry-after puts an attempt off, by seconds and by date, but never sooner 
   };
   await hub.line.say(await hub.chat(), "oi");
   for (const [index, [, expected]] of cases.entries()) {
-    await until(async () => (await hub.deliveries())[0]?.attempts === index + 1, 5_000, "the attempt is not written");
+    await until("the attempt is written", async () => (await hub.deliveries())[0]?.attempts === index + 1);
     const waits = (await hub.deliveries())[0]!.next_attempt_at.getTime() - hub.deps.clock.now();
     assert.ok(Math.abs(waits - expected) < 4_000, `case ${index}: ${waits} ms instead of ${expected}`);
     hub.passTime(waits + 1);
@@ -134,7 +130,7 @@ test("an endpoint that answers 429 or 503 with retry-after is left alone altoget
   const chat = await hub.chat();
   await hub.line.say(chat, "first");
   await Promise.all([busy.has(1), broken.has(1)]);
-  await until(async () => (await hub.deliveries()).every((row) => row.attempts === 1), 5_000, "not written");
+  await until("the attempts are written", async () => (await hub.deliveries()).every((row) => row.attempts === 1));
   busy.answer = ok;
   broken.answer = ok;
   await hub.line.say(chat, "second");
@@ -198,11 +194,11 @@ test("five days of nothing but failure disable an endpoint; a single success amo
     await engine.look();
     await dead.has(before + 1);
     await moody.has(others + 1);
-    await until(async () => (await hub.deliveries()).every((row) => row.owner_id === null), 5_000, "not written");
+    await until("the claims are released", async () => (await hub.deliveries()).every((row) => row.owner_id === null));
     hub.passTime(day + minute);
   }
   await hub.line.say(chat, "the last");
-  await until(async () => (await statusOf(lost)) === "disabled", 10_000, "the dead endpoint is still enabled");
+  await until("the dead endpoint is disabled", async () => (await statusOf(lost)) === "disabled");
   assert.equal(await statusOf(kept), "enabled");
 });
 
@@ -213,7 +209,7 @@ test("an attempt that the hub cannot make counts as one, and the next is made by
   await hub.rows("UPDATE webhook_endpoints SET secret_sealed = 'not sealed' WHERE webhook_endpoint_id = $1", [id]);
   hub.start();
   await hub.line.say(await hub.chat(), "oi");
-  await until(async () => (await hub.deliveries())[0]?.attempts === 1, 5_000, "the attempt is not written");
+  await until("the attempt is written", async () => (await hub.deliveries())[0]?.attempts === 1);
   const [row] = await hub.deliveries();
   assert.deepEqual([row!.status, row!.owner_id], ["pending", null]);
   const [attempt] = await hub.rows<{ error: string }>("SELECT error FROM webhook_attempts");
@@ -233,7 +229,7 @@ test("of a long answer only the beginning is kept, and one that never ends costs
   hub.start();
   const start = Date.now();
   await hub.line.say(await hub.chat(), "oi");
-  await until(async () => (await hub.deliveries())[0]?.attempts === 1, 10_000, "the attempt is not written");
+  await until("the attempt is written", async () => (await hub.deliveries())[0]?.attempts === 1);
   assert.ok(Date.now() - start < patient(8_000));
   const [attempt] = await hub.rows<{ answer: string; status: string }>("SELECT answer, status FROM webhook_attempts");
   assert.deepEqual(attempt, { answer: "é".repeat(512), status: "succeeded" });

@@ -11,9 +11,8 @@ import { changeEndpoint, replayRange } from "./webhook-endpoints.ts";
 const accepted = { events: ["message.accepted"] };
 const allDone = (hub: WebhookTest, count: number) =>
   until(
+    "all deliveries succeed",
     async () => (await hub.deliveries()).filter((row) => row.status === "succeeded").length === count,
-    10_000,
-    "not all are delivered",
   );
 
 test("many processes that follow a feed write each delivery once", async () => {
@@ -96,7 +95,7 @@ test("what a process had claimed that is dead is sent by another once its lease 
   await hub.rows("UPDATE webhook_deliveries SET owner_id = $1 WHERE position = 2", [dead]);
   const start = Date.now();
   hub.start();
-  await receiver.has(2, 6_000);
+  await receiver.has(2);
   assert.ok(Date.now() - start > 1_500, "while its lease lasts it is believed to be alive");
   assert.deepEqual(
     receiver.got.map((got) => got.data.content),
@@ -145,7 +144,7 @@ test("forty endpoints that hang hold up neither the events of a live one nor the
     const saidAt = Date.now();
     await hub.line.say(chat, `${index}`);
     hub.tell();
-    await live.has(index + 1, 2_000);
+    await live.has(index + 1);
     assert.ok(live.got[index]!.atMs - saidAt < 1_000);
   }
   assert.equal(hanging.got.length, 40, "each is asked one thing at a time");
@@ -159,7 +158,7 @@ test("what waits for a disabled endpoint is given up, may be replayed, and is no
   const from = new Date(Date.now() - 60_000);
   await hub.line.say(await hub.chat(), "oi");
   await receiver.has(1);
-  await until(async () => (await hub.deliveries())[0]!.attempts === 1, 5_000, "the attempt is not written");
+  await until("the attempt is written", async () => (await hub.deliveries())[0]!.attempts === 1);
   await changeEndpoint(hub.deps, hub.db, hub.principal, id, { status: "disabled" });
   assert.equal((await hub.deliveries())[0]!.status, "failed");
   receiver.answer = ok;
@@ -184,19 +183,14 @@ test("what is old is cleared away, and what waits for the disabled is given up b
   for (let index = 0; index < 3; index += 1) await hub.line.say(chat, `${index}`);
   hub.start();
   await until(
+    "the endpoint is disabled",
     async () => (await hub.rows("SELECT 1 FROM webhook_endpoints WHERE status = 'disabled'")).length === 1,
-    5_000,
-    "it is not disabled",
   );
   await giveUpDisabled(hub.deps);
-  await until(
-    async () => {
-      await giveUpDisabled(hub.deps);
-      return (await hub.deliveries()).every((row) => row.status === "failed");
-    },
-    5_000,
-    "something still waits",
-  );
+  await until("no delivery waits", async () => {
+    await giveUpDisabled(hub.deps);
+    return (await hub.deliveries()).every((row) => row.status === "failed");
+  });
   assert.equal(await deleteOldWebhookDeliveries(hub.deps), 0);
   hub.passTime(31 * 86_400_000);
   assert.ok((await deleteOldWebhookDeliveries(hub.deps)) >= 4);

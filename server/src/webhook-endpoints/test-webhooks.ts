@@ -128,8 +128,7 @@ export async function startReceiver(first: Answer = ok) {
     url,
     got,
     types: () => got.map((entry) => entry.type),
-    has: (count: number, withinMs = 10_000) =>
-      until(() => got.length >= count, withinMs, `the receiver got ${got.length} of ${count} requests`),
+    has: (count: number) => until(`the receiver got ${count} requests`, () => got.length >= count),
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));

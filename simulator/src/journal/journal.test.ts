@@ -3,8 +3,9 @@ import { appendFileSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { test } from "node:test";
+import { until } from "../../../server/src/testing/until.ts";
 import { defaultAccounts, defaultTelegramAccount, defaultWhatsAppAccount } from "../default-accounts.ts";
-import { openDriver, until } from "../testing/driver.ts";
+import { openDriver } from "../testing/driver.ts";
 import { openReceiver } from "../testing/receiver.ts";
 import { LineFile } from "./file.ts";
 import { decodeLine, encodeLine, type JournalLine } from "./lines.ts";
@@ -24,7 +25,7 @@ test("messages, webhooks, counters and what was not taken survive a restart", as
     await driver.bot("sendMessage", { chat_id: 5, text: "x" });
     await driver.control("POST", "inbound", { channel: "telegram", from: 5, payload: "unheard" });
     await driver.control("POST", "inbound", { channel: "whatsapp", from: ana, payload: "unheard too" });
-    await until(() => receiver.received.length >= 2);
+    await until("two webhooks arrive", () => receiver.received.length >= 2);
     before = await driver.messages();
   }
 
@@ -53,7 +54,7 @@ test("webhooks that wait survive any number of restarts", async () => {
   {
     await using driver = await openDriver({ journal: folder.file, accounts });
     await driver.control("POST", "inbound", { channel: "whatsapp", from: ana, payload: "unheard" });
-    await until(() => receiver.received.length >= 1);
+    await until("a webhook arrives", () => receiver.received.length >= 1);
   }
   for (const _restart of [1, 2]) {
     await using _driver = await openDriver({ journal: folder.file, accounts });
@@ -83,7 +84,7 @@ test("who may be written to is remembered, also when the file was cut down meanw
     await using driver = await openDriver(options);
     receiver.received.length = 0;
     await driver.sendText(ana, "free-form");
-    await until(() => receiver.received.some(({ body }) => body.includes('"read"')));
+    await until("a read receipt arrives", () => receiver.received.some(({ body }) => body.includes('"read"')));
     assert.equal((await driver.bot("sendMessage", { chat_id: 5, text: "hello" })).status, 200);
     await driver.idle();
   }

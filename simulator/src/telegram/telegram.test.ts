@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Bot } from "grammy";
+import { until } from "../../../server/src/testing/until.ts";
 import { defaultTelegramAccount as account } from "../default-accounts.ts";
-import { call, type Driver, openDriver, until } from "../testing/driver.ts";
+import { call, type Driver, openDriver } from "../testing/driver.ts";
 import { openReceiver, type Receiver } from "../testing/receiver.ts";
 
 const token = account.bot_token;
@@ -29,8 +30,11 @@ test("an unmodified grammY bot sends, sets its webhook and polls", async () => {
   const running = bot.start();
   await driver.control("POST", "inbound", { channel: "telegram", from: 123456, name: "Ana Lima", payload: "oi" });
   await driver.control("POST", "inbound", { channel: "telegram", from: "telegram:123456", payload: "/start promo" });
-  await until(() => heard.length === 2);
-  await until(async () => (await driver.messages("?channel=telegram&to=123456")).length === 3);
+  await until("the bot hears both updates", () => heard.length === 2);
+  await until(
+    "the bot's answers arrive",
+    async () => (await driver.messages("?channel=telegram&to=123456")).length === 3,
+  );
   await bot.stop();
   await running;
   assert.deepEqual(heard, ["Ana: oi", "Ana: /start promo"]);

@@ -1,11 +1,7 @@
-import { setTimeout as sleep } from "node:timers/promises";
-import { patient } from "../../../server/src/testing/patience.ts";
+import { until } from "../../../server/src/testing/until.ts";
 import { defaultTelegramAccount, defaultWhatsAppAccount } from "../default-accounts.ts";
 import type { ReceivedMessage } from "../messages.ts";
 import { type SimulatorOptions, startSimulator } from "../simulator.ts";
-
-/** Longest that a test waits for something. */
-const PATIENCE_MS = patient(20_000);
 
 /** An answer with its JSON. */
 export interface Reply {
@@ -45,7 +41,7 @@ export async function openDriver(options: SimulatorOptions = {}) {
       return (await control("GET", `messages${query}`)).body.data;
     },
     /** Waits until no webhook is under way. */
-    idle: () => until(async () => (await control("GET", "idle")).body.idle === true),
+    idle: () => until("no webhook is under way", async () => (await control("GET", "idle")).body.idle === true),
     [Symbol.asyncDispose]: () => simulator.close(),
   };
 }
@@ -61,13 +57,4 @@ export async function call(url: string, method: string, body?: unknown, headers:
   });
   const text = await response.text();
   return { status: response.status, headers: response.headers, body: text === "" ? undefined : JSON.parse(text) };
-}
-
-/** Waits for a condition, and gives up after 20 s, or later on a slow machine. */
-export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + PATIENCE_MS;
-  while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`waited ${PATIENCE_MS} ms for: ${condition}`);
-    await sleep(5);
-  }
 }

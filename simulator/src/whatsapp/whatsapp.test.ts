@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { test } from "node:test";
+import { until } from "../../../server/src/testing/until.ts";
 import { defaultWhatsAppAccount as account } from "../default-accounts.ts";
-import { call, openDriver, until } from "../testing/driver.ts";
+import { call, openDriver } from "../testing/driver.ts";
 import { openReceiver, type Received, type Receiver } from "../testing/receiver.ts";
 
 const ana = "+5511999991111";
@@ -21,7 +22,7 @@ test("a business sets its webhook, sends, gets signed receipts and hears the per
   assert.equal(sent.status, 200);
   assert.deepEqual(sent.body.contacts, [{ input: ana, wa_id: "5511999991111" }]);
   const id = sent.body.messages[0].id;
-  await until(() => statuses(receiver).length === 3);
+  await until("three statuses arrive", () => statuses(receiver).length === 3);
   assert.deepEqual(
     statuses(receiver).map((status) => status.status),
     ["sent", "delivered", "read"],
@@ -41,7 +42,7 @@ test("a business sets its webhook, sends, gets signed receipts and hears the per
     reply_to: id,
   });
   assert.equal(wrote.status, 201);
-  await until(() => inbound(receiver).length === 1);
+  await until("the message arrives", () => inbound(receiver).length === 1);
   const value = inbound(receiver)[0];
   assert.deepEqual(value.contacts, [{ profile: { name: "Ana Lima" }, wa_id: "5511999991111" }]);
   assert.deepEqual(value.metadata, {
@@ -194,7 +195,7 @@ test("a number that is not on WhatsApp is accepted, and fails later with 131026"
   await using receiver = await openReceiver();
   await using driver = await openDriver({ accounts: [{ ...account, webhook_url: receiver.url }] });
   assert.equal((await driver.sendText("+9991234567", "anyone?")).status, 200);
-  await until(() => statuses(receiver).length === 1);
+  await until("a status arrives", () => statuses(receiver).length === 1);
   const [failed] = statuses(receiver);
   assert.equal(failed.status, "failed");
   assert.equal(failed.errors[0].code, 131026);
@@ -206,7 +207,9 @@ test("a dialled number may have another wa_id, and a user id may stand for a num
   await using driver = await openDriver({ accounts: [{ ...account, webhook_url: receiver.url }] });
   const dialled = await driver.sendText("+55 11 9 0000 0001", "oi");
   assert.deepEqual(dialled.body.contacts, [{ input: "+55 11 9 0000 0001", wa_id: "551100000001" }]);
-  await until(() => statuses(receiver).some((status) => status.recipient_id === "551100000001"));
+  await until("a status with the phone number arrives", () =>
+    statuses(receiver).some((status) => status.recipient_id === "551100000001"),
+  );
   assert.equal((await driver.messages("?channel=whatsapp"))[0]?.to, "+5511900000001");
 
   const path = `${account.phone_number_id}/messages`;
@@ -217,9 +220,11 @@ test("a dialled number may have another wa_id, and a user id may stand for a num
     text: { body: "x" },
   });
   assert.deepEqual(hidden.body.contacts, [{ input: userId, user_id: userId }]);
-  await until(() => statuses(receiver).some((status) => status.recipient_user_id === userId && !status.recipient_id));
+  await until("a status with the user's id arrives", () =>
+    statuses(receiver).some((status) => status.recipient_user_id === userId && !status.recipient_id),
+  );
   await driver.control("POST", "inbound", { channel: "whatsapp", from: userId, payload: "hi" });
-  await until(() => inbound(receiver).length === 1);
+  await until("the message arrives", () => inbound(receiver).length === 1);
   const [message] = inbound(receiver)[0].messages;
   assert.equal(message.from_user_id, userId);
   assert.equal(message.from, undefined);
@@ -230,7 +235,7 @@ test("unless told otherwise, a free-form message needs a message of the last day
   const accounts = [{ ...account, webhook_url: receiver.url }];
   await using driver = await openDriver({ accounts, enforceWindow: undefined });
   const last = async (wamid: string) => {
-    await until(() => statuses(receiver).some((status) => status.id === wamid));
+    await until("a status of the message arrives", () => statuses(receiver).some((status) => status.id === wamid));
     await driver.idle();
     return statuses(receiver)
       .filter((status) => status.id === wamid)

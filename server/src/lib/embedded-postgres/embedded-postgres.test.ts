@@ -2,10 +2,11 @@ import assert from "node:assert/strict";
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { until } from "../../testing/until.ts";
 import { StartError } from "../start-error.ts";
 import { startEmbeddedPostgres } from "./embedded-postgres.ts";
 import { isAlive } from "./process.ts";
-import { query, quiet, serverPid, startHubProcess, temporaryFolder, until } from "./test-hub.ts";
+import { query, quiet, serverPid, startHubProcess, temporaryFolder } from "./test-hub.ts";
 
 const failIfCalled = (error: Error) => assert.fail(error);
 const start = (dataDir: string) => startEmbeddedPostgres({ dataDir, log: quiet, onFailed: failIfCalled });

@@ -5,12 +5,13 @@ import { before, describe, test } from "node:test";
 import pg from "pg";
 import { closeAfterTests } from "../../testing/close-after-tests.ts";
 import { patient } from "../../testing/patience.ts";
+import { until } from "../../testing/until.ts";
 import { systemClock } from "../clock.ts";
 import { openPool } from "../postgres.ts";
 import { openTroubles } from "../troubles.ts";
 import { startEmbeddedPostgres } from "./embedded-postgres.ts";
 import { isAlive } from "./process.ts";
-import { query, quiet, serverPid, startHubProcess, temporaryFolder, until } from "./test-hub.ts";
+import { query, quiet, serverPid, startHubProcess, temporaryFolder } from "./test-hub.ts";
 
 const failIfCalled = (error: Error) => assert.fail(error);
 const start = (dataDir: string) => startEmbeddedPostgres({ dataDir, log: quiet, onFailed: failIfCalled });

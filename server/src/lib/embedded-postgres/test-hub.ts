@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import pg from "pg";
-import { until as untilTrue } from "../../testing/until.ts";
+import { until } from "../../testing/until.ts";
 import type { Log } from "../postgres.ts";
 import { readPidFile } from "./pid-file.ts";
 import { isAlive } from "./process.ts";
@@ -63,9 +63,6 @@ async function firstLine(child: ChildProcess): Promise<string> {
 export function serverPid(dataDir: string): number | undefined {
   return readPidFile(join(dataDir, "postgres"))?.pid;
 }
-
-export const until = (what: string, holds: () => boolean | Promise<boolean>): Promise<void> =>
-  untilTrue(holds, 15_000, `it did not come true that ${what}`);
 
 export async function query<T extends object>(url: string, sql: string): Promise<T[]> {
   const client = new pg.Client({ connectionString: url });

@@ -46,7 +46,7 @@ test("databases of one Redis do not hear each other", async () => {
   const heard: string[] = [];
   again.subscribe("news", (message) => void heard.push(message));
   one.publish("news", "a");
-  await until(() => heard.length === 1, 5_000, "it did not hear");
+  await until("the message is heard", () => heard.length === 1);
 });
 
 test("a Redis that is not there, or refuses the password, is told in a sentence", async () => {
