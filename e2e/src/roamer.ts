@@ -47,6 +47,9 @@ const connect: Record<RoamerKind, (connecting: Connecting) => Connection> = {
 /** Frames that are of the moment, and answers. */
 const notOfTheFeed: ReadonlySet<string> = new Set(["PRESENCE", "TYPING", "RESUMING", "RESUMED", "LIVE"]);
 const forgottenMs = 700;
+/** So many connections may bring a reader nothing; it stays on the next one for an event, up to so many milliseconds. */
+const mostInVain = 3;
+const mostPatientMs = 60_000;
 
 export type Roamer = ReturnType<typeof openRoamer>;
 
@@ -66,7 +69,7 @@ export function openRoamer(options: {
   let cursor: string | null = null;
   let start: number | null = null;
   let current: Connection | null = null;
-  /** Connections in a row that brought it no further: it gives the next one more time, or a slow hub would never get on. */
+  /** Connections in a row that brought it no further. */
   let inVain = 0;
   let connections = 0;
 
@@ -109,14 +112,16 @@ export function openRoamer(options: {
     await away(chance, cursor === null ? 0 : positionOf(cursor));
     const before = cursor;
     const enough = Promise.withResolvers<void>();
+    // On a slow machine every connection would end before anything came.
+    const isPatient = inVain >= mostInVain;
     let left = ending === "burst" ? 1 + chance.below(12) : ending === "catching-up" ? 1 : Number.POSITIVE_INFINITY;
     const connection = open(() => {
       left -= 1;
-      if (left > 0) return;
-      connection.cut();
-      enough.resolve();
+      if (left <= 0) connection.cut();
+      if (left <= 0 || isPatient) enough.resolve();
     });
-    const moment = delay(ending === "before-hello" ? chance.below(4) : chance.below(200) * (1 + inVain));
+    const momentMs = ending === "before-hello" ? chance.below(4) : isPatient ? mostPatientMs : chance.below(200);
+    const moment = delay(momentMs, undefined, { ref: false });
     let isEnded = false;
     void connection.ended.then(() => {
       isEnded = true;
