@@ -37,7 +37,7 @@ test(
       keys.map(({ kid }) => kid),
       [kidOf(newer), kidOf(token)],
     );
-    await assert.rejects(secrets(place, "reseal"), /A hub is at work on this database/);
+    await assert.rejects(secrets(place, "reseal"), /is in use by another Chat4All/);
     await stop(second);
     assert.match(await secrets(place, "reseal"), /; 1 older forgotten/);
     assert.equal(secretsOf(place).encryption_key, rotated.encryption_key!.split(",")[0]);

@@ -1,29 +1,30 @@
-import { openCommandDatabase, requireSchema } from "./command-database.ts";
-import type { Config } from "./config.ts";
+import { requireSchema } from "./command-database.ts";
+import type { Command, CommandCall } from "./commands.ts";
 import { hashingThreads, openPasswordHasher } from "./identity/password.ts";
 import { resetPasswordByCommand } from "./identity/reset-by-command.ts";
 import { systemClock as clock } from "./lib/clock.ts";
 import { type Log, openPool, withSettings } from "./lib/postgres.ts";
 import { StartError } from "./lib/start-error.ts";
 
-export const adminUsage = `Usage: npm start -- admin reset-password [username]
+const usage = `Usage: npm start -- admin reset-password [username]
 
   Sets a new password, prints it this once, and ends every session of the user. Without a username it is the admin
   of ADMIN_USERNAME. It works on DATABASE_URL and on the embedded database, whether the hub runs or not.
 `;
 
-/**
- * `npm start -- admin …`. Prints what was done; resolves with the exit code. Throws a `StartError` for what the operator
- * can correct.
- */
-export async function runAdminCommand(
-  config: Pick<Config, "database" | "dataDir" | "identity">,
-  args: readonly string[],
-  print: (line: string) => void,
-): Promise<number> {
-  const [command, name = config.identity.adminUsername, ...rest] = args;
-  if (command !== "reset-password" || rest.length > 0 || name.startsWith("-")) throw new StartError(adminUsage);
-  await using database = await openCommandDatabase(config);
+/** `npm start -- admin …` */
+export const adminCommand: Command = {
+  usage,
+  actions: {
+    // A hub finds the new password and the ended sessions in the database, as when another hub had changed them.
+    "reset-password": { mayRunBesideHub: true, run: resetPassword },
+  },
+};
+
+async function resetPassword({ config, args, print, openDatabase }: CommandCall): Promise<number> {
+  const [name = config.identity.adminUsername, ...rest] = args;
+  if (rest.length > 0 || name.startsWith("-")) throw new StartError(usage);
+  await using database = await openDatabase();
   const url = withSettings(database.url, ["role=chat4all_identity"]);
   const db = openPool({ url, size: 1, applicationName: "chat4all admin", log: quiet });
   try {

@@ -3,7 +3,9 @@ import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { recordAct } from "./audit/audit.ts";
-import { runAuditCommand } from "./audit-command.ts";
+import { auditCommand } from "./audit-command.ts";
+import { runCommand } from "./commands.ts";
+import type { Config } from "./config.ts";
 import { startEmbeddedPostgres } from "./lib/embedded-postgres/embedded-postgres.ts";
 import { temporaryFolder } from "./lib/embedded-postgres/test-hub.ts";
 import { newId } from "./lib/ids.ts";
@@ -30,9 +32,9 @@ async function fill(url: string) {
   return { workspaces, owner };
 }
 
-async function run(config: Parameters<typeof runAuditCommand>[0], ...args: string[]) {
+async function run(config: Pick<Config, "database" | "dataDir">, ...args: string[]) {
   const lines: string[] = [];
-  const code = await runAuditCommand(config, args, (line) => lines.push(line));
+  const code = await runCommand(auditCommand, config as Config, args, (line) => lines.push(line));
   return { code, lines, text: lines.join("\n") };
 }
 

@@ -1,12 +1,12 @@
 import { parseArgs } from "node:util";
 import { type ChainReport, verifyAuditLog } from "./audit/audit.ts";
-import { openCommandDatabase, requireSchema } from "./command-database.ts";
-import type { Config } from "./config.ts";
+import { requireSchema } from "./command-database.ts";
+import type { Command, CommandCall } from "./commands.ts";
 import { isUuid } from "./lib/ids.ts";
 import { type Log, openPool, withSettings } from "./lib/postgres.ts";
 import { StartError } from "./lib/start-error.ts";
 
-export const auditUsage = `Usage: npm start -- audit verify [--workspace <id>] [--expect <hash>]
+const usage = `Usage: npm start -- audit verify [--workspace <id>] [--expect <hash>]
 
   Reads the audit log of every workspace, or of one, computes the hash of each record anew and says what it found first:
   an edited, missing, moved or cut off record. Ends with 1 when something is wrong. A hub may run meanwhile.
@@ -14,17 +14,17 @@ export const auditUsage = `Usage: npm start -- audit verify [--workspace <id>] [
   --expect   a hash that was noted earlier, as this command or the export prints it: wrong unless a record has it
 `;
 
-/**
- * `npm start -- audit …`. Prints what was checked, line by line; resolves with the exit code. Throws a `StartError` for
- * what the operator can mend.
- */
-export async function runAuditCommand(
-  config: Pick<Config, "database" | "dataDir">,
-  args: readonly string[],
-  print: (line: string) => void,
-): Promise<number> {
+/** `npm start -- audit …` */
+export const auditCommand: Command = {
+  usage,
+  // It only reads.
+  actions: { verify: { mayRunBesideHub: true, run: verify } },
+};
+
+/** Prints what was checked, line by line. */
+async function verify({ args, print, openDatabase }: CommandCall): Promise<number> {
   const { workspace, expect } = readArgs(args);
-  await using database = await openCommandDatabase(config);
+  await using database = await openDatabase();
   // The pipeline's role sees every row, and cannot change one of these.
   const url = withSettings(database.url, ["role=chat4all_pipeline"]);
   const pool = openPool({ url, size: 1, applicationName: "chat4all audit", log: quiet });
@@ -47,10 +47,10 @@ function readArgs(args: readonly string[]): { workspace: string | undefined; exp
   try {
     read = parseArgs({ args: [...args], options, allowPositionals: true });
   } catch (error) {
-    throw new StartError(`${(error as Error).message}\n\n${auditUsage}`);
+    throw new StartError(`${(error as Error).message}\n\n${usage}`);
   }
   const { workspace, expect } = read.values;
-  if (read.positionals.join() !== "verify") throw new StartError(auditUsage);
+  if (read.positionals.length > 0) throw new StartError(usage);
   if (workspace !== undefined && !isUuid(workspace)) throw new StartError("--workspace must be the id of a workspace.");
   if (expect !== undefined && !/^[0-9a-f]{64}$/i.test(expect)) {
     throw new StartError("--expect must be a hash: 64 hexadecimal digits.");

@@ -2,24 +2,27 @@ import type { Config } from "./config.ts";
 import { startEmbeddedPostgres } from "./lib/embedded-postgres/embedded-postgres.ts";
 import { DataDirectoryInUse } from "./lib/embedded-postgres/hub-lock.ts";
 import { findRunningDatabase, hasCluster } from "./lib/embedded-postgres/running.ts";
-import type { Log, Pool } from "./lib/postgres.ts";
+import { type Log, openPool, type Pool } from "./lib/postgres.ts";
+import { one } from "./lib/query.ts";
 import { StartError } from "./lib/start-error.ts";
 
 export interface CommandDatabase extends AsyncDisposable {
   url: string;
-  /** Whether a hub may be at work on it meanwhile. */
-  isShared: boolean;
 }
 
 /**
  * For a command beside the hub: the database of DATABASE_URL, else the embedded one, of the hub that runs or started for
- * as long as this lasts. Throws a `StartError` where there is none.
+ * as long as this lasts. Throws a `StartError` where there is none, and where a hub is at work and the command must not
+ * run beside one.
  */
-export async function openCommandDatabase({
-  database,
-  dataDir,
-}: Pick<Config, "database" | "dataDir">): Promise<CommandDatabase> {
-  if (database.url !== null) return shared(database.url.reveal());
+export async function openCommandDatabase(
+  { database, dataDir }: Pick<Config, "database" | "dataDir">,
+  { mayRunBesideHub }: { mayRunBesideHub: boolean },
+): Promise<CommandDatabase> {
+  if (database.url !== null) {
+    if (!mayRunBesideHub) await refuseBesideHub(database.url.reveal());
+    return shared(database.url.reveal());
+  }
   if (!hasCluster(dataDir)) {
     throw new StartError(`There is no database in ${dataDir}: set DATA_DIR or DATABASE_URL as for the hub.`);
   }
@@ -31,12 +34,29 @@ export async function openCommandDatabase({
         throw error;
       },
     });
-    return { url: own.url, isShared: false, [Symbol.asyncDispose]: () => own[Symbol.asyncDispose]() };
+    return { url: own.url, [Symbol.asyncDispose]: () => own[Symbol.asyncDispose]() };
   } catch (error) {
-    if (!(error instanceof DataDirectoryInUse)) throw error;
+    if (!(error instanceof DataDirectoryInUse) || !mayRunBesideHub) throw error;
     const url = findRunningDatabase(dataDir);
     if (url !== null) return shared(url);
     throw new StartError("The hub on this data directory is just starting or stopping: try again.", { cause: error });
+  }
+}
+
+/** Every hub, whatever its roles, has connections of its bus. */
+async function refuseBesideHub(url: string): Promise<void> {
+  const pool = openPool({ url, size: 1, applicationName: "chat4all command", log: quiet });
+  try {
+    const hubs = await one<{ count: number }>(
+      pool,
+      `SELECT count(*) AS count FROM pg_stat_activity
+       WHERE datname = current_database() AND application_name = 'chat4all bus'`,
+    );
+    if (hubs.count > 0) {
+      throw new StartError("A hub is at work on this database: stop every hub on it and run this again.");
+    }
+  } finally {
+    await pool.end();
   }
 }
 
@@ -57,7 +77,7 @@ export async function requireSchema(pool: Pool, table: string): Promise<void> {
 const unknownRole = "22023";
 
 function shared(url: string): CommandDatabase {
-  return { url, isShared: true, async [Symbol.asyncDispose]() {} };
+  return { url, async [Symbol.asyncDispose]() {} };
 }
 
 const quiet: Log = { info() {}, warn() {}, error() {} };

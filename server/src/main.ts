@@ -1,4 +1,5 @@
 import { flushCompileCache } from "node:module";
+import { type Command, commands, runCommand } from "./commands.ts";
 import type { Config } from "./config.ts";
 import { StartError } from "./lib/start-error.ts";
 import { openStartProgress } from "./lib/start-progress.ts";
@@ -15,38 +16,6 @@ const usage = `Usage: npm start [-- <command>]
 
 The configuration is read from the environment and from the file .env in this folder.
 `;
-
-const configUsage = `Usage: npm start -- config
-
-  Prints every configuration key with its meaning, its default and its current value; secrets show as [secret].
-`;
-
-type Command = (config: Config, args: readonly string[], print: (line: string) => void) => Promise<number>;
-
-/** Loaded when they are asked for: a start should not pay for them. */
-const commands: Record<string, () => Promise<{ usage: string; run: Command }>> = {
-  async config() {
-    const { describeConfig, formatConfig } = await import("./config.ts");
-    const run: Command = async (config, args, print) => {
-      if (args.length > 0) throw new StartError(configUsage);
-      print(formatConfig(describeConfig(config)));
-      return 0;
-    };
-    return { usage: configUsage, run };
-  },
-  async secrets() {
-    const { runSecretsCommand, secretsUsage } = await import("./secrets-command.ts");
-    return { usage: secretsUsage, run: runSecretsCommand };
-  },
-  async audit() {
-    const { auditUsage, runAuditCommand } = await import("./audit-command.ts");
-    return { usage: auditUsage, run: runAuditCommand };
-  },
-  async admin() {
-    const { adminUsage, runAdminCommand } = await import("./admin-command.ts");
-    return { usage: adminUsage, run: runAdminCommand };
-  },
-};
 
 const [command, ...args] = process.argv.slice(2);
 try {
@@ -89,9 +58,10 @@ async function start(): Promise<void> {
   process.exit(failure === null ? 0 : 1);
 }
 
-async function run({ usage, run }: { usage: string; run: Command }): Promise<void> {
-  if (args.some(isHelp)) process.stdout.write(usage);
-  else process.exitCode = await run(await readConfig(), args, (line) => process.stdout.write(`${line}\n`));
+async function run(named: Command): Promise<void> {
+  if (args.some(isHelp)) process.stdout.write(named.usage);
+  else
+    process.exitCode = await runCommand(named, await readConfig(), args, (line) => process.stdout.write(`${line}\n`));
 }
 
 function isHelp(arg: string): boolean {

@@ -30,6 +30,8 @@ const doors = ["rest", "realtime"];
 /** What assembles the parts: these files know everything, and nobody imports them but one another. */
 const assembly = [
   "main.ts",
+  "commands.ts",
+  "config-command.ts",
   "admin-command.ts",
   "audit-command.ts",
   "hub.ts",

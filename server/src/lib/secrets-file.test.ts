@@ -43,12 +43,26 @@ test("new secrets come first, the signing one before them stays, and what encryp
   assert.equal(new Set(third.encryptionKeys).size, 3);
   assert.equal(statSync(join(dataDir, "secrets.json")).mode & 0o777, 0o600);
 
-  assert.equal(dropOldEncryptionKeys(dataDir), 2);
+  const newest = Buffer.from(third.encryptionKeys[0]!, "hex");
+  assert.equal(dropOldEncryptionKeys(dataDir, newest), 2);
   assert.deepEqual(revealed(readOrCreateSecrets(dataDir)), {
     ...third,
     encryptionKeys: third.encryptionKeys.slice(0, 1),
   });
-  assert.equal(dropOldEncryptionKeys(dataDir), 0);
+  assert.equal(dropOldEncryptionKeys(dataDir, newest), 0);
+});
+
+// `secrets rotate` during a `secrets reseal` took away the only key that opens anything.
+test("a secret that is put in front while another is being brought into use takes nothing away", (t) => {
+  const dataDir = temporaryFolder(t);
+  readOrCreateSecrets(dataDir);
+  rotateSecrets(dataDir);
+  const inUse = readOrCreateSecrets(dataDir).encryptionKeys[0]!.reveal();
+  rotateSecrets(dataDir);
+  assert.equal(dropOldEncryptionKeys(dataDir, inUse), 1);
+  const { encryptionKeys } = revealed(readOrCreateSecrets(dataDir));
+  assert.deepEqual([encryptionKeys.length, encryptionKeys[1]], [2, inUse.toString("hex")]);
+  assert.throws(() => dropOldEncryptionKeys(dataDir, Buffer.alloc(32)), /was changed meanwhile/);
 });
 
 // New ones in the place of damaged ones would make every stored credential unreadable.

@@ -60,12 +60,18 @@ export function rotateSecrets(dataDir: string): void {
   });
 }
 
-/** Forgets all keys that encrypt but the newest, once nothing is encrypted with the others. Tells how many. */
-export function dropOldEncryptionKeys(dataDir: string): number {
+/**
+ * Forgets the keys that encrypt and are older than this one, with which everything is encrypted now; those that were put
+ * in front meanwhile stay. Tells how many.
+ */
+export function dropOldEncryptionKeys(dataDir: string, inUse: Buffer): number {
   const stored = readExisting(dataDir);
-  const [newest, ...old] = stored.encryption_key.split(",");
-  if (old.length > 0) write(dataDir, { ...stored, encryption_key: newest! });
-  return old.length;
+  const keys = stored.encryption_key.split(",");
+  const place = keys.indexOf(inUse.toString("base64"));
+  if (place === -1) throw new StartError(`${pathIn(dataDir)} was changed meanwhile: run this again.`);
+  const kept = keys.slice(0, place + 1);
+  if (kept.length < keys.length) write(dataDir, { ...stored, encryption_key: kept.join(",") });
+  return keys.length - kept.length;
 }
 
 const generate: Record<Field, () => string> = {

@@ -1,0 +1,87 @@
+/** `npm start -- secrets reseal` beside a hub once stopped it from sending. Every command says whether it may run there. */
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { commands } from "../server/src/commands.ts";
+import { adminPassword, sharedSecrets, startTestHub } from "./src/harness.ts";
+import { type HubPlace, openHubPlace, startHubProcess } from "./src/hub-process.ts";
+import { withoutProc } from "./src/processes.ts";
+
+const program = fileURLToPath(new URL("../server/src/main.ts", import.meta.url));
+
+/** How each is called. One that is missing here fails the tests: add it, and see that it is safe beside a hub, or refuses. */
+const calls: Readonly<Record<string, string[]>> = {
+  config: [],
+  "secrets rotate": [],
+  "secrets reseal": [],
+  "audit verify": [],
+  "admin reset-password": ["admin"],
+};
+const refused = /^(The data directory .* is in use by another Chat4All|A hub is at work on this database)[^\n]*\.\n$/;
+
+/** Every command as it is typed, with what it says of itself. */
+async function declared() {
+  const found: { typed: string; usage: string; mayRunBesideHub: boolean }[] = [];
+  for (const [name, load] of Object.entries(commands)) {
+    const { usage, actions } = await load();
+    for (const [action, { mayRunBesideHub }] of Object.entries(actions)) {
+      found.push({ typed: `${name} ${action}`.trim(), usage, mayRunBesideHub });
+    }
+  }
+  return found;
+}
+
+/** As typed behind `npm start --`. */
+function run({ folder }: Pick<HubPlace, "folder">, typed: string[], env: Record<string, string>) {
+  return new Promise<{ code: number; stdout: string; stderr: string }>((resolve) => {
+    const options = { cwd: folder, env: { PATH: process.env.PATH, ...env } };
+    execFile(process.execPath, [program, ...typed], options, (error, stdout, stderr) =>
+      resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr }),
+    );
+  });
+}
+
+test("every command is listed, explains itself, and says whether it may run beside a hub", async () => {
+  const all = await declared();
+  assert.deepEqual(all.map(({ typed }) => typed).toSorted(), Object.keys(calls).toSorted());
+  const { stdout } = await run({ folder: "/" }, ["--help"], {});
+  for (const { typed, usage } of all) {
+    assert.ok(stdout.includes(typed), `--help names ${typed}`);
+    for (const word of typed.split(" ")) assert.ok(usage.includes(word), `its usage names ${typed}`);
+  }
+});
+
+test(
+  "beside a hub on its own database a command does its work, or refuses with one sentence",
+  { skip: withoutProc },
+  async () => {
+    await using place = await openHubPlace();
+    const hub = await startHubProcess(place);
+    const env = { DATA_DIR: place.dataDir };
+    for (const { typed, mayRunBesideHub } of await declared()) {
+      const { code, stdout, stderr } = await run(place, [...typed.split(" "), ...calls[typed]!], env);
+      if (mayRunBesideHub) assert.deepEqual({ code, stderr }, { code: 0, stderr: "" }, typed);
+      else {
+        assert.deepEqual({ code, stdout }, { code: 1, stdout: "" }, typed);
+        assert.match(stderr, refused, typed);
+      }
+    }
+    hub.kill("SIGTERM");
+    assert.deepEqual(await hub.ended, { code: 0, signal: null });
+    for (const { typed } of await declared()) {
+      const { code, stderr } = await run(place, [...typed.split(" "), ...calls[typed]!], env);
+      assert.deepEqual({ code, stderr }, { code: 0, stderr: "" }, `${typed}, with the hub stopped`);
+    }
+  },
+);
+
+test("beside a hub on DATABASE_URL the same commands refuse", { skip: withoutProc }, async () => {
+  await using place = await openHubPlace();
+  await using hub = await startTestHub();
+  const env = { DATABASE_URL: hub.databaseUrl, ADMIN_PASSWORD: adminPassword, ...sharedSecrets };
+  for (const { typed, mayRunBesideHub } of await declared()) {
+    const { stderr } = await run(place, [...typed.split(" "), ...calls[typed]!], env);
+    assert.equal(refused.test(stderr), !mayRunBesideHub, `${typed}: ${stderr}`);
+  }
+});

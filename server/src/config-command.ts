@@ -1,0 +1,22 @@
+import type { Command } from "./commands.ts";
+import { describeConfig, formatConfig } from "./config.ts";
+import { StartError } from "./lib/start-error.ts";
+
+const usage = `Usage: npm start -- config
+
+  Prints every configuration key with its meaning, its default and its current value; secrets show as [secret].
+`;
+
+export const configCommand: Command = {
+  usage,
+  actions: {
+    "": {
+      mayRunBesideHub: true,
+      async run({ config, args, print }) {
+        if (args.length > 0) throw new StartError(usage);
+        print(formatConfig(describeConfig(config)));
+        return 0;
+      },
+    },
+  },
+};
