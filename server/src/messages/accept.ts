@@ -7,7 +7,7 @@ import { isRecordFault } from "../lib/faults.ts";
 import { isRetryableDbError } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
 import { topics } from "../topics.ts";
-import { type NewMessage, type Refusal, type Written, writeMessages } from "./write-messages.ts";
+import { isSameMessage, type NewMessage, type Refusal, type Written, writeMessages } from "./write-messages.ts";
 
 /** What became of a message that was handed in: durable, or a request error that says why not. */
 export type Accepted =
@@ -146,7 +146,8 @@ function tell(message: NewMessage, first: NewMessage, written: Written | Error):
     return { kind: "refused", messageId, error };
   }
   if (written.kind === "refused") return { kind: "refused", messageId, error: refusal(message, written.why) };
-  const isSame = written.kind === "known" ? written.isSame(message) : isEqual(message, first);
+  const isSame =
+    written.kind === "known" ? written.isSame(message) : first === message || isSameMessage(message, first);
   if (!isSame) {
     const error = new RequestError(
       "IDEMPOTENCY_CONFLICT",
@@ -157,10 +158,6 @@ function tell(message: NewMessage, first: NewMessage, written: Written | Error):
   const { conversationId, seq, createdAt } = written;
   const isReplayed = written.kind === "known" || first !== message;
   return { kind: "accepted", messageId, conversationId, seq, createdAt, isReplayed };
-}
-
-function isEqual(message: NewMessage, other: NewMessage): boolean {
-  return message === other || JSON.stringify(message) === JSON.stringify(other);
 }
 
 export function refusal(message: Pick<NewMessage, "channels">, why: Refusal): RequestError {

@@ -127,8 +127,19 @@ async function findKnown(db: Db, messages: readonly NewMessage[]): Promise<Map<N
   );
 }
 
-/** Whether the same was asked for. A person's message is told apart by the platform's id alone, of which its own is made. */
-function isSameAs(known: KnownRow, message: NewMessage): boolean {
+/** Whether two with the same id ask for the same. */
+export function isSameMessage(message: NewMessage, other: NewMessage): boolean {
+  const parse = (json: string | null) => (json === null ? null : (JSON.parse(json) as unknown));
+  const { conversationId: conversation_id, senderId: sender_id, channels, replyTo: reply_to } = other;
+  const [payload, options, metadata] = [parse(other.payload), parse(other.options), parse(other.metadata)];
+  return isSameAs({ conversation_id, sender_id, channels, reply_to, payload, options, metadata }, message);
+}
+
+/**
+ * A person's message is told apart by the platform's id alone, of which its own is made: each webhook that brings it says
+ * something else of where it came from.
+ */
+function isSameAs(known: Omit<KnownRow, "place" | "seq" | "created_at">, message: NewMessage): boolean {
   if (message.direction === "inbound") return true;
   return (
     message.conversationId === known.conversation_id &&

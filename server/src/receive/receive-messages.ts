@@ -18,12 +18,31 @@ export interface InboundMessage {
   event: InboundEvent & { kind: "message" };
 }
 
+/** Accepts what people wrote, in the order in which it came: what others of these point at before them. */
+export async function receiveMessages(deps: ReceiveDeps, inbound: readonly InboundMessage[]): Promise<void> {
+  for (const those of cutAtQuotes(inbound)) await receiveSome(deps, those);
+}
+
+/** In runs of which none points at a message of its own: where that is said is looked up before a run is accepted. */
+function cutAtQuotes(inbound: readonly InboundMessage[]): InboundMessage[][] {
+  const runs: InboundMessage[][] = [];
+  let ids = new Set<string | null>();
+  for (const one of inbound) {
+    if (runs.length === 0 || ids.has(one.event.quotedProviderMessageId)) {
+      runs.push([]);
+      ids = new Set();
+    }
+    runs.at(-1)!.push(one);
+    ids.add(one.event.providerMessageId);
+  }
+  return runs;
+}
+
 /**
  * Accepts what people wrote, in the order in which it came. A message's id is derived from the platform's, so the same
  * webhook twice is the same message; one that cannot be accepted is noted on its webhook and holds up no other.
  */
-export async function receiveMessages(deps: ReceiveDeps, inbound: readonly InboundMessage[]): Promise<void> {
-  if (inbound.length === 0) return;
+async function receiveSome(deps: ReceiveDeps, inbound: readonly InboundMessage[]): Promise<void> {
   const places = await findPlaces(deps.db, inbound);
   const settled = await settlePlaces(deps, inbound, places);
   const ready: { message: NewMessage; inbound: InboundMessage }[] = [];
@@ -79,7 +98,8 @@ function mayPass({ code }: RequestError): boolean {
 async function noteRefused({ db, log }: ReceiveDeps, refused: readonly Refused[]): Promise<void> {
   for (const [webhookId, those] of Map.groupBy(refused, ({ webhook }) => webhook.webhookId)) {
     const { error } = those[0]!;
-    log.warn({ err: error, webhook_id: webhookId, count: those.length }, "inbound messages were not accepted");
+    const why = { code: error.code, reason: error.message };
+    log.warn({ webhook_id: webhookId, ...why, count: those.length }, "inbound messages were not accepted");
     const more = those.length === 1 ? "" : ` (and ${those.length - 1} more)`;
     await noteWebhookError(db, webhookId, error.message + more);
   }

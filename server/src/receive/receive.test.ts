@@ -33,6 +33,29 @@ test("the same webhook twice is the same message", async () => {
   assert.equal((await inbox.messages()).length, 1);
 });
 
+// The second one was once taken for another message with the same id.
+test("the same message in two webhooks that are read at once is no trouble", async () => {
+  await using inbox = await open();
+  await inbox.receiveAtOnce([said("m1", "ana", "oi")], [said("m1", "ana", "oi")], [said("m2", "ana", "2")]);
+  assert.equal((await inbox.messages()).length, 2);
+  assert.deepEqual(inbox.lines, []);
+  const noted = await all(inbox.line.pool, "SELECT error FROM webhooks WHERE error IS NOT NULL");
+  assert.deepEqual(noted, []);
+});
+
+test("an answer or a reaction that is read together with its message finds it", async () => {
+  await using inbox = await open();
+  const reaction = { type: "reaction", message_id: "", emoji: "👍" } as const;
+  await inbox.receive(
+    said("m1", "ana", "which one?"),
+    { ...said("m2", "ana", "that one"), quotedProviderMessageId: "m1" },
+    { ...said("m3", "ana", ""), payload: reaction, quotedProviderMessageId: "m2" },
+  );
+  const [asked, answer, reacted] = await inbox.messages();
+  assert.equal(answer!.reply_to, asked!.message_id);
+  assert.equal(reacted!.reacts_to, answer!.message_id);
+});
+
 test("an answer goes where the message was said that it quotes, else where the address was last served", async () => {
   await using inbox = await open();
   const { line } = inbox;
@@ -148,6 +171,8 @@ function said(providerMessageId: string, identifier: string, text: string): Inbo
 }
 
 interface Stored {
+  message_id: string;
+  reacts_to: string | null;
   conversation_id: string;
   seq: number;
   direction: string;
@@ -184,21 +209,28 @@ async function open() {
     connectorFor: () => connector,
     findAccount: async () => ({ ...line.account, workspaceId: line.workspaceId }),
   };
-  return {
-    line,
-    lines,
-    statements: counted.statements,
-    /** The platform calls with these events, and the step reads it. */
-    async receive(...events: InboundEvent[]): Promise<void> {
+  async function receiveAtOnce(...calls: InboundEvent[][]): Promise<void> {
+    const records: BusRecord<InboundRecord>[] = [];
+    for (const events of calls) {
       const rawBody = Buffer.from(JSON.stringify(events));
       await store.keep({ workspaceId: line.workspaceId, channelAccountId: line.accountId, headers: {}, rawBody });
       const newest = await one<InboundRecord>(
         line.pool,
         `SELECT webhook_id AS "webhookId" FROM webhooks ORDER BY webhook_id DESC LIMIT 1`,
       );
-      const record: BusRecord<InboundRecord> = { partition: 0, offset: 1, key: line.accountId, value: newest };
-      await receiveWebhooks(deps, [record]);
-    },
+      records.push({ partition: 0, offset: records.length + 1, key: line.accountId, value: newest });
+    }
+    await receiveWebhooks(deps, records);
+  }
+
+  return {
+    line,
+    lines,
+    statements: counted.statements,
+    /** The platform calls with these events, and the step reads it. */
+    receive: (...events: InboundEvent[]) => receiveAtOnce(events),
+    /** The platform calls several times, and the step reads it all in one batch. */
+    receiveAtOnce,
     overload(decide: () => boolean) {
       isOverloaded = decide;
     },
@@ -208,7 +240,8 @@ async function open() {
     messages: () =>
       all<Stored>(
         line.pool,
-        `SELECT conversation_id, seq, direction, reply_to, payload ->> 'text' AS text FROM messages
+        `SELECT message_id, conversation_id, seq, direction, reply_to, payload ->> 'message_id' AS reacts_to,
+           payload ->> 'text' AS text FROM messages
          ORDER BY created_at, seq`,
       ),
     [Symbol.asyncDispose]: () => line[Symbol.asyncDispose](),
