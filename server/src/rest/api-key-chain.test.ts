@@ -14,11 +14,7 @@ before(async () => {
 
 const inHours = (hours: number) => new Date(hub.clock.now() + hours * 3_600_000).toISOString();
 
-async function makeKey(token: string, body: object = {}) {
-  const made = await hub.call("POST /v1/api-keys", { token, body: { name: "test", scopes: ["*"], ...body } });
-  assert.equal(made.status, 201, JSON.stringify(made.body));
-  return made.body as { api_key_id: string; key: string; parent_id: string | null };
-}
+const makeKey = (token: string, body: object = {}) => hub.makeApiKey(token, body);
 
 const statusOf = async (key: string, call = hub.call) => (await call("GET /v1/me", { token: key })).status;
 
@@ -74,11 +70,10 @@ test("a key ends when the first of its chain expires, whatever its own row says"
 });
 
 test("disabling its maker silences the whole chain", async () => {
-  const body = { username: "maker", email: "maker@example.com", password: "a long enough one" };
-  const { user, access_token } = (await hub.call("POST /auth/register", { body })).body;
-  const chain = await makeChain(access_token);
+  const maker = await hub.register();
+  const chain = await makeChain(maker.token);
   for (const { key } of chain) assert.equal(await statusOf(key), 200);
-  await hub.call(`PATCH /v1/users/${user.user_id}`, { token: admin, body: { disabled: true } });
+  await hub.call(`PATCH /v1/users/${maker.userId}`, { token: admin, body: { disabled: true } });
   for (const { key } of chain) assert.equal(await statusOf(key), 401);
 });
 

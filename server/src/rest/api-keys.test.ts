@@ -10,8 +10,7 @@ const opened = closeAfterTests();
 before(async () => {
   hub = opened.use(await startIdentityHub());
   admin = (await hub.logIn("admin")).access_token;
-  const body = { username: "member", email: "member@example.com", password: "a long enough one" };
-  member = (await hub.call("POST /auth/register", { body })).body.access_token;
+  member = (await hub.register()).token;
 });
 
 const makeKey = (token: string, body: object = {}) =>

@@ -14,11 +14,12 @@ import {
   credentialFields,
   errorAnswers,
   nothing,
-  nullable,
+  revokeApiKeysSince,
   showUser,
   userResource,
   uuid,
 } from "./identity-schemas.ts";
+import { optionalBody } from "./json-body.ts";
 import { type App, originOf } from "./server.ts";
 
 export interface AuthRouteDeps extends UserDeps, Pick<Authenticator, "forget"> {
@@ -139,29 +140,13 @@ export function authRoutes(app: App, deps: AuthRouteDeps): void {
     "/auth/logout-everywhere",
     {
       config: { access: { role: "member", session: true } },
-      // All of it may be left out.
-      preValidation: (request, _reply, done) => {
-        request.body ??= {};
-        done();
-      },
+      ...optionalBody,
       schema: {
         tags,
         security: bearer,
         summary: "Log out everywhere",
-        description: "Ends all sessions of the caller, this one too. API keys go on unless a time is given.",
-        body: Type.Object(
-          {
-            revoke_api_keys_since: Type.Optional(
-              nullable(
-                Type.String({
-                  format: "date-time",
-                  description: "The API keys that the caller made at this time or later are revoked; default: none",
-                }),
-              ),
-            ),
-          },
-          { additionalProperties: false },
-        ),
+        description: "Ends all sessions of the caller, this one too. API keys stay valid unless a time is given.",
+        body: Type.Object({ revoke_api_keys_since: revokeApiKeysSince("none") }, { additionalProperties: false }),
         response: { 204: nothing, ...errorAnswers(400, 401, 403) },
       },
     },

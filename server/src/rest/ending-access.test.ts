@@ -15,25 +15,17 @@ beforeEach(async () => {
 
 const old = "the old password";
 const fresh = "a fresh password";
-let count = 0;
 
-async function register() {
-  count += 1;
-  const username = `user${count}`;
-  const body = { username, email: `${username}@example.com`, password: old };
-  const registered = (await hub.call("POST /auth/register", { body })).body;
-  return { username, userId: registered.user.user_id as string, token: registered.access_token as string };
-}
+const register = () => hub.register(old);
 
 async function makeKey(token: string): Promise<string> {
   hub.passTime(1_000);
-  const body = { name: "k", scopes: ["*"] };
-  const { key } = (await hub.call("POST /v1/api-keys", { token, body })).body;
+  const { key } = await hub.makeApiKey(token);
   hub.passTime(1_000);
   return key;
 }
 
-const isLive = async (token: string, call = hub.call) => (await call("GET /v1/me", { token })).status === 200;
+const isLive: LogInHub["isLive"] = (...asked) => hub.isLive(...asked);
 const now = () => new Date(hub.clock.now()).toISOString();
 
 async function newReset(userId: string): Promise<string> {

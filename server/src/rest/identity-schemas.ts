@@ -42,6 +42,12 @@ export function nullable<T extends TSchema>(schema: T) {
   return Type.Union([schema, Type.Null()]);
 }
 
+/** Which API keys of a user are revoked with something else. `otherwise`: what the default is, and what null means. */
+export function revokeApiKeysSince(otherwise: string) {
+  const description = `API keys that the user made at this time or later are revoked; default: ${otherwise}`;
+  return Type.Optional(nullable(Type.String({ format: "date-time", description })));
+}
+
 /** One line that people read: not blank, and without control characters. */
 export function line(maxLength: number) {
   return Type.String({

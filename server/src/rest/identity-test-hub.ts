@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import type { AddressInfo } from "node:net";
 import { type Logger, pino } from "pino";
 import { openDatabases } from "../databases.ts";
@@ -34,6 +35,7 @@ export interface CallOptions {
 }
 
 export const adminPassword = "correct horse battery";
+const memberPassword = "a long enough one";
 
 export type IdentityHub = Awaited<ReturnType<typeof startIdentityHub>>;
 
@@ -99,6 +101,8 @@ export async function startIdentityHub(
   const call = await listen(first.app);
   const sibling = await listen(second.app);
 
+  let registered = 0;
+
   return {
     app: first.app,
     authenticate: first.authenticate,
@@ -126,6 +130,26 @@ export async function startIdentityHub(
       const { body } = await call("POST /auth/token", { body: { username, password } });
       return body;
     },
+    /** A member of its own, with the session that the registration opened. */
+    async register(password = memberPassword) {
+      registered += 1;
+      const username = `user${registered}`;
+      const email = `${username}@example.com`;
+      const { status, body } = await call("POST /auth/register", { body: { username, email, password } });
+      assert.equal(status, 201, JSON.stringify(body));
+      const { access_token, refresh_token, user } = body as Record<"access_token" | "refresh_token", string> & {
+        user: { user_id: string };
+      };
+      return { username, email, userId: user.user_id, token: access_token, refreshToken: refresh_token };
+    },
+    /** An API key with all scopes, unless `body` says otherwise. */
+    async makeApiKey(token: string, body: object = {}) {
+      const made = await call("POST /v1/api-keys", { token, body: { name: "test", scopes: ["*"], ...body } });
+      assert.equal(made.status, 201, JSON.stringify(made.body));
+      return made.body as { api_key_id: string; key: string; parent_id: string | null };
+    },
+    /** Whether the session or API key works: in the first process, unless `at` is another. */
+    isLive: async (token: string, at = call) => (await at("GET /v1/me", { token })).status === 200,
     async [Symbol.asyncDispose]() {
       await first.app.close();
       await second.app.close();

@@ -1,3 +1,4 @@
+import type { FastifyRequest } from "fastify";
 import { invalid, type RequestError } from "../errors.ts";
 import { checkJsonText, type JsonLimits, UnreadableJson } from "../lib/json-text.ts";
 
@@ -31,3 +32,11 @@ export function explainBadJson(body: string): RequestError {
   }
   return invalid(`The body has a field that is not known here: ${field}.`, { field });
 }
+
+/** For routes whose body has no required field: a request without a body is one with `{}`. */
+export const optionalBody = {
+  preValidation(request: FastifyRequest, _reply: unknown, done: () => void): void {
+    request.body ??= {};
+    done();
+  },
+};

@@ -8,7 +8,15 @@ import { type ForgottenPasswords, resetPassword, resetPasswordOf } from "../iden
 import type { Clock } from "../lib/clock.ts";
 import type { Mailer } from "../lib/mailer.ts";
 import type { Pool } from "../lib/postgres.ts";
-import { bearer, credentialFields, errorAnswers, idParams, nothing, nullable, time } from "./identity-schemas.ts";
+import {
+  bearer,
+  credentialFields,
+  errorAnswers,
+  idParams,
+  nothing,
+  revokeApiKeysSince,
+  time,
+} from "./identity-schemas.ts";
 import { type App, originOf } from "./server.ts";
 
 export interface PasswordRouteDeps extends Pick<Authenticator, "forget"> {
@@ -138,15 +146,7 @@ const endingFields = {
       description: "Whether the other sessions end: somebody may have known the old password",
     }),
   ),
-  revoke_api_keys_since: Type.Optional(
-    nullable(
-      Type.String({
-        format: "date-time",
-        description:
-          "API keys that were made at this time or later are revoked; default: since the password was last set; null: none",
-      }),
-    ),
-  ),
+  revoke_api_keys_since: revokeApiKeysSince("since the password was last set; null: none"),
 };
 
 function endingOf(body: { revoke_sessions?: boolean; revoke_api_keys_since?: string | null }): Ending {

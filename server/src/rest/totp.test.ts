@@ -13,15 +13,8 @@ before(async () => {
 });
 
 const password = "a long enough one";
-let count = 0;
 
-async function register() {
-  count += 1;
-  const username = `user${count}`;
-  const body = { username, email: `${username}@example.com`, password };
-  const { user, access_token } = (await hub.call("POST /auth/register", { body })).body;
-  return { username, userId: user.user_id as string, token: access_token as string };
-}
+const register = () => hub.register(password);
 
 /** What an authenticator app shows. */
 function app(secret: string, shift = 0): string {

@@ -15,6 +15,7 @@ import {
   type Tester,
 } from "../webhook-endpoints/webhook-endpoints.ts";
 import { bearer, errorAnswers, idParams, nothing, uuid } from "./identity-schemas.ts";
+import { optionalBody } from "./json-body.ts";
 import { decodeCursor, pageOf, pageQuery, toPage } from "./pages.ts";
 import type { App } from "./server.ts";
 import {
@@ -139,11 +140,7 @@ export function webhookEndpointRoutes(app: App, deps: WebhookEndpointRoutesDeps)
     "/v1/webhook-endpoints/:id/rotate-secret",
     {
       config: { access: write, idempotent: true },
-      // All of it may be left out.
-      preValidation: (request, _reply, done) => {
-        request.body ??= {};
-        done();
-      },
+      ...optionalBody,
       schema: {
         tags,
         security: bearer,
