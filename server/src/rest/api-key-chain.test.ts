@@ -85,11 +85,18 @@ test("a chain of keys has a bounded length", async () => {
 });
 
 test("a key that is revoked while it makes another leaves none behind", async () => {
-  const parent = await makeKey(admin);
-  const [made] = await Promise.all([
-    hub.call("POST /v1/api-keys", { token: parent.key, body: { name: "late", scopes: ["*"] } }),
-    hub.call(`DELETE /v1/api-keys/${parent.api_key_id}`, { token: admin }),
-  ]);
-  if (made.status === 201) assert.equal(await statusOf(made.body.key), 401);
-  else assert.equal(made.status, 401);
+  const making =
+    ({ key }: { key: string }) =>
+    () =>
+      hub.call("POST /v1/api-keys", { token: key, body: { name: "late", scopes: ["*"] } });
+  const revoking =
+    ({ api_key_id }: { api_key_id: string }) =>
+    () =>
+      hub.call(`DELETE /v1/api-keys/${api_key_id}`, { token: admin });
+  const [one, other] = [await makeKey(admin), await makeKey(admin)];
+  const [made, revokedAfter] = await hub.meet(making(one), revoking(one));
+  assert.deepEqual([made.status, revokedAfter.status], [201, 204]);
+  assert.equal(await statusOf(made.body.key), 401);
+  const [revokedBefore, refused] = await hub.meet(revoking(other), making(other));
+  assert.deepEqual([revokedBefore.status, refused.status], [204, 401]);
 });

@@ -115,16 +115,18 @@ test("logging out everywhere ends all sessions, and keys where asked", async () 
 });
 
 test("a session that ends while it makes a key leaves none behind", async () => {
-  const user = await register();
-  const [made] = await Promise.all([
-    hub.call("POST /v1/api-keys", { token: user.token, body: { name: "late", scopes: ["*"] } }),
-    hub.call("POST /auth/logout-everywhere", {
-      token: user.token,
-      body: { revoke_api_keys_since: "2026-01-01T00:00:00Z" },
-    }),
-  ]);
-  if (made.status === 201) assert.equal(await isLive(made.body.key), false);
-  else assert.equal(made.status, 401);
+  const making = (token: string) => () =>
+    hub.call("POST /v1/api-keys", { token, body: { name: "late", scopes: ["*"] } });
+  const ending = (token: string) => () => {
+    const body = { revoke_api_keys_since: "2026-01-01T00:00:00Z" };
+    return hub.call("POST /auth/logout-everywhere", { token, body });
+  };
+  const [one, other] = [await register(), await register()];
+  const [made, endedAfter] = await hub.meet(making(one.token), ending(one.token));
+  assert.deepEqual([made.status, endedAfter.status], [201, 204]);
+  assert.equal(await isLive(made.body.key), false);
+  const [endedBefore, refused] = await hub.meet(ending(other.token), making(other.token));
+  assert.deepEqual([endedBefore.status, refused.status], [204, 401]);
 });
 
 test("a reset token dies when role, e-mail address or disabled state of its user change", async () => {

@@ -12,6 +12,7 @@ import { openPool, type Pool } from "../lib/postgres.ts";
 import { Secret } from "../lib/secret.ts";
 import { openSecretBox, type SecretBox } from "../lib/secret-box.ts";
 import { createTestDatabase } from "../testing/test-database.ts";
+import { until } from "../testing/until.ts";
 import { apiKeyRoutes } from "./api-keys.ts";
 import { auditLogRoutes } from "./audit-log.ts";
 import { type AuthRouteDeps, authRoutes } from "./auth.ts";
@@ -150,6 +151,25 @@ export async function startIdentityHub(
     },
     /** Whether the session or API key works: in the first process, unless `at` is another. */
     isLive: async (token: string, at = call) => (await at("GET /v1/me", { token })).status === 200,
+    /**
+     * Two requests that record an act, at the same moment: the first is held where it records its own until the second
+     * waits for a lock as well.
+     */
+    async meet(first: () => Promise<Answer>, second: () => Promise<Answer>): Promise<[Answer, Answer]> {
+      const holder = await db.connect();
+      const waits = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+      const waiting = (count: number) =>
+        until(`${count} statements wait for a lock`, async () => (await db.query(waits)).rowCount === count);
+      const answers: Promise<Answer>[] = [];
+      try {
+        await holder.query("BEGIN; SELECT FROM audit_heads FOR UPDATE");
+        for (const request of [first, second]) await waiting(answers.push(request()));
+      } finally {
+        await holder.query("COMMIT");
+        holder.release();
+      }
+      return Promise.all(answers) as Promise<[Answer, Answer]>;
+    },
     async [Symbol.asyncDispose]() {
       await first.app.close();
       await second.app.close();
