@@ -1,4 +1,3 @@
-import type { Consumer, Subscription } from "./bus/bus.ts";
 import type { Role } from "./config.ts";
 import { connectors } from "./connectors/registry.ts";
 import type { Context } from "./context.ts";
@@ -32,14 +31,11 @@ export const flow: readonly Step[] = [
     group: "route",
     writes: connectors.map(({ channel }) => topics.outgoing(channel)),
     start: (context) =>
-      consume<AcceptedRecord>(
-        context,
-        topics.messageProcessing,
-        "route",
-        500,
-        (records) => routeMessages(onPipeline(context), records),
-        (record, error) => giveUpRouting(onPipeline(context), record, error),
-      ),
+      context.bus.subscribe<AcceptedRecord>(topics.messageProcessing, "route", {
+        maxBatch: 500,
+        handle: (records) => routeMessages(onPipeline(context), records),
+        giveUp: (record, error) => giveUpRouting(onPipeline(context), record, error),
+      }),
   },
   {
     step: "receive",
@@ -48,15 +44,14 @@ export const flow: readonly Step[] = [
     group: "receive",
     writes: [topics.messageProcessing],
     start: (context) =>
-      consume<InboundRecord>(
-        context,
-        topics.inbound,
-        "receive",
-        200,
-        (records) => receiveWebhooks(onPipeline(context), records),
-        ({ value }, error) =>
+      context.bus.subscribe<InboundRecord>(topics.inbound, "receive", {
+        maxBatch: 200,
+        // A channel account that is slow to receive from holds up those of its own partition alone.
+        partitionsAtOnce: 4,
+        handle: (records) => receiveWebhooks(onPipeline(context), records),
+        giveUp: ({ value }, error) =>
           failWebhook(context.pipelineDb, value, { code: faultCode(error), now: new Date(context.clock.now()) }),
-      ),
+      }),
   },
   ...connectors.map((connector): Step => {
     const { channel } = connector;
@@ -111,15 +106,4 @@ export function stepsOf(roles: readonly Role[]): Step[] {
 /** The steps work for all workspaces, see `Context.pipelineDb`. */
 function onPipeline(context: Context): Context & { db: Pool } {
   return { ...context, db: context.pipelineDb };
-}
-
-function consume<Value>(
-  { bus }: Context,
-  topic: string,
-  group: string,
-  maxBatch: number,
-  handle: Consumer<Value>["handle"],
-  giveUp: NonNullable<Consumer<Value>["giveUp"]>,
-): Subscription {
-  return bus.subscribe<Value>(topic, group, { maxBatch, handle, giveUp });
 }

@@ -61,7 +61,12 @@ export interface Consumer<Value> {
   /** Records to a call, about: a batch published as one is never torn. */
   readonly maxBatch: number;
   /**
-   * Takes records of any of the owned partitions, each partition's in order. Never called twice at once. Throwing hands
+   * Left out, records of all partitions come in one call, one call at a time. Otherwise each partition's come in calls of
+   * their own, of so many partitions at once at the most: one that is slow holds up no other.
+   */
+  readonly partitionsAtOnce?: number;
+  /**
+   * Takes records of owned partitions, each partition's in order, and never twice at once of the same. Throwing hands
    * out the same records again, one by one. A record that fails for a passing reason (`isRecordFault`) waits with
    * backoff for as long as it takes, and holds up its partition only.
    */

@@ -78,6 +78,80 @@ export function busContract(openHarness: OpenHarness): void {
     assert.ok(Math.max(...sizes) > 20 && Math.max(...sizes) <= 50 + 20, `the batches have ${sizes.join(", ")} records`);
   });
 
+  // Receiving once waited for the slowest channel account of each batch.
+  test("partitions that are handled by themselves go on while another is slow, each in order", async () => {
+    await using harness = await openHarness();
+    await using bus = await harness.open();
+    const slow = bus.partitionOf("key 1");
+    const hold = Promise.withResolvers<void>();
+    const under = new Set<number>();
+    const seen = new Map<number, number[]>();
+    let most = 0;
+    const subscription = bus.subscribe<number>(topic, "all", {
+      maxBatch: 100,
+      partitionsAtOnce: 3,
+      async handle(records) {
+        const partition = records[0]!.partition;
+        assert.ok(records.every((record) => record.partition === partition));
+        assert.ok(!under.has(partition), "never twice at once for a partition");
+        under.add(partition);
+        most = Math.max(most, under.size);
+        if (partition === slow) await hold.promise;
+        await new Promise(setImmediate);
+        seen.set(partition, [...(seen.get(partition) ?? []), ...records.map(({ offset }) => offset)]);
+        under.delete(partition);
+      },
+    });
+    let published = 0;
+    let ofSlow = 0;
+    const handled = () => [...seen.values()].reduce((sum, { length }) => sum + length, 0);
+    for (let round = 0; round < 5; round += 1) {
+      const records = spread(1, 40);
+      await publish(harness, bus, records);
+      published += records.length;
+      ofSlow += records.filter(({ key }) => bus.partitionOf(key) === slow).length;
+      await until("all others are handled", () => handled() === published - ofSlow);
+    }
+    assert.ok(most > 1 && most <= 3, `${most} at once`);
+    assert.equal(seen.has(slow), false);
+    const closed = subscription.close();
+    hold.resolve();
+    await closed;
+    assert.ok(seen.get(slow)!.length > 0, "closing waits for what is under way");
+    for (const offsets of seen.values())
+      assert.deepEqual(
+        offsets,
+        offsets.toSorted((a, b) => a - b),
+      );
+    // What was handled is not read again.
+    const rest = collect(bus, "all");
+    await until("the slow one is handled", () => handled() + rest.length >= published);
+    assert.ok(rest.every(({ partition }) => partition === slow));
+  });
+
+  test("a call that fails stops no other partition, and its records come again", async () => {
+    await using harness = await openHarness();
+    await using bus = await harness.open();
+    const broken = bus.partitionOf("key 1");
+    let failures = 0;
+    const seen: unknown[] = [];
+    bus.subscribe<number>(topic, "all", {
+      maxBatch: 100,
+      partitionsAtOnce: 2,
+      async handle(records) {
+        if (records[0]!.partition === broken) failures += 1;
+        if (records[0]!.partition === broken && failures <= 2) throw new Error("fails twice");
+        seen.push(...valuesOf(records));
+      },
+    });
+    await publish(harness, bus, spread(1, 40));
+    await until("all are handled", () => seen.length === 40);
+    assert.deepEqual(
+      seen.toSorted((a, b) => Number(a) - Number(b)),
+      upTo(40),
+    );
+  });
+
   test("records whose handler failed come again, one by one and in order", async () => {
     await using harness = await openHarness();
     await using bus = await harness.open();

@@ -49,6 +49,8 @@ export function openSubscription<Value>(options: SubscriptionOptions<Value>): Po
   const part = `${group} ${topic}`;
   const leases = `leases of ${part}`;
   const partitions = new Map<number, Ownership>();
+  /** Calls that have a partition for themselves. */
+  const underWay = new Map<number, Promise<void>>();
   const closing = new AbortController();
   let heldUntil = 0;
   let consumers = 0;
@@ -114,7 +116,7 @@ export function openSubscription<Value>(options: SubscriptionOptions<Value>): Po
         failures = 0;
         if ([...partitions.values()].every(({ stall }) => stall === null)) troubles.worked(part);
         if (records.length > 0) {
-          await handleAll(records);
+          await handOut(records);
           if (records.length >= severalRecords)
             await pause(clock, startedAt + paceMs - clock.elapsed(), closing.signal);
           continue;
@@ -127,6 +129,7 @@ export function openSubscription<Value>(options: SubscriptionOptions<Value>): Po
       }
       if (!isWoken) await asleep(nextStallEnd());
     }
+    await Promise.all(underWay.values());
   }
 
   /** Lets the consumer prepare for partitions that are new here. */
@@ -140,7 +143,9 @@ export function openSubscription<Value>(options: SubscriptionOptions<Value>): Po
   /** Moves the cursors to what was handled and reads what comes next, in one statement. */
   async function read(): Promise<BusRecord<Value>[]> {
     const now = clock.elapsed();
-    const all = [...partitions].filter(([, { isReady, stall }]) => isReady && (stall?.until ?? now) <= now);
+    const all = [...partitions].filter(
+      ([partition, { isReady, stall }]) => isReady && !underWay.has(partition) && (stall?.until ?? now) <= now,
+    );
     if (all.length === 0 || now >= heldUntil) return [];
     // Another one comes first each time: large batches in one partition do not fill every read.
     reads += 1;
@@ -159,6 +164,20 @@ export function openSubscription<Value>(options: SubscriptionOptions<Value>): Po
       }
     }
     return records;
+  }
+
+  async function handOut(records: readonly BusRecord<Value>[]): Promise<void> {
+    const { partitionsAtOnce } = consumer;
+    if (partitionsAtOnce === undefined) return handleAll(records);
+    for (const [partition, theirs] of Map.groupBy(records, (record) => record.partition)) {
+      while (underWay.size >= partitionsAtOnce) await Promise.race(underWay.values());
+      if (closing.signal.aborted || !partitions.has(partition)) continue;
+      const call = handleAll(theirs).finally(() => {
+        underWay.delete(partition);
+        wake();
+      });
+      underWay.set(partition, call);
+    }
   }
 
   async function handleAll(records: readonly BusRecord<Value>[]): Promise<void> {

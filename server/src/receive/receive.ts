@@ -63,8 +63,8 @@ export async function receiveWebhooks(deps: ReceiveDeps, records: readonly BusRe
   await receiveByAccount(deps, messages);
 }
 
-/** Channel accounts that are looked after at the same time. */
-const accountsAtOnce = 4;
+/** Channel accounts of one call that are looked after at the same time; several calls are under way at once. */
+const accountsAtOnce = 2;
 
 /** Each account's messages in their order; accounts do not wait for one another while there are few of them. */
 async function receiveByAccount(deps: ReceiveDeps, messages: readonly InboundMessage[]): Promise<void> {
