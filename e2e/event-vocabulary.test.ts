@@ -38,6 +38,16 @@ describe("one vocabulary of events", () => {
     await webhookEndpoints.change(other.webhook_endpoint_id, { status: "enabled" });
     await webhookEndpoints.remove(other.webhook_endpoint_id);
 
+    const { channel_account_id: bot } = await hub.account("telegram");
+    await hub.client.channelAccounts.change(bot, { status: "disabled" });
+    await hub.client.channelAccounts.change(bot, { status: "active" });
+    const bot_token = "700000001:A-NEW-telegram-token-of-35-letters_";
+    await hub.simulator.changeAccount("telegram", { bot_token });
+    await hub.client.messages.send({ to: hub.person("telegram").address, payload });
+    const isRefused = async () => (await hub.client.channelAccounts.get(bot)).status === "needs_attention";
+    await until("the bot needs attention", isRefused);
+    await hub.client.channelAccounts.change(bot, { credentials: { bot_token } });
+
     const ana = hub.person("whatsapp", "Ana");
     await ana.writes("bom dia");
     const read = await hub.client.messages.send({ to: ana.address, payload });

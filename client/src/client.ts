@@ -154,7 +154,8 @@ function channelAccountCalls(call: Call) {
       bodyOf<resource.ChannelAccount & { webhook: resource.Said }>(call, "POST", path, { body }),
     list: (query?: resource.PageQuery & { channel?: string }) => page<resource.ChannelAccount>(call, path, query),
     get: (id: string) => bodyOf<resource.ChannelAccount>(call, "GET", `${path}/${id}`),
-    change: (id: string, body: Partial<Omit<NewAccount, "channel" | "verify">> & { status?: "active" | "disabled" }) =>
+    /** New credentials repair an account that needs attention. */
+    change: (id: string, body: Partial<Omit<NewAccount, "channel">> & { status?: "active" | "disabled" }) =>
       bodyOf<resource.ChannelAccount>(call, "PATCH", `${path}/${id}`, { body }),
     remove: (id: string) => bodyOf<null>(call, "DELETE", `${path}/${id}`),
     health: (id: string) => bodyOf<resource.ChannelAccountHealth>(call, "GET", `${path}/${id}/health`),

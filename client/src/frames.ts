@@ -1,6 +1,6 @@
 /** What a socket tells. Every frame has a cursor: who goes on from there misses nothing and gets nothing twice. */
 
-import type { Conversation, MessageStatus, Payload } from "./resources.ts";
+import type { ChannelAccountStatus, Conversation, MessageStatus, Payload } from "./resources.ts";
 
 /** What every event of the feed has beside its own fields. `event` is the type by which webhook endpoints ask for it. */
 type Frame<Type extends string, Event extends EventName> = {
@@ -73,6 +73,16 @@ export type WebhookEndpointEvent = {
   reason: string;
 };
 
+export type ChannelAccountEvent = {
+  channel_account_id: string;
+  channel: string;
+  name: string;
+  status: ChannelAccountStatus;
+  /** Why it needs attention, and what the platform said; else null. */
+  reason: "CREDENTIALS_INVALID" | "ACCOUNT_RESTRICTED" | null;
+  detail: string | null;
+};
+
 /** What each type of event says: `data` of a webhook's body. */
 export interface EventData {
   "message.received": NewMessageEvent;
@@ -86,6 +96,9 @@ export interface EventData {
   "conversation.updated": ConversationEvent;
   "webhook_endpoint.enabled": WebhookEndpointEvent;
   "webhook_endpoint.disabled": WebhookEndpointEvent;
+  "channel_account.active": ChannelAccountEvent;
+  "channel_account.disabled": ChannelAccountEvent;
+  "channel_account.needs_attention": ChannelAccountEvent;
 }
 export type EventName = keyof EventData;
 
@@ -105,9 +118,16 @@ export type ConversationFrame = Frame<"CONVERSATION", "conversation.created" | "
   ConversationEvent;
 export type WebhookEndpointFrame = Frame<"WEBHOOK_ENDPOINT", "webhook_endpoint.enabled" | "webhook_endpoint.disabled"> &
   WebhookEndpointEvent;
+export type ChannelAccountFrame = Frame<"CHANNEL_ACCOUNT", `channel_account.${ChannelAccountStatus}`> &
+  ChannelAccountEvent;
 
 /** The events of the feed: each comes once and in order. */
-export type EventFrame = NewMessageFrame | MessageStatusFrame | ConversationFrame | WebhookEndpointFrame;
+export type EventFrame =
+  | NewMessageFrame
+  | MessageStatusFrame
+  | ConversationFrame
+  | WebhookEndpointFrame
+  | ChannelAccountFrame;
 
 /** Events after the last cursor are no longer there, or the cursor is not of this feed: read the state anew. */
 export type GapFrame = { type: "GAP"; cursor: string; reason: "expired" | "unknown" };
@@ -176,6 +196,7 @@ export function isEvent(frame: ServerFrame): frame is EventFrame {
     frame.type === "NEW_MESSAGE" ||
     frame.type === "MESSAGE_STATUS" ||
     frame.type === "CONVERSATION" ||
-    frame.type === "WEBHOOK_ENDPOINT"
+    frame.type === "WEBHOOK_ENDPOINT" ||
+    frame.type === "CHANNEL_ACCOUNT"
   );
 }

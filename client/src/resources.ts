@@ -212,11 +212,16 @@ export interface Workspace {
   created_at: string;
 }
 
+/** `needs_attention`: the platform refuses the account, and what is to be sent over it waits. */
+export type ChannelAccountStatus = "active" | "disabled" | "needs_attention";
+
 export interface ChannelAccount {
   channel_account_id: string;
   channel: string;
   name: string;
-  status: "active" | "disabled";
+  status: ChannelAccountStatus;
+  /** Null unless the account needs attention. */
+  attention: { reason: "CREDENTIALS_INVALID" | "ACCOUNT_RESTRICTED"; detail: string; since: string } | null;
   webhook_url: string;
   settings: ChannelAccountSettings;
   external_id: string;
@@ -236,6 +241,7 @@ export interface Said {
 }
 
 export interface ChannelAccountHealth {
+  status: ChannelAccountStatus;
   breaker: "closed" | "open" | "half_open";
   last_error: { detail: string; at: string } | null;
   rate_per_second: number;

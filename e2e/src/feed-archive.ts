@@ -64,6 +64,8 @@ function archived([kind, id, ...rest]: unknown[]): Omit<ArchivedEvent, "position
       return { identity: `status ${rest[1]} ${rest[4]}`, conversationId: String(id), leftId: null };
     case "c":
       return { identity: `conversation ${id}`, conversationId: String(id), leftId: (rest[1] as string) ?? null };
+    case "a":
+      return { identity: `account ${id} ${rest[2]}`, conversationId: null, leftId: null };
     default:
       return { identity: `endpoint ${id} ${rest[0]}`, conversationId: null, leftId: null };
   }
@@ -80,6 +82,8 @@ export function identityOf(frame: Frame): string | null {
       return `conversation ${(frame.conversation as { conversation_id: string }).conversation_id}`;
     case "WEBHOOK_ENDPOINT":
       return `endpoint ${frame.webhook_endpoint_id} ${frame.status}`;
+    case "CHANNEL_ACCOUNT":
+      return `account ${frame.channel_account_id} ${frame.status}`;
     case "GAP":
       return null;
     default:

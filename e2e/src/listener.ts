@@ -101,6 +101,7 @@ export const feedTypes: ReadonlySet<string> = new Set([
   "MESSAGE_STATUS",
   "CONVERSATION",
   "WEBHOOK_ENDPOINT",
+  "CHANNEL_ACCOUNT",
 ]);
 
 export class UpgradeRefused extends Error {

@@ -120,6 +120,12 @@ export function openSimulatorClient(url: string) {
     settings: (channel: string, settings: SimulatorSettings) =>
       control<unknown>("POST", "settings", { channel, ...settings }),
     accounts: async () => (await control<{ data: Record<string, unknown>[] }>("GET", "accounts")).data,
+    /** Changes the channel's only account; another token ends the one before, as a revocation does. */
+    async changeAccount(channel: string, fields: Record<string, string>): Promise<void> {
+      const { data } = await control<{ data: Record<string, unknown>[] }>("GET", "accounts");
+      const account = data.find((one) => one.channel === channel);
+      await control<unknown>("POST", "accounts", { ...account, ...fields });
+    },
     reset: () => control<null>("POST", "reset"),
     isIdle,
     /** Waits until every webhook that was promised has been taken. */

@@ -269,6 +269,7 @@ async function readHealth(
     [channelAccountId],
   );
   return {
+    status: account?.status ?? "disabled",
     breaker: health?.breaker ?? "closed",
     last_error: health?.lastError ?? null,
     rate_per_second:

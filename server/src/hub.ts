@@ -84,7 +84,14 @@ export async function startHub(options: HubOptions): Promise<Hub> {
     const realtime = config.roles.includes("realtime") ? startRealtime(context) : null;
     const { troubles } = context;
     const { waiting } = progress;
-    const operations = { dependencies: dependenciesOf(context), troubles, waiting, phase: () => phase };
+    const needingAttention = context.accounts.countNeedingAttention;
+    const operations = {
+      dependencies: dependenciesOf(context),
+      troubles,
+      waiting,
+      needingAttention,
+      phase: () => phase,
+    };
     const app = await openRest(context, { operations, streams: realtime?.streams ?? null, hasApi });
     if (realtime === null) refuseSockets(app.server);
     else realtime.attach(app.server);
@@ -130,9 +137,18 @@ function startRealtime(context: Context): Realtime {
 
 function dependenciesOf(context: Context): Dependency[] {
   const { redis } = context;
-  const database = { name: "database", check: () => readWarnings(context) };
+  const check = async () => [...(await readWarnings(context)), ...(await warnOfAccounts(context))];
+  const database = { name: "database", check };
   if (redis === null) return [database];
   return [database, { name: "redis", isOptional: true, check: () => redis.client.ping().then(() => []) }];
+}
+
+/** A platform that refuses an account takes no process out of service: it is for whoever runs the hub to see. */
+async function warnOfAccounts({ accounts }: Context): Promise<SettingWarning[]> {
+  const count = await accounts.countNeedingAttention();
+  if (count === 0) return [];
+  const detail = `${count} need attention: the platforms refuse them, and messages to be sent over them wait.`;
+  return [{ setting: "channel_accounts", detail }];
 }
 
 type Listening = { listen(options: { port: number; host: string }): Promise<string> };

@@ -160,6 +160,7 @@ test("functions that act as the owner are called by those who need them alone, a
     tell_messages: "",
     tell_new_deliveries: "",
     tell_webhook_endpoint: "",
+    tell_channel_account: "",
   });
   for (const { name, settings } of functions) assert.match(settings, /search_path=public, pg_temp/, name);
 });

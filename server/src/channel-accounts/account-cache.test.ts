@@ -46,7 +46,7 @@ function openWorld() {
     put(id: string = randomUUID()): string {
       const version = (table.get(id)?.version ?? 0) + 1;
       const plain = { channel: "test", name: "test", credentials: {}, settings: {}, workspaceId: "w" };
-      table.set(id, { channelAccountId: id, ...plain, status: "active", version });
+      table.set(id, { channelAccountId: id, ...plain, status: "active", statusFromMs: 0, version });
       return id;
     },
     remove: (id: string) => table.delete(id),

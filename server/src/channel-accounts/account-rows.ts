@@ -1,23 +1,25 @@
 import type { ChannelAccountSettings } from "../connectors/connector.ts";
-import { all, type Db, maybe, run } from "../lib/query.ts";
-import type { ChannelAccountStatus, ChannelAccountView } from "./channel-account.ts";
+import { all, type Db, maybe, one, run } from "../lib/query.ts";
+import type { AccountAttention, ChannelAccountStatus, ChannelAccountView } from "./channel-account.ts";
 
 /** A row with what is sealed in it. */
 export interface SealedAccount extends ChannelAccountView {
   readonly credentialsSealed: Buffer;
   readonly version: number;
+  /** How long it has had its status, by the database's clock. */
+  readonly statusAgeMs: number;
 }
 
 /** Null when the workspace has the number or bot already. */
 export function insertAccount(
   db: Db,
-  account: ChannelAccountView & { credentialsSealed: Buffer },
+  account: Omit<ChannelAccountView, "statusSince" | "attention"> & { credentialsSealed: Buffer },
 ): Promise<ChannelAccountView | null> {
   return maybe<ChannelAccountView>(
     db,
     `INSERT INTO channel_accounts
-       (channel_account_id, workspace_id, channel, name, status, external_id, credentials_sealed, settings, created_at)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+       (channel_account_id, workspace_id, channel, name, status, external_id, credentials_sealed, settings, created_at, status_since)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)
      ON CONFLICT (workspace_id, channel, external_id) WHERE deleted_at IS NULL DO NOTHING
      RETURNING ${viewColumns}`,
     [
@@ -58,7 +60,8 @@ export function findAccount(db: Db, key: AccountKey): Promise<ChannelAccountView
 export function findSealedAccount(db: Db, channelAccountId: string): Promise<SealedAccount | null> {
   return maybe<SealedAccount>(
     db,
-    `SELECT ${viewColumns}, credentials_sealed AS "credentialsSealed", version FROM channel_accounts
+    `SELECT ${viewColumns}, credentials_sealed AS "credentialsSealed", version,
+       extract(epoch FROM now() - status_since)::float8 * 1000 AS "statusAgeMs" FROM channel_accounts
      WHERE channel_account_id = $1 AND deleted_at IS NULL`,
     [channelAccountId],
   );
@@ -69,13 +72,17 @@ export interface AccountChanges {
   status?: ChannelAccountStatus | undefined;
   settings?: ChannelAccountSettings | undefined;
   credentialsSealed?: Buffer | undefined;
+  /** It needs attention no more. */
+  isRepaired?: boolean | undefined;
 }
 
 /** What is left out stays. */
 export function updateAccount(db: Db, key: AccountKey, changes: AccountChanges): Promise<ChannelAccountView | null> {
   return maybe<ChannelAccountView>(
     db,
-    `UPDATE channel_accounts SET name = coalesce($3, name), status = coalesce($4, status),
+    `UPDATE channel_accounts SET name = coalesce($3, name), status = ${nextStatus},
+       status_since = CASE WHEN status = ${nextStatus} THEN status_since ELSE now() END,
+       attention = CASE WHEN ${nextStatus} = 'needs_attention' THEN attention END,
        settings = coalesce($5, settings), credentials_sealed = coalesce($6, credentials_sealed), version = version + 1
      WHERE ${livingByKey} RETURNING ${viewColumns}`,
     [
@@ -84,8 +91,29 @@ export function updateAccount(db: Db, key: AccountKey, changes: AccountChanges):
       changes.status ?? null,
       changes.settings ?? null,
       changes.credentialsSealed ?? null,
+      changes.isRepaired ?? false,
     ],
   );
+}
+
+const nextStatus = "coalesce($4, CASE WHEN $7 AND status = 'needs_attention' THEN 'active' ELSE status END)";
+
+/** Whether it was active, and not changed since that version: what the platform refused may have been repaired since. */
+export async function markNeedsAttention(
+  db: Db,
+  { channelAccountId, version }: { channelAccountId: string; version: number },
+  attention: AccountAttention,
+): Promise<boolean> {
+  const text = `UPDATE channel_accounts
+    SET status = 'needs_attention', status_since = now(), attention = $3, version = version + 1
+    WHERE channel_account_id = $1 AND version = $2 AND status = 'active' AND deleted_at IS NULL`;
+  return (await run(db, text, [channelAccountId, version, attention])) > 0;
+}
+
+/** Of all workspaces. */
+export async function countNeedingAttention(db: Db): Promise<number> {
+  const text = `SELECT count(*) AS count FROM channel_accounts WHERE status = 'needs_attention' AND deleted_at IS NULL`;
+  return (await one<{ count: number }>(db, text, [])).count;
 }
 
 /** The row stays, for the deliveries that name it; its credentials go. Whether it was there. */
@@ -124,4 +152,4 @@ function keyOf({ workspaceId, channelAccountId }: AccountKey): [string, string] 
 }
 
 const viewColumns = `channel_account_id AS "channelAccountId", workspace_id AS "workspaceId", channel, name, status,
-  external_id AS "externalId", settings, created_at AS "createdAt"`;
+  external_id AS "externalId", settings, created_at AS "createdAt", status_since AS "statusSince", attention`;

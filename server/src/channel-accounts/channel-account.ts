@@ -1,8 +1,22 @@
-import type { Channel, ChannelAccount, ChannelAccountSettings } from "../connectors/connector.ts";
+import type { AccountProblem, Channel, ChannelAccount, ChannelAccountSettings } from "../connectors/connector.ts";
 
-/** An account that is disabled neither sends nor receives, and keeps everything it has. */
-export const accountStatuses = ["active", "disabled"] as const;
+/**
+ * One that is disabled neither sends nor receives, and keeps everything it has. One that needs attention is refused by its
+ * platform: it receives, and what is to be sent over it is accepted and waits.
+ */
+export const accountStatuses = ["active", "disabled", "needs_attention"] as const;
 export type ChannelAccountStatus = (typeof accountStatuses)[number];
+/** What an admin may set: the platform alone says that an account needs attention. */
+export const settableStatuses = ["active", "disabled"] as const;
+
+/** SQL of the rule by which an account counts as connected, so that messages to it are accepted and routed. */
+export const isConnected = "deleted_at IS NULL AND status <> 'disabled'";
+
+/** Why an account needs attention. `detail` is what the platform said. */
+export interface AccountAttention {
+  readonly reason: AccountProblem;
+  readonly detail: string;
+}
 
 /** An account as clients see it: without its credentials. */
 export interface ChannelAccountView {
@@ -15,18 +29,25 @@ export interface ChannelAccountView {
   readonly externalId: string;
   readonly settings: ChannelAccountSettings;
   readonly createdAt: Date;
+  /** When it got this status. */
+  readonly statusSince: Date;
+  /** Null unless it needs attention. */
+  readonly attention: AccountAttention | null;
 }
 
 /** An account as the pipeline uses it, credentials unsealed. Stays in memory: never logged, never stored. */
 export interface ConnectedAccount extends ChannelAccount {
   readonly workspaceId: string;
   readonly status: ChannelAccountStatus;
+  /** When it got this status, by `Clock.elapsed`. */
+  readonly statusFromMs: number;
   /** Rises with every change. */
   readonly version: number;
 }
 
 /** How sending over an account goes right now, in the words of `GET /v1/channel-accounts/{id}/health`. */
 export interface ChannelAccountHealth {
+  readonly status: ChannelAccountStatus;
   /** `open`: the platform failed too often and is left alone; `half_open`: one probe is under way. */
   readonly breaker: "closed" | "open" | "half_open";
   /** The last failure of the platform or the credentials; null when there was none since the start. */
@@ -35,7 +56,7 @@ export interface ChannelAccountHealth {
   readonly rate_per_second: number;
   /** Requests to the platform under way. */
   readonly in_flight: number;
-  /** Lanes that wait for their next attempt. */
+  /** Lanes that wait for their next attempt, or for the account to be active again. */
   readonly parked_lanes: number;
   /** Deliveries still to be sent. */
   readonly pending: number;

@@ -1,6 +1,6 @@
 /** The door of channel accounts: the numbers, pages and bots that are connected. */
 import type { Static } from "typebox";
-import { type Actor, recordAct } from "../audit/audit.ts";
+import { type Actor, recordAct, systemOf } from "../audit/audit.ts";
 import type { Channel, ChannelAccount, Connector, ConnectorIo } from "../connectors/connector.ts";
 import { channels, connectorFor } from "../connectors/registry.ts";
 import { invalid, notFound, RequestError } from "../errors.ts";
@@ -12,16 +12,19 @@ import type { SealedColumn } from "../lib/reseal.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
 import { openAccountCache } from "./account-cache.ts";
 import * as rows from "./account-rows.ts";
-import type { ChannelAccountStatus, ChannelAccountView, ConnectedAccount } from "./channel-account.ts";
+import type { AccountAttention, ChannelAccountView, ConnectedAccount, settableStatuses } from "./channel-account.ts";
 import { requireCredentials } from "./credentials.ts";
 import { type BaseUrlRules, requireSettings, type settingsSchema } from "./settings.ts";
 
 export {
+  type AccountAttention,
   accountStatuses,
   type ChannelAccountHealth,
   type ChannelAccountStatus,
   type ChannelAccountView,
   type ConnectedAccount,
+  isConnected,
+  settableStatuses,
 } from "./channel-account.ts";
 export { type Said, subscribeWebhook, verifyAccount } from "./platform.ts";
 export { type CodeToSend, sendCode } from "./send-code.ts";
@@ -29,7 +32,7 @@ export { settingsSchema } from "./settings.ts";
 
 export interface ChannelAccountsDeps extends Partial<BaseUrlRules> {
   /** For what the pipeline asks; what requests read and write names its own. */
-  db: Db;
+  db: Pool;
   secretBox: SecretBox;
   clock: Clock;
 }
@@ -41,10 +44,10 @@ export interface NewChannelAccount {
   settings?: Static<typeof settingsSchema> | undefined;
 }
 
-/** `settings` and `credentials` are replaced as a whole; what is left out stays. */
+/** `settings` are replaced as a whole; what is left out stays. */
 export interface ChannelAccountPatch {
   name?: string | undefined;
-  status?: ChannelAccountStatus | undefined;
+  status?: (typeof settableStatuses)[number] | undefined;
   credentials?: unknown;
   settings?: Static<typeof settingsSchema> | undefined;
 }
@@ -57,14 +60,14 @@ export function openChannelAccounts({ db, secretBox, clock, ...rest }: ChannelAc
     clock,
     load: async (channelAccountId) => {
       const sealed = await rows.findSealedAccount(db, channelAccountId);
-      return sealed === null ? null : unseal(secretBox, sealed);
+      return sealed === null ? null : unseal({ secretBox, clock }, sealed);
     },
     findChanged: (known) => rows.findChanged(db, known),
   });
 
   async function storedCredentials({ channelAccountId }: rows.AccountKey): Promise<object> {
     const sealed = await rows.findSealedAccount(db, channelAccountId);
-    return sealed === null ? refuseUnknown() : (unseal(secretBox, sealed).credentials as object);
+    return sealed === null ? refuseUnknown() : (unseal({ secretBox, clock }, sealed).credentials as object);
   }
 
   return {
@@ -111,10 +114,19 @@ export function openChannelAccounts({ db, secretBox, clock, ...rest }: ChannelAc
 
     /**
      * New credentials must be of the same number or bot: its lanes and receipts hang on that. Those that are stored are
-     * sent nowhere else: a caller who changes where they go sends all of them again.
+     * sent nowhere else: a caller who changes where they go sends all of them again. They repair an account that needs
+     * attention. With `io` the platform is asked about them first, and about the stored ones before such an account is
+     * made active: CHANNEL_CREDENTIALS_INVALID when it refuses them, and nothing is changed.
      */
-    async change(db: Pool, by: Actor, key: rows.AccountKey, patch: ChannelAccountPatch): Promise<ChannelAccountView> {
-      const { channel, externalId, settings: before } = (await rows.findAccount(db, key)) ?? refuseUnknown();
+    async change(
+      db: Pool,
+      by: Actor,
+      key: rows.AccountKey,
+      patch: ChannelAccountPatch,
+      io?: ConnectorIo,
+    ): Promise<ChannelAccountView> {
+      const known = (await rows.findAccount(db, key)) ?? refuseUnknown();
+      const { channel, externalId, settings: before } = known;
       const { settings, ...plain } = { ...patch, credentials: undefined };
       const isTurned = settings !== undefined && settings.base_url !== before.base_url;
       if (isTurned && patch.credentials === undefined && by.kind !== "system") {
@@ -127,9 +139,19 @@ export function openChannelAccounts({ db, secretBox, clock, ...rest }: ChannelAc
       if (credentials !== undefined) requireSameAccount(channel, externalId, credentials);
       const row = {
         ...plain,
+        isRepaired: credentials !== undefined,
         settings: settings && requireSettings(settings, rules),
         credentialsSealed: credentials === undefined ? undefined : seal(secretBox, key.channelAccountId, credentials),
       };
+      const isRevived = patch.status === "active" && known.status === "needs_attention";
+      if (io !== undefined && (credentials !== undefined || isRevived)) {
+        const asked = {
+          ...known,
+          settings: row.settings ?? before,
+          credentials: credentials ?? (await storedCredentials(key)),
+        };
+        await requireWorking(requireConnector(channel), asked, io);
+      }
       const changed = await transaction(db, async (tx) => {
         const updated = (await rows.updateAccount(tx, key, row)) ?? refuseUnknown();
         await recordChange(tx, by, key.channelAccountId, patch);
@@ -138,6 +160,39 @@ export function openChannelAccounts({ db, secretBox, clock, ...rest }: ChannelAc
       cache.forget(key.channelAccountId);
       return changed;
     },
+
+    /**
+     * The platform refuses the account as it was at this version: nothing is sent over it until it was repaired. Whether
+     * that is new. Safe to call twice, and too late: an account that was changed meanwhile may have been repaired.
+     */
+    async needsAttention(
+      account: Pick<ConnectedAccount, "workspaceId" | "channelAccountId" | "version">,
+      { reason, detail }: AccountAttention,
+    ): Promise<boolean> {
+      const { workspaceId, channelAccountId } = account;
+      const isNew = await transaction(db, async (tx) => {
+        if (!(await rows.markNeedsAttention(tx, account, { reason, detail }))) return false;
+        const act = { action: "channel_account.refused", target: targetOf(channelAccountId), details: { reason } };
+        await recordAct(tx, systemOf(workspaceId), act);
+        return true;
+      });
+      cache.forget(channelAccountId);
+      return isNew;
+    },
+
+    /** The platform takes its credentials again: where it needed attention, it is active. */
+    async repaired(db: Pool, by: Actor, key: rows.AccountKey): Promise<void> {
+      const { status } = (await rows.findAccount(db, key)) ?? refuseUnknown();
+      if (status !== "needs_attention") return;
+      await transaction(db, async (tx) => {
+        if ((await rows.updateAccount(tx, key, { isRepaired: true })) === null) refuseUnknown();
+        await recordChange(tx, by, key.channelAccountId, { status: "active" });
+      });
+      cache.forget(key.channelAccountId);
+    },
+
+    /** How many need attention, in all workspaces. */
+    countNeedingAttention: () => rows.countNeedingAttention(db),
 
     /** Its credentials are gone for good; what was sent over it stays. */
     async remove(db: Pool, by: Actor, key: rows.AccountKey): Promise<void> {
@@ -177,10 +232,14 @@ function seal(secretBox: SecretBox, channelAccountId: string, credentials: unkno
   return secretBox.seal(JSON.stringify(credentials), contextOf(channelAccountId));
 }
 
-function unseal(secretBox: SecretBox, sealed: rows.SealedAccount): ConnectedAccount {
+function unseal(
+  { secretBox, clock }: Pick<ChannelAccountsDeps, "secretBox" | "clock">,
+  sealed: rows.SealedAccount,
+): ConnectedAccount {
   const { channelAccountId, workspaceId, channel, name, status, settings, version } = sealed;
   const credentials: unknown = JSON.parse(secretBox.open(sealed.credentialsSealed, contextOf(channelAccountId)));
-  return { channelAccountId, workspaceId, channel, name, status, settings, version, credentials };
+  const plain = { channelAccountId, workspaceId, channel, name, status, settings, version };
+  return { ...plain, statusFromMs: clock.elapsed() - sealed.statusAgeMs, credentials };
 }
 
 /** An envelope copied to another row does not open there. */
@@ -197,8 +256,7 @@ export const sealedCredentials: SealedColumn = {
 };
 
 function requireSameAccount(channel: Channel, externalId: string, credentials: unknown): void {
-  const connector = connectorFor(channel);
-  if (connector === undefined) throw new Error(`no connector for the channel ${channel}`);
+  const connector = requireConnector(channel);
   requireCredentials(connector, credentials);
   if (connector.externalId(credentials) === externalId) return;
   throw invalid(
@@ -207,6 +265,12 @@ function requireSameAccount(channel: Channel, externalId: string, credentials: u
       field: "credentials",
     },
   );
+}
+
+function requireConnector(channel: Channel): Connector {
+  const connector = connectorFor(channel);
+  if (connector === undefined) throw new Error(`no connector for the channel ${channel}`);
+  return connector;
 }
 
 async function requireWorking(connector: Connector, account: ChannelAccount, io: ConnectorIo): Promise<void> {

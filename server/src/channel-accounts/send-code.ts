@@ -61,7 +61,7 @@ export async function sendCode(
 
 /** An attempt without an answer may have arrived: the code decides. */
 function requireSent(channel: string, outcome: SendOutcome): void {
-  if (outcome.kind === "refused") {
+  if (outcome.kind === "refused" || outcome.kind === "account_refused") {
     throw new RequestError("NO_ROUTE", `${channel} did not take the code (${outcome.reason}): ${outcome.detail}`);
   }
   if (outcome.kind === "retry") {

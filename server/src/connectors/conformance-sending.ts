@@ -99,12 +99,12 @@ export function sendingConformance<C>(subject: ConformanceSubject<C>): void {
     await steps.platform.break({ fault: "permanent" });
     const outcome = await sendText();
     assert.equal(outcome.kind, "refused");
-    assert.ok(outcome.kind === "refused" && !outcome.accountFault && outcome.detail !== "");
+    assert.ok(outcome.kind === "refused" && outcome.detail !== "");
   });
 
-  test("a token that does not work is a fault of the account", async () => {
+  test("a token that does not work is the account's matter, not the message's", async () => {
     const outcome = await sendText(account(steps.platform.settings, subject.revoked));
-    assert.partialDeepStrictEqual(outcome, { kind: "refused", reason: "CREDENTIALS_INVALID", accountFault: true });
+    assert.partialDeepStrictEqual(outcome, { kind: "account_refused", reason: "CREDENTIALS_INVALID" });
   });
 
   test("the platform's own 500 is retried only where its word is that nothing was sent", async () => {

@@ -68,6 +68,7 @@ export interface Exchange {
 
 /** Why a platform will never take this message; stable, shown to clients as the delivery's `error.code`. */
 export type RefusalReason =
+  | AccountProblem
   | "INVALID_RECIPIENT"
   | "RECIPIENT_UNREACHABLE"
   | "RECIPIENT_BLOCKED"
@@ -75,16 +76,22 @@ export type RefusalReason =
   | "PAYLOAD_NOT_SUPPORTED"
   | "PAYLOAD_INVALID"
   | "TEMPLATE_INVALID"
-  | "CREDENTIALS_INVALID"
-  | "ACCOUNT_RESTRICTED"
   | "PLATFORM_REFUSED"
   | "CHANNEL_ACCOUNT_GONE";
+
+/** Why a platform takes nothing of an account, whatever the message. */
+export type AccountProblem = "CREDENTIALS_INVALID" | "ACCOUNT_RESTRICTED";
 
 /** What one attempt came to. */
 export type SendOutcome =
   | { kind: "sent"; providerMessageId: string; exchange?: Exchange }
-  /** Will never work: a dead letter at once. Says nothing about the account, unless `accountFault`: then its breaker counts it. */
-  | { kind: "refused"; reason: RefusalReason; detail: string; accountFault?: boolean; exchange?: Exchange }
+  /** Will never work: a dead letter at once. Says nothing about the account. */
+  | { kind: "refused"; reason: RefusalReason; detail: string; exchange?: Exchange }
+  /**
+   * Certainly did not happen, and no other message would: the platform refuses the account. It needs attention, and what
+   * is to be sent over it waits until somebody has repaired it.
+   */
+  | { kind: "account_refused"; reason: AccountProblem; detail: string; exchange?: Exchange }
   /**
    * Certainly did not happen. `afterMs` is the platform's own wait and is never undercut; `scope` says what must wait:
    * only this lane, or the whole account. `platformFault` counts against the circuit breaker.
@@ -95,8 +102,6 @@ export type SendOutcome =
       scope: "lane" | "account";
       platformFault: boolean;
       detail: string;
-      /** Shown as the delivery's `error.code`; by default the platform is unavailable, or the rate limit reached. */
-      code?: string;
       exchange?: Exchange;
     }
   /** May have happened: nothing came back after the request left. */

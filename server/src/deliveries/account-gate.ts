@@ -79,8 +79,7 @@ export function openAccountGate(perSecond: number, concurrency: number, now: num
   };
 }
 
-/** Whether it says that the platform is down or the account is: a message's own refusal says neither. */
+/** Whether it says that the platform is down: one that refuses a message, or the account, is up. */
 function isFault(outcome: SendOutcome): boolean {
-  if (outcome.kind === "refused") return outcome.accountFault === true;
   return outcome.kind === "unknown" || (outcome.kind === "retry" && outcome.platformFault);
 }

@@ -1,4 +1,5 @@
-import type { ChannelAccount, Connector, ConnectorIo } from "../connectors/connector.ts";
+import type { ConnectedAccount } from "../channel-accounts/channel-accounts.ts";
+import type { ChannelAccount, Connector, ConnectorIo, SendOutcome } from "../connectors/connector.ts";
 import type { News } from "../events/events.ts";
 import { openBatcher } from "../lib/batcher.ts";
 import { type Clock, pause } from "../lib/clock.ts";
@@ -20,7 +21,9 @@ export interface AttemptDeps {
   connector: Connector;
   io: ConnectorIo;
   /** The account with its credentials, or null when it was deleted. */
-  findAccount: (channelAccountId: string) => Promise<(ChannelAccount & { status: string }) | null>;
+  findAccount: (channelAccountId: string) => Promise<ConnectedAccount | null>;
+  /** The platform takes nothing of this account, as it was when the attempt was made. */
+  refuseAccount: (account: ConnectedAccount, refusal: AccountRefusal) => Promise<void>;
   /** Receipts wait for these parts: apply them now. */
   applyEarly: (parts: readonly { channelAccountId: string; providerMessageId: string }[]) => Promise<void>;
   /** Receipts for the parts of a text may have come while it was being sent: look at them now. */
@@ -28,8 +31,17 @@ export interface AttemptDeps {
   policy: JudgePolicy;
 }
 
-/** `over`: nothing more is to be sent. `fenced`: the partition is another process's now. */
-export type AttemptResult = { kind: "over" } | { kind: "fenced" } | { kind: "again"; waitMs: number };
+export type AccountRefusal = SendOutcome & { kind: "account_refused" };
+
+/**
+ * `over`: nothing more is to be sent. `fenced`: the partition is another process's now. `held`: nothing can be sent over
+ * the account as it is.
+ */
+export type AttemptResult =
+  | { kind: "over" }
+  | { kind: "fenced" }
+  | { kind: "held" }
+  | { kind: "again"; waitMs: number };
 
 export interface Attempts {
   /**
@@ -72,11 +84,12 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
   async function make(deliveryId: string, channelAccountId: string, gate: AccountGate): Promise<AttemptResult> {
     const start = await startThrough(gate, deliveryId, channelAccountId);
     if (start.kind === "settled") return { kind: "over" };
-    if (start.kind === "fenced") return start;
-    const { started, account } = start;
+    if (start.kind !== "started") return start;
+    const { account } = start;
     gate.setRate(account?.settings.rate_per_second ?? capabilities.ratePerSecond, clock.elapsed());
     const startMs = clock.elapsed();
-    const sent = account?.status === "active" ? await send(account, started) : withoutAccount(account, started);
+    const started = { ...start.started, retriedForMs: Math.min(start.started.retriedForMs, activeForMs(account)) };
+    const sent = account === null ? withoutAccount(started) : await send(account, started);
     const finished = judge(started, sent, capabilities.unknown, policy, clock.elapsed() - startMs, random);
     gate.finished({
       outcome: sent.outcome,
@@ -85,16 +98,37 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
       endMs: clock.elapsed(),
       at: finished.finishedAt,
     });
+    const isRefused = account !== null && sent.outcome.kind === "account_refused";
+    if (isRefused) await refuse(account, sent.outcome as AccountRefusal);
     const [isSettled] = await write(finished);
     news.tell(started.workspaceId);
     if (started.mayHaveParts) await deps.applyToParts(deliveryId);
-    return isSettled || finished.isFinal ? { kind: "over" } : { kind: "again", waitMs: finished.retryAfterMs! };
+    if (isSettled || finished.isFinal) return { kind: "over" };
+    return isRefused ? { kind: "held" } : { kind: "again", waitMs: finished.retryAfterMs! };
+  }
+
+  /** Time in which the account could not be sent over does not count against what waited. */
+  function activeForMs(account: ConnectedAccount | null): number {
+    return account === null ? 0 : clock.elapsed() - account.statusFromMs;
+  }
+
+  /** Where this is lost, the next attempt meets the same refusal. */
+  async function refuse(account: ConnectedAccount, refusal: AccountRefusal): Promise<void> {
+    try {
+      await deps.refuseAccount(account, refusal);
+    } catch (error) {
+      troubles.failed(part, error);
+    }
   }
 
   async function startThrough(gate: AccountGate, deliveryId: string, channelAccountId: string) {
     try {
       // First: without its credentials there is no attempt.
       const account = await deps.findAccount(channelAccountId);
+      if (account !== null && account.status !== "active") {
+        gate.abandoned();
+        return { kind: "held" } as const;
+      }
       const [start] = await starter.submit([deliveryId]);
       if (start!.kind === "started") {
         news.tell(start!.workspaceId);
@@ -154,22 +188,11 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
   return { make, written: async () => void (await Promise.allSettled(writing)) };
 }
 
-function withoutAccount(account: { status: string } | null, started: StartedDelivery): SentDelivery {
-  const parts = { exchanges: [], sentParts: [...started.sentParts], partCount: 1 };
-  if (account === null) {
-    const detail = "The channel account was deleted.";
-    return { ...parts, outcome: { kind: "refused", reason: "CHANNEL_ACCOUNT_GONE", detail } as const };
-  }
-  const detail = "The channel account is disabled: enable it, or wait.";
-  return {
-    ...parts,
-    outcome: {
-      kind: "retry",
-      afterMs: null,
-      scope: "lane",
-      platformFault: false,
-      code: "CHANNEL_ACCOUNT_DISABLED",
-      detail,
-    } as const,
-  };
+function withoutAccount(started: StartedDelivery): SentDelivery {
+  const outcome = {
+    kind: "refused",
+    reason: "CHANNEL_ACCOUNT_GONE",
+    detail: "The channel account was deleted.",
+  } as const;
+  return { exchanges: [], sentParts: [...started.sentParts], partCount: 1, outcome };
 }

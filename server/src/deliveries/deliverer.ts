@@ -5,7 +5,8 @@ import type { Place } from "../lib/progress-watch.ts";
 import { topics } from "../topics.ts";
 import { type AccountGate, type GateState, openAccountGate, untilOneEnds } from "./account-gate.ts";
 import { type AttemptDeps, openAttempts, unbounded } from "./attempts.ts";
-import { enqueue, type Lane, maxQueued, newLane, startLoading, type Waiting } from "./lanes.ts";
+import { type Hold, openHold } from "./hold.ts";
+import { enqueue, isGone, type Lane, maxQueued, newLane, startLoading, type Waiting } from "./lanes.ts";
 import { openMoves } from "./moves.ts";
 import { type OutgoingRecord, rouseLanes } from "./outgoing.ts";
 import { loadPending, type PendingHead, pendingLanes, recoverAttempts } from "./pending.ts";
@@ -39,6 +40,8 @@ interface AccountState {
   cancelTimer: (() => void) | null;
   /** Until when the gate lets nothing through, by `Clock.elapsed`. */
   shutUntil: number;
+  /** While the account is not active its lanes stay `ready`, and nothing leaves. */
+  hold: Hold;
 }
 
 /** Sends one channel's deliveries: strictly one after the other in each lane, lanes side by side. */
@@ -179,7 +182,22 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
     let account = accounts.get(channelAccountId);
     if (account === undefined) {
       const gate = openAccountGate(connector.capabilities.ratePerSecond, deps.concurrency, clock.elapsed());
-      account = { gate, ready: [], cancelTimer: null, shutUntil: 0 };
+      const made: AccountState = {
+        gate,
+        ready: [],
+        cancelTimer: null,
+        shutUntil: 0,
+        hold: openHold({
+          clock,
+          isOver: async () => {
+            made.ready = made.ready.filter((lane) => !isGone(lane));
+            const found = made.ready.length === 0 ? null : await deps.findAccount(channelAccountId);
+            return found === null || found.status === "active";
+          },
+          release: () => pump(made),
+        }),
+      };
+      account = made;
       accounts.set(channelAccountId, account);
     }
     return account;
@@ -187,7 +205,7 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
 
   /** Starts as many attempts as the account's gate lets through now. */
   function pump(account: AccountState): void {
-    while (account.ready.length > 0 && !isClosing) {
+    while (account.ready.length > 0 && !isClosing && !account.hold.isHeld()) {
       if (isGone(account.ready[0]!)) {
         account.ready.shift();
         continue;
@@ -227,9 +245,9 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
   }
 
   /** One attempt at the head of a lane. Returns how long the lane must rest, in milliseconds. */
-  async function attempt(lane: Lane, { gate }: AccountState): Promise<number> {
+  async function attempt(lane: Lane, account: AccountState): Promise<number> {
     const head = lane.queue[0]!;
-    const result = await attempts.make(head.deliveryId, lane.channelAccountId, gate);
+    const result = await attempts.make(head.deliveryId, lane.channelAccountId, account.gate);
     troubles.worked(part);
     if (isGone(lane)) await tellNewOwner(lane, head);
     switch (result.kind) {
@@ -238,6 +256,9 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
         return 0;
       case "fenced":
         return troubleMs;
+      case "held":
+        account.hold.begin();
+        return 0;
       case "again":
         return Math.max(1, result.waitMs);
       default:
@@ -256,20 +277,21 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
       const account = accounts.get(channelAccountId);
       if (account === undefined) return null;
       const own = [...lanes.values()].filter((lane) => lane.channelAccountId === channelAccountId);
-      const parkedLanes = own.filter((lane) => lane.state === "parked").length;
+      const waits = (lane: Lane) => lane.state === "parked" || (account.hold.isHeld() && lane.state === "ready");
+      const parkedLanes = own.filter(waits).length;
       return { ...account.gate.describe(clock.elapsed()), parkedLanes };
     },
-    places: () => moves.places(lanes.values(), (id) => accountOf(id).shutUntil > clock.elapsed()),
+    places: () =>
+      moves.places(lanes.values(), (id) => accountOf(id).hold.isHeld() || accountOf(id).shutUntil > clock.elapsed()),
     async close() {
       isClosing = true;
-      for (const account of accounts.values()) account.cancelTimer?.();
+      for (const { cancelTimer, hold } of accounts.values()) {
+        cancelTimer?.();
+        hold.close();
+      }
       for (const lane of lanes.values()) lane.cancelTimer();
       if (underWay > 0) await new Promise<void>((resolve) => (whenQuiet = resolve));
       await subscription.close();
     },
   };
-}
-
-function isGone(lane: Lane): boolean {
-  return lane.state === "gone";
 }

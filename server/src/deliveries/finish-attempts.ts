@@ -1,4 +1,4 @@
-import type { Exchange } from "../connectors/connector.ts";
+import type { Exchange, SendOutcome } from "../connectors/connector.ts";
 import { toStorable } from "../lib/json.ts";
 import { type Db, plainArray } from "../lib/query.ts";
 
@@ -10,7 +10,7 @@ export interface FinishedAttempt {
   attempt: number;
   startedAt: Date;
   finishedAt: Date;
-  outcome: "sent" | "refused" | "retry" | "unknown";
+  outcome: SendOutcome["kind"];
   exchanges: readonly Exchange[];
   /** Ids of all parts sent so far, by this and earlier attempts. */
   sentParts: readonly string[];
@@ -19,7 +19,7 @@ export interface FinishedAttempt {
   error: { code: string; message: string } | null;
   /** Whether nothing more will be tried: `sent`, or a dead letter. */
   isFinal: boolean;
-  /** When the next one is due, counted from when this is written; null when nothing more will be tried. */
+  /** When the next one is due, counted from when this is written; null when nothing more will be tried, or at once. */
   retryAfterMs: number | null;
 }
 

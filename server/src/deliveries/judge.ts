@@ -36,6 +36,8 @@ export function judge(
   if (outcome.kind === "sent") return { ...finished, error: null, isFinal: true, retryAfterMs: null };
   const error = { code: codeOf(outcome), message: outcome.detail };
   if (outcome.kind === "refused") return { ...finished, error, isFinal: true, retryAfterMs: null };
+  // However long ago the first attempt was: it is not the message that has to be given up.
+  if (outcome.kind === "account_refused") return { ...finished, error, isFinal: false, retryAfterMs: null };
   const asked = outcome.kind === "retry" ? outcome.afterMs : null;
   const waitsForReceipt = outcome.kind === "unknown" && unknown === "receipt";
   const waitMs = waitsForReceipt ? policy.unknownGraceMs : backoffMs(policy, delivery.attempt, asked, random);
@@ -49,9 +51,10 @@ export function judge(
 function codeOf(outcome: Exclude<SendOutcome, { kind: "sent" }>): string {
   switch (outcome.kind) {
     case "refused":
+    case "account_refused":
       return outcome.reason;
     case "retry":
-      return outcome.code ?? (outcome.platformFault ? "PLATFORM_UNAVAILABLE" : "RATE_LIMITED");
+      return outcome.platformFault ? "PLATFORM_UNAVAILABLE" : "RATE_LIMITED";
     case "unknown":
       return "UNKNOWN";
     default:

@@ -66,3 +66,7 @@ export function startLoading(lane: Lane): void {
   lane.lastOrdinal = Math.min(lane.lastOrdinal, lane.lateOrdinal - 1);
   lane.lateOrdinal = Number.POSITIVE_INFINITY;
 }
+
+export function isGone(lane: Lane): boolean {
+  return lane.state === "gone";
+}

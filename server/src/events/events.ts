@@ -13,7 +13,7 @@ export {
 } from "./feed.ts";
 export type { FeedEvent } from "./feed-event.ts";
 export { type News, openNews } from "./news.ts";
-export { feedScopes, requireFeedScopes, requireMayRead } from "./readable.ts";
+export { feedScopes, mayRead, requireFeedScopes, requireMayRead } from "./readable.ts";
 export {
   asksFor,
   type EventGroup,

@@ -9,7 +9,19 @@ export type Stored =
   | ["m", conversationId: string, messageId: string]
   | StoredStatus
   | ["c", conversationId: string, change: "created" | "updated", leftId: string | null]
-  | ["w", webhookEndpointId: string, status: "enabled" | "disabled", reason: string];
+  | ["w", webhookEndpointId: string, status: "enabled" | "disabled", reason: string]
+  | StoredAccount;
+
+/** See migration 0022. */
+type StoredAccount = [
+  "a",
+  channelAccountId: string,
+  channel: string,
+  name: string,
+  status: "active" | "disabled" | "needs_attention",
+  reason: string | null,
+  detail: string | null,
+];
 
 export interface StoredEvent extends Pick<FeedEvent, "position" | "mark" | "at"> {
   event: Stored;
@@ -72,6 +84,11 @@ function tell(event: Stored, facts: MessageFacts, conversations: ReadonlyMap<str
       const [, webhook_endpoint_id, status, reason] = event;
       const frame = { type: "WEBHOOK_ENDPOINT" as const, webhook_endpoint_id, status, reason };
       return { name: `webhook_endpoint.${status}`, conversationId: null, frame };
+    }
+    case "a": {
+      const [, channel_account_id, channel, name, status, reason, detail] = event;
+      const frame = { type: "CHANNEL_ACCOUNT" as const, channel_account_id, channel, name, status, reason, detail };
+      return { name: `channel_account.${status}`, conversationId: null, frame };
     }
     default:
       return event satisfies never;

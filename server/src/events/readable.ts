@@ -19,10 +19,19 @@ const scopesByNoun: Readonly<Record<string, Scope>> = {
   user: "users:read",
 };
 
+function scopeOf(event: string): Scope | "*" {
+  return event === "*" ? "*" : (scopesByNoun[event.split(".")[0]!] ?? "*");
+}
+
+/** Whether an API key may read this event; others may by their role. */
+export function mayRead(by: Scoped, event: string): boolean {
+  return hasScope(by, scopeOf(event));
+}
+
 /** FORBIDDEN, naming the event and the scope, for an API key that may not read one of these events; `*` is all of them. */
 export function requireMayRead(by: Scoped, events: readonly string[]): void {
   for (const event of events) {
-    const scope = event === "*" ? "*" : (scopesByNoun[event.split(".")[0]!] ?? "*");
+    const scope = scopeOf(event);
     if (hasScope(by, scope)) continue;
     throw forbidden(
       scope === "*"

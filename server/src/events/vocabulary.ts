@@ -11,6 +11,9 @@ export const frameTypes = {
   "conversation.updated": "CONVERSATION",
   "webhook_endpoint.enabled": "WEBHOOK_ENDPOINT",
   "webhook_endpoint.disabled": "WEBHOOK_ENDPOINT",
+  "channel_account.active": "CHANNEL_ACCOUNT",
+  "channel_account.disabled": "CHANNEL_ACCOUNT",
+  "channel_account.needs_attention": "CHANNEL_ACCOUNT",
 } as const;
 export type EventName = keyof typeof frameTypes;
 export type FrameType = (typeof frameTypes)[EventName];

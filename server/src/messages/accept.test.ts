@@ -150,6 +150,8 @@ test("what may not be written is told so, and disturbs no other", async () => {
 test("without a connected account nobody is reached; an account that was deleted or disabled is none", async () => {
   await using line = await startPipeline({ delivers: false });
   const chat = await line.addConversation(await line.addPerson("ana"));
+  await run(line.pool, "UPDATE channel_accounts SET status = 'needs_attention'");
+  assert.deepEqual((await line.acceptor.accept([messageTo(line, chat, "it waits")])).map(tell), ["1"]);
   for (const change of ["status = 'disabled'", "status = 'active', deleted_at = now()"]) {
     await run(line.pool, `UPDATE channel_accounts SET ${change}`);
     assert.deepEqual((await line.acceptor.accept([messageTo(line, chat, "x")])).map(tell), ["NO_ROUTE"]);

@@ -1,4 +1,5 @@
 import type { Outbox } from "../bus/bus.ts";
+import { isConnected } from "../channel-accounts/channel-accounts.ts";
 import { type Db, plainArray } from "../lib/query.ts";
 import type { NewMessage, Refusal } from "./write-messages.ts";
 
@@ -136,7 +137,7 @@ WITH cases AS MATERIALIZED (
     AS c (workspace_id, conversation_id, sender_id, must_be_member, must_reach, channels, place)
 ), connected AS MATERIALIZED (
   SELECT workspace_id, array_agg(DISTINCT channel) AS channels FROM channel_accounts
-  WHERE workspace_id IN (SELECT workspace_id FROM cases) AND deleted_at IS NULL AND status = 'active'
+  WHERE workspace_id IN (SELECT workspace_id FROM cases) AND ${isConnected}
   GROUP BY workspace_id
 ), refused AS MATERIALIZED (
   SELECT place, why FROM (

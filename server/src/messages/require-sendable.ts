@@ -1,3 +1,4 @@
+import { isConnected } from "../channel-accounts/channel-accounts.ts";
 import { RequestError } from "../errors.ts";
 import { type Db, one } from "../lib/query.ts";
 import { refusal } from "./accept.ts";
@@ -23,7 +24,7 @@ export async function requireSendable(db: Db, message: NewMessage, recipient: Ne
          WHERE participant_id = $3 AND workspace_id = $1 AND deleted_at IS NULL) AS has_sender,
        EXISTS (SELECT FROM participants WHERE participant_id = $4 AND kind <> 'contact') AS is_in_app,
        EXISTS (SELECT FROM channel_accounts n
-         WHERE n.workspace_id = $1 AND n.deleted_at IS NULL AND n.status <> 'disabled'
+         WHERE n.workspace_id = $1 AND ${isConnected}
            AND ($6::text[] IS NULL OR n.channel = ANY ($6))
            AND (n.channel = $5 OR n.channel IN (SELECT a.channel FROM addresses a WHERE a.participant_id = $4))
        ) AS is_reached`,

@@ -24,7 +24,11 @@ export const deliveryResource = Type.Object({
   provider_message_id: maybeText,
   provider_message_ids: Type.Array(Type.String()),
   attempts: Type.Integer(),
-  error: Type.Union([Type.Object({ code: Type.String(), message: Type.String() }), Type.Null()]),
+  error: Type.Union([Type.Object({ code: Type.String(), message: Type.String() }), Type.Null()], {
+    description:
+      "Why it failed, or why its last attempt did not get through. CHANNEL_ACCOUNT_NEEDS_ATTENTION and " +
+      "CHANNEL_ACCOUNT_DISABLED: it waits until the account is active again.",
+  }),
   next_attempt_at: maybeTime,
   sent_at: maybeTime,
   delivered_at: maybeTime,
@@ -102,13 +106,22 @@ export async function showMessages(db: Db, viewer: Viewer, rows: readonly Messag
   const deliveries = await all<DeliveryRow>(
     db,
     `SELECT delivery_id, message_id, recipient_id, channel, identifier, channel_account_id, status,
-       provider_message_ids, attempts, error, next_attempt_at, sent_at, delivered_at, read_at, failed_at
+       provider_message_ids, attempts, coalesce(${whyHeld}, error) AS error, next_attempt_at, sent_at, delivered_at, read_at, failed_at
      FROM deliveries WHERE message_id = ANY ($1) AND workspace_id = ANY ($2) ORDER BY ordinal`,
     [rows.map((row) => row.message_id), [...new Set(rows.map((row) => row.workspace_id))]],
   );
   const byMessage = Map.groupBy(deliveries, (delivery) => delivery.message_id);
   return rows.map((row) => showMessage(viewer, row, byMessage.get(row.message_id) ?? []));
 }
+
+/** Of a delivery that is still to be sent: what keeps its account from sending it; null when nothing does. */
+const whyHeld = `CASE WHEN is_pending THEN (
+  SELECT CASE a.status
+    WHEN 'needs_attention' THEN '{"code": "CHANNEL_ACCOUNT_NEEDS_ATTENTION", "message":
+      "The platform refuses the channel account. The message is sent once an admin has repaired the account."}'::jsonb
+    WHEN 'disabled' THEN '{"code": "CHANNEL_ACCOUNT_DISABLED", "message":
+      "The channel account is disabled. The message is sent once an admin has enabled the account."}'::jsonb END
+  FROM channel_accounts a WHERE a.channel_account_id = deliveries.channel_account_id AND a.deleted_at IS NULL) END`;
 
 function showMessage(viewer: Viewer, row: MessageRow, deliveries: readonly DeliveryRow[]): MessageResource {
   return {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseCursor, readHead } from "../events/events.ts";
+import { feedScopes, parseCursor, readHead } from "../events/events.ts";
+import type { Principal } from "../identity/principal.ts";
 import { run } from "../lib/query.ts";
 import { startPipeline } from "../testing/test-pipeline.ts";
 import { until } from "../testing/until.ts";
@@ -32,6 +33,30 @@ test("however small the page, whoever sees nothing costs a few dozen statements"
   const agent = { ...member, role: "agent" } as const;
   const seen = await readEvents(line.pool, agent, { position: 0, mark: null }, 1);
   assert.deepEqual([seen.data.length, parseCursor(seen.next_cursor).position], [1, 1]);
+});
+
+// Else a key that reads messages learns which platforms refuse which account.
+test("events of no conversation are told to the API keys whose scopes read them", async () => {
+  await using line = await startPipeline({ delivers: false });
+  await using process = openTestRooms(line);
+  const key = { ...line.principal, scopes: [...feedScopes] };
+  const wider = { ...key, scopes: [...feedScopes, "channel-accounts:read"] } as const;
+  const room = await process.room();
+  const readers = [openTestReader(key), openTestReader(wider), openTestReader(line.principal)];
+  for (const { subscriber } of readers) {
+    room.join(subscriber);
+    await room.catchUp(subscriber, room.position());
+  }
+  await run(line.pool, "UPDATE channel_accounts SET status = 'needs_attention'", []);
+  process.tell();
+  await until("who sees everything is told", () => readers[2]!.told.length === 1);
+  assert.deepEqual(
+    readers.map(({ told }) => told.map(({ type }) => type)),
+    [[], ["CHANNEL_ACCOUNT"], ["CHANNEL_ACCOUNT"]],
+  );
+  const start = { position: 0, mark: null };
+  const read = async (principal: Principal) => (await readEvents(line.pool, principal, start, 50)).data.length;
+  assert.deepEqual([await read(key), await read(wider), await read(line.principal)], [0, 1, 1]);
 });
 
 test("who has left is told so, and nothing of what has become of the conversation since", async () => {

@@ -169,7 +169,7 @@ export function openRoom(workspaceId: string, start: Cursor, deps: RoomDeps): Ro
     if (events.length > 1) for (const { outlet } of seats.all()) outlet.cork();
     for (const tailed of events) {
       const { event } = tailed;
-      deliverLive(seats.overseers, tailed, "whole");
+      deliverLive(seats.overseersOf(event), tailed, "whole");
       deliverLive(seats.membersIn(event, membersOf), tailed, "member");
       deliverLive(seats.leaversOf(event, membersOf), tailed, "parting");
     }

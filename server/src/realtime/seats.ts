@@ -1,4 +1,4 @@
-import type { FeedEvent } from "../events/events.ts";
+import { type FeedEvent, mayRead } from "../events/events.ts";
 import { seesAllConversations } from "../identity/principal.ts";
 import type { MembersOf } from "./memberships.ts";
 import type { Subscriber } from "./subscriber.ts";
@@ -35,6 +35,12 @@ export function openSeats() {
       if (seatedAs === undefined || seatedAs === null) return;
       const seats = members.get(seatedAs);
       if (seats?.delete(subscriber) && seats.size === 0) members.delete(seatedAs);
+    },
+
+    /** Those who see it all: what is of no conversation is for API keys whose scopes read it. */
+    overseersOf({ conversationId, name }: FeedEvent): Iterable<Subscriber> {
+      if (conversationId !== null) return overseers;
+      return [...overseers].filter(({ principal }) => mayRead(principal, name));
     },
 
     /** Those in the conversation, but for the overseers. */

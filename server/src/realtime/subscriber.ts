@@ -1,4 +1,4 @@
-import type { FeedEvent } from "../events/events.ts";
+import { type FeedEvent, mayRead } from "../events/events.ts";
 import { type Principal, seesAllConversations } from "../identity/principal.ts";
 import type { Closing } from "./closing.ts";
 import type { Frame } from "./frames.ts";
@@ -70,10 +70,10 @@ export function send(subscriber: Subscriber, frame: Frame, onTaken?: () => void)
  */
 export function sightOf(
   principal: Principal,
-  { conversationId, alsoSeenBy }: Pick<FeedEvent, "conversationId" | "alsoSeenBy">,
+  { conversationId, alsoSeenBy, name }: Pick<FeedEvent, "conversationId" | "alsoSeenBy" | "name">,
   membersOf: MembersOf,
 ): "whole" | "member" | "parting" | null {
-  if (seesAllConversations(principal)) return "whole";
+  if (seesAllConversations(principal)) return conversationId !== null || mayRead(principal, name) ? "whole" : null;
   if (conversationId !== null && membersOf(conversationId).includes(principal.participantId)) return "member";
   return alsoSeenBy === principal.participantId ? "parting" : null;
 }

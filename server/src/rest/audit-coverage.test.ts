@@ -68,7 +68,7 @@ const recorded: Record<string, string[]> = {
 };
 
 /** What is recorded without a route of its own that changes something. */
-const besides = ["audit_log.started", "audit_log.exported", "webhook_endpoint.disabled"];
+const besides = ["audit_log.started", "audit_log.exported", "webhook_endpoint.disabled", "channel_account.refused"];
 
 const read = (path: string) => readFileSync(join(import.meta.dirname, "../../..", path), "utf8");
 

@@ -24,6 +24,7 @@ export const whatsapp = {
 export const bot_token = "700000001:canary_of_the_bot_token_35_letters_";
 export const telegram = { bot_token, secret_token: "canary-secret-token" };
 export const health = {
+  status: "active",
   breaker: "half_open",
   last_error: null,
   rate_per_second: 80,

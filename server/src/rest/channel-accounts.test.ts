@@ -28,6 +28,7 @@ test("an admin connects a bot, and the platform is told where to call", async ()
     channel: "telegram",
     name: "Shop",
     status: "active",
+    attention: null,
     webhook_url: `${hub.publicUrl}/webhooks/telegram/${id}`,
     settings: { base_url: hub.baseUrl("telegram") },
     external_id: "700000001",
@@ -81,7 +82,11 @@ test("verify says whether the credentials work, and sets the webhook", async () 
   assert.equal(works.status, 200);
   assert.deepEqual([works.body.ok, works.body.webhook.ok], [true, true]);
   const credentials = { ...whatsapp, access_token: "EAArevoked" };
-  await hub.call(`PATCH /v1/channel-accounts/${made.body.channel_account_id}`, admin, { credentials });
+  const change = `PATCH /v1/channel-accounts/${made.body.channel_account_id}`;
+  const refused = await hub.call(change, admin, { credentials });
+  assert.deepEqual([refused.status, refused.body.error.code], [422, "CHANNEL_CREDENTIALS_INVALID"]);
+  assert.equal((await hub.call(verify, admin)).body.ok, true, "what the platform refused was stored all the same");
+  await hub.call(change, admin, { credentials, verify: false });
   const broken = await hub.call(verify, admin);
   assert.deepEqual([broken.body.ok, broken.body.webhook.ok], [false, false]);
 });

@@ -5,6 +5,7 @@ import {
   type ChannelAccounts,
   type ChannelAccountView,
   type ConnectedAccount,
+  settableStatuses,
   settingsSchema,
   subscribeWebhook,
   verifyAccount,
@@ -52,9 +53,7 @@ export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): 
             name: line(200),
             credentials,
             settings,
-            verify: Type.Optional(
-              Type.Boolean({ default: true, description: "False: store the credentials without asking the platform" }),
-            ),
+            verify,
           },
           { additionalProperties: false },
         ),
@@ -119,23 +118,26 @@ export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): 
         description:
           "`settings` are replaced as a whole; credentials that are left out stay. Credentials must be of the same number or bot. A change of " +
           "`settings.base_url`, also by leaving it out, needs all credentials again, since they are sent there. A disabled " +
-          "account neither sends nor receives.",
+          "account neither sends nor receives. The platform is asked about new credentials, and about the stored ones before " +
+          "an account that needs attention is made active: those that it refuses are answered 422, and nothing is changed. " +
+          "New credentials make an account active that needed attention, and what waited is sent.",
         params: idParams,
         body: Type.Object(
           {
             name: Type.Optional(line(200)),
-            status: Type.Optional(Type.String({ enum: [...accountStatuses] })),
+            status: Type.Optional(Type.String({ enum: [...settableStatuses] })),
             credentials: Type.Optional(credentials),
             settings,
+            verify,
           },
           { additionalProperties: false, minProperties: 1 },
         ),
-        response: { 200: accountResource, ...errorAnswers(400, 401, 403, 404) },
+        response: { 200: accountResource, ...errorAnswers(400, 401, 403, 404, 422) },
       },
     },
-    async ({ principal, db, params, body }) => {
-      const status = accountStatuses.find((known) => known === body.status);
-      return show(await accounts.change(db, principal, keyOf(principal, params), { ...body, status }));
+    async ({ principal, db, params, body: { verify = true, ...body } }) => {
+      const patch = { ...body, status: settableStatuses.find((known) => known === body.status) };
+      return show(await accounts.change(db, principal, keyOf(principal, params), patch, verify ? deps.io : undefined));
     },
   );
 
@@ -166,7 +168,8 @@ export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): 
         tags,
         security: bearer,
         summary: "Ask the platform whether the credentials work",
-        description: "If they do, the platform is told where to call. Safe to repeat.",
+        description:
+          "If they do, the platform is told where to call, and an account that needed attention is active again. Safe to repeat.",
         params: idParams,
         response: {
           200: Type.Object({ ...saidSchema.properties, webhook: saidSchema }),
@@ -175,8 +178,11 @@ export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): 
       },
     },
     async ({ principal, db, params }) => {
-      const { webhook_url, channel_account_id } = show(await accounts.find(db, keyOf(principal, params)));
-      return verifyAccount(await connected(accounts, channel_account_id), webhook_url, deps.io);
+      const key = keyOf(principal, params);
+      const { webhook_url } = show(await accounts.find(db, key));
+      const said = await verifyAccount(await connected(accounts, key.channelAccountId), webhook_url, deps.io);
+      if (said.ok) await accounts.repaired(db, principal, key);
+      return said;
     },
   );
 
@@ -210,6 +216,17 @@ const credentials = freeForm(
 
 const settings = Type.Optional(settingsSchema);
 
+const verify = Type.Optional(
+  Type.Boolean({ default: true, description: "False: store the credentials without asking the platform" }),
+);
+
+const status = Type.String({
+  enum: [...accountStatuses],
+  description:
+    "needs_attention: the platform refuses the account. It receives, and what is to be sent over it waits until the " +
+    "account was repaired: by new credentials, or by `POST …/verify` once the platform takes the old ones again.",
+});
+
 const saidSchema = Type.Object({
   ok: Type.Boolean(),
   detail: Type.String({ description: "What the platform said" }),
@@ -219,7 +236,14 @@ const accountResource = Type.Object({
   channel_account_id: uuid,
   channel: Type.String(),
   name: Type.String(),
-  status: Type.String({ enum: [...accountStatuses] }),
+  status,
+  attention: nullable(
+    Type.Object({
+      reason: Type.String({ description: "CREDENTIALS_INVALID or ACCOUNT_RESTRICTED" }),
+      detail: Type.String({ description: "What the platform said" }),
+      since: time,
+    }),
+  ),
   webhook_url: Type.String({ description: "Where the platform must call" }),
   settings: settingsSchema,
   external_id: Type.String({ description: "The platform's name of the account: the id of the number or the bot" }),
@@ -227,6 +251,7 @@ const accountResource = Type.Object({
 });
 
 const healthResource = Type.Object({
+  status,
   breaker: Type.String({ enum: ["closed", "open", "half_open"] }),
   last_error: nullable(Type.Object({ detail: Type.String(), at: time })),
   rate_per_second: Type.Number(),
@@ -236,12 +261,13 @@ const healthResource = Type.Object({
 });
 
 function showAccount(account: ChannelAccountView, publicUrl: string) {
-  const { channelAccountId, channel, name, status, settings, externalId } = account;
+  const { channelAccountId, channel, name, status, attention, statusSince, settings, externalId } = account;
   return {
     channel_account_id: channelAccountId,
     channel,
     name,
     status,
+    attention: attention && { ...attention, since: statusSince.toISOString() },
     webhook_url: `${publicUrl}/webhooks/${channel}/${channelAccountId}`,
     settings,
     external_id: externalId,

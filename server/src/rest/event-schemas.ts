@@ -1,4 +1,5 @@
 import { type TProperties, type TSchema, Type } from "typebox";
+import { accountStatuses } from "../channel-accounts/channel-accounts.ts";
 import { type EventName, eventNames, type FrameType, frameTypes } from "../events/events.ts";
 import type { InboundRoute, MessageStatus } from "../messages/show.ts";
 import { conversationResource } from "./conversation-schemas.ts";
@@ -64,6 +65,14 @@ const fieldsByFrame: Record<FrameType, TProperties> = {
     webhook_endpoint_id: uuid,
     status: Type.Enum(["enabled", "disabled"]),
     reason: Type.String(),
+  },
+  CHANNEL_ACCOUNT: {
+    channel_account_id: uuid,
+    channel: Type.String(),
+    name: Type.String(),
+    status: Type.Enum([...accountStatuses]),
+    reason: nullable(text("Why it needs attention: CREDENTIALS_INVALID or ACCOUNT_RESTRICTED; else null")),
+    detail: nullable(text("What the platform said; null unless it needs attention")),
   },
 };
 

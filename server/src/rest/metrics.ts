@@ -6,6 +6,8 @@ export interface MetricsDeps {
   troubles: Pick<Troubles, "list" | "counts">;
   /** What waits before each step of a message's path. */
   waiting: () => readonly { name: string; waiting: number }[];
+  /** Channel accounts that their platforms refuse; rejects while the database cannot be asked. */
+  needingAttention: () => Promise<number>;
 }
 
 /** `/metrics`: what this process does not get done, in Prometheus' text format. It tells nothing of any workspace. */
@@ -45,6 +47,12 @@ export function metricsRoute(app: App, deps: MetricsDeps): void {
         labelNames: ["part"],
         registers,
       });
+      const needingAttention = await deps.needingAttention().catch(() => null);
+      if (needingAttention !== null) {
+        const name = "chat4all_channel_accounts_needing_attention";
+        const help = "Channel accounts that their platforms refuse: what is to be sent over them waits";
+        new Gauge({ name, help, registers }).set(needingAttention);
+      }
       for (const { part, code, failures: count } of deps.troubles.counts()) failures.inc({ part, code }, count);
       for (const { part, code, lastedMs } of deps.troubles.list()) {
         troubled.set({ part, code }, lastedMs / 1_000);

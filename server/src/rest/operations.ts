@@ -46,7 +46,13 @@ const tags = ["Operations"];
 /** `/healthz`, `/readyz`, `/metrics`, `/openapi.json`, `/docs`, `/redoc`, and `/`, which leads to `/docs`. */
 export async function operationRoutes(
   app: App,
-  { dependencies, troubles = noTroubles, waiting = () => [], phase }: OperationDeps,
+  {
+    dependencies,
+    troubles = noTroubles,
+    waiting = () => [],
+    needingAttention = () => Promise.resolve(0),
+    phase,
+  }: OperationDeps,
 ): Promise<void> {
   const open = { access: "public" } as const;
   app.get(
@@ -68,7 +74,8 @@ export async function operationRoutes(
       description: "Parts of this process that fail, and try again until they work",
     }),
     warnings: Type.Array(Type.Object({ setting: Type.String(), detail: Type.String() }), {
-      description: "What is set so that it loses data or hurts. It does not change the status.",
+      description:
+        "What is set so that it loses data or hurts, and `channel_accounts` while some need attention. It does not change the status.",
     }),
   });
   app.get(
@@ -96,7 +103,7 @@ export async function operationRoutes(
     },
   );
 
-  metricsRoute(app, { troubles, waiting });
+  metricsRoute(app, { troubles, waiting, needingAttention });
 
   const hidden = { config: open, schema: { hide: true } };
   app.get("/openapi.json", hidden, async () => app.swagger());

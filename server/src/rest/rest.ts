@@ -131,7 +131,7 @@ function prepareDeps(
     },
     async isAccount(workspaceId, channel, channelAccountId) {
       const account = await accounts.get(channelAccountId);
-      return account?.workspaceId === workspaceId && account.channel === channel && account.status === "active";
+      return account?.workspaceId === workspaceId && account.channel === channel && account.status !== "disabled";
     },
   };
 }

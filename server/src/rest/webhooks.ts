@@ -85,7 +85,7 @@ export function webhookRoutes(app: App, deps: WebhookRouteDeps): void {
             "The signature or secret of this webhook is not that of the platform.",
           );
         }
-        if (account.status !== "active") {
+        if (account.status === "disabled") {
           throw new RequestError(
             "CHANNEL_UNAVAILABLE",
             "This channel account is disabled; send it again once it is not.",

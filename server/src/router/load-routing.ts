@@ -1,3 +1,4 @@
+import { isConnected } from "../channel-accounts/channel-accounts.ts";
 import { allPrepared, type Db, plainArray } from "../lib/query.ts";
 import type { PayloadType } from "../messages/payload.ts";
 import type { Account, Recipient, RoutedMessage } from "./plan.ts";
@@ -125,9 +126,9 @@ export async function loadAccounts(
   return allPrepared(
     db,
     "load_accounts",
-    `SELECT workspace_id AS "workspaceId", channel_account_id AS "channelAccountId", channel
+    `SELECT workspace_id AS "workspaceId", channel_account_id AS "channelAccountId", channel, status = 'active' AS "isActive"
      FROM channel_accounts
-     WHERE workspace_id = ANY ($1) AND deleted_at IS NULL AND status = 'active' ORDER BY created_at, channel_account_id`,
+     WHERE workspace_id = ANY ($1) AND ${isConnected} ORDER BY created_at, channel_account_id`,
     [plainArray(workspaceIds)],
   );
 }

@@ -15,9 +15,9 @@ const capabilities = (payloads: Capabilities["payloads"]): Capabilities => ({
 });
 const spoken: Record<string, Capabilities> = { phone: capabilities(["text", "file"]), chat: capabilities(["text"]) };
 const accounts: Account[] = [
-  { channelAccountId: "phone 1", channel: "phone" },
-  { channelAccountId: "phone 2", channel: "phone" },
-  { channelAccountId: "chat 1", channel: "chat" },
+  { channelAccountId: "phone 1", channel: "phone", isActive: true },
+  { channelAccountId: "phone 2", channel: "phone", isActive: true },
+  { channelAccountId: "chat 1", channel: "chat", isActive: true },
 ];
 const message: RoutedMessage = {
   senderId: "me",
@@ -53,6 +53,16 @@ function tell(planned: PlannedDelivery): string {
       return planned satisfies never;
   }
 }
+
+test("an account that needs attention is taken where it is asked for or was last used, or is the only one", () => {
+  const mixed = accounts.map((account) => ({ ...account, isActive: account.channelAccountId === "phone 2" }));
+  const taken = (change: Partial<RoutedMessage>, ...addresses: Recipient["addresses"]) =>
+    planDeliveries({ ...message, ...change }, [contact(...addresses)], mixed, (name) => spoken[name] ?? null).map(tell);
+  assert.deepEqual(taken({}, address("phone", "1")), ["ana at phone:1 by phone 2"]);
+  assert.deepEqual(taken({}, address("phone", "1", 5, "phone 1")), ["ana at phone:1 by phone 1"]);
+  assert.deepEqual(taken({ via: { phone: "phone 1" } }, address("phone", "1")), ["ana at phone:1 by phone 1"]);
+  assert.deepEqual(taken({}, address("chat", "a")), ["ana at chat:a by chat 1"]);
+});
 
 test("where a contact gets a message", () => {
   const phone = address("phone", "1");

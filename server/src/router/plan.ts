@@ -27,10 +27,12 @@ export interface RecipientAddress {
   lastChannelAccountId: string | null;
 }
 
-/** An active channel account; the oldest comes first. */
+/** A connected channel account; the oldest comes first. */
 export interface Account {
   channelAccountId: string;
   channel: string;
+  /** False while it needs attention: what is sent over it waits. */
+  isActive: boolean;
 }
 
 /** One message to one address, or why it cannot go. `route` says for the trace how that was decided. */
@@ -142,7 +144,10 @@ function planAddress(
   };
   const usable = accounts.filter((account) => account.channel === channel);
   const wanted = message.via[channel] ?? address.lastChannelAccountId;
-  const account = usable.find((candidate) => candidate.channelAccountId === wanted) ?? usable[0];
+  const account =
+    usable.find((candidate) => candidate.channelAccountId === wanted) ??
+    usable.find((candidate) => candidate.isActive) ??
+    usable[0];
   if (account === undefined) return unroutable("NO_CHANNEL_ACCOUNT", `no active ${channel} account is connected`);
   if (!capabilitiesOf(channel)?.payloads.includes(message.payloadType)) {
     return unroutable("PAYLOAD_NOT_SUPPORTED", `${channel} cannot carry a ${message.payloadType} message`);

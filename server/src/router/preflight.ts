@@ -12,7 +12,7 @@ import { type Principal, reachesContacts, seesAddressesOf } from "../identity/pr
 import { all, type Db } from "../lib/query.ts";
 import { channelsOf, type SendBody } from "../messages/prepare.ts";
 import { loadAccounts, loadRecipients } from "./load-routing.ts";
-import { type PlannedDelivery, planDeliveries, type Recipient } from "./plan.ts";
+import { type Account, type PlannedDelivery, planDeliveries, type Recipient } from "./plan.ts";
 
 /** What a send would do for one recipient on one channel. */
 export interface Foreseen {
@@ -59,7 +59,7 @@ export async function preflight(
   };
   const planned = planDeliveries(message, recipients, accounts, capabilitiesOf);
   return planned.map((delivery) => {
-    const foreseen = foresee(deps, body, recipients, delivery);
+    const foreseen = whereRefused(accounts, foresee(deps, body, recipients, delivery));
     return seesAddressesOf(principal, delivery.recipientId) ? foreseen : { ...foreseen, address: null };
   });
 }
@@ -130,6 +130,13 @@ function foresee(
     needs: needsTemplate ? "template" : null,
     adaptations: adaptationsOf(body, capabilities),
   };
+}
+
+/** What is sent over an account that the platform refuses waits until the account is repaired. */
+function whereRefused(accounts: readonly Account[], foreseen: Foreseen): Foreseen {
+  const account = accounts.find(({ channelAccountId }) => channelAccountId === foreseen.channel_account_id);
+  if (account === undefined || account.isActive || !foreseen.can_send) return foreseen;
+  return { ...foreseen, can_send: false, reason: "CHANNEL_ACCOUNT_NEEDS_ATTENTION" };
 }
 
 function adaptationsOf({ payload, reply_to }: SendBody, capabilities: Capabilities): string[] {

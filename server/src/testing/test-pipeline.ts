@@ -1,5 +1,6 @@
 import type { Bus } from "../bus/bus.ts";
 import { openPostgresBus } from "../bus/postgres-bus.ts";
+import type { ChannelAccountStatus } from "../channel-accounts/channel-accounts.ts";
 import type { Capabilities, Connector, OutboundPart, SendOutcome } from "../connectors/connector.ts";
 import { openDatabases } from "../databases.ts";
 import { type Deliverer, openDeliverer } from "../deliveries/deliverer.ts";
@@ -119,15 +120,18 @@ export async function startPipeline(options: PipelineOptions = {}) {
     giveUp: (record, error) => giveUpRouting({ db: pool, news, clock }, record, error),
   });
   stack.defer(() => routing.close());
+  const workspaceId = newId(Date.now());
   const account = {
     channelAccountId: newId(Date.now()),
     channel: testChannel,
     name: "test",
     credentials: {},
     settings: {},
-    status: "active",
+    workspaceId,
+    status: "active" as ChannelAccountStatus,
+    statusFromMs: Number.NEGATIVE_INFINITY,
+    version: 1,
   };
-  const workspaceId = newId(Date.now());
   await addWorkspace(pool, workspaceId, account.channelAccountId);
 
   const deliverers = new Set<Deliverer>();
@@ -146,7 +150,10 @@ export async function startPipeline(options: PipelineOptions = {}) {
         random: () => 0,
         timeoutMs: options.timeoutMs ?? 200,
       },
-      findAccount: async (id) => (id === account.channelAccountId ? account : null),
+      findAccount: async (id) => (id === account.channelAccountId ? { ...account } : null),
+      async refuseAccount({ version }) {
+        if (version === account.version) account.status = "needs_attention";
+      },
       applyEarly: (parts) => applyEarlyReceipts({ db: pool, bus, clock }, parts),
       applyToParts: (deliveryId) => applyToParts({ db: pool, bus, clock }, deliveryId, []),
       policy: { baseMs: 5, maxMs: 50, totalMs: 60_000, unknownGraceMs: 50, ...options.policy },
@@ -191,6 +198,7 @@ export async function startPipeline(options: PipelineOptions = {}) {
     accountId: account.channelAccountId,
     workspaceId,
     principal,
+    deliverers,
     /** Every part that reached the platform, in order. */
     sent,
     platform,

@@ -1,6 +1,6 @@
 import { longerWait, type PlatformAnswer, pageOf, retryAfterMs } from "../call.ts";
 import { cleanDetail } from "../clean.ts";
-import type { Exchange, RefusalReason, SendOutcome } from "../connector.ts";
+import type { AccountProblem, Exchange, RefusalReason, SendOutcome } from "../connector.ts";
 import { type Json, numberAt, objectAt, textAt } from "../json.ts";
 import { messageKey } from "./identifier.ts";
 
@@ -78,17 +78,17 @@ function strangeAnswer(answer: PlatformAnswer, nowMs: number, told: Exchange): S
   return { kind: "retry", afterMs, scope: "account", platformFault: answer.status !== 429, detail, exchange: told };
 }
 
-type Refusal = { kind: "refused"; reason: RefusalReason; accountFault?: true };
+type Refusal = { kind: "refused"; reason: RefusalReason } | { kind: "account_refused"; reason: AccountProblem };
 
 /** Inside 400 and 403 only the words tell the cases apart; they are no contract, so the code alone decides the rest. */
 function refusalOf(code: number, description: string): Refusal {
   switch (code) {
     case 401:
     case 421:
-      return { kind: "refused", reason: "CREDENTIALS_INVALID", accountFault: true };
+      return { kind: "account_refused", reason: "CREDENTIALS_INVALID" };
     case 404:
       if (description.includes("method not found")) return { kind: "refused", reason: "PLATFORM_REFUSED" };
-      return { kind: "refused", reason: "CREDENTIALS_INVALID", accountFault: true };
+      return { kind: "account_refused", reason: "CREDENTIALS_INVALID" };
     case 403:
       return { kind: "refused", reason: reasonFor(description) ?? "RECIPIENT_UNREACHABLE" };
     case 413:

@@ -1,8 +1,9 @@
-import type { RefusalReason } from "../connector.ts";
+import type { AccountProblem, RefusalReason } from "../connector.ts";
 
 /** What a Graph error code means for a delivery. */
 export type Verdict =
-  | { kind: "refused"; reason: RefusalReason; accountFault?: true }
+  | { kind: "refused"; reason: RefusalReason }
+  | { kind: "account_refused"; reason: AccountProblem }
   | { kind: "retry"; scope: "lane" | "account"; platformFault: boolean; afterMs: number | null };
 
 /** Null for a code that is not in the list. Source: Cloud API, Error codes. The message of an error is never looked at. */
@@ -15,7 +16,7 @@ export function verdictOf(code: number, subcode: number): Verdict | null {
 /** Why a message failed after it was taken. What would be tried again on a send is over here. */
 export function reasonOf(code: number): RefusalReason {
   const verdict = verdictOf(code, 0);
-  return verdict?.kind === "refused" ? verdict.reason : "PLATFORM_REFUSED";
+  return verdict === null || verdict.kind === "retry" ? "PLATFORM_REFUSED" : verdict.reason;
 }
 
 /** Of code 100: the object in the path does not exist, so the number's id is wrong. */
@@ -25,7 +26,7 @@ const unknownObject = 33;
 const pairRateMs = 6_000;
 
 const refused = (reason: RefusalReason): Verdict => ({ kind: "refused", reason });
-const account = (reason: RefusalReason): Verdict => ({ kind: "refused", reason, accountFault: true });
+const account = (reason: AccountProblem): Verdict => ({ kind: "account_refused", reason });
 /** Too fast: everything of this number must wait. No sign of ill health. */
 const throttled: Verdict = { kind: "retry", scope: "account", platformFault: false, afterMs: null };
 /** The platform says that it failed; other lanes may work, and the breaker finds out. */

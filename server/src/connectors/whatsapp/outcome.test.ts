@@ -20,14 +20,14 @@ const error = (code: number, more: object = {}) => ({
 
 test("the code of an error decides, whatever its status and its words", () => {
   const cases: [code: number, expected: object][] = [
-    [0, { kind: "refused", reason: "CREDENTIALS_INVALID", accountFault: true }],
-    [190, { kind: "refused", reason: "CREDENTIALS_INVALID", accountFault: true }],
-    [10, { kind: "refused", reason: "CREDENTIALS_INVALID", accountFault: true }],
-    [200, { kind: "refused", reason: "CREDENTIALS_INVALID", accountFault: true }],
-    [299, { kind: "refused", reason: "CREDENTIALS_INVALID", accountFault: true }],
-    [131005, { kind: "refused", reason: "CREDENTIALS_INVALID", accountFault: true }],
-    [131031, { kind: "refused", reason: "ACCOUNT_RESTRICTED", accountFault: true }],
-    [131042, { kind: "refused", reason: "ACCOUNT_RESTRICTED", accountFault: true }],
+    [0, { kind: "account_refused", reason: "CREDENTIALS_INVALID" }],
+    [190, { kind: "account_refused", reason: "CREDENTIALS_INVALID" }],
+    [10, { kind: "account_refused", reason: "CREDENTIALS_INVALID" }],
+    [200, { kind: "account_refused", reason: "CREDENTIALS_INVALID" }],
+    [299, { kind: "account_refused", reason: "CREDENTIALS_INVALID" }],
+    [131005, { kind: "account_refused", reason: "CREDENTIALS_INVALID" }],
+    [131031, { kind: "account_refused", reason: "ACCOUNT_RESTRICTED" }],
+    [131042, { kind: "account_refused", reason: "ACCOUNT_RESTRICTED" }],
     [1, { kind: "retry", scope: "lane", platformFault: true }],
     [2, { kind: "retry", scope: "lane", platformFault: true }],
     [131000, { kind: "retry", scope: "lane", platformFault: true }],
@@ -51,19 +51,19 @@ test("the code of an error decides, whatever its status and its words", () => {
     for (const status of [400, 403, 429, 500]) {
       const got = outcome(status, error(code, { message: "rate limit hit, token expired" }));
       assert.partialDeepStrictEqual(got, expected, `${code} with ${status}`);
-      if (got.kind === "refused" && !("accountFault" in expected)) assert.equal(got.accountFault, undefined);
     }
   }
 });
 
 test("an unknown number is a fault of the account, another bad parameter one of the message", () => {
   const unknownNumber = outcome(400, error(100, { error_subcode: 33 }));
-  assert.partialDeepStrictEqual(unknownNumber, { reason: "CREDENTIALS_INVALID", accountFault: true });
+  assert.partialDeepStrictEqual(unknownNumber, { kind: "account_refused", reason: "CREDENTIALS_INVALID" });
   assert.partialDeepStrictEqual(outcome(400, error(100)), { kind: "refused", reason: "PAYLOAD_INVALID" });
 });
 
 test("an error that is not in the list is refused, unless the platform calls it its own or passing", () => {
   assert.partialDeepStrictEqual(outcome(400, error(999999)), { kind: "refused", reason: "PLATFORM_REFUSED" });
+  assert.partialDeepStrictEqual(outcome(401, error(999999)), { kind: "account_refused" });
   assert.partialDeepStrictEqual(outcome(500, error(999999)), { kind: "retry", platformFault: true });
   assert.partialDeepStrictEqual(outcome(400, error(999999, { is_transient: true })), { kind: "retry" });
   assert.partialDeepStrictEqual(outcome(429, error(999999)), { kind: "retry", scope: "account", platformFault: false });

@@ -29,13 +29,14 @@ function failed(answer: PlatformAnswer, error: GraphError, nowMs: number, exchan
   const told = exchange({ status: answer.status, body: error });
   const detail = `${error.code}: ${error.message}`;
   const verdict = verdictOf(error.code, error.error_subcode ?? 0) ?? unlisted(answer.status, error.is_transient);
-  if (verdict.kind === "refused") return { ...verdict, detail, exchange: told };
+  if (verdict.kind !== "retry") return { ...verdict, detail, exchange: told };
   const asked = longerWait(retryAfterMs(answer.headers, nowMs), regainAccessMs(answer));
   return { ...verdict, afterMs: longerWait(verdict.afterMs, asked), detail, exchange: told };
 }
 
 /** A well-formed error is the platform's own word that nothing was sent, whatever its code. */
 function unlisted(status: number, isTransient: boolean): Verdict {
+  if (status === 401) return { kind: "account_refused", reason: "CREDENTIALS_INVALID" };
   if (status === 429) return { kind: "retry", scope: "account", platformFault: false, afterMs: null };
   if (status >= 500 || isTransient) return { kind: "retry", scope: "lane", platformFault: true, afterMs: null };
   return { kind: "refused", reason: "PLATFORM_REFUSED" };

@@ -1,0 +1,47 @@
+import type { Clock } from "../lib/clock.ts";
+
+/** Holds the lanes of an account over which nothing can be sent, until it is active again, whoever brings that about. */
+export interface Hold {
+  isHeld(): boolean;
+  /** Safe to call while it is held. */
+  begin(): void;
+  close(): void;
+}
+
+export interface HoldParts {
+  clock: Clock;
+  /** Whether there is no reason left to hold it; where the database cannot be asked it rejects, and nothing has changed. */
+  isOver: () => Promise<boolean>;
+  release: () => void;
+}
+
+/** How often it is looked whether the account is active again, in milliseconds. */
+const lookMs = 500;
+
+export function openHold({ clock, isOver, release }: HoldParts): Hold {
+  let isHeld = false;
+  let isClosed = false;
+  let cancelTimer = () => {};
+  const look = async () => {
+    const isDone = await isOver().catch(() => false);
+    if (isClosed) return;
+    if (!isDone) return wait();
+    isHeld = false;
+    release();
+  };
+  function wait(): void {
+    cancelTimer = clock.after(lookMs, () => void look());
+  }
+  return {
+    isHeld: () => isHeld,
+    begin() {
+      if (isHeld || isClosed) return;
+      isHeld = true;
+      wait();
+    },
+    close() {
+      isClosed = true;
+      cancelTimer();
+    },
+  };
+}
