@@ -31,11 +31,14 @@ async function paste(env: Record<string, string>, inTheShell = {}): Promise<Ran 
   return { ...ran, said };
 }
 
-withCurl("with everything of its own: a message that a real platform would take, too, and that arrives", async () => {
-  const { output, said } = await paste({ ADMIN_PASSWORD: "" });
-  assert.match(said, /"type":"template"/);
-  assert.match(output, /"status":"accepted"[\s\S]*"data":\[\{[\s\S]*"hello_world"/);
-});
+withCurl(
+  "with its own database and simulator: a message that a real platform would take, too, and that arrives",
+  async () => {
+    const { output, said } = await paste({ ADMIN_PASSWORD: "" });
+    assert.match(said, /"type":"template"/);
+    assert.match(output, /"status":"accepted"[\s\S]*"data":\[\{[\s\S]*"hello_world"/);
+  },
+);
 
 withPostgres("with a PostgreSQL of the operating system: what is connected, and how to connect more", async () => {
   await using server = await startStockPostgres();

@@ -45,7 +45,7 @@ async function startHubBeside(hub: TestHub) {
   };
 }
 
-test("delivery goes on without a pause while the clock of one of two hubs is set back and forward", async () => {
+test("delivery continues without a pause while the clock of one of two hubs is set back and forward", async () => {
   await using hub = await startTestHub();
   await using beside = await startHubBeside(hub);
   const { key: token } = await hub.admin.apiKeys.create({ name: "program", scopes: ["*"] });
@@ -79,7 +79,7 @@ test("delivery goes on without a pause while the clock of one of two hubs is set
           withinMs,
         );
       }
-      // A token of either is good at the other, whatever its clock says.
+      // A token of either is valid at the other, although their clocks differ.
       for (const [from, at] of [
         [beside.url, hub.url],
         [hub.url, beside.url],

@@ -75,7 +75,7 @@ describe("one vocabulary of events", () => {
     assert.deepEqual(new Set(Object.values(frameTypes)), feedTypes);
   });
 
-  test("a socket has the same, and what is told live", () => {
+  test("a socket has the same, and the live frames", () => {
     assert.deepEqual(socket.events().map(asWritten), feed.map(asWritten));
     const live = socket.frames.filter(({ type }) => type in liveEvents);
     assert.deepEqual(typesOf(live), Object.values(liveEvents).sort());
@@ -167,7 +167,7 @@ function requireValid(schema: object, value: unknown): void {
   if (!validate(value)) assert.fail(`${JSON.stringify(value)}: ${JSON.stringify(validate.errors)}`);
 }
 
-/** Conversations are told as they are now: of them only which one it is. */
+/** Frames show conversations as they are now: only the id is compared. */
 function asWritten<Fields extends Record<string, unknown>>(fields: Fields): Fields {
   const { conversation_id } = (fields.conversation ?? {}) as { conversation_id?: string };
   return { ...fields, conversation: conversation_id };

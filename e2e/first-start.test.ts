@@ -11,20 +11,24 @@ import { processesIn, withoutProc } from "./src/processes.ts";
 /** Longer than the 10 s after which a busy machine was once told that its port is taken. */
 const slowSimulatorSeconds = 11;
 
-test("a start that waits says what for, and for how long, until it goes on", { skip: withoutProc }, async () => {
-  await using place = await openHubPlace({ SIMULATOR_PORT: "0", ADMIN_PASSWORD: "" });
-  const hub = place.spawn();
-  const simulator = await stopSimulator(place);
-  const said = () => [
-    ...hub.stdout().matchAll(/^Starting: waiting for the platform simulator to start \((\d+) s\)\.$/gm),
-  ];
-  await until("it has said so again and again", () => Number(said().at(-1)?.[1]) >= slowSimulatorSeconds, 60_000);
-  assert.ok(said().length >= 2);
-  process.kill(simulator, "SIGCONT");
-  await hub.ready;
-  assert.doesNotMatch(hub.stderr(), /port|"level":50/i);
-  await logIn(place.url, passwordIn(hub.stdout()));
-});
+test(
+  "a start that waits prints what it waits for and for how long, until it continues",
+  { skip: withoutProc },
+  async () => {
+    await using place = await openHubPlace({ SIMULATOR_PORT: "0", ADMIN_PASSWORD: "" });
+    const hub = place.spawn();
+    const simulator = await stopSimulator(place);
+    const said = () => [
+      ...hub.stdout().matchAll(/^Starting: waiting for the platform simulator to start \((\d+) s\)\.$/gm),
+    ];
+    await until("it has said so again and again", () => Number(said().at(-1)?.[1]) >= slowSimulatorSeconds, 60_000);
+    assert.ok(said().length >= 2);
+    process.kill(simulator, "SIGCONT");
+    await hub.ready;
+    assert.doesNotMatch(hub.stderr(), /port|"level":50/i);
+    await logIn(place.url, passwordIn(hub.stdout()));
+  },
+);
 
 test("a database that accepts connections and says nothing is named", { skip: withoutProc }, async () => {
   const silent = createServer().listen(0, "127.0.0.1");

@@ -17,7 +17,7 @@ import { openSimulatorClient } from "./src/simulator-client.ts";
 
 const diskMegabytes = 400;
 
-/** A disk of its own at this folder, which only root may mount. */
+/** A separate disk at this folder, which only root may mount. */
 function mountDisk(folder: string): Disposable & { fill(): void; free(): void } {
   mkdirSync(folder);
   execFileSync("mount", ["-t", "tmpfs", "-o", `size=${diskMegabytes}m,mode=0711`, "tmpfs", folder]);
@@ -59,7 +59,7 @@ async function readiness(url: string): Promise<{ status: number; body: Readiness
 
 // Three of 320 accepted messages were once never sent, and the hub ended after ten failures within a minute.
 test(
-  "a full disk refuses with 503, loses nothing, and when there is room all goes on, also after a crash of the database",
+  "on a full disk requests get 503 and nothing is lost; when there is room all continues, also after a crash of the database",
   { skip: canMount() },
   async () => {
     await using simulator = await startSimulator(openPlatforms);

@@ -10,7 +10,7 @@ import { firstWorkspace, openReceiver, text, type Workspace } from "./src/worksp
 
 /** POSTs that answer 201 or 202 and create nothing that a second one would double. */
 const exempt = ["POST /auth/password/forgot"];
-/** Creates as well, and answers 200: each item has a result of its own. */
+/** Creates as well, and answers 200: each item has its own result. */
 const alsoCreates = ["POST /v1/messages/batch"];
 
 interface Operation {

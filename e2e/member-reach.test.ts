@@ -9,8 +9,8 @@ import type { Person } from "./src/people.ts";
 import { firstWorkspace, newUser, text, type Workspace } from "./src/workspace.ts";
 
 /**
- * A member reaches people in the conversations it is in, and nobody beside them: it can neither find out who the
- * customers are, nor write to them, nor make them answer into a conversation of its own.
+ * A member reaches people in its own conversations only: it can neither find out who the customers are, nor write to
+ * them, nor make their answers land in its own conversation.
  */
 describe("what a member can reach", () => {
   let hub: TestHub;
@@ -64,7 +64,7 @@ describe("what a member can reach", () => {
         colleague = workspace.member.userId;
       });
 
-      /** What is answered to the same request about somebody known, and about nobody: the very same. */
+      /** The same request about a known and about an unknown person gets the same answer. */
       async function refusedAlike(method: string, path: string, bodyFor: (who: string) => unknown, whom: string[]) {
         const answers = await Promise.all(
           whom.map(async (who) => {
@@ -100,7 +100,7 @@ describe("what a member can reach", () => {
         await refusedAlike("POST", "/v1/conversations", withTwo, [anasId, randomUUID()]);
       });
 
-      test("cannot put a contact into a group of its own", async () => {
+      test("cannot put a contact into its own group", async () => {
         const third = await newUser(hub, workspace.admin, "member");
         const { conversation_id } = await client.conversations.create({
           type: "group",
@@ -147,12 +147,12 @@ describe("what a member can reach", () => {
         assert.deepEqual([shown.addresses, shown.channels.includes("telegram")], [[], true]);
       });
 
-      test("has diverted nobody: the customer's next message lands where it did before", async () => {
+      test("has diverted no one: the customer's next message lands where it did before", async () => {
         const words = `Still here? ${randomUUID()}`;
         await ana.writes(words);
         await heardIn(home, words);
         const contacts = await hub.admin.contacts.list();
-        assert.equal(contacts.data.length, 1, "nobody was made by what was refused");
+        assert.equal(contacts.data.length, 1, "refused requests create no contact");
       });
     });
   }
@@ -214,7 +214,7 @@ describe("what a member can reach", () => {
       for (const address of [ana.address, secondAddress]) assert.ok(shown.addresses.includes(address));
     });
 
-    test("cannot take the contact out of the group into a conversation of its own", async () => {
+    test("cannot take the contact out of the group into its own conversation", async () => {
       const alone = { type: "private" as const, members: [own, anasId] };
       assert.equal((await refused(() => client.conversations.create(alone))).code, "FORBIDDEN");
       const elsewhere = { to: ana.address, payload: text("Psst") };

@@ -1,4 +1,4 @@
-/** How a member gets an address of its own, and how it does not get a customer's. */
+/** How a member adds its own address, and why it cannot add a customer's. */
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { ApiError, type Client } from "../client/src/client.ts";
@@ -54,7 +54,7 @@ test("a user gets an address by the code that came to it, once, and then what is
   await assert.rejects(verify(code), refusedAs(404, "RESOURCE_NOT_FOUND"));
   await hub.client.messages.send({ to: phone.address, payload: text("For Eva") });
   await until("it is there", async () => (await phone.texts()).includes("For Eva"));
-  assert.ok(!(await everythingTold(hub.admin)).includes(code), "nobody reads the code through the API");
+  assert.ok(!(await everythingTold(hub.admin)).includes(code), "the API shows the code to no one");
 });
 
 // The attack: a member names the number of a customer, and reads what she writes and is sent.
@@ -143,7 +143,7 @@ test("a person who did not write lately gets the code by a template, or the answ
   assert.deepEqual((await eva.client.users.verifyAddress(eva.userId, body)).addresses, [phone.address]);
   assert.equal((await phone.received())[0]!.raw.template.name, "one_time_code");
 
-  // Or they write first: nobody's customer yet, and the address is theirs.
+  // Or they write first: no one else talks with them yet, so they may have the address.
   const second = hub.person("whatsapp");
   await second.writes("It is me");
   await until("it has arrived", async () => (await everythingTold(hub.admin)).includes("It is me"));

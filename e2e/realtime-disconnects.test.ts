@@ -39,7 +39,7 @@ test(`${disconnects} random disconnects under load: each reader's stream is the 
   await using archive = await openFeedArchive(hub.databaseUrl, workspaceId);
   await using stack = new AsyncDisposableStack();
   const done = () => readers.reduce((sum, { roamer }) => sum + sumOf(roamer.counts), 0);
-  // One that fails ends them all: the others would go on for ever.
+  // One that fails ends them all: the others would run for ever.
   let isOver = false;
   stack.defer(() => {
     isOver = true;

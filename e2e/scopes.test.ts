@@ -1,6 +1,6 @@
 /**
  * What SECURITY.md says that a scope gives, held against the hub: every operation with every scope and role, as its tables
- * say. A route that is not in the table fails: whoever adds one decides.
+ * say. A route that is not in the table fails, so each new route needs a decision.
  */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -137,7 +137,7 @@ describe("what a key with users:write alone does to users", () => {
       const user = await newUser(hub, workspace.admin, role);
       const { key: theirs } = await user.client.apiKeys.create({ name: "theirs", scopes: ["*"] });
       const status = await call(key, "DELETE", `/v1/users/${user.userId}`);
-      if (status === 403) assert.equal(await call(theirs, "GET", "/v1/me"), 200, "the keys go on");
+      if (status === 403) assert.equal(await call(theirs, "GET", "/v1/me"), 200, "the keys stay valid");
       return status;
     },
   };
@@ -193,7 +193,7 @@ describe("what a key may have sent to a webhook endpoint", () => {
     });
   }
 
-  test("a key turns no endpoint elsewhere that is told more than it may read", async () => {
+  test("a key cannot redirect an endpoint that gets more events than the key may read", async () => {
     const { client } = workspace.admin;
     const url = "http://127.0.0.1:65000/events";
     const whole = await client.webhookEndpoints.create({ url, events: ["message.received", "conversation.created"] });

@@ -31,7 +31,7 @@ describe("the same webhook many times at once, over two hubs", () => {
     }
   });
 
-  /** Posted to both hubs by turns, all at once, each over a connection of its own; then everything comes to rest. */
+  /** Posted to both hubs by turns, all at once, each over its own connection; then waits until everything is settled. */
   async function post(channel: string, ...bodies: object[]): Promise<void> {
     const texts = bodies.map((body) => JSON.stringify(body));
     const answers = await Promise.all(

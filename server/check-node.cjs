@@ -1,4 +1,4 @@
-// Loaded before the program, by whatever Node.js is installed: only syntax and modules that all of them have.
+// Loaded before the program, by any version of Node.js: use only syntax and modules that all versions have.
 "use strict";
 
 var path = require("path");

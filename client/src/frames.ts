@@ -20,7 +20,7 @@ type OfMessage = {
   sender_name: string | null;
   /** The account of yours on that channel. */
   channel_account_id: string | null;
-  /** `channel:identifier`: of the person who wrote, or whom the delivery reaches. * */
+  /** `channel:identifier` of the person who wrote, or to whom the delivery goes. */
   address: string | null;
   /** The platform's id of the message. * */
   provider_message_id: string | null;

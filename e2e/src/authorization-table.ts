@@ -335,7 +335,7 @@ export const authorizationTable: Readonly<Record<string, Row>> = {
     "webhook-endpoints:write",
     200,
     one("endpoint", { description: "New" }),
-    // Here and below: the endpoint is told of everything, and the key may not read that.
+    // Here and below: the endpoint gets all events, and the key may not read them all.
     { toKeys: 403 },
   ),
   "DELETE /v1/webhook-endpoints/{id}": row("admin", "webhook-endpoints:write", 204, one("endpoint")),

@@ -19,7 +19,7 @@ export function openBrowser(): Promise<Browser> {
   });
 }
 
-/** A profile of its own, with no cookies. */
+/** A fresh profile, with no cookies. */
 export async function openProfile(browser: Browser): Promise<BrowserContext> {
   const profile = await browser.newContext();
   profile.setDefaultTimeout(patient(stepLimitMs));

@@ -11,7 +11,7 @@ export interface ListenOptions {
   /** The hub's address, as it prints it. */
   url: string;
   token: string;
-  /** Where to go on from, in the address. */
+  /** The cursor to resume from, in the address. */
   cursor?: string;
   /** Without a cursor: whether it says `start` at once (the default), or the test says something first. */
   starts?: boolean;

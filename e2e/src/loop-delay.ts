@@ -14,7 +14,7 @@ export interface Sent {
   body?: string;
 }
 
-/** What the thread of a client does: it sends what it is told, so that its own work is not measured. */
+/** The thread of a client: it sends the requests, so that the work of sending is not measured. */
 const clientThread = `
   const { parentPort } = require("node:worker_threads");
   parentPort.on("message", async ({ id, url, method, headers, body }) => {

@@ -21,7 +21,7 @@ const fill = (part: string, length = mebibyte - 200) => part.repeat(Math.floor(l
 const fields = (count: number, value = "1") =>
   `{${Array.from({ length: count }, (_, index) => `"${index.toString(36)}":${value}`).join(",")}}`;
 
-/** Refused by every route, whatever its schema. */
+/** Refused by every route, with any schema. */
 export const hostileBodies: Record<string, string> = {
   "110,000 fields": fields(110_000)
     .slice(0, mebibyte - 100)
@@ -41,7 +41,7 @@ export const hostileBodies: Record<string, string> = {
   "300,000 commas": fill(","),
 };
 
-/** Values that a field may be given, whatever it is: each as large as a body lets it be. */
+/** Values for any field, each as large as a body allows. */
 const hostileValues = (schema: Schema): string[] => {
   const types = [schema.type ?? "object"].flat();
   return [

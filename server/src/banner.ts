@@ -60,7 +60,7 @@ function sendToSimulator(curl: string, url: string, simulatorUrl: string): strin
   ];
 }
 
-/** No message: whoever has that number would get it. */
+/** No message: the person with that number would get it. */
 function showChannels(curl: string, url: string, simulatorUrl: string | null): string[] {
   const guides = "docs/guides/connect-a-whatsapp-number.md, docs/guides/connect-a-telegram-bot.md";
   return [

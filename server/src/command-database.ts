@@ -43,7 +43,7 @@ export async function openCommandDatabase(
   }
 }
 
-/** Every hub, whatever its roles, has connections of its bus. */
+/** Every hub has connections of its bus, in any role. */
 async function refuseBesideHub(url: string): Promise<void> {
   const pool = openPool({ url, size: 1, applicationName: "chat4all command", log: quiet });
   try {

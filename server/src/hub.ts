@@ -153,7 +153,7 @@ async function warnOfAccounts({ accounts }: Context): Promise<SettingWarning[]> 
 
 type Listening = { listen(options: { port: number; host: string }): Promise<string> };
 
-/** Goes on with the port that was taken at the start. */
+/** Listens on the port that was taken at the start. */
 async function listen(
   app: Listening,
   { server, port }: TakenPort,

@@ -52,7 +52,7 @@ async function start(): Promise<void> {
   const failure = await ended.promise;
   if (failure === null) process.stdout.write("Stopping: no new work is taken, what is under way is finished.\n");
   else process.stderr.write(`${failure.message}\n`);
-  // Whatever hangs, the process ends, and its database and simulator with it; the next start recovers.
+  // If a part hangs, the process still ends, and its database and simulator with it; the next start recovers.
   setTimeout(() => process.exit(1), config.shutdownTimeoutMs).unref();
   await (await starting).close();
   process.exit(failure === null ? 0 : 1);

@@ -29,7 +29,7 @@ test("the Node.js that the README names installs every package without a warning
   }
 });
 
-test("an older Node.js ends with one sentence, whatever it can read of the program", () => {
+test("an older Node.js ends with one sentence, even if it cannot parse the program", () => {
   using folder = temporaryFolder();
   // Behaves as one of them up to the check, which has to be in their language.
   const old = join(folder.path, "old.cjs");

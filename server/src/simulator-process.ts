@@ -17,7 +17,7 @@ export interface SimulatorProcess extends AsyncDisposable {
 }
 
 /**
- * The platform simulator, in a process of its own that ends with this one, however that ends. It loads at once, while
+ * The platform simulator, in a separate process that ends with this one, also when this one is killed. It loads at once, while
  * the database starts, and touches nothing until `start`. What the platforms got survives both in
  * `DATA_DIR/simulator.jsonl`, as it would on real platforms.
  */

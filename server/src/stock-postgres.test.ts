@@ -35,7 +35,7 @@ describe("over the PostgreSQL of the operating system, with its stock settings",
     server = opened.use(await startStockPostgres());
   });
 
-  test("no connection compiles its statements, whatever the server and the URL say", async () => {
+  test("no connection compiles its statements, with any settings of the server and the URL", async () => {
     const url = new URL(server.url);
     url.searchParams.set("options", "-c jit=on");
     const log = { info() {}, warn() {}, error() {} };

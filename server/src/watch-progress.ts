@@ -6,8 +6,8 @@ import { openProgressWatch, type Place, type ProgressWatch, type Watched } from 
 type Deps = Pick<Context, "bus" | "clock" | "troubles" | "deliverers" | "config">;
 
 /**
- * Watches that the whole path of a message gets on, whichever process works at it: a process without a door can tell
- * nobody, and a step that no process runs has nobody to tell it.
+ * Watches every step of a message's path, in all processes: a process without a door cannot report its own steps, and a
+ * step that no process runs has no process to report it.
  */
 export function watchProgress({ bus, clock, troubles, deliverers, config }: Deps): ProgressWatch {
   const steps = flow.map(

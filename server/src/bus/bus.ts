@@ -73,7 +73,7 @@ export interface Consumer<Value> {
   handle(records: readonly BusRecord<Value>[]): Promise<void>;
   /**
    * A record that failed four times by its own fault: keep it where people see it and can put it back; those behind it
-   * go on once this returns. May run twice. Without it such a record waits like the others.
+   * continue once this returns. May run twice. Without it such a record waits like the others.
    */
   giveUp?(record: BusRecord<Value>, error: unknown): Promise<void>;
   /** Before the first record of partitions that this process now owns. */

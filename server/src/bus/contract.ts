@@ -170,7 +170,7 @@ export function busContract(openHarness: OpenHarness): void {
   });
 
   // One message that cannot be handled must not stop all conversations behind it.
-  test("a record that fails by its own fault is given up after four tries, and those behind it go on", async () => {
+  test("a record that fails by its own fault is given up after four tries, and those behind it are handled", async () => {
     await using harness = await openHarness();
     await using bus = await harness.open();
     await publish(harness, bus, numbered("a", 1, 5));

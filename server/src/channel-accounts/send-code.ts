@@ -19,7 +19,7 @@ export interface CodeToSend {
 }
 
 /**
- * Sends a one-time code to an address, at once and past the messages: whoever reads those must not read it. NO_ROUTE with
+ * Sends a one-time code to an address, at once and not as a message: people who read messages must not see it. NO_ROUTE with
  * what to do when the platform does not take it, CHANNEL_UNAVAILABLE when it cannot be asked now.
  */
 export async function sendCode(

@@ -96,7 +96,7 @@ export async function deleteAddress(db: Db, participantId: string, workspaceId: 
   return (await run(db, text, [workspaceId, channel, identifier, participantId])) > 0;
 }
 
-/** From whoever has it, after those that the new owner has. */
+/** Takes the address from its owner; it becomes the last one of the new owner. */
 export async function takeAddress(
   db: Db,
   owner: { workspaceId: string; participantId: string },

@@ -1,6 +1,6 @@
 /**
- * How a user proves that an address is theirs: a one-time code goes to it, and comes back from the user. What the code
- * proves is who has the telephone now; it opens nothing that was said before.
+ * How a user proves that they own an address: a one-time code is sent there, and the user sends it back. It proves who
+ * has the telephone now, and gives no access to earlier messages.
  */
 import { createHash, randomInt, timingSafeEqual } from "node:crypto";
 import { type Actor, recordAct } from "../audit/audit.ts";
@@ -20,9 +20,9 @@ const codeDigits = 6;
 const maxTries = 5;
 /** How long a code works, in minutes. */
 const codeMinutes = 10;
-/** Verifications that wait for their code, of one user and at one address. */
+/** Open verifications of one user, and at one address. */
 const maxPending = 3;
-/** Codes that are sent in an hour, by one user and to one address. */
+/** Codes that are sent in an hour for one user, and to one address. */
 const maxStartsAnHour = 5;
 /** Addresses that a user may prove. */
 const maxProvedAddresses = 10;
@@ -42,7 +42,7 @@ interface Who {
 }
 
 /**
- * A code that the caller sends to the address. Says nothing of who has the address: only its owner learns that. Throws
+ * Returns a code that the caller sends to the address. Does not reveal who has the address. Throws
  * RATE_LIMIT_EXCEEDED, and CONFLICT when the user has as many addresses as it may.
  */
 export async function startVerification(
@@ -82,7 +82,7 @@ export async function startVerification(
   });
 }
 
-/** The code did not go out: it waits no longer, and counts as a start. */
+/** For a code that could not be sent: the verification ends, and still counts as a start. */
 export async function giveUpVerification(db: Db, { workspaceId }: Who, verificationId: string): Promise<void> {
   await run(db, "UPDATE address_verifications SET ended_at = now() WHERE verification_id = $1 AND workspace_id = $2", [
     verificationId,
@@ -102,7 +102,7 @@ export async function verifyAddress(
   { verificationId, code }: { verificationId: string; code: string },
 ): Promise<HolderView> {
   const { workspaceId } = by;
-  // Counted whatever follows: a statement of its own.
+  // A separate statement, so that the try counts also when the transaction below fails.
   const tried = await maybe<Address & { code_hash: Buffer; tries: number }>(
     db,
     `UPDATE address_verifications SET tries = tries + 1
@@ -142,12 +142,12 @@ export async function verifyAddress(
   });
 }
 
-/** Those that are too old to count. Safe to repeat. */
+/** Deletes verifications that are too old to count. Safe to repeat. */
 export function deleteOldVerifications({ db }: { db: Db }): Promise<number> {
   return run(db, "DELETE FROM address_verifications WHERE created_at < now() - interval '1 day'", []);
 }
 
-/** Whether the user did not have it. */
+/** Gives the user the address. Returns false when the user has it already. */
 async function give(tx: PoolClient, { workspaceId, userId }: Who, address: Address, now: Date): Promise<boolean> {
   const owner = (await findOwners(tx, workspaceId, [address]))[0];
   if (owner?.participantId === userId) return false;
@@ -155,7 +155,7 @@ async function give(tx: PoolClient, { workspaceId, userId }: Who, address: Addre
     owner !== undefined &&
     (owner.kind !== "contact" || (await isKnownToOthers(tx, { workspaceId, userId }, owner.participantId)))
   ) {
-    throw new RequestError("CONFLICT", "This address belongs to somebody in this workspace: ask an admin to add it.");
+    throw new RequestError("CONFLICT", "This address belongs to somebody in this workspace. Ask an admin to add it.");
   }
   await requireRoom(tx, userId);
   if (owner === undefined) {
@@ -168,7 +168,7 @@ async function give(tx: PoolClient, { workspaceId, userId }: Who, address: Addre
 
 /**
  * Whether somebody else wrote in a conversation of the contact, or is a member of it: then the address is a customer's,
- * and what was said there must not lead to the user. A contact who only wrote to the workspace is nobody's customer yet.
+ * and what was said there must not lead to the user. A contact who only wrote to the workspace, without an answer, counts as known to no one.
  */
 async function isKnownToOthers(tx: Db, { workspaceId, userId }: Who, contactId: string): Promise<boolean> {
   const row = await maybe(
@@ -187,7 +187,7 @@ async function requireRoom(tx: Db, userId: string): Promise<void> {
   if ((await listAddresses(tx, [userId])).length < maxProvedAddresses) return;
   throw new RequestError(
     "CONFLICT",
-    `You have ${maxProvedAddresses} addresses, as many as you may add yourself: take one away first.`,
+    `You have ${maxProvedAddresses} addresses, the most that you may add yourself. Remove one first.`,
   );
 }
 
@@ -205,11 +205,11 @@ async function requireFewStarts(tx: Db, { workspaceId, userId }: Who, address: A
     [workspaceId, userId, address.channel, address.identifier],
   );
   if (counted.pending >= maxPending) {
-    const message = `${maxPending} codes wait already: use one of them, or try again in ${codeMinutes} minutes.`;
+    const message = `${maxPending} codes are open already. Use one of them, or try again in ${codeMinutes} minutes.`;
     throw new RequestError("RATE_LIMIT_EXCEEDED", message, { retryAfterSeconds: codeMinutes * 60 });
   }
   if (counted.starts >= maxStartsAnHour) {
-    const message = `At most ${maxStartsAnHour} codes are sent in an hour: try again later.`;
+    const message = `At most ${maxStartsAnHour} codes are sent in an hour. Try again later.`;
     throw new RequestError("RATE_LIMIT_EXCEEDED", message, { retryAfterSeconds: 3_600 });
   }
 }

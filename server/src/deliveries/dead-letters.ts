@@ -65,7 +65,7 @@ function listFailedDeliveries(db: Db, query: DeadLetterQuery): Promise<FailedDel
 }
 
 const isDeadLetter = "is_dead_letter AND NOT is_superseded";
-/** A lane to send it in, or a record to route: what had neither reached nobody, and another try would not either. */
+/** It has a lane to send it in, or is a record to route. A delivery without either had no recipient, and has none now. */
 const isReplayable = "(lane_id IS NOT NULL OR unrouted IS NOT NULL)";
 const matches = "($2::text IS NULL OR channel = $2) AND ($3::text IS NULL OR error ->> 'code' = $3)";
 

@@ -224,7 +224,7 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
       void attempt(lane, account)
         .catch((error) => {
           if (isRecordFault(error))
-            log.error({ err: error, channel }, "an attempt failed in the hub; its lane rests and goes on");
+            log.error({ err: error, channel }, "an attempt failed in the hub; its lane pauses and continues");
           troubles.failed(part, error);
           return troubleMs;
         })

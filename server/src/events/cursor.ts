@@ -46,7 +46,7 @@ export function firstOf({ last_position, event_count }: Omit<Batch, "mark">): nu
 }
 
 /**
- * Why a reader cannot go on from a cursor; null when it can. `next` is the first batch that ends at the cursor or after it.
+ * Why a reader cannot resume from a cursor; null when it can. `next` is the first batch that ends at the cursor or after it.
  * One rule for all ways to read: a cursor is good while its event is kept, or is the newest.
  */
 export function gapAfter({ position, mark }: Cursor, head: Cursor, next: Batch | undefined): GapReason | null {

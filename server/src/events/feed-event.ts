@@ -1,6 +1,6 @@
 import type { EventName, FrameType } from "./vocabulary.ts";
 
-/** What the outside is told. */
+/** As readers of the feed get it. */
 export interface FeedEvent {
   position: number;
   /** See `Cursor`. */
@@ -16,9 +16,9 @@ export interface FeedEvent {
   awaits: { deliveryId: string; recipientId: string } | null;
   /** The frame without its cursor. */
   frame: EventFrame;
-  /** What members are told in its place, who do not see the addresses of others; null: the same. */
+  /** The frame for members, without the addresses of others; null: the same frame. */
   memberFrame: EventFrame | null;
-  /** What `alsoSeenBy` is told in its place: that it is over, and nothing of what has become of it since. */
+  /** The frame for `alsoSeenBy`: it says that they left, and shows nothing that happened since. */
   partingFrame: EventFrame | null;
 }
 

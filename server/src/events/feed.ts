@@ -10,14 +10,14 @@ import { hydrate, type Stored, type StoredEvent } from "./hydrate.ts";
 export type FeedPage =
   /** Events right after the cursor, oldest first; `last` is the position up to which was read, `head` the newest of all. */
   | { kind: "events"; events: FeedEvent[]; last: number; head: number; cursor: Cursor }
-  /** What follows the cursor was cleared away, or the cursor is not of this feed: read the state again, go on from `head`. */
+  /** The events after the cursor were cleared away, or the cursor is not of this feed: read the state again, and resume from `head`. */
   | { kind: "gap"; reason: GapReason; head: number; cursor: Cursor };
 
 /** Most events that one call reads. */
 export const maxPage = 1_000;
 
 /**
- * Up to `limit` events after a cursor, or after a position, which is not checked. `cursor` of the page is where to go on.
+ * Up to `limit` events after a cursor, or after a position, which is not checked. `cursor` of the page is where to resume.
  * Two round trips; safe to call at any time, from any process.
  */
 export async function readFeed(db: Db, workspaceId: string, after: Cursor | number, limit: number): Promise<FeedPage> {
@@ -45,7 +45,7 @@ export async function readFeed(db: Db, workspaceId: string, after: Cursor | numb
   };
 }
 
-/** Whether a reader can go on from each of these cursors, of any feeds: null, or why not. One round trip. */
+/** Whether a reader can resume from each of these cursors, of any feeds: null, or why not. One round trip. */
 export async function checkCursors(
   db: Db,
   asked: readonly { workspaceId: string; cursor: Cursor }[],

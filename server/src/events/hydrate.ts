@@ -29,7 +29,7 @@ export interface StoredEvent extends Pick<FeedEvent, "position" | "mark" | "at">
 
 /**
  * Completes stored events with what they are about: messages as they were written, conversations as they are now. Two
- * statements for messages and a few for conversations, whatever the count. An event about what is gone is left out.
+ * statements for messages and a few for conversations, for any count. An event about something that was deleted is left out.
  */
 export async function hydrate(db: Db, workspaceId: string, stored: readonly StoredEvent[]): Promise<FeedEvent[]> {
   const events = stored.map(({ event }) => event);

@@ -28,7 +28,7 @@ interface MessageRow {
   /** The other one of a private conversation, and null in a group. */
   recipient_id: string | null;
   direction: "inbound" | "outbound";
-  /** Null where only a status is told. */
+  /** Null in the event of a status. */
   payload: { type: string; text?: string; caption?: string; file_id?: string } | null;
   reply_to: string | null;
   /** How an inbound message came; null for others. */
@@ -55,7 +55,7 @@ export interface MessageFacts {
   deliveries: ReadonlyMap<string, DeliveryRow>;
 }
 
-/** Two statements at once, whatever the count. */
+/** Two statements at once, for any count. */
 export async function loadMessageFacts(
   db: Db,
   workspaceId: string,
@@ -204,7 +204,7 @@ function contactFields(
   };
 }
 
-/** As all times are told. */
+/** ISO 8601, as all times in answers and events. */
 function toIso(time: string | null | undefined): string | null {
   return time == null ? null : new Date(time).toISOString();
 }

@@ -121,7 +121,7 @@ export async function revokeApiKey(
       [apiKeyId, principal.workspaceId, ownOnly(principal), now],
     );
     if (row === null) throw notFound("API key");
-    // A statement of its own: it sees the keys that were made until the one above had the row.
+    // A separate statement: it sees the keys that were made until the statement above had locked the row.
     const descendants = await run(
       tx,
       "UPDATE api_keys SET revoked_at = $2 WHERE ancestor_ids @> ARRAY[$1::uuid] AND revoked_at IS NULL",
@@ -224,7 +224,7 @@ async function lineFor(tx: Db, principal: Principal, expiresAt: Date | undefined
   }
   if (ancestor_ids.length + 1 >= maxKeyChain) {
     throw forbidden(
-      `This API key is the last of ${maxKeyChain} that made one another. Make the key with an earlier one.`,
+      `A chain of API keys that made one another has at most ${maxKeyChain}. Make this key with an earlier key of the chain.`,
     );
   }
   return [...ancestor_ids, callerId];

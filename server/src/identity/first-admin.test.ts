@@ -130,7 +130,7 @@ test("where other processes may be starting, a password is given a minute to be 
   assert.equal(await made.isPassword(later.password!), true);
 });
 
-/** The admin of a database of its own. */
+/** The admin of a fresh database. */
 async function freshAdmin(more: Partial<FirstAdminDeps["config"]> = {}) {
   const own = opened.use(await createTestDatabase());
   const pool = opened.adopt(

@@ -1,13 +1,13 @@
 /**
  * When a guess at a password may be made. Buckets are token buckets, kept as the generic cell rate algorithm keeps them:
  * by one time each, when the bucket is full again. A pair of account and address that has logged in before is trusted, as
- * a device cookie is in "Slow Down Online Guessing Attacks with Device Cookies" (OWASP): it has a bucket of its own, and
- * failures of others do not count for it. Everybody else shares the buckets of the account and of the address.
+ * a device cookie is in "Slow Down Online Guessing Attacks with Device Cookies" (OWASP): it has its own bucket, and
+ * failures of others do not count for it. All others share the buckets of the account and of the address.
  *
- * A guess for which no token is there gets a turn: the token that comes next is its own, whatever others ask meanwhile.
- * Each pair has one turn at the most, so those who wait are served by turns and not by who asks more often. An address
- * that has hardly tried the account yet takes from another bucket than those that try again and again, and so does not
- * wait behind them (as new flows go before old ones in FQ-CoDel, RFC 8290).
+ * A guess without a token gets a turn: it has the next token for itself, however often others ask meanwhile. Each pair
+ * has at most one turn, so waiting clients are served in turn, and polling gains nothing. An address that has hardly
+ * tried the account yet uses another bucket than addresses that repeat, so it does not wait behind them (as new flows go
+ * before old ones in FQ-CoDel, RFC 8290).
  */
 export interface Bucket {
   burst: number;
@@ -30,11 +30,11 @@ export const buckets = {
 
 /** How often an address may try an account before it counts among those that repeat. */
 export const newTries = 2;
-/** So long after the last try they are forgotten. */
+/** How long after the last try they are forgotten. */
 export const rememberTriesMs = 86_400_000;
-/** A turn that would be later than this is not given out: the client is refused and keeps nothing. */
+/** A later turn is not reserved: the client is refused without one. */
 export const longestTurnMs = 30 * minuteMs;
-/** How long a turn can be used once it has come. */
+/** How long a turn can be used from its time on. */
 export const turnLastsMs = 15 * minuteMs;
 /** How long an address counts as trusted after a log-in. */
 export const trustedForMs = 90 * 86_400_000;
@@ -114,7 +114,7 @@ function pay(rows: GuessRows, names: readonly BucketName[], nowMs: number): Gues
   return after;
 }
 
-/** Now, or when the first token comes that is promised to nobody. */
+/** Now, or when the first token comes that is not reserved. */
 function nextTokenAt({ fullAtMs }: GuessRow, name: BucketName, nowMs: number): number {
   const { burst, everyMs } = buckets[name];
   return Math.max(nowMs, Math.max(fullAtMs, nowMs) - (burst - 1) * everyMs);

@@ -47,7 +47,7 @@ export interface Guess {
 }
 
 export function openLogInTries({ db }: { db: Pool }): LogInTries {
-  /** Writes what `decide` makes of the rows; nobody else changes them meanwhile. */
+  /** Writes what `decide` returns for the rows, under a lock on them. */
   async function change<T>(
     guesser: Guesser,
     decide: (rows: GuessRows, nowMs: number) => { rows: GuessRows; value: T },

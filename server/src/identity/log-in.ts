@@ -34,7 +34,7 @@ export async function logIn(
   // A guess that has to wait does not stand in the line.
   const { isTrusted } = await tries.admit(guesser);
   const user = isUsername(username) ? await findByUsername(db, username) : null;
-  // A trusted address has a share of its own, which others who try the account cannot fill.
+  // A trusted address has its own share, which others who try the account cannot fill.
   const account = isTrusted ? `${source.account} at ${source.address}` : source.account;
   const { guess, error, isPassword } = await hasher.inTurn({ ...source, account }, async (verify) => {
     const guess = await tries.take(guesser);

@@ -107,8 +107,8 @@ export function requireRole(principal: Principal, least: Role): void {
 export type Scoped = { readonly scopes?: Principal["scopes"] };
 
 /**
- * A user who logs in has all scopes. An API key that lacks some lets nobody in with a role above member, and changes no
- * user who has one: else it could do by a detour what it may not.
+ * A user who logs in has all scopes. An API key that lacks some cannot give a user a role above member, and cannot
+ * change a user who has one: through that user it could do what it may not do itself.
  */
 export function requireMayRule(by: Scoped, role: Role): void {
   if (role === "member" || hasScope(by, "*")) return;

@@ -9,7 +9,7 @@ import { readablePassword } from "./readable-password.ts";
 import { revokeSessionsOf } from "./sessions.ts";
 
 /**
- * Gives a user, named in any case, a generated password and ends their sessions. For the operator, who asks nobody.
+ * Gives a user, named in any case, a generated password and ends their sessions. For the operator, who needs no permission.
  * Throws a `StartError` when there is no such user, or when they are disabled.
  */
 export async function resetPasswordByCommand(

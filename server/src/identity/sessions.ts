@@ -135,7 +135,7 @@ export async function pair(
   };
 }
 
-/** Whoever ends all sessions of a user changes the user's row too: under its lock, one is either ended with them or not made. */
+/** Ending all sessions of a user locks the user's row: a new session is either ended with them, or not opened. */
 function insertSession(
   db: Db,
   row: {

@@ -14,7 +14,7 @@ function refused(text: string | Buffer, message: RegExp, path?: string): void {
   );
 }
 
-test("reads JSON, whatever its strings hold", () => {
+test("reads JSON with any text in its strings", () => {
   const value = { 'a"{[,:\\': ["}]\\", -1.5e3, true, null], "é\u2028": {} };
   assert.deepEqual(parse(JSON.stringify(value)), value);
   for (const text of ['"\\\\"', '"\\\\\\""', ' [ "\\"" , "\\\\" ] ', "7"])

@@ -14,7 +14,7 @@ export interface PoolWatchOptions {
 }
 
 /**
- * A server that is frozen, or that a cut cable hides, answers nothing and resets nothing: whoever waits for it waits for
+ * A server that is frozen or cut off neither answers nor resets its connections: a client that waits for it waits for
  * the longest time-out. So when an answer is overdue, a new connection asks whether the server still works at it. Where it
  * does not (there is no server, or another one has taken its address), the connection is cut, and all idle ones with it:
  * what waits fails as with any lost connection and is tried again where the address leads to now. A long statement of a

@@ -30,7 +30,7 @@ const idleTimeoutMs = 60_000;
 const idleInTransactionTimeoutMs = 30_000;
 
 /**
- * What every connection of the hub has in common, whatever it is for. The statements are short and many, so that compiling
+ * The settings of every connection of the hub. The statements are short and many, so that compiling
  * one (`jit`, which PostgreSQL 15 to 17 does by default) takes far longer than running it.
  */
 function connectionOptions({ url, applicationName }: Pick<PoolOptions, "url" | "applicationName">) {

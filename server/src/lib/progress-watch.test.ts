@@ -101,7 +101,7 @@ test("work that no process takes is named so", async () => {
   assert.deepEqual(troubles(), [{ ...standstill, code: "NO_CONSUMER" }]);
 });
 
-// A process that works takes over from nobody by refusing requests.
+// A process that works does not help by refusing requests.
 test("what stands still in another process counts against this one only when nothing moves anywhere", async () => {
   let moves = 0;
   let areAllStill = false;

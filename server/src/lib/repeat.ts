@@ -4,7 +4,7 @@ import { type Clock, pause } from "./clock.ts";
 const failurePauseMs = 10_000;
 
 /**
- * Calls `work` again and again, a pause before each call and one call at a time. A failure is told and does not end it:
+ * Calls `work` again and again, a pause before each call and one call at a time. A failure is reported and does not end it:
  * the next call comes after `failurePauseMs` at the latest.
  * `close` waits for the call under way, and makes no other.
  */

@@ -29,7 +29,7 @@ export async function takePort(
 }
 
 /**
- * What `listen` of another server in this process takes to go on with the socket of this one, which it then owns.
+ * What `listen` of another server in this process takes to take over the socket of this one, which it then owns.
  * Source: https://nodejs.org/api/net.html#serverlistenhandle-backlog-callback
  */
 export function handleOf(server: Server): object {

@@ -16,7 +16,7 @@ import { type Frame, frameOf } from "./frames.ts";
 export interface TailedEvent {
   event: FeedEvent;
   frame: Frame;
-  /** See `FeedEvent`; the frame itself where members are told the same. */
+  /** See `FeedEvent`; the frame itself where members get the same. */
   memberFrame: Frame;
   /** See `FeedEvent`; the frame itself where nobody has left. */
   partingFrame: Frame;
@@ -44,7 +44,7 @@ export function toTailed(event: FeedEvent): TailedEvent {
   return {
     event,
     frame,
-    // Made for the first who is told so: mostly there is nobody.
+    // Made for the first reader that needs it: mostly there is none.
     get memberFrame() {
       member ??= orSame(event.memberFrame);
       return member;
@@ -111,7 +111,7 @@ export function openBlocks(db: Db) {
 
   return {
     /**
-     * Whether a reader can go on from a cursor, as of now: what is in memory may have been cleared away. All who ask at
+     * Whether a reader can resume from a cursor, as of now: what is in memory may have been cleared away. All who ask at
      * once are answered by one query.
      */
     check: (workspaceId: string, cursor: Cursor): Promise<GapReason | null> => checks.ask({ workspaceId, cursor }),

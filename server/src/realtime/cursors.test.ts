@@ -1,4 +1,4 @@
-/** A cursor goes on without a hole, or is a gap: by the same rule for pages and for readers that resume. */
+/** Reading resumes from a cursor without a hole, or gets a gap: by the same rule for pages and for readers that resume. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { deleteOldEvents, parseCursor, readHead } from "../events/events.ts";

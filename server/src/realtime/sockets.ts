@@ -155,7 +155,7 @@ export function openSockets({ readers, clock, log, origins, clientAddress, onFra
     const refilled = ((now - connection.refilledAt) / 1_000) * framesPerSecond;
     connection.tokens = Math.min(frameBurst, connection.tokens + refilled);
     connection.refilledAt = now;
-    // Not with every frame that is let in: whoever never stops would be let in now and then for ever.
+    // Not with every frame that is let in: a client that never stops would have one let in now and then, for ever.
     if (connection.tokens === frameBurst) connection.refused = 0;
     if (connection.tokens < 1) return tooMany(`A socket may send ${framesPerSecond} frames a second: slow down.`);
     connection.tokens -= 1;
@@ -179,7 +179,7 @@ export function openSockets({ readers, clock, log, origins, clientAddress, onFra
     return connection.work;
   }
 
-  /** A client that was told of an error is still told what happens, or goes elsewhere. */
+  /** After an error a client still gets live events, or is disconnected. */
   async function recover({ reader }: Connection, error: unknown): Promise<void> {
     const { subscriber } = reader;
     if (!(error instanceof RequestError) && subscriber.state === "catching-up") readers.drop(reader, "broken");
@@ -285,9 +285,9 @@ export function refuse(stream: Duplex, error: unknown): void {
   if (stream.destroyed) return;
   const known =
     error instanceof RequestError ? error : new RequestError("INTERNAL", "Something went wrong here: try again.");
-  // One that has hung up already is an error of the stream, which nobody else listens to: it would end the process.
+  // If the client has disconnected already, the stream emits an error, which would end the process without a listener.
   stream.on("error", () => stream.destroy());
-  // A client that does not hang up would keep it open for ever: nothing else looks after it.
+  // A client that does not disconnect would keep it open for ever.
   stream.once("finish", () => stream.destroy());
   stream.end(refusal(known, errorCodes[known.code].http, toErrorBody(known, randomUUID())));
 }

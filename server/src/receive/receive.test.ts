@@ -104,7 +104,7 @@ test("what the hub itself failed at comes again; what can never be accepted is n
   );
 });
 
-// Each of them once took a transaction of its own: 16 s for 300 messages of one stranger.
+// Each of them once took a separate transaction: 16 s for 300 messages of one stranger.
 test("many messages of strangers cost no more statements than a few", async () => {
   await using inbox = await open();
   const statementsOf = async (...events: InboundEvent[]) => {
@@ -248,7 +248,7 @@ async function open() {
   };
 }
 
-/** Those of the step itself; `accept` has a pool of its own. */
+/** The statements of the step itself; `accept` has its own pool. */
 function countStatements(pool: Pool) {
   let statements = 0;
   const counting = (target: object): object =>

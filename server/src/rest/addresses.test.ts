@@ -54,7 +54,7 @@ test("one address asked for by many at the same time goes to one of them", async
   assert.deepEqual(answers.map(({ status }) => status).sort(), [201, ...Array(9).fill(409)]);
 });
 
-// Whoever has a customer's number as an address reads what the customer writes.
+// A user with a customer's number as an address reads what the customer writes.
 test("a user's addresses are added by admins, by the user only with a proof, and taken away by both", async () => {
   const { admin, agent, eva, leo } = await hub.openWorkspace();
   const path = `/v1/users/${eva.userId}/addresses`;

@@ -120,7 +120,7 @@ export function addressRoutes(app: App, { clock, parseAddress, sendCode }: Addre
         security: bearer,
         summary: "Prove an address with the code that was sent there",
         description:
-          "For the user itself. 409, without a name, when another user has the address, or a contact to whom somebody wrote " +
+          "For the user itself. 409, without naming the owner, when another user has the address, or a contact to whom somebody wrote " +
           "or who is in a conversation with others: ask an admin.",
         params: idParams,
         body: Type.Object(

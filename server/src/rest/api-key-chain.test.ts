@@ -57,7 +57,7 @@ test("revoking a key in the middle leaves the one that made it", async () => {
   assert.deepEqual([await statusOf(first.key), await statusOf(second.key), await statusOf(third.key)], [200, 401, 401]);
 });
 
-test("a key ends when the first of its chain expires, whatever its own row says", async () => {
+test("a key ends when the first of its chain expires, even if its own row has no end", async () => {
   const [first, second, third] = await makeChain(admin, { expires_at: inHours(1) });
   // As a hub of an earlier version, or a hand in the database, may have left it.
   await hub.db.query("UPDATE api_keys SET expires_at = NULL WHERE api_key_id = ANY ($1)", [

@@ -100,7 +100,7 @@ test("a key may have a limit of its own, which its caller carries and its keys k
   assert.equal((await makeKey(body.key, { rate_limit: { per_second: 0.6, burst: 10 } })).status, 403);
   assert.equal((await makeKey(body.key, { rate_limit: { per_second: 0.5, burst: 11 } })).status, 403);
   assert.equal((await makeKey(body.key, { rate_limit: { per_second: 0.5, burst: 10 } })).status, 201);
-  // One without a limit of its own has its maker's to share.
+  // A key without its own limit shares that of the key that made it.
   const { body: child } = await makeKey(body.key);
   const shared = await hub.authenticate(`Bearer ${child.key}`);
   assert.deepEqual(shared.ancestors, [{ apiKeyId: body.api_key_id, rateLimit: { perSecond: 0.5, burst: 10 } }]);

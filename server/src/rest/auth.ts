@@ -74,8 +74,8 @@ export function authRoutes(app: App, deps: AuthRouteDeps): void {
         summary: "Log in",
         description:
           "An unknown user and a wrong password get the same answer. After several failures a client has to wait for its " +
-          "turn: 429 with `retry-after`. The turn is the client's own, whatever others try meanwhile. An address from " +
-          "which the user has logged in before has tries of its own. A user with a second factor sends `totp_code`, too.",
+          "turn: 429 with `retry-after`. The turn is reserved, however often others try meanwhile. An address from which " +
+          "the user has logged in before has separate tries. A user with a second factor sends `totp_code`, too.",
         body: Type.Object(
           {
             username: Type.String({ minLength: 1, maxLength: 256 }),

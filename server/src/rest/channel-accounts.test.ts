@@ -166,7 +166,7 @@ test("a change is seen at once here, and soon by other processes", async () => {
   assert.partialDeepStrictEqual(renamed.body, { name: "Shop", status: "disabled", settings });
 });
 
-// Else an admin's key, or an admin who does not know them, has them sent to a machine of its own.
+// Otherwise an admin, or an admin's key, could have credentials that it does not know sent to its own machine.
 test("stored credentials are sent nowhere else: a change of base_url needs all of them again", async () => {
   const admin = `${await hub.workspace()} admin`;
   const base_url = hub.baseUrl("telegram");
@@ -205,7 +205,7 @@ test("asking the platform follows no redirect: the credentials go to base_url al
     id,
     { base_url: urlOf(redirecting) },
   ]);
-  const name = { name: "Read anew" };
+  const name = { name: "Changed" };
   await hub.call(`PATCH /v1/channel-accounts/${id}`, admin, name);
   const verified = await hub.call(`POST /v1/channel-accounts/${id}/verify`, admin);
   assert.deepEqual([verified.body.ok, asked], [false, []]);

@@ -109,7 +109,7 @@ test("logging out everywhere ends all sessions, and keys where asked", async () 
   const body = { revoke_api_keys_since: "2026-01-01T00:00:00Z" };
   assert.equal((await hub.call("POST /auth/logout-everywhere", { token, body })).status, 204);
   assert.deepEqual([await isLive(token), await isLive(key)], [false, false]);
-  assert.equal(await isLive(admin), true, "others go on");
+  assert.equal(await isLive(admin), true, "other users are not logged out");
   const byKey = await makeKey(admin);
   assert.equal((await hub.call("POST /auth/logout-everywhere", { token: byKey })).status, 403);
 });

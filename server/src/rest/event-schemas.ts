@@ -81,7 +81,7 @@ const frameOnly: Partial<Record<FrameType, TProperties>> = {
   NEW_MESSAGE: { timestamp: Type.Integer({ description: "`created_at` in milliseconds since the Unix epoch" }) },
 };
 
-const cursor = Type.String({ description: "Opaque: go on from here" });
+const cursor = Type.String({ description: "Opaque: resume from here" });
 const namesOf = (frame: FrameType) => eventNames.filter((name) => frameTypes[name] === frame);
 
 function frameSchema(type: FrameType): TSchema {

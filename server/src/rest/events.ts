@@ -21,7 +21,7 @@ export function eventRoutes(
       config: { access: { role: "member", scope: feedScopes } },
       // A stream without a body would be held open, and what it is told count as taken.
       exposeHeadRoute: false,
-      // The schema is for readers of the document: frames are written as sockets are told them.
+      // The schema is for the document only: frames are written as sockets get them.
       serializerCompiler: () => JSON.stringify,
       schema: {
         tags: ["Realtime"],

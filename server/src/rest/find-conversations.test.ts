@@ -171,7 +171,7 @@ test("a private conversation of the same two exists once, however often and by w
   assert.equal((await create(agent, [leo.userId, ana])).status, 201, "another two");
 });
 
-test("an API key that names one other is in the private conversation itself; a user is told to name itself", async () => {
+test("an API key that names one other participant is added to the private conversation; the error for a user says to add itself", async () => {
   const { admin, agent, eva, leo, workspaceId } = await hub.openWorkspace();
   const create = (caller: Principal, members: unknown[]) =>
     hub.call(caller, "POST", "/v1/conversations", { type: "private", members });

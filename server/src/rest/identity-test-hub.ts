@@ -131,7 +131,7 @@ export async function startIdentityHub(
       const { body } = await call("POST /auth/token", { body: { username, password } });
       return body;
     },
-    /** A member of its own, with the session that the registration opened. */
+    /** A new member, with the session that the registration opened. */
     async register(password = memberPassword) {
       registered += 1;
       const username = `user${registered}`;

@@ -1,4 +1,4 @@
-/** Attacks on log-in, and what they may not do to others: each client has an address of its own, named by a proxy. */
+/** Attacks on log-in, and what they may not do to others: each client has its own address, named by a proxy. */
 import assert from "node:assert/strict";
 import { before, beforeEach, test } from "node:test";
 import { buckets, longestTurnMs } from "../identity/guesses.ts";
@@ -92,7 +92,7 @@ test("invented names from one address do not lock out a neighbour who has logged
   for (let n = 0; n < 55; n += 1) statuses.push((await wrong(home, `invented${n}`)).status);
   assert.deepEqual([statuses[0], statuses.at(-1)], [401, 429]);
   assert.equal((await right(home)).status, 200);
-  // A stranger there waits, whatever the account; elsewhere the account is not slowed down at all.
+  // A stranger there waits, with any account; elsewhere the account is not slowed down at all.
   const ana = { username: "ana", password: "a long enough one" };
   const fromThere = await hub.call("POST /auth/token", { from: home, body: ana });
   assert.equal(fromThere.status, 429);

@@ -108,7 +108,7 @@ export async function operationRoutes(
   const hidden = { config: open, schema: { hide: true } };
   app.get("/openapi.json", hidden, async () => app.swagger());
   app.get("/", hidden, async ({ headers: { accept = "" } }, reply) =>
-    // A browser asks for a page; a program, which takes anything, is told where things are.
+    // A browser asks for a page; a program accepts anything, and gets the addresses as JSON.
     accept.includes("text/html") ? reply.redirect("/docs") : entryPoints,
   );
   await app.register(fastifySwaggerUi, {

@@ -29,7 +29,7 @@ export interface PasswordRouteDeps extends Pick<Authenticator, "forget"> {
   tries: LogInTries;
 }
 
-/** How a password is changed, and set anew by those who forgot theirs. */
+/** Changing a password, and resetting a forgotten one. */
 export function passwordRoutes(app: App, deps: PasswordRouteDeps): void {
   const newPassword = credentialFields.password;
 
@@ -43,7 +43,7 @@ export function passwordRoutes(app: App, deps: PasswordRouteDeps): void {
         summary: "Change my password",
         description:
           "Ends all other sessions of the caller, and the API keys that the caller made since the password was last set, " +
-          "unless the body says otherwise. Who has no password, because they log in through a provider, leaves " +
+          "unless the body says otherwise. A user without a password, who logs in through a provider, leaves " +
           "`current_password` out, within 10 minutes of a log-in. Not for API keys.",
         body: Type.Object(
           {

@@ -50,8 +50,8 @@ export function webhookEndpointRoutes(app: App, deps: WebhookEndpointRoutesDeps)
         security: bearer,
         summary: "Connect a webhook endpoint",
         description:
-          "It is told of what happens from now on, signed as Standard Webhooks says. An API key without all scopes asks only " +
-          `for events that it may read itself. At most ${maxEndpoints} in a workspace.`,
+          "It gets the events that happen from now on, signed by the Standard Webhooks specification. An API key without " +
+          `all scopes subscribes only to events that it may read itself. A workspace has at most ${maxEndpoints} endpoints.`,
         body: newEndpointBody,
         response: { 201: endpointWithSecret, ...errorAnswers(400, 401, 403, 409) },
       },

@@ -8,7 +8,7 @@ const packages = ["server/src", "simulator/src", "client/src", "bench/src", "e2e
 
 // The disaster: `before` fails, `after` closes an undefined browser and throws, and a server that is still open keeps the
 // process, and with it the whole run, from ending.
-test("no test closes things by a hook of its own", () => {
+test("no test closes things by its own hook", () => {
   const wrong = packages.flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
       .map((name) => `${folder}/${name}`)

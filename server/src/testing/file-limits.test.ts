@@ -10,7 +10,7 @@ import { until } from "./until.ts";
 
 const { test } = testsThatNeed("ps");
 
-/** A test run of its own over one file, watched as `npm test` is; `pid.txt` gets the pid of what the file has started. */
+/** A separate test run over one file, watched as `npm test` is; `pid.txt` gets the pid of what the file has started. */
 async function run(body: string, limitMs: number) {
   const folder = mkdtempSync(join(tmpdir(), "chat4all-limits-"));
   const pidFile = join(folder, "pid.txt");

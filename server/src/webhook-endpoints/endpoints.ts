@@ -93,7 +93,7 @@ export async function findEndpoint(db: Db, key: EndpointKey): Promise<WebhookEnd
 
 /**
  * What is left out stays. One that is disabled is given up what waits for it; one that is enabled again is told of what
- * happens from then on, and the rest can be replayed. FORBIDDEN for an API key that may not read what it is told, or would
+ * happens from then on, and the rest can be replayed. FORBIDDEN for an API key that may not read the endpoint's events, or would
  * be: it could turn that elsewhere.
  */
 export async function changeEndpoint(
@@ -140,7 +140,10 @@ export async function removeEndpoint(db: Pool, principal: Principal, endpointId:
   await giveUpPending(db, endpointId);
 }
 
-/** A new secret; the one before signs beside it for so long. One that was still signing besides ends at once. FORBIDDEN for an API key that may not read what the endpoint is told. */
+/**
+ * A new secret; the previous one signs beside it for `overlapMs`, and an older one ends at once. FORBIDDEN for an API key
+ * that may not read the endpoint's events.
+ */
 export function rotateSecret(
   { clock, secretBox }: EndpointDeps,
   db: Pool,

@@ -80,7 +80,7 @@ async function startPostmaster(place: ServerPlace, endpoint: Endpoint, signal?: 
   });
   closeSync(output);
   child.unref();
-  // Until it is ready it is nobody else's.
+  // Until it is ready, only this process uses it.
   const forgetExit = signalAtExit(() => child.pid ?? null, "SIGQUIT");
   let hasExited = false;
   const exited = new Promise<void>((resolve) => {

@@ -18,7 +18,7 @@ type Supervised = {
 
 /**
  * Keeps the server running and the lock held until `stop`. A server that dies is started again at the same address.
- * However often it fails, it is tried again: a full disk gets room, an operator mends the folder, and the hub goes on by
+ * However often it fails, it is tried again: a full disk gets room, an operator repairs the folder, and the hub continues by
  * itself. `onFailed` is called at most once, when another hub got the lock; then the server is the other's and `stop`
  * leaves it alone.
  */

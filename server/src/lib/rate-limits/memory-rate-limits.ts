@@ -31,7 +31,7 @@ export function openMemoryRateLimits(clock: Pick<Clock, "elapsed">, most = maxKe
       const now = clock.elapsed();
       const price = priceOf(limit, cost);
       const known = fullAt.get(key);
-      // A limit that became smaller leaves nobody owing more than a bucket.
+      // After a limit became smaller, a key owes one bucket at the most.
       const debtMs = known === undefined ? 0 : Math.min(Math.max(known - now, 0), price.fullMs);
       const isAllowed = isAffordable(debtMs, price);
       const afterMs = isAllowed ? debtMs + price.costMs : debtMs;
