@@ -5,12 +5,13 @@ import { chmodSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { patient } from "../server/src/testing/patience.ts";
 import { until } from "../server/src/testing/until.ts";
 import { type HubPlace, openHubPlace } from "./src/hub-process.ts";
 import { killAll, processesIn, withoutProc } from "./src/processes.ts";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
-const stopWithinMs = 10_000;
+const stopWithinMs = patient(10_000);
 
 test("SIGTERM to npm ends all of it within 10 s", { skip: withoutProc }, async () => {
   await using started = await npmStart();

@@ -12,11 +12,12 @@ import { loadConfig } from "./config.ts";
 import { startHub } from "./hub.ts";
 import { createClient, openPool } from "./lib/postgres.ts";
 import { closeAfterTests } from "./testing/close-after-tests.ts";
+import { patient } from "./testing/patience.ts";
 import { lacks } from "./testing/programs.ts";
 import { type StockPostgres, startStockPostgres } from "./testing/stock-postgres.ts";
 import { createTestDatabase } from "./testing/test-database.ts";
 
-const suiteLimitMs = 300_000;
+const suiteLimitMs = patient(300_000);
 const suites = [
   "messages/accept.test.ts",
   "bus/postgres-bus.test.ts",

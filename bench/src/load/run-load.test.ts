@@ -40,8 +40,10 @@ test("an open loop counts the time of a request from when it was due", async () 
   });
   const pace = { kind: "open", durationMs: 1_000, warmUpMs: 0, requestsPerSecond: 200 } as const;
   const { accepted, latencyMs, failure } = await runLoad({ ...order(server.url), pace }).result;
-  assert.equal(failure, null);
-  assert.ok(accepted > 0);
+  // On a busy machine the last ones find no idle connection, and that is told: none of those that were due is forgotten.
+  const unsent = Number(/^(\d+) requests found no idle connection$/.exec(failure ?? "")?.[1] ?? 0);
+  assert.ok(failure === null || unsent > 0, `${failure}`);
+  assert.equal(accepted + unsent, 200);
   assert.ok(latencyMs.p99 > 80, JSON.stringify(latencyMs));
 });
 

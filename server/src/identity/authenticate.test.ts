@@ -31,14 +31,18 @@ const quiet = { info() {}, warn() {}, error: console.error };
 /** What a password costs is tested elsewhere. */
 const hasher = { hash: async () => "none" } as unknown as PasswordHasher;
 
-/** Counts what reaches the database; `gate`, when set, holds each answer back. */
+/** Counts what reaches the database; `gate`, when set, holds back the answers to what is asked from then on. */
 let statements = 0;
-let gate: Promise<void> | undefined;
+let gate: { opened: Promise<void>; held: number } | undefined;
 const countingDb = {
   async query(...query: Parameters<Pool["query"]>) {
     statements += 1;
+    const before = gate;
     const result = await pool.query(...query);
-    await gate;
+    if (before !== undefined) {
+      before.held += 1;
+      await before.opened;
+    }
     return result;
   },
 } as unknown as Db;
@@ -166,12 +170,11 @@ test("a disabled user is nobody, by token and by API key, until enabled again", 
 // A log-out that commits while a check has already read the session, but has not yet come back.
 test("a check that began before a log-out leaves nothing in memory", async () => {
   const { authorization, sessionId } = await openNewSession("agent");
-  let open = () => {};
-  gate = new Promise((resolve) => {
-    open = resolve;
-  });
+  const { promise: opened, resolve: open } = Promise.withResolvers<void>();
+  const closed = { opened, held: 0 };
+  gate = closed;
   const early = here.authenticate(authorization);
-  await until("the session is looked up", () => statements === 1);
+  await until("the session was read", () => closed.held === 1);
   await pool.query("UPDATE sessions SET revoked_at = now() WHERE session_id = $1", [sessionId]);
   here.forget(sessionId);
   gate = undefined;

@@ -78,11 +78,15 @@ test("an invitation ends when it says so, in a week or as it was made", async ()
   }
 });
 
-test("a taken username leaves the invitation as it was, and of ten acceptances at once one makes a user", async () => {
+test("a taken username leaves the invitation as it was, and of twenty acceptances at once one makes a user", async () => {
   const { body } = await invite();
   assert.deepEqual([(await accept(body.token, { username: "ADMIN" })).status], [409]);
-  const answers = await Promise.all(Array.from({ length: 10 }, () => accept(body.token)));
-  assert.deepEqual(answers.map(({ status }) => status).sort(), [201, ...Array(9).fill(401)]);
+  const answers = await Promise.all(Array.from({ length: 20 }, () => accept(body.token)));
+  // Ten wait for their password to be hashed; what is more is put off.
+  const counts = { 201: 0, 401: 0, 503: 0, ...countsOf(answers.map(({ status }) => status)) };
+  assert.deepEqual([counts[201], counts[401] + counts[503]], [1, 19]);
+  assert.ok(counts[401] >= 9, JSON.stringify(counts));
+  assert.equal((await accept(body.token)).status, 401);
 });
 
 test("the address of a user is not invited again, and server-owned fields are refused", async () => {
@@ -143,3 +147,7 @@ test("an API key with some scopes invites members only", async () => {
   assert.equal((await invite({ role: "agent" }, body.key)).status, 403);
   assert.equal((await invite({ role: "member" }, body.key)).status, 201);
 });
+
+function countsOf(values: readonly number[]): Record<number, number> {
+  return Object.fromEntries([...Map.groupBy(values, (value) => value)].map(([value, all]) => [value, all.length]));
+}

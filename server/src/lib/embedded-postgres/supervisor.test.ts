@@ -5,7 +5,7 @@ import { before, describe, test } from "node:test";
 import pg from "pg";
 import { closeAfterTests } from "../../testing/close-after-tests.ts";
 import { patient } from "../../testing/patience.ts";
-import { until } from "../../testing/until.ts";
+import { leastPatienceMs, until } from "../../testing/until.ts";
 import { systemClock } from "../clock.ts";
 import { openPool } from "../postgres.ts";
 import { openTroubles } from "../troubles.ts";
@@ -140,7 +140,7 @@ describe("the server", { concurrency: 4 }, () => {
     process.kill(pid, "SIGSTOP");
     await postgres.stop();
     t.diagnostic(`forced after ${Math.round(performance.now() - started)} ms`);
-    assert.ok(performance.now() - started < patient(10_000));
+    assert.ok(performance.now() - started < patient(leastPatienceMs));
     assert.equal(isAlive(pid), false);
   });
 
