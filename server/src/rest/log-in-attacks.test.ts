@@ -101,13 +101,24 @@ test("invented names from one address do not lock out a neighbour who has logged
 });
 
 test("IPv6 addresses of one customer count as one, and IPv4 is IPv4 however it is written", async () => {
-  const names = Array.from({ length: buckets.address.burst }, (_, n) => `guess${n}`);
-  for (const [n, name] of names.entries()) await wrong(`2001:db8:0:1::${n.toString(16)}`, name);
+  await useUp((n) => `2001:db8:0:1::${n.toString(16)}`);
   assert.equal((await wrong("2001:db8:0:1:ffff::1", "one-more")).status, 429);
   assert.equal((await wrong("2001:db8:0:2::1", "one-more")).status, 401);
-  for (const name of names) await wrong("::ffff:192.0.2.1", name);
+  await useUp(() => "::ffff:192.0.2.1");
   assert.equal((await wrong("192.0.2.1", "one-more")).status, 429);
 });
+
+/** Guesses until it is refused: on a slow machine a token or two come back meanwhile. */
+async function useUp(address: (n: number) => string): Promise<void> {
+  const { burst } = buckets.address;
+  for (let n = 0; n < 2 * burst; n += 1) {
+    const { status } = await wrong(address(n), `guess${n}`);
+    if (status === 401) continue;
+    assert.deepEqual([status, n >= burst], [429, true], `after ${n} guesses`);
+    return;
+  }
+  assert.fail(`${2 * burst} guesses were let through`);
+}
 
 test("right log-ins of one account wait for themselves, and others do not wait for them", async () => {
   const done: string[] = [];

@@ -4,10 +4,10 @@ import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
 import { createTestDatabase } from "./test-database.ts";
 import { sharedServerVariable } from "./test-server.ts";
+import { until } from "./until.ts";
 
 test("every test has a database of its own, with the newest schema", async () => {
   await using first = await createTestDatabase();
@@ -39,10 +39,7 @@ test("a process that is killed leaves neither a server nor a folder", async () =
   const directory = decodeURIComponent(new URL(String(line)).hostname);
   assert.equal(existsSync(join(directory, "postmaster.pid")), true);
   child.kill("SIGKILL");
-  for (let tries = 0; existsSync(dirname(directory)); tries++) {
-    assert.ok(tries < 1000, "The folder is still there after 10 s.");
-    await delay(10);
-  }
+  await until("the folder is gone", () => !existsSync(dirname(directory)));
 });
 
 async function query(url: string, sql: string): Promise<pg.QueryResult> {
