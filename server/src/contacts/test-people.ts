@@ -21,11 +21,17 @@ export const testChannels = [
 
 export const testParseAddress = addressParser(testChannels);
 
+const poolSize = 12;
+
 /** For tests: a database of its own and a pool on it. */
 export async function openTestPool() {
   const database = await createTestDatabase();
   const log = { info() {}, warn() {}, error() {} };
-  const pool = openPool({ url: database.url, size: 12, applicationName: "test", log });
+  const pool = openPool({ url: database.url, size: poolSize, applicationName: "test", log });
+  // One after the other: a slow machine does not take up so many at once within the time that one connection has.
+  const clients = [];
+  for (let count = 0; count < poolSize; count += 1) clients.push(await pool.connect());
+  for (const client of clients) client.release();
   return {
     pool,
     url: database.url,
