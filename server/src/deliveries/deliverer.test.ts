@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { systemOf } from "../audit/audit.ts";
 import type { SendOutcome } from "../connectors/connector.ts";
 import { run } from "../lib/query.ts";
+import { patient } from "../testing/patience.ts";
 import { type Pipeline, startPipeline, takesAll } from "../testing/test-pipeline.ts";
 import { until } from "../testing/until.ts";
 import { replayDeadLetter } from "./dead-letters.ts";
@@ -109,7 +110,9 @@ test("a replayed text in parts goes on where it did not get through", async () =
 });
 
 test("a lane that changes hands during an attempt waits as long as the platform asked for", async () => {
-  await using line = await startPipeline({ leaseMs: 800, isOnlyProcess: false });
+  // Long enough that the new owner does not try again before the answer comes, however slow the machine is.
+  const timeoutMs = patient(5_000);
+  await using line = await startPipeline({ leaseMs: 800, isOnlyProcess: false, timeoutMs });
   const person = personOf(line, 3);
   const chat = await line.addConversation(await line.addPerson(person));
   const answer = Promise.withResolvers<SendOutcome>();
