@@ -88,9 +88,7 @@ test("an address from which the user has logged in is not slowed down by failure
 
 test("invented names from one address do not lock out a neighbour who has logged in from there", async () => {
   assert.equal((await right(home)).status, 200);
-  const statuses: number[] = [];
-  for (let n = 0; n < 55; n += 1) statuses.push((await wrong(home, `invented${n}`)).status);
-  assert.deepEqual([statuses[0], statuses.at(-1)], [401, 429]);
+  await useUp(() => home);
   assert.equal((await right(home)).status, 200);
   // A stranger there waits, with any account; elsewhere the account is not slowed down at all.
   const ana = { username: "ana", password: "a long enough one" };
@@ -112,7 +110,7 @@ test("IPv6 addresses of one customer count as one, and IPv4 is IPv4 however it i
 async function useUp(address: (n: number) => string): Promise<void> {
   const { burst } = buckets.address;
   for (let n = 0; n < 2 * burst; n += 1) {
-    const { status } = await wrong(address(n), `guess${n}`);
+    const { status } = await wrong(address(n), `invented${n}`);
     if (status === 401) continue;
     assert.deepEqual([status, n >= burst], [429, true], `after ${n} guesses`);
     return;

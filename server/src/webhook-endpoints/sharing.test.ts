@@ -10,10 +10,14 @@ import { ok, startReceiver, startWebhookTest, status, type WebhookTest } from ".
 import { changeEndpoint, replayRange } from "./webhook-endpoints.ts";
 
 const accepted = { events: ["message.accepted"] };
+/** What a delivery may take among many, in milliseconds. */
+const eachMs = 200;
+
 const allDone = (hub: WebhookTest, count: number) =>
   until(
     "all deliveries succeed",
     async () => (await hub.deliveries()).filter((row) => row.status === "succeeded").length === count,
+    count * eachMs,
   );
 
 test("many processes that follow a feed write each delivery once", async () => {
