@@ -102,6 +102,11 @@ export class Messages {
     return { messages, nextAfter };
   }
 
+  /** The newest for this person. */
+  lastTo(channel: string, to: string): StoredMessage | undefined {
+    return this.#stored.findLast((message) => message.to === to && message.channel === channel);
+  }
+
   /** The newest `count`, newest first. */
   latest(count: number): StoredMessage[] {
     return this.#stored.slice(-count).reverse();

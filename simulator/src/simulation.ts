@@ -19,17 +19,23 @@ export function channelOf(simulation: Simulation, channel: string): { face: Face
   throw invalid(`channel must be one of ${simulation.faces.map((one) => one.channel).join(", ")}`);
 }
 
-/** The account meant by `id`, or the only one of the channel. */
-export function accountOf({ world }: Simulation, channel: string, id: string | undefined): Account {
-  const all = world.accounts.list(channel);
+/**
+ * The account meant by `id`. Without it the one that this person answers: that wrote to them last, or else the oldest of
+ * the channel.
+ */
+export function accountOf(
+  { world }: Simulation,
+  { channel, id, person }: { channel: string; id: string | undefined; person: string },
+): Account {
   if (id !== undefined) {
     const named = world.accounts.find(channel, id) ?? world.accounts.findByToken(channel, id);
     if (!named) throw absent(`${channel} has no account "${id}"; see GET /_sim/accounts`);
     return named;
   }
-  if (all.length === 1) return all[0]!;
-  const ids = all.map((account) => account.id).join(", ");
-  throw invalid(all.length === 0 ? `${channel} has no account` : `name the account: ${channel} has ${ids}`);
+  const last = world.messages.lastTo(channel, person);
+  const account = (last && world.accounts.find(channel, last.account)) ?? world.accounts.list(channel)[0];
+  if (account === undefined) throw invalid(`${channel} has no account`);
+  return account;
 }
 
 /** The person that a text names on a channel; a `Problem` (400) when it cannot name one. */

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { defaultAccounts, defaultTelegramAccount, defaultWhatsAppAccount } from "../default-accounts.ts";
 import { openDriver } from "../testing/driver.ts";
+import { openReceiver } from "../testing/receiver.ts";
 
 const ana = "+5511999991111";
 
@@ -100,10 +101,25 @@ test("accounts are listed with their credentials, added and updated", async () =
   const { webhook_url, ...update } = { ...second, access_token: "EAAother" };
   assert.equal((await driver.control("POST", "accounts", update)).body.webhook_url, webhook_url);
   assert.equal((await list()).length, 3);
-  const ambiguous = await driver.control("POST", "inbound", { channel: "whatsapp", from: ana, payload: "x" });
-  assert.match(ambiguous.body.error.message, /name the account: whatsapp has 100000000000001, 200/);
   const named = { channel: "whatsapp", account: "200", from: ana, payload: "x" };
   assert.equal((await driver.control("POST", "inbound", named)).status, 201);
+});
+
+test("a person who names no account answers the one that wrote to them last, or writes to the oldest", async () => {
+  await using receiver = await openReceiver();
+  const first = { ...defaultWhatsAppAccount, webhook_url: receiver.url };
+  await using driver = await openDriver({ accounts: [first, { ...first, phone_number_id: "200" }] });
+  const heardBy = async (from: string) => {
+    receiver.received.length = 0;
+    await driver.control("POST", "inbound", { channel: "whatsapp", from, payload: "x" });
+    await driver.idle();
+    return JSON.parse(receiver.received[0]!.body).entry[0].changes[0].value.metadata.phone_number_id;
+  };
+  assert.equal(await heardBy(ana), defaultWhatsAppAccount.phone_number_id);
+  await driver.graph("POST", "200/messages", { messaging_product: "whatsapp", to: ana, text: { body: "from 200" } });
+  await driver.idle();
+  assert.equal(await heardBy(ana), "200");
+  assert.equal(await heardBy("+5511999992222"), defaultWhatsAppAccount.phone_number_id);
 });
 
 test("a reset forgets all but accounts, their webhooks and the counters of ids", async () => {

@@ -71,8 +71,8 @@ export function servePeople(app: FastifyInstance, simulation: Simulation): void 
   app.post("/inbound", (request, reply) => {
     const input = readInbound(request.body, "body");
     const { face, running } = channelOf(simulation, input.channel);
-    const account = accountOf(simulation, input.channel, input.account);
     const person = personOf(face, input.from, "from");
+    const account = accountOf(simulation, { channel: input.channel, id: input.account, person });
     if (world.webhooks.waiting >= MAX_WAITING_FOR_INBOUND) {
       throw new Problem(503, "OVERLOADED", `${world.webhooks.waiting} webhooks wait to be taken: let them drain first`);
     }
@@ -93,7 +93,7 @@ export function servePeople(app: FastifyInstance, simulation: Simulation): void 
     const { channel, account: id, from, blocked = true } = readBlock(request.body, "body");
     const { face, running } = channelOf(simulation, channel);
     const person = personOf(face, from, "from");
-    running.block(accountOf(simulation, channel, id), person, blocked);
+    running.block(accountOf(simulation, { channel, id, person }), person, blocked);
     reply.code(201).send({ channel, from: person, blocked });
   });
 }
