@@ -24,7 +24,7 @@ async function paste(env: Record<string, string>, inTheShell = {}): Promise<Ran 
   const folder = join(place.folder, "shell");
   mkdirSync(folder);
   const lines = said.split("\n").filter((line) => /^(TOKEN=|curl|sleep)/.test(line));
-  const ran = await runShell(lines.join("\n"), folder, { ...inTheShell });
+  const ran = await runShell(lines.join("\n"), folder, { env: inTheShell });
   assert.equal(ran.code, 0, ran.output);
   assert.equal(ran.requests.length, lines.length, "each line is one request");
   for (const { args, status } of ran.requests) assert.ok(status >= 200 && status < 300, `${status}: ${args}`);
@@ -66,7 +66,7 @@ withCurl("beside a real number: nothing is sent to a stranger", { skip: withoutP
     done
     curl -s ${place.url}/v1/channel-accounts ${json} -d '${account}'`,
     folder,
-    { ADMIN_PASSWORD: adminPassword },
+    { env: { ADMIN_PASSWORD: adminPassword } },
   );
   assert.deepEqual(
     ran.requests.map(({ status }) => status),

@@ -4,11 +4,13 @@ import { join } from "node:path";
 import { patient } from "../../server/src/testing/patience.ts";
 import { programPath } from "../../server/src/testing/programs.ts";
 
-/** How long a shell may run, in milliseconds. */
+/** How long a shell may run unless told otherwise, in milliseconds. */
 const shellLimitMs = patient(60_000);
 
 /** A request that a script made with curl. */
 export interface Request {
+  /** What `BLOCK` was in the shell; 0 when it was not set. */
+  block: number;
   /** What curl was given. */
   args: string;
   /** 0 when there was no answer. */
@@ -22,19 +24,28 @@ export interface Ran {
   requests: Request[];
 }
 
+export interface ShellOptions {
+  env?: Record<string, string>;
+  limitMs?: number;
+  /** Lines of the shell that stand in for programs. */
+  programs?: Record<string, string>;
+}
+
 /** Runs lines as a person who pastes them into a shell in `folder`, and tells how each curl was answered. */
-export async function runShell(lines: string, folder: string, env: Record<string, string> = {}): Promise<Ran> {
+export async function runShell(lines: string, folder: string, options: ShellOptions = {}): Promise<Ran> {
   const bin = join(folder, ".bin");
   const answers = join(folder, ".answers");
   for (const each of [bin, answers]) mkdirSync(each, { recursive: true });
-  writeFileSync(join(bin, "curl"), watchedCurl(answers));
-  chmodSync(join(bin, "curl"), 0o755);
-  const kept = { HOME: process.env.HOME ?? "", PATH: `${bin}:${process.env.PATH}`, LANG: "C.UTF-8" };
+  for (const [name, line] of Object.entries({ curl: watchedCurl(answers), ...options.programs })) {
+    writeFileSync(join(bin, name), `#!/bin/sh\n${line}\n`);
+    chmodSync(join(bin, name), 0o755);
+  }
+  const kept = { HOME: process.env.HOME ?? "", LANG: "C.UTF-8" };
   const child = spawn("bash", ["-c", lines], {
     cwd: folder,
-    env: { ...kept, ...env },
+    env: { ...kept, ...options.env, PATH: `${bin}:${options.env?.PATH ?? process.env.PATH}` },
     stdio: ["ignore", "pipe", "pipe"],
-    timeout: shellLimitMs,
+    timeout: options.limitMs ?? shellLimitMs,
   });
   let output = "";
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text) => (output += text));
@@ -46,11 +57,9 @@ export async function runShell(lines: string, folder: string, env: Record<string
 
 /** The real curl, which also writes down what it was asked and the status of the answer. */
 function watchedCurl(answers: string): string {
-  return `#!/bin/sh
-file="${answers}/$(date +%s%N)-$$"
+  return `file="${answers}/\${BLOCK:-0}-$(date +%s%N)-$$"
 printf '%s' "$*" > "$file.args"
-exec ${programPath("curl")} -D "$file.head" "$@"
-`;
+exec ${programPath("curl")} -D "$file.head" "$@"`;
 }
 
 function readAnswers(folder: string): Request[] {
@@ -58,6 +67,7 @@ function readAnswers(folder: string): Request[] {
     .filter((name) => name.endsWith(".args"))
     .toSorted()
     .map((name) => ({
+      block: Number.parseInt(name, 10),
       args: readFileSync(join(folder, name), "utf8"),
       status: statusIn(join(folder, name.replace(/args$/, "head"))),
     }));
