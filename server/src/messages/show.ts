@@ -1,10 +1,11 @@
 import { type Static, Type } from "typebox";
 import { seesAddressesOf, type Viewer } from "../identity/principal.ts";
+import { nullable } from "../lib/nullable.ts";
 import { all, type Db } from "../lib/query.ts";
 
 const time = Type.String({ format: "date-time" });
-const maybeTime = Type.Union([time, Type.Null()]);
-const maybeText = Type.Union([Type.String(), Type.Null()]);
+const maybeTime = nullable(time);
+const maybeText = nullable(Type.String());
 
 export type MessageStatus = "accepted" | "in_transit" | "sent" | "delivered" | "read" | "failed";
 export const messageStatus = Type.Unsafe<MessageStatus>({
@@ -16,7 +17,7 @@ export const deliveryResource = Type.Object({
   delivery_id: Type.String(),
   recipient: Type.String(),
   channel: Type.String(),
-  address: Type.Union([Type.String(), Type.Null()], {
+  address: nullable(Type.String(), {
     description: "Null, as the provider ids are, to callers with the role member, but for deliveries to themselves.",
   }),
   channel_account_id: maybeText,
@@ -24,7 +25,7 @@ export const deliveryResource = Type.Object({
   provider_message_id: maybeText,
   provider_message_ids: Type.Array(Type.String()),
   attempts: Type.Integer(),
-  error: Type.Union([Type.Object({ code: Type.String(), message: Type.String() }), Type.Null()], {
+  error: nullable(Type.Object({ code: Type.String(), message: Type.String() }), {
     description:
       "Why it failed, or why its last attempt did not get through. CHANNEL_ACCOUNT_NEEDS_ATTENTION and " +
       "CHANNEL_ACCOUNT_DISABLED: it waits until the account is active again.",
@@ -45,9 +46,9 @@ export const messageResource = Type.Object({
   conversation_id: Type.String(),
   seq: Type.Integer(),
   from: Type.String(),
-  direction: Type.Union([Type.Literal("outbound"), Type.Literal("inbound")]),
+  direction: Type.Unsafe<"outbound" | "inbound">({ type: "string", enum: ["outbound", "inbound"] }),
   payload: Type.Unknown(),
-  channels: Type.Union([Type.Array(Type.String()), Type.Null()]),
+  channels: nullable(Type.Array(Type.String())),
   reply_to: maybeText,
   route: Type.Unsafe<InboundRoute | null>({
     type: ["string", "null"],
@@ -58,7 +59,7 @@ export const messageResource = Type.Object({
       "workspace and the person. Null for outbound messages.",
   }),
   status: messageStatus,
-  metadata: Type.Union([Type.Record(Type.String(), Type.Unknown()), Type.Null()]),
+  metadata: nullable(Type.Record(Type.String(), Type.Unknown())),
   created_at: time,
   deliveries: Type.Array(deliveryResource),
 });

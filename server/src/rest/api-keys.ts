@@ -109,7 +109,7 @@ export const apiKeyResource = Type.Object({
   key_hint: Type.String(),
   scopes: Type.Array(scopeName),
   created_by: uuid,
-  parent_id: Type.Union([uuid, Type.Null()], { description: "The API key that made it; null: a person" }),
+  parent_id: nullable(uuid, { description: "The API key that made it; null: a person" }),
   expires_at: nullable(time),
   rate_limit: nullable(rateLimit),
   last_used_at: nullable(time),

@@ -101,7 +101,10 @@ const auditRecord = Type.Object({
   action: Type.String(),
   target_type: nullable(Type.String()),
   target_id: nullable(Type.String()),
-  details: Type.Record(Type.String(), Type.Union([Type.String(), Type.Number(), Type.Boolean(), Type.Null()])),
+  details: Type.Record(
+    Type.String(),
+    Type.Unsafe<string | number | boolean | null>({ type: ["string", "number", "boolean", "null"] }),
+  ),
   ip: nullable(Type.String()),
   request_id: nullable(Type.String()),
   hash: Type.String({ description: "SHA-256 of this record and the hash before it, in hexadecimal" }),

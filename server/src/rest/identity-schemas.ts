@@ -1,9 +1,12 @@
-import { type TSchema, Type } from "typebox";
+import { Type } from "typebox";
 import { type Role, roles } from "../identity/principal.ts";
 import { usernamePattern } from "../identity/username.ts";
 import type { User } from "../identity/users.ts";
+import { nullable } from "../lib/nullable.ts";
 import { errorBody } from "./errors.ts";
 import { lineFormat } from "./validation.ts";
+
+export { nullable };
 
 /** The errors that a route documents beside those that every route may answer with. */
 export function errorAnswers<Status extends number>(...statuses: Status[]) {
@@ -37,10 +40,6 @@ export const uuid = Type.String({
 export const idParams = Type.Object({ id: uuid });
 
 export const time = Type.String({ format: "date-time" });
-
-export function nullable<T extends TSchema>(schema: T) {
-  return Type.Union([schema, Type.Null()]);
-}
 
 /** Which API keys of a user are revoked with something else. `otherwise`: what the default is, and what null means. */
 export function revokeApiKeysSince(otherwise: string) {

@@ -1,6 +1,7 @@
 import { type TSchema, Type } from "typebox";
 import { invalid } from "../errors.ts";
 import { isUuid } from "../lib/ids.ts";
+import { nullable } from "../lib/nullable.ts";
 
 /** As the hub writes it, of letters that need no escaping in a URL. */
 export const pageCursor = Type.String({
@@ -19,7 +20,7 @@ export const pageQuery = Type.Object(
 );
 
 export function pageOf<T extends TSchema>(item: T) {
-  return Type.Object({ data: Type.Array(item), next_cursor: Type.Union([Type.String(), Type.Null()]) });
+  return Type.Object({ data: Type.Array(item), next_cursor: nullable(Type.String()) });
 }
 
 /** Where a page ended: the newest-first position (time, id) after which the next one begins. */
