@@ -7,9 +7,10 @@ import { before, describe, test } from "node:test";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { authorizationTable } from "./src/authorization-table.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
-import { openLoopMeter, type Sent } from "./src/loop-delay.ts";
+import { openLoopMeter } from "./src/loop-delay.ts";
+import { requestOfTable, type Sent } from "./src/request-of-table.ts";
 import { newThings, type Things } from "./src/things.ts";
-import { firstWorkspace, newUser, openReceiver, type Workspace } from "./src/workspace.ts";
+import { firstWorkspace, openReceiver, type Workspace } from "./src/workspace.ts";
 import { hostileBodies, hostileFields, largest, type Schema } from "./src/worst-bodies.ts";
 
 const opened = closeAfterTests();
@@ -103,16 +104,8 @@ test("the largest bodies are accepted", async () => {
   }
 });
 
-/** The request of the table, by a caller who may make it. */
-async function requestTo(route: string): Promise<Sent> {
-  const { call, access } = authorizationTable[route]!;
-  const [method, template] = route.split(" ") as [string, string];
-  const caller = route.startsWith("POST /auth/logout") ? await newUser(hub, home.admin, "member") : home.admin;
-  const { params = {}, body } = (await call?.({ workspace: home, things, userId: home.admin.userId })) ?? {};
-  const path = template.replaceAll(/\{(\w+)\}/g, (_all, name: string) => encodeURIComponent(params[name]!));
-  const authorization: Record<string, string> = access === "public" ? {} : { authorization: `Bearer ${caller.token}` };
-  const headers = { ...authorization, ...(method === "GET" ? {} : { "content-type": "application/json" }) };
-  return { url: hub.url + path, method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) };
+function requestTo(route: string): Promise<Sent> {
+  return requestOfTable(route, { url: hub.url, workspace: home, things });
 }
 
 function longQuery({ url }: Sent): string {

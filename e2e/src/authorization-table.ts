@@ -47,10 +47,11 @@ type Call = NonNullable<Row["call"]>;
 export const openPages = [
   "/",
   "/docs",
-  "/docs/json",
-  "/docs/yaml",
+  "/docs/swagger-ui.css",
+  "/docs/swagger-ui.js",
+  "/docs/start.js",
   "/redoc",
-  "/redoc/redoc.standalone.js",
+  "/redoc/redoc.js",
   "/openapi.json",
 ];
 

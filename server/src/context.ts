@@ -193,6 +193,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     openHttpClient({ connectionsPerHost: providerConnections, allowPrivate: true }),
     (client) => client.close(),
   );
+  const providers = await openProviders(config.identity.providers, { http: providerHttp, clock });
   const mailer = stack.use(openMailer({ ...config.mail, clock, log }));
   const deliverers = new Map<string, Deliverer>();
   const opened = stack.move();
@@ -216,7 +217,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     tokens,
     authenticator: forgetEverywhere(openAuthenticator({ db: identityDb, clock, tokens }), fanout),
     tellTyping: openTypingTeller({ fanout, clock }),
-    providers: openProviders(config.identity.providers, { http: providerHttp, clock }),
+    providers,
     mailer,
     accounts,
     acceptor: openAcceptor({

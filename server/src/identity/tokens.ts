@@ -1,5 +1,8 @@
 import { createHash, randomBytes, randomUUID } from "node:crypto";
-import { errors, type JWTHeaderParameters, jwtVerify, SignJWT } from "jose";
+import type { JWTHeaderParameters } from "jose";
+import { JOSEError, JWTExpired } from "jose/errors";
+import { SignJWT } from "jose/jwt/sign";
+import { jwtVerify } from "jose/jwt/verify";
 import { RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import {
@@ -115,8 +118,8 @@ function recoded(part: string): string {
 }
 
 function refuse(error: unknown): never {
-  if (error instanceof errors.JWTExpired) throw expiredToken();
-  if (error instanceof errors.JOSEError) throw invalidToken(error);
+  if (error instanceof JWTExpired) throw expiredToken();
+  if (error instanceof JOSEError) throw invalidToken(error);
   throw error;
 }
 

@@ -33,7 +33,7 @@ export async function openRestWithoutHub(): Promise<App> {
     capabilitiesOf: (channel) => connectorFor(channel)?.capabilities ?? null,
   };
   const operations = { dependencies: [], phase: () => "ready" as const };
-  return openRest(context as Context, { operations, streams: null, hasApi: true, compilesAtOnce: true });
+  return openRest(context as Context, { operations, streams: null, hasApi: true, describesItself: true });
 }
 
 function absent(): never {

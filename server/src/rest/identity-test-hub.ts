@@ -93,7 +93,7 @@ export async function startIdentityHub(
     honourIdempotencyKeys(app, deps);
     for (const routes of [authRoutes, jwksRoutes, meRoutes, apiKeyRoutes, userRoutes, workspaceRoutes, auditLogRoutes])
       routes(app, deps);
-    options.more?.(app, deps);
+    await options.more?.(app, deps);
     return { app, authenticate, forget };
   }
 
@@ -183,7 +183,7 @@ export async function startIdentityHub(
 type App = Awaited<ReturnType<typeof openRestServer>>;
 
 /** Adds routes that other tests do not need. */
-export type MoreRoutes = (app: App, deps: AuthRouteDeps & { identityDb: Pool; log: Logger; box: SecretBox }) => void;
+export type MoreRoutes = (app: App, deps: AuthRouteDeps & { identityDb: Pool; log: Logger; box: SecretBox }) => unknown;
 
 /** `call("POST /auth/token", { body })`, over real HTTP. */
 async function listen(app: App) {

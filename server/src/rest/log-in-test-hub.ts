@@ -28,8 +28,8 @@ export async function startLogInHub(options: LogInHubOptions = {}) {
   const mailer = openMailer({ url, from: "Chat4All <hub@hub.test>", clock: systemClock, log });
   const hub = await startIdentityHub({
     ...(options.registration === undefined ? {} : { registration: options.registration }),
-    more: (app, deps) => {
-      const providers = openProviders(options.providers ?? [], { http: outbound.http, clock: deps.clock });
+    more: async (app, deps) => {
+      const providers = await openProviders(options.providers ?? [], { http: outbound.http, clock: deps.clock });
       logInRoutes(app, { ...deps, mailer, providers, publicUrl: options.publicUrl ?? publicUrl });
     },
   });

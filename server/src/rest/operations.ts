@@ -1,11 +1,7 @@
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
-import fastifySwaggerUi from "@fastify/swagger-ui";
 import { Type } from "typebox";
 import type { SettingWarning } from "../lib/postgres-warnings.ts";
+import { docsPages } from "./docs-pages.ts";
 import { type MetricsDeps, metricsRoute } from "./metrics.ts";
-import { docsPolicy } from "./security-headers.ts";
 import type { App } from "./server.ts";
 
 /** What a dependency is asked: it rejects when it cannot be used. */
@@ -44,7 +40,7 @@ const checkTimeoutMs = 2_000;
 const tags = ["Operations"];
 
 /** `/healthz`, `/readyz`, `/metrics`, `/openapi.json`, `/docs`, `/redoc`, and `/`, which leads to `/docs`. */
-export async function operationRoutes(
+export function operationRoutes(
   app: App,
   {
     dependencies,
@@ -53,7 +49,7 @@ export async function operationRoutes(
     needingAttention = () => Promise.resolve(0),
     phase,
   }: OperationDeps,
-): Promise<void> {
+): void {
   const open = { access: "public" } as const;
   app.get(
     "/healthz",
@@ -106,23 +102,11 @@ export async function operationRoutes(
   metricsRoute(app, { troubles, waiting, needingAttention });
 
   const hidden = { config: open, schema: { hide: true } };
-  app.get("/openapi.json", hidden, async () => app.swagger());
   app.get("/", hidden, async ({ headers: { accept = "" } }, reply) =>
     // A browser asks for a page; a program accepts anything, and gets the addresses as JSON.
     accept.includes("text/html") ? reply.redirect("/docs") : entryPoints,
   );
-  await app.register(fastifySwaggerUi, {
-    routePrefix: "/docs",
-    uiConfig: { docExpansion: "list", deepLinking: true, layout: "BaseLayout" },
-    theme: { title: "Chat4All API" },
-    uiHooks: {
-      onRequest(_request, reply, done) {
-        reply.header("content-security-policy", docsPolicy);
-        done();
-      },
-    },
-  });
-  redocRoutes(app, hidden);
+  docsPages(app);
 }
 
 const entryPoints = {
@@ -153,35 +137,4 @@ async function stateOf({ name, check }: Dependency): Promise<Checked> {
   } finally {
     clearTimeout(timer);
   }
-}
-
-const redocPage = `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Chat4All API</title>
-<link rel="icon" href="data:,">
-<style>body { margin: 0; }</style>
-</head>
-<body><redoc spec-url="/openapi.json" hide-loading></redoc><script src="/redoc/redoc.standalone.js"></script></body>
-</html>
-`;
-
-/** Served by the hub itself: no other host is asked for anything. */
-function redocRoutes(app: App, hidden: { config: { access: "public" }; schema: { hide: boolean } }): void {
-  const folder = dirname(createRequire(import.meta.url).resolve("redoc/package.json"));
-  let script: string | undefined;
-  app.get("/redoc", hidden, async (_request, reply) =>
-    reply.type("text/html; charset=utf-8").header("content-security-policy", docsPolicy).send(redocPage),
-  );
-  app.get("/redoc/redoc.standalone.js", hidden, async (_request, reply) => {
-    script ??= withoutForeignImage(readFileSync(join(folder, "bundles", "redoc.standalone.js"), "utf8"));
-    return reply.type("text/javascript; charset=utf-8").header("cache-control", "public, max-age=86400").send(script);
-  });
-}
-
-const emptyImage = "data:image/svg+xml,%3Csvg%20xmlns=%22http://www.w3.org/2000/svg%22/%3E";
-
-/** Redoc shows its maker's logo, fetched from elsewhere, which the policy of the page refuses. */
-function withoutForeignImage(script: string): string {
-  return script.replaceAll("https://cdn.redoc.ly/redoc/logo-mini.svg", emptyImage);
 }

@@ -134,9 +134,12 @@ test("a count that is kept elsewhere is waited for, and off is off", async (t) =
   for (let i = 0; i < 10; i += 1) assert.equal((await shared.call("POST", "/auth/token")).limits, null);
 });
 
-test("the contract says 429 where it may come", async () => {
-  await door.app.ready();
-  const { paths } = door.app.swagger() as unknown as { paths: Record<string, Record<string, { responses: object }>> };
+test("the contract says 429 where it may come", async (t) => {
+  const described = await openDoor({ describesItself: true });
+  t.after(() => described.app.close());
+  const { paths } = described.app.swagger() as unknown as {
+    paths: Record<string, Record<string, { responses: object }>>;
+  };
   const says429 = (path: string, method: string) => "429" in paths[path]![method]!.responses;
   assert.equal(says429("/things", "post"), true);
   assert.equal(says429("/auth/token", "post"), true);

@@ -41,13 +41,13 @@ export interface RestParts {
   /** Without it there are events and operations only. */
   hasApi: boolean;
   /** As in `RestOptions`. */
-  compilesAtOnce?: boolean;
+  describesItself?: boolean;
 }
 
 /** The whole HTTP surface, not yet listening. */
 export async function openRest(
   context: Context,
-  { operations, streams, hasApi, compilesAtOnce = false }: RestParts,
+  { operations, streams, hasApi, describesItself = false }: RestParts,
 ): Promise<App> {
   const { dbOf, identityDb, clock, config, hasher, tokens, accounts, acceptor } = context;
   const { capabilitiesOf, connectorFor, secretBox: box } = context;
@@ -58,7 +58,7 @@ export async function openRest(
     dbOf,
     corsOrigins: config.http.corsOrigins,
     trustedProxies: config.http.trustedProxies,
-    compilesAtOnce,
+    describesItself,
     certificate: config.http.tls && readCertificate(config.http.tls),
   });
   if (config.http.tls !== null) {
@@ -67,7 +67,7 @@ export async function openRest(
     app.addHook("onClose", () => renewal.close());
   }
   limitRequests(app, { limits: context.limits, ...config.limits });
-  await operationRoutes(app, operations);
+  operationRoutes(app, operations);
   eventRoutes(app, { streams });
   if (!hasApi) return app;
   // Whatever a request changed may have told something.

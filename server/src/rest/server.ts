@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { SerializerSelector } from "@fastify/fast-json-stringify-compiler";
-import fastifySwagger from "@fastify/swagger";
+import type {} from "@fastify/swagger";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import fastify, { type FastifyRequest, type FastifySerializerCompiler, LogController } from "fastify";
 import type { Logger } from "pino";
@@ -8,20 +8,19 @@ import type { Origin } from "../audit/audit.ts";
 import { forbidden } from "../errors.ts";
 import { type Principal, type Role, requireRole, requireScope, type Scope } from "../identity/principal.ts";
 import type { Certificate } from "../lib/certificate.ts";
-import { lazily } from "../lib/lazily.ts";
 import type { Pool } from "../lib/postgres.ts";
 import { openAllowed } from "./allowed-methods.ts";
 import { clientAddress, openTrust, type TrustedProxies } from "./client-address.ts";
+import { compileLazily } from "./compile-lazily.ts";
 import { allowOrigins } from "./cors.ts";
 import { credentialOf } from "./credential.ts";
 import { answerError, answerNotFound } from "./errors.ts";
-import { webhookOperations } from "./event-schemas.ts";
 import { checkJsonBody, explainBadJson } from "./json-body.ts";
 import { type DoorLimits, doorLimits, refuseHeaders, refuseQuery, serverOptions } from "./limits.ts";
 import { openMalformedAnswers } from "./malformed.ts";
 import { securityHeaders, tlsHeaders } from "./security-headers.ts";
 import { tlsOptions } from "./tls.ts";
-import { compileValidator, compileValidatorLazily } from "./validation.ts";
+import { compileValidator } from "./validation.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -53,12 +52,12 @@ export interface RestOptions {
   /** Null: plain HTTP. */
   certificate?: Certificate | null;
   limits?: Partial<DoorLimits>;
-  /** Compiles every schema at the start, where a wrong one throws. Default: at the first request that needs it. */
-  compilesAtOnce?: boolean;
+  /**
+   * For `npm run check` and tests: `app.swagger()` writes the OpenAPI document, and every schema is compiled at the start,
+   * where a wrong one throws. Default: at the first request of its route.
+   */
+  describesItself?: boolean;
 }
-
-/** Where plugins make routes of their own: what is there is for everybody. */
-const openPrefixes = ["/docs"];
 
 /** A body that takes about a millisecond to parse and check. */
 const largeBodyBytes = 64 * 1024;
@@ -101,13 +100,10 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
   // Read once, it stays known after the client has disconnected: the audit log says who asked.
   for (const event of ["connection", "secureConnection"]) app.server.on(event, ({ remoteAddress }) => remoteAddress);
   const compileSerializer = SerializerSelector()({}, {}) as FastifySerializerCompiler<unknown>;
-  if (options.compilesAtOnce) {
+  if (options.describesItself) {
     app.setValidatorCompiler(compileValidator);
     app.setSerializerCompiler(compileSerializer);
-  } else {
-    app.setValidatorCompiler(compileValidatorLazily);
-    app.setSerializerCompiler((route) => lazily(() => compileSerializer(route)));
-  }
+  } else compileLazily(app, compileSerializer);
   const parseJson = app.getDefaultJsonParser("error", "error");
   app.addContentTypeParser<Buffer>("application/json", { parseAs: "buffer" }, (request, bytes, done) => {
     // A client that names the type of a body it does not send means no body.
@@ -129,8 +125,7 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
   app.setNotFoundHandler((request, reply) => answerNotFound(request, reply, allowedAt.find(request.url)));
   app.addHook("onRoute", ({ method, url, config }) => {
     allowedAt.add(url, method);
-    const isOpen = openPrefixes.some((prefix) => url === prefix || url.startsWith(`${prefix}/`));
-    if (config?.access === undefined && !isOpen) throw new Error(`${method} ${url} does not say who may call it.`);
+    if (config?.access === undefined) throw new Error(`${method} ${url} does not say who may call it.`);
   });
   app.decorateRequest("principal", null as unknown as Principal);
   app.decorateRequest("db", null as unknown as Pool);
@@ -152,14 +147,11 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
     );
   });
   app.setErrorHandler(answerError);
-  await app.register(fastifySwagger, {
-    openapi: {
-      openapi: "3.1.0",
-      info: { title: "Chat4All", version: "1", description: "One API to talk to anyone, on any channel." },
-      webhooks: webhookOperations,
-      components: { securitySchemes: { bearer: { type: "http", scheme: "bearer" } } },
-    },
-  });
+  if (options.describesItself) {
+    // A start does not pay for what writes the document.
+    const { fastifySwagger, description } = await import("./description.ts");
+    await app.register(fastifySwagger, description);
+  }
   return app;
 }
 

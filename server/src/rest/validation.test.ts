@@ -12,14 +12,14 @@ const deps = {
 const config = { access: "public" } as const;
 
 test("a wrong schema stops the server where all are compiled at once, as npm run check does", async () => {
-  const app = await openRestServer({ ...deps, compilesAtOnce: true });
+  const app = await openRestServer({ ...deps, describesItself: true });
   app.post("/wrong", { config, schema: { body: Type.Unsafe({ type: "no such type" }) } }, async () => "");
   await assert.rejects(async () => app.ready(), /type/);
 });
 
 test("schemas that are compiled at the first request refuse and shape as the others do", async () => {
-  for (const compilesAtOnce of [true, false]) {
-    await using app = await openRestServer({ ...deps, compilesAtOnce });
+  for (const describesItself of [true, false]) {
+    await using app = await openRestServer({ ...deps, describesItself });
     const body = Type.Object({ count: Type.Integer() }, { additionalProperties: false });
     const response = { 200: Type.Object({ count: Type.Integer() }) };
     app.post("/double", { config, schema: { body, response } }, async (request) => ({

@@ -79,18 +79,20 @@ function notDecimal(name: string): ErrorObject {
   return { instancePath: `/${name}`, keyword: "type", message, params: {}, schemaPath: "" };
 }
 
-/** Compiles at the first request that needs it: a start would pay for all routes. `npm run check` compiles all. */
-export const compileValidatorLazily: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
-  let compiled: ReturnType<typeof compile> | undefined;
-  const validate = (value: unknown) => {
+/** Compiles when `compile` is called or, at the latest, with the first value. */
+export function compileValidatorLazily({ schema, httpPart }: Parameters<FastifySchemaCompiler<TSchema>>[0]) {
+  let compiled: Validate | undefined;
+  const compileOnce = () => {
     compiled ??= compile(schema, httpPart);
-    const isValid = compiled(value);
-    validate.errors = compiled.errors ?? null;
-    return isValid as boolean;
+    return compiled;
   };
-  validate.errors = null as ErrorObject[] | null;
-  return validate;
-};
+  const validate: Validate = (value) => {
+    const isValid = compileOnce()(value);
+    validate.errors = compiled!.errors ?? null;
+    return isValid;
+  };
+  return { validate, compile: compileOnce };
+}
 
 /** A check to be made by hand, where one value of a body must not fail the others. Throws VALIDATION_ERROR. */
 export function compileCheck<Schema extends TSchema>(schema: Schema, part: string): (value: unknown) => Static<Schema> {

@@ -1,5 +1,4 @@
 import { randomBytes, timingSafeEqual } from "node:crypto";
-import * as oidc from "openid-client";
 import type { Logger } from "pino";
 import type { Origin } from "../../audit/audit.ts";
 import { RequestError } from "../../errors.ts";
@@ -12,7 +11,6 @@ import { hashToken } from "../tokens.ts";
 import { type Begun, openKept, sealKept } from "./begun.ts";
 import * as rows from "./identity-rows.ts";
 import type { LogInProvider } from "./provider.ts";
-import { reasonOf } from "./provider-errors.ts";
 import { type SettleDeps, settleUser } from "./settle-user.ts";
 
 export { begunTtlMs, returnedTtlMs } from "./begun.ts";
@@ -43,6 +41,7 @@ export async function beginLogIn(
   returnTo: string | undefined,
 ): Promise<{ location: string; cookie: string }> {
   const provider = requireProvider(deps, providerName);
+  const oidc = await import("openid-client");
   const begun: Begun = {
     step: "begun",
     provider: provider.name,
@@ -145,6 +144,12 @@ async function heard<T>({ log }: OauthDeps, { name }: LogInProvider, work: () =>
     }
     throw error;
   }
+}
+
+/** What the log says of it: never the address with its code, nor a token. */
+function reasonOf(error: unknown): { code: string; reason: string } {
+  const known = error as { code?: unknown; message?: unknown };
+  return { code: String(known.code ?? "unknown"), reason: String(known.message ?? "") };
 }
 
 /** A refusal stands in the audit log. What never was a log-in, because no browser began it, does not. */

@@ -37,9 +37,3 @@ export function isAway(error: unknown): boolean {
 function isTrouble(status: number): boolean {
   return status === 429 || status >= 500;
 }
-
-/** What the log says of it: never the address with its code, nor a token. */
-export function reasonOf(error: unknown): { code: string; reason: string } {
-  const known = error as { code?: unknown; message?: unknown };
-  return { code: String(known.code ?? "unknown"), reason: String(known.message ?? "") };
-}

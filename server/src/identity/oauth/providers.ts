@@ -1,14 +1,18 @@
 import type { Clock } from "../../lib/clock.ts";
 import type { HttpClient } from "../../lib/http.ts";
-import { openGithubProvider } from "./github-provider.ts";
-import { openOidcProvider } from "./oidc-provider.ts";
 import type { LogInProvider, ProviderConfig } from "./provider.ts";
 
-/** By name, in the order of the configuration. Asks nobody anything yet. */
-export function openProviders(
+/** By name, in the order of the configuration. No provider is asked anything yet. */
+export async function openProviders(
   configs: readonly ProviderConfig[],
   deps: { http: HttpClient; clock: Clock },
-): ReadonlyMap<string, LogInProvider> {
+): Promise<ReadonlyMap<string, LogInProvider>> {
+  if (configs.length === 0) return new Map();
+  // With the client library, for which a hub without providers should not pay.
+  const [{ openOidcProvider }, { openGithubProvider }] = await Promise.all([
+    import("./oidc-provider.ts"),
+    import("./github-provider.ts"),
+  ]);
   const open = { oidc: openOidcProvider, github: openGithubProvider };
   return new Map(configs.map((config) => [config.name, open[config.kind](config, deps)]));
 }

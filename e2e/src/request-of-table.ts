@@ -1,0 +1,26 @@
+import { authorizationTable } from "./authorization-table.ts";
+import type { Things } from "./things.ts";
+import { newUser, type Workspace } from "./workspace.ts";
+
+export interface Sent {
+  url: string;
+  method: string;
+  headers: Record<string, string>;
+  body?: string;
+}
+
+/** The valid request of the table to a hub at `url`, by a caller who may make it. */
+export async function requestOfTable(
+  route: string,
+  { url, workspace, things }: { url: string; workspace: Workspace; things: Things },
+): Promise<Sent> {
+  const { hub, admin } = workspace;
+  const { call, access } = authorizationTable[route]!;
+  const [method, template] = route.split(" ") as [string, string];
+  const caller = route.startsWith("POST /auth/logout") ? await newUser(hub, admin, "member") : admin;
+  const { params = {}, body } = (await call?.({ workspace, things, userId: admin.userId })) ?? {};
+  const path = template.replaceAll(/\{(\w+)\}/g, (_all, name: string) => encodeURIComponent(params[name]!));
+  const authorization: Record<string, string> = access === "public" ? {} : { authorization: `Bearer ${caller.token}` };
+  const headers = { ...authorization, ...(method === "GET" ? {} : { "content-type": "application/json" }) };
+  return { url: url + path, method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) };
+}

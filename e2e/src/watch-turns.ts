@@ -1,0 +1,25 @@
+/**
+ * Loaded into a hub by `node --import`: appends to the file of TURNS_FILE how many milliseconds of CPU each turn of the
+ * event loop took, where that is many. CPU time, since a turn also lasts long where other programs have the processor.
+ */
+import { appendFileSync } from "node:fs";
+import { isMainThread } from "node:worker_threads";
+
+/** Fewer say nothing. */
+const fromMs = 5;
+const file = process.env.TURNS_FILE;
+
+let lastMs = cpuMs();
+function turn(): void {
+  const nowMs = cpuMs();
+  if (nowMs - lastMs >= fromMs) appendFileSync(file!, `${(nowMs - lastMs).toFixed(1)}\n`);
+  lastMs = cpuMs();
+  // At the next turn, or after a millisecond.
+  setTimeout(turn, 1).unref();
+}
+if (isMainThread && file !== undefined) turn();
+
+function cpuMs(): number {
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) / 1000;
+}
