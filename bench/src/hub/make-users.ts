@@ -16,7 +16,7 @@ export interface UserSession {
 }
 
 /**
- * Users of a workspace, logged in. Their rows are written by hand and their tokens signed here, since ten thousand log-ins
+ * Users of a workspace, logged in; each has its id as username, and the admin's password. Their rows are written by hand and their tokens signed here, since ten thousand log-ins
  * take long and are measured elsewhere.
  */
 export async function makeUsers(
@@ -40,8 +40,9 @@ export async function makeUsers(
        INSERT INTO participants (participant_id, workspace_id, kind, display_name, created_at)
        SELECT user_id, $1, 'user', user_id::text, now() FROM unnest($2::uuid[]) AS u (user_id)
      ), users AS (
-       INSERT INTO users (user_id, workspace_id, username, email, role, created_at)
-       SELECT user_id, $1, user_id::text, user_id || '@example.com', $3, now() FROM unnest($2::uuid[]) AS u (user_id)
+       INSERT INTO users (user_id, workspace_id, username, email, role, password_hash, created_at)
+       SELECT u.user_id, $1, u.user_id::text, u.user_id || '@example.com', $3, admin.password_hash, now()
+       FROM unnest($2::uuid[]) AS u (user_id), users AS admin WHERE admin.username = 'admin'
      )
      INSERT INTO sessions (session_id, user_id, family_hash, refresh_hash, expires_at, created_at)
      SELECT session_id, user_id, session_id::text::bytea, '', now() + interval '1 hour', now()

@@ -1,4 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { makeUsers } from "../hub/make-users.ts";
+import { call } from "../hub/set-up.ts";
 import { checkAccepted, openStage } from "../hub/stage.ts";
 import type { Pace } from "../load/run-load.ts";
 import { atMostTimes, type Measure, median } from "../measure.ts";
@@ -12,15 +14,22 @@ const rounds = 3;
 const pace: Pace = { kind: "open", durationMs: 5_000, warmUpMs: 1_000, requestsPerSecond: 200 };
 
 /**
- * How much others notice of 500 people who log in at the same moment: p99 of accepting, with them and without. Who is
- * refused for a full line waits as long as it was told and comes back; who got in logs in again. Limits of the address
- * are off, as if each came from another.
+ * How much others notice of 500 people who log in at the same moment, each with an account and an address of its own: p99
+ * of accepting, with them and without. A person who is refused because the queue is full waits as long as the answer
+ * says; a person who got in logs in again.
  */
 export const authLogins: Measure = {
   names: ["auth.logins"],
   async run(bench) {
-    const stage = await openStage(bench, { roles: "api", people, env: { RATE_LIMIT_ADDRESS: "off" } });
-    const { hub, generator } = stage;
+    const stage = await openStage(bench, {
+      roles: "api",
+      people,
+      env: { RATE_LIMIT_ADDRESS: "off", TRUST_PROXY: "1" },
+    });
+    const { hub, generator, authorization } = stage;
+    const { workspace_id: workspaceId } = await call<{ workspace_id: string }>(hub.url, "/v1/me", authorization);
+    const users = await makeUsers(hub, { workspaceId, role: "member", users: clients });
+    const usernames = users.map(({ userId }) => userId);
     const traffic = stage.traffic(1);
     const seen = { alone: [] as number[], beside: [] as number[] };
     let accepted = 0;
@@ -28,7 +37,7 @@ export const authLogins: Measure = {
       const alone = await generator.run({ traffic, connections, pace });
       seen.alone.push(alone.latencyMs.p99);
 
-      const crowd = startLogIns(hub.url, hub.adminPassword);
+      const crowd = startLogIns(hub.url, usernames, hub.adminPassword);
       const scene = { name: "auth.logins", hub, generatorPid: generator.pid };
       const { result, cpu, seconds } = await bench.observer.watch(scene, async () => {
         const load = await generator.run({ traffic, connections, pace });
@@ -49,13 +58,19 @@ export const authLogins: Measure = {
   },
 };
 
-function startLogIns(url: string, password: string) {
+function startLogIns(url: string, usernames: readonly string[], password: string) {
   const closing = new AbortController();
   const counts = { loggedIn: 0, refused: 0 };
-  const body = JSON.stringify({ username: "admin", password });
-  const request = { method: "POST", headers: { "content-type": "application/json" }, body };
 
-  async function logInAgain(): Promise<void> {
+  async function logInAgain(username: string, index: number): Promise<void> {
+    const request = {
+      method: "POST",
+      headers: {
+        "content-type": "application/json",
+        "x-forwarded-for": `10.0.${Math.floor(index / 250)}.${(index % 250) + 1}`,
+      },
+      body: JSON.stringify({ username, password }),
+    };
     while (!closing.signal.aborted) {
       const answer = await fetch(`${url}/auth/token`, request);
       await answer.arrayBuffer();
@@ -70,7 +85,7 @@ function startLogIns(url: string, password: string) {
     }
   }
 
-  const running = Array.from({ length: clients }, logInAgain);
+  const running = usernames.map(logInAgain);
   return {
     async stop() {
       closing.abort();
