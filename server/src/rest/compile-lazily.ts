@@ -35,7 +35,7 @@ export function compileLazily(app: App, compileSerializer: FastifySerializerComp
 
   app.setValidatorCompiler((route) => {
     const { validate, compile } = compileValidatorLazily(route);
-    waitingAt(route.method, route.url).compile.push(compile);
+    waitingAt(route.method, route.url).compile.push(...compile);
     return validate;
   });
   app.setSerializerCompiler((route) => {

@@ -12,7 +12,7 @@ export const lineFormat = "line";
 // Bodies are taken as they are; what comes as text (path, query, headers) is read into numbers and booleans.
 // That a schema is one is checked where all are compiled at once: compiling what checks it costs more than a route.
 const common = { useDefaults: true, strict: false, verbose: true, validateSchema: false };
-const strict = new Ajv({ ...common, discriminator: true });
+const strict = new Ajv({ ...common, discriminator: true, inlineRefs: false });
 const reading = new Ajv({ ...common, coerceTypes: true });
 for (const ajv of [strict, reading]) {
   addFormats.default(ajv);
@@ -50,10 +50,47 @@ interface Validate {
   errors?: ErrorObject[] | null;
 }
 
+/** Compiles a schema. The functions before the last make that short: they compile what it refers to. */
+function stepsOf(schema: TSchema, httpPart: string | undefined): [...(() => unknown)[], () => Validate] {
+  if (httpPart !== "body") return [() => withDecimals(schema, reading.compile(schema) as Validate)];
+  const { schema: body, unions } = splitBody(schema);
+  return [...unions.map((id) => () => strict.getSchema(id)), () => strict.compile(body) as Validate];
+}
+
 function compile(schema: TSchema, httpPart: string | undefined): Validate {
-  return httpPart === "body"
-    ? (strict.compile(schema) as Validate)
-    : withDecimals(schema, reading.compile(schema) as Validate);
+  return stepsOf(schema, httpPart)
+    .map((step) => step())
+    .at(-1) as Validate;
+}
+
+interface SplitBody {
+  schema: TSchema;
+  /** Ids of the schemas that are compiled by themselves. */
+  unions: readonly string[];
+}
+
+const splitBodies = new WeakMap<TSchema, SplitBody>();
+const unionIds = new WeakMap<object, string>();
+let lastUnion = 0;
+
+/** With references to its unions, which take longest to compile, and so are compiled once for all bodies that have them. */
+function splitBody(schema: TSchema): SplitBody {
+  const known = splitBodies.get(schema);
+  if (known !== undefined) return known;
+  const unions: string[] = [];
+  const { properties = {} } = schema as { properties?: Record<string, TSchema> };
+  const refer = ([name, property]: [string, TSchema]): [string, TSchema] => {
+    if (!("oneOf" in property)) return [name, property];
+    const id = unionIds.get(property) ?? `union-${++lastUnion}`;
+    if (!unionIds.has(property)) strict.addSchema(property, id);
+    unionIds.set(property, id);
+    unions.push(id);
+    return [name, { $ref: id }];
+  };
+  const referring = Object.fromEntries(Object.entries(properties).map(refer));
+  const split = { schema: unions.length === 0 ? schema : { ...schema, properties: referring }, unions };
+  splitBodies.set(schema, split);
+  return split;
 }
 
 /** Ajv reads numbers as JavaScript does: `0x10`, `1e1`, blanks. */
@@ -79,26 +116,28 @@ function notDecimal(name: string): ErrorObject {
   return { instancePath: `/${name}`, keyword: "type", message, params: {}, schemaPath: "" };
 }
 
-/** Compiles when `compile` is called or, at the latest, with the first value. */
+/** Compiles when the functions of `compile` are called in order or, at the latest, with the first value. */
 export function compileValidatorLazily({ schema, httpPart }: Parameters<FastifySchemaCompiler<TSchema>>[0]) {
   let compiled: Validate | undefined;
-  const compileOnce = () => {
-    compiled ??= compile(schema, httpPart);
-    return compiled;
-  };
   const validate: Validate = (value) => {
-    const isValid = compileOnce()(value);
-    validate.errors = compiled!.errors ?? null;
+    compiled ??= compile(schema, httpPart);
+    const isValid = compiled(value);
+    validate.errors = compiled.errors ?? null;
     return isValid;
   };
-  return { validate, compile: compileOnce };
+  const [...steps] = stepsOf(schema, httpPart);
+  const last = steps.pop() as () => Validate;
+  const finish = () => {
+    compiled ??= last();
+  };
+  return { validate, compile: [...steps, finish] };
 }
 
 /** A check to be made by hand, where one value of a body must not fail the others. Throws VALIDATION_ERROR. */
 export function compileCheck<Schema extends TSchema>(schema: Schema, part: string): (value: unknown) => Static<Schema> {
-  let isValid: ReturnType<typeof strict.compile<Static<Schema>>> | undefined;
+  let isValid: Validate | undefined;
   return (value) => {
-    isValid ??= strict.compile<Static<Schema>>(schema);
+    isValid ??= compile(schema, "body");
     if (isValid(value)) return value as Static<Schema>;
     throw violation(isValid.errors![0]!, part);
   };
