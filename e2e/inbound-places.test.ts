@@ -45,7 +45,7 @@ async function quoting(person: Person): Promise<{ replyTo: string }> {
   return { replyTo: (await person.received()).at(-1)!.provider_message_id };
 }
 
-test("an unquoted message lands where the person was last addressed, and says so", async () => {
+test("an unquoted message lands where the person was last addressed, and its route names the reason", async () => {
   const ana = hub.person("whatsapp", "Ana");
   const first = await lands(ana);
   assert.equal(first.route, "private");

@@ -16,7 +16,7 @@ before(async () => {
 const blanks = ["\u3164", "\u200b", "\u2800", "\u115f", "\uffa0", "\ufe0f", " \u00a0 "];
 const turning = ["\u202eevil", "a\u2066b", "a\u2028b"];
 
-test("a name that shows nothing, or turns the text around it, is refused wherever a name is given", async () => {
+test("a name without a visible character, or one that turns the text around it, is refused in every route", async () => {
   const given: [string, (name: string) => object][] = [
     ["POST /v1/contacts", (display_name) => ({ display_name })],
     ["POST /v1/conversations", (title) => ({ type: "group", title, members: [] })],
@@ -37,7 +37,7 @@ test("a name that shows nothing, or turns the text around it, is refused whereve
   }
 });
 
-test("a platform's name that shows nothing is replaced, and one that turns text is mended", async () => {
+test("a platform's name without a visible character is replaced, and one that turns text is cleaned", async () => {
   const cases: [string, string, RegExp][] = [
     ["whatsapp", "\u3164\u2800", /^\+55/],
     ["telegram", "\u202eanA\u202c\u2028Bot", /^anA Bot$/],
@@ -53,7 +53,7 @@ test("a platform's name that shows nothing is replaced, and one that turns text 
   }
 });
 
-test("an old name is mended before it stands in front of a text", async () => {
+test("an old name is cleaned before it is put in front of a text", async () => {
   const [ana, bob] = [hub.person("telegram", "Ana"), hub.person("whatsapp", "Bob")];
   const group = await hub.group([ana, bob, (await hub.user("agent")).user_id]);
   const { data } = await hub.admin.contacts.list({ address: ana.address });

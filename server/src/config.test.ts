@@ -38,7 +38,7 @@ test("with nothing set, everything has a default", () => {
   assert.equal(config.delivery.retryTotalMs, 86_400_000);
 });
 
-test("strangers may register while only this machine reaches the hub, and where it says so", () => {
+test("anyone may register while only this machine reaches the hub, or where REGISTRATION says so", () => {
   for (const [host, registration] of [
     ["127.0.0.1", "open"],
     ["127.0.1.1", "open"],

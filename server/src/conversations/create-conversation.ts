@@ -29,10 +29,10 @@ export interface ConversationInput {
 }
 
 /**
- * A private conversation of the same two exists once: then it is answered as it is. An API key that names one other
- * talks as the workspace, or as the member who made it. All or nothing: no contact is left behind when a member is unknown. Throws VALIDATION_ERROR for a wrong number of
- * members, one named twice or one that the workspace does not have; FORBIDDEN when a `member` is not among them, or names
- * anybody but users.
+ * Returns the private conversation of the same two when there is one. An API key that names one other participant adds
+ * the workspace, or the member who made the key. All or nothing: an unknown member leaves no contact behind. Throws
+ * VALIDATION_ERROR for a wrong number of members, one named twice or one that the workspace does not have; FORBIDDEN when
+ * a caller with the role member is not among them, or names others than users.
  */
 export async function createConversation(
   { db, clock, parseAddress }: { db: Pool; clock: Clock; parseAddress: ParseAddress },
@@ -102,7 +102,7 @@ export async function insertMembers(
 /** Throws VALIDATION_ERROR for a private conversation, which has no such choice. */
 export function requireInbound(type: ConversationType): void {
   if (type === "group") return;
-  throw invalid("inbound is a choice of groups; leave it out of a private conversation.", { field: "inbound" });
+  throw invalid("Only groups have inbound. Leave it out of a private conversation.", { field: "inbound" });
 }
 
 function withCaller({ kind, participantId }: Principal, input: ConversationInput): ConversationInput {

@@ -52,7 +52,7 @@ export async function sendDelivery(
 
 function withAuthor({ payload, author }: StartedDelivery): MessagePayload {
   if (author === null || payload.type !== "text") return payload;
-  // Names are refused or mended where they are given; one of before is mended here.
+  // New names are refused or cleaned on input; an old name is cleaned here.
   return { ...payload, text: `${plainName(author) ?? "?"}: ${payload.text}` };
 }
 

@@ -26,7 +26,7 @@ export function toCursor({ position, mark }: Cursor): string {
 export function parseCursor(cursor: string): Cursor {
   const match = /^(\d{1,15})(?:-([0-9a-z]{1,6}))?$/.exec(cursor);
   if (match === null) {
-    throw invalid("This is no cursor of the feed: take one from HELLO, an event or GET /v1/events.", {
+    throw invalid("This is not a cursor of the feed. Take one from HELLO, an event or GET /v1/events.", {
       field: "cursor",
     });
   }

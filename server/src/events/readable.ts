@@ -1,15 +1,15 @@
 import { forbidden } from "../errors.ts";
 import { hasScope, requireScope, type Scope, type Scoped } from "../identity/principal.ts";
 
-/** What an API key needs to read the feed: it tells what these scopes read. */
+/** What an API key needs to read the feed, which contains what these scopes read. */
 export const feedScopes = ["events:read", "messages:read", "conversations:read"] as const satisfies readonly Scope[];
 
-/** FORBIDDEN, naming the scope, for an API key that may not read what the feed tells. */
+/** FORBIDDEN, naming the scope, for an API key that may not read the feed. */
 export function requireFeedScopes(by: Scoped): void {
   requireScope(by, ...feedScopes);
 }
 
-/** What reads what events tell of, by the first part of their names. An event of any other is for keys with all scopes. */
+/** The scope that reads events, by the first part of their names. All other events need all scopes. */
 const scopesByNoun: Readonly<Record<string, Scope>> = {
   message: "messages:read",
   conversation: "conversations:read",

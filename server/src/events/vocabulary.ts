@@ -1,4 +1,4 @@
-/** Every type of event of the feed, and the frame in which sockets, streams and pages tell it. */
+/** Every type of event of the feed, and its frame in sockets, streams and pages. */
 export const frameTypes = {
   "message.received": "NEW_MESSAGE",
   "message.accepted": "NEW_MESSAGE",
@@ -20,10 +20,10 @@ export type FrameType = (typeof frameTypes)[EventName];
 
 export const eventNames = Object.keys(frameTypes) as [EventName, ...EventName[]];
 
-/** What sockets and streams tell besides, while it happens: it is in no feed. */
+/** What sockets and streams send live beside the events: it is in no feed. */
 export const liveEvents = { TYPING: "conversation.typing", PRESENCE: "user.presence" } as const;
 
-/** What stands for several types where events are subscribed to. */
+/** Names that stand for several types in a subscription. */
 export const eventGroups = {
   "*": eventNames,
   "message.status": eventNames.filter((name) => frameTypes[name] === "MESSAGE_STATUS"),

@@ -18,7 +18,7 @@ export interface PasswordDeps extends Pick<Authenticator, "forget"> {
 
 /**
  * Ends what `ending` says, but for this session. FORBIDDEN for a wrong password, of which a user has few, and for an API
- * key. Who has no password, because they log in through a provider, sets one without an old one within
+ * key. A user without a password, who logs in through a provider, sets one without an old one within
  * `freshSessionMs` of a log-in.
  */
 export async function changePassword(

@@ -58,10 +58,10 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
         security: bearer,
         summary: "Make a conversation",
         description:
-          "A private one has exactly 2 members, a group 3 to 100. Nobody is added who is not named: a caller with the " +
-          "role member must be among the members, and names users and the workspace only (403). All or nothing: a wrong " +
-          "member leaves nothing behind. A private one of the same two exists once: it is answered with 200, as it is. An API " +
-          "key may name the other one only: it is in the conversation itself, as the workspace or, a member's key, as that user.",
+          "A private conversation has exactly 2 members, a group 3 to 100; name all of them. A caller with the role member " +
+          "must be among them, and names only users and the workspace (403). All or nothing: a wrong member leaves nothing " +
+          "behind. A private conversation of the same two exists once, and is returned with 200. An API key may name only " +
+          "the other participant: the workspace is added or, for a member's key, that user.",
         body: createBody,
         response: { 200: conversationResource, 201: conversationResource, ...errorAnswers(400, 401, 403, 409) },
       },

@@ -21,7 +21,7 @@ function loadPrometheus(): Prometheus {
   return { Counter, Gauge, Registry };
 }
 
-/** `/metrics`: what this process does not get done, in Prometheus' text format. It tells nothing of any workspace. */
+/** `/metrics`: what this process does not get done, in Prometheus' text format. It contains nothing about workspaces. */
 export function metricsRoute(app: App, deps: MetricsDeps): void {
   app.get(
     "/metrics",

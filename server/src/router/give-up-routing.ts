@@ -17,7 +17,7 @@ export async function giveUpRouting(
 ): Promise<void> {
   const now = new Date(clock.now());
   const recipientId = value.retryOf?.recipientId ?? null;
-  const message = `The hub could not route this message (${faultCode(error)}): see its log, and replay it once that is mended.`;
+  const message = `The hub could not route this message (${faultCode(error)}): see its log, and replay it once that is fixed.`;
   await run(
     db,
     `INSERT INTO deliveries AS d (delivery_id, workspace_id, message_id, conversation_id, seq, recipient_id, channel,

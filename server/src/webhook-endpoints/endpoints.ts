@@ -38,7 +38,7 @@ export interface EndpointPatch extends rows.EndpointChanges {
 export type WithSecret = WebhookEndpoint & { secret: string };
 
 /**
- * Told of every event from now on. VALIDATION_ERROR for its address or secret, CONFLICT when there are too many,
+ * It gets the events from now on. VALIDATION_ERROR for its address or secret, CONFLICT when there are too many,
  * FORBIDDEN for an API key that may not read what it asks for.
  */
 export async function createEndpoint(

@@ -25,7 +25,7 @@ export async function failWebhook(
   { webhookId }: InboundRecord,
   { code, now }: { code: string; now: Date },
 ): Promise<void> {
-  const message = `The hub could not read this webhook (${code}): see its log, and replay it once that is mended.`;
+  const message = `The hub could not read this webhook (${code}): see its log, and replay it once that is fixed.`;
   await run(db, "UPDATE webhooks SET failed_at = $2, error = $3 WHERE webhook_id = $1 AND failed_at IS NULL", [
     webhookId,
     now,

@@ -10,7 +10,7 @@ const scopedUserId = /^[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}$/;
 /** What people put between digits, the invisible direction marks that come with a copied number included. */
 const separators = /[\s().\-/\u00ad\u2010-\u2015\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g;
 
-/** What is said to who gave no identifier of this channel. */
+/** The end of the error for an identifier that is not of this channel. */
 export const identifierRule = "a phone number with + and its country code, such as +5511999991111";
 
 /**
