@@ -79,8 +79,11 @@ describe("a bot answers from the event alone", () => {
         await ana.writes(`Thanks, ${channel} ${way}`, { replyTo: answer!.provider_message_id });
         const thanks = (await hear(`Thanks, ${channel} ${way}`)) as NewMessageEvent & Event;
         assert.equal(thanks.route, "quoted");
-        const quoted = await hub.client.messages.get(thanks.reply_to!);
-        assert.ok(quoted.deliveries[0]!.provider_message_id!.endsWith(answer!.provider_message_id));
+        const quoted = await until("the answer is sent", async () => {
+          const { deliveries } = await hub.client.messages.get(thanks.reply_to!);
+          return deliveries[0]?.provider_message_id ?? false;
+        });
+        assert.ok(quoted.endsWith(answer!.provider_message_id), quoted);
       });
     }
   }
