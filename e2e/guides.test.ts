@@ -15,6 +15,7 @@ import { loadConfig } from "../server/src/config.ts";
 import { createClient } from "../server/src/lib/postgres.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { testsThatNeed } from "../server/src/testing/programs.ts";
+import { startSimulator } from "../simulator/src/simulator.ts";
 import { type Block, linkCheckout, type OpenCommand, readBlocks, readPage, runGuide } from "./src/guide.ts";
 import { adminPassword, sharedSecrets, startTestHub, type TestHub } from "./src/harness.ts";
 import { freePort } from "./src/hub-process.ts";
@@ -201,6 +202,31 @@ describe("as printed", { concurrency: false }, () => {
       await client.end();
     }
   }
+
+  test("simulator/README.md", async () => {
+    await using simulator = await startSimulator();
+    // The program whose address the README sets as the webhook: it answers the platform's handshake.
+    const program = createServer(({ url }, response) => {
+      response.end(new URL(url ?? "/", "http://program").searchParams.get("hub.challenge"));
+    }).listen(0, "127.0.0.1");
+    await once(program, "listening");
+    try {
+      const { port } = program.address() as { port: number };
+      const commands = readBlocks(readPage(root, "simulator/README.md")).filter(({ language, name }) => {
+        return language === "sh" && !name.startsWith("node simulator/src/main.ts");
+      });
+      const blocks = commands.map((block) => ({
+        ...block,
+        text: block.text
+          .replaceAll("http://127.0.0.1:8090", simulator.url)
+          .replaceAll("http://127.0.0.1:8080", `http://127.0.0.1:${port}`),
+      }));
+      assert.deepEqual(await runGuide({ blocks, folder, env: {} }), []);
+    } finally {
+      program.closeAllConnections();
+      program.close();
+    }
+  });
 
   test("every guide is among them", () => {
     const guides = readdirSync(join(root, "docs/guides")).map((name) => `docs/guides/${name}`);

@@ -37,6 +37,9 @@ export function readBlocks(page: string): Block[] {
   return blocks;
 }
 
+/** How much of what a failing block printed is shown, in characters. */
+const keptOutput = 8_000;
+
 const isFence = (line: string) => /^\s*```/.test(line);
 
 /** A command that a reader leaves open, and ends when it has shown enough. Both are extended regular expressions. */
@@ -88,7 +91,9 @@ export async function runGuide({ blocks, folder, env, open = {}, ...run }: Guide
   for (const { line } of commands) {
     const part = (said.get(line) ?? []).join("\n");
     if (part === "") problems.push(`line ${line}: was not run`);
-    for (const [, problem] of part.matchAll(/^::failed (.*)$/gm)) problems.push(`line ${line}: ${problem}`);
+    for (const [, problem] of part.matchAll(/^::failed (.*)$/gm)) {
+      problems.push(`line ${line}: ${problem}, after ${part.slice(-keptOutput)}`);
+    }
   }
   for (const { line, text, printedBy } of shownOutputs(blocks)) {
     const printed = printedBy.flatMap((command) => said.get(command) ?? []).join("\n");

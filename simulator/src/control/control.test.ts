@@ -90,7 +90,7 @@ test("accounts are listed with their credentials, added and updated", async () =
   const list = async () => (await driver.control("GET", "accounts")).body.data;
   assert.deepEqual(
     (await list()).map((account: { channel: string }) => account.channel),
-    ["whatsapp", "telegram"],
+    defaultAccounts.map(({ channel }) => channel),
   );
   for (const [index, account] of defaultAccounts.entries()) {
     const listed = (await list())[index];
