@@ -3,11 +3,12 @@ import { before, describe, test } from "node:test";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { createTestDatabase, type TestDatabase } from "../testing/test-database.ts";
 import { until } from "../testing/until.ts";
-import { isRetryableDbError, type Log, openPool, transaction } from "./postgres.ts";
+import { isRetryableDbError, type Log, openPool, type PoolClient, transaction } from "./postgres.ts";
 
 describe("a pool", () => {
   const lines: string[] = [];
-  const log: Log = { info() {}, error() {}, warn: (_fields, message) => lines.push(message) };
+  const note = (_fields: object, message: string) => void lines.push(message);
+  const log: Log = { info() {}, warn: note, error: note };
   let database: TestDatabase;
   let pool: ReturnType<typeof openPool>;
   const opened = closeAfterTests();
@@ -76,6 +77,47 @@ describe("a pool", () => {
     });
     await assert.rejects(cut, isRetryableDbError);
     assert.deepEqual(await notes(), ["kept"]);
+  });
+
+  // A forgotten commit would hold its locks, and run what others do next in its transaction, for as long as the pool lives.
+  test("a connection that is given back inside a transaction is cut, reported and not used again", async () => {
+    await pool.query("insert into note values (7, 'seven')");
+    for (const leave of [
+      async (client: PoolClient) => void (await client.query("update note set body = 'taken' where id = 7")),
+      async (client: PoolClient) => void (await client.query("select 1 / 0").catch(() => {})),
+      // The answer to the last statement is still on its way.
+      async (client: PoolClient) => void client.query("select pg_sleep(0.05)"),
+    ]) {
+      lines.length = 0;
+      const client = await pool.connect();
+      await client.query("begin");
+      const { pid } = (await client.query("select pg_backend_pid() as pid")).rows[0];
+      await leave(client);
+      client.release();
+      await until("something is logged", () => lines.length > 0);
+      assert.deepEqual(lines, ["bug: a database connection was given back inside a transaction; it was closed"]);
+      await Promise.all(
+        Array.from({ length: 3 }, async () => {
+          const { rows } = await pool.query("select pg_backend_pid() as pid, pg_sleep(0.05)");
+          assert.notEqual(rows[0].pid, pid);
+        }),
+      );
+    }
+    assert.equal((await pool.query("select body from note where id = 7")).rows[0].body, "seven");
+  });
+
+  test("a connection whose statement was refused goes back as it is", async () => {
+    lines.length = 0;
+    const client = await pool.connect();
+    const { pid } = (await client.query("select pg_backend_pid() as pid")).rows[0];
+    await assert.rejects(client.query("select 1 / 0"));
+    client.release();
+    await until("the connection is idle", () => pool.idleCount > 0);
+    const again = await Promise.all(
+      Array.from({ length: 3 }, () => pool.query("select pg_backend_pid() as pid, pg_sleep(0.05)")),
+    );
+    assert.ok(again.some(({ rows }) => rows[0].pid === pid));
+    assert.deepEqual(lines, []);
   });
 
   test("a deadlock can be tried again, a duplicate cannot", async () => {

@@ -1,4 +1,5 @@
 import pg from "pg";
+import { poolMember } from "./pool-member.ts";
 import { watchPool } from "./pool-watch.ts";
 
 /** Where statements and transactions run; who opened it, and not who uses it, ends it. */
@@ -55,7 +56,8 @@ export function createClient({
 }
 
 /**
- * A pool that outlives its connections: one that breaks is logged and replaced, and only the query on it fails.
+ * A pool that outlives its connections: one that breaks is logged and replaced, and only the query on it fails. One that
+ * is released inside a transaction is closed and logged as a bug.
  * `int8` is read as a number and an unsafe one throws; `timestamptz` is a `Date`, `numeric` a string.
  * Whoever opens it calls `end()`.
  */
@@ -63,7 +65,14 @@ export function openPool(options: PoolOptions): pg.Pool {
   const { log, applicationName } = options;
   const pool = new pg.Pool({
     ...connectionOptions(options),
-    Client: PoolMember,
+    Client: poolMember({
+      connectTimeoutMs: newConnectionTimeoutMs,
+      onLeftOpen: () =>
+        log.error(
+          { pool: applicationName },
+          "bug: a database connection was given back inside a transaction; it was closed",
+        ),
+    }),
     connectionTimeoutMillis: connectTimeoutMs,
     max: options.size,
     idleTimeoutMillis: idleTimeoutMs,
@@ -91,13 +100,6 @@ export function openPool(options: PoolOptions): pg.Pool {
       log.warn({ pool: applicationName, connections: count }, "the database does not answer: its connections were cut"),
   });
   return pool;
-}
-
-/** The time-out of a pool is for who waits for a connection; a new one has its own. */
-class PoolMember extends pg.Client {
-  constructor(options?: pg.ClientConfig) {
-    super({ ...options, connectionTimeoutMillis: newConnectionTimeoutMs });
-  }
 }
 
 /**
