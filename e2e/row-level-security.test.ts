@@ -35,7 +35,8 @@ before(async () => {
   const port = String(await freePort());
   // Their bot is told by the hub itself where to call.
   const env = { WEBHOOKS_ALLOW_PRIVATE: "true", PORT: port, PUBLIC_URL: `http://127.0.0.1:${port}` };
-  hub = opened.use(await startTestHub({ env }));
+  // Without policies, in the last test, it is a foreign key that refuses some rows.
+  hub = opened.use(await startTestHub({ env, expectedErrors: /_of_workspace/ }));
   owner = opened.use(await openOwner(hub.databaseUrl));
   databases = opened.use(openDatabases({ url: hub.databaseUrl, size: 4, log: hub.log.logger }));
   const receiver = opened.use(await openReceiver());
@@ -147,6 +148,10 @@ describe("statements that name no workspace", () => {
       ["SELECT * FROM schema_migrations", /permission denied/],
       [`SELECT append_events(ARRAY['${theirs.workspaceId}'::uuid], ARRAY[1], ARRAY['[]'])`, /permission denied/],
       [`SELECT tell_conversation('${conversation}', 'updated', NULL)`, /permission denied/],
+      [
+        "SELECT bus_append('elsewhere', ARRAY[0], ARRAY[1], ARRAY['[]'])",
+        /publishes nothing on the bus topic elsewhere/,
+      ],
       [
         `SELECT append_to_audit_log('${theirs.workspaceId}', 'system', NULL, 'a.b', NULL, NULL, '{}', NULL, NULL)`,
         /in its own workspace only/,

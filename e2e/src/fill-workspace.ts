@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import type { Owner } from "./owned-rows.ts";
 import type { Things } from "./things.ts";
-import { connectBot, newUser, type Workspace } from "./workspace.ts";
+import { connectBot, newUser, text, type Workspace } from "./workspace.ts";
 
 /**
  * Brings about every kind of row that a workspace can have: what people and programs do, over the API. By hand only what
@@ -17,6 +17,15 @@ export async function fillWorkspace(workspace: Workspace, things: Things, owner:
     body: { display_name: "Made once", metadata: { crm: "1" } },
     headers: { "idempotency-key": randomUUID() },
   });
+  // A message that quotes another, a contact that was merged, and a key that a key made.
+  const conversation_id = await things.conversation();
+  const first = await member.client.messages.send({ conversation_id, payload: text("A question") });
+  await member.client.messages.send({ conversation_id, reply_to: first.message_id, payload: text("Its answer") });
+  const into = await admin.client.contacts.create({ display_name: "Twice" });
+  const from = await admin.client.contacts.create({ display_name: "Twice as well" });
+  await admin.client.call("POST", `/v1/contacts/${from.contact_id}/merge`, { body: { into: into.contact_id } });
+  const { key } = await admin.client.apiKeys.create({ name: "Makes keys", scopes: ["*"] });
+  await hub.clientFor(key).apiKeys.create({ name: "Made by a key", scopes: ["*"] });
   const { userId } = await newUser(hub, admin, "agent");
   await admin.client.call("POST", `/v1/users/${userId}/password-reset`);
   await owner.all(

@@ -31,9 +31,10 @@ export async function ownedTables(owner: Owner): Promise<OwnedTable[]> {
     has_workspace: boolean;
   }>(
     `SELECT c.relname AS name,
-       array_agg(DISTINCT g.privilege_type::text) AS grants,
+       array_agg(DISTINCT g.privilege_type::text)
+         || CASE WHEN has_any_column_privilege('chat4all_api', c.oid, 'UPDATE') THEN ARRAY['UPDATE'] ELSE '{}' END AS grants,
        (SELECT attname FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND attidentity = '' AND NOT attisdropped
-        ORDER BY attnum LIMIT 1) AS column,
+        ORDER BY NOT has_column_privilege('chat4all_api', c.oid, attnum, 'UPDATE'), attnum LIMIT 1) AS column,
        (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
         WHERE attrelid = c.oid AND attnum > 0 AND attgenerated = '' AND NOT attisdropped) AS writable,
        EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'workspace_id') AS has_workspace

@@ -49,11 +49,11 @@ test("requests may do with each table what they need, and no more", async () => 
     contact_metadata: "S",
     contacts: "SIU",
     conversations: "SIU",
-    deliveries: "SU",
+    deliveries: "S",
     direct_conversations: "SIUD",
     event_heads: "S",
     events: "S",
-    idempotency_keys: "SIUD",
+    idempotency_keys: "SID",
     invitations: "SIU",
     lanes: "S",
     login_identities: "SD",
@@ -61,19 +61,75 @@ test("requests may do with each table what they need, and no more", async () => 
     messages: "SI",
     participants: "SIU",
     password_resets: "SIU",
-    provider_messages: "SU",
+    provider_messages: "S",
     recovery_codes: "SID",
-    sessions: "SU",
+    sessions: "S",
     totp_secrets: "SIUD",
     users: "SIU",
     webhook_attempts: "SI",
     webhook_cursors: "SIU",
-    webhook_deliveries: "SIU",
+    webhook_deliveries: "SI",
     webhook_endpoints: "SIUD",
     webhooks: "S",
     workspaces: "S",
   });
 });
+
+test("where a row names others that are not checked, requests change some of its columns", async () => {
+  const rows = await all<{ name: string; columns: string }>(
+    `SELECT c.relname AS name, string_agg(left(g.privilege_type, 1) || ' ' || a.attname, ', ' ORDER BY a.attnum) AS columns
+     FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid CROSS JOIN LATERAL aclexplode(a.attacl) g
+     WHERE ${ownTables} AND g.grantee = ANY ($1::regrole[]) GROUP BY c.relname ORDER BY c.relname`,
+    [roles],
+  );
+  assert.deepEqual(Object.fromEntries(rows.map(({ name, columns }) => [name, columns])), {
+    deliveries:
+      "U ordinal, U status, U is_pending, U retry_from, U next_attempt_at, U part_receipts, U provider_message_ids, " +
+      "U error, U is_dead_letter, U history, U sent_at, U delivered_at, U read_at, U failed_at",
+    idempotency_keys: "U body_hash_sealed, U status_code, U answer_sealed, U created_at, U work_id",
+    provider_messages: "U delivery_id",
+    sessions: "U revoked_at",
+    webhook_deliveries: "U status, U attempts_before, U next_attempt_at",
+    webhooks: "U failed_at",
+  });
+});
+
+// A foreign key sees the rows of every workspace.
+test("a foreign key between tables of workspaces includes the workspace on both sides", async () => {
+  const keys = await all<{ name: string; is_whole: boolean; is_checked: boolean }>(
+    `SELECT k.conrelid::regclass || '.' || (SELECT string_agg(a.attname, '+' ORDER BY a.attnum) FROM pg_attribute a
+         WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey) AND a.attname <> 'workspace_id') AS name,
+       EXISTS (
+         SELECT FROM unnest(k.conkey, k.confkey) AS pair (here, there)
+         JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = here AND a.attname = 'workspace_id'
+         JOIN pg_attribute b ON b.attrelid = k.confrelid AND b.attnum = there AND b.attname = 'workspace_id') AS is_whole,
+       k.convalidated AS is_checked
+     FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_class r ON r.oid = k.confrelid
+     WHERE k.contype = 'f' AND ${ownTables} AND k.confrelid <> 'workspaces'::regclass
+       AND r.relforcerowsecurity ORDER BY name`,
+  );
+  assert.deepEqual(
+    keys.filter(({ is_checked }) => !is_checked),
+    [],
+  );
+  assert.deepEqual(
+    keys
+      .filter(({ is_whole }) => !is_whole)
+      .map(({ name }) => name)
+      .sort(),
+    Object.keys(otherwiseKept),
+  );
+  assert.equal(keys.filter(({ is_whole }) => is_whole).length, 15);
+});
+
+/** Tables without a workspace of their own: what keeps their rows within one. */
+const otherwiseKept: Record<string, string> = {
+  "direct_conversations.conversation_id": "keep_directs_together",
+  "members.conversation_id": "keep_members_together",
+  "members.participant_id": "keep_members_together",
+  "sessions.user_id": "a row is of the workspace of its user, and requests make none and change revoked_at alone",
+  "unseen_passwords.user_id": "a row is of the workspace of its user, and requests do not reach it",
+};
 
 test("before a caller is known, the tables of identity can be reached and nothing else", async () => {
   assert.deepEqual(await grantsOf("chat4all_identity"), {
@@ -109,6 +165,25 @@ test("every table of a workspace, and every table that requests reach, forces ro
   assert.deepEqual(unprotected, []);
   const protectedTables = await all(`SELECT FROM pg_class c WHERE ${ownTables} AND c.relforcerowsecurity`);
   assert.ok(protectedTables.length >= 30);
+});
+
+test("a role that reaches a table has one policy for it, for what it sees and for what it leaves behind", async () => {
+  const reached = await all<{ name: string; role: string; policies: number }>(
+    `SELECT c.relname AS name, role, (
+       SELECT count(*)::integer FROM pg_policies p
+       WHERE p.schemaname = current_schema() AND p.tablename = c.relname AND role = ANY (p.roles::text[])
+         AND p.permissive = 'PERMISSIVE' AND p.cmd = 'ALL' AND p.qual IS NOT NULL AND p.with_check IS NOT NULL) AS policies
+     FROM pg_class c, unnest($1::text[]) AS r (role)
+     WHERE ${ownTables} AND c.relrowsecurity AND (
+       has_table_privilege(role, c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')
+       OR has_any_column_privilege(role, c.oid, 'SELECT, INSERT, UPDATE'))`,
+    [roles],
+  );
+  assert.ok(reached.length > 70, `only ${reached.length}`);
+  assert.deepEqual(
+    reached.filter(({ policies }) => policies !== 1),
+    [],
+  );
 });
 
 test("the policies are for these roles, one for each, and all of them name the workspace for requests", async () => {
@@ -152,7 +227,10 @@ test("functions that act as the owner are called by those who need them alone, a
     begin_audit_log: "",
     bus_append: "chat4all_api chat4all_pipeline",
     index_contact_metadata: "",
+    keep_directs_together: "",
+    keep_keys_together: "",
     keep_members_together: "",
+    keep_quotes_together: "",
     tell_changed_conversation: "",
     tell_conversation: "",
     tell_deliveries: "",

@@ -44,4 +44,8 @@ test("acts are recorded in a database whose owner is no superuser", async () => 
   const found: object[] = [];
   await verifyAuditLog(pipeline, {}, ({ records, problem }) => found.push({ records, problem }));
   assert.deepEqual(found, [{ records: 2, problem: null }]);
+
+  // A member of the role of the pipeline has its policies too: with DATABASE_URL one sees all rows (ADR 0016).
+  const { rows } = await owner.query("SELECT name, current_setting('role') AS role FROM workspaces");
+  assert.deepEqual(rows, [{ name: "w", role: "none" }]);
 });

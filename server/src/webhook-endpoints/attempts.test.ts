@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { all, run } from "../lib/query.ts";
 import { until } from "../testing/until.ts";
 import { listAttempts } from "./attempts.ts";
 import { startReceiver, startWebhookTest, status } from "./test-webhooks.ts";
@@ -38,6 +39,17 @@ test("attempts are listed newest first, page by page, each once, and by what cam
   assert.equal(failed.status_code, 500);
   assert.ok(failed.next_attempt_at !== null && failed.next_attempt_at > failed.started_at);
   assert.equal(whole.find((row) => row.status === "succeeded")!.next_attempt_at, null);
+});
+
+test("testing an endpoint that is deleted meanwhile answers that it does not exist, and writes nothing", async () => {
+  await using hub = await startWebhookTest();
+  await using receiver = await startReceiver(async (_got, response) => {
+    await run(hub.db, "DELETE FROM webhook_endpoints");
+    response.writeHead(204).end();
+  });
+  const { webhook_endpoint_id: id } = await hub.connect(receiver.url);
+  await assert.rejects(hub.tester.test(hub.db, hub.key(id)), { code: "RESOURCE_NOT_FOUND" });
+  assert.deepEqual(await all(hub.db, "SELECT FROM webhook_deliveries"), []);
 });
 
 test("attempts of one workspace are not there for another", async () => {

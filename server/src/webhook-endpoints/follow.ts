@@ -79,7 +79,7 @@ export interface NewDeliveries {
   isReplay: boolean;
 }
 
-/** Returns how many are due by it. Safe to call twice. */
+/** Returns how many are due by it; none for an endpoint that was deleted. Safe to call twice. */
 export async function insertDeliveries(db: Db, input: NewDeliveries): Promise<number> {
   const { workspaceId, events, pairs, now, isReplay } = input;
   if (pairs.length === 0) return 0;
@@ -89,6 +89,7 @@ export async function insertDeliveries(db: Db, input: NewDeliveries): Promise<nu
        message_id, body, status, next_attempt_at, created_at)
      SELECT p.id, $1, p.endpoint_id, e.position, e.name, e.message_id, e.body, 'pending', $2, $2
      FROM unnest($3::uuid[], $4::uuid[], $5::integer[]) AS p (id, endpoint_id, place)
+     JOIN webhook_endpoints w ON w.webhook_endpoint_id = p.endpoint_id
      JOIN unnest($6::bigint[], $7::text[], $8::uuid[], $9::text[]) WITH ORDINALITY
        AS e (position, name, message_id, body, number) ON e.number = p.place + 1
      ON CONFLICT (webhook_delivery_id) DO ${isReplay ? rearm : "NOTHING"}`,

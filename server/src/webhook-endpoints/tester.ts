@@ -37,13 +37,16 @@ export function openTester(deps: TestDeps) {
       retryAt: null,
     };
     const attemptId = await transaction(db, async (tx) => {
-      await run(
+      const isThere = await run(
         tx,
         `INSERT INTO webhook_deliveries (webhook_delivery_id, workspace_id, webhook_endpoint_id, event, body, status,
            attempts, next_attempt_at, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $7)`,
+         SELECT $1, workspace_id, webhook_endpoint_id, $4, $5, $6, 1, $7, $7
+         FROM webhook_endpoints WHERE workspace_id = $2 AND webhook_endpoint_id = $3`,
         [deliveryId, workspaceId, endpointId, testEvent, body, outcome.isSuccess ? "succeeded" : "failed", now],
       );
+      // Deleted meanwhile.
+      if (isThere === 0) throw notFound("webhook endpoint");
       const [id] = await insertAttempts(tx, [finished]);
       await noteHealth(tx, [finished]);
       return id!;

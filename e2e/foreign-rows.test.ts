@@ -1,0 +1,69 @@
+/**
+ * A row of one workspace that names a row of another: row-level security looks at whose the row is, and not at what it
+ * names. Every column that names one is tried, in a workspace with rows of every kind.
+ */
+import assert from "node:assert/strict";
+import { before, test } from "node:test";
+import pg from "pg";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
+import { fillWorkspace } from "./src/fill-workspace.ts";
+import { startTestHub } from "./src/harness.ts";
+import { freePort } from "./src/hub-process.ts";
+import { type Owner, openOwner } from "./src/owned-rows.ts";
+import { type Pointer, pointElsewhere, pointersOf } from "./src/pointers.ts";
+import { keptThings, newThings } from "./src/things.ts";
+import { anotherWorkspace, firstWorkspace, openReceiver, type Workspace } from "./src/workspace.ts";
+
+const opened = closeAfterTests();
+let client: pg.Client;
+let pointers: Pointer[];
+let between: { ours: string; theirs: string };
+
+before(async () => {
+  const port = String(await freePort());
+  const env = { WEBHOOKS_ALLOW_PRIVATE: "true", PORT: port, PUBLIC_URL: `http://127.0.0.1:${port}` };
+  const hub = opened.use(await startTestHub({ env }));
+  const owner: Owner = opened.use(await openOwner(hub.databaseUrl));
+  const receiver = opened.use(await openReceiver());
+  const [ours, theirs] = [await firstWorkspace(hub), await anotherWorkspace(hub)];
+  for (const workspace of [ours, theirs]) {
+    await fillWorkspace(workspace, keptThings(newThings(workspace, receiver.url)), owner);
+    await hub.settled();
+  }
+  await disableEndpoints([ours, theirs]);
+  client = new pg.Client({ connectionString: hub.databaseUrl });
+  await client.connect();
+  opened.defer(() => client.end());
+  pointers = await pointersOf(owner);
+  between = { ours: ours.workspaceId, theirs: theirs.workspaceId };
+});
+
+for (const verb of ["INSERT", "UPDATE"] as const) {
+  test(`${verb}: a request cannot let a row name a row of another workspace`, async () => {
+    assert.ok(pointers.length >= 40, `only ${pointers.length} columns`);
+    const faults: string[] = [];
+    let taken = 0;
+    for (const pointer of pointers) {
+      const name = `${pointer.table.name}.${pointer.column}`;
+      const attempted = await pointElsewhere(client, pointer, verb, between);
+      if (attempted === null) faults.push(`${name}: theirs names nothing; make such a row in fill-workspace.ts`);
+      else if (attempted.foreign === null) faults.push(`${name} may name a row of another workspace`);
+      // By the policies, by a foreign key or by a trigger, and not because the row is wrong in some other way.
+      else if (!/^(42501|23503) /.test(attempted.foreign)) faults.push(`${name}: ${attempted.foreign}`);
+      if (attempted?.own === null) taken += 1;
+      else if (attempted && !attempted.own.startsWith("42501 permission denied"))
+        faults.push(`${name}, own: ${attempted.own}`);
+    }
+    assert.deepEqual(faults, []);
+    assert.ok(taken > 10, `${taken} columns may name a row of the own workspace`);
+  });
+}
+
+/** They are notified of what happens; from here on nothing changes by itself. */
+async function disableEndpoints(workspaces: Workspace[]): Promise<void> {
+  for (const { admin } of workspaces) {
+    for (const { webhook_endpoint_id } of (await admin.client.webhookEndpoints.list()).data) {
+      await admin.client.webhookEndpoints.change(webhook_endpoint_id, { status: "disabled" });
+    }
+  }
+}
