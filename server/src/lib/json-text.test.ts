@@ -17,6 +17,8 @@ function refused(text: string | Buffer, message: RegExp, path?: string): void {
 test("reads JSON with any text in its strings", () => {
   const value = { 'a"{[,:\\': ["}]\\", -1.5e3, true, null], "é\u2028": {} };
   assert.deepEqual(parse(JSON.stringify(value)), value);
+  // Neither is nested: an escaped quote does not end the string.
+  for (const text of ['"\\"[[[[[[["', '"a\\"b{{{{{{"']) assert.equal(parse(text), JSON.parse(text));
   for (const text of ['"\\\\"', '"\\\\\\""', ' [ "\\"" , "\\\\" ] ', "7"])
     assert.deepEqual(parse(text), JSON.parse(text));
 });
@@ -41,11 +43,26 @@ test("refuses what is larger than the limits, and takes what is not", () => {
   // Fields of siblings are not counted together.
   assert.equal((parse('[{"a":1,"b":1},{"a":1,"b":1}]') as unknown[]).length, 2);
   refused("[1,2,3,4,5,6,7,8,9,10,11,12]", /more than 10 fields and elements/);
+  refused("[[],[],[],[],[],[]]", /more than 10 fields and elements/);
+  // Comparing each of them takes a microsecond.
+  const many = { ...limits, maxValues: 3_000 };
+  const numbers = (count: number) => `[${Array(count).fill("1.50e0")}]`;
+  assert.equal((parse(numbers(2_000), many) as unknown[]).length, 2_000);
+  assert.throws(() => parse(numbers(2_001), many), /more than 2000 numbers/);
 });
 
 test("takes numbers that are kept exactly", () => {
   const kept = ["0", "-0", "0.0", "1.10", "1e3", "1E+3", "1e21", "9007199254740991", "-9007199254740991"];
-  for (const text of [...kept, "9007199254740994", "0.1", "123456789.123456", "5e-324", "1.7976931348623157e308"]) {
+  for (const text of [
+    ...kept,
+    "9007199254740994",
+    "0.1",
+    "1.10000000000000000000",
+    "0.15E4",
+    "123456789.123456",
+    "5e-324",
+    "1.7976931348623157e308",
+  ]) {
     assert.equal(parse(text), Number(text), text);
   }
 });
@@ -53,7 +70,20 @@ test("takes numbers that are kept exactly", () => {
 test("names the number that cannot be kept exactly", () => {
   refused('{"a":{"b":["x",9007199254740993]}}', /cannot be kept exactly/, "a.b.1");
   refused('{"a":{"c":1},"ids":[{"n":1},{"n":123456789012345678}]}', /cannot be kept exactly/, "ids.1.n");
-  for (const text of ["1e999", "-1e999", "1e-999", "18446744073709551616", "0.10000000000000001", "9".repeat(500)]) {
+  // The path is cut, and so is the number that is compared.
+  const long = "x".repeat(500);
+  refused(`{"${long}":1e999}`, /cannot be kept exactly/, "x".repeat(200));
+  refused(`{"${long}":{"a":1e999}}`, /cannot be kept exactly/, `${"x".repeat(200)}…`);
+  refused(`{"n":1.${"0".repeat(448)}1}`, /cannot be kept exactly/, "n");
+  for (const text of [
+    "1e999",
+    "1E999",
+    "-1e999",
+    "1e-999",
+    "18446744073709551616",
+    "0.10000000000000001",
+    "9".repeat(500),
+  ]) {
     refused(`{"n":${text}}`, /cannot be kept exactly/, "n");
   }
   assert.deepEqual(parse('{"1e999":"9007199254740993"}'), { "1e999": "9007199254740993" });
