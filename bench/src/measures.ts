@@ -6,6 +6,7 @@ import { authCost } from "./measures/auth-cost.ts";
 import { authLogins } from "./measures/auth-logins.ts";
 import { e2eLatency } from "./measures/e2e-latency.ts";
 import { e2eThroughput } from "./measures/e2e-throughput.ts";
+import { overload } from "./measures/overload.ts";
 import { start } from "./measures/start.ts";
 import { wsConnections } from "./measures/ws-connections.ts";
 import { wsFanout } from "./measures/ws-fanout.ts";
@@ -18,6 +19,7 @@ export const measures: readonly Measure[] = [
   acceptSingle,
   acceptBatch,
   acceptP99,
+  overload,
   authCost,
   authLogins,
   e2eThroughput,

@@ -32,6 +32,8 @@ export const noLimits = {
   RATE_LIMIT_ADDRESS: "off",
   SOCKETS_PER_USER: "1000000",
   SOCKETS_PER_ADDRESS: "1000000",
+  // A slow machine refuses nothing.
+  ADMISSION_WAIT: "1m",
 };
 
 /** Retries quick enough for a test. */

@@ -25,6 +25,7 @@ test("with nothing set, everything has a default", () => {
     corsOrigins: [],
     tls: null,
     trustedProxies: null,
+    admissionWaitMs: 500,
   });
   assert.equal(config.dataDir, resolve("data"));
   assert.deepEqual(config.roles, ["api", "router", "connector", "realtime", "tasks"]);

@@ -68,6 +68,12 @@ function readConfig(read: EnvReader) {
         read.optional("CORS_ORIGINS", kind.listOf(kind.origin), "none", "Origins whose pages may call the API.") ?? [],
       tls: readTls(read),
       trustedProxies: readTrustedProxies(read),
+      admissionWaitMs: read.value(
+        "ADMISSION_WAIT",
+        kind.duration("10ms", "1m"),
+        "500ms",
+        "How long a request may be expected to wait for its answer; when it is longer, more are refused with 503.",
+      ),
     },
     /** Absolute. */
     dataDir: resolve(

@@ -21,7 +21,7 @@ export async function startGenerator(): Promise<Generator> {
       const order: GeneratorOrder = { kind: "run", load: { ...load, firstMessage: nextMessage } satisfies LoadOrder };
       const result = await child.ask<LoadResult>(order);
       if (result.failure !== null) throw new Error(`A request was not accepted: ${result.failure}`);
-      nextMessage += result.accepted;
+      nextMessage = result.nextMessage;
       return result;
     },
     allow: (messages) => child.tell({ kind: "allow", messages } satisfies GeneratorOrder),

@@ -70,3 +70,19 @@ test("what the first refused request got is told", async () => {
   const { failure } = await runLoad({ ...order(server.url), pace }).result;
   assert.match(failure!, /^HTTP\/1.1 503[\s\S]*busy$/);
 });
+
+test("a flood counts what is refused, and one connection of ten waits as long as it is told", async () => {
+  const received = new Map<unknown, number>();
+  await using server = await openServer((response) => {
+    received.set(response.socket, (received.get(response.socket) ?? 0) + 1);
+    response.writeHead(503, { "content-length": 4, "retry-after": "2" }).end("busy");
+  });
+  const pace = { kind: "flood", durationMs: 1_500, warmUpMs: 0, requestsPerSecond: 200 } as const;
+  const { accepted, refused, failure } = await runLoad({ ...order(server.url), pace }).result;
+  assert.equal(failure, null);
+  assert.equal(accepted, 0);
+  assert.ok(refused.measured > 0);
+  const counts = [...received.values()].toSorted((one, other) => one - other);
+  assert.equal(counts[0], 1);
+  assert.ok(counts[1]! > 1, `${counts}`);
+});

@@ -1,15 +1,16 @@
 import { type Answer, type Connection, openConnection } from "./connection.ts";
-import { latencies } from "./latencies.ts";
+import { type LatencySummary, latencies } from "./latencies.ts";
 import { makeRequest, type Request, type Traffic } from "./requests.ts";
 
 /**
  * How requests follow each other. `closed`: each connection sends as soon as it was answered. `open`: at a fixed rate,
- * whatever the answers do; latency counts from when a request should have left. `credit`: as `closed`, but never
- * more messages than were allowed so far.
+ * whatever the answers do; latency counts from when a request should have left. `flood`: at a fixed rate that is too
+ * much: 503 is an answer like another, a request that finds no idle connection is dropped, and latency counts from when
+ * a request left. One connection of `patientShare` waits as long as `retry-after` says, the others send at once. `credit`: as `closed`, but never more messages than were allowed so far.
  */
 export type Pace =
-  | { kind: "closed"; durationMs: number; warmUpMs: number }
-  | { kind: "open"; durationMs: number; warmUpMs: number; requestsPerSecond: number }
+  | { kind: "closed"; durationMs: number; warmUpMs: number; mayBeRefused?: true }
+  | { kind: "open" | "flood"; durationMs: number; warmUpMs: number; requestsPerSecond: number }
   | { kind: "credit"; messages: number };
 
 export interface LoadOrder {
@@ -21,13 +22,19 @@ export interface LoadOrder {
 }
 
 export interface LoadResult {
-  /** Messages answered as accepted, the warm-up included: `firstMessage` and so many after it. */
+  /** Messages answered as accepted, the warm-up included. */
   accepted: number;
+  /** Number of the first message that was not sent. */
+  nextMessage: number;
   /** Of those, answered within the measured time. */
   measured: number;
   /** The measured time: without the warm-up. */
   seconds: number;
-  latencyMs: { p50: number; p99: number; max: number };
+  latencyMs: LatencySummary;
+  /** Where that is no failure: what was answered 503 within the measured time. */
+  refused: { measured: number; latencyMs: LatencySummary };
+  /** `flood` only: how long refusals took on patient connections. */
+  patient: LatencySummary;
   /** What the first request that was not accepted got. */
   failure: string | null;
 }
@@ -40,6 +47,10 @@ export interface Load {
 
 /** Longest wait for answers after the last request, in milliseconds. */
 const answerTimeoutMs = 15_000;
+/** One in so many connections is patient. */
+const patientShare = 10;
+/** Connections that are opened at a time. */
+const openedAtOnce = 100;
 
 /** Sends until the time or the messages are over, then waits for the last answers. */
 export function runLoad(order: LoadOrder): Load {
@@ -69,17 +80,23 @@ interface Worker {
   request: Request;
   /** When the request under way should have left. */
   since: number;
+  /** `flood` only. */
+  isPatient: boolean;
 }
 
 async function openWorkers({ traffic, connections, pace, firstMessage }: LoadOrder) {
   const { hostname, port } = new URL(traffic.url);
+  const mayBeRefused = pace.kind === "flood" || (pace.kind === "closed" && pace.mayBeRefused);
   const wanted = traffic.batchSize === 1 ? [200, 202] : [200];
   const seen = latencies();
+  const seenRefused = latencies();
+  const seenPatient = latencies();
   const idle: Worker[] = [];
   const workers: Worker[] = [];
   let next = firstMessage;
   let accepted = 0;
   let measured = 0;
+  let refused = 0;
   let failure: string | null = null;
   let measuredFrom = 0;
   let endsAt = 0;
@@ -103,9 +120,16 @@ async function openWorkers({ traffic, connections, pace, firstMessage }: LoadOrd
         measured += traffic.batchSize;
         seen.add(now - worker.since);
       }
+    } else if (mayBeRefused && status === 503) {
+      if (now >= measuredFrom && now <= endsAt) {
+        refused += 1;
+        seenRefused.add(now - worker.since);
+        if (worker.isPatient) seenPatient.add(now - worker.since);
+      }
+      if (pace.kind === "flood" && worker.isPatient) return void setTimeout(rest, retryAfterMs(beginning), worker);
     } else failure ??= beginning.toString("latin1", 0, 600);
     const mayGoOn = failure === null && now < endsAt && next + traffic.batchSize <= limit;
-    if (mayGoOn && pace.kind !== "open") send(worker, now);
+    if (mayGoOn && (pace.kind === "closed" || pace.kind === "credit")) send(worker, now);
     else if (mayGoOn && late.length > 0) send(worker, late.shift()!);
     else rest(worker);
   }
@@ -117,8 +141,9 @@ async function openWorkers({ traffic, connections, pace, firstMessage }: LoadOrd
   }
 
   const fail = (error: Error) => done.reject(error);
-  for (let index = 0; index < connections; index += 1) {
-    const worker = { request: makeRequest(traffic, index), since: 0 } as Worker;
+  async function openWorker(index: number): Promise<void> {
+    const isPatient = index % patientShare === 0;
+    const worker = { request: makeRequest(traffic, index), since: 0, isPatient } as Worker;
     worker.connection = await openConnection(
       { host: hostname, port: Number(port) },
       (answer) => answered(worker, answer),
@@ -126,6 +151,11 @@ async function openWorkers({ traffic, connections, pace, firstMessage }: LoadOrd
     );
     workers.push(worker);
     idle.push(worker);
+  }
+  // A connection on which nothing is said for long is closed by the hub, so many must be opened soon.
+  for (let opened = 0; opened < connections; opened += openedAtOnce) {
+    const count = Math.min(openedAtOnce, connections - opened);
+    await Promise.all(Array.from({ length: count }, (_, index) => openWorker(opened + index)));
   }
 
   function sendIdle(): void {
@@ -141,8 +171,8 @@ async function openWorkers({ traffic, connections, pace, firstMessage }: LoadOrd
       const now = performance.now();
       for (; dueAt <= now && dueAt < endsAt && failure === null; dueAt += everyMs) {
         const worker = idle.pop();
-        if (worker === undefined) late.push(dueAt);
-        else send(worker, dueAt);
+        if (worker !== undefined) send(worker, pace.kind === "open" ? dueAt : now);
+        else if (pace.kind === "open") late.push(dueAt);
       }
       if (now < endsAt && failure === null) return;
       clearInterval(timer);
@@ -163,15 +193,30 @@ async function openWorkers({ traffic, connections, pace, firstMessage }: LoadOrd
       const timeout = Number.isFinite(durationMs)
         ? setTimeout(() => done.reject(new Error("requests were never answered")), durationMs + answerTimeoutMs)
         : undefined;
-      if (pace.kind === "open") sendDue(startedAt, pace.requestsPerSecond);
+      if (pace.kind === "open" || pace.kind === "flood") sendDue(startedAt, pace.requestsPerSecond);
       else sendIdle();
       await done.promise.finally(() => clearTimeout(timeout));
       const seconds = (Math.min(performance.now(), endsAt) - measuredFrom) / 1000;
       if (failure === null && late.length > 0) failure = `${late.length} requests found no idle connection`;
-      return { accepted, measured, seconds, latencyMs: seen.summary(), failure };
+      const latencyMs = seen.summary();
+      const refusals = { measured: refused, latencyMs: seenRefused.summary() };
+      return {
+        accepted,
+        nextMessage: next,
+        measured,
+        seconds,
+        latencyMs,
+        refused: refusals,
+        patient: seenPatient.summary(),
+        failure,
+      };
     },
     close() {
       for (const { connection } of workers) connection.close();
     },
   };
+}
+
+function retryAfterMs(head: Buffer): number {
+  return Number(/^retry-after: (\d+)/im.exec(head.toString("latin1"))?.[1] ?? 0) * 1_000;
 }

@@ -39,7 +39,7 @@ export function authRoutes(app: App, deps: AuthRouteDeps): void {
   app.post(
     "/auth/register",
     {
-      config: { access: "public", idempotent: { by: usernameOf } },
+      config: { access: "public", idempotent: { by: usernameOf }, admission: "always" },
       schema: {
         tags,
         security: [],
@@ -67,7 +67,7 @@ export function authRoutes(app: App, deps: AuthRouteDeps): void {
   app.post(
     "/auth/token",
     {
-      config: { access: "public" },
+      config: { access: "public", admission: "always" },
       schema: {
         tags,
         security: [],
@@ -97,7 +97,7 @@ export function authRoutes(app: App, deps: AuthRouteDeps): void {
   app.post(
     "/auth/refresh",
     {
-      config: { access: "public" },
+      config: { access: "public", admission: "always" },
       schema: {
         tags,
         security: [],

@@ -15,26 +15,30 @@ const exposedHeaders = [
 /** How long a browser may remember what a preflight was answered, in seconds. */
 const preflightMaxAgeSeconds = 600;
 
-/**
- * A hook that lets pages of the configured origins call the API; `*` is every origin. Never with cookies: a page proves
- * who calls by the `authorization` header. A preflight is answered here, before anybody asks for a credential.
- */
-export function allowOrigins(origins: readonly string[]) {
+/** What tells a page of this origin that it may read an answer. `*` is every origin. */
+export function headersForOrigins(origins: readonly string[]) {
   const all = origins.includes("*");
   const known = new Set(origins);
+  const vary: Record<string, string> = !all && known.size > 0 ? { vary: "Origin" } : {};
+  return (origin: string | undefined): Record<string, string> => {
+    if (origin === undefined || !(all || known.has(origin))) return vary;
+    const allowed = { "access-control-allow-origin": all ? "*" : origin };
+    return { ...vary, ...allowed, "access-control-expose-headers": exposedHeaders };
+  };
+}
 
+/**
+ * A hook that lets pages of the configured origins call the API. Never with cookies: a page proves who calls by the
+ * `authorization` header. A preflight is answered here, before anybody asks for a credential.
+ */
+export function allowOrigins(headersFor: ReturnType<typeof headersForOrigins>) {
   return function allow(request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
-    const { origin } = request.headers;
-    if (!all && known.size > 0) varyBy(reply, "Origin");
-    const isAllowed = origin !== undefined && (all || known.has(origin));
-    if (isAllowed) {
-      reply.header("access-control-allow-origin", all ? "*" : origin);
-      reply.header("access-control-expose-headers", exposedHeaders);
-    }
+    const headers = headersFor(request.headers.origin);
+    reply.headers(headers);
     const isPreflight = request.method === "OPTIONS" && "access-control-request-method" in request.headers;
     if (!isPreflight) done();
-    else if (!isAllowed) done(forbidden("This origin may not call the hub: its operator names it in CORS_ORIGINS."));
-    else answerPreflight(reply);
+    else if (headers["access-control-allow-origin"] !== undefined) answerPreflight(reply);
+    else done(forbidden("This origin may not call the hub: its operator names it in CORS_ORIGINS."));
   };
 }
 

@@ -18,7 +18,7 @@ export function eventRoutes(
   app.get(
     "/v1/events",
     {
-      config: { access: { role: "member", scope: feedScopes } },
+      config: { access: { role: "member", scope: feedScopes }, admission: "streams" },
       // A stream without a body would be held open, and what it is told count as taken.
       exposeHeadRoute: false,
       // The schema is for the document only: frames are written as sockets get them.

@@ -116,7 +116,7 @@ export function invitationRoutes(app: App, deps: InvitationRouteDeps): void {
   app.post(
     "/auth/invitations/accept",
     {
-      config: { access: "public", idempotent: { by: usernameOf } },
+      config: { access: "public", idempotent: { by: usernameOf }, admission: "always" },
       schema: {
         tags: ["Identity"],
         security: [],

@@ -26,7 +26,7 @@ export function metricsRoute(app: App, deps: MetricsDeps): void {
   app.get(
     "/metrics",
     {
-      config: { access: "public" },
+      config: { access: "public", admission: "always" },
       schema: {
         tags: ["Operations"],
         summary: "Get the metrics of the process",
@@ -63,6 +63,14 @@ export function metricsRoute(app: App, deps: MetricsDeps): void {
         const help = "Channel accounts that their platforms refuse: what is to be sent over them waits";
         new Gauge({ name, help, registers }).set(needingAttention);
       }
+      const load = app.load();
+      new Counter({
+        name: "chat4all_refused_requests_total",
+        help: "Requests that were refused because of overload",
+        registers,
+      }).inc(load.refused);
+      new Gauge({ name: "chat4all_requests", help: "Requests under way", registers }).set(load.underWay);
+      new Gauge({ name: "chat4all_requests_limit", help: "Requests that may be under way", registers }).set(load.limit);
       for (const { part, code, failures: count } of deps.troubles.counts()) failures.inc({ part, code }, count);
       for (const { part, code, lastedMs } of deps.troubles.list()) {
         troubled.set({ part, code }, lastedMs / 1_000);

@@ -104,7 +104,7 @@ export function oauthRoutes(app: App, deps: OauthDeps & { tokens: Tokens }): voi
   app.post(
     "/auth/oauth/exchange",
     {
-      config: { access: "public" },
+      config: { access: "public", admission: "always" },
       schema: {
         tags,
         security: [],

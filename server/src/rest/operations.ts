@@ -50,7 +50,7 @@ export function operationRoutes(
     phase,
   }: OperationDeps,
 ): void {
-  const open = { access: "public" } as const;
+  const open = { access: "public", admission: "always" } as const;
   app.get(
     "/healthz",
     {

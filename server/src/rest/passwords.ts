@@ -113,7 +113,7 @@ export function passwordRoutes(app: App, deps: PasswordRouteDeps): void {
   app.post(
     "/auth/password/reset",
     {
-      config: { access: "public" },
+      config: { access: "public", admission: "always" },
       schema: {
         tags,
         security: [],

@@ -59,6 +59,8 @@ export async function openRest(
     corsOrigins: config.http.corsOrigins,
     trustedProxies: config.http.trustedProxies,
     describesItself,
+    admissionWaitMs: config.http.admissionWaitMs,
+    clock,
     certificate: config.http.tls && readCertificate(config.http.tls),
   });
   if (config.http.tls !== null) {

@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import type { IncomingMessage } from "node:http";
 import { SerializerSelector } from "@fastify/fast-json-stringify-compiler";
 import type {} from "@fastify/swagger";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
@@ -8,11 +9,14 @@ import type { Origin } from "../audit/audit.ts";
 import { forbidden } from "../errors.ts";
 import { type Principal, type Role, requireRole, requireScope, type Scope } from "../identity/principal.ts";
 import type { Certificate } from "../lib/certificate.ts";
+import { type Clock, systemClock } from "../lib/clock.ts";
+import { openConcurrencyLimit } from "../lib/concurrency-limit.ts";
 import type { Pool } from "../lib/postgres.ts";
+import { openAdmission } from "./admission.ts";
 import { openAllowed } from "./allowed-methods.ts";
 import { clientAddress, openTrust, type TrustedProxies } from "./client-address.ts";
 import { compileLazily } from "./compile-lazily.ts";
-import { allowOrigins } from "./cors.ts";
+import { allowOrigins, headersForOrigins } from "./cors.ts";
 import { credentialOf } from "./credential.ts";
 import { answerError, answerNotFound } from "./errors.ts";
 import { checkJsonBody, explainBadJson } from "./json-body.ts";
@@ -57,12 +61,21 @@ export interface RestOptions {
    * where a wrong one throws. Default: at the first request of its route.
    */
   describesItself?: boolean;
+  /** How long a request may be expected to wait for its answer before more are refused, in milliseconds. */
+  admissionWaitMs?: number;
+  /** Decides with it on overload; default: the system's. */
+  clock?: Clock;
 }
 
 /** A body that takes about a millisecond to parse and check. */
 const largeBodyBytes = 64 * 1024;
 
 const saneRequestId = /^[A-Za-z0-9._:-]{1,128}$/;
+
+function requestIdOf({ headers }: Pick<IncomingMessage, "headers">): string {
+  const given = headers["x-request-id"];
+  return typeof given === "string" && saneRequestId.test(given) ? given : randomUUID();
+}
 
 /** The HTTP door without its routes: request ids, credentials, strict validation, errors in one shape, OpenAPI. */
 export async function openRestServer({ log, authenticate, dbOf, ...options }: RestOptions) {
@@ -88,14 +101,20 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
     },
     clientErrorHandler: malformed.answer,
     routerOptions: { maxParamLength: 300 },
-    genReqId: (raw) => {
-      const given = raw.headers["x-request-id"];
-      return typeof given === "string" && saneRequestId.test(given) ? given : randomUUID();
-    },
+    genReqId: requestIdOf,
   }).withTypeProvider<TypeBoxTypeProvider>();
   app.server.maxConnections = limits.maxConnections;
   // Each is looked at here: Node would drop those beyond a number silently, `authorization` among them.
   app.server.maxHeadersCount = 0;
+  const originHeaders = headersForOrigins(corsOrigins);
+  const { clock = systemClock } = options;
+  openAdmission({
+    clock,
+    log,
+    limit: openConcurrencyLimit({ elapsed: () => clock.elapsed(), targetMs: options.admissionWaitMs }),
+    requestIdOf,
+    headersFor: ({ headers }) => ({ ...everyAnswer, ...originHeaders(headers.origin) }),
+  }).attach(app);
   malformed.watch(app.server);
   // Read once, it stays known after the client has disconnected: the audit log says who asked.
   for (const event of ["connection", "secureConnection"]) app.server.on(event, ({ remoteAddress }) => remoteAddress);
@@ -134,7 +153,7 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
     reply.headers(everyAnswer).header("x-request-id", request.id);
     done(refuseHeaders(request.raw, limits) ?? refuseQuery(request.url));
   });
-  app.addHook("onRequest", allowOrigins(corsOrigins));
+  app.addHook("onRequest", allowOrigins(originHeaders));
   app.addHook("onRequest", (request, _reply, done) => {
     const access = request.routeOptions.config.access;
     if (access === undefined || access === "public") return done();

@@ -106,5 +106,8 @@ export function webhookRoutes(app: App, deps: WebhookRouteDeps): void {
 
 function refuse(error: unknown): never {
   if (!(error instanceof BatcherFull)) throw error;
-  throw new RequestError("OVERLOADED", "Too many webhooks wait to be stored; send it again.", { retryAfterSeconds: 2 });
+  throw new RequestError("OVERLOADED", "Too many webhooks wait to be stored; send it again.", {
+    retryAfterSeconds: 2,
+    cause: error,
+  });
 }

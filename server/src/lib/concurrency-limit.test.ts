@@ -1,0 +1,117 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type ConcurrencyLimit, limits, openConcurrencyLimit } from "./concurrency-limit.ts";
+
+interface Server {
+  serviceMs: number;
+  /** Requests that end at the same moment. */
+  together?: number;
+  /** Requests that clients have under way, or try to have. */
+  clients: number;
+  forMs: number;
+}
+
+/** A server that works on requests in their order, and clients that ask again as soon as they are answered. */
+function openServer() {
+  let nowMs = 0;
+  const limit = openConcurrencyLimit({ elapsed: () => nowMs, targetMs: 500 });
+  const queue: { end: (how?: "dropped") => void; from: number }[] = [];
+  return {
+    limit,
+    pass: (ms: number) => {
+      nowMs += ms;
+    },
+    /** Answers how long requests waited. */
+    run({ serviceMs, together = 1, clients, forMs }: Server): number[] {
+      const waits: number[] = [];
+      for (const endsAt = nowMs + forMs; nowMs < endsAt; ) {
+        for (let asked = queue.length; asked < clients && limit.hasRoom(); asked += 1)
+          queue.push({ end: limit.begin(), from: nowMs });
+        nowMs += serviceMs * together;
+        for (const { end, from } of queue.splice(0, together)) {
+          waits.push(nowMs - from);
+          end();
+        }
+      }
+      return waits;
+    },
+    drain() {
+      for (const { end } of queue.splice(0)) end();
+    },
+  };
+}
+
+const longest = (waits: number[]) => waits.reduce((most, wait) => Math.max(most, wait), 0);
+
+test("requests wait about as long as the target, however slow the server is", () => {
+  for (const serviceMs of [0.2, 1, 5]) {
+    const server = openServer();
+    const load = { serviceMs, together: 10, clients: 20_000 };
+    // Until those that were let in before the server was known to be slow have been served.
+    server.run({ ...load, forMs: 15_000 });
+    const waits = server.run({ ...load, forMs: 5_000 });
+    assert.ok(longest(waits) <= 600 && longest(waits) >= 250, `${longest(waits)} ms at ${serviceMs} ms each`);
+  }
+});
+
+test("nobody is refused while the wait to expect is shorter than the target", () => {
+  const server = openServer();
+  server.run({ serviceMs: 0.2, together: 10, clients: 1_500, forMs: 20_000 });
+  assert.equal(server.limit.limit, limits.first);
+});
+
+// Messages are committed in groups: between two commits nothing ends.
+test("a server that ends requests in groups is not taken for a slow one", () => {
+  const server = openServer();
+  server.run({ serviceMs: 0.5, together: 500, clients: 900, forMs: 20_000 });
+  assert.equal(server.limit.limit, limits.first);
+});
+
+test("a burst that the server works off is no overload", () => {
+  const server = openServer();
+  for (let round = 0; round < 20; round += 1) {
+    server.run({ serviceMs: 1, clients: 400, forMs: 300 });
+    server.drain();
+    server.pass(2_000);
+  }
+  assert.equal(server.limit.limit, limits.first);
+});
+
+test("a server that becomes slow gets less, one that becomes fast gets more, within bounds", () => {
+  const server = openServer();
+  server.run({ serviceMs: 100, clients: 5_000, forMs: 300_000 });
+  assert.equal(server.limit.limit, limits.least);
+  server.run({ serviceMs: 0.02, together: 100, clients: 50_000, forMs: 5_000 });
+  assert.equal(server.limit.limit, limits.most);
+});
+
+// Requests that ask a platform take as long as the platform does: the hub has time for others meanwhile.
+test("requests that are slow by themselves do not make the others wait", () => {
+  let nowMs = 0;
+  const limit = openConcurrencyLimit({ elapsed: () => nowMs });
+  for (let round = 0; round < 50; round += 1) {
+    const slow = begin(limit, 300);
+    for (let turn = 0; turn < 250; turn += 1) {
+      const quick = begin(limit, 10);
+      nowMs += 20;
+      for (const end of quick) end();
+      assert.ok(limit.hasRoom());
+    }
+    for (const end of slow) end();
+  }
+  assert.equal(limit.limit, limits.first);
+});
+
+test("a request that was refused further inside closes the door until others have ended", () => {
+  const limit = openConcurrencyLimit({ elapsed: () => 0 });
+  const ends = begin(limit, 200);
+  ends[0]!("dropped");
+  assert.equal(limit.hasRoom(), false);
+  for (const end of ends.slice(1)) end();
+  assert.equal(limit.hasRoom(), true);
+  assert.equal(limit.underWay, 0);
+});
+
+function begin(limit: ConcurrencyLimit, count: number) {
+  return Array.from({ length: count }, () => limit.begin());
+}

@@ -1,0 +1,203 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { Agent, type IncomingMessage, request } from "node:http";
+import { test } from "node:test";
+import { pino } from "pino";
+import { RequestError } from "../errors.ts";
+import { BatcherFull } from "../lib/batcher.ts";
+import type { Clock } from "../lib/clock.ts";
+import { limits } from "../lib/concurrency-limit.ts";
+import { until } from "../testing/until.ts";
+import { openDoor } from "./door-test-hub.ts";
+import type { RestOptions } from "./server.ts";
+
+/** A door with as much under way as it lets in. */
+async function openFullDoor(options: Partial<RestOptions> = {}) {
+  let nowMs = 0;
+  let timers: { at: number; callback: () => void }[] = [];
+  const clock: Clock = {
+    now: () => nowMs,
+    elapsed: () => nowMs,
+    after(delayMs, callback) {
+      const timer = { at: nowMs + delayMs, callback };
+      timers.push(timer);
+      return () => {
+        timers = timers.filter((one) => one !== timer);
+      };
+    },
+  };
+  const ends: (() => void)[] = [];
+  const seen = { credentials: 0 };
+  const authenticate = () => {
+    seen.credentials += 1;
+    throw new RequestError("AUTH_REQUIRED", "Nobody is known here.");
+  };
+  const door = await openDoor({ clock, authenticate, ...options }, (app) => {
+    app.post("/work", { config: { access: "public" } }, () => new Promise((resolve) => ends.push(() => resolve({}))));
+    app.post("/inside", { config: { access: "public" } }, async () => {
+      throw new RequestError("OVERLOADED", "Too much waits.", { cause: new BatcherFull("the queue is full") });
+    });
+    app.get("/healthz", { config: { access: "public", admission: "always" } }, async () => ({ status: "alive" }));
+    app.get("/feed", { config: { access: "public", admission: "streams" } }, async () => ({ data: [] }));
+  });
+  const started = Array.from({ length: limits.least }, () => ask(door.origin, "POST", "/work"));
+  await until("enough is under way", () => ends.length === limits.least);
+  // Refused further inside: nothing more may begin.
+  assert.equal((await ask(door.origin, "POST", "/inside")).status, 503);
+  return {
+    ...door,
+    seen,
+    ends,
+    waiting: () => timers.length,
+    pass(ms: number) {
+      nowMs += ms;
+      const due = timers.filter(({ at }) => at <= nowMs);
+      timers = timers.filter(({ at }) => at > nowMs);
+      for (const { callback } of due) callback();
+    },
+    async endAll() {
+      for (const end of ends.splice(0)) end();
+      for (const answer of await Promise.all(started)) assert.equal(answer.status, 200);
+    },
+    async [Symbol.asyncDispose]() {
+      for (const end of ends.splice(0)) end();
+      await Promise.allSettled(started);
+      await door[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Requests over one connection, one after the other. */
+function openClient(origin: string) {
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  return {
+    async ask(method: string, path: string, { body = "", headers = {} }: Sent = {}) {
+      const asked = request(origin + path, { method, agent, headers });
+      asked.end(body);
+      const [answer] = (await once(asked, "response")) as [IncomingMessage];
+      const { socket, headers: told, statusCode: status } = answer;
+      return { status, headers: told, body: (await answer.toArray()).join(""), socket };
+    },
+    [Symbol.dispose]: () => agent.destroy(),
+  };
+}
+
+interface Sent {
+  body?: string;
+  headers?: Record<string, string>;
+}
+
+/** A request over a connection of its own: nothing is known of its client. */
+async function ask(origin: string, method: string, path: string, sent?: Sent) {
+  using client = openClient(origin);
+  return await client.ask(method, path, sent);
+}
+
+test("a full hub refuses before it looks at route, credential and body, and lets in again when work has ended", async () => {
+  await using door = await openFullDoor();
+  const refused = await ask(door.origin, "POST", "/work", { headers: { "x-request-id": "mine" } });
+  assert.equal(refused.status, 503);
+  assert.equal(refused.headers["retry-after"], "1");
+  assert.equal(refused.headers["x-request-id"], "mine");
+  assert.equal(refused.headers["x-content-type-options"], "nosniff");
+  const { success, error } = JSON.parse(refused.body);
+  const { code, message, details, request_id } = error;
+  assert.deepEqual(
+    { success, code, details, request_id },
+    {
+      success: false,
+      code: "OVERLOADED",
+      details: {},
+      request_id: "mine",
+    },
+  );
+  assert.match(message, /Nothing was done; try again later\./);
+  const next = await ask(door.origin, "GET", "/private", { headers: { authorization: "Bearer x" } });
+  assert.equal(next.status, 503);
+  assert.equal(next.headers["retry-after"], "2");
+  assert.equal((await ask(door.origin, "GET", "/nowhere")).status, 503);
+  assert.equal((await ask(door.origin, "POST", "/work", { body: "no JSON" })).status, 503);
+  assert.equal(door.seen.credentials, 0);
+  assert.deepEqual(door.app.load(), { underWay: limits.least, limit: limits.least, refused: 4 });
+
+  await door.endAll();
+  assert.equal((await ask(door.origin, "GET", "/private")).status, 401);
+  assert.equal(door.app.load().underWay, 0);
+});
+
+test("a full hub still answers operators, opens streams, and lets pages of other origins read its refusal", async () => {
+  const origin = "https://app.example.com";
+  await using door = await openFullDoor({ corsOrigins: [origin] });
+  assert.equal((await ask(door.origin, "GET", "/healthz?now")).status, 200);
+  assert.equal((await ask(door.origin, "GET", "/feed", { headers: { accept: "text/event-stream" } })).status, 200);
+  assert.equal((await ask(door.origin, "GET", "/feed")).status, 503);
+  const headers = { origin, "access-control-request-method": "POST" };
+  assert.equal((await ask(door.origin, "OPTIONS", "/private", { headers })).status, 204);
+  const refused = await ask(door.origin, "GET", "/private", { headers: { origin } });
+  assert.equal(refused.status, 503);
+  assert.equal(refused.headers["access-control-allow-origin"], origin);
+  assert.match(String(refused.headers["access-control-expose-headers"]), /retry-after/);
+});
+
+test("a refusal keeps the connection, unless a long body would have to be read", async () => {
+  await using door = await openFullDoor();
+  using client = openClient(door.origin);
+  const first = await client.ask("POST", "/work", { body: "x".repeat(1_000) });
+  assert.equal(first.status, 503);
+  const alive = await client.ask("GET", "/healthz");
+  assert.equal(alive.status, 200);
+  assert.equal(alive.socket, first.socket);
+
+  const long = await ask(door.origin, "POST", "/work", { body: "x".repeat(65 * 1024) });
+  assert.equal(long.status, 503);
+  assert.equal(long.headers.connection, "close");
+});
+
+// A client that repeats its request at once would otherwise take the time in which the hub could work.
+test("a connection on which a request was refused is answered when its retry-after has passed, and no sooner", async () => {
+  await using door = await openFullDoor();
+  using client = openClient(door.origin);
+  const told = await client.ask("POST", "/work");
+  assert.equal(told.status, 503);
+  const before = door.waiting();
+  const early = client.ask("POST", "/work");
+  await until("the request is held", () => door.waiting() === before + 1);
+  assert.equal(door.app.load().refused, 1);
+  door.pass(Number(told.headers["retry-after"]) * 1_000);
+  assert.equal((await early).status, 503);
+
+  const accepted = client.ask("POST", "/work");
+  await until("the request is held", () => door.waiting() === before + 1);
+  await door.endAll();
+  door.pass(3_000);
+  await until("the request is let in", () => door.ends.length === 1);
+  for (const end of door.ends.splice(0)) end();
+  assert.equal((await accepted).status, 200);
+});
+
+test("what was refused is logged once, with a count", async () => {
+  const lines: { refused?: number; msg: string }[] = [];
+  const log = pino({ level: "warn" }, { write: (line: string) => void lines.push(JSON.parse(line)) });
+  await using door = await openFullDoor({ log });
+  for (let client = 0; client < 5; client += 1) await ask(door.origin, "POST", "/work");
+  assert.deepEqual(lines, []);
+  door.pass(10_000);
+  assert.deepEqual(
+    lines.map(({ refused, msg }) => ({ refused, msg })),
+    [{ refused: 5, msg: "requests were refused because of overload" }],
+  );
+  door.pass(10_000);
+  assert.equal(lines.length, 1);
+});
+
+test("what a client that disconnected asked for counts until it ends", async () => {
+  await using door = await openDoor();
+  const leaving = new AbortController();
+  const asked = fetch(`${door.origin}/held`, { signal: leaving.signal }).catch(() => null);
+  await until("it has begun", () => door.app.load().underWay === 1);
+  leaving.abort();
+  await asked;
+  assert.equal(door.app.load().underWay, 1);
+  door.letGo();
+  await until("it has ended", () => door.app.load().underWay === 0);
+});

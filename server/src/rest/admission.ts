@@ -1,0 +1,185 @@
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import type { FastifyRequest } from "fastify";
+import type { Logger } from "pino";
+import { RequestError } from "../errors.ts";
+import { BatcherFull } from "../lib/batcher.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { ConcurrencyLimit } from "../lib/concurrency-limit.ts";
+import { openTurns } from "../lib/turns.ts";
+import { toErrorBody } from "./errors.ts";
+import { errorAnswers } from "./identity-schemas.ts";
+import type { App } from "./server.ts";
+
+declare module "fastify" {
+  interface FastifyRequest {
+    /** Ends what `begin` of the limit began; null before, and after. */
+    endWork: ((how?: "dropped") => void) | null;
+  }
+  interface FastifyInstance {
+    /** What the server has to do now, and what it refused for that since it started. */
+    load: () => { underWay: number; limit: number; refused: number };
+  }
+  interface FastifyContextConfig {
+    /**
+     * What is never refused for overload, and not counted as work: `always` the whole route, because an operator needs
+     * it, or because it has a line of its own; `streams` its event streams, which last by their nature and are counted
+     * elsewhere. Only for a path without parameters.
+     */
+    admission?: "always" | "streams";
+  }
+}
+
+export interface AdmissionOptions {
+  clock: Clock;
+  log: Pick<Logger, "warn">;
+  limit: ConcurrencyLimit;
+  requestIdOf: (request: IncomingMessage) => string;
+  /** What every answer has. */
+  headersFor: (request: IncomingMessage) => Record<string, string>;
+}
+
+type Answer = (request: IncomingMessage, response: ServerResponse) => void;
+
+/** What is known of a connection on which a request was refused. */
+interface Refused {
+  /** When its client may ask again. */
+  turn: number;
+  /** Whether a request that came sooner waits for that. */
+  isHeld: boolean;
+}
+
+/** When refused clients may ask again. */
+const waits = { shortestMs: 1_000, longestMs: 3_000, apartMs: 0.25 };
+/** The rest of a longer body is not read: the connection is closed after the answer. In bytes. */
+const longestDrainedBody = 64 * 1024;
+/** What was refused is logged once in so many milliseconds. */
+const logEveryMs = 10_000;
+const words = "The hub has more requests than it can answer in time. Nothing was done; try again later.";
+
+/** The body of a refusal, in ASCII, before and after the id of its request. */
+const [bodyBefore = "", bodyAfter = ""] = JSON.stringify(
+  toErrorBody(new RequestError("OVERLOADED", words), "{id}"),
+).split("{id}");
+
+/**
+ * Refuses with 503 and `retry-after` what would wait too long: see `ConcurrencyLimit`. A request counts from when its
+ * body is there to when its answer is, so that slow clients do not make the hub look busy. Platforms' webhooks are
+ * refused like the rest: the platform sends them again.
+ *
+ * Refusing must be cheap, or refusals leave no time for work. So it happens in front of Fastify, without a route, a
+ * credential, the body, or a log line for each. And a connection on which a request was refused is answered again only
+ * when `retry-after` has passed: however fast its client repeats the request, that costs the hub no more.
+ */
+export function openAdmission({ clock, log, limit, requestIdOf, headersFor }: AdmissionOptions) {
+  const exempt = new Map<string, "always" | "streams">();
+  const refusedOn = new WeakMap<Socket, Refused>();
+  const turns = openTurns(waits);
+  let refusedCount = 0;
+  let loggedCount = 0;
+  let cancelLog = () => {};
+
+  function consider(request: IncomingMessage, response: ServerResponse, answer: Answer): void {
+    const now = clock.elapsed();
+    const refused = refusedOn.get(request.socket);
+    if (limit.hasRoom() || isExempt(request)) {
+      answer(request, response);
+    } else if (refused === undefined || now >= refused.turn || refused.isHeld) {
+      refuse(request, response, now);
+    } else {
+      refused.isHeld = true;
+      clock.after(refused.turn - now, () => {
+        refused.isHeld = false;
+        if (!response.destroyed) consider(request, response, answer);
+      });
+    }
+  }
+
+  function isExempt({ url = "", method, headers }: IncomingMessage): boolean {
+    // A preflight is answered without any work.
+    if (method === "OPTIONS") return true;
+    const query = url.indexOf("?");
+    const kind = exempt.get(query < 0 ? url : url.slice(0, query));
+    return kind === "always" || (kind === "streams" && headers.accept?.includes("text/event-stream") === true);
+  }
+
+  function refuse(request: IncomingMessage, response: ServerResponse, now: number): void {
+    const { turn, retryAfterSeconds } = takeTurn(now);
+    refusedOn.set(request.socket, { turn, isHeld: false });
+    const id = requestIdOf(request);
+    const body = bodyBefore + id + bodyAfter;
+    if (isLong(request)) response.shouldKeepAlive = false;
+    const headers = {
+      ...headersFor(request),
+      "x-request-id": id,
+      "retry-after": String(Math.ceil(retryAfterSeconds)),
+      "content-type": "application/json; charset=utf-8",
+      "content-length": String(body.length),
+    };
+    response.writeHead(503, headers).end(body);
+  }
+
+  /** Says when the client of one more refused request may ask again. */
+  function takeTurn(now: number): { turn: number; retryAfterSeconds: number } {
+    if (refusedCount === loggedCount) cancelLog = clock.after(logEveryMs, tellLog);
+    refusedCount += 1;
+    const turn = turns.take(now);
+    return { turn, retryAfterSeconds: (turn - now) / 1_000 };
+  }
+
+  function tellLog(): void {
+    cancelLog();
+    const refused = refusedCount - loggedCount;
+    if (refused === 0) return;
+    loggedCount = refusedCount;
+    log.warn({ refused, under_way: limit.underWay, limit: limit.limit }, "requests were refused because of overload");
+  }
+
+  const end = (request: FastifyRequest, how?: "dropped") => {
+    request.endWork?.(how);
+    request.endWork = null;
+  };
+
+  return {
+    /** Puts itself in front of all that answers requests of this server, and counts what it answers. */
+    attach(app: App): void {
+      const server: Server = app.server;
+      const [answer] = server.listeners("request") as Answer[];
+      server.off("request", answer!).on("request", (request, response) => consider(request, response, answer!));
+      app.decorate("load", () => ({ underWay: limit.underWay, limit: limit.limit, refused: refusedCount }));
+      app.decorateRequest("endWork", null);
+      app.addHook("onRoute", (route) => {
+        const { url, config, schema } = route;
+        if (config?.admission !== undefined) exempt.set(url, config.admission);
+        if (config?.admission === "always" || config?.access === undefined) return;
+        const response = { ...errorAnswers(503), ...(schema?.response as object | undefined) };
+        route.schema = { ...schema, response };
+      });
+      app.addHook("preValidation", (request, _reply, done) => {
+        if (isExempt(request.raw)) return done();
+        // Others may have begun while the body was read.
+        if (!limit.hasRoom()) return done(new RequestError("OVERLOADED", words, takeTurn(clock.elapsed())));
+        request.endWork = limit.begin();
+        done();
+      });
+      app.addHook("onError", (request, _reply, error: Error, done) => {
+        if (error.cause instanceof BatcherFull) end(request, "dropped");
+        done();
+      });
+      app.addHook("onSend", (request, _reply, payload, done) => {
+        end(request);
+        done(null, payload);
+      });
+      // Also for a client that disconnected.
+      app.addHook("onResponse", (request, _reply, done) => {
+        end(request);
+        done();
+      });
+      app.addHook("onClose", async () => tellLog());
+    },
+  };
+}
+
+function isLong({ headers }: IncomingMessage): boolean {
+  return headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > longestDrainedBody;
+}
