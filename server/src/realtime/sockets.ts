@@ -9,6 +9,7 @@ import type { Log } from "../lib/postgres.ts";
 import { repeat } from "../lib/repeat.ts";
 import { toErrorBody } from "../rest/errors.ts";
 import { type ClientFrame, parseClientFrame } from "./client-frames.ts";
+import { FrameQuota } from "./frame-quota.ts";
 import { frameOf } from "./frames.ts";
 import { type Handshake, type OriginRules, readHandshake, refusal, requireOwnOrigin } from "./handshake.ts";
 import type { Reader, Readers } from "./readers.ts";
@@ -33,13 +34,6 @@ export const maxFrameBytes = 64 * 1024;
 export const heartbeatSeconds = 30;
 /** How long a new socket waits for the first frame of its client, which decides where it reads from. */
 export const startWithinSeconds = 5;
-/** Frames of one client: so many a second on average, and so many at once after a pause. Others are refused. */
-const framesPerSecond = 20;
-const frameBurst = 50;
-/** Refused frames without a pause, as long as one in which it may send all at once again, after which a client is cut off. */
-const maxRefused = 200;
-/** Frames of one client that may wait for those before them. */
-const maxWaitingFrames = 64;
 /** Sockets are looked after by turns, so that ten thousand are not pinged at once. */
 const turns = 30;
 
@@ -51,10 +45,8 @@ interface Connection {
   /** `bytesRead` when it was last looked after, and for how many heartbeats it has not moved. */
   heard: number;
   silentBeats: number;
-  /** Frames that it may send now, as of `refilledAt`. */
-  tokens: number;
-  refilledAt: number;
-  refused: number;
+  readonly quota: FrameQuota;
+  /** Frames that wait for those before them, with the one that is answered. */
   waiting: number;
   work: Promise<void>;
   cancelHeld: () => void;
@@ -117,9 +109,7 @@ export function openSockets({ readers, clock, log, origins, clientAddress, onFra
       turn,
       heard: 0,
       silentBeats: 0,
-      tokens: frameBurst,
-      refilledAt: clock.elapsed(),
-      refused: 0,
+      quota: new FrameQuota(clock),
       waiting: 0,
       work: Promise.resolve(),
       cancelHeld: () => {},
@@ -140,27 +130,10 @@ export function openSockets({ readers, clock, log, origins, clientAddress, onFra
   function onMessage(this: WebSocket, data: Buffer, isBinary: boolean): void {
     const connection = connections.get(this);
     if (connection === undefined || connection.reader.subscriber.state === "closed") return;
-    const refusal = takeToken(connection) ?? (isBinary ? invalid("Frames are text.") : null);
-    if (refusal === null) {
-      void handle(connection, data);
-      return;
-    }
-    connection.refused += 1;
-    if (connection.refused > maxRefused) readers.drop(connection.reader, "flood");
+    const refusal = connection.quota.take(connection.waiting) ?? (isBinary ? invalid("Frames are text.") : null);
+    if (refusal === null) void handle(connection, data);
+    else if (connection.quota.refuse()) readers.drop(connection.reader, "flood");
     else tellError(connection, refusal);
-  }
-
-  function takeToken(connection: Connection): RequestError | null {
-    const now = clock.elapsed();
-    const refilled = ((now - connection.refilledAt) / 1_000) * framesPerSecond;
-    connection.tokens = Math.min(frameBurst, connection.tokens + refilled);
-    connection.refilledAt = now;
-    // Not with every frame that is let in: a client that never stops would have one let in now and then, for ever.
-    if (connection.tokens === frameBurst) connection.refused = 0;
-    if (connection.tokens < 1) return tooMany(`A socket may send ${framesPerSecond} frames a second: slow down.`);
-    connection.tokens -= 1;
-    if (connection.waiting < maxWaitingFrames) return null;
-    return tooMany("Too many frames wait for those before them: slow down.");
   }
 
   /** Frames of one client one after the other; null starts it. An error is answered with an ERROR frame. */
@@ -290,8 +263,4 @@ export function refuse(stream: Duplex, error: unknown): void {
   // A client that does not disconnect would keep it open for ever.
   stream.once("finish", () => stream.destroy());
   stream.end(refusal(known, errorCodes[known.code].http, toErrorBody(known, randomUUID())));
-}
-
-function tooMany(message: string): RequestError {
-  return new RequestError("RATE_LIMIT_EXCEEDED", message);
 }
