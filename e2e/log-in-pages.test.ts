@@ -36,10 +36,9 @@ async function post(path: string, body: unknown, token?: string) {
 }
 
 /** The link in the last mail to this address. */
-async function mailedLink(to: string): Promise<string> {
-  const link = () => /^http\S+$/m.exec(smtp.mails.findLast((mail) => mail.to[0] === to)?.text ?? "")?.[0];
-  await until(`a mail to ${to} arrives`, () => link() !== undefined);
-  return link()!.trim();
+function mailedLink(to: string): Promise<string> {
+  const textOf = () => smtp.mails.findLast((mail) => mail.to[0] === to)?.text ?? "";
+  return until(`a mail to ${to} arrives`, () => /^http\S+$/m.exec(textOf())?.[0]);
 }
 
 /** Opens a link, and fails for whatever the browser complains about or asks another host for. */

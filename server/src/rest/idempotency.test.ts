@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
+import { until } from "../testing/until.ts";
 import { deleteOldIdempotencyKeys } from "./idempotency.ts";
 import { type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
 
@@ -173,10 +174,9 @@ test("a key is 1 to 255 printable characters", async () => {
 const untilClaimed = (key: string) => untilRow("key = $1", key);
 const untilAnswered = (key: string) => untilRow("key = $1 AND status_code IS NOT NULL", key);
 
-async function untilRow(condition: string, key: string): Promise<void> {
-  for (let turn = 0; turn < 1000; turn += 1) {
+function untilRow(condition: string, key: string): Promise<true> {
+  return until(`a row has ${condition}`, async () => {
     const { rowCount } = await hub.db.query(`SELECT FROM idempotency_keys WHERE ${condition}`, [key]);
-    if (rowCount === 1) return;
-  }
-  assert.fail("it never happened");
+    return rowCount === 1;
+  });
 }
