@@ -5,7 +5,7 @@ import { openClient } from "../client/src/client.ts";
 import { createTestDatabase } from "../server/src/testing/test-database.ts";
 import { until } from "../server/src/testing/until.ts";
 import { startSimulator } from "../simulator/src/simulator.ts";
-import { adminPassword, sharedSecrets, startTestHub, type TestHub } from "./src/harness.ts";
+import { adminPassword, openPlatforms, sharedSecrets, startTestHub, type TestHub } from "./src/harness.ts";
 import { openHubPlace, startHubProcess } from "./src/hub-process.ts";
 import { openPerson, type Person } from "./src/people.ts";
 import { withoutProc } from "./src/processes.ts";
@@ -17,6 +17,9 @@ const newTokens: Readonly<Record<string, Record<string, string>>> = {
   whatsapp: { access_token: "EAAa-new-token" },
   telegram: { bot_token: "700000001:A-NEW-telegram-token-of-35-letters_" },
 };
+
+/** Leases of a killed process end, and attempts that it left open are waited for. */
+const takeoverMs = 60_000;
 
 const texts = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => `${from + index}`);
 
@@ -65,7 +68,7 @@ for (const channel of ["whatsapp", "telegram"]) {
     assert.equal((await hub.client.channelAccounts.get(accountId)).status, "needs_attention");
     const mended = await hub.client.channelAccounts.change(accountId, { credentials: newTokens[channel]! });
     assert.deepEqual([mended.status, mended.attention], ["active", null]);
-    await hub.settled();
+    await hub.settled(takeoverMs);
     for (const person of people) assert.deepEqual(await person.texts(), texts(1, 6));
     const names = (await hub.events("0")).filter(({ type }) => type === "CHANNEL_ACCOUNT").map(({ status }) => status);
     assert.deepEqual(names, ["needs_attention", "active"]);
@@ -78,11 +81,11 @@ test(
   { skip: withoutProc },
   async () => {
     await using database = await createTestDatabase();
-    await using simulator = await startSimulator();
+    await using simulator = await startSimulator(openPlatforms);
     await using program = await startWebhookProgram();
     const shared = { ...sharedSecrets, DATABASE_URL: database.url, SIMULATOR_URL: simulator.url };
-    // On a slow machine an answer takes its time; one that does not come has its message sent twice.
-    const env = { ...shared, WEBHOOKS_ALLOW_PRIVATE: "true", DELIVERY_TIMEOUT: "10s" };
+    // On a slow machine an answer takes its time, and so does a lease: what is lost of either is sent twice.
+    const env = { ...shared, WEBHOOKS_ALLOW_PRIVATE: "true", DELIVERY_TIMEOUT: "10s", BUS_LEASE: "10s" };
     await using first = await openHubPlace(env);
     await using second = await openHubPlace(env);
     const doomed = await startHubProcess(first);
@@ -98,7 +101,7 @@ test(
       [1, 2, 3].map((number) => openPerson(platforms, channel, number, `Person ${number}`)),
     );
     await say({ client }, people, texts(1, 2));
-    for (const person of people) await person.receives(2);
+    for (const person of people) await person.receives(2, takeoverMs);
     const accounts = (await client.channelAccounts.list()).data;
     const oldBot = (await platforms.accounts()).find(({ channel }) => channel === "telegram")!;
 
@@ -119,7 +122,7 @@ test(
         assert.equal((await client.channelAccounts.verify(id)).ok, true);
       }
     }
-    for (const person of people) await person.receives(8);
+    for (const person of people) await person.receives(8, takeoverMs);
     for (const person of people) assert.deepEqual(await person.texts(), texts(1, 8), person.address);
     assert.equal((await client.deadLetters.list()).data.length, 0);
     const came = await program.has("hook", "what became of both accounts", ({ length }) => length >= 4);

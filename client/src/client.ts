@@ -117,7 +117,11 @@ function conversationCalls(call: Call) {
     /** Newest first, unless `after_seq` is given. */
     messages: (id: string, query?: History) => page<resource.Message>(call, `${path}/${id}/messages`, query),
     /** The caller has read everything up to here. */
-    read: (id: string, seq: number) => bodyOf<null>(call, "POST", `${path}/${id}/read`, { body: { seq } }),
+    /** Null when every platform that shows read marks has them. */
+    read: (id: string, seq: number) =>
+      bodyOf<resource.NotShown | null>(call, "POST", `${path}/${id}/read`, { body: { seq } }),
+    /** Null when every platform that can show it does. */
+    typing: (id: string) => bodyOf<resource.NotShown | null>(call, "POST", `${path}/${id}/typing`),
     capabilities: (id: string) => bodyOf<unknown>(call, "GET", `${path}/${id}/capabilities`),
   };
 }

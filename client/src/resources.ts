@@ -212,6 +212,18 @@ export interface Workspace {
   created_at: string;
 }
 
+/** Where people are not shown that somebody read, or types. */
+export interface NotShown {
+  not_shown: {
+    participant_id: string | null;
+    channel: string;
+    channel_account_id: string;
+    code: string;
+    /** The hub tells the platform again until it takes it. */
+    is_retried: boolean;
+  }[];
+}
+
 /** `needs_attention`: the platform refuses the account, and what is to be sent over it waits. */
 export type ChannelAccountStatus = "active" | "disabled" | "needs_attention";
 

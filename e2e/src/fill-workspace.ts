@@ -39,6 +39,14 @@ export async function fillWorkspace(workspace: Workspace, things: Things, owner:
     randomBytes(32),
   ]);
   await owner.all(
+    `INSERT INTO read_marks (channel_account_id, identifier, workspace_id, conversation_id, channel,
+       provider_message_id, written_at, seq, is_pending, due_at, since)
+     SELECT channel_account_id, '1', workspace_id,
+       (SELECT c.conversation_id FROM conversations c WHERE c.workspace_id = $1 LIMIT 1), channel, '1', now(), 1, false, now(), now()
+     FROM channel_accounts WHERE workspace_id = $1 AND deleted_at IS NULL LIMIT 1`,
+    [workspaceId],
+  );
+  await owner.all(
     `INSERT INTO address_verifications (verification_id, workspace_id, user_id, channel, identifier, code_hash, expires_at)
      VALUES ($1, $2, $3, 'telegram', '1', $4, now())`,
     [randomUUID(), workspaceId, member.userId, randomBytes(32)],

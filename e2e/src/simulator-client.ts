@@ -14,6 +14,14 @@ export interface PlatformMessage {
   received_at: string;
 }
 
+/** What a person was shown besides messages. */
+export interface PlatformSignal {
+  channel: string;
+  to: string | null;
+  kind: "read" | "typing";
+  provider_message_id: string | null;
+}
+
 export interface Fault {
   channel: string;
   fault:
@@ -110,6 +118,9 @@ export function openSimulatorClient(url: string) {
         countedUpTo = next_after;
       }
     },
+    /** Read marks and typing that the platforms were told of, oldest first. */
+    signals: async (query: { channel?: string; to?: string } = {}) =>
+      (await control<{ data: PlatformSignal[] }>("GET", `signals?${new URLSearchParams(query)}`)).data,
     /** A person writes to the business. */
     inbound: (inbound: Inbound) => control<{ provider_message_id: string }>("POST", "inbound", inbound),
     receipt: (receipt: { provider_message_id: string; status: string; channel?: string; code?: number }) =>

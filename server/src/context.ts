@@ -39,6 +39,7 @@ import { prepareSchema } from "./prepare-schema.ts";
 import { identityChannel, openTypingTeller, type TellTyping } from "./realtime/realtime.ts";
 import { requireKeys } from "./sealed-columns.ts";
 import { chooseSecrets } from "./secrets.ts";
+import { openSignals, type Signals } from "./signals/signals.ts";
 import { topics } from "./topics.ts";
 import { answerCut, maxRequests } from "./webhook-endpoints/webhook-endpoints.ts";
 import { openWebhookStore, type WebhookStore } from "./webhooks/webhooks.ts";
@@ -81,6 +82,8 @@ export interface Context extends AsyncDisposable {
   readonly connectorIo: ConnectorIo;
   /** What calls webhook endpoints: addresses that users gave. */
   readonly webhookHttp: HttpClient;
+  /** What people on platforms are shown besides messages. */
+  readonly signals: Signals;
   readonly connectorFor: (channel: string) => Connector | undefined;
   readonly capabilitiesOf: (channel: string) => Capabilities | null;
   readonly findAccount: ChannelAccounts["get"];
@@ -196,6 +199,8 @@ export async function openContext(options: ContextOptions): Promise<Context> {
   const providers = await openProviders(config.identity.providers, { http: providerHttp, clock });
   const mailer = stack.use(openMailer({ ...config.mail, clock, log }));
   const deliverers = new Map<string, Deliverer>();
+  const connectorIo = { http, clock, random, timeoutMs: config.delivery.timeoutMs };
+  const retryTotalMs = config.delivery.retryTotalMs;
   const opened = stack.move();
   return {
     config,
@@ -231,7 +236,8 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     }),
     webhookStore: openWebhookStore({ db: pipelineDb, bus, clock }),
     webhookHttp,
-    connectorIo: { http, clock, random, timeoutMs: config.delivery.timeoutMs },
+    connectorIo,
+    signals: openSignals({ accounts, connectors, io: connectorIo, log, news, retryTotalMs }),
     connectorFor,
     capabilitiesOf: (channel) => connectorFor(channel)?.capabilities ?? null,
     findAccount: accounts.get,

@@ -1,9 +1,8 @@
-import type { ConnectedAccount } from "./channel-accounts/channel-accounts.ts";
 import type { Role } from "./config.ts";
 import { connectors } from "./connectors/registry.ts";
 import type { Context } from "./context.ts";
-import type { AccountRefusal } from "./deliveries/attempts.ts";
 import { consumerGroup, openDeliverer } from "./deliveries/deliverer.ts";
+import { refuseAccount } from "./deliveries/refuse-account.ts";
 import { faultCode } from "./lib/faults.ts";
 import type { Pool } from "./lib/postgres.ts";
 import { applyToParts } from "./receipts/part-receipts.ts";
@@ -104,21 +103,6 @@ export function stepsOf(roles: readonly Role[]): Step[] {
   return flow.filter(
     ({ role }) => roles.includes(role) || (role.startsWith("connector:") && roles.includes("connector")),
   );
-}
-
-/** What is to be sent over it waits from now on. */
-async function refuseAccount(
-  { accounts, log, news }: Context,
-  account: ConnectedAccount,
-  { reason, detail }: AccountRefusal,
-): Promise<void> {
-  if (!(await accounts.needsAttention(account, { reason, detail }))) return;
-  const { channel, channelAccountId: channel_account_id, workspaceId } = account;
-  log.warn(
-    { channel, channel_account_id, reason, detail },
-    "the platform refuses a channel account: it needs attention",
-  );
-  news.tell(workspaceId);
 }
 
 /** The steps work for all workspaces, see `Context.pipelineDb`. */

@@ -62,6 +62,7 @@ test("requests may do with each table what they need, and no more", async () => 
     participants: "SIU",
     password_resets: "SIU",
     provider_messages: "S",
+    read_marks: "SIU",
     recovery_codes: "SID",
     sessions: "S",
     totp_secrets: "SIUD",

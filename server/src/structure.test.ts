@@ -25,7 +25,7 @@ const byPath = new Map(files.map((file) => [file.path, file]));
 const records = ["audit"];
 /** Each layer may import those before it; within one, see the rules below. */
 const features = ["events", "identity", "contacts", "conversations", "messages", "channel-accounts"];
-const pipeline = ["bus", "router", "deliveries", "receipts", "receive", "webhooks", "webhook-endpoints"];
+const pipeline = ["bus", "router", "deliveries", "receipts", "receive", "webhooks", "webhook-endpoints", "signals"];
 const doors = ["rest", "realtime"];
 /** What assembles the parts: these files know everything, and nobody imports them but one another. */
 const assembly = [

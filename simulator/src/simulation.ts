@@ -71,6 +71,7 @@ export function putAccount(simulation: Simulation, input: unknown): Account {
 export function reset({ world, open }: Simulation): void {
   world.webhooks.clear();
   world.messages.clear();
+  world.signals.clear();
   world.faults.clear();
   world.settings.reset();
   for (const face of open.values()) face.reset();

@@ -14,6 +14,7 @@ import { Messages } from "./messages.ts";
 import { createRandom } from "./random.ts";
 import { Schedule } from "./schedule.ts";
 import { Settings } from "./settings.ts";
+import { Signals } from "./signals.ts";
 import { putAccount, type Simulation } from "./simulation.ts";
 import { Webhooks } from "./webhooks/webhooks.ts";
 import type { World } from "./world.ts";
@@ -90,6 +91,7 @@ function openWorld(options: SimulatorOptions): World {
   const settings = new Settings();
   const faults = new Faults(now, random.fork("faults"));
   const messages = new Messages();
+  const signals = new Signals();
   const journal = new Journal(options.journal);
   const webhooks = new Webhooks({
     now,
@@ -102,7 +104,7 @@ function openWorld(options: SimulatorOptions): World {
     onAccepted: (numbers) => journal.accepted(numbers),
   });
   const seeded = options.seed !== undefined;
-  return { now, random, seeded, schedule, http, accounts, settings, faults, messages, journal, webhooks };
+  return { now, random, seeded, schedule, http, accounts, settings, faults, messages, signals, journal, webhooks };
 }
 
 /** Platforms first, then what the journal remembers, then the accounts asked for: what these name is what holds. */

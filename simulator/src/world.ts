@@ -6,6 +6,7 @@ import type { Messages } from "./messages.ts";
 import type { Random } from "./random.ts";
 import type { Schedule } from "./schedule.ts";
 import type { Settings } from "./settings.ts";
+import type { Signals } from "./signals.ts";
 import type { Webhooks } from "./webhooks/webhooks.ts";
 
 /** What every platform shares. Opened and closed by `simulator.ts`. */
@@ -21,6 +22,7 @@ export interface World {
   readonly settings: Settings;
   readonly faults: Faults;
   readonly messages: Messages;
+  readonly signals: Signals;
   readonly journal: Journal;
   readonly webhooks: Webhooks;
 }

@@ -44,6 +44,10 @@ export async function startTestPlatform(channel: string, simulatorAccount: objec
     async received(): Promise<SeenMessage[]> {
       return JSON.parse(await control("GET", `messages?channel=${channel}`)).data;
     },
+    /** Read marks and typing, oldest first. */
+    async signals(): Promise<{ kind: string; to: string | null; provider_message_id: string | null }[]> {
+      return JSON.parse(await control("GET", `signals?channel=${channel}`)).data;
+    },
     break: (fault: object) => control("POST", "faults", { channel, ...fault }),
     repair: () => control("DELETE", "faults"),
     /** The person writes to the account. */

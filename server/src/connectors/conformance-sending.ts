@@ -4,11 +4,40 @@ import { test } from "node:test";
 import type { MessagePayload } from "../messages/payload.ts";
 import type { ConformanceSubject } from "./conformance.ts";
 import { startTestServer } from "./conformance-platform.ts";
-import { canary, openSteps, text } from "./conformance-steps.ts";
+import { canary, openSteps, type Steps, text } from "./conformance-steps.ts";
 import type { Capabilities, SendOutcome } from "./connector.ts";
 
 /** Short, for calls that are never answered. */
 const shortMs = 250;
+
+/** What people are shown besides messages: the connector has a method for what its capabilities name, and no other. */
+function signalTests<C>({ connector, person, revoked }: ConformanceSubject<C>, steps: Steps<C>): void {
+  const { typing, readMarks } = connector.capabilities as Capabilities;
+  const kinds = [
+    { kind: "typing", isShown: typing !== "never", method: connector.showTyping },
+    { kind: "read", isShown: readMarks, method: connector.markRead },
+  ];
+  for (const { kind, isShown, method } of kinds) {
+    test(isShown ? `the person is shown ${kind}` : `nobody is shown ${kind}`, async () => {
+      assert.equal(method !== undefined, isShown);
+      if (method === undefined) return;
+      const { provider_message_id } = JSON.parse(await steps.platform.write(person, "oi"));
+      const messageId = String(provider_message_id);
+      const to = { identifier: person, messageId };
+      assert.equal((await method(to, steps.account(), steps.platform.io)).kind, "sent");
+      const isIt = (of: string | null) => of === null || of === messageId;
+      const signals = (await steps.platform.signals()).filter(
+        (signal) => signal.kind === kind && isIt(signal.provider_message_id),
+      );
+      assert.deepEqual(
+        signals.map((signal) => signal.to),
+        [person],
+      );
+      const outcome = await method(to, steps.account(steps.platform.settings, revoked), steps.platform.io);
+      assert.equal(outcome.kind, "account_refused");
+    });
+  }
+}
 
 /** What `conformance.ts` promises of sending, against the simulator and worse. */
 export function sendingConformance<C>(subject: ConformanceSubject<C>): void {
@@ -70,6 +99,8 @@ export function sendingConformance<C>(subject: ConformanceSubject<C>): void {
       await send(part(text, { quotedProviderMessageId: quoted, partIndex: 1 }));
       assert.ok(!JSON.parse((await raw())!).context && !JSON.parse((await raw())!).reply_parameters);
     });
+
+  signalTests(subject, steps);
 
   test("a call without an answer is unknown", async () => {
     await steps.platform.break({ fault: "timeout_after_accept" });

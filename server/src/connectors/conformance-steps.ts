@@ -11,6 +11,8 @@ import type { ConnectorIo, OutboundPart, SendOutcome } from "./connector.ts";
 export const canary = "canary of what was said";
 export const text = { type: "text", text: canary } as const;
 
+export type Steps<C> = ReturnType<typeof openSteps<C>>;
+
 /** What the tests of a suite do with its platform; a suite calls this once, before its tests. */
 export function openSteps<C>(subject: ConformanceSubject<C>) {
   const { connector } = subject;

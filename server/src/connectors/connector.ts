@@ -44,6 +44,10 @@ export interface Capabilities {
    * again once the grace is over), or not at all (try again, and accept that the message may appear twice).
    */
   readonly unknown: "receipt" | "resend";
+  /** Whether people can be shown that somebody is typing: at any time, or only in answer to what they wrote. */
+  readonly typing: "always" | "answer" | "never";
+  /** Whether people can be shown that what they wrote was read. */
+  readonly readMarks: boolean;
 }
 
 /** One part to send: texts are split before they get here. */
@@ -58,6 +62,13 @@ export interface OutboundPart {
   readonly quotedProviderMessageId: string | null;
   /** For a reaction: the platform's id of the message reacted to, in this lane. */
   readonly targetProviderMessageId: string | null;
+}
+
+/** Whom something is shown, and of which message: the platform's id of what the person wrote, null when none is known. */
+export interface PersonSignal {
+  /** As the connector's own `parseIdentifier` made it. */
+  readonly identifier: string;
+  readonly messageId: string | null;
 }
 
 /** What is told of one request to a platform in the trace. Redacted: no credential, no message text. */
@@ -177,6 +188,10 @@ export interface Connector<Credentials = unknown> {
   parse(request: WebhookRequest, credentials: Credentials): InboundEvent[];
   /** One attempt at one part. Does not retry, does not store; never throws for what the platform or the network does. */
   send(part: OutboundPart, account: ChannelAccount<Credentials>, io: ConnectorIo): Promise<SendOutcome>;
+  /** Shows the person that somebody is typing: `sent` when the platform took it. As `send`. Absent where `typing` is `never`. */
+  showTyping?(to: PersonSignal, account: ChannelAccount<Credentials>, io: ConnectorIo): Promise<SendOutcome>;
+  /** Shows the person that this message, and those before it, were read. As `send`. Absent without `readMarks`. */
+  markRead?(to: PersonSignal, account: ChannelAccount<Credentials>, io: ConnectorIo): Promise<SendOutcome>;
   /** Asks the platform whether the credentials work. `isRefused`: the platform itself says no, and would say so again. */
   check(
     account: ChannelAccount<Credentials>,

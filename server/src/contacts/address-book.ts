@@ -78,7 +78,7 @@ export async function insertAddressesOfMany(
      FROM unnest($2::text[], $3::text[], $4::uuid[]) WITH ORDINALITY AS a (channel, identifier, participant_id, place)
      ORDER BY place
      ON CONFLICT (workspace_id, channel, identifier) DO UPDATE SET participant_id = excluded.participant_id,
-       created_at = excluded.created_at, last_heard_at = NULL, last_channel_account_id = NULL, ordinal = DEFAULT`,
+       created_at = excluded.created_at, last_heard_at = NULL, last_channel_account_id = NULL, last_provider_message_id = NULL, ordinal = DEFAULT`,
     [
       given.workspaceId,
       ...columns(given.addresses),

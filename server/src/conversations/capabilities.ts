@@ -21,7 +21,8 @@ export function windowOf(windowHours: number | null, lastHeardAt: Date | null, n
   return closesAtMs > nowMs ? { state: "open", closesAt: new Date(closesAtMs) } : { state: "closed", closesAt: null };
 }
 
-export interface ChannelCapabilities extends Pick<Capabilities, "payloads" | "maxTextLength" | "receipts" | "replies"> {
+export interface ChannelCapabilities
+  extends Pick<Capabilities, "payloads" | "maxTextLength" | "receipts" | "replies" | "typing" | "readMarks"> {
   channel: string;
   addresses: string[];
   window: MessagingWindow;
@@ -59,17 +60,19 @@ const inApp: ChannelCapabilities = {
   maxTextLength,
   receipts: ["delivered", "read"],
   replies: true,
+  typing: "always",
+  readMarks: true,
   window: { state: "none", closesAt: null },
 };
 
 function describeChannel(
   channel: string,
-  { payloads, maxTextLength, receipts, replies, windowHours }: Capabilities,
+  { windowHours, ...capabilities }: Capabilities,
   addresses: HeldAddress[],
   nowMs: number,
 ): ChannelCapabilities {
   const heard = addresses.map((address) => address.lastHeardAt?.getTime() ?? 0);
   const lastHeardMs = Math.max(...heard);
   const window = windowOf(windowHours, lastHeardMs === 0 ? null : new Date(lastHeardMs), nowMs);
-  return { channel, addresses: addresses.map(formatAddress), payloads, maxTextLength, receipts, replies, window };
+  return { ...capabilities, channel, addresses: addresses.map(formatAddress), window };
 }

@@ -48,7 +48,8 @@ export function judge(
   return { ...finished, error, isFinal: false, retryAfterMs: waitMs };
 }
 
-function codeOf(outcome: Exclude<SendOutcome, { kind: "sent" }>): string {
+/** How an outcome is named to clients. */
+export function codeOf(outcome: Exclude<SendOutcome, { kind: "sent" }>): string {
   switch (outcome.kind) {
     case "refused":
     case "account_refused":

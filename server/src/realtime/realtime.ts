@@ -1,8 +1,6 @@
 /** The door of realtime: sockets and streams that are told what happens, as it happens. */
 import type { IncomingMessage, Server } from "node:http";
 import type { Duplex } from "node:stream";
-import { readConversation, typeInConversation } from "../conversations/conversations.ts";
-import { markRead } from "../deliveries/mark-read.ts";
 import { openTaker } from "../deliveries/mark-taken.ts";
 import type { News } from "../events/events.ts";
 import type { Authenticator } from "../identity/authenticate.ts";
@@ -10,6 +8,7 @@ import { requireScope } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Fanout } from "../lib/fanout/fanout.ts";
 import type { Log, Pool } from "../lib/postgres.ts";
+import type { Signals } from "../signals/signals.ts";
 import type { OriginRules } from "./handshake.ts";
 import { openPresence } from "./presence.ts";
 import { openReaders, type Reader } from "./readers.ts";
@@ -32,6 +31,7 @@ export interface RealtimeDeps {
   authenticate: Authenticator["authenticate"];
   recheck: Authenticator["recheck"];
   tellTyping: TellTyping;
+  signals: Pick<Signals, "read" | "tellRead" | "mayType" | "showTyping">;
   origins: OriginRules;
   /** Sockets and streams that this process serves, at the most. */
   maxReaders: number;
@@ -108,15 +108,20 @@ function asksForSocket(request: IncomingMessage): boolean {
 
 async function act(deps: RealtimeDeps, { subscriber, room }: Reader, frame: OutwardFrame): Promise<void> {
   const { principal } = subscriber;
+  const { signals, log } = deps;
+  const noteFailure = (error: unknown) => log.warn({ err: error }, "platforms were not told of reading or typing");
   requireScope(principal, "conversations:write");
   const db = deps.dbOf(principal.workspaceId);
   const conversationId = frame.conversation_id.toLowerCase();
   if (frame.type === "read") {
-    await readConversation({ db, clock: deps.clock, markRead }, principal, conversationId, frame.seq);
+    await signals.read(db, principal, conversationId, frame.seq);
     deps.news.tell(room.workspaceId);
+    // A client is not answered: what a platform does not take now is told again.
+    void signals.tellRead(db, conversationId).catch(noteFailure);
   } else {
-    await typeInConversation(db, principal, conversationId);
+    await signals.mayType(db, principal, conversationId);
     const { workspaceId, participantId } = principal;
     deps.tellTyping({ workspaceId, conversationId, participantId });
+    void signals.showTyping(db, principal, conversationId).catch(noteFailure);
   }
 }

@@ -102,7 +102,8 @@ export async function noteHeard(
        ON CONFLICT (lane_id) DO UPDATE SET last_conversation_id = excluded.last_conversation_id
        WHERE l.last_conversation_id IS DISTINCT FROM excluded.last_conversation_id
      )
-     UPDATE addresses a SET last_heard_at = $1, last_channel_account_id = i.channel_account_id
+     UPDATE addresses a SET last_heard_at = $1, last_channel_account_id = i.channel_account_id,
+       last_provider_message_id = i.provider_message_id
      FROM (SELECT DISTINCT ON (workspace_id, channel, identifier) * FROM input
        ORDER BY workspace_id, channel, identifier, place DESC) i
      WHERE a.workspace_id = i.workspace_id AND a.channel = i.channel AND a.identifier = i.identifier`,

@@ -27,6 +27,7 @@ export async function openRestWithoutHub(): Promise<App> {
     bus: nothing,
     connectorIo: nothing,
     webhookStore: nothing,
+    signals: nothing,
     authenticator: { authenticate: absent, recheck: absent, forget: absent },
     healthOf: absent,
     connectorFor,

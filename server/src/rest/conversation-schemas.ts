@@ -134,6 +134,22 @@ export const listQuery = Type.Object(
   strict,
 );
 
+export const notShownResource = Type.Object({
+  not_shown: Type.Array(
+    Type.Object({
+      participant_id: nullable(uuid),
+      channel: Type.String(),
+      channel_account_id: uuid,
+      code: Type.String({
+        description:
+          "CHANNEL_ACCOUNT_NEEDS_ATTENTION, CHANNEL_ACCOUNT_DISABLED, NOTHING_TO_ANSWER (the channel shows typing only in " +
+          "answer to a message), PLATFORM_UNAVAILABLE, UNKNOWN (no answer came), RATE_LIMITED, or why the platform refuses it",
+      }),
+      is_retried: Type.Boolean({ description: "The hub tells the platform again until it takes it" }),
+    }),
+  ),
+});
+
 export const capabilitiesResource = Type.Object({
   conversation_id: uuid,
   members: Type.Array(
@@ -149,6 +165,12 @@ export const capabilitiesResource = Type.Object({
           }),
           receipts: Type.Array(Type.String(), { description: "How far the platform tells what became of a message" }),
           replies: Type.Boolean(),
+          typing: Type.Unsafe<"always" | "answer" | "never">({
+            type: "string",
+            enum: ["always", "answer", "never"],
+            description: "Whether typing is shown there: at any time, or only in answer to what the person wrote",
+          }),
+          read_marks: Type.Boolean({ description: "Whether the person is shown what was read" }),
           window: Type.Object({
             state: Type.Unsafe<"none" | "open" | "closed">({ type: "string", enum: ["none", "open", "closed"] }),
             closes_at: nullable(time),
@@ -174,7 +196,7 @@ function showChannel(
   { channel, addresses, payloads, ...rest }: MemberCapabilities["channels"][number],
   areAddressesShown: boolean,
 ) {
-  const { maxTextLength, receipts, replies, window } = rest;
+  const { maxTextLength, receipts, replies, typing, readMarks, window } = rest;
   return {
     channel,
     addresses: areAddressesShown ? addresses : [],
@@ -182,6 +204,8 @@ function showChannel(
     max_text_length: maxTextLength,
     receipts: [...receipts],
     replies,
+    typing,
+    read_marks: readMarks,
     window: { state: window.state, closes_at: window.closesAt?.toISOString() ?? null },
   };
 }

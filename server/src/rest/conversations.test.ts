@@ -389,6 +389,8 @@ test("capabilities tell, by member and channel, what can be sent and until when"
       max_text_length: 4096,
       receipts: ["sent", "delivered", "read"],
       replies: true,
+      typing: "answer",
+      read_marks: true,
       window: { state: "open", closes_at: new Date(heard.getTime() + 24 * 3_600_000).toISOString() },
     },
     {
@@ -398,6 +400,8 @@ test("capabilities tell, by member and channel, what can be sent and until when"
       max_text_length: 1000,
       receipts: ["sent"],
       replies: false,
+      typing: "always",
+      read_marks: false,
       window: { state: "none", closes_at: null },
     },
   ]);

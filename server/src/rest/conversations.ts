@@ -10,14 +10,12 @@ import {
   type ListedConversation,
   listConversations,
   loadActivities,
-  type MarkRead,
-  readConversation,
   removeMember,
   showConversation,
-  typeInConversation,
 } from "../conversations/conversations.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { TellTyping } from "../realtime/realtime.ts";
+import type { Signals } from "../signals/signals.ts";
 import { type ConversationMessageRouteDeps, conversationMessageRoutes } from "./conversation-messages.ts";
 import {
   addMemberBody,
@@ -27,6 +25,7 @@ import {
   createBody,
   listedConversation,
   listQuery,
+  notShownResource,
   readBody,
   showActivity,
   showCapabilities,
@@ -38,15 +37,14 @@ import type { App } from "./server.ts";
 export interface ConversationRouteDeps extends ConversationMessageRouteDeps {
   clock: Clock;
   parseAddress: ParseAddress;
-  /** Makes what a member has read known to its deliveries, in the same transaction. */
-  markRead: MarkRead;
+  signals: Pick<Signals, "read" | "tellRead" | "mayType" | "showTyping">;
   tellTyping: TellTyping;
   capabilitiesOf: CapabilitiesOf;
 }
 
 /** `/v1/conversations`: a member sees those it is in, agents and admins all of the workspace; others are not there. */
 export function conversationRoutes(app: App, deps: ConversationRouteDeps): void {
-  const { clock, parseAddress, markRead, capabilitiesOf, tellTyping } = deps;
+  const { clock, parseAddress, signals, capabilitiesOf, tellTyping } = deps;
   conversationMessageRoutes(app, deps);
 
   app.post(
@@ -216,15 +214,18 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
         summary: "Mark all messages up to one as read",
         description:
           "As the caller, where it is a member; else, for agents and admins, as the workspace. Reading never goes back: " +
-          "a lower `seq` than before changes nothing.",
+          "a lower `seq` than before changes nothing. 204: the platforms that show read marks have them (see `read_marks` of " +
+          "the capabilities). 202: it is kept, and `not_shown` says which platform does not have it yet, and why.",
         params: idParams,
         body: readBody,
-        response: { 204: nothing, ...errorAnswers(400, 401, 403, 404) },
+        response: { 202: notShownResource, 204: nothing, ...errorAnswers(400, 401, 403, 404) },
       },
     },
     async ({ principal, db, params, body }, reply) => {
-      await readConversation({ db, clock, markRead }, principal, params.id.toLowerCase(), body.seq);
-      return reply.status(204).send(null);
+      const id = params.id.toLowerCase();
+      await signals.read(db, principal, id, body.seq);
+      const missed = await signals.tellRead(db, id);
+      return missed.length === 0 ? reply.status(204).send(null) : reply.status(202).send({ not_shown: missed });
     },
   );
 
@@ -236,16 +237,23 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
         tags,
         security: bearer,
         summary: "Say that the caller is writing",
+        description:
+          "Told to who reads the conversation on sockets, and shown on the platforms where the caller's next message would " +
+          "go, once in 4 seconds for each conversation. 204: the platforms that can show it have it (see `typing` of the " +
+          "capabilities). 202: `not_shown` says where it is not shown, and why. Where typing is shown only in answer to a " +
+          "message, that message is marked as read.",
         params: idParams,
         body: Type.Unsafe<object | null>({ type: ["object", "null"], properties: {}, additionalProperties: false }),
-        response: { 204: nothing, ...errorAnswers(400, 401, 403, 404) },
+        response: { 202: notShownResource, 204: nothing, ...errorAnswers(400, 401, 403, 404) },
       },
     },
     async ({ principal, db, params }, reply) => {
-      await typeInConversation(db, principal, params.id);
+      const conversationId = params.id.toLowerCase();
+      await signals.mayType(db, principal, conversationId);
       const { workspaceId, participantId } = principal;
-      tellTyping({ workspaceId, participantId, conversationId: params.id.toLowerCase() });
-      return reply.status(204).send(null);
+      tellTyping({ workspaceId, participantId, conversationId });
+      const missed = await signals.showTyping(db, principal, conversationId);
+      return missed.length === 0 ? reply.status(204).send(null) : reply.status(202).send({ not_shown: missed });
     },
   );
 }

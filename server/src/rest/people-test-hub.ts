@@ -3,7 +3,7 @@ import { pino } from "pino";
 import type { CodeToSend } from "../channel-accounts/channel-accounts.ts";
 import type { Capabilities } from "../connectors/connector.ts";
 import { addUser, addWorkspace, openTestPool, testParseAddress } from "../contacts/test-people.ts";
-import type { ReadRange } from "../conversations/conversations.ts";
+import { type ReadRange, readConversation, typeInConversation } from "../conversations/conversations.ts";
 import { openDatabases } from "../databases.ts";
 import { RequestError } from "../errors.ts";
 import type { Principal } from "../identity/principal.ts";
@@ -53,7 +53,15 @@ export async function startPeopleHub() {
     ...deps,
     showMessages,
     tellTyping: () => {},
-    markRead: async (_tx, range) => void readRanges.push(range),
+    signals: {
+      read: (db, principal, conversationId, seq) => {
+        const markRead = async (_tx: unknown, range: ReadRange) => void readRanges.push(range);
+        return readConversation({ db, clock, markRead }, principal, conversationId, seq);
+      },
+      mayType: typeInConversation,
+      tellRead: async () => [],
+      showTyping: async () => [],
+    },
     capabilitiesOf: (channel) => testCapabilities[channel] ?? null,
   });
   await app.listen({ port: 0, host: "127.0.0.1" });
@@ -128,6 +136,8 @@ const testCapabilities: Record<string, Capabilities> = {
     ratePerSecond: 80,
     windowHours: 24,
     unknown: "receipt",
+    typing: "answer",
+    readMarks: true,
   },
   chat: {
     payloads: ["text"],
@@ -137,5 +147,7 @@ const testCapabilities: Record<string, Capabilities> = {
     ratePerSecond: 30,
     windowHours: null,
     unknown: "resend",
+    typing: "always",
+    readMarks: false,
   },
 };

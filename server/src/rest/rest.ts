@@ -4,7 +4,6 @@ import { connectors } from "../connectors/registry.ts";
 import { addressParser } from "../contacts/contacts.ts";
 import type { Context } from "../context.ts";
 import { findDirectTo } from "../conversations/conversations.ts";
-import { markRead } from "../deliveries/mark-read.ts";
 import { readCertificate } from "../lib/certificate.ts";
 import type { PrepareDeps } from "../messages/prepare.ts";
 import { type NewRecipient, requireSendable } from "../messages/require-sendable.ts";
@@ -97,8 +96,8 @@ export async function openRest(
     parseAddress,
     sendCode: (db, code) => sendCode({ accounts, io: context.connectorIo }, db, code),
   });
-  const { tellTyping } = context;
-  conversationRoutes(app, { clock, parseAddress, markRead, capabilitiesOf, showMessages, tellTyping });
+  const { tellTyping, signals } = context;
+  conversationRoutes(app, { clock, parseAddress, signals, capabilitiesOf, showMessages, tellTyping });
   messageRoutes(app, { acceptor, prepare: prepareDeps(context, parseAddress), parseAddress, capabilitiesOf });
   deadLetterRoutes(app, context);
   channelAccountRoutes(app, {

@@ -12,6 +12,8 @@ const capabilities = (payloads: Capabilities["payloads"]): Capabilities => ({
   ratePerSecond: 10,
   windowHours: null,
   unknown: "resend",
+  typing: "never",
+  readMarks: false,
 });
 const spoken: Record<string, Capabilities> = { phone: capabilities(["text", "file"]), chat: capabilities(["text"]) };
 const accounts: Account[] = [

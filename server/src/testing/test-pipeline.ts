@@ -71,6 +71,8 @@ export const testCapabilities: Capabilities = {
   ratePerSecond: 100_000,
   windowHours: null,
   unknown: "resend",
+  typing: "never",
+  readMarks: false,
 };
 
 /** Accept, route and deliver over a real database and bus, to a platform that is a function of the test. */

@@ -3,7 +3,7 @@ import { Problem } from "../problem.ts";
 import type { Simulation } from "../simulation.ts";
 import { serveAccounts } from "./accounts.ts";
 import { serveFaults } from "./faults.ts";
-import { serveMessages } from "./messages.ts";
+import { serveMessages, serveSignals } from "./messages.ts";
 import { servePage } from "./page.ts";
 import { servePeople } from "./people.ts";
 import { serveState } from "./state.ts";
@@ -14,6 +14,7 @@ export function serveControl(app: FastifyInstance, simulation: Simulation): void
   allowEmptyBodies(app);
   servePage(app, simulation);
   serveMessages(app, simulation);
+  serveSignals(app, simulation);
   servePeople(app, simulation);
   serveFaults(app, simulation);
   serveState(app, simulation);

@@ -28,6 +28,14 @@ export function serveMessages(app: FastifyInstance, simulation: Simulation): voi
   });
 }
 
+/** `GET /_sim/signals`: read marks and typing that the platforms were told of, oldest first. */
+export function serveSignals(app: FastifyInstance, simulation: Simulation): void {
+  app.get("/signals", (request, reply) => {
+    const { channel, to } = toQuery(simulation, request.query);
+    reply.send({ data: simulation.world.signals.list({ channel, to }) });
+  });
+}
+
 function toQuery(simulation: Simulation, query: unknown): MessageQuery {
   const { channel, to, limit = DEFAULT_LIMIT, after = 0 } = readQuery(query, "query");
   const named = channel === undefined ? undefined : channelOf(simulation, channel).face;

@@ -81,11 +81,22 @@ export function setMessageReaction(call: BotCall): Answer | Promise<Answer> {
   });
 }
 
-/** `sendChatAction`: checked, not kept. */
+/** `sendChatAction`: checked, and of the actions `typing` is kept as a signal. */
 export function sendChatAction({ state, account, parameters }: BotCall): Answer {
-  readChat(state, account, parameters);
+  const chat = readChat(state, account, parameters);
   const action = parameters.text("action") ?? "";
   if (!chatActions.has(action)) throw badRequest("wrong parameter action in request");
+  if (action === "typing") {
+    const received_at = new Date(state.world.now()).toISOString();
+    const signal = {
+      channel: "telegram",
+      account: account.id,
+      to: String(chat),
+      provider_message_id: null,
+      received_at,
+    };
+    state.world.signals.add({ ...signal, kind: "typing" });
+  }
   return json(200, { ok: true, result: true });
 }
 

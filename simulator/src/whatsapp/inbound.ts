@@ -34,6 +34,7 @@ export function personWrites(state: WhatsAppState, account: WhatsAppAccount, inp
     body,
   };
   lastHeard.set(`${account.id} ${waId ?? userId}`, now);
+  state.written.set(id, input.person);
   world.journal.webhook(event);
   world.webhooks.promise(event);
   return { provider_message_id: id };

@@ -21,7 +21,7 @@ export function postMessages(call: GraphCall): Answer | Promise<Answer> {
   if (fields.messaging_product !== "whatsapp") {
     throw new GraphError(400, 100, "(#100) The parameter messaging_product is required.");
   }
-  if (fields.status !== undefined) return markRead(fields);
+  if (fields.status !== undefined) return markRead(call);
   const { person, input } = readRecipient(fields);
   const rules = { channel: "whatsapp", refuse: (refusal: Refusal, fault?: Fault) => refuse(state, refusal, fault) };
   return runSend(state.world, rules, identifierOf(person), () => accept(call, person, input));
@@ -117,9 +117,20 @@ function checkEnvelope(fields: Record<string, unknown>): void {
   }
 }
 
-function markRead(fields: Record<string, unknown>): Answer {
+/** Also shows that somebody types, where that is asked for. A message of an earlier run is nobody's. */
+function markRead({ fields, state, account }: GraphCall): Answer {
   if (fields.status !== "read") throw badValue("status must be read.");
   if (typeof fields.message_id !== "string" || fields.message_id === "") throw missing("message_id");
+  const typing = fields.typing_indicator;
+  if (typing !== undefined && !(isRecord(typing) && typing.type === "text")) {
+    throw badValue("typing_indicator.type must be text.");
+  }
+  const { message_id: provider_message_id } = fields;
+  const to = state.written.get(provider_message_id) ?? null;
+  const received_at = new Date(state.world.now()).toISOString();
+  const signal = { channel: "whatsapp", account: account.id, to, provider_message_id, received_at };
+  state.world.signals.add({ ...signal, kind: "read" });
+  if (typing !== undefined) state.world.signals.add({ ...signal, kind: "typing" });
   return json(200, { success: true });
 }
 

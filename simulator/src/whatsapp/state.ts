@@ -19,6 +19,8 @@ export interface WhatsAppState {
   /** When each person last wrote, in Unix milliseconds. */
   readonly lastHeard: BoundedMap<string, number>;
   readonly blocked: BoundedMap<string, true>;
+  /** Who wrote a message, as `Face.person` spells it. */
+  readonly written: BoundedMap<string, string>;
 }
 
 export function openState(world: World): WhatsAppState {
@@ -27,6 +29,7 @@ export function openState(world: World): WhatsAppState {
     throughput: new Throughput(world.now),
     lastHeard: new BoundedMap(MAX_PEOPLE),
     blocked: new BoundedMap(MAX_PEOPLE),
+    written: new BoundedMap(MAX_PEOPLE),
   };
 }
 

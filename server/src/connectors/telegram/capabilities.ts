@@ -13,4 +13,6 @@ export const capabilities = {
   windowHours: null,
   /** Nothing of ours comes back, so a lost answer can only be tried again. */
   unknown: "resend",
+  typing: "always",
+  readMarks: false,
 } as const satisfies Capabilities;

@@ -4,6 +4,7 @@ import { botId, type TelegramCredentials, telegramCredentials } from "./credenti
 import { identifierRule, parseIdentifier } from "./identifier.ts";
 import { check, subscribe } from "./manage.ts";
 import { send } from "./send.ts";
+import { showTyping } from "./signals.ts";
 import { parse, verify } from "./webhook.ts";
 
 /** Telegram Bot API: one account is one bot. */
@@ -17,6 +18,7 @@ export const telegram = {
   verify,
   parse,
   send,
+  showTyping,
   check,
   subscribe,
 } satisfies Connector<TelegramCredentials>;

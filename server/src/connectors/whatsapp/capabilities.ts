@@ -14,4 +14,6 @@ export const capabilities = {
   windowHours: 24,
   /** `biz_opaque_callback_data` comes back in every status. */
   unknown: "receipt",
+  typing: "answer",
+  readMarks: true,
 } as const satisfies Capabilities;

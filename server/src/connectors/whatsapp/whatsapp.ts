@@ -4,6 +4,7 @@ import { type WhatsAppCredentials, whatsappCredentials } from "./credentials.ts"
 import { identifierRule, parseIdentifier } from "./identifier.ts";
 import { check, subscribe } from "./manage.ts";
 import { send } from "./send.ts";
+import { markRead, showTyping } from "./signals.ts";
 import { handshake, parse, verify } from "./webhook.ts";
 
 /** WhatsApp Business Cloud API: one account is one number. */
@@ -18,6 +19,8 @@ export const whatsapp = {
   verify,
   parse,
   send,
+  markRead,
+  showTyping,
   check,
   subscribe,
 } satisfies Connector<WhatsAppCredentials>;

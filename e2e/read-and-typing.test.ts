@@ -1,0 +1,124 @@
+/** The promise: when the hub says that somebody reads or types, the person on the platform sees it. */
+import assert from "node:assert/strict";
+import { before, describe, test } from "node:test";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
+import { until } from "../server/src/testing/until.ts";
+import { startTestHub, type TestHub } from "./src/harness.ts";
+import { listen } from "./src/listener.ts";
+import type { Person } from "./src/people.ts";
+
+describe("read marks and typing on platforms", () => {
+  let hub: TestHub;
+  const opened = closeAfterTests();
+  before(async () => {
+    hub = opened.use(await startTestHub({ env: { DELIVERY_TIMEOUT: "10s" } }));
+  });
+
+  const readMarks = async (person: Person) =>
+    (await hub.simulator.signals({ channel: person.channel, to: person.identifier }))
+      .filter(({ kind }) => kind === "read")
+      .map(({ provider_message_id }) => provider_message_id);
+  const typing = async (person: Person) =>
+    (await hub.simulator.signals({ channel: person.channel, to: person.identifier })).filter(
+      ({ kind }) => kind === "typing",
+    ).length;
+
+  /** What the person wrote, oldest first, and where it landed. */
+  async function writes(person: Person, ...words: string[]) {
+    const ids: string[] = [];
+    for (const word of words) ids.push(await person.writes(word));
+    await hub.settled();
+    const contacts = await hub.client.contacts.list({ address: person.address });
+    const { data } = await hub.client.conversations.list({ contact_id: contacts.data[0]!.contact_id });
+    return { ids, conversationId: data[0]!.conversation_id };
+  }
+
+  test("reading marks what was read on WhatsApp, once, and nothing after it", async () => {
+    const ana = hub.person("whatsapp");
+    const { ids, conversationId } = await writes(ana, "1", "2", "3");
+    assert.equal(await hub.client.conversations.read(conversationId, 2), null);
+    assert.deepEqual(await readMarks(ana), [ids[1]]);
+    // Another reader, and the same again, tell the platform nothing new.
+    const agent = await hub.user("agent");
+    await agent.client.conversations.read(conversationId, 2);
+    await hub.client.conversations.read(conversationId, 1);
+    assert.deepEqual(await readMarks(ana), [ids[1]]);
+    await hub.client.conversations.read(conversationId, 3);
+    assert.deepEqual(await readMarks(ana), [ids[1], ids[2]]);
+  });
+
+  test("reading over a socket does the same", async () => {
+    const ana = hub.person("whatsapp");
+    const { ids, conversationId } = await writes(ana, "oi");
+    await using socket = await listen({ url: hub.url, token: (await hub.logIn("admin")).access_token });
+    socket.say({ type: "read", conversation_id: conversationId, seq: 1 });
+    await until("the platform has the read mark", async () => (await readMarks(ana)).length === 1);
+    assert.deepEqual(await readMarks(ana), ids);
+  });
+
+  test("a read mark that the platform does not take now is told later: 202 says so", async () => {
+    const ana = hub.person("whatsapp");
+    const { ids, conversationId } = await writes(ana, "oi");
+    await hub.simulator.break({ channel: "whatsapp", fault: "down" });
+    const answer = await hub.client.conversations.read(conversationId, 1);
+    const [missed] = answer?.not_shown ?? [];
+    assert.partialDeepStrictEqual(missed, { channel: "whatsapp", is_retried: true });
+    await hub.simulator.repair();
+    await until("the platform has the read mark", async () => (await readMarks(ana)).length === 1);
+    assert.deepEqual(await readMarks(ana), ids);
+    assert.equal(await hub.client.conversations.read(conversationId, 1), null);
+  });
+
+  test("typing is shown where the next message would go, on WhatsApp with the mark that it was read", async () => {
+    const [ana, davi, eva] = [hub.person("whatsapp"), hub.person("telegram"), hub.person("whatsapp")];
+    await ana.writes("oi");
+    await hub.settled();
+    const agent = await hub.user("agent");
+    const { conversation_id } = await hub.group([ana, davi, agent.user_id]);
+    assert.equal(await agent.client.conversations.typing(conversation_id), null);
+    assert.deepEqual([await typing(ana), await typing(davi)], [1, 1]);
+    // Clients say it with every key: the platform is asked once in a few seconds.
+    for (let i = 0; i < 5; i += 1) await agent.client.conversations.typing(conversation_id);
+    assert.deepEqual([await typing(ana), await typing(davi)], [1, 1]);
+
+    const silent = await hub.group([eva, davi, agent.user_id]);
+    const answer = await agent.client.conversations.typing(silent.conversation_id);
+    const expected = [{ channel: "whatsapp", code: "NOTHING_TO_ANSWER", is_retried: false }];
+    assert.partialDeepStrictEqual(answer?.not_shown, expected);
+    assert.equal(await typing(davi), 2);
+  });
+
+  test("an account that the platform refuses shows nothing, and marks what was read once it is repaired", async () => {
+    const ana = hub.person("whatsapp");
+    const { ids, conversationId } = await writes(ana, "oi");
+    const { channel_account_id: id } = await hub.account("whatsapp");
+    const credentials = { access_token: "EAAa-new-token" };
+    await hub.simulator.changeAccount("whatsapp", credentials);
+    const typed = await hub.client.conversations.typing(conversationId);
+    assert.partialDeepStrictEqual(typed?.not_shown, [{ code: "CHANNEL_ACCOUNT_NEEDS_ATTENTION", is_retried: false }]);
+    assert.equal((await hub.client.channelAccounts.get(id)).status, "needs_attention");
+    const read = await hub.client.conversations.read(conversationId, 1);
+    assert.partialDeepStrictEqual(read?.not_shown, [{ code: "CHANNEL_ACCOUNT_NEEDS_ATTENTION", is_retried: true }]);
+    await hub.client.channelAccounts.change(id, { credentials });
+    await until("the platform has the read mark", async () => (await readMarks(ana)).length === 1);
+    assert.deepEqual(await readMarks(ana), ids);
+  });
+
+  test("capabilities say what each channel shows", async () => {
+    const { conversation_id } = await hub.group([
+      hub.person("whatsapp"),
+      hub.person("telegram"),
+      hub.person("telegram"),
+    ]);
+    type Shown = { members: { channels: { channel: string; typing: string; read_marks: boolean }[] }[] };
+    const { members } = (await hub.client.conversations.capabilities(conversation_id)) as Shown;
+    const shown = members
+      .flatMap(({ channels }) => channels)
+      .map(({ channel, typing, read_marks }) => [channel, typing, read_marks]);
+    assert.deepEqual(shown.toSorted(), [
+      ["telegram", "always", false],
+      ["telegram", "always", false],
+      ["whatsapp", "answer", true],
+    ]);
+  });
+});

@@ -1,0 +1,25 @@
+import type { ChannelAccounts, ConnectedAccount } from "../channel-accounts/channel-accounts.ts";
+import type { News } from "../events/events.ts";
+import type { Log } from "../lib/postgres.ts";
+import type { AccountRefusal } from "./attempts.ts";
+
+export interface RefuseDeps {
+  accounts: Pick<ChannelAccounts, "needsAttention">;
+  log: Log;
+  news: News;
+}
+
+/** The platform takes nothing of the account, as it was when it was asked: what is to be sent over it waits from now on. */
+export async function refuseAccount(
+  { accounts, log, news }: RefuseDeps,
+  account: ConnectedAccount,
+  { reason, detail }: AccountRefusal,
+): Promise<void> {
+  if (!(await accounts.needsAttention(account, { reason, detail }))) return;
+  const { channel, channelAccountId: channel_account_id, workspaceId } = account;
+  log.warn(
+    { channel, channel_account_id, reason, detail },
+    "the platform refuses a channel account: it needs attention",
+  );
+  news.tell(workspaceId);
+}

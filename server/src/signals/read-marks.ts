@@ -1,0 +1,77 @@
+import type { ReadRange } from "../conversations/conversations.ts";
+import { all, type Db, run } from "../lib/query.ts";
+
+/** Up to which of a person's messages somebody has read, still to be told to the platform. */
+export interface ReadMark {
+  channelAccountId: string;
+  identifier: string;
+  workspaceId: string;
+  channel: string;
+  providerMessageId: string;
+  /** How long it has been waiting, by the database's clock. */
+  ageMs: number;
+}
+
+/** How far back from what was read last messages are looked at: a mark is for those before it too. */
+const maxLookBack = 1_000;
+/** How long a mark is left to the process that wrote it, in seconds. */
+const ownSeconds = 10;
+/** Between two tries, doubled from the first to the second of these, in seconds. */
+const pauseSeconds = { first: 2, longest: 60 };
+
+/**
+ * Notes, in the transaction of the reading, the last message that each person wrote in the range, for the channels that
+ * show read marks. One that is older than what the platform was told of that person changes nothing.
+ */
+export async function noteRead(tx: Db, range: ReadRange, channels: readonly string[]): Promise<void> {
+  await run(
+    tx,
+    `INSERT INTO read_marks AS r (channel_account_id, identifier, workspace_id, conversation_id, channel,
+       provider_message_id, written_at, seq, is_pending, due_at, since)
+     SELECT DISTINCT ON (1, 2) (origin ->> 'channel_account_id')::uuid, origin ->> 'identifier', workspace_id,
+       conversation_id, origin ->> 'channel', origin ->> 'provider_message_id', created_at, seq, true,
+       now() + make_interval(secs => $6), now()
+     FROM messages
+     WHERE conversation_id = $1 AND seq BETWEEN greatest($2, $3::bigint - $5) AND $3 AND direction = 'inbound'
+       AND sender_id <> $4 AND origin ->> 'channel' = ANY ($7) AND origin ? 'identifier'
+       AND EXISTS (SELECT FROM channel_accounts a
+         WHERE a.channel_account_id = (origin ->> 'channel_account_id')::uuid AND a.deleted_at IS NULL)
+     ORDER BY 1, 2, seq DESC
+     ON CONFLICT (channel_account_id, identifier) DO UPDATE SET conversation_id = excluded.conversation_id,
+       provider_message_id = excluded.provider_message_id, written_at = excluded.written_at, seq = excluded.seq,
+       is_pending = true, tries = 0, due_at = excluded.due_at, since = excluded.since
+     WHERE (r.written_at, r.seq) < (excluded.written_at, excluded.seq)`,
+    [range.conversationId, range.fromSeq, range.toSeq, range.participantId, maxLookBack, ownSeconds, channels],
+  );
+}
+
+/** The marks of one conversation that a platform has not taken yet. Others look at them again later. */
+export function takeOfConversation(db: Db, conversationId: string): Promise<ReadMark[]> {
+  return take(db, "conversation_id = $1 ORDER BY channel_account_id, identifier", [conversationId]);
+}
+
+/** Marks that are due, the oldest first. Several processes share them. */
+export function takeDue(db: Db, limit: number): Promise<ReadMark[]> {
+  return take(db, "due_at <= now() ORDER BY due_at LIMIT $1", [limit]);
+}
+
+function take(db: Db, which: string, values: unknown[]): Promise<ReadMark[]> {
+  const { first, longest } = pauseSeconds;
+  return all<ReadMark>(
+    db,
+    `UPDATE read_marks r SET tries = r.tries + 1,
+       due_at = now() + make_interval(secs => least(${longest}, ${first} * 2 ^ least(r.tries, 10)))
+     FROM (SELECT channel_account_id, identifier FROM read_marks WHERE is_pending AND ${which} FOR UPDATE SKIP LOCKED) t
+     WHERE r.channel_account_id = t.channel_account_id AND r.identifier = t.identifier
+     RETURNING r.channel_account_id AS "channelAccountId", r.identifier, r.workspace_id AS "workspaceId", r.channel,
+       r.provider_message_id AS "providerMessageId", extract(epoch FROM now() - r.since)::float8 * 1000 AS "ageMs"`,
+    values,
+  );
+}
+
+/** Nothing more is to be told of it, unless more was read meanwhile. */
+export async function settle(db: Db, { channelAccountId, identifier, providerMessageId }: ReadMark): Promise<void> {
+  const text = `UPDATE read_marks SET is_pending = false
+    WHERE channel_account_id = $1 AND identifier = $2 AND provider_message_id = $3`;
+  await run(db, text, [channelAccountId, identifier, providerMessageId]);
+}

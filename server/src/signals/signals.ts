@@ -1,0 +1,152 @@
+/** The door of signals: what people on platforms are shown besides messages, that somebody has read or is typing. */
+import type { ChannelAccounts, ConnectedAccount } from "../channel-accounts/channel-accounts.ts";
+import type { Connector, ConnectorIo, PersonSignal, SendOutcome } from "../connectors/connector.ts";
+import { readConversation, typeInConversation } from "../conversations/conversations.ts";
+import { codeOf } from "../deliveries/judge.ts";
+import { markRead } from "../deliveries/mark-read.ts";
+import { type RefuseDeps, refuseAccount } from "../deliveries/refuse-account.ts";
+import type { Principal } from "../identity/principal.ts";
+import type { Pool } from "../lib/postgres.ts";
+import type { Db } from "../lib/query.ts";
+import { noteRead, type ReadMark, settle, takeDue, takeOfConversation } from "./read-marks.ts";
+import { findTyping, type TypingTarget } from "./typing-targets.ts";
+
+export interface SignalDeps extends RefuseDeps {
+  accounts: Pick<ChannelAccounts, "get" | "needsAttention">;
+  connectors: readonly Connector[];
+  io: ConnectorIo;
+  /** How long a read mark is tried again, in milliseconds. */
+  retryTotalMs: number;
+}
+
+/** Where the person does not see it, and why. */
+export interface NotShown {
+  participant_id: string | null;
+  channel: string;
+  channel_account_id: string;
+  code: string;
+  /** Whether the hub tells the platform as soon as it takes it. */
+  is_retried: boolean;
+}
+
+export interface Signals {
+  /** Reads as `readConversation` does; what platforms are to be told of it is durable when this resolves. */
+  read(db: Pool, principal: Principal, conversationId: string, seq: number): Promise<void>;
+  /** Tells the platforms what was read in the conversation. Resolves with those that have not taken it. */
+  tellRead(db: Db, conversationId: string): Promise<NotShown[]>;
+  /** Tells the platforms of marks that are due. */
+  tellDue(db: Db): Promise<void>;
+  /** Whether the caller may type there: throws as `typeInConversation`. */
+  mayType(db: Db, principal: Principal, conversationId: string): Promise<void>;
+  /** Shows the others in the conversation that somebody is typing, where their next message would go. */
+  showTyping(db: Db, principal: Principal, conversationId: string): Promise<NotShown[]>;
+}
+
+/** A person who waits for the answer waits so long for a platform, in milliseconds. */
+const timeoutMs = 3_000;
+/** Platforms are told once in this time that somebody types in a conversation: they show it for at least 5 s. */
+const quietMs = 4_000;
+/** Conversations in which somebody typed just now and that are remembered, at the most. */
+const maxRemembered = 10_000;
+/** Read marks that are taken up at once. */
+const dueBatch = 100;
+
+export function openSignals(deps: SignalDeps): Signals {
+  const { accounts, connectors, io } = deps;
+  const { clock } = io;
+  const byChannel = new Map(connectors.map((connector) => [connector.channel, connector]));
+  const withReadMarks = connectors.filter(({ capabilities }) => capabilities.readMarks).map(({ channel }) => channel);
+  const briefly = { ...io, timeoutMs: Math.min(io.timeoutMs, timeoutMs) };
+  const typing = new Map<string, { at: number; answer: Promise<NotShown[]> }>();
+
+  /** One call, over an account that the platform takes; null when there is nothing to call. */
+  async function signal(
+    channelAccountId: string,
+    call: (connector: Connector, account: ConnectedAccount) => Promise<SendOutcome> | undefined,
+  ): Promise<{ code: string | null; account: ConnectedAccount } | null> {
+    const account = await accounts.get(channelAccountId);
+    const connector = account === null ? undefined : byChannel.get(account.channel);
+    if (account === null || connector === undefined) return null;
+    if (account.status !== "active") return { code: `CHANNEL_ACCOUNT_${account.status.toUpperCase()}`, account };
+    const outcome = await call(connector, account);
+    if (outcome === undefined) return null;
+    if (outcome.kind === "sent") return { code: null, account };
+    if (outcome.kind !== "account_refused") return { code: codeOf(outcome), account };
+    await refuseAccount(deps, account, outcome);
+    return { code: "CHANNEL_ACCOUNT_NEEDS_ATTENTION", account };
+  }
+
+  async function tellMark(db: Db, mark: ReadMark): Promise<NotShown[]> {
+    const { channelAccountId, identifier, channel } = mark;
+    const to: PersonSignal = { identifier, messageId: mark.providerMessageId };
+    let isRefused = false;
+    const told = await signal(channelAccountId, async (connector, account) => {
+      const outcome = await connector.markRead?.(to, account, briefly);
+      isRefused = outcome?.kind === "refused";
+      return outcome ?? { kind: "sent", providerMessageId: "" };
+    });
+    const code = told?.code ?? null;
+    // The time in which the account could not be used does not count.
+    const waitedMs = told === null ? 0 : Math.min(mark.ageMs, clock.elapsed() - told.account.statusFromMs);
+    const isOver = code === null || isRefused || (told?.account.status === "active" && waitedMs > deps.retryTotalMs);
+    if (isOver) await settle(db, mark);
+    if (code === null) return [];
+    return [{ participant_id: null, channel, channel_account_id: channelAccountId, code, is_retried: !isOver }];
+  }
+
+  async function tellMarks(db: Db, marks: readonly ReadMark[]): Promise<NotShown[]> {
+    return (await Promise.all(marks.map((mark) => tellMark(db, mark)))).flat();
+  }
+
+  async function showTo({ recipientId, channelAccountId, channel, identifier, messageId }: TypingTarget) {
+    const needsMessage = byChannel.get(channel)?.capabilities.typing === "answer";
+    const isDumb = needsMessage && messageId === null;
+    const told = isDumb
+      ? { code: "NOTHING_TO_ANSWER" }
+      : await signal(channelAccountId, (connector, account) =>
+          connector.showTyping?.({ identifier, messageId }, account, briefly),
+        );
+    if (told === null || told.code === null) return [];
+    const where = { participant_id: recipientId, channel, channel_account_id: channelAccountId };
+    return [{ ...where, code: told.code, is_retried: false }];
+  }
+
+  return {
+    async read(db, principal, conversationId, seq) {
+      await readConversation(
+        {
+          db,
+          clock,
+          async markRead(tx, range) {
+            await noteRead(tx, range, withReadMarks);
+            // Last: a changed status takes the lock of the feed.
+            await markRead(tx, range);
+          },
+        },
+        principal,
+        conversationId,
+        seq,
+      );
+    },
+    tellRead: async (db, conversationId) => tellMarks(db, await takeOfConversation(db, conversationId)),
+    tellDue: async (db) => void (await tellMarks(db, await takeDue(db, dueBatch))),
+    mayType: typeInConversation,
+    showTyping(db, principal, conversationId) {
+      const now = clock.elapsed();
+      const last = typing.get(conversationId);
+      if (last !== undefined && now - last.at < quietMs) return last.answer;
+      if (typing.size >= maxRemembered) typing.clear();
+      const answer = findTyping(
+        db,
+        principal,
+        conversationId,
+        (channel) => byChannel.get(channel)?.capabilities ?? null,
+      )
+        .then((targets) => Promise.all(targets.map(showTo)))
+        .then((answers) => answers.flat());
+      typing.set(conversationId, { at: now, answer });
+      answer.catch(() => typing.delete(conversationId));
+      return answer;
+    },
+  };
+}

@@ -1,0 +1,45 @@
+import type { Principal } from "../identity/principal.ts";
+import { all, type Db } from "../lib/query.ts";
+import { loadAccounts, loadRecipients } from "../router/load-routing.ts";
+import { type CapabilitiesOf, planDeliveries } from "../router/plan.ts";
+
+/** A person who would be written to, and where. */
+export interface TypingTarget {
+  recipientId: string;
+  channel: string;
+  channelAccountId: string;
+  identifier: string;
+  /** The platform's id of what the person wrote there last; null when that is not known. */
+  messageId: string | null;
+}
+
+/** The others in the conversation, where a text of the caller would go to them now, on channels that show typing. */
+export async function findTyping(
+  db: Db,
+  { workspaceId, participantId }: Principal,
+  conversationId: string,
+  capabilitiesOf: CapabilitiesOf,
+): Promise<TypingTarget[]> {
+  const [recipients, accounts] = await Promise.all([
+    loadRecipients(db, [conversationId]),
+    loadAccounts(db, [workspaceId]),
+  ]);
+  const asNow = { channels: null, via: {}, fallbackOrder: null, retryOf: null };
+  const text = { senderId: participantId, payloadType: "text" as const, ...asNow };
+  const planned = planDeliveries(text, recipients, accounts, capabilitiesOf)
+    .filter((delivery) => delivery.kind === "channel")
+    .filter(({ channel }) => capabilitiesOf(channel)?.typing !== "never");
+  if (planned.length === 0) return [];
+  const heard = await all<{ channel: string; identifier: string; account: string; message: string | null }>(
+    db,
+    `SELECT channel, identifier, last_channel_account_id AS account, last_provider_message_id AS message
+     FROM addresses WHERE workspace_id = $1 AND (channel, identifier) IN (SELECT * FROM unnest($2::text[], $3::text[]))
+       AND last_channel_account_id IS NOT NULL`,
+    [workspaceId, planned.map(({ channel }) => channel), planned.map(({ identifier }) => identifier)],
+  );
+  return planned.map(({ recipientId, channel, identifier, channelAccountId }) => {
+    const isIt = (row: (typeof heard)[number]) =>
+      row.channel === channel && row.identifier === identifier && row.account === channelAccountId;
+    return { recipientId, channel, identifier, channelAccountId, messageId: heard.find(isIt)?.message ?? null };
+  });
+}
