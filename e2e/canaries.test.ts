@@ -255,6 +255,8 @@ test("channel credentials, and webhooks with wrong proofs and with bodies that n
     const headers = signed(text, defaultWhatsAppAccount.app_secret);
     await send(`POST ${hook}`, { token: null, body: text, headers });
   }
+  // What waits for better credentials ends with its account.
+  assert.equal((await send(`DELETE /v1/channel-accounts/${id}`)).status, 204);
   await hub.settled();
   assertNowhere();
 });
