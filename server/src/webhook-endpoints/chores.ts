@@ -1,5 +1,6 @@
 import type { Clock } from "../lib/clock.ts";
 import { all, type Db, run } from "../lib/query.ts";
+import { inLockOrder } from "./claims.ts";
 import { giveUpPending } from "./disable.ts";
 
 /** How long deliveries and attempts are kept, in days. */
@@ -19,8 +20,11 @@ export async function deleteOldWebhookDeliveries({ db, clock }: { db: Db; clock:
   );
   const deliveries = await run(
     db,
-    `DELETE FROM webhook_deliveries WHERE webhook_delivery_id IN (
-       SELECT webhook_delivery_id FROM webhook_deliveries WHERE created_at < $1 ORDER BY created_at LIMIT ${clearPage})`,
+    `WITH chosen AS MATERIALIZED (
+       SELECT webhook_delivery_id AS id FROM webhook_deliveries WHERE created_at < $1 ORDER BY created_at LIMIT ${clearPage}
+     )
+     DELETE FROM webhook_deliveries WHERE webhook_delivery_id IN (
+       ${inLockOrder("webhook_delivery_id IN (SELECT id FROM chosen)")})`,
     [before],
   );
   return attempts + deliveries;

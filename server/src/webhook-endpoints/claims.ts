@@ -17,6 +17,14 @@ export interface ClaimInput {
   limit: number;
 }
 
+/**
+ * Deliveries for a statement that changes many: it locks them in the order of their ids, as every other one does that may
+ * wait for a lock, so that no two wait for each other.
+ */
+export function inLockOrder(condition: string): string {
+  return `SELECT webhook_delivery_id FROM webhook_deliveries WHERE ${condition} ORDER BY webhook_delivery_id FOR UPDATE`;
+}
+
 /** Tells the others that this process is alive for so long, by the database's clock. */
 export async function stayAlive(db: Db, ownerId: string, leaseMs: number): Promise<void> {
   await run(
@@ -29,7 +37,11 @@ export async function stayAlive(db: Db, ownerId: string, leaseMs: number): Promi
 
 /** What this process has claimed and not sent is free for others. */
 export async function leave(db: Db, ownerId: string): Promise<void> {
-  await run(db, "UPDATE webhook_deliveries SET owner_id = NULL WHERE owner_id = $1", [ownerId]);
+  await run(
+    db,
+    `UPDATE webhook_deliveries SET owner_id = NULL WHERE webhook_delivery_id IN (${inLockOrder("owner_id = $1")})`,
+    [ownerId],
+  );
   await run(db, "DELETE FROM webhook_senders WHERE owner_id = $1", [ownerId]);
 }
 
@@ -37,9 +49,9 @@ export async function leave(db: Db, ownerId: string): Promise<void> {
 export async function freeAbandoned(db: Db): Promise<number> {
   const freed = await run(
     db,
-    `UPDATE webhook_deliveries d SET owner_id = NULL
-     WHERE owner_id IS NOT NULL AND NOT EXISTS (
-       SELECT FROM webhook_senders s WHERE s.owner_id = d.owner_id AND s.expires_at > now())`,
+    `UPDATE webhook_deliveries SET owner_id = NULL WHERE webhook_delivery_id IN (${inLockOrder(`
+       owner_id IS NOT NULL AND NOT EXISTS (
+         SELECT FROM webhook_senders s WHERE s.owner_id = webhook_deliveries.owner_id AND s.expires_at > now())`)})`,
   );
   await run(db, "DELETE FROM webhook_senders WHERE expires_at < now() - interval '1 minute'");
   return freed;

@@ -1,7 +1,8 @@
 import { recordAct } from "../audit/audit.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type Log, type Pool, transaction } from "../lib/postgres.ts";
-import { type Db, run } from "../lib/query.ts";
+import { type Db, one } from "../lib/query.ts";
+import { inLockOrder } from "./claims.ts";
 import type { DisabledReason, EndpointKey } from "./endpoint.ts";
 import { disableEndpoint } from "./endpoint-rows.ts";
 import { patienceMs } from "./schedule.ts";
@@ -61,15 +62,23 @@ const settlePage = 5_000;
  * is left to it.
  */
 export async function giveUpPending(db: Db, endpointId: string): Promise<number> {
+  const waits = "status = 'pending' AND owner_id IS NULL";
   for (let givenUp = 0; ; ) {
-    const count = await run(
+    const { seen, failed } = await one<{ seen: number; failed: number }>(
       db,
-      `UPDATE webhook_deliveries SET status = 'failed' WHERE webhook_delivery_id IN (
-         SELECT webhook_delivery_id FROM webhook_deliveries
-         WHERE webhook_endpoint_id = $1 AND status = 'pending' AND owner_id IS NULL ORDER BY next_attempt_at LIMIT $2)`,
+      `WITH chosen AS MATERIALIZED (
+         SELECT webhook_delivery_id AS id FROM webhook_deliveries
+         WHERE webhook_endpoint_id = $1 AND ${waits} ORDER BY next_attempt_at LIMIT $2
+       ), held AS MATERIALIZED (
+         ${inLockOrder(`webhook_delivery_id IN (SELECT id FROM chosen) AND ${waits}`)}
+       ), settled AS (
+         UPDATE webhook_deliveries SET status = 'failed'
+         WHERE webhook_delivery_id IN (SELECT webhook_delivery_id FROM held) RETURNING 1
+       )
+       SELECT (SELECT count(*) FROM chosen) AS seen, (SELECT count(*) FROM settled) AS failed`,
       [endpointId, settlePage],
     );
-    givenUp += count;
-    if (count < settlePage) return givenUp;
+    givenUp += failed;
+    if (seen < settlePage) return givenUp;
   }
 }

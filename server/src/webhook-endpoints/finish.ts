@@ -1,6 +1,7 @@
 import { newId } from "../lib/ids.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
 import { all, type Db, plainArray, run } from "../lib/query.ts";
+import { inLockOrder } from "./claims.ts";
 import { maxAskedMs } from "./schedule.ts";
 import type { Outcome } from "./send.ts";
 
@@ -33,10 +34,15 @@ export function finishAttempts(db: Pool, ownerId: string, finished: readonly Fin
     await insertAttempts(tx, finished);
     await run(
       tx,
-      `UPDATE webhook_deliveries d SET owner_id = NULL, attempts = d.attempts + 1, next_attempt_at = coalesce(r.at, d.next_attempt_at),
+      `WITH results AS MATERIALIZED (
+         SELECT * FROM unnest($2::uuid[], $3::boolean[], $4::timestamptz[]) AS r (id, is_success, at)
+       ), held AS MATERIALIZED (
+         ${inLockOrder("webhook_delivery_id IN (SELECT id FROM results) AND owner_id = $1")}
+       )
+       UPDATE webhook_deliveries d SET owner_id = NULL, attempts = d.attempts + 1, next_attempt_at = coalesce(r.at, d.next_attempt_at),
          status = CASE WHEN r.is_success THEN 'succeeded' WHEN r.at IS NULL THEN 'failed' ELSE 'pending' END
-       FROM unnest($2::uuid[], $3::boolean[], $4::timestamptz[]) AS r (id, is_success, at)
-       WHERE d.webhook_delivery_id = r.id AND d.owner_id = $1`,
+       FROM held JOIN results r ON r.id = held.webhook_delivery_id
+       WHERE d.webhook_delivery_id = r.id`,
       [
         ownerId,
         finished.map(({ deliveryId }) => deliveryId),

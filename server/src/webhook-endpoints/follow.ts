@@ -79,30 +79,71 @@ export interface NewDeliveries {
   isReplay: boolean;
 }
 
-/** Returns how many are due by it; none for an endpoint that was deleted. Safe to call twice. */
+/** Text of bodies that one statement writes, about, in characters: its making holds up nobody for long. */
+const maxStatementLength = 256 * 1024;
+
+interface NewDelivery {
+  id: string;
+  endpointId: string;
+  event: FeedEvent;
+}
+
+/** Returns how many are due by it; none for an endpoint that was deleted. Safe to call twice. Locks in the order of ids. */
 export async function insertDeliveries(db: Db, input: NewDeliveries): Promise<number> {
-  const { workspaceId, events, pairs, now, isReplay } = input;
-  if (pairs.length === 0) return 0;
+  const { events, pairs } = input;
+  const wanted = pairs
+    .map(({ endpointId, place }): NewDelivery => {
+      const event = events[place]!;
+      return { id: deliveryId(endpointId, event), endpointId, event };
+    })
+    .sort((one, other) => (one.id < other.id ? -1 : 1));
+  let due = 0;
+  let some: NewDelivery[] = [];
+  let bodies = new Map<FeedEvent, string>();
+  let length = 0;
+  for (const one of wanted) {
+    some.push(one);
+    if (!bodies.has(one.event)) {
+      const body = bodyOf(one.event);
+      bodies.set(one.event, body);
+      length += body.length;
+    }
+    if (length < maxStatementLength) continue;
+    due += await insertSome(db, input, some, bodies);
+    [some, bodies, length] = [[], new Map(), 0];
+  }
+  return some.length === 0 ? due : due + (await insertSome(db, input, some, bodies));
+}
+
+function insertSome(
+  db: Db,
+  { workspaceId, now, isReplay }: NewDeliveries,
+  some: readonly NewDelivery[],
+  bodies: ReadonlyMap<FeedEvent, string>,
+): Promise<number> {
+  const events = [...bodies.keys()];
+  const numberOf = new Map(events.map((event, index) => [event, index + 1]));
   return run(
     db,
     `INSERT INTO webhook_deliveries AS d (webhook_delivery_id, workspace_id, webhook_endpoint_id, position, event,
        message_id, body, status, next_attempt_at, created_at)
      SELECT p.id, $1, p.endpoint_id, e.position, e.name, e.message_id, e.body, 'pending', $2, $2
-     FROM unnest($3::uuid[], $4::uuid[], $5::integer[]) AS p (id, endpoint_id, place)
+     FROM unnest($3::uuid[], $4::uuid[], $5::integer[]) AS p (id, endpoint_id, number)
      JOIN webhook_endpoints w ON w.webhook_endpoint_id = p.endpoint_id
      JOIN unnest($6::bigint[], $7::text[], $8::uuid[], $9::text[]) WITH ORDINALITY
-       AS e (position, name, message_id, body, number) ON e.number = p.place + 1
+       AS e (position, name, message_id, body, number) USING (number)
+     ORDER BY p.id
      ON CONFLICT (webhook_delivery_id) DO ${isReplay ? rearm : "NOTHING"}`,
     [
       workspaceId,
       now,
-      pairs.map(({ endpointId, place }) => deliveryId(endpointId, events[place]!)),
-      pairs.map(({ endpointId }) => endpointId),
-      pairs.map(({ place }) => place),
+      some.map(({ id }) => id),
+      some.map(({ endpointId }) => endpointId),
+      some.map(({ event }) => numberOf.get(event)!),
       events.map((event) => event.position),
       events.map((event) => event.name),
       events.map((event) => event.frame.message_id ?? null),
-      events.map(bodyOf),
+      events.map((event) => bodies.get(event)!),
     ],
   );
 }

@@ -1,0 +1,108 @@
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { test } from "node:test";
+import { transaction } from "../lib/postgres.ts";
+import { one, run } from "../lib/query.ts";
+import { until } from "../testing/until.ts";
+import { deleteOldWebhookDeliveries } from "./chores.ts";
+import { freeAbandoned, leave } from "./claims.ts";
+import { giveUpPending } from "./disable.ts";
+import { type Finished, finishAttempts } from "./finish.ts";
+import { follow } from "./follow.ts";
+import { failedHere } from "./send.ts";
+import { startWebhookTest, type WebhookTest } from "./test-webhooks.ts";
+import { replayRange } from "./webhook-endpoints.ts";
+
+const count = 40;
+
+interface Scene {
+  hub: WebhookTest;
+  endpointId: string;
+  /** Null: no process has claimed them. */
+  ownerId: string | null;
+  /** In the order of their ids. */
+  ids: string[];
+}
+
+/** What changes many deliveries at once, in as unlucky an order as it can. */
+const others: Record<string, (scene: Scene) => Promise<unknown>> = {
+  "attempts that end": ({ hub, endpointId, ownerId, ids }) => {
+    const outcome = failedHere(new Date());
+    const { workspaceId } = hub.line;
+    const finished = ids.map((deliveryId): Finished => {
+      return {
+        deliveryId,
+        workspaceId,
+        endpointId,
+        event: "message.accepted",
+        number: 1,
+        outcome,
+        retryAt: new Date(),
+      };
+    });
+    return finishAttempts(hub.deps.db, ownerId!, finished.reverse());
+  },
+  "a process that leaves": ({ hub, ownerId }) => leave(hub.deps.db, ownerId!),
+  "a process that is gone": ({ hub }) => freeAbandoned(hub.deps.db),
+  "an endpoint that is given up": ({ hub, endpointId }) => giveUpPending(hub.deps.db, endpointId),
+  "clearing away": ({ hub }) =>
+    deleteOldWebhookDeliveries({
+      db: hub.deps.db,
+      clock: { ...hub.deps.clock, now: () => Date.now() + 40 * 86_400_000 },
+    }),
+  "another replay": (scene) => replay(scene),
+};
+
+function replay({ hub, endpointId }: Scene) {
+  return replayRange(hub.deps, hub.db, hub.principal, hub.key(endpointId), {
+    from: new Date(Date.now() - 3_600_000),
+    to: new Date(Date.now() + 60_000),
+  });
+}
+
+// A replay once met attempts that ended, each with half of the rows that the other wanted (40P01).
+for (const [name, change] of Object.entries(others)) {
+  test(`a replay and ${name} wait for each other at no time`, async () => {
+    await using hub = await startWebhookTest();
+    const { webhook_endpoint_id: endpointId } = await hub.connect("http://127.0.0.1:65000/", {
+      events: ["message.accepted"],
+    });
+    const chat = await hub.chat();
+    await Promise.all(Array.from({ length: count }, (_, index) => hub.line.say(chat, `${index}`)));
+    await hub.line.settled();
+    while ((await follow(hub.deps, hub.line.workspaceId, new Date())).hasMore);
+    const ownerId = name === "an endpoint that is given up" ? null : randomUUID();
+    const ids = (
+      await hub.rows<{ id: string }>("SELECT webhook_delivery_id AS id FROM webhook_deliveries ORDER BY 1")
+    ).map(({ id }) => id);
+    assert.equal(ids.length, count);
+    // So that the rows lie in the table the other way round than their ids.
+    for (const id of ids.toReversed())
+      await run(
+        hub.line.admin,
+        "UPDATE webhook_deliveries SET owner_id = $2, next_attempt_at = next_attempt_at + interval '1 ms' WHERE webhook_delivery_id = $1",
+        [id, ownerId],
+      );
+    await run(hub.line.admin, "VACUUM FULL webhook_deliveries");
+    const scene = { hub, endpointId, ownerId, ids };
+    const release = Promise.withResolvers<void>();
+    const isHeld = Promise.withResolvers<void>();
+    const holding = transaction(hub.line.pool, async (tx) => {
+      await tx.query("SELECT FROM webhook_deliveries WHERE webhook_delivery_id = $1 FOR UPDATE", [ids[count / 2]]);
+      isHeld.resolve();
+      await release.promise;
+    });
+    await isHeld.promise;
+    const ends = Promise.allSettled([change(scene), replay(scene)]);
+    await until("both wait", async () => {
+      const { waiting } = await one<{ waiting: number }>(
+        hub.line.admin,
+        "SELECT count(*) AS waiting FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+      );
+      return waiting === 2;
+    });
+    release.resolve();
+    await holding;
+    for (const end of await ends) if (end.status === "rejected") throw end.reason;
+  });
+}
