@@ -8,10 +8,39 @@ const maxHoldOfReference = 7;
 /** A try is repeated where another process took the core meanwhile. */
 const maxTries = 30;
 
+/** Frames on a socket of their own; then a ping, whose answer says that all were answered. */
+export interface Said {
+  /** Of the socket, with the credential in it. */
+  socketUrl: string;
+  frames: readonly string[];
+  /** Waits for as many frames of these types, or for the end of the socket: by default for the answer to the ping. */
+  until?: { type: string; count: number };
+}
+
 /** The thread of a client: it sends the requests, so that the work of sending is not measured. */
 const clientThread = `
   const { parentPort } = require("node:worker_threads");
-  parentPort.on("message", async ({ id, url, method, headers, body }) => {
+  function talk(id, { socketUrl, frames, until = { type: "PONG", count: 1 } }) {
+    const heard = [];
+    let length = 0;
+    let awaited = until.count;
+    const socket = new WebSocket(socketUrl);
+    socket.onopen = () => { for (const frame of [...frames, '{"type":"ping"}']) socket.send(frame); };
+    const end = (status) => {
+      socket.onclose = socket.onmessage = null;
+      socket.close();
+      parentPort.postMessage({ id, status, length, text: heard.join(" ").slice(0, 2_000) });
+    };
+    socket.onmessage = ({ data }) => {
+      length += data.length;
+      const type = /"type":"([A-Z_]+)"/.exec(data.slice(0, 100))[1];
+      heard.push(type === "ERROR" ? data : type);
+      if (type === until.type && (awaited -= 1) === 0) end(200);
+    };
+    socket.onclose = ({ code, reason }) => { heard.push(reason); end(code); };
+  }
+  parentPort.on("message", async ({ id, url, method, headers, body, ...said }) => {
+    if (said.socketUrl !== undefined) return talk(id, said);
     try {
       const answer = await fetch(url, { method, headers, body });
       const text = await answer.text();
@@ -37,7 +66,7 @@ export function openLoopMeter() {
   worker.on("message", ({ id, ...answer }: Answered & { id: number }) => waiting.get(id)?.(answer));
   let lastId = 0;
 
-  async function send(request: Sent): Promise<Answered> {
+  async function send(request: Sent | Said): Promise<Answered> {
     lastId += 1;
     const id = lastId;
     const answered = new Promise<Answered>((resolve) => waiting.set(id, resolve));
@@ -51,7 +80,7 @@ export function openLoopMeter() {
      * The answer, the longest hold of the best try, and what is allowed on this machine as it is now, both in milliseconds.
      * Stops at the first try that is good enough.
      */
-    async measure(request: Sent, settled?: () => Promise<void>) {
+    async measure(request: Sent | Said, settled?: () => Promise<void>) {
       let heldMs = Number.POSITIVE_INFINITY;
       let allowedMs = maxHoldMs;
       let answer: Answered | undefined;

@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import {
   type Cursor,
   checkCursors,
@@ -35,7 +36,7 @@ interface Block {
   length: number;
 }
 
-export function toTailed(event: FeedEvent): TailedEvent {
+function toTailed(event: FeedEvent): TailedEvent {
   const toFrame = ({ type, ...fields }: FeedEvent["frame"]) => frameOf(type, toCursor(event), fields);
   const frame = toFrame(event.frame);
   let member: Frame | undefined;
@@ -54,6 +55,25 @@ export function toTailed(event: FeedEvent): TailedEvent {
       return parting;
     },
   };
+}
+
+/** Text that is made of events without a pause, in bytes: others have their turn in between. */
+const textAtOnceBytes = 256 * 1024;
+
+/** The same of many, a few at a time. */
+export async function toAllTailed(events: readonly FeedEvent[]): Promise<TailedEvent[]> {
+  const tailed: TailedEvent[] = [];
+  let size = 0;
+  for (const event of events) {
+    if (size > textAtOnceBytes) {
+      await setImmediate();
+      size = 0;
+    }
+    const one = toTailed(event);
+    size += one.frame.size;
+    tailed.push(one);
+  }
+  return tailed;
 }
 
 /** Positions to a block. */
@@ -154,7 +174,7 @@ async function loadBlock(db: Db, workspaceId: string, start: number): Promise<Bl
   for (let from = start; from < end; ) {
     const page = await readFeed(db, workspaceId, from, end - from);
     if (page.kind === "events") {
-      const events = page.events.map(toTailed);
+      const events = await toAllTailed(page.events);
       const length = events.reduce((sum, { frame }) => sum + frame.text.length, 0);
       return { from, last: page.last, events, length };
     }

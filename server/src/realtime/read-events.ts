@@ -12,9 +12,15 @@ export const maxEvents = 200;
  */
 const maxScanned = 5_000;
 
+/** A page with more text than this, in characters, ends before its limit. */
+const maxPageLength = 1024 * 1024;
+
 type TellableFrame = { type: string; cursor: string } & Record<string, unknown>;
 
-/** Up to `limit` events that the caller sees after a position (null: the oldest kept), and where to go on from. */
+/**
+ * Up to `limit` events that the caller sees after a position (null: the oldest kept), and where to go on from. Fewer where
+ * they are long: a page takes no longer to write than a request may.
+ */
 export async function readEvents(
   db: Db,
   principal: Principal,
@@ -24,6 +30,7 @@ export async function readEvents(
   const { workspaceId } = principal;
   const memberships = openMemberships(db);
   const data: TellableFrame[] = [];
+  let length = 0;
   let from = after ?? { position: await readOldest(db, workspaceId), mark: null };
   const end = from.position + maxScanned;
   for (let pageSize = limit; from.position < end; pageSize = Math.min(pageSize * 2, maxEvents)) {
@@ -41,7 +48,8 @@ export async function readEvents(
       const { frame, memberFrame, partingFrame } = event;
       const told = { whole: frame, member: memberFrame ?? frame, parting: partingFrame ?? frame }[sight];
       data.push({ ...told, cursor });
-      if (data.length === limit) return { data, next_cursor: cursor };
+      length += JSON.stringify(told).length;
+      if (data.length === limit || length >= maxPageLength) return { data, next_cursor: cursor };
     }
     from = page.cursor;
     if (page.last >= page.head) break;

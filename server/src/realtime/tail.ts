@@ -3,7 +3,7 @@ import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
 import { repeat } from "../lib/repeat.ts";
-import { type TailedEvent, toTailed } from "./blocks.ts";
+import { type TailedEvent, toAllTailed } from "./blocks.ts";
 
 export interface TailListener {
   /** Events in order, each once. The next come when the promise is settled. */
@@ -72,7 +72,7 @@ export function openTails(deps: { db: Db; news: News; clock: Clock; log: Log }):
           feed.last = page.cursor;
           feed.listener.onGap(page.reason, page.cursor);
         } else if (page.last > feed.last.position) {
-          await feed.listener.onEvents(page.events.map(toTailed), page.cursor);
+          await feed.listener.onEvents(await toAllTailed(page.events), page.cursor);
           feed.last = page.cursor;
           feed.hasNews ||= page.last < page.head;
         }
