@@ -23,6 +23,7 @@ export const errorCodes = {
   HEADERS_TOO_LARGE: { http: 431 },
   RATE_LIMIT_EXCEEDED: { http: 429 },
   OVERLOADED: { http: 503 },
+  SEARCH_TIMEOUT: { http: 503 },
   CHANNEL_UNAVAILABLE: { http: 503 },
   INTERNAL: { http: 500 },
 } as const satisfies Record<string, { http: number }>;

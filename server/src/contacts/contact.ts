@@ -26,7 +26,7 @@ export async function getContact(db: Db, workspaceId: string, contactId: string)
 }
 
 export interface ContactFilter {
-  /** Part of the display name or of an address, whatever the case. */
+  /** Part of the display name or of an address, as `search_text` spells them, or of a phone number in any format. */
   query?: string | undefined;
   address?: Address | undefined;
   /** A string, number or boolean under this key, written as text. */
@@ -35,32 +35,34 @@ export interface ContactFilter {
   after?: { at: Date; id: string } | undefined;
 }
 
-/** Newest first; one more than `limit`, when there are more. */
+/** Newest first; one more than `limit`, when there are more. A statement for each set of filters, planned for it. */
 export function listContacts(db: Db, workspaceId: string, filter: ContactFilter): Promise<Contact[]> {
   const { query, address, metadata, limit, after } = filter;
+  const values: unknown[] = [workspaceId];
+  const bind = (value: unknown) => `$${values.push(value)}`;
+  const conditions = ["c.workspace_id = $1", "p.deleted_at IS NULL"];
+  const [at, id] = after === undefined ? ["NULL", "NULL"] : [bind(after.at), bind(after.id)];
+  if (after !== undefined) conditions.push(`(c.created_at, c.contact_id) < (${at}::timestamptz, ${id}::uuid)`);
+  let found = "";
+  if (query !== undefined) {
+    // With other filters, a match may be none of the first.
+    const most = address === undefined && metadata === undefined ? limit + 1 : null;
+    found = `JOIN find_contacts(${bind(query)}, ${at}, ${id}, ${bind(most)}) AS found (contact_id) USING (contact_id)`;
+  }
+  if (address !== undefined) {
+    conditions.push(`c.contact_id = (SELECT participant_id FROM addresses a
+      WHERE a.workspace_id = $1 AND a.channel = ${bind(address.channel)} AND a.identifier = ${bind(address.identifier)})`);
+  }
+  if (metadata !== undefined) {
+    const [key, value] = [bind(metadata.key), bind(metadata.value)];
+    conditions.push(`c.metadata ->> ${key}::text = ${value}::text AND c.contact_id IN (SELECT d.contact_id FROM contact_metadata d
+      WHERE d.workspace_id = $1 AND d.entry = metadata_entry(${key}, ${value}))`);
+  }
   return all<Contact>(
     db,
-    `${selectContacts}
-     WHERE c.workspace_id = $1 AND p.deleted_at IS NULL
-       AND ($2::timestamptz IS NULL OR (c.created_at, c.contact_id) < ($2, $3::uuid))
-       AND ($4::text IS NULL OR p.display_name ILIKE $4 OR EXISTS (
-         SELECT FROM addresses a WHERE a.participant_id = c.contact_id AND a.channel || ':' || a.identifier ILIKE $4))
-       AND ($5::text IS NULL OR c.contact_id = (
-         SELECT participant_id FROM addresses a WHERE a.workspace_id = $1 AND a.channel = $5 AND a.identifier = $6))
-       AND ($8::text IS NULL OR (c.metadata ->> $8 = $9 AND c.contact_id IN (
-         SELECT d.contact_id FROM contact_metadata d WHERE d.workspace_id = $1 AND d.entry = metadata_entry($8, $9))))
-     ORDER BY c.created_at DESC, c.contact_id DESC LIMIT $7`,
-    [
-      workspaceId,
-      after?.at ?? null,
-      after?.id ?? null,
-      query === undefined ? null : `%${query.replace(/[\\%_]/g, "\\$&")}%`,
-      address?.channel ?? null,
-      address?.identifier ?? null,
-      limit + 1,
-      metadata?.key ?? null,
-      metadata?.value ?? null,
-    ],
+    `${selectContacts} ${found} WHERE ${conditions.join(" AND ")}
+     ORDER BY c.created_at DESC, c.contact_id DESC LIMIT ${bind(limit + 1)}`,
+    values,
   );
 }
 

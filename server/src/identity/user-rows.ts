@@ -67,7 +67,7 @@ export function findUser(db: Db, { workspaceId, userId }: { workspaceId: string;
   );
 }
 
-/** Newest first, `limit + 1` of them; `query` is a part of the username, the e-mail address or the display name. */
+/** Newest first, `limit + 1` of them; `query` is a part of the username, the e-mail address or the display name, as `search_text` spells them. */
 export function listUsers(
   db: Db,
   workspaceId: string,
@@ -77,16 +77,11 @@ export function listUsers(
     db,
     `SELECT ${columns} FROM users u JOIN participants p ON p.participant_id = u.user_id
       WHERE u.workspace_id = $1 AND p.deleted_at IS NULL
-        AND ($2::text IS NULL OR u.username ILIKE $2 OR u.email ILIKE $2 OR p.display_name ILIKE $2)
+        AND ($2::text IS NULL OR position(search_text($2)
+          IN search_text(concat_ws(E'\n', u.username, u.email, p.display_name))) > 0)
         AND ($3::timestamptz IS NULL OR (u.created_at, u.user_id) < ($3, $4::uuid))
       ORDER BY u.created_at DESC, u.user_id DESC LIMIT $5`,
-    [
-      workspaceId,
-      page.query === undefined ? null : `%${page.query.replace(/[\\%_]/g, "\\$&")}%`,
-      page.after?.at,
-      page.after?.id,
-      page.limit + 1,
-    ],
+    [workspaceId, page.query ?? null, page.after?.at, page.after?.id, page.limit + 1],
   );
 }
 

@@ -22,6 +22,7 @@ import {
   nameText,
   showContact,
 } from "./people-schemas.ts";
+import { maxSearchLength, withinSearchLimit } from "./search.ts";
 import type { App } from "./server.ts";
 
 export interface ContactRouteDeps {
@@ -69,7 +70,12 @@ export function contactRoutes(app: App, { clock, parseAddress }: ContactRouteDep
           {
             ...pageQuery.properties,
             query: Type.Optional(
-              Type.String({ maxLength: 200, description: "A part of the display name or of an address" }),
+              Type.String({
+                maxLength: maxSearchLength,
+                description:
+                  "A part of the display name or of an address, whatever the case, the accents and the way in which letters " +
+                  "are composed; or a part of a phone number, formatted or not. 503 SEARCH_TIMEOUT after 2 s.",
+              }),
             ),
             address: Type.Optional(addressText),
             metadata_key: Type.Optional(
@@ -88,7 +94,7 @@ export function contactRoutes(app: App, { clock, parseAddress }: ContactRouteDep
           },
           strict,
         ),
-        response: { 200: pageOf(contactResource), ...errorAnswers(400, 401, 403) },
+        response: { 200: pageOf(contactResource), ...errorAnswers(400, 401, 403, 503) },
       },
     },
     async ({ principal, db, query: { limit = 50, cursor, query, address, ...found } }) => {
@@ -101,7 +107,10 @@ export function contactRoutes(app: App, { clock, parseAddress }: ContactRouteDep
       const metadata = key === undefined || value === undefined ? undefined : { key, value };
       const parsed = address === undefined ? undefined : parseAddress(address);
       const filter = { limit, after: decodeCursor(cursor), query: query || undefined, address: parsed, metadata };
-      const rows = await listContacts(db, principal.workspaceId, filter);
+      const rows =
+        filter.query === undefined
+          ? await listContacts(db, principal.workspaceId, filter)
+          : await withinSearchLimit(db, (tx) => listContacts(tx, principal.workspaceId, filter));
       return toPage(rows, limit, showContact, (row) => ({ at: row.createdAt, id: row.contactId }));
     },
   );

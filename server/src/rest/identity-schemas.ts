@@ -24,7 +24,7 @@ const errorMeanings: Record<number, string> = {
   404: "RESOURCE_NOT_FOUND: absent, or of another workspace",
   409: "CONFLICT or IDEMPOTENCY_CONFLICT",
   429: "RATE_LIMIT_EXCEEDED: try again after `retry-after` seconds",
-  503: "OVERLOADED: try again after `retry-after` seconds",
+  503: "OVERLOADED: try again after `retry-after` seconds; SEARCH_TIMEOUT: a search took too long",
 };
 
 export const bearer = [{ bearer: [] }];

@@ -115,6 +115,7 @@ export async function startPeopleHub() {
 
   return {
     pool,
+    databaseUrl: database.url,
     call,
     openWorkspace,
     addMessages,

@@ -66,6 +66,19 @@ test("the list comes in pages, newest first, and is searched by any part of a na
   }
 });
 
+test("a name is found however its letters are composed, whatever the case and the accents", async () => {
+  const { user_id } = await makeUser("zoe_search");
+  await hub.call(`PATCH /v1/users/${user_id}`, { token, body: { display_name: "Zoë Ångström".normalize("NFD") } });
+  for (const query of ["Ångström".normalize("NFC"), "ångström".normalize("NFD"), "ANGSTROM", "zoë å", "Zoe_Sea"]) {
+    const { body } = await hub.call(`GET /v1/users?query=${encodeURIComponent(query)}`, { token });
+    assert.deepEqual(
+      body.data.map((user: { user_id: string }) => user.user_id),
+      [user_id],
+      query,
+    );
+  }
+});
+
 test("a disabled user is logged out and cannot log in until enabled again", async () => {
   const { user_id } = await makeUser("dora");
   const session = await hub.logIn("dora");

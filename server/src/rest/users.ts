@@ -14,6 +14,7 @@ import {
   userResource,
 } from "./identity-schemas.ts";
 import { decodeCursor, pageOf, pageQuery, toPage } from "./pages.ts";
+import { maxSearchLength, withinSearchLimit } from "./search.ts";
 import type { App } from "./server.ts";
 
 /** `/v1/users`: who can log in to the caller's workspace. Agents see them, admins rule them. */
@@ -31,19 +32,24 @@ export function userRoutes(app: App, deps: Omit<UserDeps, "db"> & Pick<Authentic
             ...pageQuery.properties,
             query: Type.Optional(
               Type.String({
-                ...line(200),
-                description: "A part of the username, the e-mail address or the display name",
+                ...line(maxSearchLength),
+                description:
+                  "A part of the username, the e-mail address or the display name, whatever the case, the accents and the " +
+                  "way in which letters are composed. 503 SEARCH_TIMEOUT after 2 s.",
               }),
             ),
           },
           { additionalProperties: false },
         ),
-        response: { 200: pageOf(userResource), ...errorAnswers(400, 401, 403) },
+        response: { 200: pageOf(userResource), ...errorAnswers(400, 401, 403, 503) },
       },
     },
     async ({ principal, db, query: { limit = 50, cursor, query } }) => {
       const page = { limit, query, after: decodeCursor(cursor) };
-      const rows = await listUsers(db, principal.workspaceId, page);
+      const rows =
+        query === undefined
+          ? await listUsers(db, principal.workspaceId, page)
+          : await withinSearchLimit(db, (tx) => listUsers(tx, principal.workspaceId, page));
       return toPage(rows, limit, showUser, (row) => ({ at: row.created_at, id: row.user_id }));
     },
   );
