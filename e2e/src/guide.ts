@@ -69,9 +69,12 @@ export async function runGuide({ blocks, folder, env, open = {}, ...run }: Guide
   }
   const commands = blocks.filter(({ language }) => language === "sh");
   const openOf = ({ name }: Block) => open[Object.keys(open).find((start) => name.startsWith(start)) ?? ""];
-  const parts = commands.map((block) => {
+  const parts = commands.map((block, index) => {
     const command = openOf(block);
-    return command === undefined ? shortPart(block) : openPart(block, command);
+    if (command !== undefined) return openPart(block, command);
+    // What is deleted shows nothing any more.
+    const opened = block.text.includes("-X DELETE") ? commands.slice(0, index) : [];
+    return [...opened.map((before) => shownPart(before, openOf(before))), shortPart(block)].join("\n");
   });
   const closing = commands.map((block) => {
     const command = openOf(block);
@@ -155,9 +158,14 @@ open_${line}=$!
 wait_for .open-${line} ${quote(ready)}`;
 }
 
-function closingPart({ line }: Block, { shows }: OpenCommand): string {
+function shownPart({ line }: Block, command: OpenCommand | undefined): string {
+  return command === undefined ? "" : `wait_for .open-${line} ${quote(command.shows)}`;
+}
+
+function closingPart(block: Block, command: OpenCommand): string {
+  const { line } = block;
   return `echo "::block ${line}"
-wait_for .open-${line} ${quote(shows)}
+${shownPart(block, command)}
 cat .open-${line}
 kill -- "-$open_${line}"
 wait "$open_${line}" || true`;
