@@ -170,7 +170,8 @@ async function openWorkers({ traffic, connections, pace, firstMessage }: LoadOrd
     const timer = setInterval(() => {
       const now = performance.now();
       for (; dueAt <= now && dueAt < endsAt && failure === null; dueAt += everyMs) {
-        const worker = idle.pop();
+        // In turns, so that patient connections take part also while others are always idle again.
+        const worker = pace.kind === "flood" ? idle.shift() : idle.pop();
         if (worker !== undefined) send(worker, pace.kind === "open" ? dueAt : now);
         else if (pace.kind === "open") late.push(dueAt);
       }
