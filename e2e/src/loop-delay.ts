@@ -1,11 +1,12 @@
 import { Worker } from "node:worker_threads";
 import type { Sent } from "./request-of-table.ts";
+import { threadCpuMs } from "./thread-cpu.ts";
 
 /** Longest that one request may hold the event loop, in milliseconds, on a machine at least as quick as the README's. */
 const maxHoldMs = 20;
 /** The same on a slower one, in times of `referenceMs`, which takes 3 ms on the README's machine. */
 const maxHoldOfReference = 7;
-/** A try is repeated where another process took the core meanwhile. */
+/** A try is repeated, for a garbage collection may fall into it. */
 const maxTries = 30;
 
 /** Frames on a socket of their own; then a ping, whose answer says that all were answered. */
@@ -99,13 +100,13 @@ export function openLoopMeter() {
   };
 }
 
-/** Turns of the event loop follow one another at once; what is between two of them held it. */
+/** Turns of the event loop follow one another at once; the CPU time between two of them is for how long it was held. */
 function watchLoop(): () => number {
   let longestMs = 0;
-  let last = performance.now();
+  let last = threadCpuMs();
   let isOver = false;
   const turn = () => {
-    const now = performance.now();
+    const now = threadCpuMs();
     longestMs = Math.max(longestMs, now - last);
     last = now;
     if (!isOver) setImmediate(turn);
@@ -113,7 +114,7 @@ function watchLoop(): () => number {
   setImmediate(turn);
   return () => {
     isOver = true;
-    return Math.max(longestMs, performance.now() - last);
+    return Math.max(longestMs, threadCpuMs() - last);
   };
 }
 

@@ -4,22 +4,18 @@
  */
 import { appendFileSync } from "node:fs";
 import { isMainThread } from "node:worker_threads";
+import { threadCpuMs } from "./thread-cpu.ts";
 
 /** Fewer say nothing. */
 const fromMs = 5;
 const file = process.env.TURNS_FILE;
 
-let lastMs = cpuMs();
+let lastMs = threadCpuMs();
 function turn(): void {
-  const nowMs = cpuMs();
+  const nowMs = threadCpuMs();
   if (nowMs - lastMs >= fromMs) appendFileSync(file!, `${(nowMs - lastMs).toFixed(1)}\n`);
-  lastMs = cpuMs();
+  lastMs = threadCpuMs();
   // At the next turn, or after a millisecond.
   setTimeout(turn, 1).unref();
 }
 if (isMainThread && file !== undefined) turn();
-
-function cpuMs(): number {
-  const { user, system } = process.threadCpuUsage();
-  return (user + system) / 1000;
-}
