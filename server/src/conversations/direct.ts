@@ -10,7 +10,7 @@ import { invalid, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
 import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
-import { type Db, maybe, run } from "../lib/query.ts";
+import { all, type Db, maybe, run } from "../lib/query.ts";
 
 export interface DirectPair {
   workspaceId: string;
@@ -42,40 +42,42 @@ export async function findOrCreateDirect(
   await lockPair(db, senderId, recipientId);
   const newest = await findNewest(db, senderId, recipientId);
   const agreed = newest
-    ? await insertDirect(db, senderId, recipientId, newest.conversationId)
-    : await insertDirectConversation(db, pair, clock.now());
+    ? (await insertDirect(db, senderId, recipientId, newest.conversationId))?.conversationId
+    : (await createDirects({ db, clock }, pair, [recipientId])).get(recipientId);
   // None: another call was first, and its row is there for the next statement.
-  return agreed ?? (await findDirect(db, senderId, recipientId))!;
+  return agreed === undefined ? (await findDirect(db, senderId, recipientId))! : { conversationId: agreed };
 }
 
 /**
- * The private conversations of the workspace with contacts that this transaction made, which cannot have one yet: by
- * contact.
+ * Makes the private conversations of the sender with these recipients, in one statement. Returns those that it made, by
+ * recipient: not those of pairs that have one.
  */
 export async function createDirects(
-  { db, clock }: { db: PoolClient; clock: Clock },
-  workspaceId: string,
-  contactIds: readonly string[],
+  { db, clock }: { db: Db; clock: Clock },
+  { workspaceId, senderId }: Pick<DirectPair, "workspaceId" | "senderId">,
+  recipientIds: readonly string[],
 ): Promise<Map<string, string>> {
+  if (recipientIds.length === 0) return new Map();
   const nowMs = clock.now();
-  const made = new Map(contactIds.map((contactId) => [contactId, newId(nowMs)]));
-  if (made.size === 0) return made;
-  await run(
+  const made = await all<{ recipientId: string; conversationId: string }>(
     db,
-    `WITH new AS MATERIALIZED (SELECT * FROM unnest($2::uuid[], $3::uuid[]) AS n (contact_id, conversation_id)
-     ), direct AS (
+    `WITH direct AS (
        INSERT INTO direct_conversations (sender_id, recipient_id, conversation_id)
-       SELECT $1, contact_id, conversation_id FROM new
+       SELECT $2, recipient_id, conversation_id FROM unnest($3::uuid[], $4::uuid[]) AS n (recipient_id, conversation_id)
+       ON CONFLICT DO NOTHING RETURNING recipient_id, conversation_id
      ), conversation AS (
        INSERT INTO conversations (conversation_id, workspace_id, type, created_at, active_at)
-       SELECT conversation_id, $1, 'private', $4, $4 FROM new
+       SELECT conversation_id, $1, 'private', $5, $5 FROM direct
+     ), member AS (
+       INSERT INTO members (conversation_id, participant_id, joined_at)
+       SELECT conversation_id, participant_id, $5
+       FROM direct, unnest(ARRAY[$2, recipient_id]) WITH ORDINALITY AS p (participant_id, place)
+       ORDER BY conversation_id, place
      )
-     INSERT INTO members (conversation_id, participant_id, joined_at)
-     SELECT conversation_id, participant_id, $4
-     FROM new, unnest(ARRAY[$1, contact_id]) WITH ORDINALITY AS p (participant_id, place) ORDER BY conversation_id, place`,
-    [workspaceId, [...made.keys()], [...made.values()], new Date(nowMs)],
+     SELECT recipient_id AS "recipientId", conversation_id AS "conversationId" FROM direct`,
+    [workspaceId, senderId, recipientIds, recipientIds.map(() => newId(nowMs)), new Date(nowMs)],
   );
-  return made;
+  return new Map(made.map(({ recipientId, conversationId }) => [recipientId, conversationId]));
 }
 
 export interface DirectAddress extends Omit<DirectPair, "recipientId"> {
@@ -182,25 +184,5 @@ function insertDirect(db: Db, senderId: string, recipientId: string, conversatio
     `INSERT INTO direct_conversations (sender_id, recipient_id, conversation_id) VALUES ($1, $2, $3)
      ON CONFLICT DO NOTHING RETURNING conversation_id AS "conversationId"`,
     [senderId, recipientId, conversationId],
-  );
-}
-
-/** One statement: the conversation is made only by the one that the pair's row lets in. */
-function insertDirectConversation(db: Db, pair: DirectPair, nowMs: number): Promise<Found> {
-  return maybe(
-    db,
-    `WITH direct AS (
-       INSERT INTO direct_conversations (sender_id, recipient_id, conversation_id) VALUES ($1, $2, $3)
-       ON CONFLICT DO NOTHING RETURNING conversation_id
-     ), conversation AS (
-       INSERT INTO conversations (conversation_id, workspace_id, type, created_at, active_at)
-       SELECT conversation_id, $4, 'private', $5, $5 FROM direct
-     ), member AS (
-       INSERT INTO members (conversation_id, participant_id, joined_at)
-       SELECT conversation_id, participant_id, $5
-       FROM direct, unnest(ARRAY[$1, $2]::uuid[]) WITH ORDINALITY AS p (participant_id, place) ORDER BY place
-     )
-     SELECT conversation_id AS "conversationId" FROM direct`,
-    [pair.senderId, pair.recipientId, newId(nowMs), pair.workspaceId, new Date(nowMs)],
   );
 }

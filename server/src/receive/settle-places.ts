@@ -67,7 +67,7 @@ async function settlePeople(
       people.map(({ person }) => person),
     );
     const news = found.filter(({ isNew }) => isNew).map(({ participantId }) => participantId);
-    const directs = await createDirects(given, workspaceId, news);
+    const directs = await createDirects(given, { workspaceId, senderId: workspaceId }, news);
     const results: [Open, SettledPlace][] = [];
     for (const [index, { open }] of people.entries()) {
       const senderId = found[index]!.participantId;
