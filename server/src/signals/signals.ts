@@ -63,7 +63,7 @@ export function openSignals(deps: SignalDeps): Signals {
   async function signal(
     channelAccountId: string,
     call: (connector: Connector, account: ConnectedAccount) => Promise<SendOutcome> | undefined,
-  ): Promise<{ code: string | null; account: ConnectedAccount } | null> {
+  ): Promise<{ code: string | null; isRefused?: boolean; account: ConnectedAccount } | null> {
     const account = await accounts.get(channelAccountId);
     const connector = account === null ? undefined : byChannel.get(account.channel);
     if (account === null || connector === undefined) return null;
@@ -71,7 +71,9 @@ export function openSignals(deps: SignalDeps): Signals {
     const outcome = await call(connector, account);
     if (outcome === undefined) return null;
     if (outcome.kind === "sent") return { code: null, account };
-    if (outcome.kind !== "account_refused") return { code: codeOf(outcome), account };
+    if (outcome.kind !== "account_refused") {
+      return { code: codeOf(outcome), isRefused: outcome.kind === "refused", account };
+    }
     await refuseAccount(deps, account, outcome);
     return { code: "CHANNEL_ACCOUNT_NEEDS_ATTENTION", account };
   }
@@ -79,18 +81,16 @@ export function openSignals(deps: SignalDeps): Signals {
   async function tellMark(db: Db, mark: ReadMark): Promise<NotShown[]> {
     const { channelAccountId, identifier, channel } = mark;
     const to: PersonSignal = { identifier, messageId: mark.providerMessageId };
-    let isRefused = false;
-    const told = await signal(channelAccountId, async (connector, account) => {
-      const outcome = await connector.markRead?.(to, account, briefly);
-      isRefused = outcome?.kind === "refused";
-      return outcome ?? { kind: "sent", providerMessageId: "" };
-    });
-    const code = told?.code ?? null;
+    const told = await signal(channelAccountId, (connector, account) => connector.markRead?.(to, account, briefly));
+    if (told === null || told.code === null) {
+      await settle(db, mark);
+      return [];
+    }
+    const { code, isRefused = false, account } = told;
     // The time in which the account could not be used does not count.
-    const waitedMs = told === null ? 0 : Math.min(mark.ageMs, clock.elapsed() - told.account.statusFromMs);
-    const isOver = code === null || isRefused || (told?.account.status === "active" && waitedMs > deps.retryTotalMs);
+    const waitedMs = Math.min(mark.ageMs, clock.elapsed() - account.statusFromMs);
+    const isOver = isRefused || (account.status === "active" && waitedMs > deps.retryTotalMs);
     if (isOver) await settle(db, mark);
-    if (code === null) return [];
     return [{ participant_id: null, channel, channel_account_id: channelAccountId, code, is_retried: !isOver }];
   }
 
@@ -100,12 +100,12 @@ export function openSignals(deps: SignalDeps): Signals {
 
   async function showTo({ recipientId, channelAccountId, channel, identifier, messageId }: TypingTarget) {
     const needsMessage = byChannel.get(channel)?.capabilities.typing === "answer";
-    const isDumb = needsMessage && messageId === null;
-    const told = isDumb
-      ? { code: "NOTHING_TO_ANSWER" }
-      : await signal(channelAccountId, (connector, account) =>
-          connector.showTyping?.({ identifier, messageId }, account, briefly),
-        );
+    const told =
+      needsMessage && messageId === null
+        ? { code: "NOTHING_TO_ANSWER" }
+        : await signal(channelAccountId, (connector, account) =>
+            connector.showTyping?.({ identifier, messageId }, account, briefly),
+          );
     if (told === null || told.code === null) return [];
     const where = { participant_id: recipientId, channel, channel_account_id: channelAccountId };
     return [{ ...where, code: told.code, is_retried: false }];
