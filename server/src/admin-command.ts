@@ -1,9 +1,9 @@
-import { requireSchema } from "./command-database.ts";
+import { quiet, requireSchema } from "./command-database.ts";
 import type { Command, CommandCall } from "./commands.ts";
 import { hashingThreads, openPasswordHasher } from "./identity/password.ts";
 import { resetPasswordByCommand } from "./identity/reset-by-command.ts";
 import { systemClock as clock } from "./lib/clock.ts";
-import { type Log, openPool, withSettings } from "./lib/postgres.ts";
+import { openPool, withSettings } from "./lib/postgres.ts";
 import { StartError } from "./lib/start-error.ts";
 
 const usage = `Usage: npm start -- admin reset-password [username]
@@ -42,5 +42,3 @@ async function resetPassword({ config, args, print, openDatabase }: CommandCall)
     await db.end();
   }
 }
-
-const quiet: Log = { info() {}, warn() {}, error() {} };

@@ -1,9 +1,9 @@
 import { parseArgs } from "node:util";
 import { type ChainReport, verifyAuditLog } from "./audit/audit.ts";
-import { requireSchema } from "./command-database.ts";
+import { quiet, requireSchema } from "./command-database.ts";
 import type { Command, CommandCall } from "./commands.ts";
 import { isUuid } from "./lib/ids.ts";
-import { type Log, openPool, withSettings } from "./lib/postgres.ts";
+import { openPool, withSettings } from "./lib/postgres.ts";
 import { StartError } from "./lib/start-error.ts";
 
 const usage = `Usage: npm start -- audit verify [--workspace <id>] [--expect <hash>]
@@ -92,5 +92,3 @@ function conclude(
 function count(records: number): string {
   return `${records.toLocaleString("en")} record${records === 1 ? "" : "s"}`;
 }
-
-const quiet: Log = { info() {}, warn() {}, error() {} };

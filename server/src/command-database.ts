@@ -80,4 +80,5 @@ function shared(url: string): CommandDatabase {
   return { url, async [Symbol.asyncDispose]() {} };
 }
 
-const quiet: Log = { info() {}, warn() {}, error() {} };
+/** Commands print what they have to say. */
+export const quiet: Log = { info() {}, warn() {}, error() {} };

@@ -1,6 +1,7 @@
+import { quiet } from "./command-database.ts";
 import type { Command, CommandCall } from "./commands.ts";
 import type { Config } from "./config.ts";
-import { type Log, openPool, withSettings } from "./lib/postgres.ts";
+import { openPool, withSettings } from "./lib/postgres.ts";
 import { reseal } from "./lib/reseal.ts";
 import { openSecretBox } from "./lib/secret-box.ts";
 import { dropOldEncryptionKeys, readOrCreateSecrets, rotateSecrets } from "./lib/secrets-file.ts";
@@ -86,5 +87,3 @@ function namesOfGiven({ database, secrets }: Pick<Config, "database" | "secrets"
   };
   return Object.entries(given).flatMap(([name, value]) => (value === null ? [] : [name]));
 }
-
-const quiet: Log = { info() {}, warn() {}, error() {} };
