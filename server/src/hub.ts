@@ -143,7 +143,7 @@ function dependenciesOf(context: Context): Dependency[] {
   return [database, { name: "redis", isOptional: true, check: () => redis.client.ping().then(() => []) }];
 }
 
-/** A platform that refuses an account takes no process out of service: it is for whoever runs the hub to see. */
+/** A channel account that its platform refuses is a warning for operators: the process stays ready. */
 async function warnOfAccounts({ accounts }: Context): Promise<SettingWarning[]> {
   const count = await accounts.countNeedingAttention();
   if (count === 0) return [];

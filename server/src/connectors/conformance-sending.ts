@@ -18,7 +18,7 @@ function signalTests<C>({ connector, person, revoked }: ConformanceSubject<C>, s
     { kind: "read", isShown: readMarks, method: connector.markRead },
   ];
   for (const { kind, isShown, method } of kinds) {
-    test(isShown ? `the person is shown ${kind}` : `nobody is shown ${kind}`, async () => {
+    test(isShown ? `the person is shown ${kind}` : `the channel does not show ${kind}`, async () => {
       assert.equal(method !== undefined, isShown);
       if (method === undefined) return;
       const { provider_message_id } = JSON.parse(await steps.platform.write(person, "oi"));

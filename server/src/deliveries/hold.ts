@@ -1,6 +1,6 @@
 import type { Clock } from "../lib/clock.ts";
 
-/** Holds the lanes of an account over which nothing can be sent, until it is active again, whoever brings that about. */
+/** Holds the lanes of an account that cannot send, until the account is active again. */
 export interface Hold {
   isHeld(): boolean;
   /** Safe to call while it is held. */

@@ -54,7 +54,7 @@ test("requests wait about as long as the target, however slow the server is", ()
   }
 });
 
-test("nobody is refused while the wait to expect is shorter than the target", () => {
+test("no request is refused while the expected wait is shorter than the target", () => {
   const server = openServer();
   server.run({ serviceMs: 0.2, together: 10, clients: 1_500, forMs: 20_000 });
   assert.equal(server.limit.limit, limits.first);

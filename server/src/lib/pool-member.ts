@@ -17,7 +17,7 @@ export function poolMember({ connectTimeoutMs, onLeftOpen }: PoolMemberOptions):
   return class extends pg.Client {
     #release: Release = () => {};
 
-    /** The time-out of a pool is for who waits for a connection; a new one has its own. */
+    /** The pool's time-out limits how long a caller waits for a connection; opening a new one has its own. */
     constructor(options?: pg.ClientConfig) {
       super({ ...options, connectionTimeoutMillis: connectTimeoutMs });
     }

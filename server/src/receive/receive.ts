@@ -63,7 +63,7 @@ export async function receiveWebhooks(deps: ReceiveDeps, records: readonly BusRe
   await receiveByAccount(deps, messages);
 }
 
-/** Channel accounts of one call that are looked after at the same time; several calls are under way at once. */
+/** Channel accounts that one call handles at the same time; several calls run at once. */
 const accountsAtOnce = 2;
 
 /** Each account's messages in their order; accounts do not wait for one another while there are few of them. */

@@ -45,7 +45,7 @@ export function invitationRoutes(app: App, deps: InvitationRouteDeps): void {
         security: bearer,
         summary: "Invite somebody",
         description:
-          "Whoever holds the token makes a user with this address and role, once. It is shown by this answer alone, and " +
+          "The token creates one user with this address and role. Only this answer shows it; it is also " +
           "mailed when SMTP_URL is set.",
         body: Type.Object(
           {
@@ -61,7 +61,7 @@ export function invitationRoutes(app: App, deps: InvitationRouteDeps): void {
           201: Type.Object({
             ...invitationResource.properties,
             token: Type.String(),
-            url: Type.String({ description: "Where the token is accepted: to be given to whoever is invited" }),
+            url: Type.String({ description: "Where the token is accepted: send it to the person who is invited" }),
             mailed: Type.Boolean({ description: "Whether the hub sends it by mail" }),
           }),
           ...errorAnswers(400, 401, 403, 409),

@@ -104,7 +104,7 @@ export function webhookEndpointRoutes(app: App, deps: WebhookEndpointRoutesDeps)
         security: bearer,
         summary: "Change a webhook endpoint",
         description:
-          "What waits for one that is disabled is given up. One that is enabled again is told of what happens from then on; " +
+          "Disabling an endpoint cancels what waits for it. Once enabled again, it gets the events from then on; " +
           "the rest can be replayed.",
         params: idParams,
         body: endpointPatch,
@@ -208,7 +208,7 @@ export function webhookEndpointRoutes(app: App, deps: WebhookEndpointRoutesDeps)
         tags,
         security: bearer,
         summary: "Send the event of an attempt again",
-        description: "With the same `webhook-id`, and with all its tries anew.",
+        description: "It keeps its `webhook-id`, and its retries start over.",
         params: Type.Object({ id: uuid, attempt_id: uuid }),
         response: {
           202: Type.Object({ replayed: Type.Integer(), webhook_id: Type.String() }),
