@@ -18,16 +18,26 @@ export interface InboundPlace {
   /** Why there; `private` where there is none. */
   route: InboundRoute;
   quoted: { messageId: string; conversationId: string } | null;
+  /**
+   * The delivery that is being sent to the sender now, if the quoted platform id is unknown: it may be what is quoted,
+   * for its id is known only when the platform has answered.
+   */
+  sendingId: string | null;
   /** Whether every other name that the platform gives for the sender is known to be the same person's. */
   knowsAliases: boolean;
 }
 
 /** One statement for all; one place for each message, in order. */
-export async function findPlaces(db: Db, inbound: readonly InboundMessage[]): Promise<InboundPlace[]> {
+export async function findPlaces(
+  { db, bus }: { db: Db; bus: Bus },
+  inbound: readonly InboundMessage[],
+): Promise<InboundPlace[]> {
+  const lanes = inbound.map(({ webhook, event }) => laneOf(webhook.channelAccountId, event.identifier));
   const rows = await allPrepared<{
     sender_id: string | null;
     quoted_id: string | null;
     quoted_conversation_id: string | null;
+    sending_id: string | null;
     is_quoted_member: boolean;
     last_conversation_id: string | null;
     is_last_open: boolean;
@@ -36,6 +46,9 @@ export async function findPlaces(db: Db, inbound: readonly InboundMessage[]): Pr
     db,
     "find_places",
     `SELECT a.participant_id AS sender_id, q.message_id AS quoted_id, q.conversation_id AS quoted_conversation_id,
+       CASE WHEN i.quoted IS NOT NULL AND p.message_id IS NULL THEN (
+         SELECT d.delivery_id FROM deliveries d WHERE d.channel = i.channel AND d.partition = i.partition
+           AND d.lane_id = i.lane_id AND d.is_pending AND d.attempt_started_at IS NOT NULL LIMIT 1) END AS sending_id,
        EXISTS (SELECT FROM members m WHERE m.conversation_id = q.conversation_id
          AND m.participant_id = a.participant_id) AS is_quoted_member,
        l.last_conversation_id,
@@ -44,8 +57,9 @@ export async function findPlaces(db: Db, inbound: readonly InboundMessage[]): Pr
        (SELECT count(*) FROM addresses o WHERE o.workspace_id = i.workspace_id AND o.channel = i.channel
          AND o.identifier IN (SELECT json_array_elements_text(i.aliases::json))
          AND o.participant_id = a.participant_id) AS known_aliases
-     FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::text[]) WITH ORDINALITY
-       AS i (workspace_id, channel_account_id, channel, identifier, lane_id, quoted, aliases, place)
+     FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::text[], $8::int[])
+       WITH ORDINALITY AS i (workspace_id, channel_account_id, channel, identifier, lane_id, quoted, aliases, partition,
+         place)
      LEFT JOIN addresses a
        ON a.workspace_id = i.workspace_id AND a.channel = i.channel AND a.identifier = i.identifier
      LEFT JOIN lanes l ON l.lane_id = i.lane_id
@@ -58,9 +72,10 @@ export async function findPlaces(db: Db, inbound: readonly InboundMessage[]): Pr
       inbound.map(({ webhook }) => webhook.channelAccountId),
       inbound.map(({ channel }) => channel),
       inbound.map(({ event }) => event.identifier),
-      inbound.map(({ webhook, event }) => laneOf(webhook.channelAccountId, event.identifier)),
+      lanes,
       inbound.map(({ event }) => event.quotedProviderMessageId),
       inbound.map(({ event }) => JSON.stringify(event.aliases)),
+      lanes.map((lane) => bus.partitionOf(lane)),
     ],
   );
   return rows.map((row, index) => ({
@@ -71,6 +86,7 @@ export async function findPlaces(db: Db, inbound: readonly InboundMessage[]): Pr
       : row.is_last_open
         ? { route: "last_used", conversationId: row.last_conversation_id }
         : { route: "private", conversationId: null }),
+    sendingId: row.sending_id,
     quoted: row.quoted_id === null ? null : { messageId: row.quoted_id, conversationId: row.quoted_conversation_id! },
   }));
 }

@@ -43,7 +43,7 @@ function cutAtQuotes(inbound: readonly InboundMessage[]): InboundMessage[][] {
  * webhook twice is the same message; one that cannot be accepted is noted on its webhook and holds up no other.
  */
 async function receiveSome(deps: ReceiveDeps, inbound: readonly InboundMessage[]): Promise<void> {
-  const places = await findPlaces(deps.db, inbound);
+  const places = await findPlacesPatiently(deps, inbound);
   const settled = await settlePlaces(deps, inbound, places);
   const ready: { message: NewMessage; inbound: InboundMessage }[] = [];
   const refused: Refused[] = [];
@@ -67,6 +67,24 @@ async function receiveSome(deps: ReceiveDeps, inbound: readonly InboundMessage[]
   await noteRefused(deps, refused);
   await noteHeard(deps, heard);
 }
+
+/**
+ * A platform may report an answer before it has answered the request that sent the quoted message. Then waits until that
+ * attempt has ended, about 3 s at most: without the quote, the answer could land in another conversation, and a reaction
+ * nowhere. Deliveries whose sending began later are not waited for.
+ */
+async function findPlacesPatiently(deps: ReceiveDeps, inbound: readonly InboundMessage[]): Promise<InboundPlace[]> {
+  let places = await findPlaces(deps, inbound);
+  const sending = new Set(places.map(({ sendingId }) => sendingId));
+  for (const pauseMs of quotePausesMs) {
+    if (!places.some(({ sendingId }) => sendingId !== null && sending.has(sendingId))) break;
+    await pause(deps.clock, pauseMs);
+    places = await findPlaces(deps, inbound);
+  }
+  return places;
+}
+
+const quotePausesMs = [20, 50, 100, 200, 400, 800, 1_400];
 
 interface Refused {
   webhook: KeptWebhook;

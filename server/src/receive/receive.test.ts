@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { BusRecord } from "../bus/bus.ts";
-import type { InboundEvent } from "../connectors/connector.ts";
+import type { InboundEvent, SendOutcome } from "../connectors/connector.ts";
 import { RequestError } from "../errors.ts";
 import { systemClock } from "../lib/clock.ts";
 import type { Pool } from "../lib/postgres.ts";
 import { all, one } from "../lib/query.ts";
-import { startPipeline } from "../testing/test-pipeline.ts";
+import { type PipelineOptions, startPipeline } from "../testing/test-pipeline.ts";
+import { until } from "../testing/until.ts";
 import { type InboundRecord, openWebhookStore } from "../webhooks/webhooks.ts";
 import { receiveWebhooks } from "./receive.ts";
 
@@ -76,6 +77,42 @@ test("an answer goes where the message was said that it quotes, else where the a
       [first, asked.messageId, "that one"],
     ],
   );
+});
+
+// The answer or the reaction once lost what it was to, or was refused.
+test("an answer that arrives before the platform has answered our request finds the message that it quotes", async () => {
+  const taken = Promise.withResolvers<SendOutcome>();
+  await using inbox = await open({ platform: () => taken.promise });
+  const { line } = inbox;
+  const ana = await line.addPerson("ana");
+  const asked = await line.say(await line.addConversation(ana), "which one?");
+  await until("it is being sent", () => line.sent.length === 1);
+  const reaction = { type: "reaction", message_id: "", emoji: "👍" } as const;
+  const answers = [said("m1", "ana", "that one"), { ...said("m2", "ana", ""), payload: reaction }];
+  const before = inbox.statements();
+  const received = inbox.receive(...answers.map((one) => ({ ...one, quotedProviderMessageId: "p-late" })));
+  await until("the step has looked twice", () => inbox.statements() >= before + 4);
+  taken.resolve({ kind: "sent", providerMessageId: "p-late" });
+  await received;
+  const inbound = (await inbox.messages()).filter((message) => message.direction === "inbound");
+  assert.deepEqual(
+    inbound.map(({ reply_to, reacts_to }) => [reply_to, reacts_to]),
+    [
+      [asked.messageId, null],
+      [null, asked.messageId],
+    ],
+  );
+});
+
+test("an answer that quotes an unknown message does not wait for ever for what is being sent", async () => {
+  const taken = Promise.withResolvers<SendOutcome>();
+  await using inbox = await open({ platform: () => taken.promise });
+  const { line } = inbox;
+  await line.say(await line.addConversation(await line.addPerson("ana")), "which one?");
+  await until("it is being sent", () => line.sent.length === 1);
+  await inbox.receive({ ...said("m1", "ana", "that one"), quotedProviderMessageId: "nowhere" });
+  assert.deepEqual((await inbox.messages()).map(({ text, reply_to }) => [text, reply_to])[1], ["that one", null]);
+  taken.resolve({ kind: "sent", providerMessageId: "p-late" });
 });
 
 // A webhook that was answered 200 never comes again: a busy hub must not give it up.
@@ -180,8 +217,8 @@ interface Stored {
   text: string;
 }
 
-async function open() {
-  const line = await startPipeline();
+async function open(options: PipelineOptions = {}) {
+  const line = await startPipeline(options);
   let isOverloaded = () => false;
   let failure: RequestError | null = null;
   const hasty = { ...systemClock, after: (ms: number, call: () => void) => systemClock.after(ms / 100, call) };
