@@ -5,10 +5,10 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import pg from "pg";
+import { freePort } from "../server/src/lib/free-port.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { fillWorkspace } from "./src/fill-workspace.ts";
 import { startTestHub } from "./src/harness.ts";
-import { freePort } from "./src/hub-process.ts";
 import { type Owner, openOwner } from "./src/owned-rows.ts";
 import { type Pointer, pointElsewhere, pointersOf } from "./src/pointers.ts";
 import { keptThings, newThings } from "./src/things.ts";

@@ -12,13 +12,13 @@ import { before, describe } from "node:test";
 import { fileURLToPath } from "node:url";
 import { banner } from "../server/src/banner.ts";
 import { loadConfig } from "../server/src/config.ts";
+import { freePort } from "../server/src/lib/free-port.ts";
 import { createClient } from "../server/src/lib/postgres.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { testsThatNeed } from "../server/src/testing/programs.ts";
 import { startSimulator } from "../simulator/src/simulator.ts";
 import { type Block, linkCheckout, type OpenCommand, readBlocks, readPage, runGuide } from "./src/guide.ts";
 import { adminPassword, sharedSecrets, startTestHub, type TestHub } from "./src/harness.ts";
-import { freePort } from "./src/hub-process.ts";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import type { Browser, Page } from "playwright-core";
+import { freePort } from "../server/src/lib/free-port.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { testsThatNeed } from "../server/src/testing/programs.ts";
 import { startTestSmtp } from "../server/src/testing/test-smtp.ts";
 import { until } from "../server/src/testing/until.ts";
 import { openBrowser, openProfile } from "./src/browser.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
-import { freePort } from "./src/hub-process.ts";
 
 const { before, test } = testsThatNeed("chromium");
 

@@ -4,9 +4,9 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { freePort } from "../server/src/lib/free-port.ts";
 import { until } from "../server/src/testing/until.ts";
 import { startTestHub } from "./src/harness.ts";
-import { freePort } from "./src/hub-process.ts";
 
 const guide = readFileSync(new URL("../docs/guides/webhook-endpoints.md", import.meta.url), "utf8");
 const root = fileURLToPath(new URL("..", import.meta.url));

@@ -1,10 +1,10 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, realpathSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { freePort } from "../../server/src/lib/free-port.ts";
 import { patient } from "../../server/src/testing/patience.ts";
 import { adminPassword, noLimits, openPlatformsEnv, quickRetries } from "./harness.ts";
 import { killAll, noneLeftIn, processesIn } from "./processes.ts";
@@ -116,14 +116,4 @@ function spawnHub(cwd: string, env: Record<string, string>, args: readonly strin
     stderr: () => output.stderr,
     kill: (signal) => void child.kill(signal),
   };
-}
-
-/** Free a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
 }

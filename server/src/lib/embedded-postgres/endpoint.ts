@@ -1,6 +1,7 @@
 import { rmSync } from "node:fs";
-import { createServer, type ListenOptions } from "node:net";
+import { createServer } from "node:net";
 import { join } from "node:path";
+import { freePort } from "../free-port.ts";
 
 /** Where the server listens: a socket in a folder, or a port of this machine alone. */
 export type Endpoint = { kind: "socket"; folder: string; port: number } | { kind: "tcp"; host: string; port: number };
@@ -35,23 +36,13 @@ async function canHoldSocket(directory: string): Promise<boolean> {
   if (Buffer.byteLength(path) > longestSocketPathBytes) return false;
   const trial = join(directory, ".trial");
   rmSync(trial, { force: true });
-  return (await listenOnce({ path: trial })) !== undefined;
+  return canListen(trial);
 }
 
-async function freePort(): Promise<number> {
-  const port = await listenOnce({ host: "127.0.0.1", port: 0 });
-  if (!port) throw new Error("No port of 127.0.0.1 is free.");
-  return port;
-}
-
-/** The port, 0 for a path; `undefined` when listening there fails. */
-function listenOnce(options: ListenOptions): Promise<number | undefined> {
+function canListen(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const server = createServer();
-    server.once("error", () => resolve(undefined));
-    server.listen(options, () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" ? address?.port : 0));
-    });
+    server.once("error", () => resolve(false));
+    server.listen(path, () => server.close(() => resolve(true)));
   });
 }
