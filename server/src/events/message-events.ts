@@ -1,3 +1,4 @@
+import { formatAddress } from "../contacts/contacts.ts";
 import { anyAgent, anyMember, seesAddressesOf, type Viewer } from "../identity/principal.ts";
 import { all, type Db } from "../lib/query.ts";
 import type { InboundRoute, MessageStatus } from "../messages/show.ts";
@@ -199,7 +200,7 @@ function contactFields(
 ) {
   const isShown = seesAddressesOf(viewer, participantId);
   return {
-    address: isShown && channel && identifier ? `${channel}:${identifier}` : null,
+    address: isShown && channel && identifier ? formatAddress({ channel, identifier }) : null,
     provider_message_id: (isShown && providerMessageId) || null,
   };
 }

@@ -1,4 +1,5 @@
 import { type Static, Type } from "typebox";
+import { formatAddress } from "../contacts/contacts.ts";
 import { seesAddressesOf, type Viewer } from "../identity/principal.ts";
 import { nullable } from "../lib/nullable.ts";
 import { all, type Db } from "../lib/query.ts";
@@ -150,7 +151,10 @@ export function showDelivery(row: DeliveryRow, viewer: Viewer): DeliveryResource
     delivery_id: row.delivery_id,
     recipient: row.recipient_id,
     channel: row.channel,
-    address: row.identifier === null || !isAddressShown ? null : `${row.channel}:${row.identifier}`,
+    address:
+      row.identifier === null || !isAddressShown
+        ? null
+        : formatAddress({ channel: row.channel, identifier: row.identifier }),
     channel_account_id: row.channel_account_id,
     status: row.status,
     provider_message_id: providerIds[0] ?? null,
