@@ -1,3 +1,4 @@
+import { type Backoff, doubledMs } from "../lib/backoff.ts";
 import { type Clock, pause } from "../lib/clock.ts";
 import { isRecordFault } from "../lib/faults.ts";
 import type { Log, Pool } from "../lib/postgres.ts";
@@ -40,9 +41,10 @@ const paceMs = 8;
 const severalRecords = 4;
 /** Tries at a record that fails by its own fault, one by one, before it is given up. */
 const maxTries = 4;
-/** The first pause after a failure, doubled with each further one. */
+/** Between two tries at one record, longer with each try. */
 const retryPauseMs = 200;
-const maxPauseMs = 5_000;
+/** Before a read that failed is repeated, and before a partition whose record has to wait is read again. */
+const backoff: Backoff = { firstMs: 200, longestMs: 5_000 };
 
 export function openSubscription<Value>(options: SubscriptionOptions<Value>): PostgresSubscription {
   const { pool, clock, log, troubles, topic, group, ownerId, leaseMs, consumer, onMoreConsumers } = options;
@@ -123,8 +125,8 @@ export function openSubscription<Value>(options: SubscriptionOptions<Value>): Po
         }
       } catch (error) {
         troubles.failed(part, error);
-        await pause(clock, Math.min(maxPauseMs, retryPauseMs * 2 ** failures), closing.signal);
         failures += 1;
+        await pause(clock, doubledMs(backoff, failures), closing.signal);
         continue;
       }
       if (!isWoken) await asleep(nextStallEnd());
@@ -232,7 +234,7 @@ export function openSubscription<Value>(options: SubscriptionOptions<Value>): Po
     troubles.failed(part, error);
     if (ours === undefined) return false;
     const failures = (ours.stall?.failures ?? 0) + 1;
-    ours.stall = { failures, until: clock.elapsed() + Math.min(maxPauseMs, retryPauseMs * 2 ** failures) };
+    ours.stall = { failures, until: clock.elapsed() + doubledMs(backoff, failures) };
     return false;
   }
 

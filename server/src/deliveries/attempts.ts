@@ -1,6 +1,7 @@
 import type { ConnectedAccount } from "../channel-accounts/channel-accounts.ts";
 import type { ChannelAccount, Connector, ConnectorIo, SendOutcome } from "../connectors/connector.ts";
 import type { News } from "../events/events.ts";
+import { type Backoff, doubledMs } from "../lib/backoff.ts";
 import { openBatcher } from "../lib/batcher.ts";
 import { type Clock, pause } from "../lib/clock.ts";
 import { isRecordFault } from "../lib/faults.ts";
@@ -57,9 +58,8 @@ export interface Attempts {
 const batchSize = 256;
 /** See `BatcherOptions`: small beside what a platform takes to answer. */
 const paceMs = 10;
-/** Before an outcome is written again, doubled up to the longest. */
-const retryPauseMs = 250;
-const maxRetryPauseMs = 5_000;
+/** Before an outcome is written again. */
+const writeBackoff: Backoff = { firstMs: 250, longestMs: 5_000 };
 /** What an author's name in front may add to a text: 200 characters of up to 4 bytes, and `: `. */
 const authorRoom = 802;
 
@@ -171,7 +171,7 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
         if (isClosing()) throw error;
         if (!isRecordFault(error)) {
           troubles.failed(part, error);
-          await pause(clock, Math.min(maxRetryPauseMs, retryPauseMs * 2 ** (tries - 1)));
+          await pause(clock, doubledMs(writeBackoff, tries));
         } else if (finished.length === 1) return await finishBare(finished[0]!, error);
         else return (await Promise.all(finished.map((attempt) => finish([attempt])))).flat();
       }

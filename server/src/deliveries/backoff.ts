@@ -1,3 +1,4 @@
+import { doubledMs } from "../lib/backoff.ts";
 import type { Random } from "../lib/clock.ts";
 
 export interface RetryPolicy {
@@ -14,7 +15,7 @@ export interface RetryPolicy {
  * platform asked for, plus up to 5 % so that many waiters do not return at once.
  */
 export function backoffMs(policy: RetryPolicy, attempts: number, askedMs: number | null, random: Random): number {
-  const doubled = Math.min(policy.maxMs, policy.baseMs * 2 ** Math.min(attempts - 1, 30));
+  const doubled = doubledMs({ firstMs: policy.baseMs, longestMs: policy.maxMs }, attempts);
   const own = doubled * (1 - random() * 0.25);
   return Math.round(Math.max(own, askedMs === null ? 0 : askedMs * (1 + random() * 0.05)));
 }

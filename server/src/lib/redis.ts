@@ -1,4 +1,5 @@
 import { createClient, ErrorReply } from "redis";
+import { type Backoff, doubledMs } from "./backoff.ts";
 import { type Clock, pause } from "./clock.ts";
 import type { Log } from "./postgres.ts";
 import { StartError } from "./start-error.ts";
@@ -24,8 +25,7 @@ export interface Redis extends AsyncDisposable {
 export type RedisClient = ReturnType<typeof createClientFor>;
 
 const connectTimeoutMs = 5_000;
-const reconnectBaseMs = 50;
-const reconnectMaxMs = 2_000;
+const reconnectBackoff: Backoff = { firstMs: 50, longestMs: 2_000 };
 /** A connection that is asked every `pingMs` and says nothing for `silenceMs` is given up and opened again. */
 const pingMs = 2_000;
 export const silenceMs = 5_000;
@@ -38,7 +38,7 @@ export async function openRedis({ url, name, clock, log, onReconnect }: RedisOpt
   const client = createClientFor(url, name, (retries, cause) => {
     // A wrong password does not become right; later the operator may be about to change it.
     if (isStarting && cause instanceof ErrorReply) return cause;
-    return Math.min(reconnectBaseMs * 2 ** Math.min(retries, 10), reconnectMaxMs);
+    return doubledMs(reconnectBackoff, retries + 1);
   });
   client.on("error", (error: Error) => {
     lastError = error;

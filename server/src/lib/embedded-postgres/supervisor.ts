@@ -1,4 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { type Backoff, doubledMs } from "../backoff.ts";
 import type { Log } from "../postgres.ts";
 import type { Troubles } from "../troubles.ts";
 import { DataDirectoryInUse, type HubLock } from "./hub-lock.ts";
@@ -49,7 +50,7 @@ export function supervise({ place, postmaster, lock, takeLock, log, troubles, on
   /** Answers the error when another hub has the directory. */
   async function bringBack(): Promise<Error | undefined> {
     for (let failures = 1; !stopping.signal.aborted; failures += 1) {
-      await Promise.race([delay(pauseMs(failures)), stopRequested]);
+      await Promise.race([delay(doubledMs(restartBackoff, failures)), stopRequested]);
       if (stopping.signal.aborted) return undefined;
       try {
         ({ postmaster } = await adoptOrStart(place, { endpoint: postmaster.endpoint, signal: stopping.signal }));
@@ -85,9 +86,5 @@ export function supervise({ place, postmaster, lock, takeLock, log, troubles, on
 }
 
 const part = "embedded PostgreSQL";
-const longestPauseMs = 1_000;
+const restartBackoff: Backoff = { firstMs: 50, longestMs: 1_000 };
 const rotationIntervalMs = 30_000;
-
-function pauseMs(failures: number): number {
-  return Math.min(longestPauseMs, 25 * 2 ** failures);
-}
