@@ -1,4 +1,5 @@
 import type { AccountProblem, Channel, ChannelAccount, ChannelAccountSettings } from "../connectors/connector.ts";
+import type { Clock } from "../lib/clock.ts";
 
 /**
  * One that is disabled neither sends nor receives, and keeps everything it has. One that needs attention is refused by its
@@ -43,6 +44,11 @@ export interface ConnectedAccount extends ChannelAccount {
   readonly statusFromMs: number;
   /** Rises with every change. */
   readonly version: number;
+}
+
+/** The part of a wait that counts against a retry limit: not the time before the account got the status it has. */
+export function countedWaitMs(account: ConnectedAccount, waitedMs: number, clock: Clock): number {
+  return Math.min(waitedMs, clock.elapsed() - account.statusFromMs);
 }
 
 /** How sending over an account goes right now, in the words of `GET /v1/channel-accounts/{id}/health`. */

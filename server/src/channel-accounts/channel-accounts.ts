@@ -23,6 +23,7 @@ export {
   type ChannelAccountStatus,
   type ChannelAccountView,
   type ConnectedAccount,
+  countedWaitMs,
   isConnected,
   settableStatuses,
 } from "./channel-account.ts";

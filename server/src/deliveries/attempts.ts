@@ -1,4 +1,4 @@
-import type { ConnectedAccount } from "../channel-accounts/channel-accounts.ts";
+import { type ConnectedAccount, countedWaitMs } from "../channel-accounts/channel-accounts.ts";
 import type { ChannelAccount, Connector, ConnectorIo, SendOutcome } from "../connectors/connector.ts";
 import type { News } from "../events/events.ts";
 import { type Backoff, doubledMs } from "../lib/backoff.ts";
@@ -88,7 +88,8 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
     const { account } = start;
     gate.setRate(account?.settings.rate_per_second ?? capabilities.ratePerSecond, clock.elapsed());
     const startMs = clock.elapsed();
-    const started = { ...start.started, retriedForMs: Math.min(start.started.retriedForMs, activeForMs(account)) };
+    const retriedForMs = account === null ? 0 : countedWaitMs(account, start.started.retriedForMs, clock);
+    const started = { ...start.started, retriedForMs };
     const sent = account === null ? withoutAccount(started) : await send(account, started);
     const finished = judge(started, sent, capabilities.unknown, policy, clock.elapsed() - startMs, random);
     gate.finished({
@@ -105,11 +106,6 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
     if (started.mayHaveParts) await deps.applyToParts(deliveryId);
     if (isSettled || finished.isFinal) return { kind: "over" };
     return isRefused ? { kind: "held" } : { kind: "again", waitMs: finished.retryAfterMs! };
-  }
-
-  /** Time in which the account could not be sent over does not count against what waited. */
-  function activeForMs(account: ConnectedAccount | null): number {
-    return account === null ? 0 : clock.elapsed() - account.statusFromMs;
   }
 
   /** Where this is lost, the next attempt meets the same refusal. */

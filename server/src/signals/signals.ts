@@ -1,5 +1,5 @@
 /** The door of signals: what people on platforms are shown besides messages, that somebody has read or is typing. */
-import type { ChannelAccounts, ConnectedAccount } from "../channel-accounts/channel-accounts.ts";
+import { type ChannelAccounts, type ConnectedAccount, countedWaitMs } from "../channel-accounts/channel-accounts.ts";
 import type { Connector, ConnectorIo, PersonSignal, SendOutcome } from "../connectors/connector.ts";
 import { readConversation, typeInConversation } from "../conversations/conversations.ts";
 import { codeOf } from "../deliveries/judge.ts";
@@ -87,8 +87,7 @@ export function openSignals(deps: SignalDeps): Signals {
       return [];
     }
     const { code, isRefused = false, account } = told;
-    // The time in which the account could not be used does not count.
-    const waitedMs = Math.min(mark.ageMs, clock.elapsed() - account.statusFromMs);
+    const waitedMs = countedWaitMs(account, mark.ageMs, clock);
     const isOver = isRefused || (account.status === "active" && waitedMs > deps.retryTotalMs);
     if (isOver) await settle(db, mark);
     return [{ participant_id: null, channel, channel_account_id: channelAccountId, code, is_retried: !isOver }];
