@@ -22,11 +22,10 @@ declare module "fastify" {
   }
   interface FastifyContextConfig {
     /**
-     * What is never refused for overload, and not counted as work: `always` the whole route, because an operator needs
-     * it, or because it has a line of its own; `streams` its event streams, which last by their nature and are counted
-     * elsewhere. Only for a path without parameters.
+     * What is never refused for overload, and not counted as work. Only for a path without parameters, and the same for
+     * all methods of the path.
      */
-    admission?: "always" | "streams";
+    admission?: Exempt;
   }
 }
 
@@ -38,6 +37,12 @@ export interface AdmissionOptions {
   /** What every answer has. */
   headersFor: (request: IncomingMessage) => Record<string, string>;
 }
+
+/**
+ * `always`: the whole route, because operators need it, or because it has a queue of its own. `streams`: its event
+ * streams, which stay open and are counted elsewhere.
+ */
+type Exempt = "always" | "streams";
 
 type Answer = (request: IncomingMessage, response: ServerResponse) => void;
 
@@ -72,7 +77,7 @@ const [bodyBefore = "", bodyAfter = ""] = JSON.stringify(
  * when `retry-after` has passed: however fast its client repeats the request, that costs the hub no more.
  */
 export function openAdmission({ clock, log, limit, requestIdOf, headersFor }: AdmissionOptions) {
-  const exempt = new Map<string, "always" | "streams">();
+  const exempt = new Map<string, Exempt>();
   const refusedOn = new WeakMap<Socket, Refused>();
   const turns = openTurns(waits);
   let refusedCount = 0;
@@ -82,7 +87,7 @@ export function openAdmission({ clock, log, limit, requestIdOf, headersFor }: Ad
   function consider(request: IncomingMessage, response: ServerResponse, answer: Answer): void {
     const now = clock.elapsed();
     const refused = refusedOn.get(request.socket);
-    if (limit.hasRoom() || isExempt(request)) {
+    if (limit.hasRoom() || isExemptByPath(request)) {
       answer(request, response);
     } else if (refused === undefined || now >= refused.turn || refused.isHeld) {
       refuse(request, response, now);
@@ -95,12 +100,13 @@ export function openAdmission({ clock, log, limit, requestIdOf, headersFor }: Ad
     }
   }
 
-  function isExempt({ url = "", method, headers }: IncomingMessage): boolean {
+  /** Before Fastify has found the route. */
+  function isExemptByPath(request: IncomingMessage): boolean {
+    const { url = "", method } = request;
     // A preflight is answered without any work.
     if (method === "OPTIONS") return true;
     const query = url.indexOf("?");
-    const kind = exempt.get(query < 0 ? url : url.slice(0, query));
-    return kind === "always" || (kind === "streams" && headers.accept?.includes("text/event-stream") === true);
+    return isExempt(exempt.get(query < 0 ? url : url.slice(0, query)), request);
   }
 
   function refuse(request: IncomingMessage, response: ServerResponse, now: number): void {
@@ -156,7 +162,7 @@ export function openAdmission({ clock, log, limit, requestIdOf, headersFor }: Ad
         route.schema = { ...schema, response };
       });
       app.addHook("preValidation", (request, _reply, done) => {
-        if (isExempt(request.raw)) return done();
+        if (isExempt(request.routeOptions.config.admission, request.raw)) return done();
         // Others may have begun while the body was read.
         if (!limit.hasRoom()) return done(new RequestError("OVERLOADED", words, takeTurn(clock.elapsed())));
         request.endWork = limit.begin();
@@ -178,6 +184,10 @@ export function openAdmission({ clock, log, limit, requestIdOf, headersFor }: Ad
       app.addHook("onClose", async () => tellLog());
     },
   };
+}
+
+function isExempt(kind: Exempt | undefined, { headers }: IncomingMessage): boolean {
+  return kind === "always" || (kind === "streams" && headers.accept?.includes("text/event-stream") === true);
 }
 
 function isLong({ headers }: IncomingMessage): boolean {
