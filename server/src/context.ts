@@ -33,6 +33,7 @@ import { dnsResolve } from "./lib/resolve.ts";
 import { openSecretBox, type SecretBox } from "./lib/secret-box.ts";
 import { readOrCreateSecrets } from "./lib/secrets-file.ts";
 import type { WaitFor } from "./lib/start-progress.ts";
+import type { StartRetry } from "./lib/start-retry.ts";
 import { openTroubles, type Troubles } from "./lib/troubles.ts";
 import { type Acceptor, openAcceptor } from "./messages/accept.ts";
 import { prepareSchema } from "./prepare-schema.ts";
@@ -105,6 +106,7 @@ export interface ContextOptions {
   onFailed: (error: Error) => void;
   /** Called with what the start waits for. */
   waitFor?: WaitFor;
+  retry: StartRetry;
   /** This machine's, whose time is not relied on. */
   clock?: Clock;
   random?: Random;
@@ -119,6 +121,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     clock: machineClock = systemClock,
     random = Math.random,
     waitFor = () => {},
+    retry,
   } = options;
   await using stack = new AsyncDisposableStack();
   const troubles = openTroubles({ clock: machineClock, log });
@@ -132,23 +135,29 @@ export async function openContext(options: ContextOptions): Promise<Context> {
   const secrets = chooseSecrets(config.secrets, generated);
 
   waitFor(database === null ? "the database of DATABASE_URL to answer" : "the database to answer");
-  await prepareSchema(databaseUrl, database === null, { clock: machineClock, log, waitFor });
+  await prepareSchema(databaseUrl, { isEmbedded: database !== null, retry, log, waitFor });
   waitFor("the pipeline to open");
   const { dbOf, identityDb, pipelineDb, acceptDbOf } = stack.use(
     openDatabases({ url: databaseUrl, size: config.database.poolSize, log }),
   );
-  const clock = stack.use(await openDatabaseClock({ db: pipelineDb, clock: machineClock, log }));
+  const clock = stack.use(await retry(() => openDatabaseClock({ db: pipelineDb, clock: machineClock, log })));
 
   const bus = stack.use(
-    await openPostgresBus({
-      url: pipelineUrl(databaseUrl),
-      clock,
-      log,
-      topics: [topics.messageProcessing, topics.inbound, ...connectors.map(({ channel }) => topics.outgoing(channel))],
-      partitions: config.bus.partitions,
-      leaseMs: config.bus.leaseMs,
-      troubles,
-    }),
+    await retry(() =>
+      openPostgresBus({
+        url: pipelineUrl(databaseUrl),
+        clock,
+        log,
+        topics: [
+          topics.messageProcessing,
+          topics.inbound,
+          ...connectors.map(({ channel }) => topics.outgoing(channel)),
+        ],
+        partitions: config.bus.partitions,
+        leaseMs: config.bus.leaseMs,
+        troubles,
+      }),
+    ),
   );
   const redisUrl = config.redisUrl?.reveal() ?? null;
   if (redisUrl !== null) waitFor("Redis to answer");
@@ -159,7 +168,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
   const limits =
     redis === null ? openMemoryRateLimits(clock) : openRedisRateLimits({ client: redis.client, clock, log });
   const sharedDatabaseUrl = database === null ? pipelineUrl(databaseUrl) : null;
-  const fanout = stack.use(await openFanout({ redisUrl, databaseUrl: sharedDatabaseUrl, clock, log }));
+  const fanout = stack.use(await retry(() => openFanout({ redisUrl, databaseUrl: sharedDatabaseUrl, clock, log })));
   const news = openNews({ fanout, clock });
   const simulatorOrigins = config.simulator.url === null ? [] : [new URL(config.simulator.url).origin];
   const { http } = stack.adopt(
@@ -182,7 +191,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
   );
 
   const secretBox = openSecretBox(secrets.encryptionKeys);
-  await requireKeys(pipelineDb, secretBox);
+  await retry(() => requireKeys(pipelineDb, secretBox));
   const tokens = openTokens({ clock, keys: secrets.signingKeys, ...config.identity });
   const accounts = openChannelAccounts({
     db: pipelineDb,

@@ -5,9 +5,10 @@ import { connectionsOf } from "./databases.ts";
 import { connectSimulator } from "./demo.ts";
 import { stepsOf } from "./flow.ts";
 import { ensureFirstAdmin, type FirstAdmin } from "./identity/first-admin.ts";
-import type { Clock, Random } from "./lib/clock.ts";
+import { type Clock, type Random, systemClock } from "./lib/clock.ts";
 import { readSettingWarnings, type SettingWarning } from "./lib/postgres-warnings.ts";
 import type { WaitFor } from "./lib/start-progress.ts";
+import { openStartRetry } from "./lib/start-retry.ts";
 import { handleOf, type TakenPort, takePort } from "./lib/taken-port.ts";
 import { startMaintenance } from "./maintenance.ts";
 import { openRealtime, type Realtime, refuseSockets } from "./realtime/realtime.ts";
@@ -54,10 +55,13 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   const simulatorPort = simulated.isEnabled ? stack.use(await takeSimulatorPort(simulated.port)) : null;
   const platforms = { dataDir: config.dataDir, log, callsTls: http.tls !== null, ...simulated };
   const simulator = simulatorPort && stack.use(spawnSimulator(platforms));
-  const context = stack.use(await openContext({ ...options, waitFor }));
-  for (const { setting, detail } of await readWarnings(context)) log.warn({ setting }, detail);
+  const isEmbedded = config.database.url === null;
+  const retry = openStartRetry({ isEmbedded, clock: options.clock ?? systemClock, log, waitFor });
+  const context = stack.use(await openContext({ ...options, waitFor, retry }));
+  for (const { setting, detail } of await retry(() => readWarnings(context))) log.warn({ setting }, detail);
   waitFor("the first admin to be made");
-  const admin = await ensureFirstAdmin({ ...context, db: context.identityDb, config: config.identity });
+  const made = await retry(() => ensureFirstAdmin({ ...context, db: context.identityDb, config: config.identity }));
+  const admin = { ...made, passwordWasShown: () => retry(made.passwordWasShown) };
 
   waitFor("the platform simulator to start");
   const ownSimulatorUrl = simulator && (await simulator.start(simulatorPort!.server));
@@ -102,7 +106,10 @@ export async function startHub(options: HubOptions): Promise<Hub> {
     };
     stack.defer(() => closeWithin(config.shutdownTimeoutMs / 3, closeDoor));
     url = await listen(app, door, http);
-    if (hasApi && simulatorUrl !== null) simulatedChannels = await connectSimulator(context, simulatorUrl, url);
+    if (hasApi && simulatorUrl !== null) {
+      const hubUrl = url;
+      simulatedChannels = await retry(() => connectSimulator(context, simulatorUrl, hubUrl));
+    }
   }
   phase = "ready";
 

@@ -34,7 +34,9 @@ const notifyPauseMs = 5;
 /** The bus inside PostgreSQL; migration 0004 says how it keeps its promises. Close it before the database. */
 export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus & AsyncDisposable> {
   const { url, clock, log, topics, leaseMs, troubles = openTroubles({ clock, log }) } = options;
+  await using stack = new AsyncDisposableStack();
   const pool = openBusPool(url, log);
+  stack.defer(() => pool.end());
   const partitions = await createTopics(pool, topics, options.partitions);
   const subscriptions = new Set<PostgresSubscription>();
   const wakeLocal = (topic: string) => {
@@ -48,13 +50,17 @@ export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus 
     onNotify: wakeLocal,
     onConnect: wakeAll,
   });
+  stack.defer(() => listener.close());
   const notifier = openNotifier(pool, clock, log);
+  stack.defer(() => notifier.close());
   const segments = repeat(
     clock,
     segmentCheckMs,
     () => rotateSegments(pool),
     (error) => log.warn({ err: error }, "bus: housekeeping failed and will be tried again"),
   );
+  stack.defer(() => segments.close());
+  const opened = stack.move();
 
   function wakeAll(): void {
     for (const subscription of subscriptions) subscription.wake();
@@ -99,10 +105,7 @@ export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus 
     partitionOf: (key) => partitionOf(key, partitions),
     async [Symbol.asyncDispose]() {
       await Promise.all([...subscriptions].map((subscription) => subscription.close()));
-      await segments.close();
-      await listener.close();
-      await notifier.close();
-      await pool.end();
+      await opened.disposeAsync();
     },
   };
 }

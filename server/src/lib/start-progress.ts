@@ -26,6 +26,7 @@ export function openStartProgress(print: (line: string) => void, first: string):
   }, tickMs).unref();
   return {
     waitFor(next) {
+      if (next === what) return;
       what = next;
       waitingSince = performance.now();
     },

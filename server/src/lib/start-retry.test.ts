@@ -1,0 +1,60 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { systemClock } from "./clock.ts";
+import { StartError } from "./start-error.ts";
+import { startTimeoutMs } from "./start-progress.ts";
+import { openStartRetry } from "./start-retry.ts";
+
+const log = { info() {}, warn() {}, error() {} };
+
+/** With a clock that a test moves. */
+function openRetry(isEmbedded: boolean) {
+  let elapsed = 0;
+  const waits: string[] = [];
+  const clock = { ...systemClock, elapsed: () => elapsed };
+  const retry = openStartRetry({ isEmbedded, clock, log, waitFor: (what) => waits.push(what) });
+  const advance = (ms: number) => {
+    elapsed += ms;
+  };
+  return { retry, waits, advance };
+}
+
+test("retries while a new connection times out, and names what it waits for", async () => {
+  const { retry, waits } = openRetry(true);
+  let tries = 0;
+  const result = await retry(async () => {
+    tries += 1;
+    if (tries < 3) throw new Error("timeout expired");
+    return "done";
+  });
+  assert.equal(result, "done");
+  assert.deepEqual(waits, ["the database to answer", "the database to answer"]);
+});
+
+for (const [isEmbedded, sentence] of [
+  [false, "The database of DATABASE_URL cannot be used (timeout expired): start it, or correct the URL."],
+  [
+    true,
+    "The embedded database does not answer (timeout expired): start the hub again when this machine is less busy.",
+  ],
+] as const) {
+  test(`gives up after 60 s with one sentence, with ${isEmbedded ? "the embedded" : "another"} database`, async () => {
+    const { retry, advance } = openRetry(isEmbedded);
+    const work = async () => {
+      advance(startTimeoutMs);
+      throw new Error("timeout expired");
+    };
+    await assert.rejects(retry(work), (error) => error instanceof StartError && error.message === sentence);
+  });
+}
+
+test("throws every other error at once", async () => {
+  const { retry } = openRetry(false);
+  const mistake = new TypeError("a bug");
+  await assert.rejects(
+    retry(async () => {
+      throw mistake;
+    }),
+    mistake,
+  );
+});

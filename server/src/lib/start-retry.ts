@@ -1,0 +1,54 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { Clock } from "./clock.ts";
+import { isRetryableDbError, type Log } from "./postgres.ts";
+import { StartError } from "./start-error.ts";
+import { startTimeoutMs, type WaitFor } from "./start-progress.ts";
+
+/** Runs a part of a start that uses the database and is safe to run twice. */
+export type StartRetry = <T>(work: () => Promise<T>) => Promise<T>;
+
+export interface StartRetryOptions {
+  /** Whether the hub started the database itself. */
+  isEmbedded: boolean;
+  clock: Clock;
+  log: Log;
+  waitFor: WaitFor;
+}
+
+const pauseMs = 1_000;
+
+/**
+ * Retries work that fails because the database does not answer, or not in time, as on a busy machine: until it succeeds,
+ * or else for `startTimeoutMs`. Then it throws a `StartError`. Every other error is thrown at once.
+ */
+export function openStartRetry({ isEmbedded, clock, log, waitFor }: StartRetryOptions): StartRetry {
+  const database = isEmbedded ? "the database to answer" : "the database of DATABASE_URL to answer";
+  return async (work) => {
+    for (const giveUpAt = clock.elapsed() + startTimeoutMs; ; ) {
+      try {
+        return await work();
+      } catch (error) {
+        if (!isRetryableDbError(error)) throw error;
+        if (clock.elapsed() >= giveUpAt) throw unusable(isEmbedded, error);
+        log.warn({ reason: reasonOf(error) }, "the database does not answer; the start tries again");
+        waitFor(database);
+        // The clock's own timers keep no process alive, and nothing else does yet.
+        await delay(pauseMs);
+      }
+    }
+  };
+}
+
+/** Says what the operator can do about a database that the hub cannot use. */
+export function unusable(isEmbedded: boolean, error: unknown): StartError {
+  const reason = reasonOf(error);
+  const sentence = isEmbedded
+    ? `The embedded database does not answer (${reason}): start the hub again when this machine is less busy.`
+    : `The database of DATABASE_URL cannot be used (${reason}): start it, or correct the URL.`;
+  return new StartError(sentence, { cause: error });
+}
+
+function reasonOf(error: unknown): string | undefined {
+  const { message, code } = error as { message?: string; code?: string };
+  return message || code;
+}
