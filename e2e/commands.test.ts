@@ -4,6 +4,7 @@ import { execFile } from "node:child_process";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { commands } from "../server/src/commands.ts";
+import { freePort } from "../server/src/lib/free-port.ts";
 import { adminPassword, sharedSecrets, startTestHub } from "./src/harness.ts";
 import { type HubPlace, openHubPlace, startHubProcess } from "./src/hub-process.ts";
 import { withoutProc } from "./src/processes.ts";
@@ -83,5 +84,17 @@ test("beside a hub on DATABASE_URL the same commands refuse", { skip: withoutPro
   for (const { typed, mayRunBesideHub } of await declared()) {
     const { stderr } = await run(place, [...typed.split(" "), ...calls[typed]!], env);
     assert.equal(refused.test(stderr), !mayRunBesideHub, `${typed}: ${stderr}`);
+  }
+});
+
+test("a database that cannot be used ends every command with one sentence", { skip: withoutProc }, async () => {
+  await using place = await openHubPlace();
+  const env = { ...sharedSecrets, DATABASE_URL: `postgres://127.0.0.1:${await freePort()}/none` };
+  const sentence =
+    /^The database of DATABASE_URL cannot be used \([^\n]*ECONNREFUSED[^\n]*\): start it, or correct the URL\.\n$/;
+  for (const typed of ["secrets reseal", "audit verify", "admin reset-password"]) {
+    const { code, stderr } = await run(place, [...typed.split(" "), ...calls[typed]!], env);
+    assert.equal(code, 1, typed);
+    assert.match(stderr, sentence, typed);
   }
 });

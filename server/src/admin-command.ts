@@ -28,7 +28,7 @@ async function resetPassword({ config, args, print, openDatabase }: CommandCall)
   const url = withSettings(database.url, ["role=chat4all_identity"]);
   const db = openPool({ url, size: 1, applicationName: "chat4all admin", log: quiet });
   try {
-    await requireSchema(db, "unseen_passwords");
+    await requireSchema(database, db, "unseen_passwords");
     const hasher = openPasswordHasher({ concurrency: hashingThreads() });
     const { username, password, endedSessions } = await resetPasswordByCommand({ db, clock, hasher }, name);
     print(`The new password of ${username} is ${password}   (shown this once: keep it)`);

@@ -29,7 +29,7 @@ async function verify({ args, print, openDatabase }: CommandCall): Promise<numbe
   const url = withSettings(database.url, ["role=chat4all_pipeline"]);
   const pool = openPool({ url, size: 1, applicationName: "chat4all audit", log: quiet });
   try {
-    await requireSchema(pool, "audit_log");
+    await requireSchema(database, pool, "audit_log");
     const reports: ChainReport[] = [];
     await verifyAuditLog(pool, { workspaceId: workspace, expectedHash: expect }, (found) => {
       reports.push(found);

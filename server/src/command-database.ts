@@ -5,9 +5,11 @@ import { findRunningDatabase, hasCluster } from "./lib/embedded-postgres/running
 import { type Log, openPool, type Pool } from "./lib/postgres.ts";
 import { one } from "./lib/query.ts";
 import { StartError } from "./lib/start-error.ts";
+import { unusable } from "./lib/start-retry.ts";
 
 export interface CommandDatabase extends AsyncDisposable {
   url: string;
+  isEmbedded: boolean;
 }
 
 /**
@@ -21,7 +23,7 @@ export async function openCommandDatabase(
 ): Promise<CommandDatabase> {
   if (database.url !== null) {
     if (!mayRunBesideHub) await refuseBesideHub(database.url.reveal());
-    return shared(database.url.reveal());
+    return shared(database.url.reveal(), false);
   }
   if (!hasCluster(dataDir)) {
     throw new StartError(`There is no database in ${dataDir}: set DATA_DIR or DATABASE_URL as for the hub.`);
@@ -34,11 +36,11 @@ export async function openCommandDatabase(
         throw error;
       },
     });
-    return { url: own.url, [Symbol.asyncDispose]: () => own[Symbol.asyncDispose]() };
+    return { url: own.url, isEmbedded: true, [Symbol.asyncDispose]: () => own[Symbol.asyncDispose]() };
   } catch (error) {
     if (!(error instanceof DataDirectoryInUse) || !mayRunBesideHub) throw error;
     const url = findRunningDatabase(dataDir);
-    if (url !== null) return shared(url);
+    if (url !== null) return shared(url, true);
     throw new StartError("The hub on this data directory is just starting or stopping: try again.", { cause: error });
   }
 }
@@ -55,20 +57,20 @@ async function refuseBesideHub(url: string): Promise<void> {
     if (hubs.count > 0) {
       throw new StartError("A hub is at work on this database: stop every hub on it and run this again.");
     }
+  } catch (error) {
+    throw error instanceof StartError ? error : unusable(false, error);
   } finally {
     await pool.end();
   }
 }
 
-/** Throws a `StartError` unless the database has this table: where it does not, a hub of this version never ran on it. */
-export async function requireSchema(pool: Pool, table: string): Promise<void> {
+/** Throws a `StartError` unless the database can be used and has this table, which a hub of this version creates. */
+export async function requireSchema({ isEmbedded }: CommandDatabase, pool: Pool, table: string): Promise<void> {
   try {
     const { rows } = await pool.query("SELECT to_regclass($1) IS NOT NULL AS is_there", [table]);
     if (rows[0].is_there) return;
   } catch (error) {
-    const { code, message } = error as { code?: string; message: string };
-    if (code !== unknownRole)
-      throw new StartError(`The database cannot be used: ${message || code}.`, { cause: error });
+    if ((error as { code?: string }).code !== unknownRole) throw unusable(isEmbedded, error);
   }
   throw new StartError(`This database has no table ${table} yet: start the hub of this version on it once.`);
 }
@@ -76,8 +78,8 @@ export async function requireSchema(pool: Pool, table: string): Promise<void> {
 /** What PostgreSQL answers a connection that asks for a role which no migration has made. */
 const unknownRole = "22023";
 
-function shared(url: string): CommandDatabase {
-  return { url, async [Symbol.asyncDispose]() {} };
+function shared(url: string, isEmbedded: boolean): CommandDatabase {
+  return { url, isEmbedded, async [Symbol.asyncDispose]() {} };
 }
 
 /** Commands print what they have to say. */

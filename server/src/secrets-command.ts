@@ -1,4 +1,4 @@
-import { quiet } from "./command-database.ts";
+import { quiet, requireSchema } from "./command-database.ts";
 import type { Command, CommandCall } from "./commands.ts";
 import type { Config } from "./config.ts";
 import { openPool, withSettings } from "./lib/postgres.ts";
@@ -56,6 +56,7 @@ async function resealAll({ config, args, print, openDatabase }: CommandCall): Pr
   const url = withSettings(database.url, ["role=chat4all_pipeline"]);
   const pool = openPool({ url, size: 1, applicationName: "chat4all secrets", log: quiet });
   try {
+    await requireSchema(database, pool, "webhook_endpoints");
     const results = await reseal(pool, box, sealedColumns);
     for (const { table, column, resealed, failed } of results.filter((result) => result.resealed + result.failed > 0)) {
       print(`${table}.${column}: ${resealed} encrypted anew${failed > 0 ? `, ${failed} CANNOT BE OPENED` : ""}`);

@@ -33,10 +33,7 @@ test("retries while a new connection times out, and names what it waits for", as
 
 for (const [isEmbedded, sentence] of [
   [false, "The database of DATABASE_URL cannot be used (timeout expired): start it, or correct the URL."],
-  [
-    true,
-    "The embedded database does not answer (timeout expired): start the hub again when this machine is less busy.",
-  ],
+  [true, "The embedded database does not answer (timeout expired): try again when this machine is less busy."],
 ] as const) {
   test(`gives up after 60 s with one sentence, with ${isEmbedded ? "the embedded" : "another"} database`, async () => {
     const { retry, advance } = openRetry(isEmbedded);

@@ -43,7 +43,7 @@ export function openStartRetry({ isEmbedded, clock, log, waitFor }: StartRetryOp
 export function unusable(isEmbedded: boolean, error: unknown): StartError {
   const reason = reasonOf(error);
   const sentence = isEmbedded
-    ? `The embedded database does not answer (${reason}): start the hub again when this machine is less busy.`
+    ? `The embedded database does not answer (${reason}): try again when this machine is less busy.`
     : `The database of DATABASE_URL cannot be used (${reason}): start it, or correct the URL.`;
   return new StartError(sentence, { cause: error });
 }
