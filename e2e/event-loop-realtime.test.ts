@@ -13,6 +13,7 @@ const opened = closeAfterTests();
 const meter = opened.use(openLoopMeter());
 let hub: TestHub;
 let conversationId: string;
+let memberId: string;
 /** Of an agent, who sees everything, and of a member of the conversation. */
 const tokens: Record<"agent" | "member", string> = { agent: "", member: "" };
 
@@ -20,6 +21,7 @@ before(async () => {
   hub = opened.use(await startTestHub({ env: { WEBHOOKS_ALLOW_PRIVATE: "true" } }));
   const [agent, member, other] = [await hub.user("agent"), await hub.user("member"), await hub.user("member")];
   conversationId = (await hub.group([agent.user_id, member.user_id, other.user_id])).conversation_id;
+  memberId = member.user_id;
   tokens.agent = (await hub.logIn(agent.username)).access_token;
   tokens.member = (await hub.logIn(member.username)).access_token;
 });
@@ -31,13 +33,28 @@ const socketUrl = (by: keyof typeof tokens, cursor?: string) => {
   return String(url);
 };
 
+/**
+ * What is said on a socket gets few tries: how long a replay holds the loop depends on how fast its client reads, too. That
+ * it never sends much without a pause is tested where it is sent.
+ */
+const socketTries = 5;
+
 async function expectQuick(name: string, request: Sent | Said) {
-  const { answer, heldMs, allowedMs } = await meter.measure(request);
+  const { answer, heldMs, allowedMs } = await meter.measure(request, undefined, socketTries);
   assert.ok(
     heldMs <= allowedMs,
     `${name} held the event loop for ${heldMs.toFixed(1)} ms: ${answer.text.slice(0, 300)}`,
   );
   return answer;
+}
+
+async function endOfFeed(): Promise<string> {
+  let after: string | undefined;
+  for (;;) {
+    const page = await hub.client.events.list({ limit: 200, ...(after !== undefined && { after }) });
+    if (page.data.length === 0) return page.next_cursor;
+    after = page.next_cursor;
+  }
 }
 
 /** Longest of a frame, in bytes. */
@@ -103,7 +120,8 @@ describe("frames of a client", () => {
 
 describe("a long history of long messages", () => {
   const text = fill("é ", 65_000);
-  const count = 450;
+  /** More text than the hub keeps in memory of the past, so that each try reads all of it. */
+  const count = 810;
   let start: string;
   let key: string;
 
@@ -142,7 +160,7 @@ describe("a long history of long messages", () => {
     }
   }
 
-  test("is read page by page", async () => {
+  test("is read as events, page by page", async () => {
     const answer = await expectQuick("a page", get(`/v1/events?limit=200&after=${start}`));
     assert.equal(answer.status, 200);
   });
@@ -162,4 +180,33 @@ describe("a long history of long messages", () => {
     assert.ok((JSON.parse(answer.text) as { replayed: number }).replayed > count);
     await hub.client.webhookEndpoints.remove(id);
   });
+});
+
+describe("a long history of a large group", () => {
+  const count = 450;
+  let start: string;
+
+  before(async () => {
+    const people = Array.from({ length: 98 }, (_, index) => ({
+      address: `whatsapp:+55119876500${String(index).padStart(2, "0")}`,
+      display_name: fill("é", 400),
+    }));
+    const members = [memberId, ...people];
+    const { conversation_id: id } = await hub.client.conversations.create({ type: "group", members });
+    start = await endOfFeed();
+    for (let number = 0; number < count; number += 1)
+      await hub.client.conversations.change(id, { title: `Title ${number}` });
+  });
+
+  for (const by of ["agent", "member"] as const) {
+    test(`is told to a socket of the ${by}`, async () => {
+      const answer = await expectQuick(by, {
+        socketUrl: socketUrl(by, start),
+        frames: [],
+        until: { type: "LIVE", count: 1 },
+      });
+      assert.equal(answer.status, 200, answer.text);
+      assert.ok(answer.length > count * 10_000, "all of it");
+    });
+  }
 });

@@ -3,6 +3,7 @@ import { type Cursor, type FeedEvent, type GapReason, toCursor } from "../events
 import { seesAllConversations } from "../identity/principal.ts";
 import { type Clock, pause } from "../lib/clock.ts";
 import { isRecordFault } from "../lib/faults.ts";
+import type { LoopShare } from "../lib/loop-share.ts";
 import type { Db } from "../lib/query.ts";
 import type { Blocks, TailedEvent, TailedPage } from "./blocks.ts";
 import { type Frame, frameOf } from "./frames.ts";
@@ -15,6 +16,8 @@ export interface RoomDeps {
   db: Db;
   blocks: Blocks;
   clock: Clock;
+  /** What all who catch up in this process are sent of the past. */
+  replays: LoopShare;
   /** A delivery in somebody's app was taken by a socket of theirs: of this user. */
   onTaken: (deliveryId: string, userId: string) => void;
 }
@@ -66,7 +69,7 @@ const nobody: MembersOf = () => [];
 const frameBySight = { whole: "frame", member: "memberFrame", parting: "partingFrame" } as const;
 
 export function openRoom(workspaceId: string, start: Cursor, deps: RoomDeps): Room {
-  const { db, blocks, clock, onTaken } = deps;
+  const { db, blocks, clock, replays, onTaken } = deps;
   const memberships = openMemberships(db);
   const seats = openSeats();
   let head = start;
@@ -124,8 +127,9 @@ export function openRoom(workspaceId: string, start: Cursor, deps: RoomDeps): Ro
         const wanted = seesAllConversations(principal) ? [] : conversationsOf(rest);
         const membersOf = await patiently(subscriber, round, () => memberships.load(wanted));
         if (membersOf === null) return null;
-        if (subscriber.principal !== principal) continue;
-        const told = tellSome(subscriber, rest, membersOf);
+        const isAsRead = () => isAt(subscriber, round) && subscriber.principal === principal;
+        const told = await replays.run(() => (isAsRead() ? tellSome(subscriber, rest, membersOf) : null));
+        if (told === null) continue;
         count += told.count;
         // It is gone, and that is not known here yet.
         if (told.passed === 0) await pause(clock, arrivalPauseMs);
@@ -139,19 +143,20 @@ export function openRoom(workspaceId: string, start: Cursor, deps: RoomDeps): Ro
     return count;
   }
 
-  /** As many as the reader takes at once: what is written for it stays far below what it is dropped for. */
+  /** As many as the reader takes at once, and little: what is written for it stays far below what it is dropped for. */
   function tellSome(subscriber: Subscriber, events: readonly TailedEvent[], membersOf: MembersOf) {
     const { outlet } = subscriber;
-    let count = 0;
-    let passed = 0;
+    let [count, passed, size] = [0, 0, 0];
     outlet.cork();
     for (const tailed of events) {
-      if (outlet.bufferedBytes() > lowWaterBytes) break;
+      if (Math.max(size, outlet.bufferedBytes()) > lowWaterBytes) break;
       passed += 1;
       subscriber.position = tailed.event.position;
       const sight = sightOf(subscriber.principal, tailed.event, membersOf);
       if (sight === null) continue;
-      deliver(subscriber, tailed.event, tailed[frameBySight[sight]]);
+      const frame = tailed[frameBySight[sight]];
+      deliver(subscriber, tailed.event, frame);
+      size += frame.size;
       count += 1;
     }
     outlet.uncork();

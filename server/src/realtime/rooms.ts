@@ -1,5 +1,6 @@
 import type { News } from "../events/events.ts";
 import type { Clock } from "../lib/clock.ts";
+import { openLoopShare } from "../lib/loop-share.ts";
 import type { Log } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
 import { openBlocks } from "./blocks.ts";
@@ -16,12 +17,15 @@ export interface RoomsDeps extends Pick<RoomDeps, "onTaken"> {
 /** An empty room follows its feed this long, for those who come back, in milliseconds. */
 const keepEmptyMs = 30_000;
 
+/** How much of each turn of the event loop goes to those who catch up, in milliseconds. */
+const replayShareMs = 5;
+
 /** The rooms of the workspaces that somebody listens to in this process. */
 export function openRooms({ db, news, clock, log, onTaken }: RoomsDeps) {
   const rooms = new Map<string, Promise<Room>>();
   const opened = new Map<string, Room>();
   const tails = openTails({ db, news, clock, log });
-  const parts = { db, blocks: openBlocks(db), clock, onTaken };
+  const parts = { db, blocks: openBlocks(db), clock, replays: openLoopShare(clock, replayShareMs), onTaken };
 
   async function open(workspaceId: string): Promise<Room> {
     const listener: { room?: Room } = {};

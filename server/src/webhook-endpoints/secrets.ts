@@ -26,6 +26,11 @@ export function requireWebhookSecret(secret: string): string {
   });
 }
 
+/** What signs. */
+export function webhookKey(secret: string): Buffer {
+  return Buffer.from(secret.slice(prefix.length), "base64");
+}
+
 export function sealWebhookSecret(box: SecretBox, endpointId: string, secret: string): Buffer {
   return box.seal(secret, contextOf(endpointId));
 }

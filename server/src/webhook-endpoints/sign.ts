@@ -1,4 +1,5 @@
-import { Webhook } from "standardwebhooks";
+import { createHmac } from "node:crypto";
+import { webhookKey } from "./secrets.ts";
 
 export interface Signed {
   /** The same in every attempt. */
@@ -8,12 +9,17 @@ export interface Signed {
   body: string;
 }
 
-/** The headers by which a receiver knows who sends. One signature for each secret: during a rotation there are two. */
+/**
+ * The headers by which a receiver knows who sends. One signature for each secret: during a rotation there are two. Source:
+ * Standard Webhooks 1.0, "Signature scheme"; made here because the library's SHA-256 is JavaScript, which takes 100 times as long.
+ */
 export function signatureHeaders(secrets: readonly string[], { webhookId, atMs, body }: Signed) {
-  const at = new Date(atMs);
+  const timestamp = String(Math.floor(atMs / 1000));
+  const sign = (secret: string) =>
+    createHmac("sha256", webhookKey(secret)).update(`${webhookId}.${timestamp}.`).update(body).digest("base64");
   return {
     "webhook-id": webhookId,
-    "webhook-timestamp": String(Math.floor(atMs / 1000)),
-    "webhook-signature": secrets.map((secret) => new Webhook(secret).sign(webhookId, at, body)).join(" "),
+    "webhook-timestamp": timestamp,
+    "webhook-signature": secrets.map((secret) => `v1,${sign(secret)}`).join(" "),
   };
 }

@@ -1,0 +1,37 @@
+import type { Clock } from "./clock.ts";
+
+/** Runs short synchronous jobs in order, a few milliseconds in each turn of the event loop. */
+export interface LoopShare {
+  /** Resolves with what the job returns, which runs in a later turn. Callers wait for each job, so few are queued. */
+  run<T>(job: () => T): Promise<T>;
+}
+
+/** Jobs of all callers together take about `shareMs` of a turn: the last one that begins may take longer. */
+export function openLoopShare(clock: Pick<Clock, "elapsed">, shareMs: number): LoopShare {
+  let queued: (() => void)[] = [];
+
+  function work(): void {
+    const endMs = clock.elapsed() + shareMs;
+    let done = 0;
+    do {
+      queued[done]!();
+      done += 1;
+    } while (done < queued.length && clock.elapsed() < endMs);
+    queued = queued.slice(done);
+    if (queued.length > 0) setImmediate(work);
+  }
+
+  return {
+    run: (job) =>
+      new Promise((resolve, reject) => {
+        queued.push(() => {
+          try {
+            resolve(job());
+          } catch (error) {
+            reject(error);
+          }
+        });
+        if (queued.length === 1) setImmediate(work);
+      }),
+  };
+}

@@ -1,0 +1,82 @@
+import assert from "node:assert/strict";
+import { before, test } from "node:test";
+import { setImmediate } from "node:timers/promises";
+import { readHead } from "../events/events.ts";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
+import { type Pipeline, startPipeline } from "../testing/test-pipeline.ts";
+import { blockSize } from "./blocks.ts";
+import { lowWaterBytes, type Subscriber } from "./subscriber.ts";
+import { appendEvents, openTestReader, openTestRooms, testPrincipal } from "./test-room.ts";
+
+// A reader that takes everything at once gives the loop no reason to turn: all of its past was sent without a pause.
+
+const opened = closeAfterTests();
+let line: Pipeline;
+let chat: string;
+
+before(async () => {
+  line = opened.use(await startPipeline({ delivers: false }));
+  chat = await line.addConversation(await line.addPerson("ana"));
+});
+
+/** The most that was sent to these readers, in bytes, and looked through for one, in events, in a turn of the event loop. */
+async function mostInATurn(readers: readonly Subscriber[], work: () => Promise<unknown>) {
+  let bytes = 0;
+  let [mostBytes, mostEvents] = [0, 0];
+  for (const { outlet } of readers) {
+    const write = outlet.write;
+    outlet.write = (frame, onTaken) => {
+      bytes += frame.size;
+      write(frame, onTaken);
+    };
+  }
+  let isOver = false;
+  const done = work().finally(() => {
+    isOver = true;
+  });
+  let positions = readers.map(({ position }) => position);
+  while (!isOver) {
+    await setImmediate();
+    mostBytes = Math.max(mostBytes, bytes);
+    bytes = 0;
+    const now = readers.map(({ position }) => position);
+    // Where they begin is no step.
+    const steps = now.map((position, index) => (positions[index] === 0 ? 0 : position - positions[index]!));
+    mostEvents = Math.max(mostEvents, ...steps);
+    positions = now;
+  }
+  await done;
+  return { mostBytes, mostEvents };
+}
+
+test("a reader that takes all at once is sent little in a turn of the event loop", async () => {
+  await using process = openTestRooms(line);
+  const start = await readHead(line.pool, line.workspaceId);
+  const size = 30_000;
+  for (let batch = 0; batch < 3; batch += 1) await appendEvents(line, chat, 100, "x".repeat(size));
+  const room = await process.room();
+  // What was read before is in memory, and needs no pause either.
+  for (const _time of ["first", "again"]) {
+    const { subscriber, told } = openTestReader(testPrincipal(line, "agent"));
+    room.join(subscriber);
+    const { mostBytes } = await mostInATurn([subscriber], () => room.catchUp(subscriber, start));
+    assert.equal(told.length, 300);
+    assert.ok(mostBytes <= lowWaterBytes + size + 1_000, `${mostBytes} bytes`);
+    room.leave(subscriber);
+  }
+});
+
+test("a reader that sees none of a long past looks through one block in a turn", async () => {
+  await using process = openTestRooms(line);
+  const start = await readHead(line.pool, line.workspaceId);
+  for (let batch = 0; batch < 5; batch += 1) await appendEvents(line, chat, 1_000);
+  const room = await process.room();
+  for (const _time of ["first", "again"]) {
+    const { subscriber, told } = openTestReader(testPrincipal(line, "member"));
+    room.join(subscriber);
+    const { mostEvents } = await mostInATurn([subscriber], () => room.catchUp(subscriber, start));
+    assert.equal(told.length, 0);
+    assert.ok(mostEvents <= blockSize, `${mostEvents} events`);
+    room.leave(subscriber);
+  }
+});
