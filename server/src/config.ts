@@ -86,7 +86,7 @@ function readConfig(read: EnvReader) {
         "DATABASE_POOL_SIZE",
         kind.integer(2, 1000),
         "10",
-        "The most connections to the database that this process opens.",
+        "The most connections in each of this process's two large pools, for requests and for the pipeline.",
       ),
     },
     /** `null`: processes find each other through the database. */

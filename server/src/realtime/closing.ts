@@ -6,7 +6,7 @@ export const closings = {
   forbidden: { code: 4403, reason: "not allowed to read events" },
   /** It did not read what it was sent: resume from the last cursor. */
   slow: { code: 4408, reason: "too slow: more was waiting than is kept" },
-  /** It sent nothing, not even a pong, for two heartbeats. */
+  /** It sent nothing, not even a pong, for three heartbeats. */
   silent: { code: 4410, reason: "no sign of life" },
   /** It sent more than it may. */
   flood: { code: 4429, reason: "too many frames" },
