@@ -33,17 +33,22 @@ test("a source that asks many times delays another by one turn", async () => {
   assert.equal(served.length, 12);
 });
 
-// An address that keeps coming back with other accounts must not starve one that waits.
-test("sources that come later are served after those that wait", async () => {
-  const { enter, serveAll, served } = open();
-  enter("first", from("a", "ana"));
-  enter("second", from("a", "ana"));
-  for (let n = 0; n < 20; n += 1) {
-    enter(`new ${n}`, from(`new ${n}`, `new ${n}`));
-    await serveAll(1);
-  }
-  assert.ok(served.includes("second") && served.indexOf("second") < 6, `${served}`);
-});
+// An address that keeps coming back with other accounts must not starve one that waits, nor must a crowd of addresses.
+for (const [what, sourceOf] of [
+  ["addresses", (n: number) => from(`new ${n}`, `new ${n}`)],
+  ["accounts of one address", (n: number) => from("a", `new ${n}`)],
+] as const) {
+  test(`${what} that come later are served after those that wait`, async () => {
+    const { enter, serveAll, served } = open();
+    enter("first", from("a", "ana"));
+    enter("second", from("a", "ana"));
+    for (let n = 0; n < 20; n += 1) {
+      enter(`new ${n}`, sourceOf(n));
+      await serveAll(1);
+    }
+    assert.ok(served.includes("second") && served.indexOf("second") < 6, `${served}`);
+  });
+}
 
 test("an account, an address and the whole line have a limit", async () => {
   const { enter, line, refused } = open({ total: 6, perAddress: 4, perAccount: 2 });
@@ -65,6 +70,28 @@ test("in a full line the newest of the largest source gives its place to a small
   assert.deepEqual(refused, ["loud 5"]);
   assert.equal(served.indexOf("ana"), 1);
   assert.equal(served.length, 6);
+});
+
+test("in a full share of an account or of an address, too, the newest of the largest source gives its place", async () => {
+  for (const [limits, smaller] of [
+    [{ total: 9, perAddress: 9, perAccount: 2 }, from("b", "loud")],
+    [{ total: 9, perAddress: 2, perAccount: 9 }, from("a", "quiet")],
+  ] as const) {
+    const { enter, serveAll, served, refused } = open(limits);
+    for (let n = 0; n < 2; n += 1) enter(`loud ${n}`, from("a", "loud"));
+    enter("smaller", smaller);
+    await serveAll();
+    assert.deepEqual([refused, served], [["loud 1"], ["loud 0", "smaller"]]);
+  }
+});
+
+// Otherwise sources that come again and again would take the place from one another, and none would be served.
+test("in a full line of equal sources no place is taken from one that waits", async () => {
+  const { enter, line, serveAll, served, refused } = open({ total: 2, perAddress: 2, perAccount: 2 });
+  for (const name of ["first", "second", "third"]) enter(name, from(name, name));
+  assert.equal(line.hasRoom("third"), false);
+  await serveAll();
+  assert.deepEqual([refused, served], [["third"], ["first", "second"]]);
 });
 
 test("a full line says so for the address that fills it, and not for another", () => {
