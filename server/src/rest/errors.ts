@@ -79,10 +79,6 @@ export function toRequestError(error: unknown, bodyLimitBytes = doorLimits.maxBo
     const message = "The database cannot do this now. Nothing was changed; try again.";
     return new RequestError("OVERLOADED", message, { retryAfterSeconds: 2, cause: error });
   }
-  // The files of the documentation pages: what lies outside of their folder is not there.
-  if (thrown.statusCode === 403 || thrown.statusCode === 404) {
-    return new RequestError("RESOURCE_NOT_FOUND", "There is nothing here.");
-  }
   if (thrown.statusCode === 400 && error instanceof Error) return new RequestError("VALIDATION_ERROR", error.message);
   return new RequestError("INTERNAL", "Something went wrong here. Tell the operator the request id.", { cause: error });
 }

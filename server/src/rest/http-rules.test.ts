@@ -139,6 +139,15 @@ test("the error for a body that is too long names the limit of its route", async
     assert.equal(answer.status, 413);
     assert.match(((await answer.json()) as Told).error.message, limit);
   }
+  // The same of a real route.
+  const webhook = await whole.inject({
+    method: "POST",
+    url: "/webhooks/whatsapp/any",
+    headers: { "content-type": "application/json" },
+    payload: Buffer.alloc(5 * 1024 * 1024, " "),
+  });
+  assert.equal(webhook.statusCode, 413);
+  assert.match(webhook.json().error.message, /larger than 4 MiB/);
 });
 
 // Generators of other languages compile them as they stand.

@@ -59,7 +59,7 @@ export function webhookRoutes(app: App, deps: WebhookRouteDeps): void {
   app.register(async (scope) => {
     // The signature is over the exact bytes, so nothing may parse them before.
     scope.removeAllContentTypeParsers();
-    scope.addContentTypeParser("*", { parseAs: "buffer", bodyLimit: maxWebhookBytes }, (_request, body, done) => {
+    scope.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => {
       done(null, body);
     });
     scope.post<{ Params: { channel: string; id: string }; Body: Buffer | undefined }>(
