@@ -76,6 +76,16 @@ test("a turn that was not used lapses, and then another is given", async () => {
   assert.equal((await wrong(home)).status, 401);
 });
 
+// Otherwise each further address would put off all that come after it by another minute.
+test("the wait of a new address is bounded, however many others wait", async () => {
+  const most = longestTurnMs / buckets.fresh.everyMs;
+  const crowd = Array.from({ length: buckets.fresh.burst + most + 8 }, (_, n) => `192.0.2.${n + 1}`);
+  const statuses = await poll(crowd);
+  assert.equal(statuses.filter((status) => status === 429).length, most + 8);
+  const seconds = secondsOf(await right(home));
+  assert.ok(seconds <= (longestTurnMs + buckets.fresh.everyMs) / 1000, `${seconds} s`);
+});
+
 test("an address from which the user has logged in is not slowed down by failures of others", async () => {
   assert.equal((await right(home)).status, 200);
   for (let round = 0; round < 6; round += 1) await poll();
@@ -120,16 +130,16 @@ async function useUp(address: (n: number) => string): Promise<void> {
 
 test("right log-ins of one account wait for themselves, and others do not wait for them", async () => {
   const done: string[] = [];
+  const ana = () =>
+    hub.call("POST /auth/token", { from: home, body: { username: "ana", password: "a long enough one" } });
+  // The address is trusted with both accounts, so that only the accounts tell them apart.
   await right(home);
+  await ana();
   const flood = Array.from({ length: 60 }, async () => {
     const { status } = await right(home);
     done.push(`flood ${status}`);
   });
-  const neighbour = hub.call("POST /auth/token", {
-    from: home,
-    body: { username: "ana", password: "a long enough one" },
-  });
-  const { status } = await neighbour.finally(() => done.push("neighbour"));
+  const { status } = await ana().finally(() => done.push("neighbour"));
   await Promise.all(flood);
   assert.equal(status, 200);
   const served = done.slice(0, done.indexOf("neighbour")).filter((one) => one === "flood 200").length;
@@ -137,6 +147,23 @@ test("right log-ins of one account wait for themselves, and others do not wait f
   assert.ok(served <= 6, `${served} of the flood were served before the neighbour`);
   const all = done.filter((one) => one === "flood 200").length;
   assert.ok(all <= passwordLine.perAccount + 6, `${all} of the flood were served`);
+});
+
+test("a crowd of addresses that tries an account does not take the place in the line of an address that is trusted", async () => {
+  assert.equal((await right(home)).status, 200);
+  const crowd = Array.from({ length: buckets.fresh.burst }, (_, n) => `192.0.2.${n + 1}`);
+  const owner: Promise<{ status: number }>[] = [];
+  const guesses = crowd.map((from, n) => {
+    // While the share of the account is full, for more of the crowd come.
+    if (n % 5 === 4) owner.push(right(home));
+    return wrong(from);
+  });
+  const refused = (await Promise.all(guesses)).filter(({ status }) => status === 503);
+  assert.ok(refused.length > 0, "the crowd fills the share of the account");
+  assert.deepEqual(
+    (await Promise.all(owner)).map(({ status }) => status),
+    owner.map(() => 200),
+  );
 });
 
 // What strangers together may guess in a day at one account; the documents give this figure.

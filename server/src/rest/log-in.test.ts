@@ -51,7 +51,7 @@ test("an unknown user, one without a password and a wrong password get the same 
   const works: unknown[] = [];
   const answers: unknown[] = [];
   for (const username of ["admin", "nobody", "provider-only"]) {
-    const work = { statements: 0, passwords: [] as number[] };
+    const work = noWork();
     works.push(work);
     await logIn(counted(work), { ip: "192.0.2.1", requestId: null }, { username, password: "wrong password" }).catch(
       ({ code, message, details, retryAfterSeconds }) => answers.push({ code, message, details, retryAfterSeconds }),
@@ -62,8 +62,21 @@ test("an unknown user, one without a password and a wrong password get the same 
   assert.deepEqual((works[0] as { passwords: number[] }).passwords.length, 1);
 });
 
-/** The parts of a log-in, which note what they are asked: statements, and the cost of each password in KiB. */
-function counted(work: { statements: number; passwords: number[] }): LogInDeps {
+test("a guess that has to wait does not stand in the line for hashing", async () => {
+  await failUntilRefused("admin");
+  const work = noWork();
+  const guess = { username: "admin", password: adminPassword };
+  await assert.rejects(logIn(counted(work), { ip: "127.0.0.1", requestId: null }, guess), {
+    code: "RATE_LIMIT_EXCEEDED",
+  });
+  assert.equal(work.turns, 0);
+});
+
+/** What a log-in asked for: statements, turns in the line, and the cost of each password in KiB. */
+const noWork = () => ({ statements: 0, turns: 0, passwords: [] as number[] });
+
+/** The parts of a log-in, which note what they are asked. */
+function counted(work: ReturnType<typeof noWork>): LogInDeps {
   const hasher = openPasswordHasher({ concurrency: 1 });
   const query = (...statement: unknown[]) => {
     work.statements += 1;
@@ -78,13 +91,15 @@ function counted(work: { statements: number; passwords: number[] }): LogInDeps {
     secondFactor: async () => {},
     hasher: {
       ...hasher,
-      inTurn: (source, turn) =>
-        hasher.inTurn(source, (verify) =>
+      inTurn: (source, turn) => {
+        work.turns += 1;
+        return hasher.inTurn(source, (verify) =>
           turn((hashed, password) => {
             work.passwords.push(Number(/m=(\d+)/.exec(hashed ?? "m=19456")![1]));
             return verify(hashed, password);
           }),
-        ),
+        );
+      },
     },
   };
 }
@@ -102,6 +117,7 @@ test("a username that nobody has is slowed down in the same way, whatever its ca
   await failUntilRefused("admin");
   await failUntilRefused("nobody");
   const [unknown, known] = [await tryAs("NoBody"), await tryAs("ADMIN")].map(seen);
+  assert.equal(unknown!.status, 429);
   assert.deepEqual({ ...unknown, retryAfter: 0, error: 0 }, { ...known, retryAfter: 0, error: 0 });
   assert.ok(Math.abs(Number(unknown!.retryAfter) - Number(known!.retryAfter)) < 60);
 });
@@ -123,7 +139,8 @@ test("a hundred guesses at once are not a hundred guesses, over all processes", 
 
 test("neither usernames nor addresses stand in the table, and rows that say nothing any more are deleted", async () => {
   await tryAs("secret-typed-in-the-wrong-field");
-  const { rows } = await hub.db.query("SELECT t::text AS row FROM log_in_tries t");
+  // As bytes they would stand there in hexadecimal digits.
+  const { rows } = await hub.db.query("SELECT t::text, encode(subject_hash, 'escape') FROM log_in_tries t");
   assert.equal(rows.length, 4);
   assert.doesNotMatch(JSON.stringify(rows), /secret|127\.0/);
   await deleteOldTries({ identityDb: hub.db });
