@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { patient } from "./patience.ts";
 
 const root = join(import.meta.dirname, "../../..");
 const packages = ["server/src", "simulator/src", "client/src", "bench/src", "e2e"];
@@ -18,3 +22,29 @@ test("no test closes things by its own hook", () => {
   );
   assert.deepEqual(wrong, [], "use closeAfterTests() instead of after()");
 });
+
+// Node runs `after` at once where a name pattern chooses no test of the file, and a server that `before` opens then stays.
+for (const add of ["use(server)", "adopt(server, () => server.close())", "defer(() => server.close())"]) {
+  test(`a file of which no test is chosen ends, though its before opens something late by ${add}`, async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), "close-after-tests-"));
+    t.after(() => rmSync(folder, { recursive: true }));
+    const file = join(folder, "late.test.ts");
+    writeFileSync(
+      file,
+      `import { createServer } from "node:net";
+       import { before, test } from "node:test";
+       import { closeAfterTests } from ${JSON.stringify(join(import.meta.dirname, "close-after-tests.ts"))};
+       const opened = closeAfterTests();
+       before(async () => {
+         while (!opened.disposed) await new Promise(setImmediate);
+         const server = createServer().listen(0);
+         opened.${add};
+       });
+       test("a test that is not chosen", () => {});`,
+    );
+    const { NODE_TEST_CONTEXT: _ofThisRun, ...env } = process.env;
+    const args = ["--test", "--test-name-pattern=no test has this name", file];
+    const run = spawn(process.execPath, args, { env, timeout: patient(10_000) });
+    assert.deepEqual(await once(run, "exit"), [0, null]);
+  });
+}
