@@ -72,12 +72,25 @@ test("a guess that has to wait does not stand in the line for hashing", async ()
   assert.equal(work.turns, 0);
 });
 
+test("where the line for hashing is full, a guess is refused before the database is asked", async () => {
+  const hasher = openPasswordHasher({ concurrency: 1, line: { total: 1, perAddress: 1, perAccount: 1 } });
+  const ended = Promise.withResolvers<void>();
+  const others = [1, 2].map(() => hasher.inTurn({ address: "192.0.2.1", account: "admin" }, () => ended.promise));
+  const work = noWork();
+  const guess = { username: "admin", password: adminPassword };
+  await assert.rejects(logIn(counted(work, hasher), { ip: "192.0.2.1", requestId: null }, guess), {
+    code: "OVERLOADED",
+  });
+  assert.deepEqual(work, noWork());
+  ended.resolve();
+  await Promise.all(others);
+});
+
 /** What a log-in asked for: statements, turns in the line, and the cost of each password in KiB. */
 const noWork = () => ({ statements: 0, turns: 0, passwords: [] as number[] });
 
 /** The parts of a log-in, which note what they are asked. */
-function counted(work: ReturnType<typeof noWork>): LogInDeps {
-  const hasher = openPasswordHasher({ concurrency: 1 });
+function counted(work: ReturnType<typeof noWork>, hasher = openPasswordHasher({ concurrency: 1 })): LogInDeps {
   const query = (...statement: unknown[]) => {
     work.statements += 1;
     return Reflect.apply(hub.db.query, hub.db, statement);
