@@ -1,4 +1,5 @@
 import { notFound } from "../errors.ts";
+import { type OfPage, withinPage } from "../lib/page-bytes.ts";
 import { all, type Db, maybe, run } from "../lib/query.ts";
 import type { Address } from "./address.ts";
 import type { Metadata } from "./text.ts";
@@ -35,8 +36,11 @@ export interface ContactFilter {
   after?: { at: Date; id: string } | undefined;
 }
 
-/** Newest first; one more than `limit`, when there are more. A statement for each set of filters, planned for it. */
-export function listContacts(db: Db, workspaceId: string, filter: ContactFilter): Promise<Contact[]> {
+/**
+ * Newest first, as many as a page takes; one more than `limit`, when there are more. A statement for each set of filters,
+ * planned for it.
+ */
+export function listContacts(db: Db, workspaceId: string, filter: ContactFilter): Promise<(Contact & OfPage)[]> {
   const { query, address, metadata, limit, after } = filter;
   const values: unknown[] = [workspaceId];
   const bind = (value: unknown) => `$${values.push(value)}`;
@@ -58,13 +62,14 @@ export function listContacts(db: Db, workspaceId: string, filter: ContactFilter)
     conditions.push(`c.metadata ->> ${key}::text = ${value}::text AND c.contact_id IN (SELECT d.contact_id FROM contact_metadata d
       WHERE d.workspace_id = $1 AND d.entry = metadata_entry(${key}, ${value}))`);
   }
-  return all<Contact>(
-    db,
-    `${selectContacts} ${found} WHERE ${conditions.join(" AND ")}
-     ORDER BY c.created_at DESC, c.contact_id DESC LIMIT ${bind(limit + 1)}`,
-    values,
-  );
+  const rows = `${selectContacts} ${found} WHERE ${conditions.join(" AND ")}
+     ORDER BY c.created_at DESC, c.contact_id DESC LIMIT ${bind(limit + 1)}`;
+  return all(db, withinPage(rows, { size: contactBytes, order: '"createdAt" DESC, "contactId" DESC' }), values);
 }
+
+/** About how long a contact is as it is shown, in bytes. */
+const contactBytes = `150 + octet_length("displayName") + octet_length(metadata::text)
+  + octet_length(array_to_string(addresses, '   '))`;
 
 export interface NewContact {
   contactId: string;

@@ -20,7 +20,7 @@ export interface LastMessage {
 
 /** Unread messages are looked for among so many, the newest of a conversation. */
 export const maxUnread = 100;
-/** Longest text of a last message, in characters; the message itself has all of it. */
+/** Longest text of a last message, in characters, and longest parameters of a template; the message itself has all of it. */
 export const maxLastText = 1_000;
 
 /** One statement for all: by their conversations' ids. */
@@ -44,7 +44,9 @@ export async function loadActivities(
     db,
     `SELECT i.conversation_id, l.message_id, l.seq, l.sender_id, l.direction, l.created_at,
        CASE WHEN length(l.payload ->> 'text') > $5
-         THEN jsonb_set(l.payload, '{text}', to_jsonb(left(l.payload ->> 'text', $5))) ELSE l.payload END AS payload,
+           THEN jsonb_set(l.payload, '{text}', to_jsonb(left(l.payload ->> 'text', $5)))
+         WHEN length(l.payload ->> 'parameters') > $5 THEN l.payload - 'parameters'
+         ELSE l.payload END AS payload,
        u.unread_count
      FROM unnest($1::uuid[], $2::bigint[]) AS i (conversation_id, last_seq)
      LEFT JOIN messages l ON l.conversation_id = i.conversation_id AND l.seq = i.last_seq

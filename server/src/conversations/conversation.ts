@@ -122,6 +122,12 @@ function selectMembers(
   );
 }
 
+/** About how long a conversation is as it is shown, with its members and its last message, in bytes: SQL over its row. */
+export const conversationBytes = `(1500 + coalesce((
+  SELECT sum(160 + octet_length(p.display_name) + coalesce((
+    SELECT sum(30 + octet_length(a.identifier)) FROM addresses a WHERE a.participant_id = p.participant_id), 0))
+  FROM members m JOIN participants p USING (participant_id) WHERE m.conversation_id = "conversationId"), 0))`;
+
 export const selectConversations = `
   SELECT c.conversation_id AS "conversationId", c.type, c.title, c.settings, c.last_seq AS "lastSeq",
     c.created_at AS "createdAt", c.active_at AS "activeAt"

@@ -1,7 +1,8 @@
 import { invalid } from "../errors.ts";
 import type { Principal } from "../identity/principal.ts";
-import { all, type Db } from "../lib/query.ts";
-import { type MessageRow, messageColumns } from "../messages/show.ts";
+import { maxPageBytes, type OfPage } from "../lib/page-bytes.ts";
+import { allPrepared, type Db } from "../lib/query.ts";
+import { type MessageRow, messageBytes, messageColumns } from "../messages/show.ts";
 import { findConversation } from "./conversation.ts";
 
 /** Where to look in a conversation. Newest first, unless `afterSeq` is given or the cursor comes from such a page. */
@@ -28,10 +29,9 @@ export async function readHistory(
 ): Promise<HistoryPage> {
   const { lastSeq } = await findConversation(db, principal, conversationId);
   const span = spanOf(query, lastSeq);
-  const rows = await listMessages(db, conversationId, { ...span, limit: query.limit + 1 });
-  const shown = rows.slice(0, query.limit);
-  const hasMore = rows.length > shown.length;
-  return { rows: shown, nextCursor: hasMore ? encodeCursor(span.order, shown.at(-1)!.seq) : null };
+  const rows = await listMessages(db, conversationId, { ...span, limit: query.limit });
+  const last = rows.at(-1);
+  return { rows, nextCursor: last?.more_follow ? encodeCursor(span.order, last.seq) : null };
 }
 
 type Order = "ASC" | "DESC";
@@ -53,12 +53,28 @@ function spanOf({ offset, beforeSeq, afterSeq, cursor }: HistoryQuery, lastSeq: 
   return { order, after, before: from ? Math.min(before, from.seq) : before - offset };
 }
 
+/** The size of a long message takes as long to find out as reading it, so no more are looked at than a page takes. */
 function listMessages(db: Db, conversationId: string, { order, after, before, limit }: Span & { limit: number }) {
-  return all<MessageRow>(
+  const [start, comesNext] = order === "ASC" ? [after, ">"] : [before, "<"];
+  return allPrepared<MessageRow & OfPage>(
     db,
-    `SELECT ${messageColumns} FROM messages
-     WHERE conversation_id = $1 AND seq > $2 AND seq < $3 ORDER BY seq ${order} LIMIT $4`,
-    [conversationId, after, before, limit],
+    `history ${order}`,
+    `WITH RECURSIVE page (seq, number, bytes) AS (
+       SELECT $5::bigint, 0, 0::bigint
+       UNION ALL
+       SELECT next.seq, page.number + 1, page.bytes + next.bytes
+       FROM page CROSS JOIN LATERAL (
+         SELECT m.seq, ${messageBytes} AS bytes FROM messages m
+         WHERE m.conversation_id = $1 AND m.seq > $2 AND m.seq < $3 AND m.seq ${comesNext} page.seq
+         ORDER BY m.seq ${order} LIMIT 1
+       ) next WHERE page.number <= $4 AND page.bytes <= ${maxPageBytes}
+     )
+     SELECT ${messageColumns}, page.number < (SELECT max(number) FROM page) AS more_follow
+     FROM page JOIN messages USING (seq)
+     WHERE conversation_id = $1 AND page.number BETWEEN 1 AND $4
+       AND (page.number = 1 OR page.bytes <= ${maxPageBytes})
+     ORDER BY page.number`,
+    [conversationId, after, before, limit, start],
   );
 }
 

@@ -1,8 +1,15 @@
 import { findLiving } from "../contacts/contacts.ts";
 import { type Principal, seesAllConversations } from "../identity/principal.ts";
+import { type OfPage, withinPage } from "../lib/page-bytes.ts";
 import { all, type Db } from "../lib/query.ts";
 import { type Activity, loadActivities } from "./activity.ts";
-import { type Conversation, type ConversationRow, selectConversations, withMembers } from "./conversation.ts";
+import {
+  type Conversation,
+  type ConversationRow,
+  conversationBytes,
+  selectConversations,
+  withMembers,
+} from "./conversation.ts";
 
 export interface ConversationQuery {
   /** Those in which this contact, or this participant, is. A merged contact stands for the one it was merged into. */
@@ -18,9 +25,9 @@ export interface ConversationQuery {
 }
 
 export type ConversationSort = "activity" | "created";
-export type ListedConversation = Conversation & Activity;
+export type ListedConversation = Conversation & Activity & OfPage;
 
-/** Those that the caller may see, newest first; one more than `limit`, when there are more. */
+/** Those that the caller may see, newest first, as many as a page takes; one more than `limit`, when there are more. */
 export async function listConversations(
   db: Db,
   principal: Principal,
@@ -30,9 +37,10 @@ export async function listConversations(
   if (people === null) return [];
   const rows = await findRows(db, principal.workspaceId, people, query);
   const [conversations, activities] = [await withMembers(db, rows), await loadActivities(db, principal, rows)];
-  return conversations.map((conversation) => ({
+  return conversations.map((conversation, index) => ({
     ...conversation,
     ...activities.get(conversation.conversationId)!,
+    more_follow: rows[index]!.more_follow,
   }));
 }
 
@@ -57,7 +65,7 @@ function findRows(
   workspaceId: string,
   people: readonly string[],
   { channel, updatedAfter, sort, limit, after }: ConversationQuery,
-): Promise<ConversationRow[]> {
+): Promise<(ConversationRow & OfPage)[]> {
   const values: unknown[] = [workspaceId];
   const bind = (value: unknown) => `$${values.push(value)}`;
   const [first, ...others] = people;
@@ -76,19 +84,22 @@ function findRows(
     conditions.push(`c.active_minute >= ${minuteOf(place)} AND c.active_at > ${place}`);
   }
   if (after !== undefined) conditions.push(beyond(sort, bind(after.at), bind(after.id)));
-  return all(
-    db,
-    `${selectConversations} ${first === undefined ? "" : "JOIN members one USING (conversation_id)"}
+  const rows = `${selectConversations} ${first === undefined ? "" : "JOIN members one USING (conversation_id)"}
      WHERE ${conditions.join(" AND ")}
-     ORDER BY ${orders[sort]} LIMIT ${bind(limit + 1)}`,
-    values,
-  );
+     ORDER BY ${orders[sort].read} LIMIT ${bind(limit + 1)}`;
+  return all(db, withinPage(rows, { size: conversationBytes, order: orders[sort].page }), values);
 }
 
-/** By the minute first: that is in the index. */
-const orders: Record<ConversationSort, string> = {
-  created: "c.created_at DESC, c.conversation_id DESC",
-  activity: "c.active_minute DESC, c.active_at DESC, c.conversation_id DESC",
+/** As it is read, by the minute first: that is in the index; and the same of what was read. */
+const orders: Record<ConversationSort, { read: string; page: string }> = {
+  created: {
+    read: "c.created_at DESC, c.conversation_id DESC",
+    page: '"createdAt" DESC, "conversationId" DESC',
+  },
+  activity: {
+    read: "c.active_minute DESC, c.active_at DESC, c.conversation_id DESC",
+    page: '"activeAt" DESC, "conversationId" DESC',
+  },
 };
 
 function beyond(sort: ConversationSort, at: string, id: string): string {

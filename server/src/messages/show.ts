@@ -103,6 +103,12 @@ export interface DeliveryRow {
 export const messageColumns = `message_id, workspace_id, conversation_id, seq, sender_id, direction, payload, channels,
   reply_to, origin ->> 'route' AS route, metadata, created_at`;
 
+/** About how long a message `m` is as it is shown, with its deliveries, in bytes: SQL. */
+export const messageBytes = `(500 + octet_length(m.payload::text) + coalesce(octet_length(m.metadata::text), 0)
+  + coalesce((SELECT sum(550 + coalesce(octet_length(d.error::text), 0)
+      + coalesce(octet_length(array_to_string(d.provider_message_ids, ',')), 0))
+    FROM deliveries d WHERE d.message_id = m.message_id), 0))`;
+
 /** As the viewer sees them, who may see them: each with its deliveries, in the order of the rows. One statement for all. */
 export async function showMessages(db: Db, viewer: Viewer, rows: readonly MessageRow[]): Promise<MessageResource[]> {
   const deliveries = await all<DeliveryRow>(

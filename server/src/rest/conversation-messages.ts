@@ -25,7 +25,8 @@ export function conversationMessageRoutes(app: App, { showMessages }: Conversati
         summary: "List the messages of a conversation",
         description:
           "Newest first; oldest first when `after_seq` is given. Both bounds are left out themselves. `offset` counts " +
-          "from the end at which the page begins; with a `cursor` it is over.",
+          "from the end at which the page begins; with a `cursor` it is over. A page may hold fewer messages than `limit`: it " +
+          "ends at about 1 MiB, deliveries included.",
         params: idParams,
         querystring: Type.Object(
           {

@@ -102,7 +102,11 @@ export const listedConversation = Type.Object({
         payload: Type.Unknown(),
         created_at: time,
       },
-      { description: `A text is cut after ${maxLastText} characters. Null for an API key without messages:read.` },
+      {
+        description:
+          `A text is cut after ${maxLastText} characters, and longer parameters of a template are left out. Null for an API ` +
+          "key without messages:read.",
+      },
     ),
   ),
   unread_count: nullable(

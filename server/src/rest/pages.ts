@@ -2,18 +2,26 @@ import { type TSchema, Type } from "typebox";
 import { invalid } from "../errors.ts";
 import { isUuid } from "../lib/ids.ts";
 import { nullable } from "../lib/nullable.ts";
+import type { OfPage } from "../lib/page-bytes.ts";
 
 /** As the hub writes it, of letters that need no escaping in a URL. */
 export const pageCursor = Type.String({
   maxLength: 500,
   pattern: "^[A-Za-z0-9_-]+$",
-  description: "The next_cursor of the page before; leave it out to begin again",
+  description: "The next_cursor of the page before, while that is not null; leave it out to begin again",
 });
 
 /** `limit` and `cursor` of every list. */
 export const pageQuery = Type.Object(
   {
-    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 200, default: 50 })),
+    limit: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 200,
+        default: 50,
+        description: "A page may hold fewer items: it ends at about 1 MiB",
+      }),
+    ),
     cursor: Type.Optional(pageCursor),
   },
   { additionalProperties: false },
@@ -29,17 +37,17 @@ export interface Position {
   id: string;
 }
 
-/** Turns `limit + 1` rows into a page: the extra row only says that there is more. */
+/** Turns `limit + 1` rows, or as many as a page takes, into a page: the extra row only says that there is more. */
 export function toPage<Row, Item>(
-  rows: Row[],
+  rows: (Row & Partial<OfPage>)[],
   limit: number,
   show: (row: Row) => Item,
   position: (row: Row) => Position,
 ) {
   const shown = rows.slice(0, limit);
   const last = shown.at(-1);
-  const hasMore = rows.length > limit && last !== undefined;
-  return { data: shown.map(show), next_cursor: hasMore ? encodeCursor(position(last)) : null };
+  const hasMore = rows.length > limit || last?.more_follow === true;
+  return { data: shown.map(show), next_cursor: hasMore && last ? encodeCursor(position(last)) : null };
 }
 
 export function encodeCursor({ at, id }: Position): string {

@@ -1,0 +1,188 @@
+/**
+ * A page of a list ends at about 1 MiB, however long its items are: a page of 200 of the longest would be 200 MB, which would
+ * hold the event loop and the memory of everybody. Whoever follows `next_cursor` gets every item once and in order.
+ */
+import assert from "node:assert/strict";
+import { before, describe, test } from "node:test";
+import { everyPage } from "../client/src/client.ts";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
+import { until } from "../server/src/testing/until.ts";
+import { startTestHub, type TestHub } from "./src/harness.ts";
+import { openLoopMeter } from "./src/loop-delay.ts";
+
+const opened = closeAfterTests();
+const meter = opened.use(openLoopMeter());
+let hub: TestHub;
+let key: string;
+
+before(async () => {
+  hub = opened.use(await startTestHub());
+  key = (await hub.admin.apiKeys.create({ name: "reads", scopes: ["*"] })).key;
+});
+
+const mebibyte = 1024 * 1024;
+
+interface Page {
+  items: Record<string, unknown>[];
+  /** Of the whole answer. */
+  bytes: number;
+}
+
+/** All pages of a list, as they came. */
+async function walk(path: string): Promise<Page[]> {
+  const pages: Page[] = [];
+  for (let cursor = ""; ; ) {
+    const url = `${hub.url}${path}${path.includes("?") ? "&" : "?"}limit=200${cursor}`;
+    const answer = await fetch(url, { headers: { authorization: `Bearer ${key}` } });
+    const text = await answer.text();
+    assert.equal(answer.status, 200, text.slice(0, 500));
+    const { data, next_cursor } = JSON.parse(text);
+    pages.push({ items: data, bytes: Buffer.byteLength(text) });
+    if (next_cursor === null) return pages;
+    cursor = `&cursor=${next_cursor}`;
+  }
+}
+
+/** No page is empty or long; all but the last are full. */
+function assertBounded(pages: readonly Page[], longestItem: number) {
+  for (const [index, { items, bytes }] of pages.entries()) {
+    assert.ok(items.length > 0, `page ${index} is empty`);
+    assert.ok(bytes < mebibyte * 1.1 || items.length === 1, `page ${index} of ${items.length} has ${bytes} bytes`);
+    const isFull = bytes > mebibyte * 0.8 - longestItem || items.length === 200;
+    assert.ok(isFull || index === pages.length - 1, `page ${index} of ${items.length} has only ${bytes} bytes`);
+  }
+}
+
+/** Longest hold of a request for the first page. */
+async function assertQuick(path: string) {
+  const url = `${hub.url}${path}${path.includes("?") ? "&" : "?"}limit=200`;
+  const request = { url, method: "GET", headers: { authorization: `Bearer ${key}` } };
+  const { answer, heldMs, allowedMs } = await meter.measure(request);
+  assert.equal(answer.status, 200);
+  assert.ok(heldMs <= allowedMs, `${path} held the event loop for ${heldMs.toFixed(1)} ms`);
+}
+
+const seqsOf = (pages: readonly Page[]) => pages.flatMap(({ items }) => items.map(({ seq }) => seq as number));
+const upTo = (count: number) => Array.from({ length: count }, (_, index) => index + 1);
+
+async function newGroup(members: (string | { address: string; display_name: string })[] = []) {
+  const users = [await hub.user("member"), await hub.user("member"), await hub.user("member")];
+  const body = { type: "group" as const, members: [...users.map(({ user_id }) => user_id), ...members] };
+  return (await hub.client.conversations.create(body)).conversation_id;
+}
+
+async function say(conversation_id: string, payloads: readonly object[], atOnce: number) {
+  for (let from = 0; from < payloads.length; from += atOnce) {
+    const messages = payloads.slice(from, from + atOnce).map((payload) => ({ conversation_id, payload }));
+    for (const { error } of await hub.client.messages.sendBatch(messages as never)) assert.equal(error, undefined);
+  }
+}
+
+/** The last is the shortest; a quote takes two bytes where it is written. */
+const texts = { plain: "a".repeat(65_536), foreign: "語".repeat(21_000), escaped: '\\"\n'.repeat(15_000) };
+
+describe("messages", () => {
+  const count = 200;
+  for (const [name, text] of Object.entries(texts)) {
+    test(`${count} of 64 KiB (${name}) come once and in order, in either direction`, async () => {
+      const id = await newGroup();
+      await say(
+        id,
+        Array.from({ length: count }, () => ({ type: "text", text })),
+        10,
+      );
+      const path = `/v1/conversations/${id}/messages`;
+      const newestFirst = await walk(path);
+      assertBounded(newestFirst, 100_000);
+      assert.deepEqual(seqsOf(newestFirst), upTo(count).reverse());
+      const oldestFirst = await walk(`${path}?after_seq=0`);
+      assertBounded(oldestFirst, 100_000);
+      assert.deepEqual(seqsOf(oldestFirst), upTo(count));
+      const middle = await walk(`${path}?after_seq=50&before_seq=151&offset=10`);
+      assert.deepEqual(seqsOf(middle), upTo(150).slice(60));
+      const bySdk = await Array.fromAsync(everyPage((page) => hub.client.conversations.messages(id, page)));
+      assert.deepEqual(
+        bySdk.map(({ seq }) => seq),
+        upTo(count).reverse(),
+      );
+      await assertQuick(path);
+    });
+  }
+
+  test("one that is longer than a page is a page", async () => {
+    const id = await newGroup();
+    const long = { type: "template", name: "t", language: "en", parameters: Array(31).fill("a".repeat(32_768)) };
+    for (let sent = 0; sent < 3; sent += 1) await say(id, [long, { type: "text", text: "short" }], 1);
+    await hub.settled();
+    const pages = await walk(`/v1/conversations/${id}/messages`);
+    assert.deepEqual(seqsOf(pages), upTo(6).reverse());
+    assert.ok(pages.length >= 3, `${pages.length} pages`);
+    await assertQuick(`/v1/conversations/${id}/messages`);
+    // The list of conversations shows less of it.
+    await say(id, [long], 1);
+    const { last_message } = await hub.client.conversations.get(id);
+    assert.deepEqual(last_message?.payload, { type: "template", name: "t", language: "en" });
+  });
+
+  test("short ones to many recipients are counted with their deliveries", async () => {
+    const telegram = await hub.account("telegram");
+    await hub.client.channelAccounts.remove(telegram.channel_account_id);
+    const members = upTo(96).map((number) => ({ address: `telegram:${700_000 + number}`, display_name: "Ana" }));
+    const id = await newGroup(members);
+    const count = 60;
+    await say(
+      id,
+      Array.from({ length: count }, () => ({ type: "text", text: "short" })),
+      20,
+    );
+    await until("all are routed", async () => {
+      const { data } = await hub.client.conversations.messages(id, { limit: 1 });
+      return data[0]!.seq === count && data[0]!.deliveries.length > 90;
+    });
+    const pages = await walk(`/v1/conversations/${id}/messages`);
+    assertBounded(pages, 200_000);
+    assert.ok(pages.length > 2, `${pages.length} pages`);
+    assert.deepEqual(seqsOf(pages), upTo(count).reverse());
+    await assertQuick(`/v1/conversations/${id}/messages`);
+  });
+});
+
+test("contacts with much metadata come once, a page at a time, also those that are searched for", async () => {
+  const count = 200;
+  const made: string[] = [];
+  for (let number = 0; number < count; number += 1) {
+    const metadata = { é: "é".repeat(8_000) };
+    made.push((await hub.client.contacts.create({ display_name: `Much ${number}`, metadata })).contact_id);
+  }
+  for (const path of ["/v1/contacts", "/v1/contacts?query=much"]) {
+    const pages = await walk(path);
+    assertBounded(pages, 20_000);
+    const found = pages.flatMap(({ items }) => items.map(({ contact_id }) => contact_id as string));
+    assert.deepEqual(
+      found.filter((id) => made.includes(id)),
+      made.toReversed(),
+    );
+    await assertQuick(path);
+  }
+});
+
+test("conversations with many members come once, a page at a time, in either order", async () => {
+  const people = upTo(97).map((number) => ({
+    address: `whatsapp:+55119876${10_000 + number}`,
+    display_name: "語".repeat(200),
+  }));
+  const made: string[] = [];
+  for (let number = 0; number < 40; number += 1) made.push(await newGroup(people));
+  for (const sort of ["created", "activity"]) {
+    const pages = await walk(`/v1/conversations?sort=${sort}`);
+    assertBounded(pages, 100_000);
+    assert.ok(pages.length > 2);
+    const found = pages.flatMap(({ items }) => items.map(({ conversation_id }) => conversation_id as string));
+    assert.equal(new Set(found).size, found.length);
+    assert.deepEqual(
+      found.filter((id) => made.includes(id)),
+      made.toReversed(),
+    );
+    await assertQuick(`/v1/conversations?sort=${sort}`);
+  }
+});

@@ -1,0 +1,23 @@
+/**
+ * Most bytes of a page's items, about: what is beyond comes with the next page. A longer page would hold the event loop, and
+ * a page of 200 of the longest items would be 200 MB.
+ */
+export const maxPageBytes = 1024 * 1024;
+
+/** A row of a page that may end before its limit. */
+export interface OfPage {
+  /** Whether there is a row after it. */
+  more_follow: boolean;
+}
+
+/**
+ * The rows of a statement until their sizes reach `maxPageBytes`, and the first in any case. `size` and `order` are SQL over
+ * the columns of the statement, whose own order must be the same; the size is worked out for all rows up to its limit.
+ */
+export function withinPage(select: string, { size, order }: { size: string; order: string }): string {
+  return `SELECT * FROM (
+      SELECT listed.*, row_number() OVER page AS page_row, lead(true, 1, false) OVER page AS more_follow,
+        sum(${size}) OVER page AS page_bytes
+      FROM (${select}) AS listed WINDOW page AS (ORDER BY ${order} ROWS UNBOUNDED PRECEDING)
+    ) AS sized WHERE page_row = 1 OR page_bytes <= ${maxPageBytes} ORDER BY page_row`;
+}
