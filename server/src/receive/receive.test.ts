@@ -34,8 +34,8 @@ test("the same webhook twice is the same message", async () => {
   assert.equal((await inbox.messages()).length, 1);
 });
 
-// The second one was once taken for another message with the same id.
-test("the same message in two webhooks that are read at once is no trouble", async () => {
+// Once the second webhook was refused, as another message with the same id.
+test("the same message in two webhooks that are read at once is stored once, without a warning", async () => {
   await using inbox = await open();
   await inbox.receiveAtOnce([said("m1", "ana", "oi")], [said("m1", "ana", "oi")], [said("m2", "ana", "2")]);
   assert.equal((await inbox.messages()).length, 2);
@@ -44,7 +44,7 @@ test("the same message in two webhooks that are read at once is no trouble", asy
   assert.deepEqual(noted, []);
 });
 
-test("an answer or a reaction that is read together with its message finds it", async () => {
+test("an answer or a reaction finds its message when both are read in one batch", async () => {
   await using inbox = await open();
   const reaction = { type: "reaction", message_id: "", emoji: "👍" } as const;
   await inbox.receive(
@@ -79,7 +79,7 @@ test("an answer goes where the message was said that it quotes, else where the a
   );
 });
 
-// The answer or the reaction once lost what it was to, or was refused.
+// Once such an answer or reaction lost its reference, or was refused.
 test("an answer that arrives before the platform has answered our request finds the message that it quotes", async () => {
   const taken = Promise.withResolvers<SendOutcome>();
   await using inbox = await open({ platform: () => taken.promise });
@@ -104,7 +104,7 @@ test("an answer that arrives before the platform has answered our request finds 
   );
 });
 
-test("an answer that quotes an unknown message does not wait for ever for what is being sent", async () => {
+test("an answer that quotes an unknown message does not wait for ever for an attempt under way", async () => {
   const taken = Promise.withResolvers<SendOutcome>();
   await using inbox = await open({ platform: () => taken.promise });
   const { line } = inbox;
@@ -141,8 +141,8 @@ test("what the hub itself failed at comes again; what can never be accepted is n
   );
 });
 
-// Each of them once took a separate transaction: 16 s for 300 messages of one stranger.
-test("many messages of strangers cost no more statements than a few", async () => {
+// Once each message took a transaction of its own: 16 s for 300 messages of one stranger.
+test("many messages of strangers take as few statements as one message", async () => {
   await using inbox = await open();
   const statementsOf = async (...events: InboundEvent[]) => {
     const before = inbox.statements();
@@ -179,8 +179,8 @@ test("a stranger with several names is one person, also within one webhook", asy
   ]);
 });
 
-// 20,000 changes in one signed webhook once wrote 20,000 lines.
-test("a webhook is logged once, however much of it is without effect or refused", async () => {
+// Once a signed webhook with 20,000 changes wrote 20,000 log lines.
+test("a webhook is logged once, however many of its events are refused or have no effect", async () => {
   await using inbox = await open();
   const strange = Array.from({ length: 500 }, (_, n): InboundEvent => ({ kind: "ignored", what: `change ${n}` }));
   await inbox.receive(...strange);
@@ -264,9 +264,9 @@ async function open(options: PipelineOptions = {}) {
     line,
     lines,
     statements: counted.statements,
-    /** The platform calls with these events, and the step reads it. */
+    /** The platform calls with these events, and the step reads them. */
     receive: (...events: InboundEvent[]) => receiveAtOnce(events),
-    /** The platform calls several times, and the step reads it all in one batch. */
+    /** The platform calls several times, and the step reads all calls in one batch. */
     receiveAtOnce,
     overload(decide: () => boolean) {
       isOverloaded = decide;

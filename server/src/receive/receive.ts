@@ -54,7 +54,7 @@ export async function receiveWebhooks(deps: ReceiveDeps, records: readonly BusRe
       const [what] = ignored;
       deps.log.info(
         { webhook_id: webhook.webhookId, what, count: ignored.length },
-        "a webhook had no effect, or a part",
+        "a webhook had no effect, or only some of its events had one",
       );
     }
   }
@@ -66,10 +66,10 @@ export async function receiveWebhooks(deps: ReceiveDeps, records: readonly BusRe
 /** Channel accounts that one call handles at the same time; several calls run at once. */
 const accountsAtOnce = 2;
 
-/** Each account's messages in their order; accounts do not wait for one another while there are few of them. */
+/** Handles each account's messages in order, and at most `accountsAtOnce` accounts at the same time. */
 async function receiveByAccount(deps: ReceiveDeps, messages: readonly InboundMessage[]): Promise<void> {
   const waiting = [...Map.groupBy(messages, ({ webhook }) => webhook.channelAccountId).values()];
-  // The shortest first: the account that wrote most holds up no other.
+  // The account with the fewest messages first: one with many does not delay the others.
   waiting.sort((one, other) => one.length - other.length);
   async function work(): Promise<void> {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) await receiveMessages(deps, next);

@@ -18,8 +18,8 @@ interface Open {
 }
 
 /**
- * Where each message belongs. People who are new, and people whose conversation is missing, are looked up or made once
- * each, many in a transaction, however many messages they wrote. In the order of `inbound`.
+ * Finds the conversation of each message, in the order of `inbound`. People without a contact or a conversation get
+ * one, many people in a transaction, each once.
  */
 export async function settlePlaces(
   deps: Pick<ReceiveDeps, "db" | "clock">,

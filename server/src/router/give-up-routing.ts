@@ -7,8 +7,8 @@ import { type Db, run } from "../lib/query.ts";
 import type { AcceptedRecord } from "./router.ts";
 
 /**
- * Fails a message that routing cannot handle: a dead letter at its only recipient, or else at its sender, that a replay
- * routes again. Safe to call twice.
+ * Fails a message that cannot be routed. Its dead letter names the only recipient, or else the sender; a replay routes
+ * the message again. Safe to call twice.
  */
 export async function giveUpRouting(
   { db, news, clock }: { db: Db; news: News; clock: Clock },
@@ -17,7 +17,7 @@ export async function giveUpRouting(
 ): Promise<void> {
   const now = new Date(clock.now());
   const recipientId = value.retryOf?.recipientId ?? null;
-  const message = `The hub could not route this message (${faultCode(error)}): see its log, and replay it once that is fixed.`;
+  const message = `The hub could not route this message (${faultCode(error)}): see the hub's log, and replay the message when the cause is fixed.`;
   await run(
     db,
     `INSERT INTO deliveries AS d (delivery_id, workspace_id, message_id, conversation_id, seq, recipient_id, channel,

@@ -30,8 +30,8 @@ const seconds = (count: number) => {
   return () => performance.now() >= until;
 };
 
-// A full disk that lasted four seconds once lost accepted messages: nothing routed them ever after.
-test("a database error that passes costs no message, and the conversation keeps its order", async () => {
+// Once a disk that was full for four seconds lost accepted messages: they were never routed.
+test("a temporary database error loses no message, and the conversation keeps its order", async () => {
   await using line = await startPipeline();
   const chat = await line.addConversation(await line.addPerson("ana"));
   const repair = await failWriting(line, chat, "53100");
@@ -44,8 +44,8 @@ test("a database error that passes costs no message, and the conversation keeps 
   assert.deepEqual(line.texts("ana"), ["1", "2", "3", "4"]);
 });
 
-// Such a message was kept in a table that nothing read.
-test("a message that cannot be routed fails, is a dead letter, and comes back by a replay", async () => {
+// Once such a message ended in a table that nothing read.
+test("a message that cannot be routed fails and becomes a dead letter, and a replay routes it again", async () => {
   await using line = await startPipeline();
   const chat = await line.addConversation(await line.addPerson("ana"));
   const other = await line.addConversation(await line.addPerson("bia"));

@@ -56,7 +56,7 @@ function tell(planned: PlannedDelivery): string {
   }
 }
 
-test("an account that needs attention is taken where it is asked for or was last used, or is the only one", () => {
+test("an account that needs attention is chosen when it is named, was used last, or is the only one", () => {
   const mixed = accounts.map((account) => ({ ...account, isActive: account.channelAccountId === "phone 2" }));
   const taken = (change: Partial<RoutedMessage>, ...addresses: Recipient["addresses"]) =>
     planDeliveries({ ...message, ...change }, [contact(...addresses)], mixed, (name) => spoken[name] ?? null).map(tell);

@@ -31,7 +31,7 @@ export interface RecipientAddress {
 export interface Account {
   channelAccountId: string;
   channel: string;
-  /** False while it needs attention: what is sent over it waits. */
+  /** False while it needs attention: deliveries over it wait. */
   isActive: boolean;
 }
 

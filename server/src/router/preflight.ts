@@ -69,7 +69,7 @@ async function membersOf(db: Db, principal: Principal, conversationId: string): 
   return loadRecipients(db, [conversationId]);
 }
 
-/** The one who has the address, or would be made for it. */
+/** The participant who has the address, or the contact that sending would create. */
 async function personAt(db: Db, principal: Principal, to: Address): Promise<Recipient> {
   const { workspaceId } = principal;
   const participantId = reachesContacts(principal)
@@ -132,7 +132,7 @@ function foresee(
   };
 }
 
-/** What is sent over an account that the platform refuses waits until the account is repaired. */
+/** Deliveries over an account that the platform refuses wait until the account is repaired. */
 function whereRefused(accounts: readonly Account[], foreseen: Foreseen): Foreseen {
   const account = accounts.find(({ channelAccountId }) => channelAccountId === foreseen.channel_account_id);
   if (account === undefined || account.isActive || !foreseen.can_send) return foreseen;

@@ -53,7 +53,7 @@ async function routeBatch(deps: RouterDeps, records: readonly BusRecord<Accepted
   for (const workspaceId of workspacesToTell(deliveries)) news.tell(workspaceId);
 }
 
-/** What a fallback goes out instead of is no dead letter any more: replaying it would reach the person twice. */
+/** A delivery that a fallback replaces is no dead letter any more: a replay would reach the person twice. */
 async function supersede(
   db: Db,
   records: readonly BusRecord<AcceptedRecord>[],

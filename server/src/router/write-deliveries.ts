@@ -58,7 +58,7 @@ export async function writeDeliveries(db: Db, deliveries: readonly NewDelivery[]
   return rows.map((row) => row.channel);
 }
 
-/** The recipient's next channel goes out instead of this one. */
+/** A delivery on the recipient's next channel replaces this one. */
 export async function markSuperseded(
   db: Db,
   messageId: string,

@@ -1,7 +1,7 @@
 import type { ReadRange } from "../conversations/conversations.ts";
 import { all, type Db, run } from "../lib/query.ts";
 
-/** Up to which of a person's messages somebody has read, still to be told to the platform. */
+/** The last message of a person that somebody has read. The platform does not have the mark yet. */
 export interface ReadMark {
   channelAccountId: string;
   identifier: string;
@@ -12,16 +12,16 @@ export interface ReadMark {
   ageMs: number;
 }
 
-/** How far back from what was read last messages are looked at: a mark is for those before it too. */
+/** How many messages before the last one read are searched: a mark covers all earlier messages too. */
 const maxLookBack = 1_000;
 /** How long a mark is left to the process that wrote it, in seconds. */
 const ownSeconds = 10;
-/** Between two tries, doubled from the first to the second of these, in seconds. */
+/** Pause between two tries, doubled with each, in seconds. */
 const pauseSeconds = { first: 2, longest: 60 };
 
 /**
- * Notes, in the transaction of the reading, the last message that each person wrote in the range, for the channels that
- * show read marks. One that is older than what the platform was told of that person changes nothing.
+ * Writes a mark for the last message of each person in the range, on channels that show read marks, in the caller's
+ * transaction. A message older than the person's mark changes nothing.
  */
 export async function noteRead(tx: Db, range: ReadRange, channels: readonly string[]): Promise<void> {
   await run(
@@ -45,12 +45,12 @@ export async function noteRead(tx: Db, range: ReadRange, channels: readonly stri
   );
 }
 
-/** The marks of one conversation that a platform has not taken yet. Others look at them again later. */
+/** Takes the waiting marks of one conversation. Other processes leave them alone for `ownSeconds`. */
 export function takeOfConversation(db: Db, conversationId: string): Promise<ReadMark[]> {
   return take(db, "conversation_id = $1 ORDER BY channel_account_id, identifier", [conversationId]);
 }
 
-/** Marks that are due, the oldest first. Several processes share them. */
+/** Takes marks that are due, the oldest first. Several processes share them. */
 export function takeDue(db: Db, limit: number): Promise<ReadMark[]> {
   return take(db, "due_at <= now() ORDER BY due_at LIMIT $1", [limit]);
 }
@@ -69,7 +69,7 @@ function take(db: Db, which: string, values: unknown[]): Promise<ReadMark[]> {
   );
 }
 
-/** Nothing more is to be told of it, unless more was read meanwhile. */
+/** Removes a mark that needs no further try, unless a later message was read meanwhile. */
 export async function settle(db: Db, { channelAccountId, identifier, providerMessageId }: ReadMark): Promise<void> {
   const text = `UPDATE read_marks SET is_pending = false
     WHERE channel_account_id = $1 AND identifier = $2 AND provider_message_id = $3`;

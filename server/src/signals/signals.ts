@@ -1,4 +1,4 @@
-/** The door of signals: what people on platforms are shown besides messages, that somebody has read or is typing. */
+/** The entrance of signals: read marks and typing, shown to people on platforms. */
 import { type ChannelAccounts, type ConnectedAccount, countedWaitMs } from "../channel-accounts/channel-accounts.ts";
 import type { Connector, ConnectorIo, PersonSignal, SendOutcome } from "../connectors/connector.ts";
 import { readConversation, typeInConversation } from "../conversations/conversations.ts";
@@ -15,40 +15,40 @@ export interface SignalDeps extends RefuseDeps {
   accounts: Pick<ChannelAccounts, "get" | "needsAttention">;
   connectors: readonly Connector[];
   io: ConnectorIo;
-  /** How long a read mark is tried again, in milliseconds. */
+  /** How long a read mark is retried, in milliseconds. */
   retryTotalMs: number;
 }
 
-/** Where the person does not see it, and why. */
+/** A person to whom the signal is not shown, and why. */
 export interface NotShown {
   participant_id: string | null;
   channel: string;
   channel_account_id: string;
   code: string;
-  /** Whether the hub tells the platform as soon as it takes it. */
+  /** Whether the hub retries it. */
   is_retried: boolean;
 }
 
 export interface Signals {
-  /** Reads as `readConversation` does; what platforms are to be told of it is durable when this resolves. */
+  /** As `readConversation`. The read marks for platforms are durable when this resolves. */
   read(db: Pool, principal: Principal, conversationId: string, seq: number): Promise<void>;
-  /** Tells the platforms what was read in the conversation. Resolves with those that have not taken it. */
+  /** Sends the waiting read marks of the conversation. Resolves with those that a platform has not taken. */
   tellRead(db: Db, conversationId: string): Promise<NotShown[]>;
-  /** Tells the platforms of marks that are due. */
+  /** Sends the read marks that are due. */
   tellDue(db: Db): Promise<void>;
-  /** Whether the caller may type there: throws as `typeInConversation`. */
+  /** Throws as `typeInConversation` unless the caller may type there. */
   mayType(db: Db, principal: Principal, conversationId: string): Promise<void>;
   /** Shows the others in the conversation that somebody is typing, where their next message would go. */
   showTyping(db: Db, principal: Principal, conversationId: string): Promise<NotShown[]>;
 }
 
-/** A person who waits for the answer waits so long for a platform, in milliseconds. */
+/** Time limit of one call to a platform: the caller of the API waits for it. In milliseconds. */
 const timeoutMs = 3_000;
-/** Platforms are told once in this time that somebody types in a conversation: they show it for at least 5 s. */
+/** Typing in a conversation is sent once in this time: platforms show it for at least 5 s. In milliseconds. */
 const quietMs = 4_000;
-/** Conversations in which somebody typed just now and that are remembered, at the most. */
+/** Most conversations whose last typing is remembered. */
 const maxRemembered = 10_000;
-/** Read marks that are taken up at once. */
+/** Read marks taken at a time. */
 const dueBatch = 100;
 
 export function openSignals(deps: SignalDeps): Signals {
@@ -59,7 +59,7 @@ export function openSignals(deps: SignalDeps): Signals {
   const briefly = { ...io, timeoutMs: Math.min(io.timeoutMs, timeoutMs) };
   const typing = new Map<string, { at: number; answer: Promise<NotShown[]> }>();
 
-  /** One call, over an account that the platform takes; null when there is nothing to call. */
+  /** Makes one call over an active account; null when the channel has no such call. */
   async function signal(
     channelAccountId: string,
     call: (connector: Connector, account: ConnectedAccount) => Promise<SendOutcome> | undefined,

@@ -3,17 +3,17 @@ import { all, type Db } from "../lib/query.ts";
 import { loadAccounts, loadRecipients } from "../router/load-routing.ts";
 import { type CapabilitiesOf, planDeliveries } from "../router/plan.ts";
 
-/** A person who would be written to, and where. */
+/** A person on a platform, and where the next message would reach them. */
 export interface TypingTarget {
   recipientId: string;
   channel: string;
   channelAccountId: string;
   identifier: string;
-  /** The platform's id of what the person wrote there last; null when that is not known. */
+  /** The platform's id of the person's last message there; null when it is unknown. */
   messageId: string | null;
 }
 
-/** The others in the conversation, where a text of the caller would go to them now, on channels that show typing. */
+/** The other members on channels that show typing, at the addresses to which a text of the caller would go now. */
 export async function findTyping(
   db: Db,
   { workspaceId, participantId }: Principal,

@@ -1,7 +1,7 @@
 import { all, type Db, run } from "../lib/query.ts";
 import type { InboundRecord } from "./webhooks.ts";
 
-/** A webhook that the step `receive` could not read. Its body stays where it is: it may hold what people wrote. */
+/** A webhook that the step `receive` could not read. Its body stays in `webhooks`: it may hold message text. */
 export interface FailedWebhook {
   webhook_id: string;
   channel: string;
@@ -25,7 +25,7 @@ export async function failWebhook(
   { webhookId }: InboundRecord,
   { code, now }: { code: string; now: Date },
 ): Promise<void> {
-  const message = `The hub could not read this webhook (${code}): see its log, and replay it once that is fixed.`;
+  const message = `The hub could not read this webhook (${code}): see the hub's log, and replay the webhook when the cause is fixed.`;
   await run(db, "UPDATE webhooks SET failed_at = $2, error = $3 WHERE webhook_id = $1 AND failed_at IS NULL", [
     webhookId,
     now,
@@ -49,7 +49,7 @@ export function listFailedWebhooks(
   );
 }
 
-/** How many there are, by channel. */
+/** How many failed webhooks there are, by channel. */
 export function countFailedWebhooks(
   db: Db,
   filter: FailedWebhookFilter,
@@ -62,7 +62,7 @@ export function countFailedWebhooks(
   );
 }
 
-/** Takes them out of the dead letters, oldest first, to be read again. In the caller's transaction. */
+/** Takes failed webhooks out of the dead letters, oldest first, for a replay. In the caller's transaction. */
 export function takeFailedWebhooks(
   tx: Db,
   filter: FailedWebhookFilter & { webhookId?: string; limit: number },

@@ -110,7 +110,7 @@ export async function noteWebhookError(db: Db, webhookId: string, error: string)
   await run(db, "UPDATE webhooks SET error = $2 WHERE webhook_id = $1", [webhookId, error.slice(0, 1_000)]);
 }
 
-/** How long webhooks are kept as they came, in days; one that failed is kept until it is replayed or discarded. */
+/** How long webhooks are kept, in days; one that failed is kept until it is replayed or discarded. */
 export const webhookRetentionDays = 30;
 
 /** Clears away old webhooks, a bounded number at a time. Returns how many. */
