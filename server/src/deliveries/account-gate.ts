@@ -19,12 +19,12 @@ export interface AccountGate {
 
 export interface EndedAttempt {
   outcome: SendOutcome;
-  /** How many went to the platform. */
+  /** Requests made to the platform. */
   requests: number;
   /** By `Clock.elapsed`. */
   startMs: number;
   endMs: number;
-  /** When it ended, for people. */
+  /** When it ended, as wall time: for people only. */
   at: Date;
 }
 
@@ -79,7 +79,7 @@ export function openAccountGate(perSecond: number, concurrency: number, now: num
   };
 }
 
-/** Whether it says that the platform is down: one that refuses a message, or the account, is up. */
+/** Whether the outcome means that the platform is down. A platform that refuses a message or the account is up. */
 function isFault(outcome: SendOutcome): boolean {
   return outcome.kind === "unknown" || (outcome.kind === "retry" && outcome.platformFault);
 }

@@ -23,7 +23,7 @@ export interface AttemptDeps {
   io: ConnectorIo;
   /** The account with its credentials, or null when it was deleted. */
   findAccount: (channelAccountId: string) => Promise<ConnectedAccount | null>;
-  /** The platform takes nothing of this account, as it was when the attempt was made. */
+  /** Records that the platform refuses the account, as it was when the attempt was made. */
   refuseAccount: (account: ConnectedAccount, refusal: AccountRefusal) => Promise<void>;
   /** Receipts wait for these parts: apply them now. */
   applyEarly: (parts: readonly { channelAccountId: string; providerMessageId: string }[]) => Promise<void>;
@@ -35,8 +35,8 @@ export interface AttemptDeps {
 export type AccountRefusal = SendOutcome & { kind: "account_refused" };
 
 /**
- * `over`: nothing more is to be sent. `fenced`: the partition is another process's now. `held`: nothing can be sent over
- * the account as it is.
+ * `over`: nothing is left to send. `fenced`: another process owns the partition now. `held`: the account cannot send at
+ * present.
  */
 export type AttemptResult =
   | { kind: "over" }
@@ -108,7 +108,7 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
     return isRefused ? { kind: "held" } : { kind: "again", waitMs: finished.retryAfterMs! };
   }
 
-  /** Where this is lost, the next attempt meets the same refusal. */
+  /** A failure here loses nothing: the next attempt meets the same refusal. */
   async function refuse(account: ConnectedAccount, refusal: AccountRefusal): Promise<void> {
     try {
       await deps.refuseAccount(account, refusal);
@@ -119,7 +119,7 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
 
   async function startThrough(gate: AccountGate, deliveryId: string, channelAccountId: string) {
     try {
-      // First: without its credentials there is no attempt.
+      // Before the attempt is recorded: without credentials there is none.
       const account = await deps.findAccount(channelAccountId);
       if (account !== null && account.status !== "active") {
         gate.abandoned();

@@ -36,7 +36,7 @@ export interface DeadLetterQuery extends DeadLetterFilter {
   after?: { at: Date; id: string } | undefined;
 }
 
-/** What failed for good and was neither replayed nor discarded, nor superseded by a fallback: newest first. */
+/** Deliveries that failed for good and were neither replayed, discarded nor superseded by a fallback; newest first. */
 export async function listDeadLetters(db: Db, query: DeadLetterQuery): Promise<DeadLetter[]> {
   const deliveries = await listFailedDeliveries(db, query);
   const webhooks = await listFailedWebhooks(db, query);
@@ -65,7 +65,7 @@ function listFailedDeliveries(db: Db, query: DeadLetterQuery): Promise<FailedDel
 }
 
 const isDeadLetter = "is_dead_letter AND NOT is_superseded";
-/** It has a lane to send it in, or is a record to route. A delivery without either had no recipient, and has none now. */
+/** It has a lane to be sent in, or a record to be routed. A delivery without either never had a recipient. */
 const isReplayable = "(lane_id IS NOT NULL OR unrouted IS NOT NULL)";
 const matches = "($2::text IS NULL OR channel = $2) AND ($3::text IS NULL OR error ->> 'code' = $3)";
 
@@ -79,10 +79,10 @@ export interface ReplayDeps {
 export const replayBatchSize = 1_000;
 
 /**
- * Replays one. A delivery is sent again, behind what its lane has waiting: all of it, or, of a text in parts, from the
- * first part that did not get through; what the platform still says of what it had got before has no effect any more. A
- * message is routed again, behind those of its conversation that were routed meanwhile; a webhook is read again. A second
- * call finds it alive and throws RESOURCE_NOT_FOUND; one that never had a lane (nobody was reachable) throws CONFLICT.
+ * Replays one dead letter. A delivery goes to the end of its lane; of a text in parts, it starts with the first part that
+ * did not get through, and later receipts for the parts before are ignored. A message is routed again, behind messages
+ * of its conversation that were routed meanwhile. A webhook is read again. A second call throws RESOURCE_NOT_FOUND; a
+ * delivery that never had a recipient throws CONFLICT.
  */
 export async function replayDeadLetter(deps: ReplayDeps, by: Actor, id: string): Promise<void> {
   const { workspaceId } = by;
@@ -95,7 +95,7 @@ export async function replayDeadLetter(deps: ReplayDeps, by: Actor, id: string):
   if (row?.is_replayable === false) {
     throw new RequestError(
       "CONFLICT",
-      "Nobody was reachable for this one: give the recipient an address, or connect an account, and send a new message.",
+      "This delivery has no address. Give the recipient an address, or connect an account, and send a new message.",
     );
   }
   const type = row === null ? "webhook" : "delivery";
@@ -107,7 +107,7 @@ export async function replayDeadLetter(deps: ReplayDeps, by: Actor, id: string):
   if (revived === 0) throw notFound("dead letter");
 }
 
-/** What a replay of this filter would begin with: how many, by channel and error code. */
+/** Counts the dead letters that a replay with this filter would take, by channel and error code. */
 export async function countDeadLetters(
   db: Db,
   query: DeadLetterFilter & { workspaceId: string },
@@ -213,7 +213,7 @@ async function revive(
   return revived.count;
 }
 
-/** Messages that could not be routed, as records for the router. Their failed delivery stays, as what happened. */
+/** Takes messages that could not be routed, as records for the router. Their failed deliveries stay as history. */
 async function takeUnrouted(tx: Db, workspaceId: string, deliveryIds: string[]): Promise<NewRecord[]> {
   const rows = await all<{ conversation_id: string; unrouted: unknown; seq: number }>(
     tx,
@@ -239,7 +239,7 @@ async function tellReplayed(tx: Db, rows: readonly LanePlace[], now: Date): Prom
   );
 }
 
-/** Takes it out of the dead letters; what failed stays failed. Throws RESOURCE_NOT_FOUND when it is none. */
+/** Takes it out of the dead letters; the delivery stays failed. Throws RESOURCE_NOT_FOUND when it is no dead letter. */
 export async function discardDeadLetter(db: Pool, by: Actor, id: string): Promise<void> {
   const { workspaceId } = by;
   await transaction(db, async (tx) => {

@@ -164,8 +164,8 @@ function personOf(line: Pipeline, partition: number): string {
   }
 }
 
-// An alarm for every rate limit and every open breaker would be switched off.
-test("a lane that may not leave has nothing to do, one whose attempt never ends has", async () => {
+// Operators would switch off an alarm that fires for every rate limit and every open breaker.
+test("a lane whose attempt never ends counts as waiting work, one behind a rate limit does not", async () => {
   await using line = await startPipeline({ delivers: false, capabilities: { ratePerSecond: 0.01 } });
   const deliverer = line.deliver();
   const [ana, bia] = [await line.addPerson("ana"), await line.addPerson("bia")];

@@ -22,7 +22,7 @@ export interface DelivererDeps extends AttemptDeps {
 export interface Deliverer {
   /** Null until this process had something to do with the account. */
   health(channelAccountId: string): (GateState & { parkedLanes: number }) | null;
-  /** Where each channel account stands that has something to do now. */
+  /** The progress of each channel account that has something to send now. */
   places(): Place[];
   /** Starts no further attempt, waits for those under way, gives the partitions back. */
   close(): Promise<void>;
@@ -40,7 +40,7 @@ interface AccountState {
   cancelTimer: (() => void) | null;
   /** Until when the gate lets nothing through, by `Clock.elapsed`. */
   shutUntil: number;
-  /** While the account is not active its lanes stay `ready`, and nothing leaves. */
+  /** While the account is not active, its lanes stay `ready` and nothing is sent. */
   hold: Hold;
 }
 

@@ -19,7 +19,7 @@ export interface FinishedAttempt {
   error: { code: string; message: string } | null;
   /** Whether nothing more will be tried: `sent`, or a dead letter. */
   isFinal: boolean;
-  /** When the next one is due, counted from when this is written; null when nothing more will be tried, or at once. */
+  /** Time to the next attempt, from when this row is written; null when there is none, or when it is due at once. */
   retryAfterMs: number | null;
 }
 

@@ -16,7 +16,7 @@ const unavailable: SendOutcome = {
   detail: "503: Service Unavailable",
 };
 
-/** As somebody who gives it new credentials does. */
+/** As an admin does by setting new credentials. */
 function repair({ account }: Pipeline): void {
   account.status = "active";
   account.statusFromMs = systemClock.elapsed();
@@ -26,7 +26,7 @@ function repair({ account }: Pipeline): void {
 const isRefused = ({ account }: Pipeline) =>
   until("the account needs attention", () => account.status === "needs_attention");
 
-test("a refused account stops all of its lanes, and costs no message its turn", async () => {
+test("a refused account stops all of its lanes, and every message keeps its turn", async () => {
   await using line = await startPipeline({ platform: () => revoked, concurrency: 2 });
   const chats = [];
   for (const name of ["ana", "bea", "caio", "dora"]) chats.push(await line.addConversation(await line.addPerson(name)));
@@ -34,7 +34,7 @@ test("a refused account stops all of its lanes, and costs no message its turn", 
   for (const text of ["1", "2"]) for (const chat of chats) said.push(await line.say(chat, text));
   await line.routed();
   await isRefused(line);
-  // What was under way at that moment, and nothing that came after it.
+  // The attempts that were under way at that moment, and no later ones.
   const [deliverer] = line.deliverers;
   await until("the attempts end", () => deliverer!.health(line.accountId)?.inFlight === 0);
   assert.ok(line.sent.length <= 2, `${line.sent.length} calls`);
@@ -52,7 +52,7 @@ test("a refused account stops all of its lanes, and costs no message its turn", 
   for (const name of ["ana", "bea", "caio", "dora"]) assert.deepEqual(line.texts(name), ["1", "2"]);
 });
 
-test("the time in which nothing could be sent does not count against what waited", async () => {
+test("the time in which the account could not send does not count against the retry limit", async () => {
   await using line = await startPipeline({ platform: () => unavailable, policy: { totalMs: 1_000 } });
   const chat = await line.addConversation(await line.addPerson("ana"));
   const { messageId } = await line.say(chat, "oi");
@@ -69,7 +69,7 @@ test("the time in which nothing could be sent does not count against what waited
   assert.equal((await line.deliveryOf(messageId)).status, "sent");
 });
 
-test("a refusal that came too late does not undo a repair", async () => {
+test("a late refusal does not undo a repair", async () => {
   const { promise: isRepaired, resolve } = Promise.withResolvers<void>();
   await using line = await startPipeline({
     platform: async () => {
@@ -101,7 +101,7 @@ test("a platform that fails and then refuses the account leaves no breaker open"
   await line.settled();
 });
 
-test("a long text goes on with the part that the platform did not take", async () => {
+test("a long text continues with the first part that the platform did not take", async () => {
   await using line = await startPipeline({ capabilities: { maxTextLength: 10 } });
   const parts = ["first-part", "secondpart", "third-part"];
   line.platform.answer = (part) => (part.partIndex === 1 ? revoked : takesAll(part));
@@ -114,7 +114,7 @@ test("a long text goes on with the part that the platform did not take", async (
   assert.deepEqual(line.texts("ana"), [parts[0], parts[1], parts[1], parts[2]]);
 });
 
-test("a disabled account keeps what is to be sent over it, without an attempt, until it is enabled", async () => {
+test("deliveries over a disabled account wait without an attempt until it is enabled", async () => {
   await using line = await startPipeline({ policy: { totalMs: 1 }, delivers: false });
   const chat = await line.addConversation(await line.addPerson("ana"));
   const { messageId } = await line.say(chat, "oi");

@@ -10,12 +10,12 @@ export interface Hold {
 
 export interface HoldParts {
   clock: Clock;
-  /** Whether there is no reason left to hold it; where the database cannot be asked it rejects, and nothing has changed. */
+  /** Whether the account can send again. Rejects when the database does not answer; then the hold stays. */
   isOver: () => Promise<boolean>;
   release: () => void;
 }
 
-/** How often it is looked whether the account is active again, in milliseconds. */
+/** How often a hold checks whether the account is active again, in milliseconds. */
 const lookMs = 500;
 
 export function openHold({ clock, isOver, release }: HoldParts): Hold {

@@ -36,7 +36,7 @@ export function judge(
   if (outcome.kind === "sent") return { ...finished, error: null, isFinal: true, retryAfterMs: null };
   const error = { code: codeOf(outcome), message: outcome.detail };
   if (outcome.kind === "refused") return { ...finished, error, isFinal: true, retryAfterMs: null };
-  // However long ago the first attempt was: it is not the message that has to be given up.
+  // Regardless of the retry limit: the account is at fault, and not the message.
   if (outcome.kind === "account_refused") return { ...finished, error, isFinal: false, retryAfterMs: null };
   const asked = outcome.kind === "retry" ? outcome.afterMs : null;
   const waitsForReceipt = outcome.kind === "unknown" && unknown === "receipt";

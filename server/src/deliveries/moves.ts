@@ -2,14 +2,14 @@ import type { Connector } from "../connectors/connector.ts";
 import type { Place } from "../lib/progress-watch.ts";
 import type { Lane } from "./lanes.ts";
 
-/** Whether the attempts of each channel account get on: every step of one is a move. */
+/** Counts the progress of each channel account: every step of an attempt is a move. */
 export interface Moves {
   moved(channelAccountId: string): void;
-  /** The same connector, whose every part is a move when it begins and when it ends: a long text has many. */
+  /** The same connector, with a move when each part of a text begins and when it ends. */
   counting(connector: Connector): Connector;
   /**
-   * The accounts with lanes that have something to do now. A lane that waits for a time or a receipt has not, nor has one
-   * whose account's gate is shut.
+   * The accounts with lanes that can send now. A lane that waits for a time or a receipt cannot, nor can a lane whose
+   * account's gate is shut.
    */
   places(lanes: Iterable<Lane>, isShut: (channelAccountId: string) => boolean): Place[];
 }

@@ -20,7 +20,7 @@ export function pendingLanes(db: Db, channel: string, partitions: readonly numbe
 
 export interface PendingHead extends Waiting {
   laneId: string;
-  /** Until it is due, by the database's clock; 0 or less when it is. */
+  /** Time until it is due, by the database's clock; 0 or less when it is due. */
   waitMs: number;
 }
 

@@ -9,7 +9,7 @@ export interface RefuseDeps {
   news: News;
 }
 
-/** The platform takes nothing of the account, as it was when it was asked: what is to be sent over it waits from now on. */
+/** Sets the account to `needs_attention`, unless it changed since the refused call. Its deliveries wait from then on. */
 export async function refuseAccount(
   { accounts, log, news }: RefuseDeps,
   account: ConnectedAccount,

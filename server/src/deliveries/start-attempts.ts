@@ -19,7 +19,7 @@ export interface StartedDelivery {
   /** The number of this attempt, from 1. */
   attempt: number;
   startedAt: Date;
-  /** How long ago its first attempt was, or its replay, by the database's clock: retries end some time after. */
+  /** Time since its first attempt or its replay, by the database's clock. */
   retriedForMs: number;
   /** Ids of the parts that were sent by earlier attempts. */
   sentParts: readonly string[];

@@ -17,9 +17,9 @@ import { type Frame, frameOf } from "./frames.ts";
 export interface TailedEvent {
   event: FeedEvent;
   frame: Frame;
-  /** See `FeedEvent`; the frame itself where members get the same. */
+  /** See `FeedEvent`; the same object as `frame` where members get the same. */
   memberFrame: Frame;
-  /** See `FeedEvent`; the frame itself where nobody has left. */
+  /** See `FeedEvent`; the same object as `frame` where no member has left. */
   partingFrame: Frame;
 }
 
@@ -45,7 +45,7 @@ function toTailed(event: FeedEvent): TailedEvent {
   return {
     event,
     frame,
-    // Made for the first reader that needs it: mostly there is none.
+    // Made for the first reader that needs it, because mostly no reader does.
     get memberFrame() {
       member ??= orSame(event.memberFrame);
       return member;
@@ -57,10 +57,10 @@ function toTailed(event: FeedEvent): TailedEvent {
   };
 }
 
-/** Text that is made of events without a pause, in bytes: others have their turn in between. */
+/** Most frame bytes encoded in one turn of the event loop. */
 const textAtOnceBytes = 256 * 1024;
 
-/** The same of many, a few at a time. */
+/** As `toTailed` for many events, spread over turns of the event loop. */
 export async function toAllTailed(events: readonly FeedEvent[]): Promise<TailedEvent[]> {
   const tailed: TailedEvent[] = [];
   let size = 0;
@@ -80,9 +80,9 @@ export async function toAllTailed(events: readonly FeedEvent[]): Promise<TailedE
 export const blockSize = 500;
 /** Text that is kept in memory for those who come back, of all workspaces together, in characters. */
 const maxCachedLength = 32 * 1024 * 1024;
-/** Cursors that wait to be checked, at the most. */
+/** Most cursors that wait to be checked. */
 const maxWaiting = 1_000_000;
-/** Cursors that one statement checks. */
+/** Most cursors that one statement checks. */
 const maxChecked = 5_000;
 
 /**
@@ -131,12 +131,12 @@ export function openBlocks(db: Db) {
 
   return {
     /**
-     * Whether a reader can resume from a cursor, as of now: what is in memory may have been cleared away. All who ask at
-     * once are answered by one query.
+     * Why a reader cannot resume from a cursor, by the database and not by cached blocks; null when it can. One query
+     * answers all calls that wait.
      */
     check: (workspaceId: string, cursor: Cursor): Promise<GapReason | null> => checks.ask({ workspaceId, cursor }),
 
-    /** After the feed was replaced by that of a backup. */
+    /** Drops the cached blocks of a workspace whose feed was replaced by a restored backup. */
     forget(workspaceId: string): void {
       for (const [key, { length }] of kept) {
         if (!key.startsWith(`${workspaceId}/`)) continue;

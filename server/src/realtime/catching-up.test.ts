@@ -8,7 +8,7 @@ import { blockSize } from "./blocks.ts";
 import { lowWaterBytes, type Subscriber } from "./subscriber.ts";
 import { appendEvents, openTestReader, openTestRooms, testPrincipal } from "./test-room.ts";
 
-// A reader that takes everything at once gives the loop no reason to turn: all of its past was sent without a pause.
+// A reader that takes everything at once never made the sender wait: once all of its past was sent in one turn.
 
 const opened = closeAfterTests();
 let line: Pipeline;
@@ -19,7 +19,7 @@ before(async () => {
   chat = await line.addConversation(await line.addPerson("ana"));
 });
 
-/** The most that was sent to these readers, in bytes, and looked through for one, in events, in a turn of the event loop. */
+/** In one turn of the event loop: the most bytes sent to these readers, and the most events checked for one of them. */
 async function mostInATurn(readers: readonly Subscriber[], work: () => Promise<unknown>) {
   let bytes = 0;
   let [mostBytes, mostEvents] = [0, 0];
@@ -40,7 +40,7 @@ async function mostInATurn(readers: readonly Subscriber[], work: () => Promise<u
     mostBytes = Math.max(mostBytes, bytes);
     bytes = 0;
     const now = readers.map(({ position }) => position);
-    // Where they begin is no step.
+    // The first position is no step.
     const steps = now.map((position, index) => (positions[index] === 0 ? 0 : position - positions[index]!));
     mostEvents = Math.max(mostEvents, ...steps);
     positions = now;
@@ -49,13 +49,13 @@ async function mostInATurn(readers: readonly Subscriber[], work: () => Promise<u
   return { mostBytes, mostEvents };
 }
 
-test("a reader that takes all at once is sent little in a turn of the event loop", async () => {
+test("a reader that takes all at once gets a bounded number of bytes in a turn of the event loop", async () => {
   await using process = openTestRooms(line);
   const start = await readHead(line.pool, line.workspaceId);
   const size = 30_000;
   for (let batch = 0; batch < 3; batch += 1) await appendEvents(line, chat, 100, "x".repeat(size));
   const room = await process.room();
-  // What was read before is in memory, and needs no pause either.
+  // Now the blocks are in memory, so reading them does not wait either.
   for (const _time of ["first", "again"]) {
     const { subscriber, told } = openTestReader(testPrincipal(line, "agent"));
     room.join(subscriber);
@@ -66,7 +66,7 @@ test("a reader that takes all at once is sent little in a turn of the event loop
   }
 });
 
-test("a reader that sees none of a long past looks through one block in a turn", async () => {
+test("a reader that may see nothing of a long past has one block checked in a turn", async () => {
   await using process = openTestRooms(line);
   const start = await readHead(line.pool, line.workspaceId);
   for (let batch = 0; batch < 5; batch += 1) await appendEvents(line, chat, 1_000);

@@ -10,7 +10,7 @@ export type ClientFrame =
   | { type: "typing"; conversation_id: string }
   | { type: "ping" };
 
-/** Of a cursor, in characters. */
+/** Longest cursor, in characters. */
 const maxCursorLength = 500;
 
 const fields: Record<ClientFrame["type"], Record<string, { test: (value: unknown) => boolean; must: string }>> = {
@@ -48,7 +48,7 @@ function uuid() {
   return { test: (value: unknown) => typeof value === "string" && isUuid(value), must: "a UUID" };
 }
 
-/** Frames are flat; what is larger is refused before it is parsed. */
+/** Frames are flat; a larger or deeper one is refused before it is parsed. */
 const frameLimits: JsonLimits = { maxDepth: 8, maxFields: 100, maxValues: 100, isExact: true };
 
 function parseJson(text: Buffer): unknown {

@@ -10,9 +10,9 @@ export const closings = {
   silent: { code: 4410, reason: "no sign of life" },
   /** It sent more than it may. */
   flood: { code: 4429, reason: "too many frames" },
-  /** The user or the address has as many sockets as it may: close one first. Said to pages, which cannot read a 429. */
+  /** The user or the address has as many sockets as it may: close one first. For pages, which cannot read a 429. */
   crowded: { code: 4429, reason: "too many sockets of this user or address" },
-  /** What it missed cannot be read: resume from the last cursor. */
+  /** The missed events cannot be read: resume from the last cursor. */
   broken: { code: 1011, reason: "events could not be read" },
   /** This process is stopping: connect again, to another. */
   stopping: { code: 1001, reason: "the hub is stopping" },

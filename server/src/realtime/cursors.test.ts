@@ -1,4 +1,4 @@
-/** Reading resumes from a cursor without a hole, or gets a gap: by the same rule for pages and for readers that resume. */
+/** A read from a cursor has no hole, or begins with a gap; pages and sockets follow the same rule. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { deleteOldEvents, parseCursor, readHead } from "../events/events.ts";
@@ -8,7 +8,7 @@ import { until } from "../testing/until.ts";
 import { readEvents } from "./read-events.ts";
 import { appendEvents, openTestReader, openTestRooms, testPrincipal } from "./test-room.ts";
 
-/** What a page after this cursor begins with, and what a reader that resumes is sent first. */
+/** The first event of a page after this cursor, and the first frame for a reader that resumes from it. */
 async function goOn(line: Pipeline, process: ReturnType<typeof openTestRooms>, cursor: string) {
   const principal = testPrincipal(line, "agent");
   const { data, next_cursor } = await readEvents(line.pool, principal, parseCursor(cursor), 200);
@@ -25,7 +25,7 @@ async function goOn(line: Pipeline, process: ReturnType<typeof openTestRooms>, c
   return { first: data[0] && { type: data[0].type, reason: data[0].reason }, count: data.length, next: next_cursor };
 }
 
-/** As a backup that was made when the feed stood here leaves it. */
+/** Leaves the feed as a restored backup does that was made at this position. */
 async function restoreTo(line: Pipeline, position: number): Promise<void> {
   await run(line.admin, "DELETE FROM events WHERE workspace_id = $1 AND last_position > $2", [
     line.workspaceId,
@@ -41,7 +41,7 @@ async function restoreTo(line: Pipeline, position: number): Promise<void> {
 
 const gap = (reason: string) => ({ type: "GAP", reason });
 
-test("after a restore of an older backup a cursor of what was lost is a gap, however far the feed has grown", async () => {
+test("after a restore the cursor of a lost event is a gap, even if the feed has grown past it", async () => {
   await using line = await startPipeline({ delivers: false });
   const chat = await line.addConversation(await line.addPerson("ana"));
   await appendEvents(line, chat, 10);
@@ -91,7 +91,7 @@ test("a process that runs through a restore sends a gap to its live readers", as
   assert.deepEqual((await goOn(line, process, before)).first, gap("unknown"));
 });
 
-test("what was cleared away is a gap, also where a process has it in memory", async () => {
+test("a deleted event is a gap, even if a process still has it in memory", async () => {
   await using line = await startPipeline({ delivers: false });
   await using process = openTestRooms(line);
   const chat = await line.addConversation(await line.addPerson("ana"));
@@ -102,7 +102,7 @@ test("what was cleared away is a gap, also where a process has it in memory", as
   assert.equal(count, (await readHead(line.pool, line.workspaceId)) - 1);
   await deleteOldEvents(line.pool, new Date(Date.now() + 1_000), 0);
   assert.deepEqual((await goOn(line, process, first)).first, gap("expired"));
-  // Nothing has happened since the newest event, though it was cleared away itself.
+  // The newest event itself was deleted, but nothing has happened since.
   assert.equal((await goOn(line, process, newest)).count, 0);
   await appendEvents(line, chat, 1);
   process.tell();

@@ -1,18 +1,18 @@
 import { RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 
-/** Frames of one client: so many a second on average, and so many at once after a pause. Others are refused. */
+/** Frames that one client may send a second on average, and at once after a pause. More are refused. */
 const framesPerSecond = 20;
 const frameBurst = 50;
-/** Refused frames without a pause, as long as one in which it may send all at once again, after which a client is cut off. */
+/** Refused frames after which a client is disconnected. The count starts again when its quota is full again. */
 const maxRefused = 200;
-/** Frames of one client that may wait for those before them. */
+/** Most frames of one client that wait for the ones before them. */
 const maxWaitingFrames = 64;
 
 /** How many frames the client of one socket may send. */
 export class FrameQuota {
   readonly #clock: Clock;
-  /** Frames that it may send now, as of `#refilledAt`. */
+  /** Frames that the client may send now, as of `#refilledAt`. */
   #tokens = frameBurst;
   #refilledAt: number;
   #refused = 0;
@@ -28,15 +28,15 @@ export class FrameQuota {
     const refilled = ((now - this.#refilledAt) / 1_000) * framesPerSecond;
     this.#tokens = Math.min(frameBurst, this.#tokens + refilled);
     this.#refilledAt = now;
-    // Not with every frame that is let in: a client that never stops would have one let in now and then, for ever.
+    // Not for each accepted frame: a client that never pauses has one accepted now and then.
     if (this.#tokens === frameBurst) this.#refused = 0;
-    if (this.#tokens < 1) return tooMany(`A socket may send ${framesPerSecond} frames a second: slow down.`);
+    if (this.#tokens < 1) return tooMany(`A socket may send ${framesPerSecond} frames a second: send less.`);
     this.#tokens -= 1;
     if (waiting < maxWaitingFrames) return null;
-    return tooMany("Too many frames wait for those before them: slow down.");
+    return tooMany("Too many of this socket's frames wait: wait for the answers before you send more.");
   }
 
-  /** Counts a refused frame. Returns whether the client is to be cut off. */
+  /** Counts a refused frame. Returns whether the client must be disconnected. */
   refuse(): boolean {
     this.#refused += 1;
     return this.#refused > maxRefused;

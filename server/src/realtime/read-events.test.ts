@@ -35,8 +35,8 @@ test("however small the page, whoever sees nothing costs a few dozen statements"
   assert.deepEqual([seen.data.length, parseCursor(seen.next_cursor).position], [1, 1]);
 });
 
-// Else a key that reads messages learns which platforms refuse which account.
-test("events of no conversation are told to the API keys whose scopes read them", async () => {
+// Otherwise a key that reads messages learns which platform refuses which account.
+test("events outside conversations reach only the API keys whose scopes read them", async () => {
   await using line = await startPipeline({ delivers: false });
   await using process = openTestRooms(line);
   const key = { ...line.principal, scopes: [...feedScopes] };

@@ -18,8 +18,8 @@ const maxPageLength = 1024 * 1024;
 type TellableFrame = { type: string; cursor: string } & Record<string, unknown>;
 
 /**
- * Up to `limit` events that the caller sees after a position (null: the oldest kept), and where to go on from. Fewer where
- * they are long: a page takes no longer to write than a request may.
+ * Up to `limit` events that the caller sees after a position (null: from the oldest one kept), and the next cursor. A
+ * page of long events has fewer, so that writing it does not hold up the event loop.
  */
 export async function readEvents(
   db: Db,

@@ -18,7 +18,7 @@ export interface Reader {
   readonly admission: Pick<Admission, "giveBack">;
 }
 
-/** A caller that was let in, and has a place until it is given back: by `add` when that fails, or with the reader's end. */
+/** A place for a caller. It is given back when the reader ends, or by `add` when that fails. */
 export interface Admission {
   readonly authorization: string;
   readonly principal: Principal;
@@ -31,7 +31,7 @@ export interface ReadersDeps {
   recheck: Authenticator["recheck"];
   clock: Clock;
   log: Log;
-  /** Readers that this process serves, at the most. */
+  /** Most readers that this process serves. */
   maxReaders: number;
   limits: ShareLimits;
   presence: Pick<Presence, "arrived" | "left">;
@@ -42,7 +42,7 @@ export interface ReadersDeps {
  * found, and all are known well enough to come back at once.
  */
 const recheckEveryMs = 10_000;
-/** Credentials that are asked about in one go, by one statement: the rest comes in the next turns of the event loop. */
+/** Credentials checked in one statement; the rest follows in later turns of the event loop. */
 const recheckSlice = 5_000;
 
 /** Everybody who reads events in this process, and whether they still may. */
@@ -50,17 +50,17 @@ export function openReaders(deps: ReadersDeps) {
   const { rooms, authenticate, clock, log, maxReaders, presence } = deps;
   const readers = new Map<Subscriber, Reader>();
   const shares = openShares(deps.limits);
-  /** Places taken: of readers, and of those that are about to be let in. */
+  /** Places taken, by readers and by callers that are about to become readers. */
   let taken = 0;
   /** Changes of identity that were heard of. */
   let changes = 0;
   let isClosed = false;
   const warn = (error: unknown) => {
-    log.warn({ err: error }, "credentials of readers could not be looked at and will be again");
+    log.warn({ err: error }, "credentials of readers could not be checked; the check is repeated");
   };
   const rechecking = repeat(clock, recheckEveryMs, recheckAll, warn);
 
-  /** Throws what a request would get: AUTH_…, FORBIDDEN without the scope, RATE_LIMIT_EXCEEDED, OVERLOADED. */
+  /** Throws AUTH_… and OVERLOADED as for any request, FORBIDDEN without the scopes, RATE_LIMIT_EXCEEDED. */
   async function admit(authorization: string | undefined, address: string): Promise<Admission> {
     if (isClosed) throw new RequestError("OVERLOADED", "The hub is stopping: connect again.", { retryAfterSeconds: 1 });
     const principal = await authenticate(authorization);
@@ -123,7 +123,7 @@ export function openReaders(deps: ReadersDeps) {
     reader.subscriber.outlet.close(closing);
   }
 
-  /** Lets a held reader go live where it stands, or go back to a cursor. As `Room.catchUp`. */
+  /** Makes a held reader live at its position, or resumes it from a cursor. As `Room.catchUp`. */
   function release(reader: Reader, cursor?: string, onLive?: (count: number) => void): Promise<number | null> {
     const { subscriber, room } = reader;
     if (cursor === undefined) return room.goLive(subscriber, onLive);

@@ -82,7 +82,7 @@ export function openRealtime(deps: RealtimeDeps) {
   };
 }
 
-/** For a server without the role realtime: `/ws` says where sockets are served. */
+/** For a process without the role realtime: `/ws` answers 421 and names the role. */
 export function refuseSockets(server: Server): void {
   onUpgrade(server, (_request, stream) => refuse(stream, servesNoReaders()));
 }
@@ -109,14 +109,15 @@ function asksForSocket(request: IncomingMessage): boolean {
 async function act(deps: RealtimeDeps, { subscriber, room }: Reader, frame: OutwardFrame): Promise<void> {
   const { principal } = subscriber;
   const { signals, log } = deps;
-  const noteFailure = (error: unknown) => log.warn({ err: error }, "platforms were not told of reading or typing");
+  const noteFailure = (error: unknown) =>
+    log.warn({ err: error }, "read marks or typing could not be sent to the platforms");
   requireScope(principal, "conversations:write");
   const db = deps.dbOf(principal.workspaceId);
   const conversationId = frame.conversation_id.toLowerCase();
   if (frame.type === "read") {
     await signals.read(db, principal, conversationId, frame.seq);
     deps.news.tell(room.workspaceId);
-    // A client is not answered: what a platform does not take now is told again.
+    // The client gets no answer; read marks that a platform does not take now are retried.
     void signals.tellRead(db, conversationId).catch(noteFailure);
   } else {
     await signals.mayType(db, principal, conversationId);

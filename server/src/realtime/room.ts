@@ -16,7 +16,7 @@ export interface RoomDeps {
   db: Db;
   blocks: Blocks;
   clock: Clock;
-  /** What all who catch up in this process are sent of the past. */
+  /** The past that all readers of this process resume from. */
   replays: LoopShare;
   /** A delivery in somebody's app was taken by a socket of theirs: of this user. */
   onTaken: (deliveryId: string, userId: string) => void;
@@ -38,7 +38,7 @@ export interface Room extends TailListener {
   memberIds(): string[];
   /** Where the live ones stand. */
   position(): number;
-  /** The same, as clients have it. */
+  /** The same position as a cursor for clients. */
   cursor(): string;
   /** A new reader, held where the room stands. */
   join(subscriber: Subscriber): void;
@@ -48,12 +48,13 @@ export interface Room extends TailListener {
   /** As of the last event that the live ones were told. */
   membersOf(conversationIds: readonly string[]): Promise<MembersOf>;
   /**
-   * Sends all that the reader may see after a cursor, or a gap when the feed does not have all of it, once and in order, no faster than it reads, and then lets it go
-   * live: at that moment, before any live event, `onLive` is called with how many were sent. Resolves with the same; null
-   * when the reader was closed or resumed again meanwhile. While the database is away it waits.
+   * Sends the events that the reader may see after a cursor, once and in order, no faster than it reads; a gap comes
+   * first when the feed no longer has all of them. Then the reader goes live: before the first live event, `onLive` is
+   * called with the number of events sent. Resolves with that number, or null when the reader was closed or resumed
+   * again meanwhile. Waits while the database does not answer.
    */
   catchUp(subscriber: Subscriber, after: Cursor | number, onLive?: OnLive): Promise<number | null>;
-  /** The same for a held reader, from where it stands. */
+  /** As `catchUp` for a held reader, from its position. */
   goLive(subscriber: Subscriber, onLive?: OnLive): Promise<number | null>;
   /** To every live reader among these: what is not in the feed. */
   tell(audience: Audience, frame: Frame, except: (subscriber: Subscriber) => boolean): void;
@@ -88,7 +89,7 @@ export function openRoom(workspaceId: string, start: Cursor, deps: RoomDeps): Ro
     send(subscriber, frame, isTheirs ? () => onTaken(awaits.deliveryId, principal.userId) : undefined);
   }
 
-  /** Another catching-up of the same reader ends by it. */
+  /** Ends an earlier catching-up of the same reader. */
   function begin(subscriber: Subscriber, at: Cursor): number {
     subscriber.round += 1;
     subscriber.state = "catching-up";
@@ -106,7 +107,7 @@ export function openRoom(workspaceId: string, start: Cursor, deps: RoomDeps): Ro
     return readOn(subscriber, round, onLive);
   }
 
-  /** What the reader misses cannot be sent event by event. */
+  /** Sends a gap and moves the reader to the newest event. */
   function jump(subscriber: Subscriber, reason: GapReason): void {
     send(subscriber, gapFrame(reason, head));
     stand(subscriber, head);
@@ -143,7 +144,7 @@ export function openRoom(workspaceId: string, start: Cursor, deps: RoomDeps): Ro
     return count;
   }
 
-  /** As many as the reader takes at once, and little: what is written for it stays far below what it is dropped for. */
+  /** Sends events until the reader's buffer fills, which is far below the size at which a reader is dropped. */
   function tellSome(subscriber: Subscriber, events: readonly TailedEvent[], membersOf: MembersOf) {
     const { outlet } = subscriber;
     let [count, passed, size] = [0, 0, 0];
@@ -202,7 +203,7 @@ export function openRoom(workspaceId: string, start: Cursor, deps: RoomDeps): Ro
   /** Never past where the room stands: what is beyond comes live. */
   async function pageAfter(after: number): Promise<TailedPage> {
     if (after <= head.position) return blocks.read(workspaceId, after, head.position);
-    // Another process sent it what has not arrived here yet.
+    // Another process has sent it events that have not arrived here yet.
     await pause(clock, arrivalPauseMs);
     return { kind: "events", events: [], cursor: { position: after, mark: null } };
   }
@@ -245,7 +246,7 @@ export function openRoom(workspaceId: string, start: Cursor, deps: RoomDeps): Ro
       for (const subscriber of seats.all()) if (subscriber.state === "live") send(subscriber, frame);
       head = newHead;
       if (reason !== "unknown") return;
-      // Those who are reading the past read one that is not any more: they come back, and their cursor is checked.
+      // Readers that are catching up read a feed that no longer exists. They reconnect, and their cursors are checked.
       blocks.forget(workspaceId);
       for (const subscriber of seats.all()) {
         if (subscriber.state === "live" || subscriber.state === "closed") continue;

@@ -17,7 +17,7 @@ export interface RoomsDeps extends Pick<RoomDeps, "onTaken"> {
 /** An empty room follows its feed this long, for those who come back, in milliseconds. */
 const keepEmptyMs = 30_000;
 
-/** How much of each turn of the event loop goes to those who catch up, in milliseconds. */
+/** How much of each turn of the event loop goes to readers that catch up, in milliseconds. */
 const replayShareMs = 5;
 
 /** The rooms of the workspaces that somebody listens to in this process. */

@@ -3,13 +3,13 @@ import { seesAllConversations } from "../identity/principal.ts";
 import type { MembersOf } from "./memberships.ts";
 import type { Subscriber } from "./subscriber.ts";
 
-/** Who is in a room, found by what they may see. */
+/** The readers in a room, grouped by what they may see. */
 export function openSeats() {
-  /** Those who see all conversations. */
+  /** Readers that see all conversations. */
   const overseers = new Set<Subscriber>();
-  /** The others, by the participant that they are. */
+  /** The other readers, by participant. */
   const members = new Map<string, Set<Subscriber>>();
-  /** Everybody, and as whom they sit: a participant, or null among the overseers. */
+  /** All readers with their participant; null for readers that see all conversations. */
   const seatOf = new Map<Subscriber, string | null>();
 
   return {
@@ -37,19 +37,19 @@ export function openSeats() {
       if (seats?.delete(subscriber) && seats.size === 0) members.delete(seatedAs);
     },
 
-    /** Those who see it all: what is of no conversation is for API keys whose scopes read it. */
+    /** Readers that see all conversations. Events outside conversations go only to API keys with the scope. */
     overseersOf({ conversationId, name }: FeedEvent): Iterable<Subscriber> {
       if (conversationId !== null) return overseers;
       return [...overseers].filter(({ principal }) => mayRead(principal, name));
     },
 
-    /** Those in the conversation, but for the overseers. */
+    /** Readers that are in the conversation and do not see all conversations. */
     *membersIn({ conversationId }: FeedEvent, membersOf: MembersOf): Generator<Subscriber> {
       if (members.size === 0 || conversationId === null) return;
       for (const participantId of membersOf(conversationId)) yield* members.get(participantId) ?? [];
     },
 
-    /** Those who have left, and are not back. */
+    /** Readers that have left the conversation and not come back. */
     leaversOf({ conversationId, alsoSeenBy }: FeedEvent, membersOf: MembersOf): Iterable<Subscriber> {
       if (alsoSeenBy === null || conversationId === null || membersOf(conversationId).includes(alsoSeenBy)) return [];
       return members.get(alsoSeenBy) ?? [];

@@ -11,7 +11,7 @@ export interface ShareLimits {
 
 const retryAfterSeconds = 30;
 
-/** How many readers one user and one address may have, so that no one takes all that a process serves. */
+/** Limits the readers of one user and of one address, so that none can take all places of a process. */
 export function openShares({ perUser, perAddress }: ShareLimits) {
   const counts = new Map<string, number>();
 
@@ -22,7 +22,7 @@ export function openShares({ perUser, perAddress }: ShareLimits) {
   }
 
   return {
-    /** Returns how to give the place back, once. Throws RATE_LIMIT_EXCEEDED. */
+    /** Takes a place; the returned function gives it back, and is called once. Throws RATE_LIMIT_EXCEEDED. */
     take({ userId }: Principal, address: string): () => void {
       const shares = [
         { key: `user ${userId}`, limit: perUser, of: "This user and its API keys have", setting: "SOCKETS_PER_USER" },

@@ -32,7 +32,7 @@ export type OutwardFrame = ClientFrame & { type: "read" | "typing" };
 export const maxFrameBytes = 64 * 1024;
 /** A client that shows no sign of life for three of these is cut off. */
 export const heartbeatSeconds = 30;
-/** How long a new socket waits for the first frame of its client, which decides where it reads from. */
+/** How long a new socket waits for its client's first frame, which says where to begin. */
 export const startWithinSeconds = 5;
 /** Sockets are looked after by turns, so that ten thousand are not pinged at once. */
 const turns = 30;
@@ -46,7 +46,7 @@ interface Connection {
   heard: number;
   silentBeats: number;
   readonly quota: FrameQuota;
-  /** Frames that wait for those before them, with the one that is answered. */
+  /** Frames that wait or are being handled. */
   waiting: number;
   work: Promise<void>;
   cancelHeld: () => void;
@@ -136,7 +136,7 @@ export function openSockets({ readers, clock, log, origins, clientAddress, onFra
     else tellError(connection, refusal);
   }
 
-  /** Frames of one client one after the other; null starts it. An error is answered with an ERROR frame. */
+  /** Handles the frames of one client one after the other; null starts it. Errors are answered with an ERROR frame. */
   function handle(connection: Connection, input: Buffer | ClientFrame | null): Promise<void> {
     connection.cancelHeld();
     connection.waiting += 1;
@@ -164,12 +164,12 @@ export function openSockets({ readers, clock, log, origins, clientAddress, onFra
     await readers.release(reader, undefined, () => sendLive(reader));
   }
 
-  /** RESUMING, the events after the cursor, RESUMED, LIVE: a client can tell a second reading from what is new. */
+  /** Sends RESUMING, the events after the cursor, RESUMED and LIVE: clients can distinguish past from new events. */
   async function resume(reader: Reader, from: string): Promise<void> {
     const { subscriber, room } = reader;
     parseCursor(from);
     send(subscriber, frameOf("RESUMING", from, { from }));
-    // In the same turn, so that nothing live comes between.
+    // In the same turn, so that no live event comes between.
     await readers.release(reader, from, (count) => {
       send(subscriber, frameOf("RESUMED", room.cursor(), { from, count }));
       sendLive(reader);
@@ -243,12 +243,12 @@ const closeWaitMs = 1_000;
 /** A connection that breaks closes by itself; what it was is of no interest. */
 function onSocketError(): void {}
 
-/** A page sees close codes, and not how a handshake was answered. */
+/** Whether the client is a page: pages see close codes, but not the answer to a handshake. */
 function isShownByClose({ headers }: IncomingMessage, error: unknown): boolean {
   return headers.origin !== undefined && error instanceof RequestError && error.code === "RATE_LIMIT_EXCEEDED";
 }
 
-/** There is nothing to upgrade to at this path. */
+/** Refuses an upgrade at any other path. */
 export function refuseUnknown(stream: Duplex): void {
   refuse(stream, new RequestError("RESOURCE_NOT_FOUND", "Sockets open at /ws."));
 }

@@ -12,7 +12,7 @@ const commentEveryMs = 15_000;
 /** For a process without the role realtime. */
 export function servesNoReaders(): RequestError {
   const message =
-    "This process serves no sockets and no event streams. Connect to a process whose ROLES have realtime.";
+    "This process serves no sockets and no event streams. Connect to a process with the role realtime (ROLES).";
   return new RequestError("MISDIRECTED", message);
 }
 

@@ -25,8 +25,8 @@ export interface Outlet {
  *                   ▲            │
  *                   └── resume ──┘
  *
- * `held` lasts from HELLO until the client's first frame, or a few seconds: a client that resumes gets what it missed
- * before anything new. A live one stands where its room stands; the others at `position`.
+ * `held` lasts from HELLO until the client's first frame, for at most `startWithinSeconds`: a client that resumes gets
+ * the missed events before new ones. A live reader is at the position of its room, others are at `position`.
  */
 export interface Subscriber {
   readonly outlet: Outlet;
@@ -36,13 +36,13 @@ export interface Subscriber {
   state: "held" | "catching-up" | "live" | "closed";
   /** Of the last event that it was considered for; has no meaning while it is live. */
   position: number;
-  /** The same, as clients have it. */
+  /** The same position as a cursor for clients. */
   cursor: string;
   /** Counts resumes: a catching-up that a later one replaced stops. */
   round: number;
 }
 
-/** Where a reader stands, as clients have it: a live one where its room stands. */
+/** The reader's position as a cursor for clients. */
 export function cursorOf({ subscriber, room }: { subscriber: Subscriber; room: { cursor(): string } }): string {
   return subscriber.state === "live" ? room.cursor() : subscriber.cursor;
 }

@@ -41,7 +41,7 @@ export function openTails(deps: { db: Db; news: News; clock: Clock; log: Log }):
     else wake(workspaceId);
   });
   const looking = repeat(clock, lookEveryMs, look, (error) => {
-    log.warn({ err: error }, "the feeds could not be looked at and will be again");
+    log.warn({ err: error }, "the feeds could not be read; the read is repeated");
   });
 
   /** News can be lost: whoever has fallen behind is found here. */
