@@ -23,13 +23,13 @@ import type { App } from "./server.ts";
 export interface AddressRouteDeps {
   clock: Clock;
   parseAddress: ParseAddress;
-  /** To the address itself. Throws NO_ROUTE or CHANNEL_UNAVAILABLE. */
+  /** Sends the code to the address. Throws NO_ROUTE or CHANNEL_UNAVAILABLE. */
   sendCode: (db: Db, code: CodeToSend) => Promise<void>;
 }
 
 /**
- * `…/addresses` of contacts and users. Agents change those of contacts; admins add those of a user,
- * and the user takes them away too. Adding one that is there already changes nothing.
+ * `…/addresses` of contacts and users. Agents change the addresses of contacts. Admins change those of users; users
+ * remove their own, and add one with a proof. Adding an address that is there already changes nothing.
  */
 export function addressRoutes(app: App, { clock, parseAddress, sendCode }: AddressRouteDeps): void {
   app.post(
@@ -81,9 +81,10 @@ export function addressRoutes(app: App, { clock, parseAddress, sendCode }: Addre
         security: bearer,
         summary: "Add an address to a user",
         description:
-          "An admin adds it at once: 201, and 409 names the participant that has it. Users add their own with a proof: 202, " +
-          "and a one-time code goes to the address. It works for 10 minutes and 5 tries. At most 3 codes wait and 5 are " +
-          "sent in an hour, by one user and to one address. 422 says what to do when the channel does not take the code.",
+          "An admin adds the address at once: 201, or 409 with the participant that has it. Users add their own with a " +
+          "proof: 202, and the hub sends a one-time code to the address. It works for 10 minutes and 5 tries. At most 3 " +
+          "codes are open and 5 are sent in an hour, for one user and for one address. 422 says what to do when the " +
+          "channel cannot carry the code.",
         params: idParams,
         body: addressBody,
         response: {
@@ -120,7 +121,7 @@ export function addressRoutes(app: App, { clock, parseAddress, sendCode }: Addre
         security: bearer,
         summary: "Prove an address with the code that was sent there",
         description:
-          "For the user itself. 409, without naming the owner, when another user has the address, or a contact to whom somebody wrote " +
+          "For the user's own account. 409, without naming the owner, when another user has the address, or a contact to whom somebody wrote " +
           "or who is in a conversation with others: ask an admin.",
         params: idParams,
         body: Type.Object(

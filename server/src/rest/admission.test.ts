@@ -111,7 +111,7 @@ test("a full hub refuses before it looks at route, credential and body, and lets
       request_id: "mine",
     },
   );
-  assert.match(message, /Nothing was done; try again later\./);
+  assert.match(message, /Nothing was changed\. Try again after/);
   const next = await ask(door.origin, "GET", "/private", { headers: { authorization: "Bearer x" } });
   assert.equal(next.status, 503);
   assert.equal(next.headers["retry-after"], "2");

@@ -13,17 +13,17 @@ import type { App } from "./server.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
-    /** Ends what `begin` of the limit began; null before, and after. */
+    /** Ends the request's share of the limit; null before it begins and after it ends. */
     endWork: ((how?: "dropped") => void) | null;
   }
   interface FastifyInstance {
-    /** What the server has to do now, and what it refused for that since it started. */
+    /** Requests under way, how many may be, and how many were refused since the start. */
     load: () => { underWay: number; limit: number; refused: number };
   }
   interface FastifyContextConfig {
     /**
-     * What is never refused for overload, and not counted as work. Only for a path without parameters, and the same for
-     * all methods of the path.
+     * Exempts the route from refusals for overload, and from the count. Only for a path without parameters, and the same
+     * for all methods of the path.
      */
     admission?: Exempt;
   }
@@ -34,7 +34,7 @@ export interface AdmissionOptions {
   log: Pick<Logger, "warn">;
   limit: ConcurrencyLimit;
   requestIdOf: (request: IncomingMessage) => string;
-  /** What every answer has. */
+  /** Headers of every answer. */
   headersFor: (request: IncomingMessage) => Record<string, string>;
 }
 
@@ -48,19 +48,20 @@ type Answer = (request: IncomingMessage, response: ServerResponse) => void;
 
 /** What is known of a connection on which a request was refused. */
 interface Refused {
-  /** When its client may ask again. */
+  /** From when on a request on it is considered again, by `Clock.elapsed`. */
   turn: number;
-  /** Whether a request that came sooner waits for that. */
+  /** Whether a request that arrived sooner is waiting. */
   isHeld: boolean;
 }
 
-/** When refused clients may ask again. */
+/** When refused clients may send again. */
 const waits = { shortestMs: 1_000, longestMs: 3_000, apartMs: 0.25 };
-/** The rest of a longer body is not read: the connection is closed after the answer. In bytes. */
+/** Longest body of a refused request that is read; with a longer one the connection is closed. In bytes. */
 const longestDrainedBody = 64 * 1024;
-/** What was refused is logged once in so many milliseconds. */
+/** How often refusals are logged, in milliseconds. */
 const logEveryMs = 10_000;
-const words = "The hub has more requests than it can answer in time. Nothing was done; try again later.";
+const words =
+  "The hub has more requests than it can answer in time. Nothing was changed. Try again after `retry-after`.";
 
 /** The body of a refusal, in ASCII, before and after the id of its request. */
 const [bodyBefore = "", bodyAfter = ""] = JSON.stringify(
@@ -68,13 +69,13 @@ const [bodyBefore = "", bodyAfter = ""] = JSON.stringify(
 ).split("{id}");
 
 /**
- * Refuses with 503 and `retry-after` what would wait too long: see `ConcurrencyLimit`. A request counts from when its
- * body is there to when its answer is, so that slow clients do not make the hub look busy. Platforms' webhooks are
- * refused like the rest: the platform sends them again.
+ * Refuses requests that would wait too long, with 503 and `retry-after`: see `ConcurrencyLimit`. A request counts from the
+ * end of its body to its answer, so that slow clients do not make the hub look busy. Platforms' webhooks are refused
+ * too: the platforms send them again.
  *
- * Refusing must be cheap, or refusals leave no time for work. So it happens in front of Fastify, without a route, a
- * credential, the body, or a log line for each. And a connection on which a request was refused is answered again only
- * when `retry-after` has passed: however fast its client repeats the request, that costs the hub no more.
+ * A refusal must be cheap, or refusals leave no time for work. So it happens in front of Fastify, without a look at route,
+ * credential or body, and without a log line. The next request on the same connection is considered only when
+ * `retry-after` has passed, so that a client that repeats it at once costs no more.
  */
 export function openAdmission({ clock, log, limit, requestIdOf, headersFor }: AdmissionOptions) {
   const exempt = new Map<string, Exempt>();
@@ -100,7 +101,7 @@ export function openAdmission({ clock, log, limit, requestIdOf, headersFor }: Ad
     }
   }
 
-  /** Before Fastify has found the route. */
+  /** For use before Fastify has found the route. */
   function isExemptByPath(request: IncomingMessage): boolean {
     const { url = "", method } = request;
     // A preflight is answered without any work.
@@ -125,7 +126,7 @@ export function openAdmission({ clock, log, limit, requestIdOf, headersFor }: Ad
     response.writeHead(503, headers).end(body);
   }
 
-  /** Says when the client of one more refused request may ask again. */
+  /** Counts a refusal, and says when its client may send again. */
   function takeTurn(now: number): { turn: number; retryAfterSeconds: number } {
     if (refusedCount === loggedCount) cancelLog = clock.after(logEveryMs, tellLog);
     refusedCount += 1;
@@ -147,7 +148,7 @@ export function openAdmission({ clock, log, limit, requestIdOf, headersFor }: Ad
   };
 
   return {
-    /** Puts itself in front of all that answers requests of this server, and counts what it answers. */
+    /** Puts itself in front of the server's request listener, and counts the requests that pass. */
     attach(app: App): void {
       const server: Server = app.server;
       const [answer] = server.listeners("request") as Answer[];
@@ -163,7 +164,7 @@ export function openAdmission({ clock, log, limit, requestIdOf, headersFor }: Ad
       });
       app.addHook("preValidation", (request, _reply, done) => {
         if (isExempt(request.routeOptions.config.admission, request.raw)) return done();
-        // Others may have begun while the body was read.
+        // Other requests may have begun while the body was read.
         if (!limit.hasRoom()) return done(new RequestError("OVERLOADED", words, takeTurn(clock.elapsed())));
         request.endWork = limit.begin();
         done();

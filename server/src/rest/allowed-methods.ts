@@ -1,4 +1,4 @@
-/** Which methods there are at a path: looked up only where there is no route. */
+/** The methods of a path, for answers with 405; looked up only when a request has no route. */
 export function openAllowed() {
   const routes = new Map<string, { path: RegExp; methods: Set<string> }>();
   return {
@@ -8,7 +8,7 @@ export function openAllowed() {
       for (const each of [method].flat()) route.methods.add(each);
       routes.set(url, route);
     },
-    /** In the order of the alphabet; empty where nothing is. */
+    /** In alphabetical order; empty for an unknown path. */
     find(url: string): string[] {
       const path = url.split("?", 1)[0]!;
       const found = [...routes.values()]

@@ -73,9 +73,9 @@ export function authRoutes(app: App, deps: AuthRouteDeps): void {
         security: [],
         summary: "Log in",
         description:
-          "An unknown user and a wrong password get the same answer. After several failures a client has to wait for its " +
-          "turn: 429 with `retry-after`. The turn is reserved, however often others try meanwhile. An address from which " +
-          "the user has logged in before has separate tries. A user with a second factor sends `totp_code`, too.",
+          "An unknown user and a wrong password get the same answer. After several failures a client must wait for its " +
+          "turn: 429 with `retry-after`. Tries of others do not delay a reserved turn. An address from which " +
+          "the user has logged in before has tries of its own. A user with a second factor also sends `totp_code`.",
         body: Type.Object(
           {
             username: Type.String({ minLength: 1, maxLength: 256 }),
@@ -145,7 +145,7 @@ export function authRoutes(app: App, deps: AuthRouteDeps): void {
         tags,
         security: bearer,
         summary: "Log out everywhere",
-        description: "Ends all sessions of the caller, this one too. API keys stay valid unless a time is given.",
+        description: "Ends all sessions of the caller, including this one. API keys stay valid unless a time is given.",
         body: Type.Object({ revoke_api_keys_since: revokeApiKeysSince("none") }, { additionalProperties: false }),
         response: { 204: nothing, ...errorAnswers(400, 401, 403) },
       },

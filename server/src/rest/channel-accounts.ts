@@ -45,7 +45,7 @@ export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): 
         summary: "Connect a number or a bot",
         description:
           "The credentials are stored encrypted and never shown again. The platform is told where to call; `webhook` says " +
-          "whether it took that. If not, the account exists all the same: `POST …/verify` tries again. Credentials that the " +
+          "whether that worked. If not, the account exists all the same: `POST …/verify` tries again. Credentials that the " +
           "platform refuses are answered 422, and nothing is stored.",
         body: Type.Object(
           {
@@ -119,8 +119,8 @@ export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): 
           "`settings` are replaced as a whole; credentials that are left out stay. Credentials must be of the same number or bot. A change of " +
           "`settings.base_url`, also by leaving it out, needs all credentials again, since they are sent there. A disabled " +
           "account neither sends nor receives. The platform is asked about new credentials, and about the stored ones before " +
-          "an account that needs attention is made active: those that it refuses are answered 422, and nothing is changed. " +
-          "New credentials make an account active that needed attention, and what waited is sent.",
+          "an account that needs attention is made active: if it refuses them, the answer is 422 and nothing changes. " +
+          "New credentials make an account active that needed attention, and the waiting messages are sent.",
         params: idParams,
         body: Type.Object(
           {
@@ -223,8 +223,8 @@ const verify = Type.Optional(
 const status = Type.String({
   enum: [...accountStatuses],
   description:
-    "needs_attention: the platform refuses the account. It receives, and what is to be sent over it waits until the " +
-    "account was repaired: by new credentials, or by `POST …/verify` once the platform takes the old ones again.",
+    "needs_attention: the platform refuses the account. It receives, and messages to be sent over it wait until the " +
+    "account is repaired: with new credentials, or with `POST …/verify` once the platform takes the old ones again.",
 });
 
 const saidSchema = Type.Object({

@@ -7,29 +7,29 @@ import type { FastifyRequest } from "fastify";
 export type TrustedProxies = number | readonly string[] | null;
 
 /**
- * Whether the address at a hop, counted from the hub, is a trusted proxy. A number trusts each client that connects: then
- * the hub must be reachable only through that many proxies.
+ * Whether the address at a hop, counted from the hub, is a trusted proxy. A number trusts every client that connects, so
+ * the hub must then be reachable only through that many proxies.
  */
 export function openTrust(proxies: TrustedProxies): (address: string, hop: number) => boolean {
   if (typeof proxies === "number") return (_address, hop) => hop < proxies;
   return proxies === null ? () => false : proxyAddr.compile([...proxies]);
 }
 
-/** `clientAddress` for requests that Fastify does not see, by the library that Fastify uses for the others. */
+/** `clientAddress` for requests that Fastify does not see, with the library that Fastify uses. */
 export function openClientAddress(proxies: TrustedProxies): (request: IncomingMessage) => string {
   const isTrusted = openTrust(proxies);
   return (request) => farthestAddress(proxyAddr.all(request, isTrusted));
 }
 
 /**
- * The address of the client: the farthest that trusted proxies name. What they pass on that is no address, such as
- * `unknown` (RFC 7239, section 6.2), counts as nothing: then it is the address of the hop that said so.
+ * The address of the client: the farthest one that trusted proxies name. A hop that names no address, such as `unknown`
+ * (RFC 7239, section 6.2), counts as the client itself.
  */
 export function clientAddress({ ip, ips }: Pick<FastifyRequest, "ip" | "ips">): string {
   return farthestAddress(ips ?? [ip]);
 }
 
-/** The hops begin with the address of the connection; a client that disconnected before it was read has none. */
+/** The hops begin with the address of the connection, which is unknown when the client has already disconnected. */
 function farthestAddress(hops: readonly (string | undefined)[]): string {
   return hops.map((hop) => withoutPort(hop ?? "")).findLast((hop) => isIP(hop) !== 0) ?? "";
 }

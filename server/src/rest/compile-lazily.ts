@@ -3,17 +3,17 @@ import type { FastifySerializerCompiler } from "fastify";
 import type { App } from "./server.ts";
 import { compileValidatorLazily } from "./validation.ts";
 
-/** What a route still has to compile. */
+/** Schemas that a route still has to compile. */
 interface Waiting {
   compile: (() => void)[];
-  /** From the first request on. */
+  /** Set from the first request on. */
   compiled: Promise<unknown> | null;
   isCompiled: boolean;
 }
 
 /**
- * Compiles schemas at the first request of their route, since a start would pay for all of them, and one in each turn of
- * the event loop, since a large one takes 10 ms. An error's schema, which is small, is compiled when it is sent.
+ * Compiles schemas at the first request of their route, so that the start stays short, and one in each turn of the event
+ * loop, because a large one takes 10 ms. The small schema of an error is compiled when the error is sent.
  */
 export function compileLazily(app: App, compileSerializer: FastifySerializerCompiler<unknown>): void {
   const routes = new Map<string, Waiting>();
@@ -26,7 +26,7 @@ export function compileLazily(app: App, compileSerializer: FastifySerializerComp
     return waiting;
   }
 
-  /** After all that wait already, of whatever route. */
+  /** Runs after everything that waits already, of any route. */
   function inTurn(compile: () => void): Promise<void> {
     const compiled = last.then(() => othersTurn()).then(compile);
     last = compiled.catch(() => {});

@@ -73,8 +73,8 @@ export function contactRoutes(app: App, { clock, parseAddress }: ContactRouteDep
               Type.String({
                 maxLength: maxSearchLength,
                 description:
-                  "A part of the display name or of an address, whatever the case, the accents and the way in which letters " +
-                  "are composed; or a part of a phone number, formatted or not. 503 SEARCH_TIMEOUT after 2 s.",
+                  "A part of the display name or of an address, in any case, with or without accents, however letters " +
+                  "are composed; or a part of a phone number, formatted or not. 503 SEARCH_TIMEOUT when it takes longer than 2 s.",
               }),
             ),
             address: Type.Optional(addressText),
@@ -88,7 +88,7 @@ export function contactRoutes(app: App, { clock, parseAddress }: ContactRouteDep
             metadata_value: Type.Optional(
               Type.String({
                 maxLength: 16_384,
-                description: "What is under that key: a string, or a number or boolean written as in JSON",
+                description: "The value of that key: a string, or a number or boolean written as in JSON",
               }),
             ),
           },

@@ -6,7 +6,7 @@ import type { App } from "./server.ts";
 
 const methods = ["get", "post", "put", "patch", "delete"] as const;
 
-/** The routes over nothing: no database is opened, and none may be called. For what can be told from schemas alone, each of which is compiled. */
+/** The routes without a database, for what their schemas say. All schemas are compiled; no route may be called. */
 export async function openRestWithoutHub(): Promise<App> {
   const nothing = new Proxy({}, { get: (_target, name) => (name === "then" ? undefined : absent) }) as never;
   const context: Partial<Context> = {

@@ -89,7 +89,7 @@ export const conversationResource = Type.Object({
   }),
 });
 
-/** With what was said last, and how much of it the caller has not read. */
+/** With the last message, and the number of messages that the caller has not read. */
 export const listedConversation = Type.Object({
   ...conversationResource.properties,
   last_message: nullable(
@@ -128,10 +128,16 @@ export const listQuery = Type.Object(
     contact_id: Type.Optional(uuid),
     participant_id: Type.Optional(uuid),
     channel: Type.Optional(
-      Type.String({ pattern: "^[a-z]{1,30}$", description: "Conversations with a member who has an address on it" }),
+      Type.String({
+        pattern: "^[a-z]{1,30}$",
+        description: "Conversations with a member who has an address on this channel",
+      }),
     ),
     updated_after: Type.Optional(
-      Type.String({ format: "date-time", description: "Conversations with a message after it, or made after it" }),
+      Type.String({
+        format: "date-time",
+        description: "Conversations with a message after this time, or created after it",
+      }),
     ),
     sort: Type.Optional(Type.Unsafe<ConversationSort>({ type: "string", enum: ["activity", "created"] })),
   },
@@ -149,7 +155,7 @@ export const notShownResource = Type.Object({
           "CHANNEL_ACCOUNT_NEEDS_ATTENTION, CHANNEL_ACCOUNT_DISABLED, NOTHING_TO_ANSWER (the channel shows typing only in " +
           "answer to a message), PLATFORM_UNAVAILABLE, UNKNOWN (no answer came), RATE_LIMITED, or why the platform refuses it",
       }),
-      is_retried: Type.Boolean({ description: "The hub tells the platform again until it takes it" }),
+      is_retried: Type.Boolean({ description: "Whether the hub retries it until the platform takes it" }),
     }),
   ),
 });
@@ -172,9 +178,9 @@ export const capabilitiesResource = Type.Object({
           typing: Type.Unsafe<"always" | "answer" | "never">({
             type: "string",
             enum: ["always", "answer", "never"],
-            description: "Whether typing is shown there: at any time, or only in answer to what the person wrote",
+            description: "Whether typing is shown there: at any time, or only in answer to a message of the person",
           }),
-          read_marks: Type.Boolean({ description: "Whether the person is shown what was read" }),
+          read_marks: Type.Boolean({ description: "Whether the person sees that their messages were read" }),
           window: Type.Object({
             state: Type.Unsafe<"none" | "open" | "closed">({ type: "string", enum: ["none", "open", "closed"] }),
             closes_at: nullable(time),

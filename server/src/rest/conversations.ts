@@ -57,8 +57,8 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
         summary: "Make a conversation",
         description:
           "A private conversation has exactly 2 members, a group 3 to 100; name all of them. A caller with the role member " +
-          "must be among them, and names only users and the workspace (403). All or nothing: a wrong member leaves nothing " +
-          "behind. A private conversation of the same two exists once, and is returned with 200. An API key may name only " +
+          "must be among them, and may name only users and the workspace (403). All or nothing: with a wrong member, nothing " +
+          "is created. A private conversation of the same two exists once, and is returned with 200. An API key may name only " +
           "the other participant: the workspace is added or, for a member's key, that user.",
         body: createBody,
         response: { 200: conversationResource, 201: conversationResource, ...errorAnswers(400, 401, 403, 409) },
@@ -133,7 +133,8 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
         tags,
         security: bearer,
         summary: "Change the title, the settings or inbound",
-        description: "Only what is named changes; null takes the title away. Changing `inbound` needs the role agent.",
+        description:
+          "Only the fields in the body change; null removes the title. Changing `inbound` needs the role agent.",
         params: idParams,
         body: changeBody,
         response: { 200: conversationResource, ...errorAnswers(400, 401, 403, 404) },
@@ -170,8 +171,8 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
         security: bearer,
         summary: "Add a member to a group",
         description:
-          "By an agent, an admin or any member; callers with the role member add users only (403). The new one sees what " +
-          "was said before.",
+          "By an agent, an admin or any member; callers with the role member add users only (403). The new member sees earlier " +
+          "messages.",
         params: idParams,
         body: addMemberBody,
         response: { 201: conversationResource, ...errorAnswers(400, 401, 403, 404, 409) },
@@ -238,7 +239,7 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
         security: bearer,
         summary: "Say that the caller is writing",
         description:
-          "Told to who reads the conversation on sockets, and shown on the platforms where the caller's next message would " +
+          "Sent to the sockets that read the conversation, and shown on the platforms where the caller's next message would " +
           "go, once in 4 seconds for each conversation. 204: the platforms that can show it have it (see `typing` of the " +
           "capabilities). 202: `not_shown` says where it is not shown, and why. Where typing is shown only in answer to a " +
           "message, that message is marked as read.",

@@ -15,7 +15,7 @@ const exposedHeaders = [
 /** How long a browser may remember what a preflight was answered, in seconds. */
 const preflightMaxAgeSeconds = 600;
 
-/** What tells a page of this origin that it may read an answer. `*` is every origin. */
+/** The headers that let a page of this origin read an answer. `*` is every origin. */
 export function headersForOrigins(origins: readonly string[]) {
   const all = origins.includes("*");
   const known = new Set(origins);
@@ -38,7 +38,7 @@ export function allowOrigins(headersFor: ReturnType<typeof headersForOrigins>) {
     const isPreflight = request.method === "OPTIONS" && "access-control-request-method" in request.headers;
     if (!isPreflight) done();
     else if (headers["access-control-allow-origin"] !== undefined) answerPreflight(reply);
-    else done(forbidden("This origin may not call the hub: its operator names it in CORS_ORIGINS."));
+    else done(forbidden("This origin may not call the hub. The operator of the hub can name it in CORS_ORIGINS."));
   };
 }
 

@@ -32,7 +32,7 @@ const replayResult = Type.Object({
   replayed,
   dry_run: Type.Boolean(),
   matching: Type.Array(Type.Object({ channel: Type.String(), code: Type.String(), count: Type.Integer() }), {
-    description: "What could be replayed when the call came, by channel and error code",
+    description: "What could be replayed before this call, by channel and error code",
   }),
 });
 
@@ -43,7 +43,7 @@ const failedDelivery = Type.Object({
   conversation_id: Type.String(),
 });
 const failedWebhook = Type.Object({
-  kind: Type.Literal("webhook", { description: "The call of a platform that could not be read" }),
+  kind: Type.Literal("webhook", { description: "A platform's webhook that could not be read" }),
   webhook_id: Type.String(),
   channel: Type.String(),
   channel_account_id: Type.String(),
@@ -53,7 +53,7 @@ const failedWebhook = Type.Object({
   failed_at: time,
 });
 
-/** `/v1/dead-letters`: what failed for good, and will not be tried again by itself. */
+/** `/v1/dead-letters`: what failed for good and is not retried by itself. */
 export function deadLetterRoutes(app: App, deps: Omit<ReplayDeps, "db">): void {
   const tags = ["Dead letters"];
   const read = { role: "agent", scope: "messages:read" } as const;
@@ -121,7 +121,7 @@ export function deadLetterRoutes(app: App, deps: Omit<ReplayDeps, "db">): void {
     },
     async ({ principal, db, body: { all, dry_run = false, ...filter } }, reply) => {
       if (all === undefined && filter.channel === undefined && filter.code === undefined) {
-        throw invalid("Name a channel or a code, or say all: true to replay every dead letter.");
+        throw invalid("Give a channel or a code, or all: true to replay every dead letter.");
       }
       const matching = await countDeadLetters(db, { workspaceId: principal.workspaceId, ...filter });
       reply.status(dry_run ? 200 : 202);
@@ -137,7 +137,7 @@ export function deadLetterRoutes(app: App, deps: Omit<ReplayDeps, "db">): void {
         tags,
         security: bearer,
         summary: "Discard a dead letter",
-        description: "What failed stays failed, and is not listed any more.",
+        description: "The delivery stays failed, and is no longer listed.",
         params: idParams,
         response: { 204: nothing, ...errorAnswers(400, 401, 403, 404) },
       },

@@ -12,7 +12,7 @@ type Page = { type: string; read: () => string | Promise<string> };
 
 const script = "text/javascript; charset=utf-8";
 
-/** What the pages load, by path: read at the first request. */
+/** The files that the pages load, by path; read at the first request. */
 const files: Record<string, Page> = {
   "/openapi.json": { type: "application/json; charset=utf-8", read: () => readFile(contract, "utf8") },
   "/docs/swagger-ui.css": { type: "text/css; charset=utf-8", read: () => readSwagger("swagger-ui.css") },
@@ -32,7 +32,7 @@ const pages: Record<string, string> = {
   ),
 };
 
-/** `/openapi.json`, and the pages that show it. The hub serves all of it itself: no other host is asked for anything. */
+/** `/openapi.json`, and the pages that show it. The hub serves all files; the pages load nothing from other hosts. */
 export function docsPages(app: App): void {
   const hidden = { config: { access: "public" }, schema: { hide: true } } as const;
   for (const [path, { type, read }] of Object.entries(files)) {
@@ -71,7 +71,7 @@ function readSwagger(file: string): Promise<string> {
   return readFile(join(dirname(require.resolve("@fastify/swagger-ui/package.json")), "static", file), "utf8");
 }
 
-/** Without its maker's logo, which it fetches from another host: the policy of the page refuses that. */
+/** Without the vendor's logo, which it loads from another host: the page's policy refuses that. */
 async function readRedoc(): Promise<string> {
   const file = join(dirname(require.resolve("redoc/package.json")), "bundles", "redoc.standalone.js");
   const emptyImage = "data:image/svg+xml,%3Csvg%20xmlns=%22http://www.w3.org/2000/svg%22/%3E";

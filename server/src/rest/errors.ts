@@ -20,7 +20,10 @@ export const errorBody = Type.Object({
 export function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const known = toRequestError(error, request.routeOptions.bodyLimit);
   if (known.cause !== undefined && isDatabaseTrouble(known.cause)) {
-    request.log.warn({ code: faultCode(known.cause), request_id: request.id }, "the database could not take a request");
+    request.log.warn(
+      { code: faultCode(known.cause), request_id: request.id },
+      "a request failed because the database did",
+    );
   }
   if (known.code === "INTERNAL") request.log.error({ err: error, request_id: request.id }, "a request failed");
   if (known.retryAfterSeconds !== undefined) reply.header("retry-after", String(Math.ceil(known.retryAfterSeconds)));
@@ -30,7 +33,7 @@ export function answerError(error: unknown, request: FastifyRequest, reply: Fast
 
 export function answerNotFound(request: FastifyRequest, reply: FastifyReply, allowed: readonly string[]): void {
   const path = request.url.split("?", 1)[0];
-  // With its own method among them, a route has found nothing itself.
+  // A route that has the request's own method has answered 404 itself.
   if (allowed.length > 0 && !allowed.includes(request.method)) {
     reply.header("allow", allowed.join(", "));
     const message = `${request.method} is not possible at ${path}: use ${allowed.join(", ")}.`;

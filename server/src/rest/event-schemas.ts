@@ -10,7 +10,7 @@ const seq = Type.Integer({ description: "The message's place in its conversation
 const text = (description: string) => Type.String({ description });
 const moment = (description: string) => Type.String({ format: "date-time", description });
 
-/** What every event of a message says. */
+/** Fields of every event about a message. */
 const messageFields = {
   message_id: uuid,
   conversation_id: uuid,
@@ -25,10 +25,10 @@ const newMessageFields = {
   ...messageFields,
   seq,
   direction: Type.Enum(["inbound", "outbound"]),
-  recipient_id: nullable(text("The other one of a private conversation; null in a group")),
+  recipient_id: nullable(text("The other participant of a private conversation; null in a group")),
   channel: nullable(text("The channel on which it came; null when a program or a user wrote it")),
   address: nullable(text(`The address from which it came. ${hidden}`)),
-  provider_message_id: nullable(text(`The platform's id of it. ${hidden}`)),
+  provider_message_id: nullable(text(`The platform's id of the message. ${hidden}`)),
   content: nullable(text("The text, or the caption of a file")),
   payload: Type.Unknown(),
   file_id: nullable(Type.String()),
@@ -37,7 +37,7 @@ const newMessageFields = {
     enum: ["quoted", "last_used", "private", null],
     description: "Why an inbound message landed in this conversation; null for others",
   }),
-  sent_at: nullable(moment("When the person sent it, as the platform says; null when it does not")),
+  sent_at: nullable(moment("When the person sent it, according to the platform; null when the platform does not say")),
   created_at: moment("When the hub accepted it"),
 };
 
@@ -53,10 +53,10 @@ const statusFields = {
   status: Type.Unsafe<MessageStatus>({ type: "string", enum: ["in_transit", "sent", "delivered", "read", "failed"] }),
   error: nullable(Type.Object({ code: Type.String(), message: Type.String() })),
   sent_at: nullable(moment("When the platform took it")),
-  platform_at: nullable(moment("When it came so far, as the platform's receipt says")),
+  platform_at: nullable(moment("When it reached this status, according to the platform's receipt")),
 };
 
-/** What events say, by their frames. */
+/** The fields of events, by frame. */
 const fieldsByFrame: Record<FrameType, TProperties> = {
   NEW_MESSAGE: newMessageFields,
   MESSAGE_STATUS: statusFields,
@@ -76,7 +76,7 @@ const fieldsByFrame: Record<FrameType, TProperties> = {
   },
 };
 
-/** What a frame has and the body of a webhook has not, where api.md says so. */
+/** Fields of frames that webhook bodies do not have. */
 const frameOnly: Partial<Record<FrameType, TProperties>> = {
   NEW_MESSAGE: { timestamp: Type.Integer({ description: "`created_at` in milliseconds since the Unix epoch" }) },
 };
@@ -96,11 +96,10 @@ const gap = Type.Object({
   reason: Type.Enum(["expired", "unknown"]),
 });
 
-/** An event of the feed, as pages, streams and sockets tell it, or the gap in its place. */
+/** An event of the feed as in pages, streams and sockets, or the gap in its place. */
 export const feedFrame = Type.Unsafe<Record<string, unknown>>({
   anyOf: [...(Object.keys(fieldsByFrame) as FrameType[]).map(frameSchema), gap],
-  description:
-    "`event` is the type of the event: the same as of webhooks. A later version may have more fields and types.",
+  description: "`event` is the type of the event, as in webhooks. Later versions may add fields and types.",
 });
 
 const testFields = { webhook_endpoint_id: uuid };
@@ -114,11 +113,11 @@ function webhookOperation(name: string, fields: TProperties) {
   return {
     post: {
       tags: ["Webhook endpoints"],
-      summary: `What a webhook endpoint is sent of ${name}`,
+      summary: `Receive ${name} at a webhook endpoint`,
       description:
         "Signed by the Standard Webhooks specification: `webhook-id`, `webhook-timestamp`, `webhook-signature`.",
       requestBody: { required: true, content: { "application/json": { schema: webhookSchema(name, fields) } } },
-      responses: { "2XX": { description: "Taken. Any other answer is a failure, and it is sent again." } },
+      responses: { "2XX": { description: "Accepted. Any other answer is a failure: the event is sent again." } },
     },
   };
 }

@@ -21,14 +21,14 @@ export function eventRoutes(
       config: { access: { role: "member", scope: feedScopes }, admission: "streams" },
       // A stream without a body would be held open, and what it is told count as taken.
       exposeHeadRoute: false,
-      // The schema is for the document only: frames are written as sockets get them.
+      // The schema is for the document only: frames are written as for sockets.
       serializerCompiler: () => JSON.stringify,
       schema: {
         tags: ["Realtime"],
         security: bearer,
         summary: "Read events, or stream them",
         description:
-          "An API key needs the scopes events:read, messages:read and conversations:read. Oldest first, the same events in the same order as on /ws, of the conversations that you see. Without `after` " +
+          "An API key needs the scopes events:read, messages:read and conversations:read. Oldest first, the same events in the same order as on /ws, of the conversations that you may see. Without `after` " +
           "a page begins with the oldest event that is kept. Ask again with `after` = `next_cursor`; an empty page means that " +
           "nothing more has happened. A GAP says that events after your cursor are no longer there: read the state again. " +
           "With `accept: text/event-stream` the answer is a stream that begins after `last-event-id`, or `after`, or now.",

@@ -42,7 +42,7 @@ export function honourIdempotencyKeys(
     else claimAs(key, request, reply).then((isOurs) => isOurs && done(), done);
   }
 
-  /** Whether the work is ours to do; otherwise the reply was sent. */
+  /** Whether the caller must do the work; otherwise the reply has been sent. */
   async function claimAs(key: string, request: FastifyRequest, reply: FastifyReply): Promise<boolean> {
     const outcome = await claimKey(depsOf(request), { ...callerOf(request), key, fingerprint: fingerprint(request) });
     if ("claimedAt" in outcome) {

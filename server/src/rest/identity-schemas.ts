@@ -41,7 +41,7 @@ export const idParams = Type.Object({ id: uuid });
 
 export const time = Type.String({ format: "date-time" });
 
-/** Which API keys of a user are revoked with something else. `otherwise`: what the default is, and what null means. */
+/** Which API keys of a user are revoked as well. `otherwise` describes the default and null. */
 export function revokeApiKeysSince(otherwise: string) {
   const description = `API keys that the user made at this time or later are revoked; default: ${otherwise}`;
   return Type.Optional(nullable(Type.String({ format: "date-time", description })));
@@ -52,7 +52,7 @@ export function line(maxLength: number) {
   return Type.String({
     minLength: 1,
     maxLength,
-    // In the dialect that all languages share; the format knows Unicode's other blanks as well.
+    // In the dialect of regular expressions that all languages share; the format also knows Unicode's other blanks.
     pattern: "^[^\\x00-\\x1f\\x7f-\\x9f]+$",
     format: lineFormat,
     description: "One line of text, not blank",

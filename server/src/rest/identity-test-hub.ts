@@ -120,7 +120,7 @@ export async function startIdentityHub(
     passTime(ms: number) {
       nowMs += ms;
     },
-    /** Guesses are counted by the clock of the database, which cannot be held: what it keeps is moved into the past. */
+    /** Guesses are counted by the database's clock, which a test cannot set: it moves the stored times into the past. */
     async ageGuesses(ms: number) {
       const times = ["full_at", "turn_at", "known_until", "expires_at"];
       const moved = times.map((column) => `${column} = ${column} - $1 * interval '1 ms'`);
@@ -152,8 +152,8 @@ export async function startIdentityHub(
     /** Whether the session or API key works: in the first process, unless `at` is another. */
     isLive: async (token: string, at = call) => (await at("GET /v1/me", { token })).status === 200,
     /**
-     * Two requests that record an act, at the same moment: the first is held where it records its own until the second
-     * waits for a lock as well.
+     * Makes two requests that write to the audit log at the same moment: the first is held at its record until the
+     * second waits for a lock as well.
      */
     async meet(first: () => Promise<Answer>, second: () => Promise<Answer>): Promise<[Answer, Answer]> {
       const holder = await db.connect();

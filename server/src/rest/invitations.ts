@@ -61,7 +61,9 @@ export function invitationRoutes(app: App, deps: InvitationRouteDeps): void {
           201: Type.Object({
             ...invitationResource.properties,
             token: Type.String(),
-            url: Type.String({ description: "Where the token is accepted: send it to the person who is invited" }),
+            url: Type.String({
+              description: "The page that accepts the token: send this address to the invited person",
+            }),
             mailed: Type.Boolean({ description: "Whether the hub sends it by mail" }),
           }),
           ...errorAnswers(400, 401, 403, 409),

@@ -2,10 +2,10 @@ import type { FastifyRequest } from "fastify";
 import { invalid, type RequestError } from "../errors.ts";
 import { checkJsonText, type JsonLimits, UnreadableJson } from "../lib/json-text.ts";
 
-/** Of the body of any request: a batch of 1,000 messages may have 30 fields and elements in each. */
+/** Limits of every request's body: a batch of 1,000 messages may have 30 fields and elements in each. */
 const bodyLimits: JsonLimits = { maxDepth: 32, maxFields: 1_000, maxValues: 30_000, isExact: true };
 
-/** Throws VALIDATION_ERROR for a body that would take too long to parse, or that could not be kept as it came. */
+/** Throws VALIDATION_ERROR for a body that would take too long to parse, or that JSON.parse would not keep exactly. */
 export function checkJsonBody(body: Buffer): void {
   try {
     checkJsonText(body, bodyLimits);
@@ -33,7 +33,7 @@ export function explainBadJson(body: string): RequestError {
   return invalid(`The body has a field that is not known here: ${field}.`, { field });
 }
 
-/** For routes whose body has no required field: a request without a body is one with `{}`. */
+/** For routes whose body has no required field: no body counts as `{}`. */
 export const optionalBody = {
   preValidation(request: FastifyRequest, _reply: unknown, done: () => void): void {
     request.body ??= {};

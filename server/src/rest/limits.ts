@@ -52,11 +52,11 @@ export function serverOptions(limits: DoorLimits): ServerOptions {
 export function refuseHeaders(request: IncomingMessage, limits: DoorLimits): RequestError | undefined {
   const { rawHeaders, headers, httpVersion } = request;
   if (rawHeaders.length > 2 * limits.maxHeaders) return headersTooLarge();
-  // HTTP/1.0 does not know it. Source: RFC 9112, section 3.2.
+  // HTTP/1.0 has no such header. Source: RFC 9112, section 3.2.
   if (headers.host === undefined && httpVersion !== "1.0") {
-    return invalid("The header host is missing: name the host that you call.");
+    return invalid("The header host is missing: send the name of the host that you call.");
   }
-  if (countHosts(rawHeaders) > 1) return invalid("The header host is there more than once: send it once.");
+  if (countHosts(rawHeaders) > 1) return invalid("The header host is there twice: send it once.");
   return undefined;
 }
 
@@ -69,7 +69,7 @@ function countHosts(rawHeaders: readonly string[]): number {
   return count;
 }
 
-/** What is wrong with the query: Fastify would take text that is no UTF-8 as it stands. */
+/** What is wrong with the query: Fastify would accept text that is not UTF-8. */
 export function refuseQuery(url: string): RequestError | undefined {
   const start = url.indexOf("?");
   if (start < 0 || !url.includes("%", start)) return undefined;
@@ -77,7 +77,7 @@ export function refuseQuery(url: string): RequestError | undefined {
     decodeURIComponent(url.slice(start));
     return undefined;
   } catch {
-    return invalid("The query is not valid UTF-8 in percent encoding.");
+    return invalid("The query is not valid: encode it as UTF-8 with percent encoding.");
   }
 }
 

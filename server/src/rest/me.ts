@@ -20,8 +20,8 @@ export function meRoutes(app: App, { box }: { box: SecretBox }): void {
         security: bearer,
         summary: "Who am I",
         description:
-          "The user, and by which credential it calls: for an API key the user who made it, and which key with which scopes. " +
-          "Needs no scope, so that any key can be tried with it.",
+          "The user, and the credential of this request: for an API key its scopes, and the user who made it. " +
+          "Needs no scope, so that you can try any key.",
         response: { 200: meResource, ...errorAnswers(401) },
       },
     },
@@ -68,7 +68,7 @@ const meResource = Type.Object({
       scopes: Type.Array(scopeName, { description: "A session has all: `*`" }),
       api_key: nullable(apiKeyResource),
     },
-    { description: "By what you call; `api_key` is null for a session" },
+    { description: "The credential of this request; `api_key` is null for a session" },
   ),
 });
 

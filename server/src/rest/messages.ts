@@ -108,7 +108,7 @@ export function messageRoutes(app: App, deps: MessageRouteDeps): void {
   );
   const checkItem = compileCheck(sendBody, "message");
 
-  /** When the request cannot be sent again as a whole without sending something twice, it says which messages were refused. */
+  /** Says which messages were refused when a repeated request would send others twice. */
   async function acceptPart(part: NewMessage[], mayRepeat: boolean): Promise<Accepted[]> {
     try {
       return await acceptor.accept(part);
@@ -148,7 +148,7 @@ export function messageRoutes(app: App, deps: MessageRouteDeps): void {
       for (const item of checkBatch(body).messages) {
         const messageId = workId === null ? undefined : derivedId(msOf(workId), workId, String(begun.length));
         begun.push(prepareItem(principal, item, messageId));
-        // A thousand at a time would hold up everybody else.
+        // A thousand at a time would hold up other requests.
         if (begun.length % preparedAtATime === 0) await othersTurn();
       }
       const prepared = await Promise.all(begun);
@@ -232,7 +232,7 @@ export function messageRoutes(app: App, deps: MessageRouteDeps): void {
   );
 }
 
-/** JSON that is written to the database at a time, in characters: writing it as parameters takes milliseconds. */
+/** Most JSON written to the database in one statement, in characters: encoding it as parameters takes milliseconds. */
 const maxPartLength = 256 * 1024;
 
 function inParts(messages: NewMessage[]): NewMessage[][] {

@@ -8,20 +8,20 @@ export interface MetricsDeps {
   troubles: Pick<Troubles, "list" | "counts">;
   /** What waits before each step of a message's path. */
   waiting: () => readonly { name: string; waiting: number }[];
-  /** Channel accounts that their platforms refuse; rejects while the database cannot be asked. */
+  /** The number of channel accounts that their platforms refuse; rejects while the database does not answer. */
   needingAttention: () => Promise<number>;
 }
 
 type Prometheus = Pick<typeof prometheus, "Counter" | "Gauge" | "Registry">;
 
-/** At the first request, and only what is used: all of the library would hold the event loop for 30 ms. */
+/** Loaded at the first request, and only in parts: the whole library would hold the event loop for 30 ms. */
 function loadPrometheus(): Prometheus {
   const load = createRequire(import.meta.url);
   const [Counter, Gauge, Registry] = ["counter", "gauge", "registry"].map((name) => load(`prom-client/lib/${name}`));
   return { Counter, Gauge, Registry };
 }
 
-/** `/metrics`: what this process does not get done, in Prometheus' text format. It contains nothing about workspaces. */
+/** `/metrics`: what waits and what fails, in Prometheus' text format. It contains nothing about workspaces. */
 export function metricsRoute(app: App, deps: MetricsDeps): void {
   app.get(
     "/metrics",
@@ -41,7 +41,7 @@ export function metricsRoute(app: App, deps: MetricsDeps): void {
       const registers = [registry];
       const failures = new Counter({
         name: "chat4all_part_failures_total",
-        help: "How often a part of the hub failed and was tried again",
+        help: "How often a part of the hub failed and retried",
         labelNames: ["part", "code"],
         registers,
       });
@@ -60,7 +60,7 @@ export function metricsRoute(app: App, deps: MetricsDeps): void {
       const needingAttention = await deps.needingAttention().catch(() => null);
       if (needingAttention !== null) {
         const name = "chat4all_channel_accounts_needing_attention";
-        const help = "Channel accounts that their platforms refuse: what is to be sent over them waits";
+        const help = "Channel accounts that their platforms refuse: messages to be sent over them wait";
         new Gauge({ name, help, registers }).set(needingAttention);
       }
       const load = app.load();

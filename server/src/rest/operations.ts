@@ -4,10 +4,10 @@ import { docsPages } from "./docs-pages.ts";
 import { type MetricsDeps, metricsRoute } from "./metrics.ts";
 import type { App } from "./server.ts";
 
-/** What a dependency is asked: it rejects when it cannot be used. */
+/** Something that the hub needs. Its check rejects when it cannot be used. */
 export interface Dependency {
   name: string;
-  /** Answers what is wrong with it that does not keep it from work. */
+  /** Resolves with problems that do not stop the hub from working. */
   check: () => Promise<readonly SettingWarning[]>;
   /** The hub does its work without it, if less well: it is shown, and takes nobody out of service. */
   isOptional?: boolean;
@@ -25,12 +25,12 @@ const troubleResource = Type.Object({
   }),
   code: Type.String({
     description:
-      "An SQLSTATE, a system error or the kind of error; of `progress of`: `NO_PROGRESS`, or `NO_CONSUMER` when no " +
+      "An SQLSTATE, a system error or the kind of error; for `progress of …`: `NO_PROGRESS`, or `NO_CONSUMER` when no " +
       "process does this work",
   }),
   since: Type.String({ format: "date-time" }),
   failures: Type.Integer(),
-  is_stalled: Type.Boolean({ description: "It lasts longer than a passing conflict: the process is not ready" }),
+  is_stalled: Type.Boolean({ description: "It lasts longer than a short conflict, so the process is not ready" }),
 });
 
 const noTroubles: MetricsDeps["troubles"] = { list: () => [], counts: () => [] };
@@ -67,11 +67,11 @@ export function operationRoutes(
       Type.Object({ state: Type.String({ description: "up or down" }), detail: Type.Optional(Type.String()) }),
     ),
     troubles: Type.Array(troubleResource, {
-      description: "Parts of this process that fail, and try again until they work",
+      description: "Parts of this process that fail and retry until they work",
     }),
     warnings: Type.Array(Type.Object({ setting: Type.String(), detail: Type.String() }), {
       description:
-        "What is set so that it loses data or hurts, and `channel_accounts` while some need attention. It does not change the status.",
+        "Settings that lose data or slow the hub down, and `channel_accounts` while some need attention. They do not change the status.",
     }),
   });
   app.get(

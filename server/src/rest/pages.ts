@@ -4,11 +4,11 @@ import { isUuid } from "../lib/ids.ts";
 import { nullable } from "../lib/nullable.ts";
 import type { OfPage } from "../lib/page-bytes.ts";
 
-/** As the hub writes it, of letters that need no escaping in a URL. */
+/** As the hub writes it, in characters that need no escaping in a URL. */
 export const pageCursor = Type.String({
   maxLength: 500,
   pattern: "^[A-Za-z0-9_-]+$",
-  description: "The next_cursor of the page before, while that is not null; leave it out to begin again",
+  description: "The next_cursor of the page before, if it is not null; leave it out for the first page",
 });
 
 /** `limit` and `cursor` of every list. */

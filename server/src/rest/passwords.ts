@@ -143,7 +143,7 @@ const endingFields = {
   revoke_sessions: Type.Optional(
     Type.Boolean({
       default: true,
-      description: "Whether the other sessions end: somebody may have known the old password",
+      description: "Whether the other sessions end, because others may have known the old password",
     }),
   ),
   revoke_api_keys_since: revokeApiKeysSince("since the password was last set; null: none"),

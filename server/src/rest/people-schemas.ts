@@ -19,11 +19,11 @@ export const addressText = Type.String({
   description: "`channel:identifier`, in any spelling that the channel knows",
 });
 
-const metadataRule = "Yours: at most 16 KiB of JSON with 1,000 fields and elements, nested at most 20 deep.";
+const metadataRule = "Your own fields: at most 16 KiB of JSON with 1,000 fields and elements, nested at most 20 deep.";
 
 export const metadataObject = freeForm(metadataLimits, metadataRule);
 
-/** Null takes all fields away. */
+/** Null removes all fields. */
 export const metadataChange = Type.Unsafe<Record<string, unknown> | null>({
   ...metadataObject,
   type: ["object", "null"],
@@ -51,8 +51,8 @@ export const participantFields = {
   participant_id: uuid,
   kind: Type.Unsafe<Participant["kind"]>({ type: "string", enum: ["user", "contact", "workspace"] }),
   display_name: Type.String(),
-  channels: Type.Array(Type.String(), { description: "By which channels the participant has addresses." }),
+  channels: Type.Array(Type.String(), { description: "Channels on which the participant has an address." }),
   addresses: Type.Array(Type.String(), {
-    description: "To callers with the role member, their own only: of others they see name and channels.",
+    description: "Callers with the role member see only their own addresses.",
   }),
 };

@@ -48,7 +48,7 @@ export function limitRequests(app: App, { limits, byUser, byAddress }: RequestLi
     );
   }
 
-  /** Counts for the key itself before those by which it was made; refused by one, it costs those behind nothing. */
+  /** Counts for the key first and then for the keys above it; a refusal by one is not counted for the next ones. */
   function takeNext(reply: FastifyReply, counted: Counted[], done: (error?: Error) => void): void {
     const next = counted.pop();
     if (next === undefined) {
@@ -87,7 +87,7 @@ function isCounted(method: string, limit: "address" | "none" | undefined): boole
 /** Says on the answer where the caller stands, and what is wrong when that is too far. */
 function tell(reply: FastifyReply, limit: RateLimit, taken: Taken): RequestError | undefined {
   const told = reply.getHeader("ratelimit-remaining") as number | undefined;
-  // Of several limits, the one that is nearest to its end.
+  // Of several limits, the one with the least left.
   if (told === undefined || taken.remaining <= told) {
     reply.header("ratelimit-limit", taken.limit);
     reply.header("ratelimit-remaining", taken.remaining);

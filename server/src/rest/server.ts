@@ -32,7 +32,7 @@ declare module "fastify" {
     principal: Principal;
     /** What the caller's workspace has in the database, and nothing of any other. */
     db: Pool;
-    /** For a request with an `Idempotency-Key`, the same at every try; null for others. */
+    /** For a request with an `Idempotency-Key`: the same at every try; null for other requests. */
     workId: string | null;
   }
   interface FastifyContextConfig {
@@ -41,8 +41,8 @@ declare module "fastify" {
 }
 
 /**
- * Who may call a route: everybody, or a caller of at least this role whose API key has the scope, or all of several;
- * `session`: only a person who logged in.
+ * Who may call a route: anyone, or a caller with at least this role whose API key has all of these scopes. `session`:
+ * only a user who logged in.
  */
 export type Access = "public" | { role: Role; scope?: Scope | readonly Scope[]; session?: true };
 
@@ -58,12 +58,12 @@ export interface RestOptions {
   limits?: Partial<DoorLimits>;
   /**
    * For `npm run check` and tests: `app.swagger()` writes the OpenAPI document, and every schema is compiled at the start,
-   * where a wrong one throws. Default: at the first request of its route.
+   * so that a wrong one throws. Default: a schema is compiled at the first request of its route.
    */
   describesItself?: boolean;
   /** How long a request may be expected to wait for its answer before more are refused, in milliseconds. */
   admissionWaitMs?: number;
-  /** Decides with it on overload; default: the system's. */
+  /** The clock of the overload limit; default: the system's. */
   clock?: Clock;
 }
 
@@ -116,7 +116,7 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
     headersFor: ({ headers }) => ({ ...everyAnswer, ...originHeaders(headers.origin) }),
   }).attach(app);
   malformed.watch(app.server);
-  // Read once, it stays known after the client has disconnected: the audit log says who asked.
+  // Read now, so that the audit log has it even if the client disconnects.
   for (const event of ["connection", "secureConnection"]) app.server.on(event, ({ remoteAddress }) => remoteAddress);
   const compileSerializer = SerializerSelector()({}, {}) as FastifySerializerCompiler<unknown>;
   if (options.describesItself) {
@@ -125,7 +125,7 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
   } else compileLazily(app, compileSerializer);
   const parseJson = app.getDefaultJsonParser("error", "error");
   app.addContentTypeParser<Buffer>("application/json", { parseAs: "buffer" }, (request, bytes, done) => {
-    // A client that names the type of a body it does not send means no body.
+    // A content type without a body counts as no body.
     if (bytes.length === 0) return done(null, undefined);
     try {
       checkJsonBody(bytes);
@@ -135,7 +135,7 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
     const body = bytes.toString();
     parseJson(request, body, (error, value) => {
       if (error !== null) done(explainBadJson(body));
-      // Others have their turn before a large body is checked and worked on.
+      // Other requests have their turn before a large body is checked and handled.
       else if (bytes.length > largeBodyBytes) setImmediate(done, null, value);
       else done(null, value);
     });
@@ -167,7 +167,7 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
   });
   app.setErrorHandler(answerError);
   if (options.describesItself) {
-    // A start does not pay for what writes the document.
+    // Not at the start, which would take longer.
     const { fastifySwagger, description } = await import("./description.ts");
     await app.register(fastifySwagger, description);
   }

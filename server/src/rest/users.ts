@@ -34,8 +34,8 @@ export function userRoutes(app: App, deps: Omit<UserDeps, "db"> & Pick<Authentic
               Type.String({
                 ...line(maxSearchLength),
                 description:
-                  "A part of the username, the e-mail address or the display name, whatever the case, the accents and the " +
-                  "way in which letters are composed. 503 SEARCH_TIMEOUT after 2 s.",
+                  "A part of the username, the e-mail address or the display name, in any case, with or without accents, however " +
+                  "letters are composed. 503 SEARCH_TIMEOUT when it takes longer than 2 s.",
               }),
             ),
           },

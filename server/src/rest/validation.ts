@@ -6,11 +6,11 @@ import { RequestError } from "../errors.ts";
 import { type FreeFormLimits, findExcess, freeFormKeyword } from "../lib/free-form.ts";
 import { isPlainName, isVisible } from "../lib/names.ts";
 
-/** The format of a name: one line of which something can be seen. */
+/** The format of a name: one line with at least one visible character. */
 export const lineFormat = "line";
 
 // Bodies are taken as they are; what comes as text (path, query, headers) is read into numbers and booleans.
-// That a schema is one is checked where all are compiled at once: compiling what checks it costs more than a route.
+// Schemas are validated only where all are compiled at once: compiling the meta-schema costs more than a route.
 const common = { useDefaults: true, strict: false, verbose: true, validateSchema: false };
 const strict = new Ajv({ ...common, discriminator: true, inlineRefs: false });
 const reading = new Ajv({ ...common, coerceTypes: true });
@@ -22,7 +22,7 @@ for (const ajv of [strict, reading]) {
   ajv.addKeyword({ keyword: freeFormKeyword, type: "object", errors: true, validate: checkFreeForm });
 }
 
-/** As Ajv calls a keyword: what is wrong is left on the function. */
+/** As Ajv calls a keyword: errors are left on the function. */
 function checkFreeForm(limits: FreeFormLimits, value: object): boolean {
   const message = findExcess(value, limits);
   checkFreeForm.errors = message === null ? [] : [{ keyword: freeFormKeyword, message, params: {} }];
@@ -39,7 +39,7 @@ function isMoment(text: string): boolean {
 const firstMoment = Date.parse("0001-01-01T00:00:00Z");
 const lastMoment = Date.parse("9999-12-31T23:59:59.999Z");
 
-/** Throws for what is no schema. */
+/** Throws for an invalid schema. */
 export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
   strict.validateSchema(schema, true);
   return compile(schema, httpPart);
@@ -50,7 +50,7 @@ interface Validate {
   errors?: ErrorObject[] | null;
 }
 
-/** Compiles a schema. The functions before the last make that short: they compile what it refers to. */
+/** Compiles a schema. The functions before the last compile what it refers to, which keeps each short. */
 function stepsOf(schema: TSchema, httpPart: string | undefined): [...(() => unknown)[], () => Validate] {
   if (httpPart !== "body") return [() => withDecimals(schema, reading.compile(schema) as Validate)];
   const { schema: body, unions } = splitBody(schema);
@@ -65,7 +65,7 @@ function compile(schema: TSchema, httpPart: string | undefined): Validate {
 
 interface SplitBody {
   schema: TSchema;
-  /** Ids of the schemas that are compiled by themselves. */
+  /** Ids of the schemas that are compiled separately. */
   unions: readonly string[];
 }
 
@@ -73,7 +73,7 @@ const splitBodies = new WeakMap<TSchema, SplitBody>();
 const unionIds = new WeakMap<object, string>();
 let lastUnion = 0;
 
-/** With references to its unions, which take longest to compile, and so are compiled once for all bodies that have them. */
+/** The schema with references to its unions, which take longest and are compiled once for all bodies that have them. */
 function splitBody(schema: TSchema): SplitBody {
   const known = splitBodies.get(schema);
   if (known !== undefined) return known;

@@ -22,7 +22,7 @@ const fields = {
     minItems: 1,
     maxItems: 50,
     description:
-      "Types of events; `*` is all of them, and `message.status` the five from `message.in_transit` to `message.failed`",
+      "Types of events; `*` is all types, and `message.status` the five from `message.in_transit` to `message.failed`",
   }),
   description: nullable(line(500)),
   ordered: Type.Boolean({

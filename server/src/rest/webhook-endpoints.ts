@@ -104,7 +104,7 @@ export function webhookEndpointRoutes(app: App, deps: WebhookEndpointRoutesDeps)
         security: bearer,
         summary: "Change a webhook endpoint",
         description:
-          "Disabling an endpoint cancels what waits for it. Once enabled again, it gets the events from then on; " +
+          "Disabling an endpoint cancels its waiting events. Once enabled again, it gets the events from then on; " +
           "the rest can be replayed.",
         params: idParams,
         body: endpointPatch,

@@ -106,7 +106,7 @@ export function webhookRoutes(app: App, deps: WebhookRouteDeps): void {
 
 function refuse(error: unknown): never {
   if (!(error instanceof BatcherFull)) throw error;
-  throw new RequestError("OVERLOADED", "Too many webhooks wait to be stored; send it again.", {
+  throw new RequestError("OVERLOADED", "Too many webhooks wait to be stored: send this one again.", {
     retryAfterSeconds: 2,
     cause: error,
   });
