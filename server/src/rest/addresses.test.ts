@@ -54,8 +54,8 @@ test("one address asked for by many at the same time goes to one of them", async
   assert.deepEqual(answers.map(({ status }) => status).sort(), [201, ...Array(9).fill(409)]);
 });
 
-// A user with a customer's number as an address reads what the customer writes.
-test("a user's addresses are added by admins, by the user only with a proof, and taken away by both", async () => {
+// Otherwise a user who adds a customer's number reads the customer's messages.
+test("admins add addresses to users, users add their own only with a proof, and both may remove them", async () => {
   const { admin, agent, eva, leo } = await hub.openWorkspace();
   const path = `/v1/users/${eva.userId}/addresses`;
 

@@ -11,7 +11,7 @@ import { until } from "../testing/until.ts";
 import { openDoor } from "./door-test-hub.ts";
 import type { RestOptions } from "./server.ts";
 
-/** A door with as much under way as it lets in. */
+/** A door with as many requests under way as it admits. */
 async function openFullDoor(options: Partial<RestOptions> = {}) {
   let nowMs = 0;
   let timers: { at: number; callback: () => void }[] = [];
@@ -30,19 +30,19 @@ async function openFullDoor(options: Partial<RestOptions> = {}) {
   const seen = { credentials: 0 };
   const authenticate = () => {
     seen.credentials += 1;
-    throw new RequestError("AUTH_REQUIRED", "Nobody is known here.");
+    throw new RequestError("AUTH_REQUIRED", "No caller is known here.");
   };
   const door = await openDoor({ clock, authenticate, ...options }, (app) => {
     app.post("/work", { config: { access: "public" } }, () => new Promise((resolve) => ends.push(() => resolve({}))));
     app.post("/inside", { config: { access: "public" } }, async () => {
-      throw new RequestError("OVERLOADED", "Too much waits.", { cause: new BatcherFull("the queue is full") });
+      throw new RequestError("OVERLOADED", "Too many messages wait.", { cause: new BatcherFull("the queue is full") });
     });
     app.get("/healthz", { config: { access: "public", admission: "always" } }, async () => ({ status: "alive" }));
     app.get("/feed", { config: { access: "public", admission: "streams" } }, async () => ({ data: [] }));
   });
   const started = Array.from({ length: limits.least }, () => ask(door.origin, "POST", "/work"));
   await until("enough is under way", () => ends.length === limits.least);
-  // Refused further inside: nothing more may begin.
+  // Refused by the queue before the commit: no other request may begin.
   assert.equal((await ask(door.origin, "POST", "/inside")).status, 503);
   return {
     ...door,
@@ -67,7 +67,7 @@ async function openFullDoor(options: Partial<RestOptions> = {}) {
   };
 }
 
-/** Requests over one connection, one after the other. */
+/** Sends requests over one connection, one after the other. */
 function openClient(origin: string) {
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   return {
@@ -87,13 +87,13 @@ interface Sent {
   headers?: Record<string, string>;
 }
 
-/** A request over a connection of its own: nothing is known of its client. */
+/** Sends a request over a new connection, of which nothing is known. */
 async function ask(origin: string, method: string, path: string, sent?: Sent) {
   using client = openClient(origin);
   return await client.ask(method, path, sent);
 }
 
-test("a full hub refuses before it looks at route, credential and body, and lets in again when work has ended", async () => {
+test("a full hub refuses before it looks at route, credential and body, and admits again when requests have ended", async () => {
   await using door = await openFullDoor();
   const refused = await ask(door.origin, "POST", "/work", { headers: { "x-request-id": "mine" } });
   assert.equal(refused.status, 503);
@@ -125,7 +125,7 @@ test("a full hub refuses before it looks at route, credential and body, and lets
   assert.equal(door.app.load().underWay, 0);
 });
 
-test("a full hub still answers operators, opens streams, and lets pages of other origins read its refusal", async () => {
+test("a full hub still answers operators and opens streams, and pages of other origins can read its refusal", async () => {
   const origin = "https://app.example.com";
   await using door = await openFullDoor({ corsOrigins: [origin] });
   assert.equal((await ask(door.origin, "GET", "/healthz?now")).status, 200);
@@ -153,8 +153,8 @@ test("a refusal keeps the connection, unless a long body would have to be read",
   assert.equal(long.headers.connection, "close");
 });
 
-// A client that repeats its request at once would otherwise take the time in which the hub could work.
-test("a connection on which a request was refused is answered when its retry-after has passed, and no sooner", async () => {
+// Otherwise clients that repeat their requests at once take the time in which the hub could work.
+test("after a refusal, the next request on the connection is answered when retry-after has passed, not sooner", async () => {
   await using door = await openFullDoor();
   using client = openClient(door.origin);
   const told = await client.ask("POST", "/work");
@@ -175,7 +175,7 @@ test("a connection on which a request was refused is answered when its retry-aft
   assert.equal((await accepted).status, 200);
 });
 
-test("what was refused is logged once, with a count", async () => {
+test("refusals are logged once, with a count", async () => {
   const lines: { refused?: number; msg: string }[] = [];
   const log = pino({ level: "warn" }, { write: (line: string) => void lines.push(JSON.parse(line)) });
   await using door = await openFullDoor({ log });
@@ -190,7 +190,7 @@ test("what was refused is logged once, with a count", async () => {
   assert.equal(lines.length, 1);
 });
 
-test("what a client that disconnected asked for counts until it ends", async () => {
+test("a request of a disconnected client counts until it ends", async () => {
   await using door = await openDoor();
   const leaving = new AbortController();
   const asked = fetch(`${door.origin}/held`, { signal: leaving.signal }).catch(() => null);

@@ -59,7 +59,7 @@ test("revoking a key in the middle leaves the one that made it", async () => {
 
 test("a key ends when the first of its chain expires, even if its own row has no end", async () => {
   const [first, second, third] = await makeChain(admin, { expires_at: inHours(1) });
-  // As a hub of an earlier version, or a hand in the database, may have left it.
+  // As an earlier version of the hub, or an edit in the database, may have left it.
   await hub.db.query("UPDATE api_keys SET expires_at = NULL WHERE api_key_id = ANY ($1)", [
     [second.api_key_id, third.api_key_id],
   ]);
@@ -69,7 +69,7 @@ test("a key ends when the first of its chain expires, even if its own row has no
   admin = (await hub.logIn("admin")).access_token;
 });
 
-test("disabling its maker silences the whole chain", async () => {
+test("disabling the user who made the first key ends the whole chain", async () => {
   const maker = await hub.register();
   const chain = await makeChain(maker.token);
   for (const { key } of chain) assert.equal(await statusOf(key), 200);
@@ -77,14 +77,14 @@ test("disabling its maker silences the whole chain", async () => {
   for (const { key } of chain) assert.equal(await statusOf(key), 401);
 });
 
-test("a chain of keys has a bounded length", async () => {
+test("a chain of keys has a maximum length", async () => {
   let token = admin;
   for (let made = 0; made < maxKeyChain; made += 1) token = (await makeKey(token)).key;
   const refused = await hub.call("POST /v1/api-keys", { token, body: { name: "one more", scopes: ["*"] } });
   assert.deepEqual([refused.status, refused.body.error.code], [403, "FORBIDDEN"]);
 });
 
-test("a key that is revoked while it makes another leaves none behind", async () => {
+test("a key that is revoked while it makes another leaves no live key behind", async () => {
   const making =
     ({ key }: { key: string }) =>
     () =>

@@ -30,7 +30,7 @@ test("a key is shown once, works at once, and is stored as a hash", async () => 
   assert.ok(!JSON.stringify(rows).includes(body.key));
 });
 
-test("a key can ask what it is, whose, and with which scopes; a session says that it is one", async () => {
+test("GET /v1/me shows a key with its user and scopes, and shows a session as a session", async () => {
   const { body: made } = await makeKey(admin, { scopes: ["messages:read", "events:read"] });
   const { body: me } = await hub.call("GET /v1/me", { token: made.key });
   const { key, ...shown } = made;
@@ -82,7 +82,7 @@ test("a key with some scopes lets nobody in as more than a member", async () => 
     hub.call(`PATCH /v1/users/${made.body.user_id}`, { token: key, body: { role } });
   assert.equal((await promote(some.key, "admin")).status, 403);
   assert.equal((await promote(all.key, "agent")).status, 200);
-  // Above a member now, and out of its reach.
+  // The user has a higher role now, so the key cannot change them.
   assert.equal((await promote(some.key, "member")).status, 403);
   assert.equal((await promote(all.key, "member")).status, 200);
   assert.equal((await promote(some.key, "member")).status, 200);
@@ -100,7 +100,7 @@ test("a key may have a limit of its own, which its caller carries and its keys k
   assert.equal((await makeKey(body.key, { rate_limit: { per_second: 0.6, burst: 10 } })).status, 403);
   assert.equal((await makeKey(body.key, { rate_limit: { per_second: 0.5, burst: 11 } })).status, 403);
   assert.equal((await makeKey(body.key, { rate_limit: { per_second: 0.5, burst: 10 } })).status, 201);
-  // A key without its own limit shares that of the key that made it.
+  // A key without a limit of its own shares the limit of the key that made it.
   const { body: child } = await makeKey(body.key);
   const shared = await hub.authenticate(`Bearer ${child.key}`);
   assert.deepEqual(shared.ancestors, [{ apiKeyId: body.api_key_id, rateLimit: { perSecond: 0.5, burst: 10 } }]);
@@ -119,7 +119,7 @@ test("unknown scopes, an end in the past and nameless keys are refused by name",
   const refused: [object, string][] = [
     [{ scopes: ["messages:shout"] }, "scopes.0"],
     [{ scopes: [] }, "scopes"],
-    // A key with all scopes is asked for in so many words.
+    // A key gets all scopes only when the request says so.
     [{ scopes: undefined }, "scopes"],
     [{ expires_at: new Date(hub.clock.now()).toISOString() }, "expires_at"],
     [{ expires_at: "tomorrow" }, "expires_at"],

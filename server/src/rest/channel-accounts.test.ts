@@ -48,7 +48,7 @@ test("a platform that cannot be reached does not keep an account from being made
   assert.equal(body.webhook.ok, false);
 });
 
-test("credentials that the platform refuses are answered 422 in its words, and nothing is stored", async () => {
+test("credentials that the platform refuses get 422 with its reason, and nothing is stored", async () => {
   const admin = `${await hub.workspace()} admin`;
   const credentials = { ...telegram, bot_token: "700000009:canary_of_a_wrong_token_35_letters_" };
   const { status, body } = await connect(admin, { credentials });
@@ -59,7 +59,7 @@ test("credentials that the platform refuses are answered 422 in its words, and n
   assert.equal((await connect(admin, { credentials, verify: false })).status, 201);
 });
 
-test("one credential is changed without the others, but never together with where they are sent", async () => {
+test("one credential can be changed without the others, unless base_url changes too", async () => {
   const admin = `${await hub.workspace()} admin`;
   const { body } = await connect(admin);
   const path = `PATCH /v1/channel-accounts/${body.channel_account_id}`;
@@ -85,7 +85,7 @@ test("verify says whether the credentials work, and sets the webhook", async () 
   const change = `PATCH /v1/channel-accounts/${made.body.channel_account_id}`;
   const refused = await hub.call(change, admin, { credentials });
   assert.deepEqual([refused.status, refused.body.error.code], [422, "CHANNEL_CREDENTIALS_INVALID"]);
-  assert.equal((await hub.call(verify, admin)).body.ok, true, "what the platform refused was stored all the same");
+  assert.equal((await hub.call(verify, admin)).body.ok, true, "credentials that the platform refused were stored");
   await hub.call(change, admin, { credentials, verify: false });
   const broken = await hub.call(verify, admin);
   assert.deepEqual([broken.body.ok, broken.body.webhook.ok], [false, false]);
@@ -166,8 +166,8 @@ test("a change is seen at once here, and soon by other processes", async () => {
   assert.partialDeepStrictEqual(renamed.body, { name: "Shop", status: "disabled", settings });
 });
 
-// Otherwise an admin, or an admin's key, could have credentials that it does not know sent to its own machine.
-test("stored credentials are sent nowhere else: a change of base_url needs all of them again", async () => {
+// Otherwise an admin, or an admin's key, could direct credentials that it does not know to its own machine.
+test("a change of base_url needs all credentials again, so that stored ones are sent nowhere else", async () => {
   const admin = `${await hub.workspace()} admin`;
   const base_url = hub.baseUrl("telegram");
   const { body } = await connect(admin, { settings: { base_url } });
@@ -185,7 +185,7 @@ test("stored credentials are sent nowhere else: a change of base_url needs all o
   assert.equal((await hub.call(path, admin, turned)).body.settings.base_url, turned.settings.base_url);
 });
 
-test("asking the platform follows no redirect: the credentials go to base_url alone", async (t) => {
+test("verification follows no redirect: credentials go to base_url only", async (t) => {
   const asked: string[] = [];
   const elsewhere = createServer((request, response) => {
     asked.push(request.url!);

@@ -13,7 +13,7 @@ test("without trusted proxies the address is that of the connection", () => {
   assert.equal(openClientAddress(null)(request("10.0.0.1", "1.2.3.4")), "10.0.0.1");
 });
 
-test("trusted hops are passed over, and an address that a client made up is not reached", () => {
+test("trusted hops are skipped, and an address that the client invented is not believed", () => {
   const forwarded = "6.6.6.6, 1.2.3.4, 10.0.0.2";
   for (const proxies of [2, ["10.0.0.0/8"]]) {
     assert.equal(openClientAddress(proxies)(request("::ffff:10.0.0.1", forwarded)), "1.2.3.4", String(proxies));
@@ -22,7 +22,7 @@ test("trusted hops are passed over, and an address that a client made up is not 
   assert.equal(openClientAddress(["10.0.0.0/8"])(request("7.7.7.7", forwarded)), "7.7.7.7");
 });
 
-test("a hop that is no address is passed over, and a port behind an address is cut off", () => {
+test("a hop without an address is skipped, and a port behind an address is removed", () => {
   const cases: [forwarded: string, proxies: number | string[], address: string][] = [
     ["1.2.3.4, unknown, 10.0.0.2", ["10.0.0.0/8"], "10.0.0.2"],
     ["unknown, 10.0.0.2", 3, "10.0.0.2"],
@@ -36,8 +36,8 @@ test("a hop that is no address is passed over, and a port behind an address is c
   }
 });
 
-// The address of a closed socket is gone: the audit log would not say who asked, and shares could not be counted.
-test("the address of a client that has disconnected meanwhile is known", async () => {
+// A closed socket has no address: the audit log would lack it, and limits by address could not count it.
+test("the address of a client that has disconnected is still known", async () => {
   const asked = Promise.withResolvers<void>();
   const origin = Promise.withResolvers<string | null>();
   await using door = await openDoor({}, (app) => {

@@ -64,7 +64,7 @@ test("a group of users and addresses is answered with its members in the order n
   const activity = { last_message: null, unread_count: null };
   const shown = (await hub.call(agent, "GET", `/v1/conversations/${conversation_id}`)).body;
   assert.deepEqual(shown, { ...made.body, ...activity });
-  // A member sees of the others by which channels they are reached.
+  // A member sees on which channels the others are reached.
   const seen = members.map((member: object) => ({ ...member, addresses: [] }));
   assert.deepEqual((await hub.call(eva, "GET", `/v1/conversations/${conversation_id}`)).body.members, seen);
 });
@@ -97,7 +97,7 @@ test("a private conversation has exactly 2 members and a group 3 to 100", async 
   assert.equal(await status("group", 100), 201);
 });
 
-test("a member is among the members and names users only; agents and keys name anyone", async () => {
+test("a member must be among the members and may name users only; agents and keys may name anyone", async () => {
   const { agent, admin, eva, leo, addContact } = await hub.openWorkspace();
   const [ana, bia] = [await addContact("Ana"), await addContact("Bia")];
   const status = async (caller: Principal, ...members: string[]) =>
@@ -239,7 +239,7 @@ test("a conversation that the caller is not in, or of another workspace, is not 
   assert.deepEqual((await hub.call(there.admin, "GET", "/v1/contacts")).body.data, []);
 });
 
-test("any member adds users to a group, an agent anyone, by id or address, each participant once", async () => {
+test("any member may add users to a group, an agent anyone, by id or address, and each participant once", async () => {
   const { agent, eva, leo, admin, addContact, addConversation } = await hub.openWorkspace();
   const path = `/v1/conversations/${await addConversation(eva.userId, agent.userId, admin.userId)}/members`;
   await addContact("Ana", "chat:ana");

@@ -107,7 +107,7 @@ describe("pages of other origins", () => {
     await using closed = await openDoor();
     assert.equal((await preflight(app, `${closed.origin}/hello`)).status, 403);
     const plain = await fetch(`${closed.origin}/hello`, { method: "OPTIONS" });
-    assert.equal(plain.status, 405, "OPTIONS that is no preflight is a method like others");
+    assert.equal(plain.status, 405, "OPTIONS without the header of a preflight is an ordinary method");
   });
 });
 

@@ -40,7 +40,7 @@ async function lastRecord(action: string) {
   return body.data[0].details;
 }
 
-test("a password change revokes the keys made since the password was last set, and says so in the audit log", async () => {
+test("a password change revokes keys made since the password was last set, and the audit log says so", async () => {
   const user = await register();
   const { access_token: other } = await hub.logIn(user.username, old);
   const stolen = await makeKey(user.token);
@@ -64,11 +64,11 @@ test("a password change revokes the keys made since the password was last set, a
   assert.deepEqual(
     [await isLive(older), await isLive(newer)],
     [true, false],
-    "one that is older than the password stays",
+    "a key that is older than the password stays",
   );
 });
 
-test("a password change may leave sessions, and revoke keys since a time", async () => {
+test("a password change can keep sessions, and revoke keys since a given time", async () => {
   const user = await register();
   const { access_token: other } = await hub.logIn(user.username, old);
   const older = await makeKey(user.token);
@@ -84,7 +84,7 @@ test("a password change may leave sessions, and revoke keys since a time", async
   assert.deepEqual([await isLive(other), await isLive(older), await isLive(newer)], [true, true, false]);
 });
 
-test("a password reset revokes sessions and keys, unless it says otherwise", async () => {
+test("a password reset revokes sessions and keys, unless its body says otherwise", async () => {
   const user = await register();
   const key = await makeKey(user.token);
   const kept = await reset(await newReset(user.userId), { revoke_sessions: false, revoke_api_keys_since: null });
@@ -96,7 +96,7 @@ test("a password reset revokes sessions and keys, unless it says otherwise", asy
   assert.deepEqual(await lastRecord("password.reset"), { sessions: 1, api_keys: 1 });
 });
 
-test("logging out everywhere ends all sessions, and keys where asked", async () => {
+test("logging out everywhere ends all sessions, and keys when asked to", async () => {
   const user = await register();
   const { access_token: other } = await hub.logIn(user.username, old);
   const key = await makeKey(user.token);
@@ -114,7 +114,7 @@ test("logging out everywhere ends all sessions, and keys where asked", async () 
   assert.equal((await hub.call("POST /auth/logout-everywhere", { token: byKey })).status, 403);
 });
 
-test("a session that ends while it makes a key leaves none behind", async () => {
+test("a session that ends while it makes a key leaves no live key behind", async () => {
   const making = (token: string) => () =>
     hub.call("POST /v1/api-keys", { token, body: { name: "late", scopes: ["*"] } });
   const ending = (token: string) => () => {
@@ -129,7 +129,7 @@ test("a session that ends while it makes a key leaves none behind", async () => 
   assert.deepEqual([endedBefore.status, refused.status], [204, 401]);
 });
 
-test("a reset token dies when role, e-mail address or disabled state of its user change", async () => {
+test("a reset token ends when its user's role, e-mail address or disabled state changes", async () => {
   const changes: [string, (userId: string) => Promise<unknown>][] = [
     ["role", (id) => hub.call(`PATCH /v1/users/${id}`, { token: admin, body: { role: "agent" } })],
     [
@@ -152,5 +152,5 @@ test("a reset token dies when role, e-mail address or disabled state of its user
   const { userId } = await register();
   const token = await newReset(userId);
   await hub.call(`PATCH /v1/users/${userId}`, { token: admin, body: { display_name: "Another", role: "member" } });
-  assert.equal((await reset(token)).status, 204, "what changes nothing of these leaves it");
+  assert.equal((await reset(token)).status, 204, "a change of anything else keeps the token");
 });

@@ -26,7 +26,7 @@ async function list(caller: Principal, query = ""): Promise<{ data: Listed[]; ne
 
 const idsOf = ({ data }: { data: Listed[] }) => data.map(({ conversation_id }) => conversation_id);
 
-test("conversations are found by contact, participant and channel, and together", async () => {
+test("conversations are found by contact, participant and channel, alone and together", async () => {
   const { agent, eva, leo, addContact, addConversation } = await hub.openWorkspace();
   const ana = await addContact("Ana", "phone:1111100001");
   const bia = await addContact("Bia", "chat:bia-finds");
@@ -44,7 +44,7 @@ test("conversations are found by contact, participant and channel, and together"
   assert.deepEqual(idsOf(await list(agent, "?contact_id=00000000-0000-7000-8000-000000000000")), []);
 });
 
-test("a member finds only what it is in", async () => {
+test("a member finds only its own conversations", async () => {
   const { agent, eva, leo, addContact, addConversation } = await hub.openWorkspace();
   const ana = await addContact("Ana");
   await addConversation(leo.userId, ana);
@@ -55,7 +55,7 @@ test("a member finds only what it is in", async () => {
   assert.deepEqual(idsOf(await list(eva, `?participant_id=${leo.userId}`)), []);
 });
 
-test("a contact that was merged is found as the one it was merged into", async () => {
+test("the id of a merged contact finds the conversations of the contact it was merged into", async () => {
   const { agent, eva, addContact, addConversation } = await hub.openWorkspace();
   const [old, ana] = [await addContact("Ana (old)"), await addContact("Ana")];
   const conversation = await addConversation(eva.userId, old);
@@ -63,7 +63,7 @@ test("a contact that was merged is found as the one it was merged into", async (
   assert.deepEqual(idsOf(await list(agent, `?contact_id=${old}`)), [conversation]);
 });
 
-test("sorted by activity, the one in which something was said last comes first, page by page", async () => {
+test("sorted by activity, the conversation with the newest message comes first, page by page", async () => {
   const { agent, eva, leo, addContact, addConversation } = await hub.openWorkspace();
   const made: string[] = [];
   for (let number = 0; number < 5; number += 1) made.push(await addConversation(eva.userId, await addContact("One")));
@@ -79,7 +79,7 @@ test("sorted by activity, the one in which something was said last comes first, 
       cursor = page.next_cursor;
     }
     assert.deepEqual(found, expected);
-    assert.deepEqual(idsOf(await list(caller)), made.toReversed(), "as they were made, unless asked otherwise");
+    assert.deepEqual(idsOf(await list(caller)), made.toReversed(), "by creation, unless asked otherwise");
   }
   const { data } = await list(agent, "?sort=activity");
   const since = data[2]!.updated_at;
@@ -87,7 +87,7 @@ test("sorted by activity, the one in which something was said last comes first, 
   assert.deepEqual(idsOf(await list(agent, `?updated_after=${since}&sort=activity&contact_id=${leo.userId}`)), []);
 });
 
-test("each comes with what was said last, and how much of others the caller has not read", async () => {
+test("each conversation has its last message and the number of unread messages of others", async () => {
   const { agent, admin, eva, leo, workspaceId, addContact, addConversation } = await hub.openWorkspace();
   const conversation = await addConversation(eva.userId, leo.userId, workspaceId);
   const silent = await addConversation(agent.userId, await addContact("Silent"));
@@ -106,16 +106,16 @@ test("each comes with what was said last, and how much of others the caller has 
   assert.equal((await of(admin, conversation)).unread_count, 5, "an admin reads as the workspace");
   const empty = await of(agent, silent);
   assert.deepEqual([empty.last_message, empty.unread_count], [null, 0]);
-  assert.equal((await of(admin, silent)).unread_count, null, "one who does not read in it");
+  assert.equal((await of(admin, silent)).unread_count, null, "a caller who is no member");
   const one = await hub.call(eva, "GET", `/v1/conversations/${conversation}`);
   assert.deepEqual([one.body.last_message, one.body.unread_count], [shown.last_message, 2]);
   const limited: Principal = { ...keyOf(admin), scopes: ["conversations:read"] };
   assert.equal((await of(limited, conversation)).last_message, null, "a key that may not read messages");
   await hub.addMessages(conversation, leo.userId, 150);
-  assert.equal((await of(eva, conversation)).unread_count, 100, "counted so far and no further");
+  assert.equal((await of(eva, conversation)).unread_count, 100, "the count ends at 100");
 });
 
-test("what is asked for wrongly is refused by name", async () => {
+test("a wrong filter is refused by name", async () => {
   const { agent } = await hub.openWorkspace();
   for (const [query, field] of [
     ["contact_id=ana", "contact_id"],
@@ -128,7 +128,7 @@ test("what is asked for wrongly is refused by name", async () => {
   }
 });
 
-test("contacts are found by a key of their metadata and what is under it", async () => {
+test("contacts are found by a key of their metadata and its value", async () => {
   const [{ agent, addContact }, there] = [await hub.openWorkspace(), await hub.openWorkspace()];
   const make = async (caller: Principal, metadata: object) =>
     (await hub.call(caller, "POST", "/v1/contacts", { display_name: "One", metadata })).body.contact_id as string;
@@ -153,7 +153,7 @@ test("contacts are found by a key of their metadata and what is under it", async
   assert.deepEqual([alone.status, alone.body.error.details.field], [400, "metadata_value"]);
 });
 
-test("a private conversation of the same two exists once, however often and by whomever it is made", async () => {
+test("a private conversation of the same two exists once, even if several callers create it at once", async () => {
   const { agent, eva, leo, addContact } = await hub.openWorkspace();
   const ana = await addContact("Ana", "chat:ana-once");
   const create = (caller: Principal, members: unknown[], rest = {}) =>
@@ -167,11 +167,11 @@ test("a private conversation of the same two exists once, however often and by w
   );
   assert.equal(new Set(answers.map(({ body }) => body.conversation_id)).size, 1);
   assert.deepEqual(answers.map(({ status }) => status).sort(), [...Array(19).fill(200), 201]);
-  assert.equal(new Set(answers.map(({ body }) => body.title)).size, 1, "it is answered as it is");
+  assert.equal(new Set(answers.map(({ body }) => body.title)).size, 1, "the answer shows it as it is");
   assert.equal((await create(agent, [leo.userId, ana])).status, 201, "another two");
 });
 
-test("an API key that names one other participant is added to the private conversation; the error for a user says to add itself", async () => {
+test("an API key that names one other participant is added itself; a user gets an error that says to do so", async () => {
   const { admin, agent, eva, leo, workspaceId } = await hub.openWorkspace();
   const create = (caller: Principal, members: unknown[]) =>
     hub.call(caller, "POST", "/v1/conversations", { type: "private", members });

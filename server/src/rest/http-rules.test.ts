@@ -1,4 +1,4 @@
-/** What the door makes of requests that are unusual, by RFC 9110 and 9112. */
+/** How the door answers unusual requests. Source: RFC 9110 and 9112. */
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
@@ -29,7 +29,7 @@ test("HTTP/1.0 needs no Host, HTTP/1.1 exactly one", async () => {
   }
 });
 
-test("a wrong method on a known path is answered with 405 and the methods that there are", async () => {
+test("a wrong method on a known path gets 405 with the allowed methods", async () => {
   const cases: [method: "GET" | "PUT" | "DELETE" | "OPTIONS", url: string, allow: string][] = [
     ["PUT", "/v1/messages?x=1", "POST"],
     ["DELETE", "/v1/me", "GET, HEAD, PATCH"],
@@ -48,7 +48,7 @@ test("a wrong method on a known path is answered with 405 and the methods that t
   }
 });
 
-test("the root leads a browser to the documentation, and tells a program where things are", async () => {
+test("the root redirects browsers to the documentation, and gives programs the addresses as JSON", async () => {
   const page = await whole.inject({
     method: "GET",
     url: "/",
@@ -62,7 +62,7 @@ test("the root leads a browser to the documentation, and tells a program where t
   }
 });
 
-test("nothing lies outside of the folder of the documentation pages", async () => {
+test("a path outside of the folder of the documentation pages gets 404", async () => {
   for (const url of [
     "/docs/static/%2e%2e/package.json",
     "/docs/static/%2e%2e%2f%2e%2e/x",
@@ -74,7 +74,7 @@ test("nothing lies outside of the folder of the documentation pages", async () =
   }
 });
 
-test("numbers of a query are written in digits", async () => {
+test("numbers in a query must be written in digits", async () => {
   await using door = await openDoor({}, (app) => {
     const schema = { querystring: pageQuery };
     app.get("/page", { config: { access: "public" }, schema }, async ({ query }) => ({ limit: query.limit }));
@@ -104,7 +104,7 @@ test("a query or a body that is not UTF-8 is refused", async () => {
   assert.match(((await answer.json()) as Told).error.message, /UTF-8/);
 });
 
-test("what a proxy passes on counts as the client's address only when it is one", async () => {
+test("a value from a proxy counts as the client's address only if it is an IP address", async () => {
   const cases: [forwarded: string, trusted: number | string[], address: string][] = [
     ["192.0.2.7", 1, "192.0.2.7"],
     ["192.0.2.7:4711", 1, "192.0.2.7"],
@@ -150,8 +150,8 @@ test("the error for a body that is too long names the limit of its route", async
   assert.match(webhook.json().error.message, /larger than 4 MiB/);
 });
 
-// Generators of other languages compile them as they stand.
-test("the patterns of the document are of the dialect that all languages share", () => {
+// Code generators of other languages compile the patterns unchanged.
+test("the document uses only patterns that all languages share", () => {
   const document = JSON.stringify(whole.swagger());
   const patterns = [...document.matchAll(/"pattern":("(?:[^"\\]|\\.)*")/g)].map(
     ([, text]) => JSON.parse(text!) as string,
@@ -160,7 +160,7 @@ test("the patterns of the document are of the dialect that all languages share",
   for (const pattern of patterns) assert.doesNotMatch(pattern, /\\[pPu]|\(\?<|\(\?!|\(\?=/, pattern);
 });
 
-test("cursors, addresses and e-mail addresses say in the document what they look like", () => {
+test("the document gives the formats of cursors, addresses and e-mail addresses", () => {
   const { paths } = whole.swagger() as { paths: Record<string, Record<string, Operation>> };
   const [list, create] = [paths["/v1/contacts"]!.get!, paths["/v1/contacts"]!.post!];
   const query = (name: string) => list.parameters!.find((parameter) => parameter.name === name)!.schema;

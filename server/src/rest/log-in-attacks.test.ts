@@ -1,4 +1,4 @@
-/** Attacks on log-in, and what they may not do to others: each client has its own address, named by a proxy. */
+/** Attacks on log-in must not affect other users. Each client has its own address, named by a proxy. */
 import assert from "node:assert/strict";
 import { before, beforeEach, test } from "node:test";
 import { buckets, longestTurnMs } from "../identity/guesses.ts";
@@ -35,7 +35,7 @@ async function poll(addresses = pollers): Promise<number[]> {
   return statuses;
 }
 
-test("eight pollers do not keep the right user out of a new address", async () => {
+test("eight polling clients do not lock the user out of a new address", async () => {
   for (let round = 0; round < 6; round += 1) await poll();
   assert.deepEqual(
     await poll(),
@@ -44,12 +44,12 @@ test("eight pollers do not keep the right user out of a new address", async () =
   assert.equal((await right(home)).status, 200);
 });
 
-test("where even new addresses have to wait, the user has a turn that no poller can take", async () => {
+test("when even new addresses must wait, the user gets a turn that no poller can take", async () => {
   const crowd = Array.from({ length: buckets.fresh.burst }, (_, n) => `192.0.2.${n + 1}`);
   assert.ok((await poll(crowd)).every((status) => status === 401));
   const seconds = secondsOf(await right(home));
   assert.ok(seconds > 0 && seconds <= buckets.fresh.everyMs / 1000, `${seconds} s`);
-  // Polls meanwhile, its own too, change nothing: neither is the turn lost, nor does it come later.
+  // Polling, even by the user, neither loses nor delays the turn.
   for (let round = 0; round < 3; round += 1) {
     await poll(crowd.slice(0, 10));
     assert.ok(secondsOf(await right(home)) <= seconds);
@@ -59,7 +59,7 @@ test("where even new addresses have to wait, the user has a turn that no poller 
   assert.equal((await right(home, hub.sibling)).status, 200);
 });
 
-test("a user who has failed there before has a turn among the pollers, one for each", async () => {
+test("a user who has failed at this address waits one turn for each poller", async () => {
   for (let n = 0; n < 7; n += 1) await wrong(home);
   for (let round = 0; round < 6; round += 1) await poll();
   const seconds = secondsOf(await right(home));
@@ -69,14 +69,14 @@ test("a user who has failed there before has a turn among the pollers, one for e
   assert.equal((await right(home)).status, 200);
 });
 
-test("a turn that was not used lapses, and then another is given", async () => {
+test("an unused turn expires, and the client gets another", async () => {
   for (let n = 0; n < 7; n += 1) await wrong(home);
   assert.equal((await wrong(home)).status, 429);
   await hub.ageGuesses(2 * longestTurnMs);
   assert.equal((await wrong(home)).status, 401);
 });
 
-// Otherwise each further address would put off all that come after it by another minute.
+// Otherwise each further address delays all later ones by another minute.
 test("the wait of a new address is bounded, however many others wait", async () => {
   const most = longestTurnMs / buckets.fresh.everyMs;
   const crowd = Array.from({ length: buckets.fresh.burst + most + 8 }, (_, n) => `192.0.2.${n + 1}`);
@@ -86,21 +86,21 @@ test("the wait of a new address is bounded, however many others wait", async () 
   assert.ok(seconds <= (longestTurnMs + buckets.fresh.everyMs) / 1000, `${seconds} s`);
 });
 
-test("an address from which the user has logged in is not slowed down by failures of others", async () => {
+test("failures of others do not slow down an address from which the user has logged in", async () => {
   assert.equal((await right(home)).status, 200);
   for (let round = 0; round < 6; round += 1) await poll();
   for (let n = 0; n < 5; n += 1) assert.equal((await right(home, n % 2 ? hub.sibling : hub.call)).status, 200);
-  // Its own failures count, and for itself alone.
+  // Its own failures count, and only for this address.
   for (let n = 0; n < buckets.trusted.burst; n += 1) assert.equal((await wrong(home)).status, 401);
   assert.equal((await right(home)).status, 429);
   assert.equal((await right("198.51.100.8")).status, 200);
 });
 
-test("invented names from one address do not lock out a neighbour who has logged in from there", async () => {
+test("invented names from one address do not lock out a user who has logged in from there", async () => {
   assert.equal((await right(home)).status, 200);
   await useUp(() => home);
   assert.equal((await right(home)).status, 200);
-  // A stranger there waits, with any account; elsewhere the account is not slowed down at all.
+  // Other accounts wait at this address; at other addresses the account does not wait.
   const ana = { username: "ana", password: "a long enough one" };
   const fromThere = await hub.call("POST /auth/token", { from: home, body: ana });
   assert.equal(fromThere.status, 429);
@@ -108,7 +108,7 @@ test("invented names from one address do not lock out a neighbour who has logged
   assert.equal((await hub.call("POST /auth/token", { from: "198.51.100.9", body: ana })).status, 200);
 });
 
-test("IPv6 addresses of one customer count as one, and IPv4 is IPv4 however it is written", async () => {
+test("IPv6 addresses of one /64 count as one address, and so do all spellings of an IPv4 address", async () => {
   await useUp((n) => `2001:db8:0:1::${n.toString(16)}`);
   assert.equal((await wrong("2001:db8:0:1:ffff::1", "one-more")).status, 429);
   assert.equal((await wrong("2001:db8:0:2::1", "one-more")).status, 401);
@@ -116,7 +116,7 @@ test("IPv6 addresses of one customer count as one, and IPv4 is IPv4 however it i
   assert.equal((await wrong("192.0.2.1", "one-more")).status, 429);
 });
 
-/** Guesses until it is refused: on a slow machine a token or two come back meanwhile. */
+/** Guesses until a guess is refused: on a slow machine a token or two are refilled meanwhile. */
 async function useUp(address: (n: number) => string): Promise<void> {
   const { burst } = buckets.address;
   for (let n = 0; n < 2 * burst; n += 1) {
@@ -125,10 +125,10 @@ async function useUp(address: (n: number) => string): Promise<void> {
     assert.deepEqual([status, n >= burst], [429, true], `after ${n} guesses`);
     return;
   }
-  assert.fail(`${2 * burst} guesses were let through`);
+  assert.fail(`${2 * burst} guesses were accepted`);
 }
 
-test("right log-ins of one account wait for themselves, and others do not wait for them", async () => {
+test("a flood of correct log-ins of one account does not delay others", async () => {
   const done: string[] = [];
   const ana = () =>
     hub.call("POST /auth/token", { from: home, body: { username: "ana", password: "a long enough one" } });
@@ -143,18 +143,18 @@ test("right log-ins of one account wait for themselves, and others do not wait f
   await Promise.all(flood);
   assert.equal(status, 200);
   const served = done.slice(0, done.indexOf("neighbour")).filter((one) => one === "flood 200").length;
-  // Those that were being checked already, and the one that is before it in the round.
+  // Those that were being checked already, and the one before it in the round.
   assert.ok(served <= 6, `${served} of the flood were served before the neighbour`);
   const all = done.filter((one) => one === "flood 200").length;
   assert.ok(all <= passwordLine.perAccount + 6, `${all} of the flood were served`);
 });
 
-test("a crowd of addresses that tries an account does not take the place in the line of an address that is trusted", async () => {
+test("a crowd of addresses that tries an account does not push a trusted address out of the queue", async () => {
   assert.equal((await right(home)).status, 200);
   const crowd = Array.from({ length: buckets.fresh.burst }, (_, n) => `192.0.2.${n + 1}`);
   const owner: Promise<{ status: number }>[] = [];
   const guesses = crowd.map((from, n) => {
-    // While the share of the account is full, for more of the crowd come.
+    // While the share of the account is full and more of the crowd arrive.
     if (n % 5 === 4) owner.push(right(home));
     return wrong(from);
   });
@@ -166,8 +166,8 @@ test("a crowd of addresses that tries an account does not take the place in the 
   );
 });
 
-// What strangers together may guess in a day at one account; the documents give this figure.
-test("a day has a bounded number of guesses at an account", () => {
+// The documents give this figure: the guesses of all strangers together at one account in a day.
+test("the number of guesses at an account in a day is bounded", () => {
   const ofDay = ({ burst, everyMs }: { burst: number; everyMs: number }) => burst + 86_400_000 / everyMs;
   assert.equal(ofDay(buckets.fresh), 1_470);
   assert.equal(ofDay(buckets.repeated), 725);

@@ -23,7 +23,7 @@ function seen({ status, headers, body }: Answer) {
   return { status, retryAfter: headers.get("retry-after"), error: { ...body.error, request_id: "" } };
 }
 
-/** As many as pass from a new address: `newTries` as a new one, and the burst of those that repeat. */
+/** Guesses that a new address has: `newTries` as a new one, and the burst of addresses that repeat. */
 const freeGuesses = newTries + buckets.repeated.burst;
 
 async function failUntilRefused(username: string, at = hub.call): Promise<void> {
@@ -117,7 +117,7 @@ function counted(work: ReturnType<typeof noWork>, hasher = openPasswordHasher({ 
   };
 }
 
-test("a refused guess is refused with the right password too, and its turn lets in and trusts the address", async () => {
+test("before its turn even the right password is refused; at its turn it logs in and the address is trusted", async () => {
   await failUntilRefused("admin");
   const seconds = Number((await tryAs("admin", adminPassword)).headers.get("retry-after"));
   assert.ok(seconds > 0);
@@ -141,7 +141,7 @@ test("the count holds in every process of the hub", async () => {
   assert.equal((await tryAs("admin", adminPassword)).status, 429);
 });
 
-test("a hundred guesses at once are not a hundred guesses, over all processes", async () => {
+test("of a hundred guesses at once, over several processes, only the burst is checked", async () => {
   const answers = await Promise.all(
     Array.from({ length: 60 }, (_, n) => tryAs("admin", "wrong", n % 2 === 0 ? hub.call : hub.sibling)),
   );
@@ -150,7 +150,7 @@ test("a hundred guesses at once are not a hundred guesses, over all processes", 
   assert.ok(answers.every(({ status }) => [401, 429, 503].includes(status)));
 });
 
-test("neither usernames nor addresses stand in the table, and rows that say nothing any more are deleted", async () => {
+test("the table contains neither usernames nor addresses, and expired rows are deleted", async () => {
   await tryAs("secret-typed-in-the-wrong-field");
   // As bytes they would stand there in hexadecimal digits.
   const { rows } = await hub.db.query("SELECT t::text, encode(subject_hash, 'escape') FROM log_in_tries t");
@@ -162,7 +162,7 @@ test("neither usernames nor addresses stand in the table, and rows that say noth
   assert.equal(await deleteOldTries({ identityDb: hub.db }), 3);
 });
 
-test("the table has a bound, which leaves the trusted addresses alone", async () => {
+test("the table has a bound that does not delete trusted addresses", async () => {
   await tryAs("admin", adminPassword);
   for (let n = 0; n < 6; n += 1) await tryAs(`guess${n}`);
   await deleteOldTries({ identityDb: hub.db }, 3);

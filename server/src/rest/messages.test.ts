@@ -79,7 +79,7 @@ test("what is wrong with a body is said, and the field is named", async () => {
   }
 });
 
-test("a message cannot answer or react to itself, nor to one that comes later in the same batch", async () => {
+test("a message cannot answer or react to itself, nor to a later message of the same batch", async () => {
   await using hub = await open();
   const [self, first, second] = [randomUUID(), randomUUID(), randomUUID()];
   const reaction = { type: "reaction", message_id: self, emoji: "👍" };

@@ -65,7 +65,7 @@ test("a wrong or missing current password, and one that is too short or long, ch
   assert.equal(await canLogIn(user.username, old), true);
 });
 
-test("guesses at the current password are few for a session, and failures at log-in do not use them up", async () => {
+test("a session has few guesses at the current password, and failed log-ins do not use them up", async () => {
   const user = await register();
   const right = { current_password: old, new_password: fresh };
   const guess = () => change(user.token, { ...right, current_password: "a guess" });
@@ -128,7 +128,7 @@ test("a token that an admin made sets a new password once, within the hour, and 
   assert.equal((await reset(late.body.token)).status, 401);
 });
 
-test("a log-in with the old password that meets its replacement is refused", async () => {
+test("a log-in with the old password at the moment of its replacement is refused", async () => {
   const user = await register();
   const admin = (await hub.logIn("admin")).access_token;
   const { token } = (await hub.call(`POST /v1/users/${user.userId}/password-reset`, { token: admin })).body;
@@ -200,7 +200,7 @@ test("a token ends with the rights of the admin who made it", async () => {
   const body = { token: made.body.token, new_password: fresh };
   assert.equal((await hub.call("POST /auth/password/reset", { body })).status, 401);
   await setRole("admin");
-  assert.equal((await hub.call("POST /auth/password/reset", { body })).status, 401, "it does not come back with them");
+  assert.equal((await hub.call("POST /auth/password/reset", { body })).status, 401, "the token stays ended");
 });
 
 test("only admins make tokens, for users of their own workspace", async () => {

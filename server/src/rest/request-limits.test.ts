@@ -67,7 +67,7 @@ test("an API key has the limit that it was given, or none", async () => {
   assert.match(refused.body.error.message, /2 at once and 6 a minute on average/);
 });
 
-test("keys that a key made share its limit", async () => {
+test("keys share the limit of the key that made them", async () => {
   const first = await door.call("POST", "/things", { token: "child of slow key" });
   assert.deepEqual([first.status, first.limits?.limit, first.limits?.remaining], [200, "2", "1"]);
   assert.equal((await door.call("POST", "/things", { token: "sibling of it" })).status, 200);

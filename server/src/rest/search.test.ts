@@ -1,4 +1,4 @@
-/** Searching by text: what is found however it is written, and how much it may cost. */
+/** Search by text: which spellings find each other, and what a search may cost. */
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { openDatabases } from "../databases.ts";
@@ -22,7 +22,7 @@ async function search({ agent }: Workspace, query: string, more = ""): Promise<s
 }
 
 // A Mac composes names one way, a phone the other; they look the same.
-test("a name is found however its letters are composed, whatever the case and the accents", async () => {
+test("a name is found in any case, with or without accents, however its letters are composed", async () => {
   const workspace = await hub.openWorkspace();
   await workspace.addContact("José Conceição".normalize("NFC"));
   await workspace.addContact("Zoë Ångström".normalize("NFD"));
@@ -85,7 +85,7 @@ test("a part of one or two characters is found, newest first, page by page", asy
   }
 });
 
-test("what changes is found by what it is now", async () => {
+test("a changed contact is found by its new name and addresses, and not by the old ones", async () => {
   const workspace = await hub.openWorkspace();
   const { agent, addContact } = workspace;
   const ana = await addContact("Ana Lima", "phone:5511900000001");
@@ -113,7 +113,7 @@ test("contacts of other workspaces are not found, and other filters hold too", a
   assert.deepEqual(await search(ours, "carla", "&limit=1&address=phone:5511955550000"), ["Carla Nunes"]);
 });
 
-test("the text is bounded, and one that cannot be stored is refused", async () => {
+test("a search text that is too long or that cannot be stored is refused", async () => {
   const { agent } = await hub.openWorkspace();
   for (const query of ["x".repeat(201), "%00"]) {
     const { status, body } = await hub.call(agent, "GET", `/v1/contacts?query=${query}`);
@@ -122,7 +122,7 @@ test("the text is bounded, and one that cannot be stored is refused", async () =
   assert.equal((await hub.call(agent, "GET", `/v1/contacts?query=${encodeURIComponent("ﷺ".repeat(200))}`)).status, 200);
 });
 
-test("a search that takes too long ends with a code that says so", async () => {
+test("a search that takes too long ends with SEARCH_TIMEOUT", async () => {
   const { agent } = await hub.openWorkspace();
   const blocker = await hub.pool.connect();
   try {
@@ -138,10 +138,10 @@ test("a search that takes too long ends with a code that says so", async () => {
   assert.equal((await hub.call(agent, "GET", "/v1/contacts?query=somebody")).status, 200);
 });
 
-test("among 200,000 contacts a search reads those that it finds", async () => {
+test("among 200,000 contacts a search reads little more than what it finds", async () => {
   const workspace = await hub.openWorkspace();
   await workspace.addContact("Rare Wexler", "phone:5511977776666");
-  // By hand: the triggers would take minutes for so many.
+  // Without the triggers, which would take minutes for so many rows.
   await transaction(hub.pool, async (tx) => {
     await run(tx, "SET LOCAL session_replication_role = replica");
     for (let part = 0; part < 10; part += 1) {

@@ -105,7 +105,7 @@ test("it is removed with a code, and its recovery codes go with it", async () =>
   assert.equal(rows.length, 0);
 });
 
-test("guesses at a code count like wrong passwords at log-in, and for the session at the removal", async () => {
+test("wrong codes count like wrong passwords at log-in, and for the session when the factor is removed", async () => {
   const user = await registerWithTotp();
   const free = newTries + buckets.repeated.burst;
   for (let n = 0; n < free; n += 1) assert.equal((await logIn(user.username, "000000")).status, 401);
@@ -121,8 +121,8 @@ test("guesses at a code count like wrong passwords at log-in, and for the sessio
   assert.equal((await remove(app(user.secret, 1))).status, 204);
 });
 
-// Asking for the code is what an app does at first, and guesses nothing.
-test("a right password without its code costs no try", async () => {
+// An app logs in without the code first, which is no guess.
+test("a right password without a code uses up no try", async () => {
   const user = await registerWithTotp();
   for (let n = 0; n < 12; n += 1) assert.equal((await logIn(user.username)).body.error.code, "AUTH_REQUIRED");
   assert.equal((await logIn(user.username, app(user.secret))).status, 200);
@@ -136,7 +136,7 @@ test("of many guesses at once no more are looked at than one after the other", a
     ),
   );
   const looked = answers.filter(({ status }) => status === 403).length;
-  assert.ok(looked >= 1 && looked <= buckets.trusted.burst, `${looked} were looked at`);
+  assert.ok(looked >= 1 && looked <= buckets.trusted.burst, `${looked} were checked`);
   assert.ok(answers.every(({ status }) => status === 403 || status === 429));
 });
 

@@ -11,13 +11,13 @@ const deps = {
 };
 const config = { access: "public" } as const;
 
-test("a wrong schema stops the server where all are compiled at once, as npm run check does", async () => {
+test("a wrong schema stops the server when all are compiled at the start, as in npm run check", async () => {
   const app = await openRestServer({ ...deps, describesItself: true });
   app.post("/wrong", { config, schema: { body: Type.Unsafe({ type: "no such type" }) } }, async () => "");
   await assert.rejects(async () => app.ready(), /type/);
 });
 
-test("schemas that are compiled at the first request refuse and shape as the others do", async () => {
+test("schemas that are compiled at the first request behave as those compiled at the start", async () => {
   for (const describesItself of [true, false]) {
     await using app = await openRestServer({ ...deps, describesItself });
     const body = Type.Object({ count: Type.Integer() }, { additionalProperties: false });
