@@ -20,7 +20,7 @@ let limits: FileLimits | undefined;
 
 export async function globalSetup(): Promise<void> {
   installMissingPrograms(say);
-  const patience = measurePatience();
+  const patience = await measurePatience();
   process.env[patienceVariable] ??= String(patience);
   process.env.NODE_COMPILE_CACHE ??= compileCache;
   if (patience > 1) say(`This machine is slow or busy: tests wait up to ${patience} times longer than usual.`);

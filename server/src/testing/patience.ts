@@ -1,5 +1,5 @@
-import { execFileSync } from "node:child_process";
-import { createHash } from "node:crypto";
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
 
 /** The variable by which the set-up of a run tells its test files how much longer than usual to wait. */
 export const patienceVariable = "C4A_TEST_PATIENCE";
@@ -10,22 +10,28 @@ export const patient = (ms: number): number => ms * factor;
 const factor = Number(process.env[patienceVariable]) || 1;
 
 /**
- * How many times longer than usual tests wait on this machine, from 1 to 12: what starting Node.js and hashing takes now,
- * compared with an idle machine of 2 cores. Limits are wide anyway; this is for machines that are slow or busy
- * several times over.
+ * How many times longer than usual tests wait on this machine, from 1 to 12: how long it now takes to start Node.js and to
+ * hash in as many processes at once as a run has test files at once, compared with an idle machine of 2 cores. Limits
+ * are wide anyway; this is for machines that are slow or busy several times over, or have less than 2 cores' time.
  */
-export function measurePatience(): number {
-  const samples = Array.from({ length: 3 }, () => {
+export async function measurePatience(processes = filesAtOnce): Promise<number> {
+  const samples: number[] = [];
+  for (let sample = 0; sample < 3; sample += 1) {
     const startedAt = performance.now();
-    execFileSync(process.execPath, ["-e", "0"], { env: {} });
-    const hash = createHash("sha256");
-    const block = Buffer.alloc(1024 * 1024, 1);
-    for (let megabytes = 0; megabytes < 64; megabytes += 1) hash.update(block);
-    hash.digest();
-    return (performance.now() - startedAt) / usualMs;
-  });
+    await Promise.all(Array.from({ length: processes }, () => run(process.execPath, ["-e", work], { env: {} })));
+    samples.push((performance.now() - startedAt) / usualMs);
+  }
   const median = samples.toSorted((a, b) => a - b)[1]!;
   return Math.min(12, Math.max(1, Math.round(median * 10) / 10));
 }
 
-const usualMs = 120;
+const run = promisify(execFile);
+/** As in the `test` script of package.json. */
+const filesAtOnce = 2;
+const usualMs = 300;
+const work = `
+  const hash = require("node:crypto").createHash("sha256");
+  const block = Buffer.alloc(1024 * 1024, 1);
+  for (let megabytes = 0; megabytes < 256; megabytes += 1) hash.update(block);
+  hash.digest();
+`;
