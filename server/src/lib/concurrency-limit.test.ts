@@ -11,7 +11,7 @@ interface Server {
   forMs: number;
 }
 
-/** A server that works on requests in their order, and clients that ask again as soon as they are answered. */
+/** A server that handles requests in order, and clients that send the next request as soon as they have an answer. */
 function openServer() {
   let nowMs = 0;
   const limit = openConcurrencyLimit({ elapsed: () => nowMs, targetMs: 500 });
@@ -21,7 +21,7 @@ function openServer() {
     pass: (ms: number) => {
       nowMs += ms;
     },
-    /** Answers how long requests waited. */
+    /** Returns how long the requests waited. */
     run({ serviceMs, together = 1, clients, forMs }: Server): number[] {
       const waits: number[] = [];
       for (const endsAt = nowMs + forMs; nowMs < endsAt; ) {
@@ -47,7 +47,7 @@ test("requests wait about as long as the target, however slow the server is", ()
   for (const serviceMs of [0.2, 1, 5]) {
     const server = openServer();
     const load = { serviceMs, together: 10, clients: 20_000 };
-    // Until those that were let in before the server was known to be slow have been served.
+    // Until the requests are served that were admitted before the server was known to be slow.
     server.run({ ...load, forMs: 15_000 });
     const waits = server.run({ ...load, forMs: 5_000 });
     assert.ok(longest(waits) <= 600 && longest(waits) >= 250, `${longest(waits)} ms at ${serviceMs} ms each`);
@@ -60,8 +60,8 @@ test("no request is refused while the expected wait is shorter than the target",
   assert.equal(server.limit.limit, limits.first);
 });
 
-// Messages are committed in groups: between two commits nothing ends.
-test("a server that ends requests in groups is not taken for a slow one", () => {
+// Messages are committed in groups: between two commits no request ends.
+test("a server that ends requests in groups does not count as slow", () => {
   const server = openServer();
   server.run({ serviceMs: 0.5, together: 500, clients: 900, forMs: 20_000 });
   assert.equal(server.limit.limit, limits.first);
@@ -77,7 +77,7 @@ test("a burst that the server works off is no overload", () => {
   assert.equal(server.limit.limit, limits.first);
 });
 
-test("a server that becomes slow gets less, one that becomes fast gets more, within bounds", () => {
+test("the limit falls when the server becomes slow and rises when it becomes fast, within bounds", () => {
   const server = openServer();
   server.run({ serviceMs: 100, clients: 5_000, forMs: 300_000 });
   assert.equal(server.limit.limit, limits.least);
@@ -85,8 +85,8 @@ test("a server that becomes slow gets less, one that becomes fast gets more, wit
   assert.equal(server.limit.limit, limits.most);
 });
 
-// Requests that ask a platform take as long as the platform does: the hub has time for others meanwhile.
-test("requests that are slow by themselves do not make the others wait", () => {
+// A request that calls a platform takes as long as the platform: the hub has time for others meanwhile.
+test("requests that wait for something outside do not lower the limit", () => {
   let nowMs = 0;
   const limit = openConcurrencyLimit({ elapsed: () => nowMs });
   for (let round = 0; round < 50; round += 1) {
@@ -102,7 +102,7 @@ test("requests that are slow by themselves do not make the others wait", () => {
   assert.equal(limit.limit, limits.first);
 });
 
-test("a request that was refused further inside closes the door until others have ended", () => {
+test("after a refusal by an inner queue, no request is admitted until others have ended", () => {
   const limit = openConcurrencyLimit({ elapsed: () => 0 });
   const ends = begin(limit, 200);
   ends[0]!("dropped");

@@ -1,19 +1,18 @@
 /**
- * How much may be under way at once so that each waits about `targetMs`. By Little's law what is under way is the rate
- * times the wait: the wait to expect is known before anyone has waited for it, and the limit is the rate times the
- * target, on any machine.
+ * Limits the requests under way so that each waits about `targetMs`. By Little's law the number under way is the rate
+ * times the wait. So the expected wait is known in advance, and the limit is the rate times the target, on any machine.
  *
- * The rate is measured in windows, as in Netflix' concurrency-limits. As CoDel does with waits, the limit is lowered only
- * when more than it allows was under way all of the time: a burst is no overload. It is raised while it is used, and at
- * most doubled, because a server that is given little has a low rate. While most requests are quick nothing is lowered:
- * then those that are under way are slow by themselves, such as requests that ask a platform.
+ * The rate is measured in windows, as in Netflix' concurrency-limits. The limit is lowered only when more than fits was
+ * under way during the whole window, as CoDel takes the minimum of an interval: a burst is no overload. It is raised,
+ * at most doubled, while it is used, because a server with little to do has a low rate. While most requests are quick
+ * it is not lowered: then the slow ones wait for something else, such as a platform.
  */
 export interface ConcurrencyLimit {
-  /** Whether one more may begin. */
+  /** Whether one more request may begin. */
   hasRoom(): boolean;
   /**
-   * One begins. Call the returned function once, when it has ended. `dropped`: it was refused further inside, because too
-   * much waits there: then no more begin than are under way now.
+   * Counts a request that begins. Call the returned function once, when it has ended. `dropped`: an inner queue was
+   * full and refused it; then the limit falls to what is under way now.
    */
   begin(): (how?: "dropped") => void;
   readonly underWay: number;
@@ -21,7 +20,7 @@ export interface ConcurrencyLimit {
 }
 
 export interface ConcurrencyLimitOptions {
-  /** Milliseconds of a clock that never goes back. */
+  /** Milliseconds of a monotonic clock. */
   elapsed: () => number;
   targetMs?: number | undefined;
 }
@@ -29,13 +28,13 @@ export interface ConcurrencyLimitOptions {
 /** `least` may always be under way, however slow the server is. */
 export const limits = { least: 50, first: 2_000, most: 10_000 };
 const windowMs = 200;
-/** What is committed together ends together, so that in one window nothing may have ended: so many are judged as one. */
+/** Windows that are judged together: requests of one commit end together, so that in one window none may end. */
 const judgedWindows = 4;
-/** Fewer waits than this say nothing: then the window is longer. */
+/** A window lasts until it has at least this many waits. */
 const fewestWaits = 10;
-/** More are counted, and not looked at. */
+/** Most waits of a window that the median is taken from. */
 const mostWaits = 2_000;
-/** A limit is in use when so much of it was. */
+/** The limit counts as used when this share of it was under way. */
 const usedShare = 0.9;
 /** Requests are quick while their median is below this share of the target. */
 const quickShare = 0.25;
@@ -43,14 +42,14 @@ const quickShare = 0.25;
 interface Window {
   ended: number;
   ms: number;
-  /** The fewest that were under way. */
+  /** The fewest requests under way in it. */
   lowest: number;
 }
 
 export function openConcurrencyLimit({ elapsed, targetMs = 500 }: ConcurrencyLimitOptions): ConcurrencyLimit {
   let limit = limits.first;
   let underWay = 0;
-  /** The most and the fewest under way in this window. */
+  /** The most and the fewest requests under way in this window. */
   let peak = 0;
   let lowest = 0;
   let ended = 0;
@@ -74,7 +73,7 @@ export function openConcurrencyLimit({ elapsed, targetMs = 500 }: ConcurrencyLim
 
   return {
     hasRoom() {
-      // Not when one ends: half of what ends together would look like a slow server.
+      // Here, and not when a request ends: half of a group that ends together would look like a slow server.
       const now = elapsed();
       if (now - windowFrom >= windowMs && waits.length >= fewestWaits) adapt(now);
       return underWay < limit;
@@ -103,7 +102,7 @@ export function openConcurrencyLimit({ elapsed, targetMs = 500 }: ConcurrencyLim
   };
 }
 
-/** How many ended in a millisecond. */
+/** Requests that ended, per millisecond. */
 function rateOf(windows: readonly Window[]): number {
   return sum(windows.map(({ ended }) => ended)) / sum(windows.map(({ ms }) => ms));
 }

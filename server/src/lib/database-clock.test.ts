@@ -22,7 +22,7 @@ describe("the database's clock", () => {
     opened.defer(() => pool.end());
   });
 
-  test("tells the database's time on a machine whose clock is wrong, and warns of it", async () => {
+  test("gives the database's time on a machine whose clock is wrong, and warns of it", async () => {
     for (const aheadMs of [-hour, hour]) {
       lines.length = 0;
       await using clock = await open({ ...systemClock, now: () => Date.now() + aheadMs });
@@ -41,8 +41,8 @@ describe("the database's clock", () => {
     }
   });
 
-  // A machine that sleeps counts no time meanwhile.
-  test("asks again when time has passed that was not counted", async () => {
+  // The monotonic clock stands still while a machine sleeps.
+  test("asks the database again after the machine has slept", async () => {
     let sleptMs = 0;
     await using clock = await open({ ...systemClock, elapsed: () => performance.now() - sleptMs });
     sleptMs = hour;

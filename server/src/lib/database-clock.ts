@@ -5,26 +5,26 @@ import { repeat } from "./repeat.ts";
 
 export interface DatabaseClockOptions {
   db: Db;
-  /** Of this machine: how much time passes is taken from it, what time it is only when the database cannot say. */
+  /** This machine's clock: it measures how much time passes. */
   clock: Clock;
   log: Log;
 }
 
 /** How often the database is asked for the time, in milliseconds. */
 const askEveryMs = 10_000;
-/** An answer that took longer says too little about when it was given. */
+/** An answer that took longer is too inexact. */
 const slowMs = 1_000;
-/** A difference that an operator should know of, in milliseconds. */
+/** A difference to the machine's clock of which the hub warns, in milliseconds. */
 const noticedMs = 5_000;
-/** When the machine's clock moves by so much against the time that has passed, it was set, or the machine has slept. */
+/** A machine's clock that differs by so much from the time that has passed was set, or the machine has slept. */
 const jumpMs = 1_000;
 
 /**
- * The database's time, kept between two questions by the time that passes: so all processes agree on what time it is, a
- * machine whose clock is wrong or is set stamps and expires nothing wrongly, and what it wrote delays no one.
+ * The database's time, measured monotonically between two questions. So all processes agree on the time, and a wrong or
+ * changed clock of a machine leads to no wrong stamp, expiry or delay.
  */
 export async function openDatabaseClock({ db, clock, log }: DatabaseClockOptions): Promise<Clock & AsyncDisposable> {
-  /** What the time was when `elapsed` was 0. */
+  /** The time at which `elapsed` was 0. */
   let origin = Number.NaN;
   let machineOrigin = 0;
   let asking: Promise<void> | null = null;
@@ -48,7 +48,10 @@ export async function openDatabaseClock({ db, clock, log }: DatabaseClockOptions
   await askOnce();
   const aheadMs = Math.round(machineOrigin - origin);
   if (Math.abs(aheadMs) > noticedMs) {
-    log.warn({ ahead_ms: aheadMs }, "This machine's clock differs from the database's, which counts: set it by NTP.");
+    log.warn(
+      { ahead_ms: aheadMs },
+      "This machine's clock differs from the database's, which the hub uses. Synchronize both with NTP.",
+    );
   }
   const asked = repeat(clock, askEveryMs, askOnce, complain);
   return {

@@ -49,7 +49,7 @@ for (const [states, isData] of [
 
 const systemError = (code: string) => Object.assign(new Error(code), { code });
 
-test("what the system, the network and the keys refuse makes the record wait", () => {
+test("errors of the system, the network and keys make the record wait", () => {
   for (const error of [
     ...["ECONNREFUSED", "ENOSPC", "EIO", "EPIPE", "EMFILE", "ENOMEM"].map(systemError),
     new AggregateError([systemError("ECONNREFUSED")], ""),
@@ -61,14 +61,14 @@ test("what the system, the network and the keys refuse makes the record wait", (
   }
 });
 
-test("a bug that a record brings about counts against it", () => {
+test("a bug that a record's data causes counts against the record", () => {
   const errors = [new TypeError("x is undefined"), new RangeError("too long"), new Error("a rule was broken"), "text"];
   for (const error of [...errors, Object.assign(new TypeError("bad"), { code: "ERR_INVALID_ARG_TYPE" })]) {
     assert.equal(isRecordFault(error), true, String(error));
   }
 });
 
-test("only what a healthy database would take is called its trouble", async () => {
+test("only errors that pass when the database is healthy again count as database trouble", async () => {
   for (const state of ["53100", "57014", "25006", "58030", "40001", "55P03", "08006"]) {
     assert.equal(isDatabaseTrouble(await raised(state)), true, state);
   }

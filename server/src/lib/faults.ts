@@ -10,30 +10,30 @@ import { SecretBoxError } from "./secret-box.ts";
  */
 const classesOfData = new Set(["21", "22", "23", "54"]);
 
-/** Classes that a request is answered 503 for: the same request succeeds once the database is well again. */
+/** Classes for which a request gets 503: the same request succeeds when the database is healthy again. */
 const classesOfTrouble = new Set(["08", "25", "40", "53", "55", "57", "58"]);
 
-/** Errors looked through for the one that caused them. */
+/** Most errors of a chain of causes that are looked at. */
 const maxCauses = 10;
 
 /**
- * Did this record fail by its own data, or by a bug that its data brings about? Then the same record fails every time,
- * and may be set aside after a few tries. Everything else (the database, the disk, the network, a missing key) is no
- * fault of the record: it waits, for as long as it takes. Looks through `cause`.
+ * Whether the record's own data, or a bug, caused the error. Such a record fails every time, so it becomes a dead
+ * letter after a few tries. After any other error (database, disk, network, missing key) the record waits. Looks
+ * through `cause`.
  */
 export function isRecordFault(error: unknown): boolean {
   const root = outerFault(error);
   return root === null || (root instanceof pg.DatabaseError && classesOfData.has(classOf(root)));
 }
 
-/** Is it the database that cannot take this now: full, read-only, restarting, out of memory, out of reach? */
+/** Whether the database is at fault: full, read-only, restarting, out of memory or out of reach. */
 export function isDatabaseTrouble(error: unknown): boolean {
   const root = outerFault(error);
   if (root instanceof pg.DatabaseError) return classesOfTrouble.has(classOf(root));
   return root !== null && (lostConnection.test(root.message) || hasSystemCode(root));
 }
 
-/** What operators look up: the SQLSTATE, the system's error code, or else the kind of error. Never its message. */
+/** A code for operators: the SQLSTATE, the system's error code, or else the kind of error. Never the message. */
 export function faultCode(error: unknown): string {
   const root = outerFault(error) ?? error;
   if (!(root instanceof Error)) return "UNKNOWN";
@@ -62,7 +62,7 @@ function classOf({ code }: pg.DatabaseError): string {
   return code!.slice(0, 2);
 }
 
-/** `ECONNREFUSED`, `ENOSPC`: what the operating system refused. Node's own `ERR_…` are bugs of the caller. */
+/** `ECONNREFUSED`, `ENOSPC`: an error of the operating system. Node's own `ERR_…` are bugs of the caller. */
 function hasSystemCode(error: Error): boolean {
   return "code" in error && typeof error.code === "string" && /^E[A-Z0-9]+$/.test(error.code);
 }

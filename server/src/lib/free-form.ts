@@ -1,12 +1,12 @@
 import { Type } from "typebox";
 
-/** How large an object may be whose fields are the caller's own. */
+/** How large an object with the caller's own fields may be. */
 export interface FreeFormLimits {
-  /** Of its JSON. */
+  /** Size of its JSON in UTF-8. */
   readonly maxBytes: number;
   /** Fields and elements on all levels. */
   readonly maxValues: number;
-  /** How deep objects and arrays may lie inside one another, itself included. */
+  /** How deep objects and arrays may be nested, the object itself included. */
   readonly maxDepth: number;
 }
 
@@ -24,8 +24,8 @@ export function freeForm(limits: FreeFormLimits, description: string) {
 }
 
 /**
- * What is too large about parsed JSON, as the rest of a sentence; null when nothing is. It stops at the first limit, so it
- * costs no more than what is allowed, and it counts each character as one byte: the exact size is known once it is written.
+ * Which limit parsed JSON exceeds, as the rest of a sentence; null when none. Stops at the first excess. Counts each
+ * character as one byte: the exact size is known only when the JSON is written.
  */
 export function findExcess(value: unknown, { maxBytes, maxValues, maxDepth }: FreeFormLimits): string | null {
   let bytes = 0;
@@ -50,5 +50,5 @@ export function findExcess(value: unknown, { maxBytes, maxValues, maxDepth }: Fr
   return visit(value, 0);
 }
 
-/** Of the `metadata` of a message or a contact. */
+/** Limits of the `metadata` of a message or a contact. */
 export const metadataLimits: FreeFormLimits = { maxBytes: 16 * 1024, maxValues: 1_000, maxDepth: 20 };

@@ -17,25 +17,25 @@ function refused(text: string | Buffer, message: RegExp, path?: string): void {
 test("reads JSON with any text in its strings", () => {
   const value = { 'a"{[,:\\': ["}]\\", -1.5e3, true, null], "é\u2028": {} };
   assert.deepEqual(parse(JSON.stringify(value)), value);
-  // Neither is nested: an escaped quote does not end the string.
+  // None of these is nested: an escaped quote does not end the string.
   for (const text of ['"\\"[[[[[[["', '"a\\"b{{{{{{"']) assert.equal(parse(text), JSON.parse(text));
   for (const text of ['"\\\\"', '"\\\\\\""', ' [ "\\"" , "\\\\" ] ', "7"])
     assert.deepEqual(parse(text), JSON.parse(text));
 });
 
-test("refuses what is no JSON", () => {
+test("refuses invalid JSON", () => {
   for (const text of ["", "{", '"', '"\\', "[1", "01", "{]", "nul", "\\", "1 2", "'a'", "[1,]", "1e", "-"]) {
     refused(text, /is not valid JSON/);
   }
 });
 
-test("refuses bytes that are no UTF-8", () => {
+test("refuses bytes that are not UTF-8", () => {
   refused(Buffer.from([0x22, 0xff, 0x22]), /UTF-8/);
   // Half of a surrogate pair, encoded.
   refused(Buffer.from([0x22, 0xed, 0xa0, 0x80, 0x22]), /UTF-8/);
 });
 
-test("refuses what is larger than the limits, and takes what is not", () => {
+test("refuses what exceeds a limit, and accepts what does not", () => {
   assert.deepEqual(parse("[[[[]]]]"), [[[[]]]]);
   refused("[[[[[]]]]]", /nested more than 4 deep/);
   assert.deepEqual(parse('[{"a":1,"b":1,"c":1}]'), [{ a: 1, b: 1, c: 1 }]);
@@ -51,7 +51,7 @@ test("refuses what is larger than the limits, and takes what is not", () => {
   assert.throws(() => parse(numbers(2_001), many), /more than 2000 numbers/);
 });
 
-test("takes numbers that are kept exactly", () => {
+test("accepts numbers that a double keeps exactly", () => {
   const kept = ["0", "-0", "0.0", "1.10", "1e3", "1E+3", "1e21", "9007199254740991", "-9007199254740991"];
   for (const text of [
     ...kept,
@@ -89,7 +89,7 @@ test("names the number that cannot be kept exactly", () => {
   assert.deepEqual(parse('{"1e999":"9007199254740993"}'), { "1e999": "9007199254740993" });
 });
 
-test("takes any number and repairs bytes where a platform speaks", () => {
+test("accepts any number and replaces invalid bytes in JSON of platforms", () => {
   const lenient = { ...limits, isExact: false };
   assert.equal(parse("9007199254740993", lenient), 9007199254740992);
   assert.equal(parse(Buffer.from([0x22, 0xff, 0x22]), lenient), "\ufffd");

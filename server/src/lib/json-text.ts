@@ -1,24 +1,27 @@
 import { isUtf8 } from "node:buffer";
 
-/** How large JSON from outside may be, besides its bytes. Checked before it is parsed: an object of 110,000 fields takes longer to parse than a request may take. */
+/**
+ * How large JSON from outside may be, besides its bytes. Checked before it is parsed: parsing an object of 110,000
+ * fields holds the event loop for too long.
+ */
 export interface JsonLimits {
-  /** How deep objects and arrays may lie inside one another. */
+  /** How deep objects and arrays may be nested. */
   readonly maxDepth: number;
   /** Fields of one object. */
   readonly maxFields: number;
   /** Fields and elements of all objects and arrays together. */
   readonly maxValues: number;
-  /** Whether bytes that are no UTF-8, and numbers that a double cannot keep, are refused. */
+  /** Whether bytes that are not UTF-8 and numbers that a double cannot keep are refused. */
   readonly isExact: boolean;
 }
 
 /** The text is not JSON in UTF-8, is larger than the limits, or holds a number that a double cannot keep. */
 export class UnreadableJson extends Error {
   override readonly name = "UnreadableJson";
-  /** Where, as `metadata.ids.3`; undefined when it is about the whole text. */
+  /** Where the problem is, as `metadata.ids.3`; undefined for the whole text. */
   readonly path: string | undefined;
 
-  /** `problem` completes a sentence whose subject is the text or what lies at `path`. */
+  /** `problem` completes a sentence whose subject is the text or the value at `path`. */
   constructor(problem: string, path?: string) {
     super(problem);
     this.path = path;
@@ -38,7 +41,7 @@ export function parseJsonText(bytes: Buffer, limits: JsonLimits): unknown {
   }
 }
 
-/** Walks over the bytes once. Throws `UnreadableJson` for all but invalid JSON, which is found when it is parsed. */
+/** Reads the bytes once. Throws `UnreadableJson`, except for invalid JSON, which parsing finds. */
 export function checkJsonText(bytes: Buffer, limits: JsonLimits): void {
   const { maxDepth, maxFields, maxValues, isExact } = limits;
   if (isExact && !isUtf8(bytes)) throw new UnreadableJson("is not valid UTF-8");
@@ -102,14 +105,14 @@ const zero = 0x30;
 const nine = 0x39;
 const smallE = 0x65;
 const largeE = 0x45;
-/** Characters that a number without an exponent may have and certainly be kept: 15 digits, as IEEE 754 promises. */
+/** A number with at most so many digits and no exponent is always kept. Source: IEEE 754. */
 const plainLength = 15;
-/** Characters of a number that are read. */
+/** Longest number that is compared, in characters. */
 const maxNumberLength = 400;
-/** Numbers not written as JavaScript writes them: each takes a microsecond to compare. */
+/** Most numbers that are not written as JavaScript writes them: each takes a microsecond to compare. */
 const maxUnusualNumbers = 2_000;
 
-/** The place of the closing quote. Strings without escapes, nearly all, are not looked at byte by byte. */
+/** The index of the closing quote. A string without escapes, as nearly all are, is not read byte by byte. */
 function endOfString(bytes: Buffer, start: number): number {
   const end = bytes.indexOf(quote, start + 1);
   if (end < 0) return bytes.length;
@@ -123,7 +126,7 @@ function startsNumber(byte: number): boolean {
   return byte === minus || (byte >= zero && byte <= nine);
 }
 
-/** The place of the last character. */
+/** The index of the last character. */
 function endOfNumber(bytes: Buffer, start: number): number {
   let at = start;
   while (at + 1 < bytes.length && isInNumber(bytes[at + 1]!)) at += 1;
@@ -140,12 +143,12 @@ function isPlain(bytes: Buffer, start: number, end: number): boolean {
   return true;
 }
 
-/** Whether it has the same value when JavaScript has read it and writes it again. */
+/** Whether a number has the same value after JavaScript has read and written it. */
 function isKept(literal: string): boolean {
   return literal.length < maxNumberLength && decimalOf(String(Number(literal))) === decimalOf(literal);
 }
 
-/** The digits that count and the exponent; null for what is no number. */
+/** The significant digits and the exponent; null for an invalid number. */
 function decimalOf(literal: string): string | null {
   const match = /^-?(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(literal);
   if (match === null) return null;
@@ -155,7 +158,7 @@ function decimalOf(literal: string): string | null {
   return significant && `${significant}e${Number(exponent) - fraction.length + digits.length - significant.length}`;
 }
 
-/** The names and indexes that lead to the value at this place, such as `metadata.ids.3`. */
+/** The path of the value at this index, such as `metadata.ids.3`. */
 function pathTo(bytes: Buffer, place: number): string {
   const steps: { index: number; name: string | null }[] = [];
   let last = "";

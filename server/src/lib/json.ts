@@ -3,7 +3,7 @@
  * never begins one; a look-behind for that would take quadratic time on a text of backslashes.
  */
 const escapes = /\\(?:u[0-9a-f]{4}|.)/g;
-/** What is written for U+0000 and for half of a surrogate pair: PostgreSQL's `jsonb` stores neither. */
+/** Written in place of U+0000 and of half a surrogate pair, which PostgreSQL's `jsonb` cannot store. */
 const unstorable = /^\\u(?:0000|d[89a-f])/;
 
 /** Whether PostgreSQL can hold this output of `JSON.stringify`. */

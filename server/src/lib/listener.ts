@@ -20,7 +20,7 @@ export interface ListenerOptions {
 }
 
 export const reconnectMs = 500;
-/** Nothing is written to a connection that listens, so it would never be noticed that it leads nowhere any more. */
+/** A connection that only listens writes nothing, so without pings a dead one would go unnoticed. */
 const pingEveryMs = 5_000;
 const answerWithinMs = 3_000;
 
@@ -63,7 +63,7 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     });
   }
 
-  /** One that fails is lost: its error says so, or there is none because the server is frozen. */
+  /** Cuts a connection on which a ping fails, also when the server is frozen and sends no error. */
   async function ping(): Promise<void> {
     const pinged = client;
     await pinged?.query("SELECT 1").catch(() => cut(pinged));

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { openLoopShare } from "./loop-share.ts";
 
-test("jobs run in order, as many in a turn as fit into its share", async () => {
+test("jobs run in order, and in each turn as many as fit into the share", async () => {
   let nowMs = 0;
   const share = openLoopShare({ elapsed: () => nowMs }, 5);
   const done: number[] = [];
@@ -23,7 +23,7 @@ test("jobs run in order, as many in a turn as fit into its share", async () => {
   assert.deepEqual(await Promise.all(all), [0, 10, 20, 30, 40, 50, 60]);
 });
 
-test("a job that is queued by a job waits for the next turn, and one that throws harms no other", async () => {
+test("a job that another job queues waits for the next turn, and a job that throws does not stop others", async () => {
   const share = openLoopShare({ elapsed: () => 0 }, 5);
   const failing = assert.rejects(
     share.run(() => {

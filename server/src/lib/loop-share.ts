@@ -2,11 +2,11 @@ import type { Clock } from "./clock.ts";
 
 /** Runs short synchronous jobs in order, a few milliseconds in each turn of the event loop. */
 export interface LoopShare {
-  /** Resolves with what the job returns, which runs in a later turn. Callers wait for each job, so few are queued. */
+  /** Runs the job in a later turn and resolves with its result. Callers wait for each job, so few are queued. */
   run<T>(job: () => T): Promise<T>;
 }
 
-/** Jobs of all callers together take about `shareMs` of a turn: the last one that begins may take longer. */
+/** The jobs of all callers together take about `shareMs` of a turn; the last one may exceed that. */
 export function openLoopShare(clock: Pick<Clock, "elapsed">, shareMs: number): LoopShare {
   let queued: (() => void)[] = [];
 

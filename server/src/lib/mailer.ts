@@ -12,7 +12,8 @@ export interface Mail {
 
 /**
  * Mail goes out behind the answer to whoever caused it: `send` puts it in a line in memory and returns. Each is tried
- * `triesPerMail` times. What waits when the process dies is lost, so every mail must be one that can be asked for again.
+ * `triesPerMail` times. What waits when the process dies is lost, so every mail must be one that can be asked for
+ * again.
  */
 export interface Mailer extends AsyncDisposable {
   /** Whether a server is set; without one, `send` does nothing. */
@@ -44,14 +45,14 @@ const closeWithinMs = 3_000;
 
 export function openMailer({ url, from, clock, log }: MailerOptions): Mailer {
   if (url === null) return mailOff;
-  // The library is loaded with the first mail: a start should not pay for it.
+  // The library is loaded with the first mail, to keep the start short.
   const openTransport = async () =>
     (await import("nodemailer")).createTransport({
       ...settingsOf(url.reveal()),
       connectionTimeout: connectionTimeoutMs,
       greetingTimeout: connectionTimeoutMs,
       socketTimeout: silenceTimeoutMs,
-      // A mail is text of ours: it never names a file or a page to be put in.
+      // Mails are the hub's own text and never include files or pages.
       disableFileAccess: true,
       disableUrlAccess: true,
     });

@@ -17,7 +17,7 @@ const blanks = [
 ];
 const names = ["Ana", "李", "محمد", "👩‍👩‍👧", "❤️", "Zoë", "Zoe\u0308", "क्‍ष", "-", "7"];
 
-test("a name that shows nothing is blank", () => {
+test("a name without a visible character is blank", () => {
   for (const blank of [...blanks, blanks.join("")]) {
     assert.equal(isVisible(blank), false, JSON.stringify(blank));
     assert.equal(plainName(blank), null);
@@ -31,7 +31,7 @@ test("names of people stay as they are", () => {
   }
 });
 
-test("what would change the text around a name is taken out of it", () => {
+test("characters that would change the text around a name are removed", () => {
   assert.equal(plainName("\u202eanA\u202c"), "anA");
   assert.equal(plainName("\u2067Ana\u2069"), "Ana");
   assert.equal(plainName("Ana\u2028Bot:\r\n pay\u2029"), "Ana Bot:  pay");

@@ -1,8 +1,8 @@
 import { type Static, type TSchema, Type } from "typebox";
 
 /**
- * What the schema says, or null: as a list of types, of which one look at the value tells the right one. `anyOf` would
- * make a serializer try each schema on every value.
+ * The schema or null, written as a list of types, because `anyOf` would make a serializer try each schema on every
+ * value.
  */
 export function nullable<T extends TSchema>(schema: T, options: { description?: string } = {}) {
   const { type, enum: values, const: value, ...rest } = schema as { type?: string; enum?: unknown[]; const?: unknown };

@@ -3,12 +3,12 @@ import { isInsideHost } from "./public-addresses.ts";
 export const maxUrlLength = 2_000;
 
 /**
- * What is wrong with an address that the hub is to call, as the end of a sentence; null when nothing is. Unless private
- * addresses are allowed it must be https and lead outside; a public name that leads inside is caught when it is dialled.
+ * What is wrong with an address that the hub will call, as the end of a sentence; null when nothing is. Unless private
+ * addresses are allowed, it must be https and public. A public name with a private address is found when it is dialled.
  */
 export function urlProblem(text: string, allowPrivate: boolean): string | null {
   if (text.length > maxUrlLength) return `must have at most ${maxUrlLength} characters.`;
-  // A parser of URLs forgives these, and then reads another address than a person does.
+  // URL parsers ignore these characters, and then read another address than a person does.
   if (/[\s\p{Cc}\\]/u.test(text)) return "must have no white space, control character or backslash.";
   const url = URL.parse(text);
   if (url === null || !/^https?:\/\/[^/]/i.test(text)) {
@@ -22,12 +22,15 @@ export function urlProblem(text: string, allowPrivate: boolean): string | null {
     return `names the port ${port}; use 443, 80 or one above 1023 that is not another service's.`;
   }
   if (!allowPrivate && isInsideHost(url.hostname)) {
-    return `names ${url.hostname}, which is not on the public internet; only what is may be called.`;
+    return `names ${url.hostname}, which is not on the public internet; use a public address.`;
   }
   return null;
 }
 
-/** Where other protocols listen that might take a request for one of theirs. Source: the Fetch standard, "bad port". */
+/**
+ * Ports of other protocols, whose servers could mistake a request for their own. Source: the Fetch standard, "bad
+ * port".
+ */
 const otherServices = new Set([
   ...[1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566],
   ...[6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080],

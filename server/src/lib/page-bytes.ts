@@ -1,6 +1,6 @@
 /**
- * Most bytes of a page's items, about: what is beyond comes with the next page. A longer page would hold the event loop, and
- * a page of 200 of the longest items would be 200 MB.
+ * About the most bytes of a page's items; further items come with the next page. A longer page would hold the event
+ * loop: 200 of the longest items would be 200 MB.
  */
 export const maxPageBytes = 1024 * 1024;
 
@@ -11,8 +11,8 @@ export interface OfPage {
 }
 
 /**
- * The rows of a statement until their sizes reach `maxPageBytes`, and the first in any case. `size` and `order` are SQL over
- * the columns of the statement, whose own order must be the same; the size is worked out for all rows up to its limit.
+ * The rows of a statement until their sizes reach `maxPageBytes`, and at least one. `size` and `order` are SQL over the
+ * columns of the statement, which must have the same order. The size is computed for all rows up to its limit.
  */
 export function withinPage(select: string, { size, order }: { size: string; order: string }): string {
   return `SELECT * FROM (

@@ -4,25 +4,27 @@ type Release = (reason?: Error | boolean) => void;
 
 export interface PoolMemberOptions {
   connectTimeoutMs: number;
-  /** A connection was given back while a transaction was open on it: a bug of the one that gave it back. */
+  /** Called when a connection is released inside a transaction, which is a bug of the code that released it. */
   onLeftOpen: () => void;
 }
 
 /**
- * The class of a pool's connections. One that is given back inside a transaction is closed, which rolls back, and not used
- * again: its locks would be held, and what others do on it would be undone, until somebody ends the transaction. What counts
- * is the server's own word at the end of each statement (`ReadyForQuery`).
+ * The class of a pool's connections. A connection that is released inside a transaction is closed, which rolls it back;
+ * otherwise its locks would stay, and the work of the next user would be part of that transaction. The server's own
+ * status at the end of each statement (`ReadyForQuery`) decides.
  */
 export function poolMember({ connectTimeoutMs, onLeftOpen }: PoolMemberOptions): typeof pg.Client {
   return class extends pg.Client {
     #release: Release = () => {};
 
-    /** The pool's time-out limits how long a caller waits for a connection; opening a new one has its own. */
+    /**
+     * The pool's time-out limits how long a caller waits for a connection; opening a new one has a time-out of its own.
+     */
     constructor(options?: pg.ClientConfig) {
       super({ ...options, connectionTimeoutMillis: connectTimeoutMs });
     }
 
-    /** What the pool gives to the next one that takes the connection. */
+    /** The pool sets this each time it hands the connection out. */
     set release(release: Release) {
       this.#release = release;
     }
@@ -32,7 +34,7 @@ export function poolMember({ connectTimeoutMs, onLeftOpen }: PoolMemberOptions):
       return (reason) => {
         if (reason) return release(reason);
         if (isReady(this)) return this.#giveBack(release);
-        // A refusal comes before the server says where it leaves the transaction.
+        // An error arrives before the server's status of the transaction.
         const settle = () => {
           this.off("drain", settle).off("end", settle);
           this.#giveBack(release);
@@ -49,7 +51,7 @@ export function poolMember({ connectTimeoutMs, onLeftOpen }: PoolMemberOptions):
   };
 }
 
-/** Whether the server waits for a statement. What the types of pg leave out. */
+/** Whether the server waits for a statement. Missing in the types of pg. */
 function isReady(client: pg.Client): boolean {
   return (client as pg.Client & { readyForQuery: boolean }).readyForQuery;
 }

@@ -1,28 +1,28 @@
 import type pg from "pg";
 
-/** How often the connections in use are looked at, in milliseconds. */
+/** How often the connections in use are checked, in milliseconds. */
 const lookEveryMs = 500;
-/** A connection that has been in use for longer is asked about, again and again. */
+/** A connection that has been in use for longer is asked about, repeatedly. */
 const overdueMs = 2_000;
 
 export interface PoolWatchOptions {
   pool: pg.Pool;
   /** A new connection to the same server, not yet open; `connect` and a statement on it fail within a bounded time. */
   createClient: () => pg.Client;
-  /** Connections that led nowhere were cut. */
+  /** Called with the number of dead connections that were cut. */
   onCut: (count: number) => void;
 }
 
 /**
- * A server that is frozen or cut off neither answers nor resets its connections: a client that waits for it waits for
- * the longest time-out. So when an answer is overdue, a new connection asks whether the server still works at it. Where it
- * does not (there is no server, or another one has taken its address), the connection is cut, and all idle ones with it:
- * what waits fails as with any lost connection and is tried again where the address leads to now. A long statement of a
- * server that works is left alone.
+ * A server that is frozen or cut off neither answers nor resets its connections, so that a client waits for the longest
+ * time-out. So when an answer is overdue, a new connection asks whether the server still works on the statement. If not
+ * (there is no server, or another one has taken its address), the connection and all idle ones are cut: their
+ * statements fail as with any lost connection and are retried at the present server. A long statement that the server
+ * works on is left alone.
  */
 export function watchPool({ pool, createClient, onCut }: PoolWatchOptions): void {
   const all = new Set<pg.PoolClient>();
-  /** Since when, by `performance.now`; what was found to be at work counts from then. */
+  /** Since when each is in use, or was last found at work, by `performance.now`. */
   const inUse = new Map<pg.PoolClient, number>();
   let isWatching = false;
 
@@ -49,7 +49,7 @@ export function watchPool({ pool, createClient, onCut }: PoolWatchOptions): void
 
   async function look(overdue: readonly [pg.PoolClient, number][]): Promise<void> {
     const atWork = await findAtWork(overdue.map(([client]) => processOf(client)));
-    // What was given back or taken again meanwhile is not the use that was asked about.
+    // Connections that were released or taken again meanwhile are not asked about.
     const asked = overdue.filter(([client, since]) => inUse.get(client) === since);
     const dead = asked.filter(([client]) => !atWork.has(processOf(client)));
     for (const [client] of asked) inUse.set(client, performance.now());
@@ -59,7 +59,7 @@ export function watchPool({ pool, createClient, onCut }: PoolWatchOptions): void
     onCut(dead.length + idle.length);
   }
 
-  /** Those of the server's processes that exist. */
+  /** Which of these server processes exist. */
   async function findAtWork(processes: readonly number[]): Promise<Set<number>> {
     const client = createClient();
     client.on("error", () => {});
@@ -70,7 +70,7 @@ export function watchPool({ pool, createClient, onCut }: PoolWatchOptions): void
       ]);
       return new Set(rows.map(({ pid }) => pid));
     } catch (error) {
-      // A refusal, such as of one connection too many, is the word of a server that works.
+      // A refusal, such as of one connection too many, comes from a server that works.
       return error instanceof Error && "severity" in error ? new Set(processes) : new Set();
     } finally {
       void client.end().catch(() => {});
@@ -78,14 +78,14 @@ export function watchPool({ pool, createClient, onCut }: PoolWatchOptions): void
   }
 }
 
-/** What the types of pg leave out. */
+/** Missing in the types of pg. */
 type Inner = pg.ClientBase & { processID: number; connection: { stream: { destroy(error: Error): void } } };
 
 function processOf(client: pg.ClientBase): number {
   return (client as Inner).processID;
 }
 
-/** Ends a connection that nothing answers on: what waits for an answer fails at once. */
+/** Cuts a dead connection: statements that wait on it fail at once. */
 export function cut(client: pg.ClientBase): void {
   (client as Inner).connection.stream.destroy(new Error("Connection terminated: the server does not answer"));
 }

@@ -18,7 +18,7 @@ interface Settings {
 }
 
 /**
- * What this server is set to that loses data or hurts, as connections of this pool see it.
+ * The settings of this server that lose data or hurt, as connections of this pool see them.
  * `needed` is how many connections the process may open in all.
  */
 export async function readSettingWarnings(db: Db, needed: number): Promise<SettingWarning[]> {
@@ -55,12 +55,12 @@ function warningsOf(settings: Settings, needed: number): SettingWarning[] {
     );
   }
   if (settings.autovacuum === "off") {
-    warn("autovacuum", "autovacuum is off: tables grow and slow down without end. Turn it on.");
+    warn("autovacuum", "autovacuum is off: tables grow and become slower without end. Turn it on.");
   }
   if (settings.default_transaction_isolation !== "read committed") {
     warn(
       "default_transaction_isolation",
-      `default_transaction_isolation is ${settings.default_transaction_isolation}: statements that run at once fail and are repeated. Set it to read committed.`,
+      `default_transaction_isolation is ${settings.default_transaction_isolation}: concurrent statements fail and are retried. Set it to read committed.`,
     );
   }
   if (settings.idle_session_timeout !== "0") {

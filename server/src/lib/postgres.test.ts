@@ -38,7 +38,7 @@ describe("a pool", () => {
     assert.equal((await pool.query("select 1 as one")).rows[0].one, 1);
   });
 
-  test("leaves a statement that takes long to a server that works at it", async () => {
+  test("does not cut a long statement that the server works on", async () => {
     lines.length = 0;
     const { rows } = await pool.query("select pg_sleep(3.5), pg_backend_pid() as pid");
     assert.equal((await pool.query("select pg_backend_pid() as pid")).rows[0].pid, rows[0].pid);
@@ -79,8 +79,8 @@ describe("a pool", () => {
     assert.deepEqual(await notes(), ["kept"]);
   });
 
-  // A forgotten commit would hold its locks, and run what others do next in its transaction, for as long as the pool lives.
-  test("a connection that is given back inside a transaction is cut, reported and not used again", async () => {
+  // Otherwise a forgotten commit holds its locks, and later work runs in its transaction, as long as the pool lives.
+  test("a connection that is released inside a transaction is closed and logged", async () => {
     await pool.query("insert into note values (7, 'seven')");
     for (const leave of [
       async (client: PoolClient) => void (await client.query("update note set body = 'taken' where id = 7")),
@@ -95,7 +95,7 @@ describe("a pool", () => {
       await leave(client);
       client.release();
       await until("something is logged", () => lines.length > 0);
-      assert.deepEqual(lines, ["bug: a database connection was given back inside a transaction; it was closed"]);
+      assert.deepEqual(lines, ["bug: a database connection was released inside a transaction; it was closed"]);
       await Promise.all(
         Array.from({ length: 3 }, async () => {
           const { rows } = await pool.query("select pg_backend_pid() as pid, pg_sleep(0.05)");
@@ -106,7 +106,7 @@ describe("a pool", () => {
     assert.equal((await pool.query("select body from note where id = 7")).rows[0].body, "seven");
   });
 
-  test("a connection whose statement was refused goes back as it is", async () => {
+  test("a connection whose statement failed goes back to the pool", async () => {
     lines.length = 0;
     const client = await pool.connect();
     const { pid } = (await client.query("select pg_backend_pid() as pid")).rows[0];

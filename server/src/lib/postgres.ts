@@ -23,9 +23,9 @@ export type PoolOptions = {
 export const statementTimeoutMs = 30_000;
 /** How long a caller waits for a connection, a free one or a new one. */
 export const connectTimeoutMs = 10_000;
-/** How long the server may take to take up a new connection. */
+/** How long the server may take to accept a new connection. */
 const newConnectionTimeoutMs = 3_000;
-/** A connection without traffic is probed after so long; the operating system gives it up some seconds later. */
+/** Idle time after which a connection is probed; the operating system gives up on it some seconds later. */
 const keepAliveDelayMs = 5_000;
 const idleTimeoutMs = 60_000;
 const idleInTransactionTimeoutMs = 30_000;
@@ -44,7 +44,9 @@ function connectionOptions({ url, applicationName }: Pick<PoolOptions, "url" | "
   };
 }
 
-/** One connection, not yet open, for what a pool cannot do: to listen, or to hold a lock. The caller handles its errors. */
+/**
+ * One connection, not yet open, for what a pool cannot do: to listen, or to hold a lock. The caller handles its errors.
+ */
 export function createClient({
   answerWithinMs = 0,
   ...options
@@ -56,10 +58,9 @@ export function createClient({
 }
 
 /**
- * A pool that outlives its connections: one that breaks is logged and replaced, and only the query on it fails. One that
- * is released inside a transaction is closed and logged as a bug.
- * `int8` is read as a number and an unsafe one throws; `timestamptz` is a `Date`, `numeric` a string.
- * Whoever opens it calls `end()`.
+ * A pool that outlives its connections: one that breaks is logged and replaced, and only the query on it fails. One
+ * that is released inside a transaction is closed and logged as a bug. `int8` is read as a number and an unsafe one
+ * throws; `timestamptz` is a `Date`, `numeric` a string. Whoever opens it calls `end()`.
  */
 export function openPool(options: PoolOptions): pg.Pool {
   const { log, applicationName } = options;
@@ -70,7 +71,7 @@ export function openPool(options: PoolOptions): pg.Pool {
       onLeftOpen: () =>
         log.error(
           { pool: applicationName },
-          "bug: a database connection was given back inside a transaction; it was closed",
+          "bug: a database connection was released inside a transaction; it was closed",
         ),
     }),
     connectionTimeoutMillis: connectTimeoutMs,

@@ -6,7 +6,7 @@ import { openTroubles } from "./troubles.ts";
 const looksUntilStill = stillMs / lookEveryMs;
 const settle = () => new Promise((resolve) => setImmediate(resolve));
 
-/** Looks when the test says so, at the places that it says. */
+/** A watch whose looks and places the test controls. */
 function openWatch(places: () => Promise<readonly Place[]>, extraMs = 0) {
   let now = 0;
   let timers: { at: number; call: () => void }[] = [];
@@ -47,7 +47,7 @@ function openWatch(places: () => Promise<readonly Place[]>, extraMs = 0) {
 
 const standstill = { part: "progress of route things", code: "NO_PROGRESS", isMinor: false, isStalled: true };
 
-test("work that does not move for 30 s is a trouble with its name, and none once it moves", async () => {
+test("work that does not move for 30 s is reported by name, until it moves", async () => {
   let place: Place = { key: 3, mark: 7, waiting: 40 };
   const { look, troubles, lines, since, watch } = openWatch(async () => [place]);
   await look(looksUntilStill);
@@ -68,8 +68,8 @@ test("work that does not move for 30 s is a trouble with its name, and none once
   assert.deepEqual([troubles(), watch.waiting()], [[], [{ name: "route things", waiting: 0 }]]);
 });
 
-// A burst fills the queue for minutes, and an alarm that goes off then is switched off.
-test("a backlog that grows is no trouble as long as something moves", async () => {
+// A burst fills the queue for minutes; operators would switch off an alarm that fires then.
+test("a growing backlog is not reported as long as something moves", async () => {
   let waiting = 0;
   let mark = 0;
   const { look, troubles } = openWatch(async () => [
@@ -84,7 +84,7 @@ test("a backlog that grows is no trouble as long as something moves", async () =
   }
 });
 
-test("a part that may take longer is given that time", async () => {
+test("a part that may take longer gets that time", async () => {
   const { look, troubles } = openWatch(async () => [{ key: 0, mark: 0, waiting: 1 }], 12_000);
   await look(looksUntilStill + 3);
   assert.deepEqual(troubles(), []);
@@ -92,7 +92,7 @@ test("a part that may take longer is given that time", async () => {
   assert.deepEqual(troubles(), [standstill]);
 });
 
-test("work that no process takes is named so", async () => {
+test("work that no process takes is reported as NO_CONSUMER", async () => {
   const { look, troubles } = openWatch(async () => [
     { key: 0, mark: 0, waiting: 1, isDeserted: true },
     { key: 1, mark: 5, waiting: 0 },
@@ -101,8 +101,8 @@ test("work that no process takes is named so", async () => {
   assert.deepEqual(troubles(), [{ ...standstill, code: "NO_CONSUMER" }]);
 });
 
-// A process that works does not help by refusing requests.
-test("what stands still in another process counts against this one only when nothing moves anywhere", async () => {
+// A process that works must not refuse requests because of another one.
+test("a standstill in another process makes this one unready only when the step moves in no process", async () => {
   let moves = 0;
   let areAllStill = false;
   const elsewhere: Place = { key: 0, mark: 0, waiting: 1, isElsewhere: true };
@@ -117,7 +117,7 @@ test("what stands still in another process counts against this one only when not
   assert.deepEqual(troubles(), [standstill]);
 });
 
-test("time in which it could not look is not counted", async () => {
+test("time in which the watch could not look does not count", async () => {
   let isAway = false;
   const { look, sleep, troubles } = openWatch(async () => {
     if (isAway) throw new Error("the database is away");

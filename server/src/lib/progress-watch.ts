@@ -7,7 +7,7 @@ export interface Place {
   key: number | string;
   /** Any change of it is progress. */
   mark: number;
-  /** What waits there; with 0 it need not move. */
+  /** How much waits there; with 0 it need not move. */
   waiting: number;
   /** Another process works there. */
   isElsewhere?: boolean;
@@ -17,23 +17,23 @@ export interface Place {
 
 export interface Watched {
   name: string;
-  /** How long it may rightly stand still, beyond `stillMs`, in milliseconds. */
+  /** How much longer than `stillMs` it may stand still, in milliseconds. */
   extraMs: number;
   look(): Promise<readonly Place[]>;
 }
 
 export interface ProgressWatch {
-  /** What waited at the last look. */
+  /** How much waited at the last look. */
   waiting(): { name: string; waiting: number }[];
   close(): Promise<void>;
 }
 
 /** How often it looks, in milliseconds. */
 export const lookEveryMs = 5_000;
-/** A place that has work and does not move for so long stands still, in milliseconds. */
+/** How long a place with work may not move before it counts as a standstill, in milliseconds. */
 export const stillMs = 30_000;
 
-/** Work waits, and none of it was done for `stillMs`. */
+/** Work has waited for `stillMs` without any progress. */
 export class Standstill extends Error {
   override readonly name = "Standstill";
   readonly code: "NO_CONSUMER" | "NO_PROGRESS";
@@ -44,9 +44,9 @@ export class Standstill extends Error {
 }
 
 /**
- * Finds parts that fail nowhere and yet do not move: a consumer that hangs, work that no process takes. One that moves,
- * however slowly, is left alone. It counts its own looks, so that a process that was suspended, or that the database
- * could not answer, does not take that time for a standstill.
+ * Finds parts that report no error and yet do not move: a consumer that hangs, work that no process takes. A part that
+ * moves, however slowly, is not reported. The watch counts its own looks, so that time in which the process was
+ * suspended or the database did not answer is no standstill.
  */
 export function openProgressWatch(
   { clock, troubles }: { clock: Clock; troubles: Troubles },
@@ -75,14 +75,14 @@ export function openProgressWatch(
       );
       const still = working.filter(({ key }) => known.get(key)!.looks >= patience);
       if (still.length === 0) return troubles.worked(part);
-      // The process that works there says so too; the others take part in it only when nothing moves anywhere.
+      // The process that works there reports it too; it makes other processes unready only when nothing moves anywhere.
       const isMinor = still.length < working.length && still.every(({ isElsewhere }) => isElsewhere);
       const lastedMs = Math.max(...still.map(({ key }) => known.get(key)!.looks)) * lookEveryMs;
       troubles.failed(part, standstill(name, still, lastedMs), { isMinor, lastedMs });
     }
 
     return repeat(clock, lookEveryMs, round, () => {
-      // Why it cannot look is said elsewhere; meanwhile nothing is known to stand still.
+      // Another part reports why the look failed; it says nothing about progress.
       known = new Map();
     });
   });

@@ -2,8 +2,8 @@ import { BlockList, isIP } from "node:net";
 
 /**
  * Whether an IP address is not one of the public internet: loopback, private, link-local, shared (CGNAT), multicast,
- * reserved, for documentation or benchmarks, or IPv4 inside IPv6 (mapped, translated, 6to4, Teredo), which nobody public
- * needs. What is no address at all counts as private. Source: the IANA special-purpose address registries.
+ * reserved, for documentation or benchmarks, or IPv4 inside IPv6 (mapped, translated, 6to4, Teredo), which nobody
+ * public needs. What is no address at all counts as private. Source: the IANA special-purpose address registries.
  */
 export function isPrivateAddress(address: string): boolean {
   switch (isIP(address)) {
@@ -27,7 +27,7 @@ export function isInsideHost(hostname: string): boolean {
   return insideNames.test(host) || !host.includes(".");
 }
 
-/** Whether a server that listens on this host is reached from this machine alone. A name other than localhost says nothing. */
+/** Whether a server on this host is reachable only from this machine; false for any name but localhost. */
 export function isLoopbackHost(host: string): boolean {
   const plain = host.replace(/^\[|\]$/g, "").toLowerCase();
   return plain === "localhost" || (isIP(plain) === 4 && plain.startsWith("127.")) || isLoopback6(plain);

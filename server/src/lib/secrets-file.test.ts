@@ -52,8 +52,8 @@ test("new secrets come first, the signing one before them stays, and what encryp
   assert.equal(dropOldEncryptionKeys(dataDir, newest), 0);
 });
 
-// `secrets rotate` during a `secrets reseal` took away the only key that opens anything.
-test("a secret that is put in front while another is being brought into use takes nothing away", (t) => {
+// Once a `secrets rotate` during a `secrets reseal` removed the only key that opens the secrets.
+test("rotating secrets during a reseal removes no key that is in use", (t) => {
   const dataDir = temporaryFolder(t);
   readOrCreateSecrets(dataDir);
   rotateSecrets(dataDir);

@@ -46,8 +46,8 @@ const keptSigningKeys = 2;
 
 /**
  * Puts new secrets before those of the file. Of those that sign, the last but one goes: what it signed is refused from
- * then on. Those that encrypt stay until `dropOldEncryptionKeys`. A hub that runs goes on with what it has read. Throws a
- * `StartError` when there is no file.
+ * then on. Those that encrypt stay until `dropOldEncryptionKeys`. A hub that runs goes on with what it has read. Throws
+ * a `StartError` when there is no file.
  */
 export function rotateSecrets(dataDir: string): void {
   const stored = readExisting(dataDir);
@@ -61,8 +61,8 @@ export function rotateSecrets(dataDir: string): void {
 }
 
 /**
- * Forgets the keys that encrypt and are older than this one, with which everything is encrypted now; those that were put
- * in front meanwhile stay. Tells how many.
+ * Removes the encryption keys older than this one, with which everything is encrypted now. Keys that were put in front
+ * meanwhile stay. Returns how many were removed.
  */
 export function dropOldEncryptionKeys(dataDir: string, inUse: Buffer): number {
   const stored = readExisting(dataDir);

@@ -6,14 +6,16 @@ export interface StartProgress {
   end(): void;
 }
 
-/** How long any one part of a start may take: a busy machine is slow, not broken. */
+/** How long each part of a start may take. A busy machine needs longer than usual. */
 export const startTimeoutMs = 60_000;
 /** How long a start may be silent, and how often it repeats what it waits for. */
 const silenceMs = 3_000;
 const repeatMs = 5_000;
 const tickMs = 250;
 
-/** Prints what a start waits for after 3 s of silence, and again every 5 s, with the time since the start of the wait. */
+/**
+ * Prints what a start waits for after 3 s of silence, and again every 5 s, with the time since the start of the wait.
+ */
 export function openStartProgress(print: (line: string) => void, first: string): StartProgress {
   let what = first;
   let waitingSince = performance.now();

@@ -18,8 +18,8 @@ export interface StartRetryOptions {
 const pauseMs = 1_000;
 
 /**
- * Retries work that fails because the database does not answer, or not in time, as on a busy machine: until it succeeds,
- * or else for `startTimeoutMs`. Then it throws a `StartError`. Every other error is thrown at once.
+ * Retries work for up to `startTimeoutMs` while the database does not answer in time, as on a busy machine. Then it
+ * throws a `StartError`. Every other error is thrown at once.
  */
 export function openStartRetry({ isEmbedded, clock, log, waitFor }: StartRetryOptions): StartRetry {
   const database = isEmbedded ? "the database to answer" : "the database of DATABASE_URL to answer";

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { type AddressInfo, createServer, type Server } from "node:net";
 import { StartError } from "./start-error.ts";
 
-/** A port that is ours before anything listens on it: connections are closed until a server takes it over. */
+/** A port that this process holds before its server listens: until then connections are closed. */
 export interface TakenPort extends AsyncDisposable {
   /** Hand it to `listen` of a server, or to another process. */
   readonly server: Server;
@@ -29,7 +29,7 @@ export async function takePort(
 }
 
 /**
- * What `listen` of another server in this process takes to take over the socket of this one, which it then owns.
+ * The handle with which `listen` of another server in this process takes over the socket. That server then owns it.
  * Source: https://nodejs.org/api/net.html#serverlistenhandle-backlog-callback
  */
 export function handleOf(server: Server): object {
@@ -46,7 +46,7 @@ function explain(
   }
   if (code === "EACCES") return `Port ${port} may not be opened by this user: set ${setting.port} to one above 1023.`;
   if (setting.host !== undefined && (code === "EADDRNOTAVAIL" || code === "ENOTFOUND")) {
-    return `${setting.host} ${host} is no address of this machine: set ${setting.host} to one.`;
+    return `${setting.host} is ${host}, which is no address of this machine: set it to one.`;
   }
   return `The hub cannot listen on ${host}:${port}: ${message}.`;
 }

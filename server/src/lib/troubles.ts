@@ -11,34 +11,34 @@ export interface Trouble {
   /** The same by `Clock.elapsed`. */
   lastedMs: number;
   failures: number;
-  /** It has lasted longer than a passing conflict does. */
+  /** Whether it has lasted longer than a short conflict does. */
   isStalled: boolean;
   /** The hub does its work without this part. */
   isMinor: boolean;
 }
 
-/** The moments by `Clock.elapsed`. */
+/** Moments by `Clock.elapsed`. */
 type Known = Omit<Trouble, "lastedMs" | "isStalled"> & { startedAt: number; failedAt: number; loggedAt: number };
 
-/** Which parts of the hub fail just now. What waits for better times is seen here, in `/readyz` and in the log. */
+/** The parts of the hub that fail at present and retry, for `/readyz`, the metrics and the log. */
 export interface Troubles {
-  /** The part failed and tries again. Logged when it begins, and then every `logEveryMs`. */
+  /** Reports a failure of a part that retries. Logged at the first one, and then every `logEveryMs`. */
   failed(part: string, error: unknown, more?: { isMinor?: boolean /** How long already. */; lastedMs?: number }): void;
-  /** The part works; costs nothing while nothing fails. */
+  /** Reports that the part works. Costs nothing while nothing fails. */
   worked(part: string): void;
   list(): Trouble[];
   /** How often each part has failed with each code since the process started. */
   counts(): { part: string; code: string; failures: number }[];
 }
 
-/** A conflict or a lost connection is over sooner, in milliseconds. */
+/** A conflict or a lost connection takes less, in milliseconds. */
 export const stalledAfterMs = 1_000;
 /** Between two log lines of the same trouble, in milliseconds. */
 export const logEveryMs = 30_000;
-/** A part that tries no more has no trouble any more: its work went to another process. In milliseconds. */
+/** A part without a further try for this time is forgotten: its work moved to another process. In milliseconds. */
 export const forgottenAfterMs = 60_000;
 
-/** Pairs of part and code that are counted. */
+/** Most pairs of part and code that are counted. */
 const maxCounts = 1_000;
 
 export function openTroubles({ clock, log }: { clock: Clock; log: Log }): Troubles {

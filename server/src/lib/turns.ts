@@ -1,18 +1,18 @@
-/** Gives those who have to come again their turns. In milliseconds of one clock. */
+/** Gives clients that must retry their times, in milliseconds of one clock. */
 export interface Turns {
-  /** When one more may come. */
+  /** When one more client may retry. */
   take(now: number): number;
 }
 
 export interface TurnsOptions {
-  /** From now to the next turn, at least and at most. */
+  /** The shortest and the longest wait from now to a turn. */
   shortestMs: number;
   longestMs: number;
   /** From one turn to the next, unless that would be later than the longest wait. */
   apartMs: number;
 }
 
-/** Those who wait come evenly, one after the other, and not all at once. */
+/** Spreads retries evenly, so that clients do not return all at once. */
 export function openTurns({ shortestMs, longestMs, apartMs }: TurnsOptions): Turns {
   let last = Number.NEGATIVE_INFINITY;
   return {

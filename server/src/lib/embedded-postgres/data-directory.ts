@@ -50,8 +50,8 @@ export function openDataDir(dataDir: string): string {
 }
 
 /**
- * Takes rights that others have beyond `mode`, which an earlier version or another program gave. What lies deeper is closed
- * by its folder; what belongs to another user is theirs to close.
+ * Removes permissions beyond `mode` that an earlier version or another program gave. Nested files are protected by
+ * their folder; files of another user stay as they are.
  */
 function closeToOthers(path: string, mode: number): void {
   const stats = lstatSync(path, { throwIfNoEntry: false });
@@ -63,7 +63,7 @@ function closeToOthers(path: string, mode: number): void {
   try {
     chmodSync(path, rights & mode);
   } catch (error) {
-    // A file system that knows no rights.
+    // A file system without permissions.
     if (!["EPERM", "ENOTSUP"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
   }
 }
@@ -152,7 +152,7 @@ async function runInitdb(initdb: string, user: ServerUser, directory: string, pa
     ],
     { stdio: ["ignore", "ignore", "pipe"] },
   );
-  // It puts SIGTERM off until a step is done; what it leaves is removed at the next start.
+  // initdb delays SIGTERM until a step is done; the next start removes what it leaves.
   const forgetExit = signalAtExit(() => child.pid ?? null, "SIGKILL");
   const exited = new Promise<number | null>((resolve, reject) => {
     child.once("error", reject);

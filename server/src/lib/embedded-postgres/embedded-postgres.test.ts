@@ -52,13 +52,13 @@ test("nobody else on the machine gets in", async () => {
   assert.ok(!readFileSync(join(folder.dataDir, "postgres.log"), "utf8").includes("guess"));
 });
 
-test("a data directory that others can read is closed at the start, with what is in it", async () => {
+test("at the start a data directory and its contents become readable by their owner only", async () => {
   await using folder = temporaryFolder();
   mkdirSync(join(folder.dataDir, "files"), { recursive: true });
   for (const name of ["secrets.json", "simulator.jsonl"]) writeFileSync(join(folder.dataDir, name), "{}");
   for (const name of ["", "files"]) chmodSync(join(folder.dataDir, name), 0o755);
   await using postgres = await start(folder.dataDir);
-  // As root, the user of PostgreSQL passes through the folder, and can list nothing.
+  // As root: the user of PostgreSQL may pass through the folder, but not list it.
   const through = process.getuid?.() === 0 ? 0o711 : 0o700;
   assert.equal(statSync(folder.dataDir).mode & 0o777, through);
   for (const name of readdirSync(folder.dataDir)) {

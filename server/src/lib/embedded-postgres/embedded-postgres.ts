@@ -19,9 +19,9 @@ export type EmbeddedPostgresOptions = {
   /** The cluster is in its folder `postgres`, the server's log in `postgres.log`. Made when missing. */
   dataDir: string;
   log: Log;
-  /** Where a server that does not come back is seen. */
+  /** Reports a server that cannot be restarted. */
   troubles?: Troubles;
-  /** Another hub took the data directory: this process should end. */
+  /** Called when another hub has taken the data directory: this process should end. */
   onFailed(error: Error): void;
   /** Called with what the start waits for. */
   waitFor?: WaitFor;

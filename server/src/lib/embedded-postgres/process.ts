@@ -23,7 +23,7 @@ export function signal(pid: number, name: NodeJS.Signals): void {
   }
 }
 
-/** Sends a signal when this process ends, however but by SIGKILL, until the returned function is called. */
+/** Sends a signal when this process ends, except by SIGKILL, until the returned function is called. */
 export function signalAtExit(pid: () => number | null, name: NodeJS.Signals): () => void {
   const end = () => {
     const found = pid();

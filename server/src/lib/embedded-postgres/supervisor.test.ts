@@ -175,8 +175,8 @@ describe("the server", { concurrency: 4 }, () => {
     await other.end();
   });
 
-  // A hub once ended after ten failures within a minute: a disk that was full for longer needed an operator.
-  test("that cannot be started is tried again for as long as it takes, and seen to fail", async () => {
+  // Once the hub ended after ten failures within a minute, so that a full disk needed an operator.
+  test("that cannot be started is retried until it works, and reported meanwhile", async () => {
     await using folder = temporaryFolder(made.dataDir);
     const troubles = openTroubles({ clock: systemClock, log: quiet });
     const options = { dataDir: folder.dataDir, log: quiet, troubles, onFailed: failIfCalled };

@@ -19,9 +19,8 @@ type Supervised = {
 
 /**
  * Keeps the server running and the lock held until `stop`. A server that dies is started again at the same address.
- * However often it fails, it is tried again: a full disk gets room, an operator repairs the folder, and the hub continues by
- * itself. `onFailed` is called at most once, when another hub got the lock; then the server is the other's and `stop`
- * leaves it alone.
+ * It retries without end: when a full disk has room again, or an operator has repaired the folder, the hub continues by
+ * itself. `onFailed` is called at most once, when another hub has the lock; then `stop` leaves the server alone.
  */
 export function supervise({ place, postmaster, lock, takeLock, log, troubles, onFailed }: Supervised): {
   stop(): Promise<void>;
@@ -30,7 +29,7 @@ export function supervise({ place, postmaster, lock, takeLock, log, troubles, on
   const stopRequested = new Promise<void>((resolve) => stopping.signal.addEventListener("abort", () => resolve()));
   const rotation = setInterval(() => place.serverLog.rotate(), rotationIntervalMs).unref();
   let belongsToAnother = false;
-  // An exit in the middle of things leaves no server behind: it recovers at the next start.
+  // A process that exits early leaves no server running; the next start recovers it.
   const forgetExit = signalAtExit(() => (belongsToAnother ? null : postmaster.pid), "SIGQUIT");
   const watching = watch();
   let stopped: Promise<void> | undefined;
@@ -47,7 +46,7 @@ export function supervise({ place, postmaster, lock, takeLock, log, troubles, on
     }
   }
 
-  /** Answers the error when another hub has the directory. */
+  /** Returns the error when another hub has the directory. */
   async function bringBack(): Promise<Error | undefined> {
     for (let failures = 1; !stopping.signal.aborted; failures += 1) {
       await Promise.race([delay(doubledMs(restartBackoff, failures)), stopRequested]);

@@ -31,7 +31,7 @@ export function openMemoryRateLimits(clock: Pick<Clock, "elapsed">, most = maxKe
       const now = clock.elapsed();
       const price = priceOf(limit, cost);
       const known = fullAt.get(key);
-      // After a limit became smaller, a key owes one bucket at the most.
+      // When a limit becomes smaller, a key owes at most one full bucket.
       const debtMs = known === undefined ? 0 : Math.min(Math.max(known - now, 0), price.fullMs);
       const isAllowed = isAffordable(debtMs, price);
       const afterMs = isAllowed ? debtMs + price.costMs : debtMs;
