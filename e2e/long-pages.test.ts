@@ -43,6 +43,19 @@ async function walk(path: string): Promise<Page[]> {
   }
 }
 
+/** As `walk`, by the cursor of events. */
+async function walkEvents(after: string): Promise<Page[]> {
+  const pages: Page[] = [];
+  for (let from = after; ; ) {
+    const headers = { authorization: `Bearer ${key}` };
+    const text = await (await fetch(`${hub.url}/v1/events?limit=200&after=${from}`, { headers })).text();
+    const { data, next_cursor } = JSON.parse(text);
+    if (data.length === 0) return pages;
+    pages.push({ items: data, bytes: Buffer.byteLength(text) });
+    from = next_cursor;
+  }
+}
+
 /** No page is empty or long; all but the last are full. */
 function assertBounded(pages: readonly Page[], longestItem: number) {
   for (const [index, { items, bytes }] of pages.entries()) {
@@ -147,6 +160,66 @@ describe("messages", () => {
   });
 });
 
+describe("events", () => {
+  const count = 120;
+  let conversationId: string;
+  let after: string;
+
+  before(async () => {
+    conversationId = await newGroup();
+    after = (await hub.events("0")).at(-1)!.cursor;
+    await say(
+      conversationId,
+      Array.from({ length: count }, () => ({ type: "text", text: texts.foreign })),
+      10,
+    );
+    await hub.settled();
+  });
+
+  test("of long messages come once and in order, a page at a time", async () => {
+    const pages = await walkEvents(after);
+    for (const { items, bytes } of pages) assert.ok(bytes < mebibyte * 1.1, `${items.length} of ${bytes} bytes`);
+    const seqs = seqsOf([
+      { items: pages.flatMap(({ items }) => items.filter(({ type }) => type === "NEW_MESSAGE")), bytes: 0 },
+    ]);
+    assert.deepEqual(seqs, upTo(count));
+    assert.ok(pages.length < 20, `${pages.length} pages`);
+    await assertQuick(`/v1/events?after=${after}`);
+  });
+
+  test("of long messages come once and in order to a socket, wherever it resumes", async () => {
+    const cursors = (await walkEvents(after)).flatMap(({ items }) => items.map(({ cursor }) => cursor as string));
+    const { access_token } = await hub.logIn("admin");
+    // Several at once share what is read; the first of them reads it.
+    const places = [0, 1, 30, 59, 60, 150, 255, 299, cursors.length - 2];
+    for (const at of [places, places.toReversed()]) {
+      await Promise.all(
+        at.map(async (place) => {
+          const url = new URL(`/ws?token=${access_token}&cursor=${cursors[place]}`, hub.url.replace("http", "ws"));
+          assert.deepEqual(await cursorsUntilLive(String(url)), cursors.slice(place + 1), `after ${place}`);
+        }),
+      );
+    }
+  });
+});
+
+/** Of the events that a socket is sent until it is live. */
+async function cursorsUntilLive(url: string): Promise<string[]> {
+  const cursors: string[] = [];
+  const { promise, resolve, reject } = Promise.withResolvers<string[]>();
+  const socket = new WebSocket(url);
+  socket.onclose = ({ code, reason }) => reject(new Error(`the socket was closed: ${code} ${reason}`));
+  socket.onmessage = ({ data }) => {
+    const { type, cursor } = JSON.parse(data);
+    if (type === "LIVE") resolve(cursors);
+    else if (!["HELLO", "RESUMING", "RESUMED", "PRESENCE"].includes(type)) cursors.push(cursor);
+  };
+  return promise.finally(() => {
+    socket.onclose = null;
+    socket.close();
+  });
+}
+
 test("contacts with much metadata come once, a page at a time, also those that are searched for", async () => {
   const count = 200;
   const made: string[] = [];
@@ -171,8 +244,9 @@ test("conversations with many members come once, a page at a time, in either ord
     address: `whatsapp:+55119876${10_000 + number}`,
     display_name: "語".repeat(200),
   }));
-  const made: string[] = [];
-  for (let number = 0; number < 40; number += 1) made.push(await newGroup(people));
+  const made: string[] = [await newGroup(people)];
+  const after = (await hub.events("0")).at(-1)!.cursor;
+  for (let number = 1; number < 40; number += 1) made.push(await newGroup(people));
   for (const sort of ["created", "activity"]) {
     const pages = await walk(`/v1/conversations?sort=${sort}`);
     assertBounded(pages, 100_000);
@@ -185,4 +259,13 @@ test("conversations with many members come once, a page at a time, in either ord
     );
     await assertQuick(`/v1/conversations?sort=${sort}`);
   }
+  const events = await walkEvents(after);
+  for (const { items, bytes } of events) assert.ok(bytes < mebibyte * 1.1, `${items.length} of ${bytes} bytes`);
+  assert.ok(events.length < 8, `${events.length} pages`);
+  const told = events.flatMap(({ items }) => items.map(({ conversation }) => conversation as Record<string, unknown>));
+  assert.deepEqual(
+    told.map(({ conversation_id }) => conversation_id),
+    made.slice(1),
+  );
+  await assertQuick(`/v1/events?after=${after}`);
 });

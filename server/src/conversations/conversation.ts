@@ -74,6 +74,16 @@ export async function loadConversations(db: Db, conversationIds: readonly string
   return withMembers(db, await all<ConversationRow>(db, text, [conversationIds]));
 }
 
+/** About how long they are as they are shown, in bytes, by their ids. */
+export async function readLengths(db: Db, conversationIds: readonly string[]): Promise<Map<string, number>> {
+  const rows = await all<{ id: string; bytes: number }>(
+    db,
+    `SELECT "conversationId" AS id, ${conversationBytes} AS bytes FROM unnest($1::uuid[]) AS c ("conversationId")`,
+    [conversationIds],
+  );
+  return new Map(rows.map(({ id, bytes }) => [id, bytes]));
+}
+
 /** As the viewer sees it, who may see it. */
 export function showConversation(conversation: Conversation, viewer: Viewer) {
   const { conversationId, type, title, members, lastSeq, settings, inbound, createdAt, activeAt } = conversation;
@@ -126,7 +136,7 @@ function selectMembers(
 export const conversationBytes = `(1500 + coalesce((
   SELECT sum(160 + octet_length(p.display_name) + coalesce((
     SELECT sum(30 + octet_length(a.identifier)) FROM addresses a WHERE a.participant_id = p.participant_id), 0))
-  FROM members m JOIN participants p USING (participant_id) WHERE m.conversation_id = "conversationId"), 0))`;
+  FROM members m JOIN participants p USING (participant_id) WHERE m.conversation_id = "conversationId"), 0))::bigint`;
 
 export const selectConversations = `
   SELECT c.conversation_id AS "conversationId", c.type, c.title, c.settings, c.last_seq AS "lastSeq",

@@ -18,6 +18,7 @@ export {
   type GroupInbound,
   getConversation,
   loadConversations,
+  readLengths,
   showConversation,
 } from "./conversation.ts";
 export { type ConversationInput, createConversation, memberBounds } from "./create-conversation.ts";

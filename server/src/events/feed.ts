@@ -1,7 +1,7 @@
 import { all, type Db, maybe, one, run } from "../lib/query.ts";
 import { type Batch, type Cursor, firstOf, type GapReason, gapAfter, markOf } from "./cursor.ts";
 import type { FeedEvent } from "./feed-event.ts";
-import { hydrate, type Stored, type StoredEvent } from "./hydrate.ts";
+import { hydrateSome, type Stored, type StoredEvent } from "./hydrate.ts";
 
 /**
  * The feed of a workspace: its events in the order in which they were committed, at the positions 1, 2, 3 … without
@@ -17,8 +17,8 @@ export type FeedPage =
 export const maxPage = 1_000;
 
 /**
- * Up to `limit` events after a cursor, or after a position, which is not checked. `cursor` of the page is where to resume.
- * Two round trips; safe to call at any time, from any process.
+ * Up to `limit` events after a cursor, or after a position, which is not checked: fewer where they are long, and some in any
+ * case. `cursor` of the page is where to resume. A few round trips; safe to call at any time, from any process.
  */
 export async function readFeed(db: Db, workspaceId: string, after: Cursor | number, limit: number): Promise<FeedPage> {
   const from = typeof after === "number" ? { position: after, mark: null } : after;
@@ -32,17 +32,11 @@ export async function readFeed(db: Db, workspaceId: string, after: Cursor | numb
     .flatMap(unpack)
     .filter(({ position }) => position > from.position);
   const wanted = stored.slice(0, limit);
-  const last = wanted.at(-1);
   // The hole is right behind it.
-  if (last === undefined && from.position < head) return { kind: "gap", reason: "expired", head, cursor: newest };
-  const { position, mark } = last ?? newest;
-  return {
-    kind: "events",
-    events: await hydrate(db, workspaceId, wanted),
-    last: position,
-    head,
-    cursor: { position, mark },
-  };
+  if (wanted.length === 0 && from.position < head) return { kind: "gap", reason: "expired", head, cursor: newest };
+  const { events, count } = await hydrateSome(db, workspaceId, wanted);
+  const { position, mark } = wanted[count - 1] ?? newest;
+  return { kind: "events", events, last: position, head, cursor: { position, mark } };
 }
 
 /** Whether a reader can resume from each of these cursors, of any feeds: null, or why not. One round trip. */

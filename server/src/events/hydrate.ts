@@ -1,5 +1,6 @@
-import { type Conversation, loadConversations, showConversation } from "../conversations/conversations.ts";
-import { anyAgent, anyMember, type Viewer } from "../identity/principal.ts";
+import { loadConversations, readLengths, showConversation } from "../conversations/conversations.ts";
+import { anyAgent, anyMember } from "../identity/principal.ts";
+import { maxPageBytes } from "../lib/page-bytes.ts";
 import type { Db } from "../lib/query.ts";
 import type { EventFrame, FeedEvent, Told } from "./feed-event.ts";
 import { loadMessageFacts, type MessageFacts, type StoredStatus, tellMessage, tellStatus } from "./message-events.ts";
@@ -30,20 +31,34 @@ export interface StoredEvent extends Pick<FeedEvent, "position" | "mark" | "at">
 /**
  * Completes stored events with what they are about: messages as they were written, conversations as they are now. Two
  * statements for messages and a few for conversations, for any count. An event about something that was deleted is left out.
+ * `count` is how many of them were completed: the first in any case, and no more than a page takes.
  */
-export async function hydrate(db: Db, workspaceId: string, stored: readonly StoredEvent[]): Promise<FeedEvent[]> {
-  const events = stored.map(({ event }) => event);
-  const [facts, conversations] = await Promise.all([
+export async function hydrateSome(
+  db: Db,
+  workspaceId: string,
+  stored: readonly StoredEvent[],
+): Promise<{ events: FeedEvent[]; count: number }> {
+  const found = stored.map(({ event }) => event);
+  const [facts, changed] = await Promise.all([
     loadMessageFacts(
       db,
       workspaceId,
-      events.flatMap((event) => (event[0] === "m" ? [event[2]] : [])),
-      events.filter((event) => event[0] === "s"),
+      found.flatMap((event) => (event[0] === "m" ? [event[2]] : [])),
+      found.filter((event) => event[0] === "s"),
     ),
-    loadChanged(db, [...new Set(events.flatMap((event) => (event[0] === "c" ? [event[1]] : [])))]),
+    loadChanged(
+      db,
+      found.flatMap((event) => (event[0] === "c" ? [event[1]] : [])),
+    ),
   ]);
-  return stored.flatMap(({ position, mark, at, event }) => {
-    const told = tell(event, facts, conversations);
+  let changes = 0;
+  const end = found.findIndex((event) => {
+    if (event[0] === "c") changes += 1;
+    return changes > changed.count || (event[0] === "m" && facts.messages.get(event[2])?.payload === null);
+  });
+  const some = end === -1 ? stored : stored.slice(0, end);
+  const events = some.flatMap(({ position, mark, at, event }) => {
+    const told = tell(event, facts, changed.conversations);
     if (told === null) return [];
     const whole = ({ type, ...fields }: EventFrame) => ({ type, event: told.name, at: at.toISOString(), ...fields });
     const orNull = (frame: EventFrame | null | undefined) => (frame ? whole(frame) : null);
@@ -57,9 +72,10 @@ export async function hydrate(db: Db, workspaceId: string, stored: readonly Stor
       partingFrame: orNull(partingFrame),
     };
   });
+  return { events, count: some.length };
 }
 
-function tell(event: Stored, facts: MessageFacts, conversations: ReadonlyMap<string, Conversation>): Told | null {
+function tell(event: Stored, facts: MessageFacts, conversations: ReadonlyMap<string, Shown>): Told | null {
   switch (event[0]) {
     case "m":
       return tellMessage(event[2], facts);
@@ -69,15 +85,12 @@ function tell(event: Stored, facts: MessageFacts, conversations: ReadonlyMap<str
       const [, conversationId, change, leftId] = event;
       const conversation = conversations.get(conversationId);
       if (conversation === undefined) return null;
-      const frameOf = (shown: Conversation, viewer: Viewer) => ({
-        type: "CONVERSATION" as const,
-        conversation: showConversation(shown, viewer),
-      });
+      const frameOf = (shown: ShownConversation) => ({ type: "CONVERSATION" as const, conversation: shown });
       // It is read as it is now, also by one who left long ago.
       const partingFrame =
-        leftId === null ? null : frameOf({ ...conversation, title: null, members: [], lastSeq: 0 }, anyMember);
+        leftId === null ? null : frameOf({ ...conversation.toMembers, title: null, members: [], last_seq: 0 });
       const name = `conversation.${change}` as const;
-      const [frame, memberFrame] = [frameOf(conversation, anyAgent), frameOf(conversation, anyMember)];
+      const [frame, memberFrame] = [frameOf(conversation.toAgents), frameOf(conversation.toMembers)];
       return { name, conversationId, alsoSeenBy: leftId, frame, memberFrame, partingFrame };
     }
     case "w": {
@@ -95,8 +108,32 @@ function tell(event: Stored, facts: MessageFacts, conversations: ReadonlyMap<str
   }
 }
 
-async function loadChanged(db: Db, conversationIds: string[]): Promise<Map<string, Conversation>> {
-  if (conversationIds.length === 0) return new Map();
-  const conversations = await loadConversations(db, conversationIds);
-  return new Map(conversations.map((conversation) => [conversation.conversationId, conversation]));
+type ShownConversation = ReturnType<typeof showConversation>;
+
+/** Made once for all its events: a large group takes as long as many messages. */
+interface Shown {
+  toAgents: ShownConversation;
+  toMembers: ShownConversation;
+}
+
+/** The conversations of the first events, `count` of them: each event shows all of its, so the same one counts again. */
+async function loadChanged(
+  db: Db,
+  conversationIds: readonly string[],
+): Promise<{ conversations: Map<string, Shown>; count: number }> {
+  const conversations = new Map<string, Shown>();
+  if (conversationIds.length === 0) return { conversations, count: 0 };
+  const lengths = await readLengths(db, [...new Set(conversationIds)]);
+  let [length, count] = [0, 0];
+  for (const id of conversationIds) {
+    length += lengths.get(id) ?? 0;
+    if (count > 0 && length > maxPageBytes) break;
+    count += 1;
+  }
+  const wanted = [...new Set(conversationIds.slice(0, count))];
+  for (const conversation of await loadConversations(db, wanted)) {
+    const [toAgents, toMembers] = [showConversation(conversation, anyAgent), showConversation(conversation, anyMember)];
+    conversations.set(conversation.conversationId, { toAgents, toMembers });
+  }
+  return { conversations, count };
 }

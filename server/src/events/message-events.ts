@@ -1,5 +1,6 @@
 import { formatAddress } from "../contacts/contacts.ts";
 import { anyAgent, anyMember, seesAddressesOf, type Viewer } from "../identity/principal.ts";
+import { maxPageBytes } from "../lib/page-bytes.ts";
 import { all, type Db } from "../lib/query.ts";
 import type { InboundRoute, MessageStatus } from "../messages/show.ts";
 import type { EventFrame, Told } from "./feed-event.ts";
@@ -29,7 +30,7 @@ interface MessageRow {
   /** The other one of a private conversation, and null in a group. */
   recipient_id: string | null;
   direction: "inbound" | "outbound";
-  /** Null in the event of a status. */
+  /** Null in the event of a status, and of a message that is beyond the page. */
   payload: { type: string; text?: string; caption?: string; file_id?: string } | null;
   reply_to: string | null;
   /** How an inbound message came; null for others. */
@@ -79,7 +80,10 @@ export async function loadMessageFacts(
   return { messages, deliveries };
 }
 
-/** With the payloads of `told`; of `mentioned` only what a status says of its message. */
+/**
+ * With the payloads of `told`, as many of the first as a page takes; of `mentioned` only what a status says of its message. How
+ * long a long payload is takes as long to find out as reading it, so no more are looked at.
+ */
 async function loadMessages(
   db: Db,
   workspaceId: string,
@@ -90,9 +94,17 @@ async function loadMessages(
   if (ids.length === 0) return new Map();
   const rows = await all<MessageRow>(
     db,
-    `SELECT m.message_id, m.conversation_id, c.type AS conversation_type, m.seq, m.sender_id,
+    `WITH RECURSIVE page (number, bytes) AS (
+       SELECT 0, 0::bigint
+       UNION ALL
+       SELECT number + 1, bytes + ${frameBytes} + coalesce((SELECT octet_length(m.payload::text) FROM messages m
+         WHERE m.workspace_id = $1 AND m.message_id = ($3::uuid[])[number + 1]), 0)
+       FROM page WHERE number < cardinality($3::uuid[]) AND bytes <= ${maxPageBytes}
+     )
+     SELECT m.message_id, m.conversation_id, c.type AS conversation_type, m.seq, m.sender_id,
        p.display_name AS sender_name, m.direction, m.reply_to, m.origin, m.created_at,
-       CASE WHEN m.message_id = ANY ($3::uuid[]) THEN m.payload END AS payload,
+       CASE WHEN array_position($3::uuid[], m.message_id)
+         <= (SELECT max(number) FROM page WHERE number <= 1 OR bytes <= ${maxPageBytes}) THEN m.payload END AS payload,
        CASE WHEN c.type = 'private' THEN (
          SELECT o.participant_id FROM members o
          WHERE o.conversation_id = m.conversation_id AND o.participant_id <> m.sender_id LIMIT 1) END AS recipient_id
@@ -104,6 +116,9 @@ async function loadMessages(
   );
   return new Map(rows.map((row) => [row.message_id, row]));
 }
+
+/** About how long a frame is without the payload, in bytes. */
+const frameBytes = 1_000;
 
 async function loadDeliveries(
   db: Db,

@@ -31,6 +31,8 @@ export type TailedPage =
 interface Block {
   from: number;
   last: number;
+  /** Whether it ends there because it is long. */
+  isFull: boolean;
   events: TailedEvent[];
   /** Of the text, in characters. */
   length: number;
@@ -78,6 +80,10 @@ export async function toAllTailed(events: readonly FeedEvent[]): Promise<TailedE
 
 /** Positions to a block. */
 export const blockSize = 500;
+/** Where a block of so many would be too long, its end is in blocks of fewer: of one, at last. */
+const blockSizes = [blockSize, 25, 1];
+/** A block with more text than this ends before its last position, in characters. */
+const maxBlockLength = 4 * 1024 * 1024;
 /** Text that is kept in memory for those who come back, of all workspaces together, in characters. */
 const maxCachedLength = 32 * 1024 * 1024;
 /** Most cursors that wait to be checked. */
@@ -102,13 +108,13 @@ export function openBlocks(db: Db) {
   });
 
   /** What is asked for while it is being read is read once. `until` tells apart what a growing block held when. */
-  function load(workspaceId: string, start: number, until: number): Promise<Block> {
-    const key = `${workspaceId}/${start}/${until}`;
+  function load(workspaceId: string, start: number, size: number, until: number): Promise<Block> {
+    const key = `${workspaceId}/${start}/${size}/${until}`;
     const known = loading.get(key);
     if (known !== undefined) return known;
-    const promise = loadBlock(db, workspaceId, start)
+    const promise = loadBlock(db, workspaceId, start, start + size)
       .then((block) => {
-        keep(`${workspaceId}/${start}`, block);
+        keep(`${workspaceId}/${start}/${size}`, block);
         return block;
       })
       .finally(() => loading.delete(key));
@@ -129,6 +135,25 @@ export function openBlocks(db: Db) {
     }
   }
 
+  /** The largest block that reaches beyond `after`. */
+  async function find(workspaceId: string, after: number, until: number): Promise<{ block: Block; wanted: number }> {
+    for (const size of blockSizes) {
+      const start = after - (after % size);
+      const wanted = Math.min(until, start + size);
+      const key = `${workspaceId}/${start}/${size}`;
+      const hit = kept.get(key);
+      if (hit !== undefined) {
+        kept.delete(key);
+        kept.set(key, hit);
+      }
+      // What is there of the newest block is enough to go on with.
+      const isEnough = hit !== undefined && (hit.last > after || hit.isFull);
+      const block = isEnough ? hit : await load(workspaceId, start, size, wanted);
+      if (block.last > after || !block.isFull) return { block, wanted };
+    }
+    throw new Error("a block of one position cannot be full before it");
+  }
+
   return {
     /**
      * Why a reader cannot resume from a cursor, by the database and not by cached blocks; null when it can. One query
@@ -147,16 +172,7 @@ export function openBlocks(db: Db) {
 
     /** Events after `after` and up to `until`, some of them at least. `until` is known to be there. */
     async read(workspaceId: string, after: number, until: number): Promise<TailedPage> {
-      const start = after - (after % blockSize);
-      const wanted = Math.min(until, start + blockSize);
-      const key = `${workspaceId}/${start}`;
-      const hit = kept.get(key);
-      if (hit !== undefined) {
-        kept.delete(key);
-        kept.set(key, hit);
-      }
-      // What is there of the newest block is enough to go on with.
-      const block = hit !== undefined && hit.last > after ? hit : await load(workspaceId, start, wanted);
+      const { block, wanted } = await find(workspaceId, after, until);
       const end = Math.min(block.last, wanted);
       if (block.from > after || end <= after) return { kind: "gap", reason: "expired" };
       const events = block.events.filter(({ event: { position } }) => position > after && position <= until);
@@ -169,17 +185,33 @@ export function openBlocks(db: Db) {
 export type Blocks = ReturnType<typeof openBlocks>;
 
 /** A block whose first events were cleared away begins where there are some. */
-async function loadBlock(db: Db, workspaceId: string, start: number): Promise<Block> {
-  const end = start + blockSize;
+async function loadBlock(db: Db, workspaceId: string, start: number, end: number): Promise<Block> {
   for (let from = start; from < end; ) {
     const page = await readFeed(db, workspaceId, from, end - from);
-    if (page.kind === "events") {
-      const events = await toAllTailed(page.events);
-      const length = events.reduce((sum, { frame }) => sum + frame.text.length, 0);
-      return { from, last: page.last, events, length };
-    }
+    if (page.kind === "events") return fillBlock(db, workspaceId, { from, end }, page);
     // Never back: what is cleared away meanwhile moves it on.
     from = Math.max(from + 1, await readOldest(db, workspaceId));
   }
-  return { from: end, last: end, events: [], length: 0 };
+  return { from: end, last: end, isFull: false, events: [], length: 0 };
+}
+
+/** A page is shorter than a block where events are long. */
+async function fillBlock(
+  db: Db,
+  workspaceId: string,
+  { from, end }: { from: number; end: number },
+  first: FeedPage & { kind: "events" },
+): Promise<Block> {
+  const block: Block = { from, last: from, isFull: false, events: [], length: 0 };
+  for (let page: FeedPage = first; page.kind === "events"; ) {
+    const events = await toAllTailed(page.events);
+    block.events.push(...events);
+    block.length += events.reduce((sum, { frame }) => sum + frame.text.length, 0);
+    block.last = page.last;
+    if (page.last >= Math.min(end, page.head)) break;
+    block.isFull = block.length > maxBlockLength;
+    if (block.isFull) break;
+    page = await readFeed(db, workspaceId, page.last, end - page.last);
+  }
+  return block;
 }

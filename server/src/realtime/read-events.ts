@@ -1,5 +1,6 @@
 import { type Cursor, readFeed, readOldest, toCursor } from "../events/events.ts";
 import { type Principal, seesAllConversations } from "../identity/principal.ts";
+import { maxPageBytes } from "../lib/page-bytes.ts";
 import type { Db } from "../lib/query.ts";
 import { openMemberships } from "./memberships.ts";
 import { sightOf } from "./subscriber.ts";
@@ -11,9 +12,6 @@ export const maxEvents = 200;
  * seen, more are read at a time, so that however small a page is asked for, a call costs a few dozen statements.
  */
 const maxScanned = 5_000;
-
-/** A page with more text than this, in characters, ends before its limit. */
-const maxPageLength = 1024 * 1024;
 
 type TellableFrame = { type: string; cursor: string } & Record<string, unknown>;
 
@@ -30,7 +28,7 @@ export async function readEvents(
   const { workspaceId } = principal;
   const memberships = openMemberships(db);
   const data: TellableFrame[] = [];
-  let length = 0;
+  let bytes = 0;
   let from = after ?? { position: await readOldest(db, workspaceId), mark: null };
   const end = from.position + maxScanned;
   for (let pageSize = limit; from.position < end; pageSize = Math.min(pageSize * 2, maxEvents)) {
@@ -47,12 +45,14 @@ export async function readEvents(
       const cursor = toCursor(event);
       const { frame, memberFrame, partingFrame } = event;
       const told = { whole: frame, member: memberFrame ?? frame, parting: partingFrame ?? frame }[sight];
+      bytes += Buffer.byteLength(JSON.stringify(told));
+      if (bytes > maxPageBytes && data.length > 0) return { data, next_cursor: data.at(-1)!.cursor };
       data.push({ ...told, cursor });
-      length += JSON.stringify(told).length;
-      if (data.length === limit || length >= maxPageLength) return { data, next_cursor: cursor };
+      if (data.length === limit) return { data, next_cursor: cursor };
     }
     from = page.cursor;
-    if (page.last >= page.head) break;
+    // The next page would hardly fit, or is not there.
+    if (bytes > maxPageBytes / 2 || page.last >= page.head) break;
   }
   return { data, next_cursor: toCursor(from) };
 }

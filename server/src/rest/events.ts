@@ -29,8 +29,8 @@ export function eventRoutes(
         summary: "Read events, or stream them",
         description:
           "An API key needs the scopes events:read, messages:read and conversations:read. Oldest first, the same events in the same order as on /ws, of the conversations that you may see. Without `after` " +
-          "a page begins with the oldest event that is kept. Ask again with `after` = `next_cursor`; an empty page means that " +
-          "nothing more has happened. A GAP says that events after your cursor are no longer there: read the state again. " +
+          "a page begins with the oldest event that is kept. Ask again with `after` = `next_cursor`: a page may hold fewer events than " +
+          "`limit`, because it ends at about 1 MiB, and only an empty page means that nothing more has happened. A GAP says that events after your cursor are no longer there: read the state again. " +
           "With `accept: text/event-stream` the answer is a stream that begins after `last-event-id`, or `after`, or now.",
         headers: Type.Object({ "last-event-id": cursor }),
         querystring: Type.Object(

@@ -74,7 +74,7 @@ export async function replayRange(
   const filter = { events: events ?? endpoint.events };
   let replayed = 0;
   let position = await positionAt(db, key.workspaceId, from);
-  for (let read = 0; read < maxReplayed; read += followPage) {
+  for (let read = 0; ; ) {
     const page = await readFeed(db, key.workspaceId, position, followPage);
     if (page.kind === "gap" || page.last === position) return { replayed, nextFrom: null };
     const inRange = page.events.filter(({ at }) => at < to);
@@ -91,10 +91,10 @@ export async function replayRange(
     });
     const last = page.events.at(-1);
     if (inRange.length < page.events.length) return { replayed, nextFrom: null };
+    read += page.last - position;
     position = page.last;
-    if (read + followPage >= maxReplayed && position < page.head && last) return { replayed, nextFrom: last.at };
+    if (read >= maxReplayed && position < page.head && last) return { replayed, nextFrom: last.at };
   }
-  return { replayed, nextFrom: null };
 }
 
 function requireEnabled(endpoint: WebhookEndpoint): void {
