@@ -91,7 +91,10 @@ test(
     const alone = await resetPassword(place, "ADMIN");
     assert.equal(alone.code, 0);
     const unknown = await resetPassword(place, "somebody");
-    assert.deepEqual([unknown.code, unknown.stderr], [1, "There is no user somebody: name another.\n"]);
+    assert.deepEqual(
+      [unknown.code, unknown.stderr],
+      [1, "There is no user somebody: give the name of another user.\n"],
+    );
     assert.deepEqual(processesIn(place.folder), []);
     for (const file of ["hub.json", "secrets.json", "postgres.log"]) {
       const path = `${place.dataDir}/${file}`;

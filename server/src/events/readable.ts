@@ -35,7 +35,7 @@ export function requireMayRead(by: Scoped, events: readonly string[]): void {
     if (hasScope(by, scope)) continue;
     throw forbidden(
       scope === "*"
-        ? `This API key has some scopes only and may not have the events "${event}": name those that it may read.`
+        ? `An API key with limited scopes cannot subscribe to the events "${event}". Name events that it may read.`
         : `This API key may not read ${event}: that needs the scope ${scope}.`,
     );
   }

@@ -18,7 +18,7 @@ export interface ApiKey {
   key_hint: string;
   scopes: (Scope | "*")[];
   created_by: string;
-  /** The key that made it; null when a person did. */
+  /** The key that made this one; null when a user did. */
   parent_id: string | null;
   expires_at: Date | null;
   rate_per_second: number | null;
@@ -34,13 +34,12 @@ export interface NewApiKey {
   rateLimit?: KeyRateLimit | undefined;
 }
 
-/** Keys that are made one by the other, at the most. */
+/** Most keys in a chain in which each was made by the one before. */
 export const maxKeyChain = 8;
 
 /**
- * A key that acts for the caller, within its scopes. FORBIDDEN when the caller is itself a key that lacks one of them, or
- * that has an end or a limit which the new one would not keep: a key never makes a stronger one. What a key makes ends
- * with it, and shares its limit.
+ * A key that acts for the caller, within its scopes. A key never makes a stronger one: FORBIDDEN when the calling key
+ * lacks one of the scopes, ends sooner, or has a lower limit. A key that a key made ends with it, and shares its limit.
  */
 export async function createApiKey(
   { db, clock }: { db: Pool; clock: Clock },
@@ -103,8 +102,8 @@ export async function findApiKey(db: Db, { workspaceId, callerId }: Principal): 
 }
 
 /**
- * From now on the key is unknown, and so is every key that it made, and those that these made. Throws RESOURCE_NOT_FOUND
- * for one that is revoked already, or not the caller's.
+ * Revokes a key together with the keys that it made, directly or through others. Throws RESOURCE_NOT_FOUND for a key
+ * that is revoked already, or not the caller's.
  */
 export async function revokeApiKey(
   { db, clock, forget }: { db: Pool; clock: Clock } & Pick<Authenticator, "forget">,
@@ -121,7 +120,7 @@ export async function revokeApiKey(
       [apiKeyId, principal.workspaceId, ownOnly(principal), now],
     );
     if (row === null) throw notFound("API key");
-    // A separate statement: it sees the keys that were made until the statement above had locked the row.
+    // A separate statement, so that it sees the keys that were made until the statement above had locked the row.
     const descendants = await run(
       tx,
       "UPDATE api_keys SET revoked_at = $2 WHERE ancestor_ids @> ARRAY[$1::uuid] AND revoked_at IS NULL",
@@ -146,8 +145,8 @@ export interface LiveApiKey {
 }
 
 /**
- * The working keys with these hashes, in their order; null for an unknown, revoked or expired one, when a key by
- * which it was made is revoked or expired, or when its maker is disabled. Notes the use of each, at most once a minute.
+ * The working keys with these hashes, in the same order; null for an unknown, revoked or expired key, when a key above
+ * it in its chain is revoked or expired, or when its user is disabled. Records the use of each, at most once a minute.
  */
 export async function useApiKeys(db: Db, keyHashes: readonly Buffer[], now: Date): Promise<(LiveApiKey | null)[]> {
   const rows = await all<LiveApiKey & { position: number }>(
@@ -198,20 +197,21 @@ const columns = `api_key_id, name, key_hint, scopes, created_by, ancestor_ids[ca
 function requireWithinOwnLimit(own: KeyRateLimit | null, given: KeyRateLimit | undefined): void {
   if (own === null || given === undefined) return;
   if (given.perSecond <= own.perSecond && given.burst <= own.burst) return;
-  throw forbidden("This API key has a rate limit and makes only keys with one that is no higher.");
+  throw forbidden("This API key has a rate limit, so the key that it makes must not have a higher one.");
 }
 
-/** The ids of the keys by which the caller makes a key: the caller's own last. None for a person. */
+/** The ids of the keys above the one that the caller makes, the caller's own last; none for a user. */
 async function lineFor(tx: Db, principal: Principal, expiresAt: Date | undefined): Promise<string[]> {
   const { kind, callerId, sessionId, userId } = principal;
-  // Held until the new key is there: what ends the user's sessions and keys comes before, and is seen below, or finds the key.
+  // Locked until the new key is committed: a statement that ends the user's sessions and keys runs before, and is seen
+  // below, or it finds the new key.
   await run(tx, "SELECT FROM users WHERE user_id = $1 FOR KEY SHARE", [userId]);
   if (kind !== "api_key") {
     const text = "SELECT FROM sessions WHERE session_id = $1 AND revoked_at IS NULL";
     if (sessionId !== null && (await maybe(tx, text, [sessionId])) === null) throw endedSession();
     return [];
   }
-  // Held likewise against a revocation of that key alone.
+  // Locked in the same way against a revocation of that key alone.
   const own = await maybe<{ expires_at: Date | null; ancestor_ids: string[] }>(
     tx,
     "SELECT expires_at, ancestor_ids FROM api_keys WHERE api_key_id = $1 AND revoked_at IS NULL FOR SHARE",
@@ -220,11 +220,11 @@ async function lineFor(tx: Db, principal: Principal, expiresAt: Date | undefined
   if (own === null) throw invalidApiKey();
   const { expires_at, ancestor_ids } = own;
   if (expires_at !== null && (expiresAt === undefined || expiresAt > expires_at)) {
-    throw forbidden("This API key expires and makes only keys that expire no later.");
+    throw forbidden("This API key expires, so the key that it makes must not expire later.");
   }
   if (ancestor_ids.length + 1 >= maxKeyChain) {
     throw forbidden(
-      `A chain of API keys that made one another has at most ${maxKeyChain}. Make this key with an earlier key of the chain.`,
+      `A chain in which each API key made the next one has at most ${maxKeyChain} keys. Make this key with an earlier key of the chain.`,
     );
   }
   return [...ancestor_ids, callerId];

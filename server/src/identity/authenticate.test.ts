@@ -31,7 +31,7 @@ const quiet = { info() {}, warn() {}, error: console.error };
 /** What a password costs is tested elsewhere. */
 const hasher = { hash: async () => "none" } as unknown as PasswordHasher;
 
-/** Counts what reaches the database; `gate`, when set, holds back the answers to what is asked from then on. */
+/** Counts the statements that reach the database; `gate`, when set, holds back the answers to later ones. */
 let statements = 0;
 let gate: { opened: Promise<void>; held: number } | undefined;
 const countingDb = {

@@ -9,8 +9,9 @@ import { expiredToken, hashToken, invalidToken, type Tokens } from "./tokens.ts"
 
 /**
  * Who is calling. The hot path of every request: a credential that was checked within the last `recheckMs` is answered
- * from memory, at once and without a promise. Otherwise the signature is verified here, and the database is asked whether
- * session and user still hold and which role the user has now: about all who come at the same moment in one statement.
+ * from memory, at once and without a promise. Otherwise the signature is verified here, and the database is asked
+ * whether session and user still hold and which role the user has now: about all who come at the same moment in one
+ * statement.
  *
  * So a log-out, a disabled user or a changed role counts at once in the process that did it (which calls `forget`), and
  * within `recheckMs` in every other.
@@ -22,8 +23,8 @@ export interface Authenticator {
    */
   authenticate(authorization: string | undefined): Principal | Promise<Principal>;
   /**
-   * Asks the database, whatever is remembered, and rejects as `authenticate`. Asked now and then about callers who stay,
-   * it keeps them known: when all of them come back at once, the database is not asked at all.
+   * Asks the database, whatever is remembered, and rejects as `authenticate`. Asked now and then about callers who
+   * stay, it keeps them known: when all of them come back at once, the database is not asked at all.
    */
   recheck(authorization: string): Promise<Principal>;
   /** Takes the id of a session, user or API key that changed, after the change was committed. */
@@ -106,8 +107,8 @@ async function checkCredential(deps: CheckDeps, authorization: string, earlier: 
 }
 
 /**
- * What a token says stays true: only the session is asked about again. Its end is read off the clock once; from then on the
- * time that it has left runs down, however the clock is set.
+ * A verified token stays verified: later calls check the session only. The token's remaining time is computed once and
+ * measured monotonically, so that setting the clock does not change it.
  */
 async function checkAccessToken({ live, clock, tokens }: CheckDeps, token: string, earlier?: Believed) {
   const claims = earlier?.claims ?? (await tokens.verify(token));
@@ -155,7 +156,7 @@ async function checkApiKey({ live, clock }: CheckDeps, key: string): Promise<Bel
   return { principal, checkedAtMs, expiresAtMs, claims: undefined };
 }
 
-/** When the time that is left until a moment has run down, by `Clock.elapsed`. */
+/** A moment of wall time as a moment of `Clock.elapsed`. */
 function endOf(clock: Clock, momentMs: number): number {
   return clock.elapsed() + momentMs - clock.now();
 }

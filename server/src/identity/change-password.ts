@@ -17,8 +17,8 @@ export interface PasswordDeps extends Pick<Authenticator, "forget"> {
 }
 
 /**
- * Ends what `ending` says, but for this session. FORBIDDEN for a wrong password, of which a user has few, and for an API
- * key. A user without a password, who logs in through a provider, sets one without an old one within
+ * Sets a new password and ends what `ending` says, except this session. FORBIDDEN for a wrong password (tries are
+ * limited) and for an API key. A user without a password, who logs in through a provider, needs no old one within
  * `freshSessionMs` of a log-in.
  */
 export async function changePassword(

@@ -4,7 +4,7 @@ import type { VerifiedClaims } from "./tokens.ts";
 /** A credential that was believed. */
 export interface Believed {
   principal: Principal;
-  /** When the database was asked. Like the end, it counts from where `Clock.elapsed` does. */
+  /** When the database was asked, by `Clock.elapsed`, like the end. */
   checkedAtMs: number;
   /** `Infinity` for an API key without an end. */
   expiresAtMs: number;

@@ -1,6 +1,6 @@
 import { type Db, run } from "../lib/query.ts";
 
-/** What ends beside a password, in case that somebody else knew it. */
+/** What ends together with a password, in case others knew it. */
 export interface Ending {
   /** Default: true. */
   sessions?: boolean | undefined;
@@ -9,15 +9,15 @@ export interface Ending {
 }
 
 /**
- * Ends the user's sessions, but for one, and API keys. The caller forgets the user once that is committed. Returns how
- * many were ended, as an audit record tells it.
+ * Ends the user's API keys, and all sessions except one. The caller forgets the user after the commit. Returns how many
+ * ended, in the form of an audit record.
  */
 export async function endAccess(
   tx: Db,
   { userId, keptSessionId = null, now }: { userId: string; keptSessionId?: string | null; now: Date },
   { sessions = true, apiKeysSince = null }: Ending,
 ): Promise<{ sessions: number; api_keys: number }> {
-  // Under this lock a log-in is either ended with the others, or not made.
+  // Under this lock a concurrent log-in either ends with the others or opens no session.
   await run(tx, "SELECT FROM users WHERE user_id = $1 FOR UPDATE", [userId]);
   const endedSessions = sessions
     ? await run(
@@ -27,7 +27,7 @@ export async function endAccess(
         [userId, keptSessionId, now],
       )
     : 0;
-  // After the sessions: a key that one of them was making is there by now, or is refused.
+  // After the sessions: a key that one of them was making is committed by now, or will be refused.
   const endedKeys =
     apiKeysSince === null
       ? 0

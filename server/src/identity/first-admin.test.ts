@@ -63,7 +63,7 @@ test("of several processes that start at once on an empty database one makes the
   assert.equal(await hasher.verify(password_hash, made.password), true);
 });
 
-test("a later start changes nothing, and says that ADMIN_PASSWORD has no effect unless it is the password", async () => {
+test("a later start changes nothing, and says so when ADMIN_PASSWORD is another password", async () => {
   const made = await freshAdmin({ adminPassword: new Secret("the first password") });
   assert.equal(made.admin.notice, undefined);
   for (const [adminUsername, adminPassword, notice] of [
@@ -80,12 +80,12 @@ test("a later start changes nothing, and says that ADMIN_PASSWORD has no effect 
   assert.equal(await made.isPassword("the first password"), true);
 });
 
-test("a generated password that was never shown is replaced at every start, until one was shown", async () => {
+test("a generated password is replaced at every start until one was shown", async () => {
   const made = await freshAdmin();
   const second = await made.again();
   assert.ok(second.password && second.password !== made.admin.password);
   assert.equal(await made.isPassword(second.password), true);
-  // Too late: it is not the password any more.
+  // Too late: the password was replaced.
   await made.admin.passwordWasShown();
   const third = await made.again();
   assert.equal(await made.isPassword(third.password!), true);
@@ -99,7 +99,7 @@ test("a generated password that was never shown is replaced at every start, unti
   assert.equal(await made.isPassword(third.password!), true);
 });
 
-test("ADMIN_PASSWORD takes the place of a password that was never shown", async () => {
+test("ADMIN_PASSWORD replaces a password that was never shown", async () => {
   const made = await freshAdmin();
   const second = await made.again({ adminPassword: new Secret("chosen at last") });
   assert.deepEqual([second.password, second.notice], [undefined, undefined]);
@@ -107,7 +107,7 @@ test("ADMIN_PASSWORD takes the place of a password that was never shown", async 
   assert.equal((await made.again()).password, undefined);
 });
 
-test("a password that somebody used or changed is never replaced, shown or not", async () => {
+test("a password that was used or changed is never replaced, shown or not", async () => {
   const used = await freshAdmin();
   await used.db.query(
     `INSERT INTO sessions (session_id, user_id, family_hash, refresh_hash, expires_at, created_at)
@@ -121,7 +121,7 @@ test("a password that somebody used or changed is never replaced, shown or not",
   assert.equal(await changed.isPassword("set by a mailed link"), true);
 });
 
-test("where other processes may be starting, a password is given a minute to be shown", async () => {
+test("when other processes may be starting, a password is replaced only after a minute", async () => {
   const made = await freshAdmin();
   assert.equal((await made.again({}, { isOnlyProcess: false })).password, undefined);
   assert.equal(await made.isPassword(made.admin.password!), true);

@@ -24,16 +24,16 @@ export interface FirstAdmin {
   username: string;
   /** Only when this start generated it: to be printed, this once. */
   password?: string;
-  /** What the person who starts the hub must know about ADMIN_PASSWORD. */
+  /** Tells the operator that ADMIN_PASSWORD had no effect. */
   notice?: string;
   /** Call it once the password was shown: until then every start sets a new one. */
   passwordWasShown(): Promise<void>;
 }
 
 /**
- * On an empty database makes the workspace "Default" and its admin. Of several processes that start at once, one makes
- * them. A generated password that was never shown and never used is replaced by a new one, or by ADMIN_PASSWORD.
- * Throws a `StartError` when ADMIN_USERNAME cannot be a username.
+ * Creates the workspace "Default" and its admin on an empty database; of several processes that start at once, one
+ * does. A generated password that was never shown and never used is replaced by a new one, or by ADMIN_PASSWORD. Throws
+ * a `StartError` when ADMIN_USERNAME cannot be a username.
  */
 export async function ensureFirstAdmin(deps: FirstAdminDeps): Promise<FirstAdmin> {
   const { db } = deps;

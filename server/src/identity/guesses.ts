@@ -1,49 +1,49 @@
 /**
- * When a guess at a password may be made. Buckets are token buckets, kept as the generic cell rate algorithm keeps them:
- * by one time each, when the bucket is full again. A pair of account and address that has logged in before is trusted, as
- * a device cookie is in "Slow Down Online Guessing Attacks with Device Cookies" (OWASP): it has its own bucket, and
- * failures of others do not count for it. All others share the buckets of the account and of the address.
+ * Decides when a guess at a password may be made, with token buckets. Each is stored as the time at which it is full
+ * again (generic cell rate algorithm). A pair of account and address that has logged in before is trusted, like a
+ * device cookie in "Slow Down Online Guessing Attacks with Device Cookies" (OWASP): it has its own bucket, and failures
+ * of others do not count for it. All other pairs share the buckets of the account and of the address.
  *
- * A guess without a token gets a turn: it has the next token for itself, however often others ask meanwhile. Each pair
- * has at most one turn, so waiting clients are served in turn, and polling gains nothing. An address that has hardly
- * tried the account yet uses another bucket than addresses that repeat, so it does not wait behind them (as new flows go
- * before old ones in FQ-CoDel, RFC 8290).
+ * A guess without a token gets a turn, which reserves the next token. Each pair has at most one turn, so waiting
+ * clients are served in order, and polling gains nothing. An address that has tried the account only once or twice uses
+ * another bucket than addresses that repeat, so it does not wait behind them (new flows go first in FQ-CoDel, RFC
+ * 8290).
  */
 export interface Bucket {
   burst: number;
-  /** Until one more token is there, in milliseconds. */
+  /** Time to the next token, in milliseconds. */
   everyMs: number;
 }
 
 const minuteMs = 60_000;
 
 export const buckets = {
-  /** Of an account from an address where it has logged in, and of a session that gives its password or code again. */
+  /** For an account at an address where it has logged in, and for a session that gives its password or code again. */
   trusted: { burst: 10, everyMs: minuteMs },
-  /** Of an account: from addresses of which each has tried it fewer than `newTries` times within a day. */
+  /** For an account, over all addresses that have each tried it fewer than `newTries` times within a day. */
   fresh: { burst: 30, everyMs: minuteMs },
-  /** Of an account: from all other addresses. */
+  /** For an account, over all other addresses. */
   repeated: { burst: 5, everyMs: 2 * minuteMs },
-  /** Of an address, for all accounts that have not logged in from there. */
+  /** For an address, over all accounts that have not logged in from there. */
   address: { burst: 50, everyMs: 10_000 },
 } as const satisfies Record<string, Bucket>;
 
-/** How often an address may try an account before it counts among those that repeat. */
+/** Tries after which an address counts as one that repeats. */
 export const newTries = 2;
-/** How long after the last try they are forgotten. */
+/** How long tries are remembered after the last one. */
 export const rememberTriesMs = 86_400_000;
 /** A later turn is not reserved: the client is refused without one. */
 export const longestTurnMs = 30 * minuteMs;
-/** How long a turn can be used from its time on. */
+/** How long a turn can be used after its time. */
 export const turnLastsMs = 15 * minuteMs;
 /** How long an address counts as trusted after a log-in. */
 export const trustedForMs = 90 * 86_400_000;
 
-/** What is known of a bucket, or of a pair of account and address; 0 where there is nothing. */
+/** The stored state of a bucket, or of a pair of account and address; 0 where there is none. */
 export interface GuessRow {
-  /** When the bucket is full again; of a pair, the one that it has when it is trusted. */
+  /** When the bucket is full again; for a pair, its trusted bucket. */
   fullAtMs: number;
-  /** Tries of the pair, while it is not trusted. */
+  /** Tries of a pair that is not trusted. */
   tries: number;
   turnAtMs: number;
   trustedUntilMs: number;
@@ -59,9 +59,9 @@ export type GuessRows = Record<"pair" | Shared, GuessRow>;
 export interface Judged {
   /** 0: the guess may be made now. */
   waitMs: number;
-  /** The tokens that were paid for it, now or with its turn. */
+  /** The buckets whose tokens paid for it, now or with its turn. */
   paid: BucketName[];
-  /** The rows as they are when this is written: without that nothing has happened. */
+  /** The rows to store; nothing has happened until they are. */
   rows: GuessRows;
 }
 
@@ -83,7 +83,7 @@ export function judgeGuess(rows: GuessRows, nowMs: number): Judged {
   return { waitMs, paid, rows: { ...pay(rows, paid, nowMs), pair: waitMs > 0 ? { ...pair, turnAtMs } : admitted } };
 }
 
-/** A guess that was none: the password was right, or no code was sent. Its tokens are given back. */
+/** Returns the tokens of a guess that was right, or that sent no code. */
 export function takeBack(rows: GuessRows, paid: readonly BucketName[]): GuessRows {
   const after = { ...rows };
   for (const name of paid) {
@@ -94,12 +94,12 @@ export function takeBack(rows: GuessRows, paid: readonly BucketName[]): GuessRow
   return after;
 }
 
-/** The pair is trusted from now on, or for longer. */
+/** Makes the pair trusted for `trustedForMs` from now. */
 export function trust(rows: GuessRows, nowMs: number): GuessRows {
   return { ...rows, pair: { ...rows.pair, tries: 0, turnAtMs: 0, trustedUntilMs: nowMs + trustedForMs } };
 }
 
-/** When the row says nothing any more. */
+/** When the row can be deleted without any effect. */
 export function expiryOf({ fullAtMs, tries, turnAtMs, trustedUntilMs }: GuessRow, nowMs: number): number {
   const triesMs = tries > 0 ? nowMs + rememberTriesMs : 0;
   return Math.max(nowMs, fullAtMs, trustedUntilMs, triesMs, turnAtMs === 0 ? 0 : turnAtMs + turnLastsMs);
@@ -114,7 +114,7 @@ function pay(rows: GuessRows, names: readonly BucketName[], nowMs: number): Gues
   return after;
 }
 
-/** Now, or when the first token comes that is not reserved. */
+/** When the first token is available that is not reserved; now or later. */
 function nextTokenAt({ fullAtMs }: GuessRow, name: BucketName, nowMs: number): number {
   const { burst, everyMs } = buckets[name];
   return Math.max(nowMs, Math.max(fullAtMs, nowMs) - (burst - 1) * everyMs);

@@ -13,14 +13,14 @@ import type { SecretBox } from "../lib/secret-box.ts";
  *                           └────── release, or 60 s without an answer ──▶ (none)
  *
  * A claim lives outside the transaction of the work. When a process dies between the commit of the work and
- * `keepAnswer`, the key is free again after 60 s. Messages are then found by their ids, which are made of `workId`; other
- * work may be done twice, as far as uniqueness rules let it.
+ * `keepAnswer`, the key is free again after 60 s. Messages are then found by their ids, which derive from `workId`;
+ * other work may be done twice, unless a uniqueness rule prevents it.
  */
 export interface Claim {
   callerId: string;
   key: string;
   claimedAt: Date;
-  /** The same at every try of the request: ids of what it makes are derived from it. */
+  /** The same at every try of the request: the ids of what the request creates derive from it. */
   workId: string;
 }
 
@@ -82,8 +82,8 @@ export async function keepAnswer(
 }
 
 /**
- * The request failed in a way that trying again may mend: the key is free for any body. It keeps the id of the work, part
- * of which may have been done.
+ * Frees the key for any body after a failure that a retry may overcome. It keeps the id of the work, part of which may
+ * have been done.
  */
 export async function releaseKey({ db }: Pick<IdempotencyDeps, "db">, claim: Claim): Promise<void> {
   await run(
@@ -100,8 +100,8 @@ export function deleteOldIdempotencyKeys({ db, clock }: { db: Db; clock: Clock }
 }
 
 /**
- * The same for the same method, path and body, whatever the order of the body's fields. VALIDATION_ERROR for a body nested
- * so deeply that it cannot be written: no route takes one.
+ * The same for the same method, path and body, whatever the order of the body's fields. VALIDATION_ERROR for a body
+ * nested so deeply that it cannot be written: no route takes one.
  */
 export function fingerprintOf(method: string, path: string, body: unknown): string {
   return createHash("sha256").update(`${method}\n${path}\n`).update(canonicalJson(body)).digest("base64url");
@@ -133,7 +133,7 @@ export const sealedAnswers: SealedColumn[] = (["body", "answer"] as const).map((
   isShortLived: true,
 }));
 
-/** The id of the work when the key was free, abandoned or too old, and is now ours; an abandoned one keeps its id. */
+/** Claims a key that is free, abandoned or too old, and returns the id of the work; an abandoned key keeps its id. */
 async function insertClaim(
   db: Db,
   row: {

@@ -17,26 +17,26 @@ import {
 } from "./guesses.ts";
 
 /**
- * What slows down guesses at passwords and codes, over all processes and restarts, by the clock of the database: see
- * `judgeGuess`. Each guess is paid before it is made and given back when it was right, so that a hundred guesses at once
- * are not a hundred guesses.
+ * Limits guesses at passwords and codes, over all processes and restarts, by the database's clock: see `judgeGuess`. A
+ * guess pays before it is made and gets its tokens back when it was right, so that parallel guesses cannot exceed the
+ * limit.
  */
 export interface LogInTries {
   /**
-   * Before the line for hashing: throws RATE_LIMIT_EXCEEDED, with the moment of its turn, for a guess that has to wait.
-   * Nothing is paid yet.
+   * Before the queue for hashing: throws RATE_LIMIT_EXCEEDED, with the time to its turn, for a guess that must wait.
+   * Pays nothing yet.
    */
   admit(guesser: Guesser): Promise<{ isTrusted: boolean }>;
-  /** At the head of the line: pays for the guess. Throws as `admit` does. */
+  /** At the head of the queue: pays for the guess. Throws as `admit`. */
   take(guesser: Guesser): Promise<Guess>;
-  /** The user got in: from this address the account is slowed down by its own failures alone. */
+  /** After a log-in: from now on only failures from this address slow down the account there. */
   succeeded(guess: Guess): Promise<void>;
-  /** Nothing was guessed. */
+  /** Returns the tokens of a request that guessed nothing. */
   giveBack(guess: Guess): Promise<void>;
 }
 
 export type Guesser =
-  /** A client that is not known yet; one without an address counts as one address. */
+  /** A client that is not logged in. All clients without an address count as one address. */
   | { username: string; ip: string | null }
   /** A session that gives its password or code again. */
   | { userId: string };
@@ -61,7 +61,7 @@ export function openLogInTries({ db }: { db: Pool }): LogInTries {
       const written = Object.entries(subjects).flatMap(([key, subject]) => {
         const name = key as keyof GuessRows;
         if (rows[name] === before[name]) return [];
-        // That a session is trusted stands in no row.
+        // The trust of a session is not stored.
         const row = "userId" in guesser ? { ...rows[name], trustedUntilMs: 0 } : rows[name];
         return [{ ...row, subject, expiresAtMs: expiryOf(row, nowMs) }];
       });
@@ -83,7 +83,7 @@ export function openLogInTries({ db }: { db: Pool }): LogInTries {
     const judged = judgeGuess(rows, nowMs);
     return { rows: judged.rows, value: judged };
   };
-  /** As `judge`, for a guess that is not made yet: it may get a turn, and pays nothing else. */
+  /** As `judge`, for a guess that is not made yet: it may get a turn but pays nothing. */
   const queue = (rows: GuessRows, nowMs: number) => {
     const judged = judgeGuess(rows, nowMs);
     return { rows: judged.waitMs > 0 ? judged.rows : rows, value: judged };
@@ -118,10 +118,10 @@ export function openLogInTries({ db }: { db: Pool }): LogInTries {
   };
 }
 
-/** More rows are not kept, beside those of trusted pairs: the ones that would expire first are deleted. */
+/** Most rows besides those of trusted pairs. Beyond it, the rows that expire first are deleted. */
 export const maxRows = 1_000_000;
 
-/** Deletes what says nothing any more, and what is too much. Safe to repeat. */
+/** Deletes expired rows, and rows beyond `maxRows`. Safe to repeat. */
 export function deleteOldTries({ identityDb }: { identityDb: Db }, most = maxRows): Promise<number> {
   return run(
     identityDb,
@@ -197,7 +197,7 @@ async function findRows(db: Db, subjects: readonly Buffer[]): Promise<{ now: Dat
   return { now: rows[0]!.now, rows: rows.filter((row) => row.subject_hash !== null) };
 }
 
-/** In one order, so that two guesses at the same moment do not deadlock. Makes those that are missing. */
+/** Locks the rows, and creates missing ones, in one order, so that concurrent guesses do not deadlock. */
 function lockRows(tx: Db, subjects: readonly Buffer[]): Promise<(FoundRow & { now: Date })[]> {
   return all(
     tx,

@@ -11,16 +11,16 @@ export interface LogInDeps extends SessionDeps {
   hasher: PasswordHasher;
   tries: LogInTries;
   /**
-   * Asks for a second factor, if the user has one, once the password was right. Throws AUTH_INVALID for a wrong code, which
-   * counts like a wrong password, and AUTH_REQUIRED when none was sent.
+   * Asks for a second factor, if the user has one, once the password was right. Throws AUTH_INVALID for a wrong code,
+   * which counts like a wrong password, and AUTH_REQUIRED when none was sent.
    */
   secondFactor: (userId: string, code: string | undefined) => Promise<void>;
 }
 
 /**
  * Opens a session for a client that knows the password. An unknown user and a wrong password get the same AUTH_INVALID
- * after the same work. RATE_LIMIT_EXCEEDED after too many failures, see `LogInTries`; OVERLOADED when too many passwords
- * are being checked.
+ * after the same work. RATE_LIMIT_EXCEEDED after too many failures, see `LogInTries`; OVERLOADED when too many
+ * passwords are being checked.
  */
 export async function logIn(
   deps: LogInDeps,
@@ -31,10 +31,10 @@ export async function logIn(
   const guesser = { username, ip: origin.ip };
   const source = sourceOf(origin, username.toLowerCase());
   hasher.requireRoom(source.address);
-  // A guess that has to wait does not stand in the line.
+  // A guess that must wait takes no place in the queue.
   const { isTrusted } = await tries.admit(guesser);
   const user = isUsername(username) ? await findByUsername(db, username) : null;
-  // A trusted address has its own share, which others who try the account cannot fill.
+  // A trusted address has its own share of the queue, which other addresses that try the account cannot fill.
   const account = isTrusted ? `${source.account} at ${source.address}` : source.account;
   const { guess, error, isPassword } = await hasher.inTurn({ ...source, account }, async (verify) => {
     const guess = await tries.take(guesser);

@@ -24,7 +24,9 @@ export interface ResetDeps {
 /** How long the token of a reset works. */
 export const resetTtlMs = 3_600_000;
 
-/** For an admin, who is shown the token this once; mailed too when mail is set up. FORBIDDEN as `requireMayRule`. */
+/**
+ * Creates a token for an admin, who sees it only here; mails it too when mail is set up. FORBIDDEN as `requireMayRule`.
+ */
 export async function resetPasswordOf(
   { db, clock, mailer, publicUrl }: ResetDeps,
   principal: Principal,
@@ -95,7 +97,7 @@ async function mailPasswordReset({ db, clock, mailer, publicUrl }: ResetDeps, em
 
 const mailEveryMs = 300_000;
 
-/** Ends what `ending` says. AUTH_INVALID for a token that is unknown, was used, or has expired. */
+/** Sets the password and ends what `ending` says. AUTH_INVALID for a token that is unknown, used or expired. */
 export async function resetPassword(
   { db, clock, hasher, forget }: PasswordDeps,
   origin: Origin,

@@ -6,8 +6,8 @@ import { addressKey } from "../lib/rate-limits/address-key.ts";
 import { openPasswordThreads, type PasswordWork } from "./password-threads.ts";
 
 /**
- * Slow on purpose, and bounded: the work of many log-ins at once waits in a short line that serves its sources by turns,
- * see `FairLine`, or is refused.
+ * Hashes passwords, slowly on purpose. Work beyond the threads waits in a bounded queue that serves its sources by
+ * turns (see `FairLine`), or is refused.
  */
 export interface PasswordHasher {
   /** A PHC string with its own salt and parameters. */
@@ -15,18 +15,18 @@ export interface PasswordHasher {
   verify(hashed: string, password: string): Promise<boolean>;
   /** Costs what `verify` costs and is never true: for a user that does not exist, so that time does not tell. */
   verifyNothing(password: string): Promise<false>;
-  /** Waits for the source's turn and then does `work`, which checks a password by the function that it is given, once. */
+  /** Waits for the source's turn and then runs `work`, which may check one password with the given function. */
   inTurn<T>(source: Source, work: (verify: VerifyPassword) => Promise<T>): Promise<T>;
-  /** Throws OVERLOADED when one more from there would not be taken: before anything else is asked on its behalf. */
+  /** Throws OVERLOADED when the queue would not take one more from this address. Call it before any other work. */
   requireRoom(address: string): void;
 }
 
-/** By what the work of a request waits: its client's address, and whose account it is about. */
+/** The source of a request's work in the queue: the client's address and the account. */
 export function sourceOf(origin: Origin, account: string): Source {
   return { address: origin.ip === null ? "" : addressKey(origin.ip), account };
 }
 
-/** The account of a request that is no log-in. */
+/** The account for a request that is no log-in: its caller. */
 export function callerOf(by: Actor): string {
   return "callerId" in by ? by.callerId : "";
 }
@@ -34,7 +34,7 @@ export function callerOf(by: Actor): string {
 /** The hub's own work. */
 const ownSource: Source = { address: "", account: "" };
 
-/** How many wait for a thread, in all, of one client address, and of one account. */
+/** How many may wait for a thread: in all, of one client address, and of one account. */
 export const passwordLine: LineLimits = { total: 100, perAddress: 50, perAccount: 10 };
 
 /** As `verify`; null costs the same and is never true. */
@@ -100,13 +100,13 @@ function limiter(concurrency: number, line: FairLine) {
   }
 
   function tooMany(): RequestError {
-    // Requests that are refused at the same moment retry at different ones.
+    // Requests that are refused at the same moment should retry at different moments.
     refused += 1;
     return tooManyLogIns(1 + (refused % longestRetrySeconds));
   }
 
   async function inTurn<T>(source: Source, work: () => Promise<T>): Promise<T> {
-    // The one that ends hands its place over, so `running` stays as it is.
+    // The work that ends hands its place over, so `running` stays the same.
     if (running < concurrency) running += 1;
     else if (!(await line.enter(source))) throw tooMany();
     const begunMs = performance.now();
@@ -125,8 +125,8 @@ function limiter(concurrency: number, line: FairLine) {
 }
 
 /**
- * After each password its place rests so many times as long as it worked: a crowd that logs in takes a part of the
- * machine and never all of it, and those who are logged in already hardly notice.
+ * After each password its place rests this many times as long as it worked, so that a crowd of log-ins takes only a
+ * part of the machine.
  */
 const restFactor = 2;
 const longestRestMs = 200;

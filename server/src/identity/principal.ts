@@ -1,7 +1,10 @@
 import type { Origin } from "../audit/audit.ts";
 import { forbidden } from "../errors.ts";
 
-/** From least to most: a member sees the conversations it is in, an agent all of its workspace, an admin may do everything. */
+/**
+ * From least to most: a member sees the conversations it is in, an agent all of its workspace, an admin may do
+ * everything.
+ */
 export const roles = ["member", "agent", "admin"] as const;
 export type Role = (typeof roles)[number];
 
@@ -43,7 +46,10 @@ export interface Principal {
   readonly scopes: readonly (Scope | "*")[];
   /** The limit that this API key was given; null for a key without one of its own, and for users. */
   readonly rateLimit: KeyRateLimit | null;
-  /** The keys by which this API key was made: it works while they do, and shares their limits. Left out where there are none. */
+  /**
+   * The keys above this API key in its chain: it works while they do, and shares their limits. Left out if there are
+   * none.
+   */
   readonly ancestors?: readonly AncestorKey[];
   /** The request by which the principal calls; nulls where there is none. */
   readonly origin: Origin;
@@ -74,10 +80,10 @@ export function hasRole(principal: Pick<Principal, "role">, least: Role): boolea
   return roles.indexOf(principal.role) >= roles.indexOf(least);
 }
 
-/** Who looks at something that shows other people. */
+/** The caller for whom an answer or event is made. */
 export type Viewer = Pick<Principal, "role" | "participantId">;
 
-/** Stand for all who look with these roles: of events, which are made once for many. */
+/** Stand for all callers with these roles, for events that are made once for many. */
 export const anyAgent: Viewer = { role: "agent", participantId: "" };
 export const anyMember: Viewer = { role: "member", participantId: "" };
 
@@ -87,14 +93,14 @@ export function seesAllConversations(principal: Pick<Principal, "role">): boolea
 }
 
 /**
- * Whether the caller may find people by their addresses and write to them wherever it likes. A member reaches contacts
- * in the conversations that it is in, and nowhere else.
+ * Whether the caller may find people by their addresses and write to anyone. A member reaches contacts only in its own
+ * conversations.
  */
 export function reachesContacts(principal: Pick<Principal, "role">): boolean {
   return hasRole(principal, "agent");
 }
 
-/** A member sees by which channels others are reached, and no address but its own. */
+/** Whether the viewer sees this participant's addresses. A member sees only its own. */
 export function seesAddressesOf(viewer: Viewer, participantId: string): boolean {
   return reachesContacts(viewer) || viewer.participantId === participantId;
 }
@@ -103,17 +109,17 @@ export function requireRole(principal: Principal, least: Role): void {
   if (!hasRole(principal, least)) throw forbidden(`This needs the role ${least}; yours is ${principal.role}.`);
 }
 
-/** A caller as far as scopes go. The hub itself has none, and may. */
+/** The scopes of a caller. The hub itself has none, and may do everything. */
 export type Scoped = { readonly scopes?: Principal["scopes"] };
 
 /**
- * A user who logs in has all scopes. An API key that lacks some cannot give a user a role above member, and cannot
- * change a user who has one: through that user it could do what it may not do itself.
+ * FORBIDDEN when an API key with limited scopes would give a user a role above member, or change a user who has one:
+ * through that user the key could do more than its scopes allow. A logged-in user has all scopes.
  */
 export function requireMayRule(by: Scoped, role: Role): void {
   if (role === "member" || hasScope(by, "*")) return;
   throw forbidden(
-    `This API key has some scopes only. To make or change a user with the role ${role}, use a key with all scopes ("*"), or log in.`,
+    `An API key with limited scopes cannot make or change a user with the role ${role}. Use a key with all scopes ("*"), or log in.`,
   );
 }
 

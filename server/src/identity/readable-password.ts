@@ -1,6 +1,6 @@
 import { randomInt } from "node:crypto";
 
-/** Four groups that can be read out loud, such as `tikab-…`: 70 random bits, 23 characters. */
+/** Four groups that can be read aloud, such as `tikab-…`: 70 random bits, 23 characters. */
 export function readablePassword(): string {
   return Array.from({ length: 4 }, () => [..."cvcvc"].map((kind) => pick(letters[kind as "c" | "v"])).join("")).join(
     "-",

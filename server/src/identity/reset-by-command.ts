@@ -9,8 +9,8 @@ import { readablePassword } from "./readable-password.ts";
 import { revokeSessionsOf } from "./sessions.ts";
 
 /**
- * Gives a user, named in any case, a generated password and ends their sessions. For the operator, who needs no permission.
- * Throws a `StartError` when there is no such user, or when they are disabled.
+ * Sets a generated password for a user and ends their sessions. The case of the name does not matter. For the operator,
+ * who needs no permission. Throws a `StartError` when the user does not exist or is disabled.
  */
 export async function resetPasswordByCommand(
   { db, clock, hasher }: { db: Pool; clock: Clock; hasher: PasswordHasher },
@@ -25,9 +25,10 @@ export async function resetPasswordByCommand(
          FROM users WHERE lower(username) = lower($1) FOR UPDATE`,
       [name],
     );
-    if (user === null) throw new StartError(`There is no user ${name}: name another.`);
+    if (user === null) throw new StartError(`There is no user ${name}: give the name of another user.`);
     const { user_id: userId, username } = user;
-    if (user.is_disabled) throw new StartError(`The user ${username} is disabled: name another, or enable them first.`);
+    if (user.is_disabled)
+      throw new StartError(`The user ${username} is disabled: enable the user first, or give another name.`);
     const now = new Date(clock.now());
     await setPassword(tx, { userId, passwordHash, provesEmail: false, now });
     await endResets(tx, userId, now);

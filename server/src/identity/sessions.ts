@@ -36,7 +36,10 @@ export interface LogIn {
   passwordHash?: string | null;
 }
 
-/** A new session of a user who has proved who they are. AUTH_INVALID when the user is disabled, or the proof is out of date. */
+/**
+ * A new session of a user who has proved who they are. AUTH_INVALID when the user is disabled, or the proof is out of
+ * date.
+ */
 export async function openSession(
   { db, clock, tokens }: SessionDeps,
   { userId, origin, method, passwordHash = null }: LogIn,
@@ -86,8 +89,8 @@ export async function logOut(
 }
 
 /**
- * Ends all sessions of the caller, this one too, and the API keys that the caller made since a time, if one is given.
- * FORBIDDEN for an API key.
+ * Ends all sessions of the caller, including this one, and the API keys that the caller made since a time, if it is
+ * given. FORBIDDEN for an API key.
  */
 export async function logOutEverywhere(
   { db, clock, forget }: { db: Pool; clock: Clock } & Pick<Authenticator, "forget">,
@@ -135,7 +138,9 @@ export async function pair(
   };
 }
 
-/** Ending all sessions of a user locks the user's row: a new session is either ended with them, or not opened. */
+/**
+ * Ending all sessions of a user locks the user's row: a concurrent log-in either ends with them or opens no session.
+ */
 function insertSession(
   db: Db,
   row: {

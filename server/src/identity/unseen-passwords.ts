@@ -1,10 +1,10 @@
-/** Generated passwords that were not shown to anyone yet: see migration 0013. */
+/** Generated passwords that have not been shown yet: see migration 0013. */
 import { type Db, maybe, run } from "../lib/query.ts";
 
 /** Another process that is starting shows its password within this time. */
 const shownWithinSeconds = 60;
 
-/** One that still counts: the user has that password, and never logged in. */
+/** An unseen password that is still valid: the user has it and has never logged in. */
 export function find(db: Db) {
   return maybe<{ user_id: string; username: string; workspace_id: string; password_hash: string; is_old: boolean }>(
     db,

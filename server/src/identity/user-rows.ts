@@ -67,7 +67,10 @@ export function findUser(db: Db, { workspaceId, userId }: { workspaceId: string;
   );
 }
 
-/** Newest first, `limit + 1` of them; `query` is a part of the username, the e-mail address or the display name, as `search_text` spells them. */
+/**
+ * Newest first, up to `limit + 1`. `query` is a part of the username, the e-mail address or the display name, in the
+ * spelling of `search_text`.
+ */
 export function listUsers(
   db: Db,
   workspaceId: string,
@@ -104,7 +107,8 @@ export function lockUser(tx: Db, { workspaceId, userId }: { workspaceId: string;
   );
 }
 
-// The statements below take the user's row before the participant's, as `lockAdmins` does, so that none waits in a ring.
+// The statements below take the user's row before the participant's, as `lockAdmins` does, so that none waits in a
+// ring.
 
 /** Leaves what is undefined as it is. False when there is no such user. */
 export async function updateUserRow(

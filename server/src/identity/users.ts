@@ -79,7 +79,9 @@ export async function getUser(db: Db, key: { workspaceId: string; userId: string
 export interface UserChanges {
   role?: Role | undefined;
   displayName?: string | undefined;
-  /** Ends the sessions of the user and silences the API keys that they made; false lets keys and password work again. */
+  /**
+   * Ends the sessions of the user and silences the API keys that they made; false lets keys and password work again.
+   */
   isDisabled?: boolean | undefined;
 }
 
@@ -110,9 +112,9 @@ export async function updateUser(
 }
 
 /**
- * Disables the user for good and forgets who it was: name, e-mail address, password and keys go, the username is free
- * again, and what the user wrote stays under the name "Deleted user". CONFLICT for the last admin; FORBIDDEN as `requireMayRule`,
- * and for an API key that may not revoke keys when the user has some.
+ * Disables the user for good and deletes name, e-mail address, password and keys. The username is free again; messages
+ * stay under the name "Deleted user". CONFLICT for the last admin; FORBIDDEN as `requireMayRule`, and for an API key
+ * that may not revoke keys when the user has some.
  */
 export async function deleteUser(
   { db, clock, forget }: { db: Pool; clock: Clock } & Pick<Authenticator, "forget">,

@@ -19,8 +19,8 @@ export interface Workspace {
 }
 
 /**
- * CONFLICT, and no workspace, when the admin's username or e-mail address is taken; FORBIDDEN as `requireMayRule`, since
- * it makes an admin.
+ * CONFLICT, and no workspace is created, when the admin's username or e-mail address is taken. FORBIDDEN as
+ * `requireMayRule`, because it makes an admin.
  */
 export async function createWorkspace(
   { db, clock, hasher }: { db: Pool; clock: Clock; hasher: PasswordHasher },

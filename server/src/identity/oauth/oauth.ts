@@ -146,7 +146,7 @@ async function heard<T>({ log }: OauthDeps, { name }: LogInProvider, work: () =>
   }
 }
 
-/** What the log says of it: never the address with its code, nor a token. */
+/** The fields for the log: neither the address with its code nor a token. */
 function reasonOf(error: unknown): { code: string; reason: string } {
   const known = error as { code?: unknown; message?: unknown };
   return { code: String(known.code ?? "unknown"), reason: String(known.message ?? "") };

@@ -61,8 +61,8 @@ export async function confirmTotp(
 }
 
 /**
- * Takes a code, or a recovery code, so that a stolen access token is not enough. FORBIDDEN for a wrong one, of which a
- * user has few: see `LogInTries`.
+ * Needs a code or a recovery code, so that a stolen access token is not enough. FORBIDDEN for a wrong one; tries are
+ * limited, see `LogInTries`.
  */
 export async function endTotp(
   { tries, ...deps }: TotpDeps & { tries: LogInTries },
@@ -87,7 +87,10 @@ export async function endTotp(
   if (!isEnded) throw forbidden(wrongCode);
 }
 
-/** For somebody who lost the telephone and the recovery codes. RESOURCE_NOT_FOUND without any, FORBIDDEN as `requireMayRule`. */
+/**
+ * For a user who lost the phone and the recovery codes. RESOURCE_NOT_FOUND without a second factor, FORBIDDEN as
+ * `requireMayRule`.
+ */
 export async function removeTotp({ db }: { db: Pool }, principal: Principal, userId: string): Promise<void> {
   await transaction(db, async (tx) => {
     const { role } = await getUser(tx, { workspaceId: principal.workspaceId, userId });
