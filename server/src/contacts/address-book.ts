@@ -65,7 +65,7 @@ export async function insertAddresses(
   await insertAddressesOfMany(db, { ...rest, addresses: given });
 }
 
-/** As `insertAddresses`, each to its participant. */
+/** As `insertAddresses`, for addresses of several participants. */
 export async function insertAddressesOfMany(
   db: Db,
   given: { workspaceId: string; addresses: (Address & { participantId: string })[]; createdAt: Date },

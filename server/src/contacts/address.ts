@@ -9,7 +9,7 @@ export interface Address {
 /** What parsing needs of a channel; every connector has it. */
 export interface AddressedChannel {
   readonly channel: string;
-  /** What it takes, as the end of the sentence "an address of this channel is …". */
+  /** The form of an identifier, as the end of the sentence "an address of this channel is …". */
   readonly identifierRule: string;
   /** The identifier in its stored form, or null when it cannot be one of this channel. Pure. */
   parseIdentifier(identifier: string): string | null;
@@ -21,7 +21,7 @@ export type ParseAddress = (text: string, field?: string) => Address;
 /** Longest identifier, in UTF-16 code units, as given and as stored. */
 export const maxIdentifierLength = 200;
 
-/** What every address matches, for schemas. */
+/** The pattern that every address matches, for schemas. */
 export const addressPattern = "^[a-z]{1,30}:.+$";
 
 /** The hub's own realtime channel: every user has it without an address. */

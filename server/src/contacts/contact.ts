@@ -27,18 +27,20 @@ export async function getContact(db: Db, workspaceId: string, contactId: string)
 }
 
 export interface ContactFilter {
-  /** Part of the display name or of an address, as `search_text` spells them, or of a phone number in any format. */
+  /**
+   * Part of the display name or of an address, in the spelling of `search_text`, or of a phone number in any format.
+   */
   query?: string | undefined;
   address?: Address | undefined;
-  /** A string, number or boolean under this key, written as text. */
+  /** The value of this key, which is a string, number or boolean, as text. */
   metadata?: { key: string; value: string } | undefined;
   limit: number;
   after?: { at: Date; id: string } | undefined;
 }
 
 /**
- * Newest first, as many as a page takes; one more than `limit`, when there are more. A statement for each set of filters,
- * planned for it.
+ * Newest first, as many as a page takes; with a next page, one more than `limit`. Each set of filters has a statement
+ * of its own, with its own plan.
  */
 export function listContacts(db: Db, workspaceId: string, filter: ContactFilter): Promise<(Contact & OfPage)[]> {
   const { query, address, metadata, limit, after } = filter;
@@ -49,7 +51,7 @@ export function listContacts(db: Db, workspaceId: string, filter: ContactFilter)
   if (after !== undefined) conditions.push(`(c.created_at, c.contact_id) < (${at}::timestamptz, ${id}::uuid)`);
   let found = "";
   if (query !== undefined) {
-    // With other filters, a match may be none of the first.
+    // With other filters, the first matches of the search may all be filtered out.
     const most = address === undefined && metadata === undefined ? limit + 1 : null;
     found = `JOIN find_contacts(${bind(query)}, ${at}, ${id}, ${bind(most)}) AS found (contact_id) USING (contact_id)`;
   }
@@ -67,7 +69,7 @@ export function listContacts(db: Db, workspaceId: string, filter: ContactFilter)
   return all(db, withinPage(rows, { size: contactBytes, order: '"createdAt" DESC, "contactId" DESC' }), values);
 }
 
-/** About how long a contact is as it is shown, in bytes. */
+/** The approximate size of a contact in an answer, in bytes. */
 const contactBytes = `150 + octet_length("displayName") + octet_length(metadata::text)
   + octet_length(array_to_string(addresses, '   '))`;
 

@@ -75,8 +75,9 @@ export async function findOrCreateContactByAddress(
 }
 
 /**
- * As `findOrCreateContactByAddress`, for many of one workspace: contacts that are new are made in one statement each for
- * all, the others one by one. In the order of `people`. Locks each name, so call it for `maxPeople` at the most.
+ * As `findOrCreateContactByAddress`, for many people of one workspace, in the order of `people`. Unknown people without
+ * a conflict are created in a few statements for all, others one by one. Takes a lock for each name: at most
+ * `maxPeople`.
  */
 export async function findOrCreateContacts(
   { db, clock }: { db: PoolClient; clock: Clock },
@@ -95,7 +96,7 @@ export async function findOrCreateContacts(
   for (const { person, names } of named) {
     const own = names.map((identifier) => ({ channel: person.channel, identifier }));
     const isTaken = own.some((address) => taken.has(formatAddress(address)));
-    // Those behind it with one of these names wait for it.
+    // Later people with one of these names wait for it.
     for (const address of own) taken.add(formatAddress(address));
     if (isTaken) continue;
     const displayName = cutName(person.displayName) ?? person.identifier;
@@ -120,7 +121,7 @@ export async function findOrCreateContacts(
   return found;
 }
 
-/** Each of their names is a lock in the shared memory of PostgreSQL, which has room for 6,400 by default. */
+/** Each name takes a lock in the shared memory of PostgreSQL, which has room for 6,400 by default. */
 export const maxPeople = 200;
 
 function namesOf({ identifier, aliases }: ReachedPerson): string[] {

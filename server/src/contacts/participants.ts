@@ -29,7 +29,9 @@ export async function holdPeople(tx: PoolClient, workspaceId: string): Promise<v
   await run(tx, "SELECT pg_advisory_xact_lock_shared(hashtextextended('people ' || $1, 0))", [workspaceId]);
 }
 
-/** For whoever merges or deletes: waits for those who hold the people, and holds them off until the transaction ends. */
+/**
+ * For whoever merges or deletes: waits for those who hold the people, and holds them off until the transaction ends.
+ */
 export async function lockPeople(tx: PoolClient, workspaceId: string): Promise<void> {
   await run(tx, "SELECT pg_advisory_xact_lock(hashtextextended('people ' || $1, 0))", [workspaceId]);
 }
@@ -65,7 +67,7 @@ function selectParticipants(db: Db, ids: string[]): Promise<Omit<Participant, "a
   );
 }
 
-/** As the viewer sees it. */
+/** The participant as the viewer may see it. */
 export function showParticipant({ participantId, kind, displayName, addresses }: Participant, viewer: Viewer) {
   return {
     participant_id: participantId,

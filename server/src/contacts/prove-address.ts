@@ -1,6 +1,6 @@
 /**
- * How a user proves that they own an address: a one-time code is sent there, and the user sends it back. It proves who
- * has the telephone now, and gives no access to earlier messages.
+ * A user proves an address with a one-time code that the hub sends there. That proves who has the phone now, and gives
+ * no access to earlier messages.
  */
 import { createHash, randomInt, timingSafeEqual } from "node:crypto";
 import { type Actor, recordAct } from "../audit/audit.ts";
@@ -14,25 +14,25 @@ import { findOwners, insertAddresses, listAddresses, lockAddresses, takeAddress 
 import type { HolderView } from "./own-addresses.ts";
 import { describeParticipants, findLiving, holdPeople } from "./participants.ts";
 
-/** Digits of a code. */
+/** Number of digits. */
 const codeDigits = 6;
-/** Wrong codes, and right ones, that one verification takes. */
+/** Most codes, wrong or right, that one verification accepts. */
 const maxTries = 5;
 /** How long a code works, in minutes. */
 const codeMinutes = 10;
-/** Open verifications of one user, and at one address. */
+/** Most open verifications of one user, and of one address. */
 const maxPending = 3;
-/** Codes that are sent in an hour for one user, and to one address. */
+/** Most codes sent in an hour for one user, and to one address. */
 const maxStartsAnHour = 5;
-/** Addresses that a user may prove. */
+/** Most addresses that a user may prove. */
 const maxProvedAddresses = 10;
 
 export interface Verification {
   verificationId: string;
   expiresAt: Date;
-  /** Goes to the address, and nowhere else. */
+  /** For the address only: never in an answer, a log or an event. */
   code: string;
-  /** How long ago somebody last wrote from the address, in hours; null: never. */
+  /** Hours since the last message from the address; null: there was none. */
   heardHoursAgo: number | null;
 }
 
@@ -42,8 +42,8 @@ interface Who {
 }
 
 /**
- * Returns a code that the caller sends to the address. Does not reveal who has the address. Throws
- * RATE_LIMIT_EXCEEDED, and CONFLICT when the user has as many addresses as it may.
+ * Starts a verification and returns the code, which the caller sends to the address. Does not reveal who has the
+ * address. Throws RATE_LIMIT_EXCEEDED, and CONFLICT when the user has `maxProvedAddresses`.
  */
 export async function startVerification(
   { db, clock }: { db: Pool; clock: Clock },
@@ -53,7 +53,7 @@ export async function startVerification(
   const code = String(randomInt(10 ** codeDigits)).padStart(codeDigits, "0");
   const verificationId = newId(clock.now());
   return transaction(db, async (tx) => {
-    // One start after the other, of a user and at an address: they are counted.
+    // Starts of one user and at one address run one after the other, because they are counted.
     await run(tx, "SELECT FROM users WHERE user_id = $1 FOR NO KEY UPDATE", [userId]);
     await lockAddresses(tx, workspaceId, [address]);
     await requireRoom(tx, userId);
@@ -82,7 +82,7 @@ export async function startVerification(
   });
 }
 
-/** For a code that could not be sent: the verification ends, and still counts as a start. */
+/** Ends a verification whose code could not be sent; it still counts as a start. */
 export async function giveUpVerification(db: Db, { workspaceId }: Who, verificationId: string): Promise<void> {
   await run(db, "UPDATE address_verifications SET ended_at = now() WHERE verification_id = $1 AND workspace_id = $2", [
     verificationId,
@@ -91,8 +91,8 @@ export async function giveUpVerification(db: Db, { workspaceId }: Who, verificat
 }
 
 /**
- * Gives the user the address, for the code that was sent there. RESOURCE_NOT_FOUND for a verification that is unknown,
- * expired, used or tried too often; VALIDATION_ERROR for a wrong code; CONFLICT, without naming whose it is, when another
+ * Adds the address to the user who sends the right code. RESOURCE_NOT_FOUND for a verification that is unknown,
+ * expired, used or tried too often; VALIDATION_ERROR for a wrong code; CONFLICT, without naming the owner, when another
  * user has the address, or a contact to whom somebody wrote.
  */
 export async function verifyAddress(
@@ -147,7 +147,7 @@ export function deleteOldVerifications({ db }: { db: Db }): Promise<number> {
   return run(db, "DELETE FROM address_verifications WHERE created_at < now() - interval '1 day'", []);
 }
 
-/** Gives the user the address. Returns false when the user has it already. */
+/** Adds the address to the user. Returns false when the user has it already. */
 async function give(tx: PoolClient, { workspaceId, userId }: Who, address: Address, now: Date): Promise<boolean> {
   const owner = (await findOwners(tx, workspaceId, [address]))[0];
   if (owner?.participantId === userId) return false;
@@ -167,8 +167,9 @@ async function give(tx: PoolClient, { workspaceId, userId }: Who, address: Addre
 }
 
 /**
- * Whether somebody else wrote in a conversation of the contact, or is a member of it: then the address is a customer's,
- * and what was said there must not lead to the user. A contact who only wrote to the workspace, without an answer, counts as known to no one.
+ * Whether somebody else wrote in a conversation of the contact, or is a member of it. Then the address is a customer's,
+ * and the user must not get its conversations. A contact who wrote only to the workspace and got no answer is not
+ * protected.
  */
 async function isKnownToOthers(tx: Db, { workspaceId, userId }: Who, contactId: string): Promise<boolean> {
   const row = await maybe(
@@ -187,7 +188,7 @@ async function requireRoom(tx: Db, userId: string): Promise<void> {
   if ((await listAddresses(tx, [userId])).length < maxProvedAddresses) return;
   throw new RequestError(
     "CONFLICT",
-    `You have ${maxProvedAddresses} addresses, the most that you may add yourself. Remove one first.`,
+    `You have ${maxProvedAddresses} addresses, which is the limit for addresses that you add yourself. Remove one first.`,
   );
 }
 

@@ -2,10 +2,13 @@ import { type Principal, seesAllConversations } from "../identity/principal.ts";
 import { all, type Db } from "../lib/query.ts";
 import type { ConversationRow } from "./conversation.ts";
 
-/** What was said last in a conversation, and how much of it the caller has not read. */
+/** The last message of a conversation, and how many messages the caller has not read. */
 export interface Activity {
   lastMessage: LastMessage | null;
-  /** Of others; `maxUnread` stands for more. Null when the caller neither is a member nor reads for one. */
+  /**
+   * Unread messages of others, at most `maxUnread`. Null when neither the caller nor the workspace it reads for is a
+   * member.
+   */
   unreadCount: number | null;
 }
 
@@ -18,12 +21,12 @@ export interface LastMessage {
   created_at: string;
 }
 
-/** Unread messages are looked for among so many, the newest of a conversation. */
+/** How many of the newest messages of a conversation are searched for unread ones. */
 export const maxUnread = 100;
-/** Longest text of a last message, in characters, and longest parameters of a template; the message itself has all of it. */
+/** Longest text, or parameters of a template, shown in a last message, in characters. The message itself is not cut. */
 export const maxLastText = 1_000;
 
-/** One statement for all: by their conversations' ids. */
+/** By conversation id; one statement for all. */
 export async function loadActivities(
   db: Db,
   principal: Principal,

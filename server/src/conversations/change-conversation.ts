@@ -26,7 +26,7 @@ export interface ConversationChanges {
   inbound?: GroupInbound;
 }
 
-/** Throws FORBIDDEN for a member who names `inbound`: it decides where what contacts write lands. */
+/** Throws FORBIDDEN for a member who names `inbound`, which decides where contacts' messages land. */
 export async function changeConversation(
   db: Pool,
   principal: Principal,

@@ -11,8 +11,8 @@ export interface ConversationSettings {
 }
 
 /**
- * Which messages of people on platforms land in a group: `here`, those that quote a message of it, and unquoted ones while
- * it is the conversation in which they were last addressed; `quoted`, only the first.
+ * Which messages of people on platforms land in a group. `here`: those that quote a message of it, and unquoted ones of
+ * people who were last addressed in it. `quoted`: only those that quote.
  */
 export type GroupInbound = "here" | "quoted";
 
@@ -24,11 +24,11 @@ export interface ConversationRow {
   conversationId: string;
   type: ConversationType;
   title: string | null;
-  /** Only what was set; defaults hold for the rest. */
+  /** Only fields that were set; others have their defaults. */
   settings: StoredSettings;
   lastSeq: number;
   createdAt: Date;
-  /** Of its last message, or of its making. */
+  /** When its last message was accepted, or else when it was created. */
   activeAt: Date;
 }
 
@@ -84,7 +84,7 @@ export async function readLengths(db: Db, conversationIds: readonly string[]): P
   return new Map(rows.map(({ id, bytes }) => [id, bytes]));
 }
 
-/** As the viewer sees it, who may see it. */
+/** The conversation as the viewer sees it. The caller has checked that the viewer may see it. */
 export function showConversation(conversation: Conversation, viewer: Viewer) {
   const { conversationId, type, title, members, lastSeq, settings, inbound, createdAt, activeAt } = conversation;
   return {
@@ -132,7 +132,7 @@ function selectMembers(
   );
 }
 
-/** About how long a conversation is as it is shown, with its members and its last message, in bytes: SQL over its row. */
+/** SQL over its row: the approximate size in an answer, with members and last message, in bytes. */
 export const conversationBytes = `(1500 + coalesce((
   SELECT sum(160 + octet_length(p.display_name) + coalesce((
     SELECT sum(30 + octet_length(a.identifier)) FROM addresses a WHERE a.participant_id = p.participant_id), 0))

@@ -29,10 +29,10 @@ export interface ConversationInput {
 }
 
 /**
- * Returns the private conversation of the same two when there is one. An API key that names one other participant adds
- * the workspace, or the member who made the key. All or nothing: an unknown member leaves no contact behind. Throws
- * VALIDATION_ERROR for a wrong number of members, one named twice or one that the workspace does not have; FORBIDDEN when
- * a caller with the role member is not among them, or names others than users.
+ * Creates a conversation, or returns the private one of the same two. An API key that names one other participant adds
+ * the workspace, or the member who made the key. All or nothing: with an unknown member no contact is created. Throws
+ * VALIDATION_ERROR for a wrong number of members, a member named twice or unknown in the workspace; FORBIDDEN when a
+ * caller with the role member is not among them, or names anyone but users.
  */
 export async function createConversation(
   { db, clock, parseAddress }: { db: Pool; clock: Clock; parseAddress: ParseAddress },
@@ -99,7 +99,7 @@ export async function insertMembers(
   );
 }
 
-/** Throws VALIDATION_ERROR for a private conversation, which has no such choice. */
+/** Throws VALIDATION_ERROR for a private conversation, which has no `inbound`. */
 export function requireInbound(type: ConversationType): void {
   if (type === "group") return;
   throw invalid("Only groups have inbound. Leave it out of a private conversation.", { field: "inbound" });
@@ -116,7 +116,7 @@ function requireCount({ kind, participantId }: Principal, { type, members }: Con
   const right = least === most ? `exactly ${least}` : `${least} to ${most}`;
   const hint =
     type === "private" && members.length === 1 && kind === "user"
-      ? ` Add yourself (${participantId}), or another one; only an API key that names one other is added by itself.`
+      ? ` Add yourself (${participantId}) or another participant. Only an API key that names one other participant is added automatically.`
       : "";
   throw invalid(`A ${type} conversation has ${right} members in all; members names ${members.length}.${hint}`, {
     field: "members",

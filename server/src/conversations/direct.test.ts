@@ -43,7 +43,7 @@ test("200 calls at the same time agree on one private conversation", async () =>
   assert.equal((await countRows(pool, "conversations")) - before, 1);
 });
 
-test("the private conversation of exactly the two that was made is used", async () => {
+test("the existing private conversation of exactly these two is used", async () => {
   const { agentId, contactId, workspaceId, direct, create } = await openPair();
   await create([workspaceId, contactId]);
   const made = await create([contactId, agentId]);
@@ -51,7 +51,7 @@ test("the private conversation of exactly the two that was made is used", async 
   assert.equal((await direct(agentId)).conversationId, made.conversationId);
 });
 
-test("whether it is made or found by writing, at the same time, it is one", async () => {
+test("creating it and writing at the same time lead to one conversation", async () => {
   const { agentId, contactId, direct, create } = await openPair();
   const before = await countRows(pool, "conversations");
 

@@ -23,8 +23,8 @@ export interface DirectPair {
 /**
  * The private conversation in which the sender reaches the recipient: the one found for this pair before; else the
  * workspace's own with the recipient, where that may be used; else the newest of exactly these two; else a new one.
- * Calls at the same time agree on one. Both must be participants of the workspace. Throws VALIDATION_ERROR when they are
- * the same one, CONFLICT when the recipient was deleted meanwhile.
+ * Calls at the same time agree on one. Both must be participants of the workspace. Throws VALIDATION_ERROR when they
+ * are the same one, CONFLICT when the recipient was deleted meanwhile.
  */
 export async function findOrCreateDirect(
   { db, clock }: { db: PoolClient; clock: Clock },
@@ -49,8 +49,8 @@ export async function findOrCreateDirect(
 }
 
 /**
- * Makes the private conversations of the sender with these recipients, in one statement. Returns those that it made, by
- * recipient: not those of pairs that have one.
+ * Creates the private conversations of the sender with these recipients, in one statement. Returns the new ones by
+ * recipient, without pairs that have one already.
  */
 export async function createDirects(
   { db, clock }: { db: Db; clock: Clock },
@@ -83,7 +83,7 @@ export async function createDirects(
 export interface DirectAddress extends Omit<DirectPair, "recipientId"> {
   /** As the caller wrote it, in `to`. */
   to: string;
-  /** Whether it may be the address of a contact, or of no one yet; else only that of a user. */
+  /** Whether the address may be a contact's or unknown; otherwise it must be a user's. */
   mayReachContacts: boolean;
 }
 
@@ -97,7 +97,7 @@ export async function findDirectTo(
     db: Pool;
     clock: Clock;
     parseAddress: ParseAddress;
-    /** Throws when nothing is to be made for this recipient, whose id is null when it would be made too. */
+    /** Throws when nothing may be created for this recipient; its id is null when it would be created too. */
     beforeMaking?: (recipient: { channel: string; participantId: string | null }) => Promise<void>;
   },
   { to, mayReachContacts, ...pair }: DirectAddress,
@@ -116,7 +116,7 @@ export async function findDirectTo(
     try {
       await deps.beforeMaking?.({ channel: address.channel, participantId: recipientId });
     } catch (error) {
-      // A request at the same time may have made it: then it is not made here, and accepting the message decides.
+      // A concurrent request may have created it: then accepting the message decides.
       const madeFor = await findRecipient();
       const made = madeFor === null ? null : await findKnown(db, { ...pair, recipientId: madeFor });
       if (made !== null) return made;
@@ -132,8 +132,8 @@ export async function findDirectTo(
 }
 
 /**
- * The private conversation of exactly these two, for a transaction that makes one when there is none: until it ends no
- * other one makes it.
+ * The private conversation of exactly these two, for a transaction that creates it when there is none: until that
+ * transaction ends, no other one can create it.
  */
 export async function lockPrivate(tx: PoolClient, one: string, other: string): Promise<string | null> {
   await lockPair(tx, one, other);
@@ -142,7 +142,7 @@ export async function lockPrivate(tx: PoolClient, one: string, other: string): P
   return found?.conversationId ?? null;
 }
 
-/** Taken after people and addresses are held. */
+/** Take this lock after those of people and addresses. */
 async function lockPair(tx: PoolClient, one: string, other: string): Promise<void> {
   const name = `private ${[one, other].sort().join(" ")}`;
   await run(tx, "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", [name]);

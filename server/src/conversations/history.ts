@@ -53,7 +53,7 @@ function spanOf({ offset, beforeSeq, afterSeq, cursor }: HistoryQuery, lastSeq: 
   return { order, after, before: from ? Math.min(before, from.seq) : before - offset };
 }
 
-/** The size of a long message takes as long to find out as reading it, so no more are looked at than a page takes. */
+/** Computing the size of a long message takes as long as reading it, so it is computed only for the rows of a page. */
 function listMessages(db: Db, conversationId: string, { order, after, before, limit }: Span & { limit: number }) {
   const [start, comesNext] = order === "ASC" ? [after, ">"] : [before, "<"];
   return allPrepared<MessageRow & OfPage>(

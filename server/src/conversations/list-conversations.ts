@@ -12,12 +12,12 @@ import {
 } from "./conversation.ts";
 
 export interface ConversationQuery {
-  /** Those in which this contact, or this participant, is. A merged contact stands for the one it was merged into. */
+  /** Conversations of this contact or participant. A merged contact stands for the one it was merged into. */
   contactId?: string | undefined;
   participantId?: string | undefined;
-  /** Those with a member who has an address on it. */
+  /** Conversations with a member who has an address on this channel. */
   channel?: string | undefined;
-  /** Those with a message after it, or made after it. */
+  /** Conversations with a message after this time, or created after it. */
   updatedAfter?: Date | undefined;
   sort: ConversationSort;
   limit: number;
@@ -27,7 +27,10 @@ export interface ConversationQuery {
 export type ConversationSort = "activity" | "created";
 export type ListedConversation = Conversation & Activity & OfPage;
 
-/** Those that the caller may see, newest first, as many as a page takes; one more than `limit`, when there are more. */
+/**
+ * The conversations that the caller may see, newest first, as many as a page takes; with a next page, one more than
+ * `limit`.
+ */
 export async function listConversations(
   db: Db,
   principal: Principal,
@@ -44,7 +47,7 @@ export async function listConversations(
   }));
 }
 
-/** Who must be in them; null when one of them does not exist. */
+/** The participants who must be members; null when one of them does not exist. */
 async function peopleOf(
   db: Db,
   principal: Principal,
@@ -59,7 +62,7 @@ async function peopleOf(
   return [...new Set([...people, ...asked.map((id) => living.get(id)!.participantId)])];
 }
 
-/** A statement for each set of filters, so that each is planned for what it asks. */
+/** Each set of filters has a statement of its own, with its own plan. */
 function findRows(
   db: Db,
   workspaceId: string,
@@ -90,7 +93,9 @@ function findRows(
   return all(db, withinPage(rows, { size: conversationBytes, order: orders[sort].page }), values);
 }
 
-/** As it is read, by the minute first: that is in the index; and the same of what was read. */
+/**
+ * `read`: the order in which rows are read, by the indexed minute first. `page`: the same order over the columns read.
+ */
 const orders: Record<ConversationSort, { read: string; page: string }> = {
   created: {
     read: "c.created_at DESC, c.conversation_id DESC",
@@ -107,7 +112,7 @@ function beyond(sort: ConversationSort, at: string, id: string): string {
   return `c.active_minute <= ${minuteOf(at)} AND (c.active_at, c.conversation_id) < (${at}, ${id}::uuid)`;
 }
 
-/** As the column `active_minute` is made. */
+/** The minute as in the column `active_minute`. */
 function minuteOf(time: string): string {
   return `floor(extract(epoch FROM ${time}::timestamptz) / 60)::integer`;
 }

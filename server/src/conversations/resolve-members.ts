@@ -32,7 +32,7 @@ export function nameMember(parseAddress: ParseAddress, member: MemberInput, fiel
 
 /**
  * The participants' ids, in the order given; contacts are made for addresses that nobody has. Nobody is merged or
- * deleted until the transaction ends. Throws VALIDATION_ERROR, naming the field, for one that the workspace does not have;
+ * deleted until the transaction ends. Throws VALIDATION_ERROR, naming the field, for a member unknown in the workspace;
  * FORBIDDEN when the caller may not reach contacts and names one, or an unknown person: the error does not say which.
  */
 export async function resolveMembers(
