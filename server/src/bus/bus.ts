@@ -10,7 +10,9 @@ export interface Bus {
    * soon, for it holds the partitions' heads until then; then call `wake`.
    */
   publish(tx: Db, topic: string, records: readonly NewRecord[]): Promise<void>;
-  /** The same for a statement that publishes on its own: hand it to `bus_append(topic, partitions, counts, batches)`. */
+  /**
+   * The same for a statement that publishes on its own: hand it to `bus_append(topic, partitions, counts, batches)`.
+   */
   outboxOf(records: readonly NewRecord[]): Outbox;
   /** Tells consumers in every process that something was committed; without it they find out within a second. */
   wake(topic: string): void;
@@ -18,7 +20,7 @@ export interface Bus {
   subscribe<Value>(topic: string, group: string, consumer: Consumer<Value>): Subscription;
   /** Records published and not yet consumed by the group. */
   lag(topic: string, group: string): Promise<number>;
-  /** Where the group stands in each partition of the topic. */
+  /** The group's position in each partition of the topic. */
   progress(topic: string, group: string): Promise<PartitionProgress[]>;
   /** Where a key's records go; the same in every process and engine. */
   partitionOf(key: string): number;
@@ -47,13 +49,16 @@ export interface BusRecord<Value> {
 
 export interface PartitionProgress {
   readonly partition: number;
-  /** The offset of the last record that was consumed; in a partition held here, also before the store knows of it. */
+  /**
+   * The offset of the last consumed record. For a partition held here, the position in memory, which may be ahead of
+   * the store.
+   */
   readonly consumed: number;
-  /** Records behind it. */
+  /** Records after it. */
   readonly waiting: number;
   /** False while `onAssigned` runs. */
   readonly isPrepared: boolean;
-  /** `nobody` also when the owner's lease has ended. */
+  /** `nobody` too when the owner's lease has ended. */
   readonly holder: "here" | "elsewhere" | "nobody";
 }
 
@@ -61,19 +66,19 @@ export interface Consumer<Value> {
   /** Records to a call, about: a batch published as one is never torn. */
   readonly maxBatch: number;
   /**
-   * Left out, records of all partitions come in one call, one call at a time. Otherwise each partition's come in calls of
-   * their own, of so many partitions at once at the most: one that is slow holds up no other.
+   * If left out, records of all partitions come in one call, one call at a time. Otherwise each partition has calls of
+   * its own, for at most so many partitions at once, so that a slow partition does not hold up others.
    */
   readonly partitionsAtOnce?: number;
   /**
-   * Takes records of owned partitions, each partition's in order, and never twice at once of the same. Throwing hands
-   * out the same records again, one by one. A record that fails for a passing reason (`isRecordFault`) waits with
-   * backoff for as long as it takes, and holds up its partition only.
+   * Handles records of owned partitions, in order for each partition, with one call at a time for a partition. When it
+   * throws, the same records come again, one by one. A record that fails for a temporary reason (`isRecordFault`) is
+   * retried with backoff until it works, and holds up only its partition.
    */
   handle(records: readonly BusRecord<Value>[]): Promise<void>;
   /**
-   * A record that failed four times by its own fault: keep it where people see it and can put it back; those behind it
-   * continue once this returns. May run twice. Without it such a record waits like the others.
+   * Called for a record that failed four times by its own fault: keep it as a dead letter. The partition continues when
+   * this returns. May run twice. Without it such a record is retried like others.
    */
   giveUp?(record: BusRecord<Value>, error: unknown): Promise<void>;
   /** Before the first record of partitions that this process now owns. */

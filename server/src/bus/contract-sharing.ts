@@ -25,7 +25,7 @@ const endlessLeaseMs = 86_400_000;
 export function sharingContract(openHarness: OpenHarness): void {
   test("two processes share the partitions evenly, and one that closes gives its own back", async () => {
     await using harness = await openHarness();
-    // Its lease does not end by itself, so that only what it gives back can be taken; it is renewed as often as a short one.
+    // The lease does not end during the test, so that only partitions that are given back can be taken.
     const first = await harness.open({ leaseMs: endlessLeaseMs, clock: hastyClock(shortLeaseMs / 4) });
     await using second = await harness.open({ leaseMs: shortLeaseMs });
     const ofFirst = first.subscribe(topic, "all", nothing);

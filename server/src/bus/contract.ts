@@ -1,6 +1,6 @@
 /**
- * What every engine of the bus promises: `busContract({...})` in `<engine>-bus.test.ts`. An engine that fails one of these
- * would lose, reorder or hold back messages.
+ * What every engine of the bus promises: `busContract({...})` in `<engine>-bus.test.ts`. An engine that fails one of
+ * these would lose, reorder or hold back messages.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -78,8 +78,8 @@ export function busContract(openHarness: OpenHarness): void {
     assert.ok(Math.max(...sizes) > 20 && Math.max(...sizes) <= 50 + 20, `the batches have ${sizes.join(", ")} records`);
   });
 
-  // Receiving once waited for the slowest channel account of each batch.
-  test("partitions that are handled by themselves go on while another is slow, each in order", async () => {
+  // Once receiving waited for the slowest channel account of each batch.
+  test("partitions that are handled separately continue while another is slow, each in order", async () => {
     await using harness = await openHarness();
     await using bus = await harness.open();
     const slow = bus.partitionOf("key 1");
@@ -129,7 +129,7 @@ export function busContract(openHarness: OpenHarness): void {
     assert.ok(rest.every(({ partition }) => partition === slow));
   });
 
-  test("a call that fails stops no other partition, and its records come again", async () => {
+  test("a failed call does not stop other partitions, and its records come again", async () => {
     await using harness = await openHarness();
     await using bus = await harness.open();
     const broken = bus.partitionOf("key 1");
@@ -170,7 +170,7 @@ export function busContract(openHarness: OpenHarness): void {
   });
 
   // One message that cannot be handled must not stop all conversations behind it.
-  test("a record that fails by its own fault is given up after four tries, and those behind it are handled", async () => {
+  test("a record that fails by its own fault is given up after four tries, and later records are handled", async () => {
     await using harness = await openHarness();
     await using bus = await harness.open();
     await publish(harness, bus, numbered("a", 1, 5));
@@ -190,8 +190,8 @@ export function busContract(openHarness: OpenHarness): void {
     assert.deepEqual([handled, givenUp, tries], [[1, 2, 4, 5], [3], 4]);
   });
 
-  // A record that was set aside because of a full disk was never handled again.
-  test("a record that fails for a passing reason waits in order, and holds up no other partition", async () => {
+  // Once a record that failed because of a full disk was never handled again.
+  test("a record that fails for a temporary reason is retried in order, and holds up no other partition", async () => {
     await using harness = await openHarness();
     await using bus = await harness.open();
     const other = ["b", "c", "d", "e"].find((key) => bus.partitionOf(key) !== bus.partitionOf("a"))!;
@@ -241,7 +241,7 @@ export function busContract(openHarness: OpenHarness): void {
     assert.equal(seen.length, 30);
   });
 
-  test("large batches in one partition hold back no other partition", async () => {
+  test("large batches in one partition hold up no other partition", async () => {
     await using harness = await openHarness();
     await using bus = await harness.open();
     const keys = spread(0, 200).map(({ key }) => key);
@@ -254,7 +254,7 @@ export function busContract(openHarness: OpenHarness): void {
     assert.ok(places.at(-1)! < 1_800, `the others came at ${places.join(", ")}`);
   });
 
-  test("progress says where a group stands, and who holds each partition", async () => {
+  test("progress gives the group's position in each partition, and its holder", async () => {
     await using harness = await openHarness();
     await using bus = await harness.open({ leaseMs: 1_000 });
     await using other = await harness.open({ leaseMs: 1_000 });
@@ -335,8 +335,8 @@ export function busContract(openHarness: OpenHarness): void {
     }
   });
 
-  // A consumer whose lease has run out reads nothing, and no one wakes it for what it did not read.
-  test("a record published while a process stood still is handled as soon as its lease is renewed", async () => {
+  // A consumer whose lease has ended reads nothing, and nothing wakes it for the records that it did not read.
+  test("a record published while a process was suspended is handled as soon as its lease is renewed", async () => {
     await using harness = await openHarness();
     let stoodStillMs = 0;
     const clock = withoutPolling();
@@ -353,7 +353,7 @@ export function busContract(openHarness: OpenHarness): void {
     }
   });
 
-  // Who publishes knows of other consumers from its last renewal, so it wakes none that came since.
+  // A publisher knows of other consumers from its last renewal, so it does not wake newer ones.
   test("a record published before its process knew of a new consumer reaches it with the next renewal", async () => {
     await using harness = await openHarness();
     const options = { clock: withoutPolling(), leaseMs: 3_000 };

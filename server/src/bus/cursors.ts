@@ -8,7 +8,7 @@ export interface Ownership {
   consumed: number;
   committed: number;
   isReady: boolean;
-  /** Its next record failed for a reason that passes: how often so far, and when it is tried again. */
+  /** Set while its next record fails for a temporary reason: failures so far, and when it is retried. */
   stall: { failures: number; until: number } | null;
 }
 
@@ -53,7 +53,7 @@ export interface BatchRow {
   records: string;
 }
 
-/** Reads whole rows until about `maxRecords` records, oldest first in each partition, of the partitions by turns. */
+/** Reads whole rows up to about `maxRecords` records, from the partitions by turns, oldest first in each. */
 export async function advanceAndRead(
   pool: Pool,
   topic: string,
@@ -101,7 +101,7 @@ export interface PositionRow {
   partition: number;
   last_offset: number;
   consumed_offset: number;
-  /** Null when nobody's lease holds. */
+  /** Null when no lease is valid. */
   owner: string | null;
 }
 

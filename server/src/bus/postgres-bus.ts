@@ -22,7 +22,7 @@ export interface PostgresBusOptions {
   partitions: number;
   /** A process that has said nothing for this long has lost its partitions, in milliseconds. */
   leaseMs: number;
-  /** Where subscriptions that wait for better times are seen. */
+  /** Reports subscriptions that fail and retry. */
   troubles?: Troubles;
 }
 

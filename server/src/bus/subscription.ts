@@ -30,16 +30,21 @@ interface SubscriptionOptions<Value> {
   ownerId: string;
   leaseMs: number;
   consumer: Consumer<Value>;
-  /** There are more consumers of this topic than were known: what was published meanwhile may have woken none of them. */
+  /**
+   * Called when there are more consumers of this topic than were known: records published meanwhile may not have woken
+   * them.
+   */
   onMoreConsumers: () => void;
 }
 
 /** How often an unwoken consumer looks by itself, in milliseconds. */
 const pollMs = 1_000;
-/** While several records come at a time, reads are at least this far apart, in milliseconds: each takes more of them. */
+/**
+ * While several records come at a time, reads are at least this far apart, in milliseconds: each takes more of them.
+ */
 const paceMs = 8;
 const severalRecords = 4;
-/** Tries at a record that fails by its own fault, one by one, before it is given up. */
+/** Tries of a record that fails by its own fault, before it is given up. */
 const maxTries = 4;
 /** Between two tries at one record, longer with each try. */
 const retryPauseMs = 200;
@@ -51,7 +56,7 @@ export function openSubscription<Value>(options: SubscriptionOptions<Value>): Po
   const part = `${group} ${topic}`;
   const leases = `leases of ${part}`;
   const partitions = new Map<number, Ownership>();
-  /** Calls that have a partition for themselves. */
+  /** Calls under way for a single partition. */
   const underWay = new Map<number, Promise<void>>();
   const closing = new AbortController();
   let heldUntil = 0;
@@ -149,7 +154,7 @@ export function openSubscription<Value>(options: SubscriptionOptions<Value>): Po
       ([partition, { isReady, stall }]) => isReady && !underWay.has(partition) && (stall?.until ?? now) <= now,
     );
     if (all.length === 0 || now >= heldUntil) return [];
-    // Another one comes first each time: large batches in one partition do not fill every read.
+    // Begins with another partition each time, so that large batches in one do not fill every read.
     reads += 1;
     const ready = [...all.slice(reads % all.length), ...all.slice(0, reads % all.length)];
     const positions = ready.map(([, ours]) => ours.consumed);
@@ -199,7 +204,7 @@ export function openSubscription<Value>(options: SubscriptionOptions<Value>): Po
     }
   }
 
-  /** False: the record has to wait, and with it those behind it in its partition. */
+  /** False: the record and the later ones of its partition must wait. */
   async function handleOne(record: BusRecord<Value>): Promise<boolean> {
     for (let tries = 1; !closing.signal.aborted; tries += 1) {
       try {
@@ -228,7 +233,7 @@ export function openSubscription<Value>(options: SubscriptionOptions<Value>): Po
     return true;
   }
 
-  /** Leaves the partition alone for a while: it is read again from this record on. */
+  /** Stops reading the partition for a while; then it is read again from this record on. */
   function stall({ partition }: BusRecord<Value>, error: unknown): false {
     const ours = partitions.get(partition);
     troubles.failed(part, error);

@@ -6,7 +6,7 @@ import type { AccountAttention, ChannelAccountStatus, ChannelAccountView } from 
 export interface SealedAccount extends ChannelAccountView {
   readonly credentialsSealed: Buffer;
   readonly version: number;
-  /** How long it has had its status, by the database's clock. */
+  /** Time since its status changed, by the database's clock. */
   readonly statusAgeMs: number;
 }
 
@@ -72,7 +72,7 @@ export interface AccountChanges {
   status?: ChannelAccountStatus | undefined;
   settings?: ChannelAccountSettings | undefined;
   credentialsSealed?: Buffer | undefined;
-  /** It needs attention no more. */
+  /** Makes it active if it needed attention. */
   isRepaired?: boolean | undefined;
 }
 
@@ -98,7 +98,7 @@ export function updateAccount(db: Db, key: AccountKey, changes: AccountChanges):
 
 const nextStatus = "coalesce($4, CASE WHEN $7 AND status = 'needs_attention' THEN 'active' ELSE status END)";
 
-/** Whether it was active, and not changed since that version: what the platform refused may have been repaired since. */
+/** Returns whether it was active and unchanged since that version: a changed account may have been repaired. */
 export async function markNeedsAttention(
   db: Db,
   { channelAccountId, version }: { channelAccountId: string; version: number },
@@ -110,7 +110,7 @@ export async function markNeedsAttention(
   return (await run(db, text, [channelAccountId, version, attention])) > 0;
 }
 
-/** Of all workspaces. */
+/** In all workspaces. */
 export async function countNeedingAttention(db: Db): Promise<number> {
   const text = `SELECT count(*) AS count FROM channel_accounts WHERE status = 'needs_attention' AND deleted_at IS NULL`;
   return (await one<{ count: number }>(db, text, [])).count;

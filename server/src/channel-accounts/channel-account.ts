@@ -2,18 +2,18 @@ import type { AccountProblem, Channel, ChannelAccount, ChannelAccountSettings } 
 import type { Clock } from "../lib/clock.ts";
 
 /**
- * One that is disabled neither sends nor receives, and keeps everything it has. One that needs attention is refused by its
- * platform: it receives, and what is to be sent over it is accepted and waits.
+ * `disabled`: it neither sends nor receives, and keeps its data. `needs_attention`: the platform refuses it. It
+ * receives, and messages to be sent over it are accepted and wait.
  */
 export const accountStatuses = ["active", "disabled", "needs_attention"] as const;
 export type ChannelAccountStatus = (typeof accountStatuses)[number];
-/** What an admin may set: the platform alone says that an account needs attention. */
+/** Statuses that an admin may set; only the platform's answer sets `needs_attention`. */
 export const settableStatuses = ["active", "disabled"] as const;
 
 /** SQL of the rule by which an account counts as connected, so that messages to it are accepted and routed. */
 export const isConnected = "deleted_at IS NULL AND status <> 'disabled'";
 
-/** Why an account needs attention. `detail` is what the platform said. */
+/** Why an account needs attention. `detail` is the platform's answer. */
 export interface AccountAttention {
   readonly reason: AccountProblem;
   readonly detail: string;
@@ -30,7 +30,7 @@ export interface ChannelAccountView {
   readonly externalId: string;
   readonly settings: ChannelAccountSettings;
   readonly createdAt: Date;
-  /** When it got this status. */
+  /** When its status changed last. */
   readonly statusSince: Date;
   /** Null unless it needs attention. */
   readonly attention: AccountAttention | null;
@@ -40,13 +40,13 @@ export interface ChannelAccountView {
 export interface ConnectedAccount extends ChannelAccount {
   readonly workspaceId: string;
   readonly status: ChannelAccountStatus;
-  /** When it got this status, by `Clock.elapsed`. */
+  /** When its status changed last, by `Clock.elapsed`. */
   readonly statusFromMs: number;
   /** Rises with every change. */
   readonly version: number;
 }
 
-/** The part of a wait that counts against a retry limit: not the time before the account got the status it has. */
+/** The part of a wait that counts against a retry limit: time since the account's status changed last. */
 export function countedWaitMs(account: ConnectedAccount, waitedMs: number, clock: Clock): number {
   return Math.min(waitedMs, clock.elapsed() - account.statusFromMs);
 }

@@ -45,7 +45,7 @@ export interface NewChannelAccount {
   settings?: Static<typeof settingsSchema> | undefined;
 }
 
-/** `settings` are replaced as a whole; what is left out stays. */
+/** `settings` are replaced as a whole; fields that are left out stay. */
 export interface ChannelAccountPatch {
   name?: string | undefined;
   status?: (typeof settableStatuses)[number] | undefined;
@@ -74,7 +74,7 @@ export function openChannelAccounts({ db, secretBox, clock, ...rest }: ChannelAc
   return {
     /**
      * VALIDATION_ERROR that names the field; CONFLICT when the workspace has this number or bot already. With `io` the
-     * platform is asked first: CHANNEL_CREDENTIALS_INVALID when it refuses the credentials, and nothing is stored.
+     * platform checks the credentials first: CHANNEL_CREDENTIALS_INVALID when it refuses them, and nothing is stored.
      */
     async create(db: Pool, by: Actor, input: NewChannelAccount, io?: ConnectorIo): Promise<ChannelAccountView> {
       const connector = connectorFor(input.channel);
@@ -114,9 +114,9 @@ export function openChannelAccounts({ db, secretBox, clock, ...rest }: ChannelAc
     },
 
     /**
-     * New credentials must be of the same number or bot: its lanes and receipts hang on that. Those that are stored are
-     * sent nowhere else: a caller who changes where they go sends all of them again. They repair an account that needs
-     * attention. With `io` the platform is asked about them first, and about the stored ones before such an account is
+     * New credentials must be of the same number or bot, because its lanes and receipts depend on that. They make an
+     * account active that needs attention. Stored credentials are sent nowhere else: a change of `base_url` needs all
+     * of them again. With `io` the platform first checks new credentials, and the stored ones before such an account is
      * made active: CHANNEL_CREDENTIALS_INVALID when it refuses them, and nothing is changed.
      */
     async change(
@@ -134,7 +134,7 @@ export function openChannelAccounts({ db, secretBox, clock, ...rest }: ChannelAc
         const message = "settings.base_url decides where the credentials are sent: send all credentials again with it.";
         throw invalid(message, { field: "credentials" });
       }
-      // Those that are left out stay, unless they would be sent elsewhere.
+      // Credentials that are left out stay, unless they would be sent elsewhere.
       const stored = isTurned || patch.credentials === undefined ? {} : await storedCredentials(key);
       const credentials = patch.credentials && { ...stored, ...(patch.credentials as object) };
       if (credentials !== undefined) requireSameAccount(channel, externalId, credentials);
@@ -163,8 +163,9 @@ export function openChannelAccounts({ db, secretBox, clock, ...rest }: ChannelAc
     },
 
     /**
-     * The platform refuses the account as it was at this version: nothing is sent over it until it was repaired. Whether
-     * that is new. Safe to call twice, and too late: an account that was changed meanwhile may have been repaired.
+     * Records that the platform refuses the account as it was at this version: nothing is sent over it until it is
+     * repaired. Returns whether that is new. Safe to call twice or late: an account that was changed meanwhile is left
+     * alone.
      */
     async needsAttention(
       account: Pick<ConnectedAccount, "workspaceId" | "channelAccountId" | "version">,
@@ -181,7 +182,7 @@ export function openChannelAccounts({ db, secretBox, clock, ...rest }: ChannelAc
       return isNew;
     },
 
-    /** The platform takes its credentials again: where it needed attention, it is active. */
+    /** Records that the platform accepts its credentials: an account that needed attention becomes active. */
     async repaired(db: Pool, by: Actor, key: rows.AccountKey): Promise<void> {
       const { status } = (await rows.findAccount(db, key)) ?? refuseUnknown();
       if (status !== "needs_attention") return;
@@ -192,7 +193,7 @@ export function openChannelAccounts({ db, secretBox, clock, ...rest }: ChannelAc
       cache.forget(key.channelAccountId);
     },
 
-    /** How many need attention, in all workspaces. */
+    /** The number of accounts that need attention, in all workspaces. */
     countNeedingAttention: () => rows.countNeedingAttention(db),
 
     /** Its credentials are gone for good; what was sent over it stays. */
@@ -277,7 +278,7 @@ function requireConnector(channel: Channel): Connector {
 async function requireWorking(connector: Connector, account: ChannelAccount, io: ConnectorIo): Promise<void> {
   const { isRefused = false, detail } = await connector.check(account, io);
   if (!isRefused) return;
-  const message = `${detail} Correct the credentials, or say verify: false to store them unchecked.`;
+  const message = `${detail} Correct the credentials, or send verify: false to store them unchecked.`;
   throw new RequestError("CHANNEL_CREDENTIALS_INVALID", message, { details: { field: "credentials" } });
 }
 

@@ -2,7 +2,7 @@ import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
 import type { Connector } from "../connectors/connector.ts";
 import { invalid } from "../errors.ts";
 
-// Compiling what checks a schema costs ten times as much as the schema.
+// Compiling the meta-schema would take ten times as long as the schema.
 const ajv = new Ajv({ strict: false, validateSchema: false });
 const validators = new WeakMap<Connector, ValidateFunction>();
 

@@ -6,7 +6,7 @@ import type { Db } from "../lib/query.ts";
 import type { MessagePayload } from "../messages/payload.ts";
 import type { ChannelAccounts } from "./channel-accounts.ts";
 
-/** Accounts of one workspace that are looked through for one of the channel. */
+/** Most accounts of a workspace that are searched for one of the channel. */
 const maxAccounts = 200;
 
 export interface CodeToSend {
@@ -14,13 +14,13 @@ export interface CodeToSend {
   channel: string;
   identifier: string;
   code: string;
-  /** How long ago the person last wrote, in hours; null: never. */
+  /** Hours since the person's last message; null: there was none. */
   heardHoursAgo: number | null;
 }
 
 /**
- * Sends a one-time code to an address, at once and not as a message: people who read messages must not see it. NO_ROUTE with
- * what to do when the platform does not take it, CHANNEL_UNAVAILABLE when it cannot be asked now.
+ * Sends a one-time code to an address, directly and not as a message, so that readers of messages do not see it.
+ * NO_ROUTE, with what to do, when the platform does not take it; CHANNEL_UNAVAILABLE when it cannot be reached now.
  */
 export async function sendCode(
   { accounts, io }: { accounts: ChannelAccounts; io: ConnectorIo },
@@ -46,7 +46,10 @@ export async function sendCode(
   }
   const payload: MessagePayload =
     isFree || template === undefined
-      ? { type: "text", text: `${code} is your code. It works for 10 minutes. If you did not ask for it, ignore it.` }
+      ? {
+          type: "text",
+          text: `${code} is your code. It works for 10 minutes. If you did not request it, ignore this message.`,
+        }
       : { type: "template", ...template, parameters: [code] };
   const part = {
     deliveryId: newId(io.clock.now()),
@@ -59,7 +62,7 @@ export async function sendCode(
   requireSent(channel, await connector.send(part, account, io));
 }
 
-/** An attempt without an answer may have arrived: the code decides. */
+/** Throws for a refusal. An attempt without an answer may have arrived, so it counts as sent. */
 function requireSent(channel: string, outcome: SendOutcome): void {
   if (outcome.kind === "refused" || outcome.kind === "account_refused") {
     throw new RequestError("NO_ROUTE", `${channel} did not take the code (${outcome.reason}): ${outcome.detail}`);

@@ -48,8 +48,8 @@ test("a machine of the inside is refused, however it is spelled", () => {
   for (const host of ["2130706433", "0x7f.1", "127.1"]) assert.throws(() => take(`http://${host}`), /written as/, host);
 });
 
-// What is sent there are the account's credentials.
-test("outside it is https, on a port of the web or above 1023 that is not another service's", () => {
+// The account's credentials are sent there.
+test("a public base_url must be https, on port 443 or 80, or on one above 1023 that is not another service's", () => {
   for (const url of ["http://93.184.216.34", "http://graph.example.com:8443"]) {
     assert.throws(() => take(url), /must begin with https/, url);
   }

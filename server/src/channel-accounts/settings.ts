@@ -16,7 +16,7 @@ export const settingsSchema = Type.Object(
         {
           additionalProperties: false,
           description:
-            "The template with which one-time codes are sent to people who did not write lately; its only parameter is the code",
+            "The template for one-time codes to people who have not written recently; its only parameter is the code",
         },
       ),
     ),
@@ -35,9 +35,9 @@ export interface BaseUrlRules {
 }
 
 /**
- * Throws VALIDATION_ERROR for a `base_url` that is not a plain http(s) address. Credentials go there: where private
- * addresses are not allowed it must be https, on a port as for webhook endpoints, and no machine of the inside.
- * A public name that leads inside is caught when it is dialled.
+ * Throws VALIDATION_ERROR for a `base_url` that is not a plain http(s) address. Credentials are sent there: where
+ * private addresses are not allowed it must be https, public, and on a port as for webhook endpoints. A public name
+ * that leads inside is caught when it is dialled.
  */
 export function requireSettings(settings: Static<typeof settingsSchema>, rules: BaseUrlRules): ChannelAccountSettings {
   if (settings.base_url !== undefined) requireBaseUrl(settings.base_url, rules);

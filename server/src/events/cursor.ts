@@ -1,8 +1,8 @@
 import { invalid } from "../errors.ts";
 
 /**
- * Where a reader of a feed stands: the position of the last event that it has, and a mark of that event. After a restore
- * of an older backup the feed grows past the position again, with other events: the mark tells. Null: not checked.
+ * The position of the last event that a reader has, with a mark of that event. After a restore of an older backup the
+ * feed grows past the position with other events, which have other marks. Null: not checked.
  */
 export interface Cursor {
   position: number;
@@ -12,17 +12,17 @@ export interface Cursor {
 /** Marks are less than this: six digits of base 36. */
 const markBound = 36 ** 6;
 
-/** SQL of the mark of events that were written at this time: its microseconds, of which the lower part is enough. */
+/** SQL of the mark of events that were written at this time: the lower part of its microseconds. */
 export function markOf(time: string): string {
   return `((date_part('epoch', ${time}) * 1e6)::bigint % ${markBound})`;
 }
 
-/** As clients have it: opaque to them. */
+/** The form for clients, to whom it is opaque. */
 export function toCursor({ position, mark }: Cursor): string {
   return mark === null ? String(position) : `${position}-${mark.toString(36)}`;
 }
 
-/** Takes a bare position too, as older versions gave out. Throws VALIDATION_ERROR for what was never a cursor. */
+/** Also accepts a bare position, as older versions used. Throws VALIDATION_ERROR for anything else. */
 export function parseCursor(cursor: string): Cursor {
   const match = /^(\d{1,15})(?:-([0-9a-z]{1,6}))?$/.exec(cursor);
   if (match === null) {
@@ -46,15 +46,15 @@ export function firstOf({ last_position, event_count }: Omit<Batch, "mark">): nu
 }
 
 /**
- * Why a reader cannot resume from a cursor; null when it can. `next` is the first batch that ends at the cursor or after it.
- * One rule for all ways to read: a cursor is good while its event is kept, or is the newest.
+ * Why a reader cannot resume from a cursor; null when it can. `next` is the first batch that ends at the cursor or
+ * later. The same rule for all ways to read: a cursor is valid while its event is kept, or is the newest.
  */
 export function gapAfter({ position, mark }: Cursor, head: Cursor, next: Batch | undefined): GapReason | null {
   const isOf = (other: number | null) => mark === null || other === null || mark === other;
   if (position > head.position) return "unknown";
   if (position === head.position) return isOf(head.mark) ? null : "unknown";
   if (next === undefined || firstOf(next) > position + 1) return "expired";
-  // Its own event is gone, and those after it are there.
+  // Its own event was deleted, and the next one is there.
   if (firstOf(next) > position) return mark === null ? null : "expired";
   return isOf(next.mark) ? null : "unknown";
 }

@@ -1,29 +1,29 @@
 import type { EventName, FrameType } from "./vocabulary.ts";
 
-/** As readers of the feed get it. */
+/** An event as readers of the feed get it. */
 export interface FeedEvent {
   position: number;
   /** See `Cursor`. */
   mark: number;
-  /** When it was committed, nearly. */
+  /** About when it was committed. */
   at: Date;
   name: EventName;
-  /** Who sees this conversation sees the event; null: agents and admins. */
+  /** Readers that see this conversation see the event; null: agents and admins. */
   conversationId: string | null;
-  /** A participant who sees it too: one who has just left. */
+  /** A participant who has just left, and sees the event too. */
   alsoSeenBy: string | null;
-  /** Set when a delivery waits in somebody's app: once they have this event, it is delivered. */
+  /** A delivery that waits in a user's app: it is delivered when a socket of the user has taken this event. */
   awaits: { deliveryId: string; recipientId: string } | null;
   /** The frame without its cursor. */
   frame: EventFrame;
   /** The frame for members, without the addresses of others; null: the same frame. */
   memberFrame: EventFrame | null;
-  /** The frame for `alsoSeenBy`: it says that they left, and shows nothing that happened since. */
+  /** The frame for `alsoSeenBy`: it says that the participant left, and shows nothing later. */
   partingFrame: EventFrame | null;
 }
 
 export type EventFrame = { type: FrameType } & Record<string, unknown>;
 
-/** An event without its place in the feed, and its frames without what every frame of an event has. */
+/** An event without its position, and its frames without the fields that all frames have. */
 export type Told = Pick<FeedEvent, "name" | "conversationId" | "frame"> &
   Partial<Pick<FeedEvent, "alsoSeenBy" | "awaits" | "memberFrame" | "partingFrame">>;

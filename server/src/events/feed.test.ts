@@ -72,7 +72,7 @@ test("a refused delivery tells why, a replayed one that it is under way again", 
   );
 });
 
-test("an event says later what it said at first, also after a replay has cleared what it was about", async () => {
+test("an event reads the same later, even after a replay has cleared the delivery that it is about", async () => {
   let answer: SendOutcome = { kind: "sent", providerMessageId: "first" };
   await using line = await startPipeline({ platform: () => answer });
   const chat = await line.addConversation(await line.addPerson("ana"));
@@ -96,7 +96,7 @@ test("an event says later what it said at first, also after a replay has cleared
   );
 });
 
-test("an event of a status that was kept before there was more to say has nothing there", async () => {
+test("an event stored before a status had further fields has null in them", async () => {
   await using line = await startPipeline({ delivers: false });
   const chat = await line.addConversation(await line.addPerson("ana"));
   const before = await readHead(line.pool, line.workspaceId);

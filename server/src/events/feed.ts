@@ -8,17 +8,22 @@ import { hydrateSome, type Stored, type StoredEvent } from "./hydrate.ts";
  * gaps. Migration 0007 says how that holds.
  */
 export type FeedPage =
-  /** Events right after the cursor, oldest first; `last` is the position up to which was read, `head` the newest of all. */
+  /**
+   * Events right after the cursor, oldest first; `last` is the position up to which was read, `head` the newest of all.
+   */
   | { kind: "events"; events: FeedEvent[]; last: number; head: number; cursor: Cursor }
-  /** The events after the cursor were cleared away, or the cursor is not of this feed: read the state again, and resume from `head`. */
+  /**
+   * Events after the cursor were deleted, or the cursor is of another feed: read the state again, and resume from
+   * `head`.
+   */
   | { kind: "gap"; reason: GapReason; head: number; cursor: Cursor };
 
 /** Most events that one call reads. */
 export const maxPage = 1_000;
 
 /**
- * Up to `limit` events after a cursor, or after a position, which is not checked: fewer where they are long, and some in any
- * case. `cursor` of the page is where to resume. A few round trips; safe to call at any time, from any process.
+ * Up to `limit` events after a cursor, or after a position, which is not checked: fewer where they are long, and some
+ * in any case. `cursor` of the page is where to resume. A few round trips; safe to call at any time, from any process.
  */
 export async function readFeed(db: Db, workspaceId: string, after: Cursor | number, limit: number): Promise<FeedPage> {
   const from = typeof after === "number" ? { position: after, mark: null } : after;
@@ -32,14 +37,14 @@ export async function readFeed(db: Db, workspaceId: string, after: Cursor | numb
     .flatMap(unpack)
     .filter(({ position }) => position > from.position);
   const wanted = stored.slice(0, limit);
-  // The hole is right behind it.
+  // The hole begins right after it.
   if (wanted.length === 0 && from.position < head) return { kind: "gap", reason: "expired", head, cursor: newest };
   const { events, count } = await hydrateSome(db, workspaceId, wanted);
   const { position, mark } = wanted[count - 1] ?? newest;
   return { kind: "events", events, last: position, head, cursor: { position, mark } };
 }
 
-/** Whether a reader can resume from each of these cursors, of any feeds: null, or why not. One round trip. */
+/** Why a reader cannot resume from each of these cursors, of any feeds; null when it can. One round trip. */
 export async function checkCursors(
   db: Db,
   asked: readonly { workspaceId: string; cursor: Cursor }[],
@@ -73,7 +78,7 @@ export async function readHead(db: Db, workspaceId: string): Promise<number> {
   return row.head;
 }
 
-/** The cursors of the newest events of several feeds; those without an event are missing. */
+/** The cursors of the newest events of several feeds; feeds without an event are left out. */
 export async function readHeads(db: Db, workspaceIds: readonly string[]): Promise<Map<string, Cursor>> {
   const rows = await all<{ workspace_id: string } & Cursor>(
     db,
@@ -134,8 +139,8 @@ interface BatchRow {
 }
 
 /**
- * The batch in which the cursor's event is, and those after it. Each holds one event at least, so `limit` of them are
- * enough; the text of those beyond is not even read, nor that of one that only says what the cursor's mark must be.
+ * The batch with the cursor's event, and later ones. Each has at least one event, so `limit` of them are enough; the
+ * text of further batches is not read, nor that of a batch needed only for its mark.
  */
 const statement = `
 SELECT h.last_position AS head, ${markOf("h.last_event_at")} AS head_mark,

@@ -29,9 +29,9 @@ export interface StoredEvent extends Pick<FeedEvent, "position" | "mark" | "at">
 }
 
 /**
- * Completes stored events with what they are about: messages as they were written, conversations as they are now. Two
- * statements for messages and a few for conversations, for any count. An event about something that was deleted is left out.
- * `count` is how many of them were completed: the first in any case, and no more than a page takes.
+ * Completes stored events with the rows that they are about: messages as they were written, conversations as they are
+ * now. Takes two statements for messages and a few for conversations, for any count. Events about deleted rows are left
+ * out. `count` is how many of them were completed: the first in any case, and no more than a page takes.
  */
 export async function hydrateSome(
   db: Db,
@@ -116,7 +116,9 @@ interface Shown {
   toMembers: ShownConversation;
 }
 
-/** The conversations of the first events, `count` of them: each event shows all of its, so the same one counts again. */
+/**
+ * The conversations of the first events, `count` of them: each event shows all of its, so the same one counts again.
+ */
 async function loadChanged(
   db: Db,
   conversationIds: readonly string[],

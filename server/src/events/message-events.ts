@@ -27,13 +27,13 @@ interface MessageRow {
   seq: number;
   sender_id: string;
   sender_name: string | null;
-  /** The other one of a private conversation, and null in a group. */
+  /** The other participant of a private conversation; null in a group. */
   recipient_id: string | null;
   direction: "inbound" | "outbound";
-  /** Null in the event of a status, and of a message that is beyond the page. */
+  /** Null for an event of a status, and for a message that is beyond the page. */
   payload: { type: string; text?: string; caption?: string; file_id?: string } | null;
   reply_to: string | null;
-  /** How an inbound message came; null for others. */
+  /** The channel on which an inbound message came; null for others. */
   origin: {
     channel: string;
     channel_account_id: string;
@@ -51,13 +51,13 @@ interface DeliveryRow {
   channel_account_id: string | null;
 }
 
-/** What events of messages are about. */
+/** The rows that events of messages are about. */
 export interface MessageFacts {
   messages: ReadonlyMap<string, MessageRow>;
   deliveries: ReadonlyMap<string, DeliveryRow>;
 }
 
-/** Two statements at once, for any count. */
+/** Two concurrent statements, for any count. */
 export async function loadMessageFacts(
   db: Db,
   workspaceId: string,
@@ -81,8 +81,8 @@ export async function loadMessageFacts(
 }
 
 /**
- * With the payloads of `told`, as many of the first as a page takes; of `mentioned` only what a status says of its message. How
- * long a long payload is takes as long to find out as reading it, so no more are looked at.
+ * With the payloads of `told`, as many of the first as a page takes; of `mentioned` only what a status says of its
+ * message. How long a long payload is takes as long to find out as reading it, so no more are looked at.
  */
 async function loadMessages(
   db: Db,
@@ -135,7 +135,7 @@ async function loadDeliveries(
   return new Map(rows.map((row) => [row.delivery_id, row]));
 }
 
-/** Null for a message that is gone. */
+/** Null for a deleted message. */
 export function tellMessage(messageId: string, { messages }: MessageFacts): Told | null {
   const message = messages.get(messageId);
   if (message === undefined) return null;
@@ -205,7 +205,7 @@ export function tellStatus(event: StoredStatus, { messages, deliveries }: Messag
   };
 }
 
-/** What of a person on a platform only those see who see addresses: the platform's ids of messages may hold the number. */
+/** Fields that only callers who see addresses get: a platform's ids of messages may contain the number. */
 function contactFields(
   viewer: Viewer,
   participantId: string,

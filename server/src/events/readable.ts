@@ -1,7 +1,7 @@
 import { forbidden } from "../errors.ts";
 import { hasScope, requireScope, type Scope, type Scoped } from "../identity/principal.ts";
 
-/** What an API key needs to read the feed, which contains what these scopes read. */
+/** The scopes that an API key needs to read the feed, which contains what these scopes read. */
 export const feedScopes = ["events:read", "messages:read", "conversations:read"] as const satisfies readonly Scope[];
 
 /** FORBIDDEN, naming the scope, for an API key that may not read the feed. */
@@ -9,7 +9,7 @@ export function requireFeedScopes(by: Scoped): void {
   requireScope(by, ...feedScopes);
 }
 
-/** The scope that reads events, by the first part of their names. All other events need all scopes. */
+/** The scope for events, by the first part of their names. All other events need all scopes. */
 const scopesByNoun: Readonly<Record<string, Scope>> = {
   message: "messages:read",
   conversation: "conversations:read",
@@ -23,12 +23,14 @@ function scopeOf(event: string): Scope | "*" {
   return event === "*" ? "*" : (scopesByNoun[event.split(".")[0]!] ?? "*");
 }
 
-/** Whether an API key may read this event; others may by their role. */
+/** Whether an API key may read this event. For users the role decides. */
 export function mayRead(by: Scoped, event: string): boolean {
   return hasScope(by, scopeOf(event));
 }
 
-/** FORBIDDEN, naming the event and the scope, for an API key that may not read one of these events; `*` is all of them. */
+/**
+ * FORBIDDEN, naming the event and the scope, for an API key that may not read one of these events; `*` is all of them.
+ */
 export function requireMayRead(by: Scoped, events: readonly string[]): void {
   for (const event of events) {
     const scope = scopeOf(event);

@@ -20,7 +20,7 @@ export type FrameType = (typeof frameTypes)[EventName];
 
 export const eventNames = Object.keys(frameTypes) as [EventName, ...EventName[]];
 
-/** What sockets and streams send live beside the events: it is in no feed. */
+/** What sockets and streams send live besides events. The feed does not contain it. */
 export const liveEvents = { TYPING: "conversation.typing", PRESENCE: "user.presence" } as const;
 
 /** Names that stand for several types in a subscription. */
@@ -32,7 +32,7 @@ export type EventGroup = keyof typeof eventGroups;
 
 const groups: ReadonlyMap<string, readonly string[]> = new Map(Object.entries(eventGroups));
 
-/** Whether who asked for these types and groups gets an event of this type. */
+/** Whether a subscription to these types and groups includes this type. */
 export function asksFor(asked: readonly string[], name: string): boolean {
   return asked.some((one) => one === name || (groups.get(one)?.includes(name) ?? false));
 }

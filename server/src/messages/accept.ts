@@ -78,7 +78,10 @@ export function openAcceptor(options: AcceptOptions): Acceptor {
     return messages.map((message) => results.get(message)!);
   }
 
-  /** Writes all of one workspace; where that fails for a reason that one message brings with it, the others are written without it. */
+  /**
+   * Writes all of one workspace; where that fails for a reason that one message brings with it, the others are written
+   * without it.
+   */
   async function write(messages: NewMessage[]): Promise<(Written | Error)[]> {
     const giveUpAt = clock.elapsed() + patienceMs;
     const { workspaceId } = messages[0]!;
@@ -93,7 +96,7 @@ export function openAcceptor(options: AcceptOptions): Acceptor {
         if (mayPassSoon && clock.elapsed() < giveUpAt) await pause(clock, retryPauseMs);
         else if (mayPassSoon || !isRecordFault(error))
           throw overloaded(
-            "The database cannot store it now. Send it again with the same message_id: it is accepted once.",
+            "The database cannot store the message now. Send it again with the same message_id: it is accepted once.",
             error,
           );
         else if (messages.length === 1) return [error as Error];
@@ -151,7 +154,7 @@ function tell(message: NewMessage, first: NewMessage, written: Written | Error):
   if (!isSame) {
     const error = new RequestError(
       "IDEMPOTENCY_CONFLICT",
-      "This message_id was used for another message. Take a new one.",
+      "This message_id was used for another message. Use a new one.",
     );
     return { kind: "refused", messageId, error };
   }

@@ -13,9 +13,9 @@ interface Case {
 }
 
 /**
- * Writes the messages and their outbox records, and takes the next `seq`s of their conversations, in one round trip: each
- * message gets the next one after those before it here. What may be written is checked once for each case, not for each
- * message. All or nothing: throws `unique_violation` when one of the ids is known.
+ * Writes the messages and their outbox records, and takes the next `seq`s of their conversations, in one round trip:
+ * each message gets the next one after those before it here. What may be written is checked once for each case, not for
+ * each message. All or nothing: throws `unique_violation` when one of the ids is known.
  */
 export async function insertMessages(
   db: Db,
@@ -81,7 +81,7 @@ function casesOf(messages: readonly NewMessage[]): Case[] {
   return [...cases.values()];
 }
 
-/** Messages that others here point at, but for those that come before them here: these are about to exist. */
+/** Messages that others of this batch refer to, without those that come before them in it. */
 function quotesOf(messages: readonly NewMessage[]) {
   const quoting = messages.filter(({ replyTo, reactsTo }) => replyTo !== null || reactsTo !== null);
   if (quoting.length === 0) return [];
@@ -128,8 +128,10 @@ function columns(messages: readonly NewMessage[]): unknown[] {
   ];
 }
 
-// The checks are scalar subqueries, which are looked up one by one in an index whatever the planner thinks of the tables'
-// sizes. `moved` locks the conversations in the order of their ids; `published` comes after it, so that the offsets on the bus
+// The checks are scalar subqueries, which are looked up one by one in an index whatever the planner thinks of the
+// tables'
+// sizes. `moved` locks the conversations in the order of their ids; `published` comes after it, so that the offsets on
+// the bus
 // are taken in the order of the seqs.
 const statement = `
 WITH cases AS MATERIALIZED (

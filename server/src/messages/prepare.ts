@@ -11,7 +11,7 @@ import type { NewMessage } from "./write-messages.ts";
 
 const channel = Type.String({ pattern: "^[a-z]{1,30}$" });
 
-/** Channels that one message may name. */
+/** Most channels that one message may name. */
 const maxChannels = 10;
 
 /** The body of `POST /v1/messages`. */
@@ -41,7 +41,10 @@ export const sendBody = Type.Object(
       ),
     ),
     metadata: Type.Optional(
-      freeForm(metadataLimits, "Yours: at most 16 KiB of JSON with 1,000 fields and elements, nested at most 20 deep."),
+      freeForm(
+        metadataLimits,
+        "Your own fields: at most 16 KiB of JSON with 1,000 fields and elements, nested at most 20 deep.",
+      ),
     ),
   },
   { additionalProperties: false },
@@ -52,14 +55,16 @@ export interface PrepareDeps {
   clock: Clock;
   /** Whether a channel is one that the hub speaks. */
   isChannel: (name: string) => boolean;
-  /** The private conversation between the sender and an address; makes contact and conversation when they are missing. */
+  /**
+   * The private conversation between the sender and an address; makes contact and conversation when they are missing.
+   */
   findDirect: (pair: {
     workspaceId: string;
     senderId: string;
     to: string;
     mayUseWorkspace: boolean;
     mayReachContacts: boolean;
-    /** What is sent; the conversation is made for nothing that would be refused. */
+    /** The message to accept. Creates the conversation only when the message would not be refused. */
     message: NewMessage;
   }) => Promise<string>;
   /** Whether this is an active account of that channel in the workspace. */
@@ -67,8 +72,8 @@ export interface PrepareDeps {
 }
 
 /**
- * Checks what the schema cannot and settles who sends where. Synchronous, unless an address or an account must be looked
- * up. Throws VALIDATION_ERROR, FORBIDDEN or RESOURCE_NOT_FOUND.
+ * Checks what the schema cannot and settles who sends where. Synchronous, unless an address or an account must be
+ * looked up. Throws VALIDATION_ERROR, FORBIDDEN or RESOURCE_NOT_FOUND.
  */
 export function prepareMessage(
   deps: PrepareDeps,
@@ -98,7 +103,7 @@ export function checkSend({ isChannel }: Pick<PrepareDeps, "isChannel">, princip
     throw invalid("Give either channels or fallback: its order says which channels are tried.", { field: "fallback" });
   }
   if (body.via !== undefined && !reachesContacts(principal)) {
-    throw forbidden("Choosing the channel account with via needs the role agent; leave via out.", { field: "via" });
+    throw forbidden("Choosing the channel account with via needs the role agent. Leave via out.", { field: "via" });
   }
   // No file can be uploaded yet.
   if (payload.type === "file") throw notFound("file");

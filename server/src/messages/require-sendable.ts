@@ -4,16 +4,16 @@ import { type Db, one } from "../lib/query.ts";
 import { refusal } from "./accept.ts";
 import type { NewMessage } from "./write-messages.ts";
 
-/** The one who would get a message in a conversation that is not there yet. */
+/** The recipient of a message in a conversation that does not exist yet. */
 export interface NewRecipient {
   channel: string;
-  /** Null when a contact would be made. */
+  /** Null when a contact would be created. */
   participantId: string | null;
 }
 
 /**
- * Throws what accepting the message would refuse it for, before contact and conversation are made for it: so nothing is
- * left of a refused send. There can be nothing yet that it quotes, and a known id is one of another message.
+ * Throws the errors of accepting before a contact and a conversation are created, so that a refused message leaves
+ * nothing. A message that it quotes cannot exist yet, and a known id belongs to another message.
  */
 export async function requireSendable(db: Db, message: NewMessage, recipient: NewRecipient): Promise<void> {
   const { workspaceId, messageId, senderId, channels, replyTo, reactsTo } = message;
@@ -38,7 +38,7 @@ export async function requireSendable(db: Db, message: NewMessage, recipient: Ne
     ],
   );
   if (found.is_known) {
-    throw new RequestError("IDEMPOTENCY_CONFLICT", "This message_id was used for another message. Take a new one.");
+    throw new RequestError("IDEMPOTENCY_CONFLICT", "This message_id was used for another message. Use a new one.");
   }
   if (!found.has_sender) throw refusal(message, "sender");
   if (replyTo !== null) throw refusal(message, "reply_to");

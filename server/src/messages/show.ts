@@ -19,7 +19,7 @@ export const deliveryResource = Type.Object({
   recipient: Type.String(),
   channel: Type.String(),
   address: nullable(Type.String(), {
-    description: "Null, as the provider ids are, to callers with the role member, but for deliveries to themselves.",
+    description: "Null for callers with the role member, as are the provider ids, except for deliveries to themselves.",
   }),
   channel_account_id: maybeText,
   status: messageStatus,
@@ -28,7 +28,7 @@ export const deliveryResource = Type.Object({
   attempts: Type.Integer(),
   error: nullable(Type.Object({ code: Type.String(), message: Type.String() }), {
     description:
-      "Why it failed, or why its last attempt did not get through. CHANNEL_ACCOUNT_NEEDS_ATTENTION and " +
+      "Why it failed, or why its last attempt did. CHANNEL_ACCOUNT_NEEDS_ATTENTION and " +
       "CHANNEL_ACCOUNT_DISABLED: it waits until the account is active again.",
   }),
   next_attempt_at: maybeTime,
@@ -39,7 +39,7 @@ export const deliveryResource = Type.Object({
 });
 export type DeliveryResource = Static<typeof deliveryResource>;
 
-/** Why a person's message landed in its conversation. */
+/** Why an inbound message landed in its conversation. */
 export type InboundRoute = "quoted" | "last_used" | "private";
 
 export const messageResource = Type.Object({
@@ -103,13 +103,15 @@ export interface DeliveryRow {
 export const messageColumns = `message_id, workspace_id, conversation_id, seq, sender_id, direction, payload, channels,
   reply_to, origin ->> 'route' AS route, metadata, created_at`;
 
-/** About how long a message `m` is as it is shown, with its deliveries, in bytes: SQL. */
+/** SQL: the approximate size of a message `m` in an answer, with its deliveries, in bytes. */
 export const messageBytes = `(500 + octet_length(m.payload::text) + coalesce(octet_length(m.metadata::text), 0)
   + coalesce((SELECT sum(550 + coalesce(octet_length(d.error::text), 0)
       + coalesce(octet_length(array_to_string(d.provider_message_ids, ',')), 0))
     FROM deliveries d WHERE d.message_id = m.message_id), 0))`;
 
-/** As the viewer sees them, who may see them: each with its deliveries, in the order of the rows. One statement for all. */
+/**
+ * Messages as the viewer sees them, with their deliveries, in the order of the rows. The caller has checked the access.
+ */
 export async function showMessages(db: Db, viewer: Viewer, rows: readonly MessageRow[]): Promise<MessageResource[]> {
   const deliveries = await all<DeliveryRow>(
     db,
@@ -122,13 +124,13 @@ export async function showMessages(db: Db, viewer: Viewer, rows: readonly Messag
   return rows.map((row) => showMessage(viewer, row, byMessage.get(row.message_id) ?? []));
 }
 
-/** Of a delivery that is still to be sent: what keeps its account from sending it; null when nothing does. */
+/** SQL: why the account of an unsent delivery cannot send it; null when it can. */
 const whyHeld = `CASE WHEN is_pending THEN (
   SELECT CASE a.status
     WHEN 'needs_attention' THEN '{"code": "CHANNEL_ACCOUNT_NEEDS_ATTENTION", "message":
-      "The platform refuses the channel account. The message is sent once an admin has repaired the account."}'::jsonb
+      "The platform refuses the channel account. The message is sent when an admin has repaired the account."}'::jsonb
     WHEN 'disabled' THEN '{"code": "CHANNEL_ACCOUNT_DISABLED", "message":
-      "The channel account is disabled. The message is sent once an admin has enabled the account."}'::jsonb END
+      "The channel account is disabled. The message is sent when an admin has enabled the account."}'::jsonb END
   FROM channel_accounts a WHERE a.channel_account_id = deliveries.channel_account_id AND a.deleted_at IS NULL) END`;
 
 function showMessage(viewer: Viewer, row: MessageRow, deliveries: readonly DeliveryRow[]): MessageResource {
@@ -149,7 +151,7 @@ function showMessage(viewer: Viewer, row: MessageRow, deliveries: readonly Deliv
   };
 }
 
-/** The platform's ids are part of the address: WhatsApp's hold the number. */
+/** A platform's ids are hidden with the address: WhatsApp's contain the number. */
 export function showDelivery(row: DeliveryRow, viewer: Viewer): DeliveryResource {
   const isAddressShown = seesAddressesOf(viewer, row.recipient_id);
   const providerIds = isAddressShown ? (row.provider_message_ids ?? []) : [];

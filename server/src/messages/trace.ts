@@ -106,7 +106,7 @@ async function loadDeliveries(db: Db, workspaceId: string, messageId: string): P
   return deliveries.map((delivery) => ({ ...delivery, history: inWrittenOrder(delivery.history) }));
 }
 
-/** The order of the entries is that of what happened; two processes may stamp a little differently. */
+/** The order in which things happened; the stamps of two processes may differ a little. */
 function inWrittenOrder(history: readonly HistoryEntry[]): HistoryEntry[] {
   let latest = "";
   return history.map((entry) => {

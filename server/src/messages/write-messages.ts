@@ -27,7 +27,9 @@ export interface NewMessage {
   origin: string | null;
 }
 
-/** What a message fails: there is no such conversation, the sender is not in it, what it points at is not, nobody hears. */
+/**
+ * What a message fails: there is no such conversation, the sender is not in it, what it points at is not, nobody hears.
+ */
 export type Refusal = "conversation" | "sender" | "reply_to" | "reacts_to" | "route";
 
 export type Written =
@@ -127,7 +129,7 @@ async function findKnown(db: Db, messages: readonly NewMessage[]): Promise<Map<N
   );
 }
 
-/** Whether two with the same id ask for the same. */
+/** Whether two messages with the same id are the same request. */
 export function isSameMessage(message: NewMessage, other: NewMessage): boolean {
   const parse = (json: string | null) => (json === null ? null : (JSON.parse(json) as unknown));
   const { conversationId: conversation_id, senderId: sender_id, channels, replyTo: reply_to } = other;
@@ -136,8 +138,8 @@ export function isSameMessage(message: NewMessage, other: NewMessage): boolean {
 }
 
 /**
- * A person's message is told apart by the platform's id alone, of which its own is made: each webhook that brings it says
- * something else of where it came from.
+ * An inbound message is identified by the platform's id alone, from which its own id derives: each webhook that brings
+ * it has another origin.
  */
 function isSameAs(known: Omit<KnownRow, "place" | "seq" | "created_at">, message: NewMessage): boolean {
   if (message.direction === "inbound") return true;

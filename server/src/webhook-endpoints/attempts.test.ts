@@ -41,7 +41,7 @@ test("attempts are listed newest first, page by page, each once, and by what cam
   assert.equal(whole.find((row) => row.status === "succeeded")!.next_attempt_at, null);
 });
 
-test("testing an endpoint that is deleted meanwhile answers that it does not exist, and writes nothing", async () => {
+test("a test of an endpoint that is deleted meanwhile gets 404 and writes nothing", async () => {
   await using hub = await startWebhookTest();
   await using receiver = await startReceiver(async (_got, response) => {
     await run(hub.db, "DELETE FROM webhook_endpoints");

@@ -18,8 +18,8 @@ export interface ClaimInput {
 }
 
 /**
- * Deliveries for a statement that changes many: it locks them in the order of their ids, as every other one does that may
- * wait for a lock, so that no two wait for each other.
+ * SQL for statements that change many deliveries: it locks them in the order of their ids, as every statement does that
+ * may wait for a lock, so that there is no deadlock.
  */
 export function inLockOrder(condition: string): string {
   return `SELECT webhook_delivery_id FROM webhook_deliveries WHERE ${condition} ORDER BY webhook_delivery_id FOR UPDATE`;

@@ -3,7 +3,7 @@ import { asksFor, type EventGroup, eventGroups, eventNames } from "../events/eve
 /** What `POST …/test` sends, whatever the endpoint asks for. */
 export const testEvent = "webhook_endpoint.test";
 
-/** Every name by which an endpoint may subscribe to events: types, and groups of types. */
+/** The names that an endpoint may subscribe to: types of events, and groups of types. */
 export const webhookEvents = [...(Object.keys(eventGroups) as EventGroup[]), ...eventNames, testEvent] as const;
 
 /** Of one workspace. */

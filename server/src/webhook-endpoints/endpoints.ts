@@ -38,8 +38,8 @@ export interface EndpointPatch extends rows.EndpointChanges {
 export type WithSecret = WebhookEndpoint & { secret: string };
 
 /**
- * It gets the events from now on. VALIDATION_ERROR for its address or secret, CONFLICT when there are too many,
- * FORBIDDEN for an API key that may not read what it asks for.
+ * Creates an endpoint, which gets the events from now on. VALIDATION_ERROR for its address or secret, CONFLICT when
+ * there are too many, FORBIDDEN for an API key that may not read the events.
  */
 export async function createEndpoint(
   deps: EndpointDeps,
@@ -93,8 +93,8 @@ export async function findEndpoint(db: Db, key: EndpointKey): Promise<WebhookEnd
 
 /**
  * What is left out stays. One that is disabled is given up what waits for it; one that is enabled again is told of what
- * happens from then on, and the rest can be replayed. FORBIDDEN for an API key that may not read the endpoint's events, or would
- * be: it could turn that elsewhere.
+ * happens from then on, and the rest can be replayed. FORBIDDEN for an API key that may not read the endpoint's events,
+ * or would be: it could turn that elsewhere.
  */
 export async function changeEndpoint(
   deps: EndpointDeps,
@@ -141,8 +141,8 @@ export async function removeEndpoint(db: Pool, principal: Principal, endpointId:
 }
 
 /**
- * A new secret; the previous one signs beside it for `overlapMs`, and an older one ends at once. FORBIDDEN for an API key
- * that may not read the endpoint's events.
+ * Creates a new secret. The previous one also signs for `overlapMs`, and an older one ends at once. FORBIDDEN for an
+ * API key that may not read the endpoint's events.
  */
 export function rotateSecret(
   { clock, secretBox }: EndpointDeps,

@@ -79,7 +79,7 @@ export interface NewDeliveries {
   isReplay: boolean;
 }
 
-/** Text of bodies that one statement writes, about, in characters: its making holds up nobody for long. */
+/** About the most text of bodies that one statement writes, in characters: a longer one would hold the event loop. */
 const maxStatementLength = 256 * 1024;
 
 interface NewDelivery {
@@ -88,7 +88,9 @@ interface NewDelivery {
   event: FeedEvent;
 }
 
-/** Returns how many are due by it; none for an endpoint that was deleted. Safe to call twice. Locks in the order of ids. */
+/**
+ * Returns how many deliveries it made due; none for a deleted endpoint. Safe to call twice. Locks in the order of ids.
+ */
 export async function insertDeliveries(db: Db, input: NewDeliveries): Promise<number> {
   const { events, pairs } = input;
   const wanted = pairs

@@ -24,7 +24,7 @@ interface Scene {
   ids: string[];
 }
 
-/** What changes many deliveries at once, in as unlucky an order as it can. */
+/** Operations that change many deliveries at once, each in the order that is worst for deadlocks. */
 const others: Record<string, (scene: Scene) => Promise<unknown>> = {
   "attempts that end": ({ hub, endpointId, ownerId, ids }) => {
     const outcome = failedHere(new Date());
@@ -60,9 +60,9 @@ function replay({ hub, endpointId }: Scene) {
   });
 }
 
-// A replay once met attempts that ended, each with half of the rows that the other wanted (40P01).
+// Once a replay and ending attempts deadlocked, each with half of the rows that the other wanted (40P01).
 for (const [name, change] of Object.entries(others)) {
-  test(`a replay and ${name} wait for each other at no time`, async () => {
+  test(`a replay and ${name} do not deadlock`, async () => {
     await using hub = await startWebhookTest();
     const { webhook_endpoint_id: endpointId } = await hub.connect("http://127.0.0.1:65000/", {
       events: ["message.accepted"],
@@ -76,7 +76,7 @@ for (const [name, change] of Object.entries(others)) {
       await hub.rows<{ id: string }>("SELECT webhook_delivery_id AS id FROM webhook_deliveries ORDER BY 1")
     ).map(({ id }) => id);
     assert.equal(ids.length, count);
-    // So that the rows lie in the table the other way round than their ids.
+    // So that the order of the rows in the table is the reverse of their ids.
     for (const id of ids.toReversed())
       await run(
         hub.line.admin,

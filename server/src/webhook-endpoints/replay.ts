@@ -52,14 +52,14 @@ export interface ReplayRange {
 
 export interface Replayed {
   replayed: number;
-  /** Where to continue, when the range has more than one replay reads. */
+  /** Where to continue when the range has more events than one replay reads. */
   nextFrom: Date | null;
 }
 
 /**
  * Sends the events of a time range that the feed still has, whether they were sent to the endpoint before or not; those
- * that were keep their `webhook-id` and body. CONFLICT while the endpoint is disabled, FORBIDDEN for an API key that may
- * not read these events.
+ * that were keep their `webhook-id` and body. CONFLICT while the endpoint is disabled, FORBIDDEN for an API key that
+ * may not read these events.
  */
 export async function replayRange(
   { clock }: { clock: Clock },

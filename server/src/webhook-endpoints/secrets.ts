@@ -26,7 +26,7 @@ export function requireWebhookSecret(secret: string): string {
   });
 }
 
-/** What signs. */
+/** The secrets that sign. */
 export function webhookKey(secret: string): Buffer {
   return Buffer.from(secret.slice(prefix.length), "base64");
 }

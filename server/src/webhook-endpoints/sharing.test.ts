@@ -10,7 +10,7 @@ import { ok, startReceiver, startWebhookTest, status, type WebhookTest } from ".
 import { changeEndpoint, replayRange } from "./webhook-endpoints.ts";
 
 const accepted = { events: ["message.accepted"] };
-/** What a delivery may take among many, in milliseconds. */
+/** How long a delivery may take among many, in milliseconds. */
 const eachMs = 200;
 
 const allDone = (hub: WebhookTest, count: number) =>
@@ -110,7 +110,7 @@ test("what a process had claimed that is dead is sent by another once its lease 
 
 test("a process that lives keeps what it is at, however long the endpoint thinks", async () => {
   await using hub = await startWebhookTest();
-  // It thinks for several leases, and a busy machine still renews them in time.
+  // The receiver takes several leases, which a busy machine still renews in time.
   const [leaseMs, thinkMs] = [patient(500), Math.min(patient(2_000), attemptTimeoutMs - 3_000)];
   await using receiver = await startReceiver((got, response) => setTimeout(() => ok(got, response, 1), thinkMs));
   await hub.connect(receiver.url, accepted);
@@ -130,7 +130,7 @@ test("a process that is told to end gives back what it had not sent", async () =
   await receiver.has(1);
   const start = Date.now();
   await engine.close();
-  assert.ok(Date.now() - start < patient(4_000), "it does not wait for an answer that may never come");
+  assert.ok(Date.now() - start < patient(4_000), "closing does not wait for an answer that may never arrive");
   const [row] = await hub.deliveries();
   assert.deepEqual([row!.status, row!.attempts, row!.owner_id], ["pending", 0, null]);
   receiver.answer = ok;
@@ -152,7 +152,7 @@ test("forty endpoints that hang hold up neither the events of a live one nor the
     await hub.line.say(chat, `${index}`);
     hub.tell();
     await live.has(index + 1);
-    // One that waits behind the others waits until they are given up.
+    // A delivery behind the others waits until they are given up.
     assert.ok(live.got[index]!.atMs - saidAt < Math.min(patient(2_000), attemptTimeoutMs));
   }
   assert.equal(hanging.got.length, 40, "each is asked one thing at a time");

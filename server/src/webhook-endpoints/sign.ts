@@ -10,8 +10,9 @@ export interface Signed {
 }
 
 /**
- * The headers by which a receiver knows who sends. One signature for each secret: during a rotation there are two. Source:
- * Standard Webhooks 1.0, "Signature scheme"; made here because the library's SHA-256 is JavaScript, which takes 100 times as long.
+ * The headers by which a receiver verifies the sender, with one signature for each secret: two during a rotation.
+ * Source: Standard Webhooks 1.0, "Signature scheme". The library's SHA-256 is written in JavaScript and takes 100 times
+ * as long.
  */
 export function signatureHeaders(secrets: readonly string[], { webhookId, atMs, body }: Signed) {
   const timestamp = String(Math.floor(atMs / 1000));

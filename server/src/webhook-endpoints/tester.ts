@@ -15,7 +15,9 @@ export type TestDeps = SendDeps & Omit<DisableDeps, "db"> & { log: Log };
 /** Tests under way in this process, at the most: each may last as long as an attempt. */
 const maxTests = 16;
 
-/** How tests are made: one attempt, now, of an event that is in no feed. Its delivery can be replayed like any other. */
+/**
+ * How tests are made: one attempt, now, of an event that is in no feed. Its delivery can be replayed like any other.
+ */
 export function openTester(deps: TestDeps) {
   let underWay = 0;
 
@@ -45,7 +47,7 @@ export function openTester(deps: TestDeps) {
          FROM webhook_endpoints WHERE workspace_id = $2 AND webhook_endpoint_id = $3`,
         [deliveryId, workspaceId, endpointId, testEvent, body, outcome.isSuccess ? "succeeded" : "failed", now],
       );
-      // Deleted meanwhile.
+      // The endpoint was deleted meanwhile.
       if (isThere === 0) throw notFound("webhook endpoint");
       const [id] = await insertAttempts(tx, [finished]);
       await noteHealth(tx, [finished]);
