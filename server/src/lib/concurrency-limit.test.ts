@@ -67,6 +67,35 @@ test("a server that ends requests in groups does not count as slow", () => {
   assert.equal(server.limit.limit, limits.first);
 });
 
+test("what ends together counts with what ends alone before it", () => {
+  let nowMs = 0;
+  const limit = openConcurrencyLimit({ elapsed: () => nowMs });
+  for (let round = 0; round < 20; round += 1) {
+    const together = begin(limit, 800);
+    for (let turn = 0; turn < 3; turn += 1) {
+      const alone = begin(limit, 20);
+      nowMs += 210;
+      for (const end of alone) end();
+      assert.ok(limit.hasRoom());
+    }
+    for (const end of together) end();
+  }
+  assert.equal(limit.limit, limits.first);
+});
+
+test("a few requests say nothing about the server", () => {
+  let nowMs = 0;
+  const limit = openConcurrencyLimit({ elapsed: () => nowMs });
+  begin(limit, 100);
+  for (let round = 0; round < 9; round += 1) {
+    const [end] = begin(limit, 1);
+    nowMs += 300;
+    end!();
+    assert.ok(limit.hasRoom());
+  }
+  assert.equal(limit.limit, limits.first);
+});
+
 test("a burst that the server works off is no overload", () => {
   const server = openServer();
   for (let round = 0; round < 20; round += 1) {
@@ -81,7 +110,13 @@ test("the limit falls when the server becomes slow and rises when it becomes fas
   const server = openServer();
   server.run({ serviceMs: 100, clients: 5_000, forMs: 300_000 });
   assert.equal(server.limit.limit, limits.least);
-  server.run({ serviceMs: 0.02, together: 100, clients: 50_000, forMs: 5_000 });
+  // Given little, it can only show little.
+  let before = limits.least;
+  for (let step = 0; step < 40; step += 1) {
+    server.run({ serviceMs: 0.02, together: 100, clients: 50_000, forMs: 100 });
+    assert.ok(server.limit.limit <= 2 * before, `${server.limit.limit} after ${before}`);
+    before = server.limit.limit;
+  }
   assert.equal(server.limit.limit, limits.most);
 });
 
@@ -110,6 +145,20 @@ test("after a refusal by an inner queue, no request is admitted until others hav
   for (const end of ends.slice(1)) end();
   assert.equal(limit.hasRoom(), true);
   assert.equal(limit.underWay, 0);
+});
+
+test("requests that are refused further inside do not make the server look quick", () => {
+  let nowMs = 0;
+  const limit = openConcurrencyLimit({ elapsed: () => nowMs });
+  begin(limit, 100);
+  for (let round = 0; round < 10; round += 1) {
+    const worked = begin(limit, 10);
+    nowMs += 210;
+    for (const end of begin(limit, 1_000)) end("dropped");
+    for (const end of worked) end();
+    limit.hasRoom();
+  }
+  assert.equal(limit.limit, limits.least);
 });
 
 function begin(limit: ConcurrencyLimit, count: number) {

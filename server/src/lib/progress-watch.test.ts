@@ -66,6 +66,13 @@ test("work that does not move for 30 s is reported by name, until it moves", asy
   place = { ...place, waiting: 0 };
   await look();
   assert.deepEqual([troubles(), watch.waiting()], [[], [{ name: "route things", waiting: 0 }]]);
+  // Time without work does not count.
+  await look(looksUntilStill);
+  place = { ...place, waiting: 1 };
+  await look(looksUntilStill);
+  assert.deepEqual(troubles(), []);
+  await look();
+  assert.deepEqual(troubles(), [standstill]);
 });
 
 // A burst fills the queue for minutes; operators would switch off an alarm that fires then.
@@ -113,6 +120,20 @@ test("a standstill in another process makes this one unready only when the step 
   await look(looksUntilStill + 1);
   assert.deepEqual(troubles(), [{ ...standstill, isMinor: true }]);
   areAllStill = true;
+  await look(looksUntilStill + 1);
+  assert.deepEqual(troubles(), [standstill]);
+});
+
+test("a standstill in this process counts although other places move", async () => {
+  let moves = 0;
+  const { look, troubles } = openWatch(async () => {
+    moves += 1;
+    return [
+      { key: 0, mark: 0, waiting: 1 },
+      { key: 1, mark: moves, waiting: 9 },
+      { key: 2, mark: moves, waiting: 9, isElsewhere: true },
+    ];
+  });
   await look(looksUntilStill + 1);
   assert.deepEqual(troubles(), [standstill]);
 });
