@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { Agent, type IncomingMessage, request } from "node:http";
 import { test } from "node:test";
+import { promisify } from "node:util";
 import { pino } from "pino";
 import { RequestError } from "../errors.ts";
 import { BatcherFull } from "../lib/batcher.ts";
@@ -41,10 +42,7 @@ async function openFullDoor(options: Partial<RestOptions> = {}) {
     app.get("/feed", { config: { access: "public", admission: "streams" } }, async () => ({ data: [] }));
   });
   const started = Array.from({ length: limits.least }, () => ask(door.origin, "POST", "/work"));
-  await until("enough is under way", () => ends.length === limits.least);
-  // Refused by the queue before the commit: no other request may begin.
-  assert.equal((await ask(door.origin, "POST", "/inside")).status, 503);
-  return {
+  const opened = {
     ...door,
     seen,
     ends,
@@ -65,6 +63,14 @@ async function openFullDoor(options: Partial<RestOptions> = {}) {
       await door[Symbol.asyncDispose]();
     },
   };
+  await using failing = new AsyncDisposableStack();
+  failing.use(opened);
+  await until("enough is under way", () => ends.length === limits.least);
+  // Refused by the queue before the commit: no other request may begin.
+  assert.equal((await ask(door.origin, "POST", "/inside")).status, 503);
+  assert.equal(door.app.load().limit, limits.least);
+  failing.move();
+  return opened;
 }
 
 /** Sends requests over one connection, one after the other. */
@@ -151,6 +157,31 @@ test("a refusal keeps the connection, unless a long body would have to be read",
   const long = await ask(door.origin, "POST", "/work", { body: "x".repeat(65 * 1024) });
   assert.equal(long.status, 503);
   assert.equal(long.headers.connection, "close");
+  const headers = { "transfer-encoding": "chunked" };
+  const ofUnknownLength = await ask(door.origin, "POST", "/work", { body: "x", headers });
+  assert.deepEqual([ofUnknownLength.status, ofUnknownLength.headers.connection], [503, "close"]);
+});
+
+test("a request whose body comes when others have begun meanwhile is refused", async () => {
+  await using door = await openFullDoor();
+  door.ends.shift()!();
+  await until("there is room", () => door.app.load().underWay === limits.least - 1);
+  const arrives = once(door.app.server, "request");
+  const headers = { "content-type": "application/json", "content-length": "2" };
+  const slow = request(`${door.origin}/work`, { method: "POST", headers });
+  let answer: IncomingMessage | undefined;
+  slow.on("response", (response) => {
+    answer = response.resume();
+  });
+  slow.flushHeaders();
+  await arrives;
+  const other = ask(door.origin, "POST", "/work");
+  await until("another has begun", () => door.app.load().underWay === limits.least);
+  slow.end("{}");
+  const { statusCode, headers: told } = await until("it is answered", () => answer);
+  assert.deepEqual([statusCode, told["retry-after"]], [503, "1"]);
+  for (const end of door.ends.splice(0)) end();
+  assert.equal((await other).status, 200);
 });
 
 // Otherwise clients that repeat their requests at once take the time in which the hub could work.
@@ -175,6 +206,18 @@ test("after a refusal, the next request on the connection is answered when retry
   assert.equal((await accepted).status, 200);
 });
 
+test("of the requests on a connection on which one was refused, one at a time is held", async () => {
+  await using door = await openFullDoor();
+  const { socket } = await door.dial();
+  const asked = "GET /private HTTP/1.1\r\nhost: a\r\n\r\n";
+  socket.write(asked);
+  await until("the first is refused", () => door.app.load().refused === 1);
+  const before = door.waiting();
+  socket.write(asked.repeat(3));
+  await until("one is held, and two are refused", () => door.app.load().refused === 3);
+  assert.equal(door.waiting(), before + 1);
+});
+
 test("refusals are logged once, with a count", async () => {
   const lines: { refused?: number; msg: string }[] = [];
   const log = pino({ level: "warn" }, { write: (line: string) => void lines.push(JSON.parse(line)) });
@@ -190,6 +233,15 @@ test("refusals are logged once, with a count", async () => {
   assert.equal(lines.length, 1);
 });
 
+// Clients that read slowly must not make the hub look busy.
+test("a request counts until its answer is made, not until the client has read it", async () => {
+  await using door = await openDoor();
+  const asked = request(`${door.origin}/large`).end();
+  const [answer] = (await once(asked, "response")) as [IncomingMessage];
+  assert.equal(door.app.load().underWay, 0);
+  answer.destroy();
+});
+
 test("a request of a disconnected client counts until it ends", async () => {
   await using door = await openDoor();
   const leaving = new AbortController();
@@ -197,6 +249,8 @@ test("a request of a disconnected client counts until it ends", async () => {
   await until("it has begun", () => door.app.load().underWay === 1);
   leaving.abort();
   await asked;
+  const connections = promisify(door.app.server.getConnections.bind(door.app.server));
+  await until("the hub has noticed", async () => (await connections()) === 0);
   assert.equal(door.app.load().underWay, 1);
   door.letGo();
   await until("it has ended", () => door.app.load().underWay === 0);

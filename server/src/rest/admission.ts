@@ -112,7 +112,8 @@ export function openAdmission({ clock, log, limit, requestIdOf, headersFor }: Ad
 
   function refuse(request: IncomingMessage, response: ServerResponse, now: number): void {
     const { turn, retryAfterSeconds } = takeTurn(now);
-    refusedOn.set(request.socket, { turn, isHeld: false });
+    // A request that is held keeps its turn, so that no second one is held beside it.
+    if (!refusedOn.get(request.socket)?.isHeld) refusedOn.set(request.socket, { turn, isHeld: false });
     const id = requestIdOf(request);
     const body = bodyBefore + id + bodyAfter;
     if (isLong(request)) response.shouldKeepAlive = false;
