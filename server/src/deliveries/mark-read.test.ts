@@ -9,13 +9,16 @@ test("what a member read in the app is read: up to there, in the app, of that me
   await using line = await startPipeline();
   const eva = (await addUser(line.pool, line.workspaceId, "Eva")).participantId;
   const rui = (await addUser(line.pool, line.workspaceId, "Rui")).participantId;
-  const chat = await line.addConversation(eva, rui, await line.addPerson("ana"));
+  const ana = await line.addPerson("ana");
+  const chat = await line.addConversation(eva, rui, ana);
   for (const text of ["1", "2", "3"]) await line.say(chat, text);
   await line.settled();
   const now = new Date(1_800_000_000_000);
   const range = { conversationId: chat, participantId: eva, fromSeq: 1, toSeq: 2, now };
   await markRead(line.pool, range);
   await markRead(line.pool, { ...range, now: new Date(1_900_000_000_000) });
+  // What reached a person on a channel is read there.
+  await markRead(line.pool, { ...range, participantId: ana });
 
   const rows = await all<{ who: string; seq: number; status: string; read_at: Date | null; changes: number }>(
     line.pool,
