@@ -16,7 +16,7 @@ const usage = `Usage: npm start -- admin reset-password [username]
 export const adminCommand: Command = {
   usage,
   actions: {
-    // A hub finds the new password and the ended sessions in the database, as when another hub had changed them.
+    // A hub reads the new password and the ended sessions from the database, as if another hub had changed them.
     "reset-password": { mayRunBesideHub: true, run: resetPassword },
   },
 };
@@ -35,7 +35,7 @@ async function resetPassword({ config, args, print, openDatabase }: CommandCall)
     print(
       endedSessions === 0
         ? "The user had no session."
-        : `Every session of the user has ended; a hub that runs notices within a minute.`,
+        : `Every session of the user has ended. A running hub notices within a minute.`,
     );
     return 0;
   } finally {

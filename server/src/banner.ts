@@ -34,7 +34,7 @@ const json = "-H 'content-type: application/json'";
 const authorization = '-H "authorization: Bearer $TOKEN"';
 
 function firstSteps(url: string, { simulatorUrl, simulatedChannels, admin }: Started): string[] {
-  // A certificate is for the name by which the outside reaches the hub, and this is its address on this machine.
+  // The certificate is for the public name of the hub, and this is its address on this machine.
   const curl = url.startsWith("https:") ? "curl -sk" : "curl -s";
   const isShown = admin.password !== undefined;
   const credentials = isShown
@@ -50,7 +50,7 @@ function firstSteps(url: string, { simulatorUrl, simulatedChannels, admin }: Sta
   ];
 }
 
-/** A template: anything else WhatsApp takes only from a business to which the person has written. */
+/** A template, because WhatsApp takes anything else only if the person has written to the business. */
 function sendToSimulator(curl: string, url: string, simulatorUrl: string): string[] {
   const template = { type: "template", name: "hello_world", language: "en_US", parameters: [] };
   const message = JSON.stringify({ to: "whatsapp:+5511999991111", payload: template });
@@ -60,7 +60,7 @@ function sendToSimulator(curl: string, url: string, simulatorUrl: string): strin
   ];
 }
 
-/** No message: the person with that number would get it. */
+/** Sends no message, because a real person would get it. */
 function showChannels(curl: string, url: string, simulatorUrl: string | null): string[] {
   const guides = "docs/guides/connect-a-whatsapp-number.md, docs/guides/connect-a-telegram-bot.md";
   return [

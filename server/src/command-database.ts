@@ -13,9 +13,9 @@ export interface CommandDatabase extends AsyncDisposable {
 }
 
 /**
- * For a command beside the hub: the database of DATABASE_URL, else the embedded one, of the hub that runs or started for
- * as long as this lasts. Throws a `StartError` where there is none, and where a hub is at work and the command must not
- * run beside one.
+ * For a command beside the hub: the database of DATABASE_URL, else the embedded one, of the hub that runs or started
+ * for as long as this lasts. Throws a `StartError` where there is none, and where a hub is at work and the command must
+ * not run beside one.
  */
 export async function openCommandDatabase(
   { database, dataDir }: Pick<Config, "database" | "dataDir">,
@@ -45,7 +45,7 @@ export async function openCommandDatabase(
   }
 }
 
-/** Every hub has connections of its bus, in any role. */
+/** A hub in any role has connections of its bus. */
 async function refuseBesideHub(url: string): Promise<void> {
   const pool = openPool({ url, size: 1, applicationName: "chat4all command", log: quiet });
   try {
@@ -75,7 +75,7 @@ export async function requireSchema({ isEmbedded }: CommandDatabase, pool: Pool,
   throw new StartError(`This database has no table ${table} yet: start the hub of this version on it once.`);
 }
 
-/** What PostgreSQL answers a connection that asks for a role which no migration has made. */
+/** The error of PostgreSQL for a connection with a role that does not exist. */
 const unknownRole = "22023";
 
 function shared(url: string, isEmbedded: boolean): CommandDatabase {

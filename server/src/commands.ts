@@ -10,7 +10,7 @@ export interface Command {
 }
 
 export interface Action {
-  /** False: it would break a hub that works on the same data, and `openDatabase` refuses beside one. */
+  /** False: it would break a hub on the same data, so `openDatabase` throws while one runs. */
   mayRunBesideHub: boolean;
   /** Resolves with the exit code. Throws a `StartError` for what the operator can correct. */
   run(call: CommandCall): Promise<number>;
@@ -25,7 +25,7 @@ export interface CommandCall {
   openDatabase(): Promise<CommandDatabase>;
 }
 
-/** Loaded when they are asked for: a start should not pay for them. */
+/** Loaded when they are needed, to keep the start short. */
 export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   config: async () => (await import("./config-command.ts")).configCommand,
   secrets: async () => (await import("./secrets-command.ts")).secretsCommand,

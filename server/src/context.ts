@@ -49,7 +49,7 @@ import { openWebhookStore, type WebhookStore } from "./webhooks/webhooks.ts";
 export interface Context extends AsyncDisposable {
   readonly config: Config;
   readonly log: Logger;
-  /** Tells the database's time. */
+  /** Gives the database's time. */
   readonly clock: Clock;
   readonly random: Random;
   /** What a request of a workspace reads and writes: nothing of any other. */
@@ -83,7 +83,7 @@ export interface Context extends AsyncDisposable {
   readonly connectorIo: ConnectorIo;
   /** What calls webhook endpoints: addresses that users gave. */
   readonly webhookHttp: HttpClient;
-  /** What people on platforms are shown besides messages. */
+  /** Read marks and typing, shown to people on platforms. */
   readonly signals: Signals;
   readonly connectorFor: (channel: string) => Connector | undefined;
   readonly capabilitiesOf: (channel: string) => Capabilities | null;
@@ -93,7 +93,7 @@ export interface Context extends AsyncDisposable {
   /** The simulator may be called although it is on a private address. */
   readonly allowSimulator: (simulatorUrl: string) => void;
   readonly healthOf: (db: Db, channelAccountId: string) => Promise<ChannelAccountHealth>;
-  /** Which parts of this process fail just now, and wait. */
+  /** The parts of this process that fail at present and retry. */
   readonly troubles: Troubles;
   /** Whether no other process can be at work on this database: it is our own, and held. */
   readonly isOnlyProcess: boolean;
@@ -107,7 +107,7 @@ export interface ContextOptions {
   /** Called with what the start waits for. */
   waitFor?: WaitFor;
   retry: StartRetry;
-  /** This machine's, whose time is not relied on. */
+  /** This machine's clock. Its wall time is not relied on. */
   clock?: Clock;
   random?: Random;
 }

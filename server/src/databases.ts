@@ -8,7 +8,9 @@ export interface Databases extends AsyncDisposable {
   dbOf(workspaceId: string): Pool;
   /** Who is calling, before that is known: the tables of identity, of all workspaces. */
   identityDb: Pool;
-  /** For the steps of a message's path and the chores: every row, looked up one by one also while the tables are young. */
+  /**
+   * For the steps of a message's path and the chores: every row, looked up one by one also while the tables are young.
+   */
   pipelineDb: Pool;
   /** What requests write on that path: planned as the pipeline's statements, seeing one workspace. */
   acceptDbOf(workspaceId: string): Pool;
@@ -24,7 +26,7 @@ export interface DatabasesOptions {
 /** Connections of the pools for identity and for accepting, each. */
 const smallPoolSize = 4;
 
-/** The most connections that a process opens: these pools, the bus with its listener, the fan-out with its, and a lock. */
+/** The most connections that a process opens: these pools, bus and fan-out with a listener each, and a lock. */
 export function connectionsOf({ size }: Pick<DatabasesOptions, "size">): number {
   return 2 * size + 2 * smallPoolSize + 8;
 }

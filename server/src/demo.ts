@@ -36,7 +36,7 @@ export async function connectSimulator(context: Context, simulatorUrl: string, h
       try {
         return await accounts.create(db, by, { channel, name: `Simulated ${channel}`, credentials, settings });
       } catch (error) {
-        // Another process that starts at the same moment was faster: its account is the one.
+        // Another process that starts at the same moment has created the account.
         const made = find(await accounts.list(db, workspaceId, { limit: 200 }));
         if (made === undefined) throw error;
         return made;
@@ -57,7 +57,7 @@ export async function connectSimulator(context: Context, simulatorUrl: string, h
     if (!said.ok) log.warn({ channel, detail: said.detail }, "the simulator did not take the webhook address");
     simulated.push(channelAccountId);
   }
-  // The oldest account of a channel is the one that sends; the list begins with the newest.
+  // The oldest account of a channel sends; the list begins with the newest.
   const active = (await accounts.list(db, workspaceId, { limit: 200 })).filter(({ status }) => status === "active");
   const senders = new Map(active.map(({ channel, channelAccountId }) => [channel, channelAccountId]));
   return [...senders.keys()].filter((channel) => simulated.includes(senders.get(channel)!));

@@ -30,7 +30,9 @@ export const errorCodes = {
 
 export type ErrorCode = keyof typeof errorCodes;
 
-/** Thrown for what the caller did or must wait for. `message` is public: it says what is wrong and what would be right. */
+/**
+ * Thrown for what the caller did or must wait for. `message` is public: it says what is wrong and what would be right.
+ */
 export class RequestError extends Error {
   override readonly name = "RequestError";
   readonly code: ErrorCode;
@@ -51,7 +53,7 @@ export class RequestError extends Error {
   }
 }
 
-/** What a caller sent may stand in either, and may be as long as a body. In characters. */
+/** Messages and details are cut, because they may quote what the caller sent. In characters. */
 const maxMessageLength = 1_000;
 const maxDetailLength = 200;
 

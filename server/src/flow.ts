@@ -22,7 +22,8 @@ import type { InboundRecord } from "./webhooks/webhooks.ts";
  *
  *     whatever these change ─▶ events, in the same transaction ─▶ sockets · streams · GET /v1/events · webhook endpoints
  *
- * The door `rest/` begins it: `messages/accept.ts` commits what clients send, `webhooks/webhooks.ts` what platforms call.
+ * The door `rest/` begins it: `messages/accept.ts` commits what clients send, `webhooks/webhooks.ts` what platforms
+ * call.
  */
 export const flow: readonly Step[] = [
   {
@@ -47,7 +48,7 @@ export const flow: readonly Step[] = [
     start: (context) =>
       context.bus.subscribe<InboundRecord>(topics.inbound, "receive", {
         maxBatch: 200,
-        // A channel account that is slow to receive from holds up those of its own partition alone.
+        // A slow channel account holds up only the accounts of its own partition.
         partitionsAtOnce: 4,
         handle: (records) => receiveWebhooks(onPipeline(context), records),
         giveUp: ({ value }, error) =>
@@ -92,7 +93,7 @@ export interface Step {
   /** `connector:<channel>` is also started by `connector`. */
   role: Role;
   reads: string;
-  /** As which it reads. */
+  /** The consumer group. */
   group: string;
   writes: readonly string[];
   start(context: Context): { close(): Promise<void> };

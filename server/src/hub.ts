@@ -47,7 +47,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   const { config, log, waitFor = () => {} } = options;
   await using stack = new AsyncDisposableStack();
   let phase: "starting" | "ready" | "draining" = "starting";
-  // Both ports before anything is made: a start that cannot succeed leaves nothing behind.
+  // Both ports are taken first, so that a start that cannot succeed leaves nothing behind.
   const { http, simulator: simulated } = config;
   const hasApi = config.roles.includes("api");
   const hasDoor = hasApi || config.roles.includes("realtime");
@@ -166,7 +166,7 @@ async function listen(
   { server, port }: TakenPort,
   { host, tls }: Pick<Config["http"], "host" | "tls">,
 ): Promise<string> {
-  // The handle is not in fastify's types: it hands the options to node:net as they are.
+  // Fastify passes the options on to node:net, but its types leave the handle out.
   await app.listen({ port, host, ...{ _handle: handleOf(server) } });
   const isEverywhere = host === "0.0.0.0" || host === "::";
   return `${tls === null ? "http" : "https"}://${isEverywhere ? "127.0.0.1" : host.includes(":") ? `[${host}]` : host}:${port}`;

@@ -52,7 +52,7 @@ async function start(): Promise<void> {
   const failure = await ended.promise;
   if (failure === null) process.stdout.write("Stopping: no new work is taken, what is under way is finished.\n");
   else process.stderr.write(`${failure.message}\n`);
-  // If a part hangs, the process still ends, and its database and simulator with it; the next start recovers.
+  // Even if a part hangs, the process ends with its database and simulator; the next start recovers.
   setTimeout(() => process.exit(1), config.shutdownTimeoutMs).unref();
   await (await starting).close();
   process.exit(failure === null ? 0 : 1);
@@ -73,7 +73,7 @@ function stopOnSignals(stop: () => void): void {
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, stop);
 }
 
-/** As the script `start` of this package. Other programs may start us from scripts of their own, and end before us. */
+/** Whether this is the script `start` of this package. Scripts of other programs may end before the hub. */
 function isRunByNpm(): boolean {
   return process.env.npm_lifecycle_event === "start" && process.env.npm_package_name === "chat4all";
 }
@@ -97,7 +97,7 @@ async function openLog({ logLevel }: Config) {
   return openLogger(logLevel, destination);
 }
 
-/** Resolves once it was handed to the terminal, file or pipe; rejects when there is none any more. */
+/** Resolves when the text has been written to the terminal, file or pipe; rejects when that is closed. */
 function print(text: string): Promise<void> {
   return new Promise((resolve, reject) => {
     process.stdout.write(text, (error) => (error ? reject(error) : resolve()));

@@ -39,7 +39,7 @@ const chores = [
   work: (context: Context & { db: Pool }) => Promise<unknown>;
 }[];
 
-/** Messages wait while these fail; without the others the hub only piles up what it does not need. */
+/** Messages wait while these fail. While others fail, the hub only keeps data that it does not need. */
 const onThePath = new Set<string>(["fallbacks", "receipts that were missed"]);
 
 function clearEvents({ db, clock, config }: Context & { db: Pool }): Promise<number> {

@@ -10,7 +10,7 @@ const root = join(import.meta.dirname, "../..");
 const check = join(root, "server/check-node.cjs");
 const require = createRequire(import.meta.url);
 
-test("the Node.js that the README names installs every package without a warning", () => {
+test("the oldest Node.js that the README names installs every package without a warning", () => {
   const { subset } = require("semver") as { subset(inner: string, outer: string): boolean };
   const { engines } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { engines: { node: string } };
   const lock = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8")) as {
@@ -31,7 +31,7 @@ test("the Node.js that the README names installs every package without a warning
 
 test("an older Node.js ends with one sentence, even if it cannot parse the program", () => {
   using folder = temporaryFolder();
-  // Behaves as one of them up to the check, which has to be in their language.
+  // Behaves like an old version up to the check, which must be written in syntax that those know.
   const old = join(folder.path, "old.cjs");
   for (const version of ["10.24.1", "18.20.8", "25.9.0"]) {
     writeFileSync(old, `Object.defineProperty(process.versions, "node", { value: "${version}" });`);

@@ -1,14 +1,14 @@
 import { readFileSync } from "node:fs";
 
-/** How often it is looked whether npm still runs. */
+/** How often the hub checks whether npm still runs. */
 const lookEveryMs = 500;
-/** npm, and the shells between it and us. */
+/** Most processes between the hub and npm, npm included. */
 const mostAncestors = 5;
 
 /**
- * Calls back once the npm that runs this process as its script is gone. npm forwards signals only to the shell that it
- * starts, which may end without passing them on; and a killed npm forwards nothing. Where `/proc` is missing, the
- * parent alone is watched. Keeps no process alive.
+ * Calls back once when the npm that runs this process as its script has ended. npm forwards signals only to its shell,
+ * which may end without forwarding them, and a killed npm forwards nothing. Without `/proc`, only the parent process is
+ * watched. Keeps no process alive.
  */
 export function onNpmGone(gone: () => void): void {
   const ancestors = findNpm();
@@ -19,7 +19,7 @@ export function onNpmGone(gone: () => void): void {
   }, lookEveryMs).unref();
 }
 
-/** Every process from this one up to the one below npm, with its parent: while npm lives, none of them changes. */
+/** Every process from this one up to the child of npm, with its parent. While npm runs, none of them changes. */
 function findNpm(): { pid: number; parent: number | null }[] {
   const chain: { pid: number; parent: number | null }[] = [];
   for (let pid: number | null = process.pid; pid !== null && chain.length < mostAncestors; ) {
@@ -33,7 +33,7 @@ function findNpm(): { pid: number; parent: number | null }[] {
 
 function parentOf(pid: number): number | null {
   if (pid === process.pid) return process.ppid;
-  // The name before the state is in brackets and may hold anything. Source: proc_pid_stat(5).
+  // The name before the state is in brackets and may contain any character. Source: proc_pid_stat(5).
   const parent = /.*\) \S (\d+)/s.exec(read(`/proc/${pid}/stat`))?.[1];
   return parent === undefined ? null : Number(parent);
 }

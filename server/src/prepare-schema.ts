@@ -11,7 +11,7 @@ export interface SchemaOptions {
   waitFor: WaitFor;
 }
 
-/** Brings the schema up to date, as the user who owns it and takes no role. Throws a `StartError` for a database that cannot be used. */
+/** Brings the schema up to date, as its owner and without a role. Throws a `StartError` for an unusable database. */
 export async function prepareSchema(url: string, { isEmbedded, retry, log, waitFor }: SchemaOptions): Promise<void> {
   const owner = openPool({ url, size: 1, applicationName: "chat4all migrations", log });
   try {

@@ -77,7 +77,7 @@ test("requests may do with each table what they need, and no more", async () => 
   });
 });
 
-test("where a row names others that are not checked, requests change some of its columns", async () => {
+test("in tables with unchecked references, requests may change only some columns", async () => {
   const rows = await all<{ name: string; columns: string }>(
     `SELECT c.relname AS name, string_agg(left(g.privilege_type, 1) || ' ' || a.attname, ', ' ORDER BY a.attnum) AS columns
      FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid CROSS JOIN LATERAL aclexplode(a.attacl) g
@@ -96,7 +96,7 @@ test("where a row names others that are not checked, requests change some of its
   });
 });
 
-// A foreign key sees the rows of every workspace.
+// A foreign key ignores row-level security.
 test("a foreign key between tables of workspaces includes the workspace on both sides", async () => {
   const keys = await all<{ name: string; is_whole: boolean; is_checked: boolean }>(
     `SELECT k.conrelid::regclass || '.' || (SELECT string_agg(a.attname, '+' ORDER BY a.attnum) FROM pg_attribute a
@@ -124,13 +124,13 @@ test("a foreign key between tables of workspaces includes the workspace on both 
   assert.equal(keys.filter(({ is_whole }) => is_whole).length, 16);
 });
 
-/** Tables without a workspace of their own: what keeps their rows within one. */
+/** Tables without a workspace column, with what keeps their rows within one workspace. */
 const otherwiseKept: Record<string, string> = {
   "direct_conversations.conversation_id": "keep_directs_together",
   "members.conversation_id": "keep_members_together",
   "members.participant_id": "keep_members_together",
-  "sessions.user_id": "a row is of the workspace of its user, and requests make none and change revoked_at alone",
-  "unseen_passwords.user_id": "a row is of the workspace of its user, and requests do not reach it",
+  "sessions.user_id": "a row belongs to the workspace of its user; requests insert none and change only revoked_at",
+  "unseen_passwords.user_id": "a row belongs to the workspace of its user, and requests cannot access it",
 };
 
 test("before a caller is known, the tables of identity can be reached and nothing else", async () => {
@@ -169,7 +169,7 @@ test("every table of a workspace, and every table that requests reach, forces ro
   assert.ok(protectedTables.length >= 30);
 });
 
-test("a role that reaches a table has one policy for it, for what it sees and for what it leaves behind", async () => {
+test("a role with access to a table has one policy for it, both for reading and for writing", async () => {
   const reached = await all<{ name: string; role: string; policies: number }>(
     `SELECT c.relname AS name, role, (
        SELECT count(*)::integer FROM pg_policies p

@@ -22,7 +22,7 @@ docs/guides/rotate-secrets.md says when to do what.
 export const secretsCommand: Command = {
   usage,
   actions: {
-    // A hub reads the file when it starts only, and every key that it has encrypted with stays in there.
+    // A hub reads the file only at its start, and the file keeps every key that the hub has encrypted with.
     rotate: { mayRunBesideHub: true, run: rotate },
     // A hub that holds only the old key could not open what is sealed with the new one, and would send nothing.
     reseal: { mayRunBesideHub: false, run: resealAll },

@@ -12,14 +12,13 @@ const program = fileURLToPath(new URL("../../simulator/src/main.ts", import.meta
 const stopTimeoutMs = 3_000;
 
 export interface SimulatorProcess extends AsyncDisposable {
-  /** Lets it listen on this server's port and read its journal; resolves with its URL once it answers. */
+  /** Makes it read its journal and listen on this server's port; resolves with its URL when it answers. */
   start(server: Server): Promise<string>;
 }
 
 /**
- * The platform simulator, in a separate process that ends with this one, also when this one is killed. It loads at once, while
- * the database starts, and touches nothing until `start`. What the platforms got survives both in
- * `DATA_DIR/simulator.jsonl`, as it would on real platforms.
+ * The platform simulator in a separate process, which ends with this one, even if this one is killed. It loads while
+ * the database starts, and opens nothing until `start`. `DATA_DIR/simulator.jsonl` keeps what the platforms received.
  */
 export function spawnSimulator(options: {
   dataDir: string;

@@ -1,6 +1,6 @@
 /**
- * The path of a message over the PostgreSQL of an operating system with its stock settings, which are not those of the
- * embedded one: `jit` alone once cost sixty times the CPU. The tests are those that run over the embedded one.
+ * Runs the tests of a message's path over the PostgreSQL of the operating system with its stock settings, which differ
+ * from those of the embedded one: `jit` alone once took sixty times the CPU.
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -53,7 +53,7 @@ describe("over the PostgreSQL of the operating system, with its stock settings",
     }
   });
 
-  test("a hub warns of settings that lose data, at the start and in /readyz, and goes into service", async () => {
+  test("a hub warns of settings that lose data, at the start and in /readyz, and serves requests", async () => {
     await using database = await createTestDatabase({ server: server.url });
     const url = new URL(database.url);
     url.searchParams.set("options", "-c synchronous_commit=off -c idle_session_timeout=60000");
@@ -86,7 +86,7 @@ describe("over the PostgreSQL of the operating system, with its stock settings",
 
   for (const suite of suites) {
     test(`${suite} passes`, async () => {
-      // The runner's own variables would make the file report to this run instead of to its own output.
+      // With the runner's variables the file would report to this run instead of its own output.
       const { NODE_TEST_CONTEXT: _, ...env } = process.env;
       const child = spawn(process.execPath, ["--test", "--test-reporter=spec", join(import.meta.dirname, suite)], {
         env: { ...env, TEST_DATABASE_URL: server.url },

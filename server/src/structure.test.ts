@@ -164,7 +164,7 @@ test("every connection to PostgreSQL is opened in lib/postgres.ts, with the sett
   );
 });
 
-test("the client's address is settled by clientAddress, for Fastify's may be none", () => {
+test("the client's address comes from clientAddress, because Fastify's may be no IP address", () => {
   const asking = files.filter(({ path, text }) => path !== "structure.test.ts" && /\brequest\.ips?\b/.test(text));
   assert.deepEqual(
     asking.map(({ path }) => path),
@@ -172,21 +172,20 @@ test("the client's address is settled by clientAddress, for Fastify's may be non
   );
 });
 
-test("what time it is is asked of a clock, which is an argument, and no duration is made of it", () => {
+test("time comes from a clock that is an argument, and no duration is computed from wall time", () => {
   const askers: Record<string, string> = {
     "lib/clock.ts": "it is the clock",
     "lib/embedded-postgres/hub-lock.ts": "a stamp for people",
   };
   const comparers: Record<string, string> = {
-    "lib/database-clock.ts": "finds out that the clock of the machine was set",
-    "identity/authenticate.ts": "turns the end that a token names into time that is left",
-    "identity/oauth/begun.ts": "the end of a log-in is sealed into what the browser brings back, to any process",
-    "webhook-endpoints/dispatcher.ts": "an endpoint fails since a moment in its row, days ago",
+    "lib/database-clock.ts": "detects that the machine's clock was set",
+    "identity/authenticate.ts": "converts the expiry of a token to remaining time",
+    "identity/oauth/begun.ts": "the expiry of a log-in is sealed into the browser's cookie, for any process",
+    "webhook-endpoints/dispatcher.ts": "an endpoint has failed since a moment in its row, days ago",
   };
   for (const { path, text } of program) {
     const code = withoutDocs(text);
-    if (!(path in askers))
-      assert.doesNotMatch(code, /\bDate\.now\b|new Date\(\)/, `${path} asks the system for the time`);
+    if (!(path in askers)) assert.doesNotMatch(code, /\bDate\.now\b|new Date\(\)/, `${path} reads the system's time`);
     const durations = code.replaceAll(/new Date\([\w.]*clock\.now\(\) - /g, "");
     const isDuration = /clock\.now\(\) (-|[<>])|(-|[<>]=?) [\w.]*clock\.now\(\)/.test(durations);
     if (!(path in comparers)) assert.ok(!isDuration, `${path} measures time by clock.now(): use clock.elapsed()`);

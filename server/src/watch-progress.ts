@@ -6,14 +6,14 @@ import { openProgressWatch, type Place, type ProgressWatch, type Watched } from 
 type Deps = Pick<Context, "bus" | "clock" | "troubles" | "deliverers" | "config">;
 
 /**
- * Watches every step of a message's path, in all processes: a process without a door cannot report its own steps, and a
- * step that no process runs has no process to report it.
+ * Watches every step of a message's path, of all processes, because a process without an HTTP server cannot report its
+ * steps, and a step that runs nowhere has no process to report it.
  */
 export function watchProgress({ bus, clock, troubles, deliverers, config }: Deps): ProgressWatch {
   const steps = flow.map(
     ({ reads, group }): Watched => ({
       name: `${group} ${reads}`,
-      // The partitions of a process that died are held until its leases end.
+      // A dead process holds its partitions until its leases end.
       extraMs: config.bus.leaseMs,
       look: async () => (await bus.progress(reads, group)).map(placeOf),
     }),
@@ -21,7 +21,7 @@ export function watchProgress({ bus, clock, troubles, deliverers, config }: Deps
   const lanes = [...deliverers].map(
     ([channel, deliverer]): Watched => ({
       name: `lanes ${channel}`,
-      // Nothing moves while a platform takes all its time for the only attempt.
+      // Nothing moves while a platform takes long to answer the only attempt.
       extraMs: config.delivery.timeoutMs,
       look: async () => deliverer.places(),
     }),

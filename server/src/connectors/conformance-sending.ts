@@ -10,7 +10,7 @@ import type { Capabilities, SendOutcome } from "./connector.ts";
 /** Short, for calls that are never answered. */
 const shortMs = 250;
 
-/** What people are shown besides messages: the connector has a method for what its capabilities name, and no other. */
+/** Read marks and typing: the connector has a method exactly for those that its capabilities name. */
 function signalTests<C>({ connector, person, revoked }: ConformanceSubject<C>, steps: Steps<C>): void {
   const { typing, readMarks } = connector.capabilities as Capabilities;
   const kinds = [
@@ -133,7 +133,7 @@ export function sendingConformance<C>(subject: ConformanceSubject<C>): void {
     assert.ok(outcome.kind === "refused" && outcome.detail !== "");
   });
 
-  test("a token that does not work is the account's matter, not the message's", async () => {
+  test("a refused token counts against the account, not the message", async () => {
     const outcome = await sendText(account(steps.platform.settings, subject.revoked));
     assert.partialDeepStrictEqual(outcome, { kind: "account_refused", reason: "CREDENTIALS_INVALID" });
   });

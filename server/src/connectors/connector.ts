@@ -20,7 +20,7 @@ export interface ChannelAccountSettings {
   readonly base_url?: string;
   /** Version segment of the platform's API, where it has one. */
   readonly api_version?: string;
-  /** The template of one-time codes, for people who did not write lately; its only parameter is the code. */
+  /** The template for one-time codes to people who have not written recently; its only parameter is the code. */
   readonly verification_template?: { readonly name: string; readonly language: string };
   /** Requests a second to the platform from this account; the connector's own figure when left out. */
   readonly rate_per_second?: number;
@@ -44,9 +44,9 @@ export interface Capabilities {
    * again once the grace is over), or not at all (try again, and accept that the message may appear twice).
    */
   readonly unknown: "receipt" | "resend";
-  /** Whether people can be shown that somebody is typing: at any time, or only in answer to what they wrote. */
+  /** Whether the channel shows typing: at any time, or only in answer to a message of the person. */
   readonly typing: "always" | "answer" | "never";
-  /** Whether people can be shown that what they wrote was read. */
+  /** Whether the channel shows people that their messages were read. */
   readonly readMarks: boolean;
 }
 
@@ -55,7 +55,7 @@ export interface OutboundPart {
   readonly deliveryId: string;
   /** 0-based; the quote goes with part 0. */
   readonly partIndex: number;
-  /** As the connector's own `parseIdentifier` made it. */
+  /** In the form of the connector's `parseIdentifier`. */
   readonly identifier: string;
   readonly payload: MessagePayload;
   /** The platform's id of the quoted message in this very lane, if the quote can be shown there. */
@@ -64,9 +64,12 @@ export interface OutboundPart {
   readonly targetProviderMessageId: string | null;
 }
 
-/** Whom something is shown, and of which message: the platform's id of what the person wrote, null when none is known. */
+/**
+ * The person to whom a signal is shown, and the platform's id of the message of theirs that it is about; null if
+ * unknown.
+ */
 export interface PersonSignal {
-  /** As the connector's own `parseIdentifier` made it. */
+  /** In the form of the connector's `parseIdentifier`. */
   readonly identifier: string;
   readonly messageId: string | null;
 }
@@ -90,7 +93,7 @@ export type RefusalReason =
   | "PLATFORM_REFUSED"
   | "CHANNEL_ACCOUNT_GONE";
 
-/** Why a platform takes nothing of an account, whatever the message. */
+/** Why a platform refuses an account, independent of the message. */
 export type AccountProblem = "CREDENTIALS_INVALID" | "ACCOUNT_RESTRICTED";
 
 /** What one attempt came to. */
@@ -99,8 +102,8 @@ export type SendOutcome =
   /** Will never work: a dead letter at once. Says nothing about the account. */
   | { kind: "refused"; reason: RefusalReason; detail: string; exchange?: Exchange }
   /**
-   * Certainly did not happen, and no other message would: the platform refuses the account. It needs attention, and what
-   * is to be sent over it waits until somebody has repaired it.
+   * The platform refuses the account: this attempt certainly did not happen, and no other would. The account needs
+   * attention, and its messages wait until it is repaired.
    */
   | { kind: "account_refused"; reason: AccountProblem; detail: string; exchange?: Exchange }
   /**
@@ -168,13 +171,15 @@ export interface ConnectorIo {
   readonly timeoutMs: number;
 }
 
-/** What the hub asks of a channel. One object for each; it only translates: the core stores, retries, orders and limits. */
+/**
+ * What the hub asks of a channel. One object for each; it only translates: the core stores, retries, orders and limits.
+ */
 export interface Connector<Credentials = unknown> {
   readonly channel: Channel;
   /** Shape of `credentials` in `POST /v1/channel-accounts`, unknown fields refused. */
   readonly credentials: TObject;
   readonly capabilities: Capabilities;
-  /** What `parseIdentifier` takes, as the end of the sentence "an address of this channel is …". */
+  /** What `parseIdentifier` accepts, as the end of the sentence "an address of this channel is …". */
   readonly identifierRule: string;
   /** The identifier in the one form under which it is stored, or null when it cannot be one of this channel. Pure. */
   parseIdentifier(identifier: string): string | null;
@@ -186,18 +191,25 @@ export interface Connector<Credentials = unknown> {
   verify(request: WebhookRequest, credentials: Credentials): boolean;
   /** Everything the body says happened, oldest first. Pure; never throws: what it cannot read becomes `ignored`. */
   parse(request: WebhookRequest, credentials: Credentials): InboundEvent[];
-  /** One attempt at one part. Does not retry, does not store; never throws for what the platform or the network does. */
+  /**
+   * One attempt at one part. Does not retry, does not store; never throws for what the platform or the network does.
+   */
   send(part: OutboundPart, account: ChannelAccount<Credentials>, io: ConnectorIo): Promise<SendOutcome>;
-  /** Shows the person that somebody is typing: `sent` when the platform took it. As `send`. Absent where `typing` is `never`. */
+  /**
+   * Shows the person that somebody is typing: `sent` when the platform took it. As `send`. Absent where `typing` is
+   * `never`.
+   */
   showTyping?(to: PersonSignal, account: ChannelAccount<Credentials>, io: ConnectorIo): Promise<SendOutcome>;
-  /** Shows the person that this message, and those before it, were read. As `send`. Absent without `readMarks`. */
+  /** Shows the person that this message and all earlier ones were read. As `send`. Absent without `readMarks`. */
   markRead?(to: PersonSignal, account: ChannelAccount<Credentials>, io: ConnectorIo): Promise<SendOutcome>;
-  /** Asks the platform whether the credentials work. `isRefused`: the platform itself says no, and would say so again. */
+  /** Asks the platform whether the credentials work. `isRefused`: the platform refuses them, and will again. */
   check(
     account: ChannelAccount<Credentials>,
     io: ConnectorIo,
   ): Promise<{ ok: boolean; isRefused?: boolean; detail: string }>;
-  /** Tells the platform where to call. Safe to call twice. Absent where an operator must do it on the platform's site. */
+  /**
+   * Tells the platform where to call. Safe to call twice. Absent where an operator must do it on the platform's site.
+   */
   subscribe?(
     account: ChannelAccount<Credentials>,
     webhookUrl: string,

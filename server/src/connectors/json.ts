@@ -8,10 +8,10 @@ export function parseObject(text: string): Json | null {
   return objectOr(() => JSON.parse(text));
 }
 
-/** Of one webhook: the 1,000 changes that WhatsApp puts into one have about 30 fields each. */
+/** Limits of one webhook: WhatsApp sends up to 1,000 changes of about 30 fields each. */
 const webhookLimits: JsonLimits = { maxDepth: 64, maxFields: 1_000, maxValues: 100_000, isExact: false };
 
-/** The same for a webhook's body; null as well for one that would take too long to parse. */
+/** The same for a webhook's body; also null for one that exceeds `webhookLimits`. */
 export function parseWebhookBody(rawBody: Buffer): Json | null {
   return objectOr(() => parseJsonText(rawBody, webhookLimits));
 }

@@ -22,8 +22,8 @@ export type FeedPage =
 export const maxPage = 1_000;
 
 /**
- * Up to `limit` events after a cursor, or after a position, which is not checked: fewer where they are long, and some
- * in any case. `cursor` of the page is where to resume. A few round trips; safe to call at any time, from any process.
+ * Up to `limit` events after a cursor, or after a position, which is not checked. A page of long events has fewer, but
+ * at least one. Resume from the page's `cursor`. Takes a few round trips; safe to call at any time, from any process.
  */
 export async function readFeed(db: Db, workspaceId: string, after: Cursor | number, limit: number): Promise<FeedPage> {
   const from = typeof after === "number" ? { position: after, mark: null } : after;

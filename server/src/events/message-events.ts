@@ -81,8 +81,8 @@ export async function loadMessageFacts(
 }
 
 /**
- * With the payloads of `told`, as many of the first as a page takes; of `mentioned` only what a status says of its
- * message. How long a long payload is takes as long to find out as reading it, so no more are looked at.
+ * With the payloads of `told`, the first ones up to the size of a page; of `mentioned` only the fields that an event of
+ * a status needs. Computing the size of a long payload takes as long as reading it, so no further ones are read.
  */
 async function loadMessages(
   db: Db,

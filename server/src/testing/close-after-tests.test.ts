@@ -10,8 +10,9 @@ import { patient } from "./patience.ts";
 const root = join(import.meta.dirname, "../../..");
 const packages = ["server/src", "simulator/src", "client/src", "bench/src", "e2e"];
 
-// The disaster: `before` fails, `after` closes an undefined browser and throws, and a server that is still open keeps the
-// process, and with it the whole run, from ending.
+// Prevents this: `before` fails, `after` closes an undefined browser and throws, and an open server keeps the process,
+// and
+// so the whole run, from ending.
 test("no test closes things by its own hook", () => {
   const wrong = packages.flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
@@ -23,9 +24,10 @@ test("no test closes things by its own hook", () => {
   assert.deepEqual(wrong, [], "use closeAfterTests() instead of after()");
 });
 
-// Node runs `after` at once where a name pattern chooses no test of the file, and a server that `before` opens then stays.
+// When a name pattern selects no test of a file, Node runs `after` at once, and a server that `before` opens later
+// stays.
 for (const add of ["use(server)", "adopt(server, () => server.close())", "defer(() => server.close())"]) {
-  test(`a file of which no test is chosen ends, though its before opens something late by ${add}`, async (t) => {
+  test(`a file without a selected test ends, even if its before opens something late with ${add}`, async (t) => {
     const folder = mkdtempSync(join(tmpdir(), "close-after-tests-"));
     t.after(() => rmSync(folder, { recursive: true }));
     const file = join(folder, "late.test.ts");
@@ -40,7 +42,7 @@ for (const add of ["use(server)", "adopt(server, () => server.close())", "defer(
          const server = createServer().listen(0);
          opened.${add};
        });
-       test("a test that is not chosen", () => {});`,
+       test("a test that is not selected", () => {});`,
     );
     const { NODE_TEST_CONTEXT: _ofThisRun, ...env } = process.env;
     const args = ["--test", "--test-name-pattern=no test has this name", file];

@@ -1,8 +1,8 @@
 import { after } from "node:test";
 
 /**
- * What the tests of a file (or of the `describe` that calls this) have opened: add each thing as soon as it is open.
- * All of it is closed after the last test, newest first, also when opening the next thing failed.
+ * A stack for what the tests of a file (or of the `describe` that calls this) open: add each thing as soon as it is
+ * open. It is closed after the last test, newest first, even if opening the next thing failed.
  */
 export function closeAfterTests(): AsyncDisposableStack {
   const opened = new OpenedThings();
@@ -11,8 +11,8 @@ export function closeAfterTests(): AsyncDisposableStack {
 }
 
 /**
- * In a file of which no test is chosen, Node runs `after` while `before` is still at work: what is opened later is closed
- * at once, and `before` ends with an error, which is of no test.
+ * In a file without a selected test, Node runs `after` while `before` still runs: what is opened later is closed at
+ * once, and `before` ends with an error that counts for no test.
  */
 class OpenedThings extends AsyncDisposableStack {
   override use<T extends AsyncDisposable | Disposable | null | undefined>(value: T): T {

@@ -42,8 +42,8 @@ async function run(body: string, limitMs: number) {
   };
 }
 
-// The disaster: a test fails by its own time limit, and its process computes on for hours; the run never ends.
-test("kills a file that never ends, though it is busy, with what it has started", async () => {
+// Prevents this: a test fails by its own time limit, its process computes for hours, and the run never ends.
+test("kills a file that never ends, even if it is busy, with the processes that it started", async () => {
   using one = await run("test('busy', () => { leave(); for (;;); });", 5_000);
   assert.notEqual(await one.exited, 0);
   assert.match(one.said[0]!, /sample\.test\.mjs ran for more than 5 s: killed/);
@@ -51,7 +51,7 @@ test("kills a file that never ends, though it is busy, with what it has started"
   await isGone(one.started());
 });
 
-test("kills what a file leaves running, and counts it as a failure", async () => {
+test("kills processes that a file leaves running, and counts that as a failure", async () => {
   using one = await run(
     "test('passes', async () => { leave(); await new Promise((r) => setTimeout(r, 5000)); });",
     60_000,
@@ -62,7 +62,7 @@ test("kills what a file leaves running, and counts it as a failure", async () =>
   await isGone(one.started());
 });
 
-test("says nothing of a file that ends in time and leaves nothing", async () => {
+test("reports nothing for a file that ends in time and leaves nothing", async () => {
   using one = await run("test('passes', () => {});", 60_000);
   assert.equal(await one.exited, 0);
   assert.equal(await one.limits.end(), 0);

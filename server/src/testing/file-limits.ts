@@ -12,7 +12,7 @@ interface Options {
 }
 
 export interface FileLimits {
-  /** Ends what test files have left running, and returns how many files were stopped or left processes behind. */
+  /** Kills processes that test files left running. Returns how many files were stopped or left processes behind. */
   end(): Promise<number>;
 }
 
@@ -25,7 +25,7 @@ interface Process {
 
 interface FileRun {
   file: string;
-  /** Every process seen below it, by its pid; a pid may be used again, so its start counts too. */
+  /** Every process seen below it, by pid and start, because a pid may be used again. */
   started: Map<number, { startedAtMs: number; command: string }>;
   isStopped: boolean;
 }
@@ -33,15 +33,15 @@ interface FileRun {
 const lookEveryMs = 2_000;
 /** `ps` tells ages in whole seconds. */
 const ageErrorMs = 2_500;
-/** What a file has started may take so long to end after it. */
+/** How long processes may take to end after the file that started them. */
 const graceMs = 30_000;
-/** Of a command line, in characters. */
+/** Longest command line in a message, in characters. */
 const shownLength = 200;
 
 /**
- * Watches the processes below the test runner. A test file that runs for too long is killed, busy or not, together with
- * everything that it started, so that a run always ends. What a file that has ended leaves running is killed too.
- * Does nothing where there is no `ps`, as on Windows.
+ * Watches the processes below the test runner, so that a run always ends. A test file that runs for too long is killed
+ * together with every process that it started. Processes that a file leaves running are killed too. Does nothing
+ * without `ps`, as on Windows.
  */
 export function limitTestFiles({ limitMs, say, runnerPid = process.pid }: Options): FileLimits {
   const runs = new Map<number, FileRun>();
@@ -119,7 +119,7 @@ function stillThere(run: FileRun, living: Map<number, Process>, nowMs: number): 
   });
 }
 
-/** All descendants, but for watchdogs: those end by themselves, and tidy up. */
+/** All descendants except watchdogs, which end by themselves and tidy up. */
 function below(root: number, all: readonly Process[]): Process[] {
   const children = all.filter(({ parent, command }) => parent === root && !command.includes(watchdogName));
   return children.flatMap((child) => [child, ...below(child.pid, all)]);

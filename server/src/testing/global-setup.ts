@@ -32,13 +32,13 @@ export async function globalSetup(): Promise<void> {
 }
 
 export async function globalTeardown(): Promise<void> {
-  // A file that was stopped or left a process running is a failure, even where its tests passed.
+  // A file that was stopped or left a process running counts as a failure, even if its tests passed.
   if (((await limits?.end()) ?? 0) > 0) process.exitCode = 1;
   await server?.stop();
   for (const line of missingPrograms()) say(line);
 }
 
-/** Beside the reporter's output, which goes to stdout. */
+/** To stderr, because the reporter writes to stdout. */
 function say(line: string): void {
   console.error(`tests: ${line}`);
 }

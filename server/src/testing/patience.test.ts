@@ -9,7 +9,7 @@ test("a slower machine gives its tests more time", async () => {
   assert.ok(most > least || least === 12, `${most} for 10 processes at once, ${least} for one`);
 });
 
-test("time limits are as many times longer as the run has measured", () => {
+test("time limits are stretched by the factor that the run has measured", () => {
   const script = `import { patient } from ${JSON.stringify(import.meta.resolve("./patience.ts"))}; console.log(patient(100));`;
   const limitWith = (env: NodeJS.ProcessEnv) =>
     Number(execFileSync(process.execPath, ["--input-type=module", "--eval", script], { env, encoding: "utf8" }));

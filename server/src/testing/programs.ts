@@ -4,7 +4,7 @@ import { delimiter, dirname, join } from "node:path";
 import { before, describe, test } from "node:test";
 
 interface Program {
-  /** What cannot be tested without it. */
+  /** The tests that need it. */
   tests: string;
   debianPackage: string;
   homebrewFormula: string;
@@ -65,7 +65,7 @@ export function lacks(name: ProgramName): string | false {
   return programPath(name) === null && `needs ${name}: install it (apt-get install ${debianPackage})`;
 }
 
-/** `test`, `describe` and `before` for what needs a program: on a machine without it the tests are shown as skipped. */
+/** `test`, `describe` and `before` for tests that need a program; without it they are shown as skipped. */
 export function testsThatNeed(name: ProgramName) {
   const skip = lacks(name);
   if (skip === false) return { test, describe, before };
@@ -77,16 +77,16 @@ export function testsThatNeed(name: ProgramName) {
 }
 
 /**
- * Installs what is missing, where that needs no question: as root (or in CI with sudo) with `apt-get`. Elsewhere, and
- * when it fails, `say` gets the one line that installs it, and the tests that need it are skipped. Throws in CI: there a
- * skipped test would pass unnoticed.
+ * Installs missing programs with `apt-get` as root (or in CI with sudo). Elsewhere, and when that fails, `say` gets the
+ * command that installs them, and tests that need them are skipped. Throws in CI, where skipped tests would go
+ * unnoticed.
  */
 export function installMissingPrograms(say: (line: string) => void): void {
   let missing = names.filter((name) => programPath(name) === null);
   if (missing.length === 0) return;
   const install = aptGet();
   if (install !== null) {
-    say(`Installing what the tests need besides: ${packagesOf(missing)}.`);
+    say(`Installing programs that the tests need: ${packagesOf(missing)}.`);
     try {
       install(missing.map((name) => programs[name].debianPackage));
     } catch (error) {
@@ -99,7 +99,7 @@ export function installMissingPrograms(say: (line: string) => void): void {
   if (process.env.CI) throw new Error(`The tests need ${packagesOf(missing)}, which could not be installed.`);
 }
 
-/** What was not tested on this machine, and the one line that installs what was missing for it; empty when nothing was. */
+/** The tests skipped on this machine, and the command that installs what they need; empty when none were. */
 export const missingPrograms = (): string[] => adviceFor(names.filter((name) => programPath(name) === null));
 
 function adviceFor(missing: readonly ProgramName[]): string[] {
@@ -118,7 +118,8 @@ function aptGet(): ((packages: readonly string[]) => void) | null {
   const asRoot = process.getuid?.() === 0 ? [] : process.env.CI ? ["sudo", "-n"] : null;
   if (asRoot === null) return null;
   return (packages) => {
-    // The tests start servers of their own: a package makes no cluster, and RUNLEVEL=1 keeps it from starting a service.
+    // The tests start their own servers: the package must create no cluster, and RUNLEVEL=1 keeps it from starting a
+    // service.
     const noCluster =
       "mkdir -p /etc/postgresql-common && cd /etc/postgresql-common && [ -e createcluster.conf ] || echo 'create_main_cluster = false' > createcluster.conf";
     const install = `apt-get update -qq && apt-get install -y -qq --no-install-recommends ${packages.join(" ")}`;

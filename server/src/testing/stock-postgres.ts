@@ -7,23 +7,25 @@ import { startWatchdog } from "./watchdog.ts";
 
 const startWithinSeconds = 60;
 
-/** A PostgreSQL of the operating system, with its stock settings. It does not outlive this process, however that ends. */
+/**
+ * A PostgreSQL of the operating system, with its stock settings. It does not outlive this process, however that ends.
+ */
 export interface StockPostgres extends AsyncDisposable {
   /** Leads to the database `postgres` as a superuser. */
   readonly url: string;
-  /** Where it listens: nowhere else. */
+  /** The only place where it listens. */
   readonly socketPath: string;
   /** Runs one of its programs as the user who runs the server. */
   run(program: string, ...args: string[]): Promise<void>;
   readonly folder: string;
-  /** As a machine that hangs: connections stay, also new ones are taken up, and nothing answers. */
+  /** Like a machine that hangs: connections stay, new ones are accepted, and nothing answers. */
   freeze(): void;
   /** A standby becomes a primary. */
   promote(): Promise<void>;
 }
 
 export interface StockPostgresOptions {
-  /** Besides where it listens, which is a socket in its own folder. */
+  /** Settings besides its address, which is a socket in its own folder. */
   settings?: Record<string, string>;
   /** A streaming standby of this server, instead of a new cluster. */
   standbyOf?: StockPostgres;
@@ -48,7 +50,7 @@ export async function startStockPostgres({
       try {
         process.kill(each, name);
       } catch {
-        // It has ended meanwhile.
+        // The server has ended meanwhile.
       }
     }
   }
@@ -91,7 +93,7 @@ export async function startStockPostgres({
     freeze: () => signal("SIGSTOP"),
     promote: () => run("pg_ctl", "-D", data, "-w", "promote"),
     async [Symbol.asyncDispose]() {
-      // A server that the test has frozen must be able to end.
+      // A frozen server must be able to end.
       signal("SIGCONT");
       await run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop");
       rmSync(folder, { recursive: true, force: true });
@@ -108,13 +110,13 @@ function childrenOf(pid: number): number[] {
       try {
         return Number(readFileSync(`/proc/${child}/stat`, "utf8").split(") ")[1]?.split(" ")[1]) === pid;
       } catch {
-        // It has ended meanwhile.
+        // The server has ended meanwhile.
         return false;
       }
     });
 }
 
-/** As libpq reads it. */
+/** In the syntax of libpq. */
 function plainAddress(folder: string): string {
   return `host=${folder} user=postgres application_name=standby`;
 }

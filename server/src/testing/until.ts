@@ -6,8 +6,8 @@ export const leastPatienceMs = 20_000;
 const pauseMs = 5;
 
 /**
- * Waits until `look` finds something (neither `false`, `null` nor `undefined`), and returns it. Throws when that takes
- * too long, and says what was last seen. Errors of `look` count as not yet.
+ * Waits until `look` returns something other than `false`, `null` and `undefined`, and returns it. Throws when that
+ * takes too long, with the last value as cause. Errors of `look` count as not yet.
  */
 export async function until<Found>(
   what: string,
@@ -24,7 +24,6 @@ export async function until<Found>(
     } catch (error) {
       last = error;
     }
-    if (performance.now() > giveUpAt)
-      throw new Error(`Within ${limitMs} ms it did not come true that ${what}.`, { cause: last });
+    if (performance.now() > giveUpAt) throw new Error(`Not true within ${limitMs} ms: ${what}.`, { cause: last });
   }
 }

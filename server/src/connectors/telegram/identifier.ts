@@ -3,7 +3,7 @@ const maxId = 2 ** 52;
 
 const integer = /^-?[1-9]\d{0,15}$/;
 
-/** The end of the error for an identifier that is not of this channel. */
+/** The end of the error for a wrong identifier. */
 export const identifierRule = "the number of a chat, such as 123456789";
 
 /** A chat id: positive for a person, negative for a group. Names (`@someone`) cannot be written to and are refused. */

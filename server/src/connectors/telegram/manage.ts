@@ -5,7 +5,7 @@ import type { ConnectorIo } from "../connector.ts";
 import { type Json, objectAt, parseObject, textAt } from "../json.ts";
 import { methodUrl, secretsOf, type TelegramAccount } from "./credentials.ts";
 
-/** Statuses with which the platform itself says that credentials do not work; others may pass. */
+/** Statuses by which the platform refuses the credentials; other failures may be temporary. */
 const refusals: readonly number[] = [400, 401, 403, 404];
 
 type Said = { ok: boolean; isRefused?: boolean; detail: string };

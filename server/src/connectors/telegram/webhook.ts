@@ -15,7 +15,7 @@ export function verify({ headers }: WebhookRequest, { secret_token }: TelegramCr
 /** One update a body. */
 export function parse({ rawBody }: WebhookRequest): InboundEvent[] {
   const update = parseWebhookBody(rawBody);
-  return [update === null ? ignored("a body that is not a JSON object, or too large a one") : parseUpdate(update)];
+  return [update === null ? ignored("a body that is not a JSON object, or is too large") : parseUpdate(update)];
 }
 
 function parseUpdate(update: Json): InboundEvent {

@@ -10,7 +10,7 @@ const scopedUserId = /^[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}$/;
 /** What people put between digits, the invisible direction marks that come with a copied number included. */
 const separators = /[\s().\-/\u00ad\u2010-\u2015\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g;
 
-/** The end of the error for an identifier that is not of this channel. */
+/** The end of the error for a wrong identifier. */
 export const identifierRule = "a phone number with + and its country code, such as +5511999991111";
 
 /**
@@ -26,7 +26,7 @@ export function parseIdentifier(identifier: string): string | null {
   return international.test(digits) ? `+${digits}` : null;
 }
 
-/** The same as the platform writes it: it leaves out the `+`. */
+/** The same in the platform's form, without the `+`. */
 export function parsePlatformIdentifier(identifier: string): string | null {
   return parseIdentifier(/^\d/.test(identifier) ? `+${identifier}` : identifier);
 }
@@ -34,7 +34,8 @@ export function parsePlatformIdentifier(identifier: string): string | null {
 /**
  * Other numbers that reach the same phone. The platform's `wa_id` keeps the spelling of the day a person joined:
  * Brazilian mobiles with or without the ninth digit, Mexican ones with or without 1 after 52, Argentinian ones with or
- * without 9 after 54. In Brazil 2 to 5 begin landlines, which are other phones. Source: Cloud API, Phone numbers, "wa_id may differ from the input".
+ * without 9 after 54. In Brazil 2 to 5 begin landlines, which are other phones. Source: Cloud API, Phone numbers,
+ * "wa_id may differ from the input".
  */
 export function otherSpellings(identifier: string): string[] {
   for (const [pattern, replacement] of spellings) {

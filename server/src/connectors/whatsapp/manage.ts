@@ -5,7 +5,7 @@ import type { ConnectorIo } from "../connector.ts";
 import { type Json, objectAt, parseObject, textAt } from "../json.ts";
 import { bearer, numberUrl, type WhatsAppAccount } from "./credentials.ts";
 
-/** Statuses with which the platform itself says that credentials do not work; others may pass. */
+/** Statuses by which the platform refuses the credentials; other failures may be temporary. */
 const refusals: readonly number[] = [400, 401, 403, 404];
 
 type Said = { ok: boolean; isRefused?: boolean; detail: string };
@@ -21,7 +21,8 @@ export async function check(account: WhatsAppAccount, io: ConnectorIo): Promise<
 
 /**
  * Points this number's webhooks at the hub, whatever callback the app has. The platform calls the address with its
- * handshake before it answers. The app must be subscribed to the business account. Source: Cloud API, Webhook overrides.
+ * handshake before it answers. The app must be subscribed to the business account. Source: Cloud API, Webhook
+ * overrides.
  */
 export async function subscribe(account: WhatsAppAccount, webhookUrl: string, io: ConnectorIo): Promise<Said> {
   const webhook_configuration = {

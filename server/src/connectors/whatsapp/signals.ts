@@ -20,7 +20,7 @@ async function tell(
   io: ConnectorIo,
 ): Promise<SendOutcome> {
   if (messageId === null) {
-    return { kind: "refused", reason: "PAYLOAD_INVALID", detail: "WhatsApp shows this only of a message." };
+    return { kind: "refused", reason: "PAYLOAD_INVALID", detail: "WhatsApp shows this only for a message." };
   }
   const url = `${numberUrl(account)}/messages`;
   const body = { messaging_product: "whatsapp", status: "read", message_id: messageId, ...more };

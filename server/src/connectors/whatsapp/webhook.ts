@@ -13,7 +13,9 @@ import { otherSpellings, parsePlatformIdentifier } from "./identifier.ts";
 /** Echoed to whoever knows the verify token, as plain text; the platform sends digits. */
 const challenge = /^[\w.-]{1,256}$/;
 
-/** The handshake by which the platform makes sure of the callback address. Source: Graph API, Webhooks, Getting started. */
+/**
+ * The handshake by which the platform makes sure of the callback address. Source: Graph API, Webhooks, Getting started.
+ */
 export function handshake(
   query: Readonly<Record<string, string | undefined>>,
   { verify_token }: WhatsAppCredentials,
@@ -35,7 +37,7 @@ const signatureLength = "sha256=".length + 64;
 /** Up to 1000 things in one body, of one or many kinds; one that cannot be read never hides the others. */
 export function parse({ rawBody }: WebhookRequest, { phone_number_id }: WhatsAppCredentials): InboundEvent[] {
   const body = parseWebhookBody(rawBody);
-  if (body === null) return [ignored("a body that is not a JSON object, or too large a one")];
+  if (body === null) return [ignored("a body that is not a JSON object, or is too large")];
   const events: InboundEvent[] = [];
   for (const entry of listAt(body, "entry")) {
     if (!isObject(entry)) continue;
