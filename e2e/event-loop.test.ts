@@ -18,13 +18,16 @@ const meter = opened.use(openLoopMeter());
 let hub: TestHub;
 let home: Workspace;
 let things: Things;
+/** Of the body of each route. */
 let schemas: Map<string, Schema | null>;
+/** Routes that take a `limit`. */
+let lists: Set<string>;
 
 before(async () => {
   hub = opened.use(await startTestHub({ env: { WEBHOOKS_ALLOW_PRIVATE: "true" } }));
   home = await firstWorkspace(hub);
   things = newThings(home, opened.use(await openReceiver()).url);
-  schemas = await bodySchemas();
+  ({ schemas, lists } = await readDocument());
 });
 
 test("every route is in the table from which valid bodies are taken", () => {
@@ -104,6 +107,14 @@ test("the largest bodies are accepted", async () => {
   }
 });
 
+test("no list holds the event loop, however long its items", async () => {
+  assert.ok(lists.has("GET /v1/conversations/{id}/messages"));
+  for (const route of lists) {
+    const request = await requestTo(route);
+    await expectQuick(route, { ...request, url: `${request.url}?limit=200` });
+  }
+});
+
 function requestTo(route: string): Promise<Sent> {
   return requestOfTable(route, { url: hub.url, workspace: home, things });
 }
@@ -124,17 +135,25 @@ async function expectQuick(name: string, request: Sent, settled?: () => Promise<
   return answer;
 }
 
-async function bodySchemas(): Promise<Map<string, Schema | null>> {
-  type Operation = { requestBody?: { content: Record<string, { schema: Schema }> } };
+async function readDocument() {
+  type Operation = {
+    requestBody?: { content: Record<string, { schema: Schema }> };
+    parameters?: { name: string }[];
+  };
   const document = (await (await fetch(`${hub.url}/openapi.json`)).json()) as {
     paths: Record<string, Record<string, Operation>>;
   };
-  return new Map(
-    Object.entries(document.paths).flatMap(([path, operations]) =>
-      Object.entries(operations).map(([method, { requestBody }]): [string, Schema | null] => [
-        `${method.toUpperCase()} ${path}`,
-        requestBody?.content["application/json"]?.schema ?? null,
-      ]),
-    ),
+  const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]) => ({ route: `${method.toUpperCase()} ${path}`, ...operation })),
   );
+  return {
+    schemas: new Map(
+      operations.map(({ route, requestBody }) => [route, requestBody?.content["application/json"]?.schema ?? null]),
+    ),
+    lists: new Set(
+      operations
+        .filter(({ parameters = [] }) => parameters.some(({ name }) => name === "limit"))
+        .map(({ route }) => route),
+    ),
+  };
 }

@@ -94,10 +94,12 @@ function messageCalls(call: Call) {
       (await bodyOf<{ results: resource.BatchResult[] }>(call, "POST", "/v1/messages/batch", { body: { messages } }))
         .results,
     get: (id: string) => bodyOf<resource.Message>(call, "GET", `/v1/messages/${id}`),
-    events: async (id: string) =>
-      (await bodyOf<resource.Page<resource.AuditEntry>>(call, "GET", `/v1/messages/${id}/events`)).data,
-    trace: async (id: string) =>
-      (await bodyOf<resource.Page<resource.TraceEntry>>(call, "GET", `/v1/messages/${id}/trace`)).data,
+    /** All of it: as many requests as it has pages. */
+    events: (id: string) =>
+      Array.fromAsync(everyPage((query) => page<resource.AuditEntry>(call, `/v1/messages/${id}/events`, query))),
+    /** All of it: as many requests as it has pages. */
+    trace: (id: string) =>
+      Array.fromAsync(everyPage((query) => page<resource.TraceEntry>(call, `/v1/messages/${id}/trace`, query))),
   };
 }
 

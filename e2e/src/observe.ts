@@ -46,7 +46,7 @@ async function* history(client: Client, conversationId: string): AsyncGenerator<
   for (let after_seq = 0; ; ) {
     const { data } = await client.conversations.messages(conversationId, { after_seq, limit: 200 });
     yield* data;
-    if (data.length < 200) return;
+    if (data.length === 0) return;
     after_seq = data.at(-1)!.seq;
   }
 }

@@ -73,7 +73,7 @@ async function* listMessages({ hub, authorization }: Stage, conversationId: stri
     const path = `/v1/conversations/${conversationId}/messages?after_seq=${after}&limit=${pageSize}`;
     const { data } = await call<{ data: ListedMessage[] }>(hub.url, path, authorization);
     yield* data;
-    if (data.length < pageSize) return;
+    if (data.length === 0) return;
     after = data.at(-1)!.seq;
   }
 }

@@ -1,4 +1,6 @@
+import { invalid } from "../errors.ts";
 import type { Principal } from "../identity/principal.ts";
+import { type OfPage, withinPage } from "../lib/page-bytes.ts";
 import { all, type Db } from "../lib/query.ts";
 import { findMessage } from "./read-message.ts";
 import type { MessageStatus } from "./show.ts";
@@ -16,177 +18,116 @@ export interface AuditEntry {
 /** One thing that happened to a message. `what` says which of the other fields there are. */
 export interface TraceEntry {
   at: string;
-  what: "received" | "accepted" | "routed" | "status" | "attempt" | "webhook" | "socket" | "webhook_endpoint";
+  what: "accepted" | "routed" | "status" | "attempt" | "webhook" | "socket" | "webhook_endpoint";
   [detail: string]: unknown;
 }
 
-interface HistoryEntry {
-  status: MessageStatus;
-  at: string;
-  cause: string;
-  webhook_id?: string | null;
-  platform_at?: string;
-  /** Whose socket took it, where one did: for the workspace any of those who answer for it. */
-  user_id?: string;
+export interface EntryQuery {
+  limit: number;
+  cursor?: string | undefined;
 }
 
-interface TracedDelivery {
-  delivery_id: string;
-  recipient_id: string;
-  channel: string;
-  identifier: string | null;
-  channel_account_id: string | null;
-  route: string;
-  history: HistoryEntry[];
-  created_at: Date;
+export interface EntryPage<Entry> {
+  data: Entry[];
+  next_cursor: string | null;
 }
 
 /** The audit trail, oldest first. Every change of status is in it. */
-export async function readAuditTrail(db: Db, principal: Principal, messageId: string): Promise<AuditEntry[]> {
-  const message = await findMessage(db, principal, messageId);
-  const deliveries = await loadDeliveries(db, principal.workspaceId, messageId);
-  const accepted: AuditEntry = {
-    at: message.created_at.toISOString(),
-    status: "accepted",
-    delivery_id: null,
-    channel: null,
-    cause: message.direction === "inbound" ? "received" : "accepted",
-  };
-  const changes = deliveries.flatMap((delivery) =>
-    delivery.history.map(({ status, at, cause }) => {
-      return { at, status, delivery_id: delivery.delivery_id, channel: delivery.channel, cause };
-    }),
-  );
-  return [accepted, ...oldestFirst(changes)];
+export async function readAuditTrail(db: Db, principal: Principal, messageId: string, query: EntryQuery) {
+  await findMessage(db, principal, messageId);
+  return readPage<AuditEntry>(db, auditEntries, [principal.workspaceId, messageId], query);
 }
 
 /** Everything that happened to it, oldest first: no credential and no text of a message is in it. */
-export async function readTrace(db: Db, principal: Principal, messageId: string): Promise<TraceEntry[]> {
-  const message = await findMessage(db, principal, messageId);
-  const deliveries = await loadDeliveries(db, principal.workspaceId, messageId);
-  const attempts = await loadAttempts(
+export async function readTrace(db: Db, principal: Principal, messageId: string, query: EntryQuery) {
+  await findMessage(db, principal, messageId);
+  return readPage<TraceEntry>(db, traceEntries, [principal.workspaceId, messageId], query);
+}
+
+/** `key` is the place of an entry: its time, and what comes first in the same millisecond. */
+async function readPage<Entry extends { at: string }>(
+  db: Db,
+  entries: string,
+  message: readonly [workspaceId: string, messageId: string],
+  { limit, cursor }: EntryQuery,
+): Promise<EntryPage<Entry>> {
+  const select = `SELECT at, key, detail FROM (${entries}) AS entries
+    WHERE key > $3 ORDER BY key LIMIT $4`;
+  const rows = await all<{ at: string; key: string; detail: Omit<Entry, "at"> } & OfPage>(
     db,
-    deliveries.map((delivery) => delivery.delivery_id),
+    withinPage(select, { size: "100 + octet_length(detail::text)", order: "key" }),
+    [...message, cursor === undefined ? "" : decodeCursor(cursor), limit + 1],
   );
-  const webhooks = await loadWebhooks(db, principal.workspaceId, webhookIdsOf(message.origin, deliveries));
-  const createdAt = message.created_at.toISOString();
-  const { conversation_id, seq, sender_id, direction, channels, route } = message;
-  const told: TraceEntry[] = [
-    { at: createdAt, what: "accepted", direction, from: sender_id, conversation_id, seq, channels, route },
-  ];
-  for (const delivery of deliveries) {
-    const { delivery_id, recipient_id, channel, identifier, channel_account_id, route } = delivery;
-    const at = delivery.created_at.toISOString();
-    told.push({ at, what: "routed", delivery_id, recipient_id, channel, identifier, channel_account_id, why: route });
-    for (const { at: changedAt, ...change } of delivery.history) {
-      const { user_id } = change;
-      if (user_id !== undefined) told.push({ at: changedAt, what: "socket", delivery_id, recipient_id, user_id });
-      told.push({ ...change, at: changedAt, what: "status", delivery_id, channel });
-    }
-  }
-  for (const { started_at, finished_at, ...attempt } of attempts) {
-    told.push({ at: started_at.toISOString(), what: "attempt", finished_at: finished_at.toISOString(), ...attempt });
-  }
-  for (const { received_at, ...webhook } of webhooks) {
-    told.push({ at: received_at.toISOString(), what: "webhook", ...webhook });
-  }
-  for (const { started_at, ...attempt } of await loadEndpointAttempts(db, principal.workspaceId, messageId)) {
-    told.push({ at: started_at.toISOString(), what: "webhook_endpoint", ...attempt });
-  }
-  return oldestFirst(told);
+  const shown = rows.slice(0, limit);
+  const last = shown.at(-1);
+  return {
+    data: shown.map(({ at, detail }) => ({ at, ...detail }) as Entry),
+    next_cursor: last?.more_follow ? Buffer.from(last.key).toString("base64url") : null,
+  };
 }
 
-async function loadDeliveries(db: Db, workspaceId: string, messageId: string): Promise<TracedDelivery[]> {
-  const deliveries = await all<TracedDelivery>(
-    db,
-    `SELECT delivery_id, recipient_id, channel, identifier, channel_account_id, route, history, created_at
-     FROM deliveries WHERE message_id = $1 AND workspace_id = $2 ORDER BY ordinal`,
-    [messageId, workspaceId],
-  );
-  return deliveries.map((delivery) => ({ ...delivery, history: inWrittenOrder(delivery.history) }));
+function decodeCursor(cursor: string): string {
+  const key = Buffer.from(cursor, "base64url").toString();
+  if (/^(\d{4}-\d\d-\d\dT[\d:.]{12}Z )?\d( [0-9a-f-]{1,100})?$/.test(key)) return key;
+  throw invalid("cursor is not one that this hub gave out; leave it out to begin again.");
 }
 
-/** The order in which things happened; the stamps of two processes may differ a little. */
-function inWrittenOrder(history: readonly HistoryEntry[]): HistoryEntry[] {
-  let latest = "";
-  return history.map((entry) => {
-    const at = iso(entry.at);
-    if (at > latest) latest = at;
-    return { ...entry, at: latest };
-  });
-}
+/** As times are shown. */
+const iso = (time: string) => `to_char(${time} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
+const keyOf = (time: string, rank: number, tie: string) => `${iso(time)} || ' ${rank} ' || (${tie})::text COLLATE "C"`;
+const padded = (number: string) => `lpad(${number}::text, 19, '0')`;
 
-interface AttemptRow {
-  delivery_id: string;
-  number: number;
-  started_at: Date;
-  finished_at: Date;
-  outcome: string;
-  exchanges: unknown;
-  error: unknown;
-}
+/** A delivery's changes are in the order in which they were written; the stamps of two processes may differ a little. */
+const changes = `
+  delivered AS MATERIALIZED (SELECT * FROM deliveries WHERE message_id = $2 AND workspace_id = $1),
+  changes AS MATERIALIZED (
+    SELECT d.delivery_id, d.recipient_id, d.channel, h.entry, ${padded("d.ordinal")} || '-' || ${padded("h.number")} AS place,
+      max((h.entry ->> 'at')::timestamptz) OVER (PARTITION BY d.delivery_id ORDER BY h.number) AS at
+    FROM delivered d CROSS JOIN LATERAL jsonb_array_elements(d.history) WITH ORDINALITY AS h (entry, number)
+  )`;
 
-function loadAttempts(db: Db, deliveryIds: readonly string[]): Promise<AttemptRow[]> {
-  return all(
-    db,
-    `SELECT delivery_id, number, started_at, finished_at, outcome, exchanges, error
-     FROM attempts WHERE delivery_id = ANY ($1) ORDER BY started_at, number`,
-    [deliveryIds],
-  );
-}
+const auditEntries = `WITH ${changes}
+  SELECT ${iso("created_at")} AS at, '0' AS key, json_build_object('status', 'accepted', 'delivery_id', NULL,
+    'channel', NULL, 'cause', CASE direction WHEN 'inbound' THEN 'received' ELSE 'accepted' END) AS detail
+  FROM messages WHERE message_id = $2 AND workspace_id = $1
+  UNION ALL
+  SELECT ${iso("at")}, ${keyOf("at", 1, "place")}, json_build_object('status', entry -> 'status',
+    'delivery_id', delivery_id, 'channel', channel, 'cause', entry -> 'cause')
+  FROM changes`;
 
-interface WebhookRow {
-  webhook_id: string;
-  channel_account_id: string;
-  received_at: Date;
-  size_bytes: number;
-  error: string | null;
-}
-
-function loadWebhooks(db: Db, workspaceId: string, webhookIds: readonly string[]): Promise<WebhookRow[]> {
-  return all(
-    db,
-    `SELECT webhook_id, channel_account_id, received_at, length(body) AS size_bytes, error
-     FROM webhooks WHERE webhook_id = ANY ($1) AND workspace_id = $2`,
-    [webhookIds, workspaceId],
-  );
-}
-
-interface EndpointAttemptRow {
-  webhook_endpoint_id: string;
-  webhook_id: string;
-  event: string;
-  number: number;
-  status: string;
-  status_code: number | null;
-  error: string | null;
-  started_at: Date;
-  duration_ms: number;
-}
-
-/** Which programs were told of it, and what they answered: not the answer itself, which may say anything. */
-function loadEndpointAttempts(db: Db, workspaceId: string, messageId: string): Promise<EndpointAttemptRow[]> {
-  return all(
-    db,
-    `SELECT a.webhook_endpoint_id, a.webhook_delivery_id AS webhook_id, a.event, a.number, a.status, a.status_code, a.error,
-       a.started_at, a.duration_ms
-     FROM webhook_deliveries d JOIN webhook_attempts a USING (webhook_delivery_id)
-     WHERE d.message_id = $1 AND d.workspace_id = $2 ORDER BY a.started_at, a.attempt_id`,
-    [messageId, workspaceId],
-  );
-}
-
-function webhookIdsOf(origin: Record<string, unknown> | null, deliveries: readonly TracedDelivery[]): string[] {
-  const fromReceipts = deliveries.flatMap(({ history }) => history.map((entry) => entry.webhook_id));
-  return [...new Set([origin?.webhook_id, ...fromReceipts].filter((id) => typeof id === "string"))];
-}
-
-/** Stable: what happened within the same millisecond stays in the order in which it was written. */
-function oldestFirst<Entry extends { at: string }>(entries: Entry[]): Entry[] {
-  return entries.toSorted((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
-}
-
-/** PostgreSQL writes times inside `jsonb` with its own offset and precision. */
-function iso(at: string): string {
-  return new Date(at).toISOString();
-}
+/** Of webhook endpoints: which were told of it and what they said, but not the answer itself, which may say anything. */
+const traceEntries = `WITH ${changes},
+  message AS (SELECT * FROM messages WHERE message_id = $2 AND workspace_id = $1)
+  SELECT ${iso("created_at")} AS at, ${keyOf("created_at", 0, "'0'")} AS key, json_build_object('what', 'accepted',
+    'direction', direction, 'from', sender_id, 'conversation_id', conversation_id, 'seq', seq, 'channels', channels,
+    'route', origin -> 'route') AS detail
+  FROM message
+  UNION ALL
+  SELECT ${iso("created_at")}, ${keyOf("created_at", 1, padded("ordinal"))}, json_build_object('what', 'routed',
+    'delivery_id', delivery_id, 'recipient_id', recipient_id, 'channel', channel, 'identifier', identifier,
+    'channel_account_id', channel_account_id, 'why', route)
+  FROM delivered
+  UNION ALL
+  SELECT ${iso("at")}, ${keyOf("at", 1, "place || '-0'")}, json_build_object('what', 'socket',
+    'delivery_id', delivery_id, 'recipient_id', recipient_id, 'user_id', entry -> 'user_id')
+  FROM changes WHERE entry ? 'user_id'
+  UNION ALL
+  SELECT ${iso("at")}, ${keyOf("at", 1, "place || '-1'")},
+    (entry - 'at' || jsonb_build_object('what', 'status', 'delivery_id', delivery_id, 'channel', channel))::json
+  FROM changes
+  UNION ALL
+  SELECT ${iso("started_at")}, ${keyOf("started_at", 2, `${padded("number")} || '-' || delivery_id`)}, json_build_object(
+    'what', 'attempt', 'finished_at', ${iso("finished_at")}, 'delivery_id', delivery_id, 'number', number,
+    'outcome', outcome, 'exchanges', exchanges, 'error', error)
+  FROM attempts WHERE delivery_id IN (SELECT delivery_id FROM delivered)
+  UNION ALL
+  SELECT ${iso("received_at")}, ${keyOf("received_at", 3, "webhook_id")}, json_build_object('what', 'webhook',
+    'webhook_id', webhook_id, 'channel_account_id', channel_account_id, 'size_bytes', length(body), 'error', error)
+  FROM webhooks WHERE workspace_id = $1 AND webhook_id IN (
+    SELECT (entry ->> 'webhook_id')::uuid FROM changes UNION SELECT (origin ->> 'webhook_id')::uuid FROM message)
+  UNION ALL
+  SELECT ${iso("a.started_at")}, ${keyOf("a.started_at", 4, "a.attempt_id")}, json_build_object('what', 'webhook_endpoint',
+    'webhook_endpoint_id', a.webhook_endpoint_id, 'webhook_id', a.webhook_delivery_id, 'event', a.event,
+    'number', a.number, 'status', a.status, 'status_code', a.status_code, 'error', a.error, 'duration_ms', a.duration_ms)
+  FROM webhook_deliveries d JOIN webhook_attempts a USING (webhook_delivery_id)
+  WHERE d.message_id = $2 AND d.workspace_id = $1`;

@@ -218,6 +218,49 @@ test("the audit trail and the trace tell everything, oldest first, without text"
   const times = data.map((entry: { at: string }) => entry.at);
   assert.deepEqual(times, times.toSorted());
   assert.doesNotMatch(JSON.stringify([events, data]), /a secret/);
+  for (const [path, whole] of [
+    [`/v1/messages/${body.message_id}/events`, events],
+    [`/v1/messages/${body.message_id}/trace`, data],
+  ]) {
+    const paged: unknown[] = [];
+    for (let cursor = ""; ; ) {
+      const page = (await hub.call("GET", `${path}?limit=1${cursor}`)).body;
+      assert.equal(page.data.length, 1);
+      paged.push(...page.data);
+      if (page.next_cursor === null) break;
+      cursor = `&cursor=${page.next_cursor}`;
+    }
+    assert.deepEqual(paged, whole);
+    const madeUp = Buffer.from("2026-01-01").toString("base64url");
+    assert.equal((await hub.call("GET", `${path}?cursor=${madeUp}`)).status, 400);
+  }
+});
+
+test("however often a message was tried, a page of its trace ends at about 1 MiB", async () => {
+  await using hub = await open();
+  hub.line.platform.answer = () => ({ kind: "refused", reason: "WINDOW_CLOSED", detail: "too late" });
+  const { body } = await hub.send({ payload: text("oi") });
+  await hub.line.settled();
+  await hub.line.pool.query(
+    `INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, exchanges)
+     SELECT delivery_id, n, now(), now(), 'retry', json_build_array(repeat('x', 20000))
+     FROM deliveries, generate_series(1000, 1149) AS n WHERE message_id = $1`,
+    [body.message_id],
+  );
+  const numbers: number[] = [];
+  let pages = 0;
+  for (let cursor = ""; ; pages += 1) {
+    const page = (await hub.call("GET", `/v1/messages/${body.message_id}/trace?limit=200${cursor}`)).body;
+    assert.ok(JSON.stringify(page).length < 1.1 * 1024 * 1024);
+    for (const { number } of page.data) if (number >= 1000) numbers.push(number);
+    if (page.next_cursor === null) break;
+    cursor = `&cursor=${page.next_cursor}`;
+  }
+  assert.deepEqual(
+    numbers,
+    Array.from({ length: 150 }, (_, index) => 1000 + index),
+  );
+  assert.equal(pages, 2);
 });
 
 test("dead letters are paged, replayed and discarded; a cursor that nobody gave out is refused", async () => {

@@ -14,7 +14,7 @@ import type { NewMessage } from "../messages/write-messages.ts";
 import { preflight } from "../router/preflight.ts";
 import { toRequestError } from "./errors.ts";
 import { bearer, errorAnswers, idParams, nullable, time } from "./identity-schemas.ts";
-import { pageOf } from "./pages.ts";
+import { pageOf, pageQuery } from "./pages.ts";
 import type { App } from "./server.ts";
 import { compileCheck } from "./validation.ts";
 
@@ -62,6 +62,13 @@ const auditEntry = Type.Object({
   channel: nullable(Type.String()),
   cause: Type.String(),
 });
+
+/** Of most messages the first page is all. */
+const maxEntries = 200;
+const entryQuery = Type.Object(
+  { ...pageQuery.properties, limit: Type.Optional({ ...pageQuery.properties.limit, default: maxEntries }) },
+  strict,
+);
 
 const traceEntry = Type.Object({ at: time, what: Type.String() }, { additionalProperties: true });
 
@@ -209,10 +216,12 @@ export function messageRoutes(app: App, deps: MessageRouteDeps): void {
         summary: "Read the audit trail of a message",
         description: "Each change of status with its time, delivery and cause, oldest first.",
         params: idParams,
+        querystring: entryQuery,
         response: { 200: pageOf(auditEntry), ...errorAnswers(400, 401, 403, 404) },
       },
     },
-    async ({ principal, db, params }) => ({ data: await readAuditTrail(db, principal, params.id), next_cursor: null }),
+    ({ principal, db, params, query: { limit = maxEntries, cursor } }) =>
+      readAuditTrail(db, principal, params.id, { limit, cursor }),
   );
 
   app.get(
@@ -225,10 +234,12 @@ export function messageRoutes(app: App, deps: MessageRouteDeps): void {
         summary: "Read everything that happened to a message",
         description: "Oldest first: accepted, routed and why so, each attempt redacted, each webhook that touched it.",
         params: idParams,
+        querystring: entryQuery,
         response: { 200: pageOf(traceEntry), ...errorAnswers(400, 401, 403, 404) },
       },
     },
-    async ({ principal, db, params }) => ({ data: await readTrace(db, principal, params.id), next_cursor: null }),
+    ({ principal, db, params, query: { limit = maxEntries, cursor } }) =>
+      readTrace(db, principal, params.id, { limit, cursor }),
   );
 }
 
