@@ -1,4 +1,6 @@
-/** The guide's connector is complete: its files, in a copy of this checkout, pass the checks with which it ends. */
+/**
+ * The connector of the guide is complete: its files, in a copy of this checkout, pass the checks at the guide's end.
+ */
 import assert from "node:assert/strict";
 import { cpSync, mkdtempSync, realpathSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,4 +1,4 @@
-/** The disaster: a token expires at night, and by the morning every message of the number is a dead letter. */
+/** Prevents this: a token expires at night, and in the morning every message of the number is a dead letter. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { openClient } from "../client/src/client.ts";
@@ -12,19 +12,19 @@ import { withoutProc } from "./src/processes.ts";
 import { openSimulatorClient } from "./src/simulator-client.ts";
 import { startWebhookProgram } from "./src/webhook-program.ts";
 
-/** What opens the account at the platform now, in the fields of the simulator and of the hub alike. */
+/** The credential that the platform accepts now; the field has the same name in the simulator and the hub. */
 const newTokens: Readonly<Record<string, Record<string, string>>> = {
   whatsapp: { access_token: "EAAa-new-token" },
   telegram: { bot_token: "700000001:A-NEW-telegram-token-of-35-letters_" },
 };
 
-/** Leases of a killed process end, and attempts that it left open are waited for. */
+/** Long enough for the leases of a killed process to end and for its open attempts to be settled. */
 const takeoverMs = 60_000;
 
 const texts = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => `${from + index}`);
 
 for (const channel of ["whatsapp", "telegram"]) {
-  test(`${channel}: what is sent while the platform refuses the token waits, and goes out in order`, async () => {
+  test(`${channel}: messages wait while the platform refuses the token, and are then sent in order`, async () => {
     await using hub = await startTestHub({ env: { DELIVERY_TIMEOUT: "10s" } });
     const { channel_account_id: accountId } = await hub.account(channel);
     const people = ["Ana", "Bea", "Caio"].map((name) => hub.person(channel, name));
@@ -43,7 +43,7 @@ for (const channel of ["whatsapp", "telegram"]) {
       return codes.every((code) => code === "CHANNEL_ACCOUNT_NEEDS_ATTENTION") && messages;
     });
     assert.ok(shown.every(({ status }) => status === "accepted" || status === "in_transit"));
-    // Each lane's head met it at the most: nobody else asks the platform.
+    // At most the first delivery of each lane was refused: no other was attempted.
     assert.ok(shown.flatMap(({ deliveries }) => deliveries).reduce((sum, { attempts }) => sum + attempts, 0) <= 3);
     assert.equal((await hub.client.deadLetters.list()).data.length, 0);
     await people[0]!.writes("Are you there?");
@@ -77,14 +77,14 @@ for (const channel of ["whatsapp", "telegram"]) {
 }
 
 test(
-  "two hubs, of which one is killed meanwhile: both channels go on where they stopped, and a webhook says both",
+  "two hubs, one of which is killed meanwhile: both channels continue where they stopped, and a webhook reports both",
   { skip: withoutProc },
   async () => {
     await using database = await createTestDatabase();
     await using simulator = await startSimulator(openPlatforms);
     await using program = await startWebhookProgram();
     const shared = { ...sharedSecrets, DATABASE_URL: database.url, SIMULATOR_URL: simulator.url };
-    // On a slow machine an answer takes its time, and so does a lease: what is lost of either is sent twice.
+    // On a slow machine answers and leases take longer: a message whose answer or lease is lost is sent twice.
     const env = { ...shared, WEBHOOKS_ALLOW_PRIVATE: "true", DELIVERY_TIMEOUT: "10s", BUS_LEASE: "10s" };
     await using first = await openHubPlace(env);
     await using second = await openHubPlace(env);
@@ -114,7 +114,7 @@ test(
     await startHubProcess(first);
     await say({ client }, people, texts(8, 8));
 
-    // The one gets a new token; the other's is accepted again, as after a mistake on the platform's side.
+    // One account gets a new token; the other's is accepted again, as after a mistake of the platform.
     for (const { channel, channel_account_id: id } of accounts) {
       if (channel === "whatsapp") await client.channelAccounts.change(id, { credentials: newTokens[channel]! });
       else {

@@ -1,7 +1,7 @@
 /**
- * The authorization matrix: each route of the hub's own OpenAPI document, as everybody who must be refused and as everybody
- * who must not. What is expected stands in `authorization-table.ts`; a route without a row there fails, and so does a row
- * without a route.
+ * The authorization matrix: each route of the hub's own OpenAPI document, as everybody who must be refused and as
+ * everybody who must not. What is expected stands in `authorization-table.ts`; a route without a row there fails, and
+ * so does a row without a route.
  */
 import assert from "node:assert/strict";
 import { request } from "node:http";
@@ -120,7 +120,7 @@ test("no other method and no other way to write a path leads past the credential
     for (const spelling of spellings) {
       for (const asked of [method, ...(method === "GET" ? ["HEAD"] : [])]) {
         const status = await statusOf(asked, spelling);
-        // 405: it is the path of another route, as `addresses/verify;a=b` is that of an address.
+        // 405: the path belongs to another route, as `addresses/verify;a=b` is the path of an address.
         assert.ok([400, 401, 404, 405].includes(status), `${asked} ${spelling} was answered ${status}`);
       }
     }

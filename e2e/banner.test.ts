@@ -1,4 +1,4 @@
-/** The lines that a start prints for a person to paste have to work for the hub that printed them. */
+/** The lines that a start prints for pasting must work with that hub. */
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
@@ -16,7 +16,7 @@ const { test: withCurl } = testsThatNeed("curl");
 const { test: withPostgres } = testsThatNeed(programPath("curl") === null ? "curl" : "postgres");
 const asShipped = { SIMULATOR_PORT: "0", SIMULATOR_ENFORCE_WINDOW: "" };
 
-/** Starts a hub, pastes what it prints, and returns that together with what the shell made of it. */
+/** Starts a hub, pastes the lines that it prints, and returns them with the output of the shell. */
 async function paste(env: Record<string, string>, inTheShell = {}): Promise<Ran & { said: string }> {
   await using place = await openHubPlace({ ...asShipped, ...env });
   const hub = await startHubProcess(place);
@@ -32,7 +32,7 @@ async function paste(env: Record<string, string>, inTheShell = {}): Promise<Ran 
 }
 
 withCurl(
-  "with its own database and simulator: a message that a real platform would take, too, and that arrives",
+  "with the embedded database and the simulator: they send a message that a real platform would accept too",
   async () => {
     const { output, said } = await paste({ ADMIN_PASSWORD: "" });
     assert.match(said, /"type":"template"/);
@@ -40,7 +40,7 @@ withCurl(
   },
 );
 
-withPostgres("with a PostgreSQL of the operating system: what is connected, and how to connect more", async () => {
+withPostgres("with another PostgreSQL: they show the connected accounts, and how to connect more", async () => {
   await using server = await startStockPostgres();
   const own = { ...sharedSecrets, DATABASE_URL: server.url };
   const alone = await paste(own, { ADMIN_PASSWORD: adminPassword });
@@ -51,7 +51,7 @@ withPostgres("with a PostgreSQL of the operating system: what is connected, and 
   assert.match(simulated.output, /"status":"accepted"[\s\S]*"hello_world"/);
 });
 
-withCurl("beside a real number: nothing is sent to a stranger", { skip: withoutProc }, async () => {
+withCurl("with a real number connected: they send nothing to a stranger", { skip: withoutProc }, async () => {
   await using place = await openHubPlace(asShipped);
   const first = await startHubProcess(place);
   const folder = join(place.folder, "shell");
@@ -84,7 +84,7 @@ testsThatNeed(programPath("curl") === null ? "curl" : "openssl").test("with TLS"
   await paste({ ADMIN_PASSWORD: "", TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile });
 });
 
-test("a process without the API prints nothing to paste", { skip: withoutProc }, async () => {
+test("a process without the API prints no lines for pasting", { skip: withoutProc }, async () => {
   await using database = await createTestDatabase();
   const env = { ...sharedSecrets, DATABASE_URL: database.url, ROLES: "realtime" };
   await using place = await openHubPlace(env);

@@ -8,7 +8,7 @@ import { startTestHub, type TestHub } from "./src/harness.ts";
 import { type Listener, listen } from "./src/listener.ts";
 import { startWebhookProgram, type WebhookProgram } from "./src/webhook-program.ts";
 
-/** Programs that answer people. Each knows of a message what one event says, and asks the hub nothing. */
+/** Programs that answer people with nothing but the event of a message, without a further request. */
 describe("a bot answers from the event alone", () => {
   let hub: TestHub;
   let program: WebhookProgram;
@@ -34,7 +34,7 @@ describe("a bot answers from the event alone", () => {
   const isFrom = (words: string) => (event: Record<string, unknown>) =>
     event.content === words && event.direction === "inbound";
 
-  /** The ways to hear of a message: each gives what it says. */
+  /** The ways to receive the event of a message. */
   const ways: Record<string, (words: string) => Promise<unknown>> = {
     "a webhook": async (words) => {
       const came = await program.has("bot", words, (all) => all.some(({ data }) => isFrom(words)(data)));
@@ -73,7 +73,7 @@ describe("a bot answers from the event alone", () => {
         assert.ok(Math.abs(Date.parse(said.sent_at!) - Date.now()) < 600_000, said.sent_at!);
         const { message_id } = await hub.client.messages.send(answerTo(said));
         const [answer] = await ana.receives(1);
-        // The person has it before the hub has recorded that.
+        // The person has the message before the hub has recorded its delivery.
         const sent = await until("the answer is sent", async () => {
           const { deliveries } = await hub.client.messages.get(message_id);
           return deliveries[0]?.provider_message_id ?? false;
@@ -90,7 +90,7 @@ describe("a bot answers from the event alone", () => {
     }
   }
 
-  test("the bot of the guide answers, once, however often it hears of a message", async () => {
+  test("the bot of the guide answers once, even if it gets the event of a message several times", async () => {
     const guide = readFileSync(new URL("../docs/guides/webhook-endpoints.md", import.meta.url), "utf8");
     const [code] = /async function answer[\s\S]*?\n}\n/.exec(guide)!;
     const { key } = await hub.admin.apiKeys.create({ name: "guide", scopes: ["messages:write"] });

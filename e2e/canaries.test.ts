@@ -140,7 +140,7 @@ test("every string of every request body, in the right place and in the wrong on
     for (const [method, operation] of Object.entries(methods)) {
       const schema = operation.requestBody?.content["application/json"]?.schema;
       if (schema === undefined || path.includes("/webhooks/")) continue;
-      // Its valid body would end the session of the rest.
+      // Its valid body would end the session that the other requests use.
       if (path === "/auth/logout-everywhere") continue;
       const request = `${method.toUpperCase()} ${path.replaceAll(/\{\w+\}/g, randomUUID())}`;
       const name = `${method} ${path}`;
@@ -255,7 +255,7 @@ test("channel credentials, and webhooks with wrong proofs and with bodies that n
     const headers = signed(text, defaultWhatsAppAccount.app_secret);
     await send(`POST ${hook}`, { token: null, body: text, headers });
   }
-  // What waits for better credentials ends with its account.
+  // Messages that wait for new credentials end with their account.
   assert.equal((await send(`DELETE /v1/channel-accounts/${id}`)).status, 204);
   await hub.settled();
   assertNowhere();
@@ -334,7 +334,9 @@ interface Operation {
   requestBody?: { content: Record<string, { schema: Schema }> };
 }
 
-/** A body of this shape in which every string is a word of its own; where it must be of a form, it is not, unless asked. */
+/**
+ * A body of this shape in which every string is a word of its own; where it must be of a form, it is not, unless asked.
+ */
 function fill(schema: Schema, name: string, isFormed: boolean): unknown {
   if (schema.anyOf !== undefined) return fill(schema.anyOf[0]!, name, isFormed);
   if (schema.const !== undefined) return isFormed ? schema.const : canary(name);

@@ -161,7 +161,7 @@ describe("the client's realtime connection", { timeout: patient(120_000) }, () =
     const narrow = await hub.admin.apiKeys.create({ name: "narrow", scopes: ["messages:read"] });
     const forbidden = hub.clientFor(narrow.key).realtime.connect({ onEvent: () => {} });
     assert.equal((await ends(forbidden)).code, "FORBIDDEN");
-    // Or its handler would throw before anybody saw it open.
+    // Otherwise its handler throws before the socket is seen open.
     await hub.settled();
     const failing = hub.admin.realtime.connect({
       onEvent() {

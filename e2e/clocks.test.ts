@@ -18,12 +18,12 @@ import { openLoad, openTalk } from "./src/load.ts";
 import { assertFine, observe } from "./src/observe.ts";
 
 const minute = 60_000;
-/** How far a machine's clock is off, one setting after the other: each is a step back or forward from the one before. */
+/** How far a machine's clock is off in each phase: every phase is a step back or forward from the one before. */
 const settings = [-40_000, -60 * minute, 0, 60 * minute, 0];
-/** Much less than any of the steps: what waits for the clock to catch up does not arrive in time. */
+/** Much less than any of the steps, so that a message that waits for the clock to catch up is too late. */
 const withinMs = 20_000;
 
-/** Another hub beside the first one, on a machine whose clock somebody sets. */
+/** A second hub, on a machine whose clock the test sets. */
 async function startHubBeside(hub: TestHub) {
   let aheadMs = 0;
   const clock: Clock = { ...systemClock, now: () => Date.now() + aheadMs };
@@ -79,7 +79,7 @@ test("delivery continues without a pause while the clock of one of two hubs is s
           withinMs,
         );
       }
-      // A token of either is valid at the other, although their clocks differ.
+      // Each hub accepts tokens of the other, although their clocks differ.
       for (const [from, at] of [
         [beside.url, hub.url],
         [hub.url, beside.url],
@@ -100,7 +100,7 @@ test("delivery continues without a pause while the clock of one of two hubs is s
   assertFine(await observe({ client: reader, simulator, conversationIds, checker: load.checker }));
 });
 
-test("what a hub with a wrong clock puts off is not late once that hub is gone", async () => {
+test("deliveries that a hub with a wrong clock postponed are not late when that hub is gone", async () => {
   await using hub = await startTestHub({ env: { ROLES: "api" } });
   const person = hub.person("whatsapp");
   const beside = await startHubBeside(hub);

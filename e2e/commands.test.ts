@@ -1,4 +1,7 @@
-/** `npm start -- secrets reseal` beside a hub once stopped it from sending. Every command says whether it may run there. */
+/**
+ * Once `npm start -- secrets reseal` stopped a running hub from sending. Every command says whether it may run beside a
+ * hub.
+ */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { test } from "node:test";
@@ -11,7 +14,10 @@ import { withoutProc } from "./src/processes.ts";
 
 const program = fileURLToPath(new URL("../server/src/main.ts", import.meta.url));
 
-/** How each is called. One that is missing here fails the tests: add it, and see that it is safe beside a hub, or refuses. */
+/**
+ * The arguments of each. A missing command fails the tests: add it, and make sure that it is safe beside a hub or
+ * refuses.
+ */
 const calls: Readonly<Record<string, string[]>> = {
   config: [],
   "secrets rotate": [],
@@ -21,7 +27,7 @@ const calls: Readonly<Record<string, string[]>> = {
 };
 const refused = /^(The data directory .* is in use by another Chat4All|A hub is at work on this database)[^\n]*\.\n$/;
 
-/** Every command as it is typed, with what it says of itself. */
+/** Every command as typed, with its usage and whether it may run beside a hub. */
 async function declared() {
   const found: { typed: string; usage: string; mayRunBesideHub: boolean }[] = [];
   for (const [name, load] of Object.entries(commands)) {

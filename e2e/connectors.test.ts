@@ -28,7 +28,7 @@ for (const { channel, capabilities, handshake } of connectors) {
       hub = opened.use(await startTestHub());
     });
 
-    /** For tests of what not every platform can do. */
+    /** Skips tests of features that the platform lacks. */
     const unless = (isCapable: boolean) => ({ skip: !isCapable && `${channel} cannot` });
     const carries = (type: (typeof capabilities.payloads)[number]) => unless(capabilities.payloads.includes(type));
 
@@ -300,7 +300,7 @@ for (const { channel, capabilities, handshake } of connectors) {
         ["retry", "sent"],
       );
       assert.equal(got!.text, "patience");
-      // Both are stamps of the hub, whose clock follows the database's: it may be corrected by a little in between.
+      // Both are stamps of the hub, whose clock follows the database's and may be corrected slightly in between.
       const [refusedAt, againAt] = [attempts[0]!.finished_at, attempts[1]!.at].map((at) => Date.parse(at as string));
       assert.ok(againAt! - refusedAt! >= 950, "the platform was asked again too early");
     });

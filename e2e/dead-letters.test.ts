@@ -25,7 +25,7 @@ async function failInbound(owner: Pool, sqlState: string) {
   return () => owner.query("DROP TRIGGER fail_on_purpose ON messages; DROP FUNCTION fail_on_purpose()");
 }
 
-test("a webhook that cannot be read is a dead letter, and what the person wrote arrives by a replay", async () => {
+test("a webhook that cannot be read is a dead letter, and its message arrives after a replay", async () => {
   await using hub = await startTestHub({ expectedErrors: givenUp });
   const owner = openOwner(hub);
   const repair = await failInbound(owner, "22003");
@@ -79,8 +79,8 @@ test("readyz and the metrics name a step that waits, with its error code, until 
   assert.match(after, new RegExp(`^chat4all_part_failures_total\\{${labels}\\} [1-9]`, "m"), "it is still counted");
 });
 
-// The person once got it twice: over the channel that had failed, and over the one that was tried instead.
-test("a delivery that a fallback took the place of is no dead letter, and no replay sends it again", async () => {
+// Once a person got a message twice: over the channel that had failed, and over the fallback.
+test("a delivery that a fallback replaced is no dead letter, and no replay sends it again", async () => {
   await using hub = await startTestHub();
   const [first, second] = [hub.person("whatsapp"), hub.person("telegram")];
   await hub.client.contacts.create({ display_name: "Ana", addresses: [first.address, second.address] });

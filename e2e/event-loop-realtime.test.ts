@@ -1,4 +1,4 @@
-/** What sockets are sent and told, and what is read of a long history, holds the event loop no longer than any request. */
+/** Neither frames of sockets nor reading a long history holds the event loop longer than a request may. */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { before, describe, test } from "node:test";
@@ -14,7 +14,7 @@ const meter = opened.use(openLoopMeter());
 let hub: TestHub;
 let conversationId: string;
 let memberId: string;
-/** Of an agent, who sees everything, and of a member of the conversation. */
+/** The sockets of an agent, who sees everything, and of a member of the conversation. */
 const tokens: Record<"agent" | "member", string> = { agent: "", member: "" };
 
 before(async () => {
@@ -34,8 +34,8 @@ const socketUrl = (by: keyof typeof tokens, cursor?: string) => {
 };
 
 /**
- * What is said on a socket gets few tries: how long a replay holds the loop depends on how fast its client reads, too. That
- * it never sends much without a pause is tested where it is sent.
+ * Frames of a socket get few tries: how long a replay holds the loop also depends on how fast its client reads.
+ * `catching-up.test.ts` tests that little is sent without a pause.
  */
 const socketTries = 5;
 
@@ -57,11 +57,11 @@ async function endOfFeed(): Promise<string> {
   }
 }
 
-/** Longest of a frame, in bytes. */
+/** Longest frame, in bytes. */
 const maxBytes = 64 * 1024;
 const fill = (part: string, bytes = maxBytes) => part.repeat(Math.floor(bytes / Buffer.byteLength(part)));
 const padded = (frame: object) => JSON.stringify(frame).padEnd(maxBytes);
-/** As many as a client may send at once, with the ping that ends them. */
+/** As many frames as a client may send at once, including the ping that ends them. */
 const burst = (frame: string) => Array.from({ length: 45 }, () => frame);
 
 describe("frames of a client", () => {
@@ -97,9 +97,9 @@ describe("frames of a client", () => {
       `{"type":"read","conversation_id":"${randomUUID()}","seq":${fill("9", maxBytes - 200)}}`,
     "a long cursor": () => `{"type":"resume","cursor":"${fill("1", maxBytes - 200)}"}`,
     "a cursor that was never given out": () => '{"type":"resume","cursor":"zzz"}',
-    "a conversation of nobody": () => `{"type":"typing","conversation_id":"${randomUUID()}"}`,
-    "reading in a conversation of nobody": () => `{"type":"read","conversation_id":"${randomUUID()}","seq":1}`,
-    "a conversation that is no id": () => `{"type":"typing","conversation_id":"${fill("a", maxBytes - 200)}"}`,
+    "an unknown conversation": () => `{"type":"typing","conversation_id":"${randomUUID()}"}`,
+    "reading in an unknown conversation": () => `{"type":"read","conversation_id":"${randomUUID()}","seq":1}`,
+    "a conversation that is not an id": () => `{"type":"typing","conversation_id":"${fill("a", maxBytes - 200)}"}`,
   };
   for (const [name, frame] of Object.entries(refused)) {
     test(`${name} is refused`, async () => {
@@ -109,7 +109,7 @@ describe("frames of a client", () => {
     });
   }
 
-  test("one that is too large ends the socket", async () => {
+  test("a frame that is too large ends the socket", async () => {
     const answer = await expectQuick("too large", {
       socketUrl: socketUrl("member"),
       frames: [fill("a", 16 * 1024 * 1024)],
@@ -120,7 +120,7 @@ describe("frames of a client", () => {
 
 describe("a long history of long messages", () => {
   const text = fill("é ", 65_000);
-  /** More text than the hub keeps in memory of the past, so that each try reads all of it. */
+  /** More text than the hub caches, so that each try reads all of it. */
   const count = 810;
   let start: string;
   let key: string;
@@ -150,7 +150,7 @@ describe("a long history of long messages", () => {
 
   for (const by of ["agent", "member"] as const) {
     for (const how of ["frame", "address"] as const) {
-      test(`is told to a socket of the ${by} that resumes by ${how}`, async () => {
+      test(`is sent to a socket of the ${by} that resumes by ${how}`, async () => {
         const frames = how === "frame" ? [JSON.stringify({ type: "resume", cursor: start })] : [];
         const url = how === "address" ? socketUrl(by, start) : socketUrl(by);
         const answer = await expectQuick(how, { socketUrl: url, frames, until: { type: "LIVE", count: 1 } });
@@ -199,7 +199,7 @@ describe("a long history of a large group", () => {
   });
 
   for (const by of ["agent", "member"] as const) {
-    test(`is told to a socket of the ${by}`, async () => {
+    test(`is sent to a socket of the ${by}`, async () => {
       const answer = await expectQuick(by, {
         socketUrl: socketUrl(by, start),
         frames: [],

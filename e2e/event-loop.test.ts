@@ -1,6 +1,6 @@
 /**
- * No request holds the event loop for long, however hard its body is to take: a stranger could stall everybody else with a
- * few. Each route of the hub's own OpenAPI document gets the worst bodies that it refuses and the worst that it accepts.
+ * No request holds the event loop for long, even with the worst body: otherwise a few requests stall all others. Each
+ * route of the hub's OpenAPI document gets the worst bodies that it refuses and the worst that it accepts.
  */
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
@@ -30,13 +30,13 @@ before(async () => {
   ({ schemas, lists } = await readDocument());
 });
 
-test("every route is in the table from which valid bodies are taken", () => {
+test("the table of valid bodies has every route", () => {
   assert.deepEqual([...schemas.keys()].sort(), Object.keys(authorizationTable).sort());
 });
 
 const channelSecret = "a-secret-of-the-platform";
 
-describe("a platform's webhook holds the event loop no longer, not even when it is read", () => {
+describe("a platform's webhook does not hold the event loop longer, not even when it is read", () => {
   for (const [name, body] of Object.entries(hostileBodies)) {
     test(name, async () => {
       const { channel_account_id: id } = await home.admin.client.channelAccounts.create({
@@ -48,7 +48,7 @@ describe("a platform's webhook holds the event loop no longer, not even when it 
       });
       const headers = { "content-type": "application/json", "x-telegram-bot-api-secret-token": channelSecret };
       const request = { url: `${hub.url}/webhooks/telegram/${id}`, method: "POST", headers };
-      // Beyond the limit of other bodies, within that of webhooks.
+      // Larger than other bodies may be, but not too large for a webhook.
       const { status } = await expectQuick(name, { ...request, body: body + " ".repeat(1024 * 1024) }, () =>
         hub.settled(),
       );
@@ -95,7 +95,7 @@ describe("no request holds the event loop", () => {
   }
 });
 
-// Otherwise the largest would say nothing about what is accepted.
+// Otherwise the test of the largest bodies would measure refusals.
 test("the largest bodies are accepted", async () => {
   for (const route of ["POST /v1/contacts", "POST /v1/messages", "POST /v1/messages/batch"]) {
     const request = await requestTo(route);

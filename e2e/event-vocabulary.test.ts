@@ -13,7 +13,7 @@ import { codesIn, readTable } from "./src/markdown-tables.ts";
 import { startWebhookProgram, type WebhookProgram } from "./src/webhook-program.ts";
 import type { Received } from "./src/webhook-receiver.ts";
 
-/** One of each type of event happens; what webhooks, the feed and a socket say of it is held against one list. */
+/** One event of each type happens; webhooks, feed and a socket must show it as in one list. */
 describe("one vocabulary of events", () => {
   let hub: TestHub;
   let program: WebhookProgram;
@@ -69,19 +69,19 @@ describe("one vocabulary of events", () => {
 
   const typesOf = (frames: readonly Frame[]) => [...new Set(frames.map(({ event }) => String(event)))].sort();
 
-  test("the feed has every type, each in its frame", () => {
+  test("the feed has every type in its frame", () => {
     assert.deepEqual(typesOf(feed), [...eventNames].sort());
     for (const { event, type } of feed) assert.equal(type, frameTypes[event as keyof typeof frameTypes]);
     assert.deepEqual(new Set(Object.values(frameTypes)), feedTypes);
   });
 
-  test("a socket has the same, and the live frames", () => {
+  test("a socket has the same events, and the live frames", () => {
     assert.deepEqual(socket.events().map(asWritten), feed.map(asWritten));
     const live = socket.frames.filter(({ type }) => type in liveEvents);
     assert.deepEqual(typesOf(live), Object.values(liveEvents).sort());
   });
 
-  test("webhooks have the same types and fields, without what is a frame's", () => {
+  test("webhooks have the same types and fields, except those of frames", () => {
     const types = new Set(webhooks.map(({ type }) => type));
     assert.deepEqual([...types].sort(), [...eventNames, testEvent].sort());
     for (const { type, timestamp, data } of webhooks) {
@@ -103,7 +103,7 @@ describe("one vocabulary of events", () => {
     assert.ok(replay.data.some(({ events }) => events.includes("message.status")));
   });
 
-  test("every time is ISO 8601 in UTC with milliseconds; milliseconds are in NEW_MESSAGE's timestamp alone", () => {
+  test("every time is ISO 8601 in UTC with milliseconds, except the timestamp of NEW_MESSAGE", () => {
     const wrong: string[] = [];
     const look = (value: unknown, path: string) => {
       const key = path.split(".").at(-1)!;
@@ -122,7 +122,7 @@ describe("one vocabulary of events", () => {
     assert.deepEqual(wrong, []);
   });
 
-  test("a status says when the platform took the message, and when it came so far", () => {
+  test("a status says when the platform took the message, and when it reached that status", () => {
     const byStatus = (status: string) =>
       feed.find(({ channel, status: is }) => channel === "whatsapp" && is === status)!;
     assert.deepEqual([byStatus("in_transit").sent_at, byStatus("in_transit").provider_message_id], [null, null]);
@@ -167,7 +167,7 @@ function requireValid(schema: object, value: unknown): void {
   if (!validate(value)) assert.fail(`${JSON.stringify(value)}: ${JSON.stringify(validate.errors)}`);
 }
 
-/** Frames show conversations as they are now: only the id is compared. */
+/** Frames show conversations as they are now, so only the id is compared. */
 function asWritten<Fields extends Record<string, unknown>>(fields: Fields): Fields {
   const { conversation_id } = (fields.conversation ?? {}) as { conversation_id?: string };
   return { ...fields, conversation: conversation_id };

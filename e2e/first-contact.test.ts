@@ -1,4 +1,4 @@
-/** Who may be written to first is the platform's rule, and the simulator holds it as the real ones do. */
+/** The platforms decide who may be written to first, and the simulator enforces the same rules. */
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import type { Payload } from "../client/src/client.ts";
@@ -31,7 +31,7 @@ async function foresee({ address: to }: Person, payload: Payload) {
   return { can_send, reason, needs, window: window.state };
 }
 
-test("on WhatsApp a template reaches a person, free text only one who wrote within a day, as preflight says", async () => {
+test("on WhatsApp a template reaches anyone, free text only a person who wrote within a day, and preflight says so", async () => {
   const ana = hub.person("whatsapp", "Ana");
   const closed = { can_send: false, reason: "WINDOW_CLOSED", needs: "template", window: "closed" };
   assert.deepEqual(await foresee(ana, text("Hello")), closed);
@@ -44,7 +44,7 @@ test("on WhatsApp a template reaches a person, free text only one who wrote with
   assert.deepEqual(await send(ana, text("Hello")), { status: "read", code: null });
 });
 
-test("on Telegram a bot reaches only a person who wrote to it", async () => {
+test("on Telegram a bot reaches only people who have written to it", async () => {
   const bruno = hub.person("telegram", "Bruno");
   assert.deepEqual(await send(bruno, text("Hello")), { status: "failed", code: "INVALID_RECIPIENT" });
   await bruno.writes("/start");

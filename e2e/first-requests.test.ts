@@ -1,6 +1,6 @@
 /**
- * After a start nothing is compiled yet. The first request of a route may take longer than the others for it, but holds
- * the event loop no longer than any: all other requests would wait, just when the clients come back.
+ * After a start nothing is compiled yet. The first request of a route may take longer than later ones, but must not
+ * hold the event loop longer: all other requests would wait, just when clients reconnect.
  */
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -15,7 +15,10 @@ import { requestOfTable } from "./src/request-of-table.ts";
 import { newThings, type Things } from "./src/things.ts";
 import { firstWorkspace, openReceiver, type Workspace } from "./src/workspace.ts";
 
-/** A turn may take longer because another program emptied the processor's caches: hardly in the same route each time. */
+/**
+ * A turn may take longer because another program emptied the processor's caches, but rarely for the same route each
+ * time.
+ */
 const maxStarts = 3;
 
 const opened = closeAfterTests();

@@ -8,7 +8,7 @@ import { adminPassword, sharedSecrets } from "./src/harness.ts";
 import { type HubPlace, openHubPlace, startHubProcess } from "./src/hub-process.ts";
 import { processesIn, withoutProc } from "./src/processes.ts";
 
-/** Longer than the 10 s after which a busy machine was once told that its port is taken. */
+/** Longer than the 10 s after which a start on a busy machine once said that the port is taken. */
 const slowSimulatorSeconds = 11;
 
 test(
@@ -30,7 +30,7 @@ test(
   },
 );
 
-test("a database that accepts connections and says nothing is named", { skip: withoutProc }, async () => {
+test("a start names a database that accepts connections and does not answer", { skip: withoutProc }, async () => {
   const silent = createServer().listen(0, "127.0.0.1");
   await until("it listens", () => silent.listening);
   const { port } = silent.address() as { port: number };
@@ -47,13 +47,13 @@ test("a database that accepts connections and says nothing is named", { skip: wi
 });
 
 test(
-  "a start that was cut off before it showed the password is made up for by the next",
+  "when a start ends before it has shown the password, the next one shows a new password",
   { skip: withoutProc },
   async () => {
     await using place = await openHubPlace({ SIMULATOR_PORT: "0", ADMIN_PASSWORD: "" });
     const hub = place.spawn();
     await stopSimulator(place);
-    // Written before the admin is made and removed only by an orderly stop; the stopped simulator is what it waits for.
+    // The admin is made before the start waits for the simulator, which is stopped.
     const waits = /waiting for the platform simulator/;
     await until("the admin is made", () => waits.test(hub.stdout()), 60_000);
     hub.kill("SIGKILL");
@@ -115,7 +115,7 @@ test(
   },
 );
 
-test("every command explains itself, and none starts anything for that", { skip: withoutProc }, async () => {
+test("--help of every command prints its usage and starts nothing", { skip: withoutProc }, async () => {
   await using place = await openHubPlace();
   for (const command of ["config", "secrets", "audit", "admin"]) {
     const asked = await run(place, [command, "--help"]);
@@ -130,7 +130,7 @@ test("every command explains itself, and none starts anything for that", { skip:
   assert.equal(existsSync(place.dataDir), false);
 });
 
-/** Stops the simulator of a hub that is starting, as a machine would that is too busy for it. */
+/** Suspends the simulator of a hub that is starting, like a machine that is too busy. */
 async function stopSimulator(place: HubPlace): Promise<number> {
   const find = () => processesIn(place.folder).find((pid) => commandOf(pid).includes("simulator/src/main.ts"));
   await until("the simulator is spawned", () => find() !== undefined, 60_000);

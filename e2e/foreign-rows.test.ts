@@ -1,6 +1,6 @@
 /**
- * A row of one workspace that names a row of another: row-level security looks at whose the row is, and not at what it
- * names. Every column that names one is tried, in a workspace with rows of every kind.
+ * Row-level security checks the workspace of a row, but not that of the rows it names. So every column with an id is
+ * tried with a row of another workspace, in a workspace with rows of every kind.
  */
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
@@ -39,7 +39,7 @@ before(async () => {
 });
 
 for (const verb of ["INSERT", "UPDATE"] as const) {
-  test(`${verb}: a request cannot let a row name a row of another workspace`, async () => {
+  test(`${verb}: a request cannot make a row name a row of another workspace`, async () => {
     assert.ok(pointers.length >= 40, `only ${pointers.length} columns`);
     const faults: string[] = [];
     let taken = 0;
@@ -48,7 +48,7 @@ for (const verb of ["INSERT", "UPDATE"] as const) {
       const attempted = await pointElsewhere(client, pointer, verb, between);
       if (attempted === null) faults.push(`${name}: theirs names nothing; make such a row in fill-workspace.ts`);
       else if (attempted.foreign === null) faults.push(`${name} may name a row of another workspace`);
-      // By the policies, by a foreign key or by a trigger, and not because the row is wrong in some other way.
+      // Refused by a policy, a foreign key or a trigger, and not for another fault of the row.
       else if (!/^(42501|23503) /.test(attempted.foreign)) faults.push(`${name}: ${attempted.foreign}`);
       if (attempted?.own === null) taken += 1;
       else if (attempted && !attempted.own.startsWith("42501 permission denied"))
@@ -59,7 +59,7 @@ for (const verb of ["INSERT", "UPDATE"] as const) {
   });
 }
 
-/** They are notified of what happens; from here on nothing changes by itself. */
+/** Disables the webhook endpoints, so that from here on nothing changes by itself. */
 async function disableEndpoints(workspaces: Workspace[]): Promise<void> {
   for (const { admin } of workspaces) {
     for (const { webhook_endpoint_id } of (await admin.client.webhookEndpoints.list()).data) {

@@ -20,7 +20,7 @@ import { openSimulatorClient } from "./src/simulator-client.ts";
 /** From the moment when the address leads to the new primary to the first 202. */
 const withinMs = 10_000;
 
-/** The address of a database that moves from one server to another; connections that stand stay where they are. */
+/** An address that moves from one database server to another; open connections stay where they are. */
 async function openMovingAddress(first: string) {
   let target = first;
   const open = new Set<Socket>();
@@ -50,10 +50,10 @@ async function openMovingAddress(first: string) {
 }
 
 test(
-  "a primary that freezes stops the hub no longer than 10 s once its standby has taken over",
+  "after a primary has frozen, the hub continues within 10 s of the standby's takeover",
   { skip: lacks("postgres") },
   async (t) => {
-    // What the standby does not have is not committed.
+    // A commit waits for the standby.
     await using primary = await startStockPostgres({ settings: { synchronous_standby_names: "standby" } });
     await using standby = await startStockPostgres({ standbyOf: primary });
     const database = await createTestDatabase({ server: primary.url });

@@ -57,9 +57,9 @@ async function readiness(url: string): Promise<{ status: number; body: Readiness
   return { status: answer.status, body: (await answer.json()) as Readiness };
 }
 
-// Three of 320 accepted messages were once never sent, and the hub ended after ten failures within a minute.
+// Once three of 320 accepted messages were never sent, and the hub ended after ten failures within a minute.
 test(
-  "on a full disk requests get 503 and nothing is lost; when there is room all continues, also after a crash of the database",
+  "on a full disk requests get 503 and nothing is lost; with room again everything continues, even after a database crash",
   { skip: canMount() },
   async () => {
     await using simulator = await startSimulator(openPlatforms);

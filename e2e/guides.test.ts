@@ -1,6 +1,6 @@
 /**
- * The README and the guides work as they are printed: their commands are run in order, each page in a shell of its own,
- * all of them against one hub, in the order in which a reader comes across them.
+ * The README and the guides work as printed: the commands of each page run in order in a shell of its own, and all
+ * pages run against one hub, in the order in which readers follow them.
  */
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -22,7 +22,7 @@ import { adminPassword, sharedSecrets, startTestHub, type TestHub } from "./src/
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 
-/** In the order of a reader. A page that is missing here fails the test. */
+/** In the order in which readers follow them. A missing page fails the test. */
 const pages = [
   "README.md",
   ...[
@@ -45,7 +45,7 @@ const elsewhere = { "docs/guides/add-a-connector.md": "e2e/add-a-connector.test.
 const starts = "npm-start.test.ts and banner.test.ts start hubs";
 const realPlatform = "needs an account at the platform and a hub that it reaches";
 
-/** Blocks that cannot run here, by page and first line, and why. One that is not there fails the test. */
+/** Blocks that cannot run here, by page and first line, with the reason. One that no page has fails the test. */
 const notRun: Record<string, Record<string, string>> = {
   "README.md": { "npm ci && npm start": starts, "npm test": "this is one of them" },
   "docs/guides/first-message.md": { "npm ci && npm start": starts },
@@ -101,7 +101,7 @@ describe("as printed", { concurrency: false }, () => {
   let receiverPort: number;
   const opened = closeAfterTests();
   before(async () => {
-    // The port is in the addresses that the hub gives to the platforms.
+    // The addresses that the hub gives to the platforms contain the port.
     const env = { PORT: String(await freePort()), WEBHOOKS_ALLOW_PRIVATE: "true" };
     hub = opened.use(await startTestHub({ env }));
     for (const channel of ["whatsapp", "telegram"]) await hub.simulator.settings(channel, { enforce_window: true });
@@ -120,7 +120,7 @@ describe("as printed", { concurrency: false }, () => {
     settledUrl = `http://127.0.0.1:${(settled.address() as { port: number }).port}`;
   });
 
-  /** What a reader puts in place of what is printed: only where the hub is, and the password that it printed. */
+  /** Replaces what a reader replaces: the address of the hub and the password. */
   function here(text: string): string {
     return text
       .replaceAll("http://127.0.0.1:8080", hub.url)
@@ -173,7 +173,7 @@ describe("as printed", { concurrency: false }, () => {
     });
   }
 
-  /** What a start prints is shown by the README as text: it is pasted here as the hub prints it. */
+  /** Replaces the README's example of a start's output with the output of this hub. */
   function withBanner(block: Block): Block {
     if (!block.text.includes("Chat4All is ready.")) return block;
     const printed = bannerOf({ ...hub.hub, admin: { username: "admin", password: adminPassword } });
@@ -181,7 +181,7 @@ describe("as printed", { concurrency: false }, () => {
     return { ...block, language: "sh", text: lines.join("\n") };
   }
 
-  test("the README shows what a start prints", () => {
+  test("the README shows the output of a start", () => {
     const block = readBlocks(readPage(root, "README.md")).find(({ text }) => text.includes("Chat4All is ready."))!;
     const [, password] = /password: (\S+)/.exec(block.text)!;
     const printed = bannerOf({
@@ -205,7 +205,7 @@ describe("as printed", { concurrency: false }, () => {
 
   test("simulator/README.md", async () => {
     await using simulator = await startSimulator();
-    // The program whose address the README sets as the webhook: it answers the platform's handshake.
+    // The program at the webhook address that the README sets: it answers the platform's handshake.
     const program = createServer(({ url }, response) => {
       response.end(new URL(url ?? "/", "http://program").searchParams.get("hub.challenge"));
     }).listen(0, "127.0.0.1");
@@ -228,7 +228,7 @@ describe("as printed", { concurrency: false }, () => {
     }
   });
 
-  test("every guide is among them", () => {
+  test("the list has every guide", () => {
     const guides = readdirSync(join(root, "docs/guides")).map((name) => `docs/guides/${name}`);
     assert.deepEqual([...pages.slice(1), ...Object.keys(elsewhere)].toSorted(), guides.toSorted());
   });

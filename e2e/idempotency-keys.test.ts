@@ -8,9 +8,9 @@ import { startTestHub, type TestHub } from "./src/harness.ts";
 import { newThings, type Things } from "./src/things.ts";
 import { firstWorkspace, openReceiver, text, type Workspace } from "./src/workspace.ts";
 
-/** POSTs that answer 201 or 202 and create nothing that a second one would double. */
+/** POSTs that answer 201 or 202, and that are safe to send twice without a key. */
 const exempt = ["POST /auth/password/forgot", "POST /v1/conversations/{id}/read", "POST /v1/conversations/{id}/typing"];
-/** Creates as well, and answers 200: each item has its own result. */
+/** Creates messages but answers 200, because each item has a result of its own. */
 const alsoCreates = ["POST /v1/messages/batch"];
 
 interface Operation {
@@ -80,7 +80,7 @@ describe("a message sent with Idempotency-Key", () => {
     assert.equal(await count(body.conversation_id), 1);
   });
 
-  test("is sent once by many requests at a time", async () => {
+  test("is sent once, even if many requests arrive at the same time", async () => {
     const [key, body] = [randomUUID(), await newBody("parallel")];
     const answers = await Promise.all(Array.from({ length: 20 }, () => post("/v1/messages", { key, body })));
     for (const { status, code, retryAfter } of answers.filter((answer) => answer.status !== 202)) {
@@ -92,7 +92,7 @@ describe("a message sent with Idempotency-Key", () => {
   });
 
   // The process died after the commit of the message, before its answer was kept.
-  test("is sent once, although the first answer was lost", async () => {
+  test("is sent once, even if the first answer was lost", async () => {
     for (const path of ["/v1/messages", "/v1/messages/batch"]) {
       const [key, one] = [randomUUID(), await newBody("lost")];
       const body = path.endsWith("batch") ? { messages: [one, one] } : one;
@@ -107,7 +107,7 @@ describe("a message sent with Idempotency-Key", () => {
     }
   });
 
-  test("is another message once the key is 24 h old", async () => {
+  test("is sent again as another message when the key is 24 h old", async () => {
     const [key, body] = [randomUUID(), await newBody("daily")];
     await post("/v1/messages", { key, body });
     await hub.db.query("UPDATE idempotency_keys SET created_at = created_at - interval '25 h' WHERE key = $1", [key]);

@@ -14,7 +14,7 @@ before(async () => {
   hub = opened.use(await startTestHub());
 });
 
-/** Writes it, and finds where it landed. */
+/** Writes a message as the person, and returns where it landed. */
 async function lands(person: Person, options: { replyTo?: string } = {}): Promise<Message> {
   const words = randomUUID();
   await person.writes(words, options);
@@ -45,7 +45,7 @@ async function quoting(person: Person): Promise<{ replyTo: string }> {
   return { replyTo: (await person.received()).at(-1)!.provider_message_id };
 }
 
-test("an unquoted message lands where the person was last addressed, and its route names the reason", async () => {
+test("an unquoted message lands where the person was last addressed, and its route says so", async () => {
   const ana = hub.person("whatsapp", "Ana");
   const first = await lands(ana);
   assert.equal(first.route, "private");
@@ -60,7 +60,7 @@ test("an unquoted message lands where the person was last addressed, and its rou
   assert.deepEqual(where(await lands(ana)), [first.conversation_id, "last_used"]);
 });
 
-test("a group that takes quotes only gets answers that quote it, and nothing else", async () => {
+test("a group with inbound quoted gets only messages that quote it", async () => {
   const bea = hub.person("whatsapp", "Bea");
   const home = await lands(bea);
   const group = await groupOf(bea, "quoted");
@@ -72,7 +72,7 @@ test("a group that takes quotes only gets answers that quote it, and nothing els
   assert.deepEqual(where(await lands(bea)), [home.conversation_id, "last_used"], "not where the quote went");
 });
 
-test("a group changed to quotes only stops getting the rest at once, and the other way round", async () => {
+test("a change of inbound takes effect at once, in both directions", async () => {
   const cai = hub.person("telegram", "Cai");
   const group = await groupOf(cai);
   await says(group, "Hi");
@@ -87,7 +87,7 @@ test("a group changed to quotes only stops getting the rest at once, and the oth
   assert.deepEqual(where(await lands(cai)), [group.conversation_id, "last_used"]);
 });
 
-test("what the hub sends has no such reason, and a private conversation no such rule", async () => {
+test("outbound messages have no route, and private conversations no inbound", async () => {
   const dora = hub.person("telegram", "Dora");
   const sent = await hub.client.messages.send({ to: dora.address, payload: text("Hi") });
   assert.equal((await hub.client.messages.get(sent.message_id)).route, null);
@@ -97,7 +97,7 @@ test("what the hub sends has no such reason, and a private conversation no such 
   await assert.rejects(change, { code: "VALIDATION_ERROR" });
 });
 
-test("a member does not decide where what a contact writes lands", async () => {
+test("a member cannot change where a contact's messages land", async () => {
   const eva = hub.person("telegram", "Eva");
   const member = await hub.user("member");
   const agent = await hub.user("agent");

@@ -1,6 +1,6 @@
 /**
- * A page of a list ends at about 1 MiB, however long its items are: a page of 200 of the longest would be 200 MB, which would
- * hold the event loop and the memory of everybody. Whoever follows `next_cursor` gets every item once and in order.
+ * A page of a list ends at about 1 MiB, even if its items are long: 200 of the longest would be 200 MB and hold the
+ * event loop. A client that follows `next_cursor` gets every item once and in order.
  */
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
@@ -24,11 +24,11 @@ const mebibyte = 1024 * 1024;
 
 interface Page {
   items: Record<string, unknown>[];
-  /** Of the whole answer. */
+  /** Longest answer. */
   bytes: number;
 }
 
-/** All pages of a list, as they came. */
+/** All pages of a list. */
 async function walk(path: string): Promise<Page[]> {
   const pages: Page[] = [];
   for (let cursor = ""; ; ) {
@@ -43,7 +43,7 @@ async function walk(path: string): Promise<Page[]> {
   }
 }
 
-/** As `walk`, by the cursor of events. */
+/** As `walk`, with the cursor of events. */
 async function walkEvents(after: string): Promise<Page[]> {
   const pages: Page[] = [];
   for (let from = after; ; ) {
@@ -66,7 +66,7 @@ function assertBounded(pages: readonly Page[], longestItem: number) {
   }
 }
 
-/** Longest hold of a request for the first page. */
+/** How long a request for the first page may hold the event loop. */
 async function assertQuick(path: string) {
   const url = `${hub.url}${path}${path.includes("?") ? "&" : "?"}limit=200`;
   const request = { url, method: "GET", headers: { authorization: `Bearer ${key}` } };
@@ -122,7 +122,7 @@ describe("messages", () => {
     });
   }
 
-  test("one that is longer than a page is a page", async () => {
+  test("an item that is longer than a page is a page of its own", async () => {
     const id = await newGroup();
     const long = { type: "template", name: "t", language: "en", parameters: Array(31).fill("a".repeat(32_768)) };
     for (let sent = 0; sent < 3; sent += 1) await say(id, [long, { type: "text", text: "short" }], 1);
@@ -137,7 +137,7 @@ describe("messages", () => {
     assert.deepEqual(last_message?.payload, { type: "template", name: "t", language: "en" });
   });
 
-  test("short ones to many recipients are counted with their deliveries", async () => {
+  test("short messages to many recipients count with their deliveries", async () => {
     const telegram = await hub.account("telegram");
     await hub.client.channelAccounts.remove(telegram.channel_account_id);
     const members = upTo(96).map((number) => ({ address: `telegram:${700_000 + number}`, display_name: "Ana" }));
@@ -190,7 +190,7 @@ describe("events", () => {
   test("of long messages come once and in order to a socket, wherever it resumes", async () => {
     const cursors = (await walkEvents(after)).flatMap(({ items }) => items.map(({ cursor }) => cursor as string));
     const { access_token } = await hub.logIn("admin");
-    // Several at once share what is read; the first of them reads it.
+    // Several sockets share the blocks that the first of them reads.
     const places = [0, 1, 30, 59, 60, 150, 255, 299, cursors.length - 2];
     for (const at of [places, places.toReversed()]) {
       await Promise.all(
@@ -220,7 +220,7 @@ async function cursorsUntilLive(url: string): Promise<string[]> {
   });
 }
 
-test("contacts with much metadata come once, a page at a time, also those that are searched for", async () => {
+test("contacts with large metadata come once, a page at a time, with and without a search", async () => {
   const count = 200;
   const made: string[] = [];
   for (let number = 0; number < count; number += 1) {

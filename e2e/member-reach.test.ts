@@ -9,13 +9,13 @@ import type { Person } from "./src/people.ts";
 import { firstWorkspace, newUser, text, type Workspace } from "./src/workspace.ts";
 
 /**
- * A member reaches people in its own conversations only: it can neither find out who the customers are, nor write to
- * them, nor make their answers land in its own conversation.
+ * A member reaches people only in its own conversations. It can neither find out who the customers are, nor write to
+ * them, nor divert their answers into its own conversation.
  */
 describe("what a member can reach", () => {
   let hub: TestHub;
   let workspace: Workspace;
-  /** A customer who wrote to the business, and what is known of her. */
+  /** A customer who has written to the business, with her contact and conversation. */
   let ana: Person;
   let anasId: string;
   let home: Conversation;
@@ -37,7 +37,7 @@ describe("what a member can reach", () => {
     await hub.admin.call("POST", `/v1/contacts/${anasId}/addresses`, { body: { address: secondAddress } });
   });
 
-  /** The last words of a conversation, once they are these. */
+  /** Waits until the last message of a conversation has these words. */
   function heardIn({ conversation_id }: Conversation, words: string) {
     return until(`“${words}” is in the conversation`, async () => {
       const { data } = await hub.admin.conversations.messages(conversation_id, { limit: 5 });
@@ -46,15 +46,15 @@ describe("what a member can reach", () => {
   }
 
   const callers = {
-    "who logged in": async () => workspace.outsider.client,
-    "by an API key": async () => {
+    "with a session": async () => workspace.outsider.client,
+    "with an API key": async () => {
       const { key } = await workspace.outsider.client.apiKeys.create({ name: "Of a member", scopes: ["*"] });
       return hub.clientFor(key);
     },
   };
 
   for (const [how, log] of Object.entries(callers)) {
-    describe(`a member ${how}, who is in no conversation`, () => {
+    describe(`a member ${how} and without a conversation`, () => {
       let client: Client;
       let own: string;
       let colleague: string;
@@ -64,7 +64,7 @@ describe("what a member can reach", () => {
         colleague = workspace.member.userId;
       });
 
-      /** The same request about a known and about an unknown person gets the same answer. */
+      /** Requests about a known and an unknown person must get the same answer. */
       async function refusedAlike(method: string, path: string, bodyFor: (who: string) => unknown, whom: string[]) {
         const answers = await Promise.all(
           whom.map(async (who) => {
@@ -78,13 +78,13 @@ describe("what a member can reach", () => {
 
       const addresses = () => [ana.address, secondAddress, "whatsapp:+5511900000001"];
 
-      test("cannot send to an address of a contact, and learns not whether there is one", () =>
+      test("cannot send to a contact's address, nor learn whether the contact exists", () =>
         refusedAlike("POST", "/v1/messages", (to) => ({ to, payload: text("Hi") }), addresses()));
 
-      test("cannot ask what such a send would do", () =>
+      test("cannot preflight such a message", () =>
         refusedAlike("POST", "/v1/messages/preflight", (to) => ({ to, payload: text("Hi") }), addresses()));
 
-      test("cannot send so in a batch", async () => {
+      test("cannot send such a message in a batch", async () => {
         const results = await client.messages.sendBatch(addresses().map((to) => ({ to, payload: text("Hi") })));
         assert.deepEqual(
           results.map(({ error }) => error?.code),
@@ -92,7 +92,7 @@ describe("what a member can reach", () => {
         );
       });
 
-      test("cannot make a conversation with a contact, by address or by id", async () => {
+      test("cannot create a conversation with a contact, by address or by id", async () => {
         const withOne = (member: unknown) => ({ type: "private", members: [own, member] });
         await refusedAlike("POST", "/v1/conversations", (address) => withOne({ address }), addresses());
         await refusedAlike("POST", "/v1/conversations", withOne, [anasId, randomUUID()]);
@@ -100,7 +100,7 @@ describe("what a member can reach", () => {
         await refusedAlike("POST", "/v1/conversations", withTwo, [anasId, randomUUID()]);
       });
 
-      test("cannot put a contact into its own group", async () => {
+      test("cannot add a contact to its own group", async () => {
         const third = await newUser(hub, workspace.admin, "member");
         const { conversation_id } = await client.conversations.create({
           type: "group",
@@ -111,7 +111,7 @@ describe("what a member can reach", () => {
         await refusedAlike("POST", path, (member) => ({ member }), [anasId, randomUUID()]);
       });
 
-      test("cannot speak as somebody else, quote, or read what is said elsewhere", async () => {
+      test("cannot send as somebody else, nor quote or read messages of other conversations", async () => {
         const { data } = await hub.admin.conversations.messages(home.conversation_id);
         const { conversation_id } = await client.conversations.create({ type: "private", members: [own, colleague] });
         const said = { conversation_id, payload: text("Hi") };
@@ -138,7 +138,7 @@ describe("what a member can reach", () => {
         assert.doesNotMatch(JSON.stringify(await everyEvent(client)), new RegExp(anasId));
       });
 
-      test("writes to colleagues, in conversations and by their addresses", async () => {
+      test("can write to colleagues, in conversations and by their addresses", async () => {
         const address = `telegram:${Math.floor(Math.random() * 1e9)}`;
         await hub.admin.users.addAddress(colleague, address);
         const sent = await client.messages.send({ to: address, payload: text("Hi, colleague") });
@@ -147,7 +147,7 @@ describe("what a member can reach", () => {
         assert.deepEqual([shown.addresses, shown.channels.includes("telegram")], [[], true]);
       });
 
-      test("has diverted no one: the customer's next message lands where it did before", async () => {
+      test("has diverted nothing: the customer's next message lands where it did before", async () => {
         const words = `Still here? ${randomUUID()}`;
         await ana.writes(words);
         await heardIn(home, words);
@@ -167,7 +167,7 @@ describe("what a member can reach", () => {
       group = await agent.client.conversations.create({ type: "group", members: [agent.userId, own, anasId] });
     });
 
-    test("sees a name and channels of the contact, and no address, wherever it looks", async () => {
+    test("sees the contact's name and channels, and an address in no answer", async () => {
       const { conversation_id } = group;
       const sent = await client.messages.send({ conversation_id, payload: text("Hi, Ana") });
       await hub.settled();
@@ -214,7 +214,7 @@ describe("what a member can reach", () => {
       for (const address of [ana.address, secondAddress]) assert.ok(shown.addresses.includes(address));
     });
 
-    test("cannot take the contact out of the group into its own conversation", async () => {
+    test("cannot take the contact from the group into its own conversation", async () => {
       const alone = { type: "private" as const, members: [own, anasId] };
       assert.equal((await refused(() => client.conversations.create(alone))).code, "FORBIDDEN");
       const elsewhere = { to: ana.address, payload: text("Psst") };
@@ -240,7 +240,7 @@ describe("what a member can reach", () => {
     }
   }
 
-  /** The past of a socket, and what is live after it. */
+  /** All past frames of a socket, and the live ones after them. */
   async function everyFrame(client: Client): Promise<unknown[]> {
     const cursor = (await client.events.list({ limit: 1 })).next_cursor;
     const connection = client.realtime.connect({ cursor });

@@ -1,4 +1,4 @@
-/** What people are called, and how they are reached: what a client or a platform gives is never taken for something else. */
+/** Names and addresses that a client or a platform gives must not be mistaken for others. */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { before, test } from "node:test";
@@ -16,7 +16,7 @@ before(async () => {
 const blanks = ["\u3164", "\u200b", "\u2800", "\u115f", "\uffa0", "\ufe0f", " \u00a0 "];
 const turning = ["\u202eevil", "a\u2066b", "a\u2028b"];
 
-test("a name without a visible character, or one that turns the text around it, is refused in every route", async () => {
+test("every route refuses a name without a visible character, or one that changes the direction of text", async () => {
   const given: [string, (name: string) => object][] = [
     ["POST /v1/contacts", (display_name) => ({ display_name })],
     ["POST /v1/conversations", (title) => ({ type: "group", title, members: [] })],
@@ -37,7 +37,7 @@ test("a name without a visible character, or one that turns the text around it, 
   }
 });
 
-test("a platform's name without a visible character is replaced, and one that turns text is cleaned", async () => {
+test("such a name from a platform is replaced or cleaned", async () => {
   const cases: [string, string, RegExp][] = [
     ["whatsapp", "\u3164\u2800", /^\+55/],
     ["telegram", "\u202eanA\u202c\u2028Bot", /^anA Bot$/],

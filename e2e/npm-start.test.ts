@@ -13,13 +13,13 @@ import { killAll, processesIn, withoutProc } from "./src/processes.ts";
 const root = fileURLToPath(new URL("../", import.meta.url));
 const stopWithinMs = patient(10_000);
 
-test("SIGTERM to npm ends all of it within 10 s", { skip: withoutProc }, async () => {
+test("SIGTERM to npm ends all processes within 10 s", { skip: withoutProc }, async () => {
   await using started = await npmStart();
   started.signalNpm("SIGTERM");
   await started.allGone();
 });
 
-test("SIGTERM to npm ends all of it also through a shell that passes no signal on", { skip: withoutProc }, async () => {
+test("SIGTERM to npm ends all processes, even if the shell forwards no signal", { skip: withoutProc }, async () => {
   await using started = await npmStart({ shell: '#!/bin/sh\n/bin/sh "$@"\nexit $?\n' });
   started.signalNpm("SIGTERM");
   await started.allGone();
@@ -27,7 +27,7 @@ test("SIGTERM to npm ends all of it also through a shell that passes no signal o
 
 for (const shell of [undefined, '#!/bin/sh\n/bin/sh "$@"\nexit $?\n']) {
   test(
-    `a killed npm takes the hub along${shell === undefined ? "" : ", through a shell too"}`,
+    `the hub ends when npm is killed${shell === undefined ? "" : ", also below another shell"}`,
     { skip: withoutProc },
     async () => {
       await using started = await npmStart(shell === undefined ? {} : { shell });
@@ -37,7 +37,7 @@ for (const shell of [undefined, '#!/bin/sh\n/bin/sh "$@"\nexit $?\n']) {
   );
 }
 
-test("SIGTERM to npm while the hub starts ends all of it within 10 s", { skip: withoutProc }, async () => {
+test("SIGTERM to npm while the hub starts ends all processes within 10 s", { skip: withoutProc }, async () => {
   await using started = await npmStart({ until: /Starting: waiting for/, stopsPostgres: true });
   started.signalNpm("SIGTERM");
   await started.allGone();
@@ -52,14 +52,18 @@ for (const [what, command] of [
   ["npm", ["npm", "start"]],
   ["the hub", [process.execPath, "--require", join(root, "server/check-node.cjs"), join(root, "server/src/main.ts")]],
 ] as const) {
-  test(`SIGTERM to ${what} as PID 1 of a container ends all of it within 10 s`, { skip: withoutUnshare }, async () => {
-    await using started = await npmStart({ command: ["unshare", "--pid", "--fork", "--mount-proc", ...command] });
-    // The first process in the container is the only child of unshare.
-    const [first] = childrenOf(started.pid);
-    process.kill(first!, "SIGTERM");
-    await started.allGone();
-    assert.match(started.output(), /Stopping: no new work is taken/);
-  });
+  test(
+    `SIGTERM to ${what} as PID 1 of a container ends all processes within 10 s`,
+    { skip: withoutUnshare },
+    async () => {
+      await using started = await npmStart({ command: ["unshare", "--pid", "--fork", "--mount-proc", ...command] });
+      // The first process in the container is the only child of unshare.
+      const [first] = childrenOf(started.pid);
+      process.kill(first!, "SIGTERM");
+      await started.allGone();
+      assert.match(started.output(), /Stopping: no new work is taken/);
+    },
+  );
 }
 
 interface Started extends AsyncDisposable {

@@ -7,13 +7,13 @@ import { openChecker } from "./src/checker.ts";
 import { adminPassword, startTestHub } from "./src/harness.ts";
 import { assertFine, observe } from "./src/observe.ts";
 
-/** More than a hub lets in however slow it is. */
+/** More than even a slow hub admits. */
 const crowd = 100;
-/** Each a lane of its own. */
+/** Each has a lane of its own. */
 const lanes = 20;
 
-test("an overloaded hub refuses some requests, answers operators and log-ins, and delivers all that it accepted", async () => {
-  // One commit takes as long as this test wants; what may wait for it is soon there.
+test("an overloaded hub refuses requests, answers operators and log-ins, and delivers everything it accepted", async () => {
+  // The test holds up one commit, so that requests soon fill the queue.
   const env = { ACCEPT_BATCH_SIZE: "20", ACCEPT_QUEUE_SIZE: "60", ACCEPT_MAX_WAIT: "1m" };
   await using hub = await startTestHub({ env });
   const checker = openChecker();

@@ -108,7 +108,7 @@ describe("what the API promises to those who send", () => {
       assert.equal(result.message_id, messages[index]!.message_id);
       assert.equal((result as { seq: number }).seq, ++seq);
     }
-    // Sent one after the other, each with two commits: a slow disk takes its time.
+    // Sent one after the other with two commits each, which takes long on a slow disk.
     await hub.settled(90_000);
     assert.equal((await person.received()).length, 993);
   });

@@ -1,4 +1,4 @@
-/** How a member adds its own address, and why it cannot add a customer's. */
+/** A member can add its own address, but not a customer's. */
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { ApiError, type Client } from "../client/src/client.ts";
@@ -29,7 +29,7 @@ async function start({ client, userId }: Caller, address: string): Promise<strin
   return body.verification_id;
 }
 
-/** The newest code on the telephone. */
+/** The newest code on the phone. */
 async function codeOn(person: Person): Promise<string> {
   const codeIn = ({ text, raw }: { text: string | null; raw: unknown }) =>
     /\b\d{6}\b/.exec(text ?? "")?.[0] ?? /"(\d{6})"/.exec(JSON.stringify(raw))?.[1];
@@ -42,7 +42,7 @@ const refusedAs = (status: number, code: string) => (error: unknown) => {
   return true;
 };
 
-test("a user gets an address by the code that came to it, once, and then what is written to it", async () => {
+test("a user gets an address with the code sent there, once, and then its messages", async () => {
   const eva = await member();
   const phone = hub.person("telegram");
   const verification_id = await start(eva, phone.address);
@@ -57,8 +57,8 @@ test("a user gets an address by the code that came to it, once, and then what is
   assert.ok(!(await everythingTold(hub.admin)).includes(code), "the API shows the code to no one");
 });
 
-// The attack: a member names the number of a customer, and reads what she writes and is sent.
-test("a member who names a customer's number gets nothing of the customer", async () => {
+// The attack: a member adds a customer's number, and reads her messages.
+test("a member who names a customer's number gets no message of the customer", async () => {
   const mallory = await member();
   const ana = hub.person("telegram", "Ana");
   await ana.writes("My order is late");
@@ -69,7 +69,7 @@ test("a member who names a customer's number gets nothing of the customer", asyn
   const code = await codeOn(ana);
   const guesses = ["111111", "222222", "333333", "444444"].filter((guess) => guess !== code);
   for (const guess of guesses) await assert.rejects(verify(guess), refusedAs(400, "VALIDATION_ERROR"));
-  // Even with the telephone in hand: she is a customer, and an admin must decide.
+  // Even with the phone in hand: she is a customer, so an admin must decide.
   await assert.rejects(verify(code), (error: unknown) => {
     assert.ok(refusedAs(409, "CONFLICT")(error));
     assert.doesNotMatch(JSON.stringify((error as ApiError).details ?? {}), /[0-9a-f]{8}-/);
@@ -80,7 +80,7 @@ test("a member who names a customer's number gets nothing of the customer", asyn
   assert.doesNotMatch(await everythingTold(mallory.client), /My order is late|We look into it|Thank you/);
 });
 
-test("five tries, and the right code is too late", async () => {
+test("after five wrong codes even the right one is refused", async () => {
   const eva = await member();
   const phone = hub.person("telegram");
   const verification_id = await start(eva, phone.address);
@@ -92,7 +92,7 @@ test("five tries, and the right code is too late", async () => {
   await assert.rejects(verify(code), refusedAs(404, "RESOURCE_NOT_FOUND"));
 });
 
-test("a code expires by the database's clock, and is the user's alone", async () => {
+test("a code expires by the database's clock, and works only for its user", async () => {
   const [eva, leo] = [await member(), await member()];
   const phone = hub.person("telegram");
   const verification_id = await start(eva, phone.address);
@@ -106,7 +106,7 @@ test("a code expires by the database's clock, and is the user's alone", async ()
   await assert.rejects(eva.client.users.verifyAddress(eva.userId, body), refusedAs(404, "RESOURCE_NOT_FOUND"));
 });
 
-test("codes that wait, and that are sent in an hour, are few: by one user, and to one address", async () => {
+test("open codes and codes in an hour are limited, for one user and for one address", async () => {
   const eva = await member();
   for (let sent = 0; sent < 3; sent += 1) await start(eva, hub.person("telegram").address);
   const fourth = () => eva.client.users.addAddress(eva.userId, hub.person("telegram").address);
@@ -126,7 +126,7 @@ test("codes that wait, and that are sent in an hour, are few: by one user, and t
   );
 });
 
-test("a person who did not write lately gets the code by a template, or the answer says what to do", async () => {
+test("a person who has not written recently gets the code in a template, or the answer says what to do", async () => {
   const eva = await member();
   const phone = hub.person("whatsapp");
   await assert.rejects(eva.client.users.addAddress(eva.userId, phone.address), (error: unknown) => {
@@ -143,7 +143,7 @@ test("a person who did not write lately gets the code by a template, or the answ
   assert.deepEqual((await eva.client.users.verifyAddress(eva.userId, body)).addresses, [phone.address]);
   assert.equal((await phone.received())[0]!.raw.template.name, "one_time_code");
 
-  // Or they write first: no one else talks with them yet, so they may have the address.
+  // Or the person writes first: nobody has answered yet, so the user may have the address.
   const second = hub.person("whatsapp");
   await second.writes("It is me");
   await until("it has arrived", async () => (await everythingTold(hub.admin)).includes("It is me"));
@@ -155,7 +155,7 @@ test("a person who did not write lately gets the code by a template, or the answ
   assert.deepEqual(proved.addresses, [phone.address, second.address]);
 });
 
-/** What a caller reads of conversations, messages and events. */
+/** All that a caller reads of conversations, messages and events. */
 async function everythingTold(client: Client): Promise<string> {
   const { data: conversations } = await client.conversations.list({ limit: 200 });
   const messages = await Promise.all(

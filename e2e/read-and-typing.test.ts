@@ -1,4 +1,4 @@
-/** The promise: when the hub says that somebody reads or types, the person on the platform sees it. */
+/** When the hub answers 204 to a read mark or typing, the person on the platform sees it. */
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
@@ -23,7 +23,7 @@ describe("read marks and typing on platforms", () => {
       ({ kind }) => kind === "typing",
     ).length;
 
-  /** What the person wrote, oldest first, and where it landed. */
+  /** The person's messages, oldest first, and their conversation. */
   async function writes(person: Person, ...words: string[]) {
     const ids: string[] = [];
     for (const word of words) ids.push(await person.writes(word));
@@ -33,12 +33,12 @@ describe("read marks and typing on platforms", () => {
     return { ids, conversationId: data[0]!.conversation_id };
   }
 
-  test("reading marks what was read on WhatsApp, once, and nothing after it", async () => {
+  test("reading marks the messages on WhatsApp once, and no later ones", async () => {
     const ana = hub.person("whatsapp");
     const { ids, conversationId } = await writes(ana, "1", "2", "3");
     assert.equal(await hub.client.conversations.read(conversationId, 2), null);
     assert.deepEqual(await readMarks(ana), [ids[1]]);
-    // Another reader, and the same again, tell the platform nothing new.
+    // A second reader, or a second time, sends the platform nothing.
     const agent = await hub.user("agent");
     await agent.client.conversations.read(conversationId, 2);
     await hub.client.conversations.read(conversationId, 1);
@@ -56,7 +56,7 @@ describe("read marks and typing on platforms", () => {
     assert.deepEqual(await readMarks(ana), ids);
   });
 
-  test("a read mark that the platform does not take now is told later: 202 says so", async () => {
+  test("a read mark that the platform does not take now is retried, and the answer is 202", async () => {
     const ana = hub.person("whatsapp");
     const { ids, conversationId } = await writes(ana, "oi");
     await hub.simulator.break({ channel: "whatsapp", fault: "down" });
@@ -69,7 +69,7 @@ describe("read marks and typing on platforms", () => {
     assert.equal(await hub.client.conversations.read(conversationId, 1), null);
   });
 
-  test("typing is shown where the next message would go, on WhatsApp with the mark that it was read", async () => {
+  test("typing is shown where the next message would go, on WhatsApp together with a read mark", async () => {
     const [ana, davi, eva] = [hub.person("whatsapp"), hub.person("telegram"), hub.person("whatsapp")];
     await ana.writes("oi");
     await hub.settled();
@@ -77,7 +77,7 @@ describe("read marks and typing on platforms", () => {
     const { conversation_id } = await hub.group([ana, davi, agent.user_id]);
     assert.equal(await agent.client.conversations.typing(conversation_id), null);
     assert.deepEqual([await typing(ana), await typing(davi)], [1, 1]);
-    // Clients say it with every key: the platform is asked once in a few seconds.
+    // Clients send it with every key; the platform gets it once in a few seconds.
     for (let i = 0; i < 5; i += 1) await agent.client.conversations.typing(conversation_id);
     assert.deepEqual([await typing(ana), await typing(davi)], [1, 1]);
 
@@ -88,7 +88,7 @@ describe("read marks and typing on platforms", () => {
     assert.equal(await typing(davi), 2);
   });
 
-  test("an account that the platform refuses shows nothing, and marks what was read once it is repaired", async () => {
+  test("a refused account shows nothing, and sends its read marks when it is repaired", async () => {
     const ana = hub.person("whatsapp");
     const { ids, conversationId } = await writes(ana, "oi");
     const { channel_account_id: id } = await hub.account("whatsapp");

@@ -226,7 +226,7 @@ test("no more readers than EVENTS_MAX_READERS are let in, and one that leaves ma
   });
 });
 
-test("one user and one address have a share of the sockets and streams, and one that ends makes room", async () => {
+test("sockets and streams of one user and of one address are limited, and one that ends makes room", async () => {
   await using hub = await startTestHub({ env: { SOCKETS_PER_USER: "3", SOCKETS_PER_ADDRESS: "5", TRUST_PROXY: "1" } });
   const { access_token: token } = await hub.logIn("admin");
   const from = (address: string) => ({ "x-forwarded-for": address });
@@ -270,7 +270,7 @@ test("one user and one address have a share of the sockets and streams, and one 
   const { username } = await hub.user("member");
   const another = (await hub.logIn(username)).access_token;
   assert.deepEqual(await refusedAt(from("10.2.2.2"), another), limited);
-  // What the client itself writes into the header does not count.
+  // A value that the client itself writes into the header does not count.
   assert.deepEqual(await refusedAt(from("9.9.9.9, 10.2.2.2"), another), limited);
   // Nor does the port that some proxies add to the address.
   assert.deepEqual(await refusedAt(from("10.2.2.2:4711"), another), limited);

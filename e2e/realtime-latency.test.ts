@@ -1,4 +1,4 @@
-/** Resuming over a slow network to a busy machine: everything since the cursor, once and in order, at any latency. */
+/** A client that resumes over a slow network to a busy machine gets everything since its cursor, once and in order. */
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { Worker } from "node:worker_threads";
@@ -13,13 +13,13 @@ import { jitter, openSlowNetwork } from "./src/slow-network.ts";
 
 /** Each way, in milliseconds; a quarter more or less by chance. */
 const latenciesMs = [0, 30, 250, 1_000, 2_000];
-/** Messages that are said while the readers resume, one every so many milliseconds. */
+/** Messages sent while the readers resume, and the time between two, in milliseconds. */
 const sayEveryMs = 100;
-/** How often each reader breaks off and comes back. */
+/** How often each reader disconnects and resumes. */
 const breaks = 2;
 const patienceMs = 120_000;
 
-/** How a reader resumes: by the address, by a frame as soon as it can write, or by one in answer to HELLO. */
+/** How a reader resumes: with the cursor in the address, with a frame at once, or with a frame after HELLO. */
 const ways = ["address", "at once", "after HELLO"] as const;
 
 describe("resuming with latency", { timeout: 300_000 }, () => {
@@ -40,7 +40,7 @@ describe("resuming with latency", { timeout: 300_000 }, () => {
     opened.defer(() => void busy.terminate());
   });
 
-  test("every reader gets all since its cursor once and in order, however it resumes", async (t) => {
+  test("every reader gets all events since its cursor once and in order, in each way to resume", async (t) => {
     const chance = openChance(7);
     const { hello } = await listen({ url: hub.url, token }).then(async (socket) => {
       await socket[Symbol.asyncDispose]();
@@ -107,7 +107,7 @@ describe("resuming with latency", { timeout: 300_000 }, () => {
     assert.ok(kinds.indexOf("NEW_MESSAGE") < kinds.indexOf("LIVE"), "what was missed since HELLO comes first");
   });
 
-  test("a client that says nothing is live after five seconds", async () => {
+  test("a client that sends nothing is live after five seconds", async () => {
     await using socket = await listen({ url: hub.url, token, starts: false });
     await say("to a silent client");
     await socket.frame("it", ({ content }) => content === "to a silent client", 60_000);
@@ -139,7 +139,7 @@ function cursorsOf(frames: readonly Frame[]): string {
   return frames.map(({ cursor }) => cursor).join(" ");
 }
 
-/** Keeps what the socket brings by the rule of the guide: after RESUMING it forgets what came on this socket before. */
+/** Keeps events by the rule of the guide: after RESUMING it drops events that came on this socket before. */
 function openReader(options: { port: number; token: string; start: string; way: (typeof ways)[number] }) {
   const { port, token, start, way } = options;
   let kept: Frame[] = [];
@@ -170,7 +170,7 @@ function openReader(options: { port: number; token: string; start: string; way: 
   return {
     events: () => kept,
     readAgain: () => timesAgain,
-    /** Breaks off each time when it has got on a little. */
+    /** Disconnects again and again after a few events. */
     async roam(times: number): Promise<void> {
       for (let round = 0; round < times; round += 1) {
         const goal = kept.length + 5;

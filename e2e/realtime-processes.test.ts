@@ -1,4 +1,7 @@
-/** The disaster: one of several hub processes dies, or what they tell each other by is away, and a reader misses an event. */
+/**
+ * The disaster: one of several hub processes dies, or what they tell each other by is away, and a reader misses an
+ * event.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
@@ -183,7 +186,7 @@ async function crossProcesses(
   assert.equal((await leaving.closed).code, 4401);
   assert.ok(
     performance.now() - began < patient(2_000),
-    "a log-out at one process closes sockets of the other within 2 s",
+    "a log-out at one process closes sockets at the other within 2 s",
   );
 }
 

@@ -20,7 +20,7 @@ async function countRows(): Promise<Record<string, number>> {
   return rows[0];
 }
 
-test("a send that is refused leaves no contact, conversation or event behind, alone and in a batch", async () => {
+test("a refused message leaves no contact, conversation or event, alone and in a batch", async () => {
   const known = hub.person("whatsapp");
   const used = await hub.client.messages.send({ to: known.address, payload: text("Hi") });
   await hub.settled();

@@ -1,6 +1,6 @@
 /**
- * Row-level security, with rows of every kind in two workspaces: what the database itself keeps apart, when statements do not
- * name a workspace, and when the hub's own statements have lost their conditions on it.
+ * Row-level security, with rows of every kind in two workspaces: what the database itself keeps apart, when statements
+ * do not name a workspace, and when the hub's own statements have lost their conditions on it.
  */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -35,7 +35,7 @@ before(async () => {
   const port = String(await freePort());
   // Their bot is told by the hub itself where to call.
   const env = { WEBHOOKS_ALLOW_PRIVATE: "true", PORT: port, PUBLIC_URL: `http://127.0.0.1:${port}` };
-  // Without policies, in the last test, it is a foreign key that refuses some rows.
+  // In the last test, without policies, foreign keys refuse some rows.
   hub = opened.use(await startTestHub({ env, expectedErrors: /_of_workspace/ }));
   owner = opened.use(await openOwner(hub.databaseUrl));
   databases = opened.use(openDatabases({ url: hub.databaseUrl, size: 4, log: hub.log.logger }));

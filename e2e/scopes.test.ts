@@ -1,6 +1,6 @@
 /**
- * What SECURITY.md says that a scope gives, held against the hub: every operation with every scope and role, as its tables
- * say. A route that is not in the table fails, so each new route needs a decision.
+ * Checks the tables of SECURITY.md about scopes against the hub: every operation with every scope and role. A route
+ * that is missing in the table fails, so each new route needs a decision.
  */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -58,7 +58,7 @@ describe("every operation, by an API key with each scope of a user with each rol
     }
   });
 
-  test("every route that knows its caller is in the table, and the table has no other", async () => {
+  test("the table has every route that knows its caller, and no other", async () => {
     const { paths } = (await (await fetch(`${hub.url}/openapi.json`)).json()) as {
       paths: Record<string, Record<string, { security?: unknown[] }>>;
     };
@@ -93,7 +93,9 @@ function mayCall({ needs, role: least }: Rule, role: Role, has: readonly (Scope 
   return has.includes("*") || needs.every((scope) => has.includes(scope));
 }
 
-/** Whether scope and role are enough: about nothing that there is, and without a body, so that nothing happens. */
+/**
+ * Whether scope and role are enough. The request has no body and names nothing that exists, so that it changes nothing.
+ */
 async function admits(operation: string, key: string): Promise<boolean> {
   const [method, path] = operation.split(" ") as [string, string];
   const filled = path.replaceAll(/\{\w+\}/g, () => randomUUID());
@@ -106,7 +108,7 @@ async function admits(operation: string, key: string): Promise<boolean> {
 describe("what a key with users:write alone does to users", () => {
   const table = readTable(security, "with `users:write` alone");
 
-  /** Each answers with a status. */
+  /** Each returns the status of the answer. */
   const operations: Record<string, (key: string, role: Role) => Promise<number>> = {
     "make a user with this role": async (key, role) => call(key, "POST", "/v1/users", { ...newCredentials(), role }),
     "invite a user with this role": async (key, role) =>
@@ -119,7 +121,7 @@ describe("what a key with users:write alone does to users", () => {
       await workspace.admin.client.users.change(id, { disabled: true });
       return change(key, id, { disabled: false });
     },
-    "let set a new password": async (key, role) => call(key, "POST", `/v1/users/${await userId(role)}/password-reset`),
+    "make a password reset": async (key, role) => call(key, "POST", `/v1/users/${await userId(role)}/password-reset`),
     "remove the second factor": async (key, role) => {
       const user = await newUser(hub, workspace.admin, role);
       await user.client.auth.secondFactor.begin();
@@ -127,7 +129,7 @@ describe("what a key with users:write alone does to users", () => {
     },
     "add an address": async (key, role) =>
       call(key, "POST", `/v1/users/${await userId(role)}/addresses`, { address: newAddress() }),
-    "take an address": async (key, role) => {
+    "remove an address": async (key, role) => {
       const [id, address] = [await userId(role), newAddress()];
       await workspace.admin.client.users.addAddress(id, address);
       return call(key, "DELETE", `/v1/users/${id}/addresses/${encodeURIComponent(address)}`);
@@ -167,7 +169,7 @@ describe("what a key with users:write alone does to users", () => {
   const change = (key: string, id: string, body: object) => call(key, "PATCH", `/v1/users/${id}`, body);
 });
 
-describe("what a key may have sent to a webhook endpoint", () => {
+describe("the events that a key may subscribe a webhook endpoint to", () => {
   const table = readTable(security, "events");
   const scopeOf = (event: string) =>
     table
@@ -222,7 +224,7 @@ describe("what a key may have sent to a webhook endpoint", () => {
   });
 });
 
-test("workspaces:write makes no admin", async () => {
+test("a key with workspaces:write alone cannot make an admin", async () => {
   const { client } = workspace.admin;
   const body = { name: "By a key", admin: newCredentials() };
   const limited = (await client.apiKeys.create({ name: "limited", scopes: ["workspaces:write"] })).key;

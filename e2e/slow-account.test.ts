@@ -5,7 +5,7 @@ import { patient } from "../server/src/testing/patience.ts";
 import { until } from "../server/src/testing/until.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 
-/** A hub whose accounts on the two channels are in different partitions of what is received. */
+/** A hub whose accounts on the two channels are in different partitions of the topic `inbound`. */
 async function startApart(): Promise<TestHub> {
   for (;;) {
     const hub = await startTestHub();
@@ -17,9 +17,9 @@ async function startApart(): Promise<TestHub> {
   }
 }
 
-// A batch once waited for its slowest account, and all accounts for the batch: 300 messages of one stranger held up
+// Once a batch waited for its slowest account, and all accounts for the batch: 300 messages of one stranger held up
 // another channel for 8 s.
-test("messages of one account arrive while those of another cannot be received", async () => {
+test("messages of one account arrive while those of another are held up", async () => {
   await using hub = await startApart();
   const ana = hub.person("whatsapp", "Ana");
   const ben = hub.person("telegram", "Ben");
@@ -31,7 +31,7 @@ test("messages of one account arrive while those of another cannot be received",
   };
   const release = Promise.withResolvers<void>();
   const isHeld = Promise.withResolvers<void>();
-  // What the hub notes of each message's address: Ana's cannot be, for as long as this lasts.
+  // Locks rows that receiving a message on WhatsApp needs.
   const holding = transaction(hub.db, async (tx) => {
     const { rowCount } = await tx.query("SELECT FROM addresses WHERE channel = 'whatsapp' FOR UPDATE");
     assert.ok(rowCount! > 0);

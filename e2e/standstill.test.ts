@@ -1,4 +1,4 @@
-/** A step that fails nowhere, and yet does nothing, once looked like health: `/readyz` said ready while nothing was sent. */
+/** Once `/readyz` said ready while a step reported no error and did nothing. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Clock, systemClock } from "../server/src/lib/clock.ts";
@@ -7,12 +7,12 @@ import { lookEveryMs } from "../server/src/lib/progress-watch.ts";
 import { until } from "../server/src/testing/until.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 
-/** Looks at progress ten times as often, so that a standstill of half a minute is found in three seconds. */
+/** Checks progress ten times as often, so that a standstill of half a minute is found in three seconds. */
 const hastyClock: Clock = {
   ...systemClock,
   after: (delayMs, callback) => systemClock.after(delayMs === lookEveryMs ? lookEveryMs / 10 : delayMs, callback),
 };
-/** No platform takes so long here, and leases are short. */
+/** Short time-outs and leases, because a standstill must last longer than they do. */
 const env = { DELIVERY_TIMEOUT: "2s", BUS_LEASE: "2s" };
 
 interface Readiness {
@@ -27,7 +27,7 @@ async function readiness({ url }: TestHub) {
 
 const metrics = async ({ url }: TestHub) => (await fetch(`${url}/metrics`)).text();
 
-/** Holds a table, as a forgotten transaction of an operator does: statements that need it neither end nor fail. */
+/** Locks a table like a forgotten transaction of an operator: statements that need it neither end nor fail. */
 async function hold(hub: TestHub, table: string) {
   const owner = createClient({ url: hub.databaseUrl, applicationName: "operator" });
   await owner.connect();
@@ -67,7 +67,7 @@ for (const { table, part, what } of [
   });
 }
 
-test("work that no process takes makes those not ready that bring it", async () => {
+test("work that no process takes makes the processes unready that publish it", async () => {
   await using hub = await startTestHub({ env: { ...env, ROLES: "api" }, clock: hastyClock });
   assert.equal((await readiness(hub)).status, 200);
   const users = await Promise.all(["one", "two", "three"].map((name) => hub.user("member", name)));

@@ -13,7 +13,7 @@ test("processes that start at once on an empty database connect the simulator on
   for (const { channel_account_id } of (await channelAccounts.list()).data)
     await hub.call("DELETE", `/v1/channel-accounts/${channel_account_id}`, (await hub.logIn("admin")).access_token);
   assert.deepEqual((await channelAccounts.list()).data, []);
-  // None of them may make an account before all have seen that there is none.
+  // None of them may create an account before all have seen that there is none.
   const gate = createClient({ url: hub.databaseUrl, applicationName: "gate" });
   await gate.connect();
   await gate.query("BEGIN; LOCK TABLE channel_accounts IN SHARE MODE");

@@ -6,8 +6,8 @@ import { until } from "../server/src/testing/until.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 
 /**
- * Platforms send a webhook again that they believe lost, also while the first one is being read, and to any process. It
- * is no trouble: nothing of it may be logged as one.
+ * Platforms resend a webhook that they believe lost, even while the first one is being read, and to any process. That
+ * is normal, so nothing may be logged as a problem.
  */
 describe("the same webhook many times at once, over two hubs", () => {
   const times = 20;
@@ -31,7 +31,7 @@ describe("the same webhook many times at once, over two hubs", () => {
     }
   });
 
-  /** Posted to both hubs by turns, all at once, each over its own connection; then waits until everything is settled. */
+  /** Posts to both hubs by turns, all at once over separate connections, and waits until everything is settled. */
   async function post(channel: string, ...bodies: object[]): Promise<void> {
     const texts = bodies.map((body) => JSON.stringify(body));
     const answers = await Promise.all(
@@ -52,7 +52,7 @@ describe("the same webhook many times at once, over two hubs", () => {
     return { "x-hub-signature-256": `sha256=${createHmac("sha256", app_secret!).update(body).digest("hex")}` };
   }
 
-  /** What was logged at level `warn` or above, or with a stack at any, since the last call. */
+  /** Log lines since the last call at level `warn` or above, or with a stack at any level. */
   function complaints(): string[] {
     return [hub, other].flatMap(({ log }) =>
       log.lines
@@ -101,7 +101,7 @@ describe("the same webhook many times at once, over two hubs", () => {
     );
   }
 
-  test("a message of somebody unknown is one message, and no complaint is logged", async () => {
+  test("a message of an unknown person is stored once, and no problem is logged", async () => {
     complaints();
     await post("whatsapp", fromAna("wamid.1", { type: "text", text: { body: "oi" } }));
     await post("telegram", { update_id: 1, message: { message_id: 17, from: ben, ...toBot, text: "oi" } });
@@ -115,7 +115,7 @@ describe("the same webhook many times at once, over two hubs", () => {
     }
   });
 
-  test("nor is one for two messages, a quote, a reaction or an edit", async () => {
+  test("the same for two messages, a quote, a reaction and an edit", async () => {
     await post(
       "whatsapp",
       fromAna("wamid.2", { type: "text", text: { body: "2" } }),
@@ -153,7 +153,7 @@ describe("the same webhook many times at once, over two hubs", () => {
     assert.equal((await inbound("telegram:555001")).length, 3);
   });
 
-  test("nor for receipts, in any order", async () => {
+  test("the same for receipts, in any order", async () => {
     const ana = hub.person("whatsapp");
     const { message_id } = await hub.client.messages.send({
       to: ana.address,
@@ -186,7 +186,7 @@ describe("the same webhook many times at once, over two hubs", () => {
     assert.deepEqual(new Set(statuses).size, statuses.length - 1, "each once, and `accepted` for its routing as well");
   });
 
-  test("what cannot be accepted is noted once for each webhook, with a reason and without a stack", async () => {
+  test("a message that cannot be accepted is logged once for each webhook, with a reason and without a stack", async () => {
     complaints();
     await post(
       "whatsapp",
