@@ -119,10 +119,10 @@ function conversationCalls(call: Call) {
     /** Newest first, unless `after_seq` is given. */
     messages: (id: string, query?: History) => page<resource.Message>(call, `${path}/${id}/messages`, query),
     /** The caller has read everything up to here. */
-    /** Null when every platform that shows read marks has them. */
+    /** Null when every platform that shows read marks has taken them. */
     read: (id: string, seq: number) =>
       bodyOf<resource.NotShown | null>(call, "POST", `${path}/${id}/read`, { body: { seq } }),
-    /** Null when every platform that can show it does. */
+    /** Null when every platform that can show typing does. */
     typing: (id: string) => bodyOf<resource.NotShown | null>(call, "POST", `${path}/${id}/typing`),
     capabilities: (id: string) => bodyOf<unknown>(call, "GET", `${path}/${id}/capabilities`),
   };
@@ -151,7 +151,7 @@ function channelAccountCalls(call: Call) {
     name: string;
     credentials: Record<string, string>;
     settings?: resource.ChannelAccountSettings;
-    /** False: the platform is not asked. */
+    /** False: the platform does not check the credentials. */
     verify?: boolean;
   };
   return {
@@ -160,7 +160,7 @@ function channelAccountCalls(call: Call) {
       bodyOf<resource.ChannelAccount & { webhook: resource.Said }>(call, "POST", path, { body }),
     list: (query?: resource.PageQuery & { channel?: string }) => page<resource.ChannelAccount>(call, path, query),
     get: (id: string) => bodyOf<resource.ChannelAccount>(call, "GET", `${path}/${id}`),
-    /** New credentials repair an account that needs attention. */
+    /** New credentials make an account active that needs attention. */
     change: (id: string, body: Partial<Omit<NewAccount, "channel">> & { status?: "active" | "disabled" }) =>
       bodyOf<resource.ChannelAccount>(call, "PATCH", `${path}/${id}`, { body }),
     remove: (id: string) => bodyOf<null>(call, "DELETE", `${path}/${id}`),
@@ -176,7 +176,7 @@ function deadLetterCalls(call: Call) {
     list: (query?: resource.PageQuery & Filter) => page<resource.DeadLetter>(call, path, query),
     /** By the id of its delivery or webhook. */
     replay: (id: string) => bodyOf<{ replayed: number }>(call, "POST", `${path}/${id}/replay`),
-    /** Oldest first, a bounded number: repeat until `replayed` is 0. Needs a filter, or `all`. */
+    /** Oldest first, at most 1,000 in a call: repeat until `replayed` is 0. Needs a filter, or `all`. */
     replayAll: (body: Filter & { all?: true; dry_run?: boolean }) =>
       bodyOf<resource.ReplayResult>(call, "POST", `${path}/replay`, { body }),
     discard: (id: string) => bodyOf<null>(call, "DELETE", `${path}/${id}`),

@@ -2,7 +2,7 @@
 
 import type { ChannelAccountStatus, Conversation, MessageStatus, Payload } from "./resources.ts";
 
-/** What every event of the feed has beside its own fields. `event` is the type by which webhook endpoints ask for it. */
+/** Fields of every event of the feed. `event` is its type, as for webhook endpoints. */
 type Frame<Type extends string, Event extends EventName> = {
   type: Type;
   cursor: string;
@@ -11,16 +11,16 @@ type Frame<Type extends string, Event extends EventName> = {
   at: string;
 };
 
-/** What every event of a message says. What is marked * is null for callers with the role member. */
+/** Fields of every event about a message. Fields marked * are null for callers with the role member. */
 type OfMessage = {
   message_id: string;
   conversation_id: string;
   conversation_type: "private" | "group" | null;
-  /** As it is now. */
+  /** The present name. */
   sender_name: string | null;
   /** The account of yours on that channel. */
   channel_account_id: string | null;
-  /** `channel:identifier` of the person who wrote, or to whom the delivery goes. */
+  /** `channel:identifier` of the sender, or of the delivery's recipient. */
   address: string | null;
   /** The platform's id of the message. * */
   provider_message_id: string | null;
@@ -34,7 +34,7 @@ export type NewMessageEvent = OfMessage & {
   sender_id: string;
   /** The other one of a private conversation; null in a group. */
   recipient_id: string | null;
-  /** On which it came; null when a program or a user wrote it. */
+  /** The channel on which it came; null when a program or a user wrote it. */
   channel: string | null;
   /** The text, or the caption of a file. */
   content: string | null;
@@ -42,7 +42,7 @@ export type NewMessageEvent = OfMessage & {
   file_id: string | null;
   /** Why an inbound message landed in this conversation. */
   route: "quoted" | "last_used" | "private" | null;
-  /** When the person sent it, where the platform says so. */
+  /** When the person sent it, according to the platform. */
   sent_at: string | null;
   /** When the hub accepted it. */
   created_at: string;
@@ -58,7 +58,7 @@ export type MessageStatusEvent = OfMessage & {
   error: { code: string; message: string } | null;
   /** When the platform took it. */
   sent_at: string | null;
-  /** When it came so far, where a receipt of the platform says so. */
+  /** When it reached this status, according to the platform's receipt. */
   platform_at: string | null;
 };
 
@@ -78,12 +78,12 @@ export type ChannelAccountEvent = {
   channel: string;
   name: string;
   status: ChannelAccountStatus;
-  /** Why it needs attention, and what the platform said; else null. */
+  /** Why it needs attention, and the platform's answer; else null. */
   reason: "CREDENTIALS_INVALID" | "ACCOUNT_RESTRICTED" | null;
   detail: string | null;
 };
 
-/** What each type of event says: `data` of a webhook's body. */
+/** The fields of each type of event: `data` of a webhook's body. */
 export interface EventData {
   "message.received": NewMessageEvent;
   "message.accepted": NewMessageEvent;
@@ -102,7 +102,7 @@ export interface EventData {
 }
 export type EventName = keyof EventData;
 
-/** The body that a webhook endpoint is sent. */
+/** The body of a request to a webhook endpoint. */
 export type WebhookEvent =
   | { [Name in EventName]: { type: Name; timestamp: string; data: EventData[Name] } }[EventName]
   | { type: "webhook_endpoint.test"; timestamp: string; data: { webhook_endpoint_id: string } };
@@ -162,14 +162,14 @@ export type HelloFrame = {
   cursor: string;
   connection_id: string;
   heartbeat_seconds: number;
-  /** Nothing live follows before the client's first frame, or before so many seconds have passed. */
+  /** Live events begin after the client's first frame, or after this time. */
   start_within_seconds: number;
 };
 
-/** The events after `from` follow, then RESUMED and LIVE. What came on this socket before may come again. */
+/** The events after `from` follow, then RESUMED and LIVE. Events that came on this socket before may come again. */
 export type ResumingFrame = { type: "RESUMING"; cursor: string; from: string };
 export type ResumedFrame = { type: "RESUMED"; cursor: string; from: string; count: number };
-/** What follows happens now. */
+/** Live events follow. */
 export type LiveFrame = { type: "LIVE"; cursor: string };
 export type PongFrame = { type: "PONG"; cursor: string };
 

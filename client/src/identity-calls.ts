@@ -31,10 +31,13 @@ export function authCalls(call: Call, end: () => Promise<void>) {
     /** Ends the session that this client opened. */
     logOut: end,
     me: () => bodyOf<resource.Me>(call, "GET", "/v1/me"),
-    /** Ends all sessions of the caller, this one too, and the API keys made since a time, if one is given. */
+    /** Ends all sessions of the caller, including this one, and the API keys made since a time, if it is given. */
     logOutEverywhere: (body: { revoke_api_keys_since?: string | null } = {}) =>
       bodyOf<null>(call, "POST", "/auth/logout-everywhere", { body }),
-    /** Ends the caller's other sessions and newer API keys, unless it says otherwise. `current_password` is needed by who has one. */
+    /**
+     * Ends the caller's other sessions and newer API keys, unless told otherwise. A user with a password gives
+     * `current_password`.
+     */
     changePassword: (body: { current_password?: string; new_password: string } & identity.Ending) =>
       bodyOf<null>(call, "POST", "/v1/me/password", { body }),
     secondFactor: {
@@ -62,12 +65,12 @@ export function userCalls(call: Call) {
     get: (id: string) => bodyOf<resource.User>(call, "GET", `${path}/${id}`),
     change: (id: string, body: { role?: resource.Role; display_name?: string; disabled?: boolean }) =>
       bodyOf<resource.User>(call, "PATCH", `${path}/${id}`, { body }),
-    /** For admins at once; a user's own waits for the code that goes to it. */
+    /** Admins add it at once. A user's own address needs the code that is sent to it. */
     addAddress: (id: string, address: string) =>
       bodyOf<identity.UserAddresses | identity.AddressVerification>(call, "POST", `${path}/${id}/addresses`, {
         body: { address },
       }),
-    /** With the code that came to the address. */
+    /** Takes the code that was sent to the address. */
     verifyAddress: (id: string, body: { verification_id: string; code: string }) =>
       bodyOf<identity.UserAddresses>(call, "POST", `${path}/${id}/addresses/verify`, { body }),
     /** A link by which the user sets a new password. */

@@ -18,7 +18,7 @@ export interface OneTimeLink {
   mailed: boolean;
 }
 
-/** What ends with an old password. */
+/** What ends together with an old password. */
 export interface Ending {
   /** Default: true. */
   revoke_sessions?: boolean;
@@ -32,7 +32,7 @@ export interface UserAddresses {
   addresses: string[];
 }
 
-/** A code is on its way to the address. */
+/** A code has been sent to the address. */
 export interface AddressVerification {
   verification_id: string;
   expires_at: string;

@@ -58,7 +58,7 @@ test("the token goes as a subprotocol, and the address says where to go on", () 
   assert.deepEqual([other.url, other.protocols], ["wss://hub.test/ws?cursor=41", ["bearer", "t"]]);
 });
 
-test("a socket without a cursor says start when it is greeted, and one with a cursor does not", () => {
+test("after HELLO a socket without a cursor sends start, and one with a cursor does not", () => {
   const [fresh, resuming] = [open(), open("41")];
   for (const { other } of [fresh, resuming]) other.hear(hello);
   assert.deepEqual(fresh.other.said, ['{"type":"start"}']);

@@ -21,7 +21,9 @@ import type { Session } from "./session.ts";
 export interface RealtimeOptions {
   /** Go on right after this event; left out: from now on. */
   cursor?: string;
-  /** One after the other: the next waits for the promise. A handler that throws ends the connection with what it threw. */
+  /**
+   * One after the other: the next waits for the promise. A handler that throws ends the connection with what it threw.
+   */
   onEvent?(event: EventFrame): void | Promise<void>;
   /** Events are missing: read what you show anew. */
   onGap?(gap: GapFrame): void | Promise<void>;
@@ -30,7 +32,9 @@ export interface RealtimeOptions {
   /** What was said here was refused. */
   onError?(error: ErrorFrame): void;
   onState?(state: RealtimeState): void;
-  /** Frames that wait for the program, at the most (default 1,000). Beyond it the socket rests, and goes on from there. */
+  /**
+   * Frames that wait for the program, at the most (default 1,000). Beyond it the socket rests, and goes on from there.
+   */
   queueSize?: number;
 }
 
@@ -213,7 +217,7 @@ export function openRealtime(deps: RealtimeDeps, options: RealtimeOptions): Real
   };
 }
 
-/** What only the connection needs. */
+/** Frames that only the connection itself needs. */
 function isOfTheSocket(frame: ServerFrame): frame is HelloFrame | ResumingFrame | ResumedFrame | LiveFrame | PongFrame {
   return ["HELLO", "RESUMING", "RESUMED", "LIVE", "PONG"].includes(frame.type);
 }

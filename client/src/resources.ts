@@ -89,7 +89,7 @@ export interface TraceEntry {
   [detail: string]: unknown;
 }
 
-/** What failed for good: a delivery, a message that could not be routed, or a webhook that could not be read. */
+/** A delivery that failed for good, a message that could not be routed, or a webhook that could not be read. */
 export type DeadLetter = FailedDelivery | FailedWebhook;
 export type FailedDelivery = Delivery & { kind: "delivery" | "message"; message_id: string; conversation_id: string };
 export interface FailedWebhook {
@@ -113,9 +113,9 @@ export interface Participant {
   participant_id: string;
   kind: "user" | "contact" | "workspace";
   display_name: string;
-  /** By which channels there are addresses. */
+  /** Channels on which the participant has an address. */
   channels: string[];
-  /** Empty for a caller with the role member, but for its own. */
+  /** Empty for a caller with the role member, except for its own. */
   addresses: string[];
 }
 
@@ -126,17 +126,17 @@ export interface Conversation {
   members: Participant[];
   last_seq: number;
   settings: { author_prefix: boolean };
-  /** Of a group: whether unquoted messages of its members on platforms may land in it. */
+  /** For a group: whether unquoted messages of its members on platforms may land in it. */
   inbound: "here" | "quoted" | null;
   created_at: string;
   /** When its last message was accepted. */
   updated_at: string;
 }
 
-/** As lists and `GET` show it, to the caller. */
+/** A conversation in lists and `GET`, for the caller. */
 export interface ListedConversation extends Conversation {
   last_message: Pick<Message, "message_id" | "seq" | "from" | "direction" | "payload" | "created_at"> | null;
-  /** Null when the caller does not read in it. */
+  /** Null when the caller is no member. */
   unread_count: number | null;
 }
 
@@ -178,7 +178,7 @@ export interface User {
   created_at: string;
 }
 
-/** The caller, and by which credential it calls. */
+/** The caller and its credential. */
 export interface Me extends User {
   preferred_model: string | null;
   llm_api_key_configured: boolean;
@@ -192,7 +192,7 @@ export interface ApiKey {
   key_hint: string;
   scopes: string[];
   created_by: string;
-  /** The API key that made it; null: a person. It ends with that key, and shares its limit. */
+  /** The API key that made this one; null: a user. It ends with that key, and shares its limit. */
   parent_id: string | null;
   created_at: string;
   expires_at: string | null;
@@ -212,19 +212,19 @@ export interface Workspace {
   created_at: string;
 }
 
-/** Where people are not shown that somebody read, or types. */
+/** A person to whom a read mark or typing is not shown. */
 export interface NotShown {
   not_shown: {
     participant_id: string | null;
     channel: string;
     channel_account_id: string;
     code: string;
-    /** The hub tells the platform again until it takes it. */
+    /** Whether the hub retries until the platform takes it. */
     is_retried: boolean;
   }[];
 }
 
-/** `needs_attention`: the platform refuses the account, and what is to be sent over it waits. */
+/** `needs_attention`: the platform refuses the account, and messages to be sent over it wait. */
 export type ChannelAccountStatus = "active" | "disabled" | "needs_attention";
 
 export interface ChannelAccount {

@@ -1,6 +1,6 @@
 /**
- * Who may call what, written by hand: one row for each route of the OpenAPI document. `authorization.test.ts` makes of it
- * every call that must be refused and every one that must not.
+ * Who may call what, written by hand: one row for each route of the OpenAPI document. `authorization.test.ts` makes of
+ * it every call that must be refused and every one that must not.
  */
 import { randomUUID } from "node:crypto";
 import { feedScopes } from "../../server/src/events/events.ts";
@@ -37,7 +37,9 @@ export interface Row {
   stranger?: number | "own";
   /** The status that an API key gets instead, whatever its scopes. */
   toKeys?: number;
-  /** The status for a member of the workspace who has nothing to do with what is named; left out where any member may. */
+  /**
+   * The status for a member of the workspace who has nothing to do with what is named; left out where any member may.
+   */
   outsider?: number;
 }
 
@@ -158,7 +160,7 @@ export const authorizationTable: Readonly<Record<string, Row>> = {
   "DELETE /v1/users/{id}": row("admin", "users:write", 204, one("user")),
   "POST /v1/users/{id}/password-reset": row("admin", "users:write", 201, one("user")),
   "DELETE /v1/users/{id}/totp": row("admin", "users:write", 204, one("carefulUser")),
-  // A code goes to the address of a member; an admin's is added at once.
+  // A member gets a code at the address; an admin's address is added at once.
   "POST /v1/users/{id}/addresses": row(
     "member",
     "users:write",
@@ -196,7 +198,7 @@ export const authorizationTable: Readonly<Record<string, Row>> = {
 
   // The hub's workspaces: for admins of the first one alone.
   "GET /v1/workspaces": row("admin", "workspaces:read", 200, undefined, { stranger: 403 }),
-  // It makes an admin, which a key with some scopes may not.
+  // It makes an admin, which a key with limited scopes may not.
   "POST /v1/workspaces": row(
     "admin",
     "workspaces:write",
@@ -327,7 +329,7 @@ export const authorizationTable: Readonly<Record<string, Row>> = {
     "webhook-endpoints:write",
     201,
     () => ({ body: { url: "http://127.0.0.1:65000/events", events: ["conversation.updated"] } }),
-    // A key needs what reads the events, too: scopes.test.ts.
+    // A key also needs the scopes that read the events: see scopes.test.ts.
     { ...own, toKeys: 403 },
   ),
   "GET /v1/webhook-endpoints/{id}": row("admin", "webhook-endpoints:read", 200, one("endpoint")),
@@ -336,7 +338,7 @@ export const authorizationTable: Readonly<Record<string, Row>> = {
     "webhook-endpoints:write",
     200,
     one("endpoint", { description: "New" }),
-    // Here and below: the endpoint gets all events, and the key may not read them all.
+    // Here and below: the endpoint gets all events, and the key may read only some of them.
     { toKeys: 403 },
   ),
   "DELETE /v1/webhook-endpoints/{id}": row("admin", "webhook-endpoints:write", 204, one("endpoint")),

@@ -8,7 +8,7 @@ const stepLimitMs = 60_000;
 /** A real browser without a window, that asks nobody for anything but the pages it is sent to. Close it. */
 export function openBrowser(): Promise<Browser> {
   const executablePath = programPath("chromium");
-  if (executablePath === null) throw new Error('This test needs Chromium: begin it with testsThatNeed("chromium").');
+  if (executablePath === null) throw new Error('This test needs Chromium: define it with testsThatNeed("chromium").');
   return chromium.launch({
     executablePath,
     timeout: patient(stepLimitMs),

@@ -7,12 +7,12 @@ import { runShell } from "./shell.ts";
 /** A fenced block of a page. */
 export interface Block {
   line: number;
-  /** Behind the fence; empty when there is none. */
+  /** The language behind the fence; empty when there is none. */
   language: string;
   text: string;
   /** Its first line names it. */
   name: string;
-  /** Where a reader saves it: a code span that ends the line before, or is that line. */
+  /** The file in which a reader saves it: a code span at the end of the line before. */
   file: string | null;
 }
 
@@ -37,14 +37,16 @@ export function readBlocks(page: string): Block[] {
   return blocks;
 }
 
-/** How much of what a failing block printed is shown, in characters. */
+/** How much of the output of a failing block is shown, in characters. */
 const keptOutput = 8_000;
 
 const isFence = (line: string) => /^\s*```/.test(line);
 
-/** A command that a reader leaves open, and ends when it has shown enough. Both are extended regular expressions. */
+/**
+ * A command that a reader leaves open and ends when it has shown enough. Both fields are extended regular expressions.
+ */
 export interface OpenCommand {
-  /** What it says when it is ready for what the guide does next. */
+  /** Its output when the reader can go on with the guide. */
   ready: string;
   shows: string;
 }
@@ -55,12 +57,12 @@ export interface GuideRun {
   env: Record<string, string>;
   /** By the first line of their block. */
   open?: Readonly<Record<string, OpenCommand>>;
-  /** Answers when nothing is under way any more: what `sleep` waits for. */
+  /** Answers when the hub has nothing under way: `sleep` waits for it. */
   settledUrl?: string;
   limitMs?: number;
 }
 
-/** What is wrong with a guide whose blocks are run in order, in one shell; empty when it works as printed. */
+/** Runs the blocks of a guide in order in one shell, and returns the problems; empty when it works as printed. */
 export async function runGuide({ blocks, folder, env, open = {}, ...run }: GuideRun): Promise<string[]> {
   for (const { file, text } of blocks) {
     if (file === null) continue;
@@ -72,7 +74,7 @@ export async function runGuide({ blocks, folder, env, open = {}, ...run }: Guide
   const parts = commands.map((block, index) => {
     const command = openOf(block);
     if (command !== undefined) return openPart(block, command);
-    // What is deleted shows nothing any more.
+    // A deleted thing has no output.
     const opened = block.text.includes("-X DELETE") ? commands.slice(0, index) : [];
     return [...opened.map((before) => shownPart(before, openOf(before))), shortPart(block)].join("\n");
   });
@@ -107,7 +109,7 @@ export async function runGuide({ blocks, folder, env, open = {}, ...run }: Guide
   return problems;
 }
 
-/** The JSON that a guide shows as what the commands print that are right before it. */
+/** The JSON blocks that a guide shows as the output of the commands before them. */
 function shownOutputs(blocks: readonly Block[]): { line: number; text: string; printedBy: number[] }[] {
   return blocks.flatMap(({ line, language, text, file }, index) => {
     if (language !== "json" || file !== null) return [];
@@ -116,10 +118,10 @@ function shownOutputs(blocks: readonly Block[]): { line: number; text: string; p
   });
 }
 
-/** What is different each time: of these only that they are there. */
+/** Fields whose values differ each time: they only have to be there. */
 const changing = /(^|_)(ids?|at|cursor|timestamp|hash|seq|position|from|count)$/;
 
-/** `"key":value` of what a guide shows; a value that it shortens (…) up to there. */
+/** The `"key":value` pairs that a guide shows; a shortened value (…) up to there. */
 function pairsIn(json: string): string[] {
   return [...json.matchAll(/"(\w+)": ?("[^"]*"|true|false|null)?/g)].map(([, key, value = ""]) =>
     changing.test(key!) ? `"${key}":` : `"${key}":${value.split("…")[0]}`,
@@ -128,7 +130,7 @@ function pairsIn(json: string): string[] {
 
 const openLimitTenths = patient(20_000) / 100;
 
-// `command -p` finds the real sleep: the one on PATH waits for the hub.
+// `command -p` runs the real sleep: the one on PATH waits for the hub.
 const prelude = `exec 2>&1
 set -m
 trap 'echo "::failed $? $BASH_COMMAND"' ERR
@@ -173,7 +175,7 @@ wait "$open_${line}" || true`;
 
 const quote = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** A folder in which commands of the checkout `root` run as in the checkout itself, without writing into it. */
+/** A folder in which commands run as in the checkout `root`, but write nothing into it. */
 export function linkCheckout(root: string, folder: string): void {
   for (const name of readdirSync(root)) {
     if (name.startsWith(".") || name === "data") continue;

@@ -17,8 +17,8 @@ import { openSimulatorClient } from "./simulator-client.ts";
 export const adminPassword = "a password for tests";
 
 /**
- * Platforms that take any message at any time, for tests that are not about who may write first. In a process of its own
- * the simulator reads the second.
+ * Platforms that take any message at any time, for tests that are not about who may write first. The second form is for
+ * a simulator in a separate process.
  */
 export const openPlatforms = { enforceWindow: false };
 export const openPlatformsEnv = { SIMULATOR_ENFORCE_WINDOW: "false" };
@@ -32,7 +32,7 @@ export const noLimits = {
   RATE_LIMIT_ADDRESS: "off",
   SOCKETS_PER_USER: "1000000",
   SOCKETS_PER_ADDRESS: "1000000",
-  // A slow machine refuses nothing.
+  // So that a slow machine refuses nothing.
   ADMISSION_WAIT: "1m",
 };
 
@@ -91,7 +91,7 @@ export async function startTestHub({ env = {}, expectedErrors, clock = systemClo
   async function user(role: Role, displayName = `A ${role}`, of: Client = admin) {
     const username = `${role}-${randomUUID().slice(0, 8)}`;
     const credential = { username, password: adminPassword };
-    // One after the other: the passwords of a caller who makes many users at once are hashed a few at a time.
+    // One after the other, because only a few passwords of one caller may wait for hashing.
     const email = `${username}@example.com`;
     const making = made.then(() => of.users.create({ ...credential, email, role, display_name: displayName }));
     made = making.catch(() => {});

@@ -1,4 +1,4 @@
-/** Runs `work` over the items, some at a time, results in the items' order. */
+/** Runs `work` for the items, several at a time, and returns the results in the items' order. */
 export async function inParallel<Item, Result>(
   items: readonly Item[],
   atOnce: number,

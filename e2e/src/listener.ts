@@ -13,7 +13,7 @@ export interface ListenOptions {
   token: string;
   /** The cursor to resume from, in the address. */
   cursor?: string;
-  /** Without a cursor: whether it says `start` at once (the default), or the test says something first. */
+  /** Without a cursor: whether it sends `start` at once (the default), or the test sends the first frame. */
   starts?: boolean;
   headers?: Record<string, string>;
   protocols?: string[];
@@ -23,7 +23,10 @@ export interface ListenOptions {
 
 export type Listener = Awaited<ReturnType<typeof listen>>;
 
-/** A socket of a test that keeps every frame. Resolves with HELLO; rejects when the upgrade was refused, with the answer. */
+/**
+ * A socket of a test that keeps every frame. Resolves with HELLO; rejects when the upgrade was refused, with the
+ * answer.
+ */
 export async function listen(options: ListenOptions) {
   const { url, token, cursor, starts = cursor === undefined, tokenBy = "header", protocols = [] } = options;
   const address = new URL("/ws", url.replace(/^http/, "ws"));

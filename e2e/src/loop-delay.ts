@@ -2,16 +2,18 @@ import { Worker } from "node:worker_threads";
 import type { Sent } from "./request-of-table.ts";
 import { threadCpuMs } from "./thread-cpu.ts";
 
-/** Longest that one request may hold the event loop, in milliseconds, on a machine at least as quick as the README's. */
+/**
+ * Longest that one request may hold the event loop, in milliseconds, on a machine at least as quick as the README's.
+ */
 const maxHoldMs = 20;
-/** The same on a slower one, in times of `referenceMs`, which takes 3 ms on the README's machine. */
+/** The same on a slower machine, as a multiple of `referenceMs`, which is 3 ms on the README's machine. */
 const maxHoldOfReference = 7;
-/** A try is repeated, for a garbage collection may fall into it. */
+/** Most tries: one may contain a garbage collection. */
 const maxTries = 30;
 
-/** Frames on a socket of their own; then a ping, whose answer says that all were answered. */
+/** Frames on a new socket, followed by a ping, whose answer shows that all were answered. */
 export interface Said {
-  /** Of the socket, with the credential in it. */
+  /** URL of the socket, with the credential. */
   socketUrl: string;
   frames: readonly string[];
   /** Waits for as many frames of these types, or for the end of the socket: by default for the answer to the ping. */
@@ -54,7 +56,7 @@ const clientThread = `
 
 export interface Answered {
   status: number;
-  /** Of the body, in characters. */
+  /** Length of the body, in characters. */
   length: number;
   /** The beginning of the body. */
   text: string;
@@ -78,8 +80,8 @@ export function openLoopMeter() {
   return {
     send,
     /**
-     * The answer, the longest hold of the best try, and what is allowed on this machine as it is now, both in milliseconds.
-     * Stops at the first try that is good enough: each must cost the hub the same.
+     * Returns the answer, the longest hold of the best try, and the limit on this machine at present, both in
+     * milliseconds. Stops at the first try within the limit, so every try must cost the hub the same.
      */
     async measure(request: Sent | Said, settled?: () => Promise<void>, tries = maxTries) {
       let heldMs = Number.POSITIVE_INFINITY;
@@ -100,7 +102,7 @@ export function openLoopMeter() {
   };
 }
 
-/** Turns of the event loop follow one another at once; the CPU time between two of them is for how long it was held. */
+/** Makes turns of the event loop follow one another at once: the CPU time between two is how long it was held. */
 function watchLoop(): () => number {
   let longestMs = 0;
   let last = threadCpuMs();

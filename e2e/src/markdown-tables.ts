@@ -1,4 +1,7 @@
-/** The rows of the table below this header, each by the names of its columns. Throws where there is none. */
+/**
+ * The rows of the table whose header begins with this column, by the names of their columns. Throws without such a
+ * table.
+ */
 export function readTable(markdown: string, firstColumn: string): Record<string, string>[] {
   const lines = markdown.split("\n");
   const start = lines.findIndex((line) => line.startsWith(`| ${firstColumn} |`));
@@ -8,7 +11,7 @@ export function readTable(markdown: string, firstColumn: string): Record<string,
   return rows.map((cells) => Object.fromEntries(names!.map((name, index) => [name, cells[index] ?? ""])));
 }
 
-/** What stands between backticks. */
+/** The code spans of a text. */
 export function codesIn(cell: string): string[] {
   return [...cell.matchAll(/`([^`]+)`/g)].map(([, code]) => code!);
 }

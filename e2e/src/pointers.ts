@@ -8,15 +8,15 @@ export interface Pointer {
   column: string;
 }
 
-/** Columns that look like one and are none. */
+/** Columns that look like one but are not. */
 const noPointers: Record<string, string> = {
-  "idempotency_keys.work_id": "the hub makes ids of it",
+  "idempotency_keys.work_id": "ids derive from it",
   "webhook_deliveries.owner_id": "a process",
 };
 
 /**
- * Every column of an id in a table that requests reach, but for `workspace_id` and the row's own id; from the catalog, so
- * that a new one is here by itself.
+ * Every column with an id in a table that requests can access, except `workspace_id` and the row's own id. From the
+ * catalog, so that new columns are included.
  */
 export async function pointersOf(owner: Owner): Promise<Pointer[]> {
   const tables = new Map((await ownedTables(owner)).map((table) => [table.name, table]));
@@ -40,18 +40,18 @@ export async function pointersOf(owner: Owner): Promise<Pointer[]> {
 }
 
 export interface Attempted {
-  /** What the database says to a row that points into the own workspace; null: it takes it. */
+  /** The error for a row that names a row of its own workspace; null: accepted. */
   own: string | null;
-  /** What it says to the same row that points into the other one. */
+  /** The error for the same row when it names a row of the other workspace. */
   foreign: string | null;
 }
 
-/** Rows of the own workspace that are tried: the first that the database takes as it is counts. */
+/** Most rows of the own workspace that are tried, until the database accepts one unchanged. */
 const tries = 20;
 
 /**
- * Tries, as a request of workspace `ours`, to write an own row with what stands in the column in a row of `theirs`. Leaves
- * nothing behind. Null when they have no such row. `client` is a superuser's.
+ * Tries, as a request of workspace `ours`, to write a row of its own with the column's value of a row of `theirs`.
+ * Leaves nothing behind. Null when `theirs` has no such row. `client` connects as a superuser.
  */
 export async function pointElsewhere(
   client: pg.Client,
@@ -74,7 +74,7 @@ export async function pointElsewhere(
   for (const own of await rowsOf(ours)) {
     await client.query("BEGIN");
     try {
-      // Unique values are free: what is refused is not refused because the row is there already.
+      // Deletes the rows first, so that unique values are free.
       await client.query("SET LOCAL session_replication_role = replica");
       const gone = verb === "INSERT" ? [own.ctid, foreign.ctid] : [foreign.ctid];
       await client.query(`DELETE FROM ${table.name} WHERE ctid = ANY ($1::tid[])`, [gone]);
@@ -98,7 +98,7 @@ export async function pointElsewhere(
 }
 
 async function insert(client: pg.Client, table: OwnedTable, row: Record<string, unknown>): Promise<void> {
-  // Only what the row has: a column may be one that requests leave alone.
+  // Only columns that the row has a value in: requests may not be allowed to set others.
   const names = table.writable.split(", ").filter((name) => row[name] !== null);
   await client.query(
     `INSERT INTO ${table.name} (${names}) OVERRIDING SYSTEM VALUE
@@ -115,7 +115,7 @@ async function update(client: pg.Client, { name }: OwnedTable, column: string, c
   if (rowCount !== 1) throw new Error(`${name} has no such row`);
 }
 
-/** Code and words of the refusal; null when it was taken. The transaction is where it was. */
+/** Code and message of the error; null when accepted. The transaction continues as before. */
 async function refusal(client: pg.Client, write: () => Promise<void>): Promise<string | null> {
   await client.query("SAVEPOINT attempt");
   try {

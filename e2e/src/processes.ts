@@ -5,14 +5,16 @@ import { until } from "../../server/src/testing/until.ts";
 /** For tests that kill processes and look for those that are left: why they cannot run here, or false. */
 export const withoutProc = process.platform !== "linux" && "finding processes needs Linux' /proc";
 
-/** Processes whose working directory is in a folder: a hub started there, its simulator, and PostgreSQL with backends. */
+/**
+ * Processes whose working directory is in a folder: a hub started there, its simulator, and PostgreSQL with backends.
+ */
 export function processesIn(folder: string): number[] {
   return readdirSync("/proc")
     .map(Number)
     .filter((pid) => {
       const cwd = pid > 0 ? workingDirectory(pid) : null;
       if (cwd === null) return false;
-      // The maker of a cluster runs elsewhere: it is known by the folder that it was given.
+      // initdb runs in another folder; its argument names this one.
       return cwd === folder || cwd.startsWith(folder + sep) || isMaking(pid, folder);
     });
 }

@@ -11,9 +11,9 @@ const shellLimitMs = patient(60_000);
 export interface Request {
   /** What `BLOCK` was in the shell; 0 when it was not set. */
   block: number;
-  /** What curl was given. */
+  /** The arguments of curl. */
   args: string;
-  /** 0 when there was no answer. */
+  /** Status of the answer; 0 when there was none. */
   status: number;
 }
 
@@ -27,11 +27,11 @@ export interface Ran {
 export interface ShellOptions {
   env?: Record<string, string>;
   limitMs?: number;
-  /** Lines of the shell that stand in for programs. */
+  /** Shell scripts that replace programs, by name. */
   programs?: Record<string, string>;
 }
 
-/** Runs lines as a person who pastes them into a shell in `folder`, and tells how each curl was answered. */
+/** Runs lines as if pasted into a shell in `folder`, and returns the answer to each curl. */
 export async function runShell(lines: string, folder: string, options: ShellOptions = {}): Promise<Ran> {
   const bin = join(folder, ".bin");
   const answers = join(folder, ".answers");
@@ -55,7 +55,7 @@ export async function runShell(lines: string, folder: string, options: ShellOpti
   return { code, output, requests: readAnswers(answers) };
 }
 
-/** The real curl, which also writes down what it was asked and the status of the answer. */
+/** The real curl, which also records its arguments and the status of the answer. */
 function watchedCurl(answers: string): string {
   return `file="${answers}/\${BLOCK:-0}-$(date +%s%N)-$$"
 printf '%s' "$*" > "$file.args"

@@ -14,7 +14,7 @@ export interface PlatformMessage {
   received_at: string;
 }
 
-/** What a person was shown besides messages. */
+/** A read mark or typing that a person was shown. */
 export interface PlatformSignal {
   channel: string;
   to: string | null;
@@ -118,7 +118,7 @@ export function openSimulatorClient(url: string) {
         countedUpTo = next_after;
       }
     },
-    /** Read marks and typing that the platforms were told of, oldest first. */
+    /** Read marks and typing that the platforms received, oldest first. */
     signals: async (query: { channel?: string; to?: string } = {}) =>
       (await control<{ data: PlatformSignal[] }>("GET", `signals?${new URLSearchParams(query)}`)).data,
     /** A person writes to the business. */

@@ -3,8 +3,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Chance } from "./chance.ts";
 
 /**
- * A TCP proxy that delays what goes through, each way by its own latency with jitter, in order, as a distant network
- * does. `delayMs` is asked for each chunk.
+ * A TCP proxy that delays data in both directions, in order, like a distant network. `delayMs` is called for each
+ * chunk.
  */
 export async function openSlowNetwork(targetPort: number, delayMs: () => number) {
   const sockets = new Set<Socket>();
@@ -27,7 +27,7 @@ export async function openSlowNetwork(targetPort: number, delayMs: () => number)
   };
 }
 
-/** What came first is passed on first, however short the delay of what follows is. */
+/** Keeps the order, even if a later chunk has a shorter delay. */
 function passOn(from: Socket, to: Socket, delayMs: () => number): void {
   let before = Promise.resolve();
   const later = (act: () => void) => {
@@ -39,7 +39,7 @@ function passOn(from: Socket, to: Socket, delayMs: () => number): void {
   from.on("close", () => later(() => to.destroy()));
 }
 
-/** `latencyMs`, a quarter more or less by chance. */
+/** `latencyMs`, randomly up to a quarter more or less. */
 export function jitter(chance: Chance, latencyMs: number): () => number {
   return () => latencyMs * (0.75 + chance.next() / 2);
 }

@@ -1,12 +1,12 @@
 /**
- * Loaded into a hub by `node --import`: appends to the file of TURNS_FILE how many milliseconds of CPU each turn of the
- * event loop took, where that is many. CPU time, since a turn also lasts long where other programs have the processor.
+ * Loaded into a hub by `node --import`: appends the CPU milliseconds of each long turn of the event loop to the file of
+ * TURNS_FILE. CPU time, because a turn also lasts long while other programs have the processor.
  */
 import { appendFileSync } from "node:fs";
 import { isMainThread } from "node:worker_threads";
 import { threadCpuMs } from "./thread-cpu.ts";
 
-/** Fewer say nothing. */
+/** Shorter turns are not recorded. */
 const fromMs = 5;
 const file = process.env.TURNS_FILE;
 

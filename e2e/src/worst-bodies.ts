@@ -1,4 +1,4 @@
-/** Bodies that are as hard to take as a schema lets them be, and harder ones. */
+/** Bodies that take as long to check as a schema allows, and worse ones. */
 export interface Schema {
   type?: string | string[];
   enum?: unknown[];
@@ -74,8 +74,8 @@ export function* hostileFields(schema: Schema, valid: unknown, path: string[] = 
 }
 
 /**
- * The valid body with everything in it that may grow grown as large as the schema allows: few items that are large, or as
- * many as there may be in one body.
+ * The valid body with every field as large as the schema allows: with few large items, or with as many items as a body
+ * may have.
  */
 export function largest(schema: Schema, valid: unknown, items: "few" | "many"): unknown {
   const limits = schema["x-free-form"];

@@ -17,7 +17,7 @@ if (command.kind === "help") {
   else process.stdout.write(`The platform simulator listens on ${simulator.url}; see ${simulator.url}/_sim/\n`);
 }
 
-/** Waits for the parent, as long as it lives: it first makes sure of what it needs itself. */
+/** Waits, as long as the parent process lives, for its message: the parent starts other things first. */
 function inheritedServer(): Promise<Server> {
   return new Promise((resolve) => {
     const end = () => process.exit(0);

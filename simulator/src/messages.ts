@@ -102,7 +102,7 @@ export class Messages {
     return { messages, nextAfter };
   }
 
-  /** The newest for this person. */
+  /** The newest message for this person. */
   lastTo(channel: string, to: string): StoredMessage | undefined {
     return this.#stored.findLast((message) => message.to === to && message.channel === channel);
   }

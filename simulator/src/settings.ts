@@ -15,7 +15,7 @@ export interface ChannelSettings {
   /** Messages a second and account before the platform refuses; 0: no limit. */
   throughput_per_second: number;
   /**
-   * Whether a person has to write first, as the platform demands: on WhatsApp within the last 24 h, unless the message is
+   * Whether a person must write first, as on the real platform: on WhatsApp within the last 24 h, unless the message is
    * a template; on Telegram at any time before.
    */
   enforce_window: boolean;

@@ -1,8 +1,8 @@
-/** What a person is shown besides messages. */
+/** A read mark or typing that a person is shown. */
 export interface Signal {
   channel: string;
   account: string;
-  /** As `Face.person` spells it; null when the platform does not know whom the message is of. */
+  /** In the form of `Face.person`; null when the platform does not know the sender of the message. */
   to: string | null;
   kind: "read" | "typing";
   /** The message that was read, or is being answered. */
@@ -10,10 +10,10 @@ export interface Signal {
   received_at: string;
 }
 
-/** Signals kept; older ones are forgotten. */
+/** Most signals kept; older ones are dropped. */
 const maxSignals = 10_000;
 
-/** The newest signals, in memory alone: nothing follows from one later. */
+/** The newest signals, in memory only: nothing depends on them later. */
 export class Signals {
   #kept: Signal[] = [];
 

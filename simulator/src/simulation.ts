@@ -20,8 +20,8 @@ export function channelOf(simulation: Simulation, channel: string): { face: Face
 }
 
 /**
- * The account meant by `id`. Without it the one that this person answers: that wrote to them last, or else the oldest of
- * the channel.
+ * The account with this `id`. Without it, the account that wrote to this person last, or else the oldest of the
+ * channel.
  */
 export function accountOf(
   { world }: Simulation,

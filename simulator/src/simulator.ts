@@ -27,7 +27,7 @@ export interface SimulatorOptions {
   port?: number;
   /** Default 127.0.0.1. */
   host?: string;
-  /** Listens already, and is taken over, in place of `port`. */
+  /** A server that already listens, taken over in place of `port`. */
   listenOn?: Server;
   /** In the fields of `POST /_sim/accounts`. Default `defaultAccounts`. */
   accounts?: readonly unknown[];
@@ -35,7 +35,7 @@ export interface SimulatorOptions {
   journal?: string;
   /** The same seed repeats chance and ids. Default: new ones each time. */
   seed?: string;
-  /** What `enforce_window` of every platform is at first, and after a reset. Default true. */
+  /** The initial `enforce_window` of every platform, also after a reset. Default true. */
   enforceWindow?: boolean | undefined;
   /** Unix milliseconds. Default the system's clock. */
   now?: () => number;
@@ -50,8 +50,8 @@ export interface Simulator extends AsyncDisposable {
 }
 
 /**
- * Starts the platforms and their control surface. Rejects when the port is taken (`EADDRINUSE`), an account is malformed
- * or the journal is not one (`Problem`); then nothing is left open.
+ * Starts the platforms and their control surface. Rejects when the port is taken (`EADDRINUSE`), an account is
+ * malformed or the journal is not one (`Problem`); then nothing is left open.
  */
 export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
   const world = openWorld(options);
@@ -60,7 +60,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     const app = createServer(simulation);
     const host = options.host ?? "127.0.0.1";
     const { port: wanted = 0, listenOn } = options;
-    // The handle is not in fastify's types: it hands the options to node:net as they are.
+    // Fastify passes the options on to node:net, but its types leave the handle out.
     const handle = listenOn && { _handle: (listenOn as unknown as { _handle: object })._handle };
     await app.listen({ port: wanted, host, ...handle });
     resume();

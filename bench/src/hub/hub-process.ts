@@ -65,7 +65,7 @@ export async function startHub({
       DATA_DIR: dataDir,
       PORT: "0",
       SIMULATOR_PORT: "0",
-      // Messages are measured, not who may be written to.
+      // Any message may be sent at any time.
       SIMULATOR_ENFORCE_WINDOW: "false",
       ADMIN_PASSWORD: adminPassword,
       LOG_LEVEL: "warn",

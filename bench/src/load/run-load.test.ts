@@ -40,7 +40,8 @@ test("an open loop counts the time of a request from when it was due", async () 
   });
   const pace = { kind: "open", durationMs: 1_000, warmUpMs: 0, requestsPerSecond: 200 } as const;
   const { accepted, latencyMs, failure } = await runLoad({ ...order(server.url), pace }).result;
-  // On a busy machine the last ones find no idle connection, and that is told: none of those that were due is forgotten.
+  // On a busy machine the last requests find no idle connection, and are counted as such: none that was due is
+  // forgotten.
   const unsent = Number(/^(\d+) requests found no idle connection$/.exec(failure ?? "")?.[1] ?? 0);
   assert.ok(failure === null || unsent > 0, `${failure}`);
   assert.equal(accepted + unsent, 200);
@@ -71,7 +72,7 @@ test("what the first refused request got is told", async () => {
   assert.match(failure!, /^HTTP\/1.1 503[\s\S]*busy$/);
 });
 
-test("a flood counts what is refused, and one connection of ten waits as long as it is told", async () => {
+test("a flood counts refusals, and one connection of ten waits for retry-after", async () => {
   const received = new Map<unknown, number>();
   await using server = await openServer((response) => {
     received.set(response.socket, (received.get(response.socket) ?? 0) + 1);

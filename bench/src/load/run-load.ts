@@ -6,7 +6,8 @@ import { makeRequest, type Request, type Traffic } from "./requests.ts";
  * How requests follow each other. `closed`: each connection sends as soon as it was answered. `open`: at a fixed rate,
  * whatever the answers do; latency counts from when a request should have left. `flood`: at a fixed rate that is too
  * much: 503 is an answer like another, a request that finds no idle connection is dropped, and latency counts from when
- * a request left. One connection of `patientShare` waits as long as `retry-after` says, the others send at once. `credit`: as `closed`, but never more messages than were allowed so far.
+ * a request left. One connection of `patientShare` waits as long as `retry-after` says, the others send at once.
+ * `credit`: as `closed`, but never more messages than were allowed so far.
  */
 export type Pace =
   | { kind: "closed"; durationMs: number; warmUpMs: number; mayBeRefused?: true }
@@ -31,7 +32,7 @@ export interface LoadResult {
   /** The measured time: without the warm-up. */
   seconds: number;
   latencyMs: LatencySummary;
-  /** Where that is no failure: what was answered 503 within the measured time. */
+  /** Requests answered with 503 within the measured time, when that is no failure. */
   refused: { measured: number; latencyMs: LatencySummary };
   /** `flood` only: how long refusals took on patient connections. */
   patient: LatencySummary;
@@ -152,7 +153,7 @@ async function openWorkers({ traffic, connections, pace, firstMessage }: LoadOrd
     workers.push(worker);
     idle.push(worker);
   }
-  // A connection on which nothing is said for long is closed by the hub, so many must be opened soon.
+  // The hub closes idle connections, so many must be opened soon.
   for (let opened = 0; opened < connections; opened += openedAtOnce) {
     const count = Math.min(openedAtOnce, connections - opened);
     await Promise.all(Array.from({ length: count }, (_, index) => openWorker(opened + index)));
@@ -170,7 +171,7 @@ async function openWorkers({ traffic, connections, pace, firstMessage }: LoadOrd
     const timer = setInterval(() => {
       const now = performance.now();
       for (; dueAt <= now && dueAt < endsAt && failure === null; dueAt += everyMs) {
-        // In turns, so that patient connections take part also while others are always idle again.
+        // By turns, so that patient connections take part although others are idle again at once.
         const worker = pace.kind === "flood" ? idle.shift() : idle.pop();
         if (worker !== undefined) send(worker, pace.kind === "open" ? dueAt : now);
         else if (pace.kind === "open") late.push(dueAt);

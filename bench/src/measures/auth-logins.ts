@@ -14,9 +14,9 @@ const rounds = 3;
 const pace: Pace = { kind: "open", durationMs: 5_000, warmUpMs: 1_000, requestsPerSecond: 200 };
 
 /**
- * How much others notice of 500 people who log in at the same moment, each with an account and an address of its own: p99
- * of accepting, with them and without. A person who is refused because the queue is full waits as long as the answer
- * says; a person who got in logs in again.
+ * How 500 people who log in at the same moment, each with an account and an address of their own, slow down others: p99
+ * of accepting with them and without. A person who is refused waits as long as the answer says; one who has logged in
+ * logs in again.
  */
 export const authLogins: Measure = {
   names: ["auth.logins"],

@@ -5,9 +5,9 @@ import { socketsHere } from "../sockets/crowd-child.ts";
 import { describeCpu } from "../watch/cpu.ts";
 
 const people = 200;
-/** What is asked for, beside the most that the hub accepts. */
+/** The load, as a multiple of the hub's maximum. */
 const times = 5;
-/** Enough to fill the commits of a hub that is busy, too few to wait long. */
+/** Enough to fill the commits of a busy hub, but too few to wait long. */
 const busyConnections = 256;
 const rounds = 3;
 const busy: Pace = { kind: "closed", durationMs: 3_000, warmUpMs: 2_000, mayBeRefused: true };
@@ -19,11 +19,11 @@ const crowds = [
 ];
 
 /**
- * An open loop at five times the most that the hub accepts: how long accepted requests take, how soon others are refused,
- * and how much of the most is still accepted. What is due and finds no idle connection is dropped, since a client without
- * one cannot send. Nine of ten connections repeat a refused request at once, and one waits as long as it is told: how
- * soon that one is refused is what counts. The generator has its share of the machine in both runs, and more of it in the
- * flood: that is not made up for.
+ * An open loop at five times the hub's maximum: how long accepted requests take, how soon others are refused, and how
+ * much of the maximum is still accepted. A request that finds no idle connection is dropped, because a client without
+ * one cannot send. Nine of ten connections repeat a refused request at once; one waits for `retry-after`, and the time
+ * of its refusals counts. The generator takes its share of the machine in both runs, and more in the flood, without a
+ * correction.
  */
 export const overload: Measure = {
   names: crowds.flatMap(({ name }) => [`${name}.p99`, `${name}.refused`, `${name}.goodput`]),
@@ -50,7 +50,7 @@ export const overload: Measure = {
     const rows: Row[] = [];
     for (const { name, wanted } of crowds) {
       const connections = socketsHere(wanted);
-      if (connections < wanted) bench.progress(`a process may open few files here: ${connections} connections`);
+      if (connections < wanted) bench.progress(`this process may open only ${connections} connections`);
       const seen = { most: [] as number[], goodput: [] as number[], p99: [] as number[], refused: [] as number[] };
       for (let round = 1; round <= rounds; round += 1) {
         const most = await load(`${name}.most`, busyConnections, busy);

@@ -8,8 +8,8 @@ const idleMs = 10_000;
 const warmStarts = 3;
 
 /**
- * From the start of the process until it says that it is ready, with everything in it; what it then holds; and the CPU
- * time of the hub's process when the first message after a start is answered with 202.
+ * The time from the start of the process until it says that it is ready, the memory that it then holds, and the CPU
+ * time of the hub's process until the first message is answered with 202.
  */
 export const start: Measure = {
   names: ["start.first", "start.warm", "start.cpu", "memory.idle"],
@@ -23,7 +23,7 @@ export const start: Measure = {
     const cpu: number[] = [];
     const warm: number[] = [];
     for (let count = 0; count < warmStarts; count += 1) {
-      // Without ADMIN_PASSWORD, which would be compared with the admin's.
+      // Without ADMIN_PASSWORD, which would be checked against the admin's password.
       const hub = bench.resources.use(await startHub({ dataDir, env: { ADMIN_PASSWORD: "" } }));
       warm.push(hub.startedInMs / 1000);
       const payload = { type: "text", text: "the first after a start" };

@@ -105,7 +105,7 @@ test("accounts are listed with their credentials, added and updated", async () =
   assert.equal((await driver.control("POST", "inbound", named)).status, 201);
 });
 
-test("a person who names no account answers the one that wrote to them last, or writes to the oldest", async () => {
+test("without an account, a person writes to the account that wrote to them last, or else to the oldest", async () => {
   await using receiver = await openReceiver();
   const first = { ...defaultWhatsAppAccount, webhook_url: receiver.url };
   await using driver = await openDriver({ accounts: [first, { ...first, phone_number_id: "200" }] });

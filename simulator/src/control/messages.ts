@@ -28,7 +28,7 @@ export function serveMessages(app: FastifyInstance, simulation: Simulation): voi
   });
 }
 
-/** `GET /_sim/signals`: read marks and typing that the platforms were told of, oldest first. */
+/** `GET /_sim/signals`: read marks and typing that the platforms received, oldest first. */
 export function serveSignals(app: FastifyInstance, simulation: Simulation): void {
   app.get("/signals", (request, reply) => {
     const { channel, to } = toQuery(simulation, request.query);

@@ -3,7 +3,7 @@ import path from "node:path";
 
 /** Bytes read or written at once. */
 const CHUNK_BYTES = 1 << 20;
-/** It holds what people wrote. */
+/** The file contains message text. */
 const privateMode = 0o600;
 
 /** A file of text lines that is only ever appended to, or replaced as a whole. Survives `kill -9`, not a power cut. */

@@ -46,7 +46,7 @@ test("messages, webhooks, counters and what was not taken survive a restart", as
   assert.equal(new Set(ids).size, 2, again.body.messages[0].id);
 });
 
-test("webhooks that wait survive any number of restarts", async () => {
+test("waiting webhooks survive any number of restarts", async () => {
   using folder = openFolder();
   await using receiver = await openReceiver();
   receiver.reply = () => ({ status: 500 });
@@ -64,12 +64,12 @@ test("webhooks that wait survive any number of restarts", async () => {
   receiver.reply = () => ({ status: 200 });
   await using driver = await openDriver({ journal: folder.file, accounts });
   await driver.idle();
-  // A request of the start before may still arrive: a platform, too, sends again what it got no answer for.
+  // A request of the earlier start may still arrive: real platforms resend unanswered webhooks too.
   assert.ok(receiver.received.length >= 1);
   for (const request of receiver.received) assert.match(JSON.stringify(request), /unheard/);
 });
 
-test("who may be written to is remembered, also when the file was cut down meanwhile", async () => {
+test("open windows survive a compaction of the file", async () => {
   using folder = openFolder();
   await using receiver = await openReceiver();
   const accounts = [{ ...defaultWhatsAppAccount, webhook_url: receiver.url }, defaultTelegramAccount];

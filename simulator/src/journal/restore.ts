@@ -5,8 +5,8 @@ import type { World } from "../world.ts";
 import type { JournalLine } from "./lines.ts";
 
 /**
- * Reads the journal into an empty world. What no receiver had taken is promised again once `resume` is called; until
- * then it is `waiting`, and belongs into every snapshot.
+ * Reads the journal into an empty world. Webhooks that no receiver had taken are `waiting`, and part of every snapshot,
+ * until `resume` schedules them again.
  */
 export function restore(
   world: World,

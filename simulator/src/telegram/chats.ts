@@ -20,12 +20,12 @@ export function readChat(state: TelegramState, account: TelegramAccount, paramet
   return chat;
 }
 
-/** Whether this person can write to bots, and be written to afterwards. */
+/** Whether this person exists: they can write to bots, and bots can answer. */
 export function canStart(id: number): boolean {
   return id >= 1 && id <= MAX_ID && !(id >= NEVER_STARTED.from && id <= NEVER_STARTED.to);
 }
 
-/** A chat begins with what the person writes: until then there is none to which a bot could write. */
+/** A chat begins with a message of the person. Before that, bots cannot write to them. */
 function hasStarted({ world, lastMessageId }: TelegramState, { id }: TelegramAccount, chat: number): boolean {
   return !world.settings.of("telegram").enforce_window || lastMessageId.has(`${id} ${chat}`);
 }

@@ -9,7 +9,7 @@ import { wantsUpdate } from "./webhook.ts";
 /** A person writes to the bot, or reacts: one update. Source: Telegram Bot API, getting updates. */
 export function personWrites(state: TelegramState, account: TelegramAccount, input: Inbound): Record<string, unknown> {
   const chat = Number(input.person);
-  if (!canStart(chat)) throw invalid(`from "${input.person}" never started the bot; README names those ids`);
+  if (!canStart(chat)) throw invalid(`from "${input.person}" can never start a bot; the README lists such ids`);
   if (input.name !== undefined) state.names.set(String(chat), splitName(input.name));
   const date = Math.floor(state.world.now() / 1000);
   if (input.payload.type === "reaction") return react(state, account, chat, date, input.payload);

@@ -81,7 +81,7 @@ export function setMessageReaction(call: BotCall): Answer | Promise<Answer> {
   });
 }
 
-/** `sendChatAction`: checked, and of the actions `typing` is kept as a signal. */
+/** `sendChatAction`: the request is checked, and the action `typing` is kept as a signal. */
 export function sendChatAction({ state, account, parameters }: BotCall): Answer {
   const chat = readChat(state, account, parameters);
   const action = parameters.text("action") ?? "";

@@ -216,7 +216,7 @@ test("the platform refuses what it refuses, in its own words", async () => {
   assert.deepEqual(await driver.messages(), []);
 });
 
-test("unless told otherwise, a bot reaches only a person who wrote to it", async () => {
+test("by default a bot reaches only people who have written to it", async () => {
   await using driver = await openDriver({ enforceWindow: undefined });
   const sends = [
     ["sendMessage", { chat_id: 5, text: "hello" }],

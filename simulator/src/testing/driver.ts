@@ -13,7 +13,7 @@ export interface Reply {
 
 /** A simulator in this process, and short ways to drive it as a business, a person and a tester. */
 export async function openDriver(options: SimulatorOptions = {}) {
-  // Most tests are about something else than who may write first.
+  // Most tests are not about who may write first.
   const simulator = await startSimulator({ seed: "test", enforceWindow: false, ...options });
   const { url } = simulator;
   const control = (method: string, path: string, body?: unknown) => call(`${url}/_sim/${path}`, method, body);

@@ -117,7 +117,7 @@ function checkEnvelope(fields: Record<string, unknown>): void {
   }
 }
 
-/** Also shows that somebody types, where that is asked for. A message of an earlier run is nobody's. */
+/** Also shows typing if the request asks for it. The sender of a message of an earlier run is unknown. */
 function markRead({ fields, state, account }: GraphCall): Answer {
   if (fields.status !== "read") throw badValue("status must be read.");
   if (typeof fields.message_id !== "string" || fields.message_id === "") throw missing("message_id");

@@ -19,7 +19,7 @@ export interface WhatsAppState {
   /** When each person last wrote, in Unix milliseconds. */
   readonly lastHeard: BoundedMap<string, number>;
   readonly blocked: BoundedMap<string, true>;
-  /** Who wrote a message, as `Face.person` spells it. */
+  /** The sender of a message, in the form of `Face.person`. */
   readonly written: BoundedMap<string, string>;
 }
 
@@ -33,7 +33,7 @@ export function openState(world: World): WhatsAppState {
   };
 }
 
-/** The windows that are open, as JSON, and back. */
+/** Writes the open windows as JSON, and reads them. */
 export function saveWindows({ world, lastHeard }: WhatsAppState): unknown {
   return { heard: [...lastHeard].filter(([, heardAt]) => world.now() - heardAt <= WINDOW_MS) };
 }

@@ -230,7 +230,7 @@ test("a dialled number may have another wa_id, and a user id may stand for a num
   assert.equal(message.from, undefined);
 });
 
-test("unless told otherwise, a free-form message needs a message of the last day; a template does not", async () => {
+test("by default a free-form message needs a message of the last day; a template does not", async () => {
   await using receiver = await openReceiver();
   const accounts = [{ ...account, webhook_url: receiver.url }];
   await using driver = await openDriver({ accounts, enforceWindow: undefined });

@@ -58,7 +58,7 @@ export const whatsapp: Face = {
   },
 };
 
-/** A person who wrote in an earlier run may still be answered in this one. */
+/** The window of a person who wrote in an earlier run stays open. */
 function remember({ lastHeard }: WhatsAppState, seen: Parameters<OpenFace["remember"]>[0]): void {
   if (!("webhook" in seen)) return;
   const { account, happenedAt, body } = seen.webhook as WhatsAppEvent;
