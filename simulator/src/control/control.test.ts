@@ -46,7 +46,7 @@ test("what is malformed is refused with what would be right", async () => {
     ["POST", "inbound", { channel: "whatsapp", from: "ana", payload: "x" }, /from must identify someone on whatsapp/],
     ["POST", "inbound", { channel: "whatsapp", from: ana }, /payload must be a text or an object/],
     ["POST", "inbound", { channel: "whatsapp", from: ana, payload: { type: "text", txt: "x" } }, /unknown field "txt"/],
-    ["POST", "inbound", { channel: "telegram", from: 9990000000, payload: "x" }, /never started the bot/],
+    ["POST", "inbound", { channel: "telegram", from: 9990000000, payload: "x" }, /can never start a bot/],
     ["POST", "receipt", { provider_message_id: "x" }, /status must be/],
     ["POST", "faults", { channel: "whatsapp", fault: "flood" }, /fault must be one of rate_limit/],
     ["POST", "faults", { channel: "telegram", fault: "window_closed" }, /telegram has no fault window_closed/],
