@@ -30,13 +30,13 @@ test(
     const refused = await listen({ url: answering.url, token }).catch((error) => error);
     assert.ok(refused instanceof UpgradeRefused, String(refused));
     assert.deepEqual([refused.status, refused.body.error.code], [421, "MISDIRECTED"]);
-    assert.match(refused.message, /ROLES have realtime/);
+    assert.match(refused.message, /role realtime \(ROLES\)/);
     const authorization = `Bearer ${token}`;
     const stream = await fetch(`${answering.url}/v1/events`, {
       headers: { accept: "text/event-stream", authorization },
     });
     assert.equal(stream.status, 421);
-    assert.match(await stream.text(), /ROLES have realtime/);
+    assert.match(await stream.text(), /role realtime \(ROLES\)/);
     const headers = { authorization, "content-type": "application/json" };
     const post = await fetch(`${first.url}/v1/messages`, { method: "POST", headers, body: "{}" });
     assert.equal(post.status, 404);
