@@ -24,7 +24,7 @@ test(
     await stop(first);
 
     const before = secretsOf(place);
-    assert.match(await secrets(place, "rotate"), /Start the hub anew/);
+    assert.match(await secrets(place, "rotate"), /Restart the hub/);
     const rotated = secretsOf(place);
     assert.deepEqual(rotated, both(rotated, before));
 

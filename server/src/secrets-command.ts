@@ -40,9 +40,9 @@ async function rotate({ config: { dataDir, ...config }, args, print }: CommandCa
   }
   rotateSecrets(dataDir);
   print(
-    "New secrets stand in front. Start the hub anew: it signs and encrypts with them, and believes the ones before.",
+    "New secrets are first in the lists. Restart the hub: it signs and encrypts with them, and still accepts the old ones.",
   );
-  print("Then run `npm start -- secrets reseal`, with the hub stopped, to be rid of the old encryption key.");
+  print("Then run `npm start -- secrets reseal`, with the hub stopped, to remove the old encryption key.");
   return 0;
 }
 
@@ -59,7 +59,7 @@ async function resealAll({ config, args, print, openDatabase }: CommandCall): Pr
     await requireSchema(database, pool, "webhook_endpoints");
     const results = await reseal(pool, box, sealedColumns);
     for (const { table, column, resealed, failed } of results.filter((result) => result.resealed + result.failed > 0)) {
-      print(`${table}.${column}: ${resealed} encrypted anew${failed > 0 ? `, ${failed} CANNOT BE OPENED` : ""}`);
+      print(`${table}.${column}: ${resealed} encrypted again${failed > 0 ? `, ${failed} CANNOT BE OPENED` : ""}`);
     }
     if (results.some(({ failed }) => failed > 0)) {
       print(
