@@ -112,7 +112,7 @@ function beyond(sort: ConversationSort, at: string, id: string): string {
   return `c.active_minute <= ${minuteOf(at)} AND (c.active_at, c.conversation_id) < (${at}, ${id}::uuid)`;
 }
 
-/** The minute as in the column `active_minute`. */
+/** The minute as in the column `active_minute`, in a wider type: that of the year 9999 is beyond `integer`. */
 function minuteOf(time: string): string {
-  return `floor(extract(epoch FROM ${time}::timestamptz) / 60)::integer`;
+  return `floor(extract(epoch FROM ${time}::timestamptz) / 60)::bigint`;
 }

@@ -3,6 +3,7 @@ import { invalid } from "../errors.ts";
 import { isUuid } from "../lib/ids.ts";
 import { nullable } from "../lib/nullable.ts";
 import type { OfPage } from "../lib/page-bytes.ts";
+import { lastMoment } from "./validation.ts";
 
 /** As the hub writes it, in characters that need no escaping in a URL. */
 export const pageCursor = Type.String({
@@ -58,7 +59,7 @@ export function encodeCursor({ at, id }: Position): string {
 export function decodeCursor(cursor: string | undefined): Position | undefined {
   if (cursor === undefined) return undefined;
   const match = /^(\d{1,15}):(.{36})$/.exec(Buffer.from(cursor, "base64url").toString());
-  if (match === null || !isUuid(match[2]!))
+  if (match === null || !isUuid(match[2]!) || Number(match[1]) > lastMoment)
     throw invalid("cursor is not one that this hub gave out; leave it out to begin again.");
   return { at: new Date(Number(match[1])), id: match[2]! };
 }

@@ -37,7 +37,8 @@ function isMoment(text: string): boolean {
 }
 
 const firstMoment = Date.parse("0001-01-01T00:00:00Z");
-const lastMoment = Date.parse("9999-12-31T23:59:59.999Z");
+/** Unix milliseconds. */
+export const lastMoment = Date.parse("9999-12-31T23:59:59.999Z");
 
 /** Throws for an invalid schema. */
 export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
