@@ -187,13 +187,13 @@ function readConfig(read: EnvReader) {
       ),
     },
     webhooks: {
-      /** Whether webhook endpoints may be on private addresses, and without TLS. */
+      /** Whether webhook endpoints and the `base_url` of channel accounts may be on private addresses, and without TLS. */
       allowPrivate:
         (read.optional(
           "WEBHOOKS_ALLOW_PRIVATE",
           kind.oneOf("true", "false"),
           "true with the embedded database, else false",
-          "May webhook endpoints be on private addresses, and without TLS?",
+          "May webhook endpoints and the base_url of channel accounts be on private addresses, and without TLS?",
         ) ?? (databaseUrl === null ? "true" : "false")) === "true",
     },
     bus: {

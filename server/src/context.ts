@@ -171,19 +171,19 @@ export async function openContext(options: ContextOptions): Promise<Context> {
   const fanout = stack.use(await retry(() => openFanout({ redisUrl, databaseUrl: sharedDatabaseUrl, clock, log })));
   const news = openNews({ fanout, clock });
   const simulatorOrigins = config.simulator.url === null ? [] : [new URL(config.simulator.url).origin];
+  const { allowPrivate } = config.webhooks;
   const { http } = stack.adopt(
     openHttpClient({
       connectionsPerHost: config.delivery.concurrency,
-      allowPrivate: database !== null,
+      allowPrivate,
       allowedOrigins: simulatorOrigins,
     }),
     (client) => client.close(),
   );
-
   const { http: webhookHttp } = stack.adopt(
     openHttpClient({
       connectionsPerHost: maxRequests,
-      allowPrivate: config.webhooks.allowPrivate,
+      allowPrivate,
       resolve: dnsResolve(),
       cut: answerCut,
     }),
@@ -197,7 +197,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     db: pipelineDb,
     secretBox,
     clock,
-    allowPrivate: database !== null,
+    allowPrivate,
     allowedOrigins: simulatorOrigins,
   });
   // The operator names the providers: they may be on private addresses.

@@ -59,7 +59,9 @@ test("a public base_url must be https, on port 443 or 80, or on one above 1023 t
   assert.ok(take("https://graph.example.com:8443"));
 });
 
-test("the simulator is allowed by its origin, and everything where private addresses are", () => {
+test("the simulator is allowed by its origin, and any address where private ones are, but no port of another service", () => {
   assert.ok(take("http://127.0.0.1:8090/whatsapp"));
-  assert.ok(take("http://127.0.0.1:9999", { ...rules, allowPrivate: true }));
+  const trusting = { ...rules, allowPrivate: true };
+  assert.ok(take("http://127.0.0.1:9999", trusting));
+  assert.throws(() => take("http://127.0.0.1:22", trusting), /names the port 22/);
 });

@@ -27,7 +27,7 @@ export const settingsSchema = Type.Object(
   { additionalProperties: false },
 );
 
-/** Which addresses of the inside a `base_url` may name: the same as the HTTP client's. */
+/** Which private addresses a `base_url` may name: the same as the HTTP client's. */
 export interface BaseUrlRules {
   readonly allowPrivate: boolean;
   /** Origins that are allowed all the same, such as the simulator's. */
@@ -35,9 +35,9 @@ export interface BaseUrlRules {
 }
 
 /**
- * Throws VALIDATION_ERROR for a `base_url` that is not a plain http(s) address. Credentials are sent there: where
- * private addresses are not allowed it must be https, public, and on a port as for webhook endpoints. A public name
- * that leads inside is caught when it is dialled.
+ * Throws VALIDATION_ERROR for a `base_url` that is not a plain http(s) address. Credentials are sent there: its
+ * port must be one that webhook endpoints may use, and where private addresses are not allowed it must be https and
+ * public. A public name that leads inside is caught when it is dialled.
  */
 export function requireSettings(settings: Static<typeof settingsSchema>, rules: BaseUrlRules): ChannelAccountSettings {
   if (settings.base_url !== undefined) requireBaseUrl(settings.base_url, rules);
@@ -55,7 +55,7 @@ function requireBaseUrl(baseUrl: string, rules: BaseUrlRules): void {
   }
   const plain = url.href.replace(/\/+$/, "");
   if (baseUrl !== plain) throw invalid(`${field} must be written as ${plain}.`, { field });
-  if (rules.allowPrivate || rules.allowedOrigins.includes(url.origin)) return;
-  const problem = urlProblem(baseUrl, false);
+  if (rules.allowedOrigins.includes(url.origin)) return;
+  const problem = urlProblem(baseUrl, rules.allowPrivate);
   if (problem !== null) throw invalid(`${field} ${problem}`, { field });
 }
