@@ -10,6 +10,7 @@ import { testEvent } from "../server/src/webhook-endpoints/endpoint.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import { type Frame, feedTypes, type Listener, listen } from "./src/listener.ts";
 import { codesIn, readTable } from "./src/markdown-tables.ts";
+import type { Person } from "./src/people.ts";
 import { startWebhookProgram, type WebhookProgram } from "./src/webhook-program.ts";
 import type { Received } from "./src/webhook-receiver.ts";
 
@@ -20,6 +21,10 @@ describe("one vocabulary of events", () => {
   let socket: Listener;
   let feed: Frame[];
   let webhooks: Received[];
+  let ana: Person;
+  /** What is asked of the events of Ana's messages: the platform's ids of hers, and the ids of those to her. */
+  const said = { greeting: "", thanks: "" };
+  const sent = { read: "", failed: "" };
   const payload = { type: "text" as const, text: "oi" };
 
   const opened = closeAfterTests();
@@ -48,13 +53,16 @@ describe("one vocabulary of events", () => {
     await until("the bot needs attention", isRefused);
     await hub.client.channelAccounts.change(bot, { credentials: { bot_token } });
 
-    const ana = hub.person("whatsapp", "Ana");
-    await ana.writes("bom dia");
+    ana = hub.person("whatsapp", "Ana");
+    said.greeting = await ana.writes("bom dia");
     const read = await hub.client.messages.send({ to: ana.address, payload });
+    sent.read = read.message_id;
     await hub.status(read.message_id, "read");
+    said.thanks = await ana.writes("obrigada", { replyTo: (await ana.received()).at(-1)!.provider_message_id });
     await hub.client.conversations.change(read.conversation_id, { settings: { author_prefix: false } });
     await hub.simulator.break({ channel: "whatsapp", fault: "permanent", count: 1 });
-    const failed = await hub.client.messages.send({ to: ana.address, payload });
+    const failed = await hub.client.messages.send({ to: ana.address, payload, reply_to: read.message_id });
+    sent.failed = failed.message_id;
     await hub.status(failed.message_id, "failed");
     const bea = await hub.user("agent", "Bea");
     await using other_socket = await listen({ url: hub.url, token: (await hub.logIn(bea.username)).access_token });
@@ -120,6 +128,48 @@ describe("one vocabulary of events", () => {
     for (const frame of feed) look(frame, `feed.${frame.type}`);
     for (const { type, timestamp, data } of webhooks) look({ timestamp, data }, `webhook ${type}`);
     assert.deepEqual(wrong, []);
+  });
+
+  // A bot needs no second call.
+  test("message.received says who wrote, from where, over which account, when, and in answer to what", async () => {
+    const { channel_account_id } = await hub.account("whatsapp");
+    const of = (id: string) => feed.find((frame) => frame.provider_message_id === id)!;
+    const { channel, address } = ana;
+    for (const [id, reply_to] of [
+      [said.greeting, null],
+      [said.thanks, sent.read],
+    ] as const) {
+      const expected = {
+        event: "message.received",
+        channel,
+        channel_account_id,
+        address,
+        sender_name: "Ana",
+        reply_to,
+      };
+      assert.partialDeepStrictEqual(of(id), expected);
+      assert.ok(Math.abs(Date.parse(String(of(id).sent_at)) - Date.parse(String(of(id).at))) < 3_600_000);
+    }
+  });
+
+  test("a status says over which account and to which address the message goes, who sent it, and what it answers", async () => {
+    const { channel_account_id } = await hub.account("whatsapp");
+    const { channel, address } = ana;
+    for (const [message_id, reply_to] of [
+      [sent.read, null],
+      [sent.failed, sent.read],
+    ] as const) {
+      const frames = feed.filter((frame) => frame.message_id === message_id);
+      const { sender_name } = frames.find(({ type }) => type === "NEW_MESSAGE")!;
+      assert.ok(sender_name);
+      const statuses = frames.filter(({ type }) => type === "MESSAGE_STATUS");
+      assert.ok(statuses.length >= 2);
+      const expected = { channel, channel_account_id, address, sender_name, reply_to };
+      for (const frame of statuses) assert.partialDeepStrictEqual(frame, expected);
+    }
+    const { deliveries } = await hub.client.messages.get(sent.read);
+    const frame = feed.find(({ event, message_id }) => event === "message.read" && message_id === sent.read)!;
+    assert.equal(frame.provider_message_id, deliveries[0]!.provider_message_id);
   });
 
   test("a status says when the platform took the message, and when it reached that status", () => {
