@@ -166,6 +166,27 @@ test("a change is seen at once here, and soon by other processes", async () => {
   assert.partialDeepStrictEqual(renamed.body, { name: "Shop", status: "disabled", settings });
 });
 
+// What the platform refused may have been repaired while the answer was on its way.
+test("a refusal counts only for the account as it was asked about, and only while it is active", async () => {
+  const admin = `${await hub.workspace()} admin`;
+  const { body } = await connect(admin);
+  const path = `/v1/channel-accounts/${body.channel_account_id}`;
+  const accountNow = async () => (await hub.accounts.get(body.channel_account_id))!;
+  const refuse = (account: Awaited<ReturnType<typeof accountNow>>) =>
+    hub.accounts.needsAttention(account, { reason: "CREDENTIALS_INVALID", detail: "401: Unauthorized" });
+  const asked = await accountNow();
+  await hub.call(`PATCH ${path}`, admin, { credentials: telegram });
+  assert.equal(await refuse(asked), false);
+  assert.equal((await accountNow()).status, "active");
+  const repaired = await accountNow();
+  assert.equal(await refuse(repaired), true);
+  assert.equal(await refuse(repaired), false);
+  assert.equal((await accountNow()).status, "needs_attention");
+  await hub.call(`PATCH ${path}`, admin, { status: "disabled" });
+  assert.equal(await refuse(await accountNow()), false);
+  assert.equal((await accountNow()).status, "disabled");
+});
+
 // Otherwise an admin, or an admin's key, could direct credentials that it does not know to its own machine.
 test("a change of base_url needs all credentials again, so that stored ones are sent nowhere else", async () => {
   const admin = `${await hub.workspace()} admin`;
