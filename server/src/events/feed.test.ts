@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { systemOf } from "../audit/audit.ts";
 import type { SendOutcome } from "../connectors/connector.ts";
 import { replayDeadLetter } from "../deliveries/dead-letters.ts";
+import { maxPageBytes } from "../lib/page-bytes.ts";
 import { transaction } from "../lib/postgres.ts";
 import { all, run } from "../lib/query.ts";
 import { appendEvents } from "../realtime/test-room.ts";
@@ -129,6 +130,26 @@ test("pages of any size hold the same events, each once", async () => {
     }
     assert.deepEqual(read, whole, `by ${limit}`);
   }
+});
+
+// A thousand of the longest would be many megabytes in memory.
+test("a page of long messages ends at about 1 MiB, and the next page continues", async () => {
+  await using line = await startPipeline({ delivers: false });
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  const count = 40;
+  for (let said = 0; said < count; said += 1) await line.say(chat, "a".repeat(60_000));
+  const seqs: unknown[] = [];
+  let after = 0;
+  for (const head = await readHead(line.pool, line.workspaceId); after < head; ) {
+    const page = events(await readFeed(line.pool, line.workspaceId, after, 1_000));
+    assert.ok(JSON.stringify(page.events.map(({ frame }) => frame)).length < 2 * maxPageBytes);
+    seqs.push(...page.events.flatMap(({ frame }) => (frame.type === "NEW_MESSAGE" ? [frame.seq] : [])));
+    after = page.last;
+  }
+  assert.deepEqual(
+    seqs,
+    Array.from({ length: count }, (_, index) => index + 1),
+  );
 });
 
 test("an event of a transaction that is slower to commit is never jumped over", async () => {
