@@ -5,6 +5,7 @@ import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { until } from "../server/src/testing/until.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import { listen } from "./src/listener.ts";
+import { openOwner } from "./src/owned-rows.ts";
 import type { Person } from "./src/people.ts";
 
 describe("read marks and typing on platforms", () => {
@@ -22,6 +23,22 @@ describe("read marks and typing on platforms", () => {
     (await hub.simulator.signals({ channel: person.channel, to: person.identifier })).filter(
       ({ kind }) => kind === "typing",
     ).length;
+
+  /** Until it is disposed no read mark is due, so that the platform has only those that it is told of at once. */
+  async function withoutRetries(): Promise<AsyncDisposable> {
+    const owner = await openOwner(hub.databaseUrl);
+    await owner.all(
+      `CREATE FUNCTION never_due() RETURNS trigger LANGUAGE plpgsql AS $$
+       BEGIN NEW.due_at := 'infinity'; RETURN NEW; END $$;
+       CREATE TRIGGER never_due BEFORE INSERT OR UPDATE ON read_marks FOR EACH ROW EXECUTE FUNCTION never_due()`,
+    );
+    return {
+      async [Symbol.asyncDispose]() {
+        await owner.all("DROP FUNCTION never_due CASCADE");
+        await owner[Symbol.asyncDispose]();
+      },
+    };
+  }
 
   /** The person's messages, oldest first, and their conversation. */
   async function writes(person: Person, ...words: string[]) {
@@ -47,9 +64,29 @@ describe("read marks and typing on platforms", () => {
     assert.deepEqual(await readMarks(ana), [ids[1], ids[2]]);
   });
 
+  test("the platform is told nothing of a reader who is behind another", async () => {
+    const ana = hub.person("whatsapp");
+    await ana.writes("oi");
+    await hub.settled();
+    const [first, second] = [await hub.user("agent"), await hub.user("agent")];
+    const { conversation_id } = await hub.group([ana, first.user_id, second.user_id]);
+    await hub.client.messages.send({ conversation_id, payload: { type: "text", text: "How can we help?" } });
+    await hub.settled();
+    const ids = [await ana.writes("1"), await ana.writes("2")];
+    await hub.settled();
+    // The question, and her two answers.
+    await first.client.conversations.read(conversation_id, 3);
+    assert.deepEqual(await readMarks(ana), [ids[1]]);
+    await second.client.conversations.read(conversation_id, 2);
+    assert.deepEqual(await readMarks(ana), [ids[1]]);
+    assert.equal(await second.client.conversations.read(conversation_id, 3), null);
+    assert.deepEqual(await readMarks(ana), [ids[1]]);
+  });
+
   test("reading over a socket does the same", async () => {
     const ana = hub.person("whatsapp");
     const { ids, conversationId } = await writes(ana, "oi");
+    await using _never = await withoutRetries();
     await using socket = await listen({ url: hub.url, token: (await hub.logIn("admin")).access_token });
     socket.say({ type: "read", conversation_id: conversationId, seq: 1 });
     await until("the platform has the read mark", async () => (await readMarks(ana)).length === 1);
