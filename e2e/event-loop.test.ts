@@ -18,7 +18,7 @@ const meter = opened.use(openLoopMeter());
 let hub: TestHub;
 let home: Workspace;
 let things: Things;
-/** Of the body of each route. */
+/** Schemas of bodies, by route. */
 let schemas: Map<string, Schema | null>;
 /** Routes that take a `limit`. */
 let lists: Set<string>;
@@ -107,7 +107,7 @@ test("the largest bodies are accepted", async () => {
   }
 });
 
-test("no list holds the event loop, however long its items", async () => {
+test("no list holds the event loop, even with long items", async () => {
   assert.ok(lists.has("GET /v1/conversations/{id}/messages"));
   for (const route of lists) {
     const request = await requestTo(route);

@@ -85,7 +85,7 @@ async function survive(redis: TestRedis | null): Promise<void> {
 
   let isTalking = true;
   const talking = talk(client, people.chat, () => isTalking);
-  // Else what fails below is hidden by what fails here, once the hubs are gone.
+  // Otherwise an error here, after the hubs have ended, hides the failure below.
   stack.defer(() => {
     isTalking = false;
     return talking.catch(() => {});

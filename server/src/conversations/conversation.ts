@@ -74,7 +74,7 @@ export async function loadConversations(db: Db, conversationIds: readonly string
   return withMembers(db, await all<ConversationRow>(db, text, [conversationIds]));
 }
 
-/** About how long they are as they are shown, in bytes, by their ids. */
+/** The approximate sizes of conversations in an answer, in bytes, by id. */
 export async function readLengths(db: Db, conversationIds: readonly string[]): Promise<Map<string, number>> {
   const rows = await all<{ id: string; bytes: number }>(
     db,

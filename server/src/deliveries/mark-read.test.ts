@@ -17,7 +17,7 @@ test("what a member read in the app is read: up to there, in the app, of that me
   const range = { conversationId: chat, participantId: eva, fromSeq: 1, toSeq: 2, now };
   await markRead(line.pool, range);
   await markRead(line.pool, { ...range, now: new Date(1_900_000_000_000) });
-  // What reached a person on a channel is read there.
+  // Messages on a channel are read there, and not in the app.
   await markRead(line.pool, { ...range, participantId: ana });
 
   const rows = await all<{ who: string; seq: number; status: string; read_at: Date | null; changes: number }>(

@@ -31,7 +31,7 @@ export interface StoredEvent extends Pick<FeedEvent, "position" | "mark" | "at">
 /**
  * Completes stored events with the rows that they are about: messages as they were written, conversations as they are
  * now. Takes two statements for messages and a few for conversations, for any count. Events about deleted rows are left
- * out. `count` is how many of them were completed: the first in any case, and no more than a page takes.
+ * out. `count` is how many were completed: at least one, and no more than a page takes.
  */
 export async function hydrateSome(
   db: Db,
@@ -110,14 +110,15 @@ function tell(event: Stored, facts: MessageFacts, conversations: ReadonlyMap<str
 
 type ShownConversation = ReturnType<typeof showConversation>;
 
-/** Made once for all its events: a large group takes as long as many messages. */
+/** Made once for all events of a conversation, because a large group takes as long as many messages. */
 interface Shown {
   toAgents: ShownConversation;
   toMembers: ShownConversation;
 }
 
 /**
- * The conversations of the first events, `count` of them: each event shows all of its, so the same one counts again.
+ * The conversations of the first `count` events. Every event shows its whole conversation, so a repeated one counts
+ * again.
  */
 async function loadChanged(
   db: Db,

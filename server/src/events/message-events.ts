@@ -117,7 +117,7 @@ async function loadMessages(
   return new Map(rows.map((row) => [row.message_id, row]));
 }
 
-/** About how long a frame is without the payload, in bytes. */
+/** The approximate size of a frame without the payload, in bytes. */
 const frameBytes = 1_000;
 
 async function loadDeliveries(

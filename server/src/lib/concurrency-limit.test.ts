@@ -67,7 +67,7 @@ test("a server that ends requests in groups does not count as slow", () => {
   assert.equal(server.limit.limit, limits.first);
 });
 
-test("what ends together counts with what ends alone before it", () => {
+test("requests that end together are judged with those that ended before", () => {
   let nowMs = 0;
   const limit = openConcurrencyLimit({ elapsed: () => nowMs });
   for (let round = 0; round < 20; round += 1) {
@@ -83,7 +83,7 @@ test("what ends together counts with what ends alone before it", () => {
   assert.equal(limit.limit, limits.first);
 });
 
-test("a few requests say nothing about the server", () => {
+test("a few requests do not change the limit", () => {
   let nowMs = 0;
   const limit = openConcurrencyLimit({ elapsed: () => nowMs });
   begin(limit, 100);
@@ -110,7 +110,7 @@ test("the limit falls when the server becomes slow and rises when it becomes fas
   const server = openServer();
   server.run({ serviceMs: 100, clients: 5_000, forMs: 300_000 });
   assert.equal(server.limit.limit, limits.least);
-  // Given little, it can only show little.
+  // With few requests, the server's rate is low.
   let before = limits.least;
   for (let step = 0; step < 40; step += 1) {
     server.run({ serviceMs: 0.02, together: 100, clients: 50_000, forMs: 100 });
@@ -147,7 +147,7 @@ test("after a refusal by an inner queue, no request is admitted until others hav
   assert.equal(limit.underWay, 0);
 });
 
-test("requests that are refused further inside do not make the server look quick", () => {
+test("requests that an inner queue refuses do not count as quick", () => {
   let nowMs = 0;
   const limit = openConcurrencyLimit({ elapsed: () => nowMs });
   begin(limit, 100);

@@ -33,7 +33,7 @@ test("a source that asks many times delays another by one turn", async () => {
   assert.equal(served.length, 12);
 });
 
-// An address that keeps coming back with other accounts must not starve one that waits, nor must a crowd of addresses.
+// Neither one address with ever new accounts nor a crowd of addresses may starve a request that waits.
 for (const [what, sourceOf] of [
   ["addresses", (n: number) => from(`new ${n}`, `new ${n}`)],
   ["accounts of one address", (n: number) => from("a", `new ${n}`)],
@@ -62,7 +62,7 @@ test("an account, an address and the whole line have a limit", async () => {
   assert.equal(refused.length, 7);
 });
 
-test("in a full line the newest of the largest source gives its place to a smaller one", async () => {
+test("in a full line the newest request of the largest source gives its place to a smaller source", async () => {
   const { enter, serveAll, served, refused } = open({ total: 6, perAddress: 6, perAccount: 6 });
   for (let n = 0; n < 6; n += 1) enter(`loud ${n}`, from("a", "loud"));
   enter("ana", from("b", "ana"));
@@ -72,7 +72,7 @@ test("in a full line the newest of the largest source gives its place to a small
   assert.equal(served.length, 6);
 });
 
-test("in a full share of an account or of an address, too, the newest of the largest source gives its place", async () => {
+test("in a full share of an account or address, too, the newest of the largest source gives up its place", async () => {
   for (const [limits, smaller] of [
     [{ total: 9, perAddress: 9, perAccount: 2 }, from("b", "loud")],
     [{ total: 9, perAddress: 2, perAccount: 9 }, from("a", "quiet")],
@@ -85,8 +85,8 @@ test("in a full share of an account or of an address, too, the newest of the lar
   }
 });
 
-// Otherwise sources that come again and again would take the place from one another, and none would be served.
-test("in a full line of equal sources no place is taken from one that waits", async () => {
+// Otherwise sources that return again and again take the place from one another, and none is served.
+test("in a full line of equal sources no request loses its place", async () => {
   const { enter, line, serveAll, served, refused } = open({ total: 2, perAddress: 2, perAccount: 2 });
   for (const name of ["first", "second", "third"]) enter(name, from(name, name));
   assert.equal(line.hasRoom("third"), false);

@@ -1,13 +1,13 @@
 /**
- * A bounded line that is served by round robin in two levels (stochastic fair queueing without the hashing, McKenney
- * 1990): addresses take turns, and so do the accounts of one address. An address or account that asks a hundred times
- * waits for itself and delays every other by one turn a round.
+ * A bounded queue that is served by round robin in two levels (stochastic fair queueing without the hashing, McKenney
+ * 1990): addresses take turns, and so do the accounts of one address. An address or account with a hundred requests
+ * delays every other by only one turn a round.
  *
- * Each account, each address and the whole line have a limit. In a full line the newest of the source that has most
- * gives its place to a source that has fewer (McKenney's buffer stealing), so that no one source can keep it full.
+ * Each account, each address and the whole queue have a limit. In a full queue the newest request of the largest source
+ * gives its place to a smaller source (McKenney's buffer stealing), so that no single source can keep it full.
  */
 export interface Source {
-  /** Of the client, as `addressKey` gives it. */
+  /** The client's address in the form of `addressKey`. */
   address: string;
   account: string;
 }
@@ -29,7 +29,7 @@ export class FairLine {
   readonly #limits: LineLimits;
   /** In the order of arrival. */
   readonly #waiting: Waiting[] = [];
-  /** Who waits, the next one to be served first. */
+  /** Sources that wait, in the order of their turns. */
   readonly #addresses: string[] = [];
   readonly #pairs: string[] = [];
 
@@ -41,14 +41,16 @@ export class FairLine {
     return this.#waiting.length;
   }
 
-  /** Whether the address may enter, as far as can be said without the account. */
+  /** Whether a request of the address may enter, without regard to its account. */
   hasRoom(address: string): boolean {
     if (this.size < this.#limits.total) return true;
     const own = this.#count((one) => one.address === address);
     return this.#largest(this.#waiting, (one) => one.address).count > own + 1;
   }
 
-  /** Resolves with true when it is served; with false at once when its share is full, or later when it lost its place. */
+  /**
+   * Resolves with true when it is served; with false at once when its share is full, or later when it loses its place.
+   */
   enter(source: Source): Promise<boolean> {
     if (!this.#makeRoom(source)) return Promise.resolve(false);
     return new Promise((resolve) => {
@@ -91,7 +93,7 @@ export class FairLine {
     if (those.length < share.most) return true;
     const largest = this.#largest(those, share.by);
     const own = those.filter((one) => share.by(one.source) === share.by(source)).length;
-    // With one more it may not have as many as the one that it takes the place from had.
+    // Even with one more request, the source must have fewer than the largest one had.
     if (largest.count <= own + 1) return false;
     const newest = those.findLast((one) => share.by(one.source) === largest.name)!;
     this.#remove(newest);

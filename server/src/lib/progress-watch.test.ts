@@ -124,7 +124,7 @@ test("a standstill in another process makes this one unready only when the step 
   assert.deepEqual(troubles(), [standstill]);
 });
 
-test("a standstill in this process counts although other places move", async () => {
+test("a standstill in this process counts even if other places move", async () => {
   let moves = 0;
   const { look, troubles } = openWatch(async () => {
     moves += 1;

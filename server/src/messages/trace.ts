@@ -44,7 +44,7 @@ export async function readTrace(db: Db, principal: Principal, messageId: string,
   return readPage<TraceEntry>(db, traceEntries, [principal.workspaceId, messageId], query);
 }
 
-/** `key` is the place of an entry: its time, and what comes first in the same millisecond. */
+/** `key` is the position of an entry: its time, and its rank within the same millisecond. */
 async function readPage<Entry extends { at: string }>(
   db: Db,
   entries: string,
@@ -72,12 +72,14 @@ function decodeCursor(cursor: string): string {
   throw invalid("cursor is not one that this hub gave out; leave it out to begin again.");
 }
 
-/** As times are shown. */
+/** In the form of times in answers. */
 const iso = (time: string) => `to_char(${time} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
 const keyOf = (time: string, rank: number, tie: string) => `${iso(time)} || ' ${rank} ' || (${tie})::text COLLATE "C"`;
 const padded = (number: string) => `lpad(${number}::text, 19, '0')`;
 
-/** A delivery's changes are in the order in which they were written; the stamps of two processes may differ a little. */
+/**
+ * The changes of a delivery in the order in which they were written: the stamps of two processes may differ a little.
+ */
 const changes = `
   delivered AS MATERIALIZED (SELECT * FROM deliveries WHERE message_id = $2 AND workspace_id = $1),
   changes AS MATERIALIZED (
@@ -95,7 +97,7 @@ const auditEntries = `WITH ${changes}
     'delivery_id', delivery_id, 'channel', channel, 'cause', entry -> 'cause')
   FROM changes`;
 
-/** Of webhook endpoints: which were told of it and what they said, but not the answer itself, which may say anything. */
+/** Attempts at webhook endpoints with their status, without the body of the answer, which may contain anything. */
 const traceEntries = `WITH ${changes},
   message AS (SELECT * FROM messages WHERE message_id = $2 AND workspace_id = $1)
   SELECT ${iso("created_at")} AS at, ${keyOf("created_at", 0, "'0'")} AS key, json_build_object('what', 'accepted',

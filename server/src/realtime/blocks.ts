@@ -31,7 +31,7 @@ export type TailedPage =
 interface Block {
   from: number;
   last: number;
-  /** Whether it ends there because it is long. */
+  /** Whether it ends there because of its size. */
   isFull: boolean;
   events: TailedEvent[];
   /** Of the text, in characters. */
@@ -80,7 +80,7 @@ export async function toAllTailed(events: readonly FeedEvent[]): Promise<TailedE
 
 /** Positions to a block. */
 export const blockSize = 500;
-/** Where a block of so many would be too long, its end is in blocks of fewer: of one, at last. */
+/** When a block of this many positions would be too long, its rest is in blocks of fewer, down to one. */
 const blockSizes = [blockSize, 25, 1];
 /** A block with more text than this ends before its last position, in characters. */
 const maxBlockLength = 4 * 1024 * 1024;
@@ -146,7 +146,7 @@ export function openBlocks(db: Db) {
         kept.delete(key);
         kept.set(key, hit);
       }
-      // What is there of the newest block is enough to go on with.
+      // The present part of the newest block is enough to continue.
       const isEnough = hit !== undefined && (hit.last > after || hit.isFull);
       const block = isEnough ? hit : await load(workspaceId, start, size, wanted);
       if (block.last > after || !block.isFull) return { block, wanted };
@@ -195,7 +195,7 @@ async function loadBlock(db: Db, workspaceId: string, start: number, end: number
   return { from: end, last: end, isFull: false, events: [], length: 0 };
 }
 
-/** A page is shorter than a block where events are long. */
+/** Reads a block in several pages, because a page of long events has fewer. */
 async function fillBlock(
   db: Db,
   workspaceId: string,

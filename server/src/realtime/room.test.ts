@@ -178,7 +178,7 @@ test("what was cleared away is a gap for those before it, and for nobody else", 
   assert.deepEqual((await told(oldest + 10_000)).first, { type: "GAP", cursor: room.cursor(), reason: "unknown" });
 });
 
-test("two thousand readers who resume at once cost few queries more than twenty", async (t) => {
+test("two thousand readers that resume at once take few more queries than twenty", async (t) => {
   const queriesFor = async (count: number) => {
     await using line = await startPipeline({ delivers: false });
     const counting = countingDb(line.pool);
@@ -214,7 +214,7 @@ test("two thousand readers who resume at once cost few queries more than twenty"
     return counting.count() - before;
   };
   const [few, many] = [await queriesFor(20), await queriesFor(2_000)];
-  // The longer they take, the more often the room looks for new events meanwhile.
+  // The longer they take, the more often the room polls for new events.
   assert.ok(many <= few * 5, `${many} queries for 2,000 and ${few} for 20`);
   t.diagnostic(`${many} queries for 2,000 and ${few} for 20`);
 });

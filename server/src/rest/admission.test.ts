@@ -162,7 +162,7 @@ test("a refusal keeps the connection, unless a long body would have to be read",
   assert.deepEqual([ofUnknownLength.status, ofUnknownLength.headers.connection], [503, "close"]);
 });
 
-test("a request whose body comes when others have begun meanwhile is refused", async () => {
+test("a request is refused when others have filled the limit before its body arrives", async () => {
   await using door = await openFullDoor();
   door.ends.shift()!();
   await until("there is room", () => door.app.load().underWay === limits.least - 1);
@@ -206,7 +206,7 @@ test("after a refusal, the next request on the connection is answered when retry
   assert.equal((await accepted).status, 200);
 });
 
-test("of the requests on a connection on which one was refused, one at a time is held", async () => {
+test("after a refusal, at most one request of the connection is held at a time", async () => {
   await using door = await openFullDoor();
   const { socket } = await door.dial();
   const asked = "GET /private HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -233,8 +233,8 @@ test("refusals are logged once, with a count", async () => {
   assert.equal(lines.length, 1);
 });
 
-// Clients that read slowly must not make the hub look busy.
-test("a request counts until its answer is made, not until the client has read it", async () => {
+// Clients that read slowly must not make the hub appear busy.
+test("a request counts until its answer is ready, not until the client has read it", async () => {
   await using door = await openDoor();
   const asked = request(`${door.origin}/large`).end();
   const [answer] = (await once(asked, "response")) as [IncomingMessage];

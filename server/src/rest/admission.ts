@@ -22,8 +22,8 @@ declare module "fastify" {
   }
   interface FastifyContextConfig {
     /**
-     * Exempts the route from refusals for overload, and from the count. Only for a path without parameters, and the same
-     * for all methods of the path.
+     * Exempts the route from refusals for overload, and from the count. Only for a path without parameters, and the
+     * same for all methods of the path.
      */
     admission?: Exempt;
   }
@@ -69,12 +69,12 @@ const [bodyBefore = "", bodyAfter = ""] = JSON.stringify(
 ).split("{id}");
 
 /**
- * Refuses requests that would wait too long, with 503 and `retry-after`: see `ConcurrencyLimit`. A request counts from the
- * end of its body to its answer, so that slow clients do not make the hub look busy. Platforms' webhooks are refused
- * too: the platforms send them again.
+ * Refuses requests that would wait too long, with 503 and `retry-after`: see `ConcurrencyLimit`. A request counts from
+ * the end of its body to its answer, so that slow clients do not make the hub look busy. Platforms' webhooks are
+ * refused too: the platforms send them again.
  *
- * A refusal must be cheap, or refusals leave no time for work. So it happens in front of Fastify, without a look at route,
- * credential or body, and without a log line. The next request on the same connection is considered only when
+ * A refusal must be cheap, or refusals leave no time for work. So it happens in front of Fastify, without a look at
+ * route, credential or body, and without a log line. The next request on the same connection is considered only when
  * `retry-after` has passed, so that a client that repeats it at once costs no more.
  */
 export function openAdmission({ clock, log, limit, requestIdOf, headersFor }: AdmissionOptions) {
@@ -112,7 +112,7 @@ export function openAdmission({ clock, log, limit, requestIdOf, headersFor }: Ad
 
   function refuse(request: IncomingMessage, response: ServerResponse, now: number): void {
     const { turn, retryAfterSeconds } = takeTurn(now);
-    // A request that is held keeps its turn, so that no second one is held beside it.
+    // A held request keeps its turn, so that only one is held on a connection.
     if (!refusedOn.get(request.socket)?.isHeld) refusedOn.set(request.socket, { turn, isHeld: false });
     const id = requestIdOf(request);
     const body = bodyBefore + id + bodyAfter;

@@ -62,7 +62,7 @@ test("an unknown user, one without a password and a wrong password get the same 
   assert.deepEqual((works[0] as { passwords: number[] }).passwords.length, 1);
 });
 
-test("a guess that has to wait does not stand in the line for hashing", async () => {
+test("a guess that must wait takes no place in the queue for hashing", async () => {
   await failUntilRefused("admin");
   const work = noWork();
   const guess = { username: "admin", password: adminPassword };
@@ -72,7 +72,7 @@ test("a guess that has to wait does not stand in the line for hashing", async ()
   assert.equal(work.turns, 0);
 });
 
-test("where the line for hashing is full, a guess is refused before the database is asked", async () => {
+test("while the queue for hashing is full, a guess is refused before the database is asked", async () => {
   const hasher = openPasswordHasher({ concurrency: 1, line: { total: 1, perAddress: 1, perAccount: 1 } });
   const ended = Promise.withResolvers<void>();
   const others = [1, 2].map(() => hasher.inTurn({ address: "192.0.2.1", account: "admin" }, () => ended.promise));
@@ -86,10 +86,10 @@ test("where the line for hashing is full, a guess is refused before the database
   await Promise.all(others);
 });
 
-/** What a log-in asked for: statements, turns in the line, and the cost of each password in KiB. */
+/** What a log-in used: statements, turns in the queue, and the memory for each password in KiB. */
 const noWork = () => ({ statements: 0, turns: 0, passwords: [] as number[] });
 
-/** The parts of a log-in, which note what they are asked. */
+/** The parts of a log-in, which record how they are used. */
 function counted(work: ReturnType<typeof noWork>, hasher = openPasswordHasher({ concurrency: 1 })): LogInDeps {
   const query = (...statement: unknown[]) => {
     work.statements += 1;
@@ -152,7 +152,7 @@ test("of a hundred guesses at once, over several processes, only the burst is ch
 
 test("the table contains neither usernames nor addresses, and expired rows are deleted", async () => {
   await tryAs("secret-typed-in-the-wrong-field");
-  // As bytes they would stand there in hexadecimal digits.
+  // As bytes they would appear in hexadecimal digits.
   const { rows } = await hub.db.query("SELECT t::text, encode(subject_hash, 'escape') FROM log_in_tries t");
   assert.equal(rows.length, 4);
   assert.doesNotMatch(JSON.stringify(rows), /secret|127\.0/);

@@ -236,7 +236,7 @@ test("the audit trail and the trace tell everything, oldest first, without text"
   }
 });
 
-test("however often a message was tried, a page of its trace ends at about 1 MiB", async () => {
+test("a page of a trace ends at about 1 MiB, even after many attempts", async () => {
   await using hub = await open();
   hub.line.platform.answer = () => ({ kind: "refused", reason: "WINDOW_CLOSED", detail: "too late" });
   const { body } = await hub.send({ payload: text("oi") });

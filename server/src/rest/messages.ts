@@ -63,7 +63,7 @@ const auditEntry = Type.Object({
   cause: Type.String(),
 });
 
-/** Of most messages the first page is all. */
+/** For most messages the first page is the whole list. */
 const maxEntries = 200;
 const entryQuery = Type.Object(
   { ...pageQuery.properties, limit: Type.Optional({ ...pageQuery.properties.limit, default: maxEntries }) },

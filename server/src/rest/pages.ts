@@ -38,7 +38,7 @@ export interface Position {
   id: string;
 }
 
-/** Turns `limit + 1` rows, or as many as a page takes, into a page: the extra row only says that there is more. */
+/** Turns up to `limit + 1` rows into a page. The extra row shows only that there is a next page. */
 export function toPage<Row, Item>(
   rows: (Row & Partial<OfPage>)[],
   limit: number,

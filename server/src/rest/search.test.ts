@@ -182,7 +182,7 @@ test("among 200,000 contacts a search reads little more than what it finds", asy
     const { found, read } = await rowsRead(query);
     assert.ok(found === most && read < 10, `${query}: found ${found}, read ${read}`);
   }
-  // Nor does another workspace read them, for which they are no match.
+  // A search in another workspace reads none of them.
   const stranger = await hub.openWorkspace();
   for (const query of ["p1234", "(11) 97777-6666", "p1"]) {
     const { found, read } = await rowsRead(query, stranger);

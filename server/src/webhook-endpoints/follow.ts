@@ -5,7 +5,7 @@ import { all, type Db, maybe, run } from "../lib/query.ts";
 import { wants } from "./endpoint.ts";
 import { type Subscriber, subscribersOf } from "./endpoint-rows.ts";
 
-/** Events read at once, at the most. */
+/** Most events read at a time. */
 export const followPage = 100;
 
 export interface Followed {
