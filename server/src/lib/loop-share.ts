@@ -6,17 +6,21 @@ export interface LoopShare {
   run<T>(job: () => T): Promise<T>;
 }
 
+/** Most jobs in one turn: what their callers do next, in the same turn, is not measured. */
+export const maxJobs = 100;
+
 /** The jobs of all callers together take about `shareMs` of a turn; the last one may exceed that. */
 export function openLoopShare(clock: Pick<Clock, "elapsed">, shareMs: number): LoopShare {
   let queued: (() => void)[] = [];
 
   function work(): void {
     const endMs = clock.elapsed() + shareMs;
+    const most = Math.min(queued.length, maxJobs);
     let done = 0;
     do {
       queued[done]!();
       done += 1;
-    } while (done < queued.length && clock.elapsed() < endMs);
+    } while (done < most && clock.elapsed() < endMs);
     queued = queued.slice(done);
     if (queued.length > 0) setImmediate(work);
   }

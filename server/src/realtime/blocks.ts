@@ -24,8 +24,8 @@ export interface TailedEvent {
 }
 
 export type TailedPage =
-  | { kind: "events"; events: TailedEvent[]; cursor: Cursor }
-  | Pick<FeedPage & { kind: "gap" }, "kind" | "reason">;
+  /** `events` takes a moment, so a crowd of readers calls it by turns. */
+  { kind: "events"; events: () => TailedEvent[]; cursor: Cursor } | Pick<FeedPage & { kind: "gap" }, "kind" | "reason">;
 
 /** All events after `from` and up to `last` that are there. */
 interface Block {
@@ -175,8 +175,8 @@ export function openBlocks(db: Db) {
       const { block, wanted } = await find(workspaceId, after, until);
       const end = Math.min(block.last, wanted);
       if (block.from > after || end <= after) return { kind: "gap", reason: "expired" };
-      const events = block.events.filter(({ event: { position } }) => position > after && position <= until);
-      const last = events.at(-1)?.event;
+      const events = () => block.events.filter(({ event: { position } }) => position > after && position <= until);
+      const last = block.events.findLast(({ event: { position } }) => position <= end)?.event;
       return { kind: "events", events, cursor: { position: end, mark: last?.position === end ? last.mark : null } };
     },
   };

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { readHead } from "../events/events.ts";
+import { maxJobs } from "../lib/loop-share.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { type Pipeline, startPipeline } from "../testing/test-pipeline.ts";
 import { blockSize } from "./blocks.ts";
@@ -19,10 +20,13 @@ before(async () => {
   chat = await line.addConversation(await line.addPerson("ana"));
 });
 
-/** In one turn of the event loop: the most bytes sent to these readers, and the most events checked for one of them. */
+/**
+ * In one turn of the event loop: the most bytes sent to these readers, the most events checked for one of them, and the most
+ * readers for which any were checked.
+ */
 async function mostInATurn(readers: readonly Subscriber[], work: () => Promise<unknown>) {
   let bytes = 0;
-  let [mostBytes, mostEvents] = [0, 0];
+  let [mostBytes, mostEvents, mostReaders] = [0, 0, 0];
   for (const { outlet } of readers) {
     const write = outlet.write;
     outlet.write = (frame, onTaken) => {
@@ -43,10 +47,11 @@ async function mostInATurn(readers: readonly Subscriber[], work: () => Promise<u
     // The first position is no step.
     const steps = now.map((position, index) => (positions[index] === 0 ? 0 : position - positions[index]!));
     mostEvents = Math.max(mostEvents, ...steps);
+    mostReaders = Math.max(mostReaders, steps.filter((step) => step > 0).length);
     positions = now;
   }
   await done;
-  return { mostBytes, mostEvents };
+  return { mostBytes, mostEvents, mostReaders };
 }
 
 test("a reader that takes all at once gets a bounded number of bytes in a turn of the event loop", async () => {
@@ -79,4 +84,19 @@ test("a reader that may see nothing of a long past has one block checked in a tu
     assert.ok(mostEvents <= blockSize, `${mostEvents} events`);
     room.leave(subscriber);
   }
+});
+
+test("of many readers that reconnect at once, few get events in a turn", async () => {
+  await using process = openTestRooms(line);
+  const start = await readHead(line.pool, line.workspaceId);
+  await appendEvents(line, chat, 30);
+  const room = await process.room();
+  const readers = Array.from({ length: 1_000 }, () => openTestReader(testPrincipal(line, "agent")));
+  for (const { subscriber } of readers) room.join(subscriber);
+  const { mostReaders } = await mostInATurn(
+    readers.map(({ subscriber }) => subscriber),
+    () => Promise.all(readers.map(({ subscriber }) => room.catchUp(subscriber, start))),
+  );
+  for (const { told } of readers) assert.equal(told.length, 30);
+  assert.ok(mostReaders <= maxJobs, `${mostReaders} readers`);
 });

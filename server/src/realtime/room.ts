@@ -122,7 +122,7 @@ export function openRoom(workspaceId: string, start: Cursor, deps: RoomDeps): Ro
         jump(subscriber, page.reason);
         continue;
       }
-      for (let rest = page.events; rest.length > 0; ) {
+      for (let rest = await replays.run(page.events); rest.length > 0; ) {
         await subscriber.outlet.drained();
         const { principal } = subscriber;
         const wanted = seesAllConversations(principal) ? [] : conversationsOf(rest);
@@ -205,7 +205,7 @@ export function openRoom(workspaceId: string, start: Cursor, deps: RoomDeps): Ro
     if (after <= head.position) return blocks.read(workspaceId, after, head.position);
     // Another process has sent it events that have not arrived here yet.
     await pause(clock, arrivalPauseMs);
-    return { kind: "events", events: [], cursor: { position: after, mark: null } };
+    return { kind: "events", events: () => [], cursor: { position: after, mark: null } };
   }
 
   return {
