@@ -106,3 +106,52 @@ test("a member cannot change where a contact's messages land", async () => {
   const change = member.client.conversations.change(conversation_id, { inbound: "here" });
   await assert.rejects(change, { code: "FORBIDDEN" });
 });
+
+// Two private conversations of the same two would otherwise split what is said from then on.
+test("after a merge one private conversation is used: by address, by its members, and by what people write", async () => {
+  const { admin, client } = hub;
+  const [old, kept] = [hub.person("whatsapp", "Fay (old)"), hub.person("telegram", "Fay")];
+  const [first, second] = [await lands(old), await lands(kept)];
+  assert.notEqual(first.conversation_id, second.conversation_id);
+  const rep = await hub.user("agent");
+  const between = async (contact: string) =>
+    (await rep.client.conversations.create({ type: "private", members: [rep.user_id, contact] })).conversation_id;
+  const [repOld, repKept] = [await between(first.from), await between(second.from)];
+  await client.messages.send({ conversation_id: repOld, from: rep.user_id, payload: text("It is me") });
+  await hub.settled();
+  const quote = await quoting(old);
+
+  await admin.contacts.merge(first.from, second.from);
+  assert.equal(await between(second.from), repKept);
+  assert.deepEqual(where(await lands(old)), [repKept, "last_used"], "the person answers in the one that is used");
+  assert.deepEqual(where(await lands(old, quote)), [repOld, "quoted"], "a quote lands where its message is");
+  assert.deepEqual(where(await lands(old)), [repKept, "last_used"], "and moves nothing");
+  for (const { address } of [old, kept]) {
+    const { conversation_id } = await client.messages.send({ to: address, payload: text("Hi") });
+    assert.equal(conversation_id, second.conversation_id);
+  }
+  await hub.settled();
+  assert.deepEqual(where(await lands(old)), [second.conversation_id, "last_used"]);
+
+  const shown = async (id: string) => (await client.conversations.get(id)).continued_in;
+  const ids = [first.conversation_id, second.conversation_id, repOld, repKept];
+  assert.deepEqual(await Promise.all(ids.map(shown)), [second.conversation_id, null, repKept, null]);
+  const { data } = await client.conversations.messages(first.conversation_id);
+  assert.equal(data.length, 1, "its messages stay");
+});
+
+test("the conversation that is used stays clear over several merges", async () => {
+  const { admin, client } = hub;
+  const people = ["A", "B", "C"].map((name) => hub.person("telegram", name));
+  const landed: Message[] = [];
+  for (const person of people) landed.push(await lands(person));
+  const [a, b, c] = landed as [Message, Message, Message];
+  await admin.contacts.merge(a.from, b.from);
+  await admin.contacts.merge(b.from, c.from);
+  for (const { conversation_id } of [a, b]) {
+    assert.equal((await client.conversations.get(conversation_id)).continued_in, c.conversation_id);
+  }
+  for (const person of people) assert.equal((await lands(person)).conversation_id, c.conversation_id);
+  const made = await client.conversations.create({ type: "private", members: [c.from] });
+  assert.equal(made.conversation_id, c.conversation_id);
+});

@@ -139,6 +139,8 @@ function contactCalls(call: Call) {
     change: (id: string, body: Partial<NewContact>) =>
       bodyOf<resource.Contact>(call, "PATCH", `${path}/${id}`, { body }),
     remove: (id: string) => bodyOf<null>(call, "DELETE", `${path}/${id}`),
+    merge: (id: string, into: string) =>
+      bodyOf<resource.Contact>(call, "POST", `${path}/${id}/merge`, { body: { into } }),
     addAddress: (id: string, address: string) =>
       bodyOf<resource.Contact>(call, "POST", `${path}/${id}/addresses`, { body: { address } }),
   };

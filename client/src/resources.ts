@@ -128,6 +128,8 @@ export interface Conversation {
   settings: { author_prefix: boolean };
   /** For a group: whether unquoted messages of its members on platforms may land in it. */
   inbound: "here" | "quoted" | null;
+  /** After a merge of contacts: the other private conversation of the same two, which is used from then on. */
+  continued_in: string | null;
   created_at: string;
   /** When its last message was accepted. */
   updated_at: string;

@@ -18,7 +18,7 @@ export type GroupInbound = "here" | "quoted";
 
 export const defaultSettings: ConversationSettings = { author_prefix: true };
 
-export type StoredSettings = Partial<ConversationSettings> & { inbound?: GroupInbound };
+export type StoredSettings = Partial<ConversationSettings> & { inbound?: GroupInbound; continued_in?: string };
 
 export interface ConversationRow {
   conversationId: string;
@@ -37,6 +37,8 @@ export interface Conversation extends Omit<ConversationRow, "settings"> {
   settings: ConversationSettings;
   /** Null for a private one. */
   inbound: GroupInbound | null;
+  /** The other private conversation of the same two that is used since contacts were merged. */
+  continuedIn: string | null;
   members: Participant[];
 }
 
@@ -86,7 +88,7 @@ export async function readLengths(db: Db, conversationIds: readonly string[]): P
 
 /** The conversation as the viewer sees it. The caller has checked that the viewer may see it. */
 export function showConversation(conversation: Conversation, viewer: Viewer) {
-  const { conversationId, type, title, members, lastSeq, settings, inbound, createdAt, activeAt } = conversation;
+  const { conversationId, type, title, members, lastSeq, settings, inbound } = conversation;
   return {
     conversation_id: conversationId,
     type,
@@ -95,8 +97,9 @@ export function showConversation(conversation: Conversation, viewer: Viewer) {
     last_seq: lastSeq,
     settings,
     inbound,
-    created_at: createdAt.toISOString(),
-    updated_at: activeAt.toISOString(),
+    continued_in: conversation.continuedIn,
+    created_at: conversation.createdAt.toISOString(),
+    updated_at: conversation.activeAt.toISOString(),
   };
 }
 
@@ -112,10 +115,11 @@ export async function withMembers(db: Db, rows: ConversationRow[]): Promise<Conv
     members.map((member) => member.participantId),
   );
   const byConversation = Map.groupBy(members, (member) => member.conversationId);
-  return rows.map(({ settings: { inbound = "here", ...settings }, ...row }) => ({
+  return rows.map(({ settings: { inbound = "here", continued_in = null, ...settings }, ...row }) => ({
     ...row,
     settings: { ...defaultSettings, ...settings },
     inbound: row.type === "group" ? inbound : null,
+    continuedIn: continued_in,
     members: (byConversation.get(row.conversationId) ?? []).map((member) => participants.get(member.participantId)!),
   }));
 }

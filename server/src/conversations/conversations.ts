@@ -28,4 +28,4 @@ export { type ConversationSort, type ListedConversation, listConversations } fro
 export { leaveGroups, moveMemberships } from "./memberships.ts";
 export { type MarkRead, type ReadRange, readConversation, typeInConversation } from "./reading.ts";
 export type { MemberInput } from "./resolve-members.ts";
-export { takesUnquoted } from "./takes-unquoted.ts";
+export { continuationOf, takesUnquoted } from "./takes-unquoted.ts";

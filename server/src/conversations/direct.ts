@@ -172,7 +172,7 @@ function findNewest(db: Db, senderId: string, recipientId: string): Promise<Foun
     `WITH candidates AS MATERIALIZED (SELECT conversation_id FROM members WHERE participant_id = $2)
      SELECT conversation_id AS "conversationId"
      FROM candidates JOIN conversations USING (conversation_id) JOIN members sender USING (conversation_id)
-     WHERE type = 'private' AND sender.participant_id = $1
+     WHERE type = 'private' AND sender.participant_id = $1 AND NOT settings ? 'continued_in'
      ORDER BY created_at DESC, conversation_id DESC LIMIT 1`,
     [senderId, recipientId],
   );

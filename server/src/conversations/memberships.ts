@@ -14,8 +14,8 @@ export async function leaveGroups(tx: PoolClient, participantId: string): Promis
 }
 
 /**
- * Puts `into` where `from` was in every conversation; in a group of both one place is left. Throws CONFLICT when the
- * two have a private conversation with each other: it would be left with one.
+ * Puts `into` where `from` was in every conversation; in a group of both one place is left. Where both have a private
+ * conversation with the same other, that of `into` is used from then on. Throws CONFLICT when the two have a private conversation with each other: it would be left with one.
  */
 export async function moveMemberships(tx: PoolClient, from: string, into: string): Promise<void> {
   const between = await findPrivateBetween(tx, from, into);
@@ -28,6 +28,7 @@ export async function moveMemberships(tx: PoolClient, from: string, into: string
       },
     );
   }
+  await continueInOne(tx, from, into);
   await joinReading(tx, from, into);
   await deleteSharedPlaces(tx, from, into);
   await movePlaces(tx, from, into);
@@ -43,6 +44,34 @@ function findPrivateBetween(tx: PoolClient, one: string, other: string): Promise
      FROM members a JOIN members b USING (conversation_id) JOIN conversations c USING (conversation_id)
      WHERE a.participant_id = $1 AND b.participant_id = $2 AND c.type = 'private' LIMIT 1`,
     [one, other],
+  );
+}
+
+/** The one that is used is found by `direct_conversations`; the others name it. */
+async function continueInOne(tx: PoolClient, from: string, into: string): Promise<void> {
+  await run(
+    tx,
+    `WITH own AS MATERIALIZED (
+       SELECT c.conversation_id, c.settings, c.created_at, m.participant_id AS contact_id, o.participant_id AS other_id
+       FROM members m JOIN conversations c USING (conversation_id) JOIN members o USING (conversation_id)
+       WHERE m.participant_id IN ($1, $2) AND c.type = 'private' AND o.participant_id <> m.participant_id
+     ), kept AS (
+       SELECT DISTINCT ON (own.other_id) own.other_id, own.conversation_id
+       FROM own LEFT JOIN direct_conversations d
+         ON d.sender_id = own.other_id AND d.recipient_id = $2 AND d.conversation_id = own.conversation_id
+       WHERE own.contact_id = $2 AND NOT own.settings ? 'continued_in'
+       ORDER BY own.other_id, d.conversation_id IS NULL, own.created_at DESC, own.conversation_id DESC
+     ), found AS (
+       INSERT INTO direct_conversations (sender_id, recipient_id, conversation_id)
+       SELECT other_id, $2, conversation_id FROM kept JOIN participants p ON p.participant_id = other_id
+       ORDER BY other_id ON CONFLICT DO NOTHING
+     )
+     UPDATE conversations c
+     SET settings = c.settings || jsonb_build_object('continued_in', kept.conversation_id)
+     FROM own JOIN kept USING (other_id)
+     WHERE c.conversation_id = own.conversation_id AND own.conversation_id <> kept.conversation_id
+       AND c.settings ->> 'continued_in' IS DISTINCT FROM kept.conversation_id::text`,
+    [from, into],
   );
 }
 

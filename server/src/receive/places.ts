@@ -1,5 +1,5 @@
 import type { Bus } from "../bus/bus.ts";
-import { takesUnquoted } from "../conversations/conversations.ts";
+import { continuationOf, takesUnquoted } from "../conversations/conversations.ts";
 import type { Clock } from "../lib/clock.ts";
 import { allPrepared, type Db, run } from "../lib/query.ts";
 import type { InboundRoute } from "../messages/show.ts";
@@ -51,9 +51,9 @@ export async function findPlaces(
            AND d.lane_id = i.lane_id AND d.is_pending AND d.attempt_started_at IS NOT NULL LIMIT 1) END AS sending_id,
        EXISTS (SELECT FROM members m WHERE m.conversation_id = q.conversation_id
          AND m.participant_id = a.participant_id) AS is_quoted_member,
-       l.last_conversation_id,
-       EXISTS (SELECT FROM members m WHERE m.conversation_id = l.last_conversation_id
-         AND m.participant_id = a.participant_id) AND ${takesUnquoted("l.last_conversation_id")} AS is_last_open,
+       last.conversation_id AS last_conversation_id,
+       EXISTS (SELECT FROM members m WHERE m.conversation_id = last.conversation_id
+         AND m.participant_id = a.participant_id) AND ${takesUnquoted("last.conversation_id")} AS is_last_open,
        (SELECT count(*) FROM addresses o WHERE o.workspace_id = i.workspace_id AND o.channel = i.channel
          AND o.identifier IN (SELECT json_array_elements_text(i.aliases::json))
          AND o.participant_id = a.participant_id) AS known_aliases
@@ -63,6 +63,7 @@ export async function findPlaces(
      LEFT JOIN addresses a
        ON a.workspace_id = i.workspace_id AND a.channel = i.channel AND a.identifier = i.identifier
      LEFT JOIN lanes l ON l.lane_id = i.lane_id
+     CROSS JOIN LATERAL (SELECT ${continuationOf("l.last_conversation_id")} AS conversation_id) last
      LEFT JOIN provider_messages p
        ON p.channel_account_id = i.channel_account_id AND p.provider_message_id = i.quoted
      LEFT JOIN messages q ON q.workspace_id = i.workspace_id AND q.message_id = p.message_id

@@ -189,7 +189,10 @@ export function contactRoutes(app: App, { clock, parseAddress }: ContactRouteDep
         summary: "Merge a contact into another",
         description:
           "`into` takes over the addresses and the places in conversations, and keeps its own name and metadata. The " +
-          "id of the merged contact answers as `into` from then on. Safe to repeat.",
+          "id of the merged contact answers as `into` from then on. If both had a private conversation with the same " +
+          "participant, both remain with their messages, and that of `into` is used from then on: `to` an address, `POST " +
+          "/v1/conversations` and what the person writes lead there; the other one names it as `continued_in` and gets only " +
+          "messages that quote one of its own, or that a caller sends to its id. Safe to repeat.",
         params: idParams,
         body: Type.Object({ into: uuid }, strict),
         response: { 200: contactResource, ...errorAnswers(400, 401, 403, 404, 409) },

@@ -82,6 +82,12 @@ export const conversationResource = Type.Object({
     type: ["string", "null"],
     enum: ["here", "quoted", null],
   }),
+  continued_in: Type.Unsafe<string | null>({
+    type: ["string", "null"],
+    description:
+      "Null, except after a merge of contacts that left two private conversations of the same two: then the other one, " +
+      "which is used from then on. This one keeps its messages.",
+  }),
   created_at: time,
   updated_at: Type.String({
     format: "date-time",

@@ -38,6 +38,7 @@ test("a group of users and addresses is answered with its members in the order n
     last_seq: 0,
     settings: { author_prefix: true },
     inbound: "here",
+    continued_in: null,
   });
   assert.ok(Date.parse(created_at) >= startMs);
   assert.deepEqual(

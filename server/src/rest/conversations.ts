@@ -58,7 +58,8 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
         description:
           "A private conversation has exactly 2 members, a group 3 to 100; name all of them. A caller with the role member " +
           "must be among them, and may name only users and the workspace (403). All or nothing: with a wrong member, nothing " +
-          "is created. A private conversation of the same two exists once, and is returned with 200. An API key may name only " +
+          "is created. A private conversation of the same two exists once, and is returned with 200; if a merge of contacts left " +
+          "two, the one that the other names as `continued_in`. An API key may name only " +
           "the other participant: the workspace is added or, for a member's key, that user.",
         body: createBody,
         response: { 200: conversationResource, 201: conversationResource, ...errorAnswers(400, 401, 403, 409) },
