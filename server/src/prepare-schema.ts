@@ -13,7 +13,8 @@ export interface SchemaOptions {
 
 /** Brings the schema up to date, as its owner and without a role. Throws a `StartError` for an unusable database. */
 export async function prepareSchema(url: string, { isEmbedded, retry, log, waitFor }: SchemaOptions): Promise<void> {
-  const owner = openPool({ url, size: 1, applicationName: "chat4all migrations", log });
+  // A migration, and waiting for that of another process, may take long.
+  const owner = openPool({ url, size: 1, applicationName: "chat4all migrations", log, statementTimeoutMs: 0 });
   try {
     await retry(() => owner.query("SELECT 1")).catch((error) => {
       throw error instanceof StartError ? error : unusable(isEmbedded, error);

@@ -74,23 +74,31 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   return { url, adopted, stop, [Symbol.asyncDispose]: stop };
 }
 
-/** A server that was found running may be in its last moments; then the next one is ours. */
+/**
+ * A server that was found running may be in its last moments; then the next one is ours. On a busy machine ours may take
+ * long to accept a connection.
+ */
 async function holdServer(place: ServerPlace, takeLock: (endpoint: Endpoint) => Promise<HubLock>) {
+  let isOurs = false;
   for (let tries = 1; ; tries++) {
     const { postmaster, adopted } = await adoptOrStart(place);
+    isOurs ||= !adopted;
     try {
-      return { postmaster, adopted, lock: await takeLock(postmaster.endpoint) };
+      return { postmaster, adopted: !isOurs, lock: await takeLock(postmaster.endpoint) };
     } catch (error) {
       // The server of another hub is left to it, also when we were the one who started it a moment ago.
       if (error instanceof DataDirectoryInUse) throw error;
-      if (!adopted) await stopPostmaster(postmaster, place);
-      if (adopted && tries < mostTries && isRetryableDbError(error)) await delay(pauseMs);
-      else throw unreachable(postmaster, place, error);
+      if (tries < mostTries && isRetryableDbError(error)) await delay(pauseMs);
+      else {
+        if (isOurs) await stopPostmaster(postmaster, place);
+        throw unreachable(postmaster, place, error);
+      }
     }
   }
 }
 
-const mostTries = 5;
+/** A connection that is not accepted is given up after 3 s: that makes about a minute. */
+const mostTries = 20;
 const pauseMs = 200;
 
 function unreachable({ pid }: Postmaster, { directory, serverLog }: ServerPlace, cause: unknown): StartError {
