@@ -202,6 +202,31 @@ test("a test is sent at once and answered with its attempt; a redirect is a fail
   await refused(hub.client.webhookEndpoints.get(id), "RESOURCE_NOT_FOUND");
 });
 
+test("an endpoint that an API key made is disabled when the key is revoked, and an admin who enables it takes it over", async () => {
+  const key = await hub.admin.apiKeys.create({ name: "Made it", scopes: ["webhook-endpoints:write", "messages:read"] });
+  const events = ["message.received"];
+  const endpoint = await hub.clientFor(key.key).webhookEndpoints.create({ url: program.urlOf("by-a-key"), events });
+  const { webhook_endpoint_id: id, made_by_key_id } = endpoint;
+  assert.equal(made_by_key_id, key.api_key_id);
+  await program.behave("by-a-key", endpoint.secret);
+  const person = hub.person("telegram");
+  await person.writes("while the key works");
+  await program.has("by-a-key", "it came", (came) => came.length === 1);
+  await hub.admin.apiKeys.revoke(key.api_key_id);
+  await person.writes("after the key");
+  const disabled = await until("the endpoint is disabled", async () => {
+    const now = await hub.admin.webhookEndpoints.get(id);
+    return now.status === "disabled" && now;
+  });
+  assert.equal(disabled.disabled_reason, "maker_lost_access");
+  const enabled = await hub.admin.webhookEndpoints.change(id, { status: "enabled" });
+  assert.deepEqual([enabled.status, enabled.made_by_key_id], ["enabled", null]);
+  await person.writes("after the admin enabled it");
+  const came = await program.has("by-a-key", "it came again", (all) => all.length === 2);
+  assert.deepEqual(textsOf(came, "message.received"), ["while the key works", "after the admin enabled it"]);
+  await hub.admin.webhookEndpoints.remove(id);
+});
+
 test("who may not, does not: addresses of the inside, other roles, other workspaces, too many", async () => {
   const { webhook_endpoint_id: id } = await connect("mine", { events: ["message.failed"] });
   const agent = await hub.user("agent");

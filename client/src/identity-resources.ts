@@ -7,6 +7,8 @@ export interface Invitation {
   email: string;
   role: Role;
   invited_by: string;
+  /** The API key by which it was made; null for a logged-in user. */
+  made_by_key_id: string | null;
   expires_at: string;
   created_at: string;
 }
@@ -22,7 +24,10 @@ export interface OneTimeLink {
 export interface Ending {
   /** Default: true. */
   revoke_sessions?: boolean;
-  /** API keys made at this time or later; default: since the password was last set; null: none. */
+  /**
+   * API keys, invitations, password resets and webhook endpoints made at this time or later; default: for a reset all, for
+   * a change those since they were last ended all together; null: none.
+   */
   revoke_api_keys_since?: string | null;
 }
 

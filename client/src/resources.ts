@@ -282,9 +282,13 @@ export interface WebhookEndpoint {
   ordered: boolean;
   status: "enabled" | "disabled";
   disabled_at: string | null;
-  disabled_reason: "requested" | "gone" | "failing" | null;
+  disabled_reason: "requested" | "gone" | "failing" | "maker_lost_access" | null;
   failing_since: string | null;
   old_secret_until: string | null;
+  /** The user who made or enabled it last, or changed its address or events; null for an old endpoint. */
+  made_by: string | null;
+  /** The API key by which that was done; null for a logged-in user. */
+  made_by_key_id: string | null;
   created_at: string;
 }
 

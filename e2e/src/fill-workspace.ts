@@ -25,9 +25,12 @@ export async function fillWorkspace(workspace: Workspace, things: Things, owner:
   const from = await admin.client.contacts.create({ display_name: "Twice as well" });
   await admin.client.call("POST", `/v1/contacts/${from.contact_id}/merge`, { body: { into: into.contact_id } });
   const { key } = await admin.client.apiKeys.create({ name: "Makes keys", scopes: ["*"] });
-  await hub.clientFor(key).apiKeys.create({ name: "Made by a key", scopes: ["*"] });
+  const byKey = hub.clientFor(key);
+  await byKey.apiKeys.create({ name: "Made by a key", scopes: ["*"] });
   const { userId } = await newUser(hub, admin, "agent");
-  await admin.client.call("POST", `/v1/users/${userId}/password-reset`);
+  await byKey.call("POST", `/v1/users/${userId}/password-reset`);
+  await byKey.call("POST", "/v1/invitations", { body: { email: `${randomUUID()}@example.com`, role: "member" } });
+  await byKey.webhookEndpoints.create({ url: "https://example.com/events", events: ["webhook_endpoint.enabled"] });
   await owner.all(
     `INSERT INTO login_identities (issuer, subject, user_id, workspace_id, provider, created_at, last_used_at)
      VALUES ('https://issuer.example', $3, $1, $2, 'example', now(), now())`,

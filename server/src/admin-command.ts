@@ -6,11 +6,15 @@ import { systemClock as clock } from "./lib/clock.ts";
 import { openPool, withSettings } from "./lib/postgres.ts";
 import { StartError } from "./lib/start-error.ts";
 
-const usage = `Usage: npm start -- admin reset-password [username]
+const usage = `Usage: npm start -- admin reset-password [username] [--keep-api-keys]
 
-  Sets a new password, prints it this once, and ends every session of the user. Without a username it is the admin
-  of ADMIN_USERNAME. It works on DATABASE_URL and on the embedded database, whether the hub runs or not.
+  Sets a new password, prints it this once, and ends every session of the user. It also revokes the user's API keys,
+  and with them the user's open invitations, password resets and webhook endpoints; --keep-api-keys keeps all of
+  these. Without a username it is the admin of ADMIN_USERNAME. It works on DATABASE_URL and on the embedded database,
+  whether the hub runs or not.
 `;
+
+const keepOption = "--keep-api-keys";
 
 /** `npm start -- admin …` */
 export const adminCommand: Command = {
@@ -22,7 +26,8 @@ export const adminCommand: Command = {
 };
 
 async function resetPassword({ config, args, print, openDatabase }: CommandCall): Promise<number> {
-  const [name = config.identity.adminUsername, ...rest] = args;
+  const keepsApiKeys = args.includes(keepOption);
+  const [name = config.identity.adminUsername, ...rest] = args.filter((arg) => arg !== keepOption);
   if (rest.length > 0 || name.startsWith("-")) throw new StartError(usage);
   await using database = await openDatabase();
   const url = withSettings(database.url, ["role=chat4all_identity"]);
@@ -30,13 +35,16 @@ async function resetPassword({ config, args, print, openDatabase }: CommandCall)
   try {
     await requireSchema(database, db, "unseen_passwords");
     const hasher = openPasswordHasher({ concurrency: hashingThreads() });
-    const { username, password, endedSessions } = await resetPasswordByCommand({ db, clock, hasher }, name);
+    const { username, password, ended } = await resetPasswordByCommand({ db, clock, hasher }, { name, keepsApiKeys });
     print(`The new password of ${username} is ${password}   (shown this once: keep it)`);
     print(
-      endedSessions === 0
+      ended.sessions === 0
         ? "The user had no session."
         : `Every session of the user has ended. A running hub notices within a minute.`,
     );
+    if (ended.api_keys + ended.webhook_endpoints > 0) {
+      print(`Ended as well: API keys: ${ended.api_keys}, webhook endpoints: ${ended.webhook_endpoints}.`);
+    }
     return 0;
   } finally {
     await db.end();

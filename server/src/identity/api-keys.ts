@@ -1,10 +1,12 @@
 import { recordAct } from "../audit/audit.ts";
-import { forbidden, invalid, notFound, RequestError } from "../errors.ts";
+import { forbidden, invalid, notFound } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
 import { all, type Db, inOrder, maybe, one, run } from "../lib/query.ts";
 import type { Authenticator } from "./authenticate.ts";
+import { invalidApiKey } from "./caller-errors.ts";
+import { lockMaker } from "./made-by.ts";
 import { hasRole, type KeyRateLimit, type Principal, type Role, type Scope } from "./principal.ts";
 import { hashToken, newOpaqueToken } from "./tokens.ts";
 
@@ -63,10 +65,11 @@ export async function createApiKey(
     scopes: [...new Set(scopes)],
     expiresAt,
     rateLimit,
-    now: new Date(nowMs),
   };
   const made = await transaction(db, async (tx) => {
-    const inserted = await insertApiKey(tx, { ...row, ancestorIds: await lineFor(tx, principal, expiresAt) });
+    const { at } = await lockMaker(tx, clock, principal);
+    const ancestorIds = await lineFor(tx, principal, expiresAt);
+    const inserted = await insertApiKey(tx, { ...row, now: at, ancestorIds });
     const details = { scopes: row.scopes.join(" "), expires_at: expiresAt?.toISOString() ?? null };
     await recordAct(tx, principal, { action: "api_key.created", target: targetOf(row.apiKeyId), details });
     return inserted;
@@ -183,14 +186,6 @@ function targetOf(apiKeyId: string) {
   return { type: "api_key", id: apiKeyId };
 }
 
-export function endedSession(): RequestError {
-  return new RequestError("AUTH_INVALID", "This session has ended: log in again with POST /auth/token.");
-}
-
-export function invalidApiKey(): RequestError {
-  return new RequestError("API_KEY_INVALID", "This API key is unknown, revoked or expired: make a new one.");
-}
-
 const columns = `api_key_id, name, key_hint, scopes, created_by, ancestor_ids[cardinality(ancestor_ids)] AS parent_id,
        expires_at, rate_per_second, rate_burst, last_used_at, created_at`;
 
@@ -202,23 +197,13 @@ function requireWithinOwnLimit(own: KeyRateLimit | null, given: KeyRateLimit | u
 
 /** The ids of the keys above the one that the caller makes, the caller's own last; none for a user. */
 async function lineFor(tx: Db, principal: Principal, expiresAt: Date | undefined): Promise<string[]> {
-  const { kind, callerId, sessionId, userId } = principal;
-  // Locked until the new key is committed: a statement that ends the user's sessions and keys runs before, and is seen
-  // below, or it finds the new key.
-  await run(tx, "SELECT FROM users WHERE user_id = $1 FOR KEY SHARE", [userId]);
-  if (kind !== "api_key") {
-    const text = "SELECT FROM sessions WHERE session_id = $1 AND revoked_at IS NULL";
-    if (sessionId !== null && (await maybe(tx, text, [sessionId])) === null) throw endedSession();
-    return [];
-  }
-  // Locked in the same way against a revocation of that key alone.
-  const own = await maybe<{ expires_at: Date | null; ancestor_ids: string[] }>(
+  const { kind, callerId } = principal;
+  if (kind !== "api_key") return [];
+  const { expires_at, ancestor_ids } = await one<{ expires_at: Date | null; ancestor_ids: string[] }>(
     tx,
-    "SELECT expires_at, ancestor_ids FROM api_keys WHERE api_key_id = $1 AND revoked_at IS NULL FOR SHARE",
+    "SELECT expires_at, ancestor_ids FROM api_keys WHERE api_key_id = $1",
     [callerId],
   );
-  if (own === null) throw invalidApiKey();
-  const { expires_at, ancestor_ids } = own;
   if (expires_at !== null && (expiresAt === undefined || expiresAt > expires_at)) {
     throw forbidden("This API key expires, so the key that it makes must not expire later.");
   }

@@ -1,7 +1,8 @@
 import { RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Db } from "../lib/query.ts";
-import { apiKeyPrefix, endedSession, invalidApiKey, type LiveApiKey } from "./api-keys.ts";
+import { apiKeyPrefix, type LiveApiKey } from "./api-keys.ts";
+import { endedSession, invalidApiKey } from "./caller-errors.ts";
 import { type Believed, openCredentialCache } from "./credential-cache.ts";
 import { type LiveCredentials, openLiveCredentials } from "./live-credentials.ts";
 import { dependsOn, hasRole, type KeyRateLimit, noOrigin, type Principal } from "./principal.ts";

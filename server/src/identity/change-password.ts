@@ -7,7 +7,7 @@ import type { Authenticator } from "./authenticate.ts";
 import { type Ending, endAccess } from "./end-access.ts";
 import type { LogInTries } from "./log-in-tries.ts";
 import { type PasswordHasher, sourceOf } from "./password.ts";
-import { endResets, passwordSetAt } from "./password-reset-rows.ts";
+import { endResets } from "./password-reset-rows.ts";
 import type { Principal } from "./principal.ts";
 
 export interface PasswordDeps extends Pick<Authenticator, "forget"> {
@@ -45,10 +45,9 @@ export async function changePassword(
   }
   const passwordHash = await hasher.hash(newPassword, sourceOf(principal.origin, userId));
   const isChanged = await transaction(db, async (tx) => {
-    if (!(await replacePassword(tx, { userId, passwordHash, oldHash: user.password_hash, now }))) return false;
+    if (!(await replacePassword(tx, { userId, passwordHash, oldHash: user.password_hash }))) return false;
     await endResets(tx, userId, now);
-    const { apiKeysSince = user.password_set_at } = ending;
-    const details = await endAccess(tx, { userId, keptSessionId: sessionId, now }, { ...ending, apiKeysSince });
+    const details = await endAccess(tx, { userId, keptSessionId: sessionId, now }, ending);
     await recordAct(tx, principal, { action: "password.changed", target: { type: "user", id: userId }, details });
     return true;
   });
@@ -77,9 +76,9 @@ async function isCurrent(
 export const freshSessionMs = 600_000;
 
 function findOwn(db: Db, { userId, sessionId }: { userId: string; sessionId: string }) {
-  return maybe<{ password_hash: string | null; password_set_at: Date; session_created_at: Date }>(
+  return maybe<{ password_hash: string | null; session_created_at: Date }>(
     db,
-    `SELECT u.password_hash, ${passwordSetAt} AS password_set_at, s.created_at AS session_created_at
+    `SELECT u.password_hash, s.created_at AS session_created_at
        FROM users u JOIN sessions s USING (user_id) WHERE u.user_id = $1 AND s.session_id = $2`,
     [userId, sessionId],
   );
@@ -87,13 +86,12 @@ function findOwn(db: Db, { userId, sessionId }: { userId: string; sessionId: str
 
 async function replacePassword(
   db: Db,
-  row: { userId: string; passwordHash: string; oldHash: string | null; now: Date },
+  row: { userId: string; passwordHash: string; oldHash: string | null },
 ): Promise<boolean> {
   const changed = await run(
     db,
-    `UPDATE users SET password_hash = $2, password_changed_at = $4
-      WHERE user_id = $1 AND password_hash IS NOT DISTINCT FROM $3`,
-    [row.userId, row.passwordHash, row.oldHash, row.now],
+    "UPDATE users SET password_hash = $2 WHERE user_id = $1 AND password_hash IS NOT DISTINCT FROM $3",
+    [row.userId, row.passwordHash, row.oldHash],
   );
   return changed === 1;
 }

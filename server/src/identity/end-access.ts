@@ -1,24 +1,39 @@
-import { type Db, run } from "../lib/query.ts";
+import { type Db, one, run } from "../lib/query.ts";
 
 /** What ends together with a password, in case others knew it. */
 export interface Ending {
   /** Default: true. */
   sessions?: boolean | undefined;
-  /** Keys that the user made at this time or later; undefined: since the password was last set, null: none. */
+  /**
+   * API keys that the user made at this time or later, and the invitations, password resets and webhook endpoints;
+   * undefined: since they were last ended all together, null: none.
+   */
   apiKeysSince?: Date | null | undefined;
 }
 
+/** For `apiKeysSince`: whenever it was made. */
+export const everything = new Date(0);
+
+/** How many ended, in the form of an audit record. */
+export type Ended = Record<"sessions" | "api_keys" | "invitations" | "password_resets" | "webhook_endpoints", number>;
+
 /**
- * Ends the user's API keys, and all sessions except one. The caller forgets the user after the commit. Returns how many
- * ended, in the form of an audit record.
+ * Ends what the user made, and all sessions except one. The caller forgets the user after the commit.
+ *
+ * The default date moves only when everything since that date has ended. So a thief who changes the password, or changes
+ * it and changes it back, cannot save a key from the next change.
  */
 export async function endAccess(
   tx: Db,
   { userId, keptSessionId = null, now }: { userId: string; keptSessionId?: string | null; now: Date },
-  { sessions = true, apiKeysSince = null }: Ending,
-): Promise<{ sessions: number; api_keys: number }> {
-  // Under this lock a concurrent log-in either ends with the others or opens no session.
-  await run(tx, "SELECT FROM users WHERE user_id = $1 FOR UPDATE", [userId]);
+  { sessions = true, apiKeysSince }: Ending,
+): Promise<Ended> {
+  // Under this lock a concurrent log-in either ends with the others or opens no session; see `lockMaker` too.
+  const { ended_at } = await one<{ ended_at: Date }>(
+    tx,
+    "SELECT coalesce(access_ended_at, created_at) AS ended_at FROM users WHERE user_id = $1 FOR UPDATE",
+    [userId],
+  );
   const endedSessions = sessions
     ? await run(
         tx,
@@ -27,14 +42,43 @@ export async function endAccess(
         [userId, keptSessionId, now],
       )
     : 0;
-  // After the sessions: a key that one of them was making is committed by now, or will be refused.
-  const endedKeys =
-    apiKeysSince === null
-      ? 0
-      : await run(
-          tx,
-          "UPDATE api_keys SET revoked_at = $3 WHERE created_by = $1 AND created_at >= $2 AND revoked_at IS NULL",
-          [userId, apiKeysSince, now],
-        );
-  return { sessions: endedSessions, api_keys: endedKeys };
+  const nothing = { api_keys: 0, invitations: 0, password_resets: 0, webhook_endpoints: 0 };
+  if (apiKeysSince === null) return { sessions: endedSessions, ...nothing };
+  const since = apiKeysSince ?? ended_at;
+  // After the sessions: what one of them was making is committed by now, or will be refused.
+  const ended = await endMadeBy(tx, { userId, since, now });
+  if (since <= ended_at) {
+    await run(tx, "UPDATE users SET access_ended_at = $2 WHERE user_id = $1", [userId, now]);
+  }
+  return { sessions: endedSessions, ...ended };
+}
+
+async function endMadeBy(tx: Db, { userId, since, now }: { userId: string; since: Date; now: Date }) {
+  return {
+    api_keys: await run(
+      tx,
+      "UPDATE api_keys SET revoked_at = $3 WHERE created_by = $1 AND created_at >= $2 AND revoked_at IS NULL",
+      [userId, since, now],
+    ),
+    invitations: await run(
+      tx,
+      `UPDATE invitations SET revoked_at = $3
+        WHERE invited_by = $1 AND created_at >= $2 AND revoked_at IS NULL AND accepted_at IS NULL`,
+      [userId, since, now],
+    ),
+    password_resets: await run(
+      tx,
+      "UPDATE password_resets SET used_at = $3 WHERE requested_by = $1 AND created_at >= $2 AND used_at IS NULL",
+      [userId, since, now],
+    ),
+    // They are disabled, and an event says so, by the process that sends to them.
+    webhook_endpoints: await run(
+      tx,
+      `UPDATE webhook_endpoints SET is_authorized = false WHERE webhook_endpoint_id IN (
+         SELECT webhook_endpoint_id FROM webhook_endpoints
+          WHERE made_by = $1 AND made_at >= $2 AND status = 'enabled' AND is_authorized
+          ORDER BY webhook_endpoint_id FOR UPDATE)`,
+      [userId, since],
+    ),
+  };
 }

@@ -5,6 +5,7 @@ import { newId } from "../lib/ids.ts";
 import type { Mailer } from "../lib/mailer.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
 import { all, type Db, maybe, one, run } from "../lib/query.ts";
+import { lockMaker, type Maker } from "./made-by.ts";
 import { invitationMail } from "./mails.ts";
 import { type PasswordHasher, sourceOf } from "./password.ts";
 import { type Principal, type Role, requireMayRule } from "./principal.ts";
@@ -17,6 +18,8 @@ export interface Invitation {
   email: string;
   role: Role;
   invited_by: string;
+  /** The API key by which it was made; null when a logged-in user made it. */
+  made_by_key_id: string | null;
   expires_at: Date;
   created_at: Date;
 }
@@ -49,6 +52,7 @@ export async function invite(
   const token = newOpaqueToken("c4i_");
   const url = `${publicUrl}/accept-invitation#token=${token}`;
   const invitation = await transaction(db, async (tx) => {
+    const maker = await lockMaker(tx, clock, principal);
     if (await isUsersEmail(tx, principal.workspaceId, email)) {
       throw new RequestError("CONFLICT", "A user of this workspace has this e-mail address.", {
         details: { field: "email" },
@@ -56,12 +60,12 @@ export async function invite(
     }
     const made = await insertInvitation(tx, {
       invitationId: newId(nowMs),
-      principal,
+      workspaceId: principal.workspaceId,
+      maker,
       email,
       role,
       tokenHash: hashToken(token),
       expiresAt: new Date(nowMs + expiresInSeconds * 1000),
-      now: new Date(nowMs),
     });
     const target = { type: "invitation", id: made.invitation_id };
     await recordAct(tx, principal, { action: "invitation.created", target, details: { role } });
@@ -149,26 +153,27 @@ export function deleteOldInvitations({ db, clock }: { db: Db; clock: Clock }): P
 /** How long one stays in the list after its end. */
 const keepMs = 30 * 86_400_000;
 
-const columns = "invitation_id, email, role, invited_by, expires_at, created_at";
+const columns = "invitation_id, email, role, invited_by, made_by_key AS made_by_key_id, expires_at, created_at";
 
 function insertInvitation(
   db: Db,
   row: {
     invitationId: string;
-    principal: Principal;
+    workspaceId: string;
+    maker: Maker;
     email: string;
     role: Role;
     tokenHash: Buffer;
     expiresAt: Date;
-    now: Date;
   },
 ): Promise<Invitation> {
-  const { workspaceId, userId } = row.principal;
+  const { userId, apiKeyId, at } = row.maker;
   return one<Invitation>(
     db,
-    `INSERT INTO invitations (invitation_id, workspace_id, email, role, token_hash, invited_by, expires_at, created_at)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING ${columns}`,
-    [row.invitationId, workspaceId, row.email, row.role, row.tokenHash, userId, row.expiresAt, row.now],
+    `INSERT INTO invitations (invitation_id, workspace_id, email, role, token_hash, invited_by, made_by_key, expires_at,
+       created_at)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING ${columns}`,
+    [row.invitationId, row.workspaceId, row.email, row.role, row.tokenHash, userId, apiKeyId, row.expiresAt, at],
   );
 }
 
@@ -180,9 +185,9 @@ async function isUsersEmail(db: Db, workspaceId: string, email: string): Promise
   return row !== null;
 }
 
-/** Not once whoever invited may invite no more: an admin who was locked out must not come back by an old invitation. */
+/** Not once its maker may not invite: an admin who was locked out must not come back by an old invitation. */
 const isUsable = `token_hash = $1 AND accepted_at IS NULL AND revoked_at IS NULL AND expires_at > $2
-  AND EXISTS (SELECT FROM users WHERE user_id = invited_by AND role = 'admin' AND disabled_at IS NULL)`;
+  AND admin_holds(invited_by, made_by_key, $2)`;
 
 async function isOpen(db: Db, tokenHash: Buffer, now: Date): Promise<boolean> {
   return (await maybe(db, `SELECT FROM invitations WHERE ${isUsable}`, [tokenHash, now])) !== null;

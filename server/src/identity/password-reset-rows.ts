@@ -1,13 +1,13 @@
 import type { Clock } from "../lib/clock.ts";
 import { type Db, maybe, run } from "../lib/query.ts";
+import type { Maker } from "./made-by.ts";
 import type { Role } from "./principal.ts";
 
 export function setPassword(db: Db, row: { userId: string; passwordHash: string; provesEmail: boolean; now: Date }) {
   return run(
     db,
     `UPDATE users
-        SET password_hash = $2, password_changed_at = $4,
-            email_verified_at = CASE WHEN $3 THEN coalesce(email_verified_at, $4) ELSE email_verified_at END
+        SET password_hash = $2, email_verified_at = CASE WHEN $3 THEN coalesce(email_verified_at, $4) ELSE email_verified_at END
       WHERE user_id = $1`,
     [row.userId, row.passwordHash, row.provesEmail, row.now],
   );
@@ -46,37 +46,34 @@ export function insertReset(
     tokenHash: Buffer;
     userId: string;
     workspaceId: string;
-    requestedBy: string | null;
+    /** Null: the user asked for a mail. */
+    maker: Pick<Maker, "userId" | "apiKeyId"> | null;
     now: Date;
     expiresAt: Date;
   },
 ) {
   return run(
     db,
-    `INSERT INTO password_resets (token_hash, user_id, workspace_id, requested_by, created_at, expires_at)
-     VALUES ($1, $2, $3, $4, $5, $6)`,
-    [row.tokenHash, row.userId, row.workspaceId, row.requestedBy, row.now, row.expiresAt],
+    `INSERT INTO password_resets (token_hash, user_id, workspace_id, requested_by, made_by_key, created_at, expires_at)
+     VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+    [row.tokenHash, row.userId, row.workspaceId, row.maker?.userId, row.maker?.apiKeyId, row.now, row.expiresAt],
   );
 }
 
-/** Not once the admin who made it is none any more. */
+/** Not once its maker may not make one. */
 const isUsable = `r.token_hash = $1 AND r.used_at IS NULL AND r.expires_at > $2 AND u.user_id = r.user_id
   AND u.disabled_at IS NULL
-  AND (r.requested_by IS NULL
-       OR EXISTS (SELECT FROM users a WHERE a.user_id = r.requested_by AND a.role = 'admin' AND a.disabled_at IS NULL))`;
+  AND (r.requested_by IS NULL OR admin_holds(r.requested_by, r.made_by_key, $2))`;
 
 export async function isResetOpen(db: Db, tokenHash: Buffer, now: Date): Promise<boolean> {
   return (await maybe(db, `SELECT FROM password_resets r, users u WHERE ${isUsable}`, [tokenHash, now])) !== null;
 }
 
-/** When the password of the user `u` was last set. */
-export const passwordSetAt = "coalesce(u.password_changed_at, u.created_at)";
-
 export function takeReset(db: Db, tokenHash: Buffer, now: Date) {
-  return maybe<{ user_id: string; workspace_id: string; requested_by: string | null; password_set_at: Date }>(
+  return maybe<{ user_id: string; workspace_id: string; requested_by: string | null }>(
     db,
     `UPDATE password_resets r SET used_at = $2 FROM users u WHERE ${isUsable}
-     RETURNING r.user_id, r.workspace_id, r.requested_by, ${passwordSetAt} AS password_set_at`,
+     RETURNING r.user_id, r.workspace_id, r.requested_by`,
     [tokenHash, now],
   );
 }

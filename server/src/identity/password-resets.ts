@@ -5,7 +5,8 @@ import type { Clock } from "../lib/clock.ts";
 import type { Mailer } from "../lib/mailer.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
 import type { PasswordDeps } from "./change-password.ts";
-import { type Ending, endAccess } from "./end-access.ts";
+import { type Ending, endAccess, everything } from "./end-access.ts";
+import { lockMaker } from "./made-by.ts";
 import { passwordResetMail } from "./mails.ts";
 import { sourceOf } from "./password.ts";
 import * as rows from "./password-reset-rows.ts";
@@ -35,10 +36,11 @@ export async function resetPasswordOf(
   const { workspaceId } = principal;
   const reset = newReset(clock, publicUrl);
   const email = await transaction(db, async (tx) => {
+    const maker = await lockMaker(tx, clock, principal);
     const user = await rows.findLiveUser(tx, { workspaceId, userId });
     if (user === null) throw notFound("user");
     requireMayRule(principal, user.role);
-    await rows.insertReset(tx, { ...reset, userId, workspaceId, requestedBy: principal.userId });
+    await rows.insertReset(tx, { ...reset, userId, workspaceId, maker, now: maker.at });
     await recordAct(tx, principal, { action: "password.reset_requested", target: { type: "user", id: userId } });
     return user.email;
   });
@@ -84,7 +86,7 @@ async function mailPasswordReset({ db, clock, mailer, publicUrl }: ResetDeps, em
     if (user === null) return null;
     const { user_id: userId, workspace_id: workspaceId } = user;
     if (await rows.wasJustMailed(tx, userId, new Date(clock.now() - mailEveryMs))) return null;
-    await rows.insertReset(tx, { ...reset, userId, workspaceId, requestedBy: null });
+    await rows.insertReset(tx, { ...reset, userId, workspaceId, maker: null });
     await recordAct(
       tx,
       { kind: "anonymous", workspaceId, origin },
@@ -113,7 +115,8 @@ export async function resetPassword(
     if (reset === null) throw invalidReset();
     await rows.setPassword(tx, { userId: reset.user_id, passwordHash, provesEmail: reset.requested_by === null, now });
     await rows.endResets(tx, reset.user_id, now);
-    const { apiKeysSince = reset.password_set_at } = ending;
+    // A mailbox or an admin proves who the user is, and not what a thief did with the account meanwhile.
+    const { apiKeysSince = everything } = ending;
     const details = await endAccess(tx, { userId: reset.user_id, now }, { ...ending, apiKeysSince });
     const by = { kind: "anonymous", workspaceId: reset.workspace_id, origin } as const;
     await recordAct(tx, by, { action: "password.reset", target: { type: "user", id: reset.user_id }, details });

@@ -3,19 +3,19 @@ import type { Clock } from "../lib/clock.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
 import { maybe } from "../lib/query.ts";
 import { StartError } from "../lib/start-error.ts";
+import { type Ended, endAccess, everything } from "./end-access.ts";
 import type { PasswordHasher } from "./password.ts";
 import { endResets, setPassword } from "./password-reset-rows.ts";
 import { readablePassword } from "./readable-password.ts";
-import { revokeSessionsOf } from "./sessions.ts";
 
 /**
- * Sets a generated password for a user and ends their sessions. The case of the name does not matter. For the operator,
- * who needs no permission. Throws a `StartError` when the user does not exist or is disabled.
+ * Sets a generated password for a user and ends their sessions, and as `resetPassword` what they made, unless
+ * `keepsApiKeys`. The case of the name does not matter. For the operator, who needs no permission. Throws a `StartError` when the user does not exist or is disabled.
  */
 export async function resetPasswordByCommand(
   { db, clock, hasher }: { db: Pool; clock: Clock; hasher: PasswordHasher },
-  name: string,
-): Promise<{ username: string; password: string; endedSessions: number }> {
+  { name, keepsApiKeys }: { name: string; keepsApiKeys: boolean },
+): Promise<{ username: string; password: string; ended: Ended }> {
   const password = readablePassword();
   const passwordHash = await hasher.hash(password);
   return transaction(db, async (tx) => {
@@ -32,9 +32,9 @@ export async function resetPasswordByCommand(
     const now = new Date(clock.now());
     await setPassword(tx, { userId, passwordHash, provesEmail: false, now });
     await endResets(tx, userId, now);
-    const endedSessions = await revokeSessionsOf(tx, userId, now);
+    const ended = await endAccess(tx, { userId, now }, { apiKeysSince: keepsApiKeys ? null : everything });
     const by = systemOf(user.workspace_id);
-    await recordAct(tx, by, { action: "password.reset", target: { type: "user", id: userId } });
-    return { username, password, endedSessions };
+    await recordAct(tx, by, { action: "password.reset", target: { type: "user", id: userId }, details: ended });
+    return { username, password, ended };
   });
 }

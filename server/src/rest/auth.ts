@@ -145,7 +145,9 @@ export function authRoutes(app: App, deps: AuthRouteDeps): void {
         tags,
         security: bearer,
         summary: "Log out everywhere",
-        description: "Ends all sessions of the caller, including this one. API keys stay valid unless a time is given.",
+        description:
+          "Ends all sessions of the caller, including this one. API keys, invitations, password resets and webhook " +
+          "endpoints that the caller made stay valid unless a time is given.",
         body: Type.Object({ revoke_api_keys_since: revokeApiKeysSince("none") }, { additionalProperties: false }),
         response: { 204: nothing, ...errorAnswers(400, 401, 403) },
       },

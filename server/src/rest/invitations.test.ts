@@ -28,7 +28,7 @@ function accept(invitationToken: string, more: Record<string, unknown> = {}) {
 test("whoever is invited makes a user with the address and role of the invitation, where registration is closed", async () => {
   const { status, body } = await invite({ email: "ana@example.com" });
   assert.equal(status, 201);
-  const { token: secret, url, expires_at, created_at, invitation_id, invited_by, ...rest } = body;
+  const { token: secret, url, expires_at, created_at, invitation_id, invited_by, made_by_key_id, ...rest } = body;
   assert.deepEqual(rest, { email: "ana@example.com", role: "agent", mailed: false });
   assert.match(secret, /^c4i_[\w-]{43}$/);
   assert.equal(url, `${publicUrl}/accept-invitation#token=${secret}`);
@@ -53,6 +53,7 @@ test("the token is in no list and not in the database, and those that are open c
     "expires_at",
     "invitation_id",
     "invited_by",
+    "made_by_key_id",
     "role",
   ]);
   const { rows } = await hub.db.query("SELECT row_to_json(i)::text AS row FROM invitations i");

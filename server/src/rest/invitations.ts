@@ -19,6 +19,7 @@ import {
   errorAnswers,
   idParams,
   nothing,
+  nullable,
   roleName,
   showUser,
   time,
@@ -155,6 +156,7 @@ const invitationResource = Type.Object({
   email: Type.String(),
   role: roleName,
   invited_by: uuid,
+  made_by_key_id: nullable({ ...uuid, description: "The API key by which it was made; null for a logged-in user" }),
   expires_at: time,
   created_at: time,
 });

@@ -42,14 +42,14 @@ export function passwordRoutes(app: App, deps: PasswordRouteDeps): void {
         security: bearer,
         summary: "Change my password",
         description:
-          "Ends all other sessions of the caller, and the API keys that the caller made since the password was last set, " +
-          "unless the body says otherwise. A user without a password, who logs in through a provider, leaves " +
+          "Ends all other sessions of the caller, and what the caller made since that was last ended: API keys, " +
+          "invitations, password resets and webhook endpoints. The body can say otherwise. A user without a password, who logs in through a provider, leaves " +
           "`current_password` out, within 10 minutes of a log-in. Not for API keys.",
         body: Type.Object(
           {
             current_password: Type.Optional(Type.String({ minLength: 1, maxLength: 256 })),
             new_password: newPassword,
-            ...endingFields,
+            ...endingFields("since they were last ended all together"),
           },
           { additionalProperties: false },
         ),
@@ -119,10 +119,10 @@ export function passwordRoutes(app: App, deps: PasswordRouteDeps): void {
         security: [],
         summary: "Set a new password with a token",
         description:
-          "Ends all sessions of the user, and the API keys that the user made since the password was last set, unless the " +
-          "body says otherwise. A second factor stays on.",
+          "Ends all sessions of the user and all API keys, invitations, password resets and webhook endpoints that the " +
+          "user made. The body can say otherwise. A second factor stays on.",
         body: Type.Object(
-          { token: Type.String({ minLength: 1, maxLength: 100 }), new_password: newPassword, ...endingFields },
+          { token: Type.String({ minLength: 1, maxLength: 100 }), new_password: newPassword, ...endingFields("all") },
           { additionalProperties: false },
         ),
         response: { 204: nothing, ...errorAnswers(400, 401, 503) },
@@ -139,15 +139,17 @@ export function passwordRoutes(app: App, deps: PasswordRouteDeps): void {
 
 const tags = ["Identity"];
 
-const endingFields = {
-  revoke_sessions: Type.Optional(
-    Type.Boolean({
-      default: true,
-      description: "Whether the other sessions end, because others may have known the old password",
-    }),
-  ),
-  revoke_api_keys_since: revokeApiKeysSince("since the password was last set; null: none"),
-};
+function endingFields(otherwise: string) {
+  return {
+    revoke_sessions: Type.Optional(
+      Type.Boolean({
+        default: true,
+        description: "Whether the other sessions end, because others may have known the old password",
+      }),
+    ),
+    revoke_api_keys_since: revokeApiKeysSince(`${otherwise}; null: none`),
+  };
+}
 
 function endingOf(body: { revoke_sessions?: boolean; revoke_api_keys_since?: string | null }): Ending {
   const { revoke_sessions: sessions, revoke_api_keys_since: since } = body;

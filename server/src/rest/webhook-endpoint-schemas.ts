@@ -1,5 +1,6 @@
 import { Type } from "typebox";
 import {
+  disabledReasons,
   maxReplayed,
   maxUrlLength,
   type WebhookAttempt,
@@ -100,9 +101,22 @@ export const endpointResource = Type.Object({
   ordered: Type.Boolean(),
   status: endpointStatus,
   disabled_at: nullable(time),
-  disabled_reason: nullable(Type.Enum(["requested", "gone", "failing"])),
+  disabled_reason: nullable(
+    Type.Enum([...disabledReasons], {
+      description:
+        "`requested` by an admin, `gone`: it answered 410, `failing` for five days, or `maker_lost_access`: the user or " +
+        "API key that made it could not make it now",
+    }),
+  ),
   failing_since: nullable(time),
   old_secret_until: nullable(time),
+  made_by: nullable({
+    ...uuid,
+    description:
+      "The user who made or enabled it last, or changed its address or events. It gets events as long as that user is an " +
+      "admin, and the API key works",
+  }),
+  made_by_key_id: nullable({ ...uuid, description: "The API key by which it was made; null for a logged-in user" }),
   created_at: time,
 });
 
@@ -139,6 +153,8 @@ export function showEndpoint(row: WebhookEndpoint) {
     disabled_reason,
     failing_since: row.failing_since?.toISOString() ?? null,
     old_secret_until: row.old_secret_until?.toISOString() ?? null,
+    made_by: row.made_by,
+    made_by_key_id: row.made_by_key,
     created_at: row.created_at.toISOString(),
   };
 }

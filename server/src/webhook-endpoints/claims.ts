@@ -1,5 +1,6 @@
 import { all, type Db, maybe, run } from "../lib/query.ts";
 import type { SealedEndpoint } from "./endpoint.ts";
+import { isHeld } from "./endpoint-rows.ts";
 
 /** A delivery that this process has claimed: nobody else sends it as long as the process is alive. */
 export interface Claimed {
@@ -73,12 +74,13 @@ export function endpointsWithWork(
   );
 }
 
-/** Null when it is gone or disabled, or asked to be left alone: nothing is sent to it now. */
+/** Null when it is gone, disabled or without a maker, or asked to be left alone: nothing is sent to it now. */
 export function findActiveEndpoint(db: Db, endpointId: string, now: Date): Promise<SealedEndpoint | null> {
   return maybe(
     db,
     `SELECT * FROM webhook_endpoints
-     WHERE webhook_endpoint_id = $1 AND status = 'enabled' AND (rests_until IS NULL OR rests_until <= $2)`,
+     WHERE webhook_endpoint_id = $1 AND status = 'enabled' AND (rests_until IS NULL OR rests_until <= $2)
+       AND ${isHeld("$2")}`,
     [endpointId, now],
   );
 }

@@ -25,6 +25,11 @@ export function disableFailing(deps: DisableDeps, key: EndpointKey): Promise<voi
   return disable(deps, key, "failing", new Date(deps.clock.now() - patienceMs));
 }
 
+/** The user or API key that made it could not make it now, unless that has changed meanwhile. Safe to call twice. */
+export function disableWithoutMaker(deps: DisableDeps, key: EndpointKey): Promise<void> {
+  return disable(deps, key, "maker_lost_access");
+}
+
 /** The feed tells of it by a trigger, see migration 0008. */
 async function disable(
   deps: DisableDeps,

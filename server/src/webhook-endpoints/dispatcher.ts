@@ -14,8 +14,9 @@ import {
   leave,
   stayAlive,
 } from "./claims.ts";
-import { type DisableDeps, disableFailing, disableGone } from "./disable.ts";
+import { type DisableDeps, disableFailing, disableGone, disableWithoutMaker } from "./disable.ts";
 import type { SealedEndpoint } from "./endpoint.ts";
+import { endpointsWithoutMaker } from "./endpoint-rows.ts";
 import { type Finished, finishAttempts } from "./finish.ts";
 import { type Lane, openLanes } from "./lanes.ts";
 import { patienceMs, retryDelayMs } from "./schedule.ts";
@@ -96,6 +97,7 @@ export function openDispatcher(deps: DispatcherDeps): Dispatcher {
     if (freed > 0)
       log.warn({ deliveries: freed }, "webhook endpoints: took over what a process that ended had claimed");
     const now = new Date(clock.now());
+    for (const key of await endpointsWithoutMaker(db, now)) await disableWithoutMaker(deps, key);
     const found = await endpointsWithWork(db, { now, afterId: lastEndpointId, limit: lookPage });
     lastEndpointId = found.length === lookPage ? found.at(-1)!.webhook_endpoint_id : firstId;
     rouse(found);

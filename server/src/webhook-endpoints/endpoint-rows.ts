@@ -1,5 +1,6 @@
+import type { Maker } from "../identity/made-by.ts";
 import { all, type Db, maybe, run } from "../lib/query.ts";
-import type { EndpointKey, SealedEndpoint, WebhookEndpoint } from "./endpoint.ts";
+import type { DisabledReason, EndpointKey, SealedEndpoint, WebhookEndpoint } from "./endpoint.ts";
 
 export interface NewEndpointRow extends EndpointKey {
   url: string;
@@ -8,7 +9,7 @@ export interface NewEndpointRow extends EndpointKey {
   isOrdered: boolean;
   startsAfter: number;
   secretSealed: Buffer;
-  createdAt: Date;
+  maker: Maker;
 }
 
 /** Enabled. */
@@ -16,8 +17,8 @@ export async function insertEndpoint(db: Db, row: NewEndpointRow): Promise<Webho
   const made = await maybe<WebhookEndpoint>(
     db,
     `INSERT INTO webhook_endpoints (webhook_endpoint_id, workspace_id, url, events, description, is_ordered, status,
-       starts_after, secret_sealed, created_at)
-     VALUES ($1, $2, $3, $4, $5, $6, 'enabled', $7, $8, $9) RETURNING ${columns}`,
+       starts_after, secret_sealed, created_at, made_at, made_by, made_by_key)
+     VALUES ($1, $2, $3, $4, $5, $6, 'enabled', $7, $8, $9, $9, $10, $11) RETURNING ${columns}`,
     [
       row.endpointId,
       row.workspaceId,
@@ -27,7 +28,9 @@ export async function insertEndpoint(db: Db, row: NewEndpointRow): Promise<Webho
       row.isOrdered,
       row.startsAfter,
       row.secretSealed,
-      row.createdAt,
+      row.maker.at,
+      row.maker.userId,
+      row.maker.apiKeyId,
     ],
   );
   return made!;
@@ -92,6 +95,16 @@ export function updateEndpoint(db: Db, key: EndpointKey, changes: EndpointChange
   );
 }
 
+/** From now on it gets events by the right of this maker. */
+export function updateMaker(db: Db, key: EndpointKey, { userId, apiKeyId, at }: Maker) {
+  return maybe<WebhookEndpoint>(
+    db,
+    `UPDATE webhook_endpoints SET made_by = $3, made_by_key = $4, made_at = $5, is_authorized = true
+     WHERE ${byKey} RETURNING ${columns}`,
+    [...keyOf(key), userId, apiKeyId, at],
+  );
+}
+
 /** Events after the position are for it. */
 export function enableEndpoint(db: Db, key: EndpointKey, startsAfter: number): Promise<WebhookEndpoint | null> {
   return maybe(
@@ -103,16 +116,20 @@ export function enableEndpoint(db: Db, key: EndpointKey, startsAfter: number): P
   );
 }
 
-/** Null when it was not enabled. With `failingSince`, only one that has failed since then or longer. */
+/**
+ * Null when it was not enabled. With `failingSince`, only one that has failed since then or longer; without a maker,
+ * only one whose maker could still not make it.
+ */
 export function disableEndpoint(
   db: Db,
   key: EndpointKey,
-  { reason, at, failingSince }: { reason: string; at: Date; failingSince?: Date },
+  { reason, at, failingSince }: { reason: DisabledReason; at: Date; failingSince?: Date },
 ): Promise<WebhookEndpoint | null> {
   return maybe(
     db,
     `UPDATE webhook_endpoints SET status = 'disabled', disabled_at = $3, disabled_reason = $4
      WHERE ${byKey} AND status = 'enabled' AND ($5::timestamptz IS NULL OR failing_since <= $5)
+       AND ($4 <> 'maker_lost_access' OR NOT (${isHeld("$3")}))
      RETURNING ${columns}`,
     [...keyOf(key), at, reason, failingSince ?? null],
   );
@@ -144,13 +161,28 @@ export interface Subscriber {
   failing_since: Date | null;
 }
 
-/** Those of a workspace that are enabled. */
-export function subscribersOf(db: Db, workspaceId: string): Promise<Subscriber[]> {
+/** SQL: whether the maker of the endpoint could make it at the moment `at`, a parameter. */
+export function isHeld(at: string): string {
+  return `is_authorized AND (made_by IS NULL OR admin_holds(made_by, made_by_key, ${at}))`;
+}
+
+/** Enabled endpoints whose maker could not make them now, a few at a time. */
+export function endpointsWithoutMaker(db: Db, now: Date): Promise<EndpointKey[]> {
+  return all(
+    db,
+    `SELECT workspace_id AS "workspaceId", webhook_endpoint_id AS "endpointId" FROM webhook_endpoints
+     WHERE status = 'enabled' AND NOT (${isHeld("$1")}) LIMIT 100`,
+    [now],
+  );
+}
+
+/** Those of a workspace that are enabled, and whose maker could make them now. */
+export function subscribersOf(db: Db, workspaceId: string, now: Date): Promise<Subscriber[]> {
   return all(
     db,
     `SELECT webhook_endpoint_id, events, starts_after, failing_since FROM webhook_endpoints
-     WHERE workspace_id = $1 AND status = 'enabled'`,
-    [workspaceId],
+     WHERE workspace_id = $1 AND status = 'enabled' AND ${isHeld("$2")}`,
+    [workspaceId, now],
   );
 }
 
@@ -161,5 +193,5 @@ function keyOf({ workspaceId, endpointId }: EndpointKey): [string, string] {
 }
 
 const columns = `webhook_endpoint_id, workspace_id, url, events, description, is_ordered, status, disabled_at,
-  disabled_reason, failing_since, old_secret_until, created_at`;
+  disabled_reason, failing_since, old_secret_until, made_by, made_by_key, created_at`;
 const sealedColumns = `${columns}, secret_sealed, old_secret_sealed`;

@@ -11,8 +11,12 @@ export const maxEndpoints = 50;
 
 export type EndpointStatus = "enabled" | "disabled";
 
-/** Why it is disabled: an admin said so, it answered 410, or nothing reached it for five days. */
-export type DisabledReason = "requested" | "gone" | "failing";
+/**
+ * Why it is disabled: an admin said so, it answered 410, nothing reached it for five days, or the user or API key that
+ * made it could not make it now.
+ */
+export const disabledReasons = ["requested", "gone", "failing", "maker_lost_access"] as const;
+export type DisabledReason = (typeof disabledReasons)[number];
 
 /** An endpoint as its workspace sees it: without its secrets. */
 export interface WebhookEndpoint {
@@ -27,6 +31,9 @@ export interface WebhookEndpoint {
   disabled_reason: DisabledReason | null;
   failing_since: Date | null;
   old_secret_until: Date | null;
+  /** The user by whose right it gets events, and the API key, if it was one; null for an old endpoint. */
+  made_by: string | null;
+  made_by_key: string | null;
   created_at: Date;
 }
 

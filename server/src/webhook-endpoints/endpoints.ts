@@ -1,6 +1,7 @@
 import { recordAct } from "../audit/audit.ts";
 import { notFound, RequestError } from "../errors.ts";
 import { readHead, requireMayRead } from "../events/events.ts";
+import { lockMaker } from "../identity/made-by.ts";
 import type { Principal } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
@@ -38,7 +39,7 @@ export interface EndpointPatch extends rows.EndpointChanges {
 export type WithSecret = WebhookEndpoint & { secret: string };
 
 /**
- * Creates an endpoint, which gets the events from now on. VALIDATION_ERROR for its address or secret, CONFLICT when
+ * Creates an endpoint, which gets the events from now on, as long as the caller could make it. VALIDATION_ERROR for its address or secret, CONFLICT when
  * there are too many, FORBIDDEN for an API key that may not read the events.
  */
 export async function createEndpoint(
@@ -54,6 +55,7 @@ export async function createEndpoint(
   const secret = input.secret === undefined ? newWebhookSecret() : requireWebhookSecret(input.secret);
   const endpointId = newId(clock.now());
   return transaction(db, async (tx) => {
+    const maker = await lockMaker(tx, clock, principal);
     const startsAfter = await lockCursor(tx, workspaceId);
     if ((await rows.countEndpoints(tx, workspaceId)) >= maxEndpoints) {
       throw new RequestError(
@@ -70,7 +72,7 @@ export async function createEndpoint(
       isOrdered: input.ordered ?? false,
       startsAfter,
       secretSealed: sealWebhookSecret(secretBox, endpointId, secret),
-      createdAt: new Date(clock.now()),
+      maker,
     });
     await tell(tx, principal, "created", endpointId);
     return { ...made, secret };
@@ -94,7 +96,7 @@ export async function findEndpoint(db: Db, key: EndpointKey): Promise<WebhookEnd
 /**
  * What is left out stays. One that is disabled is given up what waits for it; one that is enabled again is told of what
  * happens from then on, and the rest can be replayed. FORBIDDEN for an API key that may not read the endpoint's events,
- * or would be: it could turn that elsewhere.
+ * or would be: it could turn that elsewhere. Who enables it, or changes where it sends or what, is its maker from then on.
  */
 export async function changeEndpoint(
   deps: EndpointDeps,
@@ -111,12 +113,16 @@ export async function changeEndpoint(
   // While it is disabled nothing else sends for it: what was due before must not be sent after.
   if (status === "enabled" && before.status === "disabled") await giveUpPending(db, endpointId);
   const changed = await transaction(db, async (tx) => {
+    const maker = await lockMaker(tx, deps.clock, principal);
     const startsAfter = status === "enabled" ? await lockCursor(tx, key.workspaceId) : 0;
     const held = (await rows.lockEndpoint(tx, key)) ?? refuseUnknown();
     requireMayRead(principal, [...held.events, ...(events ?? [])]);
     let now = (await rows.updateEndpoint(tx, key, { ...changes, url, events })) ?? refuseUnknown();
     if (status === "enabled" && held.status === "disabled") {
       now = (await rows.enableEndpoint(tx, key, startsAfter)) ?? now;
+    }
+    if (status === "enabled" || now.url !== held.url || !areSame(now.events, held.events)) {
+      now = (await rows.updateMaker(tx, key, maker)) ?? now;
     }
     if (status === "disabled") {
       const at = new Date(deps.clock.now());
@@ -196,6 +202,10 @@ async function tell(
 ): Promise<void> {
   const target = { type: "webhook_endpoint", id: endpointId };
   await recordAct(tx, principal, { action: `webhook_endpoint.${verb}`, target, details });
+}
+
+function areSame(one: readonly string[], other: readonly string[]): boolean {
+  return new Set(one).symmetricDifference(new Set(other)).size === 0;
 }
 
 function refuseUnknown(): never {

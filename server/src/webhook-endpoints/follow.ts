@@ -44,7 +44,7 @@ export async function follow(deps: { db: Pool; log: Log }, workspaceId: string, 
     );
     if (moved === 0) return nothing;
     if (page.kind === "gap") return { endpoints: [], hasMore: true };
-    const endpoints = await subscribersOf(tx, workspaceId);
+    const endpoints = await subscribersOf(tx, workspaceId, now);
     const pairs = page.events.flatMap((event, place) =>
       endpoints
         .filter((endpoint) => event.position > endpoint.starts_after && wants(endpoint, event.name))

@@ -1,11 +1,13 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { openNews } from "../events/events.ts";
+import type { Principal } from "../identity/principal.ts";
 import { systemClock } from "../lib/clock.ts";
 import { openLocalFanout } from "../lib/fanout/local-fanout.ts";
 import { openHttpClient } from "../lib/http.ts";
+import { newId } from "../lib/ids.ts";
 import type { Log } from "../lib/postgres.ts";
-import { all } from "../lib/query.ts";
+import { all, run } from "../lib/query.ts";
 import { openSecretBox } from "../lib/secret-box.ts";
 import { startPipeline } from "../testing/test-pipeline.ts";
 import { until } from "../testing/until.ts";
@@ -72,6 +74,28 @@ export async function startWebhookTest() {
   };
   const db = line.databases.dbOf(line.workspaceId);
   const tester = openTester(deps);
+  const addAdmin = async (): Promise<Principal> => {
+    const userId = newId(Date.now());
+    await run(
+      line.pool,
+      `WITH p AS (
+         INSERT INTO participants (participant_id, workspace_id, kind, display_name, created_at)
+         VALUES ($1::uuid, $2, 'user', 'An admin', now())
+       )
+       INSERT INTO users (user_id, workspace_id, username, email, role, created_at)
+       VALUES ($1, $2, $1::text, $1 || '@example.com', 'admin', now())`,
+      [userId, line.workspaceId],
+    );
+    return { ...line.principal, kind: "user", callerId: userId, userId, participantId: userId };
+  };
+  const { userId } = await addAdmin();
+  const principal: Principal = { ...line.principal, userId };
+  await run(
+    line.pool,
+    `INSERT INTO api_keys (api_key_id, workspace_id, created_by, name, key_hash, key_hint, scopes, created_at)
+     VALUES ($1::uuid, $2, $3, 'test', $1::text::bytea, 'test', '{*}', now())`,
+    [principal.callerId, line.workspaceId, userId],
+  );
   const opened = stack.move();
 
   return {
@@ -80,14 +104,17 @@ export async function startWebhookTest() {
     deps,
     tester,
     start,
-    principal: line.principal,
+    /** An API key of an admin. */
+    principal,
+    /** A logged-in user. */
+    addAdmin,
     key: (endpointId: string) => ({ workspaceId: line.workspaceId, endpointId }),
     tell: () => news.tell(line.workspaceId),
     passTime(ms: number) {
       aheadMs += ms;
     },
-    connect: (url: string, more: Partial<Parameters<typeof createEndpoint>[3]> = {}) =>
-      createEndpoint(deps, db, line.principal, { url, events: ["*"], ...more }),
+    connect: (url: string, more: Partial<Parameters<typeof createEndpoint>[3]> = {}, by = principal) =>
+      createEndpoint(deps, db, by, { url, events: ["*"], ...more }),
     /** A private conversation in which messages can be said. */
     chat: async () => line.addConversation(await line.addPerson("ana")),
     rows: <Row>(text: string, values: unknown[] = []) => all<Row>(line.pool, text, values),

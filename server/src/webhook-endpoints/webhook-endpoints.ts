@@ -4,7 +4,7 @@ import { type FollowerDeps, openFollower } from "./follower.ts";
 
 export { listAttempts, type WebhookAttempt } from "./attempts.ts";
 export { deleteOldWebhookDeliveries, giveUpDisabled } from "./chores.ts";
-export { maxEndpoints, type WebhookEndpoint, webhookEvents } from "./endpoint.ts";
+export { disabledReasons, maxEndpoints, type WebhookEndpoint, webhookEvents } from "./endpoint.ts";
 export {
   changeEndpoint,
   createEndpoint,
