@@ -6,7 +6,7 @@ import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { until } from "../server/src/testing/until.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import type { Person } from "./src/people.ts";
-import { type Caller, firstWorkspace, newUser, text, type Workspace } from "./src/workspace.ts";
+import { anotherWorkspace, type Caller, firstWorkspace, newUser, text, type Workspace } from "./src/workspace.ts";
 
 let hub: TestHub;
 let workspace: Workspace;
@@ -126,13 +126,51 @@ test("open codes and codes in an hour are limited, for one user and for one addr
   );
 });
 
-test("a person who has not written recently gets the code in a template, or the answer says what to do", async () => {
+// The attack: a stranger registers, tries phone numbers, and learns which are of customers.
+test("a member learns from no answer and no limit who has written to the hub, or whom the platform knows", async () => {
+  const customers = [hub.person("whatsapp", "Ana"), hub.person("telegram", "Bia")];
+  for (const customer of customers) await customer.writes("I am a customer");
+  await until("they have arrived", async () => {
+    return (await everythingTold(hub.admin)).split("I am a customer").length > customers.length;
+  });
+  for (const [customer, stranger] of [
+    [customers[0]!.address, "whatsapp:+5511900000001"],
+    [customers[1]!.address, "telegram:9876543210123"],
+  ] as const) {
+    const answers = [];
+    for (const address of [customer, stranger]) {
+      const { client, userId } = await member();
+      const ask = async () => {
+        const path = `/v1/users/${userId}/addresses`;
+        const answer = await client
+          .call<Record<string, string>>("POST", path, { body: { address } })
+          .catch((error: ApiError) => ({ status: error.status, body: { help: error.message } }));
+        return { status: answer.status, fields: Object.keys(answer.body), help: answer.body.help };
+      };
+      answers.push([await ask(), await ask(), await ask(), await ask()]);
+    }
+    assert.deepEqual(answers[0], answers[1]);
+    assert.deepEqual(
+      answers[0]!.map(({ status }) => status),
+      [202, 202, 202, 429],
+    );
+    assert.match(answers[0]![0]!.help!, /If no code arrives, write to the hub on \w+ from this address/);
+  }
+});
+
+test("no code is sent on a channel without an account, which is said at once and is no attempt", async () => {
+  const elsewhere = await anotherWorkspace(hub);
+  const { client, userId } = elsewhere.member;
+  for (let times = 0; times < 6; times += 1) {
+    await assert.rejects(client.users.addAddress(userId, hub.person("telegram").address), refusedAs(422, "NO_ROUTE"));
+  }
+});
+
+test("a person who has not written recently gets the code in a template, or writes first and tries again", async () => {
   const eva = await member();
   const phone = hub.person("whatsapp");
-  await assert.rejects(eva.client.users.addAddress(eva.userId, phone.address), (error: unknown) => {
-    assert.match((error as ApiError).message, /Write to the hub from this address first.*verification_template/);
-    return refusedAs(422, "NO_ROUTE")(error);
-  });
+  await start(eva, phone.address);
+  assert.deepEqual(await phone.received(), []);
   const { channel_account_id, settings } = await hub.account("whatsapp");
   const verification_template = { name: "one_time_code", language: "pt_BR" };
   await hub.admin.call("PATCH", `/v1/channel-accounts/${channel_account_id}`, {

@@ -37,10 +37,12 @@ export interface UserAddresses {
   addresses: string[];
 }
 
-/** A code has been sent to the address. */
+/** The hub sends a code to the address. The answer is the same when the platform does not take it. */
 export interface AddressVerification {
   verification_id: string;
   expires_at: string;
+  /** What to do when no code arrives. */
+  help: string;
 }
 
 export interface LogInProvider {

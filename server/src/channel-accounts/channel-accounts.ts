@@ -28,7 +28,7 @@ export {
   settableStatuses,
 } from "./channel-account.ts";
 export { type Said, subscribeWebhook, verifyAccount } from "./platform.ts";
-export { type CodeToSend, sendCode } from "./send-code.ts";
+export { type CodeRoute, type CodeToSend, openCodeSender } from "./send-code.ts";
 export { settingsSchema } from "./settings.ts";
 
 export interface ChannelAccountsDeps extends Partial<BaseUrlRules> {

@@ -1,49 +1,89 @@
-import type { ConnectorIo, SendOutcome } from "../connectors/connector.ts";
+import type { ChannelAccount, ConnectorIo, SendOutcome } from "../connectors/connector.ts";
 import { connectorFor } from "../connectors/registry.ts";
 import { RequestError } from "../errors.ts";
 import { newId } from "../lib/ids.ts";
+import type { Log } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
 import type { MessagePayload } from "../messages/payload.ts";
 import type { ChannelAccounts } from "./channel-accounts.ts";
 
 /** Most accounts of a workspace that are searched for one of the channel. */
 const maxAccounts = 200;
+/** Most codes that are being sent at the same time; the next request gets 503. */
+const maxUnderWay = 100;
 
 export interface CodeToSend {
-  workspaceId: string;
-  channel: string;
   identifier: string;
   code: string;
   /** Hours since the person's last message; null: there was none. */
   heardHoursAgo: number | null;
 }
 
-/**
- * Sends a one-time code to an address, directly and not as a message, so that readers of messages do not see it.
- * NO_ROUTE, with what to do, when the platform does not take it; CHANNEL_UNAVAILABLE when it cannot be reached now.
- */
-export async function sendCode(
-  { accounts, io }: { accounts: ChannelAccounts; io: ConnectorIo },
-  db: Db,
-  { workspaceId, channel, identifier, code, heardHoursAgo }: CodeToSend,
-): Promise<void> {
-  const found = await accounts.list(db, workspaceId, { limit: maxAccounts, channel });
-  const id = found.findLast(({ status }) => status === "active")?.channelAccountId;
-  const account = id === undefined ? null : await accounts.get(id);
-  const connector = connectorFor(channel);
-  if (account === null || connector === undefined) {
-    throw new RequestError("NO_ROUTE", `No active ${channel} account is connected: ask an admin to add the address.`);
-  }
+/** How codes of one channel are sent. */
+export interface CodeRoute {
+  channel: string;
+  /** What a user does to whom no code arrives. */
+  help: string;
+  /**
+   * Sends the code directly and not as a message, so that readers of messages do not see it. Returns at once: neither
+   * answer nor time reveals whether the platform knows the person, who may be a customer.
+   */
+  send(code: CodeToSend): void;
+}
+
+export interface CodeSenderDeps {
+  accounts: ChannelAccounts;
+  io: ConnectorIo;
+  log: Log;
+}
+
+/** Finds routes: NO_ROUTE without an active account of the channel, OVERLOADED when too many codes are being sent. */
+export function openCodeSender(deps: CodeSenderDeps) {
+  const { accounts, io, log } = deps;
+  let underWay = 0;
+
+  return async function findRoute(db: Db, workspaceId: string, channel: string): Promise<CodeRoute> {
+    if (underWay >= maxUnderWay) {
+      throw new RequestError("OVERLOADED", "Too many codes are being sent: try again in a moment.", {
+        retryAfterSeconds: 2,
+      });
+    }
+    const found = await accounts.list(db, workspaceId, { limit: maxAccounts, channel });
+    const id = found.findLast(({ status }) => status === "active")?.channelAccountId;
+    const account = id === undefined ? null : await accounts.get(id);
+    if (account === null) {
+      throw new RequestError("NO_ROUTE", `No active ${channel} account is connected: ask an admin to add the address.`);
+    }
+    return {
+      channel,
+      help:
+        `If no code arrives, write to the hub on ${channel} from this address and try again: a platform may let the hub ` +
+        "write only to people who have written to it. Or ask an admin to add the address.",
+      send(code) {
+        underWay += 1;
+        void trySend(io, account, channel, code)
+          .then((reason) => reason && log.info({ account: id, channel, reason }, "a one-time code was not sent"))
+          .catch((err) => log.warn({ err, account: id, channel }, "a one-time code could not be sent"))
+          .finally(() => {
+            underWay -= 1;
+          });
+      },
+    };
+  };
+}
+
+/** Returns why the platform did not take it; null when it did, or may have. */
+async function trySend(
+  io: ConnectorIo,
+  account: ChannelAccount,
+  channel: string,
+  { identifier, code, heardHoursAgo }: CodeToSend,
+): Promise<string | null> {
+  const connector = connectorFor(channel)!;
   const { windowHours } = connector.capabilities;
   const isFree = windowHours === null || (heardHoursAgo !== null && heardHoursAgo < windowHours);
   const template = account.settings.verification_template;
-  if (!isFree && template === undefined) {
-    throw new RequestError(
-      "NO_ROUTE",
-      `${channel} takes no free text from the hub until this person writes to it. Write to the hub from this address first, ` +
-        "or ask an admin to set verification_template in the settings of the channel account.",
-    );
-  }
+  if (!isFree && template === undefined) return "WINDOW_CLOSED, and the account has no verification_template";
   const payload: MessagePayload =
     isFree || template === undefined
       ? {
@@ -59,18 +99,10 @@ export async function sendCode(
     quotedProviderMessageId: null,
     targetProviderMessageId: null,
   };
-  requireSent(channel, await connector.send(part, account, io));
+  return refusalOf(await connector.send(part, account, io));
 }
 
-/** Throws for a refusal. An attempt without an answer may have arrived, so it counts as sent. */
-function requireSent(channel: string, outcome: SendOutcome): void {
-  if (outcome.kind === "refused" || outcome.kind === "account_refused") {
-    throw new RequestError("NO_ROUTE", `${channel} did not take the code (${outcome.reason}): ${outcome.detail}`);
-  }
-  if (outcome.kind === "retry") {
-    const retryAfterSeconds = Math.ceil((outcome.afterMs ?? 5_000) / 1_000);
-    throw new RequestError("CHANNEL_UNAVAILABLE", `${channel} cannot be reached now: try again.`, {
-      retryAfterSeconds,
-    });
-  }
+function refusalOf(outcome: SendOutcome): string | null {
+  if (outcome.kind === "refused" || outcome.kind === "account_refused") return outcome.reason;
+  return outcome.kind === "retry" ? "cannot be reached now" : null;
 }

@@ -33,7 +33,6 @@ export {
 } from "./participants.ts";
 export {
   deleteOldVerifications,
-  giveUpVerification,
   startVerification,
   type Verification,
   verifyAddress,

@@ -22,7 +22,7 @@ const maxTries = 5;
 const codeMinutes = 10;
 /** Most open verifications of one user, and of one address. */
 const maxPending = 3;
-/** Most codes sent in an hour for one user, and to one address. */
+/** Most verifications begun in an hour by one user, and for one address, whether their codes arrived or not. */
 const maxStartsAnHour = 5;
 /** Most addresses that a user may prove. */
 const maxProvedAddresses = 10;
@@ -80,14 +80,6 @@ export async function startVerification(
     );
     return { verificationId, expiresAt: expires_at, code, heardHoursAgo: heard?.hours ?? null };
   });
-}
-
-/** Ends a verification whose code could not be sent; it still counts as a start. */
-export async function giveUpVerification(db: Db, { workspaceId }: Who, verificationId: string): Promise<void> {
-  await run(db, "UPDATE address_verifications SET ended_at = now() WHERE verification_id = $1 AND workspace_id = $2", [
-    verificationId,
-    workspaceId,
-  ]);
 }
 
 /**
@@ -206,11 +198,11 @@ async function requireFewStarts(tx: Db, { workspaceId, userId }: Who, address: A
     [workspaceId, userId, address.channel, address.identifier],
   );
   if (counted.pending >= maxPending) {
-    const message = `${maxPending} codes are open already. Use one of them, or try again in ${codeMinutes} minutes.`;
+    const message = `${maxPending} attempts are open already. Use the code of one of them, or try again in ${codeMinutes} minutes.`;
     throw new RequestError("RATE_LIMIT_EXCEEDED", message, { retryAfterSeconds: codeMinutes * 60 });
   }
   if (counted.starts >= maxStartsAnHour) {
-    const message = `At most ${maxStartsAnHour} codes are sent in an hour. Try again later.`;
+    const message = `At most ${maxStartsAnHour} attempts begin in an hour, whether their codes arrived or not. Try again later.`;
     throw new RequestError("RATE_LIMIT_EXCEEDED", message, { retryAfterSeconds: 3_600 });
   }
 }

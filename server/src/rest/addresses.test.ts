@@ -62,7 +62,7 @@ test("admins add addresses to users, users add their own only with a proof, and 
   assert.equal((await hub.call(leo, "POST", path, { address: "chat:eva" })).status, 403);
   assert.equal((await hub.call(agent, "POST", path, { address: "chat:eva" })).status, 403);
   const started = await hub.call(eva, "POST", path, { address: "chat:eva" });
-  assert.deepEqual([started.status, Object.keys(started.body)], [202, ["verification_id", "expires_at"]]);
+  assert.deepEqual([started.status, Object.keys(started.body)], [202, ["verification_id", "expires_at", "help"]]);
   const added = await hub.call(admin, "POST", path, { address: "chat:eva" });
   assert.deepEqual(added.body, { user_id: eva.userId, display_name: "Eva", addresses: ["chat:eva"] });
   assert.equal((await hub.call(leo, "DELETE", `${path}/chat:eva`)).status, 403);

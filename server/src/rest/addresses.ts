@@ -1,10 +1,9 @@
 import { Type } from "typebox";
-import type { CodeToSend } from "../channel-accounts/channel-accounts.ts";
+import type { CodeRoute } from "../channel-accounts/channel-accounts.ts";
 import {
   type AddressHolder,
   addAddress,
   getContact,
-  giveUpVerification,
   type HolderView,
   type ParseAddress,
   removeAddress,
@@ -23,15 +22,15 @@ import type { App } from "./server.ts";
 export interface AddressRouteDeps {
   clock: Clock;
   parseAddress: ParseAddress;
-  /** Sends the code to the address. Throws NO_ROUTE or CHANNEL_UNAVAILABLE. */
-  sendCode: (db: Db, code: CodeToSend) => Promise<void>;
+  /** How codes of a channel are sent. Rejects with NO_ROUTE or OVERLOADED, whoever has the address. */
+  findCodeRoute: (db: Db, workspaceId: string, channel: string) => Promise<CodeRoute>;
 }
 
 /**
  * `…/addresses` of contacts and users. Agents change the addresses of contacts. Admins change those of users; users
  * remove their own, and add one with a proof. Adding an address that is there already changes nothing.
  */
-export function addressRoutes(app: App, { clock, parseAddress, sendCode }: AddressRouteDeps): void {
+export function addressRoutes(app: App, { clock, parseAddress, findCodeRoute }: AddressRouteDeps): void {
   app.post(
     "/v1/contacts/:id/addresses",
     {
@@ -82,14 +81,15 @@ export function addressRoutes(app: App, { clock, parseAddress, sendCode }: Addre
         summary: "Add an address to a user",
         description:
           "An admin adds the address at once: 201, or 409 with the participant that has it. Users add their own with a " +
-          "proof: 202, and the hub sends a one-time code to the address. It works for 10 minutes and 5 tries. At most 3 " +
-          "codes are open and 5 are sent in an hour, for one user and for one address. 422 says what to do when the " +
-          "channel cannot carry the code.",
+          "proof: 202, and the hub sends a one-time code to the address. It works for 10 minutes and 5 tries. The answer is " +
+          "the same whether the platform takes the code or not, and `help` says what to do when none arrives. At most 3 " +
+          "attempts are open and 5 begin in an hour, for one user and for one address. 422 when no account of the channel " +
+          "is connected.",
         params: idParams,
         body: addressBody,
         response: {
           201: userAddresses,
-          202: Type.Object({ verification_id: uuid, expires_at: time }),
+          202: Type.Object({ verification_id: uuid, expires_at: time, help: Type.String() }),
           ...errorAnswers(400, 401, 403, 404, 409, 422, 429, 503),
         },
       },
@@ -101,14 +101,11 @@ export function addressRoutes(app: App, { clock, parseAddress, sendCode }: Addre
         return reply.status(201).send(showUser(await addAddress({ db, clock }, principal, holder, address)));
       }
       const who = { workspaceId: principal.workspaceId, userId: principal.userId };
+      const route = await findCodeRoute(db, who.workspaceId, address.channel);
       const { verificationId, expiresAt, ...verification } = await startVerification({ db, clock }, who, address);
-      try {
-        await sendCode(db, { workspaceId: who.workspaceId, ...address, ...verification });
-      } catch (error) {
-        await giveUpVerification(db, who, verificationId);
-        throw error;
-      }
-      return reply.status(202).send({ verification_id: verificationId, expires_at: expiresAt.toISOString() });
+      route.send({ identifier: address.identifier, ...verification });
+      const begun = { verification_id: verificationId, expires_at: expiresAt.toISOString(), help: route.help };
+      return reply.status(202).send(begun);
     },
   );
 

@@ -48,7 +48,12 @@ export async function startPeopleHub() {
   const deps = { clock, parseAddress: testParseAddress };
   contactRoutes(app, deps);
   const codes: CodeToSend[] = [];
-  addressRoutes(app, { ...deps, sendCode: async (_db, code) => void codes.push(code) });
+  const findCodeRoute = async (_db: unknown, _workspaceId: string, channel: string) => ({
+    channel,
+    help: "",
+    send: (code: CodeToSend) => void codes.push(code),
+  });
+  addressRoutes(app, { ...deps, findCodeRoute });
   conversationRoutes(app, {
     ...deps,
     showMessages,

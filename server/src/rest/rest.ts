@@ -1,5 +1,5 @@
 import type { Server as SecureServer } from "node:tls";
-import { sendCode } from "../channel-accounts/channel-accounts.ts";
+import { openCodeSender } from "../channel-accounts/channel-accounts.ts";
 import { connectors } from "../connectors/registry.ts";
 import { addressParser } from "../contacts/contacts.ts";
 import type { Context } from "../context.ts";
@@ -94,7 +94,7 @@ export async function openRest(
   addressRoutes(app, {
     clock,
     parseAddress,
-    sendCode: (db, code) => sendCode({ accounts, io: context.connectorIo }, db, code),
+    findCodeRoute: openCodeSender({ accounts, io: context.connectorIo, log: context.log }),
   });
   const { tellTyping, signals } = context;
   conversationRoutes(app, { clock, parseAddress, signals, capabilitiesOf, showMessages, tellTyping });
