@@ -208,6 +208,31 @@ describe("what a member can reach", () => {
       }
     });
 
+    // It says when the person last wrote, also in conversations of others.
+    test("sees that a contact's window is open, and not when it closes", async () => {
+      const { conversation_id } = group;
+      interface Shown {
+        participant_id: string;
+        window: unknown;
+        channels: { channel: string; window: unknown }[];
+      }
+      const windowsFor = async (by: Client) => {
+        const { members } = (await by.conversations.capabilities(conversation_id)) as { members: Shown[] };
+        const body = { conversation_id, payload: text("Hi") };
+        const { recipients } = (await by.call<{ recipients: Shown[] }>("POST", "/v1/messages/preflight", { body }))
+          .body;
+        const isAna = ({ participant_id }: Shown) => participant_id === anasId;
+        const { channels } = members.find(isAna)!;
+        return [channels.find(({ channel }) => channel === "whatsapp")!.window, recipients.find(isAna)!.window];
+      };
+      const hidden = { state: "open", closes_at: null };
+      assert.deepEqual(await windowsFor(client), [hidden, hidden]);
+      for (const window of await windowsFor(workspace.agent.client)) {
+        const { state, closes_at } = window as { state: string; closes_at: string };
+        assert.deepEqual([state, Date.parse(closes_at) > Date.now()], ["open", true]);
+      }
+    });
+
     test("an agent and an admin see the addresses", async () => {
       const members = (await workspace.agent.client.conversations.get(group.conversation_id)).members;
       const shown = members.find(({ participant_id }) => participant_id === anasId)!;

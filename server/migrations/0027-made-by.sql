@@ -38,7 +38,6 @@ CREATE FUNCTION admin_holds(p_user uuid, p_key uuid, p_now timestamptz) RETURNS 
       SELECT FROM api_keys k JOIN api_keys a ON a.api_key_id = ANY (k.ancestor_ids || k.api_key_id)
       WHERE k.api_key_id = p_key AND (a.revoked_at IS NOT NULL OR a.expires_at <= p_now)))
 $$;
-CALL run_as_owner('admin_holds(uuid, uuid, timestamptz)', 'chat4all_api, chat4all_identity, chat4all_pipeline');
 
 -- A password reset ends the endpoints that its user made, before anyone is logged in.
 GRANT SELECT (webhook_endpoint_id, made_by, made_at, status, is_authorized), UPDATE (is_authorized) ON webhook_endpoints TO chat4all_identity;

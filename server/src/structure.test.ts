@@ -221,6 +221,7 @@ test("no two files import each other, however far round", () => {
 
 test("every table is written by its own folder, and by those that are named here", () => {
   const others: Record<string, string> = {
+    "identity webhook_endpoints": "ends what a user made, together with the user's API keys, in one transaction",
     "messages conversations": "accepting takes the next seq, in the statement that writes the message",
     "identity participants": "a user and a workspace are participants, made in one statement with them",
     "receive addresses": "notes when and where an address was last heard, for many messages in one statement",
@@ -236,6 +237,7 @@ test("every table is written by its own folder, and by those that are named here
     conversations: "conversations",
     deliveries: "deliveries",
     provider_messages: "deliveries",
+    webhook_endpoints: "webhook-endpoints",
     lanes: "router",
   };
   for (const { folder, text, path } of program) {

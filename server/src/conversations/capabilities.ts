@@ -1,6 +1,6 @@
 import type { Capabilities } from "../connectors/connector.ts";
 import { appChannel, formatAddress, type HeldAddress, type Participant } from "../contacts/contacts.ts";
-import type { Principal } from "../identity/principal.ts";
+import { type Principal, seesAddressesOf, type Viewer } from "../identity/principal.ts";
 import type { Db } from "../lib/query.ts";
 import { maxTextLength } from "../messages/payload.ts";
 import { getConversation } from "./conversation.ts";
@@ -19,6 +19,15 @@ export function windowOf(windowHours: number | null, lastHeardAt: Date | null, n
   if (windowHours === null) return { state: "none", closesAt: null };
   const closesAtMs = lastHeardAt === null ? 0 : lastHeardAt.getTime() + windowHours * hourMs;
   return closesAtMs > nowMs ? { state: "open", closesAt: new Date(closesAtMs) } : { state: "closed", closesAt: null };
+}
+
+/**
+ * A window of the participant in an answer to the viewer. A member does not see when another's closes, because that says
+ * when the person last wrote, in whatever conversation.
+ */
+export function showWindow({ state, closesAt }: MessagingWindow, viewer: Viewer, participantId: string) {
+  const isTimeShown = seesAddressesOf(viewer, participantId);
+  return { state, closes_at: isTimeShown ? (closesAt?.toISOString() ?? null) : null };
 }
 
 export interface ChannelCapabilities

@@ -5,6 +5,7 @@ export {
   getCapabilities,
   type MemberCapabilities,
   type MessagingWindow,
+  showWindow,
   windowOf,
 } from "./capabilities.ts";
 export { addMember, type ConversationChanges, changeConversation, removeMember } from "./change-conversation.ts";

@@ -10,6 +10,7 @@ import {
   maxLastText,
   maxUnread,
   memberBounds,
+  showWindow,
 } from "../conversations/conversations.ts";
 import { hasScope, type Scoped, type Viewer } from "../identity/principal.ts";
 import { maxTextLength } from "../messages/payload.ts";
@@ -18,6 +19,10 @@ import { pageQuery } from "./pages.ts";
 import { addressText, nameText, participantFields } from "./people-schemas.ts";
 
 const strict = { additionalProperties: false };
+
+export const windowClosesAt = nullable(time, {
+  description: "When an open window closes. For a member it is null, because it says when the person last wrote.",
+});
 
 const conversationType = Type.Unsafe<ConversationType>({ type: "string", enum: ["private", "group"] });
 
@@ -189,7 +194,7 @@ export const capabilitiesResource = Type.Object({
           read_marks: Type.Boolean({ description: "Whether the person sees that their messages were read" }),
           window: Type.Object({
             state: Type.Unsafe<"none" | "open" | "closed">({ type: "string", enum: ["none", "open", "closed"] }),
-            closes_at: nullable(time),
+            closes_at: windowClosesAt,
           }),
         }),
       ),
@@ -202,17 +207,20 @@ export function showCapabilities(conversationId: string, members: MemberCapabili
     conversation_id: conversationId,
     members: members.map((member) => {
       const shown = showParticipant(member, viewer);
-      const channels = member.channels.map((channel) => showChannel(channel, shown.addresses.length > 0));
+      const channels = member.channels.map(({ window, ...channel }) => ({
+        ...showChannel(channel, shown.addresses.length > 0),
+        window: showWindow(window, viewer, member.participantId),
+      }));
       return { ...shown, channels };
     }),
   };
 }
 
 function showChannel(
-  { channel, addresses, payloads, ...rest }: MemberCapabilities["channels"][number],
+  { channel, addresses, payloads, ...rest }: Omit<MemberCapabilities["channels"][number], "window">,
   areAddressesShown: boolean,
 ) {
-  const { maxTextLength, receipts, replies, typing, readMarks, window } = rest;
+  const { maxTextLength, receipts, replies, typing, readMarks } = rest;
   return {
     channel,
     addresses: areAddressesShown ? addresses : [],
@@ -222,6 +230,5 @@ function showChannel(
     replies,
     typing,
     read_marks: readMarks,
-    window: { state: window.state, closes_at: window.closesAt?.toISOString() ?? null },
   };
 }

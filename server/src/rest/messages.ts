@@ -12,6 +12,7 @@ import { messageResource, messageStatus } from "../messages/show.ts";
 import { readAuditTrail, readTrace } from "../messages/trace.ts";
 import type { NewMessage } from "../messages/write-messages.ts";
 import { preflight } from "../router/preflight.ts";
+import { windowClosesAt } from "./conversation-schemas.ts";
 import { toRequestError } from "./errors.ts";
 import { bearer, errorAnswers, idParams, nullable, time } from "./identity-schemas.ts";
 import { pageOf, pageQuery } from "./pages.ts";
@@ -50,7 +51,7 @@ const foreseen = Type.Object({
   channel_account_id: nullable(Type.String()),
   can_send: Type.Boolean(),
   reason: nullable(Type.String()),
-  window: Type.Object({ state: Type.String({ description: "open, closed or none" }), closes_at: nullable(time) }),
+  window: Type.Object({ state: Type.String({ description: "open, closed or none" }), closes_at: windowClosesAt }),
   needs: nullable(Type.Literal("template")),
   adaptations: Type.Array(Type.String()),
 });

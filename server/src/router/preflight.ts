@@ -6,7 +6,7 @@ import {
   formatAddress,
   requireUserAt,
 } from "../contacts/contacts.ts";
-import { findConversation, windowOf } from "../conversations/conversations.ts";
+import { findConversation, type MessagingWindow, showWindow, windowOf } from "../conversations/conversations.ts";
 import { splitText } from "../deliveries/split-text.ts";
 import { type Principal, reachesContacts, seesAddressesOf } from "../identity/principal.ts";
 import { all, type Db } from "../lib/query.ts";
@@ -59,8 +59,13 @@ export async function preflight(
   };
   const planned = planDeliveries(message, recipients, accounts, capabilitiesOf);
   return planned.map((delivery) => {
-    const foreseen = whereRefused(accounts, foresee(deps, body, recipients, delivery));
-    return seesAddressesOf(principal, delivery.recipientId) ? foreseen : { ...foreseen, address: null };
+    const { window, ...foreseen } = whereRefused(accounts, foresee(deps, body, recipients, delivery));
+    const { recipientId } = delivery;
+    return {
+      ...foreseen,
+      address: seesAddressesOf(principal, recipientId) ? foreseen.address : null,
+      window: showWindow(window, principal, recipientId),
+    };
   });
 }
 
@@ -91,15 +96,17 @@ async function personAt(db: Db, principal: Principal, to: Address): Promise<Reci
   return { participantId, kind: participant?.kind ?? "contact", addresses };
 }
 
+type Foreseeing = Omit<Foreseen, "window"> & { window: MessagingWindow };
+
 function foresee(
   { nowMs, capabilitiesOf }: PreflightDeps,
   body: SendBody,
   recipients: readonly Recipient[],
   planned: PlannedDelivery,
-): Foreseen {
+): Foreseeing {
   const nowhere = {
     channel_account_id: null,
-    window: { state: "none" as const, closes_at: null },
+    window: { state: "none" as const, closesAt: null },
     needs: null,
     adaptations: [],
   };
@@ -126,14 +133,14 @@ function foresee(
     channel_account_id: planned.channelAccountId,
     can_send: !needsTemplate,
     reason: needsTemplate ? "WINDOW_CLOSED" : null,
-    window: { state: window.state, closes_at: window.closesAt?.toISOString() ?? null },
+    window,
     needs: needsTemplate ? "template" : null,
     adaptations: adaptationsOf(body, capabilities),
   };
 }
 
 /** Deliveries over an account that the platform refuses wait until the account is repaired. */
-function whereRefused(accounts: readonly Account[], foreseen: Foreseen): Foreseen {
+function whereRefused(accounts: readonly Account[], foreseen: Foreseeing): Foreseeing {
   const account = accounts.find(({ channelAccountId }) => channelAccountId === foreseen.channel_account_id);
   if (account === undefined || account.isActive || !foreseen.can_send) return foreseen;
   return { ...foreseen, can_send: false, reason: "CHANNEL_ACCOUNT_NEEDS_ATTENTION" };
