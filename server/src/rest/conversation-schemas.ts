@@ -150,7 +150,9 @@ export const listQuery = Type.Object(
         description: "Conversations with a message after this time, or created after it",
       }),
     ),
-    sort: Type.Optional(Type.Unsafe<ConversationSort>({ type: "string", enum: ["activity", "created"] })),
+    sort: Type.Optional(
+      Type.Unsafe<ConversationSort>({ type: "string", enum: ["activity", "created"], default: "created" }),
+    ),
   },
   strict,
 );

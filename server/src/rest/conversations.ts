@@ -81,7 +81,7 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
         summary: "List conversations, newest first",
         description:
           "`sort=created` (default) or by their last message (`activity`). A cursor belongs to the filters and the order that " +
-          "it was given for; a conversation that becomes active meanwhile moves to the front.",
+          "it was given for (400 with others); a conversation that becomes active meanwhile moves to the front.",
         querystring: listQuery,
         response: { 200: pageOf(listedConversation), ...errorAnswers(400, 401, 403) },
       },

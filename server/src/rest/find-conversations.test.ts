@@ -189,3 +189,26 @@ test("an API key that names one other participant is added itself; a user gets a
   assert.deepEqual([alone.status, alone.body.error.details.field], [400, "members"]);
   assert.match(alone.body.error.message, new RegExp(`Add yourself \\(${agent.userId}\\)`));
 });
+
+test("a cursor of another order, of other filters or of another list is refused", async () => {
+  const { agent, eva, addContact, addConversation } = await hub.openWorkspace();
+  for (const name of ["One", "Two", "Three"]) await addConversation(eva.userId, await addContact(name));
+  const { next_cursor: cursor } = await list(agent, `?sort=activity&participant_id=${eva.userId}&limit=1`);
+  const right = `/v1/conversations?sort=activity&participant_id=${eva.userId}`;
+  assert.equal((await hub.call(agent, "GET", `${right}&limit=2&cursor=${cursor}`)).body.data.length, 2);
+  for (const path of [
+    `/v1/conversations?participant_id=${eva.userId}`,
+    "/v1/conversations?sort=activity",
+    `${right}&channel=chat`,
+    "/v1/contacts?limit=1",
+  ]) {
+    const { status, body } = await hub.call(agent, "GET", `${path}${path.includes("?") ? "&" : "?"}cursor=${cursor}`);
+    assert.deepEqual([status, body.error?.details.field], [400, "cursor"], path);
+    assert.match(body.error.message, /leave cursor out/);
+  }
+  const first = await list(agent, "?limit=1");
+  assert.equal(
+    (await hub.call(agent, "GET", `/v1/conversations?sort=created&cursor=${first.next_cursor}`)).status,
+    200,
+  );
+});

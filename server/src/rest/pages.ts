@@ -9,7 +9,8 @@ import { lastMoment } from "./validation.ts";
 export const pageCursor = Type.String({
   maxLength: 500,
   pattern: "^[A-Za-z0-9_-]+$",
-  description: "The next_cursor of the page before, if it is not null; leave it out for the first page",
+  description:
+    "The next_cursor of the page before, with the same filters and order (400 with others); leave it out for the first page",
 });
 
 /** `limit` and `cursor` of every list. */

@@ -14,6 +14,7 @@ import { openConcurrencyLimit } from "../lib/concurrency-limit.ts";
 import type { Pool } from "../lib/postgres.ts";
 import { openAdmission } from "./admission.ts";
 import { openAllowed } from "./allowed-methods.ts";
+import { bindCursors } from "./bound-cursors.ts";
 import { clientAddress, openTrust, type TrustedProxies } from "./client-address.ts";
 import { compileLazily } from "./compile-lazily.ts";
 import { allowOrigins, headersForOrigins } from "./cors.ts";
@@ -142,9 +143,11 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
   });
   const allowedAt = openAllowed();
   app.setNotFoundHandler((request, reply) => answerNotFound(request, reply, allowedAt.find(request.url)));
-  app.addHook("onRoute", ({ method, url, config }) => {
+  app.addHook("onRoute", (route) => {
+    const { method, url, config } = route;
     allowedAt.add(url, method);
     if (config?.access === undefined) throw new Error(`${method} ${url} does not say who may call it.`);
+    bindCursors(route);
   });
   app.decorateRequest("principal", null as unknown as Principal);
   app.decorateRequest("db", null as unknown as Pool);
