@@ -7,6 +7,7 @@ import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { before, describe, test } from "node:test";
+import { isDeepStrictEqual } from "node:util";
 import type { Role } from "../client/src/client.ts";
 import { eventGroups, eventNames } from "../server/src/events/events.ts";
 import { roles, type Scope, scopes } from "../server/src/identity/principal.ts";
@@ -14,7 +15,7 @@ import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { adminPassword, startTestHub, type TestHub } from "./src/harness.ts";
 import { codesIn, readTable } from "./src/markdown-tables.ts";
 import { newAddress } from "./src/things.ts";
-import { firstWorkspace, newUser, type Workspace } from "./src/workspace.ts";
+import { connectIdleBot, firstWorkspace, newUser, type Workspace } from "./src/workspace.ts";
 
 const security = readFileSync(join(import.meta.dirname, "../SECURITY.md"), "utf8");
 const opened = closeAfterTests();
@@ -167,6 +168,153 @@ describe("what a key with users:write alone does to users", () => {
 
   const userId = async (role: Role) => (await newUser(hub, workspace.admin, role)).userId;
   const change = (key: string, id: string, body: object) => call(key, "PATCH", `/v1/users/${id}`, body);
+});
+
+describe("what the answer of a write shows to a key without the read scope", () => {
+  const table = readTable(security, "the answer shows");
+  const rules = readRules();
+  const writes = [...rules].filter(([, { needs }]) => needs !== "session" && needs.some((one) => /:write$/.test(one)));
+  const admin = () => workspace.admin.client;
+  const words = { type: "text", text: "Hi" };
+  const contact = async () => {
+    const made = await admin().contacts.create({ display_name: "Ana", addresses: [newAddress()] });
+    return made.contact_id;
+  };
+  const group = async () => {
+    const members = [workspace.admin.userId, workspace.agent.userId, await contact()];
+    return (await admin().conversations.create({ type: "group", title: "Ours", members })).conversation_id;
+  };
+  const endpoint = async () => {
+    const body = { url: "http://127.0.0.1:65000/events", events: ["message.failed"], description: "Theirs" };
+    return (await admin().webhookEndpoints.create(body)).webhook_endpoint_id;
+  };
+  const newMember = async () => (await newUser(hub, workspace.admin, "member")).userId;
+
+  /** Each makes a path in place of the operation's, and a body. */
+  const requests: Record<string, () => Promise<[path: string, body?: object]>> = {
+    "PATCH /v1/users/{id}": async () => [`/v1/users/${await newMember()}`, { display_name: "Eva" }],
+    "POST /v1/users/{id}/addresses": async () => [
+      `/v1/users/${await newMember()}/addresses`,
+      { address: newAddress() },
+    ],
+    "PATCH /v1/contacts/{id}": async () => [`/v1/contacts/${await contact()}`, { metadata: {} }],
+    "POST /v1/contacts/{id}/merge": async () => [`/v1/contacts/${await contact()}/merge`, { into: await contact() }],
+    "POST /v1/contacts/{id}/addresses": async () => [
+      `/v1/contacts/${await contact()}/addresses`,
+      { address: newAddress() },
+    ],
+    "POST /v1/conversations": async () => {
+      const address = newAddress();
+      await admin().contacts.create({ display_name: "Ana", addresses: [address, newAddress()] });
+      return ["/v1/conversations", { type: "private", members: [{ address }] }];
+    },
+    "PATCH /v1/conversations/{id}": async () => [`/v1/conversations/${await group()}`, { title: "Theirs" }],
+    "POST /v1/conversations/{id}/members": async () => [
+      `/v1/conversations/${await group()}/members`,
+      { member: await contact() },
+    ],
+    "PATCH /v1/channel-accounts/{id}": async () => [
+      `/v1/channel-accounts/${await connectIdleBot(workspace)}`,
+      { name: "B" },
+    ],
+    "PATCH /v1/webhook-endpoints/{id}": async () => [`/v1/webhook-endpoints/${await endpoint()}`, { ordered: true }],
+    "POST /v1/webhook-endpoints/{id}/rotate-secret": async () => [
+      `/v1/webhook-endpoints/${await endpoint()}/rotate-secret`,
+    ],
+    "POST /v1/webhook-endpoints/{id}/test": async () => [`/v1/webhook-endpoints/${await endpoint()}/test`],
+  };
+  /** The first needs a code that was sent to a phone; the others answer only where a platform shows nothing. */
+  const notTried = [
+    "POST /v1/users/{id}/addresses/verify",
+    "POST /v1/conversations/{id}/read",
+    "POST /v1/conversations/{id}/typing",
+  ];
+
+  test("the table has every write that has an answer, and this test tries those that are limited", async () => {
+    const { paths } = (await (await fetch(`${hub.url}/openapi.json`)).json()) as {
+      paths: Record<string, Record<string, { responses: Record<string, { content?: object }> }>>;
+    };
+    const answering = writes.filter(([operation]) => {
+      const [method, path] = operation.split(" ") as [string, string];
+      const { responses } = paths[path]![method.toLowerCase()]!;
+      return Object.entries(responses).some(([status, { content }]) => status < "300" && content !== undefined);
+    });
+    const inTable = table.flatMap((row) => codesIn(row.operations!));
+    assert.deepEqual(inTable.toSorted(), answering.map(([operation]) => operation).sort());
+    const limited = table.filter((row) => /^(its ids|the same)/.test(row["the answer shows"]!));
+    assert.deepEqual(
+      limited.flatMap((row) => codesIn(row.operations!)).toSorted(),
+      [...Object.keys(requests), ...notTried].sort(),
+    );
+  });
+
+  for (const [operation, prepare] of Object.entries(requests)) {
+    test(operation, async () => {
+      const [write] = rules.get(operation)!.needs as [Scope];
+      const more: Scope[] = write === "webhook-endpoints:write" ? ["messages:read"] : [];
+      const answers = [];
+      for (const scopes of [
+        [write, ...more],
+        [write, write.replace(":write", ":read") as Scope, ...more],
+      ]) {
+        const [path, body] = await prepare();
+        const { key } = await admin().apiKeys.create({ name: "writes", scopes });
+        const answer = await answerOf(key, operation.split(" ")[0]!, path, body);
+        assert.ok(answer.status < 300, JSON.stringify(answer.body));
+        answers.push({ said: Object.entries(body ?? {}), names: Object.entries(answer.body ?? {}) });
+      }
+      const [limited, whole] = answers as [(typeof answers)[0], (typeof answers)[0]];
+      const row = table.find(({ operations }) => codesIn(operations!).includes(operation))!;
+      const also = codesIn(row["the answer shows"]!);
+      for (const [name, value] of limited.names) {
+        const isSaid = limited.said.some((pair) => isDeepStrictEqual(pair, [name, value]));
+        assert.ok(/_id$/.test(name) || also.includes(name) || isSaid, `it shows ${name}`);
+      }
+      assert.ok(limited.names.length > 0, "it shows the id");
+      assert.ok(whole.names.length > limited.names.length, "with the read scope it shows more");
+    });
+  }
+
+  test("POST /v1/messages/preflight shows no address and no time", async () => {
+    const { key } = await admin().apiKeys.create({ name: "writes", scopes: ["messages:write"] });
+    const body = { conversation_id: await group(), payload: words };
+    const { body: answer } = await answerOf(key, "POST", "/v1/messages/preflight", body);
+    const byTelegram = answer.recipients.find(({ channel }: { channel: string }) => channel === "telegram");
+    assert.deepEqual(Object.keys(byTelegram).sort(), [
+      "adaptations",
+      "can_send",
+      "channel",
+      "channel_account_id",
+      "needs",
+      "participant_id",
+      "reason",
+      "window",
+    ]);
+    assert.deepEqual(Object.keys(byTelegram.window), ["state"]);
+  });
+});
+
+test("a key with users:write alone adds no address to its own user, if that is an agent or admin", async () => {
+  for (const role of roles) {
+    const { client, userId } = await newUser(hub, workspace.admin, role);
+    const { key } = await client.apiKeys.create({ name: "limited", scopes: ["users:write"] });
+    const status = await call(key, "POST", `/v1/users/${userId}/addresses`, { address: newAddress() });
+    assert.equal(status, role === "member" ? 202 : 403, role);
+    const path = `/v1/users/${userId}/addresses/verify`;
+    const proof = { verification_id: randomUUID(), code: "123456" };
+    assert.equal(await call(key, "POST", path, proof), role === "member" ? 404 : 403, role);
+  }
+});
+
+test("a user's addresses are shown to the user and to admins", async () => {
+  const address = newAddress();
+  const { admin, agent } = workspace;
+  const eva = await newUser(hub, admin, "agent");
+  await admin.client.users.addAddress(eva.userId, address);
+  assert.deepEqual((await eva.client.auth.me()).addresses, [address]);
+  assert.deepEqual((await eva.client.users.get(eva.userId)).addresses, [address]);
+  assert.deepEqual((await admin.client.users.get(eva.userId)).addresses, [address]);
+  assert.equal((await agent.client.users.get(eva.userId)).addresses, undefined);
 });
 
 describe("the events that a key may subscribe a webhook endpoint to", () => {

@@ -178,10 +178,13 @@ export interface User {
   role: Role;
   disabled: boolean;
   created_at: string;
+  /** Of one user, for admins and for the user. */
+  addresses?: string[];
 }
 
 /** The caller and its credential. */
 export interface Me extends User {
+  addresses: string[];
   preferred_model: string | null;
   llm_api_key_configured: boolean;
   credential: { kind: "session" | "api_key"; scopes: string[]; api_key: ApiKey | null };

@@ -160,20 +160,20 @@ export const authorizationTable: Readonly<Record<string, Row>> = {
   "DELETE /v1/users/{id}": row("admin", "users:write", 204, one("user")),
   "POST /v1/users/{id}/password-reset": row("admin", "users:write", 201, one("user")),
   "DELETE /v1/users/{id}/totp": row("admin", "users:write", 204, one("carefulUser")),
-  // A member gets a code at the address; an admin's address is added at once.
+  // A member gets a code at the address. A key with limited scopes adds none to an admin, not even to its own user.
   "POST /v1/users/{id}/addresses": row(
     "member",
     "users:write",
     202,
     ({ userId }) => ({ params: { id: userId }, body: { address: newAddress() } }),
-    { outsider: 403, toKeys: 201 },
+    { outsider: 403, toKeys: 403 },
   ),
   "POST /v1/users/{id}/addresses/verify": row(
     "member",
     "users:write",
     404,
     ({ userId }) => ({ params: { id: userId }, body: { verification_id: randomUUID(), code: "123456" } }),
-    { stranger: 403, outsider: 403 },
+    { stranger: 403, outsider: 403, toKeys: 403 },
   ),
   "DELETE /v1/users/{id}/addresses/{address}": row(
     "member",
@@ -184,7 +184,7 @@ export const authorizationTable: Readonly<Record<string, Row>> = {
       await workspace.admin.client.users.addAddress(userId, address);
       return { params: { id: userId, address } };
     },
-    { outsider: 403 },
+    { outsider: 403, toKeys: 403 },
   ),
   "GET /v1/invitations": row("admin", "users:read", 200, undefined, own),
   "POST /v1/invitations": row(

@@ -22,7 +22,7 @@ export {
   type ReachedPerson,
 } from "./create-contact.ts";
 export { onlyUsers, requireUserAt } from "./only-users.ts";
-export { type AddressHolder, addAddress, type HolderView, removeAddress } from "./own-addresses.ts";
+export { type AddressHolder, addAddress, type HolderView, readAddresses, removeAddress } from "./own-addresses.ts";
 export {
   describeParticipants,
   findLiving,

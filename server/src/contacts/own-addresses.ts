@@ -2,8 +2,16 @@ import { type Actor, recordAct } from "../audit/audit.ts";
 import { notFound } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
+import type { Db } from "../lib/query.ts";
 import { type Address, formatAddress } from "./address.ts";
-import { deleteAddress, findOwners, insertAddresses, lockAddresses, requireFree } from "./address-book.ts";
+import {
+  deleteAddress,
+  findOwners,
+  insertAddresses,
+  listAddresses,
+  lockAddresses,
+  requireFree,
+} from "./address-book.ts";
 import { describeParticipants, findLiving, holdPeople } from "./participants.ts";
 
 /** Whose addresses change: a merged contact's id stands for the survivor. */
@@ -68,4 +76,9 @@ async function holdHolder(tx: PoolClient, { workspaceId, participantId, kind }: 
   const living = (await findLiving(tx, workspaceId, [participantId])).get(participantId);
   if (living?.kind !== kind) throw notFound(kind);
   return living.participantId;
+}
+
+/** In the order in which they are tried. */
+export async function readAddresses(db: Db, participantId: string): Promise<string[]> {
+  return (await listAddresses(db, [participantId])).map(formatAddress);
 }

@@ -74,7 +74,7 @@ export function addressRoutes(app: App, { clock, parseAddress, findCodeRoute }: 
   app.post(
     "/v1/users/:id/addresses",
     {
-      config: { access: { role: "member", scope: "users:write" }, idempotent: true },
+      config: { access: { role: "member", scope: "users:write" }, idempotent: true, shows: ["expires_at", "help"] },
       schema: {
         tags: ["Users"],
         security: bearer,
@@ -130,6 +130,7 @@ export function addressRoutes(app: App, { clock, parseAddress, findCodeRoute }: 
     },
     async ({ principal, db, params, body }) => {
       if (params.id.toLowerCase() !== principal.userId) throw forbidden("Users prove their own addresses only.");
+      requireMayRule(principal, principal.role);
       const proof = { verificationId: body.verification_id.toLowerCase(), code: body.code };
       return showUser(await verifyAddress({ db, clock }, principal, principal.userId, proof));
     },
@@ -178,7 +179,8 @@ function contactOf({ workspaceId }: Principal, id: string): AddressHolder {
 async function userOf(db: Db, principal: Principal, id: string): Promise<AddressHolder> {
   const participantId = id.toLowerCase();
   const { workspaceId } = principal;
-  if (participantId !== principal.userId) {
+  if (participantId === principal.userId) requireMayRule(principal, principal.role);
+  else {
     if (!hasRole(principal, "admin")) throw forbidden("Only admins change the addresses of other users.");
     requireMayRule(principal, (await getUser(db, { workspaceId, userId: participantId })).role);
   }

@@ -12,7 +12,7 @@ export function apiKeyRoutes(app: App, deps: { clock: Clock } & Pick<Authenticat
   app.post(
     "/v1/api-keys",
     {
-      config: { access: { role: "member", scope: "api-keys:write" }, idempotent: true },
+      config: { access: { role: "member", scope: "api-keys:write" }, idempotent: true, shows: "all" },
       schema: {
         tags,
         security: bearer,

@@ -38,7 +38,7 @@ export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): 
   app.post(
     "/v1/channel-accounts",
     {
-      config: { access: { role: "admin", scope: "channel-accounts:write" }, idempotent: true },
+      config: { access: { role: "admin", scope: "channel-accounts:write" }, idempotent: true, shows: "all" },
       schema: {
         tags,
         security: bearer,
@@ -163,7 +163,7 @@ export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): 
   app.post(
     "/v1/channel-accounts/:id/verify",
     {
-      config: { access: { role: "admin", scope: "channel-accounts:write" } },
+      config: { access: { role: "admin", scope: "channel-accounts:write" }, shows: "all" },
       schema: {
         tags,
         security: bearer,

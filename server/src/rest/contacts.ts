@@ -35,7 +35,7 @@ export function contactRoutes(app: App, { clock, parseAddress }: ContactRouteDep
   app.post(
     "/v1/contacts",
     {
-      config: { access: { role: "agent", scope: "contacts:write" }, idempotent: true },
+      config: { access: { role: "agent", scope: "contacts:write" }, idempotent: true, shows: "all" },
       schema: {
         tags,
         security: bearer,

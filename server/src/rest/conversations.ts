@@ -209,7 +209,7 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
   app.post(
     "/v1/conversations/:id/read",
     {
-      config: { access: { role: "member", scope: "conversations:write" } },
+      config: { access: { role: "member", scope: "conversations:write" }, shows: ["not_shown"] },
       schema: {
         tags,
         security: bearer,
@@ -234,7 +234,7 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
   app.post(
     "/v1/conversations/:id/typing",
     {
-      config: { access: { role: "member", scope: "conversations:write" } },
+      config: { access: { role: "member", scope: "conversations:write" }, shows: ["not_shown"] },
       schema: {
         tags,
         security: bearer,

@@ -85,7 +85,7 @@ export function deadLetterRoutes(app: App, deps: Omit<ReplayDeps, "db">): void {
   app.post(
     "/v1/dead-letters/:id/replay",
     {
-      config: { access: write, idempotent: true },
+      config: { access: write, idempotent: true, shows: "all" },
       schema: {
         tags,
         security: bearer,
@@ -107,7 +107,7 @@ export function deadLetterRoutes(app: App, deps: Omit<ReplayDeps, "db">): void {
   app.post(
     "/v1/dead-letters/replay",
     {
-      config: { access: write, idempotent: true },
+      config: { access: write, idempotent: true, shows: "all" },
       schema: {
         tags,
         security: bearer,

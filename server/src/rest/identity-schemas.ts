@@ -49,6 +49,11 @@ export function revokeApiKeysSince(otherwise: string) {
   return Type.Optional(nullable(Type.String({ format: "date-time", description })));
 }
 
+/** Of a user. */
+export const userAddressList = Type.Array(Type.String(), {
+  description: "Addresses on channels, in the order in which they are tried",
+});
+
 /** One line that people read: not blank, and without control characters. */
 export function line(maxLength: number) {
   return Type.String({

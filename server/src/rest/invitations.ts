@@ -40,7 +40,7 @@ export function invitationRoutes(app: App, deps: InvitationRouteDeps): void {
   app.post(
     "/v1/invitations",
     {
-      config: { access: { role: "admin", scope: "users:write" }, idempotent: true },
+      config: { access: { role: "admin", scope: "users:write" }, idempotent: true, shows: "all" },
       schema: {
         tags,
         security: bearer,

@@ -1,4 +1,5 @@
 import { Type } from "typebox";
+import { readAddresses } from "../contacts/contacts.ts";
 import { findApiKey } from "../identity/api-keys.ts";
 import { updateMe } from "../identity/me.ts";
 import type { Principal } from "../identity/principal.ts";
@@ -6,7 +7,16 @@ import { getUser, type User } from "../identity/users.ts";
 import type { Db } from "../lib/query.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
 import { apiKeyResource, scopeName, showApiKey } from "./api-keys.ts";
-import { bearer, displayName, errorAnswers, line, nullable, showUser, userResource } from "./identity-schemas.ts";
+import {
+  bearer,
+  displayName,
+  errorAnswers,
+  line,
+  nullable,
+  showUser,
+  userAddressList,
+  userResource,
+} from "./identity-schemas.ts";
 import type { App } from "./server.ts";
 
 /** `/v1/me`: the caller; for an API key, the user who made it. */
@@ -25,13 +35,13 @@ export function meRoutes(app: App, { box }: { box: SecretBox }): void {
         response: { 200: meResource, ...errorAnswers(401) },
       },
     },
-    async ({ principal, db }) => showMe(await getUser(db, principal), await credentialOf(db, principal)),
+    async ({ principal, db }) => showMe(db, principal, await getUser(db, principal)),
   );
 
   app.patch(
     "/v1/me",
     {
-      config: { access: { role: "member", scope: "users:write" } },
+      config: { access: { role: "member", scope: "users:write" }, shows: "all" },
       schema: {
         tags,
         security: bearer,
@@ -51,7 +61,7 @@ export function meRoutes(app: App, { box }: { box: SecretBox }): void {
     async ({ principal, db, body }) => {
       const { display_name, preferred_model, llm_api_key } = body;
       const changes = { displayName: display_name, preferredModel: preferred_model, llmApiKey: llm_api_key };
-      return showMe(await updateMe({ db, box }, principal, changes), await credentialOf(db, principal));
+      return showMe(db, principal, await updateMe({ db, box }, principal, changes));
     },
   );
 }
@@ -62,6 +72,7 @@ const meResource = Type.Object({
   ...userResource.properties,
   preferred_model: nullable(Type.String()),
   llm_api_key_configured: Type.Boolean(),
+  addresses: userAddressList,
   credential: Type.Object(
     {
       kind: Type.Enum(["session", "api_key"]),
@@ -78,7 +89,8 @@ async function credentialOf(db: Db, principal: Principal) {
   return { kind, scopes: [...scopes], api_key: showApiKey(await findApiKey(db, principal)) };
 }
 
-function showMe(user: User, credential: Awaited<ReturnType<typeof credentialOf>>) {
+async function showMe(db: Db, principal: Principal, user: User) {
   const { preferred_model, llm_api_key_configured } = user;
-  return { ...showUser(user), preferred_model, llm_api_key_configured, credential };
+  const [addresses, credential] = [await readAddresses(db, user.user_id), await credentialOf(db, principal)];
+  return { ...showUser(user), preferred_model, llm_api_key_configured, addresses, credential };
 }

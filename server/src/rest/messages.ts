@@ -56,6 +56,11 @@ const foreseen = Type.Object({
   adaptations: Type.Array(Type.String()),
 });
 
+/** Without the address and the time of the last message. */
+const preflightOutcome = ["channel", "can_send", "reason", "window.state", "needs", "adaptations"].map(
+  (name) => `recipients.${name}`,
+);
+
 const auditEntry = Type.Object({
   at: time,
   status: messageStatus,
@@ -87,7 +92,7 @@ export function messageRoutes(app: App, deps: MessageRouteDeps): void {
   app.post(
     "/v1/messages",
     {
-      config: { access: send, idempotent: true },
+      config: { access: send, idempotent: true, shows: "all" },
       schema: {
         tags,
         security: bearer,
@@ -139,7 +144,7 @@ export function messageRoutes(app: App, deps: MessageRouteDeps): void {
   app.post(
     "/v1/messages/batch",
     {
-      config: { access: send, idempotent: true },
+      config: { access: send, idempotent: true, shows: "all" },
       // Checked below, one by one: a bad item never fails the rest.
       validatorCompiler: () => () => true,
       schema: {
@@ -175,7 +180,7 @@ export function messageRoutes(app: App, deps: MessageRouteDeps): void {
   app.post(
     "/v1/messages/preflight",
     {
-      config: { access: send },
+      config: { access: send, shows: preflightOutcome },
       schema: {
         tags,
         security: bearer,

@@ -88,7 +88,7 @@ export function passwordRoutes(app: App, deps: PasswordRouteDeps): void {
   app.post(
     "/v1/users/:id/password-reset",
     {
-      config: { access: { role: "admin", scope: "users:write" }, idempotent: true },
+      config: { access: { role: "admin", scope: "users:write" }, idempotent: true, shows: "all" },
       schema: {
         tags: ["Users"],
         security: bearer,

@@ -32,6 +32,7 @@ import { userRoutes } from "./users.ts";
 import { webhookEndpointRoutes } from "./webhook-endpoints.ts";
 import { webhookRoutes } from "./webhooks.ts";
 import { workspaceRoutes } from "./workspaces.ts";
+import { limitWriteAnswers } from "./write-answers.ts";
 
 export interface RestParts {
   operations: OperationDeps;
@@ -80,6 +81,7 @@ export async function openRest(
   });
   const parseAddress = addressParser(connectors);
   honourIdempotencyKeys(app, { identityDb, clock, box });
+  limitWriteAnswers(app);
 
   authRoutes(app, { db: identityDb, clock, hasher, tokens, box, forget, registration: config.identity.registration });
   const { registration } = config.identity;

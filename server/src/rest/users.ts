@@ -1,5 +1,7 @@
 import { Type } from "typebox";
+import { readAddresses } from "../contacts/contacts.ts";
 import type { Authenticator } from "../identity/authenticate.ts";
+import { hasRole } from "../identity/principal.ts";
 import { createUser, deleteUser, getUser, listUsers, type UserDeps, updateUser } from "../identity/users.ts";
 import {
   bearer,
@@ -11,6 +13,7 @@ import {
   nothing,
   roleName,
   showUser,
+  userAddressList,
   userResource,
 } from "./identity-schemas.ts";
 import { decodeCursor, pageOf, pageQuery, toPage } from "./pages.ts";
@@ -62,18 +65,25 @@ export function userRoutes(app: App, deps: Omit<UserDeps, "db"> & Pick<Authentic
         tags,
         security: bearer,
         summary: "Get a user",
+        description: "`addresses` is for admins, and for the user.",
         params: idParams,
-        response: { 200: userResource, ...errorAnswers(400, 401, 403, 404) },
+        response: {
+          200: Type.Object({ ...userResource.properties, addresses: Type.Optional(userAddressList) }),
+          ...errorAnswers(400, 401, 403, 404),
+        },
       },
     },
-    async ({ principal, db, params }) =>
-      showUser(await getUser(db, { workspaceId: principal.workspaceId, userId: params.id })),
+    async ({ principal, db, params }) => {
+      const user = await getUser(db, { workspaceId: principal.workspaceId, userId: params.id });
+      const areAddressesShown = hasRole(principal, "admin") || user.user_id === principal.userId;
+      return { ...showUser(user), ...(areAddressesShown && { addresses: await readAddresses(db, user.user_id) }) };
+    },
   );
 
   app.post(
     "/v1/users",
     {
-      config: { access: { role: "admin", scope: "users:write" }, idempotent: true },
+      config: { access: { role: "admin", scope: "users:write" }, idempotent: true, shows: "all" },
       schema: {
         tags,
         security: bearer,

@@ -38,13 +38,24 @@ export interface WebhookEndpointRoutesDeps extends EndpointDeps {
 const tags = ["Webhook endpoints"];
 const read = { role: "admin", scope: "webhook-endpoints:read" } as const;
 const write = { role: "admin", scope: "webhook-endpoints:write" } as const;
+/** What the endpoint answered, `answer`, is read like all attempts. */
+const testOutcome = [
+  "event",
+  "number",
+  "status",
+  "status_code",
+  "error",
+  "started_at",
+  "duration_ms",
+  "next_attempt_at",
+];
 
 /** `/v1/webhook-endpoints`: programs of the workspace that are told of events. Admins connect them. */
 export function webhookEndpointRoutes(app: App, deps: WebhookEndpointRoutesDeps): void {
   app.post(
     "/v1/webhook-endpoints",
     {
-      config: { access: write, idempotent: true },
+      config: { access: write, idempotent: true, shows: "all" },
       schema: {
         tags,
         security: bearer,
@@ -139,7 +150,7 @@ export function webhookEndpointRoutes(app: App, deps: WebhookEndpointRoutesDeps)
   app.post(
     "/v1/webhook-endpoints/:id/rotate-secret",
     {
-      config: { access: write, idempotent: true },
+      config: { access: write, idempotent: true, shows: ["secret"] },
       ...optionalBody,
       schema: {
         tags,
@@ -162,7 +173,7 @@ export function webhookEndpointRoutes(app: App, deps: WebhookEndpointRoutesDeps)
   app.post(
     "/v1/webhook-endpoints/:id/test",
     {
-      config: { access: write, idempotent: true },
+      config: { access: write, idempotent: true, shows: testOutcome },
       schema: {
         tags,
         security: bearer,
@@ -203,7 +214,7 @@ export function webhookEndpointRoutes(app: App, deps: WebhookEndpointRoutesDeps)
   app.post(
     "/v1/webhook-endpoints/:id/attempts/:attempt_id/replay",
     {
-      config: { access: write, idempotent: true },
+      config: { access: write, idempotent: true, shows: "all" },
       schema: {
         tags,
         security: bearer,
@@ -225,7 +236,7 @@ export function webhookEndpointRoutes(app: App, deps: WebhookEndpointRoutesDeps)
   app.post(
     "/v1/webhook-endpoints/:id/replay",
     {
-      config: { access: write, idempotent: true },
+      config: { access: write, idempotent: true, shows: "all" },
       schema: {
         tags,
         security: bearer,

@@ -10,7 +10,7 @@ export function workspaceRoutes(app: App, deps: UserDeps): void {
   app.post(
     "/v1/workspaces",
     {
-      config: { access: { role: "admin", scope: "workspaces:write" }, idempotent: true },
+      config: { access: { role: "admin", scope: "workspaces:write" }, idempotent: true, shows: "all" },
       schema: {
         tags,
         security: bearer,

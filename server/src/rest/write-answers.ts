@@ -1,0 +1,80 @@
+import { isDeepStrictEqual } from "node:util";
+import type { FastifyReply, FastifyRequest, RouteOptions } from "fastify";
+import { hasScope, type Scope, scopes } from "../identity/principal.ts";
+import type { App } from "./server.ts";
+
+declare module "fastify" {
+  interface FastifyContextConfig {
+    /**
+     * Of a route with a write scope: what of its answer is the outcome of the request, and not something that was there
+     * before. A field of a field is written `field.inner`, also inside an array. `all` of it: what the request made is new.
+     */
+    shows?: "all" | readonly string[];
+  }
+}
+
+/**
+ * A write scope does not read. To an API key without the read scope of the same resource the answer of a write shows the
+ * ids, what the request itself said, and what the route `shows`. Call it before the routes are added.
+ */
+export function limitWriteAnswers(app: App): void {
+  app.addHook("onRoute", (route) => {
+    const needed = readScopeOf(route);
+    const shows = route.config?.shows ?? [];
+    if (needed === null || shows === "all") return;
+
+    function limit(request: FastifyRequest, reply: FastifyReply, answer: unknown, done: Done): void {
+      if (reply.statusCode >= 300 || !isObject(answer) || hasScope(request.principal, needed!)) {
+        done(null, answer);
+        return;
+      }
+      // The schema of the route requires what is left out.
+      reply.serializer(JSON.stringify);
+      done(null, limitAnswer(answer, isObject(request.body) ? request.body : {}, shows as readonly string[]));
+    }
+    route.preSerialization = [route.preSerialization ?? [], limit].flat();
+    if (!hasBody(route)) return;
+    const also = shows.length === 0 ? "" : `, and ${shows.map((name) => `\`${name}\``).join(", ")}`;
+    const note = `To an API key without \`${needed}\` the answer shows only ids and what the request said${also}.`;
+    const { description } = route.schema as { description?: string };
+    route.schema = { ...route.schema, description: [description, note].filter(Boolean).join(" ") };
+  });
+}
+
+type Done = (error: null, answer: unknown) => void;
+type Fields = Readonly<Record<string, unknown>>;
+
+function readScopeOf({ config }: RouteOptions): Scope | null {
+  const access = config?.access;
+  if (access === undefined || access === "public") return null;
+  const written = [access.scope ?? []].flat().find((scope) => scope.endsWith(":write"));
+  return scopes.find((scope) => scope === written?.replace(":write", ":read")) ?? null;
+}
+
+/** Whether a success has a body: 204 has none. */
+function hasBody({ schema }: RouteOptions): boolean {
+  return Object.keys((schema?.response ?? {}) as object).some((status) => /^20[0-3]$/.test(status));
+}
+
+/** Fields of a field are shown as the route says alone: the request said nothing of them. */
+function limitAnswer(answer: Fields, said: Fields, shows: readonly string[]): Fields {
+  const shown: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(answer)) {
+    const inner = shows.filter((path) => path.startsWith(`${name}.`)).map((path) => path.slice(name.length + 1));
+    if (shows.includes(name) || isId(name, value) || (name in said && isDeepStrictEqual(said[name], value))) {
+      shown[name] = value;
+    } else if (inner.length > 0) {
+      const limited = (one: unknown) => (isObject(one) ? limitAnswer(one, {}, inner) : null);
+      shown[name] = Array.isArray(value) ? value.map(limited) : limited(value);
+    }
+  }
+  return shown;
+}
+
+function isId(name: string, value: unknown): boolean {
+  return name.endsWith("_id") && (typeof value === "string" || value === null);
+}
+
+function isObject(value: unknown): value is Fields {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
