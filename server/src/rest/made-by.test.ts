@@ -64,6 +64,23 @@ async function workBoth(made: { invitation: string; reset: string }): Promise<[b
   return [await accepts(made.invitation), await resets(made.reset)];
 }
 
+/** A row alone: these routes are not part of this hub. */
+async function makeEndpoint(userId: string, ageMs: number): Promise<string> {
+  const { rows } = await hub.db.query(
+    `INSERT INTO webhook_endpoints (webhook_endpoint_id, workspace_id, url, events, is_ordered, status, starts_after,
+       secret_sealed, created_at, made_by, made_at)
+     SELECT gen_random_uuid(), workspace_id, 'https://example.com', '{*}', false, 'enabled', 0, '', $2, user_id, $2
+       FROM users WHERE user_id = $1 RETURNING webhook_endpoint_id`,
+    [userId, new Date(hub.clock.now() - ageMs)],
+  );
+  return rows[0].webhook_endpoint_id;
+}
+
+async function isAuthorized(endpointId: string): Promise<boolean> {
+  const text = "SELECT is_authorized FROM webhook_endpoints WHERE webhook_endpoint_id = $1";
+  return (await hub.db.query(text, [endpointId])).rows[0].is_authorized;
+}
+
 async function lastRecord(action: string) {
   const { body } = await hub.call(`GET /v1/audit-log?action=${action}&limit=1`, { token: owner });
   return body.data[0].details;
@@ -139,6 +156,37 @@ test("a password reset ends everything that its user made, unless a date is give
     [await hub.isLive(key.key), await accepts(laterInvitation), await resets(made.reset)],
     [false, false, false],
   );
+});
+
+test("a password change, a reset and a log-out everywhere end the webhook endpoints made since their date", async () => {
+  type Admin = Awaited<ReturnType<typeof newAdmin>>;
+  const since = () => new Date(hub.clock.now() - 1_000).toISOString();
+  const endings: Record<string, [end: (admin: Admin) => Promise<{ status: number }>, older: boolean]> = {
+    change: [({ token }) => changePassword(token, old, fresh, { revoke_api_keys_since: since() }), true],
+    "log-out": [
+      ({ token }) => hub.call("POST /auth/logout-everywhere", { token, body: { revoke_api_keys_since: since() } }),
+      true,
+    ],
+    "change by default": [({ token }) => changePassword(token, old, fresh), false],
+    reset: [async ({ userId }) => reset(await makeReset(owner, userId)), false],
+    "change that ends nothing": [
+      ({ token }) => changePassword(token, old, fresh, { revoke_api_keys_since: null }),
+      true,
+    ],
+  };
+  for (const [name, [end, isOlderKept]] of Object.entries(endings)) {
+    const admin = await newAdmin();
+    hub.passTime(10_000);
+    const [older, newer] = [await makeEndpoint(admin.userId, 5_000), await makeEndpoint(admin.userId, 0)];
+    const ofAnother = await makeEndpoint((await newAdmin()).userId, 0);
+    assert.equal((await end(admin)).status, 204, name);
+    const isNewerKept = name === "change that ends nothing";
+    assert.deepEqual(
+      [await isAuthorized(older), await isAuthorized(newer), await isAuthorized(ofAnother)],
+      [isOlderKept, isNewerKept, true],
+      name,
+    );
+  }
 });
 
 test("a thief who changes the password does not protect a key from the reset of the owner", async () => {
