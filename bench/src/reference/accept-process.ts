@@ -55,10 +55,11 @@ serve(async ({ databaseUrl, dataDir, workspaceId, userId, isGuarded }: AcceptOrd
   const prepare = {
     clock,
     isChannel: (name: string) => connectorFor(name) !== undefined,
-    findDirect: () => Promise.reject(new Error("the bench names conversations")),
+    parseAddress: addressParser(connectors),
+    findDirects: () => Promise.reject(new Error("the bench names conversations")),
     isAccount: () => Promise.resolve(false),
   };
-  messageRoutes(app, { acceptor, prepare, parseAddress: addressParser(connectors), capabilitiesOf: () => null });
+  messageRoutes(app, { acceptor, prepare, capabilitiesOf: () => null });
   return await app.listen({ host: "127.0.0.1", port: 0 });
 });
 

@@ -88,6 +88,7 @@ export async function insertContacts(
   contacts: readonly { contactId: string; displayName: string }[],
   createdAt: Date,
 ): Promise<void> {
+  if (contacts.length === 0) return;
   await run(
     db,
     `WITH new AS MATERIALIZED (SELECT * FROM unnest($2::uuid[], $3::text[]) AS n (contact_id, display_name)

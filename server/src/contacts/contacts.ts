@@ -9,7 +9,7 @@ export {
   maxIdentifierLength,
   type ParseAddress,
 } from "./address.ts";
-export { findParticipantByAddress, type HeldAddress, lockAddresses } from "./address-book.ts";
+export { findOwners, findParticipantByAddress, type HeldAddress, lockAddresses } from "./address-book.ts";
 export { type ContactChanges, changeContact, deleteContact, type MergeDeps, mergeContacts } from "./change-contact.ts";
 export { type Contact, getContact, listContacts } from "./contact.ts";
 export {

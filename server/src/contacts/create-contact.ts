@@ -2,7 +2,7 @@ import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
 import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
 import { run } from "../lib/query.ts";
-import { type Address, distinctAddresses, formatAddress, type ParseAddress } from "./address.ts";
+import { distinctAddresses, formatAddress, type ParseAddress } from "./address.ts";
 import {
   type AddressOwner,
   findOwners,
@@ -76,53 +76,60 @@ export async function findOrCreateContactByAddress(
 
 /**
  * As `findOrCreateContactByAddress`, for many people of one workspace, in the order of `people`. Unknown people without
- * a conflict are created in a few statements for all, others one by one. Takes a lock for each name: at most
- * `maxPeople`.
+ * a conflict are created in a few statements for all; only people with a new name or alias are changed one by one.
+ * Takes a lock for each name: at most `maxPeople`.
  */
 export async function findOrCreateContacts(
   { db, clock }: { db: PoolClient; clock: Clock },
   workspaceId: string,
   people: readonly ReachedPerson[],
-): Promise<{ participantId: string; isNew: boolean }[]> {
-  const named = people.map((person) => ({ person, names: namesOf(person) }));
-  const addresses = named.flatMap(({ person, names }) =>
-    names.map((identifier) => ({ channel: person.channel, identifier })),
-  );
+): Promise<string[]> {
+  const named = people.map((person) => {
+    const names = namesOf(person);
+    return { person, names, addresses: names.map((identifier) => ({ channel: person.channel, identifier })) };
+  });
+  const all = named.flatMap(({ addresses }) => addresses);
   await holdPeople(db, workspaceId);
-  await lockAddresses(db, workspaceId, addresses);
-  const taken = new Set((await findOwners(db, workspaceId, addresses)).map(formatAddress));
+  await lockAddresses(db, workspaceId, all);
+  const owners = new Map((await findOwners(db, workspaceId, all)).map((owner) => [formatAddress(owner), owner]));
   const nowMs = clock.now();
-  const made = new Map<ReachedPerson, { contactId: string; displayName: string; addresses: Address[] }>();
-  for (const { person, names } of named) {
-    const own = names.map((identifier) => ({ channel: person.channel, identifier }));
-    const isTaken = own.some((address) => taken.has(formatAddress(address)));
-    // Later people with one of these names wait for it.
-    for (const address of own) taken.add(formatAddress(address));
-    if (isTaken) continue;
-    const displayName = cutName(person.displayName) ?? person.identifier;
-    made.set(person, { contactId: newId(nowMs), displayName, addresses: own });
-  }
-  const contacts = [...made.values()];
-  if (contacts.length > 0) {
-    const createdAt = new Date(nowMs);
-    await insertContacts(db, workspaceId, contacts, createdAt);
-    const given = contacts.flatMap((one) => one.addresses.map((a) => ({ ...a, participantId: one.contactId })));
-    await insertAddressesOfMany(db, { workspaceId, addresses: given, createdAt });
-  }
-  const found: { participantId: string; isNew: boolean }[] = [];
-  for (const person of people) {
-    const contactId = made.get(person)?.contactId;
-    found.push(
-      contactId === undefined
-        ? { participantId: await findOrCreateContactByAddress({ db, clock }, person), isNew: false }
-        : { participantId: contactId, isNew: true },
-    );
+  const made: (AddressOwner & { contactId: string })[] = [];
+  /** Names of people who are changed one by one: later people with one of them wait for that. */
+  const open = new Set<string>();
+  const ids = named.map(({ person, names, addresses }) => {
+    const held = addresses.flatMap((address) => owners.get(formatAddress(address)) ?? []);
+    if (held.length === 0 && !addresses.some((address) => open.has(formatAddress(address)))) {
+      const contactId = newId(nowMs);
+      const displayName = cutName(person.displayName) ?? person.identifier;
+      for (const address of addresses) {
+        const owner = { ...address, contactId, participantId: contactId, kind: "contact" as const, displayName };
+        made.push(owner);
+        owners.set(formatAddress(address), owner);
+      }
+      return contactId;
+    }
+    const [owner] = held;
+    if (held.length === names.length && nameToTake(names, owner, person.displayName) === null) {
+      return owner!.participantId;
+    }
+    for (const address of addresses) open.add(formatAddress(address));
+    return null;
+  });
+  const createdAt = new Date(nowMs);
+  await insertContacts(db, workspaceId, [...new Map(made.map((one) => [one.contactId, one])).values()], createdAt);
+  await insertAddressesOfMany(db, { workspaceId, addresses: made, createdAt });
+  const found: string[] = [];
+  for (const [index, person] of people.entries()) {
+    found.push(ids[index] ?? (await findOrCreateContactByAddress({ db, clock }, person)));
   }
   return found;
 }
 
-/** Each name takes a lock in the shared memory of PostgreSQL, which has room for 6,400 by default. */
-export const maxPeople = 200;
+/**
+ * Most people of one transaction. Each name takes a lock in the shared memory of PostgreSQL, which has room for 6,400 by
+ * default, and so does each new private conversation.
+ */
+export const maxPeople = 100;
 
 function namesOf({ identifier, aliases }: ReachedPerson): string[] {
   return [...new Set([identifier, ...aliases])];

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { systemOf } from "../audit/audit.ts";
-import { createConversation, findDirectTo, leaveGroups, moveMemberships } from "../conversations/conversations.ts";
+import { createConversation, findDirectsTo, leaveGroups, moveMemberships } from "../conversations/conversations.ts";
+import { RequestError } from "../errors.ts";
 import { systemClock as clock } from "../lib/clock.ts";
 import { transaction } from "../lib/postgres.ts";
 import { all } from "../lib/query.ts";
@@ -24,7 +25,13 @@ test("whatever happens to two contacts while they are merged or deleted, nothing
   const workspaceId = await addWorkspace(db);
   const agent = await addUser(db, workspaceId, "Rui", "agent");
 
-  const direct = { workspaceId, senderId: agent.userId, mayUseWorkspace: true };
+  const caller = { workspaceId, mayReachContacts: true };
+  const findDirect = async (identifier: string) => {
+    const address = { channel: "chat", identifier };
+    const asked = { senderId: agent.userId, mayUseWorkspace: true, address };
+    const [direct] = await findDirectsTo({ db, clock }, caller, [asked]);
+    if (direct instanceof RequestError) throw direct;
+  };
 
   async function round(number: number): Promise<void> {
     const create = (name: string) =>
@@ -57,8 +64,8 @@ test("whatever happens to two contacts while they are merged or deleted, nothing
       () => find(`alias-${number}`, `b-${number}`),
       () => add(a, `more-${number}`),
       () => add(b, `alias-${number}`),
-      () => findDirectTo({ db, clock, parseAddress }, { ...direct, mayReachContacts: true, to: `chat:a-${number}` }),
-      () => findDirectTo({ db, clock, parseAddress }, { ...direct, mayReachContacts: true, to: `chat:b-${number}` }),
+      () => findDirect(`a-${number}`),
+      () => findDirect(`b-${number}`),
       () => group(a, { address: `chat:b-${number}` }),
       () => group({ address: `chat:more-${number}` }, b),
     ];

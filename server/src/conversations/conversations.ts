@@ -23,7 +23,8 @@ export {
   showConversation,
 } from "./conversation.ts";
 export { type ConversationInput, createConversation, memberBounds } from "./create-conversation.ts";
-export { createDirects, type DirectAddress, type DirectPair, findDirectTo, findOrCreateDirect } from "./direct.ts";
+export { type Direct, type DirectPair, findOrCreateDirects } from "./direct.ts";
+export { type DirectCaller, type DirectTo, findDirectsTo, type NewDirect } from "./direct-to.ts";
 export { type HistoryQuery, readHistory } from "./history.ts";
 export { type ConversationSort, type ListedConversation, listConversations } from "./list-conversations.ts";
 export { leaveGroups, moveMemberships } from "./memberships.ts";

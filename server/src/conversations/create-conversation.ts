@@ -56,7 +56,8 @@ export async function createConversation(
         `You make only conversations that you are in: name ${principal.participantId} among the members.`,
       );
     }
-    const known = type === "private" ? await lockPrivate(tx, participantIds[0]!, participantIds[1]!) : null;
+    const known =
+      type === "private" ? await lockPrivate(tx, workspaceId, [participantIds[0]!, participantIds[1]!]) : null;
     if (known !== null) return { conversation: await loadConversation(tx, known), isNew: false };
     const settings = { ...input.settings, ...(inbound !== undefined && { inbound }) };
     await insertConversation(tx, { conversationId, workspaceId, type, title, settings, createdAt });

@@ -1,188 +1,199 @@
-import {
-  findLiving,
-  findOrCreateContactByAddress,
-  findParticipantByAddress,
-  holdPeople,
-  type ParseAddress,
-  requireUserAt,
-} from "../contacts/contacts.ts";
+import { findLiving, holdPeople } from "../contacts/contacts.ts";
 import { invalid, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
-import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
-import { all, type Db, maybe, run } from "../lib/query.ts";
+import type { PoolClient } from "../lib/postgres.ts";
+import { all, type Db, run } from "../lib/query.ts";
 
 export interface DirectPair {
-  workspaceId: string;
   senderId: string;
   recipientId: string;
   /** Whether the one between the workspace itself and the recipient serves too: for a caller who sees all. */
   mayUseWorkspace: boolean;
 }
 
-/**
- * The private conversation in which the sender reaches the recipient: the one found for this pair before; else the
- * workspace's own with the recipient, where that may be used; else the newest of exactly these two; else a new one.
- * Calls at the same time agree on one. Both must be participants of the workspace. Throws VALIDATION_ERROR when they
- * are the same one, CONFLICT when the recipient was deleted meanwhile.
- */
-export async function findOrCreateDirect(
-  { db, clock }: { db: PoolClient; clock: Clock },
-  pair: DirectPair,
-): Promise<{ conversationId: string }> {
-  const { workspaceId, senderId, recipientId } = pair;
-  if (senderId === recipientId) throw invalid("to is an address of the sender itself; write to somebody else.");
-  const known = await findKnown(db, pair);
-  if (known !== null) return known;
-  await holdPeople(db, workspaceId);
-  const recipient = (await findLiving(db, workspaceId, [recipientId])).get(recipientId);
-  if (recipient === undefined) throw new RequestError("CONFLICT", "The recipient was deleted just now; try again.");
-  const { participantId } = recipient;
-  if (participantId !== recipientId) return findOrCreateDirect({ db, clock }, { ...pair, recipientId: participantId });
-  await lockPair(db, senderId, recipientId);
-  const newest = await findNewest(db, senderId, recipientId);
-  const agreed = newest
-    ? (await insertDirect(db, senderId, recipientId, newest.conversationId))?.conversationId
-    : (await createDirects({ db, clock }, pair, [recipientId])).get(recipientId);
-  // None: another call was first, and its row is there for the next statement.
-  return agreed === undefined ? (await findDirect(db, senderId, recipientId))! : { conversationId: agreed };
-}
+/** The id of a conversation, or why there can be none. */
+export type Direct = string | RequestError;
 
 /**
- * Creates the private conversations of the sender with these recipients, in one statement. Returns the new ones by
- * recipient, without pairs that have one already.
+ * The private conversation in which each sender reaches the recipient: the one found for this pair before; else the
+ * workspace's own with the recipient, where that may be used; else the newest of exactly these two; else a new one. In
+ * the order of `pairs`, in a few statements for all. Calls at the same time agree on one. All must be participants of
+ * the workspace. VALIDATION_ERROR for a pair of the same one, CONFLICT when the recipient was deleted meanwhile. Takes a
+ * lock for each pair that has none yet: at most `maxPeople`.
  */
-export async function createDirects(
-  { db, clock }: { db: Db; clock: Clock },
-  { workspaceId, senderId }: Pick<DirectPair, "workspaceId" | "senderId">,
-  recipientIds: readonly string[],
-): Promise<Map<string, string>> {
-  if (recipientIds.length === 0) return new Map();
+export async function findOrCreateDirects(
+  { db, clock }: { db: PoolClient; clock: Clock },
+  workspaceId: string,
+  pairs: readonly DirectPair[],
+): Promise<Direct[]> {
+  const found = await findKnownDirects(db, workspaceId, pairs);
+  const missing = [...found.keys()].filter((place) => found[place] === null);
+  if (missing.length === 0) return found as Direct[];
+  await holdPeople(db, workspaceId);
+  const recipientIds = missing.map((place) => pairs[place]!.recipientId);
+  const living = await findLiving(db, workspaceId, recipientIds);
+  const open: { place: number; pair: DirectPair }[] = [];
+  for (const place of missing) {
+    const recipient = living.get(pairs[place]!.recipientId);
+    const pair = { ...pairs[place]!, recipientId: recipient?.participantId ?? "" };
+    if (recipient === undefined) found[place] = deletedMeanwhile();
+    else open.push({ place, pair });
+  }
+  const made = await createMissing(
+    { db, clock },
+    workspaceId,
+    open.map(({ pair }) => pair),
+  );
+  for (const [index, { place }] of open.entries()) found[place] = made[index]!;
+  return found as Direct[];
+}
+
+/** Under the locks of the pairs, which others may have had in the meantime. */
+async function createMissing(
+  { db, clock }: { db: PoolClient; clock: Clock },
+  workspaceId: string,
+  pairs: readonly DirectPair[],
+): Promise<Direct[]> {
+  await lockPairs(db, pairs);
+  const known = await findKnownDirects(db, workspaceId, pairs);
+  const missing = pairs.filter((_pair, index) => known[index] === null);
+  if (missing.length === 0) return known as Direct[];
+  const newest = await findNewest(db, missing);
   const nowMs = clock.now();
-  const made = await all<{ recipientId: string; conversationId: string }>(
+  const made = new Map<string, { pair: DirectPair; conversationId: string; isNew: boolean }>();
+  for (const [index, pair] of missing.entries()) {
+    if (made.has(keyOf(pair))) continue;
+    const existing = newest[index]!;
+    made.set(keyOf(pair), { pair, conversationId: existing ?? newId(nowMs), isNew: existing === null });
+  }
+  await insertDirects(db, workspaceId, [...made.values()], new Date(nowMs));
+  return pairs.map((pair, index) => known[index] ?? made.get(keyOf(pair))!.conversationId);
+}
+
+const keyOf = ({ senderId, recipientId }: DirectPair) => `${senderId} ${recipientId}`;
+
+/** As `findOrCreateDirects`, without writing anything; null where a conversation is not yet found by its pair. */
+export async function findKnownDirects(
+  db: Db,
+  workspaceId: string,
+  pairs: readonly DirectPair[],
+): Promise<(Direct | null)[]> {
+  const known = await findKnown(db, workspaceId, pairs);
+  return pairs.map((pair, index) => (pair.senderId === pair.recipientId ? toItself() : known[index]!));
+}
+
+async function findKnown(db: Db, workspaceId: string, pairs: readonly DirectPair[]): Promise<(string | null)[]> {
+  if (pairs.length === 0) return [];
+  const rows = await all<{ id: string | null }>(
+    db,
+    `SELECT coalesce(
+       (SELECT conversation_id FROM direct_conversations d
+        WHERE d.sender_id = p.sender_id AND d.recipient_id = p.recipient_id),
+       CASE WHEN p.may_use_workspace THEN coalesce(
+         (SELECT conversation_id FROM direct_conversations d WHERE d.sender_id = $1 AND d.recipient_id = p.recipient_id),
+         ${newestOf("$1", "p.recipient_id")}) END) AS id
+     FROM unnest($2::uuid[], $3::uuid[], $4::boolean[]) WITH ORDINALITY
+       AS p (sender_id, recipient_id, may_use_workspace, place)
+     ORDER BY place`,
+    [
+      workspaceId,
+      ...columns(pairs),
+      pairs.map(({ senderId, mayUseWorkspace }) => mayUseWorkspace && senderId !== workspaceId),
+    ],
+  );
+  return rows.map(({ id }) => id);
+}
+
+/** The newest private conversation of exactly these two, which may have been created by another way than an address. */
+export async function findNewest(
+  db: Db,
+  pairs: readonly Pick<DirectPair, "senderId" | "recipientId">[],
+): Promise<(string | null)[]> {
+  if (pairs.length === 0) return [];
+  const rows = await all<{ id: string | null }>(
+    db,
+    `SELECT ${newestOf("p.sender_id", "p.recipient_id")} AS id
+     FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS p (sender_id, recipient_id, place) ORDER BY place`,
+    columns(pairs),
+  );
+  return rows.map(({ id }) => id);
+}
+
+/** By way of the recipient's conversations: those of a workspace or an agent may be millions. */
+function newestOf(sender: string, recipient: string): string {
+  return `(
+    WITH candidates AS MATERIALIZED (SELECT conversation_id FROM members WHERE participant_id = ${recipient})
+    SELECT conversation_id FROM candidates JOIN conversations USING (conversation_id)
+      JOIN members other USING (conversation_id)
+    WHERE type = 'private' AND other.participant_id = ${sender} AND NOT settings ? 'continued_in'
+    ORDER BY created_at DESC, conversation_id DESC LIMIT 1)`;
+}
+
+/** The caller holds the locks of the pairs and knows that none has a conversation by address. */
+async function insertDirects(
+  db: Db,
+  workspaceId: string,
+  directs: readonly { pair: DirectPair; conversationId: string; isNew: boolean }[],
+  createdAt: Date,
+): Promise<void> {
+  await run(
     db,
     `WITH direct AS (
-       INSERT INTO direct_conversations (sender_id, recipient_id, conversation_id)
-       SELECT $2, recipient_id, conversation_id FROM unnest($3::uuid[], $4::uuid[]) AS n (recipient_id, conversation_id)
-       ON CONFLICT DO NOTHING RETURNING recipient_id, conversation_id
+       SELECT * FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::boolean[])
+         AS n (sender_id, recipient_id, conversation_id, is_new)
      ), conversation AS (
        INSERT INTO conversations (conversation_id, workspace_id, type, created_at, active_at)
-       SELECT conversation_id, $1, 'private', $5, $5 FROM direct
+       SELECT conversation_id, $1, 'private', $6, $6 FROM direct WHERE is_new
      ), member AS (
        INSERT INTO members (conversation_id, participant_id, joined_at)
-       SELECT conversation_id, participant_id, $5
-       FROM direct, unnest(ARRAY[$2, recipient_id]) WITH ORDINALITY AS p (participant_id, place)
-       ORDER BY conversation_id, place
+       SELECT conversation_id, participant_id, $6
+       FROM direct, unnest(ARRAY[sender_id, recipient_id]) WITH ORDINALITY AS p (participant_id, place)
+       WHERE is_new ORDER BY conversation_id, place
      )
-     SELECT recipient_id AS "recipientId", conversation_id AS "conversationId" FROM direct`,
-    [workspaceId, senderId, recipientIds, recipientIds.map(() => newId(nowMs)), new Date(nowMs)],
+     INSERT INTO direct_conversations (sender_id, recipient_id, conversation_id)
+     SELECT sender_id, recipient_id, conversation_id FROM direct`,
+    [
+      workspaceId,
+      ...columns(directs.map(({ pair }) => pair)),
+      directs.map(({ conversationId }) => conversationId),
+      directs.map(({ isNew }) => isNew),
+      createdAt,
+    ],
   );
-  return new Map(made.map(({ recipientId, conversationId }) => [recipientId, conversationId]));
-}
-
-export interface DirectAddress extends Omit<DirectPair, "recipientId"> {
-  /** As the caller wrote it, in `to`. */
-  to: string;
-  /** Whether the address may be a contact's or unknown; otherwise it must be a user's. */
-  mayReachContacts: boolean;
-}
-
-/**
- * The private conversation of the sender with whoever has the address; contact and conversation are made when they are
- * missing. Two round trips when both are there. Throws VALIDATION_ERROR for what is no address, or the sender's own;
- * FORBIDDEN for one that is not a user's, where it must be.
- */
-export async function findDirectTo(
-  deps: {
-    db: Pool;
-    clock: Clock;
-    parseAddress: ParseAddress;
-    /** Throws when nothing may be created for this recipient; its id is null when it would be created too. */
-    beforeMaking?: (recipient: { channel: string; participantId: string | null }) => Promise<void>;
-  },
-  { to, mayReachContacts, ...pair }: DirectAddress,
-): Promise<{ conversationId: string }> {
-  const { db, clock, parseAddress } = deps;
-  const { workspaceId } = pair;
-  const address = parseAddress(to, "to");
-  const findRecipient = () =>
-    mayReachContacts
-      ? findParticipantByAddress(db, workspaceId, address)
-      : requireUserAt(db, workspaceId, address, "to");
-  const recipientId = await findRecipient();
-  const known = recipientId === null ? null : await findKnown(db, { ...pair, recipientId });
-  if (known !== null) return known;
-  if (recipientId === null || (await findNewest(db, pair.senderId, recipientId)) === null) {
-    try {
-      await deps.beforeMaking?.({ channel: address.channel, participantId: recipientId });
-    } catch (error) {
-      // A concurrent request may have created it: then accepting the message decides.
-      const madeFor = await findRecipient();
-      const made = madeFor === null ? null : await findKnown(db, { ...pair, recipientId: madeFor });
-      if (made !== null) return made;
-      throw error;
-    }
-  }
-  return transaction(db, async (tx) => {
-    if (!mayReachContacts) return findOrCreateDirect({ db: tx, clock }, { ...pair, recipientId: recipientId! });
-    const person = { workspaceId, ...address, aliases: [], displayName: null };
-    const participantId = await findOrCreateContactByAddress({ db: tx, clock }, person);
-    return findOrCreateDirect({ db: tx, clock }, { ...pair, recipientId: participantId });
-  });
 }
 
 /**
  * The private conversation of exactly these two, for a transaction that creates it when there is none: until that
  * transaction ends, no other one can create it.
  */
-export async function lockPrivate(tx: PoolClient, one: string, other: string): Promise<string | null> {
-  await lockPair(tx, one, other);
-  const found =
-    (await findDirect(tx, one, other)) ?? (await findDirect(tx, other, one)) ?? (await findNewest(tx, one, other));
-  return found?.conversationId ?? null;
+export async function lockPrivate(
+  tx: PoolClient,
+  workspaceId: string,
+  [one, other]: readonly [string, string],
+): Promise<string | null> {
+  const pair = { senderId: one, recipientId: other, mayUseWorkspace: false };
+  await lockPairs(tx, [pair]);
+  const [there, back] = await findKnown(tx, workspaceId, [pair, { ...pair, senderId: other, recipientId: one }]);
+  return there ?? back ?? (await findNewest(tx, [pair]))[0]!;
 }
 
-/** Take this lock after those of people and addresses. */
-async function lockPair(tx: PoolClient, one: string, other: string): Promise<void> {
-  const name = `private ${[one, other].sort().join(" ")}`;
-  await run(tx, "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", [name]);
+/** Take these locks after those of people and addresses. */
+async function lockPairs(tx: PoolClient, pairs: readonly DirectPair[]): Promise<void> {
+  const names = new Set(pairs.map((pair) => `private ${[pair.senderId, pair.recipientId].sort().join(" ")}`));
+  // One key after the other, in this order.
+  const text = "SELECT pg_advisory_xact_lock(hashtextextended(name, 0)) FROM unnest($1::text[]) AS n (name)";
+  await run(tx, text, [[...names].sort()]);
 }
 
-/** What needs nothing to be made. */
-async function findKnown(db: Db, { workspaceId, senderId, recipientId, mayUseWorkspace }: DirectPair): Promise<Found> {
-  const own = await findDirect(db, senderId, recipientId);
-  if (own !== null || !mayUseWorkspace || senderId === workspaceId) return own;
-  return (await findDirect(db, workspaceId, recipientId)) ?? (await findNewest(db, workspaceId, recipientId));
+function columns(pairs: readonly Pick<DirectPair, "senderId" | "recipientId">[]): [string[], string[]] {
+  return [pairs.map(({ senderId }) => senderId), pairs.map(({ recipientId }) => recipientId)];
 }
 
-type Found = { conversationId: string } | null;
-
-function findDirect(db: Db, senderId: string, recipientId: string): Promise<Found> {
-  return maybe(
-    db,
-    `SELECT conversation_id AS "conversationId" FROM direct_conversations WHERE sender_id = $1 AND recipient_id = $2`,
-    [senderId, recipientId],
-  );
+function toItself(): RequestError {
+  return invalid("to is an address of the sender itself; write to somebody else.");
 }
 
-/** By way of the recipient's conversations: those of a workspace or an agent may be millions. */
-function findNewest(db: Db, senderId: string, recipientId: string): Promise<Found> {
-  return maybe(
-    db,
-    `WITH candidates AS MATERIALIZED (SELECT conversation_id FROM members WHERE participant_id = $2)
-     SELECT conversation_id AS "conversationId"
-     FROM candidates JOIN conversations USING (conversation_id) JOIN members sender USING (conversation_id)
-     WHERE type = 'private' AND sender.participant_id = $1 AND NOT settings ? 'continued_in'
-     ORDER BY created_at DESC, conversation_id DESC LIMIT 1`,
-    [senderId, recipientId],
-  );
-}
-
-function insertDirect(db: Db, senderId: string, recipientId: string, conversationId: string): Promise<Found> {
-  return maybe(
-    db,
-    `INSERT INTO direct_conversations (sender_id, recipient_id, conversation_id) VALUES ($1, $2, $3)
-     ON CONFLICT DO NOTHING RETURNING conversation_id AS "conversationId"`,
-    [senderId, recipientId, conversationId],
-  );
+function deletedMeanwhile(): RequestError {
+  return new RequestError("CONFLICT", "The recipient was deleted just now; try again.", { retryAfterSeconds: 1 });
 }

@@ -1,13 +1,13 @@
 import {
   type Address,
   findLiving,
-  findOrCreateContactByAddress,
+  findOrCreateContacts,
+  findOwners,
+  formatAddress,
   holdPeople,
-  lockAddresses,
   onlyUsers,
   type ParseAddress,
   requireName,
-  requireUserAt,
 } from "../contacts/contacts.ts";
 import { invalid } from "../errors.ts";
 import { type Principal, reachesContacts } from "../identity/principal.ts";
@@ -43,22 +43,12 @@ export async function resolveMembers(
   const { workspaceId } = principal;
   const mayNameContacts = reachesContacts(principal);
   await holdPeople(db, workspaceId);
-  await lockAddresses(
-    db,
-    workspaceId,
-    members.flatMap((member) => (member.kind === "address" ? [member.address] : [])),
-  );
-  const ids: string[] = [];
-  for (const member of members) {
-    if (member.kind === "id") ids.push(member.participantId);
-    else if (!mayNameContacts) ids.push(await requireUserAt(db, workspaceId, member.address, member.field));
-    else {
-      const { address, displayName } = member;
-      ids.push(
-        await findOrCreateContactByAddress({ db, clock }, { workspaceId, ...address, aliases: [], displayName }),
-      );
-    }
-  }
+  const named = members.filter((member) => member.kind === "address");
+  const found = mayNameContacts
+    ? await findOrCreateContacts({ db, clock }, workspaceId, named.map(toPerson(workspaceId)))
+    : await findUsers(db, workspaceId, named);
+  const idOf = new Map<NamedMember, string>(named.map((member, index) => [member, found[index]!]));
+  const ids = members.map((member) => (member.kind === "id" ? member.participantId : idOf.get(member)!));
   const living = await findLiving(db, workspaceId, ids);
   return ids.map((id, index) => {
     const participant = living.get(id);
@@ -66,6 +56,22 @@ export async function resolveMembers(
     if (!mayNameContacts && (participant === undefined || participant.kind === "contact")) throw onlyUsers(field);
     if (participant === undefined) throw unknownParticipant(field, id);
     return participant.participantId;
+  });
+}
+
+type AddressedMember = NamedMember & { kind: "address" };
+
+function toPerson(workspaceId: string) {
+  return ({ address, displayName }: AddressedMember) => ({ workspaceId, ...address, aliases: [], displayName });
+}
+
+async function findUsers(db: PoolClient, workspaceId: string, members: AddressedMember[]): Promise<string[]> {
+  const addresses = members.map(({ address }) => address);
+  const owners = new Map((await findOwners(db, workspaceId, addresses)).map((owner) => [formatAddress(owner), owner]));
+  return members.map(({ address, field }) => {
+    const owner = owners.get(formatAddress(address));
+    if (owner?.kind !== "user") throw onlyUsers(field);
+    return owner.participantId;
   });
 }
 

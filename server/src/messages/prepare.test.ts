@@ -13,7 +13,9 @@ const account = "00000000-0000-7000-8000-0000000000aa";
 const deps: PrepareDeps = {
   clock: { now: () => 1_000, elapsed: () => 1_000, after: () => () => {} },
   isChannel: (name) => name === "phone" || name === "chat",
-  findDirect: async ({ to }) => `direct with ${to}`,
+  parseAddress: (text) => ({ channel: text.split(":")[0]!, identifier: text.split(":")[1]! }),
+  findDirects: async (_caller, asked) =>
+    asked.map(({ address: { channel, identifier } }) => `direct with ${channel}:${identifier}`),
   isAccount: async (_workspace, channel, id) => channel === "phone" && id === account,
 };
 

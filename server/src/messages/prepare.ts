@@ -1,6 +1,6 @@
 import { type Static, Type } from "typebox";
-import { addressPattern } from "../contacts/contacts.ts";
-import { forbidden, invalid, notFound } from "../errors.ts";
+import { type Address, addressPattern, type ParseAddress } from "../contacts/contacts.ts";
+import { forbidden, invalid, notFound, RequestError } from "../errors.ts";
 import { type Principal, reachesContacts, seesAllConversations } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import { freeForm, metadataLimits } from "../lib/free-form.ts";
@@ -55,36 +55,108 @@ export interface PrepareDeps {
   clock: Clock;
   /** Whether a channel is one that the hub speaks. */
   isChannel: (name: string) => boolean;
+  parseAddress: ParseAddress;
   /**
-   * The private conversation between the sender and an address; makes contact and conversation when they are missing.
+   * The private conversation of each sender with the participant who has the address, in order. Creates missing
+   * contacts and conversations, unless the message would be refused. Few statements for all.
    */
-  findDirect: (pair: {
-    workspaceId: string;
-    senderId: string;
-    to: string;
-    mayUseWorkspace: boolean;
-    mayReachContacts: boolean;
-    /** The message to accept. Creates the conversation only when the message would not be refused. */
-    message: NewMessage;
-  }) => Promise<string>;
+  findDirects: (
+    caller: { workspaceId: string; mayReachContacts: boolean },
+    asked: readonly DirectMessage[],
+  ) => Promise<(string | RequestError)[]>;
   /** Whether this is an active account of that channel in the workspace. */
   isAccount: (workspaceId: string, channel: string, channelAccountId: string) => Promise<boolean>;
 }
 
+/** A message to an address. */
+export interface DirectMessage {
+  senderId: string;
+  address: Address;
+  mayUseWorkspace: boolean;
+  message: NewMessage;
+}
+
+/** A message of which everything is checked that needs no look-up. */
+export interface Draft {
+  message: NewMessage;
+  /** Null when the message names its conversation. */
+  address: Address | null;
+  via: Record<string, string>;
+}
+
 /**
- * Checks what the schema cannot and settles who sends where. Synchronous, unless an address or an account must be
- * looked up. Throws VALIDATION_ERROR, FORBIDDEN or RESOURCE_NOT_FOUND.
+ * Checks what the schema cannot, and settles who sends. Throws VALIDATION_ERROR, FORBIDDEN or RESOURCE_NOT_FOUND.
+ */
+export function draftMessage(deps: PrepareDeps, principal: Principal, body: SendBody): Draft {
+  const senderId = checkSend(deps, principal, body);
+  const { to, via = {} } = body;
+  return {
+    address: to === undefined ? null : deps.parseAddress(to, "to"),
+    via,
+    message: compose(deps, principal, body, senderId),
+  };
+}
+
+/**
+ * The messages in order, each in its conversation, or why it cannot be sent. Look-ups are made for all drafts together,
+ * one at a time.
+ */
+export async function resolveDrafts(
+  deps: PrepareDeps,
+  principal: Principal,
+  drafts: readonly Draft[],
+): Promise<(NewMessage | RequestError)[]> {
+  const { workspaceId } = principal;
+  const wrong = await findWrongAccounts(deps, workspaceId, drafts);
+  const direct = drafts.filter((draft) => draft.address !== null && !wrong.has(draft));
+  const asked = direct.map(({ message, address }): DirectMessage => {
+    const { senderId } = message;
+    return { senderId, address: address!, message, mayUseWorkspace: writesAnywhere(principal, senderId) };
+  });
+  const caller = { workspaceId, mayReachContacts: reachesContacts(principal) };
+  const found = asked.length === 0 ? [] : await deps.findDirects(caller, asked);
+  const conversationOf = new Map(direct.map((draft, index) => [draft, found[index]!]));
+  return drafts.map((draft) => {
+    const outcome = wrong.get(draft) ?? conversationOf.get(draft);
+    return typeof outcome === "string" ? { ...draft.message, conversationId: outcome } : (outcome ?? draft.message);
+  });
+}
+
+/** Each account is looked up once. */
+async function findWrongAccounts(
+  { isAccount }: PrepareDeps,
+  workspaceId: string,
+  drafts: readonly Draft[],
+): Promise<Map<Draft, RequestError>> {
+  const known = new Map<string, boolean>();
+  const wrong = new Map<Draft, RequestError>();
+  for (const draft of drafts) {
+    for (const [name, account] of Object.entries(draft.via)) {
+      const key = `${name} ${account}`;
+      if (!known.has(key)) known.set(key, await isAccount(workspaceId, name, account));
+      if (known.get(key)) continue;
+      const message = `via.${name} is not an active ${name} account of this workspace.`;
+      wrong.set(draft, invalid(message, { field: `via.${name}` }));
+      break;
+    }
+  }
+  return wrong;
+}
+
+/**
+ * `draftMessage` and `resolveDrafts` for one message. Synchronous, unless an address or an account must be looked up.
  */
 export function prepareMessage(
   deps: PrepareDeps,
   principal: Principal,
   body: SendBody,
 ): NewMessage | Promise<NewMessage> {
-  const senderId = checkSend(deps, principal, body);
-  const { conversation_id, via } = body;
-  if (conversation_id !== undefined && via === undefined)
-    return compose(deps, principal, body, senderId, conversation_id.toLowerCase());
-  return lookUp(deps, principal, body, senderId);
+  const draft = draftMessage(deps, principal, body);
+  if (draft.address === null && body.via === undefined) return draft.message;
+  return resolveDrafts(deps, principal, [draft]).then(([message]) => {
+    if (message instanceof RequestError) throw message;
+    return message!;
+  });
 }
 
 /** The rules that need no look-up. Returns who sends. */
@@ -110,24 +182,6 @@ export function checkSend({ isChannel }: Pick<PrepareDeps, "isChannel">, princip
   return chooseSender(principal, body);
 }
 
-async function lookUp(deps: PrepareDeps, principal: Principal, body: SendBody, senderId: string): Promise<NewMessage> {
-  for (const [name, account] of Object.entries(body.via ?? {})) {
-    if (await deps.isAccount(principal.workspaceId, name, account)) continue;
-    throw invalid(`via.${name} is not an active ${name} account of this workspace.`, { field: `via.${name}` });
-  }
-  const message = compose(deps, principal, body, senderId, body.conversation_id?.toLowerCase() ?? "");
-  if (body.to === undefined) return message;
-  const conversationId = await deps.findDirect({
-    workspaceId: principal.workspaceId,
-    senderId,
-    to: body.to,
-    message,
-    mayUseWorkspace: writesAnywhere(principal, senderId),
-    mayReachContacts: reachesContacts(principal),
-  });
-  return { ...message, conversationId };
-}
-
 function chooseSender(principal: Principal, { from }: SendBody): string {
   const asked = from?.toLowerCase();
   if (asked === undefined || asked === principal.participantId) return principal.participantId;
@@ -147,13 +201,7 @@ export function channelsOf({ channels }: SendBody): string | null {
 }
 
 /** Ids are compared as text further on, so they take the form that the database gives them. */
-function compose(
-  deps: PrepareDeps,
-  principal: Principal,
-  body: SendBody,
-  senderId: string,
-  conversationId: string,
-): NewMessage {
+function compose(deps: PrepareDeps, principal: Principal, body: SendBody, senderId: string): NewMessage {
   const isReaction = body.payload.type === "reaction";
   const reactsTo = body.payload.type === "reaction" ? body.payload.message_id.toLowerCase() : null;
   const payload = storable(isReaction ? { ...body.payload, message_id: reactsTo } : body.payload, "payload");
@@ -167,7 +215,8 @@ function compose(
   return {
     workspaceId: principal.workspaceId,
     messageId: body.message_id?.toLowerCase() ?? newId(deps.clock.now()),
-    conversationId,
+    // Empty until the address is looked up.
+    conversationId: body.conversation_id?.toLowerCase() ?? "",
     senderId,
     mustBeMember: !writesAnywhere(principal, senderId),
     direction: "outbound",

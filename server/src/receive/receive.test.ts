@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { BusRecord } from "../bus/bus.ts";
 import type { InboundEvent, SendOutcome } from "../connectors/connector.ts";
+import { maxPeople } from "../contacts/contacts.ts";
 import { RequestError } from "../errors.ts";
 import { systemClock } from "../lib/clock.ts";
 import type { Pool } from "../lib/postgres.ts";
@@ -151,11 +152,11 @@ test("many messages of strangers take as few statements as one message", async (
   };
   const few = await statementsOf(said("f1", "few", "oi"), said("f2", "few", "oi"));
   const one = await statementsOf(...Array.from({ length: 300 }, (_, n) => said(`o${n}`, "ana", `${n}`)));
-  const many = await statementsOf(...Array.from({ length: 150 }, (_, n) => said(`m${n}`, `person ${n}`, `${n}`)));
+  const many = await statementsOf(...Array.from({ length: maxPeople }, (_, n) => said(`m${n}`, `person ${n}`, `${n}`)));
   assert.ok(one <= few + 5 && many <= few + 5, `${few}, ${one} and ${many} statements`);
   const messages = await inbox.messages();
-  assert.equal(messages.length, 452);
-  assert.equal(new Set(messages.map((message) => message.conversation_id)).size, 152);
+  assert.equal(messages.length, 302 + maxPeople);
+  assert.equal(new Set(messages.map((message) => message.conversation_id)).size, 2 + maxPeople);
   const ana = messages.filter(({ conversation_id }) => conversation_id === messages[2]!.conversation_id);
   assert.deepEqual(
     ana.map(({ seq, text }) => [seq, text]),

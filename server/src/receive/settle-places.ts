@@ -1,5 +1,6 @@
 import { findOrCreateContacts, maxPeople, type ReachedPerson } from "../contacts/contacts.ts";
-import { createDirects, findOrCreateDirect } from "../conversations/conversations.ts";
+import { findOrCreateDirects } from "../conversations/conversations.ts";
+import { RequestError } from "../errors.ts";
 import { transaction } from "../lib/postgres.ts";
 import type { InboundRoute } from "../messages/show.ts";
 import type { InboundPlace } from "./places.ts";
@@ -66,22 +67,24 @@ async function settlePeople(
       workspaceId,
       people.map(({ person }) => person),
     );
-    const news = found.filter(({ isNew }) => isNew).map(({ participantId }) => participantId);
-    const directs = await createDirects(given, { workspaceId, senderId: workspaceId }, news);
     const results: [Open, SettledPlace][] = [];
+    const left: { one: Open; senderId: string }[] = [];
     for (const [index, { open }] of people.entries()) {
-      const senderId = found[index]!.participantId;
+      const senderId = found[index]!;
       for (const one of open) {
-        const { place } = one;
-        if (place.conversationId !== null && place.senderId === senderId) {
-          results.push([one, { senderId, conversationId: place.conversationId, route: place.route }]);
-          continue;
-        }
-        const pair = { workspaceId, senderId: workspaceId, recipientId: senderId, mayUseWorkspace: false };
-        const conversationId = directs.get(senderId) ?? (await findOrCreateDirect(given, pair)).conversationId;
-        directs.set(senderId, conversationId);
-        results.push([one, { senderId, conversationId, route: "private" }]);
+        const { conversationId, route, ...place } = one.place;
+        if (conversationId === null || place.senderId !== senderId) left.push({ one, senderId });
+        else results.push([one, { senderId, conversationId, route }]);
       }
+    }
+    const pairs = left.map(({ senderId }) => {
+      return { senderId: workspaceId, recipientId: senderId, mayUseWorkspace: false };
+    });
+    const directs = await findOrCreateDirects(given, workspaceId, pairs);
+    for (const [index, { one, senderId }] of left.entries()) {
+      const direct = directs[index]!;
+      if (direct instanceof RequestError) throw direct;
+      results.push([one, { senderId, conversationId: direct, route: "private" }]);
     }
     return results;
   });

@@ -342,11 +342,17 @@ async function open() {
   });
   stack.defer(() => app.close());
   const isAccount = async (_workspace: string, _channel: string, id: string) => id === line.accountId;
-  const findDirect = async () => chat;
+  const findDirects = async (_caller: object, asked: readonly object[]) => asked.map(() => chat);
+  const parseAddress = () => ({ channel: "phone", identifier: "ana" });
   messageRoutes(app, {
     acceptor: line.acceptor,
-    prepare: { clock: line.deps.clock, isChannel: (name) => name === "phone", findDirect, isAccount },
-    parseAddress: () => ({ channel: "phone", identifier: "ana" }),
+    prepare: {
+      clock: line.deps.clock,
+      isChannel: (name) => name === "phone",
+      parseAddress,
+      findDirects,
+      isAccount,
+    },
     capabilitiesOf: () => line.connector.capabilities,
   });
   deadLetterRoutes(app, line.deps);

@@ -1,12 +1,19 @@
 import { setImmediate as othersTurn } from "node:timers/promises";
 import { Type } from "typebox";
 import type { Capabilities } from "../connectors/connector.ts";
-import type { ParseAddress } from "../contacts/contacts.ts";
-import type { RequestError } from "../errors.ts";
+import { RequestError } from "../errors.ts";
 import type { Principal } from "../identity/principal.ts";
 import { derivedId, msOf } from "../lib/ids.ts";
 import type { Accepted, Acceptor } from "../messages/accept.ts";
-import { checkSend, type PrepareDeps, prepareMessage, sendBody } from "../messages/prepare.ts";
+import {
+  checkSend,
+  type Draft,
+  draftMessage,
+  type PrepareDeps,
+  prepareMessage,
+  resolveDrafts,
+  sendBody,
+} from "../messages/prepare.ts";
 import { readMessage } from "../messages/read-message.ts";
 import { messageResource, messageStatus } from "../messages/show.ts";
 import { readAuditTrail, readTrace } from "../messages/trace.ts";
@@ -22,7 +29,6 @@ import { compileCheck } from "./validation.ts";
 export interface MessageRouteDeps {
   acceptor: Acceptor;
   prepare: PrepareDeps;
-  parseAddress: ParseAddress;
   capabilitiesOf: (channel: string) => Capabilities | null;
 }
 
@@ -80,11 +86,11 @@ const traceEntry = Type.Object({ at: time, what: Type.String() }, { additionalPr
 
 /** Most messages of one `POST /v1/messages/batch`. */
 const maxBatch = 1_000;
-const preparedAtATime = 50;
+const draftedAtATime = 50;
 
 /** `/v1/messages`: saying something, and learning what became of it. */
 export function messageRoutes(app: App, deps: MessageRouteDeps): void {
-  const { acceptor, prepare, parseAddress, capabilitiesOf } = deps;
+  const { acceptor, prepare, capabilitiesOf } = deps;
   const tags = ["Messages"];
   const send = { role: "member", scope: "messages:write" } as const;
   const read = { role: "member", scope: "messages:read" } as const;
@@ -131,13 +137,13 @@ export function messageRoutes(app: App, deps: MessageRouteDeps): void {
     }
   }
 
-  async function prepareItem(principal: Principal, item: unknown, messageId: string | undefined) {
+  function draftItem(principal: Principal, item: unknown, messageId: string | undefined): Draft | RequestError {
     try {
       const body = checkItem(item);
       if (messageId !== undefined) body.message_id ??= messageId;
-      return await prepareMessage(prepare, principal, body);
+      return draftMessage(prepare, principal, body);
     } catch (error) {
-      return { item, error: toRequestError(error) };
+      return toRequestError(error);
     }
   }
 
@@ -157,21 +163,22 @@ export function messageRoutes(app: App, deps: MessageRouteDeps): void {
       },
     },
     async ({ principal, body, workId }) => {
-      const begun: ReturnType<typeof prepareItem>[] = [];
-      for (const item of checkBatch(body).messages) {
-        const messageId = workId === null ? undefined : derivedId(msOf(workId), workId, String(begun.length));
-        begun.push(prepareItem(principal, item, messageId));
+      const items = checkBatch(body).messages;
+      const drafted: (Draft | RequestError)[] = [];
+      for (const [place, item] of items.entries()) {
+        const messageId = workId === null ? undefined : derivedId(msOf(workId), workId, String(place));
+        drafted.push(draftItem(principal, item, messageId));
         // A thousand at a time would hold up other requests.
-        if (begun.length % preparedAtATime === 0) await othersTurn();
+        if (drafted.length % draftedAtATime === 0) await othersTurn();
       }
-      const prepared = await Promise.all(begun);
-      const good = prepared.filter((one) => !("error" in one)) as NewMessage[];
+      const resolved = (await resolveDrafts(prepare, principal, drafted.filter(isGood))).values();
+      const prepared = drafted.map((one) => (isGood(one) ? resolved.next().value! : one));
       const accepted: Accepted[] = [];
-      for (const part of inParts(good))
+      for (const part of inParts(prepared.filter(isGood)))
         accepted.push(...(await acceptPart(part, workId !== null || accepted.length === 0)));
-      let next = 0;
-      const results = prepared.map((one) =>
-        "error" in one ? showRefused(one.item, one.error) : showResult(accepted[next++]!),
+      const answers = accepted.values();
+      const results = prepared.map((one, place) =>
+        isGood(one) ? showResult(answers.next().value!) : showRefused(items[place], one),
       );
       return { results };
     },
@@ -191,7 +198,7 @@ export function messageRoutes(app: App, deps: MessageRouteDeps): void {
     },
     async ({ principal, db, body }) => {
       const senderId = checkSend(prepare, principal, body);
-      const to = body.to === undefined ? null : parseAddress(body.to, "to");
+      const to = body.to === undefined ? null : prepare.parseAddress(body.to, "to");
       const deps = { db, nowMs: prepare.clock.now(), capabilitiesOf };
       return { recipients: await preflight(deps, principal, body, senderId, to) };
     },
@@ -247,6 +254,10 @@ export function messageRoutes(app: App, deps: MessageRouteDeps): void {
     ({ principal, db, params, query: { limit = maxEntries, cursor } }) =>
       readTrace(db, principal, params.id, { limit, cursor }),
   );
+}
+
+function isGood<Good extends object>(one: Good | RequestError): one is Good {
+  return !(one instanceof RequestError);
 }
 
 /** Most JSON written to the database in one statement, in characters: encoding it as parameters takes milliseconds. */

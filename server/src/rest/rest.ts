@@ -3,10 +3,10 @@ import { openCodeSender } from "../channel-accounts/channel-accounts.ts";
 import { connectors } from "../connectors/registry.ts";
 import { addressParser } from "../contacts/contacts.ts";
 import type { Context } from "../context.ts";
-import { findDirectTo } from "../conversations/conversations.ts";
+import { findDirectsTo, type NewDirect } from "../conversations/conversations.ts";
 import { readCertificate } from "../lib/certificate.ts";
-import type { PrepareDeps } from "../messages/prepare.ts";
-import { type NewRecipient, requireSendable } from "../messages/require-sendable.ts";
+import { judgeFirstMessages } from "../messages/first-messages.ts";
+import type { DirectMessage, PrepareDeps } from "../messages/prepare.ts";
 import { showMessages } from "../messages/show.ts";
 import type { Streams } from "../realtime/streams.ts";
 import { openTester } from "../webhook-endpoints/webhook-endpoints.ts";
@@ -100,7 +100,7 @@ export async function openRest(
   });
   const { tellTyping, signals } = context;
   conversationRoutes(app, { clock, parseAddress, signals, capabilitiesOf, showMessages, tellTyping });
-  messageRoutes(app, { acceptor, prepare: prepareDeps(context, parseAddress), parseAddress, capabilitiesOf });
+  messageRoutes(app, { acceptor, prepare: prepareDeps(context, parseAddress), capabilitiesOf });
   deadLetterRoutes(app, context);
   channelAccountRoutes(app, {
     accounts,
@@ -127,10 +127,17 @@ function prepareDeps(
   return {
     clock,
     isChannel: (name) => connectorFor(name) !== undefined,
-    async findDirect({ message, ...pair }) {
-      const db = dbOf(pair.workspaceId);
-      const beforeMaking = (recipient: NewRecipient) => requireSendable(db, message, recipient);
-      return (await findDirectTo({ db, clock, parseAddress, beforeMaking }, pair)).conversationId;
+    parseAddress,
+    findDirects(caller, asked) {
+      const { workspaceId } = caller;
+      const db = dbOf(workspaceId);
+      const judge = (news: readonly NewDirect<DirectMessage>[]) =>
+        judgeFirstMessages(
+          db,
+          workspaceId,
+          news.map(({ asked, recipientId }) => ({ ...asked, channel: asked.address.channel, recipientId })),
+        );
+      return findDirectsTo({ db, clock, judge }, caller, asked);
     },
     async isAccount(workspaceId, channel, channelAccountId) {
       const account = await accounts.get(channelAccountId);

@@ -170,7 +170,8 @@ export async function startPipeline(options: PipelineOptions = {}) {
   const prepare = {
     clock,
     isChannel: (name: string) => name === testChannel,
-    findDirect: () => Promise.reject(new Error("not here")),
+    parseAddress: (identifier: string) => ({ channel: testChannel, identifier }),
+    findDirects: () => Promise.reject(new Error("not here")),
     isAccount: () => Promise.resolve(true),
   };
   const principal = {

@@ -1,0 +1,141 @@
+import {
+  type Address,
+  findOrCreateContacts,
+  findOwners,
+  formatAddress,
+  maxPeople,
+  onlyUsers,
+} from "../contacts/contacts.ts";
+import type { RequestError } from "../errors.ts";
+import type { Clock } from "../lib/clock.ts";
+import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
+import { type Direct, type DirectPair, findKnownDirects, findNewest, findOrCreateDirects } from "./direct.ts";
+
+export interface DirectTo extends Omit<DirectPair, "recipientId"> {
+  address: Address;
+}
+
+/** A conversation that would be created. */
+export interface NewDirect<To extends DirectTo = DirectTo> {
+  asked: To;
+  /** Null when a contact would be created too. */
+  recipientId: string | null;
+}
+
+export interface DirectToDeps<To extends DirectTo> {
+  db: Pool;
+  clock: Clock;
+  /** In order: null, or the error because of which nothing is created for it. */
+  judge?: (news: readonly NewDirect<To>[]) => Promise<(RequestError | null)[]>;
+}
+
+export interface DirectCaller {
+  workspaceId: string;
+  /** Whether an address may be a contact's or unknown; otherwise it must be a user's. */
+  mayReachContacts: boolean;
+}
+
+interface Search<To extends DirectTo> extends NewDirect<To> {
+  found: Direct | null;
+}
+
+/**
+ * The private conversation of each sender with the participant who has the address, in the order of `asked`. Missing
+ * contacts and conversations are created. Few statements for all, and never more than one at a time: two when nothing
+ * is missing. FORBIDDEN for an address that is not a user's, where it must be; otherwise as `findOrCreateDirects`.
+ */
+export async function findDirectsTo<To extends DirectTo>(
+  deps: DirectToDeps<To>,
+  caller: DirectCaller,
+  asked: readonly To[],
+): Promise<Direct[]> {
+  const { db, clock } = deps;
+  const searches = asked.map((one): Search<To> => ({ asked: one, recipientId: null, found: null }));
+  await lookUp(db, caller, searches);
+  await refuse(deps, caller, searches);
+  const missing = Map.groupBy(
+    searches.filter(({ found }) => found === null),
+    targetOf,
+  );
+  const targets = [...missing.values()];
+  for (let from = 0; from < targets.length; from += maxPeople) {
+    const some = targets.slice(from, from + maxPeople);
+    const directs = await transaction(db, (tx) =>
+      create(
+        { db: tx, clock },
+        caller,
+        some.map(([first]) => first!),
+      ),
+    );
+    for (const [index, those] of some.entries()) for (const search of those) search.found = directs[index]!;
+  }
+  return searches.map(({ found }) => found!);
+}
+
+/** Searches with the same target find the same conversation. */
+function targetOf({ asked: { senderId, address } }: Search<DirectTo>): string {
+  return `${senderId} ${formatAddress(address)}`;
+}
+
+/** Notes who has the addresses, and which conversations are there. */
+async function lookUp(db: Pool, { workspaceId, mayReachContacts }: DirectCaller, searches: Search<DirectTo>[]) {
+  if (searches.length === 0) return;
+  const addresses = searches.map(({ asked }) => asked.address);
+  const owners = new Map((await findOwners(db, workspaceId, addresses)).map((owner) => [formatAddress(owner), owner]));
+  for (const search of searches) {
+    const owner = owners.get(formatAddress(search.asked.address));
+    if (!mayReachContacts && owner?.kind !== "user") search.found = onlyUsers("to");
+    else search.recipientId = owner?.participantId ?? null;
+  }
+  const known = searches.filter(({ recipientId }) => recipientId !== null);
+  const directs = await findKnownDirects(db, workspaceId, known.map(pairOf));
+  for (const [index, search] of known.entries()) search.found = directs[index]!;
+}
+
+function pairOf({ asked, recipientId }: Search<DirectTo>): DirectPair {
+  return { senderId: asked.senderId, recipientId: recipientId!, mayUseWorkspace: asked.mayUseWorkspace };
+}
+
+/** Notes for which nothing may be created. */
+async function refuse<To extends DirectTo>(
+  { db, judge }: DirectToDeps<To>,
+  caller: DirectCaller,
+  searches: readonly Search<To>[],
+): Promise<void> {
+  const missing = searches.filter(({ found }) => found === null);
+  if (judge === undefined || missing.length === 0) return;
+  const known = missing.filter(({ recipientId }) => recipientId !== null);
+  const newest = await findNewest(db, known.map(pairOf));
+  const existing = new Set(known.filter((_search, index) => newest[index] !== null));
+  const news = missing.filter((search) => !existing.has(search));
+  if (news.length === 0) return;
+  const errors = await judge(news);
+  // What is created for one message is there for the others: then accepting decides about them.
+  const wanted = new Set(news.filter((_search, index) => errors[index] === null).map(targetOf));
+  const refused = [...news.entries()].filter(([, search]) => !wanted.has(targetOf(search)));
+  // The same if a concurrent request has created it.
+  await lookUp(
+    db,
+    caller,
+    refused.map(([, search]) => search),
+  );
+  for (const [index, search] of refused) search.found ??= errors[index]!;
+}
+
+async function create(
+  deps: { db: PoolClient; clock: Clock },
+  { workspaceId, mayReachContacts }: DirectCaller,
+  searches: readonly Search<DirectTo>[],
+): Promise<Direct[]> {
+  const people = searches.map(({ asked: { address } }) => ({
+    workspaceId,
+    ...address,
+    aliases: [],
+    displayName: null,
+  }));
+  const recipientIds = mayReachContacts
+    ? await findOrCreateContacts(deps, workspaceId, people)
+    : searches.map(({ recipientId }) => recipientId!);
+  const pairs = searches.map((search, index) => pairOf({ ...search, recipientId: recipientIds[index]! }));
+  return findOrCreateDirects(deps, workspaceId, pairs);
+}
