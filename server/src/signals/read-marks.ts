@@ -69,9 +69,19 @@ function take(db: Db, which: string, values: unknown[]): Promise<ReadMark[]> {
   );
 }
 
-/** Removes a mark that needs no further try, unless a later message was read meanwhile. */
-export async function settle(db: Db, { channelAccountId, identifier, providerMessageId }: ReadMark): Promise<void> {
-  const text = `UPDATE read_marks SET is_pending = false
-    WHERE channel_account_id = $1 AND identifier = $2 AND provider_message_id = $3`;
-  await run(db, text, [channelAccountId, identifier, providerMessageId]);
+/** Removes marks that need no further try, unless a later message was read meanwhile. One statement for all. */
+export async function settle(db: Db, marks: readonly ReadMark[]): Promise<void> {
+  if (marks.length === 0) return;
+  await run(
+    db,
+    `UPDATE read_marks r SET is_pending = false
+     FROM unnest($1::uuid[], $2::text[], $3::text[]) AS m (channel_account_id, identifier, provider_message_id)
+     WHERE r.channel_account_id = m.channel_account_id AND r.identifier = m.identifier
+       AND r.provider_message_id = m.provider_message_id`,
+    [
+      marks.map(({ channelAccountId }) => channelAccountId),
+      marks.map(({ identifier }) => identifier),
+      marks.map(({ providerMessageId }) => providerMessageId),
+    ],
+  );
 }

@@ -78,23 +78,30 @@ export function openSignals(deps: SignalDeps): Signals {
     return { code: "CHANNEL_ACCOUNT_NEEDS_ATTENTION", account };
   }
 
-  async function tellMark(db: Db, mark: ReadMark): Promise<NotShown[]> {
+  /** Adds the mark to `over` when it needs no further try. */
+  async function tellMark(mark: ReadMark, over: ReadMark[]): Promise<NotShown[]> {
     const { channelAccountId, identifier, channel } = mark;
     const to: PersonSignal = { identifier, messageId: mark.providerMessageId };
     const told = await signal(channelAccountId, (connector, account) => connector.markRead?.(to, account, briefly));
     if (told === null || told.code === null) {
-      await settle(db, mark);
+      over.push(mark);
       return [];
     }
     const { code, isRefused = false, account } = told;
     const waitedMs = countedWaitMs(account, mark.ageMs, clock);
     const isOver = isRefused || (account.status === "active" && waitedMs > deps.retryTotalMs);
-    if (isOver) await settle(db, mark);
+    if (isOver) over.push(mark);
     return [{ participant_id: null, channel, channel_account_id: channelAccountId, code, is_retried: !isOver }];
   }
 
   async function tellMarks(db: Db, marks: readonly ReadMark[]): Promise<NotShown[]> {
-    return (await Promise.all(marks.map((mark) => tellMark(db, mark)))).flat();
+    const over: ReadMark[] = [];
+    const told = await Promise.allSettled(marks.map((mark) => tellMark(mark, over)));
+    await settle(db, over);
+    return told.flatMap((one) => {
+      if (one.status === "rejected") throw one.reason;
+      return one.value;
+    });
   }
 
   async function showTo({ recipientId, channelAccountId, channel, identifier, messageId }: TypingTarget) {
