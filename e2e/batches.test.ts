@@ -1,7 +1,7 @@
 /** Requests with many items: none holds up the others, and a repeat finishes what the first try could not do. */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { before, test } from "node:test";
+import { before, describe, test } from "node:test";
 import type { AcceptedMessage, BatchResult } from "../client/src/client.ts";
 import { createClient } from "../server/src/lib/postgres.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
@@ -116,3 +116,89 @@ test("a member's batch to people that it may not reach is refused item by item",
   const results = await home.member.client.messages.sendBatch(newPeople(300).map(greet));
   assert.deepEqual([...new Set(results.map(({ error }) => error?.code))], ["FORBIDDEN"]);
 });
+
+describe("a batch with Idempotency-Key of which a part failed", () => {
+  const codes = (results: readonly BatchResult[]) => results.map(({ error }) => error?.code ?? "accepted");
+  const count = async (conversationId: string) =>
+    (await home.admin.client.conversations.messages(conversationId)).data.length;
+
+  test("sends only that part again with the same key, and is remembered when nothing is left", async () => {
+    const [key, group] = [randomUUID(), await hub.group([home.admin.userId, home.agent.userId, home.outsider.userId])];
+    const { conversation_id } = group;
+    const messages = ["one", "poison", "three"].map((words) => ({ conversation_id, payload: text(words) }));
+    const body = { messages: [...messages, { conversation_id, payload: { type: "text" } }] };
+    const first = await whilePoisoned(() => post(home.admin.token, { key, body }));
+    assert.deepEqual(
+      [first.status, codes(first.results)],
+      [200, ["accepted", "INTERNAL", "accepted", "VALIDATION_ERROR"]],
+    );
+
+    const other = await post(home.admin.token, { key, body: { messages } });
+    assert.equal(other.status, 409);
+    const again = await post(home.admin.token, { key, body });
+    assert.deepEqual([again.isReplayed, codes(again.results)[1]], [false, "accepted"]);
+    for (const place of [0, 2, 3]) assert.deepEqual(again.results[place], first.results[place]);
+    const last = await post(home.admin.token, { key, body });
+    assert.deepEqual([last.isReplayed, last.results], [true, again.results]);
+    assert.equal(await count(conversation_id), 3);
+  });
+
+  test("sends items again that were refused for what others can change", async () => {
+    const key = randomUUID();
+    const own = await hub.group([home.admin.userId, home.member.userId, home.outsider.userId]);
+    const other = await hub.group([home.admin.userId, home.agent.userId, home.outsider.userId]);
+    const body = { messages: [own, other].map(({ conversation_id }) => ({ conversation_id, payload: text("Hi") })) };
+    const first = await post(home.member.token, { key, body });
+    assert.deepEqual(codes(first.results), ["accepted", "RESOURCE_NOT_FOUND"]);
+    await home.admin.client.conversations.addMember(other.conversation_id, home.member.userId);
+
+    const again = await post(home.member.token, { key, body });
+    assert.deepEqual(codes(again.results), ["accepted", "accepted"]);
+    assert.deepEqual(again.results[0], first.results[0]);
+    assert.deepEqual([await count(own.conversation_id), await count(other.conversation_id)], [1, 1]);
+  });
+});
+
+test("a message that was refused for what others can change is sent with the same Idempotency-Key", async () => {
+  const key = randomUUID();
+  const { conversation_id } = await hub.group([home.admin.userId, home.agent.userId, home.outsider.userId]);
+  const send = () =>
+    post(home.member.token, { key, path: "/v1/messages", body: { conversation_id, payload: text("Hi") } });
+  assert.equal((await send()).status, 404);
+  await home.admin.client.conversations.addMember(conversation_id, home.member.userId);
+  const [sent, again] = [await send(), await send()];
+  assert.deepEqual([sent.status, sent.isReplayed, again.status, again.isReplayed], [202, false, 202, true]);
+});
+
+/** The database refuses the message with the text "poison", because of what is in it. */
+async function whilePoisoned<Result>(work: () => Promise<Result>): Promise<Result> {
+  const client = createClient({ url: hub.databaseUrl, applicationName: "poison" });
+  await client.connect();
+  try {
+    await client.query(`
+      CREATE FUNCTION refuse_poison() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION 'poison' USING ERRCODE = '22023'; END $$;
+      CREATE TRIGGER refuse_poison BEFORE INSERT ON messages FOR EACH ROW
+        WHEN (NEW.payload ->> 'text' = 'poison') EXECUTE FUNCTION refuse_poison()`);
+    return await work();
+  } finally {
+    await client.query("DROP FUNCTION IF EXISTS refuse_poison CASCADE");
+    await client.end();
+  }
+}
+
+async function post(
+  token: string,
+  { key, body, path = "/v1/messages/batch" }: { key: string; body: object; path?: string },
+) {
+  const answer = await fetch(hub.url + path, {
+    method: "POST",
+    headers: { "idempotency-key": key, "content-type": "application/json", authorization: `Bearer ${token}` },
+    body: JSON.stringify(body),
+  });
+  return {
+    status: answer.status,
+    isReplayed: answer.headers.get("idempotent-replayed") === "true",
+    results: ((await answer.json()) as { results: BatchResult[] }).results,
+  };
+}

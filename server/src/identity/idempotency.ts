@@ -10,7 +10,8 @@ import type { SecretBox } from "../lib/secret-box.ts";
  * What `Idempotency-Key` promises. A key is first claimed, then either answered or set free:
  *
  *   (none) ── claim ──▶ in flight ── keepAnswer ──▶ answered ── 24 h ──▶ (none)
- *                           └────── release, or 60 s without an answer ──▶ (none)
+ *                           ├────── release, or 60 s without an answer ──▶ (none)
+ *                           └─ keepPart ──▶ done in part ── the same request again ──▶ in flight
  *
  * A claim lives outside the transaction of the work. When a process dies between the commit of the work and
  * `keepAnswer`, the key is free again after 60 s. Messages are then found by their ids, which derive from `workId`;
@@ -22,6 +23,8 @@ export interface Claim {
   claimedAt: Date;
   /** The same at every try of the request: the ids of what the request creates derive from it. */
   workId: string;
+  /** The answer of an earlier try that did a part of the work; null for none. */
+  part: string | null;
 }
 
 export interface KeptAnswer {
@@ -56,13 +59,17 @@ export async function claimKey(
     const claimedAt = new Date(clock.now());
     const bodyHashSealed = box.seal(fingerprint, context("body", callerId, key));
     const workId = await insertClaim(db, { ...request, bodyHashSealed, claimedAt, workId: newId(claimedAt.getTime()) });
-    if (workId !== null) return { callerId, key, claimedAt, workId };
+    if (workId !== null) return { callerId, key, claimedAt, workId, part: null };
     const held = await findKey(db, callerId, key);
     if (held === null) continue;
     if (box.open(held.body_hash_sealed, context("body", callerId, key)) !== fingerprint) throw otherBody();
-    if (held.status_code === null) break;
-    const answer = held.answer_sealed === null ? "" : box.open(held.answer_sealed, context("answer", callerId, key));
-    return { statusCode: held.status_code, answer };
+    const answer = held.answer_sealed === null ? null : box.open(held.answer_sealed, context("answer", callerId, key));
+    if (held.status_code !== null) return { statusCode: held.status_code, answer: answer ?? "" };
+    const isFree = claimedAt.getTime() - held.created_at.getTime() >= abandonedMs;
+    if (answer === null || !isFree) break;
+    if (await claimRest(db, { callerId, key, claimedAt }, held.created_at)) {
+      return { callerId, key, claimedAt, workId: held.work_id, part: answer };
+    }
   }
   throw stillUnderWay();
 }
@@ -86,11 +93,20 @@ export async function keepAnswer(
  * have been done.
  */
 export async function releaseKey({ db }: Pick<IdempotencyDeps, "db">, claim: Claim): Promise<void> {
+  await free(db, claim, null);
+}
+
+/** Frees the key for the same request, whose next try gets this answer as `part`. */
+export async function keepPart({ db, box }: IdempotencyDeps, claim: Claim, answer: string): Promise<void> {
+  await free(db, claim, box.seal(answer, context("answer", claim.callerId, claim.key)));
+}
+
+async function free(db: Db, { callerId, key, claimedAt }: Claim, partSealed: Buffer | null): Promise<void> {
   await run(
     db,
-    `UPDATE idempotency_keys SET created_at = $4
+    `UPDATE idempotency_keys SET created_at = $4, answer_sealed = coalesce($5, answer_sealed)
       WHERE caller_id = $1 AND key = $2 AND created_at = $3 AND status_code IS NULL`,
-    [claim.callerId, claim.key, claim.claimedAt, new Date(claim.claimedAt.getTime() - abandonedMs)],
+    [callerId, key, claimedAt, new Date(claimedAt.getTime() - abandonedMs), partSealed],
   );
 }
 
@@ -133,7 +149,10 @@ export const sealedAnswers: SealedColumn[] = (["body", "answer"] as const).map((
   isShortLived: true,
 }));
 
-/** Claims a key that is free, abandoned or too old, and returns the id of the work; an abandoned key keeps its id. */
+/**
+ * Claims a key that is free, abandoned or too old, and returns the id of the work; an abandoned key keeps its id. One
+ * whose work was done in part is left to `claimRest`.
+ */
 async function insertClaim(
   db: Db,
   row: {
@@ -154,7 +173,8 @@ async function insertClaim(
         SET body_hash_sealed = excluded.body_hash_sealed, created_at = excluded.created_at,
             status_code = NULL, answer_sealed = NULL,
             work_id = CASE WHEN held.created_at <= $7 THEN excluded.work_id ELSE held.work_id END
-      WHERE held.created_at <= $7 OR (held.status_code IS NULL AND held.created_at <= $6)
+      WHERE held.created_at <= $7
+         OR (held.status_code IS NULL AND held.answer_sealed IS NULL AND held.created_at <= $6)
      RETURNING work_id`,
     [
       row.workspaceId,
@@ -170,10 +190,30 @@ async function insertClaim(
   return claimed?.work_id ?? null;
 }
 
-function findKey(db: Db, callerId: string, key: string) {
-  return maybe<{ body_hash_sealed: Buffer; status_code: number | null; answer_sealed: Buffer | null }>(
+/** False when another request has claimed it meanwhile. */
+async function claimRest(
+  db: Db,
+  { callerId, key, claimedAt }: Pick<Claim, "callerId" | "key" | "claimedAt">,
+  freedAt: Date,
+): Promise<boolean> {
+  const text = `UPDATE idempotency_keys SET created_at = $4
+    WHERE caller_id = $1 AND key = $2 AND created_at = $3 AND status_code IS NULL`;
+  return (await run(db, text, [callerId, key, freedAt, claimedAt])) > 0;
+}
+
+interface HeldKey {
+  body_hash_sealed: Buffer;
+  status_code: number | null;
+  answer_sealed: Buffer | null;
+  created_at: Date;
+  work_id: string;
+}
+
+function findKey(db: Db, callerId: string, key: string): Promise<HeldKey | null> {
+  return maybe(
     db,
-    "SELECT body_hash_sealed, status_code, answer_sealed FROM idempotency_keys WHERE caller_id = $1 AND key = $2",
+    `SELECT body_hash_sealed, status_code, answer_sealed, created_at, work_id FROM idempotency_keys
+     WHERE caller_id = $1 AND key = $2`,
     [callerId, key],
   );
 }

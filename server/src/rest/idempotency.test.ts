@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
+import { errorCodes, RequestError } from "../errors.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { until } from "../testing/until.ts";
 import { deleteOldIdempotencyKeys } from "./idempotency.ts";
@@ -7,6 +8,8 @@ import { type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
 
 let hub: IdentityHub;
 let token: string;
+/** With what the next requests to `/v1/refusals` are refused. */
+const refusals: RequestError[] = [];
 const opened = closeAfterTests();
 before(async () => {
   hub = opened.use(
@@ -14,6 +17,11 @@ before(async () => {
       more: (app) => {
         const config = { access: { role: "member" }, idempotent: true } as const;
         app.post("/v1/things", { config }, async () => ({ said: "done" }));
+        app.post("/v1/refusals", { config }, async () => {
+          const error = refusals.shift();
+          if (error !== undefined) throw error;
+          return { said: "done" };
+        });
       },
     }),
   );
@@ -77,6 +85,33 @@ test("a refusal that the work itself gave is the answer too", async () => {
   assert.equal(first.status, 409);
   assert.deepEqual([again.status, again.body], [409, first.body]);
   assert.equal(again.headers.get("idempotent-replayed"), "true");
+});
+
+test("errors of the request itself are remembered, those that others or time can lift are not", async () => {
+  for (const [code, isRemembered] of [
+    ["VALIDATION_ERROR", true],
+    ["CONFLICT", true],
+    ["NO_ROUTE", true],
+    ["AUTH_EXPIRED", false],
+    ["FORBIDDEN", false],
+    ["RESOURCE_NOT_FOUND", false],
+    ["RATE_LIMIT_EXCEEDED", false],
+    ["OVERLOADED", false],
+    ["INTERNAL", false],
+  ] as const) {
+    refusals.push(new RequestError(code, "Not now."));
+    const call = () => hub.call("POST /v1/refusals", { token, body: {}, idempotencyKey: `refused ${code}` });
+    const [first, again] = [await call(), await call()];
+    assert.equal(first.status, errorCodes[code].http);
+    assert.deepEqual([code, again.status], [code, isRemembered ? first.status : 200]);
+    assert.equal(again.headers.get("idempotent-replayed"), isRemembered ? "true" : null);
+  }
+});
+
+test("a conflict that asks for another try is not remembered", async () => {
+  refusals.push(new RequestError("CONFLICT", "Just now; try again.", { retryAfterSeconds: 1 }));
+  const call = () => hub.call("POST /v1/refusals", { token, body: {}, idempotencyKey: "passing conflict" });
+  assert.deepEqual([(await call()).status, (await call()).status], [409, 200]);
 });
 
 test("a request that was refused before the work began does not use the key up", async () => {

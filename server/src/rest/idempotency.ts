@@ -1,11 +1,13 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { Type } from "typebox";
+import { type ErrorCode, errorCodes } from "../errors.ts";
 import {
   type Claim,
   claimKey,
   fingerprintOf,
   type IdempotencyDeps,
   keepAnswer,
+  keepPart,
   releaseKey,
 } from "../identity/idempotency.ts";
 import { derivedId } from "../lib/ids.ts";
@@ -48,6 +50,7 @@ export function honourIdempotencyKeys(
     if ("claimedAt" in outcome) {
       claims.set(request, outcome);
       request.workId = outcome.workId;
+      request.donePart = outcome.part === null ? null : JSON.parse(outcome.part);
       return true;
     }
     reply.status(outcome.statusCode).headers({ "idempotent-replayed": "true", "content-type": jsonType });
@@ -67,8 +70,10 @@ export function honourIdempotencyKeys(
 
   async function settleAs(held: Claim, request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<void> {
     const { statusCode } = reply;
-    if (isWorthAnotherTry(statusCode)) await releaseKey(depsOf(request), held);
-    else await keepAnswer(depsOf(request), held, { statusCode, answer: typeof payload === "string" ? payload : "" });
+    const answer = typeof payload === "string" ? payload : "";
+    if (!isFinalStatus(statusCode) || reply.hasHeader("retry-after")) await releaseKey(depsOf(request), held);
+    else if (request.isDoneInPart) await keepPart(depsOf(request), held, answer);
+    else await keepAnswer(depsOf(request), held, { statusCode, answer });
   }
 
   app.addHook("onRoute", (route) => {
@@ -89,13 +94,23 @@ const keyHeader = Type.Object({
       pattern: "^[\\x20-\\x7e]{1,255}$",
       description:
         "1 to 255 printable characters, kept 24 h. The same key and body get the same answer, with " +
-        "`idempotent-replayed: true`; another body gets 409 IDEMPOTENCY_CONFLICT, one still under way 409 CONFLICT.",
+        "`idempotent-replayed: true`; another body gets 409 IDEMPOTENCY_CONFLICT, one still under way 409 CONFLICT. " +
+        "Success and errors of the request itself (400, 409, 422) are remembered. 401, 403, 404, 429, 5xx and answers " +
+        "with `retry-after` are not: the same key tries again.",
     }),
   ),
 });
 
-function isWorthAnotherTry(statusCode: number): boolean {
-  return statusCode >= 500 || statusCode === 429;
+/** Success, and what the request itself is refused for. What others can lift, or time can, is worth another try. */
+function isFinalStatus(statusCode: number): boolean {
+  return statusCode < 400 || ownFaults.has(statusCode);
+}
+
+const ownFaults = new Set([400, 409, 413, 415, 422]);
+
+/** As for whole answers, for an error that an answer contains. */
+export function isFinalError(code: ErrorCode): boolean {
+  return isFinalStatus(errorCodes[code].http);
 }
 
 function callerOf(request: FastifyRequest): { workspaceId: string | null; callerId: string } {

@@ -35,6 +35,10 @@ declare module "fastify" {
     db: Pool;
     /** For a request with an `Idempotency-Key`: the same at every try; null for other requests. */
     workId: string | null;
+    /** The body of the answer of an earlier try with the same key, which was `isDoneInPart`; else null. */
+    donePart: unknown;
+    /** Set by a route whose answer contains errors that another try may overcome: then it is not the last answer. */
+    isDoneInPart: boolean;
   }
   interface FastifyContextConfig {
     access?: Access;
@@ -152,6 +156,8 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
   app.decorateRequest("principal", null as unknown as Principal);
   app.decorateRequest("db", null as unknown as Pool);
   app.decorateRequest("workId", null);
+  app.decorateRequest("donePart", null);
+  app.decorateRequest("isDoneInPart", false);
   app.addHook("onRequest", (request, reply, done) => {
     reply.headers(everyAnswer).header("x-request-id", request.id);
     done(refuseHeaders(request.raw, limits) ?? refuseQuery(request.url));

@@ -1,0 +1,144 @@
+import { setImmediate as othersTurn } from "node:timers/promises";
+import { type Static, Type } from "typebox";
+import { type ErrorCode, RequestError } from "../errors.ts";
+import type { Principal } from "../identity/principal.ts";
+import { derivedId, msOf } from "../lib/ids.ts";
+import type { Accepted, Acceptor } from "../messages/accept.ts";
+import { type Draft, draftMessage, type PrepareDeps, resolveDrafts, sendBody } from "../messages/prepare.ts";
+import type { NewMessage } from "../messages/write-messages.ts";
+import { acceptedMessage, showAccepted } from "./accepted-message.ts";
+import { toRequestError } from "./errors.ts";
+import { isFinalError } from "./idempotency.ts";
+import { bearer, errorAnswers, nullable } from "./identity-schemas.ts";
+import type { App } from "./server.ts";
+import { compileCheck } from "./validation.ts";
+
+export interface BatchDeps {
+  acceptor: Acceptor;
+  prepare: PrepareDeps;
+}
+
+const strict = { additionalProperties: false };
+const anything = Type.Record(Type.String(), Type.Unknown());
+
+/** Either the accepted message, or the error. */
+const result = Type.Object({
+  ...Type.Partial(acceptedMessage).properties,
+  message_id: nullable(Type.String()),
+  error: Type.Optional(Type.Object({ code: Type.String(), message: Type.String(), details: anything })),
+});
+
+type Result = Static<typeof result>;
+
+/** Most messages of one `POST /v1/messages/batch`. */
+const maxBatch = 1_000;
+const draftedAtATime = 50;
+
+/** `/v1/messages/batch`: many messages in one request. */
+export function batchRoutes(app: App, { acceptor, prepare }: BatchDeps): void {
+  const checkBatch = compileCheck(
+    Type.Object({ messages: Type.Array(Type.Unknown(), { minItems: 1, maxItems: maxBatch }) }, strict),
+    "body",
+  );
+  const checkItem = compileCheck(sendBody, "message");
+
+  /** Says which messages were refused when a repeated request would send others twice. */
+  async function acceptPart(part: NewMessage[], mayRepeat: boolean): Promise<Accepted[]> {
+    try {
+      return await acceptor.accept(part);
+    } catch (error) {
+      if (mayRepeat) throw error;
+      return part.map(({ messageId }) => ({ kind: "refused", messageId, error: toRequestError(error) }));
+    }
+  }
+
+  function draftItem(principal: Principal, item: unknown, messageId: string | undefined): Draft | RequestError {
+    try {
+      const body = checkItem(item);
+      if (messageId !== undefined) body.message_id ??= messageId;
+      return draftMessage(prepare, principal, body);
+    } catch (error) {
+      return toRequestError(error);
+    }
+  }
+
+  app.post(
+    "/v1/messages/batch",
+    {
+      config: { access: { role: "member", scope: "messages:write" }, idempotent: true, shows: "all" },
+      // Checked below, one by one: a bad item never fails the rest.
+      validatorCompiler: () => () => true,
+      schema: {
+        tags: ["Messages"],
+        security: bearer,
+        summary: "Send up to 1,000 messages",
+        description: "Results stand in the order of the request; one that is refused never fails the others.",
+        body: Type.Object({ messages: Type.Array(sendBody, { minItems: 1, maxItems: maxBatch }) }, strict),
+        response: { 200: Type.Object({ results: Type.Array(result) }), ...errorAnswers(400, 401, 403, 503) },
+      },
+    },
+    async (request) => {
+      const { principal, workId } = request;
+      const items = checkBatch(request.body).messages;
+      const results = [...((request.donePart as { results: Result[] } | null)?.results ?? [])];
+      const places = [...items.keys()].filter((place) => !isFinal(results[place]));
+      const drafted: (Draft | RequestError)[] = [];
+      for (const place of places) {
+        const messageId = workId === null ? undefined : derivedId(msOf(workId), workId, String(place));
+        drafted.push(draftItem(principal, items[place], messageId));
+        // A thousand at a time would hold up other requests.
+        if (drafted.length % draftedAtATime === 0) await othersTurn();
+      }
+      const resolved = (await resolveDrafts(prepare, principal, drafted.filter(isGood))).values();
+      const prepared = drafted.map((one) => (isGood(one) ? resolved.next().value! : one));
+      const accepted: Accepted[] = [];
+      for (const part of inParts(prepared.filter(isGood)))
+        accepted.push(...(await acceptPart(part, workId !== null || accepted.length === 0)));
+      const answers = accepted.values();
+      for (const [index, one] of prepared.entries()) {
+        const place = places[index]!;
+        results[place] = isGood(one) ? showResult(answers.next().value!) : showRefused(items[place], one);
+      }
+      request.isDoneInPart = !results.every(isFinal);
+      return { results };
+    },
+  );
+}
+
+/** Whether another try would not change it. */
+function isFinal(one: Result | undefined): boolean {
+  return one !== undefined && (one.error === undefined || isFinalError(one.error.code as ErrorCode));
+}
+
+function isGood<Good extends object>(one: Good | RequestError): one is Good {
+  return !(one instanceof RequestError);
+}
+
+/** Most JSON written to the database in one statement, in characters: encoding it as parameters takes milliseconds. */
+const maxPartLength = 256 * 1024;
+
+function inParts(messages: NewMessage[]): NewMessage[][] {
+  const parts: NewMessage[][] = [];
+  let length = Number.POSITIVE_INFINITY;
+  for (const message of messages) {
+    const added = message.payload.length + (message.metadata?.length ?? 0);
+    length += added;
+    if (length <= maxPartLength) parts.at(-1)!.push(message);
+    else {
+      parts.push([message]);
+      length = added;
+    }
+  }
+  return parts;
+}
+
+function showResult(accepted: Accepted) {
+  return accepted.kind === "accepted"
+    ? showAccepted(accepted)
+    : showRefused({ message_id: accepted.messageId }, accepted.error);
+}
+
+function showRefused(item: unknown, { code, message, details = {} }: RequestError) {
+  const given = (item as { message_id?: unknown } | null)?.message_id;
+  return { message_id: typeof given === "string" ? given : null, error: { code, message, details } };
+}
