@@ -64,6 +64,8 @@ test("an answer goes where the message was said that it quotes, else where the a
   const ana = await line.addPerson("ana");
   const [first, last] = [await line.addConversation(ana), await line.addConversation(ana)];
   const asked = await line.say(first, "which one?");
+  // Conversations are routed in parallel.
+  await line.settled();
   await line.say(last, "and now?");
   await line.settled();
   const quoted = (await line.deliveryOf(asked.messageId)).provider_message_ids![0]!;
