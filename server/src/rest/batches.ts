@@ -72,7 +72,10 @@ export function batchRoutes(app: App, { acceptor, prepare }: BatchDeps): void {
         tags: ["Messages"],
         security: bearer,
         summary: "Send up to 1,000 messages",
-        description: "Results stand in the order of the request; one that is refused never fails the others.",
+        description:
+          "Results stand in the order of the request; one that is refused never fails the others. With `Idempotency-Key`, " +
+          "the same request tries only those messages again whose errors would not be remembered for a single one (403, " +
+          "404, 5xx); the other results stay as they were.",
         body: Type.Object({ messages: Type.Array(sendBody, { minItems: 1, maxItems: maxBatch }) }, strict),
         response: { 200: Type.Object({ results: Type.Array(result) }), ...errorAnswers(400, 401, 403, 503) },
       },
