@@ -79,7 +79,7 @@ const open: Record<string, OpenCommand> = {
   "HUB=$HUB KEY=$KEY node listen.mjs 4": { ready: "LIVE", shows: "RESUMED" },
   "HUB=$HUB KEY=$KEY node listen.mjs": { ready: "LIVE", shows: "MESSAGE_STATUS" },
   "curl -sN $HUB/v1/events": { ready: "^: here", shows: "^id: 6" },
-  "WEBHOOK_SECRET=$SECRET node receiver.mjs": { ready: "Listening", shows: "message.received" },
+  "WEBHOOK_SECRET=$SECRET node receiver.mjs": { ready: "Listening", shows: "bom dia" },
 };
 
 const { test } = testsThatNeed("curl");
