@@ -22,13 +22,17 @@ export function toCursor({ position, mark }: Cursor): string {
   return mark === null ? String(position) : `${position}-${mark.toString(36)}`;
 }
 
-/** Also accepts a bare position, as older versions used. Throws VALIDATION_ERROR for anything else. */
-export function parseCursor(cursor: string): Cursor {
-  const match = /^(\d{1,15})(?:-([0-9a-z]{1,6}))?$/.exec(cursor);
+const form = /^(\d{1,15})(?:-([0-9a-z]{1,6}))?$/;
+
+export function isCursor(text: string): boolean {
+  return form.test(text);
+}
+
+/** Also accepts a bare position, as older versions used. Throws VALIDATION_ERROR that names the field for anything else. */
+export function parseCursor(cursor: string, field = "cursor"): Cursor {
+  const match = form.exec(cursor);
   if (match === null) {
-    throw invalid("This is not a cursor of the feed. Take one from HELLO, an event or GET /v1/events.", {
-      field: "cursor",
-    });
+    throw invalid(`${field} is not a cursor of the feed. Take one from HELLO, an event or GET /v1/events.`, { field });
   }
   const [, position, mark] = match;
   return { position: Number(position), mark: mark === undefined ? null : Number.parseInt(mark, 36) };

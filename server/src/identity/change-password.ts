@@ -1,5 +1,5 @@
 import { recordAct } from "../audit/audit.ts";
-import { forbidden, notFound, RequestError } from "../errors.ts";
+import { forbidden, invalid, notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
 import { type Db, maybe, run } from "../lib/query.ts";
@@ -42,6 +42,9 @@ export async function changePassword(
   } else {
     const isRight = await isCurrent({ hasher, tries }, principal, user.password_hash, currentPassword);
     if (!isRight) throw forbidden("The current password is wrong, or missing.");
+    if (newPassword === currentPassword) {
+      throw invalid("new_password is the current one: choose another.", { field: "new_password" });
+    }
   }
   const passwordHash = await hasher.hash(newPassword, sourceOf(principal.origin, userId));
   const isChanged = await transaction(db, async (tx) => {

@@ -89,6 +89,15 @@ test("names the number that cannot be kept exactly", () => {
   assert.deepEqual(parse('{"1e999":"9007199254740993"}'), { "1e999": "9007199254740993" });
 });
 
+test("rounds such a number where exactness is not asked for", () => {
+  const inIds = { ...limits, isExactAt: ([first]: readonly (string | number)[]) => first === "ids" };
+  assert.deepEqual(parse('{"n":[0.10000000000000000555,1e999]}', inIds), { n: [0.1, Number.POSITIVE_INFINITY] });
+  for (const name of ["ids", "\\u0069ds"]) {
+    const text = `{"n":9007199254740993,"${name}":[1,9007199254740993]}`;
+    assert.throws(() => parse(text, inIds), { path: "ids.1" });
+  }
+});
+
 test("accepts any number and replaces invalid bytes in JSON of platforms", () => {
   const lenient = { ...limits, isExact: false };
   assert.equal(parse("9007199254740993", lenient), 9007199254740992);

@@ -13,7 +13,12 @@ export interface JsonLimits {
   readonly maxValues: number;
   /** Whether bytes that are not UTF-8 and numbers that a double cannot keep are refused. */
   readonly isExact: boolean;
+  /** Where such numbers are refused, by the path of the number; elsewhere they are rounded. Default: everywhere. */
+  readonly isExactAt?: (path: JsonPath) => boolean;
 }
+
+/** Names of fields and indexes of elements, from the outside in. */
+export type JsonPath = readonly (string | number)[];
 
 /** The text is not JSON in UTF-8, is larger than the limits, or holds a number that a double cannot keep. */
 export class UnreadableJson extends Error {
@@ -43,13 +48,14 @@ export function parseJsonText(bytes: Buffer, limits: JsonLimits): unknown {
 
 /** Reads the bytes once. Throws `UnreadableJson`, except for invalid JSON, which parsing finds. */
 export function checkJsonText(bytes: Buffer, limits: JsonLimits): void {
-  const { maxDepth, maxFields, maxValues, isExact } = limits;
+  const { maxDepth, maxFields, maxValues, isExact, isExactAt = () => true } = limits;
   if (isExact && !isUtf8(bytes)) throw new UnreadableJson("is not valid UTF-8");
   /** Fields of each open object; arrays have none. */
   const fields = new Uint32Array(maxDepth + 1);
   let depth = 0;
   let values = 0;
   let unusualNumbers = 0;
+  const inexact: number[] = [];
   for (let at = 0; at < bytes.length; at += 1) {
     const byte = bytes[at]!;
     if (byte === quote) at = endOfString(bytes, at);
@@ -73,12 +79,13 @@ export function checkJsonText(bytes: Buffer, limits: JsonLimits): void {
       if (unusualNumbers > maxUnusualNumbers) {
         throw new UnreadableJson(`has more than ${maxUnusualNumbers} numbers with an exponent or superfluous digits`);
       }
-      if (isKept(literal)) continue;
-      const problem = "is a number that cannot be kept exactly: send it as a string";
-      throw new UnreadableJson(problem, pathTo(bytes, start));
+      if (!isKept(literal)) inexact.push(start);
     } else if (byte > space && !isLetter(byte)) return;
     if (values > maxValues) throw new UnreadableJson(`has more than ${maxValues} fields and elements`);
   }
+  const refused = inexact.length === 0 ? null : findPath(bytes, inexact, isExactAt);
+  if (refused === null) return;
+  throw new UnreadableJson("is a number that cannot be kept exactly: send it as a string", shownPath(refused));
 }
 
 /** Of `true`, `false` and `null`. */
@@ -158,22 +165,42 @@ function decimalOf(literal: string): string | null {
   return significant && `${significant}e${Number(exponent) - fraction.length + digits.length - significant.length}`;
 }
 
-/** The path of the value at this index, such as `metadata.ids.3`. */
-function pathTo(bytes: Buffer, place: number): string {
+/** The path of the first of these values, which are named by their indexes in order, for which the condition holds. */
+function findPath(bytes: Buffer, places: readonly number[], isWanted: (path: JsonPath) => boolean): JsonPath | null {
   const steps: { index: number; name: string | null }[] = [];
   let last = "";
-  for (let at = 0; at < place; at += 1) {
+  let next = 0;
+  for (let at = 0; next < places.length; at += 1) {
     const byte = bytes[at]!;
     const step = steps.at(-1);
-    if (byte === quote) {
+    if (at === places[next]) {
+      const path = steps.map(({ index, name }) => name ?? index);
+      if (isWanted(path)) return path;
+      next += 1;
+    } else if (byte === quote) {
       const end = endOfString(bytes, at);
       last = bytes.toString("utf8", at + 1, Math.min(end, at + 1 + maxPathLength));
       at = end;
     } else if (byte === openBrace || byte === openBracket) steps.push({ index: 0, name: null });
     else if (byte === closeBrace || byte === closeBracket) steps.pop();
-    else if (byte === colon && step !== undefined) step.name = last;
+    else if (byte === colon && step !== undefined) step.name = unescaped(last);
     else if (byte === comma && step !== undefined) step.index += 1;
   }
-  const path = steps.map(({ index, name }) => name ?? index).join(".");
+  return null;
+}
+
+/** The name as it is after parsing; one that was cut or is not valid stays as it is. */
+function unescaped(name: string): string {
+  if (!name.includes("\\")) return name;
+  try {
+    return JSON.parse(`"${name}"`);
+  } catch {
+    return name;
+  }
+}
+
+/** Such as `metadata.ids.3`. */
+function shownPath(steps: JsonPath): string {
+  const path = steps.join(".");
   return path.length > maxPathLength ? `${path.slice(0, maxPathLength)}…` : path;
 }

@@ -165,8 +165,14 @@ export function checkSend({ isChannel }: Pick<PrepareDeps, "isChannel">, princip
   if ((conversation_id === undefined) === (to === undefined)) {
     throw invalid("Give either conversation_id or to, an address: one of the two.", { field: "conversation_id" });
   }
-  for (const name of [...channels.filter((name) => name !== "all"), ...Object.keys(via), ...(fallback?.order ?? [])]) {
-    if (!isChannel(name)) throw invalid(`There is no channel ${name} here.`, { field: "channels" });
+  const named = {
+    channels: channels.filter((name) => name !== "all"),
+    via: Object.keys(via),
+    "fallback.order": fallback?.order ?? [],
+  };
+  for (const [field, names] of Object.entries(named)) {
+    const unknown = names.find((name) => !isChannel(name));
+    if (unknown !== undefined) throw invalid(`${field} names the channel ${unknown}, which is not here.`, { field });
   }
   if (channels.includes("all") && channels.length > 1) {
     throw invalid('channels is either ["all"] or a list of channels.', { field: "channels" });

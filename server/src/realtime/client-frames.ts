@@ -49,7 +49,7 @@ function uuid() {
 }
 
 /** Frames are flat; a larger or deeper one is refused before it is parsed. */
-const frameLimits: JsonLimits = { maxDepth: 8, maxFields: 100, maxValues: 100, isExact: true };
+const frameLimits: JsonLimits = { maxDepth: 8, maxFields: 100, maxValues: 100, isExact: true, isExactAt: () => false };
 
 function parseJson(text: Buffer): unknown {
   try {

@@ -52,9 +52,7 @@ const frameworkCodes: Record<string, ErrorCode> = {
   FST_ERR_CTP_BODY_TOO_LARGE: "PAYLOAD_TOO_LARGE",
   FST_ERR_CTP_EMPTY_JSON_BODY: "VALIDATION_ERROR",
   FST_ERR_CTP_INVALID_JSON_BODY: "VALIDATION_ERROR",
-  FST_ERR_CTP_INVALID_MEDIA_TYPE: "VALIDATION_ERROR",
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: "VALIDATION_ERROR",
-  FST_ERR_BAD_URL: "VALIDATION_ERROR",
 };
 
 /** What PostgreSQL says of a text with U+0000, the one character that it does not know. Source: PostgreSQL 18, appendix A. */
@@ -73,6 +71,13 @@ export function toRequestError(error: unknown, bodyLimitBytes = doorLimits.maxBo
   }
   if (thrown.code === "FST_ERR_CTP_INVALID_JSON_BODY")
     return new RequestError("VALIDATION_ERROR", "The body is not valid JSON.");
+  if (thrown.code === "FST_ERR_CTP_INVALID_MEDIA_TYPE") {
+    const message = "This content type is not accepted here. Send JSON with content-type: application/json.";
+    return new RequestError("CONTENT_TYPE_INVALID", message);
+  }
+  if (thrown.code === "FST_ERR_BAD_URL") {
+    return new RequestError("VALIDATION_ERROR", "The path is not valid: encode it as UTF-8 with percent encoding.");
+  }
   if (code !== undefined) {
     return new RequestError(code, `${thrown.message}. Send JSON with content-type: application/json.`);
   }

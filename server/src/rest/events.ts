@@ -47,12 +47,12 @@ export function eventRoutes(
       const { principal, db, query, headers } = request;
       varyBy(reply, "Accept");
       if (!headers.accept?.includes("text/event-stream")) {
-        const after = query.after === undefined ? null : parseCursor(query.after);
+        const after = query.after === undefined ? null : parseCursor(query.after, "after");
         return readEvents(db, principal, after, query.limit ?? 50);
       }
       if (streams === null) throw servesNoReaders();
       const from = headers["last-event-id"] ?? query.after;
-      if (from !== undefined) parseCursor(from);
+      if (from !== undefined) parseCursor(from, headers["last-event-id"] === undefined ? "after" : "last-event-id");
       const authorization = headers.authorization!;
       const admission = await streams.admit(authorization, clientAddress(request));
       reply.hijack();

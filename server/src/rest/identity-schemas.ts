@@ -4,7 +4,7 @@ import { usernamePattern } from "../identity/username.ts";
 import type { User } from "../identity/users.ts";
 import { nullable } from "../lib/nullable.ts";
 import { errorBody } from "./errors.ts";
-import { lineFormat } from "./validation.ts";
+import { lineFormat, visibleFormat } from "./validation.ts";
 
 export { nullable };
 
@@ -77,7 +77,7 @@ const username = Type.String({
 export const credentialFields = {
   username,
   email: Type.String({ format: "email", maxLength: 254 }),
-  password: Type.String({ minLength: 8, maxLength: 256 }),
+  password: Type.String({ minLength: 8, maxLength: 256, format: visibleFormat }),
 };
 
 export const roleName = Type.Enum([...roles] as [Role, ...Role[]]);

@@ -1,19 +1,36 @@
 import type { FastifyRequest } from "fastify";
 import { invalid, type RequestError } from "../errors.ts";
-import { checkJsonText, type JsonLimits, UnreadableJson } from "../lib/json-text.ts";
+import { freeFormKeyword } from "../lib/free-form.ts";
+import { checkJsonText, type JsonLimits, type JsonPath, UnreadableJson } from "../lib/json-text.ts";
 
 /** Limits of every request's body: a batch of 1,000 messages may have 30 fields and elements in each. */
 const bodyLimits: JsonLimits = { maxDepth: 32, maxFields: 1_000, maxValues: 30_000, isExact: true };
 
-/** Throws VALIDATION_ERROR for a body that would take too long to parse, or that JSON.parse would not keep exactly. */
-export function checkJsonBody(body: Buffer): void {
+/**
+ * Throws VALIDATION_ERROR for a body that would take too long to parse, or that JSON.parse would not keep exactly. In
+ * free-form objects that includes numbers, which elsewhere are rounded and bounded by the schema.
+ */
+export function checkJsonBody(body: Buffer, schema: unknown): void {
   try {
-    checkJsonText(body, bodyLimits);
+    checkJsonText(body, { ...bodyLimits, isExactAt: (path) => isFreeForm(schema as Schema | undefined, path) });
   } catch (error) {
     if (!(error instanceof UnreadableJson)) throw error;
     const { message, path } = error;
     throw path ? invalid(`${path} in the body ${message}.`, { field: path }) : invalid(`The body ${message}.`);
   }
+}
+
+interface Schema {
+  [freeFormKeyword]?: unknown;
+  properties?: Record<string, Schema>;
+  items?: Schema;
+}
+
+/** Whether the value at the path is in an object with the caller's own fields. */
+function isFreeForm(schema: Schema | undefined, [step, ...inside]: JsonPath): boolean {
+  if (schema?.[freeFormKeyword] !== undefined) return true;
+  if (schema === undefined || step === undefined) return false;
+  return isFreeForm(typeof step === "number" ? schema.items : schema.properties?.[step], inside);
 }
 
 /**

@@ -56,9 +56,15 @@ export function refuseHeaders(request: IncomingMessage, limits: DoorLimits): Req
   if (headers.host === undefined && httpVersion !== "1.0") {
     return invalid("The header host is missing: send the name of the host that you call.");
   }
+  if (headers.host !== undefined && !hostForm.test(headers.host)) {
+    return invalid("The header host must be a host name or an IP address, with or without a port.");
+  }
   if (countHosts(rawHeaders) > 1) return invalid("The header host is there twice: send it once.");
   return undefined;
 }
+
+/** Source: RFC 3986, section 3.2.2. An empty one is valid only where nobody is called by name. */
+const hostForm = /^(\[[\w:.%~-]+\]|[\w.~!$&'()*+,;=%-]+)(:\d{0,5})?$/;
 
 function countHosts(rawHeaders: readonly string[]): number {
   let count = 0;

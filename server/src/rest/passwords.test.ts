@@ -51,12 +51,14 @@ test("who changes the password goes on, and every other session ends", async () 
   assert.deepEqual([await canLogIn(user.username, old), await canLogIn(user.username, fresh)], [false, true]);
 });
 
-test("a wrong or missing current password, and one that is too short or long, changes nothing", async () => {
+test("a wrong or missing current password, and one that is too short or long, blank or the same, changes nothing", async () => {
   const user = await register();
   for (const [body, status] of [
     [{ current_password: "wrong", new_password: fresh }, 403],
     [{ new_password: fresh }, 403],
     [{ current_password: old, new_password: "seven77" }, 400],
+    [{ current_password: old, new_password: " ".repeat(8) }, 400],
+    [{ current_password: old, new_password: old }, 400],
     [{ current_password: old, new_password: "x".repeat(257) }, 400],
     [{ current_password: old, new_password: fresh, user_id: "x" }, 400],
   ] as const) {

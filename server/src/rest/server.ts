@@ -128,12 +128,13 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
     app.setValidatorCompiler(compileValidator);
     app.setSerializerCompiler(compileSerializer);
   } else compileLazily(app, compileSerializer);
+  app.removeContentTypeParser("text/plain");
   const parseJson = app.getDefaultJsonParser("error", "error");
   app.addContentTypeParser<Buffer>("application/json", { parseAs: "buffer" }, (request, bytes, done) => {
     // A content type without a body counts as no body.
     if (bytes.length === 0) return done(null, undefined);
     try {
-      checkJsonBody(bytes);
+      checkJsonBody(bytes, request.routeOptions.schema?.body);
     } catch (error) {
       return done(error as Error);
     }
@@ -146,6 +147,8 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
     });
   });
   const allowedAt = openAllowed();
+  // Sockets are opened there, by upgrades.
+  allowedAt.add("/ws", "GET");
   app.setNotFoundHandler((request, reply) => answerNotFound(request, reply, allowedAt.find(request.url)));
   app.addHook("onRoute", (route) => {
     const { method, url, config } = route;
@@ -160,7 +163,12 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
   app.decorateRequest("isDoneInPart", false);
   app.addHook("onRequest", (request, reply, done) => {
     reply.headers(everyAnswer).header("x-request-id", request.id);
-    done(refuseHeaders(request.raw, limits) ?? refuseQuery(request.url));
+    const refusal = refuseHeaders(request.raw, limits) ?? refuseQuery(request.url);
+    if (refusal !== undefined) return done(refusal);
+    // `GET /v1/messages/batch` would be read as a message with the id `batch`.
+    const own = request.routeOptions.url?.includes(":") ? allowedAt.ofLiteral(request.url) : null;
+    if (own === null || own.includes(request.method)) return done();
+    answerNotFound(request, reply, own);
   });
   app.addHook("onRequest", allowOrigins(originHeaders));
   app.addHook("onRequest", (request, _reply, done) => {

@@ -5,9 +5,12 @@ import type { Static, TSchema } from "typebox";
 import { RequestError } from "../errors.ts";
 import { type FreeFormLimits, findExcess, freeFormKeyword } from "../lib/free-form.ts";
 import { isPlainName, isVisible } from "../lib/names.ts";
+import { wantedForm } from "./wanted-forms.ts";
 
 /** The format of a name: one line with at least one visible character. */
 export const lineFormat = "line";
+/** The format of a text with at least one visible character. */
+export const visibleFormat = "visible";
 
 // Bodies are taken as they are; what comes as text (path, query, headers) is read into numbers and booleans.
 // Schemas are validated only where all are compiled at once: compiling the meta-schema costs more than a route.
@@ -19,6 +22,7 @@ for (const ajv of [strict, reading]) {
   const { validate } = ajv.formats["date-time"] as { validate: (text: string) => boolean };
   ajv.addFormat("date-time", (text) => validate(text) && isMoment(text));
   ajv.addFormat(lineFormat, (text) => isVisible(text) && isPlainName(text));
+  ajv.addFormat(visibleFormat, isVisible);
   ajv.addKeyword({ keyword: freeFormKeyword, type: "object", errors: true, validate: checkFreeForm });
 }
 
@@ -173,11 +177,8 @@ function describeViolation(error: ErrorObject, part: string): { message: string;
       return { field: inside("type"), message: `${subject(inside("type"), part)} must be one of the known types.` };
     case "format":
     case "pattern": {
-      const wanted = (error.parentSchema as { description?: string } | undefined)?.description;
-      return {
-        field: path,
-        message: `${subject(path, part)} must be: ${wanted ?? error.params.pattern ?? error.params.format}.`,
-      };
+      const form: string = error.params.pattern ?? error.params.format;
+      return { field: path, message: `${subject(path, part)} must be ${wantedForm(form) ?? `of the form ${form}`}.` };
     }
     default:
       return { field: path, message: `${subject(path, part)} ${error.message ?? "is not valid"}.` };
