@@ -116,8 +116,8 @@ export function openChannelAccounts({ db, secretBox, clock, ...rest }: ChannelAc
     /**
      * New credentials must be of the same number or bot, because its lanes and receipts depend on that. They make an
      * account active that needs attention. Stored credentials are sent nowhere else: a change of `base_url` needs all
-     * of them again. With `io` the platform first checks new credentials, and the stored ones before such an account is
-     * made active: CHANNEL_CREDENTIALS_INVALID when it refuses them, and nothing is changed.
+     * of them again. With `io` the platform first checks new credentials, and the stored ones before an account that
+     * is not active becomes so: CHANNEL_CREDENTIALS_INVALID when it refuses them, and nothing is changed.
      */
     async change(
       db: Pool,
@@ -144,7 +144,7 @@ export function openChannelAccounts({ db, secretBox, clock, ...rest }: ChannelAc
         settings: settings && requireSettings(settings, rules),
         credentialsSealed: credentials === undefined ? undefined : seal(secretBox, key.channelAccountId, credentials),
       };
-      const isRevived = patch.status === "active" && known.status === "needs_attention";
+      const isRevived = patch.status === "active" && known.status !== "active";
       if (io !== undefined && (credentials !== undefined || isRevived)) {
         const asked = {
           ...known,
@@ -278,7 +278,7 @@ function requireConnector(channel: Channel): Connector {
 async function requireWorking(connector: Connector, account: ChannelAccount, io: ConnectorIo): Promise<void> {
   const { isRefused = false, detail } = await connector.check(account, io);
   if (!isRefused) return;
-  const message = `${detail} Correct the credentials, or send verify: false to store them unchecked.`;
+  const message = `${/[.!?]$/.test(detail) ? detail : `${detail}.`} Correct the credentials, or send verify: false to store them unchecked.`;
   throw new RequestError("CHANNEL_CREDENTIALS_INVALID", message, { details: { field: "credentials" } });
 }
 

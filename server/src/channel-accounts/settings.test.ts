@@ -53,7 +53,7 @@ test("a public base_url must be https, on port 443 or 80, or on one above 1023 t
   for (const url of ["http://93.184.216.34", "http://graph.example.com:8443"]) {
     assert.throws(() => take(url), /must begin with https/, url);
   }
-  for (const port of [22, 25, 6667]) {
+  for (const port of [22, 25, 6667, 5432, 6379, 2375]) {
     assert.throws(() => take(`https://graph.example.com:${port}`), /names the port/, String(port));
   }
   assert.ok(take("https://graph.example.com:8443"));

@@ -305,3 +305,33 @@ test("health is what the deliverer says", async () => {
   const answer = await hub.call(`GET /v1/channel-accounts/${body.channel_account_id}/health`, admin);
   assert.deepEqual(answer, { status: 200, body: health });
 });
+
+test("an account is made active again only with credentials that the platform accepts", async () => {
+  const admin = `${await hub.workspace()} admin`;
+  const credentials = { ...telegram, bot_token: "700000009:canary_of_a_wrong_token_35_letters_" };
+  const { body } = await connect(admin, { credentials, verify: false });
+  const change = `PATCH /v1/channel-accounts/${body.channel_account_id}`;
+  assert.equal((await hub.call(change, admin, { status: "disabled" })).body.status, "disabled");
+  const refused = await hub.call(change, admin, { status: "active" });
+  assert.deepEqual([refused.status, refused.body.error.code], [422, "CHANNEL_CREDENTIALS_INVALID"]);
+  assert.match(refused.body.error.message, /\. Correct the credentials/, "two sentences");
+  assert.equal((await hub.call(change.replace("PATCH", "GET"), admin)).body.status, "disabled");
+  assert.equal((await hub.call(change, admin, { status: "active", verify: false })).body.status, "active");
+});
+
+// Its own app secret or secret token may be wrong: then the account that receives now would get nothing more.
+test("an account that is not verified leaves the platform's webhook to the one that has it", async () => {
+  const webhookOf = async () => {
+    const answer = await fetch(`${hub.baseUrl("telegram")}/bot${bot_token}/getWebhookInfo`);
+    return ((await answer.json()) as { result: { url: string } }).result.url;
+  };
+  const first = await connect(`${await hub.workspace()} admin`);
+  assert.equal(await webhookOf(), first.body.webhook_url);
+  const other = `${await hub.workspace()} admin`;
+  const second = await connect(other, { credentials: { ...telegram, secret_token: "another-secret" }, verify: false });
+  assert.deepEqual([second.status, second.body.webhook.ok], [201, false]);
+  assert.match(second.body.webhook.detail, /not verified.*verify sets it/);
+  assert.equal(await webhookOf(), first.body.webhook_url);
+  await hub.call(`POST /v1/channel-accounts/${second.body.channel_account_id}/verify`, other);
+  assert.equal(await webhookOf(), second.body.webhook_url);
+});

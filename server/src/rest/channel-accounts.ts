@@ -30,6 +30,9 @@ export interface ChannelAccountRoutesDeps {
 /** How long making an account waits for the platform to take the webhook, in milliseconds. */
 const subscribeTimeoutMs = 5_000;
 
+/** The platform may send the events of this number or bot to another account, whose they are until this one is verified. */
+const notTold = { ok: false, detail: "Not set, since the credentials were not verified: POST …/verify sets it." };
+
 /** `/v1/channel-accounts`: the numbers and bots of the workspace. Agents see them, admins connect them. */
 export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): void {
   const { accounts } = deps;
@@ -46,7 +49,7 @@ export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): 
         description:
           "The credentials are stored encrypted and never shown again. The platform is told where to call; `webhook` says " +
           "whether that worked. If not, the account exists all the same: `POST …/verify` tries again. Credentials that the " +
-          "platform refuses are answered 422, and nothing is stored.",
+          "platform refuses are answered 422, and nothing is stored. With `verify: false` the platform is neither asked nor told.",
         body: Type.Object(
           {
             channel: Type.String({ enum: [...channels] }),
@@ -66,7 +69,9 @@ export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): 
     async ({ principal, db, body: { verify = true, ...body } }, reply) => {
       const io = { ...deps.io, timeoutMs: Math.min(deps.io.timeoutMs, subscribeTimeoutMs) };
       const made = show(await accounts.create(db, principal, body, verify ? io : undefined));
-      const webhook = await subscribeWebhook(await connected(accounts, made.channel_account_id), made.webhook_url, io);
+      const webhook = verify
+        ? await subscribeWebhook(await connected(accounts, made.channel_account_id), made.webhook_url, io)
+        : notTold;
       return reply.status(201).send({ ...made, webhook });
     },
   );
@@ -119,7 +124,7 @@ export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): 
           "`settings` are replaced as a whole; credentials that are left out stay. Credentials must be of the same number or bot. A change of " +
           "`settings.base_url`, also by leaving it out, needs all credentials again, since they are sent there. A disabled " +
           "account neither sends nor receives. The platform is asked about new credentials, and about the stored ones before " +
-          "an account that needs attention is made active: if it refuses them, the answer is 422 and nothing changes. " +
+          "an account that needs attention or is disabled is made active: if it refuses them, the answer is 422 and nothing changes. " +
           "New credentials make an account active that needed attention, and the waiting messages are sent.",
         params: idParams,
         body: Type.Object(
@@ -217,7 +222,10 @@ const credentials = freeForm(
 const settings = Type.Optional(settingsSchema);
 
 const verify = Type.Optional(
-  Type.Boolean({ default: true, description: "False: store the credentials without asking the platform" }),
+  Type.Boolean({
+    default: true,
+    description: "False: store the credentials without asking the platform, and leave its webhook as it is",
+  }),
 );
 
 const status = Type.String({
