@@ -28,10 +28,18 @@ export function urlProblem(text: string, allowPrivate: boolean): string | null {
 }
 
 /**
- * Ports of other protocols, whose servers could mistake a request for their own. Source: the Fetch standard, "bad
- * port".
+ * Ports of other protocols, whose servers could mistake a request for their own, and of databases, caches, brokers and
+ * container daemons. Sources: the Fetch standard, "bad port"; the default ports of each.
  */
 const otherServices = new Set([
   ...[1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566],
   ...[6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080],
+  // SQL Server, Oracle, MySQL, PostgreSQL and PgBouncer, MongoDB, Cassandra, CouchDB, Elasticsearch.
+  ...[1433, 1434, 1521, 3306, 33060, 5432, 6432, 27017, 27018, 27019, 9042, 5984, 9200, 9300],
+  // Redis and Sentinel, Memcached, ZooKeeper, etcd.
+  ...[6379, 16379, 26379, 11211, 2181, 2379, 2380],
+  // MQTT, NATS, AMQP, Erlang, Kafka.
+  ...[1883, 8883, 4222, 5671, 5672, 4369, 25672, 9092, 9093],
+  // Docker and Swarm, kubelet.
+  ...[2375, 2376, 2377, 10250, 10255],
 ]);

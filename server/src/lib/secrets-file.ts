@@ -106,7 +106,7 @@ function read(path: string): Partial<Stored> | undefined {
 function write(dataDir: string, secrets: Stored): void {
   const path = pathIn(dataDir);
   try {
-    mkdirSync(dataDir, { recursive: true });
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
     writeFileDurably(path, `${JSON.stringify(secrets, null, 2)}\n`, 0o600);
   } catch (error) {
     throw new StartError(`${path} cannot be written (${(error as Error).message}): make ${dataDir} writable.`);

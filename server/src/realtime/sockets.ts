@@ -3,7 +3,7 @@ import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { type WebSocket, WebSocketServer } from "ws";
 import { errorCodes, invalid, RequestError } from "../errors.ts";
-import { parseCursor } from "../events/events.ts";
+import { isCursor } from "../events/events.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/postgres.ts";
 import { repeat } from "../lib/repeat.ts";
@@ -167,10 +167,9 @@ export function openSockets({ readers, clock, log, origins, clientAddress, onFra
   /** Sends RESUMING, the events after the cursor, RESUMED and LIVE: clients can distinguish past from new events. */
   async function resume(reader: Reader, from: string): Promise<void> {
     const { subscriber, room } = reader;
-    parseCursor(from);
     send(subscriber, frameOf("RESUMING", from, { from }));
     // In the same turn, so that no live event comes between.
-    await readers.release(reader, from, (count) => {
+    await readers.release(reader, isCursor(from) ? from : foreignCursor, (count) => {
       send(subscriber, frameOf("RESUMED", room.cursor(), { from, count }));
       sendLive(reader);
     });
@@ -242,6 +241,9 @@ const closeWaitMs = 1_000;
 
 /** A connection that breaks closes by itself; what it was is of no interest. */
 function onSocketError(): void {}
+
+/** Beyond the end of every feed: reading from there is a GAP with the reason unknown. */
+const foreignCursor = "9".repeat(15);
 
 /** Whether the client is a page: pages see close codes, but not the answer to a handshake. */
 function isShownByClose({ headers }: IncomingMessage, error: unknown): boolean {

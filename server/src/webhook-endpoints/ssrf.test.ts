@@ -177,6 +177,12 @@ const addresses: Record<string, string> = {
   "SSH's port": "https://example.test:22/",
   "SMTP's port": "https://example.test:25/",
   "X11's port": "https://example.test:6000/",
+  "MySQL's port": "https://example.test:3306/",
+  "PostgreSQL's port": "https://example.test:5432/",
+  "Redis' port": "https://example.test:6379/",
+  "MongoDB's port": "https://example.test:27017/",
+  "Memcached's port": "https://example.test:11211/",
+  "Docker's port": "https://example.test:2375/",
   "port zero": "https://example.test:0/",
   "a port that is none": "https://example.test:99999/",
 };

@@ -5,6 +5,7 @@ import path from "node:path";
 const CHUNK_BYTES = 1 << 20;
 /** The file contains message text. */
 const privateMode = 0o600;
+const privateFolderMode = 0o700;
 
 /** A file of text lines that is only ever appended to, or replaced as a whole. Survives `kill -9`, not a power cut. */
 export class LineFile {
@@ -15,7 +16,7 @@ export class LineFile {
   /** Opens or creates the file and its folder. */
   constructor(filePath: string) {
     this.#path = filePath;
-    fs.mkdirSync(path.dirname(path.resolve(filePath)), { recursive: true });
+    fs.mkdirSync(path.dirname(path.resolve(filePath)), { recursive: true, mode: privateFolderMode });
     this.#fd = fs.openSync(filePath, "a+", privateMode);
     this.#sizeBytes = fs.fstatSync(this.#fd).size;
   }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { appendFileSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { test } from "node:test";
@@ -162,3 +162,16 @@ function openFolder(): Disposable & { file: string } {
     [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }),
   };
 }
+
+test(
+  "a folder that the journal makes, and the journal, are readable by their owner only",
+  { skip: process.platform === "win32" },
+  () => {
+    using folder = openFolder();
+    const file = path.join(path.dirname(folder.file), "data", "deep", "simulator.jsonl");
+    const lines = new LineFile(file);
+    lines.close();
+    const modes = [file, path.dirname(file), path.dirname(path.dirname(file))].map((one) => statSync(one).mode & 0o777);
+    assert.deepEqual(modes, [0o600, 0o700, 0o700]);
+  },
+);
