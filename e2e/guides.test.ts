@@ -59,7 +59,10 @@ const notRun: Record<string, Record<string, string>> = {
     "PUBLIC_URL=": realPlatform,
     "curl -s https://chat.example.com/": realPlatform,
   },
-  "docs/guides/webhook-endpoints.md": { "async function answer(": "a part of a program: webhook-guide.test.ts" },
+  "docs/guides/webhook-endpoints.md": {
+    "async function handle(": "a part of a program: webhook-guide.test.ts",
+    "HUB=$HUB KEY=$KEY WEBHOOK_SECRET=": "runs the changed program: webhook-guide.test.ts",
+  },
   "docs/guides/log-in-with-openid-connect.md": {
     "const code = new URLSearchParams": "runs in a page: log-in-pages.test.ts",
   },
@@ -76,8 +79,8 @@ const notRun: Record<string, Record<string, string>> = {
 const open: Record<string, OpenCommand> = {
   "curl -sN http://127.0.0.1:8080/v1/events": { ready: "^: here", shows: "NEW_MESSAGE" },
   "HUB=$HUB KEY=$KEY node_modules/.bin/node follow.mjs": { ready: "Connected", shows: "MESSAGE_STATUS" },
-  "HUB=$HUB KEY=$KEY node listen.mjs 4": { ready: "LIVE", shows: "RESUMED" },
-  "HUB=$HUB KEY=$KEY node listen.mjs": { ready: "LIVE", shows: "MESSAGE_STATUS" },
+  "HUB=$HUB KEY=$KEY node_modules/.bin/node listen.mjs 4": { ready: "LIVE", shows: "RESUMED" },
+  "HUB=$HUB KEY=$KEY node_modules/.bin/node listen.mjs": { ready: "LIVE", shows: "MESSAGE_STATUS" },
   "curl -sN $HUB/v1/events": { ready: "^: here", shows: "^id: 6" },
   "WEBHOOK_SECRET=$SECRET node receiver.mjs": { ready: "Listening", shows: "bom dia" },
 };

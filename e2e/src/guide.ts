@@ -148,7 +148,20 @@ function shortPart({ line, text }: Block): string {
   const checks = made.map(
     (name) => `case "$${name}" in ""|*[{}[:space:]]*) echo "::failed ${name} is \\"$${name}\\"" ;; esac`,
   );
-  return [`export BLOCK=${line}`, `echo "::block ${line}"`, text, `echo`, ...checks].join("\n");
+  const pasted = text
+    .split("\n")
+    .filter((command) => command.startsWith('echo "export '))
+    .map(pastedPart);
+  return [`export BLOCK=${line}`, `echo "::block ${line}"`, text, `echo`, ...checks, ...pasted].join("\n");
+}
+
+const variables = "HUB KEY TOKEN AUTH JSON ENDPOINT SECRET ADMIN_PASSWORD";
+
+/** Another terminal has only the variables that the printed line sets. */
+function pastedPart(command: string): string {
+  return `printed=$(${command})
+unset ${variables}
+eval "$printed"`;
 }
 
 function openPart({ line, text }: Block, { ready }: OpenCommand): string {
