@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { before, test } from "node:test";
-import type { Conversation, Message } from "../client/src/client.ts";
+import type { Client, Conversation, Message } from "../client/src/client.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { until } from "../server/src/testing/until.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
@@ -58,6 +58,20 @@ test("an unquoted message lands where the person was last addressed, and its rou
   assert.equal(trace.find(({ what }) => what === "accepted")?.route, "last_used");
   await says(first, "Back to the two of us");
   assert.deepEqual(where(await lands(ana)), [first.conversation_id, "last_used"]);
+});
+
+test("an answer to a person's address goes where the person wrote, whoever has written to them before", async () => {
+  const zed = hub.person("whatsapp", "Zed");
+  const write = async (client: Client) => {
+    const { conversation_id } = await client.messages.send({ to: zed.address, payload: text("Hello") });
+    await hub.settled();
+    return conversation_id;
+  };
+  const [byUser, byKey] = [await write(hub.admin), await write(hub.client)];
+  assert.notEqual(byKey, byUser);
+  const asked = await lands(zed);
+  assert.deepEqual(where(asked), [byKey, "last_used"]);
+  assert.equal(await write(hub.admin), byKey);
 });
 
 test("a group with inbound quoted gets only messages that quote it", async () => {

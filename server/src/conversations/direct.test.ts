@@ -95,11 +95,19 @@ test("a caller who sees all conversations continues the one that the person has 
   assert.notDeepEqual(await direct(agentId, false), shared);
 });
 
-test("a caller's own conversation with the person goes before the workspace's", async () => {
+// Otherwise a customer who wrote to the workspace got the answer in another conversation.
+test("of a caller's own conversation with the person and the workspace's, the one used last is continued", async () => {
   const { agentId, workspaceId, direct } = await openPair();
-  const own = await direct(agentId);
-  await direct(workspaceId);
-
+  const [own, shared] = [await direct(agentId), await direct(workspaceId)];
+  const used = (id: string) =>
+    pool.query("UPDATE conversations SET active_at = clock_timestamp() + '1 hour' WHERE conversation_id = $1", [id]);
+  await used(shared.conversationId);
+  assert.deepEqual(await direct(agentId, true), shared);
+  assert.deepEqual(await direct(agentId), own, "a caller who does not see all keeps to its own");
+  await pool.query("UPDATE conversations SET active_at = created_at WHERE conversation_id = $1", [
+    shared.conversationId,
+  ]);
+  await used(own.conversationId);
   assert.deepEqual(await direct(agentId, true), own);
 });
 

@@ -16,8 +16,8 @@ export interface DirectPair {
 export type Direct = string | RequestError;
 
 /**
- * The private conversation in which each sender reaches the recipient: the one found for this pair before; else the
- * workspace's own with the recipient, where that may be used; else the newest of exactly these two; else a new one. In
+ * The private conversation in which each sender reaches the recipient: the one found for this pair before, or
+ * the workspace's own with the recipient, where that may be used: of both, the one used last; else the newest of exactly these two; else a new one. In
  * the order of `pairs`, in a few statements for all. Calls at the same time agree on one. All must be participants of
  * the workspace. VALIDATION_ERROR for a pair of the same one, CONFLICT when the recipient was deleted meanwhile. Takes a
  * lock for each pair that has none yet: at most `maxPeople`.
@@ -87,12 +87,13 @@ async function findKnown(db: Db, workspaceId: string, pairs: readonly DirectPair
   if (pairs.length === 0) return [];
   const rows = await all<{ id: string | null }>(
     db,
-    `SELECT coalesce(
-       (SELECT conversation_id FROM direct_conversations d
-        WHERE d.sender_id = p.sender_id AND d.recipient_id = p.recipient_id),
-       CASE WHEN p.may_use_workspace THEN coalesce(
-         (SELECT conversation_id FROM direct_conversations d WHERE d.sender_id = $1 AND d.recipient_id = p.recipient_id),
-         ${newestOf("$1", "p.recipient_id")}) END) AS id
+    `SELECT (SELECT conversation_id FROM conversations JOIN unnest(ARRAY[
+         (SELECT conversation_id FROM direct_conversations d
+          WHERE d.sender_id = p.sender_id AND d.recipient_id = p.recipient_id),
+         CASE WHEN p.may_use_workspace THEN coalesce(
+           (SELECT conversation_id FROM direct_conversations d WHERE d.sender_id = $1 AND d.recipient_id = p.recipient_id),
+           ${newestOf("$1", "p.recipient_id")}) END]) AS known (conversation_id) USING (conversation_id)
+       ORDER BY active_at DESC, conversation_id DESC LIMIT 1) AS id
      FROM unnest($2::uuid[], $3::uuid[], $4::boolean[]) WITH ORDINALITY
        AS p (sender_id, recipient_id, may_use_workspace, place)
      ORDER BY place`,

@@ -23,7 +23,10 @@ export const sendBody = Type.Object(
       Type.String({
         maxLength: 250,
         pattern: addressPattern,
-        description: "An address, such as whatsapp:+5511999991111; for callers with the role member, that of a user",
+        description:
+          "An address, such as whatsapp:+5511999991111; for callers with the role member, that of a user. The message goes " +
+          "into the caller's private conversation with that person, and for agents and API keys into the workspace's: if " +
+          "there are both, into the one used last. To answer a message, give its conversation_id instead",
       }),
     ),
     from: Type.Optional(uuid),
