@@ -82,6 +82,17 @@ test("every role may listen, from no other site", async () => {
   }
 });
 
+test("a browser sees a wrong credential as close code 1006, and GET /v1/me answers 401", async () => {
+  const token = `${home.member.token}x`;
+  const socket = new WebSocket(`${hub.url.replace("http", "ws")}${socketAccess.path}`, ["bearer", token]);
+  const closed = once(socket, "close");
+  socket.addEventListener("error", () => undefined);
+  const [{ code, reason }] = (await closed) as [CloseEvent];
+  assert.deepEqual({ code, reason }, { code: 1006, reason: "" });
+  const me = await fetch(`${hub.url}/v1/me`, { headers: { authorization: `Bearer ${token}` } });
+  assert.equal(me.status, 401);
+});
+
 test("a stranger and an outsider hear nothing of a conversation, and a member of it does", async () => {
   const group = await home.admin.client.conversations.create({
     type: "group",
