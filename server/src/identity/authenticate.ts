@@ -40,7 +40,7 @@ export interface AuthenticatorDeps {
 
 type CheckDeps = AuthenticatorDeps & { live: LiveCredentials };
 
-/** How long the database's word counts. Half of the 60 s promised, so that a slow check does not break the promise. */
+/** How long a credential is accepted after its last check in the database. The API and SECURITY.md promise this time. */
 export const recheckMs = 30_000;
 /**
  * Credentials remembered. At least half of it are those used last: more than the sockets of one process, so that all of

@@ -73,7 +73,7 @@ export async function openSession(
   return pair(tokens, { userId, sessionId, workspaceId: user.workspace_id, role: user.role }, refreshToken.token);
 }
 
-/** Ends the caller's session: at once in this process, within 60 s in the others. FORBIDDEN for an API key. */
+/** Ends the caller's session: at once in this process, within `recheckMs` in the others. FORBIDDEN for an API key. */
 export async function logOut(
   { db, clock, forget }: { db: Pool; clock: Clock } & Pick<Authenticator, "forget">,
   principal: Principal,

@@ -126,7 +126,8 @@ export function authRoutes(app: App, deps: AuthRouteDeps): void {
         tags,
         security: bearer,
         summary: "Log out",
-        description: "Ends the session: its refresh token at once, its access tokens within 60 seconds everywhere.",
+        description:
+          "Ends the session: its refresh token at once, its access tokens within 30 seconds in every process.",
         response: { 204: nothing, ...errorAnswers(401, 403) },
       },
     },
