@@ -96,7 +96,6 @@ describe("frames of a client", () => {
     "a number of many digits": () =>
       `{"type":"read","conversation_id":"${randomUUID()}","seq":${fill("9", maxBytes - 200)}}`,
     "a long cursor": () => `{"type":"resume","cursor":"${fill("1", maxBytes - 200)}"}`,
-    "a cursor that was never given out": () => '{"type":"resume","cursor":"zzz"}',
     "an unknown conversation": () => `{"type":"typing","conversation_id":"${randomUUID()}"}`,
     "reading in an unknown conversation": () => `{"type":"read","conversation_id":"${randomUUID()}","seq":1}`,
     "a conversation that is not an id": () => `{"type":"typing","conversation_id":"${fill("a", maxBytes - 200)}"}`,
@@ -108,6 +107,13 @@ describe("frames of a client", () => {
       assert.equal(answer.status, 200, answer.text);
     });
   }
+
+  test("a cursor that was never given out is answered with a gap", async () => {
+    const frames = burst('{"type":"resume","cursor":"zzz"}');
+    const answer = await expectQuick("zzz", { socketUrl: socketUrl("member"), frames });
+    assert.match(answer.text, /"type":"GAP"/);
+    assert.equal(answer.status, 200, answer.text);
+  });
 
   test("a frame that is too large ends the socket", async () => {
     const answer = await expectQuick("too large", {
