@@ -6,7 +6,7 @@ import { openClient } from "../client/src/client.ts";
 import { until } from "../server/src/testing/until.ts";
 import { adminPassword, sharedSecrets } from "./src/harness.ts";
 import { type HubPlace, openHubPlace, startHubProcess } from "./src/hub-process.ts";
-import { processesIn, withoutProc } from "./src/processes.ts";
+import { commandOf, processesIn, withoutProc } from "./src/processes.ts";
 
 /** Longer than the 10 s after which a start on a busy machine once said that the port is taken. */
 const slowSimulatorSeconds = 11;
@@ -137,14 +137,6 @@ async function stopSimulator(place: HubPlace): Promise<number> {
   const pid = find()!;
   process.kill(pid, "SIGSTOP");
   return pid;
-}
-
-function commandOf(pid: number): string {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
-  } catch {
-    return "";
-  }
 }
 
 function passwordIn(output: string): string {

@@ -134,6 +134,15 @@ for (const key of ["PORT", "SIMULATOR_PORT"]) {
   );
 }
 
+test("PORT and SIMULATOR_PORT with the same port stop the start with one sentence", { skip: withoutProc }, async () => {
+  const port = String(await freePort());
+  await using place = await openHubPlace({ PORT: port, SIMULATOR_PORT: port });
+  const hub = place.spawn();
+  assert.deepEqual(await hub.ended, { code: 1, signal: null });
+  assert.equal(hub.stderr(), `PORT and SIMULATOR_PORT are both ${port}: set one of them to another port.\n`);
+  assert.equal(existsSync(place.dataDir), false);
+});
+
 test(
   "a data directory in use stops the start with one sentence, and the hub that has it goes on",
   { skip: withoutProc },

@@ -20,8 +20,13 @@ export function processesIn(folder: string): number[] {
 }
 
 function isMaking(pid: number, folder: string): boolean {
-  const [program = "", ...args] = readOrEmpty(`/proc/${pid}/cmdline`).split("\0");
+  const [program = "", ...args] = commandOf(pid).split("\0");
   return program.endsWith("/initdb") && args.some((arg) => arg.startsWith(folder + sep));
+}
+
+/** Its program and arguments, each with a NUL behind it; empty when it has ended. */
+export function commandOf(pid: number): string {
+  return readOrEmpty(`/proc/${pid}/cmdline`);
 }
 
 /** Null for one that has ended, as a zombie too, or that is not ours. */

@@ -32,8 +32,7 @@ import type { Redis } from "./lib/redis.ts";
 import { dnsResolve } from "./lib/resolve.ts";
 import { openSecretBox, type SecretBox } from "./lib/secret-box.ts";
 import { readOrCreateSecrets } from "./lib/secrets-file.ts";
-import type { WaitFor } from "./lib/start-progress.ts";
-import type { StartRetry } from "./lib/start-retry.ts";
+import type { Start } from "./lib/start-retry.ts";
 import { openTroubles, type Troubles } from "./lib/troubles.ts";
 import { type Acceptor, openAcceptor } from "./messages/accept.ts";
 import { prepareSchema } from "./prepare-schema.ts";
@@ -104,9 +103,7 @@ export interface ContextOptions {
   log: Logger;
   /** The embedded database is gone for good: the process should end. */
   onFailed: (error: Error) => void;
-  /** Called with what the start waits for. */
-  waitFor?: WaitFor;
-  retry: StartRetry;
+  start: Start;
   /** This machine's clock. Its wall time is not relied on. */
   clock?: Clock;
   random?: Random;
@@ -114,28 +111,21 @@ export interface ContextOptions {
 
 /** Opens everything in order; when a part fails, what was opened is closed again. */
 export async function openContext(options: ContextOptions): Promise<Context> {
-  const {
-    config,
-    log,
-    onFailed,
-    clock: machineClock = systemClock,
-    random = Math.random,
-    waitFor = () => {},
-    retry,
-  } = options;
+  const { config, log, onFailed, clock: machineClock = systemClock, random = Math.random, start } = options;
+  const { retry, waitFor, signal } = start;
   await using stack = new AsyncDisposableStack();
   const troubles = openTroubles({ clock: machineClock, log });
 
   const database =
     config.database.url === null
-      ? stack.use(await startEmbeddedPostgres({ dataDir: config.dataDir, log, troubles, onFailed, waitFor }))
+      ? stack.use(await startEmbeddedPostgres({ dataDir: config.dataDir, log, troubles, onFailed, waitFor, signal }))
       : null;
   const databaseUrl = database?.url ?? config.database.url!.reveal();
   const generated = database === null ? null : readOrCreateSecrets(config.dataDir);
   const secrets = chooseSecrets(config.secrets, generated);
 
   waitFor(database === null ? "the database of DATABASE_URL to answer" : "the database to answer");
-  await prepareSchema(databaseUrl, { isEmbedded: database !== null, retry, log, waitFor });
+  await prepareSchema(databaseUrl, { isEmbedded: database !== null, log, ...start });
   waitFor("the pipeline to open");
   const { dbOf, identityDb, pipelineDb, acceptDbOf } = stack.use(
     openDatabases({ url: databaseUrl, size: config.database.poolSize, log }),
@@ -164,7 +154,9 @@ export async function openContext(options: ContextOptions): Promise<Context> {
   const redis =
     redisUrl === null
       ? null
-      : stack.use(await (await import("./lib/redis.ts")).openRedis({ url: redisUrl, name: "chat4all", clock, log }));
+      : stack.use(
+          await (await import("./lib/redis.ts")).openRedis({ url: redisUrl, name: "chat4all", clock, log, signal }),
+        );
   const limits =
     redis === null ? openMemoryRateLimits(clock) : openRedisRateLimits({ client: redis.client, clock, log });
   const sharedDatabaseUrl = database === null ? pipelineUrl(databaseUrl) : null;

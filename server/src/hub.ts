@@ -8,7 +8,7 @@ import { ensureFirstAdmin, type FirstAdmin } from "./identity/first-admin.ts";
 import { type Clock, type Random, systemClock } from "./lib/clock.ts";
 import { readSettingWarnings, type SettingWarning } from "./lib/postgres-warnings.ts";
 import type { WaitFor } from "./lib/start-progress.ts";
-import { openStartRetry } from "./lib/start-retry.ts";
+import { openStartRetry, unlessAborted } from "./lib/start-retry.ts";
 import { handleOf, type TakenPort, takePort } from "./lib/taken-port.ts";
 import { startMaintenance } from "./maintenance.ts";
 import { openRealtime, type Realtime, refuseSockets } from "./realtime/realtime.ts";
@@ -26,6 +26,8 @@ export interface HubOptions {
   onFailed: (error: Error) => void;
   /** Called with what the start waits for. */
   waitFor?: WaitFor;
+  /** Ends a start that is not complete: it closes what it opened and rejects. A hub that is ready is closed instead. */
+  signal?: AbortSignal;
   clock?: Clock;
   random?: Random;
 }
@@ -44,7 +46,11 @@ export interface Hub extends AsyncDisposable {
 
 /** Starts all that the configuration asks for, in one process but for the database and the simulator. */
 export async function startHub(options: HubOptions): Promise<Hub> {
-  const { config, log, waitFor = () => {} } = options;
+  const { config, log, signal = new AbortController().signal } = options;
+  const waitFor: WaitFor = (what) => {
+    signal.throwIfAborted();
+    options.waitFor?.(what);
+  };
   await using stack = new AsyncDisposableStack();
   let phase: "starting" | "ready" | "draining" = "starting";
   // Both ports are taken first, so that a start that cannot succeed leaves nothing behind.
@@ -52,19 +58,21 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   const hasApi = config.roles.includes("api");
   const hasDoor = hasApi || config.roles.includes("realtime");
   const door = hasDoor ? stack.use(await takePort(http, { host: "HOST", port: "PORT" })) : null;
-  const simulatorPort = simulated.isEnabled ? stack.use(await takeSimulatorPort(simulated.port)) : null;
+  const simulatorPort = simulated.isEnabled
+    ? stack.use(await takeSimulatorPort(simulated.port, door && http.port))
+    : null;
   const platforms = { dataDir: config.dataDir, log, callsTls: http.tls !== null, ...simulated };
   const simulator = simulatorPort && stack.use(spawnSimulator(platforms));
   const isEmbedded = config.database.url === null;
-  const retry = openStartRetry({ isEmbedded, clock: options.clock ?? systemClock, log, waitFor });
-  const context = stack.use(await openContext({ ...options, waitFor, retry }));
+  const retry = openStartRetry({ isEmbedded, clock: options.clock ?? systemClock, log, waitFor, signal });
+  const context = stack.use(await openContext({ ...options, start: { retry, waitFor, signal } }));
   for (const { setting, detail } of await retry(() => readWarnings(context))) log.warn({ setting }, detail);
   waitFor("the first admin to be made");
   const made = await retry(() => ensureFirstAdmin({ ...context, db: context.identityDb, config: config.identity }));
   const admin = { ...made, passwordWasShown: () => retry(made.passwordWasShown) };
 
   waitFor("the platform simulator to start");
-  const ownSimulatorUrl = simulator && (await simulator.start(simulatorPort!.server));
+  const ownSimulatorUrl = simulator && (await unlessAborted(simulator.start(simulatorPort!.server), signal));
   // The simulator has a copy of the socket.
   await simulatorPort?.[Symbol.asyncDispose]();
   if (ownSimulatorUrl !== null) context.allowSimulator(ownSimulatorUrl);
@@ -107,6 +115,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
     stack.defer(() => closeWithin(config.shutdownTimeoutMs / 3, closeDoor));
     url = await listen(app, door, http);
     if (hasApi && simulatorUrl !== null) {
+      waitFor("the simulated channels to be connected");
       const hubUrl = url;
       simulatedChannels = await retry(() => connectSimulator(context, simulatorUrl, hubUrl));
     }
@@ -173,8 +182,8 @@ async function listen(
   return `${tls === null ? "http" : "https"}://${isEverywhere ? "127.0.0.1" : host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
-function takeSimulatorPort(port: number): Promise<TakenPort> {
-  return takePort({ host: "127.0.0.1", port }, { port: "SIMULATOR_PORT" });
+function takeSimulatorPort(port: number, doorPort: number | null): Promise<TakenPort> {
+  return takePort({ host: "127.0.0.1", port }, { port: "SIMULATOR_PORT", taken: { key: "PORT", port: doorPort } });
 }
 
 /** What has not ended by then is left to recovery at the next start: nothing accepted is lost by it. */

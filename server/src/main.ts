@@ -1,4 +1,5 @@
 import { flushCompileCache } from "node:module";
+import { setImmediate as signalsWereRead } from "node:timers/promises";
 import { type Command, commands, runCommand } from "./commands.ts";
 import type { Config } from "./config.ts";
 import { StartError } from "./lib/start-error.ts";
@@ -16,6 +17,9 @@ const usage = `Usage: npm start [-- <command>]
 
 The configuration is read from the environment and from the file .env in this folder.
 `;
+
+const stoppingHub = "Stopping: no new work is taken, what is under way is finished.\n";
+const stoppingStart = "Stopping before the start is complete.\n";
 
 const [command, ...args] = process.argv.slice(2);
 try {
@@ -40,8 +44,15 @@ async function start(): Promise<void> {
     openLog(config),
   ]);
   const { waitFor } = progress;
-  const starting = startHub({ config, log, onFailed: (error) => ended.resolve(error), waitFor });
-  const ready = await Promise.race([starting, ended.promise.then(() => null)]);
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  const starting = startHub({ config, log, onFailed: (error) => ended.resolve(error), waitFor, signal });
+  const started = starting.catch(async (error) => {
+    // A Ctrl-C reaches the programs that a start runs too: their end may be noticed before it.
+    await signalsWereRead();
+    throw error;
+  });
+  const ready = await Promise.race([ended.promise.then(() => null), started]);
   progress.end();
   if (ready !== null) {
     await print(banner(ready, config));
@@ -50,11 +61,15 @@ async function start(): Promise<void> {
     flushCompileCache();
   }
   const failure = await ended.promise;
-  if (failure === null) process.stdout.write("Stopping: no new work is taken, what is under way is finished.\n");
+  if (failure === null) process.stdout.write(ready === null ? stoppingStart : stoppingHub);
   else process.stderr.write(`${failure.message}\n`);
   // Even if a part hangs, the process ends with its database and simulator; the next start recovers.
   setTimeout(() => process.exit(1), config.shutdownTimeoutMs).unref();
-  await (await starting).close();
+  stopping.abort();
+  // What a start that was stopped fails with is no failure.
+  const hub = ready ?? (await starting.catch((error) => void log.debug({ err: error }, "the start was stopped")));
+  await hub?.close();
+  if (failure === null) process.stdout.write("Stopped.\n");
   process.exit(failure === null ? 0 : 1);
 }
 

@@ -1,18 +1,18 @@
 import { migrate } from "./lib/migrations.ts";
 import { type Log, openPool } from "./lib/postgres.ts";
 import { StartError } from "./lib/start-error.ts";
-import type { WaitFor } from "./lib/start-progress.ts";
-import { type StartRetry, unusable } from "./lib/start-retry.ts";
+import { type Start, unlessAborted, unusable } from "./lib/start-retry.ts";
 
-export interface SchemaOptions {
+export interface SchemaOptions extends Start {
   isEmbedded: boolean;
-  retry: StartRetry;
   log: Log;
-  waitFor: WaitFor;
 }
 
 /** Brings the schema up to date, as its owner and without a role. Throws a `StartError` for an unusable database. */
-export async function prepareSchema(url: string, { isEmbedded, retry, log, waitFor }: SchemaOptions): Promise<void> {
+export async function prepareSchema(
+  url: string,
+  { isEmbedded, retry, log, waitFor, signal }: SchemaOptions,
+): Promise<void> {
   // A migration, and waiting for that of another process, may take long.
   const owner = openPool({ url, size: 1, applicationName: "chat4all migrations", log, statementTimeoutMs: 0 });
   try {
@@ -22,6 +22,7 @@ export async function prepareSchema(url: string, { isEmbedded, retry, log, waitF
     waitFor("the database schema to be brought up to date");
     await retry(() => migrate(owner, { log }));
   } finally {
-    await owner.end();
+    // A connection that is still being opened, or that waits for the lock of migrations, holds up no stop.
+    await unlessAborted(owner.end(), signal);
   }
 }

@@ -14,6 +14,8 @@ export interface RedisOptions {
   log: Log;
   /** After each time that a lost connection stands again, its subscriptions included. */
   onReconnect?: () => void;
+  /** Gives up waiting for a Redis that does not answer yet. */
+  signal?: AbortSignal;
 }
 
 /** One connection, which comes back by itself when it breaks. Its end is safe to call twice. */
@@ -31,7 +33,7 @@ const pingMs = 2_000;
 export const silenceMs = 5_000;
 
 /** Throws a `StartError` with a sentence for the operator when it cannot be reached or refuses us. */
-export async function openRedis({ url, name, clock, log, onReconnect }: RedisOptions): Promise<Redis> {
+export async function openRedis({ url, name, clock, log, onReconnect, signal }: RedisOptions): Promise<Redis> {
   let isStarting = true;
   let isAway = false;
   let lastError: Error | undefined;
@@ -56,9 +58,10 @@ export async function openRedis({ url, name, clock, log, onReconnect }: RedisOpt
     () => true,
     () => false,
   );
-  const isConnected = await Promise.race([connecting, pause(clock, startTimeoutMs).then(() => false)]);
+  const isConnected = await Promise.race([connecting, pause(clock, startTimeoutMs, signal).then(() => false)]);
   if (!isConnected) {
     client.destroy();
+    signal?.throwIfAborted();
     throw new StartError(
       `The Redis of REDIS_URL cannot be used (${reasonOf(lastError)}): start it, or correct the URL.`,
       { cause: lastError },

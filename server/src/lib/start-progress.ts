@@ -11,18 +11,25 @@ export const startTimeoutMs = 60_000;
 /** How long a start may be silent, and how often it repeats what it waits for. */
 const silenceMs = 3_000;
 const repeatMs = 5_000;
+/** A shorter wait is over before a person has read its name. */
+const shortestWaitMs = 1_000;
 const tickMs = 250;
 
 /**
- * Prints what a start waits for after 3 s of silence, and again every 5 s, with the time since the start of the wait.
+ * Prints what a start waits for after 3 s of silence, and again every 5 s, with the time since the start of the wait;
+ * nothing for a wait that has only begun.
  */
-export function openStartProgress(print: (line: string) => void, first: string): StartProgress {
+export function openStartProgress(
+  print: (line: string) => void,
+  first: string,
+  elapsed = () => performance.now(),
+): StartProgress {
   let what = first;
-  let waitingSince = performance.now();
+  let waitingSince = elapsed();
   let silentUntil = waitingSince + silenceMs;
   const timer = setInterval(() => {
-    const now = performance.now();
-    if (now < silentUntil) return;
+    const now = elapsed();
+    if (now < silentUntil || now < waitingSince + shortestWaitMs) return;
     silentUntil = now + repeatMs;
     print(`Starting: waiting for ${what} (${Math.floor((now - waitingSince) / 1000)} s).`);
   }, tickMs).unref();
@@ -30,7 +37,7 @@ export function openStartProgress(print: (line: string) => void, first: string):
     waitFor(next) {
       if (next === what) return;
       what = next;
-      waitingSince = performance.now();
+      waitingSince = elapsed();
     },
     end: () => clearInterval(timer),
   };

@@ -11,12 +11,19 @@ const log = { info() {}, warn() {}, error() {} };
 function openRetry(isEmbedded: boolean) {
   let elapsed = 0;
   const waits: string[] = [];
+  const stopping = new AbortController();
   const clock = { ...systemClock, elapsed: () => elapsed };
-  const retry = openStartRetry({ isEmbedded, clock, log, waitFor: (what) => waits.push(what) });
+  const retry = openStartRetry({
+    isEmbedded,
+    clock,
+    log,
+    waitFor: (what) => waits.push(what),
+    signal: stopping.signal,
+  });
   const advance = (ms: number) => {
     elapsed += ms;
   };
-  return { retry, waits, advance };
+  return { retry, waits, advance, stop: () => stopping.abort() };
 }
 
 test("retries while a new connection times out, and names what it waits for", async () => {
@@ -54,4 +61,22 @@ test("throws every other error at once", async () => {
     }),
     mistake,
   );
+});
+
+test("ends at once when the start is to stop, during the work and during the pause", async () => {
+  const working = openRetry(false);
+  const never = working.retry(() => new Promise<never>(() => {}));
+  working.stop();
+  await assert.rejects(never, { name: "AbortError" });
+
+  const pausing = openRetry(false);
+  let tries = 0;
+  const refused = pausing.retry(async () => {
+    tries += 1;
+    throw new Error("timeout expired");
+  });
+  while (pausing.waits.length === 0) await Promise.resolve();
+  pausing.stop();
+  await assert.rejects(refused, { name: "AbortError" });
+  assert.equal(tries, 1);
 });

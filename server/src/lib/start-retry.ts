@@ -7,12 +7,23 @@ import { startTimeoutMs, type WaitFor } from "./start-progress.ts";
 /** Runs a part of a start that uses the database and is safe to run twice. */
 export type StartRetry = <T>(work: () => Promise<T>) => Promise<T>;
 
+/** What the parts of a start share. */
+export interface Start {
+  retry: StartRetry;
+  /** Throws when the start is to stop, so that it stops between two parts. */
+  waitFor: WaitFor;
+  /** Aborts when the start is to stop: every wait ends at once. */
+  signal: AbortSignal;
+}
+
 export interface StartRetryOptions {
   /** Whether the hub started the database itself. */
   isEmbedded: boolean;
   clock: Clock;
   log: Log;
   waitFor: WaitFor;
+  /** Ends the work and the retries at once. */
+  signal: AbortSignal;
 }
 
 const pauseMs = 1_000;
@@ -21,22 +32,35 @@ const pauseMs = 1_000;
  * Retries work for up to `startTimeoutMs` while the database does not answer in time, as on a busy machine. Then it
  * throws a `StartError`. Every other error is thrown at once.
  */
-export function openStartRetry({ isEmbedded, clock, log, waitFor }: StartRetryOptions): StartRetry {
+export function openStartRetry({ isEmbedded, clock, log, waitFor, signal }: StartRetryOptions): StartRetry {
   const database = isEmbedded ? "the database to answer" : "the database of DATABASE_URL to answer";
   return async (work) => {
     for (const giveUpAt = clock.elapsed() + startTimeoutMs; ; ) {
       try {
-        return await work();
+        return await unlessAborted(work(), signal);
       } catch (error) {
         if (!isRetryableDbError(error)) throw error;
         if (clock.elapsed() >= giveUpAt) throw unusable(isEmbedded, error);
         log.warn({ reason: reasonOf(error) }, "the database does not answer; the start tries again");
         waitFor(database);
         // The clock's own timers keep no process alive, and nothing else does yet.
-        await delay(pauseMs);
+        await delay(pauseMs, undefined, { signal });
       }
     }
   };
+}
+
+/** The result of the work, or a rejection as soon as the signal aborts; the caller then closes what the work uses. */
+export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const aborted = Promise.withResolvers<never>();
+  const abort = () => aborted.reject(signal.reason);
+  if (signal.aborted) abort();
+  else signal.addEventListener("abort", abort, { once: true });
+  try {
+    return await Promise.race([work, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
 }
 
 /** Says what the operator can do about a database that the hub cannot use. */

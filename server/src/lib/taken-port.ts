@@ -9,11 +9,16 @@ export interface TakenPort extends AsyncDisposable {
   readonly port: number;
 }
 
-/** Binds at once. `setting` names the environment variable in the `StartError`, which says what is wrong. */
-export async function takePort(
-  address: { host: string; port: number },
-  setting: { host?: string; port: string },
-): Promise<TakenPort> {
+/** The environment variables that a `StartError` names. */
+interface Setting {
+  host?: string;
+  port: string;
+  /** Another variable and the port that this process has already taken for it, if any. */
+  taken?: { key: string; port: number | null };
+}
+
+/** Binds at once. Throws a `StartError` that says what is wrong. */
+export async function takePort(address: { host: string; port: number }, setting: Setting): Promise<TakenPort> {
   const server = createServer((socket) => socket.destroy());
   try {
     server.listen(address);
@@ -39,8 +44,11 @@ export function handleOf(server: Server): object {
 function explain(
   { code, message }: NodeJS.ErrnoException,
   { host, port }: { host: string; port: number },
-  setting: { host?: string; port: string },
+  setting: Setting,
 ): string {
+  if (code === "EADDRINUSE" && setting.taken?.port === port) {
+    return `${setting.taken.key} and ${setting.port} are both ${port}: set one of them to another port.`;
+  }
   if (code === "EADDRINUSE") {
     return `Port ${port} on ${host} is taken by another program: end it, or set ${setting.port} to another.`;
   }

@@ -88,12 +88,13 @@ export async function prepareCluster(
   dataDir: string,
   initdb: string,
   user: ServerUser,
+  signal?: AbortSignal,
 ): Promise<{ directory: string; password: string }> {
   const directory = join(dataDir, "postgres");
   refuseForeign(directory, user);
   if (!isCluster(directory)) {
     removeLeftovers(dataDir);
-    await makeCluster(dataDir, directory, initdb, user);
+    await makeCluster(dataDir, directory, initdb, user, signal);
   }
   await ensureOwner(directory, user);
   return { directory, password: readPassword(directory) };
@@ -117,11 +118,22 @@ function removeLeftovers(dataDir: string): void {
     const pid = Number(unfinished.exec(name)?.[1]);
     if (!pid || (pid !== process.pid && isAlive(pid))) continue;
     killInitdbIn(join(dataDir, name));
-    rmSync(join(dataDir, name), { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
+    removeFolder(join(dataDir, name));
   }
 }
 
-async function makeCluster(dataDir: string, directory: string, initdb: string, user: ServerUser): Promise<void> {
+/** A process that was killed a moment ago may still write into it. */
+function removeFolder(path: string): void {
+  rmSync(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
+}
+
+async function makeCluster(
+  dataDir: string,
+  directory: string,
+  initdb: string,
+  user: ServerUser,
+  signal?: AbortSignal,
+): Promise<void> {
   const temporary = join(dataDir, `postgres.new-${process.pid}`);
   const passwordFile = `${temporary}.password`;
   try {
@@ -129,19 +141,26 @@ async function makeCluster(dataDir: string, directory: string, initdb: string, u
     writeFileDurably(passwordFile, randomBytes(24).toString("base64url"), 0o600);
     if (user.kind === "other")
       await Promise.all([temporary, passwordFile].map((path) => chown(path, user.uid, user.gid)));
-    await runInitdb(initdb, user, temporary, passwordFile);
+    await runInitdb(initdb, user, temporary, passwordFile, signal);
     renameSync(passwordFile, join(temporary, passwordName));
     syncDirectory(temporary);
     takePlace(temporary, directory);
     syncDirectory(dataDir);
   } catch (error) {
-    rmSync(temporary, { recursive: true, force: true });
+    removeFolder(temporary);
     rmSync(passwordFile, { force: true });
     throw error instanceof StartError ? error : explainFileError(error, dataDir);
   }
 }
 
-async function runInitdb(initdb: string, user: ServerUser, directory: string, passwordFile: string): Promise<void> {
+async function runInitdb(
+  initdb: string,
+  user: ServerUser,
+  directory: string,
+  passwordFile: string,
+  signal?: AbortSignal,
+): Promise<void> {
+  signal?.throwIfAborted();
   const child = spawnAs(
     user,
     initdb,
@@ -154,13 +173,20 @@ async function runInitdb(initdb: string, user: ServerUser, directory: string, pa
   );
   // initdb delays SIGTERM until a step is done; the next start removes what it leaves.
   const forgetExit = signalAtExit(() => child.pid ?? null, "SIGKILL");
+  const kill = () => {
+    child.kill("SIGKILL");
+    killInitdbIn(directory);
+  };
+  signal?.addEventListener("abort", kill, { once: true });
   const exited = new Promise<number | null>((resolve, reject) => {
     child.once("error", reject);
     child.once("close", resolve);
   });
   const [output, code] = await Promise.all([text(child.stderr!), exited]);
   forgetExit();
+  signal?.removeEventListener("abort", kill);
   if (code === 0) return;
+  signal?.throwIfAborted();
   if (saysDiskFull(output)) throw new StartError(diskFull(directory));
   throw new StartError(`The database could not be made in ${directory}: ${reasonOf(output)}.`);
 }

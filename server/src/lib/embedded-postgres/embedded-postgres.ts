@@ -25,6 +25,8 @@ export type EmbeddedPostgresOptions = {
   onFailed(error: Error): void;
   /** Called with what the start waits for. */
   waitFor?: WaitFor;
+  /** Ends the start at once; later `stop` ends the server. */
+  signal?: AbortSignal;
 };
 
 export type EmbeddedPostgres = {
@@ -50,17 +52,21 @@ export type EmbeddedPostgres = {
  * Throws a `StartError` for what the operator can mend.
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
-  const { waitFor = () => {} } = options;
+  const { waitFor = () => {}, signal } = options;
   const dataDir = openDataDir(options.dataDir);
   const binaries = await findBinaries();
   const user = await chooseServerUser(join(dataDir, "postgres"), { program: binaries.postgres, folder: dataDir });
   waitFor("PostgreSQL to create its files");
-  const { directory, password } = await prepareCluster(dataDir, binaries.initdb, user);
+  const { directory, password } = await prepareCluster(dataDir, binaries.initdb, user, signal);
   const place: ServerPlace = { directory, binaries, user, serverLog: serverLog(join(dataDir, "postgres.log")) };
   const urlOf = (endpoint: Endpoint) => connectionUrl(endpoint, { user: databaseRole, password }, "chat4all");
 
   waitFor("PostgreSQL to start");
-  const { postmaster, adopted, lock } = await holdServer(place, (endpoint) => takeHubLock(urlOf(endpoint), dataDir));
+  const { postmaster, adopted, lock } = await holdServer(
+    place,
+    (endpoint) => takeHubLock(urlOf(endpoint), dataDir, signal),
+    signal,
+  );
   const url = urlOf(postmaster.endpoint);
   const takeLock = (signal: AbortSignal) => takeHubLock(url, dataDir, signal);
   const { stop } = supervise({
@@ -78,17 +84,21 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
  * A server that was found running may be in its last moments; then the next one is ours. On a busy machine ours may take
  * long to accept a connection.
  */
-async function holdServer(place: ServerPlace, takeLock: (endpoint: Endpoint) => Promise<HubLock>) {
+async function holdServer(
+  place: ServerPlace,
+  takeLock: (endpoint: Endpoint) => Promise<HubLock>,
+  signal?: AbortSignal,
+) {
   let isOurs = false;
   for (let tries = 1; ; tries++) {
-    const { postmaster, adopted } = await adoptOrStart(place);
+    const { postmaster, adopted } = await adoptOrStart(place, { signal });
     isOurs ||= !adopted;
     try {
       return { postmaster, adopted: !isOurs, lock: await takeLock(postmaster.endpoint) };
     } catch (error) {
       // The server of another hub is left to it, also when we were the one who started it a moment ago.
       if (error instanceof DataDirectoryInUse) throw error;
-      if (tries < mostTries && isRetryableDbError(error)) await delay(pauseMs);
+      if (tries < mostTries && !signal?.aborted && isRetryableDbError(error)) await delay(pauseMs);
       else {
         if (isOurs) await stopPostmaster(postmaster, place);
         throw unreachable(postmaster, place, error);

@@ -42,7 +42,7 @@ export async function adoptOrStart(
 ): Promise<{ postmaster: Postmaster; adopted: boolean }> {
   const deadline = performance.now() + passingLimitMs;
   for (;;) {
-    const running = await findPostmaster(place.directory);
+    const running = await findPostmaster(place.directory, signal);
     if (running) return { postmaster: running, adopted: true };
     removeMisleadingPidFile(place.directory);
     try {
@@ -104,7 +104,7 @@ async function startPostmaster(place: ServerPlace, endpoint: Endpoint, signal?: 
 }
 
 /** The server that already runs in this directory, as our predecessor left it; `null` when there is none. */
-async function findPostmaster(directory: string): Promise<Postmaster | null> {
+async function findPostmaster(directory: string, signal?: AbortSignal): Promise<Postmaster | null> {
   const deadline = performance.now() + startTimeoutMs;
   for (;;) {
     const file = readPidFile(directory);
@@ -115,7 +115,7 @@ async function findPostmaster(directory: string): Promise<Postmaster | null> {
         `A PostgreSQL (process ${file.pid}) runs in ${directory} but is ${file.status || "not ready"}: stop it and start again.`,
       );
     }
-    await delay(pollMs);
+    await delay(pollMs, undefined, { signal });
   }
 }
 
