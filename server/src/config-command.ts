@@ -5,6 +5,7 @@ import { StartError } from "./lib/start-error.ts";
 const usage = `Usage: npm start -- config
 
   Prints every configuration key with its meaning, its default and its current value; secrets show as [secret].
+  The output is a valid .env file: what is secret or not set is a comment.
 `;
 
 export const configCommand: Command = {

@@ -80,5 +80,5 @@ test("secrets of log-in are not printed", () => {
   };
   const text = formatConfig(describeConfig(load(env)));
   assert.ok(!text.includes("s3cret"));
-  assert.match(text, /SMTP_URL=smtp:\/\/hub:\[secret\]@mail\.example:587/);
+  assert.match(text, /^# SMTP_URL=smtp:\/\/hub:\[secret\]@mail\.example:587$/m);
 });

@@ -8,7 +8,7 @@ export function readTls(read: EnvReader): CertificateFiles | null {
   const certFile = read.optional(
     "TLS_CERT_FILE",
     kind.text,
-    "none: plain HTTP",
+    "plain HTTP",
     "A certificate with its chain, in PEM: the hub speaks TLS 1.3 itself.",
   );
   const keyFile = read.optional("TLS_KEY_FILE", kind.text, "none", "The private key of that certificate, in PEM.");

@@ -257,7 +257,7 @@ describe("secrets", () => {
     assert.equal(current.DATABASE_URL, "postgres://hub:[secret]@db/hub?sslpassword=[secret]");
     assert.equal(current.REDIS_URL, "rediss://:[secret]@cache:6380/2");
     assert.ok(rows.every((row) => row.meaning.endsWith(".") || row.meaning.endsWith("?")));
-    assert.match(formatConfig(rows), /^PORT=8080\n {4}Where the hub listens.*\(default\)\n/);
+    assert.match(formatConfig(rows), /^PORT=8080\n# {3}Where the hub listens.*\(default\)\n/);
   });
 });
 
@@ -274,6 +274,46 @@ describe("the .env file", () => {
     assert.equal(loadFile("PORT=9000 # ours\n").http.port, 9000);
     assert.equal(loadFile("PORT=9000", { PORT: "9001" }).http.port, 9001);
     assert.equal(loadFile("PORT=9000", { PORT: "" }).http.port, 9000);
+  });
+
+  test("may be a copy of what `npm start -- config` prints, which leaves out what is secret or not set", () => {
+    const secrets = { JWT_SECRET: shared.JWT_SECRET, ENCRYPTION_KEY: shared.ENCRYPTION_KEY };
+    const most = {
+      DATABASE_URL: "postgres://hub@db/hub?sslmode=require",
+      REDIS_URL: "redis://cache:6379/0",
+      CORS_ORIGINS: "https://a.example.com, https://b.example.com",
+      SMTP_URL: "smtp://mail.example:587",
+      MAIL_FROM: "The #1 hub <hub@example.com>",
+      ADMIN_USERNAME: "o'hara",
+      OIDC_ACME_ISSUER: "https://login.example.com",
+      OIDC_ACME_CLIENT_ID: "hub",
+      OIDC_ACME_CLIENT_SECRET: "s3cret",
+    };
+    for (const [env, besides] of [
+      [{}, {}],
+      [{ PORT: "9000", HOST: "::", TRUST_PROXY: "10.0.0.0/8" }, {}],
+      [
+        { ...most, ...secrets },
+        { ...secrets, OIDC_ACME_CLIENT_SECRET: "s3cret" },
+      ],
+    ] as Record<string, string>[][]) {
+      const config = load(env!);
+      const printed = formatConfig(describeConfig(config));
+      const current = (rows: typeof config.rows) => rows.map((row) => [row.key, row.current]);
+      assert.deepEqual(current(describeConfig(loadFile(printed, besides))), current(describeConfig(config)));
+    }
+    const printed = formatConfig(describeConfig(load({ ...shared, ADMIN_PASSWORD: "correct horse" })));
+    for (const line of [
+      "# REDIS_URL=",
+      "# CORS_ORIGINS=",
+      "# JWT_SECRET=[secret]",
+      "# ADMIN_PASSWORD=[secret]",
+      "# DATABASE_URL=postgres://hub:[secret]@db/hub",
+      "# OIDC_<NAME>_SCOPES='openid email profile'",
+    ]) {
+      assert.ok(printed.split("\n").includes(line), line);
+    }
+    assert.match(printed, /^# REDIS_URL=\n# {3}A Redis .* \(not set: none\)$/m);
   });
 
   test("may be missing", () => {

@@ -5,7 +5,14 @@ import { StartError } from "./start-error.ts";
 export type Env = Readonly<Record<string, string | undefined>>;
 
 /** One variable as a person reads it. `default` and `current` never show a secret. */
-export type EnvRow = { key: string; meaning: string; default: string; current: string };
+export type EnvRow = {
+  key: string;
+  meaning: string;
+  default: string;
+  current: string;
+  /** It has no value, and no default that is one: `current` says what happens then. */
+  isAbsent: boolean;
+};
 
 /** Everything that is wrong with the environment, one line for each; the message is the whole list. */
 export class ConfigError extends StartError {
@@ -29,14 +36,18 @@ export function envReader(env: Env) {
   const rows: EnvRow[] = [];
   const problems: string[] = [];
 
-  function parse<T>(key: string, kind: EnvKind<T>, shownDefault: string, meaning: string): T | undefined {
+  function parse<T>(
+    key: string,
+    kind: EnvKind<T>,
+    { shownDefault, meaning, isOptional }: { shownDefault: string; meaning: string; isOptional: boolean },
+  ): T | undefined {
     const text = env[key] || undefined;
     const value = text === undefined ? undefined : kind.parse(text);
     if (text !== undefined && value === undefined) {
       problems.push(`${key} is ${isHidden(kind) ? "malformed" : JSON.stringify(text)}: give ${kind.must}.`);
     }
     const current = value === undefined ? shownDefault : (kind.print?.(value) ?? text ?? hidden);
-    rows.push({ key, meaning, default: shownDefault, current });
+    rows.push({ key, meaning, default: shownDefault, current, isAbsent: isOptional && value === undefined });
     return value;
   }
 
@@ -46,13 +57,13 @@ export function envReader(env: Env) {
 
     /** A variable with a default, which is written as a person would write it and must be of the same kind. */
     value<T>(key: string, kind: EnvKind<T>, fallback: string, meaning: string): T {
-      const value = parse(key, kind, fallback, meaning);
+      const value = parse(key, kind, { shownDefault: fallback, meaning, isOptional: false });
       return value === undefined ? (kind.parse(fallback) as T) : value;
     },
 
     /** A variable that may be absent; `shown` says in the help what happens then. */
     optional<T>(key: string, kind: EnvKind<T>, shown: string, meaning: string): T | null {
-      return parse(key, kind, shown, meaning) ?? null;
+      return parse(key, kind, { shownDefault: shown, meaning, isOptional: true }) ?? null;
     },
 
     isSet(key: string): boolean {
@@ -73,11 +84,28 @@ export function envReader(env: Env) {
   };
 }
 
-/** The rows as a person reads them in a terminal. */
+/**
+ * The rows as a person reads them in a terminal, and as a `.env` file that gives the same configuration: what cannot be
+ * copied is a comment, such as a secret, a key without a value and `OIDC_<NAME>_ISSUER`.
+ */
 export function formatRows(rows: readonly EnvRow[]): string {
-  return rows.map((row) => `${row.key}=${row.current}\n    ${row.meaning} ${defaultOf(row)}\n`).join("");
+  // Not indented: of an indented comment with a "=", Node.js makes a key.
+  return rows.map((row) => `${settingOf(row)}\n#   ${row.meaning} ${defaultOf(row)}\n`).join("");
+}
+
+function settingOf({ key, current, isAbsent }: EnvRow): string {
+  if (isAbsent) return `# ${key}=`;
+  const canBeCopied = !current.includes(hidden) && /^\w+$/.test(key);
+  return `${canBeCopied ? "" : "# "}${key}=${quoted(current)}`;
+}
+
+/** As a shell and a `.env` file read it. */
+function quoted(value: string): string {
+  if (/^[\w./:,@%+[\]-]*$/.test(value)) return value;
+  return value.includes("'") ? `"${value}"` : `'${value}'`;
 }
 
 function defaultOf(row: EnvRow): string {
+  if (row.isAbsent) return `(not set: ${row.default})`;
   return row.current === row.default ? "(default)" : `(default: ${row.default})`;
 }
