@@ -4,9 +4,11 @@
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { commands } from "../server/src/commands.ts";
+import { commands, runCommand } from "../server/src/commands.ts";
+import { loadConfig } from "../server/src/config.ts";
 import { freePort } from "../server/src/lib/free-port.ts";
 import { adminPassword, sharedSecrets, startTestHub } from "./src/harness.ts";
 import { type HubPlace, openHubPlace, startHubProcess } from "./src/hub-process.ts";
@@ -103,4 +105,59 @@ test("a database that cannot be used ends every command with one sentence", { sk
     assert.equal(code, 1, typed);
     assert.match(stderr, sentence, typed);
   }
+});
+
+test("an unknown command, action or argument is named before the usage", { skip: withoutProc }, async () => {
+  const config = loadConfig({}, { envFile: null });
+  for (const [typed, sentence] of [
+    ["admin reset-pasword", "There is no command admin reset-pasword."],
+    ["admin", "A command is missing behind admin."],
+    ["secrets", "A command is missing behind secrets."],
+    ["admin reset-password a b", "The argument b is not expected."],
+    ["admin reset-password --all", "The argument --all is not expected."],
+    ["config PORT", "The argument PORT is not expected."],
+    ["secrets rotate JWT_SECRET", "The argument JWT_SECRET is not expected."],
+    ["secrets reseal now", "The argument now is not expected."],
+    ["audit verify all", "The argument all is not expected."],
+  ] as const) {
+    const [name, ...args] = typed.split(" ");
+    const command = await commands[name!]!();
+    await assert.rejects(runCommand([name!, command], config, args, assert.fail), {
+      name: "StartError",
+      message: `${sentence}\n\n${command.usage}`,
+    });
+  }
+  await using place = await openHubPlace();
+  const { code, stdout, stderr } = await run(place, ["admin", "reset-pasword"], {});
+  assert.deepEqual({ code, stdout }, { code: 1, stdout: "" });
+  assert.match(stderr, /^There is no command admin reset-pasword\.\n\nUsage: npm start -- admin/);
+});
+
+test("secrets rotate names the variables to change, with an example", { skip: withoutProc }, async () => {
+  await using place = await openHubPlace();
+  const own = { ...sharedSecrets, DATABASE_URL: "postgres://127.0.0.1:1/none" };
+  for (const [env, names, example] of [
+    [own, "JWT_SECRET and ENCRYPTION_KEY come", "JWT_SECRET=<new>,<old>"],
+    [
+      { ENCRYPTION_KEY: own.ENCRYPTION_KEY, DATA_DIR: place.dataDir },
+      "ENCRYPTION_KEY comes",
+      "ENCRYPTION_KEY=<new>,<old>",
+    ],
+  ] as [Record<string, string>, string, string][]) {
+    const { code, stderr } = await run(place, ["secrets", "rotate"], env);
+    assert.equal(code, 1);
+    assert.equal(
+      stderr,
+      `${names} from the configuration: put the new value in front of the old one there, as in ${example}. ` +
+        "docs/guides/rotate-secrets.md says when to remove the old one.\n",
+    );
+  }
+});
+
+test("--version prints the version of package.json, which is that of the API's description", async () => {
+  const read = (path: string) => JSON.parse(readFileSync(new URL(`../${path}`, import.meta.url), "utf8"));
+  const { version } = read("package.json") as { version: string };
+  assert.deepEqual(await run({ folder: "/" }, ["--version"], {}), { code: 0, stdout: `${version}\n`, stderr: "" });
+  assert.equal(read("contract/openapi.json").info.version, version);
+  assert.equal(read("server/package.json").version, version);
 });

@@ -1,10 +1,10 @@
+import { refuseArguments } from "./command-arguments.ts";
 import { quiet, requireSchema } from "./command-database.ts";
 import type { Command, CommandCall } from "./commands.ts";
 import { hashingThreads, openPasswordHasher } from "./identity/password.ts";
 import { resetPasswordByCommand } from "./identity/reset-by-command.ts";
 import { systemClock as clock } from "./lib/clock.ts";
 import { openPool, withSettings } from "./lib/postgres.ts";
-import { StartError } from "./lib/start-error.ts";
 
 const usage = `Usage: npm start -- admin reset-password [username] [--keep-api-keys]
 
@@ -28,7 +28,7 @@ export const adminCommand: Command = {
 async function resetPassword({ config, args, print, openDatabase }: CommandCall): Promise<number> {
   const keepsApiKeys = args.includes(keepOption);
   const [name = config.identity.adminUsername, ...rest] = args.filter((arg) => arg !== keepOption);
-  if (rest.length > 0 || name.startsWith("-")) throw new StartError(usage);
+  refuseArguments(name.startsWith("-") ? [name] : rest, usage);
   await using database = await openDatabase();
   const url = withSettings(database.url, ["role=chat4all_identity"]);
   const db = openPool({ url, size: 1, applicationName: "chat4all admin", log: quiet });

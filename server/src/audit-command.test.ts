@@ -34,7 +34,7 @@ async function fill(url: string) {
 
 async function run(config: Pick<Config, "database" | "dataDir">, ...args: string[]) {
   const lines: string[] = [];
-  const code = await runCommand(auditCommand, config as Config, args, (line) => lines.push(line));
+  const code = await runCommand(["audit", auditCommand], config as Config, args, (line) => lines.push(line));
   return { code, lines, text: lines.join("\n") };
 }
 

@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
 import { type ChainReport, verifyAuditLog } from "./audit/audit.ts";
+import { refuseArguments } from "./command-arguments.ts";
 import { quiet, requireSchema } from "./command-database.ts";
 import type { Command, CommandCall } from "./commands.ts";
 import { isUuid } from "./lib/ids.ts";
@@ -50,7 +51,7 @@ function readArgs(args: readonly string[]): { workspace: string | undefined; exp
     throw new StartError(`${(error as Error).message}\n\n${usage}`);
   }
   const { workspace, expect } = read.values;
-  if (read.positionals.length > 0) throw new StartError(usage);
+  refuseArguments(read.positionals, usage);
   if (workspace !== undefined && !isUuid(workspace)) throw new StartError("--workspace must be the id of a workspace.");
   if (expect !== undefined && !/^[0-9a-f]{64}$/i.test(expect)) {
     throw new StartError("--expect must be a hash: 64 hexadecimal digits.");

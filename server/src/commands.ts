@@ -35,14 +35,15 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
 
 /** Finds the action that the arguments name, and runs it. */
 export async function runCommand(
-  { usage, actions }: Command,
+  [command, { usage, actions }]: [name: string, Command],
   config: Config,
   args: readonly string[],
   print: (line: string) => void,
 ): Promise<number> {
   const isOnly = "" in actions;
   const name = isOnly ? "" : args[0];
-  if (name === undefined || !Object.hasOwn(actions, name)) throw new StartError(usage);
+  if (name === undefined) throw new StartError(`A command is missing behind ${command}.\n\n${usage}`);
+  if (!Object.hasOwn(actions, name)) throw new StartError(`There is no command ${command} ${name}.\n\n${usage}`);
   const { mayRunBesideHub, run } = actions[name]!;
   const openDatabase = async () => {
     const { openCommandDatabase } = await import("./command-database.ts");

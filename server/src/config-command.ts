@@ -1,6 +1,6 @@
+import { refuseArguments } from "./command-arguments.ts";
 import type { Command } from "./commands.ts";
 import { describeConfig, formatConfig } from "./config.ts";
-import { StartError } from "./lib/start-error.ts";
 
 const usage = `Usage: npm start -- config
 
@@ -14,7 +14,7 @@ export const configCommand: Command = {
     "": {
       mayRunBesideHub: true,
       async run({ config, args, print }) {
-        if (args.length > 0) throw new StartError(usage);
+        refuseArguments(args, usage);
         print(formatConfig(describeConfig(config)));
         return 0;
       },

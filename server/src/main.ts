@@ -14,6 +14,7 @@ const usage = `Usage: npm start [-- <command>]
   audit    audit verify: look whether the audit log was changed
   admin    admin reset-password [username]: set and print a new password
   --help   print this; <command> --help prints more on a command
+  --version  print the version of this program
 
 The configuration is read from the environment and from the file .env in this folder.
 `;
@@ -25,6 +26,7 @@ const [command, ...args] = process.argv.slice(2);
 try {
   if (command === undefined) await start();
   else if (isHelp(command)) process.stdout.write(usage);
+  else if (command === "--version") process.stdout.write(`${(await import("./lib/version.ts")).version}\n`);
   else if (Object.hasOwn(commands, command)) await run(await commands[command]!());
   else fail(`There is no command ${command}.\n\n${usage}`);
 } catch (error) {
@@ -76,7 +78,9 @@ async function start(): Promise<void> {
 async function run(named: Command): Promise<void> {
   if (args.some(isHelp)) process.stdout.write(named.usage);
   else
-    process.exitCode = await runCommand(named, await readConfig(), args, (line) => process.stdout.write(`${line}\n`));
+    process.exitCode = await runCommand([command!, named], await readConfig(), args, (line) =>
+      process.stdout.write(`${line}\n`),
+    );
 }
 
 function isHelp(arg: string): boolean {

@@ -1,3 +1,4 @@
+import { refuseArguments } from "./command-arguments.ts";
 import { quiet, requireSchema } from "./command-database.ts";
 import type { Command, CommandCall } from "./commands.ts";
 import type { Config } from "./config.ts";
@@ -30,12 +31,13 @@ export const secretsCommand: Command = {
 };
 
 async function rotate({ config: { dataDir, ...config }, args, print }: CommandCall): Promise<number> {
-  if (args.length > 0) throw new StartError(usage);
+  refuseArguments(args, usage);
   const given = namesOfGiven(config);
   if (given.length > 0) {
     throw new StartError(
-      `${given.join(" and ")} ${given.length === 1 ? "comes" : "come"} from the configuration: put the new one in front ` +
-        "there, with a comma behind it. See docs/guides/rotate-secrets.md.",
+      `${given.join(" and ")} ${given.length === 1 ? "comes" : "come"} from the configuration: put the new value in front ` +
+        `of the old one there, as in ${given[0]}=<new>,<old>. ` +
+        "docs/guides/rotate-secrets.md says when to remove the old one.",
     );
   }
   rotateSecrets(dataDir);
@@ -47,7 +49,7 @@ async function rotate({ config: { dataDir, ...config }, args, print }: CommandCa
 }
 
 async function resealAll({ config, args, print, openDatabase }: CommandCall): Promise<number> {
-  if (args.length > 0) throw new StartError(usage);
+  refuseArguments(args, usage);
   const isGenerated = config.database.url === null && config.secrets.encryptionKeys === null;
   await using database = await openDatabase();
   const generated = config.database.url === null ? readOrCreateSecrets(config.dataDir) : null;
@@ -79,8 +81,7 @@ async function resealAll({ config, args, print, openDatabase }: CommandCall): Pr
   return 0;
 }
 
-function namesOfGiven({ database, secrets }: Pick<Config, "database" | "secrets">): string[] {
-  if (database.url !== null) return ["what the hub signs and encrypts with"];
+function namesOfGiven({ secrets }: Pick<Config, "secrets">): string[] {
   const given = {
     JWT_SECRET: secrets.jwt,
     JWT_PRIVATE_KEY: secrets.jwtPrivateKeys,
