@@ -79,7 +79,7 @@ test("requests may do with each table what they need, and no more", async () => 
 
 test("in tables with unchecked references, requests may change only some columns", async () => {
   const rows = await all<{ name: string; columns: string }>(
-    `SELECT c.relname AS name, string_agg(left(g.privilege_type, 1) || ' ' || a.attname, ', ' ORDER BY a.attnum) AS columns
+    `SELECT c.relname AS name, string_agg(left(g.privilege_type, 1) || ' ' || a.attname, ', ' ORDER BY a.attnum, g.privilege_type) AS columns
      FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid CROSS JOIN LATERAL aclexplode(a.attacl) g
      WHERE ${ownTables} AND g.grantee = ANY ($1::regrole[]) GROUP BY c.relname ORDER BY c.relname`,
     [roles],
