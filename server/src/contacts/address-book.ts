@@ -34,6 +34,16 @@ export function findOwners(db: Db, workspaceId: string, addresses: Address[]): P
   );
 }
 
+/** As `findOwners`, by address as `formatAddress` writes it. */
+export async function ownersByAddress(
+  db: Db,
+  workspaceId: string,
+  addresses: Address[],
+): Promise<Map<string, AddressOwner>> {
+  const owners = await findOwners(db, workspaceId, addresses);
+  return new Map(owners.map((owner) => [formatAddress(owner), owner]));
+}
+
 /** Who has the address: its id, or null. */
 export async function findParticipantByAddress(db: Db, workspaceId: string, address: Address): Promise<string | null> {
   return (await findOwners(db, workspaceId, [address]))[0]?.participantId ?? null;

@@ -9,7 +9,7 @@ export {
   maxIdentifierLength,
   type ParseAddress,
 } from "./address.ts";
-export { findOwners, findParticipantByAddress, type HeldAddress, lockAddresses } from "./address-book.ts";
+export { findParticipantByAddress, type HeldAddress, lockAddresses, ownersByAddress } from "./address-book.ts";
 export { type ContactChanges, changeContact, deleteContact, type MergeDeps, mergeContacts } from "./change-contact.ts";
 export { type Contact, getContact, listContacts } from "./contact.ts";
 export {
@@ -21,7 +21,7 @@ export {
   maxPeople,
   type ReachedPerson,
 } from "./create-contact.ts";
-export { onlyUsers, requireUserAt } from "./only-users.ts";
+export { onlyUsers, requireUsersAt } from "./only-users.ts";
 export { type AddressHolder, addAddress, type HolderView, readAddresses, removeAddress } from "./own-addresses.ts";
 export {
   describeParticipants,

@@ -9,6 +9,7 @@ import {
   insertAddresses,
   insertAddressesOfMany,
   lockAddresses,
+  ownersByAddress,
   requireFree,
 } from "./address-book.ts";
 import { type Contact, getContact, insertContact, insertContacts } from "./contact.ts";
@@ -91,7 +92,7 @@ export async function findOrCreateContacts(
   const all = named.flatMap(({ addresses }) => addresses);
   await holdPeople(db, workspaceId);
   await lockAddresses(db, workspaceId, all);
-  const owners = new Map((await findOwners(db, workspaceId, all)).map((owner) => [formatAddress(owner), owner]));
+  const owners = await ownersByAddress(db, workspaceId, all);
   const nowMs = clock.now();
   const made: (AddressOwner & { contactId: string })[] = [];
   /** Names of people who are changed one by one: later people with one of them wait for that. */

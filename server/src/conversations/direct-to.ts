@@ -1,10 +1,10 @@
 import {
   type Address,
   findOrCreateContacts,
-  findOwners,
   formatAddress,
   maxPeople,
   onlyUsers,
+  ownersByAddress,
 } from "../contacts/contacts.ts";
 import type { RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -81,7 +81,7 @@ function targetOf({ asked: { senderId, address } }: Search<DirectTo>): string {
 async function lookUp(db: Pool, { workspaceId, mayReachContacts }: DirectCaller, searches: Search<DirectTo>[]) {
   if (searches.length === 0) return;
   const addresses = searches.map(({ asked }) => asked.address);
-  const owners = new Map((await findOwners(db, workspaceId, addresses)).map((owner) => [formatAddress(owner), owner]));
+  const owners = await ownersByAddress(db, workspaceId, addresses);
   for (const search of searches) {
     const owner = owners.get(formatAddress(search.asked.address));
     if (!mayReachContacts && owner?.kind !== "user") search.found = onlyUsers("to");

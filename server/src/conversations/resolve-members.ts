@@ -2,12 +2,11 @@ import {
   type Address,
   findLiving,
   findOrCreateContacts,
-  findOwners,
-  formatAddress,
   holdPeople,
   onlyUsers,
   type ParseAddress,
   requireName,
+  requireUsersAt,
 } from "../contacts/contacts.ts";
 import { invalid } from "../errors.ts";
 import { type Principal, reachesContacts } from "../identity/principal.ts";
@@ -46,7 +45,7 @@ export async function resolveMembers(
   const named = members.filter((member) => member.kind === "address");
   const found = mayNameContacts
     ? await findOrCreateContacts({ db, clock }, workspaceId, named.map(toPerson(workspaceId)))
-    : await findUsers(db, workspaceId, named);
+    : await requireUsersAt(db, workspaceId, named);
   const idOf = new Map<NamedMember, string>(named.map((member, index) => [member, found[index]!]));
   const ids = members.map((member) => (member.kind === "id" ? member.participantId : idOf.get(member)!));
   const living = await findLiving(db, workspaceId, ids);
@@ -63,16 +62,6 @@ type AddressedMember = NamedMember & { kind: "address" };
 
 function toPerson(workspaceId: string) {
   return ({ address, displayName }: AddressedMember) => ({ workspaceId, ...address, aliases: [], displayName });
-}
-
-async function findUsers(db: PoolClient, workspaceId: string, members: AddressedMember[]): Promise<string[]> {
-  const addresses = members.map(({ address }) => address);
-  const owners = new Map((await findOwners(db, workspaceId, addresses)).map((owner) => [formatAddress(owner), owner]));
-  return members.map(({ address, field }) => {
-    const owner = owners.get(formatAddress(address));
-    if (owner?.kind !== "user") throw onlyUsers(field);
-    return owner.participantId;
-  });
 }
 
 function unknownParticipant(field: string, participantId: string) {

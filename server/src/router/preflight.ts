@@ -4,7 +4,7 @@ import {
   describeParticipants,
   findParticipantByAddress,
   formatAddress,
-  requireUserAt,
+  requireUsersAt,
 } from "../contacts/contacts.ts";
 import { findConversation, type MessagingWindow, showWindow, windowOf } from "../conversations/conversations.ts";
 import { splitText } from "../deliveries/split-text.ts";
@@ -79,7 +79,7 @@ async function personAt(db: Db, principal: Principal, to: Address): Promise<Reci
   const { workspaceId } = principal;
   const participantId = reachesContacts(principal)
     ? await findParticipantByAddress(db, workspaceId, to)
-    : await requireUserAt(db, workspaceId, to, "to");
+    : (await requireUsersAt(db, workspaceId, [{ address: to, field: "to" }]))[0]!;
   const unknown = { participantId: "", kind: "contact" as const };
   const addressOnly = { ...to, lastHeardAt: null, lastChannelAccountId: null };
   if (participantId === null) return { ...unknown, addresses: [addressOnly] };
