@@ -75,6 +75,11 @@ export function invalid(message: string, details?: Record<string, unknown>): Req
   return new RequestError("VALIDATION_ERROR", message, details ? { details } : {});
 }
 
+/** For a cursor that does not have the form of a list's cursors. */
+export function unknownCursor(): RequestError {
+  return invalid("cursor is not one that this hub gave out; leave it out to begin again.");
+}
+
 export function forbidden(message: string, details?: Record<string, unknown>): RequestError {
   return new RequestError("FORBIDDEN", message, details === undefined ? {} : { details });
 }

@@ -1,4 +1,4 @@
-import { invalid } from "../errors.ts";
+import { unknownCursor } from "../errors.ts";
 import type { Principal } from "../identity/principal.ts";
 import { maxPageBytes, type OfPage } from "../lib/page-bytes.ts";
 import { allPrepared, type Db } from "../lib/query.ts";
@@ -84,6 +84,6 @@ function encodeCursor(order: Order, seq: number): string {
 
 function decodeCursor(cursor: string): { order: Order; seq: number } {
   const match = /^(ASC|DESC):(\d{1,15})$/.exec(Buffer.from(cursor, "base64url").toString());
-  if (match === null) throw invalid("cursor is not one that this hub gave out; leave it out to begin again.");
+  if (match === null) throw unknownCursor();
   return { order: match[1] as Order, seq: Number(match[2]) };
 }

@@ -152,15 +152,15 @@ function tell(message: NewMessage, first: NewMessage, written: Written | Error):
   const isSame =
     written.kind === "known" ? written.isSame(message) : first === message || isSameMessage(message, first);
   if (!isSame) {
-    const error = new RequestError(
-      "IDEMPOTENCY_CONFLICT",
-      "This message_id was used for another message. Use a new one.",
-    );
-    return { kind: "refused", messageId, error };
+    return { kind: "refused", messageId, error: usedId() };
   }
   const { conversationId, seq, createdAt } = written;
   const isReplayed = written.kind === "known" || first !== message;
   return { kind: "accepted", messageId, conversationId, seq, createdAt, isReplayed };
+}
+
+export function usedId(): RequestError {
+  return new RequestError("IDEMPOTENCY_CONFLICT", "This message_id was used for another message. Use a new one.");
 }
 
 export function refusal(message: Pick<NewMessage, "channels">, why: Refusal): RequestError {

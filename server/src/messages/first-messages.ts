@@ -1,7 +1,7 @@
 import { isConnected } from "../channel-accounts/channel-accounts.ts";
-import { RequestError } from "../errors.ts";
+import type { RequestError } from "../errors.ts";
 import { all, type Db } from "../lib/query.ts";
-import { refusal } from "./accept.ts";
+import { refusal, usedId } from "./accept.ts";
 import type { NewMessage } from "./write-messages.ts";
 
 /** A message in a conversation that does not exist yet. */
@@ -49,9 +49,7 @@ export async function judgeFirstMessages(
   return firsts.map(({ message }, index) => {
     const { is_known, has_sender, is_in_app, is_reached } = rows[index]!;
     const { channels, replyTo, reactsTo } = message;
-    if (is_known) {
-      return new RequestError("IDEMPOTENCY_CONFLICT", "This message_id was used for another message. Use a new one.");
-    }
+    if (is_known) return usedId();
     if (!has_sender) return refusal(message, "sender");
     if (replyTo !== null) return refusal(message, "reply_to");
     if (reactsTo !== null) return refusal(message, "reacts_to");

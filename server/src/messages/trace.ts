@@ -1,4 +1,4 @@
-import { invalid } from "../errors.ts";
+import { unknownCursor } from "../errors.ts";
 import type { Principal } from "../identity/principal.ts";
 import { type OfPage, withinPage } from "../lib/page-bytes.ts";
 import { all, type Db } from "../lib/query.ts";
@@ -69,7 +69,7 @@ async function readPage<Entry extends { at: string }>(
 function decodeCursor(cursor: string): string {
   const key = Buffer.from(cursor, "base64url").toString();
   if (/^(\d{4}-\d\d-\d\dT[\d:.]{12}Z )?\d( [0-9a-f-]{1,100})?$/.test(key)) return key;
-  throw invalid("cursor is not one that this hub gave out; leave it out to begin again.");
+  throw unknownCursor();
 }
 
 /** In the form of times in answers. */

@@ -1,7 +1,7 @@
 import { Readable } from "node:stream";
 import { Type } from "typebox";
 import { type AuditRecord, listRecords, readForward, recordAct } from "../audit/audit.ts";
-import { invalid } from "../errors.ts";
+import { unknownCursor } from "../errors.ts";
 import type { Db } from "../lib/query.ts";
 import { bearer, errorAnswers, nullable, time, uuid } from "./identity-schemas.ts";
 import { pageOf, pageQuery } from "./pages.ts";
@@ -121,6 +121,6 @@ function encodeCursor(position: number): string {
 function decodeCursor(cursor: string | undefined): number | undefined {
   if (cursor === undefined) return undefined;
   const position = /^audit:(\d{1,15})$/.exec(Buffer.from(cursor, "base64url").toString())?.[1];
-  if (position === undefined) throw invalid("cursor is not one that this hub gave out; leave it out to begin again.");
+  if (position === undefined) throw unknownCursor();
   return Number(position);
 }

@@ -1,5 +1,5 @@
 import { type TSchema, Type } from "typebox";
-import { invalid } from "../errors.ts";
+import { unknownCursor } from "../errors.ts";
 import { isUuid } from "../lib/ids.ts";
 import { nullable } from "../lib/nullable.ts";
 import type { OfPage } from "../lib/page-bytes.ts";
@@ -60,7 +60,6 @@ export function encodeCursor({ at, id }: Position): string {
 export function decodeCursor(cursor: string | undefined): Position | undefined {
   if (cursor === undefined) return undefined;
   const match = /^(\d{1,15}):(.{36})$/.exec(Buffer.from(cursor, "base64url").toString());
-  if (match === null || !isUuid(match[2]!) || Number(match[1]) > lastMoment)
-    throw invalid("cursor is not one that this hub gave out; leave it out to begin again.");
+  if (match === null || !isUuid(match[2]!) || Number(match[1]) > lastMoment) throw unknownCursor();
   return { at: new Date(Number(match[1])), id: match[2]! };
 }
