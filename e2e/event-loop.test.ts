@@ -6,11 +6,11 @@ import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { authorizationTable } from "./src/authorization-table.ts";
-import { startTestHub, type TestHub } from "./src/harness.ts";
+import type { TestHub } from "./src/harness.ts";
 import { openLoopMeter } from "./src/loop-delay.ts";
 import { requestOfTable, type Sent } from "./src/request-of-table.ts";
-import { newThings, type Things } from "./src/things.ts";
-import { firstWorkspace, openReceiver, type Workspace } from "./src/workspace.ts";
+import { openHome, type Things } from "./src/things.ts";
+import type { Workspace } from "./src/workspace.ts";
 import { hostileBodies, hostileFields, largest, type Schema } from "./src/worst-bodies.ts";
 
 const opened = closeAfterTests();
@@ -24,9 +24,7 @@ let schemas: Map<string, Schema | null>;
 let lists: Set<string>;
 
 before(async () => {
-  hub = opened.use(await startTestHub({ env: { WEBHOOKS_ALLOW_PRIVATE: "true" } }));
-  home = await firstWorkspace(hub);
-  things = newThings(home, opened.use(await openReceiver()).url);
+  ({ hub, home, things } = await openHome(opened));
   ({ schemas, lists } = await readDocument());
 });
 

@@ -6,10 +6,10 @@ import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { markOf } from "../server/src/rest/bound-cursors.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
-import { startTestHub, type TestHub } from "./src/harness.ts";
+import type { TestHub } from "./src/harness.ts";
 import { requestOfTable } from "./src/request-of-table.ts";
-import { keptThings, newThings, type Things } from "./src/things.ts";
-import { firstWorkspace, openReceiver, type Workspace } from "./src/workspace.ts";
+import { keptThings, openHome, type Things } from "./src/things.ts";
+import type { Workspace } from "./src/workspace.ts";
 
 const opened = closeAfterTests();
 let hub: TestHub;
@@ -17,10 +17,8 @@ let home: Workspace;
 let things: Things;
 
 before(async () => {
-  hub = opened.use(await startTestHub({ env: { WEBHOOKS_ALLOW_PRIVATE: "true" } }));
-  const receiver = opened.use(await openReceiver());
-  home = await firstWorkspace(hub);
-  things = keptThings(newThings(home, receiver.url));
+  ({ hub, home, things } = await openHome(opened));
+  things = keptThings(things);
 });
 
 interface Parameter {

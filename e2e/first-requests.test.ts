@@ -8,12 +8,12 @@ import { join } from "node:path";
 import { before, test } from "node:test";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { authorizationTable } from "./src/authorization-table.ts";
-import { sharedSecrets, startTestHub, type TestHub } from "./src/harness.ts";
+import { sharedSecrets, type TestHub } from "./src/harness.ts";
 import { openHubPlace, startHubProcess } from "./src/hub-process.ts";
 import { allowedHoldMs } from "./src/loop-delay.ts";
 import { requestOfTable } from "./src/request-of-table.ts";
-import { newThings, type Things } from "./src/things.ts";
-import { firstWorkspace, openReceiver, type Workspace } from "./src/workspace.ts";
+import { openHome, type Things } from "./src/things.ts";
+import type { Workspace } from "./src/workspace.ts";
 
 /**
  * A turn may take longer because another program emptied the processor's caches, but rarely for the same route each
@@ -27,9 +27,7 @@ let home: Workspace;
 let things: Things;
 
 before(async () => {
-  hub = opened.use(await startTestHub({ env: { WEBHOOKS_ALLOW_PRIVATE: "true" } }));
-  home = await firstWorkspace(hub);
-  things = newThings(home, opened.use(await openReceiver()).url);
+  ({ hub, home, things } = await openHome(opened));
 });
 
 test("the first request of a route holds the event loop no longer than later ones may", async () => {

@@ -4,9 +4,9 @@ import { randomUUID } from "node:crypto";
 import { before, describe, test } from "node:test";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { authorizationTable } from "./src/authorization-table.ts";
-import { startTestHub, type TestHub } from "./src/harness.ts";
-import { newThings, type Things } from "./src/things.ts";
-import { firstWorkspace, openReceiver, text, type Workspace } from "./src/workspace.ts";
+import type { TestHub } from "./src/harness.ts";
+import { openHome, type Things } from "./src/things.ts";
+import { text, type Workspace } from "./src/workspace.ts";
 
 /** POSTs that answer 201 or 202, and that are safe to send twice without a key. */
 const exempt = ["POST /auth/password/forgot", "POST /v1/conversations/{id}/read", "POST /v1/conversations/{id}/typing"];
@@ -25,9 +25,7 @@ let things: Things;
 let operations: [string, Operation][];
 
 before(async () => {
-  hub = opened.use(await startTestHub({ env: { WEBHOOKS_ALLOW_PRIVATE: "true" } }));
-  home = await firstWorkspace(hub);
-  things = newThings(home, opened.use(await openReceiver()).url);
+  ({ hub, home, things } = await openHome(opened));
   const document = (await (await fetch(`${hub.url}/openapi.json`)).json()) as {
     paths: Record<string, Record<string, Operation>>;
   };

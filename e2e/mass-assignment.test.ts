@@ -6,10 +6,10 @@ import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { authorizationTable, type Row } from "./src/authorization-table.ts";
-import { startTestHub, type TestHub } from "./src/harness.ts";
+import type { TestHub } from "./src/harness.ts";
 import { changedTables, type Owner, openOwner, takeSnapshot } from "./src/owned-rows.ts";
-import { keptThings, newThings, type Things } from "./src/things.ts";
-import { firstWorkspace, openReceiver, type Workspace } from "./src/workspace.ts";
+import { keptThings, openHome, type Things } from "./src/things.ts";
+import type { Workspace } from "./src/workspace.ts";
 
 /** Maps whose keys are the caller's own, and who checks them. */
 const freeForm: Record<string, string> = {
@@ -56,11 +56,9 @@ let things: Things;
 let bodies: Map<string, Schema>;
 
 before(async () => {
-  hub = opened.use(await startTestHub({ env: { WEBHOOKS_ALLOW_PRIVATE: "true" } }));
+  ({ hub, home, things } = await openHome(opened));
   owner = opened.use(await openOwner(hub.databaseUrl));
-  const receiver = opened.use(await openReceiver());
-  home = await firstWorkspace(hub);
-  things = keptThings(newThings(home, receiver.url));
+  things = keptThings(things);
   bodies = await bodySchemas(hub.url);
 });
 

@@ -1,6 +1,15 @@
 import { randomUUID } from "node:crypto";
 import { until } from "../../server/src/testing/until.ts";
-import { connectIdleBot, deadLetterFor, newUser, text, type Workspace } from "./workspace.ts";
+import { startTestHub } from "./harness.ts";
+import {
+  connectIdleBot,
+  deadLetterFor,
+  firstWorkspace,
+  newUser,
+  openReceiver,
+  text,
+  type Workspace,
+} from "./workspace.ts";
 
 /** Ids of things of one workspace, for requests to name. */
 export interface Things {
@@ -20,6 +29,13 @@ export interface Things {
   endpoint(): Promise<string>;
   /** At telling an endpoint of an event: both ids. */
   attempt(): Promise<{ id: string; attempt_id: string }>;
+}
+
+/** A hub, its first workspace, and new things of that. What is opened is added to `opened`. */
+export async function openHome(opened: AsyncDisposableStack) {
+  const hub = opened.use(await startTestHub({ env: { WEBHOOKS_ALLOW_PRIVATE: "true" } }));
+  const home = await firstWorkspace(hub);
+  return { hub, home, things: newThings(home, opened.use(await openReceiver()).url) };
 }
 
 /** Makes a new one whenever it is asked. `receiverUrl` takes the events. */

@@ -2,10 +2,12 @@ import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { readHead } from "../events/events.ts";
+import type { Role } from "../identity/principal.ts";
 import { maxJobs } from "../lib/loop-share.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { type Pipeline, startPipeline } from "../testing/test-pipeline.ts";
 import { blockSize } from "./blocks.ts";
+import type { Room } from "./room.ts";
 import { lowWaterBytes, type Subscriber } from "./subscriber.ts";
 import { appendEvents, openTestReader, openTestRooms, testPrincipal } from "./test-room.ts";
 
@@ -54,6 +56,15 @@ async function mostInATurn(readers: readonly Subscriber[], work: () => Promise<u
   return { mostBytes, mostEvents, mostReaders };
 }
 
+/** One reader, which joins, catches up from `start` and leaves. */
+async function catchUpAs(role: Role, room: Room, start: number) {
+  const { subscriber, told } = openTestReader(testPrincipal(line, role));
+  room.join(subscriber);
+  const most = await mostInATurn([subscriber], () => room.catchUp(subscriber, start));
+  room.leave(subscriber);
+  return { told, ...most };
+}
+
 test("a reader that takes all at once gets a bounded number of bytes in a turn of the event loop", async () => {
   await using process = openTestRooms(line);
   const start = await readHead(line.pool, line.workspaceId);
@@ -62,12 +73,9 @@ test("a reader that takes all at once gets a bounded number of bytes in a turn o
   const room = await process.room();
   // Now the blocks are in memory, so reading them does not wait either.
   for (const _time of ["first", "again"]) {
-    const { subscriber, told } = openTestReader(testPrincipal(line, "agent"));
-    room.join(subscriber);
-    const { mostBytes } = await mostInATurn([subscriber], () => room.catchUp(subscriber, start));
+    const { told, mostBytes } = await catchUpAs("agent", room, start);
     assert.equal(told.length, 300);
     assert.ok(mostBytes <= lowWaterBytes + size + 1_000, `${mostBytes} bytes`);
-    room.leave(subscriber);
   }
 });
 
@@ -77,12 +85,9 @@ test("a reader that may see nothing of a long past has one block checked in a tu
   for (let batch = 0; batch < 5; batch += 1) await appendEvents(line, chat, 1_000);
   const room = await process.room();
   for (const _time of ["first", "again"]) {
-    const { subscriber, told } = openTestReader(testPrincipal(line, "member"));
-    room.join(subscriber);
-    const { mostEvents } = await mostInATurn([subscriber], () => room.catchUp(subscriber, start));
+    const { told, mostEvents } = await catchUpAs("member", room, start);
     assert.equal(told.length, 0);
     assert.ok(mostEvents <= blockSize, `${mostEvents} events`);
-    room.leave(subscriber);
   }
 });
 
