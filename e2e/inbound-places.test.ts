@@ -60,7 +60,7 @@ test("an unquoted message lands where the person was last addressed, and its rou
   assert.deepEqual(where(await lands(ana)), [first.conversation_id, "last_used"]);
 });
 
-test("an answer to a person's address goes where the person wrote, whoever has written to them before", async () => {
+test("a message to a person's address continues the conversation in which the person wrote last", async () => {
   const zed = hub.person("whatsapp", "Zed");
   const write = async (client: Client) => {
     const { conversation_id } = await client.messages.send({ to: zed.address, payload: text("Hello") });

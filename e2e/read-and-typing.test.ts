@@ -24,7 +24,7 @@ describe("read marks and typing on platforms", () => {
       ({ kind }) => kind === "typing",
     ).length;
 
-  /** Until it is disposed no read mark is due, so that the platform has only those that it is told of at once. */
+  /** Until it is disposed, no read mark is retried, so that the platform gets only those that are sent at once. */
   async function withoutRetries(): Promise<AsyncDisposable> {
     const owner = await openOwner(hub.databaseUrl);
     await owner.all(

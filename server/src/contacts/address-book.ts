@@ -5,8 +5,8 @@ import { type Address, formatAddress } from "./address.ts";
 import type { ParticipantKind } from "./participants.ts";
 
 /**
- * Whoever gives out addresses locks their names first, all at once, until its transaction ends: so nobody else gives
- * one of them out meanwhile, and two that want the same ones do not wait for each other.
+ * Locks the addresses, all at once, until the transaction ends. Call it before they are assigned: then no other
+ * transaction assigns one of them meanwhile, and two that want the same ones do not deadlock.
  */
 export async function lockAddresses(tx: PoolClient, workspaceId: string, addresses: Address[]): Promise<void> {
   const names = [...new Set(addresses.map((address) => `${workspaceId} ${formatAddress(address)}`))].sort();

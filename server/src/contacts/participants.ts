@@ -22,15 +22,15 @@ export async function describeParticipants(db: Db, ids: string[]): Promise<Map<s
 }
 
 /**
- * Until the transaction ends, nobody of the workspace is merged or deleted; whoever relies on who somebody is, and has
- * something to write about it, holds this. Take it before addresses are locked and before anything is written.
+ * A shared lock: until the transaction ends, no participant of the workspace is merged or deleted. Take it before a
+ * write that depends on who a participant is, and before addresses are locked.
  */
 export async function holdPeople(tx: PoolClient, workspaceId: string): Promise<void> {
   await run(tx, "SELECT pg_advisory_xact_lock_shared(hashtextextended('people ' || $1, 0))", [workspaceId]);
 }
 
 /**
- * For whoever merges or deletes: waits for those who hold the people, and holds them off until the transaction ends.
+ * The exclusive lock for merging and deleting: waits for all `holdPeople` of other transactions, and they wait for it.
  */
 export async function lockPeople(tx: PoolClient, workspaceId: string): Promise<void> {
   await run(tx, "SELECT pg_advisory_xact_lock(hashtextextended('people ' || $1, 0))", [workspaceId]);

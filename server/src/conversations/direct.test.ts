@@ -156,7 +156,7 @@ test("a merge keeps the conversation that the survivor's address finds, and brin
   assert.deepEqual(await to(workspaceId), brought);
 });
 
-test("many addresses take a few statements, one after the other, whoever is known already", async () => {
+test("many addresses take a few statements, one after the other, for known and for unknown people", async () => {
   const { agentId, workspaceId, create } = await openPair();
   const phone = (number: number) => ({ channel: "phone", identifier: String(5_511_000_000_000 + number) });
   const addContact = (number: number) => {

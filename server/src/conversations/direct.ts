@@ -16,11 +16,11 @@ export interface DirectPair {
 export type Direct = string | RequestError;
 
 /**
- * The private conversation in which each sender reaches the recipient: the one found for this pair before, or
- * the workspace's own with the recipient, where that may be used: of both, the one used last; else the newest of exactly these two; else a new one. In
- * the order of `pairs`, in a few statements for all. Calls at the same time agree on one. All must be participants of
- * the workspace. VALIDATION_ERROR for a pair of the same one, CONFLICT when the recipient was deleted meanwhile. Takes a
- * lock for each pair that has none yet: at most `maxPeople`.
+ * The private conversation in which each sender writes to the recipient, in the order of `pairs`, in a few statements for
+ * all. It is the one found for this pair before, or the workspace's own with the recipient, where that may be used; of
+ * both, the one used last. Else it is the newest of exactly these two, else a new one. Concurrent calls agree on one.
+ * All must be participants of the workspace. VALIDATION_ERROR when sender and recipient are the same, CONFLICT when the
+ * recipient was deleted meanwhile. Takes a lock for each pair without a conversation: at most `maxPeople` pairs.
  */
 export async function findOrCreateDirects(
   { db, clock }: { db: PoolClient; clock: Clock },

@@ -14,8 +14,9 @@ export async function leaveGroups(tx: PoolClient, participantId: string): Promis
 }
 
 /**
- * Puts `into` where `from` was in every conversation; in a group of both one place is left. Where both have a private
- * conversation with the same other, that of `into` is used from then on. Throws CONFLICT when the two have a private conversation with each other: it would be left with one.
+ * Replaces `from` by `into` in every conversation; a group of both keeps one place. Where both have a private
+ * conversation with the same third participant, that of `into` is used from then on. Throws CONFLICT when the two have
+ * a private conversation with each other, which would be left with one member.
  */
 export async function moveMemberships(tx: PoolClient, from: string, into: string): Promise<void> {
   const between = await findPrivateBetween(tx, from, into);

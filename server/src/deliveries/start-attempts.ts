@@ -37,7 +37,8 @@ export type Start = StartedDelivery | { kind: "settled" } | { kind: "fenced" };
 
 /**
  * Records that attempts are about to be made, before any request leaves, and reads what is to be sent. One result for
- * each id, in order. A text of more than `onePartBytes` may go out in several parts. A delivery whose platform id in the same lane is known gets its quote or reaction target.
+ * each id, in order. A text of more than `onePartBytes` may go out in several parts. The platform id of the quoted message
+ * or reaction target is read too, if that message was sent in the same lane.
  */
 export async function startAttempts(
   db: Db,

@@ -9,8 +9,9 @@ import { endResets, setPassword } from "./password-reset-rows.ts";
 import { readablePassword } from "./readable-password.ts";
 
 /**
- * Sets a generated password for a user and ends their sessions, and as `resetPassword` what they made, unless
- * `keepsApiKeys`. The case of the name does not matter. For the operator, who needs no permission. Throws a `StartError` when the user does not exist or is disabled.
+ * Sets a generated password for a user and ends their sessions and, as `resetPassword`, what they made, unless
+ * `keepsApiKeys`. The case of the name does not matter. For the operator, who needs no permission. Throws a `StartError`
+ * when the user does not exist or is disabled.
  */
 export async function resetPasswordByCommand(
   { db, clock, hasher }: { db: Pool; clock: Clock; hasher: PasswordHasher },

@@ -60,7 +60,7 @@ export function createClient({
 /**
  * A pool that outlives its connections: one that breaks is logged and replaced, and only the query on it fails. One
  * that is released inside a transaction is closed and logged as a bug. `int8` is read as a number and an unsafe one
- * throws; `timestamptz` is a `Date`, `numeric` a string. Whoever opens it calls `end()`.
+ * throws; `timestamptz` is a `Date`, `numeric` a string. The caller closes it with `end()`.
  */
 export function openPool(options: PoolOptions): pg.Pool {
   const { log, applicationName } = options;

@@ -22,7 +22,7 @@ import type { App } from "./server.ts";
 export interface AddressRouteDeps {
   clock: Clock;
   parseAddress: ParseAddress;
-  /** How codes of a channel are sent. Rejects with NO_ROUTE or OVERLOADED, whoever has the address. */
+  /** How codes of a channel are sent. Rejects with NO_ROUTE or OVERLOADED, which do not depend on the address. */
   findCodeRoute: (db: Db, workspaceId: string, channel: string) => Promise<CodeRoute>;
 }
 

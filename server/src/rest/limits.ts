@@ -63,7 +63,7 @@ export function refuseHeaders(request: IncomingMessage, limits: DoorLimits): Req
   return undefined;
 }
 
-/** Source: RFC 3986, section 3.2.2. An empty one is valid only where nobody is called by name. */
+/** Source: RFC 3986, section 3.2.2. An empty name is valid in the RFC, but names no host. */
 const hostForm = /^(\[[\w:.%~-]+\]|[\w.~!$&'()*+,;=%-]+)(:\d{0,5})?$/;
 
 function countHosts(rawHeaders: readonly string[]): number {
