@@ -1,6 +1,6 @@
 /** The lines that a start prints for pasting must work with that hub. */
 import assert from "node:assert/strict";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { programPath, testsThatNeed } from "../server/src/testing/programs.ts";
@@ -17,8 +17,12 @@ const { test: withPostgres } = testsThatNeed(programPath("curl") === null ? "cur
 const asShipped = { SIMULATOR_PORT: "0", SIMULATOR_ENFORCE_WINDOW: "" };
 
 /** Starts a hub, pastes the lines that it prints, and returns them with the output of the shell. */
-async function paste(env: Record<string, string>, inTheShell = {}): Promise<Ran & { said: string }> {
+async function paste(
+  env: Record<string, string>,
+  inTheShell = {},
+): Promise<Ran & { said: string; dataDirMode: number }> {
   await using place = await openHubPlace({ ...asShipped, ...env });
+  mkdirSync(place.dataDir, { mode: 0o755 });
   const hub = await startHubProcess(place);
   const said = hub.stdout();
   const folder = join(place.folder, "shell");
@@ -28,7 +32,7 @@ async function paste(env: Record<string, string>, inTheShell = {}): Promise<Ran 
   assert.equal(ran.code, 0, ran.output);
   assert.equal(ran.requests.length, lines.length, "each line is one request");
   for (const { args, status } of ran.requests) assert.ok(status >= 200 && status < 300, `${status}: ${args}`);
-  return { ...ran, said };
+  return { ...ran, said, dataDirMode: statSync(place.dataDir).mode & 0o777 };
 }
 
 withCurl(
@@ -49,6 +53,8 @@ withPostgres("with another PostgreSQL: they show the connected accounts, and how
   assert.match(alone.output, /^\{"data":\[\]/m);
   const simulated = await paste({ ...own, ROLES: "all,simulator" }, { ADMIN_PASSWORD: adminPassword });
   assert.match(simulated.output, /"status":"accepted"[\s\S]*"hello_world"/);
+  // The simulator keeps its journal there.
+  assert.equal(simulated.dataDirMode & 0o066, 0, "DATA_DIR is closed to other users");
 });
 
 withCurl("with a real number connected: they send nothing to a stranger", { skip: withoutProc }, async () => {

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import type { Server } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { openDataDir } from "./lib/data-dir.ts";
 import type { Log } from "./lib/postgres.ts";
 import { StartError } from "./lib/start-error.ts";
 import { startTimeoutMs } from "./lib/start-progress.ts";
@@ -29,7 +30,12 @@ export function spawnSimulator(options: {
   enforcesWindow: boolean;
 }): SimulatorProcess {
   const { dataDir, log, callsTls, enforcesWindow } = options;
-  const flags = ["--journal", join(dataDir, "simulator.jsonl"), "--enforce-window", String(enforcesWindow)];
+  const flags = [
+    "--journal",
+    join(openDataDir(dataDir), "simulator.jsonl"),
+    "--enforce-window",
+    String(enforcesWindow),
+  ];
   const child = fork(program, ["--inherit-port", ...flags], {
     // Not in our process group: a Ctrl-C is for the hub, which drains before it stops the platforms.
     detached: true,

@@ -1,12 +1,13 @@
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { systemClock } from "../clock.ts";
+import { openDataDir } from "../data-dir.ts";
 import { isRetryableDbError, type Log } from "../postgres.ts";
 import { StartError } from "../start-error.ts";
 import type { WaitFor } from "../start-progress.ts";
 import { openTroubles, type Troubles } from "../troubles.ts";
 import { findBinaries } from "./binaries.ts";
-import { databaseRole, openDataDir, prepareCluster } from "./data-directory.ts";
+import { databaseRole, prepareCluster } from "./data-directory.ts";
 import { connectionUrl, type Endpoint } from "./endpoint.ts";
 import { DataDirectoryInUse, type HubLock, takeHubLock } from "./hub-lock.ts";
 import { adoptOrStart, type Postmaster, type ServerPlace } from "./postmaster.ts";

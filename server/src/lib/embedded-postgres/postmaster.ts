@@ -1,9 +1,9 @@
 import { closeSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
+import { diskFull } from "../data-dir.ts";
 import { StartError } from "../start-error.ts";
 import { startTimeoutMs } from "../start-progress.ts";
 import type { Binaries } from "./binaries.ts";
-import { diskFull } from "./data-directory.ts";
 import { chooseEndpoint, type Endpoint } from "./endpoint.ts";
 import { killServerOrphans } from "./orphans.ts";
 import { isServerOf, readPidFile, removeMisleadingPidFile } from "./pid-file.ts";

@@ -1,5 +1,5 @@
 import { closeSync, copyFileSync, fstatSync, openSync, readSync, statSync, truncateSync } from "node:fs";
-import { explainFileError } from "./data-directory.ts";
+import { explainFileError } from "../data-dir.ts";
 
 /** PostgreSQL's own log file. It and its predecessor (`.1`) stay within `maxBytes` each, but for a burst. */
 export type ServerLog = ReturnType<typeof serverLog>;
