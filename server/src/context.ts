@@ -160,7 +160,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
   const limits =
     redis === null ? openMemoryRateLimits(clock) : openRedisRateLimits({ client: redis.client, clock, log });
   const sharedDatabaseUrl = database === null ? pipelineUrl(databaseUrl) : null;
-  const fanout = stack.use(await retry(() => openFanout({ redisUrl, databaseUrl: sharedDatabaseUrl, clock, log })));
+  const fanout = stack.use(await openFanout({ redisUrl, databaseUrl: sharedDatabaseUrl, clock, log, start }));
   const news = openNews({ fanout, clock });
   const simulatorOrigins = config.simulator.url === null ? [] : [new URL(config.simulator.url).origin];
   const { allowPrivate } = config.webhooks;

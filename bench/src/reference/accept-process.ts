@@ -9,7 +9,7 @@ import { noOrigin, type Principal } from "../../../server/src/identity/principal
 import { sharedSecrets } from "../../../server/src/identity/signing-keys.ts";
 import { openTokens } from "../../../server/src/identity/tokens.ts";
 import { systemClock } from "../../../server/src/lib/clock.ts";
-import { openFanout } from "../../../server/src/lib/fanout/open-fanout.ts";
+import { openLocalFanout } from "../../../server/src/lib/fanout/local-fanout.ts";
 import { openPool, type Pool, withSettings } from "../../../server/src/lib/postgres.ts";
 import { readOrCreateSecrets } from "../../../server/src/lib/secrets-file.ts";
 import { openAcceptor } from "../../../server/src/messages/accept.ts";
@@ -43,7 +43,7 @@ serve(async ({ databaseUrl, dataDir, workspaceId, userId, isGuarded }: AcceptOrd
     partitions: 16,
     leaseMs: 4_000,
   });
-  const news = openNews({ fanout: await openFanout({ redisUrl: null, databaseUrl: null, clock, log }), clock });
+  const news = openNews({ fanout: openLocalFanout(log), clock });
   const dbOf = isGuarded ? acceptDbOf : withoutPolicies(databaseUrl);
   const acceptor = openAcceptor({ dbOf, bus, news, clock, batchSize: 500, queueSize: 10_000, maxWaitMs: 1_000 });
 

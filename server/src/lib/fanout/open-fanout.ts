@@ -1,5 +1,6 @@
 import type { Clock } from "../clock.ts";
 import type { Log } from "../postgres.ts";
+import type { Start } from "../start-retry.ts";
 import type { Fanout } from "./fanout.ts";
 import { openLocalFanout } from "./local-fanout.ts";
 import { openPostgresFanout } from "./postgres-fanout.ts";
@@ -10,14 +11,16 @@ export interface FanoutOptions {
   databaseUrl: string | null;
   clock: Clock;
   log: Log;
+  /** Retries while the database does not answer yet; Redis has retries of its own. */
+  start: Pick<Start, "retry" | "signal">;
 }
 
 /** Over Redis where there is one, else over the database that the processes share. */
-export async function openFanout({ redisUrl, databaseUrl, clock, log }: FanoutOptions): Promise<Fanout> {
+export async function openFanout({ redisUrl, databaseUrl, clock, log, start }: FanoutOptions): Promise<Fanout> {
   if (redisUrl !== null) {
     const { openRedisFanout } = await import("./redis-fanout.ts");
-    return openRedisFanout({ url: redisUrl, clock, log });
+    return openRedisFanout({ url: redisUrl, clock, log, signal: start.signal });
   }
-  if (databaseUrl !== null) return openPostgresFanout({ url: databaseUrl, clock, log });
+  if (databaseUrl !== null) return start.retry(() => openPostgresFanout({ url: databaseUrl, clock, log }));
   return openLocalFanout(log);
 }

@@ -9,16 +9,18 @@ export interface RedisFanoutOptions {
   url: string;
   clock: Clock;
   log: Log;
+  /** Gives up waiting for a Redis that does not answer yet. */
+  signal?: AbortSignal;
 }
 
 /** Larger payloads would save little and delay those behind them. */
 const maxPayloadBytes = 32_000;
 
 /** By PUBLISH and SUBSCRIBE, over two connections of its own. Throws a `StartError` when Redis cannot be reached. */
-export async function openRedisFanout({ url, clock, log }: RedisFanoutOptions): Promise<Fanout> {
+export async function openRedisFanout({ url, clock, log, signal }: RedisFanoutOptions): Promise<Fanout> {
   await using stack = new AsyncDisposableStack();
   const channel = redisChannel(url);
-  const publisher = stack.use(await openRedis({ url, name: "chat4all-fanout", clock, log }));
+  const publisher = stack.use(await openRedis({ url, name: "chat4all-fanout", clock, log, signal }));
   const relay = openRelay({
     clock,
     log,
@@ -28,7 +30,7 @@ export async function openRedisFanout({ url, clock, log }: RedisFanoutOptions): 
     },
   });
   const subscriber = stack.use(
-    await openRedis({ url, name: "chat4all-fanout-listener", clock, log, onReconnect: relay.reconnected }),
+    await openRedis({ url, name: "chat4all-fanout-listener", clock, log, signal, onReconnect: relay.reconnected }),
   );
   await subscriber.client.subscribe(channel, relay.receive);
   stack.use(relay);
