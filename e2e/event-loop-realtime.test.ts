@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { before, describe, test } from "node:test";
+import { maxFrameBytes } from "../server/src/realtime/sockets.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { until } from "../server/src/testing/until.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
@@ -58,10 +59,8 @@ async function endOfFeed(): Promise<string> {
   }
 }
 
-/** Longest frame, in bytes. */
-const maxBytes = 64 * 1024;
-const fill = (part: string, bytes = maxBytes) => part.repeat(Math.floor(bytes / Buffer.byteLength(part)));
-const padded = (frame: object) => JSON.stringify(frame).padEnd(maxBytes);
+const fill = (part: string, bytes = maxFrameBytes) => part.repeat(Math.floor(bytes / Buffer.byteLength(part)));
+const padded = (frame: object) => JSON.stringify(frame).padEnd(maxFrameBytes);
 /** As many frames as a client may send at once, including the ping that ends them. */
 const burst = (frame: string) => Array.from({ length: 45 }, () => frame);
 
@@ -89,17 +88,17 @@ describe("frames of a client", () => {
 
   const refused: Record<string, () => string> = {
     "no JSON": () => fill("\\"),
-    "arrays nested deep": () => fill("[", maxBytes / 2) + fill("]", maxBytes / 2),
+    "arrays nested deep": () => fill("[", maxFrameBytes / 2) + fill("]", maxFrameBytes / 2),
     "objects nested deep": () => fill('{"a":'),
-    "thousands of fields": () => `{${Array.from({ length: 6_000 }, (_, index) => `"${index}":1`).join(",")}}`,
-    "a long name": () => `{"type":"ping","${fill("é", maxBytes - 100)}":1}`,
-    "an unknown type of many characters": () => `{"type":"${fill('\\"', maxBytes - 100)}"}`,
+    "thousands of fields": () => `{${Array.from({ length: 1_600 }, (_, index) => `"${index}":1`).join(",")}}`,
+    "a long name": () => `{"type":"ping","${fill("é", maxFrameBytes - 100)}":1}`,
+    "an unknown type of many characters": () => `{"type":"${fill('\\"', maxFrameBytes - 100)}"}`,
     "a number of many digits": () =>
-      `{"type":"read","conversation_id":"${randomUUID()}","seq":${fill("9", maxBytes - 200)}}`,
-    "a long cursor": () => `{"type":"resume","cursor":"${fill("1", maxBytes - 200)}"}`,
+      `{"type":"read","conversation_id":"${randomUUID()}","seq":${fill("9", maxFrameBytes - 200)}}`,
+    "a long cursor": () => `{"type":"resume","cursor":"${fill("1", maxFrameBytes - 200)}"}`,
     "an unknown conversation": () => `{"type":"typing","conversation_id":"${randomUUID()}"}`,
     "reading in an unknown conversation": () => `{"type":"read","conversation_id":"${randomUUID()}","seq":1}`,
-    "a conversation that is not an id": () => `{"type":"typing","conversation_id":"${fill("a", maxBytes - 200)}"}`,
+    "a conversation that is not an id": () => `{"type":"typing","conversation_id":"${fill("a", maxFrameBytes - 200)}"}`,
   };
   for (const [name, frame] of Object.entries(refused)) {
     test(`${name} is refused`, async () => {

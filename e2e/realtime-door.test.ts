@@ -7,6 +7,7 @@ import { before, describe, test } from "node:test";
 import { WebSocket } from "ws";
 import type { Conversation } from "../client/src/client.ts";
 import { systemClock } from "../server/src/lib/clock.ts";
+import { maxFrameBytes } from "../server/src/realtime/sockets.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { until } from "../server/src/testing/until.ts";
 import { openEventStreamParser } from "./src/event-stream.ts";
@@ -111,9 +112,9 @@ describe("the doors of realtime", () => {
     socket.socket.send(Buffer.from('{"type":"ping"}'));
     await socket.frame("an error", ({ type, code }) => type === "ERROR" && code === "VALIDATION_ERROR");
     assert.ok(!socket.frames.some(({ type }) => type === "PONG"));
-    socket.socket.send('{"type":"ping"}'.padStart(64 * 1024));
+    socket.socket.send('{"type":"ping"}'.padStart(maxFrameBytes));
     await socket.frame("pong", ({ type }) => type === "PONG");
-    socket.socket.send('{"type":"ping"}'.padStart(64 * 1024 + 1));
+    socket.socket.send('{"type":"ping"}'.padStart(maxFrameBytes + 1));
     assert.equal((await socket.closed).code, 1009);
   });
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import type { Conversation, User } from "../client/src/client.ts";
+import { maxFrameBytes } from "../server/src/realtime/sockets.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { patient } from "../server/src/testing/patience.ts";
 import { until } from "../server/src/testing/until.ts";
@@ -166,7 +167,7 @@ describe("sockets", () => {
     }
     socket.say({ type: "ping" });
     await socket.frame("pong", ({ type }) => type === "PONG");
-    socket.socket.send("x".repeat(65 * 1024));
+    socket.socket.send("x".repeat(maxFrameBytes + 1));
     assert.equal((await socket.closed).code, 1009);
   });
 });

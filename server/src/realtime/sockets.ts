@@ -29,7 +29,7 @@ export interface SocketsDeps {
 export type OutwardFrame = ClientFrame & { type: "read" | "typing" };
 
 /** Longest frame of a client, in bytes; a longer one ends the socket with 1009. */
-export const maxFrameBytes = 64 * 1024;
+export const maxFrameBytes = 16 * 1024;
 /** A client that shows no sign of life for three of these is cut off. */
 export const heartbeatSeconds = 30;
 /** How long a new socket waits for its client's first frame, which says where to begin. */
