@@ -127,7 +127,7 @@ function ownPage(publicUrl: string, path: string): string {
   const { origin } = new URL(publicUrl);
   const page = path.startsWith("/") ? URL.parse(path, origin) : null;
   if (page?.origin === origin) return page.href;
-  throw new RequestError("VALIDATION_ERROR", "return_to must be a path of this hub, such as /console.", {
+  throw new RequestError("VALIDATION_ERROR", "return_to must be a path of this hub, such as /docs.", {
     details: { field: "return_to" },
   });
 }
