@@ -23,7 +23,7 @@ export async function globalSetup(): Promise<void> {
   const patience = await measurePatience();
   process.env[patienceVariable] ??= String(patience);
   process.env.NODE_COMPILE_CACHE ??= compileCache;
-  if (patience > 1) say(`This machine is slow or busy: tests wait up to ${patience} times longer than usual.`);
+  if (patience >= 2) say(`This machine is slow or busy: tests wait up to ${patience} times longer than usual.`);
   limits = limitTestFiles({ limitMs: fileLimitMs * Number(process.env[patienceVariable]), say });
   if (process.env.TEST_DATABASE_URL) return;
   server = await startTestServer();
