@@ -51,7 +51,7 @@ const systemError = (code: string) => Object.assign(new Error(code), { code });
 
 test("errors of the system, the network and keys make the record wait", () => {
   for (const error of [
-    ...["ECONNREFUSED", "ENOSPC", "EIO", "EPIPE", "EMFILE", "ENOMEM"].map(systemError),
+    ...["ECONNREFUSED", "ENOSPC", "EIO", "EPIPE", "EMFILE", "ENOMEM", "ENOTFOUND", "EAI_AGAIN"].map(systemError),
     new AggregateError([systemError("ECONNREFUSED")], ""),
     new Error("Connection terminated unexpectedly"),
     new Error("timeout exceeded when trying to connect"),
@@ -75,6 +75,9 @@ test("only errors that pass when the database is healthy again count as database
   for (const state of ["42501", "42P01", "23505", "22P02", "XX000"]) {
     assert.equal(isDatabaseTrouble(await raised(state)), false, state);
   }
-  assert.equal(isDatabaseTrouble(systemError("ECONNREFUSED")), true);
+  // The last two: the name server knows no such host at present, or does not answer.
+  for (const code of ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN"]) {
+    assert.equal(isDatabaseTrouble(systemError(code)), true, code);
+  }
   assert.equal(isDatabaseTrouble(new TypeError("a bug")), false);
 });

@@ -62,7 +62,10 @@ function classOf({ code }: pg.DatabaseError): string {
   return code!.slice(0, 2);
 }
 
-/** `ECONNREFUSED`, `ENOSPC`: an error of the operating system. Node's own `ERR_…` are bugs of the caller. */
+/**
+ * `ECONNREFUSED`, `ENOSPC`, `EAI_AGAIN`: an error of the operating system or its name resolution. Node's own `ERR_…` are
+ * bugs of the caller.
+ */
 function hasSystemCode(error: Error): boolean {
-  return "code" in error && typeof error.code === "string" && /^E[A-Z0-9]+$/.test(error.code);
+  return "code" in error && typeof error.code === "string" && /^E(?!RR_)[A-Z0-9_]+$/.test(error.code);
 }
