@@ -56,6 +56,12 @@ export function findAccount(db: Db, key: AccountKey): Promise<ChannelAccountView
   return maybe<ChannelAccountView>(db, `SELECT ${viewColumns} FROM channel_accounts WHERE ${livingByKey}`, keyOf(key));
 }
 
+/** As `findAccount`; nobody else changes it until the transaction ends. */
+export function lockAccount(tx: Db, key: AccountKey): Promise<ChannelAccountView | null> {
+  const text = `SELECT ${viewColumns} FROM channel_accounts WHERE ${livingByKey} FOR NO KEY UPDATE`;
+  return maybe<ChannelAccountView>(tx, text, keyOf(key));
+}
+
 /** Of whatever workspace: for the pipeline, which knows only the id. */
 export function findSealedAccount(db: Db, channelAccountId: string): Promise<SealedAccount | null> {
   return maybe<SealedAccount>(

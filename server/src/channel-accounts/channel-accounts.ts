@@ -117,7 +117,8 @@ export function openChannelAccounts({ db, secretBox, clock, ...rest }: ChannelAc
      * New credentials must be of the same number or bot, because its lanes and receipts depend on that. They make an
      * account active that needs attention. Stored credentials are sent nowhere else: a change of `base_url` needs all
      * of them again. With `io` the platform first checks new credentials, and the stored ones before an account that
-     * is not active becomes so: CHANNEL_CREDENTIALS_INVALID when it refuses them, and nothing is changed.
+     * is not active becomes so: CHANNEL_CREDENTIALS_INVALID when it refuses them, and nothing is changed. CONFLICT when
+     * `base_url` was changed meanwhile.
      */
     async change(
       db: Pool,
@@ -154,6 +155,9 @@ export function openChannelAccounts({ db, secretBox, clock, ...rest }: ChannelAc
         await requireWorking(requireConnector(channel), asked, io);
       }
       const changed = await transaction(db, async (tx) => {
+        const held = (await rows.lockAccount(tx, key)) ?? refuseUnknown();
+        // The credentials that were checked and kept belong to the address that was there before.
+        if (held.settings.base_url !== before.base_url) throw changedMeanwhile();
         const updated = (await rows.updateAccount(tx, key, row)) ?? refuseUnknown();
         await recordChange(tx, by, key.channelAccountId, patch);
         return updated;
@@ -284,6 +288,10 @@ async function requireWorking(connector: Connector, account: ChannelAccount, io:
 
 function connectedAlready(channel: Channel): RequestError {
   return new RequestError("CONFLICT", `This ${channel} account is connected in this workspace already.`);
+}
+
+function changedMeanwhile(): RequestError {
+  return new RequestError("CONFLICT", "settings.base_url was changed meanwhile: read the account, and try again.");
 }
 
 function refuseUnknown(): never {

@@ -3,6 +3,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { before, test } from "node:test";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
+import { until } from "../testing/until.ts";
 import { bot_token, health, startHub, telegram, whatsapp } from "./channel-accounts-test-hub.ts";
 
 type Hub = Awaited<ReturnType<typeof startHub>>;
@@ -69,6 +70,36 @@ test("one credential can be changed without the others, unless base_url changes 
   assert.deepEqual(account?.credentials, { bot_token, ...credentials });
   const settings = { base_url: `${hub.simulator.url}/elsewhere` };
   assert.equal((await hub.call(path, admin, { credentials, settings })).status, 400);
+});
+
+// Both read the account before either changes it. Together they would send the stored token to the new address.
+test("two changes at once do not send stored credentials elsewhere", async () => {
+  const admin = `${await hub.workspace()} admin`;
+  const settings = { base_url: hub.baseUrl("whatsapp") };
+  const { body } = await connect(admin, { channel: "whatsapp", credentials: whatsapp, settings, verify: false });
+  const path = `PATCH /v1/channel-accounts/${body.channel_account_id}`;
+  const other = { ...whatsapp, access_token: "canary-of-another", app_secret: "another" };
+  const elsewhere = { base_url: `${hub.simulator.url}/elsewhere` };
+  const client = await hub.db.connect();
+  await client.query("BEGIN");
+  await client.query("SELECT FROM channel_accounts WHERE channel_account_id = $1 FOR UPDATE", [
+    body.channel_account_id,
+  ]);
+  const waiting = (count: number) =>
+    until(`${count} wait`, async () => {
+      const text =
+        "SELECT count(*) AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+      return (await hub.db.query<{ n: number }>(text)).rows[0]!.n === count;
+    });
+  const first = hub.call(path, admin, { settings: elsewhere, credentials: other, verify: false });
+  await waiting(1);
+  const second = hub.call(path, admin, { credentials: { verify_token: "canary-new" }, verify: false });
+  await waiting(2);
+  await client.query("COMMIT");
+  client.release();
+  assert.deepEqual([(await first).status, (await second).status], [200, 409]);
+  const account = await hub.accounts.get(body.channel_account_id);
+  assert.deepEqual([account?.settings.base_url, account?.credentials], [elsewhere.base_url, other]);
 });
 
 test("verify says whether the credentials work, and sets the webhook", async () => {

@@ -122,7 +122,8 @@ export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): 
         summary: "Change a channel account",
         description:
           "`settings` are replaced as a whole; credentials that are left out stay. Credentials must be of the same number or bot. A change of " +
-          "`settings.base_url`, also by leaving it out, needs all credentials again, since they are sent there. A disabled " +
+          "`settings.base_url`, also by leaving it out, needs all credentials again, since they are sent there; 409 when it was " +
+          "changed at the same moment. A disabled " +
           "account neither sends nor receives. The platform is asked about new credentials, and about the stored ones before " +
           "an account that needs attention or is disabled is made active: if it refuses them, the answer is 422 and nothing changes. " +
           "New credentials make an account active that needed attention, and the waiting messages are sent.",
@@ -137,7 +138,7 @@ export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): 
           },
           { additionalProperties: false, minProperties: 1 },
         ),
-        response: { 200: accountResource, ...errorAnswers(400, 401, 403, 404, 422) },
+        response: { 200: accountResource, ...errorAnswers(400, 401, 403, 404, 409, 422) },
       },
     },
     async ({ principal, db, params, body: { verify = true, ...body } }) => {
