@@ -158,6 +158,23 @@ test("an account whose address was only claimed goes to whoever proves it, and o
   assert.equal((await hub.call("GET /v1/me", { token: session.access_token })).status, 200);
 });
 
+// Otherwise the claimant comes back by an invitation, or keeps getting the events.
+test("what a claimant made as an admin ends with the claim", async () => {
+  const body = { username: "patient", email: "patient@example.com", password: "the squatter's own" };
+  const squatter = (await hub.call("POST /auth/register", { body })).body;
+  const admin = (await hub.logIn("admin")).access_token;
+  const change = { token: admin, body: { role: "admin" } };
+  assert.equal((await hub.call(`PATCH /v1/users/${squatter.user.user_id}`, change)).status, 200);
+  const token = (await hub.logIn("patient", body.password)).access_token;
+  const invited = await hub.call("POST /v1/invitations", { token, body: { email: "back@example.com", role: "admin" } });
+  assert.equal(invited.status, 201);
+
+  assert.equal((await logIn(somebody({ email: "patient@example.com" }))).status, 200);
+
+  const back = { token: invited.body.token, username: "back", password: "the squatter's own" };
+  assert.equal((await hub.call("POST /auth/invitations/accept", { body: back })).status, 401);
+});
+
 test("a disabled user gets in through no provider, and a deleted one comes back as somebody else", async () => {
   const person = somebody();
   const { body: session } = await logIn(person);

@@ -6,11 +6,9 @@ import { plainName } from "../../lib/names.ts";
 import { type Pool, transaction } from "../../lib/postgres.ts";
 import type { Db } from "../../lib/query.ts";
 import type { Authenticator } from "../authenticate.ts";
-
+import { endAccess, everything } from "../end-access.ts";
 import { endResets } from "../password-reset-rows.ts";
-import { revokeSessionsOf } from "../sessions.ts";
 import { deleteTotp } from "../totp/totp-rows.ts";
-import { revokeApiKeysOf } from "../user-rows.ts";
 import { isUsername } from "../username.ts";
 import { addUser } from "../users.ts";
 import { findFirstWorkspace } from "../workspaces.ts";
@@ -29,7 +27,7 @@ export interface SettleDeps extends Pick<Authenticator, "forget"> {
  * workspace. FORBIDDEN otherwise, in the same words whether there is an account with the address or not.
  *
  * An account that somebody registered with an address and never proved is not trusted: linking takes its password,
- * open resets, sessions, API keys and second factor, so that nobody lies in wait in an account for its owner.
+ * open resets, sessions, second factor and everything that it made, so that nobody lies in wait for its owner.
  */
 export async function settleUser(
   deps: SettleDeps,
@@ -103,8 +101,7 @@ function requireVerifiedEmail(provider: string, { email, isEmailVerified }: Prov
 async function expelClaimant(tx: Db, userId: string, now: Date): Promise<void> {
   await rows.claimAccount(tx, userId, now);
   await endResets(tx, userId, now);
-  await revokeSessionsOf(tx, userId, now);
-  await revokeApiKeysOf(tx, userId, now);
+  await endAccess(tx, { userId, now }, { apiKeysSince: everything });
   await deleteTotp(tx, userId);
 }
 
