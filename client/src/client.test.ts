@@ -92,6 +92,31 @@ test("many calls at once share one login, and one refresh when it expires", asyn
   assert.deepEqual(used, ["Bearer a1", "Bearer a1", "Bearer a2", "Bearer a2", "Bearer a2"]);
 });
 
+// By the hub's clock it has expired, and each request would fail.
+test("a token is refreshed in time, even if the clock is set back or the machine sleeps", async (t) => {
+  let [wallMs, steadyMs] = [Date.now(), performance.now()];
+  t.mock.method(Date, "now", () => wallMs);
+  t.mock.method(performance, "now", () => steadyMs);
+  let logins = 0;
+  const { fetch } = answering(({ path }) => {
+    if (path !== "/auth/token" && path !== "/auth/refresh") return [200, {}];
+    logins += 1;
+    return [200, { access_token: `a${logins}`, refresh_token: "r", token_type: "Bearer", expires_in: 60 }];
+  });
+  const client = openClient({ url, fetch, credential: { username: "ana", password: "secret" } });
+  await client.auth.me();
+  steadyMs += 20_000;
+  wallMs -= 3_600_000;
+  await client.auth.me();
+  assert.equal(logins, 1);
+  steadyMs += 20_000;
+  await client.auth.me();
+  assert.equal(logins, 2, "the clock was set back");
+  wallMs += 40_000;
+  await client.auth.me();
+  assert.equal(logins, 3, "the machine slept");
+});
+
 test("a refresh that is refused leads back to the password", async () => {
   const { seen, fetch } = answering(({ path }) => {
     if (path === "/auth/refresh") return [401, { error: { code: "AUTH_INVALID", message: "Used." } }];

@@ -40,7 +40,7 @@ export function openClient(options: ClientOptions) {
     fetch,
     authorization: async () => (session === null ? null : `Bearer ${await session.token()}`),
   });
-  const session = credential === undefined ? null : openSession(call, credential, Date.now);
+  const session = credential === undefined ? null : openSession(call, credential);
   return {
     url,
     /** For what has no name here. */

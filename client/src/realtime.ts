@@ -111,7 +111,7 @@ export function openRealtime(deps: RealtimeDeps, options: RealtimeOptions): Real
         isFull = false;
       }
       enter("connecting");
-      const startedAt = Date.now();
+      const startedAt = performance.now();
       const token = await within(session.token());
       if (closing.signal.aborted) return;
       if (token !== null) {
@@ -119,7 +119,7 @@ export function openRealtime(deps: RealtimeDeps, options: RealtimeOptions): Real
         const { code, wasOpen } = await socket.ended;
         socket = null;
         if (closing.signal.aborted) return;
-        const isStable = wasOpen && Date.now() - startedAt >= stableMs;
+        const isStable = wasOpen && performance.now() - startedAt >= stableMs;
         if (isStable) [failures, refusals] = [0, 0];
         const isRefused = code === credentialCode || (!wasOpen && (await isUnauthorized()));
         refusals = isRefused ? refusals + 1 : 0;

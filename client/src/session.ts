@@ -14,9 +14,9 @@ export interface Session {
 const aheadMs = 30_000;
 
 /** Keeps a user logged in. Many callers at once share one login, and one refresh: a refresh token works once. */
-export function openSession(call: Call, credential: Credential, now: () => number): Session {
+export function openSession(call: Call, credential: Credential): Session {
   let tokens: Tokens | null = null;
-  let expiresAt = 0;
+  let age = () => 0;
   let renewing: Promise<string> | null = null;
 
   async function renew(): Promise<string> {
@@ -24,7 +24,7 @@ export function openSession(call: Call, credential: Credential, now: () => numbe
     tokens = null;
     const next = (refreshToken === undefined ? null : await refresh(refreshToken)) ?? (await logIn());
     tokens = next;
-    expiresAt = now() + next.expires_in * 1000;
+    age = openStopwatch();
     return next.access_token;
   }
 
@@ -54,7 +54,7 @@ export function openSession(call: Call, credential: Credential, now: () => numbe
   return {
     async token() {
       if ("token" in credential) return credential.token;
-      if (tokens !== null && now() < expiresAt - aheadMs) return tokens.access_token;
+      if (tokens !== null && age() < tokens.expires_in * 1000 - aheadMs) return tokens.access_token;
       return renewOnce();
     },
     async renew(refused) {
@@ -69,4 +69,13 @@ export function openSession(call: Call, credential: Credential, now: () => numbe
       await call("POST", "/auth/logout", { headers, isPublic: true });
     },
   };
+}
+
+/**
+ * Milliseconds since now, by whichever clock shows more: the time of day can be set back, and the monotonic clock may
+ * stand still while the machine sleeps.
+ */
+function openStopwatch(): () => number {
+  const [wallMs, steadyMs] = [Date.now(), performance.now()];
+  return () => Math.max(Date.now() - wallMs, performance.now() - steadyMs);
 }

@@ -193,6 +193,19 @@ test("time comes from a clock that is an argument, and no duration is computed f
   }
 });
 
+test("the client and the simulator measure no duration by wall time either", () => {
+  const askers: Record<string, string> = {
+    "client/src/session.ts": "a token expires by whichever clock shows more",
+    "simulator/src/simulator.ts": "the origin of its monotonic clock",
+  };
+  for (const folder of ["client/src", "simulator/src"]) {
+    for (const { path, text, isTest } of readSources(join(root, "../..", folder))) {
+      if (isTest || `${folder}/${path}` in askers) continue;
+      assert.doesNotMatch(withoutDocs(text), /\bDate\.now\b|new Date\(\)/, `${folder}/${path} reads the system's time`);
+    }
+  }
+});
+
 test("nothing is of type any", () => {
   for (const { path, text } of files) {
     const lines = text.split("\n");

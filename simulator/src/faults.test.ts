@@ -170,6 +170,22 @@ test("a number over its throughput is refused until a second has passed", async 
   assert.deepEqual([await send(), await send()], [200, 429]);
 });
 
+// A token bucket that counted wall time refused everything for as long as the clock was set back.
+test("a clock that is set back refuses nothing and delays no receipt", async (t) => {
+  let aheadMs = 0;
+  const now = Date.now.bind(Date);
+  t.mock.method(Date, "now", () => now() + aheadMs);
+  await using receiver = await openReceiver();
+  await using driver = await openWithWebhook(receiver);
+  await driver.control("POST", "settings", { channel: "whatsapp", throughput_per_second: 50 });
+  for (aheadMs of [0, -40_000, -3_600_000, 3_600_000, 0]) {
+    receiver.received.length = 0;
+    assert.equal((await driver.sendText(ana, "x")).status, 200, `${aheadMs} ms`);
+    await driver.idle();
+    assert.deepEqual(statuses(receiver), ["sent", "delivered", "read"], `${aheadMs} ms`);
+  }
+});
+
 test("receipts go as far as they are set to, and by hand anywhere", async () => {
   await using receiver = await openReceiver();
   await using driver = await openWithWebhook(receiver);

@@ -37,7 +37,7 @@ export interface SimulatorOptions {
   seed?: string;
   /** The initial `enforce_window` of every platform, also after a reset. Default true. */
   enforceWindow?: boolean | undefined;
-  /** Unix milliseconds. Default the system's clock. */
+  /** Unix milliseconds. Default: the system's clock as of the start, and monotonic from then on. */
   now?: () => number;
 }
 
@@ -82,8 +82,17 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   }
 }
 
+/**
+ * The time of day as of the start, and monotonic from then on: a clock that is set back must not make the platforms
+ * refuse or wait.
+ */
+function steadyNow(): () => number {
+  const origin = Date.now() - performance.now();
+  return () => Math.round(origin + performance.now());
+}
+
 function openWorld(options: SimulatorOptions): World {
-  const now = options.now ?? Date.now;
+  const now = options.now ?? steadyNow();
   const random = createRandom(options.seed ?? randomBytes(16).toString("hex"));
   const schedule = new Schedule(now);
   const http = new HttpClient();
