@@ -58,6 +58,7 @@ serve(async ({ databaseUrl, dataDir, workspaceId, userId, isGuarded }: AcceptOrd
     parseAddress: addressParser(connectors),
     findDirects: () => Promise.reject(new Error("the bench names conversations")),
     isAccount: () => Promise.resolve(false),
+    findAccepted: () => Promise.resolve(new Map()),
   };
   messageRoutes(app, { acceptor, prepare, capabilitiesOf: () => null });
   return await app.listen({ host: "127.0.0.1", port: 0 });

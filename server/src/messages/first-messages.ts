@@ -14,8 +14,8 @@ export interface FirstMessage {
 
 /**
  * The errors of accepting, before a contact and a conversation are created, so that a refused message leaves nothing:
- * one for each message in order, null for what may be sent. A message that it quotes cannot exist yet, and a known id
- * belongs to another message.
+ * one for each message in order, null for what may be sent. A message that it quotes cannot exist yet, and a known id is
+ * refused here, also when it is the same message: `resolveDrafts` looks for that.
  */
 export async function judgeFirstMessages(
   db: Db,

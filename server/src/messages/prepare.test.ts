@@ -17,6 +17,7 @@ const deps: PrepareDeps = {
   findDirects: async (_caller, asked) =>
     asked.map(({ address: { channel, identifier } }) => `direct with ${channel}:${identifier}`),
   isAccount: async (_workspace, channel, id) => channel === "phone" && id === account,
+  findAccepted: async () => new Map(),
 };
 
 const member: Principal = {

@@ -1,5 +1,5 @@
 import { type Static, Type } from "typebox";
-import { type Address, addressPattern, type ParseAddress } from "../contacts/contacts.ts";
+import { type Address, addressPattern, formatAddress, type ParseAddress } from "../contacts/contacts.ts";
 import { forbidden, invalid, notFound, RequestError } from "../errors.ts";
 import { type Principal, reachesContacts, seesAllConversations } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -69,6 +69,14 @@ export interface PrepareDeps {
   ) => Promise<(string | RequestError)[]>;
   /** Whether this is an active account of that channel in the workspace. */
   isAccount: (workspaceId: string, channel: string, channelAccountId: string) => Promise<boolean>;
+  /** Those of the messages that were accepted before, by id. */
+  findAccepted: (workspaceId: string, messageIds: readonly string[]) => Promise<Map<string, AcceptedBefore>>;
+}
+
+/** Where a message is, and the address to which it was sent; null where it named its conversation. */
+export interface AcceptedBefore {
+  conversationId: string;
+  to: string | null;
 }
 
 /** A message to an address. */
@@ -93,11 +101,8 @@ export interface Draft {
 export function draftMessage(deps: PrepareDeps, principal: Principal, body: SendBody): Draft {
   const senderId = checkSend(deps, principal, body);
   const { to, via = {} } = body;
-  return {
-    address: to === undefined ? null : deps.parseAddress(to, "to"),
-    via,
-    message: compose(deps, principal, body, senderId),
-  };
+  const address = to === undefined ? null : deps.parseAddress(to, "to");
+  return { address, via, message: compose(deps, principal, body, { senderId, address }) };
 }
 
 /**
@@ -119,10 +124,26 @@ export async function resolveDrafts(
   const caller = { workspaceId, mayReachContacts: reachesContacts(principal) };
   const found = asked.length === 0 ? [] : await deps.findDirects(caller, asked);
   const conversationOf = new Map(direct.map((draft, index) => [draft, found[index]!]));
-  return drafts.map((draft) => {
-    const outcome = wrong.get(draft) ?? conversationOf.get(draft);
-    return typeof outcome === "string" ? { ...draft.message, conversationId: outcome } : (outcome ?? draft.message);
+  const outcomes = drafts.map((draft) => wrong.get(draft) ?? conversationOf.get(draft) ?? draft.message.conversationId);
+  const refused = drafts.filter((_draft, index) => outcomes[index] instanceof RequestError);
+  const before = refused.length === 0 ? null : await deps.findAccepted(workspaceId, refused.map(idOf));
+  return drafts.map((draft, index) => {
+    const outcome = (before && conversationBefore(draft, before.get(idOf(draft)))) ?? outcomes[index]!;
+    return typeof outcome === "string" ? { ...draft.message, conversationId: outcome } : outcome;
   });
+}
+
+const idOf = ({ message }: Draft) => message.messageId;
+
+/**
+ * The conversation of a message that was sent there before. What could not be sent any more, because an address or an
+ * account is gone, is still repeated.
+ */
+function conversationBefore({ message, address }: Draft, before: AcceptedBefore | undefined): string | null {
+  if (before === undefined) return null;
+  const isThere =
+    address === null ? before.conversationId === message.conversationId : before.to === formatAddress(address);
+  return isThere ? before.conversationId : null;
 }
 
 /** Each account is looked up once. */
@@ -210,7 +231,12 @@ export function channelsOf({ channels }: SendBody): string | null {
 }
 
 /** Ids are compared as text further on, so they take the form that the database gives them. */
-function compose(deps: PrepareDeps, principal: Principal, body: SendBody, senderId: string): NewMessage {
+function compose(
+  deps: PrepareDeps,
+  principal: Principal,
+  body: SendBody,
+  { senderId, address }: { senderId: string; address: Address | null },
+): NewMessage {
   const isReaction = body.payload.type === "reaction";
   const reactsTo = body.payload.type === "reaction" ? body.payload.message_id.toLowerCase() : null;
   const payload = storable(isReaction ? { ...body.payload, message_id: reactsTo } : body.payload, "payload");
@@ -219,7 +245,9 @@ function compose(deps: PrepareDeps, principal: Principal, body: SendBody, sender
     throw invalid(`metadata is longer than ${metadataLimits.maxBytes} bytes of JSON.`, { field: "metadata" });
   }
   const channels = channelsOf(body);
-  const options = body.via || body.fallback ? canonicalJson({ via: body.via, fallback: body.fallback }) : null;
+  const to = address === null ? undefined : formatAddress(address);
+  const { via, fallback } = body;
+  const options = via || fallback || to ? canonicalJson({ via, fallback, to }) : null;
   const replyTo = body.reply_to?.toLowerCase() ?? null;
   return {
     workspaceId: principal.workspaceId,

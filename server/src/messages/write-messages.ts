@@ -16,7 +16,7 @@ export interface NewMessage {
   payload: string;
   /** Channels asked for, separated by commas; `*` for all; null for each recipient's own default. */
   channels: string | null;
-  /** JSON of `via` and `fallback`, or null. */
+  /** JSON of `via`, `fallback` and `to`, the address in its stored form; or null. */
   options: string | null;
   replyTo: string | null;
   /** The message a reaction is about. */
@@ -98,6 +98,24 @@ function tellWritten(messages: readonly NewMessage[], seqs: readonly number[], c
   );
 }
 
+/** See `NewMessage`. */
+type Options = { to?: string } & Record<string, unknown>;
+
+/** Where those of the messages are that were accepted before, and to which address they were sent, by id. */
+export async function findAccepted(
+  db: Db,
+  workspaceId: string,
+  messageIds: readonly string[],
+): Promise<Map<string, { conversationId: string; to: string | null }>> {
+  const rows = await all<{ id: string; conversationId: string; to: string | null }>(
+    db,
+    `SELECT message_id AS id, conversation_id AS "conversationId", options ->> 'to' AS "to" FROM messages
+     WHERE workspace_id = $1 AND message_id = ANY ($2)`,
+    [workspaceId, messageIds],
+  );
+  return new Map(rows.map(({ id, ...place }) => [id, place]));
+}
+
 interface KnownRow {
   place: number;
   seq: number;
@@ -106,7 +124,7 @@ interface KnownRow {
   sender_id: string;
   payload: unknown;
   channels: string | null;
-  options: unknown;
+  options: Options | null;
   reply_to: string | null;
   metadata: unknown;
 }
@@ -133,7 +151,8 @@ async function findKnown(db: Db, messages: readonly NewMessage[]): Promise<Map<N
 export function isSameMessage(message: NewMessage, other: NewMessage): boolean {
   const parse = (json: string | null) => (json === null ? null : (JSON.parse(json) as unknown));
   const { conversationId: conversation_id, senderId: sender_id, channels, replyTo: reply_to } = other;
-  const [payload, options, metadata] = [parse(other.payload), parse(other.options), parse(other.metadata)];
+  const [payload, metadata] = [parse(other.payload), parse(other.metadata)];
+  const options = parse(other.options) as Options | null;
   return isSameAs({ conversation_id, sender_id, channels, reply_to, payload, options, metadata }, message);
 }
 
@@ -143,15 +162,24 @@ export function isSameMessage(message: NewMessage, other: NewMessage): boolean {
  */
 function isSameAs(known: Omit<KnownRow, "place" | "seq" | "created_at">, message: NewMessage): boolean {
   if (message.direction === "inbound") return true;
+  const asked = splitOptions(message.options === null ? null : JSON.parse(message.options));
+  const had = splitOptions(known.options);
+  // The same address may lead to another conversation since.
+  const isSamePlace = message.conversationId === known.conversation_id || (asked.to !== null && asked.to === had.to);
   return (
-    message.conversationId === known.conversation_id &&
+    isSamePlace &&
     message.senderId === known.sender_id &&
     message.channels === known.channels &&
     message.replyTo === known.reply_to &&
     isSameJson(message.payload, known.payload) &&
-    isSameJson(message.options, known.options) &&
+    asked.others === had.others &&
     isSameJson(message.metadata, known.metadata)
   );
+}
+
+function splitOptions(options: Options | null): { to: string | null; others: string } {
+  const { to = null, ...others } = options ?? {};
+  return { to, others: canonicalJson(others)! };
 }
 
 function isSameJson(json: string | null, stored: unknown): boolean {

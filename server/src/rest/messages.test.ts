@@ -352,6 +352,7 @@ async function open() {
       parseAddress,
       findDirects,
       isAccount,
+      findAccepted: async () => new Map(),
     },
     capabilitiesOf: () => line.connector.capabilities,
   });

@@ -67,7 +67,8 @@ export function messageRoutes(app: App, deps: MessageRouteDeps): void {
         summary: "Send a message",
         description:
           "202 means that it is on durable storage. `message_id` is an idempotency key that never expires: the same id and " +
-          "body again give the same answer with the header `idempotent-replayed: true`.",
+          "body again give the same answer with the header `idempotent-replayed: true`, even if `to` now leads to another " +
+          "conversation.",
         body: sendBody,
         response: { 202: acceptedMessage, ...errorAnswers(400, 401, 403, 404, 409, 422, 503) },
       },

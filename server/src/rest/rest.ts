@@ -8,6 +8,7 @@ import { readCertificate } from "../lib/certificate.ts";
 import { judgeFirstMessages } from "../messages/first-messages.ts";
 import type { DirectMessage, PrepareDeps } from "../messages/prepare.ts";
 import { showMessages } from "../messages/show.ts";
+import { findAccepted } from "../messages/write-messages.ts";
 import type { Streams } from "../realtime/streams.ts";
 import { openTester } from "../webhook-endpoints/webhook-endpoints.ts";
 import { addressRoutes } from "./addresses.ts";
@@ -143,5 +144,6 @@ function prepareDeps(
       const account = await accounts.get(channelAccountId);
       return account?.workspaceId === workspaceId && account.channel === channel && account.status !== "disabled";
     },
+    findAccepted: (workspaceId, messageIds) => findAccepted(dbOf(workspaceId), workspaceId, messageIds),
   };
 }

@@ -173,6 +173,7 @@ export async function startPipeline(options: PipelineOptions = {}) {
     parseAddress: (identifier: string) => ({ channel: testChannel, identifier }),
     findDirects: () => Promise.reject(new Error("not here")),
     isAccount: () => Promise.resolve(true),
+    findAccepted: () => Promise.resolve(new Map()),
   };
   const principal = {
     kind: "api_key",
