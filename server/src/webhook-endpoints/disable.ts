@@ -1,6 +1,6 @@
 import { recordAct } from "../audit/audit.ts";
 import type { Clock } from "../lib/clock.ts";
-import { type Log, type Pool, transaction } from "../lib/postgres.ts";
+import { type Log, type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
 import { type Db, one } from "../lib/query.ts";
 import { inLockOrder } from "./claims.ts";
 import type { DisabledReason, EndpointKey } from "./endpoint.ts";
@@ -30,31 +30,45 @@ export function disableWithoutMaker(deps: DisableDeps, key: EndpointKey): Promis
   return disable(deps, key, "maker_lost_access");
 }
 
-/** The feed tells of it by a trigger, see migration 0008. */
 async function disable(
   deps: DisableDeps,
   key: EndpointKey,
   reason: DisabledReason,
   failingSince?: Date,
 ): Promise<void> {
-  const { db, clock, log, tellNews } = deps;
-  const at = new Date(clock.now());
-  const isDone = await transaction(db, async (tx) => {
-    const change = { reason, at, ...(failingSince && { failingSince }) };
-    if ((await disableEndpoint(tx, key, change)) === null) return false;
-    const { workspaceId, endpointId } = key;
-    await recordAct(
-      tx,
-      { kind: "system", workspaceId, origin: { ip: null, requestId: null } },
-      {
-        action: "webhook_endpoint.disabled",
-        target: { type: "webhook_endpoint", id: endpointId },
-        details: { reason },
-      },
-    );
-    return true;
-  });
-  if (!isDone) return;
+  const { db, clock } = deps;
+  const change = { reason, at: new Date(clock.now()), ...(failingSince && { failingSince }) };
+  if (await transaction(db, (tx) => disableIn(tx, key, change))) announceDisabled(deps, key, reason);
+}
+
+/**
+ * False when it was not to be disabled. The caller calls `announceDisabled` after the commit. The feed tells of it by a
+ * trigger, see migration 0008.
+ */
+export async function disableIn(
+  tx: PoolClient,
+  key: EndpointKey,
+  change: { reason: DisabledReason; at: Date; failingSince?: Date },
+): Promise<boolean> {
+  if ((await disableEndpoint(tx, key, change)) === null) return false;
+  const { workspaceId, endpointId } = key;
+  await recordAct(
+    tx,
+    { kind: "system", workspaceId, origin: { ip: null, requestId: null } },
+    {
+      action: "webhook_endpoint.disabled",
+      target: { type: "webhook_endpoint", id: endpointId },
+      details: { reason: change.reason },
+    },
+  );
+  return true;
+}
+
+export function announceDisabled(
+  { log, tellNews }: Pick<DisableDeps, "log" | "tellNews">,
+  key: EndpointKey,
+  reason: DisabledReason,
+): void {
   log.warn({ endpoint: key.endpointId, reason }, "a webhook endpoint was disabled");
   tellNews(key.workspaceId);
 }

@@ -159,6 +159,8 @@ export interface Subscriber {
   events: string[];
   starts_after: number;
   failing_since: Date | null;
+  /** Whether its maker could make it now. */
+  is_held: boolean;
 }
 
 /** SQL: whether the maker of the endpoint could make it at the moment `at`, a parameter. */
@@ -176,12 +178,12 @@ export function endpointsWithoutMaker(db: Db, now: Date): Promise<EndpointKey[]>
   );
 }
 
-/** Those of a workspace that are enabled, and whose maker could make them now. */
+/** Those of a workspace that are enabled. */
 export function subscribersOf(db: Db, workspaceId: string, now: Date): Promise<Subscriber[]> {
   return all(
     db,
-    `SELECT webhook_endpoint_id, events, starts_after, failing_since FROM webhook_endpoints
-     WHERE workspace_id = $1 AND status = 'enabled' AND ${isHeld("$2")}`,
+    `SELECT webhook_endpoint_id, events, starts_after, failing_since, ${isHeld("$2")} AS is_held FROM webhook_endpoints
+     WHERE workspace_id = $1 AND status = 'enabled' ORDER BY webhook_endpoint_id`,
     [workspaceId, now],
   );
 }

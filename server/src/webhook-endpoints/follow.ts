@@ -1,9 +1,12 @@
 import { type FeedEvent, positionAt, readFeed } from "../events/events.ts";
 import { derivedId } from "../lib/ids.ts";
-import { type Log, type Pool, transaction } from "../lib/postgres.ts";
+import { type PoolClient, transaction } from "../lib/postgres.ts";
 import { all, type Db, maybe, run } from "../lib/query.ts";
+import { announceDisabled, type DisableDeps, disableIn } from "./disable.ts";
 import { wants } from "./endpoint.ts";
 import { type Subscriber, subscribersOf } from "./endpoint-rows.ts";
+
+export type FollowDeps = Pick<DisableDeps, "db" | "log" | "tellNews">;
 
 /** Most events read at a time. */
 export const followPage = 100;
@@ -19,8 +22,9 @@ export interface Followed {
  * Turns the next page of a workspace's feed into deliveries: exactly one row for each event and endpoint that wants it,
  * in one transaction with the cursor's move. When several processes try, one does it.
  */
-export async function follow(deps: { db: Pool; log: Log }, workspaceId: string, now: Date): Promise<Followed> {
+export async function follow(deps: FollowDeps, workspaceId: string, now: Date): Promise<Followed> {
   const { db, log } = deps;
+  const disabled: string[] = [];
   const nothing = { endpoints: [], hasMore: false };
   const cursor = await maybe<{ position: number }>(db, "SELECT position FROM webhook_cursors WHERE workspace_id = $1", [
     workspaceId,
@@ -34,7 +38,7 @@ export async function follow(deps: { db: Pool; log: Log }, workspaceId: string, 
     last = page.reason === "expired" ? await positionAt(db, workspaceId, new Date(0)) : page.head;
     log.warn({ workspace: workspaceId, reason: page.reason }, "webhook endpoints: events were cleared away unread");
   }
-  return transaction(db, async (tx) => {
+  const followed = await transaction(db, async (tx) => {
     const moved = await run(
       tx,
       `UPDATE webhook_cursors SET position = $3 WHERE (workspace_id, position) IN (
@@ -44,7 +48,7 @@ export async function follow(deps: { db: Pool; log: Log }, workspaceId: string, 
     );
     if (moved === 0) return nothing;
     if (page.kind === "gap") return { endpoints: [], hasMore: true };
-    const endpoints = await subscribersOf(tx, workspaceId, now);
+    const endpoints = await holdSubscribers(tx, workspaceId, { now, disabled });
     const pairs = page.events.flatMap((event, place) =>
       endpoints
         .filter((endpoint) => event.position > endpoint.starts_after && wants(endpoint, event.name))
@@ -57,6 +61,27 @@ export async function follow(deps: { db: Pool; log: Log }, workspaceId: string, 
       hasMore: page.last < page.head,
     };
   });
+  for (const endpointId of disabled) announceDisabled(deps, { workspaceId, endpointId }, "maker_lost_access");
+  return followed;
+}
+
+/**
+ * The endpoints that get the page. One without a maker is disabled by the same transaction, and added to `disabled`: if
+ * its maker had access again before somebody noticed, it would go on, and its receiver would not know what it missed.
+ */
+async function holdSubscribers(
+  tx: PoolClient,
+  workspaceId: string,
+  { now, disabled }: { now: Date; disabled: string[] },
+): Promise<Subscriber[]> {
+  const enabled = await subscribersOf(tx, workspaceId, now);
+  for (const { webhook_endpoint_id: endpointId, is_held } of enabled) {
+    if (is_held) continue;
+    const change = { reason: "maker_lost_access", at: now } as const;
+    // Otherwise it has a maker again.
+    if (await disableIn(tx, { workspaceId, endpointId }, change)) disabled.push(endpointId);
+  }
+  return enabled.filter(({ webhook_endpoint_id }) => !disabled.includes(webhook_endpoint_id));
 }
 
 /** Workspaces that have enabled endpoints, and whether their feed has events that were not looked at. */

@@ -1,14 +1,11 @@
 import type { Clock } from "../lib/clock.ts";
-import type { Log, Pool } from "../lib/postgres.ts";
 import { repeat } from "../lib/repeat.ts";
 import type { Troubles } from "../lib/troubles.ts";
 import type { Subscriber } from "./endpoint-rows.ts";
-import { follow, followedWorkspaces } from "./follow.ts";
+import { type FollowDeps, follow, followedWorkspaces } from "./follow.ts";
 
-export interface FollowerDeps {
-  db: Pool;
+export interface FollowerDeps extends FollowDeps {
   clock: Clock;
-  log: Log;
   troubles: Troubles;
   /** Tells of a workspace with news, or of null when any may have some. Returns how to stop. */
   onNews: (listener: (workspaceId: string | null) => void) => () => void;
@@ -23,7 +20,8 @@ const atOnce = 4;
 const lookEveryMs = 1_000;
 
 /** Follows the feeds of all workspaces that have enabled endpoints. Any number of processes may. */
-export function openFollower({ db, clock, log, troubles, onNews, rouse }: FollowerDeps) {
+export function openFollower(deps: FollowerDeps) {
+  const { db, clock, troubles, onNews, rouse } = deps;
   /** Workspaces with enabled endpoints, as of the last look: news of others costs nothing. */
   let followed = new Set<string>();
   /** To be read; a workspace that is just being read is read again afterwards. */
@@ -63,7 +61,7 @@ export function openFollower({ db, clock, log, troubles, onNews, rouse }: Follow
 
   async function read(workspaceId: string): Promise<void> {
     try {
-      const { endpoints, hasMore } = await follow({ db, log }, workspaceId, new Date(clock.now()));
+      const { endpoints, hasMore } = await follow(deps, workspaceId, new Date(clock.now()));
       failing.delete(workspaceId);
       if (endpoints.length > 0) rouse(endpoints);
       // Behind the others: they take turns.

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { until } from "../testing/until.ts";
 import { changeEndpoint, findEndpoint } from "./endpoints.ts";
+import { follow } from "./follow.ts";
 import { startReceiver, startWebhookTest, type WebhookTest } from "./test-webhooks.ts";
 
 async function stateOf(hub: WebhookTest, endpointId: string) {
@@ -77,6 +78,24 @@ test("gets nothing in between, before it is disabled", async () => {
   const engine = hub.start();
   await until("it is disabled", async () => (await stateOf(hub, id))[0] === "disabled");
   await engine.look();
+  assert.deepEqual(receiver.got, []);
+});
+
+// Otherwise the receiver would get the later events, and not notice that some are missing.
+test("is disabled by the first event that it may not get, even if its user is an admin again right after it", async () => {
+  await using hub = await startWebhookTest();
+  await using receiver = await startReceiver();
+  const { webhook_endpoint_id: id } = await hub.connect(receiver.url, { events: ["message.accepted"] });
+  const chat = await hub.chat();
+  const setRole = (role: string) => hub.rows("UPDATE users SET role = $1", [role]);
+  await setRole("agent");
+  await hub.line.say(chat, "missed");
+  while ((await follow(hub.deps, hub.line.workspaceId, new Date())).hasMore);
+  await setRole("admin");
+  await hub.line.say(chat, "later");
+  const engine = hub.start();
+  await engine.look();
+  assert.deepEqual(await stateOf(hub, id), lost);
   assert.deepEqual(receiver.got, []);
 });
 

@@ -28,7 +28,7 @@ test("many processes that follow a feed write each delivery once", async () => {
   const chat = await hub.chat();
   await Promise.all(Array.from({ length: 250 }, (_, index) => hub.line.say(chat, `${index}`)));
   await hub.line.settled();
-  const deps = { db: hub.deps.db, log: hub.deps.log };
+  const { deps } = hub;
   const read = async () => {
     for (;;) {
       const [state] = await followedWorkspaces(deps.db);
@@ -93,7 +93,7 @@ test("what a process had claimed that is dead is sent by another once its lease 
   const chat = await hub.chat();
   await hub.line.say(chat, "first");
   await hub.line.say(chat, "second");
-  await follow({ db: hub.deps.db, log: hub.deps.log }, hub.line.workspaceId, new Date());
+  await follow(hub.deps, hub.line.workspaceId, new Date());
   // A process that claims the head, and is killed.
   const dead = randomUUID();
   await hub.rows("INSERT INTO webhook_senders VALUES ($1, now() + interval '2 seconds')", [dead]);
