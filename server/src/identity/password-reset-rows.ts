@@ -13,10 +13,11 @@ export function setPassword(db: Db, row: { userId: string; passwordHash: string;
   );
 }
 
-export function findLiveUser(db: Db, key: { workspaceId: string; userId: string }) {
+/** As it is until the transaction ends. */
+export function lockLiveUser(tx: Db, key: { workspaceId: string; userId: string }) {
   return maybe<{ email: string; role: Role }>(
-    db,
-    "SELECT email, role FROM users WHERE user_id = $1 AND workspace_id = $2 AND disabled_at IS NULL",
+    tx,
+    "SELECT email, role FROM users WHERE user_id = $1 AND workspace_id = $2 AND disabled_at IS NULL FOR SHARE",
     [key.userId, key.workspaceId],
   );
 }

@@ -37,7 +37,7 @@ export async function resetPasswordOf(
   const reset = newReset(clock, publicUrl);
   const email = await transaction(db, async (tx) => {
     const maker = await lockMaker(tx, clock, principal);
-    const user = await rows.findLiveUser(tx, { workspaceId, userId });
+    const user = await rows.lockLiveUser(tx, { workspaceId, userId });
     if (user === null) throw notFound("user");
     requireMayRule(principal, user.role);
     await rows.insertReset(tx, { ...reset, userId, workspaceId, maker, now: maker.at });

@@ -245,3 +245,14 @@ test("a session that ends while it invites leaves no invitation behind", async (
   const [ended, refused] = await hub.meet(ending, inviting);
   assert.deepEqual([ended.status, refused.status], [204, 401]);
 });
+
+// Otherwise the reset would outlive the change of role that ends all others.
+test("a key with limited scopes makes no reset for a member who becomes an admin meanwhile", async () => {
+  const member = await hub.register(old);
+  const { key } = await hub.makeApiKey(owner, { scopes: ["users:write"] });
+  const promote = () => hub.call(`PATCH /v1/users/${member.userId}`, { token: owner, body: { role: "admin" } });
+  const [promoted, refused] = await hub.meet(promote, () =>
+    hub.call(`POST /v1/users/${member.userId}/password-reset`, { token: key }),
+  );
+  assert.deepEqual([promoted.status, refused.status], [200, 403]);
+});
