@@ -115,6 +115,7 @@ export async function revokeApiKey(
 ): Promise<void> {
   const now = new Date(clock.now());
   await transaction(db, async (tx) => {
+    await lockUserOf(tx, apiKeyId);
     const row = await maybe(
       tx,
       `UPDATE api_keys SET revoked_at = $4
@@ -123,7 +124,6 @@ export async function revokeApiKey(
       [apiKeyId, principal.workspaceId, ownOnly(principal), now],
     );
     if (row === null) throw notFound("API key");
-    // A separate statement, so that it sees the keys that were made until the statement above had locked the row.
     const descendants = await run(
       tx,
       "UPDATE api_keys SET revoked_at = $2 WHERE ancestor_ids @> ARRAY[$1::uuid] AND revoked_at IS NULL",
@@ -132,6 +132,15 @@ export async function revokeApiKey(
     await recordAct(tx, principal, { action: "api_key.revoked", target: targetOf(apiKeyId), details: { descendants } });
   });
   forget(apiKeyId);
+}
+
+/**
+ * Waits until the keys that are being made for the user of this key are there: a later statement sees them all. A
+ * request that makes another one waits for this transaction, see `lockMaker`.
+ */
+async function lockUserOf(tx: Db, apiKeyId: string): Promise<void> {
+  const text = "SELECT FROM users WHERE user_id = (SELECT created_by FROM api_keys WHERE api_key_id = $1) FOR UPDATE";
+  await run(tx, text, [apiKeyId]);
 }
 
 /** A key that works right now, with the live role of its maker. */

@@ -100,3 +100,17 @@ test("a key that is revoked while it makes another leaves no live key behind", a
   const [revokedBefore, refused] = await hub.meet(revoking(other), making(other));
   assert.deepEqual([revokedBefore.status, refused.status], [204, 401]);
 });
+
+test("a key that is being made by a key of the chain while the first one is revoked is revoked too", async () => {
+  const root = await hub.makeApiKey(admin);
+  const child = await hub.makeApiKey(root.key);
+  const [made, revoked] = await hub.meet(
+    () => hub.call("POST /v1/api-keys", { token: child.key, body: { name: "late", scopes: ["*"] } }),
+    () => hub.call(`DELETE /v1/api-keys/${root.api_key_id}`, { token: admin }),
+  );
+  assert.deepEqual([made.status, revoked.status], [201, 204]);
+  assert.equal(await hub.isLive(made.body.key), false);
+  const { body } = await hub.call("GET /v1/api-keys?limit=200", { token: admin });
+  const listed = body.data.map(({ api_key_id }: { api_key_id: string }) => api_key_id);
+  assert.equal(listed.includes(made.body.api_key_id), false);
+});
