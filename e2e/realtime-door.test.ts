@@ -72,6 +72,12 @@ describe("the doors of realtime", () => {
         upgrade("GET /ws HTTP/1.1", sound).filter((line) => !line.startsWith("Auth")),
         /^HTTP\/1\.1 401/,
       ],
+      [
+        "two hosts",
+        upgrade("GET /ws HTTP/1.1", [...sound, "Host: other"]),
+        /^HTTP\/1\.1 400[\s\S]*host is there twice/,
+      ],
+      ["a query that is not UTF-8", upgrade("GET /ws?cursor=%FF HTTP/1.1", sound), /^HTTP\/1\.1 400[\s\S]*UTF-8/],
       ["large headers", upgrade("GET /ws HTTP/1.1", [...sound, `X-Large: ${"x".repeat(20_000)}`]), /^HTTP\/1\.1 431/],
       ["a foreign page", upgrade("GET /ws HTTP/1.1", [...sound, "Origin: https://evil.example"]), /^HTTP\/1\.1 403/],
     ];

@@ -1,5 +1,5 @@
 /** The door of events: what the outside is told, in one order for each workspace. */
-export { type Cursor, type GapReason, isCursor, parseCursor, toCursor } from "./cursor.ts";
+export { type Cursor, cursorPattern, type GapReason, isCursor, parseCursor, toCursor } from "./cursor.ts";
 export {
   checkCursors,
   deleteOldEvents,

@@ -52,3 +52,7 @@ export function findExcess(value: unknown, { maxBytes, maxValues, maxDepth }: Fr
 
 /** Limits of the `metadata` of a message or a contact. */
 export const metadataLimits: FreeFormLimits = { maxBytes: 16 * 1024, maxValues: 1_000, maxDepth: 20 };
+/** The same in words. */
+export const metadataRule =
+  "Your own fields: at most 16 KiB of JSON with 1,000 fields and elements, nested at most 20 deep. A number that a double " +
+  "does not represent exactly, such as 9007199254740993, is refused: send it as a string.";

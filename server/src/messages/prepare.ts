@@ -3,7 +3,7 @@ import { type Address, addressPattern, formatAddress, type ParseAddress } from "
 import { forbidden, invalid, notFound, RequestError } from "../errors.ts";
 import { type Principal, reachesContacts, seesAllConversations } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
-import { freeForm, metadataLimits } from "../lib/free-form.ts";
+import { freeForm, metadataLimits, metadataRule } from "../lib/free-form.ts";
 import { newId } from "../lib/ids.ts";
 import { canonicalJson, isStorable, maxDepth } from "../lib/json.ts";
 import { messagePayload, uuid } from "./payload.ts";
@@ -43,12 +43,7 @@ export const sendBody = Type.Object(
         { additionalProperties: false },
       ),
     ),
-    metadata: Type.Optional(
-      freeForm(
-        metadataLimits,
-        "Your own fields: at most 16 KiB of JSON with 1,000 fields and elements, nested at most 20 deep.",
-      ),
-    ),
+    metadata: Type.Optional(freeForm(metadataLimits, metadataRule)),
   },
   { additionalProperties: false },
 );

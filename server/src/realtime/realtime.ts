@@ -8,6 +8,7 @@ import { requireScope } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Fanout } from "../lib/fanout/fanout.ts";
 import type { Log, Pool } from "../lib/postgres.ts";
+import { doorLimits, refuseHeaders, refuseQuery } from "../rest/limits.ts";
 import type { Signals } from "../signals/signals.ts";
 import type { OriginRules } from "./handshake.ts";
 import { openPresence } from "./presence.ts";
@@ -93,7 +94,10 @@ function onUpgrade(server: Server, answer: Upgrade): void {
   // Any other protocol is declined by an answer as always: some clients offer `h2c` with every request. Source: RFC 9110, 7.8.
   Object.assign(server, { shouldUpgradeCallback: asksForSocket });
   server.on("upgrade", (request: IncomingMessage, stream: Duplex, head: Buffer) => {
-    if (isForSockets(request)) answer(request, stream, head);
+    // As for all requests: Fastify does not see this one.
+    const refusal = refuseHeaders(request, doorLimits) ?? refuseQuery(request.url ?? "");
+    if (refusal !== undefined) refuse(stream, refusal);
+    else if (isForSockets(request)) answer(request, stream, head);
     else refuseUnknown(stream);
   });
 }

@@ -1,5 +1,5 @@
 import { Type } from "typebox";
-import { feedScopes, parseCursor } from "../events/events.ts";
+import { cursorPattern, feedScopes, parseCursor } from "../events/events.ts";
 import { maxEvents, readEvents } from "../realtime/read-events.ts";
 import { type Streams, servesNoReaders } from "../realtime/streams.ts";
 import { clientAddress } from "./client-address.ts";
@@ -8,7 +8,9 @@ import { feedFrame } from "./event-schemas.ts";
 import { bearer, errorAnswers } from "./identity-schemas.ts";
 import type { App } from "./server.ts";
 
-const cursor = Type.Optional(Type.String({ maxLength: 40, description: "The cursor of the last event that you have" }));
+const cursor = Type.Optional(
+  Type.String({ maxLength: 40, pattern: cursorPattern, description: "The cursor of the last event that you have" }),
+);
 
 /** `GET /v1/events`: the feed that sockets are told, read page by page or as a stream of server-sent events. */
 export function eventRoutes(

@@ -167,6 +167,9 @@ test("the document gives the formats of cursors, addresses and e-mail addresses"
   const body = ({ requestBody }: Operation) => requestBody!.content["application/json"].schema.properties;
   const address = "^[a-z]{1,30}:.+$";
   assert.equal(query("cursor").pattern, "^[A-Za-z0-9_-]+$");
+  for (const { name, schema } of paths["/v1/events"]!.get!.parameters!) {
+    if (name !== "limit") assert.equal(schema.pattern, "^[0-9]{1,15}(-[0-9a-z]{1,6})?$", name);
+  }
   assert.equal(query("address").pattern, address);
   assert.equal(body(create).addresses!.items!.pattern, address);
   assert.equal(body(paths["/v1/messages"]!.post!).to!.pattern, address);

@@ -6,20 +6,22 @@ import {
   maxNameLength,
   type Participant,
 } from "../contacts/contacts.ts";
-import { freeForm, metadataLimits } from "../lib/free-form.ts";
+import { freeForm, metadataLimits, metadataRule } from "../lib/free-form.ts";
 import { time, uuid } from "./identity-schemas.ts";
 
 /** A name or title in a body. */
-export const nameText = Type.String({ minLength: 1, maxLength: maxNameLength });
+export const nameText = Type.String({
+  minLength: 1,
+  maxLength: maxNameLength,
+  description: "One line with a visible character, and without characters that change the direction of text",
+});
 
 export const addressText = Type.String({
   minLength: 1,
   maxLength: maxIdentifierLength + 32,
   pattern: addressPattern,
-  description: "`channel:identifier`, in any spelling that the channel knows",
+  description: "`channel:identifier`; a phone number in any spelling, with + and its country code",
 });
-
-const metadataRule = "Your own fields: at most 16 KiB of JSON with 1,000 fields and elements, nested at most 20 deep.";
 
 export const metadataObject = freeForm(metadataLimits, metadataRule);
 

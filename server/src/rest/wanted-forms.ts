@@ -1,4 +1,5 @@
 import { addressPattern } from "../contacts/contacts.ts";
+import { cursorPattern } from "../events/events.ts";
 import { usernamePattern } from "../identity/username.ts";
 
 /** What a text must be, by the format or the pattern of its schema, to complete "… must be". */
@@ -13,6 +14,7 @@ const forms = new Map<string, string>([
   [usernamePattern, "3 to 50 of a–z, 0–9, dot, dash and underscore, beginning with a letter or digit"],
   ["^[a-z]{1,30}$", "the name of a channel, in lower-case letters"],
   ["^[A-Za-z0-9_-]+$", "a next_cursor of this list"],
+  [cursorPattern, "a cursor of the feed, from HELLO, an event or GET /v1/events"],
   ["^[\\x20-\\x7e]{1,255}$", "1 to 255 printable ASCII characters"],
   ["^[0-9]{6}$", "six digits"],
   ["^[a-z0-9_]{1,50}$", "the name of a log-in provider"],
