@@ -15,6 +15,7 @@ import { openRealtime, type Realtime, refuseSockets } from "./realtime/realtime.
 import { openClientAddress } from "./rest/client-address.ts";
 import type { Dependency } from "./rest/operations.ts";
 import { openRest } from "./rest/rest.ts";
+import { watchKeys } from "./sealed-columns.ts";
 import { spawnSimulator } from "./simulator-process.ts";
 import { watchProgress } from "./watch-progress.ts";
 import { startWebhooks } from "./webhook-endpoints/webhook-endpoints.ts";
@@ -87,7 +88,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   for (const step of stepsOf(config.roles)) steps.push(step.start(context));
   if (config.roles.includes("tasks")) steps.push(startMaintenance(context), tellWebhookEndpoints(context));
   const progress = watchProgress(context);
-  steps.push(progress);
+  steps.push(progress, watchKeys(context));
 
   let url: string | null = null;
   let simulatedChannels: string[] = [];

@@ -2,11 +2,14 @@ import { sealedCredentials } from "./channel-accounts/channel-accounts.ts";
 import { sealedAnswers } from "./identity/idempotency.ts";
 import { sealedLlmKeys } from "./identity/me.ts";
 import { sealedTotpSecrets } from "./identity/totp/second-factor.ts";
+import type { Clock } from "./lib/clock.ts";
 import type { Log } from "./lib/postgres.ts";
 import type { Db } from "./lib/query.ts";
+import { repeat } from "./lib/repeat.ts";
 import { findForeignSeals, reseal, type SealedColumn } from "./lib/reseal.ts";
-import type { SecretBox } from "./lib/secret-box.ts";
+import { MissingKeyError, type SecretBox } from "./lib/secret-box.ts";
 import { StartError } from "./lib/start-error.ts";
+import type { Troubles } from "./lib/troubles.ts";
 import { sealedWebhookSecrets } from "./webhook-endpoints/secrets.ts";
 
 /** All that is sealed in the database. What is not named here is lost when its key is retired. */
@@ -23,12 +26,49 @@ export const sealedColumns: readonly SealedColumn[] = [
  * it does not start. Throws a `StartError` that says what to do.
  */
 export async function requireKeys(db: Db, box: SecretBox): Promise<void> {
+  const problem = await missingKey(db, box);
+  if (problem !== null) throw new StartError(problem);
+}
+
+async function missingKey(db: Db, box: SecretBox): Promise<string | null> {
   const foreign = await findForeignSeals(db, box, sealedColumns);
-  if (foreign.length === 0) return;
+  if (foreign.length === 0) return null;
   const places = foreign.map(({ table, column }) => `${table}.${column}`).join(", ");
-  throw new StartError(
+  return (
     `ENCRYPTION_KEY is not the key with which this database's secrets were encrypted (${places}): ` +
-      "give that one, behind the newest and a comma if you have replaced it. See docs/guides/rotate-secrets.md.",
+    "give that one, behind the newest and a comma if you have replaced it. See docs/guides/rotate-secrets.md."
+  );
+}
+
+/** How often a process checks that it holds all keys in use, in milliseconds. */
+export const watchKeysEveryMs = 15_000;
+const part = "sealed secrets";
+
+/**
+ * Reports in `troubles` that another process has sealed secrets with a key that this one does not hold: it could neither
+ * send nor verify webhooks with them.
+ */
+export function watchKeys({
+  pipelineDb: db,
+  secretBox,
+  clock,
+  troubles,
+}: {
+  pipelineDb: Db;
+  secretBox: SecretBox;
+  clock: Clock;
+  troubles: Troubles;
+}): { close(): Promise<void> } {
+  return repeat(
+    clock,
+    watchKeysEveryMs,
+    async () => {
+      const problem = await missingKey(db, secretBox);
+      if (problem === null) troubles.worked(part);
+      else troubles.failed(part, new MissingKeyError(problem));
+    },
+    // Other parts report that the database does not answer.
+    () => {},
   );
 }
 

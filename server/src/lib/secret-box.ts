@@ -20,7 +20,12 @@ export interface SecretBoxKey {
 
 /** An envelope that cannot be opened. Says why, never what was inside. */
 export class SecretBoxError extends Error {
-  override readonly name = "SecretBoxError";
+  override readonly name: string = "SecretBoxError";
+}
+
+/** Sealed with a key that this box does not hold: another process may. */
+export class MissingKeyError extends SecretBoxError {
+  override readonly name = "MissingKeyError";
 }
 
 /**
@@ -48,7 +53,7 @@ export function openSecretBox(keys: readonly SecretBoxKey[] | Buffer): SecretBox
       const envelope = readEnvelope(sealed);
       const key = byId.get(envelope.keyId);
       if (key === undefined)
-        throw new SecretBoxError(`The secret was sealed with the key ${envelope.keyId}, not held.`);
+        throw new MissingKeyError(`The secret was sealed with the key ${envelope.keyId}, not held.`);
       const decipher = createDecipheriv(algorithm, key, envelope.nonce, { authTagLength: tagBytes });
       decipher.setAAD(additionalData(envelope.header, context));
       decipher.setAuthTag(envelope.tag);

@@ -20,7 +20,7 @@ import { endpointsWithoutMaker } from "./endpoint-rows.ts";
 import { type Finished, finishAttempts } from "./finish.ts";
 import { type Lane, openLanes } from "./lanes.ts";
 import { patienceMs, retryDelayMs } from "./schedule.ts";
-import { failedHere, goneStatus, type Outcome, type SendDeps, sendWebhook } from "./send.ts";
+import { failedHere, goneStatus, holdsKeysOf, type Outcome, type SendDeps, sendWebhook } from "./send.ts";
 
 export interface DispatcherDeps extends SendDeps, DisableDeps {
   random: Random;
@@ -131,7 +131,8 @@ export function openDispatcher(deps: DispatcherDeps): Dispatcher {
       await renew();
       const claim = { ownerId, now: new Date(clock.now()), limit: places };
       endpoint = await findActiveEndpoint(db, lane.endpointId, claim.now);
-      if (endpoint !== null && !isClosing) {
+      // What this process cannot sign is no attempt: another one may send it. `watchKeys` reports the missing key.
+      if (endpoint !== null && !isClosing && holdsKeysOf(endpoint, deps.secretBox, claim.now)) {
         claimed = await (endpoint.is_ordered ? claimHead : claimDue)(db, lane.endpointId, claim);
       }
     } catch (error) {

@@ -1,7 +1,7 @@
 import type { Clock } from "../lib/clock.ts";
 import { type HttpAnswer, type HttpClient, HttpError } from "../lib/http.ts";
 import { urlProblem } from "../lib/outbound-url.ts";
-import type { SecretBox } from "../lib/secret-box.ts";
+import { MissingKeyError, type SecretBox } from "../lib/secret-box.ts";
 import type { SealedEndpoint } from "./endpoint.ts";
 import { readRetryAfter } from "./schedule.ts";
 import { openWebhookSecret } from "./secrets.ts";
@@ -95,6 +95,17 @@ export async function sendWebhook(
 }
 
 const userAgent = "Chat4All/1 (webhooks)";
+
+/** False when another process has sealed a secret of the endpoint with a key that this process does not hold. */
+export function holdsKeysOf(endpoint: SealedEndpoint, box: SecretBox, at: Date): boolean {
+  try {
+    secretsOf(endpoint, box, at);
+    return true;
+  } catch (error) {
+    // Any other fault becomes an attempt, which admins see.
+    return !(error instanceof MissingKeyError);
+  }
+}
 
 /** The newest first. */
 function secretsOf(endpoint: SealedEndpoint, box: SecretBox, at: Date): string[] {
