@@ -133,6 +133,29 @@ test(
   },
 );
 
+// Nothing else may be sent for hours: then the first message would find it out.
+test("a refused token is noticed by verify and by a one-time code as well", async () => {
+  await using hub = await startTestHub();
+  const member = await hub.user("member");
+  const found: string[] = [];
+  for (const channel of ["whatsapp", "telegram"]) {
+    const { channel_account_id: id } = await hub.account(channel);
+    const old = (await hub.simulator.accounts()).find((account) => account.channel === channel)!;
+    const right = Object.fromEntries(Object.keys(newTokens[channel]!).map((name) => [name, String(old[name])]));
+    await hub.simulator.changeAccount(channel, newTokens[channel]!);
+    assert.equal((await hub.client.channelAccounts.verify(id)).ok, false);
+    found.push((await hub.client.channelAccounts.get(id)).status);
+    await hub.simulator.changeAccount(channel, right);
+    assert.equal((await hub.client.channelAccounts.verify(id)).ok, true);
+    assert.equal((await hub.client.channelAccounts.get(id)).status, "active");
+  }
+  assert.deepEqual(found, ["needs_attention", "needs_attention"]);
+  const { channel_account_id: bot } = await hub.account("telegram");
+  await hub.simulator.changeAccount("telegram", newTokens.telegram!);
+  await member.client.users.addAddress(member.user_id, hub.person("telegram").address);
+  await needsAttention(hub, bot);
+});
+
 async function say(
   hub: { client: TestHub["client"] },
   people: readonly Person[],

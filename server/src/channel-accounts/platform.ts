@@ -5,6 +5,8 @@ import type { ConnectedAccount } from "./channel-account.ts";
 /** What the platform said when it was asked something. `detail` is public. */
 export interface Said {
   readonly ok: boolean;
+  /** The platform refuses the token: nothing can be sent. */
+  readonly isTokenRefused?: boolean;
   readonly detail: string;
 }
 

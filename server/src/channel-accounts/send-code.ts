@@ -62,7 +62,12 @@ export function openCodeSender(deps: CodeSenderDeps) {
       send(code) {
         underWay += 1;
         void trySend(io, account, channel, code)
-          .then((reason) => reason && log.info({ account: id, channel, reason }, "a one-time code was not sent"))
+          .then(async (outcome) => {
+            const reason = typeof outcome === "string" ? outcome : refusalOf(outcome);
+            if (reason !== null) log.info({ account: id, channel, reason }, "a one-time code was not sent");
+            if (typeof outcome !== "string" && outcome.kind === "account_refused")
+              await accounts.needsAttention(account, outcome);
+          })
           .catch((err) => log.warn({ err, account: id, channel }, "a one-time code could not be sent"))
           .finally(() => {
             underWay -= 1;
@@ -72,13 +77,13 @@ export function openCodeSender(deps: CodeSenderDeps) {
   };
 }
 
-/** Returns why the platform did not take it; null when it did, or may have. */
+/** Returns what came of it, or why it was not tried. */
 async function trySend(
   io: ConnectorIo,
   account: ChannelAccount,
   channel: string,
   { identifier, code, heardHoursAgo }: CodeToSend,
-): Promise<string | null> {
+): Promise<SendOutcome | string> {
   const connector = connectorFor(channel)!;
   const { windowHours } = connector.capabilities;
   const isFree = windowHours === null || (heardHoursAgo !== null && heardHoursAgo < windowHours);
@@ -99,9 +104,10 @@ async function trySend(
     quotedProviderMessageId: null,
     targetProviderMessageId: null,
   };
-  return refusalOf(await connector.send(part, account, io));
+  return connector.send(part, account, io);
 }
 
+/** Why the platform did not take it; null when it did, or may have. */
 function refusalOf(outcome: SendOutcome): string | null {
   if (outcome.kind === "refused" || outcome.kind === "account_refused") return outcome.reason;
   return outcome.kind === "retry" ? "cannot be reached now" : null;

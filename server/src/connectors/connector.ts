@@ -202,11 +202,14 @@ export interface Connector<Credentials = unknown> {
   showTyping?(to: PersonSignal, account: ChannelAccount<Credentials>, io: ConnectorIo): Promise<SendOutcome>;
   /** Shows the person that this message and all earlier ones were read. As `send`. Absent without `readMarks`. */
   markRead?(to: PersonSignal, account: ChannelAccount<Credentials>, io: ConnectorIo): Promise<SendOutcome>;
-  /** Asks the platform whether the credentials work. `isRefused`: the platform refuses them, and will again. */
+  /**
+   * Asks the platform whether the credentials work. `isRefused`: the platform refuses them, and will again;
+   * `isTokenRefused`: it refuses the token itself, so that nothing can be sent.
+   */
   check(
     account: ChannelAccount<Credentials>,
     io: ConnectorIo,
-  ): Promise<{ ok: boolean; isRefused?: boolean; detail: string }>;
+  ): Promise<{ ok: boolean; isRefused?: boolean; isTokenRefused?: boolean; detail: string }>;
   /**
    * Tells the platform where to call. Safe to call twice. Absent where an operator must do it on the platform's site.
    */

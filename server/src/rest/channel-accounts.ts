@@ -175,7 +175,8 @@ export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): 
         security: bearer,
         summary: "Ask the platform whether the credentials work",
         description:
-          "If they do, the platform is told where to call, and an account that needed attention is active again. Safe to repeat.",
+          "If they do, the platform is told where to call, and an account that needed attention is active again. If the platform " +
+          "refuses the token, the account needs attention. Safe to repeat.",
         params: idParams,
         response: {
           200: Type.Object({ ...saidSchema.properties, webhook: saidSchema }),
@@ -186,8 +187,11 @@ export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): 
     async ({ principal, db, params }) => {
       const key = keyOf(principal, params);
       const { webhook_url } = show(await accounts.find(db, key));
-      const said = await verifyAccount(await connected(accounts, key.channelAccountId), webhook_url, deps.io);
-      if (said.ok) await accounts.repaired(db, principal, key);
+      const account = await connected(accounts, key.channelAccountId);
+      const said = await verifyAccount(account, webhook_url, deps.io);
+      const { ok, isTokenRefused, detail } = said;
+      if (ok) await accounts.repaired(db, principal, key);
+      else if (isTokenRefused) await accounts.needsAttention(account, { reason: "CREDENTIALS_INVALID", detail });
       return said;
     },
   );

@@ -8,7 +8,7 @@ import { methodUrl, secretsOf, type TelegramAccount } from "./credentials.ts";
 /** Statuses by which the platform refuses the credentials; other failures may be temporary. */
 const refusals: readonly number[] = [400, 401, 403, 404];
 
-type Said = { ok: boolean; isRefused?: boolean; detail: string };
+type Said = { ok: boolean; isRefused?: boolean; isTokenRefused?: boolean; detail: string };
 
 /** What `parse` reads, and what tells that somebody blocked the bot. Reactions are never sent unless asked for. */
 const allowedUpdates = ["message", "edited_message", "callback_query", "message_reaction", "my_chat_member"];
@@ -50,7 +50,8 @@ async function ask(
     const words = textAt(json, "description");
     const reason = words || "an answer that is not the platform's";
     const isRefused = words !== "" && refusals.includes(answer.status);
-    return { ok: false, isRefused, detail: cleanDetail(hide(`The platform answered ${answer.status}: ${reason}`)) };
+    const detail = cleanDetail(hide(`The platform answered ${answer.status}: ${reason}`));
+    return { ok: false, isRefused, isTokenRefused: isRefused && answer.status === 401, detail };
   } catch (error) {
     if (!(error instanceof HttpError)) throw error;
     return { ok: false, detail: cleanDetail(hide(`The platform could not be reached: ${error.message}`)) };

@@ -2,13 +2,16 @@ import { HttpError } from "../../lib/http.ts";
 import { hiding, jsonHeaders } from "../call.ts";
 import { cleanDetail } from "../clean.ts";
 import type { ConnectorIo } from "../connector.ts";
-import { type Json, objectAt, parseObject, textAt } from "../json.ts";
+import { type Json, numberAt, objectAt, parseObject, textAt } from "../json.ts";
 import { bearer, numberUrl, type WhatsAppAccount } from "./credentials.ts";
 
 /** Statuses by which the platform refuses the credentials; other failures may be temporary. */
 const refusals: readonly number[] = [400, 401, 403, 404];
 
-type Said = { ok: boolean; isRefused?: boolean; detail: string };
+/** The code of a token that expired or was revoked. Source: Graph API, Error codes. */
+const tokenRefused = 190;
+
+type Said = { ok: boolean; isRefused?: boolean; isTokenRefused?: boolean; detail: string };
 
 /** Reads the number with its own token. Source: Cloud API, `GET /{phone_number_id}`. */
 export async function check(account: WhatsAppAccount, io: ConnectorIo): Promise<Said> {
@@ -47,12 +50,15 @@ async function ask(
     const headers = { ...jsonHeaders, authorization: bearer(account) };
     const answer = await io.http({ ...call, headers, timeoutMs: io.timeoutMs });
     const json = parseObject(answer.body) ?? {};
-    const detail = answer.status === 200 ? read(json) : null;
-    if (detail !== null) return { ok: true, detail };
-    const words = textAt(objectAt(json, "error"), "message");
+    const success = answer.status === 200 ? read(json) : null;
+    if (success !== null) return { ok: true, detail: success };
+    const error = objectAt(json, "error");
+    const words = textAt(error, "message");
     const reason = words || "an answer that is not the platform's";
     const isRefused = words !== "" && refusals.includes(answer.status);
-    return { ok: false, isRefused, detail: cleanDetail(hide(`The platform answered ${answer.status}: ${reason}`)) };
+    const isTokenRefused = isRefused && (answer.status === 401 || numberAt(error, "code") === tokenRefused);
+    const detail = cleanDetail(hide(`The platform answered ${answer.status}: ${reason}`));
+    return { ok: false, isRefused, isTokenRefused, detail };
   } catch (error) {
     if (!(error instanceof HttpError)) throw error;
     return { ok: false, detail: cleanDetail(hide(`The platform could not be reached: ${error.message}`)) };
