@@ -10,9 +10,10 @@ import { fileURLToPath } from "node:url";
 import { commands, runCommand } from "../server/src/commands.ts";
 import { loadConfig } from "../server/src/config.ts";
 import { freePort } from "../server/src/lib/free-port.ts";
+import { until } from "../server/src/testing/until.ts";
 import { adminPassword, sharedSecrets, startTestHub } from "./src/harness.ts";
 import { type HubPlace, openHubPlace, startHubProcess } from "./src/hub-process.ts";
-import { withoutProc } from "./src/processes.ts";
+import { commandOf, noneLeftIn, processesIn, withoutProc } from "./src/processes.ts";
 
 const program = fileURLToPath(new URL("../server/src/main.ts", import.meta.url));
 
@@ -84,6 +85,23 @@ test(
     }
   },
 );
+
+test("a signal ends a command together with the database that it started", { skip: withoutProc }, async () => {
+  await using place = await openHubPlace();
+  const hub = await startHubProcess(place);
+  hub.kill("SIGTERM");
+  await hub.ended;
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    const command = place.spawn({}, ["audit", "verify"]);
+    command.ready.catch(() => {});
+    const isServer = (pid: number) => /postgres/.test(commandOf(pid)) && !/main\.ts/.test(commandOf(pid));
+    await until("its database starts", () => processesIn(place.folder).some(isServer));
+    command.kill(signal);
+    const { code } = await command.ended;
+    assert.notEqual(code, 0);
+    await noneLeftIn(place.folder);
+  }
+});
 
 test("beside a hub on DATABASE_URL the same commands refuse", { skip: withoutProc }, async () => {
   await using place = await openHubPlace();

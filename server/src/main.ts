@@ -76,6 +76,8 @@ async function start(): Promise<void> {
 }
 
 async function run(named: Command): Promise<void> {
+  // An exit also ends the database that a command has started; the signal alone would not.
+  stopOnSignals(() => process.exit(1));
   if (args.some(isHelp)) process.stdout.write(named.usage);
   else
     process.exitCode = await runCommand([command!, named], await readConfig(), args, (line) =>
