@@ -49,6 +49,18 @@ test("an older Node.js ends with one sentence, even if it cannot parse the progr
   assert.doesNotMatch(readFileSync(check, "utf8"), /node:/);
 });
 
+test("every script checks the version of Node.js before it runs anything else", () => {
+  const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
+    scripts: Record<string, string>;
+  };
+  const unchecked = Object.entries(scripts).filter(([name, script]) => {
+    // An old version refuses the options of `node --test` before it loads a file.
+    const isChecked = scripts[`pre${name}`] === "node server/check-node.cjs";
+    return /^node /.test(script) && !isChecked && !/^node (--require \.\/)?server\/check-node\.cjs/.test(script);
+  });
+  assert.deepEqual(unchecked, []);
+});
+
 test("a start before npm ci ends with one sentence", () => {
   using folder = temporaryFolder();
   mkdirSync(join(folder.path, "server"));
