@@ -2,9 +2,14 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { type IncomingMessage, request } from "node:http";
+import { Socket } from "node:net";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import pg from "pg";
+import { maxFrameBytes } from "../server/src/realtime/sockets.ts";
+import { lowWaterBytes } from "../server/src/realtime/subscriber.ts";
 import { until } from "../server/src/testing/until.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import { listen, positionOf } from "./src/listener.ts";
@@ -37,6 +42,29 @@ test("a socket that is not read is dropped with 4408, and others are told at onc
   // It comes back, and reads as it can: nothing is missing.
   await using again = await listen({ url: hub.url, token, cursor: slow.events().at(-1)!.cursor });
   await until("it has the rest", () => again.events().length === count - before);
+});
+
+// Frames wait for a resume that the client does not read.
+test("frames that wait are kept as what they say, and not as the bytes that came", async () => {
+  await using hub = await startTestHub();
+  const { access_token: token } = await hub.logIn("admin");
+  await flood(hub, async () => {});
+  const sockets = await Promise.all(Array.from({ length: 10 }, () => listen({ url: hub.url, token, starts: false })));
+  const before = await bufferBytes();
+  const long = '{"type":"ping"}'.padStart(maxFrameBytes);
+  for (const { socket } of sockets) {
+    socket.pause();
+    socket.send('{"type":"resume","cursor":"0"}');
+    for (let sent = 0; sent < framesAtOnce; sent += 1) socket.send(long);
+  }
+  const expected = framesAtOnce * long.length;
+  await until("all frames have arrived", () => {
+    return readBytes(Number(new URL(hub.url).port)).filter((bytes) => bytes > expected).length === sockets.length;
+  });
+  // What is sent to each client and not read: about 128 KiB.
+  const grown = (await bufferBytes()) - before - sockets.length * 2 * lowWaterBytes;
+  for (const socket of sockets) socket.cut();
+  assert.ok(grown < (sockets.length * expected) / 4, `${grown} bytes`);
 });
 
 test("a stream that is not read makes room for others", async () => {
@@ -76,6 +104,25 @@ test("streams and sockets that leave before they are there leave nothing behind"
   });
   for (const socket of sockets) socket!.cut();
 });
+
+/** Fewer than a socket may send at once. */
+const framesAtOnce = 45;
+
+/** What buffers take in this process, without those that nothing refers to. */
+async function bufferBytes(): Promise<number> {
+  setFlagsFromString("--expose-gc");
+  runInNewContext("gc")();
+  await delay(0);
+  runInNewContext("gc")();
+  return process.memoryUsage().arrayBuffers;
+}
+
+/** What this process has read from each connection to its port. */
+function readBytes(port: number): number[] {
+  const { _getActiveHandles } = process as unknown as { _getActiveHandles(): object[] };
+  const connections = _getActiveHandles.call(process).filter((handle) => handle instanceof Socket);
+  return connections.filter(({ localPort }) => localPort === port).map(({ bytesRead }) => bytesRead);
+}
 
 async function live(hub: TestHub, token: string) {
   const socket = await listen({ url: hub.url, token });

@@ -131,21 +131,25 @@ export function openSockets({ readers, clock, log, origins, clientAddress, onFra
     const connection = connections.get(this);
     if (connection === undefined || connection.reader.subscriber.state === "closed") return;
     const refusal = connection.quota.take(connection.waiting) ?? (isBinary ? invalid("Frames are text.") : null);
-    if (refusal === null) void handle(connection, data);
+    if (refusal === null) void handle(connection, readFrame(data));
     else if (connection.quota.refuse()) readers.drop(connection.reader, "flood");
     else tellError(connection, refusal);
   }
 
   /** Handles the frames of one client one after the other; null starts it. Errors are answered with an ERROR frame. */
-  function handle(connection: Connection, input: Buffer | ClientFrame | null): Promise<void> {
+  function handle(connection: Connection, frame: ClientFrame | Error | null): Promise<void> {
     connection.cancelHeld();
     connection.waiting += 1;
     connection.work = connection.work.then(async () => {
       try {
-        await answer(connection, Buffer.isBuffer(input) ? parseClientFrame(input) : input);
+        if (frame instanceof Error) throw frame;
+        await answer(connection, frame);
       } catch (error) {
-        tellError(connection, error);
-        await recover(connection, error);
+        // Also when the hub stops, and takes the database away from a resume that is under way.
+        if (connection.reader.subscriber.state !== "closed") {
+          tellError(connection, error);
+          await recover(connection, error);
+        }
       }
       connection.waiting -= 1;
     });
@@ -238,6 +242,15 @@ export function openSockets({ readers, clock, log, origins, clientAddress, onFra
 }
 
 const closeWaitMs = 1_000;
+
+/** As soon as it arrives: a frame that waits is small, however long its text was. */
+function readFrame(data: Buffer): ClientFrame | Error {
+  try {
+    return parseClientFrame(data);
+  } catch (error) {
+    return error as Error;
+  }
+}
 
 /** A connection that breaks closes by itself; what it was is of no interest. */
 function onSocketError(): void {}
