@@ -51,8 +51,9 @@ test("of several processes that start at once on an empty database one makes the
   const [made, ...others] = results.sort((a, b) => Number(b.created) - Number(a.created));
   assert.ok(made?.created && made.password);
   assert.match(made.password, /^[a-z]{5}(-[a-z]{5}){3}$/);
-  for (const { passwordWasShown: _, ...other } of others) {
+  for (const { passwordWasShown: _, notice, ...other } of others) {
     assert.deepEqual(other, { created: false, username: "root" });
+    assert.match(notice!, /^Another start has generated the password of root /);
   }
   const { rows } = await db.query(
     "SELECT username, role, password_hash, w.name, p.kind FROM users JOIN workspaces w USING (workspace_id) JOIN participants p ON p.participant_id = w.workspace_id",
@@ -123,11 +124,16 @@ test("a password that was used or changed is never replaced, shown or not", asyn
 
 test("when other processes may be starting, a password is replaced only after a minute", async () => {
   const made = await freshAdmin();
-  assert.equal((await made.again({}, { isOnlyProcess: false })).password, undefined);
+  const early = await made.again({}, { isOnlyProcess: false });
+  assert.equal(early.password, undefined);
+  assert.match(early.notice!, /start again in a minute, or run npm start -- admin reset-password root\.$/);
   assert.equal(await made.isPassword(made.admin.password!), true);
   await made.db.query("UPDATE unseen_passwords SET created_at = created_at - interval '61 s'");
   const later = await made.again({}, { isOnlyProcess: false });
   assert.equal(await made.isPassword(later.password!), true);
+  assert.equal(later.notice, undefined);
+  await later.passwordWasShown();
+  assert.equal((await made.again({}, { isOnlyProcess: false })).notice, undefined);
 });
 
 /** The admin of a fresh database. */

@@ -24,7 +24,7 @@ export interface FirstAdmin {
   username: string;
   /** Only when this start generated it: to be printed, this once. */
   password?: string;
-  /** Tells the operator that ADMIN_PASSWORD had no effect. */
+  /** Tells the operator that ADMIN_PASSWORD had no effect, or that another start shows the password. */
   notice?: string;
   /** Call it once the password was shown: until then every start sets a new one. */
   passwordWasShown(): Promise<void>;
@@ -44,7 +44,7 @@ export async function ensureFirstAdmin(deps: FirstAdminDeps): Promise<FirstAdmin
   }
   const again = await replaceUnseen(deps);
   if (again !== null) return { created: false, username: again.username, ...toShow(deps, again) };
-  const notice = adminPassword === null ? null : await noticeOf(deps, adminPassword);
+  const notice = adminPassword === null ? await youngNoticeOf(deps) : await noticeOf(deps, adminPassword);
   return { created: false, username, ...(notice !== null && { notice }), passwordWasShown: async () => {} };
 }
 
@@ -103,6 +103,16 @@ async function replaceUnseen({
     await recordAct(tx, systemOf(workspaceId), { action: "password.reset", target: { type: "user", id: userId } });
     return { userId, username, generated, passwordHash };
   });
+}
+
+/** Of a password that another process may be about to show. */
+async function youngNoticeOf({ db }: FirstAdminDeps): Promise<string | null> {
+  const found = await unseen.find(db);
+  if (found === null) return null;
+  return (
+    `Another start has generated the password of ${found.username} less than a minute ago and shows it. If it was not shown, ` +
+    `start again in a minute, or run npm start -- admin reset-password ${found.username}.`
+  );
 }
 
 async function noticeOf({ db, hasher, config }: FirstAdminDeps, adminPassword: Secret): Promise<string | null> {
