@@ -60,7 +60,8 @@ export const messageResource = Type.Object({
       "workspace and the person. Null for outbound messages.",
   }),
   status: messageStatus,
-  metadata: nullable(Type.Record(Type.String(), Type.Unknown())),
+  // A `Type.Record` would leave out names with a line end.
+  metadata: nullable(Type.Unsafe<Record<string, unknown>>({ type: "object", additionalProperties: true })),
   created_at: time,
   deliveries: Type.Array(deliveryResource),
 });

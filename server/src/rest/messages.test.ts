@@ -16,7 +16,9 @@ import { openRestServer } from "./server.ts";
 
 test("a message is accepted, delivered, and shown with what became of it", async () => {
   await using hub = await open();
-  const { status, body } = await hub.send({ payload: text("oi"), metadata: { order: 7 } });
+  // A schema with patterns would leave out a name with a line end.
+  const metadata = { order: 7, "line\nend": { "another\none": 1 } };
+  const { status, body } = await hub.send({ payload: text("oi"), metadata });
   assert.equal(status, 202);
   assert.deepEqual(Object.keys(body).toSorted(), ["conversation_id", "created_at", "message_id", "seq", "status"]);
   assert.deepEqual([body.conversation_id, body.seq, body.status], [hub.chat, 1, "accepted"]);
@@ -36,7 +38,7 @@ test("a message is accepted, delivered, and shown with what became of it", async
     reply_to: null,
     route: null,
     status: "sent",
-    metadata: { order: 7 },
+    metadata,
     created_at: body.created_at,
   });
   assert.equal(deliveries.length, 1);
