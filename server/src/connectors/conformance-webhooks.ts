@@ -13,7 +13,7 @@ const runs = 400;
 export function webhookConformance<C>(subject: ConformanceSubject<C>): void {
   const { connector, credentials, revoked, fixtures, sign } = subject;
   const bodies = readFixtures(fixtures);
-  const parse = (rawBody: Buffer) => connector.parse({ headers: {}, rawBody }, credentials);
+  const parse = (rawBody: Buffer) => [...connector.parse({ headers: {}, rawBody }, credentials)];
   const verify = (headers: WebhookRequest["headers"], rawBody: Buffer) =>
     connector.verify({ headers, rawBody }, credentials);
 

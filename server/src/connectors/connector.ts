@@ -189,8 +189,11 @@ export interface Connector<Credentials = unknown> {
   handshake?(query: Readonly<Record<string, string | undefined>>, credentials: Credentials): string | null;
   /** Did this platform sign this body? Pure, in constant time. */
   verify(request: WebhookRequest, credentials: Credentials): boolean;
-  /** Everything the body says happened, oldest first. Pure; never throws: what it cannot read becomes `ignored`. */
-  parse(request: WebhookRequest, credentials: Credentials): InboundEvent[];
+  /**
+   * Everything the body says happened, oldest first. Pure; never throws: what it cannot read becomes `ignored`. Where
+   * there may be many, each is read when it is asked for, so that the caller can pause in between.
+   */
+  parse(request: WebhookRequest, credentials: Credentials): Iterable<InboundEvent>;
   /**
    * One attempt at one part. Does not retry, does not store; never throws for what the platform or the network does.
    */

@@ -52,8 +52,8 @@ export function ignored(what: string): InboundEvent {
 }
 
 /** Oldest first, things of the same time as they came; what was ignored last, since it has no time. */
-export function oldestFirst(events: InboundEvent[]): InboundEvent[] {
-  if (events.length < 2) return events;
-  const time = (event: InboundEvent) => (event.kind === "ignored" ? Number.MAX_SAFE_INTEGER : event.at);
-  return events.sort((a, b) => time(a) - time(b));
+export function oldestFirst<Thing extends object>(things: Thing[]): Thing[] {
+  if (things.length < 2) return things;
+  const time = (thing: Thing) => ("at" in thing ? Number(thing.at) : Number.MAX_SAFE_INTEGER);
+  return things.sort((a, b) => time(a) - time(b));
 }

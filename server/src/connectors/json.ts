@@ -9,7 +9,7 @@ export function parseObject(text: string): Json | null {
 }
 
 /** Limits of one webhook: WhatsApp sends up to 1,000 changes of about 30 fields each. */
-const webhookLimits: JsonLimits = { maxDepth: 64, maxFields: 1_000, maxValues: 100_000, isExact: false };
+const webhookLimits: JsonLimits = { maxDepth: 64, maxFields: 1_000, maxValues: 60_000, isExact: false };
 
 /** The same for a webhook's body; also null for one that exceeds `webhookLimits`. */
 export function parseWebhookBody(rawBody: Buffer): Json | null {

@@ -23,15 +23,25 @@ export async function receiveMessages(deps: ReceiveDeps, inbound: readonly Inbou
   for (const those of cutAtQuotes(inbound)) await receiveSome(deps, those);
 }
 
+/** Most messages of a run, and about the most characters of their text: more would hold the event loop too long. */
+const longestRun = 500;
+const longestRunText = 256 * 1024;
+
 /** In runs of which none points at a message of its own: where that is said is looked up before a run is accepted. */
 function cutAtQuotes(inbound: readonly InboundMessage[]): InboundMessage[][] {
   const runs: InboundMessage[][] = [];
   let ids = new Set<string | null>();
+  let length = 0;
   for (const one of inbound) {
-    if (runs.length === 0 || ids.has(one.event.quotedProviderMessageId)) {
+    const { payload, quotedProviderMessageId } = one.event;
+    const ownLength = payload.type === "text" ? payload.text.length : 0;
+    const isFull = ids.size >= longestRun || length + ownLength > longestRunText;
+    if (runs.length === 0 || isFull || ids.has(quotedProviderMessageId)) {
       runs.push([]);
       ids = new Set();
+      length = 0;
     }
+    length += ownLength;
     runs.at(-1)!.push(one);
     ids.add(one.event.providerMessageId);
   }

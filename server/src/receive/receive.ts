@@ -1,3 +1,4 @@
+import { setImmediate as othersTurn } from "node:timers/promises";
 import type { Bus, BusRecord } from "../bus/bus.ts";
 import type { ChannelAccount, Connector, InboundEvent } from "../connectors/connector.ts";
 import type { News } from "../events/events.ts";
@@ -19,36 +20,38 @@ export interface ReceiveDeps {
   findAccount: (channelAccountId: string) => Promise<(ChannelAccount & { workspaceId: string }) | null>;
 }
 
-/** Reads webhooks: receipts are merged into deliveries, what people wrote is accepted like any other message. */
+/**
+ * Reads webhooks: receipts are merged into deliveries, what people wrote is accepted like any other message. However long
+ * they are, the event loop is not held: they are loaded, read and handled in parts.
+ */
 export async function receiveWebhooks(deps: ReceiveDeps, records: readonly BusRecord<InboundRecord>[]): Promise<void> {
-  const webhooks = await loadWebhooks(
-    deps.db,
-    records.map((record) => record.value.webhookId),
-  );
+  let left = records.map((record) => record.value.webhookId);
+  while (left.length > 0) {
+    const { webhooks, count } = await loadWebhooks(deps.db, left);
+    await receiveLoaded(deps, webhooks);
+    left = left.slice(count);
+  }
+}
+
+async function receiveLoaded(deps: ReceiveDeps, webhooks: readonly KeptWebhook[]): Promise<void> {
   const receipts: Receipt[] = [];
   const messages: InboundMessage[] = [];
   for (const webhook of webhooks) {
-    const ignored: string[] = [];
     const account = await deps.findAccount(webhook.channelAccountId);
     const connector = account === null ? undefined : deps.connectorFor(account.channel);
     if (account === null || connector === undefined) {
       await noteWebhookError(deps.db, webhook.webhookId, "its channel account was deleted");
       continue;
     }
-    for (const event of connector.parse({ headers: webhook.headers, rawBody: webhook.rawBody }, account.credentials)) {
-      switch (event.kind) {
-        case "receipt":
-          receipts.push(toReceipt(webhook, event));
-          break;
-        case "message":
-          messages.push({ webhook, channel: account.channel, event });
-          break;
-        case "ignored":
-          ignored.push(event.what);
-          break;
-        default:
-          event satisfies never;
-      }
+    const ignored: string[] = [];
+    let read = 0;
+    const request = { headers: webhook.headers, rawBody: webhook.rawBody };
+    for (const event of connector.parse(request, account.credentials)) {
+      if (event.kind === "receipt") receipts.push(toReceipt(webhook, event));
+      else if (event.kind === "message") messages.push({ webhook, channel: account.channel, event });
+      else ignored.push(event.what);
+      read += 1;
+      if (read % readAtATime === 0) await othersTurn();
     }
     if (ignored.length > 0) {
       const [what] = ignored;
@@ -57,11 +60,21 @@ export async function receiveWebhooks(deps: ReceiveDeps, records: readonly BusRe
         "a webhook had no effect, or only some of its events had one",
       );
     }
+    if (webhook.rawBody.length > longBytes) await othersTurn();
   }
-  await applyReceipts(deps, receipts);
+  for (let from = 0; from < receipts.length; from += receiptsAtATime) {
+    await applyReceipts(deps, receipts.slice(from, from + receiptsAtATime));
+  }
   if (receipts.length > 0) for (const workspaceId of workspacesOf(webhooks)) deps.news.tell(workspaceId);
   await receiveByAccount(deps, messages);
 }
+
+/** Events of a webhook that are read in one turn of the event loop. */
+const readAtATime = 250;
+/** After a longer webhook the event loop gets a turn, in bytes. */
+const longBytes = 16 * 1024;
+/** Receipts that are applied in one transaction. */
+const receiptsAtATime = 500;
 
 /** Channel accounts that one call handles at the same time; several calls run at once. */
 const accountsAtOnce = 2;

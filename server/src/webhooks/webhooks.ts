@@ -2,6 +2,7 @@ import type { Bus } from "../bus/bus.ts";
 import { openBatcher } from "../lib/batcher.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
+import { type OfPage, withinPage } from "../lib/page-bytes.ts";
 import { allPrepared, type Db, run } from "../lib/query.ts";
 import { topics } from "../topics.ts";
 
@@ -41,7 +42,7 @@ export function openWebhookStore({ db, bus, clock }: { db: Db; bus: Bus; clock: 
     paceMs,
     clock,
     run: async (webhooks) => {
-      await insertWebhooks(db, bus, webhooks, clock.now());
+      for (const some of inParts(webhooks)) await insertWebhooks(db, bus, some, clock.now());
       bus.wake(topics.inbound);
       return webhooks.map(() => undefined);
     },
@@ -50,6 +51,23 @@ export function openWebhookStore({ db, bus, clock }: { db: Db; bus: Bus; clock: 
     keep: async (webhook) => void (await batcher.submit([webhook])),
     idle: () => batcher.idle(),
   };
+}
+
+/** Most bytes that one statement writes, if it writes several webhooks: encoding them as parameters takes milliseconds. */
+const maxPartBytes = 512 * 1024;
+
+function inParts(webhooks: readonly Webhook[]): Webhook[][] {
+  const parts: Webhook[][] = [];
+  let bytes = Number.POSITIVE_INFINITY;
+  for (const webhook of webhooks) {
+    bytes += webhook.rawBody.length;
+    if (bytes <= maxPartBytes) parts.at(-1)!.push(webhook);
+    else {
+      parts.push([webhook]);
+      bytes = webhook.rawBody.length;
+    }
+  }
+  return parts;
 }
 
 async function insertWebhooks(db: Db, bus: Bus, webhooks: readonly Webhook[], nowMs: number): Promise<void> {
@@ -92,17 +110,27 @@ export interface KeptWebhook {
   rawBody: Buffer;
 }
 
-/** The webhooks of these ids, in the ids' order; one that was cleared away meanwhile is left out. */
-export function loadWebhooks(db: Db, webhookIds: readonly string[]): Promise<KeptWebhook[]> {
-  return allPrepared(
+/**
+ * The webhooks of these ids, in the ids' order, until their bodies have about `maxPageBytes`; `count` is the number of
+ * ids that they stand for. One that was cleared away meanwhile is left out.
+ */
+export async function loadWebhooks(
+  db: Db,
+  webhookIds: readonly string[],
+): Promise<{ webhooks: KeptWebhook[]; count: number }> {
+  const webhooks = await allPrepared<KeptWebhook & OfPage & { place: number }>(
     db,
     "load_webhooks",
-    `SELECT w.webhook_id AS "webhookId", w.workspace_id AS "workspaceId", w.channel_account_id AS "channelAccountId",
-       w.headers, w.body AS "rawBody"
-     FROM unnest($1::uuid[]) WITH ORDINALITY AS i (webhook_id, place) JOIN webhooks w USING (webhook_id)
-     ORDER BY i.place`,
+    withinPage(
+      `SELECT i.place, w.webhook_id AS "webhookId", w.workspace_id AS "workspaceId",
+         w.channel_account_id AS "channelAccountId", w.headers, w.body AS "rawBody"
+       FROM unnest($1::uuid[]) WITH ORDINALITY AS i (webhook_id, place) JOIN webhooks w USING (webhook_id)`,
+      { size: `octet_length("rawBody")`, order: "place" },
+    ),
     [webhookIds],
   );
+  const last = webhooks.at(-1);
+  return { webhooks, count: last?.more_follow ? last.place : webhookIds.length };
 }
 
 /** Notes on a webhook why (a part of) it had no effect. */

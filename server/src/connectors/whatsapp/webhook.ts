@@ -34,35 +34,64 @@ export function verify({ headers, rawBody }: WebhookRequest, { app_secret }: Wha
 
 const signatureLength = "sha256=".length + 64;
 
-/** Up to 1000 things in one body, of one or many kinds; one that cannot be read never hides the others. */
-export function parse({ rawBody }: WebhookRequest, { phone_number_id }: WhatsAppCredentials): InboundEvent[] {
+/**
+ * Up to 1000 things in one body, of one or many kinds, oldest first; one that cannot be read never hides the others.
+ * Each is read when it is asked for.
+ */
+export function* parse(
+  { rawBody }: WebhookRequest,
+  { phone_number_id }: WhatsAppCredentials,
+): Generator<InboundEvent, void> {
   const body = parseWebhookBody(rawBody);
-  if (body === null) return [ignored("a body that is not a JSON object, or is too large")];
-  const events: InboundEvent[] = [];
+  if (body === null) return yield ignored("a body that is not a JSON object, or is too large");
+  const things: Thing[] = [];
   for (const entry of listAt(body, "entry")) {
     if (!isObject(entry)) continue;
     for (const change of listAt(entry, "changes")) {
-      if (isObject(change)) parseChange(change, phone_number_id, events);
+      if (isObject(change)) listThings(change, phone_number_id, things);
     }
   }
-  return events.length === 0 ? [ignored("a body without changes")] : oldestFirst(events);
+  if (things.length === 0) return yield ignored("a body without changes");
+  const withoutEffect: InboundEvent[] = [];
+  for (const { read } of oldestFirst(things)) {
+    const event = read();
+    if (event.kind === "ignored") withoutEffect.push(event);
+    else yield event;
+  }
+  yield* withoutEffect;
 }
 
-function parseChange(change: Json, phoneNumberId: string, events: InboundEvent[]): void {
+/** Something in a body, not read yet. */
+interface Thing {
+  /** As the event's; left out for what is ignored. */
+  at?: number;
+  read: () => InboundEvent;
+}
+
+function listThings(change: Json, phoneNumberId: string, things: Thing[]): void {
+  const ignore = (what: string) => {
+    things.push({ read: () => ignored(what) });
+  };
   const field = textAt(change, "field");
-  if (field !== "messages") return void events.push(ignored(`field ${field}`));
   const value = objectAt(change, "value");
-  if (textAt(objectAt(value, "metadata"), "phone_number_id") !== phoneNumberId) {
-    return void events.push(ignored("messages of another number"));
+  const before = things.length;
+  if (field !== "messages") ignore(`field ${field}`);
+  else if (textAt(objectAt(value, "metadata"), "phone_number_id") !== phoneNumberId) {
+    ignore("messages of another number");
+  } else {
+    const contacts = contactsIn(listAt(value, "contacts"));
+    for (const status of listAt(value, "statuses"))
+      things.push({ at: timeIn(status), read: () => parseStatus(status) });
+    for (const message of listAt(value, "messages")) {
+      things.push({ at: timeIn(message), read: () => parseMessage(message, contacts) });
+    }
+    for (const error of listAt(value, "errors")) ignore(`error ${isObject(error) ? textAt(error, "code") : ""}`);
   }
-  const contacts = listAt(value, "contacts").filter(isObject);
-  const before = events.length;
-  for (const status of listAt(value, "statuses")) events.push(parseStatus(status));
-  for (const message of listAt(value, "messages")) events.push(parseMessage(message, contacts));
-  for (const error of listAt(value, "errors")) {
-    events.push(ignored(`error ${isObject(error) ? textAt(error, "code") : ""}`));
-  }
-  if (events.length === before) events.push(ignored("messages without content"));
+  if (things.length === before) ignore("messages without content");
+}
+
+function timeIn(thing: unknown): number {
+  return isObject(thing) ? timeOf(numberAt(thing, "timestamp")) : 0;
 }
 
 type ReceiptStatus = "sent" | "delivered" | "read" | "failed";
@@ -87,7 +116,7 @@ function parseStatus(status: unknown): InboundEvent {
     ...parseCallbackData(textAt(status, "biz_opaque_callback_data")),
     status: known,
     error: known === "failed" ? parseFailure(status) : null,
-    at: timeOf(numberAt(status, "timestamp")),
+    at: timeIn(status),
   };
 }
 
@@ -108,7 +137,7 @@ function parseFailure(status: Json) {
   return { reason: reasonOf(code), detail: cleanDetail(detail) };
 }
 
-function parseMessage(message: unknown, contacts: readonly Json[]): InboundEvent {
+function parseMessage(message: unknown, contacts: Contacts): InboundEvent {
   if (!isObject(message)) return ignored("a message that is not an object");
   const providerMessageId = cleanId(textAt(message, "id"));
   const content = contentOf(message);
@@ -123,7 +152,7 @@ function parseMessage(message: unknown, contacts: readonly Json[]): InboundEvent
     displayName: displayNameOf(message, contacts),
     payload: content.payload,
     quotedProviderMessageId: content.target || cleanId(textAt(objectAt(message, "context"), "id")) || null,
-    at: timeOf(numberAt(message, "timestamp")),
+    at: timeIn(message),
   };
 }
 
@@ -136,12 +165,27 @@ function senderOf(message: Json, newNumber: string): string[] {
   return [...numbers, ...ids, ...numbers.flatMap(otherSpellings)].filter((identifier) => identifier !== null);
 }
 
-function displayNameOf(message: Json, contacts: readonly Json[]): string | null {
+/** By the kind and the value of an id. */
+type Contacts = ReadonlyMap<string, Json>;
+
+/** For look-ups by id: a long webhook may have thousands of messages and of contacts. */
+function contactsIn(list: readonly unknown[]): Contacts {
+  const contacts = new Map<string, Json>();
+  for (const contact of list) {
+    if (!isObject(contact)) continue;
+    for (const kind of ["wa_id", "user_id"]) {
+      const key = `${kind} ${textAt(contact, kind)}`;
+      if (!contacts.has(key)) contacts.set(key, contact);
+    }
+  }
+  return contacts;
+}
+
+function displayNameOf(message: Json, contacts: Contacts): string | null {
   const from = textAt(message, "from");
   const userId = textAt(message, "from_user_id");
-  const contact = contacts.find(
-    (each) => (from !== "" && textAt(each, "wa_id") === from) || (userId !== "" && textAt(each, "user_id") === userId),
-  );
-  const profile = objectAt(contact ?? {}, "profile");
+  const contact =
+    (from !== "" && contacts.get(`wa_id ${from}`)) || (userId !== "" && contacts.get(`user_id ${userId}`));
+  const profile = objectAt(contact || {}, "profile");
   return nameOf(textAt(profile, "name") || textAt(profile, "username"));
 }

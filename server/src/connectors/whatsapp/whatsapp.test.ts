@@ -68,7 +68,9 @@ test("a long batch is read as a whole, in the order in which it happened", () =>
   }));
   const value = { metadata: { phone_number_id: credentials.phone_number_id }, statuses };
   const rawBody = Buffer.from(JSON.stringify({ entry: [{ changes: [{ field: "messages", value }] }] }));
-  const times = whatsapp.parse({ headers: {}, rawBody }, credentials).map((event) => ("at" in event ? event.at : 0));
+  const times = Array.from(whatsapp.parse({ headers: {}, rawBody }, credentials), (event) =>
+    "at" in event ? event.at : 0,
+  );
   assert.equal(times.length, 1000);
   assert.deepEqual(
     times,
