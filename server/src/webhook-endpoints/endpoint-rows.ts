@@ -69,6 +69,13 @@ export function lockEndpoint(db: Db, key: EndpointKey): Promise<SealedEndpoint |
   return maybe(db, `SELECT ${sealedColumns} FROM webhook_endpoints WHERE ${byKey} FOR UPDATE`, keyOf(key));
 }
 
+/** In the order of their ids. */
+export async function lockEndpoints(db: Db, workspaceId: string, endpointIds: readonly string[]): Promise<void> {
+  const text = `SELECT FROM webhook_endpoints WHERE workspace_id = $1 AND webhook_endpoint_id = ANY ($2)
+    ORDER BY webhook_endpoint_id FOR UPDATE`;
+  await run(db, text, [workspaceId, endpointIds]);
+}
+
 export function findSealedEndpoint(db: Db, key: EndpointKey): Promise<SealedEndpoint | null> {
   return maybe(db, `SELECT ${sealedColumns} FROM webhook_endpoints WHERE ${byKey}`, keyOf(key));
 }
@@ -183,7 +190,7 @@ export function subscribersOf(db: Db, workspaceId: string, now: Date): Promise<S
   return all(
     db,
     `SELECT webhook_endpoint_id, events, starts_after, failing_since, ${isHeld("$2")} AS is_held FROM webhook_endpoints
-     WHERE workspace_id = $1 AND status = 'enabled' ORDER BY webhook_endpoint_id`,
+     WHERE workspace_id = $1 AND status = 'enabled'`,
     [workspaceId, now],
   );
 }

@@ -4,7 +4,7 @@ import { type PoolClient, transaction } from "../lib/postgres.ts";
 import { all, type Db, maybe, run } from "../lib/query.ts";
 import { announceDisabled, type DisableDeps, disableIn } from "./disable.ts";
 import { wants } from "./endpoint.ts";
-import { type Subscriber, subscribersOf } from "./endpoint-rows.ts";
+import { lockEndpoints, type Subscriber, subscribersOf } from "./endpoint-rows.ts";
 
 export type FollowDeps = Pick<DisableDeps, "db" | "log" | "tellNews">;
 
@@ -75,11 +75,14 @@ async function holdSubscribers(
   { now, disabled }: { now: Date; disabled: string[] },
 ): Promise<Subscriber[]> {
   const enabled = await subscribersOf(tx, workspaceId, now);
-  for (const { webhook_endpoint_id: endpointId, is_held } of enabled) {
-    if (is_held) continue;
-    const change = { reason: "maker_lost_access", at: now } as const;
+  const lost = enabled.filter(({ is_held }) => !is_held).map(({ webhook_endpoint_id }) => webhook_endpoint_id);
+  // All of them before the locks of the feed and the audit log.
+  if (lost.length > 0) await lockEndpoints(tx, workspaceId, lost);
+  for (const endpointId of lost) {
     // Otherwise it has a maker again.
-    if (await disableIn(tx, { workspaceId, endpointId }, change)) disabled.push(endpointId);
+    if (await disableIn(tx, { workspaceId, endpointId }, { reason: "maker_lost_access", at: now })) {
+      disabled.push(endpointId);
+    }
   }
   return enabled.filter(({ webhook_endpoint_id }) => !disabled.includes(webhook_endpoint_id));
 }

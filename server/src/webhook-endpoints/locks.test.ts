@@ -11,7 +11,7 @@ import { type Finished, finishAttempts } from "./finish.ts";
 import { follow } from "./follow.ts";
 import { failedHere } from "./send.ts";
 import { startWebhookTest, type WebhookTest } from "./test-webhooks.ts";
-import { replayRange } from "./webhook-endpoints.ts";
+import { findEndpoint, replayRange } from "./webhook-endpoints.ts";
 
 const count = 40;
 
@@ -94,15 +94,39 @@ for (const [name, change] of Object.entries(others)) {
     });
     await isHeld.promise;
     const ends = Promise.allSettled([change(scene), replay(scene)]);
-    await until("both wait", async () => {
-      const { waiting } = await one<{ waiting: number }>(
-        hub.line.admin,
-        "SELECT count(*) AS waiting FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
-      );
-      return waiting === 2;
-    });
+    await waiting(hub, 2);
     release.resolve();
     await holding;
     for (const end of await ends) if (end.status === "rejected") throw end.reason;
+  });
+}
+
+// As a password change does that ends what its user made.
+test("disabling endpoints without a maker does not deadlock with a change of one of them and its record", async () => {
+  await using hub = await startWebhookTest();
+  const urls = ["http://127.0.0.1:65000/1", "http://127.0.0.1:65000/2"];
+  const made = await Promise.all(urls.map((url) => hub.connect(url)));
+  const [first, second] = made.map(({ webhook_endpoint_id }) => webhook_endpoint_id).sort();
+  await hub.line.say(await hub.chat(), "something happens");
+  await hub.rows("UPDATE users SET role = 'agent'");
+  const isHeld = Promise.withResolvers<void>();
+  const changing = transaction(hub.line.pool, async (tx) => {
+    await tx.query("SELECT FROM webhook_endpoints WHERE webhook_endpoint_id = $1 FOR UPDATE", [second]);
+    isHeld.resolve();
+    await waiting(hub, 1);
+    await tx.query("SELECT FROM audit_heads FOR UPDATE");
+  });
+  await isHeld.promise;
+  await Promise.all([follow(hub.deps, hub.line.workspaceId, new Date()), changing]);
+  for (const id of [first, second]) assert.equal((await findEndpoint(hub.db, hub.key(id!))).status, "disabled");
+});
+
+function waiting(hub: WebhookTest, count: number): Promise<unknown> {
+  return until(`${count} statements wait for a lock`, async () => {
+    const { waiting } = await one<{ waiting: number }>(
+      hub.line.admin,
+      "SELECT count(*) AS waiting FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+    );
+    return waiting === count;
   });
 }
