@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { before, describe, test } from "node:test";
 import { isDeepStrictEqual } from "node:util";
 import { eventNames, frameTypes, liveEvents } from "../server/src/events/events.ts";
-import { compileValidator } from "../server/src/rest/validation.ts";
+import { compileValidator } from "../server/src/http/validation.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { until } from "../server/src/testing/until.ts";
 import { testEvent } from "../server/src/webhook-endpoints/endpoint.ts";

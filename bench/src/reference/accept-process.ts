@@ -4,6 +4,7 @@ import { connectorFor, connectors } from "../../../server/src/connectors/registr
 import { addressParser } from "../../../server/src/contacts/contacts.ts";
 import { openDatabases, pipelineUrl } from "../../../server/src/databases.ts";
 import { openNews } from "../../../server/src/events/events.ts";
+import { openRestServer } from "../../../server/src/http/server.ts";
 import { openAuthenticator } from "../../../server/src/identity/authenticate.ts";
 import { noOrigin, type Principal } from "../../../server/src/identity/principal.ts";
 import { sharedSecrets } from "../../../server/src/identity/signing-keys.ts";
@@ -14,7 +15,6 @@ import { openPool, type Pool, withSettings } from "../../../server/src/lib/postg
 import { readOrCreateSecrets } from "../../../server/src/lib/secrets-file.ts";
 import { openAcceptor } from "../../../server/src/messages/accept.ts";
 import { messageRoutes } from "../../../server/src/rest/messages.ts";
-import { openRestServer } from "../../../server/src/rest/server.ts";
 import { topics } from "../../../server/src/topics.ts";
 import { serve } from "../child.ts";
 

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { forbidden, type RequestError } from "../errors.ts";
-import { credentialOf } from "../rest/credential.ts";
+import { credentialOf } from "../http/credential.ts";
 
 /** What an upgrade request asks for. */
 export interface Handshake {

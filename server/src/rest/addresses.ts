@@ -11,13 +11,13 @@ import {
   verifyAddress,
 } from "../contacts/contacts.ts";
 import { forbidden } from "../errors.ts";
+import type { App } from "../http/server.ts";
 import { hasRole, type Principal, requireMayRule } from "../identity/principal.ts";
 import { getUser } from "../identity/users.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Db } from "../lib/query.ts";
 import { bearer, errorAnswers, idParams, nothing, time, uuid } from "./identity-schemas.ts";
 import { addressText, contactResource, showContact } from "./people-schemas.ts";
-import type { App } from "./server.ts";
 
 export interface AddressRouteDeps {
   clock: Clock;

@@ -1,11 +1,11 @@
 import { Type } from "typebox";
+import { decodeCursor, pageOf, pageQuery, toPage } from "../http/pages.ts";
+import type { App } from "../http/server.ts";
 import { type ApiKey, createApiKey, listApiKeys, revokeApiKey } from "../identity/api-keys.ts";
 import type { Authenticator } from "../identity/authenticate.ts";
 import { type Scope, scopes } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import { bearer, errorAnswers, idParams, line, nothing, nullable, time, uuid } from "./identity-schemas.ts";
-import { decodeCursor, pageOf, pageQuery, toPage } from "./pages.ts";
-import type { App } from "./server.ts";
 
 /** `/v1/api-keys`: credentials for programs, made by users and acting for them. */
 export function apiKeyRoutes(app: App, deps: { clock: Clock } & Pick<Authenticator, "forget">): void {

@@ -2,10 +2,10 @@ import { Readable } from "node:stream";
 import { Type } from "typebox";
 import { type AuditRecord, listRecords, readForward, recordAct } from "../audit/audit.ts";
 import { unknownCursor } from "../errors.ts";
+import { pageOf, pageQuery } from "../http/pages.ts";
+import type { App } from "../http/server.ts";
 import type { Db } from "../lib/query.ts";
 import { bearer, errorAnswers, nullable, time, uuid } from "./identity-schemas.ts";
-import { pageOf, pageQuery } from "./pages.ts";
-import type { App } from "./server.ts";
 
 /** `/v1/audit-log`: who did what that matters to security, for admins of the workspace. */
 export function auditLogRoutes(app: App): void {

@@ -1,4 +1,6 @@
 import { Type } from "typebox";
+import { optionalBody } from "../http/json-body.ts";
+import { type App, originOf } from "../http/server.ts";
 import type { Authenticator } from "../identity/authenticate.ts";
 import { logIn } from "../identity/log-in.ts";
 import { openLogInTries } from "../identity/log-in-tries.ts";
@@ -19,8 +21,6 @@ import {
   userResource,
   uuid,
 } from "./identity-schemas.ts";
-import { optionalBody } from "./json-body.ts";
-import { type App, originOf } from "./server.ts";
 
 export interface AuthRouteDeps extends UserDeps, Pick<Authenticator, "forget"> {
   tokens: Tokens;

@@ -1,17 +1,17 @@
 import { setImmediate as othersTurn } from "node:timers/promises";
 import { type Static, Type } from "typebox";
 import { type ErrorCode, RequestError } from "../errors.ts";
+import { toRequestError } from "../http/errors.ts";
+import { isFinalError } from "../http/idempotency.ts";
+import type { App } from "../http/server.ts";
+import { compileCheck } from "../http/validation.ts";
 import type { Principal } from "../identity/principal.ts";
 import { derivedId, msOf } from "../lib/ids.ts";
 import type { Accepted, Acceptor } from "../messages/accept.ts";
 import { type Draft, draftMessage, type PrepareDeps, resolveDrafts, sendBody } from "../messages/prepare.ts";
 import type { NewMessage } from "../messages/write-messages.ts";
 import { acceptedMessage, showAccepted } from "./accepted-message.ts";
-import { toRequestError } from "./errors.ts";
-import { isFinalError } from "./idempotency.ts";
 import { bearer, errorAnswers, nullable } from "./identity-schemas.ts";
-import type { App } from "./server.ts";
-import { compileCheck } from "./validation.ts";
 
 export interface BatchDeps {
   acceptor: Acceptor;

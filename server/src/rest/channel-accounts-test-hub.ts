@@ -6,6 +6,7 @@ import { openChannelAccounts } from "../channel-accounts/channel-accounts.ts";
 import { connectorFor } from "../connectors/registry.ts";
 import { openDatabases } from "../databases.ts";
 import { RequestError } from "../errors.ts";
+import { openRestServer } from "../http/server.ts";
 import { noOrigin, type Principal, type Role } from "../identity/principal.ts";
 import { systemClock } from "../lib/clock.ts";
 import { openHttpClient } from "../lib/http.ts";
@@ -13,7 +14,6 @@ import { openPool } from "../lib/postgres.ts";
 import { openSecretBox } from "../lib/secret-box.ts";
 import { createTestDatabase } from "../testing/test-database.ts";
 import { channelAccountRoutes } from "./channel-accounts.ts";
-import { openRestServer } from "./server.ts";
 
 export const whatsapp = {
   phone_number_id: "106540352242922",

@@ -13,11 +13,11 @@ import {
 import type { ConnectorIo } from "../connectors/connector.ts";
 import { channels, connectors } from "../connectors/registry.ts";
 import { notFound } from "../errors.ts";
+import { decodeCursor, pageOf, pageQuery, toPage } from "../http/pages.ts";
+import type { App } from "../http/server.ts";
 import { freeForm } from "../lib/free-form.ts";
 import type { Db } from "../lib/query.ts";
 import { bearer, errorAnswers, idParams, line, nothing, nullable, time, uuid } from "./identity-schemas.ts";
-import { decodeCursor, pageOf, pageQuery, toPage } from "./pages.ts";
-import type { App } from "./server.ts";
 
 export interface ChannelAccountRoutesDeps {
   accounts: ChannelAccounts;

@@ -11,9 +11,10 @@ import {
 } from "../contacts/contacts.ts";
 import { leaveGroups, moveMemberships } from "../conversations/conversations.ts";
 import { invalid } from "../errors.ts";
+import { decodeCursor, pageOf, pageQuery, toPage } from "../http/pages.ts";
+import type { App } from "../http/server.ts";
 import type { Clock } from "../lib/clock.ts";
 import { bearer, errorAnswers, idParams, nothing, uuid } from "./identity-schemas.ts";
-import { decodeCursor, pageOf, pageQuery, toPage } from "./pages.ts";
 import {
   addressText,
   contactResource,
@@ -23,7 +24,6 @@ import {
   showContact,
 } from "./people-schemas.ts";
 import { maxSearchLength, withinSearchLimit } from "./search.ts";
-import type { App } from "./server.ts";
 
 export interface ContactRouteDeps {
   clock: Clock;

@@ -1,8 +1,8 @@
 import { pino } from "pino";
 import { connectorFor } from "../connectors/registry.ts";
 import type { Context } from "../context.ts";
+import type { App } from "../http/server.ts";
 import { openRest } from "./rest.ts";
-import type { App } from "./server.ts";
 
 const methods = ["get", "post", "put", "patch", "delete"] as const;
 

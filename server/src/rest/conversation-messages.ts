@@ -1,11 +1,11 @@
 import { Type } from "typebox";
 import { readHistory } from "../conversations/conversations.ts";
+import { pageOf, pageQuery } from "../http/pages.ts";
+import type { App } from "../http/server.ts";
 import type { Viewer } from "../identity/principal.ts";
 import type { Db } from "../lib/query.ts";
 import { type MessageResource, type MessageRow, messageResource } from "../messages/show.ts";
 import { bearer, errorAnswers, idParams } from "./identity-schemas.ts";
-import { pageOf, pageQuery } from "./pages.ts";
-import type { App } from "./server.ts";
 
 export interface ConversationMessageRouteDeps {
   showMessages: (db: Db, viewer: Viewer, rows: readonly MessageRow[]) => Promise<MessageResource[]>;

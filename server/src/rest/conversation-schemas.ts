@@ -12,10 +12,10 @@ import {
   memberBounds,
   showWindow,
 } from "../conversations/conversations.ts";
+import { pageQuery } from "../http/pages.ts";
 import { hasScope, type Scoped, type Viewer } from "../identity/principal.ts";
 import { maxTextLength } from "../messages/payload.ts";
 import { nullable, time, uuid } from "./identity-schemas.ts";
-import { pageQuery } from "./pages.ts";
 import { addressText, nameText, participantFields } from "./people-schemas.ts";
 
 const strict = { additionalProperties: false };

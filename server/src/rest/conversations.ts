@@ -13,6 +13,8 @@ import {
   removeMember,
   showConversation,
 } from "../conversations/conversations.ts";
+import { decodeCursor, pageOf, toPage } from "../http/pages.ts";
+import type { App } from "../http/server.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { TellTyping } from "../realtime/realtime.ts";
 import type { Signals } from "../signals/signals.ts";
@@ -31,8 +33,6 @@ import {
   showCapabilities,
 } from "./conversation-schemas.ts";
 import { bearer, errorAnswers, idParams, nothing, uuid } from "./identity-schemas.ts";
-import { decodeCursor, pageOf, toPage } from "./pages.ts";
-import type { App } from "./server.ts";
 
 export interface ConversationRouteDeps extends ConversationMessageRouteDeps {
   clock: Clock;

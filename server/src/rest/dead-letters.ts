@@ -10,11 +10,11 @@ import {
   replayDeadLetters,
 } from "../deliveries/dead-letters.ts";
 import { invalid } from "../errors.ts";
+import { decodeCursor, pageOf, pageQuery, toPage } from "../http/pages.ts";
+import type { App } from "../http/server.ts";
 import { anyAgent } from "../identity/principal.ts";
 import { deliveryResource, showDelivery } from "../messages/show.ts";
 import { bearer, errorAnswers, idParams, nothing, time } from "./identity-schemas.ts";
-import { decodeCursor, pageOf, pageQuery, toPage } from "./pages.ts";
-import type { App } from "./server.ts";
 
 const channel = Type.Optional(Type.String({ maxLength: 30 }));
 const code = Type.Optional(Type.String({ maxLength: 60, description: "The error's code, such as WINDOW_CLOSED." }));

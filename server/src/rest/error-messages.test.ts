@@ -3,14 +3,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Type } from "typebox";
 import { parseCursor } from "../events/events.ts";
+import { openDoor, parseAnswer } from "../http/door-test-hub.ts";
+import { wantedForm } from "../http/wanted-forms.ts";
 import { freeForm } from "../lib/free-form.ts";
 import { uuid } from "../messages/payload.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { openRestWithoutHub } from "./contract.ts";
 import { createBody, listQuery } from "./conversation-schemas.ts";
-import { openDoor, parseAnswer } from "./door-test-hub.ts";
 import { credentialFields } from "./identity-schemas.ts";
-import { wantedForm } from "./wanted-forms.ts";
 
 const opened = closeAfterTests();
 const open = { config: { access: "public" } } as const;

@@ -1,12 +1,12 @@
 import { Type } from "typebox";
 import { cursorPattern, feedScopes, parseCursor } from "../events/events.ts";
+import { clientAddress } from "../http/client-address.ts";
+import { varyBy } from "../http/cors.ts";
+import type { App } from "../http/server.ts";
 import { maxEvents, readEvents } from "../realtime/read-events.ts";
 import { type Streams, servesNoReaders } from "../realtime/streams.ts";
-import { clientAddress } from "./client-address.ts";
-import { varyBy } from "./cors.ts";
 import { feedFrame } from "./event-schemas.ts";
 import { bearer, errorAnswers } from "./identity-schemas.ts";
-import type { App } from "./server.ts";
 
 const cursor = Type.Optional(
   Type.String({ maxLength: 40, pattern: cursorPattern, description: "The cursor of the last event that you have" }),

@@ -1,4 +1,6 @@
 import { Type } from "typebox";
+import { decodeCursor, pageOf, pageQuery, toPage } from "../http/pages.ts";
+import { type App, originOf } from "../http/server.ts";
 import {
   acceptInvitation,
   type Invitation,
@@ -26,8 +28,6 @@ import {
   userResource,
   uuid,
 } from "./identity-schemas.ts";
-import { decodeCursor, pageOf, pageQuery, toPage } from "./pages.ts";
-import { type App, originOf } from "./server.ts";
 
 export interface InvitationRouteDeps extends Omit<InvitationDeps, "db"> {
   identityDb: Pool;

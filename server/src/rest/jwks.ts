@@ -1,6 +1,6 @@
 import { Type } from "typebox";
+import type { App } from "../http/server.ts";
 import type { Tokens } from "../identity/tokens.ts";
-import type { App } from "./server.ts";
 
 /** How long others may go by what they have read, in seconds: a new key is here that long before it signs. */
 const maxAgeSeconds = 300;

@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import type { App } from "../http/server.ts";
 import type { Authenticator } from "../identity/authenticate.ts";
 import { openLogInTries } from "../identity/log-in-tries.ts";
 import type { LogInProvider } from "../identity/oauth/oauth.ts";
@@ -13,7 +14,6 @@ import { invitationRoutes } from "./invitations.ts";
 import { logInPageRoutes } from "./log-in-pages.ts";
 import { oauthRoutes } from "./oauth.ts";
 import { passwordRoutes } from "./passwords.ts";
-import type { App } from "./server.ts";
 import { totpRoutes } from "./totp.ts";
 
 export interface LogInDeps extends Pick<Authenticator, "forget"> {

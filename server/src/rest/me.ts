@@ -1,5 +1,6 @@
 import { Type } from "typebox";
 import { readAddresses } from "../contacts/contacts.ts";
+import type { App } from "../http/server.ts";
 import { findApiKey } from "../identity/api-keys.ts";
 import { updateMe } from "../identity/me.ts";
 import type { Principal } from "../identity/principal.ts";
@@ -17,7 +18,6 @@ import {
   userAddressList,
   userResource,
 } from "./identity-schemas.ts";
-import type { App } from "./server.ts";
 
 /** `/v1/me`: the caller; for an API key, the user who made it. */
 export function meRoutes(app: App, { box }: { box: SecretBox }): void {

@@ -5,14 +5,14 @@ import { test } from "node:test";
 import { pino } from "pino";
 import { addUser } from "../contacts/test-people.ts";
 import { RequestError } from "../errors.ts";
+import { encodeCursor } from "../http/pages.ts";
+import { openRestServer } from "../http/server.ts";
 import type { Principal } from "../identity/principal.ts";
 import { run } from "../lib/query.ts";
 import { routeMessages } from "../router/router.ts";
 import { startPipeline } from "../testing/test-pipeline.ts";
 import { deadLetterRoutes } from "./dead-letters.ts";
 import { messageRoutes } from "./messages.ts";
-import { encodeCursor } from "./pages.ts";
-import { openRestServer } from "./server.ts";
 
 test("a message is accepted, delivered, and shown with what became of it", async () => {
   await using hub = await open();

@@ -1,5 +1,7 @@
 import { Type } from "typebox";
 import type { Capabilities } from "../connectors/connector.ts";
+import { pageOf, pageQuery } from "../http/pages.ts";
+import type { App } from "../http/server.ts";
 import { checkSend, prepareMessage, sendBody } from "../messages/prepare.ts";
 import { readMessage } from "../messages/read-message.ts";
 import { messageResource, messageStatus } from "../messages/show.ts";
@@ -9,8 +11,6 @@ import { acceptedMessage, showAccepted } from "./accepted-message.ts";
 import { type BatchDeps, batchRoutes } from "./batches.ts";
 import { windowClosesAt } from "./conversation-schemas.ts";
 import { bearer, errorAnswers, idParams, nullable, time } from "./identity-schemas.ts";
-import { pageOf, pageQuery } from "./pages.ts";
-import type { App } from "./server.ts";
 
 export interface MessageRouteDeps extends BatchDeps {
   capabilitiesOf: (channel: string) => Capabilities | null;

@@ -1,8 +1,8 @@
 import { createRequire } from "node:module";
 import type prometheus from "prom-client";
 import { Type } from "typebox";
+import type { App } from "../http/server.ts";
 import type { Troubles } from "../lib/troubles.ts";
-import type { App } from "./server.ts";
 
 export interface MetricsDeps {
   troubles: Pick<Troubles, "list" | "counts">;

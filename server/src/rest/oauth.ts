@@ -1,5 +1,7 @@
 import { Type } from "typebox";
 import type { Origin } from "../audit/audit.ts";
+import { openCookie } from "../http/cookies.ts";
+import { type App, originOf } from "../http/server.ts";
 import {
   beginLogIn,
   begunTtlMs,
@@ -11,9 +13,7 @@ import {
 import { openSession } from "../identity/sessions.ts";
 import type { Tokens } from "../identity/tokens.ts";
 import { tokenFields } from "./auth.ts";
-import { openCookie } from "./cookies.ts";
 import { errorAnswers, uuid } from "./identity-schemas.ts";
-import { type App, originOf } from "./server.ts";
 
 /** `/auth/oauth/…`: log-in through a provider. */
 export function oauthRoutes(app: App, deps: OauthDeps & { tokens: Tokens }): void {

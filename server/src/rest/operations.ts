@@ -1,8 +1,8 @@
 import { Type } from "typebox";
+import type { App } from "../http/server.ts";
 import type { SettingWarning } from "../lib/postgres-warnings.ts";
 import { docsPages } from "./docs-pages.ts";
 import { type MetricsDeps, metricsRoute } from "./metrics.ts";
-import type { App } from "./server.ts";
 
 /** Something that the hub needs. Its check rejects when it cannot be used. */
 export interface Dependency {

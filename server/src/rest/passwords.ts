@@ -1,4 +1,5 @@
 import { Type } from "typebox";
+import { type App, originOf } from "../http/server.ts";
 import type { Authenticator } from "../identity/authenticate.ts";
 import { changePassword } from "../identity/change-password.ts";
 import type { Ending } from "../identity/end-access.ts";
@@ -17,7 +18,6 @@ import {
   revokeApiKeysSince,
   time,
 } from "./identity-schemas.ts";
-import { type App, originOf } from "./server.ts";
 
 export interface PasswordRouteDeps extends Pick<Authenticator, "forget"> {
   identityDb: Pool;

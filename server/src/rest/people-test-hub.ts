@@ -6,6 +6,7 @@ import { addUser, addWorkspace, openTestPool, testParseAddress } from "../contac
 import { type ReadRange, readConversation, typeInConversation } from "../conversations/conversations.ts";
 import { openDatabases } from "../databases.ts";
 import { RequestError } from "../errors.ts";
+import { openRestServer } from "../http/server.ts";
 import type { Principal } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
@@ -14,7 +15,6 @@ import { showMessages } from "../messages/show.ts";
 import { addressRoutes } from "./addresses.ts";
 import { contactRoutes } from "./contacts.ts";
 import { conversationRoutes } from "./conversations.ts";
-import { openRestServer } from "./server.ts";
 
 /** An answer as a test reads it. Bodies are checked by the assertions on them. */
 // biome-ignore lint/suspicious/noExplicitAny: a test asserts on what came, whatever its type

@@ -1,8 +1,8 @@
 import { Type } from "typebox";
+import type { App } from "../http/server.ts";
 import type { LogInTries } from "../identity/log-in-tries.ts";
 import { beginTotp, confirmTotp, endTotp, removeTotp, type TotpDeps } from "../identity/totp/totp.ts";
 import { bearer, errorAnswers, idParams, nothing } from "./identity-schemas.ts";
-import type { App } from "./server.ts";
 
 /** `/v1/me/totp`: a second factor beside the password, by an authenticator app. */
 export function totpRoutes(app: App, deps: Omit<TotpDeps, "db"> & { tries: LogInTries }): void {

@@ -1,5 +1,7 @@
 import { Type } from "typebox";
 import { readAddresses } from "../contacts/contacts.ts";
+import { decodeCursor, pageOf, pageQuery, toPage } from "../http/pages.ts";
+import type { App } from "../http/server.ts";
 import type { Authenticator } from "../identity/authenticate.ts";
 import { hasRole } from "../identity/principal.ts";
 import { createUser, deleteUser, getUser, listUsers, type UserDeps, updateUser } from "../identity/users.ts";
@@ -16,9 +18,7 @@ import {
   userAddressList,
   userResource,
 } from "./identity-schemas.ts";
-import { decodeCursor, pageOf, pageQuery, toPage } from "./pages.ts";
 import { maxSearchLength, withinSearchLimit } from "./search.ts";
-import type { App } from "./server.ts";
 
 /** `/v1/users`: who can log in to the caller's workspace. Agents see them, admins rule them. */
 export function userRoutes(app: App, deps: Omit<UserDeps, "db"> & Pick<Authenticator, "forget">): void {

@@ -1,5 +1,8 @@
 import { Type } from "typebox";
 import { invalid } from "../errors.ts";
+import { optionalBody } from "../http/json-body.ts";
+import { decodeCursor, pageOf, pageQuery, toPage } from "../http/pages.ts";
+import type { App } from "../http/server.ts";
 import {
   changeEndpoint,
   createEndpoint,
@@ -15,9 +18,6 @@ import {
   type Tester,
 } from "../webhook-endpoints/webhook-endpoints.ts";
 import { bearer, errorAnswers, idParams, nothing, uuid } from "./identity-schemas.ts";
-import { optionalBody } from "./json-body.ts";
-import { decodeCursor, pageOf, pageQuery, toPage } from "./pages.ts";
-import type { App } from "./server.ts";
 import {
   attemptResource,
   endpointPatch,

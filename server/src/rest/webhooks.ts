@@ -1,11 +1,11 @@
 import { Type } from "typebox";
 import type { ChannelAccount, Connector } from "../connectors/connector.ts";
 import { notFound, RequestError } from "../errors.ts";
+import type { App } from "../http/server.ts";
 import { BatcherFull } from "../lib/batcher.ts";
 import { isUuid } from "../lib/ids.ts";
 import type { WebhookStore } from "../webhooks/webhooks.ts";
 import { errorAnswers } from "./identity-schemas.ts";
-import type { App } from "./server.ts";
 
 type Account = ChannelAccount & { workspaceId: string; status: string };
 

@@ -1,9 +1,9 @@
 import { Type } from "typebox";
+import { decodeCursor, pageOf, pageQuery, toPage } from "../http/pages.ts";
+import type { App } from "../http/server.ts";
 import type { UserDeps } from "../identity/users.ts";
 import { createWorkspace, listWorkspaces, requireFirstWorkspace, type Workspace } from "../identity/workspaces.ts";
 import { bearer, credentialFields, errorAnswers, line, time, uuid } from "./identity-schemas.ts";
-import { decodeCursor, pageOf, pageQuery, toPage } from "./pages.ts";
-import type { App } from "./server.ts";
 
 /** `/v1/workspaces`: for admins of the hub's first workspace. */
 export function workspaceRoutes(app: App, deps: UserDeps): void {

@@ -3,7 +3,7 @@ import { RequestError } from "../errors.ts";
 import { addressKey } from "../lib/rate-limits/address-key.ts";
 import type { RateLimit, RateLimits, Taken } from "../lib/rate-limits/rate-limits.ts";
 import { clientAddress } from "./client-address.ts";
-import { errorAnswers } from "./identity-schemas.ts";
+import { errorAnswers } from "./errors.ts";
 import type { Access, App } from "./server.ts";
 
 declare module "fastify" {

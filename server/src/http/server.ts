@@ -185,7 +185,7 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
   app.setErrorHandler(answerError);
   if (options.describesItself) {
     // Not at the start, which would take longer.
-    const { fastifySwagger, description } = await import("./description.ts");
+    const { fastifySwagger, description } = await import("../rest/description.ts");
     await app.register(fastifySwagger, description);
   }
   return app;

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { errorCodes, RequestError } from "../errors.ts";
+import { type IdentityHub, startIdentityHub } from "../rest/identity-test-hub.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { until } from "../testing/until.ts";
 import { deleteOldIdempotencyKeys } from "./idempotency.ts";
-import { type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
 
 let hub: IdentityHub;
 let token: string;

@@ -1,8 +1,8 @@
 /** How the door answers unusual requests. Source: RFC 9110 and 9112. */
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
+import { openRestWithoutHub } from "../rest/contract.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
-import { openRestWithoutHub } from "./contract.ts";
 import { openDoor, parseAnswer } from "./door-test-hub.ts";
 import { pageQuery } from "./pages.ts";
 import { type App, originOf } from "./server.ts";
