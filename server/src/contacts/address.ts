@@ -1,3 +1,4 @@
+import { maxIdentifierLength } from "../../../contract/src/people.ts";
 import { invalid } from "../errors.ts";
 
 /** How a channel names a participant, in the one form under which it is stored. */
@@ -17,12 +18,6 @@ export interface AddressedChannel {
 
 /** Reads `channel:identifier`; throws VALIDATION_ERROR that names `field` and says what would be right. */
 export type ParseAddress = (text: string, field?: string) => Address;
-
-/** Longest identifier, in UTF-16 code units, as given and as stored. */
-export const maxIdentifierLength = 200;
-
-/** The pattern that every address matches, for schemas. */
-export const addressPattern = "^[a-z]{1,30}:.+$";
 
 /** The hub's own realtime channel: every user has it without an address. */
 export const appChannel = "app";

@@ -3,10 +3,8 @@ export {
   type Address,
   type AddressedChannel,
   addressParser,
-  addressPattern,
   appChannel,
   formatAddress,
-  maxIdentifierLength,
   type ParseAddress,
 } from "./address.ts";
 export { findParticipantByAddress, type HeldAddress, lockAddresses, ownersByAddress } from "./address-book.ts";
@@ -17,7 +15,6 @@ export {
   createContact,
   findOrCreateContactByAddress,
   findOrCreateContacts,
-  maxAddresses,
   maxPeople,
   type ReachedPerson,
 } from "./create-contact.ts";
@@ -37,4 +34,4 @@ export {
   type Verification,
   verifyAddress,
 } from "./prove-address.ts";
-export { maxNameLength, requireName } from "./text.ts";
+export { requireName } from "./text.ts";

@@ -16,9 +16,6 @@ import { type Contact, getContact, insertContact, insertContacts } from "./conta
 import { holdPeople } from "./participants.ts";
 import { cutName, type Metadata, mergeMetadata, requireName } from "./text.ts";
 
-/** Most addresses of one contact when it is made. */
-export const maxAddresses = 20;
-
 export interface ContactInput {
   display_name: string;
   addresses?: string[];

@@ -1,10 +1,8 @@
+import { maxNameLength, metadataLimits } from "../../../contract/src/people.ts";
 import { invalid } from "../errors.ts";
-import { findExcess, metadataLimits } from "../lib/free-form.ts";
+import { findExcess } from "../lib/free-form.ts";
 import { isStorable } from "../lib/json.ts";
 import { isPlainName, isVisible, plainName } from "../lib/names.ts";
-
-/** Longest display name or title, in characters as JSON Schema counts them (code points). */
-export const maxNameLength = 200;
 
 export type Metadata = Record<string, unknown>;
 

@@ -1,3 +1,4 @@
+import { maxLastText, maxUnread } from "../../../contract/src/conversations.ts";
 import { type Principal, seesAllConversations } from "../identity/principal.ts";
 import { all, type Db } from "../lib/query.ts";
 import type { ConversationRow } from "./conversation.ts";
@@ -20,11 +21,6 @@ export interface LastMessage {
   payload: unknown;
   created_at: string;
 }
-
-/** How many of the newest messages of a conversation are searched for unread ones. */
-export const maxUnread = 100;
-/** Longest text, or parameters of a template, shown in a last message, in characters. The message itself is not cut. */
-export const maxLastText = 1_000;
 
 /** By conversation id; one statement for all. */
 export async function loadActivities(

@@ -1,3 +1,4 @@
+import { type MemberInput, memberBounds } from "../../../contract/src/conversations.ts";
 import { recordAct } from "../audit/audit.ts";
 import { type ParseAddress, requireName } from "../contacts/contacts.ts";
 import { forbidden, invalid, notFound, RequestError } from "../errors.ts";
@@ -15,8 +16,8 @@ import {
   memberIds,
   type StoredSettings,
 } from "./conversation.ts";
-import { insertMembers, memberBounds, requireInbound } from "./create-conversation.ts";
-import { type MemberInput, nameMember, resolveMembers } from "./resolve-members.ts";
+import { insertMembers, requireInbound } from "./create-conversation.ts";
+import { nameMember, resolveMembers } from "./resolve-members.ts";
 
 export interface ConversationChanges {
   /** Null takes the title away. */

@@ -1,5 +1,5 @@
 /** The door of conversations: who talks with whom, and how far each one has read. */
-export { type Activity, loadActivities, maxLastText, maxUnread } from "./activity.ts";
+export { type Activity, loadActivities } from "./activity.ts";
 export {
   type CapabilitiesOf,
   getCapabilities,
@@ -22,12 +22,11 @@ export {
   readLengths,
   showConversation,
 } from "./conversation.ts";
-export { type ConversationInput, createConversation, memberBounds } from "./create-conversation.ts";
+export { type ConversationInput, createConversation } from "./create-conversation.ts";
 export { type Direct, type DirectPair, findOrCreateDirects } from "./direct.ts";
 export { type DirectCaller, type DirectTo, findDirectsTo, type NewDirect } from "./direct-to.ts";
 export { type HistoryQuery, readHistory } from "./history.ts";
 export { type ConversationSort, type ListedConversation, listConversations } from "./list-conversations.ts";
 export { leaveGroups, moveMemberships } from "./memberships.ts";
 export { type MarkRead, type ReadRange, readConversation, typeInConversation } from "./reading.ts";
-export type { MemberInput } from "./resolve-members.ts";
 export { continuationOf, takesUnquoted } from "./takes-unquoted.ts";

@@ -1,3 +1,4 @@
+import { type MemberInput, memberBounds } from "../../../contract/src/conversations.ts";
 import { type ParseAddress, requireName } from "../contacts/contacts.ts";
 import { forbidden, invalid } from "../errors.ts";
 import { type Principal, seesAllConversations } from "../identity/principal.ts";
@@ -14,10 +15,7 @@ import {
   type StoredSettings,
 } from "./conversation.ts";
 import { lockPrivate } from "./direct.ts";
-import { type MemberInput, nameMember, resolveMembers } from "./resolve-members.ts";
-
-/** How many members each type has when it is made. A group never grows beyond its most. */
-export const memberBounds = { private: { least: 2, most: 2 }, group: { least: 3, most: 100 } } as const;
+import { nameMember, resolveMembers } from "./resolve-members.ts";
 
 export interface ConversationInput {
   type: ConversationType;

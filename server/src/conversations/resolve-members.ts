@@ -1,3 +1,4 @@
+import type { MemberInput } from "../../../contract/src/conversations.ts";
 import {
   type Address,
   findLiving,
@@ -12,9 +13,6 @@ import { invalid } from "../errors.ts";
 import { type Principal, reachesContacts } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { PoolClient } from "../lib/postgres.ts";
-
-/** How a body names a member: by its id, or by an address, which makes a contact when nobody has it. */
-export type MemberInput = string | { address: string; display_name?: string };
 
 /** A member that is named well; whether it exists is not known yet. `field` is where the body names it. */
 export type NamedMember =

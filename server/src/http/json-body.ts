@@ -1,6 +1,6 @@
 import type { FastifyRequest } from "fastify";
+import { freeFormKeyword } from "../../../contract/src/free-form.ts";
 import { invalid, type RequestError } from "../errors.ts";
-import { freeFormKeyword } from "../lib/free-form.ts";
 import { checkJsonText, type JsonLimits, type JsonPath, UnreadableJson } from "../lib/json-text.ts";
 
 /** Limits of every request's body: a batch of 1,000 messages may have 30 fields and elements in each. */

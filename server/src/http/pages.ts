@@ -1,7 +1,7 @@
 import { type TSchema, Type } from "typebox";
+import { nullable } from "../../../contract/src/schemas.ts";
 import { unknownCursor } from "../errors.ts";
 import { isUuid } from "../lib/ids.ts";
-import { nullable } from "../lib/nullable.ts";
 import type { OfPage } from "../lib/page-bytes.ts";
 import { lastMoment } from "./validation.ts";
 

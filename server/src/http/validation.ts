@@ -1,9 +1,12 @@
 import { Ajv, type ErrorObject } from "ajv";
+import type { DataValidationCxt } from "ajv/dist/types/index.js";
 import addFormats from "ajv-formats";
 import type { FastifySchemaCompiler } from "fastify";
 import type { Static, TSchema } from "typebox";
+import { type FreeFormLimits, freeFormKeyword } from "../../../contract/src/free-form.ts";
+import { lowerCaseKeyword } from "../../../contract/src/schemas.ts";
 import { RequestError } from "../errors.ts";
-import { type FreeFormLimits, findExcess, freeFormKeyword } from "../lib/free-form.ts";
+import { findExcess } from "../lib/free-form.ts";
 import { isPlainName, isVisible } from "../lib/names.ts";
 import { wantedForm } from "./wanted-forms.ts";
 
@@ -23,7 +26,14 @@ for (const ajv of [strict, reading]) {
   ajv.addFormat("date-time", (text) => validate(text) && isMoment(text));
   ajv.addFormat(lineFormat, (text) => isVisible(text) && isPlainName(text));
   ajv.addFormat(visibleFormat, isVisible);
+  ajv.addKeyword({ keyword: lowerCaseKeyword, type: "string", modifying: true, validate: lowerCase });
   ajv.addKeyword({ keyword: freeFormKeyword, type: "object", errors: true, validate: checkFreeForm });
+}
+
+/** As Ajv calls a keyword that may change the value. */
+function lowerCase(_is: true, text: string, _schema?: unknown, place?: DataValidationCxt): boolean {
+  if (place !== undefined) place.parentData[place.parentDataProperty] = text.toLowerCase();
+  return true;
 }
 
 /** As Ajv calls a keyword: errors are left on the function. */

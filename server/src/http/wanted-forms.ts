@@ -1,4 +1,4 @@
-import { addressPattern } from "../contacts/contacts.ts";
+import { addressPattern } from "../../../contract/src/people.ts";
 import { cursorPattern } from "../events/events.ts";
 import { usernamePattern } from "../identity/username.ts";
 

@@ -1,33 +1,15 @@
-import { Type } from "typebox";
-
-/** How large an object with the caller's own fields may be. */
-export interface FreeFormLimits {
-  /** Size of its JSON in UTF-8. */
+/** How large an object with the caller's own fields may be: see `FreeFormLimits` of the contract. */
+export interface ValueLimits {
   readonly maxBytes: number;
-  /** Fields and elements on all levels. */
   readonly maxValues: number;
-  /** How deep objects and arrays may be nested, the object itself included. */
   readonly maxDepth: number;
-}
-
-/** The keyword of JSON Schema by which the door checks `FreeFormLimits`. */
-export const freeFormKeyword = "x-free-form";
-
-/** The schema of such an object. A `Type.Record` would drop names with a line end in them. */
-export function freeForm(limits: FreeFormLimits, description: string) {
-  return Type.Unsafe<Record<string, unknown>>({
-    type: "object",
-    additionalProperties: true,
-    description,
-    [freeFormKeyword]: limits,
-  });
 }
 
 /**
  * Which limit parsed JSON exceeds, as the rest of a sentence; null when none. Stops at the first excess. Counts each
  * character as one byte: the exact size is known only when the JSON is written.
  */
-export function findExcess(value: unknown, { maxBytes, maxValues, maxDepth }: FreeFormLimits): string | null {
+export function findExcess(value: unknown, { maxBytes, maxValues, maxDepth }: ValueLimits): string | null {
   let bytes = 0;
   let values = 0;
 
@@ -49,10 +31,3 @@ export function findExcess(value: unknown, { maxBytes, maxValues, maxDepth }: Fr
 
   return visit(value, 0);
 }
-
-/** Limits of the `metadata` of a message or a contact. */
-export const metadataLimits: FreeFormLimits = { maxBytes: 16 * 1024, maxValues: 1_000, maxDepth: 20 };
-/** The same in words. */
-export const metadataRule =
-  "Your own fields: at most 16 KiB of JSON with 1,000 fields and elements, nested at most 20 deep. A number that a double " +
-  "does not represent exactly, such as 9007199254740993, is refused: send it as a string.";

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { metadataLimits } from "../../../contract/src/people.ts";
 import { RequestError } from "../errors.ts";
 import { noOrigin, type Principal } from "../identity/principal.ts";
-import { metadataLimits } from "../lib/free-form.ts";
 import { type PrepareDeps, prepareMessage, type SendBody, storable } from "./prepare.ts";
 
 const workspaceId = "00000000-0000-7000-8000-000000000001";

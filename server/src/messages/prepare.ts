@@ -1,9 +1,9 @@
 import { type Static, Type } from "typebox";
-import { type Address, addressPattern, formatAddress, type ParseAddress } from "../contacts/contacts.ts";
+import { addressPattern, metadata, metadataLimits } from "../../../contract/src/people.ts";
+import { type Address, formatAddress, type ParseAddress } from "../contacts/contacts.ts";
 import { forbidden, invalid, notFound, RequestError } from "../errors.ts";
 import { type Principal, reachesContacts, seesAllConversations } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
-import { freeForm, metadataLimits, metadataRule } from "../lib/free-form.ts";
 import { newId } from "../lib/ids.ts";
 import { canonicalJson, isStorable, maxDepth } from "../lib/json.ts";
 import { messagePayload, uuid } from "./payload.ts";
@@ -43,7 +43,7 @@ export const sendBody = Type.Object(
         { additionalProperties: false },
       ),
     ),
-    metadata: Type.Optional(freeForm(metadataLimits, metadataRule)),
+    metadata: Type.Optional(metadata),
   },
   { additionalProperties: false },
 );

@@ -1,7 +1,7 @@
 import { type Static, Type } from "typebox";
+import { nullable } from "../../../contract/src/schemas.ts";
 import { formatAddress } from "../contacts/contacts.ts";
 import { seesAddressesOf, type Viewer } from "../identity/principal.ts";
-import { nullable } from "../lib/nullable.ts";
 import { all, type Db } from "../lib/query.ts";
 
 const time = Type.String({ format: "date-time" });

@@ -1,4 +1,5 @@
 import { Type } from "typebox";
+import { freeForm } from "../../../contract/src/free-form.ts";
 import {
   accountStatuses,
   type ChannelAccountHealth,
@@ -15,7 +16,6 @@ import { channels, connectors } from "../connectors/registry.ts";
 import { notFound } from "../errors.ts";
 import { decodeCursor, pageOf, pageQuery, toPage } from "../http/pages.ts";
 import type { App } from "../http/server.ts";
-import { freeForm } from "../lib/free-form.ts";
 import type { Db } from "../lib/query.ts";
 import { bearer, errorAnswers, idParams, line, nothing, nullable, time, uuid } from "./identity-schemas.ts";
 

@@ -1,4 +1,6 @@
 import { pino } from "pino";
+import { contract } from "../../../contract/src/contract.ts";
+import { type DocumentInfo, writeDocument } from "../../../contract/src/document.ts";
 import { connectorFor } from "../connectors/registry.ts";
 import type { Context } from "../context.ts";
 import type { App } from "../http/server.ts";
@@ -42,7 +44,7 @@ function absent(): never {
 }
 
 interface OpenApiDocument {
-  paths?: Record<string, Record<string, unknown>>;
+  paths?: Record<string, Record<string, object>>;
   webhooks?: unknown;
 }
 
@@ -51,7 +53,13 @@ export async function writeContract(): Promise<string> {
   const app = await openRestWithoutHub();
   try {
     await app.ready();
-    const { paths = {}, webhooks, ...document } = app.swagger() as OpenApiDocument;
+    const { paths = {}, webhooks, ...described } = app.swagger() as OpenApiDocument;
+    const document = writeDocument((described as { info: DocumentInfo }).info, contract) as OpenApiDocument;
+    for (const methods of Object.values(paths)) {
+      for (const operation of Object.values(methods))
+        if (!("security" in operation)) Object.assign(operation, { security: [] });
+    }
+    for (const [path, methods] of Object.entries(document.paths!)) paths[path] = { ...paths[path], ...methods };
     const sorted = Object.keys(paths)
       .sort()
       .map((path) => [path, inOrder(paths[path]!)]);

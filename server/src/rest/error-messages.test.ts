@@ -2,14 +2,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Type } from "typebox";
+import { conversations } from "../../../contract/src/conversations.ts";
+import { freeForm } from "../../../contract/src/free-form.ts";
 import { parseCursor } from "../events/events.ts";
 import { openDoor, parseAnswer } from "../http/door-test-hub.ts";
 import { wantedForm } from "../http/wanted-forms.ts";
-import { freeForm } from "../lib/free-form.ts";
 import { uuid } from "../messages/payload.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { openRestWithoutHub } from "./contract.ts";
-import { createBody, listQuery } from "./conversation-schemas.ts";
 import { credentialFields } from "./identity-schemas.ts";
 
 const opened = closeAfterTests();
@@ -17,10 +17,10 @@ const open = { config: { access: "public" } } as const;
 
 async function openTestDoor() {
   const door = await openDoor({}, (app) => {
-    app.get("/list", { ...open, schema: { querystring: listQuery } }, async () => ({}));
+    app.get("/list", { ...open, schema: { querystring: conversations.listConversations.query } }, async () => ({}));
     app.get("/things/:id", { ...open, schema: { params: Type.Object({ id: uuid }) } }, async () => ({}));
     app.post("/things/batch", open, async () => ({}));
-    app.post("/conversations", { ...open, schema: { body: createBody } }, async () => ({}));
+    app.post("/conversations", { ...open, schema: { body: conversations.createConversation.body } }, async () => ({}));
     app.post("/register", { ...open, schema: { body: Type.Object(credentialFields) } }, async () => ({}));
     const fields = {
       metadata: Type.Optional(freeForm({ maxBytes: 1_000, maxValues: 100, maxDepth: 10 }, "Your own")),

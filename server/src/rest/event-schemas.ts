@@ -1,8 +1,8 @@
 import { type TProperties, type TSchema, Type } from "typebox";
+import { Conversation } from "../../../contract/src/conversations.ts";
 import { accountStatuses } from "../channel-accounts/channel-accounts.ts";
 import { type EventName, eventNames, type FrameType, frameTypes } from "../events/events.ts";
 import type { InboundRoute, MessageStatus } from "../messages/show.ts";
-import { conversationResource } from "./conversation-schemas.ts";
 import { nullable, uuid } from "./identity-schemas.ts";
 
 const hidden = "Null for callers with the role member.";
@@ -60,7 +60,7 @@ const statusFields = {
 const fieldsByFrame: Record<FrameType, TProperties> = {
   NEW_MESSAGE: newMessageFields,
   MESSAGE_STATUS: statusFields,
-  CONVERSATION: { conversation: conversationResource },
+  CONVERSATION: { conversation: Conversation },
   WEBHOOK_ENDPOINT: {
     webhook_endpoint_id: uuid,
     status: Type.Enum(["enabled", "disabled"]),

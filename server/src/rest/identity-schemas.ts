@@ -1,9 +1,9 @@
 import { Type } from "typebox";
+import { nullable } from "../../../contract/src/schemas.ts";
 import { lineFormat, visibleFormat } from "../http/validation.ts";
 import { type Role, roles } from "../identity/principal.ts";
 import { usernamePattern } from "../identity/username.ts";
 import type { User } from "../identity/users.ts";
-import { nullable } from "../lib/nullable.ts";
 
 export { errorAnswers } from "../http/errors.ts";
 export { nullable };

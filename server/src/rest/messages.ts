@@ -1,4 +1,5 @@
 import { Type } from "typebox";
+import { messagingWindow } from "../../../contract/src/conversations.ts";
 import type { Capabilities } from "../connectors/connector.ts";
 import { pageOf, pageQuery } from "../http/pages.ts";
 import type { App } from "../http/server.ts";
@@ -9,7 +10,6 @@ import { readAuditTrail, readTrace } from "../messages/trace.ts";
 import { preflight } from "../router/preflight.ts";
 import { acceptedMessage, showAccepted } from "./accepted-message.ts";
 import { type BatchDeps, batchRoutes } from "./batches.ts";
-import { windowClosesAt } from "./conversation-schemas.ts";
 import { bearer, errorAnswers, idParams, nullable, time } from "./identity-schemas.ts";
 
 export interface MessageRouteDeps extends BatchDeps {
@@ -23,7 +23,7 @@ const foreseen = Type.Object({
   channel_account_id: nullable(Type.String()),
   can_send: Type.Boolean(),
   reason: nullable(Type.String()),
-  window: Type.Object({ state: Type.String({ description: "open, closed or none" }), closes_at: windowClosesAt }),
+  window: messagingWindow,
   needs: nullable(Type.Literal("template")),
   adaptations: Type.Array(Type.String()),
 });

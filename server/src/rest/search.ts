@@ -6,9 +6,6 @@ import { run } from "../lib/query.ts";
 /** How long the database may search for one request, in milliseconds. */
 export const searchLimitMs = 2_000;
 
-/** Longest search text, in characters. */
-export const maxSearchLength = 200;
-
 /** Runs a search by text. Throws SEARCH_TIMEOUT when it takes longer than `searchLimitMs`. */
 export async function withinSearchLimit<T>(db: Pool, search: (tx: PoolClient) => Promise<T>): Promise<T> {
   try {

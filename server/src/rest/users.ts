@@ -1,4 +1,5 @@
 import { Type } from "typebox";
+import { maxSearchLength } from "../../../contract/src/schemas.ts";
 import { readAddresses } from "../contacts/contacts.ts";
 import { decodeCursor, pageOf, pageQuery, toPage } from "../http/pages.ts";
 import type { App } from "../http/server.ts";
@@ -18,7 +19,7 @@ import {
   userAddressList,
   userResource,
 } from "./identity-schemas.ts";
-import { maxSearchLength, withinSearchLimit } from "./search.ts";
+import { withinSearchLimit } from "./search.ts";
 
 /** `/v1/users`: who can log in to the caller's workspace. Agents see them, admins rule them. */
 export function userRoutes(app: App, deps: Omit<UserDeps, "db"> & Pick<Authenticator, "forget">): void {

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { Ajv } from "ajv";
 import fastify from "fastify";
 import { type TSchema, Type } from "typebox";
-import { nullable } from "./nullable.ts";
+import { nullable } from "./schemas.ts";
 
 const cases: [schema: TSchema, value: unknown, wrong: unknown][] = [
   [Type.String({ minLength: 2 }), "text", 7],

@@ -1,0 +1,167 @@
+/** The OpenAPI document of the operations. */
+import type { TSchema } from "typebox";
+import type { ErrorStatus, Operation } from "./operation.ts";
+import { componentNamed, ErrorBody, uuid } from "./schemas.ts";
+
+type Json = Record<string, unknown>;
+type Schema = Json;
+
+/** Status, name of the component, and what it means. */
+const errors: Record<ErrorStatus, readonly [name: string, meaning: string]> = {
+  400: ["BadRequest", "`VALIDATION_ERROR`: the request breaks the schema or a stated rule."],
+  401: ["Unauthorized", "`AUTH_REQUIRED`, `AUTH_INVALID`, `AUTH_EXPIRED` or `API_KEY_INVALID`: no valid credential."],
+  403: ["Forbidden", "`FORBIDDEN`: the caller may not do this."],
+  404: ["NotFound", "`RESOURCE_NOT_FOUND`: it does not exist, or belongs to another workspace."],
+  409: ["Conflict", "`CONFLICT` or `IDEMPOTENCY_CONFLICT`."],
+  413: ["PayloadTooLarge", "`PAYLOAD_TOO_LARGE`: the body is larger than this operation accepts."],
+  415: ["UnsupportedMediaType", "`CONTENT_TYPE_INVALID`: send JSON."],
+  422: ["UnprocessableContent", "The request is valid, but cannot be done: `error.code` says why."],
+  429: ["TooManyRequests", "`RATE_LIMIT_EXCEEDED`: retry after `retry-after` seconds."],
+  503: ["ServiceUnavailable", "`OVERLOADED`: retry after `retry-after` seconds."],
+};
+
+export interface DocumentInfo {
+  title: string;
+  version: string;
+  description: string;
+}
+
+/** Writes the document. Throws for two operations at one place, and for a component that is used but not named. */
+export function writeDocument(info: DocumentInfo, operations: readonly Operation[]): Json {
+  const schemas = new Map<string, Json>();
+  const paths: Record<string, Json> = {};
+
+  /** The schema as JSON; a named one is a reference, and becomes a component. */
+  function show(schema: Schema): Json {
+    const { title, ...rest } = schema;
+    const component = typeof title === "string" ? (componentNamed(title) as Schema | undefined) : undefined;
+    if (component === undefined) return showInside(schema);
+    if (!schemas.has(title as string)) {
+      schemas.set(title as string, {});
+      const { title: _, ...own } = component;
+      schemas.set(title as string, showInside(own as Schema));
+    }
+    const reference = { $ref: `#/components/schemas/${title}` };
+    const { description } = rest as Json;
+    const added = description === undefined || description === component.description ? {} : { description };
+    if (Array.isArray(rest.type) && !Array.isArray(component.type)) {
+      return { anyOf: [reference, { type: "null" }], ...added };
+    }
+    return { ...reference, ...added };
+  }
+
+  function showInside(schema: Schema): Json {
+    const shown = Object.entries(schema).filter(([key]) => !key.startsWith("x-"));
+    return Object.fromEntries(shown.map(([key, value]) => [key, showValue(key, value)]));
+  }
+
+  function showValue(key: string, value: unknown): unknown {
+    if (["properties", "patternProperties", "$defs"].includes(key)) {
+      return Object.fromEntries(Object.entries(value as Json).map(([name, one]) => [name, show(one as Schema)]));
+    }
+    if (["oneOf", "anyOf", "allOf", "prefixItems"].includes(key)) return (value as Schema[]).map(show);
+    const isSchema =
+      ["items", "additionalProperties", "propertyNames", "not"].includes(key) && typeof value === "object";
+    return isSchema ? show(value as Schema) : value;
+  }
+
+  for (const operation of operations) {
+    const place = paths[operation.path] ?? {};
+    paths[operation.path] = place;
+    const method = operation.method.toLowerCase();
+    if (method in place) throw new Error(`Two operations are ${operation.method} ${operation.path}.`);
+    place[method] = showOperation(operation, show);
+  }
+  return {
+    openapi: "3.1.0",
+    info,
+    tags: [...new Set(operations.map(({ tag }) => tag))].map((name) => ({ name })),
+    security: [{ bearer: [] }],
+    paths,
+    components: {
+      securitySchemes: { bearer: { type: "http", scheme: "bearer" } },
+      responses: Object.fromEntries(
+        Object.values(errors).map(([name, description]) => [name, errorAnswer(description, show)]),
+      ),
+      schemas: Object.fromEntries([...schemas].sort(([a], [b]) => (a < b ? -1 : 1))),
+    },
+  };
+}
+
+function errorAnswer(description: string, show: (schema: Schema) => Json): Json {
+  return { description, content: { "application/json": { schema: show(ErrorBody as object as Schema) } } };
+}
+
+function showOperation(operation: Operation, show: (schema: Schema) => Json): Json {
+  const { id, tag, summary, description, access, body, isBodyOptional = false, answers } = operation;
+  const parameters = [...inPath(operation), ...parametersOf("query", operation.query)].map(
+    ({ schema, ...parameter }) => {
+      const { description: about, ...rest } = show(schema) as Json;
+      return { ...parameter, ...(about === undefined ? {} : { description: about }), schema: rest };
+    },
+  );
+  const successes = Object.entries(answers).map(([status, schema]) => [
+    status,
+    schema === null
+      ? { description: "Done; no body." }
+      : { description: "Success.", content: { "application/json": { schema: show(schema as object as Schema) } } },
+  ]);
+  const refusals = errorsOf(operation).map((status) => [
+    status,
+    { $ref: `#/components/responses/${errors[status][0]}` },
+  ]);
+  return {
+    operationId: id,
+    tags: [tag],
+    summary,
+    ...(description === undefined ? {} : { description }),
+    ...(access === "public" ? { security: [] } : {}),
+    ...(parameters.length === 0 ? {} : { parameters }),
+    ...(body === undefined
+      ? {}
+      : {
+          requestBody: {
+            required: !isBodyOptional,
+            content: { "application/json": { schema: show(body as object as Schema) } },
+          },
+        }),
+    responses: Object.fromEntries([...successes, ...refusals]),
+  };
+}
+
+interface Parameter {
+  name: string;
+  in: string;
+  required: boolean;
+  schema: Schema;
+}
+
+function inPath({ path, params }: Operation): Parameter[] {
+  const { properties } = (params ?? { properties: {} }) as { properties: Record<string, Schema> };
+  return [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => {
+    return { name: name!, in: "path", required: true, schema: properties[name!] ?? (uuid as object as Schema) };
+  });
+}
+
+function parametersOf(place: string, schema: TSchema | undefined): Parameter[] {
+  const { properties = {}, required = [] } = (schema ?? {}) as {
+    properties?: Record<string, Schema>;
+    required?: string[];
+  };
+  return Object.entries(properties).map(([name, one]) => ({
+    name,
+    in: place,
+    required: required.includes(name),
+    schema: one,
+  }));
+}
+
+/** In ascending order. */
+function errorsOf({ access, path, query, body, errors: others = [] }: Operation): ErrorStatus[] {
+  const hasInput = query !== undefined || body !== undefined || path.includes("{");
+  const statuses = new Set<ErrorStatus>([429, 503, ...others]);
+  if (hasInput) statuses.add(400);
+  if (access !== "public") statuses.add(401).add(403);
+  if (path.includes("{")) statuses.add(404);
+  return [...statuses].sort((a, b) => a - b);
+}

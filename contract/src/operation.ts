@@ -1,0 +1,46 @@
+import type { TSchema } from "typebox";
+import type { Role, Scope } from "./access.ts";
+
+/**
+ * Who may call an operation: anyone, or a caller with at least this role whose API key has all of these scopes.
+ * `session`: only a user who logged in.
+ */
+export type Access = "public" | { role: Role; scope?: Scope | readonly Scope[]; session?: true };
+
+/** Statuses that refuse a request. */
+export type ErrorStatus = 400 | 401 | 403 | 404 | 409 | 413 | 415 | 422 | 429 | 503;
+
+/** What an operation takes and returns. The name under which it is exported is its `operationId`. */
+export interface OperationShape {
+  readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
+  /** As in OpenAPI: `/v1/contacts/{id}`. */
+  readonly path: string;
+  readonly summary: string;
+  readonly description?: string;
+  readonly access: Access;
+  /** The path parameters; default: a UUID for each. */
+  readonly params?: TSchema;
+  readonly query?: TSchema;
+  readonly body?: TSchema;
+  /** No body counts as `{}`. */
+  readonly isBodyOptional?: true;
+  /** The body of each success. `null`: none. */
+  readonly answers: Readonly<Record<number, TSchema | null>>;
+  /** In addition to 400, 401, 403, 404, 429 and 503 where the operation can answer so. */
+  readonly errors?: readonly ErrorStatus[];
+  /** It takes an `Idempotency-Key`. Keys belong to the caller; of a public operation, to the value of this field. */
+  readonly idempotent?: true | { readonly by: string };
+  /**
+   * Of an operation with a write scope: what its answer shows to an API key without the read scope, beside ids and what
+   * the request said. A field of a field is written `field.inner`, also inside an array. `all`: the request made it.
+   */
+  readonly shows?: "all" | readonly string[];
+}
+
+export type Operation = OperationShape & { readonly id: string; readonly tag: string };
+
+/** Names operations by their keys, and puts them under one heading of the document. */
+export function operations<const T extends Readonly<Record<string, OperationShape>>>(tag: string, shapes: T) {
+  const named = Object.entries(shapes).map(([id, shape]) => [id, { ...shape, id, tag }]);
+  return Object.fromEntries(named) as { readonly [Id in keyof T]: T[Id] & Pick<Operation, "id" | "tag"> };
+}

@@ -1,0 +1,91 @@
+/** What the schemas of several resources share. */
+import { type Static, type TSchema, Type } from "typebox";
+
+const components = new Map<string, TSchema>();
+
+/**
+ * Makes the schema a component of the document under this name. Its `title` says so wherever it is used, also as
+ * `nullable` or with a description of its own.
+ */
+export function named<T extends TSchema>(name: string, schema: T, example?: Static<T>): T {
+  if (components.has(name)) throw new Error(`Two schemas are named ${name}.`);
+  components.set(name, Object.assign(schema, { title: name }, example === undefined ? {} : { examples: [example] }));
+  return schema;
+}
+
+export function componentNamed(name: string): TSchema | undefined {
+  return components.get(name);
+}
+
+/**
+ * The schema or null, written as a list of types, because `anyOf` would make a serializer try each schema on every
+ * value.
+ */
+export function nullable<T extends TSchema>(schema: T, options: { description?: string } = {}) {
+  const { type, enum: values, const: value, ...rest } = schema as { type?: string; enum?: unknown[]; const?: unknown };
+  const known = value === undefined ? values : [value];
+  return Type.Unsafe<Static<T> | null>({
+    ...(type === undefined ? {} : { type: [type, "null"] }),
+    ...(known === undefined ? {} : { enum: [...known, null] }),
+    ...rest,
+    ...options,
+  });
+}
+
+/** Of the bodies and queries of requests: an unknown field is an error. */
+export const closed = { additionalProperties: false } as const;
+
+/** The keyword by which the server reads an id in the one spelling in which ids are stored. */
+export const lowerCaseKeyword = "x-lower-case";
+
+/** As PostgreSQL reads it: the format `uuid` of JSON Schema would let `urn:uuid:` pass. */
+export const uuidPattern = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$";
+export const uuid = Type.String({
+  pattern: uuidPattern,
+  description: "A UUID.",
+  [lowerCaseKeyword]: true,
+});
+
+export const time = Type.String({ format: "date-time" });
+
+export const ErrorBody = named(
+  "Error",
+  Type.Object({
+    success: Type.Literal(false),
+    error: Type.Object({
+      code: Type.String(),
+      message: Type.String(),
+      details: Type.Record(Type.String(), Type.Unknown()),
+      request_id: Type.String(),
+    }),
+  }),
+);
+
+/** As the hub writes it, in characters that need no escaping in a URL. */
+export const pageCursor = Type.String({
+  maxLength: 500,
+  pattern: "^[A-Za-z0-9_-]+$",
+  description:
+    "The `next_cursor` of the page before, with the same filters and order (400 with others). Without it you get the first page.",
+});
+
+/** `limit` and `cursor` of every list. */
+export const pageQuery = {
+  limit: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: 200,
+      default: 50,
+      description: "A page may hold fewer items: it ends at about 1 MiB.",
+    }),
+  ),
+  cursor: Type.Optional(pageCursor),
+};
+
+/** Longest text to search for, in characters. */
+export const maxSearchLength = 200;
+
+/** A page of named items. */
+export function pageOf<T extends TSchema>(item: T) {
+  return Type.Object({ data: Type.Array(item), next_cursor: nullable(Type.String()) });
+}

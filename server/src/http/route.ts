@@ -1,0 +1,64 @@
+import type { FastifyReply, FastifyRequest, RouteOptions } from "fastify";
+import { type Static, type TSchema, Type } from "typebox";
+import type { Operation } from "../../../contract/src/operation.ts";
+import { ErrorBody, uuid } from "../../../contract/src/schemas.ts";
+import { optionalBody } from "./json-body.ts";
+import type { App } from "./server.ts";
+
+type PartOf<O, Part extends string> = O extends Readonly<Record<Part, infer S extends TSchema>> ? Static<S> : unknown;
+type ParamsOf<O> = O extends { readonly params: infer S extends TSchema }
+  ? Static<S>
+  : O extends { readonly path: infer P extends string }
+    ? { [Name in NamesIn<P>]: string }
+    : never;
+type NamesIn<P extends string> = P extends `${string}{${infer Name}}${infer Rest}` ? Name | NamesIn<Rest> : never;
+
+export type RequestOf<O> = FastifyRequest & {
+  readonly params: ParamsOf<O>;
+  readonly query: PartOf<O, "query">;
+  body: PartOf<O, "body">;
+};
+
+type Bodies<O> = O extends { readonly answers: infer A } ? A[keyof A] : never;
+// biome-ignore lint/suspicious/noConfusingVoidType: a handler without an answer returns nothing.
+type BodyOf<S> = S extends TSchema ? Static<S> : S extends null ? undefined | void : never;
+/** The body of a success: of any of its statuses. */
+export type AnswerOf<O> = BodyOf<Bodies<O>>;
+
+export type Handler<O> = (request: RequestOf<O>, reply: FastifyReply) => Promise<AnswerOf<O>> | AnswerOf<O>;
+
+/**
+ * Adds an operation of the contract. Its handler returns the body of the answer; where there is more than one success,
+ * the handler also sets the status.
+ */
+export function route<const O extends Operation>(app: App, operation: O, handle: Handler<O>): void {
+  const { method, path, access, params, query, body, isBodyOptional, answers, idempotent, shows } = operation;
+  const statuses = Object.keys(answers).map(Number);
+  app.route({
+    method,
+    url: path.replaceAll(/\{(\w+)\}/g, ":$1"),
+    config: { access, ...(idempotent && { idempotent }), ...(shows && { shows }) } as never,
+    schema: {
+      hide: true,
+      ...(path.includes("{") && { params: params ?? idsIn(path) }),
+      ...(query && { querystring: query }),
+      ...(body && { body }),
+      response: {
+        ...Object.fromEntries(statuses.map((status) => [status, answers[status] ?? noBody])),
+        "4xx": ErrorBody,
+        "5xx": ErrorBody,
+      },
+    },
+    ...(isBodyOptional && optionalBody),
+    handler(request: FastifyRequest, reply: FastifyReply) {
+      if (statuses.length === 1) reply.status(statuses[0]!);
+      return handle(request as RequestOf<O>, reply);
+    },
+  } as RouteOptions as never);
+}
+
+const noBody = Type.Null();
+
+function idsIn(path: string) {
+  return Type.Object(Object.fromEntries([...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => [name!, uuid])));
+}
