@@ -89,6 +89,13 @@ describe("the doors of realtime", () => {
     assert.equal((await fetch(`${hub.url}/healthz`)).status, 200);
   });
 
+  test("a request for /ws without an upgrade is told what it lacks", async () => {
+    const answer = await fetch(`${hub.url}/ws`, { headers: { authorization: `Bearer ${token}` } });
+    const { error } = (await answer.json()) as { error: { code: string; message: string } };
+    assert.deepEqual([answer.status, error.code], [400, "VALIDATION_ERROR"]);
+    assert.match(error.message, /no upgrade to a WebSocket.* proxy/);
+  });
+
   test("no token is ever in the log", async () => {
     for (const tokenBy of ["query", "protocol", "header"] as const) {
       await using socket = await listen({ url: hub.url, token, tokenBy });

@@ -31,6 +31,10 @@ test(
     assert.ok(refused instanceof UpgradeRefused, String(refused));
     assert.deepEqual([refused.status, refused.body.error.code], [421, "MISDIRECTED"]);
     assert.match(refused.message, /role realtime \(ROLES\)/);
+    // A proxy that removes the header `upgrade` leaves this of an upgrade.
+    const plain = await fetch(`${answering.url}/ws`);
+    assert.equal(plain.status, 421);
+    assert.match(await plain.text(), /role realtime \(ROLES\)/);
     const authorization = `Bearer ${token}`;
     const stream = await fetch(`${answering.url}/v1/events`, {
       headers: { accept: "text/event-stream", authorization },

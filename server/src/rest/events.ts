@@ -1,4 +1,5 @@
 import { Type } from "typebox";
+import { invalid } from "../errors.ts";
 import { cursorPattern, feedScopes, parseCursor } from "../events/events.ts";
 import { clientAddress } from "../http/client-address.ts";
 import { varyBy } from "../http/cors.ts";
@@ -17,6 +18,7 @@ export function eventRoutes(
   app: App,
   { streams }: { /** Null in a process without the role realtime. */ streams: Streams | null },
 ): void {
+  plainSocketRoute(app, streams);
   app.get(
     "/v1/events",
     {
@@ -63,6 +65,17 @@ export function eventRoutes(
       return reply;
     },
   );
+}
+
+/** `GET /ws` that is no upgrade: upgrades do not come here. */
+function plainSocketRoute(app: App, streams: Streams | null): void {
+  const hidden = { config: { access: "public" }, schema: { hide: true }, exposeHeadRoute: false } as const;
+  app.get("/ws", hidden, async () => {
+    if (streams === null) throw servesNoReaders();
+    throw invalid(
+      "This request is no upgrade to a WebSocket. A proxy in front must forward the headers upgrade and connection.",
+    );
+  });
 }
 
 /** A proxy in front must pass each event on at once. */
