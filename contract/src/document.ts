@@ -93,18 +93,21 @@ function errorAnswer(description: string, show: (schema: Schema) => Json): Json 
 }
 
 function showOperation(operation: Operation, show: (schema: Schema) => Json): Json {
-  const { id, tag, summary, description, access, body, isBodyOptional = false, answers } = operation;
+  const { id, tag, summary, description, access, body, isBodyOptional = false, answers, contentType } = operation;
   const parameters = [...inPath(operation), ...parametersOf("query", operation.query)].map(
     ({ schema, ...parameter }) => {
       const { description: about, ...rest } = show(schema) as Json;
       return { ...parameter, ...(about === undefined ? {} : { description: about }), schema: rest };
     },
   );
-  const successes = Object.entries(answers).map(([status, schema]) => [
+  const described = Object.entries(answers).map(([status, schema]) => [
     status,
     schema === null
       ? { description: "Done; no body." }
-      : { description: "Success.", content: { "application/json": { schema: show(schema as object as Schema) } } },
+      : {
+          description: Number(status) < 400 ? "Success." : "Not now: the body says why.",
+          content: { [contentType ?? "application/json"]: { schema: show(schema as object as Schema) } },
+        },
   ]);
   const refusals = errorsOf(operation).map((status) => [
     status,
@@ -125,7 +128,7 @@ function showOperation(operation: Operation, show: (schema: Schema) => Json): Js
             content: { "application/json": { schema: show(body as object as Schema) } },
           },
         }),
-    responses: Object.fromEntries([...successes, ...refusals]),
+    responses: Object.fromEntries([...described, ...refusals]),
   };
 }
 
@@ -157,11 +160,13 @@ function parametersOf(place: string, schema: TSchema | undefined): Parameter[] {
 }
 
 /** In ascending order. */
-function errorsOf({ access, path, query, body, errors: others = [] }: Operation): ErrorStatus[] {
+function errorsOf({ access, path, query, body, answers, errors: others = [], ...operation }: Operation): ErrorStatus[] {
   const hasInput = query !== undefined || body !== undefined || path.includes("{");
-  const statuses = new Set<ErrorStatus>([429, 503, ...others]);
+  const statuses = new Set<ErrorStatus>(others);
+  if (operation.limit !== "none") statuses.add(429);
+  if (operation.limit !== "none" || operation.admission !== "always") statuses.add(503);
   if (hasInput) statuses.add(400);
   if (access !== "public") statuses.add(401).add(403);
   if (path.includes("{")) statuses.add(404);
-  return [...statuses].sort((a, b) => a - b);
+  return [...statuses].filter((status) => !(status in answers)).sort((a, b) => a - b);
 }

@@ -24,10 +24,16 @@ export interface OperationShape {
   readonly body?: TSchema;
   /** No body counts as `{}`. */
   readonly isBodyOptional?: true;
-  /** The body of each success. `null`: none. */
+  /** The body of each success. `null`: none. A status from 400 on has a body of its own instead of the error's. */
   readonly answers: Readonly<Record<number, TSchema | null>>;
+  /** Of the answers; default: JSON. The schema is then that of the text, or of one of its lines. */
+  readonly contentType?: "text/plain" | "application/x-ndjson";
   /** In addition to 400, 401, 403, 404, 429 and 503 where the operation can answer so. */
   readonly errors?: readonly ErrorStatus[];
+  /** Where requests are not counted by the rule: `address` also counts a `GET`, `none` counts nothing. */
+  readonly limit?: "address" | "none";
+  /** Answered however busy the hub is; `streams`: only a request for an event stream. */
+  readonly admission?: "always" | "streams";
   /** It takes an `Idempotency-Key`. Keys belong to the caller; of a public operation, to the value of this field. */
   readonly idempotent?: true | { readonly by: string };
   /**

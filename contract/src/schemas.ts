@@ -48,6 +48,23 @@ export const uuid = Type.String({
 
 export const time = Type.String({ format: "date-time" });
 
+/** The format of one line with at least one visible character. */
+export const lineFormat = "line";
+/** The format of a text with at least one visible character. */
+export const visibleFormat = "visible";
+
+/** One line that people read. */
+export function line(maxLength: number) {
+  return Type.String({
+    minLength: 1,
+    maxLength,
+    // In the dialect of regular expressions that all languages share; the format also knows Unicode's other blanks.
+    pattern: "^[^\\x00-\\x1f\\x7f-\\x9f]+$",
+    format: lineFormat,
+    description: "One line of text, not blank.",
+  });
+}
+
 export const ErrorBody = named(
   "Error",
   Type.Object({

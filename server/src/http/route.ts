@@ -1,3 +1,4 @@
+import type { Readable } from "node:stream";
 import type { FastifyReply, FastifyRequest, RouteOptions } from "fastify";
 import { type Static, type TSchema, Type } from "typebox";
 import type { Operation } from "../../../contract/src/operation.ts";
@@ -23,7 +24,7 @@ type Bodies<O> = O extends { readonly answers: infer A } ? A[keyof A] : never;
 // biome-ignore lint/suspicious/noConfusingVoidType: a handler without an answer returns nothing.
 type BodyOf<S> = S extends TSchema ? Static<S> : S extends null ? undefined | void : never;
 /** The body of a success: of any of its statuses. */
-export type AnswerOf<O> = BodyOf<Bodies<O>>;
+export type AnswerOf<O> = O extends { readonly contentType: string } ? string | Readable : BodyOf<Bodies<O>>;
 
 export type Handler<O> = (request: RequestOf<O>, reply: FastifyReply) => Promise<AnswerOf<O>> | AnswerOf<O>;
 
@@ -31,20 +32,33 @@ export type Handler<O> = (request: RequestOf<O>, reply: FastifyReply) => Promise
  * Adds an operation of the contract. Its handler returns the body of the answer; where there is more than one success,
  * the handler also sets the status.
  */
-export function route<const O extends Operation>(app: App, operation: O, handle: Handler<O>): void {
-  const { method, path, access, params, query, body, isBodyOptional, answers, idempotent, shows } = operation;
+export function route<const O extends Operation>(
+  app: App,
+  operation: O,
+  handle: Handler<O>,
+  options: Pick<RouteOptions, "bodyLimit" | "exposeHeadRoute"> = {},
+): void {
+  const { method, path, params, query, body, isBodyOptional, answers, contentType } = operation;
+  const { access, limit, admission, idempotent, shows } = operation;
   const statuses = Object.keys(answers).map(Number);
   app.route({
+    ...options,
     method,
     url: path.replaceAll(/\{(\w+)\}/g, ":$1"),
-    config: { access, ...(idempotent && { idempotent }), ...(shows && { shows }) } as never,
+    config: {
+      access,
+      ...(limit && { limit }),
+      ...(admission && { admission }),
+      ...(idempotent && { idempotent }),
+      ...(shows && { shows }),
+    } as never,
     schema: {
       hide: true,
       ...(path.includes("{") && { params: params ?? idsIn(path) }),
       ...(query && { querystring: query }),
       ...(body && { body }),
       response: {
-        ...Object.fromEntries(statuses.map((status) => [status, answers[status] ?? noBody])),
+        ...(!contentType && Object.fromEntries(statuses.map((status) => [status, answers[status] ?? noBody]))),
         "4xx": ErrorBody,
         "5xx": ErrorBody,
       },
@@ -52,6 +66,7 @@ export function route<const O extends Operation>(app: App, operation: O, handle:
     ...(isBodyOptional && optionalBody),
     handler(request: FastifyRequest, reply: FastifyReply) {
       if (statuses.length === 1) reply.status(statuses[0]!);
+      if (contentType) reply.type(contentType);
       return handle(request as RequestOf<O>, reply);
     },
   } as RouteOptions as never);

@@ -4,16 +4,11 @@ import addFormats from "ajv-formats";
 import type { FastifySchemaCompiler } from "fastify";
 import type { Static, TSchema } from "typebox";
 import { type FreeFormLimits, freeFormKeyword } from "../../../contract/src/free-form.ts";
-import { lowerCaseKeyword } from "../../../contract/src/schemas.ts";
+import { lineFormat, lowerCaseKeyword, visibleFormat } from "../../../contract/src/schemas.ts";
 import { RequestError } from "../errors.ts";
 import { findExcess } from "../lib/free-form.ts";
 import { isPlainName, isVisible } from "../lib/names.ts";
 import { wantedForm } from "./wanted-forms.ts";
-
-/** The format of a name: one line with at least one visible character. */
-export const lineFormat = "line";
-/** The format of a text with at least one visible character. */
-export const visibleFormat = "visible";
 
 // Bodies are taken as they are; what comes as text (path, query, headers) is read into numbers and booleans.
 // Schemas are validated only where all are compiled at once: compiling the meta-schema costs more than a route.

@@ -1,12 +1,11 @@
 import { Type } from "typebox";
-import { nullable } from "../../../contract/src/schemas.ts";
-import { lineFormat, visibleFormat } from "../http/validation.ts";
+import { line, nullable, visibleFormat } from "../../../contract/src/schemas.ts";
 import { type Role, roles } from "../identity/principal.ts";
 import { usernamePattern } from "../identity/username.ts";
 import type { User } from "../identity/users.ts";
 
 export { errorAnswers } from "../http/errors.ts";
-export { nullable };
+export { line, nullable };
 
 export const bearer = [{ bearer: [] }];
 
@@ -34,18 +33,6 @@ export function revokeApiKeysSince(otherwise: string) {
 export const userAddressList = Type.Array(Type.String(), {
   description: "Addresses on channels, in the order in which they are tried",
 });
-
-/** One line that people read: not blank, and without control characters. */
-export function line(maxLength: number) {
-  return Type.String({
-    minLength: 1,
-    maxLength,
-    // In the dialect of regular expressions that all languages share; the format also knows Unicode's other blanks.
-    pattern: "^[^\\x00-\\x1f\\x7f-\\x9f]+$",
-    format: lineFormat,
-    description: "One line of text, not blank",
-  });
-}
 
 export const displayName = line(200);
 
