@@ -125,6 +125,24 @@ describe("read marks and typing on platforms", () => {
     assert.equal(await typing(davi), 2);
   });
 
+  // Users may have addresses on platforms too, and are not shown their own typing.
+  test("two who type at the same time are shown to each other", async () => {
+    const [bea, caio] = [await hub.user("agent", "Bea"), await hub.user("agent", "Caio")];
+    const phones = [hub.person("telegram"), hub.person("telegram")] as const;
+    for (const [index, user] of [bea, caio].entries()) {
+      await phones[index]!.writes("/start");
+      await hub.settled();
+      const { data } = await hub.client.contacts.list({ address: phones[index]!.address });
+      await hub.client.contacts.remove(data[0]!.contact_id);
+      await hub.admin.users.addAddress(user.user_id, phones[index]!.address);
+    }
+    const { conversation_id } = await hub.group([bea.user_id, caio.user_id, hub.person("telegram")]);
+    assert.equal(await bea.client.conversations.typing(conversation_id), null);
+    assert.deepEqual([await typing(phones[0]), await typing(phones[1])], [0, 1]);
+    assert.equal(await caio.client.conversations.typing(conversation_id), null);
+    assert.deepEqual([await typing(phones[0]), await typing(phones[1])], [1, 1]);
+  });
+
   test("a refused account shows nothing, and sends its read marks when it is repaired", async () => {
     const ana = hub.person("whatsapp");
     const { ids, conversationId } = await writes(ana, "oi");

@@ -44,9 +44,9 @@ export interface Signals {
 
 /** Time limit of one call to a platform: the caller of the API waits for it. In milliseconds. */
 const timeoutMs = 3_000;
-/** Typing in a conversation is sent once in this time: platforms show it for at least 5 s. In milliseconds. */
+/** Typing of one participant in a conversation is sent once in this time: platforms show it for at least 5 s. In milliseconds. */
 const quietMs = 4_000;
-/** Most conversations whose last typing is remembered. */
+/** Most conversations and participants whose last typing is remembered. */
 const maxRemembered = 10_000;
 /** Read marks taken at a time. */
 const dueBatch = 100;
@@ -139,7 +139,9 @@ export function openSignals(deps: SignalDeps): Signals {
     mayType: typeInConversation,
     showTyping(db, principal, conversationId) {
       const now = clock.elapsed();
-      const last = typing.get(conversationId);
+      // Another participant is shown to others: the first one may be among them.
+      const key = `${conversationId} ${principal.participantId}`;
+      const last = typing.get(key);
       if (last !== undefined && now - last.at < quietMs) return last.answer;
       if (typing.size >= maxRemembered) typing.clear();
       const answer = findTyping(
@@ -150,8 +152,8 @@ export function openSignals(deps: SignalDeps): Signals {
       )
         .then((targets) => Promise.all(targets.map(showTo)))
         .then((answers) => answers.flat());
-      typing.set(conversationId, { at: now, answer });
-      answer.catch(() => typing.delete(conversationId));
+      typing.set(key, { at: now, answer });
+      answer.catch(() => typing.delete(key));
       return answer;
     },
   };
