@@ -120,6 +120,36 @@ describe("the doors of realtime", () => {
     assert.equal(code, 4429);
   });
 
+  // Otherwise sockets would be a way around the limits of requests.
+  test("frames that do what a request does count against the limit of an API key, and of a user over all sockets", async () => {
+    const rate_limit = { per_second: 0.01, burst: 3 };
+    const parent = await hub.admin.apiKeys.create({ name: "slow", scopes: ["*"], rate_limit });
+    const { user_id, workspace_id } = await hub.admin.auth.me();
+    const { conversation_id } = await hub.group([user_id, workspace_id, hub.person("whatsapp")]);
+    const typing = { type: "typing", conversation_id };
+    const accepted = async (credential: string, sockets: number, frames: object[]) => {
+      const listeners = await Promise.all(
+        Array.from({ length: sockets }, () => listen({ url: hub.url, token: credential })),
+      );
+      for (const frame of frames) for (const listener of listeners) listener.say(frame);
+      for (const listener of listeners) listener.say({ type: "ping" });
+      for (const listener of listeners) await listener.frame("pong", ({ type }) => type === "PONG");
+      const errors = listeners.flatMap(({ frames }) => frames.filter(({ type }) => type === "ERROR"));
+      for (const listener of listeners) listener.cut();
+      assert.deepEqual([...new Set(errors.map(({ code }) => code))], ["RATE_LIMIT_EXCEEDED"]);
+      return sockets * frames.length - errors.length;
+    };
+    // One request has been made: the child.
+    const child = await hub.clientFor(parent.key).apiKeys.create({ name: "child", scopes: ["*"] });
+    assert.equal(await accepted(child.key, 2, [typing, typing]), 2);
+    await assert.rejects(hub.clientFor(parent.key).conversations.read(conversation_id, 0), {
+      code: "RATE_LIMIT_EXCEEDED",
+    });
+    const many = Array.from({ length: 20 }, () => typing);
+    const taken = await accepted(token, 5, many);
+    assert.ok(taken >= 50 && taken < 100, `${taken}`);
+  });
+
   test("binary frames are refused, and too long ones end the socket", async () => {
     await using socket = await listen({ url: hub.url, token });
     socket.socket.send(Buffer.from('{"type":"ping"}'));

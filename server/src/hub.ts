@@ -150,7 +150,8 @@ function startRealtime(context: Context): Realtime {
   const { config, authenticator } = context;
   const { maxReaders, limits } = config.events;
   const clientAddress = openClientAddress(config.http.trustedProxies);
-  return openRealtime({ ...context, ...authenticator, origins: config.http, maxReaders, limits, clientAddress });
+  const bounds = { maxReaders, limits, rateLimits: context.limits };
+  return openRealtime({ ...context, ...authenticator, origins: config.http, ...bounds, clientAddress });
 }
 
 function dependenciesOf(context: Context): Dependency[] {

@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { RequestError } from "../errors.ts";
+import { keyLimitsOf } from "../identity/principal.ts";
 import { addressKey } from "../lib/rate-limits/address-key.ts";
 import type { RateLimit, RateLimits, Taken } from "../lib/rate-limits/rate-limits.ts";
 import { clientAddress } from "./client-address.ts";
@@ -41,11 +42,9 @@ export function limitRequests(app: App, { limits, byUser, byAddress }: RequestLi
     if (access === "public" || limit === "address") {
       return byAddress === null ? [] : [{ key: `address:${addressKey(clientAddress(request))}`, limit: byAddress }];
     }
-    const { kind, callerId, rateLimit, ancestors = [] } = request.principal;
-    if (kind === "user") return byUser === null ? [] : [{ key: `user:${callerId}`, limit: byUser }];
-    return [...ancestors, { apiKeyId: callerId, rateLimit }].flatMap((key) =>
-      key.rateLimit === null ? [] : [{ key: `key:${key.apiKeyId}`, limit: key.rateLimit }],
-    );
+    const { kind, callerId } = request.principal;
+    if (kind === "api_key") return keyLimitsOf(request.principal);
+    return byUser === null ? [] : [{ key: `user:${callerId}`, limit: byUser }];
   }
 
   /** Counts for the key first and then for the keys above it; a refusal by one is not counted for the next ones. */

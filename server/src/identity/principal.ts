@@ -63,6 +63,13 @@ export interface KeyRateLimit {
   readonly burst: number;
 }
 
+/** The limits that a request of this API key counts against, by key: its own and those of the keys above it. */
+export function keyLimitsOf({ callerId, rateLimit, ancestors = [] }: Principal) {
+  return [...ancestors, { apiKeyId: callerId, rateLimit }].flatMap((key) =>
+    key.rateLimit === null ? [] : [{ key: `key:${key.apiKeyId}`, limit: key.rateLimit }],
+  );
+}
+
 export interface AncestorKey {
   readonly apiKeyId: string;
   readonly rateLimit: KeyRateLimit | null;

@@ -2,8 +2,8 @@ import { RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 
 /** Frames that one client may send a second on average, and at once after a pause. More are refused. */
-const framesPerSecond = 20;
-const frameBurst = 50;
+export const framesPerSecond = 20;
+export const frameBurst = 50;
 /** Refused frames after which a client is disconnected. The count starts again when its quota is full again. */
 const maxRefused = 200;
 /** Most frames of one client that wait for the ones before them. */

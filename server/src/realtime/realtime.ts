@@ -9,7 +9,9 @@ import { requireScope } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Fanout } from "../lib/fanout/fanout.ts";
 import type { Log, Pool } from "../lib/postgres.ts";
+import type { RateLimits } from "../lib/rate-limits/rate-limits.ts";
 import type { Signals } from "../signals/signals.ts";
+import { countFrame } from "./frame-limits.ts";
 import type { OriginRules } from "./handshake.ts";
 import { openPresence } from "./presence.ts";
 import { openReaders, type Reader } from "./readers.ts";
@@ -37,6 +39,7 @@ export interface RealtimeDeps {
   /** Sockets and streams that this process serves, at the most. */
   maxReaders: number;
   limits: ShareLimits;
+  rateLimits: RateLimits;
   clientAddress: SocketsDeps["clientAddress"];
 }
 
@@ -116,6 +119,7 @@ async function act(deps: RealtimeDeps, { subscriber, room }: Reader, frame: Outw
   const noteFailure = (error: unknown) =>
     log.warn({ err: error }, "read marks or typing could not be sent to the platforms");
   requireScope(principal, "conversations:write");
+  await countFrame(deps.rateLimits, principal);
   const db = deps.dbOf(principal.workspaceId);
   const conversationId = frame.conversation_id.toLowerCase();
   if (frame.type === "read") {
