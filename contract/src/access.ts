@@ -27,3 +27,16 @@ export const scopes = [
   "workspaces:write",
 ] as const;
 export type Scope = (typeof scopes)[number];
+
+/**
+ * Who may call an operation: anyone, or a caller with at least this role whose API key has all of these scopes.
+ * `session`: only a user who logged in.
+ */
+export type Access = "public" | { role: Role; scope?: Scope | readonly Scope[]; session?: true };
+
+/** The scope without which an API key sees of the answer only ids and what it sent; null for an operation that reads. */
+export function readScopeOf(access: Access): Scope | null {
+  if (access === "public") return null;
+  const written = [access.scope ?? []].flat().find((scope) => scope.endsWith(":write"));
+  return scopes.find((scope) => scope === written?.replace(":write", ":read")) ?? null;
+}

@@ -1,7 +1,8 @@
 /** The OpenAPI document of the operations. */
 import type { TSchema } from "typebox";
+import { readScopeOf } from "./access.ts";
 import type { ErrorStatus, Operation } from "./operation.ts";
-import { componentNamed, ErrorBody, uuid } from "./schemas.ts";
+import { componentNamed, ErrorBody, idempotencyKey, uuid } from "./schemas.ts";
 
 type Json = Record<string, unknown>;
 type Schema = Json;
@@ -80,6 +81,7 @@ export function writeDocument(info: DocumentInfo, operations: readonly Operation
     paths,
     components: {
       securitySchemes: { bearer: { type: "http", scheme: "bearer" } },
+      parameters: { IdempotencyKey: showParameter(keyHeader, show) },
       responses: Object.fromEntries(
         Object.values(errors).map(([name, description]) => [name, errorAnswer(description, show)]),
       ),
@@ -93,21 +95,15 @@ function errorAnswer(description: string, show: (schema: Schema) => Json): Json 
 }
 
 function showOperation(operation: Operation, show: (schema: Schema) => Json): Json {
-  const { id, tag, summary, description, access, body, isBodyOptional = false, answers, contentType } = operation;
-  const parameters = [...inPath(operation), ...parametersOf("query", operation.query)].map(
-    ({ schema, ...parameter }) => {
-      const { description: about, ...rest } = show(schema) as Json;
-      return { ...parameter, ...(about === undefined ? {} : { description: about }), schema: rest };
-    },
+  const { id, tag, summary, access, body, isBodyOptional = false } = operation;
+  const description = describe(operation);
+  const parameters = [...inPath(operation), ...parametersOf("query", operation.query)].map((parameter) =>
+    showParameter(parameter, show),
   );
-  const described = Object.entries(answers).map(([status, schema]) => [
+  if (operation.idempotent !== undefined) parameters.push({ $ref: "#/components/parameters/IdempotencyKey" });
+  const described = Object.entries(operation.answers).map(([status, schema]) => [
     status,
-    schema === null
-      ? { description: "Done; no body." }
-      : {
-          description: Number(status) < 400 ? "Success." : "Not now: the body says why.",
-          content: { [contentType ?? "application/json"]: { schema: show(schema as object as Schema) } },
-        },
+    showAnswer(operation, Number(status), schema, show),
   ]);
   const refusals = errorsOf(operation).map((status) => [
     status,
@@ -117,7 +113,7 @@ function showOperation(operation: Operation, show: (schema: Schema) => Json): Js
     operationId: id,
     tags: [tag],
     summary,
-    ...(description === undefined ? {} : { description }),
+    ...(description === "" ? {} : { description }),
     ...(access === "public" ? { security: [] } : {}),
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(body === undefined
@@ -132,12 +128,50 @@ function showOperation(operation: Operation, show: (schema: Schema) => Json): Js
   };
 }
 
+/** With what an API key without the read scope sees of the answer. */
+function describe({ description = "", access, answers, shows = [] }: Operation): string {
+  const scope = readScopeOf(access);
+  const hasBody = Object.values(answers).some((schema) => schema !== null);
+  if (scope === null || shows === "all" || !hasBody) return description;
+  const also = shows.length === 0 ? "" : `, and ${shows.map((name) => `\`${name}\``).join(", ")}`;
+  return `${description} To an API key without \`${scope}\` the answer shows only ids and what the request said${also}.`.trim();
+}
+
+function showAnswer(
+  { contentType }: Operation,
+  status: number,
+  schema: TSchema | null,
+  show: (schema: Schema) => Json,
+): Json {
+  if (schema !== null) {
+    const description = status < 400 ? "Success." : "Not now: the body says why.";
+    return {
+      description,
+      content: { [contentType ?? "application/json"]: { schema: show(schema as object as Schema) } },
+    };
+  }
+  if (status < 300) return { description: "Done; no body." };
+  return { description: "Redirect; no body.", headers: { location: { schema: { type: "string" } } } };
+}
+
+function showParameter({ schema, ...parameter }: Parameter, show: (schema: Schema) => Json): Json {
+  const { description, ...rest } = show(schema);
+  return { ...parameter, ...(description === undefined ? {} : { description }), schema: rest };
+}
+
 interface Parameter {
   name: string;
   in: string;
   required: boolean;
   schema: Schema;
 }
+
+const keyHeader: Parameter = {
+  name: "idempotency-key",
+  in: "header",
+  required: false,
+  schema: idempotencyKey as object as Schema,
+};
 
 function inPath({ path, params }: Operation): Parameter[] {
   const { properties } = (params ?? { properties: {} }) as { properties: Record<string, Schema> };
@@ -166,6 +200,7 @@ function errorsOf({ access, path, query, body, answers, errors: others = [], ...
   if (operation.limit !== "none") statuses.add(429);
   if (operation.limit !== "none" || operation.admission !== "always") statuses.add(503);
   if (hasInput) statuses.add(400);
+  if (operation.idempotent !== undefined) statuses.add(409);
   if (access !== "public") statuses.add(401).add(403);
   if (path.includes("{")) statuses.add(404);
   return [...statuses].filter((status) => !(status in answers)).sort((a, b) => a - b);

@@ -1,11 +1,5 @@
 import type { TSchema } from "typebox";
-import type { Role, Scope } from "./access.ts";
-
-/**
- * Who may call an operation: anyone, or a caller with at least this role whose API key has all of these scopes.
- * `session`: only a user who logged in.
- */
-export type Access = "public" | { role: Role; scope?: Scope | readonly Scope[]; session?: true };
+import type { Access } from "./access.ts";
 
 /** Statuses that refuse a request. */
 export type ErrorStatus = 400 | 401 | 403 | 404 | 409 | 413 | 415 | 422 | 429 | 503;
@@ -24,7 +18,10 @@ export interface OperationShape {
   readonly body?: TSchema;
   /** No body counts as `{}`. */
   readonly isBodyOptional?: true;
-  /** The body of each success. `null`: none. A status from 400 on has a body of its own instead of the error's. */
+  /**
+   * The body of each success or redirect. `null`: none. A status from 400 on has a body of its own instead of the
+   * error's.
+   */
   readonly answers: Readonly<Record<number, TSchema | null>>;
   /** Of the answers; default: JSON. The schema is then that of the text, or of one of its lines. */
   readonly contentType?: "text/plain" | "application/x-ndjson";
@@ -34,7 +31,10 @@ export interface OperationShape {
   readonly limit?: "address" | "none";
   /** Answered however busy the hub is; `streams`: only a request for an event stream. */
   readonly admission?: "always" | "streams";
-  /** It takes an `Idempotency-Key`. Keys belong to the caller; of a public operation, to the value of this field. */
+  /**
+   * It takes an `Idempotency-Key`. Keys belong to the caller; of a public operation, to the value of this field of the
+   * body, ignoring case.
+   */
   readonly idempotent?: true | { readonly by: string };
   /**
    * Of an operation with a write scope: what its answer shows to an API key without the read scope, beside ids and what

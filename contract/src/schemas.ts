@@ -65,6 +65,16 @@ export function line(maxLength: number) {
   });
 }
 
+/** The header `Idempotency-Key`. */
+export const idempotencyKey = Type.String({
+  pattern: "^[\\x20-\\x7e]{1,255}$",
+  description:
+    "1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the " +
+    "header `idempotent-replayed: true`. Another body gets 409 `IDEMPOTENCY_CONFLICT`; a request that is still in progress " +
+    "409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember " +
+    "401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again.",
+});
+
 export const ErrorBody = named(
   "Error",
   Type.Object({

@@ -3,8 +3,8 @@
  * it every call that must be refused and every one that must not.
  */
 import { randomUUID } from "node:crypto";
+import type { Scope } from "../../contract/src/access.ts";
 import { feedScopes } from "../../server/src/events/events.ts";
-import type { Scope } from "../../server/src/identity/principal.ts";
 import { adminPassword } from "./harness.ts";
 import { newAddress, type Things } from "./things.ts";
 import { newUser, text, type Workspace } from "./workspace.ts";

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { scopes as allScopes, type Scope } from "../../server/src/identity/principal.ts";
+import { scopes as allScopes, type Scope } from "../../contract/src/access.ts";
 import { openTokens } from "../../server/src/identity/tokens.ts";
 import { systemClock } from "../../server/src/lib/clock.ts";
 import { chooseSecrets } from "../../server/src/secrets.ts";

@@ -1,4 +1,4 @@
-import type { Role } from "../../../server/src/identity/principal.ts";
+import type { Role } from "../../../contract/src/access.ts";
 import { sharedSecrets } from "../../../server/src/identity/signing-keys.ts";
 import { openTokens } from "../../../server/src/identity/tokens.ts";
 import { systemClock } from "../../../server/src/lib/clock.ts";

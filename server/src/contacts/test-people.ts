@@ -1,4 +1,5 @@
-import { noOrigin, type Principal, type Role } from "../identity/principal.ts";
+import type { Role } from "../../../contract/src/access.ts";
+import { noOrigin, type Principal } from "../identity/principal.ts";
 import { newId } from "../lib/ids.ts";
 import { openPool, type Pool } from "../lib/postgres.ts";
 import { one, run } from "../lib/query.ts";

@@ -1,5 +1,6 @@
+import type { Scope } from "../../../contract/src/access.ts";
 import { forbidden } from "../errors.ts";
-import { hasScope, requireScope, type Scope, type Scoped } from "../identity/principal.ts";
+import { hasScope, requireScope, type Scoped } from "../identity/principal.ts";
 
 /** The scopes that an API key needs to read the feed, which contains what these scopes read. */
 export const feedScopes = ["events:read", "messages:read", "conversations:read"] as const satisfies readonly Scope[];

@@ -1,5 +1,7 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { Type } from "typebox";
+import type { OperationShape } from "../../../contract/src/operation.ts";
+import { idempotencyKey } from "../../../contract/src/schemas.ts";
 import { type ErrorCode, errorCodes } from "../errors.ts";
 import {
   type Claim,
@@ -18,11 +20,8 @@ export { deleteOldIdempotencyKeys } from "../identity/idempotency.ts";
 
 declare module "fastify" {
   interface FastifyContextConfig {
-    /**
-     * The route takes `Idempotency-Key`. Keys are each caller's own; a public route says by what in the (valid) body
-     * its callers are told apart.
-     */
-    idempotent?: boolean | { by: (body: unknown) => string };
+    /** As in the contract's `OperationShape`. */
+    idempotent?: OperationShape["idempotent"];
   }
 }
 
@@ -88,18 +87,7 @@ type OnSendDone = (error: Error | null, payload?: unknown) => void;
 
 const jsonType = "application/json; charset=utf-8";
 
-const keyHeader = Type.Object({
-  "idempotency-key": Type.Optional(
-    Type.String({
-      pattern: "^[\\x20-\\x7e]{1,255}$",
-      description:
-        "1 to 255 printable characters, kept 24 h. The same key and body get the same answer, with " +
-        "`idempotent-replayed: true`; another body gets 409 IDEMPOTENCY_CONFLICT, one still under way 409 CONFLICT. " +
-        "Success and errors of the request itself (400, 409, 422) are remembered. 401, 403, 404, 429, 5xx and answers " +
-        "with `retry-after` are not: the same key tries again.",
-    }),
-  ),
-});
+const keyHeader = Type.Object({ "idempotency-key": Type.Optional(idempotencyKey) });
 
 /** Success, and what the request itself is refused for. What others can lift, or time can, is worth another try. */
 function isFinalStatus(statusCode: number): boolean {
@@ -116,7 +104,8 @@ export function isFinalError(code: ErrorCode): boolean {
 function callerOf(request: FastifyRequest): { workspaceId: string | null; callerId: string } {
   const { idempotent } = request.routeOptions.config;
   if (typeof idempotent !== "object") return request.principal;
-  return { workspaceId: null, callerId: derivedId(0, "idempotency", idempotent.by(request.body)) };
+  const name = (request.body as Record<string, string>)[idempotent.by]!;
+  return { workspaceId: null, callerId: derivedId(0, "idempotency", name.toLowerCase()) };
 }
 
 function fingerprint(request: FastifyRequest): string {

@@ -1,11 +1,12 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
+import type { Access } from "../../../contract/src/access.ts";
 import { RequestError } from "../errors.ts";
 import { keyLimitsOf } from "../identity/principal.ts";
 import { addressKey } from "../lib/rate-limits/address-key.ts";
 import type { RateLimit, RateLimits, Taken } from "../lib/rate-limits/rate-limits.ts";
 import { clientAddress } from "./client-address.ts";
 import { errorAnswers } from "./errors.ts";
-import type { Access, App } from "./server.ts";
+import type { App } from "./server.ts";
 
 declare module "fastify" {
   interface FastifyContextConfig {

@@ -5,9 +5,10 @@ import type {} from "@fastify/swagger";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import fastify, { type FastifyRequest, type FastifySerializerCompiler, LogController } from "fastify";
 import type { Logger } from "pino";
+import type { Access } from "../../../contract/src/access.ts";
 import type { Origin } from "../audit/audit.ts";
 import { forbidden } from "../errors.ts";
-import { type Principal, type Role, requireRole, requireScope, type Scope } from "../identity/principal.ts";
+import { type Principal, requireRole, requireScope } from "../identity/principal.ts";
 import type { Certificate } from "../lib/certificate.ts";
 import { type Clock, systemClock } from "../lib/clock.ts";
 import { openConcurrencyLimit } from "../lib/concurrency-limit.ts";
@@ -44,12 +45,6 @@ declare module "fastify" {
     access?: Access;
   }
 }
-
-/**
- * Who may call a route: anyone, or a caller with at least this role whose API key has all of these scopes. `session`:
- * only a user who logged in.
- */
-export type Access = "public" | { role: Role; scope?: Scope | readonly Scope[]; session?: true };
 
 export interface RestOptions {
   log: Logger;

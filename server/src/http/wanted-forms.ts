@@ -1,4 +1,5 @@
 import { addressPattern } from "../../../contract/src/people.ts";
+import { lineFormat, visibleFormat } from "../../../contract/src/schemas.ts";
 import { cursorPattern } from "../events/events.ts";
 import { usernamePattern } from "../identity/username.ts";
 
@@ -6,8 +7,8 @@ import { usernamePattern } from "../identity/username.ts";
 const forms = new Map<string, string>([
   ["date-time", "a date and time such as 2026-11-20T12:00:00Z"],
   ["email", "an e-mail address such as ana@example.com"],
-  ["line", "one line of text that is not blank"],
-  ["visible", "a text with at least one visible character"],
+  [lineFormat, "one line of text that is not blank"],
+  [visibleFormat, "a text with at least one visible character"],
   ["^[^\\x00-\\x1f\\x7f-\\x9f]+$", "one line of text that is not blank"],
   ["^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", "a UUID"],
   [addressPattern, "an address, written channel:identifier"],

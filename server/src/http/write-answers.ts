@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { FastifyReply, FastifyRequest, RouteOptions } from "fastify";
-import { hasScope, type Scope, scopes } from "../identity/principal.ts";
+import { readScopeOf } from "../../../contract/src/access.ts";
+import { hasScope } from "../identity/principal.ts";
 import type { App } from "./server.ts";
 
 declare module "fastify" {
@@ -19,7 +20,7 @@ declare module "fastify" {
  */
 export function limitWriteAnswers(app: App): void {
   app.addHook("onRoute", (route) => {
-    const needed = readScopeOf(route);
+    const needed = readScopeOf(route.config?.access ?? "public");
     const shows = route.config?.shows ?? [];
     if (needed === null || shows === "all") return;
 
@@ -43,13 +44,6 @@ export function limitWriteAnswers(app: App): void {
 
 type Done = (error: null, answer: unknown) => void;
 type Fields = Readonly<Record<string, unknown>>;
-
-function readScopeOf({ config }: RouteOptions): Scope | null {
-  const access = config?.access;
-  if (access === undefined || access === "public") return null;
-  const written = [access.scope ?? []].flat().find((scope) => scope.endsWith(":write"));
-  return scopes.find((scope) => scope === written?.replace(":write", ":read")) ?? null;
-}
 
 /** Whether a success has a body: 204 has none. */
 function hasBody({ schema }: RouteOptions): boolean {

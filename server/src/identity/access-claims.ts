@@ -1,4 +1,4 @@
-import { type Role, roles } from "./principal.ts";
+import { type Role, roles } from "../../../contract/src/access.ts";
 
 /** What an access token says. Role and workspace are as they were when it was made; the database has the last word. */
 export interface AccessClaims {

@@ -1,3 +1,4 @@
+import type { Role, Scope } from "../../../contract/src/access.ts";
 import { recordAct } from "../audit/audit.ts";
 import { forbidden, invalid, notFound } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -7,7 +8,7 @@ import { all, type Db, inOrder, maybe, one, run } from "../lib/query.ts";
 import type { Authenticator } from "./authenticate.ts";
 import { invalidApiKey } from "./caller-errors.ts";
 import { lockMaker } from "./made-by.ts";
-import { hasRole, type KeyRateLimit, type Principal, type Role, type Scope } from "./principal.ts";
+import { hasRole, type KeyRateLimit, type Principal } from "./principal.ts";
 import { hashToken, newOpaqueToken } from "./tokens.ts";
 
 export const apiKeyPrefix = "c4a_";

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { before, beforeEach, test } from "node:test";
 import { SignJWT } from "jose";
+import type { Role } from "../../../contract/src/access.ts";
 import { systemOf } from "../audit/audit.ts";
 import type { Clock } from "../lib/clock.ts";
 import { openPool, type Pool } from "../lib/postgres.ts";
@@ -11,7 +12,7 @@ import { until } from "../testing/until.ts";
 import { createApiKey, revokeApiKey } from "./api-keys.ts";
 import { type Authenticator, openAuthenticator, recheckMs } from "./authenticate.ts";
 import type { PasswordHasher } from "./password.ts";
-import { noOrigin, type Principal, type Role } from "./principal.ts";
+import { noOrigin, type Principal } from "./principal.ts";
 import { openSession } from "./sessions.ts";
 import { sharedSecrets } from "./signing-keys.ts";
 import { type AccessClaims, openTokens, type Tokens } from "./tokens.ts";

@@ -1,3 +1,4 @@
+import type { Role } from "../../../contract/src/access.ts";
 import { type Origin, recordAct } from "../audit/audit.ts";
 import { notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -8,7 +9,7 @@ import { all, type Db, maybe, one, run } from "../lib/query.ts";
 import { lockMaker, type Maker } from "./made-by.ts";
 import { invitationMail } from "./mails.ts";
 import { type PasswordHasher, sourceOf } from "./password.ts";
-import { type Principal, type Role, requireMayRule } from "./principal.ts";
+import { type Principal, requireMayRule } from "./principal.ts";
 import { hashToken, newOpaqueToken } from "./tokens.ts";
 import { addUser, type User } from "./users.ts";
 

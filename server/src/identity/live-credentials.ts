@@ -1,9 +1,9 @@
+import type { Role } from "../../../contract/src/access.ts";
 import { RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { openCoalescer, TooManyQuestions } from "../lib/coalescer.ts";
 import { all, type Db, inOrder } from "../lib/query.ts";
 import { type LiveApiKey, useApiKeys } from "./api-keys.ts";
-import type { Role } from "./principal.ts";
 
 /**
  * What the database says of credentials right now. Many questions at once are few statements: each takes all that came

@@ -1,7 +1,7 @@
+import type { Role } from "../../../contract/src/access.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type Db, maybe, run } from "../lib/query.ts";
 import type { Maker } from "./made-by.ts";
-import type { Role } from "./principal.ts";
 
 export function setPassword(db: Db, row: { userId: string; passwordHash: string; provesEmail: boolean; now: Date }) {
   return run(

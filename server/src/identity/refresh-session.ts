@@ -1,9 +1,9 @@
+import type { Role } from "../../../contract/src/access.ts";
 import type { Origin } from "../audit/audit.ts";
 import { RequestError } from "../errors.ts";
 import { transaction } from "../lib/postgres.ts";
 import { type Db, maybe } from "../lib/query.ts";
 import type { Authenticator } from "./authenticate.ts";
-import type { Role } from "./principal.ts";
 import { newSalt, readRefreshToken, successorOf } from "./refresh-token.ts";
 import { recordReuse } from "./session-acts.ts";
 import { pair, type SessionDeps, type TokenPair } from "./sessions.ts";

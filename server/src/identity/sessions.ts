@@ -1,3 +1,4 @@
+import type { Role } from "../../../contract/src/access.ts";
 import { type Actor, type Origin, recordAct } from "../audit/audit.ts";
 import { RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -6,7 +7,7 @@ import { type Pool, transaction } from "../lib/postgres.ts";
 import { type Db, maybe, run } from "../lib/query.ts";
 import type { Authenticator } from "./authenticate.ts";
 import { endAccess } from "./end-access.ts";
-import type { Principal, Role } from "./principal.ts";
+import type { Principal } from "./principal.ts";
 import { newRefreshToken } from "./refresh-token.ts";
 import { recordKeptOut, sessionTarget } from "./session-acts.ts";
 import type { Tokens } from "./tokens.ts";

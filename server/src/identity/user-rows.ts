@@ -1,5 +1,5 @@
+import type { Role } from "../../../contract/src/access.ts";
 import { all, type Db, maybe, one, run } from "../lib/query.ts";
-import type { Role } from "./principal.ts";
 
 /** A user as everyone in the workspace may see it, and without a secret. */
 export interface User {

@@ -1,3 +1,4 @@
+import type { Role } from "../../../contract/src/access.ts";
 import { type Actor, recordAct } from "../audit/audit.ts";
 import { forbidden, notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -7,7 +8,7 @@ import type { Db } from "../lib/query.ts";
 import type { Authenticator } from "./authenticate.ts";
 import { deleteIdentitiesOf } from "./oauth/identity-rows.ts";
 import { callerOf, type PasswordHasher, sourceOf } from "./password.ts";
-import { hasScope, type Role, requireMayRule, type Scoped } from "./principal.ts";
+import { hasScope, requireMayRule, type Scoped } from "./principal.ts";
 import { revokeSessionsOf } from "./sessions.ts";
 import { deleteTotp } from "./totp/totp-rows.ts";
 import type { User } from "./user-rows.ts";

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { setImmediate } from "node:timers/promises";
+import type { Role } from "../../../contract/src/access.ts";
 import { readHead } from "../events/events.ts";
-import type { Role } from "../identity/principal.ts";
 import { maxJobs } from "../lib/loop-share.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { type Pipeline, startPipeline } from "../testing/test-pipeline.ts";

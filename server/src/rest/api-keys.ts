@@ -1,9 +1,9 @@
 import { Type } from "typebox";
+import { type Scope, scopes } from "../../../contract/src/access.ts";
 import { decodeCursor, pageOf, pageQuery, toPage } from "../http/pages.ts";
 import type { App } from "../http/server.ts";
 import { type ApiKey, createApiKey, listApiKeys, revokeApiKey } from "../identity/api-keys.ts";
 import type { Authenticator } from "../identity/authenticate.ts";
-import { type Scope, scopes } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import { bearer, errorAnswers, idParams, line, nothing, nullable, time, uuid } from "./identity-schemas.ts";
 

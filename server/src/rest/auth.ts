@@ -39,7 +39,7 @@ export function authRoutes(app: App, deps: AuthRouteDeps): void {
   app.post(
     "/auth/register",
     {
-      config: { access: "public", idempotent: { by: usernameOf }, admission: "always" },
+      config: { access: "public", idempotent: { by: "username" }, admission: "always" },
       schema: {
         tags,
         security: [],
@@ -168,8 +168,3 @@ export const tokenFields = {
   token_type: Type.Literal("Bearer"),
   expires_in: Type.Integer({ description: "Seconds until the access token expires" }),
 };
-
-/** Who asks, as long as nobody does yet: `Idempotency-Key` of strangers is kept apart by the name they ask for. */
-function usernameOf(body: unknown): string {
-  return (body as { username: string }).username.toLowerCase();
-}

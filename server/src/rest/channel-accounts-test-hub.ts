@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { pino } from "pino";
+import type { Role } from "../../../contract/src/access.ts";
 import { startSimulator } from "../../../simulator/src/simulator.ts";
 import { openChannelAccounts } from "../channel-accounts/channel-accounts.ts";
 import { connectorFor } from "../connectors/registry.ts";
 import { openDatabases } from "../databases.ts";
 import { RequestError } from "../errors.ts";
 import { openRestServer } from "../http/server.ts";
-import { noOrigin, type Principal, type Role } from "../identity/principal.ts";
+import { noOrigin, type Principal } from "../identity/principal.ts";
 import { systemClock } from "../lib/clock.ts";
 import { openHttpClient } from "../lib/http.ts";
 import { openPool } from "../lib/postgres.ts";

@@ -2,10 +2,12 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { before, test } from "node:test";
+import { contract } from "../../../contract/src/contract.ts";
 import { openRestWithoutHub, writeContract } from "./contract.ts";
 
 interface Operation {
   summary?: string;
+  description?: string;
   tags?: string[];
   security?: Record<string, unknown>[];
   parameters?: unknown[];
@@ -130,6 +132,23 @@ test("what takes a body or a query says 400, for unknown fields too", () => {
     if (requestBody !== undefined || parameters !== undefined)
       assert.ok("400" in responses, `${name} does not say 400`);
   }
+});
+
+test("an operation that takes an Idempotency-Key has the header and the status of its conflicts", () => {
+  const keyed = contract.filter(({ idempotent }) => idempotent !== undefined);
+  assert.ok(keyed.length > 0);
+  for (const { method, path } of keyed) {
+    const { parameters = [], responses } = new Map(operations).get(`${method} ${path}`)!;
+    assert.match(JSON.stringify(parameters), /idempotency-?key/i, `${method} ${path}`);
+    assert.ok("409" in responses, `${method} ${path} does not say 409`);
+  }
+});
+
+test("the description of a write says what an API key without the read scope does not see", () => {
+  const described = new Map(operations);
+  assert.match(described.get("PATCH /v1/contacts/{id}")!.description!, /without `contacts:read` .* only ids and what/);
+  assert.match(described.get("POST /v1/users/{id}/addresses")!.description!, /said, and `expires_at`, `help`\.$/);
+  assert.doesNotMatch(described.get("POST /v1/contacts")!.description!, /contacts:read/);
 });
 
 // A route that forgot to say who may call it would be open to everybody.

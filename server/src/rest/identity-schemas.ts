@@ -1,6 +1,6 @@
 import { Type } from "typebox";
+import { type Role, roles } from "../../../contract/src/access.ts";
 import { line, nullable, visibleFormat } from "../../../contract/src/schemas.ts";
-import { type Role, roles } from "../identity/principal.ts";
 import { usernamePattern } from "../identity/username.ts";
 import type { User } from "../identity/users.ts";
 

@@ -119,7 +119,7 @@ export function invitationRoutes(app: App, deps: InvitationRouteDeps): void {
   app.post(
     "/auth/invitations/accept",
     {
-      config: { access: "public", idempotent: { by: usernameOf }, admission: "always" },
+      config: { access: "public", idempotent: { by: "username" }, admission: "always" },
       schema: {
         tags: ["Identity"],
         security: [],
@@ -163,9 +163,4 @@ const invitationResource = Type.Object({
 
 function showInvitation({ expires_at, created_at, ...invitation }: Invitation) {
   return { ...invitation, expires_at: expires_at.toISOString(), created_at: created_at.toISOString() };
-}
-
-/** Who asks, as long as nobody does yet: see `idempotent` in idempotency.ts. */
-function usernameOf(body: unknown): string {
-  return (body as { username: string }).username.toLowerCase();
 }
