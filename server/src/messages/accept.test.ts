@@ -6,6 +6,7 @@ import { openPool } from "../lib/postgres.ts";
 import { all, one, run } from "../lib/query.ts";
 import { type Pipeline, startPipeline } from "../testing/test-pipeline.ts";
 import { type Accepted, openAcceptor } from "./accept.ts";
+import { maxPartLength } from "./in-parts.ts";
 import type { NewMessage } from "./write-messages.ts";
 
 test("32 batches at a time, through two acceptors, into the same conversations: seq has no gaps and keeps each batch's order", async () => {
@@ -49,6 +50,26 @@ test("32 batches at a time, through two acceptors, into the same conversations: 
   await line.routed();
   const { count } = await one<{ count: number }>(line.pool, "SELECT count(*) FROM deliveries");
   assert.equal(count, 800);
+});
+
+// Encoding a hundred long messages as parameters of one statement held the event loop for 200 ms.
+test("long messages that arrive together are written in several statements, in order", async () => {
+  await using line = await startPipeline({ delivers: false });
+  const db = line.databases.acceptDbOf(line.workspaceId);
+  const lengths: number[] = [];
+  const query = (statement: { name?: string; values: unknown[] }) => {
+    if (statement.name === "insert_messages") lengths.push(JSON.stringify(statement.values).length);
+    return db.query(statement as never);
+  };
+  const acceptor = openSecond(line, () => ({ query }) as never);
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  const messages = Array.from({ length: 20 }, (_, index) => messageTo(line, chat, `${index} ${"é".repeat(60_000)}`));
+  const results = await acceptor.accept(messages);
+  assert.deepEqual(
+    results.map((result) => result.kind === "accepted" && result.seq),
+    messages.map((_, index) => index + 1),
+  );
+  assert.ok(lengths.length > 1 && Math.max(...lengths) < 2 * maxPartLength, lengths.join(" "));
 });
 
 test("one id from 200 callers of two acceptors at once makes one message, and all get the same answer", async () => {
@@ -218,10 +239,10 @@ test("connections that break in the middle of commits lose no answer: each messa
   assert.equal((await storedTexts(line)).length, 300);
 });
 
-function openSecond(line: Pipeline) {
+function openSecond(line: Pipeline, dbOf: Parameters<typeof openAcceptor>[0]["dbOf"] = line.databases.acceptDbOf) {
   return openAcceptor({
     ...line.deps,
-    dbOf: line.databases.acceptDbOf,
+    dbOf,
     batchSize: 500,
     queueSize: 10_000,
     maxWaitMs: 1_000,

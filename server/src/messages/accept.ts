@@ -7,6 +7,7 @@ import { isRecordFault } from "../lib/faults.ts";
 import { isRetryableDbError } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
 import { topics } from "../topics.ts";
+import { inParts } from "./in-parts.ts";
 import { isSameMessage, type NewMessage, type Refusal, type Written, writeMessages } from "./write-messages.ts";
 
 /** What became of a message that was handed in: durable, or a request error that says why not. */
@@ -64,18 +65,24 @@ export function openAcceptor(options: AcceptOptions): Acceptor {
     return messages.map((message, index) => tell(message, unique[places[index]!]!, written[places[index]!]!));
   }
 
-  /** One commit for each workspace: none sees another's rows, not even here. */
+  /** A commit for each workspace: none sees another's rows, not even here. */
   async function writeByWorkspace(messages: NewMessage[]): Promise<(Written | Error)[]> {
-    if (messages.every(({ workspaceId }) => workspaceId === messages[0]!.workspaceId)) return write(messages);
+    if (messages.every(({ workspaceId }) => workspaceId === messages[0]!.workspaceId)) return writeInParts(messages);
     const results = new Map<NewMessage, Written | Error>();
     const groups = Map.groupBy(messages, ({ workspaceId }) => workspaceId);
     await Promise.all(
       [...groups.values()].map(async (group) => {
-        const written = await write(group);
+        const written = await writeInParts(group);
         for (const [index, message] of group.entries()) results.set(message, written[index]!);
       }),
     );
     return messages.map((message) => results.get(message)!);
+  }
+
+  async function writeInParts(messages: NewMessage[]): Promise<(Written | Error)[]> {
+    const written: (Written | Error)[] = [];
+    for (const part of inParts(messages)) written.push(...(await write(part)));
+    return written;
   }
 
   /**

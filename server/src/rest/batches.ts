@@ -8,6 +8,7 @@ import { compileCheck } from "../http/validation.ts";
 import type { Principal } from "../identity/principal.ts";
 import { derivedId, msOf } from "../lib/ids.ts";
 import type { Accepted, Acceptor } from "../messages/accept.ts";
+import { inParts } from "../messages/in-parts.ts";
 import { type Draft, draftMessage, type PrepareDeps, resolveDrafts, sendBody } from "../messages/prepare.ts";
 import type { NewMessage } from "../messages/write-messages.ts";
 import { acceptedMessage, showAccepted } from "./accepted-message.ts";
@@ -115,24 +116,6 @@ function isFinal(one: Result | undefined): boolean {
 
 function isGood<Good extends object>(one: Good | RequestError): one is Good {
   return !(one instanceof RequestError);
-}
-
-/** Most JSON written to the database in one statement, in characters: encoding it as parameters takes milliseconds. */
-const maxPartLength = 256 * 1024;
-
-function inParts(messages: NewMessage[]): NewMessage[][] {
-  const parts: NewMessage[][] = [];
-  let length = Number.POSITIVE_INFINITY;
-  for (const message of messages) {
-    const added = message.payload.length + (message.metadata?.length ?? 0);
-    length += added;
-    if (length <= maxPartLength) parts.at(-1)!.push(message);
-    else {
-      parts.push([message]);
-      length = added;
-    }
-  }
-  return parts;
 }
 
 function showResult(accepted: Accepted) {
