@@ -1,9 +1,20 @@
 /** All operations, in the reading order of the document. */
 import { contactAddresses, userAddresses } from "./addresses.ts";
+import { apiKeys } from "./api-keys.ts";
 import { contacts } from "./contacts.ts";
 import { conversations } from "./conversations.ts";
+import { me } from "./me.ts";
 import type { Operation } from "./operation.ts";
+import { users } from "./users.ts";
+import { workspaces } from "./workspaces.ts";
 
-export const contract: readonly Operation[] = [conversations, contacts, contactAddresses, userAddresses].flatMap(
-  (group): Operation[] => Object.values(group),
-);
+export const contract: readonly Operation[] = [
+  me,
+  apiKeys,
+  conversations,
+  contacts,
+  contactAddresses,
+  users,
+  userAddresses,
+  workspaces,
+].flatMap((group): Operation[] => Object.values(group));

@@ -1,5 +1,4 @@
-/** What a username may be: ASCII, so that no two look the same; unique in the hub, whatever the case. */
-export const usernamePattern = "^[A-Za-z0-9][A-Za-z0-9._-]{2,49}$";
+import { usernamePattern } from "../../../contract/src/users.ts";
 
 const expression = new RegExp(usernamePattern);
 

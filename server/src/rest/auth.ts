@@ -1,4 +1,5 @@
 import { Type } from "typebox";
+import { credentialFields, User as userResource } from "../../../contract/src/users.ts";
 import { optionalBody } from "../http/json-body.ts";
 import { type App, originOf } from "../http/server.ts";
 import type { Authenticator } from "../identity/authenticate.ts";
@@ -11,16 +12,8 @@ import type { Tokens } from "../identity/tokens.ts";
 import { requireSecondFactor } from "../identity/totp/second-factor.ts";
 import type { UserDeps } from "../identity/users.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
-import {
-  bearer,
-  credentialFields,
-  errorAnswers,
-  nothing,
-  revokeApiKeysSince,
-  showUser,
-  userResource,
-  uuid,
-} from "./identity-schemas.ts";
+import { bearer, errorAnswers, nothing, revokeApiKeysSince, uuid } from "./identity-schemas.ts";
+import { showUser } from "./users.ts";
 
 export interface AuthRouteDeps extends UserDeps, Pick<Authenticator, "forget"> {
   tokens: Tokens;

@@ -1,4 +1,10 @@
 import { Type } from "typebox";
+import {
+  credentialFields,
+  displayName,
+  UserRole as roleName,
+  User as userResource,
+} from "../../../contract/src/users.ts";
 import { decodeCursor, pageOf, pageQuery, toPage } from "../http/pages.ts";
 import { type App, originOf } from "../http/server.ts";
 import {
@@ -14,20 +20,8 @@ import { openSession } from "../identity/sessions.ts";
 import type { Tokens } from "../identity/tokens.ts";
 import type { Pool } from "../lib/postgres.ts";
 import { tokenFields } from "./auth.ts";
-import {
-  bearer,
-  credentialFields,
-  displayName,
-  errorAnswers,
-  idParams,
-  nothing,
-  nullable,
-  roleName,
-  showUser,
-  time,
-  userResource,
-  uuid,
-} from "./identity-schemas.ts";
+import { bearer, errorAnswers, idParams, nothing, nullable, time, uuid } from "./identity-schemas.ts";
+import { showUser } from "./users.ts";
 
 export interface InvitationRouteDeps extends Omit<InvitationDeps, "db"> {
   identityDb: Pool;

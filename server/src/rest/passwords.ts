@@ -1,4 +1,5 @@
 import { Type } from "typebox";
+import { credentialFields } from "../../../contract/src/users.ts";
 import { type App, originOf } from "../http/server.ts";
 import type { Authenticator } from "../identity/authenticate.ts";
 import { changePassword } from "../identity/change-password.ts";
@@ -9,15 +10,7 @@ import { type ForgottenPasswords, resetPassword, resetPasswordOf } from "../iden
 import type { Clock } from "../lib/clock.ts";
 import type { Mailer } from "../lib/mailer.ts";
 import type { Pool } from "../lib/postgres.ts";
-import {
-  bearer,
-  credentialFields,
-  errorAnswers,
-  idParams,
-  nothing,
-  revokeApiKeysSince,
-  time,
-} from "./identity-schemas.ts";
+import { bearer, errorAnswers, idParams, nothing, revokeApiKeysSince, time } from "./identity-schemas.ts";
 
 export interface PasswordRouteDeps extends Pick<Authenticator, "forget"> {
   identityDb: Pool;
