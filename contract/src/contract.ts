@@ -1,6 +1,7 @@
 /** All operations, in the reading order of the document. */
 import { contactAddresses, userAddresses } from "./addresses.ts";
 import { apiKeys } from "./api-keys.ts";
+import { channelAccounts } from "./channel-accounts.ts";
 import { contacts } from "./contacts.ts";
 import { conversations } from "./conversations.ts";
 import { me } from "./me.ts";
@@ -17,4 +18,5 @@ export const contract: readonly Operation[] = [
   users,
   userAddresses,
   workspaces,
+  channelAccounts,
 ].flatMap((group): Operation[] => Object.values(group));

@@ -1,14 +1,8 @@
+import type { accountStatuses } from "../../../contract/src/channel-accounts.ts";
 import type { AccountProblem, Channel, ChannelAccount, ChannelAccountSettings } from "../connectors/connector.ts";
 import type { Clock } from "../lib/clock.ts";
 
-/**
- * `disabled`: it neither sends nor receives, and keeps its data. `needs_attention`: the platform refuses it. It
- * receives, and messages to be sent over it are accepted and wait.
- */
-export const accountStatuses = ["active", "disabled", "needs_attention"] as const;
 export type ChannelAccountStatus = (typeof accountStatuses)[number];
-/** Statuses that an admin may set; only the platform's answer sets `needs_attention`. */
-export const settableStatuses = ["active", "disabled"] as const;
 
 /** SQL of the rule by which an account counts as connected, so that messages to it are accepted and routed. */
 export const isConnected = "deleted_at IS NULL AND status <> 'disabled'";

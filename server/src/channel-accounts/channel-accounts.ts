@@ -1,5 +1,4 @@
 /** The door of channel accounts: the numbers, pages and bots that are connected. */
-import type { Static } from "typebox";
 import { type Actor, recordAct, systemOf } from "../audit/audit.ts";
 import type { Channel, ChannelAccount, Connector, ConnectorIo } from "../connectors/connector.ts";
 import { channels, connectorFor } from "../connectors/registry.ts";
@@ -12,24 +11,21 @@ import type { SealedColumn } from "../lib/reseal.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
 import { openAccountCache } from "./account-cache.ts";
 import * as rows from "./account-rows.ts";
-import type { AccountAttention, ChannelAccountView, ConnectedAccount, settableStatuses } from "./channel-account.ts";
+import type { AccountAttention, ChannelAccountView, ConnectedAccount } from "./channel-account.ts";
 import { requireCredentials } from "./credentials.ts";
-import { type BaseUrlRules, requireSettings, type settingsSchema } from "./settings.ts";
+import { type BaseUrlRules, requireSettings } from "./settings.ts";
 
 export {
   type AccountAttention,
-  accountStatuses,
   type ChannelAccountHealth,
   type ChannelAccountStatus,
   type ChannelAccountView,
   type ConnectedAccount,
   countedWaitMs,
   isConnected,
-  settableStatuses,
 } from "./channel-account.ts";
 export { type Said, subscribeWebhook, verifyAccount } from "./platform.ts";
 export { type CodeRoute, type CodeToSend, openCodeSender } from "./send-code.ts";
-export { settingsSchema } from "./settings.ts";
 
 export interface ChannelAccountsDeps extends Partial<BaseUrlRules> {
   /** For what the pipeline asks; what requests read and write names its own. */
@@ -42,15 +38,15 @@ export interface NewChannelAccount {
   channel: Channel;
   name: string;
   credentials: unknown;
-  settings?: Static<typeof settingsSchema> | undefined;
+  settings?: ChannelAccountView["settings"] | undefined;
 }
 
 /** `settings` are replaced as a whole; fields that are left out stay. */
 export interface ChannelAccountPatch {
   name?: string | undefined;
-  status?: (typeof settableStatuses)[number] | undefined;
+  status?: Exclude<ConnectedAccount["status"], "needs_attention"> | undefined;
   credentials?: unknown;
-  settings?: Static<typeof settingsSchema> | undefined;
+  settings?: ChannelAccountView["settings"] | undefined;
 }
 
 export type ChannelAccounts = ReturnType<typeof openChannelAccounts>;

@@ -1,31 +1,6 @@
-import { type Static, Type } from "typebox";
 import type { ChannelAccountSettings } from "../connectors/connector.ts";
 import { invalid } from "../errors.ts";
 import { urlProblem } from "../lib/outbound-url.ts";
-
-/** The fields of `settings`, unknown ones refused. */
-export const settingsSchema = Type.Object(
-  {
-    base_url: Type.Optional(
-      Type.String({ maxLength: 500, description: "Where the platform answers, if not at its own address" }),
-    ),
-    api_version: Type.Optional(Type.String({ pattern: "^v\\d{1,3}\\.\\d{1,3}$" })),
-    verification_template: Type.Optional(
-      Type.Object(
-        { name: Type.String({ minLength: 1, maxLength: 512 }), language: Type.String({ minLength: 2, maxLength: 20 }) },
-        {
-          additionalProperties: false,
-          description:
-            "The template for one-time codes to people who have not written recently; its only parameter is the code",
-        },
-      ),
-    ),
-    rate_per_second: Type.Optional(
-      Type.Number({ exclusiveMinimum: 0, maximum: 100_000, description: "Requests a second to the platform" }),
-    ),
-  },
-  { additionalProperties: false },
-);
 
 /** Which private addresses a `base_url` may name: the same as the HTTP client's. */
 export interface BaseUrlRules {
@@ -39,7 +14,7 @@ export interface BaseUrlRules {
  * port must be one that webhook endpoints may use, and where private addresses are not allowed it must be https and
  * public. A public name that leads inside is caught when it is dialled.
  */
-export function requireSettings(settings: Static<typeof settingsSchema>, rules: BaseUrlRules): ChannelAccountSettings {
+export function requireSettings(settings: ChannelAccountSettings, rules: BaseUrlRules): ChannelAccountSettings {
   if (settings.base_url !== undefined) requireBaseUrl(settings.base_url, rules);
   return settings;
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { existsSync, readdirSync } from "node:fs";
 import { test } from "node:test";
+import { credentialFields } from "../../../contract/src/channels.ts";
 import { channels, connectorFor, connectors } from "./registry.ts";
 
 const folders = readdirSync(import.meta.dirname, { withFileTypes: true }).filter((entry) => entry.isDirectory());
@@ -8,6 +9,11 @@ const folders = readdirSync(import.meta.dirname, { withFileTypes: true }).filter
 test("every folder of a connector is registered, and every registered one has its folder", () => {
   assert.deepEqual(channels.toSorted(), folders.map((folder) => folder.name).toSorted());
   for (const connector of connectors) assert.equal(connectorFor(connector.channel), connector);
+});
+
+test("the contract names every channel with the fields of its credentials", () => {
+  const fields = connectors.map(({ channel, credentials }) => [channel, Object.keys(credentials.properties)]);
+  assert.deepEqual(Object.entries(credentialFields), fields);
 });
 
 test("a channel that does not exist has no connector", () => {

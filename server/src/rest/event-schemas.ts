@@ -1,6 +1,6 @@
 import { type TProperties, type TSchema, Type } from "typebox";
+import { ChannelAccountStatus } from "../../../contract/src/channel-accounts.ts";
 import { Conversation } from "../../../contract/src/conversations.ts";
-import { accountStatuses } from "../channel-accounts/channel-accounts.ts";
 import { type EventName, eventNames, type FrameType, frameTypes } from "../events/events.ts";
 import type { InboundRoute, MessageStatus } from "../messages/show.ts";
 import { nullable, uuid } from "./identity-schemas.ts";
@@ -70,7 +70,7 @@ const fieldsByFrame: Record<FrameType, TProperties> = {
     channel_account_id: uuid,
     channel: Type.String(),
     name: Type.String(),
-    status: Type.Enum([...accountStatuses]),
+    status: ChannelAccountStatus,
     reason: nullable(text("Why it needs attention: CREDENTIALS_INVALID or ACCOUNT_RESTRICTED; else null")),
     detail: nullable(text("What the platform said; null unless it needs attention")),
   },
