@@ -1,6 +1,7 @@
 /** All operations, in the reading order of the document. */
 import { contactAddresses, userAddresses } from "./addresses.ts";
 import { apiKeys } from "./api-keys.ts";
+import { auditLog } from "./audit-log.ts";
 import { channelAccounts } from "./channel-accounts.ts";
 import { contacts } from "./contacts.ts";
 import { conversations } from "./conversations.ts";
@@ -19,4 +20,5 @@ export const contract: readonly Operation[] = [
   userAddresses,
   workspaces,
   channelAccounts,
+  auditLog,
 ].flatMap((group): Operation[] => Object.values(group));
