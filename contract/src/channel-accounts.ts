@@ -9,8 +9,6 @@ import { closed, line, named, nullable, pageOf, pageQuery, time, uuid } from "./
  * receives, and messages to be sent over it are accepted and wait.
  */
 export const accountStatuses = ["active", "disabled", "needs_attention"] as const;
-/** Statuses that an admin may set; only the platform's answer sets `needs_attention`. */
-export const settableStatuses = ["active", "disabled"] as const;
 
 const channel = named("Channel", Type.Enum(channels));
 
@@ -164,7 +162,9 @@ const ChannelAccountChange = named(
   Type.Object(
     {
       name: Type.Optional(line(200)),
-      status: Type.Optional(Type.Enum([...settableStatuses])),
+      status: Type.Optional(
+        Type.Enum(["active", "disabled"], { description: "Only the platform's answer sets `needs_attention`." }),
+      ),
       credentials: Type.Optional(credentials),
       settings,
       verify,

@@ -5,8 +5,10 @@ import { auditLog } from "./audit-log.ts";
 import { channelAccounts } from "./channel-accounts.ts";
 import { contacts } from "./contacts.ts";
 import { conversations } from "./conversations.ts";
+import { health } from "./health.ts";
 import { me } from "./me.ts";
 import type { Operation } from "./operation.ts";
+import { platformWebhooks } from "./platform-webhooks.ts";
 import { users } from "./users.ts";
 import { workspaces } from "./workspaces.ts";
 
@@ -21,4 +23,6 @@ export const contract: readonly Operation[] = [
   workspaces,
   channelAccounts,
   auditLog,
+  health,
+  platformWebhooks,
 ].flatMap((group): Operation[] => Object.values(group));

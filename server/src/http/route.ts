@@ -4,7 +4,6 @@ import { type Static, type TSchema, Type } from "typebox";
 import type { Operation } from "../../../contract/src/operation.ts";
 import { ErrorBody, uuid } from "../../../contract/src/schemas.ts";
 import { optionalBody } from "./json-body.ts";
-import type { App } from "./server.ts";
 
 type PartOf<O, Part extends string> = O extends Readonly<Record<Part, infer S extends TSchema>> ? Static<S> : unknown;
 type ParamsOf<O> = O extends { readonly params: infer S extends TSchema }
@@ -33,7 +32,7 @@ export type Handler<O> = (request: RequestOf<O>, reply: FastifyReply) => Promise
  * the handler also sets the status.
  */
 export function route<const O extends Operation>(
-  app: App,
+  app: { route(options: never): unknown },
   operation: O,
   handle: Handler<O>,
   options: Pick<RouteOptions, "bodyLimit" | "exposeHeadRoute"> = {},

@@ -1,6 +1,7 @@
 import { createRequire } from "node:module";
 import type prometheus from "prom-client";
-import { Type } from "typebox";
+import { health } from "../../../contract/src/health.ts";
+import { route } from "../http/route.ts";
 import type { App } from "../http/server.ts";
 import type { Troubles } from "../lib/troubles.ts";
 
@@ -23,60 +24,48 @@ function loadPrometheus(): Prometheus {
 
 /** `/metrics`: what waits and what fails, in Prometheus' text format. It contains nothing about workspaces. */
 export function metricsRoute(app: App, deps: MetricsDeps): void {
-  app.get(
-    "/metrics",
-    {
-      config: { access: "public", admission: "always" },
-      schema: {
-        tags: ["Operations"],
-        summary: "Get the metrics of the process",
-        response: {
-          200: { description: "Prometheus' text format", content: { "text/plain": { schema: Type.String() } } },
-        },
-      },
-    },
-    async (_request, reply) => {
-      const { Counter, Gauge, Registry } = loadPrometheus();
-      const registry = new Registry();
-      const registers = [registry];
-      const failures = new Counter({
-        name: "chat4all_part_failures_total",
-        help: "How often a part of the hub failed and retried",
-        labelNames: ["part", "code"],
-        registers,
-      });
-      const troubled = new Gauge({
-        name: "chat4all_part_trouble_seconds",
-        help: "For how long a part of the hub has failed, or has not moved: its work waits",
-        labelNames: ["part", "code"],
-        registers,
-      });
-      const waiting = new Gauge({
-        name: "chat4all_waiting",
-        help: "Records that wait before a step of a message's path, and lanes of this process with something to send",
-        labelNames: ["part"],
-        registers,
-      });
-      const needingAttention = await deps.needingAttention().catch(() => null);
-      if (needingAttention !== null) {
-        const name = "chat4all_channel_accounts_needing_attention";
-        const help = "Channel accounts that their platforms refuse: messages to be sent over them wait";
-        new Gauge({ name, help, registers }).set(needingAttention);
-      }
-      const load = app.load();
-      new Counter({
-        name: "chat4all_refused_requests_total",
-        help: "Requests that were refused because of overload",
-        registers,
-      }).inc(load.refused);
-      new Gauge({ name: "chat4all_requests", help: "Requests under way", registers }).set(load.underWay);
-      new Gauge({ name: "chat4all_requests_limit", help: "Requests that may be under way", registers }).set(load.limit);
-      for (const { part, code, failures: count } of deps.troubles.counts()) failures.inc({ part, code }, count);
-      for (const { part, code, lastedMs } of deps.troubles.list()) {
-        troubled.set({ part, code }, lastedMs / 1_000);
-      }
-      for (const { name, waiting: count } of deps.waiting()) waiting.set({ part: name }, count);
-      return reply.type(registry.contentType).send(await registry.metrics());
-    },
-  );
+  route(app, health.getMetrics, async (_request, reply) => {
+    const { Counter, Gauge, Registry } = loadPrometheus();
+    const registry = new Registry();
+    const registers = [registry];
+    const failures = new Counter({
+      name: "chat4all_part_failures_total",
+      help: "How often a part of the hub failed and retried",
+      labelNames: ["part", "code"],
+      registers,
+    });
+    const troubled = new Gauge({
+      name: "chat4all_part_trouble_seconds",
+      help: "For how long a part of the hub has failed, or has not moved: its work waits",
+      labelNames: ["part", "code"],
+      registers,
+    });
+    const waiting = new Gauge({
+      name: "chat4all_waiting",
+      help: "Records that wait before a step of a message's path, and lanes of this process with something to send",
+      labelNames: ["part"],
+      registers,
+    });
+    const needingAttention = await deps.needingAttention().catch(() => null);
+    if (needingAttention !== null) {
+      const name = "chat4all_channel_accounts_needing_attention";
+      const help = "Channel accounts that their platforms refuse: messages to be sent over them wait";
+      new Gauge({ name, help, registers }).set(needingAttention);
+    }
+    const load = app.load();
+    new Counter({
+      name: "chat4all_refused_requests_total",
+      help: "Requests that were refused because of overload",
+      registers,
+    }).inc(load.refused);
+    new Gauge({ name: "chat4all_requests", help: "Requests under way", registers }).set(load.underWay);
+    new Gauge({ name: "chat4all_requests_limit", help: "Requests that may be under way", registers }).set(load.limit);
+    for (const { part, code, failures: count } of deps.troubles.counts()) failures.inc({ part, code }, count);
+    for (const { part, code, lastedMs } of deps.troubles.list()) {
+      troubled.set({ part, code }, lastedMs / 1_000);
+    }
+    for (const { name, waiting: count } of deps.waiting()) waiting.set({ part: name }, count);
+    reply.type(registry.contentType);
+    return registry.metrics();
+  });
 }

@@ -1,4 +1,5 @@
-import { Type } from "typebox";
+import { health } from "../../../contract/src/health.ts";
+import { route } from "../http/route.ts";
 import type { App } from "../http/server.ts";
 import type { SettingWarning } from "../lib/postgres-warnings.ts";
 import { docsPages } from "./docs-pages.ts";
@@ -18,26 +19,10 @@ export interface OperationDeps extends Partial<MetricsDeps> {
   phase: () => "starting" | "ready" | "draining";
 }
 
-const troubleResource = Type.Object({
-  part: Type.String({
-    description:
-      "A step, such as `route message_processing`, a maintenance job, or `progress of` a step that does not move",
-  }),
-  code: Type.String({
-    description:
-      "An SQLSTATE, a system error or the kind of error; for `progress of …`: `NO_PROGRESS`, or `NO_CONSUMER` when no " +
-      "process does this work",
-  }),
-  since: Type.String({ format: "date-time" }),
-  failures: Type.Integer(),
-  is_stalled: Type.Boolean({ description: "It lasts longer than a short conflict, so the process is not ready" }),
-});
-
 const noTroubles: MetricsDeps["troubles"] = { list: () => [], counts: () => [] };
 
 /** How long a dependency may take to answer, in milliseconds. */
 const checkTimeoutMs = 2_000;
-const tags = ["Operations"];
 
 /** `/healthz`, `/readyz`, `/metrics`, `/openapi.json`, `/docs`, `/redoc`, and `/`, which leads to `/docs`. */
 export function operationRoutes(
@@ -50,58 +35,29 @@ export function operationRoutes(
     phase,
   }: OperationDeps,
 ): void {
-  const open = { access: "public", admission: "always" } as const;
-  app.get(
-    "/healthz",
-    {
-      config: open,
-      schema: { tags, summary: "Is it alive?", response: { 200: Type.Object({ status: Type.String() }) } },
-    },
-    async () => ({ status: "alive" }),
-  );
+  route(app, health.getLiveness, () => ({ status: "alive" }));
 
-  const readiness = Type.Object({
-    status: Type.String({ description: "ready, starting, draining or unavailable" }),
-    dependencies: Type.Record(
-      Type.String(),
-      Type.Object({ state: Type.String({ description: "up or down" }), detail: Type.Optional(Type.String()) }),
-    ),
-    troubles: Type.Array(troubleResource, {
-      description: "Parts of this process that fail and retry until they work",
-    }),
-    warnings: Type.Array(Type.Object({ setting: Type.String(), detail: Type.String() }), {
-      description:
-        "Settings that lose data or slow the hub down, and `channel_accounts` while some need attention. They do not change the status.",
-    }),
+  route(app, health.getReadiness, async (_request, reply) => {
+    const checked = await Promise.all(dependencies.map(stateOf));
+    const isUp = checked.every(({ state }, index) => state === "up" || dependencies[index]!.isOptional === true);
+    const found = troubles.list();
+    const isStalled = found.some((one) => one.isStalled && !one.isMinor);
+    const status = phase() === "ready" && (!isUp || isStalled) ? "unavailable" : phase();
+    reply.status(status === "ready" ? 200 : 503);
+    if (status !== "ready") reply.header("retry-after", "1");
+    return {
+      status,
+      dependencies: Object.fromEntries(checked.map(({ name, warnings: _, ...state }) => [name, state])),
+      troubles: found.map(({ part, code, since, failures, isStalled }) => {
+        return { part, code, since: since.toISOString(), failures, is_stalled: isStalled };
+      }),
+      warnings: checked.flatMap(({ warnings }) => warnings),
+    };
   });
-  app.get(
-    "/readyz",
-    {
-      config: open,
-      schema: { tags, summary: "Can it take work?", response: { 200: readiness, 503: readiness } },
-    },
-    async (_request, reply) => {
-      const checked = await Promise.all(dependencies.map(stateOf));
-      const isUp = checked.every(({ state }, index) => state === "up" || dependencies[index]!.isOptional === true);
-      const found = troubles.list();
-      const isStalled = found.some((one) => one.isStalled && !one.isMinor);
-      const status = phase() === "ready" && (!isUp || isStalled) ? "unavailable" : phase();
-      reply.status(status === "ready" ? 200 : 503);
-      if (status !== "ready") reply.header("retry-after", "1");
-      return {
-        status,
-        dependencies: Object.fromEntries(checked.map(({ name, warnings: _, ...state }) => [name, state])),
-        troubles: found.map(({ part, code, since, failures, isStalled }) => {
-          return { part, code, since: since.toISOString(), failures, is_stalled: isStalled };
-        }),
-        warnings: checked.flatMap(({ warnings }) => warnings),
-      };
-    },
-  );
 
   metricsRoute(app, { troubles, waiting, needingAttention });
 
-  const hidden = { config: open, schema: { hide: true } };
+  const hidden = { config: { access: "public", admission: "always" }, schema: { hide: true } } as const;
   app.get("/", hidden, async ({ headers: { accept = "" } }, reply) =>
     // A browser asks for a page; a program accepts anything, and gets the addresses as JSON.
     accept.includes("text/html") ? reply.redirect("/docs") : entryPoints,

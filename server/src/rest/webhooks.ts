@@ -1,11 +1,11 @@
-import { Type } from "typebox";
+import { platformWebhooks } from "../../../contract/src/platform-webhooks.ts";
 import type { ChannelAccount, Connector } from "../connectors/connector.ts";
 import { notFound, RequestError } from "../errors.ts";
+import { route } from "../http/route.ts";
 import type { App } from "../http/server.ts";
 import { BatcherFull } from "../lib/batcher.ts";
 import { isUuid } from "../lib/ids.ts";
 import type { WebhookStore } from "../webhooks/webhooks.ts";
-import { errorAnswers } from "./identity-schemas.ts";
 
 type Account = ChannelAccount & { workspaceId: string; status: string };
 
@@ -24,10 +24,6 @@ const keptHeaders = ["content-type", "user-agent"] as const;
 
 /** `/webhooks/{channel}/{channel_account_id}`: where the platforms call. Verifies, keeps, answers; parsed afterwards. */
 export function webhookRoutes(app: App, deps: WebhookRouteDeps): void {
-  const path = "/webhooks/:channel/:id";
-  const params = Type.Object({ channel: Type.String(), id: Type.String() });
-  const tags = ["Webhooks of platforms"];
-
   async function find(channel: string, id: string): Promise<{ account: Account; connector: Connector }> {
     const account = isUuid(id) ? (deps.peekAccount(id) ?? (await deps.findAccount(id))) : null;
     const connector = deps.connectorFor(channel);
@@ -35,26 +31,13 @@ export function webhookRoutes(app: App, deps: WebhookRouteDeps): void {
     return { account, connector };
   }
 
-  app.get(
-    path,
-    {
-      config: { access: "public", limit: "none" },
-      schema: {
-        tags,
-        summary: "The handshake by which a platform checks the address",
-        params,
-        response: { 200: Type.String(), ...errorAnswers(403, 404) },
-      },
-    },
-    async (request, reply) => {
-      const { account, connector } = await find(request.params.channel, request.params.id);
-      const query = request.query as Record<string, string | undefined>;
-      const answer = connector.handshake?.(query, account.credentials) ?? null;
-      if (answer === null) throw new RequestError("FORBIDDEN", "The verify token is not that of this channel account.");
-      reply.type("text/plain; charset=utf-8");
-      return answer;
-    },
-  );
+  route(app, platformWebhooks.confirmPlatformWebhook, async (request) => {
+    const { account, connector } = await find(request.params.channel, request.params.id);
+    const query = request.query as Record<string, string | undefined>;
+    const answer = connector.handshake?.(query, account.credentials) ?? null;
+    if (answer === null) throw new RequestError("FORBIDDEN", "The verify token is not that of this channel account.");
+    return answer;
+  });
 
   app.register(async (scope) => {
     // The signature is over the exact bytes, so nothing may parse them before.
@@ -62,22 +45,12 @@ export function webhookRoutes(app: App, deps: WebhookRouteDeps): void {
     scope.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => {
       done(null, body);
     });
-    scope.post<{ Params: { channel: string; id: string }; Body: Buffer | undefined }>(
-      path,
-      {
-        bodyLimit: maxWebhookBytes,
-        config: { access: "public", limit: "none" },
-        schema: {
-          tags,
-          summary: "What a platform tells the hub",
-          description: "A bad signature: 401, and nothing is stored. A good one: 200 once the event is durable.",
-          params,
-          response: { 200: Type.Object({}), ...errorAnswers(401, 404, 413, 503) },
-        },
-      },
-      async (request, reply) => {
+    route(
+      scope,
+      platformWebhooks.receivePlatformWebhook,
+      async (request) => {
         const { account, connector } = await find(request.params.channel, request.params.id);
-        const rawBody = request.body ?? Buffer.alloc(0);
+        const rawBody = (request.body as Buffer | undefined) ?? Buffer.alloc(0);
         const headers = request.headers as Record<string, string | undefined>;
         if (!connector.verify({ headers, rawBody }, account.credentials)) {
           throw new RequestError(
@@ -86,20 +59,15 @@ export function webhookRoutes(app: App, deps: WebhookRouteDeps): void {
           );
         }
         if (account.status === "disabled") {
-          throw new RequestError(
-            "CHANNEL_UNAVAILABLE",
-            "This channel account is disabled; send it again once it is not.",
-            {
-              retryAfterSeconds: 60,
-            },
-          );
+          const message = "This channel account is disabled; send it again once it is not.";
+          throw new RequestError("CHANNEL_UNAVAILABLE", message, { retryAfterSeconds: 60 });
         }
         const kept = Object.fromEntries(keptHeaders.flatMap((name) => (headers[name] ? [[name, headers[name]]] : [])));
         const { workspaceId, channelAccountId } = account;
         await deps.store.keep({ workspaceId, channelAccountId, headers: kept, rawBody }).catch(refuse);
-        reply.status(200);
         return {};
       },
+      { bodyLimit: maxWebhookBytes },
     );
   });
 }
