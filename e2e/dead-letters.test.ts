@@ -108,3 +108,56 @@ test("a delivery that a fallback replaced is no dead letter, and no replay sends
   await hub.settled();
   assert.deepEqual(await first.texts(), []);
 });
+
+test("a delivery whose fallback is not routed yet is no dead letter either, and is one if there is no other channel", async () => {
+  await using hub = await startTestHub({ env: { DELIVERY_TIMEOUT: "20s" } });
+  const [first, second] = [hub.person("whatsapp"), hub.person("telegram")];
+  const addresses = [first.address, second.address];
+  const { contact_id } = await hub.client.contacts.create({ display_name: "Ana", addresses });
+  await first.writes("oi");
+  await hub.settled();
+  await hub.simulator.settings("whatsapp", { latency_ms: 2_000 });
+
+  /** Sends a message whose first channel refuses it while the router stands still; then the router continues. */
+  async function sendAndReplay(meanwhile: () => Promise<unknown>): Promise<string> {
+    await hub.simulator.break({ channel: "whatsapp", fault: "permanent", to: first.identifier, count: 1 });
+    const fallback = { order: ["whatsapp", "telegram"] };
+    const { message_id } = await hub.client.messages.send({ to: first.address, payload: text("Hi"), fallback });
+    const deliveryOf = async () => (await hub.client.messages.get(message_id)).deliveries[0];
+    await until("the first attempt is under way", async () => (await deliveryOf())?.attempts === 1);
+    const owner = openOwner(hub);
+    const router = await owner.connect();
+    await router.query("BEGIN; LOCK TABLE lanes IN ACCESS EXCLUSIVE MODE");
+    await meanwhile();
+    await until("it is refused", async () => {
+      const { data } = await hub.client.deadLetters.list();
+      assert.deepEqual(data, []);
+      return (await deliveryOf())!.status === "failed";
+    });
+    await until("its fallback waits for the router", async () => {
+      const { rows } = await hub.db.query("SELECT fallback_at FROM deliveries WHERE message_id = $1", [message_id]);
+      return rows[0].fallback_at === null;
+    });
+    const { replayed } = await hub.client.deadLetters.replayAll({ all: true });
+    assert.equal(replayed, 0);
+    await router.query("ROLLBACK");
+    router.release();
+    await owner.end();
+    // The fallback is routed.
+    await hub.settled();
+    return message_id;
+  }
+
+  await sendAndReplay(async () => {});
+  assert.deepEqual([await first.texts(), await second.texts()], [[], ["Hi"]]);
+  assert.deepEqual((await hub.client.deadLetters.list()).data, []);
+
+  const { access_token } = await hub.logIn("admin");
+  const path = `/v1/contacts/${contact_id}/addresses/${encodeURIComponent(second.address)}`;
+  const lost = await sendAndReplay(() => hub.call("DELETE", path, access_token));
+  const { data } = await hub.client.deadLetters.list();
+  assert.deepEqual(
+    data.map((letter) => letter.kind === "delivery" && letter.message_id),
+    [lost],
+  );
+});

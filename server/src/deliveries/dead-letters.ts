@@ -64,7 +64,8 @@ function listFailedDeliveries(db: Db, query: DeadLetterQuery): Promise<FailedDel
   );
 }
 
-const isDeadLetter = "is_dead_letter AND NOT is_superseded";
+/** Until its fallback was tried, a delivery may still be superseded. */
+const isDeadLetter = "is_dead_letter AND NOT is_superseded AND fallback_at IS NULL";
 /** It has a lane to be sent in, or a record to be routed. A delivery without either never had a recipient. */
 const isReplayable = "(lane_id IS NOT NULL OR unrouted IS NOT NULL)";
 const matches = "($2::text IS NULL OR channel = $2) AND ($3::text IS NULL OR error ->> 'code' = $3)";

@@ -32,9 +32,13 @@ export async function startFallbacks({ db, bus, clock, capabilitiesOf }: Fallbac
     );
     if (due.length === 0) return [];
     const missed = due.filter((row) => !isDelivered(row, capabilitiesOf(row.channel)));
-    await run(tx, "UPDATE deliveries SET fallback_at = NULL WHERE delivery_id = ANY ($1)", [
-      due.map((row) => row.delivery_id),
-    ]);
+    // Superseded from now on, so that no replay sends it as well; the router undoes that if it finds no other channel.
+    await run(
+      tx,
+      `UPDATE deliveries SET fallback_at = NULL, is_superseded = is_superseded OR delivery_id = ANY ($2)
+       WHERE delivery_id = ANY ($1)`,
+      [due.map((row) => row.delivery_id), missed.map((row) => row.delivery_id)],
+    );
     const records = missed.map((row) => ({
       key: row.conversation_id,
       value: {

@@ -69,7 +69,7 @@ export function deadLetterRoutes(app: App, deps: Omit<ReplayDeps, "db">): void {
         summary: "List dead letters, newest first",
         description:
           "Deliveries that failed for good, messages that could not be routed and webhooks that could not be read. A " +
-          "delivery that a fallback superseded is not a dead letter.",
+          "delivery that a fallback superseded, or whose fallback is still to be tried, is not a dead letter.",
         querystring: Type.Object({ ...pageQuery.properties, channel, code }, { additionalProperties: false }),
         response: { 200: pageOf(Type.Union([failedDelivery, failedWebhook])), ...errorAnswers(400, 401, 403) },
       },

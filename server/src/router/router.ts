@@ -6,7 +6,7 @@ import type { Db } from "../lib/query.ts";
 import { topics } from "../topics.ts";
 import { loadRouting, type MessageToRoute } from "./load-routing.ts";
 import { type CapabilitiesOf, type PlannedDelivery, planDeliveries } from "./plan.ts";
-import { markSuperseded, type NewDelivery, writeDeliveries } from "./write-deliveries.ts";
+import { type NewDelivery, setSuperseded, writeDeliveries } from "./write-deliveries.ts";
 
 /** What `accept` puts on the bus for each message. */
 export interface AcceptedRecord {
@@ -53,7 +53,7 @@ async function routeBatch(deps: RouterDeps, records: readonly BusRecord<Accepted
   for (const workspaceId of workspacesToTell(deliveries)) news.tell(workspaceId);
 }
 
-/** A delivery that a fallback replaces is no dead letter any more: a replay would reach the person twice. */
+/** A delivery that a fallback replaces is no dead letter: a replay would reach the person twice. */
 async function supersede(
   db: Db,
   records: readonly BusRecord<AcceptedRecord>[],
@@ -65,7 +65,7 @@ async function supersede(
     const isReached = deliveries.some(
       (one) => one.messageId === messageId && one.recipientId === retryOf.recipientId && one.status === "accepted",
     );
-    if (isReached) await markSuperseded(db, messageId, retryOf);
+    await setSuperseded(db, messageId, retryOf, isReached);
   }
 }
 

@@ -58,17 +58,18 @@ export async function writeDeliveries(db: Db, deliveries: readonly NewDelivery[]
   return rows.map((row) => row.channel);
 }
 
-/** A delivery on the recipient's next channel replaces this one. */
-export async function markSuperseded(
+/** Whether a delivery on the recipient's next channel replaces this one. */
+export async function setSuperseded(
   db: Db,
   messageId: string,
   { recipientId, channel }: { recipientId: string; channel: string },
+  isSuperseded: boolean,
 ): Promise<void> {
   await run(
     db,
-    `UPDATE deliveries SET is_superseded = true
-     WHERE message_id = $1 AND recipient_id = $2 AND channel = $3 AND NOT is_superseded`,
-    [messageId, recipientId, channel],
+    `UPDATE deliveries SET is_superseded = $4
+     WHERE message_id = $1 AND recipient_id = $2 AND channel = $3 AND is_superseded <> $4`,
+    [messageId, recipientId, channel, isSuperseded],
   );
 }
 
