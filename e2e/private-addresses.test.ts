@@ -57,6 +57,8 @@ test("the embedded set-up refuses private addresses of platforms as well, except
   assert.equal(made.status, 201, "allowed unless it is set to false");
   assert.match((await call("POST", `/v1/channel-accounts/${made.body.channel_account_id}/verify`)).body.detail, /418/);
   assert.ok(inside.requests() > 0);
+  const plain = await call("POST", "/v1/channel-accounts", account(700000033, "http://platform.example.com"));
+  assert.equal(plain.status, 201);
   trusting.kill("SIGTERM");
   await trusting.ended;
 
@@ -76,6 +78,9 @@ test("the embedded set-up refuses private addresses of platforms as well, except
   assert.equal(said.ok, false);
   assert.ok(!JSON.stringify(said).includes(secret), said.detail);
   assert.equal(inside.requests(), seen);
+  // Its credentials would be sent without encryption.
+  const unsent = (await call("POST", `/v1/channel-accounts/${plain.body.channel_account_id}/verify`)).body;
+  assert.match(unsent.detail, /could not be reached: http:\/\/platform\.example\.com is not https/);
 
   const simulated = (await call("GET", "/v1/channel-accounts?channel=whatsapp")).body.data[0];
   const template = { type: "template", name: "hello_world", language: "en_US", parameters: [] };

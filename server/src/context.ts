@@ -169,6 +169,8 @@ export async function openContext(options: ContextOptions): Promise<Context> {
       connectionsPerHost: config.delivery.concurrency,
       allowPrivate,
       allowedOrigins: simulatorOrigins,
+      // The rule may be stricter today than when an account was connected.
+      isHttpsOnly: !allowPrivate,
     }),
     (client) => client.close(),
   );

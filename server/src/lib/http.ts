@@ -44,6 +44,8 @@ export interface HttpClientOptions {
   allowPrivate: boolean;
   /** Origins (`http://127.0.0.1:8090`) that may be reached all the same. */
   allowedOrigins?: readonly string[];
+  /** Whether only https is spoken, except to `allowedOrigins`. Default: false. */
+  isHttpsOnly?: boolean;
   /** How the addresses of names are found where private ones may not be reached; default: as the system does. */
   resolve?: Resolve;
   /** For answers of which only the beginning counts. Without it, one longer than `maxAnswerBytes` is an error. */
@@ -89,7 +91,11 @@ export function openHttpClient(options: HttpClientOptions): { http: HttpClient; 
   const guarded = new Agent({ ...shared, connect: { timeout: connectTimeoutMs, lookup } });
   const http: HttpClient = async (call) => {
     const url = new URL(call.url);
-    const isOpen = options.allowPrivate || options.allowedOrigins?.includes(url.origin) === true;
+    const isAllowed = options.allowedOrigins?.includes(url.origin) === true;
+    if (options.isHttpsOnly && !isAllowed && url.protocol !== "https:") {
+      throw new HttpError(`${url.origin} is not https`, false, null);
+    }
+    const isOpen = options.allowPrivate || isAllowed;
     const host = url.hostname.replace(/^\[|\]$/g, "");
     if (!isOpen && isIP(host) !== 0 && isPrivateAddress(host)) {
       throw new HttpError(`${url.host} is a private address`, false, null);
