@@ -155,12 +155,12 @@ function tell(message: NewMessage, first: NewMessage, written: Written | Error):
     });
     return { kind: "refused", messageId, error };
   }
-  if (written.kind === "refused") return { kind: "refused", messageId, error: refusal(message, written.why) };
   const isSame =
     written.kind === "known" ? written.isSame(message) : first === message || isSameMessage(message, first);
   if (!isSame) {
     return { kind: "refused", messageId, error: usedId() };
   }
+  if (written.kind === "refused") return { kind: "refused", messageId, error: refusal(message, written.why) };
   const { conversationId, seq, createdAt } = written;
   const isReplayed = written.kind === "known" || first !== message;
   return { kind: "accepted", messageId, conversationId, seq, createdAt, isReplayed };

@@ -136,6 +136,21 @@ test("what is not even HTTP gets the same shape of error", async () => {
   assert.equal(JSON.parse(body!).error.code, "VALIDATION_ERROR");
 });
 
+test("another message of a batch with the id of a refused one is a conflict, and not refused for the same reason", async () => {
+  await using hub = await open();
+  const [message_id, nowhere] = [randomUUID(), randomUUID()];
+  const messages = [
+    { message_id, conversation_id: nowhere, payload: text("1") },
+    { message_id, conversation_id: nowhere, payload: text("1") },
+    { message_id, conversation_id: hub.chat, payload: text("1") },
+  ];
+  const { body } = await hub.call("POST", "/v1/messages/batch", { messages });
+  assert.deepEqual(
+    body.results.map(({ error }: { error: { code: string } }) => error.code),
+    ["RESOURCE_NOT_FOUND", "RESOURCE_NOT_FOUND", "IDEMPOTENCY_CONFLICT"],
+  );
+});
+
 test("a batch answers in order, and a bad item fails no other", async () => {
   await using hub = await open();
   const id = randomUUID();
