@@ -3,6 +3,7 @@
  * route of the hub's OpenAPI document gets the worst bodies that it refuses and the worst that it accepts.
  */
 import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
 import { before, describe, test } from "node:test";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { authorizationTable } from "./src/authorization-table.ts";
@@ -103,6 +104,17 @@ test("the largest bodies are accepted", async () => {
       assert.ok(status < 300 && !text.includes("VALIDATION"), `${route}, ${items}: ${status} ${text}`);
     }
   }
+});
+
+// Each of them was compared with the whole of the first one.
+test("a batch that repeats one id does not hold the event loop", async () => {
+  const request = await requestTo("POST /v1/messages/batch");
+  const [valid] = JSON.parse(request.body!).messages;
+  const message = { ...valid, message_id: randomUUID() };
+  const metadata = Object.fromEntries(Array.from({ length: 990 }, (_, index) => [`field${index}`, index]));
+  const messages = [{ ...message, metadata }, ...Array.from({ length: 999 }, () => message)];
+  const answer = await expectQuick("the batch", { ...request, body: JSON.stringify({ messages }) });
+  assert.match(answer.text, /IDEMPOTENCY_CONFLICT/);
 });
 
 test("no list holds the event loop, even with long items", async () => {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 import { systemClock } from "../lib/clock.ts";
+import { canonicalJson } from "../lib/json.ts";
 import { openPool } from "../lib/postgres.ts";
 import { all, one, run } from "../lib/query.ts";
 import { type Pipeline, startPipeline } from "../testing/test-pipeline.ts";
@@ -258,6 +259,7 @@ function messageTo(line: Pipeline, conversationId: string, text: string): NewMes
     direction: "outbound",
     channels: null,
     options: null,
+    to: null,
     replyTo: null,
     reactsTo: null,
     metadata: null,
@@ -267,7 +269,7 @@ function messageTo(line: Pipeline, conversationId: string, text: string): NewMes
 }
 
 function bodyOf(conversationId: string, text: string) {
-  return { conversationId, payload: JSON.stringify({ type: "text", text }) };
+  return { conversationId, payload: canonicalJson({ type: "text", text })! };
 }
 
 function tell(accepted: Accepted): string {

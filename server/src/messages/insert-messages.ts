@@ -122,10 +122,18 @@ function columns(messages: readonly NewMessage[]): unknown[] {
   return [
     ...plain.map((key) => plainArray(messages.map((message) => message[key]))),
     messages.map((message) => message.payload),
-    ...seldom.map((key) =>
-      messages.some((message) => message[key] !== null) ? messages.map((message) => message[key]) : [],
-    ),
+    ...seldom.map((key) => {
+      const values = messages.map((message) => (key === "options" ? storedOptions(message) : message[key]));
+      return values.some((value) => value !== null) ? values : [];
+    }),
   ];
+}
+
+/** The address stands beside `via` and `fallback`, which are never an empty object. */
+function storedOptions({ options, to }: NewMessage): string | null {
+  if (to === null) return options;
+  const field = `"to":${JSON.stringify(to)}`;
+  return options === null ? `{${field}}` : `{${field},${options.slice(1)}`;
 }
 
 // The checks are scalar subqueries, which are looked up one by one in an index whatever the planner thinks of the

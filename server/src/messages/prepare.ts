@@ -240,9 +240,7 @@ function compose(
     throw invalid(`metadata is longer than ${metadataLimits.maxBytes} bytes of JSON.`, { field: "metadata" });
   }
   const channels = channelsOf(body);
-  const to = address === null ? undefined : formatAddress(address);
-  const { via, fallback } = body;
-  const options = via || fallback || to ? canonicalJson({ via, fallback, to }) : null;
+  const options = body.via || body.fallback ? canonicalJson({ via: body.via, fallback: body.fallback }) : null;
   const replyTo = body.reply_to?.toLowerCase() ?? null;
   return {
     workspaceId: principal.workspaceId,
@@ -255,6 +253,7 @@ function compose(
     payload,
     channels,
     options,
+    to: address === null ? null : formatAddress(address),
     replyTo,
     reactsTo,
     metadata,

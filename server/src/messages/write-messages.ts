@@ -16,8 +16,10 @@ export interface NewMessage {
   payload: string;
   /** Channels asked for, separated by commas; `*` for all; null for each recipient's own default. */
   channels: string | null;
-  /** JSON of `via`, `fallback` and `to`, the address in its stored form; or null. */
+  /** JSON of `via` and `fallback`, or null. */
   options: string | null;
+  /** The address to which it is sent, in its stored form; null where it names its conversation. */
+  to: string | null;
   replyTo: string | null;
   /** The message a reaction is about. */
   reactsTo: string | null;
@@ -98,9 +100,6 @@ function tellWritten(messages: readonly NewMessage[], seqs: readonly number[], c
   );
 }
 
-/** See `NewMessage`. */
-type Options = { to?: string } & Record<string, unknown>;
-
 /** Where those of the messages are that were accepted before, and to which address they were sent, by id. */
 export async function findAccepted(
   db: Db,
@@ -124,7 +123,7 @@ interface KnownRow {
   sender_id: string;
   payload: unknown;
   channels: string | null;
-  options: Options | null;
+  options: { to?: string } | null;
   reply_to: string | null;
   metadata: unknown;
 }
@@ -141,47 +140,54 @@ async function findKnown(db: Db, messages: readonly NewMessage[]): Promise<Map<N
   return new Map<NewMessage, Written>(
     rows.map((row) => {
       const { place, seq, created_at: createdAt, conversation_id: conversationId } = row;
-      const isSame = (message: NewMessage) => isSameAs(row, message);
+      let content: Content | undefined;
+      const isSame = (message: NewMessage) => {
+        content ??= contentOf(row);
+        return isSameMessage(message, content);
+      };
       return [messages[place - 1]!, { kind: "known", seq, createdAt, conversationId, isSame }];
     }),
   );
 }
 
-/** Whether two messages with the same id are the same request. */
-export function isSameMessage(message: NewMessage, other: NewMessage): boolean {
-  const parse = (json: string | null) => (json === null ? null : (JSON.parse(json) as unknown));
-  const { conversationId: conversation_id, senderId: sender_id, channels, replyTo: reply_to } = other;
-  const [payload, metadata] = [parse(other.payload), parse(other.metadata)];
-  const options = parse(other.options) as Options | null;
-  return isSameAs({ conversation_id, sender_id, channels, reply_to, payload, options, metadata }, message);
+/** What makes two messages with one id the same request. */
+type Content = Pick<
+  NewMessage,
+  "conversationId" | "senderId" | "channels" | "options" | "to" | "replyTo" | "payload" | "metadata"
+>;
+
+/** Takes as long as reading the JSON of the message. */
+function contentOf(row: KnownRow): Content {
+  const { to = null, ...options } = row.options ?? {};
+  return {
+    conversationId: row.conversation_id,
+    senderId: row.sender_id,
+    channels: row.channels,
+    options: Object.keys(options).length === 0 ? null : canonicalJson(options),
+    to,
+    replyTo: row.reply_to,
+    payload: canonicalJson(row.payload)!,
+    metadata: row.metadata === null ? null : canonicalJson(row.metadata),
+  };
 }
 
 /**
  * An inbound message is identified by the platform's id alone, from which its own id derives: each webhook that brings
- * it has another origin.
+ * it has another origin. The JSON of an outbound message is canonical, so texts are compared: a batch may repeat one id
+ * a thousand times.
  */
-function isSameAs(known: Omit<KnownRow, "place" | "seq" | "created_at">, message: NewMessage): boolean {
+export function isSameMessage(message: NewMessage, known: Content): boolean {
   if (message.direction === "inbound") return true;
-  const asked = splitOptions(message.options === null ? null : JSON.parse(message.options));
-  const had = splitOptions(known.options);
   // The same address may lead to another conversation since.
-  const isSamePlace = message.conversationId === known.conversation_id || (asked.to !== null && asked.to === had.to);
+  const isSamePlace =
+    message.conversationId === known.conversationId || (message.to !== null && message.to === known.to);
   return (
     isSamePlace &&
-    message.senderId === known.sender_id &&
+    message.senderId === known.senderId &&
     message.channels === known.channels &&
-    message.replyTo === known.reply_to &&
-    isSameJson(message.payload, known.payload) &&
-    asked.others === had.others &&
-    isSameJson(message.metadata, known.metadata)
+    message.replyTo === known.replyTo &&
+    message.options === known.options &&
+    message.payload === known.payload &&
+    message.metadata === known.metadata
   );
-}
-
-function splitOptions(options: Options | null): { to: string | null; others: string } {
-  const { to = null, ...others } = options ?? {};
-  return { to, others: canonicalJson(others)! };
-}
-
-function isSameJson(json: string | null, stored: unknown): boolean {
-  return canonicalJson(json === null ? null : JSON.parse(json)) === canonicalJson(stored);
 }

@@ -159,6 +159,7 @@ function compose(
       payload,
       channels: null,
       options: null,
+      to: null,
       replyTo: isReaction ? null : quotedHere,
       reactsTo: isReaction ? quotedHere : null,
       metadata: null,
