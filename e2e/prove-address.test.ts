@@ -126,6 +126,14 @@ test("open codes and codes in an hour are limited, for one user and for one addr
   );
 });
 
+test("a user with ten addresses proves no further one, and an admin still adds one", async () => {
+  const eva = await member();
+  for (let held = 0; held < 10; held += 1) await hub.admin.users.addAddress(eva.userId, hub.person("telegram").address);
+  const eleventh = hub.person("telegram").address;
+  await assert.rejects(eva.client.users.addAddress(eva.userId, eleventh), refusedAs(409, "CONFLICT"));
+  await hub.admin.users.addAddress(eva.userId, eleventh);
+});
+
 // The attack: a stranger registers, tries phone numbers, and learns which are of customers.
 test("a member learns from no answer and no limit who has written to the hub, or whom the platform knows", async () => {
   const customers = [hub.person("whatsapp", "Ana"), hub.person("telegram", "Bia")];
