@@ -21,7 +21,7 @@ export const ApiKey = named(
   Type.Object({
     api_key_id: uuid,
     name: Type.String(),
-    key_hint: Type.String({ description: "The end of the key, by which you recognize it." }),
+    key_hint: Type.String({ description: "The first 8 and last 4 characters of the key." }),
     scopes: Type.Array(KeyScope),
     created_by: uuid,
     parent_id: nullable(uuid, { description: "The API key that created this one. Null: a logged-in user did." }),
@@ -33,7 +33,7 @@ export const ApiKey = named(
   {
     api_key_id: "0192f5c4-7d1e-7b3a-9c55-0a8e4f1d2b3c",
     name: "CRM",
-    key_hint: "f3Qz",
+    key_hint: "c4a_x7Kd…f3Qz",
     scopes: ["messages:write", "conversations:read"],
     created_by: "0192f5c4-6a10-7c21-8d4e-3b2a1c0d9e8f",
     parent_id: null,

@@ -2,23 +2,39 @@
 import { contactAddresses, userAddresses } from "./addresses.ts";
 import { apiKeys } from "./api-keys.ts";
 import { auditLog } from "./audit-log.ts";
+import { auth } from "./auth.ts";
 import { channelAccounts } from "./channel-accounts.ts";
 import { contacts } from "./contacts.ts";
 import { conversations } from "./conversations.ts";
 import { health } from "./health.ts";
+import { invitationAcceptance, invitations } from "./invitations.ts";
+import { jwks } from "./jwks.ts";
 import { me } from "./me.ts";
+import { oauth } from "./oauth.ts";
 import type { Operation } from "./operation.ts";
+import { ownPassword, passwords, userPasswords } from "./passwords.ts";
 import { platformWebhooks } from "./platform-webhooks.ts";
+import { totp, userTotp } from "./totp.ts";
 import { users } from "./users.ts";
 import { workspaces } from "./workspaces.ts";
 
 export const contract: readonly Operation[] = [
+  auth,
+  oauth,
+  passwords,
+  invitationAcceptance,
+  jwks,
   me,
+  ownPassword,
+  totp,
   apiKeys,
   conversations,
   contacts,
   contactAddresses,
   users,
+  userPasswords,
+  userTotp,
+  invitations,
   userAddresses,
   workspaces,
   channelAccounts,

@@ -200,7 +200,7 @@ function errorsOf({ access, path, query, body, answers, errors: others = [], ...
   if (operation.limit !== "none") statuses.add(429);
   if (operation.limit !== "none" || operation.admission !== "always") statuses.add(503);
   if (hasInput) statuses.add(400);
-  if (operation.idempotent !== undefined) statuses.add(409);
+  if (operation.idempotent !== undefined) statuses.add(400).add(409);
   if (access !== "public") statuses.add(401).add(403);
   if (path.includes("{")) statuses.add(404);
   return [...statuses].filter((status) => !(status in answers)).sort((a, b) => a - b);

@@ -63,7 +63,8 @@ export function route<const O extends Operation>(
       },
     },
     ...(isBodyOptional && optionalBody),
-    handler(request: FastifyRequest, reply: FastifyReply) {
+    // Async, because Fastify would wait for `reply.send` after a handler that returns nothing.
+    async handler(request: FastifyRequest, reply: FastifyReply) {
       if (statuses.length === 1) reply.status(statuses[0]!);
       if (contentType) reply.type(contentType);
       return handle(request as RequestOf<O>, reply);

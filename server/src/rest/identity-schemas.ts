@@ -17,11 +17,3 @@ export const uuid = Type.String({
 export const idParams = Type.Object({ id: uuid });
 
 export const time = Type.String({ format: "date-time" });
-
-/** Which API keys of a user are revoked as well. `otherwise` describes the default and null. */
-export function revokeApiKeysSince(otherwise: string) {
-  const description =
-    "API keys that the user made at this time or later are revoked, and so are invitations, password resets and webhook " +
-    `endpoints; default: ${otherwise}`;
-  return Type.Optional(nullable(Type.String({ format: "date-time", description })));
-}
