@@ -193,11 +193,17 @@ function parametersOf(place: string, schema: TSchema | undefined): Parameter[] {
   }));
 }
 
+/** Reads are counted only where the operation says so; event streams have shares of their own. */
+function isLimited({ method, limit, admission }: Pick<Operation, "method" | "limit" | "admission">): boolean {
+  return limit === "address" || admission === "streams" || (limit === undefined && method !== "GET");
+}
+
 /** In ascending order. */
-function errorsOf({ access, path, query, body, answers, errors: others = [], ...operation }: Operation): ErrorStatus[] {
+function errorsOf(operation: Operation): ErrorStatus[] {
+  const { access, path, query, body, answers, errors: others = [] } = operation;
   const hasInput = query !== undefined || body !== undefined || path.includes("{");
   const statuses = new Set<ErrorStatus>(others);
-  if (operation.limit !== "none") statuses.add(429);
+  if (isLimited(operation)) statuses.add(429);
   if (operation.limit !== "none" || operation.admission !== "always") statuses.add(503);
   if (hasInput) statuses.add(400);
   if (operation.idempotent !== undefined) statuses.add(400).add(409);

@@ -25,7 +25,7 @@ export interface OperationShape {
   readonly answers: Readonly<Record<number, TSchema | null>>;
   /** Of the answers; default: JSON. The schema is then that of the text, or of one of its lines. */
   readonly contentType?: "text/plain" | "application/x-ndjson";
-  /** In addition to 400, 401, 403, 404, 429 and 503 where the operation can answer so. */
+  /** In addition to 400, 401, 403, 404, 429 and 503 where the operation can answer so: see `document.ts`. */
   readonly errors?: readonly ErrorStatus[];
   /** Where requests are not counted by the rule: `address` also counts a `GET`, `none` counts nothing. */
   readonly limit?: "address" | "none";
