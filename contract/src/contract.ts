@@ -11,6 +11,7 @@ import { invitationAcceptance, invitations } from "./invitations.ts";
 import { jwks } from "./jwks.ts";
 import { me } from "./me.ts";
 import { oauth } from "./oauth.ts";
+import { conversationMessages, messages } from "./messages.ts";
 import type { Operation } from "./operation.ts";
 import { ownPassword, passwords, userPasswords } from "./passwords.ts";
 import { platformWebhooks } from "./platform-webhooks.ts";
@@ -28,7 +29,9 @@ export const contract: readonly Operation[] = [
   ownPassword,
   totp,
   apiKeys,
+  messages,
   conversations,
+  conversationMessages,
   contacts,
   contactAddresses,
   users,

@@ -1,10 +1,10 @@
+import type { MessagePayload } from "../../../contract/src/payloads.ts";
 import type { ChannelAccount, ConnectorIo, SendOutcome } from "../connectors/connector.ts";
 import { connectorFor } from "../connectors/registry.ts";
 import { RequestError } from "../errors.ts";
 import { newId } from "../lib/ids.ts";
 import type { Log } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
-import type { MessagePayload } from "../messages/payload.ts";
 import type { ChannelAccounts } from "./channel-accounts.ts";
 
 /** Most accounts of a workspace that are searched for one of the channel. */

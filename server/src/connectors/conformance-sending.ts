@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
-import type { MessagePayload } from "../messages/payload.ts";
+import type { MessagePayload } from "../../../contract/src/payloads.ts";
 import type { ConformanceSubject } from "./conformance.ts";
 import { startTestServer } from "./conformance-platform.ts";
 import { canary, openSteps, type Steps, text } from "./conformance-steps.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { before, beforeEach } from "node:test";
-import type { MessagePayload } from "../messages/payload.ts";
+import type { MessagePayload } from "../../../contract/src/payloads.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import type { ConformanceSubject } from "./conformance.ts";
 import { startTestPlatform, type TestPlatform } from "./conformance-platform.ts";

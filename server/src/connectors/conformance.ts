@@ -3,7 +3,7 @@
  * subject has no sample, fixture or answer for fails.
  */
 import { suite } from "node:test";
-import type { MessagePayload, PayloadType } from "../messages/payload.ts";
+import type { MessagePayload, PayloadType } from "../../../contract/src/payloads.ts";
 import { connectingConformance } from "./conformance-connecting.ts";
 import { sendingConformance } from "./conformance-sending.ts";
 import { webhookConformance } from "./conformance-webhooks.ts";

@@ -1,7 +1,7 @@
 import type { TObject } from "typebox";
+import type { MessagePayload, PayloadType } from "../../../contract/src/payloads.ts";
 import type { Clock, Random } from "../lib/clock.ts";
 import type { HttpClient } from "../lib/http.ts";
-import type { MessagePayload, PayloadType } from "../messages/payload.ts";
 
 /** A kind of platform, as the registry names it. The core knows no channel by name. */
 export type Channel = string;

@@ -1,4 +1,4 @@
-import { type MessagePayload, maxTextLength } from "../messages/payload.ts";
+import { type MessagePayload, maxTextLength } from "../../../contract/src/payloads.ts";
 import { cleanText } from "./clean.ts";
 import type { InboundEvent } from "./connector.ts";
 

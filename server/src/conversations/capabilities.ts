@@ -1,8 +1,8 @@
+import { maxTextLength } from "../../../contract/src/payloads.ts";
 import type { Capabilities } from "../connectors/connector.ts";
 import { appChannel, formatAddress, type HeldAddress, type Participant } from "../contacts/contacts.ts";
 import { type Principal, seesAddressesOf, type Viewer } from "../identity/principal.ts";
 import type { Db } from "../lib/query.ts";
-import { maxTextLength } from "../messages/payload.ts";
 import { getConversation } from "./conversation.ts";
 
 /** Whether free-form messages may be sent to an address now; `none` where the channel knows no such window. */

@@ -1,3 +1,4 @@
+import type { MessagePayload } from "../../../contract/src/payloads.ts";
 import type {
   ChannelAccount,
   Connector,
@@ -7,7 +8,6 @@ import type {
   SendOutcome,
 } from "../connectors/connector.ts";
 import { plainName } from "../lib/names.ts";
-import type { MessagePayload } from "../messages/payload.ts";
 import { splitText } from "./split-text.ts";
 import type { StartedDelivery } from "./start-attempts.ts";
 

@@ -1,5 +1,5 @@
+import type { MessagePayload } from "../../../contract/src/payloads.ts";
 import { all, type Db, plainArray } from "../lib/query.ts";
-import type { MessagePayload } from "../messages/payload.ts";
 
 /** Proof that this process may still send for a partition. */
 export interface Fence {

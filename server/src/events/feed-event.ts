@@ -1,4 +1,4 @@
-import type { EventName, FrameType } from "./vocabulary.ts";
+import type { EventName, FrameType } from "../../../contract/src/event-names.ts";
 
 /** An event as readers of the feed get it. */
 export interface FeedEvent {

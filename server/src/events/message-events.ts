@@ -1,8 +1,8 @@
+import type { InboundRoute, MessageStatus } from "../../../contract/src/messages.ts";
 import { formatAddress } from "../contacts/contacts.ts";
 import { anyAgent, anyMember, seesAddressesOf, type Viewer } from "../identity/principal.ts";
 import { maxPageBytes } from "../lib/page-bytes.ts";
 import { all, type Db } from "../lib/query.ts";
-import type { InboundRoute, MessageStatus } from "../messages/show.ts";
 import type { EventFrame, Told } from "./feed-event.ts";
 
 /** A status as migration 0021 keeps it; events of before it end with the error. */

@@ -35,7 +35,7 @@ export function route<const O extends Operation>(
   app: { route(options: never): unknown },
   operation: O,
   handle: Handler<O>,
-  options: Pick<RouteOptions, "bodyLimit" | "exposeHeadRoute"> = {},
+  options: Pick<RouteOptions, "bodyLimit" | "exposeHeadRoute" | "validatorCompiler" | "serializerCompiler"> = {},
 ): void {
   const { method, path, params, query, body, isBodyOptional, answers, contentType } = operation;
   const { access, limit, admission, idempotent, shows } = operation;

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { NewMessage as SendBody } from "../../../contract/src/messages.ts";
 import { metadataLimits } from "../../../contract/src/people.ts";
 import { RequestError } from "../errors.ts";
 import { noOrigin, type Principal } from "../identity/principal.ts";
-import { type PrepareDeps, prepareMessage, type SendBody, storable } from "./prepare.ts";
+import { type PrepareDeps, prepareMessage, storable } from "./prepare.ts";
 
 const workspaceId = "00000000-0000-7000-8000-000000000001";
 const ana = "00000000-0000-7000-8000-00000000000a";

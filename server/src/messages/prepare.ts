@@ -1,53 +1,12 @@
-import { type Static, Type } from "typebox";
-import { addressPattern, metadata, metadataLimits } from "../../../contract/src/people.ts";
+import type { NewMessage as SendBody } from "../../../contract/src/messages.ts";
+import { metadataLimits } from "../../../contract/src/people.ts";
 import { type Address, formatAddress, type ParseAddress } from "../contacts/contacts.ts";
 import { forbidden, invalid, notFound, RequestError } from "../errors.ts";
 import { type Principal, reachesContacts, seesAllConversations } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
 import { canonicalJson, isStorable, maxDepth } from "../lib/json.ts";
-import { messagePayload, uuid } from "./payload.ts";
 import type { NewMessage } from "./write-messages.ts";
-
-const channel = Type.String({ pattern: "^[a-z]{1,30}$" });
-
-/** Most channels that one message may name. */
-const maxChannels = 10;
-
-/** The body of `POST /v1/messages`. */
-export const sendBody = Type.Object(
-  {
-    message_id: Type.Optional(uuid),
-    conversation_id: Type.Optional(uuid),
-    to: Type.Optional(
-      Type.String({
-        maxLength: 250,
-        pattern: addressPattern,
-        description:
-          "An address, such as whatsapp:+5511999991111; for callers with the role member, that of a user. The message goes " +
-          "into the caller's private conversation with that person, and for agents and API keys into the workspace's: if " +
-          "there are both, into the one used last. To answer a message, give its conversation_id instead",
-      }),
-    ),
-    from: Type.Optional(uuid),
-    payload: messagePayload,
-    channels: Type.Optional(Type.Array(channel, { minItems: 1, maxItems: maxChannels })),
-    via: Type.Optional(Type.Record(channel, uuid, { maxProperties: maxChannels })),
-    reply_to: Type.Optional(uuid),
-    fallback: Type.Optional(
-      Type.Object(
-        {
-          order: Type.Array(channel, { minItems: 1, maxItems: maxChannels }),
-          after_seconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 604_800, default: 60 })),
-        },
-        { additionalProperties: false },
-      ),
-    ),
-    metadata: Type.Optional(metadata),
-  },
-  { additionalProperties: false },
-);
-export type SendBody = Static<typeof sendBody>;
 
 export interface PrepareDeps {
   clock: Clock;
@@ -208,10 +167,9 @@ export function checkSend({ isChannel }: Pick<PrepareDeps, "isChannel">, princip
 }
 
 function chooseSender(principal: Principal, { from }: SendBody): string {
-  const asked = from?.toLowerCase();
-  if (asked === undefined || asked === principal.participantId) return principal.participantId;
+  if (from === undefined || from === principal.participantId) return principal.participantId;
   if (!seesAllConversations(principal)) throw forbidden("Only agents, admins and API keys may send as another member.");
-  return asked;
+  return from;
 }
 
 /** Whether the sender, itself or the workspace, may write in every conversation: its caller sees them all. */
@@ -225,7 +183,6 @@ export function channelsOf({ channels }: SendBody): string | null {
   return channels === undefined ? null : channels[0] === "all" ? "*" : channels.join(",");
 }
 
-/** Ids are compared as text further on, so they take the form that the database gives them. */
 function compose(
   deps: PrepareDeps,
   principal: Principal,
@@ -233,7 +190,7 @@ function compose(
   { senderId, address }: { senderId: string; address: Address | null },
 ): NewMessage {
   const isReaction = body.payload.type === "reaction";
-  const reactsTo = body.payload.type === "reaction" ? body.payload.message_id.toLowerCase() : null;
+  const reactsTo = body.payload.type === "reaction" ? body.payload.message_id : null;
   const payload = storable(isReaction ? { ...body.payload, message_id: reactsTo } : body.payload, "payload");
   const metadata = body.metadata === undefined ? null : storable(body.metadata, "metadata");
   if (metadata !== null && Buffer.byteLength(metadata) > metadataLimits.maxBytes) {
@@ -241,12 +198,12 @@ function compose(
   }
   const channels = channelsOf(body);
   const options = body.via || body.fallback ? canonicalJson({ via: body.via, fallback: body.fallback }) : null;
-  const replyTo = body.reply_to?.toLowerCase() ?? null;
+  const replyTo = body.reply_to ?? null;
   return {
     workspaceId: principal.workspaceId,
-    messageId: body.message_id?.toLowerCase() ?? newId(deps.clock.now()),
+    messageId: body.message_id ?? newId(deps.clock.now()),
     // Empty until the address is looked up.
-    conversationId: body.conversation_id?.toLowerCase() ?? "",
+    conversationId: body.conversation_id ?? "",
     senderId,
     mustBeMember: !writesAnywhere(principal, senderId),
     direction: "outbound",

@@ -1,10 +1,11 @@
+import type { Message } from "../../../contract/src/messages.ts";
 import { notFound } from "../errors.ts";
 import { type Principal, seesAllConversations } from "../identity/principal.ts";
 import { type Db, maybe } from "../lib/query.ts";
-import { type MessageResource, type MessageRow, messageColumns, showMessages } from "./show.ts";
+import { type MessageRow, messageColumns, showMessages } from "./show.ts";
 
 /** Throws RESOURCE_NOT_FOUND for a message that is absent, of another workspace, or of a conversation the caller is not in. */
-export async function readMessage(db: Db, principal: Principal, messageId: string): Promise<MessageResource> {
+export async function readMessage(db: Db, principal: Principal, messageId: string): Promise<Message> {
   const [message] = await showMessages(db, principal, [await findMessage(db, principal, messageId)]);
   return message!;
 }

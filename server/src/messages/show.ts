@@ -1,71 +1,7 @@
-import { type Static, Type } from "typebox";
-import { nullable } from "../../../contract/src/schemas.ts";
+import type { Delivery, InboundRoute, Message, MessageStatus } from "../../../contract/src/messages.ts";
 import { formatAddress } from "../contacts/contacts.ts";
 import { seesAddressesOf, type Viewer } from "../identity/principal.ts";
 import { all, type Db } from "../lib/query.ts";
-
-const time = Type.String({ format: "date-time" });
-const maybeTime = nullable(time);
-const maybeText = nullable(Type.String());
-
-export type MessageStatus = "accepted" | "in_transit" | "sent" | "delivered" | "read" | "failed";
-export const messageStatus = Type.Unsafe<MessageStatus>({
-  type: "string",
-  enum: ["accepted", "in_transit", "sent", "delivered", "read", "failed"],
-});
-
-export const deliveryResource = Type.Object({
-  delivery_id: Type.String(),
-  recipient: Type.String(),
-  channel: Type.String(),
-  address: nullable(Type.String(), {
-    description: "Null for callers with the role member, as are the provider ids, except for deliveries to themselves.",
-  }),
-  channel_account_id: maybeText,
-  status: messageStatus,
-  provider_message_id: maybeText,
-  provider_message_ids: Type.Array(Type.String()),
-  attempts: Type.Integer(),
-  error: nullable(Type.Object({ code: Type.String(), message: Type.String() }), {
-    description:
-      "Why it failed, or why its last attempt did. CHANNEL_ACCOUNT_NEEDS_ATTENTION and " +
-      "CHANNEL_ACCOUNT_DISABLED: it waits until the account is active again.",
-  }),
-  next_attempt_at: maybeTime,
-  sent_at: maybeTime,
-  delivered_at: maybeTime,
-  read_at: maybeTime,
-  failed_at: maybeTime,
-});
-export type DeliveryResource = Static<typeof deliveryResource>;
-
-/** Why an inbound message landed in its conversation. */
-export type InboundRoute = "quoted" | "last_used" | "private";
-
-export const messageResource = Type.Object({
-  message_id: Type.String(),
-  conversation_id: Type.String(),
-  seq: Type.Integer(),
-  from: Type.String(),
-  direction: Type.Unsafe<"outbound" | "inbound">({ type: "string", enum: ["outbound", "inbound"] }),
-  payload: Type.Unknown(),
-  channels: nullable(Type.Array(Type.String())),
-  reply_to: maybeText,
-  route: Type.Unsafe<InboundRoute | null>({
-    type: ["string", "null"],
-    enum: ["quoted", "last_used", "private", null],
-    description:
-      "Why an inbound message landed here. quoted: it quotes a message of this conversation; last_used: the person was last " +
-      "addressed here, on that channel account; private: neither holds anywhere, so it is the private conversation of the " +
-      "workspace and the person. Null for outbound messages.",
-  }),
-  status: messageStatus,
-  // A `Type.Record` would leave out names with a line end.
-  metadata: nullable(Type.Unsafe<Record<string, unknown>>({ type: "object", additionalProperties: true })),
-  created_at: time,
-  deliveries: Type.Array(deliveryResource),
-});
-export type MessageResource = Static<typeof messageResource>;
 
 export interface MessageRow {
   message_id: string;
@@ -113,7 +49,7 @@ export const messageBytes = `(500 + octet_length(m.payload::text) + coalesce(oct
 /**
  * Messages as the viewer sees them, with their deliveries, in the order of the rows. The caller has checked the access.
  */
-export async function showMessages(db: Db, viewer: Viewer, rows: readonly MessageRow[]): Promise<MessageResource[]> {
+export async function showMessages(db: Db, viewer: Viewer, rows: readonly MessageRow[]): Promise<Message[]> {
   const deliveries = await all<DeliveryRow>(
     db,
     `SELECT delivery_id, message_id, recipient_id, channel, identifier, channel_account_id, status,
@@ -134,7 +70,7 @@ const whyHeld = `CASE WHEN is_pending THEN (
       "The channel account is disabled. The message is sent when an admin has enabled the account."}'::jsonb END
   FROM channel_accounts a WHERE a.channel_account_id = deliveries.channel_account_id AND a.deleted_at IS NULL) END`;
 
-function showMessage(viewer: Viewer, row: MessageRow, deliveries: readonly DeliveryRow[]): MessageResource {
+function showMessage(viewer: Viewer, row: MessageRow, deliveries: readonly DeliveryRow[]): Message {
   return {
     message_id: row.message_id,
     conversation_id: row.conversation_id,
@@ -153,7 +89,7 @@ function showMessage(viewer: Viewer, row: MessageRow, deliveries: readonly Deliv
 }
 
 /** A platform's ids are hidden with the address: WhatsApp's contain the number. */
-export function showDelivery(row: DeliveryRow, viewer: Viewer): DeliveryResource {
+export function showDelivery(row: DeliveryRow, viewer: Viewer): Delivery {
   const isAddressShown = seesAddressesOf(viewer, row.recipient_id);
   const providerIds = isAddressShown ? (row.provider_message_ids ?? []) : [];
   return {

@@ -1,9 +1,9 @@
+import type { MessageStatus } from "../../../contract/src/messages.ts";
 import { unknownCursor } from "../errors.ts";
 import type { Principal } from "../identity/principal.ts";
 import { type OfPage, withinPage } from "../lib/page-bytes.ts";
 import { all, type Db } from "../lib/query.ts";
 import { findMessage } from "./read-message.ts";
-import type { MessageStatus } from "./show.ts";
 
 /** One change of status, of the message itself (no delivery) or of one of its deliveries. */
 export interface AuditEntry {

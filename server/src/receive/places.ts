@@ -1,8 +1,8 @@
+import type { InboundRoute } from "../../../contract/src/messages.ts";
 import type { Bus } from "../bus/bus.ts";
 import { continuationOf, takesUnquoted } from "../conversations/conversations.ts";
 import type { Clock } from "../lib/clock.ts";
 import { allPrepared, type Db, run } from "../lib/query.ts";
-import type { InboundRoute } from "../messages/show.ts";
 import { laneOf } from "../router/router.ts";
 import type { InboundMessage } from "./receive-messages.ts";
 

@@ -1,8 +1,8 @@
+import type { InboundRoute } from "../../../contract/src/messages.ts";
 import { findOrCreateContacts, maxPeople, type ReachedPerson } from "../contacts/contacts.ts";
 import { findOrCreateDirects } from "../conversations/conversations.ts";
 import { RequestError } from "../errors.ts";
 import { transaction } from "../lib/postgres.ts";
-import type { InboundRoute } from "../messages/show.ts";
 import type { InboundPlace } from "./places.ts";
 import type { ReceiveDeps } from "./receive.ts";
 import type { InboundMessage } from "./receive-messages.ts";

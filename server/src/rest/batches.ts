@@ -1,50 +1,37 @@
 import { setImmediate as othersTurn } from "node:timers/promises";
-import { type Static, Type } from "typebox";
+import { Type } from "typebox";
+import { maxBatch, messages, NewMessage, type BatchResult as Result } from "../../../contract/src/messages.ts";
+import { closed } from "../../../contract/src/schemas.ts";
 import { type ErrorCode, RequestError } from "../errors.ts";
 import { toRequestError } from "../http/errors.ts";
 import { isFinalError } from "../http/idempotency.ts";
+import { route } from "../http/route.ts";
 import type { App } from "../http/server.ts";
 import { compileCheck } from "../http/validation.ts";
 import type { Principal } from "../identity/principal.ts";
 import { derivedId, msOf } from "../lib/ids.ts";
 import type { Accepted, Acceptor } from "../messages/accept.ts";
 import { inParts } from "../messages/in-parts.ts";
-import { type Draft, draftMessage, type PrepareDeps, resolveDrafts, sendBody } from "../messages/prepare.ts";
-import type { NewMessage } from "../messages/write-messages.ts";
-import { acceptedMessage, showAccepted } from "./accepted-message.ts";
-import { bearer, errorAnswers, nullable } from "./identity-schemas.ts";
+import { type Draft, draftMessage, type PrepareDeps, resolveDrafts } from "../messages/prepare.ts";
+import type { NewMessage as DraftedMessage } from "../messages/write-messages.ts";
 
 export interface BatchDeps {
   acceptor: Acceptor;
   prepare: PrepareDeps;
 }
 
-const strict = { additionalProperties: false };
-const anything = Type.Record(Type.String(), Type.Unknown());
-
-/** Either the accepted message, or the error. */
-const result = Type.Object({
-  ...Type.Partial(acceptedMessage).properties,
-  message_id: nullable(Type.String()),
-  error: Type.Optional(Type.Object({ code: Type.String(), message: Type.String(), details: anything })),
-});
-
-type Result = Static<typeof result>;
-
-/** Most messages of one `POST /v1/messages/batch`. */
-const maxBatch = 1_000;
 const draftedAtATime = 50;
 
 /** `/v1/messages/batch`: many messages in one request. */
 export function batchRoutes(app: App, { acceptor, prepare }: BatchDeps): void {
   const checkBatch = compileCheck(
-    Type.Object({ messages: Type.Array(Type.Unknown(), { minItems: 1, maxItems: maxBatch }) }, strict),
+    Type.Object({ messages: Type.Array(Type.Unknown(), { minItems: 1, maxItems: maxBatch }) }, closed),
     "body",
   );
-  const checkItem = compileCheck(sendBody, "message");
+  const checkItem = compileCheck(NewMessage, "message");
 
   /** Says which messages were refused when a repeated request would send others twice. */
-  async function acceptPart(part: NewMessage[], mayRepeat: boolean): Promise<Accepted[]> {
+  async function acceptPart(part: DraftedMessage[], mayRepeat: boolean): Promise<Accepted[]> {
     try {
       return await acceptor.accept(part);
     } catch (error) {
@@ -63,24 +50,9 @@ export function batchRoutes(app: App, { acceptor, prepare }: BatchDeps): void {
     }
   }
 
-  app.post(
-    "/v1/messages/batch",
-    {
-      config: { access: { role: "member", scope: "messages:write" }, idempotent: true, shows: "all" },
-      // Checked below, one by one: a bad item never fails the rest.
-      validatorCompiler: () => () => true,
-      schema: {
-        tags: ["Messages"],
-        security: bearer,
-        summary: "Send up to 1,000 messages",
-        description:
-          "Results stand in the order of the request; one that is refused never fails the others. With `Idempotency-Key`, " +
-          "the same request tries only those messages again whose errors would not be remembered for a single one (403, " +
-          "404, 5xx); the other results stay as they were.",
-        body: Type.Object({ messages: Type.Array(sendBody, { minItems: 1, maxItems: maxBatch }) }, strict),
-        response: { 200: Type.Object({ results: Type.Array(result) }), ...errorAnswers(400, 401, 403, 503) },
-      },
-    },
+  route(
+    app,
+    messages.sendBatch,
     async (request) => {
       const { principal, workId } = request;
       const items = checkBatch(request.body).messages;
@@ -106,6 +78,8 @@ export function batchRoutes(app: App, { acceptor, prepare }: BatchDeps): void {
       request.isDoneInPart = !results.every(isFinal);
       return { results };
     },
+    // Checked above, one by one: a bad message never fails the others.
+    { validatorCompiler: () => () => true },
   );
 }
 
@@ -127,4 +101,14 @@ function showResult(accepted: Accepted) {
 function showRefused(item: unknown, { code, message, details = {} }: RequestError) {
   const given = (item as { message_id?: unknown } | null)?.message_id;
   return { message_id: typeof given === "string" ? given : null, error: { code, message, details } };
+}
+
+export function showAccepted({ messageId, conversationId, seq, createdAt }: Accepted & { kind: "accepted" }) {
+  return {
+    message_id: messageId,
+    conversation_id: conversationId,
+    seq,
+    status: "accepted" as const,
+    created_at: createdAt.toISOString(),
+  };
 }

@@ -1,4 +1,5 @@
 import { conversations } from "../../../contract/src/conversations.ts";
+import { conversationMessages, type Message } from "../../../contract/src/messages.ts";
 import { type ParseAddress, showParticipant } from "../contacts/contacts.ts";
 import {
   type Activity,
@@ -12,6 +13,7 @@ import {
   listConversations,
   loadActivities,
   type MemberCapabilities,
+  readHistory,
   removeMember,
   showConversation,
   showWindow,
@@ -21,11 +23,13 @@ import { route } from "../http/route.ts";
 import type { App } from "../http/server.ts";
 import { hasScope, type Scoped, type Viewer } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
+import type { Db } from "../lib/query.ts";
+import type { MessageRow } from "../messages/show.ts";
 import type { TellTyping } from "../realtime/realtime.ts";
 import type { Signals } from "../signals/signals.ts";
-import { type ConversationMessageRouteDeps, conversationMessageRoutes } from "./conversation-messages.ts";
 
-export interface ConversationRouteDeps extends ConversationMessageRouteDeps {
+export interface ConversationRouteDeps {
+  showMessages: (db: Db, viewer: Viewer, rows: readonly MessageRow[]) => Promise<Message[]>;
   clock: Clock;
   parseAddress: ParseAddress;
   signals: Pick<Signals, "read" | "tellRead" | "mayType" | "showTyping">;
@@ -35,8 +39,14 @@ export interface ConversationRouteDeps extends ConversationMessageRouteDeps {
 
 /** `/v1/conversations`: a member sees those it is in, agents and admins all of the workspace; others are not there. */
 export function conversationRoutes(app: App, deps: ConversationRouteDeps): void {
-  const { clock, parseAddress, signals, capabilitiesOf, tellTyping } = deps;
-  conversationMessageRoutes(app, deps);
+  const { clock, parseAddress, signals, capabilitiesOf, tellTyping, showMessages } = deps;
+
+  route(app, conversationMessages.listMessages, async ({ principal, db, params, query }) => {
+    const { limit = 50, offset = 0, cursor, before_seq, after_seq } = query;
+    const span = { limit, offset, cursor, beforeSeq: before_seq, afterSeq: after_seq };
+    const { rows, nextCursor } = await readHistory(db, principal, params.id, span);
+    return { data: await showMessages(db, principal, rows), next_cursor: nextCursor };
+  });
 
   route(app, conversations.createConversation, async ({ principal, db, body }, reply) => {
     const { conversation, isNew } = await createConversation({ db, clock, parseAddress }, principal, body);

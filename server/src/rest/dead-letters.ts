@@ -1,4 +1,5 @@
 import { Type } from "typebox";
+import { Delivery as deliveryResource } from "../../../contract/src/messages.ts";
 import {
   countDeadLetters,
   type DeadLetter,
@@ -13,7 +14,7 @@ import { invalid } from "../errors.ts";
 import { decodeCursor, pageOf, pageQuery, toPage } from "../http/pages.ts";
 import type { App } from "../http/server.ts";
 import { anyAgent } from "../identity/principal.ts";
-import { deliveryResource, showDelivery } from "../messages/show.ts";
+import { showDelivery } from "../messages/show.ts";
 import { bearer, errorAnswers, idParams, nothing, time } from "./identity-schemas.ts";
 
 const channel = Type.Optional(Type.String({ maxLength: 30 }));

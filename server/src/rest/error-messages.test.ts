@@ -4,11 +4,11 @@ import { test } from "node:test";
 import { Type } from "typebox";
 import { conversations } from "../../../contract/src/conversations.ts";
 import { freeForm } from "../../../contract/src/free-form.ts";
+import { uuid } from "../../../contract/src/schemas.ts";
 import { credentialFields } from "../../../contract/src/users.ts";
 import { parseCursor } from "../events/events.ts";
 import { openDoor, parseAnswer } from "../http/door-test-hub.ts";
 import { wantedForm } from "../http/wanted-forms.ts";
-import { uuid } from "../messages/payload.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { writeContract } from "./contract.ts";
 

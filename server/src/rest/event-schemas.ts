@@ -1,8 +1,8 @@
 import { type TProperties, type TSchema, Type } from "typebox";
 import { ChannelAccountStatus } from "../../../contract/src/channel-accounts.ts";
 import { Conversation } from "../../../contract/src/conversations.ts";
+import type { InboundRoute, MessageStatus } from "../../../contract/src/messages.ts";
 import { type EventName, eventNames, type FrameType, frameTypes } from "../events/events.ts";
-import type { InboundRoute, MessageStatus } from "../messages/show.ts";
 import { nullable, uuid } from "./identity-schemas.ts";
 
 const hidden = "Null for callers with the role member.";

@@ -1,6 +1,6 @@
+import type { PayloadType } from "../../../contract/src/payloads.ts";
 import { isConnected } from "../channel-accounts/channel-accounts.ts";
 import { allPrepared, type Db, plainArray } from "../lib/query.ts";
-import type { PayloadType } from "../messages/payload.ts";
 import type { Account, Recipient, RoutedMessage } from "./plan.ts";
 
 export interface MessageToRoute extends RoutedMessage {

@@ -1,5 +1,5 @@
+import type { PayloadType } from "../../../contract/src/payloads.ts";
 import type { Capabilities } from "../connectors/connector.ts";
-import type { PayloadType } from "../messages/payload.ts";
 
 export interface RoutedMessage {
   senderId: string;

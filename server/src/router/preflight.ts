@@ -1,3 +1,4 @@
+import type { NewMessage as SendBody } from "../../../contract/src/messages.ts";
 import type { Capabilities } from "../connectors/connector.ts";
 import {
   type Address,
@@ -10,7 +11,7 @@ import { findConversation, type MessagingWindow, showWindow, windowOf } from "..
 import { splitText } from "../deliveries/split-text.ts";
 import { type Principal, reachesContacts, seesAddressesOf } from "../identity/principal.ts";
 import { all, type Db } from "../lib/query.ts";
-import { channelsOf, type SendBody } from "../messages/prepare.ts";
+import { channelsOf } from "../messages/prepare.ts";
 import { loadAccounts, loadRecipients } from "./load-routing.ts";
 import { type Account, type PlannedDelivery, planDeliveries, type Recipient } from "./plan.ts";
 

@@ -1,6 +1,6 @@
+import type { MessageStatus } from "../../../contract/src/messages.ts";
 import { takesUnquoted } from "../conversations/conversations.ts";
 import { type Db, plainArray, run } from "../lib/query.ts";
-import type { MessageStatus } from "../messages/show.ts";
 import { topics } from "../topics.ts";
 
 export interface NewDelivery {

@@ -1,3 +1,4 @@
+import type { NewMessage as SendBody } from "../../../contract/src/messages.ts";
 import type { Bus } from "../bus/bus.ts";
 import { openPostgresBus } from "../bus/postgres-bus.ts";
 import type { ChannelAccountStatus } from "../channel-accounts/channel-accounts.ts";
@@ -15,7 +16,7 @@ import { type Log, openPool, type Pool } from "../lib/postgres.ts";
 import { all, one, run } from "../lib/query.ts";
 import { openTroubles } from "../lib/troubles.ts";
 import { openAcceptor } from "../messages/accept.ts";
-import { prepareMessage, type SendBody } from "../messages/prepare.ts";
+import { prepareMessage } from "../messages/prepare.ts";
 import { applyToParts } from "../receipts/part-receipts.ts";
 import { applyEarlyReceipts, applyReceipts, type Receipt } from "../receipts/receipts.ts";
 import { giveUpRouting } from "../router/give-up-routing.ts";

@@ -1,4 +1,4 @@
-import type { MessagePayload } from "../../messages/payload.ts";
+import type { MessagePayload } from "../../../../contract/src/payloads.ts";
 import { locationOf, namedText, textOf } from "../inbound.ts";
 import { isObject, type Json, listAt, numberAt, objectAt, textAt } from "../json.ts";
 

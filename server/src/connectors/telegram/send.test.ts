@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { MessagePayload } from "../../../../contract/src/payloads.ts";
 import { systemClock } from "../../lib/clock.ts";
 import type { HttpCall } from "../../lib/http.ts";
-import type { MessagePayload } from "../../messages/payload.ts";
 import type { OutboundPart, SendOutcome } from "../connector.ts";
 import { send } from "./send.ts";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { MessagePayload } from "../../messages/payload.ts";
+import type { MessagePayload } from "../../../../contract/src/payloads.ts";
 import type { OutboundPart } from "../connector.ts";
 import { otherSpellings, parseIdentifier } from "./identifier.ts";
 import { messageRequest } from "./request.ts";

@@ -1,0 +1,81 @@
+/** What a message can say. */
+import { type Static, Type } from "typebox";
+import { closed, named, uuid } from "./schemas.ts";
+
+/** Longest text of a message, in characters as JSON Schema counts them (code points). */
+export const maxTextLength = 65_536;
+
+const payloads = [
+  named(
+    "TextPayload",
+    Type.Object({ type: Type.Literal("text"), text: Type.String({ minLength: 1, maxLength: maxTextLength }) }, closed),
+    { type: "text", text: "Your order has left our warehouse." },
+  ),
+  named(
+    "FilePayload",
+    Type.Object(
+      { type: Type.Literal("file"), file_id: uuid, caption: Type.Optional(Type.String({ maxLength: 1024 })) },
+      closed,
+    ),
+  ),
+  named(
+    "LocationPayload",
+    Type.Object(
+      {
+        type: Type.Literal("location"),
+        latitude: Type.Number({ minimum: -90, maximum: 90 }),
+        longitude: Type.Number({ minimum: -180, maximum: 180 }),
+        name: Type.Optional(Type.String({ maxLength: 1000 })),
+      },
+      closed,
+    ),
+    { type: "location", latitude: -23.5613, longitude: -46.6565, name: "Our shop" },
+  ),
+  named(
+    "TemplatePayload",
+    Type.Object(
+      {
+        type: Type.Literal("template"),
+        name: Type.String({ minLength: 1, maxLength: 512 }),
+        language: Type.String({ minLength: 2, maxLength: 20 }),
+        parameters: Type.Union([
+          Type.Array(Type.String({ maxLength: 32_768 }), { maxItems: 100 }),
+          Type.Unsafe<Record<string, string>>({
+            type: "object",
+            additionalProperties: { type: "string", maxLength: 32_768 },
+            propertyNames: { maxLength: 20 },
+            maxProperties: 100,
+          }),
+        ]),
+      },
+      closed,
+    ),
+    { type: "template", name: "hello_world", language: "en_US", parameters: [] },
+  ),
+  named(
+    "ReactionPayload",
+    Type.Object(
+      {
+        type: Type.Literal("reaction"),
+        message_id: uuid,
+        emoji: Type.String({ maxLength: 32, description: "An empty string removes the reaction." }),
+      },
+      closed,
+    ),
+    { type: "reaction", message_id: "0192f5c4-7d1e-7b3a-9c55-0a8e4f1d2b3c", emoji: "👍" },
+  ),
+] as const;
+
+export type MessagePayload = Static<(typeof payloads)[number]>;
+export type PayloadType = MessagePayload["type"];
+
+/** `type` chooses the shape, so that an error names the field of that shape and not one of every other. */
+export const Payload = named(
+  "Payload",
+  Type.Unsafe<MessagePayload>({
+    type: "object",
+    required: ["type"],
+    discriminator: { propertyName: "type" },
+    oneOf: payloads,
+  }),
+);
