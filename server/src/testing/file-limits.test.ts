@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { limitTestFiles } from "./file-limits.ts";
+import { ageOf, limitTestFiles } from "./file-limits.ts";
 import { testsThatNeed } from "./programs.ts";
 import { until } from "./until.ts";
 
@@ -81,3 +81,12 @@ function isAlive(pid: number): boolean {
     return false;
   }
 }
+
+// Or a test file that has just started is killed.
+test("the age that ps prints of a newborn process is not believed", () => {
+  assert.equal(ageOf("441077234-00:18:40", 60_000), 0);
+  assert.deepEqual(
+    ["00:59", "01:02", "01:00:00", "1-00:00:01"].map((etime) => ageOf(etime, 100_000_000)),
+    [59_000, 62_000, 3_600_000, 86_401_000],
+  );
+});

@@ -144,13 +144,17 @@ async function listProcesses(): Promise<Process[]> {
   return stdout.split("\n").flatMap((line) => {
     const [, pid, parent, state, age, command] = /^\s*(\d+)\s+(\d+)\s+(\S+)\s+(\S+)\s+(.*)$/.exec(line) ?? [];
     if (pid === undefined || state!.startsWith("Z")) return [];
-    return [{ pid: Number(pid), parent: Number(parent), ageMs: elapsedMs(age!), command: command! }];
+    return [{ pid: Number(pid), parent: Number(parent), ageMs: ageOf(age!, performance.now()), command: command! }];
   });
 }
 
-/** `ps` writes `[[days-]hours:]minutes:seconds`. */
-function elapsedMs(etime: string): number {
+/**
+ * The age of a process below this one, which has run for `ownAgeMs`, in milliseconds. `ps` writes
+ * `[[days-]hours:]minutes:seconds`; of a process that started a moment ago it may print a million years.
+ */
+export function ageOf(etime: string, ownAgeMs: number): number {
   const [clock, days = "0"] = etime.split("-").reverse() as [string, string?];
   const seconds = clock.split(":").reduce((sum, part) => sum * 60 + Number(part), 0);
-  return (Number(days) * 86_400 + seconds) * 1_000;
+  const ageMs = (Number(days) * 86_400 + seconds) * 1_000;
+  return ageMs > ownAgeMs + ageErrorMs ? 0 : ageMs;
 }
