@@ -8,6 +8,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import pg from "pg";
+import { closeTimeoutMs } from "../server/src/realtime/socket-outlet.ts";
 import { maxFrameBytes } from "../server/src/realtime/sockets.ts";
 import { lowWaterBytes } from "../server/src/realtime/subscriber.ts";
 import { until } from "../server/src/testing/until.ts";
@@ -27,11 +28,15 @@ test("a socket that is not read is dropped with 4408, and others are told at onc
   await using slow = await listen({ url: hub.url, token });
   await using quick = await live(hub, token);
   slow.socket.pause();
+  const startedAt = performance.now();
   await flood(hub, async (told) => {
     await until("the quick one has it", () => quick.events().length === told, promptMs);
   });
   slow.socket.resume();
-  assert.equal((await slow.closed).code, 4408);
+  const { code } = await slow.closed;
+  // On a slow machine the hub has stopped waiting for the client to read the code.
+  const isCut = code === 1006 && performance.now() - startedAt > closeTimeoutMs;
+  assert.ok(code === 4408 || isCut, `${code}`);
   const before = slow.events().length;
   assert.ok(before < count);
   const cursors = slow.events().map(({ cursor }) => positionOf(cursor));
