@@ -2,6 +2,7 @@
  * No request holds the event loop for long, even with the worst body: otherwise a few requests stall all others. Each
  * route of the hub's OpenAPI document gets the worst bodies that it refuses and the worst that it accepts.
  */
+
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { before, describe, test } from "node:test";
@@ -9,6 +10,7 @@ import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { authorizationTable } from "./src/authorization-table.ts";
 import type { TestHub } from "./src/harness.ts";
 import { openLoopMeter } from "./src/loop-delay.ts";
+import { readOpenApi } from "./src/openapi.ts";
 import { requestOfTable, type Sent } from "./src/request-of-table.ts";
 import { openHome, type Things } from "./src/things.ts";
 import type { Workspace } from "./src/workspace.ts";
@@ -150,9 +152,9 @@ async function readDocument() {
     requestBody?: { content: Record<string, { schema: Schema }> };
     parameters?: { name: string }[];
   };
-  const document = (await (await fetch(`${hub.url}/openapi.json`)).json()) as {
+  const document = await readOpenApi<{
     paths: Record<string, Record<string, Operation>>;
-  };
+  }>(hub.url);
   const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]) => ({ route: `${method.toUpperCase()} ${path}`, ...operation })),
   );

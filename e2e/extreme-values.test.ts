@@ -2,11 +2,13 @@
  * The first and the last value that a schema permits reach the database: no list fails on them. Generated from the
  * hub's own OpenAPI document.
  */
+
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { markOf } from "../server/src/http/bound-cursors.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import type { TestHub } from "./src/harness.ts";
+import { readOpenApi } from "./src/openapi.ts";
 import { requestOfTable } from "./src/request-of-table.ts";
 import { keptThings, openHome, type Things } from "./src/things.ts";
 import type { Workspace } from "./src/workspace.ts";
@@ -44,8 +46,7 @@ function extremesOf({ name, schema }: Parameter): string[] {
 }
 
 test("no list fails on the first or last value of a parameter", async () => {
-  const answer = await fetch(`${hub.url}/openapi.json`);
-  const document = (await answer.json()) as { paths: Record<string, { get?: { parameters?: Parameter[] } }> };
+  const document = await readOpenApi<{ paths: Record<string, { get?: { parameters?: Parameter[] } }> }>(hub.url);
   const paths = Object.entries(document.paths);
   const failed: string[] = [];
   let count = 0;

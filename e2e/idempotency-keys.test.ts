@@ -1,10 +1,12 @@
 /** `Idempotency-Key` on every request that creates something: the list comes from the hub's own OpenAPI document. */
+
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { before, describe, test } from "node:test";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { authorizationTable } from "./src/authorization-table.ts";
 import type { TestHub } from "./src/harness.ts";
+import { readOpenApi } from "./src/openapi.ts";
 import { openHome, type Things } from "./src/things.ts";
 import { text, type Workspace } from "./src/workspace.ts";
 
@@ -26,9 +28,9 @@ let operations: [string, Operation][];
 
 before(async () => {
   ({ hub, home, things } = await openHome(opened));
-  const document = (await (await fetch(`${hub.url}/openapi.json`)).json()) as {
+  const document = await readOpenApi<{
     paths: Record<string, Record<string, Operation>>;
-  };
+  }>(hub.url);
   operations = Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]): [string, Operation] => [
       `${method.toUpperCase()} ${path}`,

@@ -2,11 +2,13 @@
  * What the hub sets, no body sets: every object of every request body is closed, and every field that only the hub writes
  * is refused by name, wherever it is put. Generated from the hub's own OpenAPI document.
  */
+
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { authorizationTable, type Row } from "./src/authorization-table.ts";
 import type { TestHub } from "./src/harness.ts";
+import { readOpenApi } from "./src/openapi.ts";
 import { changedTables, type Owner, openOwner, takeSnapshot } from "./src/owned-rows.ts";
 import { keptThings, openHome, type Things } from "./src/things.ts";
 import type { Workspace } from "./src/workspace.ts";
@@ -107,9 +109,9 @@ test("a map of the caller's own holds no name by which all objects could be chan
 
 async function bodySchemas(url: string): Promise<Map<string, Schema>> {
   type Operation = { requestBody?: { content: Record<string, { schema: Schema }> } };
-  const document = (await (await fetch(`${url}/openapi.json`)).json()) as {
+  const document = await readOpenApi<{
     paths: Record<string, Record<string, Operation>>;
-  };
+  }>(url);
   const found = Object.entries(document.paths).flatMap(([path, operations]) =>
     Object.entries(operations).flatMap(([method, { requestBody }]): [string, Schema][] => {
       const schema = requestBody?.content["application/json"]?.schema;

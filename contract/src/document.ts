@@ -16,6 +16,7 @@ const errors: Record<ErrorStatus, readonly [name: string, meaning: string]> = {
   409: ["Conflict", "`CONFLICT` or `IDEMPOTENCY_CONFLICT`."],
   413: ["PayloadTooLarge", "`PAYLOAD_TOO_LARGE`: the body is larger than this operation accepts."],
   415: ["UnsupportedMediaType", "`CONTENT_TYPE_INVALID`: send JSON."],
+  421: ["MisdirectedRequest", "`MISDIRECTED`: this process serves no realtime clients."],
   422: ["UnprocessableContent", "The request is valid, but cannot be done: `error.code` says why."],
   429: ["TooManyRequests", "`RATE_LIMIT_EXCEEDED`: retry after `retry-after` seconds."],
   503: ["ServiceUnavailable", "`OVERLOADED`: retry after `retry-after` seconds."],
@@ -53,7 +54,20 @@ export function writeDocument(info: DocumentInfo, operations: readonly Operation
 
   function showInside(schema: Schema): Json {
     const shown = Object.entries(schema).filter(([key]) => !key.startsWith("x-"));
-    return Object.fromEntries(shown.map(([key, value]) => [key, showValue(key, value)]));
+    const inside: Json = Object.fromEntries(shown.map(([key, value]) => [key, showValue(key, value)]));
+    if (schema.discriminator !== undefined) inside.discriminator = withMapping(schema, inside);
+    return inside;
+  }
+
+  /** Without a mapping the values would have to be the names of the components. */
+  function withMapping({ discriminator, oneOf }: Schema, inside: Json): Json {
+    const { propertyName } = discriminator as { propertyName: string };
+    const references = inside.oneOf as { $ref: string }[];
+    const mapping = (oneOf as { properties: Record<string, { const: string }> }[]).map(({ properties }, index) => [
+      properties[propertyName]!.const,
+      references[index]!.$ref,
+    ]);
+    return { propertyName, mapping: Object.fromEntries(mapping) };
   }
 
   function showValue(key: string, value: unknown): unknown {
@@ -97,8 +111,9 @@ function errorAnswer(description: string, show: (schema: Schema) => Json): Json 
 function showOperation(operation: Operation, show: (schema: Schema) => Json): Json {
   const { id, tag, summary, access, body, isBodyOptional = false } = operation;
   const description = describe(operation);
-  const parameters = [...inPath(operation), ...parametersOf("query", operation.query)].map((parameter) =>
-    showParameter(parameter, show),
+  const { query, headers } = operation;
+  const parameters = [...inPath(operation), ...parametersOf("query", query), ...parametersOf("header", headers)].map(
+    (parameter) => showParameter(parameter, show),
   );
   if (operation.idempotent !== undefined) parameters.push({ $ref: "#/components/parameters/IdempotencyKey" });
   const described = Object.entries(operation.answers).map(([status, schema]) => [

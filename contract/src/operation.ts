@@ -2,7 +2,7 @@ import type { TSchema } from "typebox";
 import type { Access } from "./access.ts";
 
 /** Statuses that refuse a request. */
-export type ErrorStatus = 400 | 401 | 403 | 404 | 409 | 413 | 415 | 422 | 429 | 503;
+export type ErrorStatus = 400 | 401 | 403 | 404 | 409 | 413 | 415 | 421 | 422 | 429 | 503;
 
 /** What an operation takes and returns. The name under which it is exported is its `operationId`. */
 export interface OperationShape {
@@ -15,6 +15,8 @@ export interface OperationShape {
   /** The path parameters; default: a UUID for each. */
   readonly params?: TSchema;
   readonly query?: TSchema;
+  /** Only those that have a meaning here. */
+  readonly headers?: TSchema;
   readonly body?: TSchema;
   /** No body counts as `{}`. */
   readonly isBodyOptional?: true;

@@ -37,7 +37,7 @@ export function route<const O extends Operation>(
   handle: Handler<O>,
   options: Pick<RouteOptions, "bodyLimit" | "exposeHeadRoute" | "validatorCompiler" | "serializerCompiler"> = {},
 ): void {
-  const { method, path, params, query, body, isBodyOptional, answers, contentType } = operation;
+  const { method, path, params, query, headers, body, isBodyOptional, answers, contentType } = operation;
   const { access, limit, admission, idempotent, shows } = operation;
   const statuses = Object.keys(answers).map(Number);
   app.route({
@@ -55,6 +55,7 @@ export function route<const O extends Operation>(
       hide: true,
       ...(path.includes("{") && { params: params ?? idsIn(path) }),
       ...(query && { querystring: query }),
+      ...(headers && { headers }),
       ...(body && { body }),
       response: {
         ...(!contentType && Object.fromEntries(statuses.map((status) => [status, answers[status] ?? noBody]))),

@@ -2,6 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { pino } from "pino";
 import { Type } from "typebox";
+import { conversations } from "../../../contract/src/conversations.ts";
+import { messages } from "../../../contract/src/messages.ts";
+import { route } from "./route.ts";
 import { openRestServer } from "./server.ts";
 
 const deps = {
@@ -34,4 +37,33 @@ test("schemas that are compiled at the first request behave as those compiled at
       assert.match(refused.json().error.message, /^count in the body must be integer/);
     }
   }
+});
+
+// Ids are compared as text further on, and stored in lower case.
+test("ids in capitals are read as the same ids, wherever they stand in a request", async () => {
+  await using app = await openRestServer(deps);
+  const sample = messages.sendMessage;
+  const echo = {
+    ...sample,
+    id: "echo",
+    path: "/echo/{id}",
+    access: "public",
+    answers: { 200: Type.Unknown() },
+  } as const;
+  route(app, echo, async ({ params, body }) => ({ params, body }));
+  const list = { ...conversations.listConversations, id: "list", path: "/list", access: "public" } as const;
+  route(app, { ...list, answers: { 200: Type.Unknown() } }, async ({ query }) => query);
+  const id = "0192f5c4-7d1e-7b3a-9c55-0a8e4f1d2b3c";
+  const body = {
+    message_id: id,
+    conversation_id: id,
+    via: { phone: id },
+    reply_to: id,
+    payload: { type: "reaction", message_id: id, emoji: "ABC" },
+  };
+  const inCapitals = JSON.parse(JSON.stringify(body).replaceAll(id, id.toUpperCase()));
+  const answer = await app.inject({ method: "POST", url: `/echo/${id.toUpperCase()}`, payload: inCapitals });
+  assert.deepEqual(answer.json(), { params: { id }, body });
+  const listed = await app.inject(`/list?contact_id=${id.toUpperCase()}`);
+  assert.equal(listed.json().contact_id, id);
 });
