@@ -73,7 +73,10 @@ export async function isResetOpen(db: Db, tokenHash: Buffer, now: Date): Promise
 export function takeReset(db: Db, tokenHash: Buffer, now: Date) {
   return maybe<{ user_id: string; workspace_id: string; requested_by: string | null }>(
     db,
-    `UPDATE password_resets r SET used_at = $2 FROM users u WHERE ${isUsable}
+    // The user first, as everything does that ends resets: the other way round two could wait for each other.
+    `WITH u AS MATERIALIZED (SELECT * FROM users
+       WHERE user_id = (SELECT user_id FROM password_resets WHERE token_hash = $1) FOR NO KEY UPDATE)
+     UPDATE password_resets r SET used_at = $2 FROM u WHERE ${isUsable}
      RETURNING r.user_id, r.workspace_id, r.requested_by`,
     [tokenHash, now],
   );

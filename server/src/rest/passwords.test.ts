@@ -144,6 +144,27 @@ test("a log-in with the old password at the moment of its replacement is refused
   assert.equal(rows.length, 0);
 });
 
+// A password change and a change of role lock the user, and then end its resets.
+test("a token that is used while its user is being changed locks the user first", async () => {
+  const user = await register();
+  const admin = (await hub.logIn("admin")).access_token;
+  const { token } = (await hub.call(`POST /v1/users/${user.userId}/password-reset`, { token: admin })).body;
+  const holder = await hub.db.connect();
+  try {
+    await holder.query("BEGIN");
+    await holder.query("SELECT FROM users WHERE user_id = $1 FOR UPDATE", [user.userId]);
+    const answer = hub.call("POST /auth/password/reset", { body: { token, new_password: fresh } });
+    const waits = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    await until("the reset waits", async () => (await hub.db.query(waits)).rowCount === 1);
+    // Would be a deadlock.
+    await holder.query("UPDATE password_resets SET used_at = now() WHERE user_id = $1", [user.userId]);
+    await holder.query("COMMIT");
+    assert.equal((await answer).status, 401);
+  } finally {
+    holder.release();
+  }
+});
+
 test("of twenty uses of a token at once one counts", async () => {
   const user = await register();
   const admin = (await hub.logIn("admin")).access_token;
