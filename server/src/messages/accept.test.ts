@@ -220,6 +220,21 @@ test("while the database is away: OVERLOADED within a bound, and nothing is take
   await away.end();
 });
 
+test("while the messages of one workspace cannot be stored, those of another are accepted", async () => {
+  await using line = await startPipeline({ delivers: false });
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  const log = { info() {}, warn() {}, error() {} };
+  const away = openPool({ url: "postgres://nobody@127.0.0.1:1/none", size: 1, applicationName: "test", log });
+  const other = randomUUID();
+  const acceptor = openSecond(line, (id) => (id === other ? away : line.databases.acceptDbOf(id)));
+  const elsewhere = [1, 2].map(() => ({ ...messageTo(line, chat, "x"), workspaceId: other }));
+  // In one turn of the event loop, so that they share a run.
+  const results = await Promise.allSettled([acceptor.accept(elsewhere), acceptor.accept([messageTo(line, chat, "y")])]);
+  assert.equal(results[0].status === "rejected" && results[0].reason.code, "OVERLOADED");
+  assert.deepEqual(results[1].status === "fulfilled" && results[1].value.map(tell), ["1"]);
+  await away.end();
+});
+
 test("connections that break in the middle of commits lose no answer: each message is there once", async () => {
   await using line = await startPipeline({ delivers: false });
   const chat = await line.addConversation(await line.addPerson("ana"));

@@ -72,7 +72,8 @@ export function openAcceptor(options: AcceptOptions): Acceptor {
     const groups = Map.groupBy(messages, ({ workspaceId }) => workspaceId);
     await Promise.all(
       [...groups.values()].map(async (group) => {
-        const written = await writeInParts(group);
+        // An error of one workspace is no answer to the callers of another.
+        const written = await writeInParts(group).catch((error: Error) => group.map(() => error));
         for (const [index, message] of group.entries()) results.set(message, written[index]!);
       }),
     );
@@ -118,7 +119,11 @@ export function openAcceptor(options: AcceptOptions): Acceptor {
     async accept(messages) {
       if (messages.length === 0) return [];
       try {
-        return await batcher.submit(messages);
+        const accepted = await batcher.submit(messages);
+        const [first] = accepted;
+        // The database could not store them: they were written together.
+        if (first!.kind === "refused" && first!.error.code === "OVERLOADED") throw first!.error;
+        return accepted;
       } catch (error) {
         if (error instanceof BatcherFull)
           throw overloaded("Too many messages wait to be accepted. Nothing was accepted; try again.", error);
@@ -149,6 +154,7 @@ function withoutRepeats(messages: readonly NewMessage[]): { unique: NewMessage[]
 /** `first` is the message of this batch that was written for this id: mostly the message itself. */
 function tell(message: NewMessage, first: NewMessage, written: Written | Error): Accepted {
   const { messageId } = message;
+  if (written instanceof RequestError) return { kind: "refused", messageId, error: written };
   if (written instanceof Error) {
     const error = new RequestError("INTERNAL", "This message could not be stored. Tell the operator.", {
       cause: written,
