@@ -1,7 +1,10 @@
 /** Bodies that take as long to check as a schema allows, and worse ones. */
+import { metadataLimits } from "../../contract/src/people.ts";
+
 export interface Schema {
   type?: string | string[];
   enum?: unknown[];
+  const?: unknown;
   properties?: Record<string, Schema>;
   required?: string[];
   additionalProperties?: boolean | Schema;
@@ -13,7 +16,6 @@ export interface Schema {
   maxProperties?: number;
   pattern?: string;
   format?: string;
-  "x-free-form"?: { maxBytes: number; maxValues: number; maxDepth: number };
 }
 
 const mebibyte = 1024 * 1024;
@@ -78,14 +80,9 @@ export function* hostileFields(schema: Schema, valid: unknown, path: string[] = 
  * may have.
  */
 export function largest(schema: Schema, valid: unknown, items: "few" | "many"): unknown {
-  const limits = schema["x-free-form"];
-  if (limits !== undefined && limits.maxValues > 100) {
-    const count = items === "many" ? 7 : limits.maxValues / 2 - 20;
-    return Object.fromEntries(Array.from({ length: count }, (_, index) => [`key ${index}`, ['x\u0001\\"é']]));
-  }
   if (schema.oneOf !== undefined && valid !== null && typeof valid === "object") {
     const kind = (valid as { type?: unknown }).type;
-    const form = schema.oneOf.find(({ properties }) => properties?.type?.enum?.includes(kind));
+    const form = schema.oneOf.find(({ properties }) => properties?.type?.const === kind);
     return form === undefined ? valid : largest(form, valid, items);
   }
   if (Array.isArray(valid)) {
@@ -99,13 +96,18 @@ export function largest(schema: Schema, valid: unknown, items: "few" | "many"): 
       name,
       largest(schema.properties?.[name] ?? {}, value, items),
     ]);
-    const { metadata } = schema.properties ?? {};
-    const more = metadata === undefined ? {} : { metadata: largest(metadata, {}, items) };
-    return { ...Object.fromEntries(grown), ...more };
+    const takesMetadata = schema.properties?.metadata !== undefined;
+    return { ...Object.fromEntries(grown), ...(takesMetadata && { metadata: largestMetadata(items) }) };
   }
   const isFree = schema.pattern === undefined && schema.format === undefined && schema.enum === undefined;
   if (typeof valid === "string" && isFree && schema.maxLength !== undefined && schema.maxLength > 250) {
     return items === "few" ? "\\".repeat(schema.maxLength) : valid;
   }
   return valid;
+}
+
+/** The document does not show the limits as keywords. */
+function largestMetadata(items: "few" | "many"): unknown {
+  const count = items === "many" ? 7 : metadataLimits.maxValues / 2 - 20;
+  return Object.fromEntries(Array.from({ length: count }, (_, index) => [`key ${index}`, ['x\u0001\\"é']]));
 }
