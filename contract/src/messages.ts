@@ -237,6 +237,12 @@ export const messages = operations("Messages", {
     body: named(
       "MessageBatch",
       Type.Object({ messages: Type.Array(NewMessage, { minItems: 1, maxItems: maxBatch }) }, closed),
+      {
+        messages: [
+          { to: "whatsapp:+5511999991111", payload: { type: "text", text: "Your order has left our warehouse." } },
+          { to: "telegram:123456789", payload: { type: "text", text: "Your order arrives today." } },
+        ],
+      },
     ),
     answers: { 200: Type.Object({ results: Type.Array(BatchResult) }) },
     errors: [409],

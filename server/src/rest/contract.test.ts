@@ -3,6 +3,8 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { before, test } from "node:test";
 import { contract } from "../../../contract/src/contract.ts";
+import { componentNamed } from "../../../contract/src/schemas.ts";
+import { compileValidator } from "../http/validation.ts";
 import { openRestWithoutHub, writeContract } from "./contract.ts";
 
 interface Operation {
@@ -14,7 +16,13 @@ interface Operation {
   requestBody?: unknown;
   responses: Record<string, { content?: Record<string, { schema: unknown }> }>;
 }
-type Document = { openapi: string; paths: Record<string, Record<string, Operation>> };
+interface Document {
+  openapi: string;
+  paths: Record<string, Record<string, Operation>>;
+  components: { schemas: Record<string, { examples?: unknown[] }> };
+}
+type Body = { title?: string; examples?: unknown[]; properties?: object };
+type Validate = ((value: unknown) => boolean) & { errors?: { message?: string }[] | null };
 
 /** Every operation that `reference/api.md` names and the hub has by now. */
 const surface = `
@@ -149,6 +157,23 @@ test("the description of a write says what an API key without the read scope doe
   assert.match(described.get("PATCH /v1/contacts/{id}")!.description!, /without `contacts:read` .* only ids and what/);
   assert.match(described.get("POST /v1/users/{id}/addresses")!.description!, /said, and `expires_at`, `help`\.$/);
   assert.doesNotMatch(described.get("POST /v1/contacts")!.description!, /contacts:read/);
+});
+
+test("every body of a request has a name and an example, and every example is valid", () => {
+  for (const { id, body } of contract) {
+    const { title, examples, properties } = (body ?? { properties: {} }) as Body;
+    if (Object.keys(properties ?? {}).length === 0) continue;
+    assert.ok(title, `the body of ${id} has no name`);
+    assert.ok(examples, `${title} has no example`);
+  }
+  const { schemas } = (JSON.parse(text) as Document).components;
+  const shown = Object.entries(schemas).flatMap(([name, { examples = [] }]) => examples.map((one) => [name, one]));
+  assert.ok(shown.length > 40, `${shown.length} examples`);
+  for (const [name, example] of shown as [string, unknown][]) {
+    const schema = componentNamed(name)!;
+    const validate = compileValidator({ schema, method: "", url: "", httpPart: "body" }) as Validate;
+    assert.ok(validate(structuredClone(example)), `${name}: ${JSON.stringify(validate.errors?.[0]?.message)}`);
+  }
 });
 
 // A route that forgot to say who may call it would be open to everybody.
