@@ -6,6 +6,7 @@ import { auth } from "./auth.ts";
 import { channelAccounts } from "./channel-accounts.ts";
 import { contacts } from "./contacts.ts";
 import { conversations } from "./conversations.ts";
+import { deadLetters } from "./dead-letters.ts";
 import { health } from "./health.ts";
 import { invitationAcceptance, invitations } from "./invitations.ts";
 import { jwks } from "./jwks.ts";
@@ -17,6 +18,7 @@ import { ownPassword, passwords, userPasswords } from "./passwords.ts";
 import { platformWebhooks } from "./platform-webhooks.ts";
 import { totp, userTotp } from "./totp.ts";
 import { users } from "./users.ts";
+import { webhookEndpoints } from "./webhook-endpoints.ts";
 import { workspaces } from "./workspaces.ts";
 
 export const contract: readonly Operation[] = [
@@ -41,6 +43,8 @@ export const contract: readonly Operation[] = [
   userAddresses,
   workspaces,
   channelAccounts,
+  deadLetters,
+  webhookEndpoints,
   auditLog,
   health,
   platformWebhooks,

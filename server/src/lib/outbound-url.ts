@@ -1,13 +1,10 @@
 import { isInsideHost } from "./public-addresses.ts";
 
-export const maxUrlLength = 2_000;
-
 /**
  * What is wrong with an address that the hub will call, as the end of a sentence; null when nothing is. Unless private
  * addresses are allowed, it must be https and public. A public name with a private address is found when it is dialled.
  */
 export function urlProblem(text: string, allowPrivate: boolean): string | null {
-  if (text.length > maxUrlLength) return `must have at most ${maxUrlLength} characters.`;
   // URL parsers ignore these characters, and then read another address than a person does.
   if (/[\s\p{Cc}\\]/u.test(text)) return "must have no white space, control character or backslash.";
   const url = URL.parse(text);

@@ -1,21 +1,8 @@
-import { asksFor, type EventGroup, eventGroups, eventNames } from "../events/events.ts";
-
-/** What `POST …/test` sends, whatever the endpoint asks for. */
-export const testEvent = "webhook_endpoint.test";
-
-/** The names that an endpoint may subscribe to: types of events, and groups of types. */
-export const webhookEvents = [...(Object.keys(eventGroups) as EventGroup[]), ...eventNames, testEvent] as const;
-
-/** Of one workspace. */
-export const maxEndpoints = 50;
+import { asksFor } from "../../../contract/src/event-names.ts";
+import type { disabledReasons } from "../../../contract/src/webhook-endpoints.ts";
 
 export type EndpointStatus = "enabled" | "disabled";
 
-/**
- * Why it is disabled: an admin said so, it answered 410, nothing reached it for five days, or the user or API key that
- * made it could not make it now.
- */
-export const disabledReasons = ["requested", "gone", "failing", "maker_lost_access"] as const;
 export type DisabledReason = (typeof disabledReasons)[number];
 
 /** An endpoint as its workspace sees it: without its secrets. */

@@ -1,3 +1,4 @@
+import { maxEndpoints } from "../../../contract/src/webhook-endpoints.ts";
 import { recordAct } from "../audit/audit.ts";
 import { notFound, RequestError } from "../errors.ts";
 import { readHead, requireMayRead } from "../events/events.ts";
@@ -9,7 +10,7 @@ import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
 import { type Db, one, run } from "../lib/query.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
 import { giveUpPending } from "./disable.ts";
-import { type EndpointKey, type EndpointStatus, maxEndpoints, type WebhookEndpoint } from "./endpoint.ts";
+import type { EndpointKey, EndpointStatus, WebhookEndpoint } from "./endpoint.ts";
 import * as rows from "./endpoint-rows.ts";
 import { newWebhookSecret, requireWebhookSecret, sealWebhookSecret } from "./secrets.ts";
 import { requireEndpointUrl } from "./url.ts";

@@ -1,3 +1,4 @@
+import { maxReplayed } from "../../../contract/src/webhook-endpoints.ts";
 import { notFound, RequestError } from "../errors.ts";
 import { positionAt, readFeed, requireMayRead } from "../events/events.ts";
 import type { Scoped } from "../identity/principal.ts";
@@ -6,9 +7,6 @@ import { type Db, maybe } from "../lib/query.ts";
 import { type EndpointKey, type WebhookEndpoint, wants } from "./endpoint.ts";
 import { findEndpoint } from "./endpoints.ts";
 import { followPage, insertDeliveries } from "./follow.ts";
-
-/** Events that one replay of a time range reads from the feed. */
-export const maxReplayed = 5_000;
 
 /**
  * Sends the event of an attempt again, from the first try on, with the same `webhook-id`. Returns that. CONFLICT while

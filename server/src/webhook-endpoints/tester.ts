@@ -1,10 +1,11 @@
+import { testEvent } from "../../../contract/src/webhook-endpoints.ts";
 import { notFound, RequestError } from "../errors.ts";
 import { newId } from "../lib/ids.ts";
 import { type Log, type Pool, transaction } from "../lib/postgres.ts";
 import { run } from "../lib/query.ts";
 import type { WebhookAttempt } from "./attempts.ts";
 import { type DisableDeps, disableGone } from "./disable.ts";
-import { type EndpointKey, testEvent } from "./endpoint.ts";
+import type { EndpointKey } from "./endpoint.ts";
 import { findSealedEndpoint } from "./endpoint-rows.ts";
 import { type Finished, insertAttempts, noteHealth } from "./finish.ts";
 import { webhookBody } from "./follow.ts";

@@ -4,7 +4,7 @@ import { type FollowerDeps, openFollower } from "./follower.ts";
 
 export { listAttempts, type WebhookAttempt } from "./attempts.ts";
 export { deleteOldWebhookDeliveries, giveUpDisabled } from "./chores.ts";
-export { disabledReasons, maxEndpoints, type WebhookEndpoint, webhookEvents } from "./endpoint.ts";
+export type { WebhookEndpoint } from "./endpoint.ts";
 export {
   changeEndpoint,
   createEndpoint,
@@ -16,10 +16,9 @@ export {
   type WithSecret,
 } from "./endpoints.ts";
 export { maxRequests } from "./lanes.ts";
-export { maxReplayed, replayAttempt, replayRange } from "./replay.ts";
+export { replayAttempt, replayRange } from "./replay.ts";
 export { answerCut, type SendDeps } from "./send.ts";
 export { openTester, type TestDeps, type Tester } from "./tester.ts";
-export { maxUrlLength } from "./url.ts";
 
 export type WebhooksDeps = DispatcherDeps & Pick<FollowerDeps, "onNews">;
 
