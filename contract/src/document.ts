@@ -28,6 +28,9 @@ export interface DocumentInfo {
   description: string;
 }
 
+/** The pattern of the names of a `Type.Record` with any text as a name. */
+const anyName = "^.*$";
+
 /** Writes the document. Throws for two operations at one place, and for a component that is used but not named. */
 export function writeDocument(info: DocumentInfo, operations: readonly Operation[]): Json {
   const schemas = new Map<string, Json>();
@@ -46,7 +49,7 @@ export function writeDocument(info: DocumentInfo, operations: readonly Operation
     const reference = { $ref: `#/components/schemas/${title}` };
     const { description } = rest as Json;
     const added = description === undefined || description === component.description ? {} : { description };
-    if (Array.isArray(rest.type) && !Array.isArray(component.type)) {
+    if (takesNull(rest) && !takesNull(component)) {
       return { anyOf: [reference, { type: "null" }], ...added };
     }
     return { ...reference, ...added };
@@ -55,6 +58,16 @@ export function writeDocument(info: DocumentInfo, operations: readonly Operation
   function showInside(schema: Schema): Json {
     const shown = Object.entries(schema).filter(([key]) => !key.startsWith("x-"));
     const inside: Json = Object.fromEntries(shown.map(([key, value]) => [key, showValue(key, value)]));
+    const { enum: values, patternProperties: record } = schema as { enum?: unknown[]; patternProperties?: object };
+    // Generators derive no type from the values of an enum, and do not read patternProperties.
+    if (values !== undefined && schema.type === undefined) {
+      const types = [...new Set(values.map((value) => (value === null ? "null" : typeof value)))];
+      return { type: types.length === 1 ? types[0] : types, ...inside };
+    }
+    if (record !== undefined && anyName in record) {
+      const { patternProperties, ...others } = inside;
+      return { ...others, additionalProperties: (patternProperties as Json)[anyName] };
+    }
     if (schema.discriminator !== undefined) inside.discriminator = withMapping(schema, inside);
     return inside;
   }
@@ -102,6 +115,10 @@ export function writeDocument(info: DocumentInfo, operations: readonly Operation
       schemas: Object.fromEntries([...schemas].sort(([a], [b]) => (a < b ? -1 : 1))),
     },
   };
+}
+
+function takesNull({ type, enum: values }: { type?: unknown; enum?: unknown }): boolean {
+  return (Array.isArray(type) && type.includes("null")) || (Array.isArray(values) && values.includes(null));
 }
 
 function errorAnswer(description: string, show: (schema: Schema) => Json): Json {

@@ -1,37 +1,7 @@
-import { type TSchema, Type } from "typebox";
-import { nullable } from "../../../contract/src/schemas.ts";
 import { unknownCursor } from "../errors.ts";
 import { isUuid } from "../lib/ids.ts";
 import type { OfPage } from "../lib/page-bytes.ts";
 import { lastMoment } from "./validation.ts";
-
-/** As the hub writes it, in characters that need no escaping in a URL. */
-export const pageCursor = Type.String({
-  maxLength: 500,
-  pattern: "^[A-Za-z0-9_-]+$",
-  description:
-    "The next_cursor of the page before, with the same filters and order (400 with others); leave it out for the first page",
-});
-
-/** `limit` and `cursor` of every list. */
-export const pageQuery = Type.Object(
-  {
-    limit: Type.Optional(
-      Type.Integer({
-        minimum: 1,
-        maximum: 200,
-        default: 50,
-        description: "A page may hold fewer items: it ends at about 1 MiB",
-      }),
-    ),
-    cursor: Type.Optional(pageCursor),
-  },
-  { additionalProperties: false },
-);
-
-export function pageOf<T extends TSchema>(item: T) {
-  return Type.Object({ data: Type.Array(item), next_cursor: nullable(Type.String()) });
-}
 
 /** Where a page ended: the newest-first position (time, id) after which the next one begins. */
 export interface Position {
