@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { feedScopes } from "../server/src/events/events.ts";
+import { feedScopes } from "../contract/src/events.ts";
 import { until } from "../server/src/testing/until.ts";
 import { type Chance, openChance } from "./src/chance.ts";
 import { type ArchivedEvent, openFeedArchive } from "./src/feed-archive.ts";

@@ -11,7 +11,7 @@ import { before, describe, test } from "node:test";
 import { isDeepStrictEqual } from "node:util";
 import type { Role } from "../client/src/client.ts";
 import { roles, type Scope, scopes } from "../contract/src/access.ts";
-import { eventGroups, eventNames } from "../server/src/events/events.ts";
+import { eventGroups, eventNames } from "../contract/src/events.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { adminPassword, startTestHub, type TestHub } from "./src/harness.ts";
 import { codesIn, readTable } from "./src/markdown-tables.ts";

@@ -7,6 +7,7 @@ import { channelAccounts } from "./channel-accounts.ts";
 import { contacts } from "./contacts.ts";
 import { conversations } from "./conversations.ts";
 import { deadLetters } from "./dead-letters.ts";
+import { events } from "./events.ts";
 import { health } from "./health.ts";
 import { invitationAcceptance, invitations } from "./invitations.ts";
 import { jwks } from "./jwks.ts";
@@ -34,6 +35,7 @@ export const contract: readonly Operation[] = [
   messages,
   conversations,
   conversationMessages,
+  events,
   contacts,
   contactAddresses,
   users,

@@ -10,7 +10,7 @@ export const maxUnread = 100;
 /** Longest text of a message in a list of conversations, in characters. */
 export const maxLastText = 1_000;
 
-const conversationType = Type.Enum(["private", "group"]);
+export const ConversationType = named("ConversationType", Type.Enum(["private", "group"]));
 const groupInbound = named(
   "GroupInbound",
   Type.Enum(["here", "quoted"], {
@@ -35,7 +35,7 @@ const Participant = named("Participant", Type.Object(participantFields), {
 
 const conversationFields = {
   conversation_id: uuid,
-  type: conversationType,
+  type: ConversationType,
   title: nullable(Type.String()),
   members: Type.Array(Participant),
   last_seq: Type.Integer(),
@@ -111,7 +111,7 @@ const NewConversation = named(
   "NewConversation",
   Type.Object(
     {
-      type: conversationType,
+      type: ConversationType,
       ...changeableFields,
       members: Type.Array(memberInput, { maxItems: memberBounds.group.most }),
     },

@@ -25,9 +25,11 @@ function writeBox() {
   const { getBox } = operations("Boxes", {
     getBox: { method: "GET", path: "/v1/boxes", summary: "Get a box", access: "public", answers: { 200: Box } },
   });
-  const { components } = writeDocument({ title: "Test", version: "1", description: "" }, [
-    getBox,
-  ]) as unknown as Components;
+  const { components } = writeDocument(
+    { title: "Test", version: "1", description: "" },
+    [getBox],
+    [],
+  ) as unknown as Components;
   return components.schemas;
 }
 

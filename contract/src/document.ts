@@ -1,6 +1,7 @@
 /** The OpenAPI document of the operations. */
 import type { TSchema } from "typebox";
 import { readScopeOf } from "./access.ts";
+import type { WebhookShape } from "./events.ts";
 import type { ErrorStatus, Operation } from "./operation.ts";
 import { componentNamed, ErrorBody, idempotencyKey, uuid } from "./schemas.ts";
 
@@ -31,8 +32,14 @@ export interface DocumentInfo {
 /** The pattern of the names of a `Type.Record` with any text as a name. */
 const anyName = "^.*$";
 
+const signed = "Signed by the Standard Webhooks specification: `webhook-id`, `webhook-timestamp`, `webhook-signature`.";
+
 /** Writes the document. Throws for two operations at one place, and for a component that is used but not named. */
-export function writeDocument(info: DocumentInfo, operations: readonly Operation[]): Json {
+export function writeDocument(
+  info: DocumentInfo,
+  operations: readonly Operation[],
+  webhooks: readonly WebhookShape[],
+): Json {
   const schemas = new Map<string, Json>();
   const paths: Record<string, Json> = {};
 
@@ -100,12 +107,14 @@ export function writeDocument(info: DocumentInfo, operations: readonly Operation
     if (method in place) throw new Error(`Two operations are ${operation.method} ${operation.path}.`);
     place[method] = showOperation(operation, show);
   }
+  const called = webhooks.map(({ name, body }) => [name, { post: showWebhook(name, show(body as object as Schema)) }]);
   return {
     openapi: "3.1.0",
     info,
     tags: [...new Set(operations.map(({ tag }) => tag))].map((name) => ({ name })),
     security: [{ bearer: [] }],
     paths,
+    webhooks: Object.fromEntries(called),
     components: {
       securitySchemes: { bearer: { type: "http", scheme: "bearer" } },
       parameters: { IdempotencyKey: showParameter(keyHeader, show) },
@@ -119,6 +128,17 @@ export function writeDocument(info: DocumentInfo, operations: readonly Operation
 
 function takesNull({ type, enum: values }: { type?: unknown; enum?: unknown }): boolean {
   return (Array.isArray(type) && type.includes("null")) || (Array.isArray(values) && values.includes(null));
+}
+
+function showWebhook(name: string, schema: Json): Json {
+  return {
+    tags: ["Webhook endpoints"],
+    summary: `Receive ${name} at a webhook endpoint`,
+    description: signed,
+    security: [],
+    requestBody: { required: true, content: { "application/json": { schema } } },
+    responses: { "2XX": { description: "Accepted. Any other answer is a failure: the event is sent again." } },
+  };
 }
 
 function errorAnswer(description: string, show: (schema: Schema) => Json): Json {

@@ -1,10 +1,7 @@
 import { Type } from "typebox";
-import { type EventGroup, eventGroups, eventNames } from "./event-names.ts";
+import { type EventGroup, eventGroups, eventNames, testEvent } from "./events.ts";
 import { operations } from "./operation.ts";
 import { closed, line, named, nullable, pageOf, pageQuery, time, uuid } from "./schemas.ts";
-
-/** What `POST …/test` sends, whatever the endpoint subscribes to. */
-export const testEvent = "webhook_endpoint.test";
 
 /** The names that an endpoint may subscribe to: types of events, and groups of types. */
 export const webhookEvents = [...(Object.keys(eventGroups) as EventGroup[]), ...eventNames, testEvent] as const;

@@ -4,7 +4,7 @@
  */
 import { randomUUID } from "node:crypto";
 import type { Scope } from "../../contract/src/access.ts";
-import { feedScopes } from "../../server/src/events/events.ts";
+import { feedScopes } from "../../contract/src/events.ts";
 import { adminPassword } from "./harness.ts";
 import { newAddress, type Things } from "./things.ts";
 import { newUser, text, type Workspace } from "./workspace.ts";

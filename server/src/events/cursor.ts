@@ -22,9 +22,6 @@ export function toCursor({ position, mark }: Cursor): string {
   return mark === null ? String(position) : `${position}-${mark.toString(36)}`;
 }
 
-/** The pattern of cursors, for schemas. */
-export const cursorPattern = "^[0-9]{1,15}(-[0-9a-z]{1,6})?$";
-
 const form = /^(\d{1,15})(?:-([0-9a-z]{1,6}))?$/;
 
 export function isCursor(text: string): boolean {

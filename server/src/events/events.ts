@@ -1,16 +1,6 @@
 /** The door of events: what the outside is told, in one order for each workspace. */
 
-export {
-  asksFor,
-  type EventGroup,
-  type EventName,
-  eventGroups,
-  eventNames,
-  type FrameType,
-  frameTypes,
-  liveEvents,
-} from "../../../contract/src/event-names.ts";
-export { type Cursor, cursorPattern, type GapReason, isCursor, parseCursor, toCursor } from "./cursor.ts";
+export { type Cursor, type GapReason, isCursor, parseCursor, toCursor } from "./cursor.ts";
 export {
   checkCursors,
   deleteOldEvents,
@@ -24,4 +14,4 @@ export {
 } from "./feed.ts";
 export type { FeedEvent } from "./feed-event.ts";
 export { type News, openNews } from "./news.ts";
-export { feedScopes, mayRead, requireFeedScopes, requireMayRead } from "./readable.ts";
+export { mayRead, requireFeedScopes, requireMayRead } from "./readable.ts";

@@ -1,4 +1,4 @@
-import type { EventName, FrameType } from "../../../contract/src/event-names.ts";
+import type { EventName, FrameType } from "../../../contract/src/events.ts";
 
 /** An event as readers of the feed get it. */
 export interface FeedEvent {

@@ -1,9 +1,7 @@
 import type { Scope } from "../../../contract/src/access.ts";
+import { feedScopes } from "../../../contract/src/events.ts";
 import { forbidden } from "../errors.ts";
 import { hasScope, requireScope, type Scoped } from "../identity/principal.ts";
-
-/** The scopes that an API key needs to read the feed, which contains what these scopes read. */
-export const feedScopes = ["events:read", "messages:read", "conversations:read"] as const satisfies readonly Scope[];
 
 /** FORBIDDEN, naming the scope, for an API key that may not read the feed. */
 export function requireFeedScopes(by: Scoped): void {

@@ -16,6 +16,7 @@ type NamesIn<P extends string> = P extends `${string}{${infer Name}}${infer Rest
 export type RequestOf<O> = FastifyRequest & {
   readonly params: ParamsOf<O>;
   readonly query: PartOf<O, "query">;
+  readonly headers: PartOf<O, "headers">;
   body: PartOf<O, "body">;
 };
 

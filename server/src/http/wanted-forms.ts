@@ -1,7 +1,7 @@
+import { cursorPattern } from "../../../contract/src/events.ts";
 import { addressPattern } from "../../../contract/src/people.ts";
 import { lineFormat, visibleFormat } from "../../../contract/src/schemas.ts";
 import { usernamePattern } from "../../../contract/src/users.ts";
-import { cursorPattern } from "../events/events.ts";
 
 /** What a text must be, by the format or the pattern of its schema, to complete "… must be". */
 const forms = new Map<string, string>([

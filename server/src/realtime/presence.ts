@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { liveEvents } from "../events/events.ts";
+import { liveEvents } from "../../../contract/src/events.ts";
 import { seesAllConversations } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Fanout } from "../lib/fanout/fanout.ts";

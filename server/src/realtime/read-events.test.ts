@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { feedScopes, parseCursor, readHead } from "../events/events.ts";
+import { feedScopes } from "../../../contract/src/events.ts";
+import { parseCursor, readHead } from "../events/events.ts";
 import type { Principal } from "../identity/principal.ts";
 import { run } from "../lib/query.ts";
 import { startPipeline } from "../testing/test-pipeline.ts";

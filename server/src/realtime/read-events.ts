@@ -1,3 +1,4 @@
+import { maxEvents } from "../../../contract/src/events.ts";
 import { type Cursor, readFeed, readOldest, toCursor } from "../events/events.ts";
 import { type Principal, seesAllConversations } from "../identity/principal.ts";
 import { maxPageBytes } from "../lib/page-bytes.ts";
@@ -5,8 +6,6 @@ import type { Db } from "../lib/query.ts";
 import { openMemberships } from "./memberships.ts";
 import { sightOf } from "./subscriber.ts";
 
-/** Most events of one page. */
-export const maxEvents = 200;
 /**
  * Events that one call looks through for those that a member sees: after it, the page ends where it is. Where few are
  * seen, more are read at a time, so that however small a page is asked for, a call costs a few dozen statements.

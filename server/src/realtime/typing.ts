@@ -1,4 +1,4 @@
-import { liveEvents } from "../events/events.ts";
+import { liveEvents } from "../../../contract/src/events.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Fanout } from "../lib/fanout/fanout.ts";
 import { frameOf } from "./frames.ts";

@@ -1,6 +1,7 @@
 import { pino } from "pino";
 import { contract } from "../../../contract/src/contract.ts";
 import { type DocumentInfo, writeDocument } from "../../../contract/src/document.ts";
+import { webhooks } from "../../../contract/src/events.ts";
 import { connectorFor } from "../connectors/registry.ts";
 import type { Context } from "../context.ts";
 import type { App } from "../http/server.ts";
@@ -45,7 +46,6 @@ function absent(): never {
 
 interface OpenApiDocument {
   paths?: Record<string, Record<string, object>>;
-  webhooks?: unknown;
 }
 
 /** The OpenAPI document of the hub as it is committed: paths in the order of the alphabet, each with its methods in one order. */
@@ -53,8 +53,8 @@ export async function writeContract(): Promise<string> {
   const app = await openRestWithoutHub();
   try {
     await app.ready();
-    const { paths = {}, webhooks, ...described } = app.swagger() as OpenApiDocument;
-    const document = writeDocument((described as { info: DocumentInfo }).info, contract) as OpenApiDocument;
+    const { paths = {}, ...described } = app.swagger() as OpenApiDocument;
+    const document = writeDocument((described as { info: DocumentInfo }).info, contract, webhooks) as OpenApiDocument;
     for (const methods of Object.values(paths)) {
       for (const operation of Object.values(methods))
         if (!("security" in operation)) Object.assign(operation, { security: [] });
@@ -63,7 +63,7 @@ export async function writeContract(): Promise<string> {
     const sorted = Object.keys(paths)
       .sort()
       .map((path) => [path, inOrder(paths[path]!)]);
-    return `${JSON.stringify({ ...document, paths: Object.fromEntries(sorted), webhooks }, null, 2)}\n`;
+    return `${JSON.stringify({ ...document, paths: Object.fromEntries(sorted) }, null, 2)}\n`;
   } finally {
     await app.close();
   }

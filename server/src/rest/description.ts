@@ -1,6 +1,5 @@
 import fastifySwagger, { type FastifyDynamicSwaggerOptions } from "@fastify/swagger";
 import { version } from "../lib/version.ts";
-import { webhookOperations } from "./event-schemas.ts";
 
 export { fastifySwagger };
 
@@ -13,7 +12,6 @@ export const description: FastifyDynamicSwaggerOptions = {
   openapi: {
     openapi: "3.1.0",
     info: { title: "Chat4All", version, description: about },
-    webhooks: webhookOperations,
     components: { securitySchemes: { bearer: { type: "http", scheme: "bearer" } } },
   },
 };

@@ -1,17 +1,12 @@
-import { Type } from "typebox";
+import { events } from "../../../contract/src/events.ts";
 import { invalid } from "../errors.ts";
-import { cursorPattern, feedScopes, parseCursor } from "../events/events.ts";
+import { parseCursor } from "../events/events.ts";
 import { clientAddress } from "../http/client-address.ts";
 import { varyBy } from "../http/cors.ts";
+import { route } from "../http/route.ts";
 import type { App } from "../http/server.ts";
-import { maxEvents, readEvents } from "../realtime/read-events.ts";
+import { readEvents } from "../realtime/read-events.ts";
 import { type Streams, servesNoReaders } from "../realtime/streams.ts";
-import { feedFrame } from "./event-schemas.ts";
-import { bearer, errorAnswers } from "./identity-schemas.ts";
-
-const cursor = Type.Optional(
-  Type.String({ maxLength: 40, pattern: cursorPattern, description: "The cursor of the last event that you have" }),
-);
 
 /** `GET /v1/events`: the feed that sockets are told, read page by page or as a stream of server-sent events. */
 export function eventRoutes(
@@ -19,34 +14,9 @@ export function eventRoutes(
   { streams }: { /** Null in a process without the role realtime. */ streams: Streams | null },
 ): void {
   plainSocketRoute(app, streams);
-  app.get(
-    "/v1/events",
-    {
-      config: { access: { role: "member", scope: feedScopes }, admission: "streams" },
-      // A stream without a body would be held open, and what it is told count as taken.
-      exposeHeadRoute: false,
-      // The schema is for the document only: frames are written as for sockets.
-      serializerCompiler: () => JSON.stringify,
-      schema: {
-        tags: ["Realtime"],
-        security: bearer,
-        summary: "Read events, or stream them",
-        description:
-          "An API key needs the scopes events:read, messages:read and conversations:read. Oldest first, the same events in the same order as on /ws, of the conversations that you may see. Without `after` " +
-          "a page begins with the oldest event that is kept. Ask again with `after` = `next_cursor`: a page may hold fewer events than " +
-          "`limit`, because it ends at about 1 MiB, and only an empty page means that nothing more has happened. A GAP says that events after your cursor are no longer there: read the state again. " +
-          "With `accept: text/event-stream` the answer is a stream that begins after `last-event-id`, or `after`, or now.",
-        headers: Type.Object({ "last-event-id": cursor }),
-        querystring: Type.Object(
-          { after: cursor, limit: Type.Optional(Type.Integer({ minimum: 1, maximum: maxEvents, default: 50 })) },
-          { additionalProperties: false },
-        ),
-        response: {
-          200: Type.Object({ data: Type.Array(feedFrame), next_cursor: Type.String() }),
-          ...errorAnswers(400, 401, 403, 421, 429, 503),
-        },
-      },
-    },
+  route(
+    app,
+    events.listEvents,
     async (request, reply) => {
       const { principal, db, query, headers } = request;
       varyBy(reply, "Accept");
@@ -62,8 +32,11 @@ export function eventRoutes(
       reply.hijack();
       reply.raw.writeHead(200, { ...reply.getHeaders(), ...streamHeaders } as Record<string, string>);
       await streams.open(admission, reply.raw, from);
-      return reply;
+      return reply as never;
     },
+    // A HEAD without a body would be held open, and what it was sent would count as read. The schema is for the document
+    // only: frames are written as for sockets.
+    { exposeHeadRoute: false, serializerCompiler: () => JSON.stringify },
   );
 }
 

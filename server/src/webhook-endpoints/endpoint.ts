@@ -1,4 +1,4 @@
-import { asksFor } from "../../../contract/src/event-names.ts";
+import { asksFor } from "../../../contract/src/events.ts";
 import type { disabledReasons } from "../../../contract/src/webhook-endpoints.ts";
 
 export type EndpointStatus = "enabled" | "disabled";

@@ -1,4 +1,4 @@
-import { testEvent } from "../../../contract/src/webhook-endpoints.ts";
+import { testEvent } from "../../../contract/src/events.ts";
 import { notFound, RequestError } from "../errors.ts";
 import { newId } from "../lib/ids.ts";
 import { type Log, type Pool, transaction } from "../lib/postgres.ts";
