@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import type { FastifyReply, FastifyRequest, RouteOptions } from "fastify";
+import type { FastifyReply, FastifyRequest } from "fastify";
 import { readScopeOf } from "../../../contract/src/access.ts";
 import { hasScope } from "../identity/principal.ts";
 import type { App } from "./server.ts";
@@ -34,21 +34,11 @@ export function limitWriteAnswers(app: App): void {
       done(null, limitAnswer(answer, isObject(request.body) ? request.body : {}, shows as readonly string[]));
     }
     route.preSerialization = [route.preSerialization ?? [], limit].flat();
-    if (!hasBody(route)) return;
-    const also = shows.length === 0 ? "" : `, and ${shows.map((name) => `\`${name}\``).join(", ")}`;
-    const note = `To an API key without \`${needed}\` the answer shows only ids and what the request said${also}.`;
-    const { description } = route.schema as { description?: string };
-    route.schema = { ...route.schema, description: [description, note].filter(Boolean).join(" ") };
   });
 }
 
 type Done = (error: null, answer: unknown) => void;
 type Fields = Readonly<Record<string, unknown>>;
-
-/** Whether a success has a body: 204 has none. */
-function hasBody({ schema }: RouteOptions): boolean {
-  return Object.keys((schema?.response ?? {}) as object).some((status) => /^20[0-3]$/.test(status));
-}
 
 /** Fields of a field are shown as the route says alone: the request said nothing of them. */
 function limitAnswer(answer: Fields, said: Fields, shows: readonly string[]): Fields {
