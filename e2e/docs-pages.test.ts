@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import type { AddressInfo } from "node:net";
 import { before, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
-import { openRestWithoutHub } from "../server/src/rest/contract.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { testsThatNeed } from "../server/src/testing/programs.ts";
+import { openRestWithoutHub } from "../server/src/testing/rest-without-hub.ts";
 import { openBrowser, openProfile } from "./src/browser.ts";
 
 const { describe } = testsThatNeed("chromium");
@@ -48,7 +48,7 @@ describe("the pages of documentation, in a browser that obeys their policy", () 
   test("/docs lists the operations and opens one", async () => {
     const { page, complaints, policy } = await open("/docs");
     assert.match(policy, /script-src 'self';/);
-    const operation = page.locator("#operations-Identity-post_auth_token");
+    const operation = page.locator("#operations-Authentication-logIn");
     await operation.click();
     await page.getByRole("button", { name: "Try it out" }).click();
     await page.getByRole("button", { name: "Execute" }).click();

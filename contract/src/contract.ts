@@ -7,7 +7,8 @@ import { channelAccounts } from "./channel-accounts.ts";
 import { contacts } from "./contacts.ts";
 import { conversations } from "./conversations.ts";
 import { deadLetters } from "./dead-letters.ts";
-import { events } from "./events.ts";
+import { writeDocument } from "./document.ts";
+import { events, webhooks } from "./events.ts";
 import { health } from "./health.ts";
 import { invitationAcceptance, invitations } from "./invitations.ts";
 import { jwks } from "./jwks.ts";
@@ -51,3 +52,13 @@ export const contract: readonly Operation[] = [
   health,
   platformWebhooks,
 ].flatMap((group): Operation[] => Object.values(group));
+
+const about =
+  "One API to talk to anyone, on any channel. Lists come in pages: continue with `cursor` = `next_cursor` until it is null. A " +
+  "page may hold fewer items than `limit`, because it ends at about 1 MiB; it holds at least one when there is one.";
+
+/** The text of contract/openapi.json. */
+export function openApiText(version: string): string {
+  const document = writeDocument({ title: "Chat4All", version, description: about }, contract, webhooks);
+  return `${JSON.stringify(document, null, 2)}\n`;
+}

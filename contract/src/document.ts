@@ -2,7 +2,7 @@
 import type { TSchema } from "typebox";
 import { readScopeOf } from "./access.ts";
 import type { WebhookShape } from "./events.ts";
-import type { ErrorStatus, Operation } from "./operation.ts";
+import { type ErrorStatus, isCounted, type Operation } from "./operation.ts";
 import { componentNamed, ErrorBody, idempotencyKey, uuid } from "./schemas.ts";
 
 type Json = Record<string, unknown>;
@@ -245,17 +245,12 @@ function parametersOf(place: string, schema: TSchema | undefined): Parameter[] {
   }));
 }
 
-/** Reads are counted only where the operation says so; event streams have shares of their own. */
-function isLimited({ method, limit, admission }: Pick<Operation, "method" | "limit" | "admission">): boolean {
-  return limit === "address" || admission === "streams" || (limit === undefined && method !== "GET");
-}
-
-/** In ascending order. */
-function errorsOf(operation: Operation): ErrorStatus[] {
+/** With which errors an operation may answer, in ascending order. */
+export function errorsOf(operation: Operation): ErrorStatus[] {
   const { access, path, query, body, answers, errors: others = [] } = operation;
   const hasInput = query !== undefined || body !== undefined || path.includes("{");
   const statuses = new Set<ErrorStatus>(others);
-  if (isLimited(operation)) statuses.add(429);
+  if (isCounted(operation.method, operation.limit)) statuses.add(429);
   if (operation.limit !== "none" || operation.admission !== "always") statuses.add(503);
   if (hasInput) statuses.add(400);
   if (operation.idempotent !== undefined) statuses.add(400).add(409);

@@ -182,7 +182,7 @@ export const events = operations("Realtime", {
       closed,
     ),
     answers: { 200: Type.Object({ data: Type.Array(Frame), next_cursor: Type.String() }) },
-    errors: [421],
+    errors: [421, 429],
   },
 });
 

@@ -52,3 +52,11 @@ export function operations<const T extends Readonly<Record<string, OperationShap
   const named = Object.entries(shapes).map(([id, shape]) => [id, { ...shape, id, tag }]);
   return Object.fromEntries(named) as { readonly [Id in keyof T]: T[Id] & Pick<Operation, "id" | "tag"> };
 }
+
+const changing = new Set(["POST", "PUT", "PATCH", "DELETE"]);
+
+/** Whether requests count against the limits of their caller or address: what only reads does not. */
+export function isCounted(method: string, limit: OperationShape["limit"]): boolean {
+  if (limit === "none") return false;
+  return changing.has(method) || (limit === "address" && (method === "GET" || method === "HEAD"));
+}

@@ -7,7 +7,7 @@ import { BatcherFull } from "../lib/batcher.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { ConcurrencyLimit } from "../lib/concurrency-limit.ts";
 import { openTurns } from "../lib/turns.ts";
-import { errorAnswers, toErrorBody } from "./errors.ts";
+import { toErrorBody } from "./errors.ts";
 import type { App } from "./server.ts";
 
 declare module "fastify" {
@@ -156,11 +156,8 @@ export function openAdmission({ clock, log, limit, requestIdOf, headersFor }: Ad
       app.decorate("load", () => ({ underWay: limit.underWay, limit: limit.limit, refused: refusedCount }));
       app.decorateRequest("endWork", null);
       app.addHook("onRoute", (route) => {
-        const { url, config, schema } = route;
+        const { url, config } = route;
         if (config?.admission !== undefined) exempt.set(url, config.admission);
-        if (config?.admission === "always" || config?.access === undefined) return;
-        const response = { ...errorAnswers(503), ...(schema?.response as object | undefined) };
-        route.schema = { ...schema, response };
       });
       app.addHook("preValidation", (request, _reply, done) => {
         if (isExempt(request.routeOptions.config.admission, request.raw)) return done();

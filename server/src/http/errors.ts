@@ -16,25 +16,6 @@ export const errorBody = Type.Object({
   }),
 });
 
-/** The errors that a route documents beside those that every route may answer with. */
-export function errorAnswers<Status extends number>(...statuses: Status[]) {
-  const answers = {} as Record<Status, typeof errorBody>;
-  for (const status of statuses) {
-    answers[status] = Object.assign({ description: errorMeanings[status] ?? "Refused" }, errorBody);
-  }
-  return answers;
-}
-
-const errorMeanings: Record<number, string> = {
-  400: "VALIDATION_ERROR: the request breaks the schema or a stated rule",
-  401: "AUTH_REQUIRED, AUTH_INVALID, AUTH_EXPIRED or API_KEY_INVALID: no credential that counts",
-  403: "FORBIDDEN: a known caller who may not do this",
-  404: "RESOURCE_NOT_FOUND: absent, or of another workspace",
-  409: "CONFLICT or IDEMPOTENCY_CONFLICT",
-  429: "RATE_LIMIT_EXCEEDED: try again after `retry-after` seconds",
-  503: "OVERLOADED: try again after `retry-after` seconds; SEARCH_TIMEOUT: a search took too long",
-};
-
 /** What a failed request is answered with; an unknown error is logged and told as INTERNAL, without its inside. */
 export function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const known = toRequestError(error, request.routeOptions.bodyLimit);

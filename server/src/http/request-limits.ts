@@ -1,11 +1,10 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
-import type { Access } from "../../../contract/src/access.ts";
+import { isCounted } from "../../../contract/src/operation.ts";
 import { RequestError } from "../errors.ts";
 import { keyLimitsOf } from "../identity/principal.ts";
 import { addressKey } from "../lib/rate-limits/address-key.ts";
 import type { RateLimit, RateLimits, Taken } from "../lib/rate-limits/rate-limits.ts";
 import { clientAddress } from "./client-address.ts";
-import { errorAnswers } from "./errors.ts";
 import type { App } from "./server.ts";
 
 declare module "fastify" {
@@ -68,20 +67,6 @@ export function limitRequests(app: App, { limits, byUser, byAddress }: RequestLi
   app.addHook("onRequest", (request, reply, done) => {
     takeNext(reply, countedAs(request), done);
   });
-
-  app.addHook("onRoute", (route) => {
-    const { access, limit } = (route.config ?? {}) as { access?: Access; limit?: "address" | "none" };
-    if (access === undefined || ![route.method].flat().some((method) => isCounted(method, limit))) return;
-    const response = { ...errorAnswers(429), ...(route.schema?.response as object | undefined) };
-    route.schema = { ...route.schema, response };
-  });
-}
-
-const changing = new Set(["POST", "PUT", "PATCH", "DELETE"]);
-
-function isCounted(method: string, limit: "address" | "none" | undefined): boolean {
-  if (limit === "none") return false;
-  return changing.has(method) || (limit === "address" && (method === "GET" || method === "HEAD"));
 }
 
 /** Says on the answer where the caller stands, and what is wrong when that is too far. */

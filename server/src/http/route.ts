@@ -53,7 +53,6 @@ export function route<const O extends Operation>(
       ...(shows && { shows }),
     } as never,
     schema: {
-      hide: true,
       ...(path.includes("{") && { params: params ?? idsIn(path) }),
       ...(query && { querystring: query }),
       ...(headers && { headers }),

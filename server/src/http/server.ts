@@ -1,7 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { SerializerSelector } from "@fastify/fast-json-stringify-compiler";
-import type {} from "@fastify/swagger";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import fastify, { type FastifyRequest, type FastifySerializerCompiler, LogController } from "fastify";
 import type { Logger } from "pino";
@@ -56,11 +55,8 @@ export interface RestOptions {
   /** Null: plain HTTP. */
   certificate?: Certificate | null;
   limits?: Partial<DoorLimits>;
-  /**
-   * For `npm run check` and tests: `app.swagger()` writes the OpenAPI document, and every schema is compiled at the start,
-   * so that a wrong one throws. Default: a schema is compiled at the first request of its route.
-   */
-  describesItself?: boolean;
+  /** For tests: a wrong schema throws at the start. Default: a schema is compiled at the first request of its route. */
+  compilesAtStart?: boolean;
   /** How long a request may be expected to wait for its answer before more are refused, in milliseconds. */
   admissionWaitMs?: number;
   /** The clock of the overload limit; default: the system's. */
@@ -119,7 +115,7 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
   // Read now, so that the audit log has it even if the client disconnects.
   for (const event of ["connection", "secureConnection"]) app.server.on(event, ({ remoteAddress }) => remoteAddress);
   const compileSerializer = SerializerSelector()({}, {}) as FastifySerializerCompiler<unknown>;
-  if (options.describesItself) {
+  if (options.compilesAtStart) {
     app.setValidatorCompiler(compileValidator);
     app.setSerializerCompiler(compileSerializer);
   } else compileLazily(app, compileSerializer);
@@ -178,11 +174,6 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
     );
   });
   app.setErrorHandler(answerError);
-  if (options.describesItself) {
-    // Not at the start, which would take longer.
-    const { fastifySwagger, description } = await import("../rest/description.ts");
-    await app.register(fastifySwagger, description);
-  }
   return app;
 }
 

@@ -15,14 +15,14 @@ const deps = {
 const config = { access: "public" } as const;
 
 test("a wrong schema stops the server when all are compiled at the start, as in npm run check", async () => {
-  const app = await openRestServer({ ...deps, describesItself: true });
+  const app = await openRestServer({ ...deps, compilesAtStart: true });
   app.post("/wrong", { config, schema: { body: Type.Unsafe({ type: "no such type" }) } }, async () => "");
   await assert.rejects(async () => app.ready(), /type/);
 });
 
 test("schemas that are compiled at the first request behave as those compiled at the start", async () => {
-  for (const describesItself of [true, false]) {
-    await using app = await openRestServer({ ...deps, describesItself });
+  for (const compilesAtStart of [true, false]) {
+    await using app = await openRestServer({ ...deps, compilesAtStart });
     const body = Type.Object({ count: Type.Integer() }, { additionalProperties: false });
     const response = { 200: Type.Object({ count: Type.Integer() }) };
     app.post("/double", { config, schema: { body, response } }, async (request) => ({

@@ -34,7 +34,7 @@ const pages: Record<string, string> = {
 
 /** `/openapi.json`, and the pages that show it. The hub serves all files; the pages load nothing from other hosts. */
 export function docsPages(app: App): void {
-  const hidden = { config: { access: "public" }, schema: { hide: true } } as const;
+  const hidden = { config: { access: "public" } } as const;
   for (const [path, { type, read }] of Object.entries(files)) {
     let text: string | undefined;
     const maxAge = path === "/openapi.json" ? "no-cache" : "public, max-age=86400";

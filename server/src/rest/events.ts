@@ -42,7 +42,7 @@ export function eventRoutes(
 
 /** `GET /ws` that is no upgrade: upgrades do not come here. */
 function plainSocketRoute(app: App, streams: Streams | null): void {
-  const hidden = { config: { access: "public" }, schema: { hide: true }, exposeHeadRoute: false } as const;
+  const hidden = { config: { access: "public" }, exposeHeadRoute: false } as const;
   app.get("/ws", hidden, async () => {
     if (streams === null) throw servesNoReaders();
     throw invalid(

@@ -8,7 +8,7 @@ import type { App } from "../http/server.ts";
  */
 export function logInPageRoutes(app: App): void {
   const script = readFileSync(new URL("log-in-page.js", import.meta.url), "utf8");
-  const hidden = { config: { access: "public" }, schema: { hide: true } } as const;
+  const hidden = { config: { access: "public" } } as const;
   app.get("/log-in-page.js", hidden, (_request, reply) => reply.type("text/javascript; charset=utf-8").send(script));
   for (const page of pages) {
     const html = htmlOf(page);

@@ -57,7 +57,7 @@ export function operationRoutes(
 
   metricsRoute(app, { troubles, waiting, needingAttention });
 
-  const hidden = { config: { access: "public", admission: "always" }, schema: { hide: true } } as const;
+  const hidden = { config: { access: "public", admission: "always" } } as const;
   app.get("/", hidden, async ({ headers: { accept = "" } }, reply) =>
     // A browser asks for a page; a program accepts anything, and gets the addresses as JSON.
     accept.includes("text/html") ? reply.redirect("/docs") : entryPoints,

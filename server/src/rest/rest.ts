@@ -42,13 +42,13 @@ export interface RestParts {
   /** Without it there are events and operations only. */
   hasApi: boolean;
   /** As in `RestOptions`. */
-  describesItself?: boolean;
+  compilesAtStart?: boolean;
 }
 
 /** The whole HTTP surface, not yet listening. */
 export async function openRest(
   context: Context,
-  { operations, streams, hasApi, describesItself = false }: RestParts,
+  { operations, streams, hasApi, compilesAtStart = false }: RestParts,
 ): Promise<App> {
   const { dbOf, identityDb, clock, config, hasher, tokens, accounts, acceptor } = context;
   const { capabilitiesOf, connectorFor, secretBox: box } = context;
@@ -59,7 +59,7 @@ export async function openRest(
     dbOf,
     corsOrigins: config.http.corsOrigins,
     trustedProxies: config.http.trustedProxies,
-    describesItself,
+    compilesAtStart,
     admissionWaitMs: config.http.admissionWaitMs,
     clock,
     certificate: config.http.tls && readCertificate(config.http.tls),

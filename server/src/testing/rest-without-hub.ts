@@ -1,0 +1,40 @@
+import { pino } from "pino";
+import { connectorFor } from "../connectors/registry.ts";
+import type { Context } from "../context.ts";
+import type { App } from "../http/server.ts";
+import { openRest } from "../rest/rest.ts";
+
+/** The routes without a database. All schemas are compiled; no route may be called. */
+export async function openRestWithoutHub(): Promise<App> {
+  const nothing = new Proxy({}, { get: (_target, name) => (name === "then" ? undefined : absent) }) as never;
+  const context: Partial<Context> = {
+    config: {
+      identity: { registration: "open" },
+      http: { publicUrl: "http://localhost:8080", corsOrigins: [] as string[], tls: null, trustedProxies: null },
+      limits: { byUser: null, byAddress: null },
+    } as Context["config"],
+    log: pino({ level: "silent" }),
+    clock: { now: () => 0, elapsed: () => 0, after: () => () => {} },
+    dbOf: absent,
+    identityDb: nothing,
+    hasher: nothing,
+    tokens: nothing,
+    accounts: nothing,
+    acceptor: nothing,
+    secretBox: nothing,
+    bus: nothing,
+    connectorIo: nothing,
+    webhookStore: nothing,
+    signals: nothing,
+    authenticator: { authenticate: absent, recheck: absent, forget: absent },
+    healthOf: absent,
+    connectorFor,
+    capabilitiesOf: (channel) => connectorFor(channel)?.capabilities ?? null,
+  };
+  const operations = { dependencies: [], phase: () => "ready" as const };
+  return openRest(context as Context, { operations, streams: null, hasApi: true, compilesAtStart: true });
+}
+
+function absent(): never {
+  throw new Error("There is no hub behind these routes.");
+}
