@@ -1,7 +1,7 @@
 /** Prevents this: a token expires at night, and in the morning every message of the number is a dead letter. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { openClient } from "../client/src/client.ts";
+import { openClient, type WebhookEvent } from "../client/src/client.ts";
 import { createTestDatabase } from "../server/src/testing/test-database.ts";
 import { until } from "../server/src/testing/until.ts";
 import { startSimulator } from "../simulator/src/simulator.ts";
@@ -93,7 +93,7 @@ test(
     const admin = openClient({ url: second.url, credential: { username: "admin", password: adminPassword } });
     const { key: token } = await admin.apiKeys.create({ name: "program", scopes: ["*"] });
     const client = openClient({ url: second.url, credential: { token } });
-    const events = ["channel_account.needs_attention", "channel_account.active"];
+    const events: WebhookEvent[] = ["channel_account.needs_attention", "channel_account.active"];
     const { secret } = await client.webhookEndpoints.create({ url: program.urlOf("hook"), events });
     await program.behave("hook", secret);
     const platforms = openSimulatorClient(simulator.url);

@@ -29,7 +29,7 @@ const greet = (to: string) => ({ to, payload: text("Hi") });
 
 function requireAccepted(result: BatchResult): AcceptedMessage {
   assert.ok(result.error === undefined, JSON.stringify(result.error));
-  return result;
+  return result as AcceptedMessage;
 }
 
 /** How many connections the request waits on while no person of the workspace may be created. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { before, describe, test } from "node:test";
-import { ApiError, type Client, type Conversation } from "../client/src/client.ts";
+import { ApiError, type Client, type Conversation, type Preflight } from "../client/src/client.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { until } from "../server/src/testing/until.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
@@ -211,25 +211,18 @@ describe("what a member can reach", () => {
     // It says when the person last wrote, also in conversations of others.
     test("sees that a contact's window is open, and not when it closes", async () => {
       const { conversation_id } = group;
-      interface Shown {
-        participant_id: string;
-        window: unknown;
-        channels: { channel: string; window: unknown }[];
-      }
       const windowsFor = async (by: Client) => {
-        const { members } = (await by.conversations.capabilities(conversation_id)) as { members: Shown[] };
+        const { members } = await by.conversations.capabilities(conversation_id);
         const body = { conversation_id, payload: text("Hi") };
-        const { recipients } = (await by.call<{ recipients: Shown[] }>("POST", "/v1/messages/preflight", { body }))
-          .body;
-        const isAna = ({ participant_id }: Shown) => participant_id === anasId;
+        const { recipients } = (await by.call<Preflight>("POST", "/v1/messages/preflight", { body })).body;
+        const isAna = ({ participant_id }: { participant_id: string | null }) => participant_id === anasId;
         const { channels } = members.find(isAna)!;
         return [channels.find(({ channel }) => channel === "whatsapp")!.window, recipients.find(isAna)!.window];
       };
       const hidden = { state: "open", closes_at: null };
       assert.deepEqual(await windowsFor(client), [hidden, hidden]);
-      for (const window of await windowsFor(workspace.agent.client)) {
-        const { state, closes_at } = window as { state: string; closes_at: string };
-        assert.deepEqual([state, Date.parse(closes_at) > Date.now()], ["open", true]);
+      for (const { state, closes_at } of await windowsFor(workspace.agent.client)) {
+        assert.deepEqual([state, Date.parse(closes_at!) > Date.now()], ["open", true]);
       }
     });
 

@@ -52,7 +52,7 @@ describe("every operation, by an API key with each scope of a user with each rol
   const keys = new Map<string, string>();
 
   before(async () => {
-    const sets = [...scopes.map((scope) => [scope]), ...setsIn(rules), ["*"]];
+    const sets: (readonly (Scope | "*")[])[] = [...scopes.map((scope) => [scope]), ...setsIn(rules), ["*"]];
     for (const role of roles) {
       const { client } = workspace[role];
       for (const set of sets) {
@@ -187,7 +187,7 @@ describe("what the answer of a write shows to a key without the read scope", () 
     return (await admin().conversations.create({ type: "group", title: "Ours", members })).conversation_id;
   };
   const endpoint = async () => {
-    const body = { url: "http://127.0.0.1:65000/events", events: ["message.failed"], description: "Theirs" };
+    const body = { url: "http://127.0.0.1:65000/events", events: ["message.failed" as const], description: "Theirs" };
     return (await admin().webhookEndpoints.create(body)).webhook_endpoint_id;
   };
   const newMember = async () => (await newUser(hub, workspace.admin, "member")).userId;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
-import { ApiError } from "../client/src/client.ts";
+import { ApiError, type WebhookEvent } from "../client/src/client.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { patient } from "../server/src/testing/patience.ts";
 import { until } from "../server/src/testing/until.ts";
@@ -24,7 +24,7 @@ const textsOf = (came: readonly Received[], type = "message.accepted") =>
   came.filter((one) => one.type === type).map((one) => one.data.content);
 
 /** An endpoint of the program, under a name of its own. */
-async function connect(name: string, more: { events?: string[]; ordered?: boolean } = {}) {
+async function connect(name: string, more: { events?: WebhookEvent[]; ordered?: boolean } = {}) {
   const { events = ["*"], ordered = false } = more;
   const endpoint = await hub.client.webhookEndpoints.create({ url: program.urlOf(name), events, ordered });
   await program.behave(name, endpoint.secret);
@@ -144,7 +144,7 @@ test("what was missed while it was disabled is replayed by its time", async () =
 });
 
 test("an ordered endpoint waits for its head, one that is not goes on, and a dead one slows neither", async () => {
-  const wanted = { events: ["message.accepted"] };
+  const wanted: { events: WebhookEvent[] } = { events: ["message.accepted"] };
   const ordered = await connect("ordered", { ...wanted, ordered: true });
   const loose = await connect("loose", wanted);
   const dead = await connect("dead", wanted);
@@ -204,7 +204,7 @@ test("a test is sent at once and answered with its attempt; a redirect is a fail
 
 test("an endpoint that an API key made is disabled when the key is revoked, and an admin who enables it takes it over", async () => {
   const key = await hub.admin.apiKeys.create({ name: "Made it", scopes: ["webhook-endpoints:write", "messages:read"] });
-  const events = ["message.received"];
+  const events: WebhookEvent[] = ["message.received"];
   const endpoint = await hub.clientFor(key.key).webhookEndpoints.create({ url: program.urlOf("by-a-key"), events });
   const { webhook_endpoint_id: id, made_by_key_id } = endpoint;
   assert.equal(made_by_key_id, key.api_key_id);
@@ -249,7 +249,7 @@ test("who may not, does not: addresses of the inside, other roles, other workspa
     "VALIDATION_ERROR",
   );
   await refused(
-    hub.client.webhookEndpoints.create({ url: program.urlOf("x"), events: ["message.lost"] }),
+    hub.client.webhookEndpoints.create({ url: program.urlOf("x"), events: ["message.lost" as WebhookEvent] }),
     "VALIDATION_ERROR",
   );
   const username = `other-${Date.now()}`;

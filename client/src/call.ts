@@ -1,4 +1,4 @@
-import type { Page } from "./resources.ts";
+import type { operations } from "../../contract/openapi.ts";
 
 /** How a request authenticates: a token that works already, or a user's name and password. */
 export type Credential = { token: string } | { username: string; password: string };
@@ -63,6 +63,17 @@ export interface CallerOptions {
   /** The `authorization` of a request; `null` for none. */
   authorization: () => Promise<string | null>;
   fetch: typeof fetch;
+}
+
+/** The query of an operation. */
+export type Query<Id extends keyof operations> = NonNullable<operations[Id]["parameters"]["query"]>;
+
+/** Of every list. */
+export type PageQuery = Pick<Query<"listContacts">, "limit" | "cursor">;
+
+export interface Page<Item> {
+  data: Item[];
+  next_cursor: string | null;
 }
 
 const mostWaits = 2;

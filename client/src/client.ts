@@ -1,20 +1,18 @@
-import { bodyOf, type Call, type Credential, openCall, page } from "./call.ts";
-import type { EventPage } from "./frames.ts";
+import type * as api from "../../contract/openapi.ts";
+import { bodyOf, type Call, type Credential, openCall, type Page, type PageQuery, page, type Query } from "./call.ts";
 import { apiKeyCalls, auditLogCalls, authCalls, invitationCalls, userCalls, workspaceCalls } from "./identity-calls.ts";
 import { openRealtime, type RealtimeOptions } from "./realtime.ts";
-import type * as resource from "./resources.ts";
 import { openSession } from "./session.ts";
 
-export { ApiError, type Call, type Credential } from "./call.ts";
+export type * from "../../contract/openapi.ts";
+export { ApiError, type Call, type Credential, type Page, type PageQuery } from "./call.ts";
 export type * from "./frames.ts";
-export type * from "./identity-resources.ts";
 export {
   type RealtimeConnection,
   RealtimeEnded,
   type RealtimeOptions,
   type RealtimeState,
 } from "./realtime.ts";
-export type * from "./resources.ts";
 
 export type ClientOptions = {
   /** Where the hub listens, without a slash at the end. */
@@ -28,7 +26,7 @@ export type ClientOptions = {
 };
 
 /** A message that was accepted; `isReplayed` when the hub had it already. */
-export type Sent = resource.AcceptedMessage & { isReplayed: boolean };
+export type Sent = api.AcceptedMessage & { isReplayed: boolean };
 
 /** The hub's API, typed, as this credential may use it. Every call throws `ApiError` for what the hub refuses. */
 export type Client = ReturnType<typeof openClient>;
@@ -71,9 +69,7 @@ export function openClient(options: ClientOptions) {
 }
 
 /** Every item of a list, page after page. */
-export async function* everyPage<Item>(
-  list: (page: resource.PageQuery) => Promise<resource.Page<Item>>,
-): AsyncGenerator<Item> {
+export async function* everyPage<Item>(list: (page: PageQuery) => Promise<Page<Item>>): AsyncGenerator<Item> {
   let cursor: string | null | undefined;
   do {
     const page = await list({ limit: 200, ...(cursor ? { cursor } : {}) });
@@ -85,147 +81,127 @@ export async function* everyPage<Item>(
 function messageCalls(call: Call) {
   return {
     /** Safe to repeat with the same `message_id` until an answer comes. */
-    async send(body: resource.NewMessage, options: { signal?: AbortSignal } = {}): Promise<Sent> {
-      const answer = await call<resource.AcceptedMessage>("POST", "/v1/messages", { body, ...options });
+    async send(body: api.NewMessage, options: { signal?: AbortSignal } = {}): Promise<Sent> {
+      const answer = await call<api.AcceptedMessage>("POST", "/v1/messages", { body, ...options });
       return { ...answer.body, isReplayed: answer.headers.get("idempotent-replayed") === "true" };
     },
     /** 1 to 1,000 messages; results in their order. */
-    sendBatch: async (messages: readonly resource.NewMessage[]) =>
-      (await bodyOf<{ results: resource.BatchResult[] }>(call, "POST", "/v1/messages/batch", { body: { messages } }))
-        .results,
-    get: (id: string) => bodyOf<resource.Message>(call, "GET", `/v1/messages/${id}`),
+    sendBatch: async (messages: readonly api.NewMessage[]) =>
+      (await bodyOf<api.BatchResults>(call, "POST", "/v1/messages/batch", { body: { messages } })).results,
+    get: (id: string) => bodyOf<api.Message>(call, "GET", `/v1/messages/${id}`),
     /** All of it: as many requests as it has pages. */
     events: (id: string) =>
-      Array.fromAsync(everyPage((query) => page<resource.AuditEntry>(call, `/v1/messages/${id}/events`, query))),
+      Array.fromAsync(everyPage((query) => page<api.AuditTrailEntry>(call, `/v1/messages/${id}/events`, query))),
     /** All of it: as many requests as it has pages. */
     trace: (id: string) =>
-      Array.fromAsync(everyPage((query) => page<resource.TraceEntry>(call, `/v1/messages/${id}/trace`, query))),
+      Array.fromAsync(everyPage((query) => page<api.TraceEntry>(call, `/v1/messages/${id}/trace`, query))),
   };
 }
 
 function conversationCalls(call: Call) {
   const path = "/v1/conversations";
-  type History = resource.PageQuery & { offset?: number; before_seq?: number; after_seq?: number };
   return {
-    create: (body: resource.NewConversation) => bodyOf<resource.Conversation>(call, "POST", path, { body }),
-    list: (query?: resource.ConversationQuery) => page<resource.ListedConversation>(call, path, query),
-    get: (id: string) => bodyOf<resource.ListedConversation>(call, "GET", `${path}/${id}`),
-    change: (id: string, body: Partial<Pick<resource.NewConversation, "title" | "settings" | "inbound">>) =>
-      bodyOf<resource.Conversation>(call, "PATCH", `${path}/${id}`, { body }),
-    addMember: (id: string, member: resource.MemberInput) =>
-      bodyOf<resource.Conversation>(call, "POST", `${path}/${id}/members`, { body: { member } }),
+    create: (body: api.NewConversation) => bodyOf<api.Conversation>(call, "POST", path, { body }),
+    list: (query?: Query<"listConversations">) => page<api.ListedConversation>(call, path, query),
+    get: (id: string) => bodyOf<api.ListedConversation>(call, "GET", `${path}/${id}`),
+    change: (id: string, body: api.ConversationChange) =>
+      bodyOf<api.Conversation>(call, "PATCH", `${path}/${id}`, { body }),
+    addMember: (id: string, member: api.MemberInput) =>
+      bodyOf<api.Conversation>(call, "POST", `${path}/${id}/members`, { body: { member } }),
     removeMember: (id: string, participantId: string) =>
       bodyOf<null>(call, "DELETE", `${path}/${id}/members/${participantId}`),
     /** Newest first, unless `after_seq` is given. */
-    messages: (id: string, query?: History) => page<resource.Message>(call, `${path}/${id}/messages`, query),
+    messages: (id: string, query?: Query<"listMessages">) => page<api.Message>(call, `${path}/${id}/messages`, query),
     /** The caller has read everything up to here. */
     /** Null when every platform that shows read marks has taken them. */
     read: (id: string, seq: number) =>
-      bodyOf<resource.NotShown | null>(call, "POST", `${path}/${id}/read`, { body: { seq } }),
+      bodyOf<api.NotShown | null>(call, "POST", `${path}/${id}/read`, { body: { seq } }),
     /** Null when every platform that can show typing does. */
-    typing: (id: string) => bodyOf<resource.NotShown | null>(call, "POST", `${path}/${id}/typing`),
-    capabilities: (id: string) => bodyOf<unknown>(call, "GET", `${path}/${id}/capabilities`),
+    typing: (id: string) => bodyOf<api.NotShown | null>(call, "POST", `${path}/${id}/typing`),
+    capabilities: (id: string) => bodyOf<api.ConversationCapabilities>(call, "GET", `${path}/${id}/capabilities`),
   };
 }
 
 function contactCalls(call: Call) {
   const path = "/v1/contacts";
-  type ContactFilter = { query?: string; address?: string; metadata_key?: string; metadata_value?: string };
-  type NewContact = { display_name: string; addresses?: string[]; metadata?: Record<string, unknown> };
   return {
-    create: (body: NewContact) => bodyOf<resource.Contact>(call, "POST", path, { body }),
-    list: (query?: resource.PageQuery & ContactFilter) => page<resource.Contact>(call, path, query),
-    get: (id: string) => bodyOf<resource.Contact>(call, "GET", `${path}/${id}`),
-    change: (id: string, body: Partial<NewContact>) =>
-      bodyOf<resource.Contact>(call, "PATCH", `${path}/${id}`, { body }),
+    create: (body: api.NewContact) => bodyOf<api.Contact>(call, "POST", path, { body }),
+    list: (query?: Query<"listContacts">) => page<api.Contact>(call, path, query),
+    get: (id: string) => bodyOf<api.Contact>(call, "GET", `${path}/${id}`),
+    change: (id: string, body: api.ContactChange) => bodyOf<api.Contact>(call, "PATCH", `${path}/${id}`, { body }),
     remove: (id: string) => bodyOf<null>(call, "DELETE", `${path}/${id}`),
-    merge: (id: string, into: string) =>
-      bodyOf<resource.Contact>(call, "POST", `${path}/${id}/merge`, { body: { into } }),
+    merge: (id: string, into: string) => bodyOf<api.Contact>(call, "POST", `${path}/${id}/merge`, { body: { into } }),
     addAddress: (id: string, address: string) =>
-      bodyOf<resource.Contact>(call, "POST", `${path}/${id}/addresses`, { body: { address } }),
+      bodyOf<api.Contact>(call, "POST", `${path}/${id}/addresses`, { body: { address } }),
   };
 }
 
 function channelAccountCalls(call: Call) {
   const path = "/v1/channel-accounts";
-  type NewAccount = {
-    channel: string;
-    name: string;
-    credentials: Record<string, string>;
-    settings?: resource.ChannelAccountSettings;
-    /** False: the platform does not check the credentials. */
-    verify?: boolean;
-  };
   return {
     /** `webhook` says whether the platform was told where to call. */
-    create: (body: NewAccount) =>
-      bodyOf<resource.ChannelAccount & { webhook: resource.Said }>(call, "POST", path, { body }),
-    list: (query?: resource.PageQuery & { channel?: string }) => page<resource.ChannelAccount>(call, path, query),
-    get: (id: string) => bodyOf<resource.ChannelAccount>(call, "GET", `${path}/${id}`),
+    create: (body: api.NewChannelAccount) => bodyOf<api.ConnectedChannelAccount>(call, "POST", path, { body }),
+    list: (query?: Query<"listChannelAccounts">) => page<api.ChannelAccount>(call, path, query),
+    get: (id: string) => bodyOf<api.ChannelAccount>(call, "GET", `${path}/${id}`),
     /** New credentials make an account active that needs attention. */
-    change: (id: string, body: Partial<Omit<NewAccount, "channel">> & { status?: "active" | "disabled" }) =>
-      bodyOf<resource.ChannelAccount>(call, "PATCH", `${path}/${id}`, { body }),
+    change: (id: string, body: api.ChannelAccountChange) =>
+      bodyOf<api.ChannelAccount>(call, "PATCH", `${path}/${id}`, { body }),
     remove: (id: string) => bodyOf<null>(call, "DELETE", `${path}/${id}`),
-    health: (id: string) => bodyOf<resource.ChannelAccountHealth>(call, "GET", `${path}/${id}/health`),
-    verify: (id: string) => bodyOf<resource.Said & { webhook: resource.Said }>(call, "POST", `${path}/${id}/verify`),
+    health: (id: string) => bodyOf<api.ChannelAccountHealth>(call, "GET", `${path}/${id}/health`),
+    verify: (id: string) => bodyOf<api.ChannelAccountVerification>(call, "POST", `${path}/${id}/verify`),
   };
 }
 
 function deadLetterCalls(call: Call) {
   const path = "/v1/dead-letters";
-  type Filter = { channel?: string; code?: string };
   return {
-    list: (query?: resource.PageQuery & Filter) => page<resource.DeadLetter>(call, path, query),
+    list: (query?: Query<"listDeadLetters">) => page<api.DeadLetter>(call, path, query),
     /** By the id of its delivery or webhook. */
-    replay: (id: string) => bodyOf<{ replayed: number }>(call, "POST", `${path}/${id}/replay`),
+    replay: (id: string) => bodyOf<api.ReplayedDeadLetter>(call, "POST", `${path}/${id}/replay`),
     /** Oldest first, at most 1,000 in a call: repeat until `replayed` is 0. Needs a filter, or `all`. */
-    replayAll: (body: Filter & { all?: true; dry_run?: boolean }) =>
-      bodyOf<resource.ReplayResult>(call, "POST", `${path}/replay`, { body }),
+    replayAll: (body: api.DeadLetterReplay) =>
+      bodyOf<api.ReplayedDeadLetters>(call, "POST", `${path}/replay`, { body }),
     discard: (id: string) => bodyOf<null>(call, "DELETE", `${path}/${id}`),
   };
 }
 
 function webhookEndpointCalls(call: Call) {
   const path = "/v1/webhook-endpoints";
-  type WithSecret = resource.WebhookEndpoint & { secret: string };
-  type Range = { from: string; to?: string; events?: string[] };
   return {
     /** `secret` is shown this once. */
-    create: (body: resource.NewWebhookEndpoint) => bodyOf<WithSecret>(call, "POST", path, { body }),
-    list: (query?: resource.PageQuery) => page<resource.WebhookEndpoint>(call, path, query),
-    get: (id: string) => bodyOf<resource.WebhookEndpoint>(call, "GET", `${path}/${id}`),
-    change: (
-      id: string,
-      body: Partial<Omit<resource.NewWebhookEndpoint, "secret">> & { status?: "enabled" | "disabled" },
-    ) => bodyOf<resource.WebhookEndpoint>(call, "PATCH", `${path}/${id}`, { body }),
+    create: (body: api.NewWebhookEndpoint) => bodyOf<api.WebhookEndpointWithSecret>(call, "POST", path, { body }),
+    list: (query?: PageQuery) => page<api.WebhookEndpoint>(call, path, query),
+    get: (id: string) => bodyOf<api.WebhookEndpoint>(call, "GET", `${path}/${id}`),
+    change: (id: string, body: api.WebhookEndpointChange) =>
+      bodyOf<api.WebhookEndpoint>(call, "PATCH", `${path}/${id}`, { body }),
     remove: (id: string) => bodyOf<null>(call, "DELETE", `${path}/${id}`),
     /** The secret before signs beside the new one for so long. */
     rotateSecret: (id: string, overlap_seconds?: number) =>
-      bodyOf<WithSecret>(call, "POST", `${path}/${id}/rotate-secret`, {
+      bodyOf<api.WebhookEndpointWithSecret>(call, "POST", `${path}/${id}/rotate-secret`, {
         ...(overlap_seconds !== undefined && { body: { overlap_seconds } }),
       }),
-    test: (id: string) => bodyOf<resource.WebhookAttempt>(call, "POST", `${path}/${id}/test`),
+    test: (id: string) => bodyOf<api.WebhookAttempt>(call, "POST", `${path}/${id}/test`),
     /** Newest first. */
-    attempts: (id: string, query?: resource.PageQuery & { status?: "succeeded" | "failed" }) =>
-      page<resource.WebhookAttempt>(call, `${path}/${id}/attempts`, query),
+    attempts: (id: string, query?: Query<"listWebhookAttempts">) =>
+      page<api.WebhookAttempt>(call, `${path}/${id}/attempts`, query),
     replayAttempt: (id: string, attemptId: string) =>
-      bodyOf<{ replayed: number; webhook_id: string }>(call, "POST", `${path}/${id}/attempts/${attemptId}/replay`),
+      bodyOf<api.ReplayedEvent>(call, "POST", `${path}/${id}/attempts/${attemptId}/replay`),
     /** The events of a time range: repeat from `next_from` while there is one. */
-    replay: (id: string, body: Range) =>
-      bodyOf<{ replayed: number; next_from: string | null }>(call, "POST", `${path}/${id}/replay`, { body }),
+    replay: (id: string, body: api.WebhookReplay) =>
+      bodyOf<api.ReplayedEvents>(call, "POST", `${path}/${id}/replay`, { body }),
   };
 }
 
 function eventCalls(call: Call) {
   return {
     /** Oldest first; without `after`, from the oldest event that is kept. */
-    list: (query: { after?: string; limit?: number } = {}) => bodyOf<EventPage>(call, "GET", "/v1/events", { query }),
+    list: (query: Query<"listEvents"> = {}) => bodyOf<api.EventPage>(call, "GET", "/v1/events", { query }),
   };
 }
 
 function operationCalls(call: Call) {
   return {
-    isAlive: () => bodyOf<{ status: string }>(call, "GET", "/healthz", { isPublic: true }),
-    readiness: () => bodyOf<{ status: string }>(call, "GET", "/readyz", { isPublic: true }),
+    isAlive: () => bodyOf<api.Liveness>(call, "GET", "/healthz", { isPublic: true }),
+    readiness: () => bodyOf<api.Readiness>(call, "GET", "/readyz", { isPublic: true }),
   };
 }

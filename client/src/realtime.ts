@@ -1,9 +1,9 @@
+import type { GapFrame } from "../../contract/openapi.ts";
 import { ApiError, type Call } from "./call.ts";
 import { openFrameQueue } from "./frame-queue.ts";
 import {
   type ErrorFrame,
   type EventFrame,
-  type GapFrame,
   type HelloFrame,
   isEvent,
   type LiveFrame,

@@ -1,5 +1,5 @@
+import type { Tokens } from "../../contract/openapi.ts";
 import { ApiError, type Call, type Credential } from "./call.ts";
-import type { Tokens } from "./resources.ts";
 
 export interface Session {
   /** A token that works now: logs in when there is none, and refreshes one that is about to expire. */

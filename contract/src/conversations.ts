@@ -1,7 +1,8 @@
 import { Type } from "typebox";
 import { operations } from "./operation.ts";
+import { PayloadPreview } from "./payloads.ts";
 import { addressText, channelPattern, nameText, participantFields } from "./people.ts";
-import { closed, named, nullable, pageOf, pageQuery, time, uuid, uuidPattern } from "./schemas.ts";
+import { asIs, closed, named, nullable, pageOf, pageQuery, time, uuid, uuidPattern } from "./schemas.ts";
 
 /** How many members a conversation has. */
 export const memberBounds = { private: { least: 2, most: 2 }, group: { least: 3, most: 100 } } as const;
@@ -62,7 +63,7 @@ const LastMessage = named(
     seq: Type.Integer(),
     from: uuid,
     direction: Type.Enum(["outbound", "inbound"]),
-    payload: Type.Unknown(),
+    payload: asIs(PayloadPreview),
     created_at: time,
   }),
 );

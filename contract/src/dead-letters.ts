@@ -86,7 +86,7 @@ export const deadLetters = operations("Dead letters", {
     access: write,
     idempotent: true,
     shows: "all",
-    answers: { 202: Type.Object({ replayed: Type.Integer() }) },
+    answers: { 202: named("ReplayedDeadLetter", Type.Object({ replayed: Type.Integer() }), { replayed: 1 }) },
     errors: [409],
   },
   replayDeadLetters: {

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { Type } from "typebox";
 import { writeDocument } from "./document.ts";
 import { operations } from "./operation.ts";
-import { named, nullable } from "./schemas.ts";
+import { asIs, named, nullable } from "./schemas.ts";
 
 const Colour = named("TestColour", Type.Enum(["red", "blue"]));
 const Box = named(
@@ -14,6 +14,7 @@ const Box = named(
     lid: nullable(Colour, { description: "Null without a lid." }),
     size: nullable(Type.Enum(["small", "large"])),
     labels: Type.Record(Type.String(), Type.String()),
+    paint: asIs(Colour),
   }),
 );
 
@@ -51,5 +52,11 @@ test("a nullable enum with a name is a reference or null", () => {
 test("a record says of what its values are, in the keyword that generators read", () => {
   assert.partialDeepStrictEqual(writeBox().TestBox!.properties, {
     labels: { type: "object", additionalProperties: { type: "string" } },
+  });
+});
+
+test("a value that is serialized as it is refers to its schema", () => {
+  assert.partialDeepStrictEqual(writeBox().TestBox!.properties, {
+    paint: { $ref: "#/components/schemas/TestColour" },
   });
 });

@@ -4,7 +4,8 @@ import { ChannelAccountStatus } from "./channel-accounts.ts";
 import { Conversation, ConversationType } from "./conversations.ts";
 import { DeliveryError, InboundRoute, MessageStatus } from "./messages.ts";
 import { operations } from "./operation.ts";
-import { closed, named, nullable, uuid } from "./schemas.ts";
+import { Payload } from "./payloads.ts";
+import { asIs, closed, named, nullable, uuid } from "./schemas.ts";
 
 /** Every type of event of the feed, and its frame in sockets, streams and pages. */
 export const frameTypes = {
@@ -82,7 +83,7 @@ const newMessageFields = {
   address: nullable(text(`The address from which it came. ${hidden}`)),
   provider_message_id: nullable(text(`The platform's id of the message. ${hidden}`)),
   content: nullable(text("The text, or the caption of a file.")),
-  payload: Type.Unknown(),
+  payload: asIs(Payload),
   file_id: nullable(Type.String()),
   route: nullable(InboundRoute, {
     description: "Why an inbound message landed in this conversation; null for others.",
@@ -181,7 +182,9 @@ export const events = operations("Realtime", {
       { after: feedCursor, limit: Type.Optional(Type.Integer({ minimum: 1, maximum: maxEvents, default: 50 })) },
       closed,
     ),
-    answers: { 200: Type.Object({ data: Type.Array(Frame), next_cursor: Type.String() }) },
+    answers: {
+      200: named("EventPage", Type.Object({ data: Type.Array(Frame), next_cursor: Type.String() })),
+    },
     errors: [421, 429],
   },
 });

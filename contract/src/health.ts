@@ -22,6 +22,10 @@ const Trouble = named(
   }),
 );
 
+const Liveness = named("Liveness", Type.Object({ status: Type.String({ description: "`alive`." }) }), {
+  status: "alive",
+});
+
 const Readiness = named(
   "Readiness",
   Type.Object({
@@ -52,7 +56,7 @@ export const health = operations("Operations", {
     path: "/healthz",
     summary: "Check whether the process is alive",
     ...open,
-    answers: { 200: Type.Object({ status: Type.String({ description: "`alive`." }) }) },
+    answers: { 200: Liveness },
   },
   getReadiness: {
     method: "GET",

@@ -3,7 +3,7 @@ import { messagingWindow } from "./conversations.ts";
 import { operations } from "./operation.ts";
 import { Payload } from "./payloads.ts";
 import { addressPattern, channelName, metadata } from "./people.ts";
-import { closed, named, nullable, pageOf, pageQuery, time, uuid } from "./schemas.ts";
+import { asIs, closed, named, nullable, pageOf, pageQuery, time, uuid } from "./schemas.ts";
 
 export const MessageStatus = named(
   "MessageStatus",
@@ -65,7 +65,7 @@ export const Message = named(
     seq: Type.Integer(),
     from: Type.String(),
     direction: Type.Enum(["outbound", "inbound"]),
-    payload: Type.Unknown(),
+    payload: asIs(Payload),
     channels: nullable(Type.Array(Type.String())),
     reply_to: maybeText,
     route: nullable(InboundRoute, { description: "Why an inbound message landed here. Null for outbound messages." }),
@@ -244,7 +244,7 @@ export const messages = operations("Messages", {
         ],
       },
     ),
-    answers: { 200: Type.Object({ results: Type.Array(BatchResult) }) },
+    answers: { 200: named("BatchResults", Type.Object({ results: Type.Array(BatchResult) })) },
     errors: [409],
   },
   preflight: {
@@ -254,7 +254,7 @@ export const messages = operations("Messages", {
     access: send,
     shows: preflightOutcome,
     body: NewMessage,
-    answers: { 200: Type.Object({ recipients: Type.Array(PreflightRecipient) }) },
+    answers: { 200: named("Preflight", Type.Object({ recipients: Type.Array(PreflightRecipient) })) },
     errors: [404],
   },
   getMessage: {

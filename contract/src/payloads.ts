@@ -1,9 +1,24 @@
 /** What a message can say. */
-import { type Static, Type } from "typebox";
+import { type Static, type TSchema, Type } from "typebox";
 import { closed, named, uuid } from "./schemas.ts";
 
 /** Longest text of a message, in characters as JSON Schema counts them (code points). */
 export const maxTextLength = 65_536;
+
+const templateFields = {
+  type: Type.Literal("template"),
+  name: Type.String({ minLength: 1, maxLength: 512 }),
+  language: Type.String({ minLength: 2, maxLength: 20 }),
+};
+const templateParameters = Type.Union([
+  Type.Array(Type.String({ maxLength: 32_768 }), { maxItems: 100 }),
+  Type.Unsafe<Record<string, string>>({
+    type: "object",
+    additionalProperties: { type: "string", maxLength: 32_768 },
+    propertyNames: { maxLength: 20 },
+    maxProperties: 100,
+  }),
+]);
 
 const payloads = [
   named(
@@ -31,27 +46,12 @@ const payloads = [
     ),
     { type: "location", latitude: -23.5613, longitude: -46.6565, name: "Our shop" },
   ),
-  named(
-    "TemplatePayload",
-    Type.Object(
-      {
-        type: Type.Literal("template"),
-        name: Type.String({ minLength: 1, maxLength: 512 }),
-        language: Type.String({ minLength: 2, maxLength: 20 }),
-        parameters: Type.Union([
-          Type.Array(Type.String({ maxLength: 32_768 }), { maxItems: 100 }),
-          Type.Unsafe<Record<string, string>>({
-            type: "object",
-            additionalProperties: { type: "string", maxLength: 32_768 },
-            propertyNames: { maxLength: 20 },
-            maxProperties: 100,
-          }),
-        ]),
-      },
-      closed,
-    ),
-    { type: "template", name: "hello_world", language: "en_US", parameters: [] },
-  ),
+  named("TemplatePayload", Type.Object({ ...templateFields, parameters: templateParameters }, closed), {
+    type: "template",
+    name: "hello_world",
+    language: "en_US",
+    parameters: [],
+  }),
   named(
     "ReactionPayload",
     Type.Object(
@@ -70,12 +70,20 @@ export type MessagePayload = Static<(typeof payloads)[number]>;
 export type PayloadType = MessagePayload["type"];
 
 /** `type` chooses the shape, so that an error names the field of that shape and not one of every other. */
-export const Payload = named(
-  "Payload",
-  Type.Unsafe<MessagePayload>({
-    type: "object",
-    required: ["type"],
-    discriminator: { propertyName: "type" },
-    oneOf: payloads,
-  }),
+function oneOf(shapes: readonly TSchema[]) {
+  const discriminator = { propertyName: "type" };
+  return Type.Unsafe<MessagePayload>({ type: "object", required: ["type"], discriminator, oneOf: shapes });
+}
+
+export const Payload = named("Payload", oneOf(payloads));
+
+const TemplatePreview = named(
+  "TemplatePreview",
+  Type.Object({ ...templateFields, parameters: Type.Optional(templateParameters) }, closed),
+);
+
+/** As lists of conversations show the last message. */
+export const PayloadPreview = named(
+  "PayloadPreview",
+  oneOf(payloads.map((payload) => (payload.properties.type.const === "template" ? TemplatePreview : payload))),
 );

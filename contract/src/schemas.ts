@@ -32,6 +32,15 @@ export function nullable<T extends TSchema>(schema: T, options: { description?: 
   });
 }
 
+/**
+ * A value of the named schema, which the serializer writes as it is: it would try each schema of a union on every
+ * value.
+ */
+export function asIs(schema: TSchema) {
+  const { title } = schema as { title?: string };
+  return Type.Unsafe<unknown>({ title });
+}
+
 /** Of the bodies and queries of requests: an unknown field is an error. */
 export const closed = { additionalProperties: false } as const;
 

@@ -70,7 +70,7 @@ async function expiredKey({ client }: Caller): Promise<string> {
 /** API keys of the admin with certain scopes, each made once. */
 export function openKeys({ admin }: Workspace) {
   const kept = new Map<string, Promise<string>>();
-  const keyWith = (scopes: readonly string[]) => {
+  const keyWith = (scopes: readonly ("*" | Scope)[]) => {
     const name = [...scopes].sort().join(" ");
     const make = async () => (await admin.client.apiKeys.create({ name: randomUUID(), scopes: [...scopes] })).key;
     return kept.get(name) ?? kept.set(name, make()).get(name)!;

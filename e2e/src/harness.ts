@@ -1,6 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { Writable } from "node:stream";
-import { type Client, type Conversation, type Message, openClient, type Role } from "../../client/src/client.ts";
+import {
+  type Channel,
+  type Client,
+  type Conversation,
+  type Message,
+  openClient,
+  type Role,
+} from "../../client/src/client.ts";
 import { loadConfig } from "../../server/src/config.ts";
 import { connectors } from "../../server/src/connectors/registry.ts";
 import { startHub } from "../../server/src/hub.ts";
@@ -191,7 +198,7 @@ export async function startTestHub({ env = {}, expectedErrors, clock = systemClo
       return until(`message ${messageId} is ${status}`, look, withinMs);
     },
     async account(channel: string) {
-      const { data } = await client.channelAccounts.list({ channel });
+      const { data } = await client.channelAccounts.list({ channel: channel as Channel });
       return data[0]!;
     },
     async [Symbol.asyncDispose](): Promise<void> {

@@ -1,3 +1,21 @@
+import { readFileSync } from "node:fs";
+import { Ajv2020 as Ajv, type ValidateFunction } from "ajv/dist/2020.js";
+import addFormats from "ajv-formats";
+import { lineFormat, visibleFormat } from "../../contract/src/schemas.ts";
+
+export interface OpenApi {
+  paths: Record<string, Record<string, { responses: Record<string, ResponseOrReference> }>>;
+}
+
+interface ResponseOrReference {
+  $ref?: string;
+  content?: Record<string, unknown>;
+}
+
+export const openApi: OpenApi = JSON.parse(
+  readFileSync(new URL("../../contract/openapi.json", import.meta.url), "utf8"),
+);
+
 /** The OpenAPI document with the component in place of each reference to it. No component contains itself. */
 export function withoutReferences<Document>(document: object): Document {
   const inline = (value: unknown): unknown => {
@@ -19,4 +37,47 @@ export function withoutReferences<Document>(document: object): Document {
 export async function readOpenApi<Document>(url: string): Promise<Document> {
   const answer = await fetch(`${url}/openapi.json`);
   return withoutReferences((await answer.json()) as object);
+}
+
+/** A JSON pointer into the document. */
+export function pointerTo(...parts: readonly string[]): string {
+  const escaped = parts.map((part) => encodeURIComponent(part.replaceAll("~", "~0").replaceAll("/", "~1")));
+  return `#/${escaped.join("/")}`;
+}
+
+/**
+ * The first error of a value against the schema at this pointer; null when there is none. `isShortened`: fields may be
+ * missing.
+ */
+export function schemaError(pointer: string, value: unknown, { isShortened = false } = {}): string | null {
+  const validate = validatorOf(`${isShortened ? "shortened" : "complete"}${pointer}`);
+  if (validate(value)) return null;
+  const { instancePath, message } = validate.errors![0]!;
+  return `${instancePath || "the body"} ${message}`;
+}
+
+const validators = new Map<string, ValidateFunction>();
+let schemas: Ajv | null = null;
+
+/** Compiles a schema when it is first needed. */
+function validatorOf(reference: string): ValidateFunction {
+  schemas ??= readSchemas();
+  const validate = validators.get(reference) ?? schemas.compile({ $ref: reference });
+  validators.set(reference, validate);
+  return validate;
+}
+
+function readSchemas(): Ajv {
+  const ajv = new Ajv({ strict: false, validateSchema: false });
+  addFormats.default(ajv);
+  for (const format of [lineFormat, visibleFormat]) ajv.addFormat(format, true);
+  ajv.addSchema(openApi, "complete");
+  return ajv.addSchema(withoutRequired(openApi) as object, "shortened");
+}
+
+function withoutRequired(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutRequired);
+  if (typeof value !== "object" || value === null) return value;
+  const kept = Object.entries(value).filter(([name, one]) => !(name === "required" && Array.isArray(one)));
+  return Object.fromEntries(kept.map(([name, one]) => [name, withoutRequired(one)]));
 }
