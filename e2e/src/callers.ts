@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { scopes as allScopes, type Scope } from "../../contract/src/access.ts";
-import { openTokens } from "../../server/src/identity/tokens.ts";
+import { openTokens } from "../../server/src/credentials/credentials.ts";
 import { systemClock } from "../../server/src/lib/clock.ts";
 import { chooseSecrets } from "../../server/src/secrets.ts";
 import { until } from "../../server/src/testing/until.ts";

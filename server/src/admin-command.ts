@@ -1,10 +1,9 @@
 import { refuseArguments } from "./command-arguments.ts";
 import { quiet, requireSchema } from "./command-database.ts";
 import type { Command, CommandCall } from "./commands.ts";
-import { hashingThreads, openPasswordHasher } from "./identity/password.ts";
-import { resetPasswordByCommand } from "./identity/reset-by-command.ts";
 import { systemClock as clock } from "./lib/clock.ts";
 import { openPool, withSettings } from "./lib/postgres.ts";
+import { hashingThreads, openPasswordHasher, resetPasswordByCommand } from "./log-in/log-in.ts";
 
 const usage = `Usage: npm start -- admin reset-password [username] [--keep-api-keys]
 

@@ -1,4 +1,4 @@
-import { type JwtAlgorithm, jwtAlgorithms } from "./identity/signing-keys.ts";
+import { type JwtAlgorithm, jwtAlgorithms } from "./credentials/credentials.ts";
 import * as kind from "./lib/env-kinds.ts";
 import type { EnvReader } from "./lib/env-reader.ts";
 

@@ -9,13 +9,10 @@ import {
 import type { Config } from "./config.ts";
 import type { Capabilities, Connector, ConnectorIo } from "./connectors/connector.ts";
 import { connectorFor, connectors } from "./connectors/registry.ts";
+import { type Authenticator, openAuthenticator, openTokens, type Tokens } from "./credentials/credentials.ts";
 import { type Databases, openDatabases, pipelineUrl } from "./databases.ts";
 import type { Deliverer } from "./deliveries/deliverer.ts";
 import { type News, openNews } from "./events/events.ts";
-import { type Authenticator, openAuthenticator } from "./identity/authenticate.ts";
-import { type LogInProvider, openProviders } from "./identity/oauth/oauth.ts";
-import { hashingThreads, openPasswordHasher, type PasswordHasher } from "./identity/password.ts";
-import { openTokens, type Tokens } from "./identity/tokens.ts";
 import { type Clock, type Random, systemClock } from "./lib/clock.ts";
 import { openDatabaseClock } from "./lib/database-clock.ts";
 import { startEmbeddedPostgres } from "./lib/embedded-postgres/embedded-postgres.ts";
@@ -34,6 +31,13 @@ import { openSecretBox, type SecretBox } from "./lib/secret-box.ts";
 import { readOrCreateSecrets } from "./lib/secrets-file.ts";
 import type { Start } from "./lib/start-retry.ts";
 import { openTroubles, type Troubles } from "./lib/troubles.ts";
+import {
+  hashingThreads,
+  type LogInProvider,
+  openPasswordHasher,
+  openProviders,
+  type PasswordHasher,
+} from "./log-in/log-in.ts";
 import { type Acceptor, openAcceptor } from "./messages/accept.ts";
 import { prepareSchema } from "./prepare-schema.ts";
 import { identityChannel, openTypingTeller, type TellTyping } from "./realtime/realtime.ts";

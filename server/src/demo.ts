@@ -4,7 +4,7 @@ import { defaultAccounts } from "../../simulator/src/default-accounts.ts";
 import { systemOf } from "./audit/audit.ts";
 import { subscribeWebhook } from "./channel-accounts/channel-accounts.ts";
 import type { Context } from "./context.ts";
-import { findFirstWorkspace } from "./identity/workspaces.ts";
+import { findFirstWorkspace } from "./users/users.ts";
 
 /** Requests a second to a simulated platform: it need not be spared. */
 const ratePerSecond = 10_000;

@@ -1,17 +1,15 @@
 import { deleteOldVerifications } from "./contacts/contacts.ts";
 import type { Context } from "./context.ts";
+import { deleteOldSessions } from "./credentials/credentials.ts";
 import { startFallbacks } from "./deliveries/fallbacks.ts";
 import { deleteOldEvents } from "./events/events.ts";
-import { deleteOldIdempotencyKeys } from "./identity/idempotency.ts";
-import { deleteOldInvitations } from "./identity/invitations.ts";
-import { deleteOldTries } from "./identity/log-in-tries.ts";
-import { deleteOldUsedValues } from "./identity/oauth/oauth.ts";
-import { deleteOldPasswordResets } from "./identity/password-resets.ts";
-import { deleteOldSessions } from "./identity/sessions.ts";
+import { deleteOldIdempotencyKeys } from "./http/idempotency-keys.ts";
 import type { Pool } from "./lib/postgres.ts";
 import { repeat } from "./lib/repeat.ts";
+import { deleteOldPasswordResets, deleteOldTries, deleteOldUsedValues } from "./log-in/log-in.ts";
 import { applyMissedReceipts, deleteOldEarlyReceipts } from "./receipts/receipts.ts";
 import { resealOld } from "./sealed-columns.ts";
+import { deleteOldInvitations } from "./users/users.ts";
 import { deleteOldWebhookDeliveries, giveUpDisabled } from "./webhook-endpoints/webhook-endpoints.ts";
 import { deleteOldWebhooks } from "./webhooks/webhooks.ts";
 

@@ -1,7 +1,5 @@
 import { sealedCredentials } from "./channel-accounts/channel-accounts.ts";
-import { sealedAnswers } from "./identity/idempotency.ts";
-import { sealedLlmKeys } from "./identity/me.ts";
-import { sealedTotpSecrets } from "./identity/totp/second-factor.ts";
+import { sealedAnswers } from "./http/idempotency-keys.ts";
 import type { Clock } from "./lib/clock.ts";
 import type { Log } from "./lib/postgres.ts";
 import type { Db } from "./lib/query.ts";
@@ -10,6 +8,8 @@ import { findForeignSeals, reseal, type SealedColumn } from "./lib/reseal.ts";
 import { MissingKeyError, type SecretBox } from "./lib/secret-box.ts";
 import { StartError } from "./lib/start-error.ts";
 import type { Troubles } from "./lib/troubles.ts";
+import { sealedTotpSecrets } from "./log-in/log-in.ts";
+import { sealedLlmKeys } from "./users/users.ts";
 import { sealedWebhookSecrets } from "./webhook-endpoints/secrets.ts";
 
 /** All that is sealed in the database. What is not named here is lost when its key is retired. */

@@ -23,8 +23,10 @@ const byPath = new Map(files.map((file) => [file.path, file]));
 
 /** What every feature writes to in its own transactions; below them, so it knows none of them. */
 const records = ["audit"];
+/** Who is calling, who exists, how one logs in: each imports those before it, through their entrances. */
+const identity = ["credentials", "users", "log-in"];
 /** Each layer may import those before it; within one, see the rules below. */
-const features = ["events", "identity", "contacts", "conversations", "messages", "channel-accounts"];
+const features = ["events", ...identity, "contacts", "conversations", "messages", "channel-accounts"];
 const pipeline = ["bus", "router", "deliveries", "receipts", "receive", "webhooks", "webhook-endpoints", "signals"];
 /** The HTTP server itself, which the doors share. */
 const server = ["http"];
@@ -64,6 +66,26 @@ test("the audit log knows lib alone", () => {
   const wrong = importsOf(program, (file) => records.includes(file.folder)).filter(
     ([, to]) => ![...records, "lib"].includes(folderOf(to)),
   );
+  assert.deepEqual(told(wrong), []);
+});
+
+test("users builds on credentials, log-in on both, and none of them on another feature", () => {
+  const wrong = importsOf(program, (file) => identity.includes(file.folder)).filter(([from, to]) => {
+    const below = identity.slice(0, identity.indexOf(folderOf(from)) + 1);
+    return !["lib", ...records, ...below].includes(folderOf(to)) && !vocabulary.includes(to) && !isContract(to);
+  });
+  assert.deepEqual(told(wrong), []);
+});
+
+test("folders that have an entrance are imported through it", () => {
+  const withEntrance = [...identity];
+  // For tests: the bounds of guesses, an authenticator app, and a provider.
+  const allowed = ["log-in/guesses.ts", "log-in/totp/one-time-code.ts", "log-in/oauth/test-issuer.ts"];
+  const wrong = importsOf(files, () => true).filter(([from, to]) => {
+    const folder = folderOf(to);
+    if (!withEntrance.includes(folder) || folder === folderOf(from) || to === `${folder}/${folder}.ts`) return false;
+    return !(byPath.get(from)!.isTest && allowed.includes(to));
+  });
   assert.deepEqual(told(wrong), []);
 });
 
@@ -191,8 +213,8 @@ test("time comes from a clock that is an argument, and no duration is computed f
   };
   const comparers: Record<string, string> = {
     "lib/database-clock.ts": "detects that the machine's clock was set",
-    "identity/authenticate.ts": "converts the expiry of a token to remaining time",
-    "identity/oauth/begun.ts": "the expiry of a log-in is sealed into the browser's cookie, for any process",
+    "credentials/authenticate.ts": "converts the expiry of a token to remaining time",
+    "log-in/oauth/oauth-state.ts": "the expiry of a log-in is sealed into the browser's cookie, for any process",
     "webhook-endpoints/dispatcher.ts": "an endpoint has failed since a moment in its row, days ago",
   };
   for (const { path, text } of program) {
@@ -246,9 +268,13 @@ test("no two files import each other, however far round", () => {
 
 test("every table is written by its own folder, and by those that are named here", () => {
   const others: Record<string, string> = {
-    "identity webhook_endpoints": "ends what a user made, together with the user's API keys, in one transaction",
+    "credentials users": "notes when everything that a user made was last ended",
+    "credentials invitations": "ends what a user made, together with the user's API keys, in one transaction",
+    "credentials password_resets": "ends what a user made, together with the user's API keys, in one transaction",
+    "credentials webhook_endpoints": "ends what a user made, together with the user's API keys, in one transaction",
+    "log-in users": "the hash of a password is a column of its user",
     "messages conversations": "accepting takes the next seq, in the statement that writes the message",
-    "identity participants": "a user and a workspace are participants, made in one statement with them",
+    "users participants": "a user and a workspace are participants, made in one statement with them",
     "receive addresses": "notes when and where an address was last heard, for many messages in one statement",
     "receive lanes": "an inbound message says which conversation its address is in",
     "receive provider_messages": "what people wrote can be quoted and reacted to",
@@ -263,6 +289,9 @@ test("every table is written by its own folder, and by those that are named here
     deliveries: "deliveries",
     provider_messages: "deliveries",
     webhook_endpoints: "webhook-endpoints",
+    users: "users",
+    invitations: "users",
+    password_resets: "log-in",
     lanes: "router",
   };
   for (const { folder, text, path } of program) {
@@ -306,6 +335,10 @@ function folderOf(path: string): string {
 
 function inFolder(folder: string) {
   return (file: SourceFile) => file.folder === folder;
+}
+
+function isContract(path: string): boolean {
+  return path.startsWith("../../contract/src/");
 }
 
 /** The parts of `lib` that do no input or output of their own. */

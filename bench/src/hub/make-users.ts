@@ -1,6 +1,5 @@
 import type { Role } from "../../../contract/src/access.ts";
-import { sharedSecrets } from "../../../server/src/identity/signing-keys.ts";
-import { openTokens } from "../../../server/src/identity/tokens.ts";
+import { openTokens, sharedSecrets } from "../../../server/src/credentials/credentials.ts";
 import { systemClock } from "../../../server/src/lib/clock.ts";
 import { newId } from "../../../server/src/lib/ids.ts";
 import { readOrCreateSecrets } from "../../../server/src/lib/secrets-file.ts";

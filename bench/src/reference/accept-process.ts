@@ -2,13 +2,16 @@ import { pino } from "pino";
 import { openPostgresBus } from "../../../server/src/bus/postgres-bus.ts";
 import { connectorFor, connectors } from "../../../server/src/connectors/registry.ts";
 import { addressParser } from "../../../server/src/contacts/contacts.ts";
+import {
+  noOrigin,
+  openAuthenticator,
+  openTokens,
+  type Principal,
+  sharedSecrets,
+} from "../../../server/src/credentials/credentials.ts";
 import { openDatabases, pipelineUrl } from "../../../server/src/databases.ts";
 import { openNews } from "../../../server/src/events/events.ts";
 import { openRestServer } from "../../../server/src/http/server.ts";
-import { openAuthenticator } from "../../../server/src/identity/authenticate.ts";
-import { noOrigin, type Principal } from "../../../server/src/identity/principal.ts";
-import { sharedSecrets } from "../../../server/src/identity/signing-keys.ts";
-import { openTokens } from "../../../server/src/identity/tokens.ts";
 import { systemClock } from "../../../server/src/lib/clock.ts";
 import { openLocalFanout } from "../../../server/src/lib/fanout/local-fanout.ts";
 import { openPool, type Pool, withSettings } from "../../../server/src/lib/postgres.ts";

@@ -1,7 +1,5 @@
 import fastify from "fastify";
-import { openAuthenticator } from "../../../server/src/identity/authenticate.ts";
-import { sharedSecrets } from "../../../server/src/identity/signing-keys.ts";
-import { openTokens } from "../../../server/src/identity/tokens.ts";
+import { openAuthenticator, openTokens, sharedSecrets } from "../../../server/src/credentials/credentials.ts";
 import { systemClock } from "../../../server/src/lib/clock.ts";
 import { openPool } from "../../../server/src/lib/postgres.ts";
 import { readOrCreateSecrets } from "../../../server/src/lib/secrets-file.ts";

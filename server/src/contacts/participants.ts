@@ -1,4 +1,4 @@
-import { seesAddressesOf, type Viewer } from "../identity/principal.ts";
+import { seesAddressesOf, type Viewer } from "../credentials/credentials.ts";
 import type { PoolClient } from "../lib/postgres.ts";
 import { all, type Db, run } from "../lib/query.ts";
 import { formatAddress } from "./address.ts";

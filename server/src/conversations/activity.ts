@@ -1,5 +1,5 @@
 import { maxLastText, maxUnread } from "../../../contract/src/conversations.ts";
-import { type Principal, seesAllConversations } from "../identity/principal.ts";
+import { type Principal, seesAllConversations } from "../credentials/credentials.ts";
 import { all, type Db } from "../lib/query.ts";
 import type { ConversationRow } from "./conversation.ts";
 

@@ -1,7 +1,7 @@
 import { maxTextLength } from "../../../contract/src/payloads.ts";
 import type { Capabilities } from "../connectors/connector.ts";
 import { appChannel, formatAddress, type HeldAddress, type Participant } from "../contacts/contacts.ts";
-import { type Principal, seesAddressesOf, type Viewer } from "../identity/principal.ts";
+import { type Principal, seesAddressesOf, type Viewer } from "../credentials/credentials.ts";
 import type { Db } from "../lib/query.ts";
 import { getConversation } from "./conversation.ts";
 

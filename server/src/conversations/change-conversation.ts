@@ -1,8 +1,8 @@
 import { type MemberInput, memberBounds } from "../../../contract/src/conversations.ts";
 import { recordAct } from "../audit/audit.ts";
 import { type ParseAddress, requireName } from "../contacts/contacts.ts";
+import { type Principal, reachesContacts } from "../credentials/credentials.ts";
 import { forbidden, invalid, notFound, RequestError } from "../errors.ts";
-import { type Principal, reachesContacts } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
 import { one, run } from "../lib/query.ts";

@@ -1,6 +1,6 @@
 import { describeParticipants, type Participant, showParticipant } from "../contacts/contacts.ts";
+import { type Principal, seesAllConversations, type Viewer } from "../credentials/credentials.ts";
 import { notFound } from "../errors.ts";
-import { type Principal, seesAllConversations, type Viewer } from "../identity/principal.ts";
 import { all, type Db, maybe } from "../lib/query.ts";
 
 export type ConversationType = "private" | "group";

@@ -1,7 +1,7 @@
 import { type MemberInput, memberBounds } from "../../../contract/src/conversations.ts";
 import { type ParseAddress, requireName } from "../contacts/contacts.ts";
+import { type Principal, seesAllConversations } from "../credentials/credentials.ts";
 import { forbidden, invalid } from "../errors.ts";
-import { type Principal, seesAllConversations } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";

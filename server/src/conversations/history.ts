@@ -1,5 +1,5 @@
+import type { Principal } from "../credentials/credentials.ts";
 import { unknownCursor } from "../errors.ts";
-import type { Principal } from "../identity/principal.ts";
 import { maxPageBytes, type OfPage } from "../lib/page-bytes.ts";
 import { allPrepared, type Db } from "../lib/query.ts";
 import { type MessageRow, messageBytes, messageColumns } from "../messages/show.ts";

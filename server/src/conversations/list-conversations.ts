@@ -1,5 +1,5 @@
 import { findLiving } from "../contacts/contacts.ts";
-import { type Principal, seesAllConversations } from "../identity/principal.ts";
+import { type Principal, seesAllConversations } from "../credentials/credentials.ts";
 import { type OfPage, withinPage } from "../lib/page-bytes.ts";
 import { all, type Db } from "../lib/query.ts";
 import { type Activity, loadActivities } from "./activity.ts";

@@ -1,5 +1,5 @@
+import { type Principal, seesAllConversations } from "../credentials/credentials.ts";
 import { forbidden, invalid } from "../errors.ts";
-import { type Principal, seesAllConversations } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
 import { type Db, maybe, run } from "../lib/query.ts";

@@ -9,8 +9,8 @@ import {
   requireName,
   requireUsersAt,
 } from "../contacts/contacts.ts";
+import { type Principal, reachesContacts } from "../credentials/credentials.ts";
 import { invalid } from "../errors.ts";
-import { type Principal, reachesContacts } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { PoolClient } from "../lib/postgres.ts";
 

@@ -1,5 +1,5 @@
 import { loadConversations, readLengths, showConversation } from "../conversations/conversations.ts";
-import { anyAgent, anyMember } from "../identity/principal.ts";
+import { anyAgent, anyMember } from "../credentials/credentials.ts";
 import { maxPageBytes } from "../lib/page-bytes.ts";
 import type { Db } from "../lib/query.ts";
 import type { EventFrame, FeedEvent, Told } from "./feed-event.ts";

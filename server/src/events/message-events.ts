@@ -1,6 +1,6 @@
 import type { InboundRoute, MessageStatus } from "../../../contract/src/messages.ts";
 import { formatAddress } from "../contacts/contacts.ts";
-import { anyAgent, anyMember, seesAddressesOf, type Viewer } from "../identity/principal.ts";
+import { anyAgent, anyMember, seesAddressesOf, type Viewer } from "../credentials/credentials.ts";
 import { maxPageBytes } from "../lib/page-bytes.ts";
 import { all, type Db } from "../lib/query.ts";
 import type { EventFrame, Told } from "./feed-event.ts";

@@ -1,7 +1,7 @@
 import type { Scope } from "../../../contract/src/access.ts";
 import { feedScopes } from "../../../contract/src/events.ts";
+import { hasScope, requireScope, type Scoped } from "../credentials/credentials.ts";
 import { forbidden } from "../errors.ts";
-import { hasScope, requireScope, type Scoped } from "../identity/principal.ts";
 
 /** FORBIDDEN, naming the scope, for an API key that may not read the feed. */
 export function requireFeedScopes(by: Scoped): void {

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http";
-import { invalidToken } from "../identity/tokens.ts";
+import { invalidToken } from "../credentials/credentials.ts";
 
 /**
  * The value of the one `authorization` header; undefined without one. Throws AUTH_INVALID for two: of which Node keeps the

@@ -4,7 +4,7 @@ import { errorCodes, RequestError } from "../errors.ts";
 import { type IdentityHub, startIdentityHub } from "../rest/identity-test-hub.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { until } from "../testing/until.ts";
-import { deleteOldIdempotencyKeys } from "./idempotency.ts";
+import { deleteOldIdempotencyKeys } from "./idempotency-keys.ts";
 
 let hub: IdentityHub;
 let token: string;

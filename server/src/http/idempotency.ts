@@ -3,6 +3,8 @@ import { Type } from "typebox";
 import type { OperationShape } from "../../../contract/src/operation.ts";
 import { idempotencyKey } from "../../../contract/src/schemas.ts";
 import { type ErrorCode, errorCodes } from "../errors.ts";
+import { derivedId } from "../lib/ids.ts";
+import type { Db } from "../lib/query.ts";
 import {
   type Claim,
   claimKey,
@@ -11,12 +13,8 @@ import {
   keepAnswer,
   keepPart,
   releaseKey,
-} from "../identity/idempotency.ts";
-import { derivedId } from "../lib/ids.ts";
-import type { Db } from "../lib/query.ts";
+} from "./idempotency-keys.ts";
 import type { App } from "./server.ts";
-
-export { deleteOldIdempotencyKeys } from "../identity/idempotency.ts";
 
 declare module "fastify" {
   interface FastifyContextConfig {

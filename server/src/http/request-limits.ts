@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { isCounted } from "../../../contract/src/operation.ts";
+import { keyLimitsOf } from "../credentials/credentials.ts";
 import { RequestError } from "../errors.ts";
-import { keyLimitsOf } from "../identity/principal.ts";
 import { addressKey } from "../lib/rate-limits/address-key.ts";
 import type { RateLimit, RateLimits, Taken } from "../lib/rate-limits/rate-limits.ts";
 import { clientAddress } from "./client-address.ts";

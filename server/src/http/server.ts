@@ -6,8 +6,8 @@ import fastify, { type FastifyRequest, type FastifySerializerCompiler, LogContro
 import type { Logger } from "pino";
 import type { Access } from "../../../contract/src/access.ts";
 import type { Origin } from "../audit/audit.ts";
+import { type Principal, requireRole, requireScope } from "../credentials/credentials.ts";
 import { forbidden } from "../errors.ts";
-import { type Principal, requireRole, requireScope } from "../identity/principal.ts";
 import type { Certificate } from "../lib/certificate.ts";
 import { type Clock, systemClock } from "../lib/clock.ts";
 import { openConcurrencyLimit } from "../lib/concurrency-limit.ts";

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { readScopeOf } from "../../../contract/src/access.ts";
-import { hasScope } from "../identity/principal.ts";
+import { hasScope } from "../credentials/credentials.ts";
 import type { App } from "./server.ts";
 
 declare module "fastify" {

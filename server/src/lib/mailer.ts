@@ -10,6 +10,11 @@ export interface Mail {
   text: string;
 }
 
+/** The form in which mails give times. */
+export function readableTime(time: Date): string {
+  return `${time.toISOString().slice(0, 16).replace("T", " ")} UTC`;
+}
+
 /**
  * Mail goes out behind the answer to whoever caused it: `send` puts it in a line in memory and returns. Each is tried
  * `triesPerMail` times. What waits when the process dies is lost, so every mail must be one that can be asked for

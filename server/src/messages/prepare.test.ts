@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { NewMessage as SendBody } from "../../../contract/src/messages.ts";
 import { metadataLimits } from "../../../contract/src/people.ts";
+import { noOrigin, type Principal } from "../credentials/credentials.ts";
 import { RequestError } from "../errors.ts";
-import { noOrigin, type Principal } from "../identity/principal.ts";
 import { type PrepareDeps, prepareMessage, storable } from "./prepare.ts";
 
 const workspaceId = "00000000-0000-7000-8000-000000000001";

@@ -1,8 +1,8 @@
 import type { NewMessage as SendBody } from "../../../contract/src/messages.ts";
 import { metadataLimits } from "../../../contract/src/people.ts";
 import { type Address, formatAddress, type ParseAddress } from "../contacts/contacts.ts";
+import { type Principal, reachesContacts, seesAllConversations } from "../credentials/credentials.ts";
 import { forbidden, invalid, notFound, RequestError } from "../errors.ts";
-import { type Principal, reachesContacts, seesAllConversations } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
 import { canonicalJson, isStorable, maxDepth } from "../lib/json.ts";

@@ -1,6 +1,6 @@
 import type { Message } from "../../../contract/src/messages.ts";
+import { type Principal, seesAllConversations } from "../credentials/credentials.ts";
 import { notFound } from "../errors.ts";
-import { type Principal, seesAllConversations } from "../identity/principal.ts";
 import { type Db, maybe } from "../lib/query.ts";
 import { type MessageRow, messageColumns, showMessages } from "./show.ts";
 

@@ -1,6 +1,6 @@
 import type { Delivery, InboundRoute, Message, MessageStatus } from "../../../contract/src/messages.ts";
 import { formatAddress } from "../contacts/contacts.ts";
-import { seesAddressesOf, type Viewer } from "../identity/principal.ts";
+import { seesAddressesOf, type Viewer } from "../credentials/credentials.ts";
 import { all, type Db } from "../lib/query.ts";
 
 export interface MessageRow {

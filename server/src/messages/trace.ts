@@ -1,6 +1,6 @@
 import type { MessageStatus } from "../../../contract/src/messages.ts";
+import type { Principal } from "../credentials/credentials.ts";
 import { unknownCursor } from "../errors.ts";
-import type { Principal } from "../identity/principal.ts";
 import { type OfPage, withinPage } from "../lib/page-bytes.ts";
 import { all, type Db } from "../lib/query.ts";
 import { findMessage } from "./read-message.ts";

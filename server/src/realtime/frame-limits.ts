@@ -1,5 +1,5 @@
+import { keyLimitsOf, type Principal } from "../credentials/credentials.ts";
 import { RequestError } from "../errors.ts";
-import { keyLimitsOf, type Principal } from "../identity/principal.ts";
 import type { RateLimits } from "../lib/rate-limits/rate-limits.ts";
 import { frameBurst, framesPerSecond } from "./frame-quota.ts";
 

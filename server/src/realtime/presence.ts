@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { liveEvents } from "../../../contract/src/events.ts";
-import { seesAllConversations } from "../identity/principal.ts";
+import { seesAllConversations } from "../credentials/credentials.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Fanout } from "../lib/fanout/fanout.ts";
 import type { Log } from "../lib/postgres.ts";

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { feedScopes } from "../../../contract/src/events.ts";
+import type { Principal } from "../credentials/credentials.ts";
 import { parseCursor, readHead } from "../events/events.ts";
-import type { Principal } from "../identity/principal.ts";
 import { run } from "../lib/query.ts";
 import { startPipeline } from "../testing/test-pipeline.ts";
 import { until } from "../testing/until.ts";

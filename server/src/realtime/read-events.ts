@@ -1,6 +1,6 @@
 import { maxEvents } from "../../../contract/src/events.ts";
+import { type Principal, seesAllConversations } from "../credentials/credentials.ts";
 import { type Cursor, readFeed, readOldest, toCursor } from "../events/events.ts";
-import { type Principal, seesAllConversations } from "../identity/principal.ts";
 import { maxPageBytes } from "../lib/page-bytes.ts";
 import type { Db } from "../lib/query.ts";
 import { openMemberships } from "./memberships.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { Principal } from "../credentials/credentials.ts";
 import { RequestError } from "../errors.ts";
-import type { Principal } from "../identity/principal.ts";
 import { systemClock } from "../lib/clock.ts";
 import { type Pipeline, startPipeline } from "../testing/test-pipeline.ts";
 import { until } from "../testing/until.ts";

@@ -1,7 +1,6 @@
+import { type Authenticator, dependsOn, type Principal } from "../credentials/credentials.ts";
 import { RequestError } from "../errors.ts";
 import { parseCursor, requireFeedScopes } from "../events/events.ts";
-import type { Authenticator } from "../identity/authenticate.ts";
-import { dependsOn, type Principal } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/postgres.ts";
 import { repeat } from "../lib/repeat.ts";

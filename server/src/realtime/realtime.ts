@@ -1,11 +1,10 @@
 /** The door of realtime: sockets and streams that are told what happens, as it happens. */
 import type { IncomingMessage, Server } from "node:http";
 import type { Duplex } from "node:stream";
+import { type Authenticator, requireScope } from "../credentials/credentials.ts";
 import { openTaker } from "../deliveries/mark-taken.ts";
 import type { News } from "../events/events.ts";
 import { doorLimits, refuseHeaders, refuseQuery } from "../http/limits.ts";
-import type { Authenticator } from "../identity/authenticate.ts";
-import { requireScope } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Fanout } from "../lib/fanout/fanout.ts";
 import type { Log, Pool } from "../lib/postgres.ts";

@@ -1,6 +1,6 @@
 import { setImmediate } from "node:timers/promises";
+import { seesAllConversations } from "../credentials/credentials.ts";
 import { type Cursor, type FeedEvent, type GapReason, toCursor } from "../events/events.ts";
-import { seesAllConversations } from "../identity/principal.ts";
 import { type Clock, pause } from "../lib/clock.ts";
 import { isRecordFault } from "../lib/faults.ts";
 import type { LoopShare } from "../lib/loop-share.ts";

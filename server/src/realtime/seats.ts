@@ -1,5 +1,5 @@
+import { seesAllConversations } from "../credentials/credentials.ts";
 import { type FeedEvent, mayRead } from "../events/events.ts";
-import { seesAllConversations } from "../identity/principal.ts";
 import type { MembersOf } from "./memberships.ts";
 import type { Subscriber } from "./subscriber.ts";
 

@@ -1,5 +1,5 @@
+import type { Principal } from "../credentials/credentials.ts";
 import { RequestError } from "../errors.ts";
-import type { Principal } from "../identity/principal.ts";
 import { addressKey } from "../lib/rate-limits/address-key.ts";
 
 export interface ShareLimits {

@@ -1,5 +1,5 @@
+import { type Principal, seesAllConversations } from "../credentials/credentials.ts";
 import { type FeedEvent, mayRead } from "../events/events.ts";
-import { type Principal, seesAllConversations } from "../identity/principal.ts";
 import type { Closing } from "./closing.ts";
 import type { Frame } from "./frames.ts";
 import type { MembersOf } from "./memberships.ts";

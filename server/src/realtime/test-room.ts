@@ -1,7 +1,6 @@
 import type { Role } from "../../../contract/src/access.ts";
+import { noOrigin, type Principal } from "../credentials/credentials.ts";
 import { openNews } from "../events/events.ts";
-import type { Principal } from "../identity/principal.ts";
-import { noOrigin } from "../identity/principal.ts";
 import { type Clock, systemClock } from "../lib/clock.ts";
 import { openLocalFanout } from "../lib/fanout/local-fanout.ts";
 import { newId } from "../lib/ids.ts";

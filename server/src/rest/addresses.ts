@@ -10,13 +10,13 @@ import {
   startVerification,
   verifyAddress,
 } from "../contacts/contacts.ts";
+import { hasRole, type Principal, requireMayRule } from "../credentials/credentials.ts";
 import { forbidden } from "../errors.ts";
 import { route } from "../http/route.ts";
 import type { App } from "../http/server.ts";
-import { hasRole, type Principal, requireMayRule } from "../identity/principal.ts";
-import { getUser } from "../identity/users.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Db } from "../lib/query.ts";
+import { getUser } from "../users/users.ts";
 import { showContact } from "./contacts.ts";
 
 export interface AddressRouteDeps {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
-import { maxKeyChain } from "../identity/api-keys.ts";
+import { maxKeyChain } from "../credentials/credentials.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
 

@@ -1,13 +1,12 @@
 import { apiKeys } from "../../../contract/src/api-keys.ts";
+import { type ApiKey, createApiKey, type Forget, listApiKeys, revokeApiKey } from "../credentials/credentials.ts";
 import { decodeCursor, toPage } from "../http/pages.ts";
 import { route } from "../http/route.ts";
 import type { App } from "../http/server.ts";
-import { type ApiKey, createApiKey, listApiKeys, revokeApiKey } from "../identity/api-keys.ts";
-import type { Authenticator } from "../identity/authenticate.ts";
 import type { Clock } from "../lib/clock.ts";
 
 /** `/v1/api-keys`: credentials for programs, made by users and acting for them. */
-export function apiKeyRoutes(app: App, deps: { clock: Clock } & Pick<Authenticator, "forget">): void {
+export function apiKeyRoutes(app: App, deps: { clock: Clock } & Forget): void {
   route(app, apiKeys.createApiKey, async ({ principal, db, body: { expires_at, rate_limit, ...body } }) => {
     const created = await createApiKey({ ...deps, db }, principal, {
       ...body,

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
-import { deleteOldSessions } from "../identity/sessions.ts";
+import { deleteOldSessions } from "../credentials/credentials.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { adminPassword, type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
 

@@ -1,20 +1,22 @@
 import type { FastifyReply } from "fastify";
 import { auth } from "../../../contract/src/auth.ts";
+import {
+  type Forget,
+  logOut,
+  logOutEverywhere,
+  openSession,
+  refreshSession,
+  type Tokens,
+} from "../credentials/credentials.ts";
 import { route } from "../http/route.ts";
 import { type App, originOf } from "../http/server.ts";
-import type { Authenticator } from "../identity/authenticate.ts";
-import { logIn } from "../identity/log-in.ts";
-import { openLogInTries } from "../identity/log-in-tries.ts";
-import { refreshSession } from "../identity/refresh-session.ts";
-import { registerUser } from "../identity/registration.ts";
-import { logOut, logOutEverywhere, openSession } from "../identity/sessions.ts";
-import type { Tokens } from "../identity/tokens.ts";
-import { requireSecondFactor } from "../identity/totp/second-factor.ts";
-import type { UserDeps } from "../identity/users.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
+import { logIn, openLogInTries, type PasswordHasher, registerUser, requireSecondFactor } from "../log-in/log-in.ts";
+import type { UserDeps } from "../users/users.ts";
 import { showUser } from "./users.ts";
 
-export interface AuthRouteDeps extends UserDeps, Pick<Authenticator, "forget"> {
+export interface AuthRouteDeps extends UserDeps, Forget {
+  hasher: PasswordHasher;
   tokens: Tokens;
   /** Opens the secrets of second factors. */
   box: SecretBox;

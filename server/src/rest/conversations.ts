@@ -18,10 +18,10 @@ import {
   showConversation,
   showWindow,
 } from "../conversations/conversations.ts";
+import { hasScope, type Scoped, type Viewer } from "../credentials/credentials.ts";
 import { decodeCursor, toPage } from "../http/pages.ts";
 import { route } from "../http/route.ts";
 import type { App } from "../http/server.ts";
-import { hasScope, type Scoped, type Viewer } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Db } from "../lib/query.ts";
 import type { MessageRow } from "../messages/show.ts";

@@ -1,4 +1,5 @@
 import { deadLetters } from "../../../contract/src/dead-letters.ts";
+import { anyAgent } from "../credentials/credentials.ts";
 import {
   countDeadLetters,
   type DeadLetter,
@@ -13,7 +14,6 @@ import { invalid } from "../errors.ts";
 import { decodeCursor, toPage } from "../http/pages.ts";
 import { route } from "../http/route.ts";
 import type { App } from "../http/server.ts";
-import { anyAgent } from "../identity/principal.ts";
 import { showDelivery } from "../messages/show.ts";
 
 /** `/v1/dead-letters`: what failed for good and is not retried by itself. */

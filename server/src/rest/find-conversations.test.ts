@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { keyOf } from "../contacts/test-people.ts";
-import type { Principal } from "../identity/principal.ts";
+import type { Principal } from "../credentials/credentials.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { type PeopleHub, startPeopleHub } from "./people-test-hub.ts";
 

@@ -1,7 +1,10 @@
 import { invitationAcceptance, invitations } from "../../../contract/src/invitations.ts";
+import { openSession, type Tokens } from "../credentials/credentials.ts";
 import { decodeCursor, toPage } from "../http/pages.ts";
 import { route } from "../http/route.ts";
 import { type App, originOf } from "../http/server.ts";
+import type { Pool } from "../lib/postgres.ts";
+import type { PasswordHasher } from "../log-in/log-in.ts";
 import {
   acceptInvitation,
   type Invitation,
@@ -9,11 +12,7 @@ import {
   invite,
   listInvitations,
   revokeInvitation,
-} from "../identity/invitations.ts";
-import type { PasswordHasher } from "../identity/password.ts";
-import { openSession } from "../identity/sessions.ts";
-import type { Tokens } from "../identity/tokens.ts";
-import type { Pool } from "../lib/postgres.ts";
+} from "../users/users.ts";
 import { keepOutOfCaches } from "./auth.ts";
 import { showUser } from "./users.ts";
 

@@ -3,8 +3,7 @@ import { generateKeyPairSync } from "node:crypto";
 import { connect } from "node:net";
 import { describe, test } from "node:test";
 import { pino } from "pino";
-import { ed25519Keys, type SigningKeys, sharedSecrets } from "../identity/signing-keys.ts";
-import { openTokens } from "../identity/tokens.ts";
+import { ed25519Keys, openTokens, type SigningKeys, sharedSecrets } from "../credentials/credentials.ts";
 import { type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
 import { type Attack, jwtAttacks, type Material, signed } from "./test-jwt-attacks.ts";
 

@@ -1,8 +1,8 @@
 /** Attacks on log-in must not affect other users. Each client has its own address, named by a proxy. */
 import assert from "node:assert/strict";
 import { before, beforeEach, test } from "node:test";
-import { buckets, longestTurnMs } from "../identity/guesses.ts";
-import { passwordLine } from "../identity/password.ts";
+import { buckets, longestTurnMs } from "../log-in/guesses.ts";
+import { passwordLine } from "../log-in/log-in.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { adminPassword, type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
 

@@ -1,11 +1,10 @@
 /** What the database itself holds apart, with every filter of the application gone. */
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
-import { deleteOldInvitations } from "../identity/invitations.ts";
-import { deleteOldUsedValues } from "../identity/oauth/oauth.ts";
-import { startTestIssuer, type TestIssuer } from "../identity/oauth/test-issuer.ts";
-import { deleteOldPasswordResets } from "../identity/password-resets.ts";
+import { deleteOldPasswordResets, deleteOldUsedValues } from "../log-in/log-in.ts";
+import { startTestIssuer, type TestIssuer } from "../log-in/oauth/test-issuer.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
+import { deleteOldInvitations } from "../users/users.ts";
 import { issuerConfig, type LogInHub, startLogInHub } from "./log-in-test-hub.ts";
 
 let hub: LogInHub;

@@ -1,10 +1,9 @@
-import type { ProviderConfig } from "../identity/oauth/oauth.ts";
-import { openProviders } from "../identity/oauth/oauth.ts";
-import type { TestIssuer } from "../identity/oauth/test-issuer.ts";
 import { systemClock } from "../lib/clock.ts";
 import { openHttpClient } from "../lib/http.ts";
 import { openMailer } from "../lib/mailer.ts";
 import { Secret } from "../lib/secret.ts";
+import { openProviders, type ProviderConfig } from "../log-in/log-in.ts";
+import type { TestIssuer } from "../log-in/oauth/test-issuer.ts";
 import { startIdentityHub } from "./identity-test-hub.ts";
 import { logInRoutes } from "./log-in.ts";
 

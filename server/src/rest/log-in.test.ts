@@ -1,10 +1,8 @@
 import assert from "node:assert/strict";
 import { before, beforeEach, test } from "node:test";
-import { buckets, newTries, rememberTriesMs } from "../identity/guesses.ts";
-import { type LogInDeps, logIn } from "../identity/log-in.ts";
-import { deleteOldTries, openLogInTries } from "../identity/log-in-tries.ts";
-import { openPasswordHasher } from "../identity/password.ts";
 import type { Pool } from "../lib/postgres.ts";
+import { buckets, newTries, rememberTriesMs } from "../log-in/guesses.ts";
+import { deleteOldTries, type LogInDeps, logIn, openLogInTries, openPasswordHasher } from "../log-in/log-in.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { type Answer, adminPassword, type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
 

@@ -1,22 +1,18 @@
 import type { Logger } from "pino";
+import type { Forget, Tokens } from "../credentials/credentials.ts";
 import type { App } from "../http/server.ts";
-import type { Authenticator } from "../identity/authenticate.ts";
-import { openLogInTries } from "../identity/log-in-tries.ts";
-import type { LogInProvider } from "../identity/oauth/oauth.ts";
-import type { PasswordHasher } from "../identity/password.ts";
-import { openForgottenPasswords } from "../identity/password-resets.ts";
-import type { Tokens } from "../identity/tokens.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Mailer } from "../lib/mailer.ts";
 import type { Pool } from "../lib/postgres.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
+import { type LogInProvider, openForgottenPasswords, openLogInTries, type PasswordHasher } from "../log-in/log-in.ts";
 import { invitationRoutes } from "./invitations.ts";
 import { logInPageRoutes } from "./log-in-pages.ts";
 import { oauthRoutes } from "./oauth.ts";
 import { passwordRoutes } from "./passwords.ts";
 import { totpRoutes } from "./totp.ts";
 
-export interface LogInDeps extends Pick<Authenticator, "forget"> {
+export interface LogInDeps extends Forget {
   identityDb: Pool;
   clock: Clock;
   log: Pick<Logger, "warn">;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
-import { readLlmSettings } from "../identity/me.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
+import { readLlmSettings } from "../users/users.ts";
 import { type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
 
 let hub: IdentityHub;

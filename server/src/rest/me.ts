@@ -1,13 +1,11 @@
 import { me } from "../../../contract/src/me.ts";
 import { readAddresses } from "../contacts/contacts.ts";
+import { findApiKey, type Principal } from "../credentials/credentials.ts";
 import { route } from "../http/route.ts";
 import type { App } from "../http/server.ts";
-import { findApiKey } from "../identity/api-keys.ts";
-import { updateMe } from "../identity/me.ts";
-import type { Principal } from "../identity/principal.ts";
-import { getUser, type User } from "../identity/users.ts";
 import type { Db } from "../lib/query.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
+import { getUser, type User, updateMe } from "../users/users.ts";
 import { showApiKey } from "./api-keys.ts";
 import { showUser } from "./users.ts";
 

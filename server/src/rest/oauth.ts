@@ -1,18 +1,10 @@
 import { oauth } from "../../../contract/src/oauth.ts";
 import type { Origin } from "../audit/audit.ts";
+import { openSession, type Tokens } from "../credentials/credentials.ts";
 import { openCookie } from "../http/cookies.ts";
 import { route } from "../http/route.ts";
 import { type App, originOf } from "../http/server.ts";
-import {
-  beginLogIn,
-  begunTtlMs,
-  exchangeCode,
-  finishLogIn,
-  type OauthDeps,
-  returnedTtlMs,
-} from "../identity/oauth/oauth.ts";
-import { openSession } from "../identity/sessions.ts";
-import type { Tokens } from "../identity/tokens.ts";
+import { beginLogIn, begunTtlMs, exchangeCode, finishLogIn, type OauthDeps, returnedTtlMs } from "../log-in/log-in.ts";
 
 /** `/auth/oauth/…`: log-in through a provider. */
 export function oauthRoutes(app: App, deps: OauthDeps & { tokens: Tokens }): void {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
-import { buckets } from "../identity/guesses.ts";
-import { startTestIssuer, type TestIssuer } from "../identity/oauth/test-issuer.ts";
+import { buckets } from "../log-in/guesses.ts";
+import { startTestIssuer, type TestIssuer } from "../log-in/oauth/test-issuer.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { startTestSmtp } from "../testing/test-smtp.ts";
 import { until } from "../testing/until.ts";

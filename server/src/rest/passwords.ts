@@ -1,18 +1,21 @@
 import { ownPassword, passwords, userPasswords } from "../../../contract/src/passwords.ts";
+import type { Ending, Forget } from "../credentials/credentials.ts";
 import { route } from "../http/route.ts";
 import { type App, originOf } from "../http/server.ts";
-import type { Authenticator } from "../identity/authenticate.ts";
-import { changePassword } from "../identity/change-password.ts";
-import type { Ending } from "../identity/end-access.ts";
-import type { LogInTries } from "../identity/log-in-tries.ts";
-import type { PasswordHasher } from "../identity/password.ts";
-import { type ForgottenPasswords, resetPassword, resetPasswordOf } from "../identity/password-resets.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Mailer } from "../lib/mailer.ts";
 import type { Pool } from "../lib/postgres.ts";
+import {
+  changePassword,
+  type ForgottenPasswords,
+  type LogInTries,
+  type PasswordHasher,
+  resetPassword,
+  resetPasswordOf,
+} from "../log-in/log-in.ts";
 import { keepOutOfCaches } from "./auth.ts";
 
-export interface PasswordRouteDeps extends Pick<Authenticator, "forget"> {
+export interface PasswordRouteDeps extends Forget {
   identityDb: Pool;
   clock: Clock;
   hasher: PasswordHasher;

@@ -1,6 +1,5 @@
 import { createHmac, createPublicKey, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
-import type { SigningKeys } from "../identity/signing-keys.ts";
-import type { AccessClaims } from "../identity/tokens.ts";
+import type { AccessClaims, SigningKeys } from "../credentials/credentials.ts";
 
 /** What an attacker may hold, and what only the hub holds: its own keys, to see that a signature alone is not enough. */
 export interface Material {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
-import { buckets, newTries } from "../identity/guesses.ts";
-import { codeOf, stepAt } from "../identity/totp/one-time-code.ts";
-import { requireSecondFactor } from "../identity/totp/second-factor.ts";
+import { buckets, newTries } from "../log-in/guesses.ts";
+import { requireSecondFactor } from "../log-in/log-in.ts";
+import { codeOf, stepAt } from "../log-in/totp/one-time-code.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { type LogInHub, startLogInHub } from "./log-in-test-hub.ts";
 

@@ -1,8 +1,7 @@
 import { totp, userTotp } from "../../../contract/src/totp.ts";
 import { route } from "../http/route.ts";
 import type { App } from "../http/server.ts";
-import type { LogInTries } from "../identity/log-in-tries.ts";
-import { beginTotp, confirmTotp, endTotp, removeTotp, type TotpDeps } from "../identity/totp/totp.ts";
+import { beginTotp, confirmTotp, endTotp, type LogInTries, removeTotp, type TotpDeps } from "../log-in/log-in.ts";
 import { keepOutOfCaches } from "./auth.ts";
 
 /** `/v1/me/totp`: a second factor besides the password, by an authenticator app. */

@@ -1,15 +1,15 @@
 import { users } from "../../../contract/src/users.ts";
 import { readAddresses } from "../contacts/contacts.ts";
+import { type Forget, hasRole } from "../credentials/credentials.ts";
 import { decodeCursor, toPage } from "../http/pages.ts";
 import { route } from "../http/route.ts";
 import type { App } from "../http/server.ts";
-import type { Authenticator } from "../identity/authenticate.ts";
-import { hasRole } from "../identity/principal.ts";
-import { createUser, deleteUser, getUser, listUsers, type User, type UserDeps, updateUser } from "../identity/users.ts";
+import { deleteLogInMethods } from "../log-in/log-in.ts";
+import { createUser, deleteUser, getUser, listUsers, type User, type UserDeps, updateUser } from "../users/users.ts";
 import { withinSearchLimit } from "./search.ts";
 
 /** `/v1/users`: agents see them, admins change them. */
-export function userRoutes(app: App, deps: Omit<UserDeps, "db"> & Pick<Authenticator, "forget">): void {
+export function userRoutes(app: App, deps: Omit<UserDeps, "db"> & Forget): void {
   route(app, users.listUsers, async ({ principal, db, query: { limit = 50, cursor, query } }) => {
     const page = { limit, query, after: decodeCursor(cursor) };
     const rows =
@@ -34,7 +34,9 @@ export function userRoutes(app: App, deps: Omit<UserDeps, "db"> & Pick<Authentic
     return showUser(await updateUser({ ...deps, db }, principal, params.id, changes));
   });
 
-  route(app, users.deleteUser, ({ principal, db, params }) => deleteUser({ ...deps, db }, principal, params.id));
+  route(app, users.deleteUser, ({ principal, db, params }) =>
+    deleteUser({ ...deps, db, deleteLogInMethods }, principal, params.id),
+  );
 }
 
 export function showUser(user: User) {

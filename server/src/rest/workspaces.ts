@@ -2,8 +2,13 @@ import { workspaces } from "../../../contract/src/workspaces.ts";
 import { decodeCursor, toPage } from "../http/pages.ts";
 import { route } from "../http/route.ts";
 import type { App } from "../http/server.ts";
-import type { UserDeps } from "../identity/users.ts";
-import { createWorkspace, listWorkspaces, requireFirstWorkspace, type Workspace } from "../identity/workspaces.ts";
+import {
+  createWorkspace,
+  listWorkspaces,
+  requireFirstWorkspace,
+  type UserDeps,
+  type Workspace,
+} from "../users/users.ts";
 
 /** `/v1/workspaces`: for admins of the hub's first workspace. */
 export function workspaceRoutes(app: App, deps: UserDeps): void {

@@ -8,8 +8,8 @@ import {
   requireUsersAt,
 } from "../contacts/contacts.ts";
 import { findConversation, type MessagingWindow, showWindow, windowOf } from "../conversations/conversations.ts";
+import { type Principal, reachesContacts, seesAddressesOf } from "../credentials/credentials.ts";
 import { splitText } from "../deliveries/split-text.ts";
-import { type Principal, reachesContacts, seesAddressesOf } from "../identity/principal.ts";
 import { all, type Db } from "../lib/query.ts";
 import { channelsOf } from "../messages/prepare.ts";
 import { loadAccounts, loadRecipients } from "./load-routing.ts";

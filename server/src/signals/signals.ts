@@ -2,10 +2,10 @@
 import { type ChannelAccounts, type ConnectedAccount, countedWaitMs } from "../channel-accounts/channel-accounts.ts";
 import type { Connector, ConnectorIo, PersonSignal, SendOutcome } from "../connectors/connector.ts";
 import { readConversation, typeInConversation } from "../conversations/conversations.ts";
+import type { Principal } from "../credentials/credentials.ts";
 import { codeOf } from "../deliveries/judge.ts";
 import { markRead } from "../deliveries/mark-read.ts";
 import { type RefuseDeps, refuseAccount } from "../deliveries/refuse-account.ts";
-import type { Principal } from "../identity/principal.ts";
 import type { Pool } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
 import { noteRead, type ReadMark, settle, takeDue, takeOfConversation } from "./read-marks.ts";

@@ -1,4 +1,4 @@
-import type { Principal } from "../identity/principal.ts";
+import type { Principal } from "../credentials/credentials.ts";
 import { all, type Db } from "../lib/query.ts";
 import { loadAccounts, loadRecipients } from "../router/load-routing.ts";
 import { type CapabilitiesOf, planDeliveries } from "../router/plan.ts";

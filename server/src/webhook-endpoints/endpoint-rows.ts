@@ -1,4 +1,4 @@
-import type { Maker } from "../identity/made-by.ts";
+import type { Maker } from "../credentials/credentials.ts";
 import { all, type Db, maybe, run } from "../lib/query.ts";
 import type { DisabledReason, EndpointKey, SealedEndpoint, WebhookEndpoint } from "./endpoint.ts";
 

@@ -1,9 +1,8 @@
 import { maxEndpoints } from "../../../contract/src/webhook-endpoints.ts";
 import { recordAct } from "../audit/audit.ts";
+import { lockMaker, type Principal } from "../credentials/credentials.ts";
 import { notFound, RequestError } from "../errors.ts";
 import { readHead, requireMayRead } from "../events/events.ts";
-import { lockMaker } from "../identity/made-by.ts";
-import type { Principal } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
 import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";

@@ -1,7 +1,7 @@
 import { maxReplayed } from "../../../contract/src/webhook-endpoints.ts";
+import type { Scoped } from "../credentials/credentials.ts";
 import { notFound, RequestError } from "../errors.ts";
 import { positionAt, readFeed, requireMayRead } from "../events/events.ts";
-import type { Scoped } from "../identity/principal.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type Db, maybe } from "../lib/query.ts";
 import { type EndpointKey, type WebhookEndpoint, wants } from "./endpoint.ts";

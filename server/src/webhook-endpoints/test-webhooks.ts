@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import type { Principal } from "../credentials/credentials.ts";
 import { openNews } from "../events/events.ts";
-import type { Principal } from "../identity/principal.ts";
 import { systemClock } from "../lib/clock.ts";
 import { openLocalFanout } from "../lib/fanout/local-fanout.ts";
 import { openHttpClient } from "../lib/http.ts";

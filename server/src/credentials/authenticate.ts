@@ -1,0 +1,170 @@
+import { RequestError } from "../errors.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Db } from "../lib/query.ts";
+import { apiKeyPrefix, type LiveApiKey } from "./api-keys.ts";
+import { endedSession, invalidApiKey } from "./caller-errors.ts";
+import { type Believed, openCredentialCache } from "./credential-cache.ts";
+import type { Forget } from "./forget.ts";
+import { type LiveCredentials, openLiveCredentials } from "./live-credentials.ts";
+import { dependsOn, hasRole, type KeyRateLimit, noOrigin, type Principal } from "./principal.ts";
+import { expiredToken, hashToken, invalidToken, type Tokens } from "./tokens.ts";
+
+/**
+ * Who is calling. The hot path of every request: a credential that was checked within the last `recheckMs` is answered
+ * from memory, at once and without a promise. Otherwise the signature is verified here, and the database is asked
+ * whether session and user still hold and which role the user has now: about all who come at the same moment in one
+ * statement.
+ *
+ * So a log-out, a disabled user or a changed role counts at once in the process that did it (which calls `forget`), and
+ * within `recheckMs` in every other.
+ */
+export interface Authenticator extends Forget {
+  /**
+   * Takes the value of an `authorization` header. Throws (or rejects with) AUTH_REQUIRED, AUTH_INVALID, AUTH_EXPIRED
+   * or API_KEY_INVALID, and OVERLOADED when more come than the database answers for.
+   */
+  authenticate(authorization: string | undefined): Principal | Promise<Principal>;
+  /**
+   * Asks the database, whatever is remembered, and rejects as `authenticate`. Asked now and then about callers who
+   * stay, it keeps them known: when all of them come back at once, the database is not asked at all.
+   */
+  recheck(authorization: string): Promise<Principal>;
+}
+
+export interface AuthenticatorDeps {
+  db: Db;
+  clock: Clock;
+  tokens: Tokens;
+}
+
+type CheckDeps = AuthenticatorDeps & { live: LiveCredentials };
+
+/** How long a credential is accepted after its last check in the database. The API and SECURITY.md promise this time. */
+export const recheckMs = 30_000;
+/**
+ * Credentials remembered. At least half of it are those used last: more than the sockets of one process, so that all of
+ * them can come back at once without a signature to verify.
+ */
+const cacheSize = 30_000;
+/** Longer headers are refused unread, which bounds the cache in bytes too; ours are under 600 characters. */
+const maxAuthorizationLength = 4096;
+
+export function openAuthenticator(deps: AuthenticatorDeps): Authenticator {
+  const { clock } = deps;
+  const cache = openCredentialCache(cacheSize);
+  const live = openLiveCredentials(deps);
+  const underWay = new Map<string, Promise<Principal>>();
+  let forgotten = 0;
+
+  function authenticate(authorization: string | undefined): Principal | Promise<Principal> {
+    if (!authorization) throw missingCredential();
+    const believed = cache.get(authorization);
+    if (believed !== undefined) {
+      const nowMs = clock.elapsed();
+      if (nowMs < believed.expiresAtMs && nowMs - believed.checkedAtMs < recheckMs) return believed.principal;
+    }
+    return underWay.get(authorization) ?? startCheck(authorization, believed);
+  }
+
+  async function recheck(authorization: string): Promise<Principal> {
+    return underWay.get(authorization) ?? startCheck(authorization, cache.get(authorization));
+  }
+
+  function startCheck(authorization: string, earlier: Believed | undefined): Promise<Principal> {
+    const check = checkAndKeep(authorization, earlier).finally(() => {
+      if (underWay.get(authorization) === check) underWay.delete(authorization);
+    });
+    underWay.set(authorization, check);
+    return check;
+  }
+
+  async function checkAndKeep(authorization: string, earlier: Believed | undefined): Promise<Principal> {
+    const forgottenBefore = forgotten;
+    try {
+      const believed = await checkCredential({ ...deps, live }, authorization, earlier);
+      // What was read before a change must not outlive the `forget` that followed the change.
+      if (forgotten === forgottenBefore) cache.set(authorization, believed);
+      return believed.principal;
+    } catch (error) {
+      if (error instanceof RequestError) cache.delete(authorization);
+      throw error;
+    }
+  }
+
+  function forget(id: string): void {
+    forgotten += 1;
+    underWay.clear();
+    cache.deleteWhere((principal) => dependsOn(principal, id));
+  }
+
+  return { authenticate, recheck, forget };
+}
+
+async function checkCredential(deps: CheckDeps, authorization: string, earlier: Believed | undefined) {
+  const token = /^Bearer +([\w.~+/=-]+)$/i.exec(authorization)?.[1];
+  if (token === undefined || authorization.length > maxAuthorizationLength) throw invalidToken();
+  return token.startsWith(apiKeyPrefix) ? checkApiKey(deps, token) : checkAccessToken(deps, token, earlier);
+}
+
+/**
+ * A verified token stays verified: later calls check the session only. The token's remaining time is computed once and
+ * measured monotonically, so that setting the clock does not change it.
+ */
+async function checkAccessToken({ live, clock, tokens }: CheckDeps, token: string, earlier?: Believed) {
+  const claims = earlier?.claims ?? (await tokens.verify(token));
+  const { userId, sessionId, workspaceId } = claims;
+  const expiresAtMs = earlier?.expiresAtMs ?? endOf(clock, claims.expiresAtMs);
+  const checkedAtMs = clock.elapsed();
+  if (expiresAtMs <= checkedAtMs) throw expiredToken();
+  const session = await live.session(sessionId, userId);
+  if (session === null || session.workspaceId !== workspaceId) throw endedSession();
+  if (expiresAtMs <= clock.elapsed()) throw expiredToken();
+  const principal: Principal = {
+    kind: "user",
+    callerId: userId,
+    workspaceId,
+    role: session.role,
+    userId,
+    participantId: userId,
+    sessionId,
+    scopes: ["*"],
+    rateLimit: null,
+    origin: noOrigin,
+  };
+  return { principal, checkedAtMs, expiresAtMs, claims };
+}
+
+async function checkApiKey({ live, clock }: CheckDeps, key: string): Promise<Believed> {
+  const checkedAtMs = clock.elapsed();
+  const found = await live.apiKey(hashToken(key));
+  if (found === null) throw invalidApiKey();
+  const { apiKeyId, workspaceId, userId, role, scopes, expiresAt } = found;
+  const principal: Principal = {
+    kind: "api_key",
+    callerId: apiKeyId,
+    workspaceId,
+    role,
+    userId,
+    participantId: hasRole(found, "agent") ? workspaceId : userId,
+    sessionId: null,
+    scopes,
+    rateLimit: limitOf(found),
+    ancestors: found.ancestors.map((key) => ({ apiKeyId: key.apiKeyId, rateLimit: limitOf(key) })),
+    origin: noOrigin,
+  };
+  const expiresAtMs = endOf(clock, expiresAt?.getTime() ?? Number.POSITIVE_INFINITY);
+  return { principal, checkedAtMs, expiresAtMs, claims: undefined };
+}
+
+/** A moment of wall time as a moment of `Clock.elapsed`. */
+function endOf(clock: Clock, momentMs: number): number {
+  return clock.elapsed() + momentMs - clock.now();
+}
+
+function limitOf({ ratePerSecond, rateBurst }: Pick<LiveApiKey, "ratePerSecond" | "rateBurst">): KeyRateLimit | null {
+  return ratePerSecond === null || rateBurst === null ? null : { perSecond: ratePerSecond, burst: rateBurst };
+}
+
+function missingCredential(): RequestError {
+  return new RequestError("AUTH_REQUIRED", "Send `Authorization: Bearer <access token or API key>`.");
+}

@@ -1,0 +1,50 @@
+/**
+ * Who is calling: access tokens and API keys, the sessions behind them, and what a caller may do. `users/` and `log-in/`
+ * build on it.
+ */
+export type { AccessClaims } from "./access-claims.ts";
+export {
+  type ApiKey,
+  createApiKey,
+  findApiKey,
+  listApiKeys,
+  maxKeyChain,
+  revokeApiKey,
+  revokeApiKeysOf,
+} from "./api-keys.ts";
+export { type Authenticator, openAuthenticator } from "./authenticate.ts";
+export { type Ended, type Ending, endAccess, everything } from "./end-access.ts";
+export type { Forget } from "./forget.ts";
+export { lockMaker, type Maker } from "./made-by.ts";
+export {
+  anyAgent,
+  anyMember,
+  dependsOn,
+  hasRole,
+  hasScope,
+  type KeyRateLimit,
+  keyLimitsOf,
+  noOrigin,
+  type Principal,
+  reachesContacts,
+  requireMayRule,
+  requireRole,
+  requireScope,
+  type Scoped,
+  seesAddressesOf,
+  seesAllConversations,
+  type Viewer,
+} from "./principal.ts";
+export { refreshGraceMs, refreshSession } from "./refresh-session.ts";
+export { type RefusedReason, recordRefusedSession } from "./session-acts.ts";
+export {
+  deleteOldSessions,
+  logOut,
+  logOutEverywhere,
+  openSession,
+  revokeSessionsOf,
+  type SessionDeps,
+  type TokenPair,
+} from "./sessions.ts";
+export { ed25519Keys, type JwtAlgorithm, jwtAlgorithms, type SigningKeys, sharedSecrets } from "./signing-keys.ts";
+export { hashToken, invalidToken, newOpaqueToken, openTokens, type Tokens } from "./tokens.ts";

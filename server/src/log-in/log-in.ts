@@ -1,0 +1,20 @@
+/**
+ * How people log in: by password and second factor, through a provider, and by registration; and how passwords are
+ * changed and reset. Ends in `openSession` of `credentials/`.
+ */
+export { changePassword } from "./change-password.ts";
+export { ensureFirstAdmin, type FirstAdmin } from "./first-admin.ts";
+export { deleteLogInMethods } from "./log-in-methods.ts";
+export { deleteOldTries, type LogInTries, openLogInTries } from "./log-in-tries.ts";
+export { beginLogIn, deleteOldUsedValues, exchangeCode, finishLogIn, type OauthDeps } from "./oauth/oauth.ts";
+export { begunTtlMs, returnedTtlMs } from "./oauth/oauth-state.ts";
+export type { LogInProvider, ProviderConfig } from "./oauth/provider.ts";
+export { openProviders } from "./oauth/providers.ts";
+export { hashingThreads, openPasswordHasher, type PasswordHasher, passwordLine } from "./password.ts";
+export { type LogInDeps, logIn } from "./password-log-in.ts";
+export { deleteOldPasswordResets } from "./password-reset-rows.ts";
+export { type ForgottenPasswords, openForgottenPasswords, resetPassword, resetPasswordOf } from "./password-resets.ts";
+export { registerUser } from "./registration.ts";
+export { resetPasswordByCommand } from "./reset-by-command.ts";
+export { requireSecondFactor, sealedTotpSecrets } from "./totp/second-factor.ts";
+export { beginTotp, confirmTotp, endTotp, removeTotp, type TotpDeps } from "./totp/totp.ts";

@@ -1,0 +1,173 @@
+import { randomBytes, timingSafeEqual } from "node:crypto";
+import type { Logger } from "pino";
+import type { Origin } from "../../audit/audit.ts";
+import { hashToken } from "../../credentials/credentials.ts";
+import { RequestError } from "../../errors.ts";
+import type { Clock } from "../../lib/clock.ts";
+import type { Pool } from "../../lib/postgres.ts";
+import type { SecretBox } from "../../lib/secret-box.ts";
+import { recordRefused } from "../refused-log-ins.ts";
+import * as rows from "./identity-rows.ts";
+import { type Begun, openKept, sealKept } from "./oauth-state.ts";
+import type { LogInProvider } from "./provider.ts";
+import { type SettleDeps, settleUser } from "./settle-user.ts";
+
+export interface OauthDeps extends SettleDeps {
+  box: SecretBox;
+  log: Pick<Logger, "warn">;
+  providers: ReadonlyMap<string, LogInProvider>;
+  /** How browsers reach this hub, without a slash at the end. */
+  publicUrl: string;
+}
+
+/**
+ * Log-in through a provider, in three requests of one browser:
+ *
+ * 1. `beginLogIn`: state, nonce and code verifier are made and sealed into a cookie; the browser goes to the provider.
+ * 2. `finishLogIn`: the browser comes back with a code. Cookie and address must belong together, once; then the provider
+ *    is asked who it is, and a user is found, linked or made.
+ * 3. `exchangeCode`, only where a page was to be returned to: it trades a code of ours for tokens, which so never stand
+ *    in an address. The code works once, for 60 s, and together with the cookie.
+ */
+export async function beginLogIn(
+  deps: OauthDeps,
+  providerName: string,
+  returnTo: string | undefined,
+): Promise<{ location: string; cookie: string }> {
+  const provider = requireProvider(deps, providerName);
+  const oidc = await import("openid-client");
+  const begun: Begun = {
+    step: "begun",
+    provider: provider.name,
+    state: oidc.randomState(),
+    nonce: oidc.randomNonce(),
+    codeVerifier: oidc.randomPKCECodeVerifier(),
+    returnTo: returnTo === undefined ? null : ownPage(deps.publicUrl, returnTo),
+  };
+  const url = await heard(deps, provider, () =>
+    oidc.calculatePKCECodeChallenge(begun.codeVerifier).then((codeChallenge) =>
+      provider.authorizationUrl({
+        redirectUri: callbackUrl(deps.publicUrl, provider.name),
+        state: begun.state,
+        nonce: begun.nonce,
+        codeChallenge,
+      }),
+    ),
+  );
+  return { location: url.href, cookie: sealKept(deps, begun) };
+}
+
+export type Finished =
+  | { kind: "logged in"; userId: string; provider: string }
+  | { kind: "return"; location: string; cookie: string };
+
+/** AUTH_INVALID for what this browser did not begin, within 10 minutes and for the first time; see `identify`. */
+export async function finishLogIn(
+  deps: OauthDeps,
+  request: { provider: string; search: string; cookie: string | undefined; origin: Origin },
+): Promise<Finished> {
+  const provider = requireProvider(deps, request.provider);
+  const begun = openKept(deps, "begun", request.cookie);
+  const callback = new URL(callbackUrl(deps.publicUrl, provider.name) + request.search);
+  const states = callback.searchParams.getAll("state");
+  if (begun === null || begun.provider !== provider.name || states.length !== 1 || !isSame(states[0]!, begun.state)) {
+    throw notBegun(deps.publicUrl);
+  }
+  // Before the provider is asked: whatever comes of it, this address and this cookie are spent.
+  await spend(deps, begun.state, begun.expiresAtMs);
+  const settling = { provider: provider.name, origin: request.origin };
+  const userId = await recorded(deps, request.origin, async () =>
+    settleUser(deps, settling, await heard(deps, provider, () => provider.identify(callback, begun))),
+  );
+  if (begun.returnTo === null) return { kind: "logged in", userId, provider: provider.name };
+  const code = randomBytes(32).toString("base64url");
+  const page = new URL(begun.returnTo);
+  page.searchParams.set("log_in_code", code);
+  const cookie = sealKept(deps, { step: "returned", provider: provider.name, userId, code });
+  return { kind: "return", location: page.href, cookie };
+}
+
+/** AUTH_INVALID for a code that is not this browser's, was used, or is older than 60 s. */
+export async function exchangeCode(
+  deps: OauthDeps,
+  { code, cookie }: { code: string; cookie: string | undefined },
+): Promise<{ userId: string; provider: string }> {
+  const returned = openKept(deps, "returned", cookie);
+  if (returned === null || !isSame(code, returned.code)) throw notBegun(deps.publicUrl);
+  await spend(deps, returned.code, returned.expiresAtMs);
+  return { userId: returned.userId, provider: returned.provider };
+}
+
+/** Safe to repeat. */
+export function deleteOldUsedValues({ db, clock }: { db: Pool; clock: Clock }): Promise<number> {
+  return rows.deleteOldUsedValues(db, new Date(clock.now()));
+}
+
+function requireProvider({ providers }: OauthDeps, name: string): LogInProvider {
+  const provider = providers.get(name);
+  if (provider !== undefined) return provider;
+  throw new RequestError(
+    "RESOURCE_NOT_FOUND",
+    "There is no such log-in provider on this hub: GET /auth/providers lists them.",
+  );
+}
+
+function callbackUrl(publicUrl: string, provider: string): string {
+  return `${publicUrl}/auth/oauth/${provider}/callback`;
+}
+
+/** The address of a page of this hub. VALIDATION_ERROR for what leads elsewhere, however it is written. */
+function ownPage(publicUrl: string, path: string): string {
+  const { origin } = new URL(publicUrl);
+  const page = path.startsWith("/") ? URL.parse(path, origin) : null;
+  if (page?.origin === origin) return page.href;
+  throw new RequestError("VALIDATION_ERROR", "return_to must be a path of this hub, such as /docs.", {
+    details: { field: "return_to" },
+  });
+}
+
+/** What went wrong between the hub and a provider stands in the log: only the operator can put it right. */
+async function heard<T>({ log }: OauthDeps, { name }: LogInProvider, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const isOurs = error instanceof RequestError && error.cause === undefined;
+    if (!isOurs) {
+      const cause = error instanceof RequestError ? error.cause : error;
+      log.warn({ provider: name, ...reasonOf(cause) }, "a log-in through a provider failed");
+    }
+    throw error;
+  }
+}
+
+/** The fields for the log: neither the address with its code nor a token. */
+function reasonOf(error: unknown): { code: string; reason: string } {
+  const known = error as { code?: unknown; message?: unknown };
+  return { code: String(known.code ?? "unknown"), reason: String(known.message ?? "") };
+}
+
+/** A refusal stands in the audit log. What never was a log-in, because no browser began it, does not. */
+async function recorded<T>({ db }: OauthDeps, origin: Origin, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const isRefusal = error instanceof RequestError && ["AUTH_INVALID", "FORBIDDEN"].includes(error.code);
+    if (isRefusal) await recordRefused(db, origin, null, "provider_log_in");
+    throw error;
+  }
+}
+
+async function spend({ db, publicUrl }: OauthDeps, value: string, expiresAtMs: number): Promise<void> {
+  if (!(await rows.useOnce(db, hashToken(value), new Date(expiresAtMs)))) throw notBegun(publicUrl);
+}
+
+function isSame(a: string, b: string): boolean {
+  return timingSafeEqual(hashToken(a), hashToken(b));
+}
+
+function notBegun(publicUrl: string): RequestError {
+  return new RequestError(
+    "AUTH_INVALID",
+    `This log-in was not begun in this browser, took too long, or was finished before: begin it again at ${publicUrl}.`,
+  );
+}

@@ -1,0 +1,144 @@
+import { randomInt } from "node:crypto";
+import { type Origin, recordAct } from "../../audit/audit.ts";
+import { endAccess, everything, type Forget } from "../../credentials/credentials.ts";
+import { forbidden, RequestError } from "../../errors.ts";
+import type { Clock } from "../../lib/clock.ts";
+import { plainName } from "../../lib/names.ts";
+import { type Pool, transaction } from "../../lib/postgres.ts";
+import type { Db } from "../../lib/query.ts";
+import { addUser, findFirstWorkspace, isUsername } from "../../users/users.ts";
+import { endResets } from "../password-reset-rows.ts";
+import { deleteTotp } from "../totp/totp-rows.ts";
+import * as rows from "./identity-rows.ts";
+import type { ProvenIdentity } from "./provider.ts";
+
+export interface SettleDeps extends Forget {
+  db: Pool;
+  clock: Clock;
+  registration: "open" | "invite" | "closed";
+}
+
+/**
+ * The user who this identity is: the one it was linked to before, whatever its e-mail address says now; else the one
+ * with the address, which the provider must have verified; else, where registration is open, a new member of the first
+ * workspace. FORBIDDEN otherwise, in the same words whether there is an account with the address or not.
+ *
+ * An account that somebody registered with an address and never proved is not trusted: linking takes its password,
+ * open resets, sessions, second factor and everything that it made, so that nobody lies in wait for its owner.
+ */
+export async function settleUser(
+  deps: SettleDeps,
+  { provider, origin }: { provider: string; origin: Origin },
+  identity: ProvenIdentity,
+): Promise<string> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      const settled = await transaction(deps.db, (tx) => settle(deps, tx, { provider, origin, tries }, identity));
+      if (settled.isClaimed) deps.forget(settled.userId);
+      return settled.userId;
+    } catch (error) {
+      if (tries >= maxTries || !isTaken(error)) throw error;
+    }
+  }
+}
+
+/** A name may be taken, and another log-in of the same person may be quicker: each try looks again. */
+const maxTries = 6;
+
+interface Settling {
+  provider: string;
+  origin: Origin;
+  tries: number;
+}
+
+async function settle(
+  { clock, registration }: SettleDeps,
+  tx: Db,
+  { provider, origin, tries }: Settling,
+  identity: ProvenIdentity,
+): Promise<{ userId: string; isClaimed: boolean }> {
+  const now = new Date(clock.now());
+  const { issuer, subject } = identity;
+  const known = await rows.useIdentity(tx, { issuer, subject, now });
+  if (known !== null) return { userId: known.user_id, isClaimed: false };
+
+  const email = requireVerifiedEmail(provider, identity);
+  const found = await rows.lockUserByEmail(tx, email);
+  if (found !== null && found.disabled_at !== null) {
+    throw forbidden("This user is disabled: ask an admin of the workspace.");
+  }
+  const isClaimed = found !== null && found.email_verified_at === null;
+  if (isClaimed) await expelClaimant(tx, found.user_id, now);
+  const user = found ?? (await makeUser({ clock, registration }, tx, { email, provider, identity, tries }));
+  const { user_id: userId, workspace_id: workspaceId } = user;
+  await rows.insertIdentity(tx, { issuer, subject, userId, workspaceId, provider, now });
+  const by = { kind: "user", callerId: userId, workspaceId, origin } as const;
+  const target = { type: "user", id: userId };
+  if (found === null) await recordAct(tx, by, { action: "user.registered", target, details: { provider } });
+  else await recordAct(tx, by, { action: "identity.linked", target, details: { provider, claimed: isClaimed } });
+  return { userId, isClaimed };
+}
+
+function requireVerifiedEmail(provider: string, { email, isEmailVerified }: ProvenIdentity): string {
+  if (email === null || !/^[^\s@]+@[^\s@]+$/.test(email) || email.length > 254) {
+    throw forbidden(`${provider} tells no e-mail address of yours: allow it to, and log in again.`);
+  }
+  // The database compares without case, and finds letters of ASCII in others: the small form of U+212A is a "k".
+  if (!/^[\x21-\x7e]+$/.test(email)) {
+    throw forbidden(
+      `${provider} tells an e-mail address with letters that this hub does not take: use another one there.`,
+    );
+  }
+  if (!isEmailVerified) {
+    throw forbidden(`${provider} has not verified your e-mail address: verify it there, and log in again.`);
+  }
+  return email;
+}
+
+async function expelClaimant(tx: Db, userId: string, now: Date): Promise<void> {
+  await rows.claimAccount(tx, userId, now);
+  await endResets(tx, userId, now);
+  await endAccess(tx, { userId, now }, { apiKeysSince: everything });
+  await deleteTotp(tx, userId);
+}
+
+async function makeUser(
+  { clock, registration }: Pick<SettleDeps, "clock" | "registration">,
+  tx: Db,
+  { email, provider, identity, tries }: { email: string; provider: string; identity: ProvenIdentity; tries: number },
+) {
+  if (registration !== "open") {
+    throw forbidden(`Registration is closed on this hub: ask an admin to make a user with the address of ${provider}.`);
+  }
+  const workspaceId = await findFirstWorkspace(tx);
+  if (workspaceId === null) throw new Error("the first workspace is made before the hub listens, and is missing");
+  const username = usernameFor(identity.username ?? email.split("@")[0]!, tries);
+  const displayName = plainLine(identity.displayName) ?? username;
+  const user = { username, displayName, email, passwordHash: null, isEmailVerified: true };
+  return addUser({ db: tx, clock }, { ...user, workspaceId, role: "member" });
+}
+
+/** As like to the wish as usernames allow; from the second try on with a number behind it. */
+export function usernameFor(wish: string, tries: number): string {
+  const plain = wish
+    .normalize("NFKD")
+    .replace(/[^A-Za-z0-9._-]/g, "")
+    .replace(/^[._-]+/, "")
+    .slice(0, 40);
+  const base = plain.length >= 3 ? plain : `user${plain}`;
+  const username = tries === 1 && plain.length >= 3 ? base : `${base}-${randomInt(10_000, 100_000)}`;
+  if (!isUsername(username)) throw new Error("a username was derived that is none");
+  return username;
+}
+
+/** Null for what no display name may be. */
+function plainLine(text: string | null): string | null {
+  return text === null ? null : plainName(plainName(text)?.slice(0, 200) ?? "");
+}
+
+/** A username, an address or an identity that was free a moment ago. */
+function isTaken(error: unknown): boolean {
+  if (error instanceof RequestError) return error.code === "CONFLICT";
+  const { code, constraint } = error as { code?: string; constraint?: string };
+  return code === "23505" && constraint === "login_identities_pkey";
+}

@@ -1,0 +1,146 @@
+import type { Logger } from "pino";
+import { type Origin, recordAct } from "../audit/audit.ts";
+import {
+  type Ending,
+  endAccess,
+  everything,
+  hashToken,
+  lockMaker,
+  newOpaqueToken,
+  type Principal,
+  requireMayRule,
+} from "../credentials/credentials.ts";
+import { notFound, RequestError } from "../errors.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Mailer } from "../lib/mailer.ts";
+import { type Pool, transaction } from "../lib/postgres.ts";
+import type { PasswordDeps } from "./change-password.ts";
+import { passwordResetMail } from "./password-reset-mail.ts";
+import * as rows from "./password-reset-rows.ts";
+
+export interface ResetDeps {
+  db: Pool;
+  clock: Clock;
+  mailer: Mailer;
+  publicUrl: string;
+}
+
+/** How long the token of a reset works. */
+export const resetTtlMs = 3_600_000;
+
+/**
+ * Creates a token for an admin, who sees it only here; mails it too when mail is set up. FORBIDDEN as `requireMayRule`.
+ */
+export async function resetPasswordOf(
+  { db, clock, mailer, publicUrl }: ResetDeps,
+  principal: Principal,
+  userId: string,
+): Promise<{ token: string; url: string; expires_at: Date; is_mailed: boolean }> {
+  const { workspaceId } = principal;
+  const reset = newReset(clock, publicUrl);
+  const email = await transaction(db, async (tx) => {
+    const maker = await lockMaker(tx, clock, principal);
+    const user = await rows.lockLiveUser(tx, { workspaceId, userId });
+    if (user === null) throw notFound("user");
+    requireMayRule(principal, user.role);
+    await rows.insertReset(tx, { ...reset, userId, workspaceId, maker, now: maker.at });
+    await recordAct(tx, principal, { action: "password.reset_requested", target: { type: "user", id: userId } });
+    return user.email;
+  });
+  const is_mailed = mailer.send(passwordResetMail({ to: email, url: reset.url, expiresAt: reset.expiresAt }));
+  return { token: reset.token, url: reset.url, expires_at: reset.expiresAt, is_mailed };
+}
+
+export interface ForgottenPasswords {
+  /** Returns at once, so that neither answer nor time tells whether there is such a user. */
+  ask(email: string, origin: Origin): void;
+  /** When no question is under way. */
+  idle(): Promise<void>;
+}
+
+/** Questions that may be under way; one more is dropped. Each is two statements. */
+const maxQuestions = 100;
+
+/**
+ * Mails a token to the user with this address, if there is one: one mail in `mailEveryMs` for each user. Does nothing
+ * without mail.
+ */
+export function openForgottenPasswords(deps: ResetDeps & { log: Pick<Logger, "warn"> }): ForgottenPasswords {
+  const underWay = new Set<Promise<void>>();
+  return {
+    ask(email, origin) {
+      if (!deps.mailer.isOn || underWay.size >= maxQuestions) return;
+      const question = mailPasswordReset(deps, email, origin).catch((error) => {
+        deps.log.warn({ err: error }, "a forgotten password could not be looked after");
+      });
+      underWay.add(question);
+      question.finally(() => underWay.delete(question));
+    },
+    async idle() {
+      await Promise.all(underWay);
+    },
+  };
+}
+
+async function mailPasswordReset({ db, clock, mailer, publicUrl }: ResetDeps, email: string, origin: Origin) {
+  const reset = newReset(clock, publicUrl);
+  const to = await transaction(db, async (tx) => {
+    const user = await rows.lockUserByEmail(tx, email);
+    if (user === null) return null;
+    const { user_id: userId, workspace_id: workspaceId } = user;
+    if (await rows.wasJustMailed(tx, userId, new Date(clock.now() - mailEveryMs))) return null;
+    await rows.insertReset(tx, { ...reset, userId, workspaceId, maker: null });
+    await recordAct(
+      tx,
+      { kind: "anonymous", workspaceId, origin },
+      { action: "password.reset_requested", target: { type: "user", id: userId } },
+    );
+    return user.email;
+  });
+  if (to !== null) mailer.send(passwordResetMail({ to, url: reset.url, expiresAt: reset.expiresAt }));
+}
+
+const mailEveryMs = 300_000;
+
+/** Sets the password and ends what `ending` says. AUTH_INVALID for a token that is unknown, used or expired. */
+export async function resetPassword(
+  { db, clock, hasher, forget }: PasswordDeps,
+  origin: Origin,
+  { token, newPassword, ending }: { token: string; newPassword: string; ending: Ending },
+): Promise<void> {
+  const now = new Date(clock.now());
+  const tokenHash = hashToken(token);
+  // Looked up before the hashing, which is slow, and taken behind it.
+  if (!(await rows.isResetOpen(db, tokenHash, now))) throw invalidReset();
+  const passwordHash = await hasher.hash(newPassword, { origin, account: tokenHash.toString("hex") });
+  const userId = await transaction(db, async (tx) => {
+    const reset = await rows.takeReset(tx, tokenHash, now);
+    if (reset === null) throw invalidReset();
+    await rows.setPassword(tx, { userId: reset.user_id, passwordHash, provesEmail: reset.requested_by === null, now });
+    await rows.endResets(tx, reset.user_id, now);
+    // A mailbox or an admin proves who the user is, and not what a thief did with the account meanwhile.
+    const { apiKeysSince = everything } = ending;
+    const details = await endAccess(tx, { userId: reset.user_id, now }, { ...ending, apiKeysSince });
+    const by = { kind: "anonymous", workspaceId: reset.workspace_id, origin } as const;
+    await recordAct(tx, by, { action: "password.reset", target: { type: "user", id: reset.user_id }, details });
+    return reset.user_id;
+  });
+  forget(userId);
+}
+
+function newReset(clock: Clock, publicUrl: string) {
+  const token = newOpaqueToken("c4p_");
+  const nowMs = clock.now();
+  return {
+    token,
+    tokenHash: hashToken(token),
+    // Behind the #, so that no server and no proxy gets to see it.
+    url: `${publicUrl}/reset-password#token=${token}`,
+    now: new Date(nowMs),
+    expiresAt: new Date(nowMs + resetTtlMs),
+  };
+}
+
+function invalidReset(): RequestError {
+  return new RequestError("AUTH_INVALID", "The token is unknown, was used, or has expired: ask for a new one.");
+}

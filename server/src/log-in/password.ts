@@ -1,0 +1,136 @@
+import { availableParallelism } from "node:os";
+import type { Origin } from "../audit/audit.ts";
+import { RequestError } from "../errors.ts";
+import { FairLine, type LineLimits, type Source } from "../lib/fair-line.ts";
+import { addressKey } from "../lib/rate-limits/address-key.ts";
+import type { PasswordHashing, Requester } from "../users/users.ts";
+import { openPasswordThreads, type PasswordWork } from "./password-threads.ts";
+
+/**
+ * Hashes passwords, slowly on purpose. Work beyond the threads waits in a bounded queue that serves its sources by
+ * turns (see `FairLine`), or is refused.
+ */
+export interface PasswordHasher extends PasswordHashing {
+  /** A PHC string with its own salt and parameters. */
+  hash(password: string, requester?: Requester): Promise<string>;
+  verify(hashed: string, password: string): Promise<boolean>;
+  /** Costs what `verify` costs and is never true: for a user that does not exist, so that time does not tell. */
+  verifyNothing(password: string): Promise<false>;
+  /** Waits for the source's turn and then runs `work`, which may check one password with the given function. */
+  inTurn<T>(source: Source, work: (verify: VerifyPassword) => Promise<T>): Promise<T>;
+  /** Throws OVERLOADED when the queue would not take one more from this address. Call it before any other work. */
+  requireRoom(address: string): void;
+}
+
+/** The source of a request's work in the queue: the client's address and the account. */
+export function sourceOf(origin: Origin, account: string): Source {
+  return { address: origin.ip === null ? "" : addressKey(origin.ip), account };
+}
+
+/** The hub's own work. */
+const ownSource: Source = { address: "", account: "" };
+
+/** How many may wait for a thread: in all, of one client address, and of one account. */
+export const passwordLine: LineLimits = { total: 100, perAddress: 50, perAccount: 10 };
+
+/** As `verify`; null costs the same and is never true. */
+export type VerifyPassword = (hashed: string | null, password: string) => Promise<boolean>;
+
+export interface PasswordHasherOptions {
+  /** How many are hashed at the same time; each takes a thread and 19 MiB for about 30 ms. */
+  concurrency: number;
+  /** How many may wait; one more is refused with OVERLOADED. */
+  line?: LineLimits;
+}
+
+/**
+ * Passwords are compared after Unicode normalisation (NFKC), so that the same keys work on every keyboard and system.
+ * Every method throws OVERLOADED when the queue is full.
+ */
+export function openPasswordHasher({ concurrency, line = passwordLine }: PasswordHasherOptions): PasswordHasher {
+  const ask = openPasswordThreads(concurrency);
+  const { inTurn, requireRoom } = limiter(concurrency, new FairLine(line));
+
+  async function verify(hashed: string | null, password: string): Promise<boolean> {
+    const answer = await askWell({ kind: "verify", hashed, password: normalized(password) });
+    return "isRight" in answer && answer.isRight;
+  }
+
+  async function askWell(work: PasswordWork) {
+    const answer = await ask(work);
+    if ("failure" in answer) throw new Error(`a password could not be hashed: ${answer.failure}`);
+    return answer;
+  }
+
+  return {
+    hash: (password, requester) =>
+      inTurn(requester === undefined ? ownSource : sourceOf(requester.origin, requester.account), async () => {
+        const answer = await askWell({ kind: "hash", password: normalized(password) });
+        return "hashed" in answer ? answer.hashed : "";
+      }),
+    verify: (hashed, password) => inTurn(ownSource, () => verify(hashed, password)),
+    async verifyNothing(password) {
+      await inTurn(ownSource, () => verify(null, password));
+      return false;
+    },
+    inTurn: (source, work) => inTurn(source, () => work(verify)),
+    requireRoom,
+  };
+}
+
+/** Half of the processors, and no more than log-ins ever need. */
+export function hashingThreads(): number {
+  return Math.min(4, Math.max(1, Math.floor(availableParallelism() / 2)));
+}
+
+function normalized(password: string): string {
+  return password.normalize("NFKC");
+}
+
+function limiter(concurrency: number, line: FairLine) {
+  let running = 0;
+  let refused = 0;
+
+  function requireRoom(address: string): void {
+    if (running >= concurrency && !line.hasRoom(address)) throw tooMany();
+  }
+
+  function tooMany(): RequestError {
+    // Requests that are refused at the same moment should retry at different moments.
+    refused += 1;
+    return tooManyLogIns(1 + (refused % longestRetrySeconds));
+  }
+
+  async function inTurn<T>(source: Source, work: () => Promise<T>): Promise<T> {
+    // The work that ends hands its place over, so `running` stays the same.
+    if (running < concurrency) running += 1;
+    else if (!(await line.enter(source))) throw tooMany();
+    const begunMs = performance.now();
+    try {
+      return await work();
+    } finally {
+      setTimeout(handOver, Math.min((performance.now() - begunMs) * restFactor, longestRestMs));
+    }
+  }
+
+  function handOver(): void {
+    if (!line.serveNext()) running -= 1;
+  }
+
+  return { inTurn, requireRoom };
+}
+
+/**
+ * After each password its place rests this many times as long as it worked, so that a crowd of log-ins takes only a
+ * part of the machine.
+ */
+const restFactor = 2;
+const longestRestMs = 200;
+
+/** Later than a full line takes, in seconds. */
+const longestRetrySeconds = 8;
+
+function tooManyLogIns(retryAfterSeconds: number): RequestError {
+  const message = "Too many passwords are being checked right now; try again in a moment.";
+  return new RequestError("OVERLOADED", message, { retryAfterSeconds });
+}

@@ -1,0 +1,20 @@
+import type { Origin } from "../audit/audit.ts";
+import { type RefusedReason, recordRefusedSession } from "../credentials/credentials.ts";
+import type { Db } from "../lib/query.ts";
+import { findFirstWorkspace } from "../users/users.ts";
+
+/**
+ * An unknown username belongs to no workspace, so the audit log of the first workspace records the refusal. It leaves out
+ * the name, which may be a password that was typed into the wrong field. Both cases cost the same.
+ */
+export async function recordRefused(
+  db: Db,
+  origin: Origin,
+  user: { user_id: string; workspace_id: string } | null,
+  reason: RefusedReason,
+): Promise<void> {
+  const firstWorkspaceId = await findFirstWorkspace(db);
+  const workspaceId = user?.workspace_id ?? firstWorkspaceId;
+  if (workspaceId === null) return;
+  await recordRefusedSession(db, origin, { workspaceId, userId: user?.user_id ?? null }, reason);
+}

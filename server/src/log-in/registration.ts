@@ -1,0 +1,25 @@
+import { type Origin, recordAct } from "../audit/audit.ts";
+import { forbidden } from "../errors.ts";
+import { transaction } from "../lib/postgres.ts";
+import { addUser, findFirstWorkspace, type User, type UserDeps, type UserWithPassword } from "../users/users.ts";
+
+/** A stranger joins the first workspace as a member. FORBIDDEN when registration is closed; CONFLICT for a taken name. */
+export async function registerUser(
+  deps: UserDeps & { registration: "open" | "invite" | "closed" },
+  origin: Origin,
+  credentials: UserWithPassword,
+): Promise<User> {
+  if (deps.registration !== "open") {
+    throw forbidden("Registration is closed on this hub: ask an admin for an invitation.");
+  }
+  const workspaceId = await findFirstWorkspace(deps.db);
+  if (workspaceId === null) throw new Error("the first workspace is made before the hub listens, and is missing");
+  const passwordHash = await deps.hasher.hash(credentials.password, { origin, account: credentials.username });
+  return transaction(deps.db, async (tx) => {
+    const input = { ...credentials, passwordHash, workspaceId, role: "member" } as const;
+    const user = await addUser({ db: tx, clock: deps.clock }, input);
+    const target = { type: "user", id: user.user_id };
+    await recordAct(tx, { kind: "anonymous", workspaceId, origin }, { action: "user.registered", target });
+    return user;
+  });
+}

@@ -1,0 +1,119 @@
+import { randomBytes } from "node:crypto";
+import { recordAct } from "../../audit/audit.ts";
+import { type Principal, requireMayRule } from "../../credentials/credentials.ts";
+import { forbidden, notFound, RequestError } from "../../errors.ts";
+import type { Clock } from "../../lib/clock.ts";
+import { type Pool, transaction } from "../../lib/postgres.ts";
+import type { SecretBox } from "../../lib/secret-box.ts";
+import { getUser } from "../../users/users.ts";
+import type { LogInTries } from "../log-in-tries.ts";
+import { matchingStep, newTotpSecret, otpauthUrl, toBase32 } from "./one-time-code.ts";
+import { hashRecoveryCode, isRightCode, openSecret, secretContext, wrongCode } from "./second-factor.ts";
+import * as rows from "./totp-rows.ts";
+
+export interface TotpDeps {
+  db: Pool;
+  clock: Clock;
+  box: SecretBox;
+}
+
+/** How many are given out at once. */
+export const recoveryCodeCount = 10;
+
+/**
+ * A secret for the caller's authenticator app, which counts once a code of it was confirmed; asking again replaces it.
+ * CONFLICT when a second factor is on already.
+ */
+export async function beginTotp(
+  { db, clock, box }: TotpDeps,
+  principal: Principal,
+): Promise<{ secret: string; otpauth_url: string }> {
+  requireUser(principal);
+  const { userId, workspaceId } = principal;
+  const user = await getUser(db, { userId, workspaceId });
+  const secret = newTotpSecret();
+  const secretSealed = box.seal(secret.toString("base64"), secretContext(userId));
+  if (!(await rows.insertTotp(db, { userId, workspaceId, secretSealed, now: new Date(clock.now()) }))) throw isOn();
+  return { secret: toBase32(secret), otpauth_url: otpauthUrl(secret, user.username) };
+}
+
+/** From now on log-in asks for a code. FORBIDDEN for a wrong one. The recovery codes are shown by this call alone. */
+export async function confirmTotp(
+  { db, clock, box }: TotpDeps,
+  principal: Principal,
+  code: string,
+): Promise<{ recovery_codes: string[] }> {
+  requireUser(principal);
+  const { userId, workspaceId } = principal;
+  const totp = await rows.findTotp(db, userId);
+  if (totp === null) throw new RequestError("CONFLICT", "Begin with POST /v1/me/totp.");
+  if (totp.confirmed_at !== null) throw isOn();
+  const step = matchingStep(openSecret(box, totp), code, clock.now(), totp.last_step);
+  if (step === null) throw forbidden(wrongCode);
+  const recoveryCodes = Array.from({ length: recoveryCodeCount }, newRecoveryCode);
+  await transaction(db, async (tx) => {
+    const confirmed = { userId, secretSealed: totp.secret_sealed, step, now: new Date(clock.now()) };
+    if (!(await rows.confirmTotp(tx, confirmed))) throw isOn();
+    await rows.insertRecoveryCodes(tx, { userId, workspaceId, codeHashes: recoveryCodes.map(hashRecoveryCode) });
+    await recordAct(tx, principal, { action: "second_factor.enabled", target: { type: "user", id: userId } });
+  });
+  return { recovery_codes: recoveryCodes };
+}
+
+/**
+ * Needs a code or a recovery code, so that a stolen access token is not enough. FORBIDDEN for a wrong one; tries are
+ * limited, see `LogInTries`.
+ */
+export async function endTotp(
+  { tries, ...deps }: TotpDeps & { tries: LogInTries },
+  principal: Principal,
+  code: string,
+): Promise<void> {
+  requireUser(principal);
+  const isEnded = await transaction(deps.db, async (tx) => {
+    const totp = await rows.lockTotp(tx, principal.userId);
+    if (totp === "busy") throw oneAtATime();
+    if (totp === null) throw notFound("second factor");
+    if (totp.confirmed_at !== null) {
+      const guess = await tries.take({ userId: principal.userId });
+      if (!(await isRightCode({ ...deps, db: tx }, totp, code))) return false;
+      await tries.succeeded(guess);
+    }
+    await rows.deleteTotp(tx, principal.userId);
+    const target = { type: "user", id: principal.userId };
+    await recordAct(tx, principal, { action: "second_factor.removed", target });
+    return true;
+  });
+  if (!isEnded) throw forbidden(wrongCode);
+}
+
+/**
+ * For a user who lost the phone and the recovery codes. RESOURCE_NOT_FOUND without a second factor, FORBIDDEN as
+ * `requireMayRule`.
+ */
+export async function removeTotp({ db }: { db: Pool }, principal: Principal, userId: string): Promise<void> {
+  await transaction(db, async (tx) => {
+    const { role } = await getUser(tx, { workspaceId: principal.workspaceId, userId });
+    requireMayRule(principal, role);
+    if (!(await rows.deleteTotp(tx, userId))) throw notFound("second factor");
+    await recordAct(tx, principal, { action: "second_factor.removed", target: { type: "user", id: userId } });
+  });
+}
+
+/** 80 random bits that can be written down: `ABCD-EFGH-…`. */
+function newRecoveryCode(): string {
+  return toBase32(randomBytes(10)).match(/.{4}/g)!.join("-");
+}
+
+function requireUser({ sessionId }: Principal): void {
+  if (sessionId === null) throw forbidden("An API key has no second factor: log in with a password to manage yours.");
+}
+
+function oneAtATime(): RequestError {
+  const message = "Another code is being looked at: send one at a time.";
+  return new RequestError("RATE_LIMIT_EXCEEDED", message, { retryAfterSeconds: 1 });
+}
+
+function isOn(): RequestError {
+  return new RequestError("CONFLICT", "A second factor is on already: remove it first with DELETE /v1/me/totp.");
+}

@@ -1,0 +1,216 @@
+import type { Role } from "../../../contract/src/access.ts";
+import { type Origin, recordAct } from "../audit/audit.ts";
+import {
+  hashToken,
+  lockMaker,
+  type Maker,
+  newOpaqueToken,
+  type Principal,
+  requireMayRule,
+} from "../credentials/credentials.ts";
+import { notFound, RequestError } from "../errors.ts";
+import type { Clock } from "../lib/clock.ts";
+import { newId } from "../lib/ids.ts";
+import type { Mailer } from "../lib/mailer.ts";
+import { type Pool, transaction } from "../lib/postgres.ts";
+import { all, type Db, maybe, one, run } from "../lib/query.ts";
+import { invitationMail } from "./invitation-mail.ts";
+import { addUser } from "./manage-users.ts";
+import type { PasswordHashing } from "./password-hashing.ts";
+import type { User } from "./user-rows.ts";
+
+/** One that was neither accepted nor revoked, without its token: that is shown once, by `invite`. */
+export interface Invitation {
+  invitation_id: string;
+  email: string;
+  role: Role;
+  invited_by: string;
+  /** The API key by which it was made; null when a logged-in user made it. */
+  made_by_key_id: string | null;
+  expires_at: Date;
+  created_at: Date;
+}
+
+export const defaultInvitationSeconds = 7 * 86_400;
+
+export interface InvitationDeps {
+  db: Pool;
+  clock: Clock;
+  mailer: Mailer;
+  publicUrl: string;
+}
+
+/**
+ * Lets whoever holds the token make a user with this address and role in the caller's workspace, also where
+ * registration is closed. It is mailed when mail is set up. CONFLICT when a user of the workspace has the address,
+ * FORBIDDEN as `requireMayRule`.
+ */
+export async function invite(
+  { db, clock, mailer, publicUrl }: InvitationDeps,
+  principal: Principal,
+  {
+    email,
+    role,
+    expiresInSeconds = defaultInvitationSeconds,
+  }: { email: string; role: Role; expiresInSeconds?: number },
+): Promise<Invitation & { token: string; url: string; is_mailed: boolean }> {
+  requireMayRule(principal, role);
+  const nowMs = clock.now();
+  const token = newOpaqueToken("c4i_");
+  const url = `${publicUrl}/accept-invitation#token=${token}`;
+  const invitation = await transaction(db, async (tx) => {
+    const maker = await lockMaker(tx, clock, principal);
+    if (await isUsersEmail(tx, principal.workspaceId, email)) {
+      throw new RequestError("CONFLICT", "A user of this workspace has this e-mail address.", {
+        details: { field: "email" },
+      });
+    }
+    const made = await insertInvitation(tx, {
+      invitationId: newId(nowMs),
+      workspaceId: principal.workspaceId,
+      maker,
+      email,
+      role,
+      tokenHash: hashToken(token),
+      expiresAt: new Date(nowMs + expiresInSeconds * 1000),
+    });
+    const target = { type: "invitation", id: made.invitation_id };
+    await recordAct(tx, principal, { action: "invitation.created", target, details: { role } });
+    return made;
+  });
+  const is_mailed = mailer.send(invitationMail({ to: email, url, expiresAt: invitation.expires_at }));
+  return { ...invitation, token, url, is_mailed };
+}
+
+/** Newest first, `limit + 1` of them; expired ones too, as long as they are kept. */
+export function listInvitations(
+  db: Db,
+  workspaceId: string,
+  page: { limit: number; after?: { at: Date; id: string } | undefined },
+): Promise<Invitation[]> {
+  return all<Invitation>(
+    db,
+    `SELECT ${columns} FROM invitations
+      WHERE workspace_id = $1 AND accepted_at IS NULL AND revoked_at IS NULL
+        AND ($2::timestamptz IS NULL OR (created_at, invitation_id) < ($2, $3::uuid))
+      ORDER BY created_at DESC, invitation_id DESC LIMIT $4`,
+    [workspaceId, page.after?.at, page.after?.id, page.limit + 1],
+  );
+}
+
+/** RESOURCE_NOT_FOUND for one that was accepted or revoked before. */
+export async function revokeInvitation(
+  { db, clock }: { db: Pool; clock: Clock },
+  principal: Principal,
+  invitationId: string,
+): Promise<void> {
+  await transaction(db, async (tx) => {
+    const revoked = await run(
+      tx,
+      `UPDATE invitations SET revoked_at = $3
+        WHERE invitation_id = $1 AND workspace_id = $2 AND accepted_at IS NULL AND revoked_at IS NULL`,
+      [invitationId, principal.workspaceId, new Date(clock.now())],
+    );
+    if (revoked === 0) throw notFound("invitation");
+    await recordAct(tx, principal, {
+      action: "invitation.revoked",
+      target: { type: "invitation", id: invitationId },
+    });
+  });
+}
+
+/**
+ * Makes the user who was invited, with the address of the invitation. AUTH_INVALID for a token that is unknown, used,
+ * revoked or expired; CONFLICT, and the invitation can be used again, for a taken name.
+ */
+export async function acceptInvitation(
+  { db, clock, hasher }: { db: Pool; clock: Clock; hasher: PasswordHashing },
+  origin: Origin,
+  input: { token: string; username: string; password: string; displayName?: string | undefined },
+): Promise<User> {
+  const now = new Date(clock.now());
+  const tokenHash = hashToken(input.token);
+  // Looked up before the hashing, which is slow, and taken behind it.
+  if (!(await isOpen(db, tokenHash, now))) throw invalidInvitation();
+  const passwordHash = await hasher.hash(input.password, { origin, account: tokenHash.toString("hex") });
+  return transaction(db, async (tx) => {
+    const invitation = await takeInvitation(tx, tokenHash, now);
+    if (invitation === null) throw invalidInvitation();
+    const { username, displayName } = input;
+    const { email, role, workspace_id: workspaceId } = invitation;
+    const user = await addUser({ db: tx, clock }, { username, displayName, passwordHash, email, role, workspaceId });
+    await recordAct(
+      tx,
+      { kind: "user", callerId: user.user_id, workspaceId, origin },
+      {
+        action: "invitation.accepted",
+        target: { type: "invitation", id: invitation.invitation_id },
+        details: { role },
+      },
+    );
+    return user;
+  });
+}
+
+/** Safe to repeat. */
+export function deleteOldInvitations({ db, clock }: { db: Db; clock: Clock }): Promise<number> {
+  return run(db, "DELETE FROM invitations WHERE expires_at < $1", [new Date(clock.now() - keepMs)]);
+}
+
+/** How long one stays in the list after its end. */
+const keepMs = 30 * 86_400_000;
+
+const columns = "invitation_id, email, role, invited_by, made_by_key AS made_by_key_id, expires_at, created_at";
+
+function insertInvitation(
+  db: Db,
+  row: {
+    invitationId: string;
+    workspaceId: string;
+    maker: Maker;
+    email: string;
+    role: Role;
+    tokenHash: Buffer;
+    expiresAt: Date;
+  },
+): Promise<Invitation> {
+  const { userId, apiKeyId, at } = row.maker;
+  return one<Invitation>(
+    db,
+    `INSERT INTO invitations (invitation_id, workspace_id, email, role, token_hash, invited_by, made_by_key, expires_at,
+       created_at)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING ${columns}`,
+    [row.invitationId, row.workspaceId, row.email, row.role, row.tokenHash, userId, apiKeyId, row.expiresAt, at],
+  );
+}
+
+async function isUsersEmail(db: Db, workspaceId: string, email: string): Promise<boolean> {
+  const row = await maybe(db, "SELECT FROM users WHERE workspace_id = $1 AND lower(email) = lower($2)", [
+    workspaceId,
+    email,
+  ]);
+  return row !== null;
+}
+
+/** Not once its maker may not invite: an admin who was locked out must not come back by an old invitation. */
+const isUsable = `token_hash = $1 AND accepted_at IS NULL AND revoked_at IS NULL AND expires_at > $2
+  AND admin_holds(invited_by, made_by_key, $2)`;
+
+async function isOpen(db: Db, tokenHash: Buffer, now: Date): Promise<boolean> {
+  return (await maybe(db, `SELECT FROM invitations WHERE ${isUsable}`, [tokenHash, now])) !== null;
+}
+
+function takeInvitation(db: Db, tokenHash: Buffer, now: Date) {
+  return maybe<{ invitation_id: string; email: string; role: Role; workspace_id: string }>(
+    db,
+    `UPDATE invitations SET accepted_at = $2 WHERE ${isUsable} RETURNING invitation_id, email, role, workspace_id`,
+    [tokenHash, now],
+  );
+}
+
+function invalidInvitation(): RequestError {
+  return new RequestError(
+    "AUTH_INVALID",
+    "The invitation is unknown, was used or revoked, or has expired: ask for a new one.",
+  );
+}

@@ -1,0 +1,186 @@
+import type { Role } from "../../../contract/src/access.ts";
+import { type Actor, recordAct } from "../audit/audit.ts";
+import {
+  type Forget,
+  hasScope,
+  requireMayRule,
+  revokeApiKeysOf,
+  revokeSessionsOf,
+  type Scoped,
+} from "../credentials/credentials.ts";
+import { forbidden, notFound, RequestError } from "../errors.ts";
+import type { Clock } from "../lib/clock.ts";
+import { newId } from "../lib/ids.ts";
+import { type Pool, transaction } from "../lib/postgres.ts";
+import type { Db } from "../lib/query.ts";
+import { type PasswordHashing, requesterOf } from "./password-hashing.ts";
+import type { User } from "./user-rows.ts";
+import * as rows from "./user-rows.ts";
+
+export interface UserWithPassword {
+  username: string;
+  email: string;
+  password: string;
+}
+
+export interface UserDeps {
+  db: Pool;
+  clock: Clock;
+  hasher: PasswordHashing;
+}
+
+/**
+ * CONFLICT, naming the field, when the username or the e-mail address is taken anywhere in the hub; FORBIDDEN as
+ * `requireMayRule`.
+ */
+export async function createUser(
+  { db, clock, hasher }: UserDeps,
+  by: Actor & Scoped,
+  input: UserWithPassword & { role: Role; displayName?: string | undefined },
+): Promise<User> {
+  requireMayRule(by, input.role);
+  const passwordHash = await hasher.hash(input.password, requesterOf(by));
+  return transaction(db, async (tx) => {
+    const user = await addUser({ db: tx, clock }, { ...input, passwordHash, workspaceId: by.workspaceId });
+    const act = { action: "user.created", target: targetOf(user.user_id), details: { role: input.role } };
+    await recordAct(tx, by, act);
+    return user;
+  });
+}
+
+/** `createUser` behind the hashing, for a transaction that must not last as long as that. */
+export async function addUser(
+  { db, clock }: { db: Db; clock: Clock },
+  input: Omit<UserWithPassword, "password"> & {
+    passwordHash: string | null;
+    workspaceId: string;
+    role: Role;
+    displayName?: string | undefined;
+    /** Whether it was proved that the user reads mail at this address. */
+    isEmailVerified?: boolean;
+  },
+): Promise<User> {
+  const nowMs = clock.now();
+  const row = {
+    ...input,
+    userId: newId(nowMs),
+    displayName: input.displayName ?? input.username,
+    isEmailVerified: input.isEmailVerified ?? false,
+    now: new Date(nowMs),
+  };
+  return rows.insertUser(db, row).catch(refuseTakenNames);
+}
+
+/** RESOURCE_NOT_FOUND for a user of another workspace, and for one that was deleted. */
+export async function getUser(db: Db, key: { workspaceId: string; userId: string }): Promise<User> {
+  const user = await rows.findUser(db, key);
+  if (user === null) throw notFound("user");
+  return user;
+}
+
+export interface UserChanges {
+  role?: Role | undefined;
+  displayName?: string | undefined;
+  /**
+   * Ends the sessions of the user and silences the API keys that they made; false lets keys and password work again.
+   */
+  isDisabled?: boolean | undefined;
+}
+
+/** CONFLICT when the workspace would be left without an admin; FORBIDDEN as `requireMayRule`. */
+export async function updateUser(
+  { db, clock, forget }: { db: Pool; clock: Clock } & Forget,
+  by: Actor & Scoped,
+  userId: string,
+  changes: UserChanges,
+): Promise<User> {
+  if (changes.role !== undefined) requireMayRule(by, changes.role);
+  const now = new Date(clock.now());
+  const key = { workspaceId: by.workspaceId, userId };
+  const user = await transaction(db, async (tx) => {
+    const losesRights = changes.isDisabled === true || (changes.role !== undefined && changes.role !== "admin");
+    if (losesRights) await requireAnotherAdmin(tx, key);
+    const before = await rows.lockUser(tx, key);
+    if (before === null) throw notFound("user");
+    requireMayRule(by, before.role);
+    if (!(await rows.updateUserRow(tx, key, { ...changes, now }))) throw notFound("user");
+    if (changes.isDisabled) await revokeSessionsOf(tx, userId, now);
+    const after = await getUser(tx, key);
+    await recordChanges(tx, by, before, after);
+    return after;
+  });
+  forget(userId);
+  return user;
+}
+
+export interface UserDeletionDeps extends Forget {
+  db: Pool;
+  clock: Clock;
+  /** Deletes how the user logs in, apart from the password, in the same transaction. */
+  deleteLogInMethods: (tx: Db, userId: string) => Promise<void>;
+}
+
+/**
+ * Disables the user for good and deletes name, e-mail address, password and keys. The username is free again; messages
+ * stay under the name "Deleted user". CONFLICT for the last admin; FORBIDDEN as `requireMayRule`, and for an API key
+ * that may not revoke keys when the user has some.
+ */
+export async function deleteUser(
+  { db, clock, forget, deleteLogInMethods }: UserDeletionDeps,
+  by: Actor & Scoped,
+  userId: string,
+): Promise<void> {
+  const now = new Date(clock.now());
+  const key = { workspaceId: by.workspaceId, userId };
+  await transaction(db, async (tx) => {
+    await requireAnotherAdmin(tx, key);
+    const before = await rows.lockUser(tx, key);
+    if (before === null) throw notFound("user");
+    requireMayRule(by, before.role);
+    if (!(await rows.anonymiseUser(tx, key, now))) throw notFound("user");
+    const revokedKeys = await revokeApiKeysOf(tx, key.userId, now);
+    if (revokedKeys > 0 && !hasScope(by, "api-keys:write")) {
+      throw forbidden(
+        "This user has API keys. To delete them with the user, the API key needs the scope api-keys:write.",
+      );
+    }
+    await revokeSessionsOf(tx, key.userId, now);
+    await deleteLogInMethods(tx, key.userId);
+    await recordAct(tx, by, { action: "user.deleted", target: targetOf(userId) });
+  });
+  forget(userId);
+}
+
+/** What was asked for but was so already is no act. */
+async function recordChanges(
+  tx: Db,
+  by: Actor,
+  before: { role: Role; disabled_at: Date | null },
+  { user_id, role, disabled_at }: User,
+): Promise<void> {
+  const target = targetOf(user_id);
+  if (role !== before.role) {
+    await recordAct(tx, by, { action: "user.role_changed", target, details: { from: before.role, to: role } });
+  }
+  if ((disabled_at === null) === (before.disabled_at === null)) return;
+  await recordAct(tx, by, { action: disabled_at === null ? "user.enabled" : "user.disabled", target });
+}
+
+function targetOf(userId: string) {
+  return { type: "user", id: userId };
+}
+
+async function requireAnotherAdmin(tx: Db, { workspaceId, userId }: { workspaceId: string; userId: string }) {
+  const admins = await rows.lockAdmins(tx, workspaceId);
+  if (admins.length > 1 || admins[0]?.user_id !== userId) return;
+  throw new RequestError("CONFLICT", "This is the last admin of the workspace: make another one first.");
+}
+
+const namesByIndex: Record<string, string> = { users_by_username: "username", users_by_email: "email" };
+
+function refuseTakenNames(error: unknown): never {
+  const { code, constraint } = error as { code?: string; constraint?: string };
+  const field = code === "23505" ? namesByIndex[constraint ?? ""] : undefined;
+  if (field === undefined) throw error;
+  throw new RequestError("CONFLICT", `This ${field} is taken: choose another one.`, { details: { field } });
+}

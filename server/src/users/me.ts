@@ -1,0 +1,63 @@
+import { recordAct } from "../audit/audit.ts";
+import type { Principal } from "../credentials/credentials.ts";
+import { type Pool, transaction } from "../lib/postgres.ts";
+import { type Db, maybe } from "../lib/query.ts";
+import type { SealedColumn } from "../lib/reseal.ts";
+import type { SecretBox } from "../lib/secret-box.ts";
+import { getUser } from "./manage-users.ts";
+import { type User, updateOwnRow } from "./user-rows.ts";
+
+export interface OwnChanges {
+  displayName?: string | undefined;
+  /** Null clears, as for the key. */
+  preferredModel?: string | null | undefined;
+  /** The caller's own key for the language model: sealed, and never shown again. */
+  llmApiKey?: string | null | undefined;
+}
+
+/** What users may change of themselves; undefined stays as it is. */
+export async function updateMe(
+  { db, box }: { db: Pool; box: SecretBox },
+  principal: Principal,
+  { llmApiKey, ...changes }: OwnChanges,
+): Promise<User> {
+  const { workspaceId, userId } = principal;
+  const llmApiKeySealed = typeof llmApiKey === "string" ? box.seal(llmApiKey, llmKeyContext(userId)) : llmApiKey;
+  return transaction(db, async (tx) => {
+    await updateOwnRow(tx, userId, { ...changes, llmApiKeySealed });
+    const user = await getUser(tx, { workspaceId, userId });
+    if (llmApiKey === undefined) return user;
+    const action = llmApiKey === null ? "llm_api_key.removed" : "llm_api_key.set";
+    await recordAct(tx, principal, { action, target: { type: "user", id: userId } });
+    return user;
+  });
+}
+
+/** The user's own key and model, for a request to the language model on the user's behalf; null for what is not set. */
+export async function readLlmSettings(
+  { db, box }: { db: Db; box: SecretBox },
+  userId: string,
+): Promise<{ llmApiKey: string | null; preferredModel: string | null }> {
+  const row = await maybe<{ sealed: Buffer | null; model: string | null }>(
+    db,
+    "SELECT llm_api_key_sealed AS sealed, preferred_model AS model FROM users WHERE user_id = $1",
+    [userId],
+  );
+  const sealed = row?.sealed ?? null;
+  return {
+    llmApiKey: sealed === null ? null : box.open(sealed, llmKeyContext(userId)),
+    preferredModel: row?.model ?? null,
+  };
+}
+
+function llmKeyContext(userId: string): string {
+  return `llm-api-key:${userId}`;
+}
+
+/** What `reseal` must know. */
+export const sealedLlmKeys: SealedColumn = {
+  table: "users",
+  column: "llm_api_key_sealed",
+  key: ["user_id"],
+  contextOf: llmKeyContext,
+};
