@@ -11,7 +11,7 @@ import { dirname, join } from "node:path";
 import { before, describe } from "node:test";
 import { fileURLToPath } from "node:url";
 import { banner } from "../server/src/banner.ts";
-import { loadConfig } from "../server/src/config.ts";
+import { loadConfig } from "../server/src/config/config.ts";
 import { freePort } from "../server/src/lib/free-port.ts";
 import { createClient } from "../server/src/lib/postgres.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";

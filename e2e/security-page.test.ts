@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
-import { loadConfig } from "../server/src/config.ts";
+import { loadConfig } from "../server/src/config/config.ts";
 
 const root = join(import.meta.dirname, "..");
 const page = readFileSync(join(root, "SECURITY.md"), "utf8");

@@ -39,6 +39,7 @@ export const channelPattern = "^[a-z]{1,30}$";
 export const channelName = Type.String({ pattern: channelPattern });
 
 export const participantKinds = ["user", "contact", "workspace"] as const;
+export type ParticipantKind = (typeof participantKinds)[number];
 
 export const participantFields = {
   participant_id: uuid,

@@ -1,4 +1,4 @@
-import type { Config } from "./config.ts";
+import type { Config } from "./config/config.ts";
 import type { Hub } from "./hub.ts";
 
 type Started = Pick<Hub, "url" | "simulatorUrl" | "simulatedChannels" | "admin">;

@@ -6,13 +6,14 @@ import {
   type ChannelAccounts,
   openChannelAccounts,
 } from "./channel-accounts/channel-accounts.ts";
-import type { Config } from "./config.ts";
+import type { Config } from "./config/config.ts";
 import type { Capabilities, Connector, ConnectorIo } from "./connectors/connector.ts";
 import { connectorFor, connectors } from "./connectors/registry.ts";
 import { type Authenticator, openAuthenticator, openTokens, type Tokens } from "./credentials/credentials.ts";
 import { type Databases, openDatabases, pipelineUrl } from "./databases.ts";
 import type { Deliverer } from "./deliveries/deliverer.ts";
 import { type News, openNews } from "./events/events.ts";
+import { openWebhookStore, type WebhookStore } from "./inbound/inbound.ts";
 import { type Clock, type Random, systemClock } from "./lib/clock.ts";
 import { openDatabaseClock } from "./lib/database-clock.ts";
 import { startEmbeddedPostgres } from "./lib/embedded-postgres/embedded-postgres.ts";
@@ -46,7 +47,6 @@ import { chooseSecrets } from "./secrets.ts";
 import { openSignals, type Signals } from "./signals/signals.ts";
 import { topics } from "./topics.ts";
 import { answerCut, maxRequests } from "./webhook-endpoints/webhook-endpoints.ts";
-import { openWebhookStore, type WebhookStore } from "./webhooks/webhooks.ts";
 
 /** What the parts of a hub share. Each takes from it only what it needs; whoever opens it closes it. */
 export interface Context extends AsyncDisposable {

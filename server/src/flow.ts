@@ -1,18 +1,16 @@
-import type { Role } from "./config.ts";
+import type { Role } from "./config/config.ts";
 import { connectors } from "./connectors/registry.ts";
 import type { Context } from "./context.ts";
 import { consumerGroup, openDeliverer } from "./deliveries/deliverer.ts";
 import { refuseAccount } from "./deliveries/refuse-account.ts";
+import { failWebhook, type InboundRecord, receiveWebhooks } from "./inbound/inbound.ts";
 import { faultCode } from "./lib/faults.ts";
 import type { Pool } from "./lib/postgres.ts";
 import { applyToParts } from "./receipts/part-receipts.ts";
 import { applyEarlyReceipts } from "./receipts/receipts.ts";
-import { receiveWebhooks } from "./receive/receive.ts";
 import { giveUpRouting } from "./router/give-up-routing.ts";
 import { type AcceptedRecord, routeMessages } from "./router/router.ts";
 import { topics } from "./topics.ts";
-import { failWebhook } from "./webhooks/failed-webhooks.ts";
-import type { InboundRecord } from "./webhooks/webhooks.ts";
 
 /**
  * The path of a message. Every step reads one topic, writes where it says, and may run twice on the same input.
@@ -22,7 +20,7 @@ import type { InboundRecord } from "./webhooks/webhooks.ts";
  *
  *     whatever these change ─▶ events, in the same transaction ─▶ sockets · streams · GET /v1/events · webhook endpoints
  *
- * The door `rest/` begins it: `messages/accept.ts` commits what clients send, `webhooks/webhooks.ts` what platforms
+ * The door `rest/` begins it: `messages/accept.ts` commits what clients send, `inbound/webhooks.ts` what platforms
  * call.
  */
 export const flow: readonly Step[] = [

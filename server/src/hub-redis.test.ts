@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { pino } from "pino";
-import { loadConfig } from "./config.ts";
+import { loadConfig } from "./config/config.ts";
 import { startHub } from "./hub.ts";
 import { testsThatNeed } from "./testing/programs.ts";
 import { createTestDatabase } from "./testing/test-database.ts";

@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import type { Config } from "./config.ts";
+import type { Config } from "./config/config.ts";
 import { type Context, openContext } from "./context.ts";
 import { connectionsOf } from "./databases.ts";
 import { connectSimulator } from "./demo.ts";

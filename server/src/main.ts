@@ -1,7 +1,8 @@
 import { flushCompileCache } from "node:module";
 import { setImmediate as signalsWereRead } from "node:timers/promises";
-import { type Command, commands, runCommand } from "./commands.ts";
-import type { Config } from "./config.ts";
+import type { Command } from "./commands/command.ts";
+import { commands, runCommand } from "./commands/commands.ts";
+import type { Config } from "./config/config.ts";
 import { StartError } from "./lib/start-error.ts";
 import { openStartProgress } from "./lib/start-progress.ts";
 import { onNpmGone } from "./npm-parent.ts";
@@ -100,7 +101,7 @@ function isRunByNpm(): boolean {
 }
 
 async function readConfig(): Promise<Config> {
-  const { ConfigError, loadConfig } = await import("./config.ts");
+  const { ConfigError, loadConfig } = await import("./config/config.ts");
   try {
     return loadConfig(process.env);
   } catch (error) {

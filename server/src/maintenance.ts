@@ -4,6 +4,7 @@ import { deleteOldSessions } from "./credentials/credentials.ts";
 import { startFallbacks } from "./deliveries/fallbacks.ts";
 import { deleteOldEvents } from "./events/events.ts";
 import { deleteOldIdempotencyKeys } from "./http/idempotency-keys.ts";
+import { deleteOldWebhooks } from "./inbound/inbound.ts";
 import type { Pool } from "./lib/postgres.ts";
 import { repeat } from "./lib/repeat.ts";
 import { deleteOldPasswordResets, deleteOldTries, deleteOldUsedValues } from "./log-in/log-in.ts";
@@ -11,7 +12,6 @@ import { applyMissedReceipts, deleteOldEarlyReceipts } from "./receipts/receipts
 import { resealOld } from "./sealed-columns.ts";
 import { deleteOldInvitations } from "./users/users.ts";
 import { deleteOldWebhookDeliveries, giveUpDisabled } from "./webhook-endpoints/webhook-endpoints.ts";
-import { deleteOldWebhooks } from "./webhooks/webhooks.ts";
 
 /** What is looked after now and then, and how often. Each may run in several processes at once. */
 const chores = [

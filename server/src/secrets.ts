@@ -1,4 +1,4 @@
-import type { Config } from "./config.ts";
+import type { Config } from "./config/config.ts";
 import { ed25519Keys, type SigningKeys, sharedSecrets } from "./credentials/credentials.ts";
 import { namedKey, type SecretBoxKey } from "./lib/secret-box.ts";
 import type { GeneratedSecrets } from "./lib/secrets-file.ts";

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { before, describe, test } from "node:test";
 import { pino } from "pino";
-import { loadConfig } from "./config.ts";
+import { loadConfig } from "./config/config.ts";
 import { startHub } from "./hub.ts";
 import { createClient, openPool } from "./lib/postgres.ts";
 import { closeAfterTests } from "./testing/close-after-tests.ts";

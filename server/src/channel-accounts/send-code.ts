@@ -5,7 +5,7 @@ import { RequestError } from "../errors.ts";
 import { newId } from "../lib/ids.ts";
 import type { Log } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
-import type { ChannelAccounts } from "./channel-accounts.ts";
+import type { ChannelAccountView, ConnectedAccount } from "./channel-account.ts";
 
 /** Most accounts of a workspace that are searched for one of the channel. */
 const maxAccounts = 200;
@@ -32,7 +32,13 @@ export interface CodeRoute {
 }
 
 export interface CodeSenderDeps {
-  accounts: ChannelAccounts;
+  accounts: {
+    /** The oldest last. */
+    list(db: Db, workspaceId: string, filter: { limit: number; channel: string }): Promise<ChannelAccountView[]>;
+    get(channelAccountId: string): Promise<ConnectedAccount | null>;
+    /** Marks an account that its platform refuses. */
+    needsAttention(account: ConnectedAccount, refusal: SendOutcome & { kind: "account_refused" }): Promise<unknown>;
+  };
   io: ConnectorIo;
   log: Log;
 }

@@ -1,8 +1,8 @@
+import type { ParticipantKind } from "../../../contract/src/people.ts";
 import { RequestError } from "../errors.ts";
 import type { PoolClient } from "../lib/postgres.ts";
 import { all, type Db, run } from "../lib/query.ts";
 import { type Address, formatAddress } from "./address.ts";
-import type { ParticipantKind } from "./participants.ts";
 
 /**
  * Locks the addresses, all at once, until the transaction ends. Call it before they are assigned: then no other

@@ -25,7 +25,6 @@ export {
   findLiving,
   holdPeople,
   type Participant,
-  type ParticipantKind,
   showParticipant,
 } from "./participants.ts";
 export {

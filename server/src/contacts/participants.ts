@@ -1,10 +1,9 @@
+import type { ParticipantKind } from "../../../contract/src/people.ts";
 import { seesAddressesOf, type Viewer } from "../credentials/credentials.ts";
 import type { PoolClient } from "../lib/postgres.ts";
 import { all, type Db, run } from "../lib/query.ts";
 import { formatAddress } from "./address.ts";
 import { type HeldAddress, listAddresses } from "./address-book.ts";
-
-export type ParticipantKind = "user" | "contact" | "workspace";
 
 export interface Participant {
   participantId: string;

@@ -25,7 +25,6 @@ export {
 export { type ConversationInput, createConversation } from "./create-conversation.ts";
 export { type Direct, type DirectPair, findOrCreateDirects } from "./direct.ts";
 export { type DirectCaller, type DirectTo, findDirectsTo, type NewDirect } from "./direct-to.ts";
-export { type HistoryQuery, readHistory } from "./history.ts";
 export { type ConversationSort, type ListedConversation, listConversations } from "./list-conversations.ts";
 export { leaveGroups, moveMemberships } from "./memberships.ts";
 export { type MarkRead, type ReadRange, readConversation, typeInConversation } from "./reading.ts";

@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { systemOf } from "../audit/audit.ts";
 import type { SendOutcome } from "../connectors/connector.ts";
+import { replayDeadLetter } from "../dead-letters/dead-letters.ts";
 import { run } from "../lib/query.ts";
 import { patient } from "../testing/patience.ts";
 import { type Pipeline, startPipeline, takesAll } from "../testing/test-pipeline.ts";
 import { until } from "../testing/until.ts";
-import { replayDeadLetter } from "./dead-letters.ts";
 
 test("messages reach the platform in the order of the conversation", async () => {
   await using line = await startPipeline();

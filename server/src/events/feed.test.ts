@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { systemOf } from "../audit/audit.ts";
 import type { SendOutcome } from "../connectors/connector.ts";
-import { replayDeadLetter } from "../deliveries/dead-letters.ts";
+import { replayDeadLetter } from "../dead-letters/dead-letters.ts";
 import { maxPageBytes } from "../lib/page-bytes.ts";
 import { transaction } from "../lib/postgres.ts";
 import { all, run } from "../lib/query.ts";

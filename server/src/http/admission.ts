@@ -7,8 +7,8 @@ import { BatcherFull } from "../lib/batcher.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { ConcurrencyLimit } from "../lib/concurrency-limit.ts";
 import { openTurns } from "../lib/turns.ts";
+import type { App } from "./app.ts";
 import { toErrorBody } from "./errors.ts";
-import type { App } from "./server.ts";
 
 declare module "fastify" {
   interface FastifyRequest {

@@ -1,6 +1,6 @@
 import { setImmediate as othersTurn } from "node:timers/promises";
 import type { FastifySerializerCompiler } from "fastify";
-import type { App } from "./server.ts";
+import type { App } from "./app.ts";
 import { compileValidatorLazily } from "./validation.ts";
 
 /** Schemas that a route still has to compile. */

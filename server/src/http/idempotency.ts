@@ -5,6 +5,7 @@ import { idempotencyKey } from "../../../contract/src/schemas.ts";
 import { type ErrorCode, errorCodes } from "../errors.ts";
 import { derivedId } from "../lib/ids.ts";
 import type { Db } from "../lib/query.ts";
+import type { App } from "./app.ts";
 import {
   type Claim,
   claimKey,
@@ -14,7 +15,6 @@ import {
   keepPart,
   releaseKey,
 } from "./idempotency-keys.ts";
-import type { App } from "./server.ts";
 
 declare module "fastify" {
   interface FastifyContextConfig {

@@ -7,8 +7,9 @@ import { type KeyRateLimit, noOrigin, type Principal } from "../credentials/cred
 import { RequestError } from "../errors.ts";
 import { openMemoryRateLimits } from "../lib/rate-limits/memory-rate-limits.ts";
 import type { RateLimits } from "../lib/rate-limits/rate-limits.ts";
+import type { App } from "./app.ts";
 import { limitRequests } from "./request-limits.ts";
-import { type App, openRestServer, type RestOptions } from "./server.ts";
+import { openRestServer, type RestOptions } from "./server.ts";
 
 let nowMs = Date.now();
 let door: Awaited<ReturnType<typeof openDoor>>;

@@ -4,8 +4,8 @@ import { keyLimitsOf } from "../credentials/credentials.ts";
 import { RequestError } from "../errors.ts";
 import { addressKey } from "../lib/rate-limits/address-key.ts";
 import type { RateLimit, RateLimits, Taken } from "../lib/rate-limits/rate-limits.ts";
+import type { App } from "./app.ts";
 import { clientAddress } from "./client-address.ts";
-import type { App } from "./server.ts";
 
 declare module "fastify" {
   interface FastifyContextConfig {

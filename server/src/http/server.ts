@@ -209,5 +209,3 @@ function admit(
 export function originOf(request: FastifyRequest): Origin {
   return { ip: clientAddress(request), requestId: request.id };
 }
-
-export type App = Awaited<ReturnType<typeof openRestServer>>;

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { readScopeOf } from "../../../contract/src/access.ts";
 import { hasScope } from "../credentials/credentials.ts";
-import type { App } from "./server.ts";
+import type { App } from "./app.ts";
 
 declare module "fastify" {
   interface FastifyContextConfig {

@@ -7,7 +7,7 @@ import { isRecordFault } from "../lib/faults.ts";
 import { isRetryableDbError } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
 import { topics } from "../topics.ts";
-import { inParts } from "./in-parts.ts";
+import { messagesInParts } from "./in-parts.ts";
 import { isSameMessage, type NewMessage, type Refusal, type Written, writeMessages } from "./write-messages.ts";
 
 /** What became of a message that was handed in: durable, or a request error that says why not. */
@@ -82,7 +82,7 @@ export function openAcceptor(options: AcceptOptions): Acceptor {
 
   async function writeInParts(messages: NewMessage[]): Promise<(Written | Error)[]> {
     const written: (Written | Error)[] = [];
-    for (const part of inParts(messages)) written.push(...(await write(part)));
+    for (const part of messagesInParts(messages)) written.push(...(await write(part)));
     return written;
   }
 

@@ -1,7 +1,7 @@
-import type { Bus } from "../bus/bus.ts";
+import type { Bus, Outbox } from "../bus/bus.ts";
+import { isConnected } from "../channel-accounts/channel-accounts.ts";
 import { canonicalJson } from "../lib/json.ts";
-import { all, type Db } from "../lib/query.ts";
-import { insertMessages } from "./insert-messages.ts";
+import { all, type Db, plainArray } from "../lib/query.ts";
 
 /** A message that was checked for shape, ready to be written. */
 export interface NewMessage {
@@ -191,3 +191,206 @@ export function isSameMessage(message: NewMessage, known: Content): boolean {
     message.metadata === known.metadata
   );
 }
+
+/** Either all were written, each with its `seq`, in order; or none was, and who is to blame. */
+type Inserted = { kind: "written"; seqs: number[] } | { kind: "refused"; why: Map<NewMessage, Refusal> };
+
+/** Messages that are written or refused alike: the same sender in the same conversation, to the same channels. */
+interface Case {
+  example: NewMessage;
+  messages: NewMessage[];
+}
+
+/**
+ * Writes the messages and their outbox records, and takes the next `seq`s of their conversations, in one round trip:
+ * each message gets the next one after those before it here. What may be written is checked once for each case, not for
+ * each message. All or nothing: throws `unique_violation` when one of the ids is known.
+ */
+async function insertMessages(
+  db: Db,
+  topic: string,
+  messages: readonly NewMessage[],
+  outbox: Outbox,
+  now: Date,
+): Promise<Inserted> {
+  const cases = casesOf(messages);
+  const quotes = quotesOf(messages);
+  const steps = countSteps(messages);
+  const conversations = [...steps.counts.keys()].sort();
+  const { rows } = await db.query<{ conversation_id: string | null; base: number; place: number; why: Refusal | null }>(
+    {
+      name: "insert_messages",
+      text: statement,
+      values: [
+        now,
+        topic,
+        outbox.partitions,
+        outbox.counts,
+        outbox.batches,
+        cases.map(({ example }) => example.workspaceId),
+        cases.map(({ example }) => example.conversationId),
+        cases.map(({ example }) => example.senderId),
+        cases.map(({ example }) => example.mustBeMember),
+        cases.map(({ example }) => example.direction === "outbound"),
+        cases.map(({ example }) => example.channels),
+        quotes.map(({ message }) => message.workspaceId),
+        quotes.map(({ message }) => message.conversationId),
+        quotes.map(({ messageId }) => messageId),
+        quotes.map(({ why }) => why),
+        conversations,
+        conversations.map((conversationId) => steps.counts.get(conversationId)),
+        steps.ofMessages,
+        ...columns(messages),
+      ],
+    },
+  );
+  const why = new Map<NewMessage, Refusal>();
+  for (const row of rows) {
+    if (row.why === null) continue;
+    const place = row.place - 1;
+    const blamed =
+      row.why === "reply_to" || row.why === "reacts_to" ? [quotes[place]!.message] : cases[place]!.messages;
+    for (const message of blamed) if (!why.has(message)) why.set(message, row.why);
+  }
+  if (why.size > 0) return { kind: "refused", why };
+  const bases = new Map(rows.map((row) => [row.conversation_id!, row.base]));
+  const seqs = messages.map(({ conversationId }, index) => bases.get(conversationId)! + steps.ofMessages[index]!);
+  return { kind: "written", seqs };
+}
+
+function casesOf(messages: readonly NewMessage[]): Case[] {
+  const cases = new Map<string, Case>();
+  for (const message of messages) {
+    const { workspaceId, conversationId, senderId, mustBeMember, direction, channels } = message;
+    const key = `${workspaceId}${conversationId}${senderId}${mustBeMember}${direction}${channels}`;
+    const known = cases.get(key);
+    if (known === undefined) cases.set(key, { example: message, messages: [message] });
+    else known.messages.push(message);
+  }
+  return [...cases.values()];
+}
+
+/** Messages that others of this batch refer to, without those that come before them in it. */
+function quotesOf(messages: readonly NewMessage[]) {
+  const quoting = messages.filter(({ replyTo, reactsTo }) => replyTo !== null || reactsTo !== null);
+  if (quoting.length === 0) return [];
+  const placeOf = new Map(
+    messages.map(({ conversationId, messageId }, place) => [`${conversationId}/${messageId}`, place]),
+  );
+  return quoting.flatMap((message) => {
+    const place = placeOf.get(`${message.conversationId}/${message.messageId}`)!;
+    const comesBefore = (messageId: string) =>
+      (placeOf.get(`${message.conversationId}/${messageId}`) ?? Number.POSITIVE_INFINITY) < place;
+    return (
+      [
+        ["reply_to", message.replyTo],
+        ["reacts_to", message.reactsTo],
+      ] as const
+    ).flatMap(([why, messageId]) =>
+      messageId === null || comesBefore(messageId) ? [] : [{ message, messageId, why }],
+    );
+  });
+}
+
+/** The place of each message among those of its conversation, from 1. */
+function countSteps(messages: readonly NewMessage[]): { counts: Map<string, number>; ofMessages: number[] } {
+  const counts = new Map<string, number>();
+  const ofMessages = messages.map(({ conversationId }) => {
+    const step = (counts.get(conversationId) ?? 0) + 1;
+    counts.set(conversationId, step);
+    return step;
+  });
+  return { counts, ofMessages };
+}
+
+const plain = ["messageId", "workspaceId", "conversationId", "senderId", "direction"] as const;
+const seldom = ["channels", "options", "replyTo", "metadata", "origin"] as const;
+
+/** One array for each column; `unnest` reads one that is left empty as nulls. */
+function columns(messages: readonly NewMessage[]): unknown[] {
+  return [
+    ...plain.map((key) => plainArray(messages.map((message) => message[key]))),
+    messages.map((message) => message.payload),
+    ...seldom.map((key) => {
+      const values = messages.map((message) => (key === "options" ? storedOptions(message) : message[key]));
+      return values.some((value) => value !== null) ? values : [];
+    }),
+  ];
+}
+
+/** The address stands beside `via` and `fallback`, which are never an empty object. */
+function storedOptions({ options, to }: NewMessage): string | null {
+  if (to === null) return options;
+  const field = `"to":${JSON.stringify(to)}`;
+  return options === null ? `{${field}}` : `{${field},${options.slice(1)}`;
+}
+
+// The checks are scalar subqueries, which are looked up one by one in an index whatever the planner thinks of the
+// tables'
+// sizes. `moved` locks the conversations in the order of their ids; `published` comes after it, so that the offsets on
+// the bus
+// are taken in the order of the seqs.
+const statement = `
+WITH cases AS MATERIALIZED (
+  SELECT * FROM unnest($6::uuid[], $7::uuid[], $8::uuid[], $9::boolean[], $10::boolean[], $11::text[]) WITH ORDINALITY
+    AS c (workspace_id, conversation_id, sender_id, must_be_member, must_reach, channels, place)
+), connected AS MATERIALIZED (
+  SELECT workspace_id, array_agg(DISTINCT channel) AS channels FROM channel_accounts
+  WHERE workspace_id IN (SELECT workspace_id FROM cases) AND ${isConnected}
+  GROUP BY workspace_id
+), refused AS MATERIALIZED (
+  SELECT place, why FROM (
+    SELECT i.place, CASE
+      WHEN (
+        SELECT true FROM conversations c WHERE c.conversation_id = i.conversation_id AND c.workspace_id = i.workspace_id
+      ) IS NULL THEN 'conversation'
+      WHEN i.must_be_member AND (
+        SELECT true FROM members m WHERE m.conversation_id = i.conversation_id AND m.participant_id = i.sender_id
+      ) IS NULL THEN 'sender'
+      WHEN i.must_reach AND (
+        SELECT true FROM members m
+        WHERE m.conversation_id = i.conversation_id AND m.participant_id <> i.sender_id AND (
+          SELECT true FROM addresses a
+          WHERE a.participant_id = m.participant_id AND a.channel = ANY (n.channels)
+            AND (i.channels IS NULL OR i.channels = '*' OR a.channel = ANY (string_to_array(i.channels, ',')))
+          LIMIT 1
+        ) LIMIT 1
+      ) IS NULL AND (i.channels IS NOT NULL OR (
+        SELECT true FROM members m
+        WHERE m.conversation_id = i.conversation_id AND m.participant_id <> i.sender_id AND (
+          SELECT p.kind FROM participants p WHERE p.participant_id = m.participant_id
+        ) <> 'contact' LIMIT 1
+      ) IS NULL) THEN 'route'
+    END AS why
+    FROM cases i LEFT JOIN connected n USING (workspace_id)
+  ) judged WHERE why IS NOT NULL
+  UNION ALL
+  SELECT q.place, q.why
+  FROM unnest($12::uuid[], $13::uuid[], $14::uuid[], $15::text[]) WITH ORDINALITY
+    AS q (workspace_id, conversation_id, message_id, why, place)
+  WHERE NOT EXISTS (
+    SELECT FROM messages m WHERE m.workspace_id = q.workspace_id AND m.message_id = q.message_id
+      AND m.conversation_id = q.conversation_id)
+), moved AS MATERIALIZED (
+  UPDATE conversations c SET last_seq = c.last_seq + g.steps, active_at = greatest(c.active_at, $1)
+  FROM unnest($16::uuid[], $17::int[]) AS g (conversation_id, steps)
+  WHERE c.conversation_id = g.conversation_id AND NOT EXISTS (SELECT FROM refused)
+  RETURNING c.conversation_id, c.last_seq - g.steps AS base
+), bases AS MATERIALIZED (
+  SELECT jsonb_object_agg(conversation_id, base) AS by_conversation FROM moved
+), written AS (
+  INSERT INTO messages (message_id, workspace_id, conversation_id, seq, sender_id, direction, payload,
+    channels, options, reply_to, metadata, origin, created_at)
+  SELECT i.message_id, i.workspace_id, i.conversation_id,
+    ((SELECT by_conversation FROM bases) ->> i.conversation_id::text)::bigint + i.step,
+    i.sender_id, i.direction, i.payload, i.channels, i.options, i.reply_to, i.metadata, i.origin, $1
+  FROM unnest($18::int[], $19::uuid[], $20::uuid[], $21::uuid[], $22::uuid[], $23::text[], $24::jsonb[],
+    $25::text[], $26::jsonb[], $27::uuid[], $28::jsonb[], $29::jsonb[]) AS i (step, message_id, workspace_id,
+    conversation_id, sender_id, direction, payload, channels, options, reply_to, metadata, origin)
+  WHERE NOT EXISTS (SELECT FROM refused)
+), published AS MATERIALIZED (
+  SELECT bus_append($2, $3, $4, $5) FROM (SELECT count(*) AS conversations FROM moved) m WHERE m.conversations > 0
+)
+SELECT conversation_id, base, NULL::bigint AS place, NULL AS why FROM moved, (SELECT count(*) FROM published) p
+UNION ALL
+SELECT NULL, NULL, place, why FROM refused`;

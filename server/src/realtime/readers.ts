@@ -5,7 +5,6 @@ import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/postgres.ts";
 import { repeat } from "../lib/repeat.ts";
 import type { Closing } from "./closing.ts";
-import type { Presence } from "./presence.ts";
 import type { Room } from "./room.ts";
 import type { Rooms } from "./rooms.ts";
 import { openShares, type ShareLimits } from "./shares.ts";
@@ -33,7 +32,8 @@ export interface ReadersDeps {
   /** Most readers that this process serves. */
   maxReaders: number;
   limits: ShareLimits;
-  presence: Pick<Presence, "arrived" | "left">;
+  /** Notified of readers that begin and end. */
+  presence: { arrived(reader: Reader): void; left(reader: Reader): void };
 }
 
 /**

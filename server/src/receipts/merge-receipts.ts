@@ -1,7 +1,7 @@
 import type { LanePlace } from "../deliveries/outgoing.ts";
 import { toStorable } from "../lib/json.ts";
 import { type Db, plainArray } from "../lib/query.ts";
-import type { Receipt } from "./receipts.ts";
+import type { Receipt } from "./receipt.ts";
 
 /** What the platform says of one of its messages, in the order in which deliveries are locked: nobody waits in circles. */
 export function groupByMessage(receipts: readonly Receipt[]): Receipt[][] {

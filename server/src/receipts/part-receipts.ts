@@ -1,6 +1,6 @@
 import { rouseLanes } from "../deliveries/outgoing.ts";
 import { all, type Db, maybe, run } from "../lib/query.ts";
-import type { Receipt, ReceiptDeps } from "./receipts.ts";
+import type { Receipt, ReceiptDeps } from "./receipt.ts";
 import { nameParts } from "./settled.ts";
 
 type Rung = "sent" | "delivered" | "read" | "failed";

@@ -1,30 +1,12 @@
-import type { Bus } from "../bus/bus.ts";
 import { rouseLanes } from "../deliveries/outgoing.ts";
-import type { Clock } from "../lib/clock.ts";
 import { toStorable } from "../lib/json.ts";
 import { all, type Db, run } from "../lib/query.ts";
 import { groupByMessage, mergeReceipts } from "./merge-receipts.ts";
 import { applyToParts } from "./part-receipts.ts";
+import type { Receipt, ReceiptDeps } from "./receipt.ts";
 import { nameParts } from "./settled.ts";
 
-/** The platform's word on a part of a delivery. */
-export interface Receipt {
-  channelAccountId: string;
-  providerMessageId: string;
-  /** Where the platform carries our own id back. */
-  deliveryId: string | null;
-  status: "sent" | "delivered" | "read" | "failed";
-  error: { code: string; message: string } | null;
-  /** By the platform's clock. */
-  at: Date;
-  webhookId: string | null;
-}
-
-export interface ReceiptDeps {
-  db: Db;
-  bus: Bus;
-  clock: Clock;
-}
+export type { Receipt } from "./receipt.ts";
 
 /**
  * Merges receipts forward: they come in any order, late and twice. `failed` holds unless the platform also says

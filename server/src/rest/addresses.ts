@@ -12,8 +12,8 @@ import {
 } from "../contacts/contacts.ts";
 import { hasRole, type Principal, requireMayRule } from "../credentials/credentials.ts";
 import { forbidden } from "../errors.ts";
+import type { App } from "../http/app.ts";
 import { route } from "../http/route.ts";
-import type { App } from "../http/server.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Db } from "../lib/query.ts";
 import { getUser } from "../users/users.ts";

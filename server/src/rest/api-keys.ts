@@ -1,8 +1,8 @@
 import { apiKeys } from "../../../contract/src/api-keys.ts";
 import { type ApiKey, createApiKey, type Forget, listApiKeys, revokeApiKey } from "../credentials/credentials.ts";
+import type { App } from "../http/app.ts";
 import { decodeCursor, toPage } from "../http/pages.ts";
 import { route } from "../http/route.ts";
-import type { App } from "../http/server.ts";
 import type { Clock } from "../lib/clock.ts";
 
 /** `/v1/api-keys`: credentials for programs, made by users and acting for them. */

@@ -2,8 +2,8 @@ import { Readable } from "node:stream";
 import { auditLog } from "../../../contract/src/audit-log.ts";
 import { type AuditRecord, listRecords, readForward, recordAct } from "../audit/audit.ts";
 import { unknownCursor } from "../errors.ts";
+import type { App } from "../http/app.ts";
 import { route } from "../http/route.ts";
-import type { App } from "../http/server.ts";
 import type { Db } from "../lib/query.ts";
 
 /** `/v1/audit-log`: who did what that matters to security, for admins of the workspace. */

@@ -8,8 +8,9 @@ import {
   refreshSession,
   type Tokens,
 } from "../credentials/credentials.ts";
+import type { App } from "../http/app.ts";
 import { route } from "../http/route.ts";
-import { type App, originOf } from "../http/server.ts";
+import { originOf } from "../http/server.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
 import { logIn, openLogInTries, type PasswordHasher, registerUser, requireSecondFactor } from "../log-in/log-in.ts";
 import type { UserDeps } from "../users/users.ts";

@@ -4,14 +4,14 @@ import { maxBatch, messages, NewMessage, type BatchResult as Result } from "../.
 import { closed } from "../../../contract/src/schemas.ts";
 import type { Principal } from "../credentials/credentials.ts";
 import { type ErrorCode, RequestError } from "../errors.ts";
+import type { App } from "../http/app.ts";
 import { toRequestError } from "../http/errors.ts";
 import { isFinalError } from "../http/idempotency.ts";
 import { route } from "../http/route.ts";
-import type { App } from "../http/server.ts";
 import { compileCheck } from "../http/validation.ts";
 import { derivedId, msOf } from "../lib/ids.ts";
 import type { Accepted, Acceptor } from "../messages/accept.ts";
-import { inParts } from "../messages/in-parts.ts";
+import { messagesInParts } from "../messages/in-parts.ts";
 import { type Draft, draftMessage, type PrepareDeps, resolveDrafts } from "../messages/prepare.ts";
 import type { NewMessage as DraftedMessage } from "../messages/write-messages.ts";
 
@@ -68,7 +68,7 @@ export function batchRoutes(app: App, { acceptor, prepare }: BatchDeps): void {
       const resolved = (await resolveDrafts(prepare, principal, drafted.filter(isGood))).values();
       const prepared = drafted.map((one) => (isGood(one) ? resolved.next().value! : one));
       const accepted: Accepted[] = [];
-      for (const part of inParts(prepared.filter(isGood)))
+      for (const part of messagesInParts(prepared.filter(isGood)))
         accepted.push(...(await acceptPart(part, workId !== null || accepted.length === 0)));
       const answers = accepted.values();
       for (const [index, one] of prepared.entries()) {

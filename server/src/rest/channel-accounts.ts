@@ -9,9 +9,9 @@ import {
 } from "../channel-accounts/channel-accounts.ts";
 import type { ConnectorIo } from "../connectors/connector.ts";
 import { notFound } from "../errors.ts";
+import type { App } from "../http/app.ts";
 import { decodeCursor, toPage } from "../http/pages.ts";
 import { route } from "../http/route.ts";
-import type { App } from "../http/server.ts";
 import type { Db } from "../lib/query.ts";
 
 export interface ChannelAccountRoutesDeps {

@@ -11,9 +11,9 @@ import {
 } from "../contacts/contacts.ts";
 import { leaveGroups, moveMemberships } from "../conversations/conversations.ts";
 import { invalid } from "../errors.ts";
+import type { App } from "../http/app.ts";
 import { decodeCursor, toPage } from "../http/pages.ts";
 import { route } from "../http/route.ts";
-import type { App } from "../http/server.ts";
 import type { Clock } from "../lib/clock.ts";
 import { withinSearchLimit } from "./search.ts";
 

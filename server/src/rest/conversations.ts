@@ -13,17 +13,17 @@ import {
   listConversations,
   loadActivities,
   type MemberCapabilities,
-  readHistory,
   removeMember,
   showConversation,
   showWindow,
 } from "../conversations/conversations.ts";
 import { hasScope, type Scoped, type Viewer } from "../credentials/credentials.ts";
+import type { App } from "../http/app.ts";
 import { decodeCursor, toPage } from "../http/pages.ts";
 import { route } from "../http/route.ts";
-import type { App } from "../http/server.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Db } from "../lib/query.ts";
+import { readHistory } from "../messages/history.ts";
 import type { MessageRow } from "../messages/show.ts";
 import type { TellTyping } from "../realtime/realtime.ts";
 import type { Signals } from "../signals/signals.ts";

@@ -9,11 +9,11 @@ import {
   type ReplayDeps,
   replayDeadLetter,
   replayDeadLetters,
-} from "../deliveries/dead-letters.ts";
+} from "../dead-letters/dead-letters.ts";
 import { invalid } from "../errors.ts";
+import type { App } from "../http/app.ts";
 import { decodeCursor, toPage } from "../http/pages.ts";
 import { route } from "../http/route.ts";
-import type { App } from "../http/server.ts";
 import { showDelivery } from "../messages/show.ts";
 
 /** `/v1/dead-letters`: what failed for good and is not retried by itself. */

@@ -2,8 +2,8 @@ import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import type { FastifyReply } from "fastify";
+import type { App } from "../http/app.ts";
 import { docsPolicy } from "../http/security-headers.ts";
-import type { App } from "../http/server.ts";
 
 const require = createRequire(import.meta.url);
 const contract = new URL("../../../contract/openapi.json", import.meta.url);

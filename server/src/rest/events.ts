@@ -1,10 +1,10 @@
 import { events } from "../../../contract/src/events.ts";
 import { invalid } from "../errors.ts";
 import { parseCursor } from "../events/events.ts";
+import type { App } from "../http/app.ts";
 import { clientAddress } from "../http/client-address.ts";
 import { varyBy } from "../http/cors.ts";
 import { route } from "../http/route.ts";
-import type { App } from "../http/server.ts";
 import { readEvents } from "../realtime/read-events.ts";
 import { type Streams, servesNoReaders } from "../realtime/streams.ts";
 

@@ -1,8 +1,9 @@
 import { invitationAcceptance, invitations } from "../../../contract/src/invitations.ts";
 import { openSession, type Tokens } from "../credentials/credentials.ts";
+import type { App } from "../http/app.ts";
 import { decodeCursor, toPage } from "../http/pages.ts";
 import { route } from "../http/route.ts";
-import { type App, originOf } from "../http/server.ts";
+import { originOf } from "../http/server.ts";
 import type { Pool } from "../lib/postgres.ts";
 import type { PasswordHasher } from "../log-in/log-in.ts";
 import {

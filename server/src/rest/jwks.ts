@@ -1,7 +1,7 @@
 import { jwks } from "../../../contract/src/jwks.ts";
 import type { Tokens } from "../credentials/credentials.ts";
+import type { App } from "../http/app.ts";
 import { route } from "../http/route.ts";
-import type { App } from "../http/server.ts";
 
 /** How long others may use what they have read, in seconds: a new key is published that long before it signs. */
 const maxAgeSeconds = 300;

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import type { App } from "../http/server.ts";
+import type { App } from "../http/app.ts";
 
 /**
  * `/accept-invitation` and `/reset-password`: where the links lead that people are sent. Two forms without a design, so

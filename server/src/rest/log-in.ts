@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import type { Forget, Tokens } from "../credentials/credentials.ts";
-import type { App } from "../http/server.ts";
+import type { App } from "../http/app.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Mailer } from "../lib/mailer.ts";
 import type { Pool } from "../lib/postgres.ts";

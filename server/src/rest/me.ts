@@ -1,8 +1,8 @@
 import { me } from "../../../contract/src/me.ts";
 import { readAddresses } from "../contacts/contacts.ts";
 import { findApiKey, type Principal } from "../credentials/credentials.ts";
+import type { App } from "../http/app.ts";
 import { route } from "../http/route.ts";
-import type { App } from "../http/server.ts";
 import type { Db } from "../lib/query.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
 import { getUser, type User, updateMe } from "../users/users.ts";

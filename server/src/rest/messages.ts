@@ -1,7 +1,7 @@
 import { maxEntries, messages } from "../../../contract/src/messages.ts";
 import type { Capabilities } from "../connectors/connector.ts";
+import type { App } from "../http/app.ts";
 import { route } from "../http/route.ts";
-import type { App } from "../http/server.ts";
 import { checkSend, prepareMessage } from "../messages/prepare.ts";
 import { readMessage } from "../messages/read-message.ts";
 import { readAuditTrail, readTrace } from "../messages/trace.ts";

@@ -1,8 +1,8 @@
 import { createRequire } from "node:module";
 import type prometheus from "prom-client";
 import { health } from "../../../contract/src/health.ts";
+import type { App } from "../http/app.ts";
 import { route } from "../http/route.ts";
-import type { App } from "../http/server.ts";
 import type { Troubles } from "../lib/troubles.ts";
 
 export interface MetricsDeps {

@@ -1,9 +1,10 @@
 import { oauth } from "../../../contract/src/oauth.ts";
 import type { Origin } from "../audit/audit.ts";
 import { openSession, type Tokens } from "../credentials/credentials.ts";
+import type { App } from "../http/app.ts";
 import { openCookie } from "../http/cookies.ts";
 import { route } from "../http/route.ts";
-import { type App, originOf } from "../http/server.ts";
+import { originOf } from "../http/server.ts";
 import { beginLogIn, begunTtlMs, exchangeCode, finishLogIn, type OauthDeps, returnedTtlMs } from "../log-in/log-in.ts";
 
 /** `/auth/oauth/…`: log-in through a provider. */

@@ -1,6 +1,6 @@
 import { health } from "../../../contract/src/health.ts";
+import type { App } from "../http/app.ts";
 import { route } from "../http/route.ts";
-import type { App } from "../http/server.ts";
 import type { SettingWarning } from "../lib/postgres-warnings.ts";
 import { docsPages } from "./docs-pages.ts";
 import { type MetricsDeps, metricsRoute } from "./metrics.ts";

@@ -1,7 +1,8 @@
 import { ownPassword, passwords, userPasswords } from "../../../contract/src/passwords.ts";
 import type { Ending, Forget } from "../credentials/credentials.ts";
+import type { App } from "../http/app.ts";
 import { route } from "../http/route.ts";
-import { type App, originOf } from "../http/server.ts";
+import { originOf } from "../http/server.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Mailer } from "../lib/mailer.ts";
 import type { Pool } from "../lib/postgres.ts";

@@ -1,6 +1,6 @@
 import { totp, userTotp } from "../../../contract/src/totp.ts";
+import type { App } from "../http/app.ts";
 import { route } from "../http/route.ts";
-import type { App } from "../http/server.ts";
 import { beginTotp, confirmTotp, endTotp, type LogInTries, removeTotp, type TotpDeps } from "../log-in/log-in.ts";
 import { keepOutOfCaches } from "./auth.ts";
 

@@ -1,9 +1,9 @@
 import { users } from "../../../contract/src/users.ts";
 import { readAddresses } from "../contacts/contacts.ts";
 import { type Forget, hasRole } from "../credentials/credentials.ts";
+import type { App } from "../http/app.ts";
 import { decodeCursor, toPage } from "../http/pages.ts";
 import { route } from "../http/route.ts";
-import type { App } from "../http/server.ts";
 import { deleteLogInMethods } from "../log-in/log-in.ts";
 import { createUser, deleteUser, getUser, listUsers, type User, type UserDeps, updateUser } from "../users/users.ts";
 import { withinSearchLimit } from "./search.ts";

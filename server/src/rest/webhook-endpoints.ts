@@ -1,8 +1,8 @@
 import { webhookEndpoints } from "../../../contract/src/webhook-endpoints.ts";
 import { invalid } from "../errors.ts";
+import type { App } from "../http/app.ts";
 import { decodeCursor, toPage } from "../http/pages.ts";
 import { route } from "../http/route.ts";
-import type { App } from "../http/server.ts";
 import {
   changeEndpoint,
   createEndpoint,

@@ -1,11 +1,11 @@
 import { platformWebhooks } from "../../../contract/src/platform-webhooks.ts";
 import type { ChannelAccount, Connector } from "../connectors/connector.ts";
 import { notFound, RequestError } from "../errors.ts";
+import type { App } from "../http/app.ts";
 import { route } from "../http/route.ts";
-import type { App } from "../http/server.ts";
+import type { WebhookStore } from "../inbound/inbound.ts";
 import { BatcherFull } from "../lib/batcher.ts";
 import { isUuid } from "../lib/ids.ts";
-import type { WebhookStore } from "../webhooks/webhooks.ts";
 
 type Account = ChannelAccount & { workspaceId: string; status: string };
 

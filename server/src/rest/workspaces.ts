@@ -1,7 +1,7 @@
 import { workspaces } from "../../../contract/src/workspaces.ts";
+import type { App } from "../http/app.ts";
 import { decodeCursor, toPage } from "../http/pages.ts";
 import { route } from "../http/route.ts";
-import type { App } from "../http/server.ts";
 import {
   createWorkspace,
   listWorkspaces,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { systemOf } from "../audit/audit.ts";
-import { listDeadLetters, replayDeadLetter } from "../deliveries/dead-letters.ts";
+import { listDeadLetters, replayDeadLetter } from "../dead-letters/dead-letters.ts";
 import { one, run } from "../lib/query.ts";
 import { type Pipeline, startPipeline } from "../testing/test-pipeline.ts";
 import { until } from "../testing/until.ts";

@@ -1,7 +1,7 @@
 import { pino } from "pino";
 import { connectorFor } from "../connectors/registry.ts";
 import type { Context } from "../context.ts";
-import type { App } from "../http/server.ts";
+import type { App } from "../http/app.ts";
 import { openRest } from "../rest/rest.ts";
 
 /** The routes without a database. All schemas are compiled; no route may be called. */

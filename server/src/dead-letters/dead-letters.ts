@@ -1,20 +1,20 @@
 import { type Actor, recordAct } from "../audit/audit.ts";
 import type { Bus, NewRecord } from "../bus/bus.ts";
+import { type LanePlace, publishOutgoing, wakeOutgoing } from "../deliveries/outgoing.ts";
 import { notFound, RequestError } from "../errors.ts";
+import {
+  countFailedWebhooks,
+  type FailedWebhook,
+  failedWebhookCode,
+  type InboundRecord,
+  listFailedWebhooks,
+  takeFailedWebhooks,
+} from "../inbound/inbound.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
 import { all, type Db, maybe, run } from "../lib/query.ts";
 import type { DeliveryRow } from "../messages/show.ts";
 import { topics } from "../topics.ts";
-import {
-  countFailedWebhooks,
-  type FailedWebhook,
-  failedWebhookCode,
-  listFailedWebhooks,
-  takeFailedWebhooks,
-} from "../webhooks/failed-webhooks.ts";
-import type { InboundRecord } from "../webhooks/webhooks.ts";
-import { type LanePlace, publishOutgoing, wakeOutgoing } from "./outgoing.ts";
 
 /** A delivery that failed for good, or (`message`) a message that could not be routed at all. */
 export interface FailedDelivery extends DeliveryRow {

@@ -1,11 +1,11 @@
 import { parseArgs } from "node:util";
-import { type ChainReport, verifyAuditLog } from "./audit/audit.ts";
-import { refuseArguments } from "./command-arguments.ts";
-import { quiet, requireSchema } from "./command-database.ts";
-import type { Command, CommandCall } from "./commands.ts";
-import { isUuid } from "./lib/ids.ts";
-import { openPool, withSettings } from "./lib/postgres.ts";
-import { StartError } from "./lib/start-error.ts";
+import { type ChainReport, verifyAuditLog } from "../audit/audit.ts";
+import { isUuid } from "../lib/ids.ts";
+import { openPool, withSettings } from "../lib/postgres.ts";
+import { StartError } from "../lib/start-error.ts";
+import { refuseArguments } from "./arguments.ts";
+import type { Command, CommandCall } from "./command.ts";
+import { quiet, requireSchema } from "./database.ts";
 
 const usage = `Usage: npm start -- audit verify [--workspace <id>] [--expect <hash>]
 

@@ -1,9 +1,9 @@
+import { findConversation } from "../conversations/conversations.ts";
 import type { Principal } from "../credentials/credentials.ts";
 import { unknownCursor } from "../errors.ts";
 import { maxPageBytes, type OfPage } from "../lib/page-bytes.ts";
 import { allPrepared, type Db } from "../lib/query.ts";
-import { type MessageRow, messageBytes, messageColumns } from "../messages/show.ts";
-import { findConversation } from "./conversation.ts";
+import { type MessageRow, messageBytes, messageColumns } from "./show.ts";
 
 /** Where to look in a conversation. Newest first, unless `afterSeq` is given or the cursor comes from such a page. */
 export interface HistoryQuery {

@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
-import type { CertificateFiles } from "./lib/certificate.ts";
-import * as kind from "./lib/env-kinds.ts";
-import type { EnvReader } from "./lib/env-reader.ts";
+import type { CertificateFiles } from "../lib/certificate.ts";
+import * as kind from "../lib/env-kinds.ts";
+import type { EnvReader } from "../lib/env-reader.ts";
 
 /** Null: the hub speaks plain HTTP, and TLS is the business of a proxy before it. */
 export function readTls(read: EnvReader): CertificateFiles | null {

@@ -1,9 +1,9 @@
-import { refuseArguments } from "./command-arguments.ts";
-import { quiet, requireSchema } from "./command-database.ts";
-import type { Command, CommandCall } from "./commands.ts";
-import { systemClock as clock } from "./lib/clock.ts";
-import { openPool, withSettings } from "./lib/postgres.ts";
-import { hashingThreads, openPasswordHasher, resetPasswordByCommand } from "./log-in/log-in.ts";
+import { systemClock as clock } from "../lib/clock.ts";
+import { openPool, withSettings } from "../lib/postgres.ts";
+import { hashingThreads, openPasswordHasher, resetPasswordByCommand } from "../log-in/log-in.ts";
+import { refuseArguments } from "./arguments.ts";
+import type { Command, CommandCall } from "./command.ts";
+import { quiet, requireSchema } from "./database.ts";
 
 const usage = `Usage: npm start -- admin reset-password [username] [--keep-api-keys]
 

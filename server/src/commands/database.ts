@@ -1,11 +1,11 @@
-import type { Config } from "./config.ts";
-import { startEmbeddedPostgres } from "./lib/embedded-postgres/embedded-postgres.ts";
-import { DataDirectoryInUse } from "./lib/embedded-postgres/hub-lock.ts";
-import { findRunningDatabase, hasCluster } from "./lib/embedded-postgres/running.ts";
-import { type Log, openPool, type Pool } from "./lib/postgres.ts";
-import { one } from "./lib/query.ts";
-import { StartError } from "./lib/start-error.ts";
-import { unusable } from "./lib/start-retry.ts";
+import type { Config } from "../config/config.ts";
+import { startEmbeddedPostgres } from "../lib/embedded-postgres/embedded-postgres.ts";
+import { DataDirectoryInUse } from "../lib/embedded-postgres/hub-lock.ts";
+import { findRunningDatabase, hasCluster } from "../lib/embedded-postgres/running.ts";
+import { type Log, openPool, type Pool } from "../lib/postgres.ts";
+import { one } from "../lib/query.ts";
+import { StartError } from "../lib/start-error.ts";
+import { unusable } from "../lib/start-retry.ts";
 
 export interface CommandDatabase extends AsyncDisposable {
   url: string;

@@ -2,18 +2,18 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { recordAct } from "./audit/audit.ts";
-import { auditCommand } from "./audit-command.ts";
+import { recordAct } from "../audit/audit.ts";
+import type { Config } from "../config/config.ts";
+import { startEmbeddedPostgres } from "../lib/embedded-postgres/embedded-postgres.ts";
+import { temporaryFolder } from "../lib/embedded-postgres/test-hub.ts";
+import { newId } from "../lib/ids.ts";
+import { migrate } from "../lib/migrations.ts";
+import { type Log, openPool } from "../lib/postgres.ts";
+import { Secret } from "../lib/secret.ts";
+import { StartError } from "../lib/start-error.ts";
+import { createTestDatabase } from "../testing/test-database.ts";
+import { auditCommand } from "./audit.ts";
 import { runCommand } from "./commands.ts";
-import type { Config } from "./config.ts";
-import { startEmbeddedPostgres } from "./lib/embedded-postgres/embedded-postgres.ts";
-import { temporaryFolder } from "./lib/embedded-postgres/test-hub.ts";
-import { newId } from "./lib/ids.ts";
-import { migrate } from "./lib/migrations.ts";
-import { type Log, openPool } from "./lib/postgres.ts";
-import { Secret } from "./lib/secret.ts";
-import { StartError } from "./lib/start-error.ts";
-import { createTestDatabase } from "./testing/test-database.ts";
 
 const log: Log = { info() {}, warn() {}, error: console.error };
 const origin = { ip: null, requestId: null };
@@ -80,7 +80,7 @@ describe("audit verify", () => {
       JWT_SECRET: "j".repeat(32),
       ENCRYPTION_KEY: "0".repeat(64),
     };
-    const main = join(import.meta.dirname, "main.ts");
+    const main = join(import.meta.dirname, "../main.ts");
     const start = () =>
       new Promise<{ code: number; stdout: string }>((resolve) => {
         execFile(process.execPath, [main, "audit", "verify"], { env, cwd: "/" }, (error, stdout) =>

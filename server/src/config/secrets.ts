@@ -1,6 +1,6 @@
-import { type JwtAlgorithm, jwtAlgorithms } from "./credentials/credentials.ts";
-import * as kind from "./lib/env-kinds.ts";
-import type { EnvReader } from "./lib/env-reader.ts";
+import { type JwtAlgorithm, jwtAlgorithms } from "../credentials/credentials.ts";
+import * as kind from "../lib/env-kinds.ts";
+import type { EnvReader } from "../lib/env-reader.ts";
 
 /**
  * What the hub signs and encrypts with. Each list is newest first: the first signs or seals, all of them verify or open.

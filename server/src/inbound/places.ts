@@ -4,7 +4,7 @@ import { continuationOf, takesUnquoted } from "../conversations/conversations.ts
 import type { Clock } from "../lib/clock.ts";
 import { allPrepared, type Db, run } from "../lib/query.ts";
 import { laneOf } from "../router/router.ts";
-import type { InboundMessage } from "./receive-messages.ts";
+import type { InboundMessage } from "./inbound-message.ts";
 
 /** What is known about where an inbound message belongs. */
 export interface InboundPlace {

@@ -1,8 +1,8 @@
-import type { EnvKind } from "./lib/env-kinds.ts";
-import * as kind from "./lib/env-kinds.ts";
-import type { EnvReader } from "./lib/env-reader.ts";
-import { hidden, Secret } from "./lib/secret.ts";
-import type { ProviderConfig } from "./log-in/log-in.ts";
+import type { EnvKind } from "../lib/env-kinds.ts";
+import * as kind from "../lib/env-kinds.ts";
+import type { EnvReader } from "../lib/env-reader.ts";
+import { hidden, Secret } from "../lib/secret.ts";
+import type { ProviderConfig } from "../log-in/log-in.ts";
 
 /** Where people can prove who they are, in the order in which a log-in page offers them. */
 export function readProviders(read: EnvReader): ProviderConfig[] {

@@ -2,6 +2,7 @@ import type { Bus } from "../bus/bus.ts";
 import { openBatcher } from "../lib/batcher.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
+import { inParts } from "../lib/in-parts.ts";
 import { type OfPage, withinPage } from "../lib/page-bytes.ts";
 import { allPrepared, type Db, run } from "../lib/query.ts";
 import { topics } from "../topics.ts";
@@ -42,7 +43,8 @@ export function openWebhookStore({ db, bus, clock }: { db: Db; bus: Bus; clock: 
     paceMs,
     clock,
     run: async (webhooks) => {
-      for (const some of inParts(webhooks)) await insertWebhooks(db, bus, some, clock.now());
+      for (const some of inParts(webhooks, ({ rawBody }) => rawBody.length, maxPartBytes))
+        await insertWebhooks(db, bus, some, clock.now());
       bus.wake(topics.inbound);
       return webhooks.map(() => undefined);
     },
@@ -55,20 +57,6 @@ export function openWebhookStore({ db, bus, clock }: { db: Db; bus: Bus; clock: 
 
 /** Most bytes that one statement writes, if it writes several webhooks: encoding them as parameters takes milliseconds. */
 const maxPartBytes = 512 * 1024;
-
-function inParts(webhooks: readonly Webhook[]): Webhook[][] {
-  const parts: Webhook[][] = [];
-  let bytes = Number.POSITIVE_INFINITY;
-  for (const webhook of webhooks) {
-    bytes += webhook.rawBody.length;
-    if (bytes <= maxPartBytes) parts.at(-1)!.push(webhook);
-    else {
-      parts.push([webhook]);
-      bytes = webhook.rawBody.length;
-    }
-  }
-  return parts;
-}
 
 async function insertWebhooks(db: Db, bus: Bus, webhooks: readonly Webhook[], nowMs: number): Promise<void> {
   const ids = webhooks.map(() => newId(nowMs));

@@ -1,5 +1,5 @@
-import * as kind from "./lib/env-kinds.ts";
-import type { EnvReader } from "./lib/env-reader.ts";
+import * as kind from "../lib/env-kinds.ts";
+import type { EnvReader } from "../lib/env-reader.ts";
 
 /** The simulator of the platforms: one that runs already, one that this process starts, or none. */
 export function readSimulator(read: EnvReader, { isWanted }: { isWanted: boolean }) {

@@ -3,9 +3,8 @@ import { findOrCreateContacts, maxPeople, type ReachedPerson } from "../contacts
 import { findOrCreateDirects } from "../conversations/conversations.ts";
 import { RequestError } from "../errors.ts";
 import { transaction } from "../lib/postgres.ts";
+import type { InboundMessage, ReceiveDeps } from "./inbound-message.ts";
 import type { InboundPlace } from "./places.ts";
-import type { ReceiveDeps } from "./receive.ts";
-import type { InboundMessage } from "./receive-messages.ts";
 
 export interface SettledPlace {
   senderId: string;

@@ -1,6 +1,6 @@
-import * as kind from "./lib/env-kinds.ts";
-import type { EnvReader } from "./lib/env-reader.ts";
-import { isLoopbackHost } from "./lib/public-addresses.ts";
+import * as kind from "../lib/env-kinds.ts";
+import type { EnvReader } from "../lib/env-reader.ts";
+import { isLoopbackHost } from "../lib/public-addresses.ts";
 
 /** Whether people who were not invited may become members: `open`. `closed` is another word for `invite`. */
 export type Registration = "open" | "invite" | "closed";

@@ -1,17 +1,17 @@
 import { resolve } from "node:path";
-import { readLimits, readTrustedProxies } from "./config-limits.ts";
-import { readMail, readProviders } from "./config-log-in.ts";
-import { readRegistration } from "./config-registration.ts";
-import { readSecrets } from "./config-secrets.ts";
-import { readSimulator } from "./config-simulator.ts";
-import { readTls } from "./config-tls.ts";
-import { mergeEnv, readEnvFile } from "./lib/env-file.ts";
-import type { EnvKind } from "./lib/env-kinds.ts";
-import * as kind from "./lib/env-kinds.ts";
-import { type Env, type EnvReader, type EnvRow, envReader } from "./lib/env-reader.ts";
-import { type EnvNames, unknownVariables } from "./lib/env-unknown.ts";
+import { mergeEnv, readEnvFile } from "../lib/env-file.ts";
+import type { EnvKind } from "../lib/env-kinds.ts";
+import * as kind from "../lib/env-kinds.ts";
+import { type Env, type EnvReader, type EnvRow, envReader } from "../lib/env-reader.ts";
+import { type EnvNames, unknownVariables } from "../lib/env-unknown.ts";
+import { readLimits, readTrustedProxies } from "./limits.ts";
+import { readMail, readProviders } from "./log-in.ts";
+import { readRegistration } from "./registration.ts";
+import { readSecrets } from "./secrets.ts";
+import { readSimulator } from "./simulator.ts";
+import { readTls } from "./tls.ts";
 
-export { ConfigError, formatRows as formatConfig } from "./lib/env-reader.ts";
+export { ConfigError, formatRows as formatConfig } from "../lib/env-reader.ts";
 
 /** Everything that can be set from outside, read once at start. Durations are milliseconds. */
 export type Config = ReturnType<typeof readConfig> & { readonly rows: readonly EnvRow[] };

@@ -1,14 +1,14 @@
-import { refuseArguments } from "./command-arguments.ts";
-import { quiet, requireSchema } from "./command-database.ts";
-import type { Command, CommandCall } from "./commands.ts";
-import type { Config } from "./config.ts";
-import { openPool, withSettings } from "./lib/postgres.ts";
-import { reseal } from "./lib/reseal.ts";
-import { openSecretBox } from "./lib/secret-box.ts";
-import { dropOldEncryptionKeys, readOrCreateSecrets, rotateSecrets } from "./lib/secrets-file.ts";
-import { StartError } from "./lib/start-error.ts";
-import { sealedColumns } from "./sealed-columns.ts";
-import { chooseSecrets } from "./secrets.ts";
+import type { Config } from "../config/config.ts";
+import { openPool, withSettings } from "../lib/postgres.ts";
+import { reseal } from "../lib/reseal.ts";
+import { openSecretBox } from "../lib/secret-box.ts";
+import { dropOldEncryptionKeys, readOrCreateSecrets, rotateSecrets } from "../lib/secrets-file.ts";
+import { StartError } from "../lib/start-error.ts";
+import { sealedColumns } from "../sealed-columns.ts";
+import { chooseSecrets } from "../secrets.ts";
+import { refuseArguments } from "./arguments.ts";
+import type { Command, CommandCall } from "./command.ts";
+import { quiet, requireSchema } from "./database.ts";
 
 const usage = `Usage: npm start -- secrets rotate | reseal
 

@@ -1,7 +1,7 @@
 import { isIP } from "node:net";
-import type { EnvKind } from "./lib/env-kinds.ts";
-import type { EnvReader } from "./lib/env-reader.ts";
-import type { RateLimit } from "./lib/rate-limits/rate-limits.ts";
+import type { EnvKind } from "../lib/env-kinds.ts";
+import type { EnvReader } from "../lib/env-reader.ts";
+import type { RateLimit } from "../lib/rate-limits/rate-limits.ts";
 
 /** How many requests that change something are taken; `null`: any number. */
 export function readLimits(read: EnvReader) {

@@ -1,6 +1,6 @@
-import { refuseArguments } from "./command-arguments.ts";
-import type { Command } from "./commands.ts";
-import { describeConfig, formatConfig } from "./config.ts";
+import { describeConfig, formatConfig } from "../config/config.ts";
+import { refuseArguments } from "./arguments.ts";
+import type { Command } from "./command.ts";
 
 const usage = `Usage: npm start -- config
 

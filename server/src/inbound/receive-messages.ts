@@ -1,4 +1,3 @@
-import type { InboundEvent } from "../connectors/connector.ts";
 import { RequestError } from "../errors.ts";
 import { BatcherFull } from "../lib/batcher.ts";
 import { pause } from "../lib/clock.ts";
@@ -7,16 +6,10 @@ import { derivedId } from "../lib/ids.ts";
 import type { Accepted } from "../messages/accept.ts";
 import { storable } from "../messages/prepare.ts";
 import type { NewMessage } from "../messages/write-messages.ts";
-import { type KeptWebhook, noteWebhookError } from "../webhooks/webhooks.ts";
+import type { InboundMessage, ReceiveDeps } from "./inbound-message.ts";
 import { findPlaces, type InboundPlace, noteHeard } from "./places.ts";
-import type { ReceiveDeps } from "./receive.ts";
 import { settlePlaces } from "./settle-places.ts";
-
-export interface InboundMessage {
-  webhook: KeptWebhook;
-  channel: string;
-  event: InboundEvent & { kind: "message" };
-}
+import { type KeptWebhook, noteWebhookError } from "./webhooks.ts";
 
 /** Accepts what people wrote, in the order in which it came: what others of these point at before them. */
 export async function receiveMessages(deps: ReceiveDeps, inbound: readonly InboundMessage[]): Promise<void> {

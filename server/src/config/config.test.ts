@@ -5,9 +5,9 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { describe, test } from "node:test";
 import { inspect } from "node:util";
-import { banner } from "./banner.ts";
+import { banner } from "../banner.ts";
+import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { ConfigError, describeConfig, formatConfig, loadConfig } from "./config.ts";
-import { closeAfterTests } from "./testing/close-after-tests.ts";
 
 const load = (env: Record<string, string>) => loadConfig(env, { envFile: null });
 const shared = {

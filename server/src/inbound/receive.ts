@@ -1,24 +1,10 @@
 import { setImmediate as othersTurn } from "node:timers/promises";
-import type { Bus, BusRecord } from "../bus/bus.ts";
-import type { ChannelAccount, Connector, InboundEvent } from "../connectors/connector.ts";
-import type { News } from "../events/events.ts";
-import type { Clock } from "../lib/clock.ts";
-import type { Log, Pool } from "../lib/postgres.ts";
-import type { Acceptor } from "../messages/accept.ts";
+import type { BusRecord } from "../bus/bus.ts";
+import type { InboundEvent } from "../connectors/connector.ts";
 import { applyReceipts, type Receipt } from "../receipts/receipts.ts";
-import { type InboundRecord, type KeptWebhook, loadWebhooks, noteWebhookError } from "../webhooks/webhooks.ts";
-import { type InboundMessage, receiveMessages } from "./receive-messages.ts";
-
-export interface ReceiveDeps {
-  db: Pool;
-  bus: Bus;
-  news: News;
-  clock: Clock;
-  log: Log;
-  acceptor: Acceptor;
-  connectorFor: (channel: string) => Connector | undefined;
-  findAccount: (channelAccountId: string) => Promise<(ChannelAccount & { workspaceId: string }) | null>;
-}
+import type { InboundMessage, ReceiveDeps } from "./inbound-message.ts";
+import { receiveMessages } from "./receive-messages.ts";
+import { type InboundRecord, type KeptWebhook, loadWebhooks, noteWebhookError } from "./webhooks.ts";
 
 /**
  * Reads webhooks: receipts are merged into deliveries, what people wrote is accepted like any other message. However long

@@ -1,4 +1,4 @@
-import { StartError } from "./lib/start-error.ts";
+import { StartError } from "../lib/start-error.ts";
 
 /** For an action that takes no argument, or none beyond those before these. */
 export function refuseArguments([first]: readonly string[], usage: string): void {

@@ -9,8 +9,8 @@ import type { Pool } from "../lib/postgres.ts";
 import { all, one } from "../lib/query.ts";
 import { type PipelineOptions, startPipeline } from "../testing/test-pipeline.ts";
 import { until } from "../testing/until.ts";
-import { type InboundRecord, openWebhookStore } from "../webhooks/webhooks.ts";
 import { receiveWebhooks } from "./receive.ts";
+import { type InboundRecord, openWebhookStore } from "./webhooks.ts";
 
 test("an unknown sender becomes a contact with a private conversation, and writes on in it", async () => {
   await using inbox = await open();

@@ -1,0 +1,25 @@
+import type { Bus } from "../bus/bus.ts";
+import type { ChannelAccount, Connector, InboundEvent } from "../connectors/connector.ts";
+import type { News } from "../events/events.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Log, Pool } from "../lib/postgres.ts";
+import type { Acceptor } from "../messages/accept.ts";
+import type { KeptWebhook } from "./webhooks.ts";
+
+export interface ReceiveDeps {
+  db: Pool;
+  bus: Bus;
+  news: News;
+  clock: Clock;
+  log: Log;
+  acceptor: Acceptor;
+  connectorFor: (channel: string) => Connector | undefined;
+  findAccount: (channelAccountId: string) => Promise<(ChannelAccount & { workspaceId: string }) | null>;
+}
+
+/** What a person wrote, and the webhook that brought it. */
+export interface InboundMessage {
+  webhook: KeptWebhook;
+  channel: string;
+  event: InboundEvent & { kind: "message" };
+}

@@ -1,0 +1,11 @@
+/** The entrance of inbound: webhooks of platforms, stored as they came, and what they say. */
+export {
+  countFailedWebhooks,
+  type FailedWebhook,
+  failedWebhookCode,
+  failWebhook,
+  listFailedWebhooks,
+  takeFailedWebhooks,
+} from "./failed-webhooks.ts";
+export { receiveWebhooks } from "./receive.ts";
+export { deleteOldWebhooks, type InboundRecord, openWebhookStore, type WebhookStore } from "./webhooks.ts";

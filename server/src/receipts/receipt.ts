@@ -1,0 +1,22 @@
+import type { Bus } from "../bus/bus.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Db } from "../lib/query.ts";
+
+/** The platform's word on a part of a delivery. */
+export interface Receipt {
+  channelAccountId: string;
+  providerMessageId: string;
+  /** Where the platform carries our own id back. */
+  deliveryId: string | null;
+  status: "sent" | "delivered" | "read" | "failed";
+  error: { code: string; message: string } | null;
+  /** By the platform's clock. */
+  at: Date;
+  webhookId: string | null;
+}
+
+export interface ReceiptDeps {
+  db: Db;
+  bus: Bus;
+  clock: Clock;
+}
