@@ -9,6 +9,7 @@ import { startHub } from "../server/src/hub.ts";
 import { patient } from "../server/src/testing/patience.ts";
 import { createTestDatabase } from "../server/src/testing/test-database.ts";
 import { startSimulator } from "../simulator/src/simulator.ts";
+import { checkAnswersOf } from "./src/checked-answers.ts";
 import { adminPassword, noLimits, openPlatforms, openTestLog, quickRetries, sharedSecrets } from "./src/harness.ts";
 
 /** Longer than the hub waits for one new connection. */
@@ -87,6 +88,7 @@ test(
     const pools = ["migrations", "pipeline", "bus", "listen chat4all_bus", "listen chat4all_fanout", "identity"];
     for (const name of ["chat4all", ...pools.map((pool) => `chat4all ${pool}`)]) assert.ok(busy.names.has(name), name);
     assert.ok(waits.lastIndexOf("the database of DATABASE_URL to answer") > waits.indexOf("the pipeline to open"));
+    checkAnswersOf(hub.url!);
     const client = openClient({ url: hub.url!, credential: { username: "admin", password: adminPassword } });
     assert.deepEqual((await client.channelAccounts.list()).data.length, 2);
   },

@@ -5,6 +5,7 @@ import { loadConfig } from "../server/src/config/config.ts";
 import { startHub } from "../server/src/hub.ts";
 import { type Clock, systemClock } from "../server/src/lib/clock.ts";
 import { until } from "../server/src/testing/until.ts";
+import { checkAnswersOf } from "./src/checked-answers.ts";
 import {
   adminPassword,
   noLimits,
@@ -35,6 +36,7 @@ async function startHubBeside(hub: TestHub) {
     { envFile: null },
   );
   const other = await startHub({ config, log: openTestLog().logger, clock, onFailed: assert.fail });
+  checkAnswersOf(other.url!);
   return {
     url: other.url!,
     set: (ms: number) => {

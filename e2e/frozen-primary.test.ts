@@ -11,6 +11,7 @@ import { startStockPostgres } from "../server/src/testing/stock-postgres.ts";
 import { createTestDatabase } from "../server/src/testing/test-database.ts";
 import { until } from "../server/src/testing/until.ts";
 import { startSimulator } from "../simulator/src/simulator.ts";
+import { checkAnswersOf } from "./src/checked-answers.ts";
 import { adminPassword, noLimits, openPlatforms, openTestLog, quickRetries, sharedSecrets } from "./src/harness.ts";
 import { openLoad, openTalk } from "./src/load.ts";
 import { assertFine, observe, settledByApi } from "./src/observe.ts";
@@ -76,6 +77,7 @@ test(
       { envFile: null },
     );
     await using hub = await startHub({ config, log: openTestLog().logger, onFailed: assert.fail });
+    checkAnswersOf(hub.url!);
     const admin = openClient({ url: hub.url!, credential: { username: "admin", password: adminPassword } });
     const { key: token } = await admin.apiKeys.create({ name: "program", scopes: ["*"] });
     const client = openClient({ url: hub.url!, credential: { token } });

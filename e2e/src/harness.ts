@@ -17,6 +17,7 @@ import { createTestDatabase } from "../../server/src/testing/test-database.ts";
 import { until } from "../../server/src/testing/until.ts";
 import { topics } from "../../server/src/topics.ts";
 import { startSimulator } from "../../simulator/src/simulator.ts";
+import { checkAnswersOf, requireValidAnswers } from "./checked-answers.ts";
 import type { Frame } from "./listener.ts";
 import { openPerson, type Person } from "./people.ts";
 import { openSimulatorClient } from "./simulator-client.ts";
@@ -86,6 +87,7 @@ export async function startTestHub({ env = {}, expectedErrors, clock = systemClo
     await startHub({ config, log: log.logger, clock, onFailed: (error) => void failures.push(error) }),
   );
   const url = hub.url!;
+  checkAnswersOf(url);
   const { pipelineDb: db, bus } = hub.context;
   const admin = openClient({ url, credential: { username: "admin", password: adminPassword } });
   const clientFor = (token: string) => openClient({ url, credential: { token } });
@@ -206,6 +208,7 @@ export async function startTestHub({ env = {}, expectedErrors, clock = systemClo
       if (failures.length > 0) throw new AggregateError(failures, "The hub failed.");
       const errors = log.lines.filter((line) => isError(line) && !expectedErrors?.test(line));
       if (errors.length > 0) throw new Error(`The hub logged ${errors.length} errors, first: ${errors[0]}`);
+      requireValidAnswers();
     },
   };
 }

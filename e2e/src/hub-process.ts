@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { freePort } from "../../server/src/lib/free-port.ts";
 import { patient } from "../../server/src/testing/patience.ts";
+import { checkAnswersOf, requireValidAnswers } from "./checked-answers.ts";
 import { adminPassword, noLimits, openPlatformsEnv, quickRetries } from "./harness.ts";
 import { killAll, noneLeftIn, processesIn } from "./processes.ts";
 
@@ -44,11 +45,13 @@ export async function openHubPlace(env: Record<string, string> = {}): Promise<Hu
   const folder = mkdtempSync(join(realpathSync(tmpdir()), "chat4all-e2e-"));
   const dataDir = join(folder, "data");
   const port = await freePort();
+  const url = `http://127.0.0.1:${port}`;
+  checkAnswersOf(url);
   return {
     folder,
     dataDir,
     port,
-    url: `http://127.0.0.1:${port}`,
+    url,
     spawn: (more = {}, args = []) =>
       spawnHub(
         folder,
@@ -69,6 +72,7 @@ export async function openHubPlace(env: Record<string, string> = {}): Promise<Hu
       killAll(processesIn(folder));
       await noneLeftIn(folder);
       rmSync(folder, { recursive: true, force: true });
+      requireValidAnswers();
     },
   };
 }
