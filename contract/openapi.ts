@@ -17,7 +17,7 @@ export interface paths {
          * Register a user
          * @description The user becomes a member of the default workspace and is logged in. 403 when registration is closed. 409 when the username or the e-mail address is taken.
          */
-        post: operations["register"];
+        post: operations["registerUser"];
         delete?: never;
         options?: never;
         head?: never;
@@ -426,7 +426,7 @@ export interface paths {
          * Send up to 1,000 messages
          * @description Results are in the order of the request; a refused message never fails the others. Repeated with the same `Idempotency-Key`, the request retries only those messages whose errors would not be remembered for a single one (403, 404, 5xx); the other results stay as they were.
          */
-        post: operations["sendBatch"];
+        post: operations["sendMessageBatch"];
         delete?: never;
         options?: never;
         head?: never;
@@ -446,7 +446,7 @@ export interface paths {
          * Get what sending a message would do, without sending it
          * @description To an API key without `messages:read` the answer shows only ids and what the request said, and `recipients.channel`, `recipients.can_send`, `recipients.reason`, `recipients.window.state`, `recipients.needs`, `recipients.adaptations`.
          */
-        post: operations["preflight"];
+        post: operations["preflightMessage"];
         delete?: never;
         options?: never;
         head?: never;
@@ -481,7 +481,7 @@ export interface paths {
          * Get the audit trail of a message
          * @description Each change of status with its time, delivery and cause, oldest first.
          */
-        get: operations["getAuditTrail"];
+        get: operations["getMessageAuditTrail"];
         put?: never;
         post?: never;
         delete?: never;
@@ -501,7 +501,7 @@ export interface paths {
          * Get everything that happened to a message
          * @description Oldest first: accepted, routed and why, each attempt (redacted), each webhook about it.
          */
-        get: operations["getTrace"];
+        get: operations["getMessageTrace"];
         put?: never;
         post?: never;
         delete?: never;
@@ -563,7 +563,7 @@ export interface paths {
             cookie?: never;
         };
         /** Get what can be sent to each member, by channel */
-        get: operations["getCapabilities"];
+        get: operations["getConversationCapabilities"];
         put?: never;
         post?: never;
         delete?: never;
@@ -625,7 +625,7 @@ export interface paths {
          * Mark all messages up to one as read
          * @description As the caller, where it is a member; else, for agents and admins, as the workspace. A lower `seq` than before changes nothing. 204: the platforms that show read marks have accepted them (see `read_marks` of the capabilities). 202: the mark is stored, and `not_shown` says which platform has not accepted it yet, and why. To an API key without `conversations:read` the answer shows only ids and what the request said, and `not_shown`.
          */
-        post: operations["markRead"];
+        post: operations["markConversationRead"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2264,6 +2264,10 @@ export interface components {
             /** Format: date-time */
             created_at: string;
         };
+        ApiKeyPage: {
+            data: components["schemas"]["ApiKey"][];
+            next_cursor: string | null;
+        };
         /**
          * @example {
          *       "workspace_id": "0192f5c4-7d1e-7b3a-9c55-0a8e4f1d2b3c",
@@ -2304,6 +2308,10 @@ export interface components {
             /** @description SHA-256 of this record and the hash before it, in hexadecimal. */
             hash: string;
         };
+        AuditRecordPage: {
+            data: components["schemas"]["AuditRecord"][];
+            next_cursor: string | null;
+        };
         AuditTrailEntry: {
             /** Format: date-time */
             at: string;
@@ -2311,6 +2319,10 @@ export interface components {
             delivery_id: string | null;
             channel: string | null;
             cause: string;
+        };
+        AuditTrailEntryPage: {
+            data: components["schemas"]["AuditTrailEntry"][];
+            next_cursor: string | null;
         };
         /** @description Either the accepted message, or the error. */
         BatchResult: {
@@ -2410,7 +2422,10 @@ export interface components {
             detail: string | null;
         };
         ChannelAccountFrame: {
-            /** @enum {string} */
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
             type: "CHANNEL_ACCOUNT";
             /** @description Opaque. Resume from here. */
             cursor: string;
@@ -2463,6 +2478,10 @@ export interface components {
             parked_lanes: number;
             /** @description Deliveries still to be sent. */
             pending: number;
+        };
+        ChannelAccountPage: {
+            data: components["schemas"]["ChannelAccount"][];
+            next_cursor: string | null;
         };
         /**
          * @example {
@@ -2610,6 +2629,10 @@ export interface components {
             /** @description A UUID. */
             into: string;
         };
+        ContactPage: {
+            data: components["schemas"]["Contact"][];
+            next_cursor: string | null;
+        };
         Conversation: {
             /** @description A UUID. */
             conversation_id: string;
@@ -2664,7 +2687,10 @@ export interface components {
             conversation: components["schemas"]["Conversation"];
         };
         ConversationFrame: {
-            /** @enum {string} */
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
             type: "CONVERSATION";
             /** @description Opaque. Resume from here. */
             cursor: string;
@@ -2727,6 +2753,10 @@ export interface components {
             mailed: boolean;
         };
         DeadLetter: components["schemas"]["FailedDelivery"] | components["schemas"]["FailedWebhook"];
+        DeadLetterPage: {
+            data: components["schemas"]["DeadLetter"][];
+            next_cursor: string | null;
+        };
         /**
          * @example {
          *       "channel": "whatsapp",
@@ -2799,7 +2829,7 @@ export interface components {
         };
         FailedDelivery: {
             /**
-             * @description `message`: it could not be routed at all.
+             * @description `message`: it could not be routed at all. (enum property replaced by openapi-typescript)
              * @enum {string}
              */
             kind: "delivery" | "message";
@@ -2831,8 +2861,8 @@ export interface components {
         };
         FailedWebhook: {
             /**
-             * @description A platform's webhook that could not be read.
-             * @constant
+             * @description A platform's webhook that could not be read. (enum property replaced by openapi-typescript)
+             * @enum {string}
              */
             kind: "webhook";
             webhook_id: string;
@@ -2868,7 +2898,10 @@ export interface components {
         /** @description `event` is the type of the event, as in webhooks. Later versions may add fields and types. */
         Frame: components["schemas"]["NewMessageFrame"] | components["schemas"]["MessageStatusFrame"] | components["schemas"]["ConversationFrame"] | components["schemas"]["WebhookEndpointFrame"] | components["schemas"]["ChannelAccountFrame"] | components["schemas"]["GapFrame"];
         GapFrame: {
-            /** @enum {string} */
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
             type: "GAP";
             /** @description Opaque. Resume from here. */
             cursor: string;
@@ -2932,6 +2965,10 @@ export interface components {
              */
             display_name?: string;
         };
+        InvitationPage: {
+            data: components["schemas"]["Invitation"][];
+            next_cursor: string | null;
+        };
         LastMessage: {
             /** @description A UUID. */
             message_id: string;
@@ -2969,6 +3006,10 @@ export interface components {
             last_message: components["schemas"]["LastMessage"] | null;
             /** @description Messages of others that the caller, or the workspace as which it reads, has not read, among the newest 100. Null when neither is a member. */
             unread_count: number | null;
+        };
+        ListedConversationPage: {
+            data: components["schemas"]["ListedConversation"][];
+            next_cursor: string | null;
         };
         /**
          * @example {
@@ -3151,6 +3192,10 @@ export interface components {
         MessageBatch: {
             messages: components["schemas"]["NewMessage"][];
         };
+        MessagePage: {
+            data: components["schemas"]["Message"][];
+            next_cursor: string | null;
+        };
         /** @enum {string} */
         MessageStatus: "accepted" | "in_transit" | "sent" | "delivered" | "read" | "failed";
         MessageStatusEvent: {
@@ -3193,7 +3238,10 @@ export interface components {
             platform_at: string | null;
         };
         MessageStatusFrame: {
-            /** @enum {string} */
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
             type: "MESSAGE_STATUS";
             /** @description Opaque. Resume from here. */
             cursor: string;
@@ -3461,7 +3509,10 @@ export interface components {
             created_at: string;
         };
         NewMessageFrame: {
-            /** @enum {string} */
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
             type: "NEW_MESSAGE";
             /** @description Opaque. Resume from here. */
             cursor: string;
@@ -3974,6 +4025,10 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        TraceEntryPage: {
+            data: components["schemas"]["TraceEntry"][];
+            next_cursor: string | null;
+        };
         Trouble: {
             /** @description A step, such as `route message_processing`, a maintenance job, or `progress of` a step that does not move. */
             part: string;
@@ -4045,6 +4100,10 @@ export interface components {
             /** @description Addresses on channels, in the order in which they are tried. */
             addresses?: string[];
         };
+        UserPage: {
+            data: components["schemas"]["User"][];
+            next_cursor: string | null;
+        };
         /**
          * @example {
          *       "access_token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIwMTkyZjVjNCJ9.3q2-7w",
@@ -4113,6 +4172,10 @@ export interface components {
             duration_ms: number;
             /** Format: date-time */
             next_attempt_at: string | null;
+        };
+        WebhookAttemptPage: {
+            data: components["schemas"]["WebhookAttempt"][];
+            next_cursor: string | null;
         };
         /**
          * @example {
@@ -4190,7 +4253,10 @@ export interface components {
             reason: string;
         };
         WebhookEndpointFrame: {
-            /** @enum {string} */
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
             type: "WEBHOOK_ENDPOINT";
             /** @description Opaque. Resume from here. */
             cursor: string;
@@ -4206,6 +4272,10 @@ export interface components {
             /** @enum {string} */
             status: "enabled" | "disabled";
             reason: string;
+        };
+        WebhookEndpointPage: {
+            data: components["schemas"]["WebhookEndpoint"][];
+            next_cursor: string | null;
         };
         /** @enum {string} */
         WebhookEndpointStatus: "enabled" | "disabled";
@@ -4290,6 +4360,10 @@ export interface components {
             name: string;
             /** Format: date-time */
             created_at: string;
+        };
+        WorkspacePage: {
+            data: components["schemas"]["Workspace"][];
+            next_cursor: string | null;
         };
     };
     responses: {
@@ -4404,8 +4478,11 @@ export interface components {
 export type AcceptedMessage = components['schemas']['AcceptedMessage'];
 export type AddressVerification = components['schemas']['AddressVerification'];
 export type ApiKey = components['schemas']['ApiKey'];
+export type ApiKeyPage = components['schemas']['ApiKeyPage'];
 export type AuditRecord = components['schemas']['AuditRecord'];
+export type AuditRecordPage = components['schemas']['AuditRecordPage'];
 export type AuditTrailEntry = components['schemas']['AuditTrailEntry'];
+export type AuditTrailEntryPage = components['schemas']['AuditTrailEntryPage'];
 export type BatchResult = components['schemas']['BatchResult'];
 export type BatchResults = components['schemas']['BatchResults'];
 export type Channel = components['schemas']['Channel'];
@@ -4414,6 +4491,7 @@ export type ChannelAccountChange = components['schemas']['ChannelAccountChange']
 export type ChannelAccountEvent = components['schemas']['ChannelAccountEvent'];
 export type ChannelAccountFrame = components['schemas']['ChannelAccountFrame'];
 export type ChannelAccountHealth = components['schemas']['ChannelAccountHealth'];
+export type ChannelAccountPage = components['schemas']['ChannelAccountPage'];
 export type ChannelAccountSettings = components['schemas']['ChannelAccountSettings'];
 export type ChannelAccountStatus = components['schemas']['ChannelAccountStatus'];
 export type ChannelAccountVerification = components['schemas']['ChannelAccountVerification'];
@@ -4422,6 +4500,7 @@ export type ConnectedChannelAccount = components['schemas']['ConnectedChannelAcc
 export type Contact = components['schemas']['Contact'];
 export type ContactChange = components['schemas']['ContactChange'];
 export type ContactMerge = components['schemas']['ContactMerge'];
+export type ContactPage = components['schemas']['ContactPage'];
 export type Conversation = components['schemas']['Conversation'];
 export type ConversationCapabilities = components['schemas']['ConversationCapabilities'];
 export type ConversationChange = components['schemas']['ConversationChange'];
@@ -4432,6 +4511,7 @@ export type CreatedApiKey = components['schemas']['CreatedApiKey'];
 export type CreatedInvitation = components['schemas']['CreatedInvitation'];
 export type CreatedPasswordReset = components['schemas']['CreatedPasswordReset'];
 export type DeadLetter = components['schemas']['DeadLetter'];
+export type DeadLetterPage = components['schemas']['DeadLetterPage'];
 export type DeadLetterReplay = components['schemas']['DeadLetterReplay'];
 export type Delivery = components['schemas']['Delivery'];
 export type DeliveryError = components['schemas']['DeliveryError'];
@@ -4447,8 +4527,10 @@ export type GroupInbound = components['schemas']['GroupInbound'];
 export type InboundRoute = components['schemas']['InboundRoute'];
 export type Invitation = components['schemas']['Invitation'];
 export type InvitationAcceptance = components['schemas']['InvitationAcceptance'];
+export type InvitationPage = components['schemas']['InvitationPage'];
 export type LastMessage = components['schemas']['LastMessage'];
 export type ListedConversation = components['schemas']['ListedConversation'];
+export type ListedConversationPage = components['schemas']['ListedConversationPage'];
 export type Liveness = components['schemas']['Liveness'];
 export type LocationPayload = components['schemas']['LocationPayload'];
 export type LogIn = components['schemas']['LogIn'];
@@ -4461,6 +4543,7 @@ export type MeChange = components['schemas']['MeChange'];
 export type MemberInput = components['schemas']['MemberInput'];
 export type Message = components['schemas']['Message'];
 export type MessageBatch = components['schemas']['MessageBatch'];
+export type MessagePage = components['schemas']['MessagePage'];
 export type MessageStatus = components['schemas']['MessageStatus'];
 export type MessageStatusEvent = components['schemas']['MessageStatusEvent'];
 export type MessageStatusFrame = components['schemas']['MessageStatusFrame'];
@@ -4510,23 +4593,28 @@ export type Tokens = components['schemas']['Tokens'];
 export type TotpCode = components['schemas']['TotpCode'];
 export type TotpSecret = components['schemas']['TotpSecret'];
 export type TraceEntry = components['schemas']['TraceEntry'];
+export type TraceEntryPage = components['schemas']['TraceEntryPage'];
 export type Trouble = components['schemas']['Trouble'];
 export type User = components['schemas']['User'];
 export type UserAddresses = components['schemas']['UserAddresses'];
 export type UserChange = components['schemas']['UserChange'];
 export type UserDetails = components['schemas']['UserDetails'];
+export type UserPage = components['schemas']['UserPage'];
 export type UserTokens = components['schemas']['UserTokens'];
 export type VerificationCode = components['schemas']['VerificationCode'];
 export type WebhookAttempt = components['schemas']['WebhookAttempt'];
+export type WebhookAttemptPage = components['schemas']['WebhookAttemptPage'];
 export type WebhookEndpoint = components['schemas']['WebhookEndpoint'];
 export type WebhookEndpointChange = components['schemas']['WebhookEndpointChange'];
 export type WebhookEndpointEvent = components['schemas']['WebhookEndpointEvent'];
 export type WebhookEndpointFrame = components['schemas']['WebhookEndpointFrame'];
+export type WebhookEndpointPage = components['schemas']['WebhookEndpointPage'];
 export type WebhookEndpointStatus = components['schemas']['WebhookEndpointStatus'];
 export type WebhookEndpointWithSecret = components['schemas']['WebhookEndpointWithSecret'];
 export type WebhookEvent = components['schemas']['WebhookEvent'];
 export type WebhookReplay = components['schemas']['WebhookReplay'];
 export type Workspace = components['schemas']['Workspace'];
+export type WorkspacePage = components['schemas']['WorkspacePage'];
 export type ResponseBadRequest = components['responses']['BadRequest'];
 export type ResponseUnauthorized = components['responses']['Unauthorized'];
 export type ResponseForbidden = components['responses']['Forbidden'];
@@ -4541,7 +4629,7 @@ export type ResponseServiceUnavailable = components['responses']['ServiceUnavail
 export type ParameterIdempotencyKey = components['parameters']['IdempotencyKey'];
 export type $defs = Record<string, never>;
 export interface operations {
-    register: {
+    registerUser: {
         parameters: {
             query?: never;
             header?: {
@@ -5083,10 +5171,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        data: components["schemas"]["ApiKey"][];
-                        next_cursor: string | null;
-                    };
+                    "application/json": components["schemas"]["ApiKeyPage"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -5190,7 +5275,7 @@ export interface operations {
             503: components["responses"]["ServiceUnavailable"];
         };
     };
-    sendBatch: {
+    sendMessageBatch: {
         parameters: {
             query?: never;
             header?: {
@@ -5223,7 +5308,7 @@ export interface operations {
             503: components["responses"]["ServiceUnavailable"];
         };
     };
-    preflight: {
+    preflightMessage: {
         parameters: {
             query?: never;
             header?: never;
@@ -5281,7 +5366,7 @@ export interface operations {
             503: components["responses"]["ServiceUnavailable"];
         };
     };
-    getAuditTrail: {
+    getMessageAuditTrail: {
         parameters: {
             query?: {
                 /** @description A page may hold fewer items: it ends at about 1 MiB. */
@@ -5304,10 +5389,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        data: components["schemas"]["AuditTrailEntry"][];
-                        next_cursor: string | null;
-                    };
+                    "application/json": components["schemas"]["AuditTrailEntryPage"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -5317,7 +5399,7 @@ export interface operations {
             503: components["responses"]["ServiceUnavailable"];
         };
     };
-    getTrace: {
+    getMessageTrace: {
         parameters: {
             query?: {
                 /** @description A page may hold fewer items: it ends at about 1 MiB. */
@@ -5340,10 +5422,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        data: components["schemas"]["TraceEntry"][];
-                        next_cursor: string | null;
-                    };
+                    "application/json": components["schemas"]["TraceEntryPage"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -5382,10 +5461,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        data: components["schemas"]["ListedConversation"][];
-                        next_cursor: string | null;
-                    };
+                    "application/json": components["schemas"]["ListedConversationPage"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -5497,7 +5573,7 @@ export interface operations {
             503: components["responses"]["ServiceUnavailable"];
         };
     };
-    getCapabilities: {
+    getConversationCapabilities: {
         parameters: {
             query?: never;
             header?: never;
@@ -5592,7 +5668,7 @@ export interface operations {
             503: components["responses"]["ServiceUnavailable"];
         };
     };
-    markRead: {
+    markConversationRead: {
         parameters: {
             query?: never;
             header?: never;
@@ -5698,10 +5774,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        data: components["schemas"]["Message"][];
-                        next_cursor: string | null;
-                    };
+                    "application/json": components["schemas"]["MessagePage"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -5772,10 +5845,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        data: components["schemas"]["Contact"][];
-                        next_cursor: string | null;
-                    };
+                    "application/json": components["schemas"]["ContactPage"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -6030,10 +6100,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        data: components["schemas"]["User"][];
-                        next_cursor: string | null;
-                    };
+                    "application/json": components["schemas"]["UserPage"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -6245,10 +6312,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        data: components["schemas"]["Invitation"][];
-                        next_cursor: string | null;
-                    };
+                    "application/json": components["schemas"]["InvitationPage"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -6447,10 +6511,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        data: components["schemas"]["Workspace"][];
-                        next_cursor: string | null;
-                    };
+                    "application/json": components["schemas"]["WorkspacePage"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -6513,10 +6574,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        data: components["schemas"]["ChannelAccount"][];
-                        next_cursor: string | null;
-                    };
+                    "application/json": components["schemas"]["ChannelAccountPage"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -6729,10 +6787,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        data: components["schemas"]["DeadLetter"][];
-                        next_cursor: string | null;
-                    };
+                    "application/json": components["schemas"]["DeadLetterPage"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -6863,10 +6918,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        data: components["schemas"]["WebhookEndpoint"][];
-                        next_cursor: string | null;
-                    };
+                    "application/json": components["schemas"]["WebhookEndpointPage"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -7090,10 +7142,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        data: components["schemas"]["WebhookAttempt"][];
-                        next_cursor: string | null;
-                    };
+                    "application/json": components["schemas"]["WebhookAttemptPage"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -7204,10 +7253,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        data: components["schemas"]["AuditRecord"][];
-                        next_cursor: string | null;
-                    };
+                    "application/json": components["schemas"]["AuditRecordPage"];
                 };
             };
             400: components["responses"]["BadRequest"];

@@ -68,7 +68,7 @@ export function revokeApiKeysSince(otherwise: string) {
 
 /** How a person gets tokens, refreshes them and gives them back. */
 export const auth = operations("Authentication", {
-  register: {
+  registerUser: {
     method: "POST",
     path: "/auth/register",
     summary: "Register a user",

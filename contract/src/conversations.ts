@@ -245,7 +245,7 @@ export const conversations = operations("Conversations", {
     body: named("ConversationChange", Type.Object(changeableFields, closed), { title: "Order 4711" }),
     answers: { 200: Conversation },
   },
-  getCapabilities: {
+  getConversationCapabilities: {
     method: "GET",
     path: "/v1/conversations/{id}/capabilities",
     summary: "Get what can be sent to each member, by channel",
@@ -278,7 +278,7 @@ export const conversations = operations("Conversations", {
     answers: { 204: null },
     errors: [409],
   },
-  markRead: {
+  markConversationRead: {
     method: "POST",
     path: "/v1/conversations/{id}/read",
     summary: "Mark all messages up to one as read",

@@ -1,7 +1,7 @@
 import { Type } from "typebox";
 import { DeliveryError, deliveryFields } from "./messages.ts";
 import { operations } from "./operation.ts";
-import { closed, named, pageOf, pageQuery, time } from "./schemas.ts";
+import { closed, named, oneOf, pageOf, pageQuery, time } from "./schemas.ts";
 
 const channel = Type.Optional(Type.String({ maxLength: 30 }));
 const code = Type.Optional(
@@ -32,7 +32,7 @@ const FailedWebhook = named(
   }),
 );
 
-const DeadLetter = named("DeadLetter", Type.Union([FailedDelivery, FailedWebhook]));
+const DeadLetter = named("DeadLetter", oneOf("kind", [FailedDelivery, FailedWebhook]));
 
 const DeadLetterReplay = named(
   "DeadLetterReplay",

@@ -1,10 +1,10 @@
 /** The document is read by code generators of other languages. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Type } from "typebox";
+import { type TSchema, Type } from "typebox";
 import { writeDocument } from "./document.ts";
 import { operations } from "./operation.ts";
-import { asIs, named, nullable } from "./schemas.ts";
+import { asIs, named, nullable, oneOf } from "./schemas.ts";
 
 const Colour = named("TestColour", Type.Enum(["red", "blue"]));
 const Box = named(
@@ -22,9 +22,9 @@ interface Components {
   components: { schemas: Record<string, { properties: object }> };
 }
 
-function writeBox() {
+function write(answer: TSchema) {
   const { getBox } = operations("Boxes", {
-    getBox: { method: "GET", path: "/v1/boxes", summary: "Get a box", access: "public", answers: { 200: Box } },
+    getBox: { method: "GET", path: "/v1/boxes", summary: "Get a box", access: "public", answers: { 200: answer } },
   });
   const { components } = writeDocument(
     { title: "Test", version: "1", description: "" },
@@ -33,6 +33,8 @@ function writeBox() {
   ) as unknown as Components;
   return components.schemas;
 }
+
+const writeBox = () => write(Box);
 
 test("an enum has a type, because generators do not derive it from the values", () => {
   const { TestColour, TestBox } = writeBox();
@@ -59,4 +61,36 @@ test("a value that is serialized as it is refers to its schema", () => {
   assert.partialDeepStrictEqual(writeBox().TestBox!.properties, {
     paint: { $ref: "#/components/schemas/TestColour" },
   });
+});
+test("a discriminator names the component of each value", () => {
+  const round = named("TestCircle", Type.Object({ shape: Type.Literal("circle") }));
+  const angular = named("TestPolygon", Type.Object({ shape: Type.Enum(["triangle", "square"]) }));
+  const { TestShape } = write(named("TestShape", oneOf("shape", [round, angular])));
+  assert.deepEqual(TestShape, {
+    type: "object",
+    required: ["shape"],
+    discriminator: {
+      propertyName: "shape",
+      mapping: {
+        circle: "#/components/schemas/TestCircle",
+        triangle: "#/components/schemas/TestPolygon",
+        square: "#/components/schemas/TestPolygon",
+      },
+    },
+    oneOf: [{ $ref: "#/components/schemas/TestCircle" }, { $ref: "#/components/schemas/TestPolygon" }],
+  });
+});
+
+test("a schema of several types is a choice of schemas of one type, because generators read only one", () => {
+  const label = { type: ["string", "object"], minLength: 1, required: ["text"], properties: { text: Type.String() } };
+  const { TestLabel } = write(named("TestLabel", Type.Unsafe({ ...label, description: "A label." })));
+  assert.deepEqual(TestLabel, {
+    anyOf: [
+      { type: "string", minLength: 1 },
+      { type: "object", required: ["text"], properties: { text: { type: "string" } } },
+    ],
+    description: "A label.",
+  });
+  const sized = Type.Unsafe({ type: ["string", "number"], maxItems: 1 });
+  assert.throws(() => write(named("TestSize", sized)), /maxItems/);
 });

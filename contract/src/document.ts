@@ -75,6 +75,7 @@ export function writeDocument(
       const { patternProperties, ...others } = inside;
       return { ...others, additionalProperties: (patternProperties as Json)[anyName] };
     }
+    if (severalTypes(schema)) return onePerType(inside);
     if (schema.discriminator !== undefined) inside.discriminator = withMapping(schema, inside);
     return inside;
   }
@@ -83,10 +84,12 @@ export function writeDocument(
   function withMapping({ discriminator, oneOf }: Schema, inside: Json): Json {
     const { propertyName } = discriminator as { propertyName: string };
     const references = inside.oneOf as { $ref: string }[];
-    const mapping = (oneOf as { properties: Record<string, { const: string }> }[]).map(({ properties }, index) => [
-      properties[propertyName]!.const,
-      references[index]!.$ref,
-    ]);
+    const mapping = (oneOf as { properties: Record<string, { const?: string; enum?: string[] }> }[]).flatMap(
+      ({ properties }, index) => {
+        const { const: value, enum: values = [value] } = properties[propertyName]!;
+        return values.map((one) => [one, references[index]!.$ref]);
+      },
+    );
     return { propertyName, mapping: Object.fromEntries(mapping) };
   }
 
@@ -124,6 +127,27 @@ export function writeDocument(
       schemas: Object.fromEntries([...schemas].sort(([a], [b]) => (a < b ? -1 : 1))),
     },
   };
+}
+
+/** Besides null. */
+function severalTypes({ type }: Schema): boolean {
+  return Array.isArray(type) && type.filter((one) => one !== "null").length > 1;
+}
+
+const keywords: Record<string, readonly string[]> = {
+  string: ["minLength", "maxLength", "pattern", "format"],
+  object: ["required", "properties", "additionalProperties"],
+};
+
+/** Generators read one type besides null. Throws for a keyword of no known type. */
+function onePerType({ type, description, ...rest }: Schema): Schema {
+  const anyOf = (type as string[]).map((one) => {
+    const own = Object.entries(rest).filter(([keyword]) => keywords[one]?.includes(keyword));
+    return { type: one, ...Object.fromEntries(own) };
+  });
+  const lost = Object.keys(rest).filter((keyword) => !anyOf.some((one) => keyword in one));
+  if (lost.length > 0) throw new Error(`${lost.join(", ")}: of which of the types ${type}?`);
+  return { anyOf, ...(description === undefined ? {} : { description }) };
 }
 
 function takesNull({ type, enum: values }: { type?: unknown; enum?: unknown }): boolean {

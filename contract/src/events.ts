@@ -5,7 +5,7 @@ import { Conversation, ConversationType } from "./conversations.ts";
 import { DeliveryError, InboundRoute, MessageStatus } from "./messages.ts";
 import { operations } from "./operation.ts";
 import { Payload } from "./payloads.ts";
-import { asIs, closed, named, nullable, uuid } from "./schemas.ts";
+import { asIs, closed, named, nullable, oneOf, uuid } from "./schemas.ts";
 
 /** Every type of event of the feed, and its frame in sockets, streams and pages. */
 export const frameTypes = {
@@ -153,11 +153,14 @@ const GapFrame = named(
 /** An event of the feed as in pages, streams and sockets, or the gap in its place. */
 export const Frame = named(
   "Frame",
-  Type.Unsafe<Record<string, unknown>>({
-    anyOf: [...frames.map(frameSchema), GapFrame],
-    description: "`event` is the type of the event, as in webhooks. Later versions may add fields and types.",
-  }),
+  oneOf(
+    "type",
+    [...frames.map(frameSchema), GapFrame],
+    "`event` is the type of the event, as in webhooks. Later versions may add fields and types.",
+  ),
 );
+
+const EventPage = named("EventPage", Type.Object({ data: Type.Array(Frame), next_cursor: Type.String() }));
 
 const feedCursor = Type.Optional(
   Type.String({ maxLength: 40, pattern: cursorPattern, description: "The cursor of the last event that you have." }),
@@ -182,9 +185,7 @@ export const events = operations("Realtime", {
       { after: feedCursor, limit: Type.Optional(Type.Integer({ minimum: 1, maximum: maxEvents, default: 50 })) },
       closed,
     ),
-    answers: {
-      200: named("EventPage", Type.Object({ data: Type.Array(Frame), next_cursor: Type.String() })),
-    },
+    answers: { 200: EventPage },
     errors: [421, 429],
   },
 });

@@ -22,10 +22,6 @@ const Trouble = named(
   }),
 );
 
-const Liveness = named("Liveness", Type.Object({ status: Type.String({ description: "`alive`." }) }), {
-  status: "alive",
-});
-
 const Readiness = named(
   "Readiness",
   Type.Object({
@@ -45,6 +41,10 @@ const Readiness = named(
   }),
   { status: "ready", dependencies: { postgres: { state: "up" } }, troubles: [], warnings: [] },
 );
+
+const Liveness = named("Liveness", Type.Object({ status: Type.String({ description: "`alive`." }) }), {
+  status: "alive",
+});
 
 /** Of probes: never refused, and not counted. */
 const open = { access: "public", limit: "none", admission: "always" } as const;

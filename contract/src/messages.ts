@@ -3,7 +3,7 @@ import { messagingWindow } from "./conversations.ts";
 import { operations } from "./operation.ts";
 import { Payload } from "./payloads.ts";
 import { addressPattern, channelName, metadata } from "./people.ts";
-import { asIs, closed, named, nullable, pageOf, pageQuery, time, uuid } from "./schemas.ts";
+import { asIs, closed, named, nullable, pageOf, pageQuery, recordOf, time, uuid } from "./schemas.ts";
 
 export const MessageStatus = named(
   "MessageStatus",
@@ -100,7 +100,7 @@ export const NewMessage = named(
       from: Type.Optional(uuid),
       payload: Payload,
       channels: Type.Optional(Type.Array(channelName, { minItems: 1, maxItems: maxChannels })),
-      via: Type.Optional(Type.Record(channelName, uuid, { maxProperties: maxChannels })),
+      via: Type.Optional(recordOf(channelName, uuid, { maxProperties: maxChannels })),
       reply_to: Type.Optional(uuid),
       fallback: Type.Optional(
         Type.Object(
@@ -158,6 +158,7 @@ export const BatchResult = named(
   ),
 );
 export type BatchResult = Static<typeof BatchResult>;
+const BatchResults = named("BatchResults", Type.Object({ results: Type.Array(BatchResult) }));
 
 const PreflightRecipient = named(
   "PreflightRecipient",
@@ -173,6 +174,8 @@ const PreflightRecipient = named(
     adaptations: Type.Array(Type.String()),
   }),
 );
+
+const Preflight = named("Preflight", Type.Object({ recipients: Type.Array(PreflightRecipient) }));
 
 /** Without the address and the time of the last message. */
 const preflightOutcome = ["channel", "can_send", "reason", "window.state", "needs", "adaptations"].map(
@@ -223,7 +226,7 @@ export const messages = operations("Messages", {
     answers: { 202: AcceptedMessage },
     errors: [404, 409, 422],
   },
-  sendBatch: {
+  sendMessageBatch: {
     method: "POST",
     path: "/v1/messages/batch",
     summary: "Send up to 1,000 messages",
@@ -244,17 +247,17 @@ export const messages = operations("Messages", {
         ],
       },
     ),
-    answers: { 200: named("BatchResults", Type.Object({ results: Type.Array(BatchResult) })) },
+    answers: { 200: BatchResults },
     errors: [409],
   },
-  preflight: {
+  preflightMessage: {
     method: "POST",
     path: "/v1/messages/preflight",
     summary: "Get what sending a message would do, without sending it",
     access: send,
     shows: preflightOutcome,
     body: NewMessage,
-    answers: { 200: named("Preflight", Type.Object({ recipients: Type.Array(PreflightRecipient) })) },
+    answers: { 200: Preflight },
     errors: [404],
   },
   getMessage: {
@@ -264,7 +267,7 @@ export const messages = operations("Messages", {
     access: read,
     answers: { 200: Message },
   },
-  getAuditTrail: {
+  getMessageAuditTrail: {
     method: "GET",
     path: "/v1/messages/{id}/events",
     summary: "Get the audit trail of a message",
@@ -273,7 +276,7 @@ export const messages = operations("Messages", {
     query: entryQuery,
     answers: { 200: pageOf(AuditTrailEntry) },
   },
-  getTrace: {
+  getMessageTrace: {
     method: "GET",
     path: "/v1/messages/{id}/trace",
     summary: "Get everything that happened to a message",

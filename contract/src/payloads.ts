@@ -1,6 +1,6 @@
 /** What a message can say. */
-import { type Static, type TSchema, Type } from "typebox";
-import { closed, named, uuid } from "./schemas.ts";
+import { type Static, Type } from "typebox";
+import { closed, named, oneOf, recordOf, uuid } from "./schemas.ts";
 
 /** Longest text of a message, in characters as JSON Schema counts them (code points). */
 export const maxTextLength = 65_536;
@@ -10,15 +10,10 @@ const templateFields = {
   name: Type.String({ minLength: 1, maxLength: 512 }),
   language: Type.String({ minLength: 2, maxLength: 20 }),
 };
-const templateParameters = Type.Union([
-  Type.Array(Type.String({ maxLength: 32_768 }), { maxItems: 100 }),
-  Type.Unsafe<Record<string, string>>({
-    type: "object",
-    additionalProperties: { type: "string", maxLength: 32_768 },
-    propertyNames: { maxLength: 20 },
-    maxProperties: 100,
-  }),
-]);
+const parameter = Type.String({ maxLength: 32_768 });
+const listed = Type.Array(parameter, { maxItems: 100 });
+const byName = recordOf(Type.String({ maxLength: 20 }), parameter, { maxProperties: 100 });
+const templateParameters = Type.Unsafe<Static<typeof listed> | Static<typeof byName>>({ oneOf: [listed, byName] });
 
 const payloads = [
   named(
@@ -69,13 +64,7 @@ const payloads = [
 export type MessagePayload = Static<(typeof payloads)[number]>;
 export type PayloadType = MessagePayload["type"];
 
-/** `type` chooses the shape, so that an error names the field of that shape and not one of every other. */
-function oneOf(shapes: readonly TSchema[]) {
-  const discriminator = { propertyName: "type" };
-  return Type.Unsafe<MessagePayload>({ type: "object", required: ["type"], discriminator, oneOf: shapes });
-}
-
-export const Payload = named("Payload", oneOf(payloads));
+export const Payload = named("Payload", oneOf("type", payloads));
 
 const TemplatePreview = named(
   "TemplatePreview",
@@ -85,5 +74,8 @@ const TemplatePreview = named(
 /** As lists of conversations show the last message. */
 export const PayloadPreview = named(
   "PayloadPreview",
-  oneOf(payloads.map((payload) => (payload.properties.type.const === "template" ? TemplatePreview : payload))),
+  oneOf(
+    "type",
+    payloads.map((payload) => (payload.properties.type.const === "template" ? TemplatePreview : payload)),
+  ),
 );

@@ -12,7 +12,7 @@ const place = {
 } as const;
 
 /** Where the platforms send what happens on a channel account. */
-export const platformWebhooks = operations("Webhooks of platforms", {
+export const platformWebhooks = operations("Platform webhooks", {
   confirmPlatformWebhook: {
     method: "GET",
     ...place,

@@ -41,6 +41,30 @@ export function asIs(schema: TSchema) {
   return Type.Unsafe<unknown>({ title });
 }
 
+/**
+ * One of these objects, which the value of the field `propertyName` tells apart, so that an error names the field of that
+ * object and not one of every other.
+ */
+export function oneOf<T extends TSchema>(propertyName: string, objects: readonly T[], description?: string) {
+  return Type.Unsafe<Static<T>>({
+    type: "object",
+    ...(description === undefined ? {} : { description }),
+    required: [propertyName],
+    discriminator: { propertyName },
+    oneOf: objects,
+  });
+}
+
+/** An object whose names are not known in advance. */
+export function recordOf<T extends TSchema>(names: TSchema, values: T, options: { maxProperties: number }) {
+  return Type.Unsafe<Record<string, Static<T>>>({
+    type: "object",
+    propertyNames: names,
+    additionalProperties: values,
+    ...options,
+  });
+}
+
 /** Of the bodies and queries of requests: an unknown field is an error. */
 export const closed = { additionalProperties: false } as const;
 
@@ -121,7 +145,8 @@ export const pageQuery = {
 /** Longest text to search for, in characters. */
 export const maxSearchLength = 200;
 
-/** A page of named items. */
+/** A page of named items: `ContactPage` of `Contact`. */
 export function pageOf<T extends TSchema>(item: T) {
-  return Type.Object({ data: Type.Array(item), next_cursor: nullable(Type.String()) });
+  const { title } = item as { title?: string };
+  return named(`${title}Page`, Type.Object({ data: Type.Array(item), next_cursor: nullable(Type.String()) }));
 }

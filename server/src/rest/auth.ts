@@ -32,7 +32,7 @@ export function authRoutes(app: App, deps: AuthRouteDeps): void {
     secondFactor: (userId: string, code: string | undefined) => requireSecondFactor(deps, userId, code),
   };
 
-  route(app, auth.register, async (request, reply) => {
+  route(app, auth.registerUser, async (request, reply) => {
     keepOutOfCaches(reply);
     const origin = originOf(request);
     const user = await registerUser(deps, origin, request.body);

@@ -52,7 +52,7 @@ export function batchRoutes(app: App, { acceptor, prepare }: BatchDeps): void {
 
   route(
     app,
-    messages.sendBatch,
+    messages.sendMessageBatch,
     async (request) => {
       const { principal, workId } = request;
       const items = checkBatch(request.body).messages;

@@ -177,6 +177,16 @@ test("every body of a request has a name and an example, and every example is va
   }
 });
 
+test("every JSON answer has a name, so that generated clients have a type for it", () => {
+  const unnamed = contract.flatMap(({ id, answers, contentType = "application/json" }) =>
+    Object.values(answers as Record<string, Body | null>).flatMap((answer) => {
+      const isEmpty = Object.keys(answer?.properties ?? {}).length === 0;
+      return contentType.endsWith("json") && !isEmpty && answer?.title === undefined ? [id] : [];
+    }),
+  );
+  assert.deepEqual(unnamed, []);
+});
+
 // A route that forgot to say who may call it would be open to everybody.
 test("no route can be made without saying who may call it", async () => {
   const app = await openRestWithoutHub();

@@ -84,7 +84,7 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
     showConversation(await changeConversation(db, principal, params.id, body), principal),
   );
 
-  route(app, conversations.getCapabilities, async ({ principal, db, params }) => {
+  route(app, conversations.getConversationCapabilities, async ({ principal, db, params }) => {
     const members = await getCapabilities({ db, nowMs: clock.now(), capabilitiesOf }, principal, params.id);
     return showCapabilities(params.id, members, principal);
   });
@@ -97,7 +97,7 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
     removeMember(db, principal, params.id, params.participant_id),
   );
 
-  route(app, conversations.markRead, async ({ principal, db, params: { id }, body }, reply) => {
+  route(app, conversations.markConversationRead, async ({ principal, db, params: { id }, body }, reply) => {
     await signals.read(db, principal, id, body.seq);
     const missed = await signals.tellRead(db, id);
     reply.status(missed.length === 0 ? 204 : 202);

@@ -27,7 +27,7 @@ export function messageRoutes(app: App, deps: MessageRouteDeps): void {
 
   batchRoutes(app, deps);
 
-  route(app, messages.preflight, async ({ principal, db, body }) => {
+  route(app, messages.preflightMessage, async ({ principal, db, body }) => {
     const senderId = checkSend(prepare, principal, body);
     const to = body.to === undefined ? null : prepare.parseAddress(body.to, "to");
     const preflightDeps = { db, nowMs: prepare.clock.now(), capabilitiesOf };
@@ -36,11 +36,11 @@ export function messageRoutes(app: App, deps: MessageRouteDeps): void {
 
   route(app, messages.getMessage, ({ principal, db, params }) => readMessage(db, principal, params.id));
 
-  route(app, messages.getAuditTrail, ({ principal, db, params, query: { limit = maxEntries, cursor } }) =>
+  route(app, messages.getMessageAuditTrail, ({ principal, db, params, query: { limit = maxEntries, cursor } }) =>
     readAuditTrail(db, principal, params.id, { limit, cursor }),
   );
 
-  route(app, messages.getTrace, ({ principal, db, params, query: { limit = maxEntries, cursor } }) =>
+  route(app, messages.getMessageTrace, ({ principal, db, params, query: { limit = maxEntries, cursor } }) =>
     readTrace(db, principal, params.id, { limit, cursor }),
   );
 }
