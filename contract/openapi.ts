@@ -1457,37 +1457,7 @@ export interface webhooks {
          * Receive message.received at a webhook endpoint
          * @description Signed by the Standard Webhooks specification: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
          */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": {
-                        /** @enum {string} */
-                        type: "message.received";
-                        /**
-                         * Format: date-time
-                         * @description When the event was committed.
-                         */
-                        timestamp: string;
-                        data: components["schemas"]["NewMessageEvent"];
-                    };
-                };
-            };
-            responses: {
-                /** @description Accepted. Any other answer is a failure: the event is sent again. */
-                "2XX": {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-            };
-        };
+        post: operations["messageReceivedWebhook"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1507,37 +1477,7 @@ export interface webhooks {
          * Receive message.accepted at a webhook endpoint
          * @description Signed by the Standard Webhooks specification: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
          */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": {
-                        /** @enum {string} */
-                        type: "message.accepted";
-                        /**
-                         * Format: date-time
-                         * @description When the event was committed.
-                         */
-                        timestamp: string;
-                        data: components["schemas"]["NewMessageEvent"];
-                    };
-                };
-            };
-            responses: {
-                /** @description Accepted. Any other answer is a failure: the event is sent again. */
-                "2XX": {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-            };
-        };
+        post: operations["messageAcceptedWebhook"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1557,37 +1497,7 @@ export interface webhooks {
          * Receive message.in_transit at a webhook endpoint
          * @description Signed by the Standard Webhooks specification: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
          */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": {
-                        /** @enum {string} */
-                        type: "message.in_transit";
-                        /**
-                         * Format: date-time
-                         * @description When the event was committed.
-                         */
-                        timestamp: string;
-                        data: components["schemas"]["MessageStatusEvent"];
-                    };
-                };
-            };
-            responses: {
-                /** @description Accepted. Any other answer is a failure: the event is sent again. */
-                "2XX": {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-            };
-        };
+        post: operations["messageInTransitWebhook"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1607,37 +1517,7 @@ export interface webhooks {
          * Receive message.sent at a webhook endpoint
          * @description Signed by the Standard Webhooks specification: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
          */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": {
-                        /** @enum {string} */
-                        type: "message.sent";
-                        /**
-                         * Format: date-time
-                         * @description When the event was committed.
-                         */
-                        timestamp: string;
-                        data: components["schemas"]["MessageStatusEvent"];
-                    };
-                };
-            };
-            responses: {
-                /** @description Accepted. Any other answer is a failure: the event is sent again. */
-                "2XX": {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-            };
-        };
+        post: operations["messageSentWebhook"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1657,37 +1537,7 @@ export interface webhooks {
          * Receive message.delivered at a webhook endpoint
          * @description Signed by the Standard Webhooks specification: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
          */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": {
-                        /** @enum {string} */
-                        type: "message.delivered";
-                        /**
-                         * Format: date-time
-                         * @description When the event was committed.
-                         */
-                        timestamp: string;
-                        data: components["schemas"]["MessageStatusEvent"];
-                    };
-                };
-            };
-            responses: {
-                /** @description Accepted. Any other answer is a failure: the event is sent again. */
-                "2XX": {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-            };
-        };
+        post: operations["messageDeliveredWebhook"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1707,37 +1557,7 @@ export interface webhooks {
          * Receive message.read at a webhook endpoint
          * @description Signed by the Standard Webhooks specification: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
          */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": {
-                        /** @enum {string} */
-                        type: "message.read";
-                        /**
-                         * Format: date-time
-                         * @description When the event was committed.
-                         */
-                        timestamp: string;
-                        data: components["schemas"]["MessageStatusEvent"];
-                    };
-                };
-            };
-            responses: {
-                /** @description Accepted. Any other answer is a failure: the event is sent again. */
-                "2XX": {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-            };
-        };
+        post: operations["messageReadWebhook"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1757,37 +1577,7 @@ export interface webhooks {
          * Receive message.failed at a webhook endpoint
          * @description Signed by the Standard Webhooks specification: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
          */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": {
-                        /** @enum {string} */
-                        type: "message.failed";
-                        /**
-                         * Format: date-time
-                         * @description When the event was committed.
-                         */
-                        timestamp: string;
-                        data: components["schemas"]["MessageStatusEvent"];
-                    };
-                };
-            };
-            responses: {
-                /** @description Accepted. Any other answer is a failure: the event is sent again. */
-                "2XX": {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-            };
-        };
+        post: operations["messageFailedWebhook"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1807,37 +1597,7 @@ export interface webhooks {
          * Receive conversation.created at a webhook endpoint
          * @description Signed by the Standard Webhooks specification: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
          */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": {
-                        /** @enum {string} */
-                        type: "conversation.created";
-                        /**
-                         * Format: date-time
-                         * @description When the event was committed.
-                         */
-                        timestamp: string;
-                        data: components["schemas"]["ConversationEvent"];
-                    };
-                };
-            };
-            responses: {
-                /** @description Accepted. Any other answer is a failure: the event is sent again. */
-                "2XX": {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-            };
-        };
+        post: operations["conversationCreatedWebhook"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1857,37 +1617,7 @@ export interface webhooks {
          * Receive conversation.updated at a webhook endpoint
          * @description Signed by the Standard Webhooks specification: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
          */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": {
-                        /** @enum {string} */
-                        type: "conversation.updated";
-                        /**
-                         * Format: date-time
-                         * @description When the event was committed.
-                         */
-                        timestamp: string;
-                        data: components["schemas"]["ConversationEvent"];
-                    };
-                };
-            };
-            responses: {
-                /** @description Accepted. Any other answer is a failure: the event is sent again. */
-                "2XX": {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-            };
-        };
+        post: operations["conversationUpdatedWebhook"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1907,37 +1637,7 @@ export interface webhooks {
          * Receive webhook_endpoint.enabled at a webhook endpoint
          * @description Signed by the Standard Webhooks specification: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
          */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": {
-                        /** @enum {string} */
-                        type: "webhook_endpoint.enabled";
-                        /**
-                         * Format: date-time
-                         * @description When the event was committed.
-                         */
-                        timestamp: string;
-                        data: components["schemas"]["WebhookEndpointEvent"];
-                    };
-                };
-            };
-            responses: {
-                /** @description Accepted. Any other answer is a failure: the event is sent again. */
-                "2XX": {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-            };
-        };
+        post: operations["webhookEndpointEnabledWebhook"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1957,37 +1657,7 @@ export interface webhooks {
          * Receive webhook_endpoint.disabled at a webhook endpoint
          * @description Signed by the Standard Webhooks specification: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
          */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": {
-                        /** @enum {string} */
-                        type: "webhook_endpoint.disabled";
-                        /**
-                         * Format: date-time
-                         * @description When the event was committed.
-                         */
-                        timestamp: string;
-                        data: components["schemas"]["WebhookEndpointEvent"];
-                    };
-                };
-            };
-            responses: {
-                /** @description Accepted. Any other answer is a failure: the event is sent again. */
-                "2XX": {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-            };
-        };
+        post: operations["webhookEndpointDisabledWebhook"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2007,37 +1677,7 @@ export interface webhooks {
          * Receive channel_account.active at a webhook endpoint
          * @description Signed by the Standard Webhooks specification: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
          */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": {
-                        /** @enum {string} */
-                        type: "channel_account.active";
-                        /**
-                         * Format: date-time
-                         * @description When the event was committed.
-                         */
-                        timestamp: string;
-                        data: components["schemas"]["ChannelAccountEvent"];
-                    };
-                };
-            };
-            responses: {
-                /** @description Accepted. Any other answer is a failure: the event is sent again. */
-                "2XX": {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-            };
-        };
+        post: operations["channelAccountActiveWebhook"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2057,37 +1697,7 @@ export interface webhooks {
          * Receive channel_account.disabled at a webhook endpoint
          * @description Signed by the Standard Webhooks specification: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
          */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": {
-                        /** @enum {string} */
-                        type: "channel_account.disabled";
-                        /**
-                         * Format: date-time
-                         * @description When the event was committed.
-                         */
-                        timestamp: string;
-                        data: components["schemas"]["ChannelAccountEvent"];
-                    };
-                };
-            };
-            responses: {
-                /** @description Accepted. Any other answer is a failure: the event is sent again. */
-                "2XX": {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-            };
-        };
+        post: operations["channelAccountDisabledWebhook"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2107,37 +1717,7 @@ export interface webhooks {
          * Receive channel_account.needs_attention at a webhook endpoint
          * @description Signed by the Standard Webhooks specification: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
          */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": {
-                        /** @enum {string} */
-                        type: "channel_account.needs_attention";
-                        /**
-                         * Format: date-time
-                         * @description When the event was committed.
-                         */
-                        timestamp: string;
-                        data: components["schemas"]["ChannelAccountEvent"];
-                    };
-                };
-            };
-            responses: {
-                /** @description Accepted. Any other answer is a failure: the event is sent again. */
-                "2XX": {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-            };
-        };
+        post: operations["channelAccountNeedsAttentionWebhook"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2157,40 +1737,7 @@ export interface webhooks {
          * Receive webhook_endpoint.test at a webhook endpoint
          * @description Signed by the Standard Webhooks specification: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
          */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": {
-                        /** @enum {string} */
-                        type: "webhook_endpoint.test";
-                        /**
-                         * Format: date-time
-                         * @description When the event was committed.
-                         */
-                        timestamp: string;
-                        data: {
-                            /** @description A UUID. */
-                            webhook_endpoint_id: string;
-                        };
-                    };
-                };
-            };
-            responses: {
-                /** @description Accepted. Any other answer is a failure: the event is sent again. */
-                "2XX": {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-            };
-        };
+        post: operations["webhookEndpointTestWebhook"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2382,6 +1929,16 @@ export interface components {
             /** Format: date-time */
             created_at: string;
         };
+        ChannelAccountActiveWebhook: {
+            /** @enum {string} */
+            type: "channel_account.active";
+            /**
+             * Format: date-time
+             * @description When the event was committed.
+             */
+            timestamp: string;
+            data: components["schemas"]["ChannelAccountEvent"];
+        };
         /**
          * @example {
          *       "name": "Sales bot",
@@ -2409,6 +1966,16 @@ export interface components {
              * @default true
              */
             verify?: boolean;
+        };
+        ChannelAccountDisabledWebhook: {
+            /** @enum {string} */
+            type: "channel_account.disabled";
+            /**
+             * Format: date-time
+             * @description When the event was committed.
+             */
+            timestamp: string;
+            data: components["schemas"]["ChannelAccountEvent"];
         };
         ChannelAccountEvent: {
             /** @description A UUID. */
@@ -2478,6 +2045,16 @@ export interface components {
             parked_lanes: number;
             /** @description Deliveries still to be sent. */
             pending: number;
+        };
+        ChannelAccountNeedsAttentionWebhook: {
+            /** @enum {string} */
+            type: "channel_account.needs_attention";
+            /**
+             * Format: date-time
+             * @description When the event was committed.
+             */
+            timestamp: string;
+            data: components["schemas"]["ChannelAccountEvent"];
         };
         ChannelAccountPage: {
             data: components["schemas"]["ChannelAccount"][];
@@ -2683,6 +2260,16 @@ export interface components {
             };
             inbound?: components["schemas"]["GroupInbound"];
         };
+        ConversationCreatedWebhook: {
+            /** @enum {string} */
+            type: "conversation.created";
+            /**
+             * Format: date-time
+             * @description When the event was committed.
+             */
+            timestamp: string;
+            data: components["schemas"]["ConversationEvent"];
+        };
         ConversationEvent: {
             conversation: components["schemas"]["Conversation"];
         };
@@ -2705,6 +2292,16 @@ export interface components {
         };
         /** @enum {string} */
         ConversationType: "private" | "group";
+        ConversationUpdatedWebhook: {
+            /** @enum {string} */
+            type: "conversation.updated";
+            /**
+             * Format: date-time
+             * @description When the event was committed.
+             */
+            timestamp: string;
+            data: components["schemas"]["ConversationEvent"];
+        };
         CreatedApiKey: {
             /** @description A UUID. */
             api_key_id: string;
@@ -2768,11 +2365,8 @@ export interface components {
             channel?: string;
             /** @description The code of the error, such as `WINDOW_CLOSED`. */
             code?: string;
-            /**
-             * @description Needed when you give neither a channel nor a code.
-             * @constant
-             */
-            all?: true;
+            /** @description Needed when you give neither a channel nor a code. Always `true`. */
+            all?: boolean;
             /** @description Only count what would be replayed. */
             dry_run?: boolean;
         };
@@ -2812,8 +2406,8 @@ export interface components {
             message: string;
         };
         Error: {
-            /** @constant */
-            success: false;
+            /** @description Always `false`. */
+            success: boolean;
             error: {
                 code: string;
                 message: string;
@@ -3169,6 +2763,16 @@ export interface components {
             created_at: string;
             deliveries: components["schemas"]["Delivery"][];
         };
+        MessageAcceptedWebhook: {
+            /** @enum {string} */
+            type: "message.accepted";
+            /**
+             * Format: date-time
+             * @description When the event was committed.
+             */
+            timestamp: string;
+            data: components["schemas"]["NewMessageEvent"];
+        };
         /**
          * @example {
          *       "messages": [
@@ -3192,9 +2796,69 @@ export interface components {
         MessageBatch: {
             messages: components["schemas"]["NewMessage"][];
         };
+        MessageDeliveredWebhook: {
+            /** @enum {string} */
+            type: "message.delivered";
+            /**
+             * Format: date-time
+             * @description When the event was committed.
+             */
+            timestamp: string;
+            data: components["schemas"]["MessageStatusEvent"];
+        };
+        MessageFailedWebhook: {
+            /** @enum {string} */
+            type: "message.failed";
+            /**
+             * Format: date-time
+             * @description When the event was committed.
+             */
+            timestamp: string;
+            data: components["schemas"]["MessageStatusEvent"];
+        };
+        MessageInTransitWebhook: {
+            /** @enum {string} */
+            type: "message.in_transit";
+            /**
+             * Format: date-time
+             * @description When the event was committed.
+             */
+            timestamp: string;
+            data: components["schemas"]["MessageStatusEvent"];
+        };
         MessagePage: {
             data: components["schemas"]["Message"][];
             next_cursor: string | null;
+        };
+        MessageReadWebhook: {
+            /** @enum {string} */
+            type: "message.read";
+            /**
+             * Format: date-time
+             * @description When the event was committed.
+             */
+            timestamp: string;
+            data: components["schemas"]["MessageStatusEvent"];
+        };
+        MessageReceivedWebhook: {
+            /** @enum {string} */
+            type: "message.received";
+            /**
+             * Format: date-time
+             * @description When the event was committed.
+             */
+            timestamp: string;
+            data: components["schemas"]["NewMessageEvent"];
+        };
+        MessageSentWebhook: {
+            /** @enum {string} */
+            type: "message.sent";
+            /**
+             * Format: date-time
+             * @description When the event was committed.
+             */
+            timestamp: string;
+            data: components["schemas"]["MessageStatusEvent"];
         };
         /** @enum {string} */
         MessageStatus: "accepted" | "in_transit" | "sent" | "delivered" | "read" | "failed";
@@ -4207,11 +3871,8 @@ export interface components {
             status: components["schemas"]["WebhookEndpointStatus"];
             /** Format: date-time */
             disabled_at: string | null;
-            /**
-             * @description `requested`: by an admin. `gone`: it answered 410. `failing`: nothing reached it for five days. `maker_lost_access`: the user or API key that made it could not make it now.
-             * @enum {string|null}
-             */
-            disabled_reason: "requested" | "gone" | "failing" | "maker_lost_access" | null;
+            /** @description `requested`: by an admin. `gone`: it answered 410. `failing`: nothing reached it for five days. `maker_lost_access`: the user or API key that made it could not make it now. */
+            disabled_reason: ("requested" | "gone" | "failing" | "maker_lost_access") | null;
             /** Format: date-time */
             failing_since: string | null;
             /**
@@ -4244,6 +3905,26 @@ export interface components {
             /** @description Whether events are sent one after the other, in the order of the feed. An event that fails then holds up those behind it. */
             ordered?: boolean;
             status?: components["schemas"]["WebhookEndpointStatus"];
+        };
+        WebhookEndpointDisabledWebhook: {
+            /** @enum {string} */
+            type: "webhook_endpoint.disabled";
+            /**
+             * Format: date-time
+             * @description When the event was committed.
+             */
+            timestamp: string;
+            data: components["schemas"]["WebhookEndpointEvent"];
+        };
+        WebhookEndpointEnabledWebhook: {
+            /** @enum {string} */
+            type: "webhook_endpoint.enabled";
+            /**
+             * Format: date-time
+             * @description When the event was committed.
+             */
+            timestamp: string;
+            data: components["schemas"]["WebhookEndpointEvent"];
         };
         WebhookEndpointEvent: {
             /** @description A UUID. */
@@ -4279,6 +3960,19 @@ export interface components {
         };
         /** @enum {string} */
         WebhookEndpointStatus: "enabled" | "disabled";
+        WebhookEndpointTestWebhook: {
+            /** @enum {string} */
+            type: "webhook_endpoint.test";
+            /**
+             * Format: date-time
+             * @description When the event was committed.
+             */
+            timestamp: string;
+            data: {
+                /** @description A UUID. */
+                webhook_endpoint_id: string;
+            };
+        };
         /**
          * @example {
          *       "webhook_endpoint_id": "0192f5c4-7d1e-7b3a-9c55-0a8e4f1d2b3c",
@@ -4310,11 +4004,8 @@ export interface components {
             status: components["schemas"]["WebhookEndpointStatus"];
             /** Format: date-time */
             disabled_at: string | null;
-            /**
-             * @description `requested`: by an admin. `gone`: it answered 410. `failing`: nothing reached it for five days. `maker_lost_access`: the user or API key that made it could not make it now.
-             * @enum {string|null}
-             */
-            disabled_reason: "requested" | "gone" | "failing" | "maker_lost_access" | null;
+            /** @description `requested`: by an admin. `gone`: it answered 410. `failing`: nothing reached it for five days. `maker_lost_access`: the user or API key that made it could not make it now. */
+            disabled_reason: ("requested" | "gone" | "failing" | "maker_lost_access") | null;
             /** Format: date-time */
             failing_since: string | null;
             /**
@@ -4487,10 +4178,13 @@ export type BatchResult = components['schemas']['BatchResult'];
 export type BatchResults = components['schemas']['BatchResults'];
 export type Channel = components['schemas']['Channel'];
 export type ChannelAccount = components['schemas']['ChannelAccount'];
+export type ChannelAccountActiveWebhook = components['schemas']['ChannelAccountActiveWebhook'];
 export type ChannelAccountChange = components['schemas']['ChannelAccountChange'];
+export type ChannelAccountDisabledWebhook = components['schemas']['ChannelAccountDisabledWebhook'];
 export type ChannelAccountEvent = components['schemas']['ChannelAccountEvent'];
 export type ChannelAccountFrame = components['schemas']['ChannelAccountFrame'];
 export type ChannelAccountHealth = components['schemas']['ChannelAccountHealth'];
+export type ChannelAccountNeedsAttentionWebhook = components['schemas']['ChannelAccountNeedsAttentionWebhook'];
 export type ChannelAccountPage = components['schemas']['ChannelAccountPage'];
 export type ChannelAccountSettings = components['schemas']['ChannelAccountSettings'];
 export type ChannelAccountStatus = components['schemas']['ChannelAccountStatus'];
@@ -4504,9 +4198,11 @@ export type ContactPage = components['schemas']['ContactPage'];
 export type Conversation = components['schemas']['Conversation'];
 export type ConversationCapabilities = components['schemas']['ConversationCapabilities'];
 export type ConversationChange = components['schemas']['ConversationChange'];
+export type ConversationCreatedWebhook = components['schemas']['ConversationCreatedWebhook'];
 export type ConversationEvent = components['schemas']['ConversationEvent'];
 export type ConversationFrame = components['schemas']['ConversationFrame'];
 export type ConversationType = components['schemas']['ConversationType'];
+export type ConversationUpdatedWebhook = components['schemas']['ConversationUpdatedWebhook'];
 export type CreatedApiKey = components['schemas']['CreatedApiKey'];
 export type CreatedInvitation = components['schemas']['CreatedInvitation'];
 export type CreatedPasswordReset = components['schemas']['CreatedPasswordReset'];
@@ -4542,8 +4238,15 @@ export type Me = components['schemas']['Me'];
 export type MeChange = components['schemas']['MeChange'];
 export type MemberInput = components['schemas']['MemberInput'];
 export type Message = components['schemas']['Message'];
+export type MessageAcceptedWebhook = components['schemas']['MessageAcceptedWebhook'];
 export type MessageBatch = components['schemas']['MessageBatch'];
+export type MessageDeliveredWebhook = components['schemas']['MessageDeliveredWebhook'];
+export type MessageFailedWebhook = components['schemas']['MessageFailedWebhook'];
+export type MessageInTransitWebhook = components['schemas']['MessageInTransitWebhook'];
 export type MessagePage = components['schemas']['MessagePage'];
+export type MessageReadWebhook = components['schemas']['MessageReadWebhook'];
+export type MessageReceivedWebhook = components['schemas']['MessageReceivedWebhook'];
+export type MessageSentWebhook = components['schemas']['MessageSentWebhook'];
 export type MessageStatus = components['schemas']['MessageStatus'];
 export type MessageStatusEvent = components['schemas']['MessageStatusEvent'];
 export type MessageStatusFrame = components['schemas']['MessageStatusFrame'];
@@ -4606,10 +4309,13 @@ export type WebhookAttempt = components['schemas']['WebhookAttempt'];
 export type WebhookAttemptPage = components['schemas']['WebhookAttemptPage'];
 export type WebhookEndpoint = components['schemas']['WebhookEndpoint'];
 export type WebhookEndpointChange = components['schemas']['WebhookEndpointChange'];
+export type WebhookEndpointDisabledWebhook = components['schemas']['WebhookEndpointDisabledWebhook'];
+export type WebhookEndpointEnabledWebhook = components['schemas']['WebhookEndpointEnabledWebhook'];
 export type WebhookEndpointEvent = components['schemas']['WebhookEndpointEvent'];
 export type WebhookEndpointFrame = components['schemas']['WebhookEndpointFrame'];
 export type WebhookEndpointPage = components['schemas']['WebhookEndpointPage'];
 export type WebhookEndpointStatus = components['schemas']['WebhookEndpointStatus'];
+export type WebhookEndpointTestWebhook = components['schemas']['WebhookEndpointTestWebhook'];
 export type WebhookEndpointWithSecret = components['schemas']['WebhookEndpointWithSecret'];
 export type WebhookEvent = components['schemas']['WebhookEvent'];
 export type WebhookReplay = components['schemas']['WebhookReplay'];
@@ -7277,7 +6983,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/x-ndjson": components["schemas"]["AuditRecord"];
+                    "application/x-ndjson": string;
                 };
             };
             401: components["responses"]["Unauthorized"];
@@ -7409,6 +7115,336 @@ export interface operations {
             404: components["responses"]["NotFound"];
             413: components["responses"]["PayloadTooLarge"];
             503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    messageReceivedWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MessageReceivedWebhook"];
+            };
+        };
+        responses: {
+            /** @description Accepted. Any other answer is a failure: the event is sent again. */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    messageAcceptedWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MessageAcceptedWebhook"];
+            };
+        };
+        responses: {
+            /** @description Accepted. Any other answer is a failure: the event is sent again. */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    messageInTransitWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MessageInTransitWebhook"];
+            };
+        };
+        responses: {
+            /** @description Accepted. Any other answer is a failure: the event is sent again. */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    messageSentWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MessageSentWebhook"];
+            };
+        };
+        responses: {
+            /** @description Accepted. Any other answer is a failure: the event is sent again. */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    messageDeliveredWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MessageDeliveredWebhook"];
+            };
+        };
+        responses: {
+            /** @description Accepted. Any other answer is a failure: the event is sent again. */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    messageReadWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MessageReadWebhook"];
+            };
+        };
+        responses: {
+            /** @description Accepted. Any other answer is a failure: the event is sent again. */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    messageFailedWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MessageFailedWebhook"];
+            };
+        };
+        responses: {
+            /** @description Accepted. Any other answer is a failure: the event is sent again. */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    conversationCreatedWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ConversationCreatedWebhook"];
+            };
+        };
+        responses: {
+            /** @description Accepted. Any other answer is a failure: the event is sent again. */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    conversationUpdatedWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ConversationUpdatedWebhook"];
+            };
+        };
+        responses: {
+            /** @description Accepted. Any other answer is a failure: the event is sent again. */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    webhookEndpointEnabledWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WebhookEndpointEnabledWebhook"];
+            };
+        };
+        responses: {
+            /** @description Accepted. Any other answer is a failure: the event is sent again. */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    webhookEndpointDisabledWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WebhookEndpointDisabledWebhook"];
+            };
+        };
+        responses: {
+            /** @description Accepted. Any other answer is a failure: the event is sent again. */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    channelAccountActiveWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChannelAccountActiveWebhook"];
+            };
+        };
+        responses: {
+            /** @description Accepted. Any other answer is a failure: the event is sent again. */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    channelAccountDisabledWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChannelAccountDisabledWebhook"];
+            };
+        };
+        responses: {
+            /** @description Accepted. Any other answer is a failure: the event is sent again. */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    channelAccountNeedsAttentionWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChannelAccountNeedsAttentionWebhook"];
+            };
+        };
+        responses: {
+            /** @description Accepted. Any other answer is a failure: the event is sent again. */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    webhookEndpointTestWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WebhookEndpointTestWebhook"];
+            };
+        };
+        responses: {
+            /** @description Accepted. Any other answer is a failure: the event is sent again. */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
         };
     };
 }

@@ -40,7 +40,7 @@ test("an enum has a type, because generators do not derive it from the values", 
   const { TestColour, TestBox } = writeBox();
   assert.deepEqual(TestColour, { type: "string", enum: ["red", "blue"] });
   assert.partialDeepStrictEqual(TestBox!.properties, {
-    size: { type: ["string", "null"], enum: ["small", "large", null] },
+    size: { anyOf: [{ type: "string", enum: ["small", "large"] }, { type: "null" }] },
   });
 });
 
@@ -62,6 +62,43 @@ test("a value that is serialized as it is refers to its schema", () => {
     paint: { $ref: "#/components/schemas/TestColour" },
   });
 });
+
+test("a boolean constant is a boolean with a description, because generators write an enum of texts for it", () => {
+  const { TestLid } = write(named("TestLid", Type.Object({ shut: Type.Literal(true, { description: "The lid." }) })));
+  assert.deepEqual(TestLid!.properties, { shut: { type: "boolean", description: "The lid. Always `true`." } });
+});
+
+test("webhooks have operation ids and a tag that no operation has, because generators write one class for each tag", () => {
+  const body = named("TestWebhook", Type.Object({ size: Type.Integer() }));
+  const { box } = operations("Boxes", {
+    box: { method: "GET", path: "/v1/box", summary: "Get it", access: "public", answers: { 204: null } },
+  });
+  const info = { title: "Test", version: "1", description: "" };
+  const { tags, webhooks } = writeDocument(info, [box], [{ name: "box.lid_shut", body }]);
+  assert.deepEqual(tags, [{ name: "Boxes" }, { name: "Webhooks" }]);
+  assert.partialDeepStrictEqual(webhooks, {
+    "box.lid_shut": { post: { operationId: "boxLidShutWebhook", tags: ["Webhooks"] } },
+  });
+});
+
+test("lines of JSON are a text, because generators would read all of them as one value", () => {
+  const { listBoxes } = operations("Boxes", {
+    listBoxes: {
+      method: "GET",
+      path: "/v1/boxes",
+      summary: "List them",
+      access: "public",
+      answers: { 200: Box },
+      contentType: "application/x-ndjson",
+    },
+  });
+  const document = writeDocument({ title: "Test", version: "1", description: "" }, [listBoxes], []);
+  const schema = { type: "string", description: "Each line is the JSON of one `TestBox`." };
+  assert.partialDeepStrictEqual(document.paths, {
+    "/v1/boxes": { get: { responses: { 200: { content: { "application/x-ndjson": { schema } } } } } },
+  });
+});
+
 test("a discriminator names the component of each value", () => {
   const round = named("TestCircle", Type.Object({ shape: Type.Literal("circle") }));
   const angular = named("TestPolygon", Type.Object({ shape: Type.Enum(["triangle", "square"]) }));

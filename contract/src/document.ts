@@ -3,10 +3,8 @@ import type { TSchema } from "typebox";
 import { readScopeOf } from "./access.ts";
 import type { WebhookShape } from "./events.ts";
 import { type ErrorStatus, isCounted, type Operation } from "./operation.ts";
+import { type Json, onePerType, type Schema, severalTypes, showLines, withoutConstant } from "./readable-schemas.ts";
 import { componentNamed, ErrorBody, idempotencyKey, uuid } from "./schemas.ts";
-
-type Json = Record<string, unknown>;
-type Schema = Json;
 
 /** Status, name of the component, and what it means. */
 const errors: Record<ErrorStatus, readonly [name: string, meaning: string]> = {
@@ -68,13 +66,17 @@ export function writeDocument(
     const { enum: values, patternProperties: record } = schema as { enum?: unknown[]; patternProperties?: object };
     // Generators derive no type from the values of an enum, and do not read patternProperties.
     if (values !== undefined && schema.type === undefined) {
-      const types = [...new Set(values.map((value) => (value === null ? "null" : typeof value)))];
-      return { type: types.length === 1 ? types[0] : types, ...inside };
+      const { description, ...others } = inside;
+      const known = values.filter((value) => value !== null);
+      const shown = { type: typeof known[0], ...others, enum: known };
+      const added = description === undefined ? {} : { description };
+      return known.length === values.length ? { ...shown, ...added } : { anyOf: [shown, { type: "null" }], ...added };
     }
     if (record !== undefined && anyName in record) {
       const { patternProperties, ...others } = inside;
       return { ...others, additionalProperties: (patternProperties as Json)[anyName] };
     }
+    if (typeof schema.const === "boolean") return withoutConstant(inside);
     if (severalTypes(schema)) return onePerType(inside);
     if (schema.discriminator !== undefined) inside.discriminator = withMapping(schema, inside);
     return inside;
@@ -111,10 +113,11 @@ export function writeDocument(
     place[method] = showOperation(operation, show);
   }
   const called = webhooks.map(({ name, body }) => [name, { post: showWebhook(name, show(body as object as Schema)) }]);
+  const tags = [...new Set([...operations.map(({ tag }) => tag), ...(webhooks.length === 0 ? [] : [webhookTag])])];
   return {
     openapi: "3.1.0",
     info,
-    tags: [...new Set(operations.map(({ tag }) => tag))].map((name) => ({ name })),
+    tags: tags.map((name) => ({ name })),
     security: [{ bearer: [] }],
     paths,
     webhooks: Object.fromEntries(called),
@@ -129,34 +132,17 @@ export function writeDocument(
   };
 }
 
-/** Besides null. */
-function severalTypes({ type }: Schema): boolean {
-  return Array.isArray(type) && type.filter((one) => one !== "null").length > 1;
-}
-
-const keywords: Record<string, readonly string[]> = {
-  string: ["minLength", "maxLength", "pattern", "format"],
-  object: ["required", "properties", "additionalProperties"],
-};
-
-/** Generators read one type besides null. Throws for a keyword of no known type. */
-function onePerType({ type, description, ...rest }: Schema): Schema {
-  const anyOf = (type as string[]).map((one) => {
-    const own = Object.entries(rest).filter(([keyword]) => keywords[one]?.includes(keyword));
-    return { type: one, ...Object.fromEntries(own) };
-  });
-  const lost = Object.keys(rest).filter((keyword) => !anyOf.some((one) => keyword in one));
-  if (lost.length > 0) throw new Error(`${lost.join(", ")}: of which of the types ${type}?`);
-  return { anyOf, ...(description === undefined ? {} : { description }) };
-}
-
 function takesNull({ type, enum: values }: { type?: unknown; enum?: unknown }): boolean {
   return (Array.isArray(type) && type.includes("null")) || (Array.isArray(values) && values.includes(null));
 }
 
+/** Generators write a class for each tag: it must not be that of an operation. */
+const webhookTag = "Webhooks";
+
 function showWebhook(name: string, schema: Json): Json {
   return {
-    tags: ["Webhook endpoints"],
+    operationId: `${name.replaceAll(/[._](\w)/g, (_all, letter: string) => letter.toUpperCase())}Webhook`,
+    tags: [webhookTag],
     summary: `Receive ${name} at a webhook endpoint`,
     description: signed,
     security: [],
@@ -214,16 +200,17 @@ function describe({ description = "", access, answers, shows = [] }: Operation):
 }
 
 function showAnswer(
-  { contentType }: Operation,
+  operation: Operation,
   status: number,
   schema: TSchema | null,
   show: (schema: Schema) => Json,
 ): Json {
+  const contentType: string = operation.contentType ?? "application/json";
   if (schema !== null) {
     const description = status < 400 ? "Success." : "Not now: the body says why.";
     return {
       description,
-      content: { [contentType ?? "application/json"]: { schema: show(schema as object as Schema) } },
+      content: { [contentType]: { schema: showLines(contentType, show(schema as object as Schema)) } },
     };
   }
   if (status < 300) return { description: "Done; no body." };

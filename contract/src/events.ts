@@ -202,7 +202,8 @@ const dataByFrame = new Map(
 
 function webhook(name: string, data: TSchema): WebhookShape {
   const timestamp = moment("When the event was committed.");
-  return { name, body: Type.Object({ type: Type.Enum([name]), timestamp, data }) };
+  const word = name.replaceAll(/(?:^|[._])(\w)/g, (_all, letter: string) => letter.toUpperCase());
+  return { name, body: named(`${word}Webhook`, Type.Object({ type: Type.Enum([name]), timestamp, data })) };
 }
 
 /** What the hub sends to webhook endpoints. */
