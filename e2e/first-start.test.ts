@@ -15,7 +15,7 @@ test(
   "a start that waits prints what it waits for and for how long, until it continues",
   { skip: withoutProc },
   async () => {
-    await using place = await openHubPlace({ SIMULATOR_PORT: "0", ADMIN_PASSWORD: "" });
+    await using place = await openHubPlace({ ADMIN_PASSWORD: "" });
     const hub = place.spawn();
     const simulator = await stopSimulator(place);
     const said = () => [
@@ -50,7 +50,7 @@ test(
   "when a start ends before it has shown the password, the next one shows a new password",
   { skip: withoutProc },
   async () => {
-    await using place = await openHubPlace({ SIMULATOR_PORT: "0", ADMIN_PASSWORD: "" });
+    await using place = await openHubPlace({ ADMIN_PASSWORD: "" });
     const hub = place.spawn();
     await stopSimulator(place);
     // The admin is made before the start waits for the simulator, which is stopped.
@@ -77,7 +77,7 @@ test(
     skip: withoutProc,
   },
   async () => {
-    await using place = await openHubPlace({ SIMULATOR_PORT: "0" });
+    await using place = await openHubPlace();
     const hub = await startHubProcess(place);
     const session = await logIn(place.url, adminPassword);
     const beside = await resetPassword(place);

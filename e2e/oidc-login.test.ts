@@ -22,7 +22,7 @@ let provider: OidcProvider;
 let browser: Browser;
 
 before(async () => {
-  place = cleanUp.use(await openHubPlace({ SIMULATOR_PORT: "0" }));
+  place = cleanUp.use(await openHubPlace());
   // Another site than the provider's, so that cookies have to cross.
   hub = `http://localhost:${place.port}`;
   provider = cleanUp.use(await startOidcProvider(`${hub}/auth/oauth/acme/callback`, people));

@@ -66,7 +66,7 @@ test(
   "a hub of its own brings platforms and a password, and takes all of it along when it stops",
   { skip: withoutProc },
   async () => {
-    await using place = await openHubPlace({ ADMIN_PASSWORD: "", SIMULATOR_PORT: "0" });
+    await using place = await openHubPlace({ ADMIN_PASSWORD: "" });
     const hub = await startHubProcess(place);
     assert.ok(processesIn(place.folder).length > 3);
     const [, password] = /password: (\S+)/.exec(hub.stdout()) ?? [];
@@ -119,7 +119,7 @@ for (const key of ["PORT", "SIMULATOR_PORT"]) {
     async () => {
       const port = await freePort();
       const other = createServer().listen(port, "127.0.0.1");
-      await using place = await openHubPlace({ SIMULATOR_PORT: "0", [key]: String(port) });
+      await using place = await openHubPlace({ [key]: String(port) });
       const hub = place.spawn();
       try {
         assert.deepEqual(await hub.ended, { code: 1, signal: null });
@@ -147,7 +147,7 @@ test(
   "a data directory in use stops the start with one sentence, and the hub that has it goes on",
   { skip: withoutProc },
   async () => {
-    await using place = await openHubPlace({ SIMULATOR_PORT: "0" });
+    await using place = await openHubPlace();
     await startHubProcess(place);
     const intruder = place.spawn({ PORT: "0" });
     assert.deepEqual(await intruder.ended, { code: 1, signal: null });

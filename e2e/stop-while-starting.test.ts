@@ -69,7 +69,7 @@ for (const to of ["the hub", "all processes, as by Ctrl-C"]) {
     `a signal to ${to} while the database is made is no failure, and the next start works`,
     { skip: withoutProc },
     async () => {
-      await using place = await openHubPlace({ ...slowStop, SIMULATOR_PORT: "0" });
+      await using place = await openHubPlace({ ...slowStop });
       const hub = place.spawn();
       const initdb = await until(
         "initdb runs",
@@ -94,7 +94,7 @@ for (const to of ["the hub", "all processes, as by Ctrl-C"]) {
 }
 
 test("SIGTERM ends a start at once while the simulator does not answer", { skip: withoutProc }, async () => {
-  await using place = await openHubPlace({ ...slowStop, SIMULATOR_PORT: "0" });
+  await using place = await openHubPlace({ ...slowStop });
   const hub = place.spawn();
   const simulator = await until(
     "the simulator is spawned",

@@ -17,7 +17,7 @@ const folder = opened.use(openCertificateFolder());
 test("a hub with a certificate is reached by TLS alone, by people, programs and its own simulator", async () => {
   const { certFile, keyFile } = folder.make("hub");
   const ca = readFileSync(certFile);
-  await using place = await openHubPlace({ TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile, SIMULATOR_PORT: "0" });
+  await using place = await openHubPlace({ TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile });
   const hub = await startHubProcess(place);
   const url = `https://127.0.0.1:${place.port}`;
   assert.ok(hub.stdout().includes(`API         ${url}`));

@@ -60,6 +60,8 @@ export async function openHubPlace(env: Record<string, string> = {}): Promise<Hu
           ...noLimits,
           ...openPlatformsEnv,
           PORT: String(port),
+          // The default may be in use by another test file, or by a hub of the developer.
+          SIMULATOR_PORT: "0",
           DATA_DIR: dataDir,
           ADMIN_PASSWORD: adminPassword,
           LOG_LEVEL: "warn",
