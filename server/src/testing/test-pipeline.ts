@@ -22,6 +22,7 @@ import { applyEarlyReceipts, applyReceipts, type Receipt } from "../receipts/rec
 import { giveUpRouting } from "../router/give-up-routing.ts";
 import { type AcceptedRecord, laneOf, routeMessages } from "../router/router.ts";
 import { topics } from "../topics.ts";
+import { patient } from "./patience.ts";
 import { createTestDatabase } from "./test-database.ts";
 import { until } from "./until.ts";
 
@@ -114,7 +115,7 @@ export async function startPipeline(options: PipelineOptions = {}) {
     clock,
     batchSize: 500,
     queueSize: 10_000,
-    maxWaitMs: 1_000,
+    maxWaitMs: patient(1_000),
   });
   const routing = bus.subscribe<AcceptedRecord>(topics.messageProcessing, "route", {
     maxBatch: 500,
