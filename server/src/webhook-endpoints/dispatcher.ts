@@ -30,14 +30,14 @@ export interface DispatcherDeps extends SendDeps, DisableDeps {
 }
 
 /** An endpoint, and since when nothing has reached it. */
-export interface Roused {
+export interface EndpointToWake {
   webhook_endpoint_id: string;
   failing_since: Date | null;
 }
 
 export interface Dispatcher {
   /** Something may be due for these endpoints now. */
-  rouse(endpoints: readonly Roused[]): void;
+  wake(endpoints: readonly EndpointToWake[]): void;
   /** Looks for what is due, once. It does so by itself every second. */
   look(): Promise<void>;
   /** Starts no further attempt, waits a little for those under way, and gives back the rest. */
@@ -100,7 +100,7 @@ export function openDispatcher(deps: DispatcherDeps): Dispatcher {
     for (const key of await endpointsWithoutMaker(db, now)) await disableWithoutMaker(deps, key);
     const found = await endpointsWithWork(db, { now, afterId: lastEndpointId, limit: lookPage });
     lastEndpointId = found.length === lookPage ? found.at(-1)!.webhook_endpoint_id : firstId;
-    rouse(found);
+    wake(found);
   }
 
   /** Claims stay ours for the length of the lease from here on. */
@@ -111,9 +111,9 @@ export function openDispatcher(deps: DispatcherDeps): Dispatcher {
     aliveUntil = startMs + leaseMs;
   }
 
-  function rouse(endpoints: readonly Roused[]): void {
+  function wake(endpoints: readonly EndpointToWake[]): void {
     for (const { webhook_endpoint_id, failing_since } of endpoints) {
-      lanes.rouse(webhook_endpoint_id, failing_since !== null);
+      lanes.wake(webhook_endpoint_id, failing_since !== null);
     }
     pump();
   }
@@ -136,7 +136,7 @@ export function openDispatcher(deps: DispatcherDeps): Dispatcher {
         claimed = await (endpoint.is_ordered ? claimHead : claimDue)(db, lane.endpointId, claim);
       }
     } catch (error) {
-      // The next look rouses it again.
+      // The next look wakes it again.
       troubles.failed(part, error);
     }
     lanes.settle(lane, places, claimed.length);
@@ -202,7 +202,7 @@ export function openDispatcher(deps: DispatcherDeps): Dispatcher {
   }
 
   return {
-    rouse,
+    wake,
     look,
     async close() {
       isClosing = true;

@@ -10,7 +10,7 @@ export interface FollowerDeps extends FollowDeps {
   /** Tells of a workspace with news, or of null when any may have some. Returns how to stop. */
   onNews: (listener: (workspaceId: string | null) => void) => () => void;
   /** Something is due for these endpoints. */
-  rouse: (endpoints: Subscriber[]) => void;
+  wake: (endpoints: Subscriber[]) => void;
 }
 
 const part = "follow events for webhook endpoints";
@@ -21,7 +21,7 @@ const lookEveryMs = 1_000;
 
 /** Follows the feeds of all workspaces that have enabled endpoints. Any number of processes may. */
 export function openFollower(deps: FollowerDeps) {
-  const { db, clock, troubles, onNews, rouse } = deps;
+  const { db, clock, troubles, onNews, wake } = deps;
   /** Workspaces with enabled endpoints, as of the last look: news of others costs nothing. */
   let followed = new Set<string>();
   /** To be read; a workspace that is just being read is read again afterwards. */
@@ -63,7 +63,7 @@ export function openFollower(deps: FollowerDeps) {
     try {
       const { endpoints, hasMore } = await follow(deps, workspaceId, new Date(clock.now()));
       failing.delete(workspaceId);
-      if (endpoints.length > 0) rouse(endpoints);
+      if (endpoints.length > 0) wake(endpoints);
       // Behind the others: they take turns.
       if (hasMore) waiting.add(workspaceId);
     } catch (error) {

@@ -19,7 +19,7 @@ function fillAll(lanes: ReturnType<typeof openLanes>): Lane[] {
 
 test("a lane begins with one request, widens with each quick success, and narrows with a failure", () => {
   const lanes = openLanes(limits);
-  lanes.rouse("a");
+  lanes.wake("a");
   let under = fillAll(lanes);
   assert.equal(under.length, 1);
   for (const width of [2, 4, 4]) {
@@ -33,11 +33,11 @@ test("a lane begins with one request, widens with each quick success, and narrow
 
 test("however many endpoints hang, the quick ones keep half of the places, and new ones get in", () => {
   const lanes = openLanes(limits);
-  lanes.rouse("good");
+  lanes.wake("good");
   const [good] = fillAll(lanes);
   lanes.finish(good!, quick);
-  for (let index = 0; index < 100; index += 1) lanes.rouse(`new ${index}`);
-  for (let index = 0; index < 100; index += 1) lanes.rouse(`dead ${index}`, true);
+  for (let index = 0; index < 100; index += 1) lanes.wake(`new ${index}`);
+  for (let index = 0; index < 100; index += 1) lanes.wake(`dead ${index}`, true);
   const under = fillAll(lanes);
   const countOf = (name: string) => under.filter((lane) => lane.endpointId.startsWith(name)).length;
   assert.deepEqual([countOf("good"), countOf("new"), countOf("dead")], [2, 3, 3]);
@@ -59,7 +59,7 @@ test("however many endpoints hang, the quick ones keep half of the places, and n
 
 test("an ordered endpoint never has two under way", () => {
   const lanes = openLanes(limits);
-  lanes.rouse("a");
+  lanes.wake("a");
   for (let turn = 0; turn < 5; turn += 1) {
     const under = fillAll(lanes);
     assert.equal(under.length, 1);
@@ -71,15 +71,15 @@ test("an ordered endpoint never has two under way", () => {
 test("whatever happens, no place is lost, no limit is passed, and what has work gets its turn", () => {
   const step = fc.record({
     endpoint: fc.integer({ min: 0, max: 8 }),
-    what: fc.constantFrom("rouse", "dead", "turn", "half", "none", "quick", "bad"),
+    what: fc.constantFrom("wake", "dead", "turn", "half", "none", "quick", "bad"),
   });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
       const lanes = openLanes(limits);
       const under: Lane[] = [];
       for (const { endpoint, what } of steps) {
-        if (what === "rouse") lanes.rouse(`${endpoint}`);
-        else if (what === "dead") lanes.rouse(`${endpoint}`, true);
+        if (what === "wake") lanes.wake(`${endpoint}`);
+        else if (what === "dead") lanes.wake(`${endpoint}`, true);
         else if (what === "quick" || what === "bad") {
           const [lane] = under.splice(endpoint % Math.max(1, under.length), 1);
           if (lane !== undefined) lanes.finish(lane, what === "quick" ? quick : bad);
@@ -99,7 +99,7 @@ test("whatever happens, no place is lost, no limit is passed, and what has work 
       for (const lane of under.splice(0)) lanes.finish(lane, quick);
       assert.equal(lanes.underWay, 0);
       for (let turn = lanes.next(); turn !== null; turn = lanes.next()) lanes.settle(turn.lane, turn.places, 0);
-      lanes.rouse("last");
+      lanes.wake("last");
       assert.equal(lanes.next()!.lane.endpointId, "last");
     }),
   );

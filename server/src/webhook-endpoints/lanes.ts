@@ -87,7 +87,7 @@ export function openLanes(limits: LaneLimits = laneLimits) {
 
   return {
     /** Something may be due for the endpoint. `isFailing` is what is known of it from before. */
-    rouse(endpointId: string, isFailing = false): void {
+    wake(endpointId: string, isFailing = false): void {
       let lane = lanes.get(endpointId);
       if (lane === undefined) {
         if (lanes.size >= maxResting) forgetResting(lanes);

@@ -25,7 +25,7 @@ export type WebhooksDeps = DispatcherDeps & Pick<FollowerDeps, "onNews">;
 /** Follows the feeds and sends: what a process does for all webhook endpoints. Any number of processes may do it. */
 export function startWebhooks(deps: WebhooksDeps): { look(): Promise<void>; close(): Promise<void> } {
   const dispatcher = openDispatcher(deps);
-  const follower = openFollower({ ...deps, rouse: dispatcher.rouse });
+  const follower = openFollower({ ...deps, wake: dispatcher.wake });
   return {
     /** Looks for all there is to do, now; it does so by itself every second. */
     async look() {
