@@ -2,9 +2,9 @@
 import type { TSchema } from "typebox";
 import { readScopeOf } from "./access.ts";
 import type { WebhookShape } from "./events.ts";
-import { type ErrorStatus, isCounted, type Operation } from "./operation.ts";
+import { type ErrorStatus, isCounted, type Operation, paramsOf } from "./operation.ts";
 import { type Json, onePerType, type Schema, severalTypes, showLines, withoutConstant } from "./readable-schemas.ts";
-import { componentNamed, ErrorBody, idempotencyKey, uuid } from "./schemas.ts";
+import { componentNamed, ErrorBody, idempotencyKey, pascalCase } from "./schemas.ts";
 
 /** Status, name of the component, and what it means. */
 const errors: Record<ErrorStatus, readonly [name: string, meaning: string]> = {
@@ -140,8 +140,9 @@ function takesNull({ type, enum: values }: { type?: unknown; enum?: unknown }): 
 const webhookTag = "Webhooks";
 
 function showWebhook(name: string, schema: Json): Json {
+  const word = pascalCase(name);
   return {
-    operationId: `${name.replaceAll(/[._](\w)/g, (_all, letter: string) => letter.toUpperCase())}Webhook`,
+    operationId: `${word[0]!.toLowerCase()}${word.slice(1)}Webhook`,
     tags: [webhookTag],
     summary: `Receive ${name} at a webhook endpoint`,
     description: signed,
@@ -159,9 +160,11 @@ function showOperation(operation: Operation, show: (schema: Schema) => Json): Js
   const { id, tag, summary, access, body, isBodyOptional = false } = operation;
   const description = describe(operation);
   const { query, headers } = operation;
-  const parameters = [...inPath(operation), ...parametersOf("query", query), ...parametersOf("header", headers)].map(
-    (parameter) => showParameter(parameter, show),
-  );
+  const parameters = [
+    ...parametersOf("path", paramsOf(operation)),
+    ...parametersOf("query", query),
+    ...parametersOf("header", headers),
+  ].map((parameter) => showParameter(parameter, show));
   if (operation.idempotent !== undefined) parameters.push({ $ref: "#/components/parameters/IdempotencyKey" });
   const described = Object.entries(operation.answers).map(([status, schema]) => [
     status,
@@ -235,13 +238,6 @@ const keyHeader: Parameter = {
   required: false,
   schema: idempotencyKey as object as Schema,
 };
-
-function inPath({ path, params }: Operation): Parameter[] {
-  const { properties } = (params ?? { properties: {} }) as { properties: Record<string, Schema> };
-  return [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => {
-    return { name: name!, in: "path", required: true, schema: properties[name!] ?? (uuid as object as Schema) };
-  });
-}
 
 function parametersOf(place: string, schema: TSchema | undefined): Parameter[] {
   const { properties = {}, required = [] } = (schema ?? {}) as {

@@ -5,7 +5,7 @@ import { Conversation, ConversationType } from "./conversations.ts";
 import { DeliveryError, InboundRoute, MessageStatus } from "./messages.ts";
 import { operations } from "./operation.ts";
 import { Payload } from "./payloads.ts";
-import { asIs, closed, named, nullable, oneOf, uuid } from "./schemas.ts";
+import { asIs, closed, named, nullable, oneOf, pascalCase, uuid } from "./schemas.ts";
 
 /** Every type of event of the feed, and its frame in sockets, streams and pages. */
 export const frameTypes = {
@@ -133,16 +133,13 @@ const frameOnly: Partial<Record<FrameType, TProperties>> = {
 };
 
 const frames = Object.keys(fieldsByFrame) as FrameType[];
-/** `NEW_MESSAGE` → `NewMessage`. */
-const wordOf = (type: FrameType) =>
-  type.toLowerCase().replaceAll(/(?:^|_)(\w)/g, (_all, letter: string) => letter.toUpperCase());
 
 const cursor = Type.String({ description: "Opaque. Resume from here." });
 
 function frameSchema(type: FrameType): TSchema {
   const events = eventNames.filter((name) => frameTypes[name] === type) as [EventName, ...EventName[]];
   const common = { type: Type.Enum([type]), cursor, event: Type.Enum(events), at: moment("When it was committed.") };
-  return named(`${wordOf(type)}Frame`, Type.Object({ ...common, ...fieldsByFrame[type], ...frameOnly[type] }));
+  return named(`${pascalCase(type)}Frame`, Type.Object({ ...common, ...fieldsByFrame[type], ...frameOnly[type] }));
 }
 
 const GapFrame = named(
@@ -197,13 +194,15 @@ export interface WebhookShape {
 }
 
 const dataByFrame = new Map(
-  frames.map((type): [FrameType, TSchema] => [type, named(`${wordOf(type)}Event`, Type.Object(fieldsByFrame[type]))]),
+  frames.map((type): [FrameType, TSchema] => [
+    type,
+    named(`${pascalCase(type)}Event`, Type.Object(fieldsByFrame[type])),
+  ]),
 );
 
 function webhook(name: string, data: TSchema): WebhookShape {
   const timestamp = moment("When the event was committed.");
-  const word = name.replaceAll(/(?:^|[._])(\w)/g, (_all, letter: string) => letter.toUpperCase());
-  return { name, body: named(`${word}Webhook`, Type.Object({ type: Type.Enum([name]), timestamp, data })) };
+  return { name, body: named(`${pascalCase(name)}Webhook`, Type.Object({ type: Type.Enum([name]), timestamp, data })) };
 }
 
 /** What the hub sends to webhook endpoints. */

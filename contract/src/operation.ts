@@ -1,5 +1,6 @@
-import type { TSchema } from "typebox";
+import { type TSchema, Type } from "typebox";
 import type { Access } from "./access.ts";
+import { uuid } from "./schemas.ts";
 
 /** Statuses that refuse a request. */
 export type ErrorStatus = 400 | 401 | 403 | 404 | 409 | 413 | 415 | 421 | 422 | 429 | 503;
@@ -51,6 +52,13 @@ export type Operation = OperationShape & { readonly id: string; readonly tag: st
 export function operations<const T extends Readonly<Record<string, OperationShape>>>(tag: string, shapes: T) {
   const named = Object.entries(shapes).map(([id, shape]) => [id, { ...shape, id, tag }]);
   return Object.fromEntries(named) as { readonly [Id in keyof T]: T[Id] & Pick<Operation, "id" | "tag"> };
+}
+
+/** The path parameters of an operation; undefined for none. */
+export function paramsOf({ path, params }: Pick<OperationShape, "path" | "params">): TSchema | undefined {
+  const names = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name!);
+  if (names.length === 0) return undefined;
+  return params ?? Type.Object(Object.fromEntries(names.map((name) => [name, uuid])));
 }
 
 const changing = new Set(["POST", "PUT", "PATCH", "DELETE"]);

@@ -1,3 +1,4 @@
+import { isObject } from "../lib/json.ts";
 import { type JsonLimits, parseJsonText } from "../lib/json-text.ts";
 
 /** An object of a platform's JSON. Nothing in it is believed before it was looked at. */
@@ -23,10 +24,6 @@ function objectOr(parse: () => unknown): Json | null {
   } catch {
     return null;
   }
-}
-
-export function isObject(value: unknown): value is Json {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** The object under a key; an empty one when there is none. */

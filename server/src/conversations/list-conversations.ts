@@ -54,10 +54,10 @@ async function peopleOf(
   { contactId, participantId }: ConversationQuery,
 ): Promise<string[] | null> {
   const people = seesAllConversations(principal) ? [] : [principal.participantId];
-  const asked = [contactId, participantId].flatMap((id) => id?.toLowerCase() ?? []);
+  const asked = [contactId, participantId].flatMap((id) => id ?? []);
   if (asked.length === 0) return people;
   const living = await findLiving(db, principal.workspaceId, asked);
-  if (contactId !== undefined && living.get(contactId.toLowerCase())?.kind !== "contact") return null;
+  if (contactId !== undefined && living.get(contactId)?.kind !== "contact") return null;
   if (!asked.every((id) => living.has(id))) return null;
   return [...new Set([...people, ...asked.map((id) => living.get(id)!.participantId)])];
 }

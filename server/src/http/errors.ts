@@ -1,20 +1,9 @@
 import type { ErrorObject } from "ajv";
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
-import { Type } from "typebox";
 import { type ErrorCode, errorCodes, RequestError } from "../errors.ts";
 import { faultCode, isDatabaseTrouble } from "../lib/faults.ts";
 import { doorLimits } from "./limits.ts";
 import { violation } from "./validation.ts";
-
-export const errorBody = Type.Object({
-  success: Type.Literal(false),
-  error: Type.Object({
-    code: Type.String(),
-    message: Type.String(),
-    details: Type.Record(Type.String(), Type.Unknown()),
-    request_id: Type.String(),
-  }),
-});
 
 /** What a failed request is answered with; an unknown error is logged and told as INTERNAL, without its inside. */
 export function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {

@@ -1,8 +1,8 @@
 import type { Readable } from "node:stream";
 import type { FastifyReply, FastifyRequest, RouteOptions } from "fastify";
 import { type Static, type TSchema, Type } from "typebox";
-import type { Operation } from "../../../contract/src/operation.ts";
-import { ErrorBody, uuid } from "../../../contract/src/schemas.ts";
+import { type Operation, paramsOf } from "../../../contract/src/operation.ts";
+import { ErrorBody } from "../../../contract/src/schemas.ts";
 import { optionalBody } from "./json-body.ts";
 
 type PartOf<O, Part extends string> = O extends Readonly<Record<Part, infer S extends TSchema>> ? Static<S> : unknown;
@@ -38,8 +38,9 @@ export function route<const O extends Operation>(
   handle: Handler<O>,
   options: Pick<RouteOptions, "bodyLimit" | "exposeHeadRoute" | "validatorCompiler" | "serializerCompiler"> = {},
 ): void {
-  const { method, path, params, query, headers, body, isBodyOptional, answers, contentType } = operation;
+  const { method, path, query, headers, body, isBodyOptional, answers, contentType } = operation;
   const { access, limit, admission, idempotent, shows } = operation;
+  const params = paramsOf(operation);
   const statuses = Object.keys(answers).map(Number);
   app.route({
     ...options,
@@ -53,7 +54,7 @@ export function route<const O extends Operation>(
       ...(shows && { shows }),
     } as never,
     schema: {
-      ...(path.includes("{") && { params: params ?? idsIn(path) }),
+      ...(params && { params }),
       ...(query && { querystring: query }),
       ...(headers && { headers }),
       ...(body && { body }),
@@ -74,7 +75,3 @@ export function route<const O extends Operation>(
 }
 
 const noBody = Type.Null();
-
-function idsIn(path: string) {
-  return Type.Object(Object.fromEntries([...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => [name!, uuid])));
-}

@@ -1,6 +1,6 @@
 import { cursorPattern } from "../../../contract/src/events.ts";
-import { addressPattern } from "../../../contract/src/people.ts";
-import { lineFormat, visibleFormat } from "../../../contract/src/schemas.ts";
+import { addressPattern, channelPattern } from "../../../contract/src/people.ts";
+import { lineFormat, uuidPattern, visibleFormat } from "../../../contract/src/schemas.ts";
 import { usernamePattern } from "../../../contract/src/users.ts";
 
 /** What a text must be, by the format or the pattern of its schema, to complete "… must be". */
@@ -10,10 +10,10 @@ const forms = new Map<string, string>([
   [lineFormat, "one line of text that is not blank"],
   [visibleFormat, "a text with at least one visible character"],
   ["^[^\\x00-\\x1f\\x7f-\\x9f]+$", "one line of text that is not blank"],
-  ["^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", "a UUID"],
+  [uuidPattern, "a UUID"],
   [addressPattern, "an address, written channel:identifier"],
   [usernamePattern, "3 to 50 of a–z, 0–9, dot, dash and underscore, beginning with a letter or digit"],
-  ["^[a-z]{1,30}$", "the name of a channel, in lower-case letters"],
+  [channelPattern, "the name of a channel, in lower-case letters"],
   ["^[A-Za-z0-9_-]+$", "a next_cursor of this list"],
   [cursorPattern, "a cursor of the feed, from HELLO, an event or GET /v1/events"],
   ["^[\\x20-\\x7e]{1,255}$", "1 to 255 printable ASCII characters"],

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { readScopeOf } from "../../../contract/src/access.ts";
 import { hasScope } from "../credentials/credentials.ts";
+import { isObject } from "../lib/json.ts";
 import type { App } from "./app.ts";
 
 declare module "fastify" {
@@ -57,8 +58,4 @@ function limitAnswer(answer: Fields, said: Fields, shows: readonly string[]): Fi
 
 function isId(name: string, value: unknown): boolean {
   return name.endsWith("_id") && (typeof value === "string" || value === null);
-}
-
-function isObject(value: unknown): value is Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,3 +1,8 @@
+/** Whether a value of JSON is an object. */
+export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
 /**
  * An escape in the output of `JSON.stringify`. One after the other is read, so that a backslash that was escaped itself
  * never begins one; a look-behind for that would take quadratic time on a text of backslashes.

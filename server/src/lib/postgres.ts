@@ -146,6 +146,11 @@ export function isRetryableDbError(error: unknown): boolean {
   return lostConnection.test(error.message) || isRetryableDbError(error.cause);
 }
 
+/** Whether a row with the same key was there. Source: PostgreSQL 18, appendix A. */
+export function isUniqueViolation(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "23505";
+}
+
 /** Source: PostgreSQL 18, appendix A; below the SQL states, the system errors of a socket. */
 const retryableCodes = new Set([
   ...["40001", "40P01", "55P03", "25P03", "25P04", "53300", "57P01", "57P02", "57P03", "57P05"],

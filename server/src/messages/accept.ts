@@ -4,7 +4,7 @@ import type { News } from "../events/events.ts";
 import { BatcherFull, openBatcher } from "../lib/batcher.ts";
 import { type Clock, pause } from "../lib/clock.ts";
 import { isRecordFault } from "../lib/faults.ts";
-import { isRetryableDbError } from "../lib/postgres.ts";
+import { isRetryableDbError, isUniqueViolation } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
 import { topics } from "../topics.ts";
 import { messagesInParts } from "./in-parts.ts";
@@ -206,8 +206,4 @@ export function refusal(message: Pick<NewMessage, "channels">, why: Refusal): Re
 
 function overloaded(message: string, cause: unknown): RequestError {
   return new RequestError("OVERLOADED", message, { retryAfterSeconds: 1, cause });
-}
-
-function isUniqueViolation(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "23505";
 }

@@ -6,7 +6,7 @@ import { forbidden, invalid, notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
 import { canonicalJson, isStorable, maxDepth } from "../lib/json.ts";
-import type { NewMessage } from "./write-messages.ts";
+import type { AcceptedBefore, NewMessage } from "./write-messages.ts";
 
 export interface PrepareDeps {
   clock: Clock;
@@ -25,12 +25,6 @@ export interface PrepareDeps {
   isAccount: (workspaceId: string, channel: string, channelAccountId: string) => Promise<boolean>;
   /** Those of the messages that were accepted before, by id. */
   findAccepted: (workspaceId: string, messageIds: readonly string[]) => Promise<Map<string, AcceptedBefore>>;
-}
-
-/** Where a message is, and the address to which it was sent; null where it named its conversation. */
-export interface AcceptedBefore {
-  conversationId: string;
-  to: string | null;
 }
 
 /** A message to an address. */
@@ -93,10 +87,10 @@ const idOf = ({ message }: Draft) => message.messageId;
  * The conversation of a message that was sent there before. What could not be sent any more, because an address or an
  * account is gone, is still repeated.
  */
-function conversationBefore({ message, address }: Draft, before: AcceptedBefore | undefined): string | null {
+function conversationBefore({ message }: Draft, before: AcceptedBefore | undefined): string | null {
   if (before === undefined) return null;
-  const isThere =
-    address === null ? before.conversationId === message.conversationId : before.to === formatAddress(address);
+  const { to, conversationId } = message;
+  const isThere = to === null ? before.conversationId === conversationId : before.to === to;
   return isThere ? before.conversationId : null;
 }
 
@@ -189,16 +183,13 @@ function compose(
   body: SendBody,
   { senderId, address }: { senderId: string; address: Address | null },
 ): NewMessage {
-  const isReaction = body.payload.type === "reaction";
-  const reactsTo = body.payload.type === "reaction" ? body.payload.message_id : null;
-  const payload = storable(isReaction ? { ...body.payload, message_id: reactsTo } : body.payload, "payload");
+  const payload = storable(body.payload, "payload");
   const metadata = body.metadata === undefined ? null : storable(body.metadata, "metadata");
   if (metadata !== null && Buffer.byteLength(metadata) > metadataLimits.maxBytes) {
     throw invalid(`metadata is longer than ${metadataLimits.maxBytes} bytes of JSON.`, { field: "metadata" });
   }
   const channels = channelsOf(body);
   const options = body.via || body.fallback ? canonicalJson({ via: body.via, fallback: body.fallback }) : null;
-  const replyTo = body.reply_to ?? null;
   return {
     workspaceId: principal.workspaceId,
     messageId: body.message_id ?? newId(deps.clock.now()),
@@ -211,8 +202,8 @@ function compose(
     channels,
     options,
     to: address === null ? null : formatAddress(address),
-    replyTo,
-    reactsTo,
+    replyTo: body.reply_to ?? null,
+    reactsTo: body.payload.type === "reaction" ? body.payload.message_id : null,
     metadata,
     origin: null,
   };

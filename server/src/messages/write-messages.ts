@@ -1,6 +1,7 @@
 import type { Bus, Outbox } from "../bus/bus.ts";
 import { isConnected } from "../channel-accounts/channel-accounts.ts";
 import { canonicalJson } from "../lib/json.ts";
+import { isUniqueViolation } from "../lib/postgres.ts";
 import { all, type Db, plainArray } from "../lib/query.ts";
 
 /** A message that was checked for shape, ready to be written. */
@@ -79,7 +80,7 @@ async function tryToWrite(
     );
     return new Map<NewMessage, Written>(refused);
   } catch (error) {
-    if ((error as { code?: string }).code !== "23505") throw error;
+    if (!isUniqueViolation(error)) throw error;
     const known = await findKnown(db, messages);
     // None: another process had written one of them and rolled back meanwhile.
     if (known.size === 0) throw error;
@@ -100,13 +101,19 @@ function tellWritten(messages: readonly NewMessage[], seqs: readonly number[], c
   );
 }
 
-/** Where those of the messages are that were accepted before, and to which address they were sent, by id. */
+/** Where a message is, and the address to which it was sent; null where it named its conversation. */
+export interface AcceptedBefore {
+  conversationId: string;
+  to: string | null;
+}
+
+/** Those of the messages that were accepted before, by id. */
 export async function findAccepted(
   db: Db,
   workspaceId: string,
   messageIds: readonly string[],
-): Promise<Map<string, { conversationId: string; to: string | null }>> {
-  const rows = await all<{ id: string; conversationId: string; to: string | null }>(
+): Promise<Map<string, AcceptedBefore>> {
+  const rows = await all<AcceptedBefore & { id: string }>(
     db,
     `SELECT message_id AS id, conversation_id AS "conversationId", options ->> 'to' AS "to" FROM messages
      WHERE workspace_id = $1 AND message_id = ANY ($2)`,

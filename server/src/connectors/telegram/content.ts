@@ -1,6 +1,7 @@
 import type { MessagePayload } from "../../../../contract/src/payloads.ts";
+import { isObject } from "../../lib/json.ts";
 import { locationOf, namedText, textOf } from "../inbound.ts";
-import { isObject, type Json, listAt, numberAt, objectAt, textAt } from "../json.ts";
+import { type Json, listAt, numberAt, objectAt, textAt } from "../json.ts";
 
 /** What a message says. `formerChatId` is the group that this supergroup was, in the message that tells of it. */
 export interface Content {

@@ -1,8 +1,9 @@
+import { isObject } from "../../lib/json.ts";
 import { cleanId } from "../clean.ts";
 import type { InboundEvent, WebhookRequest } from "../connector.ts";
 import { isSameSecret } from "../equal.ts";
 import { ignored, namedText, nameOf, reactionOf, textOf, timeOf } from "../inbound.ts";
-import { isObject, type Json, listAt, numberAt, objectAt, parseWebhookBody, textAt } from "../json.ts";
+import { type Json, listAt, numberAt, objectAt, parseWebhookBody, textAt } from "../json.ts";
 import { contentOf } from "./content.ts";
 import type { TelegramCredentials } from "./credentials.ts";
 import { messageKey, parseIdentifier } from "./identifier.ts";

@@ -1,7 +1,8 @@
 import type { MessagePayload } from "../../../../contract/src/payloads.ts";
+import { isObject } from "../../lib/json.ts";
 import { cleanId } from "../clean.ts";
 import { locationOf, namedText, reactionOf, textOf } from "../inbound.ts";
-import { isObject, type Json, listAt, numberAt, objectAt, textAt } from "../json.ts";
+import { type Json, listAt, numberAt, objectAt, textAt } from "../json.ts";
 
 /** What a person said. `target` is the message reacted to; `newNumber` the one that the person moved to. */
 export interface Content {

@@ -1,7 +1,8 @@
+import { isObject } from "../../lib/json.ts";
 import { longerWait, type PlatformAnswer, pageOf, retryAfterMs } from "../call.ts";
 import { cleanDetail, cleanId } from "../clean.ts";
 import type { Exchange, SendOutcome } from "../connector.ts";
-import { isObject, type Json, listAt, numberAt, objectAt, parseObject, textAt } from "../json.ts";
+import { type Json, listAt, numberAt, objectAt, parseObject, textAt } from "../json.ts";
 import { type Verdict, verdictOf } from "./errors.ts";
 
 type ToExchange = (answer: Exchange["answer"]) => Exchange;

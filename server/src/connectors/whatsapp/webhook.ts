@@ -1,10 +1,11 @@
 import { createHmac } from "node:crypto";
 import { isUuid } from "../../lib/ids.ts";
+import { isObject } from "../../lib/json.ts";
 import { cleanDetail, cleanId } from "../clean.ts";
 import type { InboundEvent, WebhookRequest } from "../connector.ts";
 import { isSameSecret } from "../equal.ts";
 import { ignored, nameOf, oldestFirst, timeOf } from "../inbound.ts";
-import { isObject, type Json, listAt, numberAt, objectAt, parseWebhookBody, textAt } from "../json.ts";
+import { type Json, listAt, numberAt, objectAt, parseWebhookBody, textAt } from "../json.ts";
 import { contentOf } from "./content.ts";
 import type { WhatsAppCredentials } from "./credentials.ts";
 import { reasonOf } from "./errors.ts";

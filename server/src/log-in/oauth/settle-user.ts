@@ -4,7 +4,7 @@ import { endAccess, everything, type Forget } from "../../credentials/credential
 import { forbidden, RequestError } from "../../errors.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { plainName } from "../../lib/names.ts";
-import { type Pool, transaction } from "../../lib/postgres.ts";
+import { isUniqueViolation, type Pool, transaction } from "../../lib/postgres.ts";
 import type { Db } from "../../lib/query.ts";
 import { addUser, findFirstWorkspace, isUsername } from "../../users/users.ts";
 import { endResets } from "../password-reset-rows.ts";
@@ -139,6 +139,5 @@ function plainLine(text: string | null): string | null {
 /** A username, an address or an identity that was free a moment ago. */
 function isTaken(error: unknown): boolean {
   if (error instanceof RequestError) return error.code === "CONFLICT";
-  const { code, constraint } = error as { code?: string; constraint?: string };
-  return code === "23505" && constraint === "login_identities_pkey";
+  return isUniqueViolation(error) && (error as { constraint?: string }).constraint === "login_identities_pkey";
 }
