@@ -74,8 +74,8 @@ test("users builds on credentials, log-in on both, and none of them on another f
 
 test("folders that have an entrance are imported through it", () => {
   const withEntrance = [...identity];
-  // For tests: the bounds of guesses, an authenticator app, and a provider.
-  const allowed = ["log-in/guesses.ts", "log-in/totp/one-time-code.ts", "log-in/oauth/test-issuer.ts"];
+  // For tests: the bounds of guesses, and an authenticator app.
+  const allowed = ["log-in/guesses.ts", "log-in/totp/one-time-code.ts"];
   const wrong = importsOf(files, () => true).filter(([from, to]) => {
     const folder = folderOf(to);
     if (!withEntrance.includes(folder) || folder === folderOf(from) || to === `${folder}/${folder}.ts`) return false;
@@ -158,6 +158,23 @@ test("the core never names a channel", () => {
     assert.equal(line, undefined, `${path} names a channel`);
   }
   for (const path of allowed.keys()) assert.match(byPath.get(path)!.text, names, `${path} needs no exception`);
+});
+
+test("test support is in testing/, and shared suites in testing/suites/", () => {
+  const importers = Map.groupBy(
+    files.flatMap((file) => file.imports.map((to) => ({ to, from: file }))),
+    ({ to }) => to,
+  );
+  const wrong = program.filter(({ path }) => importers.get(path)?.every(({ from }) => from.isTest));
+  assert.deepEqual(
+    wrong.map(({ path }) => path),
+    [],
+    "only tests import these",
+  );
+  for (const { path, text } of files.filter(({ folder, path }) => folder === "testing" && !path.endsWith(".test.ts"))) {
+    const isSuite = /^export function \w+Suite\b/m.test(text);
+    assert.equal(/^testing\/suites\/[a-z-]+-suite\.ts$/.test(path), isSuite, `${path} and suites are named alike`);
+  }
 });
 
 test("environment variables are read in main.ts and named in config/config.ts", () => {
@@ -342,10 +359,7 @@ function readSources(folder: string): SourceFile[] {
         folder: folderOf(path),
         text,
         lines: text.split("\n").length - 1,
-        isTest:
-          (/\.test\.ts$|(^|\/)(test-[^/]*|[^/]*-test-hub|conformance[^/]*|contract(-[^/]*)?)\.ts$/.test(path) &&
-            path !== "rest/contract.ts") ||
-          folderOf(path) === "testing",
+        isTest: path.endsWith(".test.ts") || folderOf(path) === "testing",
         imports: specifiers
           .filter((name) => name.startsWith("."))
           .map((name) => relative(folder, join(folder, dirname(path), name))),

@@ -6,15 +6,15 @@ import pg from "pg";
 import { systemClock } from "../lib/clock.ts";
 import { type Log, openPool } from "../lib/postgres.ts";
 import { all, one, run } from "../lib/query.ts";
+import { type BusHarness, collect, partitions, publish, spread, topic } from "../testing/suites/bus-harness.ts";
+import { busSuite } from "../testing/suites/bus-suite.ts";
 import { createTestDatabase } from "../testing/test-database.ts";
 import { until } from "../testing/until.ts";
-import { busContract } from "./contract.ts";
-import { type BusHarness, collect, partitions, publish, spread, topic } from "./contract-harness.ts";
 import { openPostgresBus } from "./postgres-bus.ts";
 import { rotateSegments, segmentBytes } from "./segments.ts";
 
 const quiet: Log = { info() {}, warn() {}, error() {} };
-const consumerProgram = fileURLToPath(new URL("./test-consumer.ts", import.meta.url));
+const consumerProgram = fileURLToPath(new URL("../testing/bus-consumer-process.ts", import.meta.url));
 
 interface PostgresHarness extends BusHarness {
   readonly url: string;
@@ -58,7 +58,7 @@ async function openHarness(): Promise<PostgresHarness> {
   };
 }
 
-busContract(openHarness);
+busSuite(openHarness);
 
 test("many messages share a NOTIFY", async () => {
   await using harness = await openHarness();

@@ -20,7 +20,7 @@ test("a channel that does not exist has no connector", () => {
   for (const name of ["", "app", "WhatsApp", "constructor", "__proto__"]) assert.equal(connectorFor(name), undefined);
 });
 
-test("every connector says how it is connected, and keeps the promises of conformance.ts", () => {
+test("every connector says how it is connected, and runs the connector suite", () => {
   for (const channel of channels) {
     const missing = [
       `${channel}.ts`,

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { RequestError } from "../errors.ts";
+import { testParseAddress as parseAddress } from "../testing/test-people.ts";
 import { formatAddress } from "./contacts.ts";
-import { testParseAddress as parseAddress } from "./test-people.ts";
 
 function refusal(address: string, field?: string): RequestError {
   try {

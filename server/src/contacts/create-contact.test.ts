@@ -4,6 +4,7 @@ import { systemOf } from "../audit/audit.ts";
 import { systemClock as clock } from "../lib/clock.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
+import { addUser, addWorkspace, countRows, openTestPool, testParseAddress } from "../testing/test-people.ts";
 import {
   createContact,
   deleteContact,
@@ -11,7 +12,6 @@ import {
   getContact,
   type ReachedPerson,
 } from "./contacts.ts";
-import { addUser, addWorkspace, countRows, openTestPool, testParseAddress } from "./test-people.ts";
 
 let database: Awaited<ReturnType<typeof openTestPool>>;
 let pool: Pool;

@@ -6,6 +6,7 @@ import { RequestError } from "../errors.ts";
 import { systemClock as clock } from "../lib/clock.ts";
 import { transaction } from "../lib/postgres.ts";
 import { all } from "../lib/query.ts";
+import { addUser, addWorkspace, openTestPool, testParseAddress as parseAddress } from "../testing/test-people.ts";
 import {
   addAddress,
   createContact,
@@ -14,7 +15,6 @@ import {
   getContact,
   mergeContacts,
 } from "./contacts.ts";
-import { addUser, addWorkspace, openTestPool, testParseAddress as parseAddress } from "./test-people.ts";
 
 /** What a merge or a deletion overtakes may be told so; nothing may break (such as by a deadlock) or be stranded. */
 const honest = ["CONFLICT", "RESOURCE_NOT_FOUND", "VALIDATION_ERROR"];

@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { systemOf } from "../audit/audit.ts";
 import { createContact, deleteContact, mergeContacts } from "../contacts/contacts.ts";
-import { addUser, addWorkspace, countRows, openTestPool, testParseAddress } from "../contacts/test-people.ts";
 import { systemClock as clock } from "../lib/clock.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
+import { addUser, addWorkspace, countRows, openTestPool, testParseAddress } from "../testing/test-people.ts";
 import {
   createConversation,
   type Direct,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { addUser } from "../contacts/test-people.ts";
 import { all } from "../lib/query.ts";
+import { addUser } from "../testing/test-people.ts";
 import { startPipeline } from "../testing/test-pipeline.ts";
 import { markRead } from "./mark-read.ts";
 

@@ -6,8 +6,8 @@ import { replayDeadLetter } from "../dead-letters/dead-letters.ts";
 import { maxPageBytes } from "../lib/page-bytes.ts";
 import { transaction } from "../lib/postgres.ts";
 import { all, run } from "../lib/query.ts";
-import { appendEvents } from "../realtime/test-room.ts";
 import { type Pipeline, startPipeline } from "../testing/test-pipeline.ts";
+import { appendEvents } from "../testing/test-rooms.ts";
 import { until } from "../testing/until.ts";
 import { deleteOldEvents, type FeedPage, parseCursor, positionAt, readFeed, readHead, toCursor } from "./events.ts";
 

@@ -8,8 +8,8 @@ import { RequestError } from "../errors.ts";
 import { BatcherFull } from "../lib/batcher.ts";
 import type { Clock } from "../lib/clock.ts";
 import { limits } from "../lib/concurrency-limit.ts";
+import { openDoor } from "../testing/test-http-server.ts";
 import { until } from "../testing/until.ts";
-import { openDoor } from "./door-test-hub.ts";
 import type { RestOptions } from "./server.ts";
 
 /** A door with as many requests under way as it admits. */

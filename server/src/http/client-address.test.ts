@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import type { IncomingMessage } from "node:http";
 import { test } from "node:test";
+import { openDoor } from "../testing/test-http-server.ts";
 import { openClientAddress } from "./client-address.ts";
-import { openDoor } from "./door-test-hub.ts";
 import { originOf } from "./server.ts";
 
 const request = (remoteAddress: string, forwarded?: string) =>

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { openDoor, parseAnswer } from "./door-test-hub.ts";
+import { openDoor, parseAnswer } from "../testing/test-http-server.ts";
 
 describe("every answer", () => {
   test("tells browsers to load nothing, frame nothing, guess nothing and keep nothing", async () => {

@@ -7,8 +7,8 @@ import { closed, pageQuery } from "../../../contract/src/schemas.ts";
 import { version } from "../lib/version.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { openRestWithoutHub } from "../testing/rest-without-hub.ts";
+import { openDoor, parseAnswer } from "../testing/test-http-server.ts";
 import type { App } from "./app.ts";
-import { openDoor, parseAnswer } from "./door-test-hub.ts";
 import { originOf } from "./server.ts";
 
 let whole: App;

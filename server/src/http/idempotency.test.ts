@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { errorCodes, RequestError } from "../errors.ts";
-import { type IdentityHub, startIdentityHub } from "../rest/identity-test-hub.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
+import { type IdentityHub, startIdentityHub } from "../testing/identity-hub.ts";
 import { until } from "../testing/until.ts";
 import { deleteOldIdempotencyKeys } from "./idempotency-keys.ts";
 

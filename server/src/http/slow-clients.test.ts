@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { test } from "node:test";
 import { patient } from "../testing/patience.ts";
-import { openDoor, parseAnswer } from "./door-test-hub.ts";
+import { openDoor, parseAnswer } from "../testing/test-http-server.ts";
 
 const quick = { headersTimeoutMs: 200, requestTimeoutMs: 400, checkEveryMs: 20, stalledTimeoutMs: 400 };
 /** As slow as a client may be cut off, in milliseconds: far above the limits, since the machine may be busy. */

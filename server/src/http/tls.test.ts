@@ -11,7 +11,7 @@ import { StartError } from "../lib/start-error.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { testsThatNeed } from "../testing/programs.ts";
 import { openCertificateFolder } from "../testing/test-certificate.ts";
-import { openDoor } from "./door-test-hub.ts";
+import { openDoor } from "../testing/test-http-server.ts";
 import { renewCertificate } from "./tls.ts";
 
 const { describe } = testsThatNeed("openssl");

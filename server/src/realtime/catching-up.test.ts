@@ -6,10 +6,10 @@ import { readHead } from "../events/events.ts";
 import { maxJobs } from "../lib/loop-share.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { type Pipeline, startPipeline } from "../testing/test-pipeline.ts";
+import { appendEvents, openTestReader, openTestRooms, testPrincipal } from "../testing/test-rooms.ts";
 import { blockSize } from "./blocks.ts";
 import type { Room } from "./room.ts";
 import { lowWaterBytes, type Subscriber } from "./subscriber.ts";
-import { appendEvents, openTestReader, openTestRooms, testPrincipal } from "./test-room.ts";
 
 // A reader that takes everything at once never made the sender wait: once all of its past was sent in one turn.
 

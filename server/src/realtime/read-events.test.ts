@@ -5,9 +5,9 @@ import type { Principal } from "../credentials/credentials.ts";
 import { parseCursor, readHead } from "../events/events.ts";
 import { run } from "../lib/query.ts";
 import { startPipeline } from "../testing/test-pipeline.ts";
+import { openTestReader, openTestRooms, setMember, testPrincipal } from "../testing/test-rooms.ts";
 import { until } from "../testing/until.ts";
 import { readEvents } from "./read-events.ts";
-import { openTestReader, openTestRooms, setMember, testPrincipal } from "./test-room.ts";
 
 test("however small the page, whoever sees nothing costs a few dozen statements", async () => {
   await using line = await startPipeline({ delivers: false });

@@ -4,9 +4,9 @@ import type { Principal } from "../credentials/credentials.ts";
 import { RequestError } from "../errors.ts";
 import { systemClock } from "../lib/clock.ts";
 import { type Pipeline, startPipeline } from "../testing/test-pipeline.ts";
+import { openTestReader, openTestRooms, testPrincipal } from "../testing/test-rooms.ts";
 import { until } from "../testing/until.ts";
 import { openReaders } from "./readers.ts";
-import { openTestReader, openTestRooms, testPrincipal } from "./test-room.ts";
 
 const log = { info() {}, warn() {}, error: console.error };
 const admissionOf = (principal: Principal) => ({ authorization: "Bearer x", principal, giveBack() {} });

@@ -3,9 +3,16 @@ import { test } from "node:test";
 import { deleteOldEvents, readHead } from "../events/events.ts";
 import { type Clock, systemClock } from "../lib/clock.ts";
 import { startPipeline } from "../testing/test-pipeline.ts";
+import {
+  appendEvents,
+  countingDb,
+  openTestReader,
+  openTestRooms,
+  setMember,
+  testPrincipal,
+} from "../testing/test-rooms.ts";
 import { until } from "../testing/until.ts";
 import { maxBufferedBytes } from "./subscriber.ts";
-import { appendEvents, countingDb, openTestReader, openTestRooms, setMember, testPrincipal } from "./test-room.ts";
 
 const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => from + index);
 

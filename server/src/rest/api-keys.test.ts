@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
-import { type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
+import { type IdentityHub, startIdentityHub } from "../testing/identity-hub.ts";
 
 let hub: IdentityHub;
 let admin: string;

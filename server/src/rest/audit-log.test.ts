@@ -7,7 +7,7 @@ import { before, beforeEach, describe, test } from "node:test";
 import { recordAct, systemOf } from "../audit/audit.ts";
 import { transaction } from "../lib/postgres.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
-import { adminPassword, type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
+import { adminPassword, type IdentityHub, startIdentityHub } from "../testing/identity-hub.ts";
 
 interface Line {
   workspace_id: string;

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { deleteOldSessions } from "../credentials/credentials.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
-import { adminPassword, type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
+import { adminPassword, type IdentityHub, startIdentityHub } from "../testing/identity-hub.ts";
 
 let hub: IdentityHub;
 const opened = closeAfterTests();

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { before, test } from "node:test";
+import { bot_token, health, startHub, telegram, whatsapp } from "../testing/channel-accounts-hub.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { until } from "../testing/until.ts";
-import { bot_token, health, startHub, telegram, whatsapp } from "./channel-accounts-test-hub.ts";
 
 type Hub = Awaited<ReturnType<typeof startHub>>;
 let hub: Hub;

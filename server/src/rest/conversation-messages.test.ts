@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
-import { type PeopleHub, startPeopleHub } from "./people-test-hub.ts";
+import { type PeopleHub, startPeopleHub } from "../testing/people-hub.ts";
 
 let hub: PeopleHub;
 const opened = closeAfterTests();

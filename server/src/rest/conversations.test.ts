@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
-import { countRows, keyOf } from "../contacts/test-people.ts";
 import type { Principal } from "../credentials/credentials.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
-import { type PeopleHub, startMs, startPeopleHub } from "./people-test-hub.ts";
+import { type PeopleHub, startMs, startPeopleHub } from "../testing/people-hub.ts";
+import { countRows, keyOf } from "../testing/test-people.ts";
 
 let hub: PeopleHub;
 const opened = closeAfterTests();

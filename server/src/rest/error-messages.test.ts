@@ -8,10 +8,10 @@ import { freeForm } from "../../../contract/src/free-form.ts";
 import { uuid } from "../../../contract/src/schemas.ts";
 import { credentialFields } from "../../../contract/src/users.ts";
 import { parseCursor } from "../events/events.ts";
-import { openDoor, parseAnswer } from "../http/door-test-hub.ts";
 import { wantedForm } from "../http/wanted-forms.ts";
 import { version } from "../lib/version.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
+import { openDoor, parseAnswer } from "../testing/test-http-server.ts";
 
 const opened = closeAfterTests();
 const open = { config: { access: "public" } } as const;

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
+import { type LogInHub, publicUrl, startLogInHub } from "../testing/log-in-hub.ts";
 import { startTestSmtp } from "../testing/test-smtp.ts";
-import { type LogInHub, publicUrl, startLogInHub } from "./log-in-test-hub.ts";
 
 let hub: LogInHub;
 let token: string;

@@ -4,8 +4,8 @@ import { connect } from "node:net";
 import { describe, test } from "node:test";
 import { pino } from "pino";
 import { ed25519Keys, openTokens, type SigningKeys, sharedSecrets } from "../credentials/credentials.ts";
-import { type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
-import { type Attack, jwtAttacks, type Material, signed } from "./test-jwt-attacks.ts";
+import { type IdentityHub, startIdentityHub } from "../testing/identity-hub.ts";
+import { type Attack, jwtAttacks, type Material, signed } from "../testing/jwt-attacks.ts";
 
 const ttl = { accessTokenTtlMs: 3_600_000, refreshTokenTtlMs: 86_400_000 };
 const newKey = () => generateKeyPairSync("ed25519").privateKey;

@@ -4,7 +4,7 @@ import { before, beforeEach, test } from "node:test";
 import { buckets, longestTurnMs } from "../log-in/guesses.ts";
 import { passwordLine } from "../log-in/log-in.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
-import { adminPassword, type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
+import { adminPassword, type IdentityHub, startIdentityHub } from "../testing/identity-hub.ts";
 
 let hub: IdentityHub;
 const opened = closeAfterTests();

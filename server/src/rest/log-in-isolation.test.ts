@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { deleteOldPasswordResets, deleteOldUsedValues } from "../log-in/log-in.ts";
-import { startTestIssuer, type TestIssuer } from "../log-in/oauth/test-issuer.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
+import { issuerConfig, type LogInHub, startLogInHub } from "../testing/log-in-hub.ts";
+import { startTestIssuer, type TestIssuer } from "../testing/test-issuer.ts";
 import { deleteOldInvitations } from "../users/users.ts";
-import { issuerConfig, type LogInHub, startLogInHub } from "./log-in-test-hub.ts";
 
 let hub: LogInHub;
 let issuer: TestIssuer;

@@ -4,7 +4,7 @@ import type { Pool } from "../lib/postgres.ts";
 import { buckets, newTries, rememberTriesMs } from "../log-in/guesses.ts";
 import { deleteOldTries, type LogInDeps, logIn, openLogInTries, openPasswordHasher } from "../log-in/log-in.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
-import { type Answer, adminPassword, type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
+import { type Answer, adminPassword, type IdentityHub, startIdentityHub } from "../testing/identity-hub.ts";
 
 let hub: IdentityHub;
 const opened = closeAfterTests();

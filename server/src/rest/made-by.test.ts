@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { before, beforeEach, test } from "node:test";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
-import { type LogInHub, startLogInHub } from "./log-in-test-hub.ts";
+import { type LogInHub, startLogInHub } from "../testing/log-in-hub.ts";
 
 let hub: LogInHub;
 let owner: string;

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
+import { type IdentityHub, startIdentityHub } from "../testing/identity-hub.ts";
 import { readLlmSettings } from "../users/users.ts";
-import { type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
 
 let hub: IdentityHub;
 let token: string;

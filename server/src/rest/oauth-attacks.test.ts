@@ -1,9 +1,9 @@
 /** What somebody may try at the callback, and what a provider may answer: none of it opens a session. */
 import assert from "node:assert/strict";
 import { before, beforeEach, test } from "node:test";
-import { type Misbehaviour, type Person, startTestIssuer, type TestIssuer } from "../log-in/oauth/test-issuer.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
-import { issuerConfig, type LogInHub, startLogInHub, type TestBrowser } from "./log-in-test-hub.ts";
+import { issuerConfig, type LogInHub, startLogInHub, type TestBrowser } from "../testing/log-in-hub.ts";
+import { type Misbehaviour, type Person, startTestIssuer, type TestIssuer } from "../testing/test-issuer.ts";
 
 let hub: LogInHub;
 let issuer: TestIssuer;

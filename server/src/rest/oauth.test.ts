@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
-import { type Person, startTestIssuer, type TestIssuer } from "../log-in/oauth/test-issuer.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
-import { issuerConfig, type LogInHub, publicUrl, startLogInHub, type TestBrowser } from "./log-in-test-hub.ts";
+import { issuerConfig, type LogInHub, publicUrl, startLogInHub, type TestBrowser } from "../testing/log-in-hub.ts";
+import { type Person, startTestIssuer, type TestIssuer } from "../testing/test-issuer.ts";
 
 let hub: LogInHub;
 let issuer: TestIssuer;

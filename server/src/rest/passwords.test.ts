@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { buckets } from "../log-in/guesses.ts";
-import { startTestIssuer, type TestIssuer } from "../log-in/oauth/test-issuer.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
+import { issuerConfig, type LogInHub, publicUrl, startLogInHub } from "../testing/log-in-hub.ts";
+import { startTestIssuer, type TestIssuer } from "../testing/test-issuer.ts";
 import { startTestSmtp } from "../testing/test-smtp.ts";
 import { until } from "../testing/until.ts";
-import { issuerConfig, type LogInHub, publicUrl, startLogInHub } from "./log-in-test-hub.ts";
 
 let hub: LogInHub;
 let issuer: TestIssuer;

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { refreshGraceMs } from "../credentials/credentials.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
-import { type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
+import { type IdentityHub, startIdentityHub } from "../testing/identity-hub.ts";
 
 let hub: IdentityHub;
 const opened = closeAfterTests();

@@ -5,7 +5,7 @@ import { openDatabases } from "../databases.ts";
 import { transaction } from "../lib/postgres.ts";
 import { all, one, run } from "../lib/query.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
-import { type PeopleHub, startPeopleHub } from "./people-test-hub.ts";
+import { type PeopleHub, startPeopleHub } from "../testing/people-hub.ts";
 
 const opened = closeAfterTests();
 let hub: PeopleHub;

@@ -4,7 +4,7 @@ import { buckets, newTries } from "../log-in/guesses.ts";
 import { requireSecondFactor } from "../log-in/log-in.ts";
 import { codeOf, stepAt } from "../log-in/totp/one-time-code.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
-import { type LogInHub, startLogInHub } from "./log-in-test-hub.ts";
+import { type LogInHub, startLogInHub } from "../testing/log-in-hub.ts";
 
 let hub: LogInHub;
 const opened = closeAfterTests();

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
-import { adminPassword, type IdentityHub, startIdentityHub } from "./identity-test-hub.ts";
+import { adminPassword, type IdentityHub, startIdentityHub } from "../testing/identity-hub.ts";
 
 let hub: IdentityHub;
 let admin: { access_token: string; user_id: string };

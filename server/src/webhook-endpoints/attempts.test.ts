@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { all, run } from "../lib/query.ts";
+import { startReceiver, startWebhookTest, status } from "../testing/test-webhooks.ts";
 import { until } from "../testing/until.ts";
 import { listAttempts } from "./attempts.ts";
-import { startReceiver, startWebhookTest, status } from "./test-webhooks.ts";
 
 test("attempts are listed newest first, page by page, each once, and by what came of them", async () => {
   await using hub = await startWebhookTest();

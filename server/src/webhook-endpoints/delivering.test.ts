@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Webhook } from "standardwebhooks";
 import { patient } from "../testing/patience.ts";
+import { ok, startReceiver, startWebhookTest, status } from "../testing/test-webhooks.ts";
 import { until } from "../testing/until.ts";
-import { ok, startReceiver, startWebhookTest, status } from "./test-webhooks.ts";
 
 const minute = 60_000;
 const hour = 60 * minute;

@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 import { transaction } from "../lib/postgres.ts";
 import { one, run } from "../lib/query.ts";
+import { startWebhookTest, type WebhookTest } from "../testing/test-webhooks.ts";
 import { until } from "../testing/until.ts";
 import { deleteOldWebhookDeliveries } from "./chores.ts";
 import { freeAbandoned, leave } from "./claims.ts";
@@ -10,7 +11,6 @@ import { giveUpPending } from "./disable.ts";
 import { type Finished, finishAttempts } from "./finish.ts";
 import { follow } from "./follow.ts";
 import { failedHere } from "./send.ts";
-import { startWebhookTest, type WebhookTest } from "./test-webhooks.ts";
 import { findEndpoint, replayRange } from "./webhook-endpoints.ts";
 
 const count = 40;

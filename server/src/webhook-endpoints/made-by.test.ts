@@ -1,10 +1,10 @@
 /** An endpoint works as long as the user and API key that made it could make it now. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { startReceiver, startWebhookTest, type WebhookTest } from "../testing/test-webhooks.ts";
 import { until } from "../testing/until.ts";
 import { changeEndpoint, findEndpoint } from "./endpoints.ts";
 import { follow } from "./follow.ts";
-import { startReceiver, startWebhookTest, type WebhookTest } from "./test-webhooks.ts";
 
 async function stateOf(hub: WebhookTest, endpointId: string) {
   const { status, disabled_reason } = await findEndpoint(hub.db, hub.key(endpointId));

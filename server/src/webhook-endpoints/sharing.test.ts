@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 import { patient } from "../testing/patience.ts";
+import { ok, startReceiver, startWebhookTest, status, type WebhookTest } from "../testing/test-webhooks.ts";
 import { until } from "../testing/until.ts";
 import { deleteOldWebhookDeliveries, giveUpDisabled } from "./chores.ts";
 import { follow, followedWorkspaces } from "./follow.ts";
 import { attemptTimeoutMs } from "./send.ts";
-import { ok, startReceiver, startWebhookTest, status, type WebhookTest } from "./test-webhooks.ts";
 import { changeEndpoint, replayRange } from "./webhook-endpoints.ts";
 
 const accepted = { events: ["message.accepted"] };

@@ -1,11 +1,11 @@
-import { conformance } from "../conformance.ts";
+import { connectorSuite } from "../../testing/suites/connector-suite.ts";
 import { telegram } from "./telegram.ts";
 
 const token = "canary_of_the_bot_token_35_letters_";
 const credentials = { bot_token: `700000001:${token}`, secret_token: "canary-of-the-secret-token" };
 const revoked = { bot_token: `700000001:revoked_bot_token_of_35_characters_`, secret_token: "revoked-secret-token" };
 
-conformance({
+connectorSuite({
   connector: telegram,
   credentials,
   revoked,

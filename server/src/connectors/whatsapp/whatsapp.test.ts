@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { test } from "node:test";
-import { conformance } from "../conformance.ts";
+import { connectorSuite } from "../../testing/suites/connector-suite.ts";
 import { whatsapp } from "./whatsapp.ts";
 
 const credentials = {
@@ -11,7 +11,7 @@ const credentials = {
   verify_token: "canary-of-the-verify-token",
 };
 
-conformance({
+connectorSuite({
   connector: whatsapp,
   credentials,
   revoked: { ...credentials, access_token: "EAArevoked-access-token", app_secret: "revoked-app-secret" },

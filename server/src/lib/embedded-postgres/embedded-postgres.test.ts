@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { query, quiet, serverPid, startHolderProcess, temporaryFolder } from "../../testing/data-directory-process.ts";
 import { until } from "../../testing/until.ts";
 import { StartError } from "../start-error.ts";
 import { startEmbeddedPostgres } from "./embedded-postgres.ts";
 import { isAlive } from "./process.ts";
-import { query, quiet, serverPid, startHubProcess, temporaryFolder } from "./test-hub.ts";
 
 const failIfCalled = (error: Error) => assert.fail(error);
 const start = (dataDir: string) => startEmbeddedPostgres({ dataDir, log: quiet, onFailed: failIfCalled });
@@ -70,7 +70,7 @@ test("at the start a data directory and its contents become readable by their ow
 test("a second hub on the same data directory is refused with the first one's name", async () => {
   await using folder = temporaryFolder();
   await using postgres = await start(folder.dataDir);
-  const second = await startHubProcess(folder.dataDir).answer;
+  const second = await startHolderProcess(folder.dataDir).answer;
   assert.equal(
     second.message,
     `The data directory ${folder.dataDir} is in use by another Chat4All (process ${process.pid}): stop it first, or set another DATA_DIR.`,
@@ -80,7 +80,7 @@ test("a second hub on the same data directory is refused with the first one's na
 
 test("two hubs that make the same data directory at once end with one of them", async () => {
   await using folder = temporaryFolder();
-  const hubs = [startHubProcess(folder.dataDir), startHubProcess(folder.dataDir)];
+  const hubs = [startHolderProcess(folder.dataDir), startHolderProcess(folder.dataDir)];
   const answers = await Promise.all(hubs.map((hub) => hub.answer));
   assert.deepEqual(
     answers.map((answer) => answer.name ?? "ready").sort(),
@@ -93,7 +93,7 @@ test("two hubs that make the same data directory at once end with one of them", 
 
 test("a first start that was killed half-way is made good by the next", async () => {
   await using folder = temporaryFolder();
-  const hub = startHubProcess(folder.dataDir);
+  const hub = startHolderProcess(folder.dataDir);
   hub.answer.catch(() => {});
   await until("initdb has begun", () => existsSync(join(folder.dataDir, `postgres.new-${hub.pid}`, "base")));
   await hub.end("SIGKILL");

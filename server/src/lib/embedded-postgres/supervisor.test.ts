@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { before, describe, test } from "node:test";
 import pg from "pg";
 import { closeAfterTests } from "../../testing/close-after-tests.ts";
+import { query, quiet, serverPid, startHolderProcess, temporaryFolder } from "../../testing/data-directory-process.ts";
 import { patient } from "../../testing/patience.ts";
 import { leastPatienceMs, until } from "../../testing/until.ts";
 import { systemClock } from "../clock.ts";
@@ -11,7 +12,6 @@ import { openPool } from "../postgres.ts";
 import { openTroubles } from "../troubles.ts";
 import { startEmbeddedPostgres } from "./embedded-postgres.ts";
 import { isAlive } from "./process.ts";
-import { query, quiet, serverPid, startHubProcess, temporaryFolder } from "./test-hub.ts";
 
 const failIfCalled = (error: Error) => assert.fail(error);
 const start = (dataDir: string) => startEmbeddedPostgres({ dataDir, log: quiet, onFailed: failIfCalled });
@@ -72,7 +72,7 @@ describe("the server", { concurrency: 4 }, () => {
 
   test("that a killed hub left running is taken over, and stopped in the end", async () => {
     await using folder = temporaryFolder(made.dataDir);
-    const hub = startHubProcess(folder.dataDir);
+    const hub = startHolderProcess(folder.dataDir);
     const { url } = await hub.answer;
     await hub.end("SIGKILL");
     const pid = serverPid(folder.dataDir)!;
@@ -88,7 +88,7 @@ describe("the server", { concurrency: 4 }, () => {
 
   test("that was taken over is started again when it is killed", async () => {
     await using folder = temporaryFolder(made.dataDir);
-    const hub = startHubProcess(folder.dataDir);
+    const hub = startHolderProcess(folder.dataDir);
     await hub.answer;
     await hub.end("SIGKILL");
     await using postgres = await start(folder.dataDir);
@@ -100,7 +100,7 @@ describe("the server", { concurrency: 4 }, () => {
 
   test("that was killed together with its hub recovers what was committed", async () => {
     await using folder = temporaryFolder(made.dataDir);
-    const hub = startHubProcess(folder.dataDir);
+    const hub = startHolderProcess(folder.dataDir);
     const { url } = await hub.answer;
     await query(url, "create table note (body text); insert into note values ('kept')");
     await hub.end("SIGKILL");
@@ -113,14 +113,14 @@ describe("the server", { concurrency: 4 }, () => {
 
   test("starts although the number of a dead one now belongs to another program", async () => {
     await using folder = temporaryFolder(made.dataDir);
-    const hub = startHubProcess(folder.dataDir);
+    const hub = startHolderProcess(folder.dataDir);
     await hub.answer;
     await hub.end("SIGKILL");
     const pid = serverPid(folder.dataDir)!;
     process.kill(pid, "SIGKILL");
     await until("it is dead", () => !isAlive(pid));
     // As after the restart of a container: the number is alive, and it is us.
-    const other = startHubProcess(join(folder.path, "elsewhere"));
+    const other = startHolderProcess(join(folder.path, "elsewhere"));
     await other.answer;
     writeFileSync(
       join(folder.dataDir, "postgres", "postmaster.pid"),

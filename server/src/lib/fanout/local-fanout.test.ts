@@ -1,10 +1,10 @@
+import { ownMessagesSuite } from "../../testing/suites/fanout-suite.ts";
 import type { Log } from "../postgres.ts";
-import { ownMessagesContract } from "./contract.ts";
 import { openLocalFanout } from "./local-fanout.ts";
 
 const quiet: Log = { info() {}, warn() {}, error() {} };
 
-ownMessagesContract(async () => ({
+ownMessagesSuite(async () => ({
   open: async () => openLocalFanout(quiet),
   async [Symbol.asyncDispose]() {},
 }));

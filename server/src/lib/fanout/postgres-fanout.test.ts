@@ -3,11 +3,11 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import pg from "pg";
+import { type FanoutHarness, ownMessagesSuite, sharedFanoutSuite } from "../../testing/suites/fanout-suite.ts";
 import { createTestDatabase } from "../../testing/test-database.ts";
 import { startTestServer } from "../../testing/test-server.ts";
 import { systemClock } from "../clock.ts";
 import type { Log } from "../postgres.ts";
-import { type FanoutHarness, ownMessagesContract, sharedFanoutContract } from "./contract.ts";
 import { readPayload, writePayload } from "./frames.ts";
 import { notifyChannel, openPostgresFanout } from "./postgres-fanout.ts";
 
@@ -42,8 +42,8 @@ async function openHarness({ killsServer = false } = {}): Promise<FanoutHarness>
   };
 }
 
-ownMessagesContract(openHarness);
-sharedFanoutContract(openHarness);
+ownMessagesSuite(openHarness);
+sharedFanoutSuite(openHarness);
 
 test("what somebody else notifies is not taken for a message", () => {
   const payload = { sender: "a-1", isAfterLoss: true, frames: [{ channel: "é", message: "1 2 é" }] };

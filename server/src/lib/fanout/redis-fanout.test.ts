@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { testsThatNeed } from "../../testing/programs.ts";
+import { type FanoutHarness, ownMessagesSuite, sharedFanoutSuite } from "../../testing/suites/fanout-suite.ts";
 import { startTestRedis } from "../../testing/test-redis.ts";
 import { until } from "../../testing/until.ts";
 import { systemClock } from "../clock.ts";
 import type { Log } from "../postgres.ts";
 import { openRedis } from "../redis.ts";
-import { type FanoutHarness, ownMessagesContract, sharedFanoutContract } from "./contract.ts";
 import { openRedisFanout, redisChannel } from "./redis-fanout.ts";
 
 const { describe, test } = testsThatNeed("redis");
@@ -32,8 +32,8 @@ async function openHarness(): Promise<FanoutHarness> {
 }
 
 describe("Redis", () => {
-  ownMessagesContract(openHarness);
-  sharedFanoutContract(openHarness);
+  ownMessagesSuite(openHarness);
+  sharedFanoutSuite(openHarness);
 });
 
 test("databases of one Redis do not hear each other", async () => {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { rateLimitsSuite } from "../../testing/suites/rate-limits-suite.ts";
 import { addressKey } from "./address-key.ts";
-import { rateLimitsContract } from "./contract.ts";
 import { openMemoryRateLimits } from "./memory-rate-limits.ts";
 
 function open(most?: number) {
@@ -17,7 +17,7 @@ function open(most?: number) {
   };
 }
 
-rateLimitsContract(async () => open());
+rateLimitsSuite(async () => open());
 
 test("however it is asked, no stretch of time has more than the burst and what was gained in it", () => {
   const rate = fc.record({

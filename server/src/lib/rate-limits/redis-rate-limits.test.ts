@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { testsThatNeed } from "../../testing/programs.ts";
+import { rateLimitsSuite } from "../../testing/suites/rate-limits-suite.ts";
 import { startTestRedis } from "../../testing/test-redis.ts";
 import { until } from "../../testing/until.ts";
 import { systemClock } from "../clock.ts";
 import type { Log } from "../postgres.ts";
 import { openRedis } from "../redis.ts";
-import { rateLimitsContract } from "./contract.ts";
 import { keyPrefix, openRedisRateLimits } from "./redis-rate-limits.ts";
 
 const { describe, test } = testsThatNeed("redis");
@@ -40,7 +40,7 @@ async function open() {
 }
 
 describe("Redis", () => {
-  rateLimitsContract(open);
+  rateLimitsSuite(open);
 });
 
 test("processes share a limit", async () => {

@@ -1,15 +1,15 @@
 /**
- * What every connector promises, run over one of them: `conformance({...})` in `<channel>.test.ts`. A capability that the
+ * What every connector promises, run over one of them: `connectorSuite({...})` in `<channel>.test.ts`. A capability that the
  * subject has no sample, fixture or answer for fails.
  */
 import { suite } from "node:test";
-import type { MessagePayload, PayloadType } from "../../../contract/src/payloads.ts";
-import { connectingConformance } from "./conformance-connecting.ts";
-import { sendingConformance } from "./conformance-sending.ts";
-import { webhookConformance } from "./conformance-webhooks.ts";
-import type { Connector } from "./connector.ts";
+import type { MessagePayload, PayloadType } from "../../../../contract/src/payloads.ts";
+import type { Connector } from "../../connectors/connector.ts";
+import { connectingSuite } from "./connector-connecting-suite.ts";
+import { sendingSuite } from "./connector-sending-suite.ts";
+import { webhookSuite } from "./connector-webhooks-suite.ts";
 
-export interface ConformanceSubject<Credentials> {
+export interface ConnectorSubject<Credentials> {
   readonly connector: Connector<Credentials>;
   /** Those of the fixtures and of the simulator's account. Every secret in them is looked for in what is told. */
   readonly credentials: Credentials;
@@ -36,9 +36,9 @@ export interface ConformanceSubject<Credentials> {
   readonly serverError: "retry" | "unknown";
 }
 
-export function conformance<Credentials>(subject: ConformanceSubject<Credentials>): void {
+export function connectorSuite<Credentials>(subject: ConnectorSubject<Credentials>): void {
   const { channel } = subject.connector;
-  suite(`the ${channel} connector, receiving`, () => webhookConformance(subject));
-  suite(`the ${channel} connector, sending`, () => sendingConformance(subject));
-  suite(`the ${channel} connector, connecting`, () => connectingConformance(subject));
+  suite(`the ${channel} connector, receiving`, () => webhookSuite(subject));
+  suite(`the ${channel} connector, sending`, () => sendingSuite(subject));
+  suite(`the ${channel} connector, connecting`, () => connectingSuite(subject));
 }

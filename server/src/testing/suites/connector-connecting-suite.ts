@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { until } from "../testing/until.ts";
-import type { ConformanceSubject } from "./conformance.ts";
-import { type ReceivedCall, startTestServer } from "./conformance-platform.ts";
-import { openSteps, text } from "./conformance-steps.ts";
-import type { Capabilities, InboundEvent } from "./connector.ts";
+import type { Capabilities, InboundEvent } from "../../connectors/connector.ts";
+import { until } from "../until.ts";
+import { type ReceivedCall, startTestServer } from "./connector-platform.ts";
+import { openSteps, text } from "./connector-steps.ts";
+import type { ConnectorSubject } from "./connector-suite.ts";
 
-/** What `conformance.ts` promises of credentials, of the handshake, and of the way back from the platform. */
-export function connectingConformance<C>(subject: ConformanceSubject<C>): void {
+/** What `connector-suite.ts` promises of credentials, of the handshake, and of the way back from the platform. */
+export function connectingSuite<C>(subject: ConnectorSubject<C>): void {
   const { connector, credentials } = subject;
   const capabilities: Capabilities = connector.capabilities;
   const steps = openSteps(subject);

@@ -1,8 +1,8 @@
 /**
- * For tests: a hub that does nothing but hold a data directory, to be run as a process of its own and killed.
- * `node hub-process.ts <dataDir>` prints one line of JSON, what it got or what went wrong, and stops on SIGTERM.
+ * A hub that only holds a data directory, in a process that tests kill. `node data-directory-holder.ts <dataDir>` prints
+ * its database, or the error, as one line of JSON, and stops on SIGTERM.
  */
-import { startEmbeddedPostgres } from "./embedded-postgres.ts";
+import { startEmbeddedPostgres } from "../lib/embedded-postgres/embedded-postgres.ts";
 
 const quiet = { info() {}, warn() {}, error() {} };
 const stop = new Promise((resolve) => process.once("SIGTERM", resolve));

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { before, beforeEach } from "node:test";
-import type { MessagePayload } from "../../../contract/src/payloads.ts";
-import { closeAfterTests } from "../testing/close-after-tests.ts";
-import type { ConformanceSubject } from "./conformance.ts";
-import { startTestPlatform, type TestPlatform } from "./conformance-platform.ts";
-import type { ConnectorIo, OutboundPart, SendOutcome } from "./connector.ts";
+import type { MessagePayload } from "../../../../contract/src/payloads.ts";
+import type { ConnectorIo, OutboundPart, SendOutcome } from "../../connectors/connector.ts";
+import { closeAfterTests } from "../close-after-tests.ts";
+import { startTestPlatform, type TestPlatform } from "./connector-platform.ts";
+import type { ConnectorSubject } from "./connector-suite.ts";
 
 /** Said in every text: it must be seen by the platform and by nobody else. */
 export const canary = "canary of what was said";
@@ -14,7 +14,7 @@ export const text = { type: "text", text: canary } as const;
 export type Steps<C> = ReturnType<typeof openSteps<C>>;
 
 /** What the tests of a suite do with its platform; a suite calls this once, before its tests. */
-export function openSteps<C>(subject: ConformanceSubject<C>) {
+export function openSteps<C>(subject: ConnectorSubject<C>) {
   const { connector } = subject;
   let platform: TestPlatform;
   const opened = closeAfterTests();

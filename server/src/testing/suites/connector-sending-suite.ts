@@ -1,17 +1,17 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
-import type { MessagePayload } from "../../../contract/src/payloads.ts";
-import type { ConformanceSubject } from "./conformance.ts";
-import { startTestServer } from "./conformance-platform.ts";
-import { canary, openSteps, type Steps, text } from "./conformance-steps.ts";
-import type { Capabilities, SendOutcome } from "./connector.ts";
+import type { MessagePayload } from "../../../../contract/src/payloads.ts";
+import type { Capabilities, SendOutcome } from "../../connectors/connector.ts";
+import { startTestServer } from "./connector-platform.ts";
+import { canary, openSteps, type Steps, text } from "./connector-steps.ts";
+import type { ConnectorSubject } from "./connector-suite.ts";
 
 /** Short, for calls that are never answered. */
 const shortMs = 250;
 
 /** Read marks and typing: the connector has a method exactly for those that its capabilities name. */
-function signalTests<C>({ connector, person, revoked }: ConformanceSubject<C>, steps: Steps<C>): void {
+function signalTests<C>({ connector, person, revoked }: ConnectorSubject<C>, steps: Steps<C>): void {
   const { typing, readMarks } = connector.capabilities as Capabilities;
   const kinds = [
     { kind: "typing", isShown: typing !== "never", method: connector.showTyping },
@@ -39,8 +39,8 @@ function signalTests<C>({ connector, person, revoked }: ConformanceSubject<C>, s
   }
 }
 
-/** What `conformance.ts` promises of sending, against the simulator and worse. */
-export function sendingConformance<C>(subject: ConformanceSubject<C>): void {
+/** What `connector-suite.ts` promises of sending, against the simulator and worse. */
+export function sendingSuite<C>(subject: ConnectorSubject<C>): void {
   const { connector, samples } = subject;
   const capabilities: Capabilities = connector.capabilities;
   const steps = openSteps(subject);

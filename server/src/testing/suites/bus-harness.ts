@@ -1,7 +1,8 @@
-/** What the bus contract needs of an engine under test, and what its tests share. */
-import type { Clock } from "../lib/clock.ts";
-import { type Pool, transaction } from "../lib/postgres.ts";
-import type { Bus, BusRecord, Consumer, NewRecord } from "./bus.ts";
+/** What the bus suite needs of an engine under test, and what its tests share. */
+
+import type { Bus, BusRecord, Consumer, NewRecord } from "../../bus/bus.ts";
+import type { Clock } from "../../lib/clock.ts";
+import { type Pool, transaction } from "../../lib/postgres.ts";
 
 export const topic = "things";
 export const partitions = 8;

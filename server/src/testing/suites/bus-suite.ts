@@ -1,13 +1,13 @@
 /**
- * What every engine of the bus promises: `busContract({...})` in `<engine>-bus.test.ts`. An engine that fails one of
+ * What every engine of the bus promises: `busSuite({...})` in `<engine>-bus.test.ts`. An engine that fails one of
  * these would lose, reorder or hold back messages.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Clock, systemClock } from "../lib/clock.ts";
-import { transaction } from "../lib/postgres.ts";
-import { until } from "../testing/until.ts";
-import type { Bus } from "./bus.ts";
+import type { Bus } from "../../bus/bus.ts";
+import { type Clock, systemClock } from "../../lib/clock.ts";
+import { transaction } from "../../lib/postgres.ts";
+import { until } from "../until.ts";
 import {
   collect,
   numbered,
@@ -18,10 +18,10 @@ import {
   topic,
   upTo,
   valuesOf,
-} from "./contract-harness.ts";
-import { sharingContract } from "./contract-sharing.ts";
+} from "./bus-harness.ts";
+import { busSharingSuite } from "./bus-sharing-suite.ts";
 
-export function busContract(openHarness: OpenHarness): void {
+export function busSuite(openHarness: OpenHarness): void {
   test("what a transaction publishes is seen once it commits, and never when it rolls back", async () => {
     await using harness = await openHarness();
     await using bus = await harness.open();
@@ -374,7 +374,7 @@ export function busContract(openHarness: OpenHarness): void {
     await assert.rejects(bus.publish(harness.pool, "elsewhere", numbered("a", 1, 1)));
   });
 
-  sharingContract(openHarness);
+  busSharingSuite(openHarness);
 }
 
 /** A clock on which nobody who waits a second or longer is ever called: what comes later comes by being woken. */

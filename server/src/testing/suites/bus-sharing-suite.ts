@@ -1,20 +1,11 @@
-/** The part of the bus contract that is about several processes, and about what breaks between them. */
+/** The part of the bus suite that is about several processes, and about what breaks between them. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Clock, systemClock } from "../lib/clock.ts";
-import { isRetryableDbError, transaction } from "../lib/postgres.ts";
-import { until } from "../testing/until.ts";
-import type { BusRecord } from "./bus.ts";
-import {
-  collect,
-  numbered,
-  type OpenHarness,
-  partitions,
-  publish,
-  spread,
-  topic,
-  valuesOf,
-} from "./contract-harness.ts";
+import type { BusRecord } from "../../bus/bus.ts";
+import { type Clock, systemClock } from "../../lib/clock.ts";
+import { isRetryableDbError, transaction } from "../../lib/postgres.ts";
+import { until } from "../until.ts";
+import { collect, numbered, type OpenHarness, partitions, publish, spread, topic, valuesOf } from "./bus-harness.ts";
 
 /** The lease of production: see `BUS_LEASE`. */
 const leaseMs = 4_000;
@@ -22,7 +13,7 @@ const shortLeaseMs = 800;
 /** No test waits until it ends. */
 const endlessLeaseMs = 86_400_000;
 
-export function sharingContract(openHarness: OpenHarness): void {
+export function busSharingSuite(openHarness: OpenHarness): void {
   test("two processes share the partitions evenly, and one that closes gives its own back", async () => {
     await using harness = await openHarness();
     // The lease does not end during the test, so that only partitions that are given back can be taken.

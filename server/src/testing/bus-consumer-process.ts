@@ -1,6 +1,7 @@
 /** A process that consumes and never closes: tests kill it. Tells its parent how many partitions it owns. */
+
+import { openPostgresBus } from "../bus/postgres-bus.ts";
 import { systemClock } from "../lib/clock.ts";
-import { openPostgresBus } from "./postgres-bus.ts";
 
 const [url, topic, group, partitions, leaseMs] = process.argv.slice(2) as [string, string, string, string, string];
 const quiet = { info() {}, warn() {}, error() {} };

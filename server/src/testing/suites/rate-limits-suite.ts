@@ -1,7 +1,7 @@
 /** What rate limits promise wherever they are counted: the same tests over memory and Redis. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { RateLimit, RateLimits } from "./rate-limits.ts";
+import type { RateLimit, RateLimits } from "../../lib/rate-limits/rate-limits.ts";
 
 export interface LimitsHarness extends AsyncDisposable {
   readonly limits: RateLimits;
@@ -12,7 +12,7 @@ export interface LimitsHarness extends AsyncDisposable {
 /** One token each 10 s, so that a slow machine sees no other than a quick one. */
 const limit: RateLimit = { perSecond: 0.1, burst: 4 };
 
-export function rateLimitsContract(open: () => Promise<LimitsHarness>): void {
+export function rateLimitsSuite(open: () => Promise<LimitsHarness>): void {
   test("a burst passes, then nothing, then one at a time", async () => {
     await using harness = await open();
     const { limits } = harness;

@@ -1,8 +1,8 @@
 /** What any engine of the fan-out must promise: the same tests over each. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { until } from "../../testing/until.ts";
-import { type Fanout, maxChannelBytes, maxMessageBytes, maxWaitingMessages } from "./fanout.ts";
+import { type Fanout, maxChannelBytes, maxMessageBytes, maxWaitingMessages } from "../../lib/fanout/fanout.ts";
+import { until } from "../until.ts";
 
 /** One server, and as many processes' worth of fan-outs on it as a test opens. The tests close what they open. */
 export interface FanoutHarness extends AsyncDisposable {
@@ -21,7 +21,7 @@ export interface FanoutHarness extends AsyncDisposable {
 export type OpenHarness = (options?: { killsServer?: boolean }) => Promise<FanoutHarness>;
 
 /** Promised by every engine, also by that of a process that is alone. */
-export function ownMessagesContract(open: () => Promise<{ open(): Promise<Fanout> } & AsyncDisposable>): void {
+export function ownMessagesSuite(open: () => Promise<{ open(): Promise<Fanout> } & AsyncDisposable>): void {
   test("a process hears itself, in order, after the code that published has run", async () => {
     await using harness = await open();
     await using fanout = await harness.open();
@@ -66,7 +66,7 @@ export function ownMessagesContract(open: () => Promise<{ open(): Promise<Fanout
 }
 
 /** Promised by engines that join several processes. */
-export function sharedFanoutContract(open: OpenHarness): void {
+export function sharedFanoutSuite(open: OpenHarness): void {
   test("the other processes hear every message once, in the order of its publisher, by channel", async () => {
     await using harness = await open();
     await using one = await harness.open();

@@ -10,15 +10,15 @@ import { openPool, type Pool } from "../lib/postgres.ts";
 import { Secret } from "../lib/secret.ts";
 import { openSecretBox, type SecretBox } from "../lib/secret-box.ts";
 import { ensureFirstAdmin, openPasswordHasher } from "../log-in/log-in.ts";
-import { createTestDatabase } from "../testing/test-database.ts";
-import { until } from "../testing/until.ts";
-import { apiKeyRoutes } from "./api-keys.ts";
-import { auditLogRoutes } from "./audit-log.ts";
-import { type AuthRouteDeps, authRoutes } from "./auth.ts";
-import { jwksRoutes } from "./jwks.ts";
-import { meRoutes } from "./me.ts";
-import { userRoutes } from "./users.ts";
-import { workspaceRoutes } from "./workspaces.ts";
+import { apiKeyRoutes } from "../rest/api-keys.ts";
+import { auditLogRoutes } from "../rest/audit-log.ts";
+import { type AuthRouteDeps, authRoutes } from "../rest/auth.ts";
+import { jwksRoutes } from "../rest/jwks.ts";
+import { meRoutes } from "../rest/me.ts";
+import { userRoutes } from "../rest/users.ts";
+import { workspaceRoutes } from "../rest/workspaces.ts";
+import { createTestDatabase } from "./test-database.ts";
+import { until } from "./until.ts";
 
 /** An answer as a test reads it. Bodies are checked by the assertions on them. */
 // biome-ignore lint/suspicious/noExplicitAny: a test asserts on what came, whatever its type

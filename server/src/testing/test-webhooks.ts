@@ -9,9 +9,9 @@ import { newId } from "../lib/ids.ts";
 import type { Log } from "../lib/postgres.ts";
 import { all, run } from "../lib/query.ts";
 import { openSecretBox } from "../lib/secret-box.ts";
-import { startPipeline } from "../testing/test-pipeline.ts";
-import { until } from "../testing/until.ts";
-import { answerCut, createEndpoint, openTester, startWebhooks } from "./webhook-endpoints.ts";
+import { answerCut, createEndpoint, openTester, startWebhooks } from "../webhook-endpoints/webhook-endpoints.ts";
+import { startPipeline } from "./test-pipeline.ts";
+import { until } from "./until.ts";
 
 const quiet: Log = { info() {}, warn() {}, error() {} };
 

@@ -5,10 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import pg from "pg";
-import { until } from "../../testing/until.ts";
-import type { Log } from "../postgres.ts";
-import { readPidFile } from "./pid-file.ts";
-import { isAlive } from "./process.ts";
+import { readPidFile } from "../lib/embedded-postgres/pid-file.ts";
+import { isAlive } from "../lib/embedded-postgres/process.ts";
+import type { Log } from "../lib/postgres.ts";
+import { until } from "./until.ts";
 
 /**
  * For tests: a folder that is removed at the end, with whatever server is left in its `data`.
@@ -36,9 +36,13 @@ export function temporaryFolder(copyOf?: string): {
 
 export type Answer = { url: string; adopted: boolean; uid: number; name?: string; message?: string };
 
-/** A hub in a process of its own. `answer` is what it printed when it was ready, or gave up. */
-export function startHubProcess(dataDir: string, options: SpawnOptions & { node?: string; program?: string } = {}) {
-  const { node = process.execPath, program = join(import.meta.dirname, "hub-process.ts"), ...spawnOptions } = options;
+/** A process that holds a data directory as a hub does. `answer` is what it printed when it was ready, or why it ended. */
+export function startHolderProcess(dataDir: string, options: SpawnOptions & { node?: string; program?: string } = {}) {
+  const {
+    node = process.execPath,
+    program = join(import.meta.dirname, "data-directory-holder.ts"),
+    ...spawnOptions
+  } = options;
   const child = spawn(node, [program, dataDir], { cwd: "/", stdio: ["ignore", "pipe", "inherit"], ...spawnOptions });
   const exited = once(child, "exit");
   return {

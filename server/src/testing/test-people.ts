@@ -1,10 +1,10 @@
 import type { Role } from "../../../contract/src/access.ts";
+import { addressParser } from "../contacts/address.ts";
 import { noOrigin, type Principal } from "../credentials/credentials.ts";
 import { newId } from "../lib/ids.ts";
 import { openPool, type Pool } from "../lib/postgres.ts";
 import { one, run } from "../lib/query.ts";
-import { createTestDatabase } from "../testing/test-database.ts";
-import { addressParser } from "./address.ts";
+import { createTestDatabase } from "./test-database.ts";
 
 /** For tests: two channels as connectors would describe them. */
 export const testChannels = [

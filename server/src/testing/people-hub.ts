@@ -2,7 +2,6 @@ import type { AddressInfo } from "node:net";
 import { pino } from "pino";
 import type { CodeToSend } from "../channel-accounts/channel-accounts.ts";
 import type { Capabilities } from "../connectors/connector.ts";
-import { addUser, addWorkspace, openTestPool, testParseAddress } from "../contacts/test-people.ts";
 import { type ReadRange, readConversation, typeInConversation } from "../conversations/conversations.ts";
 import type { Principal } from "../credentials/credentials.ts";
 import { openDatabases } from "../databases.ts";
@@ -12,9 +11,10 @@ import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
 import { run } from "../lib/query.ts";
 import { showMessages } from "../messages/show.ts";
-import { addressRoutes } from "./addresses.ts";
-import { contactRoutes } from "./contacts.ts";
-import { conversationRoutes } from "./conversations.ts";
+import { addressRoutes } from "../rest/addresses.ts";
+import { contactRoutes } from "../rest/contacts.ts";
+import { conversationRoutes } from "../rest/conversations.ts";
+import { addUser, addWorkspace, openTestPool, testParseAddress } from "./test-people.ts";
 
 /** An answer as a test reads it. Bodies are checked by the assertions on them. */
 // biome-ignore lint/suspicious/noExplicitAny: a test asserts on what came, whatever its type

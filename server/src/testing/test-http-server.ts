@@ -3,8 +3,8 @@ import { type AddressInfo, connect, type Socket } from "node:net";
 import { pino } from "pino";
 import { Type } from "typebox";
 import { RequestError } from "../errors.ts";
-import type { App } from "./app.ts";
-import { openRestServer, type RestOptions } from "./server.ts";
+import type { App } from "../http/app.ts";
+import { openRestServer, type RestOptions } from "../http/server.ts";
 
 /** The door with three routes and nobody behind it, on a real port. */
 export async function openDoor(options: Partial<RestOptions> = {}, more: (app: App) => void = () => {}) {

@@ -6,11 +6,11 @@ import { openLocalFanout } from "../lib/fanout/local-fanout.ts";
 import { newId } from "../lib/ids.ts";
 import type { Db } from "../lib/query.ts";
 import { run } from "../lib/query.ts";
-import type { Pipeline } from "../testing/test-pipeline.ts";
-import type { Closing } from "./closing.ts";
-import type { Frame } from "./frames.ts";
-import { openRooms } from "./rooms.ts";
-import { lowWaterBytes, type Outlet, type Subscriber } from "./subscriber.ts";
+import type { Closing } from "../realtime/closing.ts";
+import type { Frame } from "../realtime/frames.ts";
+import { openRooms } from "../realtime/rooms.ts";
+import { lowWaterBytes, type Outlet, type Subscriber } from "../realtime/subscriber.ts";
+import type { Pipeline } from "./test-pipeline.ts";
 
 /** A reader of a test, which takes what it is sent only when it is told to, if it is slow. */
 export function openTestReader(principal: Principal, { isSlow = false } = {}) {

@@ -3,9 +3,9 @@ import { openHttpClient } from "../lib/http.ts";
 import { openMailer } from "../lib/mailer.ts";
 import { Secret } from "../lib/secret.ts";
 import { openProviders, type ProviderConfig } from "../log-in/log-in.ts";
-import type { TestIssuer } from "../log-in/oauth/test-issuer.ts";
-import { startIdentityHub } from "./identity-test-hub.ts";
-import { logInRoutes } from "./log-in.ts";
+import { logInRoutes } from "../rest/log-in.ts";
+import { startIdentityHub } from "./identity-hub.ts";
+import type { TestIssuer } from "./test-issuer.ts";
 
 /** How browsers think they reach the hub of a test. */
 export const publicUrl = "http://hub.test";

@@ -2,15 +2,15 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import fc from "fast-check";
-import { maxIdLength } from "./clean.ts";
-import type { ConformanceSubject } from "./conformance.ts";
-import type { InboundEvent, WebhookRequest } from "./connector.ts";
+import { maxIdLength } from "../../connectors/clean.ts";
+import type { InboundEvent, WebhookRequest } from "../../connectors/connector.ts";
+import type { ConnectorSubject } from "./connector-suite.ts";
 
 /** Runs of each property: enough to meet every branch, few enough for a second. */
 const runs = 400;
 
-/** What `conformance.ts` promises of webhooks and identifiers. */
-export function webhookConformance<C>(subject: ConformanceSubject<C>): void {
+/** What `connector-suite.ts` promises of webhooks and identifiers. */
+export function webhookSuite<C>(subject: ConnectorSubject<C>): void {
   const { connector, credentials, revoked, fixtures, sign } = subject;
   const bodies = readFixtures(fixtures);
   const parse = (rawBody: Buffer) => [...connector.parse({ headers: {}, rawBody }, credentials)];

@@ -1,10 +1,10 @@
 import { createServer, type IncomingHttpHeaders } from "node:http";
 import type { AddressInfo } from "node:net";
-import { startSimulator } from "../../../simulator/src/simulator.ts";
-import { systemClock } from "../lib/clock.ts";
-import { openHttpClient } from "../lib/http.ts";
-import { patient } from "../testing/patience.ts";
-import type { ChannelAccountSettings, ConnectorIo } from "./connector.ts";
+import { startSimulator } from "../../../../simulator/src/simulator.ts";
+import type { ChannelAccountSettings, ConnectorIo } from "../../connectors/connector.ts";
+import { systemClock } from "../../lib/clock.ts";
+import { openHttpClient } from "../../lib/http.ts";
+import { patient } from "../patience.ts";
 
 /** What the simulator shows of a message that it got. */
 export interface SeenMessage {

@@ -13,8 +13,8 @@ import { systemClock } from "../lib/clock.ts";
 import { openHttpClient } from "../lib/http.ts";
 import { openPool } from "../lib/postgres.ts";
 import { openSecretBox } from "../lib/secret-box.ts";
-import { createTestDatabase } from "../testing/test-database.ts";
-import { channelAccountRoutes } from "./channel-accounts.ts";
+import { channelAccountRoutes } from "../rest/channel-accounts.ts";
+import { createTestDatabase } from "./test-database.ts";
 
 export const whatsapp = {
   phone_number_id: "106540352242922",
