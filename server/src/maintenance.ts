@@ -17,7 +17,7 @@ import { deleteOldWebhookDeliveries, giveUpDisabled } from "./webhook-endpoints/
 const chores = [
   { name: "fallbacks", everyMs: 1_000, work: startFallbacks },
   { name: "receipts that were missed", everyMs: 2_000, work: applyMissedReceipts },
-  { name: "read marks", everyMs: 2_000, work: ({ signals, db }) => signals.tellDue(db) },
+  { name: "read marks", everyMs: 2_000, work: ({ signals, db }) => signals.sendDueReadMarks(db) },
   { name: "old early receipts", everyMs: 3_600_000, work: deleteOldEarlyReceipts },
   { name: "old address verifications", everyMs: 3_600_000, work: deleteOldVerifications },
   { name: "old idempotency keys", everyMs: 600_000, work: deleteOldIdempotencyKeys },

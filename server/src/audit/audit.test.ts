@@ -5,7 +5,14 @@ import { type Log, openPool, transaction, withSettings } from "../lib/postgres.t
 import { openScopes } from "../lib/scoped-pool.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { createTestDatabase, type TestDatabase } from "../testing/test-database.ts";
-import { type Actor, type ChainReport, listRecords, readForward, recordAct, verifyAuditLog } from "./audit.ts";
+import {
+  type Actor,
+  type ChainReport,
+  listAuditRecords,
+  readAuditRecords,
+  recordAuditEvent,
+  verifyAuditLog,
+} from "./audit.ts";
 
 const log: Log = { info() {}, warn() {}, error: console.error };
 const origin = { ip: "203.0.113.7", requestId: "req-1" };
@@ -38,7 +45,7 @@ describe("the audit log", () => {
   async function makeLog(acts: number): Promise<string> {
     const workspaceId = await makeWorkspace();
     const by = actorOf(workspaceId);
-    for (let i = 2; i <= acts; i++) await recordAct(owner, by, { action: "thing.done", details: { number: i } });
+    for (let i = 2; i <= acts; i++) await recordAuditEvent(owner, by, { action: "thing.done", details: { number: i } });
     return workspaceId;
   }
 
@@ -52,12 +59,12 @@ describe("the audit log", () => {
   test("keeps who did what to what, from where", async () => {
     const workspaceId = await makeWorkspace();
     const by = actorOf(workspaceId);
-    await recordAct(dbOf(workspaceId), by, {
+    await recordAuditEvent(dbOf(workspaceId), by, {
       action: "user.role_changed",
       target: { type: "user", id: "an id" },
       details: { role: "admin", was: null, times: 3, forced: false },
     });
-    const [record, first] = await listRecords(dbOf(workspaceId), workspaceId, { limit: 10 });
+    const [record, first] = await listAuditRecords(dbOf(workspaceId), workspaceId, { limit: 10 });
     assert.equal(first!.action, "audit_log.started");
     assert.equal(first!.position, 1);
     assert.deepEqual(
@@ -86,12 +93,12 @@ describe("the audit log", () => {
     const by = actorOf(workspaceId);
     await assert.rejects(
       transaction(owner, async (tx) => {
-        await recordAct(tx, by, { action: "thing.done" });
+        await recordAuditEvent(tx, by, { action: "thing.done" });
         throw new Error("after all not");
       }),
       /after all not/,
     );
-    await recordAct(owner, by, { action: "thing.done" });
+    await recordAuditEvent(owner, by, { action: "thing.done" });
     const { records, problem } = await verify(workspaceId);
     assert.deepEqual({ records, problem }, { records: 3, problem: null });
   });
@@ -99,7 +106,7 @@ describe("the audit log", () => {
   test("is one chain without gaps, however many write at once", async () => {
     const [one, other] = [await makeLog(1), await makeLog(1)];
     const acts = Array.from({ length: 40 }, (_, i) =>
-      recordAct(owner, actorOf(i % 2 ? one : other), { action: "thing.done", details: { number: i } }),
+      recordAuditEvent(owner, actorOf(i % 2 ? one : other), { action: "thing.done", details: { number: i } }),
     );
     await Promise.all(acts);
     for (const workspaceId of [one, other]) {
@@ -111,7 +118,7 @@ describe("the audit log", () => {
   test("hashes any text the same in PostgreSQL and here", async () => {
     const workspaceId = await makeWorkspace();
     const odd = 'quote " backslash \\ slash / tab \t line \n \u0001\u001f\u007f é 日本 😀 \u2028 </script>';
-    await recordAct(
+    await recordAuditEvent(
       owner,
       { kind: "anonymous", workspaceId, origin: { ip: null, requestId: odd } },
       {
@@ -127,19 +134,22 @@ describe("the audit log", () => {
   test("refuses details that would not read the same everywhere, and names that are none", async () => {
     const by = actorOf(await makeWorkspace());
     for (const details of [{ half: 0.5 }, { "a b": 1 }, { Big: 1 }, { huge: 2 ** 60 }, { text: "x".repeat(5_000) }]) {
-      await assert.rejects(recordAct(owner, by, { action: "thing.done", details: details as never }), /thing\.done/);
+      await assert.rejects(
+        recordAuditEvent(owner, by, { action: "thing.done", details: details as never }),
+        /thing\.done/,
+      );
     }
     const nested = { inside: { a: 1 } } as never;
-    await assert.rejects(recordAct(owner, by, { action: "thing.done", details: nested }), /flat/);
-    await assert.rejects(recordAct(owner, by, { action: "Delete everything" }), /no name/);
+    await assert.rejects(recordAuditEvent(owner, by, { action: "thing.done", details: nested }), /flat/);
+    await assert.rejects(recordAuditEvent(owner, by, { action: "Delete everything" }), /no name/);
   });
 
   test("takes from a request acts of its own workspace only, and lets it change nothing", async () => {
     const [own, other] = [await makeLog(2), await makeLog(2)];
     const db = dbOf(own);
-    await assert.rejects(recordAct(db, actorOf(other), { action: "thing.done" }), /own workspace only/);
-    assert.deepEqual(await readForward(db, other, 0, 10), []);
-    assert.equal((await readForward(db, own, 0, 10)).length, 2);
+    await assert.rejects(recordAuditEvent(db, actorOf(other), { action: "thing.done" }), /own workspace only/);
+    assert.deepEqual(await readAuditRecords(db, other, 0, 10), []);
+    assert.equal((await readAuditRecords(db, own, 0, 10)).length, 2);
     for (const role of ["chat4all_api", "chat4all_identity", "chat4all_pipeline"]) {
       for (const statement of [
         "UPDATE audit_log SET action = 'x.y'",
@@ -168,7 +178,7 @@ describe("the audit log", () => {
       await tx.query(
         "CREATE TEMP TABLE audit_heads (workspace_id uuid PRIMARY KEY, position bigint, hash bytea) ON COMMIT DROP",
       );
-      await recordAct(tx, actorOf(workspaceId), { action: "thing.done" });
+      await recordAuditEvent(tx, actorOf(workspaceId), { action: "thing.done" });
     });
     const { records, problem } = await verify(workspaceId);
     assert.deepEqual({ records, problem }, { records: 3, problem: null });
@@ -237,11 +247,11 @@ describe("the audit log", () => {
     test("a log written anew from the start, to whoever kept a hash", async () => {
       const workspaceId = await makeLog(4);
       const { hash } = await verify(workspaceId);
-      await recordAct(owner, actorOf(workspaceId), { action: "thing.done" });
+      await recordAuditEvent(owner, actorOf(workspaceId), { action: "thing.done" });
       assert.equal((await verify(workspaceId, hash)).isExpectedHere, true);
       await owner.query("DELETE FROM audit_log WHERE workspace_id = $1", [workspaceId]);
       await owner.query("DELETE FROM audit_heads WHERE workspace_id = $1", [workspaceId]);
-      for (let i = 0; i < 4; i++) await recordAct(owner, actorOf(workspaceId), { action: "thing.invented" });
+      for (let i = 0; i < 4; i++) await recordAuditEvent(owner, actorOf(workspaceId), { action: "thing.invented" });
       const { problem, isExpectedHere } = await verify(workspaceId, hash);
       assert.deepEqual({ problem, isExpectedHere }, { problem: null, isExpectedHere: false });
     });

@@ -1,7 +1,7 @@
 /** The door of the audit log: who did what that matters to security. Migration 0009 says how it is kept. */
 import { type Db, one } from "../lib/query.ts";
 
-export { type AuditFilter, type AuditRecord, listRecords, readForward } from "./records.ts";
+export { type AuditFilter, type AuditRecord, listAuditRecords, readAuditRecords } from "./records.ts";
 export { type ChainReport, verifyAuditLog } from "./verify.ts";
 
 /** Where a request came from. */
@@ -25,7 +25,7 @@ export function systemOf(workspaceId: string): Actor {
   return { kind: "system", workspaceId, origin: { ip: null, requestId: null } };
 }
 
-export interface Act {
+export interface AuditEvent {
   /** `noun.verb_in_past`, such as `user.created`; docs/guides/audit-log.md lists all of them. */
   action: string;
   /** What it was done to. */
@@ -38,7 +38,11 @@ export interface Act {
  * Writes the act down, in the transaction that does it: both are there, or neither. Call it last in the transaction,
  * since it holds the log of the workspace until the commit. Returns the position of the record.
  */
-export async function recordAct(db: Db, by: Actor, { action, target = null, details = {} }: Act): Promise<number> {
+export async function recordAuditEvent(
+  db: Db,
+  by: Actor,
+  { action, target = null, details = {} }: AuditEvent,
+): Promise<number> {
   requireCanonical(action, details);
   const statement = "SELECT append_to_audit_log($1, $2, $3, $4, $5, $6, $7, $8, $9) AS position";
   const { position } = await one<{ position: number }>(db, statement, [
@@ -59,7 +63,7 @@ export async function recordAct(db: Db, by: Actor, { action, target = null, deta
 const maxDetailsLength = 4_000;
 
 /** What is hashed must read the same in every language: plain names, and numbers that have one way to be written. */
-function requireCanonical(action: string, details: NonNullable<Act["details"]>): void {
+function requireCanonical(action: string, details: NonNullable<AuditEvent["details"]>): void {
   if (!/^[a-z][a-z_]*\.[a-z][a-z_]*$/.test(action)) throw new Error(`${action} is no name of an act`);
   for (const [key, value] of Object.entries(details)) {
     const isPlain = typeof value !== "number" || Number.isSafeInteger(value);

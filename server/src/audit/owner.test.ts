@@ -6,7 +6,7 @@ import { migrate } from "../lib/migrations.ts";
 import { type Log, openPool, transaction, withSettings } from "../lib/postgres.ts";
 import { openScopes } from "../lib/scoped-pool.ts";
 import { createTestDatabase } from "../testing/test-database.ts";
-import { recordAct, systemOf, verifyAuditLog } from "./audit.ts";
+import { recordAuditEvent, systemOf, verifyAuditLog } from "./audit.ts";
 
 const log: Log = { info() {}, warn() {}, error: console.error };
 
@@ -40,7 +40,7 @@ test("acts are recorded in a database whose owner is no superuser", async () => 
   const pipeline = open(withSettings(url, ["role=chat4all_pipeline"]));
   const api = openScopes(open(withSettings(url, ["role=chat4all_api"])), "chat4all.workspace_id")(id);
   await pipeline.query("INSERT INTO workspaces (workspace_id, name, created_at) VALUES ($1, 'w', now())", [id]);
-  await transaction(api, (tx) => recordAct(tx, systemOf(id), { action: "thing.done" }));
+  await transaction(api, (tx) => recordAuditEvent(tx, systemOf(id), { action: "thing.done" }));
   const found: object[] = [];
   await verifyAuditLog(pipeline, {}, ({ records, problem }) => found.push({ records, problem }));
   assert.deepEqual(found, [{ records: 2, problem: null }]);

@@ -29,7 +29,7 @@ const columns = `workspace_id, position, at, actor_kind, actor_id, action, targe
        encode(hash, 'hex') AS hash`;
 
 /** Newest first, those before the position `before`; `limit + 1` of them. */
-export function listRecords(
+export function listAuditRecords(
   db: Db,
   workspaceId: string,
   { limit, before, ...filter }: AuditFilter & { limit: number; before?: number | undefined },
@@ -47,7 +47,7 @@ export function listRecords(
 }
 
 /** Oldest first, after the position `after`, `limit` of them. */
-export function readForward(db: Db, workspaceId: string, after: number, limit: number): Promise<AuditRecord[]> {
+export function readAuditRecords(db: Db, workspaceId: string, after: number, limit: number): Promise<AuditRecord[]> {
   return all<AuditRecord>(
     db,
     `SELECT ${columns} FROM audit_log WHERE workspace_id = $1 AND position > $2 ORDER BY position LIMIT $3`,

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { type Pool, transaction } from "../lib/postgres.ts";
 import { all, type Db } from "../lib/query.ts";
-import { type AuditRecord, readForward } from "./records.ts";
+import { type AuditRecord, readAuditRecords } from "./records.ts";
 
 /** What was found in the log of one workspace. */
 export interface ChainReport {
@@ -71,7 +71,7 @@ async function verifyChain(db: Db, head: Head, { expectedHash }: VerifyOptions):
   let isExpectedHere = false;
   const told = (problem: string | null): ChainReport => ({ workspaceId, records, hash, problem, isExpectedHere });
   for (;;) {
-    const page = await readForward(db, workspaceId, records, pageSize);
+    const page = await readAuditRecords(db, workspaceId, records, pageSize);
     for (const record of page) {
       const problem = problemOf(record, records + 1, hash);
       if (problem !== null) return told(problem);

@@ -1,5 +1,5 @@
 /** The door of channel accounts: the numbers, pages and bots that are connected. */
-import { type Actor, recordAct, systemOf } from "../audit/audit.ts";
+import { type Actor, recordAuditEvent, systemOf } from "../audit/audit.ts";
 import type { Channel, ChannelAccount, Connector, ConnectorIo } from "../connectors/connector.ts";
 import { channels, connectorFor } from "../connectors/registry.ts";
 import { invalid, notFound, RequestError } from "../errors.ts";
@@ -24,7 +24,7 @@ export {
   countedWaitMs,
   isConnected,
 } from "./channel-account.ts";
-export { type Said, subscribeWebhook, verifyAccount } from "./platform.ts";
+export { type PlatformAnswer, subscribeWebhook, verifyAccount } from "./platform.ts";
 export { type CodeRoute, type CodeToSend, openCodeSender } from "./send-code.ts";
 
 export interface ChannelAccountsDeps extends Partial<BaseUrlRules> {
@@ -95,7 +95,7 @@ export function openChannelAccounts({ db, secretBox, clock, ...rest }: ChannelAc
         const made = await rows.insertAccount(tx, row);
         if (made === null) throw connectedAlready(input.channel);
         const act = { action: "channel_account.created", details: { channel: input.channel } };
-        await recordAct(tx, by, { ...act, target: targetOf(channelAccountId) });
+        await recordAuditEvent(tx, by, { ...act, target: targetOf(channelAccountId) });
         return made;
       });
     },
@@ -175,7 +175,7 @@ export function openChannelAccounts({ db, secretBox, clock, ...rest }: ChannelAc
       const isNew = await transaction(db, async (tx) => {
         if (!(await rows.markNeedsAttention(tx, account, { reason, detail }))) return false;
         const act = { action: "channel_account.refused", target: targetOf(channelAccountId), details: { reason } };
-        await recordAct(tx, systemOf(workspaceId), act);
+        await recordAuditEvent(tx, systemOf(workspaceId), act);
         return true;
       });
       cache.forget(channelAccountId);
@@ -200,7 +200,7 @@ export function openChannelAccounts({ db, secretBox, clock, ...rest }: ChannelAc
     async remove(db: Pool, by: Actor, key: rows.AccountKey): Promise<void> {
       await transaction(db, async (tx) => {
         if (!(await rows.markDeleted(tx, key, new Date(clock.now())))) refuseUnknown();
-        await recordAct(tx, by, { action: "channel_account.deleted", target: targetOf(key.channelAccountId) });
+        await recordAuditEvent(tx, by, { action: "channel_account.deleted", target: targetOf(key.channelAccountId) });
       });
       cache.forget(key.channelAccountId);
     },
@@ -221,9 +221,9 @@ async function recordChange(tx: Db, by: Actor, channelAccountId: string, patch: 
   const target = targetOf(channelAccountId);
   const fields = (["name", "settings", "status"] as const).filter((field) => patch[field] !== undefined);
   const details = { fields: fields.join(","), ...(patch.status === undefined ? {} : { status: patch.status }) };
-  if (fields.length > 0) await recordAct(tx, by, { action: "channel_account.changed", target, details });
+  if (fields.length > 0) await recordAuditEvent(tx, by, { action: "channel_account.changed", target, details });
   if (patch.credentials === undefined) return;
-  await recordAct(tx, by, { action: "channel_account.credentials_changed", target });
+  await recordAuditEvent(tx, by, { action: "channel_account.credentials_changed", target });
 }
 
 function targetOf(channelAccountId: string) {

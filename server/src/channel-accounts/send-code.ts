@@ -16,7 +16,7 @@ export interface CodeToSend {
   identifier: string;
   code: string;
   /** Hours since the person's last message; null: there was none. */
-  heardHoursAgo: number | null;
+  lastMessageHoursAgo: number | null;
 }
 
 /** How codes of one channel are sent. */
@@ -88,11 +88,11 @@ async function trySend(
   io: ConnectorIo,
   account: ChannelAccount,
   channel: string,
-  { identifier, code, heardHoursAgo }: CodeToSend,
+  { identifier, code, lastMessageHoursAgo }: CodeToSend,
 ): Promise<SendOutcome | string> {
   const connector = connectorFor(channel)!;
   const { windowHours } = connector.capabilities;
-  const isFree = windowHours === null || (heardHoursAgo !== null && heardHoursAgo < windowHours);
+  const isFree = windowHours === null || (lastMessageHoursAgo !== null && lastMessageHoursAgo < windowHours);
   const template = account.settings.verification_template;
   if (!isFree && template === undefined) return "WINDOW_CLOSED, and the account has no verification_template";
   const payload: MessagePayload =

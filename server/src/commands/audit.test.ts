@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { recordAct } from "../audit/audit.ts";
+import { recordAuditEvent } from "../audit/audit.ts";
 import type { Config } from "../config/config.ts";
 import { startEmbeddedPostgres } from "../lib/embedded-postgres/embedded-postgres.ts";
 import { newId } from "../lib/ids.ts";
@@ -27,7 +27,7 @@ async function fill(url: string) {
     await owner.query("INSERT INTO workspaces (workspace_id, name, created_at) VALUES ($1, 'w', now())", [id]);
   }
   for (let i = 0; i < 3; i++) {
-    await recordAct(owner, { kind: "system", workspaceId: workspaces[0], origin }, { action: "thing.done" });
+    await recordAuditEvent(owner, { kind: "system", workspaceId: workspaces[0], origin }, { action: "thing.done" });
   }
   return { workspaces, owner };
 }

@@ -132,14 +132,14 @@ export async function moveAddresses(db: Db, from: string, into: string): Promise
 export interface HeldAddress extends Address {
   participantId: string;
   /** When the person last wrote from it. */
-  lastHeardAt: Date | null;
+  lastReceivedAt: Date | null;
 }
 
 /** The addresses of these participants, each one's in the order in which it got them. */
 export function listAddresses(db: Db, participantIds: string[]): Promise<HeldAddress[]> {
   return all<HeldAddress>(
     db,
-    `SELECT participant_id AS "participantId", channel, identifier, last_heard_at AS "lastHeardAt"
+    `SELECT participant_id AS "participantId", channel, identifier, last_heard_at AS "lastReceivedAt"
      FROM addresses WHERE participant_id = ANY ($1) ORDER BY participant_id, ordinal`,
     [participantIds],
   );

@@ -1,11 +1,11 @@
-import { type Actor, recordAct } from "../audit/audit.ts";
+import { type Actor, recordAuditEvent } from "../audit/audit.ts";
 import { invalid, notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
 import { one, run } from "../lib/query.ts";
 import { deleteAddresses, moveAddresses } from "./address-book.ts";
 import { type Contact, getContact } from "./contact.ts";
-import { findLiving, holdPeople, lockPeople } from "./participants.ts";
+import { lockPeopleExclusive, lockPeopleShared, resolveParticipants } from "./participants.ts";
 import { type Metadata, mergeMetadata, requireName } from "./text.ts";
 
 export interface ContactChanges {
@@ -16,7 +16,7 @@ export interface ContactChanges {
 
 export async function changeContact(db: Pool, workspaceId: string, contactId: string, changes: ContactChanges) {
   return transaction(db, async (tx) => {
-    await holdPeople(tx, workspaceId);
+    await lockPeopleShared(tx, workspaceId);
     const id = await findContact(tx, workspaceId, contactId);
     if (changes.display_name !== undefined) await rename(tx, id, requireName(changes.display_name, "display_name"));
     if (changes.metadata !== undefined) {
@@ -37,12 +37,12 @@ export async function deleteContact(
 ): Promise<void> {
   const deletedAt = new Date(deps.clock.now());
   await transaction(deps.db, async (tx) => {
-    await lockPeople(tx, by.workspaceId);
+    await lockPeopleExclusive(tx, by.workspaceId);
     const id = await findContact(tx, by.workspaceId, contactId);
     await markDeleted(tx, id, deletedAt);
     await deleteAddresses(tx, id);
     await deps.leaveGroups(tx, id);
-    await recordAct(tx, by, { action: "contact.deleted", target: { type: "contact", id } });
+    await recordAuditEvent(tx, by, { action: "contact.deleted", target: { type: "contact", id } });
   });
 }
 
@@ -62,8 +62,8 @@ export async function mergeContacts(deps: MergeDeps, by: Actor, from: string, in
   if (from === into) throw invalid("into is the same contact; name the one that stays.", { field: "into" });
   const deletedAt = new Date(deps.clock.now());
   return transaction(deps.db, async (tx) => {
-    await lockPeople(tx, workspaceId);
-    const living = await findLiving(tx, workspaceId, [from, into]);
+    await lockPeopleExclusive(tx, workspaceId);
+    const living = await resolveParticipants(tx, workspaceId, [from, into]);
     const [source, target] = [living.get(from), living.get(into)];
     if (source?.kind !== "contact") throw notFound("contact");
     if (target?.kind !== "contact") throw invalid("into is no contact of this workspace.", { field: "into" });
@@ -79,7 +79,7 @@ export async function mergeContacts(deps: MergeDeps, by: Actor, from: string, in
     await markDeleted(tx, from, deletedAt);
     const contact = await getContact(tx, workspaceId, survivor);
     const act = { action: "contact.merged", target: { type: "contact", id: from }, details: { into: survivor } };
-    await recordAct(tx, by, act);
+    await recordAuditEvent(tx, by, act);
     return contact;
   });
 }
@@ -91,7 +91,7 @@ function mergedAlready(from: string, into: string): RequestError {
 
 /** The id under which the contact lives. */
 async function findContact(tx: PoolClient, workspaceId: string, contactId: string): Promise<string> {
-  const living = (await findLiving(tx, workspaceId, [contactId])).get(contactId);
+  const living = (await resolveParticipants(tx, workspaceId, [contactId])).get(contactId);
   if (living?.kind !== "contact") throw notFound("contact");
   return living.participantId;
 }

@@ -22,15 +22,15 @@ export { onlyUsers, requireUsersAt } from "./only-users.ts";
 export { type AddressHolder, addAddress, type HolderView, readAddresses, removeAddress } from "./own-addresses.ts";
 export {
   describeParticipants,
-  findLiving,
-  holdPeople,
+  lockPeopleShared,
   type Participant,
+  resolveParticipants,
   showParticipant,
 } from "./participants.ts";
+export { requireName } from "./text.ts";
 export {
   deleteOldVerifications,
   startVerification,
   type Verification,
   verifyAddress,
-} from "./prove-address.ts";
-export { requireName } from "./text.ts";
+} from "./verify-address.ts";

@@ -13,7 +13,7 @@ import {
   requireFree,
 } from "./address-book.ts";
 import { type Contact, getContact, insertContact, insertContacts } from "./contact.ts";
-import { holdPeople } from "./participants.ts";
+import { lockPeopleShared } from "./participants.ts";
 import { cutName, type Metadata, mergeMetadata, requireName } from "./text.ts";
 
 export interface ContactInput {
@@ -87,7 +87,7 @@ export async function findOrCreateContacts(
     return { person, names, addresses: names.map((identifier) => ({ channel: person.channel, identifier })) };
   });
   const all = named.flatMap(({ addresses }) => addresses);
-  await holdPeople(db, workspaceId);
+  await lockPeopleShared(db, workspaceId);
   await lockAddresses(db, workspaceId, all);
   const owners = await ownersByAddress(db, workspaceId, all);
   const nowMs = clock.now();
@@ -142,7 +142,7 @@ async function addNames(
   const nowMs = clock.now();
   const createdAt = new Date(nowMs);
   const addresses = names.map((identifier) => ({ channel, identifier }));
-  await holdPeople(db, workspaceId);
+  await lockPeopleShared(db, workspaceId);
   await lockAddresses(db, workspaceId, addresses);
   const owners = await findOwners(db, workspaceId, addresses);
   const owner = ownerOf(names, owners);

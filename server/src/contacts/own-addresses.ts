@@ -1,4 +1,4 @@
-import { type Actor, recordAct } from "../audit/audit.ts";
+import { type Actor, recordAuditEvent } from "../audit/audit.ts";
 import { notFound } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
@@ -12,7 +12,7 @@ import {
   lockAddresses,
   requireFree,
 } from "./address-book.ts";
-import { describeParticipants, findLiving, holdPeople } from "./participants.ts";
+import { describeParticipants, lockPeopleShared, resolveParticipants } from "./participants.ts";
 
 /** Whose addresses change: a merged contact's id stands for the survivor. */
 export interface AddressHolder {
@@ -68,12 +68,12 @@ function record(
   { kind, participantId }: AddressHolder,
   { channel }: Address,
 ) {
-  return recordAct(tx, by, { action, target: { type: kind, id: participantId }, details: { channel } });
+  return recordAuditEvent(tx, by, { action, target: { type: kind, id: participantId }, details: { channel } });
 }
 
 async function holdHolder(tx: PoolClient, { workspaceId, participantId, kind }: AddressHolder): Promise<string> {
-  await holdPeople(tx, workspaceId);
-  const living = (await findLiving(tx, workspaceId, [participantId])).get(participantId);
+  await lockPeopleShared(tx, workspaceId);
+  const living = (await resolveParticipants(tx, workspaceId, [participantId])).get(participantId);
   if (living?.kind !== kind) throw notFound(kind);
   return living.participantId;
 }

@@ -24,18 +24,18 @@ export async function describeParticipants(db: Db, ids: string[]): Promise<Map<s
  * A shared lock: until the transaction ends, no participant of the workspace is merged or deleted. Take it before a
  * write that depends on who a participant is, and before addresses are locked.
  */
-export async function holdPeople(tx: PoolClient, workspaceId: string): Promise<void> {
+export async function lockPeopleShared(tx: PoolClient, workspaceId: string): Promise<void> {
   await run(tx, "SELECT pg_advisory_xact_lock_shared(hashtextextended('people ' || $1, 0))", [workspaceId]);
 }
 
 /**
- * The exclusive lock for merging and deleting: waits for all `holdPeople` of other transactions, and they wait for it.
+ * The exclusive lock for merging and deleting: waits for all `lockPeopleShared` of other transactions, and they wait for it.
  */
-export async function lockPeople(tx: PoolClient, workspaceId: string): Promise<void> {
+export async function lockPeopleExclusive(tx: PoolClient, workspaceId: string): Promise<void> {
   await run(tx, "SELECT pg_advisory_xact_lock(hashtextextended('people ' || $1, 0))", [workspaceId]);
 }
 
-export interface LivingParticipant {
+export interface ResolvedParticipant {
   participantId: string;
   kind: ParticipantKind;
 }
@@ -44,8 +44,12 @@ export interface LivingParticipant {
  * Under which id each one lives: a merged contact answers as the one it was merged into. Who is absent, deleted or of
  * another workspace is left out.
  */
-export async function findLiving(db: Db, workspaceId: string, ids: string[]): Promise<Map<string, LivingParticipant>> {
-  const rows = await all<LivingParticipant & { given: string }>(
+export async function resolveParticipants(
+  db: Db,
+  workspaceId: string,
+  ids: string[],
+): Promise<Map<string, ResolvedParticipant>> {
+  const rows = await all<ResolvedParticipant & { given: string }>(
     db,
     `SELECT given.participant_id AS given, living.participant_id AS "participantId", living.kind
      FROM participants given

@@ -15,9 +15,9 @@ export interface MessagingWindow {
 const hourMs = 3_600_000;
 
 /** The window that a person's last message opened on a channel. */
-export function windowOf(windowHours: number | null, lastHeardAt: Date | null, nowMs: number): MessagingWindow {
+export function windowOf(windowHours: number | null, lastReceivedAt: Date | null, nowMs: number): MessagingWindow {
   if (windowHours === null) return { state: "none", closesAt: null };
-  const closesAtMs = lastHeardAt === null ? 0 : lastHeardAt.getTime() + windowHours * hourMs;
+  const closesAtMs = lastReceivedAt === null ? 0 : lastReceivedAt.getTime() + windowHours * hourMs;
   return closesAtMs > nowMs ? { state: "open", closesAt: new Date(closesAtMs) } : { state: "closed", closesAt: null };
 }
 
@@ -80,7 +80,7 @@ function describeChannel(
   addresses: HeldAddress[],
   nowMs: number,
 ): ChannelCapabilities {
-  const heard = addresses.map((address) => address.lastHeardAt?.getTime() ?? 0);
+  const heard = addresses.map((address) => address.lastReceivedAt?.getTime() ?? 0);
   const lastHeardMs = Math.max(...heard);
   const window = windowOf(windowHours, lastHeardMs === 0 ? null : new Date(lastHeardMs), nowMs);
   return { ...capabilities, channel, addresses: addresses.map(formatAddress), window };

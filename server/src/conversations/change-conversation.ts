@@ -1,5 +1,5 @@
 import { type MemberInput, memberBounds } from "../../../contract/src/conversations.ts";
-import { recordAct } from "../audit/audit.ts";
+import { recordAuditEvent } from "../audit/audit.ts";
 import { type ParseAddress, requireName } from "../contacts/contacts.ts";
 import { type Principal, reachesContacts } from "../credentials/credentials.ts";
 import { forbidden, invalid, notFound, RequestError } from "../errors.ts";
@@ -70,7 +70,7 @@ export async function addMember(
     }
     await insertMembers(tx, { conversationId, participantIds: [participantId], joinedAt: new Date(clock.now()) });
     const changed = await loadConversation(tx, conversationId);
-    await recordAct(tx, principal, memberAct("member.added", conversationId, participantId));
+    await recordAuditEvent(tx, principal, memberEvent("member.added", conversationId, participantId));
     return changed;
   });
 }
@@ -92,11 +92,11 @@ export async function removeMember(
     if (!members.includes(participantId)) throw notFound("member");
     if (members.length === 1) throw new RequestError("CONFLICT", "The last member of a group cannot be removed.");
     await deleteMember(tx, conversationId, participantId);
-    await recordAct(tx, principal, memberAct("member.removed", conversationId, participantId));
+    await recordAuditEvent(tx, principal, memberEvent("member.removed", conversationId, participantId));
   });
 }
 
-function memberAct(action: string, conversationId: string, participantId: string) {
+function memberEvent(action: string, conversationId: string, participantId: string) {
   return { action, target: { type: "conversation", id: conversationId }, details: { participant_id: participantId } };
 }
 

@@ -1,4 +1,4 @@
-import { findLiving, holdPeople } from "../contacts/contacts.ts";
+import { lockPeopleShared, resolveParticipants } from "../contacts/contacts.ts";
 import { invalid, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
@@ -30,9 +30,9 @@ export async function findOrCreateDirects(
   const found = await findKnownDirects(db, workspaceId, pairs);
   const missing = [...found.keys()].filter((place) => found[place] === null);
   if (missing.length === 0) return found as Direct[];
-  await holdPeople(db, workspaceId);
+  await lockPeopleShared(db, workspaceId);
   const recipientIds = missing.map((place) => pairs[place]!.recipientId);
-  const living = await findLiving(db, workspaceId, recipientIds);
+  const living = await resolveParticipants(db, workspaceId, recipientIds);
   const open: { place: number; pair: DirectPair }[] = [];
   for (const place of missing) {
     const recipient = living.get(pairs[place]!.recipientId);

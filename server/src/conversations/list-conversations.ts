@@ -1,4 +1,4 @@
-import { findLiving } from "../contacts/contacts.ts";
+import { resolveParticipants } from "../contacts/contacts.ts";
 import { type Principal, seesAllConversations } from "../credentials/credentials.ts";
 import { type OfPage, withinPage } from "../lib/page-bytes.ts";
 import { all, type Db } from "../lib/query.ts";
@@ -56,7 +56,7 @@ async function peopleOf(
   const people = seesAllConversations(principal) ? [] : [principal.participantId];
   const asked = [contactId, participantId].flatMap((id) => id ?? []);
   if (asked.length === 0) return people;
-  const living = await findLiving(db, principal.workspaceId, asked);
+  const living = await resolveParticipants(db, principal.workspaceId, asked);
   if (contactId !== undefined && living.get(contactId)?.kind !== "contact") return null;
   if (!asked.every((id) => living.has(id))) return null;
   return [...new Set([...people, ...asked.map((id) => living.get(id)!.participantId)])];

@@ -1,13 +1,13 @@
 import type { MemberInput } from "../../../contract/src/conversations.ts";
 import {
   type Address,
-  findLiving,
   findOrCreateContacts,
-  holdPeople,
+  lockPeopleShared,
   onlyUsers,
   type ParseAddress,
   requireName,
   requireUsersAt,
+  resolveParticipants,
 } from "../contacts/contacts.ts";
 import { type Principal, reachesContacts } from "../credentials/credentials.ts";
 import { invalid } from "../errors.ts";
@@ -39,14 +39,14 @@ export async function resolveMembers(
 ): Promise<string[]> {
   const { workspaceId } = principal;
   const mayNameContacts = reachesContacts(principal);
-  await holdPeople(db, workspaceId);
+  await lockPeopleShared(db, workspaceId);
   const named = members.filter((member) => member.kind === "address");
   const found = mayNameContacts
     ? await findOrCreateContacts({ db, clock }, workspaceId, named.map(toPerson(workspaceId)))
     : await requireUsersAt(db, workspaceId, named);
   const idOf = new Map<NamedMember, string>(named.map((member, index) => [member, found[index]!]));
   const ids = members.map((member) => (member.kind === "id" ? member.participantId : idOf.get(member)!));
-  const living = await findLiving(db, workspaceId, ids);
+  const living = await resolveParticipants(db, workspaceId, ids);
   return ids.map((id, index) => {
     const participant = living.get(id);
     const { field } = members[index]!;

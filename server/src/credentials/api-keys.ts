@@ -1,5 +1,5 @@
 import type { Role, Scope } from "../../../contract/src/access.ts";
-import { recordAct } from "../audit/audit.ts";
+import { recordAuditEvent } from "../audit/audit.ts";
 import { forbidden, invalid, notFound } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
@@ -72,7 +72,7 @@ export async function createApiKey(
     const ancestorIds = await lineFor(tx, principal, expiresAt);
     const inserted = await insertApiKey(tx, { ...row, now: at, ancestorIds });
     const details = { scopes: row.scopes.join(" "), expires_at: expiresAt?.toISOString() ?? null };
-    await recordAct(tx, principal, { action: "api_key.created", target: targetOf(row.apiKeyId), details });
+    await recordAuditEvent(tx, principal, { action: "api_key.created", target: targetOf(row.apiKeyId), details });
     return inserted;
   });
   return { ...made, key };
@@ -130,7 +130,11 @@ export async function revokeApiKey(
       "UPDATE api_keys SET revoked_at = $2 WHERE ancestor_ids @> ARRAY[$1::uuid] AND revoked_at IS NULL",
       [apiKeyId, now],
     );
-    await recordAct(tx, principal, { action: "api_key.revoked", target: targetOf(apiKeyId), details: { descendants } });
+    await recordAuditEvent(tx, principal, {
+      action: "api_key.revoked",
+      target: targetOf(apiKeyId),
+      details: { descendants },
+    });
   });
   forget(apiKeyId);
 }

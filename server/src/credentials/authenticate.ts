@@ -3,7 +3,7 @@ import type { Clock } from "../lib/clock.ts";
 import type { Db } from "../lib/query.ts";
 import { apiKeyPrefix, type LiveApiKey } from "./api-keys.ts";
 import { endedSession, invalidApiKey } from "./caller-errors.ts";
-import { type Believed, openCredentialCache } from "./credential-cache.ts";
+import { type CachedCredential, openCredentialCache } from "./credential-cache.ts";
 import type { Forget } from "./forget.ts";
 import { type LiveCredentials, openLiveCredentials } from "./live-credentials.ts";
 import { dependsOn, hasRole, type KeyRateLimit, noOrigin, type Principal } from "./principal.ts";
@@ -70,7 +70,7 @@ export function openAuthenticator(deps: AuthenticatorDeps): Authenticator {
     return underWay.get(authorization) ?? startCheck(authorization, cache.get(authorization));
   }
 
-  function startCheck(authorization: string, earlier: Believed | undefined): Promise<Principal> {
+  function startCheck(authorization: string, earlier: CachedCredential | undefined): Promise<Principal> {
     const check = checkAndKeep(authorization, earlier).finally(() => {
       if (underWay.get(authorization) === check) underWay.delete(authorization);
     });
@@ -78,7 +78,7 @@ export function openAuthenticator(deps: AuthenticatorDeps): Authenticator {
     return check;
   }
 
-  async function checkAndKeep(authorization: string, earlier: Believed | undefined): Promise<Principal> {
+  async function checkAndKeep(authorization: string, earlier: CachedCredential | undefined): Promise<Principal> {
     const forgottenBefore = forgotten;
     try {
       const believed = await checkCredential({ ...deps, live }, authorization, earlier);
@@ -100,7 +100,7 @@ export function openAuthenticator(deps: AuthenticatorDeps): Authenticator {
   return { authenticate, recheck, forget };
 }
 
-async function checkCredential(deps: CheckDeps, authorization: string, earlier: Believed | undefined) {
+async function checkCredential(deps: CheckDeps, authorization: string, earlier: CachedCredential | undefined) {
   const token = /^Bearer +([\w.~+/=-]+)$/i.exec(authorization)?.[1];
   if (token === undefined || authorization.length > maxAuthorizationLength) throw invalidToken();
   return token.startsWith(apiKeyPrefix) ? checkApiKey(deps, token) : checkAccessToken(deps, token, earlier);
@@ -110,7 +110,7 @@ async function checkCredential(deps: CheckDeps, authorization: string, earlier: 
  * A verified token stays verified: later calls check the session only. The token's remaining time is computed once and
  * measured monotonically, so that setting the clock does not change it.
  */
-async function checkAccessToken({ live, clock, tokens }: CheckDeps, token: string, earlier?: Believed) {
+async function checkAccessToken({ live, clock, tokens }: CheckDeps, token: string, earlier?: CachedCredential) {
   const claims = earlier?.claims ?? (await tokens.verify(token));
   const { userId, sessionId, workspaceId } = claims;
   const expiresAtMs = earlier?.expiresAtMs ?? endOf(clock, claims.expiresAtMs);
@@ -134,7 +134,7 @@ async function checkAccessToken({ live, clock, tokens }: CheckDeps, token: strin
   return { principal, checkedAtMs, expiresAtMs, claims };
 }
 
-async function checkApiKey({ live, clock }: CheckDeps, key: string): Promise<Believed> {
+async function checkApiKey({ live, clock }: CheckDeps, key: string): Promise<CachedCredential> {
   const checkedAtMs = clock.elapsed();
   const found = await live.apiKey(hashToken(key));
   if (found === null) throw invalidApiKey();

@@ -2,7 +2,7 @@ import type { VerifiedClaims } from "./access-claims.ts";
 import type { Principal } from "./principal.ts";
 
 /** A credential that was believed. */
-export interface Believed {
+export interface CachedCredential {
   principal: Principal;
   /** When the database was asked, by `Clock.elapsed`, like the end. */
   checkedAtMs: number;
@@ -18,10 +18,10 @@ export interface Believed {
  */
 export function openCredentialCache(size: number) {
   const generationSize = Math.ceil(size / 2);
-  let young = new Map<string, Believed>();
-  let old = new Map<string, Believed>();
+  let young = new Map<string, CachedCredential>();
+  let old = new Map<string, CachedCredential>();
 
-  function set(credential: string, believed: Believed): void {
+  function set(credential: string, believed: CachedCredential): void {
     if (young.size >= generationSize && !young.has(credential)) {
       old = young;
       young = new Map();
@@ -30,7 +30,7 @@ export function openCredentialCache(size: number) {
   }
 
   return {
-    get(credential: string): Believed | undefined {
+    get(credential: string): CachedCredential | undefined {
       const hit = young.get(credential);
       if (hit !== undefined) return hit;
       const aged = old.get(credential);

@@ -13,7 +13,7 @@ export {
   revokeApiKeysOf,
 } from "./api-keys.ts";
 export { type Authenticator, openAuthenticator } from "./authenticate.ts";
-export { type Ended, type Ending, endAccess, everything } from "./end-access.ts";
+export { allTime, type Ended, type Ending, endAccess } from "./end-access.ts";
 export type { Forget } from "./forget.ts";
 export { lockMaker, type Maker } from "./made-by.ts";
 export {
@@ -27,7 +27,7 @@ export {
   noOrigin,
   type Principal,
   reachesContacts,
-  requireMayRule,
+  requireMayManageRole,
   requireRole,
   requireScope,
   type Scoped,
@@ -36,7 +36,7 @@ export {
   type Viewer,
 } from "./principal.ts";
 export { refreshGraceMs, refreshSession } from "./refresh-session.ts";
-export { type RefusedReason, recordRefusedSession } from "./session-acts.ts";
+export { type RefusedReason, recordRefusedSession } from "./session-audit.ts";
 export {
   deleteOldSessions,
   logOut,

@@ -12,7 +12,7 @@ export interface Ending {
 }
 
 /** For `apiKeysSince`: whenever it was made. */
-export const everything = new Date(0);
+export const allTime = new Date(0);
 
 /** How many ended, in the form of an audit record. */
 export type Ended = Record<"sessions" | "api_keys" | "invitations" | "password_resets" | "webhook_endpoints", number>;

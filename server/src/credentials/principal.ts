@@ -94,7 +94,7 @@ export type Scoped = { readonly scopes?: Principal["scopes"] };
  * FORBIDDEN when an API key with limited scopes would give a user a role above member, or change a user who has one:
  * through that user the key could do more than its scopes allow. A logged-in user has all scopes.
  */
-export function requireMayRule(by: Scoped, role: Role): void {
+export function requireMayManageRole(by: Scoped, role: Role): void {
   if (role === "member" || hasScope(by, "*")) return;
   throw forbidden(
     `An API key with limited scopes cannot make or change a user with the role ${role}. Use a key with all scopes ("*"), or log in.`,

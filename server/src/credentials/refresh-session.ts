@@ -5,7 +5,7 @@ import { transaction } from "../lib/postgres.ts";
 import { type Db, maybe } from "../lib/query.ts";
 import type { Forget } from "./forget.ts";
 import { newSalt, readRefreshToken, successorOf } from "./refresh-token.ts";
-import { recordReuse } from "./session-acts.ts";
+import { recordTokenReuse } from "./session-audit.ts";
 import { pair, type SessionDeps, type TokenPair } from "./sessions.ts";
 
 /** How long a token that was used may be used again, as if the answer to its use was lost, in milliseconds. */
@@ -37,7 +37,7 @@ export async function refreshSession(
   };
   const session = await transaction(db, async (tx) => {
     const found = await rotateOrRevoke(tx, row);
-    if (found?.is_revoked) await recordReuse(tx, origin, found);
+    if (found?.is_revoked) await recordTokenReuse(tx, origin, found);
     return found;
   });
   if (session === null) throw invalidRefreshToken();

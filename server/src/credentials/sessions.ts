@@ -1,5 +1,5 @@
 import type { Role } from "../../../contract/src/access.ts";
-import { type Actor, type Origin, recordAct } from "../audit/audit.ts";
+import { type Actor, type Origin, recordAuditEvent } from "../audit/audit.ts";
 import { RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
@@ -9,7 +9,7 @@ import { endAccess } from "./end-access.ts";
 import type { Forget } from "./forget.ts";
 import type { Principal } from "./principal.ts";
 import { newRefreshToken } from "./refresh-token.ts";
-import { recordKeptOut, sessionTarget } from "./session-acts.ts";
+import { recordOutdatedLogIn, sessionTarget } from "./session-audit.ts";
 import type { Tokens } from "./tokens.ts";
 
 /** What a log-in and a refresh answer with. */
@@ -61,11 +61,11 @@ export async function openSession(
     const inserted = await insertSession(tx, row);
     if (inserted === null) return null;
     const by: Actor = { kind: "user", callerId: userId, workspaceId: inserted.workspace_id, origin };
-    await recordAct(tx, by, { action: "session.opened", target: sessionTarget(sessionId), details: { method } });
+    await recordAuditEvent(tx, by, { action: "session.opened", target: sessionTarget(sessionId), details: { method } });
     return inserted;
   });
   if (user === null) {
-    const isDisabled = await recordKeptOut(db, origin, userId);
+    const isDisabled = await recordOutdatedLogIn(db, origin, userId);
     const message = isDisabled
       ? "This user is disabled: ask an admin of the workspace."
       : "The password has been changed.";
@@ -84,7 +84,8 @@ export async function logOut(
   await transaction(db, async (tx) => {
     const text = "UPDATE sessions SET revoked_at = $2 WHERE session_id = $1 AND revoked_at IS NULL";
     const ended = await run(tx, text, [sessionId, new Date(clock.now())]);
-    if (ended === 1) await recordAct(tx, principal, { action: "session.ended", target: sessionTarget(sessionId) });
+    if (ended === 1)
+      await recordAuditEvent(tx, principal, { action: "session.ended", target: sessionTarget(sessionId) });
   });
   forget(sessionId);
 }
@@ -103,7 +104,11 @@ export async function logOutEverywhere(
   const now = new Date(clock.now());
   await transaction(db, async (tx) => {
     const details = await endAccess(tx, { userId, now }, { apiKeysSince });
-    await recordAct(tx, principal, { action: "session.all_ended", target: { type: "user", id: userId }, details });
+    await recordAuditEvent(tx, principal, {
+      action: "session.all_ended",
+      target: { type: "user", id: userId },
+      details,
+    });
   });
   forget(userId);
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
-import { recordAct, systemOf } from "../audit/audit.ts";
+import { recordAuditEvent, systemOf } from "../audit/audit.ts";
 import { transaction } from "../lib/postgres.ts";
 import { one, run } from "../lib/query.ts";
 import { startPipeline, takesAll } from "../testing/test-pipeline.ts";
@@ -103,7 +103,7 @@ test("a replay does not wait in a ring with a conversation that is changed", asy
   let replay: Promise<void> | undefined;
   await transaction(line.pool, async (tx) => {
     await run(tx, "UPDATE conversations SET title = 'A' WHERE conversation_id = $1", [chat]);
-    await recordAct(tx, by, { action: "conversation.changed" });
+    await recordAuditEvent(tx, by, { action: "conversation.changed" });
     replay = replayDeadLetter(line.deps, by, delivery_id);
     replay.catch(() => {});
     await until(

@@ -1,4 +1,4 @@
-import { type Actor, recordAct } from "../audit/audit.ts";
+import { type Actor, recordAuditEvent } from "../audit/audit.ts";
 import type { Bus, NewRecord } from "../bus/bus.ts";
 import { type LanePlace, publishOutgoing, wakeOutgoing } from "../deliveries/outgoing.ts";
 import { notFound, RequestError } from "../errors.ts";
@@ -100,7 +100,7 @@ export async function replayDeadLetter(deps: ReplayDeps, by: Actor, id: string):
     );
   }
   const type = row === null ? "webhook" : "delivery";
-  const record = (tx: Db) => recordAct(tx, by, { action: "dead_letter.replayed", target: { type, id } });
+  const record = (tx: Db) => recordAuditEvent(tx, by, { action: "dead_letter.replayed", target: { type, id } });
   const revived =
     row === null
       ? await readAgain(deps, { workspaceId, webhookId: id, limit: 1 }, record)
@@ -139,7 +139,7 @@ export async function replayDeadLetters(deps: ReplayDeps, by: Actor, filter: Dea
   const ids = rows.map((row) => row.delivery_id);
   const record = (tx: Db, count: number) => {
     const details = { count, channel: channel ?? null, code: code ?? null };
-    return recordAct(tx, by, { action: "dead_letters.replayed", details });
+    return recordAuditEvent(tx, by, { action: "dead_letters.replayed", details });
   };
   const revived = await revive(deps, workspaceId, ids, record);
   if (revived === replayBatchSize) return revived;
@@ -254,6 +254,6 @@ export async function discardDeadLetter(db: Pool, by: Actor, id: string): Promis
       throw notFound("dead letter");
     }
     const target = { type: isWebhook ? "webhook" : "delivery", id };
-    await recordAct(tx, by, { action: "dead_letter.discarded", target });
+    await recordAuditEvent(tx, by, { action: "dead_letter.discarded", target });
   });
 }

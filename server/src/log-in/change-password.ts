@@ -1,4 +1,4 @@
-import { recordAct } from "../audit/audit.ts";
+import { recordAuditEvent } from "../audit/audit.ts";
 import { type Ending, endAccess, type Forget, type Principal } from "../credentials/credentials.ts";
 import { forbidden, invalid, notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -49,7 +49,11 @@ export async function changePassword(
     if (!(await replacePassword(tx, { userId, passwordHash, oldHash: user.password_hash }))) return false;
     await endResets(tx, userId, now);
     const details = await endAccess(tx, { userId, keptSessionId: sessionId, now }, ending);
-    await recordAct(tx, principal, { action: "password.changed", target: { type: "user", id: userId }, details });
+    await recordAuditEvent(tx, principal, {
+      action: "password.changed",
+      target: { type: "user", id: userId },
+      details,
+    });
     return true;
   });
   if (!isChanged) throw new RequestError("CONFLICT", "The password was changed at the same moment: try again.");

@@ -1,4 +1,4 @@
-import { recordAct, systemOf } from "../audit/audit.ts";
+import { recordAuditEvent, systemOf } from "../audit/audit.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
 import { type Db, maybe } from "../lib/query.ts";
@@ -99,7 +99,10 @@ async function replaceUnseen({
   return transaction(db, async (tx) => {
     if (!(await unseen.replace(tx, { userId, passwordHash, oldHash: found.password_hash }))) return null;
     if (generated === null) await unseen.forget(tx, userId, passwordHash);
-    await recordAct(tx, systemOf(workspaceId), { action: "password.reset", target: { type: "user", id: userId } });
+    await recordAuditEvent(tx, systemOf(workspaceId), {
+      action: "password.reset",
+      target: { type: "user", id: userId },
+    });
     return { userId, username, generated, passwordHash };
   });
 }

@@ -7,7 +7,7 @@ export { ensureFirstAdmin, type FirstAdmin } from "./first-admin.ts";
 export { deleteLogInMethods } from "./log-in-methods.ts";
 export { deleteOldTries, type LogInTries, openLogInTries } from "./log-in-tries.ts";
 export { beginLogIn, deleteOldUsedValues, exchangeCode, finishLogIn, type OauthDeps } from "./oauth/oauth.ts";
-export { begunTtlMs, returnedTtlMs } from "./oauth/oauth-state.ts";
+export { logInCodeTtlMs, oauthStateTtlMs } from "./oauth/oauth-state.ts";
 export type { LogInProvider, ProviderConfig } from "./oauth/provider.ts";
 export { openProviders } from "./oauth/providers.ts";
 export { hashingThreads, openPasswordHasher, type PasswordHasher, passwordLine } from "./password.ts";

@@ -1,14 +1,14 @@
 import type { Logger } from "pino";
-import { type Origin, recordAct } from "../audit/audit.ts";
+import { type Origin, recordAuditEvent } from "../audit/audit.ts";
 import {
+  allTime,
   type Ending,
   endAccess,
-  everything,
   hashToken,
   lockMaker,
   newOpaqueToken,
   type Principal,
-  requireMayRule,
+  requireMayManageRole,
 } from "../credentials/credentials.ts";
 import { notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -29,7 +29,7 @@ export interface ResetDeps {
 export const resetTtlMs = 3_600_000;
 
 /**
- * Creates a token for an admin, who sees it only here; mails it too when mail is set up. FORBIDDEN as `requireMayRule`.
+ * Creates a token for an admin, who sees it only here; mails it too when mail is set up. FORBIDDEN as `requireMayManageRole`.
  */
 export async function resetPasswordOf(
   { db, clock, mailer, publicUrl }: ResetDeps,
@@ -42,9 +42,9 @@ export async function resetPasswordOf(
     const maker = await lockMaker(tx, clock, principal);
     const user = await rows.lockLiveUser(tx, { workspaceId, userId });
     if (user === null) throw notFound("user");
-    requireMayRule(principal, user.role);
+    requireMayManageRole(principal, user.role);
     await rows.insertReset(tx, { ...reset, userId, workspaceId, maker, now: maker.at });
-    await recordAct(tx, principal, { action: "password.reset_requested", target: { type: "user", id: userId } });
+    await recordAuditEvent(tx, principal, { action: "password.reset_requested", target: { type: "user", id: userId } });
     return user.email;
   });
   const is_mailed = mailer.send(passwordResetMail({ to: email, url: reset.url, expiresAt: reset.expiresAt }));
@@ -90,7 +90,7 @@ async function mailPasswordReset({ db, clock, mailer, publicUrl }: ResetDeps, em
     const { user_id: userId, workspace_id: workspaceId } = user;
     if (await rows.wasJustMailed(tx, userId, new Date(clock.now() - mailEveryMs))) return null;
     await rows.insertReset(tx, { ...reset, userId, workspaceId, maker: null });
-    await recordAct(
+    await recordAuditEvent(
       tx,
       { kind: "anonymous", workspaceId, origin },
       { action: "password.reset_requested", target: { type: "user", id: userId } },
@@ -119,10 +119,10 @@ export async function resetPassword(
     await rows.setPassword(tx, { userId: reset.user_id, passwordHash, provesEmail: reset.requested_by === null, now });
     await rows.endResets(tx, reset.user_id, now);
     // A mailbox or an admin proves who the user is, and not what a thief did with the account meanwhile.
-    const { apiKeysSince = everything } = ending;
+    const { apiKeysSince = allTime } = ending;
     const details = await endAccess(tx, { userId: reset.user_id, now }, { ...ending, apiKeysSince });
     const by = { kind: "anonymous", workspaceId: reset.workspace_id, origin } as const;
-    await recordAct(tx, by, { action: "password.reset", target: { type: "user", id: reset.user_id }, details });
+    await recordAuditEvent(tx, by, { action: "password.reset", target: { type: "user", id: reset.user_id }, details });
     return reset.user_id;
   });
   forget(userId);

@@ -105,11 +105,11 @@ function limiter(concurrency: number, line: FairLine) {
     // The work that ends hands its place over, so `running` stays the same.
     if (running < concurrency) running += 1;
     else if (!(await line.enter(source))) throw tooMany();
-    const begunMs = performance.now();
+    const startedMs = performance.now();
     try {
       return await work();
     } finally {
-      setTimeout(handOver, Math.min((performance.now() - begunMs) * restFactor, longestRestMs));
+      setTimeout(handOver, Math.min((performance.now() - startedMs) * restFactor, longestRestMs));
     }
   }
 

@@ -1,4 +1,4 @@
-import { type Origin, recordAct } from "../audit/audit.ts";
+import { type Origin, recordAuditEvent } from "../audit/audit.ts";
 import { forbidden } from "../errors.ts";
 import { transaction } from "../lib/postgres.ts";
 import { addUser, findFirstWorkspace, type User, type UserDeps, type UserWithPassword } from "../users/users.ts";
@@ -19,7 +19,7 @@ export async function registerUser(
     const input = { ...credentials, passwordHash, workspaceId, role: "member" } as const;
     const user = await addUser({ db: tx, clock: deps.clock }, input);
     const target = { type: "user", id: user.user_id };
-    await recordAct(tx, { kind: "anonymous", workspaceId, origin }, { action: "user.registered", target });
+    await recordAuditEvent(tx, { kind: "anonymous", workspaceId, origin }, { action: "user.registered", target });
     return user;
   });
 }

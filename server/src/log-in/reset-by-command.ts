@@ -1,5 +1,5 @@
-import { recordAct, systemOf } from "../audit/audit.ts";
-import { type Ended, endAccess, everything } from "../credentials/credentials.ts";
+import { recordAuditEvent, systemOf } from "../audit/audit.ts";
+import { allTime, type Ended, endAccess } from "../credentials/credentials.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
 import { maybe } from "../lib/query.ts";
@@ -33,9 +33,9 @@ export async function resetPasswordByCommand(
     const now = new Date(clock.now());
     await setPassword(tx, { userId, passwordHash, provesEmail: false, now });
     await endResets(tx, userId, now);
-    const ended = await endAccess(tx, { userId, now }, { apiKeysSince: keepsApiKeys ? null : everything });
+    const ended = await endAccess(tx, { userId, now }, { apiKeysSince: keepsApiKeys ? null : allTime });
     const by = systemOf(user.workspace_id);
-    await recordAct(tx, by, { action: "password.reset", target: { type: "user", id: userId }, details: ended });
+    await recordAuditEvent(tx, by, { action: "password.reset", target: { type: "user", id: userId }, details: ended });
     return { username, password, ended };
   });
 }

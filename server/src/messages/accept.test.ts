@@ -118,14 +118,14 @@ test("a known id: the same body gets the same answer, another one a conflict, al
   const changed = { ...first, ...bodyOf(chat, "olá") };
   const [accepted] = await line.acceptor.accept([first]);
   const told = await line.acceptor.accept([first, changed, messageTo(line, chat, "next")]);
-  assert.deepEqual(told.map(tell), ["1 again", "IDEMPOTENCY_CONFLICT", "2"]);
+  assert.deepEqual(told.map(resultFor), ["1 again", "IDEMPOTENCY_CONFLICT", "2"]);
   const turned = await line.acceptor.accept([changed, first]);
-  assert.deepEqual(turned.map(tell), ["IDEMPOTENCY_CONFLICT", "1 again"]);
+  assert.deepEqual(turned.map(resultFor), ["IDEMPOTENCY_CONFLICT", "1 again"]);
   assert.deepEqual((told[0] as { createdAt: Date }).createdAt, (accepted as { createdAt: Date }).createdAt);
 
   const fresh = messageTo(line, chat, "third");
   const batch = [fresh, { ...fresh }, { ...fresh, ...bodyOf(chat, "other") }];
-  assert.deepEqual((await line.acceptor.accept(batch)).map(tell), ["3", "3 again", "IDEMPOTENCY_CONFLICT"]);
+  assert.deepEqual((await line.acceptor.accept(batch)).map(resultFor), ["3", "3 again", "IDEMPOTENCY_CONFLICT"]);
   assert.deepEqual(await storedTexts(line), ["oi", "next", "third"]);
 });
 
@@ -135,7 +135,7 @@ test("who asked before gets the same answer, whatever has changed since", async 
   const message = messageTo(line, chat, "oi");
   await line.acceptor.accept([message]);
   await run(line.pool, "DELETE FROM addresses");
-  assert.deepEqual((await line.acceptor.accept([message])).map(tell), ["1 again"]);
+  assert.deepEqual((await line.acceptor.accept([message])).map(resultFor), ["1 again"]);
 });
 
 test("what may not be written is told so, and disturbs no other", async () => {
@@ -164,7 +164,7 @@ test("what may not be written is told so, and disturbs no other", async () => {
   ];
   const told = await line.acceptor.accept(cases.map(([message]) => message));
   assert.deepEqual(
-    told.map(tell),
+    told.map(resultFor),
     cases.map(([, wanted]) => wanted),
   );
 });
@@ -173,10 +173,10 @@ test("without a connected account nobody is reached; an account that was deleted
   await using line = await startPipeline({ delivers: false });
   const chat = await line.addConversation(await line.addPerson("ana"));
   await run(line.pool, "UPDATE channel_accounts SET status = 'needs_attention'");
-  assert.deepEqual((await line.acceptor.accept([messageTo(line, chat, "it waits")])).map(tell), ["1"]);
+  assert.deepEqual((await line.acceptor.accept([messageTo(line, chat, "it waits")])).map(resultFor), ["1"]);
   for (const change of ["status = 'disabled'", "status = 'active', deleted_at = now()"]) {
     await run(line.pool, `UPDATE channel_accounts SET ${change}`);
-    assert.deepEqual((await line.acceptor.accept([messageTo(line, chat, "x")])).map(tell), ["NO_ROUTE"]);
+    assert.deepEqual((await line.acceptor.accept([messageTo(line, chat, "x")])).map(resultFor), ["NO_ROUTE"]);
   }
 });
 
@@ -186,7 +186,7 @@ test("one poisonous message among 100 fails alone", async () => {
   const chat = await line.addConversation(await line.addPerson("ana"));
   const messages = Array.from({ length: 100 }, (_, index) => messageTo(line, chat, `${index}`));
   messages[41] = { ...messages[41]!, payload: '{"type":"text","text":"\\u0000"}' };
-  const told = (await line.acceptor.accept(messages)).map(tell);
+  const told = (await line.acceptor.accept(messages)).map(resultFor);
   assert.equal(told[41], "INTERNAL");
   assert.deepEqual(
     told.filter((_, index) => index !== 41),
@@ -231,7 +231,7 @@ test("while the messages of one workspace cannot be stored, those of another are
   // In one turn of the event loop, so that they share a run.
   const results = await Promise.allSettled([acceptor.accept(elsewhere), acceptor.accept([messageTo(line, chat, "y")])]);
   assert.equal(results[0].status === "rejected" && results[0].reason.code, "OVERLOADED");
-  assert.deepEqual(results[1].status === "fulfilled" && results[1].value.map(tell), ["1"]);
+  assert.deepEqual(results[1].status === "fulfilled" && results[1].value.map(resultFor), ["1"]);
   await away.end();
 });
 
@@ -287,7 +287,7 @@ function bodyOf(conversationId: string, text: string) {
   return { conversationId, payload: canonicalJson({ type: "text", text })! };
 }
 
-function tell(accepted: Accepted): string {
+function resultFor(accepted: Accepted): string {
   if (accepted.kind === "refused") return accepted.error.code;
   return `${accepted.seq}${accepted.isReplayed ? " again" : ""}`;
 }

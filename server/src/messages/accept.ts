@@ -62,7 +62,7 @@ export function openAcceptor(options: AcceptOptions): Acceptor {
     const { unique, places } = withoutRepeats(messages);
     const written = await writeByWorkspace(unique);
     bus.wake(topics.messageProcessing);
-    return messages.map((message, index) => tell(message, unique[places[index]!]!, written[places[index]!]!));
+    return messages.map((message, index) => resultFor(message, unique[places[index]!]!, written[places[index]!]!));
   }
 
   /** A commit for each workspace: none sees another's rows, not even here. */
@@ -152,7 +152,7 @@ function withoutRepeats(messages: readonly NewMessage[]): { unique: NewMessage[]
 }
 
 /** `first` is the message of this batch that was written for this id: mostly the message itself. */
-function tell(message: NewMessage, first: NewMessage, written: Written | Error): Accepted {
+function resultFor(message: NewMessage, first: NewMessage, written: Written | Error): Accepted {
   const { messageId } = message;
   if (written instanceof RequestError) return { kind: "refused", messageId, error: written };
   if (written instanceof Error) {

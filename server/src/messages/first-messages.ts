@@ -17,7 +17,7 @@ export interface FirstMessage {
  * one for each message in order, null for what may be sent. A message that it quotes cannot exist yet, and a known id is
  * refused here, also when it is the same message: `resolveDrafts` looks for that.
  */
-export async function judgeFirstMessages(
+export async function checkFirstMessages(
   db: Db,
   workspaceId: string,
   firsts: readonly FirstMessage[],

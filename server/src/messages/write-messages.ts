@@ -72,7 +72,7 @@ async function tryToWrite(
 ): Promise<Map<NewMessage, Written>> {
   try {
     const inserted = await insertMessages(db, topic, messages, bus.outboxOf(messages.map(toRecord)), now);
-    if (inserted.kind === "written") return tellWritten(messages, inserted.seqs, now);
+    if (inserted.kind === "written") return acceptedResults(messages, inserted.seqs, now);
     // Who was let in before gets the same answer again, whatever has changed since.
     const known = await findKnown(db, [...inserted.why.keys()]);
     const refused = [...inserted.why].map(
@@ -92,7 +92,7 @@ function toRecord({ workspaceId, messageId, conversationId }: NewMessage) {
   return { key: conversationId, value: { workspaceId, messageId } };
 }
 
-function tellWritten(messages: readonly NewMessage[], seqs: readonly number[], createdAt: Date) {
+function acceptedResults(messages: readonly NewMessage[], seqs: readonly number[], createdAt: Date) {
   return new Map<NewMessage, Written>(
     messages.map((message, index) => {
       const { conversationId } = message;

@@ -33,7 +33,7 @@ export interface RealtimeDeps {
   authenticate: Authenticator["authenticate"];
   recheck: Authenticator["recheck"];
   tellTyping: TellTyping;
-  signals: Pick<Signals, "read" | "tellRead" | "mayType" | "showTyping">;
+  signals: Pick<Signals, "read" | "sendReadMarks" | "mayType" | "showTyping">;
   origins: OriginRules;
   /** Sockets and streams that this process serves, at the most. */
   maxReaders: number;
@@ -125,7 +125,7 @@ async function act(deps: RealtimeDeps, { subscriber, room }: Reader, frame: Outw
     await signals.read(db, principal, conversationId, frame.seq);
     deps.news.tell(room.workspaceId);
     // The client gets no answer; read marks that a platform does not take now are retried.
-    void signals.tellRead(db, conversationId).catch(noteFailure);
+    void signals.sendReadMarks(db, conversationId).catch(noteFailure);
   } else {
     await signals.mayType(db, principal, conversationId);
     const { workspaceId, participantId } = principal;

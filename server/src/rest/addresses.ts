@@ -10,7 +10,7 @@ import {
   startVerification,
   verifyAddress,
 } from "../contacts/contacts.ts";
-import { hasRole, type Principal, requireMayRule } from "../credentials/credentials.ts";
+import { hasRole, type Principal, requireMayManageRole } from "../credentials/credentials.ts";
 import { forbidden } from "../errors.ts";
 import type { App } from "../http/app.ts";
 import { route } from "../http/route.ts";
@@ -58,7 +58,7 @@ export function addressRoutes(app: App, { clock, parseAddress, findCodeRoute }: 
 
   route(app, userAddresses.verifyUserAddress, async ({ principal, db, params, body }) => {
     if (params.id !== principal.userId) throw forbidden("Users prove their own addresses only.");
-    requireMayRule(principal, principal.role);
+    requireMayManageRole(principal, principal.role);
     const proof = { verificationId: body.verification_id, code: body.code };
     return showUser(await verifyAddress({ db, clock }, principal, principal.userId, proof));
   });
@@ -78,10 +78,10 @@ function contactOf({ workspaceId }: Principal, participantId: string): AddressHo
 
 async function userOf(db: Db, principal: Principal, participantId: string): Promise<AddressHolder> {
   const { workspaceId } = principal;
-  if (participantId === principal.userId) requireMayRule(principal, principal.role);
+  if (participantId === principal.userId) requireMayManageRole(principal, principal.role);
   else {
     if (!hasRole(principal, "admin")) throw forbidden("Only admins change the addresses of other users.");
-    requireMayRule(principal, (await getUser(db, { workspaceId, userId: participantId })).role);
+    requireMayManageRole(principal, (await getUser(db, { workspaceId, userId: participantId })).role);
   }
   return { workspaceId, participantId, kind: "user" };
 }

@@ -97,7 +97,7 @@ test("the actions in the table, in the code and in the guide are the same", () =
   const literal = /["'`]((?:[a-z_]+)\.[a-z_]*(?:ed|set))["'`]/g;
   const inCode = new Set(
     sources
-      .filter((text) => /recordAct|append_to_audit_log/.test(text))
+      .filter((text) => /recordAuditEvent|append_to_audit_log/.test(text))
       .flatMap((text) => [...text.matchAll(literal)].map(([, action]) => action!)),
   );
   for (const verb of ["created", "changed", "deleted", "secret_rotated"]) inCode.add(`webhook_endpoint.${verb}`);

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { before, beforeEach, describe, test } from "node:test";
-import { recordAct, systemOf } from "../audit/audit.ts";
+import { recordAuditEvent, systemOf } from "../audit/audit.ts";
 import { transaction } from "../lib/postgres.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { adminPassword, type IdentityHub, startIdentityHub } from "../testing/identity-hub.ts";
@@ -259,7 +259,7 @@ describe("the export", () => {
   test("holds every record, oldest first, however many, and ends with its own", async () => {
     const { workspace_id } = await newest();
     await transaction(hub.db, async (tx) => {
-      for (let i = 0; i < 1_200; i++) await recordAct(tx, systemOf(workspace_id), { action: "thing.done" });
+      for (let i = 0; i < 1_200; i++) await recordAuditEvent(tx, systemOf(workspace_id), { action: "thing.done" });
     });
     const { lines, type } = await download();
     assert.equal(type, "application/x-ndjson");

@@ -1,6 +1,6 @@
 import { Readable } from "node:stream";
 import { auditLog } from "../../../contract/src/audit-log.ts";
-import { type AuditRecord, listRecords, readForward, recordAct } from "../audit/audit.ts";
+import { type AuditRecord, listAuditRecords, readAuditRecords, recordAuditEvent } from "../audit/audit.ts";
 import { unknownCursor } from "../errors.ts";
 import type { App } from "../http/app.ts";
 import { route } from "../http/route.ts";
@@ -10,7 +10,7 @@ import type { Db } from "../lib/query.ts";
 export function auditLogRoutes(app: App): void {
   route(app, auditLog.listAuditRecords, async ({ principal, db, query }) => {
     const { limit = 50, cursor, action, actor_id, target_id, from, to } = query;
-    const rows = await listRecords(db, principal.workspaceId, {
+    const rows = await listAuditRecords(db, principal.workspaceId, {
       limit,
       before: decodeCursor(cursor),
       action,
@@ -28,7 +28,7 @@ export function auditLogRoutes(app: App): void {
     app,
     auditLog.exportAuditLog,
     async ({ principal, db }, reply) => {
-      const last = await recordAct(db, principal, { action: "audit_log.exported" });
+      const last = await recordAuditEvent(db, principal, { action: "audit_log.exported" });
       reply.header("content-disposition", 'attachment; filename="audit-log.ndjson"');
       return Readable.from(readLines(db, principal.workspaceId, last));
     },
@@ -42,7 +42,7 @@ const exportPageSize = 500;
 
 async function* readLines(db: Db, workspaceId: string, last: number): AsyncGenerator<string> {
   for (let position = 0; position < last; ) {
-    const records = await readForward(db, workspaceId, position, Math.min(exportPageSize, last - position));
+    const records = await readAuditRecords(db, workspaceId, position, Math.min(exportPageSize, last - position));
     if (records.length === 0) return;
     position = records.at(-1)!.position;
     yield records.map((record) => `${JSON.stringify(show(record))}\n`).join("");

@@ -32,7 +32,7 @@ export interface ConversationRouteDeps {
   showMessages: (db: Db, viewer: Viewer, rows: readonly MessageRow[]) => Promise<Message[]>;
   clock: Clock;
   parseAddress: ParseAddress;
-  signals: Pick<Signals, "read" | "tellRead" | "mayType" | "showTyping">;
+  signals: Pick<Signals, "read" | "sendReadMarks" | "mayType" | "showTyping">;
   tellTyping: TellTyping;
   capabilitiesOf: CapabilitiesOf;
 }
@@ -99,7 +99,7 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
 
   route(app, conversations.markConversationRead, async ({ principal, db, params: { id }, body }, reply) => {
     await signals.read(db, principal, id, body.seq);
-    const missed = await signals.tellRead(db, id);
+    const missed = await signals.sendReadMarks(db, id);
     reply.status(missed.length === 0 ? 204 : 202);
     return missed.length === 0 ? undefined : { not_shown: missed };
   });

@@ -5,7 +5,14 @@ import type { App } from "../http/app.ts";
 import { openCookie } from "../http/cookies.ts";
 import { route } from "../http/route.ts";
 import { originOf } from "../http/server.ts";
-import { beginLogIn, begunTtlMs, exchangeCode, finishLogIn, type OauthDeps, returnedTtlMs } from "../log-in/log-in.ts";
+import {
+  beginLogIn,
+  exchangeCode,
+  finishLogIn,
+  logInCodeTtlMs,
+  type OauthDeps,
+  oauthStateTtlMs,
+} from "../log-in/log-in.ts";
 
 /** `/auth/oauth/…`: log-in through a provider. */
 export function oauthRoutes(app: App, deps: OauthDeps & { tokens: Tokens }): void {
@@ -19,9 +26,9 @@ export function oauthRoutes(app: App, deps: OauthDeps & { tokens: Tokens }): voi
   }));
 
   route(app, oauth.startProviderLogIn, async ({ params, query }, reply) => {
-    const begun = await beginLogIn(deps, params.provider, query.return_to);
-    cookie.set(reply, begun.cookie, begunTtlMs);
-    reply.headers(notKept).header("location", begun.location);
+    const started = await beginLogIn(deps, params.provider, query.return_to);
+    cookie.set(reply, started.cookie, oauthStateTtlMs);
+    reply.headers(notKept).header("location", started.location);
   });
 
   route(app, oauth.finishProviderLogIn, async (request, reply) => {
@@ -31,7 +38,7 @@ export function oauthRoutes(app: App, deps: OauthDeps & { tokens: Tokens }): voi
     const { provider } = request.params;
     const finished = await finishLogIn(deps, { provider, search, cookie: cookie.read(request), origin });
     if (finished.kind === "return") {
-      cookie.set(reply, finished.cookie, returnedTtlMs);
+      cookie.set(reply, finished.cookie, logInCodeTtlMs);
       reply.status(302).header("location", finished.location);
       return;
     }

@@ -11,7 +11,7 @@ import { openRestServer } from "../http/server.ts";
 import { renewCertificate } from "../http/tls.ts";
 import { limitWriteAnswers } from "../http/write-answers.ts";
 import { readCertificate } from "../lib/certificate.ts";
-import { judgeFirstMessages } from "../messages/first-messages.ts";
+import { checkFirstMessages } from "../messages/first-messages.ts";
 import type { DirectMessage, PrepareDeps } from "../messages/prepare.ts";
 import { showMessages } from "../messages/show.ts";
 import { findAccepted } from "../messages/write-messages.ts";
@@ -134,7 +134,7 @@ function prepareDeps(
       const { workspaceId } = caller;
       const db = dbOf(workspaceId);
       const judge = (news: readonly NewDirect<DirectMessage>[]) =>
-        judgeFirstMessages(
+        checkFirstMessages(
           db,
           workspaceId,
           news.map(({ asked, recipientId }) => ({ ...asked, channel: asked.address.channel, recipientId })),

@@ -33,9 +33,9 @@ export interface Signals {
   /** As `readConversation`. The read marks for platforms are durable when this resolves. */
   read(db: Pool, principal: Principal, conversationId: string, seq: number): Promise<void>;
   /** Sends the waiting read marks of the conversation. Resolves with those that a platform has not taken. */
-  tellRead(db: Db, conversationId: string): Promise<NotShown[]>;
+  sendReadMarks(db: Db, conversationId: string): Promise<NotShown[]>;
   /** Sends the read marks that are due. */
-  tellDue(db: Db): Promise<void>;
+  sendDueReadMarks(db: Db): Promise<void>;
   /** Throws as `typeInConversation` unless the caller may type there. */
   mayType(db: Db, principal: Principal, conversationId: string): Promise<void>;
   /** Shows the others in the conversation that somebody is typing, where their next message would go. */
@@ -79,7 +79,7 @@ export function openSignals(deps: SignalDeps): Signals {
   }
 
   /** Adds the mark to `over` when it needs no further try. */
-  async function tellMark(mark: ReadMark, over: ReadMark[]): Promise<NotShown[]> {
+  async function sendMark(mark: ReadMark, over: ReadMark[]): Promise<NotShown[]> {
     const { channelAccountId, identifier, channel } = mark;
     const to: PersonSignal = { identifier, messageId: mark.providerMessageId };
     const told = await signal(channelAccountId, (connector, account) => connector.markRead?.(to, account, briefly));
@@ -94,9 +94,9 @@ export function openSignals(deps: SignalDeps): Signals {
     return [{ participant_id: null, channel, channel_account_id: channelAccountId, code, is_retried: !isOver }];
   }
 
-  async function tellMarks(db: Db, marks: readonly ReadMark[]): Promise<NotShown[]> {
+  async function sendMarks(db: Db, marks: readonly ReadMark[]): Promise<NotShown[]> {
     const over: ReadMark[] = [];
-    const told = await Promise.allSettled(marks.map((mark) => tellMark(mark, over)));
+    const told = await Promise.allSettled(marks.map((mark) => sendMark(mark, over)));
     await settle(db, over);
     return told.flatMap((one) => {
       if (one.status === "rejected") throw one.reason;
@@ -134,8 +134,8 @@ export function openSignals(deps: SignalDeps): Signals {
         seq,
       );
     },
-    tellRead: async (db, conversationId) => tellMarks(db, await takeOfConversation(db, conversationId)),
-    tellDue: async (db) => void (await tellMarks(db, await takeDue(db, dueBatch))),
+    sendReadMarks: async (db, conversationId) => sendMarks(db, await takeOfConversation(db, conversationId)),
+    sendDueReadMarks: async (db) => void (await sendMarks(db, await takeDue(db, dueBatch))),
     mayType: typeInConversation,
     showTyping(db, principal, conversationId) {
       const now = clock.elapsed();

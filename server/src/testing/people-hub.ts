@@ -64,7 +64,7 @@ export async function startPeopleHub() {
         return readConversation({ db, clock, markRead }, principal, conversationId, seq);
       },
       mayType: typeInConversation,
-      tellRead: async () => [],
+      sendReadMarks: async () => [],
       showTyping: async () => [],
     },
     capabilitiesOf: (channel) => testCapabilities[channel] ?? null,

@@ -1,12 +1,12 @@
 import type { Role } from "../../../contract/src/access.ts";
-import { type Origin, recordAct } from "../audit/audit.ts";
+import { type Origin, recordAuditEvent } from "../audit/audit.ts";
 import {
   hashToken,
   lockMaker,
   type Maker,
   newOpaqueToken,
   type Principal,
-  requireMayRule,
+  requireMayManageRole,
 } from "../credentials/credentials.ts";
 import { notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -43,7 +43,7 @@ export interface InvitationDeps {
 /**
  * Lets whoever holds the token make a user with this address and role in the caller's workspace, also where
  * registration is closed. It is mailed when mail is set up. CONFLICT when a user of the workspace has the address,
- * FORBIDDEN as `requireMayRule`.
+ * FORBIDDEN as `requireMayManageRole`.
  */
 export async function invite(
   { db, clock, mailer, publicUrl }: InvitationDeps,
@@ -54,7 +54,7 @@ export async function invite(
     expiresInSeconds = defaultInvitationSeconds,
   }: { email: string; role: Role; expiresInSeconds?: number },
 ): Promise<Invitation & { token: string; url: string; is_mailed: boolean }> {
-  requireMayRule(principal, role);
+  requireMayManageRole(principal, role);
   const nowMs = clock.now();
   const token = newOpaqueToken("c4i_");
   const url = `${publicUrl}/accept-invitation#token=${token}`;
@@ -75,7 +75,7 @@ export async function invite(
       expiresAt: new Date(nowMs + expiresInSeconds * 1000),
     });
     const target = { type: "invitation", id: made.invitation_id };
-    await recordAct(tx, principal, { action: "invitation.created", target, details: { role } });
+    await recordAuditEvent(tx, principal, { action: "invitation.created", target, details: { role } });
     return made;
   });
   const is_mailed = mailer.send(invitationMail({ to: email, url, expiresAt: invitation.expires_at }));
@@ -112,7 +112,7 @@ export async function revokeInvitation(
       [invitationId, principal.workspaceId, new Date(clock.now())],
     );
     if (revoked === 0) throw notFound("invitation");
-    await recordAct(tx, principal, {
+    await recordAuditEvent(tx, principal, {
       action: "invitation.revoked",
       target: { type: "invitation", id: invitationId },
     });
@@ -139,7 +139,7 @@ export async function acceptInvitation(
     const { username, displayName } = input;
     const { email, role, workspace_id: workspaceId } = invitation;
     const user = await addUser({ db: tx, clock }, { username, displayName, passwordHash, email, role, workspaceId });
-    await recordAct(
+    await recordAuditEvent(
       tx,
       { kind: "user", callerId: user.user_id, workspaceId, origin },
       {

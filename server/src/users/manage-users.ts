@@ -1,9 +1,9 @@
 import type { Role } from "../../../contract/src/access.ts";
-import { type Actor, recordAct } from "../audit/audit.ts";
+import { type Actor, recordAuditEvent } from "../audit/audit.ts";
 import {
   type Forget,
   hasScope,
-  requireMayRule,
+  requireMayManageRole,
   revokeApiKeysOf,
   revokeSessionsOf,
   type Scoped,
@@ -31,19 +31,19 @@ export interface UserDeps {
 
 /**
  * CONFLICT, naming the field, when the username or the e-mail address is taken anywhere in the hub; FORBIDDEN as
- * `requireMayRule`.
+ * `requireMayManageRole`.
  */
 export async function createUser(
   { db, clock, hasher }: UserDeps,
   by: Actor & Scoped,
   input: UserWithPassword & { role: Role; displayName?: string | undefined },
 ): Promise<User> {
-  requireMayRule(by, input.role);
+  requireMayManageRole(by, input.role);
   const passwordHash = await hasher.hash(input.password, requesterOf(by));
   return transaction(db, async (tx) => {
     const user = await addUser({ db: tx, clock }, { ...input, passwordHash, workspaceId: by.workspaceId });
     const act = { action: "user.created", target: targetOf(user.user_id), details: { role: input.role } };
-    await recordAct(tx, by, act);
+    await recordAuditEvent(tx, by, act);
     return user;
   });
 }
@@ -87,14 +87,14 @@ export interface UserChanges {
   isDisabled?: boolean | undefined;
 }
 
-/** CONFLICT when the workspace would be left without an admin; FORBIDDEN as `requireMayRule`. */
+/** CONFLICT when the workspace would be left without an admin; FORBIDDEN as `requireMayManageRole`. */
 export async function updateUser(
   { db, clock, forget }: { db: Pool; clock: Clock } & Forget,
   by: Actor & Scoped,
   userId: string,
   changes: UserChanges,
 ): Promise<User> {
-  if (changes.role !== undefined) requireMayRule(by, changes.role);
+  if (changes.role !== undefined) requireMayManageRole(by, changes.role);
   const now = new Date(clock.now());
   const key = { workspaceId: by.workspaceId, userId };
   const user = await transaction(db, async (tx) => {
@@ -102,7 +102,7 @@ export async function updateUser(
     if (losesRights) await requireAnotherAdmin(tx, key);
     const before = await rows.lockUser(tx, key);
     if (before === null) throw notFound("user");
-    requireMayRule(by, before.role);
+    requireMayManageRole(by, before.role);
     if (!(await rows.updateUserRow(tx, key, { ...changes, now }))) throw notFound("user");
     if (changes.isDisabled) await revokeSessionsOf(tx, userId, now);
     const after = await getUser(tx, key);
@@ -122,7 +122,7 @@ export interface UserDeletionDeps extends Forget {
 
 /**
  * Disables the user for good and deletes name, e-mail address, password and keys. The username is free again; messages
- * stay under the name "Deleted user". CONFLICT for the last admin; FORBIDDEN as `requireMayRule`, and for an API key
+ * stay under the name "Deleted user". CONFLICT for the last admin; FORBIDDEN as `requireMayManageRole`, and for an API key
  * that may not revoke keys when the user has some.
  */
 export async function deleteUser(
@@ -136,7 +136,7 @@ export async function deleteUser(
     await requireAnotherAdmin(tx, key);
     const before = await rows.lockUser(tx, key);
     if (before === null) throw notFound("user");
-    requireMayRule(by, before.role);
+    requireMayManageRole(by, before.role);
     if (!(await rows.anonymiseUser(tx, key, now))) throw notFound("user");
     const revokedKeys = await revokeApiKeysOf(tx, key.userId, now);
     if (revokedKeys > 0 && !hasScope(by, "api-keys:write")) {
@@ -146,7 +146,7 @@ export async function deleteUser(
     }
     await revokeSessionsOf(tx, key.userId, now);
     await deleteLogInMethods(tx, key.userId);
-    await recordAct(tx, by, { action: "user.deleted", target: targetOf(userId) });
+    await recordAuditEvent(tx, by, { action: "user.deleted", target: targetOf(userId) });
   });
   forget(userId);
 }
@@ -160,10 +160,10 @@ async function recordChanges(
 ): Promise<void> {
   const target = targetOf(user_id);
   if (role !== before.role) {
-    await recordAct(tx, by, { action: "user.role_changed", target, details: { from: before.role, to: role } });
+    await recordAuditEvent(tx, by, { action: "user.role_changed", target, details: { from: before.role, to: role } });
   }
   if ((disabled_at === null) === (before.disabled_at === null)) return;
-  await recordAct(tx, by, { action: disabled_at === null ? "user.enabled" : "user.disabled", target });
+  await recordAuditEvent(tx, by, { action: disabled_at === null ? "user.enabled" : "user.disabled", target });
 }
 
 function targetOf(userId: string) {

@@ -1,4 +1,4 @@
-import { recordAct } from "../audit/audit.ts";
+import { recordAuditEvent } from "../audit/audit.ts";
 import type { Principal } from "../credentials/credentials.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
 import { type Db, maybe } from "../lib/query.ts";
@@ -28,7 +28,7 @@ export async function updateMe(
     const user = await getUser(tx, { workspaceId, userId });
     if (llmApiKey === undefined) return user;
     const action = llmApiKey === null ? "llm_api_key.removed" : "llm_api_key.set";
-    await recordAct(tx, principal, { action, target: { type: "user", id: userId } });
+    await recordAuditEvent(tx, principal, { action, target: { type: "user", id: userId } });
     return user;
   });
 }

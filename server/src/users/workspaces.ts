@@ -1,5 +1,5 @@
-import { type Actor, recordAct, systemOf } from "../audit/audit.ts";
-import { type Principal, requireMayRule, type Scoped } from "../credentials/credentials.ts";
+import { type Actor, recordAuditEvent, systemOf } from "../audit/audit.ts";
+import { type Principal, requireMayManageRole, type Scoped } from "../credentials/credentials.ts";
 import { forbidden } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
@@ -19,19 +19,19 @@ export interface Workspace {
 
 /**
  * CONFLICT, and no workspace is created, when the admin's username or e-mail address is taken. FORBIDDEN as
- * `requireMayRule`, because it makes an admin.
+ * `requireMayManageRole`, because it makes an admin.
  */
 export async function createWorkspace(
   { db, clock, hasher }: { db: Pool; clock: Clock; hasher: PasswordHashing },
   by: Actor & Scoped,
   { name, admin }: { name: string; admin: UserWithPassword },
 ): Promise<Workspace> {
-  requireMayRule(by, "admin");
+  requireMayManageRole(by, "admin");
   const passwordHash = await hasher.hash(admin.password, requesterOf(by));
   return transaction(db, async (tx) => {
     const { workspace } = await addWorkspace({ db: tx, clock }, { name, admin: { ...admin, passwordHash } });
     const target = { type: "workspace", id: workspace.workspace_id };
-    await recordAct(tx, by, { action: "workspace.created", target });
+    await recordAuditEvent(tx, by, { action: "workspace.created", target });
     return workspace;
   });
 }
@@ -45,7 +45,11 @@ export async function addWorkspace(
   const workspace = await insertWorkspace(db, newId(nowMs), name, new Date(nowMs));
   const user = await addUser({ db, clock }, { ...admin, workspaceId: workspace.workspace_id, role: "admin" });
   const target = { type: "user", id: user.user_id };
-  await recordAct(db, systemOf(workspace.workspace_id), { action: "user.created", target, details: { role: "admin" } });
+  await recordAuditEvent(db, systemOf(workspace.workspace_id), {
+    action: "user.created",
+    target,
+    details: { role: "admin" },
+  });
   return { workspace, admin: user };
 }
 

@@ -1,4 +1,4 @@
-import { recordAct } from "../audit/audit.ts";
+import { recordAuditEvent } from "../audit/audit.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type Log, type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
 import { type Db, one } from "../lib/query.ts";
@@ -52,7 +52,7 @@ export async function disableIn(
 ): Promise<boolean> {
   if ((await disableEndpoint(tx, key, change)) === null) return false;
   const { workspaceId, endpointId } = key;
-  await recordAct(
+  await recordAuditEvent(
     tx,
     { kind: "system", workspaceId, origin: { ip: null, requestId: null } },
     {

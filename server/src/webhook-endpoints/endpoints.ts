@@ -1,5 +1,5 @@
 import { maxEndpoints } from "../../../contract/src/webhook-endpoints.ts";
-import { recordAct } from "../audit/audit.ts";
+import { recordAuditEvent } from "../audit/audit.ts";
 import { lockMaker, type Principal } from "../credentials/credentials.ts";
 import { notFound, RequestError } from "../errors.ts";
 import { readHead, requireMayRead } from "../events/events.ts";
@@ -201,7 +201,7 @@ async function tell(
   details: Record<string, string | number> = {},
 ): Promise<void> {
   const target = { type: "webhook_endpoint", id: endpointId };
-  await recordAct(tx, principal, { action: `webhook_endpoint.${verb}`, target, details });
+  await recordAuditEvent(tx, principal, { action: `webhook_endpoint.${verb}`, target, details });
 }
 
 function areSame(one: readonly string[], other: readonly string[]): boolean {

@@ -2,16 +2,16 @@ import type { Clock } from "../../lib/clock.ts";
 import type { SecretBox } from "../../lib/secret-box.ts";
 
 /** How long a person may take at the provider, in milliseconds. */
-export const begunTtlMs = 600_000;
+export const oauthStateTtlMs = 600_000;
 /** How long the page that the browser was sent back to may take to trade its code, in milliseconds. */
-export const returnedTtlMs = 60_000;
+export const logInCodeTtlMs = 60_000;
 
 /**
  * What a browser keeps of its own log-in, sealed into a cookie that it can neither read nor make: so the hub remembers
- * nothing of log-ins that are begun and left, and an answer counts only in the browser that asked.
+ * nothing of log-ins that are started and left, and an answer counts only in the browser that asked.
  */
-export interface Begun {
-  step: "begun";
+export interface OauthState {
+  step: "started";
   provider: string;
   state: string;
   nonce: string;
@@ -20,29 +20,29 @@ export interface Begun {
 }
 
 /** Who has logged in, until the page that was returned to trades its code for tokens. */
-export interface Returned {
+export interface LogInCode {
   step: "returned";
   provider: string;
   userId: string;
   code: string;
 }
 
-type Kept = Begun | Returned;
+type CookieContent = OauthState | LogInCode;
 
-export function sealKept({ box, clock }: { box: SecretBox; clock: Clock }, kept: Kept): string {
-  const ttlMs = kept.step === "begun" ? begunTtlMs : returnedTtlMs;
+export function sealCookie({ box, clock }: { box: SecretBox; clock: Clock }, kept: CookieContent): string {
+  const ttlMs = kept.step === "started" ? oauthStateTtlMs : logInCodeTtlMs;
   return box.seal(JSON.stringify({ ...kept, expiresAtMs: clock.now() + ttlMs }), context).toString("base64url");
 }
 
 /** Null for a cookie that is missing, was made by somebody else, has expired, or belongs to another step. */
-export function openKept<Step extends Kept["step"]>(
+export function openCookie<Step extends CookieContent["step"]>(
   { box, clock }: { box: SecretBox; clock: Clock },
   step: Step,
   cookie: string | undefined,
-): (Extract<Kept, { step: Step }> & { expiresAtMs: number }) | null {
+): (Extract<CookieContent, { step: Step }> & { expiresAtMs: number }) | null {
   const text = cookie === undefined ? null : openOrNull(box, cookie);
   if (text === null) return null;
-  const kept = JSON.parse(text) as Extract<Kept, { step: Step }> & { expiresAtMs: number };
+  const kept = JSON.parse(text) as Extract<CookieContent, { step: Step }> & { expiresAtMs: number };
   return kept.step === step && clock.now() < kept.expiresAtMs ? kept : null;
 }
 

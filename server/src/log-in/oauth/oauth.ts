@@ -8,11 +8,11 @@ import type { Pool } from "../../lib/postgres.ts";
 import type { SecretBox } from "../../lib/secret-box.ts";
 import { recordRefused } from "../refused-log-ins.ts";
 import * as rows from "./identity-rows.ts";
-import { type Begun, openKept, sealKept } from "./oauth-state.ts";
+import { findOrCreateUser, type IdentityUserDeps } from "./identity-user.ts";
+import { type OauthState, openCookie, sealCookie } from "./oauth-state.ts";
 import type { LogInProvider } from "./provider.ts";
-import { type SettleDeps, settleUser } from "./settle-user.ts";
 
-export interface OauthDeps extends SettleDeps {
+export interface OauthDeps extends IdentityUserDeps {
   box: SecretBox;
   log: Pick<Logger, "warn">;
   providers: ReadonlyMap<string, LogInProvider>;
@@ -36,25 +36,25 @@ export async function beginLogIn(
 ): Promise<{ location: string; cookie: string }> {
   const provider = requireProvider(deps, providerName);
   const oidc = await import("openid-client");
-  const begun: Begun = {
-    step: "begun",
+  const started: OauthState = {
+    step: "started",
     provider: provider.name,
     state: oidc.randomState(),
     nonce: oidc.randomNonce(),
     codeVerifier: oidc.randomPKCECodeVerifier(),
     returnTo: returnTo === undefined ? null : ownPage(deps.publicUrl, returnTo),
   };
-  const url = await heard(deps, provider, () =>
-    oidc.calculatePKCECodeChallenge(begun.codeVerifier).then((codeChallenge) =>
+  const url = await logFailure(deps, provider, () =>
+    oidc.calculatePKCECodeChallenge(started.codeVerifier).then((codeChallenge) =>
       provider.authorizationUrl({
         redirectUri: callbackUrl(deps.publicUrl, provider.name),
-        state: begun.state,
-        nonce: begun.nonce,
+        state: started.state,
+        nonce: started.nonce,
         codeChallenge,
       }),
     ),
   );
-  return { location: url.href, cookie: sealKept(deps, begun) };
+  return { location: url.href, cookie: sealCookie(deps, started) };
 }
 
 export type Finished =
@@ -67,23 +67,28 @@ export async function finishLogIn(
   request: { provider: string; search: string; cookie: string | undefined; origin: Origin },
 ): Promise<Finished> {
   const provider = requireProvider(deps, request.provider);
-  const begun = openKept(deps, "begun", request.cookie);
+  const started = openCookie(deps, "started", request.cookie);
   const callback = new URL(callbackUrl(deps.publicUrl, provider.name) + request.search);
   const states = callback.searchParams.getAll("state");
-  if (begun === null || begun.provider !== provider.name || states.length !== 1 || !isSame(states[0]!, begun.state)) {
-    throw notBegun(deps.publicUrl);
+  if (
+    started === null ||
+    started.provider !== provider.name ||
+    states.length !== 1 ||
+    !isSame(states[0]!, started.state)
+  ) {
+    throw invalidLogIn(deps.publicUrl);
   }
   // Before the provider is asked: whatever comes of it, this address and this cookie are spent.
-  await spend(deps, begun.state, begun.expiresAtMs);
+  await spend(deps, started.state, started.expiresAtMs);
   const settling = { provider: provider.name, origin: request.origin };
-  const userId = await recorded(deps, request.origin, async () =>
-    settleUser(deps, settling, await heard(deps, provider, () => provider.identify(callback, begun))),
+  const userId = await recordRefusal(deps, request.origin, async () =>
+    findOrCreateUser(deps, settling, await logFailure(deps, provider, () => provider.identify(callback, started))),
   );
-  if (begun.returnTo === null) return { kind: "logged in", userId, provider: provider.name };
+  if (started.returnTo === null) return { kind: "logged in", userId, provider: provider.name };
   const code = randomBytes(32).toString("base64url");
-  const page = new URL(begun.returnTo);
+  const page = new URL(started.returnTo);
   page.searchParams.set("log_in_code", code);
-  const cookie = sealKept(deps, { step: "returned", provider: provider.name, userId, code });
+  const cookie = sealCookie(deps, { step: "returned", provider: provider.name, userId, code });
   return { kind: "return", location: page.href, cookie };
 }
 
@@ -92,8 +97,8 @@ export async function exchangeCode(
   deps: OauthDeps,
   { code, cookie }: { code: string; cookie: string | undefined },
 ): Promise<{ userId: string; provider: string }> {
-  const returned = openKept(deps, "returned", cookie);
-  if (returned === null || !isSame(code, returned.code)) throw notBegun(deps.publicUrl);
+  const returned = openCookie(deps, "returned", cookie);
+  if (returned === null || !isSame(code, returned.code)) throw invalidLogIn(deps.publicUrl);
   await spend(deps, returned.code, returned.expiresAtMs);
   return { userId: returned.userId, provider: returned.provider };
 }
@@ -127,7 +132,7 @@ function ownPage(publicUrl: string, path: string): string {
 }
 
 /** What went wrong between the hub and a provider stands in the log: only the operator can put it right. */
-async function heard<T>({ log }: OauthDeps, { name }: LogInProvider, work: () => Promise<T>): Promise<T> {
+async function logFailure<T>({ log }: OauthDeps, { name }: LogInProvider, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
@@ -147,7 +152,7 @@ function reasonOf(error: unknown): { code: string; reason: string } {
 }
 
 /** A refusal stands in the audit log. What never was a log-in, because no browser began it, does not. */
-async function recorded<T>({ db }: OauthDeps, origin: Origin, work: () => Promise<T>): Promise<T> {
+async function recordRefusal<T>({ db }: OauthDeps, origin: Origin, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
@@ -158,16 +163,16 @@ async function recorded<T>({ db }: OauthDeps, origin: Origin, work: () => Promis
 }
 
 async function spend({ db, publicUrl }: OauthDeps, value: string, expiresAtMs: number): Promise<void> {
-  if (!(await rows.useOnce(db, hashToken(value), new Date(expiresAtMs)))) throw notBegun(publicUrl);
+  if (!(await rows.useOnce(db, hashToken(value), new Date(expiresAtMs)))) throw invalidLogIn(publicUrl);
 }
 
 function isSame(a: string, b: string): boolean {
   return timingSafeEqual(hashToken(a), hashToken(b));
 }
 
-function notBegun(publicUrl: string): RequestError {
+function invalidLogIn(publicUrl: string): RequestError {
   return new RequestError(
     "AUTH_INVALID",
-    `This log-in was not begun in this browser, took too long, or was finished before: begin it again at ${publicUrl}.`,
+    `This log-in was not started in this browser, took too long, or is already finished: start it again at ${publicUrl}.`,
   );
 }

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { recordAct } from "../../audit/audit.ts";
-import { type Principal, requireMayRule } from "../../credentials/credentials.ts";
+import { recordAuditEvent } from "../../audit/audit.ts";
+import { type Principal, requireMayManageRole } from "../../credentials/credentials.ts";
 import { forbidden, notFound, RequestError } from "../../errors.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { type Pool, transaction } from "../../lib/postgres.ts";
@@ -55,7 +55,7 @@ export async function confirmTotp(
     const confirmed = { userId, secretSealed: totp.secret_sealed, step, now: new Date(clock.now()) };
     if (!(await rows.confirmTotp(tx, confirmed))) throw isOn();
     await rows.insertRecoveryCodes(tx, { userId, workspaceId, codeHashes: recoveryCodes.map(hashRecoveryCode) });
-    await recordAct(tx, principal, { action: "second_factor.enabled", target: { type: "user", id: userId } });
+    await recordAuditEvent(tx, principal, { action: "second_factor.enabled", target: { type: "user", id: userId } });
   });
   return { recovery_codes: recoveryCodes };
 }
@@ -81,7 +81,7 @@ export async function endTotp(
     }
     await rows.deleteTotp(tx, principal.userId);
     const target = { type: "user", id: principal.userId };
-    await recordAct(tx, principal, { action: "second_factor.removed", target });
+    await recordAuditEvent(tx, principal, { action: "second_factor.removed", target });
     return true;
   });
   if (!isEnded) throw forbidden(wrongCode);
@@ -89,14 +89,14 @@ export async function endTotp(
 
 /**
  * For a user who lost the phone and the recovery codes. RESOURCE_NOT_FOUND without a second factor, FORBIDDEN as
- * `requireMayRule`.
+ * `requireMayManageRole`.
  */
 export async function removeTotp({ db }: { db: Pool }, principal: Principal, userId: string): Promise<void> {
   await transaction(db, async (tx) => {
     const { role } = await getUser(tx, { workspaceId: principal.workspaceId, userId });
-    requireMayRule(principal, role);
+    requireMayManageRole(principal, role);
     if (!(await rows.deleteTotp(tx, userId))) throw notFound("second factor");
-    await recordAct(tx, principal, { action: "second_factor.removed", target: { type: "user", id: userId } });
+    await recordAuditEvent(tx, principal, { action: "second_factor.removed", target: { type: "user", id: userId } });
   });
 }
 

@@ -1,6 +1,6 @@
 import { randomInt } from "node:crypto";
-import { type Origin, recordAct } from "../../audit/audit.ts";
-import { endAccess, everything, type Forget } from "../../credentials/credentials.ts";
+import { type Origin, recordAuditEvent } from "../../audit/audit.ts";
+import { allTime, endAccess, type Forget } from "../../credentials/credentials.ts";
 import { forbidden, RequestError } from "../../errors.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { plainName } from "../../lib/names.ts";
@@ -12,7 +12,7 @@ import { deleteTotp } from "../totp/totp-rows.ts";
 import * as rows from "./identity-rows.ts";
 import type { ProvenIdentity } from "./provider.ts";
 
-export interface SettleDeps extends Forget {
+export interface IdentityUserDeps extends Forget {
   db: Pool;
   clock: Clock;
   registration: "open" | "invite" | "closed";
@@ -26,8 +26,8 @@ export interface SettleDeps extends Forget {
  * An account that somebody registered with an address and never proved is not trusted: linking takes its password,
  * open resets, sessions, second factor and everything that it made, so that nobody lies in wait for its owner.
  */
-export async function settleUser(
-  deps: SettleDeps,
+export async function findOrCreateUser(
+  deps: IdentityUserDeps,
   { provider, origin }: { provider: string; origin: Origin },
   identity: ProvenIdentity,
 ): Promise<string> {
@@ -45,16 +45,16 @@ export async function settleUser(
 /** A name may be taken, and another log-in of the same person may be quicker: each try looks again. */
 const maxTries = 6;
 
-interface Settling {
+interface IdentityLogIn {
   provider: string;
   origin: Origin;
   tries: number;
 }
 
 async function settle(
-  { clock, registration }: SettleDeps,
+  { clock, registration }: IdentityUserDeps,
   tx: Db,
-  { provider, origin, tries }: Settling,
+  { provider, origin, tries }: IdentityLogIn,
   identity: ProvenIdentity,
 ): Promise<{ userId: string; isClaimed: boolean }> {
   const now = new Date(clock.now());
@@ -68,14 +68,14 @@ async function settle(
     throw forbidden("This user is disabled: ask an admin of the workspace.");
   }
   const isClaimed = found !== null && found.email_verified_at === null;
-  if (isClaimed) await expelClaimant(tx, found.user_id, now);
+  if (isClaimed) await endUnprovenAccess(tx, found.user_id, now);
   const user = found ?? (await makeUser({ clock, registration }, tx, { email, provider, identity, tries }));
   const { user_id: userId, workspace_id: workspaceId } = user;
   await rows.insertIdentity(tx, { issuer, subject, userId, workspaceId, provider, now });
   const by = { kind: "user", callerId: userId, workspaceId, origin } as const;
   const target = { type: "user", id: userId };
-  if (found === null) await recordAct(tx, by, { action: "user.registered", target, details: { provider } });
-  else await recordAct(tx, by, { action: "identity.linked", target, details: { provider, claimed: isClaimed } });
+  if (found === null) await recordAuditEvent(tx, by, { action: "user.registered", target, details: { provider } });
+  else await recordAuditEvent(tx, by, { action: "identity.linked", target, details: { provider, claimed: isClaimed } });
   return { userId, isClaimed };
 }
 
@@ -95,15 +95,15 @@ function requireVerifiedEmail(provider: string, { email, isEmailVerified }: Prov
   return email;
 }
 
-async function expelClaimant(tx: Db, userId: string, now: Date): Promise<void> {
+async function endUnprovenAccess(tx: Db, userId: string, now: Date): Promise<void> {
   await rows.claimAccount(tx, userId, now);
   await endResets(tx, userId, now);
-  await endAccess(tx, { userId, now }, { apiKeysSince: everything });
+  await endAccess(tx, { userId, now }, { apiKeysSince: allTime });
   await deleteTotp(tx, userId);
 }
 
 async function makeUser(
-  { clock, registration }: Pick<SettleDeps, "clock" | "registration">,
+  { clock, registration }: Pick<IdentityUserDeps, "clock" | "registration">,
   tx: Db,
   { email, provider, identity, tries }: { email: string; provider: string; identity: ProvenIdentity; tries: number },
 ) {

@@ -3,7 +3,7 @@
  * no access to earlier messages.
  */
 import { createHash, randomInt, timingSafeEqual } from "node:crypto";
-import { type Actor, recordAct } from "../audit/audit.ts";
+import { type Actor, recordAuditEvent } from "../audit/audit.ts";
 import { invalid, notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
@@ -12,7 +12,7 @@ import { type Db, maybe, one, run } from "../lib/query.ts";
 import { type Address, formatAddress } from "./address.ts";
 import { findOwners, insertAddresses, listAddresses, lockAddresses, takeAddress } from "./address-book.ts";
 import type { HolderView } from "./own-addresses.ts";
-import { describeParticipants, findLiving, holdPeople } from "./participants.ts";
+import { describeParticipants, lockPeopleShared, resolveParticipants } from "./participants.ts";
 
 /** Number of digits. */
 const codeDigits = 6;
@@ -33,7 +33,7 @@ export interface Verification {
   /** For the address only: never in an answer, a log or an event. */
   code: string;
   /** Hours since the last message from the address; null: there was none. */
-  heardHoursAgo: number | null;
+  lastMessageHoursAgo: number | null;
 }
 
 interface Who {
@@ -78,7 +78,7 @@ export async function startVerification(
        WHERE workspace_id = $1 AND channel = $2 AND identifier = $3`,
       [workspaceId, address.channel, address.identifier],
     );
-    return { verificationId, expiresAt: expires_at, code, heardHoursAgo: heard?.hours ?? null };
+    return { verificationId, expiresAt: expires_at, code, lastMessageHoursAgo: heard?.hours ?? null };
   });
 }
 
@@ -109,8 +109,8 @@ export async function verifyAddress(
   }
   const address = { channel: tried.channel, identifier: tried.identifier };
   return transaction(db, async (tx) => {
-    await holdPeople(tx, workspaceId);
-    const living = (await findLiving(tx, workspaceId, [userId])).get(userId);
+    await lockPeopleShared(tx, workspaceId);
+    const living = (await resolveParticipants(tx, workspaceId, [userId])).get(userId);
     if (living?.kind !== "user") throw notFound("user");
     await run(tx, "SELECT FROM users WHERE user_id = $1 FOR NO KEY UPDATE", [userId]);
     await lockAddresses(tx, workspaceId, [address]);
@@ -124,7 +124,7 @@ export async function verifyAddress(
     const view = (await describeParticipants(tx, [userId])).get(userId)!;
     if (isNew) {
       const details = { channel: address.channel, proof: "code" };
-      await recordAct(tx, by, { action: "address.added", target: { type: "user", id: userId }, details });
+      await recordAuditEvent(tx, by, { action: "address.added", target: { type: "user", id: userId }, details });
     }
     return {
       participantId: userId,

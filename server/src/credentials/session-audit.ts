@@ -1,4 +1,4 @@
-import { type Actor, type Origin, recordAct } from "../audit/audit.ts";
+import { type Actor, type Origin, recordAuditEvent } from "../audit/audit.ts";
 import { type Db, maybe } from "../lib/query.ts";
 
 /** Why a log-in was refused. */
@@ -17,11 +17,11 @@ export async function recordRefusedSession(
 ): Promise<void> {
   const target = userId === null ? null : { type: "user", id: userId };
   const by: Actor = { kind: "anonymous", workspaceId, origin };
-  await recordAct(db, by, { action: "session.refused", target, details: { reason } });
+  await recordAuditEvent(db, by, { action: "session.refused", target, details: { reason } });
 }
 
 /** For a user who was authenticated too late. Returns whether it is because the user is disabled. */
-export async function recordKeptOut(db: Db, origin: Origin, userId: string): Promise<boolean> {
+export async function recordOutdatedLogIn(db: Db, origin: Origin, userId: string): Promise<boolean> {
   const text = "SELECT workspace_id, disabled_at IS NOT NULL AS is_disabled FROM users WHERE user_id = $1";
   const user = await maybe<{ workspace_id: string; is_disabled: boolean }>(db, text, [userId]);
   if (user === null) return true;
@@ -30,12 +30,12 @@ export async function recordKeptOut(db: Db, origin: Origin, userId: string): Pro
   return user.is_disabled;
 }
 
-export function recordReuse(
+export function recordTokenReuse(
   tx: Db,
   origin: Origin,
   session: { session_id: string; user_id: string; workspace_id: string },
 ) {
-  return recordAct(
+  return recordAuditEvent(
     tx,
     { kind: "anonymous", workspaceId: session.workspace_id, origin },
     {
