@@ -156,7 +156,7 @@ async function flood(hub: TestHub, onTold: (count: number) => Promise<void>): Pr
       batch,
       Array.from({ length: batch }, () => event).join(","),
     ]);
-    hub.hub.context.news.tell(id);
+    hub.hub.context.eventNotifier.notify(id);
     await onTold(told);
   }
 }

@@ -187,9 +187,9 @@ describe("the hub's own statements without their conditions on the workspace", (
 
   before(async () => {
     const { context } = hub.hub;
-    const { config, bus, news, clock } = context;
+    const { config, bus, eventNotifier, clock } = context;
     const acceptDbOf = (workspaceId: string) => stripping.wrap(databases.acceptDbOf(workspaceId));
-    const acceptor = openAcceptor({ dbOf: acceptDbOf, bus, news, clock, ...config.accept });
+    const acceptor = openAcceptor({ dbOf: acceptDbOf, bus, eventNotifier, clock, ...config.accept });
     const dbOf = (workspaceId: string) => stripping.wrap(databases.dbOf(workspaceId));
     const operations = { dependencies: [], phase: () => "ready" as const };
     const app = await openRest({ ...context, dbOf, acceptor }, { operations, streams: null, hasApi: true });

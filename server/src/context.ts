@@ -12,7 +12,7 @@ import { connectorFor, connectors } from "./connectors/registry.ts";
 import { type Authenticator, openAuthenticator, openTokens, type Tokens } from "./credentials/credentials.ts";
 import { type Databases, openDatabases, pipelineUrl } from "./databases.ts";
 import type { Deliverer } from "./deliveries/deliverer.ts";
-import { type News, openNews } from "./events/events.ts";
+import { type EventNotifier, openEventNotifier } from "./events/events.ts";
 import { openWebhookStore, type WebhookStore } from "./inbound/inbound.ts";
 import { type Clock, type Random, systemClock } from "./lib/clock.ts";
 import { openDatabaseClock } from "./lib/database-clock.ts";
@@ -69,8 +69,8 @@ export interface Context extends AsyncDisposable {
   readonly redis: Redis | null;
   /** Counted in Redis where there is one, else in this process. */
   readonly limits: RateLimits;
-  /** That a workspace has new events. */
-  readonly news: News;
+  /** Of workspaces with new events. */
+  readonly eventNotifier: EventNotifier;
   readonly secretBox: SecretBox;
   readonly hasher: PasswordHasher;
   readonly tokens: Tokens;
@@ -165,7 +165,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     redis === null ? openMemoryRateLimits(clock) : openRedisRateLimits({ client: redis.client, clock, log });
   const sharedDatabaseUrl = database === null ? pipelineUrl(databaseUrl) : null;
   const fanout = stack.use(await openFanout({ redisUrl, databaseUrl: sharedDatabaseUrl, clock, log, start }));
-  const news = openNews({ fanout, clock });
+  const eventNotifier = openEventNotifier({ fanout, clock });
   const simulatorOrigins = config.simulator.url === null ? [] : [new URL(config.simulator.url).origin];
   const { allowPrivate } = config.webhooks;
   const { http } = stack.adopt(
@@ -223,7 +223,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     fanout,
     redis,
     limits,
-    news,
+    eventNotifier,
     secretBox,
     hasher: openPasswordHasher({ concurrency: hashingThreads() }),
     tokens,
@@ -235,7 +235,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     acceptor: openAcceptor({
       dbOf: acceptDbOf,
       bus,
-      news,
+      eventNotifier,
       clock,
       batchSize: config.accept.batchSize,
       queueSize: config.accept.queueSize,
@@ -244,7 +244,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     webhookStore: openWebhookStore({ db: pipelineDb, bus, clock }),
     webhookHttp,
     connectorIo,
-    signals: openSignals({ accounts, connectors, io: connectorIo, log, news, retryTotalMs }),
+    signals: openSignals({ accounts, connectors, io: connectorIo, log, eventNotifier, retryTotalMs }),
     connectorFor,
     capabilitiesOf: (channel) => connectorFor(channel)?.capabilities ?? null,
     findAccount: accounts.get,

@@ -134,12 +134,11 @@ export async function startHub(options: HubOptions): Promise<Hub> {
 }
 
 function tellWebhookEndpoints(context: Context): { close(): Promise<void> } {
-  const { config, news, pipelineDb: db, webhookHttp: http } = context;
+  const { config, pipelineDb: db, webhookHttp: http } = context;
   const { allowPrivate } = config.webhooks;
   if (allowPrivate)
     context.log.info("webhook endpoints and platforms may be on private addresses: WEBHOOKS_ALLOW_PRIVATE is true");
-  const { tell: tellNews, onNews } = news;
-  return startWebhooks({ ...context, db, http, allowPrivate, tellNews, onNews, leaseMs: config.bus.leaseMs });
+  return startWebhooks({ ...context, db, http, allowPrivate, leaseMs: config.bus.leaseMs });
 }
 
 function readWarnings({ config, identityDb }: Context): Promise<SettingWarning[]> {

@@ -10,7 +10,7 @@ import {
   sharedSecrets,
 } from "../../../server/src/credentials/credentials.ts";
 import { openDatabases, pipelineUrl } from "../../../server/src/databases.ts";
-import { openNews } from "../../../server/src/events/events.ts";
+import { openEventNotifier } from "../../../server/src/events/events.ts";
 import { openRestServer } from "../../../server/src/http/server.ts";
 import { systemClock } from "../../../server/src/lib/clock.ts";
 import { openLocalFanout } from "../../../server/src/lib/fanout/local-fanout.ts";
@@ -46,9 +46,17 @@ serve(async ({ databaseUrl, dataDir, workspaceId, userId, isGuarded }: AcceptOrd
     partitions: 16,
     leaseMs: 4_000,
   });
-  const news = openNews({ fanout: openLocalFanout(log), clock });
+  const eventNotifier = openEventNotifier({ fanout: openLocalFanout(log), clock });
   const dbOf = isGuarded ? acceptDbOf : withoutPolicies(databaseUrl);
-  const acceptor = openAcceptor({ dbOf, bus, news, clock, batchSize: 500, queueSize: 10_000, maxWaitMs: 1_000 });
+  const acceptor = openAcceptor({
+    dbOf,
+    bus,
+    eventNotifier,
+    clock,
+    batchSize: 500,
+    queueSize: 10_000,
+    maxWaitMs: 1_000,
+  });
 
   const keys = sharedSecrets(readOrCreateSecrets(dataDir).jwt.map((secret) => secret.reveal()));
   const tokens = openTokens({ clock, keys, accessTokenTtlMs: 3_600_000, refreshTokenTtlMs: 3_600_000 });

@@ -1,6 +1,6 @@
 import { type ConnectedAccount, countedWaitMs } from "../channel-accounts/channel-accounts.ts";
 import type { ChannelAccount, Connector, ConnectorIo, SendOutcome } from "../connectors/connector.ts";
-import type { News } from "../events/events.ts";
+import type { EventNotifier } from "../events/events.ts";
 import { type Backoff, doubledMs } from "../lib/backoff.ts";
 import { openBatcher } from "../lib/batcher.ts";
 import { type Clock, pause } from "../lib/clock.ts";
@@ -16,7 +16,7 @@ import { type Fence, type Start, type StartedDelivery, startAttempts } from "./s
 
 export interface AttemptDeps {
   db: Db;
-  news: News;
+  eventNotifier: EventNotifier;
   log: Log;
   troubles: Troubles;
   connector: Connector;
@@ -69,7 +69,7 @@ export function unbounded(clock: Clock) {
 }
 
 export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing: () => boolean }): Attempts {
-  const { db, news, log, troubles, connector, io, policy, isClosing } = deps;
+  const { db, eventNotifier, log, troubles, connector, io, policy, isClosing } = deps;
   const { clock, random } = io;
   const { channel, capabilities } = connector;
   const part = `outcomes ${channel}`;
@@ -102,7 +102,7 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
     const isRefused = account !== null && sent.outcome.kind === "account_refused";
     if (isRefused) await refuse(account, sent.outcome as AccountRefusal);
     const [isSettled] = await write(finished);
-    news.tell(started.workspaceId);
+    eventNotifier.notify(started.workspaceId);
     if (started.mayHaveParts) await deps.applyToParts(deliveryId);
     if (isSettled || finished.isFinal) return { kind: "over" };
     return isRefused ? { kind: "held" } : { kind: "again", waitMs: finished.retryAfterMs! };
@@ -127,7 +127,7 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
       }
       const [start] = await starter.submit([deliveryId]);
       if (start!.kind === "started") {
-        news.tell(start!.workspaceId);
+        eventNotifier.notify(start!.workspaceId);
         return { kind: "started", started: start!, account } as const;
       }
       gate.abandoned();

@@ -1,4 +1,4 @@
-import type { News } from "../events/events.ts";
+import type { EventNotifier } from "../events/events.ts";
 import { type Clock, pause } from "../lib/clock.ts";
 import { isRecordFault } from "../lib/faults.ts";
 import type { Log } from "../lib/postgres.ts";
@@ -19,7 +19,17 @@ const retryPauseMs = 1_000;
 const maxWaiting = 100_000;
 
 /** Deliveries in somebody's app become `delivered` when a socket of theirs took them. */
-export function openTaker({ db, news, clock, log }: { db: Db; news: News; clock: Clock; log: Log }): Taker {
+export function openTaker({
+  db,
+  eventNotifier,
+  clock,
+  log,
+}: {
+  db: Db;
+  eventNotifier: EventNotifier;
+  clock: Clock;
+  log: Log;
+}): Taker {
   /** Who took it first, by delivery. */
   const waiting = new Map<string, string>();
   let writing: Promise<void> | null = null;
@@ -30,7 +40,8 @@ export function openTaker({ db, news, clock, log }: { db: Db; news: News; clock:
     while (waiting.size > 0) {
       const batch = new Map([...waiting].slice(0, batchSize));
       try {
-        for (const workspaceId of await markDelivered(db, batch, new Date(clock.now()))) news.tell(workspaceId);
+        for (const workspaceId of await markDelivered(db, batch, new Date(clock.now())))
+          eventNotifier.notify(workspaceId);
       } catch (error) {
         if (!isRecordFault(error) && !isClosing) {
           await pause(clock, retryPauseMs);

@@ -1,17 +1,17 @@
 import type { ChannelAccounts, ConnectedAccount } from "../channel-accounts/channel-accounts.ts";
-import type { News } from "../events/events.ts";
+import type { EventNotifier } from "../events/events.ts";
 import type { Log } from "../lib/postgres.ts";
 import type { AccountRefusal } from "./attempts.ts";
 
 export interface RefuseDeps {
   accounts: Pick<ChannelAccounts, "needsAttention">;
   log: Log;
-  news: News;
+  eventNotifier: EventNotifier;
 }
 
 /** Sets the account to `needs_attention`, unless it changed since the refused call. Its deliveries wait from then on. */
 export async function refuseAccount(
-  { accounts, log, news }: RefuseDeps,
+  { accounts, log, eventNotifier }: RefuseDeps,
   account: ConnectedAccount,
   { reason, detail }: AccountRefusal,
 ): Promise<void> {
@@ -21,5 +21,5 @@ export async function refuseAccount(
     { channel, channel_account_id, reason, detail },
     "the platform refuses a channel account: it needs attention",
   );
-  news.tell(workspaceId);
+  eventNotifier.notify(workspaceId);
 }

@@ -1,6 +1,7 @@
 /** The door of events: what the outside is told, in one order for each workspace. */
 
 export { type Cursor, type GapReason, isCursor, parseCursor, toCursor } from "./cursor.ts";
+export { type EventNotifier, openEventNotifier } from "./event-notifier.ts";
 export {
   checkCursors,
   deleteOldEvents,
@@ -13,5 +14,4 @@ export {
   readOldest,
 } from "./feed.ts";
 export type { FeedEvent } from "./feed-event.ts";
-export { type News, openNews } from "./news.ts";
 export { mayRead, requireFeedScopes, requireMayRead } from "./readable.ts";

@@ -1,6 +1,6 @@
 import type { Bus } from "../bus/bus.ts";
 import type { ChannelAccount, Connector, InboundEvent } from "../connectors/connector.ts";
-import type { News } from "../events/events.ts";
+import type { EventNotifier } from "../events/events.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log, Pool } from "../lib/postgres.ts";
 import type { Acceptor } from "../messages/accept.ts";
@@ -9,7 +9,7 @@ import type { KeptWebhook } from "./webhooks.ts";
 export interface ReceiveDeps {
   db: Pool;
   bus: Bus;
-  news: News;
+  eventNotifier: EventNotifier;
   clock: Clock;
   log: Log;
   acceptor: Acceptor;

@@ -51,7 +51,7 @@ async function receiveLoaded(deps: ReceiveDeps, webhooks: readonly KeptWebhook[]
   for (let from = 0; from < receipts.length; from += receiptsAtATime) {
     await applyReceipts(deps, receipts.slice(from, from + receiptsAtATime));
   }
-  if (receipts.length > 0) for (const workspaceId of workspacesOf(webhooks)) deps.news.tell(workspaceId);
+  if (receipts.length > 0) for (const workspaceId of workspacesOf(webhooks)) deps.eventNotifier.notify(workspaceId);
   await receiveByAccount(deps, messages);
 }
 

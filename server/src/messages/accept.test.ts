@@ -207,7 +207,7 @@ test("while the database is away: OVERLOADED within a bound, and nothing is take
   const acceptor = openAcceptor({
     dbOf: () => away,
     bus: line.bus,
-    news: line.deps.news,
+    eventNotifier: line.deps.eventNotifier,
     clock,
     batchSize: 10,
     queueSize: 10,

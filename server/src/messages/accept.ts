@@ -1,6 +1,6 @@
 import type { Bus } from "../bus/bus.ts";
 import { RequestError } from "../errors.ts";
-import type { News } from "../events/events.ts";
+import type { EventNotifier } from "../events/events.ts";
 import { BatcherFull, openBatcher } from "../lib/batcher.ts";
 import { type Clock, pause } from "../lib/clock.ts";
 import { isRecordFault } from "../lib/faults.ts";
@@ -32,7 +32,7 @@ export interface AcceptOptions {
   /** What a workspace's messages are written through. */
   dbOf: (workspaceId: string) => Db;
   bus: Bus;
-  news: News;
+  eventNotifier: EventNotifier;
   clock: Clock;
   /** Messages to a commit. */
   batchSize: number;
@@ -48,7 +48,7 @@ const retryPauseMs = 50;
 const paceMs = 2;
 
 export function openAcceptor(options: AcceptOptions): Acceptor {
-  const { dbOf, bus, news, clock, batchSize, queueSize, maxWaitMs } = options;
+  const { dbOf, bus, eventNotifier, clock, batchSize, queueSize, maxWaitMs } = options;
   const batcher = openBatcher<NewMessage, Accepted>({
     maxBatch: batchSize,
     maxWaiting: queueSize,
@@ -97,7 +97,7 @@ export function openAcceptor(options: AcceptOptions): Acceptor {
     for (;;) {
       try {
         const written = await writeMessages(db, bus, topics.messageProcessing, messages, new Date(clock.now()));
-        news.tell(workspaceId);
+        eventNotifier.notify(workspaceId);
         return written;
       } catch (error) {
         const mayPassSoon = isUniqueViolation(error) || isRetryableDbError(error);

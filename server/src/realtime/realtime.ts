@@ -3,7 +3,7 @@ import type { IncomingMessage, Server } from "node:http";
 import type { Duplex } from "node:stream";
 import { type Authenticator, requireScope } from "../credentials/credentials.ts";
 import { openTaker } from "../deliveries/mark-taken.ts";
-import type { News } from "../events/events.ts";
+import type { EventNotifier } from "../events/events.ts";
 import { doorLimits, refuseHeaders, refuseQuery } from "../http/limits.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Fanout } from "../lib/fanout/fanout.ts";
@@ -26,7 +26,7 @@ export interface RealtimeDeps {
   /** Sees all workspaces: who may see what is decided here. */
   pipelineDb: Pool;
   dbOf: (workspaceId: string) => Pool;
-  news: News;
+  eventNotifier: EventNotifier;
   fanout: Fanout;
   clock: Clock;
   log: Log;
@@ -48,9 +48,9 @@ export const identityChannel = "identity";
 export type Realtime = ReturnType<typeof openRealtime>;
 
 export function openRealtime(deps: RealtimeDeps) {
-  const { pipelineDb: db, news, fanout, clock, log } = deps;
-  const taker = openTaker({ db, news, clock, log });
-  const rooms = openRooms({ db, news, clock, log, onTaken: taker.taken });
+  const { pipelineDb: db, eventNotifier, fanout, clock, log } = deps;
+  const taker = openTaker({ db, eventNotifier, clock, log });
+  const rooms = openRooms({ db, eventNotifier, clock, log, onTaken: taker.taken });
   const presence = openPresence({ db, fanout, rooms, clock, log });
   const { authenticate, recheck, maxReaders, limits, origins, clientAddress } = deps;
   const readers = openReaders({ rooms, authenticate, recheck, clock, log, maxReaders, limits, presence });
@@ -123,7 +123,7 @@ async function act(deps: RealtimeDeps, { subscriber, room }: Reader, frame: Outw
   const conversationId = frame.conversation_id.toLowerCase();
   if (frame.type === "read") {
     await signals.read(db, principal, conversationId, frame.seq);
-    deps.news.tell(room.workspaceId);
+    deps.eventNotifier.notify(room.workspaceId);
     // The client gets no answer; read marks that a platform does not take now are retried.
     void signals.sendReadMarks(db, conversationId).catch(noteFailure);
   } else {

@@ -1,4 +1,4 @@
-import type { News } from "../events/events.ts";
+import type { EventNotifier } from "../events/events.ts";
 import type { Clock } from "../lib/clock.ts";
 import { openLoopShare } from "../lib/loop-share.ts";
 import type { Log } from "../lib/postgres.ts";
@@ -9,7 +9,7 @@ import { openTails } from "./tail.ts";
 
 export interface RoomsDeps extends Pick<RoomDeps, "onTaken"> {
   db: Db;
-  news: News;
+  eventNotifier: EventNotifier;
   clock: Clock;
   log: Log;
 }
@@ -21,10 +21,10 @@ const keepEmptyMs = 30_000;
 const replayShareMs = 5;
 
 /** The rooms of the workspaces that somebody listens to in this process. */
-export function openRooms({ db, news, clock, log, onTaken }: RoomsDeps) {
+export function openRooms({ db, eventNotifier, clock, log, onTaken }: RoomsDeps) {
   const rooms = new Map<string, Promise<Room>>();
   const opened = new Map<string, Room>();
-  const tails = openTails({ db, news, clock, log });
+  const tails = openTails({ db, eventNotifier, clock, log });
   const parts = { db, blocks: openBlocks(db), clock, replays: openLoopShare(clock, replayShareMs), onTaken };
 
   async function open(workspaceId: string): Promise<Room> {

@@ -1,4 +1,4 @@
-import { type Cursor, type GapReason, type News, readFeed, readHeads } from "../events/events.ts";
+import { type Cursor, type EventNotifier, type GapReason, readFeed, readHeads } from "../events/events.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
@@ -23,20 +23,20 @@ interface Followed {
   listener: TailListener;
   last: Cursor;
   isReading: boolean;
-  hasNews: boolean;
+  isNotified: boolean;
 }
 
 /** Events to a read. */
 const pageSize = 500;
-/** How often feeds are looked at without news, in milliseconds: one query for all workspaces. */
+/** How often feeds are polled, in milliseconds: one query for all workspaces. */
 const lookEveryMs = 1_000;
 
 /** The newest events of the workspaces that somebody listens to, read once for all who do. */
-export function openTails(deps: { db: Db; news: News; clock: Clock; log: Log }): Tails {
-  const { db, news, clock, log } = deps;
+export function openTails(deps: { db: Db; eventNotifier: EventNotifier; clock: Clock; log: Log }): Tails {
+  const { db, eventNotifier, clock, log } = deps;
   const followed = new Map<string, Followed>();
 
-  const stopNews = news.onNews((workspaceId) => {
+  const unsubscribe = eventNotifier.subscribe((workspaceId) => {
     if (workspaceId === null) for (const id of followed.keys()) wake(id);
     else wake(workspaceId);
   });
@@ -44,7 +44,7 @@ export function openTails(deps: { db: Db; news: News; clock: Clock; log: Log }):
     log.warn({ err: error }, "the feeds could not be read; the read is repeated");
   });
 
-  /** News can be lost: whoever has fallen behind is found here. */
+  /** Notifications can be lost: a feed that has fallen behind is found here. */
   async function look(): Promise<void> {
     if (followed.size === 0) return;
     for (const [workspaceId, head] of await readHeads(db, [...followed.keys()])) {
@@ -56,7 +56,7 @@ export function openTails(deps: { db: Db; news: News; clock: Clock; log: Log }):
   function wake(workspaceId: string): void {
     const feed = followed.get(workspaceId);
     if (feed === undefined) return;
-    feed.hasNews = true;
+    feed.isNotified = true;
     if (!feed.isReading) void readOn(workspaceId, feed);
   }
 
@@ -64,8 +64,8 @@ export function openTails(deps: { db: Db; news: News; clock: Clock; log: Log }):
   async function readOn(workspaceId: string, feed: Followed): Promise<void> {
     feed.isReading = true;
     try {
-      while (feed.hasNews && followed.get(workspaceId) === feed) {
-        feed.hasNews = false;
+      while (feed.isNotified && followed.get(workspaceId) === feed) {
+        feed.isNotified = false;
         const page = await readFeed(db, workspaceId, feed.last, pageSize);
         if (followed.get(workspaceId) !== feed) return;
         if (page.kind === "gap") {
@@ -74,7 +74,7 @@ export function openTails(deps: { db: Db; news: News; clock: Clock; log: Log }):
         } else if (page.last > feed.last.position) {
           await feed.listener.onEvents(await toAllTailed(page.events), page.cursor);
           feed.last = page.cursor;
-          feed.hasNews ||= page.last < page.head;
+          feed.isNotified ||= page.last < page.head;
         }
       }
     } catch (error) {
@@ -87,14 +87,14 @@ export function openTails(deps: { db: Db; news: News; clock: Clock; log: Log }):
   return {
     async follow(workspaceId, listener) {
       const head = (await readHeads(db, [workspaceId])).get(workspaceId) ?? { position: 0, mark: null };
-      followed.set(workspaceId, { listener, last: head, isReading: false, hasNews: false });
+      followed.set(workspaceId, { listener, last: head, isReading: false, isNotified: false });
       // Something may have been told between the look at the head and now.
       wake(workspaceId);
       return head;
     },
     unfollow: (workspaceId) => void followed.delete(workspaceId),
     async close() {
-      stopNews();
+      unsubscribe();
       followed.clear();
       await looking.close();
     },

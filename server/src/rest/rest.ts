@@ -77,7 +77,7 @@ export async function openRest(
   // Whatever a request changed may have told something.
   app.addHook("onResponse", (request, reply, done) => {
     if (request.method !== "GET" && reply.statusCode < 400 && request.principal !== null) {
-      context.news.tell(request.principal.workspaceId);
+      context.eventNotifier.notify(request.principal.workspaceId);
     }
     done();
   });
@@ -110,7 +110,7 @@ export async function openRest(
     publicUrl: config.http.publicUrl,
     healthOf: context.healthOf,
   });
-  const webhooks = { clock, secretBox: box, tellNews: (id: string) => context.news.tell(id), ...config.webhooks };
+  const webhooks = { clock, secretBox: box, eventNotifier: context.eventNotifier, ...config.webhooks };
   const tester = openTester({ ...webhooks, http: context.webhookHttp, log: context.log });
   webhookEndpointRoutes(app, { ...webhooks, tester });
   webhookRoutes(app, {

@@ -1,5 +1,5 @@
 import type { BusRecord } from "../bus/bus.ts";
-import type { News } from "../events/events.ts";
+import type { EventNotifier } from "../events/events.ts";
 import type { Clock } from "../lib/clock.ts";
 import { faultCode } from "../lib/faults.ts";
 import { derivedId } from "../lib/ids.ts";
@@ -11,7 +11,7 @@ import type { AcceptedRecord } from "./router.ts";
  * the message again. Safe to call twice.
  */
 export async function giveUpRouting(
-  { db, news, clock }: { db: Db; news: News; clock: Clock },
+  { db, eventNotifier, clock }: { db: Db; eventNotifier: EventNotifier; clock: Clock },
   { value }: BusRecord<AcceptedRecord>,
   error: unknown,
 ): Promise<void> {
@@ -40,5 +40,5 @@ export async function giveUpRouting(
       JSON.stringify(value),
     ],
   );
-  news.tell(value.workspaceId);
+  eventNotifier.notify(value.workspaceId);
 }

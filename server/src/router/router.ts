@@ -1,5 +1,5 @@
 import type { Bus, BusRecord } from "../bus/bus.ts";
-import type { News } from "../events/events.ts";
+import type { EventNotifier } from "../events/events.ts";
 import type { Clock } from "../lib/clock.ts";
 import { derivedId } from "../lib/ids.ts";
 import type { Db } from "../lib/query.ts";
@@ -19,7 +19,7 @@ export interface AcceptedRecord {
 export interface RouterDeps {
   db: Db;
   bus: Bus;
-  news: News;
+  eventNotifier: EventNotifier;
   clock: Clock;
   capabilitiesOf: CapabilitiesOf;
 }
@@ -38,7 +38,7 @@ export async function routeMessages(deps: RouterDeps, records: readonly BusRecor
 }
 
 async function routeBatch(deps: RouterDeps, records: readonly BusRecord<AcceptedRecord>[]): Promise<void> {
-  const { db, bus, news, clock, capabilitiesOf } = deps;
+  const { db, bus, eventNotifier, clock, capabilitiesOf } = deps;
   const routing = await loadRouting(db, records);
   const deliveries = routing.messages.flatMap((message) => {
     const recipients = routing.recipientsOf(message.conversationId);
@@ -50,7 +50,7 @@ async function routeBatch(deps: RouterDeps, records: readonly BusRecord<Accepted
   const channels = await writeDeliveries(db, deliveries, new Date(clock.now()));
   await supersede(db, records, deliveries);
   for (const channel of channels) bus.wake(topics.outgoing(channel));
-  for (const workspaceId of workspacesToTell(deliveries)) news.tell(workspaceId);
+  for (const workspaceId of workspacesToTell(deliveries)) eventNotifier.notify(workspaceId);
 }
 
 /** A delivery that a fallback replaces is no dead letter: a replay would reach the person twice. */

@@ -8,7 +8,7 @@ import { openDatabases } from "../databases.ts";
 import { type Deliverer, openDeliverer } from "../deliveries/deliverer.ts";
 import type { JudgePolicy } from "../deliveries/judge.ts";
 import type { OutgoingRecord } from "../deliveries/outgoing.ts";
-import { openNews } from "../events/events.ts";
+import { openEventNotifier } from "../events/events.ts";
 import { type Clock, systemClock } from "../lib/clock.ts";
 import { openLocalFanout } from "../lib/fanout/local-fanout.ts";
 import { newId } from "../lib/ids.ts";
@@ -101,7 +101,7 @@ export async function startPipeline(options: PipelineOptions = {}) {
       troubles,
     });
   const bus = stack.use(await openBus());
-  const news = openNews({ fanout: stack.use(openLocalFanout(quiet)), clock });
+  const eventNotifier = openEventNotifier({ fanout: stack.use(openLocalFanout(quiet)), clock });
   const sent: OutboundPart[] = [];
   const platform = { answer: options.platform ?? takesAll };
   const connector = testConnector({ ...testCapabilities, ...options.capabilities }, (part) => {
@@ -111,7 +111,7 @@ export async function startPipeline(options: PipelineOptions = {}) {
   const acceptor = openAcceptor({
     dbOf: databases.acceptDbOf,
     bus,
-    news,
+    eventNotifier,
     clock,
     batchSize: 500,
     queueSize: 10_000,
@@ -120,8 +120,8 @@ export async function startPipeline(options: PipelineOptions = {}) {
   const routing = bus.subscribe<AcceptedRecord>(topics.messageProcessing, "route", {
     maxBatch: 500,
     handle: (records) =>
-      routeMessages({ db: pool, bus, news, clock, capabilitiesOf: () => connector.capabilities }, records),
-    giveUp: (record, error) => giveUpRouting({ db: pool, news, clock }, record, error),
+      routeMessages({ db: pool, bus, eventNotifier, clock, capabilitiesOf: () => connector.capabilities }, records),
+    giveUp: (record, error) => giveUpRouting({ db: pool, eventNotifier, clock }, record, error),
   });
   stack.defer(() => routing.close());
   const workspaceId = newId(Date.now());
@@ -144,7 +144,7 @@ export async function startPipeline(options: PipelineOptions = {}) {
     const deliverer = openDeliverer({
       db: pool,
       bus: over,
-      news,
+      eventNotifier,
       log: quiet,
       troubles,
       connector,
@@ -210,7 +210,7 @@ export async function startPipeline(options: PipelineOptions = {}) {
     platform,
     openBus,
     deliver,
-    deps: { db: pool, bus, news, clock },
+    deps: { db: pool, bus, eventNotifier, clock },
     /** A contact with an address on the test channel. */
     async addPerson(identifier: string): Promise<string> {
       const id = newId(Date.now());

@@ -1,6 +1,6 @@
 import type { Role } from "../../../contract/src/access.ts";
 import { noOrigin, type Principal } from "../credentials/credentials.ts";
-import { openNews } from "../events/events.ts";
+import { openEventNotifier } from "../events/events.ts";
 import { type Clock, systemClock } from "../lib/clock.ts";
 import { openLocalFanout } from "../lib/fanout/local-fanout.ts";
 import { newId } from "../lib/ids.ts";
@@ -89,13 +89,13 @@ export function openTestRooms(line: Pipeline, db: Db = line.pool, clock: Clock =
   const log = { info() {}, warn() {}, error: console.error };
   const taken: { deliveryId: string; userId: string }[] = [];
   const fanout = openLocalFanout(log);
-  const news = openNews({ fanout, clock: systemClock });
+  const eventNotifier = openEventNotifier({ fanout, clock: systemClock });
   const onTaken = (deliveryId: string, userId: string) => void taken.push({ deliveryId, userId });
-  const rooms = openRooms({ db, news, clock, log, onTaken });
+  const rooms = openRooms({ db, eventNotifier, clock, log, onTaken });
   return {
     rooms,
     taken,
-    tell: () => news.tell(line.workspaceId),
+    tell: () => eventNotifier.notify(line.workspaceId),
     room: () => rooms.room(line.workspaceId),
     async [Symbol.asyncDispose]() {
       await rooms.close();

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Principal } from "../credentials/credentials.ts";
-import { openNews } from "../events/events.ts";
+import { openEventNotifier } from "../events/events.ts";
 import { systemClock } from "../lib/clock.ts";
 import { openLocalFanout } from "../lib/fanout/local-fanout.ts";
 import { openHttpClient } from "../lib/http.ts";
@@ -39,8 +39,8 @@ export async function startWebhookTest() {
   let aheadMs = 0;
   const clock = { ...systemClock, now: () => Date.now() + aheadMs };
   const line = stack.use(await startPipeline());
-  // `startPipeline` tells its own news; these are told by the test, or found by looking.
-  const news = openNews({ fanout: stack.use(openLocalFanout(quiet)), clock });
+  // `startPipeline` notifies its own; here the test notifies, or polling finds the events.
+  const eventNotifier = openEventNotifier({ fanout: stack.use(openLocalFanout(quiet)), clock });
   const secretBox = openSecretBox(Buffer.alloc(32, 7));
   const client = stack.adopt(
     openHttpClient({ connectionsPerHost: 256, allowPrivate: true, cut: answerCut }),
@@ -56,8 +56,7 @@ export async function startWebhookTest() {
     secretBox,
     allowPrivate: true,
     leaseMs: 1_000,
-    tellNews: (workspaceId: string) => news.tell(workspaceId),
-    onNews: news.onNews,
+    eventNotifier,
   };
   const engines = new Set<ReturnType<typeof startWebhooks>>();
   stack.defer(async () => void (await Promise.all([...engines].map((engine) => engine.close()))));
@@ -109,7 +108,7 @@ export async function startWebhookTest() {
     /** A logged-in user. */
     addAdmin,
     key: (endpointId: string) => ({ workspaceId: line.workspaceId, endpointId }),
-    tell: () => news.tell(line.workspaceId),
+    tell: () => eventNotifier.notify(line.workspaceId),
     passTime(ms: number) {
       aheadMs += ms;
     },

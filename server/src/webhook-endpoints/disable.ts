@@ -1,4 +1,5 @@
 import { recordAuditEvent } from "../audit/audit.ts";
+import type { EventNotifier } from "../events/events.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type Log, type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
 import { type Db, one } from "../lib/query.ts";
@@ -11,8 +12,7 @@ export interface DisableDeps {
   db: Pool;
   clock: Clock;
   log: Log;
-  /** The feed of the workspace has news. */
-  tellNews: (workspaceId: string) => void;
+  eventNotifier: Pick<EventNotifier, "notify">;
 }
 
 /** The endpoint said that it wants nothing more. Safe to call twice. */
@@ -65,12 +65,12 @@ export async function disableIn(
 }
 
 export function announceDisabled(
-  { log, tellNews }: Pick<DisableDeps, "log" | "tellNews">,
+  { log, eventNotifier }: Pick<DisableDeps, "log" | "eventNotifier">,
   key: EndpointKey,
   reason: DisabledReason,
 ): void {
   log.warn({ endpoint: key.endpointId, reason }, "a webhook endpoint was disabled");
-  tellNews(key.workspaceId);
+  eventNotifier.notify(key.workspaceId);
 }
 
 /** Deliveries that one statement gives up: it holds no lock for long. */

@@ -2,6 +2,7 @@ import { maxEndpoints } from "../../../contract/src/webhook-endpoints.ts";
 import { recordAuditEvent } from "../audit/audit.ts";
 import { lockMaker, type Principal } from "../credentials/credentials.ts";
 import { notFound, RequestError } from "../errors.ts";
+import type { EventNotifier } from "../events/events.ts";
 import { readHead, requireMayRead } from "../events/events.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
@@ -19,8 +20,7 @@ export interface EndpointDeps {
   secretBox: SecretBox;
   /** Whether endpoints may be on private addresses, and without TLS. */
   allowPrivate: boolean;
-  /** The feed of the workspace has news. */
-  tellNews: (workspaceId: string) => void;
+  eventNotifier: Pick<EventNotifier, "notify">;
 }
 
 export interface NewEndpoint {
@@ -131,7 +131,7 @@ export async function changeEndpoint(
     await tell(tx, principal, "changed", endpointId, { status: now.status });
     return now;
   });
-  if (changed.status !== before.status) deps.tellNews(key.workspaceId);
+  if (changed.status !== before.status) deps.eventNotifier.notify(key.workspaceId);
   if (changed.status === "disabled") await giveUpPending(db, endpointId);
   return changed;
 }

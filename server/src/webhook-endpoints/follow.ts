@@ -6,7 +6,7 @@ import { announceDisabled, type DisableDeps, disableIn } from "./disable.ts";
 import { wants } from "./endpoint.ts";
 import { lockEndpoints, type Subscriber, subscribersOf } from "./endpoint-rows.ts";
 
-export type FollowDeps = Pick<DisableDeps, "db" | "log" | "tellNews">;
+export type FollowDeps = Pick<DisableDeps, "db" | "log" | "eventNotifier">;
 
 /** Most events read at a time. */
 export const followPage = 100;

@@ -1,3 +1,4 @@
+import type { EventNotifier } from "../events/events.ts";
 import type { Clock } from "../lib/clock.ts";
 import { repeat } from "../lib/repeat.ts";
 import type { Troubles } from "../lib/troubles.ts";
@@ -7,8 +8,7 @@ import { type FollowDeps, follow, followedWorkspaces } from "./follow.ts";
 export interface FollowerDeps extends FollowDeps {
   clock: Clock;
   troubles: Troubles;
-  /** Tells of a workspace with news, or of null when any may have some. Returns how to stop. */
-  onNews: (listener: (workspaceId: string | null) => void) => () => void;
+  eventNotifier: EventNotifier;
   /** Something is due for these endpoints. */
   wake: (endpoints: Subscriber[]) => void;
 }
@@ -16,13 +16,13 @@ export interface FollowerDeps extends FollowDeps {
 const part = "follow events for webhook endpoints";
 /** Workspaces read at once. */
 const atOnce = 4;
-/** News that did not arrive, and workspaces that have their first endpoint, are found this soon, in milliseconds. */
+/** Lost notifications, and workspaces that have their first endpoint, are found this soon, in milliseconds. */
 const lookEveryMs = 1_000;
 
 /** Follows the feeds of all workspaces that have enabled endpoints. Any number of processes may. */
 export function openFollower(deps: FollowerDeps) {
-  const { db, clock, troubles, onNews, wake } = deps;
-  /** Workspaces with enabled endpoints, as of the last look: news of others costs nothing. */
+  const { db, clock, troubles, eventNotifier, wake } = deps;
+  /** Workspaces with enabled endpoints, as of the last poll: events of others cost nothing. */
   let followed = new Set<string>();
   /** To be read; a workspace that is just being read is read again afterwards. */
   const waiting = new Set<string>();
@@ -31,7 +31,7 @@ export function openFollower(deps: FollowerDeps) {
   let isClosing = false;
   let whenIdle = () => {};
 
-  const stopNews = onNews((workspaceId) => {
+  const unsubscribe = eventNotifier.subscribe((workspaceId) => {
     if (workspaceId === null) void look().catch(complain);
     else if (followed.has(workspaceId)) touch(workspaceId);
   });
@@ -84,7 +84,7 @@ export function openFollower(deps: FollowerDeps) {
     look,
     async close(): Promise<void> {
       isClosing = true;
-      stopNews();
+      unsubscribe();
       await looking.close();
       if (reading.size > 0) await new Promise<void>((resolve) => (whenIdle = resolve));
     },

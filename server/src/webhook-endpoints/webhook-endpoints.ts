@@ -20,7 +20,7 @@ export { replayAttempt, replayRange } from "./replay.ts";
 export { answerCut, type SendDeps } from "./send.ts";
 export { openTester, type TestDeps, type Tester } from "./tester.ts";
 
-export type WebhooksDeps = DispatcherDeps & Pick<FollowerDeps, "onNews">;
+export type WebhooksDeps = DispatcherDeps & Pick<FollowerDeps, "eventNotifier">;
 
 /** Follows the feeds and sends: what a process does for all webhook endpoints. Any number of processes may do it. */
 export function startWebhooks(deps: WebhooksDeps): { look(): Promise<void>; close(): Promise<void> } {
