@@ -1,9 +1,14 @@
 import type { Server as SecureServer } from "node:tls";
-import { openCodeSender } from "../channel-accounts/channel-accounts.ts";
+import type { Logger } from "pino";
+import { type ChannelAccounts, openCodeSender } from "../channel-accounts/channel-accounts.ts";
+import type { Config } from "../config/config.ts";
+import type { Connector, ConnectorIo } from "../connectors/connector.ts";
 import { connectors } from "../connectors/registry.ts";
 import { addressParser } from "../contacts/contacts.ts";
-import type { Context } from "../context.ts";
 import { findDirectsTo, type NewDirect } from "../conversations/conversations.ts";
+import type { Authenticator } from "../credentials/credentials.ts";
+import type { ReplayDeps } from "../dead-letters/dead-letters.ts";
+import type { EventNotifier } from "../events/events.ts";
 import type { App } from "../http/app.ts";
 import { honourIdempotencyKeys } from "../http/idempotency.ts";
 import { limitRequests } from "../http/request-limits.ts";
@@ -11,6 +16,11 @@ import { openRestServer } from "../http/server.ts";
 import { renewCertificate } from "../http/tls.ts";
 import { limitWriteAnswers } from "../http/write-answers.ts";
 import { readCertificate } from "../lib/certificate.ts";
+import type { HttpClient } from "../lib/http.ts";
+import type { Pool } from "../lib/postgres.ts";
+import type { RateLimits } from "../lib/rate-limits/rate-limits.ts";
+import type { SecretBox } from "../lib/secret-box.ts";
+import type { Acceptor } from "../messages/accept.ts";
 import { checkFirstMessages } from "../messages/first-messages.ts";
 import type { DirectMessage, PrepareDeps } from "../messages/prepare.ts";
 import { showMessages } from "../messages/show.ts";
@@ -21,20 +31,41 @@ import { addressRoutes } from "./addresses.ts";
 import { apiKeyRoutes } from "./api-keys.ts";
 import { auditLogRoutes } from "./audit-log.ts";
 import { authRoutes } from "./auth.ts";
-import { channelAccountRoutes } from "./channel-accounts.ts";
+import { type ChannelAccountRoutesDeps, channelAccountRoutes } from "./channel-accounts.ts";
 import { contactRoutes } from "./contacts.ts";
-import { conversationRoutes } from "./conversations.ts";
+import { type ConversationRouteDeps, conversationRoutes } from "./conversations.ts";
 import { deadLetterRoutes } from "./dead-letters.ts";
 import { eventRoutes } from "./events.ts";
 import { jwksRoutes } from "./jwks.ts";
-import { logInRoutes } from "./log-in.ts";
+import { type LogInDeps, logInRoutes } from "./log-in.ts";
 import { meRoutes } from "./me.ts";
 import { messageRoutes } from "./messages.ts";
 import { type OperationDeps, operationRoutes } from "./operations.ts";
 import { userRoutes } from "./users.ts";
 import { webhookEndpointRoutes } from "./webhook-endpoints.ts";
-import { webhookRoutes } from "./webhooks.ts";
+import { type WebhookRouteDeps, webhookRoutes } from "./webhooks.ts";
 import { workspaceRoutes } from "./workspaces.ts";
+
+/** What the routes share with the rest of the hub. */
+export interface RestDeps
+  extends Omit<LogInDeps, "registration" | "publicUrl" | "box" | "forget">,
+    Omit<ReplayDeps, "db">,
+    Pick<ConversationRouteDeps, "signals" | "tellTyping" | "capabilitiesOf"> {
+  config: Pick<Config, "http" | "identity" | "limits" | "webhooks">;
+  log: Logger;
+  dbOf: (workspaceId: string) => Pool;
+  authenticator: Pick<Authenticator, "authenticate" | "forget">;
+  secretBox: SecretBox;
+  limits: RateLimits;
+  eventNotifier: EventNotifier;
+  accounts: ChannelAccounts;
+  acceptor: Acceptor;
+  connectorIo: ConnectorIo;
+  connectorFor: (channel: string) => Connector | undefined;
+  healthOf: ChannelAccountRoutesDeps["healthOf"];
+  webhookStore: WebhookRouteDeps["store"];
+  webhookHttp: HttpClient;
+}
 
 export interface RestParts {
   operations: OperationDeps;
@@ -48,14 +79,14 @@ export interface RestParts {
 
 /** The whole HTTP surface, not yet listening. */
 export async function openRest(
-  context: Context,
+  deps: RestDeps,
   { operations, streams, hasApi, compilesAtStart = false }: RestParts,
 ): Promise<App> {
-  const { dbOf, identityDb, clock, config, hasher, tokens, accounts, acceptor } = context;
-  const { capabilitiesOf, connectorFor, secretBox: box } = context;
-  const { authenticate, forget } = context.authenticator;
+  const { dbOf, identityDb, clock, config, log, hasher, tokens, accounts, acceptor, bus, mailer, providers } = deps;
+  const { capabilitiesOf, connectorFor, secretBox: box, signals, eventNotifier } = deps;
+  const { authenticate, forget } = deps.authenticator;
   const app = await openRestServer({
-    log: context.log,
+    log,
     authenticate,
     dbOf,
     corsOrigins: config.http.corsOrigins,
@@ -67,17 +98,17 @@ export async function openRest(
   });
   if (config.http.tls !== null) {
     const server = app.server as unknown as SecureServer;
-    const renewal = renewCertificate(server, { files: config.http.tls, clock, log: context.log });
+    const renewal = renewCertificate(server, { files: config.http.tls, clock, log });
     app.addHook("onClose", () => renewal.close());
   }
-  limitRequests(app, { limits: context.limits, ...config.limits });
+  limitRequests(app, { limits: deps.limits, ...config.limits });
   operationRoutes(app, operations);
   eventRoutes(app, { streams });
   if (!hasApi) return app;
   // Whatever a request changed may have told something.
   app.addHook("onResponse", (request, reply, done) => {
     if (request.method !== "GET" && reply.statusCode < 400 && request.principal !== null) {
-      context.eventNotifier.notify(request.principal.workspaceId);
+      eventNotifier.notify(request.principal.workspaceId);
     }
     done();
   });
@@ -85,10 +116,12 @@ export async function openRest(
   honourIdempotencyKeys(app, { identityDb, clock, box });
   limitWriteAnswers(app);
 
-  authRoutes(app, { db: identityDb, clock, hasher, tokens, box, forget, registration: config.identity.registration });
   const { registration } = config.identity;
-  logInRoutes(app, { ...context, box, forget, registration, publicUrl: config.http.publicUrl });
-  jwksRoutes(app, context);
+  const { publicUrl } = config.http;
+  authRoutes(app, { db: identityDb, clock, hasher, tokens, box, forget, registration });
+  const people = { identityDb, clock, log, hasher, tokens, box, forget, mailer, providers };
+  logInRoutes(app, { ...people, registration, publicUrl });
+  jwksRoutes(app, { tokens });
   meRoutes(app, { box });
   apiKeyRoutes(app, { clock, forget });
   userRoutes(app, { clock, hasher, forget });
@@ -98,23 +131,23 @@ export async function openRest(
   addressRoutes(app, {
     clock,
     parseAddress,
-    findCodeRoute: openCodeSender({ accounts, io: context.connectorIo, log: context.log }),
+    findCodeRoute: openCodeSender({ accounts, io: deps.connectorIo, log }),
   });
-  const { tellTyping, signals } = context;
+  const { tellTyping } = deps;
   conversationRoutes(app, { clock, parseAddress, signals, capabilitiesOf, showMessages, tellTyping });
-  messageRoutes(app, { acceptor, prepare: prepareDeps(context, parseAddress), capabilitiesOf });
-  deadLetterRoutes(app, context);
+  messageRoutes(app, { acceptor, prepare: prepareDeps(deps, parseAddress), capabilitiesOf });
+  deadLetterRoutes(app, { bus, clock });
   channelAccountRoutes(app, {
     accounts,
-    io: context.connectorIo,
-    publicUrl: config.http.publicUrl,
-    healthOf: context.healthOf,
+    io: deps.connectorIo,
+    publicUrl,
+    healthOf: deps.healthOf,
   });
-  const webhooks = { clock, secretBox: box, eventNotifier: context.eventNotifier, ...config.webhooks };
-  const tester = openTester({ ...webhooks, http: context.webhookHttp, log: context.log });
+  const webhooks = { clock, secretBox: box, eventNotifier, ...config.webhooks };
+  const tester = openTester({ ...webhooks, http: deps.webhookHttp, log });
   webhookEndpointRoutes(app, { ...webhooks, tester });
   webhookRoutes(app, {
-    store: context.webhookStore,
+    store: deps.webhookStore,
     connectorFor,
     peekAccount: accounts.peek,
     findAccount: accounts.get,
@@ -123,7 +156,7 @@ export async function openRest(
 }
 
 function prepareDeps(
-  { dbOf, clock, accounts, connectorFor }: Context,
+  { dbOf, clock, accounts, connectorFor }: RestDeps,
   parseAddress: ReturnType<typeof addressParser>,
 ): PrepareDeps {
   return {
