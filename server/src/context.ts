@@ -90,7 +90,6 @@ export interface Context extends AsyncDisposable {
   readonly signals: Signals;
   readonly connectorFor: (channel: string) => Connector | undefined;
   readonly capabilitiesOf: (channel: string) => Capabilities | null;
-  readonly findAccount: ChannelAccounts["get"];
   /** The deliverers that run in this process, by channel. */
   readonly deliverers: Map<string, Deliverer>;
   /** The simulator may be called although it is on a private address. */
@@ -98,6 +97,8 @@ export interface Context extends AsyncDisposable {
   readonly healthOf: (db: Db, channelAccountId: string) => Promise<ChannelAccountHealth>;
   /** The parts of this process that fail at present and retry. */
   readonly troubles: Troubles;
+  /** How many records wait for each step, in all processes, as last counted. */
+  readonly backlog: Map<string, number>;
   /** Whether no other process can be at work on this database: it is our own, and held. */
   readonly isOnlyProcess: boolean;
 }
@@ -215,6 +216,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     clock,
     random,
     troubles,
+    backlog: new Map(),
     dbOf,
     identityDb,
     pipelineDb,
@@ -247,7 +249,6 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     signals: openSignals({ accounts, connectors, io: connectorIo, log, eventNotifier, retryTotalMs }),
     connectorFor,
     capabilitiesOf: (channel) => connectorFor(channel)?.capabilities ?? null,
-    findAccount: accounts.get,
     deliverers,
     allowSimulator: (simulatorUrl) => simulatorOrigins.push(new URL(simulatorUrl).origin),
     healthOf: (db, channelAccountId) => readHealth({ db, accounts, deliverers }, channelAccountId),

@@ -3,81 +3,120 @@ import { connectors } from "./connectors/registry.ts";
 import type { Context } from "./context.ts";
 import { consumerGroup, openDeliverer } from "./deliveries/deliverer.ts";
 import { refuseAccount } from "./deliveries/refuse-account.ts";
+import { type DoorOptions, openDoor } from "./door.ts";
 import { failWebhook, type InboundRecord, receiveWebhooks } from "./inbound/inbound.ts";
 import { faultCode } from "./lib/faults.ts";
-import type { Pool } from "./lib/postgres.ts";
+import { startMaintenance } from "./maintenance.ts";
 import { applyToParts } from "./receipts/part-receipts.ts";
 import { applyEarlyReceipts } from "./receipts/receipts.ts";
 import { giveUpRouting } from "./router/give-up-routing.ts";
 import { type AcceptedRecord, routeMessages } from "./router/router.ts";
+import { watchKeys } from "./sealed-columns.ts";
 import { topics } from "./topics.ts";
+import { watchProgress } from "./watch-progress.ts";
+import { startWebhooks } from "./webhook-endpoints/webhook-endpoints.ts";
+
+/** A part of the hub that runs until it is closed. */
+export interface Part {
+  name: string;
+  /** A process with one of these roles runs it; without them every process does. */
+  roles?: readonly Role[];
+  start(context: Context, door: DoorOptions): Running | Promise<Running>;
+}
+
+/** Takes no new work and finishes what is under way. */
+export interface Running {
+  close(): Promise<void>;
+}
+
+/** A step of a message's path: reads one topic of the bus, writes where it says, may run twice on the same input. */
+export interface Step extends Part {
+  reads: string;
+  /** The consumer group. */
+  group: string;
+  writes: readonly string[];
+}
 
 /**
- * The path of a message. Every step reads one topic, writes where it says, and may run twice on the same input.
+ * The path of a message.
  *
  *     POST /v1/messages ─▶ accept ─▶ route ─▶ deliver ─▶ platform
  *     platform ─▶ POST /webhooks ─▶ receive ─▶ accept (what people write) · receipts (what became of ours)
  *
- *     whatever these change ─▶ events, in the same transaction ─▶ sockets · streams · GET /v1/events · webhook endpoints
+ *     what these change ─▶ events, in the same transaction ─▶ sockets · streams · GET /v1/events · webhook endpoints
  *
- * The door `rest/` begins it: `messages/accept.ts` commits what clients send, `inbound/webhooks.ts` what platforms
- * call.
+ * `messages/accept.ts` commits what clients send, `inbound/webhooks.ts` what platforms call; both publish on the bus.
  */
-export const flow: readonly Step[] = [
+export const steps: readonly Step[] = [
   {
-    step: "route",
-    role: "router",
+    name: "routing",
+    roles: ["router"],
     reads: topics.messageProcessing,
     group: "route",
     writes: connectors.map(({ channel }) => topics.outgoing(channel)),
-    start: (context) =>
-      context.bus.subscribe<AcceptedRecord>(topics.messageProcessing, "route", {
+    start({ pipelineDb: db, bus, eventNotifier, clock, capabilitiesOf }) {
+      const deps = { db, bus, eventNotifier, clock, capabilitiesOf };
+      return bus.subscribe<AcceptedRecord>(topics.messageProcessing, "route", {
         maxBatch: 500,
-        handle: (records) => routeMessages(onPipeline(context), records),
-        giveUp: (record, error) => giveUpRouting(onPipeline(context), record, error),
-      }),
+        handle: (records) => routeMessages(deps, records),
+        giveUp: (record, error) => giveUpRouting(deps, record, error),
+      });
+    },
   },
   {
-    step: "receive",
-    role: "router",
+    name: "receiving",
+    roles: ["router"],
     reads: topics.inbound,
     group: "receive",
     writes: [topics.messageProcessing],
-    start: (context) =>
-      context.bus.subscribe<InboundRecord>(topics.inbound, "receive", {
+    start({ pipelineDb: db, bus, eventNotifier, clock, log, acceptor, connectorFor, accounts }) {
+      const deps = { db, bus, eventNotifier, clock, log, acceptor, connectorFor, findAccount: accounts.get };
+      return bus.subscribe<InboundRecord>(topics.inbound, "receive", {
         maxBatch: 200,
         // A slow channel account holds up only the accounts of its own partition.
         partitionsAtOnce: 4,
-        handle: (records) => receiveWebhooks(onPipeline(context), records),
-        giveUp: ({ value }, error) =>
-          failWebhook(context.pipelineDb, value, { code: faultCode(error), now: new Date(context.clock.now()) }),
-      }),
+        handle: (records) => receiveWebhooks(deps, records),
+        giveUp: ({ value }, error) => failWebhook(db, value, { code: faultCode(error), now: new Date(clock.now()) }),
+      });
+    },
   },
   ...connectors.map((connector): Step => {
     const { channel } = connector;
     return {
-      step: `deliver ${channel}`,
-      role: `connector:${channel}`,
+      name: `delivering on ${channel}`,
+      roles: ["connector", `connector:${channel}`],
       reads: topics.outgoing(channel),
       group: consumerGroup,
       writes: [channel],
       start(context) {
-        const { delivery } = context.config;
+        const {
+          pipelineDb: db,
+          bus,
+          eventNotifier,
+          clock,
+          log,
+          troubles,
+          accounts,
+          connectorIo: io,
+          isOnlyProcess,
+        } = context;
+        const { concurrency, retryBaseMs, retryMaxMs, retryTotalMs, unknownGraceMs } = context.config.delivery;
+        const receipts = { db, bus, clock };
         const deliverer = openDeliverer({
-          ...onPipeline(context),
+          db,
+          bus,
+          eventNotifier,
+          log,
+          troubles,
           connector,
-          io: context.connectorIo,
-          findAccount: context.accounts.get,
-          refuseAccount: (account, refusal) => refuseAccount(context, account, refusal),
-          applyToParts: (deliveryId) => applyToParts(onPipeline(context), deliveryId, []),
-          applyEarly: (parts) => applyEarlyReceipts(onPipeline(context), parts),
-          policy: {
-            baseMs: delivery.retryBaseMs,
-            maxMs: delivery.retryMaxMs,
-            totalMs: delivery.retryTotalMs,
-            unknownGraceMs: delivery.unknownGraceMs,
-          },
-          concurrency: delivery.concurrency,
+          io,
+          isOnlyProcess,
+          findAccount: accounts.get,
+          refuseAccount: (account, refusal) => refuseAccount({ accounts, log, eventNotifier }, account, refusal),
+          applyToParts: (deliveryId) => applyToParts(receipts, deliveryId, []),
+          applyEarly: (parts) => applyEarlyReceipts(receipts, parts),
+          policy: { baseMs: retryBaseMs, maxMs: retryMaxMs, totalMs: retryTotalMs, unknownGraceMs },
+          concurrency,
         });
         context.deliverers.set(channel, deliverer);
         return deliverer;
@@ -86,25 +125,53 @@ export const flow: readonly Step[] = [
   }),
 ];
 
-export interface Step {
-  step: string;
-  /** `connector:<channel>` is also started by `connector`. */
-  role: Role;
-  reads: string;
-  /** The consumer group. */
-  group: string;
-  writes: readonly string[];
-  start(context: Context): { close(): Promise<void> };
-}
+/** What requests and webhooks have handed over and is not committed yet. */
+const accepting: Part = {
+  name: "accepting",
+  roles: ["api", "router"],
+  start: ({ acceptor, webhookStore }) => ({
+    close: async () => void (await Promise.all([acceptor.idle(), webhookStore.idle()])),
+  }),
+};
 
-/** The steps that a process with these roles runs. */
-export function stepsOf(roles: readonly Role[]): Step[] {
-  return flow.filter(
-    ({ role }) => roles.includes(role) || (role.startsWith("connector:") && roles.includes("connector")),
-  );
-}
+const webhookEndpoints: Part = {
+  name: "the webhook endpoints",
+  roles: ["tasks"],
+  start({ config, pipelineDb: db, webhookHttp: http, eventNotifier, clock, random, log, secretBox, troubles }) {
+    const { allowPrivate } = config.webhooks;
+    if (allowPrivate)
+      log.info("webhook endpoints and platforms may be on private addresses: WEBHOOKS_ALLOW_PRIVATE is true");
+    const { leaseMs } = config.bus;
+    return startWebhooks({
+      db,
+      http,
+      clock,
+      random,
+      log,
+      secretBox,
+      troubles,
+      allowPrivate,
+      eventNotifier,
+      leaseMs,
+    });
+  },
+};
 
-/** The steps work for all workspaces, see `Context.pipelineDb`. */
-function onPipeline(context: Context): Context & { db: Pool } {
-  return { ...context, db: context.pipelineDb };
+const maintenance: Part = { name: "the maintenance jobs", roles: ["tasks"], start: startMaintenance };
+const progressWatch: Part = { name: "the progress watch", start: (context) => watchProgress(context, steps) };
+const keyWatch: Part = { name: "the key watch", start: watchKeys };
+const door: Part = { name: "the HTTP server", roles: ["api", "realtime"], start: openDoor };
+
+/**
+ * Every long-running part of the hub, in stages. The hub starts one stage after the other and closes them in reverse;
+ * the parts of a stage close side by side.
+ */
+export const flow: readonly (readonly Part[])[] = [
+  [accepting, ...steps, webhookEndpoints, maintenance, progressWatch, keyWatch],
+  [door],
+];
+
+/** Whether a process with these roles runs the part. */
+export function isRunBy(own: readonly Role[], { roles }: Part): boolean {
+  return roles === undefined || roles.some((role) => own.includes(role));
 }

@@ -5,6 +5,7 @@ import { startFallbacks } from "./deliveries/fallbacks.ts";
 import { deleteOldEvents } from "./events/events.ts";
 import { deleteOldIdempotencyKeys } from "./http/idempotency-keys.ts";
 import { deleteOldWebhooks } from "./inbound/inbound.ts";
+import type { Clock } from "./lib/clock.ts";
 import type { Pool } from "./lib/postgres.ts";
 import { repeat } from "./lib/repeat.ts";
 import { deleteOldPasswordResets, deleteOldTries, deleteOldUsedValues } from "./log-in/log-in.ts";
@@ -13,50 +14,69 @@ import { resealOld } from "./sealed-columns.ts";
 import { deleteOldInvitations } from "./users/users.ts";
 import { deleteOldWebhookDeliveries, giveUpDisabled } from "./webhook-endpoints/webhook-endpoints.ts";
 
-/** What is looked after now and then, and how often. Each may run in several processes at once. */
-const chores = [
-  { name: "fallbacks", everyMs: 1_000, work: startFallbacks },
-  { name: "receipts that were missed", everyMs: 2_000, work: applyMissedReceipts },
-  { name: "read marks", everyMs: 2_000, work: ({ signals, db }) => signals.sendDueReadMarks(db) },
-  { name: "old early receipts", everyMs: 3_600_000, work: deleteOldEarlyReceipts },
-  { name: "old address verifications", everyMs: 3_600_000, work: deleteOldVerifications },
-  { name: "old idempotency keys", everyMs: 600_000, work: deleteOldIdempotencyKeys },
-  { name: "old sessions", everyMs: 3_600_000, work: deleteOldSessions },
-  { name: "old invitations", everyMs: 3_600_000, work: deleteOldInvitations },
-  { name: "old password resets", everyMs: 3_600_000, work: deleteOldPasswordResets },
-  { name: "old values of log-ins", everyMs: 600_000, work: deleteOldUsedValues },
-  { name: "old events", everyMs: 600_000, work: clearEvents },
-  { name: "old failed log-ins", everyMs: 600_000, work: deleteOldTries },
-  { name: "secrets sealed with an old key", everyMs: 600_000, work: resealOld },
-  { name: "old webhooks", everyMs: 600_000, work: deleteOldWebhooks },
-  { name: "old webhook deliveries", everyMs: 600_000, work: deleteOldWebhookDeliveries },
-  { name: "disabled webhook endpoints", everyMs: 10_000, work: giveUpDisabled },
-] as const satisfies readonly {
+interface Job {
   name: string;
   everyMs: number;
-  work: (context: Context & { db: Pool }) => Promise<unknown>;
-}[];
-
-/** Messages wait while these fail. While others fail, the hub only keeps data that it does not need. */
-const onThePath = new Set<string>(["fallbacks", "receipts that were missed"]);
-
-function clearEvents({ db, clock, config }: Context & { db: Pool }): Promise<number> {
-  return deleteOldEvents(db, new Date(clock.now()), config.events.retentionMs);
+  run(context: Context): Promise<unknown>;
+  /** Messages wait while it fails. While another job fails, the hub only keeps data that it does not need. */
+  isOnPath?: boolean;
 }
 
-/** Keeps what is no longer needed from piling up. A failed chore is tried again the next time. */
+const second = 1_000;
+const minute = 60 * second;
+
+/** The maintenance jobs. Each may run in several processes at once. */
+const jobs: readonly Job[] = [
+  {
+    name: "fallbacks",
+    everyMs: second,
+    isOnPath: true,
+    run: ({ pipelineDb: db, bus, clock, capabilitiesOf }) => startFallbacks({ db, bus, clock, capabilitiesOf }),
+  },
+  {
+    name: "receipts that were missed",
+    everyMs: 2 * second,
+    isOnPath: true,
+    run: ({ pipelineDb: db, bus, clock }) => applyMissedReceipts({ db, bus, clock }),
+  },
+  { name: "read marks", everyMs: 2 * second, run: ({ signals, pipelineDb }) => signals.sendDueReadMarks(pipelineDb) },
+  { name: "disabled webhook endpoints", everyMs: 10 * second, run: ({ pipelineDb: db }) => giveUpDisabled({ db }) },
+  { name: "secrets sealed with an old key", everyMs: 10 * minute, run: resealOld },
+  {
+    name: "old events",
+    everyMs: 10 * minute,
+    run: ({ pipelineDb, clock, config }) =>
+      deleteOldEvents(pipelineDb, new Date(clock.now()), config.events.retentionMs),
+  },
+  { name: "old failed log-ins", everyMs: 10 * minute, run: deleteOldTries },
+  deletingOld("idempotency keys", 10 * minute, deleteOldIdempotencyKeys),
+  deletingOld("values of log-ins", 10 * minute, deleteOldUsedValues),
+  deletingOld("webhooks", 10 * minute, deleteOldWebhooks),
+  deletingOld("webhook deliveries", 10 * minute, deleteOldWebhookDeliveries),
+  deletingOld("early receipts", 60 * minute, deleteOldEarlyReceipts),
+  deletingOld("address verifications", 60 * minute, deleteOldVerifications),
+  deletingOld("sessions", 60 * minute, deleteOldSessions),
+  deletingOld("invitations", 60 * minute, deleteOldInvitations),
+  deletingOld("password resets", 60 * minute, deleteOldPasswordResets),
+];
+
+function deletingOld(what: string, everyMs: number, work: (deps: { db: Pool; clock: Clock }) => Promise<unknown>): Job {
+  return { name: `old ${what}`, everyMs, run: ({ pipelineDb: db, clock }) => work({ db, clock }) };
+}
+
+/** Runs the maintenance jobs at their intervals. A job that failed runs again at its next interval. */
 export function startMaintenance(context: Context): { close(): Promise<void> } {
   const { clock, troubles } = context;
-  const running = chores.map(({ name, everyMs, work }) =>
+  const running = jobs.map(({ name, everyMs, run, isOnPath = false }) =>
     repeat(
       clock,
       everyMs,
       async () => {
-        await work({ ...context, db: context.pipelineDb });
+        await run(context);
         troubles.worked(name);
       },
-      (error) => troubles.failed(name, error, { isMinor: !onThePath.has(name) }),
+      (error) => troubles.failed(name, error, { isMinor: !isOnPath }),
     ),
   );
-  return { close: async () => void (await Promise.all(running.map((chore) => chore.close()))) };
+  return { close: async () => void (await Promise.all(running.map((job) => job.close()))) };
 }

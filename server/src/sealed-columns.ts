@@ -72,8 +72,16 @@ export function watchKeys({
   );
 }
 
-/** Seals anew what an older key has sealed, while there is one. */
-export async function resealOld({ db, secretBox, log }: { db: Db; secretBox: SecretBox; log: Log }): Promise<void> {
+/** Encrypts with the newest key what an older key has encrypted, while there is an older key. */
+export async function resealOld({
+  pipelineDb: db,
+  secretBox,
+  log,
+}: {
+  pipelineDb: Db;
+  secretBox: SecretBox;
+  log: Log;
+}): Promise<void> {
   if (secretBox.headers.length === 1) return;
   for (const { table, column, resealed, failed } of await reseal(db, secretBox, sealedColumns)) {
     if (resealed > 0) log.info({ table, column, resealed }, "secrets were sealed with the newest key");

@@ -42,6 +42,8 @@ const assembly = [
   "secrets.ts",
   "sealed-columns.ts",
   "flow.ts",
+  "door.ts",
+  "readiness.ts",
   "demo.ts",
   "maintenance.ts",
   "watch-progress.ts",
@@ -247,6 +249,12 @@ test("the client and the simulator measure no duration by wall time either", () 
       assert.doesNotMatch(withoutDocs(text), /\bDate\.now\b|new Date\(\)/, `${folder}/${path} reads the system's time`);
     }
   }
+});
+
+test("what takes the context names what it uses, and passes on no more", () => {
+  for (const { path, text } of program) assert.doesNotMatch(text, /\.\.\.context\b/, `${path} spreads the context`);
+  const taking = importsOf(program, (file) => !isAssembly(file.path)).filter(([, to]) => to === "context.ts");
+  assert.deepEqual(told(taking.filter(([from]) => folderOf(from) !== "testing")), []);
 });
 
 test("nothing is of type any", () => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { openPostgresBus } from "./bus/postgres-bus.ts";
 import type { Context } from "./context.ts";
-import { flow } from "./flow.ts";
+import { steps } from "./flow.ts";
 import { type Clock, systemClock } from "./lib/clock.ts";
 import type { Log } from "./lib/postgres.ts";
 import { lookEveryMs } from "./lib/progress-watch.ts";
@@ -23,11 +23,11 @@ test("a step that does not get ready for its partitions stands still, even when 
   await using opened = new AsyncDisposableStack();
   const { url } = opened.use(await createTestDatabase());
   const leaseMs = 2_000;
-  const topics = flow.map(({ reads }) => reads);
+  const topics = steps.map(({ reads }) => reads);
   const bus = opened.use(await openPostgresBus({ url, clock: systemClock, log, topics, partitions: 2, leaseMs }));
   const ready = Promise.withResolvers<void>();
   opened.defer(() => ready.resolve());
-  const [step] = flow;
+  const [step] = steps;
   const subscription = bus.subscribe(step!.reads, step!.group, {
     maxBatch: 1,
     onAssigned: () => ready.promise,
@@ -37,7 +37,7 @@ test("a step that does not get ready for its partitions stands still, even when 
 
   const troubles = openTroubles({ clock, log });
   const config = { bus: { leaseMs } } as Context["config"];
-  const watch = watchProgress({ bus, clock, troubles, deliverers: new Map(), config });
+  const watch = watchProgress({ bus, clock, troubles, backlog: new Map(), deliverers: new Map(), config }, steps);
   opened.defer(() => watch.close());
   const part = `progress of ${step!.group} ${step!.reads}`;
   await until("it is a trouble", () => troubles.list().length > 0);

@@ -1,16 +1,18 @@
 import type { PartitionProgress } from "./bus/bus.ts";
 import type { Context } from "./context.ts";
-import { flow } from "./flow.ts";
-import { openProgressWatch, type Place, type ProgressWatch, type Watched } from "./lib/progress-watch.ts";
+import { openProgressWatch, type Place, type Watched } from "./lib/progress-watch.ts";
 
-type Deps = Pick<Context, "bus" | "clock" | "troubles" | "deliverers" | "config">;
+type Deps = Pick<Context, "bus" | "clock" | "troubles" | "backlog" | "deliverers" | "config">;
 
 /**
- * Watches every step of a message's path, of all processes, because a process without an HTTP server cannot report its
- * steps, and a step that runs nowhere has no process to report it.
+ * Watches these steps in all processes, because a process without an HTTP server cannot report its steps, and a step
+ * that runs nowhere has no process to report it.
  */
-export function watchProgress({ bus, clock, troubles, deliverers, config }: Deps): ProgressWatch {
-  const steps = flow.map(
+export function watchProgress(
+  { bus, clock, troubles, backlog, deliverers, config }: Deps,
+  steps: readonly { reads: string; group: string }[],
+): { close(): Promise<void> } {
+  const watched = steps.map(
     ({ reads, group }): Watched => ({
       name: `${group} ${reads}`,
       // A dead process holds its partitions until its leases end.
@@ -26,7 +28,7 @@ export function watchProgress({ bus, clock, troubles, deliverers, config }: Deps
       look: async () => deliverer.places(),
     }),
   );
-  return openProgressWatch({ clock, troubles }, [...steps, ...lanes]);
+  return openProgressWatch({ clock, troubles, backlog }, [...watched, ...lanes]);
 }
 
 function placeOf({ partition, consumed, waiting, isPrepared, holder }: PartitionProgress): Place {

@@ -24,9 +24,11 @@ function openWatch(places: () => Promise<readonly Place[]>, extraMs = 0) {
   const lines: string[] = [];
   const log = { info() {}, error() {}, warn: ({ err }: { err?: Error }) => void lines.push(String(err?.message)) };
   const troubles = openTroubles({ clock, log });
-  const watch = openProgressWatch({ clock, troubles }, [{ name: "route things", extraMs, look: places }]);
+  const backlog = new Map<string, number>();
+  const watch = openProgressWatch({ clock, troubles, backlog }, [{ name: "route things", extraMs, look: places }]);
   return {
     watch,
+    backlog,
     lines,
     troubles: () => troubles.list().map(({ part, code, isMinor, isStalled }) => ({ part, code, isMinor, isStalled })),
     since: () => troubles.list()[0]?.since.getTime(),
@@ -49,14 +51,14 @@ const standstill = { part: "progress of route things", code: "NO_PROGRESS", isMi
 
 test("work that does not move for 30 s is reported by name, until it moves", async () => {
   let place: Place = { key: 3, mark: 7, waiting: 40 };
-  const { look, troubles, lines, since, watch } = openWatch(async () => [place]);
+  const { look, troubles, lines, since, backlog } = openWatch(async () => [place]);
   await look(looksUntilStill);
   assert.deepEqual(troubles(), []);
   await look();
   assert.deepEqual(troubles(), [standstill]);
   assert.equal(since(), lookEveryMs, "since it was first seen there");
   assert.deepEqual(lines, ["route things: work waits at 3, and nothing has moved for 30 s."]);
-  assert.deepEqual(watch.waiting(), [{ name: "route things", waiting: 40 }]);
+  assert.deepEqual([...backlog], [["route things", 40]]);
   place = { ...place, mark: 8, waiting: 39 };
   await look();
   assert.deepEqual(troubles(), []);
@@ -65,7 +67,7 @@ test("work that does not move for 30 s is reported by name, until it moves", asy
   assert.deepEqual(troubles(), [standstill]);
   place = { ...place, waiting: 0 };
   await look();
-  assert.deepEqual([troubles(), watch.waiting()], [[], [{ name: "route things", waiting: 0 }]]);
+  assert.deepEqual([troubles(), [...backlog]], [[], [["route things", 0]]]);
   // Time without work does not count.
   await look(looksUntilStill);
   place = { ...place, waiting: 1 };

@@ -22,12 +22,6 @@ export interface Watched {
   look(): Promise<readonly Place[]>;
 }
 
-export interface ProgressWatch {
-  /** How much waited at the last look. */
-  waiting(): { name: string; waiting: number }[];
-  close(): Promise<void>;
-}
-
 /** How often it looks, in milliseconds. */
 export const lookEveryMs = 5_000;
 /** How long a place with work may not move before it counts as a standstill, in milliseconds. */
@@ -49,10 +43,18 @@ export class Standstill extends Error {
  * suspended or the database did not answer is no standstill.
  */
 export function openProgressWatch(
-  { clock, troubles }: { clock: Clock; troubles: Troubles },
+  {
+    clock,
+    troubles,
+    backlog,
+  }: {
+    clock: Clock;
+    troubles: Troubles;
+    /** Gets how much waited at the last look, by name. */
+    backlog: Map<string, number>;
+  },
   watched: readonly Watched[],
-): ProgressWatch {
-  const lastWaiting = new Map<string, number>();
+): { close(): Promise<void> } {
   const running = watched.map((one) => {
     const { name, extraMs, look } = one;
     const part = `progress of ${name}`;
@@ -69,7 +71,7 @@ export function openProgressWatch(
       }
       known = next;
       const working = places.filter(({ waiting }) => waiting > 0);
-      lastWaiting.set(
+      backlog.set(
         name,
         working.reduce((sum, { waiting }) => sum + waiting, 0),
       );
@@ -87,7 +89,6 @@ export function openProgressWatch(
     });
   });
   return {
-    waiting: () => [...lastWaiting].map(([name, waiting]) => ({ name, waiting })),
     close: async () => void (await Promise.all(running.map((one) => one.close()))),
   };
 }

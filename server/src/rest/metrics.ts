@@ -7,8 +7,8 @@ import type { Troubles } from "../lib/troubles.ts";
 
 export interface MetricsDeps {
   troubles: Pick<Troubles, "list" | "counts">;
-  /** What waits before each step of a message's path. */
-  waiting: () => readonly { name: string; waiting: number }[];
+  /** How many records wait for each step of a message's path, by the step's name. */
+  backlog: ReadonlyMap<string, number>;
   /** The number of channel accounts that their platforms refuse; rejects while the database does not answer. */
   needingAttention: () => Promise<number>;
 }
@@ -64,7 +64,7 @@ export function metricsRoute(app: App, deps: MetricsDeps): void {
     for (const { part, code, lastedMs } of deps.troubles.list()) {
       troubled.set({ part, code }, lastedMs / 1_000);
     }
-    for (const { name, waiting: count } of deps.waiting()) waiting.set({ part: name }, count);
+    for (const [part, count] of deps.backlog) waiting.set({ part }, count);
     reply.type(registry.contentType);
     return registry.metrics();
   });

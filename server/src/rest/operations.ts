@@ -14,27 +14,17 @@ export interface Dependency {
   isOptional?: boolean;
 }
 
-export interface OperationDeps extends Partial<MetricsDeps> {
+export interface OperationDeps extends MetricsDeps {
   dependencies: readonly Dependency[];
   phase: () => "starting" | "ready" | "draining";
 }
-
-const noTroubles: MetricsDeps["troubles"] = { list: () => [], counts: () => [] };
 
 /** How long a dependency may take to answer, in milliseconds. */
 const checkTimeoutMs = 2_000;
 
 /** `/healthz`, `/readyz`, `/metrics`, `/openapi.json`, `/docs`, `/redoc`, and `/`, which leads to `/docs`. */
-export function operationRoutes(
-  app: App,
-  {
-    dependencies,
-    troubles = noTroubles,
-    waiting = () => [],
-    needingAttention = () => Promise.resolve(0),
-    phase,
-  }: OperationDeps,
-): void {
+export function operationRoutes(app: App, deps: OperationDeps): void {
+  const { dependencies, troubles, phase } = deps;
   route(app, health.getLiveness, () => ({ status: "alive" }));
 
   route(app, health.getReadiness, async (_request, reply) => {
@@ -55,7 +45,7 @@ export function operationRoutes(
     };
   });
 
-  metricsRoute(app, { troubles, waiting, needingAttention });
+  metricsRoute(app, deps);
 
   const hidden = { config: { access: "public", admission: "always" } } as const;
   app.get("/", hidden, async ({ headers: { accept = "" } }, reply) =>

@@ -65,10 +65,12 @@ export interface RestDeps
   healthOf: ChannelAccountRoutesDeps["healthOf"];
   webhookStore: WebhookRouteDeps["store"];
   webhookHttp: HttpClient;
+  troubles: OperationDeps["troubles"];
+  backlog: OperationDeps["backlog"];
 }
 
 export interface RestParts {
-  operations: OperationDeps;
+  operations: Pick<OperationDeps, "dependencies" | "phase">;
   /** Null in a process without the role realtime. */
   streams: Streams | null;
   /** Without it there are events and operations only. */
@@ -83,7 +85,7 @@ export async function openRest(
   { operations, streams, hasApi, compilesAtStart = false }: RestParts,
 ): Promise<App> {
   const { dbOf, identityDb, clock, config, log, hasher, tokens, accounts, acceptor, bus, mailer, providers } = deps;
-  const { capabilitiesOf, connectorFor, secretBox: box, signals, eventNotifier } = deps;
+  const { capabilitiesOf, connectorFor, secretBox: box, signals, eventNotifier, troubles, backlog } = deps;
   const { authenticate, forget } = deps.authenticator;
   const app = await openRestServer({
     log,
@@ -102,7 +104,7 @@ export async function openRest(
     app.addHook("onClose", () => renewal.close());
   }
   limitRequests(app, { limits: deps.limits, ...config.limits });
-  operationRoutes(app, operations);
+  operationRoutes(app, { ...operations, troubles, backlog, needingAttention: accounts.countNeedingAttention });
   eventRoutes(app, { streams });
   if (!hasApi) return app;
   // Whatever a request changed may have told something.

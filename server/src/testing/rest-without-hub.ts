@@ -28,6 +28,8 @@ export async function openRestWithoutHub(): Promise<App> {
     signals: nothing,
     authenticator: { authenticate: absent, recheck: absent, forget: absent },
     healthOf: absent,
+    troubles: nothing,
+    backlog: nothing,
     connectorFor,
     capabilitiesOf: (channel) => connectorFor(channel)?.capabilities ?? null,
   };

@@ -1,0 +1,28 @@
+import type { Context } from "./context.ts";
+import { connectionsOf } from "./databases.ts";
+import { readSettingWarnings, type SettingWarning } from "./lib/postgres-warnings.ts";
+import type { Dependency } from "./rest/operations.ts";
+
+export type Phase = "starting" | "ready" | "draining";
+
+/** What `/readyz` asks. */
+export function dependenciesOf(context: Context): Dependency[] {
+  const { redis } = context;
+  const check = async () => [...(await readDatabaseWarnings(context)), ...(await warnOfAccounts(context))];
+  const database = { name: "database", check };
+  if (redis === null) return [database];
+  return [database, { name: "redis", isOptional: true, check: () => redis.client.ping().then(() => []) }];
+}
+
+/** Settings of the database that make it slow or lose data. */
+export function readDatabaseWarnings({ config, identityDb }: Context): Promise<SettingWarning[]> {
+  return readSettingWarnings(identityDb, connectionsOf({ size: config.database.poolSize }));
+}
+
+/** A channel account that its platform refuses is a warning for operators: the process stays ready. */
+async function warnOfAccounts({ accounts }: Context): Promise<SettingWarning[]> {
+  const count = await accounts.countNeedingAttention();
+  if (count === 0) return [];
+  const detail = `${count} need attention: the platforms refuse them, and messages to be sent over them wait.`;
+  return [{ setting: "channel_accounts", detail }];
+}
