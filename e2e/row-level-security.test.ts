@@ -10,7 +10,7 @@ import { ApiError } from "../client/src/client.ts";
 import { type Databases, openDatabases } from "../server/src/databases.ts";
 import { freePort } from "../server/src/lib/free-port.ts";
 import type { Pool, PoolClient } from "../server/src/lib/postgres.ts";
-import { openAcceptor } from "../server/src/messages/accept.ts";
+import { openAcceptor } from "../server/src/messages/messages.ts";
 import { openRest } from "../server/src/rest/rest.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { authorizationTable, type Request, type Row } from "./src/authorization-table.ts";

@@ -39,7 +39,7 @@ import {
   openProviders,
   type PasswordHasher,
 } from "./log-in/log-in.ts";
-import { type Acceptor, openAcceptor } from "./messages/accept.ts";
+import { type Acceptor, openAcceptor } from "./messages/messages.ts";
 import { prepareSchema } from "./prepare-schema.ts";
 import { identityChannel, openTypingTeller, type TellTyping } from "./realtime/realtime.ts";
 import { requireKeys } from "./sealed-columns.ts";

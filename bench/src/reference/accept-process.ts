@@ -16,7 +16,7 @@ import { systemClock } from "../../../server/src/lib/clock.ts";
 import { openLocalFanout } from "../../../server/src/lib/fanout/local-fanout.ts";
 import { openPool, type Pool, withSettings } from "../../../server/src/lib/postgres.ts";
 import { readOrCreateSecrets } from "../../../server/src/lib/secrets-file.ts";
-import { openAcceptor } from "../../../server/src/messages/accept.ts";
+import { openAcceptor } from "../../../server/src/messages/messages.ts";
 import { messageRoutes } from "../../../server/src/rest/messages.ts";
 import { topics } from "../../../server/src/topics.ts";
 import { serve } from "../child.ts";

@@ -13,7 +13,7 @@ import {
 import type { Clock } from "../lib/clock.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
 import { all, type Db, maybe, run } from "../lib/query.ts";
-import type { DeliveryRow } from "../messages/show.ts";
+import type { DeliveryRow } from "../messages/messages.ts";
 import { topics } from "../topics.ts";
 
 /** A delivery that failed for good, or (`message`) a message that could not be routed at all. */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { SendOutcome } from "../connectors/connector.ts";
 import { systemClock } from "../lib/clock.ts";
-import { showMessages } from "../messages/show.ts";
+import { showMessages } from "../messages/messages.ts";
 import { type Pipeline, startPipeline, takesAll } from "../testing/test-pipeline.ts";
 import { until } from "../testing/until.ts";
 import { breakerThreshold } from "./breaker.ts";

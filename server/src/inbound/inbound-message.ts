@@ -3,7 +3,7 @@ import type { ChannelAccount, Connector, InboundEvent } from "../connectors/conn
 import type { EventNotifier } from "../events/events.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log, Pool } from "../lib/postgres.ts";
-import type { Acceptor } from "../messages/accept.ts";
+import type { Acceptor } from "../messages/messages.ts";
 import type { KeptWebhook } from "./webhooks.ts";
 
 export interface ReceiveDeps {

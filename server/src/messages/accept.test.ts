@@ -6,8 +6,7 @@ import { canonicalJson } from "../lib/json.ts";
 import { openPool } from "../lib/postgres.ts";
 import { all, one, run } from "../lib/query.ts";
 import { type Pipeline, startPipeline } from "../testing/test-pipeline.ts";
-import { type Accepted, openAcceptor } from "./accept.ts";
-import { maxPartLength } from "./in-parts.ts";
+import { type Accepted, maxPartLength, openAcceptor } from "./accept.ts";
 import type { NewMessage } from "./write-messages.ts";
 
 test("32 batches at a time, through two acceptors, into the same conversations: seq has no gaps and keeps each batch's order", async () => {

@@ -4,10 +4,10 @@ import type { EventNotifier } from "../events/events.ts";
 import { BatcherFull, openBatcher } from "../lib/batcher.ts";
 import { type Clock, pause } from "../lib/clock.ts";
 import { isRecordFault } from "../lib/faults.ts";
+import { inParts } from "../lib/in-parts.ts";
 import { isRetryableDbError, isUniqueViolation } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
 import { topics } from "../topics.ts";
-import { messagesInParts } from "./in-parts.ts";
 import { isSameMessage, type NewMessage, type Refusal, type Written, writeMessages } from "./write-messages.ts";
 
 /** What became of a message that was handed in: durable, or a request error that says why not. */
@@ -135,6 +135,14 @@ export function openAcceptor(options: AcceptOptions): Acceptor {
     },
     idle: () => batcher.idle(),
   };
+}
+
+/** Most JSON written to the database in one statement, in characters: encoding it as parameters takes milliseconds. */
+export const maxPartLength = 256 * 1024;
+
+/** Messages in parts that one statement each writes. */
+export function messagesInParts(messages: readonly NewMessage[]): NewMessage[][] {
+  return inParts(messages, ({ payload, metadata }) => payload.length + (metadata?.length ?? 0), maxPartLength);
 }
 
 /** The same id twice in one batch is one message: `places` says which of the unique ones stands for each. */

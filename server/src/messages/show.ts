@@ -1,7 +1,8 @@
 import type { Delivery, InboundRoute, Message, MessageStatus } from "../../../contract/src/messages.ts";
 import { formatAddress } from "../contacts/contacts.ts";
-import { seesAddressesOf, type Viewer } from "../credentials/credentials.ts";
-import { all, type Db } from "../lib/query.ts";
+import { type Principal, seesAddressesOf, seesAllConversations, type Viewer } from "../credentials/credentials.ts";
+import { notFound } from "../errors.ts";
+import { all, type Db, maybe } from "../lib/query.ts";
 
 export interface MessageRow {
   message_id: string;
@@ -59,6 +60,28 @@ export async function showMessages(db: Db, viewer: Viewer, rows: readonly Messag
   );
   const byMessage = Map.groupBy(deliveries, (delivery) => delivery.message_id);
   return rows.map((row) => showMessage(viewer, row, byMessage.get(row.message_id) ?? []));
+}
+
+/** Throws RESOURCE_NOT_FOUND for a message that is absent, of another workspace, or of a conversation the caller is not in. */
+export async function readMessage(db: Db, principal: Principal, messageId: string): Promise<Message> {
+  const [message] = await showMessages(db, principal, [await findMessage(db, principal, messageId)]);
+  return message!;
+}
+
+export interface FoundMessage extends MessageRow {
+  origin: Record<string, unknown> | null;
+}
+
+export async function findMessage(db: Db, principal: Principal, messageId: string): Promise<FoundMessage> {
+  const row = await maybe<FoundMessage>(
+    db,
+    `SELECT ${messageColumns}, origin FROM messages m
+     WHERE workspace_id = $1 AND message_id = $2 AND ($3 OR EXISTS (
+       SELECT FROM members WHERE members.conversation_id = m.conversation_id AND participant_id = $4))`,
+    [principal.workspaceId, messageId, seesAllConversations(principal), principal.participantId],
+  );
+  if (row === null) throw notFound("message");
+  return row;
 }
 
 /** SQL: why the account of an unsent delivery cannot send it; null when it can. */

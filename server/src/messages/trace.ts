@@ -3,7 +3,7 @@ import type { Principal } from "../credentials/credentials.ts";
 import { unknownCursor } from "../errors.ts";
 import { type OfPage, withinPage } from "../lib/page-bytes.ts";
 import { all, type Db } from "../lib/query.ts";
-import { findMessage } from "./read-message.ts";
+import { findMessage } from "./show.ts";
 
 /** One change of status, of the message itself (no delivery) or of one of its deliveries. */
 export interface AuditEntry {

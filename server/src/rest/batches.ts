@@ -10,10 +10,16 @@ import { isFinalError } from "../http/idempotency.ts";
 import { route } from "../http/route.ts";
 import { compileCheck } from "../http/validation.ts";
 import { derivedId, msOf } from "../lib/ids.ts";
-import type { Accepted, Acceptor } from "../messages/accept.ts";
-import { messagesInParts } from "../messages/in-parts.ts";
-import { type Draft, draftMessage, type PrepareDeps, resolveDrafts } from "../messages/prepare.ts";
-import type { NewMessage as DraftedMessage } from "../messages/write-messages.ts";
+import {
+  type Accepted,
+  type Acceptor,
+  type Draft,
+  type NewMessage as DraftedMessage,
+  draftMessage,
+  messagesInParts,
+  type PrepareDeps,
+  resolveDrafts,
+} from "../messages/messages.ts";
 
 export interface BatchDeps {
   acceptor: Acceptor;

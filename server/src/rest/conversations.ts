@@ -23,8 +23,7 @@ import { decodeCursor, toPage } from "../http/pages.ts";
 import { route } from "../http/route.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Db } from "../lib/query.ts";
-import { readHistory } from "../messages/history.ts";
-import type { MessageRow } from "../messages/show.ts";
+import { type MessageRow, readHistory } from "../messages/messages.ts";
 import type { TellTyping } from "../realtime/realtime.ts";
 import type { Signals } from "../signals/signals.ts";
 

@@ -14,7 +14,7 @@ import { invalid } from "../errors.ts";
 import type { App } from "../http/app.ts";
 import { decodeCursor, toPage } from "../http/pages.ts";
 import { route } from "../http/route.ts";
-import { showDelivery } from "../messages/show.ts";
+import { showDelivery } from "../messages/messages.ts";
 
 /** `/v1/dead-letters`: what failed for good and is not retried by itself. */
 export function deadLetterRoutes(app: App, deps: Omit<ReplayDeps, "db">): void {

@@ -2,9 +2,7 @@ import { maxEntries, messages } from "../../../contract/src/messages.ts";
 import type { Capabilities } from "../connectors/connector.ts";
 import type { App } from "../http/app.ts";
 import { route } from "../http/route.ts";
-import { checkSend, prepareMessage } from "../messages/prepare.ts";
-import { readMessage } from "../messages/read-message.ts";
-import { readAuditTrail, readTrace } from "../messages/trace.ts";
+import { checkSend, prepareMessage, readAuditTrail, readMessage, readTrace } from "../messages/messages.ts";
 import { preflight } from "../router/preflight.ts";
 import { type BatchDeps, batchRoutes, showAccepted } from "./batches.ts";
 

@@ -20,11 +20,14 @@ import type { HttpClient } from "../lib/http.ts";
 import type { Pool } from "../lib/postgres.ts";
 import type { RateLimits } from "../lib/rate-limits/rate-limits.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
-import type { Acceptor } from "../messages/accept.ts";
-import { checkFirstMessages } from "../messages/first-messages.ts";
-import type { DirectMessage, PrepareDeps } from "../messages/prepare.ts";
-import { showMessages } from "../messages/show.ts";
-import { findAccepted } from "../messages/write-messages.ts";
+import {
+  type Acceptor,
+  checkFirstMessages,
+  type DirectMessage,
+  findAccepted,
+  type PrepareDeps,
+  showMessages,
+} from "../messages/messages.ts";
 import type { Streams } from "../realtime/streams.ts";
 import { openTester } from "../webhook-endpoints/webhook-endpoints.ts";
 import { addressRoutes } from "./addresses.ts";

@@ -11,7 +11,7 @@ import { findConversation, type MessagingWindow, showWindow, windowOf } from "..
 import { type Principal, reachesContacts, seesAddressesOf } from "../credentials/credentials.ts";
 import { splitText } from "../deliveries/split-text.ts";
 import { all, type Db } from "../lib/query.ts";
-import { channelsOf } from "../messages/prepare.ts";
+import { channelsOf } from "../messages/messages.ts";
 import { loadAccounts, loadRecipients } from "./load-routing.ts";
 import { type Account, type PlannedDelivery, planDeliveries, type Recipient } from "./plan.ts";
 

@@ -10,7 +10,7 @@ import { openRestServer } from "../http/server.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
 import { run } from "../lib/query.ts";
-import { showMessages } from "../messages/show.ts";
+import { showMessages } from "../messages/messages.ts";
 import { addressRoutes } from "../rest/addresses.ts";
 import { contactRoutes } from "../rest/contacts.ts";
 import { conversationRoutes } from "../rest/conversations.ts";

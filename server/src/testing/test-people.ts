@@ -1,5 +1,5 @@
 import type { Role } from "../../../contract/src/access.ts";
-import { addressParser } from "../contacts/address.ts";
+import { addressParser } from "../contacts/contacts.ts";
 import { noOrigin, type Principal } from "../credentials/credentials.ts";
 import { newId } from "../lib/ids.ts";
 import { openPool, type Pool } from "../lib/postgres.ts";

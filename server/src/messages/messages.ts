@@ -1,0 +1,18 @@
+/** Messages: prepared from requests, accepted, stored, and shown to those who may see them. */
+export { type Accepted, type Acceptor, messagesInParts, openAcceptor } from "./accept.ts";
+export { checkFirstMessages } from "./first-messages.ts";
+export { readHistory } from "./history.ts";
+export {
+  channelsOf,
+  checkSend,
+  type DirectMessage,
+  type Draft,
+  draftMessage,
+  type PrepareDeps,
+  prepareMessage,
+  resolveDrafts,
+  storable,
+} from "./prepare.ts";
+export { type DeliveryRow, type MessageRow, readMessage, showDelivery, showMessages } from "./show.ts";
+export { readAuditTrail, readTrace } from "./trace.ts";
+export { findAccepted, type NewMessage } from "./write-messages.ts";
