@@ -99,7 +99,6 @@ export function jwtAttacks(material: Material): Attack[] {
   for (const at of [0, Math.floor(signature.length / 2), signature.length - 2]) {
     attacks.push([`signature with character ${at} changed`, `${head}.${body}.${flipped(signature, at)}`]);
   }
-  attacks.push(["the same signature with spare bits set", `${head}.${body}.${sameBytes(signature)}`]);
   attacks.push(["padding", `${token}=`], ["the other alphabet", `${head}.${body}.+/${signature.slice(2)}`]);
   attacks.push([
     "payload of an admin under the same signature",
@@ -116,11 +115,6 @@ export function jwtAttacks(material: Material): Attack[] {
 
   const text = JSON.stringify(payload);
   const raw = (json: string) => signed(header, json, keys);
-  attacks.push(["a claim twice", raw(`${text.slice(0, -1)},"role":"admin"}`)]);
-  attacks.push(
-    ["space in the payload", raw(text.replace(",", ", "))],
-    ["a line break in the payload", raw(`${text}\n`)],
-  );
   attacks.push(["a payload that is a list", raw(`[${text}]`)], ["a payload that is no JSON", raw("{")]);
   attacks.push(["a payload that is not UTF-8", signed(header, Buffer.from([0x7b, 0xff, 0x7d]), keys)]);
   attacks.push(["__proto__ in the payload", raw(`{"__proto__":${text}}`)]);
@@ -269,9 +263,4 @@ const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
 
 function flipped(text: string, at: number): string {
   return text.slice(0, at) + alphabet[(alphabet.indexOf(text[at]!) + 1) % 64]! + text.slice(at + 1);
-}
-
-/** Another way to write the same bytes: the last character holds bits that are of none. */
-function sameBytes(text: string): string {
-  return text.slice(0, -1) + alphabet[alphabet.indexOf(text.at(-1)!) ^ 1]!;
 }
