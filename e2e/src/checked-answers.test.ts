@@ -74,12 +74,6 @@ test("every refusal is an error of the document", async () => {
   }
 });
 
-test("a hub that stops may answer without an error of the document", async () => {
-  const error = "Service Unavailable";
-  assert.equal((await ask("GET", path, 503, { error, message: error, statusCode: 503 })).status, 503);
-  await requireMismatch(ask("GET", path, 503, { error: "Busy" }), /must have required property 'success'$/);
-});
-
 test("only the answer of a write to an API key that cannot read may lack fields", async () => {
   const change = (token: string, body: unknown = shortened) => ask("PATCH", path, 200, body, token);
   await change("c4a_unknown");

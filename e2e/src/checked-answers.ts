@@ -11,8 +11,6 @@ import { openApi, pointerTo, schemaError } from "./openapi.ts";
 const maxBodyBytes = 1024 * 1024;
 const apiKeyPrefix = "c4a_";
 const json = "application/json";
-/** Fastify itself answers so, without an error code of the hub, from the moment at which the hub begins to stop. */
-const ofStoppingServer = "Service Unavailable";
 
 type Fetch = typeof globalThis.fetch;
 
@@ -106,7 +104,6 @@ async function readJson(answer: Response): Promise<unknown> {
 }
 
 function findProblem(operation: Operation, status: number, body: unknown, isShortened: boolean): string | null {
-  if (status === 503 && (body as { error?: unknown } | null)?.error === ofStoppingServer) return null;
   const schema = schemaOf(operation, status);
   return schema === null ? "it has no JSON body for this status" : schemaError(schema, body, { isShortened });
 }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { describe, test } from "node:test";
 import { openDoor, parseAnswer } from "../testing/test-http-server.ts";
 
@@ -165,6 +166,25 @@ describe("what follows a request on its connection", () => {
     socket.write("\0\0garbage\r\n\r\n");
     const second = (await ended).split('hello"}')[1]!;
     assert.equal(parseAnswer(second).status, 400);
+  });
+
+  test("is refused with OVERLOADED while the server closes", async () => {
+    const closing = Promise.withResolvers<void>();
+    await using door = await openDoor({}, (app) => app.addHook("preClose", async () => closing.resolve()));
+    const { socket, ended } = await door.dial();
+    const started = once(door.app.server, "request");
+    socket.write("GET /held HTTP/1.1\r\nhost: a\r\n\r\n");
+    await started;
+    const closed = door.app.close();
+    await closing.promise;
+    socket.write("GET /private HTTP/1.1\r\nhost: a\r\n\r\n");
+    await once(door.app.server, "request");
+    door.letGo();
+    const { status, headers, error } = parseAnswer((await ended).split('last"}')[1]!);
+    assert.deepEqual([status, error.code, headers.get("connection")], [503, "OVERLOADED", "close"]);
+    assert.equal(headers.get("retry-after"), "1");
+    assert.equal(headers.get("x-request-id"), error.request_id);
+    await closed;
   });
 
   test("is answered in order when it is a request", async () => {

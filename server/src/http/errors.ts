@@ -1,8 +1,12 @@
+import { randomUUID } from "node:crypto";
+import { type ServerResponse, STATUS_CODES } from "node:http";
+import type { Socket } from "node:net";
 import type { ErrorObject } from "ajv";
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import { type ErrorCode, errorCodes, RequestError } from "../errors.ts";
 import { faultCode, isDatabaseTrouble } from "../lib/faults.ts";
-import { doorLimits } from "./limits.ts";
+import { doorLimits, headersTooLarge } from "./limits.ts";
+import { securityHeaders } from "./security-headers.ts";
 import { violation } from "./validation.ts";
 
 /** What a failed request is answered with; an unknown error is logged and told as INTERNAL, without its inside. */
@@ -31,6 +35,41 @@ export function answerNotFound(request: FastifyRequest, reply: FastifyReply, all
   }
   answerError(new RequestError("RESOURCE_NOT_FOUND", `There is nothing at ${request.method} ${path}.`), request, reply);
 }
+
+/** How long a client may take to disconnect after it sent no valid request: cut at once, it might lose the answer. */
+const lingerMs = 1_000;
+
+/**
+ * Answers on the bare socket, which is then closed, what is no HTTP request or came too slowly. While another request of
+ * the socket waits for its answer, the socket is only closed: this answer would be taken for the other one.
+ */
+export function answerClientError({ code }: { code?: string }, socket: Socket): void {
+  // As Node's own handler of this event finds it.
+  const response = (socket as { _httpMessage?: ServerResponse | null })._httpMessage;
+  const isFree = !response || (!response.req.complete && !response.headersSent);
+  const error = code === "ERR_HTTP_REQUEST_TIMEOUT" ? tooSlow() : code?.startsWith("HPE_") ? notHttp(code) : null;
+  if (error === null || !isFree || !socket.writable) return void socket.destroy();
+  const id = randomUUID();
+  const body = JSON.stringify(toErrorBody(error, id));
+  const status = errorCodes[error.code].http;
+  const headers = {
+    ...securityHeaders,
+    "x-request-id": id,
+    "content-type": "application/json; charset=utf-8",
+    "content-length": String(Buffer.byteLength(body)),
+    connection: "close",
+  };
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
+  setTimeout(() => socket.destroy(), lingerMs).unref();
+  socket.resume();
+  socket.end([`HTTP/1.1 ${status} ${STATUS_CODES[status]}`, ...lines, "", body].join("\r\n"));
+}
+
+const tooSlow = () => new RequestError("REQUEST_TIMEOUT", "The request did not arrive in time: send it at once.");
+const notHttp = (code: string) =>
+  code === "HPE_HEADER_OVERFLOW"
+    ? headersTooLarge()
+    : new RequestError("VALIDATION_ERROR", "This is not a valid HTTP request.");
 
 export function toErrorBody(error: RequestError, requestId: string) {
   const { code, message, details = {} } = error;

@@ -7,7 +7,7 @@ import type { Logger } from "pino";
 import type { Access } from "../../../contract/src/access.ts";
 import type { Origin } from "../audit/audit.ts";
 import { type Principal, requireRole, requireScope } from "../credentials/credentials.ts";
-import { forbidden } from "../errors.ts";
+import { forbidden, RequestError } from "../errors.ts";
 import type { Certificate } from "../lib/certificate.ts";
 import { type Clock, systemClock } from "../lib/clock.ts";
 import { openConcurrencyLimit } from "../lib/concurrency-limit.ts";
@@ -19,10 +19,9 @@ import { clientAddress, openTrust, type TrustedProxies } from "./client-address.
 import { compileLazily } from "./compile-lazily.ts";
 import { allowOrigins, headersForOrigins } from "./cors.ts";
 import { credentialOf } from "./credential.ts";
-import { answerError, answerNotFound } from "./errors.ts";
+import { answerClientError, answerError, answerNotFound } from "./errors.ts";
 import { checkJsonBody, explainBadJson } from "./json-body.ts";
 import { type DoorLimits, doorLimits, refuseHeaders, refuseQuery, serverOptions } from "./limits.ts";
-import { openMalformedAnswers } from "./malformed.ts";
 import { securityHeaders, tlsHeaders } from "./security-headers.ts";
 import { tlsOptions } from "./tls.ts";
 import { compileValidator } from "./validation.ts";
@@ -78,7 +77,6 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
   const limits = { ...doorLimits, ...options.limits };
   const { certificate = null, corsOrigins = [], trustedProxies = null } = options;
   const everyAnswer = { ...securityHeaders, ...(certificate === null ? {} : tlsHeaders) };
-  const malformed = openMalformedAnswers();
   const app = fastify({
     http: serverOptions(limits),
     ...withTls(limits, certificate),
@@ -89,13 +87,15 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
     connectionTimeout: limits.stalledTimeoutMs,
     keepAliveTimeout: limits.keepAliveTimeoutMs,
     forceCloseConnections: "idle",
+    // Its answer would not be an error of ours: see `isClosing`.
+    return503OnClosing: false,
     trustProxy: trustedProxies !== null && openTrust(trustedProxies),
     // What fails before a route is found: no hook has run by then.
     frameworkErrors: (error, request, reply) => {
       reply.headers(everyAnswer).header("x-request-id", request.id);
       answerError(error, request, reply);
     },
-    clientErrorHandler: malformed.answer,
+    clientErrorHandler: answerClientError,
     routerOptions: { maxParamLength: 300 },
     genReqId: requestIdOf,
   }).withTypeProvider<TypeBoxTypeProvider>();
@@ -111,7 +111,6 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
     requestIdOf,
     headersFor: ({ headers }) => ({ ...everyAnswer, ...originHeaders(headers.origin) }),
   }).attach(app);
-  malformed.watch(app.server);
   // Read now, so that the audit log has it even if the client disconnects.
   for (const event of ["connection", "secureConnection"]) app.server.on(event, ({ remoteAddress }) => remoteAddress);
   const compileSerializer = SerializerSelector()({}, {}) as FastifySerializerCompiler<unknown>;
@@ -152,6 +151,10 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
   app.decorateRequest("workId", null);
   app.decorateRequest("donePart", null);
   app.decorateRequest("isDoneInPart", false);
+  let isClosing = false;
+  app.addHook("preClose", async () => {
+    isClosing = true;
+  });
   app.addHook("onRequest", (request, reply, done) => {
     reply.headers(everyAnswer).header("x-request-id", request.id);
     const refusal = refuseHeaders(request.raw, limits) ?? refuseQuery(request.url);
@@ -163,6 +166,7 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
   });
   app.addHook("onRequest", allowOrigins(originHeaders));
   app.addHook("onRequest", (request, _reply, done) => {
+    if (isClosing) return done(stopping());
     const access = request.routeOptions.config.access;
     if (access === undefined || access === "public") return done();
     // Mostly answered from memory, at once: see `openAuthenticator`.
@@ -175,6 +179,11 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
   });
   app.setErrorHandler(answerError);
   return app;
+}
+
+function stopping(): RequestError {
+  const message = "This process of the hub is stopping. Nothing was changed; try again.";
+  return new RequestError("OVERLOADED", message, { retryAfterSeconds: 1 });
 }
 
 /** Without a type of its own: what is done with the server is the same as without TLS. */

@@ -65,6 +65,8 @@ export async function openDoor(options: Partial<RestOptions> = {}, more: (app: A
 export function parseAnswer(text: string) {
   const [head = "", body = ""] = text.split("\r\n\r\n");
   const [status = "", ...lines] = head.split("\r\n");
-  const headers = new Map(lines.map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 2)]));
+  const headers = new Map(
+    lines.map((line) => [line.slice(0, line.indexOf(":")).toLowerCase(), line.slice(line.indexOf(":") + 2)]),
+  );
   return { status: Number(status.split(" ")[1]), headers, error: body === "" ? null : JSON.parse(body).error };
 }
