@@ -6,7 +6,7 @@ import { createTestDatabase } from "../server/src/testing/test-database.ts";
 import { until } from "../server/src/testing/until.ts";
 import { startSimulator } from "../simulator/src/simulator.ts";
 import { adminPassword, openPlatforms, sharedSecrets, startTestHub, type TestHub } from "./src/harness.ts";
-import { openHubPlace, startHubProcess } from "./src/hub-process.ts";
+import { openHubPlace, startHubProcess } from "./src/hub-place.ts";
 import { openPerson, type Person } from "./src/people.ts";
 import { withoutProc } from "./src/processes.ts";
 import { openSimulatorClient } from "./src/simulator-client.ts";

@@ -8,7 +8,7 @@ import { startStockPostgres } from "../server/src/testing/stock-postgres.ts";
 import { openCertificateFolder } from "../server/src/testing/test-certificate.ts";
 import { createTestDatabase } from "../server/src/testing/test-database.ts";
 import { adminPassword, sharedSecrets } from "./src/harness.ts";
-import { openHubPlace, startHubProcess } from "./src/hub-process.ts";
+import { openHubPlace, startHubProcess } from "./src/hub-place.ts";
 import { withoutProc } from "./src/processes.ts";
 import { type Ran, runShell } from "./src/shell.ts";
 

@@ -12,7 +12,7 @@ import { loadConfig } from "../server/src/config/config.ts";
 import { freePort } from "../server/src/lib/free-port.ts";
 import { until } from "../server/src/testing/until.ts";
 import { adminPassword, sharedSecrets, startTestHub } from "./src/harness.ts";
-import { type HubPlace, openHubPlace, startHubProcess } from "./src/hub-process.ts";
+import { type HubPlace, openHubPlace, startHubProcess } from "./src/hub-place.ts";
 import { commandOf, noneLeftIn, processesIn, withoutProc } from "./src/processes.ts";
 
 const program = fileURLToPath(new URL("../server/src/main.ts", import.meta.url));

@@ -9,7 +9,7 @@ import { before, test } from "node:test";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { authorizationTable } from "./src/authorization-table.ts";
 import { sharedSecrets, type TestHub } from "./src/harness.ts";
-import { openHubPlace, startHubProcess } from "./src/hub-process.ts";
+import { openHubPlace, startHubProcess } from "./src/hub-place.ts";
 import { allowedHoldMs } from "./src/loop-delay.ts";
 import { requestOfTable } from "./src/request-of-table.ts";
 import { openHome, type Things } from "./src/things.ts";

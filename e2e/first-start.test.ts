@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { openClient } from "../client/src/client.ts";
 import { until } from "../server/src/testing/until.ts";
 import { adminPassword, sharedSecrets } from "./src/harness.ts";
-import { type HubPlace, openHubPlace, startHubProcess } from "./src/hub-process.ts";
+import { type HubPlace, openHubPlace, startHubProcess } from "./src/hub-place.ts";
 import { commandOf, processesIn, withoutProc } from "./src/processes.ts";
 
 /** Longer than the 10 s after which a start on a busy machine once said that the port is taken. */

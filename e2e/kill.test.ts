@@ -6,7 +6,7 @@ import { freePort } from "../server/src/lib/free-port.ts";
 import { until } from "../server/src/testing/until.ts";
 import { startSimulator } from "../simulator/src/simulator.ts";
 import { adminPassword, openPlatforms } from "./src/harness.ts";
-import { type HubPlace, openHubPlace, startHubProcess } from "./src/hub-process.ts";
+import { type HubPlace, openHubPlace, startHubProcess } from "./src/hub-place.ts";
 import { type Load, openLoad, openTalk, type Talk } from "./src/load.ts";
 import { assertFine, observe, settledByApi } from "./src/observe.ts";
 import { openPerson } from "./src/people.ts";

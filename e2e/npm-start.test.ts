@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { patient } from "../server/src/testing/patience.ts";
 import { until } from "../server/src/testing/until.ts";
-import { type HubPlace, openHubPlace } from "./src/hub-process.ts";
+import { type HubPlace, openHubPlace } from "./src/hub-place.ts";
 import { killAll, processesIn, withoutProc } from "./src/processes.ts";
 
 const root = fileURLToPath(new URL("../", import.meta.url));

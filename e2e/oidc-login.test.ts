@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
+import type { HubProcess } from "../server/src/testing/hub-process.ts";
 import { testsThatNeed } from "../server/src/testing/programs.ts";
 import { openBrowser, openProfile } from "./src/browser.ts";
 import { adminPassword } from "./src/harness.ts";
-import { type HubPlace, type HubProcess, openHubPlace, startHubProcess } from "./src/hub-process.ts";
+import { type HubPlace, openHubPlace, startHubProcess } from "./src/hub-place.ts";
 import { type OidcProvider, startOidcProvider } from "./src/oidc-provider.ts";
 
 const { before, test } = testsThatNeed("chromium");

@@ -7,7 +7,7 @@ import { openClient } from "../client/src/client.ts";
 import { freePort } from "../server/src/lib/free-port.ts";
 import { until } from "../server/src/testing/until.ts";
 import { adminPassword } from "./src/harness.ts";
-import { openHubPlace, startHubProcess } from "./src/hub-process.ts";
+import { openHubPlace, startHubProcess } from "./src/hub-place.ts";
 
 const secret = "INTERNAL SECRET";
 

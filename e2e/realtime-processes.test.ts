@@ -17,7 +17,7 @@ import { openChance } from "./src/chance.ts";
 import { openFeedArchive } from "./src/feed-archive.ts";
 import { checkStream } from "./src/feed-checker.ts";
 import { adminPassword, openPlatforms, sharedSecrets } from "./src/harness.ts";
-import { type HubPlace, openHubPlace, startHubProcess } from "./src/hub-process.ts";
+import { type HubPlace, openHubPlace, startHubProcess } from "./src/hub-place.ts";
 import { type Frame, type Listener, listen } from "./src/listener.ts";
 import { settledByApi } from "./src/observe.ts";
 import { withoutProc } from "./src/processes.ts";

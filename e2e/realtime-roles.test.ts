@@ -6,7 +6,7 @@ import { createTestDatabase } from "../server/src/testing/test-database.ts";
 import { until } from "../server/src/testing/until.ts";
 import { startSimulator } from "../simulator/src/simulator.ts";
 import { adminPassword, openPlatforms, sharedSecrets, startTestHub } from "./src/harness.ts";
-import { openHubPlace, startHubProcess } from "./src/hub-process.ts";
+import { openHubPlace, startHubProcess } from "./src/hub-place.ts";
 import { type Frame, listen, positionOf, UpgradeRefused } from "./src/listener.ts";
 import { withoutProc } from "./src/processes.ts";
 

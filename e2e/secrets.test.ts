@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { openClient } from "../client/src/client.ts";
 import { adminPassword } from "./src/harness.ts";
-import { type HubPlace, openHubPlace, startHubProcess } from "./src/hub-process.ts";
+import { type HubPlace, openHubPlace, startHubProcess } from "./src/hub-place.ts";
 import { withoutProc } from "./src/processes.ts";
 
 const program = fileURLToPath(new URL("../server/src/main.ts", import.meta.url));

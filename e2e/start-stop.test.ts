@@ -8,7 +8,7 @@ import { patient } from "../server/src/testing/patience.ts";
 import { until } from "../server/src/testing/until.ts";
 import { startSimulator } from "../simulator/src/simulator.ts";
 import { adminPassword, openPlatforms } from "./src/harness.ts";
-import { openHubPlace, startHubProcess } from "./src/hub-process.ts";
+import { openHubPlace, startHubProcess } from "./src/hub-place.ts";
 import { openLoad, openTalk } from "./src/load.ts";
 import { assertFine, observe, settledByApi } from "./src/observe.ts";
 import { openPerson } from "./src/people.ts";

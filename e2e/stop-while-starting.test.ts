@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { freePort } from "../server/src/lib/free-port.ts";
 import { until } from "../server/src/testing/until.ts";
 import { sharedSecrets } from "./src/harness.ts";
-import { openHubPlace, startHubProcess } from "./src/hub-process.ts";
+import { openHubPlace, startHubProcess } from "./src/hub-place.ts";
 import { commandOf, noneLeftIn, processesIn, withoutProc } from "./src/processes.ts";
 
 const stopped = "Stopping before the start is complete.\nStopped.\n";

@@ -7,7 +7,7 @@ import { testsThatNeed } from "../server/src/testing/programs.ts";
 import { openCertificateFolder } from "../server/src/testing/test-certificate.ts";
 import { until } from "../server/src/testing/until.ts";
 import { adminPassword } from "./src/harness.ts";
-import { openHubPlace, startHubProcess } from "./src/hub-process.ts";
+import { openHubPlace, startHubProcess } from "./src/hub-place.ts";
 
 const { test } = testsThatNeed("openssl");
 

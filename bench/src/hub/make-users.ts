@@ -4,7 +4,7 @@ import { systemClock } from "../../../server/src/lib/clock.ts";
 import { newId } from "../../../server/src/lib/ids.ts";
 import { readOrCreateSecrets } from "../../../server/src/lib/secrets-file.ts";
 import { runStatement } from "../watch/statements.ts";
-import type { HubProcess } from "./hub-process.ts";
+import type { BenchHub } from "./bench-hub.ts";
 
 const hourMs = 3_600_000;
 
@@ -19,7 +19,7 @@ export interface UserSession {
  * take long and are measured elsewhere.
  */
 export async function makeUsers(
-  { databaseUrl, dataDir }: Pick<HubProcess, "databaseUrl" | "dataDir">,
+  { databaseUrl, dataDir }: Pick<BenchHub, "databaseUrl" | "dataDir">,
   {
     workspaceId,
     role,

@@ -1,4 +1,4 @@
-import type { HubProcess } from "./hub-process.ts";
+import type { BenchHub } from "./bench-hub.ts";
 
 /** What a measure needs of a hub: a key, and conversations with people on WhatsApp. */
 export interface Workplace {
@@ -10,7 +10,7 @@ export interface Workplace {
 /** Requests at once while setting up. */
 const atOnce = 8;
 
-export async function setUp(hub: HubProcess, people: number): Promise<Workplace> {
+export async function setUp(hub: BenchHub, people: number): Promise<Workplace> {
   const { access_token } = await call<{ access_token: string }>(hub.url, "/auth/token", null, {
     username: "admin",
     password: hub.adminPassword,

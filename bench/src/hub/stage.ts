@@ -2,12 +2,12 @@ import { type Generator, startGenerator } from "../load/generator.ts";
 import type { Traffic } from "../load/requests.ts";
 import { type Bench, CheckFailed } from "../measure.ts";
 import { countStatementsFromNextStart } from "../watch/statements.ts";
-import { type HubProcess, openDataDir, startHub } from "./hub-process.ts";
+import { type BenchHub, openDataDir, startHub } from "./bench-hub.ts";
 import { call, each, setUp, type Workplace } from "./set-up.ts";
 
 /** A hub on an empty database, people to write to, and a generator that writes. */
 export interface Stage extends Workplace {
-  hub: HubProcess;
+  hub: BenchHub;
   generator: Generator;
   /** Messages to a request: 1, or a batch. */
   traffic(batchSize: number): Traffic;

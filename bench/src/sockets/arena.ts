@@ -1,5 +1,5 @@
 import { type Child, startChild } from "../child.ts";
-import { type HubProcess, openDataDir, startHub } from "../hub/hub-process.ts";
+import { type BenchHub, openDataDir, startHub } from "../hub/bench-hub.ts";
 import { makeUsers } from "../hub/make-users.ts";
 import { call, setUp, type Workplace } from "../hub/set-up.ts";
 import type { Bench } from "../measure.ts";
@@ -9,7 +9,7 @@ import { type CrowdChild, startCrowd } from "./crowd-child.ts";
 
 /** A hub with nothing to do but to tell sockets, and agents who listen to all of its workspace. */
 export interface Arena extends Workplace {
-  hub: HubProcess;
+  hub: BenchHub;
   /** Makes agents, each with a session and a token of its own. */
   agents(count: number): Promise<string[]>;
   /** How many events the feed holds: the cursor of the newest. */

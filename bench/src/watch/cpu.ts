@@ -1,5 +1,5 @@
 import { availableParallelism, cpus } from "node:os";
-import type { HubProcess } from "../hub/hub-process.ts";
+import type { BenchHub } from "../hub/bench-hub.ts";
 import { readProcesses } from "./processes.ts";
 
 /** CPU time that each part used, in microseconds. */
@@ -15,7 +15,7 @@ export interface CpuSplit {
 
 export const parts = ["hub", "postgres", "simulator", "generator", "others"] as const satisfies (keyof CpuSplit)[];
 
-export function readCpu(hub: Pick<HubProcess, "pid" | "postmasterPid">, generatorPid: number | null): CpuSplit {
+export function readCpu(hub: Pick<BenchHub, "pid" | "postmasterPid">, generatorPid: number | null): CpuSplit {
   const processes = readProcesses();
   const sum = (isPart: (one: { pid: number; parent: number }) => boolean) =>
     processes.filter(isPart).reduce((total, one) => total + one.cpuUs, 0);

@@ -1,4 +1,4 @@
-import type { HubProcess } from "../hub/hub-process.ts";
+import type { BenchHub } from "../hub/bench-hub.ts";
 import { add, type CpuSplit, readCpu, shareOfOthers, subtract } from "./cpu.ts";
 import { type FunctionTimes, functionTimes } from "./functions.ts";
 import { openInspector } from "./inspector.ts";
@@ -15,7 +15,7 @@ export interface Observer {
 export interface Scene {
   /** Profiles of the same name are added up. */
   name: string;
-  hub: HubProcess;
+  hub: BenchHub;
   generatorPid: number | null;
 }
 

@@ -1,0 +1,133 @@
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { databaseRole } from "../../../server/src/lib/embedded-postgres/data-directory.ts";
+import { connectionUrl } from "../../../server/src/lib/embedded-postgres/endpoint.ts";
+import { isServerOf, readPidFile } from "../../../server/src/lib/embedded-postgres/pid-file.ts";
+import { type HubProcess, spawnHub } from "../../../server/src/testing/hub-process.ts";
+import { startWatchdog } from "../../../server/src/testing/watchdog.ts";
+
+/** A hub as `npm start` starts it, on ports of its own. */
+export interface BenchHub extends AsyncDisposable {
+  url: string;
+  simulatorUrl: string;
+  adminPassword: string;
+  dataDir: string;
+  databaseUrl: string;
+  pid: number;
+  postmasterPid: number;
+  /** Where its inspector listens; null unless asked for. */
+  inspectorUrl: string | null;
+  /** From the start of the process to its word that it is ready. */
+  startedInMs: number;
+}
+
+export interface HubOptions {
+  dataDir: string;
+  /** As the configuration's `ROLES`. */
+  roles?: string;
+  isInspected?: boolean;
+  /** Beside what every hub of the bench is given. */
+  env?: Record<string, string>;
+}
+
+const stopTimeoutMs = 15_000;
+const adminPassword = randomBytes(12).toString("base64url");
+
+/** A data directory that is removed at the end. */
+export function openDataDir(): { path: string } & Disposable {
+  const folder = mkdtempSync(join(realpathSync(tmpdir()), "chat4all-bench-"));
+  return {
+    path: join(folder, "data"),
+    [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 }),
+  };
+}
+
+export async function startHub({
+  dataDir,
+  roles = "all",
+  isInspected = false,
+  env = {},
+}: HubOptions): Promise<BenchHub> {
+  const startedAt = performance.now();
+  const folder = join(dataDir, "..");
+  const hub = spawnHub({
+    cwd: folder,
+    nodeArguments: isInspected ? ["--inspect=127.0.0.1:0"] : [],
+    env: {
+      DATA_DIR: dataDir,
+      PORT: "0",
+      SIMULATOR_PORT: "0",
+      // Any message may be sent at any time.
+      SIMULATOR_ENFORCE_WINDOW: "false",
+      ADMIN_PASSWORD: adminPassword,
+      LOG_LEVEL: "warn",
+      ROLES: roles,
+      SOCKETS_PER_USER: "1000000",
+      SOCKETS_PER_ADDRESS: "1000000",
+      ...env,
+    },
+    isDetached: true,
+  });
+  const watchdog = startWatchdog(folder, watchdogScript(hub.pid));
+  const end = () => stop(hub, dataDir).finally(() => watchdog.end());
+  try {
+    await hub.ready;
+    const startedInMs = performance.now() - startedAt;
+    hub.child.stderr!.on("data", (chunk: Buffer) => showComplaint(chunk.toString()));
+    const { pid: postmasterPid, endpoint } = readPidFile(join(dataDir, "postgres"))!;
+    const password = readFileSync(join(dataDir, "postgres", "password.chat4all"), "utf8").trim();
+    return {
+      url: /API +(http\S+)/.exec(hub.stdout())![1]!,
+      simulatorUrl: /Simulator +(\S+)\/_sim\//.exec(hub.stdout())![1]!,
+      adminPassword,
+      dataDir,
+      databaseUrl: connectionUrl(endpoint, { user: databaseRole, password }, "chat4all"),
+      pid: hub.pid,
+      postmasterPid,
+      inspectorUrl: /Debugger listening on (ws:\S+)/.exec(hub.stderr())?.[1] ?? null,
+      startedInMs,
+      [Symbol.asyncDispose]: end,
+    };
+  } catch (error) {
+    await end();
+    throw error;
+  }
+}
+
+/** Stops the hub in order, and its database by force. */
+const watchdogScript = (pid: number) => `
+  cat
+  tries=0
+  while kill -TERM ${pid} && [ $tries -lt 150 ]; do sleep 0.1; tries=$((tries + 1)); done
+  kill -QUIT "$(head -n 1 "$1/data/postgres/postmaster.pid")" && sleep 1
+  rm -rf "$1"
+`;
+
+/** Without what the inspector prints. */
+function showComplaint(complaint: string): void {
+  process.stderr.write(complaint.replaceAll(/^(Debugger |For help, see: ).*\n/gm, ""));
+}
+
+/** In order; where that takes too long, by force, and its database with it. */
+async function stop({ child, ended, kill }: HubProcess, dataDir: string): Promise<void> {
+  const postmaster = readPidFile(join(dataDir, "postgres"))?.pid;
+  if (child.exitCode === null && child.signalCode === null) {
+    kill("SIGTERM");
+    const timer = setTimeout(() => kill("SIGKILL"), stopTimeoutMs);
+    const { code } = await ended;
+    clearTimeout(timer);
+    if (code !== 0) process.stderr.write("The hub did not stop in order.\n");
+  }
+  if (postmaster !== undefined) await stopPostgres(postmaster, join(dataDir, "postgres"));
+}
+
+/** What the hub left running, if it did. */
+async function stopPostgres(pid: number, directory: string): Promise<void> {
+  for (let tries = 0; tries < 100 && isServerOf(pid, directory); tries += 1) {
+    if (tries === 0) process.kill(pid, "SIGQUIT");
+    await delay(50);
+  }
+}
