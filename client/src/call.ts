@@ -1,4 +1,5 @@
 import type { operations } from "../../contract/openapi.ts";
+import { pause } from "./pause.ts";
 
 /** How a request authenticates: a token that works already, or a user's name and password. */
 export type Credential = { token: string } | { username: string; password: string };
@@ -102,14 +103,6 @@ export function openCall({ url, authorization, fetch }: CallerOptions): Call {
       await pause(seconds * 1_000, signal);
     }
   };
-}
-
-/** Ends early when the call is given up; the next `fetch` says so. */
-function pause(delayMs: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, delayMs);
-    signal?.addEventListener("abort", () => [clearTimeout(timer), resolve()], { once: true });
-  });
 }
 
 function toQuery(query: CallOptions["query"] = {}): string {

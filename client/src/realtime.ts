@@ -15,6 +15,7 @@ import {
   type ServerFrame,
   type TypingFrame,
 } from "./frames.ts";
+import { pause } from "./pause.ts";
 import { openRealtimeSocket, type RealtimeSocket } from "./realtime-socket.ts";
 import type { Session } from "./session.ts";
 
@@ -238,17 +239,4 @@ export class RealtimeEnded extends Error {
     super(`The realtime connection has ended: ${message}.`);
     this.code = code;
   }
-}
-
-function pause(delayMs: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, delayMs);
-    signal.addEventListener("abort", done);
-  });
 }

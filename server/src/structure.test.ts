@@ -396,7 +396,14 @@ function isContract(path: string): boolean {
 
 /** The parts of `lib` that do no input or output of their own. */
 function isPureLib(path: string): boolean {
-  return ["lib/clock.ts", "lib/http.ts", "lib/ids.ts", "lib/json.ts", "lib/json-text.ts"].includes(path);
+  return [
+    "lib/clock.ts",
+    "lib/http.ts",
+    "lib/ids.ts",
+    "lib/json.ts",
+    "lib/json-text.ts",
+    "lib/retry-after.ts",
+  ].includes(path);
 }
 
 function importsOf(of: readonly SourceFile[], which: (file: SourceFile) => boolean): [from: string, to: string][] {

@@ -3,8 +3,7 @@ import { newId } from "../lib/ids.ts";
 import { openListener } from "../lib/listener.ts";
 import { type Log, openPool, type Pool, withSettings } from "../lib/postgres.ts";
 import { type Db, one, run } from "../lib/query.ts";
-import { repeat } from "../lib/repeat.ts";
-import { openRounds } from "../lib/rounds.ts";
+import { repeat, repeatWhenWoken } from "../lib/repeat.ts";
 import { openTroubles, type Troubles } from "../lib/troubles.ts";
 import type { Bus } from "./bus.ts";
 import { type PositionRow, readPositions } from "./cursors.ts";
@@ -153,7 +152,7 @@ function progressOf({ partition, last_offset, consumed_offset, owner }: Position
 /** Wakes the other processes: many commits, few notifications. */
 function openNotifier(pool: Pool, clock: Clock, log: Log) {
   const waiting = new Set<string>();
-  const rounds = openRounds(clock, notifyPauseMs, async () => {
+  const notifying = repeatWhenWoken(clock, notifyPauseMs, async () => {
     const topics = [...waiting];
     waiting.clear();
     try {
@@ -165,8 +164,8 @@ function openNotifier(pool: Pool, clock: Clock, log: Log) {
   return {
     notify(topic: string): void {
       waiting.add(topic);
-      rounds.ask();
+      notifying.wake();
     },
-    close: () => rounds.close(),
+    close: () => notifying.close(),
   };
 }

@@ -38,15 +38,6 @@ export async function postJson(
 
 export const jsonHeaders = { "content-type": "application/json" } as const;
 
-/** Milliseconds until the time that `retry-after` names, in seconds or as a date; null without a usable one. */
-export function retryAfterMs(headers: HttpAnswer["headers"], nowMs: number): number | null {
-  const value = headers["retry-after"]?.trim();
-  if (value === undefined || value === "") return null;
-  if (/^\d{1,9}$/.test(value)) return Number(value) * 1000;
-  const date = Date.parse(value);
-  return Number.isNaN(date) ? null : Math.max(0, date - nowMs);
-}
-
 /** The longer of two waits, either of which may be unknown. */
 export function longerWait(a: number | null, b: number | null): number | null {
   return a === null ? b : b === null ? a : Math.max(a, b);

@@ -1,7 +1,7 @@
 import type { Role } from "../../../contract/src/access.ts";
 import { RequestError } from "../errors.ts";
+import { BatcherFull, openBatcher } from "../lib/batcher.ts";
 import type { Clock } from "../lib/clock.ts";
-import { openCoalescer, TooManyQuestions } from "../lib/coalescer.ts";
 import { all, type Db, inOrder } from "../lib/query.ts";
 import { type LiveApiKey, useApiKeys } from "./api-keys.ts";
 
@@ -30,23 +30,23 @@ const queueSize = 50_000;
 const statements = 2;
 
 export function openLiveCredentials({ db, clock }: { db: Db; clock: Clock }): LiveCredentials {
-  const bounds = { maxBatch: batchSize, maxWaiting: queueSize, maxRuns: statements };
-  const sessions = openCoalescer<SessionQuestion, LiveSession | null>({
+  const bounds = { maxBatch: batchSize, maxWaiting: queueSize, maxRuns: statements, clock };
+  const sessions = openBatcher<SessionQuestion, LiveSession | null>({
     ...bounds,
     run: (questions) => findLiveSessions(db, questions),
   });
-  const apiKeys = openCoalescer<Buffer, LiveApiKey | null>({
+  const apiKeys = openBatcher<Buffer, LiveApiKey | null>({
     ...bounds,
     run: (hashes) => useApiKeys(db, hashes, new Date(clock.now())),
   });
   return {
-    session: (sessionId, userId) => sessions.ask({ sessionId, userId }).catch(refuseTooMany),
-    apiKey: (keyHash) => apiKeys.ask(keyHash).catch(refuseTooMany),
+    session: (sessionId, userId) => sessions.submitOne({ sessionId, userId }).catch(refuseTooMany),
+    apiKey: (keyHash) => apiKeys.submitOne(keyHash).catch(refuseTooMany),
   };
 }
 
 function refuseTooMany(error: unknown): never {
-  if (!(error instanceof TooManyQuestions)) throw error;
+  if (!(error instanceof BatcherFull)) throw error;
   throw new RequestError("OVERLOADED", "Too many callers come at once; try again in a moment.", {
     retryAfterSeconds: 2,
   });

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { invalid, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
+import { canonicalJson } from "../lib/json.ts";
 import { type Db, maybe, run } from "../lib/query.ts";
 import type { SealedColumn } from "../lib/reseal.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
@@ -120,21 +121,13 @@ export function deleteOldIdempotencyKeys({ db, clock }: { db: Db; clock: Clock }
  * nested so deeply that it cannot be written: no route takes one.
  */
 export function fingerprintOf(method: string, path: string, body: unknown): string {
-  return createHash("sha256").update(`${method}\n${path}\n`).update(canonicalJson(body)).digest("base64url");
+  const json = canonicalJson(body ?? null, maxBodyDepth);
+  if (json === null) throw invalid("The body is nested too deeply.");
+  return createHash("sha256").update(`${method}\n${path}\n`).update(json).digest("base64url");
 }
 
-function canonicalJson(value: unknown): string {
-  const sorted = (_key: string, item: unknown) =>
-    item !== null && typeof item === "object" && !Array.isArray(item)
-      ? Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : item;
-  try {
-    return JSON.stringify(value ?? null, sorted);
-  } catch (error) {
-    if (error instanceof RangeError) throw invalid("The body is nested too deeply.");
-    throw error;
-  }
-}
+/** Levels of nesting in a body. No route takes so many. */
+const maxBodyDepth = 100;
 
 function context(part: "body" | "answer", callerId: string, key: string): string {
   return `idempotency-${part}:${callerId}:${key}`;

@@ -22,7 +22,7 @@ function open(more: Partial<BatcherOptions<number, string>> = {}) {
 
 const turn = () => new Promise(setImmediate);
 
-test("a lone item waits for nobody, and what comes meanwhile shares the next run", async () => {
+test("a lone item does not wait, and items that arrive meanwhile share the next run", async () => {
   const { runs, batcher } = open();
   const first = batcher.submit([1]);
   await turn();
@@ -39,7 +39,7 @@ test("a lone item waits for nobody, and what comes meanwhile shares the next run
   assert.deepEqual(await Promise.all(others), [["did 2"], ["did 3", "did 4"], ["did 5"]]);
 });
 
-test("what one turn of the event loop brings shares the first run", async () => {
+test("items of one turn of the event loop share the first run", async () => {
   const { runs, batcher } = open();
   void batcher.submit([1]);
   void batcher.submit([2]);
@@ -47,7 +47,7 @@ test("what one turn of the event loop brings shares the first run", async () => 
   assert.deepEqual(runs[0]!.items, [1, 2]);
 });
 
-test("a run takes no more than it may, but never tears a call apart", async () => {
+test("a run takes at most its limit, but never splits a call", async () => {
   const { runs, batcher } = open({ maxBatch: 3 });
   const calls = [[1, 2], [3, 4], [5], [6, 7, 8, 9, 10]].map((items) => batcher.submit(items));
   for (let i = 0; i < 3; i += 1) {
@@ -66,7 +66,7 @@ test("a run takes no more than it may, but never tears a call apart", async () =
   );
 });
 
-test("a failed run fails its own callers and nobody else", async () => {
+test("a failed run fails its own callers only", async () => {
   const { runs, batcher } = open();
   const failing = batcher.submit([1]);
   await turn();
@@ -78,7 +78,7 @@ test("a failed run fails its own callers and nobody else", async () => {
   assert.deepEqual(await fine, ["did 2"]);
 });
 
-test("a full queue takes nothing of a call, and a call larger than the queue only when it is empty", async () => {
+test("a full queue refuses a whole call, and an empty one takes a call of any size", async () => {
   const { runs, batcher } = open({ maxWaiting: 4 });
   void batcher.submit([0]);
   await turn();
@@ -91,7 +91,7 @@ test("a full queue takes nothing of a call, and a call larger than the queue onl
   assert.equal((await large).length, 6);
 });
 
-test("nobody is let in while the oldest waits too long", async () => {
+test("refuses more items while the oldest has waited too long", async () => {
   let now = 0;
   const { runs, batcher } = open({ clock: { ...systemClock, elapsed: () => now } });
   void batcher.submit([1]);
@@ -107,7 +107,7 @@ test("nobody is let in while the oldest waits too long", async () => {
   assert.deepEqual(await Promise.all([waiting, inTime]), [["did 2"], ["did 3"]]);
 });
 
-test("idle tells when all is done", async () => {
+test("idle resolves when all runs have ended", async () => {
   const { runs, batcher } = open();
   await batcher.idle();
   void batcher.submit([1]);
@@ -122,4 +122,26 @@ test("idle tells when all is done", async () => {
   assert.equal(isIdle, false);
   runs[1]!.end();
   await idle;
+});
+
+test("a run that hangs does not delay the items behind it while another run may start", async () => {
+  const { runs, batcher } = open({ maxRuns: 2 });
+  const first = batcher.submitOne(1);
+  await turn();
+  const second = batcher.submitOne(2);
+  await turn();
+  const later = [3, 4, 5].map((item) => batcher.submitOne(item));
+  await turn();
+  assert.equal(runs.length, 2);
+  runs[1]!.end();
+  assert.equal(await second, "did 2");
+  await turn();
+  assert.deepEqual(runs[2]!.items, [3, 4, 5]);
+  runs[2]!.end();
+  assert.deepEqual(await Promise.all(later), ["did 3", "did 4", "did 5"]);
+  const idle = batcher.idle();
+  runs[0]!.end();
+  assert.equal(await first, "did 1");
+  await idle;
+  assert.equal(runs.length, 3);
 });

@@ -1,10 +1,12 @@
 import { type Clock, pause } from "./clock.ts";
 
-/** Group commit: what arrives while a run is under way shares the next one. A lone item waits for nobody. */
+/** Group commit: items that arrive during a run share the next one. A lone item does not wait. */
 export interface Batcher<Item, Result> {
   /** Results in the items' order. The items of one call stay together and in order. Throws `BatcherFull`. */
   submit(items: readonly Item[]): Promise<Result[]>;
-  /** Items waiting, not counting the run under way. */
+  /** As `submit`, for one item. */
+  submitOne(item: Item): Promise<Result>;
+  /** Items waiting, not counting those of runs under way. */
   readonly waiting: number;
   /** Resolves when nothing waits and nothing runs. */
   idle(): Promise<void>;
@@ -15,19 +17,21 @@ export interface BatcherOptions<Item, Result> {
   maxBatch: number;
   /** Items that may wait. */
   maxWaiting: number;
-  /** How long the oldest may have waited when another is let in, in milliseconds. */
-  maxWaitMs: number;
+  /** Refuses more items while the oldest has waited for longer, in milliseconds. Default: no limit. */
+  maxWaitMs?: number;
+  /** Runs at the same time, so that one that hangs does not delay the items behind it. Default: 1. */
+  maxRuns?: number;
   /**
-   * While several items come at a time, runs start at least this far apart, in milliseconds, so that each takes more of
-   * them; 0 starts the next as soon as the one before has ended.
+   * While several items arrive at a time, runs start at least this far apart, in milliseconds, so that each takes more
+   * of them. Default: 0, the next run starts when the one before ends.
    */
   paceMs?: number;
   clock: Clock;
-  /** One result for each item. Throwing fails every item of the run. */
-  run: (items: Item[]) => Promise<Result[]>;
+  /** One result for each item, in their order. Throwing fails every item of the run. */
+  run: (items: Item[]) => Promise<readonly Result[]>;
 }
 
-/** The queue is full, or its oldest item has waited too long. Nothing of the call was taken. */
+/** The queue is full, or its oldest item has waited too long. No item of the call was taken. */
 export class BatcherFull extends Error {
   override readonly name = "BatcherFull";
 }
@@ -39,14 +43,14 @@ interface Call<Item, Result> {
   reject: (error: unknown) => void;
 }
 
-/** Runs are spaced out once one has taken this many: they would come anyway, and each costs a round trip. */
+/** Runs are spaced out once one has taken this many: each costs a round trip. */
 const severalItems = 4;
 
 export function openBatcher<Item, Result>(options: BatcherOptions<Item, Result>): Batcher<Item, Result> {
-  const { maxBatch, maxWaiting, maxWaitMs, paceMs = 0, clock, run } = options;
+  const { maxBatch, maxWaiting, maxWaitMs = Number.POSITIVE_INFINITY, maxRuns = 1, paceMs = 0, clock, run } = options;
   let queue: Call<Item, Result>[] = [];
   let waiting = 0;
-  let isRunning = false;
+  let runs = 0;
   let whenIdle: (() => void)[] = [];
   let lastStart = Number.NEGATIVE_INFINITY;
   let lastSize = 0;
@@ -68,7 +72,8 @@ export function openBatcher<Item, Result>(options: BatcherOptions<Item, Result>)
         for (const call of calls) call.reject(error);
       }
     }
-    isRunning = false;
+    runs -= 1;
+    if (runs > 0) return;
     for (const resolve of whenIdle) resolve();
     whenIdle = [];
   }
@@ -86,29 +91,31 @@ export function openBatcher<Item, Result>(options: BatcherOptions<Item, Result>)
     return calls;
   }
 
+  function submit(items: readonly Item[]): Promise<Result[]> {
+    const now = clock.elapsed();
+    const oldest = queue[0];
+    if (waiting + items.length > maxWaiting && waiting > 0) return Promise.reject(new BatcherFull("the queue is full"));
+    if (oldest !== undefined && now - oldest.since > maxWaitMs) {
+      return Promise.reject(new BatcherFull("the oldest item has waited too long"));
+    }
+    return new Promise((resolve, reject) => {
+      queue.push({ items, since: now, resolve, reject });
+      waiting += items.length;
+      if (runs >= maxRuns) return;
+      runs += 1;
+      // Items of the same turn of the event loop share the run.
+      setImmediate(runAll);
+    });
+  }
+
   return {
-    submit(items) {
-      const now = clock.elapsed();
-      const oldest = queue[0];
-      if (waiting + items.length > maxWaiting && waiting > 0)
-        return Promise.reject(new BatcherFull("the queue is full"));
-      if (oldest !== undefined && now - oldest.since > maxWaitMs) {
-        return Promise.reject(new BatcherFull("the oldest has waited too long"));
-      }
-      return new Promise((resolve, reject) => {
-        queue.push({ items, since: now, resolve, reject });
-        waiting += items.length;
-        if (isRunning) return;
-        isRunning = true;
-        // What else this turn of the event loop brings shares the first run.
-        setImmediate(runAll);
-      });
-    },
+    submit,
+    submitOne: async (item) => (await submit([item]))[0]!,
     get waiting() {
       return waiting;
     },
     idle() {
-      return isRunning ? new Promise((resolve) => whenIdle.push(resolve)) : Promise.resolve();
+      return runs > 0 ? new Promise((resolve) => whenIdle.push(resolve)) : Promise.resolve();
     },
   };
 }

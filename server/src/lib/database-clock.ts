@@ -27,7 +27,6 @@ export async function openDatabaseClock({ db, clock, log }: DatabaseClockOptions
   /** The time at which `elapsed` was 0. */
   let origin = Number.NaN;
   let machineOrigin = 0;
-  let asking: Promise<void> | null = null;
 
   async function ask(): Promise<void> {
     const before = clock.elapsed();
@@ -37,15 +36,8 @@ export async function openDatabaseClock({ db, clock, log }: DatabaseClockOptions
     if (after - before <= slowMs || Number.isNaN(origin)) origin = at - (before + after) / 2;
   }
 
-  function askOnce(): Promise<void> {
-    asking ??= ask().finally(() => {
-      asking = null;
-    });
-    return asking;
-  }
-
   const complain = (error: unknown) => log.warn({ err: error }, "the database could not be asked for the time");
-  await askOnce();
+  await ask();
   const aheadMs = Math.round(machineOrigin - origin);
   if (Math.abs(aheadMs) > noticedMs) {
     log.warn(
@@ -53,13 +45,13 @@ export async function openDatabaseClock({ db, clock, log }: DatabaseClockOptions
       "This machine's clock differs from the database's, which the hub uses. Synchronize both with NTP.",
     );
   }
-  const asked = repeat(clock, askEveryMs, askOnce, complain);
+  const asked = repeat(clock, askEveryMs, ask, complain);
   return {
     now() {
       const elapsed = clock.elapsed();
       if (Math.abs(clock.now() - elapsed - machineOrigin) > jumpMs) {
         machineOrigin = clock.now() - elapsed;
-        askOnce().catch(complain);
+        asked.wake();
       }
       return Math.round(origin + elapsed);
     },

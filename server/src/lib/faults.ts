@@ -1,6 +1,5 @@
 import pg from "pg";
 import { BatcherFull } from "./batcher.ts";
-import { TooManyQuestions } from "./coalescer.ts";
 import { lostConnection } from "./postgres.ts";
 import { SecretBoxError } from "./secret-box.ts";
 
@@ -51,7 +50,7 @@ function outerFault(error: unknown): Error | null {
     const one = waiting.shift();
     if (!(one instanceof Error)) continue;
     if (one instanceof pg.DatabaseError && one.code !== undefined) return one;
-    if (one instanceof SecretBoxError || one instanceof BatcherFull || one instanceof TooManyQuestions) return one;
+    if (one instanceof SecretBoxError || one instanceof BatcherFull) return one;
     if (hasSystemCode(one) || lostConnection.test(one.message)) return one;
     waiting.push(one.cause, ...(one instanceof AggregateError ? one.errors : []));
   }

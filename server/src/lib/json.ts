@@ -24,24 +24,24 @@ export function toStorable(json: string): string {
   return json.replace(escapes, (found) => (unstorable.test(found) ? "\\ufffd" : found));
 }
 
-/** How deep objects and arrays may lie in one another, for `canonicalJson`. */
+/** Levels of nesting that a document of a user may have. */
 export const maxDepth = 20;
 
 /**
- * JSON with the fields of every object in one order, whatever theirs was; null when it is nested too deep. For what was
- * JSON before: it has no cycles and no functions. Fields that are undefined are left out.
+ * JSON with the fields of every object sorted by name; null when it has more levels than `depth`. The value comes from
+ * JSON, so it has no cycles and no functions. Fields that are undefined are left out.
  */
-export function canonicalJson(value: unknown, depth = 0): string | null {
+export function canonicalJson(value: unknown, depth = maxDepth): string | null {
   if (value === null || typeof value !== "object") return JSON.stringify(value);
-  if (depth === maxDepth) return null;
+  if (depth === 0) return null;
   const isList = Array.isArray(value);
   const inside = isList
-    ? value.map((item) => canonicalJson(item, depth + 1))
+    ? value.map((item) => canonicalJson(item, depth - 1))
     : Object.entries(value)
         .filter(([, item]) => item !== undefined)
         .sort(([a], [b]) => (a < b ? -1 : 1))
         .map(([name, item]) => {
-          const json = canonicalJson(item, depth + 1);
+          const json = canonicalJson(item, depth - 1);
           return json === null ? null : `${JSON.stringify(name)}:${json}`;
         });
   if (inside.includes(null)) return null;

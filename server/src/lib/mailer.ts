@@ -1,3 +1,4 @@
+import { openBatcher } from "./batcher.ts";
 import { type Clock, pause } from "./clock.ts";
 import type { Log } from "./postgres.ts";
 import type { Secret } from "./secret.ts";
@@ -16,18 +17,17 @@ export function readableTime(time: Date): string {
 }
 
 /**
- * Mail goes out behind the answer to whoever caused it: `send` puts it in a line in memory and returns. Each is tried
- * `triesPerMail` times. What waits when the process dies is lost, so every mail must be one that can be asked for
- * again.
+ * `send` puts a mail in a queue in memory and returns; each is tried `triesPerMail` times. Mails that wait when the
+ * process dies are lost, so every mail must be one that can be requested again.
  */
 export interface Mailer extends AsyncDisposable {
   /** Whether a server is set; without one, `send` does nothing. */
   readonly isOn: boolean;
-  /** Whether the mail will be tried: false without a server, and when too many wait. Call it after the commit. */
+  /** False without a server, and when too many mails wait. Call it after the commit. */
   send(mail: Mail): boolean;
-  /** When nothing waits or is under way. */
+  /** Resolves when no mail waits or is being sent. */
   idle(): Promise<void>;
-  /** Waits `closeWithinMs` for what is under way. */
+  /** Waits up to `closeWithinMs` for the mail that is being sent. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -63,20 +63,17 @@ export function openMailer({ url, from, clock, log }: MailerOptions): Mailer {
     });
   let opened: ReturnType<typeof openTransport> | undefined;
   const stopped = new AbortController();
-  const waiting: Mail[] = [];
-  let working: Promise<void> | null = null;
-
-  async function work(): Promise<void> {
-    for (let mail = waiting.shift(); mail !== undefined && !stopped.signal.aborted; mail = waiting.shift()) {
-      await sendMail(mail);
-    }
-    working = null;
-  }
+  const queue = openBatcher<Mail, void>({
+    maxBatch: 1,
+    maxWaiting: queueSize,
+    clock,
+    run: async ([mail]) => [await sendMail(mail!)],
+  });
 
   async function sendMail({ kind, to, subject, text }: Mail): Promise<void> {
     // As an object it is one address, whatever stands in it.
     const message = { from, to: { name: "", address: to }, subject, text };
-    for (let tries = 1; ; tries += 1) {
+    for (let tries = 1; !stopped.signal.aborted; tries += 1) {
       try {
         opened ??= openTransport();
         await (await opened).sendMail(message);
@@ -94,21 +91,18 @@ export function openMailer({ url, from, clock, log }: MailerOptions): Mailer {
   return {
     isOn: true,
     send(mail) {
-      if (stopped.signal.aborted || waiting.length >= queueSize) {
+      if (stopped.signal.aborted || queue.waiting >= queueSize) {
         log.warn({ mail: mail.kind }, "a mail was dropped: too many wait");
         return false;
       }
-      waiting.push(mail);
-      working ??= work();
+      void queue.submitOne(mail);
       return true;
     },
-    async idle() {
-      while (working !== null) await working;
-    },
+    idle: () => queue.idle(),
     async [Symbol.asyncDispose]() {
       stopped.abort();
       const late = new AbortController();
-      await Promise.race([working, pause(clock, closeWithinMs, late.signal)]);
+      await Promise.race([queue.idle(), pause(clock, closeWithinMs, late.signal)]);
       late.abort();
       (await opened)?.close();
     },

@@ -1,4 +1,6 @@
 import type pg from "pg";
+import { systemClock } from "./clock.ts";
+import { repeatWhenWoken } from "./repeat.ts";
 
 /** How often the connections in use are checked, in milliseconds. */
 const lookEveryMs = 500;
@@ -24,12 +26,12 @@ export function watchPool({ pool, createClient, onCut }: PoolWatchOptions): void
   const all = new Set<pg.PoolClient>();
   /** Since when each is in use, or was last found at work, by `performance.now`. */
   const inUse = new Map<pg.PoolClient, number>();
-  let isWatching = false;
+  const checks = repeatWhenWoken(systemClock, lookEveryMs, check);
 
   pool.on("connect", (client) => void all.add(client));
   pool.on("acquire", (client) => {
     inUse.set(client, performance.now());
-    if (!isWatching) void watch();
+    checks.wake();
   });
   pool.on("release", (_error, client) => void inUse.delete(client));
   pool.on("remove", (client) => {
@@ -37,17 +39,13 @@ export function watchPool({ pool, createClient, onCut }: PoolWatchOptions): void
     inUse.delete(client);
   });
 
-  async function watch(): Promise<void> {
-    isWatching = true;
-    while (inUse.size > 0) {
-      await new Promise((resolve) => setTimeout(resolve, lookEveryMs).unref());
-      const overdue = [...inUse].filter(([, since]) => performance.now() - since > overdueMs);
-      if (overdue.length > 0) await look(overdue);
-    }
-    isWatching = false;
+  async function check(): Promise<void> {
+    const overdue = [...inUse].filter(([, since]) => performance.now() - since > overdueMs);
+    if (overdue.length > 0) await cutDead(overdue);
+    if (inUse.size > 0) checks.wake();
   }
 
-  async function look(overdue: readonly [pg.PoolClient, number][]): Promise<void> {
+  async function cutDead(overdue: readonly [pg.PoolClient, number][]): Promise<void> {
     const atWork = await findAtWork(overdue.map(([client]) => processOf(client)));
     // Connections that were released or taken again meanwhile are not asked about.
     const asked = overdue.filter(([client, since]) => inUse.get(client) === since);

@@ -147,8 +147,8 @@ export function isRetryableDbError(error: unknown): boolean {
 }
 
 /** Whether a row with the same key was there. Source: PostgreSQL 18, appendix A. */
-export function isUniqueViolation(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "23505";
+export function isUniqueViolation(error: unknown): error is pg.DatabaseError {
+  return error instanceof pg.DatabaseError && error.code === "23505";
 }
 
 /** Source: PostgreSQL 18, appendix A; below the SQL states, the system errors of a socket. */

@@ -1,36 +1,91 @@
 import { type Clock, pause } from "./clock.ts";
 
-/** The longest pause after a failure, in milliseconds. */
-const failurePauseMs = 10_000;
+/** Work that is run again and again, one run at a time. */
+export interface Repeated {
+  /** A run follows at once, or after the one under way and its pause. Any number of calls meanwhile share that run. */
+  wake(): void;
+  /** Waits for the run under way and for one that was woken, without pauses; starts no other. Safe to call twice. */
+  close(): Promise<void>;
+}
+
+/** The longest wait after a failure, in milliseconds. */
+const failureWaitMs = 10_000;
 
 /**
- * Calls `work` again and again, a pause before each call and one call at a time. A failure is reported and does not end it:
- * the next call comes after `failurePauseMs` at the latest.
- * `close` waits for the call under way, and makes no other.
+ * Runs `work` every `everyMs`, the first time after `everyMs`, and when woken. A failure is reported, and the next run
+ * comes after `failureWaitMs` at the latest.
  */
 export function repeat(
   clock: Clock,
-  pauseMs: number,
+  everyMs: number,
   work: () => Promise<unknown>,
   onFailure: (error: unknown) => void,
-): { close(): Promise<void> } {
-  const closing = new AbortController();
-  const run = async () => {
-    for (let hasFailed = false; ; ) {
-      await pause(clock, hasFailed ? Math.min(pauseMs, failurePauseMs) : pauseMs, closing.signal);
-      if (closing.signal.aborted) return;
+): Repeated {
+  return new Repeater({ clock, everyMs, pauseMs: 0, work, onFailure });
+}
+
+/** Runs `work` when woken, each run at least `pauseMs` after the end of the one before. `work` must not throw. */
+export function repeatWhenWoken(clock: Clock, pauseMs: number, work: () => Promise<void>): Repeated {
+  return new Repeater({ clock, everyMs: null, pauseMs, work, onFailure: rethrow });
+}
+
+function rethrow(error: unknown): never {
+  throw error;
+}
+
+interface RepeaterOptions {
+  clock: Clock;
+  everyMs: number | null;
+  pauseMs: number;
+  work: () => Promise<unknown>;
+  onFailure: (error: unknown) => void;
+}
+
+class Repeater implements Repeated {
+  readonly #options: RepeaterOptions;
+  readonly #closing = new AbortController();
+  #isWoken = false;
+  #isRunning = false;
+  #ended: Promise<void> = Promise.resolve();
+  #cancelNext = () => {};
+
+  constructor(options: RepeaterOptions) {
+    this.#options = options;
+    this.#schedule(options.everyMs);
+  }
+
+  wake(): void {
+    this.#isWoken = true;
+    if (this.#isRunning || this.#closing.signal.aborted) return;
+    this.#isRunning = true;
+    this.#cancelNext();
+    this.#ended = this.#run();
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    this.#cancelNext();
+    await this.#ended;
+  }
+
+  async #run(): Promise<void> {
+    const { clock, everyMs, pauseMs, work, onFailure } = this.#options;
+    let hasFailed = false;
+    while (this.#isWoken) {
+      this.#isWoken = false;
       hasFailed = false;
       await work().catch((error) => {
         hasFailed = true;
         onFailure(error);
       });
+      if (pauseMs > 0) await pause(clock, pauseMs, this.#closing.signal);
     }
-  };
-  const running = run();
-  return {
-    async close() {
-      closing.abort();
-      await running;
-    },
-  };
+    this.#isRunning = false;
+    this.#schedule(hasFailed && everyMs !== null ? Math.min(everyMs, failureWaitMs) : everyMs);
+  }
+
+  #schedule(waitMs: number | null): void {
+    if (waitMs === null || this.#closing.signal.aborted) return;
+    this.#cancelNext = this.#options.clock.after(waitMs, () => this.wake());
+  }
 }

@@ -9,7 +9,8 @@ import {
   readOldest,
   toCursor,
 } from "../events/events.ts";
-import { openCoalescer } from "../lib/coalescer.ts";
+import { openBatcher } from "../lib/batcher.ts";
+import type { Clock } from "../lib/clock.ts";
 import type { Db } from "../lib/query.ts";
 import { type Frame, frameOf } from "./frames.ts";
 
@@ -95,15 +96,15 @@ const maxChecked = 5_000;
  * The past of feeds, read in blocks that all who resume share: ten thousand clients that come back at once cost as many
  * queries as there are blocks between the oldest of their cursors and now.
  */
-export function openBlocks(db: Db) {
+export function openBlocks(db: Db, clock: Clock) {
   /** Least recently used first. The newest block of a feed is kept as far as it was read. */
   const kept = new Map<string, Block>();
   const loading = new Map<string, Promise<Block>>();
   let keptLength = 0;
-  const checks = openCoalescer({
+  const checks = openBatcher({
     maxBatch: maxChecked,
     maxWaiting,
-    maxRuns: 1,
+    clock,
     run: (asked: readonly { workspaceId: string; cursor: Cursor }[]) => checkCursors(db, asked),
   });
 
@@ -159,7 +160,8 @@ export function openBlocks(db: Db) {
      * Why a reader cannot resume from a cursor, by the database and not by cached blocks; null when it can. One query
      * answers all calls that wait.
      */
-    check: (workspaceId: string, cursor: Cursor): Promise<GapReason | null> => checks.ask({ workspaceId, cursor }),
+    check: (workspaceId: string, cursor: Cursor): Promise<GapReason | null> =>
+      checks.submitOne({ workspaceId, cursor }),
 
     /** Drops the cached blocks of a workspace whose feed was replaced by a restored backup. */
     forget(workspaceId: string): void {

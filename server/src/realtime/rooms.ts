@@ -25,7 +25,7 @@ export function openRooms({ db, eventNotifier, clock, log, onTaken }: RoomsDeps)
   const rooms = new Map<string, Promise<Room>>();
   const opened = new Map<string, Room>();
   const tails = openTails({ db, eventNotifier, clock, log });
-  const parts = { db, blocks: openBlocks(db), clock, replays: openLoopShare(clock, replayShareMs), onTaken };
+  const parts = { db, blocks: openBlocks(db, clock), clock, replays: openLoopShare(clock, replayShareMs), onTaken };
 
   async function open(workspaceId: string): Promise<Room> {
     const listener: { room?: Room } = {};

@@ -11,7 +11,7 @@ import {
 import { forbidden, notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
-import { type Pool, transaction } from "../lib/postgres.ts";
+import { isUniqueViolation, type Pool, transaction } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
 import { type PasswordHashing, requesterOf } from "./password-hashing.ts";
 import type { User } from "./user-rows.ts";
@@ -179,8 +179,7 @@ async function requireAnotherAdmin(tx: Db, { workspaceId, userId }: { workspaceI
 const namesByIndex: Record<string, string> = { users_by_username: "username", users_by_email: "email" };
 
 function refuseTakenNames(error: unknown): never {
-  const { code, constraint } = error as { code?: string; constraint?: string };
-  const field = code === "23505" ? namesByIndex[constraint ?? ""] : undefined;
+  const field = isUniqueViolation(error) ? namesByIndex[error.constraint ?? ""] : undefined;
   if (field === undefined) throw error;
   throw new RequestError("CONFLICT", `This ${field} is taken: choose another one.`, { details: { field } });
 }

@@ -75,7 +75,6 @@ export function openDispatcher(deps: DispatcherDeps): Dispatcher {
     maxBatch: finishBatch,
     // Bounded by the attempts under way.
     maxWaiting: Number.POSITIVE_INFINITY,
-    maxWaitMs: Number.POSITIVE_INFINITY,
     paceMs: 5,
     clock,
     run: finish,

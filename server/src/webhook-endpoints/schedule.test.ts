@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { RequestError } from "../errors.ts";
 import { openSecretBox } from "../lib/secret-box.ts";
-import { maxAskedMs, readRetryAfter, retryDelayMs, retryDelaysMs } from "./schedule.ts";
+import { maxAskedMs, retryDelayMs, retryDelaysMs } from "./schedule.ts";
 import { newWebhookSecret, openWebhookSecret, requireWebhookSecret, sealWebhookSecret } from "./secrets.ts";
 
 test("the schedule is the one of Standard Webhooks, a tenth more or less", () => {
@@ -40,27 +40,6 @@ test("what an endpoint asks for counts when it is longer than planned, and up to
     retryDelayMs(1, 10 * maxAskedMs, () => 0.5),
     maxAskedMs,
   );
-});
-
-test("retry-after is read as seconds or as a date, and nothing else", () => {
-  const now = Date.UTC(2026, 10, 20, 12);
-  const cases: [string | undefined, number | null][] = [
-    ["0", 0],
-    ["120", 120_000],
-    [" 7 ", 7_000],
-    ["Fri, 20 Nov 2026 12:00:30 GMT", 30_000],
-    ["Fri, 20 Nov 2026 11:00:00 GMT", 0],
-    [undefined, null],
-    ["", null],
-    ["-5", null],
-    ["1.5", null],
-    ["1e3", null],
-    ["2026-11-20T12:00:30Z", null],
-    ["Fri, 99 Nov 2026 12:00:30 GMT", null],
-    ["99999999999999999999", null],
-    ["soon", null],
-  ];
-  for (const [value, expected] of cases) assert.equal(readRetryAfter(value, now), expected, String(value));
 });
 
 test("secrets are those of the standard, sealed for their endpoint alone", () => {

@@ -38,15 +38,3 @@ export function retryDelayMs(tries: number, askedMs: number | null, random: Rand
   const own = planned * (1 + (random() * 2 - 1) * jitter);
   return Math.round(Math.max(own, Math.min(askedMs ?? 0, maxAskedMs)));
 }
-
-/** What `retry-after` asks for, in milliseconds from now: seconds or an HTTP date. Null when it says neither. */
-export function readRetryAfter(value: string | undefined, nowMs: number): number | null {
-  const text = value?.trim() ?? "";
-  if (/^\d{1,10}$/.test(text)) return Number(text) * second;
-  if (!httpDate.test(text)) return null;
-  const at = Date.parse(text);
-  return Number.isNaN(at) ? null : Math.max(0, at - nowMs);
-}
-
-/** The one form of RFC 9110, section 5.6.7, that is still written. */
-const httpDate = /^(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$/;

@@ -1,9 +1,9 @@
 import type { Clock } from "../lib/clock.ts";
 import { type HttpAnswer, type HttpClient, HttpError } from "../lib/http.ts";
 import { urlProblem } from "../lib/outbound-url.ts";
+import { retryAfterMs } from "../lib/retry-after.ts";
 import { MissingKeyError, type SecretBox } from "../lib/secret-box.ts";
 import type { SealedEndpoint } from "./endpoint.ts";
-import { readRetryAfter } from "./schedule.ts";
 import { openWebhookSecret } from "./secrets.ts";
 import { signatureHeaders } from "./sign.ts";
 
@@ -120,7 +120,7 @@ function judge({ status, headers, body }: HttpAnswer, nowMs: number): Partial<Ou
   if (status >= 200 && status < 300) return { isSuccess: true, statusCode: status, answer };
   const why = status >= 300 && status < 400 ? " Redirects are not followed." : "";
   const error = `The endpoint answered ${status}.${why}`;
-  return { statusCode: status, answer, error, askedMs: readRetryAfter(headers["retry-after"], nowMs) };
+  return { statusCode: status, answer, error, askedMs: retryAfterMs(headers["retry-after"], nowMs) };
 }
 
 /** At most 1 KiB; a character that was cut, and what PostgreSQL does not store, is left out. */

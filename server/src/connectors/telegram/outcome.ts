@@ -1,4 +1,5 @@
-import { longerWait, type PlatformAnswer, pageOf, retryAfterMs } from "../call.ts";
+import { retryAfterMs } from "../../lib/retry-after.ts";
+import { longerWait, type PlatformAnswer, pageOf } from "../call.ts";
 import { cleanDetail } from "../clean.ts";
 import type { AccountProblem, Exchange, RefusalReason, SendOutcome } from "../connector.ts";
 import { type Json, numberAt, objectAt, textAt } from "../json.ts";
@@ -63,7 +64,7 @@ function flooded(
   exchange: Exchange,
 ): SendOutcome {
   const seconds = numberAt(parameters, "retry_after");
-  const afterMs = longerWait(seconds >= 0 ? seconds * 1000 : null, retryAfterMs(answer.headers, nowMs));
+  const afterMs = longerWait(seconds >= 0 ? seconds * 1000 : null, retryAfterMs(answer.headers["retry-after"], nowMs));
   return { kind: "retry", afterMs, scope: "lane", platformFault: false, detail, exchange };
 }
 
@@ -74,7 +75,7 @@ function flooded(
 function strangeAnswer(answer: PlatformAnswer, nowMs: number, told: Exchange): SendOutcome {
   const detail = `The answer ${answer.status} is not one of the platform: ${pageOf(answer)}`;
   if (answer.status >= 500 || answer.status < 300) return { kind: "unknown", detail, exchange: told };
-  const afterMs = retryAfterMs(answer.headers, nowMs);
+  const afterMs = retryAfterMs(answer.headers["retry-after"], nowMs);
   return { kind: "retry", afterMs, scope: "account", platformFault: answer.status !== 429, detail, exchange: told };
 }
 

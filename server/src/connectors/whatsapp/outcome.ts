@@ -1,5 +1,6 @@
 import { isObject } from "../../lib/json.ts";
-import { longerWait, type PlatformAnswer, pageOf, retryAfterMs } from "../call.ts";
+import { retryAfterMs } from "../../lib/retry-after.ts";
+import { longerWait, type PlatformAnswer, pageOf } from "../call.ts";
 import { cleanDetail, cleanId } from "../clean.ts";
 import type { Exchange, SendOutcome } from "../connector.ts";
 import { type Json, listAt, numberAt, objectAt, parseObject, textAt } from "../json.ts";
@@ -31,7 +32,7 @@ function failed(answer: PlatformAnswer, error: GraphError, nowMs: number, exchan
   const detail = `${error.code}: ${error.message}`;
   const verdict = verdictOf(error.code, error.error_subcode ?? 0) ?? unlisted(answer.status, error.is_transient);
   if (verdict.kind !== "retry") return { ...verdict, detail, exchange: told };
-  const asked = longerWait(retryAfterMs(answer.headers, nowMs), regainAccessMs(answer));
+  const asked = longerWait(retryAfterMs(answer.headers["retry-after"], nowMs), regainAccessMs(answer));
   return { ...verdict, afterMs: longerWait(verdict.afterMs, asked), detail, exchange: told };
 }
 
@@ -51,7 +52,7 @@ function unlisted(status: number, isTransient: boolean): Verdict {
 function strangeAnswer(answer: PlatformAnswer, nowMs: number, told: Exchange): SendOutcome {
   const detail = `The answer ${answer.status} is not one of the platform: ${pageOf(answer)}`;
   if (answer.status >= 500) return { kind: "unknown", detail, exchange: told };
-  const afterMs = retryAfterMs(answer.headers, nowMs);
+  const afterMs = retryAfterMs(answer.headers["retry-after"], nowMs);
   const isThrottled = answer.status === 429;
   return { kind: "retry", afterMs, scope: "account", platformFault: !isThrottled, detail, exchange: told };
 }

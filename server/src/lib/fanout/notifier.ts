@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { Clock } from "../clock.ts";
-import { openRounds } from "../rounds.ts";
+import { repeatWhenWoken } from "../repeat.ts";
 import type { Fanout } from "./fanout.ts";
 
 /** Notifies listeners in all processes that something has changed, by a key such as its id. At most once. */
@@ -24,7 +24,7 @@ export function openNotifier({ fanout, clock, channel }: { fanout: Fanout; clock
   const notifyHere = (key: string | null) => {
     for (const listener of listeners) listener(key);
   };
-  const rounds = openRounds(clock, pauseMs, async () => {
+  const publishing = repeatWhenWoken(clock, pauseMs, async () => {
     const keys = waiting.size > maxKeys ? [] : [...waiting];
     waiting.clear();
     fanout.publish(channel, [self, ...keys].join(" "));
@@ -40,7 +40,7 @@ export function openNotifier({ fanout, clock, channel }: { fanout: Fanout; clock
     notify(key) {
       notifyHere(key);
       waiting.add(key);
-      rounds.ask();
+      publishing.wake();
     },
     subscribe(listener) {
       const own = (key: string | null) => listener(key);

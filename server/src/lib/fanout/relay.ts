@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { type Clock, pause } from "../clock.ts";
 import type { Log } from "../postgres.ts";
-import { openRounds } from "../rounds.ts";
+import { repeatWhenWoken } from "../repeat.ts";
 import { type Fanout, maxChannelBytes, maxMessageBytes, maxWaitingMessages } from "./fanout.ts";
 import { type Frame, frameHeadingBytes, headingBytes, readPayload, writePayload } from "./frames.ts";
 
@@ -39,7 +39,7 @@ export function openRelay({ clock, log, maxPayloadBytes, send }: RelayOptions): 
   const reconnectListeners = new Set<() => void>();
   const waiting: Waiting[] = [];
   const closing = new AbortController();
-  const rounds = openRounds(clock, roundPauseMs, sendWaiting);
+  const sending = repeatWhenWoken(clock, roundPauseMs, sendWaiting);
   let serial = 0;
   /** Messages were dropped, and the other processes do not know it yet. */
   let isLossUntold = false;
@@ -54,7 +54,7 @@ export function openRelay({ clock, log, maxPayloadBytes, send }: RelayOptions): 
       waiting.shift();
       lose("more was published than can be passed on");
     }
-    rounds.ask();
+    sending.wake();
   }
 
   function lose(reason: string, error?: unknown): void {
@@ -70,14 +70,14 @@ export function openRelay({ clock, log, maxPayloadBytes, send }: RelayOptions): 
       if (isTellingLoss) isLossUntold = false;
       if (isFailing) log.info({}, "fan-out: messages are passed on again");
       isFailing = false;
-      if (waiting.length > 0 || isLossUntold) rounds.ask();
+      if (waiting.length > 0 || isLossUntold) sending.wake();
     } catch (error) {
       // Sending again might say the same twice; that something is missing can be said as often as need be.
       lose("they could not be passed on", error);
       isFailing = true;
       if (closing.signal.aborted) return;
       await pause(clock, failurePauseMs, closing.signal);
-      rounds.ask();
+      sending.wake();
     }
   }
 
@@ -143,7 +143,7 @@ export function openRelay({ clock, log, maxPayloadBytes, send }: RelayOptions): 
     reconnected,
     async [Symbol.asyncDispose]() {
       closing.abort();
-      await Promise.race([rounds.close(), pause(clock, lastRoundsMs)]);
+      await Promise.race([sending.close(), pause(clock, lastRoundsMs)]);
     },
   };
 }

@@ -139,5 +139,5 @@ function plainLine(text: string | null): string | null {
 /** A username, an address or an identity that was free a moment ago. */
 function isTaken(error: unknown): boolean {
   if (error instanceof RequestError) return error.code === "CONFLICT";
-  return isUniqueViolation(error) && (error as { constraint?: string }).constraint === "login_identities_pkey";
+  return isUniqueViolation(error) && error.constraint === "login_identities_pkey";
 }
