@@ -2,15 +2,15 @@ import assert from "node:assert/strict";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { before, test } from "node:test";
-import { bot_token, health, startHub, telegram, whatsapp } from "../testing/channel-accounts-hub.ts";
+import { bot_token, health, startChannelAccountsHub, telegram, whatsapp } from "../testing/channel-accounts-hub.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { until } from "../testing/until.ts";
 
-type Hub = Awaited<ReturnType<typeof startHub>>;
+type Hub = Awaited<ReturnType<typeof startChannelAccountsHub>>;
 let hub: Hub;
 const opened = closeAfterTests();
 before(async () => {
-  hub = opened.use(await startHub());
+  hub = opened.use(await startChannelAccountsHub());
 });
 
 async function connect(as: string, more: object = {}) {

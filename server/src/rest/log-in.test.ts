@@ -4,7 +4,8 @@ import type { Pool } from "../lib/postgres.ts";
 import { buckets, newTries, rememberTriesMs } from "../log-in/guesses.ts";
 import { deleteOldTries, type LogInDeps, logIn, openLogInTries, openPasswordHasher } from "../log-in/log-in.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
-import { type Answer, adminPassword, type IdentityHub, startIdentityHub } from "../testing/identity-hub.ts";
+import { adminPassword, type IdentityHub, startIdentityHub } from "../testing/identity-hub.ts";
+import type { Answer } from "../testing/rest-hub.ts";
 
 let hub: IdentityHub;
 const opened = closeAfterTests();

@@ -1,20 +1,16 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { pino } from "pino";
 import type { Role } from "../../../contract/src/access.ts";
 import { startSimulator } from "../../../simulator/src/simulator.ts";
 import { openChannelAccounts } from "../channel-accounts/channel-accounts.ts";
 import { connectorFor } from "../connectors/registry.ts";
 import { noOrigin, type Principal } from "../credentials/credentials.ts";
-import { openDatabases } from "../databases.ts";
 import { RequestError } from "../errors.ts";
-import { openRestServer } from "../http/server.ts";
 import { systemClock } from "../lib/clock.ts";
 import { openHttpClient } from "../lib/http.ts";
-import { openPool } from "../lib/postgres.ts";
 import { openSecretBox } from "../lib/secret-box.ts";
 import { channelAccountRoutes } from "../rest/channel-accounts.ts";
-import { createTestDatabase } from "./test-database.ts";
+import { openRestHub } from "./rest-hub.ts";
 
 export const whatsapp = {
   phone_number_id: "106540352242922",
@@ -35,40 +31,40 @@ export const health = {
 };
 
 /** The routes over a real database, with a simulator for a platform; a token is `<workspace> <role>`. */
-export async function startHub() {
-  const database = await createTestDatabase();
-  const simulator = await startSimulator({
-    accounts: [
-      { channel: "whatsapp", ...whatsapp },
-      { channel: "telegram", bot_token },
-    ],
-  });
-  const log = pino({ level: "silent" });
-  const db = openPool({ url: database.url, size: 4, applicationName: "channel accounts test", log });
-  const databases = openDatabases({ url: database.url, size: 4, log });
+export async function startChannelAccountsHub() {
+  const hub = await openRestHub();
+  const { db, databases } = hub;
+  const simulator = hub.more.use(
+    await startSimulator({
+      accounts: [
+        { channel: "whatsapp", ...whatsapp },
+        { channel: "telegram", bot_token },
+      ],
+    }),
+  );
   const client = openHttpClient({ connectionsPerHost: 4, allowPrivate: true });
+  hub.more.defer(() => client.close());
   const io = { http: client.http, clock: systemClock, random: Math.random, timeoutMs: 2_000 };
   const secretBox = openSecretBox(Buffer.alloc(32, 7));
   const open = () =>
     openChannelAccounts({ db: databases.pipelineDb, secretBox, clock: systemClock, allowedOrigins: [simulator.url] });
   const accounts = open();
-  const app = await openRestServer({ log, authenticate: principalOf, dbOf: databases.dbOf });
-  app.get("/webhooks/:channel/:id", { config: { access: "public" } }, async (request, reply) => {
-    const { channel, id } = request.params as { channel: string; id: string };
-    const account = await accounts.get(id);
-    const query = request.query as Record<string, string>;
-    return reply.send(connectorFor(channel)?.handshake?.(query, account?.credentials));
-  });
   const deps = { accounts, io, publicUrl: "", healthOf: () => health as never };
-  channelAccountRoutes(app, deps);
-  await app.listen({ port: 0, host: "127.0.0.1" });
-  const { port } = app.server.address() as { port: number };
-  deps.publicUrl = `http://127.0.0.1:${port}`;
+  const { url, call } = await hub.open({ authenticate: principalOf }, (app) => {
+    app.get("/webhooks/:channel/:id", { config: { access: "public" } }, async (request, reply) => {
+      const { channel, id } = request.params as { channel: string; id: string };
+      const account = await accounts.get(id);
+      const query = request.query as Record<string, string>;
+      return reply.send(connectorFor(channel)?.handshake?.(query, account?.credentials));
+    });
+    channelAccountRoutes(app, deps);
+  });
+  deps.publicUrl = url;
 
   return {
     db,
     accounts,
-    publicUrl: deps.publicUrl,
+    publicUrl: url,
     /** As another process of the same hub sees it. */
     openSibling: open,
     simulator,
@@ -79,25 +75,11 @@ export async function startHub() {
       return id;
     },
     async call(target: string, as: string, body?: unknown) {
-      const [method, path] = target.split(" ") as [string, string];
-      const headers = {
-        authorization: `Bearer ${as}`,
-        ...(body !== undefined && { "content-type": "application/json" }),
-      };
-      const sent = body === undefined ? {} : { body: JSON.stringify(body) };
-      const answer = await fetch(`http://127.0.0.1:${port}${path}`, { method, headers, ...sent });
-      const text = await answer.text();
-      assert.doesNotMatch(text, /canary/, "a credential was told");
-      return { status: answer.status, body: text === "" ? null : JSON.parse(text) };
+      const answer = await call(target, { token: as, body });
+      assert.doesNotMatch(JSON.stringify(answer.body), /canary/, "an answer contains a credential");
+      return { status: answer.status, body: answer.body };
     },
-    async [Symbol.asyncDispose]() {
-      await app.close();
-      await client.close();
-      await databases[Symbol.asyncDispose]();
-      await db.end();
-      await simulator.close();
-      await database[Symbol.asyncDispose]();
-    },
+    [Symbol.asyncDispose]: () => hub[Symbol.asyncDispose](),
   };
 }
 

@@ -1,12 +1,10 @@
 import assert from "node:assert/strict";
-import type { AddressInfo } from "node:net";
-import { type Logger, pino } from "pino";
+import type { Logger } from "pino";
 import { openAuthenticator, openTokens, type SigningKeys, sharedSecrets } from "../credentials/credentials.ts";
-import { openDatabases } from "../databases.ts";
+import type { App } from "../http/app.ts";
 import { honourIdempotencyKeys } from "../http/idempotency.ts";
-import { openRestServer } from "../http/server.ts";
 import type { Clock } from "../lib/clock.ts";
-import { openPool, type Pool } from "../lib/postgres.ts";
+import type { Pool } from "../lib/postgres.ts";
 import { Secret } from "../lib/secret.ts";
 import { openSecretBox, type SecretBox } from "../lib/secret-box.ts";
 import { ensureFirstAdmin, openPasswordHasher } from "../log-in/log-in.ts";
@@ -17,20 +15,8 @@ import { jwksRoutes } from "../rest/jwks.ts";
 import { meRoutes } from "../rest/me.ts";
 import { userRoutes } from "../rest/users.ts";
 import { workspaceRoutes } from "../rest/workspaces.ts";
-import { createTestDatabase } from "./test-database.ts";
+import { type Answer, openRestHub } from "./rest-hub.ts";
 import { until } from "./until.ts";
-
-/** An answer as a test reads it. Bodies are checked by the assertions on them. */
-// biome-ignore lint/suspicious/noExplicitAny: a test asserts on what came, whatever its type
-export type Answer = { status: number; headers: Headers; body: any };
-
-export interface CallOptions {
-  body?: unknown;
-  token?: string | undefined;
-  idempotencyKey?: string;
-  /** The client's address, as the proxy of a hub with `trustedProxies` names it. */
-  from?: string;
-}
 
 export const adminPassword = "correct horse battery";
 const memberPassword = "a long enough one";
@@ -50,10 +36,8 @@ export async function startIdentityHub(
     trustedProxies?: number;
   } = {},
 ) {
-  const database = await createTestDatabase();
-  const log = options.log ?? pino({ level: process.env.TEST_LOG_LEVEL ?? "silent" });
-  const db = openPool({ url: database.url, size: 10, applicationName: "identity test", log });
-  const databases = openDatabases({ url: database.url, size: 10, log });
+  const hub = await openRestHub(options.log);
+  const { db, databases, log } = hub;
   let nowMs = Date.now();
   const clock: Clock = { now: () => nowMs, elapsed: () => nowMs, after: () => () => {} };
   const box = openSecretBox(Buffer.alloc(32, 7));
@@ -75,7 +59,6 @@ export async function startIdentityHub(
   async function open() {
     const { authenticate, forget } = openAuthenticator({ db: databases.identityDb, clock, tokens });
     const { trustedProxies = null } = options;
-    const app = await openRestServer({ log, authenticate, dbOf: databases.dbOf, trustedProxies });
     const deps = {
       db: databases.identityDb,
       identityDb: databases.identityDb,
@@ -87,17 +70,17 @@ export async function startIdentityHub(
       forget,
       registration: options.registration ?? "open",
     };
-    honourIdempotencyKeys(app, deps);
-    for (const routes of [authRoutes, jwksRoutes, meRoutes, apiKeyRoutes, userRoutes, workspaceRoutes, auditLogRoutes])
-      routes(app, deps);
-    await options.more?.(app, deps);
-    return { app, authenticate, forget };
+    const opened = await hub.open({ authenticate, trustedProxies }, async (app) => {
+      honourIdempotencyKeys(app, deps);
+      for (const routes of identityRoutes) routes(app, deps);
+      await options.more?.(app, deps);
+    });
+    return { ...opened, authenticate };
   }
 
   const first = await open();
   const second = await open();
-  const call = await listen(first.app);
-  const sibling = await listen(second.app);
+  const { call } = first;
 
   let registered = 0;
 
@@ -111,9 +94,9 @@ export async function startIdentityHub(
     box,
     tokens,
     call,
-    sibling,
+    sibling: second.call,
     /** Where the first process listens. */
-    url: urlOf(first.app),
+    url: first.url,
     passTime(ms: number) {
       nowMs += ms;
     },
@@ -167,39 +150,12 @@ export async function startIdentityHub(
       }
       return Promise.all(answers) as Promise<[Answer, Answer]>;
     },
-    async [Symbol.asyncDispose]() {
-      await first.app.close();
-      await second.app.close();
-      await databases[Symbol.asyncDispose]();
-      await db.end();
-      await database[Symbol.asyncDispose]();
-    },
+    more: hub.more,
+    [Symbol.asyncDispose]: () => hub[Symbol.asyncDispose](),
   };
 }
 
-type App = Awaited<ReturnType<typeof openRestServer>>;
+const identityRoutes = [authRoutes, jwksRoutes, meRoutes, apiKeyRoutes, userRoutes, workspaceRoutes, auditLogRoutes];
 
 /** Adds routes that other tests do not need. */
 export type MoreRoutes = (app: App, deps: AuthRouteDeps & { identityDb: Pool; log: Logger; box: SecretBox }) => unknown;
-
-/** `call("POST /auth/token", { body })`, over real HTTP. */
-async function listen(app: App) {
-  await app.listen({ port: 0, host: "127.0.0.1" });
-  const origin = urlOf(app);
-  return async function call(target: string, { body, token, idempotencyKey, from }: CallOptions = {}): Promise<Answer> {
-    const [method, path] = target.split(" ") as [string, string];
-    const headers: Record<string, string> = {};
-    if (body !== undefined) headers["content-type"] = "application/json";
-    if (token !== undefined) headers.authorization = `Bearer ${token}`;
-    if (idempotencyKey !== undefined) headers["idempotency-key"] = idempotencyKey;
-    if (from !== undefined) headers["x-forwarded-for"] = from;
-    const sent = body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) };
-    const answer = await fetch(origin + path, { method, headers, ...sent });
-    const text = await answer.text();
-    return { status: answer.status, headers: answer.headers, body: text === "" ? null : JSON.parse(text) };
-  };
-}
-
-function urlOf(app: App): string {
-  return `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
-}

@@ -32,15 +32,12 @@ export async function startLogInHub(options: LogInHubOptions = {}) {
       logInRoutes(app, { ...deps, mailer, providers, publicUrl: options.publicUrl ?? publicUrl });
     },
   });
+  hub.more.use(mailer);
+  hub.more.defer(() => outbound.close());
   return {
     ...hub,
     mailer,
     openBrowser: () => openBrowser(hub.url),
-    async [Symbol.asyncDispose]() {
-      await hub[Symbol.asyncDispose]();
-      await mailer[Symbol.asyncDispose]();
-      await outbound.close();
-    },
   };
 }
 

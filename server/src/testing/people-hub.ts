@@ -1,12 +1,8 @@
-import type { AddressInfo } from "node:net";
-import { pino } from "pino";
 import type { CodeToSend } from "../channel-accounts/channel-accounts.ts";
 import type { Capabilities } from "../connectors/connector.ts";
 import { type ReadRange, readConversation, typeInConversation } from "../conversations/conversations.ts";
 import type { Principal } from "../credentials/credentials.ts";
-import { openDatabases } from "../databases.ts";
 import { RequestError } from "../errors.ts";
-import { openRestServer } from "../http/server.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
 import { run } from "../lib/query.ts";
@@ -14,73 +10,59 @@ import { showMessages } from "../messages/messages.ts";
 import { addressRoutes } from "../rest/addresses.ts";
 import { contactRoutes } from "../rest/contacts.ts";
 import { conversationRoutes } from "../rest/conversations.ts";
-import { addUser, addWorkspace, openTestPool, testParseAddress } from "./test-people.ts";
-
-/** An answer as a test reads it. Bodies are checked by the assertions on them. */
-// biome-ignore lint/suspicious/noExplicitAny: a test asserts on what came, whatever its type
-export type Answer = { status: number; body: any };
+import { type Answer, openRestHub } from "./rest-hub.ts";
+import { addUser, addWorkspace, testParseAddress } from "./test-people.ts";
 
 export type PeopleHub = Awaited<ReturnType<typeof startPeopleHub>>;
 
 export const startMs = Date.parse("2026-11-20T12:00:00.123Z");
 
 /**
- * The routes of contacts, addresses and conversations on a real port over a real database. Callers are believed by name;
+ * The routes of contacts, addresses and conversations on a real port over a real database. Callers are accepted by name;
  * the clock moves on by a millisecond whenever it is read.
  */
 export async function startPeopleHub() {
-  const { pool, ...database } = await openTestPool();
+  const hub = await openRestHub();
+  const { db: pool, databaseUrl } = hub;
   const callers = new Map<string, Principal>();
   const readRanges: ReadRange[] = [];
   let nowMs = startMs;
   const clock: Clock = { now: () => nowMs++, elapsed: () => nowMs, after: () => () => {} };
-  const log = pino({ level: process.env.TEST_LOG_LEVEL ?? "silent" });
-  const databases = openDatabases({ url: database.url, size: 12, log });
-  const app = await openRestServer({
-    log,
-    dbOf: databases.dbOf,
-    authenticate(authorization) {
-      const caller = callers.get(authorization?.slice("Bearer ".length) ?? "");
-      if (caller === undefined) throw new RequestError("AUTH_REQUIRED", "Nobody is called so.");
-      return caller;
-    },
-  });
+  const authenticate = (authorization: string | undefined) => {
+    const caller = callers.get(authorization?.slice("Bearer ".length) ?? "");
+    if (caller === undefined) throw new RequestError("AUTH_REQUIRED", "No caller has this name.");
+    return caller;
+  };
   const deps = { clock, parseAddress: testParseAddress };
-  contactRoutes(app, deps);
   const codes: CodeToSend[] = [];
   const findCodeRoute = async (_db: unknown, _workspaceId: string, channel: string) => ({
     channel,
     help: "",
     send: (code: CodeToSend) => void codes.push(code),
   });
-  addressRoutes(app, { ...deps, findCodeRoute });
-  conversationRoutes(app, {
-    ...deps,
-    showMessages,
-    tellTyping: () => {},
-    signals: {
-      read: (db, principal, conversationId, seq) => {
-        const markRead = async (_tx: unknown, range: ReadRange) => void readRanges.push(range);
-        return readConversation({ db, clock, markRead }, principal, conversationId, seq);
+  const first = await hub.open({ authenticate }, (app) => {
+    contactRoutes(app, deps);
+    addressRoutes(app, { ...deps, findCodeRoute });
+    conversationRoutes(app, {
+      ...deps,
+      showMessages,
+      tellTyping: () => {},
+      signals: {
+        read: (db, principal, conversationId, seq) => {
+          const markRead = async (_tx: unknown, range: ReadRange) => void readRanges.push(range);
+          return readConversation({ db, clock, markRead }, principal, conversationId, seq);
+        },
+        mayType: typeInConversation,
+        sendReadMarks: async () => [],
+        showTyping: async () => [],
       },
-      mayType: typeInConversation,
-      sendReadMarks: async () => [],
-      showTyping: async () => [],
-    },
-    capabilitiesOf: (channel) => testCapabilities[channel] ?? null,
+      capabilitiesOf: (channel) => testCapabilities[channel] ?? null,
+    });
   });
-  await app.listen({ port: 0, host: "127.0.0.1" });
-  const url = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
 
-  async function call(caller: Principal, method: string, path: string, body?: unknown): Promise<Answer> {
+  function call(caller: Principal, method: string, path: string, body?: unknown): Promise<Answer> {
     callers.set(caller.callerId, caller);
-    const headers = {
-      authorization: `Bearer ${caller.callerId}`,
-      ...(body ? { "content-type": "application/json" } : {}),
-    };
-    const answer = await fetch(url + path, { method, headers, body: body ? JSON.stringify(body) : null });
-    const text = await answer.text();
-    return { status: answer.status, body: text ? JSON.parse(text) : null };
+    return first.call(`${method} ${path}`, { token: caller.callerId, body });
   }
 
   /** A workspace with an admin, an agent and two members, and what each of them can ask for. */
@@ -120,16 +102,12 @@ export async function startPeopleHub() {
 
   return {
     pool,
-    databaseUrl: database.url,
+    databaseUrl,
     call,
     openWorkspace,
     addMessages,
     readRanges,
-    async [Symbol.asyncDispose]() {
-      await app.close();
-      await databases[Symbol.asyncDispose]();
-      await database[Symbol.asyncDispose]();
-    },
+    [Symbol.asyncDispose]: () => hub[Symbol.asyncDispose](),
   };
 }
 
