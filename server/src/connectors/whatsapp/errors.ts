@@ -1,61 +1,34 @@
-import type { AccountProblem, RefusalReason } from "../connector.ts";
+import type { RefusalReason } from "../connector.ts";
+import { accountRefused, broken, graphVerdictOf, refused, throttled, type Verdict } from "../meta/errors.ts";
 
-/** What a Graph error code means for a delivery. */
-export type Verdict =
-  | { kind: "refused"; reason: RefusalReason }
-  | { kind: "account_refused"; reason: AccountProblem }
-  | { kind: "retry"; scope: "lane" | "account"; platformFault: boolean; afterMs: number | null };
-
-/** Null for a code that is not in the list. Source: Cloud API, Error codes. The message of an error is never looked at. */
+/** Null for a code that is not in the list. Source: Cloud API, Error codes. The message of an error is not used. */
 export function verdictOf(code: number, subcode: number): Verdict | null {
-  if (code === 100 && subcode === unknownObject) return account("CREDENTIALS_INVALID");
-  if (code >= 200 && code <= 299) return account("CREDENTIALS_INVALID");
-  return verdicts.get(code) ?? null;
+  return verdicts.get(code) ?? graphVerdictOf(code, subcode);
 }
 
-/** Why a message failed after it was taken. What would be tried again on a send is over here. */
+/** Why a message failed after the platform accepted it. What a send would retry is final here. */
 export function reasonOf(code: number): RefusalReason {
   const verdict = verdictOf(code, 0);
   return verdict === null || verdict.kind === "retry" ? "PLATFORM_REFUSED" : verdict.reason;
 }
 
-/** Of code 100: the object in the path does not exist, so the number's id is wrong. */
-const unknownObject = 33;
-
 /** The platform's pair rate: one message in 6 s to one person, once the burst is used up. */
 const pairRateMs = 6_000;
 
-const refused = (reason: RefusalReason): Verdict => ({ kind: "refused", reason });
-const account = (reason: AccountProblem): Verdict => ({ kind: "account_refused", reason });
-/** Too fast: everything of this number must wait. No sign of ill health. */
-const throttled: Verdict = { kind: "retry", scope: "account", platformFault: false, afterMs: null };
-/** The platform says that it failed; other lanes may work, and the breaker finds out. */
-const broken: Verdict = { kind: "retry", scope: "lane", platformFault: true, afterMs: null };
-
 const verdicts = new Map<number, Verdict>([
-  // The token, and what it may do.
-  [0, account("CREDENTIALS_INVALID")],
-  [190, account("CREDENTIALS_INVALID")],
-  [3, account("CREDENTIALS_INVALID")],
-  [10, account("CREDENTIALS_INVALID")],
-  [33, account("CREDENTIALS_INVALID")],
-  [131005, account("CREDENTIALS_INVALID")],
-  // The number or the business.
-  [368, account("ACCOUNT_RESTRICTED")],
-  [131031, account("ACCOUNT_RESTRICTED")],
-  [131037, account("ACCOUNT_RESTRICTED")],
-  [131042, account("ACCOUNT_RESTRICTED")],
-  [131045, account("ACCOUNT_RESTRICTED")],
-  [133010, account("ACCOUNT_RESTRICTED")],
+  // The token, the number or the business.
+  [131005, accountRefused("CREDENTIALS_INVALID")],
+  [131031, accountRefused("ACCOUNT_RESTRICTED")],
+  [131037, accountRefused("ACCOUNT_RESTRICTED")],
+  [131042, accountRefused("ACCOUNT_RESTRICTED")],
+  [131045, accountRefused("ACCOUNT_RESTRICTED")],
+  [133010, accountRefused("ACCOUNT_RESTRICTED")],
   [130497, refused("ACCOUNT_RESTRICTED")], // only in this person's country
   // Failures of the platform.
-  [1, broken],
-  [2, broken],
   [131000, broken],
   [131016, broken],
   [131057, { ...broken, scope: "account" }], // the number is in maintenance, about a minute
   // Too much.
-  [4, throttled],
   [80007, throttled],
   [130429, throttled],
   [131048, throttled],
@@ -74,7 +47,6 @@ const verdicts = new Map<number, Verdict>([
   [137000, refused("PLATFORM_REFUSED")],
   [135000, refused("PLATFORM_REFUSED")],
   // The message.
-  [100, refused("PAYLOAD_INVALID")],
   [131008, refused("PAYLOAD_INVALID")],
   [131009, refused("PAYLOAD_INVALID")],
   [131052, refused("PAYLOAD_INVALID")],

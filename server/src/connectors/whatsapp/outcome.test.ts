@@ -3,7 +3,8 @@ import { test } from "node:test";
 import type { HttpAnswer } from "../../lib/http.ts";
 import type { SendOutcome } from "../connector.ts";
 import { parseObject } from "../json.ts";
-import { outcomeOf } from "./outcome.ts";
+import { outcomeOf } from "../meta/outcome.ts";
+import { sendRules } from "./send.ts";
 
 const nowMs = Date.parse("2026-11-20T12:00:00Z");
 
@@ -11,7 +12,7 @@ function outcome(status: number, body: unknown, headers: HttpAnswer["headers"] =
   const text = typeof body === "string" ? body : JSON.stringify(body);
   const exchange = (answer: unknown) => ({ request: { method: "POST", url: "" }, answer }) as SendOutcome["exchange"];
   const answer = { status, headers, body: text, json: parseObject(text) };
-  return outcomeOf(answer, nowMs, exchange as never, (shown) => shown.replaceAll("secret", "[hidden]"));
+  return outcomeOf(answer, nowMs, exchange as never, (text) => text.replaceAll("secret", "[hidden]"), sendRules);
 }
 
 const error = (code: number, more: object = {}) => ({
@@ -89,15 +90,15 @@ test("the longest wait that the platform asks for is kept", () => {
   }
 });
 
-test("what is told of a failure is short and hides what must be hidden", () => {
-  const told = outcome(
+test("the detail of a failure is short and hides secrets", () => {
+  const failed = outcome(
     400,
     error(131009, { message: "secret", error_data: { details: `secret ${"👍".repeat(2000)}` } }),
   );
   assert.ok(
-    told.kind === "refused" && told.detail.startsWith("131009: [hidden] [hidden]") && told.detail.length < 1100,
+    failed.kind === "refused" && failed.detail.startsWith("131009: [hidden] [hidden]") && failed.detail.length < 1100,
   );
-  assert.ok(JSON.stringify(told).isWellFormed());
+  assert.ok(JSON.stringify(failed).isWellFormed());
   assert.partialDeepStrictEqual(outcome(400, error(131009, { error_data: "plain text" })), { kind: "refused" });
 });
 

@@ -1,32 +1,43 @@
-import { hiding, jsonHeaders, postJson } from "../call.ts";
-import type { ConnectorIo, Exchange, OutboundPart, SendOutcome } from "../connector.ts";
-import { bearer, numberUrl, type WhatsAppAccount } from "./credentials.ts";
-import { outcomeOf } from "./outcome.ts";
+import { isObject } from "../../lib/json.ts";
+import { cleanId } from "../clean.ts";
+import type { ConnectorIo, OutboundPart, SendOutcome } from "../connector.ts";
+import { type Json, listAt, textAt } from "../json.ts";
+import { postToGraph } from "../meta/graph.ts";
+import type { SendRules } from "../meta/outcome.ts";
+import { numberUrl, type WhatsAppAccount } from "./credentials.ts";
+import { verdictOf } from "./errors.ts";
 import { messageRequest } from "./request.ts";
 
-/** One attempt at one part. Sent twice it arrives twice: the platform knows no key against that. */
 export async function send(part: OutboundPart, account: WhatsAppAccount, io: ConnectorIo): Promise<SendOutcome> {
   const message = messageRequest(part);
   if (message === null) return notCarried(part);
-  const url = `${numberUrl(account)}/messages`;
-  const exchange = (answer: Exchange["answer"]): Exchange => ({
-    request: { method: "POST", url, body: message.redacted },
-    answer,
-  });
-  const hide = (text: string) => hiding(account.credentials.access_token, spokenText(part))(text);
-  const call = { url, headers: { ...jsonHeaders, authorization: bearer(account) }, body: message.body };
-  const { answer, lost } = await postJson(io, call, exchange, hide);
-  return lost ?? outcomeOf(answer, io.clock.now(), exchange, hide);
+  const { payload } = part;
+  const text = payload.type === "text" ? payload.text : "";
+  return postToGraph(account, io, { url: `${numberUrl(account)}/messages`, ...message, text }, sendRules);
 }
 
 function notCarried({ payload }: OutboundPart): SendOutcome {
   if (payload.type !== "reaction") {
-    return { kind: "refused", reason: "PAYLOAD_NOT_SUPPORTED", detail: `WhatsApp is not sent a ${payload.type} yet.` };
+    return {
+      kind: "refused",
+      reason: "PAYLOAD_NOT_SUPPORTED",
+      detail: `This connector cannot send a ${payload.type} to WhatsApp yet.`,
+    };
   }
   const detail = "The message reacted to was never exchanged with this person over this number.";
   return { kind: "refused", reason: "PAYLOAD_INVALID", detail };
 }
 
-function spokenText({ payload }: OutboundPart): string {
-  return payload.type === "text" ? payload.text : "";
+export const sendRules: SendRules = { verdictOf, idOf: messageIdOf, redact };
+
+function messageIdOf(json: Json): string {
+  const [message] = listAt(json, "messages");
+  return isObject(message) ? cleanId(textAt(message, "id")) : "";
+}
+
+/** The ids of the message and the person. */
+function redact(json: Json): object {
+  const [contact] = listAt(json, "contacts");
+  const person = isObject(contact) ? textAt(contact, "wa_id") || textAt(contact, "user_id") : "";
+  return { contacts: [{ wa_id: cleanId(person) }], messages: [{ id: messageIdOf(json) }] };
 }

@@ -1,94 +1,41 @@
-import { createHmac } from "node:crypto";
 import { isUuid } from "../../lib/ids.ts";
 import { isObject } from "../../lib/json.ts";
 import { cleanDetail, cleanId } from "../clean.ts";
 import type { InboundEvent, WebhookRequest } from "../connector.ts";
-import { isSameSecret } from "../equal.ts";
-import { ignored, nameOf, oldestFirst, timeOf } from "../inbound.ts";
-import { type Json, listAt, numberAt, objectAt, parseWebhookBody, textAt } from "../json.ts";
+import { ignored, nameOf, timeOf } from "../inbound.ts";
+import { type Json, listAt, numberAt, objectAt, textAt } from "../json.ts";
+import { parseEntries, type Thing } from "../meta/webhook.ts";
 import { contentOf } from "./content.ts";
 import type { WhatsAppCredentials } from "./credentials.ts";
 import { reasonOf } from "./errors.ts";
 import { otherSpellings, parsePlatformIdentifier } from "./identifier.ts";
 
-/** Echoed to whoever knows the verify token, as plain text; the platform sends digits. */
-const challenge = /^[\w.-]{1,256}$/;
-
-/**
- * The handshake by which the platform makes sure of the callback address. Source: Graph API, Webhooks, Getting started.
- */
-export function handshake(
-  query: Readonly<Record<string, string | undefined>>,
-  { verify_token }: WhatsAppCredentials,
-): string | null {
-  const given = query["hub.challenge"];
-  if (query["hub.mode"] !== "subscribe" || given === undefined || !challenge.test(given)) return null;
-  return isSameSecret(query["hub.verify_token"], verify_token) ? given : null;
+export function parse({ rawBody }: WebhookRequest, { phone_number_id }: WhatsAppCredentials): Iterable<InboundEvent> {
+  return parseEntries(rawBody, (entry) =>
+    listAt(entry, "changes")
+      .filter(isObject)
+      .flatMap((change) => thingsOf(change, phone_number_id)),
+  );
 }
 
-/** HMAC-SHA256 of the exact bytes under the app's secret, in lower-case hex. The older SHA-1 header is not enough. */
-export function verify({ headers, rawBody }: WebhookRequest, { app_secret }: WhatsAppCredentials): boolean {
-  const given = headers["x-hub-signature-256"];
-  if (given === undefined || given.length !== signatureLength) return false;
-  return isSameSecret(given, `sha256=${createHmac("sha256", app_secret).update(rawBody).digest("hex")}`);
-}
-
-const signatureLength = "sha256=".length + 64;
-
-/**
- * Up to 1000 things in one body, of one or many kinds, oldest first; one that cannot be read never hides the others.
- * Each is read when it is asked for.
- */
-export function* parse(
-  { rawBody }: WebhookRequest,
-  { phone_number_id }: WhatsAppCredentials,
-): Generator<InboundEvent, void> {
-  const body = parseWebhookBody(rawBody);
-  if (body === null) return yield ignored("a body that is not a JSON object, or is too large");
-  const things: Thing[] = [];
-  for (const entry of listAt(body, "entry")) {
-    if (!isObject(entry)) continue;
-    for (const change of listAt(entry, "changes")) {
-      if (isObject(change)) listThings(change, phone_number_id, things);
-    }
-  }
-  if (things.length === 0) return yield ignored("a body without changes");
-  const withoutEffect: InboundEvent[] = [];
-  for (const { read } of oldestFirst(things)) {
-    const event = read();
-    if (event.kind === "ignored") withoutEffect.push(event);
-    else yield event;
-  }
-  yield* withoutEffect;
-}
-
-/** Something in a body, not read yet. */
-interface Thing {
-  /** As the event's; left out for what is ignored. */
-  at?: number;
-  read: () => InboundEvent;
-}
-
-function listThings(change: Json, phoneNumberId: string, things: Thing[]): void {
-  const ignore = (what: string) => {
-    things.push({ read: () => ignored(what) });
-  };
+function thingsOf(change: Json, phoneNumberId: string): Thing[] {
+  const ignore = (what: string): Thing => ({ read: () => ignored(what) });
   const field = textAt(change, "field");
   const value = objectAt(change, "value");
-  const before = things.length;
-  if (field !== "messages") ignore(`field ${field}`);
-  else if (textAt(objectAt(value, "metadata"), "phone_number_id") !== phoneNumberId) {
-    ignore("messages of another number");
-  } else {
-    const contacts = contactsIn(listAt(value, "contacts"));
-    for (const status of listAt(value, "statuses"))
-      things.push({ at: timeIn(status), read: () => parseStatus(status) });
-    for (const message of listAt(value, "messages")) {
-      things.push({ at: timeIn(message), read: () => parseMessage(message, contacts) });
-    }
-    for (const error of listAt(value, "errors")) ignore(`error ${isObject(error) ? textAt(error, "code") : ""}`);
+  if (field !== "messages") return [ignore(`field ${field}`)];
+  if (textAt(objectAt(value, "metadata"), "phone_number_id") !== phoneNumberId) {
+    return [ignore("messages of another number")];
   }
-  if (things.length === before) ignore("messages without content");
+  const contacts = contactsIn(listAt(value, "contacts"));
+  const things: Thing[] = [
+    ...listAt(value, "statuses").map((status) => ({ at: timeIn(status), read: () => parseStatus(status) })),
+    ...listAt(value, "messages").map((message) => ({
+      at: timeIn(message),
+      read: () => parseMessage(message, contacts),
+    })),
+    ...listAt(value, "errors").map((error) => ignore(`error ${isObject(error) ? textAt(error, "code") : ""}`)),
+  ];
+  return things.length > 0 ? things : [ignore("messages without content")];
 }
 
 function timeIn(thing: unknown): number {
@@ -97,7 +44,7 @@ function timeIn(thing: unknown): number {
 
 type ReceiptStatus = "sent" | "delivered" | "read" | "failed";
 
-/** `played` is the first time that a voice message was listened to: at least read. */
+/** `played`: a voice message was listened to, so it was read. */
 const statuses: ReadonlyMap<string, ReceiptStatus> = new Map([
   ["sent", "sent"],
   ["delivered", "delivered"],
@@ -121,7 +68,7 @@ function parseStatus(status: unknown): InboundEvent {
   };
 }
 
-/** The inverse of `callbackData`; another program's data is no delivery of ours. */
+/** The inverse of `callbackData`; other programs send data of their own. */
 function parseCallbackData(data: string): { deliveryId: string | null; partIndex?: number } {
   const deliveryId = data.slice(0, 36);
   if (!isUuid(deliveryId)) return { deliveryId: null };
@@ -157,7 +104,7 @@ function parseMessage(message: unknown, contacts: Contacts): InboundEvent {
   };
 }
 
-/** The number first, since every kind of message can be sent to it; then all else that names the same person. */
+/** The number first, since every kind of message can be sent to it; then the other names of the same person. */
 function senderOf(message: Json, newNumber: string): string[] {
   const from = parsePlatformIdentifier(textAt(message, "from"));
   const moved = newNumber === "" ? null : parsePlatformIdentifier(newNumber);

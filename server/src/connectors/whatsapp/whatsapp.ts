@@ -1,11 +1,12 @@
 import type { Connector } from "../connector.ts";
+import { handshake, verify } from "../meta/webhook.ts";
 import { capabilities } from "./capabilities.ts";
 import { type WhatsAppCredentials, whatsappCredentials } from "./credentials.ts";
 import { identifierRule, parseIdentifier } from "./identifier.ts";
 import { check, subscribe } from "./manage.ts";
 import { send } from "./send.ts";
 import { markRead, showTyping } from "./signals.ts";
-import { handshake, parse, verify } from "./webhook.ts";
+import { parse } from "./webhook.ts";
 
 /** WhatsApp Business Cloud API: one account is one number. */
 export const whatsapp = {

@@ -3,40 +3,57 @@ import { retryAfterMs } from "../../lib/retry-after.ts";
 import { longerWait, type PlatformAnswer, pageOf } from "../call.ts";
 import { cleanDetail, cleanId } from "../clean.ts";
 import type { Exchange, SendOutcome } from "../connector.ts";
-import { type Json, listAt, numberAt, objectAt, parseObject, textAt } from "../json.ts";
-import { type Verdict, verdictOf } from "./errors.ts";
+import { type Json, numberAt, objectAt, parseObject, textAt } from "../json.ts";
+import type { Verdict } from "./errors.ts";
 
 type ToExchange = (answer: Exchange["answer"]) => Exchange;
 
-/** What the platform's answer to a send means. Decided by the code of a Graph error, never by its words. */
+/** How one platform answers a send. */
+export interface SendRules {
+  /** Null for a code that the platform does not list. */
+  verdictOf(code: number, subcode: number): Verdict | null;
+  /** The id of what was sent; empty when the answer names none. */
+  idOf(json: Json): string;
+  /** The answer for the trace. */
+  redact(json: Json): object;
+}
+
+/** What the platform's answer to a send means, by the code of a Graph error and never by its words. */
 export function outcomeOf(
   answer: PlatformAnswer,
   nowMs: number,
   exchange: ToExchange,
   hide: (text: string) => string,
+  rules: SendRules,
 ): SendOutcome {
   const { status, json } = answer;
   const error = json === null ? null : graphError(json, hide);
-  if (error !== null) return failed(answer, error, nowMs, exchange);
-  const told = exchange({ status, body: json === null ? pageOf(answer) : sentBody(json) });
+  if (error !== null) return failed(answer, error, nowMs, exchange, rules);
+  const shown = exchange({ status, body: json === null ? pageOf(answer) : rules.redact(json) });
   if (status >= 200 && status < 300) {
-    const providerMessageId = json === null ? "" : messageId(json);
-    if (providerMessageId !== "") return { kind: "sent", providerMessageId, exchange: told };
-    return { kind: "unknown", detail: `The platform answered ${status} without a message id.`, exchange: told };
+    const providerMessageId = json === null ? "" : rules.idOf(json);
+    if (providerMessageId !== "") return { kind: "sent", providerMessageId, exchange: shown };
+    return { kind: "unknown", detail: `The platform answered ${status} without a message id.`, exchange: shown };
   }
-  return strangeAnswer(answer, nowMs, told);
+  return strangeAnswer(answer, nowMs, shown);
 }
 
-function failed(answer: PlatformAnswer, error: GraphError, nowMs: number, exchange: ToExchange): SendOutcome {
-  const told = exchange({ status: answer.status, body: error });
+function failed(
+  answer: PlatformAnswer,
+  error: GraphError,
+  nowMs: number,
+  exchange: ToExchange,
+  { verdictOf }: SendRules,
+): SendOutcome {
+  const shown = exchange({ status: answer.status, body: error });
   const detail = `${error.code}: ${error.message}`;
   const verdict = verdictOf(error.code, error.error_subcode ?? 0) ?? unlisted(answer.status, error.is_transient);
-  if (verdict.kind !== "retry") return { ...verdict, detail, exchange: told };
+  if (verdict.kind !== "retry") return { ...verdict, detail, exchange: shown };
   const asked = longerWait(retryAfterMs(answer.headers["retry-after"], nowMs), regainAccessMs(answer));
-  return { ...verdict, afterMs: longerWait(verdict.afterMs, asked), detail, exchange: told };
+  return { ...verdict, afterMs: longerWait(verdict.afterMs, asked), detail, exchange: shown };
 }
 
-/** A well-formed error is the platform's own word that nothing was sent, whatever its code. */
+/** A well-formed error of any code says that nothing was sent. */
 function unlisted(status: number, isTransient: boolean): Verdict {
   if (status === 401) return { kind: "account_refused", reason: "CREDENTIALS_INVALID" };
   if (status === 429) return { kind: "retry", scope: "account", platformFault: false, afterMs: null };
@@ -45,16 +62,16 @@ function unlisted(status: number, isTransient: boolean): Verdict {
 }
 
 /**
- * Not the platform's own words. A page with a 5xx may come from a gateway that lost the answer of a request which went
- * through: unknown. Anything else was turned away before it got there (a proxy, a wrong `base_url`): nothing was sent,
- * the message is not to blame, and the breaker should hear of it.
+ * An answer that is not the platform's. A page with a 5xx may come from a gateway that lost the answer of a request
+ * that succeeded: unknown. Any other was refused on the way (by a proxy, a wrong `base_url`): nothing was sent, and the
+ * circuit breaker counts it.
  */
-function strangeAnswer(answer: PlatformAnswer, nowMs: number, told: Exchange): SendOutcome {
+function strangeAnswer(answer: PlatformAnswer, nowMs: number, shown: Exchange): SendOutcome {
   const detail = `The answer ${answer.status} is not one of the platform: ${pageOf(answer)}`;
-  if (answer.status >= 500) return { kind: "unknown", detail, exchange: told };
+  if (answer.status >= 500) return { kind: "unknown", detail, exchange: shown };
   const afterMs = retryAfterMs(answer.headers["retry-after"], nowMs);
   const isThrottled = answer.status === 429;
-  return { kind: "retry", afterMs, scope: "account", platformFault: !isThrottled, detail, exchange: told };
+  return { kind: "retry", afterMs, scope: "account", platformFault: !isThrottled, detail, exchange: shown };
 }
 
 interface GraphError {
@@ -65,7 +82,7 @@ interface GraphError {
   fbtrace_id: string;
 }
 
-/** The error envelope of the Graph API, in the parts that are told; null when the body is none. */
+/** The parts of a Graph error that the trace shows; null for another body. */
 function graphError(json: Json, hide: (text: string) => string): GraphError | null {
   if (!isObject(json.error) || typeof json.error.code !== "number") return null;
   const { error } = json;
@@ -80,19 +97,7 @@ function graphError(json: Json, hide: (text: string) => string): GraphError | nu
   };
 }
 
-function messageId(json: Json): string {
-  const [message] = listAt(json, "messages");
-  return isObject(message) ? cleanId(textAt(message, "id")) : "";
-}
-
-/** The ids that the platform has for the message and the person. */
-function sentBody(json: Json): object {
-  const [contact] = listAt(json, "contacts");
-  const person = isObject(contact) ? textAt(contact, "wa_id") || textAt(contact, "user_id") : "";
-  return { contacts: [{ wa_id: cleanId(person) }], messages: [{ id: messageId(json) }] };
-}
-
-/** The wait that a throttled answer asks for, told in minutes. Source: Graph API, Rate limits, header of that name. */
+/** The wait that a throttled answer asks for, in its header in minutes. Source: Graph API, Rate limits. */
 function regainAccessMs(answer: PlatformAnswer): number | null {
   const usage = parseObject(answer.headers["x-business-use-case-usage"] ?? "");
   if (usage === null) return null;
@@ -103,5 +108,5 @@ function regainAccessMs(answer: PlatformAnswer): number | null {
   return minutes > 0 ? Math.min(minutes, maxRegainMinutes) * 60_000 : null;
 }
 
-/** A day: a longer wait is no estimate any more. */
+/** One day. A longer wait is not an estimate. */
 const maxRegainMinutes = 24 * 60;
