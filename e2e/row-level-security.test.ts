@@ -10,7 +10,7 @@ import { ApiError } from "../client/src/client.ts";
 import { type Databases, openDatabases } from "../server/src/databases.ts";
 import { freePort } from "../server/src/lib/free-port.ts";
 import type { Pool, PoolClient } from "../server/src/lib/postgres.ts";
-import { openAcceptor } from "../server/src/messages/messages.ts";
+import { Acceptor } from "../server/src/messages/messages.ts";
 import { openRest } from "../server/src/rest/rest.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { authorizationTable, type Request, type Row } from "./src/authorization-table.ts";
@@ -189,7 +189,7 @@ describe("the hub's own statements without their conditions on the workspace", (
     const { context } = hub.hub;
     const { config, bus, eventNotifier, clock } = context;
     const acceptDbOf = (workspaceId: string) => stripping.wrap(databases.acceptDbOf(workspaceId));
-    const acceptor = openAcceptor({ dbOf: acceptDbOf, bus, eventNotifier, clock, ...config.accept });
+    const acceptor = new Acceptor({ dbOf: acceptDbOf, bus, eventNotifier, clock, ...config.accept });
     const dbOf = (workspaceId: string) => stripping.wrap(databases.dbOf(workspaceId));
     const operations = { dependencies: [], phase: () => "ready" as const };
     const app = await openRest({ ...context, dbOf, acceptor }, { operations, streams: null, hasApi: true });

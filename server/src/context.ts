@@ -1,11 +1,7 @@
 import type { Logger } from "pino";
 import type { Bus } from "./bus/bus.ts";
 import { openPostgresBus } from "./bus/postgres-bus.ts";
-import {
-  type ChannelAccountHealth,
-  type ChannelAccounts,
-  openChannelAccounts,
-} from "./channel-accounts/channel-accounts.ts";
+import { type ChannelAccountHealth, ChannelAccounts } from "./channel-accounts/channel-accounts.ts";
 import type { Config } from "./config/config.ts";
 import type { Capabilities, Connector, ConnectorIo } from "./connectors/connector.ts";
 import { connectorFor, connectors } from "./connectors/registry.ts";
@@ -39,12 +35,12 @@ import {
   openProviders,
   type PasswordHasher,
 } from "./log-in/log-in.ts";
-import { type Acceptor, openAcceptor } from "./messages/messages.ts";
+import { Acceptor } from "./messages/messages.ts";
 import { prepareSchema } from "./prepare-schema.ts";
 import { identityChannel, openTypingTeller, type TellTyping } from "./realtime/realtime.ts";
 import { requireKeys } from "./sealed-columns.ts";
 import { chooseSecrets } from "./secrets.ts";
-import { openSignals, type Signals } from "./signals/signals.ts";
+import { Signals } from "./signals/signals.ts";
 import { topics } from "./topics.ts";
 import { answerCut, maxRequests } from "./webhook-endpoints/webhook-endpoints.ts";
 
@@ -192,7 +188,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
   const secretBox = openSecretBox(secrets.encryptionKeys);
   await retry(() => requireKeys(pipelineDb, secretBox));
   const tokens = openTokens({ clock, keys: secrets.signingKeys, ...config.identity });
-  const accounts = openChannelAccounts({
+  const accounts = new ChannelAccounts({
     db: pipelineDb,
     secretBox,
     clock,
@@ -234,7 +230,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     providers,
     mailer,
     accounts,
-    acceptor: openAcceptor({
+    acceptor: new Acceptor({
       dbOf: acceptDbOf,
       bus,
       eventNotifier,
@@ -246,7 +242,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     webhookStore: openWebhookStore({ db: pipelineDb, bus, clock }),
     webhookHttp,
     connectorIo,
-    signals: openSignals({ accounts, connectors, io: connectorIo, log, eventNotifier, retryTotalMs }),
+    signals: new Signals({ accounts, connectors, io: connectorIo, log, eventNotifier, retryTotalMs }),
     connectorFor,
     capabilitiesOf: (channel) => connectorFor(channel)?.capabilities ?? null,
     deliverers,

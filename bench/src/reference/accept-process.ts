@@ -16,7 +16,7 @@ import { systemClock } from "../../../server/src/lib/clock.ts";
 import { openLocalFanout } from "../../../server/src/lib/fanout/local-fanout.ts";
 import { openPool, type Pool, withSettings } from "../../../server/src/lib/postgres.ts";
 import { readOrCreateSecrets } from "../../../server/src/lib/secrets-file.ts";
-import { openAcceptor } from "../../../server/src/messages/messages.ts";
+import { Acceptor } from "../../../server/src/messages/messages.ts";
 import { messageRoutes } from "../../../server/src/rest/messages.ts";
 import { topics } from "../../../server/src/topics.ts";
 import { serve } from "../child.ts";
@@ -48,7 +48,7 @@ serve(async ({ databaseUrl, dataDir, workspaceId, userId, isGuarded }: AcceptOrd
   });
   const eventNotifier = openEventNotifier({ fanout: openLocalFanout(log), clock });
   const dbOf = isGuarded ? acceptDbOf : withoutPolicies(databaseUrl);
-  const acceptor = openAcceptor({
+  const acceptor = new Acceptor({
     dbOf,
     bus,
     eventNotifier,

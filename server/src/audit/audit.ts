@@ -1,7 +1,7 @@
 /** The door of the audit log: who did what that matters to security. Migration 0009 says how it is kept. */
 import { type Db, one } from "../lib/query.ts";
 
-export { type AuditFilter, type AuditRecord, listAuditRecords, readAuditRecords } from "./records.ts";
+export { type AuditRecord, listAuditRecords, readAuditRecords } from "./records.ts";
 export { type ChainReport, verifyAuditLog } from "./verify.ts";
 
 /** Where a request came from. */

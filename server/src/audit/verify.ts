@@ -35,13 +35,13 @@ export function verifyAuditLog(db: Pool, options: VerifyOptions, report: (found:
 }
 
 /** What the first record of a log follows. */
-export const noHash = Buffer.alloc(32);
+const noHash = Buffer.alloc(32);
 
 /** Records that are in memory at a time. */
 const pageSize = 1_000;
 
 /** The text that is hashed, after the hash of the record before: see docs/guides/audit-log.md. */
-export function canonicalText(record: AuditRecord): string {
+function canonicalText(record: AuditRecord): string {
   const details = Object.entries(record.details).sort(([a], [b]) => (a < b ? -1 : 1));
   return JSON.stringify([
     record.workspace_id,

@@ -1,8 +1,8 @@
-import type { Connector, ConnectorIo } from "../connectors/connector.ts";
+import type { Channel, Connector, ConnectorIo } from "../connectors/connector.ts";
 import { connectorFor } from "../connectors/registry.ts";
 import type { ConnectedAccount } from "./channel-account.ts";
 
-/** What the platform said when it was asked something. `detail` is public. */
+/** `detail` is public. */
 export interface PlatformAnswer {
   readonly ok: boolean;
   /** The platform refuses the token: nothing can be sent. */
@@ -10,29 +10,29 @@ export interface PlatformAnswer {
   readonly detail: string;
 }
 
-/** Asks the platform whether the credentials work, and if so tells it where to call. Safe to repeat. */
+/** Checks the credentials with the platform and, if they work, sets its webhook URL. Safe to repeat. */
 export async function verifyAccount(
   account: ConnectedAccount,
   webhookUrl: string,
   io: ConnectorIo,
 ): Promise<PlatformAnswer & { webhook: PlatformAnswer }> {
-  const said = await connectorOf(account).check(account, io);
-  if (!said.ok) return { ...said, webhook: { ok: false, detail: "Not set, since the credentials do not work." } };
-  return { ...said, webhook: await subscribeWebhook(account, webhookUrl, io) };
+  const answer = await requireConnector(account.channel).check(account, io);
+  if (!answer.ok) return { ...answer, webhook: { ok: false, detail: "Not set, because the credentials do not work." } };
+  return { ...answer, webhook: await subscribeWebhook(account, webhookUrl, io) };
 }
 
-/** Tells the platform where to call, where it can be told. Safe to repeat. */
+/** Sets the webhook URL at the platform, if it has a request for that. Safe to repeat. */
 export async function subscribeWebhook(
   account: ConnectedAccount,
   webhookUrl: string,
   io: ConnectorIo,
 ): Promise<PlatformAnswer> {
-  const connector = connectorOf(account);
+  const connector = requireConnector(account.channel);
   if (connector.subscribe !== undefined) return connector.subscribe(account, webhookUrl, io);
   return { ok: false, detail: `Set the webhook on the platform's own site, to ${webhookUrl}.` };
 }
 
-function connectorOf({ channel }: ConnectedAccount): Connector {
+export function requireConnector(channel: Channel): Connector {
   const connector = connectorFor(channel);
   if (connector === undefined) throw new Error(`no connector for the channel ${channel}`);
   return connector;

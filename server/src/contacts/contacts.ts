@@ -1,24 +1,21 @@
 /** The door of contacts: who is reached on channels, and by which addresses. */
+export { type Address, addressParser, appChannel, formatAddress, type ParseAddress } from "./address.ts";
 export {
-  type Address,
-  type AddressedChannel,
-  addressParser,
-  appChannel,
-  formatAddress,
-  type ParseAddress,
-} from "./address.ts";
-export { findParticipantByAddress, type HeldAddress, lockAddresses, ownersByAddress } from "./address-book.ts";
-export { type ContactChanges, changeContact, deleteContact, type MergeDeps, mergeContacts } from "./change-contact.ts";
+  findParticipantByAddress,
+  type HeldAddress,
+  onlyUsers,
+  ownersByAddress,
+  requireUsersAt,
+} from "./address-book.ts";
+export { changeContact, deleteContact, mergeContacts } from "./change-contact.ts";
 export { type Contact, getContact, listContacts } from "./contact.ts";
 export {
-  type ContactInput,
   createContact,
   findOrCreateContactByAddress,
   findOrCreateContacts,
   maxPeople,
   type ReachedPerson,
 } from "./create-contact.ts";
-export { onlyUsers, requireUsersAt } from "./only-users.ts";
 export { type AddressHolder, addAddress, type HolderView, readAddresses, removeAddress } from "./own-addresses.ts";
 export {
   describeParticipants,
@@ -28,9 +25,4 @@ export {
   showParticipant,
 } from "./participants.ts";
 export { requireName } from "./text.ts";
-export {
-  deleteOldVerifications,
-  startVerification,
-  type Verification,
-  verifyAddress,
-} from "./verify-address.ts";
+export { deleteOldVerifications, startVerification, verifyAddress } from "./verify-address.ts";

@@ -16,7 +16,7 @@ export interface ConversationSettings {
  */
 export type GroupInbound = "here" | "quoted";
 
-export const defaultSettings: ConversationSettings = { author_prefix: true };
+const defaultSettings: ConversationSettings = { author_prefix: true };
 
 export type StoredSettings = Partial<ConversationSettings> & { inbound?: GroupInbound; continued_in?: string };
 
@@ -146,3 +146,17 @@ export const selectConversations = `
   SELECT c.conversation_id AS "conversationId", c.type, c.title, c.settings, c.last_seq AS "lastSeq",
     c.created_at AS "createdAt", c.active_at AS "activeAt"
   FROM conversations c`;
+
+/**
+ * SQL: whether unquoted messages may land in the conversation with this id. False for a group with `inbound: "quoted"`.
+ */
+export function takesUnquoted(conversationId: string): string {
+  return `coalesce((SELECT NOT c.settings @> '{"inbound": "quoted"}' FROM conversations c
+    WHERE c.conversation_id = ${conversationId}), true)`;
+}
+
+/** SQL: the id of the conversation that is used in place of this one since contacts were merged; else its own. */
+export function continuationOf(conversationId: string): string {
+  return `coalesce((SELECT (c.settings ->> 'continued_in')::uuid FROM conversations c
+    WHERE c.conversation_id = ${conversationId}), ${conversationId})`;
+}

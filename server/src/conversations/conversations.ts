@@ -8,24 +8,19 @@ export {
   showWindow,
   windowOf,
 } from "./capabilities.ts";
-export { addMember, type ConversationChanges, changeConversation, removeMember } from "./change-conversation.ts";
+export { addMember, changeConversation, removeMember } from "./change-conversation.ts";
 export {
-  type Conversation,
-  type ConversationRow,
-  type ConversationSettings,
-  type ConversationType,
-  defaultSettings,
+  continuationOf,
   findConversation,
-  type GroupInbound,
   getConversation,
   loadConversations,
   readLengths,
   showConversation,
+  takesUnquoted,
 } from "./conversation.ts";
-export { type ConversationInput, createConversation } from "./create-conversation.ts";
-export { type Direct, type DirectPair, findOrCreateDirects } from "./direct.ts";
-export { type DirectCaller, type DirectTo, findDirectsTo, type NewDirect } from "./direct-to.ts";
-export { type ConversationSort, type ListedConversation, listConversations } from "./list-conversations.ts";
+export { createConversation } from "./create-conversation.ts";
+export { type Direct, findOrCreateDirects } from "./direct.ts";
+export { findDirectsTo, type NewDirect } from "./direct-to.ts";
+export { type ListedConversation, listConversations } from "./list-conversations.ts";
 export { leaveGroups, moveMemberships } from "./memberships.ts";
-export { type MarkRead, type ReadRange, readConversation, typeInConversation } from "./reading.ts";
-export { continuationOf, takesUnquoted } from "./takes-unquoted.ts";
+export { type ReadRange, readConversation, type SaveRead, typeInConversation } from "./reading.ts";

@@ -5,7 +5,7 @@ import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
 import { type Db, maybe, run } from "../lib/query.ts";
 import { findConversation, memberIds } from "./conversation.ts";
 
-/** What a member has read now and had not before: `fromSeq` to `toSeq`, both included. */
+/** The messages that a member has newly read: `fromSeq` to `toSeq`, both included. */
 export interface ReadRange {
   conversationId: string;
   participantId: string;
@@ -14,42 +14,48 @@ export interface ReadRange {
   now: Date;
 }
 
-/** Told of what was read, in the transaction that keeps it. */
-export type MarkRead = (tx: PoolClient, range: ReadRange) => Promise<void>;
+/** Called with what was read, in the transaction that stores it. */
+export type SaveRead = (tx: PoolClient, range: ReadRange) => Promise<void>;
 
 /**
- * The caller has read all messages up to `seq`. Reading never goes back: a lower `seq` than before changes nothing.
- * Throws VALIDATION_ERROR for a `seq` that is not there yet, FORBIDDEN when the caller is no member.
+ * Marks all messages up to `seq` as read by the caller. A lower `seq` than before changes nothing. Throws
+ * VALIDATION_ERROR for a `seq` that does not exist yet, FORBIDDEN when the caller is not a member.
  */
 export async function readConversation(
-  { db, clock, markRead }: { db: Pool; clock: Clock; markRead: MarkRead },
+  { db, clock, saveMarks }: { db: Pool; clock: Clock; saveMarks: SaveRead },
   principal: Principal,
   conversationId: string,
   seq: number,
 ): Promise<void> {
   await transaction(db, async (tx) => {
     const { lastSeq } = await findConversation(tx, principal, conversationId);
-    if (seq > lastSeq) throw invalid(`seq is not there yet: the last one is ${lastSeq}.`, { field: "seq" });
+    if (seq > lastSeq) throw invalid(`seq does not exist yet: the last one is ${lastSeq}.`, { field: "seq" });
     const participantId = await actingMember(tx, principal, conversationId);
     const readSeq = await lockReadSeq(tx, conversationId, participantId);
     if (readSeq === null || readSeq >= seq) return;
     await setReadSeq(tx, conversationId, participantId, seq);
-    await markRead(tx, { conversationId, participantId, fromSeq: readSeq + 1, toSeq: seq, now: new Date(clock.now()) });
+    await saveMarks(tx, {
+      conversationId,
+      participantId,
+      fromSeq: readSeq + 1,
+      toSeq: seq,
+      now: new Date(clock.now()),
+    });
   });
 }
 
-/** The caller is writing: so far this only says whether it may. */
+/** Throws as `findConversation`, and FORBIDDEN when the caller is not a member. */
 export async function typeInConversation(db: Db, principal: Principal, conversationId: string): Promise<void> {
   await findConversation(db, principal, conversationId);
   await actingMember(db, principal, conversationId);
 }
 
-/** As whom the caller acts: as itself, or, for those who see all conversations, as the workspace. */
+/** The member for whom the caller acts: itself or, when it sees all conversations, the workspace. */
 async function actingMember(db: Db, principal: Principal, conversationId: string): Promise<string> {
   const members = await memberIds(db, conversationId);
   if (members.includes(principal.participantId)) return principal.participantId;
   if (seesAllConversations(principal) && members.includes(principal.workspaceId)) return principal.workspaceId;
-  throw forbidden("Only a member of the conversation can do this; the workspace is none either.");
+  throw forbidden("Only a member of the conversation can do this, and neither you nor the workspace is one.");
 }
 
 async function lockReadSeq(tx: PoolClient, conversationId: string, participantId: string): Promise<number | null> {

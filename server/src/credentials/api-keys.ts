@@ -5,11 +5,9 @@ import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
 import { all, type Db, inOrder, maybe, one, run } from "../lib/query.ts";
-import { invalidApiKey } from "./caller-errors.ts";
-import type { Forget } from "./forget.ts";
-import { lockMaker } from "./made-by.ts";
-import { hasRole, type KeyRateLimit, type Principal } from "./principal.ts";
-import { hashToken, newOpaqueToken } from "./tokens.ts";
+import { lockMaker } from "./end-access.ts";
+import { type Forget, hasRole, type KeyRateLimit, type Principal } from "./principal.ts";
+import { hashToken, invalidApiKey, newOpaqueToken } from "./tokens.ts";
 
 export const apiKeyPrefix = "c4a_";
 

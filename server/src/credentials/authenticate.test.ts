@@ -11,13 +11,12 @@ import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { createTestDatabase, type TestDatabase } from "../testing/test-database.ts";
 import { until } from "../testing/until.ts";
 import { addWorkspace, createUser, updateUser } from "../users/users.ts";
-import type { AccessClaims } from "./access-claims.ts";
 import { createApiKey, revokeApiKey } from "./api-keys.ts";
 import { type Authenticator, openAuthenticator, recheckMs } from "./authenticate.ts";
 import { noOrigin, type Principal } from "./principal.ts";
 import { openSession } from "./sessions.ts";
 import { sharedSecrets } from "./signing-keys.ts";
-import { openTokens, type Tokens } from "./tokens.ts";
+import { type AccessClaims, openTokens, type Tokens } from "./tokens.ts";
 
 let database: TestDatabase;
 let pool: ReturnType<typeof openPool>;

@@ -2,12 +2,10 @@ import { RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Db } from "../lib/query.ts";
 import { apiKeyPrefix, type LiveApiKey } from "./api-keys.ts";
-import { endedSession, invalidApiKey } from "./caller-errors.ts";
 import { type CachedCredential, openCredentialCache } from "./credential-cache.ts";
-import type { Forget } from "./forget.ts";
 import { type LiveCredentials, openLiveCredentials } from "./live-credentials.ts";
-import { dependsOn, hasRole, type KeyRateLimit, noOrigin, type Principal } from "./principal.ts";
-import { expiredToken, hashToken, invalidToken, type Tokens } from "./tokens.ts";
+import { dependsOn, type Forget, hasRole, type KeyRateLimit, noOrigin, type Principal } from "./principal.ts";
+import { endedSession, expiredToken, hashToken, invalidApiKey, invalidToken, type Tokens } from "./tokens.ts";
 
 /**
  * Who is calling. The hot path of every request: a credential that was checked within the last `recheckMs` is answered

@@ -1,5 +1,5 @@
-import type { VerifiedClaims } from "./access-claims.ts";
 import type { Principal } from "./principal.ts";
+import type { VerifiedClaims } from "./tokens.ts";
 
 /** A credential that was believed. */
 export interface CachedCredential {

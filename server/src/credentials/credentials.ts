@@ -2,7 +2,7 @@
  * Who is calling: access tokens and API keys, the sessions behind them, and what a caller may do. `users/` and `log-in/`
  * build on it.
  */
-export type { AccessClaims } from "./access-claims.ts";
+
 export {
   type ApiKey,
   createApiKey,
@@ -13,13 +13,12 @@ export {
   revokeApiKeysOf,
 } from "./api-keys.ts";
 export { type Authenticator, openAuthenticator } from "./authenticate.ts";
-export { allTime, type Ended, type Ending, endAccess } from "./end-access.ts";
-export type { Forget } from "./forget.ts";
-export { lockMaker, type Maker } from "./made-by.ts";
+export { allTime, type Ended, type Ending, endAccess, lockMaker, type Maker } from "./end-access.ts";
 export {
   anyAgent,
   anyMember,
   dependsOn,
+  type Forget,
   hasRole,
   hasScope,
   type KeyRateLimit,
@@ -35,16 +34,18 @@ export {
   seesAllConversations,
   type Viewer,
 } from "./principal.ts";
-export { refreshGraceMs, refreshSession } from "./refresh-session.ts";
-export { type RefusedReason, recordRefusedSession } from "./session-audit.ts";
 export {
   deleteOldSessions,
   logOut,
   logOutEverywhere,
   openSession,
+  type RefusedReason,
+  recordRefusedSession,
+  refreshGraceMs,
+  refreshSession,
   revokeSessionsOf,
   type SessionDeps,
   type TokenPair,
 } from "./sessions.ts";
 export { ed25519Keys, type JwtAlgorithm, jwtAlgorithms, type SigningKeys, sharedSecrets } from "./signing-keys.ts";
-export { hashToken, invalidToken, newOpaqueToken, openTokens, type Tokens } from "./tokens.ts";
+export { type AccessClaims, hashToken, invalidToken, newOpaqueToken, openTokens, type Tokens } from "./tokens.ts";

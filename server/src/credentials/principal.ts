@@ -109,3 +109,9 @@ export function requireScope(principal: Scoped, ...needed: Scope[]): void {
   const missing = needed.find((scope) => !hasScope(principal, scope));
   if (missing !== undefined) throw forbidden(`This API key lacks the scope ${missing}.`);
 }
+
+/** For code that changes a session, user or API key: see `Authenticator`. */
+export interface Forget {
+  /** Takes the id of a session, user or API key that changed, after the change was committed. */
+  forget(id: string): void;
+}

@@ -3,16 +3,9 @@ import type { JWTHeaderParameters } from "jose";
 import { JOSEError, JWTExpired } from "jose/errors";
 import { SignJWT } from "jose/jwt/sign";
 import { jwtVerify } from "jose/jwt/verify";
+import { type Role, roles } from "../../../contract/src/access.ts";
 import { RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
-import {
-  type AccessClaims,
-  audience,
-  clockToleranceSeconds,
-  issuer,
-  readClaims,
-  type VerifiedClaims,
-} from "./access-claims.ts";
 import type { PublicJwk, SigningKeys } from "./signing-keys.ts";
 
 export interface Tokens {
@@ -117,4 +110,63 @@ export function newOpaqueToken(prefix: string): string {
 /** How opaque tokens are stored: of 256 random bits a plain hash tells nothing, so a slow one would only cost. */
 export function hashToken(token: string): Buffer {
   return createHash("sha256").update(token).digest();
+}
+
+/** What an access token says. Role and workspace are as they were when it was made; the database has the last word. */
+export interface AccessClaims {
+  userId: string;
+  sessionId: string;
+  workspaceId: string;
+  role: Role;
+}
+
+/** Claims of a token that was found to be ours. */
+export interface VerifiedClaims extends AccessClaims {
+  expiresAtMs: number;
+}
+
+/** Who makes access tokens and for whom: the hub itself, wherever it is reached. */
+const issuer = "chat4all";
+const audience = "chat4all";
+
+/** How far the clocks of two processes may differ, so that a token made by one is not "not yet valid" for the other. */
+const clockToleranceSeconds = 5;
+
+/** No access token lives longer, whatever ACCESS_TOKEN_TTL says. */
+const maxAccessTokenTtlMs = 86_400_000;
+
+/**
+ * The claims of a token whose signature, issuer, audience and times were checked, held against what this hub writes: it
+ * writes each claim once, in one form. Null for anything else, however well it is signed.
+ */
+function readClaims(payload: Record<string, unknown>, nowMs: number): VerifiedClaims | null {
+  const { iss, aud, sub, sid, wid, role, jti, iat, nbf, exp } = payload;
+  if (iss !== issuer || aud !== audience) return null;
+  if (!isUuid(sub) || !isUuid(sid) || !isUuid(wid) || !isUuid(jti) || !isRole(role)) return null;
+  if (!isSecond(iat) || !isSecond(nbf) || !isSecond(exp)) return null;
+  const latest = nowMs / 1000 + clockToleranceSeconds;
+  if (iat > latest || exp <= iat || (exp - iat) * 1000 > maxAccessTokenTtlMs) return null;
+  return { userId: sub, sessionId: sid, workspaceId: wid, role, expiresAtMs: exp * 1000 };
+}
+
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+function isUuid(value: unknown): value is string {
+  return typeof value === "string" && uuid.test(value);
+}
+
+function isRole(value: unknown): value is Role {
+  return roles.some((role) => role === value);
+}
+
+function isSecond(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+export function endedSession(): RequestError {
+  return new RequestError("AUTH_INVALID", "This session has ended: log in again with POST /auth/token.");
+}
+
+export function invalidApiKey(): RequestError {
+  return new RequestError("API_KEY_INVALID", "This API key is unknown, revoked or expired: make a new one.");
 }

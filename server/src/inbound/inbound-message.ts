@@ -12,7 +12,7 @@ export interface ReceiveDeps {
   eventNotifier: EventNotifier;
   clock: Clock;
   log: Log;
-  acceptor: Acceptor;
+  acceptor: Pick<Acceptor, "accept">;
   connectorFor: (channel: string) => Connector | undefined;
   findAccount: (channelAccountId: string) => Promise<(ChannelAccount & { workspaceId: string }) | null>;
 }

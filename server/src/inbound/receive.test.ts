@@ -230,9 +230,7 @@ async function open(options: PipelineOptions = {}) {
   const note = (fields: object) => void lines.push(fields);
   const counted = countStatements(line.deps.db);
   const connector = { ...line.connector, parse: ({ rawBody }: { rawBody: Buffer }) => JSON.parse(String(rawBody)) };
-  const acceptor: typeof line.acceptor = {
-    waiting: 0,
-    idle: line.acceptor.idle,
+  const acceptor: Pick<typeof line.acceptor, "accept"> = {
     async accept(messages) {
       if (isOverloaded()) throw new RequestError("OVERLOADED", "not now");
       const refused = failure;

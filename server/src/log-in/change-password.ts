@@ -78,7 +78,7 @@ async function isCurrent(
 }
 
 /** How young a session must be to stand for the password that a user does not have, in milliseconds. */
-export const freshSessionMs = 600_000;
+const freshSessionMs = 600_000;
 
 function findOwn(db: Db, { userId, sessionId }: { userId: string; sessionId: string }) {
   return maybe<{ password_hash: string | null; session_created_at: Date }>(

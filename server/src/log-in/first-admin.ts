@@ -5,8 +5,7 @@ import { type Db, maybe } from "../lib/query.ts";
 import type { Secret } from "../lib/secret.ts";
 import { StartError } from "../lib/start-error.ts";
 import { addWorkspace, findFirstWorkspace, isUsername } from "../users/users.ts";
-import type { PasswordHasher } from "./password.ts";
-import { readablePassword } from "./readable-password.ts";
+import { type PasswordHasher, readablePassword } from "./password.ts";
 import * as unseen from "./unseen-passwords.ts";
 
 export interface FirstAdminDeps {

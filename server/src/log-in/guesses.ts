@@ -35,9 +35,9 @@ export const rememberTriesMs = 86_400_000;
 /** A later turn is not reserved: the client is refused without one. */
 export const longestTurnMs = 30 * minuteMs;
 /** How long a turn can be used after its time. */
-export const turnLastsMs = 15 * minuteMs;
+const turnLastsMs = 15 * minuteMs;
 /** How long an address counts as trusted after a log-in. */
-export const trustedForMs = 90 * 86_400_000;
+const trustedForMs = 90 * 86_400_000;
 
 /** The stored state of a bucket, or of a pair of account and address; 0 where there is none. */
 export interface GuessRow {

@@ -13,8 +13,20 @@ export { openProviders } from "./oauth/providers.ts";
 export { hashingThreads, openPasswordHasher, type PasswordHasher, passwordLine } from "./password.ts";
 export { type LogInDeps, logIn } from "./password-log-in.ts";
 export { deleteOldPasswordResets } from "./password-reset-rows.ts";
-export { type ForgottenPasswords, openForgottenPasswords, resetPassword, resetPasswordOf } from "./password-resets.ts";
+export {
+  type ForgottenPasswords,
+  openForgottenPasswords,
+  resetPassword,
+  resetPasswordByCommand,
+  resetPasswordOf,
+} from "./password-resets.ts";
 export { registerUser } from "./registration.ts";
-export { resetPasswordByCommand } from "./reset-by-command.ts";
-export { requireSecondFactor, sealedTotpSecrets } from "./totp/second-factor.ts";
-export { beginTotp, confirmTotp, endTotp, removeTotp, type TotpDeps } from "./totp/totp.ts";
+export {
+  beginTotp,
+  confirmTotp,
+  endTotp,
+  removeTotp,
+  requireSecondFactor,
+  sealedTotpSecrets,
+  type TotpDeps,
+} from "./totp/totp.ts";

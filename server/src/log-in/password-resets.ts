@@ -1,7 +1,8 @@
 import type { Logger } from "pino";
-import { type Origin, recordAuditEvent } from "../audit/audit.ts";
+import { type Origin, recordAuditEvent, systemOf } from "../audit/audit.ts";
 import {
   allTime,
+  type Ended,
   type Ending,
   endAccess,
   hashToken,
@@ -12,11 +13,14 @@ import {
 } from "../credentials/credentials.ts";
 import { notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
-import type { Mailer } from "../lib/mailer.ts";
+import { type Mail, type Mailer, readableTime } from "../lib/mailer.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
+import { maybe } from "../lib/query.ts";
+import { StartError } from "../lib/start-error.ts";
 import type { PasswordDeps } from "./change-password.ts";
-import { passwordResetMail } from "./password-reset-mail.ts";
+import { type PasswordHasher, readablePassword } from "./password.ts";
 import * as rows from "./password-reset-rows.ts";
+import { endResets, setPassword } from "./password-reset-rows.ts";
 
 export interface ResetDeps {
   db: Pool;
@@ -26,7 +30,7 @@ export interface ResetDeps {
 }
 
 /** How long the token of a reset works. */
-export const resetTtlMs = 3_600_000;
+const resetTtlMs = 3_600_000;
 
 /**
  * Creates a token for an admin, who sees it only here; mails it too when mail is set up. FORBIDDEN as `requireMayManageRole`.
@@ -143,4 +147,50 @@ function newReset(clock: Clock, publicUrl: string) {
 
 function invalidReset(): RequestError {
   return new RequestError("AUTH_INVALID", "The token is unknown, was used, or has expired: ask for a new one.");
+}
+
+function passwordResetMail({ to, url, expiresAt }: { to: string; url: string; expiresAt: Date }): Mail {
+  return {
+    kind: "password reset",
+    to,
+    subject: "Choose a new password for Chat4All",
+    text: `Somebody, hopefully you, asked for a new password for your account. Choose it here:
+
+${url}
+
+The link works once, until ${readableTime(expiresAt)}. If it was not you, leave it be: your password stays as it is.
+`,
+  };
+}
+
+/**
+ * Sets a generated password for a user and ends their sessions and, as `resetPassword`, what they made, unless
+ * `keepsApiKeys`. The case of the name does not matter. For the operator, who needs no permission. Throws a `StartError`
+ * when the user does not exist or is disabled.
+ */
+export async function resetPasswordByCommand(
+  { db, clock, hasher }: { db: Pool; clock: Clock; hasher: PasswordHasher },
+  { name, keepsApiKeys }: { name: string; keepsApiKeys: boolean },
+): Promise<{ username: string; password: string; ended: Ended }> {
+  const password = readablePassword();
+  const passwordHash = await hasher.hash(password);
+  return transaction(db, async (tx) => {
+    const user = await maybe<{ user_id: string; workspace_id: string; username: string; is_disabled: boolean }>(
+      tx,
+      `SELECT user_id, workspace_id, username, disabled_at IS NOT NULL AS is_disabled
+         FROM users WHERE lower(username) = lower($1) FOR UPDATE`,
+      [name],
+    );
+    if (user === null) throw new StartError(`There is no user ${name}: give the name of another user.`);
+    const { user_id: userId, username } = user;
+    if (user.is_disabled)
+      throw new StartError(`The user ${username} is disabled: enable the user first, or give another name.`);
+    const now = new Date(clock.now());
+    await setPassword(tx, { userId, passwordHash, provesEmail: false, now });
+    await endResets(tx, userId, now);
+    const ended = await endAccess(tx, { userId, now }, { apiKeysSince: keepsApiKeys ? null : allTime });
+    const by = systemOf(user.workspace_id);
+    await recordAuditEvent(tx, by, { action: "password.reset", target: { type: "user", id: userId }, details: ended });
+    return { username, password, ended };
+  });
 }

@@ -1,3 +1,4 @@
+import { randomInt } from "node:crypto";
 import { availableParallelism } from "node:os";
 import type { Origin } from "../audit/audit.ts";
 import { RequestError } from "../errors.ts";
@@ -133,4 +134,17 @@ const longestRetrySeconds = 8;
 function tooManyLogIns(retryAfterSeconds: number): RequestError {
   const message = "Too many passwords are being checked right now; try again in a moment.";
   return new RequestError("OVERLOADED", message, { retryAfterSeconds });
+}
+
+/** Four groups that can be read aloud, such as `tikab-…`: 70 random bits, 23 characters. */
+export function readablePassword(): string {
+  return Array.from({ length: 4 }, () => [..."cvcvc"].map((kind) => pick(letters[kind as "c" | "v"])).join("")).join(
+    "-",
+  );
+}
+
+const letters = { c: "bcdfghjkmnpqrstvwxyz", v: "aeiou" };
+
+function pick(from: string): string {
+  return from[randomInt(from.length)]!;
 }

@@ -6,7 +6,7 @@ import { canonicalJson } from "../lib/json.ts";
 import { openPool } from "../lib/postgres.ts";
 import { all, one, run } from "../lib/query.ts";
 import { type Pipeline, startPipeline } from "../testing/test-pipeline.ts";
-import { type Accepted, maxPartLength, openAcceptor } from "./accept.ts";
+import { type Accepted, Acceptor, maxPartLength } from "./accept.ts";
 import type { NewMessage } from "./write-messages.ts";
 
 test("32 batches at a time, through two acceptors, into the same conversations: seq has no gaps and keeps each batch's order", async () => {
@@ -203,7 +203,7 @@ test("while the database is away: OVERLOADED within a bound, and nothing is take
     elapsed: () => performance.now() * 100,
     after: (ms: number, call: () => void) => systemClock.after(ms / 100, call),
   };
-  const acceptor = openAcceptor({
+  const acceptor = new Acceptor({
     dbOf: () => away,
     bus: line.bus,
     eventNotifier: line.deps.eventNotifier,
@@ -254,8 +254,11 @@ test("connections that break in the middle of commits lose no answer: each messa
   assert.equal((await storedTexts(line)).length, 300);
 });
 
-function openSecond(line: Pipeline, dbOf: Parameters<typeof openAcceptor>[0]["dbOf"] = line.databases.acceptDbOf) {
-  return openAcceptor({
+function openSecond(
+  line: Pipeline,
+  dbOf: ConstructorParameters<typeof Acceptor>[0]["dbOf"] = line.databases.acceptDbOf,
+) {
+  return new Acceptor({
     ...line.deps,
     dbOf,
     batchSize: 500,

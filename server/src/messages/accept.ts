@@ -1,7 +1,7 @@
 import type { Bus } from "../bus/bus.ts";
 import { RequestError } from "../errors.ts";
 import type { EventNotifier } from "../events/events.ts";
-import { BatcherFull, openBatcher } from "../lib/batcher.ts";
+import { type Batcher, BatcherFull, openBatcher } from "../lib/batcher.ts";
 import { type Clock, pause } from "../lib/clock.ts";
 import { isRecordFault } from "../lib/faults.ts";
 import { inParts } from "../lib/in-parts.ts";
@@ -10,26 +10,13 @@ import type { Db } from "../lib/query.ts";
 import { topics } from "../topics.ts";
 import { isSameMessage, type NewMessage, type Refusal, type Written, writeMessages } from "./write-messages.ts";
 
-/** What became of a message that was handed in: durable, or a request error that says why not. */
+/** `accepted`: durable. `refused`: nothing was stored. */
 export type Accepted =
   | { kind: "accepted"; messageId: string; conversationId: string; seq: number; createdAt: Date; isReplayed: boolean }
   | { kind: "refused"; messageId: string; error: RequestError };
 
-export interface Acceptor {
-  /**
-   * Resolves once the messages are on durable storage, in one commit with whatever else arrived meanwhile. Results in
-   * the given order; a refused message disturbs no other. Safe to call again with the same ids: the answer is the same.
-   * Throws OVERLOADED when too much waits already (nothing was accepted) or the database stays away (then ask again).
-   */
-  accept(messages: readonly NewMessage[]): Promise<Accepted[]>;
-  /** Messages waiting for the next commit. */
-  readonly waiting: number;
-  /** Resolves when all that was handed in is answered. */
-  idle(): Promise<void>;
-}
-
 export interface AcceptOptions {
-  /** What a workspace's messages are written through. */
+  /** The database role that writes the messages of a workspace. */
   dbOf: (workspaceId: string) => Db;
   bus: Bus;
   eventNotifier: EventNotifier;
@@ -41,57 +28,92 @@ export interface AcceptOptions {
   maxWaitMs: number;
 }
 
-/** How long a commit is tried again while the database is away, in milliseconds. */
-const patienceMs = 5_000;
+/** How long a commit is retried while the database is unavailable, in milliseconds. */
+const retryTotalMs = 5_000;
 const retryPauseMs = 50;
-/** See `BatcherOptions`: what a commit of several messages may wait for more of them, in milliseconds. */
+/** See `BatcherOptions`: how long a commit of several messages may wait for more of them, in milliseconds. */
 const paceMs = 2;
 
-export function openAcceptor(options: AcceptOptions): Acceptor {
-  const { dbOf, bus, eventNotifier, clock, batchSize, queueSize, maxWaitMs } = options;
-  const batcher = openBatcher<NewMessage, Accepted>({
-    maxBatch: batchSize,
-    maxWaiting: queueSize,
-    maxWaitMs,
-    paceMs,
-    clock,
-    run: commit,
-  });
+/** Accepts messages: many requests share a commit, and each gets its own answer. */
+export class Acceptor {
+  readonly #options: AcceptOptions;
+  readonly #batcher: Batcher<NewMessage, Accepted>;
 
-  async function commit(messages: NewMessage[]): Promise<Accepted[]> {
+  constructor(options: AcceptOptions) {
+    const { batchSize, queueSize, maxWaitMs, clock } = options;
+    this.#options = options;
+    this.#batcher = openBatcher<NewMessage, Accepted>({
+      maxBatch: batchSize,
+      maxWaiting: queueSize,
+      maxWaitMs,
+      paceMs,
+      clock,
+      run: (messages) => this.#commit(messages),
+    });
+  }
+
+  /**
+   * Resolves once the messages are on durable storage. Results are in the given order; a refused message does not affect
+   * the others. Safe to call again with the same ids: the answer is the same. Throws OVERLOADED when the queue is full
+   * (nothing was accepted) or the database stays unavailable (then call it again).
+   */
+  async accept(messages: readonly NewMessage[]): Promise<Accepted[]> {
+    if (messages.length === 0) return [];
+    try {
+      const accepted = await this.#batcher.submit(messages);
+      const [first] = accepted;
+      // The database could not store them: they were written together.
+      if (first!.kind === "refused" && first!.error.code === "OVERLOADED") throw first!.error;
+      return accepted;
+    } catch (error) {
+      if (!(error instanceof BatcherFull)) throw error;
+      throw overloaded("Too many messages wait to be accepted. Nothing was accepted; try again.", error);
+    }
+  }
+
+  /** Messages waiting for the next commit. */
+  get waiting(): number {
+    return this.#batcher.waiting;
+  }
+
+  /** Resolves when every call of `accept` has its answer. */
+  idle(): Promise<void> {
+    return this.#batcher.idle();
+  }
+
+  async #commit(messages: NewMessage[]): Promise<Accepted[]> {
     const { unique, places } = withoutRepeats(messages);
-    const written = await writeByWorkspace(unique);
-    bus.wake(topics.messageProcessing);
+    const written = await this.#writeByWorkspace(unique);
+    this.#options.bus.wake(topics.messageProcessing);
     return messages.map((message, index) => resultFor(message, unique[places[index]!]!, written[places[index]!]!));
   }
 
-  /** A commit for each workspace: none sees another's rows, not even here. */
-  async function writeByWorkspace(messages: NewMessage[]): Promise<(Written | Error)[]> {
-    if (messages.every(({ workspaceId }) => workspaceId === messages[0]!.workspaceId)) return writeInParts(messages);
+  /** One commit for each workspace, because row-level security lets none see another's rows. */
+  async #writeByWorkspace(messages: NewMessage[]): Promise<(Written | Error)[]> {
+    if (messages.every(({ workspaceId }) => workspaceId === messages[0]!.workspaceId))
+      return this.#writeInParts(messages);
     const results = new Map<NewMessage, Written | Error>();
     const groups = Map.groupBy(messages, ({ workspaceId }) => workspaceId);
     await Promise.all(
       [...groups.values()].map(async (group) => {
-        // An error of one workspace is no answer to the callers of another.
-        const written = await writeInParts(group).catch((error: Error) => group.map(() => error));
+        // An error of one workspace must not fail the requests of another.
+        const written = await this.#writeInParts(group).catch((error: Error) => group.map(() => error));
         for (const [index, message] of group.entries()) results.set(message, written[index]!);
       }),
     );
     return messages.map((message) => results.get(message)!);
   }
 
-  async function writeInParts(messages: NewMessage[]): Promise<(Written | Error)[]> {
+  async #writeInParts(messages: NewMessage[]): Promise<(Written | Error)[]> {
     const written: (Written | Error)[] = [];
-    for (const part of messagesInParts(messages)) written.push(...(await write(part)));
+    for (const part of messagesInParts(messages)) written.push(...(await this.#write(part)));
     return written;
   }
 
-  /**
-   * Writes all of one workspace; where that fails for a reason that one message brings with it, the others are written
-   * without it.
-   */
-  async function write(messages: NewMessage[]): Promise<(Written | Error)[]> {
-    const giveUpAt = clock.elapsed() + patienceMs;
+  /** Writes messages of one workspace. When one of them makes the write fail, the others are written without it. */
+  async #write(messages: NewMessage[]): Promise<(Written | Error)[]> {
+    const { dbOf, bus, eventNotifier, clock } = this.#options;
+    const deadline = clock.elapsed() + retryTotalMs;
     const { workspaceId } = messages[0]!;
     const db = dbOf(workspaceId);
     for (;;) {
@@ -101,7 +123,7 @@ export function openAcceptor(options: AcceptOptions): Acceptor {
         return written;
       } catch (error) {
         const mayPassSoon = isUniqueViolation(error) || isRetryableDbError(error);
-        if (mayPassSoon && clock.elapsed() < giveUpAt) await pause(clock, retryPauseMs);
+        if (mayPassSoon && clock.elapsed() < deadline) await pause(clock, retryPauseMs);
         else if (mayPassSoon || !isRecordFault(error))
           throw overloaded(
             "The database cannot store the message now. Send it again with the same message_id: it is accepted once.",
@@ -112,29 +134,8 @@ export function openAcceptor(options: AcceptOptions): Acceptor {
       }
     }
     const half = Math.ceil(messages.length / 2);
-    return [...(await write(messages.slice(0, half))), ...(await write(messages.slice(half)))];
+    return [...(await this.#write(messages.slice(0, half))), ...(await this.#write(messages.slice(half)))];
   }
-
-  return {
-    async accept(messages) {
-      if (messages.length === 0) return [];
-      try {
-        const accepted = await batcher.submit(messages);
-        const [first] = accepted;
-        // The database could not store them: they were written together.
-        if (first!.kind === "refused" && first!.error.code === "OVERLOADED") throw first!.error;
-        return accepted;
-      } catch (error) {
-        if (error instanceof BatcherFull)
-          throw overloaded("Too many messages wait to be accepted. Nothing was accepted; try again.", error);
-        throw error;
-      }
-    },
-    get waiting() {
-      return batcher.waiting;
-    },
-    idle: () => batcher.idle(),
-  };
 }
 
 /** Most JSON written to the database in one statement, in characters: encoding it as parameters takes milliseconds. */

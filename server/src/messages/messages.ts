@@ -1,5 +1,5 @@
 /** Messages: prepared from requests, accepted, stored, and shown to those who may see them. */
-export { type Accepted, type Acceptor, messagesInParts, openAcceptor } from "./accept.ts";
+export { type Accepted, Acceptor, messagesInParts } from "./accept.ts";
 export { checkFirstMessages } from "./first-messages.ts";
 export { readHistory } from "./history.ts";
 export {

@@ -140,7 +140,7 @@ export function showDelivery(row: DeliveryRow, viewer: Viewer): Delivery {
 const rungs: readonly MessageStatus[] = ["accepted", "in_transit", "sent", "delivered", "read"];
 
 /** The least advanced of those that did not fail; `failed` when all did; `accepted` before any exists. */
-export function overallStatus(statuses: readonly MessageStatus[]): MessageStatus {
+function overallStatus(statuses: readonly MessageStatus[]): MessageStatus {
   if (statuses.length === 0) return "accepted";
   const alive = statuses.filter((status) => status !== "failed");
   if (alive.length === 0) return "failed";

@@ -1,29 +1,29 @@
 import type { ReadRange } from "../conversations/conversations.ts";
 import { all, type Db, run } from "../lib/query.ts";
 
-/** The last message of a person that somebody has read. The platform does not have the mark yet. */
+/** The last message of a person that was read here, to be reported to the platform. */
 export interface ReadMark {
   channelAccountId: string;
   identifier: string;
   workspaceId: string;
   channel: string;
   providerMessageId: string;
-  /** How long it has been waiting, by the database's clock. */
+  /** Time since it was written, by the database's clock. */
   ageMs: number;
 }
 
-/** How many messages before the last one read are searched: a mark covers all earlier messages too. */
+/** Messages searched before the last one read: a mark covers all earlier messages too. */
 const maxLookBack = 1_000;
-/** How long a mark is left to the process that wrote it, in seconds. */
+/** How long only the process that wrote a mark sends it, in seconds. */
 const ownSeconds = 10;
-/** Pause between two tries, doubled with each, in seconds. */
+/** Pause between two tries, doubled after each, in seconds. */
 const pauseSeconds = { first: 2, longest: 60 };
 
 /**
  * Writes a mark for the last message of each person in the range, on channels that show read marks, in the caller's
  * transaction. A message older than the person's mark changes nothing.
  */
-export async function noteRead(tx: Db, range: ReadRange, channels: readonly string[]): Promise<void> {
+export async function insertReadMarks(tx: Db, range: ReadRange, channels: readonly string[]): Promise<void> {
   await run(
     tx,
     `INSERT INTO read_marks AS r (channel_account_id, identifier, workspace_id, conversation_id, channel,
@@ -45,12 +45,12 @@ export async function noteRead(tx: Db, range: ReadRange, channels: readonly stri
   );
 }
 
-/** Takes the waiting marks of one conversation. Other processes leave them alone for `ownSeconds`. */
+/** Takes the waiting marks of one conversation. */
 export function takeOfConversation(db: Db, conversationId: string): Promise<ReadMark[]> {
   return take(db, "conversation_id = $1 ORDER BY channel_account_id, identifier", [conversationId]);
 }
 
-/** Takes marks that are due, the oldest first. Several processes share them. */
+/** Takes marks that are due, oldest first. Safe in several processes at once. */
 export function takeDue(db: Db, limit: number): Promise<ReadMark[]> {
   return take(db, "due_at <= now() ORDER BY due_at LIMIT $1", [limit]);
 }
@@ -69,7 +69,7 @@ function take(db: Db, which: string, values: unknown[]): Promise<ReadMark[]> {
   );
 }
 
-/** Removes marks that need no further try, unless a later message was read meanwhile. One statement for all. */
+/** Removes marks that need no further try, unless a later message was read since. */
 export async function settle(db: Db, marks: readonly ReadMark[]): Promise<void> {
   if (marks.length === 0) return;
   await run(

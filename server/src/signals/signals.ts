@@ -1,14 +1,14 @@
-/** The entrance of signals: read marks and typing, shown to people on platforms. */
+/** Read marks and typing, shown to people on platforms. */
 import { type ChannelAccounts, type ConnectedAccount, countedWaitMs } from "../channel-accounts/channel-accounts.ts";
-import type { Connector, ConnectorIo, PersonSignal, SendOutcome } from "../connectors/connector.ts";
-import { readConversation, typeInConversation } from "../conversations/conversations.ts";
+import type { Connector, ConnectorIo, PersonSignal } from "../connectors/connector.ts";
+import { readConversation, type SaveRead, typeInConversation } from "../conversations/conversations.ts";
 import type { Principal } from "../credentials/credentials.ts";
 import { codeOf } from "../deliveries/judge.ts";
 import { markRead } from "../deliveries/mark-read.ts";
 import { type RefuseDeps, refuseAccount } from "../deliveries/refuse-account.ts";
 import type { Pool } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
-import { noteRead, type ReadMark, settle, takeDue, takeOfConversation } from "./read-marks.ts";
+import { insertReadMarks, type ReadMark, settle, takeDue, takeOfConversation } from "./read-marks.ts";
 import { findTyping, type TypingTarget } from "./typing-targets.ts";
 
 export interface SignalDeps extends RefuseDeps {
@@ -19,7 +19,7 @@ export interface SignalDeps extends RefuseDeps {
   retryTotalMs: number;
 }
 
-/** A person to whom the signal is not shown, and why. */
+/** A person who does not see the signal, and why. */
 export interface NotShown {
   participant_id: string | null;
   channel: string;
@@ -29,132 +29,130 @@ export interface NotShown {
   is_retried: boolean;
 }
 
-export interface Signals {
-  /** As `readConversation`. The read marks for platforms are durable when this resolves. */
-  read(db: Pool, principal: Principal, conversationId: string, seq: number): Promise<void>;
-  /** Sends the waiting read marks of the conversation. Resolves with those that a platform has not taken. */
-  sendReadMarks(db: Db, conversationId: string): Promise<NotShown[]>;
-  /** Sends the read marks that are due. */
-  sendDueReadMarks(db: Db): Promise<void>;
-  /** Throws as `typeInConversation` unless the caller may type there. */
-  mayType(db: Db, principal: Principal, conversationId: string): Promise<void>;
-  /** Shows the others in the conversation that somebody is typing, where their next message would go. */
-  showTyping(db: Db, principal: Principal, conversationId: string): Promise<NotShown[]>;
-}
-
-/** Time limit of one call to a platform: the caller of the API waits for it. In milliseconds. */
+/** Time limit of one call to a platform, in milliseconds: the API's client waits for it. */
 const timeoutMs = 3_000;
-/** Typing of one participant in a conversation is sent once in this time: platforms show it for at least 5 s. In milliseconds. */
+/** How often the typing of a participant is sent, in milliseconds: platforms show it for at least 5 s. */
 const quietMs = 4_000;
-/** Most conversations and participants whose last typing is remembered. */
+/** Most entries of `#typing`. */
 const maxRemembered = 10_000;
 /** Read marks taken at a time. */
 const dueBatch = 100;
 
-export function openSignals(deps: SignalDeps): Signals {
-  const { accounts, connectors, io } = deps;
-  const { clock } = io;
-  const byChannel = new Map(connectors.map((connector) => [connector.channel, connector]));
-  const withReadMarks = connectors.filter(({ capabilities }) => capabilities.readMarks).map(({ channel }) => channel);
-  const briefly = { ...io, timeoutMs: Math.min(io.timeoutMs, timeoutMs) };
-  const typing = new Map<string, { at: number; answer: Promise<NotShown[]> }>();
+export class Signals {
+  readonly #deps: SignalDeps;
+  readonly #byChannel: ReadonlyMap<string, Connector>;
+  readonly #readMarkChannels: readonly string[];
+  readonly #io: ConnectorIo;
+  readonly #typing = new Map<string, { at: number; answer: Promise<NotShown[]> }>();
+
+  constructor(deps: SignalDeps) {
+    const { connectors, io } = deps;
+    this.#deps = deps;
+    this.#byChannel = new Map(connectors.map((connector) => [connector.channel, connector]));
+    this.#readMarkChannels = connectors.flatMap(({ channel, capabilities }) =>
+      capabilities.readMarks ? [channel] : [],
+    );
+    this.#io = { ...io, timeoutMs: Math.min(io.timeoutMs, timeoutMs) };
+  }
+
+  /** As `readConversation`. The read marks for platforms are durable when this resolves. */
+  async read(db: Pool, principal: Principal, conversationId: string, seq: number): Promise<void> {
+    const saveMarks: SaveRead = async (tx, range) => {
+      await insertReadMarks(tx, range, this.#readMarkChannels);
+      // Last, because a changed status takes the lock of the feed.
+      await markRead(tx, range);
+    };
+    await readConversation({ db, clock: this.#io.clock, saveMarks }, principal, conversationId, seq);
+  }
+
+  /** Sends the waiting read marks of the conversation. Resolves with those that a platform has not taken. */
+  async sendReadMarks(db: Db, conversationId: string): Promise<NotShown[]> {
+    return this.#sendMarks(db, await takeOfConversation(db, conversationId));
+  }
+
+  /** Sends the read marks that are due. */
+  async sendDueReadMarks(db: Db): Promise<void> {
+    await this.#sendMarks(db, await takeDue(db, dueBatch));
+  }
+
+  /** Throws as `typeInConversation` unless the caller may type there. */
+  async mayType(db: Db, principal: Principal, conversationId: string): Promise<void> {
+    await typeInConversation(db, principal, conversationId);
+  }
+
+  /** Shows the other members that the caller is typing, on the channel where the caller's next message would go. */
+  showTyping(db: Db, principal: Principal, conversationId: string): Promise<NotShown[]> {
+    const now = this.#io.clock.elapsed();
+    // By participant: each sees the typing of the others.
+    const key = `${conversationId} ${principal.participantId}`;
+    const last = this.#typing.get(key);
+    if (last !== undefined && now - last.at < quietMs) return last.answer;
+    if (this.#typing.size >= maxRemembered) this.#typing.clear();
+    const answer = this.#sendTyping(db, principal, conversationId);
+    this.#typing.set(key, { at: now, answer });
+    answer.catch(() => this.#typing.delete(key));
+    return answer;
+  }
+
+  async #sendTyping(db: Db, principal: Principal, conversationId: string): Promise<NotShown[]> {
+    const capabilitiesOf = (channel: string) => this.#byChannel.get(channel)?.capabilities ?? null;
+    const targets = await findTyping(db, principal, conversationId, capabilitiesOf);
+    return (await Promise.all(targets.map((target) => this.#showTo(target)))).flat();
+  }
+
+  async #showTo({ recipientId, channelAccountId, channel, identifier, messageId }: TypingTarget): Promise<NotShown[]> {
+    const needsMessage = this.#byChannel.get(channel)?.capabilities.typing === "answer";
+    const result =
+      needsMessage && messageId === null
+        ? { code: "NOTHING_TO_ANSWER" }
+        : await this.#call(channelAccountId, "showTyping", { identifier, messageId });
+    if (result === null || result.code === null) return [];
+    const { code } = result;
+    return [{ participant_id: recipientId, channel, channel_account_id: channelAccountId, code, is_retried: false }];
+  }
+
+  async #sendMarks(db: Db, marks: readonly ReadMark[]): Promise<NotShown[]> {
+    const done: ReadMark[] = [];
+    const results = await Promise.allSettled(marks.map((mark) => this.#sendMark(mark, done)));
+    await settle(db, done);
+    return results.flatMap((result) => {
+      if (result.status === "rejected") throw result.reason;
+      return result.value;
+    });
+  }
+
+  /** Adds the mark to `done` when it needs no further try. */
+  async #sendMark(mark: ReadMark, done: ReadMark[]): Promise<NotShown[]> {
+    const { channelAccountId, identifier, channel, providerMessageId } = mark;
+    const result = await this.#call(channelAccountId, "markRead", { identifier, messageId: providerMessageId });
+    if (result === null || result.code === null) {
+      done.push(mark);
+      return [];
+    }
+    const { code, isRefused = false, account } = result;
+    const waitedMs = countedWaitMs(account, mark.ageMs, this.#io.clock);
+    const isDone = isRefused || (account.status === "active" && waitedMs > this.#deps.retryTotalMs);
+    if (isDone) done.push(mark);
+    return [{ participant_id: null, channel, channel_account_id: channelAccountId, code, is_retried: !isDone }];
+  }
 
   /** Makes one call over an active account; null when the channel has no such call. */
-  async function signal(
+  async #call(
     channelAccountId: string,
-    call: (connector: Connector, account: ConnectedAccount) => Promise<SendOutcome> | undefined,
+    method: "markRead" | "showTyping",
+    to: PersonSignal,
   ): Promise<{ code: string | null; isRefused?: boolean; account: ConnectedAccount } | null> {
-    const account = await accounts.get(channelAccountId);
-    const connector = account === null ? undefined : byChannel.get(account.channel);
+    const account = await this.#deps.accounts.get(channelAccountId);
+    const connector = account === null ? undefined : this.#byChannel.get(account.channel);
     if (account === null || connector === undefined) return null;
     if (account.status !== "active") return { code: `CHANNEL_ACCOUNT_${account.status.toUpperCase()}`, account };
-    const outcome = await call(connector, account);
+    const outcome = await connector[method]?.(to, account, this.#io);
     if (outcome === undefined) return null;
     if (outcome.kind === "sent") return { code: null, account };
     if (outcome.kind !== "account_refused") {
       return { code: codeOf(outcome), isRefused: outcome.kind === "refused", account };
     }
-    await refuseAccount(deps, account, outcome);
+    await refuseAccount(this.#deps, account, outcome);
     return { code: "CHANNEL_ACCOUNT_NEEDS_ATTENTION", account };
   }
-
-  /** Adds the mark to `over` when it needs no further try. */
-  async function sendMark(mark: ReadMark, over: ReadMark[]): Promise<NotShown[]> {
-    const { channelAccountId, identifier, channel } = mark;
-    const to: PersonSignal = { identifier, messageId: mark.providerMessageId };
-    const told = await signal(channelAccountId, (connector, account) => connector.markRead?.(to, account, briefly));
-    if (told === null || told.code === null) {
-      over.push(mark);
-      return [];
-    }
-    const { code, isRefused = false, account } = told;
-    const waitedMs = countedWaitMs(account, mark.ageMs, clock);
-    const isOver = isRefused || (account.status === "active" && waitedMs > deps.retryTotalMs);
-    if (isOver) over.push(mark);
-    return [{ participant_id: null, channel, channel_account_id: channelAccountId, code, is_retried: !isOver }];
-  }
-
-  async function sendMarks(db: Db, marks: readonly ReadMark[]): Promise<NotShown[]> {
-    const over: ReadMark[] = [];
-    const told = await Promise.allSettled(marks.map((mark) => sendMark(mark, over)));
-    await settle(db, over);
-    return told.flatMap((one) => {
-      if (one.status === "rejected") throw one.reason;
-      return one.value;
-    });
-  }
-
-  async function showTo({ recipientId, channelAccountId, channel, identifier, messageId }: TypingTarget) {
-    const needsMessage = byChannel.get(channel)?.capabilities.typing === "answer";
-    const told =
-      needsMessage && messageId === null
-        ? { code: "NOTHING_TO_ANSWER" }
-        : await signal(channelAccountId, (connector, account) =>
-            connector.showTyping?.({ identifier, messageId }, account, briefly),
-          );
-    if (told === null || told.code === null) return [];
-    const where = { participant_id: recipientId, channel, channel_account_id: channelAccountId };
-    return [{ ...where, code: told.code, is_retried: false }];
-  }
-
-  return {
-    async read(db, principal, conversationId, seq) {
-      await readConversation(
-        {
-          db,
-          clock,
-          async markRead(tx, range) {
-            await noteRead(tx, range, withReadMarks);
-            // Last: a changed status takes the lock of the feed.
-            await markRead(tx, range);
-          },
-        },
-        principal,
-        conversationId,
-        seq,
-      );
-    },
-    sendReadMarks: async (db, conversationId) => sendMarks(db, await takeOfConversation(db, conversationId)),
-    sendDueReadMarks: async (db) => void (await sendMarks(db, await takeDue(db, dueBatch))),
-    mayType: typeInConversation,
-    showTyping(db, principal, conversationId) {
-      const now = clock.elapsed();
-      // Another participant is shown to others: the first one may be among them.
-      const key = `${conversationId} ${principal.participantId}`;
-      const last = typing.get(key);
-      if (last !== undefined && now - last.at < quietMs) return last.answer;
-      if (typing.size >= maxRemembered) typing.clear();
-      const answer = findTyping(
-        db,
-        principal,
-        conversationId,
-        (channel) => byChannel.get(channel)?.capabilities ?? null,
-      )
-        .then((targets) => Promise.all(targets.map(showTo)))
-        .then((answers) => answers.flat());
-      typing.set(key, { at: now, answer });
-      answer.catch(() => typing.delete(key));
-      return answer;
-    },
-  };
 }

@@ -3,17 +3,17 @@ import { all, type Db } from "../lib/query.ts";
 import { loadAccounts, loadRecipients } from "../router/load-routing.ts";
 import { type CapabilitiesOf, planDeliveries } from "../router/plan.ts";
 
-/** A person on a platform, and where the next message would reach them. */
+/** A person on a platform, and the account and address that the next message would use. */
 export interface TypingTarget {
   recipientId: string;
   channel: string;
   channelAccountId: string;
   identifier: string;
-  /** The platform's id of the person's last message there; null when it is unknown. */
+  /** The platform's id of the person's last message there; null when unknown. */
   messageId: string | null;
 }
 
-/** The other members on channels that show typing, at the addresses to which a text of the caller would go now. */
+/** The other members on channels that show typing, at the addresses that a text of the caller would go to now. */
 export async function findTyping(
   db: Db,
   { workspaceId, participantId }: Principal,
@@ -30,7 +30,7 @@ export async function findTyping(
     .filter((delivery) => delivery.kind === "channel")
     .filter(({ channel }) => capabilitiesOf(channel)?.typing !== "never");
   if (planned.length === 0) return [];
-  const heard = await all<{ channel: string; identifier: string; account: string; message: string | null }>(
+  const known = await all<{ channel: string; identifier: string; account: string; message: string | null }>(
     db,
     `SELECT channel, identifier, last_channel_account_id AS account, last_provider_message_id AS message
      FROM addresses WHERE workspace_id = $1 AND (channel, identifier) IN (SELECT * FROM unnest($2::text[], $3::text[]))
@@ -38,8 +38,8 @@ export async function findTyping(
     [workspaceId, planned.map(({ channel }) => channel), planned.map(({ identifier }) => identifier)],
   );
   return planned.map(({ recipientId, channel, identifier, channelAccountId }) => {
-    const isIt = (row: (typeof heard)[number]) =>
+    const isTarget = (row: (typeof known)[number]) =>
       row.channel === channel && row.identifier === identifier && row.account === channelAccountId;
-    return { recipientId, channel, identifier, channelAccountId, messageId: heard.find(isIt)?.message ?? null };
+    return { recipientId, channel, identifier, channelAccountId, messageId: known.find(isTarget)?.message ?? null };
   });
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import type { Role } from "../../../contract/src/access.ts";
 import { startSimulator } from "../../../simulator/src/simulator.ts";
-import { openChannelAccounts } from "../channel-accounts/channel-accounts.ts";
+import { ChannelAccounts } from "../channel-accounts/channel-accounts.ts";
 import { connectorFor } from "../connectors/registry.ts";
 import { noOrigin, type Principal } from "../credentials/credentials.ts";
 import { RequestError } from "../errors.ts";
@@ -47,7 +47,7 @@ export async function startChannelAccountsHub() {
   const io = { http: client.http, clock: systemClock, random: Math.random, timeoutMs: 2_000 };
   const secretBox = openSecretBox(Buffer.alloc(32, 7));
   const open = () =>
-    openChannelAccounts({ db: databases.pipelineDb, secretBox, clock: systemClock, allowedOrigins: [simulator.url] });
+    new ChannelAccounts({ db: databases.pipelineDb, secretBox, clock: systemClock, allowedOrigins: [simulator.url] });
   const accounts = open();
   const deps = { accounts, io, publicUrl: "", healthOf: () => health as never };
   const { url, call } = await hub.open({ authenticate: principalOf }, (app) => {

@@ -49,8 +49,8 @@ export async function startPeopleHub() {
       tellTyping: () => {},
       signals: {
         read: (db, principal, conversationId, seq) => {
-          const markRead = async (_tx: unknown, range: ReadRange) => void readRanges.push(range);
-          return readConversation({ db, clock, markRead }, principal, conversationId, seq);
+          const saveMarks = async (_tx: unknown, range: ReadRange) => void readRanges.push(range);
+          return readConversation({ db, clock, saveMarks }, principal, conversationId, seq);
         },
         mayType: typeInConversation,
         sendReadMarks: async () => [],

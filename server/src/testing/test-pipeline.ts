@@ -15,7 +15,7 @@ import { newId } from "../lib/ids.ts";
 import { type Log, openPool, type Pool } from "../lib/postgres.ts";
 import { all, one, run } from "../lib/query.ts";
 import { openTroubles } from "../lib/troubles.ts";
-import { openAcceptor, prepareMessage } from "../messages/messages.ts";
+import { Acceptor, prepareMessage } from "../messages/messages.ts";
 import { applyToParts } from "../receipts/part-receipts.ts";
 import { applyEarlyReceipts, applyReceipts, type Receipt } from "../receipts/receipts.ts";
 import { giveUpRouting } from "../router/give-up-routing.ts";
@@ -107,7 +107,7 @@ export async function startPipeline(options: PipelineOptions = {}) {
     sent.push(part);
     return platform.answer(part);
   });
-  const acceptor = openAcceptor({
+  const acceptor = new Acceptor({
     dbOf: databases.acceptDbOf,
     bus,
     eventNotifier,

@@ -11,12 +11,10 @@ import {
 import { notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
-import type { Mailer } from "../lib/mailer.ts";
+import { type Mail, type Mailer, readableTime } from "../lib/mailer.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
 import { all, type Db, maybe, one, run } from "../lib/query.ts";
-import { invitationMail } from "./invitation-mail.ts";
-import { addUser } from "./manage-users.ts";
-import type { PasswordHashing } from "./password-hashing.ts";
+import { addUser, type PasswordHashing } from "./manage-users.ts";
 import type { User } from "./user-rows.ts";
 
 /** One that was neither accepted nor revoked, without its token: that is shown once, by `invite`. */
@@ -31,7 +29,7 @@ export interface Invitation {
   created_at: Date;
 }
 
-export const defaultInvitationSeconds = 7 * 86_400;
+const defaultInvitationSeconds = 7 * 86_400;
 
 export interface InvitationDeps {
   db: Pool;
@@ -213,4 +211,18 @@ function invalidInvitation(): RequestError {
     "AUTH_INVALID",
     "The invitation is unknown, was used or revoked, or has expired: ask for a new one.",
   );
+}
+
+function invitationMail({ to, url, expiresAt }: { to: string; url: string; expiresAt: Date }): Mail {
+  return {
+    kind: "invitation",
+    to,
+    subject: "You are invited to Chat4All",
+    text: `You are invited to Chat4All. Choose a username and a password here:
+
+${url}
+
+The link works once, until ${readableTime(expiresAt)}. If you did not expect it, leave it be: nothing happens without you.
+`,
+  };
 }

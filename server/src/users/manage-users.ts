@@ -1,5 +1,6 @@
 import type { Role } from "../../../contract/src/access.ts";
-import { type Actor, recordAuditEvent } from "../audit/audit.ts";
+import { usernamePattern } from "../../../contract/src/users.ts";
+import { type Actor, type Origin, recordAuditEvent } from "../audit/audit.ts";
 import {
   type Forget,
   hasScope,
@@ -13,7 +14,6 @@ import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
 import { isUniqueViolation, type Pool, transaction } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
-import { type PasswordHashing, requesterOf } from "./password-hashing.ts";
 import type { User } from "./user-rows.ts";
 import * as rows from "./user-rows.ts";
 
@@ -182,4 +182,27 @@ function refuseTakenNames(error: unknown): never {
   const field = isUniqueViolation(error) ? namesByIndex[error.constraint ?? ""] : undefined;
   if (field === undefined) throw error;
   throw new RequestError("CONFLICT", `This ${field} is taken: choose another one.`, { details: { field } });
+}
+
+const expression = new RegExp(usernamePattern);
+
+export function isUsername(text: string): boolean {
+  return expression.test(text);
+}
+
+/** How users get a password; `log-in/` implements it, see its `PasswordHasher`. */
+export interface PasswordHashing {
+  /** The hash to store. OVERLOADED when too many passwords are being hashed for this request's client, or in all. */
+  hash(password: string, requester: Requester): Promise<string>;
+}
+
+/** A request that needs a password hashed: requests of one client address, and of one account there, take turns. */
+export interface Requester {
+  origin: Origin;
+  account: string;
+}
+
+/** The requester for a request of a caller who is authenticated. */
+export function requesterOf(by: Actor): Requester {
+  return { origin: by.origin, account: "callerId" in by ? by.callerId : "" };
 }

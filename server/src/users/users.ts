@@ -1,5 +1,5 @@
 /** Who exists: workspaces, their users, and the invitations by which people become users. */
-export { findFirstWorkspace } from "./first-workspace.ts";
+
 export {
   acceptInvitation,
   deleteOldInvitations,
@@ -14,12 +14,20 @@ export {
   createUser,
   deleteUser,
   getUser,
+  isUsername,
+  type PasswordHashing,
+  type Requester,
   type UserDeps,
   type UserWithPassword,
   updateUser,
 } from "./manage-users.ts";
 export { readLlmSettings, sealedLlmKeys, updateMe } from "./me.ts";
-export type { PasswordHashing, Requester } from "./password-hashing.ts";
 export { listUsers, type User } from "./user-rows.ts";
-export { isUsername } from "./username.ts";
-export { addWorkspace, createWorkspace, listWorkspaces, requireFirstWorkspace, type Workspace } from "./workspaces.ts";
+export {
+  addWorkspace,
+  createWorkspace,
+  findFirstWorkspace,
+  listWorkspaces,
+  requireFirstWorkspace,
+  type Workspace,
+} from "./workspaces.ts";

@@ -4,10 +4,8 @@ import { forbidden } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
-import { all, type Db, one } from "../lib/query.ts";
-import { findFirstWorkspace } from "./first-workspace.ts";
-import { addUser, type UserWithPassword } from "./manage-users.ts";
-import { type PasswordHashing, requesterOf } from "./password-hashing.ts";
+import { all, type Db, maybe, one } from "../lib/query.ts";
+import { addUser, type PasswordHashing, requesterOf, type UserWithPassword } from "./manage-users.ts";
 import type { User } from "./user-rows.ts";
 
 /** The customer of the hub: owns everything below, and is a participant under its own id. */
@@ -86,4 +84,10 @@ function insertWorkspace(db: Db, workspaceId: string, name: string, now: Date): 
      SELECT * FROM w`,
     [workspaceId, name, now],
   );
+}
+
+/** The one that was made first, and that new accounts join; null on an empty database. */
+export async function findFirstWorkspace(db: Db): Promise<string | null> {
+  const row = await maybe<{ workspace_id: string }>(db, "SELECT workspace_id FROM workspaces ORDER BY ordinal LIMIT 1");
+  return row?.workspace_id ?? null;
 }

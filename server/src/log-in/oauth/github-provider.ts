@@ -1,8 +1,7 @@
 import * as oauth from "openid-client";
 import type { HttpClient } from "../../lib/http.ts";
 import type { LogInProvider, ProvenIdentity, ProviderConfig } from "./provider.ts";
-import { providerError } from "./provider-errors.ts";
-import { providerFetch, providerTimeoutMs } from "./provider-fetch.ts";
+import { providerError, providerFetch, providerTimeoutMs } from "./provider-requests.ts";
 
 /** Source: GitHub Docs, "Authorizing OAuth apps" and REST API "Users" and "Emails". */
 const githubApi = "https://api.github.com";

@@ -119,7 +119,7 @@ async function makeUser(
 }
 
 /** As like to the wish as usernames allow; from the second try on with a number behind it. */
-export function usernameFor(wish: string, tries: number): string {
+function usernameFor(wish: string, tries: number): string {
   const plain = wish
     .normalize("NFKD")
     .replace(/[^A-Za-z0-9._-]/g, "")

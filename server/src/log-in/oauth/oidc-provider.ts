@@ -2,8 +2,7 @@ import * as oidc from "openid-client";
 import type { Clock } from "../../lib/clock.ts";
 import type { HttpClient } from "../../lib/http.ts";
 import type { LogInProvider, ProvenIdentity, ProviderConfig } from "./provider.ts";
-import { isAway, providerError } from "./provider-errors.ts";
-import { providerFetch, providerTimeoutMs } from "./provider-fetch.ts";
+import { isAway, providerError, providerFetch, providerTimeoutMs } from "./provider-requests.ts";
 
 /** How long what an issuer says of itself is believed, in milliseconds. */
 const discoveryTtlMs = 3_600_000;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { requireSettings } from "./settings.ts";
+import { requireSettings } from "./account-input.ts";
 
 const rules = { allowPrivate: false, allowedOrigins: ["http://127.0.0.1:8090"] };
 const take = (base_url: string, given = rules) => requireSettings({ base_url }, given);

@@ -1,6 +1,6 @@
-import { AuthorizationResponseError, ClientError, ResponseBodyError } from "openid-client";
+import { AuthorizationResponseError, ClientError, type CustomFetch, ResponseBodyError } from "openid-client";
 import { forbidden, RequestError } from "../../errors.ts";
-import { HttpError } from "../../lib/http.ts";
+import { type HttpClient, HttpError } from "../../lib/http.ts";
 
 /** What a person is told when a provider declines, cannot be reached, or says what cannot be believed. */
 export function providerError(provider: string, error: unknown): RequestError {
@@ -36,4 +36,30 @@ export function isAway(error: unknown): boolean {
 
 function isTrouble(status: number): boolean {
   return status === 429 || status >= 500;
+}
+
+/** How long a provider may take to answer one request, in milliseconds. */
+export const providerTimeoutMs = 5_000;
+
+/** `fetch` for the OpenID library: bounded in time and size, and redirects are handed back, never followed. */
+export function providerFetch(http: HttpClient): CustomFetch {
+  return async (url, { method, headers, body, signal }) => {
+    const answer = await http({
+      method,
+      url,
+      headers,
+      timeoutMs: providerTimeoutMs,
+      ...(body ? { body: bodyText(body) } : {}),
+      ...(signal ? { signal } : {}),
+    });
+    const given = Object.entries(answer.headers).filter((entry): entry is [string, string] => entry[1] !== undefined);
+    const hasNoBody = [204, 205, 304].includes(answer.status);
+    return new Response(hasNoBody ? null : answer.body, { status: answer.status, headers: given });
+  };
+}
+
+/** The library sends forms, and nothing else. */
+function bodyText(body: unknown): string {
+  if (typeof body === "string" || body instanceof URLSearchParams) return String(body);
+  throw new TypeError("a request to a provider has a body that is no form");
 }

@@ -1,7 +1,0 @@
-import { usernamePattern } from "../../../contract/src/users.ts";
-
-const expression = new RegExp(usernamePattern);
-
-export function isUsername(text: string): boolean {
-  return expression.test(text);
-}
