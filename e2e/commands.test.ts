@@ -28,7 +28,7 @@ const calls: Readonly<Record<string, string[]>> = {
   "audit verify": [],
   "admin reset-password": ["admin"],
 };
-const refused = /^(The data directory .* is in use by another Chat4All|A hub is at work on this database)[^\n]*\.\n$/;
+const refused = /^(The data directory .* is in use by another Chat4All|A hub is using this database)[^\n]*\.\n$/;
 
 /** Every command as typed, with its usage and whether it may run beside a hub. */
 async function declared() {
@@ -129,8 +129,8 @@ test("an unknown command, action or argument is named before the usage", { skip:
   const config = loadConfig({}, { envFile: null });
   for (const [typed, sentence] of [
     ["admin reset-pasword", "There is no command admin reset-pasword."],
-    ["admin", "A command is missing behind admin."],
-    ["secrets", "A command is missing behind secrets."],
+    ["admin", "admin needs a command."],
+    ["secrets", "secrets needs a command."],
     ["admin reset-password a b", "The argument b is not expected."],
     ["admin reset-password --all", "The argument --all is not expected."],
     ["config PORT", "The argument PORT is not expected."],

@@ -3,7 +3,7 @@ import type { Hub } from "./hub.ts";
 
 type Started = Pick<Hub, "url" | "simulatorUrl" | "simulatedChannels" | "admin">;
 
-/** What a person who started the hub sees: where things are, and three lines to paste. */
+/** What `npm start` prints: addresses, and three lines to paste. */
 export function banner(hub: Started, config: Config): string {
   const { url, simulatorUrl, admin } = hub;
   const hasApi = config.roles.includes("api");
@@ -34,7 +34,7 @@ const json = "-H 'content-type: application/json'";
 const authorization = '-H "authorization: Bearer $TOKEN"';
 
 function firstSteps(url: string, { simulatorUrl, simulatedChannels, admin }: Started): string[] {
-  // The certificate is for the public name of the hub, and this is its address on this machine.
+  // The certificate is for the hub's public name, not for its address on this machine.
   const curl = url.startsWith("https:") ? "curl -sk" : "curl -s";
   const isShown = admin.password !== undefined;
   const credentials = isShown
@@ -50,7 +50,7 @@ function firstSteps(url: string, { simulatorUrl, simulatedChannels, admin }: Sta
   ];
 }
 
-/** A template, because WhatsApp takes anything else only if the person has written to the business. */
+/** A template: WhatsApp refuses anything else unless the person has written to the business. */
 function sendToSimulator(curl: string, url: string, simulatorUrl: string): string[] {
   const template = { type: "template", name: "hello_world", language: "en_US", parameters: [] };
   const message = JSON.stringify({ to: "whatsapp:+5511999991111", payload: template });

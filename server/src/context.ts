@@ -44,73 +44,69 @@ import { Signals } from "./signals/signals.ts";
 import { topics } from "./topics.ts";
 import { answerCut, maxRequests } from "./webhook-endpoints/webhook-endpoints.ts";
 
-/** What the parts of a hub share. Each takes from it only what it needs; whoever opens it closes it. */
+/** What the parts of a hub share. Each takes only what it needs; the opener closes it. */
 export interface Context extends AsyncDisposable {
   readonly config: Config;
   readonly log: Logger;
   /** Gives the database's time. */
   readonly clock: Clock;
   readonly random: Random;
-  /** What a request of a workspace reads and writes: nothing of any other. */
+  /** For requests of a workspace: sees its rows only. */
   readonly dbOf: Databases["dbOf"];
-  /** Who is calling, before that is known. */
+  /** Authenticates callers. */
   readonly identityDb: Pool;
-  /** For the steps of a message's path and the chores: every row. */
+  /** For steps and maintenance jobs: sees every row. */
   readonly pipelineDb: Pool;
   readonly databaseUrl: string;
   readonly bus: Bus;
-  /** Word to the other processes. */
+  /** Publishes to the other processes. */
   readonly fanout: Fanout;
   /** `null` without REDIS_URL. */
   readonly redis: Redis | null;
-  /** Counted in Redis where there is one, else in this process. */
+  /** In Redis if there is one, else in this process. */
   readonly limits: RateLimits;
-  /** Of workspaces with new events. */
   readonly eventNotifier: EventNotifier;
   readonly secretBox: SecretBox;
   readonly hasher: PasswordHasher;
   readonly tokens: Tokens;
   readonly authenticator: Authenticator;
-  /** That somebody types, to whoever reads the conversation in any process. */
   readonly tellTyping: TellTyping;
-  /** Where people can prove who they are, by name. */
+  /** By name. */
   readonly providers: ReadonlyMap<string, LogInProvider>;
   readonly mailer: Mailer;
   readonly accounts: ChannelAccounts;
   readonly acceptor: Acceptor;
   readonly webhookStore: WebhookStore;
   readonly connectorIo: ConnectorIo;
-  /** What calls webhook endpoints: addresses that users gave. */
+  /** Calls webhook endpoints, whose addresses come from users. */
   readonly webhookHttp: HttpClient;
-  /** Read marks and typing, shown to people on platforms. */
   readonly signals: Signals;
   readonly connectorFor: (channel: string) => Connector | undefined;
   readonly capabilitiesOf: (channel: string) => Capabilities | null;
-  /** The deliverers that run in this process, by channel. */
+  /** Of this process, by channel. */
   readonly deliverers: Map<string, Deliverer>;
-  /** The simulator may be called although it is on a private address. */
+  /** Lets the hub call the simulator on its private address. */
   readonly allowSimulator: (simulatorUrl: string) => void;
   readonly healthOf: (db: Db, channelAccountId: string) => Promise<ChannelAccountHealth>;
-  /** The parts of this process that fail at present and retry. */
   readonly troubles: Troubles;
   /** How many records wait for each step, in all processes, as last counted. */
   readonly backlog: Map<string, number>;
-  /** Whether no other process can be at work on this database: it is our own, and held. */
+  /** Whether no other process can use this database: it is the embedded one, and locked. */
   readonly isOnlyProcess: boolean;
 }
 
 export interface ContextOptions {
   config: Config;
   log: Logger;
-  /** The embedded database is gone for good: the process should end. */
+  /** The embedded database cannot be restarted: end the process. */
   onFailed: (error: Error) => void;
   start: Start;
-  /** This machine's clock. Its wall time is not relied on. */
+  /** This machine's clock. Its wall time may be wrong. */
   clock?: Clock;
   random?: Random;
 }
 
-/** Opens everything in order; when a part fails, what was opened is closed again. */
+/** Opens everything in order; when a part fails, what was opened is closed. */
 export async function openContext(options: ContextOptions): Promise<Context> {
   const { config, log, onFailed, clock: machineClock = systemClock, random = Math.random, start } = options;
   const { retry, waitFor, signal } = start;
@@ -170,7 +166,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
       connectionsPerHost: config.delivery.concurrency,
       allowPrivate,
       allowedOrigins: simulatorOrigins,
-      // The rule may be stricter today than when an account was connected.
+      // The rule may have been less strict when the account was connected.
       isHttpsOnly: !allowPrivate,
     }),
     (client) => client.close(),
@@ -195,7 +191,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     allowPrivate,
     allowedOrigins: simulatorOrigins,
   });
-  // The operator names the providers: they may be on private addresses.
+  // The operator configures the providers: they may be on private addresses.
   const { http: providerHttp } = stack.adopt(
     openHttpClient({ connectionsPerHost: providerConnections, allowPrivate: true }),
     (client) => client.close(),
@@ -253,7 +249,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
   };
 }
 
-/** What changed about a session, user or key in one process must not be believed in another. */
+/** A session, user or key that changed in one process must leave the caches of all others. */
 function forgetEverywhere({ forget, ...others }: Authenticator, fanout: Fanout): Authenticator {
   fanout.subscribe(identityChannel, forget);
   return {
@@ -265,7 +261,7 @@ function forgetEverywhere({ forget, ...others }: Authenticator, fanout: Fanout):
   };
 }
 
-/** Log-ins that talk to one provider at the same time. */
+/** Connections to one provider. */
 const providerConnections = 20;
 
 async function readHealth(

@@ -2,23 +2,23 @@ import type { Log, Pool } from "./lib/postgres.ts";
 import { openPool, withSettings } from "./lib/postgres.ts";
 import { openScopes } from "./lib/scoped-pool.ts";
 
-/** The hub's ways into its database; each is a role of migration 0006, which says what it sees. */
+/** The hub's pools; each has a role of migration 0006, which defines what it sees. */
 export interface Databases extends AsyncDisposable {
   /** For requests: the rows of one workspace. */
   dbOf(workspaceId: string): Pool;
-  /** Who is calling, before that is known: the tables of identity, of all workspaces. */
+  /** For authentication: the tables of identity, of all workspaces. */
   identityDb: Pool;
   /**
-   * For the steps of a message's path and the chores: every row, looked up one by one also while the tables are young.
+   * For steps and maintenance jobs: every row, always read by index.
    */
   pipelineDb: Pool;
-  /** What requests write on that path: planned as the pipeline's statements, seeing one workspace. */
+  /** For accepting: planned like the pipeline's statements, sees one workspace. */
   acceptDbOf(workspaceId: string): Pool;
 }
 
 export interface DatabasesOptions {
   url: string;
-  /** Connections for requests, and as many for the pipeline; the others are a few. */
+  /** Connections for requests, and as many for the pipeline. */
   size: number;
   log: Log;
 }
@@ -52,17 +52,17 @@ export function openDatabases({ url, size, log }: DatabasesOptions): Databases {
   };
 }
 
-/** For connections that are not of these pools: the bus, and word between processes. */
+/** For connections outside of these pools: the bus, and the fan-out. */
 export function pipelineUrl(url: string): string {
   return withSettings(url, ["role=chat4all_pipeline"]);
 }
 
-/** What the policies of migration 0006 read. */
+/** Read by the policies of migration 0006. */
 const scope = "chat4all.workspace_id";
 
 /**
- * The pipeline's statements look rows up one by one, by index, and are planned once. Left to itself the planner reads
- * whole tables while they are small, and goes on doing so with the plans it has kept once they are large.
+ * The pipeline's statements read single rows by index, and are planned once. By default the planner scans whole
+ * tables while they are small, and keeps those plans once the tables are large.
  */
 const lookUps = [
   "enable_seqscan=off",

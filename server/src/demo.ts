@@ -6,13 +6,13 @@ import { subscribeWebhook } from "./channel-accounts/channel-accounts.ts";
 import type { Context } from "./context.ts";
 import { findFirstWorkspace } from "./users/users.ts";
 
-/** Requests a second to a simulated platform: it need not be spared. */
+/** Requests per second to a simulated platform. */
 const ratePerSecond = 10_000;
 
 /**
- * Connects the first workspace with the simulator's accounts, so that a message can be sent without any set-up. Done at
- * every start: ports may have changed. An account that was deleted comes back only in a workspace without any. Returns
- * the channels on which a message that names no account goes to the simulator.
+ * Connects the first workspace with the simulator's accounts, so that you can send a message without any set-up. Runs
+ * at every start, because ports may have changed. A deleted account is created again only in a workspace without any.
+ * Returns the channels on which a message that names no account goes to the simulator.
  */
 export async function connectSimulator(context: Context, simulatorUrl: string, hubUrl: string): Promise<string[]> {
   const { identityDb, dbOf, accounts, connectorFor, connectorIo, log } = context;
@@ -36,7 +36,7 @@ export async function connectSimulator(context: Context, simulatorUrl: string, h
       try {
         return await accounts.create(db, by, { channel, name: `Simulated ${channel}`, credentials, settings });
       } catch (error) {
-        // Another process that starts at the same moment has created the account.
+        // Another process that is starting has created the account.
         const made = find(await accounts.list(db, workspaceId, { limit: 200 }));
         if (made === undefined) throw error;
         return made;
@@ -54,16 +54,16 @@ export async function connectSimulator(context: Context, simulatorUrl: string, h
     const connected = await accounts.get(channelAccountId);
     const webhookUrl = `${hubUrl}/webhooks/${channel}/${channelAccountId}`;
     const said = await subscribeWebhook(connected!, webhookUrl, connectorIo);
-    if (!said.ok) log.warn({ channel, detail: said.detail }, "the simulator did not take the webhook address");
+    if (!said.ok) log.warn({ channel, detail: said.detail }, "the simulator did not accept the webhook URL");
     simulated.push(channelAccountId);
   }
-  // The oldest account of a channel sends; the list begins with the newest.
+  // The oldest account of a channel sends; the list is newest first.
   const active = (await accounts.list(db, workspaceId, { limit: 200 })).filter(({ status }) => status === "active");
   const senders = new Map(active.map(({ channel, channelAccountId }) => [channel, channelAccountId]));
   return [...senders.keys()].filter((channel) => simulated.includes(senders.get(channel)!));
 }
 
-/** The simulator's account as credentials; a secret that is ours to choose is chosen here. */
+/** The credentials of the simulator's account; secrets that the hub chooses are generated. */
 function credentialsOf(account: Record<string, string>, schema: TObject): Record<string, string> {
   const names = Object.keys(schema.properties);
   return Object.fromEntries(names.map((name) => [name, account[name] ?? randomBytes(24).toString("base64url")]));

@@ -1,4 +1,4 @@
-/** Every way in which a request can fail, and how each door tells it. The only list of codes. */
+/** The only list of error codes: every way in which a request can fail, with its HTTP status. */
 export const errorCodes = {
   AUTH_REQUIRED: { http: 401 },
   AUTH_INVALID: { http: 401 },
@@ -32,14 +32,14 @@ export const errorCodes = {
 export type ErrorCode = keyof typeof errorCodes;
 
 /**
- * Thrown for what the caller did or must wait for. `message` is public: it says what is wrong and what would be right.
+ * An error of the caller, or something to wait for. `message` is public: it says what is wrong and what to do.
  */
 export class RequestError extends Error {
   override readonly name = "RequestError";
   readonly code: ErrorCode;
   /** Public; never a token, a password or message text. */
   readonly details: Record<string, unknown> | undefined;
-  /** Seconds until it is worth trying again: sent as `retry-after`. */
+  /** Seconds until a retry makes sense: sent as `retry-after`. */
   readonly retryAfterSeconds: number | undefined;
 
   constructor(
@@ -54,7 +54,7 @@ export class RequestError extends Error {
   }
 }
 
-/** Messages and details are cut, because they may quote what the caller sent. In characters. */
+/** Messages and details are truncated, because they may quote the request. In characters. */
 const maxMessageLength = 1_000;
 const maxDetailLength = 200;
 
@@ -66,7 +66,7 @@ function cut(text: string, maxLength: number): string {
   return text.length > maxLength ? `${text.slice(0, maxLength)}…`.toWellFormed() : text;
 }
 
-/** Absent, or of another workspace: the caller never learns which. */
+/** Absent, or of another workspace: the answer is the same. */
 export function notFound(what: string): RequestError {
   return new RequestError("RESOURCE_NOT_FOUND", `There is no such ${what} in this workspace.`);
 }
@@ -77,7 +77,7 @@ export function invalid(message: string, details?: Record<string, unknown>): Req
 
 /** For a cursor that does not have the form of a list's cursors. */
 export function unknownCursor(): RequestError {
-  return invalid("cursor is not one that this hub gave out; leave it out to begin again.");
+  return invalid("cursor is not a cursor of this list; leave it out to start from the beginning.");
 }
 
 export function forbidden(message: string, details?: Record<string, unknown>): RequestError {

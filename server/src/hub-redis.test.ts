@@ -31,13 +31,13 @@ async function startHubs(more: Record<string, string> = {}) {
   return { redis, one, two, [Symbol.asyncDispose]: () => opened.disposeAsync() };
 }
 
-test("two hubs tell each other over Redis, show it in /readyz, and stay in service without it", async () => {
+test("two hubs notify each other over Redis, show it in /readyz, and stay in service without it", async () => {
   await using hubs = await startHubs();
   const { redis, one, two } = hubs;
-  const heard: string[] = [];
-  two.context.fanout.subscribe("test", (message) => void heard.push(message));
+  const received: string[] = [];
+  two.context.fanout.subscribe("test", (message) => void received.push(message));
   one.context.fanout.publish("test", "hello");
-  await until("the message is heard", () => heard.length === 1);
+  await until("the message arrives", () => received.length === 1);
   // By Redis, and not by the database.
   const { rows } = await one.context.pipelineDb.query(
     "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE '%fanout%'",
@@ -86,7 +86,7 @@ test("two hubs count a user's requests together, and each for itself while Redis
   assert.deepEqual(statuses, [200, 200, 200, 200, 429, 429]);
 });
 
-test("two hubs count the requests of an API key together, where it was given a limit", async () => {
+test("two hubs share the rate limit of an API key", async () => {
   await using hubs = await startHubs();
   const { one, two } = hubs;
   const logIn = await send("POST", `${one.url}/auth/token`, { username: "admin", password: secrets.ADMIN_PASSWORD });

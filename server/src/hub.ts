@@ -17,7 +17,7 @@ export interface HubOptions {
   log: Logger;
   /** The hub cannot continue: end the process. */
   onFailed: (error: Error) => void;
-  /** Called with what the start waits for. */
+  /** Called with the name of what the start waits for. */
   waitFor?: WaitFor;
   /** Ends a start that is not complete: it closes what it opened and rejects. A hub that is ready is closed instead. */
   signal?: AbortSignal;

@@ -12,7 +12,7 @@ const usage = `Usage: npm start [-- <command>]
   (none)   start the hub: the API, the pipeline, the embedded database and the platform simulator
   config   print every configuration key, its meaning, default and current value
   secrets  secrets rotate, secrets reseal: replace what the hub signs and encrypts with
-  audit    audit verify: look whether the audit log was changed
+  audit    audit verify: check whether the audit log was changed
   admin    admin reset-password [username]: set and print a new password
   --help   print this; <command> --help prints more on a command
   --version  print the version of this program
@@ -51,7 +51,7 @@ async function start(): Promise<void> {
   const { signal } = stopping;
   const starting = startHub({ config, log, onFailed: (error) => ended.resolve(error), waitFor, signal });
   const started = starting.catch(async (error) => {
-    // A Ctrl-C reaches the programs that a start runs too: their end may be noticed before it.
+    // A Ctrl-C also ends the child processes, and their end may be noticed first.
     await signalsWereRead();
     throw error;
   });
@@ -69,7 +69,7 @@ async function start(): Promise<void> {
   // Even if a part hangs, the process ends with its database and simulator; the next start recovers.
   setTimeout(() => process.exit(1), config.shutdownTimeoutMs).unref();
   stopping.abort();
-  // What a start that was stopped fails with is no failure.
+  // The error of a start that was stopped is not a failure.
   const hub = ready ?? (await starting.catch((error) => void log.debug({ err: error }, "the start was stopped")));
   await hub?.close();
   if (failure === null) process.stdout.write("Stopped.\n");
@@ -90,7 +90,7 @@ function isHelp(arg: string): boolean {
   return arg === "--help" || arg === "-h" || arg === "help";
 }
 
-/** A terminal's Ctrl-C reaches us twice, once through npm: only the first counts. */
+/** A Ctrl-C arrives twice, once through npm: only the first counts. */
 function stopOnSignals(stop: () => void): void {
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, stop);
 }

@@ -37,7 +37,7 @@ async function grantsOf(role: string): Promise<Record<string, string>> {
   return Object.fromEntries(rows.map(({ name, grants }) => [name, grants]));
 }
 
-test("requests may do with each table what they need, and no more", async () => {
+test("the request role has the privileges that it needs on each table, and no more", async () => {
   assert.deepEqual(await grantsOf("chat4all_api"), {
     address_verifications: "SIU",
     addresses: "SIUD",
@@ -134,7 +134,7 @@ const otherwiseKept: Record<string, string> = {
   "unseen_passwords.user_id": "a row belongs to the workspace of its user, and requests cannot access it",
 };
 
-test("before a caller is known, the tables of identity can be reached and nothing else", async () => {
+test("the identity role can reach the tables of identity and nothing else", async () => {
   assert.deepEqual(await grantsOf("chat4all_identity"), {
     api_keys: "SU",
     idempotency_keys: "SIUD",
@@ -153,12 +153,12 @@ test("before a caller is known, the tables of identity can be reached and nothin
   });
 });
 
-test("the log of what was done is written by its function alone", async () => {
+test("the audit log can be written only by its function", async () => {
   const pipeline = await grantsOf("chat4all_pipeline");
   assert.deepEqual([pipeline.audit_log, pipeline.audit_heads, pipeline.messages], ["S", "S", "SIUDT"]);
 });
 
-test("every table of a workspace, and every table that requests reach, forces row-level security", async () => {
+test("every table of a workspace, and every table that requests can reach, forces row-level security", async () => {
   const unprotected = await all<{ name: string }>(
     `SELECT c.relname AS name FROM pg_class c
      WHERE ${ownTables} AND NOT (c.relrowsecurity AND c.relforcerowsecurity) AND (
@@ -189,7 +189,7 @@ test("a role with access to a table has one policy for it, both for reading and 
   );
 });
 
-test("the policies are for these roles, one for each, and all of them name the workspace for requests", async () => {
+test("there is one policy for each role, and those of requests name the workspace", async () => {
   const policies = await all<{
     tablename: string;
     policyname: string;
@@ -216,7 +216,7 @@ test("the policies are for these roles, one for each, and all of them name the w
   }
 });
 
-test("functions that act as the owner are called by those who need them alone, and find no tables but ours", async () => {
+test("security-definer functions can be called only by the roles that need them, with a fixed search path", async () => {
   const functions = await all<{ name: string; settings: string; callers: string }>(
     `SELECT p.proname AS name, array_to_string(p.proconfig, ', ') AS settings, coalesce((
        SELECT string_agg(coalesce(nullif(g.grantee, 0)::regrole::text, 'public'), ' ' ORDER BY 1)
@@ -252,7 +252,7 @@ test("functions that act as the owner are called by those who need them alone, a
   for (const { name, settings } of functions) assert.match(settings, /search_path=public, pg_temp/, name);
 });
 
-test("the roles have no powers of their own, and none of them may become another", async () => {
+test("the roles have no special attributes, and none is a member of another", async () => {
   const found = await all<{ rolname: string }>(
     `SELECT rolname FROM pg_roles WHERE rolname = ANY ($1) AND NOT (
        rolsuper OR rolbypassrls OR rolcanlogin OR rolcreaterole OR rolcreatedb OR rolreplication)`,

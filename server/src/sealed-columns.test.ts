@@ -97,7 +97,7 @@ async function openAll(keys: Parameters<typeof openSecretBox>[0]): Promise<numbe
   return opened;
 }
 
-test("every sealed column of the schema is known", async () => {
+test("every encrypted column of the schema is listed", async () => {
   const { rows } = await owner.query(
     "SELECT table_name || '.' || column_name AS name FROM information_schema.columns WHERE table_schema = 'public' AND column_name LIKE '%\\_sealed'",
   );
@@ -107,7 +107,7 @@ test("every sealed column of the schema is known", async () => {
   );
 });
 
-test("a key is replaced: the old one opens, everything is sealed anew, and then nothing needs the old one", async () => {
+test("after a key rotation everything is encrypted with the new key, and the old one can be removed", async () => {
   await fill([first]);
   const both = [second, first];
   const count = await openAll(both);
@@ -124,7 +124,7 @@ test("a key is replaced: the old one opens, everything is sealed anew, and then 
   assert.deepEqual(new Set(again.map(({ resealed, failed }) => resealed + failed)), new Set([0]));
 });
 
-test("what cannot be opened stays as it is, is counted, and holds up nothing", async () => {
+test("values that cannot be decrypted are counted and left as they are", async () => {
   await fill([first]);
   const moved =
     "UPDATE channel_accounts SET credentials_sealed = (SELECT credentials_sealed FROM channel_accounts WHERE channel_account_id = $1) WHERE channel_account_id = $2";
@@ -135,7 +135,7 @@ test("what cannot be opened stays as it is, is counted, and holds up nothing", a
   assert.deepEqual(credentials, { table: "channel_accounts", column: "credentials_sealed", resealed: 1199, failed: 1 });
 });
 
-test("a hub with a wrong key does not start, and says in a sentence which it needs; with the right one behind it does", async () => {
+test("a hub with a wrong key does not start and says which key it needs; with the right key added it starts", async () => {
   const check = (...keys: (typeof first)[]) => requireKeys(databases.pipelineDb, openSecretBox(keys));
   await check(stranger);
   await fill([first]);

@@ -12,7 +12,7 @@ import { sealedTotpSecrets } from "./log-in/log-in.ts";
 import { sealedLlmKeys } from "./users/users.ts";
 import { sealedWebhookSecrets } from "./webhook-endpoints/secrets.ts";
 
-/** All that is sealed in the database. What is not named here is lost when its key is retired. */
+/** All encrypted columns of the database. One that is missing here is lost when its key is retired. */
 export const sealedColumns: readonly SealedColumn[] = [
   sealedCredentials,
   ...sealedWebhookSecrets,
@@ -22,8 +22,8 @@ export const sealedColumns: readonly SealedColumn[] = [
 ];
 
 /**
- * A hub without the keys of its own secrets would send nothing, and seal new ones with a key that opens none of the old:
- * it does not start. Throws a `StartError` that says what to do.
+ * A hub without the keys of its secrets could send nothing, and would encrypt new ones with another key, so
+ * it does not start. Throws a `StartError`.
  */
 export async function requireKeys(db: Db, box: SecretBox): Promise<void> {
   const problem = await missingKey(db, box);
@@ -45,7 +45,7 @@ export const watchKeysEveryMs = 15_000;
 const part = "sealed secrets";
 
 /**
- * Reports in `troubles` that another process has sealed secrets with a key that this one does not hold: it could neither
+ * Reports in `troubles` that another process has encrypted secrets with a key that this one lacks: it could neither
  * send nor verify webhooks with them.
  */
 export function watchKeys({
@@ -84,7 +84,7 @@ export async function resealOld({
 }): Promise<void> {
   if (secretBox.headers.length === 1) return;
   for (const { table, column, resealed, failed } of await reseal(db, secretBox, sealedColumns)) {
-    if (resealed > 0) log.info({ table, column, resealed }, "secrets were sealed with the newest key");
-    if (failed > 0) log.warn({ table, column, failed }, "secrets cannot be opened and stay sealed as they are");
+    if (resealed > 0) log.info({ table, column, resealed }, "secrets were encrypted with the newest key");
+    if (failed > 0) log.warn({ table, column, failed }, "secrets cannot be decrypted and stay as they are");
   }
 }

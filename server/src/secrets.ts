@@ -10,7 +10,7 @@ export interface Secrets {
   encryptionKeys: SecretBoxKey[];
 }
 
-/** What the configuration gives, else what was generated, which is null when the configuration must give all. */
+/** The configured secrets, else the generated ones (null when all must be configured). */
 export function chooseSecrets(configured: Config["secrets"], generated: GeneratedSecrets | null): Secrets {
   const reveal = <T>(secrets: readonly { reveal(): T }[]) => secrets.map((secret) => secret.reveal());
   const signingKeys =

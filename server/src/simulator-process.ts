@@ -9,7 +9,7 @@ import { StartError } from "./lib/start-error.ts";
 import { startTimeoutMs } from "./lib/start-progress.ts";
 
 const program = fileURLToPath(new URL("../../simulator/src/main.ts", import.meta.url));
-/** How long it may take to stop, in milliseconds. */
+/** Time to stop, in milliseconds. */
 const stopTimeoutMs = 3_000;
 
 export interface SimulatorProcess extends AsyncDisposable {
@@ -18,13 +18,13 @@ export interface SimulatorProcess extends AsyncDisposable {
 }
 
 /**
- * The platform simulator in a separate process, which ends with this one, even if this one is killed. It loads while
- * the database starts, and opens nothing until `start`. `DATA_DIR/simulator.jsonl` keeps what the platforms received.
+ * The platform simulator as a child process, which ends with this one, even if this one is killed. It loads while
+ * the database starts, and listens only after `start`. `DATA_DIR/simulator.jsonl` keeps what the platforms received.
  */
 export function spawnSimulator(options: {
   dataDir: string;
   log: Log;
-  /** Whether this hub, which is all that it calls, speaks TLS: then with a certificate that is not for 127.0.0.1. */
+  /** Whether this hub, the only host that it calls, uses TLS; its certificate is not for 127.0.0.1. */
   callsTls: boolean;
   /** Whether people must write first, as on the real platforms. */
   enforcesWindow: boolean;
@@ -37,7 +37,7 @@ export function spawnSimulator(options: {
     String(enforcesWindow),
   ];
   const child = fork(program, ["--inherit-port", ...flags], {
-    // Not in our process group: a Ctrl-C is for the hub, which drains before it stops the platforms.
+    // In a process group of its own: a Ctrl-C must reach the hub only, which drains before it stops the simulator.
     detached: true,
     stdio: ["ignore", "ignore", "pipe", "ipc"],
     env: { ...process.env, ...(callsTls ? { NODE_TLS_REJECT_UNAUTHORIZED: "0" } : {}) },
@@ -53,7 +53,7 @@ export function spawnSimulator(options: {
     if (isStarted && !isStopping)
       log.error(
         { code, signal, complaint },
-        "the platform simulator ended by itself; restart the hub to have it again",
+        "the platform simulator exited unexpectedly; restart the hub to start it again",
       );
   });
   return {
@@ -76,7 +76,7 @@ function listening(child: ChildProcess, server: Server, complaint: () => string)
       child.kill("SIGKILL");
       reject(new StartError(reason));
     };
-    const ended = () => fail(complaint() || `The platform simulator ended at once (${endOf(child)}): start again.`);
+    const ended = () => fail(complaint() || `The platform simulator exited at once (${endOf(child)}): start again.`);
     const late = `The platform simulator did not answer within ${startTimeoutMs / 1000} s: the machine is too busy. Start again.`;
     const timer = setTimeout(() => fail(late), startTimeoutMs);
     if (hasEnded(child)) return ended();

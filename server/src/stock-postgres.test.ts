@@ -53,7 +53,7 @@ describe("over the PostgreSQL of the operating system, with its stock settings",
     }
   });
 
-  test("a hub warns of settings that lose data, at the start and in /readyz, and serves requests", async () => {
+  test("a hub warns of settings that lose data, at start and in /readyz, and serves requests", async () => {
     await using database = await createTestDatabase({ server: server.url });
     const url = new URL(database.url);
     url.searchParams.set("options", "-c synchronous_commit=off -c idle_session_timeout=60000");

@@ -54,12 +54,12 @@ const isAssembly = (path: string) => assembly.includes(path) || folderOf(path) =
 /** Plain vocabulary at the top, for everybody. */
 const vocabulary = ["errors.ts", "topics.ts"];
 
-test("lib knows nothing of the hub", () => {
+test("lib imports nothing else of the hub", () => {
   const wrong = importsOf(program, inFolder("lib")).filter(([, to]) => folderOf(to) !== "lib");
   assert.deepEqual(told(wrong), []);
 });
 
-test("the audit log knows lib alone", () => {
+test("audit imports lib only", () => {
   const wrong = importsOf(program, (file) => records.includes(file.folder)).filter(
     ([, to]) => ![...records, "lib"].includes(folderOf(to)),
   );
@@ -94,7 +94,7 @@ test("folders that have an entrance are imported through it", () => {
   assert.deepEqual(told(wrong), []);
 });
 
-test("the HTTP server knows no door", () => {
+test("http imports no door", () => {
   // Until every route is an operation of the contract.
   const allowed = new Set(["rest/description.ts"]);
   const wrong = importsOf(program, (file) => server.includes(file.folder)).filter(
@@ -120,7 +120,7 @@ test("pipeline steps import no door", () => {
   assert.deepEqual(told(wrong), []);
 });
 
-test("nobody imports the files that assemble the hub, but they themselves and types of them", () => {
+test("only the files that assemble the hub import one another; other files may import their types", () => {
   const wrong = importsOf(program, (file) => !isAssembly(file.path)).filter(([from, to]) => {
     if (!isAssembly(to)) return false;
     return !new RegExp(`import type [^;]*/${to.replace(".", "\\.")}"`).test(byPath.get(from)!.text);
@@ -128,7 +128,7 @@ test("nobody imports the files that assemble the hub, but they themselves and ty
   assert.deepEqual(told(wrong), []);
 });
 
-test("a bus, a connector and the vocabulary stand on their own", () => {
+test("bus, connectors and the vocabulary import only what is listed here", () => {
   const may: Record<string, (to: string) => boolean> = {
     bus: (to) => ["lib", "bus"].includes(folderOf(to)),
     connectors: (to) => folderOf(to) === "connectors" || to === "../../contract/src/payloads.ts" || isPureLib(to),
@@ -265,7 +265,7 @@ test("the client and the simulator measure no duration by wall time either", () 
   }
 });
 
-test("what takes the context names what it uses, and passes on no more", () => {
+test("the context is never spread, and only the assembly imports it", () => {
   for (const { path, text } of program) assert.doesNotMatch(text, /\.\.\.context\b/, `${path} spreads the context`);
   const taking = importsOf(program, (file) => !isAssembly(file.path)).filter(([, to]) => to === "context.ts");
   assert.deepEqual(told(taking.filter(([from]) => folderOf(from) !== "testing")), []);
@@ -326,7 +326,7 @@ function findCircle(imports: ReadonlyMap<string, readonly string[]>): string | n
   return null;
 }
 
-test("every table is written by its own folder, and by those that are named here", () => {
+test("every table is written by its own folder, and by the exceptions listed here", () => {
   const others: Record<string, string> = {
     "dead-letters deliveries": "a replay begins a delivery again",
     "dead-letters provider_messages": "a replay forgets the platform's ids of the try before",

@@ -19,7 +19,7 @@ const clock: Clock = {
 };
 
 // A process that holds partitions and never gets ready for them keeps all others from them.
-test("a step that does not get ready for its partitions stands still, even when no work is known to wait", async () => {
+test("a step that does not get ready for its partitions is reported, even if no work waits", async () => {
   await using opened = new AsyncDisposableStack();
   const { url } = opened.use(await createTestDatabase());
   const leaseMs = 2_000;

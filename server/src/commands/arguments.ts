@@ -1,6 +1,6 @@
 import { StartError } from "../lib/start-error.ts";
 
-/** For an action that takes no argument, or none beyond those before these. */
+/** Throws for arguments that the action does not take. */
 export function refuseArguments([first]: readonly string[], usage: string): void {
   if (first !== undefined) throw new StartError(`The argument ${first} is not expected.\n\n${usage}`);
 }

@@ -39,7 +39,7 @@ async function run(config: Pick<Config, "database" | "dataDir">, ...args: string
 }
 
 describe("audit verify", () => {
-  test("prints what it checked, and the head to note elsewhere", async () => {
+  test("prints what it checked, and the head of the chain", async () => {
     await using database = await createTestDatabase();
     const { workspaces, owner } = await fill(database.url);
     const config = { database: { url: new Secret(database.url), poolSize: 2 }, dataDir: "/nowhere" };
@@ -71,7 +71,7 @@ describe("audit verify", () => {
     await owner.end();
   });
 
-  test("ends with 1 as a program, and with 0 when all is right", async () => {
+  test("exits with 1 for a changed log, and with 0 otherwise", async () => {
     await using database = await createTestDatabase();
     const { owner } = await fill(database.url);
     const env = {
@@ -105,9 +105,9 @@ describe("audit verify", () => {
     );
 
     const failed = (error: Error) => assert.fail(error);
-    const hub = await startEmbeddedPostgres({ dataDir, log: { ...log, warn() {} }, onFailed: failed });
+    await using hub = await startEmbeddedPostgres({ dataDir, log: { ...log, warn() {} }, onFailed: failed });
     const unused = openPool({ url: hub.url, size: 1, applicationName: "audit test", log });
-    await assert.rejects(run(config, "verify"), isStartError(/no table audit_log yet/));
+    await assert.rejects(run(config, "verify"), isStartError(/no table audit_log:/));
     await unused.end();
     const { owner } = await fill(hub.url);
     assert.match((await run(config, "verify")).text, /5 records of 2 workspaces checked/);
@@ -118,12 +118,11 @@ describe("audit verify", () => {
     const alone = await run(config, "verify");
     assert.equal(alone.code, 1);
     assert.match(alone.text, /record 2 does not fit its hash/);
-    const again = await startEmbeddedPostgres({ dataDir, log, onFailed: failed });
+    await using again = await startEmbeddedPostgres({ dataDir, log, onFailed: failed });
     assert.equal(again.adopted, false, "the command leaves no server behind");
-    await again.stop();
   });
 
-  test("says what it takes", async () => {
+  test("prints its usage", async () => {
     const config = { database: { url: null, poolSize: 2 }, dataDir: "/nowhere" };
     for (const args of [[], ["check"], ["verify", "--everything"], ["verify", "more"]]) {
       await assert.rejects(run(config, ...args), isStartError(/Usage: npm start -- audit verify/));

@@ -22,7 +22,6 @@ export const auditCommand: Command = {
   actions: { verify: { mayRunBesideHub: true, run: verify } },
 };
 
-/** Prints what was checked, line by line. */
 async function verify({ args, print, openDatabase }: CommandCall): Promise<number> {
   const { workspace, expect } = readArgs(args);
   await using database = await openDatabase();

@@ -4,7 +4,7 @@ import type { CommandDatabase } from "./database.ts";
 /** `npm start -- <command> <action> …` */
 export interface Command {
   usage: string;
-  /** By name; a command that has only one names it `""`. */
+  /** By name; `""` for the only action of a command. */
   actions: Readonly<Record<string, Action>>;
 }
 
@@ -17,7 +17,7 @@ export interface Action {
 
 export interface CommandCall {
   config: Config;
-  /** What follows the name of the action. */
+  /** The arguments after the action's name. */
   args: readonly string[];
   print: (line: string) => void;
   /** The only way to a database: see `Action.mayRunBesideHub`. */

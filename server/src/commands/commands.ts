@@ -2,7 +2,7 @@ import type { Config } from "../config/config.ts";
 import { StartError } from "../lib/start-error.ts";
 import type { Command } from "./command.ts";
 
-/** Loaded when they are needed, to keep the start short. */
+/** Loaded when needed, to keep the start short. */
 export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   config: async () => (await import("./config.ts")).configCommand,
   secrets: async () => (await import("./secrets.ts")).secretsCommand,
@@ -19,7 +19,7 @@ export async function runCommand(
 ): Promise<number> {
   const isOnly = "" in actions;
   const name = isOnly ? "" : args[0];
-  if (name === undefined) throw new StartError(`A command is missing behind ${command}.\n\n${usage}`);
+  if (name === undefined) throw new StartError(`${command} needs a command.\n\n${usage}`);
   if (!Object.hasOwn(actions, name)) throw new StartError(`There is no command ${command} ${name}.\n\n${usage}`);
   const { mayRunBesideHub, run } = actions[name]!;
   const openDatabase = async () => {

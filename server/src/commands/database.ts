@@ -13,8 +13,8 @@ export interface CommandDatabase extends AsyncDisposable {
 }
 
 /**
- * For a command beside the hub: the database of DATABASE_URL, else the embedded one, of the hub that runs or started
- * for as long as this lasts. Throws a `StartError` where there is none, and where a hub is at work and the command must
+ * The database of a command: that of DATABASE_URL, else the embedded one, of the running hub or started
+ * for the command. Throws a `StartError` if there is none, or if a hub is running and the command must
  * not run beside one.
  */
 export async function openCommandDatabase(
@@ -41,11 +41,11 @@ export async function openCommandDatabase(
     if (!(error instanceof DataDirectoryInUse) || !mayRunBesideHub) throw error;
     const url = findRunningDatabase(dataDir);
     if (url !== null) return shared(url, true);
-    throw new StartError("The hub on this data directory is just starting or stopping: try again.", { cause: error });
+    throw new StartError("The hub on this data directory is starting or stopping: try again.", { cause: error });
   }
 }
 
-/** A hub in any role has connections of its bus. */
+/** A hub in any role has connections for the bus. */
 async function refuseBesideHub(url: string): Promise<void> {
   const pool = openPool({ url, size: 1, applicationName: "chat4all command", log: quiet });
   try {
@@ -55,7 +55,7 @@ async function refuseBesideHub(url: string): Promise<void> {
        WHERE datname = current_database() AND application_name = 'chat4all bus'`,
     );
     if (hubs.count > 0) {
-      throw new StartError("A hub is at work on this database: stop every hub on it and run this again.");
+      throw new StartError("A hub is using this database: stop every hub on it, then run this command again.");
     }
   } catch (error) {
     throw error instanceof StartError ? error : unusable(false, error);
@@ -72,7 +72,7 @@ export async function requireSchema({ isEmbedded }: CommandDatabase, pool: Pool,
   } catch (error) {
     if ((error as { code?: string }).code !== unknownRole) throw unusable(isEmbedded, error);
   }
-  throw new StartError(`This database has no table ${table} yet: start the hub of this version on it once.`);
+  throw new StartError(`This database has no table ${table}: start this version of the hub on it once.`);
 }
 
 /** The error of PostgreSQL for a connection with a role that does not exist. */
@@ -82,5 +82,4 @@ function shared(url: string, isEmbedded: boolean): CommandDatabase {
   return { url, isEmbedded, async [Symbol.asyncDispose]() {} };
 }
 
-/** Commands print what they have to say. */
 export const quiet: Log = { info() {}, warn() {}, error() {} };

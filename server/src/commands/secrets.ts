@@ -25,7 +25,7 @@ export const secretsCommand: Command = {
   actions: {
     // A hub reads the file only at its start, and the file keeps every key that the hub has encrypted with.
     rotate: { mayRunBesideHub: true, run: rotate },
-    // A hub that holds only the old key could not open what is sealed with the new one, and would send nothing.
+    // A hub with only the old key could not decrypt what is encrypted with the new one.
     reseal: { mayRunBesideHub: false, run: resealAll },
   },
 };

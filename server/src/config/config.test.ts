@@ -16,7 +16,7 @@ const shared = {
   ENCRYPTION_KEY: "ab".repeat(32),
 };
 
-test("with nothing set, everything has a default", () => {
+test("every key has a default", () => {
   const config = load({});
   assert.deepEqual(config.http, {
     port: 8080,
@@ -39,7 +39,7 @@ test("with nothing set, everything has a default", () => {
   assert.equal(config.delivery.retryTotalMs, 86_400_000);
 });
 
-test("anyone may register while only this machine reaches the hub, or where REGISTRATION says so", () => {
+test("anyone may register while only this machine can reach the hub, or if REGISTRATION is open", () => {
   for (const [host, registration] of [
     ["127.0.0.1", "open"],
     ["127.0.1.1", "open"],
@@ -75,7 +75,7 @@ test("the public address follows the port", () => {
   assert.equal(load({ PUBLIC_URL: "https://hub.example.com/chat/" }).http.publicUrl, "https://hub.example.com/chat");
 });
 
-test("the simulator runs without DATABASE_URL, or when ROLES names it", () => {
+test("the simulator runs without DATABASE_URL, or if ROLES names it", () => {
   assert.equal(load(shared).simulator.isEnabled, false);
   const config = load({ ...shared, ROLES: "api,connector:telegram, simulator" });
   assert.deepEqual(config.roles, ["api", "connector:telegram"]);
@@ -85,13 +85,13 @@ test("the simulator runs without DATABASE_URL, or when ROLES names it", () => {
   assert.equal(everything.simulator.isEnabled, true);
 });
 
-test("a simulator that runs already is used instead of starting one", () => {
+test("a simulator that runs already is used", () => {
   const { simulator } = load({ SIMULATOR_URL: "http://127.0.0.1:9090/" });
   assert.deepEqual([simulator.isEnabled, simulator.url], [false, "http://127.0.0.1:9090"]);
   assert.equal(load({ ...shared, ROLES: "all", SIMULATOR_URL: "http://sim:9090" }).simulator.isEnabled, false);
 });
 
-test("a rate says how many in which time, and how many at once", () => {
+test("a rate limit has a count, a period and a burst", () => {
   const rates: Record<string, unknown> = {
     "5/s": { perSecond: 5, burst: 30 },
     "5/s:1": { perSecond: 5, burst: 1 },
@@ -112,7 +112,7 @@ test("a rate says how many in which time, and how many at once", () => {
   }
 });
 
-test("proxies are believed when they are counted or named, and never all of the world", () => {
+test("proxies are trusted by number or network, and never every address", () => {
   assert.equal(load({}).http.trustedProxies, null);
   assert.equal(load({ TRUST_PROXY: "2" }).http.trustedProxies, 2);
   assert.deepEqual(load({ TRUST_PROXY: "10.0.0.0/8, 2001:db8::/32,127.0.0.1" }).http.trustedProxies, [
@@ -147,7 +147,7 @@ test("the encryption key is read from hexadecimal and from base64", () => {
   }
 });
 
-test("a secret may be a list, newest first, of which every part must be one", () => {
+test("a secret may be a list, newest first, of valid secrets", () => {
   const { jwt } = load({ ...shared, JWT_SECRET: `${"n".repeat(32)}, ${"o".repeat(32)}` }).secrets;
   assert.deepEqual(
     jwt?.map((secret) => secret.reveal()),
@@ -158,7 +158,7 @@ test("a secret may be a list, newest first, of which every part must be one", ()
   }
 });
 
-test("an Ed25519 key is read from PEM, also on one line, and from the base64 of its DER, and no other key is", () => {
+test("an Ed25519 key is read from PEM, also on one line, and from base64 DER; other keys are rejected", () => {
   const { privateKey } = generateKeyPairSync("ed25519");
   const pem = privateKey.export({ format: "pem", type: "pkcs8" }) as string;
   const der = privateKey.export({ format: "der", type: "pkcs8" }).toString("base64");
@@ -174,7 +174,7 @@ test("an Ed25519 key is read from PEM, also on one line, and from the base64 of 
   }
 });
 
-test("one error lists everything that is wrong", () => {
+test("one error lists all problems", () => {
   const error = errorOf({
     PORT: "http",
     ROLES: "api,worker",
@@ -202,7 +202,7 @@ test("one error lists everything that is wrong", () => {
   assert.ok(!error.message.includes("short-and-secret"));
 });
 
-test("a database of one's own makes the secrets necessary", () => {
+test("DATABASE_URL makes the secrets required", () => {
   assert.deepEqual(
     errorOf({ DATABASE_URL: shared.DATABASE_URL }).problems.map((problem) => problem.split(" ", 3).join(" ")),
     ["JWT_SECRET is missing:", "ENCRYPTION_KEY is missing:"],
@@ -210,7 +210,7 @@ test("a database of one's own makes the secrets necessary", () => {
   assert.deepEqual(errorOf({ ...shared, JWT_ALG: "EdDSA" }).problems.length, 1);
 });
 
-test("variables of the machine are not taken for ours", () => {
+test("other environment variables are ignored", () => {
   const env = {
     SSL_CERT_FILE: "/etc/ssl",
     HOSTNAME: "box",
@@ -229,7 +229,7 @@ describe("secrets", () => {
   };
   const config = load(secrets);
 
-  test("print as [secret] wherever they end up", () => {
+  test("are printed as [secret] everywhere", () => {
     for (const printed of [
       inspect(config, { depth: 9, showHidden: true }),
       JSON.stringify(config),
@@ -250,7 +250,7 @@ describe("secrets", () => {
     assert.equal(config.secrets.jwt?.[0]?.reveal(), secrets.JWT_SECRET);
   });
 
-  test("are hidden in the description, which names every key", () => {
+  test("are hidden in the description, which lists every key", () => {
     const rows = describeConfig(config);
     const current = Object.fromEntries(rows.map((row) => [row.key, row.current]));
     assert.equal(current.JWT_SECRET, "[secret]");
@@ -270,13 +270,13 @@ describe("the .env file", () => {
     return loadConfig(env, { envFile });
   };
 
-  test("is read, and the process environment wins", () => {
+  test("is read, and the process environment takes precedence", () => {
     assert.equal(loadFile("PORT=9000 # ours\n").http.port, 9000);
     assert.equal(loadFile("PORT=9000", { PORT: "9001" }).http.port, 9001);
     assert.equal(loadFile("PORT=9000", { PORT: "" }).http.port, 9000);
   });
 
-  test("may be a copy of what `npm start -- config` prints, which leaves out what is secret or not set", () => {
+  test("may be a copy of what `npm start -- config` prints, without secrets and unset keys", () => {
     const secrets = { JWT_SECRET: shared.JWT_SECRET, ENCRYPTION_KEY: shared.ENCRYPTION_KEY };
     const most = {
       DATABASE_URL: "postgres://hub@db/hub?sslmode=require",
@@ -320,7 +320,7 @@ describe("the .env file", () => {
     assert.equal(loadConfig({}, { envFile: join(folder, "none") }).http.port, 8080);
   });
 
-  test("may hold nothing but our keys", () => {
+  test("rejects unknown keys", () => {
     assert.throws(() => loadFile("EDITOR=vi"), { problems: ["EDITOR is unknown: remove it."] });
   });
 });

@@ -13,7 +13,7 @@ import { readTls } from "./tls.ts";
 
 export { ConfigError, formatRows as formatConfig } from "../lib/env-reader.ts";
 
-/** Everything that can be set from outside, read once at start. Durations are milliseconds. */
+/** The configuration, read once at start. Durations are in milliseconds. */
 export type Config = ReturnType<typeof readConfig> & { readonly rows: readonly EnvRow[] };
 
 export type Role = "api" | "router" | "connector" | "realtime" | "tasks" | `connector:${string}`;
@@ -62,7 +62,7 @@ function readConfig(read: EnvReader) {
         "PUBLIC_URL",
         kind.webUrl,
         `http://localhost:${port}`,
-        "How the outside reaches the hub, in webhook and file addresses.",
+        "The hub's public URL, used in webhook and file URLs.",
       ),
       corsOrigins:
         read.optional("CORS_ORIGINS", kind.listOf(kind.origin), "none", "Origins whose pages may call the API.") ?? [],
@@ -72,7 +72,7 @@ function readConfig(read: EnvReader) {
         "ADMISSION_WAIT",
         kind.duration("10ms", "1m"),
         "500ms",
-        "How long a request may be expected to wait for its answer; when it is longer, more are refused with 503.",
+        "The longest expected wait for an answer; beyond it, requests get 503.",
       ),
     },
     /** Absolute. */
@@ -89,18 +89,23 @@ function readConfig(read: EnvReader) {
         "The most connections in each of this process's two large pools, for requests and for the pipeline.",
       ),
     },
-    /** `null`: processes find each other through the database. */
+    /** `null`: processes notify each other through the database. */
     redisUrl: read.optional(
       "REDIS_URL",
       kind.redisUrl,
       "none",
-      "A Redis or Valkey that passes on what processes tell one another, and counts for rate limits.",
+      "A Redis or Valkey for notifications between processes and shared rate limits.",
     ),
     /** Without the simulator, which has its own entry. */
     roles: roles.filter((role) => role !== "simulator"),
     simulator: readSimulator(read, { isWanted: databaseUrl === null || roles.includes("simulator") }),
     identity: {
-      adminUsername: read.value("ADMIN_USERNAME", kind.text, "admin", "The first admin, made on an empty database."),
+      adminUsername: read.value(
+        "ADMIN_USERNAME",
+        kind.text,
+        "admin",
+        "The first admin's username, created in an empty database.",
+      ),
       /** `null`: generated, and printed once. */
       adminPassword: read.optional(
         "ADMIN_PASSWORD",
@@ -131,7 +136,7 @@ function readConfig(read: EnvReader) {
       "LOG_LEVEL",
       kind.oneOf("trace", "debug", "info", "warn", "error", "fatal", "silent"),
       "info",
-      "The least important log line that is written.",
+      "The lowest log level that is written.",
     ),
     accept: {
       batchSize: read.value("ACCEPT_BATCH_SIZE", kind.integer(1, 5000), "500", "The most messages in one commit."),
@@ -193,7 +198,7 @@ function readConfig(read: EnvReader) {
           "WEBHOOKS_ALLOW_PRIVATE",
           kind.oneOf("true", "false"),
           "true with the embedded database, else false",
-          "May webhook endpoints and the base_url of channel accounts be on private addresses, and without TLS?",
+          "Whether webhook endpoints and the base_url of channel accounts may be on private addresses, and without TLS.",
         ) ?? (databaseUrl === null ? "true" : "false")) === "true",
     },
     bus: {
@@ -207,16 +212,15 @@ function readConfig(read: EnvReader) {
         "BUS_LEASE",
         kind.duration("500ms", "1m"),
         "4s",
-        "How long a partition stays with a process that went silent.",
+        "How long a partition stays assigned to a process that does not respond.",
       ),
     },
-    /** What sockets, streams and webhook endpoints are told. */
     events: {
       retentionMs: read.value(
         "EVENTS_RETENTION",
         kind.duration("1h", "3650d"),
         "30d",
-        "How long events are kept for those who come back.",
+        "How long events are kept for clients that reconnect.",
       ),
       maxReaders: read.value(
         "EVENTS_MAX_READERS",

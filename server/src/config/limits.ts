@@ -3,36 +3,36 @@ import type { EnvKind } from "../lib/env-kinds.ts";
 import type { EnvReader } from "../lib/env-reader.ts";
 import type { RateLimit } from "../lib/rate-limits/rate-limits.ts";
 
-/** How many requests that change something are taken; `null`: any number. */
+/** Rate limits of requests that change something; `null`: no limit. */
 export function readLimits(read: EnvReader) {
   return {
     byUser: read.value(
       "RATE_LIMIT_USER",
       rateLimit,
       "5/s:30",
-      "Requests that change something, for each user; API keys have limits of their own.",
+      "Rate limit of requests that change something, for each user; API keys have their own limits.",
     ),
     byAddress: read.value(
       "RATE_LIMIT_ADDRESS",
       rateLimit,
       "20/s:100",
-      "The same for each client address, where nobody is logged in yet.",
+      "The same for each client address, for requests without a credential.",
     ),
   };
 }
 
-/** Whose `x-forwarded-…` headers are believed: the number of proxies in front, or their networks; `null`: nobody's. */
+/** The proxies whose `x-forwarded-…` headers are trusted: their number, or their networks; `null`: none. */
 export function readTrustedProxies(read: EnvReader): number | string[] | null {
   return read.optional(
     "TRUST_PROXY",
     trustedProxies,
     "none",
-    "The proxies in front that say truly who calls: how many, or their addresses and networks.",
+    "The trusted proxies in front of the hub: their number, or their addresses and networks.",
   );
 }
 
 const unitSeconds: Record<string, number> = { s: 1, m: 60, h: 3_600 };
-/** Without a burst, so much of the average may come at once; and never less than the number that is written. */
+/** The default burst, as a share of the average rate; never less than the number that is given. */
 const burstSeconds = 6;
 const highest = 1_000_000;
 
@@ -67,6 +67,6 @@ function isNetwork(text: string): boolean {
   const [address, prefix, ...more] = text.split("/");
   const longest = { 4: 32, 6: 128 }[isIP(address!)];
   if (longest === undefined || more.length > 0) return false;
-  // Everybody is no proxy: whoever trusts all of them lets each client say what address it has.
+  // Trusting every address would let each client choose its address.
   return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) >= 1 && Number(prefix) <= longest);
 }

@@ -14,14 +14,14 @@ const problemsOf = (env: Record<string, string>) => {
 };
 const client = (prefix: string) => ({ [`${prefix}_CLIENT_ID`]: "hub", [`${prefix}_CLIENT_SECRET`]: "s3cret" });
 
-test("without a word about log-in there are no providers and no mail, and the list of keys says how to set them", () => {
+test("by default there are no providers and no mail, and the list of keys says how to set them", () => {
   const config = load({});
   assert.deepEqual([config.identity.providers, config.mail], [[], { url: null, from: "" }]);
   const keys = describeConfig(config).map(({ key }) => key);
   for (const key of ["OAUTH_GOOGLE_CLIENT_ID", "OIDC_<NAME>_ISSUER", "SMTP_URL"]) assert.ok(keys.includes(key), key);
 });
 
-test("Google, GitHub and any number of issuers are providers by their names", () => {
+test("Google, GitHub and any number of issuers can be providers", () => {
   const { identity } = load({
     ...client("OAUTH_GOOGLE"),
     ...client("OAUTH_GITHUB"),
@@ -43,12 +43,12 @@ test("Google, GitHub and any number of issuers are providers by their names", ()
   assert.equal(identity.providers[2]!.clientSecret.reveal(), "s3cret");
 });
 
-test("what is missing of a provider is asked for by name", () => {
+test("missing keys of a provider are named", () => {
   for (const [env, problem] of [
     [{ OAUTH_GOOGLE_CLIENT_ID: "hub" }, /^OAUTH_GOOGLE_CLIENT_SECRET is missing/],
     [{ OAUTH_GITHUB_CLIENT_SECRET: "s3cret" }, /^OAUTH_GITHUB_CLIENT_ID is missing/],
     [client("OIDC_ACME"), /^OIDC_ACME_ISSUER is missing/],
-    [{ ...client("OIDC_GOOGLE"), OIDC_GOOGLE_ISSUER: "https://a.example" }, /^OIDC_GOOGLE_… takes the name/],
+    [{ ...client("OIDC_GOOGLE"), OIDC_GOOGLE_ISSUER: "https://a.example" }, /^OIDC_GOOGLE_… uses the name/],
     [{ SMTP_URL: "smtp://mail.example" }, /^MAIL_FROM is missing/],
     [{ OIDC_ACME_ISUER: "https://a.example" }, /^OIDC_ACME_ISUER is unknown/],
   ] as const) {
@@ -58,7 +58,7 @@ test("what is missing of a provider is asked for by name", () => {
   assert.equal(problemsOf({ OIDC_ACME_ISSUER: "https://a.example" }).length, 2);
 });
 
-test("an issuer without TLS is believed on this machine only", () => {
+test("an issuer without TLS is accepted on this machine only", () => {
   for (const issuer of [
     "http://acme.example",
     "ftp://acme.example",
@@ -72,7 +72,7 @@ test("an issuer without TLS is believed on this machine only", () => {
   }
 });
 
-test("secrets of log-in are not printed", () => {
+test("log-in secrets are not printed", () => {
   const env = {
     ...client("OAUTH_GOOGLE"),
     SMTP_URL: "smtp://hub:s3cret@mail.example:587",

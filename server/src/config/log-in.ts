@@ -4,7 +4,7 @@ import type { EnvReader } from "../lib/env-reader.ts";
 import { hidden, Secret } from "../lib/secret.ts";
 import type { ProviderConfig } from "../log-in/log-in.ts";
 
-/** Where people can prove who they are, in the order in which a log-in page offers them. */
+/** The log-in providers, in the order in which a log-in page shows them. */
 export function readProviders(read: EnvReader): ProviderConfig[] {
   const fixed = [
     {
@@ -24,7 +24,7 @@ export function readProviders(read: EnvReader): ProviderConfig[] {
   ];
   const names = issuerNames(read.setKeys);
   for (const name of names.filter((each) => fixed.some((other) => other.name === each.toLowerCase()))) {
-    read.problem(`OIDC_${name}_… takes the name of a provider that the hub knows: give it another name.`);
+    read.problem(`OIDC_${name}_… uses the name of a built-in provider: choose another name.`);
   }
   const issuers = names.map((name) => readIssuer(read, name));
   if (issuers.length === 0) explainIssuers(read);
@@ -34,7 +34,7 @@ export function readProviders(read: EnvReader): ProviderConfig[] {
 /** `null`: no mail is sent. */
 export function readMail(read: EnvReader): { url: Secret | null; from: string } {
   const url = read.optional("SMTP_URL", smtpUrl, "none", "A mail server, for invitations and password resets.");
-  const from = read.optional("MAIL_FROM", mailAddress, "none", "Who mail comes from. Required with SMTP_URL.");
+  const from = read.optional("MAIL_FROM", mailAddress, "none", "The sender of mail. Required with SMTP_URL.");
   if (url !== null && from === null) {
     read.problem("MAIL_FROM is missing: with SMTP_URL, give an address such as hub@example.com.");
   }
@@ -43,14 +43,19 @@ export function readMail(read: EnvReader): { url: Secret | null; from: string } 
 
 const defaultScopes = "openid email profile";
 
-/** `OIDC_<NAME>_…`; what is left out is null, and a problem. */
+/** `OIDC_<NAME>_…`; null for a missing one, which is also a problem. */
 function readIssuer(read: EnvReader, name: string) {
   const prefix = `OIDC_${name}`;
   const issuer = read.optional(`${prefix}_ISSUER`, issuerUrl, "none", "An OpenID Connect issuer to log in through.");
   if (!read.isSet(`${prefix}_ISSUER`)) {
     read.problem(`${prefix}_ISSUER is missing: give the address of the OpenID Connect issuer.`);
   }
-  const scopes = read.value(`${prefix}_SCOPES`, scopeList, defaultScopes, "What is asked of it, separated by spaces.");
+  const scopes = read.value(
+    `${prefix}_SCOPES`,
+    scopeList,
+    defaultScopes,
+    "The scopes to request, separated by spaces.",
+  );
   const client = readClient(read, prefix, "the issuer", issuer !== null);
   return { kind: "oidc" as const, name: name.toLowerCase(), issuer, scopes, ...client };
 }
@@ -67,12 +72,11 @@ function readClient(read: EnvReader, prefix: string, who: string, isRequired = f
   return { clientId, clientSecret: secret };
 }
 
-/** For the list of all keys, where none of them is set. */
 function explainIssuers(read: EnvReader): void {
   read.optional("OIDC_<NAME>_ISSUER", issuerUrl, "none", "An OpenID Connect issuer to log in through, as <name>.");
   read.optional("OIDC_<NAME>_CLIENT_ID", kind.text, "none", "This hub's client id at the issuer.");
   read.optional("OIDC_<NAME>_CLIENT_SECRET", kind.secretText(1), "none", "The secret that goes with it.");
-  read.value("OIDC_<NAME>_SCOPES", scopeList, defaultScopes, "What is asked of it, separated by spaces.");
+  read.value("OIDC_<NAME>_SCOPES", scopeList, defaultScopes, "The scopes to request, separated by spaces.");
 }
 
 function issuerNames(keys: readonly string[]): string[] {
@@ -84,7 +88,7 @@ function isComplete(provider: { [Key in keyof ProviderConfig]: ProviderConfig[Ke
   return provider.issuer !== null && provider.clientId !== null && provider.clientSecret !== null;
 }
 
-/** Kept as it is written: a slash at the end may be part of an issuer's name. */
+/** Kept as written: a trailing slash may be part of an issuer's name. */
 const issuerUrl: EnvKind<string> = {
   must: "an address that begins with https://, or with http://localhost for tests",
   parse(value) {

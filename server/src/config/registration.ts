@@ -2,10 +2,10 @@ import * as kind from "../lib/env-kinds.ts";
 import type { EnvReader } from "../lib/env-reader.ts";
 import { isLoopbackHost } from "../lib/public-addresses.ts";
 
-/** Whether people who were not invited may become members: `open`. `closed` is another word for `invite`. */
+/** Whether people without an invitation may register: `open`. `closed` means the same as `invite`. */
 export type Registration = "open" | "invite" | "closed";
 
-/** By default anyone may register while only this machine reaches the hub; otherwise people are invited. */
+/** By default anyone may register while only this machine can reach the hub; otherwise people need an invitation. */
 export function readRegistration(read: EnvReader, host: string): Registration {
   return read.value(
     "REGISTRATION",

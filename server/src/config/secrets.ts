@@ -3,8 +3,8 @@ import * as kind from "../lib/env-kinds.ts";
 import type { EnvReader } from "../lib/env-reader.ts";
 
 /**
- * What the hub signs and encrypts with. Each list is newest first: the first signs or seals, all of them verify or open.
- * `null`: generated into `DATA_DIR`; never so where they are required.
+ * The keys of the hub. Each list is newest first: the first key signs or encrypts, all of them verify or decrypt.
+ * `null`: generated into `DATA_DIR`, unless they are required.
  */
 export function readSecrets(read: EnvReader, { areRequired }: { areRequired: boolean }) {
   const secrets = {
@@ -24,7 +24,7 @@ export function readSecrets(read: EnvReader, { areRequired }: { areRequired: boo
       "JWT_PRIVATE_KEY",
       kind.newestFirst(kind.ed25519PrivateKey),
       "generated into DATA_DIR",
-      "An Ed25519 key that signs access tokens with JWT_ALG=EdDSA, in the place of JWT_SECRET; several as there.",
+      "An Ed25519 key that signs access tokens with JWT_ALG=EdDSA, instead of JWT_SECRET; several, newest first, to replace one.",
     ),
     encryptionKeys: read.optional(
       "ENCRYPTION_KEY",
@@ -37,7 +37,7 @@ export function readSecrets(read: EnvReader, { areRequired }: { areRequired: boo
   return secrets;
 }
 
-/** Processes that share a database must share the secrets; generated ones would differ from machine to machine. */
+/** Processes that share a database must share the secrets; generated ones would differ on each machine. */
 function requireSecrets(read: EnvReader, jwtAlgorithm: JwtAlgorithm): void {
   if (jwtAlgorithm === "HS256" && !read.isSet("JWT_SECRET")) {
     read.problem("JWT_SECRET is missing: with DATABASE_URL, give at least 32 characters, the same to every process.");

@@ -1,13 +1,13 @@
 import * as kind from "../lib/env-kinds.ts";
 import type { EnvReader } from "../lib/env-reader.ts";
 
-/** The simulator of the platforms: one that runs already, one that this process starts, or none. */
+/** The platform simulator: one that runs already, one that this process starts, or none. */
 export function readSimulator(read: EnvReader, { isWanted }: { isWanted: boolean }) {
   const url = read.optional(
     "SIMULATOR_URL",
     kind.webUrl,
     "none",
-    "A platform simulator that runs already, to use instead of starting one.",
+    "A running platform simulator to use instead of starting one.",
   );
   const port = read.value(
     "SIMULATOR_PORT",
@@ -19,10 +19,10 @@ export function readSimulator(read: EnvReader, { isWanted }: { isWanted: boolean
     "SIMULATOR_ENFORCE_WINDOW",
     kind.oneOf("true", "false"),
     "true",
-    "Must people write to the simulated accounts first, as on the real platforms?",
+    "Whether people must write to the simulated accounts first, as on the real platforms.",
   );
   return {
-    /** Of one that runs already; `null`: of our own, if any. */
+    /** Of a simulator that runs already, else `null`. */
     url,
     /** Whether this process starts one. */
     isEnabled: url === null && isWanted,

@@ -3,13 +3,13 @@ import type { CertificateFiles } from "../lib/certificate.ts";
 import * as kind from "../lib/env-kinds.ts";
 import type { EnvReader } from "../lib/env-reader.ts";
 
-/** Null: the hub speaks plain HTTP, and TLS is the business of a proxy before it. */
+/** Null: the hub serves plain HTTP; a proxy in front may add TLS. */
 export function readTls(read: EnvReader): CertificateFiles | null {
   const certFile = read.optional(
     "TLS_CERT_FILE",
     kind.text,
     "plain HTTP",
-    "A certificate with its chain, in PEM: the hub speaks TLS 1.3 itself.",
+    "A certificate with its chain, in PEM: the hub then serves TLS 1.3.",
   );
   const keyFile = read.optional("TLS_KEY_FILE", kind.text, "none", "The private key of that certificate, in PEM.");
   if ((certFile === null) !== (keyFile === null)) {

@@ -9,7 +9,7 @@ before(async () => {
   hub = opened.use(await startPeopleHub());
 });
 
-test("an address is added after those that are there, and adding it again changes nothing", async () => {
+test("a new address is listed last, and adding it again changes nothing", async () => {
   const { agent, addContact } = await hub.openWorkspace();
   const path = `/v1/contacts/${await addContact("Ana", "chat:ana")}/addresses`;
 
@@ -21,7 +21,7 @@ test("an address is added after those that are there, and adding it again change
   assert.deepEqual(again, first);
 });
 
-test("an address is taken away in any spelling, once, and is free for another", async () => {
+test("an address can be removed in any spelling, and is then free for another participant", async () => {
   const { agent, addContact } = await hub.openWorkspace();
   const [ana, bia] = [await addContact("Ana", "phone:5511999991111"), await addContact("Bia")];
   const path = `/v1/contacts/${ana}/addresses/${encodeURIComponent("phone:+55 11 99999 1111")}`;
@@ -32,7 +32,7 @@ test("an address is taken away in any spelling, once, and is free for another", 
   assert.deepEqual(moved.body.addresses, ["phone:5511999991111"]);
 });
 
-test("an address of another participant is refused and cannot be taken away through this one", async () => {
+test("an address of another participant is refused and cannot be removed through this one", async () => {
   const { admin, agent, eva, addContact } = await hub.openWorkspace();
   const ana = await addContact("Ana", "chat:ana");
 
@@ -43,7 +43,7 @@ test("an address of another participant is refused and cannot be taken away thro
   assert.deepEqual((await hub.call(agent, "GET", `/v1/contacts/${ana}`)).body.addresses, ["chat:ana"]);
 });
 
-test("one address asked for by many at the same time goes to one of them", async () => {
+test("when many participants add the same address at once, one of them gets it", async () => {
   const { agent, addContact } = await hub.openWorkspace();
   const contacts = await Promise.all(Array.from({ length: 10 }, (_, index) => addContact(`C${index}`)));
 
@@ -69,7 +69,7 @@ test("admins add addresses to users, users add their own only with a proof, and 
   assert.equal((await hub.call(eva, "DELETE", `${path}/chat:eva`)).status, 204);
 });
 
-test("users and contacts are told apart, and those of other workspaces are not there", async () => {
+test("users and contacts are distinguished, and those of other workspaces get 404", async () => {
   const [here, there] = [await hub.openWorkspace(), await hub.openWorkspace()];
   const ana = await here.addContact("Ana");
   const add = async (path: string) => (await hub.call(here.admin, "POST", path, { address: "chat:x" })).status;
@@ -79,7 +79,7 @@ test("users and contacts are told apart, and those of other workspaces are not t
   assert.equal(await add(`/v1/users/${there.eva.userId}/addresses`), 404);
 });
 
-test("members change no contacts, and a body must be right", async () => {
+test("members cannot change contacts, and an invalid body is rejected", async () => {
   const { agent, eva, addContact } = await hub.openWorkspace();
   const path = `/v1/contacts/${await addContact("Ana", "chat:ana")}/addresses`;
 

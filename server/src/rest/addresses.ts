@@ -22,13 +22,13 @@ import { showContact } from "./contacts.ts";
 export interface AddressRouteDeps {
   clock: Clock;
   parseAddress: ParseAddress;
-  /** How codes of a channel are sent. Rejects with NO_ROUTE or OVERLOADED, which do not depend on the address. */
+  /** How the codes of a channel are sent. Rejects with NO_ROUTE or OVERLOADED, regardless of the address. */
   findCodeRoute: (db: Db, workspaceId: string, channel: string) => Promise<CodeRoute>;
 }
 
 /**
  * `…/addresses` of contacts and users. Agents change the addresses of contacts. Admins change those of users; users
- * remove their own, and add one with a proof. Adding an address that is there already changes nothing.
+ * remove their own, and add one with a proof. Adding an address again changes nothing.
  */
 export function addressRoutes(app: App, { clock, parseAddress, findCodeRoute }: AddressRouteDeps): void {
   route(app, contactAddresses.addContactAddress, async ({ principal, db, params, body }) => {
@@ -57,7 +57,7 @@ export function addressRoutes(app: App, { clock, parseAddress, findCodeRoute }: 
   });
 
   route(app, userAddresses.verifyUserAddress, async ({ principal, db, params, body }) => {
-    if (params.id !== principal.userId) throw forbidden("Users prove their own addresses only.");
+    if (params.id !== principal.userId) throw forbidden("Users can prove only their own addresses.");
     requireMayManageRole(principal, principal.role);
     const proof = { verificationId: body.verification_id, code: body.code };
     return showUser(await verifyAddress({ db, clock }, principal, principal.userId, proof));
@@ -80,7 +80,7 @@ async function userOf(db: Db, principal: Principal, participantId: string): Prom
   const { workspaceId } = principal;
   if (participantId === principal.userId) requireMayManageRole(principal, principal.role);
   else {
-    if (!hasRole(principal, "admin")) throw forbidden("Only admins change the addresses of other users.");
+    if (!hasRole(principal, "admin")) throw forbidden("Only admins can change the addresses of other users.");
     requireMayManageRole(principal, (await getUser(db, { workspaceId, userId: participantId })).role);
   }
   return { workspaceId, participantId, kind: "user" };

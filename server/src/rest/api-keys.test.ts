@@ -45,21 +45,21 @@ test("GET /v1/me shows a key with its user and scopes, and shows a session as a 
   assert.deepEqual(session.credential, { kind: "session", scopes: ["*"], api_key: null });
 });
 
-test("a key does what its scopes say and no more", async () => {
+test("a key can do what its scopes allow and no more", async () => {
   const { body } = await makeKey(admin, { scopes: ["users:read"] });
   assert.equal((await hub.call("GET /v1/users", { token: body.key })).status, 200);
   const refused = await hub.call("GET /v1/api-keys", { token: body.key });
   assert.deepEqual([refused.status, refused.body.error.code], [403, "FORBIDDEN"]);
 });
 
-test("a key never makes a stronger one", async () => {
+test("a key cannot create a key with more rights", async () => {
   const { body: weak } = await makeKey(admin, { scopes: ["api-keys:write", "users:read"] });
   assert.equal((await makeKey(weak.key)).status, 403);
   assert.equal((await makeKey(weak.key, { scopes: ["messages:write"] })).status, 403);
   assert.equal((await makeKey(weak.key, { scopes: ["users:read"] })).status, 201);
 });
 
-test("a key that expires makes none that lives longer", async () => {
+test("a key that expires cannot create a key that expires later", async () => {
   const inHours = (hours: number) => new Date(hub.clock.now() + hours * 3_600_000).toISOString();
   const { body: brief } = await makeKey(admin, { expires_at: inHours(1) });
   assert.equal((await makeKey(brief.key)).status, 403);
@@ -67,7 +67,7 @@ test("a key that expires makes none that lives longer", async () => {
   assert.equal((await makeKey(brief.key, { expires_at: inHours(1) })).status, 201);
 });
 
-test("a key with some scopes lets nobody in as more than a member", async () => {
+test("a key with limited scopes can add members only", async () => {
   const [{ body: some }, { body: all }] = [await makeKey(admin, { scopes: ["users:write"] }), await makeKey(admin)];
   const make = (key: string, role: string) => {
     const username = `${role}-${Math.random().toString(36).slice(2)}`;
@@ -88,7 +88,7 @@ test("a key with some scopes lets nobody in as more than a member", async () => 
   assert.equal((await promote(some.key, "member")).status, 200);
 });
 
-test("a key may have a limit of its own, which its caller carries and its keys keep", async () => {
+test("a key can have its own rate limit, which also applies to the keys that it creates", async () => {
   const rate_limit = { per_second: 0.5, burst: 10 };
   const { status, body } = await makeKey(admin, { rate_limit });
   assert.deepEqual([status, body.rate_limit], [201, rate_limit]);
@@ -110,12 +110,12 @@ test("a key may have a limit of its own, which its caller carries and its keys k
   assert.equal((await hub.authenticate(`Bearer ${unlimited.key}`)).rateLimit, null);
 });
 
-test("a member's key is no way round the member's role", async () => {
+test("a member's key has no more rights than the member", async () => {
   const { body } = await makeKey(member);
   assert.equal((await hub.call("GET /v1/users", { token: body.key })).status, 403);
 });
 
-test("unknown scopes, an end in the past and nameless keys are refused by name", async () => {
+test("rejects unknown scopes, an expiry in the past and a missing name, and names the field", async () => {
   const refused: [object, string][] = [
     [{ scopes: ["messages:shout"] }, "scopes.0"],
     [{ scopes: [] }, "scopes"],
@@ -138,7 +138,7 @@ test("unknown scopes, an end in the past and nameless keys are refused by name",
   }
 });
 
-test("an expired key is API_KEY_INVALID", async () => {
+test("an expired key gets API_KEY_INVALID", async () => {
   const { body } = await makeKey(admin, { expires_at: new Date(hub.clock.now() + 1000).toISOString() });
   assert.equal((await hub.call("GET /v1/me", { token: body.key })).status, 200);
   hub.passTime(1000);
@@ -146,7 +146,7 @@ test("an expired key is API_KEY_INVALID", async () => {
   assert.deepEqual([expired.status, expired.body.error.code], [401, "API_KEY_INVALID"]);
 });
 
-test("users see and revoke their own keys, an admin all of the workspace", async () => {
+test("users see and revoke their own keys, admins all keys of the workspace", async () => {
   const { body: theirs } = await makeKey(admin, { name: "the admin's" });
   const { body: own } = await makeKey(member, { name: "the member's" });
   const names = async (token: string) => {

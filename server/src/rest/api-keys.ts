@@ -5,7 +5,7 @@ import { decodeCursor, toPage } from "../http/pages.ts";
 import { route } from "../http/route.ts";
 import type { Clock } from "../lib/clock.ts";
 
-/** `/v1/api-keys`: credentials for programs, made by users and acting for them. */
+/** `/v1/api-keys`: credentials for programs, which act for the user who created them. */
 export function apiKeyRoutes(app: App, deps: { clock: Clock } & Forget): void {
   route(app, apiKeys.createApiKey, async ({ principal, db, body: { expires_at, rate_limit, ...body } }) => {
     const created = await createApiKey({ ...deps, db }, principal, {

@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 /**
  * What every route that changes something records, or, in brackets, why nothing. A route that is not here fails the
- * test: whoever adds one decides.
+ * test: the author of a new route decides.
  */
 const recorded: Record<string, string[]> = {
   "POST /auth/register": ["user.registered", "session.opened"],
@@ -72,7 +72,7 @@ const besides = ["audit_log.started", "audit_log.exported", "webhook_endpoint.di
 
 const read = (path: string) => readFileSync(join(import.meta.dirname, "../../..", path), "utf8");
 
-test("every route that changes something says what it records, or why nothing", () => {
+test("every route that changes something says which audit events it records, or why none", () => {
   const { paths } = JSON.parse(read("contract/openapi.json")) as { paths: Record<string, object> };
   const routes = Object.entries(paths).flatMap(([path, operations]) =>
     Object.keys(operations)

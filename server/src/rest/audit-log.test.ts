@@ -40,15 +40,15 @@ async function newest(): Promise<Line> {
   return body.data[0];
 }
 
-/** What an act adds to the log, oldest first. */
-async function recordedBy(act: () => Promise<unknown>): Promise<Line[]> {
+/** The records that an action adds to the log, oldest first. */
+async function recordedBy(action: () => Promise<unknown>): Promise<Line[]> {
   const { position } = await newest();
-  await act();
+  await action();
   const { body } = await hub.call("GET /v1/audit-log?limit=200", { token: token() });
   return (body.data as Line[]).filter((record) => record.position > position).reverse();
 }
 
-test("what no database takes is refused as wrong, and is no failure of the hub", async () => {
+test("values that the database cannot store are rejected as invalid", async () => {
   const times = ["2016-12-31T23:59:60Z", "9999-12-31T23:59:59-23:59", "2026-02-30T00:00:00Z", "0000-12-31T00:00:00Z"];
   const queries = [...times.map((time) => `from=${time}`), "action=%00", "target_id=a%00"];
   for (const query of queries) {
@@ -67,13 +67,13 @@ async function makeUser(role = "agent") {
 }
 
 describe("the audit log of a workspace", () => {
-  test("has every act of identity once, with who did it, to what and from where", async () => {
+  test("holds every identity event once, with actor, target and address", async () => {
     const user = await makeUser();
     const path = `/v1/users/${user.user_id}`;
     const patch = (body: object) => hub.call(`PATCH ${path}`, { token: token(), body });
     const as = async (username: string) => (await hub.logIn(username)).access_token as string;
     let keyId = "";
-    const acts: [string[], () => Promise<unknown>][] = [
+    const actions: [string[], () => Promise<unknown>][] = [
       [["user.created"], () => makeUser()],
       [["user.role_changed"], () => patch({ role: "member" })],
       [[], () => patch({ role: "member", display_name: "Ana", disabled: false })],
@@ -119,12 +119,12 @@ describe("the audit log of a workspace", () => {
           }),
       ],
     ];
-    for (const [expected, act] of acts) {
-      const records = await recordedBy(act);
+    for (const [expected, action] of actions) {
+      const records = await recordedBy(action);
       assert.deepEqual(
         records.map(({ action }) => action),
         expected,
-        String(act),
+        String(action),
       );
       for (const { ip, request_id } of records) {
         assert.equal(ip, "127.0.0.1");
@@ -133,7 +133,7 @@ describe("the audit log of a workspace", () => {
     }
   });
 
-  test("tells who acted, and nobody for a log-in that was refused", async () => {
+  test("names the actor, and none for a refused log-in", async () => {
     const [changed] = await recordedBy(() => makeUser("agent"));
     assert.deepEqual([changed!.actor_kind, changed!.actor_id], ["user", admin.user_id]);
     assert.deepEqual(changed!.details, { role: "agent" });
@@ -150,7 +150,7 @@ describe("the audit log of a workspace", () => {
     assert.deepEqual([byKey!.actor_kind, byKey!.actor_id], ["api_key", key.api_key_id]);
   });
 
-  test("tells the second use of a refresh token", async () => {
+  test("records the reuse of a refresh token", async () => {
     const session = await hub.logIn("admin");
     const refresh = (refresh_token: string) => hub.call("POST /auth/refresh", { body: { refresh_token } });
     const { body: next } = await refresh(session.refresh_token);
@@ -161,7 +161,7 @@ describe("the audit log of a workspace", () => {
     assert.deepEqual(record!.details, { reason: "refresh_token_used_twice", user_id: admin.user_id });
   });
 
-  test("does not tell what was typed as a username, nor any secret", async () => {
+  test("contains neither the username that was typed nor any secret", async () => {
     const typed = "hunter2-typed-as-a-name";
     const [record] = await recordedBy(() => hub.logIn(typed, "a canary password"));
     assert.deepEqual([record!.action, record!.details], ["session.refused", { reason: "unknown_user" }]);
@@ -207,7 +207,7 @@ describe("the audit log of a workspace", () => {
     assert.equal((await hub.call("GET /v1/audit-log?colour=red", { token: token() })).status, 400);
   });
 
-  test("is for admins alone, and for their keys with the scope; of their own workspace", async () => {
+  test("can be read only by admins of the workspace and by their keys with the scope", async () => {
     const agent = await makeUser("agent");
     const { access_token } = await hub.logIn(agent.username);
     const keyWith = async (scope: string) =>
@@ -239,7 +239,7 @@ describe("the export", () => {
     return { lines: (await answer.text()).trimEnd().split("\n"), type: answer.headers.get("content-type") };
   }
 
-  /** The program in the guide, as a reader would run it. */
+  /** The program in the guide, as the guide runs it. */
   async function runGuide(lines: readonly string[]): Promise<{ code: number; output: string }> {
     const guide = readFileSync(join(import.meta.dirname, "../../../docs/guides/audit-log.md"), "utf8");
     const [, program] = /```js\n([\s\S]*?)```/.exec(guide)!;
@@ -256,7 +256,7 @@ describe("the export", () => {
     return { code, output: stdout + stderr };
   }
 
-  test("holds every record, oldest first, however many, and ends with its own", async () => {
+  test("holds every record, oldest first, and ends with the record of the export itself", async () => {
     const { workspace_id } = await newest();
     await transaction(hub.db, async (tx) => {
       for (let i = 0; i < 1_200; i++) await recordAuditEvent(tx, systemOf(workspace_id), { action: "thing.done" });
@@ -273,7 +273,7 @@ describe("the export", () => {
     assert.deepEqual([records.at(-1)!.action, records.at(-1)!.actor_id], ["audit_log.exported", admin.user_id]);
   });
 
-  test("is verified by the program in the guide, which finds what was changed", async () => {
+  test("is verified by the program in the guide, which finds changed records", async () => {
     const { lines } = await download();
     const { code, output } = await runGuide(lines);
     assert.equal(code, 0, output);

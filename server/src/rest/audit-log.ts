@@ -6,7 +6,7 @@ import type { App } from "../http/app.ts";
 import { route } from "../http/route.ts";
 import type { Db } from "../lib/query.ts";
 
-/** `/v1/audit-log`: who did what that matters to security, for admins of the workspace. */
+/** `/v1/audit-log`: what happened that matters to security, for admins of the workspace. */
 export function auditLogRoutes(app: App): void {
   route(app, auditLog.listAuditRecords, async ({ principal, db, query }) => {
     const { limit = 50, cursor, action, actor_id, target_id, from, to } = query;
@@ -37,7 +37,7 @@ export function auditLogRoutes(app: App): void {
   );
 }
 
-/** Records that are read and sent at a time. */
+/** Records read and sent at a time. */
 const exportPageSize = 500;
 
 async function* readLines(db: Db, workspaceId: string, last: number): AsyncGenerator<string> {

@@ -12,7 +12,7 @@ before(async () => {
 
 const newcomer = (username: string) => ({ username, email: `${username}@example.com`, password: "a long enough one" });
 
-test("whoever registers is a member of the default workspace and logged in", async () => {
+test("registering creates a member of the default workspace and logs the user in", async () => {
   const { status, body } = await hub.call("POST /auth/register", { body: newcomer("Ana.Lima") });
 
   assert.equal(status, 201);
@@ -32,7 +32,7 @@ test("whoever registers is a member of the default workspace and logged in", asy
   assert.deepEqual([me.body.preferred_model, me.body.llm_api_key_configured], [null, false]);
 });
 
-test("a taken username or e-mail address is a conflict that names the field, whatever the case", async () => {
+test("a taken username or e-mail address in any case is a conflict that names the field", async () => {
   await hub.call("POST /auth/register", { body: newcomer("taken") });
   for (const same of [{ username: "TAKEN" }, { email: "Taken@EXAMPLE.com" }]) {
     const { status, body } = await hub.call("POST /auth/register", { body: { ...newcomer("free"), ...same } });
@@ -41,7 +41,7 @@ test("a taken username or e-mail address is a conflict that names the field, wha
   }
 });
 
-test("fields that the hub sets, and fields that nobody knows, are refused by name", async () => {
+test("rejects read-only and unknown fields by name", async () => {
   for (const extra of [
     { role: "admin" },
     { workspace_id: "x" },
@@ -55,7 +55,7 @@ test("fields that the hub sets, and fields that nobody knows, are refused by nam
   }
 });
 
-test("usernames, e-mail addresses and passwords that are none are refused by name", async () => {
+test("rejects invalid usernames, e-mail addresses and passwords by name", async () => {
   const refused = [
     { username: "ab" },
     { username: "a".repeat(51) },
@@ -107,7 +107,7 @@ test("a refresh token that is unknown, malformed or expired is refused", async (
   assert.deepEqual([expired.status, expired.body.error.code], [401, "AUTH_EXPIRED"]);
 });
 
-test("sessions that ended are cleared away, and those that go on are not", async () => {
+test("ended sessions are deleted, and live ones are kept", async () => {
   await hub.logIn("admin");
   hub.passTime(33 * 86_400_000);
   const { refresh_token } = await hub.logIn("admin");
@@ -118,7 +118,7 @@ test("sessions that ended are cleared away, and those that go on are not", async
   assert.equal((await hub.call("POST /auth/refresh", { body: { refresh_token } })).status, 200);
 });
 
-test("after log-out the session's tokens stop working: here at once, in other processes within 30 s", async () => {
+test("after log-out the session's tokens stop working: at once in this process, within 30 s in others", async () => {
   const session = await hub.logIn("admin");
   const other = await hub.logIn("admin");
   assert.equal((await hub.sibling("GET /v1/me", { token: session.access_token })).status, 200);
@@ -134,7 +134,7 @@ test("after log-out the session's tokens stop working: here at once, in other pr
   assert.equal((await hub.call("GET /v1/me", { token: other.access_token })).status, 200, "other sessions go on");
 });
 
-test("requests without a credential, with a wrong one and with an expired one are told apart", async () => {
+test("missing, invalid and expired credentials get different codes", async () => {
   const { access_token } = await hub.logIn("admin");
   const none = await hub.call("GET /v1/me");
   assert.deepEqual([none.status, none.body.error.code], [401, "AUTH_REQUIRED"]);
@@ -153,7 +153,7 @@ test("requests without a credential, with a wrong one and with an expired one ar
   assert.deepEqual([expired.status, expired.body.error.code], [401, "AUTH_EXPIRED"]);
 });
 
-test("when registration is closed nobody registers, and those who exist still log in", async () => {
+test("closed registration rejects new users, and existing users still log in", async () => {
   await using closed = await startIdentityHub({ registration: "closed" });
   const { status, body } = await closed.call("POST /auth/register", { body: newcomer("carla") });
   assert.deepEqual([status, body.error.code], [403, "FORBIDDEN"]);

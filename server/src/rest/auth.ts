@@ -24,7 +24,7 @@ export interface AuthRouteDeps extends UserDeps, Forget {
   registration: "open" | "invite" | "closed";
 }
 
-/** `/auth/…`: how a person gets tokens, refreshes them and gives them back. */
+/** `/auth/…`: log in, refresh tokens, log out. */
 export function authRoutes(app: App, deps: AuthRouteDeps): void {
   const logInDeps = {
     ...deps,
@@ -58,7 +58,6 @@ export function authRoutes(app: App, deps: AuthRouteDeps): void {
   );
 }
 
-/** For answers with a secret. */
 export function keepOutOfCaches(reply: FastifyReply): void {
   reply.header("cache-control", "no-store");
 }

@@ -36,7 +36,6 @@ export function batchRoutes(app: App, { acceptor, prepare }: BatchDeps): void {
   );
   const checkItem = compileCheck(NewMessage, "message");
 
-  /** Says which messages were refused when a repeated request would send others twice. */
   async function acceptPart(part: DraftedMessage[], mayRepeat: boolean): Promise<Accepted[]> {
     try {
       return await acceptor.accept(part);
@@ -68,7 +67,6 @@ export function batchRoutes(app: App, { acceptor, prepare }: BatchDeps): void {
       for (const place of places) {
         const messageId = workId === null ? undefined : derivedId(msOf(workId), workId, String(place));
         drafted.push(draftItem(principal, items[place], messageId));
-        // A thousand at a time would hold up other requests.
         if (drafted.length % draftedAtATime === 0) await othersTurn();
       }
       const resolved = (await resolveDrafts(prepare, principal, drafted.filter(isGood))).values();
@@ -84,12 +82,11 @@ export function batchRoutes(app: App, { acceptor, prepare }: BatchDeps): void {
       request.isDoneInPart = !results.every(isFinal);
       return { results };
     },
-    // Checked above, one by one: a bad message never fails the others.
     { validatorCompiler: () => () => true },
   );
 }
 
-/** Whether another try would not change it. */
+/** Whether a retry could not change the outcome. */
 function isFinal(one: Result | undefined): boolean {
   return one !== undefined && (one.error === undefined || isFinalError(one.error.code as ErrorCode));
 }

@@ -19,7 +19,7 @@ async function connect(as: string, more: object = {}) {
   return hub.call("POST /v1/channel-accounts", as, body);
 }
 
-test("an admin connects a bot, and the platform is told where to call", async () => {
+test("connecting a bot sets its webhook on the platform", async () => {
   const admin = `${await hub.workspace()} admin`;
   const { status, body } = await connect(admin);
   assert.equal(status, 201);
@@ -42,7 +42,7 @@ test("an admin connects a bot, and the platform is told where to call", async ()
   assert.deepEqual((await hub.call("GET /v1/channel-accounts", agent)).body, { data: [resource], next_cursor: null });
 });
 
-test("a platform that cannot be reached does not keep an account from being made, and is told of", async () => {
+test("an account can be created while its platform cannot be reached, and the answer says so", async () => {
   const admin = `${await hub.workspace()} admin`;
   const { status, body } = await connect(admin, { settings: { base_url: `${hub.simulator.url}/nowhere` } });
   assert.equal(status, 201);
@@ -122,7 +122,7 @@ test("verify says whether the credentials work, and sets the webhook", async () 
   assert.deepEqual([broken.body.ok, broken.body.webhook.ok], [false, false]);
 });
 
-test("credentials are stored sealed, and the pipeline gets them back", async () => {
+test("credentials are encrypted at rest, and the pipeline can read them", async () => {
   const admin = `${await hub.workspace()} admin`;
   const { body } = await connect(admin);
   const row = await hub.db.query("SELECT * FROM channel_accounts WHERE channel_account_id = $1", [
@@ -153,7 +153,7 @@ test("a wrong credential is named and never repeated", async () => {
   }
 });
 
-test("settings are strict, and lead to no machine of the inside", async () => {
+test("rejects unknown settings and private addresses", async () => {
   const admin = `${await hub.workspace()} admin`;
   for (const settings of [
     { base_url: "http://127.0.0.1:1" },
@@ -171,7 +171,7 @@ test("settings are strict, and lead to no machine of the inside", async () => {
   assert.deepEqual([unknown.status, unknown.body.error.details.field], [400, "channel"]);
 });
 
-test("a bot is connected once in a workspace", async () => {
+test("a bot can be connected once in a workspace", async () => {
   const admin = `${await hub.workspace()} admin`;
   const first = await connect(admin);
   assert.deepEqual([(await connect(admin)).status, (await connect(admin)).body.error.code], [409, "CONFLICT"]);
@@ -180,7 +180,7 @@ test("a bot is connected once in a workspace", async () => {
   assert.equal((await connect(admin)).status, 201);
 });
 
-test("a change is seen at once here, and soon by other processes", async () => {
+test("a change takes effect at once in this process, and soon in others", async () => {
   const admin = `${await hub.workspace()} admin`;
   const { body } = await connect(admin);
   const id = body.channel_account_id;
@@ -198,7 +198,7 @@ test("a change is seen at once here, and soon by other processes", async () => {
 });
 
 // What the platform refused may have been repaired while the answer was on its way.
-test("a refusal counts only for the account as it was asked about, and only while it is active", async () => {
+test("a refusal by the platform counts only for the credentials that were refused, and only for an active account", async () => {
   const admin = `${await hub.workspace()} admin`;
   const { body } = await connect(admin);
   const path = `/v1/channel-accounts/${body.channel_account_id}`;
@@ -219,7 +219,7 @@ test("a refusal counts only for the account as it was asked about, and only whil
 });
 
 // Otherwise an admin, or an admin's key, could direct credentials that it does not know to its own machine.
-test("a change of base_url needs all credentials again, so that stored ones are sent nowhere else", async () => {
+test("changing base_url needs all credentials again, so that stored ones are not sent to another host", async () => {
   const admin = `${await hub.workspace()} admin`;
   const base_url = hub.baseUrl("telegram");
   const { body } = await connect(admin, { settings: { base_url } });
@@ -237,7 +237,7 @@ test("a change of base_url needs all credentials again, so that stored ones are 
   assert.equal((await hub.call(path, admin, turned)).body.settings.base_url, turned.settings.base_url);
 });
 
-test("verification follows no redirect: credentials go to base_url only", async (t) => {
+test("verification follows no redirects: credentials are sent to base_url only", async (t) => {
   const asked: string[] = [];
   const elsewhere = createServer((request, response) => {
     asked.push(request.url!);
@@ -267,7 +267,7 @@ function urlOf(server: Server): string {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-test("an account stays the number or bot that it is", async () => {
+test("an account cannot become another number or bot", async () => {
   const admin = `${await hub.workspace()} admin`;
   const { body } = await connect(admin);
   const credentials = { ...telegram, bot_token: bot_token.replace("700000001", "700000002") };
@@ -275,7 +275,7 @@ test("an account stays the number or bot that it is", async () => {
   assert.deepEqual([refused.status, refused.body.error.details.field], [400, "credentials"]);
 });
 
-test("a deleted account is gone for clients and pipeline, and its credentials with it", async () => {
+test("deleting an account removes it for clients and the pipeline, and deletes its credentials", async () => {
   const admin = `${await hub.workspace()} admin`;
   const { body } = await connect(admin);
   const id = body.channel_account_id;
@@ -304,7 +304,7 @@ test("nothing of one workspace is visible to another", async () => {
   assert.deepEqual((await hub.call("GET /v1/channel-accounts", stranger)).body.data, []);
 });
 
-test("agents read and change nothing, members do neither", async () => {
+test("agents can read but not change accounts, members neither", async () => {
   const workspaceId = await hub.workspace();
   const { body } = await connect(`${workspaceId} admin`);
   const path = `/v1/channel-accounts/${body.channel_account_id}`;
@@ -316,7 +316,7 @@ test("agents read and change nothing, members do neither", async () => {
   assert.equal((await hub.call("GET /v1/channel-accounts", `${workspaceId} member`)).status, 403);
 });
 
-test("the list is paged, newest first, and can be of one channel", async () => {
+test("the list is paged, newest first, and can be filtered by channel", async () => {
   const admin = `${await hub.workspace()} admin`;
   const ids: string[] = [];
   for (const n of [1, 2, 3]) {
@@ -330,14 +330,14 @@ test("the list is paged, newest first, and can be of one channel", async () => {
   assert.deepEqual((await hub.call("GET /v1/channel-accounts?channel=whatsapp", admin)).body.data, []);
 });
 
-test("health is what the deliverer says", async () => {
+test("health is what the deliverer reports", async () => {
   const admin = `${await hub.workspace()} admin`;
   const { body } = await connect(admin);
   const answer = await hub.call(`GET /v1/channel-accounts/${body.channel_account_id}/health`, admin);
   assert.deepEqual(answer, { status: 200, body: health });
 });
 
-test("an account is made active again only with credentials that the platform accepts", async () => {
+test("an account becomes active again only with credentials that the platform accepts", async () => {
   const admin = `${await hub.workspace()} admin`;
   const credentials = { ...telegram, bot_token: "700000009:canary_of_a_wrong_token_35_letters_" };
   const { body } = await connect(admin, { credentials, verify: false });
@@ -351,7 +351,7 @@ test("an account is made active again only with credentials that the platform ac
 });
 
 // Its own app secret or secret token may be wrong: then the account that receives now would get nothing more.
-test("an account that is not verified leaves the platform's webhook to the one that has it", async () => {
+test("an account that is not verified does not take over the platform's webhook", async () => {
   const webhookOf = async () => {
     const answer = await fetch(`${hub.baseUrl("telegram")}/bot${bot_token}/getWebhookInfo`);
     return ((await answer.json()) as { result: { url: string } }).result.url;

@@ -22,13 +22,13 @@ export interface ChannelAccountRoutesDeps {
   healthOf: (db: Db, channelAccountId: string) => ChannelAccountHealth | Promise<ChannelAccountHealth>;
 }
 
-/** How long making an account waits for the platform to take the webhook, in milliseconds. */
+/** How long creating an account waits for the platform to set its webhook, in milliseconds. */
 const subscribeTimeoutMs = 5_000;
 
-/** The platform may send the events of this number or bot to another account, whose they are until this one is verified. */
+/** Until this account is verified, the platform may send the events of the number or bot to another account. */
 const notSet = { ok: false, detail: "Not set, since the credentials were not verified: POST …/verify sets it." };
 
-/** `/v1/channel-accounts`: the numbers and bots of the workspace. Agents see them, admins connect them. */
+/** `/v1/channel-accounts`: the numbers and bots of the workspace. */
 export function channelAccountRoutes(app: App, deps: ChannelAccountRoutesDeps): void {
   const { accounts } = deps;
   const show = (account: ChannelAccountView) => showAccount(account, deps.publicUrl);
@@ -98,7 +98,7 @@ function keyOf({ workspaceId }: { workspaceId: string }, { id }: { id: string })
   return { workspaceId, channelAccountId: id };
 }
 
-/** With credentials; RESOURCE_NOT_FOUND when it was deleted meanwhile. */
+/** With credentials. Throws RESOURCE_NOT_FOUND when it was deleted meanwhile. */
 async function connected(accounts: ChannelAccounts, channelAccountId: string): Promise<ConnectedAccount> {
   const account = await accounts.get(channelAccountId);
   if (account === null) throw notFound("channel account");

@@ -33,7 +33,7 @@ test("a contact keeps its name, its addresses in their order and its metadata, i
   assert.deepEqual((await hub.call(agent, "GET", `/v1/contacts/${contact_id.toUpperCase()}`)).body, made.body);
 });
 
-test("what breaks a rule is refused and named, and nothing is made", async () => {
+test("an invalid contact is rejected, the field is named, and nothing is created", async () => {
   const { agent } = await hub.openWorkspace();
   const nested = JSON.parse(`${'{"a":'.repeat(25)}1${"}".repeat(25)}`);
   const bad: [object, string][] = [
@@ -61,7 +61,7 @@ test("what breaks a rule is refused and named, and nothing is made", async () =>
   assert.deepEqual((await hub.call(agent, "GET", "/v1/contacts")).body, { data: [], next_cursor: null });
 });
 
-test("the longest name, metadata of just 16 KB and 20 addresses are taken", async () => {
+test("accepts the longest name, metadata of just 16 KB and 20 addresses", async () => {
   const { agent } = await hub.openWorkspace();
   const metadata = { a: "x".repeat(16 * 1024 - '{"a":""}'.length) };
   const addresses = Array.from({ length: 20 }, (_, index) => `chat:a-${index}`);
@@ -76,7 +76,7 @@ test("the longest name, metadata of just 16 KB and 20 addresses are taken", asyn
   assert.deepEqual(body.addresses, addresses);
 });
 
-test("an address that somebody has is refused, and says who has it", async () => {
+test("a taken address is refused, and the error names its owner", async () => {
   const { agent, addContact } = await hub.openWorkspace();
   const ana = await addContact("Ana", "chat:ana");
 
@@ -90,7 +90,7 @@ test("an address that somebody has is refused, and says who has it", async () =>
   assert.deepEqual(body.error.details, { address: "chat:ana", participant_id: ana });
 });
 
-test("contacts are listed newest first, page by page, each one once", async () => {
+test("contacts are listed newest first, page by page, each once", async () => {
   const { agent, addContact } = await hub.openWorkspace();
   const made: string[] = [];
   for (const name of ["A", "B", "C", "D", "E"]) made.push(await addContact(name));
@@ -108,7 +108,7 @@ test("contacts are listed newest first, page by page, each one once", async () =
   assert.equal((await hub.call(agent, "GET", "/v1/contacts?limit=5")).body.next_cursor, null);
 });
 
-test("a contact is found by a part of its name or address, taken literally, and by its exact address", async () => {
+test("a contact is found by a literal part of its name or address, and by its exact address", async () => {
   const { agent, addContact } = await hub.openWorkspace();
   await addContact("Ana María", "phone:5511999991111");
   await addContact("100%_ sure\\", "chat:x-1");
@@ -128,7 +128,7 @@ test("a contact is found by a part of its name or address, taken literally, and 
   assert.deepEqual(await search("address=chat:nobody"), []);
 });
 
-test("an unknown query field, a bad page size and a made-up cursor are refused", async () => {
+test("rejects an unknown query field, an invalid page size and an invalid cursor", async () => {
   const { agent } = await hub.openWorkspace();
 
   for (const query of ["adress=chat:a", "limit=0", "limit=201", "limit=x", "cursor=x", "address=nonsense"]) {
@@ -136,7 +136,7 @@ test("an unknown query field, a bad page size and a made-up cursor are refused",
   }
 });
 
-test("a change touches only what it names; metadata is merged key by key, null takes away", async () => {
+test("an update changes only the fields it names; metadata is merged by key, and null removes a key", async () => {
   const { agent, addContact } = await hub.openWorkspace();
   const path = `/v1/contacts/${await addContact("Ana", "chat:ana")}`;
   const patch = async (body: object) => (await hub.call(agent, "PATCH", path, body)).body;
@@ -150,7 +150,7 @@ test("a change touches only what it names; metadata is merged key by key, null t
   assert.equal((await patch({ contact_id: nobody })).error.details.field, "contact_id");
 });
 
-test("changes at the same time lose none of their keys", async () => {
+test("concurrent updates keep each other's metadata keys", async () => {
   const { agent, addContact } = await hub.openWorkspace();
   const path = `/v1/contacts/${await addContact("Ana")}`;
 
@@ -161,7 +161,7 @@ test("changes at the same time lose none of their keys", async () => {
   assert.equal(Object.keys((await hub.call(agent, "GET", path)).body.metadata).length, 20);
 });
 
-test("a deleted contact is gone, its address is free, it left its groups and stays in its private talks", async () => {
+test("deleting a contact frees its address, removes it from groups and keeps it in private conversations", async () => {
   const { agent, admin, eva, workspaceId, addContact, addConversation } = await hub.openWorkspace();
   const ana = await addContact("Ana", "chat:ana");
   const group = await addConversation(ana, eva.userId, admin.userId);
@@ -185,7 +185,7 @@ test("a deleted contact is gone, its address is free, it left its groups and sta
   });
 });
 
-test("a merge moves addresses and places to the survivor, and the old id answers as it", async () => {
+test("a merge moves addresses and memberships to the survivor, and the old id leads to it", async () => {
   const { agent, admin, eva, workspaceId, addContact, addConversation } = await hub.openWorkspace();
   const [old, ana] = [await addContact("Ana (work)", "chat:work"), await addContact("Ana", "chat:ana")];
   const talk = await addConversation(workspaceId, old);
@@ -218,7 +218,7 @@ test("a merge moves addresses and places to the survivor, and the old id answers
   assert.equal(group.body.members[0].participant_id, ana);
 });
 
-test("a merge of merges leads to the last survivor, and no merge is turned round", async () => {
+test("a merged contact can be merged further, but not back", async () => {
   const { agent, addContact } = await hub.openWorkspace();
   const [a, b, c] = [await addContact("A"), await addContact("B"), await addContact("C")];
   const merge = (from: string, into: string) => hub.call(agent, "POST", `/v1/contacts/${from}/merge`, { into });
@@ -236,7 +236,7 @@ test("a merge of merges leads to the last survivor, and no merge is turned round
   assert.equal((await hub.call(agent, "GET", `/v1/contacts/${b}`)).status, 404);
 });
 
-test("merges of the same pair in both directions at the same time: one happens, the other is told so", async () => {
+test("of two concurrent merges of a pair in both directions, one succeeds and the other gets a conflict", async () => {
   const { agent, addContact } = await hub.openWorkspace();
   const [a, b] = [await addContact("A", "chat:a"), await addContact("B", "chat:b")];
   const merge = (from: string, into: string) => hub.call(agent, "POST", `/v1/contacts/${from}/merge`, { into });
@@ -253,7 +253,7 @@ test("merges of the same pair in both directions at the same time: one happens, 
   );
 });
 
-test("two who talk with each other in private are not one person", async () => {
+test("two contacts with a private conversation cannot be merged", async () => {
   const { agent, addContact, addConversation } = await hub.openWorkspace();
   const [a, b] = [await addContact("A", "chat:a"), await addContact("B")];
   await addConversation(a, b);
@@ -262,7 +262,7 @@ test("two who talk with each other in private are not one person", async () => {
   assert.deepEqual((await hub.call(agent, "GET", `/v1/contacts/${a}`)).body.addresses, ["chat:a"]);
 });
 
-test("a contact of another workspace is not there, whatever is asked of it", async () => {
+test("every request for a contact of another workspace gets 404", async () => {
   const [here, there] = [await hub.openWorkspace(), await hub.openWorkspace()];
   const [own, foreign] = [await here.addContact("Own"), await there.addContact("Foreign", "chat:ana")];
   const statuses = async (id: string) => [
@@ -282,14 +282,14 @@ test("a contact of another workspace is not there, whatever is asked of it", asy
   assert.ok(await here.addContact("Ana", "chat:ana"));
 });
 
-test("contacts are for agents, admins and keys with the scope; users are no contacts", async () => {
+test("contacts are visible to agents, admins and keys with the scope, and do not include users", async () => {
   const { agent, eva, admin } = await hub.openWorkspace();
-  const reader = { ...keyOf(admin), scopes: ["contacts:read"] as const };
+  const readOnlyKey = { ...keyOf(admin), scopes: ["contacts:read"] as const };
 
   assert.equal((await hub.call(eva, "GET", "/v1/contacts")).status, 403);
   assert.equal((await hub.call(eva, "POST", "/v1/contacts", { display_name: "A" })).status, 403);
-  assert.equal((await hub.call(reader, "GET", "/v1/contacts")).status, 200);
-  assert.equal((await hub.call(reader, "POST", "/v1/contacts", { display_name: "A" })).status, 403);
+  assert.equal((await hub.call(readOnlyKey, "GET", "/v1/contacts")).status, 200);
+  assert.equal((await hub.call(readOnlyKey, "POST", "/v1/contacts", { display_name: "A" })).status, 403);
   assert.equal((await hub.call(agent, "GET", `/v1/contacts/${eva.userId}`)).status, 404);
   assert.equal((await hub.call(agent, "DELETE", `/v1/contacts/${eva.userId}`)).status, 404);
   assert.equal((await hub.call(agent, "GET", "/v1/contacts/not-an-id")).status, 400);

@@ -22,7 +22,6 @@ export interface ContactRouteDeps {
   parseAddress: ParseAddress;
 }
 
-/** `/v1/contacts`, for agents and admins. */
 export function contactRoutes(app: App, { clock, parseAddress }: ContactRouteDeps): void {
   route(app, contacts.createContact, async ({ principal, db, body }) =>
     showContact(await createContact({ db, clock, parseAddress }, principal.workspaceId, body)),

@@ -72,12 +72,12 @@ before(async () => {
   );
 });
 
-test("contract/openapi.json says what the code says", () => {
+test("contract/openapi.json is up to date", () => {
   const committed = readFileSync(new URL("../../../contract/openapi.json", import.meta.url), "utf8");
   assert.ok(committed === text, "contract/openapi.json is not what the code says: run `npm run contract`.");
 });
 
-test("the document is the same each time, and names no machine and no time", async () => {
+test("the document is reproducible, and names no machine and no time", async () => {
   assert.equal(openApiText(version), text);
 });
 
@@ -110,7 +110,7 @@ test("the operations are those of the reference", () => {
   assert.deepEqual(operations.map(([name]) => name).toSorted(), surface.toSorted());
 });
 
-test("every operation says what it is, who may call it and how it fails", () => {
+test("every operation has a summary, its access and its errors", () => {
   for (const [name, { summary, tags, security, responses }] of operations) {
     assert.ok(summary && tags?.length === 1, `${name} has no summary or tag`);
     const isSecured = security === undefined || security.length > 0;
@@ -135,7 +135,7 @@ test("every operation says what it is, who may call it and how it fails", () => 
   }
 });
 
-test("what takes a body or a query says 400, for unknown fields too", () => {
+test("operations with a body or a query document 400, also for unknown fields", () => {
   for (const [name, { requestBody, parameters, responses }] of operations) {
     if (name.includes("/webhooks/")) continue;
     if (requestBody !== undefined || parameters !== undefined)
@@ -188,13 +188,13 @@ test("every JSON answer has a name, so that generated clients have a type for it
 });
 
 // A route that forgot to say who may call it would be open to everybody.
-test("no route can be made without saying who may call it", async () => {
+test("a route without access cannot be added", async () => {
   const app = await openRestWithoutHub();
   assert.throws(() => app.get("/v1/forgotten", async () => "oi"), /GET \/v1\/forgotten does not say who may call it/);
   await app.close();
 });
 
-test("routes that need a credential ask for it before anything else", async () => {
+test("routes check the credential before anything else", async () => {
   const app = await openRestWithoutHub();
   for (const [name] of operations.filter(([name]) => !open.test(name))) {
     const [method, path] = name.split(" ") as ["GET", string];

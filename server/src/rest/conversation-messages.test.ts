@@ -31,7 +31,7 @@ async function openConversation(messageCount: number) {
   return { agent, conversationId, leo, get, seqs, walk };
 }
 
-test("messages come newest first, and oldest first after a seq; the bounds are left out", async () => {
+test("messages are listed newest first, or oldest first after a seq; bounds are exclusive", async () => {
   const { seqs } = await openConversation(7);
 
   assert.deepEqual(await seqs(""), [7, 6, 5, 4, 3, 2, 1]);
@@ -44,7 +44,7 @@ test("messages come newest first, and oldest first after a seq; the bounds are l
   assert.deepEqual(await seqs("after_seq=7"), []);
 });
 
-test("an offset leaves out messages from the end at which the page begins", async () => {
+test("an offset skips messages from the start of the page", async () => {
   const { seqs } = await openConversation(7);
 
   assert.deepEqual(await seqs("offset=2&limit=3"), [5, 4, 3]);
@@ -71,7 +71,7 @@ test("following the cursor shows every message once, in either direction, with o
   assert.deepEqual(await seqs(`cursor=${next_cursor}`), [5, 6, 7]);
 });
 
-test("messages that come while pages are turned disturb none of them", async () => {
+test("new messages do not disturb pagination", async () => {
   const { get, seqs, conversationId, leo } = await openConversation(4);
   const { next_cursor } = (await get("limit=2")).body;
 
@@ -80,7 +80,7 @@ test("messages that come while pages are turned disturb none of them", async () 
   assert.deepEqual(await seqs(`cursor=${next_cursor}`), [2, 1]);
 });
 
-test("each message is told whole", async () => {
+test("each message is complete", async () => {
   const { get, conversationId, leo } = await openConversation(1);
 
   const { created_at, message_id, ...rest } = (await get("")).body.data[0];
@@ -101,7 +101,7 @@ test("each message is told whole", async () => {
   });
 });
 
-test("a query that is wrong is refused", async () => {
+test("rejects an invalid query", async () => {
   const { get } = await openConversation(1);
 
   for (const query of ["limit=0", "limit=201", "offset=-1", "before_seq=0", "after_seq=-1", "after=1", "cursor=x"]) {

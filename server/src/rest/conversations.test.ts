@@ -15,7 +15,7 @@ const nobody = "00000000-0000-7000-8000-000000000000";
 
 const create = (caller: Principal, body: object) => hub.call(caller, "POST", "/v1/conversations", body);
 
-test("a group of users and addresses is answered with its members in the order named, and is there", async () => {
+test("creating a group of users and addresses returns its members in the given order", async () => {
   const { agent, eva, addContact } = await hub.openWorkspace();
   const ana = await addContact("Ana", "chat:ana", "phone:11111");
 
@@ -70,7 +70,7 @@ test("a group of users and addresses is answered with its members in the order n
   assert.deepEqual((await hub.call(eva, "GET", `/v1/conversations/${conversation_id}`)).body.members, seen);
 });
 
-test("the workspace itself can be a member", async () => {
+test("the workspace can be a member", async () => {
   const { agent, workspaceId } = await hub.openWorkspace();
 
   const { body } = await create(agent, { type: "private", members: [workspaceId, { address: "chat:ana" }] });
@@ -112,7 +112,7 @@ test("a member must be among the members and may name users only; agents and key
   assert.equal(await status(keyOf(admin), ana, eva.userId), 201);
 });
 
-test("what is wrong with the members is named, reveals nobody, and leaves nothing behind", async () => {
+test("an invalid member is named, reveals no other participant, and creates nothing", async () => {
   const [{ agent, eva, leo, addContact }, there] = [await hub.openWorkspace(), await hub.openWorkspace()];
   const gone = await addContact("Gone");
   await hub.call(agent, "DELETE", `/v1/contacts/${gone}`);
@@ -146,7 +146,7 @@ test("what is wrong with the members is named, reveals nobody, and leaves nothin
   assert.deepEqual([await countRows(hub.pool, "participants"), await countRows(hub.pool, "conversations")], before);
 });
 
-test("unknown and malformed fields are refused by name", async () => {
+test("rejects unknown and malformed fields by name", async () => {
   const { agent, eva, leo } = await hub.openWorkspace();
   const members = [eva.userId, leo.userId];
   const bad: [object, string][] = [
@@ -182,7 +182,7 @@ test("one unknown address named in many conversations at the same time becomes o
   assert.equal((await countRows(hub.pool, "contacts")) - before, 3);
 });
 
-test("members list the conversations they are in, agents all, newest first, page by page", async () => {
+test("members list their own conversations, agents all, newest first, page by page", async () => {
   const { agent, eva, leo, addConversation } = await hub.openWorkspace();
   const ours = await addConversation(eva.userId, leo.userId);
   const theirs = await addConversation(agent.userId, leo.userId);
@@ -200,7 +200,7 @@ test("members list the conversations they are in, agents all, newest first, page
   assert.deepEqual(await list(agent, `?limit=2&cursor=${first.next}`), { ids: [ours], next: null });
 });
 
-test("title and settings change one by one, for everybody who may see the conversation", async () => {
+test("title and settings can be changed separately, for all who can see the conversation", async () => {
   const { agent, eva, leo, addConversation } = await hub.openWorkspace();
   const path = `/v1/conversations/${await addConversation(eva.userId, leo.userId)}`;
 
@@ -215,7 +215,7 @@ test("title and settings change one by one, for everybody who may see the conver
   assert.equal((await hub.call(eva, "PATCH", path, { type: "group" })).body.error.details.field, "type");
 });
 
-test("a conversation that the caller is not in, or of another workspace, is not there", async () => {
+test("a conversation of others or of another workspace gets 404", async () => {
   const [here, there] = [await hub.openWorkspace(), await hub.openWorkspace()];
   const id = await here.addConversation(here.leo.userId, here.admin.userId, here.agent.userId);
   const calls: [string, string, object?][] = [
@@ -240,7 +240,7 @@ test("a conversation that the caller is not in, or of another workspace, is not 
   assert.deepEqual((await hub.call(there.admin, "GET", "/v1/contacts")).body.data, []);
 });
 
-test("any member may add users to a group, an agent anyone, by id or address, and each participant once", async () => {
+test("members can add users to a group, agents anyone, by id or address, each participant once", async () => {
   const { agent, eva, leo, admin, addContact, addConversation } = await hub.openWorkspace();
   const path = `/v1/conversations/${await addConversation(eva.userId, agent.userId, admin.userId)}/members`;
   await addContact("Ana", "chat:ana");
@@ -259,7 +259,7 @@ test("any member may add users to a group, an agent anyone, by id or address, an
   assert.deepEqual([unknown.status, unknown.body.error.details.field], [400, "member"]);
 });
 
-test("a group never grows beyond 100, whoever adds at the same time", async () => {
+test("a group never grows beyond 100, even with concurrent additions", async () => {
   const { agent, addConversation } = await hub.openWorkspace();
   const id = await addConversation(...Array.from({ length: 95 }, (_, index) => ({ address: `chat:m-${index}` })));
 
@@ -274,7 +274,7 @@ test("a group never grows beyond 100, whoever adds at the same time", async () =
   assert.deepEqual((await hub.call(agent, "GET", "/v1/contacts?query=late&limit=200")).body.data.length, 5);
 });
 
-test("who was removed or left sees the conversation no more, and the last member stays", async () => {
+test("a member who was removed or left no longer sees the conversation, and the last member cannot leave", async () => {
   const { agent, eva, leo, admin, addConversation } = await hub.openWorkspace();
   const path = `/v1/conversations/${await addConversation(eva.userId, leo.userId, admin.userId)}`;
   const remove = async (caller: Principal, who: Principal) =>
@@ -288,7 +288,7 @@ test("who was removed or left sees the conversation no more, and the last member
   assert.equal(await remove(agent, admin), 409);
 });
 
-test("a private conversation keeps its two members", async () => {
+test("the members of a private conversation cannot be changed", async () => {
   const { agent, eva, leo, addConversation } = await hub.openWorkspace();
   const path = `/v1/conversations/${await addConversation(eva.userId, leo.userId)}/members`;
 
@@ -296,7 +296,7 @@ test("a private conversation keeps its two members", async () => {
   assert.equal((await hub.call(eva, "DELETE", `${path}/${leo.userId}`)).status, 400);
 });
 
-test("reading climbs only, and tells each message once to the deliveries", async () => {
+test("the read position only moves forward, and marks each message once", async () => {
   const { agent, eva, leo, addConversation } = await hub.openWorkspace();
   const conversationId = await addConversation(eva.userId, leo.userId);
   await hub.addMessages(conversationId, leo.userId, 10);
@@ -307,9 +307,9 @@ test("reading climbs only, and tells each message once to the deliveries", async
   await Promise.all(Array.from({ length: 10 }, () => read(10)));
   for (const seq of [11, -1, 1.5, "3", null]) assert.equal(await read(seq), 400, `seq ${seq}`);
 
-  const told = hub.readRanges.filter((range) => range.conversationId === conversationId);
+  const ranges = hub.readRanges.filter((range) => range.conversationId === conversationId);
   assert.deepEqual(
-    told.map(({ participantId, fromSeq, toSeq }) => [participantId, fromSeq, toSeq]),
+    ranges.map(({ participantId, fromSeq, toSeq }) => [participantId, fromSeq, toSeq]),
     [
       [eva.userId, 1, 3],
       [eva.userId, 4, 7],
@@ -319,7 +319,7 @@ test("reading climbs only, and tells each message once to the deliveries", async
   assert.equal((await hub.call(agent, "POST", `/v1/conversations/${conversationId}/read`, { seq: 1 })).status, 403);
 });
 
-test("agents and keys that are no members read and write as the workspace, where that is a member", async () => {
+test("agents and keys that are not members act as the workspace, where the workspace is a member", async () => {
   const { agent, admin, workspaceId, addConversation } = await hub.openWorkspace();
   const conversationId = await addConversation(workspaceId, { address: "chat:ana" });
   await hub.addMessages(conversationId, workspaceId, 2);
@@ -329,9 +329,9 @@ test("agents and keys that are no members read and write as the workspace, where
   assert.equal((await hub.call(keyOf(admin), "POST", `${path}/read`, { seq: 2 })).status, 204);
   assert.equal((await hub.call(agent, "POST", `${path}/typing`)).status, 204);
 
-  const told = hub.readRanges.filter((range) => range.conversationId === conversationId);
+  const ranges = hub.readRanges.filter((range) => range.conversationId === conversationId);
   assert.deepEqual(
-    told.map(({ participantId, toSeq }) => [participantId, toSeq]),
+    ranges.map(({ participantId, toSeq }) => [participantId, toSeq]),
     [
       [workspaceId, 1],
       [workspaceId, 2],
@@ -339,7 +339,7 @@ test("agents and keys that are no members read and write as the workspace, where
   );
 });
 
-test("a member who comes later has read what was said before", async () => {
+test("a new member has read all earlier messages", async () => {
   const { agent, eva, leo, admin, addConversation } = await hub.openWorkspace();
   const conversationId = await addConversation(eva.userId, agent.userId, admin.userId);
   await hub.addMessages(conversationId, eva.userId, 5);
@@ -348,8 +348,8 @@ test("a member who comes later has read what was said before", async () => {
 
   await hub.call(leo, "POST", `/v1/conversations/${conversationId}/read`, { seq: 6 });
 
-  const [told] = hub.readRanges.filter((range) => range.conversationId === conversationId);
-  assert.deepEqual([told?.fromSeq, told?.toSeq], [6, 6]);
+  const [range] = hub.readRanges.filter((range) => range.conversationId === conversationId);
+  assert.deepEqual([range?.fromSeq, range?.toSeq], [6, 6]);
 });
 
 test("typing takes no fields, with or without a body", async () => {
@@ -361,14 +361,14 @@ test("typing takes no fields, with or without a body", async () => {
   assert.equal((await hub.call(eva, "POST", path, { seq: 1 })).body.error.details.field, "seq");
 });
 
-test("capabilities tell, by member and channel, what can be sent and until when", async () => {
+test("capabilities say, by member and channel, what can be sent and until when", async () => {
   const { agent, eva, addContact, addConversation, workspaceId } = await hub.openWorkspace();
   const ana = await addContact("Ana", "phone:11111", "phone:22222", "chat:ana");
   const bia = await addContact("Bia", "phone:33333");
-  const heard = new Date(startMs - 3_600_000);
-  const hear = "UPDATE addresses SET last_heard_at = $2 WHERE workspace_id = $3 AND identifier = $1";
-  await hub.pool.query(hear, ["22222", heard, workspaceId]);
-  await hub.pool.query(hear, ["33333", new Date(startMs - 25 * 3_600_000), workspaceId]);
+  const lastInbound = new Date(startMs - 3_600_000);
+  const setLastInbound = "UPDATE addresses SET last_heard_at = $2 WHERE workspace_id = $3 AND identifier = $1";
+  await hub.pool.query(setLastInbound, ["22222", lastInbound, workspaceId]);
+  await hub.pool.query(setLastInbound, ["33333", new Date(startMs - 25 * 3_600_000), workspaceId]);
   const id = await addConversation(eva.userId, ana, bia);
 
   const { status, body } = await hub.call(agent, "GET", `/v1/conversations/${id}/capabilities`);
@@ -392,7 +392,7 @@ test("capabilities tell, by member and channel, what can be sent and until when"
       replies: true,
       typing: "answer",
       read_marks: true,
-      window: { state: "open", closes_at: new Date(heard.getTime() + 24 * 3_600_000).toISOString() },
+      window: { state: "open", closes_at: new Date(lastInbound.getTime() + 24 * 3_600_000).toISOString() },
     },
     {
       channel: "chat",
@@ -409,13 +409,13 @@ test("capabilities tell, by member and channel, what can be sent and until when"
   assert.deepEqual(silent.channels[0].window, { state: "closed", closes_at: null });
 });
 
-test("keys need the scope of what they do", async () => {
+test("a key needs the scope of the operation", async () => {
   const { admin, eva, leo, addConversation } = await hub.openWorkspace();
   const id = await addConversation(eva.userId, leo.userId);
-  const reader = { ...keyOf(admin), scopes: ["conversations:read"] as const };
+  const readOnlyKey = { ...keyOf(admin), scopes: ["conversations:read"] as const };
 
-  assert.equal((await hub.call(reader, "GET", `/v1/conversations/${id}`)).status, 200);
-  assert.equal((await hub.call(reader, "GET", `/v1/conversations/${id}/messages`)).status, 403);
-  assert.equal((await hub.call(reader, "PATCH", `/v1/conversations/${id}`, { title: "x" })).status, 403);
-  assert.equal((await create(reader, { type: "private", members: [eva.userId, leo.userId] })).status, 403);
+  assert.equal((await hub.call(readOnlyKey, "GET", `/v1/conversations/${id}`)).status, 200);
+  assert.equal((await hub.call(readOnlyKey, "GET", `/v1/conversations/${id}/messages`)).status, 403);
+  assert.equal((await hub.call(readOnlyKey, "PATCH", `/v1/conversations/${id}`, { title: "x" })).status, 403);
+  assert.equal((await create(readOnlyKey, { type: "private", members: [eva.userId, leo.userId] })).status, 403);
 });

@@ -36,7 +36,7 @@ export interface ConversationRouteDeps {
   capabilitiesOf: CapabilitiesOf;
 }
 
-/** `/v1/conversations`: a member sees those it is in, agents and admins all of the workspace; others are not there. */
+/** `/v1/conversations`: members see their own, agents and admins all of the workspace; others get 404. */
 export function conversationRoutes(app: App, deps: ConversationRouteDeps): void {
   const { clock, parseAddress, signals, capabilitiesOf, tellTyping, showMessages } = deps;
 

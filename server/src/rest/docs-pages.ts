@@ -12,7 +12,7 @@ type Page = { type: string; read: () => string | Promise<string> };
 
 const script = "text/javascript; charset=utf-8";
 
-/** The files that the pages load, by path; read at the first request. */
+/** The files of the pages, by path; read at the first request. */
 const files: Record<string, Page> = {
   "/openapi.json": { type: "application/json; charset=utf-8", read: () => readFile(contract, "utf8") },
   "/docs/swagger-ui.css": { type: "text/css; charset=utf-8", read: () => readSwagger("swagger-ui.css") },

@@ -38,11 +38,11 @@ const json = { "content-type": "application/json" };
 
 async function ask(url: string, init?: RequestInit) {
   const answer = await fetch(url, init);
-  // biome-ignore lint/suspicious/noExplicitAny: a test asserts on what came, whatever its type
+  // biome-ignore lint/suspicious/noExplicitAny: a test asserts on an answer of any type
   return { status: answer.status, headers: answer.headers, body: (await answer.json()) as any };
 }
 
-test("a text of a wrong form is told what it must be, and never by the description of its field", async () => {
+test("the error for an invalid format says which format is expected", async () => {
   const { origin } = await openTestDoor();
   for (const [query, says] of [
     ["updated_after=yesterday", /must be a date and time such as 2026-11-20T12:00:00Z\.$/],
@@ -62,7 +62,7 @@ test("a text of a wrong form is told what it must be, and never by the descripti
 });
 
 // A pattern or a format without words would be shown as it is.
-test("every form that a request of the API must have has words", async () => {
+test("every format in the API has a description for errors", async () => {
   const text = JSON.stringify(JSON.parse(openApiText(version)));
   const forms = [...text.matchAll(/"(?:pattern|format)":("(?:[^"\\]|\\.)*")/g)].map(([, form]) => JSON.parse(form!));
   assert.ok(new Set(forms).size > 8);
@@ -128,6 +128,6 @@ test("a content type other than JSON gets 415, a wrong path and host 400, a wron
   }
 });
 
-test("a cursor of the feed that is none is named by the parameter it came in", () => {
+test("an invalid feed cursor is reported with the name of its parameter", () => {
   assert.throws(() => parseCursor("abc", "after"), { details: { field: "after" }, message: /^after is not a cursor/ });
 });

@@ -40,18 +40,18 @@ export function eventRoutes(
   );
 }
 
-/** `GET /ws` that is no upgrade: upgrades do not come here. */
+/** `GET /ws` without an upgrade. */
 function plainSocketRoute(app: App, streams: Streams | null): void {
   const hidden = { config: { access: "public" }, exposeHeadRoute: false } as const;
   app.get("/ws", hidden, async () => {
     if (streams === null) throw servesNoReaders();
     throw invalid(
-      "This request is no upgrade to a WebSocket. A proxy in front must forward the headers upgrade and connection.",
+      "This request is not a WebSocket upgrade. A proxy in front must forward the headers upgrade and connection.",
     );
   });
 }
 
-/** A proxy in front must pass each event on at once. */
+/** A proxy must forward each event at once. */
 const streamHeaders = {
   "content-type": "text/event-stream; charset=utf-8",
   "cache-control": "no-store",

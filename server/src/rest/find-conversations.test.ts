@@ -44,7 +44,7 @@ test("conversations are found by contact, participant and channel, alone and tog
   assert.deepEqual(idsOf(await list(agent, "?contact_id=00000000-0000-7000-8000-000000000000")), []);
 });
 
-test("a member finds only its own conversations", async () => {
+test("members find only their own conversations", async () => {
   const { agent, eva, leo, addContact, addConversation } = await hub.openWorkspace();
   const ana = await addContact("Ana");
   await addConversation(leo.userId, ana);
@@ -115,7 +115,7 @@ test("each conversation has its last message and the number of unread messages o
   assert.equal((await of(eva, conversation)).unread_count, 100, "the count ends at 100");
 });
 
-test("a wrong filter is refused by name", async () => {
+test("rejects an invalid filter by name", async () => {
   const { agent } = await hub.openWorkspace();
   for (const [query, field] of [
     ["contact_id=ana", "contact_id"],

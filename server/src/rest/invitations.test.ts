@@ -25,7 +25,7 @@ function accept(invitationToken: string, more: Record<string, unknown> = {}) {
   return hub.call("POST /auth/invitations/accept", { body });
 }
 
-test("whoever is invited makes a user with the address and role of the invitation, where registration is closed", async () => {
+test("accepting an invitation creates a user with its address and role, also where registration is closed", async () => {
   const { status, body } = await invite({ email: "ana@example.com" });
   assert.equal(status, 201);
   const { token: secret, url, expires_at, created_at, invitation_id, invited_by, made_by_key_id, ...rest } = body;
@@ -43,7 +43,7 @@ test("whoever is invited makes a user with the address and role of the invitatio
   assert.equal((await accept(secret)).body.error.code, "AUTH_INVALID", "a second time");
 });
 
-test("the token is in no list and not in the database, and those that are open can be listed and revoked", async () => {
+test("open invitations can be listed and revoked, and their tokens are neither listed nor stored", async () => {
   const { body } = await invite();
   const listed = await hub.call("GET /v1/invitations", { token });
   const found = listed.body.data.find((each: { invitation_id: string }) => each.invitation_id === body.invitation_id);
@@ -67,7 +67,7 @@ test("the token is in no list and not in the database, and those that are open c
   assert.ok(!JSON.stringify(after.body).includes(body.invitation_id));
 });
 
-test("an invitation ends when it says so, in a week or as it was made", async () => {
+test("an invitation expires after a week, or when it says", async () => {
   const week = (await invite()).body;
   const minute = (await invite({ expires_in: 60 })).body;
   hub.passTime(60_000);
@@ -90,7 +90,7 @@ test("a taken username leaves the invitation as it was, and of twenty acceptance
   assert.equal((await accept(body.token)).status, 401);
 });
 
-test("the address of a user is not invited again, and server-owned fields are refused", async () => {
+test("rejects the address of an existing user, and read-only fields", async () => {
   const { body } = await invite();
   await accept(body.token);
   assert.equal((await invite({ email: body.email.toUpperCase() })).status, 409);
@@ -110,7 +110,7 @@ test("an invitation ends with the rights of the admin who made it", async () => 
   }
 });
 
-test("only admins invite, and nobody sees the invitations of another workspace", async () => {
+test("only admins can invite, and the invitations of another workspace are not visible", async () => {
   const agent = (await accept((await invite()).body.token)).body.access_token;
   const { body } = await invite();
   for (const call of ["POST /v1/invitations", "GET /v1/invitations", `DELETE /v1/invitations/${body.invitation_id}`]) {
@@ -125,7 +125,7 @@ test("only admins invite, and nobody sees the invitations of another workspace",
   assert.equal((await accept(body.token)).status, 201, "still open");
 });
 
-test("with a mail server the invitation is mailed, once the database has it", async () => {
+test("with a mail server the invitation is mailed after it is committed", async () => {
   await using smtp = await startTestSmtp();
   await using mailing = await startLogInHub({ smtpUrl: smtp.url });
   const admin = (await mailing.logIn("admin")).access_token;
@@ -142,7 +142,7 @@ test("with a mail server the invitation is mailed, once the database has it", as
   assert.ok(smtp.mails[0]!.text.includes(body.url));
 });
 
-test("an API key with some scopes invites members only", async () => {
+test("an API key with limited scopes can invite members only", async () => {
   const { body } = await hub.call("POST /v1/api-keys", { token, body: { name: "some", scopes: ["users:write"] } });
   assert.equal((await invite({ role: "admin" }, body.key)).status, 403);
   assert.equal((await invite({ role: "agent" }, body.key)).status, 403);

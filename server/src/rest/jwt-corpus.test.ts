@@ -56,7 +56,7 @@ for (const [algorithm, { keys, old, gone }] of Object.entries(hubs)) {
       assert.equal((await hub.call("GET /v1/me", { token: material.token })).status, 200, "the right one still works");
     });
 
-    test("what must be believed is believed", async () => {
+    test("valid tokens are accepted", async () => {
       await using hub = await startIdentityHub({ keys });
       const { header, payload, token } = await collect(hub, keys, gone);
       const accepted = async (text: string, scheme = "Bearer") => {
@@ -81,7 +81,7 @@ for (const [algorithm, { keys, old, gone }] of Object.entries(hubs)) {
   });
 }
 
-test("the public keys are there for everybody, the newest first, and nothing private is", async () => {
+test("the public keys are public, newest first, without private parts", async () => {
   await using hub = await startIdentityHub({ keys: hubs.EdDSA.keys });
   const { status, headers, body } = await hub.call("GET /.well-known/jwks.json");
   assert.equal(status, 200);

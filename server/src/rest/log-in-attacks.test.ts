@@ -132,7 +132,7 @@ test("a flood of correct log-ins of one account does not delay others", async ()
   const done: string[] = [];
   const ana = () =>
     hub.call("POST /auth/token", { from: home, body: { username: "ana", password: "a long enough one" } });
-  // The address is trusted with both accounts, so that only the accounts tell them apart.
+  // The address is trusted with both accounts, so that only the accounts differ.
   await right(home);
   await ana();
   const flood = Array.from({ length: 60 }, async () => {

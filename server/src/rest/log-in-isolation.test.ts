@@ -38,8 +38,8 @@ test("a request of another workspace sees no identity, invitation, reset or seco
   assert.equal((await db.query("DELETE FROM totp_secrets")).rowCount, 0);
 });
 
-// Written with one's own workspace beside somebody else's user, it would open that user's account.
-test("a request of another workspace writes nothing by which to get in as a user of this one", async () => {
+// A row with the attacker's workspace and another workspace's user would open that user's account.
+test("a request of another workspace cannot write anything that logs in as a user of this one", async () => {
   const db = hub.dbOf(rivalWorkspace);
   const refused = { code: "42501" };
   await assert.rejects(
@@ -62,7 +62,7 @@ test("a request of another workspace writes nothing by which to get in as a user
   }
 });
 
-test("what has expired is cleared away, and what has not stays", async () => {
+test("expired rows are deleted, and others are kept", async () => {
   const count = async () => {
     const { rows } = await hub.db.query(
       `SELECT (SELECT count(*) FROM invitations) AS invitations, (SELECT count(*) FROM password_resets) AS resets,

@@ -3,8 +3,8 @@ import { readFileSync } from "node:fs";
 import type { App } from "../http/app.ts";
 
 /**
- * `/accept-invitation` and `/reset-password`: where the links lead that people are sent. Two forms without a design, so
- * that a hub can be used by people before it has a page of its own.
+ * `/accept-invitation` and `/reset-password`: the targets of mailed links. Two plain forms, until the hub has pages of
+ * its own.
  */
 export function logInPageRoutes(app: App): void {
   const script = readFileSync(new URL("log-in-page.js", import.meta.url), "utf8");
@@ -56,7 +56,6 @@ label { display: block; margin: 1rem 0; }
 input { box-sizing: border-box; display: block; font: inherit; padding: 0.4rem; width: 100%; }
 button { font: inherit; padding: 0.4rem 1rem; }`;
 
-/** The style by its hash, the script from the hub, and nothing from anywhere else. */
 const policy = [
   "default-src 'none'",
   `style-src 'sha256-${createHash("sha256").update(style).digest("base64")}'`,

@@ -17,7 +17,7 @@ beforeEach(() => hub.db.query("DELETE FROM log_in_tries"));
 const tryAs = (username: string, password = "wrong password", at = hub.call) =>
   at("POST /auth/token", { body: { username, password } });
 
-/** What tells one answer from another, for whoever looks from outside. */
+/** What distinguishes answers for an outside observer. */
 function seen({ status, headers, body }: Answer) {
   return { status, retryAfter: headers.get("retry-after"), error: { ...body.error, request_id: "" } };
 }
@@ -61,7 +61,7 @@ test("an unknown user, one without a password and a wrong password get the same 
   assert.deepEqual((works[0] as { passwords: number[] }).passwords.length, 1);
 });
 
-test("a guess that must wait takes no place in the queue for hashing", async () => {
+test("a guess that must wait does not occupy the hashing queue", async () => {
   await failUntilRefused("admin");
   const work = noWork();
   const guess = { username: "admin", password: adminPassword };
@@ -71,7 +71,7 @@ test("a guess that must wait takes no place in the queue for hashing", async () 
   assert.equal(work.turns, 0);
 });
 
-test("while the queue for hashing is full, a guess is refused before the database is asked", async () => {
+test("while the hashing queue is full, a guess is refused without a database query", async () => {
   const hasher = openPasswordHasher({ concurrency: 1, line: { total: 1, perAddress: 1, perAccount: 1 } });
   const ended = Promise.withResolvers<void>();
   const others = [1, 2].map(() => hasher.inTurn({ address: "192.0.2.1", account: "admin" }, () => ended.promise));
@@ -125,7 +125,7 @@ test("before its turn even the right password is refused; at its turn it logs in
   assert.equal((await tryAs("admin", adminPassword)).status, 200);
 });
 
-test("a username that nobody has is slowed down in the same way, whatever its case", async () => {
+test("guesses at an unknown username are slowed down in the same way, in any case", async () => {
   await failUntilRefused("admin");
   await failUntilRefused("nobody");
   const [unknown, known] = [await tryAs("NoBody"), await tryAs("ADMIN")].map(seen);
@@ -134,7 +134,7 @@ test("a username that nobody has is slowed down in the same way, whatever its ca
   assert.ok(Math.abs(Number(unknown!.retryAfter) - Number(known!.retryAfter)) < 60);
 });
 
-test("the count holds in every process of the hub", async () => {
+test("the count is shared by all processes of the hub", async () => {
   for (let n = 0; n < freeGuesses; n += 1) await tryAs("admin", "wrong", n % 2 === 0 ? hub.call : hub.sibling);
   assert.equal((await tryAs("admin", adminPassword, hub.sibling)).status, 429);
   assert.equal((await tryAs("admin", adminPassword)).status, 429);

@@ -25,7 +25,7 @@ export interface LogInDeps extends Forget {
   publicUrl: string;
 }
 
-/** Everything by which people get in, beyond `authRoutes`. */
+/** Invitations, passwords, second factors and providers; `authRoutes` has the rest of log-in. */
 export function logInRoutes(app: App, deps: LogInDeps): void {
   const identity = { ...deps, db: deps.identityDb };
   const tries = openLogInTries(identity);

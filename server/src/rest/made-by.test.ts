@@ -113,7 +113,7 @@ test("the list of invitations names the user and the API key that made each", as
   assert.equal(later.data[0].made_by_key_id, null);
 });
 
-test("a password change ends the invitations and resets that its user made since keys were last ended", async () => {
+test("a password change ends the invitations and resets that its user made since keys were last revoked", async () => {
   const admin = await newAdmin();
   const stolen = (await hub.logIn(admin.username, old)).access_token;
   const made = await makeBoth(stolen);

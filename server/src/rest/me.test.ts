@@ -13,14 +13,14 @@ before(async () => {
   ({ access_token: token, user_id: userId } = await hub.logIn("admin"));
 });
 
-test("what is named is changed and the rest stays", async () => {
+test("an update changes only the fields it names", async () => {
   await hub.call("PATCH /v1/me", { token, body: { display_name: "Ana", preferred_model: "qwen-max" } });
   const { status, body } = await hub.call("PATCH /v1/me", { token, body: { preferred_model: null } });
   assert.deepEqual([status, body.display_name, body.preferred_model], [200, "Ana", null]);
   assert.deepEqual((await hub.call("GET /v1/me", { token })).body, body);
 });
 
-test("the user's own LLM key is sealed at rest, is never shown, and can be cleared", async () => {
+test("the user's own LLM key is encrypted at rest, never shown, and can be removed", async () => {
   const key = "sk-very-secret";
   const set = await hub.call("PATCH /v1/me", { token, body: { llm_api_key: key } });
   assert.equal(set.body.llm_api_key_configured, true);
@@ -34,7 +34,7 @@ test("the user's own LLM key is sealed at rest, is never shown, and can be clear
   assert.equal((await readLlmSettings(hub, userId)).llmApiKey, null);
 });
 
-test("nobody makes themselves an admin, and a display name is a line with something on it", async () => {
+test("users cannot change their own role, and a display name must not be blank", async () => {
   const refused = { role: "admin", username: "x", email: "x@y.z", disabled: true, llm_api_key_configured: true };
   for (const [field, value] of [...Object.entries(refused), ["display_name", ""], ["display_name", "a\u0000b"]]) {
     const { status, body } = await hub.call("PATCH /v1/me", { token, body: { [field as string]: value } });

@@ -14,7 +14,7 @@ import { startPipeline } from "../testing/test-pipeline.ts";
 import { deadLetterRoutes } from "./dead-letters.ts";
 import { messageRoutes } from "./messages.ts";
 
-test("a message is accepted, delivered, and shown with what became of it", async () => {
+test("a message is accepted, delivered, and shown with its deliveries", async () => {
   await using hub = await open();
   // A schema with patterns would leave out a name with a line end.
   const metadata = { order: 7, "line\nend": { "another\none": 1 } };
@@ -56,7 +56,7 @@ test("message_id is the idempotency key", async () => {
   assert.deepEqual([other.status, other.body.error.code], [409, "IDEMPOTENCY_CONFLICT"]);
 });
 
-test("what is wrong with a body is said, and the field is named", async () => {
+test("an invalid body is rejected, and the error names the field", async () => {
   await using hub = await open();
   const cases: [object, string][] = [
     [{ payload: text("oi"), conversaton_id: hub.chat }, "conversaton_id"],
@@ -81,7 +81,7 @@ test("what is wrong with a body is said, and the field is named", async () => {
   }
 });
 
-test("a message cannot answer or react to itself, nor to a later message of the same batch", async () => {
+test("a message cannot reply or react to itself, nor to a later message of the same batch", async () => {
   await using hub = await open();
   const [self, first, second] = [randomUUID(), randomUUID(), randomUUID()];
   const reaction = { type: "reaction", message_id: self, emoji: "👍" };
@@ -103,7 +103,7 @@ test("a message cannot answer or react to itself, nor to a later message of the 
   );
 });
 
-test("bodies that are no JSON, too large, or of another type are refused in the one shape of errors", async () => {
+test("bodies that are not JSON, too large or of another type get the standard error", async () => {
   await using hub = await open();
   const cases: [string, string, number, string][] = [
     ["{", "application/json", 400, "VALIDATION_ERROR"],
@@ -124,7 +124,7 @@ test("bodies that are no JSON, too large, or of another type are refused in the 
   }
 });
 
-test("what is not even HTTP gets the same shape of error", async () => {
+test("requests that are not valid HTTP get the standard error", async () => {
   await using hub = await open();
   const { port } = new URL(await hub.app.listen({ port: 0, host: "127.0.0.1" }));
   const socket = connect(Number(port), "127.0.0.1");
@@ -136,7 +136,7 @@ test("what is not even HTTP gets the same shape of error", async () => {
   assert.equal(JSON.parse(body!).error.code, "VALIDATION_ERROR");
 });
 
-test("another message of a batch with the id of a refused one is a conflict, and not refused for the same reason", async () => {
+test("a second message of a batch with the id of a refused one is a conflict", async () => {
   await using hub = await open();
   const [message_id, nowhere] = [randomUUID(), randomUUID()];
   const messages = [
@@ -151,7 +151,7 @@ test("another message of a batch with the id of a refused one is a conflict, and
   );
 });
 
-test("a batch answers in order, and a bad item fails no other", async () => {
+test("a batch answers in order, and an invalid item does not fail the others", async () => {
   await using hub = await open();
   const id = randomUUID();
   const messages = [
@@ -175,11 +175,11 @@ test("a batch answers in order, and a bad item fails no other", async () => {
   }
 });
 
-test("members see and send in their own conversations only, and only as themselves", async () => {
+test("members can see and send only in their own conversations, and only as themselves", async () => {
   await using hub = await open();
   const { body } = await hub.send({ payload: text("oi") });
   const eva = await addUser(hub.line.pool, hub.line.workspaceId, "Eva");
-  const told = [
+  const answers = [
     await hub.call("GET", `/v1/messages/${body.message_id}`, undefined, {}, eva),
     await hub.call("GET", `/v1/messages/${body.message_id}/events`, undefined, {}, eva),
     await hub.call("POST", "/v1/messages", { conversation_id: hub.chat, payload: text("x") }, {}, eva),
@@ -194,7 +194,7 @@ test("members see and send in their own conversations only, and only as themselv
     await hub.call("GET", "/v1/dead-letters", undefined, {}, eva),
   ];
   assert.deepEqual(
-    told.map((answer) => answer.status),
+    answers.map((answer) => answer.status),
     [404, 404, 404, 403, 403, 403],
   );
   const stranger = { ...hub.line.principal, workspaceId: randomUUID() };
@@ -203,7 +203,7 @@ test("members see and send in their own conversations only, and only as themselv
   assert.equal((await hub.call("GET", `/v1/messages/${body.message_id}`, undefined, {}, unread)).status, 403);
 });
 
-test("the audit trail and the trace tell everything, oldest first, without text", async () => {
+test("the audit trail and the trace are complete, oldest first, without message text", async () => {
   await using hub = await open();
   let calls = 0;
   hub.line.platform.answer = () => {
@@ -280,7 +280,7 @@ test("a page of a trace ends at about 1 MiB, even after many attempts", async ()
   assert.equal(pages, 2);
 });
 
-test("dead letters are paged, replayed and discarded; a cursor that nobody gave out is refused", async () => {
+test("dead letters can be paged, replayed and discarded; an invalid cursor is rejected", async () => {
   await using hub = await open();
   hub.line.platform.answer = () => ({ kind: "refused", reason: "WINDOW_CLOSED", detail: "too late" });
   for (const what of ["1", "2", "3"]) await hub.send({ payload: text(what) });
@@ -317,7 +317,7 @@ test("dead letters are paged, replayed and discarded; a cursor that nobody gave 
   assert.deepEqual([all.status, all.body], [202, { replayed: 2, dry_run: false, matching }]);
 });
 
-test("routing twice, and a message that was replied to in time, change nothing", async () => {
+test("routing a message twice, or after it was answered in time, changes nothing", async () => {
   await using hub = await open();
   const { body } = await hub.send({ payload: text("oi") });
   await hub.line.settled();
@@ -334,7 +334,7 @@ test("routing twice, and a message that was replied to in time, change nothing",
   assert.deepEqual(hub.line.texts(), ["oi"]);
 });
 
-test("nobody is reached: NO_ROUTE, and the channels are named", async () => {
+test("a message that reaches no recipient fails with NO_ROUTE, which names the channels", async () => {
   await using hub = await open();
   await run(hub.line.pool, "DELETE FROM addresses");
   const { status, body } = await hub.send({ payload: text("oi"), channels: ["phone"] });

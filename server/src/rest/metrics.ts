@@ -15,14 +15,14 @@ export interface MetricsDeps {
 
 type Prometheus = Pick<typeof prometheus, "Counter" | "Gauge" | "Registry">;
 
-/** Loaded at the first request, and only in parts: the whole library would hold the event loop for 30 ms. */
+/** Loaded at the first request, and only in parts: loading the whole library blocks the event loop for 30 ms. */
 function loadPrometheus(): Prometheus {
   const load = createRequire(import.meta.url);
   const [Counter, Gauge, Registry] = ["counter", "gauge", "registry"].map((name) => load(`prom-client/lib/${name}`));
   return { Counter, Gauge, Registry };
 }
 
-/** `/metrics`: what waits and what fails, in Prometheus' text format. It contains nothing about workspaces. */
+/** `/metrics`, in the text format of Prometheus. It contains nothing about workspaces. */
 export function metricsRoute(app: App, deps: MetricsDeps): void {
   route(app, health.getMetrics, async (_request, reply) => {
     const { Counter, Gauge, Registry } = loadPrometheus();

@@ -1,4 +1,4 @@
-/** What somebody may try at the callback, and what a provider may answer: none of it opens a session. */
+/** Attacks on the callback, and answers of a hostile provider: none opens a session. */
 import assert from "node:assert/strict";
 import { before, beforeEach, test } from "node:test";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
@@ -43,7 +43,7 @@ async function refused(
   return answer.body.error.message;
 }
 
-test("what the attacks below change a little is let in when it is right", async () => {
+test("the requests that the attacks below modify succeed when unmodified", async () => {
   const browser = hub.openBrowser();
   assert.equal((await comeBack(browser, issuer.codeFor(await begin(browser), ana))).status, 200);
 });
@@ -67,7 +67,7 @@ for (const [what, change] of [
   });
 }
 
-test("a callback without the cookie, or with one that is changed, made up or too old, is refused", async () => {
+test("a callback without the cookie, or with a changed, forged or expired one, is refused", async () => {
   const browser = hub.openBrowser();
   const answer = issuer.codeFor(await begin(browser), ana);
   const [name, value] = [...browser.cookies][0]!;
@@ -81,7 +81,7 @@ test("a callback without the cookie, or with one that is changed, made up or too
   await refused(() => comeBack(browser, answer));
 });
 
-test("a callback works once, also for whoever holds the cookie and a fresh code", async () => {
+test("a callback works once, even with the cookie and a new code", async () => {
   const browser = hub.openBrowser();
   const location = await begin(browser);
   const cookies = new Map(browser.cookies);
@@ -92,7 +92,7 @@ test("a callback works once, also for whoever holds the cookie and a fresh code"
   await refused(() => comeBack(browser, issuer.codeFor(location, ana)));
 });
 
-test("of twenty callbacks at once one is let in", async () => {
+test("of twenty concurrent callbacks one succeeds", async () => {
   const browser = hub.openBrowser();
   const location = await begin(browser);
   const before = await sessions();
@@ -102,7 +102,7 @@ test("of twenty callbacks at once one is let in", async () => {
 });
 
 // Eve stops her own browser before the callback and has Ana's browser go there: Ana would be logged in as Eve.
-test("the answer to another browser's log-in is refused, with its state and with one's own", async () => {
+test("the answer to another browser's log-in is refused, with either state", async () => {
   const [hers, mine] = [hub.openBrowser(), hub.openBrowser()];
   const answer = issuer.codeFor(await begin(hers), eve);
   const own = issuer.codeFor(await begin(mine), ana);
@@ -113,7 +113,7 @@ test("the answer to another browser's log-in is refused, with its state and with
 });
 
 // A provider that is evil, or was broken into, hands out what it got for what another one gave.
-test("two providers cannot be mixed up", async () => {
+test("an answer of one provider is refused for another", async () => {
   const browser = hub.openBrowser();
   const nameless = issuer.codeFor(await begin(browser), ana);
   nameless.delete("iss");
@@ -155,7 +155,7 @@ for (const [what, how] of [
   });
 }
 
-test("a token endpoint that sends elsewhere, answers with a page or refuses is not believed, and no more is told", async () => {
+test("a token endpoint that redirects, answers with HTML or refuses fails the log-in without details", async () => {
   for (const how of [
     { location: "https://evil.test/token" },
     { body: "<html>token=abc</html>" },
@@ -174,7 +174,7 @@ test("a token endpoint that sends elsewhere, answers with a page or refuses is n
   }
 });
 
-test("what the provider or the person declined is told in a sentence, if this browser asked", async () => {
+test("a declined log-in is explained, if this browser started it", async () => {
   const at = async (error: string) => {
     const browser = hub.openBrowser();
     const state = new URL(await begin(browser)).searchParams.get("state")!;
@@ -193,7 +193,7 @@ test("what the provider or the person declined is told in a sentence, if this br
   await refused(() => comeBack(hub.openBrowser(), answer));
 });
 
-test("a provider that is down is told as such, and works again as soon as it is there", async () => {
+test("an unreachable provider is reported as such, and works again once it is back", async () => {
   await using late = await startTestIssuer();
   await using own = await startLogInHub({ providers: [issuerConfig("late", late)] });
   const browser = own.openBrowser();

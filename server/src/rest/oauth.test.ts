@@ -15,7 +15,7 @@ before(async () => {
 });
 
 let people = 0;
-function somebody(given: Partial<Person> = {}): Person {
+function personWith(given: Partial<Person> = {}): Person {
   people += 1;
   const name = `person${people}`;
   return {
@@ -42,7 +42,7 @@ async function logIn(person: Person, browser = hub.openBrowser(), provider = "ac
   return comeBack(browser, (provider === "acme" ? issuer : other).codeFor(location, person), provider);
 }
 
-test("a log-in page is told which providers there are", async () => {
+test("the log-in page can list the providers", async () => {
   const { body } = await hub.call("GET /auth/providers");
   assert.deepEqual(body.data, [
     { provider: "acme", url: `${publicUrl}/auth/oauth/acme` },
@@ -52,7 +52,7 @@ test("a log-in page is told which providers there are", async () => {
   assert.deepEqual([unknown.status, unknown.body.error.code], [404, "RESOURCE_NOT_FOUND"]);
 });
 
-test("the browser is sent away with state, nonce and a challenge, and keeps a cookie that tells it nothing", async () => {
+test("the browser is redirected with state, nonce and a challenge, and keeps an opaque cookie", async () => {
   const browser = hub.openBrowser();
   const answer = await browser.send("GET", "/auth/oauth/acme");
   const url = new URL(answer.location!);
@@ -72,8 +72,8 @@ test("the browser is sent away with state, nonce and a challenge, and keeps a co
   assert.equal(answer.headers.get("cache-control"), "no-store");
 });
 
-test("who is unknown becomes a member with the verified address, and is logged in", async () => {
-  const person = somebody({ preferred_username: "Ana Lima!", name: "Ana Lima" });
+test("an unknown person becomes a member with the verified address, and is logged in", async () => {
+  const person = personWith({ preferred_username: "Ana Lima!", name: "Ana Lima" });
   const { status, body, headers } = await logIn(person);
   assert.equal(status, 200);
   assert.deepEqual(Object.keys(body).sort(), ["access_token", "expires_in", "refresh_token", "token_type", "user_id"]);
@@ -87,8 +87,8 @@ test("who is unknown becomes a member with the verified address, and is logged i
   assert.equal(again.body.user_id, body.user_id, "the identity stays with its user, whatever the address becomes");
 });
 
-test("a taken username gets a number, and twenty first log-ins of one person at once make one user", async () => {
-  const person = somebody({ preferred_username: "admin" });
+test("a taken username gets a number, and twenty concurrent first log-ins create one user", async () => {
+  const person = personWith({ preferred_username: "admin" });
   const answers = await Promise.all(Array.from({ length: 20 }, () => logIn(person)));
   assert.deepEqual([...new Set(answers.map(({ status }) => status))], [200]);
   assert.equal(new Set(answers.map(({ body }) => body.user_id)).size, 1);
@@ -96,26 +96,26 @@ test("a taken username gets a number, and twenty first log-ins of one person at 
   assert.match(me.username, /^admin-\d{5}$/);
 });
 
-test("an issuer that keeps its ID token short is asked for the address", async () => {
-  const person = somebody();
+test("the address is read from the userinfo endpoint if the ID token lacks it", async () => {
+  const person = personWith();
   const { status, body } = await logIn(person, hub.openBrowser(), "other");
   assert.equal(status, 200);
   assert.equal((await hub.call("GET /v1/me", { token: body.access_token })).body.email, person.email);
 });
 
-test("an address that the provider has not verified opens no account, and the answer does not tell of one", async () => {
+test("an address that the provider has not verified opens no account and reveals none", async () => {
   await hub.call("POST /auth/register", {
     body: { username: "careful", email: "careful@example.com", password: "a long enough one" },
   });
   const answers = [];
   for (const email of ["careful@example.com", "unknown@example.com"]) {
     for (const email_verified of [false, undefined, "true", 1]) {
-      answers.push(await logIn(somebody({ email, email_verified })));
+      answers.push(await logIn(personWith({ email, email_verified })));
     }
   }
   for (const { status, body } of answers) assert.deepEqual([status, body.error.code], [403, "FORBIDDEN"]);
   assert.equal(new Set(answers.map(({ body }) => body.error.message)).size, 1);
-  const { email: _, ...without } = somebody();
+  const { email: _, ...without } = personWith();
   assert.equal((await logIn(without)).body.error.code, "FORBIDDEN");
   const refusals = "SELECT details FROM audit_log WHERE action = 'session.refused' AND details->>'reason' = $1";
   assert.equal((await hub.db.query(refusals, ["provider_log_in"])).rows.length, answers.length + 1);
@@ -126,19 +126,19 @@ test("an address that only looks the same to the database opens no account", asy
     body: { username: "mark", email: "mark@example.com", password: "a long enough one" },
   });
   for (const email of ["mar\u212a@example.com", "m\u00e4rk@example.com"]) {
-    const { status, body } = await logIn(somebody({ email }));
+    const { status, body } = await logIn(personWith({ email }));
     assert.deepEqual([status, body.error?.code], [403, "FORBIDDEN"], email);
   }
 });
 
 // Somebody registers with the address of another, and waits inside for the owner to come by a provider.
-test("an account whose address was only claimed goes to whoever proves it, and opens for the claimant no more", async () => {
+test("an account with an unverified address goes to the person who proves the address, and closes to the claimant", async () => {
   const body = { username: "squatter", email: "Victim@example.com", password: "the squatter's own" };
   const squatter = (await hub.call("POST /auth/register", { body })).body;
   const key = (
     await hub.call("POST /v1/api-keys", { token: squatter.access_token, body: { name: "k", scopes: ["*"] } })
   ).body.key;
-  const victim = somebody({ email: "victim@example.com" });
+  const victim = personWith({ email: "victim@example.com" });
   const admin = (await hub.logIn("admin")).access_token;
   const reset = await hub.call(`POST /v1/users/${squatter.user.user_id}/password-reset`, { token: admin });
 
@@ -153,12 +153,12 @@ test("an account whose address was only claimed goes to whoever proves it, and o
   const kept = { token: reset.body.token, new_password: body.password };
   assert.equal((await hub.call("POST /auth/password/reset", { body: kept })).status, 401);
   // Proved now: a second provider with the same address links without taking anything.
-  const second = await logIn(somebody({ email: "victim@example.com" }), hub.openBrowser(), "other");
+  const second = await logIn(personWith({ email: "victim@example.com" }), hub.openBrowser(), "other");
   assert.equal(second.body.user_id, session.user_id);
   assert.equal((await hub.call("GET /v1/me", { token: session.access_token })).status, 200);
 });
 
-// Otherwise the claimant comes back by an invitation, or keeps getting the events.
+// Otherwise the claimant could return by an invitation, or keep receiving events.
 test("what a claimant made as an admin ends with the claim", async () => {
   const body = { username: "patient", email: "patient@example.com", password: "the squatter's own" };
   const squatter = (await hub.call("POST /auth/register", { body })).body;
@@ -169,14 +169,14 @@ test("what a claimant made as an admin ends with the claim", async () => {
   const invited = await hub.call("POST /v1/invitations", { token, body: { email: "back@example.com", role: "admin" } });
   assert.equal(invited.status, 201);
 
-  assert.equal((await logIn(somebody({ email: "patient@example.com" }))).status, 200);
+  assert.equal((await logIn(personWith({ email: "patient@example.com" }))).status, 200);
 
   const back = { token: invited.body.token, username: "back", password: "the squatter's own" };
   assert.equal((await hub.call("POST /auth/invitations/accept", { body: back })).status, 401);
 });
 
-test("a disabled user gets in through no provider, and a deleted one comes back as somebody else", async () => {
-  const person = somebody();
+test("a disabled user cannot log in through a provider, and a deleted one becomes a new user", async () => {
+  const person = personWith();
   const { body: session } = await logIn(person);
   const token = (await hub.logIn("admin")).access_token;
   await hub.call(`PATCH /v1/users/${session.user_id}`, { token, body: { disabled: true } });
@@ -188,7 +188,7 @@ test("a disabled user gets in through no provider, and a deleted one comes back 
   assert.notEqual(body.user_id, session.user_id);
 });
 
-test("the log-in of an unknown is refused where registration is closed, and that of a user is not", async () => {
+test("with closed registration an unknown person is refused, and an existing user logs in", async () => {
   await using closed = await startLogInHub({ registration: "closed", providers: [issuerConfig("acme", issuer)] });
   const token = (await closed.logIn("admin")).access_token;
   const user = { username: "invited", email: "invited@example.com", password: "a long enough one", role: "agent" };
@@ -198,14 +198,14 @@ test("the log-in of an unknown is refused where registration is closed, and that
     ["invited@example.com", 200],
   ] as const) {
     const browser = closed.openBrowser();
-    const answer = issuer.codeFor(await begin(browser), somebody({ email }));
+    const answer = issuer.codeFor(await begin(browser), personWith({ email }));
     assert.equal((await comeBack(browser, answer)).status, expected);
   }
 });
 
-test("with return_to the tokens stay out of the address: a code is traded once, by the browser that logged in", async () => {
+test("with return_to a code is exchanged once, by the browser that logged in, and no token is in the URL", async () => {
   const browser = hub.openBrowser();
-  const answer = issuer.codeFor(await begin(browser, "acme", "?return_to=/console%3Ftab%3D1"), somebody());
+  const answer = issuer.codeFor(await begin(browser, "acme", "?return_to=/console%3Ftab%3D1"), personWith());
   const { status, location, headers } = await comeBack(browser, answer);
   assert.deepEqual([status, headers.get("referrer-policy")], [302, "no-referrer"]);
   const page = new URL(location!);
@@ -225,7 +225,7 @@ test("with return_to the tokens stay out of the address: a code is traded once, 
   assert.equal((await browser.send("POST", "/auth/oauth/exchange", { code })).status, 401, "a second time");
 });
 
-test("return_to leads to pages of this hub only", async () => {
+test("return_to accepts pages of this hub only", async () => {
   for (const path of [
     "https://evil.test/",
     "//evil.test",
@@ -243,7 +243,7 @@ test("return_to leads to pages of this hub only", async () => {
   }
 });
 
-test("over HTTPS the cookie is the hub's alone", async () => {
+test("over HTTPS the cookie has the __Host- prefix", async () => {
   await using secure = await startLogInHub({
     publicUrl: "https://hub.test/chat",
     providers: [issuerConfig("acme", issuer)],

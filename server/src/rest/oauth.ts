@@ -63,5 +63,5 @@ async function logInAs(
   return { ...tokens, user_id: userId };
 }
 
-/** Addresses with codes and answers with tokens stay out of caches and of the next page's referrer. */
+/** Keeps codes and tokens out of caches and of the `referer` header. */
 const notKept = { "cache-control": "no-store", "referrer-policy": "no-referrer" };

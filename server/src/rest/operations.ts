@@ -5,12 +5,12 @@ import type { SettingWarning } from "../lib/postgres-warnings.ts";
 import { docsPages } from "./docs-pages.ts";
 import { type MetricsDeps, metricsRoute } from "./metrics.ts";
 
-/** Something that the hub needs. Its check rejects when it cannot be used. */
+/** Something that the hub needs. */
 export interface Dependency {
   name: string;
-  /** Resolves with problems that do not stop the hub from working. */
+  /** Resolves with warnings; rejects when the dependency cannot be used. */
   check: () => Promise<readonly SettingWarning[]>;
-  /** The hub does its work without it, if less well: it is shown, and takes nobody out of service. */
+  /** The hub works without it: `/readyz` shows it, and stays 200. */
   isOptional?: boolean;
 }
 
@@ -19,7 +19,7 @@ export interface OperationDeps extends MetricsDeps {
   phase: () => "starting" | "ready" | "draining";
 }
 
-/** How long a dependency may take to answer, in milliseconds. */
+/** Time-out of a check, in milliseconds. */
 const checkTimeoutMs = 2_000;
 
 /** `/healthz`, `/readyz`, `/metrics`, `/openapi.json`, `/docs`, `/redoc`, and `/`, which leads to `/docs`. */
@@ -49,7 +49,6 @@ export function operationRoutes(app: App, deps: OperationDeps): void {
 
   const hidden = { config: { access: "public", admission: "always" } } as const;
   app.get("/", hidden, async ({ headers: { accept = "" } }, reply) =>
-    // A browser asks for a page; a program accepts anything, and gets the addresses as JSON.
     accept.includes("text/html") ? reply.redirect("/docs") : entryPoints,
   );
   docsPages(app);

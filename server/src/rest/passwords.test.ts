@@ -40,7 +40,7 @@ function untilMailed(email: string): Promise<string> {
   });
 }
 
-test("who changes the password goes on, and every other session ends", async () => {
+test("a password change keeps the current session and ends all others", async () => {
   const user = await register();
   const other = await hub.logIn(user.username, old);
   const answer = await change(user.token, { current_password: old, new_password: fresh });
@@ -67,7 +67,7 @@ test("a wrong or missing current password, and one that is too short or long, bl
   assert.equal(await canLogIn(user.username, old), true);
 });
 
-test("a session has few guesses at the current password, and failed log-ins do not use them up", async () => {
+test("guesses at the current password are limited per session, apart from failed log-ins", async () => {
   const user = await register();
   const right = { current_password: old, new_password: fresh };
   const guess = () => change(user.token, { ...right, current_password: "a guess" });
@@ -82,13 +82,13 @@ test("a session has few guesses at the current password, and failed log-ins do n
   assert.equal((await change(user.token, right)).status, 204);
 });
 
-test("an API key changes no password", async () => {
+test("an API key cannot change a password", async () => {
   const user = await register();
   const { key } = (await hub.call("POST /v1/api-keys", { token: user.token, body: { name: "k", scopes: ["*"] } })).body;
   assert.equal((await change(key, { current_password: old, new_password: fresh })).status, 403);
 });
 
-test("who has no password sets one right after a log-in through the provider, and not later", async () => {
+test("a user without a password can set one only right after a log-in through the provider", async () => {
   const person = { sub: "ana", email: "ana.oauth@example.com", email_verified: true, preferred_username: "ana.oauth" };
   const enter = async () => {
     const browser = hub.openBrowser();
@@ -106,7 +106,7 @@ test("who has no password sets one right after a log-in through the provider, an
   assert.equal((await change(token, { new_password: old })).status, 403, "from now on the old one is asked for");
 });
 
-test("a token that an admin made sets a new password once, within the hour, and ends all sessions", async () => {
+test("a token that an admin created sets a new password once, within an hour, and ends all sessions", async () => {
   const user = await register();
   const admin = (await hub.logIn("admin")).access_token;
   const make = () => hub.call(`POST /v1/users/${user.userId}/password-reset`, { token: admin });
@@ -165,7 +165,7 @@ test("a token that is used while its user is being changed locks the user first"
   }
 });
 
-test("of twenty uses of a token at once one counts", async () => {
+test("of twenty concurrent uses of a token one succeeds", async () => {
   const user = await register();
   const admin = (await hub.logIn("admin")).access_token;
   const { token } = (await hub.call(`POST /v1/users/${user.userId}/password-reset`, { token: admin })).body;
@@ -177,7 +177,7 @@ test("of twenty uses of a token at once one counts", async () => {
   assert.equal(answers.filter(({ status }) => status === 204).length, 1);
 });
 
-test("a forgotten password is mailed, one mail in five minutes, and the answer is the same for everybody", async () => {
+test("a reset is mailed at most once in five minutes, and the answer is the same for every address", async () => {
   const user = await register();
   const forgot = (email: string) => hub.call("POST /auth/password/forgot", { body: { email } });
   const known = await forgot(user.email.toUpperCase());
@@ -197,7 +197,7 @@ test("a forgotten password is mailed, one mail in five minutes, and the answer i
   assert.equal(await canLogIn(user.username, fresh), true);
 });
 
-test("a disabled user gets no mail and uses no token", async () => {
+test("a disabled user gets no mail and cannot use a token", async () => {
   const user = await register();
   const admin = (await hub.logIn("admin")).access_token;
   const { token } = (await hub.call(`POST /v1/users/${user.userId}/password-reset`, { token: admin })).body;
@@ -226,7 +226,7 @@ test("a token ends with the rights of the admin who made it", async () => {
   assert.equal((await hub.call("POST /auth/password/reset", { body })).status, 401, "the token stays ended");
 });
 
-test("only admins make tokens, for users of their own workspace", async () => {
+test("only admins can create tokens, for users of their own workspace", async () => {
   const user = await register();
   const path = `POST /v1/users/${user.userId}/password-reset`;
   assert.equal((await hub.call(path, { token: user.token })).status, 403);
@@ -237,7 +237,7 @@ test("only admins make tokens, for users of their own workspace", async () => {
   assert.equal((await hub.call(path, { token: rival })).status, 404);
 });
 
-test("an API key with some scopes makes tokens for members only", async () => {
+test("an API key with limited scopes can create tokens for members only", async () => {
   const [user, other] = [await register(), await register()];
   const token = (await hub.logIn("admin")).access_token;
   await hub.call(`PATCH /v1/users/${other.userId}`, { token, body: { role: "agent" } });
@@ -246,7 +246,7 @@ test("an API key with some scopes makes tokens for members only", async () => {
   assert.deepEqual([(await make(user.userId)).status, (await make(other.userId)).status], [201, 403]);
 });
 
-test("tokens are not in the database", async () => {
+test("tokens are not stored in the database", async () => {
   const user = await register();
   const admin = (await hub.logIn("admin")).access_token;
   const { token } = (await hub.call(`POST /v1/users/${user.userId}/password-reset`, { token: admin })).body;

@@ -26,7 +26,6 @@ export interface PasswordRouteDeps extends Forget {
   tries: LogInTries;
 }
 
-/** Changing a password, and resetting a forgotten one. */
 export function passwordRoutes(app: App, deps: PasswordRouteDeps): void {
   route(app, ownPassword.changePassword, ({ principal, db, body }) => {
     const { current_password: currentPassword, new_password: newPassword } = body;

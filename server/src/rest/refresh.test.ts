@@ -18,7 +18,7 @@ async function isOver(session: { refresh_token: string; access_token: string }):
   assert.equal((await hub.call("GET /v1/me", { token: session.access_token })).body.error.code, "AUTH_INVALID");
 }
 
-test("a refresh token works once: after the grace its second use ends the whole session", async () => {
+test("a refresh token works once: reuse after the grace period ends the session", async () => {
   const session = await hub.logIn("admin");
   const { status, body: refreshed } = await refresh(session.refresh_token);
   assert.equal(status, 200);
@@ -33,7 +33,7 @@ test("a refresh token works once: after the grace its second use ends the whole 
   assert.equal((await hub.call("GET /v1/me", { token: session.access_token })).status, 401);
 });
 
-test("a client that lost the answer asks again within 10 s and gets the same successor, which works", async () => {
+test("a client that lost the answer can retry within 10 s and gets the same working successor", async () => {
   const session = await hub.logIn("admin");
   const lost = await refresh(session.refresh_token);
   hub.passTime(refreshGraceMs - 1);
@@ -47,7 +47,7 @@ test("a client that lost the answer asks again within 10 s and gets the same suc
   assert.equal((await refresh(again.body.refresh_token)).status, 200);
 });
 
-test("of 20 refreshes of one token at once all get the same successor, and the client goes on", async () => {
+test("20 concurrent refreshes of one token get the same successor", async () => {
   const session = await hub.logIn("admin");
   const answers = await Promise.all(
     Array.from({ length: 20 }, (_, n) => refresh(session.refresh_token, n % 2 === 0 ? hub.call : hub.sibling)),
@@ -59,8 +59,8 @@ test("of 20 refreshes of one token at once all get the same successor, and the c
   assert.equal((await refresh([...successors][0])).status, 200);
 });
 
-// The thief comes first or second; whoever of the two refreshes with what they then hold ends it for both.
-test("once the successor was used, the token before it ends the session, within the grace too", async () => {
+// The thief may come first or second; the next refresh with the older token ends the session for both.
+test("once the successor was used, reuse of the token before it ends the session, also within the grace period", async () => {
   const session = await hub.logIn("admin");
   const first = (await refresh(session.refresh_token)).body;
   const second = (await refresh(first.refresh_token)).body;
@@ -71,7 +71,7 @@ test("once the successor was used, the token before it ends the session, within 
   await isOver(second);
 });
 
-test("two who hold the same token cannot both live on, each refreshing when they need to", async () => {
+test("two holders of the same token cannot both keep the session", async () => {
   const session = await hub.logIn("admin");
   const owner = (await refresh(session.refresh_token)).body;
   const thief = (await refresh(session.refresh_token)).body;
@@ -95,14 +95,14 @@ test("the reuse of a token from several refreshes ago ends the session", async (
   await isOver(newest);
 });
 
-test("a used token of a session that was ended in between gets nothing", async () => {
+test("a used token of an ended session is refused", async () => {
   const session = await hub.logIn("admin");
   const { body } = await refresh(session.refresh_token);
   await hub.call("POST /auth/logout", { token: body.access_token });
   assert.equal((await refresh(session.refresh_token)).status, 401);
 });
 
-test("neither the database's row nor a used token alone tells the successor", async () => {
+test("neither the database row nor a used token alone reveals the successor", async () => {
   const session = await hub.logIn("admin");
   const { body } = await refresh(session.refresh_token);
   const { rows } = await hub.db.query("SELECT * FROM sessions");

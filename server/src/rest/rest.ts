@@ -49,7 +49,6 @@ import { webhookEndpointRoutes } from "./webhook-endpoints.ts";
 import { type WebhookRouteDeps, webhookRoutes } from "./webhooks.ts";
 import { workspaceRoutes } from "./workspaces.ts";
 
-/** What the routes share with the rest of the hub. */
 export interface RestDeps
   extends Omit<LogInDeps, "registration" | "publicUrl" | "box" | "forget">,
     Omit<ReplayDeps, "db">,
@@ -76,7 +75,7 @@ export interface RestParts {
   operations: Pick<OperationDeps, "dependencies" | "phase">;
   /** Null in a process without the role realtime. */
   streams: Streams | null;
-  /** Without it there are events and operations only. */
+  /** Otherwise there are events and operations only. */
   hasApi: boolean;
   /** As in `RestOptions`. */
   compilesAtStart?: boolean;
@@ -110,7 +109,7 @@ export async function openRest(
   operationRoutes(app, { ...operations, troubles, backlog, needingAttention: accounts.countNeedingAttention });
   eventRoutes(app, { streams });
   if (!hasApi) return app;
-  // Whatever a request changed may have told something.
+  // A change may have caused events.
   app.addHook("onResponse", (request, reply, done) => {
     if (request.method !== "GET" && reply.statusCode < 400 && request.principal !== null) {
       eventNotifier.notify(request.principal.workspaceId);

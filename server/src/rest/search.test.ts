@@ -85,7 +85,7 @@ test("a part of one or two characters is found, newest first, page by page", asy
   }
 });
 
-test("a changed contact is found by its new name and addresses, and not by the old ones", async () => {
+test("an updated contact is found by its new name and addresses only", async () => {
   const workspace = await hub.openWorkspace();
   const { agent, addContact } = workspace;
   const ana = await addContact("Ana Lima", "phone:5511900000001");
@@ -104,7 +104,7 @@ test("a changed contact is found by its new name and addresses, and not by the o
   assert.equal(left.length, 0);
 });
 
-test("contacts of other workspaces are not found, and other filters hold too", async () => {
+test("search finds no contacts of other workspaces, and can be combined with filters", async () => {
   const [ours, theirs] = [await hub.openWorkspace(), await hub.openWorkspace()];
   await theirs.addContact("Carla Dias", "phone:5511955550000");
   for (const query of ["carla", "ca", "955550000"]) assert.deepEqual(await search(ours, query), []);
@@ -113,7 +113,7 @@ test("contacts of other workspaces are not found, and other filters hold too", a
   assert.deepEqual(await search(ours, "carla", "&limit=1&address=phone:5511955550000"), ["Carla Nunes"]);
 });
 
-test("a search text that is too long or that cannot be stored is refused", async () => {
+test("rejects a search text that is too long or invalid", async () => {
   const { agent } = await hub.openWorkspace();
   for (const query of ["x".repeat(201), "%00"]) {
     const { status, body } = await hub.call(agent, "GET", `/v1/contacts?query=${query}`);

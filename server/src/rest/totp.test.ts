@@ -38,7 +38,7 @@ function logIn(username: string, totp_code?: string, given = password) {
   return hub.call("POST /auth/token", { body: { username, password: given, ...(totp_code ? { totp_code } : {}) } });
 }
 
-test("a second factor counts once a code was confirmed, and then is asked for after the right password only", async () => {
+test("a second factor is active once a code was confirmed, and is then required after the right password only", async () => {
   const user = await register();
   const first = await begin(user.token);
   const { status, body } = await hub.call("POST /v1/me/totp", { token: user.token });
@@ -65,7 +65,7 @@ test("a second factor counts once a code was confirmed, and then is asked for af
   assert.equal((await logIn(user.username, app(body.secret))).status, 200);
 });
 
-test("a code works once, and one step early or late", async () => {
+test("a code works once, also one step early or late", async () => {
   const user = await registerWithTotp();
   const code = app(user.secret);
   assert.equal((await logIn(user.username, code)).status, 200);
@@ -83,7 +83,7 @@ test("a code works once, and one step early or late", async () => {
   for (const late of outside) assert.equal((await logIn(user.username, late)).status, 401);
 });
 
-test("each recovery code stands in for a code once, however it is written", async () => {
+test("each recovery code replaces a code once, in any spelling", async () => {
   const user = await registerWithTotp();
   const [first, second] = user.recoveryCodes as [string, string];
   assert.equal((await logIn(user.username, first)).status, 200);
@@ -93,7 +93,7 @@ test("each recovery code stands in for a code once, however it is written", asyn
   assert.equal(Number(rows[0].n), 8);
 });
 
-test("it is removed with a code, and its recovery codes go with it", async () => {
+test("it can be removed with a code, and its recovery codes end", async () => {
   const user = await registerWithTotp();
   const remove = (code: string) => hub.call("DELETE /v1/me/totp", { token: user.token, body: { code } });
   assert.equal((await remove("000000")).status, 403);
@@ -122,13 +122,13 @@ test("wrong codes count like wrong passwords at log-in, and for the session when
 });
 
 // An app logs in without the code first, which is no guess.
-test("a right password without a code uses up no try", async () => {
+test("a right password without a code does not count as a try", async () => {
   const user = await registerWithTotp();
   for (let n = 0; n < 12; n += 1) assert.equal((await logIn(user.username)).body.error.code, "AUTH_REQUIRED");
   assert.equal((await logIn(user.username, app(user.secret))).status, 200);
 });
 
-test("of many guesses at once no more are looked at than one after the other", async () => {
+test("concurrent guesses are limited like sequential ones", async () => {
   const user = await registerWithTotp();
   const answers = await Promise.all(
     Array.from({ length: 50 }, (_, index) =>
@@ -140,7 +140,7 @@ test("of many guesses at once no more are looked at than one after the other", a
   assert.ok(answers.every(({ status }) => status === 403 || status === 429));
 });
 
-test("an admin removes it for a user of the workspace, and nobody else does", async () => {
+test("only an admin can remove it for another user of the workspace", async () => {
   const user = await registerWithTotp();
   const path = `DELETE /v1/users/${user.userId}/totp`;
   const token = (await hub.logIn("admin")).access_token;
@@ -163,7 +163,7 @@ test("an API key has no second factor", async () => {
   assert.equal((await hub.call("POST /v1/me/totp", { token: key })).status, 403);
 });
 
-test("the secret and the recovery codes are sealed or hashed", async () => {
+test("the secret is encrypted and the recovery codes are hashed", async () => {
   const user = await registerWithTotp();
   const { rows } = await hub.db.query(
     `SELECT row_to_json(t)::text AS row FROM totp_secrets t

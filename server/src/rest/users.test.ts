@@ -20,7 +20,7 @@ async function makeUser(username: string, more: object = {}) {
   return made.body;
 }
 
-test("an admin makes users, who then log in with their role", async () => {
+test("an admin creates users, who can log in with their role", async () => {
   const made = await makeUser("ana", { display_name: "Ana Lima" });
   assert.deepEqual([made.display_name, made.role, made.disabled], ["Ana Lima", "agent", false]);
   const session = await hub.logIn("ana");
@@ -30,12 +30,12 @@ test("an admin makes users, who then log in with their role", async () => {
   assert.deepEqual(rows, [{ kind: "user" }]);
 });
 
-test("no answer ever holds a hash or a sealed key", async () => {
+test("no answer contains a hash or an encrypted key", async () => {
   const seen = [await hub.call("GET /v1/users", { token }), await hub.call("GET /v1/me", { token })];
   for (const { body } of seen) assert.doesNotMatch(JSON.stringify(body), /hash|sealed|argon2/);
 });
 
-test("agents see users, only admins rule them, and members do neither", async () => {
+test("agents can see users, only admins can change them, members can do neither", async () => {
   await makeUser("agent1");
   await makeUser("member1", { role: "member" });
   const agent = (await hub.logIn("agent1")).access_token;
@@ -47,7 +47,7 @@ test("agents see users, only admins rule them, and members do neither", async ()
   assert.equal((await hub.call(`PATCH /v1/users/${admin.user_id}`, promotion)).status, 403);
 });
 
-test("the list comes in pages, newest first, and is searched by any part of a name", async () => {
+test("the list is paged, newest first, and can be searched by any part of a name", async () => {
   for (const name of ["list_a", "list_b", "listxc"]) {
     hub.passTime(1);
     await makeUser(name);
@@ -108,7 +108,7 @@ test("the last admin can be neither demoted nor disabled nor deleted", async () 
 });
 
 // Each would leave the other as the last one; both at once would leave nobody.
-test("of two admins who demote each other at the same moment one stays", async () => {
+test("of two admins who demote each other concurrently one stays an admin", async () => {
   const second = await makeUser("second", { role: "admin" });
   const theirs = (await hub.logIn("second")).access_token;
   const body = { role: "agent" };
@@ -123,7 +123,7 @@ test("of two admins who demote each other at the same moment one stays", async (
   hub.passTime(30_000);
 });
 
-test("a deleted user is gone, the username is free, and what they wrote keeps a name", async () => {
+test("deleting a user frees the username and keeps the name on its messages", async () => {
   const { user_id } = await makeUser("gone", { role: "member" });
   const session = await hub.logIn("gone");
   const key = await hub.call("POST /v1/api-keys", {
@@ -145,7 +145,7 @@ test("a deleted user is gone, the username is free, and what they wrote keeps a 
   await makeUser("gone");
 });
 
-test("fields that are not an admin's to set are refused by name", async () => {
+test("rejects fields that an admin cannot set, by name", async () => {
   for (const field of ["user_id", "workspace_id", "password_hash", "created_at", "username", "password"]) {
     const { status, body } = await hub.call(`PATCH /v1/users/${admin.user_id}`, { token, body: { [field]: "x" } });
     assert.deepEqual([status, body.error.details.field], [400, field]);

@@ -8,7 +8,6 @@ import { deleteLogInMethods } from "../log-in/log-in.ts";
 import { createUser, deleteUser, getUser, listUsers, type User, type UserDeps, updateUser } from "../users/users.ts";
 import { withinSearchLimit } from "./search.ts";
 
-/** `/v1/users`: agents see them, admins change them. */
 export function userRoutes(app: App, deps: Omit<UserDeps, "db"> & Forget): void {
   route(app, users.listUsers, async ({ principal, db, query: { limit = 50, cursor, query } }) => {
     const page = { limit, query, after: decodeCursor(cursor) };

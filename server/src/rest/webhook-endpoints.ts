@@ -23,7 +23,7 @@ export interface WebhookEndpointRoutesDeps extends EndpointDeps {
   tester: Tester;
 }
 
-/** `/v1/webhook-endpoints`: programs of the workspace that receive its events by HTTP. Admins connect them. */
+/** `/v1/webhook-endpoints`: programs that receive the events of the workspace by HTTP. */
 export function webhookEndpointRoutes(app: App, deps: WebhookEndpointRoutesDeps): void {
   route(app, webhookEndpoints.createWebhookEndpoint, async ({ principal, db, body }) => {
     const { secret, ...made } = await createEndpoint(deps, db, principal, body);
@@ -79,7 +79,7 @@ export function webhookEndpointRoutes(app: App, deps: WebhookEndpointRoutesDeps)
   route(app, webhookEndpoints.replayWebhookEvents, async ({ principal, db, params, body }) => {
     const from = new Date(body.from);
     const to = body.to === undefined ? new Date(deps.clock.now()) : new Date(body.to);
-    if (!(from < to)) throw invalid("from must lie before to.", { field: "from" });
+    if (!(from < to)) throw invalid("from must be before to.", { field: "from" });
     const range = { from, to, events: body.events };
     const { replayed, nextFrom } = await replayRange(deps, db, principal, keyOf(principal, params), range);
     return { replayed, next_from: nextFrom?.toISOString() ?? null };

@@ -12,17 +12,17 @@ type Account = ChannelAccount & { workspaceId: string; status: string };
 export interface WebhookRouteDeps {
   store: WebhookStore;
   connectorFor: (channel: string) => Connector | undefined;
-  /** From memory; undefined says nothing: ask `findAccount`. */
+  /** From memory; undefined when it is not cached. */
   peekAccount: (channelAccountId: string) => Account | undefined;
   findAccount: (channelAccountId: string) => Promise<Account | null>;
 }
 
-/** Largest webhook, in bytes: WhatsApp's own limit of 3 MB, and some air. */
+/** Largest webhook, in bytes; the largest that a platform documents is WhatsApp's 3 MB. */
 const maxWebhookBytes = 4 * 1024 * 1024;
-/** Headers that the parsers of channels may need; signatures and secrets are checked here and not kept. */
+/** Headers that are stored for the parsers of channels; signatures and secrets are not. */
 const keptHeaders = ["content-type", "user-agent"] as const;
 
-/** `/webhooks/{channel}/{channel_account_id}`: where the platforms call. Verifies, keeps, answers; parsed afterwards. */
+/** `/webhooks/{channel}/{channel_account_id}`: verifies and stores what platforms send; it is parsed later. */
 export function webhookRoutes(app: App, deps: WebhookRouteDeps): void {
   async function find(channel: string, id: string): Promise<{ account: Account; connector: Connector }> {
     const account = isUuid(id) ? (deps.peekAccount(id) ?? (await deps.findAccount(id))) : null;
@@ -35,12 +35,13 @@ export function webhookRoutes(app: App, deps: WebhookRouteDeps): void {
     const { account, connector } = await find(request.params.channel, request.params.id);
     const query = request.query as Record<string, string | undefined>;
     const answer = connector.handshake?.(query, account.credentials) ?? null;
-    if (answer === null) throw new RequestError("FORBIDDEN", "The verify token is not that of this channel account.");
+    if (answer === null)
+      throw new RequestError("FORBIDDEN", "The verify token does not belong to this channel account.");
     return answer;
   });
 
   app.register(async (scope) => {
-    // The signature is over the exact bytes, so nothing may parse them before.
+    // The signature is over the exact bytes.
     scope.removeAllContentTypeParsers();
     scope.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => {
       done(null, body);
@@ -53,10 +54,7 @@ export function webhookRoutes(app: App, deps: WebhookRouteDeps): void {
         const rawBody = (request.body as Buffer | undefined) ?? Buffer.alloc(0);
         const headers = request.headers as Record<string, string | undefined>;
         if (!connector.verify({ headers, rawBody }, account.credentials)) {
-          throw new RequestError(
-            "AUTH_INVALID",
-            "The signature or secret of this webhook is not that of the platform.",
-          );
+          throw new RequestError("AUTH_INVALID", "The signature or secret of this webhook is wrong.");
         }
         if (account.status === "disabled") {
           const message = "This channel account is disabled; send it again once it is not.";
@@ -74,7 +72,7 @@ export function webhookRoutes(app: App, deps: WebhookRouteDeps): void {
 
 function refuse(error: unknown): never {
   if (!(error instanceof BatcherFull)) throw error;
-  throw new RequestError("OVERLOADED", "Too many webhooks wait to be stored: send this one again.", {
+  throw new RequestError("OVERLOADED", "Too many webhooks wait to be stored: retry this one.", {
     retryAfterSeconds: 2,
     cause: error,
   });

@@ -16,7 +16,7 @@ const workspaceOf = (username: string) => ({
   admin: { username, email: `${username}@example.com`, password: adminPassword },
 });
 
-test("a new workspace comes with its admin, and is a participant itself", async () => {
+test("a new workspace has an admin and is a participant", async () => {
   hub.passTime(1);
   const { status, body } = await hub.call("POST /v1/workspaces", { token, body: workspaceOf("zoe") });
   assert.deepEqual([status, body.name], [201, "Of zoe"]);
@@ -37,7 +37,7 @@ test("a new workspace comes with its admin, and is a participant itself", async 
   );
 });
 
-test("admins of other workspaces neither see nor make workspaces", async () => {
+test("admins of other workspaces can neither see nor create workspaces", async () => {
   await hub.call("POST /v1/workspaces", { token, body: workspaceOf("yan") });
   const theirs = (await hub.logIn("yan")).access_token;
   assert.equal((await hub.call("GET /v1/workspaces", { token: theirs })).status, 403);
@@ -62,7 +62,7 @@ test("nothing of one workspace is visible to another", async () => {
   }
 });
 
-test("a taken admin name leaves no workspace behind", async () => {
+test("a taken admin name creates no workspace", async () => {
   const body = { ...workspaceOf("admin"), name: "Half made" };
   const refused = await hub.call("POST /v1/workspaces", { token, body });
   assert.deepEqual([refused.status, refused.body.error.details.field], [409, "username"]);
