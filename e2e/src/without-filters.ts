@@ -2,7 +2,7 @@ import type { Pool } from "../../server/src/lib/postgres.ts";
 
 /** Statements of the hub whose conditions on the workspace are taken out before they are run. */
 export interface Stripping {
-  wrap(pool: Pool): Pool;
+  wrap<P extends Pool>(pool: P): P;
   /** The statements that had such conditions, each once. */
   stripped: ReadonlySet<string>;
 }
@@ -34,7 +34,7 @@ export function openStripping(): Stripping {
 
   return {
     stripped,
-    wrap: (pool) =>
+    wrap: <P extends Pool>(pool: P) =>
       new Proxy(strippedQuery(pool), {
         get(object, name) {
           if (name === "connect") return async () => strippedQuery(await pool.connect());

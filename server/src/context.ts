@@ -6,6 +6,7 @@ import type { Config } from "./config/config.ts";
 import type { Capabilities, Connector, ConnectorIo } from "./connectors/connector.ts";
 import { connectorFor, connectors } from "./connectors/registry.ts";
 import { type Authenticator, openAuthenticator, openTokens, type Tokens } from "./credentials/credentials.ts";
+import type { IdentityDb, PipelineDb } from "./database-roles.ts";
 import { type Databases, openDatabases, pipelineUrl } from "./databases.ts";
 import type { Deliverer } from "./deliveries/deliverer.ts";
 import { type EventNotifier, openEventNotifier } from "./events/events.ts";
@@ -17,7 +18,6 @@ import type { Fanout } from "./lib/fanout/fanout.ts";
 import { openFanout } from "./lib/fanout/open-fanout.ts";
 import { type HttpClient, openHttpClient } from "./lib/http.ts";
 import { type Mailer, openMailer } from "./lib/mailer.ts";
-import type { Pool } from "./lib/postgres.ts";
 import type { Db } from "./lib/query.ts";
 import { openMemoryRateLimits } from "./lib/rate-limits/memory-rate-limits.ts";
 import type { RateLimits } from "./lib/rate-limits/rate-limits.ts";
@@ -54,9 +54,9 @@ export interface Context extends AsyncDisposable {
   /** For requests of a workspace: sees its rows only. */
   readonly dbOf: Databases["dbOf"];
   /** Authenticates callers. */
-  readonly identityDb: Pool;
+  readonly identityDb: IdentityDb;
   /** For steps and maintenance jobs: sees every row. */
-  readonly pipelineDb: Pool;
+  readonly pipelineDb: PipelineDb;
   readonly databaseUrl: string;
   readonly bus: Bus;
   /** Publishes to the other processes. */

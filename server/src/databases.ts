@@ -1,19 +1,20 @@
-import type { Log, Pool } from "./lib/postgres.ts";
+import type { IdentityDb, PipelineDb, RequestDb } from "./database-roles.ts";
+import type { Log } from "./lib/postgres.ts";
 import { openPool, withSettings } from "./lib/postgres.ts";
 import { openScopes } from "./lib/scoped-pool.ts";
 
 /** The hub's pools; each has a role of migration 0006, which defines what it sees. */
 export interface Databases extends AsyncDisposable {
   /** For requests: the rows of one workspace. */
-  dbOf(workspaceId: string): Pool;
+  dbOf(workspaceId: string): RequestDb;
   /** For authentication: the tables of identity, of all workspaces. */
-  identityDb: Pool;
+  identityDb: IdentityDb;
   /**
    * For steps and maintenance jobs: every row, always read by index.
    */
-  pipelineDb: Pool;
+  pipelineDb: PipelineDb;
   /** For accepting: planned like the pipeline's statements, sees one workspace. */
-  acceptDbOf(workspaceId: string): Pool;
+  acceptDbOf(workspaceId: string): RequestDb;
 }
 
 export interface DatabasesOptions {
@@ -33,8 +34,13 @@ export function connectionsOf({ size }: Pick<DatabasesOptions, "size">): number 
 
 /** Opens no connection yet. The schema must be there before the first is used. */
 export function openDatabases({ url, size, log }: DatabasesOptions): Databases {
-  const open = (role: string, name: string, poolSize: number, settings: readonly string[] = []) =>
-    openPool({ url: withSettings(url, [`role=${role}`, ...settings]), size: poolSize, applicationName: name, log });
+  const open = <Role extends string>(role: Role, name: string, poolSize: number, settings: readonly string[] = []) =>
+    openPool<Role>({
+      url: withSettings(url, [`role=${role}`, ...settings]),
+      size: poolSize,
+      applicationName: name,
+      log,
+    });
   const pools = {
     api: open("chat4all_api", "chat4all", size),
     identity: open("chat4all_identity", "chat4all identity", smallPoolSize),

@@ -1,12 +1,12 @@
 import { deleteOldVerifications } from "./contacts/contacts.ts";
 import type { Context } from "./context.ts";
 import { deleteOldSessions } from "./credentials/credentials.ts";
+import type { PipelineDb } from "./database-roles.ts";
 import { startFallbacks } from "./deliveries/fallbacks.ts";
 import { deleteOldEvents } from "./events/events.ts";
 import { deleteOldIdempotencyKeys } from "./http/idempotency-keys.ts";
 import { deleteOldWebhooks } from "./inbound/inbound.ts";
 import type { Clock } from "./lib/clock.ts";
-import type { Pool } from "./lib/postgres.ts";
 import { repeat } from "./lib/repeat.ts";
 import { deleteOldPasswordResets, deleteOldTries, deleteOldUsedValues } from "./log-in/log-in.ts";
 import { applyMissedReceipts, deleteOldEarlyReceipts } from "./receipts/receipts.ts";
@@ -60,7 +60,11 @@ const jobs: readonly Job[] = [
   deletingOld("password resets", 60 * minute, deleteOldPasswordResets),
 ];
 
-function deletingOld(what: string, everyMs: number, work: (deps: { db: Pool; clock: Clock }) => Promise<unknown>): Job {
+function deletingOld(
+  what: string,
+  everyMs: number,
+  work: (deps: { db: PipelineDb; clock: Clock }) => Promise<unknown>,
+): Job {
   return { name: `old ${what}`, everyMs, run: ({ pipelineDb: db, clock }) => work({ db, clock }) };
 }
 

@@ -1,8 +1,8 @@
 import { sealedCredentials } from "./channel-accounts/channel-accounts.ts";
+import type { PipelineDb } from "./database-roles.ts";
 import { sealedAnswers } from "./http/idempotency-keys.ts";
 import type { Clock } from "./lib/clock.ts";
 import type { Log } from "./lib/postgres.ts";
-import type { Db } from "./lib/query.ts";
 import { repeat } from "./lib/repeat.ts";
 import { findForeignSeals, reseal, type SealedColumn } from "./lib/reseal.ts";
 import { MissingKeyError, type SecretBox } from "./lib/secret-box.ts";
@@ -25,12 +25,12 @@ export const sealedColumns: readonly SealedColumn[] = [
  * A hub without the keys of its secrets could send nothing, and would encrypt new ones with another key, so
  * it does not start. Throws a `StartError`.
  */
-export async function requireKeys(db: Db, box: SecretBox): Promise<void> {
+export async function requireKeys(db: PipelineDb, box: SecretBox): Promise<void> {
   const problem = await missingKey(db, box);
   if (problem !== null) throw new StartError(problem);
 }
 
-async function missingKey(db: Db, box: SecretBox): Promise<string | null> {
+async function missingKey(db: PipelineDb, box: SecretBox): Promise<string | null> {
   const foreign = await findForeignSeals(db, box, sealedColumns);
   if (foreign.length === 0) return null;
   const places = foreign.map(({ table, column }) => `${table}.${column}`).join(", ");
@@ -54,7 +54,7 @@ export function watchKeys({
   clock,
   troubles,
 }: {
-  pipelineDb: Db;
+  pipelineDb: PipelineDb;
   secretBox: SecretBox;
   clock: Clock;
   troubles: Troubles;
@@ -78,7 +78,7 @@ export async function resealOld({
   secretBox,
   log,
 }: {
-  pipelineDb: Db;
+  pipelineDb: PipelineDb;
   secretBox: SecretBox;
   log: Log;
 }): Promise<void> {

@@ -9,12 +9,13 @@ import {
   type Principal,
   sharedSecrets,
 } from "../../../server/src/credentials/credentials.ts";
+import type { RequestDb } from "../../../server/src/database-roles.ts";
 import { openDatabases, pipelineUrl } from "../../../server/src/databases.ts";
 import { openEventNotifier } from "../../../server/src/events/events.ts";
 import { openRestServer } from "../../../server/src/http/server.ts";
 import { systemClock } from "../../../server/src/lib/clock.ts";
 import { openLocalFanout } from "../../../server/src/lib/fanout/local-fanout.ts";
-import { openPool, type Pool, withSettings } from "../../../server/src/lib/postgres.ts";
+import { openPool, withSettings } from "../../../server/src/lib/postgres.ts";
 import { readOrCreateSecrets } from "../../../server/src/lib/secrets-file.ts";
 import { Acceptor } from "../../../server/src/messages/messages.ts";
 import { messageRoutes } from "../../../server/src/rest/messages.ts";
@@ -76,7 +77,7 @@ serve(async ({ databaseUrl, dataDir, workspaceId, userId, isGuarded }: AcceptOrd
 });
 
 /** The owner of the embedded database is a superuser, for whom no policy holds. Plans as the hub's pool does. */
-function withoutPolicies(databaseUrl: string): () => Pool {
+function withoutPolicies(databaseUrl: string): () => RequestDb {
   const noScans = ["enable_seqscan=off", "enable_hashjoin=off", "enable_mergejoin=off"];
   const url = withSettings(databaseUrl, [...noScans, "plan_cache_mode=force_generic_plan"]);
   const db = openPool({ url, size: connections, applicationName: "bench accept", log });

@@ -1,7 +1,9 @@
 /** Channel accounts: the connected numbers, pages and bots. */
+
 import { type Actor, recordAuditEvent, systemOf } from "../audit/audit.ts";
 import type { Channel, ChannelAccount, Connector, ConnectorIo } from "../connectors/connector.ts";
 import { channels, connectorFor } from "../connectors/registry.ts";
+import type { PipelineDb } from "../database-roles.ts";
 import { invalid, notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
@@ -28,7 +30,7 @@ export { type CodeRoute, type CodeToSend, openCodeSender } from "./send-code.ts"
 
 export interface ChannelAccountsDeps extends Partial<BaseUrlRules> {
   /** For `get` and `needsAttention`, which the pipeline calls. Requests pass their own. */
-  db: Pool;
+  db: PipelineDb;
   secretBox: SecretBox;
   clock: Clock;
 }

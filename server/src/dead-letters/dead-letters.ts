@@ -1,5 +1,6 @@
 import { type Actor, recordAuditEvent } from "../audit/audit.ts";
 import type { Bus, NewRecord } from "../bus/bus.ts";
+import type { RequestDb } from "../database-roles.ts";
 import { type LanePlace, publishOutgoing, wakeOutgoing } from "../deliveries/outgoing.ts";
 import { notFound, RequestError } from "../errors.ts";
 import {
@@ -71,7 +72,7 @@ const isReplayable = "(lane_id IS NOT NULL OR unrouted IS NOT NULL)";
 const matches = "($2::text IS NULL OR channel = $2) AND ($3::text IS NULL OR error ->> 'code' = $3)";
 
 export interface ReplayDeps {
-  db: Pool;
+  db: RequestDb;
   bus: Bus;
   clock: Clock;
 }

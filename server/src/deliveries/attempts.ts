@@ -1,12 +1,12 @@
 import { type ConnectedAccount, countedWaitMs } from "../channel-accounts/channel-accounts.ts";
 import type { ChannelAccount, Connector, ConnectorIo, SendOutcome } from "../connectors/connector.ts";
+import type { PipelineDb } from "../database-roles.ts";
 import type { EventNotifier } from "../events/events.ts";
 import { type Backoff, doubledMs } from "../lib/backoff.ts";
 import { openBatcher } from "../lib/batcher.ts";
 import { type Clock, pause } from "../lib/clock.ts";
 import { isRecordFault } from "../lib/faults.ts";
 import type { Log } from "../lib/postgres.ts";
-import type { Db } from "../lib/query.ts";
 import type { Troubles } from "../lib/troubles.ts";
 import type { AccountGate } from "./account-gate.ts";
 import { type FinishedAttempt, finishAttempts } from "./finish-attempts.ts";
@@ -15,7 +15,7 @@ import { type SentDelivery, sendDelivery } from "./send-delivery.ts";
 import { type Fence, type Start, type StartedDelivery, startAttempts } from "./start-attempts.ts";
 
 export interface AttemptDeps {
-  db: Db;
+  db: PipelineDb;
   eventNotifier: EventNotifier;
   log: Log;
   troubles: Troubles;

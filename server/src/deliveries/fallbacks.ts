@@ -1,12 +1,13 @@
 import type { Bus } from "../bus/bus.ts";
 import type { Capabilities } from "../connectors/connector.ts";
+import type { PipelineDb } from "../database-roles.ts";
 import type { Clock } from "../lib/clock.ts";
-import { type Pool, transaction } from "../lib/postgres.ts";
+import { transaction } from "../lib/postgres.ts";
 import { all, run } from "../lib/query.ts";
 import { topics } from "../topics.ts";
 
 export interface FallbackDeps {
-  db: Pool;
+  db: PipelineDb;
   bus: Bus;
   clock: Clock;
   capabilitiesOf: (channel: string) => Capabilities | null;

@@ -1,3 +1,4 @@
+import type { PipelineDb } from "../database-roles.ts";
 import type { EventNotifier } from "../events/events.ts";
 import { type Clock, pause } from "../lib/clock.ts";
 import { isRecordFault } from "../lib/faults.ts";
@@ -25,7 +26,7 @@ export function openTaker({
   clock,
   log,
 }: {
-  db: Db;
+  db: PipelineDb;
   eventNotifier: EventNotifier;
   clock: Clock;
   log: Log;

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import type { IdentityDb, PipelineDb, RequestDb } from "../database-roles.ts";
 import { invalid, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
@@ -34,7 +35,7 @@ export interface KeptAnswer {
 }
 
 export interface IdempotencyDeps {
-  db: Db;
+  db: RequestDb | IdentityDb;
   clock: Clock;
   /** Answers hold API keys and tokens, bodies hold passwords: the one and the other's hash are sealed. */
   box: SecretBox;
@@ -112,7 +113,7 @@ async function free(db: Db, { callerId, key, claimedAt }: Claim, partSealed: Buf
 }
 
 /** Deletes keys older than 24 h; says how many. Safe to repeat, and in several processes at once. */
-export function deleteOldIdempotencyKeys({ db, clock }: { db: Db; clock: Clock }): Promise<number> {
+export function deleteOldIdempotencyKeys({ db, clock }: { db: PipelineDb; clock: Clock }): Promise<number> {
   return run(db, "DELETE FROM idempotency_keys WHERE created_at <= $1", [new Date(clock.now() - keptMs)]);
 }
 

@@ -2,9 +2,9 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import { Type } from "typebox";
 import type { OperationShape } from "../../../contract/src/operation.ts";
 import { idempotencyKey } from "../../../contract/src/schemas.ts";
+import type { IdentityDb } from "../database-roles.ts";
 import { type ErrorCode, errorCodes } from "../errors.ts";
 import { derivedId } from "../lib/ids.ts";
-import type { Db } from "../lib/query.ts";
 import type { App } from "./app.ts";
 import {
   type Claim,
@@ -29,7 +29,7 @@ declare module "fastify" {
  */
 export function honourIdempotencyKeys(
   app: App,
-  { identityDb, ...rest }: Omit<IdempotencyDeps, "db"> & { identityDb: Db },
+  { identityDb, ...rest }: Omit<IdempotencyDeps, "db"> & { identityDb: IdentityDb },
 ): void {
   const claims = new WeakMap<FastifyRequest, Claim>();
   /** A stranger has no workspace yet. */

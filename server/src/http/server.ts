@@ -7,11 +7,11 @@ import type { Logger } from "pino";
 import type { Access } from "../../../contract/src/access.ts";
 import type { Origin } from "../audit/audit.ts";
 import { type Principal, requireRole, requireScope } from "../credentials/credentials.ts";
+import type { RequestDb } from "../database-roles.ts";
 import { forbidden, RequestError } from "../errors.ts";
 import type { Certificate } from "../lib/certificate.ts";
 import { type Clock, systemClock } from "../lib/clock.ts";
 import { openConcurrencyLimit } from "../lib/concurrency-limit.ts";
-import type { Pool } from "../lib/postgres.ts";
 import { openAdmission } from "./admission.ts";
 import { openAllowed } from "./allowed-methods.ts";
 import { bindCursors } from "./bound-cursors.ts";
@@ -31,7 +31,7 @@ declare module "fastify" {
     /** Who is calling, and by which request; set on every route that is not public, as is `db`. */
     principal: Principal;
     /** What the caller's workspace has in the database, and nothing of any other. */
-    db: Pool;
+    db: RequestDb;
     /** For a request with an `Idempotency-Key`: the same at every try; null for other requests. */
     workId: string | null;
     /** The body of the answer of an earlier try with the same key, which was `isDoneInPart`; else null. */
@@ -47,7 +47,7 @@ declare module "fastify" {
 export interface RestOptions {
   log: Logger;
   authenticate: (authorization: string | undefined) => Principal | Promise<Principal>;
-  dbOf: (workspaceId: string) => Pool;
+  dbOf: (workspaceId: string) => RequestDb;
   /** Whose pages may call. */
   corsOrigins?: readonly string[];
   trustedProxies?: TrustedProxies;
@@ -147,7 +147,7 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
     bindCursors(route);
   });
   app.decorateRequest("principal", null as unknown as Principal);
-  app.decorateRequest("db", null as unknown as Pool);
+  app.decorateRequest("db", null as unknown as RequestDb);
   app.decorateRequest("workId", null);
   app.decorateRequest("donePart", null);
   app.decorateRequest("isDoneInPart", false);

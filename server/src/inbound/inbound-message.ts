@@ -1,13 +1,14 @@
 import type { Bus } from "../bus/bus.ts";
 import type { ChannelAccount, Connector, InboundEvent } from "../connectors/connector.ts";
+import type { PipelineDb } from "../database-roles.ts";
 import type { EventNotifier } from "../events/events.ts";
 import type { Clock } from "../lib/clock.ts";
-import type { Log, Pool } from "../lib/postgres.ts";
+import type { Log } from "../lib/postgres.ts";
 import type { Acceptor } from "../messages/messages.ts";
 import type { KeptWebhook } from "./webhooks.ts";
 
 export interface ReceiveDeps {
-  db: Pool;
+  db: PipelineDb;
   bus: Bus;
   eventNotifier: EventNotifier;
   clock: Clock;

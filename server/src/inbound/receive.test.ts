@@ -3,9 +3,9 @@ import { test } from "node:test";
 import type { BusRecord } from "../bus/bus.ts";
 import type { InboundEvent, SendOutcome } from "../connectors/connector.ts";
 import { maxPeople } from "../contacts/contacts.ts";
+import type { PipelineDb } from "../database-roles.ts";
 import { RequestError } from "../errors.ts";
 import { systemClock } from "../lib/clock.ts";
-import type { Pool } from "../lib/postgres.ts";
 import { all, one } from "../lib/query.ts";
 import { type PipelineOptions, startPipeline } from "../testing/test-pipeline.ts";
 import { until } from "../testing/until.ts";
@@ -287,7 +287,7 @@ async function open(options: PipelineOptions = {}) {
 }
 
 /** The statements of the step itself; `accept` has its own pool. */
-function countStatements(pool: Pool) {
+function countStatements(pool: PipelineDb) {
   let statements = 0;
   const counting = (target: object): object =>
     new Proxy(target, {
@@ -298,5 +298,5 @@ function countStatements(pool: Pool) {
         return typeof value === "function" ? value.bind(real) : value;
       },
     });
-  return { db: counting(pool) as Pool, statements: () => statements };
+  return { db: counting(pool) as PipelineDb, statements: () => statements };
 }

@@ -1,4 +1,5 @@
 import type { Bus } from "../bus/bus.ts";
+import type { PipelineDb } from "../database-roles.ts";
 import { openBatcher } from "../lib/batcher.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
@@ -35,7 +36,7 @@ const maxWaitMs = 2_000;
 const paceMs = 5;
 
 /** Keeps webhooks as they came, many in a commit, and tells the `receive` step of them. */
-export function openWebhookStore({ db, bus, clock }: { db: Db; bus: Bus; clock: Clock }): WebhookStore {
+export function openWebhookStore({ db, bus, clock }: { db: PipelineDb; bus: Bus; clock: Clock }): WebhookStore {
   const batcher = openBatcher<Webhook, void>({
     maxBatch: batchSize,
     maxWaiting,
@@ -130,7 +131,7 @@ export async function noteWebhookError(db: Db, webhookId: string, error: string)
 export const webhookRetentionDays = 30;
 
 /** Clears away old webhooks, a bounded number at a time. Returns how many. */
-export function deleteOldWebhooks({ db, clock }: { db: Db; clock: Clock }): Promise<number> {
+export function deleteOldWebhooks({ db, clock }: { db: PipelineDb; clock: Clock }): Promise<number> {
   return run(
     db,
     `DELETE FROM webhooks WHERE webhook_id IN (

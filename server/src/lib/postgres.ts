@@ -6,6 +6,14 @@ import { watchPool } from "./pool-watch.ts";
 export type Pool = Pick<pg.Pool, "query" | "connect">;
 export type PoolClient = pg.PoolClient;
 
+declare const role: unique symbol;
+
+/**
+ * A pool whose connections have one of these database roles, which decide what its statements may read and write. Opened
+ * without a role, as the owner of the database, it may be used for any.
+ */
+export type PoolOf<Role> = Pool & { readonly [role]: (role: Role) => void };
+
 /** What the functions here need of a logger; pino's is one. */
 export type Log = Record<"info" | "warn" | "error", (fields: object, message: string) => void>;
 
@@ -62,7 +70,7 @@ export function createClient({
  * that is released inside a transaction is closed and logged as a bug. `int8` is read as a number and an unsafe one
  * throws; `timestamptz` is a `Date`, `numeric` a string. The caller closes it with `end()`.
  */
-export function openPool(options: PoolOptions): pg.Pool {
+export function openPool<Role = unknown>(options: PoolOptions): pg.Pool & PoolOf<Role> {
   const { log, applicationName } = options;
   const pool = new pg.Pool({
     ...connectionOptions(options),
@@ -100,7 +108,7 @@ export function openPool(options: PoolOptions): pg.Pool {
     onCut: (count) =>
       log.warn({ pool: applicationName, connections: count }, "the database does not answer: its connections were cut"),
   });
-  return pool;
+  return pool as pg.Pool & PoolOf<Role>;
 }
 
 /**

@@ -1,12 +1,12 @@
 import pg from "pg";
-import type { Pool } from "./postgres.ts";
+import type { PoolOf } from "./postgres.ts";
 
 /**
  * Views of one pool that differ in the value of a session setting, by which row-level security tells what they see. A
  * connection is given the value before it is used, and only when it had another one: a pool that serves one scope asks
  * nothing more than without.
  */
-export function openScopes(pool: pg.Pool, setting: string): (value: string) => Pool {
+export function openScopes<Role>(pool: pg.Pool & PoolOf<Role>, setting: string): (value: string) => PoolOf<Role> {
   const current = new WeakMap<pg.PoolClient, string>();
 
   async function connect(value: string): Promise<pg.PoolClient> {
@@ -41,5 +41,5 @@ export function openScopes(pool: pg.Pool, setting: string): (value: string) => P
     ({
       connect: () => connect(value),
       query: (...statement: Parameters<pg.PoolClient["query"]>) => query(value, ...statement),
-    }) as unknown as Pool;
+    }) as unknown as PoolOf<Role>;
 }

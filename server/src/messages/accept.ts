@@ -1,4 +1,5 @@
 import type { Bus } from "../bus/bus.ts";
+import type { RequestDb } from "../database-roles.ts";
 import { RequestError } from "../errors.ts";
 import type { EventNotifier } from "../events/events.ts";
 import { type Batcher, BatcherFull, openBatcher } from "../lib/batcher.ts";
@@ -6,7 +7,6 @@ import { type Clock, pause } from "../lib/clock.ts";
 import { isRecordFault } from "../lib/faults.ts";
 import { inParts } from "../lib/in-parts.ts";
 import { isRetryableDbError, isUniqueViolation } from "../lib/postgres.ts";
-import type { Db } from "../lib/query.ts";
 import { topics } from "../topics.ts";
 import { isSameMessage, type NewMessage, type Refusal, type Written, writeMessages } from "./write-messages.ts";
 
@@ -17,7 +17,7 @@ export type Accepted =
 
 export interface AcceptOptions {
   /** The database role that writes the messages of a workspace. */
-  dbOf: (workspaceId: string) => Db;
+  dbOf: (workspaceId: string) => RequestDb;
   bus: Bus;
   eventNotifier: EventNotifier;
   clock: Clock;

@@ -1,13 +1,15 @@
 /** The door of realtime: sockets and streams that are told what happens, as it happens. */
+
 import type { IncomingMessage, Server } from "node:http";
 import type { Duplex } from "node:stream";
 import { type Authenticator, requireScope } from "../credentials/credentials.ts";
+import type { PipelineDb, RequestDb } from "../database-roles.ts";
 import { openTaker } from "../deliveries/mark-taken.ts";
 import type { EventNotifier } from "../events/events.ts";
 import { doorLimits, refuseHeaders, refuseQuery } from "../http/limits.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Fanout } from "../lib/fanout/fanout.ts";
-import type { Log, Pool } from "../lib/postgres.ts";
+import type { Log } from "../lib/postgres.ts";
 import type { RateLimits } from "../lib/rate-limits/rate-limits.ts";
 import type { Signals } from "../signals/signals.ts";
 import { countFrame } from "./frame-limits.ts";
@@ -24,8 +26,8 @@ export { openTypingTeller, type TellTyping, type Typing } from "./typing.ts";
 
 export interface RealtimeDeps {
   /** Sees all workspaces: who may see what is decided here. */
-  pipelineDb: Pool;
-  dbOf: (workspaceId: string) => Pool;
+  pipelineDb: PipelineDb;
+  dbOf: (workspaceId: string) => RequestDb;
   eventNotifier: EventNotifier;
   fanout: Fanout;
   clock: Clock;

@@ -1,6 +1,6 @@
 import type { Bus } from "../bus/bus.ts";
+import type { PipelineDb } from "../database-roles.ts";
 import type { Clock } from "../lib/clock.ts";
-import type { Db } from "../lib/query.ts";
 
 /** The platform's word on a part of a delivery. */
 export interface Receipt {
@@ -16,7 +16,7 @@ export interface Receipt {
 }
 
 export interface ReceiptDeps {
-  db: Db;
+  db: PipelineDb;
   bus: Bus;
   clock: Clock;
 }

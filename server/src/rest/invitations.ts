@@ -1,10 +1,10 @@
 import { invitationAcceptance, invitations } from "../../../contract/src/invitations.ts";
 import { openSession, type Tokens } from "../credentials/credentials.ts";
+import type { IdentityDb } from "../database-roles.ts";
 import type { App } from "../http/app.ts";
 import { decodeCursor, toPage } from "../http/pages.ts";
 import { route } from "../http/route.ts";
 import { originOf } from "../http/server.ts";
-import type { Pool } from "../lib/postgres.ts";
 import type { PasswordHasher } from "../log-in/log-in.ts";
 import {
   acceptInvitation,
@@ -18,7 +18,7 @@ import { keepOutOfCaches } from "./auth.ts";
 import { showUser } from "./users.ts";
 
 export interface InvitationRouteDeps extends Omit<InvitationDeps, "db"> {
-  identityDb: Pool;
+  identityDb: IdentityDb;
   hasher: PasswordHasher;
   tokens: Tokens;
 }

@@ -1,9 +1,9 @@
 import type { Logger } from "pino";
 import type { Forget, Tokens } from "../credentials/credentials.ts";
+import type { IdentityDb } from "../database-roles.ts";
 import type { App } from "../http/app.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Mailer } from "../lib/mailer.ts";
-import type { Pool } from "../lib/postgres.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
 import { type LogInProvider, openForgottenPasswords, openLogInTries, type PasswordHasher } from "../log-in/log-in.ts";
 import { invitationRoutes } from "./invitations.ts";
@@ -13,7 +13,7 @@ import { passwordRoutes } from "./passwords.ts";
 import { totpRoutes } from "./totp.ts";
 
 export interface LogInDeps extends Forget {
-  identityDb: Pool;
+  identityDb: IdentityDb;
   clock: Clock;
   log: Pick<Logger, "warn">;
   hasher: PasswordHasher;

@@ -1,11 +1,11 @@
 import { ownPassword, passwords, userPasswords } from "../../../contract/src/passwords.ts";
 import type { Ending, Forget } from "../credentials/credentials.ts";
+import type { IdentityDb } from "../database-roles.ts";
 import type { App } from "../http/app.ts";
 import { route } from "../http/route.ts";
 import { originOf } from "../http/server.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Mailer } from "../lib/mailer.ts";
-import type { Pool } from "../lib/postgres.ts";
 import {
   changePassword,
   type ForgottenPasswords,
@@ -17,7 +17,7 @@ import {
 import { keepOutOfCaches } from "./auth.ts";
 
 export interface PasswordRouteDeps extends Forget {
-  identityDb: Pool;
+  identityDb: IdentityDb;
   clock: Clock;
   hasher: PasswordHasher;
   mailer: Mailer;

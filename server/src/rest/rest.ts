@@ -7,6 +7,7 @@ import { connectors } from "../connectors/registry.ts";
 import { addressParser } from "../contacts/contacts.ts";
 import { findDirectsTo, type NewDirect } from "../conversations/conversations.ts";
 import type { Authenticator } from "../credentials/credentials.ts";
+import type { RequestDb } from "../database-roles.ts";
 import type { ReplayDeps } from "../dead-letters/dead-letters.ts";
 import type { EventNotifier } from "../events/events.ts";
 import type { App } from "../http/app.ts";
@@ -17,7 +18,6 @@ import { renewCertificate } from "../http/tls.ts";
 import { limitWriteAnswers } from "../http/write-answers.ts";
 import { readCertificate } from "../lib/certificate.ts";
 import type { HttpClient } from "../lib/http.ts";
-import type { Pool } from "../lib/postgres.ts";
 import type { RateLimits } from "../lib/rate-limits/rate-limits.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
 import {
@@ -55,7 +55,7 @@ export interface RestDeps
     Pick<ConversationRouteDeps, "signals" | "tellTyping" | "capabilitiesOf"> {
   config: Pick<Config, "http" | "identity" | "limits" | "webhooks">;
   log: Logger;
-  dbOf: (workspaceId: string) => Pool;
+  dbOf: (workspaceId: string) => RequestDb;
   authenticator: Pick<Authenticator, "authenticate" | "forget">;
   secretBox: SecretBox;
   limits: RateLimits;

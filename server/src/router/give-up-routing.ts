@@ -1,9 +1,10 @@
 import type { BusRecord } from "../bus/bus.ts";
+import type { PipelineDb } from "../database-roles.ts";
 import type { EventNotifier } from "../events/events.ts";
 import type { Clock } from "../lib/clock.ts";
 import { faultCode } from "../lib/faults.ts";
 import { derivedId } from "../lib/ids.ts";
-import { type Db, run } from "../lib/query.ts";
+import { run } from "../lib/query.ts";
 import type { AcceptedRecord } from "./router.ts";
 
 /**
@@ -11,7 +12,7 @@ import type { AcceptedRecord } from "./router.ts";
  * the message again. Safe to call twice.
  */
 export async function giveUpRouting(
-  { db, eventNotifier, clock }: { db: Db; eventNotifier: EventNotifier; clock: Clock },
+  { db, eventNotifier, clock }: { db: PipelineDb; eventNotifier: EventNotifier; clock: Clock },
   { value }: BusRecord<AcceptedRecord>,
   error: unknown,
 ): Promise<void> {

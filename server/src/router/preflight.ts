@@ -9,6 +9,7 @@ import {
 } from "../contacts/contacts.ts";
 import { findConversation, type MessagingWindow, showWindow, windowOf } from "../conversations/conversations.ts";
 import { type Principal, reachesContacts, seesAddressesOf } from "../credentials/credentials.ts";
+import type { RequestDb } from "../database-roles.ts";
 import { splitText } from "../deliveries/split-text.ts";
 import { all, type Db } from "../lib/query.ts";
 import { channelsOf } from "../messages/messages.ts";
@@ -30,7 +31,7 @@ export interface Foreseen {
 }
 
 export interface PreflightDeps {
-  db: Db;
+  db: RequestDb;
   nowMs: number;
   capabilitiesOf: (channel: string) => Capabilities | null;
 }

@@ -1,4 +1,5 @@
 import type { Bus, BusRecord } from "../bus/bus.ts";
+import type { PipelineDb } from "../database-roles.ts";
 import type { EventNotifier } from "../events/events.ts";
 import type { Clock } from "../lib/clock.ts";
 import { derivedId } from "../lib/ids.ts";
@@ -17,7 +18,7 @@ export interface AcceptedRecord {
 }
 
 export interface RouterDeps {
-  db: Db;
+  db: PipelineDb;
   bus: Bus;
   eventNotifier: EventNotifier;
   clock: Clock;

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import type { Logger } from "pino";
 import { openAuthenticator, openTokens, type SigningKeys, sharedSecrets } from "../credentials/credentials.ts";
+import type { IdentityDb } from "../database-roles.ts";
 import type { App } from "../http/app.ts";
 import { honourIdempotencyKeys } from "../http/idempotency.ts";
 import type { Clock } from "../lib/clock.ts";
-import type { Pool } from "../lib/postgres.ts";
 import { Secret } from "../lib/secret.ts";
 import { openSecretBox, type SecretBox } from "../lib/secret-box.ts";
 import { ensureFirstAdmin, openPasswordHasher } from "../log-in/log-in.ts";
@@ -158,4 +158,7 @@ export async function startIdentityHub(
 const identityRoutes = [authRoutes, jwksRoutes, meRoutes, apiKeyRoutes, userRoutes, workspaceRoutes, auditLogRoutes];
 
 /** Adds routes that other tests do not need. */
-export type MoreRoutes = (app: App, deps: AuthRouteDeps & { identityDb: Pool; log: Logger; box: SecretBox }) => unknown;
+export type MoreRoutes = (
+  app: App,
+  deps: AuthRouteDeps & { identityDb: IdentityDb; log: Logger; box: SecretBox },
+) => unknown;

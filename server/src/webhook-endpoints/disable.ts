@@ -1,7 +1,8 @@
 import { recordAuditEvent } from "../audit/audit.ts";
+import type { PipelineDb, RequestDb } from "../database-roles.ts";
 import type { EventNotifier } from "../events/events.ts";
 import type { Clock } from "../lib/clock.ts";
-import { type Log, type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
+import { type Log, type PoolClient, transaction } from "../lib/postgres.ts";
 import { type Db, one } from "../lib/query.ts";
 import { inLockOrder } from "./claims.ts";
 import type { DisabledReason, EndpointKey } from "./endpoint.ts";
@@ -9,7 +10,7 @@ import { disableEndpoint } from "./endpoint-rows.ts";
 import { patienceMs } from "./schedule.ts";
 
 export interface DisableDeps {
-  db: Pool;
+  db: PipelineDb | RequestDb;
   clock: Clock;
   log: Log;
   eventNotifier: Pick<EventNotifier, "notify">;

@@ -1,7 +1,8 @@
 import { testEvent } from "../../../contract/src/events.ts";
+import type { RequestDb } from "../database-roles.ts";
 import { notFound, RequestError } from "../errors.ts";
 import { newId } from "../lib/ids.ts";
-import { type Log, type Pool, transaction } from "../lib/postgres.ts";
+import { type Log, transaction } from "../lib/postgres.ts";
 import { run } from "../lib/query.ts";
 import type { WebhookAttempt } from "./attempts.ts";
 import { type DisableDeps, disableGone } from "./disable.ts";
@@ -22,7 +23,7 @@ const maxTests = 16;
 export function openTester(deps: TestDeps) {
   let underWay = 0;
 
-  async function test(db: Pool, { workspaceId, endpointId }: EndpointKey): Promise<WebhookAttempt> {
+  async function test(db: RequestDb, { workspaceId, endpointId }: EndpointKey): Promise<WebhookAttempt> {
     const { clock } = deps;
     const endpoint = await findSealedEndpoint(db, { workspaceId, endpointId });
     if (endpoint === null) throw notFound("webhook endpoint");
@@ -74,7 +75,7 @@ export function openTester(deps: TestDeps) {
 
   return {
     /** RESOURCE_NOT_FOUND for an unknown endpoint; OVERLOADED while too many tests wait for their answers. */
-    async test(db: Pool, key: EndpointKey): Promise<WebhookAttempt> {
+    async test(db: RequestDb, key: EndpointKey): Promise<WebhookAttempt> {
       if (underWay >= maxTests) {
         throw new RequestError("OVERLOADED", "Too many tests of webhook endpoints are under way: try again.", {
           retryAfterSeconds: 15,
