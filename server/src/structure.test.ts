@@ -1,6 +1,6 @@
 /** The rules of the tree, held against the real imports: see ARCHITECTURE.md. A new exception needs its reason here. */
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { test } from "node:test";
 
@@ -294,6 +294,21 @@ test("no two folders import each other, however far round, types included", () =
     imports.set(placeOf(from), [...(imports.get(placeOf(from)) ?? []), placeOf(to)]);
   }
   assert.equal(findCircle(imports), null);
+});
+
+test("ARCHITECTURE.md names files, functions, tables and codes that exist", () => {
+  const page = readFileSync(join(root, "../../ARCHITECTURE.md"), "utf8");
+  const migrations = readdirSync(join(root, "../migrations")).map((name) =>
+    readFileSync(join(root, "../migrations", name), "utf8"),
+  );
+  const known = [...files.map(({ text }) => text), ...migrations].join("\n");
+  const paths = [...page.matchAll(/[`(]([\w./-]+\.(?:ts|sql|md))[`)]/g)].map(([, path]) => path!);
+  const bases = ["../..", "../../contract", "..", "../migrations", "."];
+  const absent = paths.filter((path) => !bases.some((base) => existsSync(join(root, base, path))));
+  const names = [...page.matchAll(/`(?:[a-z]+\.|[A-Z]\w+\.)?([A-Za-z]\w{3,})`/g)].map(([, name]) => name!);
+  assert.ok(paths.length > 30 && names.length > 100, "the page is read");
+  absent.push(...names.filter((name) => !new RegExp(`\\b${name}\\b`).test(known)));
+  assert.deepEqual(absent, []);
 });
 
 /** A folder; the files outside of folders are the vocabulary or the assembly. */
