@@ -1,7 +1,7 @@
-import { PairMap } from "./pair-map.ts";
+import { PairMap } from "./collections.ts";
 
 /** Most accounts at once; each may hold connections and queues. */
-export const MAX_ACCOUNTS = 10_000;
+export const maxAccounts = 10_000;
 
 /** One connected number or bot, as its platform knows it. Credentials are shown: nothing here is secret. */
 export interface Account {

@@ -37,7 +37,7 @@ export interface OpenFace {
   serve(app: FastifyInstance): void;
   /** A person does something; the webhook is on its way when this returns. Throws a `Problem` when it cannot be. */
   inbound(account: Account, input: Inbound): Record<string, unknown>;
-  /** The platform's word on a message, by hand. Throws a `Problem` when the platform gives no such word. */
+  /** Sends a receipt by hand. Throws a `Problem` when the platform has no such receipt. */
   receipt(message: StoredMessage, receipt: Receipt): void;
   /** A person blocks the business, or takes it back. */
   block(account: Account, person: string, blocked: boolean): void;
@@ -52,7 +52,7 @@ export interface OpenFace {
   reset(): void;
 }
 
-/** What a person does, in the hub's words. */
+/** What a person does, in the hub's shapes. */
 export interface Inbound {
   /** As `Face.person` spells it. */
   person: string;

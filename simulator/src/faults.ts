@@ -2,7 +2,7 @@ import { invalid } from "./problem.ts";
 import type { Random } from "./random.ts";
 
 /** Most faults kept, ended ones included. */
-const MAX_FAULTS = 1_000;
+const maxFaults = 1_000;
 
 /** What can be broken on purpose. The first eight meet a send, the last three a webhook. */
 export const faultNames = [
@@ -22,7 +22,7 @@ export const faultNames = [
 export type FaultName = (typeof faultNames)[number];
 
 /** What was asked for. */
-export interface FaultOrder {
+interface FaultOrder {
   channel: string;
   fault: FaultName;
   /** Chance, 0 to 1, that it hits when it could. Default 1. */
@@ -67,8 +67,8 @@ export class Faults {
   }
 
   add(order: FaultOrder): Fault {
-    if (this.#faults.length >= MAX_FAULTS) this.#faults = this.#faults.filter((fault) => this.isActive(fault));
-    if (this.#faults.length >= MAX_FAULTS) throw invalid(`${MAX_FAULTS} faults are at work: DELETE /_sim/faults first`);
+    if (this.#faults.length >= maxFaults) this.#faults = this.#faults.filter((fault) => this.isActive(fault));
+    if (this.#faults.length >= maxFaults) throw invalid(`${maxFaults} faults are at work: DELETE /_sim/faults first`);
     this.#made += 1;
     const fault = {
       ...order,

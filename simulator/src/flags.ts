@@ -8,14 +8,14 @@ export type Command =
   | { kind: "start"; options: SimulatorOptions /** The parent process sends the port. */; inheritsPort: boolean };
 
 /** The port when none is named. */
-export const DEFAULT_PORT = 8090;
+const defaultPort = 8090;
 
 /** Shown by `--help`. */
 export const help = `The platform simulator: WhatsApp and Telegram on this machine, driven through /_sim.
 
   node simulator/src/main.ts [flags]
 
-  --port <n>         where it listens; 0 takes a free port       SIMULATOR_PORT      ${DEFAULT_PORT}
+  --port <n>         where it listens; 0 takes a free port       SIMULATOR_PORT      ${defaultPort}
   --inherit-port     listens on the server that the parent process sends over IPC
   --host <name>      on which address                            SIMULATOR_HOST      127.0.0.1
   --journal <file>   what the platforms got survives in it       SIMULATOR_JOURNAL   none
@@ -24,7 +24,7 @@ export const help = `The platform simulator: WhatsApp and Telegram on this machi
   --seed <text>      repeats chance and ids                      SIMULATOR_SEED      new each time
   --help
 
-A flag wins over its environment variable. The README beside this program tells the rest.
+A flag wins over its environment variable. The README beside this program explains the rest.
 `;
 
 /** Reads flags and environment; throws an `Error` with one clear sentence. */
@@ -51,7 +51,7 @@ export function readCommand(args: readonly string[], env: NodeJS.ProcessEnv): Co
     kind: "start",
     inheritsPort: values["inherit-port"] ?? false,
     options: {
-      port: readPort(values.port ?? env.SIMULATOR_PORT ?? String(DEFAULT_PORT)),
+      port: readPort(values.port ?? env.SIMULATOR_PORT ?? String(defaultPort)),
       host: values.host ?? env.SIMULATOR_HOST ?? "127.0.0.1",
       ...(journal ? { journal } : {}),
       ...(accounts ? { accounts: readAccounts(accounts) } : {}),

@@ -12,7 +12,7 @@ import { call } from "./testing/driver.ts";
 
 const main = path.join(import.meta.dirname, "main.ts");
 
-test("a parent hears where it listens; SIGTERM and the parent's death end it", async () => {
+test("the process reports its URL to its parent, and ends with SIGTERM or with the parent", async () => {
   for (const end of [(child: ChildProcess) => child.kill("SIGTERM"), (child: ChildProcess) => child.disconnect()]) {
     const { child, url } = await start(["--port", "0"]);
     assert.equal((await call(`${url}/_sim/idle`, "GET")).body.idle, true);

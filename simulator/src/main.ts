@@ -3,7 +3,7 @@ import { help, readCommand } from "./flags.ts";
 import { type Simulator, startSimulator } from "./simulator.ts";
 
 /** How long an orderly stop may take before the process ends anyway. */
-const STOP_MS = 1_500;
+const stopTimeoutMs = 1_500;
 
 const command = attempt(() => readCommand(process.argv.slice(2), process.env));
 if (command.kind === "help") {
@@ -32,7 +32,7 @@ function inheritedServer(): Promise<Server> {
 /** Signals, and the death of the parent that has an IPC channel to this process. */
 function stopWhenAsked(simulator: Simulator): void {
   const stop = () => {
-    setTimeout(() => process.exit(0), STOP_MS).unref();
+    setTimeout(() => process.exit(0), stopTimeoutMs).unref();
     simulator.close().then(
       () => process.exit(0),
       (error) => {

@@ -1,10 +1,10 @@
-import { PairMap } from "./pair-map.ts";
+import { PairMap } from "./collections.ts";
 
 /** How many received messages are kept, at least; the oldest are forgotten first. */
-export const KEPT_MESSAGES = 200_000;
+export const keptMessages = 200_000;
 
 /** How many may pile up above that before the oldest are cut in one go. */
-const SLACK = 10_000;
+const slack = 10_000;
 
 /** What a platform got, as the control surface shows it. */
 export interface ReceivedMessage {
@@ -14,12 +14,12 @@ export interface ReceivedMessage {
   /** The recipient, as `Face.person` spells it. */
   to: string;
   provider_message_id: string;
-  /** The platform's own word: `text`, `image`, `location`, `reaction` … */
+  /** The platform's name for it: `text`, `image`, `location`, `reaction` … */
   kind: string;
-  /** The words in it: the body, a caption, a reaction's emoji. */
+  /** The body, a caption, or a reaction's emoji. */
   text: string | null;
   media: unknown;
-  /** The request as it came, without the token. */
+  /** The request, without the token. */
   raw: unknown;
   received_at: string;
 }
@@ -47,7 +47,7 @@ export interface MessageQuery {
 /** What the platforms got, oldest first, bounded. */
 export class Messages {
   #stored: StoredMessage[] = [];
-  /** Filled when something is looked up, not when a message comes: under load nobody asks. */
+  /** Filled by look-ups, not by `add`: load tests look nothing up. */
   readonly #byKey = new PairMap<StoredMessage>();
   #indexedUpTo = 0;
   #nextIndex = 1;
@@ -71,7 +71,7 @@ export class Messages {
   add(message: StoredMessage): void {
     this.#stored.push(message);
     this.#nextIndex = message.index + 1;
-    if (this.#stored.length > KEPT_MESSAGES + SLACK) this.#cut();
+    if (this.#stored.length > keptMessages + slack) this.#cut();
   }
 
   /** Keeps indexes of an earlier run from being given again. */
@@ -124,7 +124,7 @@ export class Messages {
   }
 
   #cut(): void {
-    const old = this.#stored.splice(0, this.#stored.length - KEPT_MESSAGES);
+    const old = this.#stored.splice(0, this.#stored.length - keptMessages);
     for (const message of old) {
       const { channel, key } = message;
       if (this.#byKey.get(channel, key) === message) this.#byKey.delete(channel, key);

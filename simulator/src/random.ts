@@ -6,7 +6,7 @@ export interface Random {
   hex(length: number): string;
   /** An independent source whose sequence depends on this one's seed and the label only. */
   fork(label: string): Random;
-  /** Goes over to the sequence of this seed and the label. */
+  /** Continues with the sequence of this seed and the label. */
   restart(label: string): void;
 }
 
@@ -18,7 +18,7 @@ export function createRandom(seed: string): Random {
     next,
     hex(length) {
       let text = "";
-      while (text.length < length) text += HEX[(next() * 256) | 0];
+      while (text.length < length) text += hexPairs[(next() * 256) | 0];
       return text.slice(0, length);
     },
     fork: (label) => createRandom(`${seed}/${label}`),
@@ -28,7 +28,7 @@ export function createRandom(seed: string): Random {
   };
 }
 
-const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0").toUpperCase());
+const hexPairs = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0").toUpperCase());
 
 /** The "small fast counter" generator with 128 bits of state. */
 function sfc32(seed: string): () => number {

@@ -18,7 +18,7 @@ test("the README lists the methods of each platform, all of them and no others",
   );
 });
 
-test("the README tells every fault, every setting and the default accounts", () => {
+test("the README lists every fault, every setting and the default accounts", () => {
   for (const name of [...faultNames, ...Object.keys(commonSettings)])
     assert.ok(readme.includes(`\n| \`${name}\``), name);
   for (const value of defaultAccounts.flatMap((account) => Object.values(account))) {

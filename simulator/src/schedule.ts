@@ -1,5 +1,5 @@
 /** Length of one tick: what is due within the same tick runs together, under one timer. */
-const TICK_MS = 5;
+const tickMs = 5;
 
 /** Runs things later, thousands a second under few timers. Owns its timers: close it. */
 export class Schedule {
@@ -12,7 +12,7 @@ export class Schedule {
 
   /** Runs `job` once `dueAt` (ms) has come, in order of calls within a tick; never early, never within this call. */
   at(dueAt: number, job: () => void): void {
-    const tick = Math.ceil(dueAt / TICK_MS);
+    const tick = Math.ceil(dueAt / tickMs);
     const planned = this.#ticks.get(tick);
     if (planned) planned.jobs.push(job);
     else this.#open(tick, [job]);
@@ -25,7 +25,7 @@ export class Schedule {
   }
 
   #open(tick: number, jobs: (() => void)[]): void {
-    const delayMs = Math.min(Math.max(0, tick * TICK_MS - this.#now()), 2_000_000_000);
+    const delayMs = Math.min(Math.max(0, tick * tickMs - this.#now()), 2_000_000_000);
     const timer = setTimeout(() => {
       this.#ticks.delete(tick);
       for (const job of jobs) job();

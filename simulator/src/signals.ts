@@ -1,5 +1,5 @@
 /** A read mark or typing that a person is shown. */
-export interface Signal {
+interface Signal {
   channel: string;
   account: string;
   /** In the form of `Face.person`; null when the platform does not know the sender of the message. */

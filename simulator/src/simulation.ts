@@ -1,4 +1,4 @@
-import { type Account, MAX_ACCOUNTS } from "./accounts.ts";
+import { type Account, maxAccounts } from "./accounts.ts";
 import type { Face, OpenFace } from "./face.ts";
 import { isRecord } from "./fields.ts";
 import { absent, invalid, Problem } from "./problem.ts";
@@ -57,8 +57,8 @@ export function putAccount(simulation: Simulation, input: unknown): Account {
   const { face } = channelOf(simulation, input.channel);
   const given = face.readAccount(input);
   const known = world.accounts.find(face.channel, given.id);
-  if (!known && world.accounts.list().length >= MAX_ACCOUNTS) {
-    throw new Problem(503, "OVERLOADED", `there are ${MAX_ACCOUNTS} accounts already`);
+  if (!known && world.accounts.list().length >= maxAccounts) {
+    throw new Problem(503, "OVERLOADED", `there are ${maxAccounts} accounts already`);
   }
   const account = known ? face.readAccount({ ...known.fields, ...input }) : given;
   world.accounts.put(account);

@@ -20,7 +20,7 @@ import { Webhooks } from "./webhooks/webhooks.ts";
 import type { World } from "./world.ts";
 
 /** The largest body of a control call. */
-const MAX_CONTROL_BYTES = 1 << 20;
+const maxControlBytes = 1 << 20;
 
 export interface SimulatorOptions {
   /** 0, the default, takes a free one. */
@@ -138,7 +138,7 @@ function openSimulation(
 }
 
 function createServer(simulation: Simulation): FastifyInstance {
-  const app = Fastify({ forceCloseConnections: true, bodyLimit: MAX_CONTROL_BYTES, exposeHeadRoutes: false });
+  const app = Fastify({ forceCloseConnections: true, bodyLimit: maxControlBytes, exposeHeadRoutes: false });
   answerErrors(app);
   for (const [channel, running] of simulation.open) {
     app.register(async (scope) => running.serve(scope), { prefix: `/${channel}` });

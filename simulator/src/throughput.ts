@@ -1,25 +1,19 @@
-/** Names remembered; the quietest are forgotten first. */
-const MAX_NAMES = 10_000;
+import { BoundedMap } from "./collections.ts";
 
-/** Messages a second for each of many names, with a burst of one second's worth. */
-export class Throughput {
-  readonly #now: () => number;
-  readonly #buckets = new Map<string, { tokens: number; at: number }>();
+/** Names remembered; those used longest ago are forgotten first. */
+const maxNames = 10_000;
 
-  constructor(now: () => number) {
-    this.#now = now;
-  }
+/** Whether one more message of this name is within `perSecond`, with a burst of one second's worth; 0: always. */
+export type Throughput = (name: string, perSecond: number) => boolean;
 
-  /** Whether one more message of this name is within `perSecond`; 0: always. */
-  allows(name: string, perSecond: number): boolean {
+export function openThroughput(now: () => number): Throughput {
+  const buckets = new BoundedMap<string, { tokens: number; at: number }>(maxNames);
+  return (name, perSecond) => {
     if (perSecond === 0) return true;
-    const now = this.#now();
-    const bucket = this.#buckets.get(name) ?? { tokens: perSecond, at: now };
-    const tokens = Math.min(perSecond, bucket.tokens + ((now - bucket.at) * perSecond) / 1000);
-    const allowed = tokens >= 1;
-    this.#buckets.delete(name);
-    this.#buckets.set(name, { tokens: allowed ? tokens - 1 : tokens, at: now });
-    if (this.#buckets.size > MAX_NAMES) this.#buckets.delete(this.#buckets.keys().next().value!);
-    return allowed;
-  }
+    const at = now();
+    const bucket = buckets.get(name) ?? { tokens: perSecond, at };
+    const tokens = Math.min(perSecond, bucket.tokens + ((at - bucket.at) * perSecond) / 1000);
+    buckets.set(name, { tokens: tokens >= 1 ? tokens - 1 : tokens, at });
+    return tokens >= 1;
+  };
 }

@@ -58,7 +58,7 @@ test("what is malformed is refused with what would be right", async () => {
     ],
     ["POST", "faults", { channel: "whatsapp", fault: "slow", typo: 2 }, /unknown field "typo"/],
     ["POST", "settings", { channel: "whatsapp", auto_receipts: "seen" }, /auto_receipts must be one of/],
-    ["POST", "settings", { channel: "telegram", auto_receipts: true }, /telegram tells no receipts/],
+    ["POST", "settings", { channel: "telegram", auto_receipts: true }, /telegram has no receipts/],
     ["POST", "settings", [], /body must be a JSON object/],
     ["POST", "accounts", { channel: "whatsapp" }, /phone_number_id must be a string of digits/],
     ["POST", "accounts", { channel: "telegram", bot_token: "1:x" }, /bot_token must be <bot id>:<35/],
@@ -159,7 +159,7 @@ test("settings merge and are shown", async () => {
   assert.equal(all.whatsapp.auto_receipts, true);
 });
 
-test("the page shows people what came, without running it", async () => {
+test("the page shows messages and does not run their HTML", async () => {
   await using driver = await openDriver();
   await driver.sendText(ana, "<script>alert(1)</script>");
   await driver.bot("sendMessage", { chat_id: 5, text: "hi" });

@@ -1,12 +1,11 @@
 import type { FastifyInstance } from "fastify";
 import { Problem } from "../problem.ts";
 import type { Simulation } from "../simulation.ts";
-import { serveAccounts } from "./accounts.ts";
 import { serveFaults } from "./faults.ts";
 import { serveMessages, serveSignals } from "./messages.ts";
 import { servePage } from "./page.ts";
 import { servePeople } from "./people.ts";
-import { serveState } from "./state.ts";
+import { serveAccounts, serveState } from "./state.ts";
 
 /** Serves the control surface: what drives the simulator and shows what it got. Connectors never need it. */
 export function serveControl(app: FastifyInstance, simulation: Simulation): void {

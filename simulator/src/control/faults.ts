@@ -4,7 +4,7 @@ import { boolean, integer, number, object, oneOf, optional, string } from "../fi
 import { invalid } from "../problem.ts";
 import { channelOf, personOf, type Simulation } from "../simulation.ts";
 
-const DAY_MS = 86_400_000;
+const dayMs = 86_400_000;
 
 const readOrder = object({
   channel: string(),
@@ -12,7 +12,7 @@ const readOrder = object({
   probability: optional(number(0, 1)),
   count: optional(integer(1, 1_000_000_000)),
   delay_ms: optional(integer(0, 3_600_000)),
-  for_ms: optional(integer(1, DAY_MS)),
+  for_ms: optional(integer(1, dayMs)),
   to: optional(string()),
   retry_after_s: optional(integer(0, 86_400)),
   code: optional(integer(0, 999_999)),

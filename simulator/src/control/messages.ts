@@ -6,17 +6,17 @@ import { invalid } from "../problem.ts";
 import { channelOf, personOf, type Simulation } from "../simulation.ts";
 
 /** Messages in one answer when not told, and at most. */
-const DEFAULT_LIMIT = 1_000;
-const MAX_LIMIT = 100_000;
+const defaultLimit = 1_000;
+const maxLimit = 100_000;
 
 const readQuery = object({
   channel: optional(string()),
   to: optional(string()),
-  limit: optional(integerText(1, MAX_LIMIT)),
+  limit: optional(integerText(1, maxLimit)),
   after: optional(integerText(0, Number.MAX_SAFE_INTEGER)),
 });
 
-/** `GET /_sim/messages`: what the platforms got, oldest first; `next_after` goes on where an answer ended. */
+/** `GET /_sim/messages`: what the platforms received, oldest first; `next_after` continues where an answer ended. */
 export function serveMessages(app: FastifyInstance, simulation: Simulation): void {
   app.get("/messages", (request, reply) => {
     const { messages } = simulation.world;
@@ -37,7 +37,7 @@ export function serveSignals(app: FastifyInstance, simulation: Simulation): void
 }
 
 function toQuery(simulation: Simulation, query: unknown): MessageQuery {
-  const { channel, to, limit = DEFAULT_LIMIT, after = 0 } = readQuery(query, "query");
+  const { channel, to, limit = defaultLimit, after = 0 } = readQuery(query, "query");
   const named = channel === undefined ? undefined : channelOf(simulation, channel).face;
   if (to === undefined) return { channel, to, limit, after };
   const face = named ?? faceOfAddress(simulation, to);

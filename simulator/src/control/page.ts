@@ -3,10 +3,10 @@ import { readMessage, type StoredMessage } from "../messages.ts";
 import type { Simulation } from "../simulation.ts";
 
 /** Newest messages on the page. */
-const SHOWN_MESSAGES = 50;
+const shownMessages = 50;
 
 /** Longest text of one message on the page. */
-const SHOWN_TEXT = 200;
+const shownTextLength = 200;
 
 /** `GET /_sim/`: a page for people, without scripts. */
 export function servePage(app: FastifyInstance, simulation: Simulation): void {
@@ -16,7 +16,7 @@ export function servePage(app: FastifyInstance, simulation: Simulation): void {
 }
 
 function page({ world, faces }: Simulation, url: string): string {
-  const messages = world.messages.latest(SHOWN_MESSAGES);
+  const messages = world.messages.latest(shownMessages);
   const rows = messages.map(row).join("");
   const accounts = world.accounts
     .list()
@@ -31,7 +31,7 @@ function page({ world, faces }: Simulation, url: string): string {
 pre{overflow-x:auto;padding:.75rem;border:1px solid;border-radius:.5rem}td{vertical-align:top;padding:.25rem .5rem;white-space:nowrap}
 td:last-child{white-space:normal;overflow-wrap:anywhere;min-width:10rem}.wide{overflow-x:auto}
 table{border-collapse:collapse;width:100%}tr{border-bottom:1px solid #8884}</style></head><body>
-<h1>Platform simulator</h1><p>It speaks as ${faces.map((face) => face.channel).join(", ")}. Reload to see what came since.</p>
+<h1>Platform simulator</h1><p>It simulates ${faces.map((face) => face.channel).join(", ")}. Reload to see new messages.</p>
 <h2>Accounts</h2><ul>${accounts}</ul>
 <h2>Newest messages</h2>${rows === "" ? "<p>None yet.</p>" : `<div class="wide"><table>${rows}</table></div>`}
 <h2>Try</h2><pre>${escapeHtml(examples(url))}</pre></body></html>`;
@@ -39,7 +39,7 @@ table{border-collapse:collapse;width:100%}tr{border-bottom:1px solid #8884}</sty
 
 function row(stored: StoredMessage): string {
   const { channel, to, kind, text, received_at } = readMessage(stored);
-  const shown = text === null ? `[${kind}]` : text.slice(0, SHOWN_TEXT);
+  const shown = text === null ? `[${kind}]` : text.slice(0, shownTextLength);
   return `<tr><td>${received_at.slice(11, 19)}</td><td>${channel}</td><td>${escapeHtml(to)}</td><td>${escapeHtml(shown)}</td></tr>`;
 }
 

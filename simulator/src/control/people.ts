@@ -3,16 +3,16 @@ import type { InboundPayload } from "../face.ts";
 import { boolean, integer, isRecord, number, object, oneOf, optional, type Reader, string } from "../fields.ts";
 import { absent, invalid, Problem } from "../problem.ts";
 import { accountOf, channelOf, personOf, type Simulation } from "../simulation.ts";
-import { MAX_WAITING_FOR_INBOUND } from "../webhooks/webhooks.ts";
+import { maxWaitingForInbound } from "../webhooks/webhooks.ts";
 
 /** Longest text that a person writes here, in UTF-16 units: as long as the hub's own. */
-const MAX_TEXT = 65_536;
+const maxTextLength = 65_536;
 
 const identifier: Reader<string> = (value, path) =>
   string({ max: 200 })(typeof value === "number" ? String(value) : value, path);
 
 const payloads = {
-  text: object({ type: oneOf(["text"]), text: string({ max: MAX_TEXT }) }),
+  text: object({ type: oneOf(["text"]), text: string({ max: maxTextLength }) }),
   location: object({
     type: oneOf(["location"]),
     latitude: number(-90, 90),
@@ -73,7 +73,7 @@ export function servePeople(app: FastifyInstance, simulation: Simulation): void 
     const { face, running } = channelOf(simulation, input.channel);
     const person = personOf(face, input.from, "from");
     const account = accountOf(simulation, { channel: input.channel, id: input.account, person });
-    if (world.webhooks.waiting >= MAX_WAITING_FOR_INBOUND) {
+    if (world.webhooks.waiting >= maxWaitingForInbound) {
       throw new Problem(503, "OVERLOADED", `${world.webhooks.waiting} webhooks wait to be taken: let them drain first`);
     }
     const { name, payload, reply_to: replyTo } = input;

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from "fastify";
 import { object, string } from "../fields.ts";
 import { settingFields } from "../settings.ts";
-import { channelOf, reset, type Simulation } from "../simulation.ts";
+import { channelOf, putAccount, reset, type Simulation } from "../simulation.ts";
 
 const readSettings = object({ channel: string(), ...settingFields });
 
@@ -27,5 +27,18 @@ export function serveState(app: FastifyInstance, simulation: Simulation): void {
   app.post("/reset", (_request, reply) => {
     reset(simulation);
     reply.code(204).send();
+  });
+}
+
+/** `/_sim/accounts`: credentials are shown, since nothing here is secret. */
+export function serveAccounts(app: FastifyInstance, simulation: Simulation): void {
+  const { accounts } = simulation.world;
+
+  app.get("/accounts", (_request, reply) => {
+    reply.send({ data: accounts.list().map((account) => account.fields) });
+  });
+
+  app.post("/accounts", (request, reply) => {
+    reply.code(201).send(putAccount(simulation, request.body).fields);
   });
 }

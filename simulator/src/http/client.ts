@@ -2,9 +2,9 @@ import http from "node:http";
 import https from "node:https";
 
 /** Longest part of an answer that is kept; the rest is read and dropped. */
-const MAX_ANSWER_BYTES = 65_536;
+const maxAnswerBytes = 65_536;
 
-export interface HttpRequest {
+interface HttpRequest {
   method: "GET" | "POST";
   url: string;
   headers?: Record<string, string>;
@@ -13,8 +13,8 @@ export interface HttpRequest {
   timeoutMs: number;
 }
 
-/** What came of a request. `failed`: no whole answer came; `reason` says why in a few words. */
-export type HttpOutcome =
+/** `failed`: there was no complete answer. */
+type HttpOutcome =
   | { kind: "answer"; status: number; headers: http.IncomingHttpHeaders; body: string }
   | { kind: "failed"; reason: string };
 
@@ -60,7 +60,7 @@ function readText(response: http.IncomingMessage, done: (text: string) => void):
   let size = 0;
   response.on("data", (chunk: Buffer) => {
     size += chunk.length;
-    if (size <= MAX_ANSWER_BYTES) chunks.push(chunk);
+    if (size <= maxAnswerBytes) chunks.push(chunk);
   });
   response.once("end", () => done(Buffer.concat(chunks).toString()));
 }

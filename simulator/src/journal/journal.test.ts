@@ -7,8 +7,7 @@ import { until } from "../../../server/src/testing/until.ts";
 import { defaultAccounts, defaultTelegramAccount, defaultWhatsAppAccount } from "../default-accounts.ts";
 import { openDriver } from "../testing/driver.ts";
 import { openReceiver } from "../testing/receiver.ts";
-import { LineFile } from "./file.ts";
-import { decodeLine, encodeLine, type JournalLine } from "./lines.ts";
+import { decodeLine, encodeLine, type JournalLine, LineFile } from "./journal.ts";
 
 const ana = "+5511999991111";
 
@@ -23,8 +22,8 @@ test("messages, webhooks, counters and what was not taken survive a restart", as
     await driver.bot("setWebhook", { url: receiver.url, secret_token: "s3cret" });
     await driver.sendText(ana, 'quotes ",\\"message\\": and 👍', { biz_opaque_callback_data: "m-1" });
     await driver.bot("sendMessage", { chat_id: 5, text: "x" });
-    await driver.control("POST", "inbound", { channel: "telegram", from: 5, payload: "unheard" });
-    await driver.control("POST", "inbound", { channel: "whatsapp", from: ana, payload: "unheard too" });
+    await driver.control("POST", "inbound", { channel: "telegram", from: 5, payload: "unsent" });
+    await driver.control("POST", "inbound", { channel: "whatsapp", from: ana, payload: "unsent too" });
     await until("two webhooks arrive", () => receiver.received.length >= 2);
     before = await driver.messages();
   }
@@ -36,9 +35,9 @@ test("messages, webhooks, counters and what was not taken survive a restart", as
   assert.deepEqual(await driver.messages(), before);
   await driver.idle();
   const bodies = receiver.received.map(({ body }) => body).join("\n");
-  for (const told of ["unheard", "unheard too", '"sent"', '"delivered"', '"read"', "m-1"])
-    assert.ok(bodies.includes(told), told);
-  const next = await driver.control("POST", "inbound", { channel: "telegram", from: 5, payload: "heard" });
+  for (const text of ["unsent", "unsent too", '"sent"', '"delivered"', '"read"', "m-1"])
+    assert.ok(bodies.includes(text), text);
+  const next = await driver.control("POST", "inbound", { channel: "telegram", from: 5, payload: "sent now" });
   assert.deepEqual(next.body, { provider_message_id: "3", update_id: 2 });
   assert.equal((await driver.bot("getWebhookInfo")).body.result.url, receiver.url);
   const again = await driver.sendText(ana, "again");
@@ -53,12 +52,12 @@ test("waiting webhooks survive any number of restarts", async () => {
   const accounts = [{ ...defaultWhatsAppAccount, webhook_url: receiver.url }];
   {
     await using driver = await openDriver({ journal: folder.file, accounts });
-    await driver.control("POST", "inbound", { channel: "whatsapp", from: ana, payload: "unheard" });
+    await driver.control("POST", "inbound", { channel: "whatsapp", from: ana, payload: "unsent" });
     await until("a webhook arrives", () => receiver.received.length >= 1);
   }
   for (const _restart of [1, 2]) {
     await using _driver = await openDriver({ journal: folder.file, accounts });
-    assert.equal(readFileSync(folder.file, "utf8").match(/unheard/g)?.length, 1, "compacting keeps what waits, once");
+    assert.equal(readFileSync(folder.file, "utf8").match(/unsent/g)?.length, 1, "compacting keeps what waits, once");
   }
   receiver.received.length = 0;
   receiver.reply = () => ({ status: 200 });
@@ -66,7 +65,7 @@ test("waiting webhooks survive any number of restarts", async () => {
   await driver.idle();
   // A request of the earlier start may still arrive: real platforms resend unanswered webhooks too.
   assert.ok(receiver.received.length >= 1);
-  for (const request of receiver.received) assert.match(JSON.stringify(request), /unheard/);
+  for (const request of receiver.received) assert.match(JSON.stringify(request), /unsent/);
 });
 
 test("open windows survive a compaction of the file", async () => {
@@ -90,7 +89,7 @@ test("open windows survive a compaction of the file", async () => {
   }
 });
 
-test("what a receiver took is not told again after a restart", async () => {
+test("a webhook that was delivered is not sent again after a restart", async () => {
   using folder = openFolder();
   await using receiver = await openReceiver();
   const accounts = [{ ...defaultWhatsAppAccount, webhook_url: receiver.url }];

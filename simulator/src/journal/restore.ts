@@ -1,8 +1,8 @@
 import type { OpenFace } from "../face.ts";
-import { KEPT_MESSAGES } from "../messages.ts";
+import { keptMessages } from "../messages.ts";
 import type { WebhookEvent } from "../webhooks/event.ts";
 import type { World } from "../world.ts";
-import type { JournalLine } from "./lines.ts";
+import type { JournalLine } from "./journal.ts";
 
 /**
  * Reads the journal into an empty world. Webhooks that no receiver had taken are `waiting`, and part of every snapshot,
@@ -56,7 +56,7 @@ export function* snapshot(
   yield { type: "counters", nextIndex: world.messages.nextIndex, nextNumber: world.webhooks.nextNumber };
   for (const account of world.accounts.list()) yield { type: "account", fields: account.fields };
   for (const [channel, face] of faces) yield { type: "state", channel, state: face.saveState() };
-  for (const message of world.messages.latest(KEPT_MESSAGES).reverse()) {
+  for (const message of world.messages.latest(keptMessages).reverse()) {
     yield { type: "message", message, firstNumber: 0, promise: null };
   }
   for (const event of waiting) yield { type: "webhook", event };

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { type Answer, json, takeCall } from "../answer.ts";
+import { type Answer, json, takeCall } from "../calls.ts";
 import { readFields, takeRawBodies, UnreadableBody } from "../http/body.ts";
 import type { TelegramAccount } from "./account.ts";
 import { BotError, badRequest, toAnswer } from "./bot-error.ts";

@@ -1,6 +1,6 @@
-import { type Answer, json } from "../answer.ts";
+import { type Answer, json } from "../calls.ts";
 
-/** The platform's refusal of a call, thrown by whoever finds the reason. Source: Telegram Bot API server, errors. */
+/** The platform's refusal of a call; thrown. Source: Telegram Bot API server, errors. */
 export class BotError extends Error {
   readonly code: number;
   readonly parameters: { retry_after?: number } | undefined;
@@ -23,7 +23,7 @@ export function tooManyRequests(seconds: number): BotError {
   return new BotError(429, `Too Many Requests: retry after ${seconds}`, { retry_after: seconds });
 }
 
-/** The error as the platform words it; the HTTP status is its code, and 429 carries the wait as a header too. */
+/** The error in the platform's shape; the HTTP status is its code, and 429 has the wait as a header too. */
 export function toAnswer({ code, message, parameters }: BotError): Answer {
   const body = { ok: false, error_code: code, description: message, ...(parameters ? { parameters } : {}) };
   const seconds = parameters?.retry_after;

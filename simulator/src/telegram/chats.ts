@@ -4,10 +4,10 @@ import type { Parameters } from "./parameters.ts";
 import type { TelegramState } from "./state.ts";
 
 /** Ids of people who never started the bot: sending to them answers `chat not found`. */
-export const NEVER_STARTED = { from: 9_990_000_000, to: 9_999_999_999 } as const;
+const neverStarted = { from: 9_990_000_000, to: 9_999_999_999 } as const;
 
 /** Ids have at most 52 significant bits. Source: Telegram Bot API, available types. */
-const MAX_ID = 2 ** 52;
+const maxId = 2 ** 52;
 
 /** The private chat that a call names; throws what the platform answers when the bot cannot write there. */
 export function readChat(state: TelegramState, account: TelegramAccount, parameters: Parameters): number {
@@ -22,7 +22,7 @@ export function readChat(state: TelegramState, account: TelegramAccount, paramet
 
 /** Whether this person exists: they can write to bots, and bots can answer. */
 export function canStart(id: number): boolean {
-  return id >= 1 && id <= MAX_ID && !(id >= NEVER_STARTED.from && id <= NEVER_STARTED.to);
+  return id >= 1 && id <= maxId && !(id >= neverStarted.from && id <= neverStarted.to);
 }
 
 /** A chat begins with a message of the person. Before that, bots cannot write to them. */

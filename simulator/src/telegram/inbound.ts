@@ -3,7 +3,7 @@ import { invalid, Problem } from "../problem.ts";
 import type { TelegramAccount } from "./account.ts";
 import { botUser, canStart, personUser, privateChat } from "./chats.ts";
 import { nextMessageId, type PersonName, type TelegramState } from "./state.ts";
-import { tellBot } from "./updates.ts";
+import { sendUpdate } from "./updates.ts";
 import { wantsUpdate } from "./webhook.ts";
 
 /** A person writes to the bot, or reacts: one update. Source: Telegram Bot API, getting updates. */
@@ -25,7 +25,7 @@ export function personWrites(state: TelegramState, account: TelegramAccount, inp
   };
   state.recent.set(`${account.id} ${chat} ${messageId}`, message);
   const quoted = input.replyTo === undefined ? undefined : quote(state, account, chat, input.replyTo);
-  const update_id = tellBot(state, account, chat, {
+  const update_id = sendUpdate(state, account, chat, {
     message: quoted ? { ...message, reply_to_message: quoted } : message,
   });
   return { provider_message_id: String(messageId), update_id };
@@ -42,7 +42,7 @@ export function personBlocks(state: TelegramState, account: TelegramAccount, per
   const user = botUser(account);
   const member = { user, status: "member" };
   const kicked = { user, status: "kicked", until_date: 0 };
-  tellBot(state, account, chat, {
+  sendUpdate(state, account, chat, {
     my_chat_member: {
       chat: privateChat(state, chat),
       from: personUser(state, chat),
@@ -62,7 +62,7 @@ function react(
 ): Record<string, unknown> {
   refuseUnwanted(account, "message_reaction");
   const id = messageIdIn(message_id);
-  const update_id = tellBot(state, account, chat, {
+  const update_id = sendUpdate(state, account, chat, {
     message_reaction: {
       chat: privateChat(state, chat),
       message_id: id,
@@ -75,7 +75,7 @@ function react(
   return { provider_message_id: String(id), update_id };
 }
 
-/** What the bot did not ask for the platform never tells; better to say so than to wait for it. */
+/** A platform never sends updates that the bot did not ask for: an error is better than a test that waits for one. */
 function refuseUnwanted(account: TelegramAccount, kind: string): void {
   if (wantsUpdate(account, kind)) return;
   throw new Problem(
@@ -107,13 +107,13 @@ function media({ world }: TelegramState, file: InboundPayload & { type: "file" }
   const { content_type, filename, caption } = file;
   const ids = { file_id: `AgAC${world.random.hex(40)}`, file_unique_id: `AQAD${world.random.hex(12)}` };
   const about = { ...ids, mime_type: content_type, ...(filename === undefined ? {} : { file_name: filename }) };
-  const words = caption === undefined ? {} : { caption };
+  const captionField = caption === undefined ? {} : { caption };
   const group = content_type.split("/", 1)[0];
-  if (group === "image") return { photo: [{ ...ids, width: 1280, height: 960 }], ...words };
-  if (content_type === "audio/ogg") return { voice: { ...ids, duration: 1, mime_type: content_type }, ...words };
-  if (group === "audio") return { audio: { ...about, duration: 1 }, ...words };
-  if (group === "video") return { video: { ...about, width: 640, height: 360, duration: 1 }, ...words };
-  return { document: about, ...words };
+  if (group === "image") return { photo: [{ ...ids, width: 1280, height: 960 }], ...captionField };
+  if (content_type === "audio/ogg") return { voice: { ...ids, duration: 1, mime_type: content_type }, ...captionField };
+  if (group === "audio") return { audio: { ...about, duration: 1 }, ...captionField };
+  if (group === "video") return { video: { ...about, width: 640, height: 360, duration: 1 }, ...captionField };
+  return { document: about, ...captionField };
 }
 
 function quote(state: TelegramState, account: TelegramAccount, chat: number, replyTo: string): Record<string, unknown> {

@@ -6,7 +6,7 @@ import { badRequest } from "./bot-error.ts";
  * making requests.
  */
 export class Parameters {
-  /** As they came, query and body together. */
+  /** Unparsed, of query and body together. */
   readonly raw: Fields;
 
   constructor(raw: Fields) {

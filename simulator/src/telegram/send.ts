@@ -1,17 +1,14 @@
-import { type Answer, json } from "../answer.ts";
+import { type Answer, json, type Refusal, receive, retryAfterSeconds, runSend } from "../calls.ts";
 import type { Fault } from "../faults.ts";
 import { isRecord } from "../fields.ts";
-import { receive } from "../receiving.ts";
-import { type Refusal, retryAfterSeconds, runSend } from "../sending.ts";
 import type { BotCall } from "./bot-api.ts";
 import { BotError, badRequest, toAnswer, tooManyRequests } from "./bot-error.ts";
 import { botUser, privateChat, readChat } from "./chats.ts";
 import { parseMarkup } from "./markup.ts";
-import { reactionEmoji } from "./reactions.ts";
 import { nextMessageId } from "./state.ts";
 
 /** Longest text, in characters after markup is parsed. Source: Telegram Bot API, `sendMessage`. */
-export const MAX_TEXT = 4096;
+export const maxTextLength = 4096;
 
 const chatActions = new Set(
   (
@@ -34,7 +31,7 @@ export function sendMessage(call: BotCall): Answer | Promise<Answer> {
     const given = parameters.text("text") ?? "";
     const { text, entities } = parseMarkup(given, parameters.text("parse_mode"), parameters.json("entities"));
     if (text.trim() === "") throw badRequest("message text is empty");
-    if (text.length > MAX_TEXT && [...text].length > MAX_TEXT) throw badRequest("message is too long");
+    if (text.length > maxTextLength && [...text].length > maxTextLength) throw badRequest("message is too long");
     return { kind: "text", text, part: entities.length > 0 ? { text, entities } : { text } };
   });
 }
@@ -107,7 +104,7 @@ function send(call: BotCall, readContent: () => Content): Answer | Promise<Answe
     const content = readContent();
     const quoted = readReply(call, chat);
     const { throughput_per_second } = state.world.settings.of("telegram");
-    if (!state.throughput.allows(account.id, throughput_per_second)) throw tooManyRequests(1);
+    if (!state.throughput(account.id, throughput_per_second)) throw tooManyRequests(1);
     const messageId = nextMessageId(state, account.id, String(chat));
     const message = {
       message_id: messageId,
@@ -183,3 +180,11 @@ function refusalError(refusal: Refusal, fault: Fault | undefined): BotError {
       return tooManyRequests(1);
   }
 }
+
+/** The emoji that a bot may react with. Source: Telegram Bot API, `ReactionTypeEmoji`. */
+const reactionEmoji: ReadonlySet<string> = new Set(
+  (
+    "❤ 👍 👎 🔥 🥰 👏 😁 🤔 🤯 😱 🤬 😢 🎉 🤩 🤮 💩 🙏 👌 🕊 🤡 🥱 🥴 😍 🐳 ❤‍🔥 🌚 🌭 💯 🤣 ⚡ 🍌 🏆 💔 🤨 😐 🍓 🍾 💋 🖕 😈 " +
+    "😴 😭 🤓 👻 👨‍💻 👀 🎃 🙈 😇 😨 🤝 ✍ 🤗 🫡 🎅 🎄 ☃ 💅 🤪 🗿 🆒 💘 🙉 🦄 😘 💊 🙊 😎 👾 🤷‍♂ 🤷 🤷‍♀ 😡"
+  ).split(" "),
+);

@@ -1,16 +1,16 @@
-import { BoundedMap } from "../bounded-map.ts";
+import { BoundedMap } from "../collections.ts";
 import { isRecord } from "../fields.ts";
-import { Throughput } from "../throughput.ts";
+import { openThroughput, type Throughput } from "../throughput.ts";
 import type { World } from "../world.ts";
 
 /** Chats whose counter is remembered. */
-const MAX_CHATS = 200_000;
+const maxChats = 200_000;
 
 /** Messages kept to be quoted, and names of people. */
-const MAX_RECENT = 10_000;
+const maxRecent = 10_000;
 
 /** Without a seed, ids begin at the seconds since this moment, so that a restart without a journal repeats none. */
-const IDS_SINCE_MS = Date.UTC(2025, 0, 1);
+const idsSinceMs = Date.UTC(2025, 0, 1);
 
 /** What a running Telegram remembers besides messages. Chats are named `<bot id> <chat id>`. */
 export interface TelegramState {
@@ -35,12 +35,12 @@ export interface PersonName {
 export function openState(world: World): TelegramState {
   return {
     world,
-    throughput: new Throughput(world.now),
-    lastMessageId: new BoundedMap(MAX_CHATS),
-    lastUpdateId: new BoundedMap(MAX_CHATS),
-    recent: new BoundedMap(MAX_RECENT),
-    names: new BoundedMap(MAX_RECENT),
-    blocked: new BoundedMap(MAX_CHATS),
+    throughput: openThroughput(world.now),
+    lastMessageId: new BoundedMap(maxChats),
+    lastUpdateId: new BoundedMap(maxChats),
+    recent: new BoundedMap(maxRecent),
+    names: new BoundedMap(maxRecent),
+    blocked: new BoundedMap(maxChats),
     polls: new Map(),
   };
 }
@@ -72,7 +72,7 @@ export function restoreCounters(state: TelegramState, saved: unknown): void {
 }
 
 function next({ world }: TelegramState, ids: BoundedMap<string, number>, name: string): number {
-  const start = world.seeded ? 0 : Math.max(0, Math.floor((world.now() - IDS_SINCE_MS) / 1000));
+  const start = world.seeded ? 0 : Math.max(0, Math.floor((world.now() - idsSinceMs) / 1000));
   const id = (ids.get(name) ?? start) + 1;
   ids.set(name, id);
   return id;

@@ -20,9 +20,9 @@ test("an unmodified grammY bot sends, sets its webhook and polls", async () => {
   await assert.rejects(bot.api.getUpdates(), /409: Conflict/);
   await bot.api.deleteWebhook();
 
-  const heard: string[] = [];
+  const received: string[] = [];
   bot.on("message:text", async (context) => {
-    heard.push(`${context.from.first_name}: ${context.message.text}`);
+    received.push(`${context.from.first_name}: ${context.message.text}`);
     await context.reply(`you said ${context.message.text}`, {
       reply_parameters: { message_id: context.message.message_id },
     });
@@ -30,14 +30,14 @@ test("an unmodified grammY bot sends, sets its webhook and polls", async () => {
   const running = bot.start();
   await driver.control("POST", "inbound", { channel: "telegram", from: 123456, name: "Ana Lima", payload: "oi" });
   await driver.control("POST", "inbound", { channel: "telegram", from: "telegram:123456", payload: "/start promo" });
-  await until("the bot hears both updates", () => heard.length === 2);
+  await until("the bot receives both updates", () => received.length === 2);
   await until(
     "the bot's answers arrive",
     async () => (await driver.messages("?channel=telegram&to=123456")).length === 3,
   );
   await bot.stop();
   await running;
-  assert.deepEqual(heard, ["Ana: oi", "Ana: /start promo"]);
+  assert.deepEqual(received, ["Ana: oi", "Ana: /start promo"]);
   assert.deepEqual(await bot.api.getUpdates(), []);
 });
 
@@ -106,7 +106,7 @@ test("updates wait until they are confirmed by an offset", async () => {
   assert.equal((await driver.bot("getUpdates")).status, 409);
 });
 
-test("what waited while polling goes to the webhook that is set later", async () => {
+test("updates that waited for a poll are sent to a webhook that is set later", async () => {
   await using receiver = await openReceiver();
   await using driver = await openDriver();
   await write(driver, 7, "early");
@@ -144,7 +144,7 @@ test("all four encodings and any case of a method's name are taken, by GET and P
   assert.deepEqual(ids, [1, 2, 3, 4, 5]);
 });
 
-test("the platform refuses what it refuses, in its own words", async () => {
+test("invalid calls get the platform's own errors", async () => {
   await using driver = await openDriver();
   await driver.control("POST", "block", { channel: "telegram", from: "666" });
   const text = "x";

@@ -7,7 +7,7 @@ import { personBlocks, personWrites } from "./inbound.ts";
 import { openState, restoreCounters, saveCounters, seen, type TelegramState } from "./state.ts";
 import { webhookRules } from "./webhook.ts";
 
-/** The Telegram Bot API. It never tells whether a message was delivered or read. */
+/** The Telegram Bot API. It has no receipts for delivered and read messages. */
 export const telegram: Face = {
   channel: "telegram",
   methods: botMethods,
@@ -25,7 +25,7 @@ export const telegram: Face = {
   ],
   settings: { auto_receipts: false, webhook_timeout_ms: 60_000 },
   checkSettings({ auto_receipts }) {
-    if (auto_receipts) throw invalid("telegram tells no receipts: auto_receipts can only be false");
+    if (auto_receipts) throw invalid("telegram has no receipts: auto_receipts can only be false");
   },
   readAccount,
   person(text) {
@@ -39,7 +39,7 @@ export const telegram: Face = {
       serve: (app) => serveBotApi(app, state),
       inbound: (account, input) => personWrites(state, account as TelegramAccount, input),
       receipt() {
-        throw invalid("telegram tells no receipts");
+        throw invalid("telegram has no receipts");
       },
       block: (account, person, blocked) => personBlocks(state, account as TelegramAccount, person, blocked),
       promised: () => [],

@@ -1,17 +1,17 @@
-import { type Answer, json } from "../answer.ts";
+import { type Answer, json } from "../calls.ts";
 import type { WebhookEvent } from "../webhooks/event.ts";
 import type { TelegramAccount } from "./account.ts";
 import type { BotCall } from "./bot-api.ts";
 import { BotError } from "./bot-error.ts";
-import { changeWebhook } from "./change-webhook.ts";
 import { nextUpdateId, type TelegramState } from "./state.ts";
+import { changeWebhook } from "./webhook.ts";
 
 /** Updates in one answer, and the longest poll in seconds. Source: Telegram Bot API, getting updates. */
-const MAX_UPDATES = 100;
-const MAX_TIMEOUT_S = 50;
+const maxUpdates = 100;
+const maxTimeoutSeconds = 50;
 
-/** Tells the bot something that happened with a person; `content` is the update without its id. Returns the id. */
-export function tellBot(
+/** Sends the bot an update about a person; `content` is without the id, which is returned. */
+export function sendUpdate(
   state: TelegramState,
   account: TelegramAccount,
   chat: number,
@@ -54,8 +54,8 @@ export function getUpdates(call: BotCall): Answer | Promise<Answer> {
   );
   confirm(call, parameters.integer("offset") ?? 0);
 
-  const limit = Math.min(Math.max(parameters.integer("limit") ?? MAX_UPDATES, 1), MAX_UPDATES);
-  const timeoutS = Math.min(Math.max(parameters.integer("timeout") ?? 0, 0), MAX_TIMEOUT_S);
+  const limit = Math.min(Math.max(parameters.integer("limit") ?? maxUpdates, 1), maxUpdates);
+  const timeoutS = Math.min(Math.max(parameters.integer("timeout") ?? 0, 0), maxTimeoutSeconds);
   const updates = waiting(call).slice(0, limit);
   if (updates.length > 0 || timeoutS === 0) return answer(updates);
   return poll(call, limit, timeoutS * 1000);
@@ -83,7 +83,7 @@ function poll(call: BotCall, limit: number, timeoutMs: number): Promise<Answer> 
       resolve(answer(waiting(call).slice(0, limit)));
     };
     const timer = setTimeout(finish, timeoutMs).unref();
-    const forget = state.world.webhooks.laneSender(account).onEvent(finish);
+    const forget = state.world.webhooks.queueSender(account).onEvent(finish);
     state.polls.set(account.id, terminate);
     call.whenGone(end);
   });
@@ -99,7 +99,7 @@ function confirm(call: BotCall, offset: number): void {
 }
 
 function waiting({ state, account }: BotCall): WebhookEvent[] {
-  return [...state.world.webhooks.laneSender(account).waiting()];
+  return [...state.world.webhooks.queueSender(account).waiting()];
 }
 
 function updateId(event: WebhookEvent): number {

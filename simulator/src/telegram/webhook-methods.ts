@@ -1,12 +1,11 @@
-import { type Answer, json } from "../answer.ts";
+import { type Answer, json } from "../calls.ts";
 import type { BotCall } from "./bot-api.ts";
 import { badRequest } from "./bot-error.ts";
-import { changeWebhook } from "./change-webhook.ts";
 import { endPoll } from "./updates.ts";
-import { DEFAULT_MAX_CONNECTIONS } from "./webhook.ts";
+import { changeWebhook, defaultMaxConnections } from "./webhook.ts";
 
 /** Ports that the real platform sends webhooks to. Source: Telegram Bot API, getting updates. */
-const PORTS = ["", "443", "80", "88", "8443"];
+const webhookPorts = ["", "443", "80", "88", "8443"];
 
 /** `setWebhook`. An empty URL removes the webhook. */
 export function setWebhook(call: BotCall): Answer {
@@ -26,7 +25,7 @@ export function setWebhook(call: BotCall): Answer {
   changeWebhook(call.state, account, {
     webhook_url: url,
     secret_token: secret,
-    max_connections: Math.min(Math.max(parameters.integer("max_connections") ?? DEFAULT_MAX_CONNECTIONS, 1), 100),
+    max_connections: Math.min(Math.max(parameters.integer("max_connections") ?? defaultMaxConnections, 1), 100),
     ...(Array.isArray(allowed) ? { allowed_updates: allowed.map(String) } : {}),
   });
   return json(200, { ok: true, result: true, description: wasThere ? "Webhook is already set" : "Webhook was set" });
@@ -45,13 +44,13 @@ export function deleteWebhook(call: BotCall): Answer {
 /** `getWebhookInfo`. */
 export function getWebhookInfo({ state, account }: BotCall): Answer {
   const { webhook_url, max_connections, allowed_updates } = account.fields;
-  const sender = state.world.webhooks.laneSender(account);
+  const sender = state.world.webhooks.queueSender(account);
   const failure = sender.lastFailure();
   const result = {
     url: webhook_url ?? "",
     has_custom_certificate: false,
     pending_update_count: [...sender.waiting()].length,
-    ...(webhook_url === undefined ? {} : { max_connections: max_connections ?? DEFAULT_MAX_CONNECTIONS }),
+    ...(webhook_url === undefined ? {} : { max_connections: max_connections ?? defaultMaxConnections }),
     ...(failure ? { last_error_date: Math.floor(failure.at / 1000), last_error_message: failure.reason } : {}),
     ...(allowed_updates?.length ? { allowed_updates } : {}),
   };
@@ -65,7 +64,7 @@ function checkUrl(text: string): void {
   const isLocal = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(url.hostname);
   if (isLocal && /^https?:$/.test(url.protocol)) return;
   if (url.protocol !== "https:") throw badRequest("bad webhook: An HTTPS URL must be provided for webhook");
-  if (!PORTS.includes(url.port)) {
+  if (!webhookPorts.includes(url.port)) {
     throw badRequest("bad webhook: Webhook can be set up only on ports 80, 88, 443 or 8443");
   }
 }

@@ -7,7 +7,7 @@ import { type SimulatorOptions, startSimulator } from "../simulator.ts";
 export interface Reply {
   status: number;
   headers: Headers;
-  // biome-ignore lint/suspicious/noExplicitAny: tests look into bodies of many shapes
+  // biome-ignore lint/suspicious/noExplicitAny: tests read bodies of many shapes
   body: any;
 }
 

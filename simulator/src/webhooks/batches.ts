@@ -1,12 +1,12 @@
-import { Fifo } from "../fifo.ts";
+import { Fifo } from "../collections.ts";
 import type { WebhookEvent } from "./event.ts";
 import { isExpired, postWebhook, type Sender, type SenderParts } from "./post.ts";
 
-/** Events in one POST at most. The real WhatsApp goes up to 1000. */
-export const MAX_BATCH = 200;
+/** Events in one POST at most. The real WhatsApp sends up to 1000. */
+const maxBatchEvents = 200;
 
-/** POSTs of new events start at least this far apart unless a batch is full: an idle account's event goes at once. */
-const LINGER_MS = 25;
+/** POSTs of new events start at least this far apart unless a batch is full: an idle account's event is sent at once. */
+const lingerMs = 25;
 
 interface Batch {
   events: WebhookEvent[];
@@ -33,7 +33,7 @@ export function createBatchSender(parts: SenderParts): Sender {
     const run = () => {
       if (born === generation) start();
     };
-    const waitMs = retries.size > 0 ? 0 : lastStart + LINGER_MS - parts.now();
+    const waitMs = retries.size > 0 ? 0 : lastStart + lingerMs - parts.now();
     if (waitMs <= 0) setImmediate(run);
     else setTimeout(run, waitMs).unref();
   }
@@ -51,12 +51,12 @@ export function createBatchSender(parts: SenderParts): Sender {
   /** A full batch, or what there is when nothing was sent a moment ago. */
   function next(): Batch | undefined {
     if (waiting.size === 0) return undefined;
-    if (waiting.size < MAX_BATCH && parts.now() - lastStart < LINGER_MS) {
+    if (waiting.size < maxBatchEvents && parts.now() - lastStart < lingerMs) {
       wake();
       return undefined;
     }
     lastStart = parts.now();
-    return { events: waiting.take(MAX_BATCH), failures: 0 };
+    return { events: waiting.take(maxBatchEvents), failures: 0 };
   }
 
   async function send(batch: Batch): Promise<void> {

@@ -2,7 +2,7 @@ import type { Account } from "../accounts.ts";
 import type { Random } from "../random.ts";
 
 /**
- * One thing that a platform tells: a receipt, a person's message. Plain JSON throughout, so that it can be journaled.
+ * A receipt, or what a person did. Plain JSON throughout, so that it can be journaled.
  */
 export interface WebhookEvent {
   /** 1, 2, 3 … over all platforms; how the journal names it. */
@@ -14,7 +14,7 @@ export interface WebhookEvent {
   readonly person: string;
   /** Unix milliseconds: when it happened, from which its expiry counts. */
   readonly happenedAt: number;
-  /** Unix milliseconds: when the platform first tells it. */
+  /** Unix milliseconds: when the platform first sends it. */
   readonly dueAt: number;
   /** What only the platform's own face understands. */
   readonly body: unknown;
@@ -22,8 +22,8 @@ export interface WebhookEvent {
 
 /** How a platform sends its webhooks. */
 export interface WebhookRules {
-  /** `batches`: many events a POST, in no promised order; `lanes`: one a POST, those of a person one after another. */
-  readonly order: "batches" | "lanes";
+  /** `batches`: many events a POST, in no promised order; `queues`: one a POST, those of a person one after another. */
+  readonly order: "batches" | "queues";
   /** POSTs under way at once for an account. */
   inFlight(account: Account): number;
   /** Whether a receiver's HTTP status ends the matter. */

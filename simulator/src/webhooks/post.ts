@@ -29,8 +29,8 @@ export interface Sender {
   clear(): void;
 }
 
-/** What came of one POST: the receiver has it, or when to try again (real ms from now). */
-export type PostOutcome = { kind: "accepted" } | { kind: "refused"; retryAfterMs: number; reason: string };
+/** Of one POST; `retryAfterMs` is in real milliseconds from now. */
+type PostOutcome = { kind: "accepted" } | { kind: "refused"; retryAfterMs: number; reason: string };
 
 /** One try. `failures` counts this unit's earlier ones. Never rejects. */
 export async function postWebhook(

@@ -1,26 +1,26 @@
 import type { Account, Accounts } from "../accounts.ts";
+import { PairMap } from "../collections.ts";
 import type { FaultName, Faults } from "../faults.ts";
 import type { HttpClient } from "../http/client.ts";
-import { PairMap } from "../pair-map.ts";
 import type { Random } from "../random.ts";
 import type { Schedule } from "../schedule.ts";
 import type { Settings } from "../settings.ts";
 import { createBatchSender } from "./batches.ts";
 import type { WebhookEvent, WebhookRules } from "./event.ts";
-import { createLaneSender, type LaneSender } from "./lanes.ts";
 import type { Sender, SenderParts } from "./post.ts";
+import { createQueueSender, type QueueSender } from "./queues.ts";
 
 /** Events that may wait before a person's next one is refused. */
-export const MAX_WAITING_FOR_INBOUND = 100_000;
+export const maxWaitingForInbound = 100_000;
 
 /** Events that may wait before the platforms refuse sends: three receipts for each of 50,000 messages. */
-export const MAX_WAITING_FOR_SENDS = 150_000;
+export const maxWaitingForSends = 150_000;
 
-/** How far `duplicate_webhooks` and `reorder_webhooks` move an event when not told. */
-const DEFAULT_SLIP_MS = 200;
+/** How far `duplicate_webhooks` and `reorder_webhooks` move an event by default. */
+const defaultSlipMs = 200;
 
-/** What the senders share; `onAccepted` is told the numbers of what a receiver took. */
-export interface WebhookParts {
+/** What the senders share; `onAccepted` gets the numbers of delivered events. */
+interface WebhookParts {
   now: () => number;
   random: Random;
   schedule: Schedule;
@@ -31,7 +31,7 @@ export interface WebhookParts {
   onAccepted: (numbers: readonly number[]) => void;
 }
 
-/** Everything that the platforms still have to tell, from the promise until a receiver has it. */
+/** The events that the platforms still have to send, from the promise until a receiver has them. */
 export class Webhooks {
   readonly #parts: WebhookParts;
   readonly #rules = new Map<string, WebhookRules>();
@@ -81,7 +81,7 @@ export class Webhooks {
     this.#nextNumber = Math.max(this.#nextNumber, number);
   }
 
-  /** Tells the event when it is due. Journal it first. */
+  /** Sends the event when it is due. Journal it first. */
   promise(event: WebhookEvent): void {
     this.#pending.set(event.number, event);
     if (event.dueAt <= this.#parts.now()) this.#dispatch(event);
@@ -108,21 +108,21 @@ export class Webhooks {
     this.sender(account).retarget();
   }
 
-  /** The account's sender; `lanes` channels can be asked for what waits. */
+  /** The account's sender; `queues` channels can be asked for what waits. */
   sender(account: Account): Sender {
     const known = this.#senders.get(account.channel, account.id);
     if (known) return known;
     const rules = this.#rules.get(account.channel);
     if (!rules) throw new Error(`no webhook rules for channel ${account.channel}`);
     const parts = this.#senderParts(account, rules);
-    const sender = rules.order === "lanes" ? createLaneSender(parts) : createBatchSender(parts);
+    const sender = rules.order === "queues" ? createQueueSender(parts) : createBatchSender(parts);
     this.#senders.set(account.channel, account.id, sender);
     return sender;
   }
 
-  /** As `sender`, for a channel whose order is `lanes`. */
-  laneSender(account: Account): LaneSender {
-    return this.sender(account) as LaneSender;
+  /** As `sender`, for a channel whose order is `queues`. */
+  queueSender(account: Account): QueueSender {
+    return this.sender(account) as QueueSender;
   }
 
   /** Forgets everything that waits; answers to POSTs under way change nothing. */
@@ -148,10 +148,10 @@ export class Webhooks {
       return;
     }
     const twice = hit("duplicate_webhooks");
-    if (twice) this.#repeat(account, event, now() + (twice.delay_ms ?? DEFAULT_SLIP_MS));
+    if (twice) this.#repeat(account, event, now() + (twice.delay_ms ?? defaultSlipMs));
     const late = hit("reorder_webhooks");
     if (late) {
-      const slipMs = (late.delay_ms ?? DEFAULT_SLIP_MS) * (0.5 + random.next() / 2);
+      const slipMs = (late.delay_ms ?? defaultSlipMs) * (0.5 + random.next() / 2);
       schedule.at(now() + slipMs, () => this.sender(account).push(event));
     } else {
       this.sender(account).push(event);

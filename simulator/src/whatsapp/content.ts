@@ -1,11 +1,9 @@
 import { isRecord } from "../fields.ts";
 import { badParameter, badValue, GraphError, missing } from "./graph-error.ts";
-import { checkInteractive } from "./interactive.ts";
-import { checkTemplate, type Template } from "./templates.ts";
 
 /** Longest text body and caption, in characters. Source: WhatsApp Cloud API, messaging limits and windows. */
-export const MAX_TEXT = 4096;
-export const MAX_CAPTION = 1024;
+export const maxTextLength = 4096;
+const maxCaptionLength = 1024;
 
 /** The content of a message that the platform accepts. */
 export interface Content {
@@ -55,7 +53,8 @@ function readText(part: Part, kind: string): Content {
   if (part.body === undefined) throw missing("text.body");
   if (typeof part.body !== "string") throw badParameter("text.body must be a string.");
   if (part.body.trim() === "") throw badValue("text.body must not be empty.");
-  if (isLongerThan(part.body, MAX_TEXT)) throw badParameter(`text.body must be at most ${MAX_TEXT} characters long.`);
+  if (isLongerThan(part.body, maxTextLength))
+    throw badParameter(`text.body must be at most ${maxTextLength} characters long.`);
   return { kind, text: part.body, media: null };
 }
 
@@ -74,8 +73,8 @@ function readMedia(part: Part, kind: string): Content {
 function checkCaption(caption: unknown, kind: string): void {
   if (kind === "audio" || kind === "sticker") throw badParameter(`${kind} takes no caption.`);
   if (typeof caption !== "string") throw badParameter(`${kind}.caption must be a string.`);
-  if (isLongerThan(caption, MAX_CAPTION))
-    throw badParameter(`${kind}.caption must be at most ${MAX_CAPTION} characters.`);
+  if (isLongerThan(caption, maxCaptionLength))
+    throw badParameter(`${kind}.caption must be at most ${maxCaptionLength} characters.`);
 }
 
 function readLocation(part: Part, kind: string): Content {
@@ -109,4 +108,121 @@ function readContacts(contacts: unknown): Content {
 /** Counts characters, not UTF-16 units, and only when it must. */
 function isLongerThan(text: string, max: number): boolean {
   return text.length > max && [...text].length > max;
+}
+
+/** Limits of buttons and lists. Source: WhatsApp Cloud API, messages, "Interactive". */
+const maxButtons = 3;
+const maxRows = 10;
+const maxButtonTitleLength = 20;
+const maxRowTitleLength = 24;
+
+const kinds = [
+  "button",
+  "list",
+  "cta_url",
+  "flow",
+  "location_request_message",
+  "product",
+  "product_list",
+  "catalog_message",
+];
+
+/** Refuses (throws) an interactive message that the platform would, and returns its body text. */
+function checkInteractive(part: Record<string, unknown>): string | null {
+  if (typeof part.type !== "string" || !kinds.includes(part.type)) throw badValue("interactive.type is not known.");
+  if (!isRecord(part.action)) throw missing("interactive.action");
+  if (part.type === "button") checkButtons(part.action.buttons);
+  if (part.type === "list") checkSections(part.action.sections);
+  const text = isRecord(part.body) ? part.body.text : undefined;
+  if (part.type === "product") return typeof text === "string" ? text : null;
+  if (typeof text !== "string" || text === "") throw missing("interactive.body.text");
+  return text;
+}
+
+function checkButtons(buttons: unknown): void {
+  if (!Array.isArray(buttons) || buttons.length === 0) throw missing("interactive.action.buttons");
+  if (buttons.length > maxButtons) throw badParameter(`at most ${maxButtons} buttons are allowed.`);
+  checkChoices(
+    buttons.map((button) => (isRecord(button) ? button.reply : undefined)),
+    maxButtonTitleLength,
+  );
+}
+
+function checkSections(sections: unknown): void {
+  if (!Array.isArray(sections) || sections.length === 0) throw missing("interactive.action.sections");
+  const rows = sections.flatMap((section) => (isRecord(section) && Array.isArray(section.rows) ? section.rows : []));
+  if (rows.length === 0) throw missing("interactive.action.sections.rows");
+  if (rows.length > maxRows) throw badParameter(`at most ${maxRows} rows are allowed.`);
+  checkChoices(rows, maxRowTitleLength);
+}
+
+function checkChoices(choices: unknown[], maxTitle: number): void {
+  const ids = new Set<string>();
+  for (const choice of choices) {
+    if (!isRecord(choice) || typeof choice.id !== "string" || typeof choice.title !== "string") {
+      throw missing("an id and a title for each choice");
+    }
+    if (choice.title.length < 1 || choice.title.length > maxTitle) {
+      throw badParameter(`a choice's title must be 1 to ${maxTitle} characters.`);
+    }
+    if (ids.has(choice.id)) throw badParameter("the ids of choices must differ.");
+    ids.add(choice.id);
+  }
+}
+
+/** An approved message template of a business. `{{1}}` or `{{name}}` in the body are its parameters. */
+export interface Template {
+  name: string;
+  language: string;
+  category: string;
+  body: string;
+}
+
+/** What an account has when it names no templates. */
+export const defaultTemplates: Template[] = [
+  { name: "hello_world", language: "en_US", category: "UTILITY", body: "Welcome and congratulations!" },
+  { name: "order_shipped", language: "pt_BR", category: "UTILITY", body: "Oi {{1}}, o pedido {{2}} saiu." },
+  { name: "one_time_code", language: "pt_BR", category: "AUTHENTICATION", body: "{{1}} é o seu código." },
+];
+
+/** Refuses (throws) a template message that the platform would: 132001 unknown, 132000 wrong number of parameters. */
+function checkTemplate(template: Record<string, unknown>, templates: readonly Template[]): void {
+  if (typeof template.name !== "string") throw missing("template.name");
+  const language = isRecord(template.language) ? template.language.code : undefined;
+  if (typeof language !== "string") throw missing("template.language.code");
+  const known = templates.find((one) => one.name === template.name && one.language === language);
+  if (!known) {
+    throw new GraphError(404, 132001, "(#132001) Template name does not exist in the translation", {
+      details: `template name (${template.name}) does not exist in ${language}`,
+    });
+  }
+  const expected = new Set(known.body.match(/\{\{\w+\}\}/g)).size;
+  const given = bodyParameters(template.components).length;
+  if (given !== expected) {
+    throw new GraphError(400, 132000, "(#132000) Number of parameters does not match the expected number of params", {
+      details: `body: number of localizable_params (${given}) does not match the expected number of params (${expected})`,
+    });
+  }
+}
+
+/** The templates as `GET /{waba_id}/message_templates` lists them. */
+export function listTemplates(templates: readonly Template[], limit: number): unknown {
+  const data = templates.slice(0, limit).map((template, index) => ({
+    name: template.name,
+    language: template.language,
+    status: "APPROVED",
+    category: template.category,
+    components: [{ type: "BODY", text: template.body }],
+    id: String(900_000_000_000_001 + index),
+  }));
+  return { data, paging: { cursors: { before: "MAZDZD", after: "MjQZD" } } };
+}
+
+function bodyParameters(components: unknown): unknown[] {
+  if (components === undefined) return [];
+  if (!Array.isArray(components)) throw badValue("template.components must be a list.");
+  const body = components.find((component) => isRecord(component) && component.type === "body");
+  if (!isRecord(body) || body.parameters === undefined) return [];
+  if (!Array.isArray(body.parameters)) throw badValue("template.components.parameters must be a list.");
+  return body.parameters;
 }

@@ -1,8 +1,8 @@
-import { type Answer, json } from "../answer.ts";
+import { type Answer, json } from "../calls.ts";
 import type { Random } from "../random.ts";
 
 /**
- * The platform's refusal of a call, thrown by whoever finds the reason. Source: Graph API, errors; WhatsApp Cloud API,
+ * The platform's refusal of a call; thrown. Source: Graph API, errors; WhatsApp Cloud API,
  * error codes.
  */
 export class GraphError extends Error {
@@ -53,7 +53,7 @@ export function badToken(): GraphError {
   return new GraphError(401, 190, "Invalid OAuth access token - Cannot parse access token");
 }
 
-/** The error as the platform words it on the wire. */
+/** The error in the platform's shape. */
 export function toAnswer(error: GraphError, random: Random): Answer {
   const { subcode, details, type, headers } = error.more;
   const body = {

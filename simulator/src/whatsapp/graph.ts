@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from "fastify";
-import { type Answer, takeCall } from "../answer.ts";
+import { type Answer, takeCall } from "../calls.ts";
 import { type Fields, readFields, takeRawBodies, UnreadableBody } from "../http/body.ts";
 import type { WhatsAppAccount } from "./account.ts";
 import { badParameter, badToken, GraphError, toAnswer, unknownObject } from "./graph-error.ts";

@@ -2,14 +2,14 @@ import type { Inbound, InboundPayload } from "../face.ts";
 import { invalid } from "../problem.ts";
 import type { World } from "../world.ts";
 import type { WhatsAppAccount } from "./account.ts";
-import { contactOf, type EventBody } from "./events.ts";
 import { newMessageId } from "./message-id.ts";
 import { readPerson } from "./people.ts";
 import type { WhatsAppState } from "./state.ts";
+import { contactOf, type EventBody } from "./webhook.ts";
 
 /** A person writes to the number: one webhook, due at once. Source: WhatsApp Cloud API, webhooks, `messages`. */
 export function personWrites(state: WhatsAppState, account: WhatsAppAccount, input: Inbound): Record<string, unknown> {
-  const { world, lastHeard } = state;
+  const { world, lastWrittenAt } = state;
   const person = readPerson(input.person);
   if (!person) throw invalid(`from must be a phone number or a business-scoped user id`);
   const waId = person.kind === "phone" ? person.waId : undefined;
@@ -33,7 +33,7 @@ export function personWrites(state: WhatsAppState, account: WhatsAppAccount, inp
     dueAt: now,
     body,
   };
-  lastHeard.set(`${account.id} ${waId ?? userId}`, now);
+  lastWrittenAt.set(`${account.id} ${waId ?? userId}`, now);
   state.written.set(id, input.person);
   world.journal.webhook(event);
   world.webhooks.promise(event);

@@ -1,13 +1,13 @@
 import { randomInt } from "node:crypto";
-import { type Answer, json } from "../answer.ts";
+import { type Answer, json } from "../calls.ts";
 import { isRecord } from "../fields.ts";
 import { toAccount } from "./account.ts";
+import { listTemplates } from "./content.ts";
 import type { GraphCall } from "./graph.ts";
 import { badParameter, GraphError, missing } from "./graph-error.ts";
-import { listTemplates } from "./templates.ts";
 
 /** How long the receiver may take to echo the challenge. */
-const HANDSHAKE_TIMEOUT_MS = 5_000;
+const handshakeTimeoutMs = 5_000;
 
 /** `GET /{phone_number_id}`: the number, as far as `fields` asks. */
 export function readNumber({ account, fields }: GraphCall): Answer {
@@ -73,7 +73,7 @@ async function shakeHands({ world }: GraphCall["state"], url: string, token: str
   target.searchParams.set("hub.mode", "subscribe");
   target.searchParams.set("hub.verify_token", token);
   target.searchParams.set("hub.challenge", challenge);
-  const outcome = await world.http.send({ method: "GET", url: target.href, timeoutMs: HANDSHAKE_TIMEOUT_MS });
+  const outcome = await world.http.send({ method: "GET", url: target.href, timeoutMs: handshakeTimeoutMs });
   if (outcome.kind === "answer" && outcome.status === 200 && outcome.body === challenge) return;
   const reason =
     outcome.kind === "failed"

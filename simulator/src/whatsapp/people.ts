@@ -2,37 +2,37 @@
  * The test number whose `wa_id` differs from what is dialled: a Brazilian mobile, `+55 11 9 0000 0001`, registered
  * before the ninth digit was introduced.
  */
-export const NINTH_DIGIT_NUMBER = "5511900000001";
-const NINTH_DIGIT_WA_ID = "551100000001";
+const ninthDigitNumber = "5511900000001";
+const ninthDigitWaId = "551100000001";
 
 /** Numbers that begin so are not on WhatsApp: a send is accepted and fails later with 131026. */
-export const NOT_ON_WHATSAPP = "999";
+export const notOnWhatsApp = "999";
 
 /**
  * A business-scoped user id, the identity of someone whose number is hidden. Source: WhatsApp Cloud API,
  * business-scoped user ids.
  */
-const BSUID = /^[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,64}$/;
+const userIdPattern = /^[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,64}$/;
 
 /** E.164 without the `+`. */
-const PHONE = /^[1-9]\d{6,14}$/;
+const phonePattern = /^[1-9]\d{6,14}$/;
 
 /** Someone on WhatsApp, known by phone or by business-scoped id. */
 export type Person = { kind: "phone"; digits: string; waId: string } | { kind: "user"; userId: string };
 
-/** Whom a text names: `whatsapp:+55 11 …`, `+55…`, `55…`, or a BSUID. `undefined`: nobody. */
+/** The person that a text names: `whatsapp:+55 11 …`, `+55…`, `55…`, or a business-scoped user id. */
 export function readPerson(text: string): Person | undefined {
   const name = text.startsWith("whatsapp:") ? text.slice("whatsapp:".length) : text;
-  if (BSUID.test(name)) return { kind: "user", userId: name };
-  const digits = PHONE.test(name) ? name : /^\+?[\d ()-]+$/.test(name) ? name.replace(/[^\d]/g, "") : "";
-  return PHONE.test(digits) ? { kind: "phone", digits, waId: waIdOf(digits) } : undefined;
+  if (userIdPattern.test(name)) return { kind: "user", userId: name };
+  const digits = phonePattern.test(name) ? name : /^\+?[\d ()-]+$/.test(name) ? name.replace(/[^\d]/g, "") : "";
+  return phonePattern.test(digits) ? { kind: "phone", digits, waId: waIdOf(digits) } : undefined;
 }
 
-/** The hub's spelling: `+` and digits as dialled, or the BSUID. */
+/** The hub's spelling: `+` and digits as dialled, or the userIdPattern. */
 export function identifierOf(person: Person): string {
   return person.kind === "phone" ? `+${person.digits}` : person.userId;
 }
 
 function waIdOf(digits: string): string {
-  return digits === NINTH_DIGIT_NUMBER ? NINTH_DIGIT_WA_ID : digits;
+  return digits === ninthDigitNumber ? ninthDigitWaId : digits;
 }

@@ -1,8 +1,8 @@
 import { readMessage, type StoredMessage } from "../messages.ts";
 import type { ChannelSettings } from "../settings.ts";
 import type { WebhookEvent } from "../webhooks/event.ts";
-import type { EventBody, Failure, Sent } from "./events.ts";
 import { type Person, readPerson } from "./people.ts";
+import type { EventBody, Failure, Sent } from "./webhook.ts";
 
 /** Which statuses follow a message, and how far apart. Journaled with the message. */
 export interface ReceiptPlan {
@@ -16,7 +16,7 @@ export interface ReceiptPlan {
 const steps = ["sent", "delivered", "read"];
 
 /**
- * The plan for a message: a failure comes alone; a reaction is never delivered or read (WhatsApp Cloud API, messages).
+ * The plan for a message: a failure is the only status; a reaction is never delivered or read (WhatsApp Cloud API, messages).
  */
 export function planReceipts(
   settings: ChannelSettings,

@@ -1,19 +1,17 @@
-import { type Answer, json } from "../answer.ts";
+import { type Answer, json, type Refusal, receive, retryAfterSeconds, runSend } from "../calls.ts";
 import type { Fault } from "../faults.ts";
 import { isRecord } from "../fields.ts";
-import { receive } from "../receiving.ts";
-import { type Refusal, retryAfterSeconds, runSend } from "../sending.ts";
 import { type Content, readContent } from "./content.ts";
-import { type Failure, failures } from "./events.ts";
 import type { GraphCall } from "./graph.ts";
 import { badParameter, badValue, GraphError, missing, toAnswer } from "./graph-error.ts";
 import { newMessageId } from "./message-id.ts";
-import { identifierOf, NOT_ON_WHATSAPP, type Person, readPerson } from "./people.ts";
+import { identifierOf, notOnWhatsApp, type Person, readPerson } from "./people.ts";
 import { planReceipts, receiptEvents, sentBy } from "./receipts.ts";
-import { type WhatsAppState, WINDOW_MS } from "./state.ts";
+import { type WhatsAppState, windowMs } from "./state.ts";
+import { type Failure, failures } from "./webhook.ts";
 
 /** Longest `biz_opaque_callback_data`, in bytes. Source: WhatsApp Cloud API, messages. */
-const MAX_CALLBACK_DATA_BYTES = 512;
+const maxCallbackDataBytes = 512;
 
 /** `POST /{phone_number_id}/messages`: a message, or a read marker. */
 export function postMessages(call: GraphCall): Answer | Promise<Answer> {
@@ -38,14 +36,13 @@ function accept(call: GraphCall, person: Person, input: string): Answer {
     });
   }
   const settings = world.settings.of("whatsapp");
-  if (!state.throughput.allows(account.id, settings.throughput_per_second))
-    return refuse(state, "rate_limit", undefined);
+  if (!state.throughput(account.id, settings.throughput_per_second)) return refuse(state, "rate_limit", undefined);
 
   const now = world.now();
   const to = identifierOf(person);
   const id = newMessageId(world.random, person.kind === "phone" ? person.waId : person.userId);
   const plan = planReceipts(settings, content.kind, now, failureOf(call, person, content));
-  const told = account.webhookUrl === undefined ? 0 : plan.statuses.length;
+  const promised = account.webhookUrl === undefined ? 0 : plan.statuses.length;
   const { firstNumber } = receive(
     world,
     {
@@ -60,9 +57,9 @@ function accept(call: GraphCall, person: Person, input: string): Answer {
       received_at: new Date(now).toISOString(),
     },
     id,
-    { webhooks: told, value: told > 0 ? plan : null },
+    { webhooks: promised, value: promised > 0 ? plan : null },
   );
-  if (told > 0) {
+  if (promised > 0) {
     const sent = sentBy(id, person, fields.biz_opaque_callback_data as string | undefined, content.kind);
     for (const event of receiptEvents(account.id, to, sent, plan, firstNumber)) world.webhooks.promise(event);
   }
@@ -75,15 +72,15 @@ function accept(call: GraphCall, person: Person, input: string): Answer {
 
 /** What the platform finds out only after it has said yes. */
 function failureOf({ state, account }: GraphCall, person: Person, content: Content): Failure | undefined {
-  const { world, blocked, lastHeard } = state;
+  const { world, blocked, lastWrittenAt } = state;
   const name = person.kind === "phone" ? person.waId : person.userId;
   const isBlocked = blocked.size > 0 && blocked.has(`${account.id} ${name}`);
-  if (isBlocked || name.startsWith(NOT_ON_WHATSAPP)) return failures.undeliverable;
+  if (isBlocked || name.startsWith(notOnWhatsApp)) return failures.undeliverable;
   if (content.kind === "template") return undefined;
   if (world.faults.hit("whatsapp", ["window_closed"], identifierOf(person))) return failures.windowClosed;
   if (!world.settings.of("whatsapp").enforce_window) return undefined;
-  const heardAt = lastHeard.get(`${account.id} ${name}`) ?? Number.NEGATIVE_INFINITY;
-  return world.now() - heardAt > WINDOW_MS ? failures.windowClosed : undefined;
+  const heardAt = lastWrittenAt.get(`${account.id} ${name}`) ?? Number.NEGATIVE_INFINITY;
+  return world.now() - heardAt > windowMs ? failures.windowClosed : undefined;
 }
 
 /** `to` wins over `recipient`. Source: WhatsApp Cloud API, business-scoped user ids. */
@@ -112,8 +109,8 @@ function checkEnvelope(fields: Record<string, unknown>): void {
     throw missing("context.message_id");
   }
   if (data === undefined) return;
-  if (typeof data !== "string" || Buffer.byteLength(data) > MAX_CALLBACK_DATA_BYTES) {
-    throw badParameter(`biz_opaque_callback_data must be a string of at most ${MAX_CALLBACK_DATA_BYTES} bytes.`);
+  if (typeof data !== "string" || Buffer.byteLength(data) > maxCallbackDataBytes) {
+    throw badParameter(`biz_opaque_callback_data must be a string of at most ${maxCallbackDataBytes} bytes.`);
   }
 }
 

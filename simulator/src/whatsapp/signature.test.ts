@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { asciiJson, signatureHeaders } from "./signature.ts";
+import { asciiJson, signatureHeaders } from "./webhook.ts";
 
 test("bodies are escaped and signed as the platform's test vector says", () => {
   const message = { mid: "m_1", text: "olá 👍 a/b" };

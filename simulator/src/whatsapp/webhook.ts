@@ -1,22 +1,21 @@
-import type { WebhookRules } from "../webhooks/event.ts";
+import { createHmac } from "node:crypto";
+import type { WebhookEvent, WebhookRules } from "../webhooks/event.ts";
 import type { WhatsAppAccount, WhatsAppFields } from "./account.ts";
-import { type Contact, contactOf, type EventBody, type Failure, type Sent } from "./events.ts";
-import { asciiJson, signatureHeaders } from "./signature.ts";
 
-const MINUTE_MS = 60_000;
-const DAY_MS = 24 * 60 * MINUTE_MS;
+const minuteMs = 60_000;
+const dayMs = 24 * 60 * minuteMs;
 
 /** Longest wait between two tries. The platform publishes only "with decreasing frequency". */
-const MAX_RETRY_MS = 60 * MINUTE_MS;
+const maxRetryMs = 60 * minuteMs;
 
 /** How the platform sends its webhooks. Source: WhatsApp Cloud API, webhooks; the retry steps are ours. */
 export const webhookRules: WebhookRules = {
   order: "batches",
   inFlight: () => 16,
   accepts: (status) => status === 200,
-  retryDelayMs: (failures) => (failures === 1 ? 0 : Math.min(MAX_RETRY_MS, 1000 * 2 ** Math.min(failures - 2, 20))),
+  retryDelayMs: (failures) => (failures === 1 ? 0 : Math.min(maxRetryMs, 1000 * 2 ** Math.min(failures - 2, 20))),
   maxRetryAfterMs: 0,
-  expiresMs: 7 * DAY_MS,
+  expiresMs: 7 * dayMs,
   request(account, events) {
     const { fields } = account as WhatsAppAccount;
     const body = asciiJson(
@@ -101,7 +100,7 @@ function statusObject({ sent, status, at, failure }: EventBody & { kind: "status
 function conversation(sent: Sent, timestamp: number, category: string): unknown {
   return {
     id: (sent.waId ?? "").padStart(32, "0"),
-    expiration_timestamp: String(timestamp + DAY_MS / 1000),
+    expiration_timestamp: String(timestamp + dayMs / 1000),
     origin: { type: category },
   };
 }
@@ -109,4 +108,75 @@ function conversation(sent: Sent, timestamp: number, category: string): unknown 
 function errorObject({ code, title, details }: Failure): unknown {
   const href = "https://developers.facebook.com/docs/whatsapp/cloud-api/support/error-codes/";
   return { code, title, message: title, error_data: { details }, href };
+}
+
+/**
+ * JSON as the platform sends and signs it: ASCII only, every other UTF-16 unit as `\uXXXX` in lower-case hex, and `/`
+ * as `\/`. Source: Graph API, webhooks, payload signatures.
+ */
+export function asciiJson(value: unknown): Buffer {
+  return Buffer.from(JSON.stringify(value).replace(/[/\u0080-\uffff]/g, escapeUnit), "latin1");
+}
+
+/** Both signature headers over the exact bytes of a body. */
+export function signatureHeaders(body: Buffer, appSecret: string): Record<string, string> {
+  return {
+    "x-hub-signature-256": `sha256=${createHmac("sha256", appSecret).update(body).digest("hex")}`,
+    "x-hub-signature": `sha1=${createHmac("sha1", appSecret).update(body).digest("hex")}`,
+  };
+}
+
+function escapeUnit(unit: string): string {
+  return unit === "/" ? "\\/" : `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
+}
+
+/** A message that the platform accepted, as far as its receipts need it. */
+export interface Sent {
+  id: string;
+  waId: string | undefined;
+  userId: string | undefined;
+  /** `biz_opaque_callback_data`. */
+  data: string | undefined;
+  isTemplate: boolean;
+}
+
+/** Why a message failed. */
+export interface Failure {
+  code: number;
+  title: string;
+  details: string;
+}
+
+/** `at` in Unix milliseconds. */
+export type EventBody =
+  | { kind: "status"; sent: Sent; status: string; at: number; failure?: Failure | undefined }
+  | { kind: "message"; contact: Contact; message: Record<string, unknown> };
+
+/** Who a webhook is about. */
+export interface Contact {
+  profile: { name: string; username?: string };
+  wa_id?: string;
+  user_id?: string;
+}
+
+/** A webhook event of this platform. */
+export type WhatsAppEvent = WebhookEvent & { body: EventBody };
+
+/** Failures that the platform reports later, by a status. Source: WhatsApp Cloud API, error codes. */
+export const failures = {
+  undeliverable: { code: 131026, title: "Message undeliverable", details: "Message Undeliverable." },
+  windowClosed: {
+    code: 131047,
+    title: "Re-engagement message",
+    details:
+      "Message failed to send because more than 24 hours have passed since the customer last replied to this number.",
+  },
+} as const satisfies Record<string, Failure>;
+
+/** Someone of whom nothing but the id is known. */
+export function contactOf(waId: string | undefined, userId: string | undefined, name?: string): Contact {
+  const shown = name ?? `Person ${(waId ?? userId ?? "").slice(-4)}`;
+  if (waId !== undefined) return { profile: { name: shown }, wa_id: waId };
+  const username = `person.${userId?.slice(-6).toLowerCase()}`;
+  return { profile: { name: shown, username }, ...(userId === undefined ? {} : { user_id: userId }) };
 }

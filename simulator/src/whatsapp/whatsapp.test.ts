@@ -8,7 +8,7 @@ import { openReceiver, type Received, type Receiver } from "../testing/receiver.
 
 const ana = "+5511999991111";
 
-test("a business sets its webhook, sends, gets signed receipts and hears the person", async () => {
+test("a business sets its webhook, sends, gets signed receipts and the person's messages", async () => {
   await using receiver = await openReceiver();
   await using driver = await openDriver();
   receiver.reply = echoChallenge;
@@ -73,7 +73,7 @@ test("a webhook whose receiver does not echo the challenge to the byte is not se
   assert.deepEqual(number.body, { webhook_configuration: {}, quality_rating: "GREEN", id: account.phone_number_id });
 });
 
-test("the platform refuses what it refuses, in its own words", async () => {
+test("invalid calls get the platform's own errors", async () => {
   await using driver = await openDriver();
   const path = `${account.phone_number_id}/messages`;
   const base = { messaging_product: "whatsapp", to: ana };

@@ -3,13 +3,12 @@ import type { Face, OpenFace, Receipt } from "../face.ts";
 import type { StoredMessage } from "../messages.ts";
 import { invalid } from "../problem.ts";
 import { readAccount, type WhatsAppAccount } from "./account.ts";
-import { type EventBody, type Failure, failures, type WhatsAppEvent } from "./events.ts";
 import { graphMethods, serveGraph } from "./graph.ts";
 import { personWrites } from "./inbound.ts";
 import { identifierOf, readPerson } from "./people.ts";
 import { type ReceiptPlan, receiptEvents, sentOf } from "./receipts.ts";
 import { openState, restoreWindows, saveWindows, type WhatsAppState } from "./state.ts";
-import { webhookRules } from "./webhook.ts";
+import { type EventBody, type Failure, failures, type WhatsAppEvent, webhookRules } from "./webhook.ts";
 
 const statuses = ["sent", "delivered", "read", "played", "failed"];
 
@@ -43,7 +42,7 @@ export const whatsapp: Face = {
       webhooks: webhookRules,
       serve: (app) => serveGraph(app, state),
       inbound: (account, input) => personWrites(state, account as WhatsAppAccount, input),
-      receipt: (message, receipt) => tellStatus(state, message, receipt),
+      receipt: (message, receipt) => sendStatus(state, message, receipt),
       block: (account, person, blocked) => block(state, account, person, blocked),
       promised: (message, firstNumber, plan) =>
         receiptEvents(message.account, message.to, sentOf(message), plan as ReceiptPlan, firstNumber),
@@ -52,22 +51,22 @@ export const whatsapp: Face = {
       restoreState: (saved) => restoreWindows(state, saved),
       reset() {
         state.blocked.clear();
-        state.lastHeard.clear();
+        state.lastWrittenAt.clear();
       },
     };
   },
 };
 
 /** The window of a person who wrote in an earlier run stays open. */
-function remember({ lastHeard }: WhatsAppState, seen: Parameters<OpenFace["remember"]>[0]): void {
+function remember({ lastWrittenAt }: WhatsAppState, seen: Parameters<OpenFace["remember"]>[0]): void {
   if (!("webhook" in seen)) return;
   const { account, happenedAt, body } = seen.webhook as WhatsAppEvent;
   if (body.kind !== "message") return;
   const { wa_id, user_id } = body.contact;
-  lastHeard.set(`${account} ${wa_id ?? user_id}`, happenedAt);
+  lastWrittenAt.set(`${account} ${wa_id ?? user_id}`, happenedAt);
 }
 
-function tellStatus({ world }: WhatsAppState, message: StoredMessage, receipt: Receipt): void {
+function sendStatus({ world }: WhatsAppState, message: StoredMessage, receipt: Receipt): void {
   const { status } = receipt;
   if (!statuses.includes(status)) throw invalid(`status must be one of ${statuses.join(", ")}`);
   const at = world.now();
@@ -88,7 +87,7 @@ function failureFrom({ code, title, details }: Receipt): Failure {
   return { code, title: title ?? "Message failed", details: details ?? title ?? "Message failed." };
 }
 
-/** A block is silent: the platform tells it only by failing later sends with 131026. */
+/** A block is silent: later sends fail with 131026. */
 function block({ blocked }: WhatsAppState, account: Account, identifier: string, isBlocked: boolean): void {
   const person = readPerson(identifier);
   const name = `${account.id} ${person?.kind === "phone" ? person.waId : identifier}`;

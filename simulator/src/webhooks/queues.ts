@@ -1,16 +1,16 @@
-import { Fifo } from "../fifo.ts";
+import { Fifo } from "../collections.ts";
 import type { WebhookEvent } from "./event.ts";
 import { isExpired, postWebhook, type Sender, type SenderParts } from "./post.ts";
 
 /** The events of one person. Only the first is ever under way; the others wait for it. */
-interface Lane {
+interface Queue {
   person: string;
   events: Fifo<WebhookEvent>;
   failures: number;
 }
 
 /** A sender whose waiting events can also be fetched instead of sent. */
-export interface LaneSender extends Sender {
+export interface QueueSender extends Sender {
   /** What waits, oldest first, while no webhook is set. */
   waiting(): Iterable<WebhookEvent>;
   /** Calls `job` once, at the next event while no webhook is set. Returns how to take that back. */
@@ -21,12 +21,12 @@ export interface LaneSender extends Sender {
 
 /**
  * Sends the events of an account one a POST: a person's one after another, different people's side by side.
- * A refused event holds its own lane until it is accepted or expires. Without a webhook, events wait to be fetched.
+ * A refused event holds its own queue until it is accepted or expires. Without a webhook, events wait to be fetched.
  */
-export function createLaneSender(parts: SenderParts): LaneSender {
+export function createQueueSender(parts: SenderParts): QueueSender {
   let all = new Set<WebhookEvent>();
-  let lanes = new Map<string, Lane>();
-  const ready = new Fifo<Lane>();
+  let queues = new Map<string, Queue>();
+  const ready = new Fifo<Queue>();
   const listeners = new Set<() => void>();
   let underWay = 0;
   let generation = 0;
@@ -45,64 +45,64 @@ export function createLaneSender(parts: SenderParts): LaneSender {
   }
 
   function enqueue(event: WebhookEvent): void {
-    const lane = lanes.get(event.person) ?? { person: event.person, events: new Fifo(), failures: 0 };
-    lane.events.add(event);
-    if (lanes.has(event.person)) return;
-    lanes.set(event.person, lane);
-    ready.add(lane);
+    const queue = queues.get(event.person) ?? { person: event.person, events: new Fifo(), failures: 0 };
+    queue.events.add(event);
+    if (queues.has(event.person)) return;
+    queues.set(event.person, queue);
+    ready.add(queue);
   }
 
   function start(): void {
     const limit = parts.rules.inFlight(parts.account());
     while (underWay < limit) {
-      const lane = ready.take(1)[0];
-      if (!lane) return;
-      void sendFirst(lane);
+      const queue = ready.take(1)[0];
+      if (!queue) return;
+      void sendFirst(queue);
     }
   }
 
-  async function sendFirst(lane: Lane): Promise<void> {
+  async function sendFirst(queue: Queue): Promise<void> {
     const url = parts.account().webhookUrl;
-    const event = lane.events.peek();
+    const event = queue.events.peek();
     if (url === undefined || event === undefined) return;
-    if (!parts.isPending(event)) return advance(lane, event);
+    if (!parts.isPending(event)) return advance(queue, event);
     if (isExpired(parts, event)) {
       parts.finish([event]);
-      return advance(lane, event);
+      return advance(queue, event);
     }
     const born = generation;
     underWay += 1;
-    const outcome = await postWebhook(parts, url, [event], lane.failures);
+    const outcome = await postWebhook(parts, url, [event], queue.failures);
     underWay -= 1;
     if (outcome.kind === "accepted") parts.finish([event]);
     else failure = { at: parts.now(), reason: outcome.reason };
     if (born !== generation) return start();
-    if (outcome.kind === "accepted") advance(lane, event);
-    else retryIn(outcome.retryAfterMs, lane);
+    if (outcome.kind === "accepted") advance(queue, event);
+    else retryIn(outcome.retryAfterMs, queue);
     start();
   }
 
-  function advance(lane: Lane, event: WebhookEvent): void {
+  function advance(queue: Queue, event: WebhookEvent): void {
     all.delete(event);
-    lane.events.take(1);
-    lane.failures = 0;
-    if (lane.events.size > 0) ready.add(lane);
-    else lanes.delete(lane.person);
+    queue.events.take(1);
+    queue.failures = 0;
+    if (queue.events.size > 0) ready.add(queue);
+    else queues.delete(queue.person);
   }
 
-  function retryIn(waitMs: number, lane: Lane): void {
-    lane.failures += 1;
+  function retryIn(waitMs: number, queue: Queue): void {
+    queue.failures += 1;
     const born = generation;
     parts.at(parts.now() + waitMs, () => {
       if (born !== generation) return;
-      ready.add(lane);
+      ready.add(queue);
       start();
     });
   }
 
   function retarget(): void {
     generation += 1;
-    lanes = new Map();
+    queues = new Map();
     ready.clear();
     failure = undefined;
     all = new Set([...all].filter(parts.isPending));

@@ -1,0 +1,141 @@
+import type { FastifyReply } from "fastify";
+import type { Fault, FaultName } from "./faults.ts";
+import type { ReceivedMessage, StoredMessage } from "./messages.ts";
+import { maxWaitingForSends } from "./webhooks/webhooks.ts";
+import type { World } from "./world.ts";
+
+/** How a platform ends a call. */
+export type Answer =
+  | { kind: "json"; status: number; body: string; headers?: Record<string, string> }
+  /** The socket is destroyed at once. */
+  | { kind: "reset" }
+  /** Nothing is said for so long, then the socket is destroyed. */
+  | { kind: "silence"; forMs: number };
+
+/** A JSON answer. */
+export function json(status: number, body: unknown, headers?: Record<string, string>): Answer {
+  const answer = { kind: "json" as const, status, body: JSON.stringify(body) };
+  return headers ? { ...answer, headers } : answer;
+}
+
+/** How a platform handles one call. */
+export interface Call {
+  run: () => Answer | Promise<Answer>;
+  /** The platform's answer to what `run` threw, and while it is `down`. */
+  explain: (error: unknown) => Answer;
+  down: () => Answer;
+}
+
+/** Waits out the latency, plays `down`, runs the call and sends the answer. Never throws. */
+export function takeCall(world: World, channel: string, reply: FastifyReply, call: Call): void {
+  const runUnless = (down: Fault | undefined) => {
+    if (down) return down.destroy === true ? { kind: "reset" as const } : call.down();
+    return call.run();
+  };
+  const fail = (error: unknown) => give(reply, call.explain(error));
+  try {
+    const before = beforeCall(world, channel);
+    const answer = before instanceof Promise ? before.then(runUnless) : runUnless(before);
+    if (answer instanceof Promise) answer.then((late) => give(reply, late)).catch(fail);
+    else give(reply, answer);
+  } catch (error) {
+    fail(error);
+  }
+}
+
+function give(reply: FastifyReply, answer: Answer): void {
+  if (answer.kind === "json") {
+    if (answer.headers) reply.headers(answer.headers);
+    reply.code(answer.status).header("content-type", "application/json; charset=UTF-8").send(answer.body);
+    return;
+  }
+  reply.hijack();
+  const socket = reply.raw.socket;
+  if (answer.kind === "reset") socket?.resetAndDestroy();
+  else setTimeout(() => socket?.destroy(), answer.forMs).unref();
+}
+
+/** How long `slow` waits and `timeout_after_accept` stays silent by default. */
+const defaultSlowMs = 2_000;
+const defaultSilenceMs = 30_000;
+
+/** Why a send was not accepted though nothing is wrong with it. */
+export type Refusal = "rate_limit" | "server_error" | "permanent" | "overloaded";
+
+const refusals: readonly FaultName[] = ["connection_reset", "rate_limit", "server_error", "permanent"];
+
+/** What a face gives so that its sends can be broken on purpose. */
+interface SendRules {
+  channel: string;
+  /** The platform's answer when it refuses. */
+  refuse(refusal: Refusal, fault: Fault | undefined): Answer;
+}
+
+/**
+ * Runs one send through the faults: it may be delayed, refused, reset, or accepted without an answer.
+ * `accept` validates, records and answers; it runs at most once. `to` is undefined when the call names no recipient.
+ */
+export function runSend(
+  world: World,
+  rules: SendRules,
+  to: string | undefined,
+  accept: () => Answer,
+): Answer | Promise<Answer> {
+  const { faults } = world;
+  const slow = faults.hit(rules.channel, ["slow"], to);
+  if (!slow) return sendNow(world, rules, to, accept);
+  return wait(slow.delay_ms ?? defaultSlowMs).then(() => sendNow(world, rules, to, accept));
+}
+
+function sendNow(world: World, rules: SendRules, to: string | undefined, accept: () => Answer): Answer {
+  const refused = world.faults.hit(rules.channel, refusals, to);
+  if (refused?.fault === "connection_reset") return { kind: "reset" };
+  if (refused) return rules.refuse(refused.fault as Refusal, refused);
+  if (world.webhooks.waiting >= maxWaitingForSends) return rules.refuse("overloaded", undefined);
+
+  const answer = accept();
+  const wasAccepted = answer.kind === "json" && answer.status === 200;
+  if (!wasAccepted) return answer;
+  const silent = world.faults.hit(rules.channel, ["timeout_after_accept"], to);
+  return silent ? { kind: "silence", forMs: silent.delay_ms ?? defaultSilenceMs } : answer;
+}
+
+/** What happens before a platform reads a call: the latency of its settings, and `down`. */
+function beforeCall(world: World, channel: string): Fault | Promise<Fault | undefined> | undefined {
+  const { latency_ms } = world.settings.of(channel);
+  const down = world.faults.hit(channel, ["down"], undefined);
+  return latency_ms === 0 ? down : wait(latency_ms).then(() => down);
+}
+
+/** The seconds that a `rate_limit` asks for. */
+export function retryAfterSeconds(fault: Fault | undefined): number {
+  return fault?.retry_after_s ?? 1;
+}
+
+function wait(ms: number): Promise<void> {
+  return new Promise((resolve) => void setTimeout(resolve, ms).unref());
+}
+
+/**
+ * Keeps what a platform got, in the journal before in memory, so before the caller is answered.
+ * `key` is unique in the channel; `promise` says in JSON which `webhooks` receipts follow (`OpenFace.promised` reads it).
+ */
+export function receive(
+  world: World,
+  message: ReceivedMessage,
+  key: string,
+  promise: { webhooks: number; value: unknown },
+): { stored: StoredMessage; firstNumber: number } {
+  const stored: StoredMessage = {
+    index: world.messages.nextIndex,
+    channel: message.channel,
+    account: message.account,
+    to: message.to,
+    key,
+    json: JSON.stringify(message),
+  };
+  const firstNumber = world.webhooks.reserve(promise.webhooks);
+  world.journal.message(stored, firstNumber, promise.value);
+  world.messages.add(stored);
+  return { stored, firstNumber };
+}
