@@ -9,6 +9,7 @@ import { type Authenticator, openAuthenticator, openTokens, type Tokens } from "
 import type { IdentityDb, PipelineDb } from "./database-roles.ts";
 import { type Databases, openDatabases, pipelineUrl } from "./databases.ts";
 import type { Deliverer } from "./deliveries/deliverer.ts";
+import { readHealth } from "./deliveries/health.ts";
 import { type EventNotifier, openEventNotifier } from "./events/events.ts";
 import { openWebhookStore, type WebhookStore } from "./inbound/inbound.ts";
 import { type Clock, type Random, systemClock } from "./lib/clock.ts";
@@ -243,7 +244,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     capabilitiesOf: (channel) => connectorFor(channel)?.capabilities ?? null,
     deliverers,
     allowSimulator: (simulatorUrl) => simulatorOrigins.push(new URL(simulatorUrl).origin),
-    healthOf: (db, channelAccountId) => readHealth({ db, accounts, deliverers }, channelAccountId),
+    healthOf: (db, channelAccountId) => readHealth({ db, accounts, deliverers, connectorFor }, channelAccountId),
     isOnlyProcess: database !== null,
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
@@ -263,29 +264,3 @@ function forgetEverywhere({ forget, ...others }: Authenticator, fanout: Fanout):
 
 /** Connections to one provider. */
 const providerConnections = 20;
-
-async function readHealth(
-  { db, accounts, deliverers }: Pick<Context, "accounts" | "deliverers"> & { db: Db },
-  channelAccountId: string,
-): Promise<ChannelAccountHealth> {
-  const account = await accounts.get(channelAccountId);
-  const channel = account?.channel ?? "";
-  const health = deliverers.get(channel)?.health(channelAccountId) ?? null;
-  const { rows } = await db.query<{ pending: number }>(
-    "SELECT count(*) AS pending FROM deliveries WHERE channel_account_id = $1 AND is_pending",
-    [channelAccountId],
-  );
-  return {
-    status: account?.status ?? "disabled",
-    breaker: health?.breaker ?? "closed",
-    last_error: health?.lastError ?? null,
-    rate_per_second:
-      health?.ratePerSecond ??
-      account?.settings.rate_per_second ??
-      connectorFor(channel)?.capabilities.ratePerSecond ??
-      0,
-    in_flight: health?.inFlight ?? 0,
-    parked_lanes: health?.parkedLanes ?? 0,
-    pending: rows[0]!.pending,
-  };
-}
