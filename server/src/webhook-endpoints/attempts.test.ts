@@ -5,7 +5,7 @@ import { startReceiver, startWebhookTest, status } from "../testing/test-webhook
 import { until } from "../testing/until.ts";
 import { listAttempts } from "./attempts.ts";
 
-test("attempts are listed newest first, page by page, each once, and by what came of them", async () => {
+test("lists attempts newest first, each once over all pages, and by status", async () => {
   await using hub = await startWebhookTest();
   await using receiver = await startReceiver((_got, response) => {
     response.writeHead(receiver.got.length % 3 === 0 ? 500 : 204).end();
@@ -52,7 +52,7 @@ test("a test of an endpoint that is deleted meanwhile gets 404 and writes nothin
   assert.deepEqual(await all(hub.db, "SELECT FROM webhook_deliveries"), []);
 });
 
-test("attempts of one workspace are not there for another", async () => {
+test("attempts are invisible to other workspaces", async () => {
   await using hub = await startWebhookTest();
   await using receiver = await startReceiver(status(500));
   const { webhook_endpoint_id: id } = await hub.connect(receiver.url, { events: ["message.accepted"] });
@@ -60,6 +60,6 @@ test("attempts of one workspace are not there for another", async () => {
   await hub.line.say(await hub.chat(), "oi");
   await until("an attempt is written", async () => (await listAttempts(hub.db, hub.key(id), { limit: 1 })).length > 0);
   const stranger = "0198d6a4-3d2e-7a11-8a2e-0d5a3f1e9b10";
-  // Even with a key that lies: the database does not show the rows.
+  // Even with a wrong workspace in the key: the database does not show the rows.
   assert.deepEqual(await listAttempts(hub.line.databases.dbOf(stranger), hub.key(id), { limit: 1 }), []);
 });

@@ -2,7 +2,7 @@ import { all, type Db, maybe, run } from "../lib/query.ts";
 import type { SealedEndpoint } from "./endpoint.ts";
 import { isHeld } from "./endpoint-rows.ts";
 
-/** A delivery that this process has claimed: nobody else sends it as long as the process is alive. */
+/** A delivery that only this process sends, as long as it is alive. */
 export interface Claimed {
   webhook_delivery_id: string;
   event: string;
@@ -14,19 +14,15 @@ export interface Claimed {
 export interface ClaimInput {
   ownerId: string;
   now: Date;
-  /** Deliveries, at the most. */
   limit: number;
 }
 
-/**
- * SQL for statements that change many deliveries: it locks them in the order of their ids, as every statement does that
- * may wait for a lock, so that there is no deadlock.
- */
+/** SQL to lock many deliveries, in the order of their ids: every statement that may wait does so, to avoid deadlocks. */
 export function inLockOrder(condition: string): string {
   return `SELECT webhook_delivery_id FROM webhook_deliveries WHERE ${condition} ORDER BY webhook_delivery_id FOR UPDATE`;
 }
 
-/** Tells the others that this process is alive for so long, by the database's clock. */
+/** This process counts as alive for `leaseMs`, by the database's clock. */
 export async function stayAlive(db: Db, ownerId: string, leaseMs: number): Promise<void> {
   await run(
     db,
@@ -36,7 +32,7 @@ export async function stayAlive(db: Db, ownerId: string, leaseMs: number): Promi
   );
 }
 
-/** What this process has claimed and not sent is free for others. */
+/** Frees what this process has claimed and not sent. */
 export async function leave(db: Db, ownerId: string): Promise<void> {
   await run(
     db,
@@ -46,7 +42,7 @@ export async function leave(db: Db, ownerId: string): Promise<void> {
   await run(db, "DELETE FROM webhook_senders WHERE owner_id = $1", [ownerId]);
 }
 
-/** Frees what processes have claimed that are not alive any more. Returns how many deliveries. */
+/** Frees the claims of processes that are no longer alive. Returns the number of deliveries. */
 export async function freeAbandoned(db: Db): Promise<number> {
   const freed = await run(
     db,
@@ -58,7 +54,7 @@ export async function freeAbandoned(db: Db): Promise<number> {
   return freed;
 }
 
-/** Enabled endpoints that something is due for, in the order of their ids. */
+/** Enabled endpoints with a delivery that is due, in the order of their ids. */
 export function endpointsWithWork(
   db: Db,
   { now, afterId, limit }: { now: Date; afterId: string; limit: number },
@@ -74,7 +70,7 @@ export function endpointsWithWork(
   );
 }
 
-/** Null when it is gone, disabled or without a maker, or asked to be left alone: nothing is sent to it now. */
+/** Null when nothing may be sent now: the endpoint is gone, disabled, without a maker, or has asked for a pause. */
 export function findActiveEndpoint(db: Db, endpointId: string, now: Date): Promise<SealedEndpoint | null> {
   return maybe(
     db,
@@ -85,7 +81,7 @@ export function findActiveEndpoint(db: Db, endpointId: string, now: Date): Promi
   );
 }
 
-/** Those that have waited longest; none that another process holds. */
+/** The deliveries that have waited longest; none that another process holds. */
 export function claimDue(db: Db, endpointId: string, { ownerId, now, limit }: ClaimInput): Promise<Claimed[]> {
   return all(
     db,
@@ -101,8 +97,8 @@ export function claimDue(db: Db, endpointId: string, { ownerId, now, limit }: Cl
 }
 
 /**
- * The first in the order of the feed, when it is due and nobody is at it; else none, and what is behind it waits. Two
- * who ask at once look at the same row: the second waits for the lock and then finds it taken.
+ * The first delivery in the order of the feed, if it is due and free; else none, and those behind it wait. Of two
+ * processes at once, the second waits for the row lock and then finds the delivery taken.
  */
 export function claimHead(db: Db, endpointId: string, { ownerId, now }: ClaimInput): Promise<Claimed[]> {
   return all(

@@ -9,12 +9,12 @@ const minute = 60_000;
 const hour = 60 * minute;
 const day = 24 * hour;
 
-test("what happens is told, signed, with the names and bodies of the feed, within a second", async () => {
+test("sends each event within a second, signed, with the name and body of the feed", async () => {
   await using hub = await startWebhookTest();
   await using receiver = await startReceiver();
   const endpoint = await hub.connect(receiver.url);
   const engine = hub.start();
-  await engine.look();
+  await engine.poll();
   const chat = await hub.chat();
   const { messageId } = await hub.line.say(chat, "oi");
   const saidAt = Date.now();
@@ -44,7 +44,7 @@ test("what happens is told, signed, with the names and bodies of the feed, withi
   );
 });
 
-test("an endpoint is told only of what it asks for, and of nothing before it was made", async () => {
+test("an endpoint gets only the events that it asks for, and none from before it was created", async () => {
   await using hub = await startWebhookTest();
   await using receiver = await startReceiver();
   const chat = await hub.chat();
@@ -64,7 +64,7 @@ test("an endpoint is told only of what it asks for, and of nothing before it was
   );
 });
 
-test("what fails is tried again by the schedule, with the same id and body, and then given up", async () => {
+test("retries a failed delivery on schedule with the same id and body, then gives it up", async () => {
   await using hub = await startWebhookTest();
   await using receiver = await startReceiver(status(500));
   await hub.connect(receiver.url, { events: ["message.accepted"] });
@@ -82,13 +82,13 @@ test("what fails is tried again by the schedule, with the same id and body, and 
     assert.equal(row!.status, "pending");
     const waits = row!.next_attempt_at.getTime() - hub.deps.clock.now();
     assert.ok(Math.abs(waits - delay) < patient(3_000), `${waits} ms instead of ${delay}`);
-    // Longer than it takes to look.
+    // Longer than a poll takes.
     const marginMs = Math.min(patient(2_000), waits / 2);
     hub.passTime(waits - marginMs);
-    await engine.look();
+    await engine.poll();
     assert.equal(receiver.got.length, index + 1, "not sooner");
     hub.passTime(marginMs);
-    await engine.look();
+    await engine.poll();
   }
   assert.equal(receiver.got.length, 10);
   assert.equal(new Set(receiver.got.map((got) => got.headers["webhook-id"])).size, 1);
@@ -96,7 +96,7 @@ test("what fails is tried again by the schedule, with the same id and body, and 
   assert.equal(new Set(receiver.got.map((got) => got.headers["webhook-timestamp"])).size, 10);
 });
 
-test("retry-after puts an attempt off, by seconds and by date, but never sooner than planned nor beyond a day", async () => {
+test("retry-after delays an attempt, in seconds or as a date, never before the schedule nor beyond a day", async () => {
   await using hub = await startWebhookTest();
   await using receiver = await startReceiver(status(429, { "retry-after": "120" }));
   await hub.connect(receiver.url, { events: ["message.accepted"] });
@@ -118,11 +118,11 @@ test("retry-after puts an attempt off, by seconds and by date, but never sooner 
     const waits = (await hub.deliveries())[0]!.next_attempt_at.getTime() - hub.deps.clock.now();
     assert.ok(Math.abs(waits - expected) < patient(4_000), `case ${index}: ${waits} ms instead of ${expected}`);
     hub.passTime(waits + 1);
-    await engine.look();
+    await engine.poll();
   }
 });
 
-test("an endpoint that answers 429 or 503 with retry-after is left alone altogether; another failure is of its event", async () => {
+test("429 and 503 with retry-after pause the whole endpoint; another failure delays its own event", async () => {
   await using hub = await startWebhookTest();
   await using busy = await startReceiver(status(429, { "retry-after": "60" }));
   await using broken = await startReceiver(status(500, { "retry-after": "60" }));
@@ -137,14 +137,14 @@ test("an endpoint that answers 429 or 503 with retry-after is left alone altoget
   broken.answer = ok;
   await hub.line.say(chat, "second");
   await until("the broken one is asked", () => broken.got.some(({ data }) => data.content === "second"));
-  await engine.look();
+  await engine.poll();
   assert.equal(busy.got.length, 1, "it asked for a minute");
   hub.passTime(61_000);
   await busy.has(3);
   assert.deepEqual(busy.got.map((got) => got.data.content).toSorted(), ["first", "first", "second"]);
 });
 
-test("410 disables the endpoint at once, which the others are told, and gives up what waits", async () => {
+test("410 disables the endpoint at once, notifies the others, and gives up waiting deliveries", async () => {
   await using hub = await startWebhookTest();
   await using leaving = await startReceiver(status(410));
   await using staying = await startReceiver();
@@ -172,7 +172,7 @@ test("410 disables the endpoint at once, which the others are told, and gives up
   );
 });
 
-test("five days of nothing but failure disable an endpoint; a single success among them does not", async () => {
+test("five days of failures disable an endpoint; one success among them does not", async () => {
   await using hub = await startWebhookTest();
   await using dead = await startReceiver(status(500));
   await using moody = await startReceiver(status(500));
@@ -192,7 +192,7 @@ test("five days of nothing but failure disable an endpoint; a single success amo
     const [before, others] = [dead.got.length, moody.got.length];
     moody.answer = passed === 2 ? ok : status(500);
     await hub.line.say(chat, `day ${passed}`);
-    await engine.look();
+    await engine.poll();
     await dead.has(before + 1);
     await moody.has(others + 1);
     await until("the claims are released", async () => (await hub.deliveries()).every((row) => row.owner_id === null));
@@ -203,7 +203,7 @@ test("five days of nothing but failure disable an endpoint; a single success amo
   assert.equal(await statusOf(kept), "enabled");
 });
 
-test("an attempt that the hub cannot make counts as one, and the next is made by the schedule", async () => {
+test("an attempt that the hub cannot make counts, and the next follows on schedule", async () => {
   await using hub = await startWebhookTest();
   await using receiver = await startReceiver();
   const { webhook_endpoint_id: id } = await hub.connect(receiver.url, { events: ["message.accepted"] });
@@ -218,7 +218,7 @@ test("an attempt that the hub cannot make counts as one, and the next is made by
   assert.equal(receiver.got.length, 0);
 });
 
-test("of a long answer only the beginning is kept, and one that never ends costs one attempt", async () => {
+test("keeps only the beginning of a long answer, and an endless one costs one attempt", async () => {
   await using hub = await startWebhookTest();
   await using receiver = await startReceiver((_got, response) => {
     response.writeHead(200);

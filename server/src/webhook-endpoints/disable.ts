@@ -16,17 +16,17 @@ export interface DisableDeps {
   eventNotifier: Pick<EventNotifier, "notify">;
 }
 
-/** The endpoint said that it wants nothing more. Safe to call twice. */
+/** The endpoint answered that it is gone. Safe to call twice. */
 export function disableGone(deps: DisableDeps, key: EndpointKey): Promise<void> {
   return disable(deps, key, "gone");
 }
 
-/** Nothing has reached it for five days, unless that has changed meanwhile. Safe to call twice. */
+/** Every attempt has failed for `patienceMs`, unless that has changed meanwhile. Safe to call twice. */
 export function disableFailing(deps: DisableDeps, key: EndpointKey): Promise<void> {
   return disable(deps, key, "failing", new Date(deps.clock.now() - patienceMs));
 }
 
-/** The user or API key that made it could not make it now, unless that has changed meanwhile. Safe to call twice. */
+/** Its maker could not create it now, unless that has changed meanwhile. Safe to call twice. */
 export function disableWithoutMaker(deps: DisableDeps, key: EndpointKey): Promise<void> {
   return disable(deps, key, "maker_lost_access");
 }
@@ -43,8 +43,8 @@ async function disable(
 }
 
 /**
- * False when it was not to be disabled. The caller calls `announceDisabled` after the commit. The feed tells of it by a
- * trigger, see migration 0008.
+ * False when there was nothing to disable. The caller calls `announceDisabled` after the commit. A trigger writes the
+ * event, see migration 0008.
  */
 export async function disableIn(
   tx: PoolClient,
@@ -74,13 +74,10 @@ export function announceDisabled(
   eventNotifier.notify(key.workspaceId);
 }
 
-/** Deliveries that one statement gives up: it holds no lock for long. */
+/** Deliveries that one statement gives up, so that it holds its locks briefly. */
 const settlePage = 5_000;
 
-/**
- * What waits for a disabled endpoint is given up: it is `failed`, and can be replayed. What a process is just sending
- * is left to it.
- */
+/** Marks the waiting deliveries of a disabled endpoint as `failed`; they can be replayed. Leaves those being sent. */
 export async function giveUpPending(db: Db, endpointId: string): Promise<number> {
   const waits = "status = 'pending' AND owner_id IS NULL";
   for (let givenUp = 0; ; ) {

@@ -1,8 +1,8 @@
-import { openBatcher } from "../lib/batcher.ts";
+import { type Batcher, openBatcher } from "../lib/batcher.ts";
 import { pause, type Random } from "../lib/clock.ts";
 import { isRecordFault } from "../lib/faults.ts";
 import { newId } from "../lib/ids.ts";
-import { repeat } from "../lib/repeat.ts";
+import { type Repeated, repeat } from "../lib/repeat.ts";
 import type { Troubles } from "../lib/troubles.ts";
 import {
   type Claimed,
@@ -16,152 +16,169 @@ import {
 } from "./claims.ts";
 import { type DisableDeps, disableFailing, disableGone, disableWithoutMaker } from "./disable.ts";
 import type { SealedEndpoint } from "./endpoint.ts";
+import { EndpointQueue, type QueuedEndpoint, type Turn } from "./endpoint-queue.ts";
 import { endpointsWithoutMaker } from "./endpoint-rows.ts";
 import { type Finished, finishAttempts } from "./finish.ts";
-import { type Lane, openLanes } from "./lanes.ts";
 import { patienceMs, retryDelayMs } from "./schedule.ts";
 import { failedHere, goneStatus, holdsKeysOf, type Outcome, type SendDeps, sendWebhook } from "./send.ts";
 
 export interface DispatcherDeps extends SendDeps, DisableDeps {
   random: Random;
-  /** How long what a process that went silent has claimed stays with it, in milliseconds. */
+  /** How long the claims of a process that is no longer alive stay with it, in milliseconds. */
   leaseMs: number;
   troubles: Troubles;
 }
 
-/** An endpoint, and since when nothing has reached it. */
+/** An endpoint, and since when every attempt has failed. */
 export interface EndpointToWake {
   webhook_endpoint_id: string;
   failing_since: Date | null;
 }
 
-export interface Dispatcher {
-  /** Something may be due for these endpoints now. */
-  wake(endpoints: readonly EndpointToWake[]): void;
-  /** Looks for what is due, once. It does so by itself every second. */
-  look(): Promise<void>;
-  /** Starts no further attempt, waits a little for those under way, and gives back the rest. */
-  close(): Promise<void>;
-}
-
 const part = "send to webhook endpoints";
-/** What is due, also retries and what another process left, is found this soon, in milliseconds. */
-const lookEveryMs = 1_000;
-/** Endpoints found with one look; the next look goes on behind them. */
-const lookPage = 1_000;
+/** Finds what is due without a notification, such as retries and what another process left, in milliseconds. */
+const pollEveryMs = 1_000;
+/** Endpoints found by one poll; the next poll continues after them. */
+const pollPage = 1_000;
 const finishBatch = 128;
-/** A slower answer counts as trouble: the endpoint is asked one at a time. */
+/** A slower answer counts as trouble: the endpoint gets one request at a time. */
 const quickMs = 2_000;
-/** How long attempts may go on when the process is told to end, in milliseconds. */
+/** How long attempts may continue when the process ends, in milliseconds. */
 const closeGraceMs = 2_000;
-/** The pause before the database is asked again what it could not do, in milliseconds. */
-const troubleMs = 1_000;
+/** Before a write that the database refused is retried, in milliseconds. */
+const retryPauseMs = 1_000;
 
 /**
  * Sends what is due in `webhook_deliveries`. Any number of processes may run one: each claims deliveries under its own
- * `ownerId`, and what a dead one had claimed is free once its lease is over. An attempt that it had made is then made again.
+ * owner id, and the claims of a dead one are free once its lease is over. An attempt that it had made is then repeated.
  */
-export function openDispatcher(deps: DispatcherDeps): Dispatcher {
-  const { db, clock, log, troubles, random, leaseMs } = deps;
-  const ownerId = newId(clock.now());
-  const lanes = openLanes();
-  const ending = new AbortController();
-  let isClosing = false;
-  let aliveUntil = Number.NEGATIVE_INFINITY;
-  let lastEndpointId = firstId;
-  let whenQuiet = () => {};
+export class Dispatcher {
+  readonly #deps: DispatcherDeps;
+  readonly #ownerId: string;
+  readonly #queue = new EndpointQueue();
+  readonly #ending = new AbortController();
+  readonly #finisher: Batcher<Finished, undefined>;
+  readonly #polling: Repeated;
+  readonly #renewing: Repeated;
+  #isClosing = false;
+  #aliveUntilMs = Number.NEGATIVE_INFINITY;
+  #lastEndpointId = firstId;
+  #onIdle = () => {};
 
-  const finisher = openBatcher<Finished, undefined>({
-    maxBatch: finishBatch,
-    // Bounded by the attempts under way.
-    maxWaiting: Number.POSITIVE_INFINITY,
-    paceMs: 5,
-    clock,
-    run: finish,
-  });
-  const looking = repeat(clock, lookEveryMs, look, (error) => troubles.failed(part, error));
+  constructor(deps: DispatcherDeps) {
+    const { clock, troubles, leaseMs } = deps;
+    this.#deps = deps;
+    this.#ownerId = newId(clock.now());
+    this.#finisher = openBatcher({
+      maxBatch: finishBatch,
+      // Bounded by the attempts under way.
+      maxWaiting: Number.POSITIVE_INFINITY,
+      paceMs: 5,
+      clock,
+      run: (finished) => this.#finish(finished),
+    });
+    const onFailure = (error: unknown) => troubles.failed(part, error);
+    this.#polling = repeat(clock, pollEveryMs, () => this.poll(), onFailure);
+    this.#renewing = repeat(clock, leaseMs / 4, () => this.#renewIfBusy(), onFailure);
+  }
 
-  const beating = repeat(
-    clock,
-    leaseMs / 4,
-    async () => {
-      if (lanes.underWay > 0) await renew();
-    },
-    (error) => troubles.failed(part, error),
-  );
+  /** Something may be due for these endpoints now. */
+  wake(endpoints: readonly EndpointToWake[]): void {
+    for (const { webhook_endpoint_id, failing_since } of endpoints) {
+      this.#queue.wake(webhook_endpoint_id, failing_since !== null);
+    }
+    this.#pump();
+  }
 
-  async function look(): Promise<void> {
+  /** Finds and starts what is due. Runs every second without a call. */
+  async poll(): Promise<void> {
+    const { db, clock, log, troubles } = this.#deps;
     const freed = await freeAbandoned(db);
     troubles.worked(part);
-    if (freed > 0)
-      log.warn({ deliveries: freed }, "webhook endpoints: took over what a process that ended had claimed");
+    if (freed > 0) log.warn({ deliveries: freed }, "webhook endpoints: took over the deliveries of an ended process");
     const now = new Date(clock.now());
-    for (const key of await endpointsWithoutMaker(db, now)) await disableWithoutMaker(deps, key);
-    const found = await endpointsWithWork(db, { now, afterId: lastEndpointId, limit: lookPage });
-    lastEndpointId = found.length === lookPage ? found.at(-1)!.webhook_endpoint_id : firstId;
-    wake(found);
+    for (const key of await endpointsWithoutMaker(db, now)) await disableWithoutMaker(this.#deps, key);
+    const found = await endpointsWithWork(db, { now, afterId: this.#lastEndpointId, limit: pollPage });
+    this.#lastEndpointId = found.length === pollPage ? found.at(-1)!.webhook_endpoint_id : firstId;
+    this.wake(found);
   }
 
-  /** Claims stay ours for the length of the lease from here on. */
-  async function renew(): Promise<void> {
-    if (clock.elapsed() < aliveUntil - (leaseMs * 3) / 4) return;
+  /** Starts no further attempt, waits `closeGraceMs` for those under way, and gives back the rest. */
+  async close(): Promise<void> {
+    const { db, clock, log } = this.#deps;
+    this.#isClosing = true;
+    await this.#polling.close();
+    const cancel = clock.after(closeGraceMs, () => this.#ending.abort());
+    if (this.#queue.underWay > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve));
+    cancel();
+    await this.#renewing.close();
+    await leave(db, this.#ownerId).catch((error) =>
+      log.warn({ err: error }, "webhook endpoints: claims could not be given back, and end with their lease"),
+    );
+  }
+
+  async #renewIfBusy(): Promise<void> {
+    if (this.#queue.underWay > 0) await this.#renew();
+  }
+
+  /** From here on, claims stay ours for the length of the lease. */
+  async #renew(): Promise<void> {
+    const { db, clock, leaseMs } = this.#deps;
     const startMs = clock.elapsed();
-    await stayAlive(db, ownerId, leaseMs);
-    aliveUntil = startMs + leaseMs;
+    if (startMs < this.#aliveUntilMs - (leaseMs * 3) / 4) return;
+    await stayAlive(db, this.#ownerId, leaseMs);
+    this.#aliveUntilMs = startMs + leaseMs;
   }
 
-  function wake(endpoints: readonly EndpointToWake[]): void {
-    for (const { webhook_endpoint_id, failing_since } of endpoints) {
-      lanes.wake(webhook_endpoint_id, failing_since !== null);
-    }
-    pump();
+  #pump(): void {
+    if (this.#queue.underWay === 0) this.#onIdle();
+    if (this.#isClosing) return;
+    for (let turn = this.#queue.next(); turn !== null; turn = this.#queue.next()) void this.#serve(turn);
   }
 
-  function pump(): void {
-    if (isClosing) return;
-    for (let turn = lanes.next(); turn !== null; turn = lanes.next()) void serve(turn.lane, turn.places);
-  }
-
-  /** Claims what is due for the lane, and begins with it. */
-  async function serve(lane: Lane, places: number): Promise<void> {
+  /** Claims what is due for the endpoint, and starts its attempts. */
+  async #serve(turn: Turn): Promise<void> {
+    const { db, clock, secretBox, troubles } = this.#deps;
+    const { endpointId } = turn.endpoint;
     let claimed: Claimed[] = [];
     let endpoint: SealedEndpoint | null = null;
     try {
-      await renew();
-      const claim = { ownerId, now: new Date(clock.now()), limit: places };
-      endpoint = await findActiveEndpoint(db, lane.endpointId, claim.now);
-      // What this process cannot sign is no attempt: another one may send it. `watchKeys` reports the missing key.
-      if (endpoint !== null && !isClosing && holdsKeysOf(endpoint, deps.secretBox, claim.now)) {
-        claimed = await (endpoint.is_ordered ? claimHead : claimDue)(db, lane.endpointId, claim);
+      await this.#renew();
+      const claim = { ownerId: this.#ownerId, now: new Date(clock.now()), limit: turn.places };
+      endpoint = await findActiveEndpoint(db, endpointId, claim.now);
+      // Without the key to sign there is no attempt: another process may have it. `watchKeys` reports the missing key.
+      if (endpoint !== null && !this.#isClosing && holdsKeysOf(endpoint, secretBox, claim.now)) {
+        claimed = await (endpoint.is_ordered ? claimHead : claimDue)(db, endpointId, claim);
       }
     } catch (error) {
-      // The next look wakes it again.
+      // The next poll wakes the endpoint again.
       troubles.failed(part, error);
     }
-    lanes.settle(lane, places, claimed.length);
-    for (const delivery of claimed) void attempt(lane, endpoint!, delivery);
-    quieten();
-    pump();
+    this.#queue.settle(turn, claimed.length);
+    for (const delivery of claimed) void this.#attempt(turn.endpoint, endpoint!, delivery);
+    this.#pump();
   }
 
-  async function attempt(lane: Lane, endpoint: SealedEndpoint, delivery: Claimed): Promise<void> {
+  async #attempt(queued: QueuedEndpoint, endpoint: SealedEndpoint, delivery: Claimed): Promise<void> {
+    const { clock, log } = this.#deps;
+    const { endpointId } = queued;
     const startedAt = new Date(clock.now());
-    const outcome = await sendWebhook(deps, endpoint, delivery, ending.signal).catch((error) => {
-      log.error({ err: error, endpoint: lane.endpointId }, "webhook endpoints: an attempt failed in the hub");
+    const outcome = await sendWebhook(this.#deps, endpoint, delivery, this.#ending.signal).catch((error) => {
+      log.error({ err: error, endpoint: endpointId }, "webhook endpoints: an attempt failed in the hub");
       return failedHere(startedAt);
     });
     if (outcome !== null) {
-      await finisher.submit([toFinished(endpoint, delivery, outcome)]).catch((error) => {
-        log.error({ err: error, endpoint: lane.endpointId }, "webhook endpoints: an outcome was lost");
+      await this.#finisher.submitOne(this.#toFinished(endpoint, delivery, outcome)).catch((error) => {
+        log.error({ err: error, endpoint: endpointId }, "webhook endpoints: an outcome was lost");
       });
     }
     const isQuickSuccess = outcome?.isSuccess === true && outcome.durationMs < quickMs;
-    lanes.finish(lane, { isQuickSuccess, isOrdered: endpoint.is_ordered });
-    quieten();
-    pump();
+    this.#queue.finish(queued, { isQuickSuccess, isOrdered: endpoint.is_ordered });
+    this.#pump();
   }
 
-  function toFinished(endpoint: SealedEndpoint, delivery: Claimed, outcome: Outcome): Finished {
+  #toFinished(endpoint: SealedEndpoint, delivery: Claimed, outcome: Outcome): Finished {
+    const { clock, random } = this.#deps;
     const tries = delivery.attempts - delivery.attempts_before + 1;
     const delayMs = outcome.isSuccess ? null : retryDelayMs(tries, outcome.askedMs, random);
     return {
@@ -175,46 +192,27 @@ export function openDispatcher(deps: DispatcherDeps): Dispatcher {
     };
   }
 
-  /** What is known is written down however long the database is away, unless the process ends. */
-  async function finish(finished: Finished[]): Promise<undefined[]> {
+  /** Retries the write until the database accepts it or the process ends. */
+  async #finish(finished: readonly Finished[]): Promise<undefined[]> {
+    const { db, clock, troubles } = this.#deps;
     for (;;) {
       try {
-        const failing = await finishAttempts(db, ownerId, finished);
+        const failing = await finishAttempts(db, this.#ownerId, finished);
         for (const { outcome, ...key } of finished) {
-          if (outcome.statusCode === goneStatus) await disableGone(deps, key);
+          if (outcome.statusCode === goneStatus) await disableGone(this.#deps, key);
         }
         for (const { failingSince, ...key } of failing) {
-          if (clock.now() - failingSince.getTime() >= patienceMs) await disableFailing(deps, key);
+          if (clock.now() - failingSince.getTime() >= patienceMs) await disableFailing(this.#deps, key);
         }
         troubles.worked(part);
         return finished.map(() => undefined);
       } catch (error) {
-        if (isRecordFault(error) || isClosing) throw error;
+        if (isRecordFault(error) || this.#isClosing) throw error;
         troubles.failed(part, error);
-        await pause(clock, troubleMs, ending.signal);
+        await pause(clock, retryPauseMs, this.#ending.signal);
       }
     }
   }
-
-  function quieten(): void {
-    if (lanes.underWay === 0) whenQuiet();
-  }
-
-  return {
-    wake,
-    look,
-    async close() {
-      isClosing = true;
-      await looking.close();
-      const cancel = clock.after(closeGraceMs, () => ending.abort());
-      if (lanes.underWay > 0) await new Promise<void>((resolve) => (whenQuiet = resolve));
-      cancel();
-      await beating.close();
-      await leave(db, ownerId).catch((error) =>
-        log.warn({ err: error }, "webhook endpoints: claims could not be given back, and end with their lease"),
-      );
-    },
-  };
 }
 
 /** Before every other. */

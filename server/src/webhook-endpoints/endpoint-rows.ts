@@ -12,7 +12,6 @@ export interface NewEndpointRow extends EndpointKey {
   maker: Maker;
 }
 
-/** Enabled. */
 export async function insertEndpoint(db: Db, row: NewEndpointRow): Promise<WebhookEndpoint> {
   const made = await maybe<WebhookEndpoint>(
     db,
@@ -64,7 +63,7 @@ export function findEndpoint(db: Db, key: EndpointKey): Promise<WebhookEndpoint 
   return maybe(db, `SELECT ${columns} FROM webhook_endpoints WHERE ${byKey}`, keyOf(key));
 }
 
-/** As `findEndpoint`; nobody else changes it before the end of the transaction. */
+/** As `findEndpoint`, locked until the end of the transaction. */
 export function lockEndpoint(db: Db, key: EndpointKey): Promise<SealedEndpoint | null> {
   return maybe(db, `SELECT ${sealedColumns} FROM webhook_endpoints WHERE ${byKey} FOR UPDATE`, keyOf(key));
 }
@@ -83,12 +82,12 @@ export function findSealedEndpoint(db: Db, key: EndpointKey): Promise<SealedEndp
 export interface EndpointChanges {
   url?: string | undefined;
   events?: readonly string[] | undefined;
-  /** Null takes it away. */
+  /** Null removes it. */
   description?: string | null | undefined;
   isOrdered?: boolean | undefined;
 }
 
-/** What is left out stays. A failure of the old address says nothing about a new one. */
+/** Omitted fields stay. A new address starts without the failures of the old one. */
 export function updateEndpoint(db: Db, key: EndpointKey, changes: EndpointChanges): Promise<WebhookEndpoint | null> {
   const { url, events, description, isOrdered } = changes;
   return maybe(
@@ -102,7 +101,7 @@ export function updateEndpoint(db: Db, key: EndpointKey, changes: EndpointChange
   );
 }
 
-/** From now on it gets events by the right of this maker. */
+/** From now on it gets events by the rights of this maker. */
 export function updateMaker(db: Db, key: EndpointKey, { userId, apiKeyId, at }: Maker) {
   return maybe<WebhookEndpoint>(
     db,
@@ -112,7 +111,7 @@ export function updateMaker(db: Db, key: EndpointKey, { userId, apiKeyId, at }: 
   );
 }
 
-/** Events after the position are for it. */
+/** It gets the events after the position. */
 export function enableEndpoint(db: Db, key: EndpointKey, startsAfter: number): Promise<WebhookEndpoint | null> {
   return maybe(
     db,
@@ -124,8 +123,8 @@ export function enableEndpoint(db: Db, key: EndpointKey, startsAfter: number): P
 }
 
 /**
- * Null when it was not enabled. With `failingSince`, only one that has failed since then or longer; without a maker,
- * only one whose maker could still not make it.
+ * Null when it was not enabled. With `failingSince`, only if it has failed since then or longer; for
+ * `maker_lost_access`, only if its maker still could not create it.
  */
 export function disableEndpoint(
   db: Db,
@@ -142,7 +141,7 @@ export function disableEndpoint(
   );
 }
 
-/** The old secret signs beside the new one until then. */
+/** The old secret also signs, until `oldUntil`. */
 export function updateSecret(
   db: Db,
   key: EndpointKey,
@@ -156,26 +155,26 @@ export function updateSecret(
   );
 }
 
-/** Whether it was there. What was sent to it stays until it is old. */
+/** False when it did not exist. Its deliveries stay until they are old. */
 export async function deleteEndpoint(db: Db, key: EndpointKey): Promise<boolean> {
   return (await run(db, `DELETE FROM webhook_endpoints WHERE ${byKey}`, keyOf(key))) > 0;
 }
 
-export interface Subscriber {
+export interface EnabledEndpoint {
   webhook_endpoint_id: string;
   events: string[];
   starts_after: number;
   failing_since: Date | null;
-  /** Whether its maker could make it now. */
+  /** Whether its maker could create it now. */
   is_held: boolean;
 }
 
-/** SQL: whether the maker of the endpoint could make it at the moment `at`, a parameter. */
+/** SQL: whether the maker of the endpoint could create it at the time `at`, a parameter. */
 export function isHeld(at: string): string {
   return `is_authorized AND (made_by IS NULL OR admin_holds(made_by, made_by_key, ${at}))`;
 }
 
-/** Enabled endpoints whose maker could not make them now, a few at a time. */
+/** Up to 100 enabled endpoints whose maker could not create them now. */
 export function endpointsWithoutMaker(db: Db, now: Date): Promise<EndpointKey[]> {
   return all(
     db,
@@ -185,8 +184,7 @@ export function endpointsWithoutMaker(db: Db, now: Date): Promise<EndpointKey[]>
   );
 }
 
-/** Those of a workspace that are enabled. */
-export function subscribersOf(db: Db, workspaceId: string, now: Date): Promise<Subscriber[]> {
+export function enabledEndpoints(db: Db, workspaceId: string, now: Date): Promise<EnabledEndpoint[]> {
   return all(
     db,
     `SELECT webhook_endpoint_id, events, starts_after, failing_since, ${isHeld("$2")} AS is_held FROM webhook_endpoints

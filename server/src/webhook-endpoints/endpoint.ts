@@ -5,7 +5,7 @@ export type EndpointStatus = "enabled" | "disabled";
 
 export type DisabledReason = (typeof disabledReasons)[number];
 
-/** An endpoint as its workspace sees it: without its secrets. */
+/** Without its secrets. */
 export interface WebhookEndpoint {
   webhook_endpoint_id: string;
   workspace_id: string;
@@ -18,13 +18,12 @@ export interface WebhookEndpoint {
   disabled_reason: DisabledReason | null;
   failing_since: Date | null;
   old_secret_until: Date | null;
-  /** The user by whose right it gets events, and the API key, if it was one; null for an old endpoint. */
+  /** The user by whose rights it gets events, and the API key, if any; null for an old endpoint. */
   made_by: string | null;
   made_by_key: string | null;
   created_at: Date;
 }
 
-/** What sending to it takes. */
 export interface SealedEndpoint extends WebhookEndpoint {
   secret_sealed: Buffer;
   old_secret_sealed: Buffer | null;

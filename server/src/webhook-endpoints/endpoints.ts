@@ -28,7 +28,7 @@ export interface NewEndpoint {
   events: readonly string[];
   description?: string | null | undefined;
   ordered?: boolean | undefined;
-  /** Default: made here. */
+  /** Default: a random one. */
   secret?: string | undefined;
 }
 
@@ -39,8 +39,8 @@ export interface EndpointPatch extends rows.EndpointChanges {
 export type WithSecret = WebhookEndpoint & { secret: string };
 
 /**
- * Creates an endpoint, which gets the events from now on, as long as the caller could make it. VALIDATION_ERROR for its address or secret, CONFLICT when
- * there are too many, FORBIDDEN for an API key that may not read the events.
+ * The endpoint gets events from now on, as long as its maker could create it. VALIDATION_ERROR for its address or
+ * secret, CONFLICT when there are too many, FORBIDDEN for an API key that may not read the events.
  */
 export async function createEndpoint(
   deps: EndpointDeps,
@@ -74,7 +74,7 @@ export async function createEndpoint(
       secretSealed: sealWebhookSecret(secretBox, endpointId, secret),
       maker,
     });
-    await tell(tx, principal, "created", endpointId);
+    await audit(tx, principal, "created", endpointId);
     return { ...made, secret };
   });
 }
@@ -94,9 +94,9 @@ export async function findEndpoint(db: Db, key: EndpointKey): Promise<WebhookEnd
 }
 
 /**
- * What is left out stays. One that is disabled is given up what waits for it; one that is enabled again is told of what
- * happens from then on, and the rest can be replayed. FORBIDDEN for an API key that may not read the endpoint's events,
- * or would be: it could turn that elsewhere. Who enables it, or changes where it sends or what, is its maker from then on.
+ * Omitted fields stay. Disabling gives up the waiting deliveries; an endpoint that is enabled again gets the events from
+ * then on, and earlier ones can be replayed. FORBIDDEN for an API key that may not read the endpoint's events, old and
+ * new: it could redirect them. A caller who enables it, or changes its address or events, becomes its maker.
  */
 export async function changeEndpoint(
   deps: EndpointDeps,
@@ -110,7 +110,7 @@ export async function changeEndpoint(
   const events = changes.events && [...new Set(changes.events)];
   const before = await findEndpoint(db, key);
   requireMayRead(principal, before.events);
-  // While it is disabled nothing else sends for it: what was due before must not be sent after.
+  // What was due before it was disabled must not be sent after; while it is disabled nothing is sent.
   if (status === "enabled" && before.status === "disabled") await giveUpPending(db, endpointId);
   const changed = await transaction(db, async (tx) => {
     const maker = await lockMaker(tx, deps.clock, principal);
@@ -128,7 +128,7 @@ export async function changeEndpoint(
       const at = new Date(deps.clock.now());
       now = (await rows.disableEndpoint(tx, key, { reason: "requested", at })) ?? now;
     }
-    await tell(tx, principal, "changed", endpointId, { status: now.status });
+    await audit(tx, principal, "changed", endpointId, { status: now.status });
     return now;
   });
   if (changed.status !== before.status) deps.eventNotifier.notify(key.workspaceId);
@@ -136,12 +136,12 @@ export async function changeEndpoint(
   return changed;
 }
 
-/** Nothing is sent to it any more, and its secrets are gone. RESOURCE_NOT_FOUND when it was not there. */
+/** RESOURCE_NOT_FOUND when absent. */
 export async function removeEndpoint(db: Pool, principal: Principal, endpointId: string): Promise<void> {
   const key = { workspaceId: principal.workspaceId, endpointId };
   await transaction(db, async (tx) => {
     if (!(await rows.deleteEndpoint(tx, key))) refuseUnknown();
-    await tell(tx, principal, "deleted", endpointId);
+    await audit(tx, principal, "deleted", endpointId);
   });
   await giveUpPending(db, endpointId);
 }
@@ -167,14 +167,14 @@ export function rotateSecret(
       oldSealed: overlapMs > 0 ? held.secret_sealed : null,
       oldUntil: overlapMs > 0 ? new Date(clock.now() + overlapMs) : null,
     });
-    await tell(tx, principal, "secret_rotated", endpointId, { overlap_seconds: Math.round(overlapMs / 1000) });
+    await audit(tx, principal, "secret_rotated", endpointId, { overlap_seconds: Math.round(overlapMs / 1000) });
     return { ...changed!, secret };
   });
 }
 
 /**
- * Where the feed stands: events after it are new. While the lock is held nobody reads on from the cursor, so no event
- * falls between; where no other endpoint needs what is before, the cursor moves up.
+ * The head of the feed: events after it are new. While the lock is held no process reads from the cursor, so no event is
+ * missed. When no other endpoint needs earlier events, the cursor moves to the head.
  */
 async function lockCursor(tx: PoolClient, workspaceId: string): Promise<number> {
   await run(
@@ -193,7 +193,7 @@ async function lockCursor(tx: PoolClient, workspaceId: string): Promise<number> 
   return head;
 }
 
-async function tell(
+async function audit(
   tx: PoolClient,
   principal: Principal,
   verb: "created" | "changed" | "deleted" | "secret_rotated",

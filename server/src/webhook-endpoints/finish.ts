@@ -5,7 +5,7 @@ import { inLockOrder } from "./claims.ts";
 import { maxAskedMs } from "./schedule.ts";
 import type { Outcome } from "./send.ts";
 
-/** An attempt of a claimed delivery that is over. */
+/** An attempt of a claimed delivery that has ended. */
 export interface Finished {
   deliveryId: string;
   workspaceId: string;
@@ -13,11 +13,10 @@ export interface Finished {
   event: string;
   number: number;
   outcome: Outcome;
-  /** When it is tried again; null when it was the last try, or succeeded. */
+  /** Of the next attempt; null after a success or the last attempt. */
   retryAt: Date | null;
 }
 
-/** What follows for an endpoint. */
 export interface Verdict {
   workspaceId: string;
   endpointId: string;
@@ -25,9 +24,8 @@ export interface Verdict {
 }
 
 /**
- * Writes down what came of attempts, and lets the deliveries go; those that were given to another process meanwhile are
- * that one's, but their attempts are kept. Returns the endpoints that failed, with the time since when nothing else
- * happened.
+ * Writes the outcomes of attempts and gives up the claims. A delivery that another process has taken over meanwhile is
+ * left to it; the attempt is still recorded. Returns the endpoints that failed, and since when they have.
  */
 export function finishAttempts(db: Pool, ownerId: string, finished: readonly Finished[]): Promise<Verdict[]> {
   return transaction(db, async (tx) => {
@@ -54,7 +52,7 @@ export function finishAttempts(db: Pool, ownerId: string, finished: readonly Fin
   });
 }
 
-/** An id for each is made here. Returns them in the same order. */
+/** Returns the new ids, in the same order. */
 export async function insertAttempts(db: Db, finished: readonly Finished[]): Promise<string[]> {
   const ids = finished.map(({ outcome }) => newId(outcome.startedAt.getTime()));
   const of = <T>(pick: (attempt: Finished) => T) => finished.map(pick);
@@ -82,20 +80,20 @@ export async function insertAttempts(db: Db, finished: readonly Finished[]): Pro
   return ids;
 }
 
-/** Answers by which an endpoint speaks for all that is sent to it, and not for one event. */
-const restStatuses = new Set([429, 503]);
+/** Answers that concern the whole endpoint and not one event. */
+const pauseStatuses = new Set([429, 503]);
 
 /**
- * A success ends a time of failure, and a failure may begin one; an endpoint that asked for it is left alone. Locks in
- * the order of ids, so that no two of us wait for each other.
+ * A success ends a period of failure, and a failure may start one. An endpoint that asked for a pause gets it. Locks in
+ * the order of ids, to avoid deadlocks.
  */
 export async function noteHealth(
   db: Db,
   finished: readonly Pick<Finished, "endpointId" | "outcome">[],
 ): Promise<Verdict[]> {
-  const told = [...Map.groupBy(finished, ({ endpointId }) => endpointId)].map(([endpointId, attempts]) => {
-    const rests = attempts.flatMap(({ outcome: { statusCode, askedMs, startedAt, durationMs } }) =>
-      askedMs !== null && restStatuses.has(statusCode ?? 0)
+  const results = [...Map.groupBy(finished, ({ endpointId }) => endpointId)].map(([endpointId, attempts]) => {
+    const pauses = attempts.flatMap(({ outcome: { statusCode, askedMs, startedAt, durationMs } }) =>
+      askedMs !== null && pauseStatuses.has(statusCode ?? 0)
         ? [startedAt.getTime() + durationMs + Math.min(askedMs, maxAskedMs)]
         : [],
     );
@@ -103,30 +101,30 @@ export async function noteHealth(
       endpointId,
       isSuccess: attempts.some(({ outcome }) => outcome.isSuccess),
       failedAt: attempts[0]!.outcome.startedAt,
-      restsUntil: rests.length === 0 ? null : new Date(Math.max(...rests)),
+      pausedUntil: pauses.length === 0 ? null : new Date(Math.max(...pauses)),
     };
   });
   const rows = await all<Verdict & { isSuccess: boolean }>(
     db,
-    `WITH told AS MATERIALIZED (
+    `WITH results AS MATERIALIZED (
        SELECT * FROM unnest($1::uuid[], $2::boolean[], $3::timestamptz[], $4::timestamptz[])
          AS t (id, is_success, failed_at, until)
      ), held AS MATERIALIZED (
-       SELECT webhook_endpoint_id FROM webhook_endpoints e JOIN told ON id = webhook_endpoint_id
+       SELECT webhook_endpoint_id FROM webhook_endpoints e JOIN results ON id = webhook_endpoint_id
        WHERE NOT is_success OR failing_since IS NOT NULL OR until IS NOT NULL
        ORDER BY webhook_endpoint_id FOR UPDATE OF e
      )
      UPDATE webhook_endpoints e SET rests_until = greatest(rests_until, until),
        failing_since = CASE WHEN is_success THEN NULL ELSE coalesce(failing_since, failed_at) END
-     FROM held JOIN told ON id = webhook_endpoint_id
+     FROM held JOIN results ON id = webhook_endpoint_id
      WHERE e.webhook_endpoint_id = held.webhook_endpoint_id
      RETURNING workspace_id AS "workspaceId", id AS "endpointId", failing_since AS "failingSince",
        is_success AS "isSuccess"`,
     [
-      told.map(({ endpointId }) => endpointId),
-      told.map(({ isSuccess }) => isSuccess),
-      told.map(({ failedAt }) => failedAt),
-      told.map(({ restsUntil }) => restsUntil),
+      results.map(({ endpointId }) => endpointId),
+      results.map(({ isSuccess }) => isSuccess),
+      results.map(({ failedAt }) => failedAt),
+      results.map(({ pausedUntil }) => pausedUntil),
     ],
   );
   return rows.filter((row) => !row.isSuccess);

@@ -4,7 +4,7 @@ import { type PoolClient, transaction } from "../lib/postgres.ts";
 import { all, type Db, maybe, run } from "../lib/query.ts";
 import { announceDisabled, type DisableDeps, disableIn } from "./disable.ts";
 import { wants } from "./endpoint.ts";
-import { lockEndpoints, type Subscriber, subscribersOf } from "./endpoint-rows.ts";
+import { type EnabledEndpoint, enabledEndpoints, lockEndpoints } from "./endpoint-rows.ts";
 
 export type FollowDeps = Pick<DisableDeps, "db" | "log" | "eventNotifier">;
 
@@ -12,15 +12,15 @@ export type FollowDeps = Pick<DisableDeps, "db" | "log" | "eventNotifier">;
 export const followPage = 100;
 
 export interface Followed {
-  /** Endpoints that there is something new for. */
-  endpoints: Subscriber[];
+  /** Endpoints with new deliveries. */
+  endpoints: EnabledEndpoint[];
   /** Whether there may be more to read now. */
   hasMore: boolean;
 }
 
 /**
  * Turns the next page of a workspace's feed into deliveries: exactly one row for each event and endpoint that wants it,
- * in one transaction with the cursor's move. When several processes try, one does it.
+ * in the transaction that moves the cursor. Of several processes at once, one does it.
  */
 export async function follow(deps: FollowDeps, workspaceId: string, now: Date): Promise<Followed> {
   const { db, log } = deps;
@@ -36,7 +36,10 @@ export async function follow(deps: FollowDeps, workspaceId: string, now: Date): 
   if (page.kind === "events") last = page.last;
   else {
     last = page.reason === "expired" ? await positionAt(db, workspaceId, new Date(0)) : page.head;
-    log.warn({ workspace: workspaceId, reason: page.reason }, "webhook endpoints: events were cleared away unread");
+    log.warn(
+      { workspace: workspaceId, reason: page.reason },
+      "webhook endpoints: events were deleted before they were read",
+    );
   }
   const followed = await transaction(db, async (tx) => {
     const moved = await run(
@@ -48,16 +51,16 @@ export async function follow(deps: FollowDeps, workspaceId: string, now: Date): 
     );
     if (moved === 0) return nothing;
     if (page.kind === "gap") return { endpoints: [], hasMore: true };
-    const endpoints = await holdSubscribers(tx, workspaceId, { now, disabled });
+    const endpoints = await lockEnabledEndpoints(tx, workspaceId, { now, disabled });
     const pairs = page.events.flatMap((event, place) =>
       endpoints
         .filter((endpoint) => event.position > endpoint.starts_after && wants(endpoint, event.name))
         .map((endpoint) => ({ endpointId: endpoint.webhook_endpoint_id, place })),
     );
     await insertDeliveries(tx, { workspaceId, events: page.events, pairs, now, isReplay: false });
-    const told = new Set(pairs.map((pair) => pair.endpointId));
+    const notified = new Set(pairs.map((pair) => pair.endpointId));
     return {
-      endpoints: endpoints.filter((endpoint) => told.has(endpoint.webhook_endpoint_id)),
+      endpoints: endpoints.filter((endpoint) => notified.has(endpoint.webhook_endpoint_id)),
       hasMore: page.last < page.head,
     };
   });
@@ -66,20 +69,20 @@ export async function follow(deps: FollowDeps, workspaceId: string, now: Date): 
 }
 
 /**
- * The endpoints that get the page. One without a maker is disabled by the same transaction, and added to `disabled`: if
- * its maker had access again before somebody noticed, it would go on, and its receiver would not know what it missed.
+ * The endpoints that get the page. One whose maker lost access is disabled in the same transaction and added to
+ * `disabled`: if the maker regained access unnoticed, the receiver would not know what it missed.
  */
-async function holdSubscribers(
+async function lockEnabledEndpoints(
   tx: PoolClient,
   workspaceId: string,
   { now, disabled }: { now: Date; disabled: string[] },
-): Promise<Subscriber[]> {
-  const enabled = await subscribersOf(tx, workspaceId, now);
+): Promise<EnabledEndpoint[]> {
+  const enabled = await enabledEndpoints(tx, workspaceId, now);
   const lost = enabled.filter(({ is_held }) => !is_held).map(({ webhook_endpoint_id }) => webhook_endpoint_id);
-  // All of them before the locks of the feed and the audit log.
+  // Before the locks of the feed and the audit log.
   if (lost.length > 0) await lockEndpoints(tx, workspaceId, lost);
   for (const endpointId of lost) {
-    // Otherwise it has a maker again.
+    // False when its maker has access again.
     if (await disableIn(tx, { workspaceId, endpointId }, { reason: "maker_lost_access", at: now })) {
       disabled.push(endpointId);
     }
@@ -87,7 +90,7 @@ async function holdSubscribers(
   return enabled.filter(({ webhook_endpoint_id }) => !disabled.includes(webhook_endpoint_id));
 }
 
-/** Workspaces that have enabled endpoints, and whether their feed has events that were not looked at. */
+/** Workspaces with enabled endpoints, and whether their feed has events after the cursor. */
 export function followedWorkspaces(db: Db): Promise<{ workspace_id: string; is_behind: boolean }[]> {
   return all(
     db,
@@ -100,14 +103,14 @@ export function followedWorkspaces(db: Db): Promise<{ workspace_id: string; is_b
 export interface NewDeliveries {
   workspaceId: string;
   events: readonly FeedEvent[];
-  /** Which endpoint is told of which of the events. */
+  /** Which endpoint gets which of the events. */
   pairs: readonly { endpointId: string; place: number }[];
   now: Date;
-  /** Whether what was sent before is sent again, with the body that it had. */
+  /** Whether deliveries that exist are sent again, with their old body. */
   isReplay: boolean;
 }
 
-/** About the most text of bodies that one statement writes, in characters: a longer one would hold the event loop. */
+/** Text of bodies that one statement writes, in characters, so that it does not block the event loop. */
 const maxStatementLength = 256 * 1024;
 
 interface NewDelivery {
@@ -116,9 +119,7 @@ interface NewDelivery {
   event: FeedEvent;
 }
 
-/**
- * Returns how many deliveries it made due; none for a deleted endpoint. Safe to call twice. Locks in the order of ids.
- */
+/** Returns how many deliveries are due now; none for a deleted endpoint. Safe to call twice. Locks in the order of ids. */
 export async function insertDeliveries(db: Db, input: NewDeliveries): Promise<number> {
   const { events, pairs } = input;
   const wanted = pairs
@@ -178,11 +179,10 @@ function insertSome(
   );
 }
 
-/** All tries begin anew. */
-export const rearm =
-  "UPDATE SET status = 'pending', attempts_before = d.attempts, next_attempt_at = excluded.next_attempt_at";
+/** Starts the schedule of attempts again. */
+const rearm = "UPDATE SET status = 'pending', attempts_before = d.attempts, next_attempt_at = excluded.next_attempt_at";
 
-/** The `webhook-id`: the same for the same event and endpoint, however often it is made. */
+/** The `webhook-id`, derived from the event and the endpoint. */
 function deliveryId(endpointId: string, { at, position }: FeedEvent): string {
   return derivedId(at.getTime(), "webhook", endpointId, String(position));
 }

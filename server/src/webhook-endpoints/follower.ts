@@ -2,7 +2,7 @@ import type { EventNotifier } from "../events/events.ts";
 import type { Clock } from "../lib/clock.ts";
 import { repeat } from "../lib/repeat.ts";
 import type { Troubles } from "../lib/troubles.ts";
-import type { Subscriber } from "./endpoint-rows.ts";
+import type { EnabledEndpoint } from "./endpoint-rows.ts";
 import { type FollowDeps, follow, followedWorkspaces } from "./follow.ts";
 
 export interface FollowerDeps extends FollowDeps {
@@ -10,34 +10,34 @@ export interface FollowerDeps extends FollowDeps {
   troubles: Troubles;
   eventNotifier: EventNotifier;
   /** Something is due for these endpoints. */
-  wake: (endpoints: Subscriber[]) => void;
+  wake: (endpoints: EnabledEndpoint[]) => void;
 }
 
 const part = "follow events for webhook endpoints";
 /** Workspaces read at once. */
 const atOnce = 4;
-/** Lost notifications, and workspaces that have their first endpoint, are found this soon, in milliseconds. */
-const lookEveryMs = 1_000;
+/** Finds lost notifications, and workspaces with their first endpoint, in milliseconds. */
+const pollEveryMs = 1_000;
 
-/** Follows the feeds of all workspaces that have enabled endpoints. Any number of processes may. */
+/** Follows the feeds of all workspaces with enabled endpoints. Any number of processes may. */
 export function openFollower(deps: FollowerDeps) {
   const { db, clock, troubles, eventNotifier, wake } = deps;
   /** Workspaces with enabled endpoints, as of the last poll: events of others cost nothing. */
   let followed = new Set<string>();
-  /** To be read; a workspace that is just being read is read again afterwards. */
+  /** To be read. A workspace that is being read is read again afterwards. */
   const waiting = new Set<string>();
   const reading = new Set<string>();
   const failing = new Set<string>();
   let isClosing = false;
   let whenIdle = () => {};
 
+  const polling = repeat(clock, pollEveryMs, poll, complain);
   const unsubscribe = eventNotifier.subscribe((workspaceId) => {
-    if (workspaceId === null) void look().catch(complain);
+    if (workspaceId === null) polling.wake();
     else if (followed.has(workspaceId)) touch(workspaceId);
   });
-  const looking = repeat(clock, lookEveryMs, look, complain);
 
-  async function look(): Promise<void> {
+  async function poll(): Promise<void> {
     const found = await followedWorkspaces(db);
     if (failing.size === 0) troubles.worked(part);
     followed = new Set(found.map((row) => row.workspace_id));
@@ -64,10 +64,10 @@ export function openFollower(deps: FollowerDeps) {
       const { endpoints, hasMore } = await follow(deps, workspaceId, new Date(clock.now()));
       failing.delete(workspaceId);
       if (endpoints.length > 0) wake(endpoints);
-      // Behind the others: they take turns.
+      // Behind the others, which take turns.
       if (hasMore) waiting.add(workspaceId);
     } catch (error) {
-      // The next look finds it again.
+      // The next poll finds it again.
       failing.add(workspaceId);
       complain(error);
     }
@@ -81,11 +81,11 @@ export function openFollower(deps: FollowerDeps) {
   }
 
   return {
-    look,
+    poll,
     async close(): Promise<void> {
       isClosing = true;
       unsubscribe();
-      await looking.close();
+      await polling.close();
       if (reading.size > 0) await new Promise<void>((resolve) => (whenIdle = resolve));
     },
   };

@@ -5,11 +5,11 @@ import { transaction } from "../lib/postgres.ts";
 import { one, run } from "../lib/query.ts";
 import { startWebhookTest, type WebhookTest } from "../testing/test-webhooks.ts";
 import { until } from "../testing/until.ts";
-import { deleteOldWebhookDeliveries } from "./chores.ts";
 import { freeAbandoned, leave } from "./claims.ts";
 import { giveUpPending } from "./disable.ts";
 import { type Finished, finishAttempts } from "./finish.ts";
 import { follow } from "./follow.ts";
+import { deleteOldWebhookDeliveries } from "./maintenance.ts";
 import { failedHere } from "./send.ts";
 import { findEndpoint, replayRange } from "./webhook-endpoints.ts";
 
@@ -60,7 +60,7 @@ function replay({ hub, endpointId }: Scene) {
   });
 }
 
-// Once a replay and ending attempts deadlocked, each with half of the rows that the other wanted (40P01).
+// A replay and finished attempts once deadlocked, each with half of the rows of the other (40P01).
 for (const [name, change] of Object.entries(others)) {
   test(`a replay and ${name} do not deadlock`, async () => {
     await using hub = await startWebhookTest();
@@ -76,7 +76,7 @@ for (const [name, change] of Object.entries(others)) {
       await hub.rows<{ id: string }>("SELECT webhook_delivery_id AS id FROM webhook_deliveries ORDER BY 1")
     ).map(({ id }) => id);
     assert.equal(ids.length, count);
-    // So that the order of the rows in the table is the reverse of their ids.
+    // The order of the rows in the table is the reverse of their ids.
     for (const id of ids.toReversed())
       await run(
         hub.line.admin,
@@ -101,8 +101,8 @@ for (const [name, change] of Object.entries(others)) {
   });
 }
 
-// As a password change does that ends what its user made.
-test("disabling endpoints without a maker does not deadlock with a change of one of them and its record", async () => {
+// As after a password change that ends what its user made.
+test("disabling endpoints without a maker does not deadlock with a change of one of them", async () => {
   await using hub = await startWebhookTest();
   const urls = ["http://127.0.0.1:65000/1", "http://127.0.0.1:65000/2"];
   const made = await Promise.all(urls.map((url) => hub.connect(url)));

@@ -9,7 +9,7 @@ import { findEndpoint } from "./endpoints.ts";
 import { followPage, insertDeliveries } from "./follow.ts";
 
 /**
- * Sends the event of an attempt again, from the first try on, with the same `webhook-id`. Returns that. CONFLICT while
+ * Sends the event of an attempt again, on a new schedule, with the same `webhook-id`, which it returns. CONFLICT while
  * the endpoint is disabled, FORBIDDEN for an API key that may not read the event.
  */
 export async function replayAttempt(
@@ -44,7 +44,7 @@ export async function replayAttempt(
 export interface ReplayRange {
   from: Date;
   to: Date;
-  /** Default: what the endpoint asks for. */
+  /** Default: those of the endpoint. */
   events?: readonly string[] | undefined;
 }
 
@@ -55,9 +55,8 @@ export interface Replayed {
 }
 
 /**
- * Sends the events of a time range that the feed still has, whether they were sent to the endpoint before or not; those
- * that were keep their `webhook-id` and body. CONFLICT while the endpoint is disabled, FORBIDDEN for an API key that
- * may not read these events.
+ * Sends the events of a time range that the feed still has. Those that were sent before keep their `webhook-id` and
+ * body. CONFLICT while the endpoint is disabled, FORBIDDEN for an API key that may not read these events.
  */
 export async function replayRange(
   { clock }: { clock: Clock },

@@ -5,7 +5,7 @@ import { openSecretBox } from "../lib/secret-box.ts";
 import { maxAskedMs, retryDelayMs, retryDelaysMs } from "./schedule.ts";
 import { newWebhookSecret, openWebhookSecret, requireWebhookSecret, sealWebhookSecret } from "./secrets.ts";
 
-test("the schedule is the one of Standard Webhooks, a tenth more or less", () => {
+test("the schedule is that of Standard Webhooks, a tenth more or less", () => {
   const hours = [0, 5 / 3600, 5 / 60, 0.5, 2, 5, 10, 14, 20, 24];
   assert.deepEqual(
     retryDelaysMs,
@@ -27,7 +27,7 @@ test("the schedule is the one of Standard Webhooks, a tenth more or less", () =>
   assert.equal(retryDelayMs(10, 1_000, Math.random), null, "whatever was asked");
 });
 
-test("what an endpoint asks for counts when it is longer than planned, and up to a day", () => {
+test("a delay that an endpoint asks for counts when it is longer than the schedule's, up to a day", () => {
   assert.equal(
     retryDelayMs(1, 60_000, () => 0.5),
     60_000,
@@ -42,7 +42,7 @@ test("what an endpoint asks for counts when it is longer than planned, and up to
   );
 });
 
-test("secrets are those of the standard, sealed for their endpoint alone", () => {
+test("secrets follow the standard, and are sealed for their endpoint", () => {
   const made = newWebhookSecret();
   assert.equal(requireWebhookSecret(made), made);
   for (const size of [24, 64]) requireWebhookSecret(`whsec_${Buffer.alloc(size, 1).toString("base64")}`);

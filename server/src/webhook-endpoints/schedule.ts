@@ -21,16 +21,16 @@ export const retryDelaysMs: readonly number[] = [
   24 * hour,
 ];
 
-/** The most that an endpoint may put an attempt off by `retry-after`, in milliseconds. */
+/** The longest delay that an endpoint may ask for, in milliseconds. */
 export const maxAskedMs = 24 * hour;
-/** After this time of nothing but failure an endpoint is disabled, in milliseconds. */
+/** An endpoint that fails for this long is disabled, in milliseconds. */
 export const patienceMs = 5 * 24 * hour;
-/** A wait is up to a tenth shorter or longer, so that what failed together does not return together. */
+/** A delay is up to a tenth shorter or longer, so that retries spread out. */
 const jitter = 0.1;
 
 /**
- * How long to wait after the `tries`-th attempt (1 or more) has failed; null after the last. As long as the endpoint
- * asked for, when that is longer, and never sooner than the schedule.
+ * The delay after the `tries`-th attempt (1 or more) has failed; null after the last. The longer of the schedule's and
+ * the one that the endpoint asked for.
  */
 export function retryDelayMs(tries: number, askedMs: number | null, random: Random): number | null {
   const planned = retryDelaysMs[tries];

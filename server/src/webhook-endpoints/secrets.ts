@@ -3,7 +3,7 @@ import { invalid } from "../errors.ts";
 import type { SealedColumn } from "../lib/reseal.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
 
-/** How secrets are written. Source: Standard Webhooks 1.0, "Signature scheme". */
+/** Source: Standard Webhooks 1.0, "Signature scheme". */
 const prefix = "whsec_";
 const madeBytes = 32;
 /** The bounds of Standard Webhooks. */
@@ -14,11 +14,11 @@ export function newWebhookSecret(): string {
   return prefix + randomBytes(madeBytes).toString("base64");
 }
 
-/** Throws VALIDATION_ERROR, which never repeats it, for what is no secret of the standard. */
+/** VALIDATION_ERROR, without the text, for what is not a secret of the standard. */
 export function requireWebhookSecret(secret: string): string {
   const encoded = secret.startsWith(prefix) ? secret.slice(prefix.length) : "";
   const bytes = Buffer.from(encoded, "base64");
-  // The decoder passes over what is no base64: writing it again shows that nothing was.
+  // The decoder skips what is not base64: encoding again finds out.
   const isCanonical = encoded !== "" && bytes.toString("base64") === encoded;
   if (isCanonical && bytes.length >= leastBytes && bytes.length <= mostBytes) return secret;
   throw invalid(`secret must be ${prefix} and the base64 of ${leastBytes} to ${mostBytes} random bytes.`, {
@@ -26,7 +26,7 @@ export function requireWebhookSecret(secret: string): string {
   });
 }
 
-/** The secrets that sign. */
+/** The key that signs. */
 export function webhookKey(secret: string): Buffer {
   return Buffer.from(secret.slice(prefix.length), "base64");
 }
@@ -39,12 +39,11 @@ export function openWebhookSecret(box: SecretBox, endpointId: string, sealed: Bu
   return box.open(sealed, contextOf(endpointId));
 }
 
-/** An envelope copied to another row does not open there. */
+/** An envelope that is copied to another row does not open there. */
 function contextOf(endpointId: string): string {
   return `webhook_endpoints/${endpointId}`;
 }
 
-/** What `reseal` must know. */
 export const sealedWebhookSecrets: SealedColumn[] = ["secret_sealed", "old_secret_sealed"].map((column) => ({
   table: "webhook_endpoints",
   column,

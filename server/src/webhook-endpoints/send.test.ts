@@ -30,7 +30,7 @@ function endpoint(changes: Partial<SealedEndpoint> = {}): SealedEndpoint {
   } as SealedEndpoint;
 }
 
-test("a request has fifteen seconds in all, and both secrets sign while both count", async () => {
+test("a request has fifteen seconds in all, and both secrets sign while both are valid", async () => {
   const calls: HttpCall[] = [];
   const http: HttpClient = async (call) => {
     calls.push(call);
@@ -47,7 +47,7 @@ test("a request has fifteen seconds in all, and both secrets sign while both cou
   assert.equal(both!.headers!["webhook-signature"]!.split(" ").length, 2);
 });
 
-test("an endpoint that is too slow, refuses or breaks off is a failure that says so in words", async () => {
+test("an endpoint that is slow, refuses or disconnects is a failure with a reason", async () => {
   const cases: [HttpError, RegExp][] = [
     [new HttpError("aborted", true, new DOMException("late", "TimeoutError")), /within 15 s/],
     [new HttpError("connect ECONNREFUSED 93.184.216.34:443", false, null), /ECONNREFUSED/],
@@ -79,7 +79,7 @@ test("only 2xx is a success", async () => {
   }
 });
 
-test("a proxy of the environment is not asked", async () => {
+test("ignores a proxy of the environment", async () => {
   let asked = 0;
   const proxy = createServer((_request, response) => {
     asked += 1;

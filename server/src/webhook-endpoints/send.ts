@@ -15,38 +15,36 @@ export interface SendDeps {
   allowPrivate: boolean;
 }
 
-/** What came of one attempt. */
 export interface Outcome {
   startedAt: Date;
   durationMs: number;
   isSuccess: boolean;
   /** Null when no answer came. */
   statusCode: number | null;
-  /** Why it failed; null when it did not. */
+  /** Null after a success. */
   error: string | null;
   /** The beginning of the answer. */
   answer: string | null;
-  /** How long the endpoint asked to be left alone. */
+  /** The pause that the endpoint asked for. */
   askedMs: number | null;
 }
 
-/** From the look-up of the name to the last byte of the answer, in milliseconds. */
+/** From the name look-up to the last byte of the answer, in milliseconds. */
 export const attemptTimeoutMs = 15_000;
-/** An endpoint's answer is read so far, to use its connection again, and kept so far in the process. */
+/** Bytes of an answer that are read, so that the connection can be reused, and that are kept in memory. */
 export const answerCut = { readBytes: 64 * 1024, keptBytes: 4 * 1024 };
-/** Kept of an answer in the list of attempts. */
+/** Bytes of an answer in the list of attempts. */
 const storedAnswerBytes = 1024;
 
 /** An attempt that the hub could not make, such as with a secret that it cannot open. */
 export function failedHere(startedAt: Date): Outcome {
-  const error = "The hub could not send it; its log says why.";
+  const error = "The hub could not send it. The reason is in the log of the hub.";
   return { startedAt, durationMs: 0, isSuccess: false, statusCode: null, error, answer: null, askedMs: null };
 }
 
-/** The status by which an endpoint says that it wants nothing more. */
 export const goneStatus = 410;
 
-/** One attempt. Throws only for a fault of the hub's own; null when `signal` ended it. */
+/** One attempt. Null when `signal` ended it; throws only for a fault of the hub itself. */
 export async function sendWebhook(
   { http, clock, secretBox, allowPrivate }: SendDeps,
   endpoint: SealedEndpoint,
@@ -68,7 +66,7 @@ export async function sendWebhook(
       ...rest,
     };
   };
-  // The rule may be stricter today than when the endpoint was made.
+  // The rule may be stricter now than when the endpoint was created.
   const problem = urlProblem(endpoint.url, allowPrivate);
   if (problem !== null) return ended({ error: `Not sent: the address ${problem}` });
   const signed = { webhookId: delivery.webhook_delivery_id, atMs: startedAt.getTime(), body: delivery.body };
@@ -96,13 +94,13 @@ export async function sendWebhook(
 
 const userAgent = "Chat4All/1 (webhooks)";
 
-/** False when another process has sealed a secret of the endpoint with a key that this process does not hold. */
+/** False when a secret of the endpoint is sealed with a key that only another process has. */
 export function holdsKeysOf(endpoint: SealedEndpoint, box: SecretBox, at: Date): boolean {
   try {
     secretsOf(endpoint, box, at);
     return true;
   } catch (error) {
-    // Any other fault becomes an attempt, which admins see.
+    // Any other fault becomes a failed attempt, which admins see.
     return !(error instanceof MissingKeyError);
   }
 }
@@ -123,7 +121,7 @@ function judge({ status, headers, body }: HttpAnswer, nowMs: number): Partial<Ou
   return { statusCode: status, answer, error, askedMs: retryAfterMs(headers["retry-after"], nowMs) };
 }
 
-/** At most 1 KiB; a character that was cut, and what PostgreSQL does not store, is left out. */
+/** At most `storedAnswerBytes`, without a cut character and without U+0000, which PostgreSQL cannot store. */
 function storable(body: string): string {
   const cut = Buffer.from(body.replaceAll("\0", "")).subarray(0, storedAnswerBytes).toString();
   return cut.replace(/\uFFFD+$/, "");

@@ -4,8 +4,8 @@ import { test } from "node:test";
 import { patient } from "../testing/patience.ts";
 import { ok, startReceiver, startWebhookTest, status, type WebhookTest } from "../testing/test-webhooks.ts";
 import { until } from "../testing/until.ts";
-import { deleteOldWebhookDeliveries, giveUpDisabled } from "./chores.ts";
 import { follow, followedWorkspaces } from "./follow.ts";
+import { deleteOldWebhookDeliveries, giveUpDisabled } from "./maintenance.ts";
 import { attemptTimeoutMs } from "./send.ts";
 import { changeEndpoint, replayRange } from "./webhook-endpoints.ts";
 
@@ -50,11 +50,11 @@ test("many processes that follow a feed write each delivery once", async () => {
   );
 });
 
-test("two processes share the work, each delivery is sent once, and an ordered endpoint keeps its order", async () => {
+test("two processes share the work, send each delivery once, and keep the order of an ordered endpoint", async () => {
   await using hub = await startWebhookTest();
   await using loose = await startReceiver();
   let underWay = 0;
-  // It thinks for a moment: a second request that does not wait for the first would be seen.
+  // A slow receiver would see a second request that does not wait for the first.
   await using ordered = await startReceiver((got, response) => {
     underWay += 1;
     assert.equal(underWay, 1, "two requests at once");
@@ -86,7 +86,7 @@ test("two processes share the work, each delivery is sent once, and an ordered e
   );
 });
 
-test("what a process had claimed that is dead is sent by another once its lease is over", async () => {
+test("another process sends what a dead one had claimed, once its lease is over", async () => {
   await using hub = await startWebhookTest();
   await using receiver = await startReceiver();
   await hub.connect(receiver.url, { ...accepted, ordered: true });
@@ -108,7 +108,7 @@ test("what a process had claimed that is dead is sent by another once its lease 
   );
 });
 
-test("a process that lives keeps what it is at, however long the endpoint thinks", async () => {
+test("a live process keeps its claims while an endpoint takes long to answer", async () => {
   await using hub = await startWebhookTest();
   // The receiver takes several leases, which a busy machine still renews in time.
   const [leaseMs, thinkMs] = [patient(500), Math.min(patient(2_000), attemptTimeoutMs - 3_000)];
@@ -121,7 +121,7 @@ test("a process that lives keeps what it is at, however long the endpoint thinks
   assert.equal(receiver.got.length, 1);
 });
 
-test("a process that is told to end gives back what it had not sent", async () => {
+test("a process that closes gives back what it has not sent", async () => {
   await using hub = await startWebhookTest();
   await using receiver = await startReceiver(() => {});
   await hub.connect(receiver.url, accepted);
@@ -138,14 +138,14 @@ test("a process that is told to end gives back what it had not sent", async () =
   await allDone(hub, 1);
 });
 
-test("forty endpoints that hang hold up neither the events of a live one nor their own count of connections", async () => {
+test("forty hanging endpoints delay no other endpoint, and have one connection each", async () => {
   await using hub = await startWebhookTest();
   await using hanging = await startReceiver(() => {});
   await using live = await startReceiver();
   for (let index = 0; index < 40; index += 1) await hub.connect(`${hanging.url}/${index}`, accepted);
   await hub.connect(live.url, accepted);
   const engine = hub.start();
-  await engine.look();
+  await engine.poll();
   const chat = await hub.chat();
   for (let index = 0; index < 30; index += 1) {
     const saidAt = Date.now();
@@ -158,7 +158,7 @@ test("forty endpoints that hang hold up neither the events of a live one nor the
   assert.equal(hanging.got.length, 40, "each is asked one thing at a time");
 });
 
-test("what waits for a disabled endpoint is given up, may be replayed, and is not sent when it is enabled", async () => {
+test("deliveries of a disabled endpoint are given up, can be replayed, and are not sent when it is enabled", async () => {
   await using hub = await startWebhookTest();
   await using receiver = await startReceiver(status(500));
   const { webhook_endpoint_id: id } = await hub.connect(receiver.url, accepted);
@@ -172,7 +172,7 @@ test("what waits for a disabled endpoint is given up, may be replayed, and is no
   receiver.answer = ok;
   await changeEndpoint(hub.deps, hub.db, hub.principal, id, { status: "enabled" });
   hub.passTime(60_000);
-  await engine.look();
+  await engine.poll();
   assert.equal(receiver.got.length, 1);
   const { replayed } = await replayRange(hub.deps, hub.db, {}, hub.key(id), {
     from,
@@ -183,7 +183,7 @@ test("what waits for a disabled endpoint is given up, may be replayed, and is no
   assert.equal(receiver.got[1]!.headers["webhook-id"], receiver.got[0]!.headers["webhook-id"]);
 });
 
-test("what is old is cleared away, and what waits for the disabled is given up by and by", async () => {
+test("deletes old deliveries, and gives up those that wait for disabled endpoints", async () => {
   await using hub = await startWebhookTest();
   await using receiver = await startReceiver(status(410));
   await hub.connect(receiver.url, accepted);

@@ -14,8 +14,8 @@ import { newWebhookSecret, sealWebhookSecret } from "./secrets.ts";
 import { answerCut, type Outcome, sendWebhook } from "./send.ts";
 import { requireEndpointUrl } from "./url.ts";
 
-// What a stranger may try in order to reach what only this machine or its network can. Nothing may connect: a canary
-// listens on the loopback addresses, and every name is answered by a DNS server that is the stranger's.
+// Addresses by which an attacker tries to reach this machine or its network. Nothing may connect: a canary listens on
+// the loopback addresses, and a DNS server of the attacker answers for every name.
 
 const publicAddress = "93.184.216.34";
 
@@ -210,14 +210,14 @@ before(async () => {
   http = client.http;
 });
 
-test("the corpus is as large as promised", () => {
+test("the corpus has all its cases", () => {
   assert.ok(Object.keys(hosts).length + Object.keys(addresses).length >= 120);
 });
 
 for (const [name, host] of Object.entries(hosts)) {
   test(`refused as a host: ${name} (${JSON.stringify(host)})`, async () => {
     for (const url of [`https://${host}:${port}/hook`, `http://${host}:${port}/hook`]) {
-      // The check of the connection alone, as if none of the address had been made.
+      // Only the check of the connection, as if the address had not been checked.
       await assert.rejects(http({ method: "POST", url, body: "{}", timeoutMs: 10_000 }), neverSent);
       const outcome = await send(url);
       assert.equal(outcome.isSuccess, false);
@@ -243,7 +243,7 @@ for (const [name, template] of Object.entries(addresses)) {
   });
 }
 
-test("a name that changes its mind: one look-up for each connection, and what it found is what is dialled", async () => {
+test("looks a name up once for each connection, and connects to the address that it checked", async () => {
   const url = `https://rebinding.test:${port}/`;
   const first = await http({ method: "POST", url, timeoutMs: 300 }).catch((error: HttpError) => error);
   assert.ok(first instanceof HttpError && !/private/.test(first.message), "the public address was dialled");
@@ -273,14 +273,14 @@ for (const code of [301, 302, 303, 307, 308]) {
   });
 }
 
-test("the canary would have noticed", async () => {
+test("the canary detects a connection", async () => {
   const open = openHttpClient({ connectionsPerHost: 1, allowPrivate: true });
   await open.http({ method: "GET", url: `http://127.0.0.1:${port}/`, timeoutMs: 2_000 }).catch(() => {});
   await open.close();
   assert.equal(connections, 1);
 });
 
-test("addresses that are fine are taken as they are", () => {
+test("accepts good addresses as they are", () => {
   const fine = [
     "https://example.com/hook?key=1",
     "https://example.com:8443/",

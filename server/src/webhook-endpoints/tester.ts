@@ -14,17 +14,15 @@ import { goneStatus, type SendDeps, sendWebhook } from "./send.ts";
 
 export type TestDeps = SendDeps & Omit<DisableDeps, "db"> & { log: Log };
 
-/** Tests under way in this process, at the most: each may last as long as an attempt. */
+/** Tests under way in this process. Each may last as long as an attempt. */
 const maxTests = 16;
 
-/**
- * How tests are made: one attempt, now, of an event that is in no feed. Its delivery can be replayed like any other.
- */
+/** A test is one attempt, now, of an event that is in no feed. Its delivery can be replayed like any other. */
 export function openTester(deps: TestDeps) {
   let underWay = 0;
 
   async function test(db: RequestDb, { workspaceId, endpointId }: EndpointKey): Promise<WebhookAttempt> {
-    const { clock } = deps;
+    const { clock, log, eventNotifier } = deps;
     const endpoint = await findSealedEndpoint(db, { workspaceId, endpointId });
     if (endpoint === null) throw notFound("webhook endpoint");
     const now = new Date(clock.now());
@@ -55,7 +53,8 @@ export function openTester(deps: TestDeps) {
       await noteHealth(tx, [finished]);
       return id!;
     });
-    if (outcome.statusCode === goneStatus) await disableGone({ ...deps, db }, { workspaceId, endpointId });
+    if (outcome.statusCode === goneStatus)
+      await disableGone({ db, clock, log, eventNotifier }, { workspaceId, endpointId });
     const { isSuccess, statusCode, error, answer, startedAt, durationMs } = outcome;
     return {
       attempt_id: attemptId,
@@ -74,7 +73,7 @@ export function openTester(deps: TestDeps) {
   }
 
   return {
-    /** RESOURCE_NOT_FOUND for an unknown endpoint; OVERLOADED while too many tests wait for their answers. */
+    /** RESOURCE_NOT_FOUND for an unknown endpoint, OVERLOADED while `maxTests` are under way. */
     async test(db: RequestDb, key: EndpointKey): Promise<WebhookAttempt> {
       if (underWay >= maxTests) {
         throw new RequestError("OVERLOADED", "Too many tests of webhook endpoints are under way: try again.", {

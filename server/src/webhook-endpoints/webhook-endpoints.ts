@@ -1,10 +1,10 @@
-/** The door of webhook endpoints: programs that are told of events by HTTP. */
-import { type DispatcherDeps, openDispatcher } from "./dispatcher.ts";
+/** Webhook endpoints: programs that receive events by HTTP. */
+import { Dispatcher, type DispatcherDeps } from "./dispatcher.ts";
 import { type FollowerDeps, openFollower } from "./follower.ts";
 
 export { listAttempts, type WebhookAttempt } from "./attempts.ts";
-export { deleteOldWebhookDeliveries, giveUpDisabled } from "./chores.ts";
 export type { WebhookEndpoint } from "./endpoint.ts";
+export { maxRequests } from "./endpoint-queue.ts";
 export {
   changeEndpoint,
   createEndpoint,
@@ -15,22 +15,24 @@ export {
   rotateSecret,
   type WithSecret,
 } from "./endpoints.ts";
-export { maxRequests } from "./lanes.ts";
+export { deleteOldWebhookDeliveries, giveUpDisabled } from "./maintenance.ts";
 export { replayAttempt, replayRange } from "./replay.ts";
 export { answerCut, type SendDeps } from "./send.ts";
 export { openTester, type TestDeps, type Tester } from "./tester.ts";
 
 export type WebhooksDeps = DispatcherDeps & Pick<FollowerDeps, "eventNotifier">;
 
-/** Follows the feeds and sends: what a process does for all webhook endpoints. Any number of processes may do it. */
-export function startWebhooks(deps: WebhooksDeps): { look(): Promise<void>; close(): Promise<void> } {
-  const dispatcher = openDispatcher(deps);
-  const follower = openFollower({ ...deps, wake: dispatcher.wake });
+/** Follows the feeds and sends the webhooks. Any number of processes may run it. */
+export function startWebhooks(deps: WebhooksDeps): { poll(): Promise<void>; close(): Promise<void> } {
+  const { db, clock, log, troubles, eventNotifier } = deps;
+  const dispatcher = new Dispatcher(deps);
+  const wake: FollowerDeps["wake"] = (endpoints) => dispatcher.wake(endpoints);
+  const follower = openFollower({ db, clock, log, troubles, eventNotifier, wake });
   return {
-    /** Looks for all there is to do, now; it does so by itself every second. */
-    async look() {
-      await follower.look();
-      await dispatcher.look();
+    /** Finds what is to do now. Runs every second without a call. */
+    async poll() {
+      await follower.poll();
+      await dispatcher.poll();
     },
     async close() {
       await follower.close();

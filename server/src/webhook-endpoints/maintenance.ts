@@ -6,22 +6,22 @@ import { giveUpPending } from "./disable.ts";
 /** How long deliveries and attempts are kept, in days. */
 export const webhookDeliveryRetentionDays = 30;
 
-/** Rows that one statement clears away. */
-const clearPage = 5_000;
+/** Rows that one statement deletes. */
+const deletePage = 5_000;
 
-/** Clears away old deliveries and attempts, a bounded number at a time. Returns how many. */
+/** Returns how many it deleted, up to `deletePage` of each. */
 export async function deleteOldWebhookDeliveries({ db, clock }: { db: Db; clock: Clock }): Promise<number> {
   const before = new Date(clock.now() - webhookDeliveryRetentionDays * 86_400_000);
   const attempts = await run(
     db,
     `DELETE FROM webhook_attempts WHERE attempt_id IN (
-       SELECT attempt_id FROM webhook_attempts WHERE started_at < $1 ORDER BY started_at LIMIT ${clearPage})`,
+       SELECT attempt_id FROM webhook_attempts WHERE started_at < $1 ORDER BY started_at LIMIT ${deletePage})`,
     [before],
   );
   const deliveries = await run(
     db,
     `WITH chosen AS MATERIALIZED (
-       SELECT webhook_delivery_id AS id FROM webhook_deliveries WHERE created_at < $1 ORDER BY created_at LIMIT ${clearPage}
+       SELECT webhook_delivery_id AS id FROM webhook_deliveries WHERE created_at < $1 ORDER BY created_at LIMIT ${deletePage}
      )
      DELETE FROM webhook_deliveries WHERE webhook_delivery_id IN (
        ${inLockOrder("webhook_delivery_id IN (SELECT id FROM chosen)")})`,
@@ -30,7 +30,7 @@ export async function deleteOldWebhookDeliveries({ db, clock }: { db: Db; clock:
   return attempts + deliveries;
 }
 
-/** Gives up what waits for endpoints that were disabled while nobody asked for it. */
+/** Gives up deliveries that still wait for disabled endpoints, such as after a crash. */
 export async function giveUpDisabled({ db }: { db: Db }): Promise<void> {
   const disabled = await all<{ webhook_endpoint_id: string }>(
     db,
