@@ -2405,7 +2405,7 @@ export interface components {
             code: string;
             message: string;
         };
-        Error: {
+        ErrorBody: {
             /** @description Always `false`. */
             success: boolean;
             error: {
@@ -3704,6 +3704,7 @@ export interface components {
             /** @description Whether it lasts longer than a short conflict, so that the process is not ready. */
             is_stalled: boolean;
         };
+        TypingSignal: Record<string, never>;
         /**
          * @example {
          *       "user_id": "0192f5c4-7d1e-7b3a-9c55-0a8e4f1d2b3c",
@@ -4064,7 +4065,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/json": components["schemas"]["Error"];
+                "application/json": components["schemas"]["ErrorBody"];
             };
         };
         /** @description `AUTH_REQUIRED`, `AUTH_INVALID`, `AUTH_EXPIRED` or `API_KEY_INVALID`: no valid credential. */
@@ -4073,7 +4074,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/json": components["schemas"]["Error"];
+                "application/json": components["schemas"]["ErrorBody"];
             };
         };
         /** @description `FORBIDDEN`: the caller may not do this. */
@@ -4082,7 +4083,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/json": components["schemas"]["Error"];
+                "application/json": components["schemas"]["ErrorBody"];
             };
         };
         /** @description `RESOURCE_NOT_FOUND`: it does not exist, or belongs to another workspace. */
@@ -4091,7 +4092,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/json": components["schemas"]["Error"];
+                "application/json": components["schemas"]["ErrorBody"];
             };
         };
         /** @description `CONFLICT` or `IDEMPOTENCY_CONFLICT`. */
@@ -4100,7 +4101,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/json": components["schemas"]["Error"];
+                "application/json": components["schemas"]["ErrorBody"];
             };
         };
         /** @description `PAYLOAD_TOO_LARGE`: the body is larger than this operation accepts. */
@@ -4109,7 +4110,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/json": components["schemas"]["Error"];
+                "application/json": components["schemas"]["ErrorBody"];
             };
         };
         /** @description `CONTENT_TYPE_INVALID`: send JSON. */
@@ -4118,7 +4119,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/json": components["schemas"]["Error"];
+                "application/json": components["schemas"]["ErrorBody"];
             };
         };
         /** @description `MISDIRECTED`: this process serves no realtime clients. */
@@ -4127,7 +4128,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/json": components["schemas"]["Error"];
+                "application/json": components["schemas"]["ErrorBody"];
             };
         };
         /** @description The request is valid, but cannot be done: `error.code` says why. */
@@ -4136,7 +4137,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/json": components["schemas"]["Error"];
+                "application/json": components["schemas"]["ErrorBody"];
             };
         };
         /** @description `RATE_LIMIT_EXCEEDED`: retry after `retry-after` seconds. */
@@ -4145,7 +4146,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/json": components["schemas"]["Error"];
+                "application/json": components["schemas"]["ErrorBody"];
             };
         };
         /** @description `OVERLOADED`: retry after `retry-after` seconds. */
@@ -4154,7 +4155,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/json": components["schemas"]["Error"];
+                "application/json": components["schemas"]["ErrorBody"];
             };
         };
     };
@@ -4211,7 +4212,7 @@ export type DeadLetterPage = components['schemas']['DeadLetterPage'];
 export type DeadLetterReplay = components['schemas']['DeadLetterReplay'];
 export type Delivery = components['schemas']['Delivery'];
 export type DeliveryError = components['schemas']['DeliveryError'];
-export type Error = components['schemas']['Error'];
+export type ErrorBody = components['schemas']['ErrorBody'];
 export type EventPage = components['schemas']['EventPage'];
 export type FailedDelivery = components['schemas']['FailedDelivery'];
 export type FailedWebhook = components['schemas']['FailedWebhook'];
@@ -4298,6 +4299,7 @@ export type TotpSecret = components['schemas']['TotpSecret'];
 export type TraceEntry = components['schemas']['TraceEntry'];
 export type TraceEntryPage = components['schemas']['TraceEntryPage'];
 export type Trouble = components['schemas']['Trouble'];
+export type TypingSignal = components['schemas']['TypingSignal'];
 export type User = components['schemas']['User'];
 export type UserAddresses = components['schemas']['UserAddresses'];
 export type UserChange = components['schemas']['UserChange'];
@@ -5426,7 +5428,7 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                "application/json": Record<string, never>;
+                "application/json": components["schemas"]["TypingSignal"];
             };
         };
         responses: {

@@ -59,6 +59,7 @@ const about =
 
 /** The text of contract/openapi.json. */
 export function openApiText(version: string): string {
-  const document = writeDocument({ title: "Chat4All", version, description: about }, contract, webhooks);
+  const license = { name: "Apache 2.0", url: "https://www.apache.org/licenses/LICENSE-2.0" };
+  const document = writeDocument({ title: "Chat4All", version, description: about, license }, contract, webhooks);
   return `${JSON.stringify(document, null, 2)}\n`;
 }

@@ -306,7 +306,7 @@ export const conversations = operations("Conversations", {
       "message, that message is marked as read.",
     access: write,
     shows: ["not_shown"],
-    body: Type.Object({}, closed),
+    body: named("TypingSignal", Type.Object({}, closed)),
     isBodyOptional: true,
     answers: { 204: null, 202: NotShown },
   },

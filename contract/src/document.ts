@@ -25,6 +25,7 @@ export interface DocumentInfo {
   title: string;
   version: string;
   description: string;
+  license?: { name: string; url: string };
 }
 
 /** The pattern of the names of a `Type.Record` with any text as a name. */

@@ -114,7 +114,7 @@ export const idempotencyKey = Type.String({
 });
 
 export const ErrorBody = named(
-  "Error",
+  "ErrorBody",
   Type.Object({
     success: Type.Literal(false),
     error: Type.Object({
