@@ -51,7 +51,7 @@ test("every route of the hub has a row in the table, and every row a route", asy
   assert.deepEqual(told.sort(), Object.keys(authorizationTable).sort());
 });
 
-describe("everybody who must be refused is refused, and nothing happens", () => {
+describe("callers without access are refused, and nothing changes", () => {
   before(async () => {
     // Everything that the calls name is there before the first of them, and at rest.
     for (const { row } of closed) await row.call?.(givenBy(home.member.userId, kept));
@@ -78,7 +78,7 @@ describe("everybody who must be refused is refused, and nothing happens", () => 
   }
 });
 
-describe("everybody who may call is answered", () => {
+describe("callers with access are answered", () => {
   for (const { route, row } of routes) {
     test(route, async () => {
       if (row.access === "public") return expectOpen(route, row);
@@ -93,12 +93,12 @@ describe("everybody who may call is answered", () => {
     });
   }
 
-  test("the pages for everybody", async () => {
+  test("the public pages", async () => {
     for (const page of openPages) assert.equal((await fetch(hub.url + page)).status, 200, page);
   });
 });
 
-test("no other method and no other way to write a path leads past the credential", async () => {
+test("no other method and no other spelling of a path avoids the credential", async () => {
   for (const { route } of closed) {
     const [method, template] = route.split(" ") as [string, string];
     const path = template.replaceAll(/\{\w+\}/g, home.workspaceId);

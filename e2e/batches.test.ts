@@ -70,7 +70,7 @@ async function countWaiting(): Promise<number | null> {
   return rows[0].count || null;
 }
 
-test("a request with many new people waits on one connection, and others are answered meanwhile", async () => {
+test("a batch to many new people uses one database connection and does not delay other requests", async () => {
   const batch = () => home.admin.client.messages.sendBatch(newPeople(50).map(greet));
   assert.equal(await holdUp(batch), 1);
 
@@ -122,7 +122,7 @@ describe("a batch with Idempotency-Key of which a part failed", () => {
   const count = async (conversationId: string) =>
     (await home.admin.client.conversations.messages(conversationId)).data.length;
 
-  test("sends only that part again with the same key, and is remembered when nothing is left", async () => {
+  test("sends only the failed part again with the same key, and is remembered once nothing is left to send", async () => {
     const [key, group] = [randomUUID(), await hub.group([home.admin.userId, home.agent.userId, home.outsider.userId])];
     const { conversation_id } = group;
     const messages = ["one", "poison", "three"].map((words) => ({ conversation_id, payload: text(words) }));
@@ -143,7 +143,7 @@ describe("a batch with Idempotency-Key of which a part failed", () => {
     assert.equal(await count(conversation_id), 3);
   });
 
-  test("sends items again that were refused for what others can change", async () => {
+  test("retries items that were refused for a reason that others can remove", async () => {
     const key = randomUUID();
     const own = await hub.group([home.admin.userId, home.member.userId, home.outsider.userId]);
     const other = await hub.group([home.admin.userId, home.agent.userId, home.outsider.userId]);
@@ -159,7 +159,7 @@ describe("a batch with Idempotency-Key of which a part failed", () => {
   });
 });
 
-test("a message that was refused for what others can change is sent with the same Idempotency-Key", async () => {
+test("a message that was refused for a reason that others can remove is sent with the same Idempotency-Key", async () => {
   const key = randomUUID();
   const { conversation_id } = await hub.group([home.admin.userId, home.agent.userId, home.outsider.userId]);
   const send = () =>

@@ -87,7 +87,7 @@ function assertNowhere(): void {
   assert.deepEqual([...new Set([...inLog, ...inAnswers])], []);
 }
 
-test("credentials of all kinds, right, wrong and malformed", async () => {
+test("credentials of all kinds: valid, wrong and malformed", async () => {
   const username = "careful";
   const password = canary("password");
   await send("POST /auth/register", { body: { username, email: "careful@example.com", password } });
@@ -135,7 +135,7 @@ test("credentials of all kinds, right, wrong and malformed", async () => {
   assertNowhere();
 });
 
-test("every string of every request body, in the right place and in the wrong one", async () => {
+test("every string of every request body, in its own field and in others", async () => {
   const { paths } = await readOpenApi<{ paths: Record<string, Record<string, Operation>> }>(hub.url);
   let requests = 0;
   for (const [path, methods] of Object.entries(paths)) {
@@ -163,7 +163,7 @@ test("every string of every request body, in the right place and in the wrong on
   assertNowhere();
 });
 
-test("messages, their captions and names, and what platforms and endpoints are told", async () => {
+test("messages, captions, names, and the bodies sent to platforms and endpoints", async () => {
   const { simulator } = hub;
   const endpoint = await send("POST /v1/webhook-endpoints", {
     body: { url: "http://127.0.0.1:59999/hook", events: ["*"] },
@@ -212,7 +212,7 @@ test("messages, their captions and names, and what platforms and endpoints are t
   assertNowhere();
 });
 
-test("channel credentials, and webhooks with wrong proofs and with bodies that nobody understands", async () => {
+test("channel credentials, and webhooks with wrong signatures and unknown bodies", async () => {
   const account = await hub.account("whatsapp");
   const wrong = {
     phone_number_id: "5550001",
@@ -294,12 +294,12 @@ test("rows that the database refuses", async () => {
   assert.ok(statuses.filter((status) => status >= 500).length >= 4, String(statuses));
   assert.ok(
     hub.log.lines.some((line) => line.includes("23514")),
-    "the log tells that a rule was broken",
+    "the log says that a rule was broken",
   );
   assertNowhere();
 });
 
-test("open pages, the audit log and lists tell none of it", async () => {
+test("public pages, the audit log and lists contain none of them", async () => {
   for (const path of ["/readyz", "/healthz", "/openapi.json", "/.well-known/jwks.json", "/docs"]) {
     assert.deepEqual(found(JSON.stringify((await send(`GET ${path}`, { token: null })).body), path), []);
   }

@@ -12,7 +12,7 @@ before(async () => {
 
 const password = "correct horse battery staple";
 
-test("who is invited comes in, and who forgot a password is let in again", async () => {
+test("an invited user can log in, and a forgotten password can be reset", async () => {
   const stranger = openClient({ url: hub.url });
   const invited = await hub.admin.invitations.create({ email: "eva@example.com", role: "agent" });
   assert.deepEqual(
@@ -40,7 +40,7 @@ test("who is invited comes in, and who forgot a password is let in again", async
   assert.ok(acts.includes("password.reset"), acts.join());
 });
 
-test("an API key tells what it is, and never itself", async () => {
+test("an API key is listed with its hint, and never in full", async () => {
   const made = await hub.admin.apiKeys.create({ name: "told", scopes: ["*"], rate_limit: { per_second: 2, burst: 4 } });
   const { data } = await hub.admin.apiKeys.list();
   const listed = data.find(({ api_key_id }) => api_key_id === made.api_key_id)!;

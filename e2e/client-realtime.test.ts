@@ -25,7 +25,7 @@ describe("the client's realtime connection", { timeout: patient(120_000) }, () =
     chat = await hub.group([hub.person("whatsapp"), hub.person("telegram"), hub.person("telegram")]);
   });
 
-  test("events come one after the other, and what is said back counts", async () => {
+  test("events are delivered one at a time, and acknowledgements count", async () => {
     const bea = await hub.user("agent");
     await hub.client.conversations.addMember(chat.conversation_id, bea.user_id);
     await hub.settled();
@@ -60,7 +60,7 @@ describe("the client's realtime connection", { timeout: patient(120_000) }, () =
     assert.deepEqual(page.data, feed);
   });
 
-  test("a hub that stops and starts again is come back to, and nothing is missed", async () => {
+  test("the client reconnects to a hub that restarted, and misses nothing", async () => {
     await using database = await createTestDatabase();
     const env = { DATABASE_URL: database.url };
     const first = await startTestHub({ env });
@@ -94,7 +94,7 @@ describe("the client's realtime connection", { timeout: patient(120_000) }, () =
     assert.ok(states.includes("waiting"));
   });
 
-  test("a session that was ended is renewed, and the stream goes on", async () => {
+  test("an expired session is renewed, and the stream continues", async () => {
     const carl = await hub.user("agent");
     await using live = carl.client.realtime.connect({ onEvent: () => {} });
     await until("it knows where it is", () => live.cursor !== null);
@@ -106,7 +106,7 @@ describe("the client's realtime connection", { timeout: patient(120_000) }, () =
     await until("it hears", () => live.cursor !== cursor);
   });
 
-  test("a program that is slow gets everything, and no more than it asked for waits", async () => {
+  test("a slow program gets everything, and no more than it asked for is buffered", async () => {
     const live = hub.admin.realtime.connect({ queueSize: 5 });
     await until("it is open", () => live.state === "open");
     const frames = live[Symbol.asyncIterator]();
@@ -127,7 +127,7 @@ describe("the client's realtime connection", { timeout: patient(120_000) }, () =
     assert.equal((await frames.next()).done, true);
   });
 
-  test("a cursor that is not of this feed is answered with a gap, from which it goes on", async () => {
+  test("a cursor of another feed gets a gap, and the stream continues from there", async () => {
     const frames: RealtimeFrame[] = [];
     for await (const frame of hub.admin.realtime.connect({ cursor: "999999999" })) {
       if (frame.type === "PRESENCE") continue;
@@ -144,7 +144,7 @@ describe("the client's realtime connection", { timeout: patient(120_000) }, () =
     );
   });
 
-  test("coming back is given up when it is of no use", async () => {
+  test("the client stops reconnecting when it cannot succeed", async () => {
     const ends = async (live: RealtimeConnection) => {
       const error = await live.ended.then(
         () => null,

@@ -63,7 +63,7 @@ test("every command is listed, explains itself, and says whether it may run besi
 });
 
 test(
-  "beside a hub on its own database a command does its work, or refuses with one sentence",
+  "beside a hub on its own database a command works, or refuses with one sentence",
   { skip: withoutProc },
   async () => {
     await using place = await openHubPlace();

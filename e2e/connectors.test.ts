@@ -65,7 +65,7 @@ for (const { channel, capabilities, handshake } of connectors) {
       return Number(rows[0]!.count);
     }
 
-    test("a text goes out, and its answer comes in", async () => {
+    test("a text is sent, and its answer is received", async () => {
       const ana = hub.person(channel, "Ana");
       const sent = await send(ana, text("oi, tudo bem? 🙂"));
       await ana.receives(1);
@@ -77,7 +77,7 @@ for (const { channel, capabilities, handshake } of connectors) {
       assert.equal(answer.from, contact.contact_id);
     });
 
-    test("receipts climb as far as the platform tells, and every step is on record", async () => {
+    test("receipts advance as far as the platform reports, and every step is recorded", async () => {
       const ana = hub.person(channel);
       const { message_id } = await send(ana, text("how far?"));
       const last = capabilities.receipts.at(-1)!;
@@ -95,7 +95,7 @@ for (const { channel, capabilities, handshake } of connectors) {
       assert.deepEqual(times, times.toSorted());
     });
 
-    test("a long text is split in order, and nothing of it is missing", async () => {
+    test("a long text is split in order and completely", async () => {
       const ana = hub.person(channel);
       const words = Array.from({ length: 2_500 }, (_, index) => `word ${index} 🙂`).join(" ");
       const sent = await send(ana, text(words));
@@ -123,7 +123,7 @@ for (const { channel, capabilities, handshake } of connectors) {
       assert.ok(quoted?.includes(bare), `${quoted} names ${bare}`);
     });
 
-    test("a place goes out and comes in", carries("location"), async () => {
+    test("a location is sent and received", carries("location"), async () => {
       const ana = hub.person(channel);
       const { conversation_id } = await send(ana, { type: "location", latitude: -23.5614, longitude: -46.6559 });
       const [got] = await ana.receives(1);
@@ -158,7 +158,7 @@ for (const { channel, capabilities, handshake } of connectors) {
       assert.ok(JSON.stringify(seen!.raw).includes(theirs.split(":").at(-1)!));
     });
 
-    test("an unknown sender opens a private conversation with the workspace, and is answered there", async () => {
+    test("an unknown sender starts a private conversation with the workspace, and is answered there", async () => {
       const stranger = hub.person(channel, "A stranger");
       await stranger.writes("is anybody there?");
       const contact = await until("the sender is a contact", async () => {
@@ -226,7 +226,7 @@ for (const { channel, capabilities, handshake } of connectors) {
       assert.equal(await countWebhooks(), before);
     });
 
-    test("an event that nobody knows is answered 200 and kept", async () => {
+    test("an unknown event is answered 200 and kept", async () => {
       await hub.settled();
       const before = await countWebhooks();
       const { credentials } = await account();
@@ -239,7 +239,7 @@ for (const { channel, capabilities, handshake } of connectors) {
     });
 
     if (handshake !== undefined) {
-      test("the handshake is answered to who knows the verify token, and to nobody else", async () => {
+      test("the handshake is answered only with the verify token", async () => {
         const { channelAccountId, credentials } = await account();
         const shake = (token: string) => {
           const query = new URLSearchParams({
@@ -257,7 +257,7 @@ for (const { channel, capabilities, handshake } of connectors) {
       });
     }
 
-    test("a refused message is a dead letter at once, its lane goes on, and a replay succeeds once the cause is gone", async () => {
+    test("a refused message is a dead letter at once, its lane continues, and a replay succeeds once the cause is removed", async () => {
       const ana = hub.person(channel);
       const { conversation_id } = await send(ana, text("1"));
       await ana.receives(1);
@@ -336,7 +336,7 @@ for (const { channel, capabilities, handshake } of connectors) {
       }
     });
 
-    test("someone who does not exist there is told so, and no message text is in a log", async () => {
+    test("a person who does not exist on the platform is reported, and no message text is logged", async () => {
       const canary = `canary-${randomUUID()}`;
       const sent = await send(hub.person(channel), text(canary));
       await hub.settled();
@@ -349,7 +349,7 @@ for (const { channel, capabilities, handshake } of connectors) {
         assert.equal(
           hub.log.lines.some((line) => line.includes(secret)),
           false,
-          "the log tells a secret",
+          "the log contains a secret",
         );
       }
     });

@@ -68,7 +68,7 @@ describe("the pages of documentation, in a browser that obeys their policy", () 
     await page.close();
   });
 
-  test("a script written into a page does not run", async () => {
+  test("a script that was injected into a page does not run", async () => {
     const { page, complaints } = await open("/docs");
     // As text, since the browser's own names are unknown here.
     const ran = await page.evaluate(`(() => {

@@ -110,7 +110,7 @@ describe("frames of a client", () => {
     });
   }
 
-  test("a cursor that was never given out is answered with a gap", async () => {
+  test("an invented cursor gets a gap", async () => {
     const frames = burst('{"type":"resume","cursor":"zzz"}');
     const answer = await expectQuick("zzz", { socketUrl: socketUrl("member"), frames });
     assert.match(answer.text, /RESUMING GAP RESUMED/);

@@ -37,7 +37,7 @@ test("the table of valid bodies has every route", () => {
 
 const channelSecret = "a-secret-of-the-platform";
 
-describe("a platform's webhook does not hold the event loop longer, not even when it is read", () => {
+describe("a platform's webhook does not hold the event loop longer, not even while it is parsed", () => {
   for (const [name, body] of Object.entries(hostileBodies)) {
     test(name, async () => {
       const { channel_account_id: id } = await home.admin.client.channelAccounts.create({

@@ -130,7 +130,7 @@ describe("one vocabulary of events", () => {
   });
 
   // A bot needs no second call.
-  test("message.received says who wrote, from where, over which account, when, and in answer to what", async () => {
+  test("message.received has the author, the address, the account, the time and the quoted message", async () => {
     const { channel_account_id } = await hub.account("whatsapp");
     const of = (id: string) => feed.find((frame) => frame.provider_message_id === id)!;
     const { channel, address } = ana;
@@ -151,7 +151,7 @@ describe("one vocabulary of events", () => {
     }
   });
 
-  test("a status says over which account and to which address the message goes, who sent it, and what it answers", async () => {
+  test("a status has the account, the address, the sender and the quoted message", async () => {
     const { channel_account_id } = await hub.account("whatsapp");
     const { channel, address } = ana;
     for (const [message_id, reply_to] of [
@@ -171,7 +171,7 @@ describe("one vocabulary of events", () => {
     assert.equal(frame.provider_message_id, deliveries[0]!.provider_message_id);
   });
 
-  test("a status says when the platform took the message, and when it reached that status", () => {
+  test("a status has the time when the platform accepted the message and the time of the status", () => {
     const byStatus = (status: string) =>
       feed.find(({ channel, status: is }) => channel === "whatsapp" && is === status)!;
     assert.deepEqual([byStatus("in_transit").sent_at, byStatus("in_transit").provider_message_id], [null, null]);

@@ -11,7 +11,7 @@ import type { Person } from "./src/people.ts";
 
 const total = 500;
 
-describe("a group of somebody on WhatsApp, somebody on Telegram and an agent", () => {
+describe("a group of a person on WhatsApp, a person on Telegram and an agent", () => {
   let hub: TestHub;
   let ana: Person;
   let bruno: Person;
@@ -41,7 +41,7 @@ describe("a group of somebody on WhatsApp, somebody on Telegram and an agent", (
     return message.deliveries.find((delivery) => delivery.channel === channel)!;
   }
 
-  test("500 messages arrive on both platforms in order, each once, and their statuses only climb", async () => {
+  test("500 messages arrive on both platforms in order, each once, and their statuses only advance", async () => {
     const { conversation_id } = group;
     const recipients = [ana.address, bruno.address];
     const numbers = Array.from({ length: total }, (_, index) => index);
@@ -67,7 +67,7 @@ describe("a group of somebody on WhatsApp, somebody on Telegram and an agent", (
     );
   });
 
-  test("statuses climb to read on WhatsApp and stop honestly at sent on Telegram", () => {
+  test("statuses advance to read on WhatsApp and stop at sent on Telegram", () => {
     for (const message of messages) {
       assert.equal(deliveryTo(message, "whatsapp").status, "read");
       assert.equal(deliveryTo(message, "telegram").status, "sent");
@@ -76,7 +76,7 @@ describe("a group of somebody on WhatsApp, somebody on Telegram and an agent", (
     }
   });
 
-  test("the audit trail tells all of it, in order", async () => {
+  test("the audit trail has every step in order", async () => {
     const trail = await hub.client.messages.events(messages[0]!.message_id);
     const of = (channel: string | null) => trail.filter((entry) => entry.channel === channel);
     assert.deepEqual(
@@ -89,7 +89,7 @@ describe("a group of somebody on WhatsApp, somebody on Telegram and an agent", (
     assert.deepEqual(statuses("app"), ["in_transit"]);
   });
 
-  test("what the agent has read is read in the app, and nothing beyond it", async () => {
+  test("messages that the agent has read are read in the app, and no others", async () => {
     await agent.client.conversations.read(group.conversation_id, 400);
     const [read, unread] = await Promise.all(
       [399, 400].map((index) => hub.client.messages.get(messages[index]!.message_id)),
@@ -115,7 +115,7 @@ describe("a group of somebody on WhatsApp, somebody on Telegram and an agent", (
     assert.equal((await ana.received()).length, total);
   });
 
-  test("the other way round too, and without the name where the conversation says so", async () => {
+  test("Bruno's reply on Telegram arrives on WhatsApp, without his name if the conversation is set so", async () => {
     await bruno.writes("me too");
     await heard("me too");
     assert.equal((await ana.receives(total + 1)).at(-1)!.text, "Bruno: me too");
@@ -126,7 +126,7 @@ describe("a group of somebody on WhatsApp, somebody on Telegram and an agent", (
     assert.equal((await bruno.receives(total + 2)).at(-1)!.text, "no name, please");
   });
 
-  test("the agent answers both as one of them", async () => {
+  test("a message of the agent reaches both people", async () => {
     await agent.client.messages.send({
       conversation_id: group.conversation_id,
       payload: { type: "text", text: "Fine" },
@@ -135,7 +135,7 @@ describe("a group of somebody on WhatsApp, somebody on Telegram and an agent", (
     assert.equal((await bruno.receives(total + 3)).at(-1)!.text, "Fine");
   });
 
-  test("the trace tells routes, attempts and webhooks, and neither a credential nor what was said", async () => {
+  test("the trace has routes, attempts and webhooks, and neither a credential nor message text", async () => {
     const text = `canary-${randomUUID()}`;
     const sent = await hub.client.messages.send({
       conversation_id: group.conversation_id,
@@ -160,7 +160,7 @@ describe("a group of somebody on WhatsApp, somebody on Telegram and an agent", (
       assert.equal(
         hub.log.lines.some((line) => line.includes(secret)),
         false,
-        "the log tells a secret",
+        "the log contains a secret",
       );
     }
   });

@@ -45,7 +45,7 @@ async function quoting(person: Person): Promise<{ replyTo: string }> {
   return { replyTo: (await person.received()).at(-1)!.provider_message_id };
 }
 
-test("an unquoted message lands where the person was last addressed, and its route says so", async () => {
+test("an unquoted message goes to the conversation that last addressed the person, and its route says so", async () => {
   const ana = hub.person("whatsapp", "Ana");
   const first = await lands(ana);
   assert.equal(first.route, "private");
@@ -111,7 +111,7 @@ test("outbound messages have no route, and private conversations no inbound", as
   await assert.rejects(change, { code: "VALIDATION_ERROR" });
 });
 
-test("a member cannot change where a contact's messages land", async () => {
+test("a member cannot change the conversation of a contact's messages", async () => {
   const eva = hub.person("telegram", "Eva");
   const member = await hub.user("member");
   const agent = await hub.user("agent");
@@ -122,7 +122,7 @@ test("a member cannot change where a contact's messages land", async () => {
 });
 
 // Two private conversations of the same two would otherwise split what is said from then on.
-test("after a merge one private conversation is used: by address, by its members, and by what people write", async () => {
+test("after a merge one private conversation is used, whether found by address, by members or by an inbound message", async () => {
   const { admin, client } = hub;
   const [old, kept] = [hub.person("whatsapp", "Fay (old)"), hub.person("telegram", "Fay")];
   const [first, second] = [await lands(old), await lands(kept)];
@@ -154,7 +154,7 @@ test("after a merge one private conversation is used: by address, by its members
   assert.equal(data.length, 1, "its messages stay");
 });
 
-test("the conversation that is used stays clear over several merges", async () => {
+test("several merges still leave one conversation in use", async () => {
   const { admin, client } = hub;
   const people = ["A", "B", "C"].map((name) => hub.person("telegram", name));
   const landed: Message[] = [];

@@ -91,7 +91,7 @@ test(
 
 // The power goes: hub, database and platforms die at once. What the platforms got is in their journal.
 test(
-  "kill -9 of everything in the middle of 2,000 sends, then a start: all that got a 202 arrives, in order",
+  "after kill -9 of everything during 2,000 sends, a start delivers all that got a 202, in order",
   { skip: withoutProc },
   async (t) => {
     const simulatorPort = await freePort();

@@ -53,7 +53,7 @@ async function open(link: string): Promise<Page> {
   return page;
 }
 
-test("who is invited by mail makes an account on the page that the link opens, and resets its password on another", async () => {
+test("a user invited by mail creates an account on the page of the link, and resets the password on another page", async () => {
   const admin = (await post("/auth/token", { username: "admin", password: "a password for tests" })).body.access_token;
   const invitation = await post("/v1/invitations", { email: "ana@example.com", role: "agent" }, admin);
   assert.deepEqual([invitation.status, invitation.body.mailed], [201, true]);

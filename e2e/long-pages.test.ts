@@ -97,7 +97,7 @@ const texts = { plain: "a".repeat(65_536), foreign: "語".repeat(21_000), escape
 describe("messages", () => {
   const count = 200;
   for (const [name, text] of Object.entries(texts)) {
-    test(`${count} of 64 KiB (${name}) come once and in order, in either direction`, async () => {
+    test(`${count} of 64 KiB (${name}) are listed once and in order, in either direction`, async () => {
       const id = await newGroup();
       await say(
         id,
@@ -176,7 +176,7 @@ describe("events", () => {
     await hub.settled();
   });
 
-  test("of long messages come once and in order, a page at a time", async () => {
+  test("of long messages are listed once and in order, a page at a time", async () => {
     const pages = await walkEvents(after);
     for (const { items, bytes } of pages) assert.ok(bytes < mebibyte * 1.1, `${items.length} of ${bytes} bytes`);
     const seqs = seqsOf([
@@ -187,7 +187,7 @@ describe("events", () => {
     await assertQuick(`/v1/events?after=${after}`);
   });
 
-  test("of long messages come once and in order to a socket, wherever it resumes", async () => {
+  test("of long messages reach a socket once and in order, wherever it resumes", async () => {
     const cursors = (await walkEvents(after)).flatMap(({ items }) => items.map(({ cursor }) => cursor as string));
     const { access_token } = await hub.logIn("admin");
     // Several sockets share the blocks that the first of them reads.
@@ -220,7 +220,7 @@ async function cursorsUntilLive(url: string): Promise<string[]> {
   });
 }
 
-test("contacts with large metadata come once, a page at a time, with and without a search", async () => {
+test("contacts with large metadata are listed once, a page at a time, with and without a search", async () => {
   const count = 200;
   const made: string[] = [];
   for (let number = 0; number < count; number += 1) {
@@ -239,7 +239,7 @@ test("contacts with large metadata come once, a page at a time, with and without
   }
 });
 
-test("conversations with many members come once, a page at a time, in either order", async () => {
+test("conversations with many members are listed once, a page at a time, in either order", async () => {
   const people = upTo(97).map((number) => ({
     address: `whatsapp:+55119876${10_000 + number}`,
     display_name: "語".repeat(200),

@@ -111,7 +111,7 @@ describe("what a member can reach", () => {
         await refusedAlike("POST", path, (member) => ({ member }), [anasId, randomUUID()]);
       });
 
-      test("cannot send as somebody else, nor quote or read messages of other conversations", async () => {
+      test("cannot send as another user, nor quote or read messages of other conversations", async () => {
         const { data } = await hub.admin.conversations.messages(home.conversation_id);
         const { conversation_id } = await client.conversations.create({ type: "private", members: [own, colleague] });
         const said = { conversation_id, payload: text("Hi") };
@@ -147,7 +147,7 @@ describe("what a member can reach", () => {
         assert.deepEqual([shown.addresses, shown.channels.includes("telegram")], [[], true]);
       });
 
-      test("has diverted nothing: the customer's next message lands where it did before", async () => {
+      test("has changed nothing: the customer's next message goes to the same conversation as before", async () => {
         const words = `Still here? ${randomUUID()}`;
         await ana.writes(words);
         await heardIn(home, words);
@@ -167,7 +167,7 @@ describe("what a member can reach", () => {
       group = await agent.client.conversations.create({ type: "group", members: [agent.userId, own, anasId] });
     });
 
-    test("sees the contact's name and channels, and an address in no answer", async () => {
+    test("sees the contact's name and channels, and no address in any answer", async () => {
       const { conversation_id } = group;
       const sent = await client.messages.send({ conversation_id, payload: text("Hi, Ana") });
       await hub.settled();

@@ -24,7 +24,7 @@ async function readiness({ url }: TestHub) {
   return { status: answer.status, troubles: ((await answer.json()) as { troubles: object[] }).troubles };
 }
 
-test("readyz names a key that this process lacks, nothing is burnt meanwhile, and all is sent when it is back", async () => {
+test("readyz names a missing key, no message fails meanwhile, and all are sent when the key is back", async () => {
   await using program = await startWebhookProgram();
   await using hub = await startTestHub({ env: { WEBHOOKS_ALLOW_PRIVATE: "true" }, clock: hastyClock });
   const url = program.urlOf("hook");

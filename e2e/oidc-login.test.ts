@@ -87,7 +87,7 @@ test("a person logs in through the provider's pages, and is the same user the ne
   assert.equal((await told<Session>(other.page)).user_id, session.user_id);
 });
 
-test("a page of the hub gets its tokens by a code, and no token is ever in an address or in the log", async () => {
+test("a page of the hub exchanges a code for its tokens, and no token is in an address or in the log", async () => {
   const { page } = await openPerson();
   const addresses: string[] = [];
   page.on("request", (request) => addresses.push(request.url()));
@@ -118,7 +118,7 @@ test("a page of the hub gets its tokens by a code, and no token is ever in an ad
   for (const secret of [...providerCodes, code!, provider.clientSecret]) assert.ok(!log.includes(secret));
 });
 
-test("a callback that was caught opens no other browser, and in its own one it works once", async () => {
+test("an intercepted callback works in no other browser, and only once in its own", async () => {
   const { page, context } = await openPerson();
   await page.goto(`${hub}/auth/oauth/acme`);
   await page.locator("input[name=login]").fill("ana");
@@ -142,7 +142,7 @@ test("a callback that was caught opens no other browser, and in its own one it w
   assert.equal((await page.goto(caught))?.status(), 401);
 });
 
-test("who cancels, and whose address the provider has not verified, is told so", async () => {
+test("a cancelled log-in and an unverified address are reported", async () => {
   const cancelled = await openPerson();
   await cancelled.page.goto(`${hub}/auth/oauth/acme`);
   await cancelled.page.getByRole("link", { name: "Cancel" }).click();

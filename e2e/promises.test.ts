@@ -21,7 +21,7 @@ async function refusal(call: Promise<unknown>): Promise<ApiError> {
   return error;
 }
 
-describe("what the API promises to those who send", () => {
+describe("what the API promises to senders", () => {
   let hub: TestHub;
   const opened = closeAfterTests();
   before(async () => {
@@ -64,7 +64,7 @@ describe("what the API promises to those who send", () => {
     );
   });
 
-  test("parallel sends with one message_id and two bodies are one message; the others are told of the conflict", async () => {
+  test("parallel sends with one message_id and two bodies are one message; the others get a conflict", async () => {
     const { conversation_id } = await openConversation();
     const message_id = randomUUID();
     const answers = await Promise.allSettled(
@@ -113,14 +113,14 @@ describe("what the API promises to those who send", () => {
     assert.equal((await person.received()).length, 993);
   });
 
-  test("a message that reaches nobody is refused with NO_ROUTE", async () => {
+  test("a message without a recipient is refused with NO_ROUTE", async () => {
     const person = hub.person("whatsapp");
     const send = hub.client.messages.send({ to: person.address, channels: ["telegram"], payload: text("hi") });
     const { status, code } = await refusal(send);
     assert.deepEqual([status, code], [422, "NO_ROUTE"]);
   });
 
-  test("a member without an address on the channel asked for is told so beside the others", async () => {
+  test("a member without an address on the requested channel is reported beside the others", async () => {
     const { conversation_id, person } = await openConversation();
     const sent = await hub.client.messages.send({ conversation_id, channels: ["whatsapp"], payload: text("hi") });
     await person.receives(1);
@@ -132,7 +132,7 @@ describe("what the API promises to those who send", () => {
     );
   });
 
-  test("somebody who is not in a conversation cannot tell it from one that does not exist", async () => {
+  test("a user who is not in a conversation gets the same answer as for an absent one", async () => {
     const { conversation_id } = await openConversation();
     const sent = await hub.client.messages.send({ conversation_id, payload: text("private") });
     const member = await hub.user("member");
@@ -173,7 +173,7 @@ describe("what the API promises to those who send", () => {
     assert.deepEqual((await elsewhere.deadLetters.list()).data, []);
   });
 
-  test("a message_id of another workspace is free: nobody learns that it is used", async () => {
+  test("a message_id of another workspace is free, so its use there stays hidden", async () => {
     const { conversation_id } = await openConversation();
     const { message_id } = await hub.client.messages.send({ conversation_id, payload: text("ours") });
     const slug = randomUUID().slice(0, 8);
@@ -204,7 +204,7 @@ describe("what the API promises to those who send", () => {
     assert.match(`${message} ${JSON.stringify(details)}`, /mesage_id/);
   });
 
-  test("what no store can hold is refused, wherever it stands", async () => {
+  test("text that cannot be stored is refused in every field", async () => {
     const { conversation_id } = await openConversation();
     for (const bad of ["a\u0000b", "half \ud83d", "\udc00 the other"]) {
       for (const body of [
@@ -227,7 +227,7 @@ describe("what the API promises to those who send", () => {
     assert.deepEqual([status, code], [413, "PAYLOAD_TOO_LARGE"]);
   });
 
-  test("a body that is no JSON, an unknown path and a missing token are refused in the same shape", async () => {
+  test("a body that is not JSON, an unknown path and a missing token get the same shape of error", async () => {
     const post = (path: string, init: RequestInit = {}) => fetch(`${hub.url}${path}`, { method: "POST", ...init });
     const headers = { "content-type": "application/json", authorization: "Bearer nonsense" };
     for (const [response, status, code] of [

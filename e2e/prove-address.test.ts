@@ -42,7 +42,7 @@ const refusedAs = (status: number, code: string) => (error: unknown) => {
   return true;
 };
 
-test("a user gets an address with the code sent there, once, and then its messages", async () => {
+test("a user proves an address once, with the code sent there, and then receives its messages", async () => {
   const eva = await member();
   const phone = hub.person("telegram");
   const verification_id = await start(eva, phone.address);
@@ -58,7 +58,7 @@ test("a user gets an address with the code sent there, once, and then its messag
 });
 
 // The attack: a member adds a customer's number, and reads her messages.
-test("a member who names a customer's number gets no message of the customer", async () => {
+test("a member who claims a customer's number receives no message of the customer", async () => {
   const mallory = await member();
   const ana = hub.person("telegram", "Ana");
   await ana.writes("My order is late");
@@ -80,7 +80,7 @@ test("a member who names a customer's number gets no message of the customer", a
   assert.doesNotMatch(await everythingTold(mallory.client), /My order is late|We look into it|Thank you/);
 });
 
-test("after five wrong codes even the right one is refused", async () => {
+test("after five wrong codes the right one is refused too", async () => {
   const eva = await member();
   const phone = hub.person("telegram");
   const verification_id = await start(eva, phone.address);
@@ -126,7 +126,7 @@ test("open codes and codes in an hour are limited, for one user and for one addr
   );
 });
 
-test("a user with ten addresses proves no further one, and an admin still adds one", async () => {
+test("a user with ten addresses cannot prove another, but an admin can add one", async () => {
   const eva = await member();
   for (let held = 0; held < 10; held += 1) await hub.admin.users.addAddress(eva.userId, hub.person("telegram").address);
   const eleventh = hub.person("telegram").address;
@@ -135,7 +135,7 @@ test("a user with ten addresses proves no further one, and an admin still adds o
 });
 
 // The attack: a stranger registers, tries phone numbers, and learns which are of customers.
-test("a member learns from no answer and no limit who has written to the hub, or whom the platform knows", async () => {
+test("no answer and no limit shows a member who has written to the hub or is known to the platform", async () => {
   const customers = [hub.person("whatsapp", "Ana"), hub.person("telegram", "Bia")];
   for (const customer of customers) await customer.writes("I am a customer");
   await until("they have arrived", async () => {
@@ -166,7 +166,7 @@ test("a member learns from no answer and no limit who has written to the hub, or
   }
 });
 
-test("no code is sent on a channel without an account, which is said at once and is no attempt", async () => {
+test("on a channel without an account the request fails at once and does not count as an attempt", async () => {
   const elsewhere = await anotherWorkspace(hub);
   const { client, userId } = elsewhere.member;
   for (let times = 0; times < 6; times += 1) {
@@ -174,7 +174,7 @@ test("no code is sent on a channel without an account, which is said at once and
   }
 });
 
-test("a person who has not written recently gets the code in a template, or writes first and tries again", async () => {
+test("a person who has not written recently gets the code in a template, or must write first", async () => {
   const eva = await member();
   const phone = hub.person("whatsapp");
   await start(eva, phone.address);

@@ -64,7 +64,7 @@ describe("read marks and typing on platforms", () => {
     assert.deepEqual(await readMarks(ana), [ids[1], ids[2]]);
   });
 
-  test("the platform is told nothing of a reader who is behind another", async () => {
+  test("no read mark is sent for a user who has read less than another", async () => {
     const ana = hub.person("whatsapp");
     await ana.writes("oi");
     await hub.settled();
@@ -93,7 +93,7 @@ describe("read marks and typing on platforms", () => {
     assert.deepEqual(await readMarks(ana), ids);
   });
 
-  test("a read mark that the platform does not take now is retried, and the answer is 202", async () => {
+  test("a read mark that fails is retried, and the answer is 202", async () => {
     const ana = hub.person("whatsapp");
     const { ids, conversationId } = await writes(ana, "oi");
     await hub.simulator.break({ channel: "whatsapp", fault: "down" });
@@ -126,7 +126,7 @@ describe("read marks and typing on platforms", () => {
   });
 
   // Users may have addresses on platforms too, and are not shown their own typing.
-  test("two who type at the same time are shown to each other", async () => {
+  test("two users who type at the same time see each other typing", async () => {
     const [bea, caio] = [await hub.user("agent", "Bea"), await hub.user("agent", "Caio")];
     const phones = [hub.person("telegram"), hub.person("telegram")] as const;
     for (const [index, user] of [bea, caio].entries()) {

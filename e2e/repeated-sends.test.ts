@@ -43,7 +43,7 @@ async function contactAt(address: string): Promise<string> {
   return (await hub.client.contacts.list({ address })).data[0]!.contact_id;
 }
 
-test("when the address leads to another conversation, which was used since", async () => {
+test("when the address now leads to another conversation", async () => {
   const { address } = hub.person("whatsapp");
   const isRepeated = await send(home.agent.client, { to: address });
   await hub.client.messages.send({ to: address, payload: text("From the workspace") });
@@ -58,7 +58,7 @@ test("when its contact was merged into one with another conversation", async () 
   await isRepeated();
 });
 
-test("when its contact was deleted, and when another contact has the address since", async () => {
+test("when its contact was deleted, and when another contact has the address now", async () => {
   const { address } = hub.person("whatsapp");
   const isRepeated = await send(hub.client, { to: address });
   await hub.call("DELETE", `/v1/contacts/${await contactAt(address)}`, home.admin.token);
@@ -67,7 +67,7 @@ test("when its contact was deleted, and when another contact has the address sin
   await isRepeated();
 });
 
-test("when the user to whom a member wrote has another address", async () => {
+test("when the recipient, a user, has another address", async () => {
   const { address } = hub.person("whatsapp");
   await hub.admin.users.addAddress(home.outsider.userId, address);
   const member = await newUser(hub, home.admin, "member");

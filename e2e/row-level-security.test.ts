@@ -65,7 +65,7 @@ describe("statements that name no workspace", () => {
     }
   });
 
-  test("reading finds the rows of the own workspace, all of them and no others", async () => {
+  test("reading finds all rows of the own workspace and no others", async () => {
     for (const { workspaceId } of [ours, theirs]) {
       const db = databases.dbOf(workspaceId);
       for (const table of tables) {
@@ -74,7 +74,7 @@ describe("statements that name no workspace", () => {
     }
   });
 
-  test("changing and deleting touches the rows of the own workspace alone", async () => {
+  test("updates and deletes affect only the rows of the own workspace", async () => {
     for (const table of tables) {
       const mine = (await rowsOf(table, ours.workspaceId)).size;
       const before = await rowsOf(table, theirs.workspaceId);
@@ -92,7 +92,7 @@ describe("statements that name no workspace", () => {
     }
   });
 
-  test("a row of another workspace cannot be written, nor an own one be given away", async () => {
+  test("a row cannot be written into another workspace, nor moved to one", async () => {
     const refused = { code: "42501" };
     for (const { name, workspace, grants, writable } of tables) {
       const [row] = await owner.all<{ row: Record<string, unknown> }>(
@@ -111,7 +111,7 @@ describe("statements that name no workspace", () => {
     }
   });
 
-  test("a participant cannot be put into a conversation of another workspace, nor an address be given to theirs", async () => {
+  test("a participant cannot join a conversation of another workspace, nor an address be given to a participant there", async () => {
     const conversation = await theirThings.conversation();
     const contact = await theirThings.contact();
     const db = databases.dbOf(ours.workspaceId);
@@ -134,7 +134,7 @@ describe("statements that name no workspace", () => {
     );
   });
 
-  test("ways round the policies are closed", async () => {
+  test("the policies cannot be bypassed", async () => {
     const db = databases.dbOf(ours.workspaceId);
     const conversation = await theirThings.conversation();
     for (const [statement, why] of [
@@ -198,7 +198,7 @@ describe("the hub's own statements without their conditions on the workspace", (
     url = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
   });
 
-  test("every route tells nothing of another workspace, and changes nothing there", async () => {
+  test("no route shows or changes anything of another workspace", async () => {
     assert.deepEqual(await leaks(), []);
     assert.ok(stripping.stripped.size > 30, `only ${stripping.stripped.size} statements lost their condition`);
   });
@@ -221,7 +221,7 @@ describe("the hub's own statements without their conditions on the workspace", (
   });
 
   // Last: the database is of no use afterwards.
-  test("the same calls leak when the policies are gone: the check can fail", async () => {
+  test("without the policies the same calls leak, so the check can fail", async () => {
     for (const { name } of tables) await owner.all(`ALTER TABLE ${name} DISABLE ROW LEVEL SECURITY`);
     const found = await leaks();
     assert.ok(found.length > 20, `only ${found.length} leaks: ${found.join(", ")}`);

@@ -29,7 +29,7 @@ before(async () => {
 type Way = "header" | "parameter" | "subprotocol";
 const ways: Way[] = ["header", "parameter", "subprotocol"];
 
-test("whoever must be refused gets no socket, whichever way the token comes, and nothing happens", async () => {
+test("callers without access get no socket, however they send the token, and nothing changes", async () => {
   const before = await takeSnapshot(owner);
   for (const { name, authorization, code } of refused) {
     assert.deepEqual(await shakeHands({ authorization }), { status: 401, code }, name);
@@ -41,7 +41,7 @@ test("whoever must be refused gets no socket, whichever way the token comes, and
   assert.deepEqual(changedTables(before, await takeSnapshot(owner)), []);
 });
 
-test("whoever asks for a socket and is gone before the answer stops nothing", async () => {
+test("a client that disconnects during the handshake does no harm", async () => {
   const { hostname, port } = new URL(hub.url);
   for (const path of ["/nothing", "/ws", "/ws?token=none", "//ws"]) {
     const client = connect(Number(port), hostname);
@@ -55,7 +55,7 @@ test("whoever asks for a socket and is gone before the answer stops nothing", as
 });
 
 // As Java's client does with every request, unless it is told not to.
-test("whoever offers another protocol with a request is answered as always", async () => {
+test("a request that offers another protocol is answered normally", async () => {
   const asked = request(`${hub.url}/healthz`, { headers: { connection: "Upgrade, HTTP2-Settings", upgrade: "h2c" } });
   asked.end();
   const [answer] = await once(asked, "response");
@@ -74,7 +74,7 @@ test("an API key needs the scope", async () => {
   }
 });
 
-test("every role may listen, from no other site", async () => {
+test("every role may open a socket, but not from another site", async () => {
   for (const { token } of [home.admin, home.agent, home.member, home.outsider]) {
     for (const way of ways) assert.deepEqual(await shakeHands({ token, way }), { status: 101 }, way);
     const foreign = await shakeHands({ token, way: "parameter", origin: "https://elsewhere.example" });
@@ -93,7 +93,7 @@ test("a browser sees a wrong credential as close code 1006, and GET /v1/me answe
   assert.equal(me.status, 401);
 });
 
-test("a stranger and an outsider hear nothing of a conversation, and a member of it does", async () => {
+test("only members of a conversation receive its events", async () => {
   const group = await home.admin.client.conversations.create({
     type: "group",
     title: "Ours",

@@ -67,7 +67,7 @@ for (const { table, part, what } of [
   });
 }
 
-test("work that no process takes makes the processes unready that publish it", async () => {
+test("work that no process consumes makes its publishers unready", async () => {
   await using hub = await startTestHub({ env: { ...env, ROLES: "api" }, clock: hastyClock });
   assert.equal((await readiness(hub)).status, 200);
   const users = await Promise.all(["one", "two", "three"].map((name) => hub.user("member", name)));

@@ -34,9 +34,9 @@ describe("a user that owns its database and creates roles", () => {
     url = await createUser("operator", "CREATEROLE");
   });
 
-  test("is enough: the hub makes its roles, and messages go their way", () => smokeTest(url));
+  test("is enough: the hub creates its roles and delivers messages", () => smokeTest(url));
   // Another channel: a simulator that begins anew gives its messages the same ids.
-  test("and the next start finds all as it was", () => smokeTest(url, "whatsapp"));
+  test("is enough for the next start too", () => smokeTest(url, "whatsapp"));
 });
 
 describe("a user that owns its database and creates nothing", () => {
@@ -45,11 +45,11 @@ describe("a user that owns its database and creates nothing", () => {
     url = await createUser("tenant", "NOCREATEROLE");
   });
 
-  test("is told which roles it needs", async () => {
+  test("gets an error that names the roles it needs", async () => {
     await assert.rejects(smokeTest(url), /GRANT chat4all_api TO tenant.*CREATEROLE/s);
   });
 
-  test("is enough once it was given them", async () => {
+  test("is enough once it has them", async () => {
     await superuser.all("GRANT chat4all_api, chat4all_identity, chat4all_pipeline TO tenant");
     await smokeTest(url);
   });

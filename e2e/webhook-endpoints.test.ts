@@ -35,7 +35,7 @@ async function say(text: string, person = hub.person("whatsapp")) {
   return hub.client.messages.send({ to: person.address, payload: { type: "text", text } });
 }
 
-test("a conversation is told of from both sides, signed, and the message's trace says who was told", async () => {
+test("endpoints get the events of both directions, signed, and the trace lists the endpoints", async () => {
   const endpoint = await connect("both-sides");
   const ana = hub.person("telegram", "Ana");
   await ana.writes("bom dia");
@@ -60,7 +60,7 @@ test("a conversation is told of from both sides, signed, and the message's trace
   await hub.client.webhookEndpoints.remove(endpoint.webhook_endpoint_id);
 });
 
-test("a secret that rotates: both sign for a while, and then the new one alone", async () => {
+test("after a rotation both secrets sign for a while, then only the new one", async () => {
   const { webhook_endpoint_id: id, secret: old } = await connect("rotation", { events: ["message.accepted"] });
   const rotated = await hub.client.webhookEndpoints.rotateSecret(id, 3_600);
   assert.notEqual(rotated.secret, old);
@@ -89,7 +89,7 @@ test("a secret that rotates: both sign for a while, and then the new one alone",
   await hub.client.webhookEndpoints.remove(id);
 });
 
-test("a failure is in the attempts, is made good by the next try, and can be replayed", async () => {
+test("a failure is recorded as an attempt, the next attempt succeeds, and the delivery can be replayed", async () => {
   const endpoint = await connect("failure", { events: ["message.accepted"] });
   const { webhook_endpoint_id: id, secret } = endpoint;
   await program.behave("failure", secret, { kind: "fail", status: 500, times: 1 });
@@ -121,7 +121,7 @@ test("a failure is in the attempts, is made good by the next try, and can be rep
   await hub.client.webhookEndpoints.remove(id);
 });
 
-test("what was missed while it was disabled is replayed by its time", async () => {
+test("events missed while an endpoint was disabled are replayed by their time", async () => {
   const { webhook_endpoint_id: id } = await connect("missed", { events: ["message.accepted"] });
   await say("before");
   await program.has("missed", "the first came", (all) => all.length === 1);
@@ -143,7 +143,7 @@ test("what was missed while it was disabled is replayed by its time", async () =
   await hub.client.webhookEndpoints.remove(id);
 });
 
-test("an ordered endpoint waits for its head, one that is not goes on, and a dead one slows neither", async () => {
+test("an ordered endpoint waits for its first event, an unordered one continues, and a dead one slows neither", async () => {
   const wanted: { events: WebhookEvent[] } = { events: ["message.accepted"] };
   const ordered = await connect("ordered", { ...wanted, ordered: true });
   const loose = await connect("loose", wanted);
@@ -227,7 +227,7 @@ test("an endpoint that an API key made is disabled when the key is revoked, and 
   await hub.admin.webhookEndpoints.remove(id);
 });
 
-test("who may not, does not: addresses of the inside, other roles, other workspaces, too many", async () => {
+test("private addresses, other roles, other workspaces and too many endpoints are refused", async () => {
   const { webhook_endpoint_id: id } = await connect("mine", { events: ["message.failed"] });
   const agent = await hub.user("agent");
   await refused(agent.client.webhookEndpoints.list(), "FORBIDDEN");

@@ -134,7 +134,7 @@ for (const [name, forge] of Object.entries(forgeries)) {
   });
 }
 
-test("the genuine one is believed, alone and beside a signature with another secret", async () => {
+test("a valid signature is accepted, alone and beside one with another secret", async () => {
   assert.equal(await deliver(genuine()), 204);
   assert.equal(await deliver(genuine([otherSecret, secret])), 204);
   assert.equal(await deliver(genuine([secret, otherSecret])), 204);

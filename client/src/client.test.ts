@@ -26,7 +26,7 @@ function answering(answer: (seen: Seen) => [status: number, body: unknown, heade
   return { seen, fetch };
 }
 
-test("a refusal is an ApiError with all that the hub said", async () => {
+test("an error answer becomes an ApiError with all its fields", async () => {
   const error = { code: "OVERLOADED", message: "Too much waits.", details: { queue: 5 }, request_id: "r1" };
   const { fetch } = answering(() => [503, { success: false, error }, { "retry-after": "2" }]);
   const client = openClient({ url, fetch, credential: { token: "t" } });
@@ -46,7 +46,7 @@ test("a refusal is an ApiError with all that the hub said", async () => {
   );
 });
 
-test("what was refused because there were too many is said again when the hub says, twice at the most", async () => {
+test("a request refused with 429 or 503 is retried after retry-after, at most twice", async () => {
   const tooMany = { success: false, error: { code: "RATE_LIMIT_EXCEEDED", message: "Too many." } };
   let refusals = 2;
   let wait = "0";
@@ -66,7 +66,7 @@ test("what was refused because there were too many is said again when the hub sa
   assert.equal(seen.length, 7);
 });
 
-test("an answer that is not the hub's is an ApiError too", async () => {
+test("an answer of another server is an ApiError too", async () => {
   const { fetch } = answering(() => [502, "Bad gateway"]);
   const client = openClient({ url, fetch, credential: { token: "t" } });
   await assert.rejects(client.auth.me(), { name: "ApiError", status: 502, code: "INTERNAL" });
@@ -117,7 +117,7 @@ test("a token is refreshed in time, even if the clock is set back or the machine
   assert.equal(logins, 3, "the machine slept");
 });
 
-test("a refresh that is refused leads back to the password", async () => {
+test("after a refused refresh the client logs in with the password", async () => {
   const { seen, fetch } = answering(({ path }) => {
     if (path === "/auth/refresh") return [401, { error: { code: "AUTH_INVALID", message: "Used." } }];
     if (path === "/auth/token")

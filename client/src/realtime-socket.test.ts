@@ -53,7 +53,7 @@ beforeEach(() => {
 
 afterEach(() => mock.timers.reset());
 
-test("the token goes as a subprotocol, and the address says where to go on", () => {
+test("the token is sent as a subprotocol, and the cursor in the address", () => {
   const { other } = open("41");
   assert.deepEqual([other.url, other.protocols], ["wss://hub.test/ws?cursor=41", ["bearer", "t"]]);
 });
@@ -65,7 +65,7 @@ test("after HELLO a socket without a cursor sends start, and one with a cursor d
   assert.deepEqual(resuming.other.said, []);
 });
 
-test("a hub that never greets is given up", async () => {
+test("a socket without HELLO is closed", async () => {
   const { socket, other } = open();
   mock.timers.tick(10_000);
   assert.deepEqual(await socket.ended, { code: 1006, wasOpen: false });
@@ -73,7 +73,7 @@ test("a hub that never greets is given up", async () => {
 });
 
 // A network that is gone without a word: the browser would wait for minutes.
-test("a hub that falls silent is asked after a heartbeat, and given up when it does not answer", async () => {
+test("a silent hub gets a PING after a heartbeat, and the socket is closed without an answer", async () => {
   const { socket, other, frames } = open("7");
   other.hear(hello);
   mock.timers.tick(29_999);

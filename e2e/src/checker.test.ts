@@ -6,7 +6,7 @@ import { type Checker, listLength, openChecker } from "./checker.ts";
 const ana = "whatsapp:+5511999991111";
 const bia = "telegram:77";
 
-test("what was accepted and received once and in order is fine", () => {
+test("messages accepted and received once and in order are fine", () => {
   const checker = openChecker();
   for (const seq of [1, 2, 3]) accept(checker, seq, [ana, bia]);
   for (const recipient of [bia, ana]) for (const seq of [1, 2, 3]) checker.received({ recipient, key: `m${seq}` });
@@ -32,7 +32,7 @@ test("a message may be received before its 202 was seen", () => {
   assert.equal(checker.report().ok, true);
 });
 
-test("what nobody sent is unexpected; what may have been accepted may come, or not", () => {
+test("a message that was not sent is unexpected; one that may have been accepted may arrive or not", () => {
   const checker = openChecker();
   checker.maybeAccepted({ conversation: "c", key: "came", recipients: [ana] });
   checker.maybeAccepted({ conversation: "c", key: "did not", recipients: [ana] });
@@ -63,7 +63,7 @@ test("order is held for each conversation and recipient, by first receipts", () 
   assert.deepEqual(checker.report().outOfOrder, [{ conversation: "c", recipient: ana, seq: 2, after: 3, key: "m2" }]);
 });
 
-test("a status that comes after a higher one moved back", () => {
+test("a status after a higher one is a step back", () => {
   const checker = openChecker();
   for (const status of ["accepted", "in_transit", "sent", "sent", "read"]) checker.status({ deliveryId: "d", status });
   assert.equal(checker.report().ok, true);
@@ -71,7 +71,7 @@ test("a status that comes after a higher one moved back", () => {
   assert.deepEqual(checker.report().movedBack, [{ deliveryId: "d", from: "read", to: "delivered" }]);
 });
 
-test("a replayed dead letter begins anew", () => {
+test("a replayed dead letter starts again", () => {
   const checker = openChecker();
   checker.status({ deliveryId: "d", status: "failed" });
   checker.status({ deliveryId: "d", status: "in_transit", isReplay: true });

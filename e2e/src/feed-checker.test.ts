@@ -40,7 +40,7 @@ test("any one event that is dropped, doubled or swapped with the next is found",
   }
 });
 
-test("an event that comes again after others, from a reader that went back too far, is found", () => {
+test("an event that is repeated after others is found", () => {
   const again = whole.slice(3, 6);
   assert.deepEqual(
     check([...whole.slice(0, 6), ...again, ...whole.slice(6)]),
@@ -48,13 +48,13 @@ test("an event that comes again after others, from a reader that went back too f
   );
 });
 
-test("what is another's, of no feed, or changed, is found", () => {
+test("an event that is of another workspace, invented or changed is found", () => {
   assert.deepEqual(check([...whole.slice(0, 2), feed[2]!, ...whole.slice(2)]), ["not theirs 3"]);
   assert.deepEqual(check([...whole, { position: 21, identity: "event 6" }]), ["unknown 21"]);
   assert.deepEqual(check(whole.with(4, { ...whole[4]!, identity: "event 99" })), [`another ${whole[4]!.position}`]);
 });
 
-test("a gap excuses what was cleared away, and nothing else", () => {
+test("a gap excuses deleted events only", () => {
   const gap = { position: 12, identity: null };
   const after = whole.filter(({ position }) => position > 12);
   const told = [...whole.slice(0, 2), gap, ...after];

@@ -63,7 +63,7 @@ test("no more is sent than was allowed", async () => {
   assert.equal((await load.result).accepted, 25);
 });
 
-test("what the first refused request got is told", async () => {
+test("the answer to the first refused request is reported", async () => {
   await using server = await openServer(
     (response) => void response.writeHead(503, { "content-length": 4 }).end("busy"),
   );

@@ -24,7 +24,7 @@ test("frames of every length are read from chunks that are cut anywhere", () => 
   }
 });
 
-test("type and cursor are found at the beginning of what the hub writes", () => {
+test("type and cursor are found at the start of a frame", () => {
   const frame = frameOf("MESSAGE_STATUS", "123456", { content: '"type":"GAP","cursor":"1"}', status: "read" });
   assert.deepEqual(seeFrame(Buffer.from(frame.text)), { type: "MESSAGE_STATUS", cursor: 123456 });
 });

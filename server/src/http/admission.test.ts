@@ -99,7 +99,7 @@ async function ask(origin: string, method: string, path: string, sent?: Sent) {
   return await client.ask(method, path, sent);
 }
 
-test("a full hub refuses before it looks at route, credential and body, and admits again when requests have ended", async () => {
+test("a full hub refuses before it reads route, credential and body, and accepts again when requests have ended", async () => {
   await using door = await openFullDoor();
   const refused = await ask(door.origin, "POST", "/work", { headers: { "x-request-id": "mine" } });
   assert.equal(refused.status, 503);

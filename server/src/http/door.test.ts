@@ -4,7 +4,7 @@ import { describe, test } from "node:test";
 import { openDoor, parseAnswer } from "../testing/test-http-server.ts";
 
 describe("every answer", () => {
-  test("tells browsers to load nothing, frame nothing, guess nothing and keep nothing", async () => {
+  test("forbids browsers to load, frame, sniff and cache", async () => {
     await using door = await openDoor();
     const answers = await Promise.all([
       fetch(`${door.origin}/hello`),
@@ -32,7 +32,7 @@ describe("every answer", () => {
     }
   });
 
-  test("also the one to what is no HTTP", async () => {
+  test("has the same headers when the request is not HTTP", async () => {
     await using door = await openDoor();
     const { socket, ended } = await door.dial();
     socket.write("GARBAGE\r\n\r\n");
@@ -56,7 +56,7 @@ describe("pages of other origins", () => {
       },
     });
 
-  test("that are named may ask without a credential, and read what they need of the answer", async () => {
+  test("that are allowed get preflights answered, and can read the headers they need", async () => {
     await using door = await openDoor({ corsOrigins: [app, "https://other.example.com"] });
     const asked = await preflight(app, `${door.origin}/private`);
     assert.equal(asked.status, 204);
@@ -77,7 +77,7 @@ describe("pages of other origins", () => {
     }
   });
 
-  test("that are not named are told nothing", async () => {
+  test("that are not allowed get no CORS headers", async () => {
     await using door = await openDoor({ corsOrigins: [app] });
     for (const origin of [
       "https://evil.example.com",
@@ -98,7 +98,7 @@ describe("pages of other origins", () => {
     assert.equal((await fetch(`${door.origin}/hello`)).headers.get("vary"), "Origin");
   });
 
-  test("are all allowed by *, without cookies; and none by default", async () => {
+  test("are all allowed by *, without cookies, and none by default", async () => {
     await using open = await openDoor({ corsOrigins: ["*"] });
     const asked = await preflight("https://any.example.com", `${open.origin}/private`);
     assert.equal(asked.status, 204);
@@ -113,7 +113,7 @@ describe("pages of other origins", () => {
 });
 
 describe("a request that is too large", () => {
-  test("is told so: its headers, their number, its line, its body", async () => {
+  test("is refused by its headers, their number, its request line or its body", async () => {
     await using door = await openDoor();
     const long = "x".repeat(17 * 1024);
     const requests: Record<string, [string, number, string]> = {
@@ -151,14 +151,14 @@ describe("a request that is too large", () => {
 });
 
 describe("what follows a request on its connection", () => {
-  test("does not take its answer when it is garbage", async () => {
+  test("is not answered in its place when it is garbage", async () => {
     await using door = await openDoor();
     const { socket, ended } = await door.dial();
     socket.write("GET /held HTTP/1.1\r\nhost: a\r\n\r\n\0\0garbage\r\n\r\n");
     assert.equal(await ended, "", "nothing is told in the place of the answer that is still to come");
   });
 
-  test("is told that it is garbage once the answer before it was sent", async () => {
+  test("gets 400 when it is garbage and the answer before it was sent", async () => {
     await using door = await openDoor();
     const { socket, ended, heard } = await door.dial();
     socket.write("GET /hello HTTP/1.1\r\nhost: a\r\n\r\n");

@@ -36,7 +36,7 @@ async function countKeys(name: string): Promise<number> {
   return rows[0].n;
 }
 
-test("the same key and body get the same answer, and the work is done once", async () => {
+test("the same key and body get the same answer, and the operation runs once", async () => {
   const first = await makeKey("same", { name: "same", scopes: ["users:read"] });
   const again = await makeKey("same", { scopes: ["users:read"], name: "same" });
 
@@ -57,7 +57,7 @@ test("the same key with another body, or on another route, is refused", async ()
   assert.equal(otherRoute.body.error.code, "IDEMPOTENCY_CONFLICT");
 });
 
-test("50 parallel requests with one key do the work once", async () => {
+test("50 parallel requests with one key run the operation once", async () => {
   const answers = await Promise.all(Array.from({ length: 50 }, () => makeKey("parallel", { name: "parallel" })));
 
   assert.equal(await countKeys("parallel"), 1);
@@ -78,7 +78,7 @@ test("each caller has keys of its own", async () => {
   assert.equal(other.status, 201);
 });
 
-test("a refusal that the work itself gave is the answer too", async () => {
+test("an error of the operation is remembered as the answer", async () => {
   const body = { username: "admin", email: "a@example.com", password: "a long one", role: "agent" };
   const call = () => hub.call("POST /v1/users", { token, body, idempotencyKey: "taken" });
   const [first, again] = [await call(), await call()];
@@ -87,7 +87,7 @@ test("a refusal that the work itself gave is the answer too", async () => {
   assert.equal(again.headers.get("idempotent-replayed"), "true");
 });
 
-test("errors of the request itself are remembered, those that others or time can lift are not", async () => {
+test("errors of the request itself are remembered, errors that time or others can remove are not", async () => {
   for (const [code, isRemembered] of [
     ["VALIDATION_ERROR", true],
     ["CONFLICT", true],
@@ -108,25 +108,25 @@ test("errors of the request itself are remembered, those that others or time can
   }
 });
 
-test("a conflict that asks for another try is not remembered", async () => {
+test("a conflict that asks for a retry is not remembered", async () => {
   refusals.push(new RequestError("CONFLICT", "Just now; try again.", { retryAfterSeconds: 1 }));
   const call = () => hub.call("POST /v1/refusals", { token, body: {}, idempotencyKey: "passing conflict" });
   assert.deepEqual([(await call()).status, (await call()).status], [409, 200]);
 });
 
-test("a request that was refused before the work began does not use the key up", async () => {
+test("a request that was refused before the operation began does not use the key", async () => {
   assert.equal((await makeKey("typo", { nmae: "typo" })).status, 400);
   assert.equal((await makeKey("typo", { name: "typo" })).status, 201);
 });
 
-test("a body nested too deeply to be compared is refused, and uses no key up", async () => {
+test("a body nested too deeply to be compared is refused, and does not use the key", async () => {
   const nested = `{"name":"deep","expires_at":${'{"a":'.repeat(50_000)}1${"}".repeat(50_000)}}`;
   const refused = await hub.call("POST /v1/things", { token, body: nested, idempotencyKey: "deep" });
   assert.deepEqual([refused.status, refused.body.error.code], [400, "VALIDATION_ERROR"]);
   assert.equal((await makeKey("deep", { name: "deep" })).status, 201);
 });
 
-test("a failure of the hub sets the key free", async () => {
+test("an internal error releases the key", async () => {
   await hub.db.query("ALTER TABLE api_keys RENAME TO away");
   const failed = await makeKey("failed", { name: "failed" });
   await hub.db.query("ALTER TABLE away RENAME TO api_keys");
@@ -136,7 +136,7 @@ test("a failure of the hub sets the key free", async () => {
 });
 
 // The process died between the claim and the answer.
-test("a key in flight is refused for 60 s, and then free again", async () => {
+test("a key in use is refused for 60 s, then released", async () => {
   await makeKey("died", { name: "died" });
   await hub.db.query("UPDATE idempotency_keys SET status_code = NULL, answer_sealed = NULL WHERE key = 'died'");
   assert.equal((await makeKey("died", { name: "died" })).body.error.code, "CONFLICT");
@@ -144,7 +144,7 @@ test("a key in flight is refused for 60 s, and then free again", async () => {
   assert.equal((await makeKey("died", { name: "died" })).status, 201);
 });
 
-test("a caller who hung up gets the answer at the second try", async () => {
+test("a client that disconnected gets the answer when it retries", async () => {
   const blocker = await hub.db.connect();
   await blocker.query("BEGIN");
   // The work waits to be recorded.
@@ -179,7 +179,7 @@ test("keys are kept 24 h", async () => {
   assert.equal(await replayed(), null);
 });
 
-test("a stranger's registration can be repeated, and keys of strangers do not meet", async () => {
+test("a registration can be repeated, and keys of different clients are separate", async () => {
   const register = (username: string) =>
     hub.call("POST /auth/register", {
       body: { username, email: `${username}@example.com`, password: "a long enough one" },
@@ -191,7 +191,7 @@ test("a stranger's registration can be repeated, and keys of strangers do not me
   assert.equal((await register("another")).status, 201);
 });
 
-test("nothing that was sent or answered can be read in the table", async () => {
+test("the table contains neither requests nor answers in clear text", async () => {
   const { body } = await makeKey("secret", { name: "secret" });
   const { rows } = await hub.db.query("SELECT * FROM idempotency_keys WHERE key = 'secret'");
   assert.equal(rows.length, 1);

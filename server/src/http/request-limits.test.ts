@@ -21,7 +21,7 @@ beforeEach(async (t) => {
   (t as { after(work: () => Promise<void>): void }).after(() => door.app.close());
 });
 
-test("a user's burst passes, the next is refused with when to come back, and then one passes", async () => {
+test("a user's burst passes, the next request is refused with retry-after, and then one passes", async () => {
   for (let left = 29; left >= 0; left -= 1) {
     const answer = await door.call("POST", "/things", { token: "ana" });
     assert.equal(answer.status, 200);
@@ -44,7 +44,7 @@ test("a user's burst passes, the next is refused with when to come back, and the
   assert.equal((await door.call("PUT", "/things", { token: "ana" })).limits?.remaining, "29");
 });
 
-test("what only reads is neither counted nor told", async () => {
+test("reading is not counted, and has no rate limit headers", async () => {
   for (let i = 0; i < 40; i += 1) await door.call("POST", "/things", { token: "ana" });
   for (const method of ["GET", "HEAD"]) {
     const answer = await door.call(method, "/things", { token: "ana" });
@@ -52,13 +52,13 @@ test("what only reads is neither counted nor told", async () => {
   }
 });
 
-test("users, and API keys, do not know of each other", async () => {
+test("users and API keys are counted separately", async () => {
   for (let i = 0; i < 31; i += 1) await door.call("POST", "/things", { token: "ana" });
   assert.equal((await door.call("POST", "/things", { token: "ana" })).status, 429);
   assert.equal((await door.call("POST", "/things", { token: "bob" })).status, 200);
 });
 
-test("an API key has the limit that it was given, or none", async () => {
+test("an API key has its own limit, or none", async () => {
   for (let i = 0; i < 100; i += 1) {
     const free = await door.call("POST", "/things", { token: "key" });
     assert.deepEqual([free.status, free.limits], [200, null]);
@@ -80,7 +80,7 @@ test("keys share the limit of the key that made them", async () => {
   assert.equal((await door.call("POST", "/things", { token: "key" })).status, 200);
 });
 
-test("where nobody is known, the address is counted; for platforms and for what is refused anyway, nothing", async () => {
+test("requests without a caller are counted by address, except webhooks, health, preflights and unknown paths", async () => {
   for (let i = 0; i < 3; i += 1) assert.equal((await door.call("POST", "/auth/token")).status, 200);
   const refused = await door.call("POST", "/auth/token");
   assert.deepEqual([refused.status, refused.limits?.limit, refused.retryAfter], [429, "3", "1"]);
@@ -99,7 +99,7 @@ test("where nobody is known, the address is counted; for platforms and for what 
   assert.equal((await door.call("POST", "/things")).status, 401);
 });
 
-test("a route may ask for its readers to be counted by address", async () => {
+test("a route may count its reads by address", async () => {
   for (let i = 0; i < 3; i += 1) assert.equal((await door.call("GET", "/auth/oauth/callback")).status, 200);
   for (const method of ["GET", "HEAD"]) {
     assert.equal((await door.call(method, "/auth/oauth/callback")).status, 429, method);
@@ -107,7 +107,7 @@ test("a route may ask for its readers to be counted by address", async () => {
 });
 
 // Otherwise whoever makes the header up has as many addresses as he likes.
-test("x-forwarded-for counts only where a trusted proxy says it", async (t) => {
+test("x-forwarded-for counts only from a trusted proxy", async (t) => {
   for (let i = 0; i < 3; i += 1) await door.call("POST", "/auth/token", { forwardedFor: `203.0.113.${i}` });
   assert.equal((await door.call("POST", "/auth/token", { forwardedFor: "203.0.113.9" })).status, 429);
 
@@ -127,7 +127,7 @@ test("x-forwarded-for counts only where a trusted proxy says it", async (t) => {
   }
 });
 
-test("a count that is kept elsewhere is waited for, and off is off", async (t) => {
+test("an asynchronous count is awaited, and a limit can be off", async (t) => {
   const memory = openMemoryRateLimits({ elapsed: () => nowMs });
   const away: RateLimits = { take: async (...asked) => memory.take(...asked) };
   const shared = await openDoor({}, { limits: away, byUser: { perSecond: 1, burst: 1 }, byAddress: null });
@@ -137,7 +137,7 @@ test("a count that is kept elsewhere is waited for, and off is off", async (t) =
   for (let i = 0; i < 10; i += 1) assert.equal((await shared.call("POST", "/auth/token")).limits, null);
 });
 
-test("the contract says 429 where it may come", () => {
+test("the contract has 429 for every operation that may answer it", () => {
   const shape = { path: "/things", summary: "", answers: { 200: null } } as const;
   const ofUser = { ...shape, access: { role: "member" } } as const;
   const { add, read, callback, webhook } = operations("Things", {

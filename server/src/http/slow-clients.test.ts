@@ -58,13 +58,13 @@ test("a client that sends endless chunks is cut off", async () => {
   assertTimeout(await keepDoing(() => socket.write("1\r\n \r\n"), ended));
 });
 
-test("a client that says nothing is cut off", async () => {
+test("a client that sends nothing is cut off", async () => {
   await using door = await openDoor({ limits: quick });
   const { ended } = await door.dial();
   assertTimeout(await inTime(ended));
 });
 
-test("a client that is told and does not hang up is hung up on", async () => {
+test("a client that got an error and does not disconnect is cut off", async () => {
   await using door = await openDoor({ limits: { headersTimeoutMs: 60_000 } });
   const serverSide = once(door.app.server, "connection");
   const socket = connect({ port: door.port, host: "127.0.0.1", allowHalfOpen: true });
@@ -86,7 +86,7 @@ test("a client that does not read its answer is cut off", async () => {
   await inTime(once(connection, "close"));
 });
 
-test("two hundred slow clients keep nobody else waiting", async () => {
+test("two hundred slow clients delay no other", async () => {
   await using door = await openDoor({ limits: { headersTimeoutMs: 1_000, requestTimeoutMs: 1_000, checkEveryMs: 20 } });
   const slow = await Promise.all(Array.from({ length: 200 }, () => door.dial()));
   for (const { socket } of slow) socket.write("GET /hello HTTP/1.1\r\nhost: a\r\nx: ");
@@ -94,7 +94,7 @@ test("two hundred slow clients keep nobody else waiting", async () => {
   for (const answer of await inTime(Promise.all(slow.map(({ ended }) => ended)))) assertTimeout(answer);
 });
 
-test("more connections than may be open are closed, and later ones are taken again", async () => {
+test("connections beyond the limit are closed, and later ones are accepted again", async () => {
   await using door = await openDoor({ limits: { maxConnections: 3 } });
   const first = await Promise.all(Array.from({ length: 3 }, () => door.dial()));
   const beyond = await door.dial();

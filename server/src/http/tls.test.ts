@@ -36,7 +36,7 @@ describe("TLS on the hub itself", () => {
     });
   }
 
-  test("is TLS 1.3, and nothing older", async () => {
+  test("is TLS 1.3 only", async () => {
     await using door = await openDoor({ certificate: readCertificate(files) });
     assert.equal((await shakeHands(door.port)).protocol, "TLSv1.3");
     for (const version of ["TLSv1.2", "TLSv1.1", "TLSv1"] as const) {
@@ -45,7 +45,7 @@ describe("TLS on the hub itself", () => {
     }
   });
 
-  test("answers requests, and tells browsers to come by TLS from now on", async () => {
+  test("answers requests with strict-transport-security", async () => {
     await using door = await openDoor({ certificate: readCertificate(files) });
     const { headers, body } = await new Promise<{ headers: Record<string, unknown>; body: string }>(
       (resolve, reject) => {
@@ -77,20 +77,20 @@ describe("TLS on the hub itself", () => {
     sockets.close();
   });
 
-  test("cuts off who never finishes the handshake", async () => {
+  test("cuts off clients that never finish the handshake", async () => {
     await using door = await openDoor({ certificate: readCertificate(files), limits: { handshakeTimeoutMs: 100 } });
     const { ended } = await door.dial();
     assert.equal(await ended, "");
   });
 
-  test("says nothing to those who come without", async () => {
+  test("does not answer plain HTTP", async () => {
     await using door = await openDoor({ certificate: readCertificate(files) });
     const { socket, ended } = await door.dial();
     socket.write("GET /hello HTTP/1.1\r\nhost: a\r\n\r\n");
     assert.doesNotMatch(await ended, /hello/);
   });
 
-  test("takes a renewed certificate into use while it runs, and keeps the old one while the new is broken", async () => {
+  test("uses a renewed certificate without a restart, and keeps the old one while the new is broken", async () => {
     const live = { certFile: join(folder.folder, "live.pem"), keyFile: join(folder.folder, "live.key") };
     const put = (from: { certFile: string; keyFile: string }) => {
       copyFileSync(from.certFile, live.certFile);
@@ -119,7 +119,7 @@ describe("TLS on the hub itself", () => {
     await assert.rejects(shakeHands(door.port, { minVersion: "TLSv1.2", maxVersion: "TLSv1.2" }));
   });
 
-  test("does not start with files that cannot be used, and says which and why", () => {
+  test("does not start with unusable files, and says which and why", () => {
     const other = folder.make("other");
     const nothing = join(folder.folder, "nothing.pem");
     const text = join(folder.folder, "text.pem");

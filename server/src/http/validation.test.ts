@@ -14,7 +14,7 @@ const deps = {
 };
 const config = { access: "public" } as const;
 
-test("a wrong schema stops the server when all are compiled at the start, as in npm run check", async () => {
+test("a wrong schema stops the server when all are compiled at the start", async () => {
   const app = await openRestServer({ ...deps, compilesAtStart: true });
   app.post("/wrong", { config, schema: { body: Type.Unsafe({ type: "no such type" }) } }, async () => "");
   await assert.rejects(async () => app.ready(), /type/);
@@ -40,7 +40,7 @@ test("schemas that are compiled at the first request behave as those compiled at
 });
 
 // Ids are compared as text further on, and stored in lower case.
-test("ids in capitals are read as the same ids, wherever they stand in a request", async () => {
+test("ids in capitals are the same ids, everywhere in a request", async () => {
   await using app = await openRestServer(deps);
   const sample = messages.sendMessage;
   const echo = {

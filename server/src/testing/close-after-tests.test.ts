@@ -13,7 +13,7 @@ const packages = ["server/src", "simulator/src", "client/src", "bench/src", "e2e
 // Prevents this: `before` fails, `after` closes an undefined browser and throws, and an open server keeps the process,
 // and
 // so the whole run, from ending.
-test("no test closes things by its own hook", () => {
+test("tests close what they open by closeAfterTests", () => {
   const wrong = packages.flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
       .map((name) => `${folder}/${name}`)

@@ -43,7 +43,7 @@ async function run(body: string, limitMs: number) {
 }
 
 // Prevents this: a test fails by its own time limit, its process computes for hours, and the run never ends.
-test("kills a file that never ends, even if it is busy, with the processes that it started", async () => {
+test("kills a file that never ends, even a busy one, and the processes that it started", async () => {
   using one = await run("test('busy', () => { leave(); for (;;); });", 5_000);
   assert.notEqual(await one.exited, 0);
   assert.match(one.said[0]!, /sample\.test\.mjs ran for more than 5 s: killed/);
@@ -83,7 +83,7 @@ function isAlive(pid: number): boolean {
 }
 
 // Or a test file that has just started is killed.
-test("the age that ps prints of a newborn process is not believed", () => {
+test("the age that ps prints of a new process is ignored", () => {
   assert.equal(ageOf("441077234-00:18:40", 60_000), 0);
   assert.deepEqual(
     ["00:59", "01:02", "01:00:00", "1-00:00:01"].map((etime) => ageOf(etime, 100_000_000)),

@@ -74,7 +74,7 @@ test("as root, apt-get installs what is missing", { skip: !isRoot && "needs root
   assert.match(machine.installed(), new RegExp(`^install .* ${packages}$`, "m"));
 });
 
-test("elsewhere one line says how to install it, and nothing is installed; in CI that is an error", () => {
+test("without root a line says how to install it; in CI that is an error", () => {
   using machine = openMachine();
   const packages = "redis-server curl openssl procps";
   const { lines, status, stderr } = setUp(machine.env, { asRoot: false });

@@ -9,7 +9,7 @@ import { createTestDatabase } from "./test-database.ts";
 import { sharedServerVariable } from "./test-server.ts";
 import { until } from "./until.ts";
 
-test("every test has a database of its own, with the newest schema", async () => {
+test("every test has its own database with the newest schema", async () => {
   await using first = await createTestDatabase();
   await using second = await createTestDatabase();
   await query(first.url, "create table mine (id int)");

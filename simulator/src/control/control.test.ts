@@ -39,7 +39,7 @@ test("messages are listed oldest first, by channel, person and page", async () =
   ]);
 });
 
-test("what is malformed is refused with what would be right", async () => {
+test("malformed input is refused with an error that says what is valid", async () => {
   await using driver = await openDriver();
   const cases: [string, string, unknown, RegExp][] = [
     ["POST", "inbound", { channel: "fax", from: "1", payload: "x" }, /channel must be one of whatsapp, telegram/],

@@ -11,7 +11,7 @@ import { decodeLine, encodeLine, type JournalLine, LineFile } from "./journal.ts
 
 const ana = "+5511999991111";
 
-test("messages, webhooks, counters and what was not taken survive a restart", async () => {
+test("messages, webhooks, counters and undelivered events survive a restart", async () => {
   using folder = openFolder();
   await using receiver = await openReceiver();
   receiver.reply = () => ({ status: 500 });

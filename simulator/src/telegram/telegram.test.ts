@@ -216,7 +216,7 @@ test("invalid calls get the platform's own errors", async () => {
   assert.deepEqual(await driver.messages(), []);
 });
 
-test("by default a bot reaches only people who have written to it", async () => {
+test("by default a bot can write only to people who have written to it", async () => {
   await using driver = await openDriver({ enforceWindow: undefined });
   const sends = [
     ["sendMessage", { chat_id: 5, text: "hello" }],
@@ -231,7 +231,7 @@ test("by default a bot reaches only people who have written to it", async () => 
   assert.equal((await driver.bot("sendMessage", { chat_id: 6, text: "hello" })).status, 400);
 });
 
-test("a quote that may lack is left out; reactions and places arrive; actions leave no trace", async () => {
+test("an optional quote is left out; reactions and locations arrive; chat actions are not stored", async () => {
   await using driver = await openDriver();
   const reply_parameters = { message_id: 99, allow_sending_without_reply: true };
   const sent = await driver.bot("sendMessage", { chat_id: 5, text: "x", reply_parameters });
@@ -252,7 +252,7 @@ test("a quote that may lack is left out; reactions and places arrive; actions le
   );
 });
 
-test("people answer, react when the bot asked for it, and block", async () => {
+test("people answer, block, and react if the bot asked for reactions", async () => {
   await using receiver = await openReceiver();
   await using driver = await openDriver();
   await driver.bot("setWebhook", { url: receiver.url });

@@ -91,7 +91,7 @@ export function busSharingSuite(openHarness: OpenHarness): void {
   });
 
   // Commits come out of the order in which transactions began: a reader that goes by ids would skip the slow ones.
-  test("64 writers that commit when they like lose nothing, repeat nothing and keep each key's order", async () => {
+  test("64 writers that commit in any order lose nothing, repeat nothing and keep each key's order", async () => {
     await using harness = await openHarness();
     await using bus = await harness.open();
     await using other = await harness.open();
@@ -150,7 +150,7 @@ export function busSharingSuite(openHarness: OpenHarness): void {
     }
   });
 
-  test("every connection may break, again and again: consuming goes on and loses nothing", async () => {
+  test("consuming survives broken connections and loses nothing", async () => {
     await using harness = await openHarness();
     await using bus = await harness.open({ leaseMs: shortLeaseMs });
     const seen = collect(bus, "all");

@@ -22,7 +22,7 @@ import {
 import { busSharingSuite } from "./bus-sharing-suite.ts";
 
 export function busSuite(openHarness: OpenHarness): void {
-  test("what a transaction publishes is seen once it commits, and never when it rolls back", async () => {
+  test("records of a transaction are visible once it commits, and never when it rolls back", async () => {
     await using harness = await openHarness();
     await using bus = await harness.open();
     const seen = collect(bus, "all");
@@ -36,7 +36,7 @@ export function busSuite(openHarness: OpenHarness): void {
     assert.deepEqual(valuesOf(seen), [6, 7, 8]);
   });
 
-  test("the records of a key come in the order in which they were committed, offsets without gaps", async () => {
+  test("the records of a key are in the order of their commits, with offsets without gaps", async () => {
     await using harness = await openHarness();
     await using bus = await harness.open();
     const seen = collect(bus, "all");
@@ -58,7 +58,7 @@ export function busSuite(openHarness: OpenHarness): void {
     assert.ok(seen.every((record) => record.partition === bus.partitionOf(record.key)));
   });
 
-  test("records come in batches about as large as asked for, one batch at a time", async () => {
+  test("records are handed over in batches of about the requested size, one batch at a time", async () => {
     await using harness = await openHarness();
     await using bus = await harness.open();
     for (let from = 1; from <= 400; from += 20) await publish(harness, bus, spread(from, 20));
@@ -129,7 +129,7 @@ export function busSuite(openHarness: OpenHarness): void {
     assert.ok(rest.every(({ partition }) => partition === slow));
   });
 
-  test("a failed call does not stop other partitions, and its records come again", async () => {
+  test("a failed call does not stop other partitions, and its records are retried", async () => {
     await using harness = await openHarness();
     await using bus = await harness.open();
     const broken = bus.partitionOf("key 1");
@@ -152,7 +152,7 @@ export function busSuite(openHarness: OpenHarness): void {
     );
   });
 
-  test("records whose handler failed come again, one by one and in order", async () => {
+  test("records whose handler failed are retried one by one and in order", async () => {
     await using harness = await openHarness();
     await using bus = await harness.open();
     await publish(harness, bus, numbered("a", 1, 5));
@@ -219,7 +219,7 @@ export function busSuite(openHarness: OpenHarness): void {
     assert.deepEqual([of("a"), givenUp], [[1, 2, 3], []]);
   });
 
-  test("every group sees everything, whenever it came", async () => {
+  test("every group gets all records, whenever it subscribed", async () => {
     await using harness = await openHarness();
     await using bus = await harness.open();
     await using other = await harness.open();
@@ -295,7 +295,7 @@ export function busSuite(openHarness: OpenHarness): void {
     assert.deepEqual((await of(bus)).holders, new Set(["nobody"]));
   });
 
-  test("closing waits for the call under way, and what it handled does not come again", async () => {
+  test("closing waits for the call under way, and its records are not repeated", async () => {
     await using harness = await openHarness();
     await using bus = await harness.open();
     const gate = Promise.withResolvers<void>();

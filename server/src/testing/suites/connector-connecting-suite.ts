@@ -13,7 +13,7 @@ export function connectingSuite<C>(subject: ConnectorSubject<C>): void {
   const steps = openSteps(subject);
   const { account, part, send, sendFirst } = steps;
 
-  test("checking says whether the credentials work, and tells none", async () => {
+  test("checking says whether the credentials work, and shows none", async () => {
     const works = await connector.check(account(), steps.platform.io);
     assert.equal(works.ok, true, works.detail);
     const refused = await connector.check(account(steps.platform.settings, subject.revoked), steps.platform.io);
@@ -24,7 +24,7 @@ export function connectingSuite<C>(subject: ConnectorSubject<C>): void {
   });
 
   if (connector.subscribe)
-    test("after subscribing, the platform's calls are believed and understood", async () => {
+    test("after subscribing, the platform's calls are accepted and parsed", async () => {
       const events: InboundEvent[] = [];
       await using receiver = await startTestServer((call) => receive(call, events));
       const webhookUrl = `${receiver.url}/webhooks/test`;

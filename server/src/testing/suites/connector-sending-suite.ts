@@ -114,19 +114,19 @@ export function sendingSuite<C>(subject: ConnectorSubject<C>): void {
     assert.equal((await sendText()).kind, "unknown");
   });
 
-  test("a connection that was never made is tried again, and is the platform's fault", async () => {
+  test("a failed connection is retried, and is the platform's fault", async () => {
     const outcome = await sendText(account({ base_url: await steps.platform.closedUrl() }));
     assert.partialDeepStrictEqual(outcome, { kind: "retry", platformFault: true });
   });
 
-  test("too many requests wait as long as the platform asks, and are nobody's fault", async () => {
+  test("after 429 the send waits as long as the platform asks, and is no fault", async () => {
     await steps.platform.break({ fault: "rate_limit", retry_after_s: 7 });
     const outcome = await sendText();
     assert.partialDeepStrictEqual(outcome, { kind: "retry", platformFault: false });
     assert.ok(outcome.kind === "retry" && outcome.afterMs !== null && outcome.afterMs >= 7_000);
   });
 
-  test("what the platform will never take is refused, and no fault of the account", async () => {
+  test("a permanent refusal is final, and no fault of the account", async () => {
     await steps.platform.break({ fault: "permanent" });
     const outcome = await sendText();
     assert.equal(outcome.kind, "refused");
@@ -138,7 +138,7 @@ export function sendingSuite<C>(subject: ConnectorSubject<C>): void {
     assert.partialDeepStrictEqual(outcome, { kind: "account_refused", reason: "CREDENTIALS_INVALID" });
   });
 
-  test("the platform's own 500 is retried only where its word is that nothing was sent", async () => {
+  test("the platform's own 500 is retried only where it means that nothing was sent", async () => {
     await steps.platform.break({ fault: "server_error" });
     assert.equal((await sendText()).kind, subject.serverError);
     await steps.platform.repair();

@@ -30,7 +30,7 @@ export function webhookSuite<C>(subject: ConnectorSubject<C>): void {
     for (const kind of [...byWebhook, "message", "ignored"]) assert.ok(seen.includes(kind), `no fixture has ${kind}`);
   });
 
-  test("what is not JSON, or not what was expected, is ignored", () => {
+  test("a body that is not JSON or has an unknown shape is ignored", () => {
     for (const body of ["", "null", "[]", "7", '"x"', "{}", '{"entry":{}}', "{", "\ufeff{}", "\xff"]) {
       assert.deepEqual(new Set(parse(Buffer.from(body, "latin1")).map(({ kind }) => kind)), new Set(["ignored"]), body);
     }
@@ -51,11 +51,11 @@ export function webhookSuite<C>(subject: ConnectorSubject<C>): void {
     }
   });
 
-  test("the platform's own call is believed", () => {
+  test("the platform's own call is accepted", () => {
     for (const { rawBody } of bodies) assert.equal(verify(sign(rawBody, credentials), rawBody), true);
   });
 
-  test("no call is believed without the proof, with a part of it, or with another's", () => {
+  test("a call without the proof, with a part of it or with another account's is refused", () => {
     const { rawBody } = bodies[0]!;
     const headers = sign(rawBody, credentials);
     assert.equal(verify({}, rawBody), false);
@@ -74,7 +74,7 @@ export function webhookSuite<C>(subject: ConnectorSubject<C>): void {
     }
   });
 
-  test("no call is believed when a single byte of the proof is changed", () => {
+  test("a call with one changed byte in the proof is refused", () => {
     const { rawBody } = bodies[0]!;
     for (const [name, value] of Object.entries(sign(rawBody, credentials))) {
       for (const wrong of withOneByteChanged(Buffer.from(value))) {
@@ -84,7 +84,7 @@ export function webhookSuite<C>(subject: ConnectorSubject<C>): void {
   });
 
   if (subject.signsBody)
-    test("no body is believed when a single byte of it is changed", () => {
+    test("a body with one changed byte is refused", () => {
       for (const { rawBody } of bodies) {
         const headers = sign(rawBody, credentials);
         for (const wrong of withOneByteChanged(rawBody.subarray(0, 300))) {

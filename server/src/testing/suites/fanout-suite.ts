@@ -22,7 +22,7 @@ export type OpenHarness = (options?: { killsServer?: boolean }) => Promise<Fanou
 
 /** Promised by every engine, also by that of a process that is alone. */
 export function ownMessagesSuite(open: () => Promise<{ open(): Promise<Fanout> } & AsyncDisposable>): void {
-  test("a process hears itself, in order, after the code that published has run", async () => {
+  test("a process receives its own messages in order, after the publishing code has run", async () => {
     await using harness = await open();
     await using fanout = await harness.open();
     const heard = collect(fanout, "news");
@@ -32,7 +32,7 @@ export function ownMessagesSuite(open: () => Promise<{ open(): Promise<Fanout> }
     assert.deepEqual(heard, ["a", "b", "a"]);
   });
 
-  test("what is too long or holds a NUL is refused", async () => {
+  test("a message that is too long or contains NUL is refused", async () => {
     await using harness = await open();
     await using fanout = await harness.open();
     assert.throws(() => fanout.publish("news", "x".repeat(maxMessageBytes + 1)), RangeError);
@@ -41,7 +41,7 @@ export function ownMessagesSuite(open: () => Promise<{ open(): Promise<Fanout> }
     assert.throws(() => fanout.publish("news", "a\0b"), RangeError);
   });
 
-  test("a listener that throws stops no other, and one that has ended hears nothing", async () => {
+  test("a listener that throws stops no other, and a removed one receives nothing", async () => {
     await using harness = await open();
     await using fanout = await harness.open();
     fanout.subscribe("news", () => assert.fail("a bug"));
@@ -53,7 +53,7 @@ export function ownMessagesSuite(open: () => Promise<{ open(): Promise<Fanout> }
     await until("the message is heard", () => heard.length === 1);
   });
 
-  test("after the end nothing is heard, and to end twice is safe", async () => {
+  test("after closing nothing is received, and closing twice is safe", async () => {
     await using harness = await open();
     const fanout = await harness.open();
     const heard = collect(fanout, "news");
@@ -67,7 +67,7 @@ export function ownMessagesSuite(open: () => Promise<{ open(): Promise<Fanout> }
 
 /** Promised by engines that join several processes. */
 export function sharedFanoutSuite(open: OpenHarness): void {
-  test("the other processes hear every message once, in the order of its publisher, by channel", async () => {
+  test("other processes receive every message once, in the order of its publisher, by channel", async () => {
     await using harness = await open();
     await using one = await harness.open();
     await using two = await harness.open();
@@ -86,7 +86,7 @@ export function sharedFanoutSuite(open: OpenHarness): void {
     );
   });
 
-  test("any text arrives as it is, and the longest as often as it was said", async () => {
+  test("any text arrives unchanged, and the longest as often as it was published", async () => {
     await using harness = await open();
     await using one = await harness.open();
     await using two = await harness.open();
@@ -111,7 +111,7 @@ export function sharedFanoutSuite(open: OpenHarness): void {
     assert.ok(payloads.count() < 50, `there were ${payloads.count()} payloads`);
   });
 
-  test("when more is published than can be passed on, the oldest go, and the others are told to look", async () => {
+  test("when more is published than can be sent, the oldest are dropped, and listeners are asked to poll", async () => {
     await using harness = await open();
     await using one = await harness.open();
     await using two = await harness.open();
@@ -132,7 +132,7 @@ export function sharedFanoutSuite(open: OpenHarness): void {
   });
 
   // What was published meanwhile is lost to others: everybody must know that something may be.
-  test("a server that was killed and started again is heard again, and everybody is told to look", async () => {
+  test("after a restart of the server messages arrive again, and listeners are asked to poll", async () => {
     await using harness = await open({ killsServer: true });
     await using one = await harness.open();
     await using two = await harness.open();
@@ -155,7 +155,7 @@ export function sharedFanoutSuite(open: OpenHarness): void {
     });
   });
 
-  test("what was published just before the end is still passed on", async () => {
+  test("messages published just before closing are still sent", async () => {
     await using harness = await open();
     const one = await harness.open();
     await using two = await harness.open();

@@ -30,7 +30,7 @@ export function rateLimitsSuite(open: () => Promise<LimitsHarness>): void {
     assert.equal((await limits.take("ana", limit)).remaining, 3);
   });
 
-  test("keys do not know of each other", async () => {
+  test("keys are counted separately", async () => {
     await using harness = await open();
     await harness.limits.take("ana", limit, 4);
     assert.equal((await harness.limits.take("ana", limit)).isAllowed, false);
@@ -47,7 +47,7 @@ export function rateLimitsSuite(open: () => Promise<LimitsHarness>): void {
     assert.ok(retryAfterSeconds > 3_500 && retryAfterSeconds <= 3_600, `one more after ${retryAfterSeconds} s`);
   });
 
-  test("what costs more takes more, and what costs too much takes all", async () => {
+  test("a larger cost takes more, and a cost above the limit takes all", async () => {
     await using harness = await open();
     const { limits } = harness;
     const hourly = { perSecond: 1 / 3600, burst: 4 };
@@ -58,7 +58,7 @@ export function rateLimitsSuite(open: () => Promise<LimitsHarness>): void {
     assert.equal((await limits.take("bob", hourly, 100)).isAllowed, false);
   });
 
-  test("a limit that becomes smaller counts at once, and nobody owes more than its bucket", async () => {
+  test("a smaller limit counts at once, and no key owes more than its bucket", async () => {
     await using harness = await open();
     const { limits } = harness;
     for (let i = 0; i < 10; i += 1) await limits.take("ana", { perSecond: 1 / 3600, burst: 10 });
