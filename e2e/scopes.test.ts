@@ -113,7 +113,7 @@ describe("what a key with users:write alone does to users", () => {
 
   /** Each returns the status of the answer. */
   const operations: Record<string, (key: string, role: Role) => Promise<number>> = {
-    "make a user with this role": async (key, role) => call(key, "POST", "/v1/users", { ...newCredentials(), role }),
+    "create a user with this role": async (key, role) => call(key, "POST", "/v1/users", { ...newCredentials(), role }),
     "invite a user with this role": async (key, role) =>
       call(key, "POST", "/v1/invitations", { email: newCredentials().email, role }),
     "give a member this role": async (key, role) => change(key, await userId("member"), { role }),
@@ -124,7 +124,7 @@ describe("what a key with users:write alone does to users", () => {
       await workspace.admin.client.users.change(id, { disabled: true });
       return change(key, id, { disabled: false });
     },
-    "make a password reset": async (key, role) => call(key, "POST", `/v1/users/${await userId(role)}/password-reset`),
+    "create a password reset": async (key, role) => call(key, "POST", `/v1/users/${await userId(role)}/password-reset`),
     "remove the second factor": async (key, role) => {
       const user = await newUser(hub, workspace.admin, role);
       await user.client.auth.secondFactor.begin();
