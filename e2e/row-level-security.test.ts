@@ -192,7 +192,7 @@ describe("the hub's own statements without their conditions on the workspace", (
     const acceptor = new Acceptor({ dbOf: acceptDbOf, bus, eventNotifier, clock, ...config.accept });
     const dbOf = (workspaceId: string) => stripping.wrap(databases.dbOf(workspaceId));
     const operations = { dependencies: [], phase: () => "ready" as const };
-    const app = await openRest({ ...context, dbOf, acceptor }, { operations, streams: null, hasApi: true });
+    const app = await openRest({ ...context, dbOf, acceptor }, { operations, admitStream: null, hasApi: true });
     opened.defer(() => app.close());
     await app.listen({ port: 0, host: "127.0.0.1" });
     url = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;

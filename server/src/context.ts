@@ -10,7 +10,7 @@ import type { IdentityDb, PipelineDb } from "./database-roles.ts";
 import { type Databases, openDatabases, pipelineUrl } from "./databases.ts";
 import type { Deliverer } from "./deliveries/deliverer.ts";
 import { readHealth } from "./deliveries/health.ts";
-import { type EventNotifier, openEventNotifier } from "./events/events.ts";
+import { type EventNotifier, openEventNotifier, openTypingNotifier, type TypingNotifier } from "./events/events.ts";
 import { openWebhookStore, type WebhookStore } from "./inbound/inbound.ts";
 import { type Clock, type Random, systemClock } from "./lib/clock.ts";
 import { openDatabaseClock } from "./lib/database-clock.ts";
@@ -38,7 +38,7 @@ import {
 } from "./log-in/log-in.ts";
 import { Acceptor } from "./messages/messages.ts";
 import { prepareSchema } from "./prepare-schema.ts";
-import { identityChannel, openTypingTeller, type TellTyping } from "./realtime/realtime.ts";
+import { identityChannel } from "./realtime/realtime.ts";
 import { requireKeys } from "./sealed-columns.ts";
 import { chooseSecrets } from "./secrets.ts";
 import { Signals } from "./signals/signals.ts";
@@ -71,7 +71,7 @@ export interface Context extends AsyncDisposable {
   readonly hasher: PasswordHasher;
   readonly tokens: Tokens;
   readonly authenticator: Authenticator;
-  readonly tellTyping: TellTyping;
+  readonly typingNotifier: TypingNotifier;
   /** By name. */
   readonly providers: ReadonlyMap<string, LogInProvider>;
   readonly mailer: Mailer;
@@ -223,7 +223,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     hasher: openPasswordHasher({ concurrency: hashingThreads() }),
     tokens,
     authenticator: forgetEverywhere(openAuthenticator({ db: identityDb, clock, tokens }), fanout),
-    tellTyping: openTypingTeller({ fanout, clock }),
+    typingNotifier: openTypingNotifier({ fanout, clock }),
     providers,
     mailer,
     accounts,

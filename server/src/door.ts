@@ -18,7 +18,7 @@ export async function openDoor(context: Context, { port, phase }: DoorOptions): 
   const realtime = roles.includes("realtime") ? openSocketsAndStreams(context) : null;
   const app = await openRest(context, {
     operations: { dependencies: dependenciesOf(context), phase },
-    streams: realtime?.streams ?? null,
+    admitStream: realtime?.admitStream ?? null,
     hasApi: roles.includes("api"),
   });
   if (realtime === null) refuseSockets(app.server);
@@ -41,8 +41,19 @@ export function urlOf({ host, tls }: Pick<Config["http"], "host" | "tls">, port:
 }
 
 function openSocketsAndStreams(context: Context): Realtime {
-  const { config, authenticator, pipelineDb, dbOf, eventNotifier, fanout, clock, log, tellTyping, signals, limits } =
-    context;
+  const {
+    config,
+    authenticator,
+    pipelineDb,
+    dbOf,
+    eventNotifier,
+    fanout,
+    clock,
+    log,
+    typingNotifier,
+    signals,
+    limits,
+  } = context;
   const { authenticate, recheck } = authenticator;
   return openRealtime({
     pipelineDb,
@@ -53,7 +64,7 @@ function openSocketsAndStreams(context: Context): Realtime {
     log,
     authenticate,
     recheck,
-    tellTyping,
+    typingNotifier,
     signals,
     origins: config.http,
     maxReaders: config.events.maxReaders,

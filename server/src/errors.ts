@@ -83,3 +83,10 @@ export function unknownCursor(): RequestError {
 export function forbidden(message: string, details?: Record<string, unknown>): RequestError {
   return new RequestError("FORBIDDEN", message, details === undefined ? {} : { details });
 }
+
+/** For sockets and event streams in a process without the role realtime. */
+export function withoutRealtime(): RequestError {
+  const message =
+    "This process serves no sockets and no event streams. Connect to a process with the role realtime (ROLES).";
+  return new RequestError("MISDIRECTED", message);
+}

@@ -103,6 +103,13 @@ test("http imports no door", () => {
   assert.deepEqual(told(wrong), []);
 });
 
+test("no door imports a door, types included", () => {
+  const wrong = importsOf(files, (file) => doors.includes(file.folder)).filter(
+    ([from, to]) => doors.includes(folderOf(to)) && folderOf(to) !== folderOf(from),
+  );
+  assert.deepEqual(told(wrong), []);
+});
+
 test("features import no pipeline step and no door", () => {
   // What accept hands on goes on the bus: its interface is all that messages/ knows of it.
   const allowed = new Set(["messages → bus/bus.ts"]);

@@ -1,4 +1,4 @@
-/** The door of events: what the outside is told, in one order for each workspace. */
+/** The entrance of events: the feed of each workspace, what a caller may see of it, and notifications about it. */
 
 export { type Cursor, type GapReason, isCursor, parseCursor, toCursor } from "./cursor.ts";
 export { type EventNotifier, openEventNotifier } from "./event-notifier.ts";
@@ -14,4 +14,7 @@ export {
   readOldest,
 } from "./feed.ts";
 export type { FeedEvent } from "./feed-event.ts";
-export { mayRead, requireFeedScopes, requireMayRead } from "./readable.ts";
+export { Memberships, type MembersOf } from "./memberships.ts";
+export { readEvents } from "./read-events.ts";
+export { mayRead, requireFeedScopes, requireMayRead, visibleFrame } from "./readable.ts";
+export { openTypingNotifier, type TypingNotifier } from "./typing.ts";

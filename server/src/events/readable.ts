@@ -1,7 +1,15 @@
 import type { Scope } from "../../../contract/src/access.ts";
 import { feedScopes } from "../../../contract/src/events.ts";
-import { hasScope, requireScope, type Scoped } from "../credentials/credentials.ts";
+import {
+  hasScope,
+  type Principal,
+  requireScope,
+  type Scoped,
+  seesAllConversations,
+} from "../credentials/credentials.ts";
 import { forbidden } from "../errors.ts";
+import type { FeedEvent } from "./feed-event.ts";
+import type { MembersOf } from "./memberships.ts";
 
 /** FORBIDDEN, naming the scope, for an API key that may not read the feed. */
 export function requireFeedScopes(by: Scoped): void {
@@ -40,4 +48,18 @@ export function requireMayRead(by: Scoped, events: readonly string[]): void {
         : `This API key may not read ${event}: that needs the scope ${scope}.`,
     );
   }
+}
+
+/**
+ * Which frame of an event the caller sees as of now: the whole one, the one for members, the last one of a conversation
+ * that it has left, or none (null). `membersOf` must have loaded the event's conversation, unless the caller sees all.
+ */
+export function visibleFrame(
+  principal: Principal,
+  { conversationId, alsoSeenBy, name }: Pick<FeedEvent, "conversationId" | "alsoSeenBy" | "name">,
+  membersOf: MembersOf,
+): "frame" | "memberFrame" | "partingFrame" | null {
+  if (seesAllConversations(principal)) return conversationId !== null || mayRead(principal, name) ? "frame" : null;
+  if (conversationId !== null && membersOf(conversationId).includes(principal.participantId)) return "memberFrame";
+  return alsoSeenBy === principal.participantId ? "partingFrame" : null;
 }

@@ -5,7 +5,8 @@ import type { Duplex } from "node:stream";
 import { type Authenticator, requireScope } from "../credentials/credentials.ts";
 import type { PipelineDb, RequestDb } from "../database-roles.ts";
 import { openTaker } from "../deliveries/mark-taken.ts";
-import type { EventNotifier } from "../events/events.ts";
+import { withoutRealtime } from "../errors.ts";
+import type { EventNotifier, TypingNotifier } from "../events/events.ts";
 import { doorLimits, refuseHeaders, refuseQuery } from "../http/limits.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Fanout } from "../lib/fanout/fanout.ts";
@@ -19,10 +20,8 @@ import { openReaders, type Reader } from "./readers.ts";
 import { openRooms } from "./rooms.ts";
 import type { ShareLimits } from "./shares.ts";
 import { type OutwardFrame, openSockets, refuse, refuseUnknown, type SocketsDeps } from "./sockets.ts";
-import { openStreams, servesNoReaders } from "./streams.ts";
-import { passTypingOn, type TellTyping } from "./typing.ts";
-
-export { openTypingTeller, type TellTyping, type Typing } from "./typing.ts";
+import { openStreams } from "./streams.ts";
+import { publishTyping } from "./typing.ts";
 
 export interface RealtimeDeps {
   /** Sees all workspaces: who may see what is decided here. */
@@ -34,7 +33,7 @@ export interface RealtimeDeps {
   log: Log;
   authenticate: Authenticator["authenticate"];
   recheck: Authenticator["recheck"];
-  tellTyping: TellTyping;
+  typingNotifier: TypingNotifier;
   signals: Pick<Signals, "read" | "sendReadMarks" | "mayType" | "showTyping">;
   origins: OriginRules;
   /** Sockets and streams that this process serves, at the most. */
@@ -50,7 +49,7 @@ export const identityChannel = "identity";
 export type Realtime = ReturnType<typeof openRealtime>;
 
 export function openRealtime(deps: RealtimeDeps) {
-  const { pipelineDb: db, eventNotifier, fanout, clock, log } = deps;
+  const { pipelineDb: db, eventNotifier, typingNotifier, fanout, clock, log } = deps;
   const taker = openTaker({ db, eventNotifier, clock, log });
   const rooms = openRooms({ db, eventNotifier, clock, log, onTaken: taker.taken });
   const presence = openPresence({ db, fanout, rooms, clock, log });
@@ -58,7 +57,7 @@ export function openRealtime(deps: RealtimeDeps) {
   const readers = openReaders({ rooms, authenticate, recheck, clock, log, maxReaders, limits, presence });
   const onFrame = (reader: Reader, frame: OutwardFrame) => act(deps, reader, frame);
   const sockets = openSockets({ readers, clock, log, origins, clientAddress, onFrame });
-  const stopTyping = passTypingOn({ fanout, rooms });
+  const stopTyping = publishTyping({ typingNotifier, rooms });
   const stopIdentity = fanout.subscribe(identityChannel, (id) => void readers.changed(id).catch(warn));
   const stopReconnect = fanout.onReconnect(() => void readers.recheckAll().catch(warn));
 
@@ -71,7 +70,7 @@ export function openRealtime(deps: RealtimeDeps) {
     attach(server: Server): void {
       onUpgrade(server, (request, stream, head) => void sockets.upgrade(request, stream, head));
     },
-    streams: openStreams({ readers, clock, log }),
+    admitStream: openStreams({ readers, clock, log }),
     count: readers.count,
     /** Ends every reader with a word, marks what they took, and stops. */
     async close(): Promise<void> {
@@ -89,7 +88,7 @@ export function openRealtime(deps: RealtimeDeps) {
 
 /** For a process without the role realtime: `/ws` answers 421 and names the role. */
 export function refuseSockets(server: Server): void {
-  onUpgrade(server, (_request, stream) => refuse(stream, servesNoReaders()));
+  onUpgrade(server, (_request, stream) => refuse(stream, withoutRealtime()));
 }
 
 type Upgrade = (request: IncomingMessage, stream: Duplex, head: Buffer) => void;
@@ -131,7 +130,7 @@ async function act(deps: RealtimeDeps, { subscriber, room }: Reader, frame: Outw
   } else {
     await signals.mayType(db, principal, conversationId);
     const { workspaceId, participantId } = principal;
-    deps.tellTyping({ workspaceId, conversationId, participantId });
+    deps.typingNotifier.notify({ workspaceId, conversationId, participantId });
     void signals.showTyping(db, principal, conversationId).catch(noteFailure);
   }
 }

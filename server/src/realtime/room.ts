@@ -1,15 +1,22 @@
 import { setImmediate } from "node:timers/promises";
 import { seesAllConversations } from "../credentials/credentials.ts";
-import { type Cursor, type FeedEvent, type GapReason, toCursor } from "../events/events.ts";
+import {
+  type Cursor,
+  type FeedEvent,
+  type GapReason,
+  Memberships,
+  type MembersOf,
+  toCursor,
+  visibleFrame,
+} from "../events/events.ts";
 import { type Clock, pause } from "../lib/clock.ts";
 import { isRecordFault } from "../lib/faults.ts";
 import type { LoopShare } from "../lib/loop-share.ts";
 import type { Db } from "../lib/query.ts";
 import type { Blocks, TailedEvent, TailedPage } from "./blocks.ts";
 import { type Frame, frameOf } from "./frames.ts";
-import { type MembersOf, openMemberships } from "./memberships.ts";
 import { openSeats } from "./seats.ts";
-import { lowWaterBytes, readsFor, type Subscriber, send, sightOf } from "./subscriber.ts";
+import { lowWaterBytes, readsFor, type Subscriber, send } from "./subscriber.ts";
 import type { TailListener } from "./tail.ts";
 
 export interface RoomDeps {
@@ -67,11 +74,10 @@ const arrivalPauseMs = 20;
 /** How long a reader waits before what could not be read is read again, in milliseconds. */
 const retryPauseMs = 500;
 const nobody: MembersOf = () => [];
-const frameBySight = { whole: "frame", member: "memberFrame", parting: "partingFrame" } as const;
 
 export function openRoom(workspaceId: string, start: Cursor, deps: RoomDeps): Room {
   const { db, blocks, clock, replays, onTaken } = deps;
-  const memberships = openMemberships(db);
+  const memberships = new Memberships(db);
   const seats = openSeats();
   let head = start;
 
@@ -153,9 +159,9 @@ export function openRoom(workspaceId: string, start: Cursor, deps: RoomDeps): Ro
       if (Math.max(size, outlet.bufferedBytes()) > lowWaterBytes) break;
       passed += 1;
       subscriber.position = tailed.event.position;
-      const sight = sightOf(subscriber.principal, tailed.event, membersOf);
-      if (sight === null) continue;
-      const frame = tailed[frameBySight[sight]];
+      const visible = visibleFrame(subscriber.principal, tailed.event, membersOf);
+      if (visible === null) continue;
+      const frame = tailed[visible];
       deliver(subscriber, tailed.event, frame);
       size += frame.size;
       count += 1;
@@ -164,9 +170,13 @@ export function openRoom(workspaceId: string, start: Cursor, deps: RoomDeps): Ro
     return { count, passed };
   }
 
-  function deliverLive(subscribers: Iterable<Subscriber>, tailed: TailedEvent, as: keyof typeof frameBySight): void {
+  function deliverLive(
+    subscribers: Iterable<Subscriber>,
+    tailed: TailedEvent,
+    as: "frame" | "memberFrame" | "partingFrame",
+  ): void {
     for (const subscriber of subscribers) {
-      if (subscriber.state === "live") deliver(subscriber, tailed.event, tailed[frameBySight[as]]);
+      if (subscriber.state === "live") deliver(subscriber, tailed.event, tailed[as]);
     }
   }
 
@@ -175,9 +185,9 @@ export function openRoom(workspaceId: string, start: Cursor, deps: RoomDeps): Ro
     if (events.length > 1) for (const { outlet } of seats.all()) outlet.cork();
     for (const tailed of events) {
       const { event } = tailed;
-      deliverLive(seats.overseersOf(event), tailed, "whole");
-      deliverLive(seats.membersIn(event, membersOf), tailed, "member");
-      deliverLive(seats.leaversOf(event, membersOf), tailed, "parting");
+      deliverLive(seats.overseersOf(event), tailed, "frame");
+      deliverLive(seats.membersIn(event, membersOf), tailed, "memberFrame");
+      deliverLive(seats.leaversOf(event, membersOf), tailed, "partingFrame");
     }
     if (events.length > 1) for (const { outlet } of seats.all()) outlet.uncork();
   }

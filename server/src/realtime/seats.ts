@@ -1,6 +1,5 @@
 import { seesAllConversations } from "../credentials/credentials.ts";
-import { type FeedEvent, mayRead } from "../events/events.ts";
-import type { MembersOf } from "./memberships.ts";
+import { type FeedEvent, type MembersOf, mayRead } from "../events/events.ts";
 import type { Subscriber } from "./subscriber.ts";
 
 /** The readers in a room, grouped by what they may see. */

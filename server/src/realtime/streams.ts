@@ -1,5 +1,4 @@
 import type { ServerResponse } from "node:http";
-import { RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/postgres.ts";
 import type { Admission, Reader, Readers } from "./readers.ts";
@@ -9,25 +8,8 @@ import type { Outlet } from "./subscriber.ts";
 /** A comment now and then keeps proxies from closing a quiet stream, in milliseconds. */
 const commentEveryMs = 15_000;
 
-/** For a process without the role realtime. */
-export function servesNoReaders(): RequestError {
-  const message =
-    "This process serves no sockets and no event streams. Connect to a process with the role realtime (ROLES).";
-  return new RequestError("MISDIRECTED", message);
-}
-
-export interface Streams {
-  /** Throws what a request would get, before anything is written. */
-  admit(authorization: string | undefined, address: string): Promise<Admission>;
-  /**
-   * Streams events on an answer whose headers were sent, from right after `cursor`, or from now on, until the client
-   * leaves or may not read any more.
-   */
-  open(admission: Admission, response: ServerResponse, cursor: string | undefined): Promise<void>;
-}
-
 /** Server-sent events. Source: the HTML standard, 9.2. */
-export function openStreams({ readers, clock, log }: { readers: Readers; clock: Clock; log: Log }): Streams {
+export function openStreams({ readers, clock, log }: { readers: Readers; clock: Clock; log: Log }) {
   async function open(admission: Admission, response: ServerResponse, cursor: string | undefined): Promise<void> {
     // Who left while the feed was being opened is no reader: nobody would hear that it left.
     const reader = await readers.add(admission, () => {
@@ -58,7 +40,14 @@ export function openStreams({ readers, clock, log }: { readers: Readers; clock: 
     }
   }
 
-  return { admit: readers.admit, open };
+  /**
+   * Throws what a request would get, before anything is written. The returned function streams events on an answer whose
+   * headers were sent, from right after `cursor`, or from now, until the client disconnects or may not read any more.
+   */
+  return async (authorization: string, address: string) => {
+    const admission = await readers.admit(authorization, address);
+    return (response: ServerResponse, cursor: string | undefined) => open(admission, response, cursor);
+  };
 }
 
 /** Frames carry no newline, so each is one line of data. A stream cannot say why it ends: the next request is told. */

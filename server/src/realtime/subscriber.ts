@@ -1,8 +1,6 @@
 import { type Principal, seesAllConversations } from "../credentials/credentials.ts";
-import { type FeedEvent, mayRead } from "../events/events.ts";
 import type { Closing } from "./closing.ts";
 import type { Frame } from "./frames.ts";
-import type { MembersOf } from "./memberships.ts";
 
 /** The way out to one reader: a socket, or a stream over HTTP. Its methods never throw, also once it is closed. */
 export interface Outlet {
@@ -61,21 +59,6 @@ export function send(subscriber: Subscriber, frame: Frame, onTaken?: () => void)
     return;
   }
   subscriber.outlet.write(frame, onTaken);
-}
-
-/**
- * What the caller sees of an event, as things are now: all of it, what members see, that it has left the conversation, or
- * nothing.
- * `membersOf` must know its conversation.
- */
-export function sightOf(
-  principal: Principal,
-  { conversationId, alsoSeenBy, name }: Pick<FeedEvent, "conversationId" | "alsoSeenBy" | "name">,
-  membersOf: MembersOf,
-): "whole" | "member" | "parting" | null {
-  if (seesAllConversations(principal)) return conversationId !== null || mayRead(principal, name) ? "whole" : null;
-  if (conversationId !== null && membersOf(conversationId).includes(principal.participantId)) return "member";
-  return alsoSeenBy === principal.participantId ? "parting" : null;
 }
 
 /** The participants as whom a person reads in the app: itself, and for those who answer for the workspace, that too. */

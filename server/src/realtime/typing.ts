@@ -1,43 +1,12 @@
 import { liveEvents } from "../../../contract/src/events.ts";
-import type { Clock } from "../lib/clock.ts";
-import type { Fanout } from "../lib/fanout/fanout.ts";
+import type { TypingNotifier } from "../events/events.ts";
 import { frameOf } from "./frames.ts";
 import type { Rooms } from "./rooms.ts";
 
-export interface Typing {
-  workspaceId: string;
-  conversationId: string;
-  /** Who types. */
-  participantId: string;
-}
-
-/** Tells whoever reads the conversation, in any process; it is not in the feed. */
-export type TellTyping = (typing: Typing) => void;
-
-const channel = "typing";
-/** The same person in the same conversation is told of once in this time, in milliseconds. */
-const quietMs = 1_000;
-/** People who typed just now and are remembered, at the most. */
-const maxRemembered = 10_000;
-
-/** In any process that hears of somebody who types. */
-export function openTypingTeller({ fanout, clock }: { fanout: Fanout; clock: Clock }): TellTyping {
-  const toldAt = new Map<string, number>();
-  return (typing) => {
-    const key = `${typing.conversationId}/${typing.participantId}`;
-    const now = clock.elapsed();
-    if (now - (toldAt.get(key) ?? Number.NEGATIVE_INFINITY) < quietMs) return;
-    if (toldAt.size >= maxRemembered) toldAt.clear();
-    toldAt.set(key, now);
-    fanout.publish(channel, JSON.stringify(typing));
-  };
-}
-
-/** In a process with readers. Returns how to stop. */
-export function passTypingOn({ fanout, rooms }: { fanout: Fanout; rooms: Rooms }): () => void {
-  return fanout.subscribe(channel, (message) => {
-    const { workspaceId, conversationId, participantId } = JSON.parse(message) as Typing;
-    const room = rooms.peek(workspaceId);
+/** Publishes typing to the clients of this process that see the conversation. Returns a function that stops it. */
+export function publishTyping(deps: { typingNotifier: TypingNotifier; rooms: Rooms }): () => void {
+  return deps.typingNotifier.subscribe(({ workspaceId, conversationId, participantId }) => {
+    const room = deps.rooms.peek(workspaceId);
     if (room === undefined) return;
     void room.membersOf([conversationId]).then(
       (membersOf) => {
@@ -46,7 +15,7 @@ export function passTypingOn({ fanout, rooms }: { fanout: Fanout; rooms: Rooms }
         const audience = { isForOverseers: true, participantIds: membersOf(conversationId) };
         room.tell(audience, frame, ({ principal }) => principal.participantId === participantId);
       },
-      // The database is away: nobody misses a moment's typing.
+      // The database does not answer: typing is out of date before it does.
       () => {},
     );
   });

@@ -18,13 +18,13 @@ import {
   showWindow,
 } from "../conversations/conversations.ts";
 import { hasScope, type Scoped, type Viewer } from "../credentials/credentials.ts";
+import type { TypingNotifier } from "../events/events.ts";
 import type { App } from "../http/app.ts";
 import { decodeCursor, toPage } from "../http/pages.ts";
 import { route } from "../http/route.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Db } from "../lib/query.ts";
 import { type MessageRow, readHistory } from "../messages/messages.ts";
-import type { TellTyping } from "../realtime/realtime.ts";
 import type { Signals } from "../signals/signals.ts";
 
 export interface ConversationRouteDeps {
@@ -32,13 +32,13 @@ export interface ConversationRouteDeps {
   clock: Clock;
   parseAddress: ParseAddress;
   signals: Pick<Signals, "read" | "sendReadMarks" | "mayType" | "showTyping">;
-  tellTyping: TellTyping;
+  typingNotifier: Pick<TypingNotifier, "notify">;
   capabilitiesOf: CapabilitiesOf;
 }
 
 /** `/v1/conversations`: members see their own, agents and admins all of the workspace; others get 404. */
 export function conversationRoutes(app: App, deps: ConversationRouteDeps): void {
-  const { clock, parseAddress, signals, capabilitiesOf, tellTyping, showMessages } = deps;
+  const { clock, parseAddress, signals, capabilitiesOf, typingNotifier, showMessages } = deps;
 
   route(app, conversationMessages.listMessages, async ({ principal, db, params, query }) => {
     const { limit = 50, offset = 0, cursor, before_seq, after_seq } = query;
@@ -106,7 +106,7 @@ export function conversationRoutes(app: App, deps: ConversationRouteDeps): void 
   route(app, conversations.showTyping, async ({ principal, db, params: { id: conversationId } }, reply) => {
     await signals.mayType(db, principal, conversationId);
     const { workspaceId, participantId } = principal;
-    tellTyping({ workspaceId, participantId, conversationId });
+    typingNotifier.notify({ workspaceId, participantId, conversationId });
     const missed = await signals.showTyping(db, principal, conversationId);
     reply.status(missed.length === 0 ? 204 : 202);
     return missed.length === 0 ? undefined : { not_shown: missed };

@@ -1,19 +1,27 @@
+import type { ServerResponse } from "node:http";
 import { events } from "../../../contract/src/events.ts";
-import { invalid } from "../errors.ts";
-import { parseCursor } from "../events/events.ts";
+import { invalid, withoutRealtime } from "../errors.ts";
+import { parseCursor, readEvents } from "../events/events.ts";
 import type { App } from "../http/app.ts";
 import { clientAddress } from "../http/client-address.ts";
 import { varyBy } from "../http/cors.ts";
 import { route } from "../http/route.ts";
-import { readEvents } from "../realtime/read-events.ts";
-import { type Streams, servesNoReaders } from "../realtime/streams.ts";
 
-/** `GET /v1/events`: the feed that sockets are told, read page by page or as a stream of server-sent events. */
+/**
+ * Admits a client to a stream, or throws the request's error. The returned function writes events to a response whose
+ * headers were sent, from right after `cursor`, or from now, until the client disconnects or may not read any more.
+ */
+export type AdmitStream = (
+  authorization: string,
+  address: string,
+) => Promise<(response: ServerResponse, cursor: string | undefined) => Promise<void>>;
+
+/** `GET /v1/events`: the events of the sockets, as pages or as a stream of server-sent events. */
 export function eventRoutes(
   app: App,
-  { streams }: { /** Null in a process without the role realtime. */ streams: Streams | null },
+  { admitStream }: { /** Null in a process without the role realtime. */ admitStream: AdmitStream | null },
 ): void {
-  plainSocketRoute(app, streams);
+  plainSocketRoute(app, admitStream !== null);
   route(
     app,
     events.listEvents,
@@ -24,27 +32,26 @@ export function eventRoutes(
         const after = query.after === undefined ? null : parseCursor(query.after, "after");
         return readEvents(db, principal, after, query.limit ?? 50);
       }
-      if (streams === null) throw servesNoReaders();
+      if (admitStream === null) throw withoutRealtime();
       const from = headers["last-event-id"] ?? query.after;
       if (from !== undefined) parseCursor(from, headers["last-event-id"] === undefined ? "after" : "last-event-id");
-      const authorization = headers.authorization!;
-      const admission = await streams.admit(authorization, clientAddress(request));
+      const stream = await admitStream(headers.authorization!, clientAddress(request));
       reply.hijack();
       reply.raw.writeHead(200, { ...reply.getHeaders(), ...streamHeaders } as Record<string, string>);
-      await streams.open(admission, reply.raw, from);
+      await stream(reply.raw, from);
       return reply as never;
     },
-    // A HEAD without a body would be held open, and what it was sent would count as read. The schema is for the document
-    // only: frames are written as for sockets.
+    // A HEAD without a body would stay open, and the events sent to it would count as read. The schema is for the document
+    // only: frames are serialised as for sockets.
     { exposeHeadRoute: false, serializerCompiler: () => JSON.stringify },
   );
 }
 
-/** `GET /ws` without an upgrade. */
-function plainSocketRoute(app: App, streams: Streams | null): void {
+/** `GET /ws` without an upgrade; upgrades do not reach the routes. */
+function plainSocketRoute(app: App, hasRealtime: boolean): void {
   const hidden = { config: { access: "public" }, exposeHeadRoute: false } as const;
   app.get("/ws", hidden, async () => {
-    if (streams === null) throw servesNoReaders();
+    if (!hasRealtime) throw withoutRealtime();
     throw invalid(
       "This request is not a WebSocket upgrade. A proxy in front must forward the headers upgrade and connection.",
     );

@@ -28,7 +28,6 @@ import {
   type PrepareDeps,
   showMessages,
 } from "../messages/messages.ts";
-import type { Streams } from "../realtime/streams.ts";
 import { openTester } from "../webhook-endpoints/webhook-endpoints.ts";
 import { addressRoutes } from "./addresses.ts";
 import { apiKeyRoutes } from "./api-keys.ts";
@@ -38,7 +37,7 @@ import { type ChannelAccountRoutesDeps, channelAccountRoutes } from "./channel-a
 import { contactRoutes } from "./contacts.ts";
 import { type ConversationRouteDeps, conversationRoutes } from "./conversations.ts";
 import { deadLetterRoutes } from "./dead-letters.ts";
-import { eventRoutes } from "./events.ts";
+import { type AdmitStream, eventRoutes } from "./events.ts";
 import { jwksRoutes } from "./jwks.ts";
 import { type LogInDeps, logInRoutes } from "./log-in.ts";
 import { meRoutes } from "./me.ts";
@@ -52,7 +51,7 @@ import { workspaceRoutes } from "./workspaces.ts";
 export interface RestDeps
   extends Omit<LogInDeps, "registration" | "publicUrl" | "box" | "forget">,
     Omit<ReplayDeps, "db">,
-    Pick<ConversationRouteDeps, "signals" | "tellTyping" | "capabilitiesOf"> {
+    Pick<ConversationRouteDeps, "signals" | "typingNotifier" | "capabilitiesOf"> {
   config: Pick<Config, "http" | "identity" | "limits" | "webhooks">;
   log: Logger;
   dbOf: (workspaceId: string) => RequestDb;
@@ -74,7 +73,7 @@ export interface RestDeps
 export interface RestParts {
   operations: Pick<OperationDeps, "dependencies" | "phase">;
   /** Null in a process without the role realtime. */
-  streams: Streams | null;
+  admitStream: AdmitStream | null;
   /** Otherwise there are events and operations only. */
   hasApi: boolean;
   /** As in `RestOptions`. */
@@ -84,7 +83,7 @@ export interface RestParts {
 /** The whole HTTP surface, not yet listening. */
 export async function openRest(
   deps: RestDeps,
-  { operations, streams, hasApi, compilesAtStart = false }: RestParts,
+  { operations, admitStream, hasApi, compilesAtStart = false }: RestParts,
 ): Promise<App> {
   const { dbOf, identityDb, clock, config, log, hasher, tokens, accounts, acceptor, bus, mailer, providers } = deps;
   const { capabilitiesOf, connectorFor, secretBox: box, signals, eventNotifier, troubles, backlog } = deps;
@@ -107,7 +106,7 @@ export async function openRest(
   }
   limitRequests(app, { limits: deps.limits, ...config.limits });
   operationRoutes(app, { ...operations, troubles, backlog, needingAttention: accounts.countNeedingAttention });
-  eventRoutes(app, { streams });
+  eventRoutes(app, { admitStream });
   if (!hasApi) return app;
   // A change may have caused events.
   app.addHook("onResponse", (request, reply, done) => {
@@ -137,8 +136,8 @@ export async function openRest(
     parseAddress,
     findCodeRoute: openCodeSender({ accounts, io: deps.connectorIo, log }),
   });
-  const { tellTyping } = deps;
-  conversationRoutes(app, { clock, parseAddress, signals, capabilitiesOf, showMessages, tellTyping });
+  const { typingNotifier } = deps;
+  conversationRoutes(app, { clock, parseAddress, signals, capabilitiesOf, showMessages, typingNotifier });
   messageRoutes(app, { acceptor, prepare: prepareDeps(deps, parseAddress), capabilitiesOf });
   deadLetterRoutes(app, { bus, clock });
   channelAccountRoutes(app, {

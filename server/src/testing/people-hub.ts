@@ -46,7 +46,7 @@ export async function startPeopleHub() {
     conversationRoutes(app, {
       ...deps,
       showMessages,
-      tellTyping: () => {},
+      typingNotifier: { notify() {} },
       signals: {
         read: (db, principal, conversationId, seq) => {
           const saveMarks = async (_tx: unknown, range: ReadRange) => void readRanges.push(range);

@@ -34,7 +34,7 @@ export async function openRestWithoutHub(): Promise<App> {
     capabilitiesOf: (channel) => connectorFor(channel)?.capabilities ?? null,
   };
   const operations = { dependencies: [], phase: () => "ready" as const };
-  return openRest(context as Context, { operations, streams: null, hasApi: true, compilesAtStart: true });
+  return openRest(context as Context, { operations, admitStream: null, hasApi: true, compilesAtStart: true });
 }
 
 function absent(): never {

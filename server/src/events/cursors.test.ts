@@ -1,12 +1,11 @@
 /** A read from a cursor has no hole, or begins with a gap; pages and sockets follow the same rule. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { deleteOldEvents, parseCursor, readHead } from "../events/events.ts";
+import { deleteOldEvents, parseCursor, readEvents, readHead } from "../events/events.ts";
 import { run } from "../lib/query.ts";
 import { type Pipeline, startPipeline } from "../testing/test-pipeline.ts";
 import { appendEvents, openTestReader, openTestRooms, testPrincipal } from "../testing/test-rooms.ts";
 import { until } from "../testing/until.ts";
-import { readEvents } from "./read-events.ts";
 
 /** The first event of a page after this cursor, and the first frame for a reader that resumes from it. */
 async function goOn(line: Pipeline, process: ReturnType<typeof openTestRooms>, cursor: string) {
