@@ -67,7 +67,7 @@ function openSocketsAndStreams(context: Context): Realtime {
     typingNotifier,
     signals,
     origins: config.http,
-    maxReaders: config.events.maxReaders,
+    maxClients: config.events.maxClients,
     limits: config.events.limits,
     rateLimits: limits,
     clientAddress: openClientAddress(config.http.trustedProxies),

@@ -222,7 +222,7 @@ function readConfig(read: EnvReader) {
         "30d",
         "How long events are kept for clients that reconnect.",
       ),
-      maxReaders: read.value(
+      maxClients: read.value(
         "EVENTS_MAX_READERS",
         kind.integer(1, 1_000_000),
         "15000",

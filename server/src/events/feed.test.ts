@@ -6,12 +6,12 @@ import { replayDeadLetter } from "../dead-letters/dead-letters.ts";
 import { maxPageBytes } from "../lib/page-bytes.ts";
 import { transaction } from "../lib/postgres.ts";
 import { all, run } from "../lib/query.ts";
+import { appendEvents } from "../testing/test-feeds.ts";
 import { type Pipeline, startPipeline } from "../testing/test-pipeline.ts";
-import { appendEvents } from "../testing/test-rooms.ts";
 import { until } from "../testing/until.ts";
 import { deleteOldEvents, type FeedPage, parseCursor, positionAt, readFeed, readHead, toCursor } from "./events.ts";
 
-test("what becomes of a message is told in order: conversation, message, each change of a status", async () => {
+test("the feed has a conversation, its message and each change of status in order", async () => {
   await using line = await startPipeline();
   const chat = await line.addConversation(await line.addPerson("ana"));
   const { messageId } = await line.say(chat, "oi");
@@ -59,7 +59,7 @@ test("what becomes of a message is told in order: conversation, message, each ch
   assert.equal(sent!.memberFrame!.provider_message_id, null);
 });
 
-test("a refused delivery tells why, a replayed one that it is under way again", async () => {
+test("the event of a refused delivery has the error, that of a replayed one has none", async () => {
   await using line = await startPipeline({
     platform: () => ({ kind: "refused", reason: "WINDOW_CLOSED", detail: "too late" }),
   });
@@ -73,7 +73,7 @@ test("a refused delivery tells why, a replayed one that it is under way again", 
   );
 });
 
-test("an event reads the same later, even after a replay has cleared the delivery that it is about", async () => {
+test("an event reads the same later, even after a replay has reset its delivery", async () => {
   let answer: SendOutcome = { kind: "sent", providerMessageId: "first" };
   await using line = await startPipeline({ platform: () => answer });
   const chat = await line.addConversation(await line.addPerson("ana"));
@@ -152,7 +152,7 @@ test("a page of long messages ends at about 1 MiB, and the next page continues",
   );
 });
 
-test("an event of a transaction that is slower to commit is never jumped over", async () => {
+test("an event of a transaction that commits later is never skipped", async () => {
   await using line = await startPipeline({ delivers: false });
   const chat = await line.addConversation(await line.addPerson("ana"));
   const held = Promise.withResolvers<void>();
@@ -179,7 +179,7 @@ test("an event of a transaction that is slower to commit is never jumped over", 
   );
 });
 
-test("a conversation that changes in many statements is told of once, to those who left as well", async () => {
+test("a conversation that changes in many statements is one event, also for members who left", async () => {
   await using line = await startPipeline({ delivers: false });
   const [ana, ben] = [await line.addPerson("ana"), await line.addPerson("ben")];
   const chat = await line.addConversation(ana, ben);
@@ -201,7 +201,7 @@ test("a conversation that changes in many statements is told of once, to those w
   assert.deepEqual([shown.title, shown.members.length], ["B", 2]);
 });
 
-test("a reader whose events were cleared away, or who is ahead, is told of the gap", async () => {
+test("a cursor whose next events were deleted, or that is ahead of the feed, is a gap", async () => {
   await using line = await startPipeline();
   const chat = await line.addConversation(await line.addPerson("ana"));
   await line.say(chat, "old");
@@ -222,7 +222,7 @@ test("a reader whose events were cleared away, or who is ahead, is told of the g
   await until("the event is sent", async () => (await readHead(line.pool, line.workspaceId)) > head + 2);
 });
 
-test("a hole in the middle, where the database's time went back, is a gap and never jumped over", async () => {
+test("a hole in the middle, where the database's time went back, is a gap and never skipped", async () => {
   await using line = await startPipeline({ delivers: false });
   const chat = await line.addConversation(await line.addPerson("ana"));
   for (const text of ["one", "two", "three", "four"]) await line.say(chat, text);
@@ -248,7 +248,7 @@ test("a workspace reads its own feed and no other", async () => {
   });
 });
 
-test("a cursor is one that was given out", () => {
+test("text that is no cursor is refused", () => {
   assert.deepEqual(parseCursor("17"), { position: 17, mark: null });
   assert.deepEqual(parseCursor(toCursor({ position: 17, mark: 35 ** 4 })), { position: 17, mark: 35 ** 4 });
   for (const wrong of ["", "-1", "1-", "1-A", "1-abcdefg", "1.5", "x", "1e3", " 1", "9".repeat(16)]) {

@@ -1,7 +1,49 @@
 import { keyLimitsOf, type Principal } from "../credentials/credentials.ts";
 import { RequestError } from "../errors.ts";
+import type { Clock } from "../lib/clock.ts";
 import type { RateLimits } from "../lib/rate-limits/rate-limits.ts";
-import { frameBurst, framesPerSecond } from "./frame-quota.ts";
+
+/** Frames that one client may send: a second on average, and at once after a pause. More are refused. */
+const framesPerSecond = 20;
+const frameBurst = 50;
+/** Refused frames after which a client is disconnected. The count starts again when its quota is full again. */
+const maxRefused = 200;
+/** Most frames of one client that wait for the ones before them. */
+const maxWaitingFrames = 64;
+
+/** How many frames the client of one socket may send. */
+export class FrameQuota {
+  readonly #clock: Clock;
+  /** Frames that the client may send now, as of `#refilledAt`. */
+  #tokens = frameBurst;
+  #refilledAt: number;
+  #refused = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#refilledAt = clock.elapsed();
+  }
+
+  /** Counts a frame that arrives while `waiting` others wait. Returns why it is refused, or null. */
+  take(waiting: number): RequestError | null {
+    const now = this.#clock.elapsed();
+    const refilled = ((now - this.#refilledAt) / 1_000) * framesPerSecond;
+    this.#tokens = Math.min(frameBurst, this.#tokens + refilled);
+    this.#refilledAt = now;
+    // Not for each accepted frame: a client that never pauses has one accepted now and then.
+    if (this.#tokens === frameBurst) this.#refused = 0;
+    if (this.#tokens < 1) return tooMany(`A socket may send ${framesPerSecond} frames a second. Send fewer.`);
+    this.#tokens -= 1;
+    if (waiting < maxWaitingFrames) return null;
+    return tooMany("Too many frames of this socket wait. Wait for the answers before you send more.");
+  }
+
+  /** Counts a refused frame. Returns whether the client must be disconnected. */
+  refuse(): boolean {
+    this.#refused += 1;
+    return this.#refused > maxRefused;
+  }
+}
 
 /**
  * Counts a frame that does what a request does: for an API key as that request, and for a user as much over all sockets
@@ -13,8 +55,12 @@ export async function countFrame(limits: RateLimits, principal: Principal): Prom
   const counted = principal.kind === "user" ? [ofUser] : keyLimitsOf(principal).reverse();
   for (const { key, limit } of counted) {
     const { isAllowed, retryAfterSeconds } = await limits.take(key, limit);
-    if (isAllowed) continue;
-    const message = `Too many frames that change something: try again in ${retryAfterSeconds} s.`;
-    throw new RequestError("RATE_LIMIT_EXCEEDED", message, { retryAfterSeconds });
+    if (!isAllowed) {
+      throw tooMany(`Too many frames that change something. Try again in ${retryAfterSeconds} s.`, retryAfterSeconds);
+    }
   }
+}
+
+function tooMany(message: string, retryAfterSeconds?: number): RequestError {
+  return new RequestError("RATE_LIMIT_EXCEEDED", message, { retryAfterSeconds });
 }

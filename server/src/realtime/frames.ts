@@ -1,4 +1,7 @@
-/** What is sent to many, serialised once: as text for streams, and as the bytes of a WebSocket frame. */
+import { setImmediate } from "node:timers/promises";
+import { type FeedEvent, toCursor } from "../events/events.ts";
+
+/** What many clients are sent, serialised once: as text for streams, and as the bytes of a WebSocket frame. */
 export interface Frame {
   readonly cursor: string;
   readonly text: string;
@@ -8,7 +11,7 @@ export interface Frame {
   readonly size: number;
 }
 
-/** The first call for either form makes it; all receivers share it. */
+/** The bytes are made when they are first read; all receivers share them. */
 export function frameOf(type: string, cursor: string, fields: Readonly<Record<string, unknown>>): Frame {
   const text = JSON.stringify({ type, cursor, ...fields });
   let bytes: Buffer | undefined;
@@ -19,6 +22,54 @@ export function frameOf(type: string, cursor: string, fields: Readonly<Record<st
     get bytes() {
       bytes ??= encode(textOpcode, Buffer.from(text));
       return bytes;
+    },
+  };
+}
+
+/** An event of the feed with its frames: see `FeedEvent`. Where everybody gets the same, all are one object. */
+export interface FramedEvent {
+  event: FeedEvent;
+  frame: Frame;
+  memberFrame: Frame;
+  partingFrame: Frame;
+}
+
+/** Most bytes of frames that are serialised in one turn of the event loop. */
+const bytesAtOnce = 256 * 1024;
+
+/** Spread over turns of the event loop. */
+export async function framesOf(events: readonly FeedEvent[]): Promise<FramedEvent[]> {
+  const framed: FramedEvent[] = [];
+  let size = 0;
+  for (const event of events) {
+    if (size > bytesAtOnce) {
+      await setImmediate();
+      size = 0;
+    }
+    const one = framesOfEvent(event);
+    size += one.frame.size;
+    framed.push(one);
+  }
+  return framed;
+}
+
+function framesOfEvent(event: FeedEvent): FramedEvent {
+  const toFrame = ({ type, ...fields }: FeedEvent["frame"]) => frameOf(type, toCursor(event), fields);
+  const frame = toFrame(event.frame);
+  let member: Frame | undefined;
+  let parting: Frame | undefined;
+  const orSame = (other: FeedEvent["frame"] | null) => (other === null ? frame : toFrame(other));
+  return {
+    event,
+    frame,
+    // Made for the first client that needs it, because mostly none does.
+    get memberFrame() {
+      member ??= orSame(event.memberFrame);
+      return member;
+    },
+    get partingFrame() {
+      parting ??= orSame(event.partingFrame);
+      return parting;
     },
   };
 }

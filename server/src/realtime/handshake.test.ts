@@ -26,7 +26,7 @@ test("programs, the hub's own pages and those of CORS_ORIGINS open sockets", () 
   assert.ok(isLetIn("http://[::1]:8080", "[::1]:8080"));
 });
 
-test("pages of anybody else do not, whatever they look like", () => {
+test("pages of other sites do not, however similar their origin is", () => {
   const strangers = [
     "null",
     "",
@@ -84,7 +84,7 @@ test("a token comes by header, subprotocol or parameter, and the header goes fir
   assert.equal(read("/ws", { "sec-websocket-protocol": "chat" }).protocol, undefined);
 });
 
-test("two credentials in two headers are refused: somebody before us may have believed the other", () => {
+test("two credentials in two headers are refused: a proxy in front may have verified the other one", () => {
   const headers = { authorization: "Bearer one" };
   const twice = { url: "/ws", headers, rawHeaders: ["authorization", "Bearer one", "Authorization", "Bearer two"] };
   assert.throws(() => readHandshake(twice), { code: "AUTH_INVALID" });

@@ -5,177 +5,176 @@ import type { Clock } from "../lib/clock.ts";
 import type { Fanout } from "../lib/fanout/fanout.ts";
 import type { Log } from "../lib/postgres.ts";
 import { all, type Db } from "../lib/query.ts";
-import { repeat } from "../lib/repeat.ts";
+import { type Repeated, repeat } from "../lib/repeat.ts";
+import type { Client } from "./client.ts";
 import { type Frame, frameOf } from "./frames.ts";
-import type { Reader } from "./readers.ts";
-import type { Audience } from "./room.ts";
-import type { Rooms } from "./rooms.ts";
-import { openShownUsers } from "./shown-users.ts";
-import { openSightings, type Sighting, type Sightings } from "./sightings.ts";
-import { cursorOf, send } from "./subscriber.ts";
+import type { Audience } from "./live-feed.ts";
+import type { LiveFeeds } from "./live-feeds.ts";
+import { OnlineUsers } from "./online-users.ts";
 
 export interface PresenceDeps {
   db: Db;
   fanout: Fanout;
-  rooms: Rooms;
+  feeds: LiveFeeds;
   clock: Clock;
   log: Log;
 }
 
+/** Changes within this time are published together, in milliseconds. */
+const flushEveryMs = 100;
+/** How long a user stays online after the last client has disconnected: most reconnect at once. In milliseconds. */
+const graceMs = 5_000;
+/** Most users whose presence a new client gets, and whose presence all agents of a workspace get. */
+const maxShown = 100;
+
 /**
- * Who is online: a user with a reader in any process. Told to those who share a conversation, and to agents and admins as
- * `openShownUsers` says.
+ * Publishes who is online: users with a client in any process. Members get the presence of users who share a
+ * conversation with them, agents and admins that of all users, up to `maxShown`.
  */
-export interface Presence {
-  arrived(reader: Reader): void;
-  left(reader: Reader): void;
-  close(): Promise<void>;
+export class Presence {
+  readonly #deps: PresenceDeps;
+  readonly #users: OnlineUsers;
+  /** The clients of each user in this process. */
+  readonly #counts = new Map<string, number>();
+  /** Clients that have not got the presence of others yet: they get it when they are live. */
+  readonly #newcomers = new Set<Client>();
+  /** Workspaces whose users may have come online or left since the last flush. */
+  readonly #changed = new Set<string>();
+  /** What was published last, of the workspaces that have clients here. */
+  readonly #published = new Map<string, { online: ReadonlySet<string>; shown: ReadonlySet<string> }>();
+  readonly #flushing: Repeated;
+
+  constructor(deps: PresenceDeps) {
+    this.#deps = deps;
+    const { fanout, clock, log } = deps;
+    const onChange = (workspaceId: string) => void this.#changed.add(workspaceId);
+    this.#users = new OnlineUsers({ self: randomUUID(), fanout, clock, log, onChange });
+    const warn = (error: unknown) => log.warn({ err: error }, "presence could not be published; it is retried");
+    this.#flushing = repeat(clock, flushEveryMs, () => this.#flush(), warn);
+  }
+
+  connected(client: Client): void {
+    const { kind, userId, workspaceId } = client.principal;
+    this.#newcomers.add(client);
+    if (kind !== "user") return;
+    const count = (this.#counts.get(userId) ?? 0) + 1;
+    this.#counts.set(userId, count);
+    if (count === 1) this.#users.set(userId, workspaceId, true);
+  }
+
+  disconnected(client: Client): void {
+    const { kind, userId, workspaceId } = client.principal;
+    this.#newcomers.delete(client);
+    if (kind !== "user") return;
+    const count = this.#counts.get(userId)! - 1;
+    if (count > 0) return void this.#counts.set(userId, count);
+    this.#counts.delete(userId);
+    this.#deps.clock.after(graceMs, () => {
+      if (!this.#counts.has(userId)) this.#users.set(userId, workspaceId, false);
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#flushing.close();
+    await this.#users.close();
+  }
+
+  async #flush(): Promise<void> {
+    const arrived = [...this.#newcomers].filter(({ state }) => state === "live");
+    const workspaceIds = new Set([...this.#changed, ...arrived.map(({ principal }) => principal.workspaceId)]);
+    for (const workspaceId of workspaceIds) {
+      this.#changed.delete(workspaceId);
+      const here = arrived.filter(({ principal }) => principal.workspaceId === workspaceId);
+      try {
+        await this.#publish(workspaceId, here);
+      } catch (error) {
+        this.#changed.add(workspaceId);
+        throw error;
+      }
+      for (const client of here) this.#newcomers.delete(client);
+    }
+  }
+
+  async #publish(workspaceId: string, arrived: readonly Client[]): Promise<void> {
+    const feed = this.#deps.feeds.peek(workspaceId);
+    if (feed === undefined) return void this.#published.delete(workspaceId);
+    const online = this.#users.of(workspaceId);
+    const before = this.#published.get(workspaceId) ?? { online, shown: new Set() };
+    const changed = [...online.symmetricDifference(before.online)];
+    const shown = chooseShown(before.shown, online);
+    const members = arrived.filter(({ principal }) => !seesAllConversations(principal));
+    const idsOfMembers = members.map(({ principal }) => principal.participantId);
+    const [peersOfChanged, peersOfMembers] = await Promise.all([
+      findPeers(this.#deps.db, changed, feed.memberIds()),
+      findPeers(this.#deps.db, idsOfMembers, [...online]),
+    ]);
+    this.#published.set(workspaceId, { online, shown });
+
+    const newcomers = new Set(arrived);
+    const publish = (userId: string, audience: Audience) => {
+      const isExcluded = (client: Client) => client.principal.userId === userId || newcomers.has(client);
+      feed.publish(audience, presenceFrame(userId, online.has(userId), feed.cursor()), isExcluded);
+    };
+    for (const userId of shown.symmetricDifference(before.shown)) publish(userId, { agents: true, participantIds: [] });
+    for (const userId of changed) {
+      publish(userId, { agents: false, participantIds: peersOfChanged.get(userId) ?? [] });
+    }
+    const framesForAgents = sharedFrames([...shown]);
+    for (const client of arrived) {
+      const { principal } = client;
+      const peers = peersOfMembers.get(principal.participantId) ?? [];
+      introduce(client, seesAllConversations(principal) ? framesForAgents : sharedFrames(peers.slice(0, maxShown)));
+    }
+  }
 }
 
-/** Changes within this time are told together, in milliseconds. */
-const flushEveryMs = 100;
-/** A user whose last reader has gone is online for this long still: most come back at once. In milliseconds. */
-const graceMs = 5_000;
-/** Users that a member who arrives is told of, at the most. */
-const maxToldAtOnce = 100;
-
-export function openPresence({ db, fanout, rooms, clock, log }: PresenceDeps): Presence {
-  /** Readers of each user in this process. */
-  const counts = new Map<string, number>();
-  const newcomers = new Set<Reader>();
-  const changes = new Map<string, Sighting>();
-  const shownUsers = openShownUsers();
-  const sightings: Sightings = openSightings({
-    self: randomUUID(),
-    fanout,
-    clock,
-    log,
-    onChange: (change) => void changes.set(change.userId, change),
-  });
-  const flushing = repeat(clock, flushEveryMs, flush, (error) => {
-    log.warn({ err: error }, "presence could not be told");
-  });
-
-  async function flush(): Promise<void> {
-    // One that is still being brought up to date is not told of changes: it is told of all when it is live.
-    const arrived = [...newcomers].filter(({ subscriber }) => subscriber.state === "live");
-    if (changes.size === 0 && arrived.length === 0) return;
-    const changed = [...changes.values()];
-    changes.clear();
-    for (const reader of arrived) newcomers.delete(reader);
-    const workspaces = new Set([...changed, ...arrived.map(({ room }) => room)].map(({ workspaceId }) => workspaceId));
-    for (const workspaceId of workspaces) {
-      await tell(
-        workspaceId,
-        changed.filter((change) => change.workspaceId === workspaceId),
-        arrived.filter(({ room }) => room.workspaceId === workspaceId),
-      );
-    }
+/**
+ * Whose presence agents and admins get: that of all users who are online while these are few, and of the first
+ * `maxShown` otherwise. For ten thousand users the presence of all for all would take a hundred million frames.
+ */
+export function chooseShown(before: ReadonlySet<string>, online: ReadonlySet<string>): Set<string> {
+  const shown = new Set([...before].filter((userId) => online.has(userId)));
+  for (const userId of online) {
+    if (shown.size >= maxShown) break;
+    shown.add(userId);
   }
-
-  async function tell(workspaceId: string, changed: Sighting[], arrived: Reader[]): Promise<void> {
-    const online = sightings.online(workspaceId);
-    const shown = shownUsers.update(workspaceId, online);
-    const room = rooms.peek(workspaceId);
-    if (room === undefined) return;
-    const [overseers, members] = partition(arrived, ({ subscriber }) => seesAllConversations(subscriber.principal));
-    const [peersOfChanged, peersOfMembers] = await Promise.all([
-      findPeers(
-        db,
-        changed.map(({ userId }) => userId),
-        room.memberIds(),
-      ),
-      findPeers(
-        db,
-        members.map(({ subscriber }) => subscriber.principal.participantId),
-        online,
-      ),
-    ]);
-    const pass = (userId: string, isOnline: boolean, to: Audience) =>
-      room.tell(to, presenceFrame(userId, isOnline, room.cursor()), ({ principal }) => principal.userId === userId);
-    for (const userId of shown.came) pass(userId, true, { isForOverseers: true, participantIds: [] });
-    for (const userId of shown.left) pass(userId, false, { isForOverseers: true, participantIds: [] });
-    for (const { userId, isOnline } of changed) {
-      pass(userId, isOnline, { isForOverseers: false, participantIds: peersOfChanged.get(userId) ?? [] });
-    }
-    const framesAt = sharedFrames(shown.users);
-    for (const reader of overseers) introduce(reader, framesAt);
-    for (const reader of members) {
-      const peers = peersOfMembers.get(reader.subscriber.principal.participantId) ?? [];
-      introduce(reader, sharedFrames(peers.slice(0, maxToldAtOnce)));
-    }
-  }
-
-  return {
-    arrived(reader) {
-      const { kind, userId, workspaceId } = reader.subscriber.principal;
-      newcomers.add(reader);
-      if (kind !== "user") return;
-      const count = (counts.get(userId) ?? 0) + 1;
-      counts.set(userId, count);
-      if (count === 1) sightings.set({ workspaceId, userId, isOnline: true });
-    },
-    left(reader) {
-      const { kind, userId, workspaceId } = reader.subscriber.principal;
-      newcomers.delete(reader);
-      if (kind !== "user") return;
-      const count = counts.get(userId)! - 1;
-      if (count > 0) {
-        counts.set(userId, count);
-        return;
-      }
-      counts.delete(userId);
-      clock.after(graceMs, () => {
-        if (!counts.has(userId)) sightings.set({ workspaceId, userId, isOnline: false });
-      });
-    },
-    async close() {
-      await flushing.close();
-      await sightings.close();
-    },
-  };
+  return shown;
 }
 
 function presenceFrame(userId: string, isOnline: boolean, cursor: string): Frame {
   return frameOf("PRESENCE", cursor, { event: liveEvents.PRESENCE, user_id: userId, online: isOnline });
 }
 
-/** Frames that say who is online, made once for all who stand at the same position. */
+/** Frames of users who are online, made once for all clients at the same position. */
 function sharedFrames(userIds: readonly string[]): (cursor: string) => ReadonlyMap<string, Frame> {
-  const made = new Map<string, ReadonlyMap<string, Frame>>();
+  const framesByCursor = new Map<string, ReadonlyMap<string, Frame>>();
   return (cursor) => {
-    const known = made.get(cursor);
+    const known = framesByCursor.get(cursor);
     if (known !== undefined) return known;
     const frames = new Map(userIds.map((userId) => [userId, presenceFrame(userId, true, cursor)]));
-    made.set(cursor, frames);
+    framesByCursor.set(cursor, frames);
     return frames;
   };
 }
 
-/** Tells somebody who arrives who is there. Its cursor stays where it is. */
-function introduce(reader: Reader, framesAt: ReturnType<typeof sharedFrames>): void {
-  const { subscriber } = reader;
-  const { outlet, principal } = subscriber;
-  outlet.cork();
-  for (const [userId, frame] of framesAt(cursorOf(reader))) if (userId !== principal.userId) send(subscriber, frame);
-  outlet.uncork();
+/** Sends a new client the presence of others. Its cursor stays where it is. */
+function introduce(client: Client, framesAt: ReturnType<typeof sharedFrames>): void {
+  client.outlet.cork();
+  for (const [userId, frame] of framesAt(client.cursor())) if (userId !== client.principal.userId) client.send(frame);
+  client.outlet.uncork();
 }
 
-function partition<Item>(items: readonly Item[], test: (item: Item) => boolean): [Item[], Item[]] {
-  return [items.filter(test), items.filter((item) => !test(item))];
-}
-
-/** Which of `among` share a conversation with each of these. */
-async function findPeers(db: Db, userIds: string[], among: string[]): Promise<Map<string, string[]>> {
-  if (userIds.length === 0 || among.length === 0) return new Map();
-  const rows = await all<{ user_id: string; peer_ids: string[] }>(
+/** Which of `among` share a conversation with each of these participants. */
+async function findPeers(db: Db, participantIds: string[], among: string[]): Promise<Map<string, string[]>> {
+  if (participantIds.length === 0 || among.length === 0) return new Map();
+  const rows = await all<{ participant_id: string; peer_ids: string[] }>(
     db,
-    `SELECT mine.participant_id AS user_id, array_agg(DISTINCT theirs.participant_id) AS peer_ids
+    `SELECT mine.participant_id, array_agg(DISTINCT theirs.participant_id) AS peer_ids
      FROM members mine JOIN members theirs USING (conversation_id)
      WHERE mine.participant_id = ANY ($1) AND theirs.participant_id = ANY ($2)
        AND theirs.participant_id <> mine.participant_id
      GROUP BY mine.participant_id`,
-    [userIds, among],
+    [participantIds, among],
   );
-  return new Map(rows.map((row) => [row.user_id, row.peer_ids]));
+  return new Map(rows.map((row) => [row.participant_id, row.peer_ids]));
 }

@@ -1,7 +1,7 @@
-/** The door of realtime: sockets and streams that are told what happens, as it happens. */
-
+/** The entrance of realtime: sockets and streams, which get events as they happen. */
 import type { IncomingMessage, Server } from "node:http";
 import type { Duplex } from "node:stream";
+import { liveEvents } from "../../../contract/src/events.ts";
 import { type Authenticator, requireScope } from "../credentials/credentials.ts";
 import type { PipelineDb, RequestDb } from "../database-roles.ts";
 import { openTaker } from "../deliveries/mark-taken.ts";
@@ -13,74 +13,76 @@ import type { Fanout } from "../lib/fanout/fanout.ts";
 import type { Log } from "../lib/postgres.ts";
 import type { RateLimits } from "../lib/rate-limits/rate-limits.ts";
 import type { Signals } from "../signals/signals.ts";
+import type { Client } from "./client.ts";
+import type { ClientLimits } from "./client-limits.ts";
+import { Clients } from "./clients.ts";
 import { countFrame } from "./frame-limits.ts";
+import { frameOf } from "./frames.ts";
 import type { OriginRules } from "./handshake.ts";
-import { openPresence } from "./presence.ts";
-import { openReaders, type Reader } from "./readers.ts";
-import { openRooms } from "./rooms.ts";
-import type { ShareLimits } from "./shares.ts";
-import { type OutwardFrame, openSockets, refuse, refuseUnknown, type SocketsDeps } from "./sockets.ts";
+import { LiveFeeds } from "./live-feeds.ts";
+import { Presence } from "./presence.ts";
+import type { OutwardFrame } from "./socket-connection.ts";
+import { refuse, refuseUnknown, Sockets, type SocketsDeps } from "./sockets.ts";
 import { openStreams } from "./streams.ts";
-import { publishTyping } from "./typing.ts";
 
 export interface RealtimeDeps {
   /** Sees all workspaces: who may see what is decided here. */
   pipelineDb: PipelineDb;
   dbOf: (workspaceId: string) => RequestDb;
   eventNotifier: EventNotifier;
+  typingNotifier: TypingNotifier;
   fanout: Fanout;
   clock: Clock;
   log: Log;
   authenticate: Authenticator["authenticate"];
   recheck: Authenticator["recheck"];
-  typingNotifier: TypingNotifier;
   signals: Pick<Signals, "read" | "sendReadMarks" | "mayType" | "showTyping">;
   origins: OriginRules;
-  /** Sockets and streams that this process serves, at the most. */
-  maxReaders: number;
-  limits: ShareLimits;
+  /** Most sockets and streams of this process. */
+  maxClients: number;
+  limits: ClientLimits;
   rateLimits: RateLimits;
   clientAddress: SocketsDeps["clientAddress"];
 }
 
-/** The channel by which processes tell each other of sessions, users and keys that changed. */
+/** The channel of the fan-out with the ids of sessions, users and keys that changed. */
 export const identityChannel = "identity";
 
 export type Realtime = ReturnType<typeof openRealtime>;
 
 export function openRealtime(deps: RealtimeDeps) {
   const { pipelineDb: db, eventNotifier, typingNotifier, fanout, clock, log } = deps;
+  const { authenticate, recheck, maxClients, limits, origins, clientAddress } = deps;
   const taker = openTaker({ db, eventNotifier, clock, log });
-  const rooms = openRooms({ db, eventNotifier, clock, log, onTaken: taker.taken });
-  const presence = openPresence({ db, fanout, rooms, clock, log });
-  const { authenticate, recheck, maxReaders, limits, origins, clientAddress } = deps;
-  const readers = openReaders({ rooms, authenticate, recheck, clock, log, maxReaders, limits, presence });
-  const onFrame = (reader: Reader, frame: OutwardFrame) => act(deps, reader, frame);
-  const sockets = openSockets({ readers, clock, log, origins, clientAddress, onFrame });
-  const stopTyping = publishTyping({ typingNotifier, rooms });
-  const stopIdentity = fanout.subscribe(identityChannel, (id) => void readers.changed(id).catch(warn));
-  const stopReconnect = fanout.onReconnect(() => void readers.recheckAll().catch(warn));
+  const feeds = new LiveFeeds({ db, eventNotifier, clock, log, onTaken: taker.taken });
+  const presence = new Presence({ db, fanout, feeds, clock, log });
+  const clients = new Clients({ feeds, authenticate, recheck, clock, log, maxClients, limits, presence });
+  const onFrame = (client: Client, frame: OutwardFrame) => handleFrame(deps, client, frame);
+  const sockets = new Sockets({ clients, clock, log, origins, clientAddress, onFrame });
+  const stopTyping = publishTyping({ typingNotifier, feeds });
+  const stopIdentity = fanout.subscribe(identityChannel, (id) => void clients.changed(id).catch(warn));
+  const stopReconnect = fanout.onReconnect(() => void clients.recheckAll().catch(warn));
 
   function warn(error: unknown): void {
-    log.warn({ err: error }, "readers could not be asked about again yet");
+    log.warn({ err: error }, "credentials of sockets could not be verified; the check is repeated");
   }
 
   return {
-    /** Serves `/ws` on a server that listens, or will. */
+    /** Serves `/ws` on a server, which may listen already. */
     attach(server: Server): void {
       onUpgrade(server, (request, stream, head) => void sockets.upgrade(request, stream, head));
     },
-    admitStream: openStreams({ readers, clock, log }),
-    count: readers.count,
-    /** Ends every reader with a word, marks what they took, and stops. */
+    admitStream: openStreams({ clients, clock, log }),
+    count: () => clients.count(),
+    /** Disconnects all clients, and marks the deliveries that they took. */
     async close(): Promise<void> {
       stopIdentity();
       stopReconnect();
       stopTyping();
-      await readers.close();
+      await clients.close();
       await sockets.close();
       await presence.close();
-      await rooms.close();
+      await feeds.close();
       await taker.close();
     },
   };
@@ -94,7 +96,7 @@ export function refuseSockets(server: Server): void {
 type Upgrade = (request: IncomingMessage, stream: Duplex, head: Buffer) => void;
 
 function onUpgrade(server: Server, answer: Upgrade): void {
-  // Any other protocol is declined by an answer as always: some clients offer `h2c` with every request. Source: RFC 9110, 7.8.
+  // Other protocols are ignored and the request is answered: some clients offer `h2c` with each. Source: RFC 9110, 7.8.
   Object.assign(server, { shouldUpgradeCallback: asksForSocket });
   server.on("upgrade", (request: IncomingMessage, stream: Duplex, head: Buffer) => {
     // As for all requests: Fastify does not see this one.
@@ -113,24 +115,41 @@ function asksForSocket(request: IncomingMessage): boolean {
   return isForSockets(request) || request.headers.upgrade?.toLowerCase() === "websocket";
 }
 
-async function act(deps: RealtimeDeps, { subscriber, room }: Reader, frame: OutwardFrame): Promise<void> {
-  const { principal } = subscriber;
+/** Publishes typing to the clients of this process that see the conversation. Returns a function that stops it. */
+function publishTyping(deps: { typingNotifier: TypingNotifier; feeds: LiveFeeds }): () => void {
+  return deps.typingNotifier.subscribe(({ workspaceId, conversationId, participantId }) => {
+    const feed = deps.feeds.peek(workspaceId);
+    if (feed === undefined) return;
+    void feed.membersOf([conversationId]).then(
+      (membersOf) => {
+        const fields = { event: liveEvents.TYPING, conversation_id: conversationId, user_id: participantId };
+        const audience = { agents: true, participantIds: membersOf(conversationId) };
+        const isTyping = ({ principal }: Client) => principal.participantId === participantId;
+        feed.publish(audience, frameOf("TYPING", feed.cursor(), fields), isTyping);
+      },
+      // The database does not answer. By the time that it does, this typing is over.
+      () => {},
+    );
+  });
+}
+
+/** Handles a frame that does what a request does. */
+async function handleFrame(deps: RealtimeDeps, { principal }: Client, frame: OutwardFrame): Promise<void> {
   const { signals, log } = deps;
-  const noteFailure = (error: unknown) =>
-    log.warn({ err: error }, "read marks or typing could not be sent to the platforms");
+  const { workspaceId, participantId } = principal;
+  const warn = (error: unknown) => log.warn({ err: error }, "read marks or typing could not be sent to the platforms");
   requireScope(principal, "conversations:write");
   await countFrame(deps.rateLimits, principal);
-  const db = deps.dbOf(principal.workspaceId);
+  const db = deps.dbOf(workspaceId);
   const conversationId = frame.conversation_id.toLowerCase();
   if (frame.type === "read") {
     await signals.read(db, principal, conversationId, frame.seq);
-    deps.eventNotifier.notify(room.workspaceId);
-    // The client gets no answer; read marks that a platform does not take now are retried.
-    void signals.sendReadMarks(db, conversationId).catch(noteFailure);
+    deps.eventNotifier.notify(workspaceId);
+    // The client gets no answer; read marks that a platform does not accept now are retried.
+    void signals.sendReadMarks(db, conversationId).catch(warn);
   } else {
     await signals.mayType(db, principal, conversationId);
-    const { workspaceId, participantId } = principal;
     deps.typingNotifier.notify({ workspaceId, conversationId, participantId });
-    void signals.showTyping(db, principal, conversationId).catch(noteFailure);
+    void signals.showTyping(db, principal, conversationId).catch(warn);
   }
 }

@@ -1,23 +1,22 @@
 import type { ServerResponse } from "node:http";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/postgres.ts";
-import type { Admission, Reader, Readers } from "./readers.ts";
-import { closeTimeoutMs, drained } from "./socket-outlet.ts";
-import type { Outlet } from "./subscriber.ts";
+import type { Admission, Clients } from "./clients.ts";
+import { streamOutlet } from "./outlet.ts";
 
-/** A comment now and then keeps proxies from closing a quiet stream, in milliseconds. */
+/** How often a quiet stream gets a comment, so that proxies keep it open; in milliseconds. */
 const commentEveryMs = 15_000;
 
 /** Server-sent events. Source: the HTML standard, 9.2. */
-export function openStreams({ readers, clock, log }: { readers: Readers; clock: Clock; log: Log }) {
-  async function open(admission: Admission, response: ServerResponse, cursor: string | undefined): Promise<void> {
-    // Who left while the feed was being opened is no reader: nobody would hear that it left.
-    const reader = await readers.add(admission, () => {
+export function openStreams({ clients, clock, log }: { clients: Clients; clock: Clock; log: Log }) {
+  async function stream(admission: Admission, response: ServerResponse, cursor: string | undefined): Promise<void> {
+    // A client that disconnected meanwhile is not added: its close event has passed.
+    const client = await clients.add(admission, () => {
       return response.destroyed || response.closed ? null : streamOutlet(response);
     });
-    if (reader === null) return void response.end();
-    // Whoever is cut off before the first event goes on from here: an id alone is no event, and is kept by the client.
-    if (cursor === undefined) response.write(`id: ${reader.subscriber.cursor}\n\n`);
+    if (client === null) return void response.end();
+    // A client that disconnects before the first event resumes from here: an id alone is no event, but is kept.
+    if (cursor === undefined) response.write(`id: ${client.cursor()}\n\n`);
     let cancelComment = () => {};
     const comment = () => {
       if (response.writableLength === 0) response.write(": here\n\n");
@@ -26,18 +25,12 @@ export function openStreams({ readers, clock, log }: { readers: Readers; clock: 
     comment();
     response.on("close", () => {
       cancelComment();
-      readers.remove(reader);
+      clients.remove(client);
     });
-    await release(reader, cursor);
-  }
-
-  async function release(reader: Reader, cursor: string | undefined): Promise<void> {
-    try {
-      await readers.release(reader, cursor);
-    } catch (error) {
-      log.warn({ err: error }, "a stream could not be brought up to date and is ended: the client comes back");
-      readers.drop(reader, "broken");
-    }
+    await clients.release(client, cursor).catch((error) => {
+      log.warn({ err: error }, "a stream could not resume and is closed; its client reconnects");
+      clients.disconnect(client, "broken");
+    });
   }
 
   /**
@@ -45,27 +38,7 @@ export function openStreams({ readers, clock, log }: { readers: Readers; clock: 
    * headers were sent, from right after `cursor`, or from now, until the client disconnects or may not read any more.
    */
   return async (authorization: string, address: string) => {
-    const admission = await readers.admit(authorization, address);
-    return (response: ServerResponse, cursor: string | undefined) => open(admission, response, cursor);
-  };
-}
-
-/** Frames carry no newline, so each is one line of data. A stream cannot say why it ends: the next request is told. */
-function streamOutlet(response: ServerResponse): Outlet {
-  return {
-    write({ cursor, text }, onTaken) {
-      response.write(`id: ${cursor}\ndata: ${text}\n\n`, (error) => void (error ?? onTaken?.()));
-    },
-    cork: () => response.cork(),
-    uncork: () => response.uncork(),
-    bufferedBytes: () => response.writableLength,
-    drained: () => drained(response),
-    close() {
-      response.end();
-      // What a reader does not read is cut off.
-      const timer = setTimeout(() => response.destroy(), closeTimeoutMs);
-      timer.unref();
-      response.once("close", () => clearTimeout(timer));
-    },
+    const admission = await clients.admit(authorization, address);
+    return (response: ServerResponse, cursor: string | undefined) => stream(admission, response, cursor);
   };
 }

@@ -2,80 +2,81 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { deleteOldEvents, readHead } from "../events/events.ts";
 import { type Clock, systemClock } from "../lib/clock.ts";
-import { startPipeline } from "../testing/test-pipeline.ts";
 import {
   appendEvents,
   countingDb,
-  openTestReader,
-  openTestRooms,
+  openTestClient,
+  openTestFeeds,
   setMember,
   testPrincipal,
-} from "../testing/test-rooms.ts";
+} from "../testing/test-feeds.ts";
+import { startPipeline } from "../testing/test-pipeline.ts";
 import { until } from "../testing/until.ts";
-import { maxBufferedBytes } from "./subscriber.ts";
+import { maxBufferedBytes } from "./outlet.ts";
 
 const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => from + index);
+const at = (position: number) => ({ position, mark: null });
 
-test("a slow reader is dropped when a mebibyte waits for it, and delays nobody", async (t) => {
+test("a slow client is disconnected when a mebibyte waits for it, and delays no other client", async (t) => {
   await using line = await startPipeline({ delivers: false });
-  await using process = openTestRooms(line);
+  await using process = openTestFeeds(line);
   const chat = await line.addConversation(await line.addPerson("ana"));
-  const room = await process.room();
+  const feed = await process.feed();
   const [slow, quick] = [
-    openTestReader(testPrincipal(line, "agent"), { isSlow: true }),
-    openTestReader(testPrincipal(line, "agent")),
+    openTestClient(testPrincipal(line, "agent"), { isSlow: true }),
+    openTestClient(testPrincipal(line, "agent")),
   ];
-  for (const { subscriber } of [slow, quick]) {
-    room.join(subscriber);
-    await room.catchUp(subscriber, room.position());
+  for (const { client } of [slow, quick]) {
+    feed.join(client);
+    await feed.catchUp(client, feed.head);
   }
-  const before = room.position();
+  const before = feed.head.position;
   const count = 400;
   for (let batch = 0; batch < 4; batch += 1) await appendEvents(line, chat, count / 4, "x".repeat(4_000));
-  process.tell();
-  await until("the quick reader has the events", () => quick.told.length === count);
+  process.notify();
+  await until("the quick client has the events", () => quick.frames.length === count);
   assert.deepEqual(quick.positions(), range(before + 1, before + count));
   assert.equal(slow.closing(), "slow");
-  // The last frame and a little: what is written is looked at then.
+  // The size of the buffer is checked before each frame.
   assert.ok(slow.most() <= maxBufferedBytes + 5_000, `${slow.most()} bytes waited`);
-  assert.ok(slow.most() > maxBufferedBytes - 5_000, "it was dropped too early");
+  assert.ok(slow.most() > maxBufferedBytes - 5_000, "it was disconnected too early");
   t.diagnostic(`${slow.most()} bytes waited at the most`);
 });
 
-test("a reader in a long catch-up that reads slowly is not dropped, however large the past, and goes live behind it", async () => {
+test("a client that catches up slowly is not disconnected, and goes live after the last past event", async () => {
   await using line = await startPipeline({ delivers: false });
-  await using process = openTestRooms(line);
+  await using process = openTestFeeds(line);
   const chat = await line.addConversation(await line.addPerson("ana"));
   const start = await readHead(line.pool, line.workspaceId);
   for (let batch = 0; batch < 6; batch += 1) await appendEvents(line, chat, 100, "x".repeat(30_000));
-  const room = await process.room();
-  const slow = openTestReader(testPrincipal(line, "agent"), { isSlow: true });
-  room.join(slow.subscriber);
+  const feed = await process.feed();
+  const slow = openTestClient(testPrincipal(line, "agent"), { isSlow: true });
+  feed.join(slow.client);
   let count: number | null | undefined;
-  void room.catchUp(slow.subscriber, start).then((told) => {
-    count = told;
+  void feed.catchUp(slow.client, at(start)).then((sent) => {
+    count = sent;
   });
-  // Meanwhile things go on happening.
+  // Meanwhile the feed grows.
   await appendEvents(line, chat, 50, "new");
-  process.tell();
-  await until("the slow reader catches up", () => {
+  process.notify();
+  await until("the slow client catches up", () => {
     slow.read();
     return count !== undefined;
   });
   await appendEvents(line, chat, 5, "live");
-  process.tell();
-  await until("the slow reader is live", () => {
+  process.notify();
+  await until("the slow client is live", () => {
     slow.read();
-    return slow.told.length === 655;
+    return slow.frames.length === 655;
   });
   assert.deepEqual(slow.positions(), range(start + 1, start + 655));
   assert.equal(slow.closing(), null);
   assert.ok(slow.most() < maxBufferedBytes / 4, `${slow.most()} bytes waited`);
 });
 
-test("ten thousand events are caught up with while more happen, none lost and none twice", async () => {
+test("a client catches up with ten thousand events while more happen, and gets each once", async () => {
   await using line = await startPipeline({ delivers: false });
-  await using process = openTestRooms(line);
+  await using process = openTestFeeds(line);
   const user = await line.addPerson("ana");
   const [chat, other] = [await line.addConversation(user), await line.addConversation(await line.addPerson("ben"))];
   const start = await readHead(line.pool, line.workspaceId);
@@ -83,19 +84,19 @@ test("ten thousand events are caught up with while more happen, none lost and no
     await appendEvents(line, chat, 900);
     await appendEvents(line, other, 100);
   }
-  const room = await process.room();
+  const feed = await process.feed();
   const [agent, member] = [
-    openTestReader(testPrincipal(line, "agent")),
-    openTestReader(testPrincipal(line, "member", user)),
+    openTestClient(testPrincipal(line, "agent")),
+    openTestClient(testPrincipal(line, "member", user)),
   ];
-  for (const { subscriber } of [agent, member]) room.join(subscriber);
-  const catching = Promise.all([room.catchUp(agent.subscriber, start), room.catchUp(member.subscriber, start)]);
+  for (const { client } of [agent, member]) feed.join(client);
+  const catching = Promise.all([feed.catchUp(agent.client, at(start)), feed.catchUp(member.client, at(start))]);
   for (let more = 0; more < 20; more += 1) {
     await appendEvents(line, chat, 5);
-    process.tell();
+    process.notify();
   }
   await catching;
-  await until("both readers have all events", () => agent.told.length === 10_100 && member.told.length === 9_100);
+  await until("both clients have all events", () => agent.frames.length === 10_100 && member.frames.length === 9_100);
   assert.deepEqual(agent.positions(), range(start + 1, start + 10_100));
   assert.deepEqual(
     member.positions(),
@@ -104,21 +105,21 @@ test("ten thousand events are caught up with while more happen, none lost and no
   assert.equal(new Set(member.positions()).size, 9_100);
 });
 
-test("a member sees a conversation from when it comes until it leaves", async () => {
+test("a member gets the events of a conversation from joining it until leaving it", async () => {
   await using line = await startPipeline({ delivers: false });
-  await using process = openTestRooms(line);
+  await using process = openTestFeeds(line);
   const [ana, ben] = [await line.addPerson("ana"), await line.addPerson("ben")];
   const chat = await line.addConversation(ben, await line.addPerson("carl"));
-  const room = await process.room();
-  const reader = openTestReader(testPrincipal(line, "member", ana));
-  room.join(reader.subscriber);
-  await room.catchUp(reader.subscriber, room.position());
-  const seen = () => reader.told.splice(0).map(({ type }) => type);
+  const feed = await process.feed();
+  const client = openTestClient(testPrincipal(line, "member", ana));
+  feed.join(client.client);
+  await feed.catchUp(client.client, feed.head);
+  const seen = () => client.frames.splice(0).map(({ type }) => type);
   const happens = async (work: () => Promise<unknown>) => {
     await work();
-    process.tell();
+    process.notify();
     const head = await readHead(line.pool, line.workspaceId);
-    await until("the room is at the newest event", () => room.position() === head);
+    await until("the feed is at the newest event", () => feed.head.position === head);
   };
   await happens(() => appendEvents(line, chat, 2));
   assert.deepEqual(seen(), []);
@@ -130,62 +131,62 @@ test("a member sees a conversation from when it comes until it leaves", async ()
   assert.deepEqual(seen(), ["CONVERSATION"]);
 });
 
-test("who left while nobody listened sees nothing of it afterwards", async () => {
+test("a member who left a conversation while no client was connected gets none of its events", async () => {
   await using line = await startPipeline({ delivers: false });
   const hasty: Clock = {
     ...systemClock,
     after: (delayMs, call) => systemClock.after(Math.min(delayMs, 20), call),
   };
-  await using process = openTestRooms(line, line.pool, hasty);
+  await using process = openTestFeeds(line, line.pool, hasty);
   const [ana, ben] = [await line.addPerson("ana"), await line.addPerson("ben")];
   const chat = await line.addConversation(ana, ben);
   const start = await readHead(line.pool, line.workspaceId);
   await appendEvents(line, chat, 3);
   const listen = async () => {
-    const room = await process.room();
-    const reader = openTestReader(testPrincipal(line, "member", ana));
-    room.join(reader.subscriber);
-    await room.catchUp(reader.subscriber, start);
-    room.leave(reader.subscriber);
-    process.rooms.left(room);
-    return reader.told.map(({ type }) => type);
+    const feed = await process.feed();
+    const client = openTestClient(testPrincipal(line, "member", ana));
+    feed.join(client.client);
+    await feed.catchUp(client.client, at(start));
+    feed.leave(client.client);
+    process.feeds.closeLater(feed);
+    return client.frames.map(({ type }) => type);
   };
   assert.deepEqual(await listen(), ["MESSAGE_STATUS", "MESSAGE_STATUS", "MESSAGE_STATUS"]);
-  await until("the empty room is closed", () => process.rooms.peek(line.workspaceId) === undefined);
+  await until("the empty feed is closed", () => process.feeds.peek(line.workspaceId) === undefined);
   await setMember(line, chat, ana, false);
   assert.deepEqual(await listen(), ["CONVERSATION"]);
 });
 
-test("what was cleared away is a gap for those before it, and for nobody else", async () => {
+test("deleted events are a gap for clients with an older cursor, and for no others", async () => {
   await using line = await startPipeline({ delivers: false });
-  await using process = openTestRooms(line);
+  await using process = openTestFeeds(line);
   const chat = await line.addConversation(await line.addPerson("ana"));
   await appendEvents(line, chat, 120);
   const oldest = await readHead(line.pool, line.workspaceId);
   const now = await momentBetween();
   await appendEvents(line, chat, 120);
-  const room = await process.room();
+  const feed = await process.feed();
   await deleteOldEvents(line.pool, now, 0);
-  const told = async (after: number) => {
-    const reader = openTestReader(testPrincipal(line, "agent"));
-    room.join(reader.subscriber);
-    const count = await room.catchUp(reader.subscriber, after);
-    return { count, first: reader.told[0], positions: reader.positions() };
+  const resume = async (after: number) => {
+    const client = openTestClient(testPrincipal(line, "agent"));
+    feed.join(client.client);
+    const count = await feed.catchUp(client.client, at(after));
+    return { count, first: client.frames[0], positions: client.positions() };
   };
   for (const after of [0, 1, oldest - 1]) {
-    assert.deepEqual(await told(after), {
+    assert.deepEqual(await resume(after), {
       count: 0,
-      first: { type: "GAP", cursor: room.cursor(), reason: "expired" },
+      first: { type: "GAP", cursor: feed.cursor(), reason: "expired" },
       positions: [oldest + 120],
     });
   }
   for (const after of [oldest, oldest + 7]) {
-    assert.deepEqual((await told(after)).positions, range(after + 1, oldest + 120));
+    assert.deepEqual((await resume(after)).positions, range(after + 1, oldest + 120));
   }
-  assert.deepEqual((await told(oldest + 10_000)).first, { type: "GAP", cursor: room.cursor(), reason: "unknown" });
+  assert.deepEqual((await resume(oldest + 10_000)).first, { type: "GAP", cursor: feed.cursor(), reason: "unknown" });
 });
 
-test("two thousand readers that resume at once take few more queries than twenty", async (t) => {
+test("two thousand clients that resume at once take few more queries than twenty", async (t) => {
   const queriesFor = async (count: number) => {
     await using line = await startPipeline({ delivers: false });
     const counting = countingDb(line.pool);
@@ -194,7 +195,7 @@ test("two thousand readers that resume at once take few more queries than twenty
       ...systemClock,
       after: (ms, callback) => (ms >= 1_000 ? () => {} : systemClock.after(ms, callback)),
     };
-    await using process = openTestRooms(line, counting.db, neverPolls);
+    await using process = openTestFeeds(line, counting.db, neverPolls);
     const users = [await line.addPerson("ana"), await line.addPerson("ben")];
     const chat = await line.addConversation(...users);
     await appendEvents(line, chat, 50);
@@ -202,26 +203,26 @@ test("two thousand readers that resume at once take few more queries than twenty
     await appendEvents(line, chat, 3_000);
     await deleteOldEvents(line.pool, now, 0);
     const head = await readHead(line.pool, line.workspaceId);
-    const room = await process.room();
+    const feed = await process.feed();
     const before = counting.count();
-    const readers = Array.from({ length: count }, (_, index) => {
+    const clients = Array.from({ length: count }, (_, index) => {
       const principal =
         index % 2 === 0 ? testPrincipal(line, "agent") : testPrincipal(line, "member", users[index % 4 === 1 ? 0 : 1]);
-      return openTestReader(principal);
+      return openTestClient(principal);
     });
-    // From all over the feed, from before what is kept, and from ahead of this process.
-    const resumed = readers.map(({ subscriber }, index) => {
-      room.join(subscriber);
-      return room.catchUp(
-        subscriber,
-        index % 10 === 0 ? 3 : index % 10 === 1 ? head + 5 : head - 1 - Math.floor((2_900 * index) / count),
+    // From all over the feed, from before the oldest event, and from ahead of this process.
+    const resumed = clients.map(({ client }, index) => {
+      feed.join(client);
+      return feed.catchUp(
+        client,
+        at(index % 10 === 0 ? 3 : index % 10 === 1 ? head + 5 : head - 1 - Math.floor((2_900 * index) / count)),
       );
     });
     await Promise.all(resumed);
     return counting.count() - before;
   };
   const [few, many] = [await queriesFor(20), await queriesFor(2_000)];
-  // The longer they take, the more often the room polls for new events.
+  // The longer they take, the more often the feed polls for new events.
   assert.ok(many <= few * 5, `${many} queries for 2,000 and ${few} for 20`);
   t.diagnostic(`${many} queries for 2,000 and ${few} for 20`);
 });

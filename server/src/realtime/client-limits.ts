@@ -2,7 +2,7 @@ import type { Principal } from "../credentials/credentials.ts";
 import { RequestError } from "../errors.ts";
 import { addressKey } from "../lib/rate-limits/address-key.ts";
 
-export interface ShareLimits {
+export interface ClientLimits {
   /** Sockets and streams of one user in this process, with those of the API keys that it made. */
   perUser: number;
   /** Of one client address, or one IPv6 network of 64 bits. */
@@ -11,18 +11,18 @@ export interface ShareLimits {
 
 const retryAfterSeconds = 30;
 
-/** Limits the readers of one user and of one address, so that none can take all places of a process. */
-export function openShares({ perUser, perAddress }: ShareLimits) {
+/** Limits the clients of one user and of one address, so that none can take all places of a process. */
+export function openClientLimits({ perUser, perAddress }: ClientLimits) {
   const counts = new Map<string, number>();
 
-  function leave(key: string): void {
+  function giveBack(key: string): void {
     const left = counts.get(key)! - 1;
     if (left === 0) counts.delete(key);
     else counts.set(key, left);
   }
 
   return {
-    /** Takes a place; the returned function gives it back, and is called once. Throws RATE_LIMIT_EXCEEDED. */
+    /** Takes a place; call the returned function once to give it back. Throws RATE_LIMIT_EXCEEDED. */
     take({ userId }: Principal, address: string): () => void {
       const shares = [
         { key: `user ${userId}`, limit: perUser, of: "This user and its API keys have", setting: "SOCKETS_PER_USER" },
@@ -40,7 +40,7 @@ export function openShares({ perUser, perAddress }: ShareLimits) {
       }
       for (const { key } of shares) counts.set(key, (counts.get(key) ?? 0) + 1);
       return () => {
-        for (const { key } of shares) leave(key);
+        for (const { key } of shares) giveBack(key);
       };
     },
   };

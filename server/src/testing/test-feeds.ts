@@ -6,28 +6,28 @@ import { openLocalFanout } from "../lib/fanout/local-fanout.ts";
 import { newId } from "../lib/ids.ts";
 import type { Db } from "../lib/query.ts";
 import { run } from "../lib/query.ts";
-import type { Closing } from "../realtime/closing.ts";
+import { Client } from "../realtime/client.ts";
 import type { Frame } from "../realtime/frames.ts";
-import { openRooms } from "../realtime/rooms.ts";
-import { lowWaterBytes, type Outlet, type Subscriber } from "../realtime/subscriber.ts";
+import { LiveFeeds } from "../realtime/live-feeds.ts";
+import { type CloseReason, lowWaterBytes, type Outlet } from "../realtime/outlet.ts";
 import type { Pipeline } from "./test-pipeline.ts";
 
-/** A reader of a test, which takes what it is sent only when it is told to, if it is slow. */
-export function openTestReader(principal: Principal, { isSlow = false } = {}) {
-  const told: { type: string; cursor: string; [field: string]: unknown }[] = [];
+/** A client that keeps the frames that it gets. A slow one takes them only when `read` is called. */
+export function openTestClient(principal: Principal, { isSlow = false } = {}) {
+  const frames: { type: string; cursor: string; [field: string]: unknown }[] = [];
   const untaken: (() => void)[] = [];
   let buffered = 0;
   let most = 0;
-  let closing: Closing | null = null;
+  let closing: CloseReason | null = null;
   let onDrain = () => {};
   const outlet: Outlet = {
-    write(frame: Frame, onTaken) {
+    write(frame: Frame, onSent) {
       buffered += frame.size;
       most = Math.max(most, buffered);
       const take = () => {
         buffered -= frame.size;
-        told.push(JSON.parse(frame.text));
-        onTaken?.();
+        frames.push(JSON.parse(frame.text));
+        onSent?.();
       };
       if (isSlow) untaken.push(take);
       else take();
@@ -36,7 +36,7 @@ export function openTestReader(principal: Principal, { isSlow = false } = {}) {
     drained: () =>
       buffered <= lowWaterBytes
         ? Promise.resolve()
-        : new Promise((resolve) => {
+        : new Promise<void>((resolve) => {
             onDrain = resolve;
           }),
     cork() {},
@@ -45,23 +45,15 @@ export function openTestReader(principal: Principal, { isSlow = false } = {}) {
       closing ??= why;
     },
   };
-  const subscriber: Subscriber = {
-    outlet,
-    authorization: "",
-    principal,
-    state: "held",
-    position: 0,
-    cursor: "0",
-    round: 0,
-  };
+  const client = new Client({ outlet, authorization: "", principal });
   return {
-    subscriber,
-    told,
-    positions: () => told.map(({ cursor }) => Number.parseInt(cursor, 10)),
+    client,
+    frames,
+    positions: () => frames.map(({ cursor }) => Number.parseInt(cursor, 10)),
     closing: () => closing,
-    /** The most that ever waited for it, in bytes. */
+    /** The most that was ever buffered for it, in bytes. */
     most: () => most,
-    /** A slow one reads all that waits for it. */
+    /** Takes all that is buffered for a slow client. */
     read(): void {
       for (const take of untaken.splice(0)) take();
       onDrain();
@@ -84,21 +76,21 @@ export function testPrincipal(line: Pipeline, role: Role, userId: string = newId
   };
 }
 
-/** The rooms of a process over the database of a pipeline. `tell` says that something has happened. */
-export function openTestRooms(line: Pipeline, db: Db = line.pool, clock: Clock = systemClock) {
+/** The feeds of a process over the database of a pipeline. `notify` notifies it of new events. */
+export function openTestFeeds(line: Pipeline, db: Db = line.pool, clock: Clock = systemClock) {
   const log = { info() {}, warn() {}, error: console.error };
   const taken: { deliveryId: string; userId: string }[] = [];
   const fanout = openLocalFanout(log);
   const eventNotifier = openEventNotifier({ fanout, clock: systemClock });
   const onTaken = (deliveryId: string, userId: string) => void taken.push({ deliveryId, userId });
-  const rooms = openRooms({ db, eventNotifier, clock, log, onTaken });
+  const feeds = new LiveFeeds({ db, eventNotifier, clock, log, onTaken });
   return {
-    rooms,
+    feeds,
     taken,
-    tell: () => eventNotifier.notify(line.workspaceId),
-    room: () => rooms.room(line.workspaceId),
+    notify: () => eventNotifier.notify(line.workspaceId),
+    feed: () => feeds.open(line.workspaceId),
     async [Symbol.asyncDispose]() {
-      await rooms.close();
+      await feeds.close();
       await fanout[Symbol.asyncDispose]();
     },
   };
@@ -114,7 +106,7 @@ export function countingDb(db: Db): { db: Db; count: () => number } {
   return { db: { query } as never, count: () => count };
 }
 
-/** So many events about nothing that is there in a conversation: statuses, all at once. */
+/** Appends so many events of a conversation at once: statuses of messages that do not exist. */
 export async function appendEvents(line: Pipeline, conversationId: string, count: number, note = ""): Promise<void> {
   const event = JSON.stringify([
     "s",

@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Clock } from "../lib/clock.ts";
 import type { Fanout } from "../lib/fanout/fanout.ts";
-import { openSightings, type Sighting } from "./sightings.ts";
+import { OnlineUsers } from "./online-users.ts";
 
 const log = { info() {}, warn() {}, error: console.error };
 const workspaceId = "w";
 
-/** Processes that hear one another at once, but for what is lost, on a clock that is moved by hand. */
+/** Processes that receive announcements at once, except those that are lost, on a clock that is moved by hand. */
 function openWorld() {
   let nowMs = 0;
   let isLosing = false;
@@ -23,7 +23,7 @@ function openWorld() {
     },
   };
   function open(self: string) {
-    const told: string[] = [];
+    const changes: string[] = [];
     let isDead = false;
     const fanout: Fanout = {
       publish: (_channel, message) => {
@@ -37,14 +37,23 @@ function openWorld() {
       onReconnect: () => () => {},
       [Symbol.asyncDispose]: async () => {},
     };
-    const onChange = ({ userId, isOnline }: Sighting) => void told.push(`${userId} ${isOnline ? "came" : "left"}`);
-    const sightings = openSightings({ self, fanout, clock, log, onChange });
+    let before = new Set<string>();
+    let users: OnlineUsers | null = null;
+    const onChange = () => {
+      // Announcements arrive at once here, also while it is opened.
+      const now = users?.of(workspaceId) ?? before;
+      for (const userId of now.difference(before)) changes.push(`${userId} came`);
+      for (const userId of before.difference(now)) changes.push(`${userId} left`);
+      before = now;
+    };
+    const opened = new OnlineUsers({ self, fanout, clock, log, onChange });
+    users = opened;
     return {
-      told,
-      set: (userId: string, isOnline: boolean) => sightings.set({ workspaceId, userId, isOnline }),
-      online: () => sightings.online(workspaceId).toSorted(),
-      close: sightings.close,
-      /** Hears and says nothing from now on, or hears and speaks again. */
+      changes,
+      set: (userId: string, isOnline: boolean) => opened.set(userId, workspaceId, isOnline),
+      online: () => [...opened.of(workspaceId)].toSorted(),
+      close: () => opened.close(),
+      /** Receives and sends nothing from now on, or does so again. */
       pause: (isPaused: boolean) => {
         isDead = isPaused;
       },
@@ -67,7 +76,7 @@ function openWorld() {
   };
 }
 
-test("a user is there while any process sees it; who arrives late is told of all", () => {
+test("a user is online while connected to any process, and a process that starts late knows all users", () => {
   const world = openWorld();
   const [a, b] = [world.open("a"), world.open("b")];
   a.set("ana", true);
@@ -77,10 +86,10 @@ test("a user is there while any process sees it; who arrives late is told of all
   const late = world.open("c");
   for (const process of [a, b, late]) assert.deepEqual(process.online(), ["ana", "ben"]);
   b.set("ana", false);
-  assert.deepEqual(a.told, ["ana came", "ben came", "ana left"]);
+  assert.deepEqual(a.changes, ["ana came", "ben came", "ana left"]);
 });
 
-test("users of a process that was killed are gone within half a minute, those of a living one stay", async () => {
+test("users of a process that was killed are offline within half a minute, those of others stay online", async () => {
   const world = openWorld();
   const [a, b] = [world.open("a"), world.open("b")];
   a.set("ana", true);
@@ -91,10 +100,10 @@ test("users of a process that was killed are gone within half a minute, those of
   assert.deepEqual(b.online(), ["ana", "both"]);
   await world.pass(15);
   assert.deepEqual(b.online(), ["both"]);
-  assert.deepEqual(b.told, ["ana came", "both came", "ana left"]);
+  assert.deepEqual(b.changes, ["ana came", "both came", "ana left"]);
 });
 
-test("a process that was silent for long and lives is believed again", async () => {
+test("users of a process that was silent for long are online again when it announces itself", async () => {
   const world = openWorld();
   const [a, b] = [world.open("a"), world.open("b")];
   a.set("ana", true);
@@ -106,7 +115,7 @@ test("a process that was silent for long and lives is believed again", async () 
   assert.deepEqual(b.online(), ["ana"]);
 });
 
-test("words that were lost are made up for: who came, and who left", async () => {
+test("lost announcements of users who came and left are repaired", async () => {
   const world = openWorld();
   const [a, b] = [world.open("a"), world.open("b")];
   a.set("ana", true);
@@ -120,7 +129,19 @@ test("words that were lost are made up for: who came, and who left", async () =>
   assert.deepEqual(b.online(), ["ben", "carl"]);
 });
 
-test("a process that ends says so at once", async () => {
+test("a lost announcement is repaired although the number of users is the same", async () => {
+  const world = openWorld();
+  const [a, b] = [world.open("a"), world.open("b")];
+  a.set("ana", true);
+  world.lose(() => {
+    a.set("ana", false);
+    a.set("ben", true);
+  });
+  await world.pass(15);
+  assert.deepEqual(b.online(), ["ben"]);
+});
+
+test("users of a process that stops are offline at once", async () => {
   const world = openWorld();
   const [a, b] = [world.open("a"), world.open("b")];
   a.set("ana", true);

@@ -3,49 +3,49 @@ import { test } from "node:test";
 import type { Principal } from "../credentials/credentials.ts";
 import { RequestError } from "../errors.ts";
 import { systemClock } from "../lib/clock.ts";
+import { openTestClient, openTestFeeds, testPrincipal } from "../testing/test-feeds.ts";
 import { type Pipeline, startPipeline } from "../testing/test-pipeline.ts";
-import { openTestReader, openTestRooms, testPrincipal } from "../testing/test-rooms.ts";
 import { until } from "../testing/until.ts";
-import { openReaders } from "./readers.ts";
+import { Clients } from "./clients.ts";
 
 const log = { info() {}, warn() {}, error: console.error };
 const admissionOf = (principal: Principal) => ({ authorization: "Bearer x", principal, giveBack() {} });
-const presence = { arrived() {}, left() {} };
+const presence = { connected() {}, disconnected() {} };
 
-/** Readers whose credentials are believed as long as `ask` says. */
+/** Clients whose credentials `ask` verifies. */
 async function start(line: Pipeline, ask: () => Promise<Principal>) {
   await using stack = new AsyncDisposableStack();
-  const { rooms } = stack.use(openTestRooms(line));
-  const readers = openReaders({
-    rooms,
+  const { feeds } = stack.use(openTestFeeds(line));
+  const clients = new Clients({
+    feeds,
     authenticate: ask,
     recheck: ask,
     clock: systemClock,
     log,
-    maxReaders: 10,
+    maxClients: 10,
     limits: { perUser: 10, perAddress: 10 },
     presence,
   });
-  stack.defer(() => readers.close());
+  stack.defer(() => clients.close());
   const opened = stack.move();
-  return { readers, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+  return { clients, feeds, [Symbol.asyncDispose]: () => opened.disposeAsync() };
 }
 
 const revoked = () => Promise.reject(new RequestError("AUTH_INVALID", "This session has ended."));
 
-test("a credential that is revoked while its reader is let in is not believed", async () => {
+test("a credential that is revoked while its client connects is refused", async () => {
   await using line = await startPipeline({ delivers: false });
   const principal = testPrincipal(line, "member");
   await using opened = await start(line, revoked);
-  const test = openTestReader(principal);
-  const adding = opened.readers.add(admissionOf(principal), () => test.subscriber.outlet);
-  await opened.readers.changed(principal.userId);
+  const test = openTestClient(principal);
+  const adding = opened.clients.add(admissionOf(principal), () => test.client.outlet);
+  await opened.clients.changed(principal.userId);
   await adding;
-  await until("the reader is closed", () => test.closing() === "credential");
-  assert.equal(opened.readers.count(), 0);
+  await until("the client is closed", () => test.closing() === "credential");
+  assert.equal(opened.clients.count(), 0);
 });
 
-test("an answer from before a change, which comes after it, does not count", async () => {
+test("an answer from before a change is ignored when it comes after it", async () => {
   await using line = await startPipeline({ delivers: false });
   const agent = testPrincipal(line, "agent");
   const member = testPrincipal(line, "member", agent.userId);
@@ -55,24 +55,24 @@ test("an answer from before a change, which comes after it, does not count", asy
     answers.push(answer);
     return answer.promise;
   });
-  const reader = (await opened.readers.add(admissionOf(agent), () => openTestReader(agent).subscriber.outlet))!;
-  const early = opened.readers.recheckAll();
-  const change = opened.readers.changed(agent.userId);
+  const client = (await opened.clients.add(admissionOf(agent), () => openTestClient(agent).client.outlet))!;
+  const early = opened.clients.recheckAll();
+  const change = opened.clients.changed(agent.userId);
   answers[1]!.resolve(member);
   await change;
-  assert.equal(reader.subscriber.principal.role, "member");
+  assert.equal(client.principal.role, "member");
   answers[0]!.resolve(agent);
-  await until("the reader is checked again", () => answers.length === 3);
+  await until("the client is checked again", () => answers.length === 3);
   answers[2]!.resolve(member);
   await early;
-  assert.equal(reader.subscriber.principal.role, "member");
-  assert.deepEqual(reader.room.memberIds(), [agent.userId]);
+  assert.equal(client.principal.role, "member");
+  assert.deepEqual(opened.feeds.peek(line.workspaceId)?.memberIds(), [agent.userId]);
 });
 
-test("who left while its feed was being opened is no reader", async () => {
+test("a client that disconnects while its feed is opened is not added", async () => {
   await using line = await startPipeline({ delivers: false });
   const principal = testPrincipal(line, "member");
   await using opened = await start(line, async () => principal);
-  assert.equal(await opened.readers.add(admissionOf(principal), () => null), null);
-  assert.equal(opened.readers.count(), 0);
+  assert.equal(await opened.clients.add(admissionOf(principal), () => null), null);
+  assert.equal(opened.clients.count(), 0);
 });

@@ -1,0 +1,65 @@
+import { seesAllConversations } from "../credentials/credentials.ts";
+import { type FeedEvent, type MembersOf, mayRead } from "../events/events.ts";
+import type { Client } from "./client.ts";
+
+/** The clients of a feed, grouped by what they may see. "Agents" are all who see all conversations, admins too. */
+export class ClientGroups {
+  readonly agents = new Set<Client>();
+  /** All others, by participant. */
+  readonly #members = new Map<string, Set<Client>>();
+  /** All clients with the participant that they are grouped by; null for agents. */
+  readonly #groupOf = new Map<Client, string | null>();
+
+  all(): Iterable<Client> {
+    return this.#groupOf.keys();
+  }
+
+  size(): number {
+    return this.#groupOf.size;
+  }
+
+  /** The participants of all clients but the agents. */
+  memberIds(): string[] {
+    return [...this.#members.keys()];
+  }
+
+  of(participantId: string): Iterable<Client> {
+    return this.#members.get(participantId) ?? [];
+  }
+
+  /** Also moves a client whose role changed to its new group. */
+  add(client: Client): void {
+    this.remove(client);
+    const { principal } = client;
+    const group = seesAllConversations(principal) ? null : principal.participantId;
+    this.#groupOf.set(client, group);
+    if (group === null) this.agents.add(client);
+    else this.#members.set(group, (this.#members.get(group) ?? new Set()).add(client));
+  }
+
+  remove(client: Client): void {
+    const group = this.#groupOf.get(client) ?? null;
+    this.#groupOf.delete(client);
+    this.agents.delete(client);
+    if (group === null) return;
+    const clients = this.#members.get(group);
+    if (clients?.delete(client) && clients.size === 0) this.#members.delete(group);
+  }
+
+  /** Events outside conversations go only to API keys with the scope. */
+  agentsThatSee({ conversationId, name }: FeedEvent): Iterable<Client> {
+    if (conversationId !== null) return this.agents;
+    return [...this.agents].filter(({ principal }) => mayRead(principal, name));
+  }
+
+  *membersThatSee({ conversationId }: FeedEvent, membersOf: MembersOf): Generator<Client> {
+    if (this.#members.size === 0 || conversationId === null) return;
+    for (const participantId of membersOf(conversationId)) yield* this.of(participantId);
+  }
+
+  /** Clients of the participant that has left the conversation and has not come back. */
+  leaversOf({ conversationId, alsoSeenBy }: FeedEvent, membersOf: MembersOf): Iterable<Client> {
+    if (alsoSeenBy === null || conversationId === null || membersOf(conversationId).includes(alsoSeenBy)) return [];
+    return this.of(alsoSeenBy);
+  }
+}
