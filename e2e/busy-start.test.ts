@@ -85,8 +85,9 @@ test(
       onFailed: assert.fail,
       waitFor: (what) => waits.push(what),
     });
-    const pools = ["migrations", "pipeline", "bus", "listen chat4all_bus", "listen chat4all_fanout", "identity"];
+    const pools = ["migrations", "pipeline", "bus", "listen chat4all_fanout", "identity"];
     for (const name of ["chat4all", ...pools.map((pool) => `chat4all ${pool}`)]) assert.ok(busy.names.has(name), name);
+    assert.ok(!busy.names.has("chat4all listen chat4all_bus"), "one connection listens");
     assert.ok(waits.lastIndexOf("the database of DATABASE_URL to answer") > waits.indexOf("the pipeline to open"));
     checkAnswersOf(hub.url!);
     const client = openClient({ url: hub.url!, credential: { username: "admin", password: adminPassword } });

@@ -130,10 +130,24 @@ export async function openContext(options: ContextOptions): Promise<Context> {
   );
   const clock = stack.use(await retry(() => openDatabaseClock({ db: pipelineDb, clock: machineClock, log })));
 
+  const redisUrl = config.redisUrl?.reveal() ?? null;
+  if (redisUrl !== null) waitFor("Redis to answer");
+  const redis =
+    redisUrl === null
+      ? null
+      : stack.use(
+          await (await import("./lib/redis.ts")).openRedis({ url: redisUrl, name: "chat4all", clock, log, signal }),
+        );
+  const limits =
+    redis === null ? openMemoryRateLimits(clock) : openRedisRateLimits({ client: redis.client, clock, log });
+  const sharedDatabaseUrl = database === null ? pipelineUrl(databaseUrl) : null;
+  const fanout = stack.use(await openFanout({ redisUrl, databaseUrl: sharedDatabaseUrl, clock, log, start }));
+  waitFor("the bus to open");
   const bus = stack.use(
     await retry(() =>
       openPostgresBus({
         url: pipelineUrl(databaseUrl),
+        fanout,
         clock,
         log,
         topics: [
@@ -147,18 +161,6 @@ export async function openContext(options: ContextOptions): Promise<Context> {
       }),
     ),
   );
-  const redisUrl = config.redisUrl?.reveal() ?? null;
-  if (redisUrl !== null) waitFor("Redis to answer");
-  const redis =
-    redisUrl === null
-      ? null
-      : stack.use(
-          await (await import("./lib/redis.ts")).openRedis({ url: redisUrl, name: "chat4all", clock, log, signal }),
-        );
-  const limits =
-    redis === null ? openMemoryRateLimits(clock) : openRedisRateLimits({ client: redis.client, clock, log });
-  const sharedDatabaseUrl = database === null ? pipelineUrl(databaseUrl) : null;
-  const fanout = stack.use(await openFanout({ redisUrl, databaseUrl: sharedDatabaseUrl, clock, log, start }));
   const eventNotifier = openEventNotifier({ fanout, clock });
   const simulatorOrigins = config.simulator.url === null ? [] : [new URL(config.simulator.url).origin];
   const { allowPrivate } = config.webhooks;

@@ -27,9 +27,9 @@ export interface DatabasesOptions {
 /** Connections of the pools for identity and for accepting, each. */
 const smallPoolSize = 4;
 
-/** The most connections that a process opens: these pools, bus and fan-out with a listener each, and a lock. */
+/** The most connections that a process opens: these pools, four of the bus, two of the fan-out, and a lock. */
 export function connectionsOf({ size }: Pick<DatabasesOptions, "size">): number {
-  return 2 * size + 2 * smallPoolSize + 8;
+  return 2 * size + 2 * smallPoolSize + 7;
 }
 
 /** Opens no connection yet. The schema must be there before the first is used. */

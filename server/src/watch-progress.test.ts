@@ -4,6 +4,7 @@ import { openPostgresBus } from "./bus/postgres-bus.ts";
 import type { Context } from "./context.ts";
 import { steps } from "./flow.ts";
 import { type Clock, systemClock } from "./lib/clock.ts";
+import { openLocalFanout } from "./lib/fanout/local-fanout.ts";
 import type { Log } from "./lib/postgres.ts";
 import { lookEveryMs } from "./lib/progress-watch.ts";
 import { openTroubles } from "./lib/troubles.ts";
@@ -24,7 +25,10 @@ test("a step that does not get ready for its partitions is reported, even if no 
   const { url } = opened.use(await createTestDatabase());
   const leaseMs = 2_000;
   const topics = steps.map(({ reads }) => reads);
-  const bus = opened.use(await openPostgresBus({ url, clock: systemClock, log, topics, partitions: 2, leaseMs }));
+  const fanout = opened.use(openLocalFanout(log));
+  const bus = opened.use(
+    await openPostgresBus({ url, fanout, clock: systemClock, log, topics, partitions: 2, leaseMs }),
+  );
   const ready = Promise.withResolvers<void>();
   opened.defer(() => ready.resolve());
   const [step] = steps;

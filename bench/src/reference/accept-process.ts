@@ -39,15 +39,17 @@ const connections = 4;
 /** The hub's own parts for accepting messages, put together with what guards them and without. */
 serve(async ({ databaseUrl, dataDir, workspaceId, userId, isGuarded }: AcceptOrder) => {
   const { acceptDbOf, identityDb } = openDatabases({ url: databaseUrl, size: connections, log });
+  const fanout = openLocalFanout(log);
   const bus = await openPostgresBus({
     url: pipelineUrl(databaseUrl),
+    fanout,
     clock,
     log,
     topics: [topics.messageProcessing, topics.inbound, ...connectors.map(({ channel }) => topics.outgoing(channel))],
     partitions: 16,
     leaseMs: 4_000,
   });
-  const eventNotifier = openEventNotifier({ fanout: openLocalFanout(log), clock });
+  const eventNotifier = openEventNotifier({ fanout, clock });
   const dbOf = isGuarded ? acceptDbOf : withoutPolicies(databaseUrl);
   const acceptor = new Acceptor({
     dbOf,

@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import pg from "pg";
 import { systemClock } from "../lib/clock.ts";
+import { notifyChannel, openPostgresFanout } from "../lib/fanout/postgres-fanout.ts";
 import { type Log, openPool } from "../lib/postgres.ts";
 import { all, one, run } from "../lib/query.ts";
 import { type BusHarness, collect, partitions, publish, spread, topic } from "../testing/suites/bus-harness.ts";
@@ -30,8 +31,15 @@ async function openHarness(): Promise<PostgresHarness> {
   return {
     url,
     pool,
-    open: ({ leaseMs = 4_000, clock = systemClock } = {}) =>
-      openPostgresBus({ url, clock, log: quiet, topics: [topic], partitions, leaseMs }),
+    async open({ leaseMs = 4_000, clock = systemClock } = {}) {
+      const fanout = await openPostgresFanout({ url, clock, log: quiet });
+      const bus = await openPostgresBus({ url, fanout, clock, log: quiet, topics: [topic], partitions, leaseMs });
+      const close = async () => {
+        await bus[Symbol.asyncDispose]();
+        await fanout[Symbol.asyncDispose]();
+      };
+      return { ...bus, [Symbol.asyncDispose]: close };
+    },
     async startProcess(group, { leaseMs = 4_000 } = {}) {
       const child = fork(consumerProgram, [url, topic, group, String(partitions), String(leaseMs)]);
       let owned = 0;
@@ -43,7 +51,7 @@ async function openHarness(): Promise<PostgresHarness> {
     async cutConnections() {
       await pool.query(
         `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-         WHERE datname = current_database() AND application_name IN ('chat4all bus', 'chat4all listen chat4all_bus')`,
+         WHERE datname = current_database() AND application_name IN ('chat4all bus', 'chat4all fanout', 'chat4all listen chat4all_fanout')`,
       );
     },
     async takenOver(group) {
@@ -71,7 +79,7 @@ test("many messages share a NOTIFY", async () => {
   listener.on("notification", () => {
     notifications += 1;
   });
-  await listener.query("LISTEN chat4all_bus");
+  await listener.query(`LISTEN ${notifyChannel}`);
   const begin = performance.now();
   for (let i = 1; i <= 1_000; i += 1) {
     await publisher.publish(harness.pool, topic, spread(i, 1));

@@ -1,9 +1,10 @@
 import type { Clock } from "../lib/clock.ts";
+import type { Fanout } from "../lib/fanout/fanout.ts";
+import { openNotifier } from "../lib/fanout/notifier.ts";
 import { newId } from "../lib/ids.ts";
-import { openListener } from "../lib/listener.ts";
-import { type Log, openPool, type Pool, withSettings } from "../lib/postgres.ts";
+import { type Log, openPool, withSettings } from "../lib/postgres.ts";
 import { type Db, one, run } from "../lib/query.ts";
-import { repeat, repeatWhenWoken } from "../lib/repeat.ts";
+import { repeat } from "../lib/repeat.ts";
 import { openTroubles, type Troubles } from "../lib/troubles.ts";
 import type { Bus } from "./bus.ts";
 import { type PositionRow, readPositions } from "./cursors.ts";
@@ -13,6 +14,8 @@ import { openSubscription, type PostgresSubscription } from "./subscription.ts";
 
 export interface PostgresBusOptions {
   url: string;
+  /** Wakes consumers in other processes; without a wake-up they poll within a second. Close it after the bus. */
+  fanout: Fanout;
   clock: Clock;
   log: Log;
   /** Made if missing; publishing to another topic throws. */
@@ -25,33 +28,24 @@ export interface PostgresBusOptions {
   troubles?: Troubles;
 }
 
-const notifyChannel = "chat4all_bus";
+/** The channel of the fan-out. */
+const channel = "bus";
 const segmentCheckMs = 1_000;
-/** The least time between two NOTIFYs: the first goes out at once, what comes soon after shares the second. */
-const notifyPauseMs = 5;
 
 /** The bus inside PostgreSQL; migration 0004 says how it keeps its promises. Close it before the database. */
 export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus & AsyncDisposable> {
-  const { url, clock, log, topics, leaseMs, troubles = openTroubles({ clock, log }) } = options;
+  const { url, fanout, clock, log, topics, leaseMs, troubles = openTroubles({ clock, log }) } = options;
   await using stack = new AsyncDisposableStack();
   const pool = openBusPool(url, log);
   stack.defer(() => pool.end());
   const partitions = await createTopics(pool, topics, options.partitions);
   const subscriptions = new Set<PostgresSubscription>();
-  const wakeLocal = (topic: string) => {
-    for (const subscription of subscriptions) if (subscription.topic === topic) subscription.wake();
+  /** Null: any topic may have new records. */
+  const wakeLocal = (topic: string | null) => {
+    for (const subscription of subscriptions) if (topic === null || subscription.topic === topic) subscription.wake();
   };
-  const listener = await openListener({
-    url,
-    channel: notifyChannel,
-    clock,
-    log,
-    onNotify: wakeLocal,
-    onConnect: wakeAll,
-  });
-  stack.defer(() => listener.close());
-  const notifier = openNotifier(pool, clock, log);
-  stack.defer(() => notifier.close());
+  const notifier = openNotifier({ fanout, clock, channel });
+  stack.defer(notifier.subscribe(wakeLocal));
   const segments = repeat(
     clock,
     segmentCheckMs,
@@ -61,10 +55,6 @@ export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus 
   stack.defer(() => segments.close());
   const opened = stack.move();
 
-  function wakeAll(): void {
-    for (const subscription of subscriptions) subscription.wake();
-  }
-
   return {
     async publish(tx, topic, records) {
       if (records.length === 0) return;
@@ -73,10 +63,10 @@ export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus 
     },
     outboxOf: (records) => outboxOf(records, partitions),
     wake(topic) {
-      wakeLocal(topic);
       const ours = [...subscriptions].filter((subscription) => subscription.topic === topic);
       const areAll = ours.length > 0 && ours.every((subscription) => subscription.consumers() === ours.length);
-      if (!areAll) notifier.notify(topic);
+      if (areAll) wakeLocal(topic);
+      else notifier.notify(topic);
     },
     subscribe(topic, group, consumer) {
       const ownerId = newId(clock.now());
@@ -147,25 +137,4 @@ function progressOf({ partition, last_offset, consumed_offset, owner }: Position
     isPrepared: standing?.isReady ?? true,
     holder,
   } as const;
-}
-
-/** Wakes the other processes: many commits, few notifications. */
-function openNotifier(pool: Pool, clock: Clock, log: Log) {
-  const waiting = new Set<string>();
-  const notifying = repeatWhenWoken(clock, notifyPauseMs, async () => {
-    const topics = [...waiting];
-    waiting.clear();
-    try {
-      await pool.query("SELECT pg_notify($1, topic) FROM unnest($2::text[]) topic", [notifyChannel, topics]);
-    } catch (error) {
-      log.warn({ err: error }, "bus: other processes were not woken; they will look by themselves");
-    }
-  });
-  return {
-    notify(topic: string): void {
-      waiting.add(topic);
-      notifying.wake();
-    },
-    close: () => notifying.close(),
-  };
 }

@@ -2,11 +2,13 @@
 
 import { openPostgresBus } from "../bus/postgres-bus.ts";
 import { systemClock } from "../lib/clock.ts";
+import { openLocalFanout } from "../lib/fanout/local-fanout.ts";
 
 const [url, topic, group, partitions, leaseMs] = process.argv.slice(2) as [string, string, string, string, string];
 const quiet = { info() {}, warn() {}, error() {} };
 const bus = await openPostgresBus({
   url,
+  fanout: openLocalFanout(quiet),
   clock: systemClock,
   log: quiet,
   topics: [topic],

@@ -89,9 +89,11 @@ export async function startPipeline(options: PipelineOptions = {}) {
   );
   const databases = stack.use(openDatabases({ url: database.url, size: 8, log: quiet }));
   const troubles = openTroubles({ clock, log: quiet });
+  const fanout = stack.use(openLocalFanout(quiet));
   const openBus = (lease = leaseMs) =>
     openPostgresBus({
       url: database.url,
+      fanout,
       clock,
       log: quiet,
       topics: [topics.messageProcessing, topics.inbound, topics.outgoing(testChannel)],
@@ -100,7 +102,7 @@ export async function startPipeline(options: PipelineOptions = {}) {
       troubles,
     });
   const bus = stack.use(await openBus());
-  const eventNotifier = openEventNotifier({ fanout: stack.use(openLocalFanout(quiet)), clock });
+  const eventNotifier = openEventNotifier({ fanout, clock });
   const sent: OutboundPart[] = [];
   const platform = { answer: options.platform ?? takesAll };
   const connector = testConnector({ ...testCapabilities, ...options.capabilities }, (part) => {
