@@ -1,7 +1,7 @@
 import { invalid } from "../errors.ts";
 
 /**
- * The position of the last event that a reader has, with a mark of that event. After a restore of an older backup the
+ * The position of the last event that a client has, with a mark of that event. After a restore of an older backup the
  * feed grows past the position with other events, which have other marks. Null: not checked.
  */
 export interface Cursor {
@@ -17,7 +17,7 @@ export function markOf(time: string): string {
   return `((date_part('epoch', ${time}) * 1e6)::bigint % ${markBound})`;
 }
 
-/** The form for clients, to whom it is opaque. */
+/** The text for clients, to whom it is opaque. */
 export function toCursor({ position, mark }: Cursor): string {
   return mark === null ? String(position) : `${position}-${mark.toString(36)}`;
 }
@@ -38,7 +38,7 @@ export function parseCursor(cursor: string, field = "cursor"): Cursor {
   return { position: Number(position), mark: mark === undefined ? null : Number.parseInt(mark, 36) };
 }
 
-/** A batch of the feed: what one statement wrote. */
+/** The events that one statement wrote. */
 export interface Batch {
   last_position: number;
   event_count: number;
@@ -50,15 +50,15 @@ export function firstOf({ last_position, event_count }: Omit<Batch, "mark">): nu
 }
 
 /**
- * Why a reader cannot resume from a cursor; null when it can. `next` is the first batch that ends at the cursor or
- * later. The same rule for all ways to read: a cursor is valid while its event is kept, or is the newest.
+ * Why nothing can be read after a cursor; null when it can. `next` is the first batch that ends at the cursor or later.
+ * A cursor is valid while its event is stored, or is the newest.
  */
 export function gapAfter({ position, mark }: Cursor, head: Cursor, next: Batch | undefined): GapReason | null {
   const isOf = (other: number | null) => mark === null || other === null || mark === other;
   if (position > head.position) return "unknown";
   if (position === head.position) return isOf(head.mark) ? null : "unknown";
   if (next === undefined || firstOf(next) > position + 1) return "expired";
-  // Its own event was deleted, and the next one is there.
+  // Its own event was deleted, and the next one is stored.
   if (firstOf(next) > position) return mark === null ? null : "expired";
   return isOf(next.mark) ? null : "unknown";
 }

@@ -9,7 +9,7 @@ import { hydrateSome, type Stored, type StoredEvent } from "./hydrate.ts";
  */
 export type FeedPage =
   /**
-   * Events right after the cursor, oldest first; `last` is the position up to which was read, `head` the newest of all.
+   * Events right after the cursor, oldest first. The page ends at `last`; `head` is the position of the newest event.
    */
   | { kind: "events"; events: FeedEvent[]; last: number; head: number; cursor: Cursor }
   /**
@@ -37,14 +37,14 @@ export async function readFeed(db: Db, workspaceId: string, after: Cursor | numb
     .flatMap(unpack)
     .filter(({ position }) => position > from.position);
   const wanted = stored.slice(0, limit);
-  // The hole begins right after it.
+  // The hole begins right after the cursor.
   if (wanted.length === 0 && from.position < head) return { kind: "gap", reason: "expired", head, cursor: newest };
   const { events, count } = await hydrateSome(db, workspaceId, wanted);
   const { position, mark } = wanted[count - 1] ?? newest;
   return { kind: "events", events, last: position, head, cursor: { position, mark } };
 }
 
-/** Why a reader cannot resume from each of these cursors, of any feeds; null when it can. One round trip. */
+/** Why the feeds cannot be read after these cursors; null where they can. One round trip. */
 export async function checkCursors(
   db: Db,
   asked: readonly { workspaceId: string; cursor: Cursor }[],
@@ -89,7 +89,7 @@ export async function readHeads(db: Db, workspaceIds: readonly string[]): Promis
   return new Map(rows.map(({ workspace_id, position, mark }) => [workspace_id, { position, mark }]));
 }
 
-/** The position before the oldest event that is kept. */
+/** The position before the oldest stored event. */
 export async function readOldest(db: Db, workspaceId: string): Promise<number> {
   const row = await maybe<{ position: number }>(
     db,
@@ -99,7 +99,7 @@ export async function readOldest(db: Db, workspaceId: string): Promise<number> {
   return row?.position ?? readHead(db, workspaceId);
 }
 
-/** The position before the first event at or after a time: a reader that goes on from there gets all since. */
+/** The position before the first event at or after a time: read from there to get all events since. */
 export async function positionAt(db: Db, workspaceId: string, at: Date): Promise<number> {
   const row = await one<{ position: number | null }>(
     db,
@@ -109,21 +109,21 @@ export async function positionAt(db: Db, workspaceId: string, at: Date): Promise
   return row.position ?? readHead(db, workspaceId);
 }
 
-/** Batches that one statement clears away: it holds no lock for long. */
-const clearBatch = 5_000;
+/** Batches that one statement deletes, so that it holds no lock for long. */
+const deleteBatch = 5_000;
 
-/** Clears events away that are older than `retentionMs`. Readers that stood before them are told of a gap. */
+/** Deletes events that are older than `retentionMs`. Older cursors are a gap from then on. Returns the number of batches. */
 export async function deleteOldEvents(db: Db, now: Date, retentionMs: number): Promise<number> {
   const before = new Date(now.getTime() - retentionMs);
-  for (let cleared = 0; ; ) {
+  for (let deleted = 0; ; ) {
     const count = await run(
       db,
       `DELETE FROM events WHERE ctid = ANY (ARRAY(
          SELECT ctid FROM events WHERE created_at < $1 ORDER BY workspace_id, last_position LIMIT $2))`,
-      [before, clearBatch],
+      [before, deleteBatch],
     );
-    cleared += count;
-    if (count < clearBatch) return cleared;
+    deleted += count;
+    if (count < deleteBatch) return deleted;
   }
 }
 
@@ -155,14 +155,14 @@ FROM event_heads h LEFT JOIN LATERAL (
 ) b ON true
 WHERE h.workspace_id = $1 ORDER BY b.last_position`;
 
-/** A feed at whose end the reader stands gives one row without a batch. */
+/** Without events after the cursor the statement returns one row without a batch. */
 function isBatch(row: BatchRow): row is BatchRow & { last_position: number } {
   return row.last_position !== null;
 }
 
 /**
- * Up to the first hole, from behind which the next read tells of a gap: where the database's time was set back, newer
- * events are cleared away before older ones.
+ * Up to the first hole, where the next read is a gap: when the database's time was set back, newer events are deleted
+ * before older ones.
  */
 function unbroken<Batch extends BatchRow & { last_position: number }>(batches: readonly Batch[]): readonly Batch[] {
   const hole = batches.findIndex(

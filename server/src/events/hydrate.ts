@@ -2,10 +2,10 @@ import { loadConversations, readLengths, showConversation } from "../conversatio
 import { anyAgent, anyMember } from "../credentials/credentials.ts";
 import { maxPageBytes } from "../lib/page-bytes.ts";
 import type { Db } from "../lib/query.ts";
-import type { EventFrame, FeedEvent, Told } from "./feed-event.ts";
-import { loadMessageFacts, type MessageFacts, type StoredStatus, tellMessage, tellStatus } from "./message-events.ts";
+import type { EventContent, EventFrame, FeedEvent } from "./feed-event.ts";
+import { loadMessageFacts, type MessageFacts, messageEvent, type StoredStatus, statusEvent } from "./message-events.ts";
 
-/** An event as the feed keeps it: see migrations 0007 and 0021. */
+/** An event as the feed stores it: see migrations 0007, 0021 and 0022. */
 export type Stored =
   | ["m", conversationId: string, messageId: string]
   | StoredStatus
@@ -13,7 +13,6 @@ export type Stored =
   | ["w", webhookEndpointId: string, status: "enabled" | "disabled", reason: string]
   | StoredAccount;
 
-/** See migration 0022. */
 type StoredAccount = [
   "a",
   channelAccountId: string,
@@ -30,8 +29,8 @@ export interface StoredEvent extends Pick<FeedEvent, "position" | "mark" | "at">
 
 /**
  * Completes stored events with the rows that they are about: messages as they were written, conversations as they are
- * now. Takes two statements for messages and a few for conversations, for any count. Events about deleted rows are left
- * out. `count` is how many were completed: at least one, and no more than a page takes.
+ * now. Takes two statements for messages and a few for conversations, for any number of events. Omits events about
+ * deleted rows. `count` is how many were completed: at least one, and no more than fit in a page.
  */
 export async function hydrateSome(
   db: Db,
@@ -58,16 +57,16 @@ export async function hydrateSome(
   });
   const some = end === -1 ? stored : stored.slice(0, end);
   const events = some.flatMap(({ position, mark, at, event }) => {
-    const told = tell(event, facts, changed.conversations);
-    if (told === null) return [];
-    const whole = ({ type, ...fields }: EventFrame) => ({ type, event: told.name, at: at.toISOString(), ...fields });
+    const content = contentOf(event, facts, changed.conversations);
+    if (content === null) return [];
+    const whole = ({ type, ...fields }: EventFrame) => ({ type, event: content.name, at: at.toISOString(), ...fields });
     const orNull = (frame: EventFrame | null | undefined) => (frame ? whole(frame) : null);
-    const { alsoSeenBy = null, awaits = null, memberFrame, partingFrame } = told;
+    const { alsoSeenBy = null, awaits = null, memberFrame, partingFrame } = content;
     return {
       ...{ position, mark, at, alsoSeenBy, awaits },
-      name: told.name,
-      conversationId: told.conversationId,
-      frame: whole(told.frame),
+      name: content.name,
+      conversationId: content.conversationId,
+      frame: whole(content.frame),
       memberFrame: orNull(memberFrame),
       partingFrame: orNull(partingFrame),
     };
@@ -75,18 +74,18 @@ export async function hydrateSome(
   return { events, count: some.length };
 }
 
-function tell(event: Stored, facts: MessageFacts, conversations: ReadonlyMap<string, Shown>): Told | null {
+function contentOf(event: Stored, facts: MessageFacts, conversations: ReadonlyMap<string, Shown>): EventContent | null {
   switch (event[0]) {
     case "m":
-      return tellMessage(event[2], facts);
+      return messageEvent(event[2], facts);
     case "s":
-      return tellStatus(event, facts);
+      return statusEvent(event, facts);
     case "c": {
       const [, conversationId, change, leftId] = event;
       const conversation = conversations.get(conversationId);
       if (conversation === undefined) return null;
       const frameOf = (shown: ShownConversation) => ({ type: "CONVERSATION" as const, conversation: shown });
-      // It is read as it is now, also by one who left long ago.
+      // The conversation is read as it is now, also for a member who left long ago.
       const partingFrame =
         leftId === null ? null : frameOf({ ...conversation.toMembers, title: null, members: [], last_seq: 0 });
       const name = `conversation.${change}` as const;

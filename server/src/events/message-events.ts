@@ -3,9 +3,9 @@ import { formatAddress } from "../contacts/contacts.ts";
 import { anyAgent, anyMember, seesAddressesOf, type Viewer } from "../credentials/credentials.ts";
 import { maxPageBytes } from "../lib/page-bytes.ts";
 import { all, type Db } from "../lib/query.ts";
-import type { EventFrame, Told } from "./feed-event.ts";
+import type { EventContent, EventFrame } from "./feed-event.ts";
 
-/** A status as migration 0021 keeps it; events of before it end with the error. */
+/** A status as migration 0021 stores it; older events end with the error. */
 export type StoredStatus = [
   kind: "s",
   conversationId: string,
@@ -30,10 +30,10 @@ interface MessageRow {
   /** The other participant of a private conversation; null in a group. */
   recipient_id: string | null;
   direction: "inbound" | "outbound";
-  /** Null for an event of a status, and for a message that is beyond the page. */
+  /** Null for an event of a status, and for a message beyond the page. */
   payload: { type: string; text?: string; caption?: string; file_id?: string } | null;
   reply_to: string | null;
-  /** The channel on which an inbound message came; null for others. */
+  /** Where an inbound message came from; null for others. */
   origin: {
     channel: string;
     channel_account_id: string;
@@ -81,16 +81,16 @@ export async function loadMessageFacts(
 }
 
 /**
- * With the payloads of `told`, the first ones up to the size of a page; of `mentioned` only the fields that an event of
- * a status needs. Computing the size of a long payload takes as long as reading it, so no further ones are read.
+ * `newIds` get their payloads, the first ones up to the size of a page; `statusIds` only the fields that an event of a
+ * status needs. Computing the size of a long payload takes as long as reading it, so no further ones are read.
  */
 async function loadMessages(
   db: Db,
   workspaceId: string,
-  told: readonly string[],
-  mentioned: readonly string[],
+  newIds: readonly string[],
+  statusIds: readonly string[],
 ): Promise<Map<string, MessageRow>> {
-  const ids = [...new Set([...told, ...mentioned])];
+  const ids = [...new Set([...newIds, ...statusIds])];
   if (ids.length === 0) return new Map();
   const rows = await all<MessageRow>(
     db,
@@ -112,7 +112,7 @@ async function loadMessages(
      JOIN messages m ON m.workspace_id = $1 AND m.message_id = i.message_id
      LEFT JOIN participants p ON p.participant_id = m.sender_id
      LEFT JOIN conversations c ON c.conversation_id = m.conversation_id`,
-    [workspaceId, ids, told],
+    [workspaceId, ids, newIds],
   );
   return new Map(rows.map((row) => [row.message_id, row]));
 }
@@ -136,7 +136,7 @@ async function loadDeliveries(
 }
 
 /** Null for a deleted message. */
-export function tellMessage(messageId: string, { messages }: MessageFacts): Told | null {
+export function messageEvent(messageId: string, { messages }: MessageFacts): EventContent | null {
   const message = messages.get(messageId);
   if (message === undefined) return null;
   const { message_id, conversation_id, seq, sender_id, recipient_id, direction, reply_to, origin } = message;
@@ -171,7 +171,7 @@ export function tellMessage(messageId: string, { messages }: MessageFacts): Told
   };
 }
 
-export function tellStatus(event: StoredStatus, { messages, deliveries }: MessageFacts): Told {
+export function statusEvent(event: StoredStatus, { messages, deliveries }: MessageFacts): EventContent {
   const [, conversation_id, message_id, delivery_id, recipient_id, channel, status, error] = event;
   const [sentAt, platformAt, providerMessageId] = event.slice(8) as (string | null)[];
   const message = messages.get(message_id);

@@ -15,30 +15,30 @@ export interface ListenerOptions {
   clock: Clock;
   log: Log;
   onNotify: (payload: string) => void;
-  /** After each time the connection stands: what was notified in between is lost, so look for yourself. */
-  onConnect: () => void;
+  /** Notifications before it are lost, so poll. */
+  onReconnect: () => void;
 }
 
 export const reconnectMs = 500;
-/** A connection that only listens writes nothing, so without pings a dead one would go unnoticed. */
+/** A connection that only listens writes nothing, so a dead one is found by pings. */
 const pingEveryMs = 5_000;
 const answerWithinMs = 3_000;
 
-/** LISTEN on a connection of its own, which comes back when it breaks. */
+/** LISTEN on a connection of its own, which reconnects. */
 export async function openListener(options: ListenerOptions): Promise<Listener> {
-  const { url, channel, clock, log, onNotify, onConnect } = options;
+  const { url, channel, clock, log, onNotify, onReconnect } = options;
   let client: pg.Client | null = null;
   let isClosed = false;
   let cancelReconnect = () => {};
 
-  /** Throws when it cannot be opened; once it stands, a loss opens the next one. */
+  /** Throws when it fails. A connection that is lost later is replaced. */
   async function connect(): Promise<void> {
     const next = createClient({ url, applicationName: `chat4all listen ${channel}`, answerWithinMs });
     const onLost = (error?: Error) => {
-      // Until it stands, its failure is told by throwing.
+      // A connection that is not open yet fails by throwing.
       if (client !== next || isClosed) return;
       client = null;
-      log.warn({ channel, reason: error?.message }, "the listening connection was lost and is opened again");
+      log.warn({ channel, reason: error?.message }, "the connection that listens was lost; it reconnects");
       next.end().catch(() => {});
       reconnectLater();
     };
@@ -54,12 +54,11 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     }
     if (isClosed) return next.end();
     client = next;
-    onConnect();
   }
 
   function reconnectLater(): void {
     cancelReconnect = clock.after(reconnectMs, () => {
-      if (!isClosed) connect().catch(() => reconnectLater());
+      if (!isClosed) connect().then(onReconnect, () => reconnectLater());
     });
   }
 

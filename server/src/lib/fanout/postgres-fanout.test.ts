@@ -8,7 +8,7 @@ import { createTestDatabase } from "../../testing/test-database.ts";
 import { startTestServer } from "../../testing/test-server.ts";
 import { systemClock } from "../clock.ts";
 import type { Log } from "../postgres.ts";
-import { readPayload, writePayload } from "./frames.ts";
+import { readPayload, writePayload } from "./payload.ts";
 import { notifyChannel, openPostgresFanout } from "./postgres-fanout.ts";
 
 async function openHarness({ killsServer = false } = {}): Promise<FanoutHarness> {
@@ -45,10 +45,10 @@ async function openHarness({ killsServer = false } = {}): Promise<FanoutHarness>
 ownMessagesSuite(openHarness);
 sharedFanoutSuite(openHarness);
 
-test("what somebody else notifies is not taken for a message", () => {
-  const payload = { sender: "a-1", isAfterLoss: true, frames: [{ channel: "é", message: "1 2 é" }] };
+test("a notification of another program is no message", () => {
+  const payload = { sender: "a-1", isAfterLoss: true, messages: [{ channel: "é", message: "1 2 é" }] };
   assert.deepEqual(readPayload(writePayload(payload, 7)), payload);
-  for (const text of ["", "news", "a 1 -", "a 1 -\nx", "a 1 -\n1 9 cshort", "a 1 -\n1 1 cm1", "a x -\n1 1 cm"]) {
+  for (const text of ["", "events", "a 1 -", "a 1 -\nx", "a 1 -\n1 9 cshort", "a 1 -\n1 1 cm1", "a x -\n1 1 cm"]) {
     assert.equal(readPayload(text), null, text);
   }
 });

@@ -36,20 +36,20 @@ describe("Redis", () => {
   sharedFanoutSuite(openHarness);
 });
 
-test("databases of one Redis do not hear each other", async () => {
+test("databases of one Redis do not get each other's messages", async () => {
   await using redis = await startTestRedis();
   const log: Log = { info() {}, warn() {}, error() {} };
   await using one = await openRedisFanout({ url: `${redis.url}/1`, clock: systemClock, log });
   await using two = await openRedisFanout({ url: `${redis.url}/2`, clock: systemClock, log });
   await using again = await openRedisFanout({ url: `${redis.url}/1`, clock: systemClock, log });
-  two.subscribe("news", () => assert.fail("it hears another database"));
-  const heard: string[] = [];
-  again.subscribe("news", (message) => void heard.push(message));
-  one.publish("news", "a");
-  await until("the message is heard", () => heard.length === 1);
+  two.subscribe("events", () => assert.fail("it is of another database"));
+  const received: string[] = [];
+  again.subscribe("events", (message) => void received.push(message));
+  one.publish("events", "a");
+  await until("the message is received", () => received.length === 1);
 });
 
-test("a Redis that is not there, or refuses the password, is told in a sentence", async () => {
+test("a Redis that does not answer, or refuses the password, ends the start with one sentence", async () => {
   const log: Log = { info() {}, warn() {}, error() {} };
   const hasty = { ...systemClock, after: (ms: number, call: () => void) => systemClock.after(ms / 50, call) };
   await assert.rejects(openRedisFanout({ url: "redis://127.0.0.1:1", clock: hasty, log }), {

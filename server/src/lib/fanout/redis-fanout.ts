@@ -2,43 +2,44 @@ import type { Clock } from "../clock.ts";
 import type { Log } from "../postgres.ts";
 import { openRedis } from "../redis.ts";
 import type { Fanout } from "./fanout.ts";
-import { openRelay } from "./relay.ts";
+import { Relay } from "./relay.ts";
 
 export interface RedisFanoutOptions {
-  /** All processes on this server and database number hear one another. */
+  /** All processes on this server and database number get one another's messages. */
   url: string;
   clock: Clock;
   log: Log;
-  /** Gives up waiting for a Redis that does not answer yet. */
+  /** Ends the wait for a Redis that does not answer yet. */
   signal?: AbortSignal;
 }
 
 /** Larger payloads would save little and delay those behind them. */
 const maxPayloadBytes = 32_000;
 
-/** By PUBLISH and SUBSCRIBE, over two connections of its own. Throws a `StartError` when Redis cannot be reached. */
+/** PUBLISH and SUBSCRIBE, over two connections of its own. Throws a `StartError` when Redis cannot be reached. */
 export async function openRedisFanout({ url, clock, log, signal }: RedisFanoutOptions): Promise<Fanout> {
   await using stack = new AsyncDisposableStack();
   const channel = redisChannel(url);
   const publisher = stack.use(await openRedis({ url, name: "chat4all-fanout", clock, log, signal }));
-  const relay = openRelay({
+  const relay = new Relay({
     clock,
     log,
     maxPayloadBytes,
     async send(payloads) {
       await Promise.all(payloads.map((payload) => publisher.client.publish(channel, payload)));
     },
+    close: () => opened.disposeAsync(),
   });
-  const subscriber = stack.use(
-    await openRedis({ url, name: "chat4all-fanout-listener", clock, log, signal, onReconnect: relay.reconnected }),
+  const onReconnect = () => relay.reconnected();
+  const listener = stack.use(
+    await openRedis({ url, name: "chat4all-fanout-listener", clock, log, signal, onReconnect }),
   );
-  await subscriber.client.subscribe(channel, relay.receive);
-  stack.use(relay);
+  await listener.client.subscribe(channel, (payload) => relay.receive(payload));
   const opened = stack.move();
-  return { ...relay, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+  return relay;
 }
 
-/** Redis knows no channels of one database only: the number of the database is in the name. */
+/** Redis has no channels of one database only, so the number of the database is in the name. */
 export function redisChannel(url: string): string {
   return `chat4all:${new URL(url).pathname.slice(1) || "0"}:fanout`;
 }

@@ -1,6 +1,6 @@
-/** How several messages travel as one payload: `<sender> <serial> <lost|->` and a line feed, then one frame each. */
+/** How several messages travel as one payload: `<sender> <serial> <lost|->` and a line feed, then each message. */
 
-export interface Frame {
+export interface Message {
   readonly channel: string;
   readonly message: string;
 }
@@ -8,28 +8,26 @@ export interface Frame {
 export interface Payload {
   /** The process that wrote it. */
   readonly sender: string;
-  /** Its sender could not pass on messages that were published before these. */
+  /** Its sender dropped messages that were published before these. */
   readonly isAfterLoss: boolean;
-  readonly frames: readonly Frame[];
+  readonly messages: readonly Message[];
 }
 
-/** What the heading and the lengths in front of one frame take at most, in bytes. */
+/** Upper bounds of the heading, and of the lengths in front of one message, in bytes. */
 export const headingBytes = 80;
-export const frameHeadingBytes = 12;
+export const messageHeadingBytes = 12;
 
 /** `serial` makes two payloads with the same messages differ: PostgreSQL drops the second of two equal ones. */
-export function writePayload(payload: Payload, serial: number): string {
-  const frames = payload.frames.map(
-    ({ channel, message }) => `${channel.length} ${message.length} ${channel}${message}`,
-  );
-  return `${payload.sender} ${serial} ${payload.isAfterLoss ? "lost" : "-"}\n${frames.join("")}`;
+export function writePayload({ sender, isAfterLoss, messages }: Payload, serial: number): string {
+  const texts = messages.map(({ channel, message }) => `${channel.length} ${message.length} ${channel}${message}`);
+  return `${sender} ${serial} ${isAfterLoss ? "lost" : "-"}\n${texts.join("")}`;
 }
 
 /** `null` when it is not one of ours. */
 export function readPayload(text: string): Payload | null {
   const [heading, sender, loss] = /^([\w-]+) \d+ (lost|-)\n/.exec(text) ?? [];
   if (heading === undefined) return null;
-  const frames: Frame[] = [];
+  const messages: Message[] = [];
   const lengths = /(\d{1,5}) (\d{1,5}) /y;
   for (let at = heading.length; at < text.length; ) {
     lengths.lastIndex = at;
@@ -39,7 +37,7 @@ export function readPayload(text: string): Payload | null {
     const messageAt = channelAt + Number(channelLength);
     at = messageAt + Number(messageLength);
     if (at > text.length) return null;
-    frames.push({ channel: text.slice(channelAt, messageAt), message: text.slice(messageAt, at) });
+    messages.push({ channel: text.slice(channelAt, messageAt), message: text.slice(messageAt, at) });
   }
-  return { sender: sender!, isAfterLoss: loss === "lost", frames };
+  return { sender: sender!, isAfterLoss: loss === "lost", messages };
 }
