@@ -9,7 +9,7 @@ export interface Cursor {
   mark: number | null;
 }
 
-/** Marks are less than this: six digits of base 36. */
+/** Six digits of base 36. */
 const markBound = 36 ** 6;
 
 /** SQL of the mark of events that were written at this time: the lower part of its microseconds. */
@@ -17,7 +17,6 @@ export function markOf(time: string): string {
   return `((date_part('epoch', ${time}) * 1e6)::bigint % ${markBound})`;
 }
 
-/** The text for clients, to whom it is opaque. */
 export function toCursor({ position, mark }: Cursor): string {
   return mark === null ? String(position) : `${position}-${mark.toString(36)}`;
 }
@@ -28,7 +27,7 @@ export function isCursor(text: string): boolean {
   return form.test(text);
 }
 
-/** Also accepts a bare position, as older versions used. Throws VALIDATION_ERROR that names the field for anything else. */
+/** Also accepts a bare position. Throws VALIDATION_ERROR that names the field for anything else. */
 export function parseCursor(cursor: string, field = "cursor"): Cursor {
   const match = form.exec(cursor);
   if (match === null) {
@@ -58,7 +57,7 @@ export function gapAfter({ position, mark }: Cursor, head: Cursor, next: Batch |
   if (position > head.position) return "unknown";
   if (position === head.position) return isOf(head.mark) ? null : "unknown";
   if (next === undefined || firstOf(next) > position + 1) return "expired";
-  // Its own event was deleted, and the next one is stored.
+  // Its own event was deleted.
   if (firstOf(next) > position) return mark === null ? null : "expired";
   return isOf(next.mark) ? null : "unknown";
 }

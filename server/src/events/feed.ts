@@ -8,14 +8,9 @@ import { hydrateSome, type Stored, type StoredEvent } from "./hydrate.ts";
  * gaps. Migration 0007 says how that holds.
  */
 export type FeedPage =
-  /**
-   * Events right after the cursor, oldest first. The page ends at `last`; `head` is the position of the newest event.
-   */
+  /** Events right after the cursor, up to `last`; `head` is the position of the newest event. */
   | { kind: "events"; events: FeedEvent[]; last: number; head: number; cursor: Cursor }
-  /**
-   * Events after the cursor were deleted, or the cursor is of another feed: read the state again, and resume from
-   * `head`.
-   */
+  /** Events after the cursor were deleted, or it is of another feed: read the state, and resume from `cursor`. */
   | { kind: "gap"; reason: GapReason; head: number; cursor: Cursor };
 
 /** Most events that one call reads. */
@@ -89,7 +84,6 @@ export async function readHeads(db: Db, workspaceIds: readonly string[]): Promis
   return new Map(rows.map(({ workspace_id, position, mark }) => [workspace_id, { position, mark }]));
 }
 
-/** The position before the oldest stored event. */
 export async function readOldest(db: Db, workspaceId: string): Promise<number> {
   const row = await maybe<{ position: number }>(
     db,
@@ -109,7 +103,7 @@ export async function positionAt(db: Db, workspaceId: string, at: Date): Promise
   return row.position ?? readHead(db, workspaceId);
 }
 
-/** Batches that one statement deletes, so that it holds no lock for long. */
+/** Batches deleted by one statement, which holds no lock for long. */
 const deleteBatch = 5_000;
 
 /** Deletes events that are older than `retentionMs`. Older cursors are a gap from then on. Returns the number of batches. */
@@ -155,7 +149,6 @@ FROM event_heads h LEFT JOIN LATERAL (
 ) b ON true
 WHERE h.workspace_id = $1 ORDER BY b.last_position`;
 
-/** Without events after the cursor the statement returns one row without a batch. */
 function isBatch(row: BatchRow): row is BatchRow & { last_position: number } {
   return row.last_position !== null;
 }

@@ -1,6 +1,5 @@
 import { all, type Db } from "../lib/query.ts";
 
-/** The members of a conversation that was loaded. */
 export type MembersOf = (conversationId: string) => readonly string[];
 
 /** Most conversations whose members are cached; the least recently used go first. */
@@ -14,7 +13,6 @@ type Found = ReadonlyMap<string, readonly string[]>;
  */
 export class Memberships {
   readonly #db: Db;
-  /** Least recently used first. */
   readonly #cached = new Map<string, readonly string[]>();
   /** Reads under way. A conversation that changes meanwhile is removed, and what was read of it is not cached. */
   readonly #reading = new Map<string, Promise<Found>>();

@@ -8,8 +8,8 @@ import { Memberships } from "./memberships.ts";
 import { visibleFrame } from "./readable.ts";
 
 /**
- * Most events that one call reads. For a member who sees few of them it doubles the page that it reads, so that even a
- * call for one event takes a few dozen statements only.
+ * Most events that one call reads. Pages that it reads double in size, so that a caller who sees few events costs a few
+ * dozen statements.
  */
 const maxScanned = 5_000;
 
@@ -50,7 +50,6 @@ export async function readEvents(
       if (data.length === limit) return { data, next_cursor: cursor };
     }
     from = page.cursor;
-    // The next page would hardly fit, or does not exist.
     if (bytes > maxPageBytes / 2 || page.last >= page.head) break;
   }
   return { data, next_cursor: toCursor(from) };

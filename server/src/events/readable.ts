@@ -11,7 +11,7 @@ import { forbidden } from "../errors.ts";
 import type { FeedEvent } from "./feed-event.ts";
 import type { MembersOf } from "./memberships.ts";
 
-/** FORBIDDEN, naming the scope, for an API key that may not read the feed. */
+/** Throws FORBIDDEN that names the scope. */
 export function requireFeedScopes(by: Scoped): void {
   requireScope(by, ...feedScopes);
 }

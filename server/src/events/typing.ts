@@ -8,10 +8,9 @@ export interface Typing {
   participantId: string;
 }
 
-/** Notifies all processes of people who type. It is not in the feed and not stored. */
+/** Notifies all processes of typing, which is not in the feed and not stored. */
 export interface TypingNotifier {
   notify(typing: Typing): void;
-  /** Returns a function that unsubscribes. */
   subscribe(listener: (typing: Typing) => void): () => void;
 }
 

@@ -161,7 +161,7 @@ function isCurrent(client: Client, resumes: number): boolean {
   return client.resumes === resumes && client.state === "catching-up";
 }
 
-/** Sends a frame of an event, and reports when it was a delivery that waited for this client. */
+/** Reports a delivery that waited for this client. */
 export function sendEvent(
   client: Client,
   { event: { awaits } }: FramedEvent,

@@ -27,7 +27,7 @@ export class ClientGroups {
     return this.#members.get(participantId) ?? [];
   }
 
-  /** Also moves a client whose role changed to its new group. */
+  /** Also moves a client whose role changed. */
   add(client: Client): void {
     this.remove(client);
     const { principal } = client;

@@ -15,13 +15,13 @@ import { maxBufferedBytes, type Outlet } from "./outlet.ts";
  */
 export class Client {
   readonly outlet: Outlet;
-  /** The value of an `authorization` header, which is verified again from time to time. */
+  /** The value of an `authorization` header. */
   readonly authorization: string;
   principal: Principal;
   state: "held" | "catching-up" | "live" | "closed" = "held";
   /** Of the last event that was sent to it or that it may not see, while it is not live. */
   at: Cursor = { position: 0, mark: null };
-  /** Counts resumes: a later one ends the one under way. */
+  /** A later resume ends the one under way. */
   resumes = 0;
   /** Where a live client stands. `LiveFeed.join` sets it. */
   feed: { readonly head: Cursor } | null = null;

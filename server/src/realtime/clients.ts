@@ -24,7 +24,6 @@ export interface ClientsDeps {
   recheck: Authenticator["recheck"];
   clock: Clock;
   log: Log;
-  /** Most clients of this process. */
   maxClients: number;
   limits: ClientLimits;
   presence: { connected(client: Client): void; disconnected(client: Client): void };
@@ -38,7 +37,7 @@ const recheckEveryMs = 10_000;
 /** Credentials verified in one statement; the rest follows in later turns of the event loop. */
 const recheckSlice = 5_000;
 
-/** All clients of this process, and whether they may still read events. */
+/** The clients of this process, as long as their credentials are valid. */
 export class Clients {
   readonly #deps: ClientsDeps;
   readonly #clients = new Map<Client, { feed: LiveFeed; admission: Pick<Admission, "giveBack"> }>();
@@ -108,7 +107,7 @@ export class Clients {
     }
   }
 
-  /** After a client has disconnected. Safe to call twice. */
+  /** Safe to call twice. */
   remove(client: Client): void {
     const found = this.#clients.get(client);
     if (found === undefined) return;
@@ -151,7 +150,6 @@ export class Clients {
     await this.#rechecking.close();
   }
 
-  /** Updates the client's principal, or disconnects it. */
   async #recheck(client: Client): Promise<void> {
     const changesBefore = this.#changes;
     try {

@@ -12,14 +12,13 @@ export type FramedPage =
 interface Block {
   from: number;
   last: number;
-  /** Whether it ends there because of its size. */
+  /** It ends there because of its size. */
   isFull: boolean;
   events: FramedEvent[];
   /** Of the text, in characters. */
   length: number;
 }
 
-/** Positions in a block. */
 export const blockSize = 500;
 /** Where a block of this many positions would be too long, its rest is in blocks of fewer, down to one. */
 const blockSizes = [blockSize, 25, 1];
@@ -37,7 +36,7 @@ const maxChecked = 5_000;
  */
 export class FeedCache {
   readonly #db: Db;
-  /** Least recently used first. The newest block of a feed is cached as far as it was read. */
+  /** The newest block of a feed is cached as far as it was read. */
   readonly #cached = new Map<string, Block>();
   readonly #loading = new Map<string, Promise<Block>>();
   #cachedLength = 0;
@@ -53,10 +52,7 @@ export class FeedCache {
     });
   }
 
-  /**
-   * Why a client cannot resume from a cursor, by the database and not by cached blocks; null when it can. One query
-   * answers all calls that wait.
-   */
+  /** Why a client cannot resume from a cursor, by the database; null when it can. Waiting calls share a query. */
   check(workspaceId: string, cursor: Cursor): Promise<GapReason | null> {
     return this.#checks.submitOne({ workspaceId, cursor });
   }
@@ -127,7 +123,6 @@ export class FeedCache {
   }
 }
 
-/** A block whose first events were deleted begins after them. */
 async function loadBlock(db: Db, workspaceId: string, start: number, end: number): Promise<Block> {
   for (let from = start; from < end; ) {
     const page = await readFeed(db, workspaceId, from, end - from);

@@ -11,7 +11,7 @@ const maxRefused = 200;
 /** Most frames of one client that wait for the ones before them. */
 const maxWaitingFrames = 64;
 
-/** How many frames the client of one socket may send. */
+/** Of one socket. */
 export class FrameQuota {
   readonly #clock: Clock;
   /** Frames that the client may send now, as of `#refilledAt`. */

@@ -37,7 +37,6 @@ export interface FramedEvent {
 /** Most bytes of frames that are serialised in one turn of the event loop. */
 const bytesAtOnce = 256 * 1024;
 
-/** Spread over turns of the event loop. */
 export async function framesOf(events: readonly FeedEvent[]): Promise<FramedEvent[]> {
   const framed: FramedEvent[] = [];
   let size = 0;

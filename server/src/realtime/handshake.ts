@@ -2,28 +2,25 @@ import type { IncomingMessage } from "node:http";
 import { forbidden, type RequestError } from "../errors.ts";
 import { credentialOf } from "../http/credential.ts";
 
-/** What an upgrade request asks for. */
 export interface Handshake {
-  /** As the value of an `authorization` header; undefined when no credential came. */
+  /** As the value of an `authorization` header. */
   authorization: string | undefined;
-  /** The subprotocol to agree to, or none. */
   protocol: "bearer" | undefined;
-  /** Where to go on from, when the client says so at once. */
+  /** To resume from. */
   cursor: string | undefined;
 }
 
 export interface OriginRules {
   /** `https://example.com`, without a path. */
   corsOrigins: readonly string[];
-  /** How the outside reaches the hub. */
   publicUrl: string;
 }
 
 type UpgradeRequest = Pick<IncomingMessage, "url" | "headers" | "rawHeaders">;
 
 /**
- * Reads an upgrade request. Browsers cannot set the header, so the token may come as a parameter or a subprotocol. Throws
- * AUTH_INVALID for two `authorization` headers, as any request.
+ * Browsers cannot set the header, so the token may come as a parameter or a subprotocol. Throws AUTH_INVALID for two
+ * `authorization` headers, as any request.
  */
 export function readHandshake(request: UpgradeRequest): Handshake {
   const { url = "/", headers } = request;
@@ -39,10 +36,7 @@ export function readHandshake(request: UpgradeRequest): Handshake {
   };
 }
 
-/**
- * A page of another site must not open a socket with what a browser knows of its user. Programs send no origin. Throws
- * FORBIDDEN.
- */
+/** Throws FORBIDDEN for web pages of other sites. Programs send no origin. */
 export function requireOwnOrigin({ headers }: Pick<IncomingMessage, "headers">, rules: OriginRules): void {
   const { origin, host } = headers;
   if (origin === undefined || rules.corsOrigins.includes(origin) || rules.corsOrigins.includes("*")) return;
@@ -53,7 +47,6 @@ export function requireOwnOrigin({ headers }: Pick<IncomingMessage, "headers">, 
   if (!isWritten || !isOwn) throw forbidden("This origin may not open a socket: name it in CORS_ORIGINS.");
 }
 
-/** The status line and the body with which an upgrade is refused. */
 export function refusal(error: RequestError, status: number, body: object): string {
   const text = JSON.stringify(body);
   const lines = [

@@ -14,7 +14,6 @@ export interface LiveFeedDeps extends CatchUpDeps {
   log: Log;
 }
 
-/** Who gets something that is not in the feed. */
 export interface Audience {
   /** All who see all conversations. */
   agents: boolean;
@@ -22,7 +21,6 @@ export interface Audience {
   participantIds: readonly string[];
 }
 
-/** Most events that one read gets. */
 const pageSize = 500;
 
 /**
@@ -64,12 +62,10 @@ export class LiveFeed {
     return this.#clients.memberIds();
   }
 
-  /** As of the last event that was sent live. */
   membersOf(conversationIds: readonly string[]): Promise<MembersOf> {
     return this.#memberships.load(conversationIds);
   }
 
-  /** Adds a new client, held at the head. */
   join(client: Client): void {
     client.feed = this;
     client.at = this.#head;
@@ -81,7 +77,7 @@ export class LiveFeed {
     this.#clients.remove(client);
   }
 
-  /** After a change of the client's role. */
+  /** After its role changed. */
   regroup(client: Client): void {
     this.#clients.add(client);
   }
@@ -100,7 +96,7 @@ export class LiveFeed {
     return this.#catchUp.run(client, client.at, true, onLive);
   }
 
-  /** Sends a frame that is not in the feed to live clients. */
+  /** Sends live clients a frame that is not in the feed. */
   publish({ agents, participantIds }: Audience, frame: Frame, except: (client: Client) => boolean): void {
     const send = (clients: Iterable<Client>) => {
       for (const client of clients) if (client.state === "live" && !except(client)) client.send(frame);
@@ -119,7 +115,6 @@ export class LiveFeed {
     return this.#reading.close();
   }
 
-  /** Reads and sends the next page of new events. */
   async #readNew(): Promise<void> {
     const { db, log } = this.#deps;
     const { workspaceId } = this;

@@ -60,12 +60,10 @@ export class LiveFeeds {
     return opening;
   }
 
-  /** Undefined when it is not open in this process. */
   peek(workspaceId: string): LiveFeed | undefined {
     return this.#feeds.get(workspaceId);
   }
 
-  /** After a client has left. */
   closeLater(feed: LiveFeed): void {
     if (feed.size() === 0) this.#clock.after(keepEmptyMs, () => this.#closeIfEmpty(feed.workspaceId));
   }

@@ -4,7 +4,7 @@ import type { Log } from "../lib/postgres.ts";
 import { type Repeated, repeat } from "../lib/repeat.ts";
 
 export interface OnlineUsersDeps {
-  /** Identifies this process. */
+  /** The id of this process. */
   self: string;
   fanout: Fanout;
   clock: Clock;
@@ -18,7 +18,6 @@ interface Announcement {
   from: string;
   /** How often its users have changed. A process that has another version asks for the list. */
   version: number;
-  /** A user came online or left. */
   changed?: [userId: string, workspaceId: string, isOnline: boolean];
   /** Some of all its users. The first part begins a list; it is complete when it has `count` users. */
   part?: [userId: string, workspaceId: string][];
@@ -74,7 +73,6 @@ export class OnlineUsers {
     this.#announce({ asks: everyProcess });
   }
 
-  /** A user came online in this process, or left it. */
   set(userId: string, workspaceId: string, isOnline: boolean): void {
     apply(this.#own, [userId, workspaceId, isOnline]);
     this.#version += 1;

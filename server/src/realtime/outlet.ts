@@ -3,11 +3,10 @@ import type { Duplex, Writable } from "node:stream";
 import type { WebSocket } from "ws";
 import { type Frame, pingBytes } from "./frames.ts";
 
-/** Where the frames of one client are written: a socket, or a stream over HTTP. No method throws, also after the end. */
+/** A socket, or a stream over HTTP. No method throws, also after the end. */
 export interface Outlet {
   /** `onSent` is called once the bytes have left this process, and never when they could not. */
   write(frame: Frame, onSent?: () => void): void;
-  /** What is written until `uncork` leaves as one packet. */
   cork(): void;
   uncork(): void;
   /** Written and not yet sent, in bytes; 0 may stand for a little. */
@@ -26,19 +25,18 @@ export const closeTimeoutMs = 3_000;
 
 /** Why the hub closes a socket or a stream, and the close code: 4000 plus the HTTP status. */
 export const closeReasons = {
-  /** The session ended, the credential expired or was revoked: log in or refresh, then resume. */
+  /** Log in or refresh, then resume. */
   credential: { code: 4401, reason: "the credential is not valid any more" },
   forbidden: { code: 4403, reason: "not allowed to read events" },
-  /** It did not read what it was sent: resume from the last cursor. */
+  /** Resume from the last cursor. */
   slow: { code: 4408, reason: "too slow: more was waiting than is kept" },
-  /** It sent nothing, not even a pong, for three heartbeats. */
+  /** It sent nothing, not even a pong. */
   silent: { code: 4410, reason: "no sign of life" },
   flood: { code: 4429, reason: "too many frames" },
   /** The user or the address has too many sockets: close one first. For web pages, which cannot read a 429. */
   crowded: { code: 4429, reason: "too many sockets of this user or address" },
-  /** The missed events cannot be read: resume from the last cursor. */
+  /** Resume from the last cursor. */
   broken: { code: 1011, reason: "events could not be read" },
-  /** This process is stopping: connect again, to another. */
   stopping: { code: 1001, reason: "the hub is stopping" },
 } as const satisfies Record<string, { code: number; reason: string }>;
 

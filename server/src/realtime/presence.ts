@@ -34,7 +34,7 @@ const maxShown = 100;
 export class Presence {
   readonly #deps: PresenceDeps;
   readonly #users: OnlineUsers;
-  /** The clients of each user in this process. */
+  /** Clients in this process, by user. */
   readonly #counts = new Map<string, number>();
   /** Clients that have not got the presence of others yet: they get it when they are live. */
   readonly #newcomers = new Set<Client>();
@@ -157,7 +157,6 @@ function sharedFrames(userIds: readonly string[]): (cursor: string) => ReadonlyM
   };
 }
 
-/** Sends a new client the presence of others. Its cursor stays where it is. */
 function introduce(client: Client, framesAt: ReturnType<typeof sharedFrames>): void {
   client.outlet.cork();
   for (const [userId, frame] of framesAt(client.cursor())) if (userId !== client.principal.userId) client.send(frame);

@@ -21,7 +21,6 @@ export interface ConnectionDeps {
 
 export type OutwardFrame = ClientFrame & { type: "read" | "typing" };
 
-/** A client that sends nothing for three of these is disconnected. */
 export const heartbeatSeconds = 30;
 const maxSilentBeats = 3;
 /** How long a new socket waits for its client's first frame, which says where to begin. */
@@ -29,7 +28,7 @@ export const startWithinSeconds = 5;
 /** Beyond the end of every feed: resuming from there is a GAP with the reason unknown. */
 const foreignCursor = "9".repeat(15);
 
-/** The protocol of one socket: what its client sends and is answered. */
+/** The protocol of one socket. */
 export class SocketConnection {
   readonly client: Client;
   readonly #stream: Duplex & { bytesRead?: number };
@@ -39,7 +38,7 @@ export class SocketConnection {
   /** `bytesRead` at the last heartbeat, and for how many heartbeats it has not changed. */
   #bytesRead = 0;
   #silentBeats = 0;
-  /** Frames that wait or are being handled. */
+  /** Frames that wait, with the one that is handled. */
   #waiting = 0;
   #work: Promise<void> = Promise.resolve();
   #cancelStart = () => {};
@@ -83,7 +82,6 @@ export class SocketConnection {
     else this.#outlet.ping();
   }
 
-  /** After the socket has closed. */
   end(): void {
     this.#cancelStart();
     this.#deps.clients.remove(this.client);

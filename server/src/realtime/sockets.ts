@@ -21,7 +21,6 @@ const turns = 30;
 /** How long the end waits for sockets to close, in milliseconds. */
 const closeWaitMs = 1_000;
 
-/** The sockets at `/ws`. */
 export class Sockets {
   readonly #deps: SocketsDeps;
   readonly #connections = new Map<WebSocket, { connection: SocketConnection; turn: number }>();
@@ -45,7 +44,6 @@ export class Sockets {
     );
   }
 
-  /** Answers an upgrade request. */
   async upgrade(request: IncomingMessage, stream: Duplex, head: Buffer): Promise<void> {
     const { clients, origins, clientAddress, log } = this.#deps;
     const onError = () => stream.destroy();
@@ -84,10 +82,6 @@ export class Sockets {
     }
   }
 
-  count(): number {
-    return this.#connections.size;
-  }
-
   /** Call it after `Clients.close`. Cuts the sockets that do not close in time. */
   async close(): Promise<void> {
     await this.#beating.close();
@@ -115,7 +109,7 @@ export class Sockets {
   }
 }
 
-/** A connection that breaks closes by itself. */
+/** A connection that breaks is closed by `ws`. */
 function onSocketError(): void {}
 
 /** Web pages see close codes, but not the answer to a handshake. */
@@ -123,7 +117,6 @@ function isShownByClose({ headers }: IncomingMessage, error: unknown): boolean {
   return headers.origin !== undefined && error instanceof RequestError && error.code === "RATE_LIMIT_EXCEEDED";
 }
 
-/** Answers an upgrade request at any other path. */
 export function refuseUnknown(stream: Duplex): void {
   refuse(stream, new RequestError("RESOURCE_NOT_FOUND", "Sockets open at /ws."));
 }

@@ -33,10 +33,7 @@ export function openStreams({ clients, clock, log }: { clients: Clients; clock: 
     });
   }
 
-  /**
-   * Throws what a request would get, before anything is written. The returned function streams events on an answer whose
-   * headers were sent, from right after `cursor`, or from now, until the client disconnects or may not read any more.
-   */
+  /** See `AdmitStream` of rest/events.ts. */
   return async (authorization: string, address: string) => {
     const admission = await clients.admit(authorization, address);
     return (response: ServerResponse, cursor: string | undefined) => stream(admission, response, cursor);

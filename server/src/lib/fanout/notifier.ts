@@ -3,7 +3,7 @@ import type { Clock } from "../clock.ts";
 import { repeatWhenWoken } from "../repeat.ts";
 import type { Fanout } from "./fanout.ts";
 
-/** Notifies listeners in all processes that something has changed, by a key such as its id. At most once. */
+/** Notifies all processes that something has changed, by a key such as its id; at most once. */
 export interface Notifier {
   /** Calls the listeners of this process now. The others are notified within milliseconds, once for equal keys. */
   notify(key: string): void;

@@ -18,9 +18,7 @@ export interface RelayOptions {
 
 /** The least time between two rounds of sending: the first message leaves at once, later ones share a round. */
 const roundPauseMs = 5;
-/** After a round that failed. */
 const failurePauseMs = 500;
-/** Most payloads in one round. */
 const maxRoundPayloads = 100;
 /** How long the end waits for the last messages to be sent, in milliseconds. */
 const lastRoundsMs = 1_000;
@@ -57,7 +55,6 @@ export class Relay implements Fanout {
   }
 
   subscribe(channel: string, listener: (message: string) => void): () => void {
-    // The same function subscribed twice is two subscriptions.
     const own = (message: string) => listener(message);
     const others = this.#listeners.get(channel) ?? new Set();
     this.#listeners.set(channel, others.add(own));
@@ -73,7 +70,6 @@ export class Relay implements Fanout {
     return () => void this.#reconnectListeners.delete(own);
   }
 
-  /** A payload has arrived. */
   receive(text: string): void {
     const payload = readPayload(text);
     if (payload === null) {
@@ -84,7 +80,6 @@ export class Relay implements Fanout {
     }
   }
 
-  /** The connection is open again. */
   reconnected(): void {
     for (const listener of this.#reconnectListeners) this.#guard(listener);
   }
