@@ -1,6 +1,6 @@
 /**
- * The disaster: a reader whose connection breaks at the worst moment, ten thousand times over, loses an event or gets one
- * twice. Every kind of reader, every way for a connection to end, under load; then each stream is held against the table.
+ * The disaster: a client whose connection breaks at the worst moment, one time in ten thousand, loses an event or gets one
+ * twice. Every kind of client, every way for a connection to end, under load; then each stream is compared with the table.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -15,12 +15,12 @@ import { endings, openRoamer, type Roamer, type RoamerKind } from "./src/roamer.
 
 const disconnects = 10_000;
 const seed = 20_261;
-/** How often events are cleared away that all have but the laggards, who wait for it now and then. */
+/** How often events are deleted that all clients have but the laggards, which sometimes wait for that. */
 const clearEveryMs = 1_000;
-/** Between two rounds of things that happen. */
+/** Between two rounds of changes. */
 const roundMs = 150;
 /**
- * While a reader of all events is further behind the first one than this, in events, nothing new is written: on a slow
+ * While a client of all events is further behind the first one than this, in events, nothing new is written: on a slow
  * machine it would never catch up.
  */
 const mostBehind = 600;
@@ -36,7 +36,7 @@ interface Reader {
   isOverseer: boolean;
 }
 
-test(`${disconnects} random disconnects under load: each reader's stream is the feed, or says where it is not`, async (t) => {
+test(`${disconnects} random disconnects under load: each client's stream is the feed, or has a gap where it is not`, async (t) => {
   await using hub = await startTestHub({ env: { LOG_LEVEL: "warn" } });
   const chance = openChance(seed);
   const places = await openPlaces(hub);
@@ -44,7 +44,7 @@ test(`${disconnects} random disconnects under load: each reader's stream is the 
   await using archive = await openFeedArchive(hub.databaseUrl, workspaceId);
   await using stack = new AsyncDisposableStack();
   const done = () => readers.reduce((sum, { roamer }) => sum + sumOf(roamer.counts), 0);
-  // One that fails ends them all: the others would run for ever.
+  // A client that fails ends all: the others would run for ever.
   let isOver = false;
   stack.defer(() => {
     isOver = true;
@@ -62,7 +62,7 @@ test(`${disconnects} random disconnects under load: each reader's stream is the 
   const seconds = (performance.now() - began) / 1_000;
   await hub.settled();
 
-  // All come back and stay; when nothing has happened for a while and everybody has it all, that is what is judged.
+  // All clients reconnect and stay. They are checked when the feed has stopped and all have its last event.
   const staying = new AbortController();
   stack.defer(() => staying.abort());
   const stays = readers.map(({ roamer }) => roamer.stay(staying.signal));
@@ -78,7 +78,7 @@ test(`${disconnects} random disconnects under load: each reader's stream is the 
       return problems.length === 0 ? [] : [{ name: reader.name, count: problems.length, first: problems.slice(0, 5) }];
     });
   await until(
-    "the feed is still and everybody has it all",
+    "the feed has stopped and all clients have its last event",
     async () => {
       const before = archive.events.length;
       await archive.collect();
@@ -111,7 +111,7 @@ test(`${disconnects} random disconnects under load: each reader's stream is the 
 
 type Places = Awaited<ReturnType<typeof openPlaces>>;
 
-/** Four groups with members of their own, and one that people join and leave all the time. */
+/** Four groups with members, and one that people join and leave all the time. */
 async function openPlaces(hub: TestHub) {
   const groups = await Promise.all(
     Array.from({ length: 4 }, async (_, index) => {
@@ -141,7 +141,7 @@ async function openReaders(
   const all = () => "always" as const;
   const quickly = (random: Chance) => delay(random.below(60));
   const slowly = async (random: Chance, position: number) => {
-    if (random.next() < 0.15) await until("what it has not read is cleared away", () => isLeftBehind(position), 90_000);
+    if (random.next() < 0.15) await until("what it has not read is deleted", () => isLeftBehind(position), 90_000);
     else await quickly(random);
   };
   const add = (name: string, token: string, sees: Reader["sees"], kind: RoamerKind, isLaggard = false) => {
@@ -167,7 +167,7 @@ async function openReaders(
   for (const [index, { id, members }] of places.groups.entries()) {
     for (const [which, { user_id, username }] of members.entries()) {
       const { access_token } = await hub.logIn(username);
-      // The second member of the first three groups is the one who comes and goes elsewhere.
+      // The second member of the first three groups joins and leaves the other one.
       const sometimes = which === 1 && index < 3 ? restless : new Set<string>();
       const sees = seesOf(user_id, new Set([id]), sometimes);
       for (const kind of [kinds[index]!, kinds[(index + 1) % 4]!, "address", "frame"] as const) {
@@ -186,7 +186,7 @@ function seesOf(userId: string, always: ReadonlySet<string>, maybe: ReadonlySet<
   };
 }
 
-/** Messages, their statuses, changed titles, new conversations, and people who come and go, as fast as the readers follow. */
+/** Messages, statuses, changed titles, new conversations, and people who join and leave, as fast as the clients follow. */
 async function write(
   hub: TestHub,
   { groups, restless }: Places,
@@ -221,8 +221,8 @@ async function write(
 }
 
 /**
- * How far the last overseer is behind the first. Members do not count: where a member stands is its own last event, so
- * that a quiet conversation would look like a slow reader, and get no new event because of it.
+ * How far the last agent is behind the first. Members do not count: a member stands at its own last event, so that a
+ * quiet conversation would count as a slow client, and get no new event because of it.
  */
 function distance(readers: readonly Reader[]): number {
   const positions = readers.filter(({ isOverseer }) => isOverseer).map(({ roamer }) => roamer.position());

@@ -1,4 +1,4 @@
-/** Whom the doors of realtime let in, what they take from clients, and how they end. */
+/** Which sockets and streams are accepted, what they accept from clients, and how they are closed. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { request } from "node:http";
@@ -18,7 +18,7 @@ import { anotherWorkspace } from "./src/workspace.ts";
 const isOfTheFeed = ({ type }: Frame) => feedTypes.has(type);
 const key = "dGhlIHNhbXBsZSBub25jZQ==";
 
-describe("the doors of realtime", () => {
+describe("handshakes, frames and streams", () => {
   let hub: TestHub;
   let token: string;
   let chat: Conversation;
@@ -42,14 +42,14 @@ describe("the doors of realtime", () => {
   ];
   const sound = ["Sec-WebSocket-Version: 13", `Sec-WebSocket-Key: ${key}`];
 
-  test("a sound upgrade is answered with 101, by hand as well", async () => {
+  test("a valid upgrade is answered with 101, also when it is written by hand", async () => {
     const { answer } = await exchange(hub, upgrade("GET /ws HTTP/1.1", sound), { isSound: true });
     assert.match(answer, /^HTTP\/1\.1 101 /);
     assert.match(answer, /sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK\+xOo=/i);
     assert.doesNotMatch(answer, /sec-websocket-extensions/i);
   });
 
-  test("upgrades that are not sound are refused, and the hub hangs up", async () => {
+  test("invalid upgrades are refused and disconnected", async () => {
     const attacks: [name: string, lines: string[], status: RegExp][] = [
       ...["/ws/", "//ws", "/ws%2f", "/%77s", "/WS", "/ws/../ws", "/ws;x", "/", "/v1/events", "/ws/tasks", "/ws\\"].map(
         (path): [string, string[], RegExp] => [path, upgrade(`GET ${path} HTTP/1.1`, sound), /^HTTP\/1\.1 4\d\d/],
@@ -59,7 +59,7 @@ describe("the doors of realtime", () => {
       ["version 12", upgrade("GET /ws HTTP/1.1", ["Sec-WebSocket-Version: 12", sound[1]!]), /^HTTP\/1\.1 4\d\d/],
       ["no key", upgrade("GET /ws HTTP/1.1", [sound[0]!]), /^HTTP\/1\.1 400/],
       ["a short key", upgrade("GET /ws HTTP/1.1", [sound[0]!, "Sec-WebSocket-Key: c2hvcnQ="]), /^HTTP\/1\.1 400/],
-      ["a key that is none", upgrade("GET /ws HTTP/1.1", [sound[0]!, "Sec-WebSocket-Key: ????"]), /^HTTP\/1\.1 400/],
+      ["an invalid key", upgrade("GET /ws HTTP/1.1", [sound[0]!, "Sec-WebSocket-Key: ????"]), /^HTTP\/1\.1 400/],
       ["POST", upgrade("POST /ws HTTP/1.1", sound), /^HTTP\/1\.1 4\d\d/],
       [
         "another protocol",
@@ -79,7 +79,11 @@ describe("the doors of realtime", () => {
       ],
       ["a query that is not UTF-8", upgrade("GET /ws?cursor=%FF HTTP/1.1", sound), /^HTTP\/1\.1 400[\s\S]*UTF-8/],
       ["large headers", upgrade("GET /ws HTTP/1.1", [...sound, `X-Large: ${"x".repeat(20_000)}`]), /^HTTP\/1\.1 431/],
-      ["a foreign page", upgrade("GET /ws HTTP/1.1", [...sound, "Origin: https://evil.example"]), /^HTTP\/1\.1 403/],
+      [
+        "a page of another site",
+        upgrade("GET /ws HTTP/1.1", [...sound, "Origin: https://evil.example"]),
+        /^HTTP\/1\.1 403/,
+      ],
     ];
     for (const [name, lines, status] of attacks) {
       const { answer } = await exchange(hub, lines);
@@ -89,7 +93,7 @@ describe("the doors of realtime", () => {
     assert.equal((await fetch(`${hub.url}/healthz`)).status, 200);
   });
 
-  test("a request for /ws without an upgrade is told what it lacks", async () => {
+  test("the answer to GET /ws without an upgrade says what is missing", async () => {
     const answer = await fetch(`${hub.url}/ws`, { headers: { authorization: `Bearer ${token}` } });
     const { error } = (await answer.json()) as { error: { code: string; message: string } };
     assert.deepEqual([answer.status, error.code], [400, "VALIDATION_ERROR"]);
@@ -107,12 +111,12 @@ describe("the doors of realtime", () => {
     for (const secret of [claims!, signature!]) assert.ok(!hub.log.lines.some((line) => line.includes(secret)));
   });
 
-  test("a client that floods is told, then cut off with 4429; one that pauses is not", async () => {
+  test("a client that sends too much gets an error and is disconnected with 4429, one that pauses is not", async () => {
     await using socket = await listen({ url: hub.url, token });
     for (let frame = 0; frame < 60; frame += 1) socket.say({ type: "ping" });
-    await socket.frame("a word of warning", ({ type, code }) => type === "ERROR" && code === "RATE_LIMIT_EXCEEDED");
+    await socket.frame("the error", ({ type, code }) => type === "ERROR" && code === "RATE_LIMIT_EXCEEDED");
     assert.equal(socket.socket.readyState, socket.socket.OPEN);
-    // Slow enough to be let in now and then, for ever.
+    // Slow enough that a frame is accepted now and then.
     const flooding = setInterval(() => {
       for (let frame = 0; frame < 5; frame += 1) socket.socket.send('{"type":"ping"}', () => {});
     }, 20);
@@ -120,8 +124,8 @@ describe("the doors of realtime", () => {
     assert.equal(code, 4429);
   });
 
-  // Otherwise sockets would be a way around the limits of requests.
-  test("frames that do what a request does count against the limit of an API key, and of a user over all sockets", async () => {
+  // The disaster: sockets bypass the rate limits of requests.
+  test("frames that do what a request does count towards the limit of the API key, or of the user over all sockets", async () => {
     const rate_limit = { per_second: 0.01, burst: 3 };
     const parent = await hub.admin.apiKeys.create({ name: "slow", scopes: ["*"], rate_limit });
     const { user_id, workspace_id } = await hub.admin.auth.me();
@@ -139,7 +143,7 @@ describe("the doors of realtime", () => {
       assert.deepEqual([...new Set(errors.map(({ code }) => code))], ["RATE_LIMIT_EXCEEDED"]);
       return sockets * frames.length - errors.length;
     };
-    // One request has been made: the child.
+    // One request was made: for the child.
     const child = await hub.clientFor(parent.key).apiKeys.create({ name: "child", scopes: ["*"] });
     assert.equal(await accepted(child.key, 2, [typing, typing]), 2);
     await assert.rejects(hub.clientFor(parent.key).conversations.read(conversation_id, 0), {
@@ -150,7 +154,7 @@ describe("the doors of realtime", () => {
     assert.ok(taken >= 50 && taken < 100, `${taken}`);
   });
 
-  test("binary frames are refused, and too long ones end the socket", async () => {
+  test("binary frames are refused, and a frame that is too long closes the socket", async () => {
     await using socket = await listen({ url: hub.url, token });
     socket.socket.send(Buffer.from('{"type":"ping"}'));
     await socket.frame("an error", ({ type, code }) => type === "ERROR" && code === "VALIDATION_ERROR");
@@ -161,14 +165,14 @@ describe("the doors of realtime", () => {
     assert.equal((await socket.closed).code, 1009);
   });
 
-  test("a changed role counts within two seconds: an agent who becomes a member sees no more than a member does, and back", async () => {
+  test("a changed role applies within two seconds: an agent who becomes a member sees only what members see, and back", async () => {
     const { user_id, username } = await hub.user("agent");
     await using socket = await listen({ url: hub.url, token: (await hub.logIn(username)).access_token });
     const hears = async (text: string) => {
       await say(text);
       const { cursor } = (await hub.events("0")).at(-1)!;
-      // Whatever it was told of that message came before the answer.
-      await until("the hub has told it", () => {
+      // All events of that message that it gets came before the answer.
+      await until("the hub has answered it", () => {
         socket.say({ type: "ping" });
         return socket.frames.some(({ type, cursor: at }) => type === "PONG" && positionOf(at) >= positionOf(cursor));
       });
@@ -185,20 +189,20 @@ describe("the doors of realtime", () => {
     await becomes("agent", true);
   });
 
-  test("cursors of another workspace, and of no workspace, give nothing of it", async () => {
+  test("a cursor of another workspace, or of none, gives no event of that workspace", async () => {
     const other = await anotherWorkspace(hub);
     await say("a secret");
     await hub.settled();
     const { cursor: far } = (await hub.events("0")).at(-1)!;
     for (const cursor of ["0", "1", far]) {
       await using socket = await listen({ url: hub.url, token: other.admin.token, cursor });
-      await socket.frame("the end of the past", ({ type }) => type === "RESUMED" || type === "GAP");
+      await socket.frame("the end of the past events", ({ type }) => type === "RESUMED" || type === "GAP");
       assert.ok(!JSON.stringify(socket.frames).includes(chat.conversation_id));
       assert.ok(!JSON.stringify(await hub.events(cursor, other.admin.token)).includes(chat.conversation_id));
     }
   });
 
-  test("a stream is as the standard says: a cursor at once, each event with its id, from there when it comes back", async () => {
+  test("a stream follows the standard: a cursor at once, an id for each event, and a reconnect from there", async () => {
     const stream = async (headers: Record<string, string>) => {
       const asked = request(`${hub.url}/v1/events`, {
         agent: false,
@@ -218,14 +222,14 @@ describe("the doors of realtime", () => {
     assert.equal(first.answer.statusCode, 200);
     assert.equal(first.answer.headers["content-type"], "text/event-stream; charset=utf-8");
     assert.equal(first.answer.headers["cache-control"], "no-store");
-    await until("it knows where it stands", () => first.parser.lastId() !== "");
+    await until("it has a cursor", () => first.parser.lastId() !== "");
     assert.deepEqual(first.events.filter(isOfTheFeed), []);
     first.end();
     await say("missed\nby\r\nthe stream");
     await hub.settled();
     const again = await stream({ "last-event-id": first.parser.lastId() });
     const feed = await hub.events(first.parser.lastId());
-    await until("it has it all", () => again.events.filter(isOfTheFeed).length === feed.length);
+    await until("it has all events", () => again.events.filter(isOfTheFeed).length === feed.length);
     assert.deepEqual(again.events.filter(isOfTheFeed), feed);
     assert.ok(again.parser.comments() > 0);
     again.end();
@@ -235,7 +239,7 @@ describe("the doors of realtime", () => {
     assert.equal(wrong.status, 400);
   });
 
-  test("the trace says whose socket took a message, and when", async () => {
+  test("the trace says whose socket received a message, and when", async () => {
     const { user_id, username } = await hub.user("member");
     const { conversation_id } = await hub.group([user_id, hub.person("whatsapp"), hub.person("telegram")]);
     await using socket = await listen({ url: hub.url, token: (await hub.logIn(username)).access_token });
@@ -251,7 +255,7 @@ describe("the doors of realtime", () => {
   });
 });
 
-test("no more readers than EVENTS_MAX_READERS are let in, and one that leaves makes room", async () => {
+test("no more clients than EVENTS_MAX_READERS are accepted, and one that disconnects makes room", async () => {
   await using hub = await startTestHub({ env: { EVENTS_MAX_READERS: "2" } });
   const { access_token: token } = await hub.logIn("admin");
   await using first = await listen({ url: hub.url, token });
@@ -270,7 +274,7 @@ test("no more readers than EVENTS_MAX_READERS are let in, and one that leaves ma
   });
 });
 
-test("sockets and streams of one user and of one address are limited, and one that ends makes room", async () => {
+test("sockets and streams of one user and of one address are limited, and one that closes makes room", async () => {
   await using hub = await startTestHub({ env: { SOCKETS_PER_USER: "3", SOCKETS_PER_ADDRESS: "5", TRUST_PROXY: "1" } });
   const { access_token: token } = await hub.logIn("admin");
   const from = (address: string) => ({ "x-forwarded-for": address });
@@ -293,7 +297,7 @@ test("sockets and streams of one user and of one address are limited, and one th
   assert.deepEqual(await refusedAt(from("10.1.1.4"), key.key), limited);
   assert.equal((await stream("10.1.1.4")).status, 429);
 
-  // A page cannot read the answer to a handshake: it gets a close code.
+  // A web page cannot read the answer to a handshake: it gets a close code.
   const page = new WebSocket(`${hub.url.replace("http", "ws")}/ws`, ["bearer", token], { origin: hub.url });
   const [code, reason] = await once(page, "close");
   assert.deepEqual([code, String(reason)], [4429, "too many sockets of this user or address"]);
@@ -314,16 +318,16 @@ test("sockets and streams of one user and of one address are limited, and one th
   const { username } = await hub.user("member");
   const another = (await hub.logIn(username)).access_token;
   assert.deepEqual(await refusedAt(from("10.2.2.2"), another), limited);
-  // A value that the client itself writes into the header does not count.
+  // An address that the client itself writes into the header is ignored.
   assert.deepEqual(await refusedAt(from("9.9.9.9, 10.2.2.2"), another), limited);
-  // Nor does the port that some proxies add to the address.
+  // So is the port that some proxies add to the address.
   assert.deepEqual(await refusedAt(from("10.2.2.2:4711"), another), limited);
   assert.equal((await stream("10.2.2.2:4711", another)).status, 429);
   await using _elsewhere = await listen({ url: hub.url, token: another, headers: from("10.2.2.3") });
 });
 
-test("a client without a sign of life is cut off, one that answers pings is not", async () => {
-  // Beats are a second apart; here they are not.
+test("a silent client is disconnected, one that answers pings is not", async () => {
+  // Heartbeats are a second apart; here they are shorter.
   const clock = {
     ...systemClock,
     after: (delayMs: number, call: () => void) => systemClock.after(delayMs === 1_000 ? 20 : delayMs, call),
@@ -349,7 +353,7 @@ test("a client without a sign of life is cut off, one that answers pings is not"
   await lively.frame("pong", ({ type }) => type === "PONG");
 });
 
-test("a hub that stops says so with 1001, and refuses newcomers", async () => {
+test("a hub that stops closes sockets with 1001, and refuses new ones", async () => {
   const hub = await startTestHub();
   const { access_token: token } = await hub.logIn("admin");
   const socket = await listen({ url: hub.url, token });
@@ -359,7 +363,7 @@ test("a hub that stops says so with 1001, and refuses newcomers", async () => {
   await stopping;
 });
 
-/** Sends a request by hand, hangs up never, and returns all that came until the hub did. */
+/** Sends a request by hand, does not disconnect, and returns all bytes until the hub does. */
 async function exchange(
   hub: TestHub,
   lines: string[],
@@ -371,7 +375,7 @@ async function exchange(
   await once(socket, "connect");
   socket.write([...lines, "", ""].join("\r\n"));
   const text = () => Buffer.concat(chunks).toString("latin1");
-  if (isSound) await until("it is answered", () => text().includes("\r\n\r\n"));
+  if (isSound) await until("the answer arrives", () => text().includes("\r\n\r\n"));
   else await until(`the hub hangs up on ${lines[0]}`, () => socket.readableEnded || socket.destroyed);
   socket.destroy();
   return { answer: text(), bytes: Buffer.concat(chunks) };

@@ -13,13 +13,13 @@ import { jitter, openSlowNetwork } from "./src/slow-network.ts";
 
 /** Each way, in milliseconds; a quarter more or less by chance. */
 const latenciesMs = [0, 30, 250, 1_000, 2_000];
-/** Messages sent while the readers resume, and the time between two, in milliseconds. */
+/** Messages sent while the clients resume, and the time between two, in milliseconds. */
 const sayEveryMs = 100;
-/** How often each reader disconnects and resumes. */
+/** How often each client disconnects and resumes. */
 const breaks = 2;
 const patienceMs = 120_000;
 
-/** How a reader resumes: with the cursor in the address, with a frame at once, or with a frame after HELLO. */
+/** How a client resumes: with the cursor in the address, with a frame at once, or with a frame after HELLO. */
 const ways = ["address", "at once", "after HELLO"] as const;
 
 describe("resuming with latency", { timeout: 300_000 }, () => {
@@ -40,7 +40,7 @@ describe("resuming with latency", { timeout: 300_000 }, () => {
     opened.defer(() => void busy.terminate());
   });
 
-  test("every reader gets all events since its cursor once and in order, in each way to resume", async (t) => {
+  test("every client gets all events since its cursor once and in order, in each way to resume", async (t) => {
     const chance = openChance(7);
     const { hello } = await listen({ url: hub.url, token }).then(async (socket) => {
       await socket[Symbol.asyncDispose]();
@@ -90,7 +90,7 @@ describe("resuming with latency", { timeout: 300_000 }, () => {
     t.diagnostic(`${feed.length} events; read again: ${readers.map((reader) => reader.readAgain()).join(" ")}`);
   });
 
-  test("nothing live comes between HELLO and the first frame, and LIVE says when it begins", async () => {
+  test("no live event comes between HELLO and the first frame, and LIVE says when they begin", async () => {
     await using socket = await listen({ url: hub.url, token, starts: false });
     await say("meanwhile");
     await hub.settled();
@@ -104,7 +104,7 @@ describe("resuming with latency", { timeout: 300_000 }, () => {
     await socket.frame("LIVE", ({ type }) => type === "LIVE");
     const kinds = socket.frames.map(({ type }) => type);
     assert.deepEqual(kinds.filter((type) => type === "LIVE").length, 1);
-    assert.ok(kinds.indexOf("NEW_MESSAGE") < kinds.indexOf("LIVE"), "what was missed since HELLO comes first");
+    assert.ok(kinds.indexOf("NEW_MESSAGE") < kinds.indexOf("LIVE"), "events since HELLO come first");
   });
 
   test("a client that sends nothing is live after five seconds", async () => {
@@ -114,7 +114,7 @@ describe("resuming with latency", { timeout: 300_000 }, () => {
     await socket.frame("LIVE", ({ type }) => type === "LIVE");
   });
 
-  test("a later resume is a new reading between RESUMING and LIVE", async () => {
+  test("a later resume replays the events between RESUMING and LIVE again", async () => {
     await using socket = await listen({ url: hub.url, token });
     await socket.frame("LIVE", ({ type }) => type === "LIVE");
     await say("once");
@@ -140,8 +140,8 @@ function cursorsOf(frames: readonly Frame[]): string {
 }
 
 /**
- * Keeps what the socket brings by the rule of the guide: only what comes after RESUMING. Where its `resume` takes longer
- * than the hub waits, live events come before: what lies between them and its cursor is still to come.
+ * Keeps events by the rule of the guide: only those after RESUMING. Where its `resume` takes longer than the hub waits,
+ * live events come before; the events between them and its cursor follow.
  */
 function openReader(options: { port: number; token: string; start: string; way: (typeof ways)[number] }) {
   const { port, token, start, way } = options;
@@ -177,7 +177,7 @@ function openReader(options: { port: number; token: string; start: string; way: 
   return {
     events: () => kept,
     readAgain: () => timesAgain,
-    /** Disconnects again and again after a few events. */
+    /** Disconnects after a few events, many times. */
     async roam(times: number): Promise<void> {
       for (let round = 0; round < times; round += 1) {
         const goal = kept.length + 5;

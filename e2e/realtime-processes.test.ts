@@ -1,5 +1,5 @@
 /**
- * The disaster: one of several hub processes dies, or what they tell each other by is away, and a reader misses an
+ * The disaster: one of several hub processes dies, or what they notify each other by is down, and a client misses an
  * event.
  */
 import assert from "node:assert/strict";
@@ -26,11 +26,11 @@ import { openSimulatorClient } from "./src/simulator-client.ts";
 
 const kinds: readonly RoamerKind[] = ["address", "frame", "stream", "poller"];
 const seesEverything = () => "always" as const;
-/** From the death of a process: after so long without a word from it, and a turn of looking. */
+/** From the death of a process: its users count as gone after so long without an announcement. */
 const absentWithinMs = 30_000;
 
 test(
-  "over LISTEN/NOTIFY: a hub killed under load, and lost listening connections, cost no reader an event",
+  "over LISTEN/NOTIFY: no client misses an event when a hub is killed under load and LISTEN connections are lost",
   {
     skip: withoutProc,
   },
@@ -38,7 +38,7 @@ test(
 );
 
 test(
-  "over Redis: a hub killed under load, and a Redis that dies and comes back, cost no reader an event",
+  "over Redis: no client misses an event when a hub is killed under load and Redis restarts",
   {
     skip: withoutProc || lacks("redis"),
   },
@@ -81,16 +81,16 @@ async function survive(redis: TestRedis | null): Promise<void> {
   const staying = new AbortController();
   stack.defer(() => staying.abort());
   const stays = [...lost, ...kept].map((roamer) => roamer.stay(staying.signal));
-  await until("everybody listens", () => [...lost, ...kept].every((roamer) => roamer.start() !== null));
+  await until("all clients are connected", () => [...lost, ...kept].every((roamer) => roamer.start() !== null));
 
   let isTalking = true;
   const talking = talk(client, people.chat, () => isTalking);
-  // Otherwise an error here, after the hubs have ended, hides the failure below.
+  // Otherwise an error after the hubs have ended hides the failure below.
   stack.defer(() => {
     isTalking = false;
     return talking.catch(() => {});
   });
-  await until("all were told of something", () => [...lost, ...kept].every(({ told }) => told.length > 20));
+  await until("all clients have some events", () => [...lost, ...kept].every(({ told }) => told.length > 20));
   doomed.kill("SIGKILL");
   isDoomedAlive = false;
   await delay(500);
@@ -106,7 +106,7 @@ async function survive(redis: TestRedis | null): Promise<void> {
     await redis.start();
     await delay(1_000);
   }
-  await until("much has happened", async () => {
+  await until("the feed has grown", async () => {
     await archive.collect();
     return archive.events.length > 200;
   });
@@ -119,7 +119,7 @@ async function survive(redis: TestRedis | null): Promise<void> {
       const stream = { feed: archive.events, start: roamer.start()!, told: roamer.told, clearedUpTo: 0 };
       return checkStream({ ...stream, sees: seesEverything }).map((problem) => ({ ...problem, by: roamer.kind }));
     });
-  await until("the feed is still and everybody has it all", async () => {
+  await until("the feed has stopped and all clients have its last event", async () => {
     const before = archive.events.length;
     await delay(200);
     await archive.collect();
@@ -130,7 +130,7 @@ async function survive(redis: TestRedis | null): Promise<void> {
   for (const roamer of lost) if (roamer.kind !== "poller") assert.ok(roamer.connections() > 1);
   if (redis === null) {
     const isGone = isPresence(people.dora, false);
-    await people.listenerAtSecond.frame("the absence of who was at the killed one", isGone, absentWithinMs);
+    await people.listenerAtSecond.frame("the absence of the user at the killed process", isGone, absentWithinMs);
   }
   staying.abort();
   await Promise.all(stays);
@@ -169,7 +169,7 @@ async function meet(admin: Client, first: HubPlace, second: HubPlace) {
   };
 }
 
-/** What one process knows of its people, the other's are told. */
+/** Clients of one process get presence, typing and log-outs of the other. */
 async function crossProcesses(
   people: {
     chat: string;
@@ -183,8 +183,8 @@ async function crossProcesses(
   second: HubPlace,
 ): Promise<void> {
   const { chat, listenerAtFirst, listenerAtSecond } = people;
-  await listenerAtSecond.frame("who came at the other process", isPresence(people.dora, true));
-  await listenerAtFirst.frame("who was there before", isPresence(people.bea, true));
+  await listenerAtSecond.frame("the user who connected to the other process", isPresence(people.dora, true));
+  await listenerAtFirst.frame("the user who was online before", isPresence(people.bea, true));
   listenerAtFirst.say({ type: "typing", conversation_id: chat });
   await listenerAtSecond.frame("typing", ({ type, user_id }) => type === "TYPING" && user_id === people.dora);
   assert.ok(!listenerAtFirst.frames.some(({ type }) => type === "ERROR"));

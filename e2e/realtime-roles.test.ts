@@ -1,4 +1,4 @@
-/** Processes that only listen, processes that only answer, and whose socket it is that delivers a message. */
+/** Processes with and without the role realtime, and which sockets deliver a message. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Client, openClient } from "../client/src/client.ts";
@@ -11,7 +11,7 @@ import { type Frame, listen, positionOf, UpgradeRefused } from "./src/listener.t
 import { withoutProc } from "./src/processes.ts";
 
 test(
-  "processes share the roles: one answers, others serve readers, who go on at another when theirs stops",
+  "processes share the roles: one answers, others serve clients, which resume at another when theirs stops",
   {
     skip: withoutProc,
   },
@@ -31,7 +31,7 @@ test(
     assert.ok(refused instanceof UpgradeRefused, String(refused));
     assert.deepEqual([refused.status, refused.body.error.code], [421, "MISDIRECTED"]);
     assert.match(refused.message, /role realtime \(ROLES\)/);
-    // A proxy that removes the header `upgrade` leaves this of an upgrade.
+    // An upgrade from which a proxy has removed the header `upgrade`.
     const plain = await fetch(`${answering.url}/ws`);
     assert.equal(plain.status, 421);
     assert.match(await plain.text(), /role realtime \(ROLES\)/);
@@ -58,7 +58,7 @@ test(
     await using again = await listen({ url: second.url, token, cursor: socket.events().at(-1)!.cursor });
     await again.frame("two", ({ content }) => content === "two");
     const feed = await (await fetch(`${second.url}/v1/events?limit=200&after=${heard.cursor}`, { headers })).json();
-    await until("nothing is missing", async () => {
+    await until("all messages have arrived", async () => {
       const told = [...socket.events(), ...again.events()].filter(
         ({ cursor }) => positionOf(cursor) > positionOf(heard.cursor),
       );
@@ -68,7 +68,7 @@ test(
   },
 );
 
-test("only a socket of the recipient delivers: for the workspace any of its agents', never a program's", async () => {
+test("only a socket of the recipient delivers: for the workspace that of any agent, never that of a program", async () => {
   await using hub = await startTestHub();
   const bea = await hub.user("member", "Bea");
   const { conversation_id } = await hub.group([bea.user_id, hub.person("whatsapp"), hub.person("telegram")]);
@@ -97,10 +97,10 @@ test("only a socket of the recipient delivers: for the workspace any of its agen
   });
   await admins.frame("the reading", (frame) => isTold(message_id)(frame) && frame.status === "read");
 
-  // A stranger writes to the workspace.
+  // A new contact writes to the workspace.
   await admins[Symbol.asyncDispose]();
   await person.writes("hello");
-  const inbound = await programs.frame("what the stranger wrote", ({ content }) => content === "hello");
+  const inbound = await programs.frame("the message of the new contact", ({ content }) => content === "hello");
   await programs.frame("its delivery", isTold(String(inbound.message_id)));
   await hub.settled();
   assert.equal((await appDelivery(String(inbound.message_id))).status, "in_transit");

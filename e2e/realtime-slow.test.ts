@@ -1,4 +1,4 @@
-/** Readers that do not read, and readers that leave before they are there, take nothing away from the others. */
+/** Clients that do not read, or disconnect while they connect, do not affect others. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { type IncomingMessage, request } from "node:http";
@@ -14,22 +14,22 @@ import { until } from "../server/src/testing/until.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import { listen, positionOf } from "./src/listener.ts";
 
-/** More than the buffers of a machine take for one connection, by far. */
+/** Far more than the buffers of a machine take for one connection. */
 const count = 600;
 const textLength = 30_000;
 const batch = 20;
-/** In which the others are told of a batch, whoever is slow. */
+/** Within which the other clients get a batch. */
 const promptMs = 2_000;
 
-test("a socket that is not read is dropped with 4408, and others are told at once meanwhile", async () => {
+test("a socket that is not read is closed with 4408, and others get events at once meanwhile", async () => {
   await using hub = await startTestHub();
   const { access_token: token } = await hub.logIn("admin");
   await using slow = await listen({ url: hub.url, token });
   await using quick = await live(hub, token);
   slow.socket.pause();
   const startedAt = performance.now();
-  await flood(hub, async (told) => {
-    await until("the quick one has it", () => quick.events().length === told, promptMs);
+  await flood(hub, async (written) => {
+    await until("the quick client has the events", () => quick.events().length === written, promptMs);
   });
   slow.socket.resume();
   const { code } = await slow.closed;
@@ -43,13 +43,13 @@ test("a socket that is not read is dropped with 4408, and others are told at onc
     cursors,
     cursors.map((_, index) => cursors[0]! + index),
   );
-  // It comes back, and reads as it can: nothing is missing.
+  // It reconnects, and reads as it can: no event is missing.
   await using again = await listen({ url: hub.url, token, cursor: slow.events().at(-1)!.cursor });
   await until("it has the rest", () => again.events().length === count - before);
 });
 
 // Frames wait for a resume that the client does not read.
-test("frames that wait are kept as what they say, and not as the bytes that came", async () => {
+test("frames that wait are kept parsed, and not as their bytes", async () => {
   await using hub = await startTestHub();
   const { access_token: token } = await hub.logIn("admin");
   await flood(hub, async () => {});
@@ -79,8 +79,8 @@ test("a stream that is not read makes room for others", async () => {
   answer.on("error", () => {}).pause();
   await using quick = await live(hub, token);
   await assert.rejects(listen({ url: hub.url, token }));
-  await flood(hub, async (told) => {
-    await until("the quick one has it", () => quick.events().length === told, promptMs);
+  await flood(hub, async (written) => {
+    await until("the quick client has the events", () => quick.events().length === written, promptMs);
   });
   await until("there is room", async () => {
     await using another = await listen({ url: hub.url, token });
@@ -89,7 +89,7 @@ test("a stream that is not read makes room for others", async () => {
   asked.destroy();
 });
 
-test("streams and sockets that leave before they are there leave nothing behind", async () => {
+test("streams and sockets that disconnect while they connect free their places", async () => {
   await using hub = await startTestHub({ env: { EVENTS_MAX_READERS: "4" } });
   const { access_token: token } = await hub.logIn("admin");
   for (let round = 0; round < 25; round += 1) {
@@ -112,7 +112,7 @@ test("streams and sockets that leave before they are there leave nothing behind"
 /** Fewer than a socket may send at once. */
 const framesAtOnce = 45;
 
-/** What buffers take in this process, without those that nothing refers to. */
+/** Bytes of buffers in this process, without unreferenced ones. */
 async function bufferBytes(): Promise<number> {
   setFlagsFromString("--expose-gc");
   runInNewContext("gc")();
@@ -121,7 +121,7 @@ async function bufferBytes(): Promise<number> {
   return process.memoryUsage().arrayBuffers;
 }
 
-/** What this process has read from each connection to its port. */
+/** Bytes that this process has read from each connection to its port. */
 function readBytes(port: number): number[] {
   const { _getActiveHandles } = process as unknown as { _getActiveHandles(): object[] };
   const connections = _getActiveHandles.call(process).filter((handle) => handle instanceof Socket);
@@ -142,21 +142,21 @@ function openStream(hub: TestHub, token: string) {
     .end();
 }
 
-/** Large events about nothing that is there, in batches; `onTold` is called after each with how many there are. */
-async function flood(hub: TestHub, onTold: (count: number) => Promise<void>): Promise<void> {
+/** Large events about rows that do not exist, in batches; `onBatch` is called after each with their number. */
+async function flood(hub: TestHub, onBatch: (count: number) => Promise<void>): Promise<void> {
   await using database = await connect(hub.databaseUrl);
   const { rows } = await database.query<{ id: string }>("SELECT workspace_id AS id FROM workspaces");
   const { id } = rows[0]!;
   const error = { code: "PLATFORM_REFUSED", message: "x".repeat(textLength) };
   const event = JSON.stringify(["s", id, id, id, id, "app", "failed", error]);
-  for (let told = batch; told <= count; told += batch) {
+  for (let written = batch; written <= count; written += batch) {
     await database.query("SELECT append_events(ARRAY[$1::uuid], ARRAY[$2::integer], ARRAY[$3])", [
       id,
       batch,
       Array.from({ length: batch }, () => event).join(","),
     ]);
     hub.hub.context.eventNotifier.notify(id);
-    await onTold(told);
+    await onBatch(written);
   }
 }
 

@@ -24,7 +24,7 @@ describe("sockets", () => {
     chat = await hub.group([ana, bea.user_id, hub.person("telegram")]);
   });
 
-  test("a member is told of the messages of its conversations, and the delivery in its app is delivered, then read", async () => {
+  test("a member gets the messages of its conversations, and the delivery in its app is delivered, then read", async () => {
     await using socket = await listen({ url: hub.url, token: (await hub.logIn(bea.username)).access_token });
     const elsewhere = await hub.group([ana, hub.person("telegram"), hub.person("telegram")]);
     await hub.client.messages.send({
@@ -53,33 +53,33 @@ describe("sockets", () => {
     );
   });
 
-  test("who comes back gets what it missed, once and in order, before anything new", async () => {
+  test("a client that reconnects gets the events that it missed, once and in order, before new ones", async () => {
     const token = await adminToken();
     const first = await listen({ url: hub.url, token });
     const { conversation_id } = chat;
     const say = (text: string) => hub.client.messages.send({ conversation_id, payload: { type: "text", text } });
-    await say("heard");
-    const heard = await first.frame("it", ({ content }) => content === "heard");
+    await say("received");
+    const received = await first.frame("it", ({ content }) => content === "received");
     await first[Symbol.asyncDispose]();
     await say("missed");
     await hub.settled();
     for (const by of ["frame", "address"] as const) {
-      const how = by === "address" ? { cursor: heard.cursor } : { starts: false };
+      const how = by === "address" ? { cursor: received.cursor } : { starts: false };
       await using again = await listen({ url: hub.url, token, ...how });
-      if (by === "frame") again.say({ type: "resume", cursor: heard.cursor });
+      if (by === "frame") again.say({ type: "resume", cursor: received.cursor });
       const resumed = await again.frame("RESUMED", ({ type }) => type === "RESUMED");
-      assert.equal(resumed.from, heard.cursor);
+      assert.equal(resumed.from, received.cursor);
       assert.equal(resumed.count, again.events().length);
       await say(`new ${by}`);
       await again.frame("new one", ({ content }) => content === `new ${by}`);
       await hub.settled();
-      const feed = await hub.events(heard.cursor);
-      await until("the socket has it all", () => again.events().length === feed.length);
+      const feed = await hub.events(received.cursor);
+      await until("the socket has all events", () => again.events().length === feed.length);
       assert.deepEqual(again.events(), feed);
     }
   });
 
-  test("a socket ends within two seconds of the log-out, of its user's end and of its key's revocation", async () => {
+  test("a socket is closed within two seconds of the log-out, the disabling of its user or the revocation of its key", async () => {
     const carl = await hub.user("agent", "Carl");
     const session = await hub.logIn(carl.username);
     const socket = await listen({ url: hub.url, token: session.access_token });
@@ -94,7 +94,7 @@ describe("sockets", () => {
     assert.equal((await within(2_000, program.closed)).code, 4401);
   });
 
-  test("the handshake takes a token three ways, and refuses strangers and foreign pages", async () => {
+  test("the handshake accepts a token in three places, and refuses unknown callers and pages of other sites", async () => {
     const token = await adminToken();
     for (const tokenBy of ["header", "query", "protocol"] as const) {
       await using socket = await listen({ url: hub.url, token, tokenBy });
@@ -113,7 +113,7 @@ describe("sockets", () => {
     assert.equal(own.hello.heartbeat_seconds, 30);
   });
 
-  test("who types and who is there is told to those who share a conversation", async () => {
+  test("members who share a conversation get typing and presence of each other", async () => {
     await using member = await listen({ url: hub.url, token: (await hub.logIn(bea.username)).access_token });
     member.say({ type: "ping" });
     await member.frame("pong", ({ type }) => type === "PONG");
@@ -134,17 +134,17 @@ describe("sockets", () => {
     );
   });
 
-  // An ERROR that a client ignores would hide that events are missing.
-  test("a cursor in the address that is none is a gap, as one of another feed", async () => {
+  // The disaster: a client ignores an ERROR, and with it that events are missing.
+  test("an invalid cursor in the address is a gap, like one of another feed", async () => {
     await using socket = await listen({ url: hub.url, token: await adminToken(), cursor: "nonsense" });
     await socket.frame("live", ({ type }) => type === "LIVE");
-    // The sockets of earlier tests may be noticed as gone meanwhile.
+    // The sockets of earlier tests may go offline meanwhile.
     const ofResume = socket.frames.filter(({ type }) => type !== "PRESENCE");
     const started = ofResume.map(({ type, reason }) => (reason === undefined ? type : `${type} ${reason}`));
     assert.deepEqual(started, ["HELLO", "RESUMING", "GAP unknown", "RESUMED", "LIVE"]);
   });
 
-  test("bad frames are answered with what is wrong, and do no harm", async () => {
+  test("the answer to an invalid frame says what is wrong", async () => {
     await using socket = await listen({ url: hub.url, token: await adminToken() });
     const wrong: [string, string][] = [
       ["{", "VALIDATION_ERROR"],
