@@ -22,7 +22,7 @@ export type OpenHarness = (options?: { killsServer?: boolean }) => Promise<Fanou
 
 /** Promised by every engine, also by that of a process that is alone. */
 export function ownMessagesSuite(open: () => Promise<{ open(): Promise<Fanout> } & AsyncDisposable>): void {
-  test("a process receives its own messages, in order, after the code that published has run", async () => {
+  test("a process receives its own messages in order, after the publishing code has run", async () => {
     await using harness = await open();
     await using fanout = await harness.open();
     const received = collect(fanout, "events");
@@ -32,7 +32,7 @@ export function ownMessagesSuite(open: () => Promise<{ open(): Promise<Fanout> }
     assert.deepEqual(received, ["a", "b", "a"]);
   });
 
-  test("what is too long or holds a NUL is refused", async () => {
+  test("a message that is too long or contains NUL is refused", async () => {
     await using harness = await open();
     await using fanout = await harness.open();
     assert.throws(() => fanout.publish("events", "x".repeat(maxMessageBytes + 1)), RangeError);
@@ -41,7 +41,7 @@ export function ownMessagesSuite(open: () => Promise<{ open(): Promise<Fanout> }
     assert.throws(() => fanout.publish("events", "a\0b"), RangeError);
   });
 
-  test("a listener that throws stops no other, and one that unsubscribed receives nothing", async () => {
+  test("a listener that throws stops no other, and a removed one receives nothing", async () => {
     await using harness = await open();
     await using fanout = await harness.open();
     fanout.subscribe("events", () => assert.fail("a bug"));
@@ -53,7 +53,7 @@ export function ownMessagesSuite(open: () => Promise<{ open(): Promise<Fanout> }
     await until("the message is received", () => received.length === 1);
   });
 
-  test("after the end nothing is received, and to end twice is safe", async () => {
+  test("after closing nothing is received, and closing twice is safe", async () => {
     await using harness = await open();
     const fanout = await harness.open();
     const received = collect(fanout, "events");
@@ -67,7 +67,7 @@ export function ownMessagesSuite(open: () => Promise<{ open(): Promise<Fanout> }
 
 /** Promised by engines that join several processes. */
 export function sharedFanoutSuite(open: OpenHarness): void {
-  test("the other processes receive every message of a channel once, in the order of its publisher", async () => {
+  test("other processes receive every message once, in the order of its publisher, by channel", async () => {
     await using harness = await open();
     await using one = await harness.open();
     await using two = await harness.open();
@@ -111,7 +111,7 @@ export function sharedFanoutSuite(open: OpenHarness): void {
     assert.ok(payloads.count() < 50, `there were ${payloads.count()} payloads`);
   });
 
-  test("when more is published than can be sent, the oldest are dropped, and the others are notified of the loss", async () => {
+  test("when more is published than can be sent, the oldest are dropped, and listeners are asked to poll", async () => {
     await using harness = await open();
     await using one = await harness.open();
     await using two = await harness.open();
@@ -132,7 +132,7 @@ export function sharedFanoutSuite(open: OpenHarness): void {
   });
 
   // What was published meanwhile is lost: every process must be notified of that.
-  test("after the server was killed and started, messages arrive again, and all are notified of the loss", async () => {
+  test("after a restart of the server messages arrive again, and listeners are asked to poll", async () => {
     await using harness = await open({ killsServer: true });
     await using one = await harness.open();
     await using two = await harness.open();
@@ -155,7 +155,7 @@ export function sharedFanoutSuite(open: OpenHarness): void {
     });
   });
 
-  test("what was published just before the end is still passed on", async () => {
+  test("messages published just before closing are still sent", async () => {
     await using harness = await open();
     const one = await harness.open();
     await using two = await harness.open();
