@@ -1,16 +1,15 @@
-/** The door of the audit log: who did what that matters to security. Migration 0009 says how it is kept. */
+/** The audit log: who did what that matters to security. Migration 0009 describes how it is stored. */
 import { type Db, one } from "../lib/query.ts";
 
 export { type AuditRecord, listAuditRecords, readAuditRecords } from "./records.ts";
 export { type ChainReport, verifyAuditLog } from "./verify.ts";
 
-/** Where a request came from. */
 export interface Origin {
   readonly ip: string | null;
   readonly requestId: string | null;
 }
 
-/** Who acts: a caller, as `Principal` is one, or nobody who is known. */
+/** Who did it: a caller, as `Principal` is one, or an unknown client, or the hub. */
 export type Actor =
   | {
       readonly kind: "user" | "api_key";
@@ -20,7 +19,7 @@ export type Actor =
     }
   | { readonly kind: "anonymous" | "system"; readonly workspaceId: string; readonly origin: Origin };
 
-/** The hub itself, without anybody asking. */
+/** The hub itself, without a request. */
 export function systemOf(workspaceId: string): Actor {
   return { kind: "system", workspaceId, origin: { ip: null, requestId: null } };
 }
@@ -28,15 +27,14 @@ export function systemOf(workspaceId: string): Actor {
 export interface AuditEvent {
   /** `noun.verb_in_past`, such as `user.created`; docs/guides/audit-log.md lists all of them. */
   action: string;
-  /** What it was done to. */
   target?: { type: string; id: string } | null;
-  /** What else one must know: ids, names of fields, counts. Never a secret, a password, a token or message text. */
+  /** Ids, names of fields, counts. Never a secret, a password, a token or message text. */
   details?: Record<string, string | number | boolean | null>;
 }
 
 /**
- * Writes the act down, in the transaction that does it: both are there, or neither. Call it last in the transaction,
- * since it holds the log of the workspace until the commit. Returns the position of the record.
+ * Records the event in the transaction that it is about. Call it last: it locks the log of the workspace until the
+ * commit. Returns the position of the record.
  */
 export async function recordAuditEvent(
   db: Db,
@@ -59,12 +57,12 @@ export async function recordAuditEvent(
   return position;
 }
 
-/** Details longer than this are a mistake, in characters of JSON. */
+/** In characters of JSON. */
 const maxDetailsLength = 4_000;
 
-/** What is hashed must read the same in every language: plain names, and numbers that have one way to be written. */
+/** The hashed text must be the same in every language: plain names, and numbers with one spelling. */
 function requireCanonical(action: string, details: NonNullable<AuditEvent["details"]>): void {
-  if (!/^[a-z][a-z_]*\.[a-z][a-z_]*$/.test(action)) throw new Error(`${action} is no name of an act`);
+  if (!/^[a-z][a-z_]*\.[a-z][a-z_]*$/.test(action)) throw new Error(`${action} is not a valid action`);
   for (const [key, value] of Object.entries(details)) {
     const isPlain = typeof value !== "number" || Number.isSafeInteger(value);
     if (!/^[a-z][a-z0-9_]*$/.test(key) || !isPlain) throw new Error(`the detail ${key} of ${action} is not canonical`);

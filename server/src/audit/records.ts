@@ -1,6 +1,6 @@
 import { all, type Db } from "../lib/query.ts";
 
-/** A record as it is read, and as its hash covers it; `hash` itself in hexadecimal. */
+/** `hash` is in hexadecimal. */
 export interface AuditRecord {
   workspace_id: string;
   position: number;
@@ -20,7 +20,7 @@ export interface AuditFilter {
   action?: string | undefined;
   actorId?: string | undefined;
   targetId?: string | undefined;
-  /** The first moment, and the one after the last. */
+  /** Inclusive; `to` is exclusive. */
   from?: Date | undefined;
   to?: Date | undefined;
 }
@@ -28,7 +28,7 @@ export interface AuditFilter {
 const columns = `workspace_id, position, at, actor_kind, actor_id, action, target_type, target_id, details, ip, request_id,
        encode(hash, 'hex') AS hash`;
 
-/** Newest first, those before the position `before`; `limit + 1` of them. */
+/** Newest first, before the position `before`; up to `limit + 1`. */
 export function listAuditRecords(
   db: Db,
   workspaceId: string,
@@ -46,7 +46,7 @@ export function listAuditRecords(
   );
 }
 
-/** Oldest first, after the position `after`, `limit` of them. */
+/** Oldest first, after the position `after`, up to `limit`. */
 export function readAuditRecords(db: Db, workspaceId: string, after: number, limit: number): Promise<AuditRecord[]> {
   return all<AuditRecord>(
     db,

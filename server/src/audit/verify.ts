@@ -3,29 +3,28 @@ import { type Pool, transaction } from "../lib/postgres.ts";
 import { all, type Db } from "../lib/query.ts";
 import { type AuditRecord, readAuditRecords } from "./records.ts";
 
-/** What was found in the log of one workspace. */
 export interface ChainReport {
   workspaceId: string;
-  /** How many records were read, up to the first that is wrong. */
+  /** Records read, up to the first wrong one. */
   records: number;
-  /** Of the last record, in hexadecimal. Kept elsewhere, it proves later that nothing before it was changed. */
+  /** Of the last record, in hexadecimal. Stored elsewhere, it proves later that nothing before it was changed. */
   hash: string;
-  /** What is wrong first; null when nothing is. */
+  /** The first problem; null when there is none. */
   problem: string | null;
-  /** Whether a record has the hash that was expected. */
+  /** Whether a record has the expected hash. */
   isExpectedHere: boolean;
 }
 
 export interface VerifyOptions {
-  /** Of this workspace only. */
+  /** All workspaces if left out. */
   workspaceId?: string | undefined;
   /** A hash that was noted earlier, in hexadecimal. */
   expectedHash?: string | undefined;
 }
 
 /**
- * Walks the log of every workspace, oldest first, and computes each hash anew; the database's own functions take no part.
- * All of it is read as it was at one moment, so a hub may go on writing. Calls `report` for each workspace.
+ * Recomputes each hash, oldest first, without the functions of the database. Reads one snapshot, so a hub may continue
+ * to write. Calls `report` for each workspace.
  */
 export function verifyAuditLog(db: Pool, options: VerifyOptions, report: (found: ChainReport) => void): Promise<void> {
   return transaction(db, async (tx) => {
@@ -34,13 +33,13 @@ export function verifyAuditLog(db: Pool, options: VerifyOptions, report: (found:
   });
 }
 
-/** What the first record of a log follows. */
+/** Precedes the first record of a log. */
 const noHash = Buffer.alloc(32);
 
-/** Records that are in memory at a time. */
+/** Records in memory at a time. */
 const pageSize = 1_000;
 
-/** The text that is hashed, after the hash of the record before: see docs/guides/audit-log.md. */
+/** The text that is hashed after the previous hash: see docs/guides/audit-log.md. */
 function canonicalText(record: AuditRecord): string {
   const details = Object.entries(record.details).sort(([a], [b]) => (a < b ? -1 : 1));
   return JSON.stringify([
@@ -69,17 +68,17 @@ async function verifyChain(db: Db, head: Head, { expectedHash }: VerifyOptions):
   let records = 0;
   let hash = noHash.toString("hex");
   let isExpectedHere = false;
-  const told = (problem: string | null): ChainReport => ({ workspaceId, records, hash, problem, isExpectedHere });
+  const reportOf = (problem: string | null): ChainReport => ({ workspaceId, records, hash, problem, isExpectedHere });
   for (;;) {
     const page = await readAuditRecords(db, workspaceId, records, pageSize);
     for (const record of page) {
       const problem = problemOf(record, records + 1, hash);
-      if (problem !== null) return told(problem);
+      if (problem !== null) return reportOf(problem);
       records += 1;
       hash = record.hash;
       isExpectedHere ||= hash === expectedHash;
     }
-    if (page.length < pageSize) return told(problemOfEnd(head, records, hash));
+    if (page.length < pageSize) return reportOf(problemOfEnd(head, records, hash));
   }
 }
 
@@ -90,22 +89,22 @@ function problemOf(record: AuditRecord, position: number, previousHash: string):
     .update(canonicalText(record))
     .digest("hex");
   if (hash === record.hash) return null;
-  if (position === 1) return "record 1 does not fit its hash: it was edited, or another was put in its place";
-  return `record ${position} does not fit its hash: it was edited or moved, or record ${position - 1} was, together with its own hash`;
+  if (position === 1) return "record 1 does not match its hash: it was edited or replaced";
+  return `record ${position} does not match its hash: it was edited or moved, or record ${position - 1} was, together with its own hash`;
 }
 
 function problemOfEnd({ position, hash }: Head, lastPosition: number, lastHash: string): string | null {
   if (position === null) {
-    return lastPosition === 0 ? "the log is gone: every workspace has at least one record" : "the head is missing";
+    return lastPosition === 0 ? "the log is empty: every workspace has at least one record" : "the head is missing";
   }
   if (position > lastPosition) {
     const which =
       position === lastPosition + 1 ? `record ${position} was` : `records ${lastPosition + 1} to ${position} were`;
-    return `${which} cut off the end`;
+    return `${which} deleted at the end`;
   }
   if (position < lastPosition)
-    return `record ${position + 1} stands behind the head: it was put there, or the head was put back`;
-  return hash === lastHash ? null : "the head does not fit the last record: one of them was edited";
+    return `record ${position + 1} is after the head: it was added, or the head was set back`;
+  return hash === lastHash ? null : "the head does not match the last record: one of them was edited";
 }
 
 function listHeads(db: Db, workspaceId: string | undefined): Promise<Head[]> {

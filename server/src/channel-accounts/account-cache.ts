@@ -2,37 +2,37 @@ import type { Clock } from "../lib/clock.ts";
 import { isUuid } from "../lib/ids.ts";
 import type { ConnectedAccount } from "./channel-account.ts";
 
-/** Accounts kept, at the most; the least recently used go first. */
+/** The least recently used are dropped first. */
 export const maxCachedAccounts = 10_000;
-/** Unknown ids kept, at the most: a deleted account's platform goes on calling. */
+/** For platforms that continue to call a deleted account. */
 const maxMissing = 1_000;
-/** How long a change made by another process may stay unseen, in milliseconds. */
+/** How long a change by another process may stay invisible, in milliseconds. */
 export const recheckMs = 3_000;
 
 export interface AccountCacheParts {
   clock: Clock;
   /** Null when there is no such account. */
   load: (channelAccountId: string) => Promise<ConnectedAccount | null>;
-  /** Those of the accounts that changed since the version given. */
+  /** Returns the ids of accounts that changed since the given version. */
   findChanged: (known: readonly ConnectedAccount[]) => Promise<string[]>;
 }
 
 export interface AccountCache {
   get(channelAccountId: string): Promise<ConnectedAccount | null>;
-  /** What `get` would give, at once; undefined when only `get` can tell. */
+  /** The result of `get`, synchronously; undefined when only `get` knows it. */
   peek(channelAccountId: string): ConnectedAccount | undefined;
-  /** After a change in this process: the next `get` reads the account anew. */
+  /** After a change in this process: the next `get` reads the account again. */
   forget(channelAccountId: string): void;
 }
 
 /**
- * Accounts in memory. Every `recheckMs` of use, one statement asks which of them changed, and callers wait for that one
- * answer; nothing runs while nobody asks. When the database cannot be asked, `get` rejects.
+ * Caches accounts. At most every `recheckMs`, and only when an account is requested, one statement checks which of them
+ * changed, and callers wait for that result. When the database cannot be reached, `get` rejects.
  */
 export function openAccountCache({ clock, load, findChanged }: AccountCacheParts): AccountCache {
   /** Least recently used first. */
   const accounts = new Map<string, ConnectedAccount>();
-  /** Unknown ids, and until when they are believed to be so. */
+  /** Unknown ids, and how long they count as unknown. */
   const missing = new Map<string, number>();
   const loading = new Map<string, Promise<ConnectedAccount | null>>();
   let checkedAt = Number.NEGATIVE_INFINITY;
@@ -75,7 +75,7 @@ export function openAccountCache({ clock, load, findChanged }: AccountCacheParts
   function loadOnce(channelAccountId: string): Promise<ConnectedAccount | null> {
     const mine = load(channelAccountId)
       .then((account) => {
-        // A change in between has forgotten this load: what it read may be old.
+        // A change during the load called `forget`: the result may be outdated.
         if (loading.get(channelAccountId) === mine) keep(channelAccountId, account);
         return account;
       })

@@ -6,14 +6,14 @@ import { urlProblem } from "../lib/outbound-url.ts";
 /** Which private addresses a `base_url` may name: the same as the HTTP client's. */
 export interface BaseUrlRules {
   readonly allowPrivate: boolean;
-  /** Origins that are allowed all the same, such as the simulator's. */
+  /** Allowed exceptions, such as the simulator's. */
   readonly allowedOrigins: readonly string[];
 }
 
 /**
- * Throws VALIDATION_ERROR for a `base_url` that is not a plain http(s) address. Credentials are sent there: its
- * port must be one that webhook endpoints may use, and where private addresses are not allowed it must be https and
- * public. A public name that leads inside is caught when it is dialled.
+ * Throws VALIDATION_ERROR for a `base_url` that is not a plain http(s) address. Credentials are sent there: its port
+ * must be one that webhook endpoints may use, and where private addresses are not allowed it must be https and public.
+ * A public name that resolves to a private address is refused when connecting.
  */
 export function requireSettings(settings: ChannelAccountSettings, rules: BaseUrlRules): ChannelAccountSettings {
   if (settings.base_url !== undefined) requireBaseUrl(settings.base_url, rules);

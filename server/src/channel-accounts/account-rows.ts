@@ -2,7 +2,6 @@ import type { ChannelAccountSettings } from "../connectors/connector.ts";
 import { all, type Db, maybe, one, run } from "../lib/query.ts";
 import type { AccountAttention, ChannelAccountStatus, ChannelAccountView } from "./channel-account.ts";
 
-/** A row with what is sealed in it. */
 export interface SealedAccount extends ChannelAccountView {
   readonly credentialsSealed: Buffer;
   readonly version: number;
@@ -36,7 +35,7 @@ export function insertAccount(
   );
 }
 
-/** Newest first; one more than `limit`, when there are more. */
+/** Newest first, up to `limit + 1`. */
 export function listAccounts(
   db: Db,
   workspaceId: string,
@@ -56,13 +55,13 @@ export function findAccount(db: Db, key: AccountKey): Promise<ChannelAccountView
   return maybe<ChannelAccountView>(db, `SELECT ${viewColumns} FROM channel_accounts WHERE ${livingByKey}`, keyOf(key));
 }
 
-/** As `findAccount`; nobody else changes it until the transaction ends. */
+/** As `findAccount`, locked until the transaction ends. */
 export function lockAccount(tx: Db, key: AccountKey): Promise<ChannelAccountView | null> {
   const text = `SELECT ${viewColumns} FROM channel_accounts WHERE ${livingByKey} FOR NO KEY UPDATE`;
   return maybe<ChannelAccountView>(tx, text, keyOf(key));
 }
 
-/** Of whatever workspace: for the pipeline, which knows only the id. */
+/** Of any workspace: for the pipeline, which knows only the id. */
 export function findSealedAccount(db: Db, channelAccountId: string): Promise<SealedAccount | null> {
   return maybe<SealedAccount>(
     db,
@@ -82,7 +81,7 @@ export interface AccountChanges {
   isRepaired?: boolean | undefined;
 }
 
-/** What is left out stays. */
+/** Fields that are left out do not change. */
 export function updateAccount(db: Db, key: AccountKey, changes: AccountChanges): Promise<ChannelAccountView | null> {
   return maybe<ChannelAccountView>(
     db,
@@ -122,14 +121,14 @@ export async function countNeedingAttention(db: Db): Promise<number> {
   return (await one<{ count: number }>(db, text, [])).count;
 }
 
-/** The row stays, for the deliveries that name it; its credentials go. Whether it was there. */
+/** Keeps the row, for the deliveries that name it, without credentials. Returns whether the account existed. */
 export async function markDeleted(db: Db, key: AccountKey, deletedAt: Date): Promise<boolean> {
   const text = `UPDATE channel_accounts SET deleted_at = $3, credentials_sealed = '', version = version + 1
     WHERE ${livingByKey}`;
   return (await run(db, text, [...keyOf(key), deletedAt])) > 0;
 }
 
-/** Those of the accounts that were changed or deleted since the version given. */
+/** Returns the ids of accounts that were changed or deleted since the given version. */
 export async function findChanged(
   db: Db,
   known: readonly { channelAccountId: string; version: number }[],

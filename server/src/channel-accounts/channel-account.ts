@@ -4,39 +4,38 @@ import type { Clock } from "../lib/clock.ts";
 
 export type ChannelAccountStatus = (typeof accountStatuses)[number];
 
-/** SQL of the rule by which an account counts as connected, so that messages to it are accepted and routed. */
+/** SQL: whether an account is connected, so that messages to it are accepted and routed. */
 export const isConnected = "deleted_at IS NULL AND status <> 'disabled'";
 
-/** Why an account needs attention. `detail` is the platform's answer. */
+/** `detail` is the platform's answer. */
 export interface AccountAttention {
   readonly reason: AccountProblem;
   readonly detail: string;
 }
 
-/** An account as clients see it: without its credentials. */
+/** An account without its credentials. */
 export interface ChannelAccountView {
   readonly channelAccountId: string;
   readonly workspaceId: string;
   readonly channel: Channel;
   readonly name: string;
   readonly status: ChannelAccountStatus;
-  /** What the platform calls it: the id of a number or a bot. Never changes. */
+  /** The platform's id of the number or bot. Never changes. */
   readonly externalId: string;
   readonly settings: ChannelAccountSettings;
   readonly createdAt: Date;
-  /** When its status changed last. */
   readonly statusSince: Date;
   /** Null unless it needs attention. */
   readonly attention: AccountAttention | null;
 }
 
-/** An account as the pipeline uses it, credentials unsealed. Stays in memory: never logged, never stored. */
+/** An account with its decrypted credentials, for the pipeline. In memory only: never logged, never stored. */
 export interface ConnectedAccount extends ChannelAccount {
   readonly workspaceId: string;
   readonly status: ChannelAccountStatus;
   /** When its status changed last, by `Clock.elapsed`. */
   readonly statusFromMs: number;
-  /** Rises with every change. */
+  /** Increases with every change. */
   readonly version: number;
 }
 
@@ -45,12 +44,12 @@ export function countedWaitMs(account: ConnectedAccount, waitedMs: number, clock
   return Math.min(waitedMs, clock.elapsed() - account.statusFromMs);
 }
 
-/** How sending over an account goes right now, in the words of `GET /v1/channel-accounts/{id}/health`. */
+/** Fields as in the answer of `GET /v1/channel-accounts/{id}/health`. */
 export interface ChannelAccountHealth {
   readonly status: ChannelAccountStatus;
-  /** `open`: the platform failed too often and is left alone; `half_open`: one probe is under way. */
+  /** `open`: the platform failed too often, and nothing is sent; `half_open`: one probe is under way. */
   readonly breaker: "closed" | "open" | "half_open";
-  /** The last failure of the platform or the credentials; null when there was none since the start. */
+  /** Of the platform or the credentials; null when there was none since the start. */
   readonly last_error: { readonly detail: string; readonly at: string } | null;
   /** The limit in force. */
   readonly rate_per_second: number;

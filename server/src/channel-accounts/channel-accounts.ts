@@ -99,7 +99,7 @@ export class ChannelAccounts {
     return transaction(db, async (tx) => {
       const created = await rows.insertAccount(tx, row);
       if (created === null) {
-        throw new RequestError("CONFLICT", `This ${input.channel} account is connected in this workspace already.`);
+        throw new RequestError("CONFLICT", `This ${input.channel} account is already connected in this workspace.`);
       }
       await recordAuditEvent(tx, by, {
         action: "channel_account.created",
@@ -268,7 +268,7 @@ function contextOf(channelAccountId: string): string {
   return `channel_accounts/${channelAccountId}`;
 }
 
-/** What `reseal` must know. */
+/** For `reseal`. */
 export const sealedCredentials: SealedColumn = {
   table: "channel_accounts",
   column: "credentials_sealed",

@@ -7,9 +7,9 @@ import type { Log } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
 import type { ChannelAccountView, ConnectedAccount } from "./channel-account.ts";
 
-/** Most accounts of a workspace that are searched for one of the channel. */
+/** Accounts of a workspace that are searched for an active one. */
 const maxAccounts = 200;
-/** Most codes that are being sent at the same time; the next request gets 503. */
+/** The next request gets 503. */
 const maxUnderWay = 100;
 
 export interface CodeToSend {
@@ -19,13 +19,12 @@ export interface CodeToSend {
   lastMessageHoursAgo: number | null;
 }
 
-/** How codes of one channel are sent. */
 export interface CodeRoute {
   channel: string;
-  /** What a user does to whom no code arrives. */
+  /** Advice for a user who receives no code. */
   help: string;
   /**
-   * Sends the code directly and not as a message, so that readers of messages do not see it. Returns at once: neither
+   * Sends the code directly and not as a message, so that it appears in no conversation. Returns at once: neither
    * answer nor time reveals whether the platform knows the person, who may be a customer.
    */
   send(code: CodeToSend): void;
@@ -36,7 +35,6 @@ export interface CodeSenderDeps {
     /** The oldest last. */
     list(db: Db, workspaceId: string, filter: { limit: number; channel: string }): Promise<ChannelAccountView[]>;
     get(channelAccountId: string): Promise<ConnectedAccount | null>;
-    /** Marks an account that its platform refuses. */
     needsAttention(account: ConnectedAccount, refusal: SendOutcome & { kind: "account_refused" }): Promise<unknown>;
   };
   io: ConnectorIo;
@@ -74,7 +72,7 @@ export function openCodeSender(deps: CodeSenderDeps) {
             if (typeof outcome !== "string" && outcome.kind === "account_refused")
               await accounts.needsAttention(account, outcome);
           })
-          .catch((err) => log.warn({ err, account: id, channel }, "a one-time code could not be sent"))
+          .catch((err) => log.warn({ err, account: id, channel }, "sending a one-time code failed"))
           .finally(() => {
             underWay -= 1;
           });
@@ -83,7 +81,7 @@ export function openCodeSender(deps: CodeSenderDeps) {
   };
 }
 
-/** Returns what came of it, or why it was not tried. */
+/** Returns the outcome, or why the code was not sent. */
 async function trySend(
   io: ConnectorIo,
   account: ChannelAccount,
@@ -113,7 +111,7 @@ async function trySend(
   return connector.send(part, account, io);
 }
 
-/** Why the platform did not take it; null when it did, or may have. */
+/** Why the platform refused it; null when it took it, or may have. */
 function refusalOf(outcome: SendOutcome): string | null {
   if (outcome.kind === "refused" || outcome.kind === "account_refused") return outcome.reason;
   return outcome.kind === "retry" ? "cannot be reached now" : null;

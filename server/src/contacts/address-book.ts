@@ -5,12 +5,12 @@ import { all, type Db, run } from "../lib/query.ts";
 import { type Address, formatAddress } from "./address.ts";
 
 /**
- * Locks the addresses, all at once, until the transaction ends. Call it before they are assigned: then no other
- * transaction assigns one of them meanwhile, and two that want the same ones do not deadlock.
+ * Locks the addresses until the transaction ends. Call it before assigning them: then no other transaction assigns one
+ * of them, and two that want the same ones do not deadlock.
  */
 export async function lockAddresses(tx: PoolClient, workspaceId: string, addresses: Address[]): Promise<void> {
   const names = [...new Set(addresses.map((address) => `${workspaceId} ${formatAddress(address)}`))].sort();
-  // One key after the other, in this order.
+  // In this order, one key after the other.
   await tx.query("SELECT pg_advisory_xact_lock(hashtextextended(name, 0)) FROM unnest($1::text[]) AS n (name)", [
     names,
   ]);
@@ -22,7 +22,7 @@ export interface AddressOwner extends Address {
   displayName: string;
 }
 
-/** Those of the addresses that somebody living has. */
+/** Without those of deleted participants. */
 export function findOwners(db: Db, workspaceId: string, addresses: Address[]): Promise<AddressOwner[]> {
   return all<AddressOwner>(
     db,
@@ -34,7 +34,7 @@ export function findOwners(db: Db, workspaceId: string, addresses: Address[]): P
   );
 }
 
-/** As `findOwners`, by address as `formatAddress` writes it. */
+/** As `findOwners`, by `formatAddress`. */
 export async function ownersByAddress(
   db: Db,
   workspaceId: string,
@@ -44,24 +44,23 @@ export async function ownersByAddress(
   return new Map(owners.map((owner) => [formatAddress(owner), owner]));
 }
 
-/** Who has the address: its id, or null. */
 export async function findParticipantByAddress(db: Db, workspaceId: string, address: Address): Promise<string | null> {
   return (await findOwners(db, workspaceId, [address]))[0]?.participantId ?? null;
 }
 
-/** Throws CONFLICT when one of the addresses is another's than `participantId`. */
+/** Throws CONFLICT when one of the addresses belongs to another participant. */
 export function requireFree(owners: AddressOwner[], participantId: string | null = null): void {
   const taken = owners.find((owner) => owner.participantId !== participantId);
   if (taken === undefined) return;
   const address = formatAddress(taken);
-  throw new RequestError("CONFLICT", `${address} is the address of the participant ${taken.participantId} already.`, {
+  throw new RequestError("CONFLICT", `${address} is already the address of the participant ${taken.participantId}.`, {
     details: { address, participant_id: taken.participantId },
   });
 }
 
 /**
- * Gives the addresses to the participant, after those it has, in this order. The caller holds their locks and knows
- * that nobody living has them: what a deleted participant left behind is taken over.
+ * Appends the addresses to those of the participant, in this order. The caller holds their locks and has checked that
+ * they are free: those of deleted participants are reassigned.
  */
 export async function insertAddresses(
   db: Db,
@@ -75,7 +74,7 @@ export async function insertAddresses(
   await insertAddressesOfMany(db, { ...rest, addresses: given });
 }
 
-/** As `insertAddresses`, for addresses of several participants. */
+/** As `insertAddresses`, for several participants. */
 export async function insertAddressesOfMany(
   db: Db,
   given: { workspaceId: string; addresses: (Address & { participantId: string })[]; createdAt: Date },
@@ -98,7 +97,7 @@ export async function insertAddressesOfMany(
   );
 }
 
-/** Whether the participant had it. */
+/** Returns whether the participant had it. */
 export async function deleteAddress(db: Db, participantId: string, workspaceId: string, address: Address) {
   const { channel, identifier } = address;
   const text = `DELETE FROM addresses
@@ -106,7 +105,7 @@ export async function deleteAddress(db: Db, participantId: string, workspaceId: 
   return (await run(db, text, [workspaceId, channel, identifier, participantId])) > 0;
 }
 
-/** Takes the address from its owner; it becomes the last one of the new owner. */
+/** Moves the address behind those of the new owner. */
 export async function takeAddress(
   db: Db,
   owner: { workspaceId: string; participantId: string },
@@ -124,7 +123,7 @@ export async function deleteAddresses(db: Db, participantId: string): Promise<vo
   await run(db, "DELETE FROM addresses WHERE participant_id = $1", [participantId]);
 }
 
-/** They come after those that the new owner has. */
+/** Moves them behind those of the new owner. */
 export async function moveAddresses(db: Db, from: string, into: string): Promise<void> {
   await run(db, "UPDATE addresses SET participant_id = $2, ordinal = DEFAULT WHERE participant_id = $1", [from, into]);
 }
@@ -135,7 +134,7 @@ export interface HeldAddress extends Address {
   lastReceivedAt: Date | null;
 }
 
-/** The addresses of these participants, each one's in the order in which it got them. */
+/** In the order in which each participant got them. */
 export function listAddresses(db: Db, participantIds: string[]): Promise<HeldAddress[]> {
   return all<HeldAddress>(
     db,

@@ -1,22 +1,22 @@
 import { maxIdentifierLength } from "../../../contract/src/people.ts";
 import { invalid } from "../errors.ts";
 
-/** How a channel names a participant, in the one form under which it is stored. */
+/** In the form in which it is stored. */
 export interface Address {
   readonly channel: string;
   readonly identifier: string;
 }
 
-/** What parsing needs of a channel; every connector has it. */
+/** The part of a connector that parsing needs. */
 export interface AddressedChannel {
   readonly channel: string;
   /** The form of an identifier, as the end of the sentence "an address of this channel is …". */
   readonly identifierRule: string;
-  /** The identifier in its stored form, or null when it cannot be one of this channel. Pure. */
+  /** The identifier in its stored form, or null for an invalid one. Pure. */
   parseIdentifier(identifier: string): string | null;
 }
 
-/** Reads `channel:identifier`; throws VALIDATION_ERROR that names `field` and says what would be right. */
+/** Parses `channel:identifier`; throws VALIDATION_ERROR that names `field` and the expected form. */
 export type ParseAddress = (text: string, field?: string) => Address;
 
 /** The hub's own realtime channel: every user has it without an address. */
@@ -24,7 +24,6 @@ export const appChannel = "app";
 
 const controlCharacter = /\p{Cc}/u;
 
-/** A parser that knows these channels. */
 export function addressParser(channels: Iterable<AddressedChannel>): ParseAddress {
   const byName = new Map([...channels].map((channel) => [channel.channel, channel]));
   const known = [...byName.keys()].join(", ");
@@ -34,7 +33,8 @@ export function addressParser(channels: Iterable<AddressedChannel>): ParseAddres
     const name = text.slice(0, colon);
     if (name === appChannel) throw invalid(`${field}: every user has the channel app; it cannot be given.`, { field });
     const channel = byName.get(name);
-    if (channel === undefined) throw invalid(`${field} names no known channel; the channels are: ${known}.`, { field });
+    if (channel === undefined)
+      throw invalid(`${field} names an unknown channel; the channels are: ${known}.`, { field });
     const identifier = parseIdentifier(channel, text.slice(colon + 1));
     if (identifier === null) {
       throw invalid(`${field} is not an address of the channel ${name}: give ${channel.identifierRule}.`, { field });
@@ -47,7 +47,7 @@ export function formatAddress({ channel, identifier }: Address): string {
   return `${channel}:${identifier}`;
 }
 
-/** Without those that were named before: two spellings of one address are one. */
+/** Compares the stored form: two spellings of one address are one. */
 export function distinctAddresses(addresses: Address[]): Address[] {
   return [...new Map(addresses.map((address) => [formatAddress(address), address])).values()];
 }

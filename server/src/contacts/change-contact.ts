@@ -10,7 +10,7 @@ import { type Metadata, mergeMetadata, requireName } from "./text.ts";
 
 export interface ContactChanges {
   display_name?: string;
-  /** Keys with null are taken away, the others set, the rest stays; null instead of an object takes all away. */
+  /** Merged key by key; null removes a key, or all of them. */
   metadata?: Metadata | null;
 }
 
@@ -27,8 +27,8 @@ export async function changeContact(db: Pool, workspaceId: string, contactId: st
 }
 
 /**
- * The contact is gone and its addresses are free for others; what it said stays. It leaves its groups, by the function
- * given, and stays in private conversations, so that those can be read on.
+ * Frees the addresses and keeps the messages. The contact leaves its groups and stays in private conversations, so that
+ * those remain readable.
  */
 export async function deleteContact(
   deps: { db: Pool; clock: Clock; leaveGroups: (tx: PoolClient, participantId: string) => Promise<void> },
@@ -49,25 +49,25 @@ export async function deleteContact(
 export interface MergeDeps {
   db: Pool;
   clock: Clock;
-  /** Puts `into` where `from` was in every conversation; throws CONFLICT where that cannot be. */
+  /** Replaces `from` by `into` in every conversation; throws CONFLICT where that is impossible. */
   moveMemberships: (tx: PoolClient, from: string, into: string) => Promise<void>;
 }
 
 /**
- * Two contacts turn out to be one person: `into` takes over the addresses and the places in conversations of the
- * other, and keeps its own name and metadata. From then on the other's id answers as `into`. Safe to repeat.
+ * Merges two contacts that are one person: `into` takes over the addresses and conversations of the other, and keeps
+ * its own name and metadata. From then on the other's id refers to `into`. Safe to repeat.
  */
 export async function mergeContacts(deps: MergeDeps, by: Actor, from: string, into: string): Promise<Contact> {
   const { workspaceId } = by;
-  if (from === into) throw invalid("into is the same contact; name the one that stays.", { field: "into" });
+  if (from === into) throw invalid("into is the same contact: name the other one.", { field: "into" });
   const deletedAt = new Date(deps.clock.now());
   return transaction(deps.db, async (tx) => {
     await lockPeopleExclusive(tx, workspaceId);
     const living = await resolveParticipants(tx, workspaceId, [from, into]);
-    const [source, target] = [living.get(from), living.get(into)];
+    const [source, survivorRow] = [living.get(from), living.get(into)];
     if (source?.kind !== "contact") throw notFound("contact");
-    if (target?.kind !== "contact") throw invalid("into is no contact of this workspace.", { field: "into" });
-    const { participantId: survivor } = target;
+    if (survivorRow?.kind !== "contact") throw invalid("into is not a contact of this workspace.", { field: "into" });
+    const { participantId: survivor } = survivorRow;
     if (source.participantId === survivor) {
       if (survivor === from) throw mergedAlready(into, from);
       return getContact(tx, workspaceId, survivor);
@@ -78,18 +78,18 @@ export async function mergeContacts(deps: MergeDeps, by: Actor, from: string, in
     await markMerged(tx, from, survivor);
     await markDeleted(tx, from, deletedAt);
     const contact = await getContact(tx, workspaceId, survivor);
-    const act = { action: "contact.merged", target: { type: "contact", id: from }, details: { into: survivor } };
-    await recordAuditEvent(tx, by, act);
+    const target = { type: "contact", id: from };
+    await recordAuditEvent(tx, by, { action: "contact.merged", target, details: { into: survivor } });
     return contact;
   });
 }
 
 function mergedAlready(from: string, into: string): RequestError {
   const details = { contact_id: from, merged_into: into };
-  return new RequestError("CONFLICT", `The contact ${from} was merged into ${into} before.`, { details });
+  return new RequestError("CONFLICT", `The contact ${from} is already merged into ${into}.`, { details });
 }
 
-/** The id under which the contact lives. */
+/** Resolves the id of a merged contact. */
 async function findContact(tx: PoolClient, workspaceId: string, contactId: string): Promise<string> {
   const living = (await resolveParticipants(tx, workspaceId, [contactId])).get(contactId);
   if (living?.kind !== "contact") throw notFound("contact");
@@ -113,7 +113,7 @@ async function markDeleted(tx: PoolClient, contactId: string, deletedAt: Date): 
   await run(tx, "UPDATE participants SET deleted_at = $2 WHERE participant_id = $1", [contactId, deletedAt]);
 }
 
-/** Those merged into `from` earlier follow, so that one step always leads to the survivor. */
+/** Contacts that were merged into `from` follow, so that one step always leads to the survivor. */
 async function markMerged(tx: PoolClient, from: string, into: string): Promise<void> {
   await run(tx, "UPDATE contacts SET merged_into = $2 WHERE contact_id = $1 OR merged_into = $1", [from, into]);
 }

@@ -4,7 +4,7 @@ import { all, type Db, maybe, run } from "../lib/query.ts";
 import type { Address } from "./address.ts";
 import type { Metadata } from "./text.ts";
 
-/** Someone reached on channels. `addresses` are `channel:identifier`, in the order in which they were given. */
+/** `addresses` are `channel:identifier`, in the order in which they were added. */
 export interface Contact {
   contactId: string;
   displayName: string;
@@ -13,7 +13,7 @@ export interface Contact {
   createdAt: Date;
 }
 
-/** A merged contact is answered as the one it was merged into. Throws RESOURCE_NOT_FOUND. */
+/** The id of a merged contact returns the survivor. Throws RESOURCE_NOT_FOUND. */
 export async function getContact(db: Db, workspaceId: string, contactId: string): Promise<Contact> {
   const contact = await maybe<Contact>(
     db,
@@ -32,15 +32,15 @@ export interface ContactFilter {
    */
   query?: string | undefined;
   address?: Address | undefined;
-  /** The value of this key, which is a string, number or boolean, as text. */
+  /** Matches a string, number or boolean, as text. */
   metadata?: { key: string; value: string } | undefined;
   limit: number;
   after?: { at: Date; id: string } | undefined;
 }
 
 /**
- * Newest first, as many as a page takes; with a next page, one more than `limit`. Each set of filters has a statement
- * of its own, with its own plan.
+ * Newest first, as many as a page may hold, and one more than `limit` if there is a next page. Each set of filters is a
+ * separate statement with its own plan.
  */
 export function listContacts(db: Db, workspaceId: string, filter: ContactFilter): Promise<(Contact & OfPage)[]> {
   const { query, address, metadata, limit, after } = filter;
@@ -81,7 +81,7 @@ export interface NewContact {
   createdAt: Date;
 }
 
-/** Contacts without metadata. */
+/** Without metadata. */
 export async function insertContacts(
   db: Db,
   workspaceId: string,

@@ -1,4 +1,4 @@
-/** The door of contacts: who is reached on channels, and by which addresses. */
+/** Contacts: people who are reached on channels, and their addresses. */
 export { type Address, addressParser, appChannel, formatAddress, type ParseAddress } from "./address.ts";
 export {
   findParticipantByAddress,

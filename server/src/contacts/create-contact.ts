@@ -22,7 +22,7 @@ export interface ContactInput {
   metadata?: Metadata;
 }
 
-/** Throws CONFLICT, naming the participant, when one of the addresses is another's. */
+/** Throws CONFLICT, naming the participant, when one of the addresses is taken. */
 export async function createContact(
   { db, clock, parseAddress }: { db: Pool; clock: Clock; parseAddress: ParseAddress },
   workspaceId: string,
@@ -46,36 +46,36 @@ export async function createContact(
 export interface ReachedPerson {
   workspaceId: string;
   channel: string;
-  /** In its stored form, as the connector made it. */
+  /** In its stored form, from the connector. */
   identifier: string;
-  /** Other names that the platform has for the same person. */
+  /** Other identifiers that the platform has for the same person. */
   aliases: string[];
-  /** What the person is called, where that is known. */
+  /** Null when unknown. */
   displayName: string | null;
 }
 
 /**
- * The participant with this address, or else with one of its aliases, or else a new contact: its id. Names of the
- * person that nobody has are added to it; one that another participant has stays there. A contact that was named by
- * its address takes the name that the person goes by. `db` holds a transaction: calls at the same time agree on one.
+ * Returns the id of the participant with this address, or else with one of its aliases, or else of a new contact. Adds
+ * free addresses of the person to it; those of other participants stay there. Renames a contact that was named by its
+ * address. `db` is in a transaction: concurrent calls agree on one contact.
  */
 export async function findOrCreateContactByAddress(
   { db, clock }: { db: PoolClient; clock: Clock },
   person: ReachedPerson,
 ): Promise<string> {
   const { workspaceId, channel } = person;
-  const names = namesOf(person);
+  const names = identifiersOf(person);
   const addresses = names.map((identifier) => ({ channel, identifier }));
   const owners = await findOwners(db, workspaceId, addresses);
   const owner = ownerOf(names, owners);
-  const hasNews = owners.length < names.length || nameToTake(names, owner, person.displayName) !== null;
-  return owner === undefined || hasNews ? addNames({ db, clock }, person, names) : owner.participantId;
+  const hasNewNames = owners.length < names.length || nameToTake(names, owner, person.displayName) !== null;
+  return owner === undefined || hasNewNames ? addIdentifiers({ db, clock }, person, names) : owner.participantId;
 }
 
 /**
- * As `findOrCreateContactByAddress`, for many people of one workspace, in the order of `people`. Unknown people without
- * a conflict are created in a few statements for all; only people with a new name or alias are changed one by one.
- * Takes a lock for each name: at most `maxPeople`.
+ * As `findOrCreateContactByAddress`, for many people of one workspace, in order. Creates unknown people in a few
+ * statements for all; changes only people with a new name or alias one by one. Takes a lock for each address: at most
+ * `maxPeople`.
  */
 export async function findOrCreateContacts(
   { db, clock }: { db: PoolClient; clock: Clock },
@@ -83,7 +83,7 @@ export async function findOrCreateContacts(
   people: readonly ReachedPerson[],
 ): Promise<string[]> {
   const named = people.map((person) => {
-    const names = namesOf(person);
+    const names = identifiersOf(person);
     return { person, names, addresses: names.map((identifier) => ({ channel: person.channel, identifier })) };
   });
   const all = named.flatMap(({ addresses }) => addresses);
@@ -92,7 +92,7 @@ export async function findOrCreateContacts(
   const owners = await ownersByAddress(db, workspaceId, all);
   const nowMs = clock.now();
   const made: (AddressOwner & { contactId: string })[] = [];
-  /** Names of people who are changed one by one: later people with one of them wait for that. */
+  /** Addresses of people who are changed one by one: later people with one of them are too. */
   const open = new Set<string>();
   const ids = named.map(({ person, names, addresses }) => {
     const held = addresses.flatMap((address) => owners.get(formatAddress(address)) ?? []);
@@ -124,16 +124,16 @@ export async function findOrCreateContacts(
 }
 
 /**
- * Most people of one transaction. Each name takes a lock in the shared memory of PostgreSQL, which has room for 6,400 by
- * default, and so does each new private conversation.
+ * Most people in one transaction. Each address, and each new private conversation, takes a lock in the shared memory of
+ * PostgreSQL, which has room for 6,400 by default.
  */
 export const maxPeople = 100;
 
-function namesOf({ identifier, aliases }: ReachedPerson): string[] {
+function identifiersOf({ identifier, aliases }: ReachedPerson): string[] {
   return [...new Set([identifier, ...aliases])];
 }
 
-async function addNames(
+async function addIdentifiers(
   { db, clock }: { db: PoolClient; clock: Clock },
   person: ReachedPerson,
   names: string[],
@@ -166,14 +166,14 @@ function ownerOf(names: string[], owners: AddressOwner[]): AddressOwner | undefi
   return names.map((name) => byName.get(name)).find((owner) => owner !== undefined);
 }
 
-/** What a contact that was named by its address is called from now on; null when its name stays. */
+/** The new name of a contact that was named by its address; null when it keeps its name. */
 function nameToTake(names: string[], owner: AddressOwner | undefined, displayName: string | null): string | null {
   const name = cutName(displayName);
   const isNamedByAddress = owner?.kind === "contact" && names.includes(owner.displayName);
   return isNamedByAddress && name !== owner.displayName ? name : null;
 }
 
-/** Unless somebody else renamed it meanwhile. */
+/** Unless it was renamed concurrently. */
 async function rename(db: PoolClient, { participantId, displayName }: AddressOwner, name: string): Promise<void> {
   const text = "UPDATE participants SET display_name = $3 WHERE participant_id = $1 AND display_name = $2";
   await run(db, text, [participantId, displayName, name]);

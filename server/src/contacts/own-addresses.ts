@@ -14,7 +14,7 @@ import {
 } from "./address-book.ts";
 import { describeParticipants, lockPeopleShared, resolveParticipants } from "./participants.ts";
 
-/** Whose addresses change: a merged contact's id stands for the survivor. */
+/** The id of a merged contact stands for the survivor. */
 export interface AddressHolder {
   workspaceId: string;
   participantId: string;
@@ -27,7 +27,7 @@ export interface HolderView {
   addresses: string[];
 }
 
-/** Safe to repeat. Throws CONFLICT, naming the participant, when the address is another's. */
+/** Safe to repeat. Throws CONFLICT, naming the participant, when the address is taken. */
 export async function addAddress(
   { db, clock }: { db: Pool; clock: Clock },
   by: Actor,
@@ -50,7 +50,7 @@ export async function addAddress(
   });
 }
 
-/** Throws RESOURCE_NOT_FOUND when it is not this participant's. What is on its way to the address goes on. */
+/** Throws RESOURCE_NOT_FOUND when the address is not this participant's. Deliveries under way continue. */
 export async function removeAddress(db: Pool, by: Actor, holder: AddressHolder, address: Address): Promise<void> {
   const { workspaceId } = holder;
   await transaction(db, async (tx) => {
@@ -60,7 +60,7 @@ export async function removeAddress(db: Pool, by: Actor, holder: AddressHolder, 
   });
 }
 
-/** Whoever changes where somebody is reached can have what is meant for them. The address itself is told to nobody. */
+/** Recorded because a new address can redirect messages. The address itself is left out. */
 function record(
   tx: PoolClient,
   by: Actor,

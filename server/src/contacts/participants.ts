@@ -12,7 +12,7 @@ export interface Participant {
   addresses: HeldAddress[];
 }
 
-/** Who these are, the deleted included, by their ids. */
+/** By id, with deleted participants. */
 export async function describeParticipants(db: Db, ids: string[]): Promise<Map<string, Participant>> {
   const unique = [...new Set(ids)];
   const rows = await selectParticipants(db, unique);
@@ -21,16 +21,14 @@ export async function describeParticipants(db: Db, ids: string[]): Promise<Map<s
 }
 
 /**
- * A shared lock: until the transaction ends, no participant of the workspace is merged or deleted. Take it before a
- * write that depends on who a participant is, and before addresses are locked.
+ * Until the transaction ends, no participant of the workspace is merged or deleted. Lock people before addresses, and
+ * before a write that depends on who a participant is.
  */
 export async function lockPeopleShared(tx: PoolClient, workspaceId: string): Promise<void> {
   await run(tx, "SELECT pg_advisory_xact_lock_shared(hashtextextended('people ' || $1, 0))", [workspaceId]);
 }
 
-/**
- * The exclusive lock for merging and deleting: waits for all `lockPeopleShared` of other transactions, and they wait for it.
- */
+/** For merging and deleting: waits for all `lockPeopleShared` of other transactions, and blocks new ones. */
 export async function lockPeopleExclusive(tx: PoolClient, workspaceId: string): Promise<void> {
   await run(tx, "SELECT pg_advisory_xact_lock(hashtextextended('people ' || $1, 0))", [workspaceId]);
 }
@@ -41,8 +39,8 @@ export interface ResolvedParticipant {
 }
 
 /**
- * Under which id each one lives: a merged contact answers as the one it was merged into. Who is absent, deleted or of
- * another workspace is left out.
+ * By given id; a merged contact resolves to the survivor. Leaves out participants that are absent, deleted or of
+ * another workspace.
  */
 export async function resolveParticipants(
   db: Db,
@@ -70,7 +68,6 @@ function selectParticipants(db: Db, ids: string[]): Promise<Omit<Participant, "a
   );
 }
 
-/** The participant as the viewer may see it. */
 export function showParticipant({ participantId, kind, displayName, addresses }: Participant, viewer: Viewer) {
   return {
     participant_id: participantId,

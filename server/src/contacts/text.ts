@@ -6,7 +6,7 @@ import { isPlainName, isVisible, plainName } from "../lib/names.ts";
 
 export type Metadata = Record<string, unknown>;
 
-/** The name as given. Throws VALIDATION_ERROR when nothing of it can be seen, or when it is not one line of text. */
+/** Throws VALIDATION_ERROR when nothing of the name is visible, or when it is not one line of text. */
 export function requireName(name: string, field: string): string {
   if (!isVisible(name)) throw invalid(`${field} must not be blank.`, { field });
   if (isPlainName(name)) return name;
@@ -16,13 +16,13 @@ export function requireName(name: string, field: string): string {
   );
 }
 
-/** What a platform calls a person, cut to what is stored; null when nothing can be seen of it. */
+/** The name that a platform gives a person, cut to the stored length; null when nothing of it is visible. */
 export function cutName(name: string | null): string | null {
   const shown = plainName(name ?? "");
   return shown && plainName([...shown].slice(0, maxNameLength).join(""));
 }
 
-/** `metadata` with the changes on it: a key with null is taken away, the others are set, the rest stays. */
+/** Null removes a key, other values replace it; throws VALIDATION_ERROR beyond `metadataLimits`. */
 export function mergeMetadata(metadata: Metadata, changes: Metadata | null): Metadata {
   if (changes === null) return {};
   const merged = Object.fromEntries(Object.entries({ ...metadata, ...changes }).filter(([, value]) => value !== null));
@@ -33,7 +33,7 @@ export function mergeMetadata(metadata: Metadata, changes: Metadata | null): Met
     throw invalid(`metadata is longer than ${metadataLimits.maxBytes} bytes of JSON.`, { field: "metadata" });
   }
   if (!isStorable(json)) {
-    throw invalid("metadata must have neither U+0000 nor half of a surrogate pair.", { field: "metadata" });
+    throw invalid("metadata must not contain U+0000 or half of a surrogate pair.", { field: "metadata" });
   }
   return merged;
 }

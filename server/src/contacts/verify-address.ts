@@ -14,17 +14,15 @@ import { findOwners, insertAddresses, listAddresses, lockAddresses, takeAddress 
 import type { HolderView } from "./own-addresses.ts";
 import { describeParticipants, lockPeopleShared, resolveParticipants } from "./participants.ts";
 
-/** Number of digits. */
 const codeDigits = 6;
-/** Most codes, wrong or right, that one verification accepts. */
+/** Most codes, wrong or right, for one verification. */
 const maxTries = 5;
-/** How long a code works, in minutes. */
+/** How long a code works. */
 const codeMinutes = 10;
 /** Most open verifications of one user, and of one address. */
 const maxPending = 3;
-/** Most verifications begun in an hour by one user, and for one address, whether their codes arrived or not. */
+/** Most verifications that one user, and for one address, may start in an hour, whether their codes arrive or not. */
 const maxStartsAnHour = 5;
-/** Most addresses that a user may prove. */
 const maxProvedAddresses = 10;
 
 export interface Verification {
@@ -36,7 +34,7 @@ export interface Verification {
   lastMessageHoursAgo: number | null;
 }
 
-interface Who {
+interface UserKey {
   workspaceId: string;
   userId: string;
 }
@@ -47,13 +45,13 @@ interface Who {
  */
 export async function startVerification(
   { db, clock }: { db: Pool; clock: Clock },
-  { workspaceId, userId }: Who,
+  { workspaceId, userId }: UserKey,
   address: Address,
 ): Promise<Verification> {
   const code = String(randomInt(10 ** codeDigits)).padStart(codeDigits, "0");
   const verificationId = newId(clock.now());
   return transaction(db, async (tx) => {
-    // Starts of one user and at one address run one after the other, because they are counted.
+    // Serialises starts of one user and at one address, because they are counted.
     await run(tx, "SELECT FROM users WHERE user_id = $1 FOR NO KEY UPDATE", [userId]);
     await lockAddresses(tx, workspaceId, [address]);
     await requireRoom(tx, userId);
@@ -72,20 +70,20 @@ export async function startVerification(
         codeMinutes,
       ],
     );
-    const heard = await maybe<{ hours: number | null }>(
+    const known = await maybe<{ hours: number | null }>(
       tx,
       `SELECT (extract(epoch FROM now() - last_heard_at) / 3600)::double precision AS hours FROM addresses
        WHERE workspace_id = $1 AND channel = $2 AND identifier = $3`,
       [workspaceId, address.channel, address.identifier],
     );
-    return { verificationId, expiresAt: expires_at, code, lastMessageHoursAgo: heard?.hours ?? null };
+    return { verificationId, expiresAt: expires_at, code, lastMessageHoursAgo: known?.hours ?? null };
   });
 }
 
 /**
  * Adds the address to the user who sends the right code. RESOURCE_NOT_FOUND for a verification that is unknown,
  * expired, used or tried too often; VALIDATION_ERROR for a wrong code; CONFLICT, without naming the owner, when another
- * user has the address, or a contact to whom somebody wrote.
+ * user has the address, or a contact that `isKnownToOthers`.
  */
 export async function verifyAddress(
   { db, clock }: { db: Pool; clock: Clock },
@@ -94,7 +92,7 @@ export async function verifyAddress(
   { verificationId, code }: { verificationId: string; code: string },
 ): Promise<HolderView> {
   const { workspaceId } = by;
-  // A separate statement, so that the try counts also when the transaction below fails.
+  // A separate statement, so that the try counts even when the transaction below fails.
   const tried = await maybe<Address & { code_hash: Buffer; tries: number }>(
     db,
     `UPDATE address_verifications SET tries = tries + 1
@@ -103,7 +101,7 @@ export async function verifyAddress(
      RETURNING channel, identifier, code_hash, tries`,
     [verificationId, userId, workspaceId, maxTries],
   );
-  if (tried === null) throw notFound("verification that still waits for its code");
+  if (tried === null) throw notFound("open verification");
   if (!timingSafeEqual(hashOf(verificationId, code), tried.code_hash)) {
     throw invalid(`The code is wrong. Tries left: ${maxTries - tried.tries}.`, { field: "code" });
   }
@@ -119,8 +117,8 @@ export async function verifyAddress(
       "UPDATE address_verifications SET ended_at = now() WHERE verification_id = $1 AND ended_at IS NULL",
       [verificationId],
     );
-    if (ended === 0) throw notFound("verification that still waits for its code");
-    const isNew = await give(tx, { workspaceId, userId }, address, new Date(clock.now()));
+    if (ended === 0) throw notFound("open verification");
+    const isNew = await assign(tx, { workspaceId, userId }, address, new Date(clock.now()));
     const view = (await describeParticipants(tx, [userId])).get(userId)!;
     if (isNew) {
       const details = { channel: address.channel, proof: "code" };
@@ -134,20 +132,23 @@ export async function verifyAddress(
   });
 }
 
-/** Deletes verifications that are too old to count. Safe to repeat. */
+/** Deletes verifications that no longer count. Safe to repeat. */
 export function deleteOldVerifications({ db }: { db: Db }): Promise<number> {
   return run(db, "DELETE FROM address_verifications WHERE created_at < now() - interval '1 day'", []);
 }
 
-/** Adds the address to the user. Returns false when the user has it already. */
-async function give(tx: PoolClient, { workspaceId, userId }: Who, address: Address, now: Date): Promise<boolean> {
+/** Returns false when the user has the address already. */
+async function assign(tx: PoolClient, { workspaceId, userId }: UserKey, address: Address, now: Date): Promise<boolean> {
   const owner = (await findOwners(tx, workspaceId, [address]))[0];
   if (owner?.participantId === userId) return false;
   if (
     owner !== undefined &&
     (owner.kind !== "contact" || (await isKnownToOthers(tx, { workspaceId, userId }, owner.participantId)))
   ) {
-    throw new RequestError("CONFLICT", "This address belongs to somebody in this workspace. Ask an admin to add it.");
+    throw new RequestError(
+      "CONFLICT",
+      "This address belongs to another participant of this workspace. Ask an admin to add it.",
+    );
   }
   await requireRoom(tx, userId);
   if (owner === undefined) {
@@ -159,11 +160,11 @@ async function give(tx: PoolClient, { workspaceId, userId }: Who, address: Addre
 }
 
 /**
- * Whether somebody else wrote in a conversation of the contact, or is a member of it. Then the address is a customer's,
- * and the user must not get its conversations. A contact who wrote only to the workspace and got no answer is not
- * protected.
+ * Whether another participant wrote in a conversation of the contact, or is a member of one. Then the address is a
+ * customer's, and the user must not get its conversations. A contact who wrote only to the workspace and got no answer
+ * is not protected.
  */
-async function isKnownToOthers(tx: Db, { workspaceId, userId }: Who, contactId: string): Promise<boolean> {
+async function isKnownToOthers(tx: Db, { workspaceId, userId }: UserKey, contactId: string): Promise<boolean> {
   const row = await maybe(
     tx,
     `SELECT FROM members mine WHERE mine.participant_id = $1 AND (
@@ -184,7 +185,7 @@ async function requireRoom(tx: Db, userId: string): Promise<void> {
   );
 }
 
-async function requireFewStarts(tx: Db, { workspaceId, userId }: Who, address: Address): Promise<void> {
+async function requireFewStarts(tx: Db, { workspaceId, userId }: UserKey, address: Address): Promise<void> {
   const counted = await one<{ starts: number; pending: number }>(
     tx,
     `SELECT max(starts)::integer AS starts, max(pending)::integer AS pending FROM (
@@ -202,7 +203,7 @@ async function requireFewStarts(tx: Db, { workspaceId, userId }: Who, address: A
     throw new RequestError("RATE_LIMIT_EXCEEDED", message, { retryAfterSeconds: codeMinutes * 60 });
   }
   if (counted.starts >= maxStartsAnHour) {
-    const message = `At most ${maxStartsAnHour} attempts begin in an hour, whether their codes arrived or not. Try again later.`;
+    const message = `At most ${maxStartsAnHour} attempts can be started in an hour, whether their codes arrived or not. Try again later.`;
     throw new RequestError("RATE_LIMIT_EXCEEDED", message, { retryAfterSeconds: 3_600 });
   }
 }

@@ -3,7 +3,6 @@ import { type Principal, seesAllConversations } from "../credentials/credentials
 import { all, type Db } from "../lib/query.ts";
 import type { ConversationRow } from "./conversation.ts";
 
-/** The last message of a conversation, and how many messages the caller has not read. */
 export interface Activity {
   lastMessage: LastMessage | null;
   /**
@@ -22,7 +21,7 @@ export interface LastMessage {
   created_at: string;
 }
 
-/** By conversation id; one statement for all. */
+/** By conversation id. */
 export async function loadActivities(
   db: Db,
   principal: Principal,

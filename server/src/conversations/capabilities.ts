@@ -5,10 +5,10 @@ import { type Principal, seesAddressesOf, type Viewer } from "../credentials/cre
 import type { Db } from "../lib/query.ts";
 import { getConversation } from "./conversation.ts";
 
-/** Whether free-form messages may be sent to an address now; `none` where the channel knows no such window. */
+/** Whether free-form messages may be sent to an address now; `none` where the channel has no such window. */
 export interface MessagingWindow {
   state: "none" | "open" | "closed";
-  /** When an open one closes. */
+  /** Null unless it is open. */
   closesAt: Date | null;
 }
 
@@ -22,8 +22,8 @@ export function windowOf(windowHours: number | null, lastReceivedAt: Date | null
 }
 
 /**
- * A window of the participant in an answer to the viewer. A member does not see when another's closes, because that says
- * when the person last wrote, in whatever conversation.
+ * Hides from a member when another's window closes, because that reveals when the person last wrote, in any
+ * conversation.
  */
 export function showWindow({ state, closesAt }: MessagingWindow, viewer: Viewer, participantId: string) {
   const isTimeShown = seesAddressesOf(viewer, participantId);
@@ -41,10 +41,10 @@ export interface MemberCapabilities extends Participant {
   channels: ChannelCapabilities[];
 }
 
-/** What of a channel the connector says; null for a channel without one. */
+/** Null for a channel without a connector. */
 export type CapabilitiesOf = (channel: string) => Capabilities | null;
 
-/** What can be sent to each member, by channel, and what will be heard back. */
+/** What can be sent to each member, by channel, and which receipts to expect. */
 export async function getCapabilities(
   { db, nowMs, capabilitiesOf }: { db: Db; nowMs: number; capabilitiesOf: CapabilitiesOf },
   principal: Principal,
@@ -61,7 +61,7 @@ export async function getCapabilities(
   });
 }
 
-/** Every user has the hub's own channel, without an address: it takes all that a message can be. */
+/** Every user has the hub's own channel, without an address; it supports everything. */
 const inApp: ChannelCapabilities = {
   channel: appChannel,
   addresses: [],
@@ -80,8 +80,8 @@ function describeChannel(
   addresses: HeldAddress[],
   nowMs: number,
 ): ChannelCapabilities {
-  const heard = addresses.map((address) => address.lastReceivedAt?.getTime() ?? 0);
-  const lastHeardMs = Math.max(...heard);
-  const window = windowOf(windowHours, lastHeardMs === 0 ? null : new Date(lastHeardMs), nowMs);
+  const times = addresses.map((address) => address.lastReceivedAt?.getTime() ?? 0);
+  const lastReceivedMs = Math.max(...times);
+  const window = windowOf(windowHours, lastReceivedMs === 0 ? null : new Date(lastReceivedMs), nowMs);
   return { ...capabilities, channel, addresses: addresses.map(formatAddress), window };
 }

@@ -20,14 +20,14 @@ import { insertMembers, requireInbound } from "./create-conversation.ts";
 import { nameMember, resolveMembers } from "./resolve-members.ts";
 
 export interface ConversationChanges {
-  /** Null takes the title away. */
+  /** Null removes the title. */
   title?: string | null;
-  /** Only those named change. */
+  /** Fields that are left out do not change. */
   settings?: Partial<ConversationSettings>;
   inbound?: GroupInbound;
 }
 
-/** Throws FORBIDDEN for a member who names `inbound`, which decides where contacts' messages land. */
+/** Throws FORBIDDEN for a member who names `inbound`, which decides where messages of contacts are placed. */
 export async function changeConversation(
   db: Pool,
   principal: Principal,
@@ -49,8 +49,8 @@ export async function changeConversation(
 }
 
 /**
- * The new member sees what was said before. Throws VALIDATION_ERROR for a private conversation, a full group and an
- * unknown participant, CONFLICT for one who is a member already.
+ * The new member sees earlier messages. Throws VALIDATION_ERROR for a private conversation, a full group and an unknown
+ * participant, CONFLICT for a participant who is already a member.
  */
 export async function addMember(
   { db, clock, parseAddress }: { db: Pool; clock: Clock; parseAddress: ParseAddress },
@@ -76,8 +76,8 @@ export async function addMember(
 }
 
 /**
- * From then on the conversation is closed to the one who was removed. Throws VALIDATION_ERROR for a private
- * conversation, CONFLICT for the last member of a group, RESOURCE_NOT_FOUND for one who is no member.
+ * The former member loses access to the conversation. Throws VALIDATION_ERROR for a private conversation, CONFLICT for
+ * the last member of a group, RESOURCE_NOT_FOUND for a participant who is not a member.
  */
 export async function removeMember(
   db: Pool,
@@ -101,15 +101,15 @@ function memberEvent(action: string, conversationId: string, participantId: stri
 }
 
 function requireGroup(type: ConversationType): void {
-  if (type === "private") throw invalid("A private conversation keeps its two members; make a group instead.");
+  if (type === "private") throw invalid("The members of a private conversation cannot change: create a group instead.");
 }
 
 function memberAlready(participantId: string): RequestError {
   const details = { participant_id: participantId };
-  return new RequestError("CONFLICT", `The participant ${participantId} is a member already.`, { details });
+  return new RequestError("CONFLICT", `The participant ${participantId} is already a member.`, { details });
 }
 
-/** One change of members at a time. */
+/** Serialises changes of members. */
 async function lockConversation(tx: PoolClient, conversationId: string): Promise<ConversationType> {
   const text = "SELECT type FROM conversations WHERE conversation_id = $1 FOR NO KEY UPDATE";
   return (await one<{ type: ConversationType }>(tx, text, [conversationId])).type;

@@ -6,13 +6,13 @@ import { all, type Db, maybe } from "../lib/query.ts";
 export type ConversationType = "private" | "group";
 
 export interface ConversationSettings {
-  /** Whether, in a group, members on other channels get a message with its author's name in front. */
+  /** Whether, in a group, messages to members on other channels begin with the author's name. */
   author_prefix: boolean;
 }
 
 /**
- * Which messages of people on platforms land in a group. `here`: those that quote a message of it, and unquoted ones of
- * people who were last addressed in it. `quoted`: only those that quote.
+ * Which messages of people on platforms are placed in a group. `here`: those that quote a message of it, and unquoted
+ * ones of people to whom the group last wrote. `quoted`: only those that quote.
  */
 export type GroupInbound = "here" | "quoted";
 
@@ -32,20 +32,17 @@ export interface ConversationRow {
   activeAt: Date;
 }
 
-/** With its members, in the order in which they joined. */
+/** Members are in the order in which they joined. */
 export interface Conversation extends Omit<ConversationRow, "settings"> {
   settings: ConversationSettings;
   /** Null for a private one. */
   inbound: GroupInbound | null;
-  /** The other private conversation of the same two that is used since contacts were merged. */
+  /** The private conversation of the same two that replaces this one since contacts were merged. */
   continuedIn: string | null;
   members: Participant[];
 }
 
-/**
- * A conversation that the caller may see: a member those it is in, an agent all of its workspace. Throws
- * RESOURCE_NOT_FOUND for every other.
- */
+/** A member finds its own conversations, an agent all of its workspace. Throws RESOURCE_NOT_FOUND for every other. */
 export async function findConversation(db: Db, principal: Principal, conversationId: string): Promise<ConversationRow> {
   const row = await maybe<ConversationRow>(
     db,
@@ -63,14 +60,14 @@ export async function getConversation(db: Db, principal: Principal, conversation
   return conversation!;
 }
 
-/** For whoever may see it without being asked, such as the one who just made it. */
+/** Without a check of access. */
 export async function loadConversation(db: Db, conversationId: string): Promise<Conversation> {
   const [conversation] = await loadConversations(db, [conversationId]);
   if (conversation === undefined) throw notFound("conversation");
   return conversation;
 }
 
-/** Those that are there, in no order. */
+/** In no order, without a check of access; leaves out unknown ones. */
 export async function loadConversations(db: Db, conversationIds: readonly string[]): Promise<Conversation[]> {
   const text = `${selectConversations} WHERE c.conversation_id = ANY ($1)`;
   return withMembers(db, await all<ConversationRow>(db, text, [conversationIds]));
@@ -86,7 +83,7 @@ export async function readLengths(db: Db, conversationIds: readonly string[]): P
   return new Map(rows.map(({ id, bytes }) => [id, bytes]));
 }
 
-/** The conversation as the viewer sees it. The caller has checked that the viewer may see it. */
+/** The caller has checked that the viewer may see the conversation. */
 export function showConversation(conversation: Conversation, viewer: Viewer) {
   const { conversationId, type, title, members, lastSeq, settings, inbound } = conversation;
   return {
@@ -148,14 +145,15 @@ export const selectConversations = `
   FROM conversations c`;
 
 /**
- * SQL: whether unquoted messages may land in the conversation with this id. False for a group with `inbound: "quoted"`.
+ * SQL: whether unquoted messages may be placed in the conversation with this id. False for a group with `inbound:
+ * "quoted"`.
  */
 export function takesUnquoted(conversationId: string): string {
   return `coalesce((SELECT NOT c.settings @> '{"inbound": "quoted"}' FROM conversations c
     WHERE c.conversation_id = ${conversationId}), true)`;
 }
 
-/** SQL: the id of the conversation that is used in place of this one since contacts were merged; else its own. */
+/** SQL: the id of the conversation that replaces this one since contacts were merged; else its own. */
 export function continuationOf(conversationId: string): string {
   return `coalesce((SELECT (c.settings ->> 'continued_in')::uuid FROM conversations c
     WHERE c.conversation_id = ${conversationId}), ${conversationId})`;

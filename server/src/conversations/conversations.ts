@@ -1,4 +1,4 @@
-/** The door of conversations: who talks with whom, and how far each one has read. */
+/** Conversations: their members, and how far each one has read. */
 export { type Activity, loadActivities } from "./activity.ts";
 export {
   type CapabilitiesOf,

@@ -28,9 +28,9 @@ export interface ConversationInput {
 
 /**
  * Creates a conversation, or returns the private one of the same two. An API key that names one other participant adds
- * the workspace, or the member who made the key. All or nothing: with an unknown member no contact is created. Throws
- * VALIDATION_ERROR for a wrong number of members, a member named twice or unknown in the workspace; FORBIDDEN when a
- * caller with the role member is not among them, or names anyone but users.
+ * the workspace, or the member who created the key. All or nothing: with an unknown member no contact is created.
+ * Throws VALIDATION_ERROR for a wrong number of members, a member named twice or unknown in the workspace; FORBIDDEN
+ * when a caller with the role member is not among them, or names anyone but users.
  */
 export async function createConversation(
   { db, clock, parseAddress }: { db: Pool; clock: Clock; parseAddress: ParseAddress },
@@ -51,7 +51,7 @@ export async function createConversation(
     requireDistinct(participantIds);
     if (!seesAllConversations(principal) && !participantIds.includes(principal.participantId)) {
       throw forbidden(
-        `You make only conversations that you are in: name ${principal.participantId} among the members.`,
+        `You can create only conversations that you are in: add ${principal.participantId} to the members.`,
       );
     }
     const known =
@@ -83,7 +83,7 @@ async function insertConversation(db: Db, conversation: NewConversation): Promis
   );
 }
 
-/** They have read what was said before they came. */
+/** Earlier messages count as read. */
 export async function insertMembers(
   db: Db,
   { conversationId, participantIds, joinedAt }: { conversationId: string; participantIds: string[]; joinedAt: Date },
@@ -117,7 +117,7 @@ function requireCount({ kind, participantId }: Principal, { type, members }: Con
     type === "private" && members.length === 1 && kind === "user"
       ? ` Add yourself (${participantId}) or another participant. Only an API key that names one other participant is added automatically.`
       : "";
-  throw invalid(`A ${type} conversation has ${right} members in all; members names ${members.length}.${hint}`, {
+  throw invalid(`A ${type} conversation has ${right} members; you named ${members.length}.${hint}`, {
     field: "members",
   });
 }
@@ -125,7 +125,7 @@ function requireCount({ kind, participantId }: Principal, { type, members }: Con
 function requireDistinct(participantIds: string[]): void {
   const again = participantIds.findIndex((id, index) => participantIds.indexOf(id) !== index);
   if (again < 0) return;
-  throw invalid(`members.${again} is the participant ${participantIds[again]}, who is named before.`, {
+  throw invalid(`members.${again} is the participant ${participantIds[again]}, who is named twice.`, {
     field: `members.${again}`,
     participant_id: participantIds[again],
   });

@@ -25,8 +25,8 @@ export interface NewDirect<To extends DirectTo = DirectTo> {
 export interface DirectToDeps<To extends DirectTo> {
   db: Pool;
   clock: Clock;
-  /** In order: null, or the error because of which nothing is created for it. */
-  judge?: (news: readonly NewDirect<To>[]) => Promise<(RequestError | null)[]>;
+  /** In order: null, or the error that prevents the creation. */
+  check?: (directs: readonly NewDirect<To>[]) => Promise<(RequestError | null)[]>;
 }
 
 export interface DirectCaller {
@@ -40,9 +40,9 @@ interface Search<To extends DirectTo> extends NewDirect<To> {
 }
 
 /**
- * The private conversation of each sender with the participant who has the address, in the order of `asked`. Missing
- * contacts and conversations are created. Few statements for all, and never more than one at a time: two when nothing
- * is missing. FORBIDDEN for an address that is not a user's, where it must be; otherwise as `findOrCreateDirects`.
+ * The private conversation of each sender with the owner of the address, in the order of `asked`. Creates missing
+ * contacts and conversations. Few statements for all, and one at a time: two when nothing is missing. FORBIDDEN for an
+ * address that must be a user's and is not; otherwise as `findOrCreateDirects`.
  */
 export async function findDirectsTo<To extends DirectTo>(
   deps: DirectToDeps<To>,
@@ -77,7 +77,7 @@ function targetOf({ asked: { senderId, address } }: Search<DirectTo>): string {
   return `${senderId} ${formatAddress(address)}`;
 }
 
-/** Notes who has the addresses, and which conversations are there. */
+/** Sets the owners of the addresses, and existing conversations. */
 async function lookUp(db: Pool, { workspaceId, mayReachContacts }: DirectCaller, searches: Search<DirectTo>[]) {
   if (searches.length === 0) return;
   const addresses = searches.map(({ asked }) => asked.address);
@@ -96,24 +96,24 @@ function pairOf({ asked, recipientId }: Search<DirectTo>): DirectPair {
   return { senderId: asked.senderId, recipientId: recipientId!, mayUseWorkspace: asked.mayUseWorkspace };
 }
 
-/** Notes for which nothing may be created. */
+/** Sets the errors of conversations that may not be created. */
 async function refuse<To extends DirectTo>(
-  { db, judge }: DirectToDeps<To>,
+  { db, check }: DirectToDeps<To>,
   caller: DirectCaller,
   searches: readonly Search<To>[],
 ): Promise<void> {
   const missing = searches.filter(({ found }) => found === null);
-  if (judge === undefined || missing.length === 0) return;
+  if (check === undefined || missing.length === 0) return;
   const known = missing.filter(({ recipientId }) => recipientId !== null);
   const newest = await findNewest(db, known.map(pairOf));
   const existing = new Set(known.filter((_search, index) => newest[index] !== null));
-  const news = missing.filter((search) => !existing.has(search));
-  if (news.length === 0) return;
-  const errors = await judge(news);
-  // What is created for one message is there for the others: then accepting decides about them.
-  const wanted = new Set(news.filter((_search, index) => errors[index] === null).map(targetOf));
-  const refused = [...news.entries()].filter(([, search]) => !wanted.has(targetOf(search)));
-  // The same if a concurrent request has created it.
+  const created = missing.filter((search) => !existing.has(search));
+  if (created.length === 0) return;
+  const errors = await check(created);
+  // A conversation that is created for one message is then used by the others, and accepting checks them.
+  const wanted = new Set(created.filter((_search, index) => errors[index] === null).map(targetOf));
+  const refused = [...created.entries()].filter(([, search]) => !wanted.has(targetOf(search)));
+  // A concurrent request may have created it.
   await lookUp(
     db,
     caller,

@@ -8,7 +8,7 @@ import { all, type Db, run } from "../lib/query.ts";
 export interface DirectPair {
   senderId: string;
   recipientId: string;
-  /** Whether the one between the workspace itself and the recipient serves too: for a caller who sees all. */
+  /** Whether the workspace's own conversation with the recipient may be used: for a caller who sees all. */
   mayUseWorkspace: boolean;
 }
 
@@ -16,11 +16,11 @@ export interface DirectPair {
 export type Direct = string | RequestError;
 
 /**
- * The private conversation in which each sender writes to the recipient, in the order of `pairs`, in a few statements for
- * all. It is the one found for this pair before, or the workspace's own with the recipient, where that may be used; of
- * both, the one used last. Else it is the newest of exactly these two, else a new one. Concurrent calls agree on one.
- * All must be participants of the workspace. VALIDATION_ERROR when sender and recipient are the same, CONFLICT when the
- * recipient was deleted meanwhile. Takes a lock for each pair without a conversation: at most `maxPeople` pairs.
+ * The private conversation in which each sender writes to the recipient, in the order of `pairs`, in a few statements
+ * for all: the known one of this pair, or the workspace's own with the recipient, where that may be used; of both, the
+ * one used last. Else the newest of exactly these two, else a new one. Concurrent calls agree on one. All must be
+ * participants of the workspace. VALIDATION_ERROR when sender and recipient are the same, CONFLICT when the recipient
+ * was just deleted. Takes a lock for each pair without a conversation: at most `maxPeople` pairs.
  */
 export async function findOrCreateDirects(
   { db, clock }: { db: PoolClient; clock: Clock },
@@ -49,7 +49,7 @@ export async function findOrCreateDirects(
   return found as Direct[];
 }
 
-/** Under the locks of the pairs, which others may have had in the meantime. */
+/** Looks again under the locks of the pairs: a concurrent transaction may have created some. */
 async function createMissing(
   { db, clock }: { db: PoolClient; clock: Clock },
   workspaceId: string,
@@ -73,7 +73,7 @@ async function createMissing(
 
 const keyOf = ({ senderId, recipientId }: DirectPair) => `${senderId} ${recipientId}`;
 
-/** As `findOrCreateDirects`, without writing anything; null where a conversation is not yet found by its pair. */
+/** As `findOrCreateDirects`, read-only; null where the pair has no known conversation. */
 export async function findKnownDirects(
   db: Db,
   workspaceId: string,
@@ -106,7 +106,7 @@ async function findKnown(db: Db, workspaceId: string, pairs: readonly DirectPair
   return rows.map(({ id }) => id);
 }
 
-/** The newest private conversation of exactly these two, which may have been created by another way than an address. */
+/** The newest private conversation of exactly these two, which may have been created without an address. */
 export async function findNewest(
   db: Db,
   pairs: readonly Pick<DirectPair, "senderId" | "recipientId">[],
@@ -121,7 +121,7 @@ export async function findNewest(
   return rows.map(({ id }) => id);
 }
 
-/** By way of the recipient's conversations: those of a workspace or an agent may be millions. */
+/** Starts from the recipient's conversations: a workspace or an agent may have millions. */
 function newestOf(sender: string, recipient: string): string {
   return `(
     WITH candidates AS MATERIALIZED (SELECT conversation_id FROM members WHERE participant_id = ${recipient})
@@ -131,7 +131,7 @@ function newestOf(sender: string, recipient: string): string {
     ORDER BY created_at DESC, conversation_id DESC LIMIT 1)`;
 }
 
-/** The caller holds the locks of the pairs and knows that none has a conversation by address. */
+/** The caller holds the locks of the pairs and has checked that none has a known conversation. */
 async function insertDirects(
   db: Db,
   workspaceId: string,
@@ -164,10 +164,7 @@ async function insertDirects(
   );
 }
 
-/**
- * The private conversation of exactly these two, for a transaction that creates it when there is none: until that
- * transaction ends, no other one can create it.
- */
+/** The private conversation of exactly these two, or null. Until the transaction ends, no other can create it. */
 export async function lockPrivate(
   tx: PoolClient,
   workspaceId: string,
@@ -182,7 +179,7 @@ export async function lockPrivate(
 /** Take these locks after those of people and addresses. */
 async function lockPairs(tx: PoolClient, pairs: readonly DirectPair[]): Promise<void> {
   const names = new Set(pairs.map((pair) => `private ${[pair.senderId, pair.recipientId].sort().join(" ")}`));
-  // One key after the other, in this order.
+  // In this order, one key after the other.
   const text = "SELECT pg_advisory_xact_lock(hashtextextended(name, 0)) FROM unnest($1::text[]) AS n (name)";
   await run(tx, text, [[...names].sort()]);
 }
@@ -192,9 +189,9 @@ function columns(pairs: readonly Pick<DirectPair, "senderId" | "recipientId">[])
 }
 
 function toItself(): RequestError {
-  return invalid("to is an address of the sender itself; write to somebody else.");
+  return invalid("to is an address of the sender: write to another participant.");
 }
 
 function deletedMeanwhile(): RequestError {
-  return new RequestError("CONFLICT", "The recipient was deleted just now; try again.", { retryAfterSeconds: 1 });
+  return new RequestError("CONFLICT", "The recipient was just deleted; try again.", { retryAfterSeconds: 1 });
 }

@@ -12,7 +12,7 @@ import {
 } from "./conversation.ts";
 
 export interface ConversationQuery {
-  /** Conversations of this contact or participant. A merged contact stands for the one it was merged into. */
+  /** Conversations of this contact or participant. The id of a merged contact stands for the survivor. */
   contactId?: string | undefined;
   participantId?: string | undefined;
   /** Conversations with a member who has an address on this channel. */
@@ -28,8 +28,8 @@ export type ConversationSort = "activity" | "created";
 export type ListedConversation = Conversation & Activity & OfPage;
 
 /**
- * The conversations that the caller may see, newest first, as many as a page takes; with a next page, one more than
- * `limit`.
+ * The conversations that the caller may see, newest first, as many as a page may hold, and one more than `limit` if
+ * there is a next page.
  */
 export async function listConversations(
   db: Db,
@@ -62,7 +62,7 @@ async function peopleOf(
   return [...new Set([...people, ...asked.map((id) => living.get(id)!.participantId)])];
 }
 
-/** Each set of filters has a statement of its own, with its own plan. */
+/** Each set of filters is a separate statement with its own plan. */
 function findRows(
   db: Db,
   workspaceId: string,
@@ -93,9 +93,7 @@ function findRows(
   return all(db, withinPage(rows, { size: conversationBytes, order: orders[sort].page }), values);
 }
 
-/**
- * `read`: the order in which rows are read, by the indexed minute first. `page`: the same order over the columns read.
- */
+/** `read`: the order of the index, by minute first. `page`: the same order over the columns read. */
 const orders: Record<ConversationSort, { read: string; page: string }> = {
   created: {
     read: "c.created_at DESC, c.conversation_id DESC",
@@ -112,7 +110,7 @@ function beyond(sort: ConversationSort, at: string, id: string): string {
   return `c.active_minute <= ${minuteOf(at)} AND (c.active_at, c.conversation_id) < (${at}, ${id}::uuid)`;
 }
 
-/** The minute as in the column `active_minute`, in a wider type: that of the year 9999 is beyond `integer`. */
+/** As in the column `active_minute`, in a wider type: the minute of the year 9999 is beyond `integer`. */
 function minuteOf(time: string): string {
   return `floor(extract(epoch FROM ${time}::timestamptz) / 60)::bigint`;
 }

@@ -2,7 +2,7 @@ import { RequestError } from "../errors.ts";
 import type { PoolClient } from "../lib/postgres.ts";
 import { maybe, run } from "../lib/query.ts";
 
-/** Takes a participant out of its groups, but for those that would be left without anybody. */
+/** Removes a participant from its groups, except from those that would be empty. */
 export async function leaveGroups(tx: PoolClient, participantId: string): Promise<void> {
   await run(
     tx,
@@ -14,7 +14,7 @@ export async function leaveGroups(tx: PoolClient, participantId: string): Promis
 }
 
 /**
- * Replaces `from` by `into` in every conversation; a group of both keeps one place. Where both have a private
+ * Replaces `from` by `into` in every conversation; a group of both keeps one membership. Where both have a private
  * conversation with the same third participant, that of `into` is used from then on. Throws CONFLICT when the two have
  * a private conversation with each other, which would be left with one member.
  */
@@ -23,7 +23,7 @@ export async function moveMemberships(tx: PoolClient, from: string, into: string
   if (between !== null) {
     throw new RequestError(
       "CONFLICT",
-      "The two have a private conversation with each other: they are not one person.",
+      "The two contacts have a private conversation with each other, so they cannot be merged.",
       {
         details: { conversation_id: between.conversationId },
       },
@@ -48,7 +48,7 @@ function findPrivateBetween(tx: PoolClient, one: string, other: string): Promise
   );
 }
 
-/** The one that is used is found by `direct_conversations`; the others name it. */
+/** The conversation in use is found by `direct_conversations`; the others refer to it by `continued_in`. */
 async function continueInOne(tx: PoolClient, from: string, into: string): Promise<void> {
   await run(
     tx,
@@ -76,7 +76,7 @@ async function continueInOne(tx: PoolClient, from: string, into: string): Promis
   );
 }
 
-/** Who was in it twice has read what either has. */
+/** A double membership keeps the later read position. */
 async function joinReading(tx: PoolClient, from: string, into: string): Promise<void> {
   await run(
     tx,
@@ -102,7 +102,7 @@ async function movePlaces(tx: PoolClient, from: string, into: string): Promise<v
 
 type Side = "sender_id" | "recipient_id";
 
-/** Where both have a private conversation with the same one, that of `into` stays the one that is found. */
+/** Where both have a private conversation with the same participant, that of `into` stays the known one. */
 async function moveDirect(tx: PoolClient, side: Side, other: Side, from: string, into: string): Promise<void> {
   await run(
     tx,

@@ -14,12 +14,12 @@ import { invalid } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { PoolClient } from "../lib/postgres.ts";
 
-/** A member that is named well; whether it exists is not known yet. `field` is where the body names it. */
+/** A valid input; whether the member exists is checked later. `field` is its place in the body. */
 export type NamedMember =
   | { kind: "id"; field: string; participantId: string }
   | { kind: "address"; field: string; address: Address; displayName: string | null };
 
-/** Throws VALIDATION_ERROR, naming the field, for an address that cannot be one. */
+/** Throws VALIDATION_ERROR, naming the field, for an invalid address. */
 export function nameMember(parseAddress: ParseAddress, member: MemberInput, field: string): NamedMember {
   if (typeof member === "string") return { kind: "id", field, participantId: member.toLowerCase() };
   const { address, display_name } = member;
@@ -28,9 +28,9 @@ export function nameMember(parseAddress: ParseAddress, member: MemberInput, fiel
 }
 
 /**
- * The participants' ids, in the order given; contacts are made for addresses that nobody has. Nobody is merged or
- * deleted until the transaction ends. Throws VALIDATION_ERROR, naming the field, for a member unknown in the workspace;
- * FORBIDDEN when the caller may not reach contacts and names one, or an unknown person: the error does not say which.
+ * The participants' ids, in the given order; creates contacts for free addresses. Locks people until the transaction
+ * ends. Throws VALIDATION_ERROR, naming the field, for a member unknown in the workspace; FORBIDDEN when the caller may
+ * not reach contacts and names one, or an unknown person: the error does not say which.
  */
 export async function resolveMembers(
   { db, clock }: { db: PoolClient; clock: Clock },

@@ -11,15 +11,15 @@ import { hashToken, invalidApiKey, newOpaqueToken } from "./tokens.ts";
 
 export const apiKeyPrefix = "c4a_";
 
-/** An API key without the key: that is shown once, by `createApiKey`. */
+/** Without the key, which only `createApiKey` returns. */
 export interface ApiKey {
   api_key_id: string;
   name: string;
-  /** The key's beginning and end, to tell keys apart. */
+  /** The first and last characters of the key. */
   key_hint: string;
   scopes: (Scope | "*")[];
   created_by: string;
-  /** The key that made this one; null when a user did. */
+  /** The key that created this one; null when a user did. */
   parent_id: string | null;
   expires_at: Date | null;
   rate_per_second: number | null;
@@ -35,12 +35,13 @@ export interface NewApiKey {
   rateLimit?: KeyRateLimit | undefined;
 }
 
-/** Most keys in a chain in which each was made by the one before. */
+/** Most keys in a chain in which each created the next. */
 export const maxKeyChain = 8;
 
 /**
- * A key that acts for the caller, within its scopes. A key never makes a stronger one: FORBIDDEN when the calling key
- * lacks one of the scopes, ends sooner, or has a lower limit. A key that a key made ends with it, and shares its limit.
+ * The key acts for the caller, within its scopes. A key never creates a stronger one: FORBIDDEN when the calling key
+ * lacks one of the scopes, expires sooner, or has a lower limit. A key that a key created ends with it, and shares its
+ * limit.
  */
 export async function createApiKey(
   { db, clock }: { db: Pool; clock: Clock },
@@ -49,10 +50,10 @@ export async function createApiKey(
 ): Promise<ApiKey & { key: string }> {
   const nowMs = clock.now();
   if (expiresAt !== undefined && !(expiresAt.getTime() > nowMs)) {
-    throw invalid("expires_at must lie in the future.", { field: "expires_at" });
+    throw invalid("expires_at must be in the future.", { field: "expires_at" });
   }
   const missing = scopes.find((scope) => !principal.scopes.includes("*") && !principal.scopes.includes(scope));
-  if (missing !== undefined) throw forbidden(`This API key lacks the scope ${missing} and cannot give it.`);
+  if (missing !== undefined) throw forbidden(`This API key lacks the scope ${missing} and cannot grant it.`);
   requireWithinOwnLimit(principal.rateLimit, rateLimit);
   const key = newOpaqueToken(apiKeyPrefix);
   const row = {
@@ -67,7 +68,7 @@ export async function createApiKey(
   };
   const made = await transaction(db, async (tx) => {
     const { at } = await lockMaker(tx, clock, principal);
-    const ancestorIds = await lineFor(tx, principal, expiresAt);
+    const ancestorIds = await ancestorsFor(tx, principal, expiresAt);
     const inserted = await insertApiKey(tx, { ...row, now: at, ancestorIds });
     const details = { scopes: row.scopes.join(" "), expires_at: expiresAt?.toISOString() ?? null };
     await recordAuditEvent(tx, principal, { action: "api_key.created", target: targetOf(row.apiKeyId), details });
@@ -76,7 +77,7 @@ export async function createApiKey(
   return { ...made, key };
 }
 
-/** The caller's keys that were not revoked, newest first; for an admin all of the workspace. `limit + 1` rows. */
+/** The caller's keys that are not revoked, newest first; for an admin all of the workspace. Up to `limit + 1`. */
 export function listApiKeys(
   db: Db,
   principal: Principal,
@@ -92,7 +93,7 @@ export function listApiKeys(
   );
 }
 
-/** The key by which the principal calls. API_KEY_INVALID when it was revoked meanwhile. */
+/** The key of the caller. API_KEY_INVALID when it was just revoked. */
 export async function findApiKey(db: Db, { workspaceId, callerId }: Principal): Promise<ApiKey> {
   const row = await maybe<ApiKey>(
     db,
@@ -104,8 +105,8 @@ export async function findApiKey(db: Db, { workspaceId, callerId }: Principal): 
 }
 
 /**
- * Revokes a key together with the keys that it made, directly or through others. Throws RESOURCE_NOT_FOUND for a key
- * that is revoked already, or not the caller's.
+ * Revokes a key and all keys that it created, directly or through others. Throws RESOURCE_NOT_FOUND for a key that is
+ * already revoked, or not the caller's.
  */
 export async function revokeApiKey(
   { db, clock, forget }: { db: Pool; clock: Clock } & Forget,
@@ -137,21 +138,21 @@ export async function revokeApiKey(
   forget(apiKeyId);
 }
 
-/** Revokes all API keys that a user made and returns how many; the caller forgets the user once that is committed. */
+/** Returns how many. Call `forget` with the user after the commit. */
 export function revokeApiKeysOf(db: Db, userId: string, now: Date): Promise<number> {
   return run(db, "UPDATE api_keys SET revoked_at = $2 WHERE created_by = $1 AND revoked_at IS NULL", [userId, now]);
 }
 
 /**
- * Waits until the keys that are being made for the user of this key are there: a later statement sees them all. A
- * request that makes another one waits for this transaction, see `lockMaker`.
+ * Waits until the keys that are being created for the user of this key are committed, so that a later statement sees
+ * them all. A request that creates another one waits for this transaction, see `lockMaker`.
  */
 async function lockUserOf(tx: Db, apiKeyId: string): Promise<void> {
   const text = "SELECT FROM users WHERE user_id = (SELECT created_by FROM api_keys WHERE api_key_id = $1) FOR UPDATE";
   await run(tx, text, [apiKeyId]);
 }
 
-/** A key that works right now, with the live role of its maker. */
+/** A working key, with the current role of its user. */
 export interface LiveApiKey {
   apiKeyId: string;
   workspaceId: string;
@@ -165,13 +166,13 @@ export interface LiveApiKey {
 }
 
 /**
- * The working keys with these hashes, in the same order; null for an unknown, revoked or expired key, when a key above
- * it in its chain is revoked or expired, or when its user is disabled. Records the use of each, at most once a minute.
+ * The working keys with these hashes, in the same order; null for a key that is unknown, revoked or expired, or was
+ * created by one that is, and for a key of a disabled user. Updates `last_used_at`, at most once a minute.
  */
 export async function useApiKeys(db: Db, keyHashes: readonly Buffer[], now: Date): Promise<(LiveApiKey | null)[]> {
   const rows = await all<LiveApiKey & { position: number }>(
     db,
-    // A key whose use another process notes right now is not waited for.
+    // Skips a key that another process is updating.
     `WITH unnoted AS (
        SELECT api_key_id FROM api_keys
         WHERE key_hash = ANY ($1::bytea[]) AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
@@ -209,11 +210,11 @@ const columns = `api_key_id, name, key_hint, scopes, created_by, ancestor_ids[ca
 function requireWithinOwnLimit(own: KeyRateLimit | null, given: KeyRateLimit | undefined): void {
   if (own === null || given === undefined) return;
   if (given.perSecond <= own.perSecond && given.burst <= own.burst) return;
-  throw forbidden("This API key has a rate limit, so the key that it makes must not have a higher one.");
+  throw forbidden("This API key has a rate limit, so a key that it creates must not have a higher one.");
 }
 
-/** The ids of the keys above the one that the caller makes, the caller's own last; none for a user. */
-async function lineFor(tx: Db, principal: Principal, expiresAt: Date | undefined): Promise<string[]> {
+/** The ids of the keys above the new one, the caller's own last; none for a user. */
+async function ancestorsFor(tx: Db, principal: Principal, expiresAt: Date | undefined): Promise<string[]> {
   const { kind, callerId } = principal;
   if (kind !== "api_key") return [];
   const { expires_at, ancestor_ids } = await one<{ expires_at: Date | null; ancestor_ids: string[] }>(
@@ -222,11 +223,11 @@ async function lineFor(tx: Db, principal: Principal, expiresAt: Date | undefined
     [callerId],
   );
   if (expires_at !== null && (expiresAt === undefined || expiresAt > expires_at)) {
-    throw forbidden("This API key expires, so the key that it makes must not expire later.");
+    throw forbidden("This API key expires, so a key that it creates must not expire later.");
   }
   if (ancestor_ids.length + 1 >= maxKeyChain) {
     throw forbidden(
-      `A chain in which each API key made the next one has at most ${maxKeyChain} keys. Make this key with an earlier key of the chain.`,
+      `A chain in which each API key created the next has at most ${maxKeyChain} keys. Create this key with an earlier key of the chain.`,
     );
   }
   return [...ancestor_ids, callerId];

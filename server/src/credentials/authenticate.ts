@@ -8,23 +8,22 @@ import { dependsOn, type Forget, hasRole, type KeyRateLimit, noOrigin, type Prin
 import { endedSession, expiredToken, hashToken, invalidApiKey, invalidToken, type Tokens } from "./tokens.ts";
 
 /**
- * Who is calling. The hot path of every request: a credential that was checked within the last `recheckMs` is answered
- * from memory, at once and without a promise. Otherwise the signature is verified here, and the database is asked
- * whether session and user still hold and which role the user has now: about all who come at the same moment in one
- * statement.
+ * Who is calling: on the hot path of every request. A credential that was checked within `recheckMs` is answered from
+ * memory, synchronously. Otherwise the signature is verified, and the database is asked whether session and user are
+ * active and which role the user has, in one statement for all concurrent checks.
  *
- * So a log-out, a disabled user or a changed role counts at once in the process that did it (which calls `forget`), and
- * within `recheckMs` in every other.
+ * A log-out, a disabled user or a changed role takes effect at once in the process that made the change (which calls
+ * `forget`), and within `recheckMs` in every other.
  */
 export interface Authenticator extends Forget {
   /**
-   * Takes the value of an `authorization` header. Throws (or rejects with) AUTH_REQUIRED, AUTH_INVALID, AUTH_EXPIRED
-   * or API_KEY_INVALID, and OVERLOADED when more come than the database answers for.
+   * Takes the value of an `authorization` header. Throws, or rejects with, AUTH_REQUIRED, AUTH_INVALID, AUTH_EXPIRED or
+   * API_KEY_INVALID, and OVERLOADED when too many checks wait.
    */
   authenticate(authorization: string | undefined): Principal | Promise<Principal>;
   /**
-   * Asks the database, whatever is remembered, and rejects as `authenticate`. Asked now and then about callers who
-   * stay, it keeps them known: when all of them come back at once, the database is not asked at all.
+   * As `authenticate`, but always asks the database. Called regularly for open sockets, it keeps their credentials
+   * cached for when all of them reconnect at once.
    */
   recheck(authorization: string): Promise<Principal>;
 }
@@ -37,14 +36,16 @@ export interface AuthenticatorDeps {
 
 type CheckDeps = AuthenticatorDeps & { live: LiveCredentials };
 
-/** How long a credential is accepted after its last check in the database. The API and SECURITY.md promise this time. */
+/**
+ * How long a credential is accepted after its last check in the database. The API and SECURITY.md promise this time.
+ */
 export const recheckMs = 30_000;
 /**
- * Credentials remembered. At least half of it are those used last: more than the sockets of one process, so that all of
- * them can come back at once without a signature to verify.
+ * In credentials. Half of it is more than the sockets of one process, so that all of them can reconnect without a
+ * signature to verify.
  */
 const cacheSize = 30_000;
-/** Longer headers are refused unread, which bounds the cache in bytes too; ours are under 600 characters. */
+/** Longer headers are rejected unread, which bounds the cache in bytes too; ours have under 600 characters. */
 const maxAuthorizationLength = 4096;
 
 export function openAuthenticator(deps: AuthenticatorDeps): Authenticator {
@@ -56,12 +57,12 @@ export function openAuthenticator(deps: AuthenticatorDeps): Authenticator {
 
   function authenticate(authorization: string | undefined): Principal | Promise<Principal> {
     if (!authorization) throw missingCredential();
-    const believed = cache.get(authorization);
-    if (believed !== undefined) {
+    const cached = cache.get(authorization);
+    if (cached !== undefined) {
       const nowMs = clock.elapsed();
-      if (nowMs < believed.expiresAtMs && nowMs - believed.checkedAtMs < recheckMs) return believed.principal;
+      if (nowMs < cached.expiresAtMs && nowMs - cached.checkedAtMs < recheckMs) return cached.principal;
     }
-    return underWay.get(authorization) ?? startCheck(authorization, believed);
+    return underWay.get(authorization) ?? startCheck(authorization, cached);
   }
 
   async function recheck(authorization: string): Promise<Principal> {
@@ -79,10 +80,10 @@ export function openAuthenticator(deps: AuthenticatorDeps): Authenticator {
   async function checkAndKeep(authorization: string, earlier: CachedCredential | undefined): Promise<Principal> {
     const forgottenBefore = forgotten;
     try {
-      const believed = await checkCredential({ ...deps, live }, authorization, earlier);
-      // What was read before a change must not outlive the `forget` that followed the change.
-      if (forgotten === forgottenBefore) cache.set(authorization, believed);
-      return believed.principal;
+      const cached = await checkCredential({ ...deps, live }, authorization, earlier);
+      // A check that started before a change must not be cached after the `forget` of that change.
+      if (forgotten === forgottenBefore) cache.set(authorization, cached);
+      return cached.principal;
     } catch (error) {
       if (error instanceof RequestError) cache.delete(authorization);
       throw error;
@@ -105,8 +106,8 @@ async function checkCredential(deps: CheckDeps, authorization: string, earlier: 
 }
 
 /**
- * A verified token stays verified: later calls check the session only. The token's remaining time is computed once and
- * measured monotonically, so that setting the clock does not change it.
+ * A verified signature is not verified again: later calls check the session only. The token's remaining time is
+ * computed once and measured monotonically, so that setting the clock does not change it.
  */
 async function checkAccessToken({ live, clock, tokens }: CheckDeps, token: string, earlier?: CachedCredential) {
   const claims = earlier?.claims ?? (await tokens.verify(token));
@@ -154,7 +155,7 @@ async function checkApiKey({ live, clock }: CheckDeps, key: string): Promise<Cac
   return { principal, checkedAtMs, expiresAtMs, claims: undefined };
 }
 
-/** A moment of wall time as a moment of `Clock.elapsed`. */
+/** Converts wall time to `Clock.elapsed`. */
 function endOf(clock: Clock, momentMs: number): number {
   return clock.elapsed() + momentMs - clock.now();
 }

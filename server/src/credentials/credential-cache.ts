@@ -1,32 +1,31 @@
 import type { Principal } from "./principal.ts";
 import type { VerifiedClaims } from "./tokens.ts";
 
-/** A credential that was believed. */
 export interface CachedCredential {
   principal: Principal;
-  /** When the database was asked, by `Clock.elapsed`, like the end. */
+  /** By `Clock.elapsed`, like `expiresAtMs`. */
   checkedAtMs: number;
-  /** `Infinity` for an API key without an end. */
+  /** `Infinity` for an API key that does not expire. */
   expiresAtMs: number;
-  /** What the token says, whose signature need not be verified again; undefined for an API key. */
+  /** Of the access token; undefined for an API key. */
   claims: VerifiedClaims | undefined;
 }
 
 /**
- * The credentials used last, at most `size` of them. Two generations instead of a strict order: a hit in the young one
- * costs one look-up and moves nothing, and when it is full the old one is dropped.
+ * The most recently used credentials, at most `size`. Two generations instead of a strict order: a hit in the young one
+ * is one look-up and moves nothing; when it is full, the old one is dropped.
  */
 export function openCredentialCache(size: number) {
   const generationSize = Math.ceil(size / 2);
   let young = new Map<string, CachedCredential>();
   let old = new Map<string, CachedCredential>();
 
-  function set(credential: string, believed: CachedCredential): void {
+  function set(credential: string, cached: CachedCredential): void {
     if (young.size >= generationSize && !young.has(credential)) {
       old = young;
       young = new Map();
     }
-    young.set(credential, believed);
+    young.set(credential, cached);
   }
 
   return {
@@ -44,7 +43,7 @@ export function openCredentialCache(size: number) {
       young.delete(credential);
       old.delete(credential);
     },
-    /** Deletes every credential whose principal the test names. Looks at all of them: for rare events only. */
+    /** Visits every credential: for rare events only. */
     deleteWhere(test: (principal: Principal) => boolean): void {
       for (const generation of [young, old]) {
         for (const [credential, { principal }] of generation) if (test(principal)) generation.delete(credential);

@@ -1,7 +1,4 @@
-/**
- * Who is calling: access tokens and API keys, the sessions behind them, and what a caller may do. `users/` and `log-in/`
- * build on it.
- */
+/** Who is calling: access tokens, API keys, the sessions behind them, and what a caller may do. */
 
 export {
   type ApiKey,

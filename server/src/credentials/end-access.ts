@@ -8,23 +8,22 @@ export interface Ending {
   /** Default: true. */
   sessions?: boolean | undefined;
   /**
-   * API keys that the user made at this time or later, and the invitations, password resets and webhook endpoints;
-   * undefined: since they were last ended all together, null: none.
+   * API keys that the user created at this time or later, and the invitations, password resets and webhook endpoints;
+   * undefined: since the last time that all of them ended, null: none.
    */
   apiKeysSince?: Date | null | undefined;
 }
 
-/** For `apiKeysSince`: whenever it was made. */
 export const allTime = new Date(0);
 
-/** How many ended, in the form of an audit record. */
+/** The numbers of what ended, as details of an audit event. */
 export type Ended = Record<"sessions" | "api_keys" | "invitations" | "password_resets" | "webhook_endpoints", number>;
 
 /**
- * Ends what the user made, and all sessions except one. The caller forgets the user after the commit.
+ * Ends all sessions except one, and what the user created. Call `forget` with the user after the commit.
  *
- * The default date moves only when everything since that date has ended. So a thief who changes the password, or changes
- * it and changes it back, cannot save a key from the next change.
+ * The default date moves only when everything since that date has ended. So a thief who changes the password, or
+ * changes it and changes it back, cannot save a key from the next change.
  */
 export async function endAccess(
   tx: Db,
@@ -48,7 +47,7 @@ export async function endAccess(
   const nothing = { api_keys: 0, invitations: 0, password_resets: 0, webhook_endpoints: 0 };
   if (apiKeysSince === null) return { sessions: endedSessions, ...nothing };
   const since = apiKeysSince ?? ended_at;
-  // After the sessions: what one of them was making is committed by now, or will be refused.
+  // After the sessions: what one of them was creating is committed by now, or will be refused.
   const ended = await endMadeBy(tx, { userId, since, now });
   if (since <= ended_at) {
     await run(tx, "UPDATE users SET access_ended_at = $2 WHERE user_id = $1", [userId, now]);
@@ -74,7 +73,7 @@ async function endMadeBy(tx: Db, { userId, since, now }: { userId: string; since
       "UPDATE password_resets SET used_at = $3 WHERE requested_by = $1 AND created_at >= $2 AND used_at IS NULL",
       [userId, since, now],
     ),
-    // They are disabled, and an event says so, by the process that sends to them.
+    // The dispatcher disables them and publishes the event.
     webhook_endpoints: await run(
       tx,
       `UPDATE webhook_endpoints SET is_authorized = false WHERE webhook_endpoint_id IN (
@@ -86,18 +85,18 @@ async function endMadeBy(tx: Db, { userId, since, now }: { userId: string; since
   };
 }
 
-/** Who makes something that ends with its maker. See "What ends together" in SECURITY.md. */
+/** Who creates something that ends with its creator. See "What ends together" in SECURITY.md. */
 export interface Maker {
   userId: string;
   /** Null: a logged-in user. */
   apiKeyId: string | null;
-  /** Now, and never before the moment at which the user last ended what they had made. */
+  /** Now, but not before the last time that the user's access ended. */
   at: Date;
 }
 
 /**
- * The caller as a maker, whose session or API key still works and does so until the transaction ends: a statement that
- * ends the credential meanwhile either runs before, or finds what was made. AUTH_INVALID or API_KEY_INVALID otherwise.
+ * The caller as a maker. The session or API key is valid until the transaction ends: a statement that ends it either
+ * runs before, or finds what was created. AUTH_INVALID or API_KEY_INVALID otherwise.
  */
 export async function lockMaker(tx: Db, clock: Clock, principal: Principal): Promise<Maker> {
   const { kind, callerId, sessionId, userId } = principal;

@@ -6,14 +6,13 @@ import { all, type Db, inOrder } from "../lib/query.ts";
 import { type LiveApiKey, useApiKeys } from "./api-keys.ts";
 
 /**
- * What the database says of credentials right now. Many questions at once are few statements: each takes all that came
- * while the one before was under way, so thousands of callers who come back at the same moment do not cost a statement
- * each.
+ * Checks credentials in the database. Concurrent checks share statements, so thousands of clients that reconnect at
+ * once do not cost a statement each.
  */
 export interface LiveCredentials {
-  /** The session's workspace and the user's role now; null when the session has ended, is not this user's, or the user is disabled. */
+  /** Null when the session has ended or is not this user's, or the user is disabled. */
   session(sessionId: string, userId: string): Promise<LiveSession | null>;
-  /** The key with this hash, when it still works; its use is noted. */
+  /** Null when the key does not work. Updates `last_used_at`. */
   apiKey(keyHash: Buffer): Promise<LiveApiKey | null>;
 }
 
@@ -47,7 +46,7 @@ export function openLiveCredentials({ db, clock }: { db: Db; clock: Clock }): Li
 
 function refuseTooMany(error: unknown): never {
   if (!(error instanceof BatcherFull)) throw error;
-  throw new RequestError("OVERLOADED", "Too many callers come at once; try again in a moment.", {
+  throw new RequestError("OVERLOADED", "Too many clients connect at once; try again in a moment.", {
     retryAfterSeconds: 2,
   });
 }

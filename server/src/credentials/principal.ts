@@ -2,27 +2,27 @@ import { type Role, roles, type Scope } from "../../../contract/src/access.ts";
 import type { Origin } from "../audit/audit.ts";
 import { forbidden } from "../errors.ts";
 
-/** Who is calling, once the credential was believed. */
+/** The authenticated caller. */
 export interface Principal {
   readonly kind: "user" | "api_key";
-  /** The user, or the API key: what idempotency keys and limits are counted by. */
+  /** The user or the API key. Idempotency keys and limits are counted by it. */
   readonly callerId: string;
   readonly workspaceId: string;
   readonly role: Role;
-  /** The user itself; for an API key the user who made it. */
+  /** The user itself; for an API key the user who created it. */
   readonly userId: string;
-  /** `from` when a message names none: the user; for the key of an agent or admin, the workspace. */
+  /** The default sender of messages: the user; for the key of an agent or admin, the workspace. */
   readonly participantId: string;
   readonly sessionId: string | null;
   readonly scopes: readonly (Scope | "*")[];
-  /** The limit that this API key was given; null for a key without one of its own, and for users. */
+  /** Null for users, and for a key without a limit. */
   readonly rateLimit: KeyRateLimit | null;
   /**
    * The keys above this API key in its chain: it works while they do, and shares their limits. Left out if there are
    * none.
    */
   readonly ancestors?: readonly AncestorKey[];
-  /** The request by which the principal calls; nulls where there is none. */
+  /** Of the current request; nulls if there is none. */
   readonly origin: Origin;
 }
 
@@ -34,7 +34,7 @@ export interface KeyRateLimit {
   readonly burst: number;
 }
 
-/** The limits that a request of this API key counts against, by key: its own and those of the keys above it. */
+/** The limits of this API key and of those above it. */
 export function keyLimitsOf({ callerId, rateLimit, ancestors = [] }: Principal) {
   return [...ancestors, { apiKeyId: callerId, rateLimit }].flatMap((key) =>
     key.rateLimit === null ? [] : [{ key: `key:${key.apiKeyId}`, limit: key.rateLimit }],
@@ -58,14 +58,13 @@ export function hasRole(principal: Pick<Principal, "role">, least: Role): boolea
   return roles.indexOf(principal.role) >= roles.indexOf(least);
 }
 
-/** The caller for whom an answer or event is made. */
+/** The caller for whom an answer or event is rendered. */
 export type Viewer = Pick<Principal, "role" | "participantId">;
 
-/** Stand for all callers with these roles, for events that are made once for many. */
+/** For events that are rendered once for all callers with a role. */
 export const anyAgent: Viewer = { role: "agent", participantId: "" };
 export const anyMember: Viewer = { role: "member", participantId: "" };
 
-/** Whether the caller sees every conversation of its workspace. */
 export function seesAllConversations(principal: Pick<Principal, "role">): boolean {
   return hasRole(principal, "agent");
 }
@@ -78,7 +77,7 @@ export function reachesContacts(principal: Pick<Principal, "role">): boolean {
   return hasRole(principal, "agent");
 }
 
-/** Whether the viewer sees this participant's addresses. A member sees only its own. */
+/** A member sees only its own. */
 export function seesAddressesOf(viewer: Viewer, participantId: string): boolean {
   return reachesContacts(viewer) || viewer.participantId === participantId;
 }
@@ -87,17 +86,17 @@ export function requireRole(principal: Principal, least: Role): void {
   if (!hasRole(principal, least)) throw forbidden(`This needs the role ${least}; yours is ${principal.role}.`);
 }
 
-/** The scopes of a caller. The hub itself has none, and may do everything. */
+/** The hub itself has no scopes, and may do everything. */
 export type Scoped = { readonly scopes?: Principal["scopes"] };
 
 /**
  * FORBIDDEN when an API key with limited scopes would give a user a role above member, or change a user who has one:
- * through that user the key could do more than its scopes allow. A logged-in user has all scopes.
+ * through that user the key could do more than its scopes allow.
  */
 export function requireMayManageRole(by: Scoped, role: Role): void {
   if (role === "member" || hasScope(by, "*")) return;
   throw forbidden(
-    `An API key with limited scopes cannot make or change a user with the role ${role}. Use a key with all scopes ("*"), or log in.`,
+    `An API key with limited scopes cannot create or change a user with the role ${role}. Use a key with all scopes ("*"), or log in.`,
   );
 }
 
@@ -112,6 +111,6 @@ export function requireScope(principal: Scoped, ...needed: Scope[]): void {
 
 /** For code that changes a session, user or API key: see `Authenticator`. */
 export interface Forget {
-  /** Takes the id of a session, user or API key that changed, after the change was committed. */
+  /** Takes the id of a session, user or API key that changed, after the commit. */
   forget(id: string): void;
 }

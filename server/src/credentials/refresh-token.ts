@@ -1,28 +1,26 @@
 import { createHmac, randomBytes } from "node:crypto";
 import { hashToken, newOpaqueToken } from "./tokens.ts";
 
-/** A refresh token as it was given out, and what the database keeps of it. */
 export interface RefreshToken {
   token: string;
-  /** Of the part that all tokens of the session share: it finds the session, however old the token is. */
+  /** Of the part that all tokens of a session share: finds the session of a token of any age. */
   familyHash: Buffer;
-  /** Of this token alone. */
+  /** Of this token. */
   hash: Buffer;
 }
 
-/** The first token of a session. */
 export function newRefreshToken(): RefreshToken {
   return known(newOpaqueToken(newOpaqueToken(prefix)));
 }
 
-/** Null for what never was a refresh token. */
+/** Null for text that cannot be a refresh token. */
 export function readRefreshToken(token: string): RefreshToken | null {
   return pattern.test(token) ? known(token) : null;
 }
 
 /**
- * The token that takes the place of another: always the same for the same salt, so that a client which lost the answer
- * gets it again. Who holds the old token but not the salt cannot tell it, nor who holds the salt but not the token.
+ * The next token of the session: the same for the same salt, so that a client that lost the answer gets it again. It
+ * cannot be computed from the old token or the salt alone.
  */
 export function successorOf({ token }: RefreshToken, salt: Buffer): RefreshToken {
   const family = pattern.exec(token)![1]!;
@@ -35,7 +33,7 @@ export function newSalt(): Buffer {
 
 const prefix = "c4r_";
 
-/** The part that the session's tokens share, then the part that is this token's own; 256 bits each. */
+/** The part that all tokens of the session share, then the token's own; 256 bits each. */
 const pattern = /^c4r_([\w-]{43})[\w-]{43}$/;
 
 function known(token: string): RefreshToken {

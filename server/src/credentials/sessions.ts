@@ -10,7 +10,6 @@ import type { Forget, Principal } from "./principal.ts";
 import { newRefreshToken, newSalt, readRefreshToken, successorOf } from "./refresh-token.ts";
 import type { Tokens } from "./tokens.ts";
 
-/** What a log-in and a refresh answer with. */
 export interface TokenPair {
   access_token: string;
   refresh_token: string;
@@ -25,20 +24,17 @@ export interface SessionDeps {
   tokens: Tokens;
 }
 
-/** A log-in that proved who it is. */
+/** An authenticated log-in. */
 export interface LogIn {
   userId: string;
   origin: Origin;
-  /** How it was proved, for the audit log: such as `password`. */
+  /** For the audit log, such as `password`. */
   method: string;
-  /** The password that was right: if it has been replaced since, it is not any more. */
+  /** The hash that the password matched: the log-in fails if it has been replaced. */
   passwordHash?: string | null;
 }
 
-/**
- * A new session of a user who has proved who they are. AUTH_INVALID when the user is disabled, or the proof is out of
- * date.
- */
+/** AUTH_INVALID when the user is disabled, or the password has changed. */
 export async function openSession(
   { db, clock, tokens }: SessionDeps,
   { userId, origin, method, passwordHash = null }: LogIn,
@@ -88,10 +84,7 @@ export async function logOut(
   forget(sessionId);
 }
 
-/**
- * Ends all sessions of the caller, including this one, and the API keys that the caller made since a time, if it is
- * given. FORBIDDEN for an API key.
- */
+/** Ends all sessions of the caller, and what `endAccess` ends with `apiKeysSince`. FORBIDDEN for an API key. */
 export async function logOutEverywhere(
   { db, clock, forget }: { db: Pool; clock: Clock } & Forget,
   principal: Principal,
@@ -115,12 +108,12 @@ function hasNoSession(): RequestError {
   return new RequestError("FORBIDDEN", "An API key has no session: delete it with DELETE /v1/api-keys/{id}.");
 }
 
-/** Ends all sessions of a user; the caller forgets the user once that is committed. */
+/** Call `forget` with the user after the commit. */
 export function revokeSessionsOf(db: Db, userId: string, now: Date): Promise<number> {
   return run(db, "UPDATE sessions SET revoked_at = $2 WHERE user_id = $1 AND revoked_at IS NULL", [userId, now]);
 }
 
-/** Deletes sessions that ended long enough ago for every access token of theirs to have expired. Safe to repeat. */
+/** Deletes sessions whose access tokens have all expired. Safe to repeat. */
 export function deleteOldSessions({ db, clock }: { db: Db; clock: Clock }): Promise<number> {
   return run(db, "DELETE FROM sessions WHERE expires_at < $1", [new Date(clock.now() - keepEndedMs)]);
 }
@@ -128,7 +121,6 @@ export function deleteOldSessions({ db, clock }: { db: Db; clock: Clock }): Prom
 /** Longer than any ACCESS_TOKEN_TTL. */
 const keepEndedMs = 2 * 86_400_000;
 
-/** An access token with these claims, beside the refresh token. */
 export async function pair(
   tokens: Tokens,
   claims: { userId: string; sessionId: string; workspaceId: string; role: Role },
@@ -171,14 +163,14 @@ function insertSession(
   );
 }
 
-/** How long a token that was used may be used again, as if the answer to its use was lost, in milliseconds. */
+/** How long a used token may be used again, in case the answer was lost, in milliseconds. */
 export const refreshGraceMs = 10_000;
 
 /**
- * A new pair for a refresh token, which works once. Used again within `refreshGraceMs` it gets the same successor, as
- * long as that was not used itself: so a client that lost the answer, or asks twice at once, goes on, while of two who
- * each refresh when they need to, the second comes too late. Every other second use of any token of a session means that
- * two hold it, and ends the whole session (AUTH_INVALID). Each refresh lets the session live `refreshTokenTtlMs` more.
+ * Exchanges a refresh token, which works once, for a new pair. Used again within `refreshGraceMs` it returns the same
+ * successor, as long as that was not used: so a client that lost the answer, or sends two requests at once, continues.
+ * Every other second use of any token of a session means that two clients hold it, and ends the session (AUTH_INVALID).
+ * Each refresh extends the session by `refreshTokenTtlMs`.
  */
 export async function refreshSession(
   { db, clock, tokens, forget }: SessionDeps & Forget,
@@ -214,9 +206,9 @@ export async function refreshSession(
 }
 
 /**
- * One statement decides under the row's lock. The current token of a live session is replaced, and an expired one
- * changes nothing. The one before it gets what replaced it, within the grace; after that, as any older token at any time,
- * it revokes the session, and so does a user who is disabled. No row: unknown, or revoked before.
+ * One statement decides under the lock of the row. It replaces the current token, unless that has expired. The previous
+ * token returns its successor within the grace period. Any other token, or a disabled user, revokes the session. No
+ * row: unknown, or already revoked.
  */
 function rotateOrRevoke(
   db: Db,
@@ -262,7 +254,6 @@ function invalidRefreshToken(): RequestError {
   return new RequestError("AUTH_INVALID", "The refresh token is unknown or was used before: log in again.");
 }
 
-/** Why a log-in was refused. */
 export type RefusedReason =
   | "unknown_user"
   | "wrong_password"
@@ -281,7 +272,7 @@ export async function recordRefusedSession(
   await recordAuditEvent(db, by, { action: "session.refused", target, details: { reason } });
 }
 
-/** For a user who was authenticated too late. Returns whether it is because the user is disabled. */
+/** For a user who was disabled, or whose password changed, during the log-in. Returns whether the user is disabled. */
 async function recordOutdatedLogIn(db: Db, origin: Origin, userId: string): Promise<boolean> {
   const text = "SELECT workspace_id, disabled_at IS NOT NULL AS is_disabled FROM users WHERE user_id = $1";
   const user = await maybe<{ workspace_id: string; is_disabled: boolean }>(db, text, [userId]);

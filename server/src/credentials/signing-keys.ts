@@ -1,16 +1,16 @@
 import { createHash, createPublicKey, createSecretKey, type KeyObject } from "node:crypto";
 
-/** How access tokens are signed; each hub uses one, and believes no other. */
+/** A hub uses one, and accepts no other. */
 export const jwtAlgorithms = ["HS256", "EdDSA"] as const;
 export type JwtAlgorithm = (typeof jwtAlgorithms)[number];
 
-/** The keys of a hub: one signs, and those before it are believed until what they signed has expired. */
+/** One key signs; the keys before it are accepted until what they signed has expired. */
 export interface SigningKeys {
   readonly algorithm: JwtAlgorithm;
   readonly signer: { readonly kid: string; readonly key: KeyObject };
-  /** By `kid`: the signer, and those that it replaced. */
+  /** By `kid`: the signer, and the keys that it replaced. */
   readonly verifiers: ReadonlyMap<string, KeyObject>;
-  /** What anyone may know, as in RFC 7517; none for a shared secret. */
+  /** As in RFC 7517; none for a shared secret. */
   readonly publicKeys: readonly PublicJwk[];
 }
 
@@ -27,7 +27,7 @@ export function sharedSecrets(secrets: readonly string[]): SigningKeys {
   };
 }
 
-/** Ed25519 private keys, newest first: the first signs, and the public halves of all verify. */
+/** Ed25519 private keys, newest first: the first signs, the public halves of all verify. */
 export function ed25519Keys(privateKeys: readonly KeyObject[]): SigningKeys {
   const keys = privateKeys.map((key) => ({ key, publicJwk: toPublicJwk(key) }));
   return {
@@ -39,11 +39,11 @@ export function ed25519Keys(privateKeys: readonly KeyObject[]): SigningKeys {
 }
 
 function newest<T>([first]: readonly T[]): T {
-  if (first === undefined) throw new Error("A hub without a signing key cannot log anyone in.");
+  if (first === undefined) throw new Error("A hub needs a signing key.");
   return first;
 }
 
-/** Names the secret without telling it. */
+/** Does not reveal the secret. */
 function secretId(secret: string): string {
   return createHash("sha256").update(`kid:${secret}`).digest("base64url").slice(0, 8);
 }

@@ -11,11 +11,11 @@ import type { PublicJwk, SigningKeys } from "./signing-keys.ts";
 export interface Tokens {
   readonly accessTokenTtlMs: number;
   readonly refreshTokenTtlMs: number;
-  /** By which others can check access tokens, without asking the hub; none for a shared secret. */
+  /** With them others can verify access tokens without a request; none for a shared secret. */
   readonly publicKeys: readonly PublicJwk[];
-  /** A signed access token that works for `accessTokenTtlMs`. */
+  /** The token works for `accessTokenTtlMs`. */
   issue(claims: AccessClaims): Promise<string>;
-  /** Believes a token that this hub signed. Throws AUTH_EXPIRED, and AUTH_INVALID for everything else. */
+  /** Accepts a token that this hub signed. Throws AUTH_EXPIRED, and AUTH_INVALID for everything else. */
   verify(token: string): Promise<VerifiedClaims>;
 }
 
@@ -29,14 +29,13 @@ export interface TokensOptions {
 }
 
 /**
- * Access tokens are JWTs with one algorithm, one type and a `kid` that names one of our keys; all else that a header may
- * hold (`jwk`, `jku`, `x5c`, `crit` …) is refused. Nothing is stored or revoked by the text of a token, so it does not
- * matter that base64url and JSON can be written in more than one way.
+ * Access tokens are JWTs with one algorithm, one type and a `kid` that names one of our keys; any other header
+ * parameter (`jwk`, `jku`, `x5c`, `crit` …) is refused. Nothing is stored or revoked by the text of a token, so it does
+ * not matter that base64url and JSON have several spellings.
  */
 export function openTokens({ clock, keys, accessTokenTtlMs, refreshTokenTtlMs }: TokensOptions): Tokens {
   const header: JWTHeaderParameters = { alg: keys.algorithm, typ: "JWT", kid: keys.signer.kid };
 
-  /** The key that the header names. */
   function keyOf({ alg, typ, kid, ...others }: Partial<JWTHeaderParameters>) {
     const key = typeof kid === "string" ? keys.verifiers.get(kid) : undefined;
     if (key === undefined || alg !== keys.algorithm || typ !== "JWT" || Object.keys(others).length > 0) {
@@ -102,17 +101,17 @@ export function invalidToken(cause?: unknown): RequestError {
   return new RequestError("AUTH_INVALID", message, { cause });
 }
 
-/** 256 random bits behind a prefix that says what it is (and lets secret scanners find it). */
+/** 256 random bits. The prefix names the kind, for people and secret scanners. */
 export function newOpaqueToken(prefix: string): string {
   return prefix + randomBytes(32).toString("base64url");
 }
 
-/** How opaque tokens are stored: of 256 random bits a plain hash tells nothing, so a slow one would only cost. */
+/** A plain hash is enough for 256 random bits. */
 export function hashToken(token: string): Buffer {
   return createHash("sha256").update(token).digest();
 }
 
-/** What an access token says. Role and workspace are as they were when it was made; the database has the last word. */
+/** Role and workspace are those at the time of issue; the database decides. */
 export interface AccessClaims {
   userId: string;
   sessionId: string;
@@ -120,24 +119,22 @@ export interface AccessClaims {
   role: Role;
 }
 
-/** Claims of a token that was found to be ours. */
 export interface VerifiedClaims extends AccessClaims {
   expiresAtMs: number;
 }
 
-/** Who makes access tokens and for whom: the hub itself, wherever it is reached. */
 const issuer = "chat4all";
 const audience = "chat4all";
 
-/** How far the clocks of two processes may differ, so that a token made by one is not "not yet valid" for the other. */
+/** How far the clocks of two processes may differ, so that a token from one is not "not yet valid" for the other. */
 const clockToleranceSeconds = 5;
 
-/** No access token lives longer, whatever ACCESS_TOKEN_TTL says. */
+/** Bounds ACCESS_TOKEN_TTL. */
 const maxAccessTokenTtlMs = 86_400_000;
 
 /**
- * The claims of a token whose signature, issuer, audience and times were checked, held against what this hub writes: it
- * writes each claim once, in one form. Null for anything else, however well it is signed.
+ * The claims of a token whose signature, issuer, audience and times were verified. Null unless they have the form that
+ * this hub writes.
  */
 function readClaims(payload: Record<string, unknown>, nowMs: number): VerifiedClaims | null {
   const { iss, aud, sub, sid, wid, role, jti, iat, nbf, exp } = payload;
@@ -168,5 +165,5 @@ export function endedSession(): RequestError {
 }
 
 export function invalidApiKey(): RequestError {
-  return new RequestError("API_KEY_INVALID", "This API key is unknown, revoked or expired: make a new one.");
+  return new RequestError("API_KEY_INVALID", "This API key is unknown, revoked or expired: create a new one.");
 }

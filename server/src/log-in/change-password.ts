@@ -29,7 +29,7 @@ export async function changePassword(
   }: { currentPassword: string | undefined; newPassword: string; ending: Ending },
 ): Promise<void> {
   const { userId, sessionId } = principal;
-  if (sessionId === null) throw forbidden("An API key changes no password: log in to change yours.");
+  if (sessionId === null) throw forbidden("An API key cannot change a password: log in to change yours.");
   const user = await findOwn(db, { userId, sessionId });
   if (user === null) throw notFound("user");
   const now = new Date(clock.now());
@@ -56,7 +56,7 @@ export async function changePassword(
     });
     return true;
   });
-  if (!isChanged) throw new RequestError("CONFLICT", "The password was changed at the same moment: try again.");
+  if (!isChanged) throw new RequestError("CONFLICT", "The password was changed concurrently: try again.");
   forget(userId);
 }
 
@@ -77,7 +77,7 @@ async function isCurrent(
   });
 }
 
-/** How young a session must be to stand for the password that a user does not have, in milliseconds. */
+/** The age up to which a session replaces the password that a user does not have, in milliseconds. */
 const freshSessionMs = 600_000;
 
 function findOwn(db: Db, { userId, sessionId }: { userId: string; sessionId: string }) {

@@ -20,9 +20,9 @@ export interface FirstAdminDeps {
 export interface FirstAdmin {
   created: boolean;
   username: string;
-  /** Only when this start generated it: to be printed, this once. */
+  /** Only when this start generated it: print it, it is not shown again. */
   password?: string;
-  /** Tells the operator that ADMIN_PASSWORD had no effect, or that another start shows the password. */
+  /** For the operator: ADMIN_PASSWORD had no effect, or another start shows the password. */
   notice?: string;
   /** Call it once the password was shown: until then every start sets a new one. */
   passwordWasShown(): Promise<void>;
@@ -30,36 +30,36 @@ export interface FirstAdmin {
 
 /**
  * Creates the workspace "Default" and its admin on an empty database; of several processes that start at once, one
- * does. A generated password that was never shown and never used is replaced by a new one, or by ADMIN_PASSWORD. Throws
- * a `StartError` when ADMIN_USERNAME cannot be a username.
+ * does. Replaces a generated password that was never shown and never used by a new one, or by ADMIN_PASSWORD. Throws a
+ * `StartError` when ADMIN_USERNAME is not a valid username.
  */
 export async function ensureFirstAdmin(deps: FirstAdminDeps): Promise<FirstAdmin> {
   const { db } = deps;
   const { adminUsername: username, adminPassword } = deps.config;
   if ((await findFirstWorkspace(db)) === null) {
-    const made = await makeFirstAdmin(deps);
-    if (made !== null) return { created: true, username, ...toShow(deps, made) };
+    const created = await createFirstAdmin(deps);
+    if (created !== null) return { created: true, username, ...toShow(deps, created) };
   }
-  const again = await replaceUnseen(deps);
-  if (again !== null) return { created: false, username: again.username, ...toShow(deps, again) };
+  const replaced = await replaceUnseen(deps);
+  if (replaced !== null) return { created: false, username: replaced.username, ...toShow(deps, replaced) };
   const notice = adminPassword === null ? await youngNoticeOf(deps) : await noticeOf(deps, adminPassword);
   return { created: false, username, ...(notice !== null && { notice }), passwordWasShown: async () => {} };
 }
 
-interface Made {
+interface CreatedAdmin {
   userId: string;
-  /** Null when ADMIN_PASSWORD gave it. */
+  /** Null when ADMIN_PASSWORD set it. */
   generated: string | null;
   passwordHash: string;
 }
 
-function toShow({ db }: FirstAdminDeps, { userId, generated, passwordHash }: Made) {
+function toShow({ db }: FirstAdminDeps, { userId, generated, passwordHash }: CreatedAdmin) {
   if (generated === null) return { passwordWasShown: async () => {} };
   return { password: generated, passwordWasShown: () => unseen.forget(db, userId, passwordHash) };
 }
 
-/** Null when another process made it meanwhile. */
-async function makeFirstAdmin({ db, clock, hasher, config }: FirstAdminDeps): Promise<Made | null> {
+/** Null when another process created it first. */
+async function createFirstAdmin({ db, clock, hasher, config }: FirstAdminDeps): Promise<CreatedAdmin | null> {
   const { adminUsername: username, adminPassword } = config;
   if (!isUsername(username)) {
     throw new StartError("ADMIN_USERNAME cannot be a username: give 3 to 50 of a–z, 0–9, dot, dash and underscore.");
@@ -79,7 +79,7 @@ async function makeFirstAdmin({ db, clock, hasher, config }: FirstAdminDeps): Pr
   });
 }
 
-/** Held while it is decided who makes the first admin; any number that no other lock of the hub uses. */
+/** An advisory lock: any number that no other lock of the hub uses. */
 const firstAdminLock = 0x61646d6e;
 
 /** Null when there is nothing to replace. */
@@ -88,7 +88,7 @@ async function replaceUnseen({
   hasher,
   config,
   isOnlyProcess,
-}: FirstAdminDeps): Promise<(Made & { username: string }) | null> {
+}: FirstAdminDeps): Promise<(CreatedAdmin & { username: string }) | null> {
   const found = await unseen.find(db);
   // Another process may be about to show it.
   if (found === null || (!isOnlyProcess && !found.is_old)) return null;
@@ -106,7 +106,7 @@ async function replaceUnseen({
   });
 }
 
-/** Of a password that another process may be about to show. */
+/** For a password that another process may be about to show. */
 async function youngNoticeOf({ db }: FirstAdminDeps): Promise<string | null> {
   const found = await unseen.find(db);
   if (found === null) return null;

@@ -2,7 +2,7 @@
  * Decides when a guess at a password may be made, with token buckets. Each is stored as the time at which it is full
  * again (generic cell rate algorithm). A pair of account and address that has logged in before is trusted, like a
  * device cookie in "Slow Down Online Guessing Attacks with Device Cookies" (OWASP): it has its own bucket, and failures
- * of others do not count for it. All other pairs share the buckets of the account and of the address.
+ * of others do not count against it. All other pairs share the buckets of the account and of the address.
  *
  * A guess without a token gets a turn, which reserves the next token. Each pair has at most one turn, so waiting
  * clients are served in order, and polling gains nothing. An address that has tried the account only once or twice uses
@@ -11,14 +11,14 @@
  */
 export interface Bucket {
   burst: number;
-  /** Time to the next token, in milliseconds. */
+  /** Time to the next token. */
   everyMs: number;
 }
 
 const minuteMs = 60_000;
 
 export const buckets = {
-  /** For an account at an address where it has logged in, and for a session that gives its password or code again. */
+  /** For an account at an address where it has logged in, and for a session that confirms its password or code. */
   trusted: { burst: 10, everyMs: minuteMs },
   /** For an account, over all addresses that have each tried it fewer than `newTries` times within a day. */
   fresh: { burst: 30, everyMs: minuteMs },
@@ -30,7 +30,7 @@ export const buckets = {
 
 /** Tries after which an address counts as one that repeats. */
 export const newTries = 2;
-/** How long tries are remembered after the last one. */
+/** How long tries are stored after the last one. */
 export const rememberTriesMs = 86_400_000;
 /** A later turn is not reserved: the client is refused without one. */
 export const longestTurnMs = 30 * minuteMs;
@@ -59,9 +59,9 @@ export type GuessRows = Record<"pair" | Shared, GuessRow>;
 export interface Judged {
   /** 0: the guess may be made now. */
   waitMs: number;
-  /** The buckets whose tokens paid for it, now or with its turn. */
+  /** The buckets that the guess takes a token from, now or at its turn. */
   paid: BucketName[];
-  /** The rows to store; nothing has happened until they are. */
+  /** The rows to store; the decision takes effect when they are. */
   rows: GuessRows;
 }
 
@@ -94,7 +94,7 @@ export function takeBack(rows: GuessRows, paid: readonly BucketName[]): GuessRow
   return after;
 }
 
-/** Makes the pair trusted for `trustedForMs` from now. */
+/** Makes the pair trusted for `trustedForMs`. */
 export function trust(rows: GuessRows, nowMs: number): GuessRows {
   return { ...rows, pair: { ...rows.pair, tries: 0, turnAtMs: 0, trustedUntilMs: nowMs + trustedForMs } };
 }

@@ -17,8 +17,8 @@ import {
 } from "./guesses.ts";
 
 /**
- * Limits guesses at passwords and codes, over all processes and restarts, by the database's clock: see `judgeGuess`. A
- * guess pays before it is made and gets its tokens back when it was right, so that parallel guesses cannot exceed the
+ * Limits guesses at passwords and codes, across all processes and restarts, by the database's clock: see `judgeGuess`.
+ * A guess pays before it is made and gets its tokens back when it was right, so that parallel guesses cannot exceed the
  * limit.
  */
 export interface LogInTries {
@@ -32,13 +32,13 @@ export interface LogInTries {
   /** After a log-in: from now on only failures from this address slow down the account there. */
   succeeded(guess: Guess): Promise<void>;
   /** Returns the tokens of a request that guessed nothing. */
-  giveBack(guess: Guess): Promise<void>;
+  refund(guess: Guess): Promise<void>;
 }
 
 export type Guesser =
   /** A client that is not logged in. All clients without an address count as one address. */
   | { username: string; ip: string | null }
-  /** A session that gives its password or code again. */
+  /** A session that confirms its password or code. */
   | { userId: string };
 
 export interface Guess {
@@ -47,7 +47,7 @@ export interface Guess {
 }
 
 export function openLogInTries({ db }: { db: Pool }): LogInTries {
-  /** Writes what `decide` returns for the rows, under a lock on them. */
+  /** Writes the rows that `decide` returns, under a lock on them. */
   async function change<T>(
     guesser: Guesser,
     decide: (rows: GuessRows, nowMs: number) => { rows: GuessRows; value: T },
@@ -70,7 +70,7 @@ export function openLogInTries({ db }: { db: Pool }): LogInTries {
     });
   }
 
-  async function look(guesser: Guesser): Promise<Judged & { isSettled: boolean; isTrusted: boolean }> {
+  async function peek(guesser: Guesser): Promise<Judged & { isSettled: boolean; isTrusted: boolean }> {
     const subjects = subjectsOf(guesser);
     const { now, rows: found } = await findRows(db, Object.values(subjects));
     const rows = rowsBy(subjects, found, now.getTime(), guesser);
@@ -91,7 +91,7 @@ export function openLogInTries({ db }: { db: Pool }): LogInTries {
 
   return {
     async admit(guesser) {
-      const { waitMs, isSettled, isTrusted } = await look(guesser);
+      const { waitMs, isSettled, isTrusted } = await peek(guesser);
       if (waitMs > 0) {
         const leftMs = isSettled ? waitMs : (await change(guesser, queue)).waitMs;
         if (leftMs > 0) throw tooManyTries(leftMs);
@@ -112,7 +112,7 @@ export function openLogInTries({ db }: { db: Pool }): LogInTries {
       });
     },
 
-    async giveBack({ guesser, paid }) {
+    async refund({ guesser, paid }) {
       await change(guesser, (rows) => ({ rows: takeBack(rows, paid), value: undefined }));
     },
   };
@@ -133,7 +133,7 @@ export function deleteOldTries({ identityDb }: { identityDb: Db }, most = maxRow
 
 type Subjects = { pair: Buffer } & { [Name in Shared]?: Buffer };
 
-/** Hashed, because a password may have been typed where the username belongs, and an address is somebody's. */
+/** Hashed, because a password may have been typed into the field of the username, and an address is personal data. */
 function subjectsOf(guesser: Guesser): Subjects {
   if ("userId" in guesser) return { pair: hash("session", guesser.userId) };
   const name = guesser.username.toLowerCase();

@@ -1,7 +1,4 @@
-/**
- * How people log in: by password and second factor, through a provider, and by registration; and how passwords are
- * changed and reset. Ends in `openSession` of `credentials/`.
- */
+/** Log-in by password and second factor or through a provider, registration, and changing and resetting passwords. */
 export { changePassword } from "./change-password.ts";
 export { ensureFirstAdmin, type FirstAdmin } from "./first-admin.ts";
 export { deleteLogInMethods } from "./log-in-methods.ts";

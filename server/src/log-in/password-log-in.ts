@@ -11,16 +11,16 @@ export interface LogInDeps extends SessionDeps {
   hasher: PasswordHasher;
   tries: LogInTries;
   /**
-   * Asks for a second factor, if the user has one, once the password was right. Throws AUTH_INVALID for a wrong code,
-   * which counts like a wrong password, and AUTH_REQUIRED when none was sent.
+   * Called after the right password. Throws AUTH_INVALID for a wrong code, which counts like a wrong password, and
+   * AUTH_REQUIRED when the user has a second factor and sent no code.
    */
   secondFactor: (userId: string, code: string | undefined) => Promise<void>;
 }
 
 /**
- * Opens a session for a client that knows the password. An unknown user and a wrong password get the same AUTH_INVALID
- * after the same work. RATE_LIMIT_EXCEEDED after too many failures, see `LogInTries`; OVERLOADED when too many
- * passwords are being checked.
+ * Opens a session for the right password. An unknown user and a wrong password get the same AUTH_INVALID after the same
+ * work. RATE_LIMIT_EXCEEDED after too many failures, see `LogInTries`; OVERLOADED when too many passwords are being
+ * checked.
  */
 export async function logIn(
   deps: LogInDeps,
@@ -46,7 +46,7 @@ export async function logIn(
     const reason = user === null ? "unknown_user" : isPassword ? "wrong_password" : "wrong_second_factor";
     const refused = error ?? wrongPassword();
     if (refused.code === "AUTH_INVALID") await recordRefused(db, origin, user, reason);
-    else await tries.giveBack(guess);
+    else await tries.refund(guess);
     throw refused;
   }
   const tokens = await openSession(deps, {
@@ -59,7 +59,6 @@ export async function logIn(
   return { ...tokens, user_id: user.user_id };
 }
 
-/** What a step refuses with; null when it does not. */
 async function refusal(step: Promise<void>): Promise<RequestError | null> {
   try {
     await step;

@@ -13,7 +13,7 @@ export function setPassword(db: Db, row: { userId: string; passwordHash: string;
   );
 }
 
-/** As it is until the transaction ends. */
+/** Until the transaction ends. */
 export function lockLiveUser(tx: Db, key: { workspaceId: string; userId: string }) {
   return maybe<{ email: string; role: Role }>(
     tx,
@@ -22,7 +22,7 @@ export function lockLiveUser(tx: Db, key: { workspaceId: string; userId: string 
   );
 }
 
-/** Locked, so that of two who ask at the same moment one is mailed. */
+/** Locked, so that of two concurrent requests one sends a mail. */
 export function lockUserByEmail(db: Db, email: string) {
   return maybe<{ user_id: string; workspace_id: string; email: string }>(
     db,
@@ -47,7 +47,7 @@ export function insertReset(
     tokenHash: Buffer;
     userId: string;
     workspaceId: string;
-    /** Null: the user asked for a mail. */
+    /** Null: the user requested a mail. */
     maker: Pick<Maker, "userId" | "apiKeyId"> | null;
     now: Date;
     expiresAt: Date;
@@ -61,7 +61,7 @@ export function insertReset(
   );
 }
 
-/** Not once its maker may not make one. */
+/** Not once its maker may not create one. */
 const isUsable = `r.token_hash = $1 AND r.used_at IS NULL AND r.expires_at > $2 AND u.user_id = r.user_id
   AND u.disabled_at IS NULL
   AND (r.requested_by IS NULL OR admin_holds(r.requested_by, r.made_by_key, $2))`;
@@ -73,7 +73,7 @@ export async function isResetOpen(db: Db, tokenHash: Buffer, now: Date): Promise
 export function takeReset(db: Db, tokenHash: Buffer, now: Date) {
   return maybe<{ user_id: string; workspace_id: string; requested_by: string | null }>(
     db,
-    // The user first, as everything does that ends resets: the other way round two could wait for each other.
+    // Locks the user first, as every statement does that ends resets, so that two cannot deadlock.
     `WITH u AS MATERIALIZED (SELECT * FROM users
        WHERE user_id = (SELECT user_id FROM password_resets WHERE token_hash = $1) FOR NO KEY UPDATE)
      UPDATE password_resets r SET used_at = $2 FROM u WHERE ${isUsable}
@@ -82,7 +82,7 @@ export function takeReset(db: Db, tokenHash: Buffer, now: Date) {
   );
 }
 
-/** A new password ends what else could set one. */
+/** A new password ends all other ways to set one. */
 export function endResets(db: Db, userId: string, now: Date) {
   return run(db, "UPDATE password_resets SET used_at = $2 WHERE user_id = $1 AND used_at IS NULL", [userId, now]);
 }

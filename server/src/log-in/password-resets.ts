@@ -33,7 +33,8 @@ export interface ResetDeps {
 const resetTtlMs = 3_600_000;
 
 /**
- * Creates a token for an admin, who sees it only here; mails it too when mail is set up. FORBIDDEN as `requireMayManageRole`.
+ * Creates a token for an admin, and returns it only here; mails it too when mail is configured. FORBIDDEN as
+ * `requireMayManageRole`.
  */
 export async function resetPasswordOf(
   { db, clock, mailer, publicUrl }: ResetDeps,
@@ -56,14 +57,14 @@ export async function resetPasswordOf(
 }
 
 export interface ForgottenPasswords {
-  /** Returns at once, so that neither answer nor time tells whether there is such a user. */
+  /** Returns at once, so that neither answer nor time reveals whether there is such a user. */
   ask(email: string, origin: Origin): void;
-  /** When no question is under way. */
+  /** Resolves when no request is under way. */
   idle(): Promise<void>;
 }
 
-/** Questions that may be under way; one more is dropped. Each is two statements. */
-const maxQuestions = 100;
+/** Requests that may be under way, of two statements each; another one is dropped. */
+const maxRequests = 100;
 
 /**
  * Mails a token to the user with this address, if there is one: one mail in `mailEveryMs` for each user. Does nothing
@@ -73,12 +74,12 @@ export function openForgottenPasswords(deps: ResetDeps & { log: Pick<Logger, "wa
   const underWay = new Set<Promise<void>>();
   return {
     ask(email, origin) {
-      if (!deps.mailer.isOn || underWay.size >= maxQuestions) return;
-      const question = mailPasswordReset(deps, email, origin).catch((error) => {
-        deps.log.warn({ err: error }, "a forgotten password could not be looked after");
+      if (!deps.mailer.isOn || underWay.size >= maxRequests) return;
+      const request = mailPasswordReset(deps, email, origin).catch((error) => {
+        deps.log.warn({ err: error }, "a password reset could not be mailed");
       });
-      underWay.add(question);
-      question.finally(() => underWay.delete(question));
+      underWay.add(request);
+      request.finally(() => underWay.delete(request));
     },
     async idle() {
       await Promise.all(underWay);
@@ -114,7 +115,7 @@ export async function resetPassword(
 ): Promise<void> {
   const now = new Date(clock.now());
   const tokenHash = hashToken(token);
-  // Looked up before the hashing, which is slow, and taken behind it.
+  // Checked before hashing, which is slow, and taken after it.
   if (!(await rows.isResetOpen(db, tokenHash, now))) throw invalidReset();
   const passwordHash = await hasher.hash(newPassword, { origin, account: tokenHash.toString("hex") });
   const userId = await transaction(db, async (tx) => {
@@ -122,7 +123,7 @@ export async function resetPassword(
     if (reset === null) throw invalidReset();
     await rows.setPassword(tx, { userId: reset.user_id, passwordHash, provesEmail: reset.requested_by === null, now });
     await rows.endResets(tx, reset.user_id, now);
-    // A mailbox or an admin proves who the user is, and not what a thief did with the account meanwhile.
+    // A mailbox or an admin proves who the user is, but a thief may have created keys before.
     const { apiKeysSince = allTime } = ending;
     const details = await endAccess(tx, { userId: reset.user_id, now }, { ...ending, apiKeysSince });
     const by = { kind: "anonymous", workspaceId: reset.workspace_id, origin } as const;
@@ -138,7 +139,7 @@ function newReset(clock: Clock, publicUrl: string) {
   return {
     token,
     tokenHash: hashToken(token),
-    // Behind the #, so that no server and no proxy gets to see it.
+    // A fragment, which is sent to no server and no proxy.
     url: `${publicUrl}/reset-password#token=${token}`,
     now: new Date(nowMs),
     expiresAt: new Date(nowMs + resetTtlMs),
@@ -154,19 +155,19 @@ function passwordResetMail({ to, url, expiresAt }: { to: string; url: string; ex
     kind: "password reset",
     to,
     subject: "Choose a new password for Chat4All",
-    text: `Somebody, hopefully you, asked for a new password for your account. Choose it here:
+    text: `A new password was requested for your account. Choose it here:
 
 ${url}
 
-The link works once, until ${readableTime(expiresAt)}. If it was not you, leave it be: your password stays as it is.
+The link works once, until ${readableTime(expiresAt)}. If it was not you, ignore this mail: your password does not change.
 `,
   };
 }
 
 /**
- * Sets a generated password for a user and ends their sessions and, as `resetPassword`, what they made, unless
- * `keepsApiKeys`. The case of the name does not matter. For the operator, who needs no permission. Throws a `StartError`
- * when the user does not exist or is disabled.
+ * Sets a generated password for a user and ends their sessions and, unless `keepsApiKeys`, what they created. Ignores
+ * the case of the name. For the operator, who needs no permission. Throws a `StartError` when the user does not exist
+ * or is disabled.
  */
 export async function resetPasswordByCommand(
   { db, clock, hasher }: { db: Pool; clock: Clock; hasher: PasswordHasher },

@@ -8,39 +8,37 @@ import type { PasswordHashing, Requester } from "../users/users.ts";
 import { openPasswordThreads, type PasswordWork } from "./password-threads.ts";
 
 /**
- * Hashes passwords, slowly on purpose. Work beyond the threads waits in a bounded queue that serves its sources by
- * turns (see `FairLine`), or is refused.
+ * Hashes passwords, slowly on purpose. Work beyond the threads waits in a bounded queue that serves its sources in turn
+ * (see `FairLine`), or is refused.
  */
 export interface PasswordHasher extends PasswordHashing {
   /** A PHC string with its own salt and parameters. */
   hash(password: string, requester?: Requester): Promise<string>;
   verify(hashed: string, password: string): Promise<boolean>;
-  /** Costs what `verify` costs and is never true: for a user that does not exist, so that time does not tell. */
+  /** Takes as long as `verify` and never matches: for a user that does not exist, so that time does not reveal it. */
   verifyNothing(password: string): Promise<false>;
   /** Waits for the source's turn and then runs `work`, which may check one password with the given function. */
   inTurn<T>(source: Source, work: (verify: VerifyPassword) => Promise<T>): Promise<T>;
-  /** Throws OVERLOADED when the queue would not take one more from this address. Call it before any other work. */
+  /** Throws OVERLOADED when the queue is full for this address. Call it before any other work. */
   requireRoom(address: string): void;
 }
 
-/** The source of a request's work in the queue: the client's address and the account. */
 export function sourceOf(origin: Origin, account: string): Source {
   return { address: origin.ip === null ? "" : addressKey(origin.ip), account };
 }
 
-/** The hub's own work. */
+/** Of the hub itself. */
 const ownSource: Source = { address: "", account: "" };
 
-/** How many may wait for a thread: in all, of one client address, and of one account. */
+/** Passwords that may wait for a thread. */
 export const passwordLine: LineLimits = { total: 100, perAddress: 50, perAccount: 10 };
 
-/** As `verify`; null costs the same and is never true. */
+/** As `verify`; null costs the same and never matches. */
 export type VerifyPassword = (hashed: string | null, password: string) => Promise<boolean>;
 
 export interface PasswordHasherOptions {
   /** How many are hashed at the same time; each takes a thread and 19 MiB for about 30 ms. */
   concurrency: number;
-  /** How many may wait; one more is refused with OVERLOADED. */
   line?: LineLimits;
 }
 
@@ -79,7 +77,7 @@ export function openPasswordHasher({ concurrency, line = passwordLine }: Passwor
   };
 }
 
-/** Half of the processors, and no more than log-ins ever need. */
+/** Half of the processors; log-ins never need more than 4. */
 export function hashingThreads(): number {
   return Math.min(4, Math.max(1, Math.floor(availableParallelism() / 2)));
 }
@@ -97,24 +95,24 @@ function limiter(concurrency: number, line: FairLine) {
   }
 
   function tooMany(): RequestError {
-    // Requests that are refused at the same moment should retry at different moments.
+    // Spreads the retries of requests that are refused at the same moment.
     refused += 1;
-    return tooManyLogIns(1 + (refused % longestRetrySeconds));
+    return tooManyLogIns(1 + (refused % maxRetrySeconds));
   }
 
   async function inTurn<T>(source: Source, work: () => Promise<T>): Promise<T> {
-    // The work that ends hands its place over, so `running` stays the same.
+    // Finished work passes its place on, so `running` stays the same.
     if (running < concurrency) running += 1;
     else if (!(await line.enter(source))) throw tooMany();
     const startedMs = performance.now();
     try {
       return await work();
     } finally {
-      setTimeout(handOver, Math.min((performance.now() - startedMs) * restFactor, longestRestMs));
+      setTimeout(passOn, Math.min((performance.now() - startedMs) * pauseFactor, maxPauseMs));
     }
   }
 
-  function handOver(): void {
+  function passOn(): void {
     if (!line.serveNext()) running -= 1;
   }
 
@@ -122,14 +120,14 @@ function limiter(concurrency: number, line: FairLine) {
 }
 
 /**
- * After each password its place rests this many times as long as it worked, so that a crowd of log-ins takes only a
- * part of the machine.
+ * After each password its place pauses this many times as long as the work took, so that many log-ins take only a part
+ * of the machine.
  */
-const restFactor = 2;
-const longestRestMs = 200;
+const pauseFactor = 2;
+const maxPauseMs = 200;
 
-/** Later than a full line takes, in seconds. */
-const longestRetrySeconds = 8;
+/** Longer than a full queue takes, in seconds. */
+const maxRetrySeconds = 8;
 
 function tooManyLogIns(retryAfterSeconds: number): RequestError {
   const message = "Too many passwords are being checked right now; try again in a moment.";

@@ -3,7 +3,7 @@ import { forbidden } from "../errors.ts";
 import { transaction } from "../lib/postgres.ts";
 import { addUser, findFirstWorkspace, type User, type UserDeps, type UserWithPassword } from "../users/users.ts";
 
-/** A stranger joins the first workspace as a member. FORBIDDEN when registration is closed; CONFLICT for a taken name. */
+/** Anyone joins the first workspace as a member. FORBIDDEN when registration is closed; CONFLICT for a taken name. */
 export async function registerUser(
   deps: UserDeps & { registration: "open" | "invite" | "closed" },
   origin: Origin,
@@ -13,7 +13,7 @@ export async function registerUser(
     throw forbidden("Registration is closed on this hub: ask an admin for an invitation.");
   }
   const workspaceId = await findFirstWorkspace(deps.db);
-  if (workspaceId === null) throw new Error("the first workspace is made before the hub listens, and is missing");
+  if (workspaceId === null) throw new Error("the first workspace is missing: it is created before the hub listens");
   const passwordHash = await deps.hasher.hash(credentials.password, { origin, account: credentials.username });
   return transaction(deps.db, async (tx) => {
     const input = { ...credentials, passwordHash, workspaceId, role: "member" } as const;

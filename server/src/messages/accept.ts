@@ -141,12 +141,12 @@ export class Acceptor {
 /** Most JSON written to the database in one statement, in characters: encoding it as parameters takes milliseconds. */
 export const maxPartLength = 256 * 1024;
 
-/** Messages in parts that one statement each writes. */
+/** Messages in parts, each for one statement. */
 export function messagesInParts(messages: readonly NewMessage[]): NewMessage[][] {
   return inParts(messages, ({ payload, metadata }) => payload.length + (metadata?.length ?? 0), maxPartLength);
 }
 
-/** The same id twice in one batch is one message: `places` says which of the unique ones stands for each. */
+/** The same id twice in one batch is one message: `places` are the indexes in `unique`. */
 function withoutRepeats(messages: readonly NewMessage[]): { unique: NewMessage[]; places: number[] } {
   const unique: NewMessage[] = [];
   const placeOf = new Map<string, number>();
@@ -160,12 +160,12 @@ function withoutRepeats(messages: readonly NewMessage[]): { unique: NewMessage[]
   return { unique, places };
 }
 
-/** `first` is the message of this batch that was written for this id: mostly the message itself. */
+/** `first` is the message of this batch that was written with this id: usually the message itself. */
 function resultFor(message: NewMessage, first: NewMessage, written: Written | Error): Accepted {
   const { messageId } = message;
   if (written instanceof RequestError) return { kind: "refused", messageId, error: written };
   if (written instanceof Error) {
-    const error = new RequestError("INTERNAL", "This message could not be stored. Tell the operator.", {
+    const error = new RequestError("INTERNAL", "This message could not be stored. Give the operator this message_id.", {
       cause: written,
     });
     return { kind: "refused", messageId, error };
@@ -187,7 +187,7 @@ export function usedId(): RequestError {
 
 export function refusal(message: Pick<NewMessage, "channels">, why: Refusal): RequestError {
   switch (why) {
-    // The same words, so that nobody learns of a conversation that is not theirs.
+    // The same words, so that the error does not reveal whether the conversation exists.
     case "conversation":
     case "sender":
       return new RequestError(
@@ -207,7 +207,7 @@ export function refusal(message: Pick<NewMessage, "channels">, why: Refusal): Re
         "NO_ROUTE",
         message.channels === null
           ? "None of the recipients has an address on a connected channel."
-          : "None of the recipients has an address on the channels asked for, or no account is connected there.",
+          : "None of the recipients has an address on the requested channels, or no account is connected there.",
         { details: { channels: message.channels?.split(",") ?? null } },
       );
   }

@@ -13,9 +13,9 @@ export interface FirstMessage {
 }
 
 /**
- * The errors of accepting, before a contact and a conversation are created, so that a refused message leaves nothing:
- * one for each message in order, null for what may be sent. A message that it quotes cannot exist yet, and a known id is
- * refused here, also when it is the same message: `resolveDrafts` looks for that.
+ * The errors of accepting, before a contact and a conversation are created, so that a refused message leaves nothing
+ * behind: in order, null for a message that may be sent. A quoted message cannot exist yet. A known id is always
+ * refused here: `resolveDrafts` checks for repeated messages.
  */
 export async function checkFirstMessages(
   db: Db,

@@ -5,10 +5,10 @@ import { maxPageBytes, type OfPage } from "../lib/page-bytes.ts";
 import { allPrepared, type Db } from "../lib/query.ts";
 import { type MessageRow, messageBytes, messageColumns } from "./show.ts";
 
-/** Where to look in a conversation. Newest first, unless `afterSeq` is given or the cursor comes from such a page. */
+/** Newest first, unless `afterSeq` is given or the cursor comes from such a page. */
 export interface HistoryQuery {
   limit: number;
-  /** How many to leave out, counted from the end at which the page begins. A cursor has left them out already. */
+  /** Messages to skip, from the start of the page. Ignored with a cursor. */
   offset: number;
   beforeSeq?: number | undefined;
   afterSeq?: number | undefined;
@@ -36,14 +36,14 @@ export async function readHistory(
 
 type Order = "ASC" | "DESC";
 
-/** The messages between two, both left out. */
+/** `after` and `before` are exclusive. */
 interface Span {
   order: Order;
   after: number;
   before: number;
 }
 
-/** `seq` has no gaps, so leaving messages out is arithmetic, and costs the same however many they are. */
+/** `seq` has no gaps, so skipping messages is arithmetic, and costs the same for any number. */
 function spanOf({ offset, beforeSeq, afterSeq, cursor }: HistoryQuery, lastSeq: number): Span {
   const from = cursor === undefined ? null : decodeCursor(cursor);
   const order = from?.order ?? (afterSeq === undefined ? "DESC" : "ASC");

@@ -1,4 +1,4 @@
-/** Messages: prepared from requests, accepted, stored, and shown to those who may see them. */
+/** Messages: preparing, accepting, storing and showing them. */
 export { type Accepted, Acceptor, messagesInParts } from "./accept.ts";
 export { checkFirstMessages } from "./first-messages.ts";
 export { readHistory } from "./history.ts";

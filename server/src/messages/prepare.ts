@@ -10,12 +10,11 @@ import type { AcceptedBefore, NewMessage } from "./write-messages.ts";
 
 export interface PrepareDeps {
   clock: Clock;
-  /** Whether a channel is one that the hub speaks. */
   isChannel: (name: string) => boolean;
   parseAddress: ParseAddress;
   /**
-   * The private conversation of each sender with the participant who has the address, in order. Creates missing
-   * contacts and conversations, unless the message would be refused. Few statements for all.
+   * The private conversation of each sender with the owner of the address, in order. Creates missing contacts and
+   * conversations, unless the message would be refused. Few statements for all.
    */
   findDirects: (
     caller: { workspaceId: string; mayReachContacts: boolean },
@@ -23,11 +22,10 @@ export interface PrepareDeps {
   ) => Promise<(string | RequestError)[]>;
   /** Whether this is an active account of that channel in the workspace. */
   isAccount: (workspaceId: string, channel: string, channelAccountId: string) => Promise<boolean>;
-  /** Those of the messages that were accepted before, by id. */
+  /** By message id. */
   findAccepted: (workspaceId: string, messageIds: readonly string[]) => Promise<Map<string, AcceptedBefore>>;
 }
 
-/** A message to an address. */
 export interface DirectMessage {
   senderId: string;
   address: Address;
@@ -35,7 +33,7 @@ export interface DirectMessage {
   message: NewMessage;
 }
 
-/** A message of which everything is checked that needs no look-up. */
+/** A message that passed all checks without a look-up. */
 export interface Draft {
   message: NewMessage;
   /** Null when the message names its conversation. */
@@ -43,9 +41,7 @@ export interface Draft {
   via: Record<string, string>;
 }
 
-/**
- * Checks what the schema cannot, and settles who sends. Throws VALIDATION_ERROR, FORBIDDEN or RESOURCE_NOT_FOUND.
- */
+/** Checks what the schema cannot, and decides who sends. Throws VALIDATION_ERROR, FORBIDDEN or RESOURCE_NOT_FOUND. */
 export function draftMessage(deps: PrepareDeps, principal: Principal, body: SendBody): Draft {
   const senderId = checkSend(deps, principal, body);
   const { to, via = {} } = body;
@@ -54,8 +50,7 @@ export function draftMessage(deps: PrepareDeps, principal: Principal, body: Send
 }
 
 /**
- * The messages in order, each in its conversation, or why it cannot be sent. Look-ups are made for all drafts together,
- * one at a time.
+ * Each message with its conversation, or its error, in order. Look-ups are made for all drafts together, one at a time.
  */
 export async function resolveDrafts(
   deps: PrepareDeps,
@@ -84,8 +79,8 @@ export async function resolveDrafts(
 const idOf = ({ message }: Draft) => message.messageId;
 
 /**
- * The conversation of a message that was sent there before. What could not be sent any more, because an address or an
- * account is gone, is still repeated.
+ * The conversation of a message that was accepted before: it is answered again even when its address or account is
+ * gone.
  */
 function conversationBefore({ message }: Draft, before: AcceptedBefore | undefined): string | null {
   if (before === undefined) return null;
@@ -94,7 +89,6 @@ function conversationBefore({ message }: Draft, before: AcceptedBefore | undefin
   return isThere ? before.conversationId : null;
 }
 
-/** Each account is looked up once. */
 async function findWrongAccounts(
   { isAccount }: PrepareDeps,
   workspaceId: string,
@@ -131,11 +125,11 @@ export function prepareMessage(
   });
 }
 
-/** The rules that need no look-up. Returns who sends. */
+/** The checks that need no look-up. Returns the sender. */
 export function checkSend({ isChannel }: Pick<PrepareDeps, "isChannel">, principal: Principal, body: SendBody): string {
   const { conversation_id, to, channels = [], via = {}, fallback, payload } = body;
   if ((conversation_id === undefined) === (to === undefined)) {
-    throw invalid("Give either conversation_id or to, an address: one of the two.", { field: "conversation_id" });
+    throw invalid("Give either conversation_id or to.", { field: "conversation_id" });
   }
   const named = {
     channels: channels.filter((name) => name !== "all"),
@@ -144,7 +138,7 @@ export function checkSend({ isChannel }: Pick<PrepareDeps, "isChannel">, princip
   };
   for (const [field, names] of Object.entries(named)) {
     const unknown = names.find((name) => !isChannel(name));
-    if (unknown !== undefined) throw invalid(`${field} names the channel ${unknown}, which is not here.`, { field });
+    if (unknown !== undefined) throw invalid(`${field} names the unknown channel ${unknown}.`, { field });
   }
   if (channels.includes("all") && channels.length > 1) {
     throw invalid('channels is either ["all"] or a list of channels.', { field: "channels" });
@@ -166,13 +160,13 @@ function chooseSender(principal: Principal, { from }: SendBody): string {
   return from;
 }
 
-/** Whether the sender, itself or the workspace, may write in every conversation: its caller sees them all. */
+/** Whether the sender is the caller or its workspace, and the caller sees all conversations. */
 function writesAnywhere(principal: Principal, senderId: string): boolean {
   const isOurOwn = senderId === principal.participantId || senderId === principal.workspaceId;
   return isOurOwn && seesAllConversations(principal);
 }
 
-/** The channels asked for, as `NewMessage` and the router write them. */
+/** As in `NewMessage.channels`. */
 export function channelsOf({ channels }: SendBody): string | null {
   return channels === undefined ? null : channels[0] === "all" ? "*" : channels.join(",");
 }
@@ -209,13 +203,10 @@ function compose(
   };
 }
 
-/**
- * JSON with its fields in a fixed order, which the database can hold: PostgreSQL stores neither U+0000 nor half of a
- * surrogate pair.
- */
+/** Canonical JSON that the database can hold: PostgreSQL stores neither U+0000 nor half of a surrogate pair. */
 export function storable(value: unknown, field: string): string {
   const json = canonicalJson(value);
   if (json === null) throw invalid(`${field} is nested deeper than ${maxDepth} levels.`, { field });
-  if (!isStorable(json)) throw invalid(`${field} holds U+0000 or half of a surrogate pair.`, { field });
+  if (!isStorable(json)) throw invalid(`${field} contains U+0000 or half of a surrogate pair.`, { field });
   return json;
 }

@@ -47,9 +47,7 @@ export const messageBytes = `(500 + octet_length(m.payload::text) + coalesce(oct
       + coalesce(octet_length(array_to_string(d.provider_message_ids, ',')), 0))
     FROM deliveries d WHERE d.message_id = m.message_id), 0))`;
 
-/**
- * Messages as the viewer sees them, with their deliveries, in the order of the rows. The caller has checked the access.
- */
+/** With their deliveries, in the order of the rows. The caller has checked the access. */
 export async function showMessages(db: Db, viewer: Viewer, rows: readonly MessageRow[]): Promise<Message[]> {
   const deliveries = await all<DeliveryRow>(
     db,
@@ -62,7 +60,10 @@ export async function showMessages(db: Db, viewer: Viewer, rows: readonly Messag
   return rows.map((row) => showMessage(viewer, row, byMessage.get(row.message_id) ?? []));
 }
 
-/** Throws RESOURCE_NOT_FOUND for a message that is absent, of another workspace, or of a conversation the caller is not in. */
+/**
+ * Throws RESOURCE_NOT_FOUND for a message that is absent, of another workspace, or of a conversation without the
+ * caller.
+ */
 export async function readMessage(db: Db, principal: Principal, messageId: string): Promise<Message> {
   const [message] = await showMessages(db, principal, [await findMessage(db, principal, messageId)]);
   return message!;

@@ -5,17 +5,17 @@ import { type OfPage, withinPage } from "../lib/page-bytes.ts";
 import { all, type Db } from "../lib/query.ts";
 import { findMessage } from "./show.ts";
 
-/** One change of status, of the message itself (no delivery) or of one of its deliveries. */
+/** `delivery_id` is null for the message itself. */
 export interface AuditEntry {
   at: string;
   status: MessageStatus;
   delivery_id: string | null;
   channel: string | null;
-  /** Why: `routed`, `attempt 1 started`, `receipt`, `replayed`, an error's code … */
+  /** `routed`, `attempt 1 started`, `receipt`, `replayed`, an error's code … */
   cause: string;
 }
 
-/** One thing that happened to a message. `what` says which of the other fields there are. */
+/** `what` decides which other fields there are. */
 export interface TraceEntry {
   at: string;
   what: "accepted" | "routed" | "status" | "attempt" | "webhook" | "socket" | "webhook_endpoint";
@@ -32,13 +32,13 @@ export interface EntryPage<Entry> {
   next_cursor: string | null;
 }
 
-/** The audit trail, oldest first. Every change of status is in it. */
+/** Every change of status, oldest first. */
 export async function readAuditTrail(db: Db, principal: Principal, messageId: string, query: EntryQuery) {
   await findMessage(db, principal, messageId);
   return readPage<AuditEntry>(db, auditEntries, [principal.workspaceId, messageId], query);
 }
 
-/** Everything that happened to it, oldest first: no credential and no text of a message is in it. */
+/** Oldest first. Contains no credential and no text of a message. */
 export async function readTrace(db: Db, principal: Principal, messageId: string, query: EntryQuery) {
   await findMessage(db, principal, messageId);
   return readPage<TraceEntry>(db, traceEntries, [principal.workspaceId, messageId], query);
@@ -72,14 +72,12 @@ function decodeCursor(cursor: string): string {
   throw unknownCursor();
 }
 
-/** In the form of times in answers. */
+/** As times in answers. */
 const iso = (time: string) => `to_char(${time} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
 const keyOf = (time: string, rank: number, tie: string) => `${iso(time)} || ' ${rank} ' || (${tie})::text COLLATE "C"`;
 const padded = (number: string) => `lpad(${number}::text, 19, '0')`;
 
-/**
- * The changes of a delivery in the order in which they were written: the stamps of two processes may differ a little.
- */
+/** Changes of a delivery in the order in which they were written: the clocks of two processes may differ a little. */
 const changes = `
   delivered AS MATERIALIZED (SELECT * FROM deliveries WHERE message_id = $2 AND workspace_id = $1),
   changes AS MATERIALIZED (
@@ -97,7 +95,7 @@ const auditEntries = `WITH ${changes}
     'delivery_id', delivery_id, 'channel', channel, 'cause', entry -> 'cause')
   FROM changes`;
 
-/** Attempts at webhook endpoints with their status, without the body of the answer, which may contain anything. */
+/** Leaves out the body of an endpoint's answer, which may contain anything. */
 const traceEntries = `WITH ${changes},
   message AS (SELECT * FROM messages WHERE message_id = $2 AND workspace_id = $1)
   SELECT ${iso("created_at")} AS at, ${keyOf("created_at", 0, "'0'")} AS key, json_build_object('what', 'accepted',

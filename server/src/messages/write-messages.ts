@@ -4,34 +4,35 @@ import { canonicalJson } from "../lib/json.ts";
 import { isUniqueViolation } from "../lib/postgres.ts";
 import { all, type Db, plainArray } from "../lib/query.ts";
 
-/** A message that was checked for shape, ready to be written. */
+/** A validated message. */
 export interface NewMessage {
   workspaceId: string;
   messageId: string;
   conversationId: string;
   senderId: string;
-  /** Whether the sender has to be a member of the conversation; otherwise its right to write there is known already. */
+  /** False when the caller was already authorised to write in any conversation. */
   mustBeMember: boolean;
   direction: "outbound" | "inbound";
   /** JSON. */
   payload: string;
-  /** Channels asked for, separated by commas; `*` for all; null for each recipient's own default. */
+  /** Separated by commas; `*` for all; null for each recipient's default. */
   channels: string | null;
   /** JSON of `via` and `fallback`, or null. */
   options: string | null;
-  /** The address to which it is sent, in its stored form; null where it names its conversation. */
+  /** The address in its stored form; null for a message that names its conversation. */
   to: string | null;
   replyTo: string | null;
-  /** The message a reaction is about. */
+  /** The message that a reaction is about. */
   reactsTo: string | null;
   /** JSON, or null. */
   metadata: string | null;
-  /** JSON: for an inbound message, where it came from. */
+  /** JSON: the source of an inbound message. */
   origin: string | null;
 }
 
 /**
- * What a message fails: there is no such conversation, the sender is not in it, what it points at is not, nobody hears.
+ * No such conversation, a sender who is not a member, a message that is not in the conversation, or no recipient with
+ * an address.
  */
 export type Refusal = "conversation" | "sender" | "reply_to" | "reacts_to" | "route";
 
@@ -41,9 +42,9 @@ export type Written =
   | { kind: "refused"; why: Refusal };
 
 /**
- * Writes messages with distinct ids, in one transaction and one round trip as long as nothing is wrong with any. Those
- * that are known already or may not be written are found out and told so; the others are written without them. One
- * result for each, in order. Safe to call again when it threw: what was written is then known.
+ * Writes messages with distinct ids, in one transaction and one round trip if all are new and valid. Otherwise it finds
+ * those that are known or refused, and writes the others without them. Returns one result for each, in order. Safe to
+ * call again after an error: written messages are then known.
  */
 export async function writeMessages(
   db: Db,
@@ -62,7 +63,7 @@ export async function writeMessages(
   return messages.map((message) => written.get(message)!);
 }
 
-/** Settles all of them, or those that stood in the way of the others: at least one, or it throws. */
+/** Returns results for all messages, or for those that prevent writing the others: at least one, or it throws. */
 async function tryToWrite(
   db: Db,
   bus: Bus,
@@ -73,7 +74,7 @@ async function tryToWrite(
   try {
     const inserted = await insertMessages(db, topic, messages, bus.outboxOf(messages.map(toRecord)), now);
     if (inserted.kind === "written") return acceptedResults(messages, inserted.seqs, now);
-    // Who was let in before gets the same answer again, whatever has changed since.
+    // A message that was accepted before gets the same answer again, even if it would be refused now.
     const known = await findKnown(db, [...inserted.why.keys()]);
     const refused = [...inserted.why].map(
       ([message, why]) => [message, known.get(message) ?? { kind: "refused", why }] as const,
@@ -82,7 +83,7 @@ async function tryToWrite(
   } catch (error) {
     if (!isUniqueViolation(error)) throw error;
     const known = await findKnown(db, messages);
-    // None: another process had written one of them and rolled back meanwhile.
+    // None: another process had written one of them and rolled back since.
     if (known.size === 0) throw error;
     return known;
   }
@@ -101,13 +102,13 @@ function acceptedResults(messages: readonly NewMessage[], seqs: readonly number[
   );
 }
 
-/** Where a message is, and the address to which it was sent; null where it named its conversation. */
+/** `to` is null for a message that named its conversation. */
 export interface AcceptedBefore {
   conversationId: string;
   to: string | null;
 }
 
-/** Those of the messages that were accepted before, by id. */
+/** By message id. */
 export async function findAccepted(
   db: Db,
   workspaceId: string,
@@ -179,9 +180,9 @@ function contentOf(row: KnownRow): Content {
 }
 
 /**
- * An inbound message is identified by the platform's id alone, from which its own id derives: each webhook that brings
- * it has another origin. The JSON of an outbound message is canonical, so texts are compared: a batch may repeat one id
- * a thousand times.
+ * An inbound message is identified by its id alone, which is derived from the platform's: each webhook for it has
+ * another origin. The JSON of an outbound message is canonical, so texts are compared: a batch may repeat one id a
+ * thousand times.
  */
 export function isSameMessage(message: NewMessage, known: Content): boolean {
   if (message.direction === "inbound") return true;
@@ -199,7 +200,7 @@ export function isSameMessage(message: NewMessage, known: Content): boolean {
   );
 }
 
-/** Either all were written, each with its `seq`, in order; or none was, and who is to blame. */
+/** Either all were written, each with its `seq`, in order; or none, with the reasons. */
 type Inserted = { kind: "written"; seqs: number[] } | { kind: "refused"; why: Map<NewMessage, Refusal> };
 
 /** Messages that are written or refused alike: the same sender in the same conversation, to the same channels. */
@@ -209,9 +210,9 @@ interface Case {
 }
 
 /**
- * Writes the messages and their outbox records, and takes the next `seq`s of their conversations, in one round trip:
- * each message gets the next one after those before it here. What may be written is checked once for each case, not for
- * each message. All or nothing: throws `unique_violation` when one of the ids is known.
+ * Writes the messages and their outbox records, and takes the next `seq`s of their conversations, in one round trip and
+ * in the given order. Checks each case once, not each message. All or nothing: throws `unique_violation` when one of
+ * the ids is known.
  */
 async function insertMessages(
   db: Db,
@@ -299,7 +300,7 @@ function quotesOf(messages: readonly NewMessage[]) {
   });
 }
 
-/** The place of each message among those of its conversation, from 1. */
+/** The position of each message among those of its conversation, from 1. */
 function countSteps(messages: readonly NewMessage[]): { counts: Map<string, number>; ofMessages: number[] } {
   const counts = new Map<string, number>();
   const ofMessages = messages.map(({ conversationId }) => {
@@ -313,7 +314,7 @@ function countSteps(messages: readonly NewMessage[]): { counts: Map<string, numb
 const plain = ["messageId", "workspaceId", "conversationId", "senderId", "direction"] as const;
 const seldom = ["channels", "options", "replyTo", "metadata", "origin"] as const;
 
-/** One array for each column; `unnest` reads one that is left empty as nulls. */
+/** One array for each column; `unnest` reads an empty one as nulls. */
 function columns(messages: readonly NewMessage[]): unknown[] {
   return [
     ...plain.map((key) => plainArray(messages.map((message) => message[key]))),
@@ -325,18 +326,16 @@ function columns(messages: readonly NewMessage[]): unknown[] {
   ];
 }
 
-/** The address stands beside `via` and `fallback`, which are never an empty object. */
+/** `to` is stored beside `via` and `fallback`, which are never an empty object. */
 function storedOptions({ options, to }: NewMessage): string | null {
   if (to === null) return options;
   const field = `"to":${JSON.stringify(to)}`;
   return options === null ? `{${field}}` : `{${field},${options.slice(1)}`;
 }
 
-// The checks are scalar subqueries, which are looked up one by one in an index whatever the planner thinks of the
-// tables'
-// sizes. `moved` locks the conversations in the order of their ids; `published` comes after it, so that the offsets on
-// the bus
-// are taken in the order of the seqs.
+// The checks are scalar subqueries, so that each is an index look-up in any plan. `moved` locks the conversations in
+// the order of their ids; `published` comes after it, so that the offsets on the bus are taken in the order of the
+// seqs.
 const statement = `
 WITH cases AS MATERIALIZED (
   SELECT * FROM unnest($6::uuid[], $7::uuid[], $8::uuid[], $9::boolean[], $10::boolean[], $11::text[]) WITH ORDINALITY

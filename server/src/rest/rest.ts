@@ -169,13 +169,13 @@ function prepareDeps(
     findDirects(caller, asked) {
       const { workspaceId } = caller;
       const db = dbOf(workspaceId);
-      const judge = (news: readonly NewDirect<DirectMessage>[]) =>
+      const check = (directs: readonly NewDirect<DirectMessage>[]) =>
         checkFirstMessages(
           db,
           workspaceId,
-          news.map(({ asked, recipientId }) => ({ ...asked, channel: asked.address.channel, recipientId })),
+          directs.map(({ asked, recipientId }) => ({ ...asked, channel: asked.address.channel, recipientId })),
         );
-      return findDirectsTo({ db, clock, judge }, caller, asked);
+      return findDirectsTo({ db, clock, check }, caller, asked);
     },
     async isAccount(workspaceId, channel, channelAccountId) {
       const account = await accounts.get(channelAccountId);

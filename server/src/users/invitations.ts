@@ -17,13 +17,13 @@ import { all, type Db, maybe, one, run } from "../lib/query.ts";
 import { addUser, type PasswordHashing } from "./manage-users.ts";
 import type { User } from "./user-rows.ts";
 
-/** One that was neither accepted nor revoked, without its token: that is shown once, by `invite`. */
+/** Neither accepted nor revoked, and without its token, which only `invite` returns. */
 export interface Invitation {
   invitation_id: string;
   email: string;
   role: Role;
   invited_by: string;
-  /** The API key by which it was made; null when a logged-in user made it. */
+  /** Null when a logged-in user created it. */
   made_by_key_id: string | null;
   expires_at: Date;
   created_at: Date;
@@ -39,9 +39,9 @@ export interface InvitationDeps {
 }
 
 /**
- * Lets whoever holds the token make a user with this address and role in the caller's workspace, also where
- * registration is closed. It is mailed when mail is set up. CONFLICT when a user of the workspace has the address,
- * FORBIDDEN as `requireMayManageRole`.
+ * The holder of the token can become a user with this address and role in the caller's workspace, even where
+ * registration is closed. The invitation is mailed when mail is configured. CONFLICT when a user of the workspace has
+ * the address, FORBIDDEN as `requireMayManageRole`.
  */
 export async function invite(
   { db, clock, mailer, publicUrl }: InvitationDeps,
@@ -80,7 +80,7 @@ export async function invite(
   return { ...invitation, token, url, is_mailed };
 }
 
-/** Newest first, `limit + 1` of them; expired ones too, as long as they are kept. */
+/** Newest first, up to `limit + 1`, with expired ones that are still stored. */
 export function listInvitations(
   db: Db,
   workspaceId: string,
@@ -118,8 +118,8 @@ export async function revokeInvitation(
 }
 
 /**
- * Makes the user who was invited, with the address of the invitation. AUTH_INVALID for a token that is unknown, used,
- * revoked or expired; CONFLICT, and the invitation can be used again, for a taken name.
+ * Creates the invited user with the address of the invitation. AUTH_INVALID for a token that is unknown, used, revoked
+ * or expired; CONFLICT for a taken name, and the invitation stays valid.
  */
 export async function acceptInvitation(
   { db, clock, hasher }: { db: Pool; clock: Clock; hasher: PasswordHashing },
@@ -128,7 +128,7 @@ export async function acceptInvitation(
 ): Promise<User> {
   const now = new Date(clock.now());
   const tokenHash = hashToken(input.token);
-  // Looked up before the hashing, which is slow, and taken behind it.
+  // Checked before hashing, which is slow, and taken after it.
   if (!(await isOpen(db, tokenHash, now))) throw invalidInvitation();
   const passwordHash = await hasher.hash(input.password, { origin, account: tokenHash.toString("hex") });
   return transaction(db, async (tx) => {
@@ -155,7 +155,7 @@ export function deleteOldInvitations({ db, clock }: { db: Db; clock: Clock }): P
   return run(db, "DELETE FROM invitations WHERE expires_at < $1", [new Date(clock.now() - keepMs)]);
 }
 
-/** How long one stays in the list after its end. */
+/** How long an invitation is listed after its expiry, in milliseconds. */
 const keepMs = 30 * 86_400_000;
 
 const columns = "invitation_id, email, role, invited_by, made_by_key AS made_by_key_id, expires_at, created_at";
@@ -190,7 +190,7 @@ async function isUsersEmail(db: Db, workspaceId: string, email: string): Promise
   return row !== null;
 }
 
-/** Not once its maker may not invite: an admin who was locked out must not come back by an old invitation. */
+/** Not once its maker may not invite: an admin who lost access must not return by an old invitation. */
 const isUsable = `token_hash = $1 AND accepted_at IS NULL AND revoked_at IS NULL AND expires_at > $2
   AND admin_holds(invited_by, made_by_key, $2)`;
 
@@ -222,7 +222,7 @@ function invitationMail({ to, url, expiresAt }: { to: string; url: string; expir
 
 ${url}
 
-The link works once, until ${readableTime(expiresAt)}. If you did not expect it, leave it be: nothing happens without you.
+The link works once, until ${readableTime(expiresAt)}. If you did not expect it, ignore this mail.
 `,
   };
 }

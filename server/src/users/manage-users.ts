@@ -42,13 +42,13 @@ export async function createUser(
   const passwordHash = await hasher.hash(input.password, requesterOf(by));
   return transaction(db, async (tx) => {
     const user = await addUser({ db: tx, clock }, { ...input, passwordHash, workspaceId: by.workspaceId });
-    const act = { action: "user.created", target: targetOf(user.user_id), details: { role: input.role } };
-    await recordAuditEvent(tx, by, act);
+    const details = { role: input.role };
+    await recordAuditEvent(tx, by, { action: "user.created", target: targetOf(user.user_id), details });
     return user;
   });
 }
 
-/** `createUser` behind the hashing, for a transaction that must not last as long as that. */
+/** `createUser` after hashing, which a transaction must not wait for. */
 export async function addUser(
   { db, clock }: { db: Db; clock: Clock },
   input: Omit<UserWithPassword, "password"> & {
@@ -71,7 +71,7 @@ export async function addUser(
   return rows.insertUser(db, row).catch(refuseTakenNames);
 }
 
-/** RESOURCE_NOT_FOUND for a user of another workspace, and for one that was deleted. */
+/** RESOURCE_NOT_FOUND for a user who is deleted or of another workspace. */
 export async function getUser(db: Db, key: { workspaceId: string; userId: string }): Promise<User> {
   const user = await rows.findUser(db, key);
   if (user === null) throw notFound("user");
@@ -82,7 +82,8 @@ export interface UserChanges {
   role?: Role | undefined;
   displayName?: string | undefined;
   /**
-   * Ends the sessions of the user and silences the API keys that they made; false lets keys and password work again.
+   * Ends the sessions of the user, and disables the API keys that they created and their password; false enables keys
+   * and password.
    */
   isDisabled?: boolean | undefined;
 }
@@ -116,14 +117,14 @@ export async function updateUser(
 export interface UserDeletionDeps extends Forget {
   db: Pool;
   clock: Clock;
-  /** Deletes how the user logs in, apart from the password, in the same transaction. */
+  /** Deletes all log-in methods of the user except the password, in the same transaction. */
   deleteLogInMethods: (tx: Db, userId: string) => Promise<void>;
 }
 
 /**
  * Disables the user for good and deletes name, e-mail address, password and keys. The username is free again; messages
- * stay under the name "Deleted user". CONFLICT for the last admin; FORBIDDEN as `requireMayManageRole`, and for an API key
- * that may not revoke keys when the user has some.
+ * stay under the name "Deleted user". CONFLICT for the last admin; FORBIDDEN as `requireMayManageRole`, and for an API
+ * key that may not revoke keys when the user has some.
  */
 export async function deleteUser(
   { db, clock, forget, deleteLogInMethods }: UserDeletionDeps,
@@ -151,7 +152,7 @@ export async function deleteUser(
   forget(userId);
 }
 
-/** What was asked for but was so already is no act. */
+/** Only what changed is recorded. */
 async function recordChanges(
   tx: Db,
   by: Actor,
@@ -173,7 +174,7 @@ function targetOf(userId: string) {
 async function requireAnotherAdmin(tx: Db, { workspaceId, userId }: { workspaceId: string; userId: string }) {
   const admins = await rows.lockAdmins(tx, workspaceId);
   if (admins.length > 1 || admins[0]?.user_id !== userId) return;
-  throw new RequestError("CONFLICT", "This is the last admin of the workspace: make another one first.");
+  throw new RequestError("CONFLICT", "This is the last admin of the workspace: create another one first.");
 }
 
 const namesByIndex: Record<string, string> = { users_by_username: "username", users_by_email: "email" };
@@ -190,19 +191,18 @@ export function isUsername(text: string): boolean {
   return expression.test(text);
 }
 
-/** How users get a password; `log-in/` implements it, see its `PasswordHasher`. */
+/** Implemented by `PasswordHasher` in `log-in/`. */
 export interface PasswordHashing {
-  /** The hash to store. OVERLOADED when too many passwords are being hashed for this request's client, or in all. */
+  /** The hash to store. OVERLOADED when too many passwords are being hashed for this client address, or in total. */
   hash(password: string, requester: Requester): Promise<string>;
 }
 
-/** A request that needs a password hashed: requests of one client address, and of one account there, take turns. */
+/** Requests of one client address, and of one account there, take turns. */
 export interface Requester {
   origin: Origin;
   account: string;
 }
 
-/** The requester for a request of a caller who is authenticated. */
 export function requesterOf(by: Actor): Requester {
   return { origin: by.origin, account: "callerId" in by ? by.callerId : "" };
 }

@@ -9,13 +9,13 @@ import { type User, updateOwnRow } from "./user-rows.ts";
 
 export interface OwnChanges {
   displayName?: string | undefined;
-  /** Null clears, as for the key. */
+  /** Null clears it, and the key too. */
   preferredModel?: string | null | undefined;
-  /** The caller's own key for the language model: sealed, and never shown again. */
+  /** The user's own key for the language model: encrypted, and never returned. */
   llmApiKey?: string | null | undefined;
 }
 
-/** What users may change of themselves; undefined stays as it is. */
+/** What users may change of themselves; undefined leaves a field unchanged. */
 export async function updateMe(
   { db, box }: { db: Pool; box: SecretBox },
   principal: Principal,
@@ -33,7 +33,7 @@ export async function updateMe(
   });
 }
 
-/** The user's own key and model, for a request to the language model on the user's behalf; null for what is not set. */
+/** For requests to the language model on the user's behalf; null for what is not set. */
 export async function readLlmSettings(
   { db, box }: { db: Db; box: SecretBox },
   userId: string,
@@ -54,7 +54,7 @@ function llmKeyContext(userId: string): string {
   return `llm-api-key:${userId}`;
 }
 
-/** What `reseal` must know. */
+/** For `reseal`. */
 export const sealedLlmKeys: SealedColumn = {
   table: "users",
   column: "llm_api_key_sealed",

@@ -1,7 +1,7 @@
 import type { Role } from "../../../contract/src/access.ts";
 import { all, type Db, maybe, one, run } from "../lib/query.ts";
 
-/** A user as everyone in the workspace may see it, and without a secret. */
+/** Without secrets: everyone in the workspace may see it. */
 export interface User {
   user_id: string;
   workspace_id: string;
@@ -18,7 +18,7 @@ export interface User {
 const columns = `u.user_id, u.workspace_id, u.username, u.email, p.display_name, u.role, u.disabled_at,
        u.preferred_model, u.llm_api_key_sealed IS NOT NULL AS llm_api_key_configured, u.created_at`;
 
-/** The user and the participant that it is, in one statement. */
+/** Inserts the user's participant too. */
 export function insertUser(
   db: Db,
   row: {
@@ -26,7 +26,7 @@ export function insertUser(
     workspaceId: string;
     username: string;
     email: string;
-    /** Null for who logs in through a provider only. */
+    /** Null for a user who logs in through a provider only. */
     passwordHash: string | null;
     displayName: string;
     role: Role;
@@ -88,7 +88,7 @@ export function listUsers(
   );
 }
 
-/** Locked in one order, so that of two changes that would each leave the other admin, the second sees the first. */
+/** In one order: of two changes that would each leave the other admin, the second sees the first. */
 export function lockAdmins(tx: Db, workspaceId: string) {
   return all<{ user_id: string }>(
     tx,
@@ -98,7 +98,7 @@ export function lockAdmins(tx: Db, workspaceId: string) {
   );
 }
 
-/** As it is until the transaction ends. */
+/** Until the transaction ends. */
 export function lockUser(tx: Db, { workspaceId, userId }: { workspaceId: string; userId: string }) {
   return maybe<{ role: Role; disabled_at: Date | null }>(
     tx,
@@ -107,10 +107,10 @@ export function lockUser(tx: Db, { workspaceId, userId }: { workspaceId: string;
   );
 }
 
-// The statements below take the user's row before the participant's, as `lockAdmins` does, so that none waits in a
-// ring.
+// The statements below lock the user's row before the participant's, as `lockAdmins` does, so that they do not
+// deadlock.
 
-/** Leaves what is undefined as it is. False when there is no such user. */
+/** Undefined leaves a field unchanged. False when there is no such user. */
 export async function updateUserRow(
   db: Db,
   { workspaceId, userId }: { workspaceId: string; userId: string },
@@ -132,7 +132,7 @@ export async function updateUserRow(
   return updated === 1;
 }
 
-/** Leaves what is undefined as it is; null clears. */
+/** Undefined leaves a field unchanged; null clears it. */
 export async function updateOwnRow(
   db: Db,
   userId: string,

@@ -1,4 +1,4 @@
-/** Who exists: workspaces, their users, and the invitations by which people become users. */
+/** Workspaces, their users, and the invitations by which people become users. */
 
 export {
   acceptInvitation,

@@ -17,7 +17,7 @@ export interface Workspace {
 
 /**
  * CONFLICT, and no workspace is created, when the admin's username or e-mail address is taken. FORBIDDEN as
- * `requireMayManageRole`, because it makes an admin.
+ * `requireMayManageRole`, because it creates an admin.
  */
 export async function createWorkspace(
   { db, clock, hasher }: { db: Pool; clock: Clock; hasher: PasswordHashing },
@@ -34,7 +34,7 @@ export async function createWorkspace(
   });
 }
 
-/** `createWorkspace` behind the hashing; runs in a transaction, and is told in the log of the new workspace. */
+/** `createWorkspace` after hashing, in a transaction; recorded in the log of the new workspace. */
 export async function addWorkspace(
   { db, clock }: { db: Db; clock: Clock },
   { name, admin }: { name: string; admin: { username: string; email: string; passwordHash: string } },
@@ -51,13 +51,13 @@ export async function addWorkspace(
   return { workspace, admin: user };
 }
 
-/** Only the first workspace rules over workspaces. Its admins; all others get FORBIDDEN. */
+/** Only admins of the first workspace manage workspaces; all others get FORBIDDEN. */
 export async function requireFirstWorkspace(db: Db, principal: Principal): Promise<void> {
   if ((await findFirstWorkspace(db)) === principal.workspaceId) return;
-  throw forbidden("Only admins of the hub's first workspace see and make workspaces.");
+  throw forbidden("Only admins of the hub's first workspace can list and create workspaces.");
 }
 
-/** Newest first; `limit + 1` rows. */
+/** Newest first, up to `limit + 1`. */
 export function listWorkspaces(
   db: Db,
   page: { limit: number; after?: { at: Date; id: string } | undefined },
@@ -86,7 +86,7 @@ function insertWorkspace(db: Db, workspaceId: string, name: string, now: Date): 
   );
 }
 
-/** The one that was made first, and that new accounts join; null on an empty database. */
+/** The oldest, which new accounts join; null on an empty database. */
 export async function findFirstWorkspace(db: Db): Promise<string | null> {
   const row = await maybe<{ workspace_id: string }>(db, "SELECT workspace_id FROM workspaces ORDER BY ordinal LIMIT 1");
   return row?.workspace_id ?? null;

@@ -6,7 +6,7 @@ import { providerError, providerFetch, providerTimeoutMs } from "./provider-requ
 /** Source: GitHub Docs, "Authorizing OAuth apps" and REST API "Users" and "Emails". */
 const githubApi = "https://api.github.com";
 
-/** GitHub speaks plain OAuth 2: who logged in is asked with the access token, which is then forgotten. */
+/** GitHub supports plain OAuth 2 only: the user is read with the access token, which is then discarded. */
 export function openGithubProvider(
   config: ProviderConfig,
   { http, apiUrl = githubApi }: { http: HttpClient; apiUrl?: string },
@@ -60,10 +60,10 @@ export function openGithubProvider(
   } satisfies LogInProvider;
 }
 
-/** The number is the person: a name there can be given up, and taken by somebody else. */
+/** The numeric id identifies the person: a login can be given up, and taken by another person. */
 function readUser(issuer: string, user: unknown, emails: unknown): ProvenIdentity {
   const { id, login, name } = user as { id?: unknown; login?: unknown; name?: unknown };
-  if (!Number.isSafeInteger(id) || !Array.isArray(emails)) throw new TypeError("no user as GitHub describes them");
+  if (!Number.isSafeInteger(id) || !Array.isArray(emails)) throw new TypeError("the answer is not a GitHub user");
   const primary = emails.find((item) => item?.primary === true) as { email?: unknown; verified?: unknown } | undefined;
   return {
     issuer,

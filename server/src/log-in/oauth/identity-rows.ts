@@ -1,6 +1,6 @@
 import { type Db, maybe, run } from "../../lib/query.ts";
 
-/** The user who is this identity. Notes that it was used. */
+/** Returns the user of this identity, and records its use. */
 export function useIdentity(db: Db, { issuer, subject, now }: { issuer: string; subject: string; now: Date }) {
   return maybe<{ user_id: string; workspace_id: string }>(
     db,
@@ -29,17 +29,17 @@ export function lockUserByEmail(db: Db, email: string) {
   );
 }
 
-/** Whoever registered with an address that was not theirs is left with nothing that opens the account. */
+/** The person who registered with the address of another keeps nothing that opens the account. */
 export function claimAccount(db: Db, userId: string, now: Date) {
   return run(db, "UPDATE users SET password_hash = NULL, email_verified_at = $2 WHERE user_id = $1", [userId, now]);
 }
 
-/** Of a user who is deleted: whoever it was may come back as somebody new. */
+/** The person may register again as a new user. */
 export function deleteIdentitiesOf(db: Db, userId: string): Promise<number> {
   return run(db, "DELETE FROM login_identities WHERE user_id = $1", [userId]);
 }
 
-/** False when it was used before. Of two uses at the same moment one gets true. */
+/** Returns whether this is the first use; of two concurrent uses one is. */
 export async function useOnce(db: Db, valueHash: Buffer, expiresAt: Date): Promise<boolean> {
   const used = await run(
     db,
@@ -49,7 +49,7 @@ export async function useOnce(db: Db, valueHash: Buffer, expiresAt: Date): Promi
   return used === 1;
 }
 
-/** Safe to repeat. What has expired is refused without being remembered. */
+/** Safe to repeat. Expired values are refused anyway. */
 export function deleteOldUsedValues(db: Db, now: Date): Promise<number> {
   return run(db, "DELETE FROM login_used_values WHERE expires_at < $1", [now]);
 }

@@ -19,12 +19,12 @@ export interface IdentityUserDeps extends Forget {
 }
 
 /**
- * The user who this identity is: the one it was linked to before, whatever its e-mail address says now; else the one
- * with the address, which the provider must have verified; else, where registration is open, a new member of the first
- * workspace. FORBIDDEN otherwise, in the same words whether there is an account with the address or not.
+ * The user with this identity: the one it is linked to, with any e-mail address; else the one with the address, which
+ * the provider must have verified; else, where registration is open, a new member of the first workspace. FORBIDDEN
+ * otherwise, in the same words whether there is an account with the address or not.
  *
- * An account that somebody registered with an address and never proved is not trusted: linking takes its password,
- * open resets, sessions, second factor and everything that it made, so that nobody lies in wait for its owner.
+ * An account that was registered with the address without proof is not trusted: linking removes its password, open
+ * resets, sessions, second factor and everything that it created, so that the person who registered it cannot return.
  */
 export async function findOrCreateUser(
   deps: IdentityUserDeps,
@@ -42,7 +42,7 @@ export async function findOrCreateUser(
   }
 }
 
-/** A name may be taken, and another log-in of the same person may be quicker: each try looks again. */
+/** A name may be taken, or a concurrent log-in of the same person may be faster: each try starts again. */
 const maxTries = 6;
 
 interface IdentityLogIn {
@@ -81,12 +81,12 @@ async function settle(
 
 function requireVerifiedEmail(provider: string, { email, isEmailVerified }: ProvenIdentity): string {
   if (email === null || !/^[^\s@]+@[^\s@]+$/.test(email) || email.length > 254) {
-    throw forbidden(`${provider} tells no e-mail address of yours: allow it to, and log in again.`);
+    throw forbidden(`${provider} did not share your e-mail address: allow it there, and log in again.`);
   }
-  // The database compares without case, and finds letters of ASCII in others: the small form of U+212A is a "k".
+  // The database compares without case, which maps some letters to ASCII: the lower case of U+212A is a "k".
   if (!/^[\x21-\x7e]+$/.test(email)) {
     throw forbidden(
-      `${provider} tells an e-mail address with letters that this hub does not take: use another one there.`,
+      `Your e-mail address at ${provider} has characters that this hub does not accept: use another one there.`,
     );
   }
   if (!isEmailVerified) {
@@ -108,17 +108,19 @@ async function makeUser(
   { email, provider, identity, tries }: { email: string; provider: string; identity: ProvenIdentity; tries: number },
 ) {
   if (registration !== "open") {
-    throw forbidden(`Registration is closed on this hub: ask an admin to make a user with the address of ${provider}.`);
+    throw forbidden(
+      `Registration is closed on this hub: ask an admin to create a user with your address at ${provider}.`,
+    );
   }
   const workspaceId = await findFirstWorkspace(tx);
-  if (workspaceId === null) throw new Error("the first workspace is made before the hub listens, and is missing");
+  if (workspaceId === null) throw new Error("the first workspace is missing: it is created before the hub listens");
   const username = usernameFor(identity.username ?? email.split("@")[0]!, tries);
   const displayName = plainLine(identity.displayName) ?? username;
   const user = { username, displayName, email, passwordHash: null, isEmailVerified: true };
   return addUser({ db: tx, clock }, { ...user, workspaceId, role: "member" });
 }
 
-/** As like to the wish as usernames allow; from the second try on with a number behind it. */
+/** As close to the wish as usernames allow; from the second try on with a number appended. */
 function usernameFor(wish: string, tries: number): string {
   const plain = wish
     .normalize("NFKD")
@@ -127,11 +129,11 @@ function usernameFor(wish: string, tries: number): string {
     .slice(0, 40);
   const base = plain.length >= 3 ? plain : `user${plain}`;
   const username = tries === 1 && plain.length >= 3 ? base : `${base}-${randomInt(10_000, 100_000)}`;
-  if (!isUsername(username)) throw new Error("a username was derived that is none");
+  if (!isUsername(username)) throw new Error("the derived username is not valid");
   return username;
 }
 
-/** Null for what no display name may be. */
+/** Null for an invalid display name. */
 function plainLine(text: string | null): string | null {
   return text === null ? null : plainName(plainName(text)?.slice(0, 200) ?? "");
 }

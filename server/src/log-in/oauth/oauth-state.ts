@@ -3,12 +3,12 @@ import type { SecretBox } from "../../lib/secret-box.ts";
 
 /** How long a person may take at the provider, in milliseconds. */
 export const oauthStateTtlMs = 600_000;
-/** How long the page that the browser was sent back to may take to trade its code, in milliseconds. */
+/** How long the page may take to exchange its code, in milliseconds. */
 export const logInCodeTtlMs = 60_000;
 
 /**
- * What a browser keeps of its own log-in, sealed into a cookie that it can neither read nor make: so the hub remembers
- * nothing of log-ins that are started and left, and an answer counts only in the browser that asked.
+ * The state of a log-in, sealed into a cookie that the browser can neither read nor create: so the hub stores nothing
+ * for log-ins that are abandoned, and an answer counts only in the browser that started the log-in.
  */
 export interface OauthState {
   step: "started";
@@ -19,7 +19,7 @@ export interface OauthState {
   returnTo: string | null;
 }
 
-/** Who has logged in, until the page that was returned to trades its code for tokens. */
+/** The authenticated user, until the page exchanges its code for tokens. */
 export interface LogInCode {
   step: "returned";
   provider: string;
@@ -34,7 +34,7 @@ export function sealCookie({ box, clock }: { box: SecretBox; clock: Clock }, kep
   return box.seal(JSON.stringify({ ...kept, expiresAtMs: clock.now() + ttlMs }), context).toString("base64url");
 }
 
-/** Null for a cookie that is missing, was made by somebody else, has expired, or belongs to another step. */
+/** Null for a cookie that is missing, forged, expired, or of another step. */
 export function openCookie<Step extends CookieContent["step"]>(
   { box, clock }: { box: SecretBox; clock: Clock },
   step: Step,

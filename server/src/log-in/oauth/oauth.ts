@@ -16,18 +16,15 @@ export interface OauthDeps extends IdentityUserDeps {
   box: SecretBox;
   log: Pick<Logger, "warn">;
   providers: ReadonlyMap<string, LogInProvider>;
-  /** How browsers reach this hub, without a slash at the end. */
+  /** Without a slash at the end. */
   publicUrl: string;
 }
 
 /**
- * Log-in through a provider, in three requests of one browser:
- *
- * 1. `beginLogIn`: state, nonce and code verifier are made and sealed into a cookie; the browser goes to the provider.
- * 2. `finishLogIn`: the browser comes back with a code. Cookie and address must belong together, once; then the provider
- *    is asked who it is, and a user is found, linked or made.
- * 3. `exchangeCode`, only where a page was to be returned to: it trades a code of ours for tokens, which so never stand
- *    in an address. The code works once, for 60 s, and together with the cookie.
+ * Log-in through a provider, in three requests of one browser. `beginLogIn` seals state, nonce and code verifier into a
+ * cookie and redirects to the provider. `finishLogIn` receives the provider's code; state and cookie must match, and
+ * work once; then a user is found, linked or created. `exchangeCode`, only with `return_to`, exchanges a code of ours
+ * for tokens, which therefore never appear in a URL. That code works once, for 60 s, and only with the cookie.
  */
 export async function beginLogIn(
   deps: OauthDeps,
@@ -61,7 +58,7 @@ export type Finished =
   | { kind: "logged in"; userId: string; provider: string }
   | { kind: "return"; location: string; cookie: string };
 
-/** AUTH_INVALID for what this browser did not begin, within 10 minutes and for the first time; see `identify`. */
+/** AUTH_INVALID unless this browser started the log-in within 10 minutes, and has not finished it; see `identify`. */
 export async function finishLogIn(
   deps: OauthDeps,
   request: { provider: string; search: string; cookie: string | undefined; origin: Origin },
@@ -78,7 +75,7 @@ export async function finishLogIn(
   ) {
     throw invalidLogIn(deps.publicUrl);
   }
-  // Before the provider is asked: whatever comes of it, this address and this cookie are spent.
+  // Before the provider is asked: the state cannot be used again, with any result.
   await spend(deps, started.state, started.expiresAtMs);
   const settling = { provider: provider.name, origin: request.origin };
   const userId = await recordRefusal(deps, request.origin, async () =>
@@ -121,7 +118,7 @@ function callbackUrl(publicUrl: string, provider: string): string {
   return `${publicUrl}/auth/oauth/${provider}/callback`;
 }
 
-/** The address of a page of this hub. VALIDATION_ERROR for what leads elsewhere, however it is written. */
+/** The URL of a page of this hub. VALIDATION_ERROR for a path that leads elsewhere in any spelling. */
 function ownPage(publicUrl: string, path: string): string {
   const { origin } = new URL(publicUrl);
   const page = path.startsWith("/") ? URL.parse(path, origin) : null;
@@ -131,7 +128,7 @@ function ownPage(publicUrl: string, path: string): string {
   });
 }
 
-/** What went wrong between the hub and a provider stands in the log: only the operator can put it right. */
+/** Logs a failure between the hub and a provider, which only the operator can fix. */
 async function logFailure<T>({ log }: OauthDeps, { name }: LogInProvider, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -145,13 +142,13 @@ async function logFailure<T>({ log }: OauthDeps, { name }: LogInProvider, work: 
   }
 }
 
-/** The fields for the log: neither the address with its code nor a token. */
+/** Contains neither the URL with its code nor a token. */
 function reasonOf(error: unknown): { code: string; reason: string } {
   const known = error as { code?: unknown; message?: unknown };
   return { code: String(known.code ?? "unknown"), reason: String(known.message ?? "") };
 }
 
-/** A refusal stands in the audit log. What never was a log-in, because no browser began it, does not. */
+/** Records a refusal in the audit log, but not a request that no log-in of the browser started. */
 async function recordRefusal<T>({ db }: OauthDeps, origin: Origin, work: () => Promise<T>): Promise<T> {
   try {
     return await work();

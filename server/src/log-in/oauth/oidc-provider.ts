@@ -2,14 +2,14 @@ import * as oidc from "openid-client";
 import type { Clock } from "../../lib/clock.ts";
 import type { HttpClient } from "../../lib/http.ts";
 import type { LogInProvider, ProvenIdentity, ProviderConfig } from "./provider.ts";
-import { isAway, providerError, providerFetch, providerTimeoutMs } from "./provider-requests.ts";
+import { isUnavailable, providerError, providerFetch, providerTimeoutMs } from "./provider-requests.ts";
 
-/** How long what an issuer says of itself is believed, in milliseconds. */
+/** How long the metadata of an issuer is cached, in milliseconds. */
 const discoveryTtlMs = 3_600_000;
 /** Of one discovery, while the issuer does not answer. */
 const discoveryTries = 2;
 
-/** Any OpenID Connect issuer. What it says of itself is fetched at the first log-in, and kept. */
+/** Any OpenID Connect issuer. Its metadata is fetched at the first log-in, and cached. */
 export function openOidcProvider(config: ProviderConfig, { http, clock }: { http: HttpClient; clock: Clock }) {
   const { name } = config;
   const discovered = cached(clock, () => discover(config, http));
@@ -42,11 +42,11 @@ export function openOidcProvider(config: ProviderConfig, { http, clock }: { http
         });
         const claims = tokens.claims()!;
         const { issuer } = client.serverMetadata();
-        // Some issuers keep the ID token short, and tell the rest to whoever holds the access token.
+        // Some issuers keep the ID token short, and return the other claims for the access token.
         const isComplete = claims.email !== undefined && claims.email_verified !== undefined;
         const isAsked = !isComplete && client.serverMetadata().userinfo_endpoint !== undefined;
-        const told = !isAsked ? claims : await oidc.fetchUserInfo(client, tokens.access_token, claims.sub);
-        return readClaims({ ...claims, ...told }, issuer);
+        const complete = !isAsked ? claims : await oidc.fetchUserInfo(client, tokens.access_token, claims.sub);
+        return readClaims({ ...claims, ...complete }, issuer);
       } catch (error) {
         throw providerError(name, error);
       }
@@ -62,16 +62,16 @@ async function discover(config: ProviderConfig, http: HttpClient): Promise<oidc.
       return await oidc.discovery(issuer, config.clientId, undefined, secretAsAsked(config), {
         [oidc.customFetch]: providerFetch(http),
         timeout: providerTimeoutMs / 1000,
-        // Without the second, a token that came over TLS would be believed whoever signed it.
+        // Without the second, a token that came over TLS would be accepted with any signature.
         execute: [...(mayBeInsecure ? [oidc.allowInsecureRequests] : []), oidc.enableNonRepudiationChecks],
       });
     } catch (error) {
-      if (tries >= discoveryTries || !isAway(error)) throw error;
+      if (tries >= discoveryTries || !isUnavailable(error)) throw error;
     }
   }
 }
 
-/** In the body where the issuer takes that, else in the header, which every issuer takes. */
+/** In the body if the issuer supports that, else in the header, which every issuer supports. */
 function secretAsAsked({ clientSecret }: ProviderConfig): oidc.ClientAuth {
   return (server, client, body, headers) => {
     const takesBody = server.token_endpoint_auth_methods_supported?.includes("client_secret_post") === true;
@@ -87,7 +87,7 @@ function readClaims(claims: Record<string, unknown>, issuer: string): ProvenIden
   };
   const subject = text("sub");
   // Source: OpenID Connect Core 1.0, section 2: at most 255 characters of ASCII.
-  if (subject === null || subject.length > 255) throw new TypeError("an ID token whose subject is none");
+  if (subject === null || subject.length > 255) throw new TypeError("an ID token without a valid subject");
   return {
     issuer,
     subject,
@@ -99,7 +99,7 @@ function readClaims(claims: Record<string, unknown>, issuer: string): ProvenIden
   };
 }
 
-/** The last result for `discoveryTtlMs`; callers meanwhile share one work, and a failed one is not kept. */
+/** Caches the result for `discoveryTtlMs`; concurrent callers share one call, and a failure is not cached. */
 function cached<T>(clock: Clock, work: () => Promise<T>): () => Promise<T> {
   let kept: { at: number; result: Promise<T> } | null = null;
   return () => {

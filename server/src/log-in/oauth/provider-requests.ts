@@ -2,12 +2,12 @@ import { AuthorizationResponseError, ClientError, type CustomFetch, ResponseBody
 import { forbidden, RequestError } from "../../errors.ts";
 import { type HttpClient, HttpError } from "../../lib/http.ts";
 
-/** What a person is told when a provider declines, cannot be reached, or says what cannot be believed. */
+/** The error for a person when a provider declines, cannot be reached, or sends an invalid answer. */
 export function providerError(provider: string, error: unknown): RequestError {
   if (error instanceof RequestError) return error;
   if (error instanceof AuthorizationResponseError) return declined(provider, error);
-  if (isAway(error)) return unavailable(provider, error);
-  const message = `The answer of ${provider} cannot be believed: begin the log-in again.`;
+  if (isUnavailable(error)) return unavailable(provider, error);
+  const message = `The answer of ${provider} is not valid: start the log-in again.`;
   return new RequestError("AUTH_INVALID", message, { cause: error });
 }
 
@@ -24,24 +24,24 @@ function declined(provider: string, error: AuthorizationResponseError): RequestE
   return forbidden(`${provider} refused the log-in (${code}): an admin may have to correct its settings there.`);
 }
 
-/** No answer, or one that says so (429, 500 and above), however deep the library has wrapped it. */
-export function isAway(error: unknown): boolean {
+/** No answer, or one with 429, 500 or above, at any depth of the library's causes. */
+export function isUnavailable(error: unknown): boolean {
   if (error instanceof HttpError) return true;
-  if (error instanceof ResponseBodyError) return isTrouble(error.status);
+  if (error instanceof ResponseBodyError) return isUnavailableStatus(error.status);
   if (!(error instanceof ClientError)) return false;
   if (error.code === "OAUTH_TIMEOUT" || error.code === "OAUTH_ABORT") return true;
-  if (error.cause instanceof Response) return isTrouble(error.cause.status);
-  return isAway(error.cause);
+  if (error.cause instanceof Response) return isUnavailableStatus(error.cause.status);
+  return isUnavailable(error.cause);
 }
 
-function isTrouble(status: number): boolean {
+function isUnavailableStatus(status: number): boolean {
   return status === 429 || status >= 500;
 }
 
-/** How long a provider may take to answer one request, in milliseconds. */
+/** Time limit of one request to a provider, in milliseconds. */
 export const providerTimeoutMs = 5_000;
 
-/** `fetch` for the OpenID library: bounded in time and size, and redirects are handed back, never followed. */
+/** `fetch` for the OpenID library: bounded in time and size, and without following redirects. */
 export function providerFetch(http: HttpClient): CustomFetch {
   return async (url, { method, headers, body, signal }) => {
     const answer = await http({
@@ -58,8 +58,8 @@ export function providerFetch(http: HttpClient): CustomFetch {
   };
 }
 
-/** The library sends forms, and nothing else. */
+/** The library sends only forms. */
 function bodyText(body: unknown): string {
   if (typeof body === "string" || body instanceof URLSearchParams) return String(body);
-  throw new TypeError("a request to a provider has a body that is no form");
+  throw new TypeError("the body of a request to a provider is not a form");
 }

@@ -1,6 +1,8 @@
 import { createHmac, randomBytes } from "node:crypto";
 
-/** How long a code is shown, in seconds. Source: RFC 6238, section 5.2; authenticator apps know no other reliably. */
+/**
+ * How long a code is shown, in seconds. Source: RFC 6238, section 5.2; authenticator apps support no other reliably.
+ */
 export const stepSeconds = 30;
 const digits = 6;
 /** RFC 4226, section 4, R6 recommends 160 bits. */
@@ -12,12 +14,12 @@ export function newTotpSecret(): Buffer {
   return randomBytes(secretBytes);
 }
 
-/** The step that a moment falls into: the number that is hashed. */
+/** The time step, which is hashed. */
 export function stepAt(nowMs: number): number {
   return Math.floor(nowMs / 1000 / stepSeconds);
 }
 
-/** The code of one step: HMAC-SHA-1, dynamic truncation, six digits. Source: RFC 4226, section 5.3. */
+/** HMAC-SHA-1, dynamic truncation, six digits. Source: RFC 4226, section 5.3. */
 export function codeOf(secret: Buffer, step: number): string {
   const counter = Buffer.alloc(8);
   counter.writeBigUInt64BE(BigInt(step));
@@ -27,7 +29,7 @@ export function codeOf(secret: Buffer, step: number): string {
   return String(number).padStart(digits, "0");
 }
 
-/** The step whose code this is, of those that count now and come after `lastStep`; null when it is no such code. */
+/** The step with this code, within the tolerance and after `lastStep`; null for a wrong code. */
 export function matchingStep(secret: Buffer, code: string, nowMs: number, lastStep: number): number | null {
   let found: number | null = null;
   for (let step = stepAt(nowMs) - tolerance; step <= stepAt(nowMs) + tolerance; step += 1) {
@@ -36,7 +38,7 @@ export function matchingStep(secret: Buffer, code: string, nowMs: number, lastSt
   return found;
 }
 
-/** What authenticator apps read from a picture. Source: the Key URI Format of Google Authenticator. */
+/** For the QR code of authenticator apps. Source: the Key URI Format of Google Authenticator. */
 export function otpauthUrl(secret: Buffer, account: string): string {
   const parameters = new URLSearchParams({ secret: toBase32(secret), issuer, algorithm: "SHA1" });
   parameters.set("digits", String(digits));

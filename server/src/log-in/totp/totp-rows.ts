@@ -14,7 +14,10 @@ export function findTotp(db: Db, userId: string): Promise<TotpRow | null> {
   return maybe<TotpRow>(db, `SELECT ${columns} FROM totp_secrets WHERE user_id = $1`, [userId]);
 }
 
-/** As `findTotp`, for whoever comes first: another who asks before the end of the transaction gets `busy`, and does not wait. */
+/**
+ * As `findTotp`, locked until the transaction ends. Returns `busy`, without waiting, when another transaction has the
+ * lock.
+ */
 export async function lockTotp(tx: Db, userId: string): Promise<TotpRow | null | "busy"> {
   try {
     return await maybe<TotpRow>(tx, `SELECT ${columns} FROM totp_secrets WHERE user_id = $1 FOR UPDATE NOWAIT`, [
@@ -29,7 +32,7 @@ export async function lockTotp(tx: Db, userId: string): Promise<TotpRow | null |
 /** Source: PostgreSQL 18, appendix A. */
 const lockNotAvailable = "55P03";
 
-/** Replaces one that was never confirmed. False when there is a confirmed one. */
+/** Replaces an unconfirmed one. False when there is a confirmed one. */
 export async function insertTotp(
   db: Db,
   row: { userId: string; workspaceId: string; secretSealed: Buffer; now: Date },
@@ -44,7 +47,7 @@ export async function insertTotp(
   return written === 1;
 }
 
-/** False when it is confirmed already, or was replaced meanwhile. */
+/** False when it is confirmed already, or was replaced concurrently. */
 export async function confirmTotp(
   db: Db,
   row: { userId: string; secretSealed: Buffer; step: number; now: Date },
@@ -58,7 +61,7 @@ export async function confirmTotp(
   return confirmed === 1;
 }
 
-/** Of two that use a step at the same moment one gets true. */
+/** Returns whether this is the first use; of two concurrent uses one is. */
 export async function useStep(db: Db, userId: string, step: number): Promise<boolean> {
   const used = await run(db, "UPDATE totp_secrets SET last_step = $2 WHERE user_id = $1 AND last_step < $2", [
     userId,
@@ -67,7 +70,7 @@ export async function useStep(db: Db, userId: string, step: number): Promise<boo
   return used === 1;
 }
 
-/** Of two that use a code at the same moment one gets true. */
+/** Returns whether the code was unused; of two concurrent uses one gets true. */
 export async function useRecoveryCode(db: Db, userId: string, codeHash: Buffer): Promise<boolean> {
   return (await run(db, "DELETE FROM recovery_codes WHERE user_id = $1 AND code_hash = $2", [userId, codeHash])) === 1;
 }

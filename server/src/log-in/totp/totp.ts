@@ -18,12 +18,11 @@ export interface TotpDeps {
   box: SecretBox;
 }
 
-/** How many are given out at once. */
 const recoveryCodeCount = 10;
 
 /**
- * A secret for the caller's authenticator app, which counts once a code of it was confirmed; asking again replaces it.
- * CONFLICT when a second factor is on already.
+ * A secret for the caller's authenticator app. It takes effect once a code of it is confirmed; another call replaces
+ * it. CONFLICT when a second factor is on already.
  */
 export async function beginTotp(
   { db, clock, box }: TotpDeps,
@@ -38,7 +37,7 @@ export async function beginTotp(
   return { secret: toBase32(secret), otpauth_url: otpauthUrl(secret, user.username) };
 }
 
-/** From now on log-in asks for a code. FORBIDDEN for a wrong one. The recovery codes are shown by this call alone. */
+/** From now on log-in requires a code. FORBIDDEN for a wrong one. The recovery codes are returned only here. */
 export async function confirmTotp(
   { db, clock, box }: TotpDeps,
   principal: Principal,
@@ -47,7 +46,7 @@ export async function confirmTotp(
   requireUser(principal);
   const { userId, workspaceId } = principal;
   const totp = await rows.findTotp(db, userId);
-  if (totp === null) throw new RequestError("CONFLICT", "Begin with POST /v1/me/totp.");
+  if (totp === null) throw new RequestError("CONFLICT", "Start with POST /v1/me/totp.");
   if (totp.confirmed_at !== null) throw isOn();
   const step = matchingStep(openSecret(box, totp), code, clock.now(), totp.last_step);
   if (step === null) throw forbidden(wrongCode);
@@ -62,7 +61,7 @@ export async function confirmTotp(
 }
 
 /**
- * Needs a code or a recovery code, so that a stolen access token is not enough. FORBIDDEN for a wrong one; tries are
+ * Requires a code or a recovery code, so that a stolen access token is not enough. FORBIDDEN for a wrong one; tries are
  * limited, see `LogInTries`.
  */
 export async function endTotp(
@@ -111,7 +110,7 @@ function requireUser({ sessionId }: Principal): void {
 }
 
 function oneAtATime(): RequestError {
-  const message = "Another code is being looked at: send one at a time.";
+  const message = "Another code is being checked: send one at a time.";
   return new RequestError("RATE_LIMIT_EXCEEDED", message, { retryAfterSeconds: 1 });
 }
 
@@ -125,10 +124,7 @@ interface SecondFactorDeps {
   box: SecretBox;
 }
 
-/**
- * Asks for the second factor, if the user has one, once the password was right. Each code works once. A wrong code is
- * AUTH_INVALID and is to be counted like a wrong password; none at all is AUTH_REQUIRED with `totp_required`.
- */
+/** See `LogInDeps.secondFactor`. Each code works once; AUTH_REQUIRED has `totp_required` in its details. */
 export async function requireSecondFactor(
   deps: SecondFactorDeps,
   userId: string,
@@ -146,16 +142,16 @@ export async function requireSecondFactor(
   if (!(await isRightCode(deps, totp, code))) throw new RequestError("AUTH_INVALID", wrongCode);
 }
 
-const wrongCode = "The code is wrong, or was used before: send the one that is shown now.";
+const wrongCode = "The code is wrong, or was used before: send the current one.";
 
-/** Of a confirmed second factor. Spends the code: the same one is wrong from then on. */
+/** Uses up the code: it is wrong from then on. */
 async function isRightCode({ db, clock, box }: SecondFactorDeps, totp: rows.TotpRow, code: string): Promise<boolean> {
   const step = matchingStep(openSecret(box, totp), code, clock.now(), totp.last_step);
   if (step !== null) return rows.useStep(db, totp.user_id, step);
   return rows.useRecoveryCode(db, totp.user_id, hashRecoveryCode(code));
 }
 
-/** Of so many random bits a fast hash tells nothing. Case and dashes do not count. */
+/** A fast hash is enough for 80 random bits. Case and dashes do not count. */
 function hashRecoveryCode(code: string): Buffer {
   return hashToken(code.replace(/[\s-]/g, "").toUpperCase());
 }
@@ -168,7 +164,7 @@ function secretContext(userId: string): string {
   return `totp:${userId}`;
 }
 
-/** What `reseal` must know. */
+/** For `reseal`. */
 export const sealedTotpSecrets: SealedColumn = {
   table: "totp_secrets",
   column: "secret_sealed",
