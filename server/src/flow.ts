@@ -3,7 +3,7 @@ import { connectors } from "./connectors/registry.ts";
 import type { Context } from "./context.ts";
 import { consumerGroup, openDeliverer } from "./deliveries/deliverer.ts";
 import { refuseAccount } from "./deliveries/refuse-account.ts";
-import { type DoorOptions, openDoor } from "./door.ts";
+import { type HttpServerOptions, openHttpServer } from "./http-server.ts";
 import { failWebhook, type InboundRecord, receiveWebhooks } from "./inbound/inbound.ts";
 import { faultCode } from "./lib/faults.ts";
 import { startMaintenance } from "./maintenance.ts";
@@ -21,7 +21,7 @@ export interface Part {
   name: string;
   /** A process with one of these roles runs it; without them every process does. */
   roles?: readonly Role[];
-  start(context: Context, door: DoorOptions): Running | Promise<Running>;
+  start(context: Context, http: HttpServerOptions): Running | Promise<Running>;
 }
 
 /** Takes no new work and finishes what is under way. */
@@ -29,7 +29,7 @@ export interface Running {
   close(): Promise<void>;
 }
 
-/** A step of a message's path: reads one topic of the bus, writes where it says, may run twice on the same input. */
+/** A step that reads a topic of the bus, writes where it says, and may run twice on the same input. */
 export interface Step extends Part {
   reads: string;
   /** The consumer group. */
@@ -49,7 +49,7 @@ export interface Step extends Part {
  */
 export const steps: readonly Step[] = [
   {
-    name: "routing",
+    name: "step route",
     roles: ["router"],
     reads: topics.messageProcessing,
     group: "route",
@@ -64,7 +64,7 @@ export const steps: readonly Step[] = [
     },
   },
   {
-    name: "receiving",
+    name: "step receive",
     roles: ["router"],
     reads: topics.inbound,
     group: "receive",
@@ -83,7 +83,7 @@ export const steps: readonly Step[] = [
   ...connectors.map((connector): Step => {
     const { channel } = connector;
     return {
-      name: `delivering on ${channel}`,
+      name: `step deliver ${channel}`,
       roles: ["connector", `connector:${channel}`],
       reads: topics.outgoing(channel),
       group: consumerGroup,
@@ -125,9 +125,9 @@ export const steps: readonly Step[] = [
   }),
 ];
 
-/** What requests and webhooks have handed over and is not committed yet. */
-const accepting: Part = {
-  name: "accepting",
+/** Accepts what requests and webhooks hand over; its queue is opened with the context. */
+const accept: Part = {
+  name: "step accept",
   roles: ["api", "router"],
   start: ({ acceptor, webhookStore }) => ({
     close: async () => void (await Promise.all([acceptor.idle(), webhookStore.idle()])),
@@ -135,7 +135,7 @@ const accepting: Part = {
 };
 
 const webhookEndpoints: Part = {
-  name: "the webhook endpoints",
+  name: "webhook endpoints",
   roles: ["tasks"],
   start({ config, pipelineDb: db, webhookHttp: http, eventNotifier, clock, random, log, secretBox, troubles }) {
     const { allowPrivate } = config.webhooks;
@@ -157,18 +157,18 @@ const webhookEndpoints: Part = {
   },
 };
 
-const maintenance: Part = { name: "the maintenance jobs", roles: ["tasks"], start: startMaintenance };
-const progressWatch: Part = { name: "the progress watch", start: (context) => watchProgress(context, steps) };
-const keyWatch: Part = { name: "the key watch", start: watchKeys };
-const door: Part = { name: "the HTTP server", roles: ["api", "realtime"], start: openDoor };
+const maintenance: Part = { name: "maintenance jobs", roles: ["tasks"], start: startMaintenance };
+const progressWatch: Part = { name: "progress watch", start: (context) => watchProgress(context, steps) };
+const keyWatch: Part = { name: "key watch", start: watchKeys };
+const httpServer: Part = { name: "HTTP server", roles: ["api", "realtime"], start: openHttpServer };
 
 /**
- * Every long-running part of the hub, in stages. The hub starts one stage after the other and closes them in reverse;
- * the parts of a stage close side by side.
+ * Every long-running part of the hub, in stages. The hub starts the parts one by one, in this order: the progress watch
+ * needs the steps. It closes the stages in reverse, and the parts of a stage side by side.
  */
 export const flow: readonly (readonly Part[])[] = [
-  [accepting, ...steps, webhookEndpoints, maintenance, progressWatch, keyWatch],
-  [door],
+  [accept, ...steps, webhookEndpoints, maintenance, progressWatch, keyWatch],
+  [httpServer],
 ];
 
 /** Whether a process with these roles runs the part. */

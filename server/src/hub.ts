@@ -2,8 +2,8 @@ import type { Logger } from "pino";
 import type { Config } from "./config/config.ts";
 import { type Context, openContext } from "./context.ts";
 import { connectSimulator } from "./demo.ts";
-import { urlOf } from "./door.ts";
 import { flow, isRunBy, type Running } from "./flow.ts";
+import { urlOf } from "./http-server.ts";
 import { type Clock, type Random, systemClock } from "./lib/clock.ts";
 import type { WaitFor } from "./lib/start-progress.ts";
 import { openStartRetry, unlessAborted } from "./lib/start-retry.ts";
@@ -49,10 +49,10 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   // Both ports are taken first, so that a start that cannot succeed leaves nothing behind.
   const { http, roles, simulator: simulated } = config;
   const hasApi = roles.includes("api");
-  const hasDoor = hasApi || roles.includes("realtime");
-  const door = hasDoor ? stack.use(await takePort(http, { host: "HOST", port: "PORT" })) : null;
+  const hasServer = hasApi || roles.includes("realtime");
+  const port = hasServer ? stack.use(await takePort(http, { host: "HOST", port: "PORT" })) : null;
   const simulatorPort = simulated.isEnabled
-    ? stack.use(await takeSimulatorPort(simulated.port, door && http.port))
+    ? stack.use(await takeSimulatorPort(simulated.port, port && http.port))
     : null;
   const platforms = { dataDir: config.dataDir, log, callsTls: http.tls !== null, ...simulated };
   const simulator = simulatorPort && stack.use(spawnSimulator(platforms));
@@ -78,12 +78,12 @@ export async function startHub(options: HubOptions): Promise<Hub> {
     const closeStage = () => Promise.all(running.map((part) => part.close()));
     stack.defer(() => closeWithin(config.shutdownTimeoutMs * stageShare, closeStage));
     for (const part of stage.filter((one) => isRunBy(roles, one))) {
-      waitFor(`${part.name} to start`);
-      running.push(await part.start(context, { port: door!, phase: () => phase }));
+      waitFor(`the ${part.name} to start`);
+      running.push(await part.start(context, { port: port!, phase: () => phase }));
     }
   }
 
-  const url = door && urlOf(http, door.port);
+  const url = port && urlOf(http, port.port);
   let simulatedChannels: string[] = [];
   if (hasApi && simulatorUrl !== null) {
     waitFor("the simulated channels to be connected");
@@ -101,8 +101,8 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   return { url, simulatorUrl, simulatedChannels, admin, context, close, [Symbol.asyncDispose]: close };
 }
 
-function takeSimulatorPort(port: number, doorPort: number | null): Promise<TakenPort> {
-  return takePort({ host: "127.0.0.1", port }, { port: "SIMULATOR_PORT", taken: { key: "PORT", port: doorPort } });
+function takeSimulatorPort(port: number, httpPort: number | null): Promise<TakenPort> {
+  return takePort({ host: "127.0.0.1", port }, { port: "SIMULATOR_PORT", taken: { key: "PORT", port: httpPort } });
 }
 
 /** The part of SHUTDOWN_TIMEOUT within which a stage of the flow must close; the rest is for pools and the database. */

@@ -6,14 +6,17 @@ import { dependenciesOf, type Phase } from "./readiness.ts";
 import { openRealtime, type Realtime, refuseSockets } from "./realtime/realtime.ts";
 import { openRest } from "./rest/rest.ts";
 
-export interface DoorOptions {
+export interface HttpServerOptions {
   /** Taken at the start of the hub, so that a start that cannot succeed leaves nothing behind. */
   port: TakenPort;
   phase: () => Phase;
 }
 
 /** The HTTP server with all that listens on its port: REST, sockets, streams, probes and docs, by the process's roles. */
-export async function openDoor(context: Context, { port, phase }: DoorOptions): Promise<{ close(): Promise<void> }> {
+export async function openHttpServer(
+  context: Context,
+  { port, phase }: HttpServerOptions,
+): Promise<{ close(): Promise<void> }> {
   const { http, roles } = context.config;
   const realtime = roles.includes("realtime") ? openSocketsAndStreams(context) : null;
   const app = await openRest(context, {
