@@ -5,7 +5,7 @@
 
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
-import { markOf } from "../server/src/http/bound-cursors.ts";
+import { markOf } from "../server/src/http/pages.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import type { TestHub } from "./src/harness.ts";
 import { readOpenApi } from "./src/openapi.ts";

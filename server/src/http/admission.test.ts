@@ -81,8 +81,8 @@ function openClient(origin: string) {
       const asked = request(origin + path, { method, agent, headers });
       asked.end(body);
       const [answer] = (await once(asked, "response")) as [IncomingMessage];
-      const { socket, headers: told, statusCode: status } = answer;
-      return { status, headers: told, body: (await answer.toArray()).join(""), socket };
+      const { socket, headers: received, statusCode: status } = answer;
+      return { status, headers: received, body: (await answer.toArray()).join(""), socket };
     },
     [Symbol.dispose]: () => agent.destroy(),
   };
@@ -176,10 +176,10 @@ test("a request is refused when others have filled the limit before its body arr
   slow.flushHeaders();
   await arrives;
   const other = ask(door.origin, "POST", "/work");
-  await until("another has begun", () => door.app.load().underWay === limits.least);
+  await until("another has started", () => door.app.load().underWay === limits.least);
   slow.end("{}");
-  const { statusCode, headers: told } = await until("it is answered", () => answer);
-  assert.deepEqual([statusCode, told["retry-after"]], [503, "1"]);
+  const refused = await until("it is answered", () => answer);
+  assert.deepEqual([refused.statusCode, refused.headers["retry-after"]], [503, "1"]);
   for (const end of door.ends.splice(0)) end();
   assert.equal((await other).status, 200);
 });
@@ -188,13 +188,13 @@ test("a request is refused when others have filled the limit before its body arr
 test("after a refusal, the next request on the connection is answered when retry-after has passed, not sooner", async () => {
   await using door = await openFullDoor();
   using client = openClient(door.origin);
-  const told = await client.ask("POST", "/work");
-  assert.equal(told.status, 503);
+  const refused = await client.ask("POST", "/work");
+  assert.equal(refused.status, 503);
   const before = door.waiting();
   const early = client.ask("POST", "/work");
   await until("the request is held", () => door.waiting() === before + 1);
   assert.equal(door.app.load().refused, 1);
-  door.pass(Number(told.headers["retry-after"]) * 1_000);
+  door.pass(Number(refused.headers["retry-after"]) * 1_000);
   assert.equal((await early).status, 503);
 
   const accepted = client.ask("POST", "/work");
@@ -246,7 +246,7 @@ test("a request of a disconnected client counts until it ends", async () => {
   await using door = await openDoor();
   const leaving = new AbortController();
   const asked = fetch(`${door.origin}/held`, { signal: leaving.signal }).catch(() => null);
-  await until("it has begun", () => door.app.load().underWay === 1);
+  await until("it has started", () => door.app.load().underWay === 1);
   leaving.abort();
   await asked;
   const connections = promisify(door.app.server.getConnections.bind(door.app.server));

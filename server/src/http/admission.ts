@@ -45,7 +45,6 @@ type Exempt = "always" | "streams";
 
 type Answer = (request: IncomingMessage, response: ServerResponse) => void;
 
-/** What is known of a connection on which a request was refused. */
 interface Refused {
   /** From when on a request on it is considered again, by `Clock.elapsed`. */
   turn: number;
@@ -53,7 +52,7 @@ interface Refused {
   isHeld: boolean;
 }
 
-/** When refused clients may send again. */
+/** When refused clients may retry. */
 const waits = { shortestMs: 1_000, longestMs: 3_000, apartMs: 0.25 };
 /** Longest body of a refused request that is read; with a longer one the connection is closed. In bytes. */
 const longestDrainedBody = 64 * 1024;
@@ -69,10 +68,10 @@ const [bodyBefore = "", bodyAfter = ""] = JSON.stringify(
 
 /**
  * Refuses requests that would wait too long, with 503 and `retry-after`: see `ConcurrencyLimit`. A request counts from
- * the end of its body to its answer, so that slow clients do not make the hub look busy. Platforms' webhooks are
+ * the end of its body to its answer, so that slow clients do not make the hub appear busy. Platforms' webhooks are
  * refused too: the platforms send them again.
  *
- * A refusal must be cheap, or refusals leave no time for work. So it happens in front of Fastify, without a look at
+ * A refusal must be cheap, or refusals leave no time for work. So it happens in front of Fastify, without reading
  * route, credential or body, and without a log line. The next request on the same connection is considered only when
  * `retry-after` has passed, so that a client that repeats it at once costs no more.
  */
@@ -126,15 +125,15 @@ export function openAdmission({ clock, log, limit, requestIdOf, headersFor }: Ad
     response.writeHead(503, headers).end(body);
   }
 
-  /** Counts a refusal, and says when its client may send again. */
+  /** Counts a refusal; its client may retry at `turn`. */
   function takeTurn(now: number): { turn: number; retryAfterSeconds: number } {
-    if (refusedCount === loggedCount) cancelLog = clock.after(logEveryMs, tellLog);
+    if (refusedCount === loggedCount) cancelLog = clock.after(logEveryMs, logRefusals);
     refusedCount += 1;
     const turn = turns.take(now);
     return { turn, retryAfterSeconds: (turn - now) / 1_000 };
   }
 
-  function tellLog(): void {
+  function logRefusals(): void {
     cancelLog();
     const refused = refusedCount - loggedCount;
     if (refused === 0) return;
@@ -161,7 +160,7 @@ export function openAdmission({ clock, log, limit, requestIdOf, headersFor }: Ad
       });
       app.addHook("preValidation", (request, _reply, done) => {
         if (isExempt(request.routeOptions.config.admission, request.raw)) return done();
-        // Other requests may have begun while the body was read.
+        // Other requests may have started while the body was read.
         if (!limit.hasRoom()) return done(new RequestError("OVERLOADED", words, takeTurn(clock.elapsed())));
         request.endWork = limit.begin();
         done();
@@ -179,7 +178,7 @@ export function openAdmission({ clock, log, limit, requestIdOf, headersFor }: Ad
         end(request);
         done();
       });
-      app.addHook("onClose", async () => tellLog());
+      app.addHook("onClose", async () => logRefusals());
     },
   };
 }

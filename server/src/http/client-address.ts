@@ -3,7 +3,7 @@ import { isIP } from "node:net";
 import proxyAddr from "@fastify/proxy-addr";
 import type { FastifyRequest } from "fastify";
 
-/** The proxies in front whose `x-forwarded-…` headers are believed: how many, or their networks; `null`: none. */
+/** The proxies in front whose `x-forwarded-…` headers are trusted: how many, or their networks; `null`: none. */
 export type TrustedProxies = number | readonly string[] | null;
 
 /**

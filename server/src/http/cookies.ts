@@ -8,8 +8,8 @@ export interface Cookie {
 }
 
 /**
- * Hidden from scripts; sent along when a person comes from another site by a link or a redirect, and with nothing else
- * that another site does. Source: RFC 6265bis, sections 4.1.2.7 and 4.1.3.2.
+ * Hidden from scripts; sent when a person follows a link or a redirect from another site, and with no other
+ * request of another site. Source: RFC 6265bis, sections 4.1.2.7 and 4.1.3.2.
  */
 export function openCookie(name: string, publicUrl: string): Cookie {
   const isSecure = publicUrl.startsWith("https:");

@@ -29,7 +29,7 @@ export function headersForOrigins(origins: readonly string[]) {
 
 /**
  * A hook that lets pages of the configured origins call the API. Never with cookies: a page proves who calls by the
- * `authorization` header. A preflight is answered here, before anybody asks for a credential.
+ * `authorization` header. A preflight is answered here, before the credential is read.
  */
 export function allowOrigins(headersFor: ReturnType<typeof headersForOrigins>) {
   return function allow(request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
@@ -38,7 +38,7 @@ export function allowOrigins(headersFor: ReturnType<typeof headersForOrigins>) {
     const isPreflight = request.method === "OPTIONS" && "access-control-request-method" in request.headers;
     if (!isPreflight) done();
     else if (headers["access-control-allow-origin"] !== undefined) answerPreflight(reply);
-    else done(forbidden("This origin may not call the hub. The operator of the hub can name it in CORS_ORIGINS."));
+    else done(forbidden("This origin may not call the hub. The operator of the hub can add it to CORS_ORIGINS."));
   };
 }
 

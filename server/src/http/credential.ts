@@ -2,8 +2,8 @@ import type { IncomingMessage } from "node:http";
 import { invalidToken } from "../credentials/credentials.ts";
 
 /**
- * The value of the one `authorization` header; undefined without one. Throws AUTH_INVALID for two: of which Node keeps the
- * first and a proxy before us, which has checked the other, may not.
+ * The value of the one `authorization` header; undefined without one. Throws AUTH_INVALID for two: Node keeps the first, but a
+ * proxy in front may have checked the other.
  */
 export function credentialOf({ headers, rawHeaders }: Pick<IncomingMessage, "headers" | "rawHeaders">) {
   let found = 0;

@@ -27,7 +27,7 @@ describe("every answer", () => {
       assert.equal(headers.get("cache-control"), "no-store");
       assert.match(headers.get("x-request-id") ?? "", /^[\w-]+$/);
       for (const name of ["server", "x-powered-by", "strict-transport-security", "access-control-allow-origin"]) {
-        assert.equal(headers.get(name), null, `${url} tells ${name}`);
+        assert.equal(headers.get(name), null, `${url} sends ${name}`);
       }
     }
   });
@@ -155,14 +155,14 @@ describe("what follows a request on its connection", () => {
     await using door = await openDoor();
     const { socket, ended } = await door.dial();
     socket.write("GET /held HTTP/1.1\r\nhost: a\r\n\r\n\0\0garbage\r\n\r\n");
-    assert.equal(await ended, "", "nothing is told in the place of the answer that is still to come");
+    assert.equal(await ended, "", "nothing is sent in place of the first answer");
   });
 
   test("gets 400 when it is garbage and the answer before it was sent", async () => {
     await using door = await openDoor();
-    const { socket, ended, heard } = await door.dial();
+    const { socket, ended, received } = await door.dial();
     socket.write("GET /hello HTTP/1.1\r\nhost: a\r\n\r\n");
-    while (!heard().includes('{"said":"hello"}')) await new Promise((resolve) => socket.once("data", resolve));
+    while (!received().includes('{"said":"hello"}')) await new Promise((resolve) => socket.once("data", resolve));
     socket.write("\0\0garbage\r\n\r\n");
     const second = (await ended).split('hello"}')[1]!;
     assert.equal(parseAnswer(second).status, 400);

@@ -9,7 +9,7 @@ import { doorLimits, headersTooLarge } from "./limits.ts";
 import { securityHeaders } from "./security-headers.ts";
 import { violation } from "./validation.ts";
 
-/** What a failed request is answered with; an unknown error is logged and told as INTERNAL, without its inside. */
+/** An unknown error is logged, and answered as INTERNAL without its message. */
 export function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const known = toRequestError(error, request.routeOptions.bodyLimit);
   if (known.cause !== undefined && isDatabaseTrouble(known.cause)) {
@@ -40,8 +40,8 @@ export function answerNotFound(request: FastifyRequest, reply: FastifyReply, all
 const lingerMs = 1_000;
 
 /**
- * Answers on the bare socket, which is then closed, what is no HTTP request or came too slowly. While another request of
- * the socket waits for its answer, the socket is only closed: this answer would be taken for the other one.
+ * Answers what is not an HTTP request, or was sent too slowly, and closes the socket. While another request of the socket
+ * waits for its answer, the socket is only closed: this answer would be taken for the other one.
  */
 export function answerClientError({ code }: { code?: string }, socket: Socket): void {
   // As Node's own handler of this event finds it.
@@ -83,10 +83,10 @@ const frameworkCodes: Record<string, ErrorCode> = {
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: "VALIDATION_ERROR",
 };
 
-/** What PostgreSQL says of a text with U+0000, the one character that it does not know. Source: PostgreSQL 18, appendix A. */
+/** PostgreSQL's error for a text with U+0000, which it cannot store. Source: PostgreSQL 18, appendix A. */
 const unstorable = "22021";
 
-/** The same error as the caller is told; what is not meant for the caller becomes INTERNAL. */
+/** The error for the caller: an unknown one becomes INTERNAL. */
 export function toRequestError(error: unknown, bodyLimitBytes = doorLimits.maxBodyBytes): RequestError {
   if (error instanceof RequestError) return error;
   const thrown = error as Partial<FastifyError>;
@@ -116,5 +116,5 @@ export function toRequestError(error: unknown, bodyLimitBytes = doorLimits.maxBo
     return new RequestError("OVERLOADED", message, { retryAfterSeconds: 2, cause: error });
   }
   if (thrown.statusCode === 400 && error instanceof Error) return new RequestError("VALIDATION_ERROR", error.message);
-  return new RequestError("INTERNAL", "Something went wrong here. Tell the operator the request id.", { cause: error });
+  return new RequestError("INTERNAL", "Internal error. Give the operator this request id.", { cause: error });
 }

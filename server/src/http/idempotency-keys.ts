@@ -9,15 +9,15 @@ import type { SealedColumn } from "../lib/reseal.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
 
 /**
- * What `Idempotency-Key` promises. A key is first claimed, then either answered or set free:
+ * What `Idempotency-Key` promises. A key is first claimed, then either answered or released:
  *
  *   (none) ── claim ──▶ in flight ── keepAnswer ──▶ answered ── 24 h ──▶ (none)
  *                           ├────── release, or 60 s without an answer ──▶ (none)
  *                           └─ keepPart ──▶ done in part ── the same request again ──▶ in flight
  *
- * A claim lives outside the transaction of the work. When a process dies between the commit of the work and
- * `keepAnswer`, the key is free again after 60 s. Messages are then found by their ids, which derive from `workId`;
- * other work may be done twice, unless a uniqueness rule prevents it.
+ * A claim is outside of the transaction of the operation. When a process dies between its commit and
+ * `keepAnswer`, the key is free again after 60 s. Messages are then found by their ids, which derive from `workId`; other
+ * operations may run twice, unless a uniqueness rule prevents it.
  */
 export interface Claim {
   callerId: string;
@@ -44,7 +44,7 @@ export interface IdempotencyDeps {
 const keptMs = 24 * 3_600_000;
 /** Longer than any request may take; what is in flight for longer was abandoned by a process that died. */
 const abandonedMs = 60_000;
-/** A key can be set free between our claim and our look at it. */
+/** A key can be released between the failed claim and the read of it. */
 const claimAttempts = 3;
 
 /**
@@ -118,7 +118,7 @@ export function deleteOldIdempotencyKeys({ db, clock }: { db: PipelineDb; clock:
 }
 
 /**
- * The same for the same method, path and body, whatever the order of the body's fields. VALIDATION_ERROR for a body
+ * The same for the same method, path and body, in any order of the body's fields. VALIDATION_ERROR for a body
  * nested so deeply that it cannot be written: no route takes one.
  */
 export function fingerprintOf(method: string, path: string, body: unknown): string {

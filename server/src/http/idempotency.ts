@@ -41,7 +41,7 @@ export function honourIdempotencyKeys(
     else claimAs(key, request, reply).then((isOurs) => isOurs && done(), done);
   }
 
-  /** Whether the caller must do the work; otherwise the reply has been sent. */
+  /** Whether the operation must run; otherwise the reply has been sent. */
   async function claimAs(key: string, request: FastifyRequest, reply: FastifyReply): Promise<boolean> {
     const outcome = await claimKey(depsOf(request), { ...callerOf(request), key, fingerprint: fingerprint(request) });
     if ("claimedAt" in outcome) {

@@ -47,7 +47,7 @@ export function explainBadJson(body: string): RequestError {
   } catch {
     return invalid("The body is not valid JSON.");
   }
-  return invalid(`The body has a field that is not known here: ${field}.`, { field });
+  return invalid(`The body has an unknown field: ${field}.`, { field });
 }
 
 /** For routes whose body has no required field: no body counts as `{}`. */

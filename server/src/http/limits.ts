@@ -1,15 +1,15 @@
 import type { IncomingMessage, ServerOptions } from "node:http";
 import { invalid, RequestError } from "../errors.ts";
 
-/** What one client may take of the door before it is cut off. */
+/** Beyond these a client is cut off. */
 export interface DoorLimits {
   /** From the opened connection, or the first byte of a later request, to the end of the headers. */
   headersTimeoutMs: number;
   /** The same, to the end of the body. */
   requestTimeoutMs: number;
-  /** How often those two are looked at: either may last this much longer. */
+  /** How often those two are checked: either may last this much longer. */
   checkEveryMs: number;
-  /** How long a connection may stand still with an answer that nobody reads. Streams send something more often. */
+  /** How long a connection may stall with an answer that the client does not read. Streams send something more often. */
   stalledTimeoutMs: number;
   /** How long a connection is kept for the next request. */
   keepAliveTimeoutMs: number;

@@ -31,9 +31,8 @@ interface Counted {
 }
 
 /**
- * Counts requests that change something, by their caller where there is one, else by the client's address, and refuses
- * with 429 what is too many. A batch is one request. Call it after the hooks that find out who calls and before the
- * routes are added.
+ * Counts requests that change something, by caller or else by address, and refuses those beyond the limit with 429. A
+ * batch is one request. Call it after the hooks that authenticate and before the routes are added.
  */
 export function limitRequests(app: App, { limits, byUser, byAddress }: RequestLimitDeps): void {
   function countedAs(request: FastifyRequest): Counted[] {
@@ -55,7 +54,7 @@ export function limitRequests(app: App, { limits, byUser, byAddress }: RequestLi
       return;
     }
     const follow = (taken: Taken) => {
-      const refused = tell(reply, next.limit, taken);
+      const refused = showLimit(reply, next.limit, taken);
       if (refused === undefined) takeNext(reply, counted, done);
       else done(refused);
     };
@@ -69,11 +68,11 @@ export function limitRequests(app: App, { limits, byUser, byAddress }: RequestLi
   });
 }
 
-/** Says on the answer where the caller stands, and what is wrong when that is too far. */
-function tell(reply: FastifyReply, limit: RateLimit, taken: Taken): RequestError | undefined {
-  const told = reply.getHeader("ratelimit-remaining") as number | undefined;
+/** Sets the headers of the limit; returns the error when it is exceeded. */
+function showLimit(reply: FastifyReply, limit: RateLimit, taken: Taken): RequestError | undefined {
+  const shown = reply.getHeader("ratelimit-remaining") as number | undefined;
   // Of several limits, the one with the least left.
-  if (told === undefined || taken.remaining <= told) {
+  if (shown === undefined || taken.remaining <= shown) {
     reply.header("ratelimit-limit", taken.limit);
     reply.header("ratelimit-remaining", taken.remaining);
     reply.header("ratelimit-reset", taken.resetSeconds);

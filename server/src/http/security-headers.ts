@@ -1,6 +1,6 @@
 /**
- * On every answer. An answer is data: as a page it may load nothing, be framed by nobody and send nothing. It is not
- * kept by anyone either, unless its route says so, since most hold what only the caller may see.
+ * On every answer. An answer is data: as a page it can load, frame and send nothing. It is not cached, unless its route
+ * says so, because most are for the caller only.
  */
 export const securityHeaders: Readonly<Record<string, string>> = {
   "content-security-policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -16,8 +16,8 @@ export const securityHeaders: Readonly<Record<string, string>> = {
 export const tlsHeaders: Readonly<Record<string, string>> = { "strict-transport-security": "max-age=31536000" };
 
 /**
- * For the pages of documentation: scripts come from the hub, as files, and nothing from anywhere else. Both pages write
- * their styles as they go, and Redoc searches in a worker that it makes itself.
+ * For the pages of documentation: scripts are files of the hub. Both pages write styles at run time, and Redoc creates a
+ * worker for its search.
  */
 export const docsPolicy = [
   "default-src 'none'",

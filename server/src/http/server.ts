@@ -14,7 +14,6 @@ import { type Clock, systemClock } from "../lib/clock.ts";
 import { openConcurrencyLimit } from "../lib/concurrency-limit.ts";
 import { openAdmission } from "./admission.ts";
 import { openAllowed } from "./allowed-methods.ts";
-import { bindCursors } from "./bound-cursors.ts";
 import { clientAddress, openTrust, type TrustedProxies } from "./client-address.ts";
 import { compileLazily } from "./compile-lazily.ts";
 import { allowOrigins, headersForOrigins } from "./cors.ts";
@@ -22,21 +21,22 @@ import { credentialOf } from "./credential.ts";
 import { answerClientError, answerError, answerNotFound } from "./errors.ts";
 import { checkJsonBody, explainBadJson } from "./json-body.ts";
 import { type DoorLimits, doorLimits, refuseHeaders, refuseQuery, serverOptions } from "./limits.ts";
+import { bindCursors } from "./pages.ts";
 import { securityHeaders, tlsHeaders } from "./security-headers.ts";
 import { tlsOptions } from "./tls.ts";
 import { compileValidator } from "./validation.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
-    /** Who is calling, and by which request; set on every route that is not public, as is `db`. */
+    /** The caller; set on every route that is not public, as is `db`. */
     principal: Principal;
-    /** What the caller's workspace has in the database, and nothing of any other. */
+    /** The rows of the caller's workspace. */
     db: RequestDb;
-    /** For a request with an `Idempotency-Key`: the same at every try; null for other requests. */
+    /** For a request with an `Idempotency-Key`: the same at every retry; null for other requests. */
     workId: string | null;
     /** The body of the answer of an earlier try with the same key, which was `isDoneInPart`; else null. */
     donePart: unknown;
-    /** Set by a route whose answer contains errors that another try may overcome: then it is not the last answer. */
+    /** Set by a route whose answer contains errors that a retry may overcome: then it is not the last answer. */
     isDoneInPart: boolean;
   }
   interface FastifyContextConfig {
@@ -56,7 +56,7 @@ export interface RestOptions {
   limits?: Partial<DoorLimits>;
   /** For tests: a wrong schema throws at the start. Default: a schema is compiled at the first request of its route. */
   compilesAtStart?: boolean;
-  /** How long a request may be expected to wait for its answer before more are refused, in milliseconds. */
+  /** The expected wait for an answer above which requests are refused, in milliseconds. */
   admissionWaitMs?: number;
   /** The clock of the overload limit; default: the system's. */
   clock?: Clock;
@@ -72,7 +72,7 @@ function requestIdOf({ headers }: Pick<IncomingMessage, "headers">): string {
   return typeof given === "string" && saneRequestId.test(given) ? given : randomUUID();
 }
 
-/** The HTTP door without its routes: request ids, credentials, strict validation, errors in one shape, OpenAPI. */
+/** The HTTP server without its routes: request ids, credentials, strict validation, errors in one shape. */
 export async function openRestServer({ log, authenticate, dbOf, ...options }: RestOptions) {
   const limits = { ...doorLimits, ...options.limits };
   const { certificate = null, corsOrigins = [], trustedProxies = null } = options;
@@ -100,7 +100,7 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
     genReqId: requestIdOf,
   }).withTypeProvider<TypeBoxTypeProvider>();
   app.server.maxConnections = limits.maxConnections;
-  // Each is looked at here: Node would drop those beyond a number silently, `authorization` among them.
+  // `refuseHeaders` counts them: Node would silently drop those beyond a number, `authorization` among them.
   app.server.maxHeadersCount = 0;
   const originHeaders = headersForOrigins(corsOrigins);
   const { clock = systemClock } = options;
@@ -186,14 +186,12 @@ function stopping(): RequestError {
   return new RequestError("OVERLOADED", message, { retryAfterSeconds: 1 });
 }
 
-/** Without a type of its own: what is done with the server is the same as without TLS. */
 function withTls(limits: DoorLimits, certificate: Certificate | null): object {
   if (certificate === null) return {};
   const { handshakeTimeoutMs: handshakeTimeout } = limits;
   return { https: { ...serverOptions(limits), ...tlsOptions(certificate), handshakeTimeout } };
 }
 
-/** Lets the caller in, or says why not. */
 function admit(
   request: FastifyRequest,
   access: Exclude<Access, "public">,
@@ -214,7 +212,7 @@ function admit(
   }
 }
 
-/** Where a request comes from, for the audit log. */
+/** For the audit log. */
 export function originOf(request: FastifyRequest): Origin {
   return { ip: clientAddress(request), requestId: request.id };
 }

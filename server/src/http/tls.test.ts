@@ -67,12 +67,12 @@ describe("TLS on the hub itself", () => {
     const sockets = new WebSocketServer({ server: door.app.server });
     sockets.on("connection", (socket) => socket.on("message", (message) => socket.send(`${message}!`)));
     const client = new WebSocket(`wss://127.0.0.1:${door.port}/ws`, { ca });
-    const heard = await new Promise((resolve, reject) => {
+    const received = await new Promise((resolve, reject) => {
       client.once("error", reject);
       client.once("open", () => client.send("hello"));
       client.once("message", (message) => resolve(String(message)));
     });
-    assert.equal(heard, "hello!");
+    assert.equal(received, "hello!");
     client.terminate();
     sockets.close();
   });

@@ -9,26 +9,26 @@ export function tlsOptions(certificate: Certificate): TlsOptions {
   return { ...certificate, minVersion: "TLSv1.3" };
 }
 
-/** How often the files are looked at: so long a renewed certificate waits, in milliseconds. */
-const lookEveryMs = 60_000;
+/** How often the files are read, in milliseconds. */
+const readEveryMs = 60_000;
 
 /**
- * Takes a renewed certificate into use without a restart: connections made from then on get it. Files that cannot be used,
- * as while they are being replaced, are told in the log, and the certificate before stays.
+ * Uses a renewed certificate without a restart, for new connections. While the files cannot be used, for example while
+ * they are being replaced, the old certificate stays and the log says why.
  */
 export function renewCertificate(
   server: Pick<Server, "setSecureContext">,
-  { files, clock, log, everyMs = lookEveryMs }: { files: CertificateFiles; clock: Clock; log: Log; everyMs?: number },
+  { files, clock, log, everyMs = readEveryMs }: { files: CertificateFiles; clock: Clock; log: Log; everyMs?: number },
 ): { close(): Promise<void> } {
   let current = readCertificate(files);
-  const look = async () => {
+  const read = async () => {
     const found = readCertificate(files);
     if (found.cert === current.cert && found.key === current.key) return;
     server.setSecureContext(tlsOptions(found));
     current = found;
     log.info({ file: files.certFile }, "a new TLS certificate is used from now on");
   };
-  return repeat(clock, everyMs, look, (error) =>
+  return repeat(clock, everyMs, read, (error) =>
     log.error({ reason: (error as Error).message }, "the TLS certificate stays as it was"),
   );
 }

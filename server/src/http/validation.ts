@@ -3,14 +3,16 @@ import type { DataValidationCxt } from "ajv/dist/types/index.js";
 import addFormats from "ajv-formats";
 import type { FastifySchemaCompiler } from "fastify";
 import type { Static, TSchema } from "typebox";
+import { cursorPattern } from "../../../contract/src/events.ts";
 import { type FreeFormLimits, freeFormKeyword } from "../../../contract/src/free-form.ts";
-import { lineFormat, lowerCaseKeyword, visibleFormat } from "../../../contract/src/schemas.ts";
+import { addressPattern, channelPattern } from "../../../contract/src/people.ts";
+import { lineFormat, lowerCaseKeyword, uuidPattern, visibleFormat } from "../../../contract/src/schemas.ts";
+import { usernamePattern } from "../../../contract/src/users.ts";
 import { RequestError } from "../errors.ts";
 import { findExcess } from "../lib/free-form.ts";
 import { isPlainName, isVisible } from "../lib/names.ts";
-import { wantedForm } from "./wanted-forms.ts";
 
-// Bodies are taken as they are; what comes as text (path, query, headers) is read into numbers and booleans.
+// Bodies are not converted; path, query and headers are texts, from which numbers and booleans are read.
 // Schemas are validated only where all are compiled at once: compiling the meta-schema costs more than a route.
 const common = { useDefaults: true, strict: false, verbose: true, validateSchema: false };
 const strict = new Ajv({ ...common, discriminator: true, inlineRefs: false });
@@ -39,7 +41,7 @@ function checkFreeForm(limits: FreeFormLimits, value: object): boolean {
 }
 checkFreeForm.errors = [] as Partial<ErrorObject>[];
 
-/** Leap seconds, and what lies beyond the year 9999 in UTC, are times by RFC 3339, and cannot be told as we tell times. */
+/** RFC 3339 also allows leap seconds and times beyond the year 9999 in UTC, which we cannot write. */
 function isMoment(text: string): boolean {
   const ms = Date.parse(text);
   return ms >= firstMoment && ms <= lastMoment;
@@ -165,7 +167,7 @@ function describeViolation(error: ErrorObject, part: string): { message: string;
   switch (error.keyword) {
     case "additionalProperties": {
       const field = inside(String(error.params.additionalProperty));
-      return { field, message: `The ${part} has a field that is not known here: ${field}.` };
+      return { field, message: `The ${part} has an unknown field: ${field}.` };
     }
     case "required": {
       const field = inside(String(error.params.missingProperty));
@@ -192,4 +194,27 @@ function describeViolation(error: ErrorObject, part: string): { message: string;
 
 function subject(path: string, part: string): string {
   return path ? `${path} in the ${part}` : `The ${part}`;
+}
+
+/** What a text must be, by the format or the pattern of its schema, to complete "… must be". */
+const forms = new Map<string, string>([
+  ["date-time", "a date and time such as 2026-11-20T12:00:00Z"],
+  ["email", "an e-mail address such as ana@example.com"],
+  [lineFormat, "one line of text that is not blank"],
+  [visibleFormat, "a text with at least one visible character"],
+  ["^[^\\x00-\\x1f\\x7f-\\x9f]+$", "one line of text that is not blank"],
+  [uuidPattern, "a UUID"],
+  [addressPattern, "an address, written channel:identifier"],
+  [usernamePattern, "3 to 50 of a–z, 0–9, dot, dash and underscore, beginning with a letter or digit"],
+  [channelPattern, "the name of a channel, in lower-case letters"],
+  ["^[A-Za-z0-9_-]+$", "a next_cursor of this list"],
+  [cursorPattern, "a cursor of the feed, from HELLO, an event or GET /v1/events"],
+  ["^[\\x20-\\x7e]{1,255}$", "1 to 255 printable ASCII characters"],
+  ["^[0-9]{6}$", "six digits"],
+  ["^[a-z0-9_]{1,50}$", "the name of a log-in provider"],
+  ["^v\\d{1,3}\\.\\d{1,3}$", "a version such as v23.0"],
+]);
+
+export function wantedForm(formatOrPattern: string): string | null {
+  return forms.get(formatOrPattern) ?? null;
 }

@@ -16,8 +16,8 @@ declare module "fastify" {
 }
 
 /**
- * A write scope does not read. To an API key without the read scope of the same resource the answer of a write shows the
- * ids, what the request itself said, and what the route `shows`. Call it before the routes are added.
+ * A write scope does not read: for an API key without the read scope of the resource, the answer of a write has only the
+ * ids, what the request itself contained, and what the route `shows`. Call it before the routes are added.
  */
 export function limitWriteAnswers(app: App): void {
   app.addHook("onRoute", (route) => {
@@ -41,7 +41,7 @@ export function limitWriteAnswers(app: App): void {
 type Done = (error: null, answer: unknown) => void;
 type Fields = Readonly<Record<string, unknown>>;
 
-/** Fields of a field are shown as the route says alone: the request said nothing of them. */
+/** Fields of a field are shown only if the route says so. */
 function limitAnswer(answer: Fields, said: Fields, shows: readonly string[]): Fields {
   const shown: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(answer)) {

@@ -8,7 +8,7 @@ import { freeForm } from "../../../contract/src/free-form.ts";
 import { uuid } from "../../../contract/src/schemas.ts";
 import { credentialFields } from "../../../contract/src/users.ts";
 import { parseCursor } from "../events/events.ts";
-import { wantedForm } from "../http/wanted-forms.ts";
+import { wantedForm } from "../http/validation.ts";
 import { version } from "../lib/version.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { openDoor, parseAnswer } from "../testing/test-http-server.ts";

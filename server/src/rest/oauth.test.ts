@@ -10,7 +10,7 @@ let other: TestIssuer;
 const opened = closeAfterTests();
 before(async () => {
   issuer = opened.use(await startTestIssuer());
-  other = opened.use(await startTestIssuer({ tellsEmailLate: true, path: "/realms/other/" }));
+  other = opened.use(await startTestIssuer({ hasLateEmail: true, path: "/realms/other/" }));
   hub = opened.use(await startLogInHub({ providers: [issuerConfig("acme", issuer), issuerConfig("other", other)] }));
 });
 

@@ -11,7 +11,7 @@ import type { Log } from "../lib/postgres.ts";
 import { until } from "./until.ts";
 
 /**
- * For tests: a folder that is removed at the end, with whatever server is left in its `data`.
+ * For tests: a folder that is removed at the end, with a server that is left in its `data`.
  * With `copyOf`, the data directory of a hub that stopped, `data` begins as that.
  */
 export function temporaryFolder(copyOf?: string): {

@@ -31,7 +31,7 @@ interface FileRun {
 }
 
 const lookEveryMs = 2_000;
-/** `ps` tells ages in whole seconds. */
+/** `ps` prints ages in whole seconds. */
 const ageErrorMs = 2_500;
 /** How long processes may take to end after the file that started them. */
 const graceMs = 30_000;
@@ -48,7 +48,7 @@ export function limitTestFiles({ limitMs, say, runnerPid = process.pid }: Option
   const ended: { run: FileRun; atMs: number }[] = [];
   let faults = 0;
 
-  async function look(): Promise<void> {
+  async function inspect(): Promise<void> {
     const all = await listProcesses();
     const nowMs = performance.now();
     const living = new Map(all.map((process) => [process.pid, process]));
@@ -93,7 +93,7 @@ export function limitTestFiles({ limitMs, say, runnerPid = process.pid }: Option
 
   let looking = Promise.resolve();
   const timer = setInterval(() => {
-    looking = looking.then(look).catch((error) => say(`The test files could not be watched: ${error.message}`));
+    looking = looking.then(inspect).catch((error) => say(`The test files could not be watched: ${error.message}`));
   }, lookEveryMs);
   timer.unref();
   return {
@@ -101,7 +101,7 @@ export function limitTestFiles({ limitMs, say, runnerPid = process.pid }: Option
       clearInterval(timer);
       await looking;
       for (const deadline = performance.now() + graceMs; ; await new Promise((wake) => setTimeout(wake, 200))) {
-        await look();
+        await inspect();
         const living = new Map((await listProcesses()).map((process) => [process.pid, process]));
         const isOver = performance.now() > deadline;
         if (isOver) sweep(living, performance.now(), 0);

@@ -8,7 +8,7 @@ export interface Material {
   token: string;
   header: Record<string, unknown>;
   payload: Record<string, unknown>;
-  /** Somebody else, in another workspace. */
+  /** Another user, in another workspace. */
   other: AccessClaims;
   /** A session of the same user that has ended. */
   endedSessionId: string;
@@ -105,7 +105,7 @@ export function jwtAttacks(material: Material): Attack[] {
     `${head}.${part({ ...payload, role: "admin" })}.${signature}`,
   ]);
   attacks.push([
-    "payload of somebody else under the same signature",
+    "payload of another user under the same signature",
     `${head}.${part({ ...payload, sub: material.other.userId })}.${signature}`,
   ]);
   attacks.push(["header swapped", `${part({ ...header, extra: 1 })}.${body}.${signature}`]);
@@ -127,7 +127,7 @@ export function jwtAttacks(material: Material): Attack[] {
   }
   attacks.push(["exp NaN", raw(text.replace(/"exp":\d+/, '"exp":NaN'))]);
   attacks.push(["expired a second ago", own({ iat: now - 60, nbf: now - 60, exp: now - 1 }), "AUTH_EXPIRED"]);
-  attacks.push(["expired and signed by nobody", `${head}.${part({ ...payload, exp: 1 })}.${signature}`]);
+  attacks.push(["expired, with a wrong signature", `${head}.${part({ ...payload, exp: 1 })}.${signature}`]);
   attacks.push(["nbf in the future", own({ nbf: now + 6 })], ["nbf a text", own({ nbf: String(now) })]);
   attacks.push(["iat in the future", own({ iat: now + 6 })], ["iat after exp", own({ iat: Number(payload.exp) + 1 })]);
   attacks.push(["a life of more than a day", own({ exp: now + 86_401 })]);
@@ -136,8 +136,8 @@ export function jwtAttacks(material: Material): Attack[] {
       attacks.push([`${claim} ${JSON.stringify(value)}`, own({ [claim]: value })]);
     }
   }
-  attacks.push(["sub of somebody else", own({ sub: material.other.userId })]);
-  attacks.push(["sid of somebody else", own({ sid: material.other.sessionId })]);
+  attacks.push(["sub of another user", own({ sub: material.other.userId })]);
+  attacks.push(["sid of another user", own({ sid: material.other.sessionId })]);
   attacks.push(["sid of a session that has ended", own({ sid: material.endedSessionId })]);
   attacks.push(["wid of another workspace", own({ wid: material.other.workspaceId })]);
   for (const wrong of ["", "x", "' OR 1=1 --", 7, null, ["a"], `${payload.sid}\u0000`, "ａｄｍｉｎ"]) {

@@ -64,9 +64,9 @@ function openBrowser(url: string) {
         else cookies.set(name!, value!);
       }
       const text = await answer.text();
-      // biome-ignore lint/suspicious/noExplicitAny: a test asserts on what came, whatever its type
-      const told: any = text === "" ? null : JSON.parse(text);
-      return { status: answer.status, headers: answer.headers, location: answer.headers.get("location"), body: told };
+      // biome-ignore lint/suspicious/noExplicitAny: a test asserts on the body, of any type
+      const parsed: any = text === "" ? null : JSON.parse(text);
+      return { status: answer.status, headers: answer.headers, location: answer.headers.get("location"), body: parsed };
     },
   };
 }

@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 
-/** The variable by which the set-up of a run tells its test files how much longer than usual to wait. */
+/** The variable that gives the test files of a run the factor of their time limits. */
 export const patienceVariable = "C4A_TEST_PATIENCE";
 
 /** A time limit of a test, in milliseconds, stretched for a slow or busy machine. */

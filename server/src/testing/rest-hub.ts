@@ -6,7 +6,7 @@ import { openRestServer, type RestOptions } from "../http/server.ts";
 import { openTestPool } from "./test-people.ts";
 
 /** An answer as a test reads it. Bodies are checked by the assertions on them. */
-// biome-ignore lint/suspicious/noExplicitAny: a test asserts on the body, whatever its type
+// biome-ignore lint/suspicious/noExplicitAny: a test asserts on the body, of any type
 export type Answer = { status: number; headers: Headers; body: any };
 
 export interface CallOptions {

@@ -9,7 +9,7 @@ export function openCertificateFolder() {
   const folder = mkdtempSync(join(tmpdir(), "chat4all-tls-"));
   return {
     folder,
-    /** Made by the `openssl` of this machine. The same name makes it anew, with another key. */
+    /** Made by the `openssl` of this machine. The same name replaces it, with another key. */
     make(name: string): CertificateFiles {
       const files = { certFile: join(folder, `${name}.pem`), keyFile: join(folder, `${name}.key`) };
       execFileSync(

@@ -67,7 +67,7 @@ async function databaseExists(client: pg.Client, name: string): Promise<boolean>
 
 const forgottenAfterSeconds = 3600;
 
-/** Databases of test runs that were killed; on a server that outlives them nobody else removes them. */
+/** Databases of test runs that were killed; on a server that outlives them. */
 async function dropForgotten(client: pg.Client): Promise<void> {
   const { rows } = await client.query<{ datname: string }>(
     "select datname from pg_database where datname ~ '^c4a_test_\\d+_' and split_part(datname, '_', 3)::bigint < $1",

@@ -19,10 +19,10 @@ export async function startTestDns(zone: Zone) {
     const kind = type === kinds.A ? "A" : type === kinds.AAAA ? "AAAA" : "other";
     asked.push({ name, kind });
     const nth = asked.filter((question) => question.name === name && question.kind === kind).length;
-    const told = Object.hasOwn(zone, name) ? zone[name]!(nth) : null;
-    const answers = (told ?? []).flatMap((target) => record(target, type));
+    const found = Object.hasOwn(zone, name) ? zone[name]!(nth) : null;
+    const answers = (found ?? []).flatMap((target) => record(target, type));
     const head = Buffer.from(query.subarray(0, 12));
-    head.writeUInt16BE(told === null ? 0x8183 : 0x8180, 2);
+    head.writeUInt16BE(found === null ? 0x8183 : 0x8180, 2);
     head.writeUInt16BE(answers.length, 6);
     head.writeUInt32BE(0, 8);
     socket.send(Buffer.concat([head, query.subarray(12, end), ...answers]), from.port, from.address);

@@ -6,12 +6,12 @@ import { RequestError } from "../errors.ts";
 import type { App } from "../http/app.ts";
 import { openRestServer, type RestOptions } from "../http/server.ts";
 
-/** The door with three routes and nobody behind it, on a real port. */
+/** The HTTP server with a few routes and no hub behind it, on a real port. */
 export async function openDoor(options: Partial<RestOptions> = {}, more: (app: App) => void = () => {}) {
   const app = await openRestServer({
     log: pino({ level: "silent" }),
     authenticate() {
-      throw new RequestError("AUTH_REQUIRED", "Nobody is known here.");
+      throw new RequestError("AUTH_REQUIRED", "There are no callers here.");
     },
     dbOf() {
       throw new Error("there is no database behind this door");
@@ -40,7 +40,7 @@ export async function openDoor(options: Partial<RestOptions> = {}, more: (app: A
     port,
     origin: `http://127.0.0.1:${port}`,
     letGo: held.resolve,
-    /** A bare connection: what it is told ends with the connection. */
+    /** A bare connection; `ended` resolves with all that it received. */
     async dial() {
       const socket = connect(port, "127.0.0.1");
       sockets.push(socket);
@@ -51,7 +51,7 @@ export async function openDoor(options: Partial<RestOptions> = {}, more: (app: A
         text += chunk;
       });
       const ended = once(socket, "close").then(() => text);
-      return { socket, ended, heard: () => text };
+      return { socket, ended, received: () => text };
     },
     async [Symbol.asyncDispose]() {
       held.resolve();
@@ -61,7 +61,7 @@ export async function openDoor(options: Partial<RestOptions> = {}, more: (app: A
   };
 }
 
-/** The status, the headers and the JSON body of one answer as it came over the wire. */
+/** The status, the headers (in lower case) and the error of one answer. */
 export function parseAnswer(text: string) {
   const [head = "", body = ""] = text.split("\r\n\r\n");
   const [status = "", ...lines] = head.split("\r\n");

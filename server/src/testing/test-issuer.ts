@@ -30,11 +30,11 @@ export interface Person {
 export type TestIssuer = Awaited<ReturnType<typeof startTestIssuer>>;
 
 /**
- * An OpenID Connect issuer on loopback that does as it is told. It has no log-in page: `codeFor` is what a person would
+ * An OpenID Connect issuer on loopback, controlled by the test. It has no log-in page: `codeFor` is what a person would
  * bring back. It keeps to the rules itself: a code works once, for its client, its redirect address and its verifier.
  * A nameless one does not say in the address who answers (RFC 9207), as many do not.
  */
-export async function startTestIssuer(options: { tellsEmailLate?: boolean; isNameless?: boolean; path?: string } = {}) {
+export async function startTestIssuer(options: { hasLateEmail?: boolean; isNameless?: boolean; path?: string } = {}) {
   const client = { id: "hub", secret: "a client's s3cret" };
   const own = generateKeyPairSync("rsa", { modulusLength: 2048 });
   const stranger = generateKeyPairSync("rsa", { modulusLength: 2048 });
@@ -109,14 +109,14 @@ export async function startTestIssuer(options: { tellsEmailLate?: boolean; isNam
 
   async function signIdToken({ request, person }: { request: URLSearchParams; person: Person }): Promise<string> {
     const now = Math.floor(Date.now() / 1000);
-    const told = options.tellsEmailLate ? { sub: person.sub } : person;
+    const ofPerson = options.hasLateEmail ? { sub: person.sub } : person;
     const claims: Record<string, unknown> = {
       iss: issuer,
       aud: client.id,
       iat: now,
       exp: now + 300,
       nonce: request.get("nonce"),
-      ...told,
+      ...ofPerson,
       ...misbehaviour.claims,
     };
     if (misbehaviour.alg === "none")

@@ -231,7 +231,7 @@ export async function startPipeline(options: PipelineOptions = {}) {
       await run(
         pool,
         `INSERT INTO participants (participant_id, workspace_id, kind, display_name, created_at)
-         VALUES ($1, $2, 'contact', 'nobody', now())`,
+         VALUES ($1, $2, 'contact', 'without address', now())`,
         [id, workspaceId],
       );
       return id;

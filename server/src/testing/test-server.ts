@@ -5,7 +5,7 @@ import { startEmbeddedPostgres } from "../lib/embedded-postgres/embedded-postgre
 import type { Log } from "../lib/postgres.ts";
 import { startWatchdog } from "./watchdog.ts";
 
-/** The variable by which `global-setup.ts` tells the test files of the run which server to use. */
+/** The variable by which `global-setup.ts` gives the test files of the run their server. */
 export const sharedServerVariable = "C4A_TEST_POSTGRES_URL";
 
 /**

@@ -5,7 +5,7 @@ import { SMTPServer } from "smtp-server";
 export interface TestMail {
   from: string;
   to: string[];
-  /** As it came over the wire. */
+  /** As received. */
   raw: string;
   /** The text behind the headers, decoded. */
   text: string;

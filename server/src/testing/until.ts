@@ -1,24 +1,24 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { patient } from "./patience.ts";
 
-/** The least that a test waits for something that must come, in milliseconds: it waits only as long as it has to. */
+/** The shortest time limit of a wait, in milliseconds. */
 export const leastPatienceMs = 20_000;
 const pauseMs = 5;
 
 /**
- * Waits until `look` returns something other than `false`, `null` and `undefined`, and returns it. Throws when that
- * takes too long, with the last value as cause. Errors of `look` count as not yet.
+ * Waits until `check` returns something other than `false`, `null` and `undefined`, and returns it. Throws when that
+ * takes too long, with the last value as cause. Errors of `check` count as not yet.
  */
 export async function until<Found>(
   what: string,
-  look: () => Found | Promise<Found>,
+  check: () => Found | Promise<Found>,
   withinMs = leastPatienceMs,
 ): Promise<Exclude<Found, false | null | undefined>> {
   const limitMs = patient(Math.max(withinMs, leastPatienceMs));
   const giveUpAt = performance.now() + limitMs;
   for (let last: unknown; ; await delay(pauseMs)) {
     try {
-      const found = await look();
+      const found = await check();
       if (found !== false && found !== null && found !== undefined) return found as never;
       last = found;
     } catch (error) {

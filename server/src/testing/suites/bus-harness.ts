@@ -27,7 +27,7 @@ export interface BusHarness extends AsyncDisposable {
 
 export type OpenHarness = () => Promise<BusHarness>;
 
-/** Subscribes and keeps what comes. */
+/** Subscribes and keeps the records. */
 export function collect(bus: Bus, group: string, more: Partial<Consumer<number>> = {}): BusRecord<number>[] {
   const seen: BusRecord<number>[] = [];
   bus.subscribe<number>(topic, group, {

@@ -47,7 +47,7 @@ export function busSharingSuite(openHarness: OpenHarness): void {
     });
   }
 
-  // A process that was paused wakes up and still believes that it owns what another has taken over.
+  // A process that was paused wakes up and still assumes that it owns what another has taken over.
   test("an owner whose lease was lost cannot move the cursor", async () => {
     await using harness = await openHarness();
     const stopped = stoppableClock();
@@ -90,7 +90,7 @@ export function busSharingSuite(openHarness: OpenHarness): void {
     await frozen[Symbol.asyncDispose]();
   });
 
-  // Commits come out of the order in which transactions began: a reader that goes by ids would skip the slow ones.
+  // Commits come in another order than the starts of their transactions: reading by ids would skip the slow ones.
   test("64 writers that commit in any order lose nothing, repeat nothing and keep each key's order", async () => {
     await using harness = await openHarness();
     await using bus = await harness.open();
@@ -187,7 +187,7 @@ function hastyClock(longestMs: number): Clock {
   return { ...systemClock, after: (delayMs, callback) => systemClock.after(Math.min(delayMs, longestMs), callback) };
 }
 
-/** A process that was stopped (a long pause of the machine) and goes on later. */
+/** A process that was stopped (as the machine was suspended) and continues later. */
 function stoppableClock(): Clock & { stop(): void; go(): void } {
   let held: (() => void)[] | null = null;
   return {

@@ -251,7 +251,7 @@ export function busSuite(openHarness: OpenHarness): void {
     const seen = collect(bus, "all", { maxBatch: 100 });
     await until("all records are read", () => seen.length >= 2_000 + others.length);
     const places = seen.flatMap(({ value }, index) => (value === -1 ? [index] : []));
-    assert.ok(places.at(-1)! < 1_800, `the others came at ${places.join(", ")}`);
+    assert.ok(places.at(-1)! < 1_800, `the others were at ${places.join(", ")}`);
   });
 
   test("progress gives the group's position in each partition, and its holder", async () => {
@@ -265,7 +265,7 @@ export function busSuite(openHarness: OpenHarness): void {
     const waitingIn = (places: readonly { waiting: number }[]) => places.reduce((sum, { waiting }) => sum + waiting, 0);
     await publish(harness, bus, spread(1, 30));
     const before = await of(bus);
-    assert.deepEqual([before.holders, before.waiting], [new Set(["nobody"]), 30]);
+    assert.deepEqual([before.holders, before.waiting], [new Set(["none"]), 30]);
     assert.deepEqual(
       before.places.map(({ partition }) => partition),
       upTo(partitions).map((place) => place - 1),
@@ -292,7 +292,7 @@ export function busSuite(openHarness: OpenHarness): void {
     const after = (await of(bus)).places.reduce((sum, { consumed }) => sum + consumed, 0);
     assert.equal(after, 30);
     await subscription.close();
-    assert.deepEqual((await of(bus)).holders, new Set(["nobody"]));
+    assert.deepEqual((await of(bus)).holders, new Set(["none"]));
   });
 
   test("closing waits for the call under way, and its records are not repeated", async () => {
@@ -377,7 +377,7 @@ export function busSuite(openHarness: OpenHarness): void {
   busSharingSuite(openHarness);
 }
 
-/** A clock on which nobody who waits a second or longer is ever called: what comes later comes by being woken. */
+/** A clock whose timers of a second or longer never fire: what happens is caused by a notification. */
 function withoutPolling(): Clock {
   return {
     ...systemClock,

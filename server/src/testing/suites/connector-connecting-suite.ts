@@ -19,8 +19,8 @@ export function connectingSuite<C>(subject: ConnectorSubject<C>): void {
     const refused = await connector.check(account(steps.platform.settings, subject.revoked), steps.platform.io);
     const lost = await connector.check(account({ base_url: await steps.platform.closedUrl() }), steps.platform.io);
     assert.deepEqual([refused.ok, lost.ok], [false, false]);
-    const told = JSON.stringify([works, refused, lost]);
-    for (const secret of subject.secrets) assert.ok(!told.includes(secret));
+    const shown = JSON.stringify([works, refused, lost]);
+    for (const secret of subject.secrets) assert.ok(!shown.includes(secret));
   });
 
   if (connector.subscribe)

@@ -17,7 +17,7 @@ export interface SeenMessage {
 
 export type TestPlatform = Awaited<ReturnType<typeof startTestPlatform>>;
 
-/** How long a test waits for something to come, in milliseconds. */
+/** How long a test waits for a webhook, in milliseconds. */
 const patienceMs = patient(20_000);
 
 /** A simulator with one account, and a real HTTP client that reaches it. */
@@ -56,7 +56,7 @@ export async function startTestPlatform(channel: string, simulatorAccount: objec
     /** The person reacts to a message of the account. */
     react: (from: string, message_id: string, emoji: string) =>
       control("POST", "inbound", { channel, from, payload: { type: "reaction", message_id, emoji } }),
-    /** An address where nobody listens. */
+    /** An address without a server. */
     async closedUrl(): Promise<string> {
       const server = await startTestServer(() => ({ status: 200 }));
       await server[Symbol.asyncDispose]();
@@ -83,7 +83,7 @@ export interface TestAnswer {
   body?: string;
 }
 
-/** An HTTP server that answers as it is told. */
+/** An HTTP server with a given answer. */
 export async function startTestServer(answer: (call: ReceivedCall) => TestAnswer) {
   const server = createServer(async (request, response) => {
     const rawBody = Buffer.concat(await request.toArray());

@@ -60,7 +60,8 @@ export function sendingSuite<C>(subject: ConnectorSubject<C>): void {
         [[subject.person, subject.kinds?.[type] ?? type]],
       );
       if (payload.type === "text") assert.equal(received[0]?.text, payload.text);
-      for (const words of wordsOf(payload)) assert.ok(!JSON.stringify(outcome).includes(words), `${words} is told`);
+      for (const words of wordsOf(payload))
+        assert.ok(!JSON.stringify(outcome).includes(words), `the outcome contains ${words}`);
     });
   }
 
@@ -174,7 +175,7 @@ export function sendingSuite<C>(subject: ConnectorSubject<C>): void {
   });
 }
 
-/** What a person would say that a trace must not tell. */
+/** Text of a person, which a trace must not contain. */
 function wordsOf(payload: MessagePayload): string[] {
   switch (payload.type) {
     case "text":

@@ -7,7 +7,7 @@ import { closeAfterTests } from "../close-after-tests.ts";
 import { startTestPlatform, type TestPlatform } from "./connector-platform.ts";
 import type { ConnectorSubject } from "./connector-suite.ts";
 
-/** Said in every text: it must be seen by the platform and by nobody else. */
+/** In every text: only the platform may see it. */
 export const canary = "canary of what was said";
 export const text = { type: "text", text: canary } as const;
 
@@ -39,11 +39,12 @@ export function openSteps<C>(subject: ConnectorSubject<C>) {
     };
   }
 
-  /** Sends, and makes sure that what is told of it gives nothing away. */
+  /** Sends, and checks that the outcome contains no secret and no text. */
   async function send(given: OutboundPart, to = account(), io: ConnectorIo = platform.io): Promise<SendOutcome> {
     const outcome = await connector.send(given, to, io);
-    const told = JSON.stringify(outcome);
-    for (const secret of [...subject.secrets, canary]) assert.ok(!told.includes(secret), `${secret} is told: ${told}`);
+    const shown = JSON.stringify(outcome);
+    for (const secret of [...subject.secrets, canary])
+      assert.ok(!shown.includes(secret), `the outcome contains ${secret}: ${shown}`);
     return outcome;
   }
 

@@ -11,7 +11,7 @@ import { webhookSuite } from "./connector-webhooks-suite.ts";
 
 export interface ConnectorSubject<Credentials> {
   readonly connector: Connector<Credentials>;
-  /** Those of the fixtures and of the simulator's account. Every secret in them is looked for in what is told. */
+  /** Those of the fixtures and of the simulator's account. No outcome may contain a secret of them. */
   readonly credentials: Credentials;
   /** Wrong ones of the right shape, as after a revocation. */
   readonly revoked: Credentials;
@@ -25,7 +25,7 @@ export interface ConnectorSubject<Credentials> {
   readonly sign: (rawBody: Buffer, credentials: Credentials) => Record<string, string>;
   /** Whether the proof covers the body, or only knows a secret. */
   readonly signsBody: boolean;
-  /** Somebody whom the simulator reaches, and the spellings of them and others: what is stored for each. */
+  /** A person whom the simulator reaches, and spellings of identifiers with what is stored for each. */
   readonly person: string;
   readonly identifiers: readonly (readonly [given: string, stored: string | null])[];
   /** One of each payload type in the capabilities; a reaction is sent to a message that was sent before. */
