@@ -962,7 +962,7 @@ export interface paths {
         put?: never;
         /**
          * Verify an address with the code that was sent to it
-         * @description For the caller's own user. 409, without naming the owner, when another user has the address, or a contact to whom somebody wrote or who is in a conversation with others: ask an admin. To an API key without `users:read` the answer shows only ids and what the request said.
+         * @description For the caller's own user. 409, without naming the owner, when another user has the address, or a contact that another user has written to or that is in a conversation with others: ask an admin. To an API key without `users:read` the answer shows only ids and what the request said.
          */
         post: operations["verifyUserAddress"];
         delete?: never;
@@ -1258,7 +1258,7 @@ export interface paths {
         put?: never;
         /**
          * Send a test event to a webhook endpoint
-         * @description Sends `webhook_endpoint.test` at once and without retries, whatever the endpoint subscribes to and also while it is disabled. To an API key without `webhook-endpoints:read` the answer shows only ids and what the request said, and `event`, `number`, `status`, `status_code`, `error`, `started_at`, `duration_ms`, `next_attempt_at`.
+         * @description Sends `webhook_endpoint.test` at once and without retries, even if the endpoint does not subscribe to it or is disabled. To an API key without `webhook-endpoints:read` the answer shows only ids and what the request said, and `event`, `number`, `status`, `status_code`, `error`, `started_at`, `duration_ms`, `next_attempt_at`.
          */
         post: operations["testWebhookEndpoint"];
         delete?: never;
@@ -3361,7 +3361,7 @@ export interface components {
              */
             new_password: string;
             /**
-             * @description Whether the other sessions end, because somebody else may have known the old password.
+             * @description Whether the other sessions end, because another person may have known the old password.
              * @default true
              */
             revoke_sessions?: boolean;
@@ -3385,7 +3385,7 @@ export interface components {
              */
             new_password: string;
             /**
-             * @description Whether the other sessions end, because somebody else may have known the old password.
+             * @description Whether the other sessions end, because another person may have known the old password.
              * @default true
              */
             revoke_sessions?: boolean;

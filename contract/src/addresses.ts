@@ -78,8 +78,8 @@ export const userAddresses = operations("Users", {
     path: "/v1/users/{id}/addresses/verify",
     summary: "Verify an address with the code that was sent to it",
     description:
-      "For the caller's own user. 409, without naming the owner, when another user has the address, or a contact to whom " +
-      "somebody wrote or who is in a conversation with others: ask an admin.",
+      "For the caller's own user. 409, without naming the owner, when another user has the address, or a contact that " +
+      "another user has written to or that is in a conversation with others: ask an admin.",
     access,
     body: VerificationCode,
     answers: { 200: UserAddresses },

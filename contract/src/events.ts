@@ -32,7 +32,7 @@ export const eventNames = Object.keys(frameTypes) as [EventName, ...EventName[]]
 /** What sockets and streams send live besides events. The feed does not contain it. */
 export const liveEvents = { TYPING: "conversation.typing", PRESENCE: "user.presence" } as const;
 
-/** What `POST …/test` sends, whatever the endpoint asks for. The feed does not contain it. */
+/** What `POST …/test` sends, even to an endpoint that does not subscribe to it. The feed does not contain it. */
 export const testEvent = "webhook_endpoint.test";
 
 /** Names that stand for several types in a subscription. */

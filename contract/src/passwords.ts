@@ -9,7 +9,7 @@ function endingFields(otherwise: string) {
     revoke_sessions: Type.Optional(
       Type.Boolean({
         default: true,
-        description: "Whether the other sessions end, because somebody else may have known the old password.",
+        description: "Whether the other sessions end, because another person may have known the old password.",
       }),
     ),
     revoke_api_keys_since: revokeApiKeysSince(`${otherwise}. Null: none`),

@@ -47,7 +47,7 @@ export function asIs(schema: TSchema) {
 }
 
 /**
- * One of these objects, which the value of the field `propertyName` tells apart, so that an error names the field of that
+ * One of these objects, distinguished by the value of the field `propertyName`, so that an error names the field of that
  * object and not one of every other.
  */
 export function oneOf<T extends TSchema>(propertyName: string, objects: readonly T[], description?: string) {

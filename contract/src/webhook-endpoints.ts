@@ -293,7 +293,7 @@ export const webhookEndpoints = operations("Webhook endpoints", {
     path: "/v1/webhook-endpoints/{id}/test",
     summary: "Send a test event to a webhook endpoint",
     description:
-      "Sends `webhook_endpoint.test` at once and without retries, whatever the endpoint subscribes to and also while it is " +
+      "Sends `webhook_endpoint.test` at once and without retries, even if the endpoint does not subscribe to it or is " +
       "disabled.",
     access: write,
     idempotent: true,

@@ -26,7 +26,7 @@ export function banner(hub: Started, config: Config): string {
 
 function whoRegisters(registration: Config["identity"]["registration"]): string {
   return registration === "open"
-    ? "everybody who reaches this address may register (REGISTRATION=open)"
+    ? "anyone who reaches this address may register (REGISTRATION=open)"
     : `by invitation only (REGISTRATION=${registration})`;
 }
 

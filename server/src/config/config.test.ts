@@ -56,7 +56,7 @@ test("anyone may register while only this machine can reach the hub, or if REGIS
   assert.equal(load({ REGISTRATION: "closed" }).identity.registration, "closed");
   const hub = { url: "http://x", simulatorUrl: null, simulatedChannels: [], admin: { username: "admin" } };
   assert.match(banner(hub as never, load({ HOST: "0.0.0.0" })), /by invitation only \(REGISTRATION=invite\)/);
-  assert.match(banner(hub as never, load({})), /everybody who reaches this address may register/);
+  assert.match(banner(hub as never, load({})), /anyone who reaches this address may register/);
 });
 
 test("an empty variable counts as unset", () => {
