@@ -2,6 +2,7 @@ import { maxTextLength } from "../../../contract/src/payloads.ts";
 import type { Capabilities } from "../connectors/connector.ts";
 import { appChannel, formatAddress, type HeldAddress, type Participant } from "../contacts/contacts.ts";
 import { type Principal, seesAddressesOf, type Viewer } from "../credentials/credentials.ts";
+import type { ConversationId } from "../lib/ids.ts";
 import type { Db } from "../lib/query.ts";
 import { getConversation } from "./conversation.ts";
 
@@ -48,7 +49,7 @@ export type CapabilitiesOf = (channel: string) => Capabilities | null;
 export async function getCapabilities(
   { db, nowMs, capabilitiesOf }: { db: Db; nowMs: number; capabilitiesOf: CapabilitiesOf },
   principal: Principal,
-  conversationId: string,
+  conversationId: ConversationId,
 ): Promise<MemberCapabilities[]> {
   const { members } = await getConversation(db, principal, conversationId);
   return members.map((member) => {

@@ -4,6 +4,7 @@ import { type ParseAddress, requireName } from "../contacts/contacts.ts";
 import { type Principal, reachesContacts } from "../credentials/credentials.ts";
 import { forbidden, invalid, notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
+import type { ConversationId } from "../lib/ids.ts";
 import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
 import { one, run } from "../lib/query.ts";
 import {
@@ -31,7 +32,7 @@ export interface ConversationChanges {
 export async function changeConversation(
   db: Pool,
   principal: Principal,
-  conversationId: string,
+  conversationId: ConversationId,
   { title, settings, inbound }: ConversationChanges,
 ): Promise<Conversation> {
   if (typeof title === "string") requireName(title, "title");
@@ -55,7 +56,7 @@ export async function changeConversation(
 export async function addMember(
   { db, clock, parseAddress }: { db: Pool; clock: Clock; parseAddress: ParseAddress },
   principal: Principal,
-  conversationId: string,
+  conversationId: ConversationId,
   member: MemberInput,
 ): Promise<Conversation> {
   const named = nameMember(parseAddress, member, "member");
@@ -82,7 +83,7 @@ export async function addMember(
 export async function removeMember(
   db: Pool,
   principal: Principal,
-  conversationId: string,
+  conversationId: ConversationId,
   participantId: string,
 ): Promise<void> {
   await transaction(db, async (tx) => {
@@ -96,7 +97,7 @@ export async function removeMember(
   });
 }
 
-function memberEvent(action: string, conversationId: string, participantId: string) {
+function memberEvent(action: string, conversationId: ConversationId, participantId: string) {
   return { action, target: { type: "conversation", id: conversationId }, details: { participant_id: participantId } };
 }
 
@@ -110,21 +111,21 @@ function memberAlready(participantId: string): RequestError {
 }
 
 /** Serialises changes of members. */
-async function lockConversation(tx: PoolClient, conversationId: string): Promise<ConversationType> {
+async function lockConversation(tx: PoolClient, conversationId: ConversationId): Promise<ConversationType> {
   const text = "SELECT type FROM conversations WHERE conversation_id = $1 FOR NO KEY UPDATE";
   return (await one<{ type: ConversationType }>(tx, text, [conversationId])).type;
 }
 
-async function setTitle(tx: PoolClient, conversationId: string, title: string | null): Promise<void> {
+async function setTitle(tx: PoolClient, conversationId: ConversationId, title: string | null): Promise<void> {
   await run(tx, "UPDATE conversations SET title = $2 WHERE conversation_id = $1", [conversationId, title]);
 }
 
-async function mergeSettings(tx: PoolClient, conversationId: string, settings: StoredSettings) {
+async function mergeSettings(tx: PoolClient, conversationId: ConversationId, settings: StoredSettings) {
   const text = "UPDATE conversations SET settings = settings || $2::jsonb WHERE conversation_id = $1";
   await run(tx, text, [conversationId, settings]);
 }
 
-async function deleteMember(tx: PoolClient, conversationId: string, participantId: string): Promise<void> {
+async function deleteMember(tx: PoolClient, conversationId: ConversationId, participantId: string): Promise<void> {
   const text = "DELETE FROM members WHERE conversation_id = $1 AND participant_id = $2";
   await run(tx, text, [conversationId, participantId]);
 }

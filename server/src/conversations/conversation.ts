@@ -1,6 +1,7 @@
 import { describeParticipants, type Participant, showParticipant } from "../contacts/contacts.ts";
 import { type Principal, seesAllConversations, type Viewer } from "../credentials/credentials.ts";
 import { notFound } from "../errors.ts";
+import type { ConversationId } from "../lib/ids.ts";
 import { all, type Db, maybe } from "../lib/query.ts";
 
 export type ConversationType = "private" | "group";
@@ -21,7 +22,7 @@ const defaultSettings: ConversationSettings = { author_prefix: true };
 export type StoredSettings = Partial<ConversationSettings> & { inbound?: GroupInbound; continued_in?: string };
 
 export interface ConversationRow {
-  conversationId: string;
+  conversationId: ConversationId;
   type: ConversationType;
   title: string | null;
   /** Only fields that were set; others have their defaults. */
@@ -43,7 +44,11 @@ export interface Conversation extends Omit<ConversationRow, "settings"> {
 }
 
 /** A member finds its own conversations, an agent all of its workspace. Throws RESOURCE_NOT_FOUND for every other. */
-export async function findConversation(db: Db, principal: Principal, conversationId: string): Promise<ConversationRow> {
+export async function findConversation(
+  db: Db,
+  principal: Principal,
+  conversationId: ConversationId,
+): Promise<ConversationRow> {
   const row = await maybe<ConversationRow>(
     db,
     `${selectConversations}
@@ -55,13 +60,17 @@ export async function findConversation(db: Db, principal: Principal, conversatio
   return row;
 }
 
-export async function getConversation(db: Db, principal: Principal, conversationId: string): Promise<Conversation> {
+export async function getConversation(
+  db: Db,
+  principal: Principal,
+  conversationId: ConversationId,
+): Promise<Conversation> {
   const [conversation] = await withMembers(db, [await findConversation(db, principal, conversationId)]);
   return conversation!;
 }
 
 /** Without a check of access. */
-export async function loadConversation(db: Db, conversationId: string): Promise<Conversation> {
+export async function loadConversation(db: Db, conversationId: ConversationId): Promise<Conversation> {
   const [conversation] = await loadConversations(db, [conversationId]);
   if (conversation === undefined) throw notFound("conversation");
   return conversation;
@@ -100,7 +109,7 @@ export function showConversation(conversation: Conversation, viewer: Viewer) {
   };
 }
 
-export async function memberIds(db: Db, conversationId: string): Promise<string[]> {
+export async function memberIds(db: Db, conversationId: ConversationId): Promise<string[]> {
   return (await selectMembers(db, [conversationId])).map((member) => member.participantId);
 }
 
@@ -124,7 +133,7 @@ export async function withMembers(db: Db, rows: ConversationRow[]): Promise<Conv
 function selectMembers(
   db: Db,
   conversationIds: string[],
-): Promise<{ conversationId: string; participantId: string }[]> {
+): Promise<{ conversationId: ConversationId; participantId: string }[]> {
   return all(
     db,
     `SELECT conversation_id AS "conversationId", participant_id AS "participantId"
@@ -145,16 +154,16 @@ export const selectConversations = `
   FROM conversations c`;
 
 /**
- * SQL: whether unquoted messages may be placed in the conversation with this id. False for a group with `inbound:
+ * SQL: whether unquoted messages may be placed in the conversation with this id, given as SQL. False for a group with `inbound:
  * "quoted"`.
  */
-export function takesUnquoted(conversationId: string): string {
+export function takesUnquoted(idSql: string): string {
   return `coalesce((SELECT NOT c.settings @> '{"inbound": "quoted"}' FROM conversations c
-    WHERE c.conversation_id = ${conversationId}), true)`;
+    WHERE c.conversation_id = ${idSql}), true)`;
 }
 
 /** SQL: the id of the conversation that replaces this one since contacts were merged; else its own. */
-export function continuationOf(conversationId: string): string {
+export function continuationOf(idSql: string): string {
   return `coalesce((SELECT (c.settings ->> 'continued_in')::uuid FROM conversations c
-    WHERE c.conversation_id = ${conversationId}), ${conversationId})`;
+    WHERE c.conversation_id = ${idSql}), ${idSql})`;
 }

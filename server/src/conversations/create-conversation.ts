@@ -3,7 +3,7 @@ import { type ParseAddress, requireName } from "../contacts/contacts.ts";
 import { type Principal, seesAllConversations } from "../credentials/credentials.ts";
 import { forbidden, invalid } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
-import { newId } from "../lib/ids.ts";
+import { type ConversationId, newId } from "../lib/ids.ts";
 import { type Pool, transaction } from "../lib/postgres.ts";
 import { type Db, run } from "../lib/query.ts";
 import {
@@ -45,7 +45,7 @@ export async function createConversation(
   const title = input.title == null ? null : requireName(input.title, "title");
   const named = input.members.map((member, index) => nameMember(parseAddress, member, `members.${index}`));
   const nowMs = clock.now();
-  const [conversationId, createdAt] = [newId(nowMs), new Date(nowMs)];
+  const [conversationId, createdAt] = [newId<ConversationId>(nowMs), new Date(nowMs)];
   return transaction(db, async (tx) => {
     const participantIds = await resolveMembers({ db: tx, clock }, principal, named);
     requireDistinct(participantIds);
@@ -65,7 +65,7 @@ export async function createConversation(
 }
 
 interface NewConversation {
-  conversationId: string;
+  conversationId: ConversationId;
   workspaceId: string;
   type: ConversationType;
   title: string | null;
@@ -86,7 +86,11 @@ async function insertConversation(db: Db, conversation: NewConversation): Promis
 /** Earlier messages count as read. */
 export async function insertMembers(
   db: Db,
-  { conversationId, participantIds, joinedAt }: { conversationId: string; participantIds: string[]; joinedAt: Date },
+  {
+    conversationId,
+    participantIds,
+    joinedAt,
+  }: { conversationId: ConversationId; participantIds: string[]; joinedAt: Date },
 ): Promise<void> {
   await run(
     db,

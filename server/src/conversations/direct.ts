@@ -1,7 +1,7 @@
 import { lockPeopleShared, resolveParticipants } from "../contacts/contacts.ts";
 import { invalid, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
-import { newId } from "../lib/ids.ts";
+import { type ConversationId, newId } from "../lib/ids.ts";
 import type { PoolClient } from "../lib/postgres.ts";
 import { all, type Db, run } from "../lib/query.ts";
 
@@ -13,7 +13,7 @@ export interface DirectPair {
 }
 
 /** The id of a conversation, or why there can be none. */
-export type Direct = string | RequestError;
+export type Direct = ConversationId | RequestError;
 
 /**
  * The private conversation in which each sender writes to the recipient, in the order of `pairs`, in a few statements
@@ -61,7 +61,7 @@ async function createMissing(
   if (missing.length === 0) return known as Direct[];
   const newest = await findNewest(db, missing);
   const nowMs = clock.now();
-  const made = new Map<string, { pair: DirectPair; conversationId: string; isNew: boolean }>();
+  const made = new Map<string, { pair: DirectPair; conversationId: ConversationId; isNew: boolean }>();
   for (const [index, pair] of missing.entries()) {
     if (made.has(keyOf(pair))) continue;
     const existing = newest[index]!;
@@ -83,9 +83,13 @@ export async function findKnownDirects(
   return pairs.map((pair, index) => (pair.senderId === pair.recipientId ? toItself() : known[index]!));
 }
 
-async function findKnown(db: Db, workspaceId: string, pairs: readonly DirectPair[]): Promise<(string | null)[]> {
+async function findKnown(
+  db: Db,
+  workspaceId: string,
+  pairs: readonly DirectPair[],
+): Promise<(ConversationId | null)[]> {
   if (pairs.length === 0) return [];
-  const rows = await all<{ id: string | null }>(
+  const rows = await all<{ id: ConversationId | null }>(
     db,
     `SELECT (SELECT conversation_id FROM conversations JOIN unnest(ARRAY[
          (SELECT conversation_id FROM direct_conversations d
@@ -110,9 +114,9 @@ async function findKnown(db: Db, workspaceId: string, pairs: readonly DirectPair
 export async function findNewest(
   db: Db,
   pairs: readonly Pick<DirectPair, "senderId" | "recipientId">[],
-): Promise<(string | null)[]> {
+): Promise<(ConversationId | null)[]> {
   if (pairs.length === 0) return [];
-  const rows = await all<{ id: string | null }>(
+  const rows = await all<{ id: ConversationId | null }>(
     db,
     `SELECT ${newestOf("p.sender_id", "p.recipient_id")} AS id
      FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS p (sender_id, recipient_id, place) ORDER BY place`,
@@ -135,7 +139,7 @@ function newestOf(sender: string, recipient: string): string {
 async function insertDirects(
   db: Db,
   workspaceId: string,
-  directs: readonly { pair: DirectPair; conversationId: string; isNew: boolean }[],
+  directs: readonly { pair: DirectPair; conversationId: ConversationId; isNew: boolean }[],
   createdAt: Date,
 ): Promise<void> {
   await run(
@@ -169,7 +173,7 @@ export async function lockPrivate(
   tx: PoolClient,
   workspaceId: string,
   [one, other]: readonly [string, string],
-): Promise<string | null> {
+): Promise<ConversationId | null> {
   const pair = { senderId: one, recipientId: other, mayUseWorkspace: false };
   await lockPairs(tx, [pair]);
   const [there, back] = await findKnown(tx, workspaceId, [pair, { ...pair, senderId: other, recipientId: one }]);

@@ -1,4 +1,5 @@
 import { RequestError } from "../errors.ts";
+import type { ConversationId } from "../lib/ids.ts";
 import type { PoolClient } from "../lib/postgres.ts";
 import { maybe, run } from "../lib/query.ts";
 
@@ -38,7 +39,11 @@ export async function moveMemberships(tx: PoolClient, from: string, into: string
   await run(tx, "DELETE FROM direct_conversations WHERE sender_id = $1 OR recipient_id = $1", [from]);
 }
 
-function findPrivateBetween(tx: PoolClient, one: string, other: string): Promise<{ conversationId: string } | null> {
+function findPrivateBetween(
+  tx: PoolClient,
+  one: string,
+  other: string,
+): Promise<{ conversationId: ConversationId } | null> {
   return maybe(
     tx,
     `SELECT c.conversation_id AS "conversationId"

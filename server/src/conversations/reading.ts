@@ -1,13 +1,14 @@
 import { type Principal, seesAllConversations } from "../credentials/credentials.ts";
 import { forbidden, invalid } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
+import type { ConversationId } from "../lib/ids.ts";
 import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
 import { type Db, maybe, run } from "../lib/query.ts";
 import { findConversation, memberIds } from "./conversation.ts";
 
 /** The messages that a member has newly read: `fromSeq` to `toSeq`, both included. */
 export interface ReadRange {
-  conversationId: string;
+  conversationId: ConversationId;
   participantId: string;
   fromSeq: number;
   toSeq: number;
@@ -24,7 +25,7 @@ export type SaveRead = (tx: PoolClient, range: ReadRange) => Promise<void>;
 export async function readConversation(
   { db, clock, saveMarks }: { db: Pool; clock: Clock; saveMarks: SaveRead },
   principal: Principal,
-  conversationId: string,
+  conversationId: ConversationId,
   seq: number,
 ): Promise<void> {
   await transaction(db, async (tx) => {
@@ -45,20 +46,24 @@ export async function readConversation(
 }
 
 /** Throws as `findConversation`, and FORBIDDEN when the caller is not a member. */
-export async function typeInConversation(db: Db, principal: Principal, conversationId: string): Promise<void> {
+export async function typeInConversation(db: Db, principal: Principal, conversationId: ConversationId): Promise<void> {
   await findConversation(db, principal, conversationId);
   await actingMember(db, principal, conversationId);
 }
 
 /** The member for whom the caller acts: itself or, when it sees all conversations, the workspace. */
-async function actingMember(db: Db, principal: Principal, conversationId: string): Promise<string> {
+async function actingMember(db: Db, principal: Principal, conversationId: ConversationId): Promise<string> {
   const members = await memberIds(db, conversationId);
   if (members.includes(principal.participantId)) return principal.participantId;
   if (seesAllConversations(principal) && members.includes(principal.workspaceId)) return principal.workspaceId;
   throw forbidden("Only a member of the conversation can do this, and neither you nor the workspace is one.");
 }
 
-async function lockReadSeq(tx: PoolClient, conversationId: string, participantId: string): Promise<number | null> {
+async function lockReadSeq(
+  tx: PoolClient,
+  conversationId: ConversationId,
+  participantId: string,
+): Promise<number | null> {
   const row = await maybe<{ readSeq: number }>(
     tx,
     `SELECT read_seq AS "readSeq" FROM members WHERE conversation_id = $1 AND participant_id = $2 FOR NO KEY UPDATE`,
@@ -67,7 +72,12 @@ async function lockReadSeq(tx: PoolClient, conversationId: string, participantId
   return row?.readSeq ?? null;
 }
 
-async function setReadSeq(tx: PoolClient, conversationId: string, participantId: string, seq: number): Promise<void> {
+async function setReadSeq(
+  tx: PoolClient,
+  conversationId: ConversationId,
+  participantId: string,
+  seq: number,
+): Promise<void> {
   const text = "UPDATE members SET read_seq = $3 WHERE conversation_id = $1 AND participant_id = $2";
   await run(tx, text, [conversationId, participantId, seq]);
 }

@@ -3,14 +3,22 @@ import type { FastifyReply, FastifyRequest, RouteOptions } from "fastify";
 import { type Static, type TSchema, Type } from "typebox";
 import { type Operation, paramsOf } from "../../../contract/src/operation.ts";
 import { ErrorBody } from "../../../contract/src/schemas.ts";
+import type { ConversationId, MessageId } from "../lib/ids.ts";
 import { optionalBody } from "./json-body.ts";
 
 type PartOf<O, Part extends string> = O extends Readonly<Record<Part, infer S extends TSchema>> ? Static<S> : unknown;
 type ParamsOf<O> = O extends { readonly params: infer S extends TSchema }
   ? Static<S>
   : O extends { readonly path: infer P extends string }
-    ? { [Name in NamesIn<P>]: string }
+    ? { [Name in NamesIn<P>]: IdAt<P, Name> }
     : never;
+type IdAt<P extends string, Name extends string> = Name extends "id"
+  ? P extends `/v1/conversations/{id}${string}`
+    ? ConversationId
+    : P extends `/v1/messages/{id}${string}`
+      ? MessageId
+      : string
+  : string;
 type NamesIn<P extends string> = P extends `${string}{${infer Name}}${infer Rest}` ? Name | NamesIn<Rest> : never;
 
 export type RequestOf<O> = FastifyRequest & {

@@ -2,6 +2,7 @@ import type { InboundRoute } from "../../../contract/src/messages.ts";
 import type { Bus } from "../bus/bus.ts";
 import { continuationOf, takesUnquoted } from "../conversations/conversations.ts";
 import type { Clock } from "../lib/clock.ts";
+import type { ConversationId, MessageId } from "../lib/ids.ts";
 import { allPrepared, type Db, run } from "../lib/query.ts";
 import { laneOf } from "../router/router.ts";
 import type { InboundMessage } from "./inbound-message.ts";
@@ -14,10 +15,10 @@ export interface InboundPlace {
    * The conversation of the message it quotes, else the one last used between that address and that channel account;
    * null when there is none of which the sender is still a member, and which takes unquoted messages.
    */
-  conversationId: string | null;
+  conversationId: ConversationId | null;
   /** Why there; `private` where there is none. */
   route: InboundRoute;
-  quoted: { messageId: string; conversationId: string } | null;
+  quoted: { messageId: MessageId; conversationId: ConversationId } | null;
   /**
    * The delivery that is being sent to the sender now, if the quoted platform id is unknown: it may be what is quoted,
    * for its id is known only when the platform has answered.
@@ -35,11 +36,11 @@ export async function findPlaces(
   const lanes = inbound.map(({ webhook, event }) => laneOf(webhook.channelAccountId, event.identifier));
   const rows = await allPrepared<{
     sender_id: string | null;
-    quoted_id: string | null;
-    quoted_conversation_id: string | null;
+    quoted_id: MessageId | null;
+    quoted_conversation_id: ConversationId | null;
     sending_id: string | null;
     is_quoted_member: boolean;
-    last_conversation_id: string | null;
+    last_conversation_id: ConversationId | null;
     is_last_open: boolean;
     known_aliases: number;
   }>(

@@ -2,7 +2,7 @@ import { RequestError } from "../errors.ts";
 import { BatcherFull } from "../lib/batcher.ts";
 import { pause } from "../lib/clock.ts";
 import { isRecordFault } from "../lib/faults.ts";
-import { derivedId } from "../lib/ids.ts";
+import { type ConversationId, derivedId } from "../lib/ids.ts";
 import { type Accepted, type NewMessage, storable } from "../messages/messages.ts";
 import type { InboundMessage, ReceiveDeps } from "./inbound-message.ts";
 import { findPlaces, type InboundPlace, noteHeard } from "./places.ts";
@@ -54,7 +54,7 @@ async function receiveSome(deps: ReceiveDeps, inbound: readonly InboundMessage[]
     if (message instanceof RequestError) refused.push({ webhook: one.webhook, error: message });
     else ready.push({ message, inbound: one });
   }
-  const heard: { one: InboundMessage; conversationId: string; messageId: string }[] = [];
+  const heard: { one: InboundMessage; conversationId: ConversationId; messageId: string }[] = [];
   const results = await acceptPatiently(
     deps,
     ready.map(({ message }) => message),
@@ -127,7 +127,7 @@ async function noteRefused({ db, log }: ReceiveDeps, refused: readonly Refused[]
 function compose(
   { webhook, channel, event }: InboundMessage,
   senderId: string,
-  conversationId: string,
+  conversationId: ConversationId,
   { quoted, route }: Pick<InboundPlace, "quoted" | "route">,
 ): NewMessage | RequestError {
   const { channelAccountId, workspaceId, webhookId } = webhook;

@@ -2,13 +2,14 @@ import type { InboundRoute } from "../../../contract/src/messages.ts";
 import { findOrCreateContacts, maxPeople, type ReachedPerson } from "../contacts/contacts.ts";
 import { findOrCreateDirects } from "../conversations/conversations.ts";
 import { RequestError } from "../errors.ts";
+import type { ConversationId } from "../lib/ids.ts";
 import { transaction } from "../lib/postgres.ts";
 import type { InboundMessage, ReceiveDeps } from "./inbound-message.ts";
 import type { InboundPlace } from "./places.ts";
 
 export interface SettledPlace {
   senderId: string;
-  conversationId: string;
+  conversationId: ConversationId;
   route: InboundRoute;
 }
 

@@ -1,5 +1,13 @@
 import { createHash, randomFillSync } from "node:crypto";
 
+/**
+ * The compiler rejects an id of one resource in the place of another. Rows and path parameters are typed with them; a
+ * string from elsewhere is cast where it enters.
+ */
+type Id<Resource extends string> = string & { readonly resource: Resource };
+export type ConversationId = Id<"conversation">;
+export type MessageId = Id<"message">;
+
 const pool = Buffer.alloc(16 * 256);
 let poolOffset = pool.length;
 let lastMs = 0;
@@ -9,7 +17,7 @@ let counter = 0;
  * A UUIDv7: 48 bits of Unix milliseconds, then a counter that rises within a millisecond, then chance. Ids made by one
  * process sort in the order in which they were made. Source: RFC 9562, sections 5.7 and 6.2.
  */
-export function newId(nowMs: number): string {
+export function newId<Id extends string = string>(nowMs: number): Id {
   if (poolOffset === pool.length) {
     randomFillSync(pool);
     poolOffset = 0;
@@ -29,19 +37,19 @@ export function newId(nowMs: number): string {
   bytes.writeUIntBE(lastMs, 0, 6);
   bytes.writeUInt16BE(0x7000 | counter, 6);
   bytes[8] = 0x80 | (bytes[8]! & 0x3f);
-  return formatUuid(bytes);
+  return formatUuid(bytes) as Id;
 }
 
 /**
  * A UUIDv8 that is the same for the same parts: its first 48 bits are `nowMs`, the rest a SHA-256 of the parts.
  * Makes a step that runs twice write the same row twice. Source: RFC 9562, section 5.8.
  */
-export function derivedId(nowMs: number, ...parts: string[]): string {
+export function derivedId<Id extends string = string>(nowMs: number, ...parts: string[]): Id {
   const bytes = createHash("sha256").update(parts.join("\n")).digest().subarray(0, 16);
   bytes.writeUIntBE(nowMs, 0, 6);
   bytes[6] = 0x80 | (bytes[6]! & 0x0f);
   bytes[8] = 0x80 | (bytes[8]! & 0x3f);
-  return formatUuid(bytes);
+  return formatUuid(bytes) as Id;
 }
 
 /** When a UUIDv7, or an id derived from that time, was made: Unix milliseconds. */

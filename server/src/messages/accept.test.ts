@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 import { systemClock } from "../lib/clock.ts";
+import { type ConversationId, newId } from "../lib/ids.ts";
 import { canonicalJson } from "../lib/json.ts";
 import { openPool } from "../lib/postgres.ts";
 import { all, one, run } from "../lib/query.ts";
@@ -147,10 +148,10 @@ test("what may not be written is told so, and disturbs no other", async () => {
   await line.acceptor.accept([other]);
   const cases: [NewMessage, string][] = [
     [good, "1"],
-    [messageTo(line, randomUUID(), "x"), "RESOURCE_NOT_FOUND"],
+    [messageTo(line, newId(Date.now()), "x"), "RESOURCE_NOT_FOUND"],
     [{ ...messageTo(line, chat, "x"), workspaceId: randomUUID() }, "RESOURCE_NOT_FOUND"],
     [{ ...messageTo(line, chat, "x"), senderId: randomUUID(), mustBeMember: true }, "RESOURCE_NOT_FOUND"],
-    [{ ...messageTo(line, chat, "x"), replyTo: randomUUID() }, "VALIDATION_ERROR"],
+    [{ ...messageTo(line, chat, "x"), replyTo: newId(Date.now()) }, "VALIDATION_ERROR"],
     [{ ...messageTo(line, chat, "x"), replyTo: other.messageId }, "VALIDATION_ERROR"],
     [{ ...messageTo(line, chat, "x"), reactsTo: other.messageId }, "VALIDATION_ERROR"],
     [{ ...messageTo(line, chat, "answer"), replyTo: good.messageId }, "2"],
@@ -212,7 +213,7 @@ test("while the database is away: OVERLOADED within a bound, and nothing is take
     queueSize: 10,
     maxWaitMs: 1_000,
   });
-  await assert.rejects(acceptor.accept([messageTo(line, randomUUID(), "x")]), {
+  await assert.rejects(acceptor.accept([messageTo(line, newId(Date.now()), "x")]), {
     code: "OVERLOADED",
     retryAfterSeconds: 1,
   });
@@ -267,10 +268,10 @@ function openSecond(
   });
 }
 
-function messageTo(line: Pipeline, conversationId: string, text: string): NewMessage {
+function messageTo(line: Pipeline, conversationId: ConversationId, text: string): NewMessage {
   return {
     workspaceId: line.workspaceId,
-    messageId: randomUUID(),
+    messageId: newId(Date.now()),
     senderId: line.workspaceId,
     mustBeMember: false,
     direction: "outbound",
@@ -285,7 +286,7 @@ function messageTo(line: Pipeline, conversationId: string, text: string): NewMes
   };
 }
 
-function bodyOf(conversationId: string, text: string) {
+function bodyOf(conversationId: ConversationId, text: string) {
   return { conversationId, payload: canonicalJson({ type: "text", text })! };
 }
 

@@ -5,6 +5,7 @@ import type { EventNotifier } from "../events/events.ts";
 import { type Batcher, BatcherFull, openBatcher } from "../lib/batcher.ts";
 import { type Clock, pause } from "../lib/clock.ts";
 import { isRecordFault } from "../lib/faults.ts";
+import type { ConversationId, MessageId } from "../lib/ids.ts";
 import { inParts } from "../lib/in-parts.ts";
 import { isRetryableDbError, isUniqueViolation } from "../lib/postgres.ts";
 import { topics } from "../topics.ts";
@@ -12,8 +13,15 @@ import { isSameMessage, type NewMessage, type Refusal, type Written, writeMessag
 
 /** `accepted`: durable. `refused`: nothing was stored. */
 export type Accepted =
-  | { kind: "accepted"; messageId: string; conversationId: string; seq: number; createdAt: Date; isReplayed: boolean }
-  | { kind: "refused"; messageId: string; error: RequestError };
+  | {
+      kind: "accepted";
+      messageId: MessageId;
+      conversationId: ConversationId;
+      seq: number;
+      createdAt: Date;
+      isReplayed: boolean;
+    }
+  | { kind: "refused"; messageId: MessageId; error: RequestError };
 
 export interface AcceptOptions {
   /** The database role that writes the messages of a workspace. */

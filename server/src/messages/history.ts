@@ -1,6 +1,7 @@
 import { findConversation } from "../conversations/conversations.ts";
 import type { Principal } from "../credentials/credentials.ts";
 import { unknownCursor } from "../errors.ts";
+import type { ConversationId } from "../lib/ids.ts";
 import { maxPageBytes, type OfPage } from "../lib/page-bytes.ts";
 import { allPrepared, type Db } from "../lib/query.ts";
 import { type MessageRow, messageBytes, messageColumns } from "./show.ts";
@@ -24,7 +25,7 @@ export interface HistoryPage {
 export async function readHistory(
   db: Db,
   principal: Principal,
-  conversationId: string,
+  conversationId: ConversationId,
   query: HistoryQuery,
 ): Promise<HistoryPage> {
   const { lastSeq } = await findConversation(db, principal, conversationId);
@@ -54,7 +55,11 @@ function spanOf({ offset, beforeSeq, afterSeq, cursor }: HistoryQuery, lastSeq: 
 }
 
 /** Computing the size of a long message takes as long as reading it, so it is computed only for the rows of a page. */
-function listMessages(db: Db, conversationId: string, { order, after, before, limit }: Span & { limit: number }) {
+function listMessages(
+  db: Db,
+  conversationId: ConversationId,
+  { order, after, before, limit }: Span & { limit: number },
+) {
   const [start, comesNext] = order === "ASC" ? [after, ">"] : [before, "<"];
   return allPrepared<MessageRow & OfPage>(
     db,

@@ -4,6 +4,7 @@ import type { NewMessage as SendBody } from "../../../contract/src/messages.ts";
 import { metadataLimits } from "../../../contract/src/people.ts";
 import { noOrigin, type Principal } from "../credentials/credentials.ts";
 import { RequestError } from "../errors.ts";
+import type { ConversationId } from "../lib/ids.ts";
 import { type PrepareDeps, prepareMessage, storable } from "./prepare.ts";
 
 const workspaceId = "00000000-0000-7000-8000-000000000001";
@@ -16,7 +17,7 @@ const deps: PrepareDeps = {
   isChannel: (name) => name === "phone" || name === "chat",
   parseAddress: (text) => ({ channel: text.split(":")[0]!, identifier: text.split(":")[1]! }),
   findDirects: async (_caller, asked) =>
-    asked.map(({ address: { channel, identifier } }) => `direct with ${channel}:${identifier}`),
+    asked.map(({ address: { channel, identifier } }) => `direct with ${channel}:${identifier}` as ConversationId),
   isAccount: async (_workspace, channel, id) => channel === "phone" && id === account,
   findAccepted: async () => new Map(),
 };

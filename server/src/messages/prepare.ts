@@ -4,7 +4,7 @@ import { type Address, formatAddress, type ParseAddress } from "../contacts/cont
 import { type Principal, reachesContacts, seesAllConversations } from "../credentials/credentials.ts";
 import { forbidden, invalid, notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
-import { newId } from "../lib/ids.ts";
+import { type ConversationId, type MessageId, newId } from "../lib/ids.ts";
 import { canonicalJson, isStorable, maxDepth } from "../lib/json.ts";
 import type { AcceptedBefore, NewMessage } from "./write-messages.ts";
 
@@ -19,7 +19,7 @@ export interface PrepareDeps {
   findDirects: (
     caller: { workspaceId: string; mayReachContacts: boolean },
     asked: readonly DirectMessage[],
-  ) => Promise<(string | RequestError)[]>;
+  ) => Promise<(ConversationId | RequestError)[]>;
   /** Whether this is an active account of that channel in the workspace. */
   isAccount: (workspaceId: string, channel: string, channelAccountId: string) => Promise<boolean>;
   /** By message id. */
@@ -82,7 +82,7 @@ const idOf = ({ message }: Draft) => message.messageId;
  * The conversation of a message that was accepted before: it is answered again even when its address or account is
  * gone.
  */
-function conversationBefore({ message }: Draft, before: AcceptedBefore | undefined): string | null {
+function conversationBefore({ message }: Draft, before: AcceptedBefore | undefined): ConversationId | null {
   if (before === undefined) return null;
   const { to, conversationId } = message;
   const isThere = to === null ? before.conversationId === conversationId : before.to === to;
@@ -186,9 +186,9 @@ function compose(
   const options = body.via || body.fallback ? canonicalJson({ via: body.via, fallback: body.fallback }) : null;
   return {
     workspaceId: principal.workspaceId,
-    messageId: body.message_id ?? newId(deps.clock.now()),
+    messageId: (body.message_id as MessageId | undefined) ?? newId(deps.clock.now()),
     // Empty until the address is looked up.
-    conversationId: body.conversation_id ?? "",
+    conversationId: (body.conversation_id ?? "") as ConversationId,
     senderId,
     mustBeMember: !writesAnywhere(principal, senderId),
     direction: "outbound",
@@ -196,8 +196,8 @@ function compose(
     channels,
     options,
     to: address === null ? null : formatAddress(address),
-    replyTo: body.reply_to ?? null,
-    reactsTo: body.payload.type === "reaction" ? body.payload.message_id : null,
+    replyTo: (body.reply_to ?? null) as MessageId | null,
+    reactsTo: body.payload.type === "reaction" ? (body.payload.message_id as MessageId) : null,
     metadata,
     origin: null,
   };

@@ -2,6 +2,7 @@ import type { Delivery, InboundRoute, Message, MessageStatus } from "../../../co
 import { formatAddress } from "../contacts/contacts.ts";
 import { type Principal, seesAddressesOf, seesAllConversations, type Viewer } from "../credentials/credentials.ts";
 import { notFound } from "../errors.ts";
+import type { MessageId } from "../lib/ids.ts";
 import { all, type Db, maybe } from "../lib/query.ts";
 
 export interface MessageRow {
@@ -64,7 +65,7 @@ export async function showMessages(db: Db, viewer: Viewer, rows: readonly Messag
  * Throws RESOURCE_NOT_FOUND for a message that is absent, of another workspace, or of a conversation without the
  * caller.
  */
-export async function readMessage(db: Db, principal: Principal, messageId: string): Promise<Message> {
+export async function readMessage(db: Db, principal: Principal, messageId: MessageId): Promise<Message> {
   const [message] = await showMessages(db, principal, [await findMessage(db, principal, messageId)]);
   return message!;
 }
@@ -73,7 +74,7 @@ export interface FoundMessage extends MessageRow {
   origin: Record<string, unknown> | null;
 }
 
-export async function findMessage(db: Db, principal: Principal, messageId: string): Promise<FoundMessage> {
+export async function findMessage(db: Db, principal: Principal, messageId: MessageId): Promise<FoundMessage> {
   const row = await maybe<FoundMessage>(
     db,
     `SELECT ${messageColumns}, origin FROM messages m

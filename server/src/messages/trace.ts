@@ -1,6 +1,7 @@
 import type { MessageStatus } from "../../../contract/src/messages.ts";
 import type { Principal } from "../credentials/credentials.ts";
 import { unknownCursor } from "../errors.ts";
+import type { MessageId } from "../lib/ids.ts";
 import { type OfPage, withinPage } from "../lib/page-bytes.ts";
 import { all, type Db } from "../lib/query.ts";
 import { findMessage } from "./show.ts";
@@ -33,13 +34,13 @@ export interface EntryPage<Entry> {
 }
 
 /** Every change of status, oldest first. */
-export async function readAuditTrail(db: Db, principal: Principal, messageId: string, query: EntryQuery) {
+export async function readAuditTrail(db: Db, principal: Principal, messageId: MessageId, query: EntryQuery) {
   await findMessage(db, principal, messageId);
   return readPage<AuditEntry>(db, auditEntries, [principal.workspaceId, messageId], query);
 }
 
 /** Oldest first. Contains no credential and no text of a message. */
-export async function readTrace(db: Db, principal: Principal, messageId: string, query: EntryQuery) {
+export async function readTrace(db: Db, principal: Principal, messageId: MessageId, query: EntryQuery) {
   await findMessage(db, principal, messageId);
   return readPage<TraceEntry>(db, traceEntries, [principal.workspaceId, messageId], query);
 }
@@ -48,7 +49,7 @@ export async function readTrace(db: Db, principal: Principal, messageId: string,
 async function readPage<Entry extends { at: string }>(
   db: Db,
   entries: string,
-  message: readonly [workspaceId: string, messageId: string],
+  message: readonly [workspaceId: string, messageId: MessageId],
   { limit, cursor }: EntryQuery,
 ): Promise<EntryPage<Entry>> {
   const select = `SELECT at, key, detail FROM (${entries}) AS entries

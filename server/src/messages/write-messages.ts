@@ -1,5 +1,6 @@
 import type { Bus, Outbox } from "../bus/bus.ts";
 import { isConnected } from "../channel-accounts/channel-accounts.ts";
+import type { ConversationId, MessageId } from "../lib/ids.ts";
 import { canonicalJson } from "../lib/json.ts";
 import { isUniqueViolation } from "../lib/postgres.ts";
 import { all, type Db, plainArray } from "../lib/query.ts";
@@ -7,8 +8,8 @@ import { all, type Db, plainArray } from "../lib/query.ts";
 /** A validated message. */
 export interface NewMessage {
   workspaceId: string;
-  messageId: string;
-  conversationId: string;
+  messageId: MessageId;
+  conversationId: ConversationId;
   senderId: string;
   /** False when the caller was already authorised to write in any conversation. */
   mustBeMember: boolean;
@@ -21,9 +22,9 @@ export interface NewMessage {
   options: string | null;
   /** The address in its stored form; null for a message that names its conversation. */
   to: string | null;
-  replyTo: string | null;
+  replyTo: MessageId | null;
   /** The message that a reaction is about. */
-  reactsTo: string | null;
+  reactsTo: MessageId | null;
   /** JSON, or null. */
   metadata: string | null;
   /** JSON: the source of an inbound message. */
@@ -37,8 +38,14 @@ export interface NewMessage {
 export type Refusal = "conversation" | "sender" | "reply_to" | "reacts_to" | "route";
 
 export type Written =
-  | { kind: "accepted"; seq: number; createdAt: Date; conversationId: string }
-  | { kind: "known"; seq: number; createdAt: Date; conversationId: string; isSame: (message: NewMessage) => boolean }
+  | { kind: "accepted"; seq: number; createdAt: Date; conversationId: ConversationId }
+  | {
+      kind: "known";
+      seq: number;
+      createdAt: Date;
+      conversationId: ConversationId;
+      isSame: (message: NewMessage) => boolean;
+    }
   | { kind: "refused"; why: Refusal };
 
 /**
@@ -104,7 +111,7 @@ function acceptedResults(messages: readonly NewMessage[], seqs: readonly number[
 
 /** `to` is null for a message that named its conversation. */
 export interface AcceptedBefore {
-  conversationId: string;
+  conversationId: ConversationId;
   to: string | null;
 }
 
@@ -127,12 +134,12 @@ interface KnownRow {
   place: number;
   seq: number;
   created_at: Date;
-  conversation_id: string;
+  conversation_id: ConversationId;
   sender_id: string;
   payload: unknown;
   channels: string | null;
   options: { to?: string } | null;
-  reply_to: string | null;
+  reply_to: MessageId | null;
   metadata: unknown;
 }
 
@@ -287,7 +294,7 @@ function quotesOf(messages: readonly NewMessage[]) {
   );
   return quoting.flatMap((message) => {
     const place = placeOf.get(`${message.conversationId}/${message.messageId}`)!;
-    const comesBefore = (messageId: string) =>
+    const comesBefore = (messageId: MessageId) =>
       (placeOf.get(`${message.conversationId}/${messageId}`) ?? Number.POSITIVE_INFINITY) < place;
     return (
       [

@@ -1,4 +1,5 @@
 /** The entrance of realtime: sockets and streams, which get events as they happen. */
+
 import type { IncomingMessage, Server } from "node:http";
 import type { Duplex } from "node:stream";
 import { liveEvents } from "../../../contract/src/events.ts";
@@ -10,6 +11,7 @@ import type { EventNotifier, TypingNotifier } from "../events/events.ts";
 import { doorLimits, refuseHeaders, refuseQuery } from "../http/limits.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Fanout } from "../lib/fanout/fanout.ts";
+import type { ConversationId } from "../lib/ids.ts";
 import type { Log } from "../lib/postgres.ts";
 import type { RateLimits } from "../lib/rate-limits/rate-limits.ts";
 import type { Signals } from "../signals/signals.ts";
@@ -141,7 +143,7 @@ async function handleFrame(deps: RealtimeDeps, { principal }: Client, frame: Out
   requireScope(principal, "conversations:write");
   await countFrame(deps.rateLimits, principal);
   const db = deps.dbOf(workspaceId);
-  const conversationId = frame.conversation_id.toLowerCase();
+  const conversationId = frame.conversation_id.toLowerCase() as ConversationId;
   if (frame.type === "read") {
     await signals.read(db, principal, conversationId, frame.seq);
     deps.eventNotifier.notify(workspaceId);

@@ -11,6 +11,7 @@ import { findConversation, type MessagingWindow, showWindow, windowOf } from "..
 import { type Principal, reachesContacts, seesAddressesOf } from "../credentials/credentials.ts";
 import type { RequestDb } from "../database-roles.ts";
 import { splitText } from "../deliveries/split-text.ts";
+import type { ConversationId } from "../lib/ids.ts";
 import { all, type Db } from "../lib/query.ts";
 import { channelsOf } from "../messages/messages.ts";
 import { loadAccounts, loadRecipients } from "./load-routing.ts";
@@ -49,7 +50,9 @@ export async function preflight(
 ): Promise<Foreseen[]> {
   const { db, capabilitiesOf } = deps;
   const recipients =
-    to === null ? await membersOf(db, principal, body.conversation_id!) : [await personAt(db, principal, to)];
+    to === null
+      ? await membersOf(db, principal, body.conversation_id as ConversationId)
+      : [await personAt(db, principal, to)];
   const accounts = await loadAccounts(db, [principal.workspaceId]);
   const message = {
     senderId,
@@ -71,7 +74,7 @@ export async function preflight(
   });
 }
 
-async function membersOf(db: Db, principal: Principal, conversationId: string): Promise<Recipient[]> {
+async function membersOf(db: Db, principal: Principal, conversationId: ConversationId): Promise<Recipient[]> {
   await findConversation(db, principal, conversationId);
   return loadRecipients(db, [conversationId]);
 }

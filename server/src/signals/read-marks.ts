@@ -1,4 +1,5 @@
 import type { ReadRange } from "../conversations/conversations.ts";
+import type { ConversationId } from "../lib/ids.ts";
 import { all, type Db, run } from "../lib/query.ts";
 
 /** The last message of a person that was read here, to be reported to the platform. */
@@ -46,7 +47,7 @@ export async function insertReadMarks(tx: Db, range: ReadRange, channels: readon
 }
 
 /** Takes the waiting marks of one conversation. */
-export function takeOfConversation(db: Db, conversationId: string): Promise<ReadMark[]> {
+export function takeOfConversation(db: Db, conversationId: ConversationId): Promise<ReadMark[]> {
   return take(db, "conversation_id = $1 ORDER BY channel_account_id, identifier", [conversationId]);
 }
 

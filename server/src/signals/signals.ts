@@ -1,4 +1,5 @@
 /** Read marks and typing, shown to people on platforms. */
+
 import { type ChannelAccounts, type ConnectedAccount, countedWaitMs } from "../channel-accounts/channel-accounts.ts";
 import type { Connector, ConnectorIo, PersonSignal } from "../connectors/connector.ts";
 import { readConversation, type SaveRead, typeInConversation } from "../conversations/conversations.ts";
@@ -6,6 +7,7 @@ import type { Principal } from "../credentials/credentials.ts";
 import { codeOf } from "../deliveries/judge.ts";
 import { markRead } from "../deliveries/mark-read.ts";
 import { type RefuseDeps, refuseAccount } from "../deliveries/refuse-account.ts";
+import type { ConversationId } from "../lib/ids.ts";
 import type { Pool } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
 import { insertReadMarks, type ReadMark, settle, takeDue, takeOfConversation } from "./read-marks.ts";
@@ -56,7 +58,7 @@ export class Signals {
   }
 
   /** As `readConversation`. The read marks for platforms are durable when this resolves. */
-  async read(db: Pool, principal: Principal, conversationId: string, seq: number): Promise<void> {
+  async read(db: Pool, principal: Principal, conversationId: ConversationId, seq: number): Promise<void> {
     const saveMarks: SaveRead = async (tx, range) => {
       await insertReadMarks(tx, range, this.#readMarkChannels);
       // Last, because a changed status takes the lock of the feed.
@@ -66,7 +68,7 @@ export class Signals {
   }
 
   /** Sends the waiting read marks of the conversation. Resolves with those that a platform has not taken. */
-  async sendReadMarks(db: Db, conversationId: string): Promise<NotShown[]> {
+  async sendReadMarks(db: Db, conversationId: ConversationId): Promise<NotShown[]> {
     return this.#sendMarks(db, await takeOfConversation(db, conversationId));
   }
 
@@ -76,12 +78,12 @@ export class Signals {
   }
 
   /** Throws as `typeInConversation` unless the caller may type there. */
-  async mayType(db: Db, principal: Principal, conversationId: string): Promise<void> {
+  async mayType(db: Db, principal: Principal, conversationId: ConversationId): Promise<void> {
     await typeInConversation(db, principal, conversationId);
   }
 
   /** Shows the other members that the caller is typing, on the channel where the caller's next message would go. */
-  showTyping(db: Db, principal: Principal, conversationId: string): Promise<NotShown[]> {
+  showTyping(db: Db, principal: Principal, conversationId: ConversationId): Promise<NotShown[]> {
     const now = this.#io.clock.elapsed();
     // By participant: each sees the typing of the others.
     const key = `${conversationId} ${principal.participantId}`;
@@ -94,7 +96,7 @@ export class Signals {
     return answer;
   }
 
-  async #sendTyping(db: Db, principal: Principal, conversationId: string): Promise<NotShown[]> {
+  async #sendTyping(db: Db, principal: Principal, conversationId: ConversationId): Promise<NotShown[]> {
     const capabilitiesOf = (channel: string) => this.#byChannel.get(channel)?.capabilities ?? null;
     const targets = await findTyping(db, principal, conversationId, capabilitiesOf);
     return (await Promise.all(targets.map((target) => this.#showTo(target)))).flat();

@@ -1,4 +1,5 @@
 import type { Principal } from "../credentials/credentials.ts";
+import type { ConversationId } from "../lib/ids.ts";
 import { all, type Db } from "../lib/query.ts";
 import { loadAccounts, loadRecipients } from "../router/load-routing.ts";
 import { type CapabilitiesOf, planDeliveries } from "../router/plan.ts";
@@ -17,7 +18,7 @@ export interface TypingTarget {
 export async function findTyping(
   db: Db,
   { workspaceId, participantId }: Principal,
-  conversationId: string,
+  conversationId: ConversationId,
   capabilitiesOf: CapabilitiesOf,
 ): Promise<TypingTarget[]> {
   const [recipients, accounts] = await Promise.all([

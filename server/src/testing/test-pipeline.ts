@@ -11,7 +11,7 @@ import type { OutgoingRecord } from "../deliveries/outgoing.ts";
 import { openEventNotifier } from "../events/events.ts";
 import { type Clock, systemClock } from "../lib/clock.ts";
 import { openLocalFanout } from "../lib/fanout/local-fanout.ts";
-import { newId } from "../lib/ids.ts";
+import { type ConversationId, newId } from "../lib/ids.ts";
 import { type Log, openPool, type Pool } from "../lib/postgres.ts";
 import { all, one, run } from "../lib/query.ts";
 import { openTroubles } from "../lib/troubles.ts";
@@ -237,8 +237,8 @@ export async function startPipeline(options: PipelineOptions = {}) {
       return id;
     },
     /** A conversation of the workspace with these participants. */
-    async addConversation(...members: string[]): Promise<string> {
-      const id = newId(Date.now());
+    async addConversation(...members: string[]): Promise<ConversationId> {
+      const id = newId<ConversationId>(Date.now());
       await run(
         pool,
         `WITH c AS (INSERT INTO conversations (conversation_id, workspace_id, type, created_at)
