@@ -56,7 +56,7 @@ describe("the audit log", () => {
     return reports[0]!;
   }
 
-  test("keeps who did what to what, from where", async () => {
+  test("records actor, target and origin", async () => {
     const workspaceId = await makeWorkspace();
     const by = actorOf(workspaceId);
     await recordAuditEvent(dbOf(workspaceId), by, {
@@ -88,7 +88,7 @@ describe("the audit log", () => {
     assert.equal((await verify(workspaceId)).problem, null);
   });
 
-  test("of a transaction that fails says nothing, and leaves no gap", async () => {
+  test("has no record and no gap for a failed transaction", async () => {
     const workspaceId = await makeLog(2);
     const by = actorOf(workspaceId);
     await assert.rejects(
@@ -103,7 +103,7 @@ describe("the audit log", () => {
     assert.deepEqual({ records, problem }, { records: 3, problem: null });
   });
 
-  test("is one chain without gaps, however many write at once", async () => {
+  test("is one chain without gaps under concurrent writes", async () => {
     const [one, other] = [await makeLog(1), await makeLog(1)];
     const acts = Array.from({ length: 40 }, (_, i) =>
       recordAuditEvent(owner, actorOf(i % 2 ? one : other), { action: "thing.done", details: { number: i } }),
@@ -131,7 +131,7 @@ describe("the audit log", () => {
     assert.deepEqual({ records, problem }, { records: 2, problem: null });
   });
 
-  test("refuses details that would not read the same everywhere, and names that are none", async () => {
+  test("refuses details without a canonical form, and invalid actions", async () => {
     const by = actorOf(await makeWorkspace());
     for (const details of [{ half: 0.5 }, { "a b": 1 }, { Big: 1 }, { huge: 2 ** 60 }, { text: "x".repeat(5_000) }]) {
       await assert.rejects(
@@ -144,7 +144,7 @@ describe("the audit log", () => {
     await assert.rejects(recordAuditEvent(owner, by, { action: "Delete everything" }), /not a valid action/);
   });
 
-  test("takes from a request acts of its own workspace only, and lets it change nothing", async () => {
+  test("lets a request add events of its own workspace only, and change none", async () => {
     const [own, other] = [await makeLog(2), await makeLog(2)];
     const db = dbOf(own);
     await assert.rejects(recordAuditEvent(db, actorOf(other), { action: "thing.done" }), /own workspace only/);
@@ -171,7 +171,7 @@ describe("the audit log", () => {
     }
   });
 
-  test("is not turned to tables that a session made up", async () => {
+  test("is not redirected to temporary tables of a session", async () => {
     const workspaceId = await makeLog(2);
     await transaction(owner, async (tx) => {
       await tx.query("SET LOCAL ROLE chat4all_identity");
@@ -248,7 +248,7 @@ describe("the audit log", () => {
         : `${statement} WHERE ${condition}`;
     }
 
-    test("a log written anew from the start, to whoever kept a hash", async () => {
+    test("detects a log that was rewritten from the start, by a hash that was noted before", async () => {
       const workspaceId = await makeLog(4);
       const { hash } = await verify(workspaceId);
       await recordAuditEvent(owner, actorOf(workspaceId), { action: "thing.done" });

@@ -10,8 +10,8 @@ import { recordAuditEvent, systemOf, verifyAuditLog } from "./audit.ts";
 
 const log: Log = { info() {}, warn() {}, error: console.error };
 
-/** As on a server of somebody else's: the policies of row-level security hold for the owner of the tables too. */
-test("acts are recorded in a database whose owner is no superuser", async () => {
+/** As on a managed server: the policies of row-level security apply to the owner of the tables too. */
+test("audit events are recorded in a database whose owner is not a superuser", async () => {
   await using database = await createTestDatabase();
   const name = `c4a_owner_${randomBytes(6).toString("hex")}`;
   await using stack = new AsyncDisposableStack();

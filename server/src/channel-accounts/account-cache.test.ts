@@ -6,7 +6,7 @@ import type { Clock } from "../lib/clock.ts";
 import { maxCachedAccounts, openAccountCache, recheckMs } from "./account-cache.ts";
 import type { ConnectedAccount } from "./channel-account.ts";
 
-/** A table of accounts, a clock that stands still, and a count of what was asked. */
+/** A table of accounts, a stopped clock, and a count of the statements. */
 function openWorld() {
   const table = new Map<string, ConnectedAccount>();
   const asked = { loads: 0, checks: 0 };
@@ -34,7 +34,7 @@ function openWorld() {
     passTime(ms: number) {
       nowMs += ms;
     },
-    /** Loads that begin now wait until the returned function is called. */
+    /** Loads that start now wait until the returned function is called. */
     holdLoads(): () => void {
       const { promise, resolve } = Promise.withResolvers<void>();
       gate = promise;
@@ -53,7 +53,7 @@ function openWorld() {
   };
 }
 
-test("an account in use is loaded once, and asked about every few seconds by one statement", async () => {
+test("an account in use is loaded once, and checked every few seconds by one statement", async () => {
   const { cache, asked, passTime, put } = openWorld();
   const ids = [put(), put()];
   for (let second = 0; second < 10; second++) {
@@ -64,7 +64,7 @@ test("an account in use is loaded once, and asked about every few seconds by one
   assert.ok(asked.checks >= 2 && asked.checks <= 4, `${asked.checks}`);
 });
 
-test("a hit needs no waiting", async () => {
+test("a hit is synchronous", async () => {
   const { cache, put } = openWorld();
   const id = put();
   assert.equal(cache.peek(id), undefined);
@@ -72,7 +72,7 @@ test("a hit needs no waiting", async () => {
   assert.equal(cache.peek(id), account);
 });
 
-test("what another process changes or deletes is seen within seconds", async () => {
+test("a change or deletion by another process is visible within seconds", async () => {
   const { cache, passTime, put, remove } = openWorld();
   const id = put();
   assert.equal((await cache.get(id))?.version, 1);
@@ -85,7 +85,7 @@ test("what another process changes or deletes is seen within seconds", async () 
   assert.equal(await cache.get(id), null);
 });
 
-test("what this process changes is seen at once, also while it was being loaded", async () => {
+test("a change by this process is visible at once, also during a load", async () => {
   const { cache, put, holdLoads } = openWorld();
   const id = put();
   const release = holdLoads();
@@ -106,8 +106,8 @@ test("many callers of one account share one load", async () => {
   assert.equal(asked.loads, 1);
 });
 
-// The platform of a deleted account goes on calling; made-up ids come from anybody.
-test("an id that is not there is not asked for again and again, and pushes nobody out", async () => {
+// The platform of a deleted account continues to call, and anyone can send invented ids.
+test("an unknown id is not looked up repeatedly, and evicts no account", async () => {
   const { cache, asked, passTime, put } = openWorld();
   const real = put();
   await cache.get(real);
@@ -121,13 +121,13 @@ test("an id that is not there is not asked for again and again, and pushes nobod
   assert.equal((await cache.get(unknown))?.version, 1);
 });
 
-test("a name that is no id is never asked for", async () => {
+test("text that is not an id is never looked up", async () => {
   const { cache, asked } = openWorld();
   for (const id of ["", "x", "' or 1=1", "__proto__"]) assert.equal(await cache.get(id), null);
   assert.equal(asked.loads, 0);
 });
 
-test("the least recently used account gives way", async () => {
+test("the least recently used account is evicted", async () => {
   const { cache, put } = openWorld();
   const [oldest, used] = [put(), put()];
   await cache.get(oldest);
@@ -140,7 +140,7 @@ test("the least recently used account gives way", async () => {
   assert.ok(cache.peek(used));
 });
 
-test("a failed load or check is tried again by the next caller", async () => {
+test("a failed load or check is retried by the next caller", async () => {
   let isDown = true;
   const account = { channelAccountId: randomUUID(), version: 1 } as ConnectedAccount;
   let nowMs = 0;

@@ -5,7 +5,7 @@ import { requireSettings } from "./account-input.ts";
 const rules = { allowPrivate: false, allowedOrigins: ["http://127.0.0.1:8090"] };
 const take = (base_url: string, given = rules) => requireSettings({ base_url }, given);
 
-test("a platform may stand at any public address, with a path", () => {
+test("a platform may have any public address, with a path", () => {
   for (const url of [
     "https://graph.facebook.com",
     "https://proxy.example.com:8443/whatsapp",
@@ -15,7 +15,7 @@ test("a platform may stand at any public address, with a path", () => {
   }
 });
 
-test("an address is written in one way", () => {
+test("an address has one spelling", () => {
   const wrong: [url: string, says: RegExp][] = [
     ["graph.facebook.com", /http or https address/],
     ["ftp://example.com", /http or https address/],
@@ -29,8 +29,8 @@ test("an address is written in one way", () => {
   for (const [url, says] of wrong) assert.throws(() => take(url), says, url);
 });
 
-// Whoever may connect accounts must not reach the machines beside the hub.
-test("a machine of the inside is refused, however it is spelled", () => {
+// A user who may connect accounts must not reach the hub's internal network.
+test("an internal address is refused in every spelling", () => {
   for (const host of [
     "127.0.0.1:8091",
     "10.0.0.1",
@@ -59,7 +59,7 @@ test("a public base_url must be https, on port 443 or 80, or on one above 1023 t
   assert.ok(take("https://graph.example.com:8443"));
 });
 
-test("the simulator is allowed by its origin, and any address where private ones are, but no port of another service", () => {
+test("the simulator is allowed by its origin, and private addresses where configured, but no port of another service", () => {
   assert.ok(take("http://127.0.0.1:8090/whatsapp"));
   const trusting = { ...rules, allowPrivate: true };
   assert.ok(take("http://127.0.0.1:9999", trusting));

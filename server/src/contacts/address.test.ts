@@ -13,19 +13,19 @@ function refusal(address: string, field?: string): RequestError {
   throw new Error(`${address} was taken`);
 }
 
-test("every spelling of an address is stored in one form, which is read back as itself", () => {
+test("every spelling of an address is stored in one form, which parses to itself", () => {
   const address = parseAddress("phone:+55 11 99999 1111");
 
   assert.deepEqual(address, { channel: "phone", identifier: "5511999991111" });
   assert.deepEqual(parseAddress(formatAddress(address)), address);
 });
 
-test("only the first colon parts the channel from the identifier", () => {
+test("only the first colon separates the channel from the identifier", () => {
   assert.equal(refusal("chat:a:b").code, "VALIDATION_ERROR");
   assert.equal(formatAddress(parseAddress("chat:a-b")), "chat:a-b");
 });
 
-test("an unknown channel and a missing one are told with the channels that there are", () => {
+test("the error for an unknown or missing channel lists the channels", () => {
   for (const address of ["pigeon:7", "+5511999991111", ":7", ""]) {
     const error = refusal(address, "addresses.3");
     assert.match(error.message, /^addresses\.3 .*phone, chat\.$/);
@@ -33,17 +33,17 @@ test("an unknown channel and a missing one are told with the channels that there
   }
 });
 
-test("the hub's own channel cannot be given", () => {
+test("the hub's own channel is refused", () => {
   assert.match(refusal("app:7").message, /every user has the channel app/);
 });
 
-test("an identifier that is too long, or has control characters or half a character, is none", () => {
+test("refuses an identifier that is too long, or has control characters or half a character", () => {
   for (const identifier of ["a".repeat(201), "a\0b", "a\nb", "\ud800", ""]) {
     assert.match(refusal(`chat:${identifier}`).message, /not an address of the channel chat/);
   }
   assert.equal(parseAddress(`chat:${"a".repeat(200)}`).identifier.length, 200);
 });
 
-test("the name of a channel cannot be that of an object's own property", () => {
+test("the name of a channel cannot be a property of Object.prototype", () => {
   assert.equal(refusal("constructor:7").code, "VALIDATION_ERROR");
 });

@@ -41,7 +41,7 @@ async function openPhoneBook() {
   };
 }
 
-test("200 messages of an unknown person at the same time make one contact", async () => {
+test("200 concurrent messages of an unknown person create one contact", async () => {
   const { find } = await openPhoneBook();
   const before = await countRows(pool, "contacts");
 
@@ -51,7 +51,7 @@ test("200 messages of an unknown person at the same time make one contact", asyn
   assert.equal((await countRows(pool, "contacts")) - before, 1);
 });
 
-test("names of one person in any combination and order, all at the same time, make one contact", async () => {
+test("concurrent identifiers of one person in any combination create one contact", async () => {
   const { find, show } = await openPhoneBook();
   const names = ["11111", "22222", "33333"];
   const calls = Array.from({ length: 60 }, (_, index) => {
@@ -82,7 +82,7 @@ test("an alias that another participant has stays there", async () => {
   assert.deepEqual((await show(bia)).addresses, ["phone:22222"]);
 });
 
-test("a contact named by its address takes the name that the person goes by, and keeps it", async () => {
+test("a contact named by its address takes the person's name once, and keeps it", async () => {
   const { find, show } = await openPhoneBook();
   const id = await find({});
   assert.equal((await show(id)).displayName, "5511999991111");
@@ -93,7 +93,7 @@ test("a contact named by its address takes the name that the person goes by, and
   assert.equal((await show(id)).displayName, "Zoë 🌻");
 });
 
-test("a platform's endless name is cut, never half of a character", async () => {
+test("a long name from a platform is cut, but not within a character", async () => {
   const { find, show } = await openPhoneBook();
 
   const id = await find({ displayName: "🌻".repeat(300) });
@@ -112,7 +112,7 @@ test("a user with the address is found as well as a contact", async () => {
   assert.equal(await find({ identifier: "11111", displayName: "R." }), user.userId);
 });
 
-test("an address that a deleted participant left behind is given out again", async () => {
+test("an address of a deleted participant can be used again", async () => {
   const { find, workspaceId } = await openPhoneBook();
   const id = await find({});
   await pool.query("UPDATE participants SET deleted_at = now() WHERE participant_id = $1", [id]);
@@ -125,7 +125,7 @@ test("an address that a deleted participant left behind is given out again", asy
   assert.notEqual(await find({}), next);
 });
 
-test("two contacts made with one address at the same time: one is made, the other is told who has it", async () => {
+test("of two concurrent contacts with one address, one is created and the other gets a conflict that names the owner", async () => {
   const { create } = await openPhoneBook();
 
   const results = await Promise.allSettled([

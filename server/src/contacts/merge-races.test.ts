@@ -16,10 +16,10 @@ import {
   mergeContacts,
 } from "./contacts.ts";
 
-/** What a merge or a deletion overtakes may be told so; nothing may break (such as by a deadlock) or be stranded. */
+/** What a merge or a deletion overtakes may fail with its error; nothing may break (such as by a deadlock) or be stranded. */
 const honest = ["CONFLICT", "RESOURCE_NOT_FOUND", "VALIDATION_ERROR"];
 
-test("whatever happens to two contacts while they are merged or deleted, nothing is left with one who is gone", async () => {
+test("changes during a merge or a deletion leave nothing with a contact that is gone", async () => {
   await using database = await openTestPool();
   const db = database.pool;
   const workspaceId = await addWorkspace(db);

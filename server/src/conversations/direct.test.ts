@@ -55,7 +55,7 @@ async function findDirectTo(
   return only(await findDirectsTo({ db: pool, clock }, { workspaceId, mayReachContacts: true }, [asked]));
 }
 
-test("200 calls at the same time agree on one private conversation", async () => {
+test("200 concurrent calls agree on one private conversation", async () => {
   const { agentId, direct } = await openPair();
   const before = await countRows(pool, "conversations");
 
@@ -73,7 +73,7 @@ test("the existing private conversation of exactly these two is used", async () 
   assert.equal((await direct(agentId)).conversationId, made.conversationId);
 });
 
-test("creating it and writing at the same time lead to one conversation", async () => {
+test("creating it and writing concurrently lead to one conversation", async () => {
   const { agentId, contactId, direct, create } = await openPair();
   const before = await countRows(pool, "conversations");
 
@@ -111,13 +111,13 @@ test("of a caller's own conversation with the person and the workspace's, the on
   assert.deepEqual(await direct(agentId, true), own);
 });
 
-test("nobody has a private conversation with itself", async () => {
+test("a participant has no private conversation with itself", async () => {
   const { contactId, direct } = await openPair();
 
   await assert.rejects(direct(contactId), { code: "VALIDATION_ERROR" });
 });
 
-test("200 sends to an unknown address at the same time make one contact and one conversation", async () => {
+test("200 concurrent sends to an unknown address create one contact and one conversation", async () => {
   const { agentId, workspaceId } = await openPair();
   const before = [await countRows(pool, "contacts"), await countRows(pool, "conversations")];
   const send = (to: string) => findDirectTo({ workspaceId, senderId: agentId, mayUseWorkspace: true }, to);
@@ -131,7 +131,7 @@ test("200 sends to an unknown address at the same time make one contact and one 
   assert.deepEqual(made, [before[0]! + 1, before[1]! + 1]);
 });
 
-test("a recipient who was merged meanwhile is reached as the survivor, one who was deleted not at all", async () => {
+test("a recipient who was just merged is reached as the survivor, and one who was deleted is not reached", async () => {
   const { agentId, contactId, workspaceId, direct } = await openPair();
   const input = { display_name: "Ana M." };
   const survivor = await createContact({ db: pool, clock, parseAddress: testParseAddress }, workspaceId, input);
@@ -143,7 +143,7 @@ test("a recipient who was merged meanwhile is reached as the survivor, one who w
   await assert.rejects(direct(workspaceId), { code: "CONFLICT" });
 });
 
-test("a merge keeps the conversation that the survivor's address finds, and brings that of the other", async () => {
+test("a merge keeps the survivor's known conversation, and adds that of the other", async () => {
   const { agentId, contactId, workspaceId, direct } = await openPair();
   const input = { display_name: "Ana M.", addresses: ["chat:ana-m"] };
   const survivor = await createContact({ db: pool, clock, parseAddress: testParseAddress }, workspaceId, input);
@@ -163,7 +163,7 @@ test("many addresses take a few statements, one after the other, for known and f
     const input = { display_name: "Known", addresses: [`phone:${phone(number).identifier}`] };
     return createContact({ db: pool, clock, parseAddress: testParseAddress }, workspaceId, input);
   };
-  // Some have a contact only, one a private conversation that no address has found yet.
+  // Some have a contact only, one a private conversation that was created without an address.
   for (let number = 0; number < 90; number += 3) await addContact(number);
   const given = await create([agentId, (await addContact(1)).contactId]);
   const asked = Array.from({ length: 90 }, (_, number) => {
@@ -185,7 +185,7 @@ test("many addresses take a few statements, one after the other, for known and f
   assert.equal(counted.statements, 2);
 });
 
-/** A view of the pool that counts what is asked of it, also in transactions. */
+/** A view of the pool that counts its statements, also in transactions. */
 function countStatements(of: Pool) {
   const counted = { statements: 0, atOnce: 0, mostAtOnce: 0 };
   async function count<Result>(work: () => Promise<Result>): Promise<Result> {

@@ -31,7 +31,7 @@ const quiet = { info() {}, warn() {}, error: console.error };
 /** What a password costs is tested elsewhere. */
 const hasher = { hash: async () => "none" } as unknown as PasswordHasher;
 
-/** Counts the statements that reach the database; `gate`, when set, holds back the answers to later ones. */
+/** Counts the statements that reach the database; `gate`, when set, delays the answers to later ones. */
 let statements = 0;
 let gate: { opened: Promise<void>; held: number } | undefined;
 const countingDb = {
@@ -80,8 +80,8 @@ test("a credential checked within 30 s is answered from memory, without a promis
   assert.equal(statements, 2);
 });
 
-// Ten thousand sockets that are cut off come back within seconds of each other.
-test("a caller who is asked about now and then is known whenever it comes back", async () => {
+// Ten thousand disconnected sockets reconnect within seconds of each other.
+test("a credential that is rechecked regularly stays cached", async () => {
   const { authorization } = await openNewSession("agent");
   const { sessionId } = await here.authenticate(authorization);
   for (let asked = 0; asked < 3; asked += 1) {
@@ -100,8 +100,8 @@ test("a hundred first requests with one token share one check", async () => {
   assert.equal(statements, 1);
 });
 
-// All sockets of a process that comes back, each with a credential of its own.
-test("thousands who come at once cost a few statements, and those known before no signature", async () => {
+// All sockets of a restarted process, each with its own credential.
+test("thousands of concurrent requests cost a few statements, and cached tokens no signature check", async () => {
   const { claims } = await openNewSession("agent");
   const strangers = Array.from({ length: 300 }, () => tokens.issue(claims));
   const callers = (await Promise.all(strangers)).map((token) => `Bearer ${token}`);
@@ -123,7 +123,7 @@ test("thousands who come at once cost a few statements, and those known before n
   assert.equal(statements, 1);
 });
 
-test("among many who come at once each is answered for itself", async () => {
+test("each of many concurrent requests gets its own answer", async () => {
   const [good, ended] = [await openNewSession("agent"), await openNewSession("member")];
   await pool.query("UPDATE sessions SET revoked_at = now() WHERE session_id = $1", [ended.sessionId]);
   const mixed = await Promise.allSettled(
@@ -135,7 +135,7 @@ test("among many who come at once each is answered for itself", async () => {
   );
 });
 
-test("a changed role counts at once where it was changed, and elsewhere at the next check", async () => {
+test("a changed role takes effect at once in this process, and in others at the next check", async () => {
   const elsewhere = freshAuthenticator();
   const { authorization, key } = await openNewSession("agent");
   assert.equal((await here.authenticate(authorization)).role, "agent");
@@ -148,7 +148,7 @@ test("a changed role counts at once where it was changed, and elsewhere at the n
   assert.equal((await elsewhere.authenticate(authorization)).role, "member");
 });
 
-test("a disabled user is nobody, by token and by API key, until enabled again", async () => {
+test("tokens and API keys of a disabled user are refused until the user is enabled again", async () => {
   const { authorization, key, principal } = await openNewSession("agent");
   const apiKey = await makeKey(principal);
   await here.authenticate(authorization);
@@ -167,8 +167,8 @@ test("a disabled user is nobody, by token and by API key, until enabled again", 
   assert.equal((await here.authenticate(apiKey)).userId, key.userId);
 });
 
-// A log-out that commits while a check has already read the session, but has not yet come back.
-test("a check that began before a log-out leaves nothing in memory", async () => {
+// A log-out that commits after a check has read the session, but before its answer arrives.
+test("a check that started before a log-out caches nothing", async () => {
   const { authorization, sessionId } = await openNewSession("agent");
   const { promise: opened, resolve: open } = Promise.withResolvers<void>();
   const closed = { opened, held: 0 };
@@ -221,7 +221,7 @@ test("tokens of another key, algorithm, issuer or audience are refused without a
   assert.equal(statements, 0);
 });
 
-test("an API key acts for its maker: agents and admins as the workspace, members as themselves", async () => {
+test("an API key of an agent or admin acts as the workspace, that of a member as the member", async () => {
   for (const role of ["admin", "agent", "member"] as const) {
     const { principal: maker } = await openNewSession(role);
     const { api_key_id, key } = await createApiKey({ db: pool, clock }, maker, {
@@ -258,7 +258,7 @@ test("an API key ends when it expires and when it is revoked; an unknown one nev
   await refused("Bearer c4a_unknown", "API_KEY_INVALID");
 });
 
-test("the use of an API key is noted at most once a minute", async () => {
+test("the use of an API key is recorded at most once a minute", async () => {
   const authorization = await makeKey(admin);
   const lastUse = async () => {
     const { callerId } = await freshAuthenticator().authenticate(authorization);

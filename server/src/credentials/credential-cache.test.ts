@@ -10,7 +10,7 @@ const believed = (userId: string) => ({
   claims: undefined,
 });
 
-test("the cache never holds more than its size, and what is used stays", () => {
+test("the cache never exceeds its size, and keeps used entries", () => {
   const cache = openCredentialCache(10);
   cache.set("used", believed("used"));
   for (let n = 0; n < 1000; n += 1) {
@@ -21,7 +21,7 @@ test("the cache never holds more than its size, and what is used stays", () => {
   assert.equal(cache.get("once 0"), undefined);
 });
 
-test("what is deleted is gone, however long ago it was used", () => {
+test("a deleted entry is gone from both generations", () => {
   const cache = openCredentialCache(4);
   for (const name of ["a", "b", "c"]) cache.set(name, believed(name));
   cache.deleteWhere(({ userId }) => userId !== "b");

@@ -37,7 +37,7 @@ const deps = {
 };
 const config = { adminUsername: "root", adminPassword: null };
 
-test("a name that cannot be a username stops the start with one sentence", async () => {
+test("an invalid ADMIN_USERNAME stops the start with one sentence", async () => {
   const wrong = { ...deps, config: { ...config, adminUsername: "a b" } };
   await assert.rejects(
     ensureFirstAdmin(wrong),
@@ -45,7 +45,7 @@ test("a name that cannot be a username stops the start with one sentence", async
   );
 });
 
-test("of several processes that start at once on an empty database one makes the admin", async () => {
+test("one of several concurrent starts on an empty database creates the admin", async () => {
   const results = await Promise.all(Array.from({ length: 4 }, () => ensureFirstAdmin({ ...deps, config })));
 
   const [made, ...others] = results.sort((a, b) => Number(b.created) - Number(a.created));

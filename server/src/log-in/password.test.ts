@@ -15,7 +15,7 @@ test("a password is stored as Argon2id with 19 MiB, and only it opens", async ()
   assert.equal(await hasher.verify(hashed, "Pässword"), false);
 });
 
-test("an unknown user costs what a known one costs, and is never believed", async () => {
+test("an unknown user costs what a known one costs, and never matches", async () => {
   const hasher = openPasswordHasher({ concurrency: 1 });
   const hashed = await hasher.hash("password");
   const known = await fastest(() => hasher.verify(hashed, "wrong"));
@@ -24,7 +24,7 @@ test("an unknown user costs what a known one costs, and is never believed", asyn
   assert.ok(unknown > known / 3 && unknown < known * 3, `${unknown} ms beside ${known} ms`);
 });
 
-test("beyond the queue a log-in is refused at once, and those in it are served in turn", async () => {
+test("a log-in beyond the queue is refused at once, and those in it are served in turn", async () => {
   const hasher = openPasswordHasher({ concurrency: 1, line: lineOf(2) });
   const all = await Promise.allSettled(["a", "b", "c", "d"].map((password) => hasher.verifyNothing(password)));
 
@@ -38,13 +38,13 @@ test("beyond the queue a log-in is refused at once, and those in it are served i
   assert.equal(await hasher.verifyNothing("later"), false);
 });
 
-test("a hash that is none is an error, and the next password is checked all the same", async () => {
+test("an invalid hash is an error, and the next password is still checked", async () => {
   const hasher = openPasswordHasher({ concurrency: 1 });
   await assert.rejects(hasher.verify("no hash", "password"), /could not be hashed/);
   assert.equal(await hasher.verify(await hasher.hash("password"), "password"), true);
 });
 
-test("who has the turn keeps it to the end of its work", async () => {
+test("a turn lasts until the end of its work", async () => {
   const hasher = openPasswordHasher({ concurrency: 1 });
   const order: string[] = [];
   const work = (name: string) =>
@@ -58,7 +58,7 @@ test("who has the turn keeps it to the end of its work", async () => {
   assert.deepEqual(order, ["a begins", "a ends", "b begins", "b ends"]);
 });
 
-test("those who are sent back come again at different moments, and a full line is told before anything is asked", async () => {
+test("refused log-ins get different retry times, and a full queue refuses before any other work", async () => {
   const hasher = openPasswordHasher({ concurrency: 1, line: lineOf(1) });
   hasher.requireRoom("");
   const both = [hasher.verifyNothing("a"), hasher.verifyNothing("b")];
@@ -73,8 +73,8 @@ test("those who are sent back come again at different moments, and a full line i
   await Promise.all(both);
 });
 
-// A crowd must not take the whole machine.
-test("the next password waits until the place has rested twice as long as it worked", async () => {
+// Many log-ins must not take the whole machine.
+test("the next password waits until the place has paused twice as long as it worked", async () => {
   const hasher = openPasswordHasher({ concurrency: 1 });
   const times: number[] = [];
   const work = () =>
@@ -90,7 +90,7 @@ test("the next password waits until the place has rested twice as long as it wor
 });
 
 // Elsewhere a thread has the priority of its process.
-test("the thread that hashes gives way to the others", { skip: process.platform !== "linux" }, async () => {
+test("the password thread has a low priority", { skip: process.platform !== "linux" }, async () => {
   const own = getPriority();
   const hasher = openPasswordHasher({ concurrency: 1 });
   await hasher.hash("password");

@@ -73,7 +73,7 @@ test("long messages that arrive together are written in several statements, in o
   assert.ok(lengths.length > 1 && Math.max(...lengths) < 2 * maxPartLength, lengths.join(" "));
 });
 
-test("one id from 200 callers of two acceptors at once makes one message, and all get the same answer", async () => {
+test("one id from 200 concurrent callers of two acceptors creates one message, and all get the same answer", async () => {
   await using line = await startPipeline({ delivers: false });
   const other = openSecond(line);
   const message = messageTo(line, await line.addConversation(await line.addPerson("ana")), "oi");
@@ -117,11 +117,11 @@ test("a known id: the same body gets the same answer, another one a conflict, al
   const first = messageTo(line, chat, "oi");
   const changed = { ...first, ...bodyOf(chat, "olá") };
   const [accepted] = await line.acceptor.accept([first]);
-  const told = await line.acceptor.accept([first, changed, messageTo(line, chat, "next")]);
-  assert.deepEqual(told.map(resultFor), ["1 again", "IDEMPOTENCY_CONFLICT", "2"]);
+  const results = await line.acceptor.accept([first, changed, messageTo(line, chat, "next")]);
+  assert.deepEqual(results.map(resultFor), ["1 again", "IDEMPOTENCY_CONFLICT", "2"]);
   const turned = await line.acceptor.accept([changed, first]);
   assert.deepEqual(turned.map(resultFor), ["IDEMPOTENCY_CONFLICT", "1 again"]);
-  assert.deepEqual((told[0] as { createdAt: Date }).createdAt, (accepted as { createdAt: Date }).createdAt);
+  assert.deepEqual((results[0] as { createdAt: Date }).createdAt, (accepted as { createdAt: Date }).createdAt);
 
   const fresh = messageTo(line, chat, "third");
   const batch = [fresh, { ...fresh }, { ...fresh, ...bodyOf(chat, "other") }];
@@ -129,7 +129,7 @@ test("a known id: the same body gets the same answer, another one a conflict, al
   assert.deepEqual(await storedTexts(line), ["oi", "next", "third"]);
 });
 
-test("who asked before gets the same answer, whatever has changed since", async () => {
+test("a repeated message gets the same answer, even if it would be refused now", async () => {
   await using line = await startPipeline({ delivers: false });
   const chat = await line.addConversation(await line.addPerson("ana"));
   const message = messageTo(line, chat, "oi");
@@ -138,7 +138,7 @@ test("who asked before gets the same answer, whatever has changed since", async 
   assert.deepEqual((await line.acceptor.accept([message])).map(resultFor), ["1 again"]);
 });
 
-test("what may not be written is told so, and disturbs no other", async () => {
+test("refused messages get their errors, and do not affect the others", async () => {
   await using line = await startPipeline({ delivers: false });
   const chat = await line.addConversation(await line.addPerson("ana"));
   const elsewhere = await line.addConversation(await line.addPerson("bia"));
@@ -162,14 +162,14 @@ test("what may not be written is told so, and disturbs no other", async () => {
     [{ ...messageTo(line, nobody, "heard"), direction: "inbound" }, "1"],
     [messageTo(line, chat, "last"), "5"],
   ];
-  const told = await line.acceptor.accept(cases.map(([message]) => message));
+  const results = await line.acceptor.accept(cases.map(([message]) => message));
   assert.deepEqual(
-    told.map(resultFor),
+    results.map(resultFor),
     cases.map(([, wanted]) => wanted),
   );
 });
 
-test("without a connected account nobody is reached; an account that was deleted or disabled is none", async () => {
+test("without a connected account no recipient is reached; a deleted or disabled account is not connected", async () => {
   await using line = await startPipeline({ delivers: false });
   const chat = await line.addConversation(await line.addPerson("ana"));
   await run(line.pool, "UPDATE channel_accounts SET status = 'needs_attention'");
@@ -181,20 +181,20 @@ test("without a connected account nobody is reached; an account that was deleted
 });
 
 // One message that PostgreSQL cannot take must not fail the hundreds that share its commit.
-test("one poisonous message among 100 fails alone", async () => {
+test("one message among 100 that the database rejects fails alone", async () => {
   await using line = await startPipeline({ delivers: false });
   const chat = await line.addConversation(await line.addPerson("ana"));
   const messages = Array.from({ length: 100 }, (_, index) => messageTo(line, chat, `${index}`));
   messages[41] = { ...messages[41]!, payload: '{"type":"text","text":"\\u0000"}' };
-  const told = (await line.acceptor.accept(messages)).map(resultFor);
-  assert.equal(told[41], "INTERNAL");
+  const results = (await line.acceptor.accept(messages)).map(resultFor);
+  assert.equal(results[41], "INTERNAL");
   assert.deepEqual(
-    told.filter((_, index) => index !== 41),
+    results.filter((_, index) => index !== 41),
     Array.from({ length: 99 }, (_, index) => `${index + 1}`),
   );
 });
 
-test("while the database is away: OVERLOADED within a bound, and nothing is taken", async () => {
+test("while the database is unavailable, accept fails with OVERLOADED within a bound and stores nothing", async () => {
   await using line = await startPipeline({ delivers: false });
   const log = { info() {}, warn() {}, error() {} };
   const away = openPool({ url: "postgres://nobody@127.0.0.1:1/none", size: 1, applicationName: "test", log });
@@ -235,7 +235,7 @@ test("while the messages of one workspace cannot be stored, those of another are
   await away.end();
 });
 
-test("connections that break in the middle of commits lose no answer: each message is there once", async () => {
+test("connections that break during commits lose no answer: each message is stored once", async () => {
   await using line = await startPipeline({ delivers: false });
   const chat = await line.addConversation(await line.addPerson("ana"));
   const sending = Array.from({ length: 300 }, async (_, index) => {
@@ -247,10 +247,10 @@ test("connections that break in the middle of commits lose no answer: each messa
       "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'chat4all accept' AND datname = current_database()",
     );
   }
-  const told = await Promise.all(sending);
+  const results = await Promise.all(sending);
   assert.deepEqual(
-    told.map((one) => one.seq).toSorted((a, b) => a - b),
-    told.map((_, index) => index + 1),
+    results.map((one) => one.seq).toSorted((a, b) => a - b),
+    results.map((_, index) => index + 1),
   );
   assert.equal((await storedTexts(line)).length, 300);
 });

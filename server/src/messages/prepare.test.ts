@@ -38,7 +38,7 @@ const agent: Principal = { ...member, role: "agent" };
 const key: Principal = { ...agent, kind: "api_key", participantId: workspaceId };
 const text = { type: "text", text: "oi" } as const;
 
-/** A body as a client might write it: what is wrong with it is the point. */
+/** A body as a client might write it, possibly invalid. */
 async function prepare(body: Partial<SendBody>, principal: Principal = agent) {
   return prepareMessage(deps, principal, { conversation_id: chat, payload: text, ...body } as SendBody);
 }
@@ -52,7 +52,7 @@ function refusal(code: string, field?: string) {
   };
 }
 
-test("who sends: the caller, or, for those who see all, whom they name", async () => {
+test("the sender is the caller or, for callers who see all, the participant in `from`", async () => {
   assert.equal((await prepare({})).senderId, ana);
   assert.equal((await prepare({}, key)).senderId, workspaceId);
   assert.equal((await prepare({ from: ana }, member)).senderId, ana);
@@ -60,14 +60,14 @@ test("who sends: the caller, or, for those who see all, whom they name", async (
   await assert.rejects(prepare({ from: account }, member), refusal("FORBIDDEN"));
 });
 
-test("who must be a member: all but an agent, an admin or a key that speaks for itself or the workspace", async () => {
+test("the sender must be a member, unless an agent, an admin or a key sends as itself or the workspace", async () => {
   assert.equal((await prepare({}, member)).mustBeMember, true);
   assert.equal((await prepare({}, agent)).mustBeMember, false);
   assert.equal((await prepare({ from: workspaceId }, agent)).mustBeMember, false);
   assert.equal((await prepare({ from: account }, agent)).mustBeMember, true);
 });
 
-test("what cannot be meant is refused, and the field is named", async () => {
+test("contradictory fields are refused, and the error names the field", async () => {
   const both = { conversation_id: chat, to: "phone:1" };
   const deep = Array.from({ length: 25 }).reduce<Record<string, unknown>>((inner) => ({ inner }), {});
   const refused: [Partial<SendBody>, string][] = [
@@ -90,24 +90,24 @@ test("what cannot be meant is refused, and the field is named", async () => {
   await assert.rejects(prepare({ payload: { type: "file", file_id: account } }), refusal("RESOURCE_NOT_FOUND"));
 });
 
-test("an address finds its conversation", async () => {
+test("an address resolves to its conversation", async () => {
   const message = await prepare({ conversation_id: undefined as never, to: "phone:1" });
   assert.equal(message.conversationId, "direct with phone:1");
 });
 
-test("channels are kept as they were asked for", async () => {
+test("channels are stored as requested", async () => {
   assert.equal((await prepare({})).channels, null);
   assert.equal((await prepare({ channels: ["all"] })).channels, "*");
   assert.equal((await prepare({ channels: ["phone", "chat"] })).channels, "phone,chat");
 });
 
 // The id of a conversation is also its key on the bus: two spellings would be two orders.
-test("the same body in another order of fields is prepared the same", async () => {
+test("the order of fields does not change the prepared message", async () => {
   const one = { message_id: ana, metadata: { a: 1, b: { c: 2, d: 3 } } };
   const other = { metadata: { b: { d: 3, c: 2 }, a: 1 }, message_id: ana };
   assert.deepEqual(await prepare(one), await prepare(other));
 });
 
-test("what is stored is JSON with its fields in one order", () => {
+test("stored JSON has its fields in one order", () => {
   assert.equal(storable({ b: [1, { z: null, y: "é" }], a: true }, "metadata"), '{"a":true,"b":[1,{"y":"é","z":null}]}');
 });

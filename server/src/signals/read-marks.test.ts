@@ -4,7 +4,7 @@ import { all, run } from "../lib/query.ts";
 import { startPipeline } from "../testing/test-pipeline.ts";
 import { settle, takeOfConversation } from "./read-marks.ts";
 
-test("many read marks are settled together, except those of which a later message was read", async () => {
+test("many read marks are settled together, except those with a later message", async () => {
   await using line = await startPipeline({ delivers: false });
   const people = ["ana", "bia", "caio"];
   const chat = await line.addConversation(await line.addPerson("ana"));

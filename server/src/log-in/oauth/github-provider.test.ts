@@ -85,7 +85,7 @@ test("the browser is sent to GitHub with what it asks for", async () => {
   });
 });
 
-test("a person is the number that GitHub gave, with the primary address", async () => {
+test("a person is identified by GitHub's numeric id, with the primary address", async () => {
   assert.deepEqual(await identify(), {
     issuer: url,
     subject: "583231",
@@ -107,7 +107,7 @@ test("a person is the number that GitHub gave, with the primary address", async 
   for (const { headers } of rest) assert.equal(headers.authorization, "Bearer gho_16C7e42F292c6912E7");
 });
 
-test("a primary address that is not verified is no proof, though another one is", async () => {
+test("an unverified primary address is no proof, even when another one is verified", async () => {
   answers.emails.body = usual.emails.body.map((each) => ({ ...each, verified: !each.primary }));
   const { email, isEmailVerified } = await identify();
   assert.deepEqual([email, isEmailVerified], ["octocat@example.com", false]);
@@ -127,7 +127,7 @@ for (const [what, change, code] of [
   ["too many questions", { user: { status: 429, body: {} } }, "CHANNEL_UNAVAILABLE"],
   ["trouble of its own", { user: { status: 502, body: {} } }, "CHANNEL_UNAVAILABLE"],
 ] as const) {
-  test(`${what} is told as ${code}`, async () => {
+  test(`${what} is answered with ${code}`, async () => {
     Object.assign(answers, change);
     await assert.rejects(identify(), { code });
   });

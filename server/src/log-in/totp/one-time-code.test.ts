@@ -18,7 +18,7 @@ for (const [seconds, code] of [
   });
 }
 
-test("a code counts in its own step and one before or after, and not once its step was used", () => {
+test("a code is valid in its own step and one before or after, until its step is used", () => {
   const nowMs = 1_700_000_000_000;
   const now = stepAt(nowMs);
   for (const step of [now - 1, now, now + 1]) assert.equal(matchingStep(secret, codeOf(secret, step), nowMs, 0), step);
@@ -28,7 +28,7 @@ test("a code counts in its own step and one before or after, and not once its st
   assert.equal(matchingStep(secret, "", nowMs, 0), null);
 });
 
-test("a secret is told in base32, as authenticator apps read it", () => {
+test("a secret is written in base32, as authenticator apps read it", () => {
   assert.equal(toBase32(Buffer.from("fooba")), "MZXW6YTB");
   const url = new URL(otpauthUrl(secret, "ana lima"));
   assert.equal(url.href.split("?")[0], "otpauth://totp/Chat4All:ana%20lima");
