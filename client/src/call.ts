@@ -43,7 +43,7 @@ export interface CallOptions {
   query?: Record<string, string | number | undefined>;
   headers?: Record<string, string>;
   signal?: AbortSignal;
-  /** Left out, the client's own credential goes with the request. */
+  /** Sends no credential. */
   isPublic?: boolean;
 }
 
@@ -54,8 +54,8 @@ export interface Answer<Body> {
 }
 
 /**
- * One request. Throws `ApiError` for what the hub refuses, and what `fetch` throws when there is no answer. One that the
- * hub did not look at because there were too many (429) is made again up to `mostWaits` times, as soon as the hub says.
+ * One request. Throws `ApiError` when the hub refuses it, and the error of `fetch` when there is no answer. After 429 it is
+ * retried up to `maxRetries` times, when `retry-after` has passed.
  */
 export type Call = <Body>(method: string, path: string, options?: CallOptions) => Promise<Answer<Body>>;
 
@@ -77,8 +77,8 @@ export interface Page<Item> {
   next_cursor: string | null;
 }
 
-const mostWaits = 2;
-/** Whoever is told to wait longer decides for itself. */
+const maxRetries = 2;
+/** A longer wait is left to the caller. */
 const longestWaitSeconds = 5;
 
 export function openCall({ url, authorization, fetch }: CallerOptions): Call {
@@ -88,17 +88,17 @@ export function openCall({ url, authorization, fetch }: CallerOptions): Call {
     const credential = isPublic ? null : await authorization();
     if (credential !== null) headers.authorization ??= credential;
     if (body !== undefined) headers["content-type"] ??= "application/json";
-    for (let waits = 0; ; waits += 1) {
+    for (let retries = 0; ; retries += 1) {
       const response = await fetch(`${url}${path}${toQuery(query)}`, {
         method,
         headers,
         ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
         ...(signal === undefined ? {} : { signal }),
       });
-      const told = parse(await response.text());
-      if (response.ok) return { status: response.status, headers: response.headers, body: told as Body };
-      const refusal = new ApiError(response, told);
-      const seconds = response.status === 429 && waits < mostWaits ? refusal.retryAfterSeconds : null;
+      const answer = parse(await response.text());
+      if (response.ok) return { status: response.status, headers: response.headers, body: answer as Body };
+      const refusal = new ApiError(response, answer);
+      const seconds = response.status === 429 && retries < maxRetries ? refusal.retryAfterSeconds : null;
       if (seconds === null || !(seconds <= longestWaitSeconds)) throw refusal;
       await pause(seconds * 1_000, signal);
     }

@@ -20,8 +20,8 @@ function answering(answer: (seen: Seen) => [status: number, body: unknown, heade
     const call = { method: init.method!, path: input.slice(url.length), authorization: headers.authorization, body };
     seen.push(call);
     await Promise.resolve();
-    const [status, told, answered] = answer(call);
-    return new Response(told === null ? null : JSON.stringify(told), { status, headers: answered ?? {} });
+    const [status, answered, answerHeaders = {}] = answer(call);
+    return new Response(answered === null ? null : JSON.stringify(answered), { status, headers: answerHeaders });
   }) as typeof globalThis.fetch;
   return { seen, fetch };
 }
@@ -72,7 +72,7 @@ test("an answer of another server is an ApiError too", async () => {
   await assert.rejects(client.auth.me(), { name: "ApiError", status: 502, code: "INTERNAL" });
 });
 
-// Two refreshes with one refresh token end the session: to the hub it looks stolen.
+// Two refreshes with one refresh token end the session, as if it were stolen.
 test("many calls at once share one login, and one refresh when it expires", async () => {
   let logins = 0;
   const { seen, fetch } = answering(({ path, body }) => {

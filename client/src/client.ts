@@ -28,7 +28,7 @@ export type ClientOptions = {
 /** A message that was accepted; `isReplayed` when the hub had it already. */
 export type Sent = api.AcceptedMessage & { isReplayed: boolean };
 
-/** The hub's API, typed, as this credential may use it. Every call throws `ApiError` for what the hub refuses. */
+/** The hub's API, typed, as this credential may use it. Every call throws `ApiError` when the hub refuses it. */
 export type Client = ReturnType<typeof openClient>;
 
 export function openClient(options: ClientOptions) {
@@ -41,7 +41,7 @@ export function openClient(options: ClientOptions) {
   const session = credential === undefined ? null : openSession(call, credential);
   return {
     url,
-    /** For what has no name here. */
+    /** For requests without a function here. */
     call,
     auth: authCalls(call, () => session?.end() ?? Promise.resolve()),
     messages: messageCalls(call),
@@ -57,9 +57,9 @@ export function openClient(options: ClientOptions) {
     webhookEndpoints: webhookEndpointCalls(call),
     events: eventCalls(call),
     realtime: {
-      /** Listens to events until it is closed, and comes back by itself. */
+      /** Receives events until it is closed, and reconnects by itself. */
       connect(chosen: RealtimeOptions = {}) {
-        if (session === null) throw new Error("Events are told to those who have a credential.");
+        if (session === null) throw new Error("Realtime events need a credential.");
         const { WebSocket = globalThis.WebSocket } = options;
         return openRealtime({ url, session, call, WebSocket, random: Math.random }, chosen);
       },
@@ -80,7 +80,7 @@ export async function* everyPage<Item>(list: (page: PageQuery) => Promise<Page<I
 
 function messageCalls(call: Call) {
   return {
-    /** Safe to repeat with the same `message_id` until an answer comes. */
+    /** Safe to retry with the same `message_id`. */
     async send(body: api.NewMessage, options: { signal?: AbortSignal } = {}): Promise<Sent> {
       const answer = await call<api.AcceptedMessage>("POST", "/v1/messages", { body, ...options });
       return { ...answer.body, isReplayed: answer.headers.get("idempotent-replayed") === "true" };
@@ -112,8 +112,7 @@ function conversationCalls(call: Call) {
       bodyOf<null>(call, "DELETE", `${path}/${id}/members/${participantId}`),
     /** Newest first, unless `after_seq` is given. */
     messages: (id: string, query?: Query<"listMessages">) => page<api.Message>(call, `${path}/${id}/messages`, query),
-    /** The caller has read everything up to here. */
-    /** Null when every platform that shows read marks has taken them. */
+    /** Marks everything up to `seq` as read. Null when every platform that shows read marks has accepted them. */
     read: (id: string, seq: number) =>
       bodyOf<api.NotShown | null>(call, "POST", `${path}/${id}/read`, { body: { seq } }),
     /** Null when every platform that can show typing does. */
@@ -139,7 +138,7 @@ function contactCalls(call: Call) {
 function channelAccountCalls(call: Call) {
   const path = "/v1/channel-accounts";
   return {
-    /** `webhook` says whether the platform was told where to call. */
+    /** `webhook` says whether the platform has the webhook's address. */
     create: (body: api.NewChannelAccount) => bodyOf<api.ConnectedChannelAccount>(call, "POST", path, { body }),
     list: (query?: Query<"listChannelAccounts">) => page<api.ChannelAccount>(call, path, query),
     get: (id: string) => bodyOf<api.ChannelAccount>(call, "GET", `${path}/${id}`),
@@ -175,7 +174,7 @@ function webhookEndpointCalls(call: Call) {
     change: (id: string, body: api.WebhookEndpointChange) =>
       bodyOf<api.WebhookEndpoint>(call, "PATCH", `${path}/${id}`, { body }),
     remove: (id: string) => bodyOf<null>(call, "DELETE", `${path}/${id}`),
-    /** The secret before signs beside the new one for so long. */
+    /** The old secret also signs during the overlap. */
     rotateSecret: (id: string, overlap_seconds?: number) =>
       bodyOf<api.WebhookEndpointWithSecret>(call, "POST", `${path}/${id}/rotate-secret`, {
         ...(overlap_seconds !== undefined && { body: { overlap_seconds } }),

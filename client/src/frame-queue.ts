@@ -1,4 +1,3 @@
-/** Frames between a socket that brings them and a program that takes them. */
 export interface FrameQueue<Frame> {
   /** False when it is full: then the frame was not taken. */
   put(frame: Frame): boolean;
@@ -11,14 +10,14 @@ export interface FrameQueue<Frame> {
   readonly size: number;
 }
 
-/** For one reader at a time. */
+/** For one consumer at a time. */
 export function openFrameQueue<Frame>(bound: number): FrameQueue<Frame> {
   let frames: Frame[] = [];
   let isClosed = false;
   let awaited: ((frame: Frame | null) => void) | null = null;
   let watchers: (() => void)[] = [];
 
-  function tellEmpty(): void {
+  function notifyEmpty(): void {
     for (const watcher of watchers) watcher();
     watchers = [];
   }
@@ -33,7 +32,7 @@ export function openFrameQueue<Frame>(bound: number): FrameQueue<Frame> {
     },
     take() {
       const frame = frames.shift();
-      if (frames.length === 0) tellEmpty();
+      if (frames.length === 0) notifyEmpty();
       if (frame !== undefined) return Promise.resolve(frame);
       if (isClosed) return Promise.resolve(null);
       return new Promise((resolve) => {
@@ -49,7 +48,7 @@ export function openFrameQueue<Frame>(bound: number): FrameQueue<Frame> {
       if (isDropped) frames = [];
       awaited?.(null);
       awaited = null;
-      tellEmpty();
+      notifyEmpty();
     },
     get size() {
       return frames.length;

@@ -1,8 +1,8 @@
-/** What a socket tells. Every frame has a cursor: who goes on from there misses nothing and gets nothing twice. */
+/** The frames of a socket. Each has a cursor: resuming from it repeats and misses nothing. */
 
 import type { Frame, GapFrame, webhooks } from "../../contract/openapi.ts";
 
-/** The events of the feed: each comes once and in order. */
+/** The events of the feed, each once and in order. */
 export type EventFrame = Exclude<Frame, GapFrame>;
 export type EventName = EventFrame["event"];
 
@@ -11,7 +11,7 @@ export type WebhookBody = {
   [Name in keyof webhooks]: webhooks[Name]["post"]["requestBody"]["content"]["application/json"];
 }[keyof webhooks];
 
-/** Not in the feed: told to who is there. */
+/** Not in the feed: only for connected clients. */
 export type TypingFrame = {
   type: "TYPING";
   cursor: string;
@@ -27,7 +27,7 @@ export type PresenceFrame = {
   online: boolean;
 };
 
-/** What this client said was refused. */
+/** A frame of this client was refused. */
 export type ErrorFrame = {
   type: "ERROR";
   cursor: string;
@@ -45,14 +45,14 @@ export type HelloFrame = {
   start_within_seconds: number;
 };
 
-/** The events after `from` follow, then RESUMED and LIVE. Events that came on this socket before may come again. */
+/** The events after `from` follow, then RESUMED and LIVE. Events that this socket received before may be repeated. */
 export type ResumingFrame = { type: "RESUMING"; cursor: string; from: string };
 export type ResumedFrame = { type: "RESUMED"; cursor: string; from: string; count: number };
 /** Live events follow. */
 export type LiveFrame = { type: "LIVE"; cursor: string };
 export type PongFrame = { type: "PONG"; cursor: string };
 
-/** What a program is told. */
+/** The frames for the program. */
 export type RealtimeFrame = EventFrame | GapFrame | TypingFrame | PresenceFrame | ErrorFrame;
 export type ServerFrame = RealtimeFrame | HelloFrame | ResumingFrame | ResumedFrame | LiveFrame | PongFrame;
 

@@ -5,21 +5,20 @@ export function authCalls(call: Call, end: () => Promise<void>) {
   return {
     register: (body: api.Registration) =>
       bodyOf<api.LoggedInUser>(call, "POST", "/auth/register", { body, isPublic: true }),
-    /** `totp_code` for who has a second factor, or one of its recovery codes. */
+    /** With a second factor, `totp_code` is its code or a recovery code. */
     logIn: (body: api.LogIn) => bodyOf<api.UserTokens>(call, "POST", "/auth/token", { body, isPublic: true }),
     refresh: (refresh_token: string) =>
       bodyOf<api.Tokens>(call, "POST", "/auth/refresh", { body: { refresh_token }, isPublic: true }),
     acceptInvitation: (body: api.InvitationAcceptance) =>
       bodyOf<api.LoggedInUser>(call, "POST", "/auth/invitations/accept", { body, isPublic: true }),
-    /** Where else people can log in. */
     providers: async () => (await bodyOf<api.LogInProviders>(call, "GET", "/auth/providers", { isPublic: true })).data,
-    /** The code with which a provider's log-in came back to a page. */
+    /** Takes the code with which a provider's log-in returned to a page. */
     exchange: (code: string) =>
       bodyOf<api.UserTokens>(call, "POST", "/auth/oauth/exchange", {
         body: { code },
         isPublic: true,
       }),
-    /** Answers the same whether or not somebody has this address. */
+    /** The answer is the same for an unknown address. */
     forgotPassword: (email: string) =>
       bodyOf<null>(call, "POST", "/auth/password/forgot", { body: { email }, isPublic: true }),
     resetPassword: (body: api.PasswordReset) =>
@@ -31,8 +30,7 @@ export function authCalls(call: Call, end: () => Promise<void>) {
     logOutEverywhere: (body: api.LogOutEverywhere = {}) =>
       bodyOf<null>(call, "POST", "/auth/logout-everywhere", { body }),
     /**
-     * Ends the caller's other sessions and newer API keys, unless told otherwise. A user with a password gives
-     * `current_password`.
+     * Ends the caller's other sessions and newer API keys by default. A user with a password gives `current_password`.
      */
     changePassword: (body: api.PasswordChange) => bodyOf<null>(call, "POST", "/v1/me/password", { body }),
     secondFactor: {
@@ -61,7 +59,6 @@ export function userCalls(call: Call) {
       bodyOf<api.UserAddresses>(call, "POST", `${path}/${id}/addresses/verify`, { body }),
     /** A link by which the user sets a new password. */
     resetPassword: (id: string) => bodyOf<api.CreatedPasswordReset>(call, "POST", `${path}/${id}/password-reset`),
-    /** For who has lost it. */
     removeSecondFactor: (id: string) => bodyOf<null>(call, "DELETE", `${path}/${id}/totp`),
   };
 }

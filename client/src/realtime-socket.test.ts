@@ -28,7 +28,7 @@ class SilentSocket extends EventTarget {
     this.isClosed = true;
   }
 
-  hear(frame: object): void {
+  receive(frame: object): void {
     this.dispatchEvent(new MessageEvent("message", { data: JSON.stringify(frame) }));
   }
 }
@@ -60,7 +60,7 @@ test("the token is sent as a subprotocol, and the cursor in the address", () => 
 
 test("after HELLO a socket without a cursor sends start, and one with a cursor does not", () => {
   const [fresh, resuming] = [open(), open("41")];
-  for (const { other } of [fresh, resuming]) other.hear(hello);
+  for (const { other } of [fresh, resuming]) other.receive(hello);
   assert.deepEqual(fresh.other.said, ['{"type":"start"}']);
   assert.deepEqual(resuming.other.said, []);
 });
@@ -75,17 +75,17 @@ test("a socket without HELLO is closed", async () => {
 // A network that is gone without a word: the browser would wait for minutes.
 test("a silent hub gets a PING after a heartbeat, and the socket is closed without an answer", async () => {
   const { socket, other, frames } = open("7");
-  other.hear(hello);
+  other.receive(hello);
   mock.timers.tick(29_999);
   assert.deepEqual(other.said, []);
   mock.timers.tick(1);
   assert.deepEqual(other.said, ['{"type":"ping"}']);
   mock.timers.tick(9_999);
-  other.hear({ type: "PONG", cursor: "7" });
+  other.receive({ type: "PONG", cursor: "7" });
   mock.timers.tick(30_000);
   assert.equal(other.said.length, 2);
   mock.timers.tick(10_000);
   assert.deepEqual(await socket.ended, { code: 1006, wasOpen: true });
-  other.hear({ type: "PONG", cursor: "8" });
+  other.receive({ type: "PONG", cursor: "8" });
   assert.equal(frames.length, 2);
 });

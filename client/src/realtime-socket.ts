@@ -10,7 +10,7 @@ export interface SocketOptions {
   onFrame(frame: ServerFrame): void;
 }
 
-/** How a socket ended: the close code, and whether the hub had greeted it. */
+/** The close code, and whether there was a HELLO. */
 export interface SocketEnd {
   code: number;
   wasOpen: boolean;
@@ -18,19 +18,18 @@ export interface SocketEnd {
 
 export interface RealtimeSocket {
   say(frame: ClientFrame): void;
-  /** Ends it, also when the other side does not answer any more. */
+  /** Ends it at once, even if the hub does not answer. */
   end(): void;
   readonly ended: Promise<SocketEnd>;
 }
 
-/** Until the hub greets, and for its answer to a ping, in milliseconds. */
+/** For HELLO, and for the answer to a ping, in milliseconds. */
 const patienceMs = 10_000;
 /** As if the network had broken: no close frame arrived. */
 const brokenCode = 1006;
 
 /**
- * One WebSocket, until it ends. When nothing was heard for a heartbeat it asks whether the hub is there; browsers do not
- * show the pings of the other side.
+ * One WebSocket. After a heartbeat without a frame it sends a ping, because browsers do not show the pings of the hub.
  */
 export function openRealtimeSocket({ WebSocket, url, token, cursor, onFrame }: SocketOptions): RealtimeSocket {
   const address = new URL("/ws", url.replace(/^http/, "ws"));
@@ -51,7 +50,7 @@ export function openRealtimeSocket({ WebSocket, url, token, cursor, onFrame }: S
   function end(): void {
     if (isOver) return;
     socket.close();
-    // A close may wait for an answer that never comes: nobody waits for it.
+    // The close frame may never be answered.
     finish(brokenCode);
   }
 

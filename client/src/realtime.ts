@@ -1,6 +1,6 @@
 import type { GapFrame } from "../../contract/openapi.ts";
 import { ApiError, type Call } from "./call.ts";
-import { openFrameQueue } from "./frame-queue.ts";
+import { type FrameQueue, openFrameQueue } from "./frame-queue.ts";
 import {
   type ErrorFrame,
   type EventFrame,
@@ -16,45 +16,44 @@ import {
   type TypingFrame,
 } from "./frames.ts";
 import { pause } from "./pause.ts";
-import { openRealtimeSocket, type RealtimeSocket } from "./realtime-socket.ts";
+import { openRealtimeSocket, type RealtimeSocket, type SocketEnd } from "./realtime-socket.ts";
 import type { Session } from "./session.ts";
 
 export interface RealtimeOptions {
-  /** Go on right after this event; left out: from now on. */
+  /** Resume after this event; default: from now on. */
   cursor?: string;
   /**
-   * One after the other: the next waits for the promise. A handler that throws ends the connection with what it threw.
+   * One at a time: the next waits for the promise. A handler that throws ends the connection with its error.
    */
   onEvent?(event: EventFrame): void | Promise<void>;
-  /** Events are missing: read what you show anew. */
+  /** Events are missing: reload what you show. */
   onGap?(gap: GapFrame): void | Promise<void>;
   onTyping?(typing: TypingFrame): void;
   onPresence?(presence: PresenceFrame): void;
-  /** What was said here was refused. */
+  /** A frame of this client was refused. */
   onError?(error: ErrorFrame): void;
   onState?(state: RealtimeState): void;
   /**
-   * Frames that wait for the program, at the most (default 1,000). Beyond it the socket rests, and goes on from there.
+   * Most frames that wait for the program (default 1,000). Beyond it the socket is closed, and resumed when they are taken.
    */
   queueSize?: number;
 }
 
-/** `waiting`: for the next try, or for the program to take what has come. */
+/** `waiting`: for the next attempt, or for the program to take frames. */
 export type RealtimeState = "connecting" | "open" | "waiting" | "closed";
 
 /**
- * A connection that comes back by itself and goes on where it was: every event once and in order, or a gap that says
- * otherwise. Without `onEvent`, iterate over it: `for await (const frame of connection)`.
+ * A connection that reconnects and resumes by itself: every event once and in order, or a gap. Without `onEvent`, iterate over it: `for await (const frame of connection)`.
  */
 export interface RealtimeConnection extends AsyncIterable<RealtimeFrame>, AsyncDisposable {
-  /** Of the last frame that the program has taken: keep it, and go on from there after a restart. Null before HELLO. */
+  /** Of the last frame that the program has taken; after a restart, resume from it. Null before HELLO. */
   readonly cursor: string | null;
   readonly state: RealtimeState;
-  /** The caller has read everything up to here. Lost while there is no socket. */
+  /** Marks everything up to `seq` as read. Lost while there is no socket. */
   read(conversationId: string, seq: number): void;
   typing(conversationId: string): void;
   close(): void;
-  /** Resolves after `close`; rejects when coming back is of no use: the credential or the permission is gone. */
+  /** Resolves after `close`; rejects when the credential is refused or the permission is missing. */
   readonly ended: Promise<void>;
 }
 
@@ -66,121 +65,97 @@ export interface RealtimeDeps {
   random: () => number;
 }
 
-/** The hub no longer takes the credential. */
+/** The credential is no longer accepted. */
 const credentialCode = 4401;
 const forbiddenCode = 4403;
 /** The longest wait before the first try after a socket that was open, doubled with each that fails; milliseconds. */
 const firstWaitMs = 500;
 const longestWaitMs = 30_000;
-/** A socket that lasted so long counts as a success. */
+/** A socket that lasted so long counts as a success, in milliseconds. */
 const stableMs = 10_000;
 const defaultQueueSize = 1_000;
 
+/** Opens it at once. */
 export function openRealtime(deps: RealtimeDeps, options: RealtimeOptions): RealtimeConnection {
-  const { url, session, call, WebSocket, random } = deps;
-  const queue = openFrameQueue<ServerFrame>(options.queueSize ?? defaultQueueSize);
-  const closing = new AbortController();
-  let state: RealtimeState = "connecting";
-  /** Where to go on from: after what came, and after what the program took. */
-  let received = options.cursor ?? null;
-  let taken = received;
-  let socket: RealtimeSocket | null = null;
-  let isFull = false;
-  let failure: unknown = null;
+  return new Realtime(deps, options);
+}
 
-  function enter(next: RealtimeState): void {
-    if (state === next) return;
-    state = next;
-    options.onState?.(next);
+class Realtime implements RealtimeConnection {
+  readonly ended: Promise<void>;
+  readonly #deps: RealtimeDeps;
+  readonly #options: RealtimeOptions;
+  readonly #queue: FrameQueue<ServerFrame>;
+  readonly #closing = new AbortController();
+  #state: RealtimeState = "connecting";
+  /** The cursors of the last received frame, and of the last one that the program took. */
+  #received: string | null;
+  #taken: string | null;
+  #socket: RealtimeSocket | null = null;
+  #isFull = false;
+  #failure: unknown = null;
+
+  constructor(deps: RealtimeDeps, options: RealtimeOptions) {
+    this.#deps = deps;
+    this.#options = options;
+    this.#queue = openFrameQueue<ServerFrame>(options.queueSize ?? defaultQueueSize);
+    this.#received = options.cursor ?? null;
+    this.#taken = this.#received;
+    options.onState?.(this.#state);
+    const finish = (error: unknown) => this.#finish(error);
+    const handing = options.onEvent === undefined ? Promise.resolve() : this.#handOut().catch(finish);
+    this.ended = this.#keepOpen()
+      .then(() => this.#finish(null), finish)
+      .then(() => handing)
+      .then(() => {
+        if (this.#failure !== null) throw this.#failure;
+      });
+    // Iterating also throws it: `ended` need not be awaited.
+    this.ended.catch(() => {});
   }
 
-  function onFrame(frame: ServerFrame): void {
-    if (frame.type === "HELLO") enter("open");
-    // A cursor that was given stands: HELLO says where the others are.
-    if (frame.type === "HELLO" && received !== null) return;
-    isFull = !queue.put(frame);
-    if (isFull) socket?.end();
-    else received = cursorAfter(frame) ?? received;
+  get cursor(): string | null {
+    return this.#taken;
   }
 
-  async function keepOpen(): Promise<void> {
-    let refusals = 0;
-    for (let failures = 0; !closing.signal.aborted; ) {
-      if (isFull) {
-        enter("waiting");
-        await queue.emptied();
-        isFull = false;
-      }
-      enter("connecting");
-      const startedAt = performance.now();
-      const token = await within(session.token());
-      if (closing.signal.aborted) return;
-      if (token !== null) {
-        socket = openRealtimeSocket({ WebSocket, url, token, cursor: received, onFrame });
-        const { code, wasOpen } = await socket.ended;
-        socket = null;
-        if (closing.signal.aborted) return;
-        const isStable = wasOpen && performance.now() - startedAt >= stableMs;
-        if (isStable) [failures, refusals] = [0, 0];
-        const isRefused = code === credentialCode || (!wasOpen && (await isUnauthorized()));
-        refusals = isRefused ? refusals + 1 : 0;
-        if (refusals > 1) throw new RealtimeEnded("the hub does not take the credential", code);
-        if (code === forbiddenCode) throw new RealtimeEnded("the caller may not read events", code);
-        if (isRefused && (await within(session.renew(token))) !== null) continue;
-        if (isFull) continue;
-      }
-      enter("waiting");
-      await pause(random() * Math.min(longestWaitMs, firstWaitMs * 2 ** failures), closing.signal);
-      failures += 1;
-    }
+  get state(): RealtimeState {
+    return this.#state;
   }
 
-  /** A refused handshake does not say why: a request does. Throws what makes coming back useless. */
-  async function isUnauthorized(): Promise<boolean> {
-    try {
-      await call("GET", "/v1/events", { query: { limit: 1 }, signal: closing.signal });
-    } catch (error) {
-      if (error instanceof ApiError && error.status === 401) return true;
-      if (error instanceof ApiError && error.status === 403) throw error;
-    }
-    return false;
+  read(conversationId: string, seq: number): void {
+    this.#socket?.say({ type: "read", conversation_id: conversationId, seq });
   }
 
-  /** Null when the hub cannot be asked right now; throws what it refuses for good. */
-  async function within(asking: Promise<string>): Promise<string | null> {
-    try {
-      return await asking;
-    } catch (error) {
-      if (error instanceof ApiError && (error.status === 401 || error.status === 403)) throw error;
-      return null;
-    }
+  typing(conversationId: string): void {
+    this.#socket?.say({ type: "typing", conversation_id: conversationId });
   }
 
-  function finish(error: unknown): void {
-    failure ??= error;
-    closing.abort();
-    socket?.end();
-    queue.close(error === null);
-    enter("closed");
+  close(): void {
+    this.#finish(null);
   }
 
-  /** What the program is told; the rest only moves the cursor. */
-  async function* frames(): AsyncGenerator<RealtimeFrame> {
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+    await this.ended.catch(() => {});
+  }
+
+  /** The frames for the program; the others only move the cursor. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<RealtimeFrame> {
     try {
       for (;;) {
-        const frame = await queue.take();
+        const frame = await this.#queue.take();
         if (frame === null) break;
         if (!isOfTheSocket(frame)) yield frame;
-        taken = cursorAfter(frame) ?? taken;
+        this.#taken = cursorAfter(frame) ?? this.#taken;
       }
     } finally {
-      finish(null);
+      this.#finish(null);
     }
-    if (failure !== null) throw failure;
+    if (this.#failure !== null) throw this.#failure;
   }
 
-  async function handOut(): Promise<void> {
-    for await (const frame of frames()) {
+  async #handOut(): Promise<void> {
+    const options = this.#options;
+    for await (const frame of this) {
       if (isEvent(frame)) await options.onEvent!(frame);
       else if (frame.type === "GAP") await options.onGap?.(frame);
       else if (frame.type === "TYPING") options.onTyping?.(frame);
@@ -189,41 +164,99 @@ export function openRealtime(deps: RealtimeDeps, options: RealtimeOptions): Real
     }
   }
 
-  options.onState?.(state);
-  const handing = options.onEvent === undefined ? Promise.resolve() : handOut().catch(finish);
-  const ended = keepOpen()
-    .then(() => finish(null), finish)
-    .then(() => handing)
-    .then(() => {
-      if (failure !== null) throw failure;
-    });
-  // Who iterates is told there; nobody must listen here.
-  ended.catch(() => {});
-  return {
-    get cursor() {
-      return taken;
-    },
-    get state() {
-      return state;
-    },
-    read: (conversationId, seq) => socket?.say({ type: "read", conversation_id: conversationId, seq }),
-    typing: (conversationId) => socket?.say({ type: "typing", conversation_id: conversationId }),
-    close: () => finish(null),
-    ended,
-    [Symbol.asyncIterator]: frames,
-    async [Symbol.asyncDispose]() {
-      finish(null);
-      await ended.catch(() => {});
-    },
-  };
+  async #keepOpen(): Promise<void> {
+    const { session, random } = this.#deps;
+    const { signal } = this.#closing;
+    let refusals = 0;
+    for (let failures = 0; !signal.aborted; ) {
+      if (this.#isFull) {
+        this.#enter("waiting");
+        await this.#queue.emptied();
+        this.#isFull = false;
+      }
+      this.#enter("connecting");
+      const startedAt = performance.now();
+      const token = await unlessUnreachable(session.token());
+      if (signal.aborted) return;
+      if (token !== null) {
+        const { code, wasOpen } = await this.#runSocket(token);
+        if (signal.aborted) return;
+        const isStable = wasOpen && performance.now() - startedAt >= stableMs;
+        if (isStable) [failures, refusals] = [0, 0];
+        const isRefused = code === credentialCode || (!wasOpen && (await this.#isUnauthorized()));
+        refusals = isRefused ? refusals + 1 : 0;
+        if (refusals > 1) throw new RealtimeEnded("the hub refuses the credential", code);
+        if (code === forbiddenCode) throw new RealtimeEnded("the caller may not read events", code);
+        if (isRefused && (await unlessUnreachable(session.renew(token))) !== null) continue;
+        if (this.#isFull) continue;
+      }
+      this.#enter("waiting");
+      await pause(random() * Math.min(longestWaitMs, firstWaitMs * 2 ** failures), signal);
+      failures += 1;
+    }
+  }
+
+  async #runSocket(token: string): Promise<SocketEnd> {
+    const { WebSocket, url } = this.#deps;
+    const onFrame = (frame: ServerFrame) => this.#onFrame(frame);
+    this.#socket = openRealtimeSocket({ WebSocket, url, token, cursor: this.#received, onFrame });
+    try {
+      return await this.#socket.ended;
+    } finally {
+      this.#socket = null;
+    }
+  }
+
+  #onFrame(frame: ServerFrame): void {
+    if (frame.type === "HELLO") this.#enter("open");
+    // The cursor of HELLO is for clients without one.
+    if (frame.type === "HELLO" && this.#received !== null) return;
+    this.#isFull = !this.#queue.put(frame);
+    if (this.#isFull) this.#socket?.end();
+    else this.#received = cursorAfter(frame) ?? this.#received;
+  }
+
+  /** A refused handshake has no reason, a request has. Throws errors after which reconnecting is useless. */
+  async #isUnauthorized(): Promise<boolean> {
+    try {
+      await this.#deps.call("GET", "/v1/events", { query: { limit: 1 }, signal: this.#closing.signal });
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 401) return true;
+      if (error instanceof ApiError && error.status === 403) throw error;
+    }
+    return false;
+  }
+
+  #enter(next: RealtimeState): void {
+    if (this.#state === next) return;
+    this.#state = next;
+    this.#options.onState?.(next);
+  }
+
+  #finish(error: unknown): void {
+    this.#failure ??= error;
+    this.#closing.abort();
+    this.#socket?.end();
+    this.#queue.close(error === null);
+    this.#enter("closed");
+  }
 }
 
-/** Frames that only the connection itself needs. */
+/** Null when the hub cannot be reached; throws permanent refusals. */
+async function unlessUnreachable(asking: Promise<string>): Promise<string | null> {
+  try {
+    return await asking;
+  } catch (error) {
+    if (error instanceof ApiError && (error.status === 401 || error.status === 403)) throw error;
+    return null;
+  }
+}
+
 function isOfTheSocket(frame: ServerFrame): frame is HelloFrame | ResumingFrame | ResumedFrame | LiveFrame | PongFrame {
   return ["HELLO", "RESUMING", "RESUMED", "LIVE", "PONG"].includes(frame.type);
 }
 
-/** Null for what says nothing of how far the feed was read. */
+/** Null for frames outside of the feed. */
 function cursorAfter(frame: ServerFrame): string | null {
   const isAside = frame.type === "TYPING" || frame.type === "PRESENCE" || frame.type === "ERROR";
   return isAside ? null : frame.cursor;

@@ -2,18 +2,18 @@ import type { Tokens } from "../../contract/openapi.ts";
 import { ApiError, type Call, type Credential } from "./call.ts";
 
 export interface Session {
-  /** A token that works now: logs in when there is none, and refreshes one that is about to expire. */
+  /** A valid token: logs in, or refreshes a token that is about to expire. */
   token(): Promise<string>;
-  /** A token instead of one that the hub no longer takes; the same one where there is no other. */
+  /** A token instead of a refused one; the same one if there is no other. */
   renew(refused: string): Promise<string>;
-  /** Gives the session back. Without one, nothing happens. */
+  /** Logs out. Safe to call twice. */
   end(): Promise<void>;
 }
 
 /** How long before its end a token is refreshed, in milliseconds. */
 const aheadMs = 30_000;
 
-/** Keeps a user logged in. Many callers at once share one login, and one refresh: a refresh token works once. */
+/** Keeps a user logged in. Parallel calls share one log-in and one refresh: a refresh token works once. */
 export function openSession(call: Call, credential: Credential): Session {
   let tokens: Tokens | null = null;
   let age = () => 0;
@@ -28,7 +28,7 @@ export function openSession(call: Call, credential: Credential): Session {
     return next.access_token;
   }
 
-  /** Null when the hub no longer takes it: then the password is needed again. */
+  /** Null when it is refused: then the password is needed again. */
   async function refresh(refreshToken: string): Promise<Tokens | null> {
     try {
       const body = { refresh_token: refreshToken };
@@ -72,8 +72,8 @@ export function openSession(call: Call, credential: Credential): Session {
 }
 
 /**
- * Milliseconds since now, by whichever clock shows more: the time of day can be set back, and the monotonic clock may
- * stand still while the machine sleeps.
+ * Milliseconds since now, by the clock that shows more: the time of day can be set back, and the monotonic clock may stop
+ * while the machine sleeps.
  */
 function openStopwatch(): () => number {
   const [wallMs, steadyMs] = [Date.now(), performance.now()];
