@@ -19,7 +19,6 @@ export type Actor =
     }
   | { readonly kind: "anonymous" | "system"; readonly workspaceId: string; readonly origin: Origin };
 
-/** The hub itself, without a request. */
 export function systemOf(workspaceId: string): Actor {
   return { kind: "system", workspaceId, origin: { ip: null, requestId: null } };
 }
@@ -33,8 +32,7 @@ export interface AuditEvent {
 }
 
 /**
- * Records the event in the transaction that it is about. Call it last: it locks the log of the workspace until the
- * commit. Returns the position of the record.
+ * Call it last in the transaction of the event: it locks the workspace's log until the commit. Returns the position.
  */
 export async function recordAuditEvent(
   db: Db,

@@ -5,27 +5,19 @@ import { type AuditRecord, readAuditRecords } from "./records.ts";
 
 export interface ChainReport {
   workspaceId: string;
-  /** Records read, up to the first wrong one. */
   records: number;
   /** Of the last record, in hexadecimal. Stored elsewhere, it proves later that nothing before it was changed. */
   hash: string;
-  /** The first problem; null when there is none. */
   problem: string | null;
-  /** Whether a record has the expected hash. */
   isExpectedHere: boolean;
 }
 
 export interface VerifyOptions {
-  /** All workspaces if left out. */
   workspaceId?: string | undefined;
-  /** A hash that was noted earlier, in hexadecimal. */
   expectedHash?: string | undefined;
 }
 
-/**
- * Recomputes each hash, oldest first, without the functions of the database. Reads one snapshot, so a hub may continue
- * to write. Calls `report` for each workspace.
- */
+/** Recomputes each hash, oldest first, without the database's functions, over one snapshot. Reports each workspace. */
 export function verifyAuditLog(db: Pool, options: VerifyOptions, report: (found: ChainReport) => void): Promise<void> {
   return transaction(db, async (tx) => {
     await tx.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY");
@@ -33,10 +25,8 @@ export function verifyAuditLog(db: Pool, options: VerifyOptions, report: (found:
   });
 }
 
-/** Precedes the first record of a log. */
 const noHash = Buffer.alloc(32);
 
-/** Records in memory at a time. */
 const pageSize = 1_000;
 
 /** The text that is hashed after the previous hash: see docs/guides/audit-log.md. */

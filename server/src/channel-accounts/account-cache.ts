@@ -2,18 +2,14 @@ import type { Clock } from "../lib/clock.ts";
 import { isUuid } from "../lib/ids.ts";
 import type { ConnectedAccount } from "./channel-account.ts";
 
-/** The least recently used are dropped first. */
 export const maxCachedAccounts = 10_000;
-/** For platforms that continue to call a deleted account. */
 const maxMissing = 1_000;
 /** How long a change by another process may stay invisible, in milliseconds. */
 export const recheckMs = 3_000;
 
 export interface AccountCacheParts {
   clock: Clock;
-  /** Null when there is no such account. */
   load: (channelAccountId: string) => Promise<ConnectedAccount | null>;
-  /** Returns the ids of accounts that changed since the given version. */
   findChanged: (known: readonly ConnectedAccount[]) => Promise<string[]>;
 }
 
@@ -25,14 +21,9 @@ export interface AccountCache {
   forget(channelAccountId: string): void;
 }
 
-/**
- * Caches accounts. At most every `recheckMs`, and only when an account is requested, one statement checks which of them
- * changed, and callers wait for that result. When the database cannot be reached, `get` rejects.
- */
+/** Every `recheckMs` of use, one statement checks which accounts changed. `get` rejects when that fails. */
 export function openAccountCache({ clock, load, findChanged }: AccountCacheParts): AccountCache {
-  /** Least recently used first. */
   const accounts = new Map<string, ConnectedAccount>();
-  /** Unknown ids, and how long they count as unknown. */
   const missing = new Map<string, number>();
   const loading = new Map<string, Promise<ConnectedAccount | null>>();
   let checkedAt = Number.NEGATIVE_INFINITY;

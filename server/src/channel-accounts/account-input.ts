@@ -6,7 +6,6 @@ import { urlProblem } from "../lib/outbound-url.ts";
 /** Which private addresses a `base_url` may name: the same as the HTTP client's. */
 export interface BaseUrlRules {
   readonly allowPrivate: boolean;
-  /** Allowed exceptions, such as the simulator's. */
   readonly allowedOrigins: readonly string[];
 }
 

@@ -35,7 +35,6 @@ export function insertAccount(
   );
 }
 
-/** Newest first, up to `limit + 1`. */
 export function listAccounts(
   db: Db,
   workspaceId: string,
@@ -61,7 +60,6 @@ export function lockAccount(tx: Db, key: AccountKey): Promise<ChannelAccountView
   return maybe<ChannelAccountView>(tx, text, keyOf(key));
 }
 
-/** Of any workspace: for the pipeline, which knows only the id. */
 export function findSealedAccount(db: Db, channelAccountId: string): Promise<SealedAccount | null> {
   return maybe<SealedAccount>(
     db,
@@ -77,7 +75,6 @@ export interface AccountChanges {
   status?: ChannelAccountStatus | undefined;
   settings?: ChannelAccountSettings | undefined;
   credentialsSealed?: Buffer | undefined;
-  /** Makes it active if it needed attention. */
   isRepaired?: boolean | undefined;
 }
 
@@ -115,7 +112,6 @@ export async function markNeedsAttention(
   return (await run(db, text, [channelAccountId, version, attention])) > 0;
 }
 
-/** In all workspaces. */
 export async function countNeedingAttention(db: Db): Promise<number> {
   const text = `SELECT count(*) AS count FROM channel_accounts WHERE status = 'needs_attention' AND deleted_at IS NULL`;
   return (await one<{ count: number }>(db, text, [])).count;
@@ -128,7 +124,6 @@ export async function markDeleted(db: Db, key: AccountKey, deletedAt: Date): Pro
   return (await run(db, text, [...keyOf(key), deletedAt])) > 0;
 }
 
-/** Returns the ids of accounts that were changed or deleted since the given version. */
 export async function findChanged(
   db: Db,
   known: readonly { channelAccountId: string; version: number }[],

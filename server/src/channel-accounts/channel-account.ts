@@ -7,13 +7,11 @@ export type ChannelAccountStatus = (typeof accountStatuses)[number];
 /** SQL: whether an account is connected, so that messages to it are accepted and routed. */
 export const isConnected = "deleted_at IS NULL AND status <> 'disabled'";
 
-/** `detail` is the platform's answer. */
 export interface AccountAttention {
   readonly reason: AccountProblem;
   readonly detail: string;
 }
 
-/** An account without its credentials. */
 export interface ChannelAccountView {
   readonly channelAccountId: string;
   readonly workspaceId: string;
@@ -25,7 +23,6 @@ export interface ChannelAccountView {
   readonly settings: ChannelAccountSettings;
   readonly createdAt: Date;
   readonly statusSince: Date;
-  /** Null unless it needs attention. */
   readonly attention: AccountAttention | null;
 }
 
@@ -35,7 +32,6 @@ export interface ConnectedAccount extends ChannelAccount {
   readonly status: ChannelAccountStatus;
   /** When its status changed last, by `Clock.elapsed`. */
   readonly statusFromMs: number;
-  /** Increases with every change. */
   readonly version: number;
 }
 
@@ -44,19 +40,14 @@ export function countedWaitMs(account: ConnectedAccount, waitedMs: number, clock
   return Math.min(waitedMs, clock.elapsed() - account.statusFromMs);
 }
 
-/** Fields as in the answer of `GET /v1/channel-accounts/{id}/health`. */
 export interface ChannelAccountHealth {
   readonly status: ChannelAccountStatus;
   /** `open`: the platform failed too often, and nothing is sent; `half_open`: one probe is under way. */
   readonly breaker: "closed" | "open" | "half_open";
-  /** Of the platform or the credentials; null when there was none since the start. */
   readonly last_error: { readonly detail: string; readonly at: string } | null;
-  /** The limit in force. */
   readonly rate_per_second: number;
-  /** Requests to the platform under way. */
   readonly in_flight: number;
   /** Lanes that wait for their next attempt, or for the account to be active again. */
   readonly parked_lanes: number;
-  /** Deliveries still to be sent. */
   readonly pending: number;
 }

@@ -73,10 +73,7 @@ export class ChannelAccounts {
     });
   }
 
-  /**
-   * VALIDATION_ERROR that names the field; CONFLICT when the workspace has this number or bot already. With `io` the
-   * platform checks the credentials first: CHANNEL_CREDENTIALS_INVALID when it refuses them, and nothing is stored.
-   */
+  /** VALIDATION_ERROR; CONFLICT when already connected. `io` checks the credentials: CHANNEL_CREDENTIALS_INVALID. */
   async create(db: Pool, by: Actor, input: NewChannelAccount, io?: ConnectorIo): Promise<ChannelAccountView> {
     const connector = connectorFor(input.channel);
     if (connector === undefined) {
@@ -110,7 +107,6 @@ export class ChannelAccounts {
     });
   }
 
-  /** Newest first, up to `limit + 1`. */
   list(db: Db, workspaceId: string, page: Parameters<typeof rows.listAccounts>[2]): Promise<ChannelAccountView[]> {
     return rows.listAccounts(db, workspaceId, page);
   }
@@ -174,11 +170,7 @@ export class ChannelAccounts {
     return changed;
   }
 
-  /**
-   * Records that the platform refuses the account as it was at this version: nothing is sent over it until it is
-   * repaired. Returns whether the status changed. Safe to call twice or late: an account that was changed since then
-   * stays as it is.
-   */
+  /** Nothing is sent until it is repaired. Safe to call late: only this version changes. Returns whether it did. */
   async needsAttention(
     account: Pick<ConnectedAccount, "workspaceId" | "channelAccountId" | "version">,
     { reason, detail }: AccountAttention,
@@ -209,12 +201,10 @@ export class ChannelAccounts {
     this.#cache.forget(key.channelAccountId);
   }
 
-  /** Accounts that need attention, in all workspaces. */
   countNeedingAttention(): Promise<number> {
     return rows.countNeedingAttention(this.#db);
   }
 
-  /** Deletes the credentials for good; what was sent over the account stays. */
   async remove(db: Pool, by: Actor, key: rows.AccountKey): Promise<void> {
     await transaction(db, async (tx) => {
       if (!(await rows.markDeleted(tx, key, new Date(this.#clock.now())))) refuseUnknown();
@@ -223,10 +213,7 @@ export class ChannelAccounts {
     this.#cache.forget(key.channelAccountId);
   }
 
-  /**
-   * With credentials, for the pipeline: null when absent or deleted. Usually from memory; a change by another process
-   * is visible within `recheckMs`, one by this process at once.
-   */
+  /** With credentials, for the pipeline. Null when absent. Changes by other processes take up to `recheckMs`. */
   readonly get = (channelAccountId: string): Promise<ConnectedAccount | null> => this.#cache.get(channelAccountId);
 
   /** As `get`, synchronously and from memory only. On undefined, call `get`. */
@@ -249,7 +236,6 @@ export class ChannelAccounts {
   }
 }
 
-/** New credentials are recorded as an event of their own. */
 async function recordChange(tx: Db, by: Actor, channelAccountId: string, patch: ChannelAccountPatch): Promise<void> {
   const target = targetOf(channelAccountId);
   const fields = (["name", "settings", "status"] as const).filter((field) => patch[field] !== undefined);
@@ -268,7 +254,6 @@ function contextOf(channelAccountId: string): string {
   return `channel_accounts/${channelAccountId}`;
 }
 
-/** For `reseal`. */
 export const sealedCredentials: SealedColumn = {
   table: "channel_accounts",
   column: "credentials_sealed",

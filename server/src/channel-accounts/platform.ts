@@ -2,10 +2,8 @@ import type { Channel, Connector, ConnectorIo } from "../connectors/connector.ts
 import { connectorFor } from "../connectors/registry.ts";
 import type { ConnectedAccount } from "./channel-account.ts";
 
-/** `detail` is public. */
 export interface PlatformAnswer {
   readonly ok: boolean;
-  /** The platform refuses the token: nothing can be sent. */
   readonly isTokenRefused?: boolean;
   readonly detail: string;
 }

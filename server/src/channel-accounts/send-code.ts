@@ -7,7 +7,6 @@ import type { Log } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
 import type { ChannelAccountView, ConnectedAccount } from "./channel-account.ts";
 
-/** Accounts of a workspace that are searched for an active one. */
 const maxAccounts = 200;
 /** The next request gets 503. */
 const maxUnderWay = 100;
@@ -15,24 +14,20 @@ const maxUnderWay = 100;
 export interface CodeToSend {
   identifier: string;
   code: string;
-  /** Hours since the person's last message; null: there was none. */
   lastMessageHoursAgo: number | null;
 }
 
 export interface CodeRoute {
   channel: string;
-  /** Advice for a user who receives no code. */
   help: string;
   /**
-   * Sends the code directly and not as a message, so that it appears in no conversation. Returns at once: neither
-   * answer nor time reveals whether the platform knows the person, who may be a customer.
+   * Sends directly, not as a message, and returns at once: neither answer nor time reveals whether the person exists.
    */
   send(code: CodeToSend): void;
 }
 
 export interface CodeSenderDeps {
   accounts: {
-    /** The oldest last. */
     list(db: Db, workspaceId: string, filter: { limit: number; channel: string }): Promise<ChannelAccountView[]>;
     get(channelAccountId: string): Promise<ConnectedAccount | null>;
     needsAttention(account: ConnectedAccount, refusal: SendOutcome & { kind: "account_refused" }): Promise<unknown>;
@@ -81,7 +76,6 @@ export function openCodeSender(deps: CodeSenderDeps) {
   };
 }
 
-/** Returns the outcome, or why the code was not sent. */
 async function trySend(
   io: ConnectorIo,
   account: ChannelAccount,
@@ -111,7 +105,6 @@ async function trySend(
   return connector.send(part, account, io);
 }
 
-/** Why the platform refused it; null when it took it, or may have. */
 function refusalOf(outcome: SendOutcome): string | null {
   if (outcome.kind === "refused" || outcome.kind === "account_refused") return outcome.reason;
   return outcome.kind === "retry" ? "cannot be reached now" : null;

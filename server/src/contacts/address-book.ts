@@ -4,13 +4,9 @@ import type { PoolClient } from "../lib/postgres.ts";
 import { all, type Db, run } from "../lib/query.ts";
 import { type Address, formatAddress } from "./address.ts";
 
-/**
- * Locks the addresses until the transaction ends. Call it before assigning them: then no other transaction assigns one
- * of them, and two that want the same ones do not deadlock.
- */
+/** Until the transaction ends. Call it before assigning addresses, so that concurrent transactions cannot deadlock. */
 export async function lockAddresses(tx: PoolClient, workspaceId: string, addresses: Address[]): Promise<void> {
   const names = [...new Set(addresses.map((address) => `${workspaceId} ${formatAddress(address)}`))].sort();
-  // In this order, one key after the other.
   await tx.query("SELECT pg_advisory_xact_lock(hashtextextended(name, 0)) FROM unnest($1::text[]) AS n (name)", [
     names,
   ]);
@@ -22,7 +18,6 @@ export interface AddressOwner extends Address {
   displayName: string;
 }
 
-/** Without those of deleted participants. */
 export function findOwners(db: Db, workspaceId: string, addresses: Address[]): Promise<AddressOwner[]> {
   return all<AddressOwner>(
     db,
@@ -34,7 +29,6 @@ export function findOwners(db: Db, workspaceId: string, addresses: Address[]): P
   );
 }
 
-/** As `findOwners`, by `formatAddress`. */
 export async function ownersByAddress(
   db: Db,
   workspaceId: string,
@@ -59,8 +53,7 @@ export function requireFree(owners: AddressOwner[], participantId: string | null
 }
 
 /**
- * Appends the addresses to those of the participant, in this order. The caller holds their locks and has checked that
- * they are free: those of deleted participants are reassigned.
+ * Appends them in this order. The caller holds their locks and knows that they are free, or of deleted participants.
  */
 export async function insertAddresses(
   db: Db,
@@ -74,7 +67,6 @@ export async function insertAddresses(
   await insertAddressesOfMany(db, { ...rest, addresses: given });
 }
 
-/** As `insertAddresses`, for several participants. */
 export async function insertAddressesOfMany(
   db: Db,
   given: { workspaceId: string; addresses: (Address & { participantId: string })[]; createdAt: Date },
@@ -97,7 +89,6 @@ export async function insertAddressesOfMany(
   );
 }
 
-/** Returns whether the participant had it. */
 export async function deleteAddress(db: Db, participantId: string, workspaceId: string, address: Address) {
   const { channel, identifier } = address;
   const text = `DELETE FROM addresses
@@ -105,7 +96,6 @@ export async function deleteAddress(db: Db, participantId: string, workspaceId: 
   return (await run(db, text, [workspaceId, channel, identifier, participantId])) > 0;
 }
 
-/** Moves the address behind those of the new owner. */
 export async function takeAddress(
   db: Db,
   owner: { workspaceId: string; participantId: string },
@@ -123,14 +113,12 @@ export async function deleteAddresses(db: Db, participantId: string): Promise<vo
   await run(db, "DELETE FROM addresses WHERE participant_id = $1", [participantId]);
 }
 
-/** Moves them behind those of the new owner. */
 export async function moveAddresses(db: Db, from: string, into: string): Promise<void> {
   await run(db, "UPDATE addresses SET participant_id = $2, ordinal = DEFAULT WHERE participant_id = $1", [from, into]);
 }
 
 export interface HeldAddress extends Address {
   participantId: string;
-  /** When the person last wrote from it. */
   lastReceivedAt: Date | null;
 }
 
@@ -148,10 +136,7 @@ function columns(addresses: Address[]): [string[], string[]] {
   return [addresses.map((address) => address.channel), addresses.map((address) => address.identifier)];
 }
 
-/**
- * The users with these addresses, in order, for a caller who may not reach contacts. Throws FORBIDDEN for the first
- * address without one, with the same message whether a contact has it or not.
- */
+/** In order. FORBIDDEN for the first address that is not a user's, with the same message whether a contact has it. */
 export async function requireUsersAt(
   db: Db,
   workspaceId: string,

@@ -1,13 +1,11 @@
 import { maxIdentifierLength } from "../../../contract/src/people.ts";
 import { invalid } from "../errors.ts";
 
-/** In the form in which it is stored. */
 export interface Address {
   readonly channel: string;
   readonly identifier: string;
 }
 
-/** The part of a connector that parsing needs. */
 export interface AddressedChannel {
   readonly channel: string;
   /** The form of an identifier, as the end of the sentence "an address of this channel is …". */
@@ -47,7 +45,6 @@ export function formatAddress({ channel, identifier }: Address): string {
   return `${channel}:${identifier}`;
 }
 
-/** Compares the stored form: two spellings of one address are one. */
 export function distinctAddresses(addresses: Address[]): Address[] {
   return [...new Map(addresses.map((address) => [formatAddress(address), address])).values()];
 }

@@ -26,10 +26,7 @@ export async function changeContact(db: Pool, workspaceId: string, contactId: st
   });
 }
 
-/**
- * Frees the addresses and keeps the messages. The contact leaves its groups and stays in private conversations, so that
- * those remain readable.
- */
+/** Frees the addresses and keeps the messages. The contact leaves its groups, and stays in private conversations. */
 export async function deleteContact(
   deps: { db: Pool; clock: Clock; leaveGroups: (tx: PoolClient, participantId: string) => Promise<void> },
   by: Actor,
@@ -53,10 +50,7 @@ export interface MergeDeps {
   moveMemberships: (tx: PoolClient, from: string, into: string) => Promise<void>;
 }
 
-/**
- * Merges two contacts that are one person: `into` takes over the addresses and conversations of the other, and keeps
- * its own name and metadata. From then on the other's id refers to `into`. Safe to repeat.
- */
+/** `into` takes over the addresses and conversations of `from`, whose id then refers to it. Safe to repeat. */
 export async function mergeContacts(deps: MergeDeps, by: Actor, from: string, into: string): Promise<Contact> {
   const { workspaceId } = by;
   if (from === into) throw invalid("into is the same contact: name the other one.", { field: "into" });
@@ -89,7 +83,6 @@ function mergedAlready(from: string, into: string): RequestError {
   return new RequestError("CONFLICT", `The contact ${from} is already merged into ${into}.`, { details });
 }
 
-/** Resolves the id of a merged contact. */
 async function findContact(tx: PoolClient, workspaceId: string, contactId: string): Promise<string> {
   const living = (await resolveParticipants(tx, workspaceId, [contactId])).get(contactId);
   if (living?.kind !== "contact") throw notFound("contact");

@@ -4,7 +4,6 @@ import { all, type Db, maybe, run } from "../lib/query.ts";
 import type { Address } from "./address.ts";
 import type { Metadata } from "./text.ts";
 
-/** `addresses` are `channel:identifier`, in the order in which they were added. */
 export interface Contact {
   contactId: string;
   displayName: string;
@@ -27,21 +26,15 @@ export async function getContact(db: Db, workspaceId: string, contactId: string)
 }
 
 export interface ContactFilter {
-  /**
-   * Part of the display name or of an address, in the spelling of `search_text`, or of a phone number in any format.
-   */
+  /** A part of the name or an address, as in `search_text`, or of a phone number in any format. */
   query?: string | undefined;
   address?: Address | undefined;
-  /** Matches a string, number or boolean, as text. */
   metadata?: { key: string; value: string } | undefined;
   limit: number;
   after?: { at: Date; id: string } | undefined;
 }
 
-/**
- * Newest first, as many as a page may hold, and one more than `limit` if there is a next page. Each set of filters is a
- * separate statement with its own plan.
- */
+/** Newest first, a page, and one more than `limit` if another follows. Each set of filters has its own plan. */
 export function listContacts(db: Db, workspaceId: string, filter: ContactFilter): Promise<(Contact & OfPage)[]> {
   const { query, address, metadata, limit, after } = filter;
   const values: unknown[] = [workspaceId];
@@ -81,7 +74,6 @@ export interface NewContact {
   createdAt: Date;
 }
 
-/** Without metadata. */
 export async function insertContacts(
   db: Db,
   workspaceId: string,

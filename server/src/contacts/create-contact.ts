@@ -46,11 +46,8 @@ export async function createContact(
 export interface ReachedPerson {
   workspaceId: string;
   channel: string;
-  /** In its stored form, from the connector. */
   identifier: string;
-  /** Other identifiers that the platform has for the same person. */
   aliases: string[];
-  /** Null when unknown. */
   displayName: string | null;
 }
 
@@ -92,7 +89,6 @@ export async function findOrCreateContacts(
   const owners = await ownersByAddress(db, workspaceId, all);
   const nowMs = clock.now();
   const made: (AddressOwner & { contactId: string })[] = [];
-  /** Addresses of people who are changed one by one: later people with one of them are too. */
   const open = new Set<string>();
   const ids = named.map(({ person, names, addresses }) => {
     const held = addresses.flatMap((address) => owners.get(formatAddress(address)) ?? []);
@@ -123,10 +119,7 @@ export async function findOrCreateContacts(
   return found;
 }
 
-/**
- * Most people in one transaction. Each address, and each new private conversation, takes a lock in the shared memory of
- * PostgreSQL, which has room for 6,400 by default.
- */
+/** In one transaction. Each address and new conversation takes a lock; PostgreSQL has 6,400 by default. */
 export const maxPeople = 100;
 
 function identifiersOf({ identifier, aliases }: ReachedPerson): string[] {
@@ -166,14 +159,12 @@ function ownerOf(names: string[], owners: AddressOwner[]): AddressOwner | undefi
   return names.map((name) => byName.get(name)).find((owner) => owner !== undefined);
 }
 
-/** The new name of a contact that was named by its address; null when it keeps its name. */
 function nameToTake(names: string[], owner: AddressOwner | undefined, displayName: string | null): string | null {
   const name = cutName(displayName);
   const isNamedByAddress = owner?.kind === "contact" && names.includes(owner.displayName);
   return isNamedByAddress && name !== owner.displayName ? name : null;
 }
 
-/** Unless it was renamed concurrently. */
 async function rename(db: PoolClient, { participantId, displayName }: AddressOwner, name: string): Promise<void> {
   const text = "UPDATE participants SET display_name = $3 WHERE participant_id = $1 AND display_name = $2";
   await run(db, text, [participantId, displayName, name]);

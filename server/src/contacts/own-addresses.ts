@@ -14,7 +14,6 @@ import {
 } from "./address-book.ts";
 import { describeParticipants, lockPeopleShared, resolveParticipants } from "./participants.ts";
 
-/** The id of a merged contact stands for the survivor. */
 export interface AddressHolder {
   workspaceId: string;
   participantId: string;
@@ -78,7 +77,6 @@ async function holdHolder(tx: PoolClient, { workspaceId, participantId, kind }: 
   return living.participantId;
 }
 
-/** In the order in which they are tried. */
 export async function readAddresses(db: Db, participantId: string): Promise<string[]> {
   return (await listAddresses(db, [participantId])).map(formatAddress);
 }

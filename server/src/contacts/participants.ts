@@ -12,7 +12,6 @@ export interface Participant {
   addresses: HeldAddress[];
 }
 
-/** By id, with deleted participants. */
 export async function describeParticipants(db: Db, ids: string[]): Promise<Map<string, Participant>> {
   const unique = [...new Set(ids)];
   const rows = await selectParticipants(db, unique);
@@ -20,10 +19,7 @@ export async function describeParticipants(db: Db, ids: string[]): Promise<Map<s
   return new Map(rows.map((row) => [row.participantId, { ...row, addresses: held.get(row.participantId) ?? [] }]));
 }
 
-/**
- * Until the transaction ends, no participant of the workspace is merged or deleted. Lock people before addresses, and
- * before a write that depends on who a participant is.
- */
+/** Until the transaction ends, none is merged or deleted. Lock people before addresses. */
 export async function lockPeopleShared(tx: PoolClient, workspaceId: string): Promise<void> {
   await run(tx, "SELECT pg_advisory_xact_lock_shared(hashtextextended('people ' || $1, 0))", [workspaceId]);
 }
@@ -38,10 +34,7 @@ export interface ResolvedParticipant {
   kind: ParticipantKind;
 }
 
-/**
- * By given id; a merged contact resolves to the survivor. Leaves out participants that are absent, deleted or of
- * another workspace.
- */
+/** By given id; a merged contact resolves to the survivor. Leaves out absent, deleted and foreign participants. */
 export async function resolveParticipants(
   db: Db,
   workspaceId: string,

@@ -1,7 +1,4 @@
-/**
- * A user proves an address with a one-time code that the hub sends there. That proves who has the phone now, and gives
- * no access to earlier messages.
- */
+/** A one-time code proves who has the phone now, and gives no access to earlier messages. */
 import { createHash, randomInt, timingSafeEqual } from "node:crypto";
 import { type Actor, recordAuditEvent } from "../audit/audit.ts";
 import { invalid, notFound, RequestError } from "../errors.ts";
@@ -15,9 +12,7 @@ import type { HolderView } from "./own-addresses.ts";
 import { describeParticipants, lockPeopleShared, resolveParticipants } from "./participants.ts";
 
 const codeDigits = 6;
-/** Most codes, wrong or right, for one verification. */
 const maxTries = 5;
-/** How long a code works. */
 const codeMinutes = 10;
 /** Most open verifications of one user, and of one address. */
 const maxPending = 3;
@@ -30,7 +25,6 @@ export interface Verification {
   expiresAt: Date;
   /** For the address only: never in an answer, a log or an event. */
   code: string;
-  /** Hours since the last message from the address; null: there was none. */
   lastMessageHoursAgo: number | null;
 }
 
@@ -40,8 +34,7 @@ interface UserKey {
 }
 
 /**
- * Starts a verification and returns the code, which the caller sends to the address. Does not reveal who has the
- * address. Throws RATE_LIMIT_EXCEEDED, and CONFLICT when the user has `maxProvedAddresses`.
+ * The caller sends the code. Does not reveal who has the address. RATE_LIMIT_EXCEEDED; CONFLICT for too many addresses.
  */
 export async function startVerification(
   { db, clock }: { db: Pool; clock: Clock },
@@ -51,7 +44,6 @@ export async function startVerification(
   const code = String(randomInt(10 ** codeDigits)).padStart(codeDigits, "0");
   const verificationId = newId(clock.now());
   return transaction(db, async (tx) => {
-    // Serialises starts of one user and at one address, because they are counted.
     await run(tx, "SELECT FROM users WHERE user_id = $1 FOR NO KEY UPDATE", [userId]);
     await lockAddresses(tx, workspaceId, [address]);
     await requireRoom(tx, userId);
@@ -81,9 +73,8 @@ export async function startVerification(
 }
 
 /**
- * Adds the address to the user who sends the right code. RESOURCE_NOT_FOUND for a verification that is unknown,
- * expired, used or tried too often; VALIDATION_ERROR for a wrong code; CONFLICT, without naming the owner, when another
- * user has the address, or a contact that `isKnownToOthers`.
+ * RESOURCE_NOT_FOUND for an unknown, expired, used or exhausted verification; VALIDATION_ERROR for a wrong code;
+ * CONFLICT for the address of another user, or of a contact that `isKnownToOthers`, without naming it.
  */
 export async function verifyAddress(
   { db, clock }: { db: Pool; clock: Clock },
@@ -137,7 +128,6 @@ export function deleteOldVerifications({ db }: { db: Db }): Promise<number> {
   return run(db, "DELETE FROM address_verifications WHERE created_at < now() - interval '1 day'", []);
 }
 
-/** Returns false when the user has the address already. */
 async function assign(tx: PoolClient, { workspaceId, userId }: UserKey, address: Address, now: Date): Promise<boolean> {
   const owner = (await findOwners(tx, workspaceId, [address]))[0];
   if (owner?.participantId === userId) return false;
@@ -160,9 +150,8 @@ async function assign(tx: PoolClient, { workspaceId, userId }: UserKey, address:
 }
 
 /**
- * Whether another participant wrote in a conversation of the contact, or is a member of one. Then the address is a
- * customer's, and the user must not get its conversations. A contact who wrote only to the workspace and got no answer
- * is not protected.
+ * Whether the contact talked with anyone but this user and the workspace, so that its conversations must stay private.
+ * A contact who wrote only to the workspace and got no answer is not protected.
  */
 async function isKnownToOthers(tx: Db, { workspaceId, userId }: UserKey, contactId: string): Promise<boolean> {
   const row = await maybe(

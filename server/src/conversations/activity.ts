@@ -5,10 +5,7 @@ import type { ConversationRow } from "./conversation.ts";
 
 export interface Activity {
   lastMessage: LastMessage | null;
-  /**
-   * Unread messages of others, at most `maxUnread`. Null when neither the caller nor the workspace it reads for is a
-   * member.
-   */
+  /** Of others, at most `maxUnread`. Null when neither the caller nor the workspace it reads for is a member. */
   unreadCount: number | null;
 }
 
@@ -21,7 +18,6 @@ export interface LastMessage {
   created_at: string;
 }
 
-/** By conversation id. */
 export async function loadActivities(
   db: Db,
   principal: Principal,

@@ -9,7 +9,6 @@ import { getConversation } from "./conversation.ts";
 /** Whether free-form messages may be sent to an address now; `none` where the channel has no such window. */
 export interface MessagingWindow {
   state: "none" | "open" | "closed";
-  /** Null unless it is open. */
   closesAt: Date | null;
 }
 
@@ -22,10 +21,7 @@ export function windowOf(windowHours: number | null, lastReceivedAt: Date | null
   return closesAtMs > nowMs ? { state: "open", closesAt: new Date(closesAtMs) } : { state: "closed", closesAt: null };
 }
 
-/**
- * Hides from a member when another's window closes, because that reveals when the person last wrote, in any
- * conversation.
- */
+/** A member does not see when another's window closes: that reveals when the person last wrote. */
 export function showWindow({ state, closesAt }: MessagingWindow, viewer: Viewer, participantId: string) {
   const isTimeShown = seesAddressesOf(viewer, participantId);
   return { state, closes_at: isTimeShown ? (closesAt?.toISOString() ?? null) : null };
@@ -42,10 +38,8 @@ export interface MemberCapabilities extends Participant {
   channels: ChannelCapabilities[];
 }
 
-/** Null for a channel without a connector. */
 export type CapabilitiesOf = (channel: string) => Capabilities | null;
 
-/** What can be sent to each member, by channel, and which receipts to expect. */
 export async function getCapabilities(
   { db, nowMs, capabilitiesOf }: { db: Db; nowMs: number; capabilitiesOf: CapabilitiesOf },
   principal: Principal,

@@ -21,9 +21,7 @@ import { insertMembers, requireInbound } from "./create-conversation.ts";
 import { nameMember, resolveMembers } from "./resolve-members.ts";
 
 export interface ConversationChanges {
-  /** Null removes the title. */
   title?: string | null;
-  /** Fields that are left out do not change. */
   settings?: Partial<ConversationSettings>;
   inbound?: GroupInbound;
 }
@@ -50,8 +48,7 @@ export async function changeConversation(
 }
 
 /**
- * The new member sees earlier messages. Throws VALIDATION_ERROR for a private conversation, a full group and an unknown
- * participant, CONFLICT for a participant who is already a member.
+ * Earlier messages become visible. VALIDATION_ERROR: private, full, or unknown participant; CONFLICT: a member already.
  */
 export async function addMember(
   { db, clock, parseAddress }: { db: Pool; clock: Clock; parseAddress: ParseAddress },
@@ -76,10 +73,7 @@ export async function addMember(
   });
 }
 
-/**
- * The former member loses access to the conversation. Throws VALIDATION_ERROR for a private conversation, CONFLICT for
- * the last member of a group, RESOURCE_NOT_FOUND for a participant who is not a member.
- */
+/** VALIDATION_ERROR for a private conversation; CONFLICT for the last member; RESOURCE_NOT_FOUND for no member. */
 export async function removeMember(
   db: Pool,
   principal: Principal,
@@ -110,7 +104,6 @@ function memberAlready(participantId: string): RequestError {
   return new RequestError("CONFLICT", `The participant ${participantId} is already a member.`, { details });
 }
 
-/** Serialises changes of members. */
 async function lockConversation(tx: PoolClient, conversationId: ConversationId): Promise<ConversationType> {
   const text = "SELECT type FROM conversations WHERE conversation_id = $1 FOR NO KEY UPDATE";
   return (await one<{ type: ConversationType }>(tx, text, [conversationId])).type;

@@ -12,8 +12,8 @@ export interface ConversationSettings {
 }
 
 /**
- * Which messages of people on platforms are placed in a group. `here`: those that quote a message of it, and unquoted
- * ones of people to whom the group last wrote. `quoted`: only those that quote.
+ * Which inbound messages a group gets. `here`: quotes of it, and others of people to whom it last wrote. `quoted`:
+ * quotes.
  */
 export type GroupInbound = "here" | "quoted";
 
@@ -25,7 +25,6 @@ export interface ConversationRow {
   conversationId: ConversationId;
   type: ConversationType;
   title: string | null;
-  /** Only fields that were set; others have their defaults. */
   settings: StoredSettings;
   lastSeq: number;
   createdAt: Date;
@@ -33,10 +32,8 @@ export interface ConversationRow {
   activeAt: Date;
 }
 
-/** Members are in the order in which they joined. */
 export interface Conversation extends Omit<ConversationRow, "settings"> {
   settings: ConversationSettings;
-  /** Null for a private one. */
   inbound: GroupInbound | null;
   /** The private conversation of the same two that replaces this one since contacts were merged. */
   continuedIn: string | null;
@@ -153,10 +150,7 @@ export const selectConversations = `
     c.created_at AS "createdAt", c.active_at AS "activeAt"
   FROM conversations c`;
 
-/**
- * SQL: whether unquoted messages may be placed in the conversation with this id, given as SQL. False for a group with `inbound:
- * "quoted"`.
- */
+/** SQL: whether unquoted messages may be placed there. False for a group with `inbound: "quoted"`. */
 export function takesUnquoted(idSql: string): string {
   return `coalesce((SELECT NOT c.settings @> '{"inbound": "quoted"}' FROM conversations c
     WHERE c.conversation_id = ${idSql}), true)`;

@@ -21,7 +21,6 @@ export interface ConversationInput {
   type: ConversationType;
   title?: string | null;
   settings?: Partial<ConversationSettings>;
-  /** For groups only. */
   inbound?: GroupInbound;
   members: MemberInput[];
 }

@@ -15,10 +15,8 @@ export interface DirectTo extends Omit<DirectPair, "recipientId"> {
   address: Address;
 }
 
-/** A conversation that would be created. */
 export interface NewDirect<To extends DirectTo = DirectTo> {
   asked: To;
-  /** Null when a contact would be created too. */
   recipientId: string | null;
 }
 
@@ -31,7 +29,6 @@ export interface DirectToDeps<To extends DirectTo> {
 
 export interface DirectCaller {
   workspaceId: string;
-  /** Whether an address may be a contact's or unknown; otherwise it must be a user's. */
   mayReachContacts: boolean;
 }
 
@@ -72,12 +69,10 @@ export async function findDirectsTo<To extends DirectTo>(
   return searches.map(({ found }) => found!);
 }
 
-/** Searches with the same target find the same conversation. */
 function targetOf({ asked: { senderId, address } }: Search<DirectTo>): string {
   return `${senderId} ${formatAddress(address)}`;
 }
 
-/** Sets the owners of the addresses, and existing conversations. */
 async function lookUp(db: Pool, { workspaceId, mayReachContacts }: DirectCaller, searches: Search<DirectTo>[]) {
   if (searches.length === 0) return;
   const addresses = searches.map(({ asked }) => asked.address);
@@ -96,7 +91,6 @@ function pairOf({ asked, recipientId }: Search<DirectTo>): DirectPair {
   return { senderId: asked.senderId, recipientId: recipientId!, mayUseWorkspace: asked.mayUseWorkspace };
 }
 
-/** Sets the errors of conversations that may not be created. */
 async function refuse<To extends DirectTo>(
   { db, check }: DirectToDeps<To>,
   caller: DirectCaller,
@@ -113,7 +107,6 @@ async function refuse<To extends DirectTo>(
   // A conversation that is created for one message is then used by the others, and accepting checks them.
   const wanted = new Set(created.filter((_search, index) => errors[index] === null).map(targetOf));
   const refused = [...created.entries()].filter(([, search]) => !wanted.has(targetOf(search)));
-  // A concurrent request may have created it.
   await lookUp(
     db,
     caller,

@@ -12,7 +12,6 @@ export interface DirectPair {
   mayUseWorkspace: boolean;
 }
 
-/** The id of a conversation, or why there can be none. */
 export type Direct = ConversationId | RequestError;
 
 /**

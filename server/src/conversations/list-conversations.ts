@@ -15,9 +15,7 @@ export interface ConversationQuery {
   /** Conversations of this contact or participant. The id of a merged contact stands for the survivor. */
   contactId?: string | undefined;
   participantId?: string | undefined;
-  /** Conversations with a member who has an address on this channel. */
   channel?: string | undefined;
-  /** Conversations with a message after this time, or created after it. */
   updatedAfter?: Date | undefined;
   sort: ConversationSort;
   limit: number;
@@ -27,10 +25,7 @@ export interface ConversationQuery {
 export type ConversationSort = "activity" | "created";
 export type ListedConversation = Conversation & Activity & OfPage;
 
-/**
- * The conversations that the caller may see, newest first, as many as a page may hold, and one more than `limit` if
- * there is a next page.
- */
+/** Newest first, a page, and one more than `limit` if another follows. */
 export async function listConversations(
   db: Db,
   principal: Principal,
@@ -47,7 +42,6 @@ export async function listConversations(
   }));
 }
 
-/** The participants who must be members; null when one of them does not exist. */
 async function peopleOf(
   db: Db,
   principal: Principal,

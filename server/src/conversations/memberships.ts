@@ -81,7 +81,6 @@ async function continueInOne(tx: PoolClient, from: string, into: string): Promis
   );
 }
 
-/** A double membership keeps the later read position. */
 async function joinReading(tx: PoolClient, from: string, into: string): Promise<void> {
   await run(
     tx,

@@ -6,7 +6,6 @@ import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
 import { type Db, maybe, run } from "../lib/query.ts";
 import { findConversation, memberIds } from "./conversation.ts";
 
-/** The messages that a member has newly read: `fromSeq` to `toSeq`, both included. */
 export interface ReadRange {
   conversationId: ConversationId;
   participantId: string;
@@ -15,13 +14,9 @@ export interface ReadRange {
   now: Date;
 }
 
-/** Called with what was read, in the transaction that stores it. */
 export type SaveRead = (tx: PoolClient, range: ReadRange) => Promise<void>;
 
-/**
- * Marks all messages up to `seq` as read by the caller. A lower `seq` than before changes nothing. Throws
- * VALIDATION_ERROR for a `seq` that does not exist yet, FORBIDDEN when the caller is not a member.
- */
+/** A lower `seq` than before changes nothing. VALIDATION_ERROR for a future `seq`, FORBIDDEN for no member. */
 export async function readConversation(
   { db, clock, saveMarks }: { db: Pool; clock: Clock; saveMarks: SaveRead },
   principal: Principal,

@@ -15,11 +15,9 @@ export const apiKeyPrefix = "c4a_";
 export interface ApiKey {
   api_key_id: string;
   name: string;
-  /** The first and last characters of the key. */
   key_hint: string;
   scopes: (Scope | "*")[];
   created_by: string;
-  /** The key that created this one; null when a user did. */
   parent_id: string | null;
   expires_at: Date | null;
   rate_per_second: number | null;
@@ -35,7 +33,6 @@ export interface NewApiKey {
   rateLimit?: KeyRateLimit | undefined;
 }
 
-/** Most keys in a chain in which each created the next. */
 export const maxKeyChain = 8;
 
 /**
@@ -105,8 +102,7 @@ export async function findApiKey(db: Db, { workspaceId, callerId }: Principal): 
 }
 
 /**
- * Revokes a key and all keys that it created, directly or through others. Throws RESOURCE_NOT_FOUND for a key that is
- * already revoked, or not the caller's.
+ * With all keys that it created, directly or through others. RESOURCE_NOT_FOUND for one revoked or not the caller's.
  */
 export async function revokeApiKey(
   { db, clock, forget }: { db: Pool; clock: Clock } & Forget,
@@ -143,16 +139,12 @@ export function revokeApiKeysOf(db: Db, userId: string, now: Date): Promise<numb
   return run(db, "UPDATE api_keys SET revoked_at = $2 WHERE created_by = $1 AND revoked_at IS NULL", [userId, now]);
 }
 
-/**
- * Waits until the keys that are being created for the user of this key are committed, so that a later statement sees
- * them all. A request that creates another one waits for this transaction, see `lockMaker`.
- */
+/** Waits for keys that the user is creating, so that a later statement sees them all. See `lockMaker`. */
 async function lockUserOf(tx: Db, apiKeyId: string): Promise<void> {
   const text = "SELECT FROM users WHERE user_id = (SELECT created_by FROM api_keys WHERE api_key_id = $1) FOR UPDATE";
   await run(tx, text, [apiKeyId]);
 }
 
-/** A working key, with the current role of its user. */
 export interface LiveApiKey {
   apiKeyId: string;
   workspaceId: string;
@@ -165,10 +157,7 @@ export interface LiveApiKey {
   ancestors: Pick<LiveApiKey, "apiKeyId" | "ratePerSecond" | "rateBurst">[];
 }
 
-/**
- * The working keys with these hashes, in the same order; null for a key that is unknown, revoked or expired, or was
- * created by one that is, and for a key of a disabled user. Updates `last_used_at`, at most once a minute.
- */
+/** In the same order; null for a key that does not work, or one above it. Updates `last_used_at` once a minute. */
 export async function useApiKeys(db: Db, keyHashes: readonly Buffer[], now: Date): Promise<(LiveApiKey | null)[]> {
   const rows = await all<LiveApiKey & { position: number }>(
     db,
@@ -213,7 +202,6 @@ function requireWithinOwnLimit(own: KeyRateLimit | null, given: KeyRateLimit | u
   throw forbidden("This API key has a rate limit, so a key that it creates must not have a higher one.");
 }
 
-/** The ids of the keys above the new one, the caller's own last; none for a user. */
 async function ancestorsFor(tx: Db, principal: Principal, expiresAt: Date | undefined): Promise<string[]> {
   const { kind, callerId } = principal;
   if (kind !== "api_key") return [];

@@ -16,15 +16,9 @@ import { endedSession, expiredToken, hashToken, invalidApiKey, invalidToken, typ
  * `forget`), and within `recheckMs` in every other.
  */
 export interface Authenticator extends Forget {
-  /**
-   * Takes the value of an `authorization` header. Throws, or rejects with, AUTH_REQUIRED, AUTH_INVALID, AUTH_EXPIRED or
-   * API_KEY_INVALID, and OVERLOADED when too many checks wait.
-   */
+  /** Throws or rejects with AUTH_REQUIRED, AUTH_INVALID, AUTH_EXPIRED, API_KEY_INVALID, or OVERLOADED. */
   authenticate(authorization: string | undefined): Principal | Promise<Principal>;
-  /**
-   * As `authenticate`, but always asks the database. Called regularly for open sockets, it keeps their credentials
-   * cached for when all of them reconnect at once.
-   */
+  /** As `authenticate`, but always asks the database. Keeps open sockets cached for when all of them reconnect. */
   recheck(authorization: string): Promise<Principal>;
 }
 
@@ -36,14 +30,9 @@ export interface AuthenticatorDeps {
 
 type CheckDeps = AuthenticatorDeps & { live: LiveCredentials };
 
-/**
- * How long a credential is accepted after its last check in the database. The API and SECURITY.md promise this time.
- */
+/** How long a credential is accepted after its last check. The API and SECURITY.md promise this time. */
 export const recheckMs = 30_000;
-/**
- * In credentials. Half of it is more than the sockets of one process, so that all of them can reconnect without a
- * signature to verify.
- */
+/** Half of it exceeds the sockets of one process: all can reconnect without a signature to verify. */
 const cacheSize = 30_000;
 /** Longer headers are rejected unread, which bounds the cache in bytes too; ours have under 600 characters. */
 const maxAuthorizationLength = 4096;
@@ -106,8 +95,7 @@ async function checkCredential(deps: CheckDeps, authorization: string, earlier: 
 }
 
 /**
- * A verified signature is not verified again: later calls check the session only. The token's remaining time is
- * computed once and measured monotonically, so that setting the clock does not change it.
+ * A signature is verified once, and the remaining time measured monotonically: setting the clock does not change it.
  */
 async function checkAccessToken({ live, clock, tokens }: CheckDeps, token: string, earlier?: CachedCredential) {
   const claims = earlier?.claims ?? (await tokens.verify(token));
@@ -155,7 +143,6 @@ async function checkApiKey({ live, clock }: CheckDeps, key: string): Promise<Cac
   return { principal, checkedAtMs, expiresAtMs, claims: undefined };
 }
 
-/** Converts wall time to `Clock.elapsed`. */
 function endOf(clock: Clock, momentMs: number): number {
   return clock.elapsed() + momentMs - clock.now();
 }

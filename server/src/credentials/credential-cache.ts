@@ -7,14 +7,10 @@ export interface CachedCredential {
   checkedAtMs: number;
   /** `Infinity` for an API key that does not expire. */
   expiresAtMs: number;
-  /** Of the access token; undefined for an API key. */
   claims: VerifiedClaims | undefined;
 }
 
-/**
- * The most recently used credentials, at most `size`. Two generations instead of a strict order: a hit in the young one
- * is one look-up and moves nothing; when it is full, the old one is dropped.
- */
+/** Two generations instead of a strict order: a hit moves nothing, and a full young one replaces the old one. */
 export function openCredentialCache(size: number) {
   const generationSize = Math.ceil(size / 2);
   let young = new Map<string, CachedCredential>();
@@ -43,7 +39,6 @@ export function openCredentialCache(size: number) {
       young.delete(credential);
       old.delete(credential);
     },
-    /** Visits every credential: for rare events only. */
     deleteWhere(test: (principal: Principal) => boolean): void {
       for (const generation of [young, old]) {
         for (const [credential, { principal }] of generation) if (test(principal)) generation.delete(credential);

@@ -7,16 +7,12 @@ import { endedSession, invalidApiKey } from "./tokens.ts";
 export interface Ending {
   /** Default: true. */
   sessions?: boolean | undefined;
-  /**
-   * API keys that the user created at this time or later, and the invitations, password resets and webhook endpoints;
-   * undefined: since the last time that all of them ended, null: none.
-   */
+  /** From this time on: API keys, invitations, resets, endpoints; undefined: since all last ended, null: none. */
   apiKeysSince?: Date | null | undefined;
 }
 
 export const allTime = new Date(0);
 
-/** The numbers of what ended, as details of an audit event. */
 export type Ended = Record<"sessions" | "api_keys" | "invitations" | "password_resets" | "webhook_endpoints", number>;
 
 /**
@@ -73,7 +69,6 @@ async function endMadeBy(tx: Db, { userId, since, now }: { userId: string; since
       "UPDATE password_resets SET used_at = $3 WHERE requested_by = $1 AND created_at >= $2 AND used_at IS NULL",
       [userId, since, now],
     ),
-    // The dispatcher disables them and publishes the event.
     webhook_endpoints: await run(
       tx,
       `UPDATE webhook_endpoints SET is_authorized = false WHERE webhook_endpoint_id IN (
@@ -88,15 +83,14 @@ async function endMadeBy(tx: Db, { userId, since, now }: { userId: string; since
 /** Who creates something that ends with its creator. See "What ends together" in SECURITY.md. */
 export interface Maker {
   userId: string;
-  /** Null: a logged-in user. */
   apiKeyId: string | null;
   /** Now, but not before the last time that the user's access ended. */
   at: Date;
 }
 
 /**
- * The caller as a maker. The session or API key is valid until the transaction ends: a statement that ends it either
- * runs before, or finds what was created. AUTH_INVALID or API_KEY_INVALID otherwise.
+ * AUTH_INVALID or API_KEY_INVALID unless the credential is valid. A concurrent statement that ends it either runs
+ * before, or finds what was created.
  */
 export async function lockMaker(tx: Db, clock: Clock, principal: Principal): Promise<Maker> {
   const { kind, callerId, sessionId, userId } = principal;

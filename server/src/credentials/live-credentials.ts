@@ -5,10 +5,7 @@ import type { Clock } from "../lib/clock.ts";
 import { all, type Db, inOrder } from "../lib/query.ts";
 import { type LiveApiKey, useApiKeys } from "./api-keys.ts";
 
-/**
- * Checks credentials in the database. Concurrent checks share statements, so thousands of clients that reconnect at
- * once do not cost a statement each.
- */
+/** Concurrent checks share statements: thousands of reconnecting clients do not cost one each. */
 export interface LiveCredentials {
   /** Null when the session has ended or is not this user's, or the user is disabled. */
   session(sessionId: string, userId: string): Promise<LiveSession | null>;
@@ -21,11 +18,9 @@ export interface LiveSession {
   role: Role;
 }
 
-/** Questions to a statement, at the most. */
 const batchSize = 5_000;
 /** Questions that may wait; beyond it, 503. */
 const queueSize = 50_000;
-/** Statements at the same time, of each kind. */
 const statements = 2;
 
 export function openLiveCredentials({ db, clock }: { db: Db; clock: Clock }): LiveCredentials {

@@ -2,7 +2,6 @@ import { type Role, roles, type Scope } from "../../../contract/src/access.ts";
 import type { Origin } from "../audit/audit.ts";
 import { forbidden } from "../errors.ts";
 
-/** The authenticated caller. */
 export interface Principal {
   readonly kind: "user" | "api_key";
   /** The user or the API key. Idempotency keys and limits are counted by it. */
@@ -17,16 +16,11 @@ export interface Principal {
   readonly scopes: readonly (Scope | "*")[];
   /** Null for users, and for a key without a limit. */
   readonly rateLimit: KeyRateLimit | null;
-  /**
-   * The keys above this API key in its chain: it works while they do, and shares their limits. Left out if there are
-   * none.
-   */
+  /** It works while they do, and shares their limits. */
   readonly ancestors?: readonly AncestorKey[];
-  /** Of the current request; nulls if there is none. */
   readonly origin: Origin;
 }
 
-/** The limit of one API key over all its requests. */
 export interface KeyRateLimit {
   /** On average; may be a fraction. */
   readonly perSecond: number;
@@ -34,7 +28,6 @@ export interface KeyRateLimit {
   readonly burst: number;
 }
 
-/** The limits of this API key and of those above it. */
 export function keyLimitsOf({ callerId, rateLimit, ancestors = [] }: Principal) {
   return [...ancestors, { apiKeyId: callerId, rateLimit }].flatMap((key) =>
     key.rateLimit === null ? [] : [{ key: `key:${key.apiKeyId}`, limit: key.rateLimit }],
@@ -58,7 +51,6 @@ export function hasRole(principal: Pick<Principal, "role">, least: Role): boolea
   return roles.indexOf(principal.role) >= roles.indexOf(least);
 }
 
-/** The caller for whom an answer or event is rendered. */
 export type Viewer = Pick<Principal, "role" | "participantId">;
 
 /** For events that are rendered once for all callers with a role. */
@@ -69,15 +61,11 @@ export function seesAllConversations(principal: Pick<Principal, "role">): boolea
   return hasRole(principal, "agent");
 }
 
-/**
- * Whether the caller may find people by their addresses and write to anyone. A member reaches contacts only in its own
- * conversations.
- */
+/** Whether the caller may find people by address and write to anyone; a member only in its own conversations. */
 export function reachesContacts(principal: Pick<Principal, "role">): boolean {
   return hasRole(principal, "agent");
 }
 
-/** A member sees only its own. */
 export function seesAddressesOf(viewer: Viewer, participantId: string): boolean {
   return reachesContacts(viewer) || viewer.participantId === participantId;
 }
@@ -89,10 +77,7 @@ export function requireRole(principal: Principal, least: Role): void {
 /** The hub itself has no scopes, and may do everything. */
 export type Scoped = { readonly scopes?: Principal["scopes"] };
 
-/**
- * FORBIDDEN when an API key with limited scopes would give a user a role above member, or change a user who has one:
- * through that user the key could do more than its scopes allow.
- */
+/** FORBIDDEN when a key with limited scopes would create or change a user above member, and gain more through it. */
 export function requireMayManageRole(by: Scoped, role: Role): void {
   if (role === "member" || hasScope(by, "*")) return;
   throw forbidden(
@@ -109,7 +94,6 @@ export function requireScope(principal: Scoped, ...needed: Scope[]): void {
   if (missing !== undefined) throw forbidden(`This API key lacks the scope ${missing}.`);
 }
 
-/** For code that changes a session, user or API key: see `Authenticator`. */
 export interface Forget {
   /** Takes the id of a session, user or API key that changed, after the commit. */
   forget(id: string): void;

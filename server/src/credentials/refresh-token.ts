@@ -5,7 +5,6 @@ export interface RefreshToken {
   token: string;
   /** Of the part that all tokens of a session share: finds the session of a token of any age. */
   familyHash: Buffer;
-  /** Of this token. */
   hash: Buffer;
 }
 
@@ -13,15 +12,11 @@ export function newRefreshToken(): RefreshToken {
   return known(newOpaqueToken(newOpaqueToken(prefix)));
 }
 
-/** Null for text that cannot be a refresh token. */
 export function readRefreshToken(token: string): RefreshToken | null {
   return pattern.test(token) ? known(token) : null;
 }
 
-/**
- * The next token of the session: the same for the same salt, so that a client that lost the answer gets it again. It
- * cannot be computed from the old token or the salt alone.
- */
+/** The same for the same salt, so that a lost answer can be repeated. It needs both the old token and the salt. */
 export function successorOf({ token }: RefreshToken, salt: Buffer): RefreshToken {
   const family = pattern.exec(token)![1]!;
   return known(prefix + family + createHmac("sha256", salt).update(token).digest("base64url"));

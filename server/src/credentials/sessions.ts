@@ -24,11 +24,9 @@ export interface SessionDeps {
   tokens: Tokens;
 }
 
-/** An authenticated log-in. */
 export interface LogIn {
   userId: string;
   origin: Origin;
-  /** For the audit log, such as `password`. */
   method: string;
   /** The hash that the password matched: the log-in fails if it has been replaced. */
   passwordHash?: string | null;
@@ -118,7 +116,6 @@ export function deleteOldSessions({ db, clock }: { db: Db; clock: Clock }): Prom
   return run(db, "DELETE FROM sessions WHERE expires_at < $1", [new Date(clock.now() - keepEndedMs)]);
 }
 
-/** Longer than any ACCESS_TOKEN_TTL. */
 const keepEndedMs = 2 * 86_400_000;
 
 export async function pair(
@@ -134,9 +131,7 @@ export async function pair(
   };
 }
 
-/**
- * Ending all sessions of a user locks the user's row: a concurrent log-in either ends with them or opens no session.
- */
+/** Under this lock a concurrent end of all sessions either includes the new one or prevents it. */
 function insertSession(
   db: Db,
   row: {

@@ -1,6 +1,5 @@
 import { createHash, createPublicKey, createSecretKey, type KeyObject } from "node:crypto";
 
-/** A hub uses one, and accepts no other. */
 export const jwtAlgorithms = ["HS256", "EdDSA"] as const;
 export type JwtAlgorithm = (typeof jwtAlgorithms)[number];
 
@@ -8,7 +7,6 @@ export type JwtAlgorithm = (typeof jwtAlgorithms)[number];
 export interface SigningKeys {
   readonly algorithm: JwtAlgorithm;
   readonly signer: { readonly kid: string; readonly key: KeyObject };
-  /** By `kid`: the signer, and the keys that it replaced. */
   readonly verifiers: ReadonlyMap<string, KeyObject>;
   /** As in RFC 7517; none for a shared secret. */
   readonly publicKeys: readonly PublicJwk[];
@@ -16,7 +14,6 @@ export interface SigningKeys {
 
 export type PublicJwk = { kty: "OKP"; crv: "Ed25519"; x: string; kid: string; alg: "EdDSA"; use: "sig" };
 
-/** HMAC secrets, newest first: the first signs, all verify. */
 export function sharedSecrets(secrets: readonly string[]): SigningKeys {
   const keys = secrets.map((secret) => ({ kid: secretId(secret), key: createSecretKey(secret, "utf8") }));
   return {
@@ -27,7 +24,6 @@ export function sharedSecrets(secrets: readonly string[]): SigningKeys {
   };
 }
 
-/** Ed25519 private keys, newest first: the first signs, the public halves of all verify. */
 export function ed25519Keys(privateKeys: readonly KeyObject[]): SigningKeys {
   const keys = privateKeys.map((key) => ({ key, publicJwk: toPublicJwk(key) }));
   return {
@@ -43,7 +39,6 @@ function newest<T>([first]: readonly T[]): T {
   return first;
 }
 
-/** Does not reveal the secret. */
 function secretId(secret: string): string {
   return createHash("sha256").update(`kid:${secret}`).digest("base64url").slice(0, 8);
 }

@@ -13,7 +13,6 @@ export interface Tokens {
   readonly refreshTokenTtlMs: number;
   /** With them others can verify access tokens without a request; none for a shared secret. */
   readonly publicKeys: readonly PublicJwk[];
-  /** The token works for `accessTokenTtlMs`. */
   issue(claims: AccessClaims): Promise<string>;
   /** Accepts a token that this hub signed. Throws AUTH_EXPIRED, and AUTH_INVALID for everything else. */
   verify(token: string): Promise<VerifiedClaims>;
@@ -21,7 +20,6 @@ export interface Tokens {
 
 export interface TokensOptions {
   clock: Clock;
-  /** The same in every process of a hub. */
   keys: SigningKeys;
   /** At most `maxAccessTokenTtlMs`. */
   accessTokenTtlMs: number;
@@ -83,7 +81,6 @@ export function openTokens({ clock, keys, accessTokenTtlMs, refreshTokenTtlMs }:
   };
 }
 
-/** Three parts in base64url, without padding. */
 const compact = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 
 function refuse(error: unknown): never {
@@ -132,10 +129,7 @@ const clockToleranceSeconds = 5;
 /** Bounds ACCESS_TOKEN_TTL. */
 const maxAccessTokenTtlMs = 86_400_000;
 
-/**
- * The claims of a token whose signature, issuer, audience and times were verified. Null unless they have the form that
- * this hub writes.
- */
+/** Of verified claims. Null unless they have the form that this hub writes. */
 function readClaims(payload: Record<string, unknown>, nowMs: number): VerifiedClaims | null {
   const { iss, aud, sub, sid, wid, role, jti, iat, nbf, exp } = payload;
   if (iss !== issuer || aud !== audience) return null;

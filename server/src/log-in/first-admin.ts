@@ -13,7 +13,6 @@ export interface FirstAdminDeps {
   clock: Clock;
   hasher: PasswordHasher;
   config: { adminUsername: string; adminPassword: Secret | null };
-  /** Whether no other process can be starting on this database. */
   isOnlyProcess: boolean;
 }
 
@@ -22,7 +21,6 @@ export interface FirstAdmin {
   username: string;
   /** Only when this start generated it: print it, it is not shown again. */
   password?: string;
-  /** For the operator: ADMIN_PASSWORD had no effect, or another start shows the password. */
   notice?: string;
   /** Call it once the password was shown: until then every start sets a new one. */
   passwordWasShown(): Promise<void>;
@@ -48,7 +46,6 @@ export async function ensureFirstAdmin(deps: FirstAdminDeps): Promise<FirstAdmin
 
 interface CreatedAdmin {
   userId: string;
-  /** Null when ADMIN_PASSWORD set it. */
   generated: string | null;
   passwordHash: string;
 }
@@ -58,7 +55,6 @@ function toShow({ db }: FirstAdminDeps, { userId, generated, passwordHash }: Cre
   return { password: generated, passwordWasShown: () => unseen.forget(db, userId, passwordHash) };
 }
 
-/** Null when another process created it first. */
 async function createFirstAdmin({ db, clock, hasher, config }: FirstAdminDeps): Promise<CreatedAdmin | null> {
   const { adminUsername: username, adminPassword } = config;
   if (!isUsername(username)) {
@@ -82,7 +78,6 @@ async function createFirstAdmin({ db, clock, hasher, config }: FirstAdminDeps): 
 /** An advisory lock: any number that no other lock of the hub uses. */
 const firstAdminLock = 0x61646d6e;
 
-/** Null when there is nothing to replace. */
 async function replaceUnseen({
   db,
   hasher,
@@ -90,7 +85,6 @@ async function replaceUnseen({
   isOnlyProcess,
 }: FirstAdminDeps): Promise<(CreatedAdmin & { username: string }) | null> {
   const found = await unseen.find(db);
-  // Another process may be about to show it.
   if (found === null || (!isOnlyProcess && !found.is_old)) return null;
   const generated = config.adminPassword === null ? readablePassword() : null;
   const passwordHash = await hasher.hash(generated ?? config.adminPassword!.reveal());
@@ -106,7 +100,6 @@ async function replaceUnseen({
   });
 }
 
-/** For a password that another process may be about to show. */
 async function youngNoticeOf({ db }: FirstAdminDeps): Promise<string | null> {
   const found = await unseen.find(db);
   if (found === null) return null;

@@ -11,7 +11,6 @@
  */
 export interface Bucket {
   burst: number;
-  /** Time to the next token. */
   everyMs: number;
 }
 
@@ -30,20 +29,16 @@ export const buckets = {
 
 /** Tries after which an address counts as one that repeats. */
 export const newTries = 2;
-/** How long tries are stored after the last one. */
 export const rememberTriesMs = 86_400_000;
 /** A later turn is not reserved: the client is refused without one. */
 export const longestTurnMs = 30 * minuteMs;
-/** How long a turn can be used after its time. */
 const turnLastsMs = 15 * minuteMs;
-/** How long an address counts as trusted after a log-in. */
 const trustedForMs = 90 * 86_400_000;
 
 /** The stored state of a bucket, or of a pair of account and address; 0 where there is none. */
 export interface GuessRow {
   /** When the bucket is full again; for a pair, its trusted bucket. */
   fullAtMs: number;
-  /** Tries of a pair that is not trusted. */
   tries: number;
   turnAtMs: number;
   trustedUntilMs: number;
@@ -53,7 +48,6 @@ export const blankRow: GuessRow = { fullAtMs: 0, tries: 0, turnAtMs: 0, trustedU
 
 export type BucketName = keyof typeof buckets;
 export type Shared = Exclude<BucketName, "trusted">;
-/** `pair` holds the trusted bucket. */
 export type GuessRows = Record<"pair" | Shared, GuessRow>;
 
 export interface Judged {
@@ -94,7 +88,6 @@ export function takeBack(rows: GuessRows, paid: readonly BucketName[]): GuessRow
   return after;
 }
 
-/** Makes the pair trusted for `trustedForMs`. */
 export function trust(rows: GuessRows, nowMs: number): GuessRows {
   return { ...rows, pair: { ...rows.pair, tries: 0, turnAtMs: 0, trustedUntilMs: nowMs + trustedForMs } };
 }

@@ -22,10 +22,7 @@ import {
  * limit.
  */
 export interface LogInTries {
-  /**
-   * Before the queue for hashing: throws RATE_LIMIT_EXCEEDED, with the time to its turn, for a guess that must wait.
-   * Pays nothing yet.
-   */
+  /** Before the queue for hashing. RATE_LIMIT_EXCEEDED, with the time to its turn; pays nothing yet. */
   admit(guesser: Guesser): Promise<{ isTrusted: boolean }>;
   /** At the head of the queue: pays for the guess. Throws as `admit`. */
   take(guesser: Guesser): Promise<Guess>;
@@ -37,9 +34,7 @@ export interface LogInTries {
 
 export type Guesser =
   /** A client that is not logged in. All clients without an address count as one address. */
-  | { username: string; ip: string | null }
-  /** A session that confirms its password or code. */
-  | { userId: string };
+  { username: string; ip: string | null } | { userId: string };
 
 export interface Guess {
   guesser: Guesser;
@@ -61,7 +56,6 @@ export function openLogInTries({ db }: { db: Pool }): LogInTries {
       const written = Object.entries(subjects).flatMap(([key, subject]) => {
         const name = key as keyof GuessRows;
         if (rows[name] === before[name]) return [];
-        // The trust of a session is not stored.
         const row = "userId" in guesser ? { ...rows[name], trustedUntilMs: 0 } : rows[name];
         return [{ ...row, subject, expiresAtMs: expiryOf(row, nowMs) }];
       });

@@ -10,10 +10,7 @@ import { recordRefused } from "./refused-log-ins.ts";
 export interface LogInDeps extends SessionDeps {
   hasher: PasswordHasher;
   tries: LogInTries;
-  /**
-   * Called after the right password. Throws AUTH_INVALID for a wrong code, which counts like a wrong password, and
-   * AUTH_REQUIRED when the user has a second factor and sent no code.
-   */
+  /** Called after the right password. AUTH_INVALID for a wrong code, AUTH_REQUIRED for a missing one. */
   secondFactor: (userId: string, code: string | undefined) => Promise<void>;
 }
 
@@ -31,7 +28,6 @@ export async function logIn(
   const guesser = { username, ip: origin.ip };
   const source = sourceOf(origin, username.toLowerCase());
   hasher.requireRoom(source.address);
-  // A guess that must wait takes no place in the queue.
   const { isTrusted } = await tries.admit(guesser);
   const user = isUsername(username) ? await findByUsername(db, username) : null;
   // A trusted address has its own share of the queue, which other addresses that try the account cannot fill.

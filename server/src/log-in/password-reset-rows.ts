@@ -13,7 +13,6 @@ export function setPassword(db: Db, row: { userId: string; passwordHash: string;
   );
 }
 
-/** Until the transaction ends. */
 export function lockLiveUser(tx: Db, key: { workspaceId: string; userId: string }) {
   return maybe<{ email: string; role: Role }>(
     tx,
@@ -47,7 +46,6 @@ export function insertReset(
     tokenHash: Buffer;
     userId: string;
     workspaceId: string;
-    /** Null: the user requested a mail. */
     maker: Pick<Maker, "userId" | "apiKeyId"> | null;
     now: Date;
     expiresAt: Date;
@@ -82,12 +80,10 @@ export function takeReset(db: Db, tokenHash: Buffer, now: Date) {
   );
 }
 
-/** A new password ends all other ways to set one. */
 export function endResets(db: Db, userId: string, now: Date) {
   return run(db, "UPDATE password_resets SET used_at = $2 WHERE user_id = $1 AND used_at IS NULL", [userId, now]);
 }
 
-/** Safe to repeat. */
 export function deleteOldPasswordResets({ db, clock }: { db: Db; clock: Clock }): Promise<number> {
   return run(db, "DELETE FROM password_resets WHERE expires_at < $1", [new Date(clock.now())]);
 }

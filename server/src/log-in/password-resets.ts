@@ -29,13 +29,9 @@ export interface ResetDeps {
   publicUrl: string;
 }
 
-/** How long the token of a reset works. */
 const resetTtlMs = 3_600_000;
 
-/**
- * Creates a token for an admin, and returns it only here; mails it too when mail is configured. FORBIDDEN as
- * `requireMayManageRole`.
- */
+/** Returns the token only here; mails it too when mail is configured. FORBIDDEN as `requireMayManageRole`. */
 export async function resetPasswordOf(
   { db, clock, mailer, publicUrl }: ResetDeps,
   principal: Principal,
@@ -59,17 +55,13 @@ export async function resetPasswordOf(
 export interface ForgottenPasswords {
   /** Returns at once, so that neither answer nor time reveals whether there is such a user. */
   ask(email: string, origin: Origin): void;
-  /** Resolves when no request is under way. */
   idle(): Promise<void>;
 }
 
 /** Requests that may be under way, of two statements each; another one is dropped. */
 const maxRequests = 100;
 
-/**
- * Mails a token to the user with this address, if there is one: one mail in `mailEveryMs` for each user. Does nothing
- * without mail.
- */
+/** Mails a token to the user with this address, if there is one, once in `mailEveryMs`. */
 export function openForgottenPasswords(deps: ResetDeps & { log: Pick<Logger, "warn"> }): ForgottenPasswords {
   const underWay = new Set<Promise<void>>();
   return {

@@ -10,7 +10,6 @@ import type { PasswordAnswer, PasswordWork } from "./password-threads.ts";
  */
 const cost = { memoryCost: 19_456, timeCost: 2, parallelism: 1 };
 
-/** A well-formed hash of no password. */
 const dummyHash = `$argon2id$v=19$m=${cost.memoryCost},t=${cost.timeCost},p=${cost.parallelism}$Y2hhdDRhbGwtbm9ib2R5$${"A".repeat(43)}`;
 
 /** 0 is normal, 19 is the lowest priority: a log-in can wait a little, other requests cannot. */
@@ -26,7 +25,6 @@ function answer(work: PasswordWork): PasswordAnswer {
     const isRight = verifySync(work.hashed ?? dummyHash, work.password);
     return { isRight: isRight && work.hashed !== null };
   } catch (error) {
-    // Describes the form of the hash; contains neither hash nor password.
     return { failure: (error as Error).message };
   }
 }

@@ -1,6 +1,5 @@
 import { Worker } from "node:worker_threads";
 
-/** `hashed: null` costs the same and never matches. */
 export type PasswordWork =
   | { kind: "hash"; password: string }
   | { kind: "verify"; hashed: string | null; password: string };
@@ -38,7 +37,6 @@ function openPasswordThread() {
     started.on("message", (answer: PasswordAnswer) => waiting?.resolve(answer));
     const fail = (error: Error) => {
       if (worker !== started) return;
-      // The next request starts another.
       worker = undefined;
       waiting?.reject(error);
     };

@@ -7,12 +7,8 @@ import { addressKey } from "../lib/rate-limits/address-key.ts";
 import type { PasswordHashing, Requester } from "../users/users.ts";
 import { openPasswordThreads, type PasswordWork } from "./password-threads.ts";
 
-/**
- * Hashes passwords, slowly on purpose. Work beyond the threads waits in a bounded queue that serves its sources in turn
- * (see `FairLine`), or is refused.
- */
+/** Slow on purpose. Work beyond the threads waits in a bounded queue, by turns (`FairLine`), or is refused. */
 export interface PasswordHasher extends PasswordHashing {
-  /** A PHC string with its own salt and parameters. */
   hash(password: string, requester?: Requester): Promise<string>;
   verify(hashed: string, password: string): Promise<boolean>;
   /** Takes as long as `verify` and never matches: for a user that does not exist, so that time does not reveal it. */
@@ -27,10 +23,8 @@ export function sourceOf(origin: Origin, account: string): Source {
   return { address: origin.ip === null ? "" : addressKey(origin.ip), account };
 }
 
-/** Of the hub itself. */
 const ownSource: Source = { address: "", account: "" };
 
-/** Passwords that may wait for a thread. */
 export const passwordLine: LineLimits = { total: 100, perAddress: 50, perAccount: 10 };
 
 /** As `verify`; null costs the same and never matches. */
@@ -42,10 +36,7 @@ export interface PasswordHasherOptions {
   line?: LineLimits;
 }
 
-/**
- * Passwords are compared after Unicode normalisation (NFKC), so that the same keys work on every keyboard and system.
- * Every method throws OVERLOADED when the queue is full.
- */
+/** Normalises passwords (NFKC), so that every keyboard gives the same. Methods throw OVERLOADED for a full queue. */
 export function openPasswordHasher({ concurrency, line = passwordLine }: PasswordHasherOptions): PasswordHasher {
   const ask = openPasswordThreads(concurrency);
   const { inTurn, requireRoom } = limiter(concurrency, new FairLine(line));
@@ -77,7 +68,6 @@ export function openPasswordHasher({ concurrency, line = passwordLine }: Passwor
   };
 }
 
-/** Half of the processors; log-ins never need more than 4. */
 export function hashingThreads(): number {
   return Math.min(4, Math.max(1, Math.floor(availableParallelism() / 2)));
 }
@@ -95,7 +85,6 @@ function limiter(concurrency: number, line: FairLine) {
   }
 
   function tooMany(): RequestError {
-    // Spreads the retries of requests that are refused at the same moment.
     refused += 1;
     return tooManyLogIns(1 + (refused % maxRetrySeconds));
   }
@@ -119,14 +108,10 @@ function limiter(concurrency: number, line: FairLine) {
   return { inTurn, requireRoom };
 }
 
-/**
- * After each password its place pauses this many times as long as the work took, so that many log-ins take only a part
- * of the machine.
- */
+/** How many times as long as its work a place pauses, so that many log-ins take only a part of the machine. */
 const pauseFactor = 2;
 const maxPauseMs = 200;
 
-/** Longer than a full queue takes, in seconds. */
 const maxRetrySeconds = 8;
 
 function tooManyLogIns(retryAfterSeconds: number): RequestError {

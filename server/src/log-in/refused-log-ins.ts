@@ -4,8 +4,8 @@ import type { Db } from "../lib/query.ts";
 import { findFirstWorkspace } from "../users/users.ts";
 
 /**
- * An unknown username belongs to no workspace, so the audit log of the first workspace records the refusal, without the
- * name, which may be a password in the wrong field. Both cases take the same time.
+ * For an unknown username the first workspace's log records the refusal, without the name, which may be a password.
+ * Both take the same time.
  */
 export async function recordRefused(
   db: Db,

@@ -21,7 +21,6 @@ export function remember(db: Db, userId: string, passwordHash: string) {
   return run(db, "INSERT INTO unseen_passwords (user_id, password_hash) VALUES ($1, $2)", [userId, passwordHash]);
 }
 
-/** Returns whether the password was still the old one. */
 export async function replace(
   db: Db,
   { userId, passwordHash, oldHash }: { userId: string; passwordHash: string; oldHash: string },

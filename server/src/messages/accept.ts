@@ -11,7 +11,6 @@ import { isRetryableDbError, isUniqueViolation } from "../lib/postgres.ts";
 import { topics } from "../topics.ts";
 import { isSameMessage, type NewMessage, type Refusal, type Written, writeMessages } from "./write-messages.ts";
 
-/** `accepted`: durable. `refused`: nothing was stored. */
 export type Accepted =
   | {
       kind: "accepted";
@@ -24,14 +23,11 @@ export type Accepted =
   | { kind: "refused"; messageId: MessageId; error: RequestError };
 
 export interface AcceptOptions {
-  /** The database role that writes the messages of a workspace. */
   dbOf: (workspaceId: string) => RequestDb;
   bus: Bus;
   eventNotifier: EventNotifier;
   clock: Clock;
-  /** Messages to a commit. */
   batchSize: number;
-  /** Messages that may wait. */
   queueSize: number;
   maxWaitMs: number;
 }
@@ -79,12 +75,10 @@ export class Acceptor {
     }
   }
 
-  /** Messages waiting for the next commit. */
   get waiting(): number {
     return this.#batcher.waiting;
   }
 
-  /** Resolves when every call of `accept` has its answer. */
   idle(): Promise<void> {
     return this.#batcher.idle();
   }
@@ -149,7 +143,6 @@ export class Acceptor {
 /** Most JSON written to the database in one statement, in characters: encoding it as parameters takes milliseconds. */
 export const maxPartLength = 256 * 1024;
 
-/** Messages in parts, each for one statement. */
 export function messagesInParts(messages: readonly NewMessage[]): NewMessage[][] {
   return inParts(messages, ({ payload, metadata }) => payload.length + (metadata?.length ?? 0), maxPartLength);
 }

@@ -4,11 +4,9 @@ import { all, type Db } from "../lib/query.ts";
 import { refusal, usedId } from "./accept.ts";
 import type { NewMessage } from "./write-messages.ts";
 
-/** A message in a conversation that does not exist yet. */
 export interface FirstMessage {
   message: NewMessage;
   channel: string;
-  /** Null when a contact would be created. */
   recipientId: string | null;
 }
 

@@ -37,7 +37,6 @@ export async function readHistory(
 
 type Order = "ASC" | "DESC";
 
-/** `after` and `before` are exclusive. */
 interface Span {
   order: Order;
   after: number;

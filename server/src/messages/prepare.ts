@@ -12,17 +12,12 @@ export interface PrepareDeps {
   clock: Clock;
   isChannel: (name: string) => boolean;
   parseAddress: ParseAddress;
-  /**
-   * The private conversation of each sender with the owner of the address, in order. Creates missing contacts and
-   * conversations, unless the message would be refused. Few statements for all.
-   */
+  /** In order. Creates missing contacts and conversations, unless the message would be refused. */
   findDirects: (
     caller: { workspaceId: string; mayReachContacts: boolean },
     asked: readonly DirectMessage[],
   ) => Promise<(ConversationId | RequestError)[]>;
-  /** Whether this is an active account of that channel in the workspace. */
   isAccount: (workspaceId: string, channel: string, channelAccountId: string) => Promise<boolean>;
-  /** By message id. */
   findAccepted: (workspaceId: string, messageIds: readonly string[]) => Promise<Map<string, AcceptedBefore>>;
 }
 
@@ -36,7 +31,6 @@ export interface DirectMessage {
 /** A message that passed all checks without a look-up. */
 export interface Draft {
   message: NewMessage;
-  /** Null when the message names its conversation. */
   address: Address | null;
   via: Record<string, string>;
 }
@@ -49,9 +43,7 @@ export function draftMessage(deps: PrepareDeps, principal: Principal, body: Send
   return { address, via, message: compose(deps, principal, body, { senderId, address }) };
 }
 
-/**
- * Each message with its conversation, or its error, in order. Look-ups are made for all drafts together, one at a time.
- */
+/** In order. Look-ups are made for all drafts together, one at a time. */
 export async function resolveDrafts(
   deps: PrepareDeps,
   principal: Principal,
@@ -78,10 +70,7 @@ export async function resolveDrafts(
 
 const idOf = ({ message }: Draft) => message.messageId;
 
-/**
- * The conversation of a message that was accepted before: it is answered again even when its address or account is
- * gone.
- */
+/** A message that was accepted before is answered again, even when its address or account is gone. */
 function conversationBefore({ message }: Draft, before: AcceptedBefore | undefined): ConversationId | null {
   if (before === undefined) return null;
   const { to, conversationId } = message;
@@ -109,9 +98,7 @@ async function findWrongAccounts(
   return wrong;
 }
 
-/**
- * `draftMessage` and `resolveDrafts` for one message. Synchronous, unless an address or an account must be looked up.
- */
+/** Synchronous, unless an address or an account must be looked up. */
 export function prepareMessage(
   deps: PrepareDeps,
   principal: Principal,
@@ -125,7 +112,6 @@ export function prepareMessage(
   });
 }
 
-/** The checks that need no look-up. Returns the sender. */
 export function checkSend({ isChannel }: Pick<PrepareDeps, "isChannel">, principal: Principal, body: SendBody): string {
   const { conversation_id, to, channels = [], via = {}, fallback, payload } = body;
   if ((conversation_id === undefined) === (to === undefined)) {
@@ -166,7 +152,6 @@ function writesAnywhere(principal: Principal, senderId: string): boolean {
   return isOurOwn && seesAllConversations(principal);
 }
 
-/** As in `NewMessage.channels`. */
 export function channelsOf({ channels }: SendBody): string | null {
   return channels === undefined ? null : channels[0] === "all" ? "*" : channels.join(",");
 }
@@ -187,7 +172,6 @@ function compose(
   return {
     workspaceId: principal.workspaceId,
     messageId: (body.message_id as MessageId | undefined) ?? newId(deps.clock.now()),
-    // Empty until the address is looked up.
     conversationId: (body.conversation_id ?? "") as ConversationId,
     senderId,
     mustBeMember: !writesAnywhere(principal, senderId),

@@ -38,7 +38,6 @@ export interface DeliveryRow {
   failed_at: Date | null;
 }
 
-/** The columns of `MessageRow`, for statements over `messages`. */
 export const messageColumns = `message_id, workspace_id, conversation_id, seq, sender_id, direction, payload, channels,
   reply_to, origin ->> 'route' AS route, metadata, created_at`;
 
@@ -61,10 +60,7 @@ export async function showMessages(db: Db, viewer: Viewer, rows: readonly Messag
   return rows.map((row) => showMessage(viewer, row, byMessage.get(row.message_id) ?? []));
 }
 
-/**
- * Throws RESOURCE_NOT_FOUND for a message that is absent, of another workspace, or of a conversation without the
- * caller.
- */
+/** RESOURCE_NOT_FOUND when absent, of another workspace, or of a conversation without the caller. */
 export async function readMessage(db: Db, principal: Principal, messageId: MessageId): Promise<Message> {
   const [message] = await showMessages(db, principal, [await findMessage(db, principal, messageId)]);
   return message!;

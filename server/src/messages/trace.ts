@@ -16,7 +16,6 @@ export interface AuditEntry {
   cause: string;
 }
 
-/** `what` decides which other fields there are. */
 export interface TraceEntry {
   at: string;
   what: "accepted" | "routed" | "status" | "attempt" | "webhook" | "socket" | "webhook_endpoint";
@@ -73,7 +72,6 @@ function decodeCursor(cursor: string): string {
   throw unknownCursor();
 }
 
-/** As times in answers. */
 const iso = (time: string) => `to_char(${time} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
 const keyOf = (time: string, rank: number, tie: string) => `${iso(time)} || ' ${rank} ' || (${tie})::text COLLATE "C"`;
 const padded = (number: string) => `lpad(${number}::text, 19, '0')`;

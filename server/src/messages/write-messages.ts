@@ -5,7 +5,6 @@ import { canonicalJson } from "../lib/json.ts";
 import { isUniqueViolation } from "../lib/postgres.ts";
 import { all, type Db, plainArray } from "../lib/query.ts";
 
-/** A validated message. */
 export interface NewMessage {
   workspaceId: string;
   messageId: MessageId;
@@ -14,27 +13,19 @@ export interface NewMessage {
   /** False when the caller was already authorised to write in any conversation. */
   mustBeMember: boolean;
   direction: "outbound" | "inbound";
-  /** JSON. */
   payload: string;
   /** Separated by commas; `*` for all; null for each recipient's default. */
   channels: string | null;
-  /** JSON of `via` and `fallback`, or null. */
   options: string | null;
   /** The address in its stored form; null for a message that names its conversation. */
   to: string | null;
   replyTo: MessageId | null;
-  /** The message that a reaction is about. */
   reactsTo: MessageId | null;
-  /** JSON, or null. */
   metadata: string | null;
-  /** JSON: the source of an inbound message. */
   origin: string | null;
 }
 
-/**
- * No such conversation, a sender who is not a member, a message that is not in the conversation, or no recipient with
- * an address.
- */
+/** No such conversation, a sender or quoted message outside of it, or no recipient with an address. */
 export type Refusal = "conversation" | "sender" | "reply_to" | "reacts_to" | "route";
 
 export type Written =
@@ -109,13 +100,11 @@ function acceptedResults(messages: readonly NewMessage[], seqs: readonly number[
   );
 }
 
-/** `to` is null for a message that named its conversation. */
 export interface AcceptedBefore {
   conversationId: ConversationId;
   to: string | null;
 }
 
-/** By message id. */
 export async function findAccepted(
   db: Db,
   workspaceId: string,
@@ -165,13 +154,11 @@ async function findKnown(db: Db, messages: readonly NewMessage[]): Promise<Map<N
   );
 }
 
-/** What makes two messages with one id the same request. */
 type Content = Pick<
   NewMessage,
   "conversationId" | "senderId" | "channels" | "options" | "to" | "replyTo" | "payload" | "metadata"
 >;
 
-/** Takes as long as reading the JSON of the message. */
 function contentOf(row: KnownRow): Content {
   const { to = null, ...options } = row.options ?? {};
   return {
@@ -193,7 +180,6 @@ function contentOf(row: KnownRow): Content {
  */
 export function isSameMessage(message: NewMessage, known: Content): boolean {
   if (message.direction === "inbound") return true;
-  // The same address may lead to another conversation since.
   const isSamePlace =
     message.conversationId === known.conversationId || (message.to !== null && message.to === known.to);
   return (
@@ -207,7 +193,6 @@ export function isSameMessage(message: NewMessage, known: Content): boolean {
   );
 }
 
-/** Either all were written, each with its `seq`, in order; or none, with the reasons. */
 type Inserted = { kind: "written"; seqs: number[] } | { kind: "refused"; why: Map<NewMessage, Refusal> };
 
 /** Messages that are written or refused alike: the same sender in the same conversation, to the same channels. */
@@ -307,7 +292,6 @@ function quotesOf(messages: readonly NewMessage[]) {
   });
 }
 
-/** The position of each message among those of its conversation, from 1. */
 function countSteps(messages: readonly NewMessage[]): { counts: Map<string, number>; ofMessages: number[] } {
   const counts = new Map<string, number>();
   const ofMessages = messages.map(({ conversationId }) => {
@@ -340,9 +324,8 @@ function storedOptions({ options, to }: NewMessage): string | null {
   return options === null ? `{${field}}` : `{${field},${options.slice(1)}`;
 }
 
-// The checks are scalar subqueries, so that each is an index look-up in any plan. `moved` locks the conversations in
-// the order of their ids; `published` comes after it, so that the offsets on the bus are taken in the order of the
-// seqs.
+// Scalar subqueries are index look-ups in any plan. `moved` locks conversations by id; `published` follows it, so that
+// bus offsets are in the order of the seqs.
 const statement = `
 WITH cases AS MATERIALIZED (
   SELECT * FROM unnest($6::uuid[], $7::uuid[], $8::uuid[], $9::boolean[], $10::boolean[], $11::text[]) WITH ORDINALITY

@@ -9,7 +9,6 @@ export interface ReadMark {
   workspaceId: string;
   channel: string;
   providerMessageId: string;
-  /** Time since it was written, by the database's clock. */
   ageMs: number;
 }
 
@@ -20,10 +19,7 @@ const ownSeconds = 10;
 /** Pause between two tries, doubled after each, in seconds. */
 const pauseSeconds = { first: 2, longest: 60 };
 
-/**
- * Writes a mark for the last message of each person in the range, on channels that show read marks, in the caller's
- * transaction. A message older than the person's mark changes nothing.
- */
+/** In the caller's transaction. A message older than the person's mark changes nothing. */
 export async function insertReadMarks(tx: Db, range: ReadRange, channels: readonly string[]): Promise<void> {
   await run(
     tx,
@@ -46,7 +42,6 @@ export async function insertReadMarks(tx: Db, range: ReadRange, channels: readon
   );
 }
 
-/** Takes the waiting marks of one conversation. */
 export function takeOfConversation(db: Db, conversationId: ConversationId): Promise<ReadMark[]> {
   return take(db, "conversation_id = $1 ORDER BY channel_account_id, identifier", [conversationId]);
 }

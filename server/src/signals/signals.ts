@@ -21,13 +21,11 @@ export interface SignalDeps extends RefuseDeps {
   retryTotalMs: number;
 }
 
-/** A person who does not see the signal, and why. */
 export interface NotShown {
   participant_id: string | null;
   channel: string;
   channel_account_id: string;
   code: string;
-  /** Whether the hub retries it. */
   is_retried: boolean;
 }
 
@@ -35,9 +33,7 @@ export interface NotShown {
 const timeoutMs = 3_000;
 /** How often the typing of a participant is sent, in milliseconds: platforms show it for at least 5 s. */
 const quietMs = 4_000;
-/** Most entries of `#typing`. */
 const maxRemembered = 10_000;
-/** Read marks taken at a time. */
 const dueBatch = 100;
 
 export class Signals {
@@ -72,12 +68,10 @@ export class Signals {
     return this.#sendMarks(db, await takeOfConversation(db, conversationId));
   }
 
-  /** Sends the read marks that are due. */
   async sendDueReadMarks(db: Db): Promise<void> {
     await this.#sendMarks(db, await takeDue(db, dueBatch));
   }
 
-  /** Throws as `typeInConversation` unless the caller may type there. */
   async mayType(db: Db, principal: Principal, conversationId: ConversationId): Promise<void> {
     await typeInConversation(db, principal, conversationId);
   }
@@ -85,7 +79,6 @@ export class Signals {
   /** Shows the other members that the caller is typing, on the channel where the caller's next message would go. */
   showTyping(db: Db, principal: Principal, conversationId: ConversationId): Promise<NotShown[]> {
     const now = this.#io.clock.elapsed();
-    // By participant: each sees the typing of the others.
     const key = `${conversationId} ${principal.participantId}`;
     const last = this.#typing.get(key);
     if (last !== undefined && now - last.at < quietMs) return last.answer;

@@ -4,13 +4,11 @@ import { all, type Db } from "../lib/query.ts";
 import { loadAccounts, loadRecipients } from "../router/load-routing.ts";
 import { type CapabilitiesOf, planDeliveries } from "../router/plan.ts";
 
-/** A person on a platform, and the account and address that the next message would use. */
 export interface TypingTarget {
   recipientId: string;
   channel: string;
   channelAccountId: string;
   identifier: string;
-  /** The platform's id of the person's last message there; null when unknown. */
   messageId: string | null;
 }
 

@@ -23,7 +23,6 @@ export interface Invitation {
   email: string;
   role: Role;
   invited_by: string;
-  /** Null when a logged-in user created it. */
   made_by_key_id: string | null;
   expires_at: Date;
   created_at: Date;
@@ -117,10 +116,7 @@ export async function revokeInvitation(
   });
 }
 
-/**
- * Creates the invited user with the address of the invitation. AUTH_INVALID for a token that is unknown, used, revoked
- * or expired; CONFLICT for a taken name, and the invitation stays valid.
- */
+/** AUTH_INVALID for an unusable token; CONFLICT for a taken name, and the invitation stays valid. */
 export async function acceptInvitation(
   { db, clock, hasher }: { db: Pool; clock: Clock; hasher: PasswordHashing },
   origin: Origin,
@@ -150,12 +146,10 @@ export async function acceptInvitation(
   });
 }
 
-/** Safe to repeat. */
 export function deleteOldInvitations({ db, clock }: { db: Db; clock: Clock }): Promise<number> {
   return run(db, "DELETE FROM invitations WHERE expires_at < $1", [new Date(clock.now() - keepMs)]);
 }
 
-/** How long an invitation is listed after its expiry, in milliseconds. */
 const keepMs = 30 * 86_400_000;
 
 const columns = "invitation_id, email, role, invited_by, made_by_key AS made_by_key_id, expires_at, created_at";

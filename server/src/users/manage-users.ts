@@ -29,10 +29,7 @@ export interface UserDeps {
   hasher: PasswordHashing;
 }
 
-/**
- * CONFLICT, naming the field, when the username or the e-mail address is taken anywhere in the hub; FORBIDDEN as
- * `requireMayManageRole`.
- */
+/** CONFLICT, naming the field, for a username or address taken in the hub; FORBIDDEN as `requireMayManageRole`. */
 export async function createUser(
   { db, clock, hasher }: UserDeps,
   by: Actor & Scoped,
@@ -56,7 +53,6 @@ export async function addUser(
     workspaceId: string;
     role: Role;
     displayName?: string | undefined;
-    /** Whether it was proved that the user reads mail at this address. */
     isEmailVerified?: boolean;
   },
 ): Promise<User> {
@@ -81,10 +77,7 @@ export async function getUser(db: Db, key: { workspaceId: string; userId: string
 export interface UserChanges {
   role?: Role | undefined;
   displayName?: string | undefined;
-  /**
-   * Ends the sessions of the user, and disables the API keys that they created and their password; false enables keys
-   * and password.
-   */
+  /** Ends the sessions and disables API keys and password; false enables keys and password. */
   isDisabled?: boolean | undefined;
 }
 
@@ -152,7 +145,6 @@ export async function deleteUser(
   forget(userId);
 }
 
-/** Only what changed is recorded. */
 async function recordChanges(
   tx: Db,
   by: Actor,
@@ -191,7 +183,6 @@ export function isUsername(text: string): boolean {
   return expression.test(text);
 }
 
-/** Implemented by `PasswordHasher` in `log-in/`. */
 export interface PasswordHashing {
   /** The hash to store. OVERLOADED when too many passwords are being hashed for this client address, or in total. */
   hash(password: string, requester: Requester): Promise<string>;

@@ -9,13 +9,11 @@ import { type User, updateOwnRow } from "./user-rows.ts";
 
 export interface OwnChanges {
   displayName?: string | undefined;
-  /** Null clears it, and the key too. */
   preferredModel?: string | null | undefined;
   /** The user's own key for the language model: encrypted, and never returned. */
   llmApiKey?: string | null | undefined;
 }
 
-/** What users may change of themselves; undefined leaves a field unchanged. */
 export async function updateMe(
   { db, box }: { db: Pool; box: SecretBox },
   principal: Principal,
@@ -54,7 +52,6 @@ function llmKeyContext(userId: string): string {
   return `llm-api-key:${userId}`;
 }
 
-/** For `reseal`. */
 export const sealedLlmKeys: SealedColumn = {
   table: "users",
   column: "llm_api_key_sealed",

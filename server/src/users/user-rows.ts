@@ -18,7 +18,6 @@ export interface User {
 const columns = `u.user_id, u.workspace_id, u.username, u.email, p.display_name, u.role, u.disabled_at,
        u.preferred_model, u.llm_api_key_sealed IS NOT NULL AS llm_api_key_configured, u.created_at`;
 
-/** Inserts the user's participant too. */
 export function insertUser(
   db: Db,
   row: {
@@ -26,7 +25,6 @@ export function insertUser(
     workspaceId: string;
     username: string;
     email: string;
-    /** Null for a user who logs in through a provider only. */
     passwordHash: string | null;
     displayName: string;
     role: Role;
@@ -67,10 +65,7 @@ export function findUser(db: Db, { workspaceId, userId }: { workspaceId: string;
   );
 }
 
-/**
- * Newest first, up to `limit + 1`. `query` is a part of the username, the e-mail address or the display name, in the
- * spelling of `search_text`.
- */
+/** Newest first, up to `limit + 1`. `query` is a part of a name or the address, as in `search_text`. */
 export function listUsers(
   db: Db,
   workspaceId: string,
@@ -98,7 +93,6 @@ export function lockAdmins(tx: Db, workspaceId: string) {
   );
 }
 
-/** Until the transaction ends. */
 export function lockUser(tx: Db, { workspaceId, userId }: { workspaceId: string; userId: string }) {
   return maybe<{ role: Role; disabled_at: Date | null }>(
     tx,

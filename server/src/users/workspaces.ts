@@ -15,10 +15,7 @@ export interface Workspace {
   created_at: Date;
 }
 
-/**
- * CONFLICT, and no workspace is created, when the admin's username or e-mail address is taken. FORBIDDEN as
- * `requireMayManageRole`, because it creates an admin.
- */
+/** CONFLICT for a taken username or address: then nothing is created. FORBIDDEN as `requireMayManageRole`. */
 export async function createWorkspace(
   { db, clock, hasher }: { db: Pool; clock: Clock; hasher: PasswordHashing },
   by: Actor & Scoped,
@@ -57,7 +54,6 @@ export async function requireFirstWorkspace(db: Db, principal: Principal): Promi
   throw forbidden("Only admins of the hub's first workspace can list and create workspaces.");
 }
 
-/** Newest first, up to `limit + 1`. */
 export function listWorkspaces(
   db: Db,
   page: { limit: number; after?: { at: Date; id: string } | undefined },

@@ -34,7 +34,6 @@ export function claimAccount(db: Db, userId: string, now: Date) {
   return run(db, "UPDATE users SET password_hash = NULL, email_verified_at = $2 WHERE user_id = $1", [userId, now]);
 }
 
-/** The person may register again as a new user. */
 export function deleteIdentitiesOf(db: Db, userId: string): Promise<number> {
   return run(db, "DELETE FROM login_identities WHERE user_id = $1", [userId]);
 }

@@ -120,7 +120,6 @@ async function makeUser(
   return addUser({ db: tx, clock }, { ...user, workspaceId, role: "member" });
 }
 
-/** As close to the wish as usernames allow; from the second try on with a number appended. */
 function usernameFor(wish: string, tries: number): string {
   const plain = wish
     .normalize("NFKD")
@@ -133,12 +132,10 @@ function usernameFor(wish: string, tries: number): string {
   return username;
 }
 
-/** Null for an invalid display name. */
 function plainLine(text: string | null): string | null {
   return text === null ? null : plainName(plainName(text)?.slice(0, 200) ?? "");
 }
 
-/** A username, an address or an identity that was free a moment ago. */
 function isTaken(error: unknown): boolean {
   if (error instanceof RequestError) return error.code === "CONFLICT";
   return isUniqueViolation(error) && error.constraint === "login_identities_pkey";

@@ -6,10 +6,7 @@ export const oauthStateTtlMs = 600_000;
 /** How long the page may take to exchange its code, in milliseconds. */
 export const logInCodeTtlMs = 60_000;
 
-/**
- * The state of a log-in, sealed into a cookie that the browser can neither read nor create: so the hub stores nothing
- * for log-ins that are abandoned, and an answer counts only in the browser that started the log-in.
- */
+/** Sealed into a cookie: the hub stores nothing for abandoned log-ins, and an answer counts only in this browser. */
 export interface OauthState {
   step: "started";
   provider: string;

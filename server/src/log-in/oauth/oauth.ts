@@ -100,7 +100,6 @@ export async function exchangeCode(
   return { userId: returned.userId, provider: returned.provider };
 }
 
-/** Safe to repeat. */
 export function deleteOldUsedValues({ db, clock }: { db: Pool; clock: Clock }): Promise<number> {
   return rows.deleteOldUsedValues(db, new Date(clock.now()));
 }
@@ -128,7 +127,6 @@ function ownPage(publicUrl: string, path: string): string {
   });
 }
 
-/** Logs a failure between the hub and a provider, which only the operator can fix. */
 async function logFailure<T>({ log }: OauthDeps, { name }: LogInProvider, work: () => Promise<T>): Promise<T> {
   try {
     return await work();

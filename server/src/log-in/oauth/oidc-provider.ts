@@ -4,9 +4,7 @@ import type { HttpClient } from "../../lib/http.ts";
 import type { LogInProvider, ProvenIdentity, ProviderConfig } from "./provider.ts";
 import { isUnavailable, providerError, providerFetch, providerTimeoutMs } from "./provider-requests.ts";
 
-/** How long the metadata of an issuer is cached, in milliseconds. */
 const discoveryTtlMs = 3_600_000;
-/** Of one discovery, while the issuer does not answer. */
 const discoveryTries = 2;
 
 /** Any OpenID Connect issuer. Its metadata is fetched at the first log-in, and cached. */

@@ -38,7 +38,6 @@ function isUnavailableStatus(status: number): boolean {
   return status === 429 || status >= 500;
 }
 
-/** Time limit of one request to a provider, in milliseconds. */
 export const providerTimeoutMs = 5_000;
 
 /** `fetch` for the OpenID library: bounded in time and size, and without following redirects. */
@@ -58,7 +57,6 @@ export function providerFetch(http: HttpClient): CustomFetch {
   };
 }
 
-/** The library sends only forms. */
 function bodyText(body: unknown): string {
   if (typeof body === "string" || body instanceof URLSearchParams) return String(body);
   throw new TypeError("the body of a request to a provider is not a form");

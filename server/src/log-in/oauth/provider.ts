@@ -2,7 +2,6 @@ import type { Secret } from "../../lib/secret.ts";
 
 /** A place where people can prove who they are, and where this hub is registered as a client. */
 export interface LogInProvider {
-  /** Part of paths. */
   readonly name: string;
   /** The URL for the browser. Throws CHANNEL_UNAVAILABLE when the provider does not answer. */
   authorizationUrl(request: AuthorizationRequest): Promise<URL>;
@@ -17,11 +16,9 @@ export interface LogInProvider {
 export interface ProviderConfig {
   kind: "oidc" | "github";
   name: string;
-  /** In the provider's own spelling. */
   issuer: string;
   clientId: string;
   clientSecret: Secret;
-  /** Separated by spaces. */
   scopes: string;
 }
 
@@ -29,7 +26,6 @@ export interface AuthorizationRequest {
   redirectUri: string;
   state: string;
   nonce: string;
-  /** The S256 challenge of the verifier in `CallbackChecks`. */
   codeChallenge: string;
 }
 
@@ -44,7 +40,6 @@ export interface ProvenIdentity {
   issuer: string;
   subject: string;
   email: string | null;
-  /** Only if the provider says so. */
   isEmailVerified: boolean;
   username: string | null;
   displayName: string | null;

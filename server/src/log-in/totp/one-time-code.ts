@@ -1,8 +1,6 @@
 import { createHmac, randomBytes } from "node:crypto";
 
-/**
- * How long a code is shown, in seconds. Source: RFC 6238, section 5.2; authenticator apps support no other reliably.
- */
+/** How long a code is shown. Source: RFC 6238, section 5.2; apps support no other reliably. */
 export const stepSeconds = 30;
 const digits = 6;
 /** RFC 4226, section 4, R6 recommends 160 bits. */
@@ -14,7 +12,6 @@ export function newTotpSecret(): Buffer {
   return randomBytes(secretBytes);
 }
 
-/** The time step, which is hashed. */
 export function stepAt(nowMs: number): number {
   return Math.floor(nowMs / 1000 / stepSeconds);
 }

@@ -14,10 +14,7 @@ export function findTotp(db: Db, userId: string): Promise<TotpRow | null> {
   return maybe<TotpRow>(db, `SELECT ${columns} FROM totp_secrets WHERE user_id = $1`, [userId]);
 }
 
-/**
- * As `findTotp`, locked until the transaction ends. Returns `busy`, without waiting, when another transaction has the
- * lock.
- */
+/** Locked until the transaction ends; `busy`, without waiting, when another transaction has the lock. */
 export async function lockTotp(tx: Db, userId: string): Promise<TotpRow | null | "busy"> {
   try {
     return await maybe<TotpRow>(tx, `SELECT ${columns} FROM totp_secrets WHERE user_id = $1 FOR UPDATE NOWAIT`, [
@@ -32,7 +29,6 @@ export async function lockTotp(tx: Db, userId: string): Promise<TotpRow | null |
 /** Source: PostgreSQL 18, appendix A. */
 const lockNotAvailable = "55P03";
 
-/** Replaces an unconfirmed one. False when there is a confirmed one. */
 export async function insertTotp(
   db: Db,
   row: { userId: string; workspaceId: string; secretSealed: Buffer; now: Date },
@@ -61,7 +57,6 @@ export async function confirmTotp(
   return confirmed === 1;
 }
 
-/** Returns whether this is the first use; of two concurrent uses one is. */
 export async function useStep(db: Db, userId: string, step: number): Promise<boolean> {
   const used = await run(db, "UPDATE totp_secrets SET last_step = $2 WHERE user_id = $1 AND last_step < $2", [
     userId,
@@ -70,7 +65,6 @@ export async function useStep(db: Db, userId: string, step: number): Promise<boo
   return used === 1;
 }
 
-/** Returns whether the code was unused; of two concurrent uses one gets true. */
 export async function useRecoveryCode(db: Db, userId: string, codeHash: Buffer): Promise<boolean> {
   return (await run(db, "DELETE FROM recovery_codes WHERE user_id = $1 AND code_hash = $2", [userId, codeHash])) === 1;
 }
@@ -86,7 +80,6 @@ export async function insertRecoveryCodes(
   ]);
 }
 
-/** With its recovery codes. False when there is none. */
 export async function deleteTotp(db: Db, userId: string): Promise<boolean> {
   await run(db, "DELETE FROM recovery_codes WHERE user_id = $1", [userId]);
   return (await run(db, "DELETE FROM totp_secrets WHERE user_id = $1", [userId])) === 1;

@@ -20,10 +20,7 @@ export interface TotpDeps {
 
 const recoveryCodeCount = 10;
 
-/**
- * A secret for the caller's authenticator app. It takes effect once a code of it is confirmed; another call replaces
- * it. CONFLICT when a second factor is on already.
- */
+/** Takes effect once a code is confirmed; another call replaces it. CONFLICT when a second factor is on already. */
 export async function beginTotp(
   { db, clock, box }: TotpDeps,
   principal: Principal,
@@ -60,10 +57,7 @@ export async function confirmTotp(
   return { recovery_codes: recoveryCodes };
 }
 
-/**
- * Requires a code or a recovery code, so that a stolen access token is not enough. FORBIDDEN for a wrong one; tries are
- * limited, see `LogInTries`.
- */
+/** A stolen access token is not enough. FORBIDDEN for a wrong code; tries are limited, see `LogInTries`. */
 export async function endTotp(
   { tries, ...deps }: TotpDeps & { tries: LogInTries },
   principal: Principal,
@@ -87,10 +81,7 @@ export async function endTotp(
   if (!isEnded) throw forbidden(wrongCode);
 }
 
-/**
- * For a user who lost the phone and the recovery codes. RESOURCE_NOT_FOUND without a second factor, FORBIDDEN as
- * `requireMayManageRole`.
- */
+/** For a lost phone. RESOURCE_NOT_FOUND without a second factor, FORBIDDEN as `requireMayManageRole`. */
 export async function removeTotp({ db }: { db: Pool }, principal: Principal, userId: string): Promise<void> {
   await transaction(db, async (tx) => {
     const { role } = await getUser(tx, { workspaceId: principal.workspaceId, userId });
@@ -100,7 +91,6 @@ export async function removeTotp({ db }: { db: Pool }, principal: Principal, use
   });
 }
 
-/** 80 random bits that can be written down: `ABCD-EFGH-…`. */
 function newRecoveryCode(): string {
   return toBase32(randomBytes(10)).match(/.{4}/g)!.join("-");
 }
@@ -144,7 +134,6 @@ export async function requireSecondFactor(
 
 const wrongCode = "The code is wrong, or was used before: send the current one.";
 
-/** Uses up the code: it is wrong from then on. */
 async function isRightCode({ db, clock, box }: SecondFactorDeps, totp: rows.TotpRow, code: string): Promise<boolean> {
   const step = matchingStep(openSecret(box, totp), code, clock.now(), totp.last_step);
   if (step !== null) return rows.useStep(db, totp.user_id, step);
@@ -164,7 +153,6 @@ function secretContext(userId: string): string {
   return `totp:${userId}`;
 }
 
-/** For `reseal`. */
 export const sealedTotpSecrets: SealedColumn = {
   table: "totp_secrets",
   column: "secret_sealed",
