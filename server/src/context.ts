@@ -77,10 +77,10 @@ export interface Context extends AsyncDisposable {
   readonly mailer: Mailer;
   readonly accounts: ChannelAccounts;
   readonly acceptor: Acceptor;
-  readonly webhookStore: WebhookStore;
+  readonly inboundWebhooks: WebhookStore;
   readonly connectorIo: ConnectorIo;
   /** Calls webhook endpoints, whose addresses come from users. */
-  readonly webhookHttp: HttpClient;
+  readonly endpointHttp: HttpClient;
   readonly signals: Signals;
   readonly connectorFor: (channel: string) => Connector | undefined;
   readonly capabilitiesOf: (channel: string) => Capabilities | null;
@@ -174,7 +174,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     }),
     (client) => client.close(),
   );
-  const { http: webhookHttp } = stack.adopt(
+  const { http: endpointHttp } = stack.adopt(
     openHttpClient({
       connectionsPerHost: maxRequests,
       allowPrivate,
@@ -238,8 +238,8 @@ export async function openContext(options: ContextOptions): Promise<Context> {
       queueSize: config.accept.queueSize,
       maxWaitMs: config.accept.maxWaitMs,
     }),
-    webhookStore: openWebhookStore({ db: pipelineDb, bus, clock }),
-    webhookHttp,
+    inboundWebhooks: openWebhookStore({ db: pipelineDb, bus, clock }),
+    endpointHttp,
     connectorIo,
     signals: new Signals({ accounts, connectors, io: connectorIo, log, eventNotifier, retryTotalMs }),
     connectorFor,

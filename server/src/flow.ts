@@ -14,7 +14,7 @@ import { type AcceptedRecord, routeMessages } from "./router/router.ts";
 import { watchKeys } from "./sealed-columns.ts";
 import { topics } from "./topics.ts";
 import { watchProgress } from "./watch-progress.ts";
-import { startWebhooks } from "./webhook-endpoints/webhook-endpoints.ts";
+import { startWebhookEndpoints } from "./webhook-endpoints/webhook-endpoints.ts";
 
 /** A part of the hub that runs until it is closed. */
 export interface Part {
@@ -129,20 +129,20 @@ export const steps: readonly Step[] = [
 const accept: Part = {
   name: "step accept",
   roles: ["api", "router"],
-  start: ({ acceptor, webhookStore }) => ({
-    close: async () => void (await Promise.all([acceptor.idle(), webhookStore.idle()])),
+  start: ({ acceptor, inboundWebhooks }) => ({
+    close: async () => void (await Promise.all([acceptor.idle(), inboundWebhooks.idle()])),
   }),
 };
 
 const webhookEndpoints: Part = {
   name: "webhook endpoints",
   roles: ["tasks"],
-  start({ config, pipelineDb: db, webhookHttp: http, eventNotifier, clock, random, log, secretBox, troubles }) {
+  start({ config, pipelineDb: db, endpointHttp: http, eventNotifier, clock, random, log, secretBox, troubles }) {
     const { allowPrivate } = config.webhooks;
     if (allowPrivate)
       log.info("webhook endpoints and platforms may be on private addresses: WEBHOOKS_ALLOW_PRIVATE is true");
     const { leaseMs } = config.bus;
-    return startWebhooks({
+    return startWebhookEndpoints({
       db,
       http,
       clock,

@@ -43,7 +43,7 @@ export interface Capabilities {
    * How an attempt without an answer is settled: by a receipt that carries our delivery id back (wait for it, then try
    * again once the grace is over), or not at all (try again, and accept that the message may appear twice).
    */
-  readonly unknown: "receipt" | "resend";
+  readonly afterUnknown: "receipt" | "resend";
   /** Whether the channel shows typing: at any time, or only in answer to a message of the person. */
   readonly typing: "always" | "answer" | "never";
   /** Whether the channel shows people that their messages were read. */

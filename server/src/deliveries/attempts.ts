@@ -11,7 +11,7 @@ import type { Troubles } from "../lib/troubles.ts";
 import type { AccountGate } from "./account-gate.ts";
 import { type FinishedAttempt, finishAttempts } from "./finish-attempts.ts";
 import { type JudgePolicy, judge } from "./judge.ts";
-import { type SentDelivery, sendDelivery } from "./send-delivery.ts";
+import { type SendResult, sendDelivery } from "./send-delivery.ts";
 import { type Fence, type Start, type StartedDelivery, startAttempts } from "./start-attempts.ts";
 
 export interface AttemptDeps {
@@ -91,7 +91,7 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
     const retriedForMs = account === null ? 0 : countedWaitMs(account, start.started.retriedForMs, clock);
     const started = { ...start.started, retriedForMs };
     const sent = account === null ? withoutAccount(started) : await send(account, started);
-    const finished = judge(started, sent, capabilities.unknown, policy, clock.elapsed() - startMs, random);
+    const finished = judge(started, sent, capabilities.afterUnknown, policy, clock.elapsed() - startMs, random);
     gate.finished({
       outcome: sent.outcome,
       requests: Math.max(1, sent.exchanges.length),
@@ -138,7 +138,7 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
     }
   }
 
-  async function send(account: ChannelAccount, started: StartedDelivery): Promise<SentDelivery> {
+  async function send(account: ChannelAccount, started: StartedDelivery): Promise<SendResult> {
     try {
       return await sendDelivery(connector, account, started, io);
     } catch (error) {
@@ -184,7 +184,7 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
   return { make, written: async () => void (await Promise.allSettled(writing)) };
 }
 
-function withoutAccount(started: StartedDelivery): SentDelivery {
+function withoutAccount(started: StartedDelivery): SendResult {
   const outcome = {
     kind: "refused",
     reason: "CHANNEL_ACCOUNT_GONE",

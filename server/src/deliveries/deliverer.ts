@@ -89,7 +89,7 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
     // Attempts of this very process may be among them, when it lost its partitions and got them back.
     const areOver = deps.isOnlyProcess && underWay === 0;
     const requestMs = areOver ? 0 : io.timeoutMs + troubleMs;
-    const graceMs = connector.capabilities.unknown === "receipt" ? policy.unknownGraceMs : 0;
+    const graceMs = connector.capabilities.afterUnknown === "receipt" ? policy.unknownGraceMs : 0;
     const lost = await recoverAttempts(db, channel, partitions, new Date(clock.now()), { requestMs, graceMs });
     if (lost > 0) log.warn({ channel, attempts: lost }, "attempts of a process that ended were recorded as unknown");
     const pending = await pendingLanes(db, channel, partitions);

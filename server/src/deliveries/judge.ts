@@ -2,7 +2,7 @@ import type { Capabilities, SendOutcome } from "../connectors/connector.ts";
 import type { Random } from "../lib/clock.ts";
 import { backoffMs, type RetryPolicy } from "./backoff.ts";
 import type { FinishedAttempt } from "./finish-attempts.ts";
-import type { SentDelivery } from "./send-delivery.ts";
+import type { SendResult } from "./send-delivery.ts";
 import type { StartedDelivery } from "./start-attempts.ts";
 
 export interface JudgePolicy extends RetryPolicy {
@@ -13,8 +13,8 @@ export interface JudgePolicy extends RetryPolicy {
 /** What follows from an attempt. Pure: decides, writes nothing. */
 export function judge(
   delivery: StartedDelivery,
-  sent: SentDelivery,
-  unknown: Capabilities["unknown"],
+  sent: SendResult,
+  afterUnknown: Capabilities["afterUnknown"],
   policy: JudgePolicy,
   /** How long the attempt took, in milliseconds. */
   tookMs: number,
@@ -39,7 +39,7 @@ export function judge(
   // Regardless of the retry limit: the account is at fault, and not the message.
   if (outcome.kind === "account_refused") return { ...finished, error, isFinal: false, retryAfterMs: null };
   const asked = outcome.kind === "retry" ? outcome.afterMs : null;
-  const waitsForReceipt = outcome.kind === "unknown" && unknown === "receipt";
+  const waitsForReceipt = outcome.kind === "unknown" && afterUnknown === "receipt";
   const waitMs = waitsForReceipt ? policy.unknownGraceMs : backoffMs(policy, delivery.attempt, asked, random);
   if (delivery.retriedForMs + tookMs + waitMs > policy.totalMs) {
     const message = `Given up after ${delivery.attempt} attempts. The last one: ${outcome.detail}`;

@@ -12,7 +12,7 @@ import { splitText } from "./split-text.ts";
 import type { StartedDelivery } from "./start-attempts.ts";
 
 /** What one attempt at a whole delivery came to. */
-export interface SentDelivery {
+export interface SendResult {
   /** Of the last part that was tried. */
   outcome: SendOutcome;
   exchanges: Exchange[];
@@ -29,7 +29,7 @@ export async function sendDelivery(
   account: ChannelAccount,
   delivery: StartedDelivery,
   io: ConnectorIo,
-): Promise<SentDelivery> {
+): Promise<SendResult> {
   const payloads = toParts(withAuthor(delivery), connector.capabilities.maxTextLength);
   const sentParts = [...delivery.sentParts];
   const exchanges: Exchange[] = [];

@@ -3,7 +3,7 @@ import { BatcherFull } from "../lib/batcher.ts";
 import { pause } from "../lib/clock.ts";
 import { isRecordFault } from "../lib/faults.ts";
 import { type ConversationId, derivedId } from "../lib/ids.ts";
-import { type Accepted, type NewMessage, storable } from "../messages/messages.ts";
+import { type AcceptResult, type NewMessage, storable } from "../messages/messages.ts";
 import type { InboundMessage, ReceiveDeps } from "./inbound-message.ts";
 import { findPlaces, type InboundPlace, noteHeard } from "./places.ts";
 import { settlePlaces } from "./settle-places.ts";
@@ -93,7 +93,7 @@ interface Refused {
 }
 
 /** While the hub is overloaded it waits: what a platform was answered 200 for is not given up, and not set aside. */
-async function acceptPatiently(deps: ReceiveDeps, messages: readonly NewMessage[]): Promise<Accepted[]> {
+async function acceptPatiently(deps: ReceiveDeps, messages: readonly NewMessage[]): Promise<AcceptResult[]> {
   for (;;) {
     try {
       return await deps.acceptor.accept(messages);

@@ -7,7 +7,7 @@ import { canonicalJson } from "../lib/json.ts";
 import { openPool } from "../lib/postgres.ts";
 import { all, one, run } from "../lib/query.ts";
 import { type Pipeline, startPipeline } from "../testing/test-pipeline.ts";
-import { type Accepted, Acceptor, maxPartLength } from "./accept.ts";
+import { Acceptor, type AcceptResult, maxPartLength } from "./accept.ts";
 import type { NewMessage } from "./write-messages.ts";
 
 test("32 batches at a time, through two acceptors, into the same conversations: seq has no gaps and keeps each batch's order", async () => {
@@ -102,7 +102,7 @@ test("the same ids in overlapping batches of two acceptors settle to one message
   );
   const results = (await Promise.all(calls)).flat();
   assert.ok(results.every((result) => result.kind === "accepted"));
-  const seqs = Map.groupBy(results as (Accepted & { kind: "accepted" })[], (result) => result.messageId);
+  const seqs = Map.groupBy(results as (AcceptResult & { kind: "accepted" })[], (result) => result.messageId);
   for (const [, same] of seqs) assert.equal(new Set(same.map((result) => result.seq)).size, 1);
   const { rows } = await line.pool.query<{ seq: number }>("SELECT seq FROM messages ORDER BY seq");
   assert.deepEqual(
@@ -290,7 +290,7 @@ function bodyOf(conversationId: ConversationId, text: string) {
   return { conversationId, payload: canonicalJson({ type: "text", text })! };
 }
 
-function resultFor(accepted: Accepted): string {
+function resultFor(accepted: AcceptResult): string {
   if (accepted.kind === "refused") return accepted.error.code;
   return `${accepted.seq}${accepted.isReplayed ? " again" : ""}`;
 }

@@ -11,7 +11,7 @@ import { isRetryableDbError, isUniqueViolation } from "../lib/postgres.ts";
 import { topics } from "../topics.ts";
 import { isSameMessage, type NewMessage, type Refusal, type Written, writeMessages } from "./write-messages.ts";
 
-export type Accepted =
+export type AcceptResult =
   | {
       kind: "accepted";
       messageId: MessageId;
@@ -41,12 +41,12 @@ const paceMs = 2;
 /** Accepts messages: many requests share a commit, and each gets its own answer. */
 export class Acceptor {
   readonly #options: AcceptOptions;
-  readonly #batcher: Batcher<NewMessage, Accepted>;
+  readonly #batcher: Batcher<NewMessage, AcceptResult>;
 
   constructor(options: AcceptOptions) {
     const { batchSize, queueSize, maxWaitMs, clock } = options;
     this.#options = options;
-    this.#batcher = openBatcher<NewMessage, Accepted>({
+    this.#batcher = openBatcher<NewMessage, AcceptResult>({
       maxBatch: batchSize,
       maxWaiting: queueSize,
       maxWaitMs,
@@ -61,7 +61,7 @@ export class Acceptor {
    * the others. Safe to call again with the same ids: the answer is the same. Throws OVERLOADED when the queue is full
    * (nothing was accepted) or the database stays unavailable (then call it again).
    */
-  async accept(messages: readonly NewMessage[]): Promise<Accepted[]> {
+  async accept(messages: readonly NewMessage[]): Promise<AcceptResult[]> {
     if (messages.length === 0) return [];
     try {
       const accepted = await this.#batcher.submit(messages);
@@ -83,7 +83,7 @@ export class Acceptor {
     return this.#batcher.idle();
   }
 
-  async #commit(messages: NewMessage[]): Promise<Accepted[]> {
+  async #commit(messages: NewMessage[]): Promise<AcceptResult[]> {
     const { unique, places } = withoutRepeats(messages);
     const written = await this.#writeByWorkspace(unique);
     this.#options.bus.wake(topics.messageProcessing);
@@ -162,7 +162,7 @@ function withoutRepeats(messages: readonly NewMessage[]): { unique: NewMessage[]
 }
 
 /** `first` is the message of this batch that was written with this id: usually the message itself. */
-function resultFor(message: NewMessage, first: NewMessage, written: Written | Error): Accepted {
+function resultFor(message: NewMessage, first: NewMessage, written: Written | Error): AcceptResult {
   const { messageId } = message;
   if (written instanceof RequestError) return { kind: "refused", messageId, error: written };
   if (written instanceof Error) {

@@ -1,5 +1,5 @@
 /** Messages: preparing, accepting, storing and showing them. */
-export { type Accepted, Acceptor, messagesInParts } from "./accept.ts";
+export { Acceptor, type AcceptResult, messagesInParts } from "./accept.ts";
 export { checkFirstMessages } from "./first-messages.ts";
 export { readHistory } from "./history.ts";
 export {

@@ -114,7 +114,10 @@ test("a receipt and an answer that missed each other meet in the end", async () 
 });
 
 test("the receipt of an attempt without an answer settles it: nothing is sent again", async () => {
-  await using line = await startPipeline({ capabilities: { unknown: "receipt" }, policy: { unknownGraceMs: 30_000 } });
+  await using line = await startPipeline({
+    capabilities: { afterUnknown: "receipt" },
+    policy: { unknownGraceMs: 30_000 },
+  });
   const chat = await line.addConversation(await line.addPerson("ana"));
   line.platform.answer = () => ({ kind: "unknown", detail: "no answer" });
   const { messageId } = await line.say(chat, "oi");

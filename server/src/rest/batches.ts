@@ -11,8 +11,8 @@ import { route } from "../http/route.ts";
 import { compileCheck } from "../http/validation.ts";
 import { derivedId, msOf } from "../lib/ids.ts";
 import {
-  type Accepted,
   type Acceptor,
+  type AcceptResult,
   type Draft,
   type NewMessage as DraftedMessage,
   draftMessage,
@@ -36,7 +36,7 @@ export function batchRoutes(app: App, { acceptor, prepare }: BatchDeps): void {
   );
   const checkItem = compileCheck(NewMessage, "message");
 
-  async function acceptPart(part: DraftedMessage[], mayRepeat: boolean): Promise<Accepted[]> {
+  async function acceptPart(part: DraftedMessage[], mayRepeat: boolean): Promise<AcceptResult[]> {
     try {
       return await acceptor.accept(part);
     } catch (error) {
@@ -71,7 +71,7 @@ export function batchRoutes(app: App, { acceptor, prepare }: BatchDeps): void {
       }
       const resolved = (await resolveDrafts(prepare, principal, drafted.filter(isGood))).values();
       const prepared = drafted.map((one) => (isGood(one) ? resolved.next().value! : one));
-      const accepted: Accepted[] = [];
+      const accepted: AcceptResult[] = [];
       for (const part of messagesInParts(prepared.filter(isGood)))
         accepted.push(...(await acceptPart(part, workId !== null || accepted.length === 0)));
       const answers = accepted.values();
@@ -95,7 +95,7 @@ function isGood<Good extends object>(one: Good | RequestError): one is Good {
   return !(one instanceof RequestError);
 }
 
-function showResult(accepted: Accepted) {
+function showResult(accepted: AcceptResult) {
   return accepted.kind === "accepted"
     ? showAccepted(accepted)
     : showRefused({ message_id: accepted.messageId }, accepted.error);
@@ -106,7 +106,7 @@ function showRefused(item: unknown, { code, message, details = {} }: RequestErro
   return { message_id: typeof given === "string" ? given : null, error: { code, message, details } };
 }
 
-export function showAccepted({ messageId, conversationId, seq, createdAt }: Accepted & { kind: "accepted" }) {
+export function showAccepted({ messageId, conversationId, seq, createdAt }: AcceptResult & { kind: "accepted" }) {
   return {
     message_id: messageId,
     conversation_id: conversationId,

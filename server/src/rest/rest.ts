@@ -64,8 +64,8 @@ export interface RestDeps
   connectorIo: ConnectorIo;
   connectorFor: (channel: string) => Connector | undefined;
   healthOf: ChannelAccountRoutesDeps["healthOf"];
-  webhookStore: WebhookRouteDeps["store"];
-  webhookHttp: HttpClient;
+  inboundWebhooks: WebhookRouteDeps["store"];
+  endpointHttp: HttpClient;
   troubles: OperationDeps["troubles"];
   backlog: OperationDeps["backlog"];
 }
@@ -147,10 +147,10 @@ export async function openRest(
     healthOf: deps.healthOf,
   });
   const webhooks = { clock, secretBox: box, eventNotifier, ...config.webhooks };
-  const tester = openTester({ ...webhooks, http: deps.webhookHttp, log });
+  const tester = openTester({ ...webhooks, http: deps.endpointHttp, log });
   webhookEndpointRoutes(app, { ...webhooks, tester });
   webhookRoutes(app, {
-    store: deps.webhookStore,
+    store: deps.inboundWebhooks,
     connectorFor,
     peekAccount: accounts.peek,
     findAccount: accounts.get,

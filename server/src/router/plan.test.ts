@@ -11,7 +11,7 @@ const capabilities = (payloads: Capabilities["payloads"]): Capabilities => ({
   replies: true,
   ratePerSecond: 10,
   windowHours: null,
-  unknown: "resend",
+  afterUnknown: "resend",
   typing: "never",
   readMarks: false,
 });

@@ -24,7 +24,7 @@ export async function openRestWithoutHub(): Promise<App> {
     secretBox: nothing,
     bus: nothing,
     connectorIo: nothing,
-    webhookStore: nothing,
+    inboundWebhooks: nothing,
     signals: nothing,
     authenticator: { authenticate: absent, recheck: absent, forget: absent },
     healthOf: absent,

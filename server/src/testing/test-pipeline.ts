@@ -71,7 +71,7 @@ export const testCapabilities: Capabilities = {
   replies: true,
   ratePerSecond: 100_000,
   windowHours: null,
-  unknown: "resend",
+  afterUnknown: "resend",
   typing: "never",
   readMarks: false,
 };

@@ -9,7 +9,12 @@ import { newId } from "../lib/ids.ts";
 import type { Log } from "../lib/postgres.ts";
 import { all, run } from "../lib/query.ts";
 import { openSecretBox } from "../lib/secret-box.ts";
-import { answerCut, createEndpoint, openTester, startWebhooks } from "../webhook-endpoints/webhook-endpoints.ts";
+import {
+  answerCut,
+  createEndpoint,
+  openTester,
+  startWebhookEndpoints,
+} from "../webhook-endpoints/webhook-endpoints.ts";
 import { startPipeline } from "./test-pipeline.ts";
 import { until } from "./until.ts";
 
@@ -58,10 +63,10 @@ export async function startWebhookTest() {
     leaseMs: 1_000,
     eventNotifier,
   };
-  const engines = new Set<ReturnType<typeof startWebhooks>>();
+  const engines = new Set<ReturnType<typeof startWebhookEndpoints>>();
   stack.defer(async () => void (await Promise.all([...engines].map((engine) => engine.close()))));
   const start = (changes: Partial<typeof deps> = {}) => {
-    const engine = startWebhooks({ ...deps, ...changes });
+    const engine = startWebhookEndpoints({ ...deps, ...changes });
     engines.add(engine);
     return {
       ...engine,

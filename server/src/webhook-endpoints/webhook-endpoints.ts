@@ -20,10 +20,10 @@ export { replayAttempt, replayRange } from "./replay.ts";
 export { answerCut, type SendDeps } from "./send.ts";
 export { openTester, type TestDeps, type Tester } from "./tester.ts";
 
-export type WebhooksDeps = DispatcherDeps & Pick<FollowerDeps, "eventNotifier">;
+export type WebhookEndpointsDeps = DispatcherDeps & Pick<FollowerDeps, "eventNotifier">;
 
 /** Follows the feeds and sends the webhooks. Any number of processes may run it. */
-export function startWebhooks(deps: WebhooksDeps): { poll(): Promise<void>; close(): Promise<void> } {
+export function startWebhookEndpoints(deps: WebhookEndpointsDeps): { poll(): Promise<void>; close(): Promise<void> } {
   const { db, clock, log, troubles, eventNotifier } = deps;
   const dispatcher = new Dispatcher(deps);
   const wake: FollowerDeps["wake"] = (endpoints) => dispatcher.wake(endpoints);

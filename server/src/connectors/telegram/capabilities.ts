@@ -12,7 +12,7 @@ export const capabilities = {
   ratePerSecond: 30,
   windowHours: null,
   /** Nothing of ours comes back, so a lost answer can only be tried again. */
-  unknown: "resend",
+  afterUnknown: "resend",
   typing: "always",
   readMarks: false,
 } as const satisfies Capabilities;

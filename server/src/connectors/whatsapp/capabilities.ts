@@ -13,7 +13,7 @@ export const capabilities = {
   /** The customer service window; outside it only templates are taken (error 131047). */
   windowHours: 24,
   /** `biz_opaque_callback_data` comes back in every status. */
-  unknown: "receipt",
+  afterUnknown: "receipt",
   typing: "answer",
   readMarks: true,
 } as const satisfies Capabilities;

@@ -40,7 +40,7 @@ export function connectingSuite<C>(subject: ConnectorSubject<C>): void {
         payload: { type: "text", text: "oi 👍 é" },
       });
       if (capabilities.payloads.includes("reaction")) await reactionsComeBack(events);
-      if (capabilities.unknown === "receipt") await receiptsComeBack(events);
+      if (capabilities.afterUnknown === "receipt") await receiptsComeBack(events);
     });
 
   async function reactionsComeBack(events: InboundEvent[]): Promise<void> {
