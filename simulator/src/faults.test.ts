@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import { until } from "../../server/src/testing/until.ts";
 import { defaultTelegramAccount, defaultWhatsAppAccount } from "./default-accounts.ts";
 import { type Driver, openDriver } from "./testing/driver.ts";
@@ -122,6 +123,23 @@ test("webhooks may be dropped, repeated and reordered", async () => {
   await driver.sendText(ana, "x");
   await driver.idle();
   assert.deepEqual(statuses(receiver), ["delivered", "read", "sent"]);
+});
+
+test("a webhook is repeated also if its receiver answers after the delay of the repeat", async () => {
+  await using receiver = await openReceiver();
+  await using driver = await openDriver({
+    accounts: [defaultWhatsAppAccount, { ...defaultTelegramAccount, webhook_url: receiver.url }],
+  });
+  receiver.reply = async () => {
+    await setTimeout(100);
+    return { status: 200 };
+  };
+  await fault(driver, { channel: "telegram", fault: "duplicate_webhooks", count: 1, delay_ms: 1 });
+  await driver.control("POST", "inbound", { channel: "telegram", from: 5, payload: "x" });
+  await driver.idle();
+  const [first, second, ...more] = receiver.received.map(({ body }) => body);
+  assert.ok(first !== undefined && more.length === 0);
+  assert.equal(second, first);
 });
 
 test("a webhook that is refused is tried again with the same bytes, and newer ones do not wait", async () => {

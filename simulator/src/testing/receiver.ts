@@ -16,7 +16,7 @@ export type Reply = { status: number; body?: string; headers?: Record<string, st
 export interface Receiver extends AsyncDisposable {
   readonly url: string;
   readonly received: Received[];
-  reply: (request: Received, count: number) => Reply;
+  reply: (request: Received, count: number) => Reply | Promise<Reply>;
   close(): Promise<void>;
 }
 
@@ -34,7 +34,7 @@ export async function openReceiver(port = 0): Promise<Receiver> {
       body: Buffer.concat(chunks).toString(),
     };
     received.push(arrived);
-    const reply = receiver.reply(arrived, received.length);
+    const reply = await receiver.reply(arrived, received.length);
     if (reply) response.writeHead(reply.status, reply.headers).end(reply.body);
   });
   await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));

@@ -19,6 +19,9 @@ export const maxWaitingForSends = 150_000;
 /** How far `duplicate_webhooks` and `reorder_webhooks` move an event by default. */
 const defaultSlipMs = 200;
 
+/** How soon a repeat looks again whether its first copy was taken. */
+const minSlipMs = 10;
+
 /** What the senders share; `onAccepted` gets the numbers of delivered events. */
 interface WebhookParts {
   now: () => number;
@@ -148,7 +151,7 @@ export class Webhooks {
       return;
     }
     const twice = hit("duplicate_webhooks");
-    if (twice) this.#repeat(account, event, now() + (twice.delay_ms ?? defaultSlipMs));
+    if (twice) this.#repeat(account, event, twice.delay_ms ?? defaultSlipMs);
     const late = hit("reorder_webhooks");
     if (late) {
       const slipMs = (late.delay_ms ?? defaultSlipMs) * (0.5 + random.next() / 2);
@@ -158,16 +161,19 @@ export class Webhooks {
     }
   }
 
-  /** Sends a second copy at `at`: pending again then, under the number that it had. */
-  #repeat(account: Account, event: WebhookEvent, at: number): void {
+  /** Sends a second copy after `delayMs`, and after the first was taken: pending again then, under the number that it had. */
+  #repeat(account: Account, event: WebhookEvent, delayMs: number): void {
+    const { now, schedule } = this.#parts;
     const born = this.#generation;
     this.#repeats += 1;
-    this.#parts.schedule.at(at, () => {
+    const send = () => {
       if (born !== this.#generation) return;
+      if (this.#pending.has(event.number)) return schedule.at(now() + Math.max(delayMs, minSlipMs), send);
       this.#repeats -= 1;
       this.#pending.set(event.number, event);
       this.sender(account).push({ ...event });
-    });
+    };
+    schedule.at(now() + delayMs, send);
   }
 
   #senderParts(account: Account, rules: WebhookRules): SenderParts {
