@@ -1,9 +1,16 @@
+import { createRequire } from "node:module";
 import { isIP } from "node:net";
-import { Agent, type Dispatcher, errors, request } from "undici";
+import type { Agent as AgentClass, Dispatcher, errors as Errors } from "undici";
 import { isPrivateAddress } from "./public-addresses.ts";
 import { publicLookup, type Resolve, systemResolve } from "./resolve.ts";
 
 export { isPrivateAddress } from "./public-addresses.ts";
+
+// The entrance of undici also loads fetch, caches, mocks and more: 13 MiB that the hub does not use.
+const require = createRequire(import.meta.url);
+const Agent: typeof AgentClass = require("undici/lib/dispatcher/agent.js");
+const errors: typeof Errors = require("undici/lib/core/errors.js");
+const request: Dispatcher["request"] = require("undici/lib/api/api-request.js");
 
 /** Outbound HTTP as a value. Redirects are never followed, proxies of the environment are not used. */
 export type HttpClient = (call: HttpCall) => Promise<HttpAnswer>;
@@ -102,8 +109,9 @@ export function openHttpClient(options: HttpClientOptions): { http: HttpClient; 
     }
     const timeout = AbortSignal.timeout(call.timeoutMs);
     try {
-      const answer = await request(url, {
-        dispatcher: isOpen ? open : guarded,
+      const answer = await request.call(isOpen ? open : guarded, {
+        origin: url.origin,
+        path: url.pathname + url.search,
         method: call.method as "GET",
         headers: call.headers ?? {},
         body: call.body ?? null,
@@ -123,7 +131,7 @@ export function openHttpClient(options: HttpClientOptions): { http: HttpClient; 
   return { http, close: async () => void (await Promise.all([open.destroy(), guarded.destroy()])) };
 }
 
-async function readBody({ body }: Dispatcher.ResponseData, cut: AnswerCut | undefined): Promise<string> {
+async function readBody({ body }: Pick<Dispatcher.ResponseData, "body">, cut: AnswerCut | undefined): Promise<string> {
   if (cut === undefined) return body.text();
   const kept: Buffer[] = [];
   let readBytes = 0;

@@ -1,4 +1,4 @@
-import { createClient, ErrorReply } from "redis";
+import { createClient, ErrorReply } from "@redis/client";
 import { type Backoff, doubledMs } from "./backoff.ts";
 import { type Clock, pause } from "./clock.ts";
 import type { Log } from "./postgres.ts";
