@@ -9,7 +9,6 @@ export interface Cursor {
   mark: number | null;
 }
 
-/** Six digits of base 36. */
 const markBound = 36 ** 6;
 
 /** SQL of the mark of events that were written at this time: the lower part of its microseconds. */
@@ -57,7 +56,6 @@ export function gapAfter({ position, mark }: Cursor, head: Cursor, next: Batch |
   if (position > head.position) return "unknown";
   if (position === head.position) return isOf(head.mark) ? null : "unknown";
   if (next === undefined || firstOf(next) > position + 1) return "expired";
-  // Its own event was deleted.
   if (firstOf(next) > position) return mark === null ? null : "expired";
   return isOf(next.mark) ? null : "unknown";
 }

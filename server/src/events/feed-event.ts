@@ -1,9 +1,7 @@
 import type { EventName, FrameType } from "../../../contract/src/events.ts";
 
-/** An event as clients get it. */
 export interface FeedEvent {
   position: number;
-  /** See `Cursor`. */
   mark: number;
   /** About when it was committed. */
   at: Date;
@@ -14,7 +12,6 @@ export interface FeedEvent {
   alsoSeenBy: string | null;
   /** A delivery that waits in a user's app. It is delivered when a socket of the user has received this event. */
   awaits: { deliveryId: string; recipientId: string } | null;
-  /** The frame without its cursor. */
   frame: EventFrame;
   /** For members, without the addresses of others; null: the same frame. */
   memberFrame: EventFrame | null;

@@ -3,22 +3,18 @@ import { type Batch, type Cursor, firstOf, type GapReason, gapAfter, markOf } fr
 import type { FeedEvent } from "./feed-event.ts";
 import { hydrateSome, type Stored, type StoredEvent } from "./hydrate.ts";
 
-/**
- * The feed of a workspace: its events in the order in which they were committed, at the positions 1, 2, 3 … without
- * gaps. Migration 0007 says how that holds.
- */
+/** A part of the feed: events in the order of their commits, at positions without gaps, see migration 0007. */
 export type FeedPage =
   /** Events right after the cursor, up to `last`; `head` is the position of the newest event. */
   | { kind: "events"; events: FeedEvent[]; last: number; head: number; cursor: Cursor }
   /** Events after the cursor were deleted, or it is of another feed: read the state, and resume from `cursor`. */
   | { kind: "gap"; reason: GapReason; head: number; cursor: Cursor };
 
-/** Most events that one call reads. */
 export const maxPage = 1_000;
 
 /**
  * Up to `limit` events after a cursor, or after a position, which is not checked. A page of long events has fewer, but
- * at least one. Resume from the page's `cursor`. Takes a few round trips; safe to call at any time, from any process.
+ * at least one. Continue from the page's `cursor`. Takes a few round trips.
  */
 export async function readFeed(db: Db, workspaceId: string, after: Cursor | number, limit: number): Promise<FeedPage> {
   const from = typeof after === "number" ? { position: after, mark: null } : after;
@@ -32,7 +28,6 @@ export async function readFeed(db: Db, workspaceId: string, after: Cursor | numb
     .flatMap(unpack)
     .filter(({ position }) => position > from.position);
   const wanted = stored.slice(0, limit);
-  // The hole begins right after the cursor.
   if (wanted.length === 0 && from.position < head) return { kind: "gap", reason: "expired", head, cursor: newest };
   const { events, count } = await hydrateSome(db, workspaceId, wanted);
   const { position, mark } = wanted[count - 1] ?? newest;
@@ -63,7 +58,6 @@ export async function checkCursors(
   });
 }
 
-/** The position of the newest event; 0 before the first. */
 export async function readHead(db: Db, workspaceId: string): Promise<number> {
   const row = await one<{ head: number }>(
     db,
@@ -126,7 +120,6 @@ interface BatchRow {
   head_mark: number | null;
   last_position: number | null;
   event_count: number;
-  /** Null in a batch that ends at the cursor. */
   events: string | null;
   created_at: Date;
   mark: number;

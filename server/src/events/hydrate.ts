@@ -115,10 +115,7 @@ interface Shown {
   toMembers: ShownConversation;
 }
 
-/**
- * The conversations of the first `count` events. Every event shows its whole conversation, so a repeated one counts
- * again.
- */
+/** The conversations of the first `count` events; one that is repeated counts again, as it is shown again. */
 async function loadChanged(
   db: Db,
   conversationIds: readonly string[],

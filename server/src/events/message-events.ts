@@ -51,13 +51,11 @@ interface DeliveryRow {
   channel_account_id: string | null;
 }
 
-/** The rows that events of messages are about. */
 export interface MessageFacts {
   messages: ReadonlyMap<string, MessageRow>;
   deliveries: ReadonlyMap<string, DeliveryRow>;
 }
 
-/** Two concurrent statements, for any count. */
 export async function loadMessageFacts(
   db: Db,
   workspaceId: string,
@@ -220,7 +218,6 @@ function contactFields(
   };
 }
 
-/** ISO 8601, as all times in answers and events. */
 function toIso(time: string | null | undefined): string | null {
   return time == null ? null : new Date(time).toISOString();
 }

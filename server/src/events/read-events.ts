@@ -7,10 +7,7 @@ import { readFeed, readOldest } from "./feed.ts";
 import { Memberships } from "./memberships.ts";
 import { visibleFrame } from "./readable.ts";
 
-/**
- * Most events that one call reads. Pages that it reads double in size, so that a caller who sees few events costs a few
- * dozen statements.
- */
+/** Most events that one call reads. Its pages double in size, so a caller who sees few costs few statements. */
 const maxScanned = 5_000;
 
 type Frame = { type: string; cursor: string } & Record<string, unknown>;

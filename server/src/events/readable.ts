@@ -35,9 +35,7 @@ export function mayRead(by: Scoped, event: string): boolean {
   return hasScope(by, scopeOf(event));
 }
 
-/**
- * FORBIDDEN, naming the event and the scope, for an API key that may not read one of these events; `*` is all of them.
- */
+/** Throws FORBIDDEN that names the event and the scope; `*` is all events. */
 export function requireMayRead(by: Scoped, events: readonly string[]): void {
   for (const event of events) {
     const scope = scopeOf(event);

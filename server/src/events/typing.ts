@@ -4,7 +4,6 @@ import type { Fanout } from "../lib/fanout/fanout.ts";
 export interface Typing {
   workspaceId: string;
   conversationId: string;
-  /** Who types. */
   participantId: string;
 }
 
@@ -17,7 +16,6 @@ export interface TypingNotifier {
 const channel = "typing";
 /** One notification for the same person in the same conversation in this time, in milliseconds. */
 const quietMs = 1_000;
-/** Most people who typed just now and are remembered. */
 const maxRemembered = 10_000;
 
 export function openTypingNotifier({ fanout, clock }: { fanout: Fanout; clock: Clock }): TypingNotifier {

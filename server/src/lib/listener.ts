@@ -10,7 +10,6 @@ export interface Listener {
 
 export interface ListenerOptions {
   url: string;
-  /** A PostgreSQL identifier. */
   channel: string;
   clock: Clock;
   log: Log;

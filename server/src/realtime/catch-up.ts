@@ -18,13 +18,11 @@ import { lowWaterBytes } from "./outlet.ts";
 export interface CatchUpDeps {
   cache: FeedCache;
   clock: Clock;
-  /** Shared by all clients of this process that catch up. */
   loopShare: LoopShare;
   /** A socket of this user has received a delivery that waited in the user's app. */
   onTaken: (deliveryId: string, userId: string) => void;
 }
 
-/** Called before the first live event, with the number of events that were sent. */
 export type OnLive = (count: number) => void;
 
 /** How long a client that is ahead of this process waits before the feed is read again, in milliseconds. */
@@ -85,7 +83,6 @@ export class CatchUp {
     return count;
   }
 
-  /** Returns the number of events sent, or null as `#patiently`. */
   async #sendPage(client: Client, resumes: number, page: FramedPage & { kind: "events" }): Promise<number | null> {
     const { loopShare, clock } = this.#deps;
     let count = 0;
@@ -127,7 +124,6 @@ export class CatchUp {
     return { count, passed };
   }
 
-  /** Never past the head of the feed: later events are sent live. */
   async #pageAfter(after: number): Promise<FramedPage> {
     const { head, workspaceId } = this.#feed;
     if (after <= head.position) return this.#deps.cache.read(workspaceId, after, head.position);
@@ -136,7 +132,6 @@ export class CatchUp {
     return { kind: "events", events: () => [], cursor: { position: after, mark: null } };
   }
 
-  /** Sends a gap and moves the client to the newest event. */
   #skip(client: Client, reason: GapReason): void {
     client.send(gapFrame(reason, this.#feed.head));
     client.at = this.#feed.head;

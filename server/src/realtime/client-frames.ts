@@ -2,7 +2,6 @@ import { invalid } from "../errors.ts";
 import { isUuid } from "../lib/ids.ts";
 import { type JsonLimits, parseJsonText, UnreadableJson } from "../lib/json-text.ts";
 
-/** What a client says on a socket. */
 export type ClientFrame =
   | { type: "start" }
   | { type: "resume"; cursor: string }

@@ -7,7 +7,6 @@ export class ClientGroups {
   readonly agents = new Set<Client>();
   /** All others, by participant. */
   readonly #members = new Map<string, Set<Client>>();
-  /** All clients with the participant that they are grouped by; null for agents. */
   readonly #groupOf = new Map<Client, string | null>();
 
   all(): Iterable<Client> {
@@ -18,7 +17,6 @@ export class ClientGroups {
     return this.#groupOf.size;
   }
 
-  /** The participants of all clients but the agents. */
   memberIds(): string[] {
     return [...this.#members.keys()];
   }

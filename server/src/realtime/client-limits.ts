@@ -3,7 +3,6 @@ import { RequestError } from "../errors.ts";
 import { addressKey } from "../lib/rate-limits/address-key.ts";
 
 export interface ClientLimits {
-  /** Sockets and streams of one user in this process, with those of the API keys that it made. */
   perUser: number;
   /** Of one client address, or one IPv6 network of 64 bits. */
   perAddress: number;

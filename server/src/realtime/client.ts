@@ -4,7 +4,7 @@ import type { Frame } from "./frames.ts";
 import { maxBufferedBytes, type Outlet } from "./outlet.ts";
 
 /**
- * A connected socket or stream, which is subscribed to the feed of its workspace.
+ * A socket or stream, subscribed to the feed of its workspace.
  *
  *     held ──▶ catching up ──▶ live ──▶ closed
  *                   ▲            │
@@ -15,7 +15,6 @@ import { maxBufferedBytes, type Outlet } from "./outlet.ts";
  */
 export class Client {
   readonly outlet: Outlet;
-  /** The value of an `authorization` header. */
   readonly authorization: string;
   principal: Principal;
   state: "held" | "catching-up" | "live" | "closed" = "held";
@@ -23,7 +22,6 @@ export class Client {
   at: Cursor = { position: 0, mark: null };
   /** A later resume ends the one under way. */
   resumes = 0;
-  /** Where a live client stands. `LiveFeed.join` sets it. */
   feed: { readonly head: Cursor } | null = null;
 
   constructor({ outlet, authorization, principal }: Pick<Client, "outlet" | "authorization" | "principal">) {
@@ -36,7 +34,6 @@ export class Client {
     return toCursor(this.state === "live" && this.feed !== null ? this.feed.head : this.at);
   }
 
-  /** Disconnects a client that does not read. `onSent` as for `Outlet.write`. */
   send(frame: Frame, onSent?: () => void): void {
     if (this.state === "closed") return;
     if (this.outlet.bufferedBytes() + frame.size > maxBufferedBytes) this.close("slow");

@@ -29,10 +29,7 @@ export interface ClientsDeps {
   presence: { connected(client: Client): void; disconnected(client: Client): void };
 }
 
-/**
- * How often all credentials are verified against the database, in milliseconds. It finds changes whose notification was
- * lost, and keeps the credentials cached, so that clients can reconnect at once.
- */
+/** How often credentials are verified, in milliseconds: finds lost notifications, and keeps credentials cached. */
 const recheckEveryMs = 10_000;
 /** Credentials verified in one statement; the rest follows in later turns of the event loop. */
 const recheckSlice = 5_000;
@@ -45,7 +42,6 @@ export class Clients {
   readonly #rechecking: Repeated;
   /** Places taken, by clients and by callers that are about to become clients. */
   #taken = 0;
-  /** Notifications about sessions, users and keys that changed. */
   #changes = 0;
   #isClosed = false;
 
@@ -79,10 +75,7 @@ export class Clients {
     return { authorization: authorization!, principal, giveBack };
   }
 
-  /**
-   * Adds a client, which is held until `release`. `open` makes its outlet when nothing else can fail; when it returns
-   * null, so does this. Without a client the admission is given back.
-   */
+  /** Adds a client, held until `release`. `open` makes its outlet when nothing else can fail; null as from `open`. */
   async add(admission: Admission, open: () => Outlet | null): Promise<Client | null> {
     const { authorization, principal } = admission;
     const { feeds, presence } = this.#deps;
@@ -107,7 +100,6 @@ export class Clients {
     }
   }
 
-  /** Safe to call twice. */
   remove(client: Client): void {
     const found = this.#clients.get(client);
     if (found === undefined) return;

@@ -12,7 +12,6 @@ export type FramedPage =
 interface Block {
   from: number;
   last: number;
-  /** It ends there because of its size. */
   isFull: boolean;
   events: FramedEvent[];
   /** Of the text, in characters. */
@@ -30,13 +29,9 @@ const maxCachedLength = 32 * 1024 * 1024;
 const maxWaiting = 1_000_000;
 const maxChecked = 5_000;
 
-/**
- * Past events of all feeds, read in blocks that all resuming clients share: ten thousand clients that reconnect at once
- * cost as many queries as there are blocks between the oldest of their cursors and now.
- */
+/** Past events in blocks, so that ten thousand clients that resume at once cost no more queries than one does. */
 export class FeedCache {
   readonly #db: Db;
-  /** The newest block of a feed is cached as far as it was read. */
   readonly #cached = new Map<string, Block>();
   readonly #loading = new Map<string, Promise<Block>>();
   #cachedLength = 0;
@@ -72,7 +67,6 @@ export class FeedCache {
     return { kind: "events", events, cursor: { position: end, mark: last?.position === end ? last.mark : null } };
   }
 
-  /** The largest block that reaches beyond `after`. */
   async #find(workspaceId: string, after: number, until: number): Promise<{ block: Block; wanted: number }> {
     for (const size of blockSizes) {
       const start = after - (after % size);
@@ -83,7 +77,6 @@ export class FeedCache {
         this.#cached.delete(key);
         this.#cached.set(key, hit);
       }
-      // The part of the newest block that was read is enough to continue.
       const isEnough = hit !== undefined && (hit.last > after || hit.isFull);
       const block = isEnough ? hit : await this.#load(workspaceId, start, size, wanted);
       if (block.last > after || !block.isFull) return { block, wanted };
@@ -133,7 +126,6 @@ async function loadBlock(db: Db, workspaceId: string, start: number, end: number
   return { from: end, last: end, isFull: false, events: [], length: 0 };
 }
 
-/** Reads a block in several pages, because a page of long events has fewer. */
 async function fillBlock(
   db: Db,
   workspaceId: string,

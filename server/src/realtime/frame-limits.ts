@@ -11,10 +11,8 @@ const maxRefused = 200;
 /** Most frames of one client that wait for the ones before them. */
 const maxWaitingFrames = 64;
 
-/** Of one socket. */
 export class FrameQuota {
   readonly #clock: Clock;
-  /** Frames that the client may send now, as of `#refilledAt`. */
   #tokens = frameBurst;
   #refilledAt: number;
   #refused = 0;
@@ -46,9 +44,8 @@ export class FrameQuota {
 }
 
 /**
- * Counts a frame that does what a request does: for an API key as that request, and for a user as much over all sockets
- * as one socket may send. A user's requests are counted apart, so that a client that reports each key press can send.
- * Throws RATE_LIMIT_EXCEEDED.
+ * Counts a frame that does what a request does: for an API key as that request, for a user over all sockets, apart from
+ * requests, so that a client that reports each key press can send messages. Throws RATE_LIMIT_EXCEEDED.
  */
 export async function countFrame(limits: RateLimits, principal: Principal): Promise<void> {
   const ofUser = { key: `frames:${principal.userId}`, limit: { perSecond: framesPerSecond, burst: frameBurst } };

@@ -5,13 +5,11 @@ import { type FeedEvent, toCursor } from "../events/events.ts";
 export interface Frame {
   readonly cursor: string;
   readonly text: string;
-  /** Unmasked, as a server sends it. */
   readonly bytes: Buffer;
   /** Of the text, in bytes. */
   readonly size: number;
 }
 
-/** The bytes are made when they are first read; all receivers share them. */
 export function frameOf(type: string, cursor: string, fields: Readonly<Record<string, unknown>>): Frame {
   const text = JSON.stringify({ type, cursor, ...fields });
   let bytes: Buffer | undefined;

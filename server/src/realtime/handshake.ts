@@ -3,10 +3,8 @@ import { forbidden, type RequestError } from "../errors.ts";
 import { credentialOf } from "../http/credential.ts";
 
 export interface Handshake {
-  /** As the value of an `authorization` header. */
   authorization: string | undefined;
   protocol: "bearer" | undefined;
-  /** To resume from. */
   cursor: string | undefined;
 }
 
@@ -18,10 +16,7 @@ export interface OriginRules {
 
 type UpgradeRequest = Pick<IncomingMessage, "url" | "headers" | "rawHeaders">;
 
-/**
- * Browsers cannot set the header, so the token may come as a parameter or a subprotocol. Throws AUTH_INVALID for two
- * `authorization` headers, as any request.
- */
+/** Browsers cannot set the header, so the token may be a parameter or a subprotocol. Throws AUTH_INVALID for two. */
 export function readHandshake(request: UpgradeRequest): Handshake {
   const { url = "/", headers } = request;
   const credential = credentialOf(request);

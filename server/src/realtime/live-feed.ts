@@ -15,18 +15,13 @@ export interface LiveFeedDeps extends CatchUpDeps {
 }
 
 export interface Audience {
-  /** All who see all conversations. */
   agents: boolean;
-  /** Others, by participant. */
   participantIds: readonly string[];
 }
 
 const pageSize = 500;
 
-/**
- * The feed of one workspace, read once for all clients of this process and sent to them as it grows. All live clients
- * stand at its head.
- */
+/** The feed of one workspace, read once for all clients of this process. All live clients are at its head. */
 export class LiveFeed {
   readonly workspaceId: string;
   readonly #deps: LiveFeedDeps;
@@ -57,7 +52,6 @@ export class LiveFeed {
     return this.#clients.size();
   }
 
-  /** The participants that have clients here, without those who see all conversations. */
   memberIds(): string[] {
     return this.#clients.memberIds();
   }
@@ -77,7 +71,6 @@ export class LiveFeed {
     this.#clients.remove(client);
   }
 
-  /** After its role changed. */
   regroup(client: Client): void {
     this.#clients.add(client);
   }
@@ -91,7 +84,6 @@ export class LiveFeed {
     return this.#catchUp.run(client, after, false, onLive);
   }
 
-  /** As `catchUp`, from where a held client stands. */
   goLive(client: Client, onLive?: OnLive): Promise<number | null> {
     return this.#catchUp.run(client, client.at, true, onLive);
   }
@@ -110,7 +102,6 @@ export class LiveFeed {
     this.#reading.wake();
   }
 
-  /** Waits for the read under way. */
   close(): Promise<void> {
     return this.#reading.close();
   }
@@ -175,7 +166,6 @@ export class LiveFeed {
   }
 }
 
-/** Of little text each, but at least one event. */
 function slicesOf(events: readonly FramedEvent[]): FramedEvent[][] {
   const slices: FramedEvent[][] = [];
   let size = Number.POSITIVE_INFINITY;

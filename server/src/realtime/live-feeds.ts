@@ -79,7 +79,6 @@ export class LiveFeeds {
     const head = (await readHeads(this.#db, [workspaceId])).get(workspaceId) ?? { position: 0, mark: null };
     const feed = new LiveFeed(workspaceId, head, this.#deps);
     this.#feeds.set(workspaceId, feed);
-    // The feed may have grown since its head was read.
     feed.wake();
     return feed;
   }

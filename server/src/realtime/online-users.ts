@@ -4,16 +4,13 @@ import type { Log } from "../lib/postgres.ts";
 import { type Repeated, repeat } from "../lib/repeat.ts";
 
 export interface OnlineUsersDeps {
-  /** The id of this process. */
   self: string;
   fanout: Fanout;
   clock: Clock;
   log: Log;
-  /** Users of this workspace may have come online or left. */
   onChange: (workspaceId: string) => void;
 }
 
-/** What a process announces to the others on the fan-out. */
 interface Announcement {
   from: string;
   /** How often its users have changed. A process that has another version asks for the list. */
@@ -29,7 +26,6 @@ interface Announcement {
 
 interface OtherProcess {
   workspaceByUser: Map<string, string>;
-  /** Parts of a list that is not complete. */
   parts: Map<string, string>;
   version: number;
   isAsked: boolean;
@@ -44,13 +40,9 @@ const deadAfterMs = 20_000;
 /** Most users in one announcement: about 90 bytes each. */
 const maxInPart = 70;
 
-/**
- * Who is online in which process, held in memory by each. Processes announce changes; announcements that are lost, and
- * processes that start or die, are found by the periodic ones.
- */
+/** Who is online in which process. Periodic announcements repair lost ones, and find processes that die. */
 export class OnlineUsers {
   readonly #deps: OnlineUsersDeps;
-  /** The workspaces of the users who are online in this process. */
   readonly #own = new Map<string, string>();
   #version = 0;
   readonly #others = new Map<string, OtherProcess>();

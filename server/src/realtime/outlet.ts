@@ -9,7 +9,6 @@ export interface Outlet {
   write(frame: Frame, onSent?: () => void): void;
   cork(): void;
   uncork(): void;
-  /** Written and not yet sent, in bytes; 0 may stand for a little. */
   bufferedBytes(): number;
   /** Resolves when less than `lowWaterBytes` is buffered, or the client has disconnected. */
   drained(): Promise<void>;
@@ -25,27 +24,20 @@ export const closeTimeoutMs = 3_000;
 
 /** Why the hub closes a socket or a stream, and the close code: 4000 plus the HTTP status. */
 export const closeReasons = {
-  /** Log in or refresh, then resume. */
   credential: { code: 4401, reason: "the credential is not valid any more" },
   forbidden: { code: 4403, reason: "not allowed to read events" },
-  /** Resume from the last cursor. */
   slow: { code: 4408, reason: "too slow: more was waiting than is kept" },
-  /** It sent nothing, not even a pong. */
   silent: { code: 4410, reason: "no sign of life" },
   flood: { code: 4429, reason: "too many frames" },
   /** The user or the address has too many sockets: close one first. For web pages, which cannot read a 429. */
   crowded: { code: 4429, reason: "too many sockets of this user or address" },
-  /** Resume from the last cursor. */
   broken: { code: 1011, reason: "events could not be read" },
   stopping: { code: 1001, reason: "the hub is stopping" },
 } as const satisfies Record<string, { code: number; reason: string }>;
 
 export type CloseReason = keyof typeof closeReasons;
 
-/**
- * Writes frames straight to the connection, behind what `ws` wrote: without compression and fragments `ws` never leaves
- * anything half written.
- */
+/** Writes past `ws`, straight to the connection: without compression and fragments `ws` leaves nothing half written. */
 export function socketOutlet(socket: WebSocket, stream: Duplex): Outlet & { ping(): void } {
   /** What the last write returned. While all clients are quick, no buffer's length is computed. */
   let hasRoom = true;

@@ -34,13 +34,11 @@ const maxShown = 100;
 export class Presence {
   readonly #deps: PresenceDeps;
   readonly #users: OnlineUsers;
-  /** Clients in this process, by user. */
   readonly #counts = new Map<string, number>();
   /** Clients that have not got the presence of others yet: they get it when they are live. */
   readonly #newcomers = new Set<Client>();
   /** Workspaces whose users may have come online or left since the last flush. */
   readonly #changed = new Set<string>();
-  /** What was published last, of the workspaces that have clients here. */
   readonly #published = new Map<string, { online: ReadonlySet<string>; shown: ReadonlySet<string> }>();
   readonly #flushing: Repeated;
 
@@ -163,7 +161,6 @@ function introduce(client: Client, framesAt: ReturnType<typeof sharedFrames>): v
   client.outlet.uncork();
 }
 
-/** Which of `among` share a conversation with each of these participants. */
 async function findPeers(db: Db, participantIds: string[], among: string[]): Promise<Map<string, string[]>> {
   if (participantIds.length === 0 || among.length === 0) return new Map();
   const rows = await all<{ participant_id: string; peer_ids: string[] }>(

@@ -40,7 +40,6 @@ export interface RealtimeDeps {
   recheck: Authenticator["recheck"];
   signals: Pick<Signals, "read" | "sendReadMarks" | "mayType" | "showTyping">;
   origins: OriginRules;
-  /** Most sockets and streams of this process. */
   maxClients: number;
   limits: ClientLimits;
   rateLimits: RateLimits;
@@ -70,13 +69,11 @@ export function openRealtime(deps: RealtimeDeps) {
   }
 
   return {
-    /** Serves `/ws` on a server, which may listen already. */
     attach(server: Server): void {
       onUpgrade(server, (request, stream, head) => void sockets.upgrade(request, stream, head));
     },
     admitStream: openStreams({ clients, clock, log }),
     count: () => clients.count(),
-    /** Disconnects all clients, and marks the deliveries that they took. */
     async close(): Promise<void> {
       stopIdentity();
       stopReconnect();
@@ -135,7 +132,6 @@ function publishTyping(deps: { typingNotifier: TypingNotifier; feeds: LiveFeeds 
   });
 }
 
-/** Handles a frame that does what a request does. */
 async function handleFrame(deps: RealtimeDeps, { principal }: Client, frame: OutwardFrame): Promise<void> {
   const { signals, log } = deps;
   const { workspaceId, participantId } = principal;

@@ -28,7 +28,6 @@ export const startWithinSeconds = 5;
 /** Beyond the end of every feed: resuming from there is a GAP with the reason unknown. */
 const foreignCursor = "9".repeat(15);
 
-/** The protocol of one socket. */
 export class SocketConnection {
   readonly client: Client;
   readonly #stream: Duplex & { bytesRead?: number };
@@ -73,7 +72,6 @@ export class SocketConnection {
     else this.#sendError(refusal);
   }
 
-  /** Pings the client, or disconnects one that has sent nothing for too long. */
   beat(): void {
     const bytesRead = this.#stream.bytesRead ?? 0;
     this.#silentBeats = bytesRead === this.#bytesRead ? this.#silentBeats + 1 : 0;

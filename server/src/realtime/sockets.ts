@@ -109,7 +109,6 @@ export class Sockets {
   }
 }
 
-/** A connection that breaks is closed by `ws`. */
 function onSocketError(): void {}
 
 /** Web pages see close codes, but not the answer to a handshake. */
@@ -121,7 +120,6 @@ export function refuseUnknown(stream: Duplex): void {
   refuse(stream, new RequestError("RESOURCE_NOT_FOUND", "Sockets open at /ws."));
 }
 
-/** Answers an upgrade request without a socket. */
 export function refuse(stream: Duplex, error: unknown): void {
   if (stream.destroyed) return;
   const known = error instanceof RequestError ? error : internalError();

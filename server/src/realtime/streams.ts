@@ -33,7 +33,6 @@ export function openStreams({ clients, clock, log }: { clients: Clients; clock: 
     });
   }
 
-  /** See `AdmitStream` of rest/events.ts. */
   return async (authorization: string, address: string) => {
     const admission = await clients.admit(authorization, address);
     return (response: ServerResponse, cursor: string | undefined) => stream(admission, response, cursor);

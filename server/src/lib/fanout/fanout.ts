@@ -20,7 +20,6 @@ export interface Fanout extends AsyncDisposable {
 
 /** The longest message, in bytes of UTF-8. PostgreSQL accepts less than 8,000 for a whole NOTIFY. */
 export const maxMessageBytes = 7_000;
-/** The longest name of a channel, in bytes of UTF-8. */
 export const maxChannelBytes = 200;
 /** Most messages that wait to be sent. Beyond it the oldest are dropped, and the others are notified of the loss. */
 export const maxWaitingMessages = 10_000;

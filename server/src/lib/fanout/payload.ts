@@ -6,7 +6,6 @@ export interface Message {
 }
 
 export interface Payload {
-  /** The process that wrote it. */
   readonly sender: string;
   /** Its sender dropped messages that were published before these. */
   readonly isAfterLoss: boolean;
@@ -23,7 +22,6 @@ export function writePayload({ sender, isAfterLoss, messages }: Payload, serial:
   return `${sender} ${serial} ${isAfterLoss ? "lost" : "-"}\n${texts.join("")}`;
 }
 
-/** `null` when it is not one of ours. */
 export function readPayload(text: string): Payload | null {
   const [heading, sender, loss] = /^([\w-]+) \d+ (lost|-)\n/.exec(text) ?? [];
   if (heading === undefined) return null;

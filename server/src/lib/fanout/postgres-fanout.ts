@@ -5,13 +5,11 @@ import type { Fanout } from "./fanout.ts";
 import { Relay } from "./relay.ts";
 
 export interface PostgresFanoutOptions {
-  /** All processes on this database get one another's messages. */
   url: string;
   clock: Clock;
   log: Log;
 }
 
-/** The channel of NOTIFY that all channels of the fan-out share. */
 export const notifyChannel = "chat4all_fanout";
 
 /** The server accepts less than 8,000 bytes. Source: PostgreSQL 18, NOTIFY. */

@@ -5,11 +5,9 @@ import type { Fanout } from "./fanout.ts";
 import { Relay } from "./relay.ts";
 
 export interface RedisFanoutOptions {
-  /** All processes on this server and database number get one another's messages. */
   url: string;
   clock: Clock;
   log: Log;
-  /** Ends the wait for a Redis that does not answer yet. */
   signal?: AbortSignal;
 }
 

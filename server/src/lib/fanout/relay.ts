@@ -20,7 +20,6 @@ export interface RelayOptions {
 const roundPauseMs = 5;
 const failurePauseMs = 500;
 const maxRoundPayloads = 100;
-/** How long the end waits for the last messages to be sent, in milliseconds. */
 const lastRoundsMs = 1_000;
 
 /** What all engines of the fan-out share. The engine calls `receive` and `reconnected`. */
