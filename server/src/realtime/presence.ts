@@ -8,7 +8,7 @@ import { all, type Db } from "../lib/query.ts";
 import { type Repeated, repeat } from "../lib/repeat.ts";
 import type { Client } from "./client.ts";
 import { type Frame, frameOf } from "./frames.ts";
-import type { Audience } from "./live-feed.ts";
+import type { Audience, LiveFeed } from "./live-feed.ts";
 import type { LiveFeeds } from "./live-feeds.ts";
 import { OnlineUsers } from "./online-users.ts";
 
@@ -39,7 +39,7 @@ export class Presence {
   readonly #newcomers = new Set<Client>();
   /** Workspaces whose users may have come online or left since the last flush. */
   readonly #changed = new Set<string>();
-  readonly #published = new Map<string, { online: ReadonlySet<string>; shown: ReadonlySet<string> }>();
+  readonly #published = new WeakMap<LiveFeed, { online: ReadonlySet<string>; shown: ReadonlySet<string> }>();
   readonly #flushing: Repeated;
 
   constructor(deps: PresenceDeps) {
@@ -95,9 +95,9 @@ export class Presence {
 
   async #publish(workspaceId: string, arrived: readonly Client[]): Promise<void> {
     const feed = this.#deps.feeds.peek(workspaceId);
-    if (feed === undefined) return void this.#published.delete(workspaceId);
+    if (feed === undefined) return;
     const online = this.#users.of(workspaceId);
-    const before = this.#published.get(workspaceId) ?? { online, shown: new Set() };
+    const before = this.#published.get(feed) ?? { online, shown: new Set() };
     const changed = [...online.symmetricDifference(before.online)];
     const shown = chooseShown(before.shown, online);
     const members = arrived.filter(({ principal }) => !seesAllConversations(principal));
@@ -106,7 +106,7 @@ export class Presence {
       findPeers(this.#deps.db, changed, feed.memberIds()),
       findPeers(this.#deps.db, idsOfMembers, [...online]),
     ]);
-    this.#published.set(workspaceId, { online, shown });
+    this.#published.set(feed, { online, shown });
 
     const newcomers = new Set(arrived);
     const publish = (userId: string, audience: Audience) => {
