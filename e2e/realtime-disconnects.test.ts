@@ -27,13 +27,13 @@ const mostBehind = 600;
 
 const kinds: readonly RoamerKind[] = ["address", "frame", "stream", "poller"];
 
-interface Reader {
+interface RoamingClient {
   name: string;
   roamer: Roamer;
   sees: (event: ArchivedEvent) => Sight;
   isLaggard: boolean;
   /** It sees every event, and is no laggard. */
-  isOverseer: boolean;
+  seesAll: boolean;
 }
 
 test(`${disconnects} random disconnects under load: each client's stream is the feed, or has a gap where it is not`, async (t) => {
@@ -43,21 +43,21 @@ test(`${disconnects} random disconnects under load: each client's stream is the 
   const { workspaceId } = places;
   await using archive = await openFeedArchive(hub.databaseUrl, workspaceId);
   await using stack = new AsyncDisposableStack();
-  const done = () => readers.reduce((sum, { roamer }) => sum + sumOf(roamer.counts), 0);
+  const done = () => clients.reduce((sum, { roamer }) => sum + sumOf(roamer.counts), 0);
   // A client that fails ends all: the others would run for ever.
   let isOver = false;
   stack.defer(() => {
     isOver = true;
   });
   const mayGoOn = () => !isOver && done() < disconnects;
-  const readers = await openReaders(hub, places, chance, (position) => archive.clearedUpTo() > position || !mayGoOn());
-  for (const { roamer } of readers) stack.use(roamer);
+  const clients = await openClients(hub, places, chance, (position) => archive.clearedUpTo() > position || !mayGoOn());
+  for (const { roamer } of clients) stack.use(roamer);
 
   const began = performance.now();
   await Promise.all([
-    ...readers.map(({ roamer }) => roamer.roam(mayGoOn)),
-    write(hub, places, chance, mayGoOn, () => distance(readers) > mostBehind),
-    clear(archive, hub, readers, mayGoOn),
+    ...clients.map(({ roamer }) => roamer.roam(mayGoOn)),
+    write(hub, places, chance, mayGoOn, () => distance(clients) > mostBehind),
+    clear(archive, hub, clients, mayGoOn),
   ]);
   const seconds = (performance.now() - began) / 1_000;
   await hub.settled();
@@ -65,17 +65,23 @@ test(`${disconnects} random disconnects under load: each client's stream is the 
   // All clients reconnect and stay. They are checked when the feed has stopped and all have its last event.
   const staying = new AbortController();
   stack.defer(() => staying.abort());
-  const stays = readers.map(({ roamer }) => roamer.stay(staying.signal));
-  const problemsOf = ({ roamer, sees }: Reader): FeedProblem[] => {
+  const stays = clients.map(({ roamer }) => roamer.stay(staying.signal));
+  const problemsOf = ({ roamer, sees }: RoamingClient): FeedProblem[] => {
     const start = roamer.start();
     assert.ok(start !== null);
     const { events: feed } = archive;
-    return checkStream({ feed, start, told: roamer.told, sees: sees as never, clearedUpTo: archive.clearedUpTo() });
+    return checkStream({
+      feed,
+      start,
+      received: roamer.received,
+      sees: sees as never,
+      clearedUpTo: archive.clearedUpTo(),
+    });
   };
   const report = () =>
-    readers.flatMap((reader) => {
-      const problems = problemsOf(reader);
-      return problems.length === 0 ? [] : [{ name: reader.name, count: problems.length, first: problems.slice(0, 5) }];
+    clients.flatMap((client) => {
+      const problems = problemsOf(client);
+      return problems.length === 0 ? [] : [{ name: client.name, count: problems.length, first: problems.slice(0, 5) }];
     });
   await until(
     "the feed has stopped and all clients have its last event",
@@ -92,20 +98,20 @@ test(`${disconnects} random disconnects under load: each client's stream is the 
   staying.abort();
   await Promise.all(stays);
 
-  for (const { name, roamer, isLaggard } of readers) {
-    assert.ok(roamer.told.length > 20, `${name} was told of ${roamer.told.length} events only`);
-    if (isLaggard) assert.ok(roamer.gaps() > 0, `${name} was never told of a gap`);
-    else assert.equal(roamer.gaps(), 0, `${name} was told of a gap`);
+  for (const { name, roamer, isLaggard } of clients) {
+    assert.ok(roamer.received.length > 20, `${name} got ${roamer.received.length} events only`);
+    if (isLaggard) assert.ok(roamer.gaps() > 0, `${name} got no gap`);
+    else assert.equal(roamer.gaps(), 0, `${name} got a gap`);
   }
   const by = Object.fromEntries(
-    endings.map((ending) => [ending, readers.reduce((sum, { roamer }) => sum + (roamer.counts.get(ending) ?? 0), 0)]),
+    endings.map((ending) => [ending, clients.reduce((sum, { roamer }) => sum + (roamer.counts.get(ending) ?? 0), 0)]),
   );
   for (const ending of endings) assert.ok(by[ending]! > disconnects / 50, `${ending}: ${by[ending]}`);
-  const told = readers.reduce((sum, { roamer }) => sum + roamer.told.length, 0);
-  const gaps = readers.reduce((sum, { roamer }) => sum + roamer.gaps(), 0);
+  const received = clients.reduce((sum, { roamer }) => sum + roamer.received.length, 0);
+  const gaps = clients.reduce((sum, { roamer }) => sum + roamer.gaps(), 0);
   t.diagnostic(
-    `${done()} disconnects of ${readers.length} readers in ${seconds.toFixed(1)} s (${JSON.stringify(by)}); ` +
-      `${archive.events.length} events, told ${told} times, ${gaps} gaps, cleared up to ${archive.clearedUpTo()}`,
+    `${done()} disconnects of ${clients.length} clients in ${seconds.toFixed(1)} s (${JSON.stringify(by)}); ` +
+      `${archive.events.length} events, received ${received} times, ${gaps} gaps, cleared up to ${archive.clearedUpTo()}`,
   );
 });
 
@@ -131,20 +137,20 @@ async function openPlaces(hub: TestHub) {
   return { groups, restless, workspaceId: rows[0]!.workspace_id };
 }
 
-async function openReaders(
+async function openClients(
   hub: TestHub,
   places: Places,
   chance: Chance,
   isLeftBehind: (position: number) => boolean,
-): Promise<Reader[]> {
-  const readers: Reader[] = [];
+): Promise<RoamingClient[]> {
+  const clients: RoamingClient[] = [];
   const all = () => "always" as const;
   const quickly = (random: Chance) => delay(random.below(60));
   const slowly = async (random: Chance, position: number) => {
     if (random.next() < 0.15) await until("what it has not read is deleted", () => isLeftBehind(position), 90_000);
     else await quickly(random);
   };
-  const add = (name: string, token: string, sees: Reader["sees"], kind: RoamerKind, isLaggard = false) => {
+  const add = (name: string, token: string, sees: RoamingClient["sees"], kind: RoamerKind, isLaggard = false) => {
     const roamer = openRoamer({
       url: () => hub.url,
       token,
@@ -152,15 +158,15 @@ async function openReaders(
       chance: openChance(chance.below(2 ** 31)),
       away: isLaggard ? slowly : quickly,
     });
-    const isOverseer = sees === all && !isLaggard;
-    readers.push({ name: `${name} by ${kind}`, roamer, sees, isLaggard, isOverseer });
+    const seesAll = sees === all && !isLaggard;
+    clients.push({ name: `${name} by ${kind}`, roamer, sees, isLaggard, seesAll });
   };
   const { access_token: admin } = await hub.logIn("admin");
   const agent = await hub.user("agent");
   const { access_token: agentToken } = await hub.logIn(agent.username);
-  const { key } = await hub.admin.apiKeys.create({ name: "reader", scopes: [...feedScopes] });
+  const { key } = await hub.admin.apiKeys.create({ name: "events", scopes: [...feedScopes] });
   for (const kind of kinds) {
-    for (const token of [admin, admin, agentToken, agentToken, key]) add("overseer", token, all, kind);
+    for (const token of [admin, admin, agentToken, agentToken, key]) add("agent", token, all, kind);
     add("laggard", admin, all, kind, true);
   }
   const restless = new Set([places.restless]);
@@ -175,10 +181,10 @@ async function openReaders(
       }
     }
   }
-  return readers;
+  return clients;
 }
 
-function seesOf(userId: string, always: ReadonlySet<string>, maybe: ReadonlySet<string>): Reader["sees"] {
+function seesOf(userId: string, always: ReadonlySet<string>, maybe: ReadonlySet<string>): RoamingClient["sees"] {
   return ({ conversationId, leftId }) => {
     if (leftId === userId) return "always";
     if (conversationId === null) return "never";
@@ -224,8 +230,8 @@ async function write(
  * How far the last agent is behind the first. Members do not count: a member stands at its own last event, so that a
  * quiet conversation would count as a slow client, and get no new event because of it.
  */
-function distance(readers: readonly Reader[]): number {
-  const positions = readers.filter(({ isOverseer }) => isOverseer).map(({ roamer }) => roamer.position());
+function distance(clients: readonly RoamingClient[]): number {
+  const positions = clients.filter(({ seesAll }) => seesAll).map(({ roamer }) => roamer.position());
   return Math.max(...positions) - Math.min(...positions);
 }
 
@@ -234,11 +240,11 @@ type Archive = Awaited<ReturnType<typeof openFeedArchive>>;
 async function clear(
   archive: Archive,
   hub: TestHub,
-  readers: readonly Reader[],
+  clients: readonly RoamingClient[],
   mayGoOn: () => boolean,
 ): Promise<void> {
   while (mayGoOn()) {
-    const others = readers.filter(({ isLaggard }) => !isLaggard);
+    const others = clients.filter(({ isLaggard }) => !isLaggard);
     await archive.clearBefore(hub.db, Math.min(...others.map(({ roamer }) => roamer.position())));
     await delay(clearEveryMs);
   }

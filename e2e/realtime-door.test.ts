@@ -245,9 +245,9 @@ describe("handshakes, frames and streams", () => {
     await using socket = await listen({ url: hub.url, token: (await hub.logIn(username)).access_token });
     const { message_id } = await say("oi", conversation_id);
     await socket.frame("delivery", ({ status, recipient_id }) => status === "delivered" && recipient_id === user_id);
-    const told = (await hub.client.messages.trace(message_id)).filter(({ what }) => what === "socket");
-    assert.equal(told.length, 1);
-    const { at, delivery_id, ...rest } = told[0]!;
+    const received = (await hub.client.messages.trace(message_id)).filter(({ what }) => what === "socket");
+    assert.equal(received.length, 1);
+    const { at, delivery_id, ...rest } = received[0]!;
     assert.deepEqual(rest, { what: "socket", recipient_id: user_id, user_id });
     const { deliveries } = await hub.client.messages.get(message_id);
     assert.ok(deliveries.some((delivery) => delivery.delivery_id === delivery_id && delivery.channel === "app"));

@@ -57,7 +57,7 @@ describe("resuming with latency", { timeout: 300_000 }, () => {
       }
     })();
     await using networks = new AsyncDisposableStack();
-    const readers = await Promise.all(
+    const roamers = await Promise.all(
       latenciesMs.flatMap((latencyMs) =>
         ways.map(async (way) => {
           const network = networks.use(await openSlowNetwork(Number(new URL(hub.url).port), jitter(chance, latencyMs)));
@@ -76,18 +76,18 @@ describe("resuming with latency", { timeout: 300_000 }, () => {
         return { name: `${latencyMs} ms, the client library`, events: () => events, connection };
       }),
     );
-    await Promise.all(readers.map((reader) => reader.roam(breaks)));
+    await Promise.all(roamers.map((roamer) => roamer.roam(breaks)));
     isOver = true;
     await speaking;
-    const last = readers.map((reader) => reader.stay());
+    const last = roamers.map((roamer) => roamer.stay());
     await hub.settled();
     const feed = await hub.events(start);
-    for (const { name, events } of [...readers, ...clients]) {
+    for (const { name, events } of [...roamers, ...clients]) {
       await until(`${name}: all has come`, () => events().at(-1)?.cursor === feed.at(-1)!.cursor, patienceMs);
       assert.deepEqual(cursorsOf(events()), cursorsOf(feed), name);
     }
     for (const socket of last) socket.terminate();
-    t.diagnostic(`${feed.length} events; read again: ${readers.map((reader) => reader.readAgain()).join(" ")}`);
+    t.diagnostic(`${feed.length} events; read again: ${roamers.map((roamer) => roamer.readAgain()).join(" ")}`);
   });
 
   test("no live event comes between HELLO and the first frame, and LIVE says when they begin", async () => {

@@ -59,7 +59,7 @@ async function survive(redis: TestRedis | null): Promise<void> {
   await startHubProcess(second);
   await using db = await connect(database.url);
   const admin = clientOf(second, "admin");
-  const { key } = await admin.apiKeys.create({ name: "reader", scopes: ["*"] });
+  const { key } = await admin.apiKeys.create({ name: "events", scopes: ["*"] });
   const client = openClient({ url: second.url, credential: { token: key } });
   await using people = await meet(admin, first, second);
   await crossProcesses(people, first, second);
@@ -90,7 +90,7 @@ async function survive(redis: TestRedis | null): Promise<void> {
     isTalking = false;
     return talking.catch(() => {});
   });
-  await until("all clients have some events", () => [...lost, ...kept].every(({ told }) => told.length > 20));
+  await until("all clients have some events", () => [...lost, ...kept].every(({ received }) => received.length > 20));
   doomed.kill("SIGKILL");
   isDoomedAlive = false;
   await delay(500);
@@ -116,7 +116,7 @@ async function survive(redis: TestRedis | null): Promise<void> {
 
   const problems = () =>
     [...lost, ...kept].flatMap((roamer) => {
-      const stream = { feed: archive.events, start: roamer.start()!, told: roamer.told, clearedUpTo: 0 };
+      const stream = { feed: archive.events, start: roamer.start()!, received: roamer.received, clearedUpTo: 0 };
       return checkStream({ ...stream, sees: seesEverything }).map((problem) => ({ ...problem, by: roamer.kind }));
     });
   await until("the feed has stopped and all clients have its last event", async () => {

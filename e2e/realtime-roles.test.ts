@@ -25,7 +25,7 @@ test(
     await startHubProcess(answering);
     const [stopping] = await Promise.all([startHubProcess(first), startHubProcess(second)]);
     const admin = openClient({ url: answering.url, credential: { username: "admin", password: adminPassword } });
-    const { key: token } = await admin.apiKeys.create({ name: "reader", scopes: ["*"] });
+    const { key: token } = await admin.apiKeys.create({ name: "events", scopes: ["*"] });
 
     const refused = await listen({ url: answering.url, token }).catch((error) => error);
     assert.ok(refused instanceof UpgradeRefused, String(refused));
@@ -50,20 +50,20 @@ test(
       client.messages.send({ to: "whatsapp:+5511910000001", payload: { type: "text", text } });
     await using socket = await listen({ url: first.url, token });
     await say(admin, "one");
-    const heard = await socket.frame("one", ({ content }) => content === "one");
+    const event = await socket.frame("one", ({ content }) => content === "one");
     stopping.kill("SIGTERM");
     assert.equal((await socket.closed).code, 1001);
     assert.equal((await stopping.ended).code, 0);
     await say(admin, "two");
     await using again = await listen({ url: second.url, token, cursor: socket.events().at(-1)!.cursor });
     await again.frame("two", ({ content }) => content === "two");
-    const feed = await (await fetch(`${second.url}/v1/events?limit=200&after=${heard.cursor}`, { headers })).json();
+    const feed = await (await fetch(`${second.url}/v1/events?limit=200&after=${event.cursor}`, { headers })).json();
     await until("all messages have arrived", async () => {
-      const told = [...socket.events(), ...again.events()].filter(
-        ({ cursor }) => positionOf(cursor) > positionOf(heard.cursor),
+      const received = [...socket.events(), ...again.events()].filter(
+        ({ cursor }) => positionOf(cursor) > positionOf(event.cursor),
       );
       const there = (feed as { data: Frame[] }).data;
-      return there.every(({ cursor }) => told.filter((frame) => frame.cursor === cursor).length === 1);
+      return there.every(({ cursor }) => received.filter((frame) => frame.cursor === cursor).length === 1);
     });
   },
 );

@@ -4,7 +4,7 @@ import type { Db } from "../../server/src/lib/query.ts";
 import type { FeedRecord } from "./feed-checker.ts";
 import type { Frame } from "./listener.ts";
 
-/** An event as it stands in the table, read without the hub. */
+/** An event as stored in the table, read without the hub. */
 export interface ArchivedEvent extends FeedRecord {
   conversationId: string | null;
   /** Who left by it. */
@@ -14,7 +14,7 @@ export interface ArchivedEvent extends FeedRecord {
 
 export type FeedArchive = Awaited<ReturnType<typeof openFeedArchive>>;
 
-/** All events of a workspace, also those that are cleared away later: whoever clears `collect`s before. */
+/** All events of a workspace, also those that are deleted later: `collect` before you `clear`. */
 export async function openFeedArchive(databaseUrl: string, workspaceId: string) {
   const client = new pg.Client({ connectionString: databaseUrl });
   await client.connect();
@@ -42,7 +42,7 @@ export async function openFeedArchive(databaseUrl: string, workspaceId: string) 
   return {
     events,
     collect,
-    /** Up to which position events were cleared away. */
+    /** Up to which position events were deleted. */
     clearedUpTo: () => clearedUpTo,
     /** As maintenance does it, but of all events that are older than the one at this position. */
     async clearBefore(db: Db, position: number): Promise<void> {

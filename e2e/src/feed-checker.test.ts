@@ -1,17 +1,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { checkStream, type FeedRecord, type Sight, type ToldFrame } from "./feed-checker.ts";
+import { checkStream, type FeedRecord, type ReceivedFrame, type Sight } from "./feed-checker.ts";
 
 const feed: FeedRecord[] = Array.from({ length: 20 }, (_, index) => ({
   position: index + 1,
   identity: `event ${index % 7}`,
 }));
-/** Every third is of no concern to the reader, and the tenth is one that it may see or not. */
+/** Every third is not for the client, and the tenth is one that may arrive or not. */
 const sees = ({ position }: FeedRecord): Sight => (position === 10 ? "maybe" : position % 3 === 0 ? "never" : "always");
-const whole: ToldFrame[] = feed.filter((event) => sees(event) !== "never");
+const whole: ReceivedFrame[] = feed.filter((event) => sees(event) !== "never");
 
-const check = (told: readonly ToldFrame[], more: { start?: number; clearedUpTo?: number } = {}) =>
-  checkStream({ feed, start: 0, clearedUpTo: 0, told, sees, ...more }).map(
+const check = (received: readonly ReceivedFrame[], more: { start?: number; clearedUpTo?: number } = {}) =>
+  checkStream({ feed, start: 0, clearedUpTo: 0, received, sees, ...more }).map(
     ({ kind, position }) => `${kind} ${position}`,
   );
 
@@ -57,10 +57,10 @@ test("an event that is of another workspace, invented or changed is found", () =
 test("a gap excuses deleted events only", () => {
   const gap = { position: 12, identity: null };
   const after = whole.filter(({ position }) => position > 12);
-  const told = [...whole.slice(0, 2), gap, ...after];
-  assert.deepEqual(check(told, { clearedUpTo: 5 }), []);
-  assert.deepEqual(check(told), ["needless gap 12"]);
-  assert.deepEqual(check([...told.slice(0, 3), ...after.slice(1)], { clearedUpTo: 5 }), ["missing 13"]);
+  const received = [...whole.slice(0, 2), gap, ...after];
+  assert.deepEqual(check(received, { clearedUpTo: 5 }), []);
+  assert.deepEqual(check(received), ["needless gap 12"]);
+  assert.deepEqual(check([...received.slice(0, 3), ...after.slice(1)], { clearedUpTo: 5 }), ["missing 13"]);
   assert.deepEqual(check([...whole, gap], { clearedUpTo: 25 }), ["gap backwards 12"]);
 });
 

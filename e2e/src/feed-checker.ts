@@ -1,32 +1,32 @@
 /**
- * What one reader was told, over all its connections, held against the feed: every event that it may see, once and in
- * order, or an explicit gap where events were cleared away. Pure; linear in both.
+ * Compares what one client received, over all its connections, with the feed: every event that it may see, once and in
+ * order, or a gap where events were deleted. Pure; linear in both.
  */
 
-/** An event as the feed keeps it. */
+/** An event of the feed. */
 export interface FeedRecord {
   position: number;
   /** What it is and is about: two different events of a feed may have the same one. */
   identity: string;
 }
 
-/** An event, or a gap, in the order in which the reader got it. `identity` of a gap is null. */
-export interface ToldFrame {
+/** An event, or a gap, in the order of arrival. `identity` of a gap is null. */
+export interface ReceivedFrame {
   position: number;
   identity: string | null;
 }
 
-/** `maybe`: it came while the reader's membership was changing, so it may be told or not. */
+/** `maybe`: it came while the client's membership was changing, so it may arrive or not. */
 export type Sight = "always" | "never" | "maybe";
 
-export interface ToldStream {
+export interface ReceivedStream {
   /** All events, oldest first, at the positions from `feed[0].position` on without holes. */
   feed: readonly FeedRecord[];
-  /** The position after which the reader began. */
+  /** The position after which the client began. */
   start: number;
-  told: readonly ToldFrame[];
+  received: readonly ReceivedFrame[];
   sees: (event: FeedRecord) => Sight;
-  /** Events up to here were cleared away at some time: who stood before it may be told of a gap. */
+  /** Events up to here were deleted at some time: a client before it may get a gap. */
   clearedUpTo: number;
 }
 
@@ -35,14 +35,14 @@ export interface FeedProblem {
   position: number;
 }
 
-export function checkStream({ feed, start, told, sees, clearedUpTo }: ToldStream): FeedProblem[] {
+export function checkStream({ feed, start, received, sees, clearedUpTo }: ReceivedStream): FeedProblem[] {
   const problems: FeedProblem[] = [];
   const first = feed[0]?.position ?? 1;
   const last = first + feed.length - 1;
   const had = new Set<number>();
   let position = start;
 
-  /** What lies between two events that were told must be of no interest to the reader. */
+  /** Events between two that arrived must not be for the client. */
   function passTo(next: number): void {
     for (let missed = Math.max(position + 1, first); missed < next && missed <= last; missed += 1) {
       if (sees(feed[missed - first]!) === "always") problems.push({ kind: "missing", position: missed });
@@ -50,7 +50,7 @@ export function checkStream({ feed, start, told, sees, clearedUpTo }: ToldStream
     position = next;
   }
 
-  for (const { position: at, identity } of told) {
+  for (const { position: at, identity } of received) {
     if (identity === null) {
       if (at < position) problems.push({ kind: "gap backwards", position: at });
       if (position >= clearedUpTo) problems.push({ kind: "needless gap", position: at });

@@ -17,7 +17,7 @@ export interface ListenOptions {
   starts?: boolean;
   headers?: Record<string, string>;
   protocols?: string[];
-  /** Where the token goes: by the header unless told otherwise. */
+  /** Where the token goes; default: in the header. */
   tokenBy?: "header" | "query" | "protocol";
 }
 

@@ -1,27 +1,27 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Chance } from "./chance.ts";
 import { identityOf } from "./feed-archive.ts";
-import type { ToldFrame } from "./feed-checker.ts";
+import type { ReceivedFrame } from "./feed-checker.ts";
 import { type Frame, positionOf } from "./listener.ts";
 import { connectPoller, connectSocket, connectStream } from "./roaming.ts";
 
-/** How a reader says where it goes on: by `?cursor=`, by a frame, by `last-event-id`, or by asking page after page. */
+/** How a client resumes: by `?cursor=`, by a frame, by `last-event-id`, or by reading page after page. */
 export type RoamerKind = "address" | "frame" | "stream" | "poller";
 
 /**
  * How a connection ends: in the middle of a burst, at some moment, with a closing handshake, after not reading for a
- * while, by being forgotten while the hub thinks that it stands, at the first event of what was missed, or before the hub
+ * while, by being forgotten while the hub counts it as open, at the first of the missed events, or before the hub
  * has said anything.
  */
 export const endings = ["burst", "moment", "polite", "stall", "forgotten", "catching-up", "before-hello"] as const;
 export type Ending = (typeof endings)[number];
 
-/** One connection of a reader, which tells it what comes and keeps nothing. */
+/** One connection of a client. It keeps no events. */
 export interface Connection {
-  /** The connection stands, as far as the reader knows; false when it ended before. */
+  /** The connection is open, as far as the client knows; false when it ended before. */
   opened: Promise<boolean>;
   ended: Promise<void>;
-  /** Nothing is told any more after any of these. */
+  /** After any of these no event is passed on. */
   cut(): void;
   close(): void;
   stall(): void;
@@ -30,9 +30,9 @@ export interface Connection {
 export interface Connecting {
   url: string;
   token: string;
-  /** Where the reader stands; null before it has heard anything. */
+  /** The client's last cursor; null before the first. */
   cursor: string | null;
-  /** Frames of any type; and where the reader stands without an event, as an SSE `id` says. */
+  /** Frames of any type; and a cursor without an event, as in an SSE `id`. */
   onFrame: (frame: Frame) => void;
   onCursor: (cursor: string) => void;
 }
@@ -44,32 +44,32 @@ const connect: Record<RoamerKind, (connecting: Connecting) => Connection> = {
   poller: connectPoller,
 };
 
-/** Frames that are of the moment, and answers. */
+/** Frames that are not in the feed, and answers. */
 const notOfTheFeed: ReadonlySet<string> = new Set(["PRESENCE", "TYPING", "RESUMING", "RESUMED", "LIVE"]);
 const forgottenMs = 700;
-/** So many connections may bring a reader nothing; it stays on the next one for an event, up to so many milliseconds. */
+/** So many connections may give a client no event; it stays on the next one for one, up to so many milliseconds. */
 const mostInVain = 3;
 const mostPatientMs = 60_000;
 
 export type Roamer = ReturnType<typeof openRoamer>;
 
-/** A reader that loses its connection again and again, goes on from its last cursor, and keeps what it was told. */
+/** A client that loses its connection many times, resumes from its last cursor, and keeps the events that it got. */
 export function openRoamer(options: {
   url: () => string;
   token: string;
   kind: RoamerKind;
   chance: Chance;
-  /** Before each connection, with where the reader stands. */
+  /** Before each connection, with the position of the client. */
   away: (chance: Chance, position: number) => Promise<unknown>;
 }) {
   const { url, token, kind, chance, away } = options;
-  const told: ToldFrame[] = [];
+  const received: ReceivedFrame[] = [];
   const counts = new Map<Ending, number>();
   const forgotten = new Set<Connection>();
   let cursor: string | null = null;
   let start: number | null = null;
   let current: Connection | null = null;
-  /** Connections in a row that brought it no further. */
+  /** Connections in a row without an event. */
   let inVain = 0;
   let connections = 0;
 
@@ -91,13 +91,13 @@ export function openRoamer(options: {
       },
       onFrame: (frame) => {
         if (isOver || notOfTheFeed.has(frame.type)) return;
-        if (frame.type === "ERROR") throw new Error(`A reader was told of an error: ${JSON.stringify(frame)}`);
+        if (frame.type === "ERROR") throw new Error(`A client got an error: ${JSON.stringify(frame)}`);
         if (frame.type === "HELLO") {
           if (cursor === null) stand(frame.cursor);
           return;
         }
         cursor = frame.cursor;
-        told.push({ position: positionOf(frame.cursor), identity: identityOf(frame) });
+        received.push({ position: positionOf(frame.cursor), identity: identityOf(frame) });
         onEvent();
       },
     });
@@ -112,7 +112,7 @@ export function openRoamer(options: {
     await away(chance, cursor === null ? 0 : positionOf(cursor));
     const before = cursor;
     const enough = Promise.withResolvers<void>();
-    // On a slow machine every connection would end before anything came.
+    // On a slow machine every connection would end before the first event.
     const isPatient = inVain >= mostInVain;
     let left = ending === "burst" ? 1 + chance.below(12) : ending === "catching-up" ? 1 : Number.POSITIVE_INFINITY;
     const connection = open(() => {
@@ -149,18 +149,18 @@ export function openRoamer(options: {
 
   return {
     kind,
-    told,
-    /** Where it began; null as long as it has heard nothing. */
+    received,
+    /** Where it began; null before the first event. */
     start: () => start,
     position: () => (cursor === null ? 0 : positionOf(cursor)),
     connections: () => connections,
-    gaps: () => told.filter(({ identity }) => identity === null).length,
-    /** Connections that stood until the reader ended them, by how. */
+    gaps: () => received.filter(({ identity }) => identity === null).length,
+    /** Connections that the client ended, by how. */
     counts,
     async roam(mayGoOn: () => boolean): Promise<void> {
       while (mayGoOn()) await roamOnce(chance.of(endings));
     },
-    /** Connects, and stays; comes back when the hub ends it. */
+    /** Connects, stays, and reconnects when the hub ends it. */
     async stay(signal: AbortSignal): Promise<void> {
       while (!signal.aborted) {
         const connection = open(() => {});
