@@ -111,8 +111,7 @@ export class CatchUp {
     for (const framed of events) {
       if (Math.max(size, outlet.bufferedBytes()) > lowWaterBytes) break;
       passed += 1;
-      const { position, mark } = framed.event;
-      client.at = { position, mark };
+      client.at = framed.event;
       const visible = visibleFrame(client.principal, framed.event, membersOf);
       if (visible === null) continue;
       const frame = framed[visible];
