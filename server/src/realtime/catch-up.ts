@@ -100,7 +100,7 @@ export class CatchUp {
       if (sent.passed === 0) await pause(clock, arrivalPauseMs);
       rest = rest.slice(sent.passed);
     }
-    return count;
+    return isCurrent(client, resumes) ? count : null;
   }
 
   /** Sends events until the client's buffer fills, which is far below the size at which it is disconnected. */
