@@ -1,6 +1,6 @@
 import pg from "pg";
+import type { PipelineDb } from "../../server/src/database-roles.ts";
 import { deleteOldEvents, readOldest } from "../../server/src/events/events.ts";
-import type { Db } from "../../server/src/lib/query.ts";
 import type { FeedRecord } from "./feed-checker.ts";
 import type { Frame } from "./listener.ts";
 
@@ -45,7 +45,7 @@ export async function openFeedArchive(databaseUrl: string, workspaceId: string) 
     /** Up to which position events were deleted. */
     clearedUpTo: () => clearedUpTo,
     /** As maintenance does it, but of all events that are older than the one at this position. */
-    async clearBefore(db: Db, position: number): Promise<void> {
+    async clearBefore(db: PipelineDb, position: number): Promise<void> {
       await collect();
       const event = events[position - 1];
       if (event === undefined) return;

@@ -3,11 +3,11 @@
 import { type Actor, recordAuditEvent, systemOf } from "../audit/audit.ts";
 import type { Channel, ChannelAccount, Connector, ConnectorIo } from "../connectors/connector.ts";
 import { channels, connectorFor } from "../connectors/registry.ts";
-import type { PipelineDb } from "../database-roles.ts";
+import type { PipelineDb, RequestDb } from "../database-roles.ts";
 import { invalid, notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
-import { type Pool, transaction } from "../lib/postgres.ts";
+import { transaction } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
 import type { SealedColumn } from "../lib/reseal.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
@@ -52,7 +52,7 @@ export interface ChannelAccountPatch {
 
 /** All methods that take an id throw RESOURCE_NOT_FOUND for one that is absent, deleted or of another workspace. */
 export class ChannelAccounts {
-  readonly #db: Pool;
+  readonly #db: PipelineDb;
   readonly #secretBox: SecretBox;
   readonly #clock: Clock;
   readonly #rules: BaseUrlRules;
@@ -74,7 +74,7 @@ export class ChannelAccounts {
   }
 
   /** VALIDATION_ERROR; CONFLICT when already connected. `io` checks the credentials: CHANNEL_CREDENTIALS_INVALID. */
-  async create(db: Pool, by: Actor, input: NewChannelAccount, io?: ConnectorIo): Promise<ChannelAccountView> {
+  async create(db: RequestDb, by: Actor, input: NewChannelAccount, io?: ConnectorIo): Promise<ChannelAccountView> {
     const connector = connectorFor(input.channel);
     if (connector === undefined) {
       throw invalid(`channel must be one of: ${channels.join(", ")}.`, { field: "channel" });
@@ -123,7 +123,7 @@ export class ChannelAccounts {
    * was changed concurrently.
    */
   async change(
-    db: Pool,
+    db: RequestDb,
     by: Actor,
     key: rows.AccountKey,
     patch: ChannelAccountPatch,
@@ -191,7 +191,7 @@ export class ChannelAccounts {
   }
 
   /** Records that the platform accepts the credentials: an account that needed attention becomes active. */
-  async repaired(db: Pool, by: Actor, key: rows.AccountKey): Promise<void> {
+  async repaired(db: RequestDb, by: Actor, key: rows.AccountKey): Promise<void> {
     const { status } = await this.find(db, key);
     if (status !== "needs_attention") return;
     await transaction(db, async (tx) => {
@@ -205,7 +205,7 @@ export class ChannelAccounts {
     return rows.countNeedingAttention(this.#db);
   }
 
-  async remove(db: Pool, by: Actor, key: rows.AccountKey): Promise<void> {
+  async remove(db: RequestDb, by: Actor, key: rows.AccountKey): Promise<void> {
     await transaction(db, async (tx) => {
       if (!(await rows.markDeleted(tx, key, new Date(this.#clock.now())))) refuseUnknown();
       await recordAuditEvent(tx, by, { action: "channel_account.deleted", target: targetOf(key.channelAccountId) });

@@ -1,7 +1,8 @@
 import { type Actor, recordAuditEvent } from "../audit/audit.ts";
+import type { RequestDb } from "../database-roles.ts";
 import { invalid, notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
-import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
+import { type PoolClient, transaction } from "../lib/postgres.ts";
 import { one, run } from "../lib/query.ts";
 import { deleteAddresses, moveAddresses } from "./address-book.ts";
 import { type Contact, getContact } from "./contact.ts";
@@ -14,7 +15,7 @@ export interface ContactChanges {
   metadata?: Metadata | null;
 }
 
-export async function changeContact(db: Pool, workspaceId: string, contactId: string, changes: ContactChanges) {
+export async function changeContact(db: RequestDb, workspaceId: string, contactId: string, changes: ContactChanges) {
   return transaction(db, async (tx) => {
     await lockPeopleShared(tx, workspaceId);
     const id = await findContact(tx, workspaceId, contactId);
@@ -28,7 +29,7 @@ export async function changeContact(db: Pool, workspaceId: string, contactId: st
 
 /** Frees the addresses and keeps the messages. The contact leaves its groups, and stays in private conversations. */
 export async function deleteContact(
-  deps: { db: Pool; clock: Clock; leaveGroups: (tx: PoolClient, participantId: string) => Promise<void> },
+  deps: { db: RequestDb; clock: Clock; leaveGroups: (tx: PoolClient, participantId: string) => Promise<void> },
   by: Actor,
   contactId: string,
 ): Promise<void> {
@@ -44,7 +45,7 @@ export async function deleteContact(
 }
 
 export interface MergeDeps {
-  db: Pool;
+  db: RequestDb;
   clock: Clock;
   /** Replaces `from` by `into` in every conversation; throws CONFLICT where that is impossible. */
   moveMemberships: (tx: PoolClient, from: string, into: string) => Promise<void>;

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { systemOf } from "../audit/audit.ts";
 import { systemClock as clock } from "../lib/clock.ts";
-import { type Pool, transaction } from "../lib/postgres.ts";
+import { type PoolOf, transaction } from "../lib/postgres.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { addUser, addWorkspace, countRows, openTestPool, testParseAddress } from "../testing/test-people.ts";
 import {
@@ -14,7 +14,7 @@ import {
 } from "./contacts.ts";
 
 let database: Awaited<ReturnType<typeof openTestPool>>;
-let pool: Pool;
+let pool: PoolOf<unknown>;
 const opened = closeAfterTests();
 before(async () => {
   database = opened.use(await openTestPool());

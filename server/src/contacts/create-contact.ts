@@ -1,6 +1,7 @@
+import type { RequestDb } from "../database-roles.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
-import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
+import { type PoolClient, transaction } from "../lib/postgres.ts";
 import { run } from "../lib/query.ts";
 import { distinctAddresses, formatAddress, type ParseAddress } from "./address.ts";
 import {
@@ -24,7 +25,7 @@ export interface ContactInput {
 
 /** Throws CONFLICT, naming the participant, when one of the addresses is taken. */
 export async function createContact(
-  { db, clock, parseAddress }: { db: Pool; clock: Clock; parseAddress: ParseAddress },
+  { db, clock, parseAddress }: { db: RequestDb; clock: Clock; parseAddress: ParseAddress },
   workspaceId: string,
   input: ContactInput,
 ): Promise<Contact> {

@@ -1,7 +1,8 @@
 import { type Actor, recordAuditEvent } from "../audit/audit.ts";
+import type { RequestDb } from "../database-roles.ts";
 import { notFound } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
-import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
+import { type PoolClient, transaction } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
 import { type Address, formatAddress } from "./address.ts";
 import {
@@ -28,7 +29,7 @@ export interface HolderView {
 
 /** Safe to repeat. Throws CONFLICT, naming the participant, when the address is taken. */
 export async function addAddress(
-  { db, clock }: { db: Pool; clock: Clock },
+  { db, clock }: { db: RequestDb; clock: Clock },
   by: Actor,
   holder: AddressHolder,
   address: Address,
@@ -50,7 +51,7 @@ export async function addAddress(
 }
 
 /** Throws RESOURCE_NOT_FOUND when the address is not this participant's. Deliveries under way continue. */
-export async function removeAddress(db: Pool, by: Actor, holder: AddressHolder, address: Address): Promise<void> {
+export async function removeAddress(db: RequestDb, by: Actor, holder: AddressHolder, address: Address): Promise<void> {
   const { workspaceId } = holder;
   await transaction(db, async (tx) => {
     const participantId = await holdHolder(tx, holder);

@@ -1,10 +1,12 @@
 /** A one-time code proves who has the phone now, and gives no access to earlier messages. */
+
 import { createHash, randomInt, timingSafeEqual } from "node:crypto";
 import { type Actor, recordAuditEvent } from "../audit/audit.ts";
+import type { PipelineDb, RequestDb } from "../database-roles.ts";
 import { invalid, notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
-import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
+import { type PoolClient, transaction } from "../lib/postgres.ts";
 import { type Db, maybe, one, run } from "../lib/query.ts";
 import { type Address, formatAddress } from "./address.ts";
 import { findOwners, insertAddresses, listAddresses, lockAddresses, takeAddress } from "./address-book.ts";
@@ -37,7 +39,7 @@ interface UserKey {
  * The caller sends the code. Does not reveal who has the address. RATE_LIMIT_EXCEEDED; CONFLICT for too many addresses.
  */
 export async function startVerification(
-  { db, clock }: { db: Pool; clock: Clock },
+  { db, clock }: { db: RequestDb; clock: Clock },
   { workspaceId, userId }: UserKey,
   address: Address,
 ): Promise<Verification> {
@@ -77,7 +79,7 @@ export async function startVerification(
  * CONFLICT for the address of another user, or of a contact that `isKnownToOthers`, without naming it.
  */
 export async function verifyAddress(
-  { db, clock }: { db: Pool; clock: Clock },
+  { db, clock }: { db: RequestDb; clock: Clock },
   by: Actor,
   userId: string,
   { verificationId, code }: { verificationId: string; code: string },
@@ -124,7 +126,7 @@ export async function verifyAddress(
 }
 
 /** Deletes verifications that no longer count. Safe to repeat. */
-export function deleteOldVerifications({ db }: { db: Db }): Promise<number> {
+export function deleteOldVerifications({ db }: { db: PipelineDb }): Promise<number> {
   return run(db, "DELETE FROM address_verifications WHERE created_at < now() - interval '1 day'", []);
 }
 

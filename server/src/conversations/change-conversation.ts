@@ -2,10 +2,11 @@ import { type MemberInput, memberBounds } from "../../../contract/src/conversati
 import { recordAuditEvent } from "../audit/audit.ts";
 import { type ParseAddress, requireName } from "../contacts/contacts.ts";
 import { type Principal, reachesContacts } from "../credentials/credentials.ts";
+import type { RequestDb } from "../database-roles.ts";
 import { forbidden, invalid, notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { ConversationId } from "../lib/ids.ts";
-import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
+import { type PoolClient, transaction } from "../lib/postgres.ts";
 import { one, run } from "../lib/query.ts";
 import {
   type Conversation,
@@ -28,7 +29,7 @@ export interface ConversationChanges {
 
 /** Throws FORBIDDEN for a member who names `inbound`, which decides where messages of contacts are placed. */
 export async function changeConversation(
-  db: Pool,
+  db: RequestDb,
   principal: Principal,
   conversationId: ConversationId,
   { title, settings, inbound }: ConversationChanges,
@@ -51,7 +52,7 @@ export async function changeConversation(
  * Earlier messages become visible. VALIDATION_ERROR: private, full, or unknown participant; CONFLICT: a member already.
  */
 export async function addMember(
-  { db, clock, parseAddress }: { db: Pool; clock: Clock; parseAddress: ParseAddress },
+  { db, clock, parseAddress }: { db: RequestDb; clock: Clock; parseAddress: ParseAddress },
   principal: Principal,
   conversationId: ConversationId,
   member: MemberInput,
@@ -75,7 +76,7 @@ export async function addMember(
 
 /** VALIDATION_ERROR for a private conversation; CONFLICT for the last member; RESOURCE_NOT_FOUND for no member. */
 export async function removeMember(
-  db: Pool,
+  db: RequestDb,
   principal: Principal,
   conversationId: ConversationId,
   participantId: string,

@@ -1,10 +1,11 @@
 import { type MemberInput, memberBounds } from "../../../contract/src/conversations.ts";
 import { type ParseAddress, requireName } from "../contacts/contacts.ts";
 import { type Principal, seesAllConversations } from "../credentials/credentials.ts";
+import type { RequestDb } from "../database-roles.ts";
 import { forbidden, invalid } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type ConversationId, newId } from "../lib/ids.ts";
-import { type Pool, transaction } from "../lib/postgres.ts";
+import { transaction } from "../lib/postgres.ts";
 import { type Db, run } from "../lib/query.ts";
 import {
   type Conversation,
@@ -32,7 +33,7 @@ export interface ConversationInput {
  * when a caller with the role member is not among them, or names anyone but users.
  */
 export async function createConversation(
-  { db, clock, parseAddress }: { db: Pool; clock: Clock; parseAddress: ParseAddress },
+  { db, clock, parseAddress }: { db: RequestDb; clock: Clock; parseAddress: ParseAddress },
   principal: Principal,
   given: ConversationInput,
 ): Promise<{ conversation: Conversation; isNew: boolean }> {

@@ -6,9 +6,10 @@ import {
   onlyUsers,
   ownersByAddress,
 } from "../contacts/contacts.ts";
+import type { RequestDb } from "../database-roles.ts";
 import type { RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
-import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
+import { type PoolClient, transaction } from "../lib/postgres.ts";
 import { type Direct, type DirectPair, findKnownDirects, findNewest, findOrCreateDirects } from "./direct.ts";
 
 export interface DirectTo extends Omit<DirectPair, "recipientId"> {
@@ -21,7 +22,7 @@ export interface NewDirect<To extends DirectTo = DirectTo> {
 }
 
 export interface DirectToDeps<To extends DirectTo> {
-  db: Pool;
+  db: RequestDb;
   clock: Clock;
   /** In order: null, or the error that prevents the creation. */
   check?: (directs: readonly NewDirect<To>[]) => Promise<(RequestError | null)[]>;
@@ -73,7 +74,7 @@ function targetOf({ asked: { senderId, address } }: Search<DirectTo>): string {
   return `${senderId} ${formatAddress(address)}`;
 }
 
-async function lookUp(db: Pool, { workspaceId, mayReachContacts }: DirectCaller, searches: Search<DirectTo>[]) {
+async function lookUp(db: RequestDb, { workspaceId, mayReachContacts }: DirectCaller, searches: Search<DirectTo>[]) {
   if (searches.length === 0) return;
   const addresses = searches.map(({ asked }) => asked.address);
   const owners = await ownersByAddress(db, workspaceId, addresses);

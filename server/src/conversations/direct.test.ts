@@ -3,7 +3,7 @@ import { before, test } from "node:test";
 import { systemOf } from "../audit/audit.ts";
 import { createContact, deleteContact, mergeContacts } from "../contacts/contacts.ts";
 import { systemClock as clock } from "../lib/clock.ts";
-import { type Pool, transaction } from "../lib/postgres.ts";
+import { type Pool, type PoolOf, transaction } from "../lib/postgres.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { addUser, addWorkspace, countRows, openTestPool, testParseAddress } from "../testing/test-people.ts";
 import {
@@ -16,7 +16,7 @@ import {
 } from "./conversations.ts";
 
 let database: Awaited<ReturnType<typeof openTestPool>>;
-let pool: Pool;
+let pool: PoolOf<unknown>;
 const opened = closeAfterTests();
 before(async () => {
   database = opened.use(await openTestPool());
@@ -186,7 +186,7 @@ test("many addresses take a few statements, one after the other, for known and f
 });
 
 /** A view of the pool that counts its statements, also in transactions. */
-function countStatements(of: Pool) {
+function countStatements(of: PoolOf<unknown>) {
   const counted = { statements: 0, atOnce: 0, mostAtOnce: 0 };
   async function count<Result>(work: () => Promise<Result>): Promise<Result> {
     counted.statements += 1;

@@ -1,8 +1,9 @@
 import { type Principal, seesAllConversations } from "../credentials/credentials.ts";
+import type { RequestDb } from "../database-roles.ts";
 import { forbidden, invalid } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { ConversationId } from "../lib/ids.ts";
-import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
+import { type PoolClient, transaction } from "../lib/postgres.ts";
 import { type Db, maybe, run } from "../lib/query.ts";
 import { findConversation, memberIds } from "./conversation.ts";
 
@@ -18,7 +19,7 @@ export type SaveRead = (tx: PoolClient, range: ReadRange) => Promise<void>;
 
 /** A lower `seq` than before changes nothing. VALIDATION_ERROR for a future `seq`, FORBIDDEN for no member. */
 export async function readConversation(
-  { db, clock, saveMarks }: { db: Pool; clock: Clock; saveMarks: SaveRead },
+  { db, clock, saveMarks }: { db: RequestDb; clock: Clock; saveMarks: SaveRead },
   principal: Principal,
   conversationId: ConversationId,
   seq: number,

@@ -1,9 +1,10 @@
 import type { Role, Scope } from "../../../contract/src/access.ts";
 import { recordAuditEvent } from "../audit/audit.ts";
+import type { RequestDb } from "../database-roles.ts";
 import { forbidden, invalid, notFound } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
-import { type Pool, transaction } from "../lib/postgres.ts";
+import { transaction } from "../lib/postgres.ts";
 import { all, type Db, inOrder, maybe, one, run } from "../lib/query.ts";
 import { lockMaker } from "./end-access.ts";
 import { type Forget, hasRole, type KeyRateLimit, type Principal } from "./principal.ts";
@@ -41,7 +42,7 @@ export const maxKeyChain = 8;
  * limit.
  */
 export async function createApiKey(
-  { db, clock }: { db: Pool; clock: Clock },
+  { db, clock }: { db: RequestDb; clock: Clock },
   principal: Principal,
   { name, scopes, expiresAt, rateLimit }: NewApiKey,
 ): Promise<ApiKey & { key: string }> {
@@ -105,7 +106,7 @@ export async function findApiKey(db: Db, { workspaceId, callerId }: Principal): 
  * With all keys that it created, directly or through others. RESOURCE_NOT_FOUND for one revoked or not the caller's.
  */
 export async function revokeApiKey(
-  { db, clock, forget }: { db: Pool; clock: Clock } & Forget,
+  { db, clock, forget }: { db: RequestDb; clock: Clock } & Forget,
   principal: Principal,
   apiKeyId: string,
 ): Promise<void> {

@@ -4,8 +4,7 @@ import { SignJWT } from "jose";
 import type { Role } from "../../../contract/src/access.ts";
 import { systemOf } from "../audit/audit.ts";
 import type { Clock } from "../lib/clock.ts";
-import { openPool, type Pool } from "../lib/postgres.ts";
-import type { Db } from "../lib/query.ts";
+import { openPool, type Pool, type PoolOf } from "../lib/postgres.ts";
 import type { PasswordHasher } from "../log-in/log-in.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { createTestDatabase, type TestDatabase } from "../testing/test-database.ts";
@@ -45,7 +44,7 @@ const countingDb = {
     }
     return result;
   },
-} as unknown as Db;
+} as unknown as PoolOf<unknown>;
 
 let here: Authenticator;
 

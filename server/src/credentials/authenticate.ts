@@ -1,6 +1,6 @@
+import type { IdentityDb } from "../database-roles.ts";
 import { RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
-import type { Db } from "../lib/query.ts";
 import { apiKeyPrefix, type LiveApiKey } from "./api-keys.ts";
 import { type CachedCredential, openCredentialCache } from "./credential-cache.ts";
 import { type LiveCredentials, openLiveCredentials } from "./live-credentials.ts";
@@ -23,7 +23,7 @@ export interface Authenticator extends Forget {
 }
 
 export interface AuthenticatorDeps {
-  db: Db;
+  db: IdentityDb;
   clock: Clock;
   tokens: Tokens;
 }

@@ -1,4 +1,5 @@
 import type { Role } from "../../../contract/src/access.ts";
+import type { IdentityDb } from "../database-roles.ts";
 import { RequestError } from "../errors.ts";
 import { BatcherFull, openBatcher } from "../lib/batcher.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -23,7 +24,7 @@ const batchSize = 5_000;
 const queueSize = 50_000;
 const statements = 2;
 
-export function openLiveCredentials({ db, clock }: { db: Db; clock: Clock }): LiveCredentials {
+export function openLiveCredentials({ db, clock }: { db: IdentityDb; clock: Clock }): LiveCredentials {
   const bounds = { maxBatch: batchSize, maxWaiting: queueSize, maxRuns: statements, clock };
   const sessions = openBatcher<SessionQuestion, LiveSession | null>({
     ...bounds,

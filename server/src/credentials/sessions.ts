@@ -1,9 +1,10 @@
 import type { Role } from "../../../contract/src/access.ts";
 import { type Actor, type Origin, recordAuditEvent } from "../audit/audit.ts";
+import type { IdentityDb, PipelineDb } from "../database-roles.ts";
 import { RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
-import { type Pool, transaction } from "../lib/postgres.ts";
+import { transaction } from "../lib/postgres.ts";
 import { type Db, maybe, run } from "../lib/query.ts";
 import { endAccess } from "./end-access.ts";
 import type { Forget, Principal } from "./principal.ts";
@@ -19,7 +20,7 @@ export interface TokenPair {
 }
 
 export interface SessionDeps {
-  db: Pool;
+  db: IdentityDb;
   clock: Clock;
   tokens: Tokens;
 }
@@ -68,7 +69,7 @@ export async function openSession(
 
 /** Ends the caller's session: at once in this process, within `recheckMs` in the others. FORBIDDEN for an API key. */
 export async function logOut(
-  { db, clock, forget }: { db: Pool; clock: Clock } & Forget,
+  { db, clock, forget }: { db: IdentityDb; clock: Clock } & Forget,
   principal: Principal,
 ): Promise<void> {
   const { sessionId } = principal;
@@ -84,7 +85,7 @@ export async function logOut(
 
 /** Ends all sessions of the caller, and what `endAccess` ends with `apiKeysSince`. FORBIDDEN for an API key. */
 export async function logOutEverywhere(
-  { db, clock, forget }: { db: Pool; clock: Clock } & Forget,
+  { db, clock, forget }: { db: IdentityDb; clock: Clock } & Forget,
   principal: Principal,
   { apiKeysSince }: { apiKeysSince: Date | null },
 ): Promise<void> {
@@ -112,7 +113,7 @@ export function revokeSessionsOf(db: Db, userId: string, now: Date): Promise<num
 }
 
 /** Deletes sessions whose access tokens have all expired. Safe to repeat. */
-export function deleteOldSessions({ db, clock }: { db: Db; clock: Clock }): Promise<number> {
+export function deleteOldSessions({ db, clock }: { db: PipelineDb; clock: Clock }): Promise<number> {
   return run(db, "DELETE FROM sessions WHERE expires_at < $1", [new Date(clock.now() - keepEndedMs)]);
 }
 

@@ -12,7 +12,7 @@ import {
   takeFailedWebhooks,
 } from "../inbound/inbound.ts";
 import type { Clock } from "../lib/clock.ts";
-import { type Pool, transaction } from "../lib/postgres.ts";
+import { transaction } from "../lib/postgres.ts";
 import { all, type Db, maybe, run } from "../lib/query.ts";
 import type { DeliveryRow } from "../messages/messages.ts";
 import { topics } from "../topics.ts";
@@ -242,7 +242,7 @@ async function tellReplayed(tx: Db, rows: readonly LanePlace[], now: Date): Prom
 }
 
 /** Takes it out of the dead letters; the delivery stays failed. Throws RESOURCE_NOT_FOUND when it is no dead letter. */
-export async function discardDeadLetter(db: Pool, by: Actor, id: string): Promise<void> {
+export async function discardDeadLetter(db: RequestDb, by: Actor, id: string): Promise<void> {
   const { workspaceId } = by;
   await transaction(db, async (tx) => {
     const discarded = await run(

@@ -1,3 +1,4 @@
+import type { PipelineDb } from "../database-roles.ts";
 import { all, type Db, maybe, one, run } from "../lib/query.ts";
 import { type Batch, type Cursor, firstOf, type GapReason, gapAfter, markOf } from "./cursor.ts";
 import type { FeedEvent } from "./feed-event.ts";
@@ -101,7 +102,7 @@ export async function positionAt(db: Db, workspaceId: string, at: Date): Promise
 const deleteBatch = 5_000;
 
 /** Deletes events that are older than `retentionMs`. Older cursors are a gap from then on. Returns the number of batches. */
-export async function deleteOldEvents(db: Db, now: Date, retentionMs: number): Promise<number> {
+export async function deleteOldEvents(db: PipelineDb, now: Date, retentionMs: number): Promise<number> {
   const before = new Date(now.getTime() - retentionMs);
   for (let deleted = 0; ; ) {
     const count = await run(

@@ -1,15 +1,15 @@
 import { recordAuditEvent } from "../audit/audit.ts";
 import { type Ending, endAccess, type Forget, type Principal } from "../credentials/credentials.ts";
+import type { RequestDb } from "../database-roles.ts";
 import { forbidden, invalid, notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
-import { type Pool, transaction } from "../lib/postgres.ts";
+import { transaction } from "../lib/postgres.ts";
 import { type Db, maybe, run } from "../lib/query.ts";
 import type { LogInTries } from "./log-in-tries.ts";
 import { type PasswordHasher, sourceOf } from "./password.ts";
 import { endResets } from "./password-reset-rows.ts";
 
 export interface PasswordDeps extends Forget {
-  db: Pool;
   clock: Clock;
   hasher: PasswordHasher;
 }
@@ -20,7 +20,7 @@ export interface PasswordDeps extends Forget {
  * `freshSessionMs` of a log-in.
  */
 export async function changePassword(
-  { db, clock, hasher, tries, forget }: PasswordDeps & { tries: LogInTries },
+  { db, clock, hasher, tries, forget }: PasswordDeps & { db: RequestDb; tries: LogInTries },
   principal: Principal,
   {
     currentPassword,

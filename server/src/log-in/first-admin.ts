@@ -1,6 +1,7 @@
 import { recordAuditEvent, systemOf } from "../audit/audit.ts";
+import type { IdentityDb } from "../database-roles.ts";
 import type { Clock } from "../lib/clock.ts";
-import { type Pool, transaction } from "../lib/postgres.ts";
+import { transaction } from "../lib/postgres.ts";
 import { type Db, maybe } from "../lib/query.ts";
 import type { Secret } from "../lib/secret.ts";
 import { StartError } from "../lib/start-error.ts";
@@ -9,7 +10,7 @@ import { type PasswordHasher, readablePassword } from "./password.ts";
 import * as unseen from "./unseen-passwords.ts";
 
 export interface FirstAdminDeps {
-  db: Pool;
+  db: IdentityDb;
   clock: Clock;
   hasher: PasswordHasher;
   config: { adminUsername: string; adminPassword: Secret | null };

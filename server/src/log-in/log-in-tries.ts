@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
+import type { IdentityDb } from "../database-roles.ts";
 import { RequestError } from "../errors.ts";
-import { type Pool, transaction } from "../lib/postgres.ts";
+import { transaction } from "../lib/postgres.ts";
 import { all, type Db, run } from "../lib/query.ts";
 import { addressKey } from "../lib/rate-limits/address-key.ts";
 import {
@@ -41,7 +42,7 @@ export interface Guess {
   paid: readonly BucketName[];
 }
 
-export function openLogInTries({ db }: { db: Pool }): LogInTries {
+export function openLogInTries({ db }: { db: IdentityDb }): LogInTries {
   /** Writes the rows that `decide` returns, under a lock on them. */
   async function change<T>(
     guesser: Guesser,
@@ -116,7 +117,7 @@ export function openLogInTries({ db }: { db: Pool }): LogInTries {
 export const maxRows = 1_000_000;
 
 /** Deletes expired rows, and rows beyond `maxRows`. Safe to repeat. */
-export function deleteOldTries({ identityDb }: { identityDb: Db }, most = maxRows): Promise<number> {
+export function deleteOldTries({ identityDb }: { identityDb: IdentityDb }, most = maxRows): Promise<number> {
   return run(
     identityDb,
     `DELETE FROM log_in_tries WHERE expires_at < now() OR (known_until IS NULL AND expires_at < (

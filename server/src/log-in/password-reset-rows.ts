@@ -1,5 +1,6 @@
 import type { Role } from "../../../contract/src/access.ts";
 import type { Maker } from "../credentials/credentials.ts";
+import type { PipelineDb } from "../database-roles.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type Db, maybe, run } from "../lib/query.ts";
 
@@ -84,6 +85,6 @@ export function endResets(db: Db, userId: string, now: Date) {
   return run(db, "UPDATE password_resets SET used_at = $2 WHERE user_id = $1 AND used_at IS NULL", [userId, now]);
 }
 
-export function deleteOldPasswordResets({ db, clock }: { db: Db; clock: Clock }): Promise<number> {
+export function deleteOldPasswordResets({ db, clock }: { db: PipelineDb; clock: Clock }): Promise<number> {
   return run(db, "DELETE FROM password_resets WHERE expires_at < $1", [new Date(clock.now())]);
 }

@@ -11,10 +11,11 @@ import {
   type Principal,
   requireMayManageRole,
 } from "../credentials/credentials.ts";
+import type { IdentityDb, RequestDb } from "../database-roles.ts";
 import { notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type Mail, type Mailer, readableTime } from "../lib/mailer.ts";
-import { type Pool, transaction } from "../lib/postgres.ts";
+import { transaction } from "../lib/postgres.ts";
 import { maybe } from "../lib/query.ts";
 import { StartError } from "../lib/start-error.ts";
 import type { PasswordDeps } from "./change-password.ts";
@@ -23,7 +24,6 @@ import * as rows from "./password-reset-rows.ts";
 import { endResets, setPassword } from "./password-reset-rows.ts";
 
 export interface ResetDeps {
-  db: Pool;
   clock: Clock;
   mailer: Mailer;
   publicUrl: string;
@@ -33,7 +33,7 @@ const resetTtlMs = 3_600_000;
 
 /** Returns the token only here; mails it too when mail is configured. FORBIDDEN as `requireMayManageRole`. */
 export async function resetPasswordOf(
-  { db, clock, mailer, publicUrl }: ResetDeps,
+  { db, clock, mailer, publicUrl }: ResetDeps & { db: RequestDb },
   principal: Principal,
   userId: string,
 ): Promise<{ token: string; url: string; expires_at: Date; is_mailed: boolean }> {
@@ -62,7 +62,9 @@ export interface ForgottenPasswords {
 const maxRequests = 100;
 
 /** Mails a token to the user with this address, if there is one, once in `mailEveryMs`. */
-export function openForgottenPasswords(deps: ResetDeps & { log: Pick<Logger, "warn"> }): ForgottenPasswords {
+export function openForgottenPasswords(
+  deps: ResetDeps & { db: IdentityDb; log: Pick<Logger, "warn"> },
+): ForgottenPasswords {
   const underWay = new Set<Promise<void>>();
   return {
     ask(email, origin) {
@@ -79,7 +81,11 @@ export function openForgottenPasswords(deps: ResetDeps & { log: Pick<Logger, "wa
   };
 }
 
-async function mailPasswordReset({ db, clock, mailer, publicUrl }: ResetDeps, email: string, origin: Origin) {
+async function mailPasswordReset(
+  { db, clock, mailer, publicUrl }: ResetDeps & { db: IdentityDb },
+  email: string,
+  origin: Origin,
+) {
   const reset = newReset(clock, publicUrl);
   const to = await transaction(db, async (tx) => {
     const user = await rows.lockUserByEmail(tx, email);
@@ -101,7 +107,7 @@ const mailEveryMs = 300_000;
 
 /** Sets the password and ends what `ending` says. AUTH_INVALID for a token that is unknown, used or expired. */
 export async function resetPassword(
-  { db, clock, hasher, forget }: PasswordDeps,
+  { db, clock, hasher, forget }: PasswordDeps & { db: IdentityDb },
   origin: Origin,
   { token, newPassword, ending }: { token: string; newPassword: string; ending: Ending },
 ): Promise<void> {
@@ -162,7 +168,7 @@ The link works once, until ${readableTime(expiresAt)}. If it was not you, ignore
  * or is disabled.
  */
 export async function resetPasswordByCommand(
-  { db, clock, hasher }: { db: Pool; clock: Clock; hasher: PasswordHasher },
+  { db, clock, hasher }: { db: IdentityDb; clock: Clock; hasher: PasswordHasher },
   { name, keepsApiKeys }: { name: string; keepsApiKeys: boolean },
 ): Promise<{ username: string; password: string; ended: Ended }> {
   const password = readablePassword();

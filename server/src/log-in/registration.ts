@@ -1,11 +1,12 @@
 import { type Origin, recordAuditEvent } from "../audit/audit.ts";
+import type { IdentityDb } from "../database-roles.ts";
 import { forbidden } from "../errors.ts";
 import { transaction } from "../lib/postgres.ts";
 import { addUser, findFirstWorkspace, type User, type UserDeps, type UserWithPassword } from "../users/users.ts";
 
 /** Anyone joins the first workspace as a member. FORBIDDEN when registration is closed; CONFLICT for a taken name. */
 export async function registerUser(
-  deps: UserDeps & { registration: "open" | "invite" | "closed" },
+  deps: Omit<UserDeps, "db"> & { db: IdentityDb; registration: "open" | "invite" | "closed" },
   origin: Origin,
   credentials: UserWithPassword,
 ): Promise<User> {

@@ -8,15 +8,18 @@ import {
   refreshSession,
   type Tokens,
 } from "../credentials/credentials.ts";
+import type { IdentityDb } from "../database-roles.ts";
 import type { App } from "../http/app.ts";
 import { route } from "../http/route.ts";
 import { originOf } from "../http/server.ts";
+import type { Clock } from "../lib/clock.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
 import { logIn, openLogInTries, type PasswordHasher, registerUser, requireSecondFactor } from "../log-in/log-in.ts";
-import type { UserDeps } from "../users/users.ts";
 import { showUser } from "./users.ts";
 
-export interface AuthRouteDeps extends UserDeps, Forget {
+export interface AuthRouteDeps extends Forget {
+  db: IdentityDb;
+  clock: Clock;
   hasher: PasswordHasher;
   tokens: Tokens;
   /** Opens the secrets of second factors. */

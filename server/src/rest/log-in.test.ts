@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { before, beforeEach, test } from "node:test";
-import type { Pool } from "../lib/postgres.ts";
+import type { PoolOf } from "../lib/postgres.ts";
 import { buckets, newTries, rememberTriesMs } from "../log-in/guesses.ts";
 import { deleteOldTries, type LogInDeps, logIn, openLogInTries, openPasswordHasher } from "../log-in/log-in.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
@@ -94,7 +94,7 @@ function counted(work: ReturnType<typeof noWork>, hasher = openPasswordHasher({ 
     work.statements += 1;
     return Reflect.apply(hub.db.query, hub.db, statement);
   };
-  const db = { connect: () => hub.db.connect(), query } as unknown as Pool;
+  const db = { connect: () => hub.db.connect(), query } as unknown as PoolOf<unknown>;
   return {
     db,
     clock: hub.clock,

@@ -1,17 +1,14 @@
 import { workspaces } from "../../../contract/src/workspaces.ts";
+import type { IdentityDb } from "../database-roles.ts";
 import type { App } from "../http/app.ts";
 import { decodeCursor, toPage } from "../http/pages.ts";
 import { route } from "../http/route.ts";
-import {
-  createWorkspace,
-  listWorkspaces,
-  requireFirstWorkspace,
-  type UserDeps,
-  type Workspace,
-} from "../users/users.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { PasswordHasher } from "../log-in/log-in.ts";
+import { createWorkspace, listWorkspaces, requireFirstWorkspace, type Workspace } from "../users/users.ts";
 
 /** `/v1/workspaces`: for admins of the hub's first workspace. */
-export function workspaceRoutes(app: App, deps: UserDeps): void {
+export function workspaceRoutes(app: App, deps: { db: IdentityDb; clock: Clock; hasher: PasswordHasher }): void {
   route(app, workspaces.createWorkspace, async ({ principal, body }) => {
     await requireFirstWorkspace(deps.db, principal);
     return showWorkspace(await createWorkspace(deps, principal, body));

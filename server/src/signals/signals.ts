@@ -4,11 +4,11 @@ import { type ChannelAccounts, type ConnectedAccount, countedWaitMs } from "../c
 import type { Connector, ConnectorIo, PersonSignal } from "../connectors/connector.ts";
 import { readConversation, type SaveRead, typeInConversation } from "../conversations/conversations.ts";
 import type { Principal } from "../credentials/credentials.ts";
+import type { RequestDb } from "../database-roles.ts";
 import { codeOf } from "../deliveries/judge.ts";
 import { markRead } from "../deliveries/mark-read.ts";
 import { type RefuseDeps, refuseAccount } from "../deliveries/refuse-account.ts";
 import type { ConversationId } from "../lib/ids.ts";
-import type { Pool } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
 import { insertReadMarks, type ReadMark, settle, takeDue, takeOfConversation } from "./read-marks.ts";
 import { findTyping, type TypingTarget } from "./typing-targets.ts";
@@ -54,7 +54,7 @@ export class Signals {
   }
 
   /** As `readConversation`. The read marks for platforms are durable when this resolves. */
-  async read(db: Pool, principal: Principal, conversationId: ConversationId, seq: number): Promise<void> {
+  async read(db: RequestDb, principal: Principal, conversationId: ConversationId, seq: number): Promise<void> {
     const saveMarks: SaveRead = async (tx, range) => {
       await insertReadMarks(tx, range, this.#readMarkChannels);
       // Last, because a changed status takes the lock of the feed.

@@ -8,11 +8,12 @@ import {
   type Principal,
   requireMayManageRole,
 } from "../credentials/credentials.ts";
+import type { IdentityDb, PipelineDb, RequestDb } from "../database-roles.ts";
 import { notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
 import { type Mail, type Mailer, readableTime } from "../lib/mailer.ts";
-import { type Pool, transaction } from "../lib/postgres.ts";
+import { transaction } from "../lib/postgres.ts";
 import { all, type Db, maybe, one, run } from "../lib/query.ts";
 import { addUser, type PasswordHashing } from "./manage-users.ts";
 import type { User } from "./user-rows.ts";
@@ -31,7 +32,7 @@ export interface Invitation {
 const defaultInvitationSeconds = 7 * 86_400;
 
 export interface InvitationDeps {
-  db: Pool;
+  db: RequestDb;
   clock: Clock;
   mailer: Mailer;
   publicUrl: string;
@@ -97,7 +98,7 @@ export function listInvitations(
 
 /** RESOURCE_NOT_FOUND for one that was accepted or revoked before. */
 export async function revokeInvitation(
-  { db, clock }: { db: Pool; clock: Clock },
+  { db, clock }: { db: RequestDb; clock: Clock },
   principal: Principal,
   invitationId: string,
 ): Promise<void> {
@@ -118,7 +119,7 @@ export async function revokeInvitation(
 
 /** AUTH_INVALID for an unusable token; CONFLICT for a taken name, and the invitation stays valid. */
 export async function acceptInvitation(
-  { db, clock, hasher }: { db: Pool; clock: Clock; hasher: PasswordHashing },
+  { db, clock, hasher }: { db: IdentityDb; clock: Clock; hasher: PasswordHashing },
   origin: Origin,
   input: { token: string; username: string; password: string; displayName?: string | undefined },
 ): Promise<User> {
@@ -146,7 +147,7 @@ export async function acceptInvitation(
   });
 }
 
-export function deleteOldInvitations({ db, clock }: { db: Db; clock: Clock }): Promise<number> {
+export function deleteOldInvitations({ db, clock }: { db: PipelineDb; clock: Clock }): Promise<number> {
   return run(db, "DELETE FROM invitations WHERE expires_at < $1", [new Date(clock.now() - keepMs)]);
 }
 

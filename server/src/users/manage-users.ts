@@ -9,10 +9,11 @@ import {
   revokeSessionsOf,
   type Scoped,
 } from "../credentials/credentials.ts";
+import type { RequestDb } from "../database-roles.ts";
 import { forbidden, notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
-import { isUniqueViolation, type Pool, transaction } from "../lib/postgres.ts";
+import { isUniqueViolation, transaction } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
 import type { User } from "./user-rows.ts";
 import * as rows from "./user-rows.ts";
@@ -24,7 +25,7 @@ export interface UserWithPassword {
 }
 
 export interface UserDeps {
-  db: Pool;
+  db: RequestDb;
   clock: Clock;
   hasher: PasswordHashing;
 }
@@ -83,7 +84,7 @@ export interface UserChanges {
 
 /** CONFLICT when the workspace would be left without an admin; FORBIDDEN as `requireMayManageRole`. */
 export async function updateUser(
-  { db, clock, forget }: { db: Pool; clock: Clock } & Forget,
+  { db, clock, forget }: { db: RequestDb; clock: Clock } & Forget,
   by: Actor & Scoped,
   userId: string,
   changes: UserChanges,
@@ -108,7 +109,7 @@ export async function updateUser(
 }
 
 export interface UserDeletionDeps extends Forget {
-  db: Pool;
+  db: RequestDb;
   clock: Clock;
   /** Deletes all log-in methods of the user except the password, in the same transaction. */
   deleteLogInMethods: (tx: Db, userId: string) => Promise<void>;

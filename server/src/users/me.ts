@@ -1,7 +1,8 @@
 import { recordAuditEvent } from "../audit/audit.ts";
 import type { Principal } from "../credentials/credentials.ts";
-import { type Pool, transaction } from "../lib/postgres.ts";
-import { type Db, maybe } from "../lib/query.ts";
+import type { RequestDb } from "../database-roles.ts";
+import { transaction } from "../lib/postgres.ts";
+import { maybe } from "../lib/query.ts";
 import type { SealedColumn } from "../lib/reseal.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
 import { getUser } from "./manage-users.ts";
@@ -15,7 +16,7 @@ export interface OwnChanges {
 }
 
 export async function updateMe(
-  { db, box }: { db: Pool; box: SecretBox },
+  { db, box }: { db: RequestDb; box: SecretBox },
   principal: Principal,
   { llmApiKey, ...changes }: OwnChanges,
 ): Promise<User> {
@@ -33,7 +34,7 @@ export async function updateMe(
 
 /** For requests to the language model on the user's behalf; null for what is not set. */
 export async function readLlmSettings(
-  { db, box }: { db: Db; box: SecretBox },
+  { db, box }: { db: RequestDb; box: SecretBox },
   userId: string,
 ): Promise<{ llmApiKey: string | null; preferredModel: string | null }> {
   const row = await maybe<{ sealed: Buffer | null; model: string | null }>(

@@ -1,9 +1,10 @@
 import { type Actor, recordAuditEvent, systemOf } from "../audit/audit.ts";
 import { type Principal, requireMayManageRole, type Scoped } from "../credentials/credentials.ts";
+import type { IdentityDb } from "../database-roles.ts";
 import { forbidden } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
-import { type Pool, transaction } from "../lib/postgres.ts";
+import { transaction } from "../lib/postgres.ts";
 import { all, type Db, maybe, one } from "../lib/query.ts";
 import { addUser, type PasswordHashing, requesterOf, type UserWithPassword } from "./manage-users.ts";
 import type { User } from "./user-rows.ts";
@@ -17,7 +18,7 @@ export interface Workspace {
 
 /** CONFLICT for a taken username or address: then nothing is created. FORBIDDEN as `requireMayManageRole`. */
 export async function createWorkspace(
-  { db, clock, hasher }: { db: Pool; clock: Clock; hasher: PasswordHashing },
+  { db, clock, hasher }: { db: IdentityDb; clock: Clock; hasher: PasswordHashing },
   by: Actor & Scoped,
   { name, admin }: { name: string; admin: UserWithPassword },
 ): Promise<Workspace> {
@@ -49,7 +50,7 @@ export async function addWorkspace(
 }
 
 /** Only admins of the first workspace manage workspaces; all others get FORBIDDEN. */
-export async function requireFirstWorkspace(db: Db, principal: Principal): Promise<void> {
+export async function requireFirstWorkspace(db: IdentityDb, principal: Principal): Promise<void> {
   if ((await findFirstWorkspace(db)) === principal.workspaceId) return;
   throw forbidden("Only admins of the hub's first workspace can list and create workspaces.");
 }

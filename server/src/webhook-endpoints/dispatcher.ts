@@ -1,3 +1,4 @@
+import type { PipelineDb } from "../database-roles.ts";
 import { type Batcher, openBatcher } from "../lib/batcher.ts";
 import { pause, type Random } from "../lib/clock.ts";
 import { isRecordFault } from "../lib/faults.ts";
@@ -23,6 +24,7 @@ import { patienceMs, retryDelayMs } from "./schedule.ts";
 import { failedHere, goneStatus, holdsKeysOf, type Outcome, type SendDeps, sendWebhook } from "./send.ts";
 
 export interface DispatcherDeps extends SendDeps, DisableDeps {
+  db: PipelineDb;
   random: Random;
   /** How long the claims of a process that is no longer alive stay with it, in milliseconds. */
   leaseMs: number;

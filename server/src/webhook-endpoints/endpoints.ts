@@ -1,12 +1,13 @@
 import { maxEndpoints } from "../../../contract/src/webhook-endpoints.ts";
 import { recordAuditEvent } from "../audit/audit.ts";
 import { lockMaker, type Principal } from "../credentials/credentials.ts";
+import type { RequestDb } from "../database-roles.ts";
 import { notFound, RequestError } from "../errors.ts";
 import type { EventNotifier } from "../events/events.ts";
 import { readHead, requireMayRead } from "../events/events.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
-import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
+import { type PoolClient, transaction } from "../lib/postgres.ts";
 import { type Db, one, run } from "../lib/query.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
 import { giveUpPending } from "./disable.ts";
@@ -44,7 +45,7 @@ export type WithSecret = WebhookEndpoint & { secret: string };
  */
 export async function createEndpoint(
   deps: EndpointDeps,
-  db: Pool,
+  db: RequestDb,
   principal: Principal,
   input: NewEndpoint,
 ): Promise<WithSecret> {
@@ -100,7 +101,7 @@ export async function findEndpoint(db: Db, key: EndpointKey): Promise<WebhookEnd
  */
 export async function changeEndpoint(
   deps: EndpointDeps,
-  db: Pool,
+  db: RequestDb,
   principal: Principal,
   endpointId: string,
   { status, ...changes }: EndpointPatch,
@@ -137,7 +138,7 @@ export async function changeEndpoint(
 }
 
 /** RESOURCE_NOT_FOUND when absent. */
-export async function removeEndpoint(db: Pool, principal: Principal, endpointId: string): Promise<void> {
+export async function removeEndpoint(db: RequestDb, principal: Principal, endpointId: string): Promise<void> {
   const key = { workspaceId: principal.workspaceId, endpointId };
   await transaction(db, async (tx) => {
     if (!(await rows.deleteEndpoint(tx, key))) refuseUnknown();
@@ -152,7 +153,7 @@ export async function removeEndpoint(db: Pool, principal: Principal, endpointId:
  */
 export function rotateSecret(
   { clock, secretBox }: EndpointDeps,
-  db: Pool,
+  db: RequestDb,
   principal: Principal,
   endpointId: string,
   overlapMs: number,

@@ -1,5 +1,6 @@
+import type { PipelineDb } from "../database-roles.ts";
 import { newId } from "../lib/ids.ts";
-import { type Pool, transaction } from "../lib/postgres.ts";
+import { transaction } from "../lib/postgres.ts";
 import { all, type Db, plainArray, run } from "../lib/query.ts";
 import { inLockOrder } from "./claims.ts";
 import { maxAskedMs } from "./schedule.ts";
@@ -27,7 +28,7 @@ export interface Verdict {
  * Writes the outcomes of attempts and gives up the claims. A delivery that another process has taken over meanwhile is
  * left to it; the attempt is still recorded. Returns the endpoints that failed, and since when they have.
  */
-export function finishAttempts(db: Pool, ownerId: string, finished: readonly Finished[]): Promise<Verdict[]> {
+export function finishAttempts(db: PipelineDb, ownerId: string, finished: readonly Finished[]): Promise<Verdict[]> {
   return transaction(db, async (tx) => {
     await insertAttempts(tx, finished);
     await run(

@@ -1,5 +1,6 @@
+import type { PipelineDb } from "../database-roles.ts";
 import type { Clock } from "../lib/clock.ts";
-import { all, type Db, run } from "../lib/query.ts";
+import { all, run } from "../lib/query.ts";
 import { inLockOrder } from "./claims.ts";
 import { giveUpPending } from "./disable.ts";
 
@@ -10,7 +11,7 @@ export const webhookDeliveryRetentionDays = 30;
 const deletePage = 5_000;
 
 /** Returns how many it deleted, up to `deletePage` of each. */
-export async function deleteOldWebhookDeliveries({ db, clock }: { db: Db; clock: Clock }): Promise<number> {
+export async function deleteOldWebhookDeliveries({ db, clock }: { db: PipelineDb; clock: Clock }): Promise<number> {
   const before = new Date(clock.now() - webhookDeliveryRetentionDays * 86_400_000);
   const attempts = await run(
     db,
@@ -31,7 +32,7 @@ export async function deleteOldWebhookDeliveries({ db, clock }: { db: Db; clock:
 }
 
 /** Gives up deliveries that still wait for disabled endpoints, such as after a crash. */
-export async function giveUpDisabled({ db }: { db: Db }): Promise<void> {
+export async function giveUpDisabled({ db }: { db: PipelineDb }): Promise<void> {
   const disabled = await all<{ webhook_endpoint_id: string }>(
     db,
     `SELECT webhook_endpoint_id FROM webhook_endpoints e

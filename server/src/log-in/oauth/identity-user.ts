@@ -1,10 +1,11 @@
 import { randomInt } from "node:crypto";
 import { type Origin, recordAuditEvent } from "../../audit/audit.ts";
 import { allTime, endAccess, type Forget } from "../../credentials/credentials.ts";
+import type { IdentityDb } from "../../database-roles.ts";
 import { forbidden, RequestError } from "../../errors.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { plainName } from "../../lib/names.ts";
-import { isUniqueViolation, type Pool, transaction } from "../../lib/postgres.ts";
+import { isUniqueViolation, transaction } from "../../lib/postgres.ts";
 import type { Db } from "../../lib/query.ts";
 import { addUser, findFirstWorkspace, isUsername } from "../../users/users.ts";
 import { endResets } from "../password-reset-rows.ts";
@@ -13,7 +14,7 @@ import * as rows from "./identity-rows.ts";
 import type { ProvenIdentity } from "./provider.ts";
 
 export interface IdentityUserDeps extends Forget {
-  db: Pool;
+  db: IdentityDb;
   clock: Clock;
   registration: "open" | "invite" | "closed";
 }

@@ -2,9 +2,9 @@ import { randomBytes, timingSafeEqual } from "node:crypto";
 import type { Logger } from "pino";
 import type { Origin } from "../../audit/audit.ts";
 import { hashToken } from "../../credentials/credentials.ts";
+import type { PipelineDb } from "../../database-roles.ts";
 import { RequestError } from "../../errors.ts";
 import type { Clock } from "../../lib/clock.ts";
-import type { Pool } from "../../lib/postgres.ts";
 import type { SecretBox } from "../../lib/secret-box.ts";
 import { recordRefused } from "../refused-log-ins.ts";
 import * as rows from "./identity-rows.ts";
@@ -100,7 +100,7 @@ export async function exchangeCode(
   return { userId: returned.userId, provider: returned.provider };
 }
 
-export function deleteOldUsedValues({ db, clock }: { db: Pool; clock: Clock }): Promise<number> {
+export function deleteOldUsedValues({ db, clock }: { db: PipelineDb; clock: Clock }): Promise<number> {
   return rows.deleteOldUsedValues(db, new Date(clock.now()));
 }
 

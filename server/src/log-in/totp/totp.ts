@@ -1,9 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { recordAuditEvent } from "../../audit/audit.ts";
 import { hashToken, type Principal, requireMayManageRole } from "../../credentials/credentials.ts";
+import type { RequestDb } from "../../database-roles.ts";
 import { forbidden, notFound, RequestError } from "../../errors.ts";
 import type { Clock } from "../../lib/clock.ts";
-import { type Pool, transaction } from "../../lib/postgres.ts";
+import { transaction } from "../../lib/postgres.ts";
 import type { Db } from "../../lib/query.ts";
 import type { SealedColumn } from "../../lib/reseal.ts";
 import type { SecretBox } from "../../lib/secret-box.ts";
@@ -13,7 +14,7 @@ import { matchingStep, newTotpSecret, otpauthUrl, toBase32 } from "./one-time-co
 import * as rows from "./totp-rows.ts";
 
 export interface TotpDeps {
-  db: Pool;
+  db: RequestDb;
   clock: Clock;
   box: SecretBox;
 }
@@ -82,7 +83,7 @@ export async function endTotp(
 }
 
 /** For a lost phone. RESOURCE_NOT_FOUND without a second factor, FORBIDDEN as `requireMayManageRole`. */
-export async function removeTotp({ db }: { db: Pool }, principal: Principal, userId: string): Promise<void> {
+export async function removeTotp({ db }: { db: RequestDb }, principal: Principal, userId: string): Promise<void> {
   await transaction(db, async (tx) => {
     const { role } = await getUser(tx, { workspaceId: principal.workspaceId, userId });
     requireMayManageRole(principal, role);
