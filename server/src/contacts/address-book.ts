@@ -57,18 +57,6 @@ export function requireFree(owners: AddressOwner[], participantId: string | null
  */
 export async function insertAddresses(
   db: Db,
-  {
-    addresses,
-    participantId,
-    ...rest
-  }: { workspaceId: string; participantId: string; addresses: Address[]; createdAt: Date },
-): Promise<void> {
-  const given = addresses.map((address) => ({ ...address, participantId }));
-  await insertAddressesOfMany(db, { ...rest, addresses: given });
-}
-
-export async function insertAddressesOfMany(
-  db: Db,
   given: { workspaceId: string; addresses: (Address & { participantId: string })[]; createdAt: Date },
 ): Promise<void> {
   if (given.addresses.length === 0) return;

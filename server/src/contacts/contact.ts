@@ -66,47 +66,29 @@ export function listContacts(db: Db, workspaceId: string, filter: ContactFilter)
 const contactBytes = `150 + octet_length("displayName") + octet_length(metadata::text)
   + octet_length(array_to_string(addresses, '   '))`;
 
-export interface NewContact {
-  contactId: string;
-  workspaceId: string;
-  displayName: string;
-  metadata: Metadata;
-  createdAt: Date;
-}
-
 export async function insertContacts(
   db: Db,
   workspaceId: string,
-  contacts: readonly { contactId: string; displayName: string }[],
+  contacts: readonly { contactId: string; displayName: string; metadata?: Metadata }[],
   createdAt: Date,
 ): Promise<void> {
   if (contacts.length === 0) return;
   await run(
     db,
-    `WITH new AS MATERIALIZED (SELECT * FROM unnest($2::uuid[], $3::text[]) AS n (contact_id, display_name)
+    `WITH new AS MATERIALIZED (
+       SELECT * FROM unnest($2::uuid[], $3::text[], $4::jsonb[]) AS n (contact_id, display_name, metadata)
      ), participant AS (
        INSERT INTO participants (participant_id, workspace_id, kind, display_name, created_at)
-       SELECT contact_id, $1, 'contact', display_name, $4 FROM new
+       SELECT contact_id, $1, 'contact', display_name, $5 FROM new
      )
-     INSERT INTO contacts (contact_id, workspace_id, metadata, created_at) SELECT contact_id, $1, '{}', $4 FROM new`,
+     INSERT INTO contacts (contact_id, workspace_id, metadata, created_at) SELECT contact_id, $1, metadata, $5 FROM new`,
     [
       workspaceId,
       contacts.map(({ contactId }) => contactId),
       contacts.map(({ displayName }) => displayName),
+      contacts.map(({ metadata = {} }) => JSON.stringify(metadata)),
       createdAt,
     ],
-  );
-}
-
-export async function insertContact(db: Db, contact: NewContact): Promise<void> {
-  await run(
-    db,
-    `WITH participant AS (
-       INSERT INTO participants (participant_id, workspace_id, kind, display_name, created_at)
-       VALUES ($1, $2, 'contact', $3, $5)
-     )
-     INSERT INTO contacts (contact_id, workspace_id, metadata, created_at) VALUES ($1, $2, $4, $5)`,
-    [contact.contactId, contact.workspaceId, contact.displayName, contact.metadata, contact.createdAt],
   );
 }
 

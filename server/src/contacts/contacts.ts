@@ -11,7 +11,6 @@ export { changeContact, deleteContact, mergeContacts } from "./change-contact.ts
 export { type Contact, getContact, listContacts } from "./contact.ts";
 export {
   createContact,
-  findOrCreateContactByAddress,
   findOrCreateContacts,
   maxPeople,
   type ReachedPerson,

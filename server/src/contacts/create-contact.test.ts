@@ -5,13 +5,7 @@ import { systemClock as clock } from "../lib/clock.ts";
 import { type PoolOf, transaction } from "../lib/postgres.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { addUser, addWorkspace, countRows, openTestPool, testParseAddress } from "../testing/test-people.ts";
-import {
-  createContact,
-  deleteContact,
-  findOrCreateContactByAddress,
-  getContact,
-  type ReachedPerson,
-} from "./contacts.ts";
+import { createContact, deleteContact, findOrCreateContacts, getContact, type ReachedPerson } from "./contacts.ts";
 
 let database: Awaited<ReturnType<typeof openTestPool>>;
 let pool: PoolOf<unknown>;
@@ -26,12 +20,11 @@ async function openPhoneBook() {
   return {
     workspaceId,
     find: (person: Partial<ReachedPerson>) =>
-      transaction(pool, (tx) =>
-        findOrCreateContactByAddress(
-          { db: tx, clock },
-          { workspaceId, channel: "phone", identifier: "5511999991111", aliases: [], displayName: null, ...person },
-        ),
-      ),
+      transaction(pool, async (tx) => {
+        const ana = { workspaceId, channel: "phone", identifier: "5511999991111", aliases: [], displayName: null };
+        const [id] = await findOrCreateContacts({ db: tx, clock }, workspaceId, [{ ...ana, ...person }]);
+        return id!;
+      }),
     show: (contactId: string) => getContact(pool, workspaceId, contactId),
     create: (...addresses: string[]) =>
       createContact({ db: pool, clock, parseAddress: testParseAddress }, workspaceId, {
@@ -147,4 +140,21 @@ test("the same address in another workspace is another person", async () => {
   const [here, there] = [await openPhoneBook(), await openPhoneBook()];
 
   assert.notEqual(await here.find({}), await there.find({}));
+});
+
+test("people of one call who share an address become one contact, with the name that comes later", async () => {
+  const { workspaceId, show } = await openPhoneBook();
+  const person = { workspaceId, channel: "phone", displayName: null };
+  const people = [
+    { ...person, identifier: "11111", aliases: ["22222"] },
+    { ...person, identifier: "33333", aliases: ["22222", "11111"], displayName: "Ana" },
+    { ...person, identifier: "33333", aliases: [], displayName: "Bia" },
+  ];
+
+  const ids = await transaction(pool, (tx) => findOrCreateContacts({ db: tx, clock }, workspaceId, people));
+
+  assert.equal(new Set(ids).size, 1);
+  const { displayName, addresses } = await show(ids[0]!);
+  assert.equal(displayName, "Ana");
+  assert.deepEqual(addresses, ["phone:11111", "phone:22222", "phone:33333"]);
 });

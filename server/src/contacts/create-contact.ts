@@ -3,17 +3,16 @@ import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
 import { type PoolClient, transaction } from "../lib/postgres.ts";
 import { run } from "../lib/query.ts";
-import { distinctAddresses, formatAddress, type ParseAddress } from "./address.ts";
+import { type Address, distinctAddresses, formatAddress, type ParseAddress } from "./address.ts";
 import {
   type AddressOwner,
   findOwners,
   insertAddresses,
-  insertAddressesOfMany,
   lockAddresses,
   ownersByAddress,
   requireFree,
 } from "./address-book.ts";
-import { type Contact, getContact, insertContact, insertContacts } from "./contact.ts";
+import { type Contact, getContact, insertContacts } from "./contact.ts";
 import { lockPeopleShared } from "./participants.ts";
 import { cutName, type Metadata, mergeMetadata, requireName } from "./text.ts";
 
@@ -38,8 +37,9 @@ export async function createContact(
   return transaction(db, async (tx) => {
     await lockAddresses(tx, workspaceId, addresses);
     requireFree(await findOwners(tx, workspaceId, addresses));
-    await insertContact(tx, { contactId, workspaceId, displayName, metadata, createdAt });
-    await insertAddresses(tx, { workspaceId, participantId: contactId, addresses, createdAt });
+    await insertContacts(tx, workspaceId, [{ contactId, displayName, metadata }], createdAt);
+    const owned = addresses.map((address) => ({ ...address, participantId: contactId }));
+    await insertAddresses(tx, { workspaceId, addresses: owned, createdAt });
     return getContact(tx, workspaceId, contactId);
   });
 }
@@ -53,120 +53,72 @@ export interface ReachedPerson {
 }
 
 /**
- * Returns the id of the participant with this address, or else with one of its aliases, or else of a new contact. Adds
- * free addresses of the person to it; those of other participants stay there. Renames a contact that was named by its
- * address. `db` is in a transaction: concurrent calls agree on one contact.
- */
-export async function findOrCreateContactByAddress(
-  { db, clock }: { db: PoolClient; clock: Clock },
-  person: ReachedPerson,
-): Promise<string> {
-  const { workspaceId, channel } = person;
-  const names = identifiersOf(person);
-  const addresses = names.map((identifier) => ({ channel, identifier }));
-  const owners = await findOwners(db, workspaceId, addresses);
-  const owner = ownerOf(names, owners);
-  const hasNewNames = owners.length < names.length || nameToTake(names, owner, person.displayName) !== null;
-  return owner === undefined || hasNewNames ? addIdentifiers({ db, clock }, person, names) : owner.participantId;
-}
-
-/**
- * As `findOrCreateContactByAddress`, for many people of one workspace, in order. Creates unknown people in a few
- * statements for all; changes only people with a new name or alias one by one. Takes a lock for each address: at most
- * `maxPeople`.
+ * For each person, in order: the id of the participant with this address, or else with one of its aliases, or else of a
+ * new contact. Adds free addresses of the person to it; those of other participants stay there. Renames a contact that
+ * was named by its address. Unknown people take a few statements for all, and each change one more. `db` is in a
+ * transaction, which takes a lock for each address: at most `maxPeople`. Concurrent calls agree on one contact.
  */
 export async function findOrCreateContacts(
   { db, clock }: { db: PoolClient; clock: Clock },
   workspaceId: string,
   people: readonly ReachedPerson[],
 ): Promise<string[]> {
-  const named = people.map((person) => {
-    const names = identifiersOf(person);
-    return { person, names, addresses: names.map((identifier) => ({ channel: person.channel, identifier })) };
-  });
-  const all = named.flatMap(({ addresses }) => addresses);
+  const given = people.map((person) => ({ person, addresses: addressesOf(person) }));
+  const all = given.flatMap(({ addresses }) => addresses);
   await lockPeopleShared(db, workspaceId);
   await lockAddresses(db, workspaceId, all);
   const owners = await ownersByAddress(db, workspaceId, all);
   const nowMs = clock.now();
-  const made: (AddressOwner & { contactId: string })[] = [];
-  const open = new Set<string>();
-  const ids = named.map(({ person, names, addresses }) => {
-    const held = addresses.flatMap((address) => owners.get(formatAddress(address)) ?? []);
-    if (held.length === 0 && !addresses.some((address) => open.has(formatAddress(address)))) {
-      const contactId = newId(nowMs);
-      const displayName = cutName(person.displayName) ?? person.identifier;
-      for (const address of addresses) {
-        const owner = { ...address, contactId, participantId: contactId, kind: "contact" as const, displayName };
-        made.push(owner);
-        owners.set(formatAddress(address), owner);
-      }
-      return contactId;
-    }
-    const [owner] = held;
-    if (held.length === names.length && nameToTake(names, owner, person.displayName) === null) {
-      return owner!.participantId;
-    }
-    for (const address of addresses) open.add(formatAddress(address));
-    return null;
-  });
   const createdAt = new Date(nowMs);
-  await insertContacts(db, workspaceId, [...new Map(made.map((one) => [one.contactId, one])).values()], createdAt);
-  await insertAddressesOfMany(db, { workspaceId, addresses: made, createdAt });
-  const found: string[] = [];
-  for (const [index, person] of people.entries()) {
-    found.push(ids[index] ?? (await findOrCreateContactByAddress({ db, clock }, person)));
-  }
-  return found;
+  const contacts = new Map<string, { contactId: string; displayName: string }>();
+  const added: AddressOwner[] = [];
+  const renames = new Map<string, { participantId: string; was: string; name: string }>();
+  const ids = given.map(({ person, addresses }) => {
+    const name = cutName(person.displayName);
+    const known = addresses.map((address) => owners.get(formatAddress(address))).find((owner) => owner !== undefined);
+    const participantId = known?.participantId ?? newId(nowMs);
+    const kind = known?.kind ?? "contact";
+    const was = known?.displayName ?? person.identifier;
+    const current = contacts.get(participantId)?.displayName ?? renames.get(participantId)?.name ?? was;
+    const isNamedByAddress = kind === "contact" && addresses.some(({ identifier }) => identifier === current);
+    const displayName = (isNamedByAddress ? name : null) ?? current;
+    if (known === undefined || contacts.has(participantId)) {
+      contacts.set(participantId, { contactId: participantId, displayName });
+    } else if (displayName !== current) {
+      renames.set(participantId, { participantId, was, name: displayName });
+    }
+    for (const address of addresses) {
+      if (owners.has(formatAddress(address))) continue;
+      const row = { ...address, participantId, kind, displayName: was };
+      added.push(row);
+      owners.set(formatAddress(address), row);
+    }
+    return participantId;
+  });
+  await insertContacts(db, workspaceId, [...contacts.values()], createdAt);
+  await insertAddresses(db, { workspaceId, addresses: added, createdAt });
+  await renameContacts(db, [...renames.values()]);
+  return ids;
 }
 
 /** In one transaction. Each address and new conversation takes a lock; PostgreSQL has 6,400 by default. */
 export const maxPeople = 100;
 
-function identifiersOf({ identifier, aliases }: ReachedPerson): string[] {
-  return [...new Set([identifier, ...aliases])];
+function addressesOf({ channel, identifier, aliases }: ReachedPerson): Address[] {
+  return [...new Set([identifier, ...aliases])].map((each) => ({ channel, identifier: each }));
 }
 
-async function addIdentifiers(
-  { db, clock }: { db: PoolClient; clock: Clock },
-  person: ReachedPerson,
-  names: string[],
-): Promise<string> {
-  const { workspaceId, channel } = person;
-  const nowMs = clock.now();
-  const createdAt = new Date(nowMs);
-  const addresses = names.map((identifier) => ({ channel, identifier }));
-  await lockPeopleShared(db, workspaceId);
-  await lockAddresses(db, workspaceId, addresses);
-  const owners = await findOwners(db, workspaceId, addresses);
-  const owner = ownerOf(names, owners);
-  if (owner === undefined) {
-    const contactId = newId(nowMs);
-    const displayName = cutName(person.displayName) ?? person.identifier;
-    await insertContact(db, { contactId, workspaceId, displayName, metadata: {}, createdAt });
-    await insertAddresses(db, { workspaceId, participantId: contactId, addresses, createdAt });
-    return contactId;
-  }
-  const { participantId } = owner;
-  const missing = addresses.filter(({ identifier }) => !owners.some((taken) => taken.identifier === identifier));
-  await insertAddresses(db, { workspaceId, participantId, addresses: missing, createdAt });
-  const name = nameToTake(names, owner, person.displayName);
-  if (name !== null) await rename(db, owner, name);
-  return participantId;
-}
-
-function ownerOf(names: string[], owners: AddressOwner[]): AddressOwner | undefined {
-  const byName = new Map(owners.map((owner) => [owner.identifier, owner]));
-  return names.map((name) => byName.get(name)).find((owner) => owner !== undefined);
-}
-
-function nameToTake(names: string[], owner: AddressOwner | undefined, displayName: string | null): string | null {
-  const name = cutName(displayName);
-  const isNamedByAddress = owner?.kind === "contact" && names.includes(owner.displayName);
-  return isNamedByAddress && name !== owner.displayName ? name : null;
-}
-
-async function rename(db: PoolClient, { participantId, displayName }: AddressOwner, name: string): Promise<void> {
-  const text = "UPDATE participants SET display_name = $3 WHERE participant_id = $1 AND display_name = $2";
-  await run(db, text, [participantId, displayName, name]);
+/** Except contacts that were renamed concurrently. */
+async function renameContacts(
+  db: PoolClient,
+  renames: readonly { participantId: string; was: string; name: string }[],
+): Promise<void> {
+  if (renames.length === 0) return;
+  await run(
+    db,
+    `UPDATE participants p SET display_name = r.name
+       FROM unnest($1::uuid[], $2::text[], $3::text[]) AS r (participant_id, was, name)
+      WHERE p.participant_id = r.participant_id AND p.display_name = r.was`,
+    [renames.map(({ participantId }) => participantId), renames.map(({ was }) => was), renames.map(({ name }) => name)],
+  );
 }

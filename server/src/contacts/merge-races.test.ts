@@ -11,7 +11,7 @@ import {
   addAddress,
   createContact,
   deleteContact,
-  findOrCreateContactByAddress,
+  findOrCreateContacts,
   getContact,
   mergeContacts,
 } from "./contacts.ts";
@@ -42,10 +42,9 @@ test("changes during a merge or a deletion leave nothing with a contact that is 
     const [a, b] = [(await create("a")).contactId, (await create("b")).contactId];
     const find = (identifier: string, ...aliases: string[]) =>
       transaction(db, (tx) =>
-        findOrCreateContactByAddress(
-          { db: tx, clock },
+        findOrCreateContacts({ db: tx, clock }, workspaceId, [
           { workspaceId, channel: "chat", identifier, aliases, displayName: "Ana" },
-        ),
+        ]),
       );
     const add = (participantId: string, identifier: string) =>
       addAddress(

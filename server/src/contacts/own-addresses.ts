@@ -42,7 +42,7 @@ export async function addAddress(
     const owners = await findOwners(tx, workspaceId, [address]);
     requireFree(owners, participantId);
     if (owners.length === 0) {
-      await insertAddresses(tx, { workspaceId, participantId, addresses: [address], createdAt });
+      await insertAddresses(tx, { workspaceId, addresses: [{ ...address, participantId }], createdAt });
     }
     const { displayName, addresses } = (await describeParticipants(tx, [participantId])).get(participantId)!;
     if (owners.length === 0) await record(tx, by, "address.added", { ...holder, participantId }, address);

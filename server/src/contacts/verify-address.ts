@@ -144,7 +144,7 @@ async function assign(tx: PoolClient, { workspaceId, userId }: UserKey, address:
   }
   await requireRoom(tx, userId);
   if (owner === undefined) {
-    await insertAddresses(tx, { workspaceId, participantId: userId, addresses: [address], createdAt: now });
+    await insertAddresses(tx, { workspaceId, addresses: [{ ...address, participantId: userId }], createdAt: now });
   } else {
     await takeAddress(tx, { workspaceId, participantId: userId }, address);
   }
