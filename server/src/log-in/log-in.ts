@@ -11,8 +11,8 @@ export { hashingThreads, openPasswordHasher, type PasswordHasher, passwordLine }
 export { type LogInDeps, logIn } from "./password-log-in.ts";
 export { deleteOldPasswordResets } from "./password-reset-rows.ts";
 export {
-  type ForgottenPasswords,
-  openForgottenPasswords,
+  openPasswordResetRequests,
+  type RequestPasswordReset,
   resetPassword,
   resetPasswordByCommand,
   resetPasswordOf,

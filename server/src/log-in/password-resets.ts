@@ -52,32 +52,27 @@ export async function resetPasswordOf(
   return { token: reset.token, url: reset.url, expires_at: reset.expiresAt, is_mailed };
 }
 
-export interface ForgottenPasswords {
-  /** Returns at once, so that neither answer nor time reveals whether there is such a user. */
-  ask(email: string, origin: Origin): void;
-  idle(): Promise<void>;
-}
+/**
+ * Mails a token to the user with this address, if there is one, once in `mailEveryMs`. Returns at once, so that neither
+ * answer nor time reveals whether there is such a user.
+ */
+export type RequestPasswordReset = (email: string, origin: Origin) => void;
 
 /** Requests that may be under way, of two statements each; another one is dropped. */
 const maxRequests = 100;
 
-/** Mails a token to the user with this address, if there is one, once in `mailEveryMs`. */
-export function openForgottenPasswords(
+export function openPasswordResetRequests(
   deps: ResetDeps & { db: IdentityDb; log: Pick<Logger, "warn"> },
-): ForgottenPasswords {
-  const underWay = new Set<Promise<void>>();
-  return {
-    ask(email, origin) {
-      if (!deps.mailer.isOn || underWay.size >= maxRequests) return;
-      const request = mailPasswordReset(deps, email, origin).catch((error) => {
-        deps.log.warn({ err: error }, "a password reset could not be mailed");
+): RequestPasswordReset {
+  let underWay = 0;
+  return (email, origin) => {
+    if (!deps.mailer.isOn || underWay >= maxRequests) return;
+    underWay += 1;
+    mailPasswordReset(deps, email, origin)
+      .catch((error) => deps.log.warn({ err: error }, "a password reset could not be mailed"))
+      .finally(() => {
+        underWay -= 1;
       });
-      underWay.add(request);
-      request.finally(() => underWay.delete(request));
-    },
-    async idle() {
-      await Promise.all(underWay);
-    },
   };
 }
 

@@ -19,14 +19,14 @@ test("an unknown user costs what a known one costs, and never matches", async ()
   const hasher = openPasswordHasher({ concurrency: 1 });
   const hashed = await hasher.hash("password");
   const known = await fastest(() => hasher.verify(hashed, "wrong"));
-  const unknown = await fastest(() => hasher.verifyNothing("wrong"));
-  assert.equal(await hasher.verifyNothing(""), false);
+  const unknown = await fastest(() => hasher.verify(null, "wrong"));
+  assert.equal(await hasher.verify(null, ""), false);
   assert.ok(unknown > known / 3 && unknown < known * 3, `${unknown} ms beside ${known} ms`);
 });
 
 test("a log-in beyond the queue is refused at once, and those in it are served in turn", async () => {
   const hasher = openPasswordHasher({ concurrency: 1, line: lineOf(2) });
-  const all = await Promise.allSettled(["a", "b", "c", "d"].map((password) => hasher.verifyNothing(password)));
+  const all = await Promise.allSettled(["a", "b", "c", "d"].map((password) => hasher.verify(null, password)));
 
   assert.deepEqual(
     all.map(({ status }) => status),
@@ -35,7 +35,7 @@ test("a log-in beyond the queue is refused at once, and those in it are served i
   const { reason } = all[3] as PromiseRejectedResult;
   assert.equal(reason.code, "OVERLOADED");
   assert.ok(reason.retryAfterSeconds > 0);
-  assert.equal(await hasher.verifyNothing("later"), false);
+  assert.equal(await hasher.verify(null, "later"), false);
 });
 
 test("an invalid hash is an error, and the next password is still checked", async () => {
@@ -61,7 +61,7 @@ test("a turn lasts until the end of its work", async () => {
 test("refused log-ins get different retry times, and a full queue refuses before any other work", async () => {
   const hasher = openPasswordHasher({ concurrency: 1, line: lineOf(1) });
   hasher.requireRoom("");
-  const both = [hasher.verifyNothing("a"), hasher.verifyNothing("b")];
+  const both = [hasher.verify(null, "a"), hasher.verify(null, "b")];
   const seconds = new Set<number>();
   for (let n = 0; n < 8; n += 1) {
     assert.throws(

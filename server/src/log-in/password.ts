@@ -10,9 +10,7 @@ import { openPasswordThreads, type PasswordWork } from "./password-threads.ts";
 /** Slow on purpose. Work beyond the threads waits in a bounded queue, by turns (`FairLine`), or is refused. */
 export interface PasswordHasher extends PasswordHashing {
   hash(password: string, requester?: Requester): Promise<string>;
-  verify(hashed: string, password: string): Promise<boolean>;
-  /** Takes as long as `verify` and never matches: for a user that does not exist, so that time does not reveal it. */
-  verifyNothing(password: string): Promise<false>;
+  verify: VerifyPassword;
   /** Waits for the source's turn and then runs `work`, which may check one password with the given function. */
   inTurn<T>(source: Source, work: (verify: VerifyPassword) => Promise<T>): Promise<T>;
   /** Throws OVERLOADED when the queue is full for this address. Call it before any other work. */
@@ -27,7 +25,7 @@ const ownSource: Source = { address: "", account: "" };
 
 export const passwordLine: LineLimits = { total: 100, perAddress: 50, perAccount: 10 };
 
-/** As `verify`; null costs the same and never matches. */
+/** A null hash takes as long and never matches: for an unknown user, so that time does not reveal it. */
 export type VerifyPassword = (hashed: string | null, password: string) => Promise<boolean>;
 
 export interface PasswordHasherOptions {
@@ -59,10 +57,6 @@ export function openPasswordHasher({ concurrency, line = passwordLine }: Passwor
         return "hashed" in answer ? answer.hashed : "";
       }),
     verify: (hashed, password) => inTurn(ownSource, () => verify(hashed, password)),
-    async verifyNothing(password) {
-      await inTurn(ownSource, () => verify(null, password));
-      return false;
-    },
     inTurn: (source, work) => inTurn(source, () => work(verify)),
     requireRoom,
   };

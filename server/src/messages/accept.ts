@@ -75,10 +75,6 @@ export class Acceptor {
     }
   }
 
-  get waiting(): number {
-    return this.#batcher.waiting;
-  }
-
   idle(): Promise<void> {
     return this.#batcher.idle();
   }

@@ -5,7 +5,12 @@ import type { App } from "../http/app.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Mailer } from "../lib/mailer.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
-import { type LogInProvider, openForgottenPasswords, openLogInTries, type PasswordHasher } from "../log-in/log-in.ts";
+import {
+  type LogInProvider,
+  openLogInTries,
+  openPasswordResetRequests,
+  type PasswordHasher,
+} from "../log-in/log-in.ts";
 import { invitationRoutes } from "./invitations.ts";
 import { logInPageRoutes } from "./log-in-pages.ts";
 import { oauthRoutes } from "./oauth.ts";
@@ -31,7 +36,7 @@ export function logInRoutes(app: App, deps: LogInDeps): void {
   const tries = openLogInTries(identity);
   oauthRoutes(app, identity);
   invitationRoutes(app, deps);
-  passwordRoutes(app, { ...deps, tries, forgotten: openForgottenPasswords(identity) });
+  passwordRoutes(app, { ...deps, tries, requestReset: openPasswordResetRequests(identity) });
   totpRoutes(app, { ...deps, tries });
   logInPageRoutes(app);
 }

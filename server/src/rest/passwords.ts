@@ -8,9 +8,9 @@ import type { Clock } from "../lib/clock.ts";
 import type { Mailer } from "../lib/mailer.ts";
 import {
   changePassword,
-  type ForgottenPasswords,
   type LogInTries,
   type PasswordHasher,
+  type RequestPasswordReset,
   resetPassword,
   resetPasswordOf,
 } from "../log-in/log-in.ts";
@@ -22,7 +22,7 @@ export interface PasswordRouteDeps extends Forget {
   hasher: PasswordHasher;
   mailer: Mailer;
   publicUrl: string;
-  forgotten: ForgottenPasswords;
+  requestReset: RequestPasswordReset;
   tries: LogInTries;
 }
 
@@ -32,7 +32,7 @@ export function passwordRoutes(app: App, deps: PasswordRouteDeps): void {
     return changePassword({ ...deps, db }, principal, { currentPassword, newPassword, ending: endingOf(body) });
   });
 
-  route(app, passwords.requestPasswordReset, (request) => deps.forgotten.ask(request.body.email, originOf(request)));
+  route(app, passwords.requestPasswordReset, (request) => deps.requestReset(request.body.email, originOf(request)));
 
   route(app, userPasswords.createPasswordReset, async ({ principal, db, params }, reply) => {
     const { is_mailed, expires_at, ...reset } = await resetPasswordOf({ ...deps, db }, principal, params.id);
