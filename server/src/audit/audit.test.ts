@@ -42,10 +42,11 @@ describe("the audit log", () => {
 
   const actorOf = (workspaceId: string): Actor => ({ kind: "user", callerId: newId(Date.now()), workspaceId, origin });
 
-  async function makeLog(acts: number): Promise<string> {
+  async function makeLog(events: number): Promise<string> {
     const workspaceId = await makeWorkspace();
     const by = actorOf(workspaceId);
-    for (let i = 2; i <= acts; i++) await recordAuditEvent(owner, by, { action: "thing.done", details: { number: i } });
+    for (let i = 2; i <= events; i++)
+      await recordAuditEvent(owner, by, { action: "thing.done", details: { number: i } });
     return workspaceId;
   }
 
@@ -105,10 +106,10 @@ describe("the audit log", () => {
 
   test("is one chain without gaps under concurrent writes", async () => {
     const [one, other] = [await makeLog(1), await makeLog(1)];
-    const acts = Array.from({ length: 40 }, (_, i) =>
+    const events = Array.from({ length: 40 }, (_, i) =>
       recordAuditEvent(owner, actorOf(i % 2 ? one : other), { action: "thing.done", details: { number: i } }),
     );
-    await Promise.all(acts);
+    await Promise.all(events);
     for (const workspaceId of [one, other]) {
       const { records, problem } = await verify(workspaceId);
       assert.deepEqual({ records, problem }, { records: 21, problem: null });

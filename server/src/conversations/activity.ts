@@ -24,7 +24,7 @@ export async function loadActivities(
   rows: readonly Pick<ConversationRow, "conversationId" | "lastSeq">[],
 ): Promise<Map<string, Activity>> {
   if (rows.length === 0) return new Map();
-  const readers = [principal.participantId, ...(seesAllConversations(principal) ? [principal.workspaceId] : [])];
+  const memberIds = [principal.participantId, ...(seesAllConversations(principal) ? [principal.workspaceId] : [])];
   const found = await all<{
     conversation_id: string;
     message_id: string | null;
@@ -47,15 +47,15 @@ export async function loadActivities(
      LEFT JOIN LATERAL (
        SELECT m.participant_id, m.read_seq FROM members m
        WHERE m.conversation_id = i.conversation_id AND m.participant_id = ANY ($3::uuid[])
-       ORDER BY array_position($3::uuid[], m.participant_id) LIMIT 1) reader ON true
+       ORDER BY array_position($3::uuid[], m.participant_id) LIMIT 1) own ON true
      LEFT JOIN LATERAL (
        SELECT count(*)::integer AS unread_count FROM messages m
-       WHERE m.conversation_id = i.conversation_id AND m.seq > greatest(reader.read_seq, i.last_seq - $4)
-         AND m.sender_id <> reader.participant_id) u ON reader.participant_id IS NOT NULL`,
+       WHERE m.conversation_id = i.conversation_id AND m.seq > greatest(own.read_seq, i.last_seq - $4)
+         AND m.sender_id <> own.participant_id) u ON own.participant_id IS NOT NULL`,
     [
       rows.map(({ conversationId }) => conversationId),
       rows.map(({ lastSeq }) => lastSeq),
-      readers,
+      memberIds,
       maxUnread,
       maxLastText,
     ],

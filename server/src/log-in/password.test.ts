@@ -79,14 +79,14 @@ test("the next password waits until the place has paused twice as long as it wor
   const times: number[] = [];
   const work = () =>
     hasher.inTurn(source, async (verify) => {
-      const begun = performance.now();
+      const started = performance.now();
       await verify(null, "password");
-      times.push(begun, performance.now());
+      times.push(started, performance.now());
     });
   await work();
   await Promise.all([work(), work()]);
-  const [, , begun, ended, next] = times as [number, number, number, number, number];
-  assert.ok(next - ended >= 1.5 * Math.min(ended - begun, 100), `${next - ended} ms after ${ended - begun} ms`);
+  const [, , started, ended, next] = times as [number, number, number, number, number];
+  assert.ok(next - ended >= 1.5 * Math.min(ended - started, 100), `${next - ended} ms after ${ended - started} ms`);
 });
 
 // Elsewhere a thread has the priority of its process.

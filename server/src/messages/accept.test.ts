@@ -142,7 +142,7 @@ test("refused messages get their errors, and do not affect the others", async ()
   await using line = await startPipeline({ delivers: false });
   const chat = await line.addConversation(await line.addPerson("ana"));
   const elsewhere = await line.addConversation(await line.addPerson("bia"));
-  const nobody = await line.addConversation(await line.addContactWithoutAddress());
+  const unreachable = await line.addConversation(await line.addContactWithoutAddress());
   const good = messageTo(line, chat, "good");
   const other = messageTo(line, elsewhere, "other");
   await line.acceptor.accept([other]);
@@ -158,8 +158,8 @@ test("refused messages get their errors, and do not affect the others", async ()
     [{ ...messageTo(line, chat, "x"), channels: "fax" }, "NO_ROUTE"],
     [{ ...messageTo(line, chat, "both"), channels: "fax,phone" }, "3"],
     [{ ...messageTo(line, chat, "all"), channels: "*" }, "4"],
-    [messageTo(line, nobody, "x"), "NO_ROUTE"],
-    [{ ...messageTo(line, nobody, "heard"), direction: "inbound" }, "1"],
+    [messageTo(line, unreachable, "x"), "NO_ROUTE"],
+    [{ ...messageTo(line, unreachable, "oi"), direction: "inbound" }, "1"],
     [messageTo(line, chat, "last"), "5"],
   ];
   const results = await line.acceptor.accept(cases.map(([message]) => message));
