@@ -109,42 +109,15 @@ export interface ContextOptions {
 
 /** Opens everything in order; when a part fails, what was opened is closed. */
 export async function openContext(options: ContextOptions): Promise<Context> {
-  const { config, log, onFailed, clock: machineClock = systemClock, random = Math.random, start } = options;
-  const { retry, waitFor, signal } = start;
+  const { config, log, random = Math.random, start } = options;
   await using stack = new AsyncDisposableStack();
-  const troubles = openTroubles({ clock: machineClock, log });
-
-  const database =
-    config.database.url === null
-      ? stack.use(await startEmbeddedPostgres({ dataDir: config.dataDir, log, troubles, onFailed, waitFor, signal }))
-      : null;
-  const databaseUrl = database?.url ?? config.database.url!.reveal();
-  const generated = database === null ? null : readOrCreateSecrets(config.dataDir);
-  const secrets = chooseSecrets(config.secrets, generated);
-
-  waitFor(database === null ? "the database of DATABASE_URL to answer" : "the database to answer");
-  await prepareSchema(databaseUrl, { isEmbedded: database !== null, log, ...start });
-  waitFor("the pipeline to open");
-  const { dbOf, identityDb, pipelineDb, acceptDbOf } = stack.use(
-    openDatabases({ url: databaseUrl, size: config.database.poolSize, log }),
-  );
-  const clock = stack.use(await retry(() => openDatabaseClock({ db: pipelineDb, clock: machineClock, log })));
-
-  const redisUrl = config.redisUrl?.reveal() ?? null;
-  if (redisUrl !== null) waitFor("Redis to answer");
-  const redis =
-    redisUrl === null
-      ? null
-      : stack.use(
-          await (await import("./lib/redis.ts")).openRedis({ url: redisUrl, name: "chat4all", clock, log, signal }),
-        );
-  const limits =
-    redis === null ? openMemoryRateLimits(clock) : openRedisRateLimits({ client: redis.client, clock, log });
-  const sharedDatabaseUrl = database === null ? pipelineUrl(databaseUrl) : null;
-  const fanout = stack.use(await openFanout({ redisUrl, databaseUrl: sharedDatabaseUrl, clock, log, start }));
-  waitFor("the bus to open");
+  const troubles = openTroubles({ clock: options.clock ?? systemClock, log });
+  const storage = await openStorage(stack, { ...options, troubles });
+  const { dbOf, identityDb, pipelineDb, acceptDbOf, databaseUrl, isOnlyProcess, clock, secrets } = storage;
+  const { redis, limits, fanout } = await openProcessLinks(stack, { config, log, start, databaseUrl, clock });
+  start.waitFor("the bus to open");
   const bus = stack.use(
-    await retry(() =>
+    await start.retry(() =>
       openPostgresBus({
         url: pipelineUrl(databaseUrl),
         fanout,
@@ -162,48 +135,19 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     ),
   );
   const eventNotifier = openEventNotifier({ fanout, clock });
-  const simulatorOrigins = config.simulator.url === null ? [] : [new URL(config.simulator.url).origin];
   const { allowPrivate } = config.webhooks;
-  const { http } = stack.adopt(
-    openHttpClient({
-      connectionsPerHost: config.delivery.concurrency,
-      allowPrivate,
-      allowedOrigins: simulatorOrigins,
-      // The rule may have been less strict when the account was connected.
-      isHttpsOnly: !allowPrivate,
-    }),
-    (client) => client.close(),
-  );
-  const { http: endpointHttp } = stack.adopt(
-    openHttpClient({
-      connectionsPerHost: maxRequests,
-      allowPrivate,
-      resolve: dnsResolve(),
-      cut: answerCut,
-    }),
-    (client) => client.close(),
-  );
-
+  const simulatorOrigins = config.simulator.url === null ? [] : [new URL(config.simulator.url).origin];
+  const { http, endpointHttp, providerHttp } = openHttpClients(stack, config, simulatorOrigins);
   const secretBox = openSecretBox(secrets.encryptionKeys);
-  await retry(() => requireKeys(pipelineDb, secretBox));
+  await start.retry(() => requireKeys(pipelineDb, secretBox));
   const tokens = openTokens({ clock, keys: secrets.signingKeys, ...config.identity });
-  const accounts = new ChannelAccounts({
-    db: pipelineDb,
-    secretBox,
-    clock,
-    allowPrivate,
-    allowedOrigins: simulatorOrigins,
-  });
-  // The operator configures the providers: they may be on private addresses.
-  const { http: providerHttp } = stack.adopt(
-    openHttpClient({ connectionsPerHost: providerConnections, allowPrivate: true }),
-    (client) => client.close(),
-  );
+  const rules = { allowPrivate, allowedOrigins: simulatorOrigins };
+  const accounts = new ChannelAccounts({ db: pipelineDb, secretBox, clock, ...rules });
   const providers = await openProviders(config.identity.providers, { http: providerHttp, clock });
   const mailer = stack.use(openMailer({ ...config.mail, clock, log }));
   const deliverers = new Map<string, Deliverer>();
-  const connectorIo = { http, clock, random, timeoutMs: config.delivery.timeoutMs };
-  const retryTotalMs = config.delivery.retryTotalMs;
+  const { timeoutMs, retryTotalMs } = config.delivery;
+  const connectorIo = { http, clock, random, timeoutMs };
   const opened = stack.move();
   return {
     config,
@@ -247,8 +191,74 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     deliverers,
     allowSimulator: (simulatorUrl) => simulatorOrigins.push(new URL(simulatorUrl).origin),
     healthOf: (db, channelAccountId) => readHealth({ db, accounts, deliverers, connectorFor }, channelAccountId),
-    isOnlyProcess: database !== null,
+    isOnlyProcess,
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  };
+}
+
+interface StorageOptions extends ContextOptions {
+  troubles: Troubles;
+}
+
+/** The database, embedded or by its URL, with the newest schema; its pools, its clock, and the hub's keys. */
+async function openStorage(stack: AsyncDisposableStack, options: StorageOptions) {
+  const { config, log, troubles, onFailed, start, clock: machineClock = systemClock } = options;
+  const { retry, waitFor, signal } = start;
+  const { dataDir } = config;
+  const database =
+    config.database.url === null
+      ? stack.use(await startEmbeddedPostgres({ dataDir, log, troubles, onFailed, waitFor, signal }))
+      : null;
+  const databaseUrl = database?.url ?? config.database.url!.reveal();
+  const secrets = chooseSecrets(config.secrets, database === null ? null : readOrCreateSecrets(dataDir));
+  waitFor(database === null ? "the database of DATABASE_URL to answer" : "the database to answer");
+  await prepareSchema(databaseUrl, { isEmbedded: database !== null, log, ...start });
+  waitFor("the pipeline to open");
+  const pools = stack.use(openDatabases({ url: databaseUrl, size: config.database.poolSize, log }));
+  const { pipelineDb } = pools;
+  const clock = stack.use(await retry(() => openDatabaseClock({ db: pipelineDb, clock: machineClock, log })));
+  return { ...pools, databaseUrl, isOnlyProcess: database !== null, clock, secrets };
+}
+
+interface LinkOptions extends Pick<ContextOptions, "config" | "log" | "start"> {
+  databaseUrl: string;
+  clock: Clock;
+}
+
+/** What processes share besides the database: Redis if there is one, rate limits, and the fan-out. */
+async function openProcessLinks(stack: AsyncDisposableStack, { config, log, start, databaseUrl, clock }: LinkOptions) {
+  const { signal } = start;
+  const redisUrl = config.redisUrl?.reveal() ?? null;
+  if (redisUrl !== null) start.waitFor("Redis to answer");
+  const openRedis = async (url: string) =>
+    (await import("./lib/redis.ts")).openRedis({ url, name, clock, log, signal });
+  const redis = redisUrl === null ? null : stack.use(await openRedis(redisUrl));
+  const limits =
+    redis === null ? openMemoryRateLimits(clock) : openRedisRateLimits({ client: redis.client, clock, log });
+  const sharedDatabaseUrl = config.database.url === null ? null : pipelineUrl(databaseUrl);
+  const fanout = stack.use(await openFanout({ redisUrl, databaseUrl: sharedDatabaseUrl, clock, log, start }));
+  return { redis, limits, fanout };
+}
+
+/** How the hub's connections are named in Redis. */
+const name = "chat4all";
+
+/** Clients for platforms, for webhook endpoints (whose addresses come from users) and for log-in providers. */
+function openHttpClients(stack: AsyncDisposableStack, config: Config, simulatorOrigins: string[]) {
+  const { allowPrivate } = config.webhooks;
+  const open = (options: Parameters<typeof openHttpClient>[0]) =>
+    stack.adopt(openHttpClient(options), (client) => client.close()).http;
+  return {
+    http: open({
+      connectionsPerHost: config.delivery.concurrency,
+      allowPrivate,
+      allowedOrigins: simulatorOrigins,
+      // The rule may have been less strict when the account was connected.
+      isHttpsOnly: !allowPrivate,
+    }),
+    endpointHttp: open({ connectionsPerHost: maxRequests, allowPrivate, resolve: dnsResolve(), cut: answerCut }),
+    // The operator configures the providers: they may be on private addresses.
+    providerHttp: open({ connectionsPerHost: providerConnections, allowPrivate: true }),
   };
 }
 
