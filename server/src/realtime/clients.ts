@@ -48,7 +48,12 @@ export class Clients {
   constructor(deps: ClientsDeps) {
     this.#deps = deps;
     this.#limits = openClientLimits(deps.limits);
-    this.#rechecking = repeat(deps.clock, recheckEveryMs, () => this.recheckAll(), this.#warn);
+    this.#rechecking = repeat(
+      deps.clock,
+      recheckEveryMs,
+      () => this.recheckAll(),
+      () => {},
+    );
   }
 
   count(): number {
@@ -93,7 +98,7 @@ export class Clients {
       this.#clients.set(client, { feed, admission });
       presence.connected(client);
       // The credential may have been revoked before the client could be found among the others.
-      if (this.#changes !== changesBefore) void this.#recheck(client).catch(this.#warn);
+      if (this.#changes !== changesBefore) void this.#recheckAllOf([client]);
       return client;
     } finally {
       if (client === null) admission.giveBack();
@@ -123,23 +128,29 @@ export class Clients {
   }
 
   /** Verifies the credentials of all clients that depend on this session, user or API key. */
-  async changed(id: string): Promise<void> {
+  changed(id: string): Promise<void> {
     this.#changes += 1;
-    const affected = [...this.#clients.keys()].filter(({ principal }) => dependsOn(principal, id));
-    await Promise.all(affected.map((client) => this.#recheck(client)));
+    return this.#recheckAllOf([...this.#clients.keys()].filter(({ principal }) => dependsOn(principal, id)));
   }
 
-  async recheckAll(): Promise<void> {
-    const clients = [...this.#clients.keys()];
-    for (let start = 0; start < clients.length; start += recheckSlice) {
-      await Promise.all(clients.slice(start, start + recheckSlice).map((client) => this.#recheck(client)));
-    }
+  recheckAll(): Promise<void> {
+    return this.#recheckAllOf([...this.#clients.keys()]);
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
     for (const client of [...this.#clients.keys()]) this.disconnect(client, "stopping");
     await this.#rechecking.close();
+  }
+
+  async #recheckAllOf(clients: readonly Client[]): Promise<void> {
+    try {
+      for (let start = 0; start < clients.length; start += recheckSlice) {
+        await Promise.all(clients.slice(start, start + recheckSlice).map((client) => this.#recheck(client)));
+      }
+    } catch (error) {
+      this.#deps.log.warn({ err: error }, "credentials of sockets could not be verified; the check is repeated");
+    }
   }
 
   async #recheck(client: Client): Promise<void> {
@@ -161,8 +172,4 @@ export class Clients {
         this.disconnect(client, "credential");
     }
   }
-
-  readonly #warn = (error: unknown): void => {
-    this.#deps.log.warn({ err: error }, "credentials of sockets could not be verified; the check is repeated");
-  };
 }

@@ -61,12 +61,8 @@ export function openRealtime(deps: RealtimeDeps) {
   const onFrame = (client: Client, frame: OutwardFrame) => handleFrame(deps, client, frame);
   const sockets = new Sockets({ clients, clock, log, origins, clientAddress, onFrame });
   const stopTyping = publishTyping({ typingNotifier, feeds });
-  const stopIdentity = fanout.subscribe(identityChannel, (id) => void clients.changed(id).catch(warn));
-  const stopReconnect = fanout.onReconnect(() => void clients.recheckAll().catch(warn));
-
-  function warn(error: unknown): void {
-    log.warn({ err: error }, "credentials of sockets could not be verified; the check is repeated");
-  }
+  const stopIdentity = fanout.subscribe(identityChannel, (id) => void clients.changed(id));
+  const stopReconnect = fanout.onReconnect(() => void clients.recheckAll());
 
   return {
     attach(server: Server): void {
