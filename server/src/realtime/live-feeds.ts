@@ -23,8 +23,6 @@ const catchUpShareMs = 5;
 
 /** The feeds of the workspaces that have clients in this process. */
 export class LiveFeeds {
-  readonly #db: Db;
-  readonly #clock: Clock;
   readonly #deps: LiveFeedDeps;
   readonly #opening = new Map<string, Promise<LiveFeed>>();
   readonly #feeds = new Map<string, LiveFeed>();
@@ -32,8 +30,6 @@ export class LiveFeeds {
   readonly #polling: Repeated;
 
   constructor({ db, eventNotifier, clock, log, onTaken }: LiveFeedsDeps) {
-    this.#db = db;
-    this.#clock = clock;
     const loopShare = openLoopShare(clock, catchUpShareMs);
     this.#deps = { db, clock, log, onTaken, loopShare, cache: new FeedCache(db, clock) };
     this.#unsubscribe = eventNotifier.subscribe((workspaceId) => {
@@ -65,7 +61,7 @@ export class LiveFeeds {
   }
 
   closeLater(feed: LiveFeed): void {
-    if (feed.size() === 0) this.#clock.after(keepEmptyMs, () => this.#closeIfEmpty(feed.workspaceId));
+    if (feed.size() === 0) this.#deps.clock.after(keepEmptyMs, () => this.#closeIfEmpty(feed.workspaceId));
   }
 
   async close(): Promise<void> {
@@ -76,7 +72,7 @@ export class LiveFeeds {
   }
 
   async #open(workspaceId: string): Promise<LiveFeed> {
-    const head = (await readHeads(this.#db, [workspaceId])).get(workspaceId) ?? { position: 0, mark: null };
+    const head = (await readHeads(this.#deps.db, [workspaceId])).get(workspaceId) ?? { position: 0, mark: null };
     const feed = new LiveFeed(workspaceId, head, this.#deps);
     this.#feeds.set(workspaceId, feed);
     feed.wake();
@@ -93,7 +89,7 @@ export class LiveFeeds {
 
   async #poll(): Promise<void> {
     if (this.#feeds.size === 0) return;
-    for (const [workspaceId, head] of await readHeads(this.#db, [...this.#feeds.keys()])) {
+    for (const [workspaceId, head] of await readHeads(this.#deps.db, [...this.#feeds.keys()])) {
       const feed = this.#feeds.get(workspaceId);
       if (feed?.head.position !== head.position || feed.head.mark !== head.mark) feed?.wake();
     }
