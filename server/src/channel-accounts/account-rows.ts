@@ -1,4 +1,5 @@
 import type { ChannelAccountSettings } from "../connectors/connector.ts";
+import type { PageRequest } from "../lib/page-bytes.ts";
 import { all, type Db, maybe, one, run } from "../lib/query.ts";
 import type { AccountAttention, ChannelAccountStatus, ChannelAccountView } from "./channel-account.ts";
 
@@ -38,7 +39,7 @@ export function insertAccount(
 export function listAccounts(
   db: Db,
   workspaceId: string,
-  page: { limit: number; after?: { at: Date; id: string } | undefined; channel?: string | undefined },
+  page: PageRequest & { channel?: string | undefined },
 ): Promise<ChannelAccountView[]> {
   return all<ChannelAccountView>(
     db,

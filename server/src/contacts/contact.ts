@@ -1,5 +1,5 @@
 import { notFound } from "../errors.ts";
-import { type OfPage, withinPage } from "../lib/page-bytes.ts";
+import { type OfPage, type PageRequest, withinPage } from "../lib/page-bytes.ts";
 import { all, type Db, maybe, run } from "../lib/query.ts";
 import type { Address } from "./address.ts";
 import type { Metadata } from "./text.ts";
@@ -25,13 +25,11 @@ export async function getContact(db: Db, workspaceId: string, contactId: string)
   return contact;
 }
 
-export interface ContactFilter {
+export interface ContactFilter extends PageRequest {
   /** A part of the name or an address, as in `search_text`, or of a phone number in any format. */
   query?: string | undefined;
   address?: Address | undefined;
   metadata?: { key: string; value: string } | undefined;
-  limit: number;
-  after?: { at: Date; id: string } | undefined;
 }
 
 /** Newest first, a page, and one more than `limit` if another follows. Each set of filters has its own plan. */

@@ -1,6 +1,6 @@
 import { resolveParticipants } from "../contacts/contacts.ts";
 import { type Principal, seesAllConversations } from "../credentials/credentials.ts";
-import { type OfPage, withinPage } from "../lib/page-bytes.ts";
+import { type OfPage, type PageRequest, withinPage } from "../lib/page-bytes.ts";
 import { all, type Db } from "../lib/query.ts";
 import { type Activity, loadActivities } from "./activity.ts";
 import {
@@ -11,15 +11,13 @@ import {
   withMembers,
 } from "./conversation.ts";
 
-export interface ConversationQuery {
+export interface ConversationQuery extends PageRequest {
   /** Conversations of this contact or participant. The id of a merged contact stands for the survivor. */
   contactId?: string | undefined;
   participantId?: string | undefined;
   channel?: string | undefined;
   updatedAfter?: Date | undefined;
   sort: ConversationSort;
-  limit: number;
-  after?: { at: Date; id: string } | undefined;
 }
 
 export type ConversationSort = "activity" | "created";

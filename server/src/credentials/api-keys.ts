@@ -4,6 +4,7 @@ import type { RequestDb } from "../database-roles.ts";
 import { forbidden, invalid, notFound } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
+import type { PageRequest } from "../lib/page-bytes.ts";
 import { transaction } from "../lib/postgres.ts";
 import { all, type Db, inOrder, maybe, one, run } from "../lib/query.ts";
 import { lockMaker } from "./end-access.ts";
@@ -76,11 +77,7 @@ export async function createApiKey(
 }
 
 /** The caller's keys that are not revoked, newest first; for an admin all of the workspace. Up to `limit + 1`. */
-export function listApiKeys(
-  db: Db,
-  principal: Principal,
-  page: { limit: number; after?: { at: Date; id: string } | undefined },
-): Promise<ApiKey[]> {
+export function listApiKeys(db: Db, principal: Principal, page: PageRequest): Promise<ApiKey[]> {
   return all<ApiKey>(
     db,
     `SELECT ${columns} FROM api_keys

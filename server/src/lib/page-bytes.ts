@@ -4,6 +4,12 @@
  */
 export const maxPageBytes = 1024 * 1024;
 
+/** A page of a list, newest first, after the last item of the page before. */
+export interface PageRequest {
+  limit: number;
+  after?: { at: Date; id: string } | undefined;
+}
+
 /** A row of a page that may end before its limit. */
 export interface OfPage {
   /** Whether there is a row after it. */

@@ -13,6 +13,7 @@ import { notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
 import { type Mail, type Mailer, readableTime } from "../lib/mailer.ts";
+import type { PageRequest } from "../lib/page-bytes.ts";
 import { transaction } from "../lib/postgres.ts";
 import { all, type Db, maybe, one, run } from "../lib/query.ts";
 import { addUser, type PasswordHashing } from "./manage-users.ts";
@@ -81,11 +82,7 @@ export async function invite(
 }
 
 /** Newest first, up to `limit + 1`, with expired ones that are still stored. */
-export function listInvitations(
-  db: Db,
-  workspaceId: string,
-  page: { limit: number; after?: { at: Date; id: string } | undefined },
-): Promise<Invitation[]> {
+export function listInvitations(db: Db, workspaceId: string, page: PageRequest): Promise<Invitation[]> {
   return all<Invitation>(
     db,
     `SELECT ${columns} FROM invitations

@@ -1,4 +1,5 @@
 import type { Role } from "../../../contract/src/access.ts";
+import type { PageRequest } from "../lib/page-bytes.ts";
 import { all, type Db, maybe, one, run } from "../lib/query.ts";
 
 /** Without secrets: everyone in the workspace may see it. */
@@ -69,7 +70,7 @@ export function findUser(db: Db, { workspaceId, userId }: { workspaceId: string;
 export function listUsers(
   db: Db,
   workspaceId: string,
-  page: { query?: string | undefined; limit: number; after?: { at: Date; id: string } | undefined },
+  page: PageRequest & { query?: string | undefined },
 ): Promise<User[]> {
   return all<User>(
     db,

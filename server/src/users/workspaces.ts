@@ -4,6 +4,7 @@ import type { IdentityDb } from "../database-roles.ts";
 import { forbidden } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
+import type { PageRequest } from "../lib/page-bytes.ts";
 import { transaction } from "../lib/postgres.ts";
 import { all, type Db, maybe, one } from "../lib/query.ts";
 import { addUser, type PasswordHashing, requesterOf, type UserWithPassword } from "./manage-users.ts";
@@ -55,10 +56,7 @@ export async function requireFirstWorkspace(db: IdentityDb, principal: Principal
   throw forbidden("Only admins of the hub's first workspace can list and create workspaces.");
 }
 
-export function listWorkspaces(
-  db: Db,
-  page: { limit: number; after?: { at: Date; id: string } | undefined },
-): Promise<Workspace[]> {
+export function listWorkspaces(db: Db, page: PageRequest): Promise<Workspace[]> {
   return all<Workspace>(
     db,
     `SELECT workspace_id, name, created_at FROM workspaces
