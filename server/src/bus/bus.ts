@@ -14,7 +14,7 @@ export interface Bus {
    * The same for a statement that publishes on its own: hand it to `bus_append(topic, partitions, counts, batches)`.
    */
   outboxOf(records: readonly NewRecord[]): Outbox;
-  /** Tells consumers in every process that something was committed; without it they find out within a second. */
+  /** Wakes the consumers in every process after a commit; without it they poll within a second. */
   wake(topic: string): void;
   /** Starts consuming at once. A topic and group has one subscription in a process. */
   subscribe<Value>(topic: string, group: string, consumer: Consumer<Value>): Subscription;
@@ -72,13 +72,13 @@ export interface Consumer<Value> {
   readonly partitionsAtOnce?: number;
   /**
    * Handles records of owned partitions, in order for each partition, with one call at a time for a partition. When it
-   * throws, the same records come again, one by one. A record that fails for a temporary reason (`isRecordFault`) is
-   * retried with backoff until it works, and holds up only its partition.
+   * throws, the same records come again, one by one. A record that fails for a reason of its own (`isRecordFault`)
+   * is given up after four tries; any other failure is retried with backoff until it works, and delays only its partition.
    */
   handle(records: readonly BusRecord<Value>[]): Promise<void>;
   /**
-   * Called for a record that failed four times by its own fault: keep it as a dead letter. The partition continues when
-   * this returns. May run twice. Without it such a record is retried like others.
+   * Called for a record that is given up: store it as a dead letter. The partition continues when this returns. May run
+   * twice. Without it such a record is retried like others.
    */
   giveUp?(record: BusRecord<Value>, error: unknown): Promise<void>;
   /** Before the first record of partitions that this process now owns. */

@@ -10,7 +10,7 @@ import type { Bus } from "./bus.ts";
 import { type PositionRow, readPositions } from "./cursors.ts";
 import { outboxOf, partitionOf } from "./partition.ts";
 import { rotateSegments } from "./segments.ts";
-import { openSubscription, type PostgresSubscription } from "./subscription.ts";
+import { PostgresSubscription } from "./subscription.ts";
 
 export interface PostgresBusOptions {
   url: string;
@@ -39,7 +39,7 @@ export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus 
   const pool = openBusPool(url, log);
   stack.defer(() => pool.end());
   const partitions = await createTopics(pool, topics, options.partitions);
-  const subscriptions = new Set<PostgresSubscription>();
+  const subscriptions = new Set<Subscriptions>();
   /** Null: any topic may have new records. */
   const wakeLocal = (topic: string | null) => {
     for (const subscription of subscriptions) if (topic === null || subscription.topic === topic) subscription.wake();
@@ -72,7 +72,7 @@ export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus 
       const ownerId = newId(clock.now());
       const onMoreConsumers = () => notifier.notify(topic);
       const place = { pool, clock, log, troubles, topic, group, ownerId, leaseMs };
-      const subscription = openSubscription({ ...place, consumer, onMoreConsumers });
+      const subscription = new PostgresSubscription({ ...place, consumer, onMoreConsumers });
       subscriptions.add(subscription);
       return {
         ownerId,
@@ -98,6 +98,12 @@ export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus 
     },
   };
 }
+
+/** Those of all topics, whatever their values. */
+type Subscriptions = Pick<
+  PostgresSubscription<unknown>,
+  "topic" | "group" | "ownerId" | "wake" | "owned" | "standing" | "consumers" | "close"
+>;
 
 /**
  * Cursors and leases need no durable commit: one that is lost with the power makes records come again, which they may.
@@ -126,7 +132,7 @@ async function createTopics(db: Db, topics: readonly string[], partitions: numbe
   return row.partitions;
 }
 
-function progressOf({ partition, last_offset, consumed_offset, owner }: PositionRow, ours?: PostgresSubscription) {
+function progressOf({ partition, last_offset, consumed_offset, owner }: PositionRow, ours?: Subscriptions) {
   const holder = owner === null ? "nobody" : owner === ours?.ownerId ? "here" : "elsewhere";
   const standing = holder === "here" ? ours?.standing(partition) : undefined;
   const consumed = Math.max(consumed_offset, standing?.consumed ?? 0);
