@@ -1,6 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chooseShown } from "./presence.ts";
+import { systemClock } from "../lib/clock.ts";
+import { openLocalFanout } from "../lib/fanout/local-fanout.ts";
+import { openTestClient, openTestFeeds, testPrincipal } from "../testing/test-feeds.ts";
+import { startPipeline } from "../testing/test-pipeline.ts";
+import { until } from "../testing/until.ts";
+import { chooseShown, Presence } from "./presence.ts";
 
 const crowd = (count: number, from = 0) => Array.from({ length: count }, (_, index) => `user ${from + index}`);
 
@@ -32,4 +37,44 @@ test("of ten thousand users the first hundred are shown, and others when one of 
   const { came, left } = shown.update("w", crowd(9_998, 2));
   assert.deepEqual([came, left], [crowd(2, 100), crowd(2)]);
   assert.deepEqual(shown.update("another", ["ana"]).users, ["ana"]);
+});
+
+// The disaster: a database that is down for a minute fills the log with hundreds of warnings.
+test("presence that could not be published is retried after a pause, not at each flush", async () => {
+  await using line = await startPipeline({ delivers: false });
+  await using process = openTestFeeds(line);
+  const warnings: string[] = [];
+  const log = { info() {}, warn: (_fields: object, message: string) => void warnings.push(message), error() {} };
+  let nowMs = 0;
+  let waits = 0;
+  const clock = {
+    ...systemClock,
+    elapsed: () => nowMs,
+    after(ms: number, call: () => void) {
+      waits += 1;
+      return systemClock.after(ms, call);
+    },
+  };
+  let isDown = true;
+  let answers = 0;
+  const query = async () => {
+    if (isDown) throw new Error("the database does not answer");
+    answers += 1;
+    return { rows: [] };
+  };
+  await using fanout = openLocalFanout(log);
+  const presence = new Presence({ db: { query } as never, fanout, feeds: process.feeds, clock, log });
+  const { client } = openTestClient(testPrincipal(line, "member"));
+  const feed = await process.feed();
+  feed.join(client);
+  await feed.catchUp(client, feed.head);
+  presence.connected(client);
+  await until("the failure is logged", () => warnings.length > 0);
+  const before = waits;
+  await until("several flushes have passed", () => waits >= before + 4);
+  assert.equal(warnings.length, 1);
+  isDown = false;
+  nowMs += 5_000;
+  await until("it is published", () => answers > 0);
+  await presence.close();
 });

@@ -22,6 +22,8 @@ export interface PresenceDeps {
 
 /** Changes within this time are published together, in milliseconds. */
 const flushEveryMs = 100;
+/** The pause after a failure, in milliseconds. */
+const failurePauseMs = 5_000;
 /** How long a user stays online after the last client has disconnected: most reconnect at once. In milliseconds. */
 const graceMs = 5_000;
 /** Most users whose presence a new client gets, and whose presence all agents of a workspace get. */
@@ -41,6 +43,7 @@ export class Presence {
   readonly #changed = new Set<string>();
   readonly #published = new WeakMap<LiveFeed, { online: ReadonlySet<string>; shown: ReadonlySet<string> }>();
   readonly #flushing: Repeated;
+  #pausedUntil = 0;
 
   constructor(deps: PresenceDeps) {
     this.#deps = deps;
@@ -78,6 +81,7 @@ export class Presence {
   }
 
   async #flush(): Promise<void> {
+    if (this.#deps.clock.elapsed() < this.#pausedUntil) return;
     const arrived = [...this.#newcomers].filter(({ state }) => state === "live");
     const workspaceIds = new Set([...this.#changed, ...arrived.map(({ principal }) => principal.workspaceId)]);
     for (const workspaceId of workspaceIds) {
@@ -87,6 +91,7 @@ export class Presence {
         await this.#publish(workspaceId, here);
       } catch (error) {
         this.#changed.add(workspaceId);
+        this.#pausedUntil = this.#deps.clock.elapsed() + failurePauseMs;
         throw error;
       }
       for (const client of here) this.#newcomers.delete(client);
