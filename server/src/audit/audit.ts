@@ -31,9 +31,7 @@ export interface AuditEvent {
   details?: Record<string, string | number | boolean | null>;
 }
 
-/**
- * Call it last in the transaction of the event: it locks the workspace's log until the commit. Returns the position.
- */
+/** Call it last in the transaction of the event: it locks the workspace's log until commit. Returns the position. */
 export async function recordAuditEvent(
   db: Db,
   by: Actor,

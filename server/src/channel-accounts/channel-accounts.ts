@@ -73,7 +73,7 @@ export class ChannelAccounts {
     });
   }
 
-  /** VALIDATION_ERROR; CONFLICT when already connected. `io` checks the credentials: CHANNEL_CREDENTIALS_INVALID. */
+  /** CONFLICT when already connected. With `io` the platform checks first: CHANNEL_CREDENTIALS_INVALID. */
   async create(db: RequestDb, by: Actor, input: NewChannelAccount, io?: ConnectorIo): Promise<ChannelAccountView> {
     const connector = connectorFor(input.channel);
     if (connector === undefined) {

@@ -20,9 +20,7 @@ export interface CodeToSend {
 export interface CodeRoute {
   channel: string;
   help: string;
-  /**
-   * Sends directly, not as a message, and returns at once: neither answer nor time reveals whether the person exists.
-   */
+  /** Sends directly, not as a message, and returns at once: the time does not reveal whether the person exists. */
   send(code: CodeToSend): void;
 }
 

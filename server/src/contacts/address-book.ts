@@ -52,9 +52,7 @@ export function requireFree(owners: AddressOwner[], participantId: string | null
   });
 }
 
-/**
- * Appends them in this order. The caller holds their locks and knows that they are free, or of deleted participants.
- */
+/** Appends them in order. The caller holds their locks and knows that they are free, or of deleted participants. */
 export async function insertAddresses(
   db: Db,
   given: { workspaceId: string; addresses: (Address & { participantId: string })[]; createdAt: Date },

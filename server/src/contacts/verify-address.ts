@@ -35,9 +35,7 @@ interface UserKey {
   userId: string;
 }
 
-/**
- * The caller sends the code. Does not reveal who has the address. RATE_LIMIT_EXCEEDED; CONFLICT for too many addresses.
- */
+/** Does not reveal who has the address. RATE_LIMIT_EXCEEDED; CONFLICT for too many addresses. */
 export async function startVerification(
   { db, clock }: { db: RequestDb; clock: Clock },
   { workspaceId, userId }: UserKey,

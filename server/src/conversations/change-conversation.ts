@@ -48,9 +48,7 @@ export async function changeConversation(
   });
 }
 
-/**
- * Earlier messages become visible. VALIDATION_ERROR: private, full, or unknown participant; CONFLICT: a member already.
- */
+/** VALIDATION_ERROR for a private or full conversation, or an unknown participant; CONFLICT for a member. */
 export async function addMember(
   { db, clock, parseAddress }: { db: RequestDb; clock: Clock; parseAddress: ParseAddress },
   principal: Principal,
@@ -74,7 +72,7 @@ export async function addMember(
   });
 }
 
-/** VALIDATION_ERROR for a private conversation; CONFLICT for the last member; RESOURCE_NOT_FOUND for no member. */
+/** VALIDATION_ERROR for a private conversation, CONFLICT for the last member, RESOURCE_NOT_FOUND for others. */
 export async function removeMember(
   db: RequestDb,
   principal: Principal,

@@ -17,7 +17,7 @@ export interface ReadRange {
 
 export type SaveRead = (tx: PoolClient, range: ReadRange) => Promise<void>;
 
-/** A lower `seq` than before changes nothing. VALIDATION_ERROR for a future `seq`, FORBIDDEN for no member. */
+/** A lower `seq` than before changes nothing. VALIDATION_ERROR for a future `seq`, FORBIDDEN for non-members. */
 export async function readConversation(
   { db, clock, saveMarks }: { db: RequestDb; clock: Clock; saveMarks: SaveRead },
   principal: Principal,

@@ -99,9 +99,7 @@ export async function findApiKey(db: Db, { workspaceId, callerId }: Principal): 
   return row;
 }
 
-/**
- * With all keys that it created, directly or through others. RESOURCE_NOT_FOUND for one revoked or not the caller's.
- */
+/** With all keys created by it or through it. RESOURCE_NOT_FOUND for one that is revoked or not the caller's. */
 export async function revokeApiKey(
   { db, clock, forget }: { db: RequestDb; clock: Clock } & Forget,
   principal: Principal,

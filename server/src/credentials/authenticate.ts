@@ -94,9 +94,7 @@ async function checkCredential(deps: CheckDeps, authorization: string, earlier: 
   return token.startsWith(apiKeyPrefix) ? checkApiKey(deps, token) : checkAccessToken(deps, token, earlier);
 }
 
-/**
- * A signature is verified once, and the remaining time measured monotonically: setting the clock does not change it.
- */
+/** Verifies a signature once, and measures the remaining time monotonically, so that clock changes do not matter. */
 async function checkAccessToken({ live, clock, tokens }: CheckDeps, token: string, earlier?: CachedCredential) {
   const claims = earlier?.claims ?? (await tokens.verify(token));
   const { userId, sessionId, workspaceId } = claims;

@@ -7,7 +7,7 @@ import { endedSession, invalidApiKey } from "./tokens.ts";
 export interface Ending {
   /** Default: true. */
   sessions?: boolean | undefined;
-  /** From this time on: API keys, invitations, resets, endpoints; undefined: since all last ended, null: none. */
+  /** For API keys, invitations, resets and endpoints; undefined: since all of them last ended, null: none. */
   apiKeysSince?: Date | null | undefined;
 }
 
