@@ -7,8 +7,8 @@ export interface Child extends AsyncDisposable {
   readonly pid: number;
   /** Sends an order and waits for its result. One at a time. */
   ask<Result>(order: unknown): Promise<Result>;
-  /** Sends a word that has no answer. */
-  tell(word: unknown): void;
+  /** Sends an order without a result. */
+  post(order: unknown): void;
 }
 
 type Reply = { ok: true; result: unknown } | { ok: false; error: string };
@@ -21,11 +21,11 @@ export async function startChild(program: string): Promise<Child> {
   await once(child, "message");
   return {
     pid: child.pid!,
-    tell: (word) => void child.send(word as object),
+    post: (order) => void child.send(order as object),
     ask<Result>(order: unknown) {
       const reply = next(child) as Promise<Result>;
       child.send(order as object);
-      // Whoever asked may do something else first, and fail there: then nobody waits for this.
+      // The caller may fail elsewhere before it awaits this.
       reply.catch(() => {});
       return reply;
     },
@@ -50,7 +50,7 @@ function next(child: ChildProcess): Promise<unknown> {
   });
 }
 
-/** The other side: answers each order with what `work` returns; null is for words that have no answer. */
+/** The other side: answers each order with what `work` returns; null is for orders without a result. */
 export function serve(work: (order: never) => Promise<unknown> | null): void {
   process.once("disconnect", () => process.exit(0));
   process.on("message", async (order) => {

@@ -14,12 +14,12 @@ Starts all it needs on free ports, in a temporary folder, and leaves nothing beh
   --only <names>    some measures, separated by commas; * stands for anything: --only 'accept.single,e2e.*'.
                     --only may be left out
   --json            print one JSON object instead of the table
-  --profile [names] also say where the time goes: functions of the hub, statements of PostgreSQL, CPU of each part.
+  --profile [names] also show what takes the time: functions of the hub, statements of PostgreSQL, CPU of each part.
                     The figures of such a run are lower
   --list            print the names of the measures
   --help            print this
 
-Ends with 0 also when a goal does not hold (the table says so), and with 1 when a message was lost, came twice or out
+Ends with 0 also when a goal does not hold (the table says so), and with 1 when a message was lost, repeated or out
 of order, or when a measure could not run.
 `;
 
@@ -67,7 +67,7 @@ async function run(): Promise<number> {
   return failures === 0 ? 0 : 1;
 }
 
-/** The profile goes beside a JSON object, never into it. */
+/** The profile is printed beside a JSON object, never in it. */
 function print(text: string): void {
   (options.json ? process.stderr : process.stdout).write(text);
 }

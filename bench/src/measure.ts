@@ -29,7 +29,7 @@ export interface Bench {
   resources: AsyncDisposableStack;
 }
 
-/** Something was lost, came twice, out of order or not at all: no figure makes up for that. */
+/** A message was lost, repeated or out of order: then no figure counts. */
 export class CheckFailed extends Error {
   override readonly name = "CheckFailed";
 }
@@ -58,7 +58,7 @@ export function atLeast(figure: Figure, goal: number): Row {
   return { ...alone(figure), goal: `>= ${goal} ${figure.unit}`, holds: figure.value >= goal };
 }
 
-/** `reference` is told beside it; the goal is the figure's. */
+/** `reference` is printed beside it; the goal is the figure's. */
 export function atMost(figure: Figure, goal: number, reference: number | null = null): Row {
   const beside = reference === null ? {} : { reference: round(reference), ratio: round(figure.value / reference) };
   return { ...alone(figure), ...beside, goal: `<= ${goal} ${figure.unit}`, holds: figure.value <= goal };

@@ -14,7 +14,7 @@ const pageSize = 20_000;
 /** Reads what the simulated platform got, each message once. */
 export interface Inbox {
   readonly messages: readonly ReceivedMessage[];
-  /** Reads what came since the last time. */
+  /** Reads the messages since the last time. */
   read(): Promise<void>;
   /** Whether every webhook that the platform promised was taken. */
   isIdle(): Promise<boolean>;

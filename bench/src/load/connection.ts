@@ -9,7 +9,7 @@ export interface Connection {
 
 export interface Answer {
   status: number;
-  /** The head and body as far as one read brought them: enough to tell what went wrong. */
+  /** The start of the answer, as far as one read brought it: it shows what went wrong. */
   beginning: Buffer;
 }
 

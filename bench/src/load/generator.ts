@@ -24,7 +24,7 @@ export async function startGenerator(): Promise<Generator> {
       nextMessage = result.nextMessage;
       return result;
     },
-    allow: (messages) => child.tell({ kind: "allow", messages } satisfies GeneratorOrder),
+    allow: (messages) => child.post({ kind: "allow", messages } satisfies GeneratorOrder),
     [Symbol.asyncDispose]: () => child[Symbol.asyncDispose](),
   };
 }

@@ -6,7 +6,7 @@ export interface Traffic {
   /** Credentials that connections use by turns, instead of the one above. */
   authorizations?: readonly string[];
   conversationIds: readonly string[];
-  /** Messages to a request: 1 goes to `/v1/messages`, more to `/v1/messages/batch`. */
+  /** Messages in a request: 1 is sent to `/v1/messages`, more to `/v1/messages/batch`. */
   batchSize: number;
 }
 
@@ -15,7 +15,7 @@ export const textLength = 100;
 const digits = 12;
 const filler = "of the measurement: as long as what people write to each other on an ordinary day, no longer.";
 
-/** The text of message `number`: unique, and told apart from every other by its beginning. */
+/** The text of message `number`: unique by its beginning. */
 export function textOf(number: number): string {
   return `${String(number).padStart(digits, "0")} ${filler}`.slice(0, textLength).padEnd(textLength, ".");
 }

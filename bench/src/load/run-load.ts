@@ -4,7 +4,7 @@ import { makeRequest, type Request, type Traffic } from "./requests.ts";
 
 /**
  * How requests follow each other. `closed`: each connection sends as soon as it was answered. `open`: at a fixed rate,
- * whatever the answers do; latency counts from when a request should have left. `flood`: at a fixed rate that is too
+ * independent of the answers; latency counts from when a request should have left. `flood`: at a fixed rate that is too
  * much: 503 is an answer like another, a request that finds no idle connection is dropped, and latency counts from when
  * a request left. One connection of `patientShare` waits as long as `retry-after` says, the others send at once.
  * `credit`: as `closed`, but never more messages than were allowed so far.
@@ -164,7 +164,7 @@ async function openWorkers({ traffic, connections, pace, firstMessage }: LoadOrd
     while (idle.length > 0 && now < endsAt && next + traffic.batchSize <= limit) send(idle.pop()!, now);
   }
 
-  /** Sends what is due at the asked rate, evenly spaced; looks once a millisecond. */
+  /** Sends what is due at the asked rate, evenly spaced; checks once a millisecond. */
   function sendDue(startedAt: number, requestsPerSecond: number): void {
     const everyMs = 1000 / requestsPerSecond;
     let dueAt = startedAt;

@@ -14,7 +14,7 @@ const pace: Pace = { kind: "closed", ...time };
 
 /**
  * Durable accepts in batches, beside the bare insert of the same rows by the same driver at equal concurrency: the
- * messages and what goes on the bus, in one statement from arrays, which is as fast as long lists of values.
+ * messages and bus records, in one statement from arrays, which is as fast as long lists of values.
  */
 export const acceptBatch: Measure = {
   names: ["accept.batch500"],

@@ -15,7 +15,7 @@ const rounds = 3;
 /**
  * Latency of a durable accept at half of the most that this machine accepts. Requests leave when they are due, answered
  * or not, and their time counts from then: a hub that stalls is not spared the requests that it kept from being sent.
- * The echo of `accept.single` at the same rate, as the reference, tells what of it is generator and machine.
+ * The echo of `accept.single` at the same rate, as the reference, shows the share of generator and machine.
  */
 export const acceptP99: Measure = {
   names: ["accept.p99"],

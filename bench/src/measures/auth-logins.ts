@@ -78,7 +78,7 @@ function startLogIns(url: string, usernames: readonly string[], password: string
       else {
         if (answer.status !== 503) throw new Error(`a log-in was answered with ${answer.status}`);
         counts.refused += 1;
-        // People are not in step: within the second after the one that they were told.
+        // People are not in step: they retry within the second after `retry-after`.
         const waitMs = (Number(answer.headers.get("retry-after")) + Math.random()) * 1_000;
         await delay(waitMs, undefined, { signal: closing.signal }).catch(() => {});
       }

@@ -9,7 +9,7 @@ import { alone, type Measure } from "../measure.ts";
 const people = 20;
 const warmUp = 40;
 const messages = 240;
-/** Between one message and the next: its receipts have come by then, and nothing else is under way. */
+/** Between one message and the next: by then its receipts are received, and nothing else is under way. */
 const pauseMs = 30;
 const settleMs = 2_000;
 

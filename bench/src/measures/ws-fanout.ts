@@ -9,9 +9,9 @@ import { type CrowdChild, socketsHere } from "../sockets/crowd-child.ts";
 
 const wanted = 10_000;
 const warmUps = 3;
-/** With the hub's clients there first, and as many with the others: who came last has it a little easier. */
+/** Half with the hub's clients connected first, half with the others: the later ones are slightly faster. */
 const rounds = 8;
-/** About a frame of the hub that tells of a message of 100 characters. */
+/** About a frame of the hub for a message of 100 characters. */
 const frameLength = 590;
 const settleMs = 3_000;
 const pauseMs = 100;
@@ -41,17 +41,17 @@ export const wsFanout: Measure = {
       const first = await arena.head();
       for (let round = 1; round <= warmUps + rounds; round += 1) {
         const scene = { name: "ws.fanout", hub, generatorPid: crowd.pid };
-        const { result: told } = await bench.observer.watch(scene, async () => {
-          return { ...(await tell(crowd, first + round)), messages: 1 };
+        const { result: published } = await bench.observer.watch(scene, async () => {
+          return { ...(await publish(crowd, first + round)), messages: 1 };
         });
         await delay(pauseMs);
         const bareMs = await loop(bareCrowd, round);
         await delay(pauseMs);
         if (round <= warmUps) continue;
-        seen.hub.push(told.ms);
+        seen.hub.push(published.ms);
         seen.bare.push(bareMs);
         bench.progress(
-          `round ${seen.hub.length}: hub ${told.ms.toFixed(1)} ms (its first byte after ${told.untilFirst.toFixed(1)}), ` +
+          `round ${seen.hub.length}: hub ${published.ms.toFixed(1)} ms (its first byte after ${published.untilFirst.toFixed(1)}), ` +
             `bare ${bareMs.toFixed(1)} ms`,
         );
       }
@@ -59,7 +59,7 @@ export const wsFanout: Measure = {
       for (const each of crowds.values()) await each.close();
     }
 
-    async function tell(crowd: CrowdChild, cursor: number) {
+    async function publish(crowd: CrowdChild, cursor: number) {
       const reached = crowd.reach(cursor);
       const acceptedAt = await send(cursor);
       const { firstAt, lastAt } = await reached;

@@ -15,8 +15,8 @@ const firstProbe = 1_000_000_000;
 const loadMs = 8_000;
 
 /**
- * From the 202 of a message until it is heard on a socket: with nothing else under way, and beside half of the most that
- * this machine accepts. A message that is heard before its 202 counts as 0. The reference is the time from the request to
+ * From the 202 of a message until a socket receives it: with nothing else under way, and beside half of the most that
+ * this machine accepts. A message that is received before its 202 counts as 0. The reference is the time from the request to
  * the 202 of the same messages.
  */
 export const wsLatency: Measure = {
@@ -56,12 +56,12 @@ export const wsLatency: Measure = {
     });
     await checkAccepted(stage, accepted + most.accepted);
     bench.progress(
-      `alone: heard after ${describe(quiet.heard)}, accepted after ${describe(quiet.accepted)}; ` +
-        `at ${requestsPerSecond.toFixed(0)} messages/s: heard after ${describe(loaded.heard)}, ` +
+      `alone: received after ${describe(quiet.received)}, accepted after ${describe(quiet.accepted)}; ` +
+        `at ${requestsPerSecond.toFixed(0)} messages/s: received after ${describe(loaded.received)}, ` +
         `accepted after ${describe(loaded.accepted)}`,
     );
     const row = (name: string, result: ProbeResult, quantile: "p50" | "p99", goal: number) =>
-      atMost({ name, value: result.heard[quantile], unit: "ms" }, goal, result.accepted[quantile]);
+      atMost({ name, value: result.received[quantile], unit: "ms" }, goal, result.accepted[quantile]);
     return [
       row("ws.latency.p50", quiet, "p50", 5),
       row("ws.latency.p99", quiet, "p99", 20),
@@ -71,6 +71,6 @@ export const wsLatency: Measure = {
   },
 };
 
-function describe({ p50, p99, max }: ProbeResult["heard"]): string {
+function describe({ p50, p99, max }: ProbeResult["received"]): string {
   return `${p50.toFixed(2)} ms (p99 ${p99.toFixed(2)}, longest ${max.toFixed(2)})`;
 }

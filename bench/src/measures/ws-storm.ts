@@ -6,7 +6,7 @@ import { countStatements, resetStatements } from "../watch/statements.ts";
 
 const wanted = 10_000;
 const few = 1_000;
-/** Events written while nobody listens, and while they come back. */
+/** Events written while no client is connected, and while they reconnect. */
 const missed = 100;
 const later = 20;
 const settleMs = 3_000;
@@ -14,7 +14,7 @@ const settleMs = 3_000;
 const quietMs = 10_000;
 
 /**
- * All clients are cut off at once and come back, two hundred handshakes at a time, each to where it was, while events are
+ * All clients are cut off at once and reconnect, two hundred handshakes at a time, each from its cursor, while events are
  * written: until every one of them has all of it. It must not cost the database more with more clients.
  */
 export const wsStorm: Measure = {
@@ -28,7 +28,7 @@ export const wsStorm: Measure = {
     const bare = await startBareServer(bench);
     const { crowd } = await fill(bench, bare.url, authorizations);
     const cutAt = await crowd.cut();
-    const bareSeconds = ((await crowd.comeBack()) - cutAt) / 1_000;
+    const bareSeconds = ((await crowd.reconnect()) - cutAt) / 1_000;
     return [
       beside({ name: "ws.storm", value: large.seconds, unit: "s" }, bareSeconds),
       atMostTimes({ name: "ws.storm.queries", value: large.queries, unit: "queries" }, small.queries, 1.5),
@@ -48,7 +48,7 @@ async function storm(bench: Bench, arena: Arena, authorizations: string[]) {
     const asked = await countWhile(hub.databaseUrl, async () => {
       const cutAt = await crowd.cut();
       await arena.say(missed);
-      const back = crowd.comeBack();
+      const back = crowd.reconnect();
       await arena.say(later);
       await back;
       seconds = ((await crowd.reach(goal)).lastAt - cutAt) / 1_000;

@@ -26,7 +26,7 @@ server.on("connection", (socket, { url = "" }) => {
   if (url.includes("cursor=")) socket.send(frame("RESUMED", 0, 100));
 });
 
-/** The least a server of sockets can do: greet, and send the same text to everybody in a loop. */
+/** The least a server of sockets can do: greet, and send the same text to all clients in a loop. */
 serve(async (order: SocketsOrder) => {
   switch (order.kind) {
     case "listen":

@@ -7,7 +7,7 @@ import type { SocketsOrder } from "../reference/sockets-process.ts";
 import { countStatementsFromNextStart } from "../watch/statements.ts";
 import { type CrowdChild, startCrowd } from "./crowd-child.ts";
 
-/** A hub with nothing to do but to tell sockets, and agents who listen to all of its workspace. */
+/** A hub that only sends to sockets, and agents who receive all events of its workspace. */
 export interface Arena extends Workplace {
   hub: BenchHub;
   /** Makes agents, each with a session and a token of its own. */
@@ -25,7 +25,7 @@ export const atOnce = 200;
 export async function openArena(bench: Bench, { mayCount }: { mayCount: boolean }): Promise<Arena> {
   const { resources, observer } = bench;
   const dataDir = resources.use(openDataDir()).path;
-  // Messages are accepted and told, and go no further: deliveries would be events too.
+  // Messages are accepted and published, and not routed: deliveries would be events too.
   const roles = "api,realtime";
   if (mayCount || observer.isProfiling) {
     await using first = await startHub({ dataDir, roles });

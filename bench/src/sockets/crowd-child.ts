@@ -13,7 +13,7 @@ export interface CrowdChild extends AsyncDisposable {
   /** When it began. */
   cut(): Promise<number>;
   /** When the last had resumed. */
-  comeBack(): Promise<number>;
+  reconnect(): Promise<number>;
   /** Throws when a client missed an event, got one twice, or was cut off. */
   check(): Promise<void>;
   close(): Promise<void>;
@@ -27,7 +27,7 @@ export async function startCrowd(): Promise<CrowdChild> {
     open: (options) => ask({ kind: "open", options }),
     reach: (cursor) => ask({ kind: "reach", cursor }),
     cut: () => ask({ kind: "cut" }),
-    comeBack: () => ask({ kind: "come back" }),
+    reconnect: () => ask({ kind: "reconnect" }),
     async check() {
       const faults = await ask<CrowdFaults>({ kind: "faults" });
       const { holes, doubles, gaps, ended, why } = faults;

@@ -6,7 +6,7 @@ export type CrowdOrder =
   | { kind: "open"; options: CrowdOptions }
   | { kind: "reach"; cursor: number }
   | { kind: "cut" }
-  | { kind: "come back" }
+  | { kind: "reconnect" }
   | { kind: "faults" }
   | { kind: "close" };
 
@@ -19,14 +19,14 @@ serve(async (order: CrowdOrder) => {
     await within(crowd.open());
     return (sharedNow() - startedAt) / 1_000;
   }
-  if (crowd === null) throw new Error("nobody is there yet");
+  if (crowd === null) throw new Error("no client is connected yet");
   switch (order.kind) {
     case "reach":
       return within(crowd.reach(order.cursor));
     case "cut":
       return crowd.cut();
-    case "come back":
-      await within(crowd.comeBack());
+    case "reconnect":
+      await within(crowd.reconnect());
       return sharedNow();
     case "faults":
       return crowd.faults();

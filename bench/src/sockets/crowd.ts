@@ -11,7 +11,7 @@ export interface CrowdOptions {
   atOnce: number;
 }
 
-/** What went wrong so far: events that a client did not get, got twice, or was told that it missed, and sockets that ended. */
+/** What went wrong so far: events that a client did not get, got twice, or got a gap for, and sockets that ended. */
 export interface CrowdFaults {
   holes: number;
   doubles: number;
@@ -45,7 +45,7 @@ export function openCrowd({ url, authorizations, atOnce }: CrowdOptions) {
   let onReady = (_member: Member) => {};
   let goal = { cursor: Number.POSITIVE_INFINITY, missing: members.length, firstAt: 0, reached: (_at: number) => {} };
 
-  function come(member: Member, index: number, cursor: number | null): void {
+  function connectMember(member: Member, index: number, cursor: number | null): void {
     const options = { host, port: Number(port), localAddress: sourceAddresses[index % sourceAddresses.length]! };
     const { authorization } = member;
     member.client = openSocketClient({
@@ -94,7 +94,7 @@ export function openCrowd({ url, authorizations, atOnce }: CrowdOptions) {
     const { promise, resolve } = Promise.withResolvers<void>();
     const bringNext = () => {
       const index = next++;
-      if (index < members.length) come(members[index]!, index, cursorOf(members[index]!));
+      if (index < members.length) connectMember(members[index]!, index, cursorOf(members[index]!));
     };
     onReady = () => (ready === members.length ? resolve() : bringNext());
     for (let count = 0; count < atOnce; count += 1) bringNext();
@@ -118,8 +118,8 @@ export function openCrowd({ url, authorizations, atOnce }: CrowdOptions) {
       ready = 0;
       return startedAt;
     },
-    /** All come back to where each of them was. */
-    async comeBack(): Promise<void> {
+    /** All reconnect, each from its cursor. */
+    async reconnect(): Promise<void> {
       await bringAll(({ cursor }) => cursor);
     },
     /** When the first and the last of them had the event at this cursor. */

@@ -1,4 +1,4 @@
-/** What a client of the bench must know of a frame; the rest is not looked at. */
+/** The parts of a frame that a client of the bench reads. */
 export interface SeenFrame {
   type: string;
   /** Of the feed; 0 where the frame has none. */
@@ -36,7 +36,7 @@ export function frameReader({ onText, onPing, onClose }: FrameListener): (chunk:
   };
 }
 
-/** Null when it has not come whole yet. */
+/** Null while it is incomplete. */
 function cutFrame(data: Buffer): { opcode: number; payload: Buffer; end: number } | null {
   if (data.length < 2) return null;
   const short = data[1]! & 0x7f;

@@ -12,14 +12,14 @@ export interface ProbeOptions {
   first: number;
   warmUp: number;
   count: number;
-  /** Between what was heard and the next message, in milliseconds. */
+  /** Between a received message and the next one, in milliseconds. */
   pauseMs: number;
 }
 
 export interface ProbeResult {
   sent: number;
   /** From the 202 to the frame, 0 for one that was there before; in milliseconds. */
-  heard: { p50: number; p99: number; max: number };
+  received: { p50: number; p99: number; max: number };
   /** From the request to its 202. */
   accepted: { p50: number; p99: number; max: number };
 }
@@ -28,14 +28,14 @@ export interface ProbeResult {
 const patienceMs = 10_000;
 const textField = '"content":"';
 
-/** One message after the other, each from its 202 until it is heard on a socket of the same process. */
+/** One message after the other, each from its 202 until a socket of the same process receives it. */
 export async function probe(options: ProbeOptions): Promise<ProbeResult> {
   const { url, authorization, conversationId, first, warmUp, count, pauseMs } = options;
   const { hostname: host, port } = new URL(url);
   const failed = Promise.withResolvers<never>();
   failed.promise.catch(() => {});
   const fail = (why: string) => failed.reject(new Error(why));
-  let hear = (_number: number) => {};
+  let receive = (_number: number) => {};
   let answer = (_status: number) => {};
   const ready = Promise.withResolvers<void>();
   const socket = openSocketClient({
@@ -48,7 +48,7 @@ export async function probe(options: ProbeOptions): Promise<ProbeResult> {
       const text = payload.toString("latin1");
       if (text.includes('"type":"HELLO"')) ready.resolve();
       const at = text.indexOf(textField);
-      if (at > 0) hear(numberOf(text.slice(at + textField.length)));
+      if (at > 0) receive(numberOf(text.slice(at + textField.length)));
     },
     onEnded: fail,
   });
@@ -59,30 +59,30 @@ export async function probe(options: ProbeOptions): Promise<ProbeResult> {
   );
   const request = makeRequest({ url, authorization, conversationIds: [conversationId], batchSize: 1 });
 
-  async function once(number: number): Promise<{ heardMs: number; acceptedMs: number }> {
+  async function once(number: number): Promise<{ receivedMs: number; acceptedMs: number }> {
     const accepted = new Promise<number>((resolve) => {
       answer = (status) => (status === 202 ? resolve(sharedNow()) : fail(`A message was answered with ${status}.`));
     });
-    const heard = new Promise<number>((resolve) => {
-      hear = (heardNumber) => {
-        if (heardNumber === number) resolve(sharedNow());
+    const received = new Promise<number>((resolve) => {
+      receive = (receivedNumber) => {
+        if (receivedNumber === number) resolve(sharedNow());
       };
     });
     const sentAt = sharedNow();
     connection.send(request.fill(number));
-    const [acceptedAt, heardAt] = await Promise.all([accepted, heard]);
-    return { heardMs: Math.max(0, heardAt - acceptedAt), acceptedMs: acceptedAt - sentAt };
+    const [acceptedAt, receivedAt] = await Promise.all([accepted, received]);
+    return { receivedMs: Math.max(0, receivedAt - acceptedAt), acceptedMs: acceptedAt - sentAt };
   }
 
-  const seen = { heard: latencies(), accepted: latencies() };
+  const seen = { received: latencies(), accepted: latencies() };
   try {
     await Promise.race([ready.promise, failed.promise]);
     for (let index = 0; index < warmUp + count; index += 1) {
-      const timer = setTimeout(() => fail("a message was never heard"), patienceMs);
-      const { heardMs, acceptedMs } = await Promise.race([once(first + index), failed.promise]);
+      const timer = setTimeout(() => fail("a message was never received"), patienceMs);
+      const { receivedMs, acceptedMs } = await Promise.race([once(first + index), failed.promise]);
       clearTimeout(timer);
       if (index >= warmUp) {
-        seen.heard.add(heardMs);
+        seen.received.add(receivedMs);
         seen.accepted.add(acceptedMs);
       }
       await new Promise((resolve) => setTimeout(resolve, pauseMs));
@@ -91,5 +91,5 @@ export async function probe(options: ProbeOptions): Promise<ProbeResult> {
     socket.cut();
     connection.close();
   }
-  return { sent: warmUp + count, heard: seen.heard.summary(), accepted: seen.accepted.summary() };
+  return { sent: warmUp + count, received: seen.received.summary(), accepted: seen.accepted.summary() };
 }

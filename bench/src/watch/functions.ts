@@ -2,7 +2,7 @@ import { type CpuProfile, samplingIntervalUs } from "./inspector.ts";
 
 /**
  * A thread that waits for a processor is not sampled until it runs again, and then just where another process took its
- * place, mostly in the write that woke that process. Samples that come this late, in microseconds, are not counted.
+ * place, mostly in the write that woke that process. Samples that are this late, in microseconds, are not counted.
  */
 const lateSampleUs = 2 * samplingIntervalUs;
 
@@ -13,7 +13,7 @@ export interface FunctionTimes {
   readonly busyUs: number;
   /** By the function that ran; the most expensive first. */
   self(): Entry[];
-  /** By our own functions that were on the stack, whatever they called. */
+  /** By our own functions on the stack, with all that they called. */
   within(): Entry[];
   /** By the package or folder of the function that ran. */
   areas(): Entry[];

@@ -8,7 +8,7 @@ import { readStatements, resetStatements, type StatementTime } from "./statement
 export interface Observer {
   /** Whether hubs are to be started with their inspector open and their statements counted. */
   readonly isProfiling: boolean;
-  /** Runs `work`, which tells how many messages it moved, and says what that cost. */
+  /** Runs `work`, which returns how many messages it moved, and measures its cost. */
   watch<Result extends { messages: number }>(scene: Scene, work: () => Promise<Result>): Promise<Watched<Result>>;
 }
 

@@ -10,7 +10,7 @@ export interface ProcessFigures {
   endedChildrenUs: number;
 }
 
-/** Every process of this machine. CPU time is told in steps of 10 ms. */
+/** Every process of this machine. CPU time has steps of 10 ms. */
 export function readProcesses(): ProcessFigures[] {
   return process.platform === "linux" ? readProc() : readPs();
 }
@@ -20,7 +20,7 @@ export function cpuOf(pid: number): number {
   return readProcesses().find((one) => one.pid === pid)?.cpuUs ?? 0;
 }
 
-/** Linux counts in ticks of a hundredth of a second, whatever the machine. Source: proc_pid_stat(5), USER_HZ. */
+/** Linux counts in ticks of a hundredth of a second on any machine. Source: proc_pid_stat(5), USER_HZ. */
 const tickUs = 10_000;
 
 function readProc(): ProcessFigures[] {
