@@ -44,11 +44,11 @@ const closed = routes.filter(({ row }) => row.access !== "public");
 
 test("every route of the hub has a row in the table, and every row a route", async () => {
   const { paths } = (await (await fetch(`${hub.url}/openapi.json`)).json()) as { paths: Record<string, object> };
-  const told = Object.entries(paths).flatMap(([path, methods]) =>
+  const documented = Object.entries(paths).flatMap(([path, methods]) =>
     Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
   );
-  assert.ok(told.length > 50);
-  assert.deepEqual(told.sort(), Object.keys(authorizationTable).sort());
+  assert.ok(documented.length > 50);
+  assert.deepEqual(documented.sort(), Object.keys(authorizationTable).sort());
 });
 
 describe("callers without access are refused, and nothing changes", () => {
@@ -180,7 +180,7 @@ async function expectForeign(route: string, request: Request, { stranger, outsid
   if (outsider === 200) assert.match(said, /RESOURCE_NOT_FOUND/);
 }
 
-/** No id of the workspace's people and things is told to somebody who did not name it. */
+/** No id of the workspace's people and things is in the answer to a caller who did not name it. */
 async function expectNothingOf(workspace: Workspace, said: string, request: Request): Promise<void> {
   const { workspaceId, admin, agent, member, outsider } = workspace;
   const things = await Promise.all(Object.values(kept).map((thing) => thing()));
@@ -229,7 +229,7 @@ async function expect(
 /** Nothing is on its way: no message, no event for an endpoint. */
 async function quiet(): Promise<void> {
   await hub.settled();
-  await until("every endpoint was told", async () => {
+  await until("every endpoint has an attempt", async () => {
     const [row] = await owner.all<{ waiting: string }>(
       `SELECT (SELECT count(*) FROM webhook_deliveries WHERE status = 'pending') +
         (SELECT count(*) FROM webhook_cursors c JOIN event_heads h USING (workspace_id)

@@ -314,8 +314,8 @@ test("public pages, the audit log and lists contain none of them", async () => {
     const { status, body } = await send(`GET ${path}?limit=200`);
     assert.equal(status, 200);
     for (const kind of ["key", "secret", "token", "password"]) {
-      const told = found(JSON.stringify(body), path).filter((name) => name.includes(kind) && !name.includes(" /"));
-      assert.deepEqual(told, []);
+      const shown = found(JSON.stringify(body), path).filter((name) => name.includes(kind) && !name.includes(" /"));
+      assert.deepEqual(shown, []);
     }
   }
   assert.ok(canaries.size > 200, `${canaries.size} words were pushed`);

@@ -41,7 +41,11 @@ test("an invited user can log in, and a forgotten password can be reset", async 
 });
 
 test("an API key is listed with its hint, and never in full", async () => {
-  const made = await hub.admin.apiKeys.create({ name: "told", scopes: ["*"], rate_limit: { per_second: 2, burst: 4 } });
+  const made = await hub.admin.apiKeys.create({
+    name: "listed",
+    scopes: ["*"],
+    rate_limit: { per_second: 2, burst: 4 },
+  });
   const { data } = await hub.admin.apiKeys.list();
   const listed = data.find(({ api_key_id }) => api_key_id === made.api_key_id)!;
   assert.deepEqual(listed.rate_limit, { per_second: 2, burst: 4 });

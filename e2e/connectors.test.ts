@@ -345,7 +345,7 @@ for (const { channel, capabilities, handshake } of connectors) {
         /[a-z]/i.test(secret),
       );
       for (const secret of [canary, ...secrets]) {
-        assert.equal(trace.includes(secret), false, "the trace tells a secret");
+        assert.equal(trace.includes(secret), false, "the trace contains a secret");
         assert.equal(
           hub.log.lines.some((line) => line.includes(secret)),
           false,

@@ -130,8 +130,8 @@ for (const channel of channels) {
       const checker = openChecker();
       await sendAll(hub, checker, talks, 40);
       const down = await until("the breaker is open", async () => {
-        const told = await health();
-        return told.breaker !== "closed" && told;
+        const reported = await health();
+        return reported.breaker !== "closed" && reported;
       });
       assert.ok(down.last_error?.detail);
       assert.ok(down.pending > 0);

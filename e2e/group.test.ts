@@ -150,13 +150,13 @@ describe("a group of a person on WhatsApp, a person on Telegram and an agent", (
     assert.ok(count("webhook") >= 1);
     const times = trace.map(({ at }) => at);
     assert.deepEqual(times, times.toSorted());
-    const told = JSON.stringify(trace);
+    const shown = JSON.stringify(trace);
     const secrets = (await hub.simulator.accounts()).flatMap(({ access_token, app_secret, bot_token, secret_token }) =>
       [access_token, app_secret, bot_token, secret_token].filter((secret) => typeof secret === "string"),
     );
     assert.ok(secrets.length >= 4);
     for (const secret of [text, ...secrets]) {
-      assert.equal(told.includes(secret), false, "the trace tells a secret");
+      assert.equal(shown.includes(secret), false, "the trace contains a secret");
       assert.equal(
         hub.log.lines.some((line) => line.includes(secret)),
         false,

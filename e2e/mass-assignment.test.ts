@@ -102,7 +102,7 @@ test("a free-form object cannot contain a name that changes all objects", async 
     ["__proto__", { isAdmin: true }],
     ["constructor", { prototype: { isAdmin: true } }],
   ] as const) {
-    const body = { display_name: "Somebody", metadata: { [placeholder]: value } };
+    const body = { display_name: "A contact", metadata: { [placeholder]: value } };
     await expectRefused("POST /v1/contacts", row, {}, body, [field]);
   }
 });

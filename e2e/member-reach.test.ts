@@ -69,7 +69,11 @@ describe("what a member can reach", () => {
         const answers = await Promise.all(
           whom.map(async (who) => {
             const error = await refused(() => client.call(method, path, { body: bodyFor(who) }));
-            return { status: error.status, code: error.code, told: JSON.stringify(error.details).replaceAll(who, "…") };
+            return {
+              status: error.status,
+              code: error.code,
+              details: JSON.stringify(error.details).replaceAll(who, "…"),
+            };
           }),
         );
         for (const answer of answers) assert.deepEqual(answer, answers[0]);

@@ -56,7 +56,7 @@ async function logInAtProvider(page: Page, name: string): Promise<void> {
   await page.getByRole("button", { name: "Continue" }).click();
 }
 
-async function told<T>(page: Page): Promise<T> {
+async function shownBy<T>(page: Page): Promise<T> {
   await page.waitForURL((url) => url.pathname.endsWith("/callback"));
   return JSON.parse(await page.locator("body").innerText()) as T;
 }
@@ -71,7 +71,7 @@ test("a person logs in through the provider's pages, and is the same user the ne
   await page.goto(`${hub}/auth/oauth/acme`);
   assert.ok(page.url().startsWith(provider.issuer));
   await logInAtProvider(page, "ana");
-  const session = await told<Session>(page);
+  const session = await shownBy<Session>(page);
   const me = await whoIs(session.access_token);
   assert.deepEqual([me.username, me.email, me.display_name], ["ana.lima", "ana@example.com", "Ana Lima"]);
   const cookies = await context.cookies(hub);
@@ -84,7 +84,7 @@ test("a person logs in through the provider's pages, and is the same user the ne
   const other = await openPerson();
   await other.page.goto(`${hub}/auth/oauth/acme`);
   await logInAtProvider(other.page, "ana");
-  assert.equal((await told<Session>(other.page)).user_id, session.user_id);
+  assert.equal((await shownBy<Session>(other.page)).user_id, session.user_id);
 });
 
 test("a page of the hub exchanges a code for its tokens, and no token is in an address or in the log", async () => {
@@ -146,13 +146,13 @@ test("a cancelled log-in and an unverified address are reported", async () => {
   const cancelled = await openPerson();
   await cancelled.page.goto(`${hub}/auth/oauth/acme`);
   await cancelled.page.getByRole("link", { name: "Cancel" }).click();
-  const refusal = await told<{ error: { code: string; message: string } }>(cancelled.page);
+  const refusal = await shownBy<{ error: { code: string; message: string } }>(cancelled.page);
   assert.deepEqual([refusal.error.code, refusal.error.message], ["FORBIDDEN", "The log-in was cancelled at acme."]);
 
   const { page } = await openPerson();
   await page.goto(`${hub}/auth/oauth/acme`);
   await logInAtProvider(page, "bia");
-  const { error } = await told<{ error: { code: string; message: string } }>(page);
+  const { error } = await shownBy<{ error: { code: string; message: string } }>(page);
   assert.equal(error.code, "FORBIDDEN");
   assert.match(error.message, /has not verified your e-mail address/);
 });

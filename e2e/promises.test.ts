@@ -10,7 +10,7 @@ import { assertFine, observe } from "./src/observe.ts";
 
 const text = (text: string): Payload => ({ type: "text", text });
 
-/** What a refused call was told. */
+/** The error of a refused call. */
 async function refusal(call: Promise<unknown>): Promise<ApiError> {
   const error = await call.then(
     () => assert.fail("it was not refused"),
@@ -40,8 +40,8 @@ describe("what the API promises to senders", () => {
     const body = { message_id: randomUUID(), conversation_id, payload: text("once") };
     const answers = await Promise.all(Array.from({ length: 200 }, () => hub.client.messages.send(body)));
     assert.equal(answers.filter(({ isReplayed }) => !isReplayed).length, 1);
-    const told = new Set(answers.map(({ isReplayed: _, ...answer }) => JSON.stringify(answer)));
-    assert.equal(told.size, 1);
+    const answered = new Set(answers.map(({ isReplayed: _, ...answer }) => JSON.stringify(answer)));
+    assert.equal(answered.size, 1);
     assert.equal(answers[0]!.seq, 1);
     await hub.settled();
     assert.deepEqual(await person.texts(), ["once"]);

@@ -32,10 +32,10 @@ export interface Row {
   answer: number;
   /**
    * The status that an admin of another workspace gets for the same call. `own`: the call names nothing that could be
-   * another's, and tells of the caller's workspace alone.
+   * another's, and shows only the caller's workspace.
    */
   stranger?: number | "own";
-  /** The status that an API key gets instead, whatever its scopes. */
+  /** The status that an API key gets instead, with any scopes. */
   toKeys?: number;
   /**
    * The status for a member of the workspace who has nothing to do with what is named; left out where any member may.
@@ -100,7 +100,7 @@ const newBot = () => ({
 });
 
 export const authorizationTable: Readonly<Record<string, Row>> = {
-  // Operations, and what comes before a credential.
+  // Operations, and routes without a credential.
   "GET /healthz": open(200),
   "GET /readyz": open(200),
   "GET /metrics": open(200),
@@ -133,7 +133,7 @@ export const authorizationTable: Readonly<Record<string, Row>> = {
     { ...own, session: true },
   ),
   "POST /v1/me/totp": row("member", null, 201, undefined, { ...own, session: true }),
-  // Nothing was begun by the caller: told to those who may ask.
+  // The caller has started no set-up: an error for callers with access.
   "POST /v1/me/totp/confirm": row("member", null, 409, () => ({ body: { code: "000000" } }), {
     ...own,
     session: true,
@@ -211,7 +211,7 @@ export const authorizationTable: Readonly<Record<string, Row>> = {
 
   // Contacts.
   "GET /v1/contacts": row("agent", "contacts:read", 200, undefined, own),
-  "POST /v1/contacts": row("agent", "contacts:write", 201, () => ({ body: { display_name: "Somebody new" } }), own),
+  "POST /v1/contacts": row("agent", "contacts:write", 201, () => ({ body: { display_name: "A new contact" } }), own),
   "GET /v1/contacts/{id}": row("agent", "contacts:read", 200, one("contact")),
   "PATCH /v1/contacts/{id}": row("agent", "contacts:write", 200, one("contact", { display_name: "Another name" })),
   "DELETE /v1/contacts/{id}": row("agent", "contacts:write", 204, one("contact")),
@@ -321,7 +321,7 @@ export const authorizationTable: Readonly<Record<string, Row>> = {
   "GET /v1/channel-accounts/{id}/health": row("agent", "channel-accounts:read", 200, one("account")),
   "POST /v1/channel-accounts/{id}/verify": row("admin", "channel-accounts:write", 200, one("account")),
 
-  // Events, and the programs that are told of them.
+  // Events, and webhook endpoints.
   "GET /v1/events": row("member", feedScopes, 200, undefined, own),
   "GET /v1/webhook-endpoints": row("admin", "webhook-endpoints:read", 200, undefined, own),
   "POST /v1/webhook-endpoints": row(

@@ -13,12 +13,12 @@ export interface Refused {
   code: "AUTH_REQUIRED" | "AUTH_INVALID" | "AUTH_EXPIRED" | "API_KEY_INVALID";
 }
 
-/** Those who must be refused everywhere, whatever they ask for. */
+/** Callers that every route must refuse. */
 export async function refusedCredentials(workspace: Workspace): Promise<Refused[]> {
   const { hub, admin } = workspace;
   const [gone, locked] = await Promise.all([newUser(hub, admin, "admin"), newUser(hub, admin, "admin")]);
   await gone.client.call("POST", "/auth/logout");
-  const lockedKey = await locked.client.apiKeys.create({ name: "Of somebody locked out", scopes: ["*"] });
+  const lockedKey = await locked.client.apiKeys.create({ name: "Of a locked user", scopes: ["*"] });
   await admin.client.users.change(locked.userId, { disabled: true });
   const revoked = await admin.client.apiKeys.create({ name: "Revoked", scopes: ["*"] });
   await admin.client.apiKeys.revoke(revoked.api_key_id);
@@ -28,7 +28,7 @@ export async function refusedCredentials(workspace: Workspace): Promise<Refused[
     { name: "no token", authorization: "Bearer nonsense", code: "AUTH_INVALID" },
     { name: "another scheme", authorization: `Basic ${admin.token}`, code: "AUTH_INVALID" },
     {
-      name: "a token signed by nobody",
+      name: "a token with a foreign signature",
       authorization: `Bearer ${withoutSignature(admin.token)}`,
       code: "AUTH_INVALID",
     },

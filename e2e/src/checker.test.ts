@@ -34,9 +34,9 @@ test("a message may be received before its 202 was seen", () => {
 
 test("a message that was not sent is unexpected; one that may have been accepted may arrive or not", () => {
   const checker = openChecker();
-  checker.maybeAccepted({ conversation: "c", key: "came", recipients: [ana] });
+  checker.maybeAccepted({ conversation: "c", key: "arrived", recipients: [ana] });
   checker.maybeAccepted({ conversation: "c", key: "did not", recipients: [ana] });
-  checker.received({ recipient: ana, key: "came" });
+  checker.received({ recipient: ana, key: "arrived" });
   assert.equal(checker.report().ok, true);
   checker.received({ recipient: ana, key: "from nowhere" });
   assert.deepEqual(checker.report().unexpected, [{ recipient: ana, key: "from nowhere" }]);
@@ -109,7 +109,7 @@ interface Sent {
   recipients: number[];
 }
 
-test("it finds what a naive model finds, whatever happens in whatever order", () => {
+test("it finds what a naive model finds, for any events in any order", () => {
   const message = fc.record({
     conversation: fc.nat(2),
     recipients: fc.uniqueArray(fc.nat(2), { maxLength: 3 }),
@@ -124,7 +124,7 @@ test("it finds what a naive model finds, whatever happens in whatever order", ()
       (sent, got, unknown, isLate) => {
         const checker = openChecker();
         const numbered = number(sent);
-        const tell = () => {
+        const report = () => {
           for (const [index, one] of numbered.entries()) {
             const { conversation, seq } = one;
             checker.accepted({
@@ -136,10 +136,10 @@ test("it finds what a naive model finds, whatever happens in whatever order", ()
             });
           }
         };
-        if (!isLate) tell();
+        if (!isLate) report();
         for (const { message, recipient } of got) checker.received({ recipient: `${recipient}`, key: `${message}` });
         for (const one of unknown) checker.unknownAttempt({ recipient: `${one.recipient}`, key: `${one.message}` });
-        if (isLate) tell();
+        if (isLate) report();
         const { counts } = checker.report();
 
         const pairs = numbered.flatMap((one, index) =>

@@ -1,21 +1,20 @@
 /**
- * What became of every message, held against what the hub promises: nothing accepted is lost, nothing comes that was
- * never sent, twice only after an attempt without an answer, in `seq` order, and no status moves back.
+ * Checks the fate of every message against the promises: nothing accepted is lost, nothing arrives that was not sent, a
+ * repetition follows an attempt without an answer, order is by `seq`, and no status moves back.
  *
- * Pure: it is told what was seen, in any interleaving, and asked at the end. Only the order of `received` calls of one
- * recipient and of `status` calls of one delivery means something. Time and memory are linear in what it is told; a
- * million messages are fine.
+ * Pure. Observations may be reported in any interleaving; only the order of `received` calls of one recipient and of
+ * `status` calls of one delivery counts. Time and memory are linear in them; a million messages are fine.
  */
 export interface Checker {
-  /** A 202 came back. The same message again, as a retry gets it, changes nothing. */
+  /** A 202. Repeating it, as for a retry, changes nothing. */
   accepted(message: AcceptedMessage): void;
-  /** It was sent, and nobody knows whether it was accepted: it may be received, and need not be. */
+  /** Sent without an answer: it may be received or not. */
   maybeAccepted(message: MaybeAccepted): void;
   /** A platform got it for this person. */
   received(receipt: { recipient: string; key: string; at?: string | number }): void;
   /** An attempt at it ended without an answer: the recipient may get it once more than once. */
   unknownAttempt(attempt: { recipient: string; key: string }): void;
-  /** The next status of a delivery. `isReplay` begins it anew, as the replay of a dead letter does. */
+  /** The next status of a delivery. `isReplay` starts it again, as the replay of a dead letter does. */
   status(change: { deliveryId: string; status: string; isReplay?: boolean; at?: string | number }): void;
   report(): Report;
 }
@@ -40,7 +39,7 @@ export interface Report {
   unexpected: { recipient: string; key: string }[];
   duplicated: { recipient: string; key: string; times: number; unknownAttempts: number }[];
   excusedDuplicates: { recipient: string; key: string; times: number; unknownAttempts: number }[];
-  /** First receipts that came after one of a higher `seq` of the same conversation. */
+  /** First receipts after one of a higher `seq` of the same conversation. */
   outOfOrder: { conversation: string; recipient: string; seq: number; after: number; key: string }[];
   movedBack: { deliveryId: string; from: string; to: string }[];
   gaps: { conversation: string; seq: number; problem: "missing" | "given twice" | "changed" }[];
@@ -86,11 +85,11 @@ interface Conversation {
   given: Uint8Array;
   last: number;
   count: number;
-  /** Keys that may have been accepted: each may be a `seq` that nobody was told. */
+  /** Keys that may have been accepted: each may be a `seq` without a 202. */
   maybe: Set<string>;
 }
 
-/** How far a status is. `failed` may follow `sent`, and a late receipt may still tell that it was delivered after all. */
+/** How far a status is. `failed` may follow `sent`, and a late receipt may still be `delivered`. */
 const ranks: Readonly<Record<string, number>> = {
   accepted: 0,
   in_transit: 1,
@@ -227,17 +226,17 @@ function checkDeliveries(recipients: ReadonlyMap<string, Recipient>) {
   return { lost, unexpected, duplicated, excusedDuplicates, outOfOrder };
 }
 
-/** What nobody was told may be what may have been accepted; only more missing than that is a gap. */
+/** Missing numbers may be those of `maybeAccepted` messages; only more than those are gaps. */
 function findMissing(
   name: string,
   { given, last, count, maybe }: Conversation,
   gaps: List<Report["gaps"][number]>,
 ): void {
-  let untold = Math.max(0, last - count) - maybe.size;
-  for (let seq = 1; seq <= last && untold > 0; seq += 1) {
+  let unexplained = Math.max(0, last - count) - maybe.size;
+  for (let seq = 1; seq <= last && unexplained > 0; seq += 1) {
     if (given[seq] === 1) continue;
     gaps.add({ conversation: name, seq, problem: "missing" });
-    untold -= 1;
+    unexplained -= 1;
   }
 }
 

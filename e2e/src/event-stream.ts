@@ -6,7 +6,7 @@ export interface StreamEvent {
 
 /**
  * Server-sent events, read as the HTML standard says (9.2.6), and more strictly: fields that the hub never sends, and
- * line ends other than a newline, are errors. Feed it bytes as they come; what is incomplete is held, and lost with it.
+ * line ends other than a newline, are errors. Feed it bytes as they arrive; an incomplete event is kept until its end.
  */
 export function openEventStreamParser(onEvent: (event: StreamEvent) => void) {
   const decoder = new TextDecoder("utf-8", { fatal: true });

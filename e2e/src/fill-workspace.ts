@@ -12,7 +12,7 @@ export async function fillWorkspace(workspace: Workspace, things: Things, owner:
   const accounts = await admin.client.channelAccounts.list();
   if (accounts.data.length === 0) await connectBot(workspace);
   for (const make of Object.values(things)) await make();
-  await hub.person("telegram").writes("Is anybody there?");
+  await hub.person("telegram").writes("Are you there?");
   await admin.client.call("POST", "/v1/contacts", {
     body: { display_name: "Made once", metadata: { crm: "1" } },
     headers: { "idempotency-key": randomUUID() },

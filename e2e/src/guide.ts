@@ -12,7 +12,7 @@ export interface Block {
   text: string;
   /** Its first line names it. */
   name: string;
-  /** The file in which a reader saves it: a code span at the end of the line before. */
+  /** The file in which you save it: a code span at the end of the line before. */
   file: string | null;
 }
 
@@ -43,10 +43,10 @@ const keptOutput = 8_000;
 const isFence = (line: string) => /^\s*```/.test(line);
 
 /**
- * A command that a reader leaves open and ends when it has shown enough. Both fields are extended regular expressions.
+ * A command that you leave open and end when it has printed enough. Both fields are extended regular expressions.
  */
 export interface OpenCommand {
-  /** Its output when the reader can go on with the guide. */
+  /** Its output when the guide continues. */
   ready: string;
   shows: string;
 }

@@ -161,7 +161,7 @@ export async function startTestHub({ env = {}, expectedErrors, clock = systemClo
     /** A new session of a user that this harness made. */
     logIn: (username: string): Promise<{ access_token: string; refresh_token: string }> =>
       call("POST", "/auth/token", null, { username, password: adminPassword }),
-    /** What the feed holds after a cursor, as an admin's reader sees it over HTTP. */
+    /** The events after a cursor, as an admin gets them over HTTP. */
     async events(after: string, token = key.key): Promise<Frame[]> {
       const frames: Frame[] = [];
       for (let cursor = after; ; ) {
@@ -183,21 +183,21 @@ export async function startTestHub({ env = {}, expectedErrors, clock = systemClo
     /** Waits until nothing is under way: no lag, nothing pending, the simulator idle; twice in a row. */
     async settled(withinMs?: number): Promise<void> {
       let waits: string | null = null;
-      const look = async () => {
+      const check = async () => {
         waits = (await whatWaits()) ?? (await whatWaits());
         return waits === null;
       };
-      await until("everything is settled", look, withinMs).catch((cause) => {
+      await until("everything is settled", check, withinMs).catch((cause) => {
         throw new Error(`It did not settle: ${waits} waited.`, { cause });
       });
     },
-    /** Waits until the message has come so far. */
+    /** Waits until the message has this status. */
     status(messageId: string, status: Message["status"], withinMs?: number): Promise<Message> {
-      const look = async () => {
+      const check = async () => {
         const message = await client.messages.get(messageId);
         return message.status === status && message;
       };
-      return until(`message ${messageId} is ${status}`, look, withinMs);
+      return until(`message ${messageId} is ${status}`, check, withinMs);
     },
     async account(channel: string) {
       const { data } = await client.channelAccounts.list({ channel: channel as Channel });
@@ -224,7 +224,7 @@ function isError(line: string): boolean {
 /** Lines kept of a log. */
 const maxLines = 50_000;
 
-/** What the hub logs, kept in memory: tests look into it, a terminal need not. */
+/** What the hub logs, kept in memory. */
 export function openTestLog() {
   const lines: string[] = [];
   const sink = new Writable({

@@ -16,7 +16,7 @@ export interface HubPlace extends AsyncDisposable {
   url: string;
   /** `main.ts` as `npm start` runs it, or one of its commands. Does not wait for it. */
   spawn(env?: Record<string, string>, args?: readonly string[]): HubProcess;
-  /** Kills whatever still runs there, and removes the folder. */
+  /** Kills the processes that still run there, and removes the folder. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 

@@ -17,7 +17,7 @@ const retryPauseMs = 30;
 const requestTimeoutMs = patient(10_000);
 
 /**
- * A conversation of the workspace with a person, made if it is missing, whatever happens meanwhile. Its first message
+ * A conversation of the workspace with a person, created if it is missing, through any failure. Its first message
  * is said in it, since that makes it.
  */
 export async function openTalk(client: Client, load: Load, person: Person): Promise<Talk> {

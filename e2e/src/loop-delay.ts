@@ -24,7 +24,7 @@ export interface Said {
 const clientThread = `
   const { parentPort } = require("node:worker_threads");
   function talk(id, { socketUrl, frames, until = { type: "PONG", count: 1 } }) {
-    const heard = [];
+    const received = [];
     let length = 0;
     let awaited = until.count;
     const socket = new WebSocket(socketUrl);
@@ -32,15 +32,15 @@ const clientThread = `
     const end = (status) => {
       socket.onclose = socket.onmessage = null;
       socket.close();
-      parentPort.postMessage({ id, status, length, text: heard.join(" ").slice(0, 2_000) });
+      parentPort.postMessage({ id, status, length, text: received.join(" ").slice(0, 2_000) });
     };
     socket.onmessage = ({ data }) => {
       length += data.length;
       const type = /"type":"([A-Z_]+)"/.exec(data.slice(0, 100))[1];
-      heard.push(type === "ERROR" ? data : type);
+      received.push(type === "ERROR" ? data : type);
       if (type === until.type && (awaited -= 1) === 0) end(200);
     };
-    socket.onclose = ({ code, reason }) => { heard.push(reason); end(code); };
+    socket.onclose = ({ code, reason }) => { received.push(reason); end(code); };
   }
   parentPort.on("message", async ({ id, url, method, headers, body, ...said }) => {
     if (said.socketUrl !== undefined) return talk(id, said);

@@ -23,8 +23,8 @@ export interface ObserveOptions {
 }
 
 /**
- * Tells a checker, whose `accepted` calls were made by the senders, what became of everything, by the API and the
- * platforms alone: what came, how deliveries changed, which attempts had no answer.
+ * Reports to a checker, which has the `accepted` calls of the senders, what the API and the platforms show: what was
+ * received, how deliveries changed, which attempts had no answer.
  */
 export async function observe(options: ObserveOptions): Promise<Observed> {
   const { client, simulator, conversationIds, checker, trails = true } = options;
@@ -35,10 +35,10 @@ export async function observe(options: ObserveOptions): Promise<Observed> {
   for (const { channel, to, text } of await simulator.messages()) {
     checker.received({ recipient: `${channel}:${to}`, key: text ?? "" });
   }
-  if (trails) await inParallel(messages, requestsAtOnce, (message) => tellTrail(client, checker, message));
+  if (trails) await inParallel(messages, requestsAtOnce, (message) => reportTrail(client, checker, message));
   // The first attempt of a delivery that needed no other was answered.
   const retried = messages.filter(({ deliveries }) => deliveries.some(({ attempts }) => attempts > 1));
-  await inParallel(retried, requestsAtOnce, (message) => tellUnknownAttempts(client, checker, message));
+  await inParallel(retried, requestsAtOnce, (message) => reportUnknownAttempts(client, checker, message));
   return { ...checker.report(), messages };
 }
 
@@ -51,14 +51,14 @@ async function* history(client: Client, conversationId: string): AsyncGenerator<
   }
 }
 
-async function tellTrail(client: Client, checker: Checker, { message_id }: Message): Promise<void> {
+async function reportTrail(client: Client, checker: Checker, { message_id }: Message): Promise<void> {
   for (const { delivery_id, status, cause } of await client.messages.events(message_id)) {
     const deliveryId = delivery_id ?? message_id;
     checker.status({ deliveryId, status, isReplay: cause === "replayed" });
   }
 }
 
-async function tellUnknownAttempts(client: Client, checker: Checker, message: Message): Promise<void> {
+async function reportUnknownAttempts(client: Client, checker: Checker, message: Message): Promise<void> {
   const addresses = new Map(message.deliveries.map(({ delivery_id, address }) => [delivery_id, address]));
   const key = message.payload.type === "text" ? message.payload.text : "";
   for (const entry of await client.messages.trace(message.message_id)) {
@@ -69,8 +69,8 @@ async function tellUnknownAttempts(client: Client, checker: Checker, message: Me
 }
 
 /**
- * Waits until nothing is on its way any more, as far as API and platforms tell: nothing pending, no webhook waiting,
- * and every delivery as far as its channel tells.
+ * Waits until API and platforms show nothing under way: nothing pending, no webhook waiting, and every delivery in the
+ * last status that its channel reports.
  */
 export async function settledByApi(client: Client, simulator: SimulatorClient, conversationIds: Iterable<string>) {
   const patience = 60_000;
@@ -87,7 +87,7 @@ export async function settledByApi(client: Client, simulator: SimulatorClient, c
   );
   for (const id of conversationIds) {
     await until(
-      `every delivery of conversation ${id} has come to its end`,
+      `every delivery of conversation ${id} has its last status`,
       async () => (await Array.fromAsync(history(client, id))).every(({ deliveries }) => deliveries.every(isFinal)),
       patience,
     );
@@ -100,7 +100,7 @@ function isFinal({ channel, status }: Message["deliveries"][number]): boolean {
   return status === "failed" || channel === "app" || status === ends.get(channel);
 }
 
-/** A checker that holds what these senders were told. */
+/** A checker with the answers to these senders. */
 export function checkerOf(sent: Iterable<Parameters<Checker["accepted"]>[0]>): Checker {
   const checker = openChecker();
   for (const one of sent) checker.accepted(one);
@@ -111,6 +111,6 @@ export function checkerOf(sent: Iterable<Parameters<Checker["accepted"]>[0]>): C
 export function assertFine({ ok, counts, ...found }: Report): void {
   if (ok) return;
   const { messages: _, ...lists } = found as Partial<Observed>;
-  const told = Object.entries(lists).filter(([, list]) => Array.isArray(list) && list.length > 0);
-  throw new Error(`A promise is broken: ${JSON.stringify({ counts, ...Object.fromEntries(told) }, null, 2)}`);
+  const findings = Object.entries(lists).filter(([, list]) => Array.isArray(list) && list.length > 0);
+  throw new Error(`A promise is broken: ${JSON.stringify({ counts, ...Object.fromEntries(findings) }, null, 2)}`);
 }

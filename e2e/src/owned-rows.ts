@@ -1,6 +1,6 @@
 import pg from "pg";
 
-/** Statements of the user that owns the schema: it sees all, whatever the hub may see. */
+/** Statements of the user that owns the schema: it sees all rows. */
 export type Owner = AsyncDisposable & {
   all<Row extends object>(text: string, values?: unknown[]): Promise<Row[]>;
 };
@@ -26,9 +26,9 @@ export async function takeSnapshot(owner: Owner): Promise<Map<string, string>> {
     `SELECT relname AS name FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace
      ORDER BY relname`,
   );
-  const looked = tables.filter(({ name }) => !restless.test(name));
+  const compared = tables.filter(({ name }) => !restless.test(name));
   const rows = await owner.all<{ name: string; print: string }>(
-    looked
+    compared
       .map(
         ({ name }) => `SELECT '${name}' AS name, count(*) || ' rows, '
           || coalesce(md5(string_agg(row, ',' ORDER BY row)), '') AS print

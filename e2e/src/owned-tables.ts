@@ -3,7 +3,7 @@ import type { Owner } from "./owned-rows.ts";
 /** A table whose rows belong to workspaces, and what requests may do with it. */
 export interface OwnedTable {
   name: string;
-  /** SQL that tells whose a row is. */
+  /** SQL for the workspace of a row. */
   workspace: string;
   grants: string[];
   /** A column that can be set to what it is. */

@@ -14,7 +14,7 @@ export interface Person {
   received(): Promise<PlatformMessage[]>;
   /** The words of it. */
   texts(): Promise<(string | null)[]>;
-  /** Waits until so many messages came, and returns them all. */
+  /** Waits for so many messages, and returns all. */
   receives(count: number, withinMs?: number): Promise<PlatformMessage[]>;
 }
 
@@ -39,11 +39,11 @@ export function openPerson(simulator: SimulatorClient, channel: string, number: 
     received,
     texts: async () => (await received()).map(({ text }) => text),
     receives(count, withinMs) {
-      const look = async () => {
+      const check = async () => {
         const messages = await received();
         return messages.length >= count && messages;
       };
-      return until(`${name} receives ${count} messages on ${channel}`, look, withinMs);
+      return until(`${name} receives ${count} messages on ${channel}`, check, withinMs);
     },
   };
 }

@@ -8,7 +8,7 @@ export interface Pointer {
   column: string;
 }
 
-/** Columns that look like one but are not. */
+/** Columns with the name of one that are none. */
 const noPointers: Record<string, string> = {
   "idempotency_keys.work_id": "ids derive from it",
   "webhook_deliveries.owner_id": "a process",

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { sep } from "node:path";
 import { until } from "../../server/src/testing/until.ts";
 
-/** For tests that kill processes and look for those that are left: why they cannot run here, or false. */
+/** For tests that kill processes and list those that are left: why they cannot run here, or false. */
 export const withoutProc = process.platform !== "linux" && "finding processes needs Linux' /proc";
 
 /**

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { patient } from "../../server/src/testing/patience.ts";
 import { programPath } from "../../server/src/testing/programs.ts";
 
-/** How long a shell may run unless told otherwise, in milliseconds. */
+/** How long a shell may run by default, in milliseconds. */
 const shellLimitMs = patient(60_000);
 
 /** A request that a script made with curl. */

@@ -108,7 +108,7 @@ export function openSimulatorClient(url: string) {
         after = page.next_after;
       }
     },
-    /** How many came so far; cheap to ask again and again. */
+    /** How many were received so far; cheap to poll. */
     async count(): Promise<number> {
       for (;;) {
         type Page = { data: unknown[]; next_after: number };

@@ -27,7 +27,7 @@ export interface Things {
   account(): Promise<string>;
   deadLetter(): Promise<string>;
   endpoint(): Promise<string>;
-  /** At telling an endpoint of an event: both ids. */
+  /** An attempt to send an event to an endpoint: both ids. */
   attempt(): Promise<{ id: string; attempt_id: string }>;
 }
 
@@ -42,7 +42,7 @@ export async function openHome(opened: AsyncDisposableStack) {
 export function newThings(workspace: Workspace, receiverUrl: string): Things {
   const { hub, admin, agent, member } = workspace;
   const contact = async () => {
-    const made = await admin.client.contacts.create({ display_name: "Somebody", addresses: [newAddress()] });
+    const made = await admin.client.contacts.create({ display_name: "A contact", addresses: [newAddress()] });
     return made.contact_id;
   };
   const conversation = async () => {
@@ -77,7 +77,7 @@ export function newThings(workspace: Workspace, receiverUrl: string): Things {
     async attempt() {
       const id = await endpoint();
       await message();
-      const attempt_id = await until("the endpoint is told", async () => {
+      const attempt_id = await until("the endpoint has an attempt", async () => {
         const { data } = await admin.client.webhookEndpoints.attempts(id);
         return data[0]?.attempt_id;
       });
@@ -98,7 +98,7 @@ export function keptThings(things: Things): Things {
 
 let addresses = 0;
 
-/** Nobody has it yet; not those of `hub.person`. */
+/** Unused; not one of `hub.person`. */
 export function newAddress(): string {
   addresses += 1;
   return `telegram:${500_000_000 + addresses}`;

@@ -8,7 +8,7 @@ const program = fileURLToPath(new URL("./webhook-receiver.ts", import.meta.url))
 
 export type WebhookProgram = Awaited<ReturnType<typeof startWebhookProgram>>;
 
-/** Starts a program that is told of events, in a process of its own. It ends with the test. */
+/** Starts a program that receives events, in its own process. It ends with the test. */
 export async function startWebhookProgram() {
   const child = spawn(process.execPath, [program], { stdio: ["pipe", "pipe", "inherit"] });
   const [line] = await once(child.stdout, "data");
@@ -31,13 +31,13 @@ export async function startWebhookProgram() {
       if (!answer.ok) throw new Error(`The receiver answered ${answer.status}.`);
     },
     received,
-    /** Waits until `enough` holds of what came, and returns it. */
-    has: (name: string, what: string, enough: (came: Received[]) => boolean, withinMs?: number) =>
+    /** Waits until `enough` holds for the received requests, and returns them. */
+    has: (name: string, what: string, enough: (requests: Received[]) => boolean, withinMs?: number) =>
       until(
         what,
         async () => {
-          const came = await received(name);
-          return enough(came) && came;
+          const requests = await received(name);
+          return enough(requests) && requests;
         },
         withinMs,
       ),

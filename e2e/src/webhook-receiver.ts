@@ -1,11 +1,11 @@
 /**
- * A program that is told of events, as somebody would write it who has only the documentation and the package
- * `standardwebhooks`. It verifies every request and answers as it was told to. Run in a process of its own, see
+ * A program that receives events, written from the documentation with the package `standardwebhooks`. It verifies every
+ * request and answers as configured. Run in its own process, see
  * `webhook-program.ts`; it says where it listens as one line of JSON.
  *
  *   POST /hooks/<name>     an endpoint
- *   PUT  /_hooks/<name>    {secret, behaviour}: what it believes and how it answers
- *   GET  /_hooks/<name>    {data: [...]}: every request that came there, oldest first
+ *   PUT  /_hooks/<name>    {secret, behaviour}: its secret and how it answers
+ *   GET  /_hooks/<name>    {data: [...]}: every request, oldest first
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { Webhook } from "standardwebhooks";
@@ -18,7 +18,7 @@ export type Behaviour =
   | { kind: "redirect"; to: string };
 
 export interface Received {
-  /** Whether the signature was right; nothing else of it is to be believed if not. */
+  /** Whether the signature was valid. */
   isVerified: boolean;
   /** Why it was refused. */
   refusal: string | null;
@@ -48,7 +48,7 @@ server.listen(Number(process.argv[2] ?? 0), "127.0.0.1", () => {
   const { port } = server.address() as { port: number };
   process.stdout.write(`${JSON.stringify({ url: `http://127.0.0.1:${port}` })}\n`);
 });
-// It ends with whoever started it.
+// It ends with its parent.
 process.stdin.on("end", () => process.exit(0)).resume();
 
 function answer(request: IncomingMessage, body: string, response: ServerResponse): void {

@@ -73,7 +73,7 @@ export async function connectBot({ hub, admin }: Workspace, name = "A bot"): Pro
   return connected.channel_account_id;
 }
 
-/** A bot that nobody has: connected, and of no use. */
+/** A bot that the platform does not know. */
 export async function connectIdleBot({ hub, admin }: Workspace): Promise<string> {
   const number = Math.floor(Math.random() * 1e9);
   const connected = await admin.client.channelAccounts.create({
@@ -96,7 +96,10 @@ export function text(words: string) {
 /** A message of the admin to the person that the platform refused: its delivery is a dead letter. */
 export async function deadLetterFor({ hub, admin }: Workspace, person: Person): Promise<string> {
   await hub.simulator.break({ channel: person.channel, fault: "permanent", to: person.identifier, count: 1 });
-  const { message_id } = await admin.client.messages.send({ to: person.address, payload: text("Nobody gets this.") });
+  const { message_id } = await admin.client.messages.send({
+    to: person.address,
+    payload: text("This is not delivered."),
+  });
   return until("there is a dead letter", async () => {
     const { data } = await admin.client.deadLetters.list();
     return data.filter((letter) => letter.kind !== "webhook").find((letter) => letter.message_id === message_id)
@@ -104,7 +107,7 @@ export async function deadLetterFor({ hub, admin }: Workspace, person: Person): 
   });
 }
 
-/** A program that takes every event it is told of. */
+/** A program that accepts every event. */
 export async function openReceiver() {
   const server = createServer((request, response) => {
     request.resume();
