@@ -113,7 +113,7 @@ function schemaOf({ path, method }: Operation, status: number): string | null {
   const place = ["paths", path, method.toLowerCase(), "responses", String(status)];
   const response = openApi.paths[path]![method.toLowerCase()]!.responses[status];
   // Any operation may fail in a way that is not its own.
-  if (response === undefined) return status < 400 ? null : pointerTo("components", "schemas", "Error");
+  if (response === undefined) return status < 400 ? null : pointerTo("components", "schemas", "ErrorBody");
   if (response.$ref !== undefined) return `${response.$ref}${pointerTo("content", json, "schema").slice(1)}`;
   return response.content?.[json] === undefined ? null : pointerTo(...place, "content", json, "schema");
 }
