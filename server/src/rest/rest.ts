@@ -105,7 +105,7 @@ export async function openRest(
     app.addHook("onClose", () => renewal.close());
   }
   limitRequests(app, { limits: deps.limits, ...config.limits });
-  operationRoutes(app, { ...operations, troubles, backlog, needingAttention: accounts.countNeedingAttention });
+  operationRoutes(app, { ...operations, troubles, backlog, needingAttention: () => accounts.countNeedingAttention() });
   eventRoutes(app, { admitStream });
   if (!hasApi) return app;
   // A change may have caused events.
