@@ -75,48 +75,89 @@ const [bodyBefore = "", bodyAfter = ""] = JSON.stringify(
  * route, credential or body, and without a log line. The next request on the same connection is considered only when
  * `retry-after` has passed, so that a client that repeats it at once costs no more.
  */
-export function openAdmission({ clock, log, limit, requestIdOf, headersFor }: AdmissionOptions) {
-  const exempt = new Map<string, Exempt>();
-  const refusedOn = new WeakMap<Socket, Refused>();
-  const turns = openTurns(waits);
-  let refusedCount = 0;
-  let loggedCount = 0;
-  let cancelLog = () => {};
+export class Admission {
+  readonly #options: AdmissionOptions;
+  readonly #exempt = new Map<string, Exempt>();
+  readonly #refusedOn = new WeakMap<Socket, Refused>();
+  readonly #turns = openTurns(waits);
+  #refusedCount = 0;
+  #loggedCount = 0;
+  #cancelLog = () => {};
 
-  function consider(request: IncomingMessage, response: ServerResponse, answer: Answer): void {
+  constructor(options: AdmissionOptions) {
+    this.#options = options;
+  }
+
+  /** Puts itself in front of the server's request listener, and counts the requests that pass. */
+  attach(app: App): void {
+    const { clock, limit } = this.#options;
+    const server: Server = app.server;
+    const [answer] = server.listeners("request") as Answer[];
+    server.off("request", answer!).on("request", (request, response) => this.#consider(request, response, answer!));
+    app.decorate("load", () => ({ underWay: limit.underWay, limit: limit.limit, refused: this.#refusedCount }));
+    app.decorateRequest("endWork", null);
+    app.addHook("onRoute", (route) => {
+      const { url, config } = route;
+      if (config?.admission !== undefined) this.#exempt.set(url, config.admission);
+    });
+    app.addHook("preValidation", (request, _reply, done) => {
+      if (isExempt(request.routeOptions.config.admission, request.raw)) return done();
+      // Other requests may have started while the body was read.
+      if (!limit.hasRoom()) return done(new RequestError("OVERLOADED", words, this.#takeTurn(clock.elapsed())));
+      request.endWork = limit.begin();
+      done();
+    });
+    app.addHook("onError", (request, _reply, error: Error, done) => {
+      if (error.cause instanceof BatcherFull) endWork(request, "dropped");
+      done();
+    });
+    app.addHook("onSend", (request, _reply, payload, done) => {
+      endWork(request);
+      done(null, payload);
+    });
+    // Also for a client that disconnected.
+    app.addHook("onResponse", (request, _reply, done) => {
+      endWork(request);
+      done();
+    });
+    app.addHook("onClose", async () => this.#logRefusals());
+  }
+
+  #consider(request: IncomingMessage, response: ServerResponse, answer: Answer): void {
+    const { clock, limit } = this.#options;
     const now = clock.elapsed();
-    const refused = refusedOn.get(request.socket);
-    if (limit.hasRoom() || isExemptByPath(request)) {
+    const refused = this.#refusedOn.get(request.socket);
+    if (limit.hasRoom() || this.#isExemptByPath(request)) {
       answer(request, response);
     } else if (refused === undefined || now >= refused.turn || refused.isHeld) {
-      refuse(request, response, now);
+      this.#refuse(request, response, now);
     } else {
       refused.isHeld = true;
       clock.after(refused.turn - now, () => {
         refused.isHeld = false;
-        if (!response.destroyed) consider(request, response, answer);
+        if (!response.destroyed) this.#consider(request, response, answer);
       });
     }
   }
 
   /** For use before Fastify has found the route. */
-  function isExemptByPath(request: IncomingMessage): boolean {
+  #isExemptByPath(request: IncomingMessage): boolean {
     const { url = "", method } = request;
     // A preflight is answered without any work.
     if (method === "OPTIONS") return true;
     const query = url.indexOf("?");
-    return isExempt(exempt.get(query < 0 ? url : url.slice(0, query)), request);
+    return isExempt(this.#exempt.get(query < 0 ? url : url.slice(0, query)), request);
   }
 
-  function refuse(request: IncomingMessage, response: ServerResponse, now: number): void {
-    const { turn, retryAfterSeconds } = takeTurn(now);
+  #refuse(request: IncomingMessage, response: ServerResponse, now: number): void {
+    const { turn, retryAfterSeconds } = this.#takeTurn(now);
     // A held request keeps its turn, so that only one is held on a connection.
-    if (!refusedOn.get(request.socket)?.isHeld) refusedOn.set(request.socket, { turn, isHeld: false });
-    const id = requestIdOf(request);
+    if (!this.#refusedOn.get(request.socket)?.isHeld) this.#refusedOn.set(request.socket, { turn, isHeld: false });
+    const id = this.#options.requestIdOf(request);
     const body = bodyBefore + id + bodyAfter;
     if (isLong(request)) response.shouldKeepAlive = false;
     const headers = {
-      ...headersFor(request),
+      ...this.#options.headersFor(request),
       "x-request-id": id,
       "retry-after": String(Math.ceil(retryAfterSeconds)),
       "content-type": "application/json; charset=utf-8",
@@ -126,61 +167,28 @@ export function openAdmission({ clock, log, limit, requestIdOf, headersFor }: Ad
   }
 
   /** Counts a refusal; its client may retry at `turn`. */
-  function takeTurn(now: number): { turn: number; retryAfterSeconds: number } {
-    if (refusedCount === loggedCount) cancelLog = clock.after(logEveryMs, logRefusals);
-    refusedCount += 1;
-    const turn = turns.take(now);
+  #takeTurn(now: number): { turn: number; retryAfterSeconds: number } {
+    if (this.#refusedCount === this.#loggedCount) {
+      this.#cancelLog = this.#options.clock.after(logEveryMs, () => this.#logRefusals());
+    }
+    this.#refusedCount += 1;
+    const turn = this.#turns.take(now);
     return { turn, retryAfterSeconds: (turn - now) / 1_000 };
   }
 
-  function logRefusals(): void {
-    cancelLog();
-    const refused = refusedCount - loggedCount;
+  #logRefusals(): void {
+    this.#cancelLog();
+    const refused = this.#refusedCount - this.#loggedCount;
     if (refused === 0) return;
-    loggedCount = refusedCount;
+    this.#loggedCount = this.#refusedCount;
+    const { log, limit } = this.#options;
     log.warn({ refused, under_way: limit.underWay, limit: limit.limit }, "requests were refused because of overload");
   }
+}
 
-  const end = (request: FastifyRequest, how?: "dropped") => {
-    request.endWork?.(how);
-    request.endWork = null;
-  };
-
-  return {
-    /** Puts itself in front of the server's request listener, and counts the requests that pass. */
-    attach(app: App): void {
-      const server: Server = app.server;
-      const [answer] = server.listeners("request") as Answer[];
-      server.off("request", answer!).on("request", (request, response) => consider(request, response, answer!));
-      app.decorate("load", () => ({ underWay: limit.underWay, limit: limit.limit, refused: refusedCount }));
-      app.decorateRequest("endWork", null);
-      app.addHook("onRoute", (route) => {
-        const { url, config } = route;
-        if (config?.admission !== undefined) exempt.set(url, config.admission);
-      });
-      app.addHook("preValidation", (request, _reply, done) => {
-        if (isExempt(request.routeOptions.config.admission, request.raw)) return done();
-        // Other requests may have started while the body was read.
-        if (!limit.hasRoom()) return done(new RequestError("OVERLOADED", words, takeTurn(clock.elapsed())));
-        request.endWork = limit.begin();
-        done();
-      });
-      app.addHook("onError", (request, _reply, error: Error, done) => {
-        if (error.cause instanceof BatcherFull) end(request, "dropped");
-        done();
-      });
-      app.addHook("onSend", (request, _reply, payload, done) => {
-        end(request);
-        done(null, payload);
-      });
-      // Also for a client that disconnected.
-      app.addHook("onResponse", (request, _reply, done) => {
-        end(request);
-        done();
-      });
-      app.addHook("onClose", async () => logRefusals());
-    },
-  };
+function endWork(request: FastifyRequest, how?: "dropped"): void {
+  request.endWork?.(how);
+  request.endWork = null;
 }
 
 function isExempt(kind: Exempt | undefined, { headers }: IncomingMessage): boolean {

@@ -2,15 +2,40 @@ import type { FastifyRequest } from "fastify";
 import { freeFormKeyword } from "../../../contract/src/free-form.ts";
 import { invalid, type RequestError } from "../errors.ts";
 import { checkJsonText, type JsonLimits, type JsonPath, UnreadableJson } from "../lib/json-text.ts";
+import type { App } from "./app.ts";
 
 /** Limits of every request's body: a batch of 1,000 messages may have 30 fields and elements in each. */
 const bodyLimits: JsonLimits = { maxDepth: 32, maxFields: 1_000, maxValues: 30_000, isExact: true };
+
+/** A body that takes about a millisecond to parse and check. */
+const largeBodyBytes = 64 * 1024;
+
+/** Bodies are JSON. A content type without a body counts as no body. */
+export function parseJsonBodies(app: App): void {
+  app.removeContentTypeParser("text/plain");
+  const parseJson = app.getDefaultJsonParser("error", "error");
+  app.addContentTypeParser<Buffer>("application/json", { parseAs: "buffer" }, (request, bytes, done) => {
+    if (bytes.length === 0) return done(null, undefined);
+    try {
+      checkJsonBody(bytes, request.routeOptions.schema?.body);
+    } catch (error) {
+      return done(error as Error);
+    }
+    const body = bytes.toString();
+    parseJson(request, body, (error, value) => {
+      if (error !== null) done(explainBadJson(body));
+      // Other requests have their turn before a large body is checked and handled.
+      else if (bytes.length > largeBodyBytes) setImmediate(done, null, value);
+      else done(null, value);
+    });
+  });
+}
 
 /**
  * Throws VALIDATION_ERROR for a body that would take too long to parse, or that JSON.parse would not keep exactly. In
  * free-form objects that includes numbers, which elsewhere are rounded and bounded by the schema.
  */
-export function checkJsonBody(body: Buffer, schema: unknown): void {
+function checkJsonBody(body: Buffer, schema: unknown): void {
   try {
     checkJsonText(body, { ...bodyLimits, isExactAt: (path) => isFreeForm(schema as Schema | undefined, path) });
   } catch (error) {
@@ -37,7 +62,7 @@ function isFreeForm(schema: Schema | undefined, [step, ...inside]: JsonPath): bo
  * Why a body was refused by Fastify's parser, which takes neither what is no JSON nor names by which an object could change
  * what all objects are: `__proto__`, and a `constructor` with a `prototype`.
  */
-export function explainBadJson(body: string): RequestError {
+function explainBadJson(body: string): RequestError {
   let field = "constructor";
   try {
     JSON.parse(body, (name, value) => {

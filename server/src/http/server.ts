@@ -12,14 +12,14 @@ import { forbidden, RequestError } from "../errors.ts";
 import type { Certificate } from "../lib/certificate.ts";
 import { type Clock, systemClock } from "../lib/clock.ts";
 import { openConcurrencyLimit } from "../lib/concurrency-limit.ts";
-import { openAdmission } from "./admission.ts";
+import { Admission } from "./admission.ts";
 import { openAllowed } from "./allowed-methods.ts";
 import { clientAddress, openTrust, type TrustedProxies } from "./client-address.ts";
 import { compileLazily } from "./compile-lazily.ts";
 import { allowOrigins, headersForOrigins } from "./cors.ts";
 import { credentialOf } from "./credential.ts";
 import { answerClientError, answerError, answerNotFound } from "./errors.ts";
-import { checkJsonBody, explainBadJson } from "./json-body.ts";
+import { parseJsonBodies } from "./json-body.ts";
 import { type DoorLimits, doorLimits, refuseHeaders, refuseQuery, serverOptions } from "./limits.ts";
 import { bindCursors } from "./pages.ts";
 import { securityHeaders, tlsHeaders } from "./security-headers.ts";
@@ -62,9 +62,6 @@ export interface RestOptions {
   clock?: Clock;
 }
 
-/** A body that takes about a millisecond to parse and check. */
-const largeBodyBytes = 64 * 1024;
-
 const saneRequestId = /^[A-Za-z0-9._:-]{1,128}$/;
 
 function requestIdOf({ headers }: Pick<IncomingMessage, "headers">): string {
@@ -104,7 +101,7 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
   app.server.maxHeadersCount = 0;
   const originHeaders = headersForOrigins(corsOrigins);
   const { clock = systemClock } = options;
-  openAdmission({
+  new Admission({
     clock,
     log,
     limit: openConcurrencyLimit({ elapsed: () => clock.elapsed(), targetMs: options.admissionWaitMs }),
@@ -118,24 +115,7 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
     app.setValidatorCompiler(compileValidator);
     app.setSerializerCompiler(compileSerializer);
   } else compileLazily(app, compileSerializer);
-  app.removeContentTypeParser("text/plain");
-  const parseJson = app.getDefaultJsonParser("error", "error");
-  app.addContentTypeParser<Buffer>("application/json", { parseAs: "buffer" }, (request, bytes, done) => {
-    // A content type without a body counts as no body.
-    if (bytes.length === 0) return done(null, undefined);
-    try {
-      checkJsonBody(bytes, request.routeOptions.schema?.body);
-    } catch (error) {
-      return done(error as Error);
-    }
-    const body = bytes.toString();
-    parseJson(request, body, (error, value) => {
-      if (error !== null) done(explainBadJson(body));
-      // Other requests have their turn before a large body is checked and handled.
-      else if (bytes.length > largeBodyBytes) setImmediate(done, null, value);
-      else done(null, value);
-    });
-  });
+  parseJsonBodies(app);
   const allowedAt = openAllowed();
   // Sockets are opened there, by upgrades.
   allowedAt.add("/ws", "GET");
