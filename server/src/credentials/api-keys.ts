@@ -55,25 +55,38 @@ export async function createApiKey(
   if (missing !== undefined) throw forbidden(`This API key lacks the scope ${missing} and cannot grant it.`);
   requireWithinOwnLimit(principal.rateLimit, rateLimit);
   const key = newOpaqueToken(apiKeyPrefix);
-  const row = {
-    apiKeyId: newId(nowMs),
-    principal,
-    name,
-    keyHash: hashToken(key),
-    keyHint: `${key.slice(0, 8)}…${key.slice(-4)}`,
-    scopes: [...new Set(scopes)],
-    expiresAt,
-    rateLimit,
-  };
-  const made = await transaction(db, async (tx) => {
+  const apiKeyId = newId(nowMs);
+  const granted = [...new Set(scopes)];
+  const created = await transaction(db, async (tx) => {
     const { at } = await lockMaker(tx, clock, principal);
     const ancestorIds = await ancestorsFor(tx, principal, expiresAt);
-    const inserted = await insertApiKey(tx, { ...row, now: at, ancestorIds });
-    const details = { scopes: row.scopes.join(" "), expires_at: expiresAt?.toISOString() ?? null };
-    await recordAuditEvent(tx, principal, { action: "api_key.created", target: targetOf(row.apiKeyId), details });
+    const inserted = await one<ApiKey>(
+      tx,
+      `INSERT INTO api_keys
+         (api_key_id, workspace_id, created_by, name, key_hash, key_hint, scopes, expires_at, created_at,
+          rate_per_second, rate_burst, ancestor_ids)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+       RETURNING ${columns}`,
+      [
+        apiKeyId,
+        principal.workspaceId,
+        principal.userId,
+        name,
+        hashToken(key),
+        `${key.slice(0, 8)}…${key.slice(-4)}`,
+        granted,
+        expiresAt,
+        at,
+        rateLimit?.perSecond,
+        rateLimit?.burst,
+        ancestorIds,
+      ],
+    );
+    const details = { scopes: granted.join(" "), expires_at: expiresAt?.toISOString() ?? null };
+    await recordAuditEvent(tx, principal, { action: "api_key.created", target: targetOf(apiKeyId), details });
     return inserted;
   });
-  return { ...made, key };
+  return { ...created, key };
 }
 
 /** The caller's keys that are not revoked, newest first; for an admin all of the workspace. Up to `limit + 1`. */
@@ -219,43 +232,4 @@ async function ancestorsFor(tx: Db, principal: Principal, expiresAt: Date | unde
 
 function ownOnly(principal: Principal): string | null {
   return hasRole(principal, "admin") ? null : principal.userId;
-}
-
-function insertApiKey(
-  db: Db,
-  row: {
-    apiKeyId: string;
-    principal: Principal;
-    ancestorIds: string[];
-    name: string;
-    keyHash: Buffer;
-    keyHint: string;
-    scopes: string[];
-    expiresAt: Date | undefined;
-    rateLimit: KeyRateLimit | undefined;
-    now: Date;
-  },
-): Promise<ApiKey> {
-  return one<ApiKey>(
-    db,
-    `INSERT INTO api_keys
-       (api_key_id, workspace_id, created_by, name, key_hash, key_hint, scopes, expires_at, created_at,
-        rate_per_second, rate_burst, ancestor_ids)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-     RETURNING ${columns}`,
-    [
-      row.apiKeyId,
-      row.principal.workspaceId,
-      row.principal.userId,
-      row.name,
-      row.keyHash,
-      row.keyHint,
-      row.scopes,
-      row.expiresAt ?? null,
-      row.now,
-      row.rateLimit?.perSecond,
-      row.rateLimit?.burst,
-      row.ancestorIds,
-    ],
-  );
 }

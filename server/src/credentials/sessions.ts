@@ -8,7 +8,7 @@ import { transaction } from "../lib/postgres.ts";
 import { type Db, maybe, run } from "../lib/query.ts";
 import { endAccess } from "./end-access.ts";
 import type { Forget, Principal } from "./principal.ts";
-import { newRefreshToken, newSalt, readRefreshToken, successorOf } from "./refresh-token.ts";
+import { newRefreshToken, newSalt, type RefreshToken, readRefreshToken, successorOf } from "./refresh-token.ts";
 import type { Tokens } from "./tokens.ts";
 
 export interface TokenPair {
@@ -41,17 +41,9 @@ export async function openSession(
   const nowMs = clock.now();
   const sessionId = newId(nowMs);
   const refreshToken = newRefreshToken();
-  const row = {
-    sessionId,
-    userId,
-    passwordHash,
-    familyHash: refreshToken.familyHash,
-    refreshHash: refreshToken.hash,
-    expiresAt: new Date(nowMs + tokens.refreshTokenTtlMs),
-    now: new Date(nowMs),
-  };
+  const times = { nowMs, ttlMs: tokens.refreshTokenTtlMs };
   const user = await transaction(db, async (tx) => {
-    const inserted = await insertSession(tx, row);
+    const inserted = await insertSession(tx, { sessionId, userId, passwordHash }, refreshToken, times);
     if (inserted === null) return null;
     const by: Actor = { kind: "user", callerId: userId, workspaceId: inserted.workspace_id, origin };
     await recordAuditEvent(tx, by, { action: "session.opened", target: sessionTarget(sessionId), details: { method } });
@@ -132,18 +124,18 @@ export async function pair(
   };
 }
 
+interface Times {
+  nowMs: number;
+  /** How long the refresh token works. */
+  ttlMs: number;
+}
+
 /** Under this lock a concurrent end of all sessions either includes the new one or prevents it. */
 function insertSession(
   db: Db,
-  row: {
-    sessionId: string;
-    userId: string;
-    passwordHash: string | null;
-    familyHash: Buffer;
-    refreshHash: Buffer;
-    expiresAt: Date;
-    now: Date;
-  },
+  { sessionId, userId, passwordHash }: { sessionId: string; userId: string; passwordHash: string | null },
+  { familyHash, hash }: RefreshToken,
+  { nowMs, ttlMs }: Times,
 ) {
   return maybe<{ workspace_id: string; role: Role }>(
     db,
@@ -155,7 +147,7 @@ function insertSession(
        SELECT $1, user_id, $3, $4, $5, $6 FROM live
      )
      SELECT workspace_id, role FROM live`,
-    [row.sessionId, row.userId, row.familyHash, row.refreshHash, row.expiresAt, row.now, row.passwordHash],
+    [sessionId, userId, familyHash, hash, new Date(nowMs + ttlMs), new Date(nowMs), passwordHash],
   );
 }
 
@@ -175,19 +167,9 @@ export async function refreshSession(
 ): Promise<TokenPair> {
   const used = readRefreshToken(refreshToken);
   if (used === null) throw invalidRefreshToken();
-  const nowMs = clock.now();
-  const salt = newSalt();
-  const row = {
-    familyHash: used.familyHash,
-    hash: used.hash,
-    nextHash: successorOf(used, salt).hash,
-    salt,
-    expiresAt: new Date(nowMs + tokens.refreshTokenTtlMs),
-    now: new Date(nowMs),
-    graceSince: new Date(nowMs - refreshGraceMs),
-  };
+  const times = { nowMs: clock.now(), ttlMs: tokens.refreshTokenTtlMs };
   const session = await transaction(db, async (tx) => {
-    const found = await rotateOrRevoke(tx, row);
+    const found = await rotateOrRevoke(tx, used, times);
     if (found?.is_revoked) await recordTokenReuse(tx, origin, found);
     return found;
   });
@@ -206,18 +188,8 @@ export async function refreshSession(
  * token returns its successor within the grace period. Any other token, or a disabled user, revokes the session. No
  * row: unknown, or already revoked.
  */
-function rotateOrRevoke(
-  db: Db,
-  row: {
-    familyHash: Buffer;
-    hash: Buffer;
-    nextHash: Buffer;
-    salt: Buffer;
-    expiresAt: Date;
-    now: Date;
-    graceSince: Date;
-  },
-) {
+function rotateOrRevoke(db: Db, used: RefreshToken, { nowMs, ttlMs }: Times) {
+  const salt = newSalt();
   const isCurrent = "s.refresh_hash = $2";
   const isGraced = "coalesce(s.previous_hash = $2 AND s.rotated_at > $7, false)";
   const rotates = `${isCurrent} AND s.expires_at > $6`;
@@ -242,7 +214,15 @@ function rotateOrRevoke(
       WHERE s.family_hash = $1 AND s.revoked_at IS NULL AND u.user_id = s.user_id
       RETURNING s.session_id, s.user_id, u.workspace_id, u.role, s.successor_salt, s.revoked_at IS NOT NULL AS is_revoked,
                 s.expires_at <= $6 AS is_expired`,
-    [row.familyHash, row.hash, row.nextHash, row.salt, row.expiresAt, row.now, row.graceSince],
+    [
+      used.familyHash,
+      used.hash,
+      successorOf(used, salt).hash,
+      salt,
+      new Date(nowMs + ttlMs),
+      new Date(nowMs),
+      new Date(nowMs - refreshGraceMs),
+    ],
   );
 }
 
