@@ -57,30 +57,16 @@ export async function createConversation(
     const known =
       type === "private" ? await lockPrivate(tx, workspaceId, [participantIds[0]!, participantIds[1]!]) : null;
     if (known !== null) return { conversation: await loadConversation(tx, known), isNew: false };
-    const settings = { ...input.settings, ...(inbound !== undefined && { inbound }) };
-    await insertConversation(tx, { conversationId, workspaceId, type, title, settings, createdAt });
+    const settings: StoredSettings = { ...input.settings, ...(inbound !== undefined && { inbound }) };
+    await run(
+      tx,
+      `INSERT INTO conversations (conversation_id, workspace_id, type, title, settings, created_at, active_at)
+       VALUES ($1, $2, $3, $4, $5, $6, $6)`,
+      [conversationId, workspaceId, type, title, settings, createdAt],
+    );
     await insertMembers(tx, { conversationId, participantIds, joinedAt: createdAt });
     return { conversation: await loadConversation(tx, conversationId), isNew: true };
   });
-}
-
-interface NewConversation {
-  conversationId: ConversationId;
-  workspaceId: string;
-  type: ConversationType;
-  title: string | null;
-  settings: StoredSettings;
-  createdAt: Date;
-}
-
-async function insertConversation(db: Db, conversation: NewConversation): Promise<void> {
-  const { conversationId, workspaceId, type, title, settings, createdAt } = conversation;
-  await run(
-    db,
-    `INSERT INTO conversations (conversation_id, workspace_id, type, title, settings, created_at, active_at)
-     VALUES ($1, $2, $3, $4, $5, $6, $6)`,
-    [conversationId, workspaceId, type, title, settings, createdAt],
-  );
 }
 
 /** Earlier messages count as read. */

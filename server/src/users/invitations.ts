@@ -3,7 +3,6 @@ import { type Origin, recordAuditEvent } from "../audit/audit.ts";
 import {
   hashToken,
   lockMaker,
-  type Maker,
   newOpaqueToken,
   type Principal,
   requireMayManageRole,
@@ -54,28 +53,28 @@ export async function invite(
   }: { email: string; role: Role; expiresInSeconds?: number },
 ): Promise<Invitation & { token: string; url: string; is_mailed: boolean }> {
   requireMayManageRole(principal, role);
+  const { workspaceId } = principal;
   const nowMs = clock.now();
   const token = newOpaqueToken("c4i_");
   const url = `${publicUrl}/accept-invitation#token=${token}`;
   const invitation = await transaction(db, async (tx) => {
-    const maker = await lockMaker(tx, clock, principal);
-    if (await isUsersEmail(tx, principal.workspaceId, email)) {
+    const { userId, apiKeyId, at } = await lockMaker(tx, clock, principal);
+    if (await isUsersEmail(tx, workspaceId, email)) {
       throw new RequestError("CONFLICT", "A user of this workspace has this e-mail address.", {
         details: { field: "email" },
       });
     }
-    const made = await insertInvitation(tx, {
-      invitationId: newId(nowMs),
-      workspaceId: principal.workspaceId,
-      maker,
-      email,
-      role,
-      tokenHash: hashToken(token),
-      expiresAt: new Date(nowMs + expiresInSeconds * 1000),
-    });
-    const target = { type: "invitation", id: made.invitation_id };
+    const expiresAt = new Date(nowMs + expiresInSeconds * 1000);
+    const created = await one<Invitation>(
+      tx,
+      `INSERT INTO invitations (invitation_id, workspace_id, email, role, token_hash, invited_by, made_by_key, expires_at,
+         created_at)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING ${columns}`,
+      [newId(nowMs), workspaceId, email, role, hashToken(token), userId, apiKeyId, expiresAt, at],
+    );
+    const target = { type: "invitation", id: created.invitation_id };
     await recordAuditEvent(tx, principal, { action: "invitation.created", target, details: { role } });
-    return made;
+    return created;
   });
   const is_mailed = mailer.send(invitationMail({ to: email, url, expiresAt: invitation.expires_at }));
   return { ...invitation, token, url, is_mailed };
@@ -151,28 +150,6 @@ export function deleteOldInvitations({ db, clock }: { db: PipelineDb; clock: Clo
 const keepMs = 30 * 86_400_000;
 
 const columns = "invitation_id, email, role, invited_by, made_by_key AS made_by_key_id, expires_at, created_at";
-
-function insertInvitation(
-  db: Db,
-  row: {
-    invitationId: string;
-    workspaceId: string;
-    maker: Maker;
-    email: string;
-    role: Role;
-    tokenHash: Buffer;
-    expiresAt: Date;
-  },
-): Promise<Invitation> {
-  const { userId, apiKeyId, at } = row.maker;
-  return one<Invitation>(
-    db,
-    `INSERT INTO invitations (invitation_id, workspace_id, email, role, token_hash, invited_by, made_by_key, expires_at,
-       created_at)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING ${columns}`,
-    [row.invitationId, row.workspaceId, row.email, row.role, row.tokenHash, userId, apiKeyId, row.expiresAt, at],
-  );
-}
 
 async function isUsersEmail(db: Db, workspaceId: string, email: string): Promise<boolean> {
   const row = await maybe(db, "SELECT FROM users WHERE workspace_id = $1 AND lower(email) = lower($2)", [
