@@ -37,6 +37,6 @@ function placeOf({ partition, consumed, waiting, isPrepared, holder }: Partition
     mark: consumed,
     waiting: isPrepared ? waiting : Math.max(waiting, 1),
     isElsewhere: holder === "elsewhere",
-    isDeserted: holder === "nobody",
+    isDeserted: holder === "none",
   };
 }

@@ -58,8 +58,8 @@ export interface PartitionProgress {
   readonly waiting: number;
   /** False while `onAssigned` runs. */
   readonly isPrepared: boolean;
-  /** `nobody` too when the owner's lease has ended. */
-  readonly holder: "here" | "elsewhere" | "nobody";
+  /** `none` too when the owner's lease has ended. */
+  readonly holder: "here" | "elsewhere" | "none";
 }
 
 export interface Consumer<Value> {

@@ -133,7 +133,7 @@ async function createTopics(db: Db, topics: readonly string[], partitions: numbe
 }
 
 function progressOf({ partition, last_offset, consumed_offset, owner }: PositionRow, ours?: Subscriptions) {
-  const holder = owner === null ? "nobody" : owner === ours?.ownerId ? "here" : "elsewhere";
+  const holder = owner === null ? "none" : owner === ours?.ownerId ? "here" : "elsewhere";
   const standing = holder === "here" ? ours?.standing(partition) : undefined;
   const consumed = Math.max(consumed_offset, standing?.consumed ?? 0);
   return {
