@@ -3,14 +3,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Clock, systemClock } from "../server/src/lib/clock.ts";
 import { createClient } from "../server/src/lib/postgres.ts";
-import { lookEveryMs } from "../server/src/lib/progress-watch.ts";
+import { checkEveryMs } from "../server/src/lib/progress-watch.ts";
 import { until } from "../server/src/testing/until.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 
 /** Checks progress ten times as often, so that a standstill of half a minute is found in three seconds. */
 const hastyClock: Clock = {
   ...systemClock,
-  after: (delayMs, callback) => systemClock.after(delayMs === lookEveryMs ? lookEveryMs / 10 : delayMs, callback),
+  after: (delayMs, callback) => systemClock.after(delayMs === checkEveryMs ? checkEveryMs / 10 : delayMs, callback),
 };
 /** Short time-outs and leases, because a standstill must last longer than they do. */
 const env = { DELIVERY_TIMEOUT: "2s", BUS_LEASE: "2s" };

@@ -6,7 +6,7 @@ import { steps } from "./flow.ts";
 import { type Clock, systemClock } from "./lib/clock.ts";
 import { openLocalFanout } from "./lib/fanout/local-fanout.ts";
 import type { Log } from "./lib/postgres.ts";
-import { lookEveryMs } from "./lib/progress-watch.ts";
+import { checkEveryMs } from "./lib/progress-watch.ts";
 import { openTroubles } from "./lib/troubles.ts";
 import { createTestDatabase } from "./testing/test-database.ts";
 import { until } from "./testing/until.ts";
@@ -16,7 +16,7 @@ const log: Log = { info() {}, warn() {}, error() {} };
 /** Looks at progress a hundred times as often. */
 const clock: Clock = {
   ...systemClock,
-  after: (delayMs, callback) => systemClock.after(delayMs === lookEveryMs ? lookEveryMs / 100 : delayMs, callback),
+  after: (delayMs, callback) => systemClock.after(delayMs === checkEveryMs ? checkEveryMs / 100 : delayMs, callback),
 };
 
 // A process that holds partitions and never gets ready for them keeps all others from them.

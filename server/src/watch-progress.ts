@@ -17,7 +17,7 @@ export function watchProgress(
       name: `${group} ${reads}`,
       // A dead process holds its partitions until its leases end.
       extraMs: config.bus.leaseMs,
-      look: async () => (await bus.progress(reads, group)).map(placeOf),
+      check: async () => (await bus.progress(reads, group)).map(placeOf),
     }),
   );
   const lanes = [...deliverers].map(
@@ -25,7 +25,7 @@ export function watchProgress(
       name: `lanes ${channel}`,
       // Nothing moves while a platform takes long to answer the only attempt.
       extraMs: config.delivery.timeoutMs,
-      look: async () => deliverer.places(),
+      check: async () => deliverer.places(),
     }),
   );
   return openProgressWatch({ clock, troubles, backlog }, [...watched, ...lanes]);

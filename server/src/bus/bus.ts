@@ -1,28 +1,26 @@
 import type { Db } from "../lib/query.ts";
 
 /**
- * A partitioned, keyed, at-least-once log. Records of one key stay in the order in which their transactions committed,
- * are consumed by one process at a time, and come again until their handler succeeded: handlers run safely twice.
+ * A partitioned, keyed, at-least-once log. Records of one key keep the commit order of their transactions, are consumed
+ * by one process at a time, and repeat until their handler succeeds: handlers must be safe to run twice.
  */
 export interface Bus {
   /**
-   * Appends in the caller's transaction: what rolls back was never published. Publish last in a transaction and commit
-   * soon, for it holds the partitions' heads until then; then call `wake`.
+   * Appends in the caller's transaction. Publish last and commit soon: it locks the heads of the partitions. Then call
+   * `wake`.
    */
   publish(tx: Db, topic: string, records: readonly NewRecord[]): Promise<void>;
-  /**
-   * The same for a statement that publishes on its own: hand it to `bus_append(topic, partitions, counts, batches)`.
-   */
+  /** For a statement that publishes itself: pass it to `bus_append(topic, partitions, counts, batches)`. */
   outboxOf(records: readonly NewRecord[]): Outbox;
   /** Wakes the consumers in every process after a commit; without it they poll within a second. */
   wake(topic: string): void;
-  /** Starts consuming at once. A topic and group has one subscription in a process. */
+  /** Starts at once. One subscription of a topic and group in a process. */
   subscribe<Value>(topic: string, group: string, consumer: Consumer<Value>): Subscription;
-  /** Records published and not yet consumed by the group. */
+  /** Published records that the group has not consumed. */
   lag(topic: string, group: string): Promise<number>;
   /** The group's position in each partition of the topic. */
   progress(topic: string, group: string): Promise<PartitionProgress[]>;
-  /** Where a key's records go; the same in every process and engine. */
+  /** The same in every process and engine. */
   partitionOf(key: string): number;
 }
 
@@ -31,7 +29,7 @@ export interface NewRecord {
   readonly value: unknown;
 }
 
-/** Records by partition, ready for SQL; the arrays run in parallel. */
+/** Records by partition, in parallel arrays. */
 export interface Outbox {
   readonly partitions: number[];
   readonly counts: number[];
@@ -49,25 +47,22 @@ export interface BusRecord<Value> {
 
 export interface PartitionProgress {
   readonly partition: number;
-  /**
-   * The offset of the last consumed record. For a partition held here, the position in memory, which may be ahead of
-   * the store.
-   */
+  /** The last consumed offset. For a partition held here, the one in memory, which may be ahead of the store. */
   readonly consumed: number;
   /** Records after it. */
   readonly waiting: number;
   /** False while `onAssigned` runs. */
   readonly isPrepared: boolean;
-  /** `none` too when the owner's lease has ended. */
+  /** Also `none` when the lease of the owner has ended. */
   readonly holder: "here" | "elsewhere" | "none";
 }
 
 export interface Consumer<Value> {
-  /** Records to a call, about: a batch published as one is never torn. */
+  /** Records in a call, about: a batch published as one is not split. */
   readonly maxBatch: number;
   /**
-   * If left out, records of all partitions come in one call, one call at a time. Otherwise each partition has calls of
-   * its own, for at most so many partitions at once, so that a slow partition does not hold up others.
+   * Without it, one call at a time gets records of all partitions. Otherwise each of at most this many partitions has
+   * calls of its own, so that a slow one does not delay the others.
    */
   readonly partitionsAtOnce?: number;
   /**
@@ -83,15 +78,15 @@ export interface Consumer<Value> {
   giveUp?(record: BusRecord<Value>, error: unknown): Promise<void>;
   /** Before the first record of partitions that this process now owns. */
   onAssigned?(partitions: readonly number[]): Promise<void>;
-  /** As soon as partitions are no longer ours: another process may be at work on them already. */
+  /** The partitions are lost: another process may already handle them. */
   onRevoked?(partitions: readonly number[]): void;
 }
 
 export interface Subscription {
   /** Partitions owned right now. */
   owned(): readonly number[];
-  /** Proof of ownership, for statements that must not run once it is lost: see `bus_held` in migration 0004. */
+  /** For statements that must not run after ownership is lost: see `bus_held` in migration 0004. */
   readonly ownerId: string;
-  /** Finishes the call under way, gives the partitions back, and stops. Safe to call twice. */
+  /** Finishes the calls under way and gives the partitions back. Safe to call twice. */
   close(): Promise<void>;
 }

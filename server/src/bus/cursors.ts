@@ -1,18 +1,18 @@
 import type { Pool } from "../lib/postgres.ts";
 import { all, plainArray, run } from "../lib/query.ts";
 
-/** What a consumer knows of a partition that it owns. */
+/** A partition that this consumer owns. */
 export interface Ownership {
   epoch: number;
-  /** Handled here; the cursor in the database follows with the next read. */
+  /** Handled; the cursor in the database follows with the next read. */
   consumed: number;
   committed: number;
   isReady: boolean;
-  /** Set while its next record fails for a temporary reason: failures so far, and when it is retried. */
+  /** While its next record fails for a temporary reason. */
   stall: { failures: number; until: number } | null;
 }
 
-/** Rows (published batches) read of one partition at a time. */
+/** Rows (published batches) of a partition in one read. */
 const rowsPerPartition = 32;
 
 export interface RenewedRow {
@@ -53,7 +53,7 @@ export interface BatchRow {
   records: string;
 }
 
-/** Reads whole rows up to about `maxRecords` records, from the partitions by turns, oldest first in each. */
+/** Reads whole rows of about `maxRecords` records, from the partitions in turn, oldest first. */
 export async function advanceAndRead(
   pool: Pool,
   topic: string,

@@ -1,6 +1,6 @@
 import type { NewRecord, Outbox } from "./bus.ts";
 
-/** Where a key's records go: FNV-1a over its UTF-16 code units, so that every process and engine agrees. */
+/** FNV-1a over UTF-16 code units, the same in every process and engine. */
 export function partitionOf(key: string, partitions: number): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < key.length; i += 1) {
@@ -9,7 +9,7 @@ export function partitionOf(key: string, partitions: number): number {
   return (hash >>> 0) % partitions;
 }
 
-/** The records by partition, each partition's in order. */
+/** Keeps the order in each partition. */
 export function outboxOf(records: readonly NewRecord[], partitions: number): Outbox {
   const lines = new Map<number, string[]>();
   for (const { key, value } of records) {

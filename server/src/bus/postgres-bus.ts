@@ -18,11 +18,11 @@ export interface PostgresBusOptions {
   fanout: Fanout;
   clock: Clock;
   log: Log;
-  /** Made if missing; publishing to another topic throws. */
+  /** Created when missing; publishing to another topic throws. */
   topics: readonly string[];
-  /** Of each topic, when it is made; topics that exist keep theirs, and all have the same. */
+  /** Of new topics; existing ones keep theirs, and all have the same number. */
   partitions: number;
-  /** A process that has said nothing for this long has lost its partitions, in milliseconds. */
+  /** A process without a sign of life for this long loses its partitions, in milliseconds. */
   leaseMs: number;
   /** Reports subscriptions that fail and retry. */
   troubles?: Troubles;
@@ -32,7 +32,7 @@ export interface PostgresBusOptions {
 const channel = "bus";
 const segmentCheckMs = 1_000;
 
-/** The bus inside PostgreSQL; migration 0004 says how it keeps its promises. Close it before the database. */
+/** Migration 0004 says how it keeps its promises. Close it before the database. */
 export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus & AsyncDisposable> {
   const { url, fanout, clock, log, topics, leaseMs, troubles = openTroubles({ clock, log }) } = options;
   await using stack = new AsyncDisposableStack();
@@ -106,8 +106,8 @@ type Subscriptions = Pick<
 >;
 
 /**
- * Cursors and leases need no durable commit: one that is lost with the power makes records come again, which they may.
- * Publishing uses the publisher's own connection and commits as durably as that does.
+ * Cursors and leases need no durable commit: a lost one repeats records, which is allowed. Publishing uses the
+ * publisher's connection and is as durable as that.
  */
 function openBusPool(url: string, log: Log) {
   const relaxed = withSettings(url, [

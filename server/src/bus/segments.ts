@@ -1,17 +1,18 @@
 import { type Pool, transaction } from "../lib/postgres.ts";
 import { type Db, maybe, one } from "../lib/query.ts";
 
-/** A segment larger than this is full: new records go to the next one, in bytes. */
+/** In bytes; new records of a full segment go to the next one. */
 export const segmentBytes = 8 * 1024 * 1024;
 const segmentCount = 3;
 const advisoryKey = "hashtext('chat4all bus segments')";
 
 /**
- * Empties the segment that filled up before the active one, once every group has consumed it, and moves on to the next
- * empty one when the active is full. Any process may call it at any time; one at a time does the work.
+ * Empties the full segment before the active one once every group has consumed it, and activates the next empty one
+ * when the active is full. Any process may call it at any time; one does the work.
  */
 export async function rotateSegments(pool: Pool): Promise<void> {
-  // A batch of some size is stored beside its row (TOAST): the table's own pages say whether there are rows, not how large.
+  // Large batches are stored beside their rows (TOAST): the pages of the table say whether there are rows, not their
+  // size.
   const { active, activeBytes, pages } = await one<{ active: number; activeBytes: number; pages: number[] }>(
     pool,
     `SELECT active, pg_table_size('bus_records_' || active) AS "activeBytes", ARRAY[pg_relation_size('bus_records_0'),
@@ -33,7 +34,7 @@ async function truncateIfConsumed(pool: Pool, segment: number): Promise<void> {
   await transaction(pool, async (tx) => {
     const { got } = await one<{ got: boolean }>(tx, `SELECT pg_try_advisory_xact_lock(${advisoryKey}) AS got`);
     if (!got) return;
-    // Waits for publishers that still write here, but not for long: they would all queue up behind this lock.
+    // Waits briefly for publishers that still write here: others queue behind this lock.
     await tx.query("SET LOCAL lock_timeout = '100ms'");
     await tx.query(`LOCK TABLE bus_records_${segment} IN ACCESS EXCLUSIVE MODE`);
     if (await isConsumed(tx, segment)) await tx.query(`TRUNCATE bus_records_${segment}`);
@@ -46,7 +47,7 @@ async function isEmpty(db: Db, segment: number): Promise<boolean> {
   return (await maybe(db, `SELECT 1 FROM bus_records_${segment} LIMIT 1`)) === null;
 }
 
-/** A topic that nobody has ever consumed keeps its records: its consumer may yet come. */
+/** A topic without any consumer so far keeps its records. */
 async function isConsumed(db: Db, segment: number): Promise<boolean> {
   const unread = await maybe(
     db,

@@ -3,18 +3,18 @@ import { cleanDetail, cleanId } from "./clean.ts";
 import type { ConnectorIo, Exchange, SendOutcome } from "./connector.ts";
 import { type Json, parseObject } from "./json.ts";
 
-/** What came back from a platform, or the outcome when nothing usable did. */
+/** The answer of a platform, or the outcome without a usable one. */
 export type CallResult = { answer: PlatformAnswer; lost?: undefined } | { answer?: undefined; lost: SendOutcome };
 
 export interface PlatformAnswer extends HttpAnswer {
-  /** The answer's JSON object; null for a page of a gateway and the like. */
+  /** The JSON object of the answer; null for another body, such as the page of a gateway. */
   readonly json: Json | null;
 }
 
 /**
- * One POST of JSON. A request that cannot have reached the platform is a retry and a fault of the platform; one that
- * may have reached it and got no answer (a timeout, a reset, an answer cut off) is unknown: resending blindly could
- * say the same thing twice. `hide` takes credentials and message text out of whatever the network said.
+ * Posts JSON. A request that cannot have reached the platform is a retry and a fault of the platform. One that may have
+ * reached it without an answer (time-out, reset, incomplete answer) is unknown: sending it again could duplicate the
+ * message. `hide` removes credentials and message text from network errors.
  */
 export async function postJson(
   io: ConnectorIo,
@@ -38,22 +38,24 @@ export async function postJson(
 
 export const jsonHeaders = { "content-type": "application/json" } as const;
 
-/** The longer of two waits, either of which may be unknown. */
+/** Null counts as no wait. */
 export function longerWait(a: number | null, b: number | null): number | null {
   return a === null ? b : b === null ? a : Math.max(a, b);
 }
 
-/** How message text shows in the trace. */
+/** Message text in the trace. */
 export function lengthOf(text: string): string {
   return `[${text.length} characters]`;
 }
 
-/** What is told of an answer that is not the platform's own JSON. */
+/** An answer that is not JSON in the trace. */
 export function pageOf(answer: HttpAnswer): string {
   return `[${cleanId(answer.headers["content-type"] ?? "") || "no content type"}, ${answer.body.length} characters]`;
 }
 
-/** Takes each secret out of a text. What is shorter than four characters gives nothing away and would blot out words. */
+/**
+ * Removes each secret from a text. Shorter ones than four characters stay: they reveal nothing and would hide words.
+ */
 export function hiding(...secrets: readonly string[]): (text: string) => string {
   return (text) =>
     secrets.reduce((seen, secret) => (secret.length < 4 ? seen : seen.replaceAll(secret, "[hidden]")), text);

@@ -3,10 +3,10 @@ import type { MessagePayload, PayloadType } from "../../../contract/src/payloads
 import type { Clock, Random } from "../lib/clock.ts";
 import type { HttpClient } from "../lib/http.ts";
 
-/** A kind of platform, as the registry names it. The core knows no channel by name. */
+/** The name of a kind of platform in the registry. The core knows no channel by name. */
 export type Channel = string;
 
-/** One connected number, page or bot, with its credentials unsealed. Never logged, never stored. */
+/** A connected number, page or bot, with its credentials in the clear. Never logged or stored. */
 export interface ChannelAccount<Credentials = unknown> {
   readonly channelAccountId: string;
   readonly channel: Channel;
@@ -16,41 +16,41 @@ export interface ChannelAccount<Credentials = unknown> {
 }
 
 export interface ChannelAccountSettings {
-  /** Where the platform answers, without a trailing slash; the platform's own address when left out. */
+  /** Without a trailing slash; default: the platform's own address. */
   readonly base_url?: string;
-  /** Version segment of the platform's API, where it has one. */
+  /** Of the platform's API, if it has versions in its paths. */
   readonly api_version?: string;
-  /** The template for one-time codes to people who have not written recently; its only parameter is the code. */
+  /** For one-time codes to people who have not written recently; its only parameter is the code. */
   readonly verification_template?: { readonly name: string; readonly language: string };
-  /** Requests a second to the platform from this account; the connector's own figure when left out. */
+  /** To the platform; default: the connector's own limit. */
   readonly rate_per_second?: number;
 }
 
-/** What the router, the console and `GET …/capabilities` need to know of a channel. Data, never behaviour. */
+/** What the core and `GET …/capabilities` must know about a channel. Data, never behaviour. */
 export interface Capabilities {
   readonly payloads: readonly PayloadType[];
-  /** Longest text of one platform message, in UTF-16 code units. A longer text is split, in order, never cut. */
+  /** In UTF-16 code units. A longer text is split in order, never cut. */
   readonly maxTextLength: number;
-  /** How far the platform's word goes: a delivery ends at the last of these. */
+  /** The receipts that the platform reports: a delivery ends at the last of these. */
   readonly receipts: readonly ("sent" | "delivered" | "read")[];
-  /** Whether a quote of another message is shown. */
+  /** Whether quotes are shown. */
   readonly replies: boolean;
-  /** Requests a second that one account may make before the platform refuses. */
+  /** Of one account, before the platform refuses. */
   readonly ratePerSecond: number;
-  /** How long after a person's last message free-form messages may be sent; null where there is no such window. */
+  /** Hours after a person's last message in which free-form messages may be sent; null without such a window. */
   readonly windowHours: number | null;
   /**
-   * How an attempt without an answer is settled: by a receipt that carries our delivery id back (wait for it, then try
-   * again once the grace is over), or not at all (try again, and accept that the message may appear twice).
+   * How an attempt without an answer is settled: `receipt` waits for a receipt with our delivery id and retries after
+   * the grace time; `resend` retries at once, and the message may appear twice.
    */
   readonly afterUnknown: "receipt" | "resend";
-  /** Whether the channel shows typing: at any time, or only in answer to a message of the person. */
+  /** Typing is shown at any time, or only in answer to a message of the person. */
   readonly typing: "always" | "answer" | "never";
-  /** Whether the channel shows people that their messages were read. */
+  /** Whether people see that their messages were read. */
   readonly readMarks: boolean;
 }
 
-/** One part to send: texts are split before they get here. */
+/** Texts are split before. */
 export interface OutboundPart {
   readonly deliveryId: string;
   /** 0-based; the quote goes with part 0. */
@@ -58,29 +58,26 @@ export interface OutboundPart {
   /** In the form of the connector's `parseIdentifier`. */
   readonly identifier: string;
   readonly payload: MessagePayload;
-  /** The platform's id of the quoted message in this very lane, if the quote can be shown there. */
+  /** The platform's id of the quoted message in this lane, if the quote can be shown. */
   readonly quotedProviderMessageId: string | null;
   /** For a reaction: the platform's id of the message reacted to, in this lane. */
   readonly targetProviderMessageId: string | null;
 }
 
-/**
- * The person to whom a signal is shown, and the platform's id of the message of theirs that it is about; null if
- * unknown.
- */
+/** A signal for a person about one of their messages, by the platform's id; null if unknown. */
 export interface PersonSignal {
   /** In the form of the connector's `parseIdentifier`. */
   readonly identifier: string;
   readonly messageId: string | null;
 }
 
-/** What is told of one request to a platform in the trace. Redacted: no credential, no message text. */
+/** One request to a platform in the trace, without credentials and message text. */
 export interface Exchange {
   readonly request: { method: string; url: string; body?: unknown };
   readonly answer: { status: number; body?: unknown } | null;
 }
 
-/** Why a platform will never take this message; stable, shown to clients as the delivery's `error.code`. */
+/** Why a platform refuses a message for good. Stable: the `error.code` of the delivery. */
 export type RefusalReason =
   | AccountProblem
   | "INVALID_RECIPIENT"
@@ -93,22 +90,21 @@ export type RefusalReason =
   | "PLATFORM_REFUSED"
   | "CHANNEL_ACCOUNT_GONE";
 
-/** Why a platform refuses an account, independent of the message. */
+/** Why a platform refuses an account, for any message. */
 export type AccountProblem = "CREDENTIALS_INVALID" | "ACCOUNT_RESTRICTED";
 
-/** What one attempt came to. */
 export type SendOutcome =
   | { kind: "sent"; providerMessageId: string; exchange?: Exchange }
-  /** Will never work: a dead letter at once. Says nothing about the account. */
+  /** Final: a dead letter at once. Says nothing about the account. */
   | { kind: "refused"; reason: RefusalReason; detail: string; exchange?: Exchange }
   /**
-   * The platform refuses the account: this attempt certainly did not happen, and no other would. The account needs
-   * attention, and its messages wait until it is repaired.
+   * The platform refuses the account: nothing was sent, and no other attempt would succeed. The messages wait until the
+   * account is repaired.
    */
   | { kind: "account_refused"; reason: AccountProblem; detail: string; exchange?: Exchange }
   /**
-   * Certainly did not happen. `afterMs` is the platform's own wait and is never undercut; `scope` says what must wait:
-   * only this lane, or the whole account. `platformFault` counts against the circuit breaker.
+   * Nothing was sent. `afterMs` is the platform's own wait, a minimum; `scope` says what must wait. `platformFault`
+   * counts against the circuit breaker.
    */
   | {
       kind: "retry";
@@ -118,10 +114,10 @@ export type SendOutcome =
       detail: string;
       exchange?: Exchange;
     }
-  /** May have happened: nothing came back after the request left. */
+  /** The request may have arrived: there was no answer. */
   | { kind: "unknown"; detail: string; exchange?: Exchange };
 
-/** A call of the platform, before it is believed. */
+/** Not verified yet. */
 export interface WebhookRequest {
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, string | undefined>>;
@@ -130,92 +126,83 @@ export interface WebhookRequest {
 }
 
 /**
- * One thing that a webhook says happened. `at` is in Unix milliseconds by the platform's clock, 0 when it told none
- * that can be believed. Texts hold neither U+0000 nor half a surrogate pair: every store takes them.
+ * An event in a webhook. `at` is in Unix milliseconds by the platform's clock, 0 without a plausible time. Texts have
+ * no U+0000 and no lone surrogates, so that any database takes them.
  */
 export type InboundEvent =
   | {
       kind: "message";
-      /** The platform's id: the same id again is the same message. */
+      /** The platform's id: equal ids are the same message. */
       providerMessageId: string;
-      /** Who wrote, as an address identifier of this channel; the others name the same person. */
+      /** The sender, as an address identifier of this channel; `aliases` are the same person. */
       identifier: string;
       aliases: string[];
       displayName: string | null;
-      /** A reaction's `message_id` is empty: the core fills it in from `quotedProviderMessageId`. */
+      /** The `message_id` of a reaction is empty: the core sets it from `quotedProviderMessageId`. */
       payload: MessagePayload;
-      /** The platform's id of the message it quotes, or reacts to. */
+      /** Of the quoted message, or of the target of a reaction. */
       quotedProviderMessageId: string | null;
       at: number;
     }
   | {
       kind: "receipt";
       providerMessageId: string;
-      /** Our own delivery id, where the platform carries it back. */
+      /** Our delivery id, if the platform returns it. */
       deliveryId: string | null;
-      /** Which part of that delivery, where the platform carries it back; left out with `deliveryId` null. */
+      /** The part of that delivery; omitted without a delivery id. */
       partIndex?: number;
       status: "sent" | "delivered" | "read" | "failed";
       error: { reason: RefusalReason; detail: string } | null;
       at: number;
     }
-  /** Kept with the webhook's raw body, answered 200, otherwise without effect. */
+  /** Stored with the raw body, answered 200, without effect. */
   | { kind: "ignored"; what: string };
 
-/** What a connector may use of the outside world. */
+/** What a connector may use from outside. */
 export interface ConnectorIo {
   readonly http: HttpClient;
   readonly clock: Clock;
   readonly random: Random;
-  /** Bound of one request to the platform. */
+  /** Of one request. */
   readonly timeoutMs: number;
 }
 
-/**
- * What the hub asks of a channel. One object for each; it only translates: the core stores, retries, orders and limits.
- */
+/** One object for each channel. It translates; the core stores, retries, orders and limits. */
 export interface Connector<Credentials = unknown> {
   readonly channel: Channel;
-  /** Shape of `credentials` in `POST /v1/channel-accounts`, unknown fields refused. */
+  /** The schema of `credentials` in `POST /v1/channel-accounts`, without unknown fields. */
   readonly credentials: TObject;
   readonly capabilities: Capabilities;
-  /** What `parseIdentifier` accepts, as the end of the sentence "an address of this channel is …". */
+  /** The end of the sentence "an address of this channel is …". */
   readonly identifierRule: string;
-  /** The identifier in the one form under which it is stored, or null when it cannot be one of this channel. Pure. */
+  /** The stored form, or null for an identifier that cannot be of this channel. Pure. */
   parseIdentifier(identifier: string): string | null;
-  /** The platform's public name of the account (number id, bot id): shown, never secret. Pure. */
+  /** The platform's public id of the account (number, bot). Not secret. Pure. */
   externalId(credentials: Credentials): string;
-  /** The answer to the platform's GET handshake, or null to refuse it. Pure; absent where there is no handshake. */
+  /** The answer to the GET handshake of the platform; null refuses it. Pure; absent without a handshake. */
   handshake?(query: Readonly<Record<string, string | undefined>>, credentials: Credentials): string | null;
-  /** Did this platform sign this body? Pure, in constant time. */
+  /** Whether the platform signed this body. Pure, in constant time. */
   verify(request: WebhookRequest, credentials: Credentials): boolean;
   /**
-   * Everything the body says happened, oldest first. Pure; never throws: what it cannot read becomes `ignored`. Where
-   * there may be many, each is read when it is asked for, so that the caller can pause in between.
+   * All events of the body, oldest first. Pure; never throws: what it cannot read is `ignored`. A long body is read
+   * while iterating, so that the caller can pause.
    */
   parse(request: WebhookRequest, credentials: Credentials): Iterable<InboundEvent>;
-  /**
-   * One attempt at one part. Does not retry, does not store; never throws for what the platform or the network does.
-   */
+  /** One attempt. Does not retry or store; never throws for the platform or the network. */
   send(part: OutboundPart, account: ChannelAccount<Credentials>, io: ConnectorIo): Promise<SendOutcome>;
-  /**
-   * Shows the person that somebody is typing: `sent` when the platform took it. As `send`. Absent where `typing` is
-   * `never`.
-   */
+  /** Shows typing: `sent` when the platform accepted it. As `send`; absent where `typing` is `never`. */
   showTyping?(to: PersonSignal, account: ChannelAccount<Credentials>, io: ConnectorIo): Promise<SendOutcome>;
-  /** Shows the person that this message and all earlier ones were read. As `send`. Absent without `readMarks`. */
+  /** Marks this message and all earlier ones as read. As `send`; absent without `readMarks`. */
   markRead?(to: PersonSignal, account: ChannelAccount<Credentials>, io: ConnectorIo): Promise<SendOutcome>;
   /**
-   * Asks the platform whether the credentials work. `isRefused`: the platform refuses them, and will again;
-   * `isTokenRefused`: it refuses the token itself, so that nothing can be sent.
+   * Checks the credentials with the platform. `isRefused`: the platform refuses them for good; `isTokenRefused`: it
+   * refuses the token itself, so that nothing can be sent.
    */
   check(
     account: ChannelAccount<Credentials>,
     io: ConnectorIo,
   ): Promise<{ ok: boolean; isRefused?: boolean; isTokenRefused?: boolean; detail: string }>;
-  /**
-   * Tells the platform where to call. Safe to call twice. Absent where an operator must do it on the platform's site.
-   */
+  /** Sets the webhook address on the platform. Safe to call twice. Absent where an operator must do it. */
   subscribe?(
     account: ChannelAccount<Credentials>,
     webhookUrl: string,

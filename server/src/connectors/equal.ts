@@ -1,6 +1,6 @@
 import { timingSafeEqual } from "node:crypto";
 
-/** Whether two texts are the same, in a time that depends on their lengths only. A missing one equals nothing. */
+/** In a time that depends on the lengths only. A missing text equals nothing. */
 export function isSameSecret(given: string | undefined, expected: string): boolean {
   if (given === undefined || expected === "") return false;
   const left = Buffer.from(given);

@@ -12,19 +12,19 @@ test("what cannot be stored is replaced, and the rest stays", () => {
   assert.equal(cleanId("x".repeat(maxIdLength + 1)), "");
 });
 
-test("a message without words says so, and one that is too long is cut at what a message holds", () => {
+test("marks an empty message, and cuts one that is too long", () => {
   assert.deepEqual(textOf(""), { type: "text", text: "[empty message]" });
   const long = textOf("👍".repeat(70_000));
   assert.equal(long.type === "text" && [...long.text].length, 65_536);
 });
 
-test("a place off the earth is told in words", () => {
+test("a place with impossible coordinates becomes a text", () => {
   assert.deepEqual(locationOf(91, 0, "x"), { type: "text", text: "[location] x" });
   assert.deepEqual(locationOf(Number.NaN, 0, ""), { type: "text", text: "[location]" });
   assert.deepEqual(locationOf(90, -180, ""), { type: "location", latitude: 90, longitude: -180 });
 });
 
-test("a reaction to nothing is told in words", () => {
+test("a reaction without a target becomes a text", () => {
   assert.deepEqual(reactionOf("👍", ""), { type: "text", text: "[reaction] 👍" });
   assert.deepEqual(reactionOf("", "m"), { type: "reaction", message_id: "", emoji: "" });
 });

@@ -1,18 +1,18 @@
 import { isObject } from "../lib/json.ts";
 import { type JsonLimits, parseJsonText } from "../lib/json-text.ts";
 
-/** An object of a platform's JSON. Nothing in it is believed before it was looked at. */
+/** An object of a platform's JSON. Check every field. */
 export type Json = Readonly<Record<string, unknown>>;
 
-/** Null for what is not the JSON of an object. Never throws. */
+/** Null for anything else. Never throws. */
 export function parseObject(text: string): Json | null {
   return objectOr(() => JSON.parse(text));
 }
 
-/** Limits of one webhook: WhatsApp sends up to 1,000 changes of about 30 fields each. */
+/** WhatsApp sends up to 1,000 changes of about 30 fields each. */
 const webhookLimits: JsonLimits = { maxDepth: 64, maxFields: 1_000, maxValues: 60_000, isExact: false };
 
-/** The same for a webhook's body; also null for one that exceeds `webhookLimits`. */
+/** As `parseObject`; also null beyond `webhookLimits`. */
 export function parseWebhookBody(rawBody: Buffer): Json | null {
   return objectOr(() => parseJsonText(rawBody, webhookLimits));
 }
@@ -26,26 +26,26 @@ function objectOr(parse: () => unknown): Json | null {
   }
 }
 
-/** The object under a key; an empty one when there is none. */
+/** An empty object when there is none. */
 export function objectAt(value: Json, key: string): Json {
   const found = value[key];
   return isObject(found) ? found : empty;
 }
 
-/** The list under a key; an empty one when there is none. */
+/** An empty list when there is none. */
 export function listAt(value: Json, key: string): readonly unknown[] {
   const found = value[key];
   return Array.isArray(found) ? found : nothing;
 }
 
-/** The text under a key; empty when there is none. A number is read as its digits: ids are sent as both. */
+/** Empty when there is none. A number becomes its digits: platforms send ids as both. */
 export function textAt(value: Json, key: string): string {
   const found = value[key];
   if (typeof found === "string") return found;
   return typeof found === "number" ? String(found) : "";
 }
 
-/** The number under a key, also when it is written as text; NaN when there is none. */
+/** Also of a text; NaN when there is none. */
 export function numberAt(value: Json, key: string): number {
   const found = value[key];
   if (typeof found === "number") return found;

@@ -2,10 +2,10 @@ import type { Channel, Connector } from "./connector.ts";
 import { telegram } from "./telegram/telegram.ts";
 import { whatsapp } from "./whatsapp/whatsapp.ts";
 
-/** Every connector there is. A new channel is one folder, one line here and one in `contract/src/channels.ts`. */
+/** A new channel is one folder, one line here and one in `contract/src/channels.ts`. */
 export const connectors: readonly Connector[] = [whatsapp, telegram];
 
-/** The names by which clients know the channels, in the order in which they are listed. */
+/** In the order in which they are listed. */
 export const channels: readonly Channel[] = connectors.map(({ channel }) => channel);
 
 /** Undefined for a channel that does not exist. */

@@ -17,7 +17,7 @@ import { all, type Db, maybe, run } from "../lib/query.ts";
 import type { DeliveryRow } from "../messages/messages.ts";
 import { topics } from "../topics.ts";
 
-/** A delivery that failed for good, or (`message`) a message that could not be routed at all. */
+/** A delivery that failed for good, or (`message`) a message that could not be routed. */
 export interface FailedDelivery extends DeliveryRow {
   kind: "delivery" | "message";
   conversation_id: string;
@@ -65,9 +65,9 @@ function listFailedDeliveries(db: Db, query: DeadLetterQuery): Promise<FailedDel
   );
 }
 
-/** Until its fallback was tried, a delivery may still be superseded. */
+/** A delivery may still be superseded until its fallback has started. */
 const isDeadLetter = "is_dead_letter AND NOT is_superseded AND fallback_at IS NULL";
-/** It has a lane to be sent in, or a record to be routed. A delivery without either never had a recipient. */
+/** It has a lane, or a record for the router. Without either it never had a recipient. */
 const isReplayable = "(lane_id IS NOT NULL OR unrouted IS NOT NULL)";
 const matches = "($2::text IS NULL OR channel = $2) AND ($3::text IS NULL OR error ->> 'code' = $3)";
 
@@ -77,14 +77,14 @@ export interface ReplayDeps {
   clock: Clock;
 }
 
-/** Most dead letters that one call replays. */
+/** Dead letters that one call replays. */
 export const replayBatchSize = 1_000;
 
 /**
- * Replays one dead letter. A delivery goes to the end of its lane; of a text in parts, it starts with the first part that
- * did not get through, and later receipts for the parts before are ignored. A message is routed again, behind messages
- * of its conversation that were routed meanwhile. A webhook is read again. A second call throws RESOURCE_NOT_FOUND; a
- * delivery that never had a recipient throws CONFLICT.
+ * Replays one dead letter. A delivery goes to the end of its lane; a text in parts starts with the first part that
+ * failed, and later receipts for the earlier parts are ignored. A message is routed again, after messages of its
+ * conversation that were routed meanwhile. A webhook is read again. A second call throws RESOURCE_NOT_FOUND; a delivery
+ * without a recipient throws CONFLICT.
  */
 export async function replayDeadLetter(deps: ReplayDeps, by: Actor, id: string): Promise<void> {
   const { workspaceId } = by;
@@ -109,7 +109,7 @@ export async function replayDeadLetter(deps: ReplayDeps, by: Actor, id: string):
   if (revived === 0) throw notFound("dead letter");
 }
 
-/** Counts the dead letters that a replay with this filter would take, by channel and error code. */
+/** The dead letters that a replay with this filter would take, by channel and error code. */
 export async function countDeadLetters(
   db: Db,
   query: DeadLetterFilter & { workspaceId: string },
@@ -126,7 +126,7 @@ export async function countDeadLetters(
   return [...deliveries, ...webhooks.map((row) => ({ ...row, code: failedWebhookCode }))];
 }
 
-/** Replays what matches, oldest first, `replayBatchSize` at the most. Returns how many. */
+/** Replays matching dead letters, oldest first, up to `replayBatchSize`. Returns how many. */
 export async function replayDeadLetters(deps: ReplayDeps, by: Actor, filter: DeadLetterFilter): Promise<number> {
   const { workspaceId } = by;
   const { channel, code } = filter;
@@ -147,7 +147,7 @@ export async function replayDeadLetters(deps: ReplayDeps, by: Actor, filter: Dea
   return revived + (await readAgain(deps, { workspaceId, ...filter, limit: replayBatchSize - revived }, record));
 }
 
-/** Puts failed webhooks back on the bus. */
+/** Publishes failed webhooks on the bus again. */
 async function readAgain(
   { db, bus }: ReplayDeps,
   chosen: Parameters<typeof takeFailedWebhooks>[1],
@@ -207,7 +207,7 @@ async function revive(
     await bus.publish(tx, topics.messageProcessing, unrouted);
     const count = rows.length + unrouted.length;
     if (count > 0) await record(tx, count);
-    await tellReplayed(tx, rows, new Date(clock.now()));
+    await recordReplayed(tx, rows, new Date(clock.now()));
     return { rows, count };
   });
   wakeOutgoing(bus, revived.rows);
@@ -228,10 +228,10 @@ async function takeUnrouted(tx: Db, workspaceId: string, deliveryIds: string[]):
 }
 
 /**
- * After all else: the statement that changes a status takes the lock of the feed, which is the last one. Who records an act
- * after it waits in a ring with who changes a conversation, whose event is told at the commit.
+ * Last: the statement that changes a status takes the lock of the feed, the last one of every transaction. An audit
+ * event written after it could deadlock with a change of a conversation, whose event is written at the commit.
  */
-async function tellReplayed(tx: Db, rows: readonly LanePlace[], now: Date): Promise<void> {
+async function recordReplayed(tx: Db, rows: readonly LanePlace[], now: Date): Promise<void> {
   await run(
     tx,
     `UPDATE deliveries SET status = 'in_transit',
@@ -241,7 +241,7 @@ async function tellReplayed(tx: Db, rows: readonly LanePlace[], now: Date): Prom
   );
 }
 
-/** Takes it out of the dead letters; the delivery stays failed. Throws RESOURCE_NOT_FOUND when it is no dead letter. */
+/** The delivery stays failed. Throws RESOURCE_NOT_FOUND when it is not a dead letter. */
 export async function discardDeadLetter(db: RequestDb, by: Actor, id: string): Promise<void> {
   const { workspaceId } = by;
   await transaction(db, async (tx) => {

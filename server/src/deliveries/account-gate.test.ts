@@ -35,7 +35,7 @@ test("no more a second than the rate, the further parts of a long text included"
   assert.ok(gate.admit(1_000) > 1_000, "the further parts were free");
 });
 
-test("an account that was told to wait waits, a lane that was told so does not hold up the account", () => {
+test("a throttled account waits, and a throttled lane does not delay the account", () => {
   const gate = openAccountGate(1_000, 10, 0);
   gate.admit(0);
   gate.finished(ended(slowDown(7_000, "lane"), 1, 0));

@@ -3,28 +3,28 @@ import { openBreaker } from "./breaker.ts";
 import { openRateLimit, type RateLimit } from "./rate-limit.ts";
 
 /**
- * When the next attempt on one channel account may start: its rate limit, its circuit breaker and its concurrency. `now`
- * is what `Clock.elapsed` says.
+ * Decides when the next attempt on a channel account may start, by its rate limit, circuit breaker and concurrency.
+ * `now` is that of `Clock.elapsed`.
  */
 export interface AccountGate {
-  /** 0 lets one attempt start, and counts it; otherwise milliseconds until it is worth asking again. */
+  /** 0 lets one attempt start and counts it; otherwise the milliseconds until the next question. */
   admit(now: number): number;
   finished(attempt: EndedAttempt): void;
-  /** The attempt ended before anything was asked of the platform. */
+  /** The attempt ended without a request to the platform. */
   abandoned(): void;
-  /** The account's own rate was changed. */
+  /** The rate of the account has changed. */
   setRate(perSecond: number, now: number): void;
   describe(now: number): GateState;
 }
 
 export interface EndedAttempt {
   outcome: SendOutcome;
-  /** Requests made to the platform. */
+  /** Requests to the platform. */
   requests: number;
   /** By `Clock.elapsed`. */
   startMs: number;
   endMs: number;
-  /** When it ended, as wall time: for people only. */
+  /** Wall time, for people only. */
   at: Date;
 }
 
@@ -35,7 +35,7 @@ export interface GateState {
   lastError: { detail: string; at: string } | null;
 }
 
-/** What an attempt at full concurrency is told: it is roused by the next one that ends. */
+/** The answer at full concurrency: the next attempt that ends wakes the others. */
 export const untilOneEnds = 60_000;
 
 export function openAccountGate(perSecond: number, concurrency: number, now: number): AccountGate {
@@ -79,7 +79,7 @@ export function openAccountGate(perSecond: number, concurrency: number, now: num
   };
 }
 
-/** Whether the outcome means that the platform is down. A platform that refuses a message or the account is up. */
+/** Whether the outcome means that the platform is down. One that refuses a message or the account is up. */
 function isFault(outcome: SendOutcome): boolean {
   return outcome.kind === "unknown" || (outcome.kind === "retry" && outcome.platformFault);
 }

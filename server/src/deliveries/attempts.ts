@@ -21,13 +21,13 @@ export interface AttemptDeps {
   troubles: Troubles;
   connector: Connector;
   io: ConnectorIo;
-  /** The account with its credentials, or null when it was deleted. */
+  /** With its credentials; null when it was deleted. */
   findAccount: (channelAccountId: string) => Promise<ConnectedAccount | null>;
-  /** Records that the platform refuses the account, as it was when the attempt was made. */
+  /** Stores that the platform refuses the account, unless it changed since the attempt. */
   refuseAccount: (account: ConnectedAccount, refusal: AccountRefusal) => Promise<void>;
-  /** Receipts wait for these parts: apply them now. */
+  /** Applies the receipts that wait for these parts. */
   applyEarly: (parts: readonly { channelAccountId: string; providerMessageId: string }[]) => Promise<void>;
-  /** Receipts for the parts of a text may have come while it was being sent: look at them now. */
+  /** Applies receipts that may have arrived while the parts of a text were sent. */
   applyToParts: (deliveryId: string) => Promise<void>;
   policy: JudgePolicy;
 }
@@ -35,8 +35,7 @@ export interface AttemptDeps {
 export type AccountRefusal = SendOutcome & { kind: "account_refused" };
 
 /**
- * `over`: nothing is left to send. `fenced`: another process owns the partition now. `held`: the account cannot send at
- * present.
+ * `over`: nothing is left to send. `fenced`: another process owns the partition. `held`: the account cannot send now.
  */
 export type AttemptResult =
   | { kind: "over" }
@@ -46,24 +45,24 @@ export type AttemptResult =
 
 export interface Attempts {
   /**
-   * Records that an attempt is made, makes it, and records what it came to: three steps that many deliveries share.
-   * The gate has let it through and is told how it went. Rejects when the database cannot be asked.
+   * Records an attempt, makes it, and records its outcome, in steps that many deliveries share. The caller has asked
+   * the gate, which gets the outcome. Rejects when the database cannot be asked.
    */
   make(deliveryId: string, channelAccountId: string, gate: AccountGate): Promise<AttemptResult>;
-  /** Resolves when the outcomes that are known by now are written, or cannot be. */
+  /** Resolves when all known outcomes are written, or cannot be. */
   written(): Promise<void>;
 }
 
-/** Attempts that start, or end, in one commit. */
+/** Attempts that start or end in one commit. */
 const batchSize = 256;
-/** See `BatcherOptions`: small beside what a platform takes to answer. */
+/** See `BatcherOptions`: short compared with the answer of a platform. */
 const paceMs = 10;
-/** Before an outcome is written again. */
+/** Before the write of an outcome is retried. */
 const writeBackoff: Backoff = { firstMs: 250, longestMs: 5_000 };
-/** What an author's name in front may add to a text: 200 characters of up to 4 bytes, and `: `. */
+/** Bytes that an author's name adds to a text: 200 characters of up to 4 bytes, and `: `. */
 const authorRoom = 802;
 
-/** Queues that are bounded by what feeds them: the attempts that gates let through. */
+/** Queues bounded by the attempts that gates admit. */
 export function unbounded(clock: Clock) {
   return { maxWaiting: Number.MAX_SAFE_INTEGER, maxWaitMs: Number.MAX_SAFE_INTEGER, paceMs, clock };
 }
@@ -108,7 +107,7 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
     return isRefused ? { kind: "held" } : { kind: "again", waitMs: finished.retryAfterMs! };
   }
 
-  /** A failure here loses nothing: the next attempt meets the same refusal. */
+  /** A failure is harmless: the next attempt meets the same refusal. */
   async function refuse(account: ConnectedAccount, refusal: AccountRefusal): Promise<void> {
     try {
       await deps.refuseAccount(account, refusal);
@@ -119,7 +118,7 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
 
   async function startThrough(gate: AccountGate, deliveryId: string, channelAccountId: string) {
     try {
-      // Before the attempt is recorded: without credentials there is none.
+      // Before the attempt is recorded: it needs credentials.
       const account = await deps.findAccount(channelAccountId);
       if (account !== null && account.status !== "active") {
         gate.abandoned();
@@ -142,7 +141,7 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
     try {
       return await sendDelivery(connector, account, started, io);
     } catch (error) {
-      // A connector never throws; if one does, what it did is unknown, and its lane must not spin.
+      // A connector must not throw. If one does, its outcome is unknown, and the lane must not loop.
       log.error({ err: error, channel, delivery_id: started.deliveryId }, "a connector failed");
       const outcome = { kind: "unknown", detail: "The connector failed; see the log." } as const;
       return { outcome, exchanges: [], sentParts: [...started.sentParts], partCount: 1 };
@@ -155,7 +154,7 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
     return written.finally(() => writing.delete(written));
   }
 
-  /** Keeps at it while the database is away: what a platform answered must not be lost. */
+  /** Retries while the database is away: the answer of a platform must not be lost. */
   async function finish(finished: FinishedAttempt[]): Promise<boolean[]> {
     for (let tries = 1; ; tries += 1) {
       try {
@@ -174,7 +173,7 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
     }
   }
 
-  /** An outcome that cannot be stored with all it brings is stored without it: sending again would be worse. */
+  /** An outcome that cannot be stored in full is stored without details: sending again would be worse. */
   async function finishBare(attempt: FinishedAttempt, cause: unknown): Promise<boolean[]> {
     log.error({ err: cause, channel, delivery_id: attempt.deliveryId }, "an outcome is stored without its exchange");
     const { settled } = await finishAttempts(db, [{ ...attempt, exchanges: [] }]);

@@ -2,17 +2,17 @@ import { doubledMs } from "../lib/backoff.ts";
 import type { Random } from "../lib/clock.ts";
 
 export interface RetryPolicy {
-  /** Wait after the first failed attempt, doubled after each further one. */
+  /** The wait after the first failed attempt, doubled after each further one. */
   baseMs: number;
-  /** Longest wait between two attempts. */
+  /** The longest wait between two attempts. */
   maxMs: number;
-  /** How long after its first attempt a delivery is tried again. */
+  /** Retries end this long after the first attempt. */
   totalMs: number;
 }
 
 /**
- * How long to wait after the `attempts`-th attempt: between 75 and 100 % of the doubled base, and never less than the
- * platform asked for, plus up to 5 % so that many waiters do not return at once.
+ * The wait after the `attempts`-th attempt: 75 to 100 % of the doubled base, and at least what the platform asked for
+ * plus up to 5 %, so that retries spread out.
  */
 export function backoffMs(policy: RetryPolicy, attempts: number, askedMs: number | null, random: Random): number {
   const doubled = doubledMs({ firstMs: policy.baseMs, longestMs: policy.maxMs }, attempts);

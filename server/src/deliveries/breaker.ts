@@ -1,26 +1,26 @@
 /**
- * A circuit breaker for one channel account. It opens after several platform failures in a row, lets one probe through
- * once its pause is over (half-open), and closes when the probe succeeds. Each failed probe doubles the pause.
+ * The circuit breaker of a channel account. It opens after several platform failures in a row, admits one probe after
+ * its pause (half-open), and closes when the probe succeeds. Each failed probe doubles the pause.
  */
 export interface Breaker {
   state(now: number): "closed" | "open" | "half_open";
-  /** Milliseconds until another attempt may start; 0 lets one start, and counts it as the probe when half-open. */
+  /** 0 admits an attempt, and counts it as the probe when half-open; otherwise milliseconds to wait. */
   admit(now: number): number;
   succeeded(startedAt?: number): void;
   /**
-   * What left before the pause was over, or before one that succeeded, tells nothing new. So failures count in the order
-   * in which attempts left: those that time out come back late and all at once, after the others' successes.
+   * Failures count in the order in which attempts started, since attempts that time out end late and together, after
+   * the successes of others. Those that started before the end of the pause, or before a success, are ignored.
    */
   failed(now: number, startedAt?: number): void;
-  /** The attempt ended without a word about the platform. */
+  /** The attempt says nothing about the platform. */
   abandoned(): void;
 }
 
-/** Failures in a row that open it: a platform that fails half of the time still delivers, and is not left alone. */
+/** Failures in a row that open it: a platform that fails half of the time still delivers. */
 export const breakerThreshold = 10;
 const firstPauseMs = 1_000;
 const longestPauseMs = 60_000;
-/** While a probe is out, the others look again this often. */
+/** The wait of other attempts during a probe. */
 const probeWaitMs = 250;
 
 export function openBreaker(): Breaker {

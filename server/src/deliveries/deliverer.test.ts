@@ -88,7 +88,7 @@ test("what the platform still says of an earlier sending has no effect on a repl
   assert.equal((await line.deliveryOf(messageId)).status, "read");
 });
 
-test("a replayed text in parts goes on where it did not get through", async () => {
+test("a replayed text in parts continues with the part that failed", async () => {
   const ids = Array.from({ length: 5 }, (_, index) => `part-${index + 1}`);
   await using line = await startPipeline({
     capabilities: { maxTextLength: 4 },

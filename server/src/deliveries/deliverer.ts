@@ -13,38 +13,38 @@ import { loadPending, type PendingHead, pendingLanes, recoverAttempts } from "./
 
 export interface DelivererDeps extends AttemptDeps {
   bus: Bus;
-  /** Attempts under way for one channel account. */
+  /** Attempts under way for a channel account. */
   concurrency: number;
-  /** Whether no other process can be at work on this database: attempts found open are certainly over. */
+  /** No other process works on this database: open attempts found in it have ended. */
   isOnlyProcess: boolean;
 }
 
 export interface Deliverer {
-  /** Null until this process had something to do with the account. */
+  /** Null before this process has used the account. */
   health(channelAccountId: string): (GateState & { parkedLanes: number }) | null;
-  /** The progress of each channel account that has something to send now. */
+  /** The progress of each channel account with something to send. */
   places(): Place[];
-  /** Starts no further attempt, waits for those under way, gives the partitions back. */
+  /** Starts no further attempt, waits for those under way, and gives the partitions back. */
   close(): Promise<void>;
 }
 
 export const consumerGroup = "deliver";
 const loadBatchSize = 256;
-/** How long a lane rests after the database failed it, in milliseconds. */
+/** The pause of a lane after a failure of the database, in milliseconds. */
 const troubleMs = 1_000;
 
 interface AccountState {
   gate: AccountGate;
-  /** Lanes whose head may leave, in the order in which they became so. */
+  /** Lanes whose head may be sent, in the order in which they became ready. */
   ready: Lane[];
   cancelTimer: (() => void) | null;
-  /** Until when the gate lets nothing through, by `Clock.elapsed`. */
+  /** The gate is shut until then, by `Clock.elapsed`. */
   shutUntil: number;
   /** While the account is not active, its lanes stay `ready` and nothing is sent. */
   hold: Hold;
 }
 
-/** Sends one channel's deliveries: strictly one after the other in each lane, lanes side by side. */
+/** Sends the deliveries of one channel: in order within a lane, lanes side by side. */
 export function openDeliverer(deps: DelivererDeps): Deliverer {
   const { db, bus, log, troubles, connector, io, policy } = deps;
   const { clock } = io;
@@ -84,9 +84,9 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
   }
 
   async function takeOver(partitions: readonly number[]): Promise<void> {
-    // An outcome that this process knows is not unknown, however long the database was away.
+    // An outcome that this process knows is not unknown, even after a long failure of the database.
     await attempts.written();
-    // Attempts of this very process may be among them, when it lost its partitions and got them back.
+    // These may include attempts of this process, which lost its partitions and got them back.
     const areOver = deps.isOnlyProcess && underWay === 0;
     const requestMs = areOver ? 0 : io.timeoutMs + troubleMs;
     const graceMs = connector.capabilities.afterUnknown === "receipt" ? policy.unknownGraceMs : 0;
@@ -115,7 +115,7 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
     lanes.delete(lane.laneId);
   }
 
-  /** Moves an idle lane on to whatever is next for it. */
+  /** Finds the next step of an idle lane. */
   function advance(lane: Lane): void {
     if (lane.state !== "idle" || isClosing) return;
     if (lane.queue.length > 0) {
@@ -170,7 +170,7 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
     advance(lane);
   }
 
-  /** Its head may be settled by now, or have to wait longer: the database knows. */
+  /** Its head may be settled or wait longer: the database knows. */
   function lookAgain(lane: Lane): void {
     lane.lateOrdinal = Math.min(lane.lateOrdinal, lane.queue[0]!.ordinal);
     lane.queue = [];
@@ -203,7 +203,7 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
     return account;
   }
 
-  /** Starts as many attempts as the account's gate lets through now. */
+  /** Starts the attempts that the gate of the account admits now. */
   function pump(account: AccountState): void {
     while (account.ready.length > 0 && !isClosing && !account.hold.isHeld()) {
       if (isGone(account.ready[0]!)) {
@@ -244,7 +244,7 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
     }
   }
 
-  /** One attempt at the head of a lane. Returns how long the lane must rest, in milliseconds. */
+  /** One attempt at the head of a lane. Returns the pause of the lane, in milliseconds. */
   async function attempt(lane: Lane, account: AccountState): Promise<number> {
     const head = lane.queue[0]!;
     const result = await attempts.make(head.deliveryId, lane.channelAccountId, account.gate);
@@ -266,7 +266,7 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
     }
   }
 
-  /** The lane was given to another owner during the attempt: it need not wait for an outcome that is known. */
+  /** Another process took the lane during the attempt: it need not wait for an outcome that is known. */
   async function tellNewOwner(lane: Lane, { deliveryId, ordinal }: Waiting): Promise<void> {
     const place = { delivery_id: deliveryId, lane_id: lane.laneId, channel_account_id: lane.channelAccountId };
     await rouseLanes(bus, db, [{ ...place, channel, ordinal }]);

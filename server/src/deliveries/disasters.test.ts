@@ -10,7 +10,7 @@ const retry: SendOutcome = { kind: "retry", afterMs: null, scope: "lane", platfo
 const refused: SendOutcome = { kind: "refused", reason: "PAYLOAD_INVALID", detail: "no" };
 const unknown: SendOutcome = { kind: "unknown", detail: "no answer" };
 
-test("whatever a platform answers: each lane in order, one request at a time, every delivery ends, twice only after unknown", async () => {
+test("for any answers of a platform: lanes in order, one request at a time, every delivery ends, duplicates only after unknown", async () => {
   const people = ["ana", "bia", "caio"];
   await using line = await startPipeline({ policy: { baseMs: 1, maxMs: 4 } });
   const chats = await Promise.all(people.map(async (person) => line.addConversation(await line.addPerson(person))));
@@ -156,7 +156,7 @@ test("closing waits for the request under way and keeps its answer", async () =>
   assert.equal(line.sent.length, 1);
 });
 
-test("a connector that throws is an unknown attempt, and its lane goes on", async () => {
+test("a connector that throws is an unknown attempt, and its lane continues", async () => {
   await using line = await startPipeline();
   const chat = await line.addConversation(await line.addPerson("ana"));
   let calls = 0;
@@ -171,7 +171,7 @@ test("a connector that throws is an unknown attempt, and its lane goes on", asyn
   assert.deepEqual(line.texts(), ["oi", "oi", "next"]);
 });
 
-test("a long text goes out in parts, and after a failure goes on with the part that is missing", async () => {
+test("a long text is sent in parts, and continues after a failure with the missing part", async () => {
   await using line = await startPipeline({ capabilities: { maxTextLength: 4 } });
   const chat = await line.addConversation(await line.addPerson("ana"));
   let calls = 0;

@@ -13,13 +13,12 @@ export interface FallbackDeps {
   capabilitiesOf: (channel: string) => Capabilities | null;
 }
 
-/** Most fallbacks that one call starts. */
 const batchSize = 500;
 
 /**
- * Has the next channel tried for deliveries that failed for good or did not deliver in time. One that has not left yet is
- * given up for it, so that it does not arrive hours after the message did elsewhere. Where a channel tells no more than
- * `sent`, that is delivered. Safe to call in several processes at once.
+ * Starts the next channel for deliveries that failed for good or were not delivered in time (or `sent`, where the
+ * channel reports no more). A delivery that was not sent yet is given up, so that it does not arrive hours later. Safe
+ * in several processes at once.
  */
 export async function startFallbacks({ db, bus, clock, capabilitiesOf }: FallbackDeps): Promise<number> {
   const now = new Date(clock.now());
@@ -33,7 +32,7 @@ export async function startFallbacks({ db, bus, clock, capabilitiesOf }: Fallbac
     );
     if (due.length === 0) return [];
     const missed = due.filter((row) => !isDelivered(row, capabilitiesOf(row.channel)));
-    // Superseded from now on, so that no replay sends it as well; the router undoes that if it finds no other channel.
+    // Superseded, so that no replay sends it too; the router reverts that if there is no other channel.
     await run(
       tx,
       `UPDATE deliveries SET fallback_at = NULL, is_superseded = is_superseded OR delivery_id = ANY ($2)
@@ -49,7 +48,7 @@ export async function startFallbacks({ db, bus, clock, capabilitiesOf }: Fallbac
       },
     }));
     await bus.publish(tx, topics.messageProcessing, records);
-    // After publishing: a changed status takes the lock of the feed, which is the last one.
+    // After publishing: a changed status takes the lock of the feed, the last one.
     await run(
       tx,
       `UPDATE deliveries SET is_pending = false, status = 'failed', failed_at = $2, next_attempt_at = NULL,

@@ -2,7 +2,7 @@ import type { Exchange, SendOutcome } from "../connectors/connector.ts";
 import { toStorable } from "../lib/json.ts";
 import { type Db, plainArray } from "../lib/query.ts";
 
-/** What an attempt came to, ready to be written. */
+/** The outcome of an attempt to write. */
 export interface FinishedAttempt {
   deliveryId: string;
   channelAccountId: string;
@@ -12,28 +12,27 @@ export interface FinishedAttempt {
   finishedAt: Date;
   outcome: SendOutcome["kind"];
   exchanges: readonly Exchange[];
-  /** Ids of all parts sent so far, by this and earlier attempts. */
+  /** Ids of all parts that this and earlier attempts have sent. */
   sentParts: readonly string[];
   partCount: number;
-  /** Why it did not get through. */
   error: { code: string; message: string } | null;
-  /** Whether nothing more will be tried: `sent`, or a dead letter. */
+  /** True for `sent` and for a dead letter. */
   isFinal: boolean;
-  /** Time to the next attempt, from when this row is written; null when there is none, or when it is due at once. */
+  /** Time to the next attempt from this write; null without one, or when it is due at once. */
   retryAfterMs: number | null;
 }
 
-/** What the receipts that overtook an attempt change about it. */
+/** Changes by receipts that arrived before the outcome. */
 export interface Overtaken {
-  /** Deliveries that need no further attempt after all: a receipt said that they arrived. */
+  /** Deliveries that a receipt has settled. */
   settled: Set<string>;
-  /** Parts for which receipts wait, see `early_receipts`. */
+  /** Parts with waiting receipts, see `early_receipts`. */
   early: { channelAccountId: string; providerMessageId: string }[];
 }
 
-/** Writes the outcomes of attempts: safe to call twice, and also when a receipt came first, for a status only climbs. */
+/** Safe to call twice, and after a receipt: a status only moves forward. */
 export async function finishAttempts(db: Db, unordered: readonly FinishedAttempt[]): Promise<Overtaken> {
-  // Deliveries are locked in the order of their ids, as receipts lock them: the two never wait for each other.
+  // Locks deliveries in the order of their ids, as receipts do, to avoid deadlocks.
   const finished = unordered.toSorted((a, b) => (a.deliveryId < b.deliveryId ? -1 : 1));
   const column = <Value>(of: (attempt: FinishedAttempt) => Value) => finished.map(of);
   const { rows } = await db.query<{ settled: string | null; channel_account_id: string; provider_message_id: string }>({
@@ -63,13 +62,13 @@ export async function finishAttempts(db: Db, unordered: readonly FinishedAttempt
   };
 }
 
-/** As PostgreSQL writes a `text[]`: one inside an array of such. */
+/** A `text[]` literal, for an array of arrays. */
 function toArrayLiteral(items: readonly string[]): string {
   return `{${items.map((item) => `"${item.replace(/["\\]/g, "\\$&")}"`).join(",")}}`;
 }
 
-// `others` joins on the attempt's number: the word of an attempt that another owner has given up comes too late for
-// the schedule, but what was sent was sent. A delivery that a receipt settled meanwhile keeps what the receipt said.
+// `others` joins on the number of the attempt: the outcome of an attempt that another owner has given up is too late
+// for the schedule, but what was sent was sent. A delivery that a receipt has settled keeps its status.
 const statement = `
 WITH input AS MATERIALIZED (
   SELECT delivery_id, channel_account_id, message_id, number, started_at, finished_at, outcome, exchanges,

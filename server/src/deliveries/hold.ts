@@ -1,28 +1,28 @@
 import type { Clock } from "../lib/clock.ts";
 
-/** Holds the lanes of an account that cannot send, until the account is active again. */
+/** Holds the lanes of an account that cannot send until it is active again. */
 export interface Hold {
   isHeld(): boolean;
-  /** Safe to call while it is held. */
+  /** Safe to call twice. */
   begin(): void;
   close(): void;
 }
 
 export interface HoldParts {
   clock: Clock;
-  /** Whether the account can send again. Rejects when the database does not answer; then the hold stays. */
+  /** Whether the account can send again. While it rejects, the hold stays. */
   isOver: () => Promise<boolean>;
   release: () => void;
 }
 
-/** How often a hold checks whether the account is active again, in milliseconds. */
-const lookMs = 500;
+/** The interval of checks whether the account is active, in milliseconds. */
+const checkMs = 500;
 
 export function openHold({ clock, isOver, release }: HoldParts): Hold {
   let isHeld = false;
   let isClosed = false;
   let cancelTimer = () => {};
-  const look = async () => {
+  const check = async () => {
     const isDone = await isOver().catch(() => false);
     if (isClosed) return;
     if (!isDone) return wait();
@@ -30,7 +30,7 @@ export function openHold({ clock, isOver, release }: HoldParts): Hold {
     release();
   };
   function wait(): void {
-    cancelTimer = clock.after(lookMs, () => void look());
+    cancelTimer = clock.after(checkMs, () => void check());
   }
   return {
     isHeld: () => isHeld,

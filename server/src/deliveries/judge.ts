@@ -6,17 +6,17 @@ import type { SendResult } from "./send-delivery.ts";
 import type { StartedDelivery } from "./start-attempts.ts";
 
 export interface JudgePolicy extends RetryPolicy {
-  /** How long an attempt without an answer waits for a receipt before it is made again, in milliseconds. */
+  /** An attempt without an answer waits this long for a receipt before it is repeated, in milliseconds. */
   unknownGraceMs: number;
 }
 
-/** What follows from an attempt. Pure: decides, writes nothing. */
+/** Pure: decides what follows from an attempt. */
 export function judge(
   delivery: StartedDelivery,
   sent: SendResult,
   afterUnknown: Capabilities["afterUnknown"],
   policy: JudgePolicy,
-  /** How long the attempt took, in milliseconds. */
+  /** The duration of the attempt, in milliseconds. */
   tookMs: number,
   random: Random,
 ): FinishedAttempt {
@@ -36,7 +36,7 @@ export function judge(
   if (outcome.kind === "sent") return { ...finished, error: null, isFinal: true, retryAfterMs: null };
   const error = { code: codeOf(outcome), message: outcome.detail };
   if (outcome.kind === "refused") return { ...finished, error, isFinal: true, retryAfterMs: null };
-  // Regardless of the retry limit: the account is at fault, and not the message.
+  // Without a retry limit: the account is at fault, not the message.
   if (outcome.kind === "account_refused") return { ...finished, error, isFinal: false, retryAfterMs: null };
   const asked = outcome.kind === "retry" ? outcome.afterMs : null;
   const waitsForReceipt = outcome.kind === "unknown" && afterUnknown === "receipt";
@@ -48,7 +48,7 @@ export function judge(
   return { ...finished, error, isFinal: false, retryAfterMs: waitMs };
 }
 
-/** How an outcome is named to clients. */
+/** The name of an outcome for clients. */
 export function codeOf(outcome: Exclude<SendOutcome, { kind: "sent" }>): string {
   switch (outcome.kind) {
     case "refused":

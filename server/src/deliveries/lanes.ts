@@ -1,13 +1,12 @@
-/** A delivery that waits in a lane. */
 export interface Waiting {
   deliveryId: string;
-  /** Its place in the lane: lower goes first. */
+  /** Its place in the lane, the lowest first. */
   ordinal: number;
 }
 
 /**
- * What this process knows of one lane: one delivery is under way at most, those behind it wait in order. `isComplete`
- * is false when the database holds more than `queue` does: nothing may be added behind the gap until it is loaded.
+ * A lane in memory: at most one delivery under way, the others wait in order. `isComplete` is false when the database
+ * has more than `queue`; then nothing is added until the rest is loaded.
  */
 export interface Lane {
   readonly laneId: string;
@@ -16,14 +15,14 @@ export interface Lane {
   state: "idle" | "ready" | "busy" | "parked" | "loading" | "gone";
   queue: Waiting[];
   isComplete: boolean;
-  /** The highest place that was ever queued here. */
+  /** The highest place that was ever queued. */
   lastOrdinal: number;
-  /** Where to load from, if that is further back: the lowest place that became known after a higher one. */
+  /** The lowest place that became known after a higher one, to load from there. */
   lateOrdinal: number;
   cancelTimer: () => void;
 }
 
-/** Deliveries of one lane held in memory; the rest stays in the database until there is room. */
+/** Deliveries of a lane in memory; the rest stays in the database. */
 export const maxQueued = 64;
 
 export function newLane(laneId: string, channelAccountId: string, partition: number): Lane {
@@ -41,8 +40,8 @@ export function newLane(laneId: string, channelAccountId: string, partition: num
 }
 
 /**
- * Puts a delivery at the end, or notes that it waits in the database. Places are taken before they are committed, so a
- * lower one may become known after a higher one; it is of another conversation, for each conversation's come in order.
+ * Adds a delivery, or notes that it waits in the database. Places are taken before the commit, so a lower one may
+ * become known later; it is of another conversation, since those of one conversation are in order.
  */
 export function enqueue(lane: Lane, waiting: Waiting): void {
   if (lane.queue.some(({ deliveryId }) => deliveryId === waiting.deliveryId)) return;
@@ -59,7 +58,7 @@ export function enqueue(lane: Lane, waiting: Waiting): void {
   lane.lastOrdinal = waiting.ordinal;
 }
 
-/** Forgets, before the lane is loaded, what was known of it beyond what the database will say. */
+/** Before a load: forgets what the database will return. */
 export function startLoading(lane: Lane): void {
   lane.state = "loading";
   lane.isComplete = true;

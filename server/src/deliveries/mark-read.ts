@@ -1,6 +1,6 @@
 import { type Db, run } from "../lib/query.ts";
 
-/** Everything in the range that the participant got in the app is read by now. Safe to call twice. */
+/** Marks what the participant got in the app, in the range, as read. Safe to call twice. */
 export async function markRead(
   tx: Db,
   range: { conversationId: string; participantId: string; fromSeq: number; toSeq: number; now: Date },

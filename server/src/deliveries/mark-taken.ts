@@ -6,20 +6,20 @@ import type { Log } from "../lib/postgres.ts";
 import { all, type Db, plainArray } from "../lib/query.ts";
 
 export interface Taker {
-  /** A socket of this user took what waited in the recipient's app. Returns at once; safe to call twice. */
+  /** A socket of this user has received the delivery. Returns at once; safe to call twice. */
   taken(deliveryId: string, userId: string): void;
-  /** Writes what was taken so far. */
+  /** Writes what is waiting. */
   close(): Promise<void>;
 }
 
-/** What is taken within this time is written in one statement, in milliseconds. */
+/** The gathering time of one statement, in milliseconds. */
 const gatherMs = 20;
 const batchSize = 1_000;
 const retryPauseMs = 1_000;
-/** Deliveries that wait to be written while the database is away; beyond it they stay `in_transit` until they are read. */
+/** Deliveries that wait while the database is away; further ones stay `in_transit` until they are read. */
 const maxWaiting = 100_000;
 
-/** Deliveries in somebody's app become `delivered` when a socket of theirs took them. */
+/** Marks deliveries of the channel `app` as `delivered` when a socket of the recipient has received them. */
 export function openTaker({
   db,
   eventNotifier,
@@ -31,7 +31,7 @@ export function openTaker({
   clock: Clock;
   log: Log;
 }): Taker {
-  /** Who took it first, by delivery. */
+  /** The first recipient, by delivery. */
   const waiting = new Map<string, string>();
   let writing: Promise<void> | null = null;
   let isClosing = false;
@@ -68,7 +68,7 @@ export function openTaker({
   };
 }
 
-/** Returns the workspaces where something changed. */
+/** Returns the changed workspaces. */
 async function markDelivered(db: Db, taken: ReadonlyMap<string, string>, now: Date): Promise<Set<string>> {
   const deliveryIds = [...taken.keys()].toSorted();
   const rows = await all<{ workspace_id: string }>(

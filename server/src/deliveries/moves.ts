@@ -2,14 +2,13 @@ import type { Connector } from "../connectors/connector.ts";
 import type { Place } from "../lib/progress-watch.ts";
 import type { Lane } from "./lanes.ts";
 
-/** Counts the progress of each channel account: every step of an attempt is a move. */
+/** Counts the steps of attempts for each channel account, as progress. */
 export interface Moves {
   moved(channelAccountId: string): void;
-  /** The same connector, with a move when each part of a text begins and when it ends. */
+  /** Counts a step when a part of a text starts and ends. */
   counting(connector: Connector): Connector;
   /**
-   * The accounts with lanes that can send now. A lane that waits for a time or a receipt cannot, nor can a lane whose
-   * account's gate is shut.
+   * Accounts with lanes that can send now: not those that wait for a time or a receipt, nor those whose gate is shut.
    */
   places(lanes: Iterable<Lane>, isShut: (channelAccountId: string) => boolean): Place[];
 }

@@ -2,16 +2,16 @@ import type { Bus } from "../bus/bus.ts";
 import type { Db } from "../lib/query.ts";
 import { topics } from "../topics.ts";
 
-/** What waits on a channel's topic: a delivery to send, put there by the router, or one to look at again. */
+/** A record of a channel's topic: a delivery to send, or to check again. */
 export interface OutgoingRecord {
   deliveryId: string;
   accountId: string;
   ordinal: number;
-  /** Its state changed by other means: look at it again now. */
+  /** Its state has changed: check it again now. */
   isChanged?: boolean;
 }
 
-/** A delivery and its lane, as rows name them. */
+/** As in rows. */
 export interface LanePlace {
   delivery_id: string;
   lane_id: string;
@@ -20,7 +20,7 @@ export interface LanePlace {
   ordinal: number;
 }
 
-/** Puts deliveries on their channels' topics, in the caller's transaction; `wakeOutgoing` once it is committed. */
+/** Publishes deliveries, in the caller's transaction; call `wakeOutgoing` after the commit. */
 export async function publishOutgoing(
   bus: Bus,
   tx: Db,
@@ -40,7 +40,7 @@ export function wakeOutgoing(bus: Bus, places: readonly Pick<LanePlace, "channel
   for (const channel of new Set(places.map((place) => place.channel))) bus.wake(topics.outgoing(channel));
 }
 
-/** Has lanes look at deliveries again at once, whose state changed behind their owners' back. */
+/** Makes lanes check deliveries again whose state was changed elsewhere. */
 export async function rouseLanes(bus: Bus, db: Db, places: readonly LanePlace[]): Promise<void> {
   await publishOutgoing(bus, db, places, { isChanged: true });
   wakeOutgoing(bus, places);

@@ -8,7 +8,7 @@ export interface PendingLane {
   partition: number;
 }
 
-/** Lanes of these partitions that have something to send. */
+/** Lanes of these partitions with something to send. */
 export function pendingLanes(db: Db, channel: string, partitions: readonly number[]): Promise<PendingLane[]> {
   return all(
     db,
@@ -20,11 +20,11 @@ export function pendingLanes(db: Db, channel: string, partitions: readonly numbe
 
 export interface PendingHead extends Waiting {
   laneId: string;
-  /** Time until it is due, by the database's clock; 0 or less when it is due. */
+  /** Time until it is due by the database's clock; 0 or less when due. */
   waitMs: number;
 }
 
-/** What waits in these lanes behind the given places, oldest first, `maxQueued` of each at the most. */
+/** The deliveries after the given places, oldest first, at most `maxQueued` of each lane. */
 export async function loadPending(
   db: Db,
   channel: string,
@@ -58,9 +58,8 @@ export async function loadPending(
 }
 
 /**
- * Attempts whose owner is gone: recorded as `unknown`, never hidden. A delivery that a receipt spoke for meanwhile is
- * settled; the others may be tried again from `next attempt` on, which leaves the request of an owner that is merely
- * slow the time to end (`requestMs`), and a receipt the time to come (`graceMs`).
+ * Records attempts without an owner as `unknown`. A delivery with a receipt is settled; the others are retried after
+ * `requestMs`, in which the request of a slow owner ends, and `graceMs`, for a receipt.
  */
 export async function recoverAttempts(
   db: Db,

@@ -1,13 +1,13 @@
-/** A token bucket: `take` says how long to wait before the next request may leave; 0 takes a token. */
+/** A token bucket. */
 export interface RateLimit {
   /** Milliseconds to wait, or 0 when a token was taken. */
   take(now: number): number;
-  /** Spends tokens that were not asked for, such as for the further parts of a long text. */
+  /** Spends tokens for further requests, such as the parts of a long text. */
   spend(count: number): void;
   readonly perSecond: number;
 }
 
-/** Holds one second's worth of requests, at least one. */
+/** Has a burst of one second, at least one request. */
 export function openRateLimit(perSecond: number, now: number): RateLimit {
   const capacity = Math.max(1, perSecond);
   let tokens = capacity;

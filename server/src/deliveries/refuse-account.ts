@@ -9,7 +9,7 @@ export interface RefuseDeps {
   eventNotifier: EventNotifier;
 }
 
-/** Sets the account to `needs_attention`, unless it changed since the refused call. Its deliveries wait from then on. */
+/** Sets the account to `needs_attention`, unless it changed since the refused call. Its deliveries wait. */
 export async function refuseAccount(
   { accounts, log, eventNotifier }: RefuseDeps,
   account: ConnectedAccount,

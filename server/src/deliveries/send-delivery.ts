@@ -11,9 +11,9 @@ import { plainName } from "../lib/names.ts";
 import { splitText } from "./split-text.ts";
 import type { StartedDelivery } from "./start-attempts.ts";
 
-/** What one attempt at a whole delivery came to. */
+/** The outcome of an attempt of a whole delivery. */
 export interface SendResult {
-  /** Of the last part that was tried. */
+  /** Of the last part that was sent. */
   outcome: SendOutcome;
   exchanges: Exchange[];
   sentParts: string[];
@@ -23,7 +23,7 @@ export interface SendResult {
 /** Exchanges kept of one attempt. */
 const maxExchanges = 20;
 
-/** Sends the parts that earlier attempts have not sent yet, one after the other, until one does not get through. */
+/** Sends the remaining parts in order, until one fails. */
 export async function sendDelivery(
   connector: Connector,
   account: ChannelAccount,
@@ -52,7 +52,7 @@ export async function sendDelivery(
 
 function withAuthor({ payload, author }: StartedDelivery): MessagePayload {
   if (author === null || payload.type !== "text") return payload;
-  // New names are refused or cleaned on input; an old name is cleaned here.
+  // Names are checked on input; an old name is cleaned here.
   return { ...payload, text: `${plainName(author) ?? "?"}: ${payload.text}` };
 }
 

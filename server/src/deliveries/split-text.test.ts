@@ -30,7 +30,7 @@ test("the parts are the whole text, none too long, none inside a character, none
   );
 });
 
-test("a text of the greatest length is cut quickly, whatever it is made of", () => {
+test("cuts a text of the greatest length quickly, for any characters", () => {
   for (const unit of ["a", " ", "\n", "👍", "a "]) {
     const whole = unit.repeat(65_536);
     assert.equal(splitText(whole, 4096).join(""), whole);

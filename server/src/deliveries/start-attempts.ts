@@ -8,7 +8,7 @@ export interface Fence {
   ownerId: string;
 }
 
-/** A delivery whose next attempt is recorded and may now leave. */
+/** A delivery whose attempt is recorded and may start. */
 export interface StartedDelivery {
   kind: "started";
   deliveryId: string;
@@ -19,26 +19,26 @@ export interface StartedDelivery {
   /** The number of this attempt, from 1. */
   attempt: number;
   startedAt: Date;
-  /** Time since its first attempt or its replay, by the database's clock. */
+  /** Since its first attempt or its replay, by the database's clock. */
   retriedForMs: number;
-  /** Ids of the parts that were sent by earlier attempts. */
+  /** Ids of the parts that earlier attempts have sent. */
   sentParts: readonly string[];
   payload: MessagePayload;
-  /** Whether the text may go out in several parts: receipts are then kept by part. */
+  /** Whether the text may be sent in several parts: receipts are then stored by part. */
   mayHaveParts: boolean;
-  /** Name to put in front of the text, or null. */
+  /** A name before the text, or null. */
   author: string | null;
   quotedProviderMessageId: string | null;
   targetProviderMessageId: string | null;
 }
 
-/** `settled`: nothing is left to send. `fenced`: another process owns its partition now. */
+/** `settled`: nothing is left to send. `fenced`: another process owns its partition. */
 export type Start = StartedDelivery | { kind: "settled" } | { kind: "fenced" };
 
 /**
- * Records that attempts are about to be made, before any request leaves, and reads what is to be sent. One result for
- * each id, in order. A text of more than `onePartBytes` may go out in several parts. The platform id of the quoted message
- * or reaction target is read too, if that message was sent in the same lane.
+ * Records attempts before their requests, and reads what to send. One result for each id, in order. A text of more than
+ * `onePartBytes` may be sent in several parts. The platform id of the quoted message or reaction target is read too, if
+ * that was sent in the same lane.
  */
 export async function startAttempts(
   db: Db,
@@ -102,7 +102,7 @@ function toStart(row: StartRow, now: Date): StartedDelivery {
   };
 }
 
-// The platform's id of another message in this lane: of our own delivery there, or of what that very person wrote.
+// The platform's id of another message in this lane: of our delivery, or of a message of the person.
 const idInLane = (messageId: string) => `(
   SELECT coalesce(
     (SELECT o.provider_message_ids[1] FROM deliveries o WHERE o.message_id = ${messageId} AND o.lane_id = s.lane_id),

@@ -1,7 +1,7 @@
 import { all, type Db, run } from "../lib/query.ts";
 import type { InboundRecord } from "./webhooks.ts";
 
-/** A webhook that the step `receive` could not read. Its body stays in `webhooks`: it may hold message text. */
+/** A webhook that `receive` could not read. Its body stays in `webhooks`: it may have message text. */
 export interface FailedWebhook {
   webhook_id: string;
   channel: string;
@@ -19,7 +19,7 @@ export interface FailedWebhookFilter {
 
 export const failedWebhookCode = "RECEIVE_FAILED";
 
-/** Keeps a webhook that cannot be read until it is replayed or discarded. Safe to call twice. */
+/** Stores a dead letter, until it is replayed or discarded. Safe to call twice. */
 export async function failWebhook(
   db: Db,
   { webhookId }: InboundRecord,
@@ -49,7 +49,7 @@ export function listFailedWebhooks(
   );
 }
 
-/** How many failed webhooks there are, by channel. */
+/** Failed webhooks by channel. */
 export function countFailedWebhooks(
   db: Db,
   filter: FailedWebhookFilter,
@@ -62,7 +62,7 @@ export function countFailedWebhooks(
   );
 }
 
-/** Takes failed webhooks out of the dead letters, oldest first, for a replay. In the caller's transaction. */
+/** Removes dead letters, oldest first, for a replay. In the caller's transaction. */
 export function takeFailedWebhooks(
   tx: Db,
   filter: FailedWebhookFilter & { webhookId?: string; limit: number },

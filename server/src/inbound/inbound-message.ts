@@ -18,7 +18,7 @@ export interface ReceiveDeps {
   findAccount: (channelAccountId: string) => Promise<(ChannelAccount & { workspaceId: string }) | null>;
 }
 
-/** What a person wrote, and the webhook that brought it. */
+/** A message of a person, and its webhook. */
 export interface InboundMessage {
   webhook: KeptWebhook;
   channel: string;

@@ -1,4 +1,4 @@
-/** The entrance of inbound: webhooks of platforms, stored as they came, and what they say. */
+/** Webhooks of platforms: stored as they came, then read. */
 export {
   countFailedWebhooks,
   type FailedWebhook,

@@ -7,28 +7,28 @@ import { allPrepared, type Db, run } from "../lib/query.ts";
 import { laneOf } from "../router/router.ts";
 import type { InboundMessage } from "./inbound-message.ts";
 
-/** What is known about where an inbound message belongs. */
+/** The conversation of an inbound message, as far as it is known. */
 export interface InboundPlace {
-  /** Whose address it is, if anybody's yet. */
+  /** The participant with this address, if any. */
   senderId: string | null;
   /**
-   * The conversation of the message it quotes, else the one last used between that address and that channel account;
-   * null when there is none of which the sender is still a member, and which takes unquoted messages.
+   * The conversation of the quoted message, else the last one of that address and channel account. Null when there is
+   * none that the sender is still in and that takes unquoted messages.
    */
   conversationId: ConversationId | null;
-  /** Why there; `private` where there is none. */
+  /** `private` when there is none. */
   route: InboundRoute;
   quoted: { messageId: MessageId; conversationId: ConversationId } | null;
   /**
-   * The delivery that is being sent to the sender now, if the quoted platform id is unknown: it may be what is quoted,
-   * for its id is known only when the platform has answered.
+   * The delivery that is being sent to the sender now, if the quoted id is unknown: its id is known only after the
+   * platform's answer.
    */
   sendingId: string | null;
-  /** Whether every other name that the platform gives for the sender is known to be the same person's. */
+  /** Whether all aliases of the sender are stored. */
   knowsAliases: boolean;
 }
 
-/** One statement for all; one place for each message, in order. */
+/** One statement; one place for each message, in order. */
 export async function findPlaces(
   { db, bus }: { db: Db; bus: Bus },
   inbound: readonly InboundMessage[],
@@ -94,15 +94,15 @@ export async function findPlaces(
 }
 
 /**
- * Remembers of each address when and on which account it was last heard, and which conversation it is in there, and
- * under which platform id others may quote the message. Safe to call twice.
+ * Stores for each address when it last sent and on which account, its conversation there, and the platform's id by
+ * which others may quote the message. Safe to call twice.
  */
-export async function noteHeard(
+export async function noteReceived(
   { db, bus, clock }: { db: Db; bus: Bus; clock: Clock },
-  heard: readonly { one: InboundMessage; conversationId: string; messageId: string }[],
+  received: readonly { one: InboundMessage; conversationId: string; messageId: string }[],
 ): Promise<void> {
-  if (heard.length === 0) return;
-  const lanes = heard.map(({ one }) => laneOf(one.webhook.channelAccountId, one.event.identifier));
+  if (received.length === 0) return;
+  const lanes = received.map(({ one }) => laneOf(one.webhook.channelAccountId, one.event.identifier));
   await run(
     db,
     `WITH input AS MATERIALIZED (
@@ -127,15 +127,15 @@ export async function noteHeard(
      WHERE a.workspace_id = i.workspace_id AND a.channel = i.channel AND a.identifier = i.identifier`,
     [
       new Date(clock.now()),
-      heard.map(({ one }) => one.webhook.workspaceId),
-      heard.map(({ one }) => one.webhook.channelAccountId),
-      heard.map(({ one }) => one.channel),
-      heard.map(({ one }) => one.event.identifier),
+      received.map(({ one }) => one.webhook.workspaceId),
+      received.map(({ one }) => one.webhook.channelAccountId),
+      received.map(({ one }) => one.channel),
+      received.map(({ one }) => one.event.identifier),
       lanes,
       lanes.map((lane) => bus.partitionOf(lane)),
-      heard.map(({ conversationId }) => conversationId),
-      heard.map(({ one }) => one.event.providerMessageId),
-      heard.map(({ messageId }) => messageId),
+      received.map(({ conversationId }) => conversationId),
+      received.map(({ one }) => one.event.providerMessageId),
+      received.map(({ messageId }) => messageId),
     ],
   );
 }

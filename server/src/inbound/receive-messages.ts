@@ -5,7 +5,7 @@ import { isRecordFault } from "../lib/faults.ts";
 import { type ConversationId, derivedId } from "../lib/ids.ts";
 import { type AcceptResult, type NewMessage, storable } from "../messages/messages.ts";
 import type { InboundMessage, ReceiveDeps } from "./inbound-message.ts";
-import { findPlaces, type InboundPlace, noteHeard } from "./places.ts";
+import { findPlaces, type InboundPlace, noteReceived } from "./places.ts";
 import { settlePlaces } from "./settle-places.ts";
 import { type KeptWebhook, noteWebhookError } from "./webhooks.ts";
 
@@ -14,11 +14,11 @@ export async function receiveMessages(deps: ReceiveDeps, inbound: readonly Inbou
   for (const those of cutAtQuotes(inbound)) await receiveSome(deps, those);
 }
 
-/** Most messages of a run, and about the most characters of their text: more would hold the event loop too long. */
+/** Messages of a run, and about the characters of their text, so that it does not block the event loop. */
 const longestRun = 500;
 const longestRunText = 256 * 1024;
 
-/** In runs of which none points at a message of its own: where that is said is looked up before a run is accepted. */
+/** No message of a run quotes another one of it: the quoted message must be accepted before it can be found. */
 function cutAtQuotes(inbound: readonly InboundMessage[]): InboundMessage[][] {
   const runs: InboundMessage[][] = [];
   let ids = new Set<string | null>();
@@ -40,8 +40,8 @@ function cutAtQuotes(inbound: readonly InboundMessage[]): InboundMessage[][] {
 }
 
 /**
- * Accepts what people wrote, in the order in which it came. A message's id is derived from the platform's, so the same
- * webhook twice is the same message; one that cannot be accepted is noted on its webhook and holds up no other.
+ * Accepts messages of people in the order of their arrival. Their ids are derived from the platform's, so a repeated
+ * webhook is the same message. The reason of a refused message is stored with its webhook; the others are accepted.
  */
 async function receiveSome(deps: ReceiveDeps, inbound: readonly InboundMessage[]): Promise<void> {
   const places = await findPlacesPatiently(deps, inbound);
@@ -54,25 +54,25 @@ async function receiveSome(deps: ReceiveDeps, inbound: readonly InboundMessage[]
     if (message instanceof RequestError) refused.push({ webhook: one.webhook, error: message });
     else ready.push({ message, inbound: one });
   }
-  const heard: { one: InboundMessage; conversationId: ConversationId; messageId: string }[] = [];
+  const received: { one: InboundMessage; conversationId: ConversationId; messageId: string }[] = [];
   const results = await acceptPatiently(
     deps,
     ready.map(({ message }) => message),
   );
   for (const [index, result] of results.entries()) {
     const one = ready[index]!.inbound;
-    if (result.kind === "accepted") heard.push({ one, ...result });
+    if (result.kind === "accepted") received.push({ one, ...result });
     else if (mayPass(result.error)) throw result.error;
     else refused.push({ webhook: one.webhook, error: result.error });
   }
   await noteRefused(deps, refused);
-  await noteHeard(deps, heard);
+  await noteReceived(deps, received);
 }
 
 /**
- * A platform may report an answer before it has answered the request that sent the quoted message. Then waits until that
- * attempt has ended, about 3 s at most: without the quote, the answer could land in another conversation, and a reaction
- * nowhere. Deliveries whose sending began later are not waited for.
+ * A platform may report an answer before it has answered the request that sent the quoted message. Waits for that
+ * attempt, about 3 s at most: without the quote, the answer could land in another conversation, and a reaction nowhere.
+ * Does not wait for attempts that started later.
  */
 async function findPlacesPatiently(deps: ReceiveDeps, inbound: readonly InboundMessage[]): Promise<InboundPlace[]> {
   let places = await findPlaces(deps, inbound);
@@ -92,14 +92,14 @@ interface Refused {
   error: RequestError;
 }
 
-/** While the hub is overloaded it waits: what a platform was answered 200 for is not given up, and not set aside. */
+/** Waits while the hub is overloaded: a webhook that was answered 200 is not given up. */
 async function acceptPatiently(deps: ReceiveDeps, messages: readonly NewMessage[]): Promise<AcceptResult[]> {
   for (;;) {
     try {
       return await deps.acceptor.accept(messages);
     } catch (error) {
       if (!(error instanceof RequestError) || error.code !== "OVERLOADED") throw error;
-      // The database cannot store it: the bus waits for that, and shows it.
+      // The bus retries, and reports it.
       if (!isRecordFault(error) && !(error.cause instanceof BatcherFull)) throw error;
       await pause(deps.clock, overloadPauseMs);
     }
@@ -108,12 +108,12 @@ async function acceptPatiently(deps: ReceiveDeps, messages: readonly NewMessage[
 
 const overloadPauseMs = 250;
 
-/** The sender left the conversation just now, or the hub failed: it comes again. */
+/** The sender left the conversation meanwhile, or the hub failed: the record is handled again. */
 function mayPass({ code }: RequestError): boolean {
   return code === "INTERNAL" || code === "RESOURCE_NOT_FOUND";
 }
 
-/** One line and one statement for each webhook, however much of it was refused. */
+/** One log line and one statement for each webhook. */
 async function noteRefused({ db, log }: ReceiveDeps, refused: readonly Refused[]): Promise<void> {
   for (const [webhookId, those] of Map.groupBy(refused, ({ webhook }) => webhook.webhookId)) {
     const { error } = those[0]!;
@@ -161,7 +161,7 @@ function compose(
         provider_message_id: providerMessageId,
         webhook_id: webhookId,
         route,
-        // 0: the platform gave no time.
+        // 0 without a time of the platform.
         sent_at: at === 0 ? null : new Date(at).toISOString(),
       }),
     };

@@ -94,7 +94,7 @@ test("an answer that arrives before the platform has answered our request finds 
   const answers = [said("m1", "ana", "that one"), { ...said("m2", "ana", ""), payload: reaction }];
   const before = inbox.statements();
   const received = inbox.receive(...answers.map((one) => ({ ...one, quotedProviderMessageId: "p-late" })));
-  await until("the step has looked twice", () => inbox.statements() >= before + 4);
+  await until("the step has polled twice", () => inbox.statements() >= before + 4);
   taken.resolve({ kind: "sent", providerMessageId: "p-late" });
   await received;
   const inbound = (await inbox.messages()).filter((message) => message.direction === "inbound");

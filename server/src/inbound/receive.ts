@@ -7,8 +7,8 @@ import { receiveMessages } from "./receive-messages.ts";
 import { type InboundRecord, type KeptWebhook, loadWebhooks, noteWebhookError } from "./webhooks.ts";
 
 /**
- * Reads webhooks: receipts are merged into deliveries, what people wrote is accepted like any other message. However long
- * they are, the event loop is not held: they are loaded, read and handled in parts.
+ * Reads webhooks: merges receipts into deliveries, and accepts messages of people. Loads, reads and handles them in
+ * parts, so that long ones do not block the event loop.
  */
 export async function receiveWebhooks(deps: ReceiveDeps, records: readonly BusRecord<InboundRecord>[]): Promise<void> {
   let left = records.map((record) => record.value.webhookId);
@@ -55,20 +55,20 @@ async function receiveLoaded(deps: ReceiveDeps, webhooks: readonly KeptWebhook[]
   await receiveByAccount(deps, messages);
 }
 
-/** Events of a webhook that are read in one turn of the event loop. */
+/** Events read in one turn of the event loop. */
 const readAtATime = 250;
-/** After a longer webhook the event loop gets a turn, in bytes. */
+/** Bytes of webhooks read in one turn of the event loop. */
 const longBytes = 16 * 1024;
-/** Receipts that are applied in one transaction. */
+/** Receipts in one transaction. */
 const receiptsAtATime = 500;
 
-/** Channel accounts that one call handles at the same time; several calls run at once. */
+/** Channel accounts that one call handles at the same time. Several calls run at once. */
 const accountsAtOnce = 2;
 
 /** Handles each account's messages in order, and at most `accountsAtOnce` accounts at the same time. */
 async function receiveByAccount(deps: ReceiveDeps, messages: readonly InboundMessage[]): Promise<void> {
   const waiting = [...Map.groupBy(messages, ({ webhook }) => webhook.channelAccountId).values()];
-  // The account with the fewest messages first: one with many does not delay the others.
+  // The account with the fewest messages first, so that a busy one does not delay the others.
   waiting.sort((one, other) => one.length - other.length);
   async function work(): Promise<void> {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) await receiveMessages(deps, next);

@@ -19,8 +19,8 @@ interface Open {
 }
 
 /**
- * Finds the conversation of each message, in the order of `inbound`. People without a contact or a conversation get
- * one, many people in a transaction, each once.
+ * Finds the conversation of each message, in order. Creates missing contacts and conversations, many in one
+ * transaction.
  */
 export async function settlePlaces(
   deps: Pick<ReceiveDeps, "db" | "clock">,

@@ -8,34 +8,33 @@ import { type OfPage, withinPage } from "../lib/page-bytes.ts";
 import { allPrepared, type Db, run } from "../lib/query.ts";
 import { topics } from "../topics.ts";
 
-/** A call of a platform whose signature was good. */
+/** A webhook with a valid signature. */
 export interface Webhook {
   workspaceId: string;
   channelAccountId: string;
-  /** Those that its parser may need; never the signature or a secret. */
+  /** Those that the parser may need; never the signature or a secret. */
   headers: Record<string, string>;
   rawBody: Buffer;
 }
 
-/** What `webhooks` puts on the bus. */
 export interface InboundRecord {
   webhookId: string;
 }
 
 export interface WebhookStore {
-  /** Resolves once the webhook is on durable storage. Throws `BatcherFull` when too many wait. */
+  /** Resolves when the webhook is durable. Throws `BatcherFull` when too many wait. */
   keep(webhook: Webhook): Promise<void>;
-  /** Resolves when nothing waits to be stored. */
+  /** Resolves when no webhook waits. */
   idle(): Promise<void>;
 }
 
 const batchSize = 200;
-/** Webhooks that may wait for their commit; a platform sends a refused one again. */
+/** Webhooks that may wait for a commit; platforms send a refused one again. */
 const maxWaiting = 5_000;
 const maxWaitMs = 2_000;
 const paceMs = 5;
 
-/** Keeps webhooks as they came, many in a commit, and tells the `receive` step of them. */
+/** Stores webhooks as they came, many in a commit, and publishes them for `receive`. */
 export function openWebhookStore({ db, bus, clock }: { db: PipelineDb; bus: Bus; clock: Clock }): WebhookStore {
   const batcher = openBatcher<Webhook, void>({
     maxBatch: batchSize,
@@ -56,7 +55,7 @@ export function openWebhookStore({ db, bus, clock }: { db: PipelineDb; bus: Bus;
   };
 }
 
-/** Most bytes that one statement writes, if it writes several webhooks: encoding them as parameters takes milliseconds. */
+/** Bytes of several webhooks in one statement: encoding them takes milliseconds. */
 const maxPartBytes = 512 * 1024;
 
 async function insertWebhooks(db: Db, bus: Bus, webhooks: readonly Webhook[], nowMs: number): Promise<void> {
@@ -100,8 +99,8 @@ export interface KeptWebhook {
 }
 
 /**
- * The webhooks of these ids, in the ids' order, until their bodies have about `maxPageBytes`; `count` is the number of
- * ids that they stand for. One that was cleared away meanwhile is left out.
+ * The webhooks of these ids, in order, until their bodies have about `maxPageBytes`; `count` is the number of ids read.
+ * Deleted ones are omitted.
  */
 export async function loadWebhooks(
   db: Db,
@@ -122,15 +121,15 @@ export async function loadWebhooks(
   return { webhooks, count: last?.more_follow ? last.place : webhookIds.length };
 }
 
-/** Notes on a webhook why (a part of) it had no effect. */
+/** Stores why (a part of) a webhook had no effect. */
 export async function noteWebhookError(db: Db, webhookId: string, error: string): Promise<void> {
   await run(db, "UPDATE webhooks SET error = $2 WHERE webhook_id = $1", [webhookId, error.slice(0, 1_000)]);
 }
 
-/** How long webhooks are kept, in days; one that failed is kept until it is replayed or discarded. */
+/** In days; a failed one is kept until it is replayed or discarded. */
 export const webhookRetentionDays = 30;
 
-/** Clears away old webhooks, a bounded number at a time. Returns how many. */
+/** Deletes a bounded number. Returns how many. */
 export function deleteOldWebhooks({ db, clock }: { db: PipelineDb; clock: Clock }): Promise<number> {
   return run(
     db,

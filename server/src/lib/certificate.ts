@@ -2,7 +2,7 @@ import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { StartError } from "./start-error.ts";
 
-/** Where a certificate with those that vouch for it is, and its private key; both in PEM. */
+/** Files in PEM: the certificate with its chain, and its private key. */
 export interface CertificateFiles {
   certFile: string;
   keyFile: string;
@@ -13,7 +13,7 @@ export interface Certificate {
   key: string;
 }
 
-/** Throws a `StartError` that names the file when one cannot be read or the two do not belong together. */
+/** Throws a `StartError` when a file cannot be read or the two do not match. */
 export function readCertificate({ certFile, keyFile }: CertificateFiles): Certificate {
   const cert = read("TLS_CERT_FILE", certFile);
   const key = read("TLS_KEY_FILE", keyFile);

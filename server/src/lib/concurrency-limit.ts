@@ -1,18 +1,16 @@
 /**
- * Limits the requests under way so that each waits about `targetMs`. By Little's law the number under way is the rate
- * times the wait. So the expected wait is known in advance, and the limit is the rate times the target, on any machine.
- *
- * The rate is measured in windows, as in Netflix' concurrency-limits. The limit is lowered only when more than fits was
- * under way during the whole window, as CoDel takes the minimum of an interval: a burst is no overload. It is raised,
- * at most doubled, while it is used, because a server with little to do has a low rate. While most requests are quick
- * it is not lowered: then the slow ones wait for something else, such as a platform.
+ * Limits the requests under way so that each waits about `targetMs`. By Little's law their number is the rate times the
+ * wait, so the limit is the measured rate times the target, on any machine. The rate is measured in windows, as in
+ * Netflix' concurrency-limits. The limit falls only when it was exceeded during a whole window, as in CoDel, so that a
+ * burst is not overload. It rises, at most doubling, while it is used, since an idle server has a low rate. While most
+ * requests are quick it does not fall: the slow ones wait for something else, such as a platform.
  */
 export interface ConcurrencyLimit {
-  /** Whether one more request may begin. */
+  /** Whether another request may start. */
   hasRoom(): boolean;
   /**
-   * Counts a request that begins. Call the returned function once, when it has ended. `dropped`: an inner queue was
-   * full and refused it; then the limit falls to what is under way now.
+   * Counts a request. Call the returned function once when it has ended. `dropped`: an inner queue was full, so the
+   * limit falls to the number under way.
    */
   begin(): (how?: "dropped") => void;
   readonly underWay: number;
@@ -20,21 +18,21 @@ export interface ConcurrencyLimit {
 }
 
 export interface ConcurrencyLimitOptions {
-  /** Milliseconds of a monotonic clock. */
+  /** By a monotonic clock. */
   elapsed: () => number;
   targetMs?: number | undefined;
 }
 
-/** `least` may always be under way, however slow the server is. */
+/** `least` may always be under way. */
 export const limits = { least: 50, first: 2_000, most: 10_000 };
 const windowMs = 200;
-/** Windows that are judged together: requests of one commit end together, so that in one window none may end. */
+/** Windows judged together: the requests of one commit end together, so a single window may have none. */
 const judgedWindows = 4;
-/** A window lasts until it has at least this many waits. */
+/** Waits that a window needs before it ends. */
 const fewestWaits = 10;
-/** Most waits of a window that the median is taken from. */
+/** Waits of a window from which the median is taken. */
 const mostWaits = 2_000;
-/** The limit counts as used when this share of it was under way. */
+/** The limit counts as used from this share of it on. */
 const usedShare = 0.9;
 /** Requests are quick while their median is below this share of the target. */
 const quickShare = 0.25;
@@ -73,7 +71,7 @@ export function openConcurrencyLimit({ elapsed, targetMs = 500 }: ConcurrencyLim
 
   return {
     hasRoom() {
-      // Here, and not when a request ends: half of a group that ends together would look like a slow server.
+      // Not when a request ends: half of a group that ends together would look like a slow server.
       const now = elapsed();
       if (now - windowFrom >= windowMs && waits.length >= fewestWaits) adapt(now);
       return underWay < limit;

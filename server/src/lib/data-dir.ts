@@ -3,13 +3,10 @@ import { dirname, join } from "node:path";
 import { writeFileDurably } from "./durable-file.ts";
 import { StartError } from "./start-error.ts";
 
-/**
- * Makes DATA_DIR, or closes it to other users, and answers its real path, by which its PostgreSQL is recognised.
- * Throws a `StartError`.
- */
+/** Creates DATA_DIR, or removes the permissions of other users, and returns its real path. Throws a `StartError`. */
 export function openDataDir(dataDir: string): string {
   try {
-    // Another user passes through it when we are root, but cannot look around.
+    // PostgreSQL runs as another user when we are root: it may pass through, but not list the folder.
     const mode = process.getuid?.() === 0 ? 0o711 : 0o700;
     makeFolders(dataDir, mode);
     const path = realpathSync(dataDir);
@@ -29,10 +26,7 @@ export function openDataDir(dataDir: string): string {
   }
 }
 
-/**
- * Removes permissions beyond `mode` that an earlier version or another program gave. Nested files are protected by
- * their folder; files of another user stay as they are.
- */
+/** Removes permissions beyond `mode`. Nested files are protected by their folder; files of another user stay. */
 function closeToOthers(path: string, mode: number): void {
   const stats = lstatSync(path, { throwIfNoEntry: false });
   if (process.platform === "win32" || stats === undefined || stats.isSymbolicLink()) return;
@@ -48,7 +42,7 @@ function closeToOthers(path: string, mode: number): void {
   }
 }
 
-/** `mkdir` with `recursive` never ends where a folder cannot be made although its parent is there, as in `/proc`. */
+/** `mkdir` with `recursive` hangs where the parent exists but takes no folder, as in `/proc`. */
 function makeFolders(path: string, mode: number): void {
   if (existsSync(path)) return;
   if (dirname(path) !== path) makeFolders(dirname(path), mode);
@@ -63,7 +57,7 @@ export function diskFull(path: string): string {
   return `The disk that holds ${path} is full: free some space and start again.`;
 }
 
-/** A `StartError` for what the file system refused; anything else is thrown on as it is. */
+/** A `StartError` for an error of the file system; other errors as they are. */
 export function explainFileError(error: unknown, path: string): Error {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === "EACCES" || code === "EPERM" || code === "EROFS") {

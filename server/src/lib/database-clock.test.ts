@@ -41,7 +41,7 @@ describe("the database's clock", () => {
     }
   });
 
-  // The monotonic clock stands still while a machine sleeps.
+  // The monotonic clock stops while a machine sleeps.
   test("asks the database again after the machine has slept", async () => {
     let sleptMs = 0;
     await using clock = await open({ ...systemClock, elapsed: () => performance.now() - sleptMs });

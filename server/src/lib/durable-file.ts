@@ -2,8 +2,7 @@ import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "n
 import { dirname } from "node:path";
 
 /**
- * Writes a whole file so that after a crash at any moment it holds either the old text or the new one, on the disk.
- * The file is never visible with another mode than `mode`.
+ * After a crash at any moment the file has either the old text or the new one. It never has another mode than `mode`.
  */
 export function writeFileDurably(path: string, text: string, mode: number): void {
   const temporary = `${path}.${process.pid}.tmp`;
@@ -19,9 +18,9 @@ export function writeFileDurably(path: string, text: string, mode: number): void
   syncDirectory(dirname(path));
 }
 
-/** Makes the names in a directory durable: what was created, renamed or removed in it. */
+/** Makes creations, renames and removals in a directory durable. */
 export function syncDirectory(path: string): void {
-  // Windows has no handle for a directory and orders its metadata itself.
+  // Windows cannot open a directory, and orders its metadata itself.
   if (process.platform === "win32") return;
   const directory = openSync(path, "r");
   try {

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { parseEnv } from "node:util";
 import { ConfigError, type Env } from "./env-reader.ts";
 
-/** The variables in a `.env` file; none when there is no such file. Throws a `ConfigError` when it cannot be read. */
+/** None when there is no file. Throws a `ConfigError` when it cannot be read. */
 export function readEnvFile(path: string): Env {
   try {
     return parseEnv(readFileSync(path, "utf8"));
@@ -12,7 +12,7 @@ export function readEnvFile(path: string): Env {
   }
 }
 
-/** Both together, the second winning, except where it holds an empty text, which counts as unset. */
+/** The second wins, except where it has an empty text, which counts as unset. */
 export function mergeEnv(file: Env, env: Env): Env {
   return { ...file, ...Object.fromEntries(Object.entries(env).filter(([, value]) => value)) };
 }

@@ -2,8 +2,8 @@ import { createPrivateKey, type KeyObject } from "node:crypto";
 import { hidden, Secret } from "./secret.ts";
 
 /**
- * A kind of value that a variable may hold. `must` completes the sentence "give …"; `parse` answers `undefined` for
- * a text of another shape; `print` writes a value for people, and must hide what is secret.
+ * A kind of value. `must` completes the sentence "give …"; `parse` returns undefined for another shape; `print` hides
+ * secrets.
  */
 export type EnvKind<T> = { must: string; parse(text: string): T | undefined; print?(value: T): string };
 
@@ -16,7 +16,7 @@ export function integer(min: number, max: number): EnvKind<number> {
   };
 }
 
-/** Milliseconds, written as `500ms`, `20s`, `15m`, `1h` or `30d`. The bounds are written in the same way. */
+/** Milliseconds, written as `500ms`, `20s`, `15m`, `1h` or `30d`, like the bounds. */
 export function duration(min: string, max: string): EnvKind<number> {
   const [minMs, maxMs] = [durationMs(min)!, durationMs(max)!];
   return {
@@ -29,7 +29,7 @@ export function oneOf<const T extends string>(...choices: T[]): EnvKind<T> {
   return { must: choices.join(" or "), parse: (value) => choices.find((choice) => choice === value) };
 }
 
-/** Items separated by commas, repeated ones counted once. */
+/** Separated by commas, without duplicates. */
 export function listOf<T>(item: EnvKind<T>): EnvKind<T[]> {
   return {
     must: `${item.must}, several separated by commas`,
@@ -40,13 +40,13 @@ export function listOf<T>(item: EnvKind<T>): EnvKind<T[]> {
   };
 }
 
-/** `scheme://host[:port]` and nothing behind it, or `*`. */
+/** `scheme://host[:port]`, or `*`. */
 export const origin: EnvKind<string> = {
   must: "an origin such as https://app.example.com, or *",
   parse: (value) => (value === "*" || URL.parse(value)?.origin === value ? value : undefined),
 };
 
-/** An http(s) address, returned without the slash at its end. */
+/** Returned without a slash at its end. */
 export const webUrl: EnvKind<string> = {
   must: "an address such as https://hub.example.com",
   parse(value) {
@@ -64,7 +64,7 @@ export function secretText(minCharacters: number): EnvKind<Secret> {
   };
 }
 
-/** Random bytes in hexadecimal or base64 (either alphabet, with or without padding). */
+/** In hexadecimal or base64, either alphabet, with or without padding. */
 export function secretBytes(sizeBytes: number): EnvKind<Secret<Buffer>> {
   return {
     must: `${sizeBytes} bytes in base64 or hexadecimal, as made by \`openssl rand -base64 ${sizeBytes}\``,
@@ -95,7 +95,7 @@ export const ed25519PrivateKey: EnvKind<Secret<KeyObject>> = {
   print: () => hidden,
 };
 
-/** Secrets separated by commas, the newest first: at least one. */
+/** Separated by commas, the newest first, at least one. */
 export function newestFirst<T>(item: EnvKind<Secret<T>>): EnvKind<Secret<T>[]> {
   return {
     must: `${item.must}; several separated by commas, the newest first`,
@@ -107,14 +107,14 @@ export function newestFirst<T>(item: EnvKind<Secret<T>>): EnvKind<Secret<T>[]> {
   };
 }
 
-/** Where a PostgreSQL is; it may hold a password, which is not printed. */
+/** Its password is not printed. */
 export const databaseUrl: EnvKind<Secret> = {
   must: "an address such as postgres://user:password@host:5432/database",
   parse: (value) => (/^postgres(ql)?:\/\/./.test(value) ? new Secret(value) : undefined),
   print: (url) => withoutPassword(url.reveal()),
 };
 
-/** Where a Redis is, with the number of its database where it is not 0; it may hold a password, which is not printed. */
+/** With the number of its database, default 0. Its password is not printed. */
 export const redisUrl: EnvKind<Secret> = {
   must: "an address such as redis://user:password@host:6379/0, or rediss:// for TLS",
   parse(value) {
@@ -125,7 +125,7 @@ export const redisUrl: EnvKind<Secret> = {
   print: (url) => withoutPassword(url.reveal()),
 };
 
-/** May a refused text of this kind be repeated in a message? */
+/** Whether an error may repeat a refused text. */
 export function isHidden<T>(kind: EnvKind<T>): boolean {
   return kind.print !== undefined;
 }
@@ -141,7 +141,7 @@ function within(value: number | undefined, min: number, max: number): number | u
   return value !== undefined && value >= min && value <= max ? value : undefined;
 }
 
-/** The password can stand before the host or among the parameters. */
+/** The password can be before the host or among the parameters. */
 function withoutPassword(url: string): string {
   return url
     .replace(/^(\w+:\/\/[^:@/]*):.*@(?=[^@]*$)/, `$1:${hidden}@`)

@@ -4,17 +4,17 @@ import { StartError } from "./start-error.ts";
 
 export type Env = Readonly<Record<string, string | undefined>>;
 
-/** One variable as a person reads it. `default` and `current` never show a secret. */
+/** `default` and `current` never show a secret. */
 export type EnvRow = {
   key: string;
   meaning: string;
   default: string;
   current: string;
-  /** It has no value, and no default that is one: `current` says what happens then. */
+  /** Without value and default; `current` says what happens then. */
   isAbsent: boolean;
 };
 
-/** Everything that is wrong with the environment, one line for each; the message is the whole list. */
+/** The message lists everything that is wrong with the environment, one line each. */
 export class ConfigError extends StartError {
   override name = "ConfigError";
   readonly problems: readonly string[];
@@ -28,9 +28,8 @@ export class ConfigError extends StartError {
 export type EnvReader = ReturnType<typeof envReader>;
 
 /**
- * Reads variables by kind and remembers each with its meaning. A value of the wrong shape is noted and its default
- * returned in its place, so nothing that was read may be acted upon before `finish`, which throws one `ConfigError`
- * for all that was noted. An empty value counts as unset.
+ * Reads variables by kind and remembers each for the help. A malformed value is noted and replaced by its default;
+ * `finish` then throws one `ConfigError` for all, so use no value before it. An empty value counts as unset.
  */
 export function envReader(env: Env) {
   const rows: EnvRow[] = [];
@@ -52,16 +51,15 @@ export function envReader(env: Env) {
   }
 
   return {
-    /** What was read, in the order of reading. */
     rows: rows as readonly EnvRow[],
 
-    /** A variable with a default, which is written as a person would write it and must be of the same kind. */
+    /** The default is written as in the environment. */
     value<T>(key: string, kind: EnvKind<T>, fallback: string, meaning: string): T {
       const value = parse(key, kind, { shownDefault: fallback, meaning, isOptional: false });
       return value === undefined ? (kind.parse(fallback) as T) : value;
     },
 
-    /** A variable that may be absent; `shown` says in the help what happens then. */
+    /** `shown` says in the help what happens without it. */
     optional<T>(key: string, kind: EnvKind<T>, shown: string, meaning: string): T | null {
       return parse(key, kind, { shownDefault: shown, meaning, isOptional: true }) ?? null;
     },
@@ -70,10 +68,10 @@ export function envReader(env: Env) {
       return Boolean(env[key]);
     },
 
-    /** The names of all variables that are set, for keys that have a part of the operator's choice. */
+    /** All names that are set, for keys with a part that the operator chooses. */
     setKeys: Object.keys(env).filter((key) => env[key]) as readonly string[],
 
-    /** Notes what no single value shows: two that exclude each other, one that another makes necessary. */
+    /** Notes a problem of several variables together. */
     problem(sentence: string): void {
       problems.push(sentence);
     },
@@ -85,11 +83,11 @@ export function envReader(env: Env) {
 }
 
 /**
- * The rows as a person reads them in a terminal, and as a `.env` file that gives the same configuration: what cannot be
- * copied is a comment, such as a secret, a key without a value and `OIDC_<NAME>_ISSUER`.
+ * A table for the terminal that is also a `.env` file with the same configuration. What cannot be copied (a secret, a
+ * key without a value, `OIDC_<NAME>_ISSUER`) is a comment.
  */
 export function formatRows(rows: readonly EnvRow[]): string {
-  // Not indented: of an indented comment with a "=", Node.js makes a key.
+  // Not indented: Node.js reads an indented comment with a "=" as a key.
   return rows.map((row) => `${settingOf(row)}\n#   ${row.meaning} ${defaultOf(row)}\n`).join("");
 }
 
@@ -99,7 +97,7 @@ function settingOf({ key, current, isAbsent }: EnvRow): string {
   return `${canBeCopied ? "" : "# "}${key}=${quoted(current)}`;
 }
 
-/** As a shell and a `.env` file read it. */
+/** For a shell and a `.env` file. */
 function quoted(value: string): string {
   if (/^[\w./:,@%+[\]-]*$/.test(value)) return value;
   return value.includes("'") ? `"${value}"` : `'${value}'`;

@@ -1,17 +1,16 @@
 import type { Env } from "./env-reader.ts";
 
 export type EnvNames = {
-  /** Keys that are read. */
   known: readonly string[];
-  /** Keys that a later version will read; a name that ends in `*` stands for all that begin so. */
+  /** Keys of a later version; a `*` at the end matches any rest. */
   later: readonly string[];
-  /** Beginnings that are ours alone: nothing else on a machine sets variables that begin so. */
+  /** Prefixes that no other program uses. */
   families: readonly string[];
 };
 
 /**
- * One sentence for every variable that is set but not read. In our own file nothing else may stand; in the process
- * environment, which is shared with the whole machine, only what looks like a slip of ours is reported.
+ * One sentence for each variable that is set but not read. In our own file that is every unknown one; in the
+ * environment, which other programs share, only what resembles a key of ours.
  */
 export function unknownVariables(process: Env, file: Env, names: EnvNames): string[] {
   const problems: string[] = [];
@@ -30,14 +29,14 @@ export function unknownVariables(process: Env, file: Env, names: EnvNames): stri
   return problems;
 }
 
-/** Variables of other programs that resemble ours; OpenSSL reads this one. */
+/** Variables of other programs that resemble ours, such as one of OpenSSL. */
 const othersNames = new Set(["SSL_CERT_FILE"]);
 
 function matches(key: string, pattern: string): boolean {
   return pattern.endsWith("*") ? key.startsWith(pattern.slice(0, -1)) : key === pattern;
 }
 
-/** Kubernetes and Docker set such names for every service, whatever the service is called. */
+/** Kubernetes and Docker set such names for every service. */
 function isServiceLink(key: string): boolean {
   return /_SERVICE_(HOST|PORT)|_PORT(_\d+_(TCP|UDP).*)?$/.test(key);
 }
@@ -45,14 +44,14 @@ function isServiceLink(key: string): boolean {
 const shortestGuess = 8;
 const longEnoughForTwo = 10;
 
-/** The name that was meant, when it is one slip away, or two in a long name. Short names resemble too many others. */
+/** The key that is one edit away, or two for a long name. Short names resemble too many others. */
 function nearestName(key: string, names: readonly string[]): string | undefined {
   return names.find(
     (name) => name.length >= shortestGuess && slips(key, name) <= (name.length >= longEnoughForTwo ? 2 : 1),
   );
 }
 
-/** Letters to add, drop, change or swap with their neighbour (optimal string alignment). */
+/** The optimal string alignment distance. */
 function slips(a: string, b: string): number {
   const rows: number[][] = [Array.from({ length: b.length + 1 }, (_, column) => column)];
   for (let i = 1; i <= a.length; i++) {

@@ -94,7 +94,7 @@ test("in a full line of equal sources no request loses its place", async () => {
   assert.deepEqual([refused, served], [["third"], ["first", "second"]]);
 });
 
-test("a full line says so for the address that fills it, and not for another", () => {
+test("a full queue refuses the address that fills it, and no other", () => {
   const { enter, line } = open({ total: 3, perAddress: 3, perAccount: 3 });
   for (let n = 0; n < 3; n += 1) enter(`loud ${n}`, from("a", "loud"));
   assert.equal(line.hasRoom("a"), false);

@@ -1,10 +1,8 @@
 /**
- * A bounded queue that is served by round robin in two levels (stochastic fair queueing without the hashing, McKenney
- * 1990): addresses take turns, and so do the accounts of one address. An address or account with a hundred requests
- * delays every other by only one turn a round.
- *
- * Each account, each address and the whole queue have a limit. In a full queue the newest request of the largest source
- * gives its place to a smaller source (McKenney's buffer stealing), so that no single source can keep it full.
+ * A bounded queue with two levels of round robin (stochastic fair queueing without the hashing, McKenney 1990):
+ * addresses take turns, and so do the accounts of an address, so that a source with a hundred requests delays each
+ * other by one turn a round. Each account, each address and the whole queue have a limit. In a full queue the newest
+ * request of the largest source gives way to a smaller source (McKenney's buffer stealing).
  */
 export interface Source {
   /** The client's address in the form of `addressKey`. */
@@ -41,16 +39,14 @@ export class FairLine {
     return this.#waiting.length;
   }
 
-  /** Whether a request of the address may enter, without regard to its account. */
+  /** Whether a request of the address may enter, for any account. */
   hasRoom(address: string): boolean {
     if (this.size < this.#limits.total) return true;
     const own = this.#count((one) => one.address === address);
     return this.#largest(this.#waiting, (one) => one.address).count > own + 1;
   }
 
-  /**
-   * Resolves with true when it is served; with false at once when its share is full, or later when it loses its place.
-   */
+  /** True when it is served; false at once when its share is full, or later when it gives way. */
   enter(source: Source): Promise<boolean> {
     if (!this.#makeRoom(source)) return Promise.resolve(false);
     return new Promise((resolve) => {
@@ -61,7 +57,7 @@ export class FairLine {
     });
   }
 
-  /** Serves the next one; false when the line is empty. */
+  /** False when the queue is empty. */
   serveNext(): boolean {
     const address = this.#addresses[0];
     const pair = this.#pairs.find((one) => this.#waiting.some((w) => w.pair === one && w.source.address === address));

@@ -12,27 +12,26 @@ const classesOfData = new Set(["21", "22", "23", "54"]);
 /** Classes for which a request gets 503: the same request succeeds when the database is healthy again. */
 const classesOfTrouble = new Set(["08", "25", "40", "53", "55", "57", "58"]);
 
-/** Most errors of a chain of causes that are looked at. */
+/** Errors of a chain of causes that are read. */
 const maxCauses = 10;
 
 /**
- * Whether the record's own data, or a bug, caused the error. Such a record fails every time, so it becomes a dead
- * letter after a few tries. After any other error (database, disk, network, missing key) the record waits. Looks
- * through `cause`.
+ * Whether the record's own data, or a bug, caused the error. Such a record fails every time and becomes a dead letter
+ * after a few tries; after any other error (database, disk, network, missing key) it waits. Reads the causes too.
  */
 export function isRecordFault(error: unknown): boolean {
   const root = outerFault(error);
   return root === null || (root instanceof pg.DatabaseError && classesOfData.has(classOf(root)));
 }
 
-/** Whether the database is at fault: full, read-only, restarting, out of memory or out of reach. */
+/** The database is full, read-only, restarting, out of memory or unreachable. */
 export function isDatabaseTrouble(error: unknown): boolean {
   const root = outerFault(error);
   if (root instanceof pg.DatabaseError) return classesOfTrouble.has(classOf(root));
   return root !== null && (lostConnection.test(root.message) || hasSystemCode(root));
 }
 
-/** A code for operators: the SQLSTATE, the system's error code, or else the kind of error. Never the message. */
+/** The SQLSTATE, the system's error code, or the class of the error. Never the message. */
 export function faultCode(error: unknown): string {
   const root = outerFault(error) ?? error;
   if (!(root instanceof Error)) return "UNKNOWN";
@@ -43,10 +42,10 @@ function lostCode(error: Error): string {
   return lostConnection.test(error.message) ? "CONNECTION_LOST" : error.name;
 }
 
-/** The first error in the chain of causes that comes from outside our own code; null when there is none. */
+/** The first cause that comes from outside our own code, or null. */
 function outerFault(error: unknown): Error | null {
   const waiting = [error];
-  for (let looked = 0; waiting.length > 0 && looked < maxCauses; looked += 1) {
+  for (let read = 0; waiting.length > 0 && read < maxCauses; read += 1) {
     const one = waiting.shift();
     if (!(one instanceof Error)) continue;
     if (one instanceof pg.DatabaseError && one.code !== undefined) return one;
@@ -61,10 +60,7 @@ function classOf({ code }: pg.DatabaseError): string {
   return code!.slice(0, 2);
 }
 
-/**
- * `ECONNREFUSED`, `ENOSPC`, `EAI_AGAIN`: an error of the operating system or its name resolution. Node's own `ERR_…` are
- * bugs of the caller.
- */
+/** `ECONNREFUSED`, `ENOSPC`, `EAI_AGAIN`: errors of the operating system. `ERR_…` of Node are bugs of the caller. */
 function hasSystemCode(error: Error): boolean {
   return "code" in error && typeof error.code === "string" && /^E(?!RR_)[A-Z0-9_]+$/.test(error.code);
 }

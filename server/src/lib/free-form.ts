@@ -1,4 +1,4 @@
-/** How large an object with the caller's own fields may be: see `FreeFormLimits` of the contract. */
+/** See `FreeFormLimits` of the contract. */
 export interface ValueLimits {
   readonly maxBytes: number;
   readonly maxValues: number;
@@ -6,8 +6,8 @@ export interface ValueLimits {
 }
 
 /**
- * Which limit parsed JSON exceeds, as the rest of a sentence; null when none. Stops at the first excess. Counts each
- * character as one byte: the exact size is known only when the JSON is written.
+ * The exceeded limit, as the end of a sentence, or null. Stops at the first. Counts each character as one byte: the
+ * exact size is known only when the JSON is written.
  */
 export function findExcess(value: unknown, { maxBytes, maxValues, maxDepth }: ValueLimits): string | null {
   let bytes = 0;

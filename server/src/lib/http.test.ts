@@ -18,11 +18,11 @@ test("an answer comes back with its status, headers and body; a redirect is not 
   assert.equal(answer.headers.location, "/else");
 });
 
-test("what cannot have arrived is told apart from what may have", async () => {
+test("distinguishes requests that cannot have arrived from those that may have", async () => {
   const closed = await serve(() => {});
   await closed[Symbol.asyncDispose]();
   await using silent = await serve(() => {});
-  await assert.rejects(silent.call({ url: closed.url }), lost(false), "nobody listens");
+  await assert.rejects(silent.call({ url: closed.url }), lost(false), "a closed port");
   await assert.rejects(silent.call({ timeoutMs: 50 }), lost(true), "no answer in time");
 
   await using resetting = await serve((request) => request.socket.resetAndDestroy());

@@ -68,9 +68,9 @@ export interface AnswerCut {
 
 /** Answers longer than this are cut off as an error: no platform answer we read comes near it. */
 export const maxAnswerBytes = 1024 * 1024;
-/** How long a connection may take to stand, in milliseconds. */
+/** The time-out of connecting, in milliseconds. */
 const connectTimeoutMs = 5_000;
-/** How long a connection may rest unused, whatever the other side offers, in milliseconds. */
+/** An unused connection is closed after this time, in milliseconds. */
 const restMs = 30_000;
 
 const neverSent = new Set([

@@ -1,8 +1,7 @@
 import { createHash, randomFillSync } from "node:crypto";
 
 /**
- * The compiler rejects an id of one resource in the place of another. Rows and path parameters are typed with them; a
- * string from elsewhere is cast where it enters.
+ * Ids of different resources are different types. Rows and path parameters have them; cast a string where it enters.
  */
 type Id<Resource extends string> = string & { readonly resource: Resource };
 export type ConversationId = Id<"conversation">;
@@ -14,8 +13,8 @@ let lastMs = 0;
 let counter = 0;
 
 /**
- * A UUIDv7: 48 bits of Unix milliseconds, then a counter that rises within a millisecond, then chance. Ids made by one
- * process sort in the order in which they were made. Source: RFC 9562, sections 5.7 and 6.2.
+ * A UUIDv7: 48 bits of Unix milliseconds, a counter within the millisecond, random bits. Ids of one process sort in the
+ * order of their creation. Source: RFC 9562, sections 5.7 and 6.2.
  */
 export function newId<Id extends string = string>(nowMs: number): Id {
   if (poolOffset === pool.length) {
@@ -41,8 +40,8 @@ export function newId<Id extends string = string>(nowMs: number): Id {
 }
 
 /**
- * A UUIDv8 that is the same for the same parts: its first 48 bits are `nowMs`, the rest a SHA-256 of the parts.
- * Makes a step that runs twice write the same row twice. Source: RFC 9562, section 5.8.
+ * A UUIDv8 of `nowMs` (48 bits) and a SHA-256 of the parts: a step that runs twice writes the same row twice. Source:
+ * RFC 9562, section 5.8.
  */
 export function derivedId<Id extends string = string>(nowMs: number, ...parts: string[]): Id {
   const bytes = createHash("sha256").update(parts.join("\n")).digest().subarray(0, 16);
@@ -52,7 +51,7 @@ export function derivedId<Id extends string = string>(nowMs: number, ...parts: s
   return formatUuid(bytes) as Id;
 }
 
-/** When a UUIDv7, or an id derived from that time, was made: Unix milliseconds. */
+/** The time of a UUIDv7 or a derived id, in Unix milliseconds. */
 export function msOf(id: string): number {
   return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
 }

@@ -1,6 +1,6 @@
 /**
- * The items in order, in parts of at most `most` in the sum of their sizes. A larger item is a part by itself. For
- * statements whose parameters take long to encode.
+ * Splits items, in order, into parts whose sizes add up to at most `most`; a larger item is alone. For statements whose
+ * parameters are slow to encode.
  */
 export function inParts<Item>(items: readonly Item[], sizeOf: (item: Item) => number, most: number): Item[][] {
   const parts: Item[][] = [];

@@ -1,32 +1,31 @@
 import { isUtf8 } from "node:buffer";
 
 /**
- * How large JSON from outside may be, besides its bytes. Checked before it is parsed: parsing an object of 110,000
- * fields holds the event loop for too long.
+ * Limits of JSON from outside, besides its bytes. They are checked before it is parsed: parsing an object of 110,000
+ * fields blocks the event loop.
  */
 export interface JsonLimits {
-  /** How deep objects and arrays may be nested. */
   readonly maxDepth: number;
   /** Fields of one object. */
   readonly maxFields: number;
   /** Fields and elements of all objects and arrays together. */
   readonly maxValues: number;
-  /** Whether bytes that are not UTF-8 and numbers that a double cannot keep are refused. */
+  /** Refuses bytes that are not UTF-8, and numbers that a double cannot represent. */
   readonly isExact: boolean;
-  /** Where such numbers are refused, by the path of the number; elsewhere they are rounded. Default: everywhere. */
+  /** Paths where such numbers are refused; elsewhere they are rounded. Default: everywhere. */
   readonly isExactAt?: (path: JsonPath) => boolean;
 }
 
-/** Names of fields and indexes of elements, from the outside in. */
+/** Field names and indexes, from the outside in. */
 export type JsonPath = readonly (string | number)[];
 
-/** The text is not JSON in UTF-8, is larger than the limits, or holds a number that a double cannot keep. */
+/** Not JSON in UTF-8, beyond the limits, or with a number that a double cannot represent. */
 export class UnreadableJson extends Error {
   override readonly name = "UnreadableJson";
-  /** Where the problem is, as `metadata.ids.3`; undefined for the whole text. */
+  /** Such as `metadata.ids.3`; undefined for the whole text. */
   readonly path: string | undefined;
 
-  /** `problem` completes a sentence whose subject is the text or the value at `path`. */
+  /** `problem` completes a sentence about the value at `path`. */
   constructor(problem: string, path?: string) {
     super(problem);
     this.path = path;
@@ -36,7 +35,7 @@ export class UnreadableJson extends Error {
 /** Longest path in an error, in characters. */
 const maxPathLength = 200;
 
-/** Parses JSON from outside. Throws `UnreadableJson`. */
+/** Throws `UnreadableJson`. */
 export function parseJsonText(bytes: Buffer, limits: JsonLimits): unknown {
   checkJsonText(bytes, limits);
   try {
@@ -46,7 +45,7 @@ export function parseJsonText(bytes: Buffer, limits: JsonLimits): unknown {
   }
 }
 
-/** Reads the bytes once. Throws `UnreadableJson`, except for invalid JSON, which parsing finds. */
+/** Throws `UnreadableJson`, except for invalid JSON, which the parser finds. */
 export function checkJsonText(bytes: Buffer, limits: JsonLimits): void {
   const { maxDepth, maxFields, maxValues, isExact, isExactAt = () => true } = limits;
   if (isExact && !isUtf8(bytes)) throw new UnreadableJson("is not valid UTF-8");
@@ -112,14 +111,14 @@ const zero = 0x30;
 const nine = 0x39;
 const smallE = 0x65;
 const largeE = 0x45;
-/** A number with at most so many digits and no exponent is always kept. Source: IEEE 754. */
+/** A number with at most so many digits and no exponent is exact. Source: IEEE 754. */
 const plainLength = 15;
 /** Longest number that is compared, in characters. */
 const maxNumberLength = 400;
-/** Most numbers that are not written as JavaScript writes them: each takes a microsecond to compare. */
+/** Numbers in another notation than JavaScript's: each takes a microsecond to compare. */
 const maxUnusualNumbers = 2_000;
 
-/** The index of the closing quote. A string without escapes, as nearly all are, is not read byte by byte. */
+/** The index of the closing quote. A string without escapes is not read byte by byte. */
 function endOfString(bytes: Buffer, start: number): number {
   const end = bytes.indexOf(quote, start + 1);
   if (end < 0) return bytes.length;
@@ -150,7 +149,7 @@ function isPlain(bytes: Buffer, start: number, end: number): boolean {
   return true;
 }
 
-/** Whether a number has the same value after JavaScript has read and written it. */
+/** Whether JavaScript keeps the value of the number. */
 function isKept(literal: string): boolean {
   return literal.length < maxNumberLength && decimalOf(String(Number(literal))) === decimalOf(literal);
 }
@@ -165,7 +164,7 @@ function decimalOf(literal: string): string | null {
   return significant && `${significant}e${Number(exponent) - fraction.length + digits.length - significant.length}`;
 }
 
-/** The path of the first of these values, which are named by their indexes in order, for which the condition holds. */
+/** The path of the first value, by index, for which the condition holds. */
 function findPath(bytes: Buffer, places: readonly number[], isWanted: (path: JsonPath) => boolean): JsonPath | null {
   const steps: { index: number; name: string | null }[] = [];
   let last = "";
@@ -189,7 +188,7 @@ function findPath(bytes: Buffer, places: readonly number[], isWanted: (path: Jso
   return null;
 }
 
-/** The name as it is after parsing; one that was cut or is not valid stays as it is. */
+/** The parsed name; one that was cut or is invalid stays as it is. */
 function unescaped(name: string): string {
   if (!name.includes("\\")) return name;
   try {

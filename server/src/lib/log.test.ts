@@ -9,7 +9,7 @@ function lineOf(error: unknown) {
   return { text: lines[0]!, err: JSON.parse(lines[0]!).err };
 }
 
-test("an error of the database is told by its code and what it was about, without a row's values", () => {
+test("logs a database error with its code and context, without the values of a row", () => {
   const error = Object.assign(new Error('new row for relation "users" violates check constraint "c"'), {
     code: "23514",
     detail: "Failing row contains (canary).",
@@ -24,7 +24,7 @@ test("an error of the database is told by its code and what it was about, withou
   assert.match(err.stack, /^at .*log\.test\.ts/);
 });
 
-test("messages that quote their input are told without it, in causes too", () => {
+test("logs messages without the input that they quote, in causes too", () => {
   const syntax = (() => {
     try {
       return JSON.parse("canary, which is no JSON");

@@ -1,8 +1,8 @@
 import { type DestinationStream, type Logger, pino } from "pino";
 
 /**
- * The hub's log: JSON lines. Errors are told by what is ours in them: those of PostgreSQL, of parsers and of clients carry
- * the values they stumbled over, which can be somebody's password or message.
+ * The log of the hub: JSON lines. An error is logged without values: those of PostgreSQL, parsers and clients may
+ * repeat a password or a message.
  */
 export function openLogger(level: string, destination: DestinationStream): Logger {
   const serializers = { err: describeError, error: describeError };
@@ -13,32 +13,32 @@ export interface DescribedError {
   type: string;
   message: string;
   code?: string;
-  /** Of PostgreSQL: which rule was broken. */
+  /** Of PostgreSQL: the violated rule. */
   constraint?: string;
   table?: string;
   column?: string;
-  /** Where it was thrown, without the message. */
+  /** Stack frames, without the message. */
   stack?: string;
   cause?: DescribedError;
 }
 
-/** Causes within causes that are told. */
+/** Depth of causes that are logged. */
 const deepestCause = 5;
 
-/** What of an error may be written down; anything else that was thrown is told by its type alone. */
+/** The safe fields of an error; of anything else that was thrown, only its type. */
 export function describeError(error: unknown, depth = 0): DescribedError {
   if (!(error instanceof Error)) return { type: typeof error, message: "something was thrown that is no error" };
   const { code, constraint, table, column, cause } = error as Error & Record<string, unknown>;
-  const told: DescribedError = { type: error.name, message: withoutValues(error) };
+  const described: DescribedError = { type: error.name, message: withoutValues(error) };
   for (const [name, value] of Object.entries({ code, constraint, table, column })) {
-    if (typeof value === "string") told[name as "code"] = value;
+    if (typeof value === "string") described[name as "code"] = value;
   }
-  told.stack = framesOf(error);
-  if (cause !== undefined && depth < deepestCause) told.cause = describeError(cause, depth + 1);
-  return told;
+  described.stack = framesOf(error);
+  if (cause !== undefined && depth < deepestCause) described.cause = describeError(cause, depth + 1);
+  return described;
 }
 
-/** A message that quotes its input is told without it. */
+/** Without the input that some messages quote. */
 function withoutValues(error: Error): string {
   if (error instanceof SyntaxError) return "the text is not what was expected";
   const { code } = error as { code?: unknown };

@@ -42,7 +42,7 @@ test("a mail reaches the server as it was written, from the address of the confi
   assert.ok(got!.text.replaceAll("\r\n", "\n").startsWith(mail.text));
 });
 
-test("a mail that is refused for now is tried again, with longer pauses, and the log tells nothing of it", async () => {
+test("retries a mail that is refused for now, with longer pauses, and logs nothing of its content", async () => {
   await using smtp = await startTestSmtp({ refuse: triesPerMail - 1 });
   const { clock, pauses } = hurriedClock();
   const { mailer, lines } = open(smtp.url, clock);
@@ -78,7 +78,7 @@ test("after the last try a mail is given up, and the next one goes", async () =>
   assert.doesNotMatch(lines.join(), /ana@|abc|Olá/);
 });
 
-test("a server that is not there holds nobody up, and no more mails than fit may wait for it", async () => {
+test("an unreachable server blocks no caller, and the queue has a limit", async () => {
   const { clock } = hurriedClock();
   const { mailer, lines } = open("smtp://127.0.0.1:1", { ...clock, after: () => () => {} });
   await using _ = mailer;
@@ -106,7 +106,7 @@ test("a password is sent to this machine, and elsewhere only over an encrypted c
   assert.match(lines[0]!, /ETLS|EDNS|ESOCKET/);
 });
 
-test("without a server nothing is sent, and whoever asks is told so", async () => {
+test("without a server nothing is sent, and send returns false", async () => {
   const { mailer } = open(null);
   assert.deepEqual([mailer.isOn, mailer.send(mail)], [false, false]);
   await mailer.idle();

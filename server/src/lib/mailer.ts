@@ -3,7 +3,7 @@ import { type Clock, pause } from "./clock.ts";
 import type { Log } from "./postgres.ts";
 import type { Secret } from "./secret.ts";
 
-/** `kind` stands in the log; nothing else of a mail does. */
+/** Only `kind` is logged. */
 export interface Mail {
   kind: string;
   to: string;
@@ -71,7 +71,7 @@ export function openMailer({ url, from, clock, log }: MailerOptions): Mailer {
   });
 
   async function sendMail({ kind, to, subject, text }: Mail): Promise<void> {
-    // As an object it is one address, whatever stands in it.
+    // As an object it is one address, for any text.
     const message = { from, to: { name: "", address: to }, subject, text };
     for (let tries = 1; !stopped.signal.aborted; tries += 1) {
       try {

@@ -10,10 +10,9 @@ export type Migration = { version: number; name: string; sql: string; checksum: 
 export const migrationsFolder = fileURLToPath(new URL("../../migrations", import.meta.url));
 
 /**
- * Brings the database to the newest schema: every file `NNNN-name.sql` that it has not seen runs once, in order, each
- * in its own transaction. Several processes may call it at once: one works, the others wait and find it done.
- * Returns the versions that this call applied. Throws a `StartError` when the server is too old, when a migration
- * that already ran was edited, when the files have gaps or doubles, or when the database is newer than the files.
+ * Runs every new file `NNNN-name.sql` once, in order, each in its own transaction. Several processes may call it at
+ * once: one works, the others wait. Returns the applied versions. Throws a `StartError` when the server is too old, an
+ * applied migration was edited, the files have gaps or duplicates, or the database is newer than the files.
  */
 export async function migrate(pool: Pool, options: { log: Log; folder?: string }): Promise<number[]> {
   const migrations = readMigrations(options.folder ?? migrationsFolder);
@@ -30,12 +29,12 @@ export async function migrate(pool: Pool, options: { log: Log; folder?: string }
       options.log.info({ version: pending.at(-1)!.version, applied: pending.length }, "schema migrated");
     return pending.map((migration) => migration.version);
   } finally {
-    // Closed rather than returned: the lock and the setting end with the connection.
+    // Closing the connection ends the lock and the setting.
     client.release(true);
   }
 }
 
-/** The files of a folder in their order, checked: they begin at 1 and have neither gaps nor doubles. */
+/** In order and checked: they start at 1, without gaps and duplicates. */
 export function readMigrations(folder: string): Migration[] {
   const files = readdirSync(folder).filter((file) => !file.startsWith("."));
   const migrations = files.map((file) => readMigration(folder, file)).sort((a, b) => a.version - b.version);
@@ -50,12 +49,12 @@ export function readMigrations(folder: string): Migration[] {
 function readMigration(folder: string, file: string): Migration {
   const [, number] = /^(\d{4})-[a-z0-9-]+\.sql$/.exec(file) ?? [];
   if (!number) throw new StartError(`${join(folder, file)} is no migration: name it like 0001-conversations.sql.`);
-  // A checkout may turn the line ends round; that is no edit.
+  // A checkout may change the line ends.
   const sql = readFileSync(join(folder, file), "utf8").replaceAll("\r\n", "\n");
   return { version: Number(number), name: file, sql, checksum: createHash("sha256").update(sql).digest("hex") };
 }
 
-/** "chat4all" in bytes: one number for all of its processes, and unlikely to be another program's. */
+/** "chat4all" in bytes: shared by its processes, and unlikely to be used by another program. */
 const migrationLock = 0x63686174;
 const oldestServer = 15;
 

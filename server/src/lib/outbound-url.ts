@@ -1,11 +1,11 @@
 import { isInsideHost } from "./public-addresses.ts";
 
 /**
- * What is wrong with an address that the hub will call, as the end of a sentence; null when nothing is. Unless private
- * addresses are allowed, it must be https and public. A public name with a private address is found when it is dialled.
+ * The problem of an address that the hub will call, as the end of a sentence, or null. Unless private addresses are
+ * allowed, it must be https and public. A public name that resolves to a private address is found on connecting.
  */
 export function urlProblem(text: string, allowPrivate: boolean): string | null {
-  // URL parsers ignore these characters, and then read another address than a person does.
+  // URL parsers ignore these characters, so that a person reads another address.
   if (/[\s\p{Cc}\\]/u.test(text)) return "must have no white space, control character or backslash.";
   const url = URL.parse(text);
   if (url === null || !/^https?:\/\/[^/]/i.test(text)) {
@@ -25,8 +25,8 @@ export function urlProblem(text: string, allowPrivate: boolean): string | null {
 }
 
 /**
- * Ports of other protocols, whose servers could mistake a request for their own, and of databases, caches, brokers and
- * container daemons. Sources: the Fetch standard, "bad port"; the default ports of each.
+ * Ports of protocols that could accept an HTTP request as their own, and of databases, caches, brokers and container
+ * daemons. Sources: the Fetch standard, "bad port"; the default ports of each.
  */
 const otherServices = new Set([
   ...[1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566],

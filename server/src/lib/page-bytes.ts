@@ -1,6 +1,6 @@
 /**
- * About the most bytes of a page's items; further items come with the next page. A longer page would hold the event
- * loop: 200 of the longest items would be 200 MB.
+ * Bytes of the items of a page, about; further items are on the next page. Otherwise a page of 200 of the longest items
+ * would have 200 MB.
  */
 export const maxPageBytes = 1024 * 1024;
 
@@ -10,15 +10,14 @@ export interface PageRequest {
   after?: { at: Date; id: string } | undefined;
 }
 
-/** A row of a page that may end before its limit. */
 export interface OfPage {
-  /** Whether there is a row after it. */
+  /** Whether there are more rows. */
   more_follow: boolean;
 }
 
 /**
- * The rows of a statement until their sizes reach `maxPageBytes`, and at least one. `size` and `order` are SQL over the
- * columns of the statement, which must have the same order. The size is computed for all rows up to its limit.
+ * Rows until their sizes reach `maxPageBytes`, at least one. `size` and `order` are SQL over the columns of the
+ * statement, which must have the same order. The size is computed for all rows up to its limit.
  */
 export function withinPage(select: string, { size, order }: { size: string; order: string }): string {
   return `SELECT * FROM (

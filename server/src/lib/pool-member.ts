@@ -4,27 +4,25 @@ type Release = (reason?: Error | boolean) => void;
 
 export interface PoolMemberOptions {
   connectTimeoutMs: number;
-  /** Called when a connection is released inside a transaction, which is a bug of the code that released it. */
+  /** A connection was released inside a transaction, which is a bug of the caller. */
   onLeftOpen: () => void;
 }
 
 /**
- * The class of a pool's connections. A connection that is released inside a transaction is closed, which rolls it back;
- * otherwise its locks would stay, and the work of the next user would be part of that transaction. The server's own
- * status at the end of each statement (`ReadyForQuery`) decides.
+ * The class of a pool's connections. One that is released inside a transaction is closed, which rolls it back:
+ * otherwise its locks would stay, and the next user would continue the transaction. The server's status at the end of
+ * each statement (`ReadyForQuery`) decides.
  */
 export function poolMember({ connectTimeoutMs, onLeftOpen }: PoolMemberOptions): typeof pg.Client {
   return class extends pg.Client {
     #release: Release = () => {};
 
-    /**
-     * The pool's time-out limits how long a caller waits for a connection; opening a new one has a time-out of its own.
-     */
+    /** The pool limits how long a caller waits for a connection; this limits how long a new one takes to open. */
     constructor(options?: pg.ClientConfig) {
       super({ ...options, connectionTimeoutMillis: connectTimeoutMs });
     }
 
-    /** The pool sets this each time it hands the connection out. */
+    /** Set by the pool at each checkout. */
     set release(release: Release) {
       this.#release = release;
     }
@@ -51,7 +49,7 @@ export function poolMember({ connectTimeoutMs, onLeftOpen }: PoolMemberOptions):
   };
 }
 
-/** Whether the server waits for a statement. Missing in the types of pg. */
+/** Missing in the types of pg. */
 function isReady(client: pg.Client): boolean {
   return (client as pg.Client & { readyForQuery: boolean }).readyForQuery;
 }

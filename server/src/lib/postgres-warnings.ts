@@ -1,6 +1,6 @@
 import { type Db, one } from "./query.ts";
 
-/** A setting of the server that loses data or hurts, and what to do about it. */
+/** A setting that loses data or performance, and what to do about it. */
 export interface SettingWarning {
   setting: string;
   detail: string;
@@ -17,10 +17,7 @@ interface Settings {
   connections: number;
 }
 
-/**
- * The settings of this server that lose data or hurt, as connections of this pool see them.
- * `needed` is how many connections the process may open in all.
- */
+/** The bad settings of this server for connections of this pool. `needed`: connections that the process may open. */
 export async function readSettingWarnings(db: Db, needed: number): Promise<SettingWarning[]> {
   const settings = await one<Settings>(
     db,

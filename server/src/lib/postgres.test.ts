@@ -28,7 +28,7 @@ describe("a pool", () => {
     assert.equal((await pool.query("select count(*) from note")).rows[0].count, 0);
   });
 
-  test("survives the loss of a connection that nobody uses", async () => {
+  test("survives the loss of an idle connection", async () => {
     const [idle, killer] = await Promise.all([pool.connect(), pool.connect()]);
     const { pid } = (await idle.query("select pg_backend_pid() as pid")).rows[0];
     idle.release();
@@ -59,8 +59,8 @@ describe("a pool", () => {
     assert.deepEqual(await notes(), ["kept"]);
   });
 
-  // PostgreSQL answers such a commit with a rollback and no error: rows that were believed to be written are lost.
-  test("a transaction that hides an error of its own is not taken for committed", async () => {
+  // PostgreSQL answers such a commit with a rollback and no error: rows that were reported as written are lost.
+  test("a transaction that hides its error is not reported as committed", async () => {
     const hiding = transaction(pool, async (tx) => {
       await tx.query("insert into note values (3, 'lost')");
       await tx.query("select 1 / 0").catch(() => {});

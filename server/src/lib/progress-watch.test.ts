@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { lookEveryMs, openProgressWatch, type Place, stillMs } from "./progress-watch.ts";
+import { checkEveryMs, openProgressWatch, type Place, stillMs } from "./progress-watch.ts";
 import { openTroubles } from "./troubles.ts";
 
-const looksUntilStill = stillMs / lookEveryMs;
+const checksUntilStill = stillMs / checkEveryMs;
 const settle = () => new Promise((resolve) => setImmediate(resolve));
 
-/** A watch whose looks and places the test controls. */
+/** A watch whose checks and places the test controls. */
 function openWatch(places: () => Promise<readonly Place[]>, extraMs = 0) {
   let now = 0;
   let timers: { at: number; call: () => void }[] = [];
@@ -25,16 +25,16 @@ function openWatch(places: () => Promise<readonly Place[]>, extraMs = 0) {
   const log = { info() {}, error() {}, warn: ({ err }: { err?: Error }) => void lines.push(String(err?.message)) };
   const troubles = openTroubles({ clock, log });
   const backlog = new Map<string, number>();
-  const watch = openProgressWatch({ clock, troubles, backlog }, [{ name: "route things", extraMs, look: places }]);
+  const watch = openProgressWatch({ clock, troubles, backlog }, [{ name: "route things", extraMs, check: places }]);
   return {
     watch,
     backlog,
     lines,
     troubles: () => troubles.list().map(({ part, code, isMinor, isStalled }) => ({ part, code, isMinor, isStalled })),
     since: () => troubles.list()[0]?.since.getTime(),
-    async look(count = 1) {
+    async check(count = 1) {
       for (let i = 0; i < count; i += 1) {
-        now += lookEveryMs;
+        now += checkEveryMs;
         for (const { call } of timers.filter(({ at }) => at <= now)) call();
         await settle();
         await settle();
@@ -51,29 +51,29 @@ const standstill = { part: "progress of route things", code: "NO_PROGRESS", isMi
 
 test("work that does not move for 30 s is reported by name, until it moves", async () => {
   let place: Place = { key: 3, mark: 7, waiting: 40 };
-  const { look, troubles, lines, since, backlog } = openWatch(async () => [place]);
-  await look(looksUntilStill);
+  const { check, troubles, lines, since, backlog } = openWatch(async () => [place]);
+  await check(checksUntilStill);
   assert.deepEqual(troubles(), []);
-  await look();
+  await check();
   assert.deepEqual(troubles(), [standstill]);
-  assert.equal(since(), lookEveryMs, "since it was first seen there");
+  assert.equal(since(), checkEveryMs, "since it was first seen there");
   assert.deepEqual(lines, ["route things: work waits at 3, and nothing has moved for 30 s."]);
   assert.deepEqual([...backlog], [["route things", 40]]);
   place = { ...place, mark: 8, waiting: 39 };
-  await look();
+  await check();
   assert.deepEqual(troubles(), []);
   place = { ...place, mark: 8, waiting: 39 };
-  await look(looksUntilStill);
+  await check(checksUntilStill);
   assert.deepEqual(troubles(), [standstill]);
   place = { ...place, waiting: 0 };
-  await look();
+  await check();
   assert.deepEqual([troubles(), [...backlog]], [[], [["route things", 0]]]);
   // Time without work does not count.
-  await look(looksUntilStill);
+  await check(checksUntilStill);
   place = { ...place, waiting: 1 };
-  await look(looksUntilStill);
+  await check(checksUntilStill);
   assert.deepEqual(troubles(), []);
-  await look();
+  await check();
   assert.deepEqual(troubles(), [standstill]);
 });
 
@@ -81,32 +81,32 @@ test("work that does not move for 30 s is reported by name, until it moves", asy
 test("a growing backlog is not reported as long as something moves", async () => {
   let waiting = 0;
   let mark = 0;
-  const { look, troubles } = openWatch(async () => [
+  const { check, troubles } = openWatch(async () => [
     { key: 0, mark, waiting },
     { key: 1, mark: 0, waiting: 0 },
   ]);
   for (let i = 0; i < 100; i += 1) {
     waiting += 10_000;
-    if (i % looksUntilStill === 0) mark += 1;
-    await look();
+    if (i % checksUntilStill === 0) mark += 1;
+    await check();
     assert.deepEqual(troubles(), []);
   }
 });
 
 test("a part that may take longer gets that time", async () => {
-  const { look, troubles } = openWatch(async () => [{ key: 0, mark: 0, waiting: 1 }], 12_000);
-  await look(looksUntilStill + 3);
+  const { check, troubles } = openWatch(async () => [{ key: 0, mark: 0, waiting: 1 }], 12_000);
+  await check(checksUntilStill + 3);
   assert.deepEqual(troubles(), []);
-  await look();
+  await check();
   assert.deepEqual(troubles(), [standstill]);
 });
 
 test("work that no process takes is reported as NO_CONSUMER", async () => {
-  const { look, troubles } = openWatch(async () => [
+  const { check, troubles } = openWatch(async () => [
     { key: 0, mark: 0, waiting: 1, isDeserted: true },
     { key: 1, mark: 5, waiting: 0 },
   ]);
-  await look(looksUntilStill + 1);
+  await check(checksUntilStill + 1);
   assert.deepEqual(troubles(), [{ ...standstill, code: "NO_CONSUMER" }]);
 });
 
@@ -115,20 +115,20 @@ test("a standstill in another process makes this one unready only when the step 
   let moves = 0;
   let areAllStill = false;
   const elsewhere: Place = { key: 0, mark: 0, waiting: 1, isElsewhere: true };
-  const { look, troubles } = openWatch(async () => {
+  const { check, troubles } = openWatch(async () => {
     if (!areAllStill) moves += 1;
     return [elsewhere, { key: 1, mark: moves, waiting: 9, isElsewhere: true }];
   });
-  await look(looksUntilStill + 1);
+  await check(checksUntilStill + 1);
   assert.deepEqual(troubles(), [{ ...standstill, isMinor: true }]);
   areAllStill = true;
-  await look(looksUntilStill + 1);
+  await check(checksUntilStill + 1);
   assert.deepEqual(troubles(), [standstill]);
 });
 
 test("a standstill in this process counts even if other places move", async () => {
   let moves = 0;
-  const { look, troubles } = openWatch(async () => {
+  const { check, troubles } = openWatch(async () => {
     moves += 1;
     return [
       { key: 0, mark: 0, waiting: 1 },
@@ -136,26 +136,26 @@ test("a standstill in this process counts even if other places move", async () =
       { key: 2, mark: moves, waiting: 9, isElsewhere: true },
     ];
   });
-  await look(looksUntilStill + 1);
+  await check(checksUntilStill + 1);
   assert.deepEqual(troubles(), [standstill]);
 });
 
-test("time in which the watch could not look does not count", async () => {
+test("time in which the watch could not check does not count", async () => {
   let isAway = false;
-  const { look, sleep, troubles } = openWatch(async () => {
+  const { check, sleep, troubles } = openWatch(async () => {
     if (isAway) throw new Error("the database is away");
     return [{ key: 0, mark: 0, waiting: 1 }];
   });
-  await look(2);
+  await check(2);
   sleep(10 * stillMs);
-  await look(looksUntilStill - 2);
+  await check(checksUntilStill - 2);
   assert.deepEqual(troubles(), []);
   isAway = true;
-  await look(20);
+  await check(20);
   assert.deepEqual(troubles(), []);
   isAway = false;
-  await look(looksUntilStill);
+  await check(checksUntilStill);
   assert.deepEqual(troubles(), []);
-  await look();
+  await check();
   assert.deepEqual(troubles(), [standstill]);
 });

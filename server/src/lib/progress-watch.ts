@@ -2,12 +2,12 @@ import type { Clock } from "./clock.ts";
 import { repeat } from "./repeat.ts";
 import type { Troubles } from "./troubles.ts";
 
-/** One of the places where a part of the hub has work: a partition, a channel account. */
+/** Where a part has work, such as a partition or a channel account. */
 export interface Place {
   key: number | string;
   /** Any change of it is progress. */
   mark: number;
-  /** How much waits there; with 0 it need not move. */
+  /** Waiting work; with 0 no progress is expected. */
   waiting: number;
   /** Another process works there. */
   isElsewhere?: boolean;
@@ -17,17 +17,16 @@ export interface Place {
 
 export interface Watched {
   name: string;
-  /** How much longer than `stillMs` it may stand still, in milliseconds. */
+  /** Added to `stillMs`, in milliseconds. */
   extraMs: number;
-  look(): Promise<readonly Place[]>;
+  check(): Promise<readonly Place[]>;
 }
 
-/** How often it looks, in milliseconds. */
-export const lookEveryMs = 5_000;
-/** How long a place with work may not move before it counts as a standstill, in milliseconds. */
+/** The interval of checks, in milliseconds. */
+export const checkEveryMs = 5_000;
+/** A place with work that makes no progress for this long is a standstill, in milliseconds. */
 export const stillMs = 30_000;
 
-/** Work has waited for `stillMs` without any progress. */
 export class Standstill extends Error {
   override readonly name = "Standstill";
   readonly code: "NO_CONSUMER" | "NO_PROGRESS";
@@ -38,9 +37,8 @@ export class Standstill extends Error {
 }
 
 /**
- * Finds parts that report no error and yet do not move: a consumer that hangs, work that no process takes. A part that
- * moves, however slowly, is not reported. The watch counts its own looks, so that time in which the process was
- * suspended or the database did not answer is no standstill.
+ * Finds parts that report no error and make no progress: a consumer that hangs, work without a process. Slow progress
+ * is progress. Time is counted in checks, so that a suspended process or an unreachable database is not a standstill.
  */
 export function openProgressWatch(
   {
@@ -50,24 +48,24 @@ export function openProgressWatch(
   }: {
     clock: Clock;
     troubles: Troubles;
-    /** Gets how much waited at the last look, by name. */
+    /** Waiting work at the last check, by name. */
     backlog: Map<string, number>;
   },
   watched: readonly Watched[],
 ): { close(): Promise<void> } {
   const running = watched.map((one) => {
-    const { name, extraMs, look } = one;
+    const { name, extraMs, check } = one;
     const part = `progress of ${name}`;
-    const patience = Math.ceil((stillMs + extraMs) / lookEveryMs);
-    let known = new Map<Place["key"], { mark: number; looks: number }>();
+    const patience = Math.ceil((stillMs + extraMs) / checkEveryMs);
+    let known = new Map<Place["key"], { mark: number; checks: number }>();
 
     async function round(): Promise<void> {
-      const places = await look();
+      const places = await check();
       const next: typeof known = new Map();
       for (const { key, mark, waiting } of places) {
         if (waiting === 0) continue;
         const before = known.get(key);
-        next.set(key, { mark, looks: before?.mark === mark ? before.looks + 1 : 0 });
+        next.set(key, { mark, checks: before?.mark === mark ? before.checks + 1 : 0 });
       }
       known = next;
       const working = places.filter(({ waiting }) => waiting > 0);
@@ -75,16 +73,16 @@ export function openProgressWatch(
         name,
         working.reduce((sum, { waiting }) => sum + waiting, 0),
       );
-      const still = working.filter(({ key }) => known.get(key)!.looks >= patience);
+      const still = working.filter(({ key }) => known.get(key)!.checks >= patience);
       if (still.length === 0) return troubles.worked(part);
-      // The process that works there reports it too; it makes other processes unready only when nothing moves anywhere.
+      // The process that works there reports it too. Others become unready only when nothing makes progress anywhere.
       const isMinor = still.length < working.length && still.every(({ isElsewhere }) => isElsewhere);
-      const lastedMs = Math.max(...still.map(({ key }) => known.get(key)!.looks)) * lookEveryMs;
+      const lastedMs = Math.max(...still.map(({ key }) => known.get(key)!.checks)) * checkEveryMs;
       troubles.failed(part, standstill(name, still, lastedMs), { isMinor, lastedMs });
     }
 
-    return repeat(clock, lookEveryMs, round, () => {
-      // Another part reports why the look failed; it says nothing about progress.
+    return repeat(clock, checkEveryMs, round, () => {
+      // Another part reports the failure, which says nothing about progress.
       known = new Map();
     });
   });

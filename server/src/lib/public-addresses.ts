@@ -1,16 +1,16 @@
 import { BlockList, isIP } from "node:net";
 
 /**
- * Whether an IP address is not one of the public internet: loopback, private, link-local, shared (CGNAT), multicast,
- * reserved, for documentation or benchmarks, or IPv4 inside IPv6 (mapped, translated, 6to4, Teredo), which nobody
- * public needs. What is no address at all counts as private. Source: the IANA special-purpose address registries.
+ * Loopback, private, link-local, shared (CGNAT), multicast, reserved, for documentation or benchmarks, or IPv4 inside
+ * IPv6 (mapped, translated, 6to4, Teredo), which no public server needs. What is not an address counts as private.
+ * Source: the IANA special-purpose address registries.
  */
 export function isPrivateAddress(address: string): boolean {
   switch (isIP(address)) {
     case 4:
       return special4.check(address, "ipv4");
     case 6:
-      // A zone (`fe80::1%eth0`) makes sense on this machine alone.
+      // A zone (`fe80::1%eth0`) has a meaning on this machine only.
       return address.includes("%") || !unicast6.check(address, "ipv6") || special6.check(address, "ipv6");
     default:
       return true;
@@ -18,8 +18,8 @@ export function isPrivateAddress(address: string): boolean {
 }
 
 /**
- * Whether the host of a URL is a private address, or a name that no public DNS gives out. Any other name may still lead
- * inside: that is seen when it is looked up.
+ * A private address, or a name that public DNS does not have. Another name may still resolve to a private address: that
+ * is checked on connecting.
  */
 export function isInsideHost(hostname: string): boolean {
   const host = hostname.replace(/^\[|\]$/g, "").replace(/\.$/, "");
@@ -27,7 +27,7 @@ export function isInsideHost(hostname: string): boolean {
   return insideNames.test(host) || !host.includes(".");
 }
 
-/** Whether a server on this host is reachable only from this machine; false for any name but localhost. */
+/** Whether only this machine can reach the host; false for any name but localhost. */
 export function isLoopbackHost(host: string): boolean {
   const plain = host.replace(/^\[|\]$/g, "").toLowerCase();
   return plain === "localhost" || (isIP(plain) === 4 && plain.startsWith("127.")) || isLoopback6(plain);
@@ -42,7 +42,7 @@ const loopback6 = blockList("ipv6", [["::1", 128]]);
 /** Source: RFC 6761, RFC 6762, RFC 8375, and ICANN's reservation of `internal`. */
 const insideNames = /(^|\.)(localhost|local|internal|home\.arpa)$/;
 
-/** The only part of IPv6 that is given out: all the rest is special or unused. */
+/** The only public part of IPv6. */
 const unicast6 = blockList("ipv6", [["2000::", 3]]);
 
 const special6 = blockList("ipv6", [

@@ -6,21 +6,21 @@ import { StartError } from "./start-error.ts";
 import { startTimeoutMs } from "./start-progress.ts";
 
 export interface RedisOptions {
-  /** `redis://` or `rediss://`, with user, password and database number where there are any. */
+  /** `redis://` or `rediss://`, with user, password and database number if any. */
   url: string;
-  /** How operators see the connection in `CLIENT LIST`; without spaces. */
+  /** As `CLIENT LIST` shows it; without spaces. */
   name: string;
   clock: Clock;
   log: Log;
-  /** After each time that a lost connection stands again, its subscriptions included. */
+  /** After each reconnect, with the subscriptions restored. */
   onReconnect?: () => void;
-  /** Gives up waiting for a Redis that does not answer yet. */
+  /** Ends the wait for a Redis that does not answer yet. */
   signal?: AbortSignal;
 }
 
-/** One connection, which comes back by itself when it breaks. Its end is safe to call twice. */
+/** One connection, which reconnects. Safe to dispose twice. */
 export interface Redis extends AsyncDisposable {
-  /** A command fails at once while the connection is away; on a server that hangs it may take `silenceMs`. */
+  /** A command fails at once while disconnected; on a server that hangs it may take `silenceMs`. */
   readonly client: RedisClient;
 }
 
@@ -28,11 +28,11 @@ export type RedisClient = ReturnType<typeof createClientFor>;
 
 const connectTimeoutMs = 5_000;
 const reconnectBackoff: Backoff = { firstMs: 50, longestMs: 2_000 };
-/** A connection that is asked every `pingMs` and says nothing for `silenceMs` is given up and opened again. */
+/** A connection is pinged every `pingMs`; after `silenceMs` without data it is closed and opened again. */
 const pingMs = 2_000;
 export const silenceMs = 5_000;
 
-/** Throws a `StartError` with a sentence for the operator when it cannot be reached or refuses us. */
+/** Throws a `StartError` when Redis cannot be reached or refuses the connection. */
 export async function openRedis({ url, name, clock, log, onReconnect, signal }: RedisOptions): Promise<Redis> {
   let isStarting = true;
   let isAway = false;
@@ -44,11 +44,11 @@ export async function openRedis({ url, name, clock, log, onReconnect, signal }: 
   });
   client.on("error", (error: Error) => {
     lastError = error;
-    if (!isAway) log.warn({ reason: reasonOf(error), name }, "the connection to Redis is away and is opened again");
+    if (!isAway) log.warn({ reason: reasonOf(error), name }, "the connection to Redis was lost and is opened again");
     isAway = true;
   });
   client.on("ready", () => {
-    if (isAway) log.info({ name }, "the connection to Redis stands again");
+    if (isAway) log.info({ name }, "connected to Redis again");
     if (!isStarting) onReconnect?.();
     isAway = false;
     isStarting = false;

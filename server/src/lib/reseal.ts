@@ -1,15 +1,15 @@
 import { all, type Db, run } from "./query.ts";
 import type { SecretBox } from "./secret-box.ts";
 
-/** A column of envelopes, one to a row; null and empty hold none. */
+/** A column of envelopes, one in each row; null and empty have none. */
 export interface SealedColumn {
   table: string;
   column: string;
-  /** The columns of the primary key, in its order. */
+  /** The primary key. */
   key: readonly string[];
-  /** Where the envelope of the row with this key belongs, as it was said when it was sealed. */
+  /** The context of the envelope in the row with this key. */
   contextOf(...key: string[]): string;
-  /** Rows come and go within a day, so that what cannot be opened ends by itself; default false. */
+  /** Rows live for less than a day, so old envelopes disappear. Default: false. */
   isShortLived?: boolean;
 }
 
@@ -17,16 +17,15 @@ export interface Resealed {
   table: string;
   column: string;
   resealed: number;
-  /** Envelopes that could not be opened, and stay as they are. */
+  /** Envelopes that could not be opened; they stay. */
   failed: number;
 }
 
-/** Rows read at a time. */
 const pageSize = 500;
 
 /**
- * Seals with the newest key what is sealed with an older one, so that nothing needs the older one any more. A row that
- * changes meanwhile is left to whoever changed it. Safe to repeat, and to run in several processes at once.
+ * Seals with the newest key what an older key has sealed, so that the older one is no longer needed. A row that changes
+ * meanwhile is skipped. Safe to repeat, and in several processes at once.
  */
 export async function reseal(db: Db, box: SecretBox, columns: readonly SealedColumn[]): Promise<Resealed[]> {
   const results: Resealed[] = [];
@@ -34,7 +33,7 @@ export async function reseal(db: Db, box: SecretBox, columns: readonly SealedCol
   return results;
 }
 
-/** The columns in which something is sealed with a key that this box does not hold, short-lived ones left out. */
+/** Columns with envelopes whose key this box does not have, without short-lived ones. */
 export async function findForeignSeals(
   db: Db,
   box: SecretBox,
@@ -90,7 +89,7 @@ interface OldEnvelope {
   envelope: Buffer;
 }
 
-/** The next page of rows whose envelope does not begin as those of the newest key do. */
+/** The next page of rows that are not sealed with the newest key. */
 function readOld(db: Db, box: SecretBox, { table, column, key }: SealedColumn, after: string[] | null) {
   const newest = box.headers[0]!;
   const columns = key.join(", ");

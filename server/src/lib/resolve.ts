@@ -2,19 +2,18 @@ import { ADDRCONFIG, type LookupAddress, promises } from "node:dns";
 import type { LookupFunction } from "node:net";
 import { isPrivateAddress } from "./public-addresses.ts";
 
-/** All addresses of a host name; rejects when there are none. */
+/** Rejects when there are none. */
 export type Resolve = (hostname: string) => Promise<LookupAddress[]>;
 
-/** As the operating system does it, its hosts file included. */
+/** As the operating system does, with its hosts file. */
 export const systemResolve: Resolve = (hostname) => promises.lookup(hostname, { all: true, hints: ADDRCONFIG });
 
-/** How long one question to one name server may take, in milliseconds; each is asked twice. */
+/** Of one query to one name server, in milliseconds; each is sent twice. */
 const questionMs = 2_000;
 
 /**
- * By DNS alone. Names that strangers chose belong here: the operating system's way blocks one of the process's few
- * threads for each name whose server is silent, and takes what the hosts file says. `servers` (`127.0.0.1:53`) default
- * to those of the system.
+ * By DNS only, for names from outside: the operating system blocks a thread for each name whose server is silent, and
+ * uses the hosts file. Default of `servers` (`127.0.0.1:53`): those of the system.
  */
 export function dnsResolve(servers?: readonly string[]): Resolve {
   const resolver = new promises.Resolver({ timeout: questionMs, tries: 2 });
@@ -32,8 +31,8 @@ function addressesOf(settled: PromiseSettledResult<string[]>, family: 4 | 6): Lo
 }
 
 /**
- * For sockets: what is looked up here is what is dialled, there is no second look. A name with a single private address
- * among its addresses is refused as a whole, with the code `EPRIVATE`.
+ * For sockets, which connect to the address that was checked. A name with any private address is refused, with the code
+ * `EPRIVATE`.
  */
 export function publicLookup(resolve: Resolve): LookupFunction {
   return (hostname, options, callback) => {

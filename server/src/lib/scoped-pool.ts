@@ -2,9 +2,8 @@ import pg from "pg";
 import type { PoolOf } from "./postgres.ts";
 
 /**
- * Views of one pool that differ in the value of a session setting, by which row-level security tells what they see. A
- * connection is given the value before it is used, and only when it had another one: a pool that serves one scope asks
- * nothing more than without.
+ * Views of one pool with different values of a session setting, which row-level security reads. A connection gets the
+ * value before it is used, and only when it had another: a pool with one scope sends no extra statement.
  */
 export function openScopes<Role>(pool: pg.Pool & PoolOf<Role>, setting: string): (value: string) => PoolOf<Role> {
   const current = new WeakMap<pg.PoolClient, string>();
@@ -12,7 +11,7 @@ export function openScopes<Role>(pool: pg.Pool & PoolOf<Role>, setting: string):
   async function connect(value: string): Promise<pg.PoolClient> {
     const client = await pool.connect();
     if (current.get(client) === value) return client;
-    // Outside a transaction, so that no rollback takes it back.
+    // Outside a transaction, so that no rollback reverts it.
     current.delete(client);
     try {
       await client.query("SELECT set_config($1, $2, false)", [setting, value]);
@@ -31,7 +30,7 @@ export function openScopes<Role>(pool: pg.Pool & PoolOf<Role>, setting: string):
       client.release();
       return result;
     } catch (error) {
-      // What the server refused leaves the connection sound; anything else may not.
+      // An error of the server leaves the connection usable; any other may not.
       client.release(error instanceof pg.DatabaseError && error.severity === "ERROR" ? undefined : (error as Error));
       throw error;
     }

@@ -6,7 +6,7 @@ import { keyId, openSecretBox, SecretBoxError } from "./secret-box.ts";
 
 const key = randomBytes(32);
 
-test("what was sealed opens in its context, whatever it says", () => {
+test("opens any sealed text in its context", () => {
   const box = openSecretBox(key);
   fc.assert(
     fc.property(fc.string({ unit: "binary" }), fc.string(), (plain, context) => {

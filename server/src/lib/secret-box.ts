@@ -1,16 +1,16 @@
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from "node:crypto";
 
-/** Encrypts short secrets at rest. Safe to share: it holds nothing but its keys. */
+/** Encrypts short secrets at rest. */
 export interface SecretBox {
-  /** Another envelope each time. `context` says where it belongs (`channel_accounts/<id>`): it opens nowhere else. */
+  /** A new envelope each time. It opens only with the same `context`, such as `channel_accounts/<id>`. */
   seal(plain: string, context: string): Buffer;
-  /** Throws a `SecretBoxError` for a key that is not held, another context, or a single changed bit. */
+  /** Throws a `SecretBoxError` for an unknown key, another context, or any changed bit. */
   open(sealed: Buffer, context: string): string;
-  /** How envelopes begin that this box can open; the first are those that it makes. */
+  /** Prefixes of envelopes that this box can open; the first is that of new ones. */
   readonly headers: readonly Buffer[];
 }
 
-/** A 256-bit key and the name under which envelopes remember it. */
+/** A 256-bit key and its name in envelopes. */
 export interface SecretBoxKey {
   /** 1 to 255 bytes; not secret. */
   readonly id: string;
@@ -18,20 +18,20 @@ export interface SecretBoxKey {
   readonly key: Buffer;
 }
 
-/** An envelope that cannot be opened. Says why, never what was inside. */
+/** Says why an envelope cannot be opened, never what is inside. */
 export class SecretBoxError extends Error {
   override readonly name: string = "SecretBoxError";
 }
 
-/** Sealed with a key that this box does not hold: another process may. */
+/** The envelope needs a key that this box does not have; another process may. */
 export class MissingKeyError extends SecretBoxError {
   override readonly name = "MissingKeyError";
 }
 
 /**
- * AES-256-GCM with a random 96-bit nonce: one key is good for 2^32 envelopes (NIST SP 800-38D, section 8.3).
- * The first key seals; all of them open, so a key is rotated by putting the new one in front (`reseal`). A bare key is
- * named by `keyId`. Envelope: version (1) · length of the key id (1) · key id · nonce (12) · ciphertext · tag (16).
+ * AES-256-GCM with a random 96-bit nonce: one key is good for 2^32 envelopes (NIST SP 800-38D, section 8.3). The first
+ * key seals, all of them open: rotate by adding a new first key, then `reseal`. Envelope: version (1) · length of the
+ * key id (1) · key id · nonce (12) · ciphertext · tag (16).
  */
 export function openSecretBox(keys: readonly SecretBoxKey[] | Buffer): SecretBox {
   const held = Buffer.isBuffer(keys) ? [namedKey(keys)] : keys;
@@ -66,12 +66,11 @@ export function openSecretBox(keys: readonly SecretBoxKey[] | Buffer): SecretBox
   };
 }
 
-/** A key under the name that it has wherever it was given none. */
 export function namedKey(key: Buffer): SecretBoxKey {
   return { id: keyId(key), key };
 }
 
-/** The name of a key that was given none: the same key has the same name in every process. Tells nothing of the key. */
+/** The name of a key without one: derived from the key, so equal in every process, and reveals nothing. */
 export function keyId(key: Buffer): string {
   return createHash("sha256").update("secret-box key id\n").update(key).digest("hex").slice(0, 16);
 }

@@ -1,8 +1,8 @@
 import { inspect } from "node:util";
 
 /**
- * A value that must not be seen: it prints as `[secret]` in templates, JSON, logs and the inspector.
- * `reveal()` is the only way to it, so that every use can be found by that word.
+ * Prints as `[secret]` in templates, JSON, logs and the inspector. `reveal()` is the only access, so that every use can
+ * be found.
  */
 export class Secret<T = string> {
   readonly #value: T;

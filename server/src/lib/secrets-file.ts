@@ -6,7 +6,7 @@ import { ed25519PrivateKey, newestFirst, secretBytes, secretText } from "./env-k
 import type { Secret } from "./secret.ts";
 import { StartError } from "./start-error.ts";
 
-/** Each newest first, as in the variables of the same names. */
+/** Newest first, as in the variables of the same names. */
 export interface GeneratedSecrets {
   /** Sign access tokens with HS256. */
   jwt: Secret[];
@@ -21,10 +21,9 @@ type Field = (typeof fields)[number];
 type Stored = Record<Field, string>;
 
 /**
- * The secrets of this data directory, in `secrets.json` (mode 0600); made on the first call, the same ever after.
- * Whoever loses the file can no longer read the credentials that were encrypted with it, so a damaged file is an
- * error (`StartError`) and never replaced; only what an older version did not have is added. Call it while holding the
- * data directory: two first calls at once would each make their own.
+ * The secrets of this data directory, in `secrets.json` (mode 0600), created on the first call. Without the file the
+ * encrypted credentials are lost, so a damaged file is a `StartError` and is never replaced; only secrets that an older
+ * version did not have are added. Call it while holding the data directory.
  */
 export function readOrCreateSecrets(dataDir: string): GeneratedSecrets {
   const path = pathIn(dataDir);
@@ -41,13 +40,13 @@ export function readOrCreateSecrets(dataDir: string): GeneratedSecrets {
   return parsed;
 }
 
-/** How many secrets of a kind that only signs are kept: the one that signs, and the one before it. */
+/** Kept of each kind that only signs: the current secret and the one before. */
 const keptSigningKeys = 2;
 
 /**
- * Puts new secrets before those of the file. Of those that sign, the last but one goes: what it signed is refused from
- * then on. Those that encrypt stay until `dropOldEncryptionKeys`. A hub that runs goes on with what it has read. Throws
- * a `StartError` when there is no file.
+ * Adds new secrets in front. Of the signing ones, the last but one is dropped, and what it signed is refused.
+ * Encryption keys stay until `dropOldEncryptionKeys`. A running hub keeps what it has read. Throws a `StartError`
+ * without a file.
  */
 export function rotateSecrets(dataDir: string): void {
   const stored = readExisting(dataDir);
@@ -61,8 +60,8 @@ export function rotateSecrets(dataDir: string): void {
 }
 
 /**
- * Removes the encryption keys older than this one, with which everything is encrypted now. Keys that were put in front
- * meanwhile stay. Returns how many were removed.
+ * Removes the encryption keys older than this one, which has encrypted everything now. Newer keys stay. Returns the
+ * number of removed keys.
  */
 export function dropOldEncryptionKeys(dataDir: string, inUse: Buffer): number {
   const stored = readExisting(dataDir);

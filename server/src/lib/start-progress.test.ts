@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 import { openStartProgress } from "./start-progress.ts";
 
-test("prints what the start waits for after 3 s and every 5 s, and never a wait that has only begun", () => {
+test("prints what the start waits for after 3 s and every 5 s, without waits that have just started", () => {
   mock.timers.enable({ apis: ["setInterval"] });
   let elapsed = 0;
   const advance = (ms: number) => {

@@ -1,4 +1,4 @@
-/** Names what a start waits for from now on: "PostgreSQL to start". */
+/** Names what the start waits for from now on, such as "PostgreSQL to start". */
 export type WaitFor = (what: string) => void;
 
 export interface StartProgress {
@@ -6,19 +6,16 @@ export interface StartProgress {
   end(): void;
 }
 
-/** How long each part of a start may take. A busy machine needs longer than usual. */
+/** The limit of each part of a start, for a busy machine. */
 export const startTimeoutMs = 60_000;
-/** How long a start may be silent, and how often it repeats what it waits for. */
+/** The first line comes after this silence, the next ones at this interval. */
 const silenceMs = 3_000;
 const repeatMs = 5_000;
-/** A shorter wait is over before a person has read its name. */
+/** Shorter waits are not printed. */
 const shortestWaitMs = 1_000;
 const tickMs = 250;
 
-/**
- * Prints what a start waits for after 3 s of silence, and again every 5 s, with the time since the start of the wait;
- * nothing for a wait that has only begun.
- */
+/** Prints what a start waits for after 3 s of silence and every 5 s, with the time since the start of the wait. */
 export function openStartProgress(
   print: (line: string) => void,
   first: string,

@@ -2,22 +2,22 @@ import { once } from "node:events";
 import { type AddressInfo, createServer, type Server } from "node:net";
 import { StartError } from "./start-error.ts";
 
-/** A port that this process holds before its server listens: until then connections are closed. */
+/** A port that this process holds until its server listens; connections are closed until then. */
 export interface TakenPort extends AsyncDisposable {
-  /** Hand it to `listen` of a server, or to another process. */
+  /** For `listen` of a server, or for another process. */
   readonly server: Server;
   readonly port: number;
 }
 
-/** The environment variables that a `StartError` names. */
+/** Named in a `StartError`. */
 interface Setting {
   host?: string;
   port: string;
-  /** Another variable and the port that this process has already taken for it, if any. */
+  /** Another variable whose port this process has already taken. */
   taken?: { key: string; port: number | null };
 }
 
-/** Binds at once. Throws a `StartError` that says what is wrong. */
+/** Throws a `StartError`. */
 export async function takePort(address: { host: string; port: number }, setting: Setting): Promise<TakenPort> {
   const server = createServer((socket) => socket.destroy());
   try {
@@ -34,8 +34,8 @@ export async function takePort(address: { host: string; port: number }, setting:
 }
 
 /**
- * The handle with which `listen` of another server in this process takes over the socket. That server then owns it.
- * Source: https://nodejs.org/api/net.html#serverlistenhandle-backlog-callback
+ * The handle by which another server of this process takes over and owns the socket. Source:
+ * https://nodejs.org/api/net.html#serverlistenhandle-backlog-callback
  */
 export function handleOf(server: Server): object {
   return (server as unknown as { _handle: object })._handle;

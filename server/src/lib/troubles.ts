@@ -2,43 +2,43 @@ import type { Clock } from "./clock.ts";
 import { faultCode } from "./faults.ts";
 import type { Log } from "./postgres.ts";
 
-/** A part of the hub that fails and tries again. */
+/** A part of the hub that fails and retries. */
 export interface Trouble {
   part: string;
   /** A SQLSTATE, a system error or the kind of error. */
   code: string;
   since: Date;
-  /** The same by `Clock.elapsed`. */
+  /** By `Clock.elapsed`. */
   lastedMs: number;
   failures: number;
-  /** Whether it has lasted longer than a short conflict does. */
+  /** Whether it has lasted longer than a short conflict. */
   isStalled: boolean;
-  /** The hub does its work without this part. */
+  /** The hub works without this part. */
   isMinor: boolean;
 }
 
-/** Moments by `Clock.elapsed`. */
+/** By `Clock.elapsed`. */
 type Known = Omit<Trouble, "lastedMs" | "isStalled"> & { startedAt: number; failedAt: number; loggedAt: number };
 
-/** The parts of the hub that fail at present and retry, for `/readyz`, the metrics and the log. */
+/** The failing parts of the hub, for `/readyz`, the metrics and the log. */
 export interface Troubles {
-  /** Reports a failure of a part that retries. Logged at the first one, and then every `logEveryMs`. */
+  /** Logged at the first failure, and then every `logEveryMs`. */
   failed(part: string, error: unknown, more?: { isMinor?: boolean /** How long already. */; lastedMs?: number }): void;
-  /** Reports that the part works. Costs nothing while nothing fails. */
+  /** Cheap while nothing fails. */
   worked(part: string): void;
   list(): Trouble[];
-  /** How often each part has failed with each code since the process started. */
+  /** Failures by part and code since the start of the process. */
   counts(): { part: string; code: string; failures: number }[];
 }
 
-/** A conflict or a lost connection takes less, in milliseconds. */
+/** Conflicts and lost connections are shorter, in milliseconds. */
 export const stalledAfterMs = 1_000;
-/** Between two log lines of the same trouble, in milliseconds. */
+/** Between two log lines of one trouble, in milliseconds. */
 export const logEveryMs = 30_000;
-/** A part without a further try for this time is forgotten: its work moved to another process. In milliseconds. */
+/** A part without a try for this long is forgotten, since its work has moved to another process, in milliseconds. */
 export const forgottenAfterMs = 60_000;
 
-/** Most pairs of part and code that are counted. */
+/** Pairs of part and code that are counted. */
 const maxCounts = 1_000;
 
 export function openTroubles({ clock, log }: { clock: Clock; log: Log }): Troubles {

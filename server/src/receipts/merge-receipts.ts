@@ -3,7 +3,7 @@ import { toStorable } from "../lib/json.ts";
 import { type Db, plainArray } from "../lib/query.ts";
 import type { Receipt } from "./receipt.ts";
 
-/** What the platform says of one of its messages, in the order in which deliveries are locked: nobody waits in circles. */
+/** The receipts of one delivery. Deliveries are locked in the order of this list, to avoid deadlocks. */
 export function groupByMessage(receipts: readonly Receipt[]): Receipt[][] {
   const groups = Map.groupBy(receipts, (receipt) => `${receipt.deliveryId} ${receipt.providerMessageId}`);
   return [...groups].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, group]) => group);
@@ -12,17 +12,17 @@ export function groupByMessage(receipts: readonly Receipt[]): Receipt[][] {
 export interface SpecialRow extends LanePlace {
   message_id: string;
   provider_message_id: string;
-  /** Sent in parts, and left as it is; otherwise it waited for this very word and needs no further attempt. */
+  /** Sent in parts, and unchanged; otherwise it waited for this receipt and needs no further attempt. */
   has_parts: boolean;
 }
 
 /**
- * One statement for all deliveries that went out in one part. Returns those that need more than that. What is said of an
- * earlier sending, before a replay or a repeated attempt, has no effect.
+ * One statement for all deliveries with one part. Returns those with more. Receipts of an earlier sending, before a
+ * replay or a repeated attempt, have no effect.
  */
 export async function mergeReceipts(db: Db, groups: readonly Receipt[][], now: Date): Promise<SpecialRow[]> {
-  const told = (status: Receipt["status"]) => groups.map((group) => group.find((receipt) => receipt.status === status));
-  const [sent, delivered, read, failed] = [told("sent"), told("delivered"), told("read"), told("failed")];
+  const of = (status: Receipt["status"]) => groups.map((group) => group.find((receipt) => receipt.status === status));
+  const [sent, delivered, read, failed] = [of("sent"), of("delivered"), of("read"), of("failed")];
   const change = (receipt: Receipt | undefined) => receipt && JSON.stringify(toChange(receipt, now));
   const { rows } = await db.query<SpecialRow>({
     name: "merge_receipts",
@@ -48,18 +48,18 @@ export async function mergeReceipts(db: Db, groups: readonly Receipt[][], now: D
   return rows;
 }
 
-/** An entry of a delivery's `history`. */
+/** An entry of `history`. */
 function toChange({ status, webhookId, at }: Receipt, now: Date) {
   return { status, at: now, cause: "receipt", webhook_id: webhookId, platform_at: at };
 }
 
 const next = "next_status(d.status, i.told, i.failed IS NOT NULL)";
-/** Whether a change to this status is one, and not something that was known or is overruled. */
+/** Whether the status would change. */
 const isNews = (status: string) =>
   `i.${status} IS NOT NULL AND ${next} <> 'failed' AND (d.status < '${status}' OR d.status = 'failed' AND '${status}' >= 'delivered'::delivery_status)`;
 
-// An id that nobody has named yet is that of the attempt under way, or of one that got no answer. One that is known to
-// belong to no delivery is of a sending before the last replay.
+// An unknown id is that of the attempt under way, or of one without an answer. An id that is known to have no delivery
+// is of a sending before the last replay.
 const isOfThisSending = `CASE WHEN d.provider_message_ids <> '{}' THEN i.provider_message_id = ANY (d.provider_message_ids)
       ELSE NOT EXISTS (SELECT FROM provider_messages p WHERE p.channel_account_id = i.channel_account_id
         AND p.provider_message_id = i.provider_message_id AND p.delivery_id IS NULL) END`;

@@ -21,13 +21,14 @@ interface PartsRow {
 }
 
 /**
- * Receipts for a text that went out in parts: the delivery has come as far as the part that came least far, and failed
- * when one of them did. Without receipts it looks at those that came while the parts were being sent. Rare, so one delivery at a time; a concurrent change makes it look again.
+ * Receipts for a text in parts: the delivery has the status of its last part, and failed when one of them did. Without
+ * receipts it applies those that arrived while the parts were sent. Rare, so one delivery at a time; a concurrent
+ * change repeats it.
  */
-export async function applyToParts(deps: ReceiptDeps, deliveryId: string, told: readonly Receipt[]): Promise<void> {
+export async function applyToParts(deps: ReceiptDeps, deliveryId: string, fresh: readonly Receipt[]): Promise<void> {
   const { db, bus, clock } = deps;
-  const receipts = told.length === 0 ? [] : await withoutEarlierSendings(db, told);
-  if (receipts.length === 0 && told.length > 0) return;
+  const receipts = fresh.length === 0 ? [] : await withoutEarlierSendings(db, fresh);
+  if (receipts.length === 0 && fresh.length > 0) return;
   for (;;) {
     const row = await maybe<PartsRow>(
       db,
@@ -36,7 +37,7 @@ export async function applyToParts(deps: ReceiptDeps, deliveryId: string, told: 
        FROM deliveries WHERE delivery_id = $1`,
       [deliveryId],
     );
-    if (row === null || (told.length === 0 && row.part_receipts === null)) return;
+    if (row === null || (fresh.length === 0 && row.part_receipts === null)) return;
     const next = mergeParts(row, receipts);
     const now = new Date(clock.now());
     const change = { status: next.status, at: now, cause: "receipt", webhook_id: receipts.at(-1)?.webhookId ?? null };
@@ -76,7 +77,7 @@ export async function applyToParts(deps: ReceiptDeps, deliveryId: string, told: 
   }
 }
 
-/** What is said of parts from before a replay has no effect any more. */
+/** Receipts from before a replay have no effect. */
 async function withoutEarlierSendings(db: Db, receipts: readonly Receipt[]): Promise<Receipt[]> {
   const rows = await all<{ id: string }>(
     db,
@@ -88,7 +89,7 @@ async function withoutEarlierSendings(db: Db, receipts: readonly Receipt[]): Pro
   return receipts.filter((receipt) => !stale.has(receipt.providerMessageId));
 }
 
-/** Pure. While a part waits for a receipt that names it (its attempt got no answer), that receipt also says its id. */
+/** Pure. A receipt that names a part whose attempt got no answer also gives its id. */
 export function mergeParts(row: PartsRow, receipts: readonly Receipt[]) {
   const ids = [...(row.provider_message_ids ?? [])];
   const parts: Record<string, Rung> = { ...row.part_receipts };
@@ -99,9 +100,9 @@ export function mergeParts(row: PartsRow, receipts: readonly Receipt[]) {
     if (known === undefined || rankOf(status) > rankOf(known)) parts[providerMessageId] = status;
   }
   const isComplete = ids.length >= row.part_count;
-  const told = ids.map((id) => parts[id]);
+  const statuses = ids.map((id) => parts[id]);
   const failure = receipts.find((receipt) => receipt.status === "failed");
-  const least = told.includes("failed") ? "failed" : leastOf(told);
+  const least = statuses.includes("failed") ? "failed" : leastOf(statuses);
   const climbs =
     least !== null && isComplete && (row.status === "failed" ? rankOf(least) >= 1 : isHigher(least, row.status));
   const fails = least === "failed" && row.status !== "delivered" && row.status !== "read";
@@ -110,14 +111,14 @@ export function mergeParts(row: PartsRow, receipts: readonly Receipt[]) {
   return { ids, parts, status, isPending, error: fails ? (failure?.error ?? null) : null };
 }
 
-/** Delivered and read overrule a failure, which overrules sent. */
+/** Delivered and read take precedence over failed, and failed over sent. */
 function rankOf(status: Rung): number {
   return status === "failed" ? 0.5 : rungs.indexOf(status);
 }
 
-function leastOf(told: readonly (Rung | undefined)[]): Rung | null {
-  if (told.length === 0 || told.some((status) => status === undefined)) return null;
-  return rungs[Math.min(...told.map((status) => rungs.indexOf(status!)))] ?? null;
+function leastOf(statuses: readonly (Rung | undefined)[]): Rung | null {
+  if (statuses.length === 0 || statuses.some((status) => status === undefined)) return null;
+  return rungs[Math.min(...statuses.map((status) => rungs.indexOf(status!)))] ?? null;
 }
 
 function isHigher(status: Rung, than: PartsRow["status"]): boolean {

@@ -2,11 +2,11 @@ import type { Bus } from "../bus/bus.ts";
 import type { PipelineDb } from "../database-roles.ts";
 import type { Clock } from "../lib/clock.ts";
 
-/** The platform's word on a part of a delivery. */
+/** The platform's report on a part of a delivery. */
 export interface Receipt {
   channelAccountId: string;
   providerMessageId: string;
-  /** Where the platform carries our own id back. */
+  /** If the platform returns our id. */
   deliveryId: string | null;
   status: "sent" | "delivered" | "read" | "failed";
   error: { code: string; message: string } | null;

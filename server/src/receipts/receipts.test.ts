@@ -11,8 +11,8 @@ const words: readonly Word[] = ["sent", "delivered", "read", "failed"];
 const order = ["sent", "failed", "delivered", "read"];
 
 /** Whatever came first or twice: the furthest word counts, and only delivered and read overrule failed. */
-function furthest(told: readonly string[]): string {
-  return order[Math.max(0, ...told.map((word) => order.indexOf(word)))]!;
+function furthest(reported: readonly string[]): string {
+  return order[Math.max(0, ...reported.map((word) => order.indexOf(word)))]!;
 }
 
 const rungs = ["accepted", "in_transit", "sent", "delivered", "read"];
@@ -23,28 +23,28 @@ test("receipts in any order, late, twice and in any batches come to the same sta
   const anyWords = fc.array(fc.constantFrom(...words), { minLength: 1, maxLength: 7 });
   const cut = fc.array(fc.boolean(), { minLength: 7, maxLength: 7 });
   await fc.assert(
-    fc.asyncProperty(anyWords, cut, async (told, cuts) => {
+    fc.asyncProperty(anyWords, cut, async (reported, cuts) => {
       const { messageId } = await sentBy(line, chat);
       const { provider_message_ids, delivery_id } = await line.deliveryOf(messageId);
       const seen: string[] = [];
       let batch: Receipt[] = [];
-      for (const [index, status] of told.entries()) {
+      for (const [index, status] of reported.entries()) {
         const deliveryId = index % 2 === 0 ? null : delivery_id;
         batch.push(receiptOf(line, provider_message_ids![0]!, status, { deliveryId }));
-        if (cuts[index] && index < told.length - 1) continue;
+        if (cuts[index] && index < reported.length - 1) continue;
         await line.receipts(batch);
         batch = [];
         seen.push((await line.deliveryOf(messageId)).status);
       }
       const delivery = await line.deliveryOf(messageId);
-      assert.equal(delivery.status, furthest(told), `after ${told.join(", ")}`);
+      assert.equal(delivery.status, furthest(reported), `after ${reported.join(", ")}`);
       assert.deepEqual(seen.toSorted(byOrder), seen, "it moved back");
       assert.equal(delivery.is_pending, false);
       assert.equal(delivery.is_dead_letter, delivery.status === "failed");
       assert.equal(delivery.error === null, delivery.status !== "failed");
       const trail = delivery.history.map((entry) => entry.status);
       assert.equal(trail.at(-1), delivery.status, "the audit trail ends elsewhere");
-      assert.deepEqual([...new Set(trail)], trail, "the audit trail tells a change twice");
+      assert.deepEqual([...new Set(trail)], trail, "the history has a change twice");
       const climbed = trail.filter((status) => status !== "failed").map((status) => rungs.indexOf(status));
       assert.deepEqual(climbed.toSorted(), climbed, "the audit trail moves back");
     }),
@@ -56,11 +56,11 @@ test("a text in parts has come as far as the part that came least far", async ()
   const parts = 3;
   await using line = await startPipeline({ capabilities: { maxTextLength: 4 } });
   const chat = await line.addConversation(await line.addPerson("ana"));
-  const told = fc.array(fc.tuple(fc.nat(parts - 1), fc.constantFrom<Word>("sent", "delivered", "read")), {
+  const reported = fc.array(fc.tuple(fc.nat(parts - 1), fc.constantFrom<Word>("sent", "delivered", "read")), {
     maxLength: 12,
   });
   await fc.assert(
-    fc.asyncProperty(told, async (receipts) => {
+    fc.asyncProperty(reported, async (receipts) => {
       const { messageId } = await sentBy(line, chat, "abcdefghijkl");
       const { provider_message_ids: ids } = await line.deliveryOf(messageId);
       assert.equal(ids!.length, parts);

@@ -9,8 +9,8 @@ import { nameParts } from "./settled.ts";
 export type { Receipt } from "./receipt.ts";
 
 /**
- * Merges receipts forward: they come in any order, late and twice. `failed` holds unless the platform also says
- * `delivered` or `read`. One that overtook the answer to our own request waits in `early_receipts`.
+ * Merges receipts forward, in any order, late and repeated. `failed` holds unless the platform also reports `delivered`
+ * or `read`. A receipt that arrives before the answer to our request waits in `early_receipts`.
  */
 export async function applyReceipts(deps: ReceiptDeps, receipts: readonly Receipt[]): Promise<void> {
   if (receipts.length === 0) return;
@@ -35,7 +35,7 @@ export async function applyReceipts(deps: ReceiptDeps, receipts: readonly Receip
   await rouseLanes(bus, db, settled);
 }
 
-/** Applies what waited for these parts, now that it is known whose they are. */
+/** Applies the receipts that waited for these parts. */
 export async function applyEarlyReceipts(
   deps: ReceiptDeps,
   parts: readonly { channelAccountId: string; providerMessageId: string }[],
@@ -53,7 +53,9 @@ export async function applyEarlyReceipts(
   );
 }
 
-/** Receipts whose delivery became known just as they arrived: both sides missed each other. Called now and then. */
+/**
+ * Receipts that arrived just when their delivery became known, so that both sides missed each other. A maintenance job.
+ */
 export async function applyMissedReceipts(deps: ReceiptDeps): Promise<void> {
   const rows = await all<{ channel_account_id: string; provider_message_id: string }>(
     deps.db,
@@ -67,16 +69,16 @@ export async function applyMissedReceipts(deps: ReceiptDeps): Promise<void> {
   await applyEarlyReceipts(deps, parts);
 }
 
-/** How long a receipt waits for its delivery to become known, in hours. */
+/** A receipt waits this long for its delivery, in hours. */
 export const earlyReceiptHours = 24;
 
-/** Receipts that nobody will ever claim: of messages that another program sent over the same account. */
+/** Receipts without a delivery: of messages that another program sent over the same account. */
 export function deleteOldEarlyReceipts({ db, clock }: Pick<ReceiptDeps, "db" | "clock">): Promise<number> {
   const before = new Date(clock.now() - earlyReceiptHours * 3_600_000);
   return run(db, "DELETE FROM early_receipts WHERE received_at < $1", [before]);
 }
 
-/** Receipts that name no delivery get the one that their platform id is known for; the others wait. */
+/** Receipts without a delivery id get the delivery of their platform id; the others wait. */
 async function nameDeliveries(db: Db, receipts: readonly Receipt[], now: Date): Promise<readonly Receipt[]> {
   const nameless = receipts.filter((receipt) => receipt.deliveryId === null);
   if (nameless.length === 0) return receipts;

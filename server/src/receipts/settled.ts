@@ -1,6 +1,6 @@
 import { type Db, run } from "../lib/query.ts";
 
-/** Lets later receipts and quotes find the delivery by the platform's ids of its parts. */
+/** Stores the platform's ids of the parts, by which later receipts and quotes find the delivery. */
 export async function nameParts(
   db: Db,
   deliveries: readonly {

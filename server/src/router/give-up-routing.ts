@@ -8,8 +8,8 @@ import { run } from "../lib/query.ts";
 import type { AcceptedRecord } from "./router.ts";
 
 /**
- * Fails a message that cannot be routed. Its dead letter names the only recipient, or else the sender; a replay routes
- * the message again. Safe to call twice.
+ * Fails a message that cannot be routed. Its dead letter names the only recipient, else the sender; a replay routes it
+ * again. Safe to call twice.
  */
 export async function giveUpRouting(
   { db, eventNotifier, clock }: { db: PipelineDb; eventNotifier: EventNotifier; clock: Clock },

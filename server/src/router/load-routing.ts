@@ -9,11 +9,11 @@ export interface MessageToRoute extends RoutedMessage {
   conversationId: string;
   seq: number;
   createdAt: Date;
-  /** How long the first channel of a fallback order has to deliver, in seconds. */
+  /** The time of the first channel of a fallback order to deliver, in seconds. */
   fallbackAfterSeconds: number;
 }
 
-/** All facts that the plan of some messages needs, read at about the same time. */
+/** The facts for the plans of some messages, read at about the same time. */
 export interface Routing {
   /** In the order of the records. */
   messages: MessageToRoute[];
@@ -26,7 +26,7 @@ interface RecordToRoute {
   value: { workspaceId: string; messageId: string; retryOf?: RoutedMessage["retryOf"] };
 }
 
-/** The records' key is the conversation, so all three statements go out at once. */
+/** The key of the records is the conversation, so the three statements need not wait for each other. */
 export async function loadRouting(db: Db, records: readonly RecordToRoute[]): Promise<Routing> {
   const conversationIds = [...new Set(records.map((record) => record.key))];
   const workspaceIds = [...new Set(records.map((record) => record.value.workspaceId))];

@@ -40,10 +40,12 @@ const contact = (...addresses: Recipient["addresses"]): Recipient => ({
 });
 
 function plan(change: Partial<RoutedMessage>, ...recipients: Recipient[]): string[] {
-  return planDeliveries({ ...message, ...change }, recipients, accounts, (name) => spoken[name] ?? null).map(tell);
+  return planDeliveries({ ...message, ...change }, recipients, accounts, (name) => spoken[name] ?? null).map(
+    describePlan,
+  );
 }
 
-function tell(planned: PlannedDelivery): string {
+function describePlan(planned: PlannedDelivery): string {
   switch (planned.kind) {
     case "app":
       return `${planned.recipientId} in the app`;
@@ -59,7 +61,9 @@ function tell(planned: PlannedDelivery): string {
 test("an account that needs attention is chosen when it is named, was used last, or is the only one", () => {
   const mixed = accounts.map((account) => ({ ...account, isActive: account.channelAccountId === "phone 2" }));
   const taken = (change: Partial<RoutedMessage>, ...addresses: Recipient["addresses"]) =>
-    planDeliveries({ ...message, ...change }, [contact(...addresses)], mixed, (name) => spoken[name] ?? null).map(tell);
+    planDeliveries({ ...message, ...change }, [contact(...addresses)], mixed, (name) => spoken[name] ?? null).map(
+      describePlan,
+    );
   assert.deepEqual(taken({}, address("phone", "1")), ["ana at phone:1 by phone 2"]);
   assert.deepEqual(taken({}, address("phone", "1", 5, "phone 1")), ["ana at phone:1 by phone 1"]);
   assert.deepEqual(taken({ via: { phone: "phone 1" } }, address("phone", "1")), ["ana at phone:1 by phone 1"]);
@@ -71,9 +75,9 @@ test("where a contact gets a message", () => {
   const chat = address("chat", "a");
   const cases: [what: string, got: string[], wanted: string[]][] = [
     ["the first address", plan({}, contact(phone, chat)), ["ana at phone:1 by phone 1"]],
-    ["the channel last heard on", plan({}, contact(phone, address("chat", "a", 5))), ["ana at chat:a by chat 1"]],
+    ["the channel of the last message", plan({}, contact(phone, address("chat", "a", 5))), ["ana at chat:a by chat 1"]],
     [
-      "the last heard of two",
+      "the last used of two",
       plan({}, contact(address("phone", "1", 9), address("chat", "a", 5))),
       ["ana at phone:1 by phone 1"],
     ],
@@ -84,7 +88,11 @@ test("where a contact gets a message", () => {
       ["ana at phone:1 by phone 1"],
     ],
     ["the account asked for", plan({ via: { phone: "phone 2" } }, contact(phone)), ["ana at phone:1 by phone 2"]],
-    ["the alias last heard", plan({}, contact(phone, address("phone", "2", 5))), ["ana at phone:2 by phone 1"]],
+    [
+      "the alias of the last message",
+      plan({}, contact(phone, address("phone", "2", 5))),
+      ["ana at phone:2 by phone 1"],
+    ],
     ["the channel asked for", plan({ channels: "chat" }, contact(phone, chat)), ["ana at chat:a by chat 1"]],
     [
       "each asked for",
@@ -175,7 +183,7 @@ const anyMessage = fc.record({
   retryOf: fc.constant(null),
 });
 
-test("whatever the facts: the same plan for the same, everybody accounted for, nothing twice", () => {
+test("the same facts give the same plan, with each recipient once", () => {
   fc.assert(
     fc.property(
       anyMessage,
@@ -189,11 +197,11 @@ test("whatever the facts: the same plan for the same, everybody accounted for, n
         assert.equal(JSON.stringify({ routed, recipients }), before);
         const reached = new Set(planned.map((one) => one.recipientId));
         const others = recipients.filter((one) => one.participantId !== "me");
-        const isToldToWorkspace =
+        const isForWorkspace =
           recipients.some((one) => one.participantId === "me" && one.kind === "contact") ||
           others.every((one) => one.kind === "workspace");
-        const told = others.filter((one) => one.kind !== "workspace" || isToldToWorkspace);
-        assert.deepEqual(reached, new Set(told.map((one) => one.participantId)));
+        const expected = others.filter((one) => one.kind !== "workspace" || isForWorkspace);
+        assert.deepEqual(reached, new Set(expected.map((one) => one.participantId)));
         const places = planned.map((one) => `${one.recipientId} ${one.kind === "app" ? "app" : one.channel}`);
         assert.equal(new Set(places).size, places.length);
         for (const one of planned) {

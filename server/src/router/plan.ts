@@ -4,19 +4,19 @@ import type { Capabilities } from "../connectors/connector.ts";
 export interface RoutedMessage {
   senderId: string;
   payloadType: PayloadType;
-  /** As the sender asked: null for each recipient's default, `*` for all. */
+  /** As requested: null for each recipient's default, `*` for all. */
   channels: string | null;
   via: Readonly<Record<string, string>>;
-  /** Channels to try one after the other, or null. */
+  /** Channels to try in turn, or null. */
   fallbackOrder: readonly string[] | null;
-  /** Only this recipient, and only the channels after this one: what was tried there did not get through. */
+  /** Only this recipient and the channels after this one, where delivery has failed. */
   retryOf: { recipientId: string; channel: string } | null;
 }
 
 export interface Recipient {
   participantId: string;
   kind: "user" | "contact" | "workspace";
-  /** First address first. */
+  /** In the order in which they were added. */
   addresses: readonly RecipientAddress[];
 }
 
@@ -27,15 +27,15 @@ export interface RecipientAddress {
   lastChannelAccountId: string | null;
 }
 
-/** A connected channel account; the oldest comes first. */
+/** The oldest first. */
 export interface Account {
   channelAccountId: string;
   channel: string;
-  /** False while it needs attention: deliveries over it wait. */
+  /** False while it needs attention: its deliveries wait. */
   isActive: boolean;
 }
 
-/** One message to one address, or why it cannot go. `route` says for the trace how that was decided. */
+/** One message to one address, or why it cannot be sent. `route` is the explanation in the trace. */
 export type PlannedDelivery = { recipientId: string; route: string; hasFallback?: boolean } & (
   | { kind: "app" }
   | { kind: "channel"; channel: string; identifier: string; channelAccountId: string }
@@ -44,7 +44,7 @@ export type PlannedDelivery = { recipientId: string; route: string; hasFallback?
 
 export type CapabilitiesOf = (channel: string) => Capabilities | null;
 
-/** Who gets the message, and where. Pure: the same facts give the same plan. */
+/** Decides who gets the message, and where. Pure. */
 export function planDeliveries(
   message: RoutedMessage,
   recipients: readonly Recipient[],
@@ -59,7 +59,9 @@ export function planDeliveries(
     .flatMap((recipient) => planRecipient(message, recipient, accounts, capabilitiesOf));
 }
 
-/** The workspace is told what contacts write, and what is said to it alone: not what its own people say to others. */
+/**
+ * The workspace gets what contacts write, and what is sent to it alone, but not messages of its own people to others.
+ */
 function isForWorkspace(senderId: string, recipients: readonly Recipient[], others: readonly Recipient[]): boolean {
   const isFromContact = recipients.some(({ participantId, kind }) => participantId === senderId && kind === "contact");
   return isFromContact || others.every(({ kind }) => kind === "workspace");
@@ -88,7 +90,7 @@ function planRecipient(
   return planned;
 }
 
-/** The first channel of the order on which the recipient can be reached; the rest are there if it does not deliver. */
+/** The first channel of the order that reaches the recipient; the others follow if it does not deliver. */
 function planFallback(
   message: RoutedMessage,
   recipient: Recipient,
@@ -119,9 +121,9 @@ function chooseChannels(message: RoutedMessage, recipient: Recipient): { channel
   if (message.channels === "*") return { channels: own, why: "every channel of the recipient was asked for" };
   if (message.channels !== null)
     return { channels: [...new Set(message.channels.split(","))], why: "the channel was asked for" };
-  const heard = recipient.addresses.filter((address) => address.lastHeardAt !== null);
-  const last = heard.toSorted((a, b) => b.lastHeardAt! - a.lastHeardAt!)[0];
-  if (last !== undefined) return { channels: [last.channel], why: "the recipient was last heard here" };
+  const used = recipient.addresses.filter((address) => address.lastHeardAt !== null);
+  const last = used.toSorted((a, b) => b.lastHeardAt! - a.lastHeardAt!)[0];
+  if (last !== undefined) return { channels: [last.channel], why: "the recipient's last message came here" };
   return { channels: own.slice(0, 1), why: "the recipient's first address" };
 }
 
@@ -134,7 +136,7 @@ function planAddress(
   why: string,
 ): PlannedDelivery {
   const recipientId = recipient.participantId;
-  // Several addresses on one channel are aliases of one person: the one last heard from works, else the first given.
+  // Addresses on one channel are aliases of one person: the one of the last message works, else the first.
   const address = recipient.addresses
     .filter((candidate) => candidate.channel === channel)
     .toSorted((a, b) => (b.lastHeardAt ?? 0) - (a.lastHeardAt ?? 0))[0]!;

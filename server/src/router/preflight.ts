@@ -17,7 +17,7 @@ import { channelsOf } from "../messages/messages.ts";
 import { loadAccounts, loadRecipients } from "./load-routing.ts";
 import { type Account, type PlannedDelivery, planDeliveries, type Recipient } from "./plan.ts";
 
-/** What a send would do for one recipient on one channel. */
+/** For one recipient on one channel. */
 export interface Foreseen {
   participant_id: string | null;
   channel: string;
@@ -38,8 +38,8 @@ export interface PreflightDeps {
 }
 
 /**
- * What a send would do, without doing it: nobody is made, nothing is kept. `to` is the address that `body.to` names.
- * Throws RESOURCE_NOT_FOUND for a conversation that the caller may not see, FORBIDDEN for an address that it may not reach.
+ * What a send would do; creates nothing. `to` is the address of `body.to`. Throws RESOURCE_NOT_FOUND for a conversation
+ * that the caller may not see, FORBIDDEN for an address that it may not reach.
  */
 export async function preflight(
   deps: PreflightDeps,
@@ -79,7 +79,7 @@ async function membersOf(db: Db, principal: Principal, conversationId: Conversat
   return loadRecipients(db, [conversationId]);
 }
 
-/** The participant who has the address, or the contact that sending would create. */
+/** The participant with the address, or the contact that sending would create. */
 async function personAt(db: Db, principal: Principal, to: Address): Promise<Recipient> {
   const { workspaceId } = principal;
   const participantId = reachesContacts(principal)
@@ -144,7 +144,7 @@ function foresee(
   };
 }
 
-/** Deliveries over an account that the platform refuses wait until the account is repaired. */
+/** Deliveries wait while the platform refuses the account. */
 function whereRefused(accounts: readonly Account[], foreseen: Foreseeing): Foreseeing {
   const account = accounts.find(({ channelAccountId }) => channelAccountId === foreseen.channel_account_id);
   if (account === undefined || account.isActive || !foreseen.can_send) return foreseen;

@@ -9,7 +9,7 @@ import { loadRouting, type MessageToRoute } from "./load-routing.ts";
 import { type CapabilitiesOf, type PlannedDelivery, planDeliveries } from "./plan.ts";
 import { type NewDelivery, setSuperseded, writeDeliveries } from "./write-deliveries.ts";
 
-/** What `accept` puts on the bus for each message. */
+/** Published by `accept` for each message. */
 export interface AcceptedRecord {
   workspaceId: string;
   messageId: string;
@@ -25,12 +25,12 @@ export interface RouterDeps {
   capabilitiesOf: CapabilitiesOf;
 }
 
-/** Most messages that are routed in one transaction. */
+/** Messages in one transaction. */
 export const routeBatchSize = 500;
 
 /**
- * One message → one delivery for each recipient and address. Runs twice without effect: the ids of deliveries are
- * derived from what they are.
+ * One message → one delivery for each recipient and address. Safe to run twice: the ids of deliveries are derived from
+ * their content.
  */
 export async function routeMessages(deps: RouterDeps, records: readonly BusRecord<AcceptedRecord>[]): Promise<void> {
   for (let start = 0; start < records.length; start += routeBatchSize) {
@@ -54,7 +54,7 @@ async function routeBatch(deps: RouterDeps, records: readonly BusRecord<Accepted
   for (const workspaceId of workspacesToTell(deliveries)) eventNotifier.notify(workspaceId);
 }
 
-/** A delivery that a fallback replaces is no dead letter: a replay would reach the person twice. */
+/** A delivery with a fallback is no dead letter: a replay would reach the person twice. */
 async function supersede(
   db: Db,
   records: readonly BusRecord<AcceptedRecord>[],
@@ -70,7 +70,7 @@ async function supersede(
   }
 }
 
-/** Where a delivery began with more than being there. */
+/** Deliveries that did not start as `pending`. */
 function workspacesToTell(deliveries: readonly NewDelivery[]): Set<string> {
   return new Set(deliveries.filter(({ status }) => status !== "accepted").map(({ workspaceId }) => workspaceId));
 }
@@ -121,7 +121,7 @@ function stateOf(planned: PlannedDelivery): Pick<NewDelivery, "status" | "error"
   }
 }
 
-/** The lane of an account and an address: always the same id, so that nobody has to look it up. */
+/** The id of the lane of an account and an address, derived from both. */
 export function laneOf(channelAccountId: string, identifier: string): string {
   return derivedId(0, "lane", channelAccountId, identifier);
 }

@@ -16,7 +16,7 @@ export interface NewDelivery {
   laneId: string | null;
   partition: number | null;
   route: string;
-  /** When the recipient's next channel is tried, counted from now; null when there is none. */
+  /** Time until the recipient's next channel is tried; null without one. */
   fallbackAfterSeconds: number | null;
   status: MessageStatus;
   /** JSON, or null. */
@@ -25,8 +25,8 @@ export interface NewDelivery {
 }
 
 /**
- * Writes the deliveries that do not exist yet, remembers in each lane in which conversation an answer belongs, and puts those
- * that have to be sent on the bus: one round trip, one commit. Returns the channels that have something to send.
+ * Writes the new deliveries, stores in each lane the conversation of an answer, and publishes what is to be sent: one
+ * round trip, one commit. Returns the channels that have something to send.
  */
 export async function writeDeliveries(db: Db, deliveries: readonly NewDelivery[], now: Date): Promise<string[]> {
   if (deliveries.length === 0) return [];
@@ -58,7 +58,7 @@ export async function writeDeliveries(db: Db, deliveries: readonly NewDelivery[]
   return rows.map((row) => row.channel);
 }
 
-/** Whether a delivery on the recipient's next channel replaces this one. */
+/** Whether a delivery on the next channel replaces this one. */
 export async function setSuperseded(
   db: Db,
   messageId: string,

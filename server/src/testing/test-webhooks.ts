@@ -113,7 +113,7 @@ export async function startWebhookTest() {
     /** A logged-in user. */
     addAdmin,
     key: (endpointId: string) => ({ workspaceId: line.workspaceId, endpointId }),
-    tell: () => eventNotifier.notify(line.workspaceId),
+    notify: () => eventNotifier.notify(line.workspaceId),
     passTime(ms: number) {
       aheadMs += ms;
     },

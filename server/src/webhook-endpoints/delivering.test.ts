@@ -18,7 +18,7 @@ test("sends each event within a second, signed, with the name and body of the fe
   const chat = await hub.chat();
   const { messageId } = await hub.line.say(chat, "oi");
   const saidAt = Date.now();
-  hub.tell();
+  hub.notify();
   await receiver.has(2);
   assert.ok(receiver.got[1]!.atMs - saidAt < patient(1_000));
   await hub.line.settled();

@@ -24,7 +24,7 @@ test("the schedule is that of Standard Webhooks, a tenth more or less", () => {
     assert.ok(retryDelayMs(tries, null, () => 0.999_999)! <= planned * 1.1);
   }
   assert.equal(retryDelayMs(10, null, Math.random), null, "the tenth attempt is the last");
-  assert.equal(retryDelayMs(10, 1_000, Math.random), null, "whatever was asked");
+  assert.equal(retryDelayMs(10, 1_000, Math.random), null, "for any delay asked for");
 });
 
 test("a delay that an endpoint asks for counts when it is longer than the schedule's, up to a day", () => {

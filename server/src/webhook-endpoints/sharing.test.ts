@@ -73,7 +73,7 @@ test("two processes share the work, send each delivery once, and keep the order 
   const chat = await hub.chat();
   for (let batch = 0; batch < 5; batch += 1) {
     await Promise.all(Array.from({ length: 40 }, (_, index) => hub.line.say(chat, `${batch} ${index}`)));
-    hub.tell();
+    hub.notify();
   }
   await allDone(hub, 400);
   for (const receiver of [loose, ordered]) {
@@ -101,7 +101,7 @@ test("another process sends what a dead one had claimed, once its lease is over"
   const start = Date.now();
   hub.start();
   await receiver.has(2);
-  assert.ok(Date.now() - start > 1_500, "while its lease lasts it is believed to be alive");
+  assert.ok(Date.now() - start > 1_500, "it counts as alive until its lease ends");
   assert.deepEqual(
     receiver.got.map((got) => got.data.content),
     ["first", "second"],
@@ -150,7 +150,7 @@ test("forty hanging endpoints delay no other endpoint, and have one connection e
   for (let index = 0; index < 30; index += 1) {
     const saidAt = Date.now();
     await hub.line.say(chat, `${index}`);
-    hub.tell();
+    hub.notify();
     await live.has(index + 1);
     // A delivery behind the others waits until they are given up.
     assert.ok(live.got[index]!.atMs - saidAt < Math.min(patient(2_000), attemptTimeoutMs));

@@ -10,7 +10,7 @@ export interface MetaCredentials {
 
 export type MetaAccount = ChannelAccount<MetaCredentials>;
 
-/** The token stands in a header, which it must not break out of. */
+/** Sent in a header: no character may end it. */
 export const accessToken = (description: string) =>
   Type.String({ pattern: "^[\\x21-\\x7e]+$", maxLength: 2000, description });
 

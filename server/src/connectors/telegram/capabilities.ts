@@ -5,13 +5,13 @@ export const capabilities = {
   payloads: ["text", "location", "reaction"],
   /** `text`, 1 to 4096 characters after entities are parsed; texts are sent without markup. */
   maxTextLength: 4096,
-  /** An accepted call is all that a bot ever learns. */
+  /** A bot gets no receipts. */
   receipts: ["sent"],
   replies: true,
-  /** To all chats together. One chat takes about one message a second, a group 20 a minute. */
+  /** For all chats together. One chat takes about one message a second, a group 20 a minute. */
   ratePerSecond: 30,
   windowHours: null,
-  /** Nothing of ours comes back, so a lost answer can only be tried again. */
+  /** Telegram returns no id of ours, so a lost answer can only be retried. */
   afterUnknown: "resend",
   typing: "always",
   readMarks: false,

@@ -3,15 +3,15 @@ import { isObject } from "../../lib/json.ts";
 import { locationOf, namedText, textOf } from "../inbound.ts";
 import { type Json, listAt, numberAt, objectAt, textAt } from "../json.ts";
 
-/** What a message says. `formerChatId` is the group that this supergroup was, in the message that tells of it. */
+/** `formerChatId`: the group that became this supergroup, in the message that announces it. */
 export interface Content {
   payload: MessagePayload;
   formerChatId: string;
 }
 
 /**
- * The content of a `Message`, or the name of what is no content. Nothing that a person says vanishes: what the hub has no
- * payload for becomes a text that names its kind, `[photo] caption`. Source: Telegram Bot API, type `Message`.
+ * The content of a `Message`, or the name of a field that is no content. Content without a payload of the hub becomes a
+ * text with its kind, such as `[photo] caption`. Source: Telegram Bot API, type `Message`.
  */
 export function contentOf(message: Json): Content | string {
   const formerChatId = textAt(message, "migrate_from_chat_id");
@@ -23,7 +23,7 @@ export function contentOf(message: Json): Content | string {
   return { payload: namedText(other.replaceAll("_", " "), textAt(message, "caption")), formerChatId: "" };
 }
 
-/** The more telling first: an animation comes with a document of the same file, a venue with a location. */
+/** The more specific field first: an animation has a document of the same file, a venue a location. */
 const kinds = [
   "text",
   "venue",
@@ -90,7 +90,7 @@ function placeOf(location: Json, name: string): MessagePayload {
   return locationOf(numberAt(location, "latitude"), numberAt(location, "longitude"), name);
 }
 
-/** Fields that say nothing by themselves. */
+/** Fields without content. */
 const envelope = new Set([
   "message_id",
   "message_thread_id",
@@ -126,7 +126,7 @@ const envelope = new Set([
   "reply_markup",
 ]);
 
-/** What the platform tells about a chat in the form of a message; nobody said it. */
+/** Service messages about a chat, which no person wrote. */
 function isServiceMessage(key: string): boolean {
   return key === "empty message" || serviceFields.test(key);
 }

@@ -1,7 +1,7 @@
 import { type Static, Type } from "typebox";
 import type { ChannelAccount } from "../connector.ts";
 
-/** What connects a bot. The token stands in the path of every call and must not break out of it. */
+/** The token is in the path of every call, which it must not break out of. */
 export const telegramCredentials = Type.Object(
   {
     bot_token: Type.String({
@@ -21,7 +21,7 @@ export type TelegramAccount = ChannelAccount<TelegramCredentials>;
 /** Source: Telegram Bot API, Making requests. */
 const defaultBaseUrl = "https://api.telegram.org";
 
-/** The address of a method. It holds the token: it goes to the HTTP client and nowhere else. */
+/** The address of a method. It has the token: pass it only to the HTTP client. */
 export function methodUrl(account: TelegramAccount, method: string): string {
   return `${account.settings.base_url ?? defaultBaseUrl}/bot${account.credentials.bot_token}/${method}`;
 }
@@ -31,12 +31,12 @@ export function redactedUrl(account: TelegramAccount, method: string): string {
   return `${account.settings.base_url ?? defaultBaseUrl}/bot${botId(account.credentials)}:[hidden]/${method}`;
 }
 
-/** The part of the token before the colon, which is public: the bot's user id. */
+/** The public part of the token before the colon: the bot's user id. */
 export function botId({ bot_token }: TelegramCredentials): string {
   return bot_token.slice(0, bot_token.indexOf(":"));
 }
 
-/** What must be hidden: the part of the token after the colon, whole or within the token, and the webhook's secret. */
+/** Secrets: the part of the token after the colon, and the secret of the webhook. */
 export function secretsOf({ bot_token, secret_token }: TelegramCredentials): string[] {
   return [bot_token.slice(bot_token.indexOf(":") + 1), secret_token];
 }

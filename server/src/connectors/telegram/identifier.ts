@@ -6,18 +6,18 @@ const integer = /^-?[1-9]\d{0,15}$/;
 /** The end of the error for a wrong identifier. */
 export const identifierRule = "the number of a chat, such as 123456789";
 
-/** A chat id: positive for a person, negative for a group. Names (`@someone`) cannot be written to and are refused. */
+/** A chat id: positive for a person, negative for a group. Bots cannot write to names (`@someone`). */
 export function parseIdentifier(identifier: string): string | null {
   const trimmed = identifier.trim();
   return integer.test(trimmed) && Math.abs(Number(trimmed)) <= maxId ? trimmed : null;
 }
 
-/** Message ids are unique within a chat only. */
+/** Message ids are unique within a chat. */
 export function messageKey(chatId: string | number, messageId: string | number): string {
   return `${chatId}:${messageId}`;
 }
 
-/** The number of a message in this chat; null for a message of another chat and for what is no message. */
+/** Null for a message of another chat, or anything else. */
 export function messageIdIn(chatId: string, providerMessageId: string): number | null {
   if (!providerMessageId.startsWith(`${chatId}:`)) return null;
   const digits = providerMessageId.slice(chatId.length + 1);

@@ -10,10 +10,10 @@ const refusals: readonly number[] = [400, 401, 403, 404];
 
 type Said = { ok: boolean; isRefused?: boolean; isTokenRefused?: boolean; detail: string };
 
-/** What `parse` reads, and what tells that somebody blocked the bot. Reactions are never sent unless asked for. */
+/** The updates that `parse` reads, and blocks of the bot. Telegram sends reactions only on request. */
 const allowedUpdates = ["message", "edited_message", "callback_query", "message_reaction", "my_chat_member"];
 
-/** The most webhook calls at once that Telegram makes. Source: Telegram Bot API, `setWebhook`, `max_connections`. */
+/** Source: Telegram Bot API, `setWebhook`, `max_connections`. */
 const maxConnections = 100;
 
 export async function check(account: TelegramAccount, io: ConnectorIo): Promise<Said> {
@@ -23,7 +23,7 @@ export async function check(account: TelegramAccount, io: ConnectorIo): Promise<
   });
 }
 
-/** Points the bot's updates at the hub. Telegram refuses addresses that are not https. */
+/** Sends the bot's updates to the hub. Telegram accepts only https. */
 export async function subscribe(account: TelegramAccount, webhookUrl: string, io: ConnectorIo): Promise<Said> {
   const parameters = {
     url: webhookUrl,

@@ -7,7 +7,7 @@ import { messageKey } from "./identifier.ts";
 
 type ToExchange = (answer: Exchange["answer"]) => Exchange;
 
-/** What the Bot API's answer to a send means. `resultId` names what was done where the answer itself does not. */
+/** What the answer to a send means. `resultId`: the id of a call whose answer has none. */
 export function outcomeOf(
   answer: PlatformAnswer,
   nowMs: number,
@@ -21,14 +21,14 @@ export function outcomeOf(
   }
   if (json.ok) {
     const providerMessageId = resultId ?? sentMessageId(json);
-    const told = exchange({ status, body: { ok: true, result: providerMessageId } });
-    if (providerMessageId !== "") return { kind: "sent", providerMessageId, exchange: told };
-    return { kind: "unknown", detail: "The platform took the call without naming the message.", exchange: told };
+    const shown = exchange({ status, body: { ok: true, result: providerMessageId } });
+    if (providerMessageId !== "") return { kind: "sent", providerMessageId, exchange: shown };
+    return { kind: "unknown", detail: "The platform accepted the call without a message id.", exchange: shown };
   }
   return failed(answer, json, nowMs, exchange, hide);
 }
 
-/** The chat that a group was turned into, when that is why the call failed. */
+/** The supergroup that a group became, if the call failed for that. */
 export function migratedTo({ json }: PlatformAnswer): string | null {
   const chatId = json === null ? Number.NaN : numberAt(objectAt(json, "parameters"), "migrate_to_chat_id");
   return Number.isSafeInteger(chatId) ? String(chatId) : null;
@@ -44,17 +44,17 @@ function failed(
   const code = numberAt(json, "error_code") || answer.status;
   const description = cleanDetail(hide(textAt(json, "description")));
   const parameters = objectAt(json, "parameters");
-  const told = exchange({ status: answer.status, body: { ok: false, error_code: code, description } });
+  const shown = exchange({ status: answer.status, body: { ok: false, error_code: code, description } });
   const detail = `${code}: ${description}`;
-  if (code === 429) return flooded(answer, parameters, nowMs, detail, told);
-  // Also the front servers say 502 and 504 in this envelope, after a call that may have gone through.
-  if (code >= 500) return { kind: "unknown", detail, exchange: told };
-  return { ...refusalOf(code, description.toLowerCase()), detail, exchange: told };
+  if (code === 429) return flooded(answer, parameters, nowMs, detail, shown);
+  // Front servers also send 502 and 504 in this envelope, after a call that may have succeeded.
+  if (code >= 500) return { kind: "unknown", detail, exchange: shown };
+  return { ...refusalOf(code, description.toLowerCase()), detail, exchange: shown };
 }
 
 /**
- * The answer does not say whether the chat or the bot was too fast. Only the lane waits: the account's own limit keeps
- * the bot below its 30 a second, so it is nearly always the chat, and one busy group must not hold back everyone else.
+ * The answer does not say whether the chat or the bot was too fast. Only the lane waits: the rate limit of the account
+ * keeps the bot below 30 a second, so it is nearly always the chat.
  */
 function flooded(
   answer: PlatformAnswer,
@@ -69,19 +69,22 @@ function flooded(
 }
 
 /**
- * Not the Bot API's own words. A page with a 5xx may come from a gateway that lost the answer of a call which went
- * through: unknown. Anything else was turned away before (a proxy, a wrong `base_url`): nothing was sent.
+ * An answer that is not of the Bot API. A page with a 5xx may come from a gateway that lost the answer of a call that
+ * succeeded: unknown. Any other was refused on the way (a proxy, a wrong `base_url`): nothing was sent.
  */
-function strangeAnswer(answer: PlatformAnswer, nowMs: number, told: Exchange): SendOutcome {
+function strangeAnswer(answer: PlatformAnswer, nowMs: number, shown: Exchange): SendOutcome {
   const detail = `The answer ${answer.status} is not one of the platform: ${pageOf(answer)}`;
-  if (answer.status >= 500 || answer.status < 300) return { kind: "unknown", detail, exchange: told };
+  if (answer.status >= 500 || answer.status < 300) return { kind: "unknown", detail, exchange: shown };
   const afterMs = retryAfterMs(answer.headers["retry-after"], nowMs);
-  return { kind: "retry", afterMs, scope: "account", platformFault: answer.status !== 429, detail, exchange: told };
+  return { kind: "retry", afterMs, scope: "account", platformFault: answer.status !== 429, detail, exchange: shown };
 }
 
 type Refusal = { kind: "refused"; reason: RefusalReason } | { kind: "account_refused"; reason: AccountProblem };
 
-/** Inside 400 and 403 only the words tell the cases apart; they are no contract, so the code alone decides the rest. */
+/**
+ * For 400 and 403 only the description distinguishes the cases. It is not stable, so other texts are decided by the
+ * code.
+ */
 function refusalOf(code: number, description: string): Refusal {
   switch (code) {
     case 401:
@@ -103,7 +106,7 @@ function reasonFor(description: string): RefusalReason | undefined {
   return reasons.find(([words]) => description.includes(words))?.[1];
 }
 
-/** In lower case; the first that fits. Source: tdlib/telegram-bot-api, `Client.cpp`, and answers seen. */
+/** In lower case; the first match wins. Source: tdlib/telegram-bot-api, `Client.cpp`, and observed answers. */
 const reasons: readonly (readonly [string, RefusalReason])[] = [
   ["blocked by the user", "RECIPIENT_BLOCKED"],
   ["user is deactivated", "RECIPIENT_UNREACHABLE"],

@@ -2,7 +2,7 @@ import { lengthOf } from "../call.ts";
 import type { OutboundPart } from "../connector.ts";
 import { messageIdIn } from "./identifier.ts";
 
-/** A call of the Bot API, and its parameters without what was said, for the trace. */
+/** A call of the Bot API, and its parameters for the trace, without message text. */
 export interface MethodCall {
   readonly method: "sendMessage" | "sendLocation" | "sendVenue" | "setMessageReaction";
   readonly parameters: object;
@@ -10,8 +10,8 @@ export interface MethodCall {
 }
 
 /**
- * Null for what cannot be sent: a payload that Telegram does not know, a reaction to a message of no known number here.
- * Chat ids are sent as numbers; 52 bits fit one exactly. Source: Telegram Bot API, Available methods.
+ * Null for a payload that Telegram does not have, or a reaction to a message that is unknown here. Chat ids are sent as
+ * numbers: 52 bits are exact. Source: Telegram Bot API, Available methods.
  */
 export function methodCall(part: OutboundPart): MethodCall | null {
   const { payload } = part;
@@ -54,19 +54,19 @@ export function methodCall(part: OutboundPart): MethodCall | null {
   }
 }
 
-/** A quote that is gone, or of another chat, is left away rather than the message. */
+/** A missing quote must not refuse the message. */
 function quoteOf({ identifier, quotedProviderMessageId, partIndex }: OutboundPart) {
   if (quotedProviderMessageId === null || partIndex > 0) return null;
   const message_id = messageIdIn(identifier, quotedProviderMessageId);
   return message_id === null ? null : { reply_parameters: { message_id, allow_sending_without_reply: true } };
 }
 
-/** A location has no name, a venue has one and must have an address. */
+/** A venue is a location with a name and an address. */
 function venueOf(name: string, latitude: number, longitude: number) {
   return { title: name.toWellFormed(), address: `${latitude}, ${longitude}` };
 }
 
-/** Telegram lists its emoji without U+FE0F, the mark that other platforms put behind ❤ and its like. */
+/** Telegram's emoji have no U+FE0F, which other platforms add to ❤ and similar ones. */
 function reactionsOf(emoji: string) {
   return emoji === "" ? [] : [{ type: "emoji", emoji: emoji.replaceAll("\ufe0f", "") }];
 }

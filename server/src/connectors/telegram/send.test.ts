@@ -99,7 +99,7 @@ test("a group that became a supergroup is followed, once", async () => {
   assert.partialDeepStrictEqual(lost.outcome, { kind: "refused", reason: "INVALID_RECIPIENT" });
 });
 
-test("a bot that is too fast for a chat lets the others go on", async () => {
+test("a bot that is too fast for one chat does not delay the others", async () => {
   const flood = refusal(429, "Too Many Requests: retry after 14", { parameters: { retry_after: 14 } });
   const expected = { kind: "retry", scope: "lane", platformFault: false };
   assert.partialDeepStrictEqual((await sendWith([flood])).outcome, { ...expected, afterMs: 14_000 });

@@ -5,8 +5,8 @@ import { migratedTo, outcomeOf } from "./outcome.ts";
 import { methodCall } from "./request.ts";
 
 /**
- * One attempt at one part. Sent twice it arrives twice. A group that was turned into a supergroup has a new chat id,
- * which the refusal names: nothing was sent, so the same part goes there, once.
+ * Sent twice it arrives twice. A group that became a supergroup has a new chat id, which the refusal contains: nothing
+ * was sent, so the part is sent there, once.
  */
 export async function send(part: OutboundPart, account: TelegramAccount, io: ConnectorIo): Promise<SendOutcome> {
   const first = await sendTo(part, account, io);
@@ -33,7 +33,7 @@ async function sendTo(part: OutboundPart, account: TelegramAccount, io: Connecto
   return { outcome, movedTo: outcome.kind === "refused" ? migratedTo(answer) : null };
 }
 
-/** A reaction is answered with `true`: it has no id of its own, and ours can be taken for no message's. */
+/** A reaction has no id of its own: the answer is `true`. Our id cannot be that of a message. */
 function resultId({ payload, deliveryId }: OutboundPart): string | null {
   return payload.type === "reaction" ? `reaction:${deliveryId}` : null;
 }

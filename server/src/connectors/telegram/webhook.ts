@@ -8,12 +8,12 @@ import { contentOf } from "./content.ts";
 import type { TelegramCredentials } from "./credentials.ts";
 import { messageKey, parseIdentifier } from "./identifier.ts";
 
-/** Telegram signs no body: the secret in the header is all that tells its calls from others'. */
+/** Telegram does not sign: only the secret in the header identifies its calls. */
 export function verify({ headers }: WebhookRequest, { secret_token }: TelegramCredentials): boolean {
   return isSameSecret(headers["x-telegram-bot-api-secret-token"], secret_token);
 }
 
-/** One update a body. */
+/** A body is one update. */
 export function parse({ rawBody }: WebhookRequest): InboundEvent[] {
   const update = parseWebhookBody(rawBody);
   return [update === null ? ignored("a body that is not a JSON object, or is too large") : parseUpdate(update)];
@@ -52,7 +52,7 @@ function parseMessage(message: Json): InboundEvent {
   });
 }
 
-/** A tapped button says its label; only its data is known once the message with the buttons is too old. */
+/** A tapped button is its label, or its data if the message with the buttons is too old. */
 function parseCallback(query: Json): InboundEvent {
   const message = objectAt(query, "message");
   const sender = objectAt(query, "from");
@@ -71,7 +71,7 @@ function parseCallback(query: Json): InboundEvent {
   });
 }
 
-/** The whole set of a person's reactions after a change: the one that was added, else the last that is left. */
+/** The person's reactions after a change: the one that was added, else the last one left. */
 function parseReaction(reaction: Json, updateId: string): InboundEvent {
   const chat = objectAt(reaction, "chat");
   const target = textAt(reaction, "message_id");
@@ -97,8 +97,8 @@ function emojiOf(reaction: Json): string {
 }
 
 /**
- * The participant is the chat: a person's own, or a group as a whole, since only there a bot can answer. In a group the
- * author's name goes in front of the text.
+ * The participant is the chat: a person, or a whole group, since a bot can answer only there. In a group the text
+ * begins with the author's name.
  */
 function messageEvent(said: {
   chat: Json;

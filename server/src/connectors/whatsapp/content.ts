@@ -4,7 +4,7 @@ import { cleanId } from "../clean.ts";
 import { locationOf, namedText, reactionOf, textOf } from "../inbound.ts";
 import { type Json, listAt, numberAt, objectAt, textAt } from "../json.ts";
 
-/** What a person said. `target` is the message reacted to; `newNumber` the one that the person moved to. */
+/** `target`: the message reacted to. `newNumber`: the number that the person changed to. */
 export interface Content {
   payload: MessagePayload;
   target: string;
@@ -12,8 +12,8 @@ export interface Content {
 }
 
 /**
- * The content of one element of `messages[]`, or why it is none. Nothing that a person says vanishes: what the hub has
- * no payload for becomes a text that names its kind, `[image] caption`. Source: Cloud API, Webhooks, messages.
+ * The content of an element of `messages[]`, or why it has none. Content without a payload of the hub becomes a text
+ * with its kind, such as `[image] caption`. Source: Cloud API, Webhooks, messages.
  */
 export function contentOf(message: Json): Content | string {
   const type = textAt(message, "type");
@@ -31,7 +31,7 @@ function said(payload: MessagePayload, target = ""): Content {
   return { payload, target, newNumber: "" };
 }
 
-/** A changed number is told as WhatsApp tells it in a chat, and makes the new number known as the same person's. */
+/** A changed number is shown in the chat as WhatsApp does, and becomes an alias of the person. */
 function systemContent(system: Json): Content | string {
   const type = textAt(system, "type");
   if (type !== "user_changed_number") return `system ${type}`;
@@ -74,7 +74,7 @@ function cardOf(contact: Json): string {
   return [name, ...phones.map((phone) => textAt(phone, "phone") || textAt(phone, "wa_id"))].filter(Boolean).join(" ");
 }
 
-/** The label of the tapped button or row; the answers of a form as the platform writes them. */
+/** The label of the tapped button or row; the answers of a form as the platform sends them. */
 function interactiveOf(interactive: Json): MessagePayload {
   const type = textAt(interactive, "type");
   const reply = objectAt(interactive, type);

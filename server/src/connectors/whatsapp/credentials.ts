@@ -2,7 +2,7 @@ import { type Static, Type } from "typebox";
 import type { ChannelAccount } from "../connector.ts";
 import { accessToken, appCredentials, graphUrl } from "../meta/account.ts";
 
-/** What connects a number. `phone_number_id` stands in paths, which it must not break out of. */
+/** `phone_number_id` is in paths, which it must not break out of. */
 export const whatsappCredentials = Type.Object(
   {
     phone_number_id: Type.String({ pattern: "^[0-9]{1,32}$", description: "The id of the number, not the number." }),

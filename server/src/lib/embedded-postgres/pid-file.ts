@@ -7,8 +7,8 @@ import { exists, isAlive } from "./process.ts";
 export type PidFile = { pid: number; endpoint: Endpoint; status: string };
 
 /**
- * What the server in this directory says of itself in `postmaster.pid`; the file outlives a server that was killed.
- * `status` is `starting`, `ready` or `stopping`, empty in the first moments. Source: PostgreSQL 18, utils/pidfile.h.
+ * `postmaster.pid` of the server in this directory; the file survives a killed server. `status` is `starting`, `ready`
+ * or `stopping`, and empty at first. Source: PostgreSQL 18, utils/pidfile.h.
  */
 export function readPidFile(directory: string): PidFile | null {
   const lines = readLines(join(directory, "postmaster.pid"));
@@ -20,7 +20,7 @@ export function readPidFile(directory: string): PidFile | null {
   return { pid: Number(pid), endpoint, status: status ?? "" };
 }
 
-/** Is this process alive and the server of this directory, rather than one that got the number of a dead server? */
+/** Whether the process is the server of this directory, and not another one with a reused number. */
 export function isServerOf(pid: number, directory: string): boolean {
   if (!isAlive(pid)) return false;
   const command = commandOf(pid);
@@ -30,9 +30,8 @@ export function isServerOf(pid: number, directory: string): boolean {
 }
 
 /**
- * PostgreSQL itself looks only whether the process of its pid file is alive, and refuses to start when the number now
- * belongs to something else, as it often does in a container after a restart. Without the file, a server that really
- * runs is still found out by its shared memory.
+ * PostgreSQL refuses to start when the number in its pid file belongs to any process, as is common in a container after
+ * a restart. Without the file, a running server is still found by its shared memory.
  */
 export function removeMisleadingPidFile(directory: string): void {
   const file = readPidFile(directory);
@@ -49,13 +48,13 @@ function readLines(path: string): string[] {
   }
 }
 
-/** The command line; `undefined` where the system does not tell. */
+/** Undefined where the system does not provide it. */
 function commandOf(pid: number): string[] | undefined {
   try {
     if (process.platform === "linux") return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").slice(0, -1);
     if (process.platform === "win32") return undefined;
     const command = execFileSync("ps", ["-o", "command=", "-p", String(pid)], { encoding: "utf8" }).trim();
-    // `-D <directory> -c …`: as written by `serverArguments`, the directory may hold spaces.
+    // `-D <directory> -c …`, as in `serverArguments`: the directory may have spaces.
     const [, program, directory] = /^(.*?) -D (.*?) -c /.exec(command) ?? [undefined, command, ""];
     return [program!, directory!];
   } catch {
@@ -63,7 +62,6 @@ function commandOf(pid: number): string[] | undefined {
   }
 }
 
-/** A server works in its data directory. */
 function folderOf(pid: number): string | undefined {
   try {
     return readlinkSync(`/proc/${pid}/cwd`);

@@ -13,12 +13,12 @@ import { reasonOf, saysDiskFull } from "./server-output.ts";
 import { type ServerUser, spawnAs } from "./server-user.ts";
 import { serverArguments } from "./settings.ts";
 
-/** A running server: the process that all its others descend from. */
+/** The first process of a running server. */
 export type Postmaster = { pid: number; endpoint: Endpoint; exited: Promise<void> };
 
 export type ServerPlace = { directory: string; binaries: Binaries; user: ServerUser; serverLog: ServerLog };
 
-/** The server ended before it was ready. `isPassing`: another start soon can succeed. */
+/** The server ended before it was ready. `isPassing`: another start soon may succeed. */
 export class PostmasterFailed extends StartError {
   override name = "PostmasterFailed";
   readonly isPassing: boolean;
@@ -33,8 +33,8 @@ export class PostmasterFailed extends StartError {
 }
 
 /**
- * The server that already runs here, else a new one, at `endpoint` or where it suits best. Waits for what passes: the
- * last breath of a server that was killed, another process that does the same. `signal` gives up.
+ * The running server, else a new one, at `endpoint` or the best place. Waits for a killed server to end, or another
+ * process that starts one. `signal` ends the wait.
  */
 export async function adoptOrStart(
   place: ServerPlace,
@@ -59,16 +59,16 @@ export async function adoptOrStart(
 
 const passingLimitMs = 10_000;
 const passingPauseMs = 100;
-/** How long processes of a killed server may take to notice. */
+/** The processes of a killed server end within this time. */
 const orphanLimitMs = 1000;
 
-/** After a crash the server first replays its log, which can take a while; it is not to be interrupted. */
+/** Replaying the log after a crash may take long, and must not be interrupted. */
 const recoveryLimitMs = 10 * 60_000;
 const pollMs = 10;
 
 /**
- * Starts the server in a session of its own, so that a Ctrl-C meant for us does not reach it, and waits until it
- * takes connections. Throws `PostmasterFailed`.
+ * Starts the server in its own session, so that a Ctrl-C does not reach it, and waits until it accepts connections.
+ * Throws `PostmasterFailed`.
  */
 async function startPostmaster(place: ServerPlace, endpoint: Endpoint, signal?: AbortSignal): Promise<Postmaster> {
   place.serverLog.rotate();
@@ -80,7 +80,7 @@ async function startPostmaster(place: ServerPlace, endpoint: Endpoint, signal?: 
   });
   closeSync(output);
   child.unref();
-  // Until it is ready, only this process uses it.
+  // Only this process uses it until it is ready.
   const forgetExit = signalAtExit(() => child.pid ?? null, "SIGQUIT");
   let hasExited = false;
   const exited = new Promise<void>((resolve) => {
@@ -103,7 +103,7 @@ async function startPostmaster(place: ServerPlace, endpoint: Endpoint, signal?: 
   throw explainExit(place, place.serverLog.since(offset));
 }
 
-/** The server that already runs in this directory, as our predecessor left it; `null` when there is none. */
+/** The running server of this directory, or null. */
 async function findPostmaster(directory: string, signal?: AbortSignal): Promise<Postmaster | null> {
   const deadline = performance.now() + startTimeoutMs;
   for (;;) {
@@ -119,7 +119,7 @@ async function findPostmaster(directory: string, signal?: AbortSignal): Promise<
   }
 }
 
-/** We are not its parent, so it has to be watched. */
+/** Not our child process, so it is polled. */
 async function exitOf(pid: number): Promise<void> {
   while (isAlive(pid)) await delay(watchMs, undefined, { ref: false });
 }
@@ -133,7 +133,7 @@ function explainExit({ directory, serverLog }: ServerPlace, output: string): Pos
 }
 
 /**
- * Processes of a server that was killed hold its memory until they notice; another start, ours or not, is under way;
- * a port that was free is not any more.
+ * Passing reasons: processes of a killed server hold its memory until they notice; another start is under way; a free
+ * port was taken.
  */
 const passing = /pre-existing shared memory block|lock file ".*" already exists|could not (?:create any TCP\/IP|bind)/;

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 
-/** Is there such a process, whoever it belongs to? One that ended counts until its parent has noticed. */
+/** Whether the process exists, of any user. One that ended counts until its parent has noticed. */
 export function exists(pid: number): boolean {
   try {
     return process.kill(pid, 0);
@@ -9,12 +9,12 @@ export function exists(pid: number): boolean {
   }
 }
 
-/** Does it exist and run? In a container nobody may collect those that ended. */
+/** Whether it runs. In a container, ended processes may stay. */
 export function isAlive(pid: number): boolean {
   return exists(pid) && !isZombie(pid);
 }
 
-/** Sends a signal; a process that is gone has no more need of it. */
+/** Does nothing when the process is gone. */
 export function signal(pid: number, name: NodeJS.Signals): void {
   try {
     process.kill(pid, name);
@@ -23,7 +23,7 @@ export function signal(pid: number, name: NodeJS.Signals): void {
   }
 }
 
-/** Sends a signal when this process ends, except by SIGKILL, until the returned function is called. */
+/** Sends a signal when this process ends (except by SIGKILL), until the returned function is called. */
 export function signalAtExit(pid: () => number | null, name: NodeJS.Signals): () => void {
   const end = () => {
     const found = pid();
@@ -33,7 +33,7 @@ export function signalAtExit(pid: () => number | null, name: NodeJS.Signals): ()
   return () => void process.off("exit", end);
 }
 
-/** The name before the state is in brackets and may hold anything. Source: proc_pid_stat(5). */
+/** The name before the state is in brackets and may have any character. Source: proc_pid_stat(5). */
 function isZombie(pid: number): boolean {
   try {
     return /\) [ZX] [^)]*$/.test(readFileSync(`/proc/${pid}/stat`, "utf8"));

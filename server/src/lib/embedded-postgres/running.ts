@@ -4,14 +4,14 @@ import { databaseRole, readPassword } from "./data-directory.ts";
 import { connectionUrl } from "./endpoint.ts";
 import { isServerOf, readPidFile } from "./pid-file.ts";
 
-/** Whether a hub has made its database in this data directory. */
+/** Whether this data directory has a database. */
 export function hasCluster(dataDir: string): boolean {
   return existsSync(join(dataDir, "postgres", "PG_VERSION"));
 }
 
 /**
- * Leads to the database of the hub that runs on this data directory, for whoever may read that; null when no server runs
- * there. It takes nothing from the hub, which may end at any moment.
+ * The address of the database of the hub that runs on this data directory, for users that may read it; null without a
+ * server. The hub may end at any moment.
  */
 export function findRunningDatabase(dataDir: string): string | null {
   const directory = join(resolve(dataDir), "postgres");

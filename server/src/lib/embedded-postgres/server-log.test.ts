@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { serverLog } from "./server-log.ts";
 
-test("a long log is moved aside while the server goes on writing", (t) => {
+test("moves a long log aside while the server writes", (t) => {
   const folder = mkdtempSync(join(tmpdir(), "chat4all-log-"));
   t.after(() => rmSync(folder, { recursive: true }));
   const log = serverLog(join(folder, "postgres.log"));

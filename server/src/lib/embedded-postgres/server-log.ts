@@ -1,7 +1,7 @@
 import { closeSync, copyFileSync, fstatSync, openSync, readSync, statSync, truncateSync } from "node:fs";
 import { explainFileError } from "../data-dir.ts";
 
-/** PostgreSQL's own log file. It and its predecessor (`.1`) stay within `maxBytes` each, but for a burst. */
+/** The log of PostgreSQL. The file and its predecessor (`.1`) have about `maxBytes` each. */
 export type ServerLog = ReturnType<typeof serverLog>;
 
 const maxBytes = 8 * 1024 * 1024;
@@ -11,7 +11,7 @@ export function serverLog(path: string) {
   return {
     path,
 
-    /** A descriptor to hand to the server; the caller closes its own copy. */
+    /** A descriptor for the server; the caller closes its copy. */
     open(): number {
       try {
         return openSync(path, "a", 0o600);
@@ -25,8 +25,8 @@ export function serverLog(path: string) {
     },
 
     /**
-     * Moves a long log aside. The server goes on writing, at the new beginning, since it only ever appends.
-     * On a full disk the old lines are given up, which makes room.
+     * Moves a long log aside. The server continues at the new beginning, since it appends. On a full disk the old lines
+     * are dropped.
      */
     rotate(): void {
       if (this.sizeBytes() <= maxBytes) return;
@@ -34,7 +34,7 @@ export function serverLog(path: string) {
       attempt(() => truncateSync(path));
     },
 
-    /** What was written after `offset`, or the last part of it. */
+    /** The text after `offset`, or the end of it. */
     since(offset: number): string {
       const file = openSync(path, "r");
       try {
@@ -49,7 +49,7 @@ export function serverLog(path: string) {
   };
 }
 
-/** A log that cannot be kept in order is no reason to stop the hub. */
+/** A failure of the log must not stop the hub. */
 function attempt(work: () => void): void {
   try {
     work();

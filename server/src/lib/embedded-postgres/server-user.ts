@@ -4,14 +4,14 @@ import { promisify } from "node:util";
 import { StartError } from "../start-error.ts";
 
 /**
- * Who runs PostgreSQL, which refuses to run as root. `self`: we are not root, so we do. `other`: we are root and it
- * runs as another user; `wrapper` is the command in front of it, empty when that user reaches all files by itself.
+ * The user that runs PostgreSQL, which refuses root. `self`: ours. `other`: another user, since we are root; `wrapper`
+ * is the command in front, empty when that user can read all files.
  */
 export type ServerUser = { kind: "self" } | { kind: "other"; uid: number; gid: number; wrapper: readonly string[] };
 
 /**
- * As root: the owner of the data directory if it exists and is not root's, else `postgres`, else `nobody`.
- * `mustReach` are a program and a folder that this user needs. Throws a `StartError` when there is no way.
+ * As root: the owner of the data directory if not root, else `postgres`, else `nobody`. `mustReach`: a program and a
+ * folder that this user needs. Throws a `StartError` when there is no such user.
  */
 export async function chooseServerUser(
   directory: string,
@@ -34,7 +34,7 @@ export async function chooseServerUser(
   );
 }
 
-/** Runs a program as that user, in no folder in particular, with nothing of our environment, which holds secrets. */
+/** Runs a program as that user, without our environment, which has secrets. */
 export function spawnAs(
   user: ServerUser,
   program: string,
@@ -49,13 +49,13 @@ export function spawnAs(
   };
   if (user.kind === "self") return spawn(program, args, all);
   const [first, ...rest] = [...user.wrapper, program, ...args];
-  // A wrapper changes the user itself: it needs root's rights to keep a part of them.
+  // A wrapper changes the user itself: it needs root to keep some of its rights.
   return spawn(first!, rest, user.wrapper.length > 0 ? all : { ...all, uid: user.uid, gid: user.gid });
 }
 
 function plainEnv(): NodeJS.ProcessEnv {
   if (process.platform === "win32") return process.env;
-  // A fixed time zone and language: initdb need not guess them, and messages can be recognised.
+  // A fixed time zone and language: initdb does not guess, and its messages are known.
   return { PATH: process.env.PATH, TZ: "UTC", LC_ALL: "C" };
 }
 
@@ -78,9 +78,8 @@ async function lookUp(name: string): Promise<Ids | undefined> {
 const run = promisify(execFile);
 
 /**
- * Root's right to pass closed folders, and nothing else of root, kept by a process of another user. `no_setuid_fixup`
- * makes `access(2)`, with which PostgreSQL looks for its own files, respect it. Containers often have only the
- * second, wider one. Source: capabilities(7), setpriv(1).
+ * The right to enter closed folders, kept by a process of another user. `no_setuid_fixup` makes `access(2)` respect it,
+ * which PostgreSQL uses. Containers often have only the second, wider one. Source: capabilities(7), setpriv(1).
  */
 function capabilityWrappers({ uid, gid }: Ids): string[][] {
   const held = BigInt(`0x${/^CapEff:\s*(\w+)$/m.exec(readStatus())?.[1] ?? "0"}`);

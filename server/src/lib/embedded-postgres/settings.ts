@@ -1,6 +1,6 @@
 import type { Endpoint } from "./endpoint.ts";
 
-/** The arguments that make PostgreSQL fit this program; given at every start, so they also reach older directories. */
+/** Given at every start, so they also apply to older directories. */
 export function serverArguments(directory: string, endpoint: Endpoint): string[] {
   const where =
     endpoint.kind === "socket"
@@ -11,12 +11,12 @@ export function serverArguments(directory: string, endpoint: Endpoint): string[]
 }
 
 const serverSettings = {
-  // An accepted message is on the disk: these three are the promise and are never relaxed.
+  // An accepted message is on the disk: never relax these three.
   fsync: "on",
   synchronous_commit: "on",
   full_page_writes: "on",
 
-  // There is one server and no standby, so the log need only repair this one.
+  // Without a standby, the log only repairs this server.
   wal_level: "minimal",
   max_wal_senders: 0,
   max_logical_replication_workers: 0,
@@ -24,7 +24,7 @@ const serverSettings = {
   min_wal_size: "256MB",
   wal_buffers: "16MB",
 
-  // Memory of a laptop; huge pages and big shared memory are rarely there, least of all in a container.
+  // For the memory of a laptop; containers rarely have huge pages or large shared memory.
   max_connections: 100,
   shared_buffers: "256MB",
   work_mem: "8MB",
@@ -32,22 +32,22 @@ const serverSettings = {
   huge_pages: "off",
   max_parallel_workers_per_gather: 0,
 
-  // Short statements on a disk without a moving head.
+  // For short statements on a solid-state disk.
   jit: "off",
   random_page_cost: 1.1,
   io_method: "sync",
 
-  // Queues are written, read once and deleted: what is dead must go before it slows the next scan.
+  // Queues are written, read once and deleted: dead rows would slow the next scan.
   autovacuum_naptime: "5s",
   autovacuum_vacuum_scale_factor: 0.05,
   autovacuum_vacuum_insert_scale_factor: 0.1,
   autovacuum_analyze_scale_factor: 0.05,
   autovacuum_vacuum_cost_limit: 2000,
 
-  // Work of a client that was killed ends soon after it.
+  // The work of a killed client ends soon after it.
   client_connection_check_interval: "2s",
 
-  // The log holds no statement and no value, which could be somebody's message.
+  // The log has no statement and no value, which could be a message.
   logging_collector: "off",
   log_min_messages: "warning",
   log_min_error_statement: "panic",
@@ -57,7 +57,7 @@ const serverSettings = {
   timezone: "UTC",
 };
 
-/** The setting is a list, in which a folder may hold a comma or a blank only between quotes. */
+/** The setting is a list: a folder with a comma or a blank needs quotes. */
 function quote(folder: string): string {
   return `"${folder.replaceAll('"', '""')}"`;
 }

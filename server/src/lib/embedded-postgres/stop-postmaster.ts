@@ -4,15 +4,15 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Postmaster, ServerPlace } from "./postmaster.ts";
 import { signal } from "./process.ts";
 
-/** Each step is harder than the one before; the server recovers from all of them. */
+/** Each step is harsher; the server recovers from all of them. */
 const steps = [
-  // Ends every session, writes everything down: the next start needs no recovery.
+  // Ends every session and writes a checkpoint: the next start needs no recovery.
   { name: "SIGINT", windowsMode: "fast", limitMs: 6000 },
   { name: "SIGQUIT", windowsMode: "immediate", limitMs: 1500 },
   { name: "SIGKILL", windowsMode: "immediate", limitMs: 1500 },
 ] as const;
 
-/** Stops the server within 9 s, gently if it lets us, and leaves none of its processes. Answers how it went. */
+/** Stops the server and all its processes within 9 s, gently if possible. */
 export async function stopPostmaster(
   postmaster: Postmaster,
   place: ServerPlace,
@@ -33,7 +33,7 @@ export async function stopPostmaster(
   return "still running";
 }
 
-/** Each server process is the leader of its own group, so killing the first one's group would not reach them. */
+/** Each server process leads its own group, so a kill of the first group would miss the others. */
 function childrenOf(pid: number): number[] {
   try {
     return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").split(" ").filter(Boolean).map(Number);

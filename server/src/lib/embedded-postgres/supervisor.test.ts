@@ -27,7 +27,7 @@ describe("the server", { concurrency: 4 }, () => {
   const made = opened.use(temporaryFolder());
   before(async () => (await start(made.dataDir)).stop());
 
-  test("is started again when it was killed; pools go on by themselves", async (t) => {
+  test("restarts after a kill, and pools reconnect", async (t) => {
     await using folder = temporaryFolder(made.dataDir);
     await using postgres = await start(folder.dataDir);
     const pool = openPool({ url: postgres.url, size: 2, applicationName: "test", log: quiet });
@@ -132,7 +132,7 @@ describe("the server", { concurrency: 4 }, () => {
     await other.end("SIGTERM");
   });
 
-  test("that does not stop by itself is forced to, within 10 s", async (t) => {
+  test("that does not stop in time is forced to, within 10 s", async (t) => {
     await using folder = temporaryFolder(made.dataDir);
     const postgres = await start(folder.dataDir);
     const pid = serverPid(folder.dataDir)!;

@@ -18,9 +18,9 @@ type Supervised = {
 };
 
 /**
- * Keeps the server running and the lock held until `stop`. A server that dies is started again at the same address.
- * It retries without end: when a full disk has room again, or an operator has repaired the folder, the hub continues by
- * itself. `onFailed` is called at most once, when another hub has the lock; then `stop` leaves the server alone.
+ * Keeps the server running and the lock held until `stop`. Restarts a dead server at the same address, without a limit:
+ * the hub continues when a full disk has room again or the folder is repaired. Calls `onFailed` at most once, when
+ * another hub has the lock; then `stop` leaves the server running.
  */
 export function supervise({ place, postmaster, lock, takeLock, log, troubles, onFailed }: Supervised): {
   stop(): Promise<void>;
@@ -29,7 +29,7 @@ export function supervise({ place, postmaster, lock, takeLock, log, troubles, on
   const stopRequested = new Promise<void>((resolve) => stopping.signal.addEventListener("abort", () => resolve()));
   const rotation = setInterval(() => place.serverLog.rotate(), rotationIntervalMs).unref();
   let belongsToAnother = false;
-  // A process that exits early leaves no server running; the next start recovers it.
+  // A process that exits early leaves no server; the next start recovers.
   const forgetExit = signalAtExit(() => (belongsToAnother ? null : postmaster.pid), "SIGQUIT");
   const watching = watch();
   let stopped: Promise<void> | undefined;
@@ -46,7 +46,7 @@ export function supervise({ place, postmaster, lock, takeLock, log, troubles, on
     }
   }
 
-  /** Returns the error when another hub has the directory. */
+  /** The error when another hub has the directory. */
   async function bringBack(): Promise<Error | undefined> {
     for (let failures = 1; !stopping.signal.aborted; failures += 1) {
       await Promise.race([delay(doubledMs(restartBackoff, failures)), stopRequested]);
@@ -72,7 +72,7 @@ export function supervise({ place, postmaster, lock, takeLock, log, troubles, on
     if (belongsToAnother) return forgetExit();
     const outcome = await stopPostmaster(postmaster, place);
     forgetExit();
-    if (outcome !== "clean") log.warn({ pid: postmaster.pid, outcome }, "the database did not stop by itself");
+    if (outcome !== "clean") log.warn({ pid: postmaster.pid, outcome }, "the database did not stop in time");
     await lock.release();
   }
 

@@ -45,7 +45,7 @@ describe("as an ordinary user", () => {
     }
   });
 
-  test("a data directory that cannot be written is told in one sentence", async () => {
+  test("explains a data directory that cannot be written in one sentence", async () => {
     await using folder = temporaryFolder();
     chmodSync(folder.path, 0o555);
     const answer = await startHolderProcess(folder.dataDir, options).answer;
@@ -57,9 +57,9 @@ describe("as an ordinary user", () => {
     chmodSync(folder.path, 0o755);
   });
 
-  // Only root can make what belongs to somebody else.
+  // Only root can create files of another user.
   if (isRoot) {
-    test("a database of another user is told in one sentence", async () => {
+    test("explains a database of another user in one sentence", async () => {
       await using folder = temporaryFolder();
       const directory = join(folder.dataDir, "postgres");
       mkdirSync(directory, { recursive: true, mode: 0o700 });

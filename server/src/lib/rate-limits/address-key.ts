@@ -1,8 +1,8 @@
 import { isIPv4, isIPv6 } from "node:net";
 
 /**
- * What a client's address is counted by: an IPv4 address as it is, of an IPv6 address the first 64 bits, since that is
- * what one customer is given. What is neither is counted as it is.
+ * The key by which a client is counted: an IPv4 address, or the first 64 bits of an IPv6 address, which belong to one
+ * customer. Anything else as it is.
  */
 export function addressKey(address: string): string {
   const ip = address.replace(/%.*$/, "");
@@ -12,7 +12,7 @@ export function addressKey(address: string): string {
   const [head, tail] = ip.split("::", 2) as [string, string?];
   const before = head === "" ? [] : head.split(":");
   const after = tail === undefined || tail === "" ? [] : tail.split(":");
-  // An IPv4 address at the end is two groups.
+  // An IPv4 address at the end counts as two groups.
   const groups = before.length + after.length + (after.at(-1)?.includes(".") ? 1 : 0);
   const filled = tail === undefined ? before : [...before, ...Array(8 - groups).fill("0"), ...after];
   return `${filled

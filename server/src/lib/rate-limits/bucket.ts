@@ -1,19 +1,19 @@
 /**
- * The generic cell rate algorithm: of a bucket only its debt is kept, the milliseconds until it is full again. Each
- * token costs the time in which one is gained, and no more may be owed than the whole bucket is worth. So a bucket is
- * one number, needs no timer, and one without debt need not be kept at all.
+ * The generic cell rate algorithm: a bucket is one number, its debt, in milliseconds until it is full again. A token
+ * costs the time in which one is gained; the debt is at most that of the whole bucket. It needs no timer, and a bucket
+ * without debt need not be stored.
  */
 import type { RateLimit, Taken } from "./rate-limits.ts";
 
-/** Sums of fractions of a millisecond must not refuse a token that is there. */
+/** Rounding of sums must not refuse a token. */
 const roundingMs = 1e-6;
 
 export interface Price {
-  /** For one token, in milliseconds. */
+  /** Of one token, in milliseconds. */
   readonly intervalMs: number;
-  /** For what is asked. */
+  /** Of the request. */
   readonly costMs: number;
-  /** For the whole bucket. */
+  /** Of the whole bucket. */
   readonly fullMs: number;
 }
 
@@ -26,8 +26,8 @@ export function isAffordable(debtMs: number, { costMs, fullMs }: Price): boolean
   return debtMs + costMs <= fullMs + roundingMs;
 }
 
-/** `debtMs`: after what was asked is paid, or, when it was refused, as it is. */
-export function told(isAllowed: boolean, debtMs: number, limit: RateLimit, price: Price): Taken {
+/** `debtMs`: after the payment, or unchanged after a refusal. */
+export function toTaken(isAllowed: boolean, debtMs: number, limit: RateLimit, price: Price): Taken {
   const { intervalMs, costMs, fullMs } = price;
   return {
     isAllowed,

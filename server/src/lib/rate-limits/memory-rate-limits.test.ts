@@ -47,7 +47,7 @@ test("however it is asked, no stretch of time has more than the burst and what w
   );
 });
 
-test("what was told to wait is allowed then", () => {
+test("a refused request is allowed after its wait", () => {
   const limit = { perSecond: 0.3, burst: 7 };
   const { limits, pass } = open();
   limits.take("ana", limit, 7);
@@ -57,7 +57,7 @@ test("what was told to wait is allowed then", () => {
 });
 
 // An operator who corrects the time must not lock everybody out for as long.
-test("a clock that is set back makes nobody wait longer than a whole bucket", () => {
+test("a clock that is set back adds no more than a whole bucket to a wait", () => {
   const limit = { perSecond: 5, burst: 2 };
   const { limits, pass } = open();
   limits.take("ana", limit);

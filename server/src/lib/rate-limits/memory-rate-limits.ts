@@ -1,28 +1,27 @@
 import type { Clock } from "../clock.ts";
-import { isAffordable, priceOf, told } from "./bucket.ts";
+import { isAffordable, priceOf, toTaken } from "./bucket.ts";
 import { maxKeys, type RateLimit, type RateLimits, type Taken } from "./rate-limits.ts";
 
 export interface MemoryRateLimits extends RateLimits {
   take(key: string, limit: RateLimit, cost?: number): Taken;
-  /** Keys that are remembered. */
   readonly size: number;
 }
 
-/** Keys whose bucket is full that are forgotten with each new one: more than come, so that none stay. */
+/** Full buckets that are dropped with each new key: more than are added. */
 const swept = 2;
 
-/** In this process alone. */
+/** Of this process. */
 export function openMemoryRateLimits(clock: Pick<Clock, "elapsed">, most = maxKeys): MemoryRateLimits {
-  /** When each bucket is full again, by the clock; the key that asked longest ago first. */
+  /** When each bucket is full again, by the clock; least recently used key first. */
   const fullAt = new Map<string, number>();
 
   function sweep(now: number): void {
-    let looked = 0;
+    let checked = 0;
     for (const [key, at] of fullAt) {
       if (at <= now || fullAt.size >= most) fullAt.delete(key);
       else return;
-      looked += 1;
-      if (looked >= swept) return;
+      checked += 1;
+      if (checked >= swept) return;
     }
   }
 
@@ -31,14 +30,14 @@ export function openMemoryRateLimits(clock: Pick<Clock, "elapsed">, most = maxKe
       const now = clock.elapsed();
       const price = priceOf(limit, cost);
       const known = fullAt.get(key);
-      // When a limit becomes smaller, a key owes at most one full bucket.
+      // A lower limit caps the debt at one full bucket.
       const debtMs = known === undefined ? 0 : Math.min(Math.max(known - now, 0), price.fullMs);
       const isAllowed = isAffordable(debtMs, price);
       const afterMs = isAllowed ? debtMs + price.costMs : debtMs;
       if (known === undefined) sweep(now);
       else fullAt.delete(key);
       fullAt.set(key, now + afterMs);
-      return told(isAllowed, afterMs, limit, price);
+      return toTaken(isAllowed, afterMs, limit, price);
     },
     get size() {
       return fullAt.size;

@@ -77,7 +77,7 @@ test("while Redis is away each process still limits, and counts in common again 
   });
 });
 
-test("a Redis that hangs delays a request once, and then nobody", async () => {
+test("a Redis that hangs delays one request", async () => {
   await using harness = await open();
   const { limits, server, warnings } = harness;
   await limits.take("ana", hourly);
@@ -90,7 +90,7 @@ test("a Redis that hangs delays a request once, and then nobody", async () => {
   server.goOn();
 });
 
-test("a Redis that forgot the script is told again", async () => {
+test("sends the script again to a Redis that has forgotten it", async () => {
   await using harness = await open();
   await harness.limits.take("ana", hourly);
   await harness.client.scriptFlush();

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import type { Clock } from "../clock.ts";
 import type { Log } from "../postgres.ts";
 import type { RedisClient } from "../redis.ts";
-import { priceOf, told } from "./bucket.ts";
+import { priceOf, toTaken } from "./bucket.ts";
 import { openMemoryRateLimits } from "./memory-rate-limits.ts";
 import type { RateLimit, RateLimits, Taken } from "./rate-limits.ts";
 
@@ -13,14 +13,14 @@ export interface RedisRateLimitsOptions {
 }
 
 export const keyPrefix = "chat4all:limit:";
-/** An answer that takes longer is not waited for. */
+/** A slower answer is not awaited. */
 const answerWithinMs = 250;
-/** After a failure, each process counts for itself so long before Redis is asked again. */
+/** After a failure each process counts for itself for this time. */
 const awayMs = 1_000;
 
 /**
- * One count for all processes, by Redis's own clock. While Redis is away, slow or refuses, the process counts for itself,
- * from a full bucket; then as many times the limit is possible as there are processes.
+ * One count for all processes, by the clock of Redis. While Redis fails, each process counts for itself from a full
+ * bucket, so that the limit multiplies by the number of processes.
  */
 export function openRedisRateLimits({ client, clock, log }: RedisRateLimitsOptions): RateLimits {
   const inMemory = openMemoryRateLimits(clock);
@@ -31,12 +31,12 @@ export function openRedisRateLimits({ client, clock, log }: RedisRateLimitsOptio
     const price = priceOf(limit, cost);
     const asked = { keys: [keyPrefix + key], arguments: [String(price.costMs), String(price.fullMs)] };
     const reply = client.evalSha(scriptSha, asked).catch((error: Error) => {
-      // A Redis that was started again has forgotten it.
+      // A restarted Redis has forgotten the script.
       if (error.message.startsWith("NOSCRIPT")) return client.eval(script, asked);
       throw error;
     });
     const [isAllowed, debtMs] = (await within(clock, answerWithinMs, reply)) as [0 | 1, string];
-    return told(isAllowed === 1, Number(debtMs), limit, price);
+    return toTaken(isAllowed === 1, Number(debtMs), limit, price);
   }
 
   return {
@@ -66,7 +66,7 @@ function within<T>(clock: Clock, timeoutMs: number, work: Promise<T>): Promise<T
   });
 }
 
-/** As `bucket.ts` has it. The value is when the bucket is full again, in milliseconds of Redis's clock. */
+/** As in `bucket.ts`. The value is when the bucket is full again, in milliseconds of Redis's clock. */
 const script = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000
