@@ -26,7 +26,7 @@ test("docs/guides/add-a-connector.md", async () => {
     symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
     const blocks = readBlocks(readPage(root, "docs/guides/add-a-connector.md"));
     const notSaved = blocks.filter(({ language, file }) => language !== "sh" && file === null);
-    assert.deepEqual(notSaved, [], "a block that a reader cannot save");
+    assert.deepEqual(notSaved, [], "a block without a file to save it in");
     const env = {
       TEST_DATABASE_URL: process.env.TEST_DATABASE_URL ?? "",
       PATH: `${dirname(process.execPath)}:${process.env.PATH}`,

@@ -125,10 +125,10 @@ test(
     for (const person of people) await person.receives(8, takeoverMs);
     for (const person of people) assert.deepEqual(await person.texts(), texts(1, 8), person.address);
     assert.equal((await client.deadLetters.list()).data.length, 0);
-    const came = await program.has("hook", "what became of both accounts", ({ length }) => length >= 4);
+    const received = await program.has("hook", "the events of both accounts", ({ length }) => length >= 4);
     for (const { channel_account_id: id } of accounts) {
-      const told = came.filter(({ data }) => data.channel_account_id === id).map(({ type }) => type);
-      assert.deepEqual(told.toSorted(), events.toSorted());
+      const types = received.filter(({ data }) => data.channel_account_id === id).map(({ type }) => type);
+      assert.deepEqual(types.toSorted(), events.toSorted());
     }
   },
 );

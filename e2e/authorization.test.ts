@@ -1,6 +1,6 @@
 /**
- * The authorization matrix: each route of the hub's own OpenAPI document, as everybody who must be refused and as
- * everybody who must not. What is expected stands in `authorization-table.ts`; a route without a row there fails, and
+ * The authorization matrix: each route of the hub's own OpenAPI document, as every caller that must be refused and as
+ * every caller that must not. What is expected is in `authorization-table.ts`; a route without a row there fails, and
  * so does a row without a route.
  */
 import assert from "node:assert/strict";
@@ -186,7 +186,7 @@ async function expectNothingOf(workspace: Workspace, said: string, request: Requ
   const things = await Promise.all(Object.values(kept).map((thing) => thing()));
   const ids = [workspaceId, ...[admin, agent, member, outsider].map(({ userId }) => userId), ...things.flatMap(idsIn)];
   const named = JSON.stringify(request);
-  for (const id of ids) assert.ok(named.includes(id) || !said.includes(id), `the answer tells ${id}: ${said}`);
+  for (const id of ids) assert.ok(named.includes(id) || !said.includes(id), `the answer shows ${id}: ${said}`);
 }
 
 function idsIn(thing: string | { id: string; attempt_id: string }): string[] {
@@ -195,7 +195,7 @@ function idsIn(thing: string | { id: string; attempt_id: string }): string[] {
 
 async function expectOpen(route: string, row: Row): Promise<void> {
   const request = (await row.call?.(givenBy(home.member.userId, fresh))) ?? {};
-  const said = await expect(route, request, null, { status: row.answer }, "anybody");
+  const said = await expect(route, request, null, { status: row.answer }, "public");
   assert.doesNotMatch(said, /AUTH_REQUIRED/);
   if (row.answer === 401) assert.match(said, /AUTH_INVALID|AUTH_EXPIRED/);
 }

@@ -37,8 +37,8 @@ describe("a bot answers from the event alone", () => {
   /** The ways to receive the event of a message. */
   const ways: Record<string, (words: string) => Promise<unknown>> = {
     "a webhook": async (words) => {
-      const came = await program.has("bot", words, (all) => all.some(({ data }) => isFrom(words)(data)));
-      return came.find(({ data }) => isFrom(words)(data))!.data;
+      const received = await program.has("bot", words, (all) => all.some(({ data }) => isFrom(words)(data)));
+      return received.find(({ data }) => isFrom(words)(data))!.data;
     },
     "a page of the feed": (words) =>
       until(

@@ -70,7 +70,7 @@ async function send(request: string, { body, token: by = token, headers = {} }: 
   });
   const said = await answer.text();
   if (answer.status >= 400) refusals.push({ request, text: `${said} ${JSON.stringify([...answer.headers])}` });
-  // biome-ignore lint/suspicious/noExplicitAny: a test asserts on what came, whatever its type
+  // biome-ignore lint/suspicious/noExplicitAny: a test asserts on the body, of any type
   return { status: answer.status, body: (said.startsWith("{") ? JSON.parse(said) : said) as any };
 }
 
@@ -263,7 +263,7 @@ test("channel credentials, and webhooks with wrong signatures and unknown bodies
   assertNowhere();
 });
 
-// PostgreSQL tells the whole row that broke a rule.
+// PostgreSQL shows the whole row that broke a rule.
 test("rows that the database refuses", async () => {
   const tables = [
     "messages",

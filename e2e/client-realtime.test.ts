@@ -84,7 +84,7 @@ describe("the client's realtime connection", { timeout: patient(120_000) }, () =
 
     await using second = await startTestHub({ env: { ...env, PORT: port } });
     await speak(second, "while away");
-    await until("it came back", () => live.state === "open");
+    await until("it reconnected", () => live.state === "open");
     await speak(second, "after");
     await second.settled();
     const feed = await second.events(from);
@@ -101,9 +101,9 @@ describe("the client's realtime connection", { timeout: patient(120_000) }, () =
     const { cursor } = live;
     await carl.client.auth.logOut();
     await until("it noticed", () => live.state !== "open");
-    await until("it came back", () => live.state === "open");
+    await until("it reconnected", () => live.state === "open");
     await say("still there?");
-    await until("it hears", () => live.cursor !== cursor);
+    await until("it receives events", () => live.cursor !== cursor);
   });
 
   test("a slow program gets everything, and no more than it asked for is buffered", async () => {
@@ -114,7 +114,7 @@ describe("the client's realtime connection", { timeout: patient(120_000) }, () =
     const first = (await frames.next()).value as RealtimeFrame;
     for (let number = 1; number <= 20; number += 1) await say(`slow ${number}`);
     await hub.settled();
-    await until("it rests", () => live.state === "waiting");
+    await until("it is paused", () => live.state === "waiting");
     const rest = await hub.events(first.cursor);
     const seen: RealtimeFrame[] = [];
     while (seen.length < rest.length) {

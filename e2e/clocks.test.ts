@@ -98,8 +98,8 @@ test("delivery continues without a pause while the clock of one of two hubs is s
   await Promise.all(senders);
   await hub.settled(60_000);
   const conversationIds = talks.map(({ conversationId }) => conversationId);
-  const { client: reader, simulator } = hub;
-  assertFine(await observe({ client: reader, simulator, conversationIds, checker: load.checker }));
+  const { client: direct, simulator } = hub;
+  assertFine(await observe({ client: direct, simulator, conversationIds, checker: load.checker }));
 });
 
 test("deliveries that a hub with a wrong clock postponed are not late when that hub is gone", async () => {

@@ -71,7 +71,7 @@ describe("one vocabulary of events", () => {
     await hub.settled();
     feed = await hub.events("0");
     await until("the socket has it all", () => socket.events().length >= feed.length);
-    webhooks = await program.has("all", "all of it", (came) => came.length >= feed.length - 1);
+    webhooks = await program.has("all", "all of it", (received) => received.length >= feed.length - 1);
   });
 
   const typesOf = (frames: readonly Frame[]) => [...new Set(frames.map(({ event }) => String(event)))].sort();
@@ -104,8 +104,8 @@ describe("one vocabulary of events", () => {
   test("an endpoint that asks for message.status gets the five types of deliveries", async () => {
     const five = eventNames.filter((name) => frameTypes[name] === "MESSAGE_STATUS");
     const count = feed.filter(({ type }) => type === "MESSAGE_STATUS").length;
-    const came = await program.has("statuses", "all of them", (all) => all.length >= count);
-    assert.deepEqual([...new Set(came.map(({ type }) => type))].sort(), [...five].sort());
+    const received = await program.has("statuses", "all of them", (all) => all.length >= count);
+    assert.deepEqual([...new Set(received.map(({ type }) => type))].sort(), [...five].sort());
     const replay = await hub.client.webhookEndpoints.list();
     assert.ok(replay.data.some(({ events }) => events.includes("message.status")));
   });

@@ -13,7 +13,7 @@ import type { Fault } from "./src/simulator-client.ts";
 const text = (text: string): Payload => ({ type: "text", text });
 const channels = connectors.map(({ channel }) => channel);
 
-/** Sends `count` messages over the conversations, round robin, each conversation's in order; the checker hears of all. */
+/** Sends `count` messages over the conversations, round robin, each conversation's in order; the checker knows them. */
 async function sendAll(hub: TestHub, checker: Checker, conversations: readonly Talk[], count: number): Promise<void> {
   await inParallel(conversations, 16, async ({ conversation_id, people }, place) => {
     const recipients = people.map(({ address }) => address);
@@ -49,7 +49,7 @@ test("platforms that time out, fail, refuse, reset, repeat and reorder end with 
   const faults: Omit<Fault, "channel">[] = [
     { fault: "timeout_after_accept", probability: 0.3, delay_ms: 2_000 },
     { fault: "server_error", probability: 0.1 },
-    // By chance it came so seldom that one run in thirty had none.
+    // By chance it happened so seldom that one run in thirty had none.
     { fault: "rate_limit", count: 3, retry_after_s: 1 },
     { fault: "connection_reset", probability: 0.05 },
     { fault: "duplicate_webhooks", probability: 0.3, delay_ms: 50 },
@@ -72,7 +72,7 @@ test("platforms that time out, fail, refuse, reset, repeat and reorder end with 
   }
   const final = connectors.map(({ channel, capabilities }) => `${channel} ${capabilities.receipts.at(-1)}`);
   assert.deepEqual(Object.keys(ends).toSorted(), ["app in_transit", ...final].toSorted());
-  // Every kind of trouble really came.
+  // Every kind of fault happened.
   for (const { fault, channel, hits } of await hub.simulator.faults()) {
     const isPossible = fault !== "duplicate_webhooks" && fault !== "reorder_webhooks";
     if (isPossible) assert.ok(hits > 0, `${fault} never hit ${channel}`);

@@ -29,8 +29,8 @@ describe("a group of a person on WhatsApp, a person on Telegram and an agent", (
     group = await hub.group([ana, bruno, agent.user_id]);
   });
 
-  /** What the group says last, once it is by somebody on a platform. */
-  function heard(text: string): Promise<Message> {
+  /** The last message of the group, once a person on a platform wrote it. */
+  function receivedText(text: string): Promise<Message> {
     return until(`“${text}” is in the conversation`, async () => {
       const { data } = await agent.client.conversations.messages(group.conversation_id, { limit: 20 });
       return data.find(({ payload }) => payload.type === "text" && payload.text === text);
@@ -102,7 +102,7 @@ describe("a group of a person on WhatsApp, a person on Telegram and an agent", (
   test("Ana's reply on WhatsApp arrives on Telegram with her name in front, and in the conversation", async () => {
     const [first] = await ana.received();
     await ana.writes("I got them all", { replyTo: first!.provider_message_id });
-    const reply = await heard("I got them all");
+    const reply = await receivedText("I got them all");
     assert.equal(reply.seq, total + 1);
     assert.equal(reply.direction, "inbound");
     assert.equal(reply.reply_to, messages[0]!.message_id);
@@ -117,12 +117,12 @@ describe("a group of a person on WhatsApp, a person on Telegram and an agent", (
 
   test("Bruno's reply on Telegram arrives on WhatsApp, without his name if the conversation is set so", async () => {
     await bruno.writes("me too");
-    await heard("me too");
+    await receivedText("me too");
     assert.equal((await ana.receives(total + 1)).at(-1)!.text, "Bruno: me too");
 
     await hub.client.conversations.change(group.conversation_id, { settings: { author_prefix: false } });
     await ana.writes("no name, please");
-    await heard("no name, please");
+    await receivedText("no name, please");
     assert.equal((await bruno.receives(total + 2)).at(-1)!.text, "no name, please");
   });
 

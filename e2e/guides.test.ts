@@ -1,6 +1,6 @@
 /**
  * The README and the guides work as printed: the commands of each page run in order in a shell of its own, and all
- * pages run against one hub, in the order in which readers follow them.
+ * pages run against one hub, in the order in which you follow them.
  */
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -22,7 +22,7 @@ import { adminPassword, sharedSecrets, startTestHub, type TestHub } from "./src/
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 
-/** In the order in which readers follow them. A missing page fails the test. */
+/** In the order in which you follow them. A missing page fails the test. */
 const pages = [
   "README.md",
   ...[
@@ -89,7 +89,7 @@ const notRun: Record<string, Record<string, string>> = {
   "docs/guides/rotate-secrets.md": { "npm start -- secrets": "the hub is stopped meanwhile: secrets.test.ts" },
 };
 
-/** Commands that the reader leaves open, by the beginning of their block. */
+/** Commands that you leave open, by the beginning of their block. */
 const open: Record<string, OpenCommand> = {
   "curl -sN http://127.0.0.1:8080/v1/events": { ready: "^: here", shows: "NEW_MESSAGE" },
   "HUB=$HUB KEY=$KEY node_modules/.bin/node follow.mjs": { ready: "Connected", shows: "MESSAGE_STATUS" },
@@ -137,7 +137,7 @@ describe("as printed", { concurrency: false }, () => {
     settledUrl = `http://127.0.0.1:${(settled.address() as { port: number }).port}`;
   });
 
-  /** Replaces what a reader replaces: the address of the hub and the password. */
+  /** Replaces what you replace: the address of the hub and the password. */
   function here(text: string): string {
     return text
       .replaceAll("http://127.0.0.1:8080", hub.url)

@@ -1,4 +1,4 @@
-/** `Idempotency-Key` on every request that creates something: the list comes from the hub's own OpenAPI document. */
+/** `Idempotency-Key` on every request that creates something: the list is that of the hub's own OpenAPI document. */
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -134,11 +134,11 @@ async function post(path: string, { key, body, isPublic }: { key: string; body?:
     },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   });
-  const told = await answer.text();
+  const text = await answer.text();
   return {
     status: answer.status,
-    text: told,
-    code: answer.ok ? null : JSON.parse(told).error.code,
+    text,
+    code: answer.ok ? null : JSON.parse(text).error.code,
     isReplayed: answer.headers.get("idempotent-replayed") === "true",
     retryAfter: answer.headers.get("retry-after"),
   };

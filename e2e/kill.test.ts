@@ -89,7 +89,7 @@ test(
   },
 );
 
-// The power goes: hub, database and platforms die at once. What the platforms got is in their journal.
+// As in a power failure, hub, database and platforms die at once. The platforms keep a journal.
 test(
   "after kill -9 of everything during 2,000 sends, a start delivers all that got a 202, in order",
   { skip: withoutProc },

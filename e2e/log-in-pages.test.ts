@@ -31,7 +31,7 @@ async function post(path: string, body: unknown, token?: string) {
     body: JSON.stringify(body),
   });
   const text = await answer.text();
-  // biome-ignore lint/suspicious/noExplicitAny: a test asserts on what came, whatever its type
+  // biome-ignore lint/suspicious/noExplicitAny: a test asserts on the body, of any type
   return { status: answer.status, body: (text === "" ? null : JSON.parse(text)) as any };
 }
 
@@ -41,7 +41,7 @@ function mailedLink(to: string): Promise<string> {
   return until(`a mail to ${to} arrives`, () => /^http\S+$/m.exec(textOf())?.[0]);
 }
 
-/** Opens a link, and fails for whatever the browser complains about or asks another host for. */
+/** Opens a link, and fails for errors in the browser and requests to other hosts. */
 async function open(link: string): Promise<Page> {
   const page = await (await openProfile(browser)).newPage();
   page.on("console", (message) => assert.doesNotMatch(message.text(), /Content Security Policy/));

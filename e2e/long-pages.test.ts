@@ -262,9 +262,9 @@ test("conversations with many members are listed once, a page at a time, in eith
   const events = await walkEvents(after);
   for (const { items, bytes } of events) assert.ok(bytes < mebibyte * 1.1, `${items.length} of ${bytes} bytes`);
   assert.ok(events.length < 8, `${events.length} pages`);
-  const told = events.flatMap(({ items }) => items.map(({ conversation }) => conversation as Record<string, unknown>));
+  const shown = events.flatMap(({ items }) => items.map(({ conversation }) => conversation as Record<string, unknown>));
   assert.deepEqual(
-    told.map(({ conversation_id }) => conversation_id),
+    shown.map(({ conversation_id }) => conversation_id),
     made.slice(1),
   );
   await assertQuick(`/v1/events?after=${after}`);

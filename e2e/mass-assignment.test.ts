@@ -73,7 +73,7 @@ test("every object in a request body is closed, except those listed here", () =>
 describe("fields that the hub writes are refused by name", () => {
   const routes = Object.entries(authorizationTable).filter(([route]) => /^(POST|PATCH|PUT|DELETE) /.test(route));
   for (const [route, row] of routes) {
-    // A platform's own words: kept as they came, and read by its connector.
+    // A platform's body: kept unchanged, and read by its connector.
     if (route === "POST /webhooks/{channel}/{id}") continue;
     test(route, async () => {
       const schema = bodies.get(route);

@@ -207,7 +207,7 @@ describe("what a member can reach", () => {
           "777000111",
           await providerId(sent.message_id),
         ]) {
-          assert.equal(JSON.stringify(one).includes(secret), false, `thing ${index} tells ${secret}`);
+          assert.equal(JSON.stringify(one).includes(secret), false, `answer ${index} shows ${secret}`);
         }
       }
     });

@@ -134,9 +134,9 @@ test("an intercepted callback works in no other browser, and only once in its ow
 
   const thief = await openPerson();
   assert.equal((await thief.page.goto(caught))?.status(), 401);
-  const begun = await openPerson();
-  await begun.page.goto(`${hub}/auth/oauth/acme`);
-  assert.equal((await begun.page.goto(caught))?.status(), 401, "with a log-in of its own under way");
+  const started = await openPerson();
+  await started.page.goto(`${hub}/auth/oauth/acme`);
+  assert.equal((await started.page.goto(caught))?.status(), 401, "with a log-in of its own under way");
 
   assert.equal((await page.goto(caught))?.status(), 200);
   assert.equal((await page.goto(caught))?.status(), 401);

@@ -39,7 +39,7 @@ test("the embedded set-up refuses private addresses of platforms as well, except
     return async (method: string, path: string, body?: object) => {
       const headers = { authorization: `Bearer ${key}`, ...(body && { "content-type": "application/json" }) };
       const answer = await fetch(place.url + path, { method, headers, body: body ? JSON.stringify(body) : null });
-      // biome-ignore lint/suspicious/noExplicitAny: a test asserts on what came, whatever its type
+      // biome-ignore lint/suspicious/noExplicitAny: a test asserts on the body, of any type
       return { status: answer.status, body: (await answer.json()) as any };
     };
   };

@@ -189,7 +189,7 @@ test("a person who has not written recently gets the code in a template, or must
   assert.deepEqual((await eva.client.users.verifyAddress(eva.userId, body)).addresses, [phone.address]);
   assert.equal((await phone.received())[0]!.raw.template.name, "one_time_code");
 
-  // Or the person writes first: nobody has answered yet, so the user may have the address.
+  // Or the person writes first: no one has answered yet, so the user may have the address.
   const second = hub.person("whatsapp");
   await second.writes("It is me");
   await until("it has arrived", async () => (await everythingTold(hub.admin)).includes("It is me"));

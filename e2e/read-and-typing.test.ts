@@ -55,7 +55,7 @@ describe("read marks and typing on platforms", () => {
     const { ids, conversationId } = await writes(ana, "1", "2", "3");
     assert.equal(await hub.client.conversations.read(conversationId, 2), null);
     assert.deepEqual(await readMarks(ana), [ids[1]]);
-    // A second reader, or a second time, sends the platform nothing.
+    // A second user, or reading again, sends the platform nothing.
     const agent = await hub.user("agent");
     await agent.client.conversations.read(conversationId, 2);
     await hub.client.conversations.read(conversationId, 1);

@@ -33,7 +33,7 @@ let theirThings: Things;
 
 before(async () => {
   const port = String(await freePort());
-  // Their bot is told by the hub itself where to call.
+  // The hub sets the webhook of their bot.
   const env = { WEBHOOKS_ALLOW_PRIVATE: "true", PORT: port, PUBLIC_URL: `http://127.0.0.1:${port}` };
   // In the last test, without policies, foreign keys refuse some rows.
   hub = opened.use(await startTestHub({ env, expectedErrors: /_of_workspace/ }));
@@ -46,7 +46,7 @@ before(async () => {
   await hub.settled();
   await fillWorkspace(theirs, theirThings, owner);
   await hub.settled();
-  // Endpoints are told of what happens on and on; from here on nothing moves by itself.
+  // Endpoints get events all the time; from here on nothing changes by itself.
   for (const { client } of [ours.admin, theirs.admin]) {
     for (const { webhook_endpoint_id } of (await client.webhookEndpoints.list()).data) {
       await client.webhookEndpoints.change(webhook_endpoint_id, { status: "disabled" });
@@ -238,7 +238,7 @@ describe("the hub's own statements without their conditions on the workspace", (
     const secrets = await idsOfTheirs();
     const found: string[] = [];
     for (const [route, { access, call: make, stranger }] of Object.entries(authorizationTable)) {
-      // Workspaces are told to the admins of the first: see GET /v1/workspaces.
+      // Workspaces are shown to the admins of the first: see GET /v1/workspaces.
       const isTheirBusiness = access === "public" || route.endsWith("/v1/workspaces");
       if (isTheirBusiness || (stranger === "own" && !route.startsWith("GET "))) continue;
       const request = await requestOf(make!);
@@ -251,8 +251,8 @@ describe("the hub's own statements without their conditions on the workspace", (
       const expected = stranger === "own" ? 200 : stranger;
       if (status !== expected) found.push(`${route} was answered ${status}`);
       const named = JSON.stringify(request);
-      const told = [...secrets].find((id) => said.includes(id) && !named.includes(id));
-      if (told !== undefined) found.push(`${route} tells ${told}`);
+      const leaked = [...secrets].find((id) => said.includes(id) && !named.includes(id));
+      if (leaked !== undefined) found.push(`${route} shows ${leaked}`);
       const changed = stranger === "own" ? [] : changedTables(before, await takeSnapshot(owner));
       if (changed.length > 0) found.push(`${route} changes ${changed.join(", ")}`);
     }

@@ -25,7 +25,7 @@ test("messages of one account arrive while those of another are held up", async 
   const ben = hub.person("telegram", "Ben");
   await Promise.all([ana.writes("oi"), ben.writes("oi")]);
   await hub.settled();
-  const heard = async (words: string) => {
+  const hasReceived = async (words: string) => {
     const { rows } = await hub.db.query("SELECT FROM messages WHERE payload ->> 'text' = $1", [words]);
     return rows.length === 1;
   };
@@ -43,13 +43,13 @@ test("messages of one account arrive while those of another are held up", async 
     for (let round = 1; round <= 5; round += 1) {
       await ana.writes(`Ana ${round}`);
       await ben.writes(`Ben ${round}`);
-      await until(`Ben's message ${round} has arrived`, () => heard(`Ben ${round}`), patient(10_000));
+      await until(`Ben's message ${round} has arrived`, () => hasReceived(`Ben ${round}`), patient(10_000));
     }
-    assert.equal(await heard("Ana 5"), false, "Ana's are held up");
+    assert.equal(await hasReceived("Ana 5"), false, "Ana's are held up");
   } finally {
     release.resolve();
   }
   await holding;
   await hub.settled();
-  for (let round = 1; round <= 5; round += 1) assert.ok(await heard(`Ana ${round}`));
+  for (let round = 1; round <= 5; round += 1) assert.ok(await hasReceived(`Ana ${round}`));
 });

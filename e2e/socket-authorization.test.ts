@@ -47,14 +47,14 @@ test("a client that disconnects during the handshake does no harm", async () => 
     const client = connect(Number(port), hostname);
     await once(client, "connect");
     client.write(`GET ${path} HTTP/1.1\r\nhost: hub\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n`);
-    // Both are there before the hub looks: its answer fails, and a failure that nobody hears ends the process.
+    // Both are there before the hub reads them: its answer fails, and an unhandled failure ends the process.
     client.resetAndDestroy();
     await once(client, "close");
   }
   assert.equal((await fetch(`${hub.url}/healthz`)).status, 200);
 });
 
-// As Java's client does with every request, unless it is told not to.
+// As Java's client does with every request, by default.
 test("a request that offers another protocol is answered normally", async () => {
   const asked = request(`${hub.url}/healthz`, { headers: { connection: "Upgrade, HTTP2-Settings", upgrade: "h2c" } });
   asked.end();
@@ -108,15 +108,15 @@ test("only members of a conversation receive its events", async () => {
     conversation_id: group.conversation_id,
     payload: text("For the three of us"),
   });
-  // What each of the others may hear comes after it, so that theirs is heard by then.
+  // The others get an event of their own afterwards: by then they would have received it.
   const others = { outsider: home, stranger: abroad };
   for (const [name, workspace] of Object.entries(others)) {
     const members = [workspace.admin.userId, workspace.outsider.userId];
     const { conversation_id } = await workspace.admin.client.conversations.create({ type: "private", members });
     const frames = listeners[name as keyof typeof others];
-    await until(`${name} hears of their own`, () => frames.some((frame) => frame.includes(conversation_id)));
+    await until(`${name} receives their own`, () => frames.some((frame) => frame.includes(conversation_id)));
   }
-  await until("the member hears it", () => listeners.member.some((frame) => frame.includes(said.message_id)));
+  await until("the member receives it", () => listeners.member.some((frame) => frame.includes(said.message_id)));
   for (const name of ["outsider", "stranger"] as const) {
     const leaked = listeners[name].filter((frame) => frame.includes(group.conversation_id));
     assert.deepEqual(leaked, [], name);

@@ -12,7 +12,7 @@ const opened = closeAfterTests();
 let serverUrl: string;
 let superuser: Owner;
 before(async () => {
-  // Roles belong to a server: one of our own, on which nobody has made any.
+  // Roles belong to a server: one of our own, without any.
   const server = await startTestServer();
   opened.defer(() => server.stop());
   serverUrl = server.url;
@@ -35,7 +35,7 @@ describe("a user that owns its database and creates roles", () => {
   });
 
   test("is enough: the hub creates its roles and delivers messages", () => smokeTest(url));
-  // Another channel: a simulator that begins anew gives its messages the same ids.
+  // Another channel: a new simulator gives its messages the same ids.
   test("is enough for the next start too", () => smokeTest(url, "whatsapp"));
 });
 
@@ -75,7 +75,7 @@ async function smokeTest(url: string, channel = "telegram"): Promise<void> {
     "Hello Ana",
   ]);
   const { body: events } = await home.admin.client.call<{ data: unknown[] }>("GET", "/v1/events");
-  assert.ok(events.data.length >= 3, "the feed tells of it");
+  assert.ok(events.data.length >= 3, "it is in the feed");
   const { body: audit } = await home.admin.client.call<{ data: { action: string }[] }>("GET", "/v1/audit-log");
   assert.ok(audit.data.some(({ action }) => action === "session.opened"));
 

@@ -8,7 +8,7 @@ import { startTestHub, type TestHub } from "./src/harness.ts";
 import { startWebhookProgram, type WebhookProgram } from "./src/webhook-program.ts";
 import type { Received } from "./src/webhook-receiver.ts";
 
-// Journeys of a hub as `npm start` starts it, and a program of its own that believes what `standardwebhooks` believes.
+// Journeys of a hub as `npm start` starts it, and a program that verifies with `standardwebhooks`.
 
 let hub: TestHub;
 let program: WebhookProgram;
@@ -19,9 +19,9 @@ before(async () => {
   hub = opened.use(await startTestHub({ env: { WEBHOOKS_ALLOW_PRIVATE: "true" } }));
 });
 
-const areVerified = (came: readonly Received[]) => came.every((one) => one.isVerified);
-const textsOf = (came: readonly Received[], type = "message.accepted") =>
-  came.filter((one) => one.type === type).map((one) => one.data.content);
+const areVerified = (received: readonly Received[]) => received.every((one) => one.isVerified);
+const textsOf = (received: readonly Received[], type = "message.accepted") =>
+  received.filter((one) => one.type === type).map((one) => one.data.content);
 
 /** An endpoint of the program, under a name of its own. */
 async function connect(name: string, more: { events?: WebhookEvent[]; ordered?: boolean } = {}) {
@@ -42,21 +42,21 @@ test("endpoints get the events of both directions, signed, and the trace lists t
   const sent = await say("hello", ana);
   await hub.settled();
   const wanted = ["message.received", "message.accepted", "message.in_transit", "message.sent"];
-  const came = await program.has("both-sides", "all names came", (all) =>
+  const received = await program.has("both-sides", "all events were received", (all) =>
     wanted.every((type) => all.some((one) => one.type === type)),
   );
-  assert.ok(areVerified(came));
-  assert.deepEqual(textsOf(came, "message.received"), ["bom dia"]);
-  assert.deepEqual(textsOf(came), ["hello"]);
-  assert.ok(came.some((one) => one.type === "conversation.created"));
-  const told = await until("the trace names the endpoint", async () => {
+  assert.ok(areVerified(received));
+  assert.deepEqual(textsOf(received, "message.received"), ["bom dia"]);
+  assert.deepEqual(textsOf(received), ["hello"]);
+  assert.ok(received.some((one) => one.type === "conversation.created"));
+  const calls = await until("the trace names the endpoint", async () => {
     const trace = await hub.client.messages.trace(sent.message_id);
     const entries = trace.filter((entry) => entry.what === "webhook_endpoint");
     return entries.length >= 3 && entries;
   });
-  assert.equal(told[0]!.webhook_endpoint_id, endpoint.webhook_endpoint_id);
-  assert.equal(told[0]!.event, "message.accepted");
-  assert.equal(told[0]!.status_code, 204);
+  assert.equal(calls[0]!.webhook_endpoint_id, endpoint.webhook_endpoint_id);
+  assert.equal(calls[0]!.event, "message.accepted");
+  assert.equal(calls[0]!.status_code, 204);
   await hub.client.webhookEndpoints.remove(endpoint.webhook_endpoint_id);
 });
 
@@ -66,24 +66,24 @@ test("after a rotation both secrets sign for a while, then only the new one", as
   assert.notEqual(rotated.secret, old);
   assert.ok(rotated.old_secret_until !== null);
   await say("with both");
-  const [both] = await program.has("rotation", "it came", (came) => came.length === 1);
+  const [both] = await program.has("rotation", "it was received", (received) => received.length === 1);
   assert.equal(both!.isVerified, true, "the old secret still verifies");
   assert.equal(both!.signatures, 2);
   await program.behave("rotation", rotated.secret);
   await say("with both again");
-  const came = await program.has("rotation", "it came", (all) => all.length === 2);
-  assert.equal(came[1]!.isVerified, true, "and so does the new one");
+  const received = await program.has("rotation", "it was received", (all) => all.length === 2);
+  assert.equal(received[1]!.isVerified, true, "and so does the new one");
 
   const last = await hub.client.webhookEndpoints.rotateSecret(id, 0);
   await say("with the last");
-  const refused = await program.has("rotation", "it came", (all) => all.length >= 3);
+  const refused = await program.has("rotation", "it was received", (all) => all.length >= 3);
   assert.equal(refused[2]!.isVerified, false, "a secret without overlap ends at once");
   assert.equal(refused[2]!.signatures, 1);
   await program.behave("rotation", last.secret);
-  const again = await program.has("rotation", "it came again", (all) => all.at(-1)!.isVerified);
+  const again = await program.has("rotation", "it was sent again", (all) => all.at(-1)!.isVerified);
   assert.equal(again.at(-1)!.id, refused[2]!.id, "what was refused is sent again, under the same id");
   const { old_secret_until } = await hub.client.webhookEndpoints.rotateSecret(id);
-  assert.ok(Math.abs(Date.parse(old_secret_until!) - Date.now() - 86_400_000) < 60_000, "a day, unless it is told");
+  assert.ok(Math.abs(Date.parse(old_secret_until!) - Date.now() - 86_400_000) < 60_000, "a day by default");
   const shown = JSON.stringify(await hub.client.webhookEndpoints.get(id));
   assert.doesNotMatch(shown, /whsec_|secret_sealed/);
   await hub.client.webhookEndpoints.remove(id);
@@ -94,8 +94,8 @@ test("a failure is recorded as an attempt, the next attempt succeeds, and the de
   const { webhook_endpoint_id: id, secret } = endpoint;
   await program.behave("failure", secret, { kind: "fail", status: 500, times: 1 });
   await say("once more");
-  const came = await program.has("failure", "it came twice", (all) => all.length === 2);
-  const pause = came[1]!.atMs - came[0]!.atMs;
+  const received = await program.has("failure", "it was sent twice", (all) => all.length === 2);
+  const pause = received[1]!.atMs - received[0]!.atMs;
   assert.ok(pause > 4_400 && pause < patient(8_500), `${pause} ms`);
   const attempts = await until("both attempts are written", async () => {
     const { data } = await hub.client.webhookEndpoints.attempts(id);
@@ -104,8 +104,8 @@ test("a failure is recorded as an attempt, the next attempt succeeds, and the de
   assert.deepEqual(
     attempts.map((one) => [one.number, one.status, one.status_code, one.webhook_id]),
     [
-      [2, "succeeded", 204, came[0]!.id],
-      [1, "failed", 500, came[0]!.id],
+      [2, "succeeded", 204, received[0]!.id],
+      [1, "failed", 500, received[0]!.id],
     ],
   );
   const { data: failed } = await hub.client.webhookEndpoints.attempts(id, { status: "failed" });
@@ -115,16 +115,16 @@ test("a failure is recorded as an attempt, the next attempt succeeds, and the de
   );
   await program.behave("failure", secret);
   const replayed = await hub.client.webhookEndpoints.replayAttempt(id, failed[0]!.attempt_id);
-  assert.equal(replayed.webhook_id, came[0]!.id);
+  assert.equal(replayed.webhook_id, received[0]!.id);
   const all = await program.has("failure", "it was replayed", (all) => all.length === 3);
-  assert.equal(all[2]!.id, came[0]!.id);
+  assert.equal(all[2]!.id, received[0]!.id);
   await hub.client.webhookEndpoints.remove(id);
 });
 
 test("events missed while an endpoint was disabled are replayed by their time", async () => {
   const { webhook_endpoint_id: id } = await connect("missed", { events: ["message.accepted"] });
   await say("before");
-  await program.has("missed", "the first came", (all) => all.length === 1);
+  await program.has("missed", "the first was received", (all) => all.length === 1);
   await hub.client.webhookEndpoints.change(id, { status: "disabled" });
   const from = new Date().toISOString();
   await say("missed 1");
@@ -132,14 +132,14 @@ test("events missed while an endpoint was disabled are replayed by their time", 
   await refused(hub.client.webhookEndpoints.replay(id, { from }), "CONFLICT");
   await hub.client.webhookEndpoints.change(id, { status: "enabled" });
   await say("after");
-  await program.has("missed", "it goes on from now", (all) => textsOf(all).includes("after"));
+  await program.has("missed", "it continues from now", (all) => textsOf(all).includes("after"));
   assert.deepEqual(textsOf(await program.received("missed")), ["before", "after"]);
   const { replayed, next_from } = await hub.client.webhookEndpoints.replay(id, { from });
   assert.equal(replayed, 3);
   assert.equal(next_from, null);
-  const came = await program.has("missed", "the missed ones came", (all) => all.length === 5);
-  assert.deepEqual(textsOf(came).toSorted(), ["after", "after", "before", "missed 1", "missed 2"]);
-  assert.equal(new Set(came.map((one) => one.id)).size, 4);
+  const received = await program.has("missed", "the missed ones were received", (all) => all.length === 5);
+  assert.deepEqual(textsOf(received).toSorted(), ["after", "after", "before", "missed 1", "missed 2"]);
+  assert.equal(new Set(received.map((one) => one.id)).size, 4);
   await hub.client.webhookEndpoints.remove(id);
 });
 
@@ -159,19 +159,19 @@ test("an ordered endpoint waits for its first event, an unordered one continues,
   const live = await connect("live", wanted);
   const quick = Date.now();
   await say("quick", person);
-  const [told] = await program.has("live", "the live one is told", (all) => all.length === 1);
-  assert.ok(told!.atMs - quick < Math.min(patient(1_500), 10_000), `${told!.atMs - quick} ms`);
-  // Each head fails once, and nothing behind it goes before it has succeeded.
+  const [calls] = await program.has("live", "the live one received it", (all) => all.length === 1);
+  assert.ok(calls!.atMs - quick < Math.min(patient(1_500), 10_000), `${calls!.atMs - quick} ms`);
+  // Each head fails once, and nothing behind it is sent before it has succeeded.
   const loosely = await program.has("loose", "all tried once", (all) => new Set(all.map((one) => one.id)).size === 3);
   assert.ok(loosely.length <= 5);
-  const came = await program.has(
+  const received = await program.has(
     "ordered",
-    "all came",
+    "all were received",
     (all) => all.filter((one) => one.status === 204).length === 3,
     60_000,
   );
   assert.deepEqual(
-    textsOf(came),
+    textsOf(received),
     [...texts, "quick"].flatMap((text) => [text, text]),
   );
   for (const { webhook_endpoint_id } of [ordered, loose, dead, slow, live]) {
@@ -184,10 +184,10 @@ test("a test is sent at once and answered with its attempt; a redirect is a fail
   const attempt = await hub.client.webhookEndpoints.test(id);
   assert.equal(attempt.status, "succeeded");
   assert.equal(attempt.event, "webhook_endpoint.test");
-  const [came] = await program.received("tested");
-  assert.equal(came!.type, "webhook_endpoint.test");
-  assert.equal(came!.id, attempt.webhook_id);
-  assert.ok(came!.isVerified);
+  const [received] = await program.received("tested");
+  assert.equal(received!.type, "webhook_endpoint.test");
+  assert.equal(received!.id, attempt.webhook_id);
+  assert.ok(received!.isVerified);
   await program.behave("tested", secret, { kind: "redirect", to: program.urlOf("elsewhere") });
   const redirected = await hub.client.webhookEndpoints.test(id);
   assert.equal(redirected.status_code, 302);
@@ -211,7 +211,7 @@ test("an endpoint that an API key made is disabled when the key is revoked, and 
   await program.behave("by-a-key", endpoint.secret);
   const person = hub.person("telegram");
   await person.writes("while the key works");
-  await program.has("by-a-key", "it came", (came) => came.length === 1);
+  await program.has("by-a-key", "it was received", (received) => received.length === 1);
   await hub.admin.apiKeys.revoke(key.api_key_id);
   await person.writes("after the key");
   const disabled = await until("the endpoint is disabled", async () => {
@@ -222,8 +222,8 @@ test("an endpoint that an API key made is disabled when the key is revoked, and 
   const enabled = await hub.admin.webhookEndpoints.change(id, { status: "enabled" });
   assert.deepEqual([enabled.status, enabled.made_by_key_id], ["enabled", null]);
   await person.writes("after the admin enabled it");
-  const came = await program.has("by-a-key", "it came again", (all) => all.length === 2);
-  assert.deepEqual(textsOf(came, "message.received"), ["while the key works", "after the admin enabled it"]);
+  const received = await program.has("by-a-key", "it was sent again", (all) => all.length === 2);
+  assert.deepEqual(textsOf(received, "message.received"), ["while the key works", "after the admin enabled it"]);
   await hub.admin.webhookEndpoints.remove(id);
 });
 
@@ -232,9 +232,9 @@ test("private addresses, other roles, other workspaces and too many endpoints ar
   const agent = await hub.user("agent");
   await refused(agent.client.webhookEndpoints.list(), "FORBIDDEN");
   const readOnly = await hub.admin.apiKeys.create({ name: "reads", scopes: ["webhook-endpoints:read"] });
-  const reader = hub.clientFor(readOnly.key);
-  assert.equal((await reader.webhookEndpoints.list()).data[0]!.webhook_endpoint_id, id);
-  await refused(reader.webhookEndpoints.test(id), "FORBIDDEN");
+  const limited = hub.clientFor(readOnly.key);
+  assert.equal((await limited.webhookEndpoints.list()).data[0]!.webhook_endpoint_id, id);
+  await refused(limited.webhookEndpoints.test(id), "FORBIDDEN");
   for (const url of [
     "ftp://example.com/",
     "https://user:password@example.com/",
@@ -266,7 +266,7 @@ test("private addresses, other roles, other workspaces and too many endpoints ar
   await program.behave("theirs", theirs);
   const everything = await connect("everything");
   await say("not for strangers");
-  await program.has("everything", "ours is told", (all) => textsOf(all).length === 1);
+  await program.has("everything", "ours was received", (all) => textsOf(all).length === 1);
   assert.deepEqual(await program.received("theirs"), []);
   await hub.client.webhookEndpoints.remove(everything.webhook_endpoint_id);
   for (let made = 1; made < 50; made += 1) {

@@ -45,9 +45,14 @@ test(
     }
     await talking;
     for (const name of ["ordered", "loose"]) {
-      const came = await program.has(name, `all came to ${name}`, (came) => idsOf(came).length === all, 60_000);
-      assert.ok(came.every((one) => one.isVerified));
-      assert.deepEqual(idsOf(came).toSorted(), said.map((sent) => sent.message_id).toSorted());
+      const received = await program.has(
+        name,
+        `all arrived at ${name}`,
+        (received) => idsOf(received).length === all,
+        60_000,
+      );
+      assert.ok(received.every((one) => one.isVerified));
+      assert.deepEqual(idsOf(received).toSorted(), said.map((sent) => sent.message_id).toSorted());
     }
     assertOrdered(await program.received("ordered"));
     hub.kill("SIGTERM");
@@ -78,8 +83,13 @@ test(
     doomed.kill("SIGKILL");
     await talking;
     for (const name of ["ordered", "loose"]) {
-      const came = await program.has(name, `all came to ${name}`, (came) => idsOf(came).length === all, takeoverMs);
-      assert.ok(came.every((one) => one.isVerified));
+      const received = await program.has(
+        name,
+        `all arrived at ${name}`,
+        (received) => idsOf(received).length === all,
+        takeoverMs,
+      );
+      assert.ok(received.every((one) => one.isVerified));
     }
     assertOrdered(await program.received("ordered"));
     survivor.kill("SIGTERM");
@@ -100,13 +110,13 @@ async function connect(client: Client, program: WebhookProgram, name: string, or
   await program.behave(name, secret, { kind: "slow", ms: thinkMs });
 }
 
-/** Resolves once all was said to everybody; what was accepted so far is in `said`. */
+/** Resolves once all was said to all people; what was accepted so far is in `said`. */
 async function talkToAll(client: Client, simulatorUrl: string, said: Sent[]): Promise<void> {
   const platforms = openSimulatorClient(simulatorUrl);
-  const everybody = Array.from({ length: people }, (_, index) =>
+  const everyone = Array.from({ length: people }, (_, index) =>
     openPerson(platforms, "whatsapp", index, `Person ${index}`),
   );
-  await Promise.all(everybody.map((person) => talk(client, person, said)));
+  await Promise.all(everyone.map((person) => talk(client, person, said)));
 }
 
 /** Says so many things, one after the other, each again until it is accepted. */
@@ -129,13 +139,13 @@ async function talk(client: Client, person: Person, said: Sent[]): Promise<void>
   }
 }
 
-function idsOf(came: readonly Received[]): unknown[] {
-  return [...new Set(came.map((one) => one.data.message_id))];
+function idsOf(received: readonly Received[]): unknown[] {
+  return [...new Set(received.map((one) => one.data.message_id))];
 }
 
-/** In each conversation the events came in the order of `seq`; one that came twice came twice in a row. */
-function assertOrdered(came: readonly Received[]): void {
-  for (const [conversation, events] of Map.groupBy(came, (one) => one.data.conversation_id)) {
+/** In each conversation the events arrived in the order of `seq`; repeated ones one after the other. */
+function assertOrdered(received: readonly Received[]): void {
+  for (const [conversation, events] of Map.groupBy(received, (one) => one.data.conversation_id)) {
     const seqs = events.map((one) => Number(one.data.seq));
     assert.deepEqual(
       seqs,

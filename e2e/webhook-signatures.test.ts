@@ -5,7 +5,7 @@ import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { signatureHeaders } from "../server/src/webhook-endpoints/sign.ts";
 import { startWebhookProgram, type WebhookProgram } from "./src/webhook-program.ts";
 
-// What a forger may send to a program that was told to believe only us. The program is a process of its own, which
+// What a forger may send to a program that verifies signatures. The program is a process of its own, which
 // verifies with the package `standardwebhooks`; the hub's own signatures are made by the hub's own code.
 
 const key = randomBytes(32);
@@ -49,7 +49,7 @@ const forgeries: Record<string, () => Forged> = {
   "a byte more in the body": () => altered({}, `${body} `),
   "a line end behind the body": () => altered({}, `${body}\n`),
   "a byte less in the body": () => altered({}, body.slice(0, -1)),
-  "the body written anew": () => altered({}, JSON.stringify(JSON.parse(body), null, 1)),
+  "the body written again": () => altered({}, JSON.stringify(JSON.parse(body), null, 1)),
   "fields of the body in another order": () => altered({}, JSON.stringify({ data: {}, ...JSON.parse(body) })),
   "the body in another normal form": () => altered({}, body.replace("ção", "ção".normalize("NFD"))),
   "an empty body": () => altered({}, ""),

@@ -6,7 +6,7 @@ import { until } from "../server/src/testing/until.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 
 /**
- * Platforms resend a webhook that they believe lost, even while the first one is being read, and to any process. That
+ * Platforms resend a webhook that they assume lost, even while the first one is being read, and to any process. That
  * is normal, so nothing may be logged as a problem.
  */
 describe("the same webhook many times at once, over two hubs", () => {
