@@ -7,7 +7,6 @@ export interface Child extends AsyncDisposable {
   readonly pid: number;
   /** Sends an order and waits for its result. One at a time. */
   ask<Result>(order: unknown): Promise<Result>;
-  /** Sends an order without a result. */
   post(order: unknown): void;
 }
 

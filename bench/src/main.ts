@@ -67,7 +67,6 @@ async function run(): Promise<number> {
   return failures === 0 ? 0 : 1;
 }
 
-/** The profile is printed beside a JSON object, never in it. */
 function print(text: string): void {
   (options.json ? process.stderr : process.stdout).write(text);
 }

@@ -1,6 +1,5 @@
 import type { Observer } from "./watch/observer.ts";
 
-/** One line of the table. */
 export interface Row {
   name: string;
   value: number;
@@ -15,14 +14,12 @@ export interface Row {
 }
 
 export interface Measure {
-  /** The rows that `run` makes. */
   names: readonly string[];
   /** Starts what it needs, measures, checks that nothing was lost, and stops all of it. */
   run(bench: Bench): Promise<Row[]>;
 }
 
 export interface Bench {
-  /** Says on stderr what happens right now. */
   progress(line: string): void;
   observer: Observer;
   /** Closed by the one who opened it, and when the bench is interrupted. */
@@ -64,12 +61,10 @@ export function atMost(figure: Figure, goal: number, reference: number | null = 
   return { ...alone(figure), ...beside, goal: `<= ${goal} ${figure.unit}`, holds: figure.value <= goal };
 }
 
-/** A figure of which nothing was promised, beside the reference of the same run. */
 export function beside(figure: Figure, reference: number): Row {
   return { ...atLeastTimes(figure, reference, 0), goal: null, holds: null };
 }
 
-/** A figure of which nothing was promised. */
 export function alone(figure: Figure): Row {
   return { ...figure, value: round(figure.value), reference: null, ratio: null, goal: null, holds: null };
 }

@@ -13,7 +13,6 @@ import { wsFanout } from "./measures/ws-fanout.ts";
 import { wsLatency } from "./measures/ws-latency.ts";
 import { wsStorm } from "./measures/ws-storm.ts";
 
-/** In the order in which they run. */
 export const measures: readonly Measure[] = [
   start,
   acceptSingle,

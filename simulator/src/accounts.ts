@@ -6,22 +6,17 @@ export const maxAccounts = 10_000;
 /** One connected number or bot, as its platform knows it. Credentials are shown: nothing here is secret. */
 export interface Account {
   readonly channel: string;
-  /** What the platform calls it: WhatsApp's phone number id, Telegram's bot id. */
   readonly id: string;
-  /** The secret that a call must show: an access token, a bot token. */
   readonly token: string;
   /** Where the platform sends its webhooks; `undefined`: nowhere. */
   readonly webhookUrl: string | undefined;
-  /** The account in the fields of the control surface. */
   readonly fields: Readonly<Record<string, unknown>>;
 }
 
-/** The accounts that exist. */
 export class Accounts {
   readonly #byId = new PairMap<Account>();
   readonly #byToken = new PairMap<Account>();
 
-  /** Adds an account, or replaces the one of the same channel and id. */
   put(account: Account): void {
     const before = this.find(account.channel, account.id);
     this.#byId.set(account.channel, account.id, account);

@@ -4,21 +4,17 @@ import type { ReceivedMessage, StoredMessage } from "./messages.ts";
 import { maxWaitingForSends } from "./webhooks/webhooks.ts";
 import type { World } from "./world.ts";
 
-/** How a platform ends a call. */
 export type Answer =
   | { kind: "json"; status: number; body: string; headers?: Record<string, string> }
-  /** The socket is destroyed at once. */
   | { kind: "reset" }
   /** Nothing is said for so long, then the socket is destroyed. */
   | { kind: "silence"; forMs: number };
 
-/** A JSON answer. */
 export function json(status: number, body: unknown, headers?: Record<string, string>): Answer {
   const answer = { kind: "json" as const, status, body: JSON.stringify(body) };
   return headers ? { ...answer, headers } : answer;
 }
 
-/** How a platform handles one call. */
 export interface Call {
   run: () => Answer | Promise<Answer>;
   /** The platform's answer to what `run` threw, and while it is `down`. */
@@ -64,10 +60,8 @@ export type Refusal = "rate_limit" | "server_error" | "permanent" | "overloaded"
 
 const refusals: readonly FaultName[] = ["connection_reset", "rate_limit", "server_error", "permanent"];
 
-/** What a face gives so that its sends can be broken on purpose. */
 interface SendRules {
   channel: string;
-  /** The platform's answer when it refuses. */
   refuse(refusal: Refusal, fault: Fault | undefined): Answer;
 }
 
@@ -107,7 +101,6 @@ function beforeCall(world: World, channel: string): Fault | Promise<Fault | unde
   return latency_ms === 0 ? down : wait(latency_ms).then(() => down);
 }
 
-/** The seconds that a `rate_limit` asks for. */
 export function retryAfterSeconds(fault: Fault | undefined): number {
   return fault?.retry_after_s ?? 1;
 }

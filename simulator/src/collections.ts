@@ -45,7 +45,6 @@ export class PairMap<V> {
 /** How many taken places may gather at the front before the list is cut. */
 const slack = 1024;
 
-/** A first-in first-out list whose `take` does not move the rest. */
 export class Fifo<T> {
   #items: T[] = [];
   #start = 0;
@@ -62,7 +61,6 @@ export class Fifo<T> {
     return this.#items[this.#start];
   }
 
-  /** Removes and returns up to `count` of the oldest. */
   take(count: number): T[] {
     const taken = this.#items.slice(this.#start, this.#start + count);
     this.#start += taken.length;

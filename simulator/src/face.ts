@@ -11,13 +11,10 @@ import type { World } from "./world.ts";
  */
 export interface Face {
   readonly channel: string;
-  /** Every call of the platform's own API that is answered. The README lists the same, and a test compares. */
   readonly methods: readonly string[];
-  /** The faults that this platform can play. */
   readonly faults: readonly FaultName[];
   /** Settings of this platform where they differ from `commonSettings`. */
   readonly settings: Partial<ChannelSettings>;
-  /** Refuses (throws a `Problem`) a setting that this platform cannot have. */
   checkSettings(settings: Partial<ChannelSettings>): void;
   /** An account from outside, defaults filled in; throws a `Problem` that names what is wrong. */
   readAccount(input: unknown): Account;
@@ -26,11 +23,9 @@ export interface Face {
    * `undefined` when the text cannot be an identifier of this platform.
    */
   person(text: string): string | undefined;
-  /** Starts this platform in a world. Called once. */
   open(world: World): OpenFace;
 }
 
-/** A running platform. */
 export interface OpenFace {
   readonly webhooks: WebhookRules;
   /** Adds the platform's own API to a server that is already prefixed and encapsulated. */
@@ -39,7 +34,6 @@ export interface OpenFace {
   inbound(account: Account, input: Inbound): Record<string, unknown>;
   /** Sends a receipt by hand. Throws a `Problem` when the platform has no such receipt. */
   receipt(message: StoredMessage, receipt: Receipt): void;
-  /** A person blocks the business, or takes it back. */
   block(account: Account, person: string, blocked: boolean): void;
   /** The webhooks that a stored message promised when it was accepted: read back from the journal. */
   promised(message: StoredMessage, firstNumber: number, promise: unknown): WebhookEvent[];
@@ -52,7 +46,6 @@ export interface OpenFace {
   reset(): void;
 }
 
-/** What a person does, in the hub's shapes. */
 export interface Inbound {
   /** As `Face.person` spells it. */
   person: string;

@@ -1,7 +1,6 @@
 import { invalid } from "./problem.ts";
 import type { Random } from "./random.ts";
 
-/** Most faults kept, ended ones included. */
 const maxFaults = 1_000;
 
 /** What can be broken on purpose. The first eight meet a send, the last three a webhook. */
@@ -21,31 +20,25 @@ export const faultNames = [
 
 export type FaultName = (typeof faultNames)[number];
 
-/** What was asked for. */
 interface FaultOrder {
   channel: string;
   fault: FaultName;
   /** Chance, 0 to 1, that it hits when it could. Default 1. */
   probability?: number | undefined;
-  /** Ends after so many hits. */
   count?: number | undefined;
   /**
    * `slow`: the wait (default 2 s); `timeout_after_accept`: the silence (30 s); webhooks: how far they slip (200 ms).
    */
   delay_ms?: number | undefined;
-  /** Ends so long after it was made. */
   for_ms?: number | undefined;
-  /** Only for this person, as `Face.person` spells it. */
   to?: string | undefined;
   /** `rate_limit`: the seconds that the platform asks for. Default 1. */
   retry_after_s?: number | undefined;
-  /** `permanent`: the platform's error code, where it has several. */
   code?: number | undefined;
   /** `down`: `true` destroys the socket instead of answering 503. */
   destroy?: boolean | undefined;
 }
 
-/** An order at work. */
 export interface Fault extends FaultOrder {
   fault_id: string;
   hits: number;

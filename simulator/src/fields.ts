@@ -23,7 +23,6 @@ export function object<S extends Shape>(shape: S): Reader<Read<S>> {
   };
 }
 
-/** The field may be left out. `null` counts as given. */
 export function optional<T>(read: Reader<T>): Reader<T | undefined> {
   return (value, path) => (value === undefined ? undefined : read(value, path));
 }
@@ -38,7 +37,6 @@ export function string(rule: { min?: number; max?: number; pattern?: RegExp; hin
   };
 }
 
-/** A finite number within the bounds, both included. */
 export function number(min: number, max: number): Reader<number> {
   return (value, path) => {
     if (typeof value !== "number" || !(value >= min && value <= max)) {
@@ -48,7 +46,6 @@ export function number(min: number, max: number): Reader<number> {
   };
 }
 
-/** A whole number within the bounds, both included. */
 export function integer(min: number, max: number): Reader<number> {
   return (value, path) => {
     if (!Number.isInteger(value) || (value as number) < min || (value as number) > max) {
@@ -64,13 +61,11 @@ export function integerText(min: number, max: number): Reader<number> {
   return (value, path) => read(typeof value === "string" && /^\d{1,15}$/.test(value) ? Number(value) : value, path);
 }
 
-/** `true` or `false`. */
 export const boolean: Reader<boolean> = (value, path) => {
   if (typeof value !== "boolean") throw invalid(`${path} must be true or false`);
   return value;
 };
 
-/** One of the listed values. */
 export function oneOf<const T extends string | boolean>(values: readonly T[]): Reader<T> {
   return (value, path) => {
     if (!values.includes(value as T)) throw invalid(`${path} must be one of ${values.join(", ")}`);
@@ -78,7 +73,6 @@ export function oneOf<const T extends string | boolean>(values: readonly T[]): R
   };
 }
 
-/** A list of at most `max` items. */
 export function list<T>(read: Reader<T>, max: number): Reader<T[]> {
   return (value, path) => {
     if (!Array.isArray(value) || value.length > max) throw invalid(`${path} must be a list of at most ${max} items`);
@@ -86,7 +80,6 @@ export function list<T>(read: Reader<T>, max: number): Reader<T[]> {
   };
 }
 
-/** An absolute http or https URL. */
 export const url: Reader<string> = (value, path) => {
   if (typeof value !== "string" || !/^https?:\/\//.test(value) || !URL.canParse(value)) {
     throw invalid(`${path} must be an http or https URL`);
@@ -94,7 +87,6 @@ export const url: Reader<string> = (value, path) => {
   return value;
 };
 
-/** Whether the value is a JSON object: no list, not null. */
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }

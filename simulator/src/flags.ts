@@ -2,15 +2,12 @@ import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import type { SimulatorOptions } from "./simulator.ts";
 
-/** What the process was asked for. */
 export type Command =
   | { kind: "help" }
   | { kind: "start"; options: SimulatorOptions /** The parent process sends the port. */; inheritsPort: boolean };
 
-/** The port when none is named. */
 const defaultPort = 8090;
 
-/** Shown by `--help`. */
 export const help = `The platform simulator: WhatsApp and Telegram on this machine, driven through /_sim.
 
   node simulator/src/main.ts [flags]

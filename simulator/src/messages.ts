@@ -9,14 +9,11 @@ const slack = 10_000;
 /** What a platform got, as the control surface shows it. */
 export interface ReceivedMessage {
   channel: string;
-  /** The account's id on its platform. */
   account: string;
-  /** The recipient, as `Face.person` spells it. */
   to: string;
   provider_message_id: string;
   /** The platform's name for it: `text`, `image`, `location`, `reaction` … */
   kind: string;
-  /** The body, a caption, or a reaction's emoji. */
   text: string | null;
   media: unknown;
   /** The request, without the token. */
@@ -39,7 +36,6 @@ export interface StoredMessage {
 export interface MessageQuery {
   channel: string | undefined;
   to: string | undefined;
-  /** Only messages with a higher index. */
   after: number;
   limit: number;
 }
@@ -53,7 +49,6 @@ export class Messages {
   #nextIndex = 1;
   #forgotten = 0;
 
-  /** The index that the next message gets. */
   get nextIndex(): number {
     return this.#nextIndex;
   }
@@ -74,7 +69,6 @@ export class Messages {
     if (this.#stored.length > keptMessages + slack) this.#cut();
   }
 
-  /** Keeps indexes of an earlier run from being given again. */
   skipTo(index: number): void {
     this.#nextIndex = Math.max(this.#nextIndex, index);
   }
@@ -102,12 +96,10 @@ export class Messages {
     return { messages, nextAfter };
   }
 
-  /** The newest message for this person. */
   lastTo(channel: string, to: string): StoredMessage | undefined {
     return this.#stored.findLast((message) => message.to === to && message.channel === channel);
   }
 
-  /** The newest `count`, newest first. */
   latest(count: number): StoredMessage[] {
     return this.#stored.slice(-count).reverse();
   }
@@ -116,7 +108,6 @@ export class Messages {
     return this.#stored;
   }
 
-  /** Forgets every message; indexes go on. */
   clear(): void {
     this.#stored = [];
     this.#byKey.clear();
@@ -145,7 +136,6 @@ export class Messages {
   }
 }
 
-/** A stored message as it was. */
 export function readMessage(stored: StoredMessage): ReceivedMessage {
   return JSON.parse(stored.json) as ReceivedMessage;
 }

@@ -11,12 +11,10 @@ export class Problem extends Error {
   }
 }
 
-/** 400: the input breaks a stated rule. */
 export function invalid(message: string): Problem {
   return new Problem(400, "VALIDATION_ERROR", message);
 }
 
-/** 404: what was named is not there. */
 export function absent(message: string): Problem {
   return new Problem(404, "RESOURCE_NOT_FOUND", message);
 }

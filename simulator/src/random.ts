@@ -2,7 +2,6 @@
 export interface Random {
   /** A number from 0 (included) to 1 (excluded). */
   next(): number;
-  /** `length` upper-case hexadecimal digits. */
   hex(length: number): string;
   /** An independent source whose sequence depends on this one's seed and the label only. */
   fork(label: string): Random;
@@ -10,7 +9,6 @@ export interface Random {
   restart(label: string): void;
 }
 
-/** A source seeded by any text. */
 export function createRandom(seed: string): Random {
   let generate = sfc32(seed);
   const next = () => generate();

@@ -18,7 +18,6 @@ export class Schedule {
     else this.#open(tick, [job]);
   }
 
-  /** Forgets everything that was planned. */
   close(): void {
     for (const { timer } of this.#ticks.values()) clearTimeout(timer);
     this.#ticks.clear();

@@ -6,7 +6,6 @@ export interface ChannelSettings {
   auto_receipts: boolean | "sent" | "delivered" | "read";
   /** Between accepting and `sent`, `sent` and `delivered`, `delivered` and `read`. */
   receipt_delay_ms: number;
-  /** Added before every answer of the platform's API. */
   latency_ms: number;
   /** How many times faster than on the real platform webhook retries and expiry run. */
   time_factor: number;
@@ -32,7 +31,6 @@ export const commonSettings: ChannelSettings = {
   enforce_window: true,
 };
 
-/** The fields of `POST /_sim/settings`, without the channel. */
 export const settingFields = {
   auto_receipts: optional(oneOf([true, false, "sent", "delivered", "read"])),
   receipt_delay_ms: optional(integer(0, 3_600_000)),
@@ -46,7 +44,6 @@ export const settingFields = {
 /** Reads settings alone, as a face declares them or a test passes them. */
 export const readSettings = object(settingFields);
 
-/** The settings of each channel. */
 export class Settings {
   readonly #defaults = new Map<string, ChannelSettings>();
   readonly #current = new Map<string, ChannelSettings>();
@@ -63,7 +60,6 @@ export class Settings {
     return settings;
   }
 
-  /** Overwrites the fields given and returns all. */
   merge(channel: string, changes: Partial<ChannelSettings>): ChannelSettings {
     const settings = { ...this.of(channel), ...changes };
     this.#current.set(channel, settings);

@@ -10,7 +10,6 @@ interface Signal {
   received_at: string;
 }
 
-/** Most signals kept; older ones are dropped. */
 const maxSignals = 10_000;
 
 /** The newest signals, in memory only: nothing depends on them later. */

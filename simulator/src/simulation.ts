@@ -38,7 +38,6 @@ export function accountOf(
   return account;
 }
 
-/** The person that a text names on a channel; a `Problem` (400) when it cannot name one. */
 export function personOf(face: Face, text: string, field: string): string {
   const person = face.person(text);
   if (person === undefined) throw invalid(`${field} must identify someone on ${face.channel}, "${text}" does not`);

@@ -19,13 +19,11 @@ import { putAccount, type Simulation } from "./simulation.ts";
 import { Webhooks } from "./webhooks/webhooks.ts";
 import type { World } from "./world.ts";
 
-/** The largest body of a control call. */
 const maxControlBytes = 1 << 20;
 
 export interface SimulatorOptions {
   /** 0, the default, takes a free one. */
   port?: number;
-  /** Default 127.0.0.1. */
   host?: string;
   /** A server that already listens, taken over in place of `port`. */
   listenOn?: Server;

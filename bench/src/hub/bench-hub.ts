@@ -18,25 +18,20 @@ export interface BenchHub extends AsyncDisposable {
   databaseUrl: string;
   pid: number;
   postmasterPid: number;
-  /** Where its inspector listens; null unless asked for. */
   inspectorUrl: string | null;
-  /** From the start of the process to its word that it is ready. */
   startedInMs: number;
 }
 
 export interface HubOptions {
   dataDir: string;
-  /** As the configuration's `ROLES`. */
   roles?: string;
   isInspected?: boolean;
-  /** Beside what every hub of the bench is given. */
   env?: Record<string, string>;
 }
 
 const stopTimeoutMs = 15_000;
 const adminPassword = randomBytes(12).toString("base64url");
 
-/** A data directory that is removed at the end. */
 export function openDataDir(): { path: string } & Disposable {
   const folder = mkdtempSync(join(realpathSync(tmpdir()), "chat4all-bench-"));
   return {
@@ -106,12 +101,10 @@ const watchdogScript = (pid: number) => `
   rm -rf "$1"
 `;
 
-/** Without what the inspector prints. */
 function showComplaint(complaint: string): void {
   process.stderr.write(complaint.replaceAll(/^(Debugger |For help, see: ).*\n/gm, ""));
 }
 
-/** In order; where that takes too long, by force, and its database with it. */
 async function stop({ child, ended, kill }: HubProcess, dataDir: string): Promise<void> {
   const postmaster = readPidFile(join(dataDir, "postgres"))?.pid;
   if (child.exitCode === null && child.signalCode === null) {
@@ -124,7 +117,6 @@ async function stop({ child, ended, kill }: HubProcess, dataDir: string): Promis
   if (postmaster !== undefined) await stopPostgres(postmaster, join(dataDir, "postgres"));
 }
 
-/** What the hub left running, if it did. */
 async function stopPostgres(pid: number, directory: string): Promise<void> {
   for (let tries = 0; tries < 100 && isServerOf(pid, directory); tries += 1) {
     if (tries === 0) process.kill(pid, "SIGQUIT");

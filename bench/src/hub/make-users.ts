@@ -10,7 +10,6 @@ const hourMs = 3_600_000;
 
 export interface UserSession {
   userId: string;
-  /** The value of an `authorization` header. */
   authorization: string;
 }
 

@@ -53,7 +53,6 @@ export async function call<Result>(
   return (text === "" ? undefined : JSON.parse(text)) as Result;
 }
 
-/** `work` on every item, a few at a time, results in order. */
 export async function each<Item, Result>(
   items: readonly Item[],
   work: (item: Item) => Promise<Result>,

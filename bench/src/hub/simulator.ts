@@ -8,13 +8,11 @@ export interface ReceivedMessage {
   receivedAt: number;
 }
 
-/** Messages to an answer. */
 const pageSize = 20_000;
 
 /** Reads what the simulated platform got, each message once. */
 export interface Inbox {
   readonly messages: readonly ReceivedMessage[];
-  /** Reads the messages since the last time. */
   read(): Promise<void>;
   /** Whether every webhook that the platform promised was taken. */
   isIdle(): Promise<boolean>;

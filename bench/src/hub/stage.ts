@@ -9,7 +9,6 @@ import { call, each, setUp, type Workplace } from "./set-up.ts";
 export interface Stage extends Workplace {
   hub: BenchHub;
   generator: Generator;
-  /** Messages to a request: 1, or a batch. */
   traffic(batchSize: number): Traffic;
 }
 

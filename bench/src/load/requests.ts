@@ -1,6 +1,5 @@
 /** What a generator sends: unique messages, in turn to each of the conversations, one or many to a request. */
 export interface Traffic {
-  /** Where to, such as `http://127.0.0.1:8080`. */
   url: string;
   authorization: string;
   /** Credentials that connections use by turns, instead of the one above. */
@@ -31,11 +30,9 @@ export function conversationOf(number: number, conversationIds: readonly string[
 /** A request that is written over again and again, so that making one costs next to nothing. */
 export interface Request {
   buffer: Buffer;
-  /** Fills in the messages `first`, `first + 1` … */
   fill(first: number): Buffer;
 }
 
-/** For the connection with this number. */
 export function makeRequest(traffic: Traffic, connection = 0): Request {
   const { url, conversationIds, batchSize, authorizations = [traffic.authorization] } = traffic;
   const authorization = authorizations[connection % authorizations.length];

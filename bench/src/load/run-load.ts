@@ -18,7 +18,6 @@ export interface LoadOrder {
   traffic: Traffic;
   connections: number;
   pace: Pace;
-  /** Number of the first message. */
   firstMessage: number;
 }
 
@@ -50,7 +49,6 @@ export interface Load {
 const answerTimeoutMs = 15_000;
 /** One in so many connections is patient. */
 const patientShare = 10;
-/** Connections that are opened at a time. */
 const openedAtOnce = 100;
 
 /** Sends until the time or the messages are over, then waits for the last answers. */
@@ -81,7 +79,6 @@ interface Worker {
   request: Request;
   /** When the request under way should have left. */
   since: number;
-  /** `flood` only. */
   isPatient: boolean;
 }
 

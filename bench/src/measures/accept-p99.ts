@@ -6,7 +6,6 @@ import type { EchoOrder } from "../reference/echo-process.ts";
 import { describeCpu } from "../watch/cpu.ts";
 
 const people = 200;
-/** As in `accept.single`. */
 const busyConnections = 64;
 /** Enough for an idle one to be there whenever a request is due. */
 const openConnections = 256;

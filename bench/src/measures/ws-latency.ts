@@ -5,12 +5,10 @@ import { atMost, type Measure } from "../measure.ts";
 import type { ProbeOptions, ProbeResult } from "../sockets/prober.ts";
 
 const people = 200;
-/** As in `accept.p99`. */
 const busyConnections = 64;
 const openConnections = 256;
 /** Messages whose way is timed; the load beside them must last at least as long. */
 const probes = { warmUp: 50, count: 500, pauseMs: 5 };
-/** Above the numbers of all other messages. */
 const firstProbe = 1_000_000_000;
 const loadMs = 8_000;
 

@@ -26,7 +26,6 @@ export interface AcceptOrder {
   databaseUrl: string;
   dataDir: string;
   workspaceId: string;
-  /** Who sends: the user whose tokens the requests bring. */
   userId: string;
   /** Whether it asks who calls, and the database holds workspaces apart. */
   isGuarded: boolean;

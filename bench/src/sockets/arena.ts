@@ -10,7 +10,6 @@ import { type CrowdChild, startCrowd } from "./crowd-child.ts";
 /** A hub that only sends to sockets, and agents who receive all events of its workspace. */
 export interface Arena extends Workplace {
   hub: BenchHub;
-  /** Makes agents, each with a session and a token of its own. */
   agents(count: number): Promise<string[]>;
   /** How many events the feed holds: the cursor of the newest. */
   head(): Promise<number>;

@@ -3,10 +3,8 @@ import { CheckFailed } from "../measure.ts";
 import type { CrowdFaults, CrowdOptions } from "./crowd.ts";
 import type { CrowdOrder } from "./crowd-process.ts";
 
-/** A crowd of clients in a process of its own. */
 export interface CrowdChild extends AsyncDisposable {
   readonly pid: number;
-  /** Opens all sockets; how many seconds that took. */
   open(options: CrowdOptions): Promise<number>;
   /** When the first and the last client had the event at this cursor, by `sharedNow`. */
   reach(cursor: number): Promise<{ firstAt: number; lastAt: number }>;
@@ -14,7 +12,6 @@ export interface CrowdChild extends AsyncDisposable {
   cut(): Promise<number>;
   /** When the last had resumed. */
   reconnect(): Promise<number>;
-  /** Throws when a client missed an event, got one twice, or was cut off. */
   check(): Promise<void>;
   close(): Promise<void>;
 }

@@ -3,11 +3,8 @@ import { seeFrame } from "./frame-reader.ts";
 import { openSocketClient, type SocketClient } from "./socket-client.ts";
 
 export interface CrowdOptions {
-  /** Such as `http://127.0.0.1:8080`. */
   url: string;
-  /** One for each client. */
   authorizations: readonly string[];
-  /** Handshakes under way at the same time. */
   atOnce: number;
 }
 
@@ -17,14 +14,12 @@ export interface CrowdFaults {
   doubles: number;
   gaps: number;
   ended: number;
-  /** Why the first socket ended. */
   why: string | null;
 }
 
 interface Member {
   authorization: string;
   client: SocketClient | null;
-  /** Of the last event of the feed that it got. */
   cursor: number;
   /** Since it was opened or cut. */
   isReady: boolean;
@@ -108,7 +103,6 @@ export function openCrowd({ url, authorizations, atOnce }: CrowdOptions) {
     async open(): Promise<void> {
       await bringAll(() => null);
     },
-    /** Cuts all of them at once, and returns when that began. */
     cut(): number {
       const startedAt = sharedNow();
       for (const member of members) {
@@ -118,11 +112,9 @@ export function openCrowd({ url, authorizations, atOnce }: CrowdOptions) {
       ready = 0;
       return startedAt;
     },
-    /** All reconnect, each from its cursor. */
     async reconnect(): Promise<void> {
       await bringAll(({ cursor }) => cursor);
     },
-    /** When the first and the last of them had the event at this cursor. */
     async reach(cursor: number): Promise<{ firstAt: number; lastAt: number }> {
       const { promise, resolve } = Promise.withResolvers<number>();
       const missing = members.filter((member) => member.cursor < cursor).length;

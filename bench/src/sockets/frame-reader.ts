@@ -1,4 +1,3 @@
-/** The parts of a frame that a client of the bench reads. */
 export interface SeenFrame {
   type: string;
   /** Of the feed; 0 where the frame has none. */

@@ -8,7 +8,6 @@ export interface ProbeOptions {
   url: string;
   authorization: string;
   conversationId: string;
-  /** Number of the first message; those of others must be lower. */
   first: number;
   warmUp: number;
   count: number;
@@ -24,7 +23,6 @@ export interface ProbeResult {
   accepted: { p50: number; p99: number; max: number };
 }
 
-/** Longest wait for the frame of a message, in milliseconds. */
 const patienceMs = 10_000;
 const textField = '"content":"';
 

@@ -6,7 +6,6 @@ export interface SocketClientOptions {
   host: string;
   /** Where it calls from: one address has some 28,000 ports only. */
   localAddress: string;
-  /** The value of an `authorization` header. */
   authorization: string;
   /** Where to go on from. */
   cursor: number | null;

@@ -2,7 +2,6 @@ import { availableParallelism, cpus } from "node:os";
 import type { BenchHub } from "../hub/bench-hub.ts";
 import { readProcesses } from "./processes.ts";
 
-/** CPU time that each part used, in microseconds. */
 export interface CpuSplit {
   hub: number;
   /** The server with all its backends. */
@@ -48,7 +47,6 @@ export function add(a: CpuSplit, b: CpuSplit): CpuSplit {
   return Object.fromEntries(parts.map((part) => [part, a[part] + b[part]])) as unknown as CpuSplit;
 }
 
-/** Such as `hub 51 µs, postgres 30 µs a message; others 3 % of the machine`. */
 export function describeCpu(cpu: CpuSplit, messages: number, seconds: number): string {
   const own = parts.filter((part) => part !== "others" && cpu[part] > 0);
   const figures = own.map((part) => `${part} ${(cpu[part] / messages).toFixed(1)} µs`);

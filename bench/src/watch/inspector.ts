@@ -7,7 +7,6 @@ export interface CpuProfile {
   timeDeltas: number[];
 }
 
-/** What a process holds once its garbage was collected, in bytes. */
 export interface MemoryFigures {
   rss: number;
   /** Objects of JavaScript, and what they hold outside of its heap. */

@@ -4,7 +4,6 @@ import { type FunctionTimes, functionTimes } from "./functions.ts";
 import { openInspector } from "./inspector.ts";
 import { readStatements, resetStatements, type StatementTime } from "./statements.ts";
 
-/** Looks at a hub while it is measured. */
 export interface Observer {
   /** Whether hubs are to be started with their inspector open and their statements counted. */
   readonly isProfiling: boolean;

@@ -4,7 +4,6 @@ import { readdirSync, readFileSync } from "node:fs";
 export interface ProcessFigures {
   pid: number;
   parent: number;
-  /** CPU time used so far, in microseconds. */
   cpuUs: number;
   /** Of children that ended and were waited for, in microseconds. */
   endedChildrenUs: number;
@@ -15,7 +14,6 @@ export function readProcesses(): ProcessFigures[] {
   return process.platform === "linux" ? readProc() : readPs();
 }
 
-/** CPU time that a process used so far, in microseconds. */
 export function cpuOf(pid: number): number {
   return readProcesses().find((one) => one.pid === pid)?.cpuUs ?? 0;
 }
@@ -52,7 +50,6 @@ function readPs(): ProcessFigures[] {
   });
 }
 
-/** Memory that a process has in RAM, in bytes. */
 export function readResidentBytes(pid: number): number {
   const kib =
     process.platform === "linux"

@@ -6,7 +6,6 @@ const listedOwn = 30;
 const listedAreas = 20;
 const queryLength = 150;
 
-/** What `--profile` prints for one measure. */
 export function formatProfile(profile: Profile): string {
   const { name, messages, seconds, cpu, functions, statements } = profile;
   const perMessage = (us: number) => `${(us / messages).toFixed(1)} µs`;

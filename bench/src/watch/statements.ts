@@ -12,7 +12,6 @@ export interface StatementTime {
 
 const quiet = { info() {}, warn() {}, error() {} };
 
-/** Makes the server count the cost of each statement; it does so from its next start on. */
 export async function countStatementsFromNextStart(databaseUrl: string): Promise<void> {
   await withDb(databaseUrl, async (db) => {
     await db.query("ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements'");
@@ -50,7 +49,6 @@ export async function countStatements(databaseUrl: string): Promise<number> {
   });
 }
 
-/** One statement by the owner of the database. */
 export async function runStatement(databaseUrl: string, text: string, values: unknown[]): Promise<void> {
   await withDb(databaseUrl, (db) => db.query(text, values));
 }

@@ -19,7 +19,6 @@ const readOrder = object({
   destroy: optional(boolean),
 });
 
-/** `POST`, `GET` and `DELETE /_sim/faults`. */
 export function serveFaults(app: FastifyInstance, simulation: Simulation): void {
   const { faults } = simulation.world;
 

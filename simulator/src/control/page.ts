@@ -2,10 +2,8 @@ import type { FastifyInstance } from "fastify";
 import { readMessage, type StoredMessage } from "../messages.ts";
 import type { Simulation } from "../simulation.ts";
 
-/** Newest messages on the page. */
 const shownMessages = 50;
 
-/** Longest text of one message on the page. */
 const shownTextLength = 200;
 
 /** `GET /_sim/`: a page for people, without scripts. */

@@ -5,7 +5,6 @@ import { absent, invalid, Problem } from "../problem.ts";
 import { accountOf, channelOf, personOf, type Simulation } from "../simulation.ts";
 import { maxWaitingForInbound } from "../webhooks/webhooks.ts";
 
-/** Longest text that a person writes here, in UTF-16 units: as long as the hub's own. */
 const maxTextLength = 65_536;
 
 const identifier: Reader<string> = (value, path) =>

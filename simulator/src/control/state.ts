@@ -5,7 +5,6 @@ import { channelOf, putAccount, reset, type Simulation } from "../simulation.ts"
 
 const readSettings = object({ channel: string(), ...settingFields });
 
-/** `/_sim/settings`, `/_sim/idle` and `/_sim/reset`. */
 export function serveState(app: FastifyInstance, simulation: Simulation): void {
   const { world } = simulation;
 

@@ -1,7 +1,6 @@
 import type { Account } from "../accounts.ts";
 import { integer, list, object, oneOf, optional, string, url } from "../fields.ts";
 
-/** A bot, in the fields of the control surface. Its webhook is set by `setWebhook`, or given here. */
 export interface TelegramFields {
   channel: "telegram";
   /** `<bot id>:<35 characters>`. Source: Telegram Bot API, making requests. */
@@ -14,7 +13,6 @@ export interface TelegramFields {
   allowed_updates?: string[];
 }
 
-/** A connected bot. */
 export interface TelegramAccount extends Account {
   readonly fields: Readonly<TelegramFields> & Readonly<Record<string, unknown>>;
 }
@@ -34,7 +32,6 @@ const readFields = object({
   allowed_updates: optional(list(string({ max: 64 }), 100)),
 });
 
-/** Reads an account from outside; throws a `Problem` that names what is wrong. */
 export function readAccount(input: unknown): TelegramAccount {
   const given = readFields(input, "body");
   return toAccount({
@@ -44,7 +41,6 @@ export function readAccount(input: unknown): TelegramAccount {
   } as TelegramFields);
 }
 
-/** The account with these fields. */
 export function toAccount(fields: TelegramFields): TelegramAccount {
   return {
     channel: "telegram",

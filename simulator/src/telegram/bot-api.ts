@@ -10,7 +10,6 @@ import type { TelegramState } from "./state.ts";
 import { getUpdates } from "./updates.ts";
 import { deleteWebhook, getWebhookInfo, setWebhook } from "./webhook-methods.ts";
 
-/** One authenticated call. */
 export interface BotCall {
   state: TelegramState;
   account: TelegramAccount;
@@ -32,7 +31,6 @@ const methods: Record<string, (call: BotCall) => Answer | Promise<Answer>> = {
   getUpdates,
 };
 
-/** What is answered, as the README lists it. */
 export const botMethods = Object.keys(methods);
 
 const byLowerName = new Map(Object.entries(methods).map(([name, run]) => [name.toLowerCase(), run]));

@@ -13,12 +13,10 @@ export class BotError extends Error {
   }
 }
 
-/** 400 with the platform's prefix. */
 export function badRequest(description: string): BotError {
   return new BotError(400, `Bad Request: ${description}`);
 }
 
-/** 429: come back in so many seconds. */
 export function tooManyRequests(seconds: number): BotError {
   return new BotError(429, `Too Many Requests: retry after ${seconds}`, { retry_after: seconds });
 }

@@ -30,17 +30,14 @@ function hasStarted({ world, lastMessageId }: TelegramState, { id }: TelegramAcc
   return !world.settings.of("telegram").enforce_window || lastMessageId.has(`${id} ${chat}`);
 }
 
-/** The bot as the author of a message. */
 export function botUser({ id, fields }: TelegramAccount): Record<string, unknown> {
   return { id: Number(id), is_bot: true, first_name: fields.first_name, username: fields.username };
 }
 
-/** A person as the author of a message. */
 export function personUser(state: TelegramState, id: number): Record<string, unknown> {
   return { id, is_bot: false, ...nameOf(state, id) };
 }
 
-/** A private chat. */
 export function privateChat(state: TelegramState, id: number): Record<string, unknown> {
   return { id, ...nameOf(state, id), type: "private" };
 }

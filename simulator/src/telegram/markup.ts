@@ -30,7 +30,6 @@ export interface Entity {
   language?: string;
 }
 
-/** A text under construction. */
 class MarkupBuilder {
   text = "";
   readonly #entities: Entity[] = [];
@@ -70,7 +69,6 @@ const named: Record<string, string> = { lt: "<", gt: ">", amp: "&", quot: '"' };
 /** A tag, a character reference, or anything else up to the next of these. */
 const token = /<(\/?)([a-z-]*)([^>]*)(>?)|&(#\d{1,7}|#x[\da-f]{1,6}|lt|gt|amp|quot);|[^<&]+|&/giy;
 
-/** Parses the platform's HTML mode; throws as the platform refuses. */
 function parseHtml(source: string): MarkedText {
   const built = new MarkupBuilder();
   const open: { tag: string; offset: number; attributes: string }[] = [];
@@ -142,7 +140,6 @@ const marks: Record<Mode, [string, string][]> = {
 
 const reserved = "_*[]()~`>#+-=|{}.!";
 
-/** Parses both Markdown modes; throws as the platform refuses. */
 function parseMarkdown(source: string, mode: Mode): MarkedText {
   const built = new MarkupBuilder();
   const open: { mark: string; type: string; offset: number; at: number }[] = [];

@@ -21,7 +21,6 @@ export class Parameters {
     return String(value);
   }
 
-  /** A whole number, or text that is one. */
   integer(name: string): number | undefined {
     const text = this.text(name)?.trim();
     if (text === undefined || text === "") return undefined;
@@ -29,7 +28,6 @@ export class Parameters {
     return Number(text);
   }
 
-  /** A number, or text that is one. */
   float(name: string): number | undefined {
     const text = this.text(name)?.trim();
     if (text === undefined || text === "") return undefined;
@@ -43,7 +41,6 @@ export class Parameters {
     return text === "true" || text === "1" || text === "yes";
   }
 
-  /** An object or list, or its JSON text. */
   json(name: string): unknown {
     const value = this.raw[name];
     if (typeof value !== "string") return value ?? undefined;

@@ -24,7 +24,6 @@ interface Content {
   part: Record<string, unknown>;
 }
 
-/** `sendMessage`. */
 export function sendMessage(call: BotCall): Answer | Promise<Answer> {
   return send(call, () => {
     const { parameters } = call;
@@ -36,7 +35,6 @@ export function sendMessage(call: BotCall): Answer | Promise<Answer> {
   });
 }
 
-/** `sendLocation`. */
 export function sendLocation(call: BotCall): Answer | Promise<Answer> {
   return send(call, () => ({ kind: "location", text: null, part: { location: readPlace(call) } }));
 }

@@ -3,7 +3,6 @@ import { isRecord } from "../fields.ts";
 import { openThroughput, type Throughput } from "../throughput.ts";
 import type { World } from "../world.ts";
 
-/** Chats whose counter is remembered. */
 const maxChats = 200_000;
 
 /** Messages kept to be quoted, and names of people. */
@@ -16,9 +15,7 @@ const idsSinceMs = Date.UTC(2025, 0, 1);
 export interface TelegramState {
   readonly world: World;
   readonly throughput: Throughput;
-  /** The last `message_id` given in a chat. */
   readonly lastMessageId: BoundedMap<string, number>;
-  /** The last `update_id` given to a bot. */
   readonly lastUpdateId: BoundedMap<string, number>;
   readonly recent: BoundedMap<string, Record<string, unknown>>;
   readonly names: BoundedMap<string, PersonName>;
@@ -50,7 +47,6 @@ export function nextMessageId(state: TelegramState, bot: string, chat: string): 
   return next(state, state.lastMessageId, `${bot} ${chat}`);
 }
 
-/** Rises by one with each update of a bot. */
 export function nextUpdateId(state: TelegramState, bot: string): number {
   return next(state, state.lastUpdateId, bot);
 }

@@ -61,7 +61,6 @@ export function getUpdates(call: BotCall): Answer | Promise<Answer> {
   return poll(call, limit, timeoutS * 1000);
 }
 
-/** Ends a bot's long poll with 409. */
 export function endPoll({ polls }: TelegramState, account: TelegramAccount, reason: string): void {
   polls.get(account.id)?.(reason);
 }

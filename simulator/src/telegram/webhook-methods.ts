@@ -41,7 +41,6 @@ export function deleteWebhook(call: BotCall): Answer {
   return json(200, { ok: true, result: true, description });
 }
 
-/** `getWebhookInfo`. */
 export function getWebhookInfo({ state, account }: BotCall): Answer {
   const { webhook_url, max_connections, allowed_updates } = account.fields;
   const sender = state.world.webhooks.queueSender(account);

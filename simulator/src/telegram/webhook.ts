@@ -33,7 +33,6 @@ export const webhookRules: WebhookRules = {
 /** Kinds of updates that a bot gets only when it asks for them. Source: Telegram Bot API, getting updates. */
 const onlyWhenAsked = ["chat_member", "message_reaction", "message_reaction_count"];
 
-/** Whether the bot wants updates of this kind. */
 export function wantsUpdate({ fields }: TelegramAccount, kind: string): boolean {
   const asked = fields.allowed_updates ?? [];
   return asked.length === 0 ? !onlyWhenAsked.includes(kind) : asked.includes(kind);

@@ -3,7 +3,6 @@ import { defaultTelegramAccount, defaultWhatsAppAccount } from "../default-accou
 import type { ReceivedMessage } from "../messages.ts";
 import { type SimulatorOptions, startSimulator } from "../simulator.ts";
 
-/** An answer with its JSON. */
 export interface Reply {
   status: number;
   headers: Headers;
@@ -21,12 +20,10 @@ export async function openDriver(options: SimulatorOptions = {}) {
     url,
     simulator,
     control,
-    /** A Graph call with the default number's token. */
     graph: (method: string, path: string, body?: unknown) =>
       call(`${url}/whatsapp/v25.0/${path}`, method, body, {
         authorization: `Bearer ${defaultWhatsAppAccount.access_token}`,
       }),
-    /** A text from the default number. */
     sendText: (to: string, text: string, more: object = {}) =>
       call(
         `${url}/whatsapp/${defaultWhatsAppAccount.phone_number_id}/messages`,
@@ -34,13 +31,11 @@ export async function openDriver(options: SimulatorOptions = {}) {
         { messaging_product: "whatsapp", to, type: "text", text: { body: text }, ...more },
         { authorization: `Bearer ${defaultWhatsAppAccount.access_token}` },
       ),
-    /** A Bot API call of the default bot. */
     bot: (method: string, parameters: object = {}) =>
       call(`${url}/telegram/bot${defaultTelegramAccount.bot_token}/${method}`, "POST", parameters),
     async messages(query = ""): Promise<ReceivedMessage[]> {
       return (await control("GET", `messages${query}`)).body.data;
     },
-    /** Waits until no webhook is under way. */
     idle: () => until("no webhook is under way", async () => (await control("GET", "idle")).body.idle === true),
     [Symbol.asyncDispose]: () => simulator.close(),
   };

@@ -20,7 +20,6 @@ export interface Receiver extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** Opens a receiver on a free port, or on the one named. */
 export async function openReceiver(port = 0): Promise<Receiver> {
   const received: Received[] = [];
   const server = createServer(async (request, response) => {

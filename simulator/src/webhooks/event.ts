@@ -8,7 +8,6 @@ export interface WebhookEvent {
   /** 1, 2, 3 … over all platforms; how the journal names it. */
   readonly number: number;
   readonly channel: string;
-  /** The account's id. */
   readonly account: string;
   /** Whom it is about: faults may pick by it, and ordered platforms keep the order of one person. */
   readonly person: string;
@@ -20,7 +19,6 @@ export interface WebhookEvent {
   readonly body: unknown;
 }
 
-/** How a platform sends its webhooks. */
 export interface WebhookRules {
   /** `batches`: many events a POST, in no promised order; `queues`: one a POST, those of a person one after another. */
   readonly order: "batches" | "queues";

@@ -11,7 +11,6 @@ export interface SenderParts {
   at: (dueAt: number, job: () => void) => void;
   random: Random;
   http: HttpClient;
-  /** The account as it is now: its webhook may have moved since the event happened. */
   account: () => Account;
   settings: () => ChannelSettings;
   /** Whether the event still waits: a reset or a confirmation may have ended it. */
@@ -23,9 +22,7 @@ export interface SenderParts {
 /** Takes an account's events to its webhook. */
 export interface Sender {
   push(event: WebhookEvent): void;
-  /** The account's webhook was set, moved or removed. */
   retarget(): void;
-  /** Forgets everything that waits. */
   clear(): void;
 }
 
@@ -50,7 +47,6 @@ export async function postWebhook(
   return { kind: "refused", retryAfterMs: waitMs / settings.time_factor, reason };
 }
 
-/** Whether the platform has given this event up. */
 export function isExpired(parts: SenderParts, event: WebhookEvent): boolean {
   return parts.now() - event.happenedAt > parts.rules.expiresMs / parts.settings().time_factor;
 }

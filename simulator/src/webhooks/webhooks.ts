@@ -13,7 +13,6 @@ import { createQueueSender, type QueueSender } from "./queues.ts";
 /** Events that may wait before a person's next one is refused. */
 export const maxWaitingForInbound = 100_000;
 
-/** Events that may wait before the platforms refuse sends: three receipts for each of 50,000 messages. */
 export const maxWaitingForSends = 150_000;
 
 /** How far `duplicate_webhooks` and `reorder_webhooks` move an event by default. */
@@ -100,7 +99,6 @@ export class Webhooks {
     return this.#pending.has(event.number);
   }
 
-  /** The events are over: taken, fetched or expired. Safe to call twice. */
   finish(events: readonly WebhookEvent[]): void {
     const numbers = events.filter((event) => this.#pending.delete(event.number)).map((event) => event.number);
     if (numbers.length > 0) this.#parts.onAccepted(numbers);

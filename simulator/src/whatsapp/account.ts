@@ -9,7 +9,6 @@ export interface WhatsAppFields {
   access_token: string;
   app_secret: string;
   verify_token: string;
-  /** Digits only, as in webhooks. */
   display_phone_number: string;
   waba_id: string;
   verified_name: string;
@@ -17,7 +16,6 @@ export interface WhatsAppFields {
   webhook_url?: string;
 }
 
-/** A connected number. */
 export interface WhatsAppAccount extends Account {
   readonly fields: Readonly<WhatsAppFields> & Readonly<Record<string, unknown>>;
 }
@@ -47,7 +45,6 @@ const readFields = object({
   webhook_url: optional(url),
 });
 
-/** Reads an account from outside; throws a `Problem` that names what is wrong. */
 export function readAccount(input: unknown): WhatsAppAccount {
   const given = readFields(input, "body");
   return toAccount({
@@ -61,7 +58,6 @@ export function readAccount(input: unknown): WhatsAppAccount {
   } as WhatsAppFields);
 }
 
-/** The account with these fields. */
 export function toAccount(fields: WhatsAppFields): WhatsAppAccount {
   return {
     channel: "whatsapp",

@@ -178,7 +178,6 @@ export interface Template {
   body: string;
 }
 
-/** What an account has when it names no templates. */
 export const defaultTemplates: Template[] = [
   { name: "hello_world", language: "en_US", category: "UTILITY", body: "Welcome and congratulations!" },
   { name: "order_shipped", language: "pt_BR", category: "UTILITY", body: "Oi {{1}}, o pedido {{2}} saiu." },

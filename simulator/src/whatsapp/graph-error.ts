@@ -20,24 +20,20 @@ export class GraphError extends Error {
   }
 }
 
-/** 400 / 131008: a field that must be there is not. */
 export function missing(field: string): GraphError {
   return new GraphError(400, 131008, "(#131008) Required parameter is missing", {
     details: `Parameter ${field} is missing.`,
   });
 }
 
-/** 400 / 131009: a field has a value that cannot be. */
 export function badValue(details: string): GraphError {
   return new GraphError(400, 131009, "(#131009) Parameter value is not valid", { details });
 }
 
-/** 400 / 100: a parameter breaks the schema. */
 export function badParameter(details: string): GraphError {
   return new GraphError(400, 100, "(#100) Invalid parameter", { details });
 }
 
-/** 400 / 100 / 33: no such object for this token. */
 export function unknownObject(method: string, id: string): GraphError {
   const verb = method.toLowerCase();
   return new GraphError(
@@ -48,12 +44,10 @@ export function unknownObject(method: string, id: string): GraphError {
   );
 }
 
-/** 401 / 190: the token opens nothing. */
 export function badToken(): GraphError {
   return new GraphError(401, 190, "Invalid OAuth access token - Cannot parse access token");
 }
 
-/** The error in the platform's shape. */
 export function toAnswer(error: GraphError, random: Random): Answer {
   const { subcode, details, type, headers } = error.more;
   const body = {

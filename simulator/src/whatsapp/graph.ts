@@ -30,7 +30,6 @@ const methods: readonly GraphMethod[] = [
   { verb: "POST", object: "waba_id", edge: "subscribed_apps", run: subscribeApp },
 ];
 
-/** What is answered, as the README lists it. */
 export const graphMethods = methods.map(
   ({ verb, object, edge }) => `${verb} /{${object}}${edge === undefined ? "" : `/${edge}`}`,
 );

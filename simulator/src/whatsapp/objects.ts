@@ -46,20 +46,17 @@ export async function configureNumber({ state, account, fields }: GraphCall): Pr
   return json(200, { success: true });
 }
 
-/** `GET /{waba_id}/message_templates`. */
 export function listMessageTemplates({ account, fields }: GraphCall): Answer {
   const limit = Number(fields.limit ?? 25);
   if (!Number.isInteger(limit) || limit < 1) throw badParameter("limit must be a positive whole number.");
   return json(200, listTemplates(account.fields.templates, limit));
 }
 
-/** `GET /{waba_id}/subscribed_apps`. */
 export function listSubscribedApps(): Answer {
   const app = { id: "700000000000001", name: "Chat4All Simulator", link: "https://example.com/" };
   return json(200, { data: [{ whatsapp_business_api_data: app }] });
 }
 
-/** `POST /{waba_id}/subscribed_apps`. */
 export function subscribeApp(): Answer {
   return json(200, { success: true });
 }

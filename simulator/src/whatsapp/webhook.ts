@@ -135,12 +135,10 @@ export interface Sent {
   id: string;
   waId: string | undefined;
   userId: string | undefined;
-  /** `biz_opaque_callback_data`. */
   data: string | undefined;
   isTemplate: boolean;
 }
 
-/** Why a message failed. */
 export interface Failure {
   code: number;
   title: string;
@@ -159,7 +157,6 @@ export interface Contact {
   user_id?: string;
 }
 
-/** A webhook event of this platform. */
 export type WhatsAppEvent = WebhookEvent & { body: EventBody };
 
 /** Failures that the platform reports later, by a status. Source: WhatsApp Cloud API, error codes. */

@@ -12,7 +12,6 @@ import { type EventBody, type Failure, failures, type WhatsAppEvent, webhookRule
 
 const statuses = ["sent", "delivered", "read", "played", "failed"];
 
-/** The WhatsApp Business Cloud API. */
 export const whatsapp: Face = {
   channel: "whatsapp",
   methods: graphMethods,
