@@ -16,9 +16,7 @@ export interface Bus {
   wake(topic: string): void;
   /** Starts at once. One subscription of a topic and group in a process. */
   subscribe<Value>(topic: string, group: string, consumer: Consumer<Value>): Subscription;
-  /** Published records that the group has not consumed. */
   lag(topic: string, group: string): Promise<number>;
-  /** The group's position in each partition of the topic. */
   progress(topic: string, group: string): Promise<PartitionProgress[]>;
   /** The same in every process and engine. */
   partitionOf(key: string): number;
@@ -49,7 +47,6 @@ export interface PartitionProgress {
   readonly partition: number;
   /** The last consumed offset. For a partition held here, the one in memory, which may be ahead of the store. */
   readonly consumed: number;
-  /** Records after it. */
   readonly waiting: number;
   /** False while `onAssigned` runs. */
   readonly isPrepared: boolean;
@@ -83,7 +80,6 @@ export interface Consumer<Value> {
 }
 
 export interface Subscription {
-  /** Partitions owned right now. */
   owned(): readonly number[];
   /** For statements that must not run after ownership is lost: see `bus_held` in migration 0004. */
   readonly ownerId: string;

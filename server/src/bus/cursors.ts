@@ -1,7 +1,6 @@
 import type { Pool } from "../lib/postgres.ts";
 import { all, plainArray, run } from "../lib/query.ts";
 
-/** A partition that this consumer owns. */
 export interface Ownership {
   epoch: number;
   /** Handled; the cursor in the database follows with the next read. */

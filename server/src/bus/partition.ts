@@ -9,7 +9,6 @@ export function partitionOf(key: string, partitions: number): number {
   return (hash >>> 0) % partitions;
 }
 
-/** Keeps the order in each partition. */
 export function outboxOf(records: readonly NewRecord[], partitions: number): Outbox {
   const lines = new Map<number, string[]>();
   for (const { key, value } of records) {

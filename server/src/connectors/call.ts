@@ -43,7 +43,6 @@ export function longerWait(a: number | null, b: number | null): number | null {
   return a === null ? b : b === null ? a : Math.max(a, b);
 }
 
-/** Message text in the trace. */
 export function lengthOf(text: string): string {
   return `[${text.length} characters]`;
 }

@@ -33,7 +33,6 @@ export interface Capabilities {
   readonly maxTextLength: number;
   /** The receipts that the platform reports: a delivery ends at the last of these. */
   readonly receipts: readonly ("sent" | "delivered" | "read")[];
-  /** Whether quotes are shown. */
   readonly replies: boolean;
   /** Of one account, before the platform refuses. */
   readonly ratePerSecond: number;
@@ -46,7 +45,6 @@ export interface Capabilities {
   readonly afterUnknown: "receipt" | "resend";
   /** Typing is shown at any time, or only in answer to a message of the person. */
   readonly typing: "always" | "answer" | "never";
-  /** Whether people see that their messages were read. */
   readonly readMarks: boolean;
 }
 
@@ -90,7 +88,6 @@ export type RefusalReason =
   | "PLATFORM_REFUSED"
   | "CHANNEL_ACCOUNT_GONE";
 
-/** Why a platform refuses an account, for any message. */
 export type AccountProblem = "CREDENTIALS_INVALID" | "ACCOUNT_RESTRICTED";
 
 export type SendOutcome =
@@ -121,7 +118,6 @@ export type SendOutcome =
 export interface WebhookRequest {
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, string | undefined>>;
-  /** The exact bytes that were signed. */
   readonly rawBody: Buffer;
 }
 
@@ -158,7 +154,6 @@ export type InboundEvent =
   /** Stored with the raw body, answered 200, without effect. */
   | { kind: "ignored"; what: string };
 
-/** What a connector may use from outside. */
 export interface ConnectorIo {
   readonly http: HttpClient;
   readonly clock: Clock;

@@ -5,10 +5,8 @@ import { whatsapp } from "./whatsapp/whatsapp.ts";
 /** A new channel is one folder, one line here and one in `contract/src/channels.ts`. */
 export const connectors: readonly Connector[] = [whatsapp, telegram];
 
-/** In the order in which they are listed. */
 export const channels: readonly Channel[] = connectors.map(({ channel }) => channel);
 
-/** Undefined for a channel that does not exist. */
 export function connectorFor(channel: Channel): Connector | undefined {
   return byChannel.get(channel);
 }

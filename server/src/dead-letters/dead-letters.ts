@@ -77,7 +77,6 @@ export interface ReplayDeps {
   clock: Clock;
 }
 
-/** Dead letters that one call replays. */
 export const replayBatchSize = 1_000;
 
 /**
@@ -147,7 +146,6 @@ export async function replayDeadLetters(deps: ReplayDeps, by: Actor, filter: Dea
   return revived + (await readAgain(deps, { workspaceId, ...filter, limit: replayBatchSize - revived }, record));
 }
 
-/** Publishes failed webhooks on the bus again. */
 async function readAgain(
   { db, bus }: ReplayDeps,
   chosen: Parameters<typeof takeFailedWebhooks>[1],

@@ -12,14 +12,12 @@ export interface AccountGate {
   finished(attempt: EndedAttempt): void;
   /** The attempt ended without a request to the platform. */
   abandoned(): void;
-  /** The rate of the account has changed. */
   setRate(perSecond: number, now: number): void;
   describe(now: number): GateState;
 }
 
 export interface EndedAttempt {
   outcome: SendOutcome;
-  /** Requests to the platform. */
   requests: number;
   /** By `Clock.elapsed`. */
   startMs: number;

@@ -53,7 +53,6 @@ export interface Attempts {
   written(): Promise<void>;
 }
 
-/** Attempts that start or end in one commit. */
 const batchSize = 256;
 /** See `BatcherOptions`: short compared with the answer of a platform. */
 const paceMs = 10;

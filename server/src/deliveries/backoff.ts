@@ -4,7 +4,6 @@ import type { Random } from "../lib/clock.ts";
 export interface RetryPolicy {
   /** The wait after the first failed attempt, doubled after each further one. */
   baseMs: number;
-  /** The longest wait between two attempts. */
   maxMs: number;
   /** Retries end this long after the first attempt. */
   totalMs: number;

@@ -13,7 +13,6 @@ import { loadPending, type PendingHead, pendingLanes, recoverAttempts } from "./
 
 export interface DelivererDeps extends AttemptDeps {
   bus: Bus;
-  /** Attempts under way for a channel account. */
   concurrency: number;
   /** No other process works on this database: open attempts found in it have ended. */
   isOnlyProcess: boolean;

@@ -2,7 +2,6 @@ import type { Exchange, SendOutcome } from "../connectors/connector.ts";
 import { toStorable } from "../lib/json.ts";
 import { type Db, plainArray } from "../lib/query.ts";
 
-/** The outcome of an attempt to write. */
 export interface FinishedAttempt {
   deliveryId: string;
   channelAccountId: string;

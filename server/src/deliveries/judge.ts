@@ -16,7 +16,6 @@ export function judge(
   sent: SendResult,
   afterUnknown: Capabilities["afterUnknown"],
   policy: JudgePolicy,
-  /** The duration of the attempt, in milliseconds. */
   tookMs: number,
   random: Random,
 ): FinishedAttempt {

@@ -8,7 +8,6 @@ import { all, type Db, plainArray } from "../lib/query.ts";
 export interface Taker {
   /** A socket of this user has received the delivery. Returns at once; safe to call twice. */
   taken(deliveryId: string, userId: string): void;
-  /** Writes what is waiting. */
   close(): Promise<void>;
 }
 
@@ -68,7 +67,6 @@ export function openTaker({
   };
 }
 
-/** Returns the changed workspaces. */
 async function markDelivered(db: Db, taken: ReadonlyMap<string, string>, now: Date): Promise<Set<string>> {
   const deliveryIds = [...taken.keys()].toSorted();
   const rows = await all<{ workspace_id: string }>(

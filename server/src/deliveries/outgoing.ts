@@ -11,7 +11,6 @@ export interface OutgoingRecord {
   isChanged?: boolean;
 }
 
-/** As in rows. */
 export interface LanePlace {
   delivery_id: string;
   lane_id: string;

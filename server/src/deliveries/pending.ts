@@ -8,7 +8,6 @@ export interface PendingLane {
   partition: number;
 }
 
-/** Lanes of these partitions with something to send. */
 export function pendingLanes(db: Db, channel: string, partitions: readonly number[]): Promise<PendingLane[]> {
   return all(
     db,

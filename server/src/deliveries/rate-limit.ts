@@ -1,4 +1,3 @@
-/** A token bucket. */
 export interface RateLimit {
   /** Milliseconds to wait, or 0 when a token was taken. */
   take(now: number): number;

@@ -11,7 +11,6 @@ import { plainName } from "../lib/names.ts";
 import { splitText } from "./split-text.ts";
 import type { StartedDelivery } from "./start-attempts.ts";
 
-/** The outcome of an attempt of a whole delivery. */
 export interface SendResult {
   /** Of the last part that was sent. */
   outcome: SendOutcome;
@@ -20,7 +19,6 @@ export interface SendResult {
   partCount: number;
 }
 
-/** Exchanges kept of one attempt. */
 const maxExchanges = 20;
 
 /** Sends the remaining parts in order, until one fails. */

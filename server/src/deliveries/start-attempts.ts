@@ -26,7 +26,6 @@ export interface StartedDelivery {
   payload: MessagePayload;
   /** Whether the text may be sent in several parts: receipts are then stored by part. */
   mayHaveParts: boolean;
-  /** A name before the text, or null. */
   author: string | null;
   quotedProviderMessageId: string | null;
   targetProviderMessageId: string | null;

@@ -33,7 +33,6 @@ export async function failWebhook(
   ]);
 }
 
-/** Newest first. */
 export function listFailedWebhooks(
   db: Db,
   filter: FailedWebhookFilter & { limit: number; after?: { at: Date; id: string } | undefined },
@@ -49,7 +48,6 @@ export function listFailedWebhooks(
   );
 }
 
-/** Failed webhooks by channel. */
 export function countFailedWebhooks(
   db: Db,
   filter: FailedWebhookFilter,

@@ -18,7 +18,6 @@ export interface ReceiveDeps {
   findAccount: (channelAccountId: string) => Promise<(ChannelAccount & { workspaceId: string }) | null>;
 }
 
-/** A message of a person, and its webhook. */
 export interface InboundMessage {
   webhook: KeptWebhook;
   channel: string;

@@ -55,11 +55,9 @@ async function receiveLoaded(deps: ReceiveDeps, webhooks: readonly KeptWebhook[]
   await receiveByAccount(deps, messages);
 }
 
-/** Events read in one turn of the event loop. */
 const readAtATime = 250;
 /** Bytes of webhooks read in one turn of the event loop. */
 const longBytes = 16 * 1024;
-/** Receipts in one transaction. */
 const receiptsAtATime = 500;
 
 /** Channel accounts that one call handles at the same time. Several calls run at once. */

@@ -8,7 +8,6 @@ import { type OfPage, withinPage } from "../lib/page-bytes.ts";
 import { allPrepared, type Db, run } from "../lib/query.ts";
 import { topics } from "../topics.ts";
 
-/** A webhook with a valid signature. */
 export interface Webhook {
   workspaceId: string;
   channelAccountId: string;
@@ -24,7 +23,6 @@ export interface InboundRecord {
 export interface WebhookStore {
   /** Resolves when the webhook is durable. Throws `BatcherFull` when too many wait. */
   keep(webhook: Webhook): Promise<void>;
-  /** Resolves when no webhook waits. */
   idle(): Promise<void>;
 }
 

@@ -15,7 +15,6 @@ export interface Batcher<Item, Result> {
 export interface BatcherOptions<Item, Result> {
   /** Items to a run, at the most, unless a single call brings more. */
   maxBatch: number;
-  /** Items that may wait. */
   maxWaiting: number;
   /** Refuses more items while the oldest has waited for longer, in milliseconds. Default: no limit. */
   maxWaitMs?: number;

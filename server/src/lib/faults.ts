@@ -12,7 +12,6 @@ const classesOfData = new Set(["21", "22", "23", "54"]);
 /** Classes for which a request gets 503: the same request succeeds when the database is healthy again. */
 const classesOfTrouble = new Set(["08", "25", "40", "53", "55", "57", "58"]);
 
-/** Errors of a chain of causes that are read. */
 const maxCauses = 10;
 
 /**

@@ -6,7 +6,6 @@ import { isUtf8 } from "node:buffer";
  */
 export interface JsonLimits {
   readonly maxDepth: number;
-  /** Fields of one object. */
   readonly maxFields: number;
   /** Fields and elements of all objects and arrays together. */
   readonly maxValues: number;
@@ -92,7 +91,6 @@ function isLetter(byte: number): boolean {
   return byte >= smallA && byte <= smallZ;
 }
 
-/** Bytes of ASCII. */
 const space = 0x20;
 const smallA = 0x61;
 const smallZ = 0x7a;

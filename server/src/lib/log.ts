@@ -22,7 +22,6 @@ export interface DescribedError {
   cause?: DescribedError;
 }
 
-/** Depth of causes that are logged. */
 const deepestCause = 5;
 
 /** The safe fields of an error; of anything else that was thrown, only its type. */

@@ -22,7 +22,6 @@ export function poolMember({ connectTimeoutMs, onLeftOpen }: PoolMemberOptions):
       super({ ...options, connectionTimeoutMillis: connectTimeoutMs });
     }
 
-    /** Set by the pool at each checkout. */
     set release(release: Release) {
       this.#release = release;
     }

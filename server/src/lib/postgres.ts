@@ -27,7 +27,6 @@ export type PoolOptions = {
 };
 
 export const statementTimeoutMs = 30_000;
-/** For a free or a new connection. */
 export const connectTimeoutMs = 10_000;
 /** Until the server has accepted a new connection. */
 const newConnectionTimeoutMs = 3_000;
@@ -168,7 +167,6 @@ function isMissingSocket(error: NodeJS.ErrnoException): boolean {
 export const lostConnection =
   /^(Connection terminated|timeout expired|timeout exceeded when trying to connect|Client has encountered a connection error|Client was closed|Query read timeout)/;
 
-/** Of this pool only. */
 const types: pg.CustomTypesConfig = {
   getTypeParser(oid: number, format?: "text" | "binary") {
     if (format !== "binary" && oid === pg.types.builtins.INT8) return safeInteger;

@@ -9,7 +9,6 @@ export interface TakenPort extends AsyncDisposable {
   readonly port: number;
 }
 
-/** Named in a `StartError`. */
 interface Setting {
   host?: string;
   port: string;

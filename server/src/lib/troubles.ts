@@ -2,7 +2,6 @@ import type { Clock } from "./clock.ts";
 import { faultCode } from "./faults.ts";
 import type { Log } from "./postgres.ts";
 
-/** A part of the hub that fails and retries. */
 export interface Trouble {
   part: string;
   /** A SQLSTATE, a system error or the kind of error. */
@@ -38,7 +37,6 @@ export const logEveryMs = 30_000;
 /** A part without a try for this long is forgotten, since its work has moved to another process, in milliseconds. */
 export const forgottenAfterMs = 60_000;
 
-/** Pairs of part and code that are counted. */
 const maxCounts = 1_000;
 
 export function openTroubles({ clock, log }: { clock: Clock; log: Log }): Troubles {

@@ -48,7 +48,6 @@ export async function mergeReceipts(db: Db, groups: readonly Receipt[][], now: D
   return rows;
 }
 
-/** An entry of `history`. */
 function toChange({ status, webhookId, at }: Receipt, now: Date) {
   return { status, at: now, cause: "receipt", webhook_id: webhookId, platform_at: at };
 }

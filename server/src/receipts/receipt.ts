@@ -2,7 +2,6 @@ import type { Bus } from "../bus/bus.ts";
 import type { PipelineDb } from "../database-roles.ts";
 import type { Clock } from "../lib/clock.ts";
 
-/** The platform's report on a part of a delivery. */
 export interface Receipt {
   channelAccountId: string;
   providerMessageId: string;

@@ -35,7 +35,6 @@ export async function applyReceipts(deps: ReceiptDeps, receipts: readonly Receip
   await rouseLanes(bus, db, settled);
 }
 
-/** Applies the receipts that waited for these parts. */
 export async function applyEarlyReceipts(
   deps: ReceiptDeps,
   parts: readonly { channelAccountId: string; providerMessageId: string }[],

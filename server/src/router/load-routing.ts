@@ -15,7 +15,6 @@ export interface MessageToRoute extends RoutedMessage {
 
 /** The facts for the plans of some messages, read at about the same time. */
 export interface Routing {
-  /** In the order of the records. */
   messages: MessageToRoute[];
   recipientsOf(conversationId: string): readonly Recipient[];
   accountsOf(workspaceId: string): readonly Account[];

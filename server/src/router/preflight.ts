@@ -17,7 +17,6 @@ import { channelsOf } from "../messages/messages.ts";
 import { loadAccounts, loadRecipients } from "./load-routing.ts";
 import { type Account, type PlannedDelivery, planDeliveries, type Recipient } from "./plan.ts";
 
-/** For one recipient on one channel. */
 export interface Foreseen {
   participant_id: string | null;
   channel: string;

@@ -9,7 +9,6 @@ import { loadRouting, type MessageToRoute } from "./load-routing.ts";
 import { type CapabilitiesOf, type PlannedDelivery, planDeliveries } from "./plan.ts";
 import { type NewDelivery, setSuperseded, writeDeliveries } from "./write-deliveries.ts";
 
-/** Published by `accept` for each message. */
 export interface AcceptedRecord {
   workspaceId: string;
   messageId: string;
@@ -25,7 +24,6 @@ export interface RouterDeps {
   capabilitiesOf: CapabilitiesOf;
 }
 
-/** Messages in one transaction. */
 export const routeBatchSize = 500;
 
 /**

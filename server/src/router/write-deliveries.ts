@@ -19,7 +19,6 @@ export interface NewDelivery {
   /** Time until the recipient's next channel is tried; null without one. */
   fallbackAfterSeconds: number | null;
   status: MessageStatus;
-  /** JSON, or null. */
   error: string | null;
   cause: string;
 }

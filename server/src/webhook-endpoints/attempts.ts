@@ -42,5 +42,4 @@ export function listAttempts(
 /** Written out, so that the planner knows the index of failures. */
 const only = { succeeded: "AND status = 'succeeded'", failed: "AND status = 'failed'" };
 
-/** Behind every other. */
 const lastId = "ffffffff-ffff-ffff-ffff-ffffffffffff";

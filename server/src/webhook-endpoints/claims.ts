@@ -32,7 +32,6 @@ export async function stayAlive(db: Db, ownerId: string, leaseMs: number): Promi
   );
 }
 
-/** Frees what this process has claimed and not sent. */
 export async function leave(db: Db, ownerId: string): Promise<void> {
   await run(
     db,
@@ -54,7 +53,6 @@ export async function freeAbandoned(db: Db): Promise<number> {
   return freed;
 }
 
-/** Enabled endpoints with a delivery that is due, in the order of their ids. */
 export function endpointsWithWork(
   db: Db,
   { now, afterId, limit }: { now: Date; afterId: string; limit: number },
@@ -81,7 +79,6 @@ export function findActiveEndpoint(db: Db, endpointId: string, now: Date): Promi
   );
 }
 
-/** The deliveries that have waited longest; none that another process holds. */
 export function claimDue(db: Db, endpointId: string, { ownerId, now, limit }: ClaimInput): Promise<Claimed[]> {
   return all(
     db,

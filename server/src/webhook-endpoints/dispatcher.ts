@@ -31,7 +31,6 @@ export interface DispatcherDeps extends SendDeps, DisableDeps {
   troubles: Troubles;
 }
 
-/** An endpoint, and since when every attempt has failed. */
 export interface EndpointToWake {
   webhook_endpoint_id: string;
   failing_since: Date | null;
@@ -217,5 +216,4 @@ export class Dispatcher {
   }
 }
 
-/** Before every other. */
 const firstId = "00000000-0000-0000-0000-000000000000";

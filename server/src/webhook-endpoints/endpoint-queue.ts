@@ -3,7 +3,6 @@ export type Standing = "quick" | "unknown" | "troubled";
 
 export interface QueuedEndpoint {
   readonly endpointId: string;
-  /** Requests to it. */
   underWay: number;
   /** Doubles with each quick success, falls to one with a failure or a slow answer; an ordered endpoint stays at one. */
   maxUnderWay: number;
@@ -27,7 +26,6 @@ export interface QueueLimits {
   inAll: number;
 }
 
-/** Requests of a process under way, in all. */
 export const maxRequests = 256;
 
 /** At least half of the places are left to quick endpoints, and a quarter to new ones. */
@@ -57,7 +55,6 @@ export class EndpointQueue {
     this.#limits = limits;
   }
 
-  /** Requests under way, in all. */
   get underWay(): number {
     return this.#underWay.quick + this.#underWay.unknown + this.#underWay.troubled;
   }

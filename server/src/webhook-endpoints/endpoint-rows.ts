@@ -111,7 +111,6 @@ export function updateMaker(db: Db, key: EndpointKey, { userId, apiKeyId, at }: 
   );
 }
 
-/** It gets the events after the position. */
 export function enableEndpoint(db: Db, key: EndpointKey, startsAfter: number): Promise<WebhookEndpoint | null> {
   return maybe(
     db,

@@ -5,7 +5,6 @@ export type EndpointStatus = "enabled" | "disabled";
 
 export type DisabledReason = (typeof disabledReasons)[number];
 
-/** Without its secrets. */
 export interface WebhookEndpoint {
   webhook_endpoint_id: string;
   workspace_id: string;

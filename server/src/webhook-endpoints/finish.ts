@@ -6,7 +6,6 @@ import { inLockOrder } from "./claims.ts";
 import { maxAskedMs } from "./schedule.ts";
 import type { Outcome } from "./send.ts";
 
-/** An attempt of a claimed delivery that has ended. */
 export interface Finished {
   deliveryId: string;
   workspaceId: string;

@@ -8,11 +8,9 @@ import { type EnabledEndpoint, enabledEndpoints, lockEndpoints } from "./endpoin
 
 export type FollowDeps = Pick<DisableDeps, "db" | "log" | "eventNotifier">;
 
-/** Most events read at a time. */
 export const followPage = 100;
 
 export interface Followed {
-  /** Endpoints with new deliveries. */
   endpoints: EnabledEndpoint[];
   /** Whether there may be more to read now. */
   hasMore: boolean;

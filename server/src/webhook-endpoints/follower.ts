@@ -14,7 +14,6 @@ export interface FollowerDeps extends FollowDeps {
 }
 
 const part = "follow events for webhook endpoints";
-/** Workspaces read at once. */
 const atOnce = 4;
 /** Finds lost notifications, and workspaces with their first endpoint, in milliseconds. */
 const pollEveryMs = 1_000;

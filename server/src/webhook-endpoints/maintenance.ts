@@ -4,10 +4,8 @@ import { all, run } from "../lib/query.ts";
 import { inLockOrder } from "./claims.ts";
 import { giveUpPending } from "./disable.ts";
 
-/** How long deliveries and attempts are kept, in days. */
 export const webhookDeliveryRetentionDays = 30;
 
-/** Rows that one statement deletes. */
 const deletePage = 5_000;
 
 /** Returns how many it deleted, up to `deletePage` of each. */

@@ -26,7 +26,6 @@ export function requireWebhookSecret(secret: string): string {
   });
 }
 
-/** The key that signs. */
 export function webhookKey(secret: string): Buffer {
   return Buffer.from(secret.slice(prefix.length), "base64");
 }

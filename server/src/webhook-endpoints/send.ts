@@ -23,7 +23,6 @@ export interface Outcome {
   statusCode: number | null;
   /** Null after a success. */
   error: string | null;
-  /** The beginning of the answer. */
   answer: string | null;
   /** The pause that the endpoint asked for. */
   askedMs: number | null;

@@ -23,7 +23,6 @@ export const appCredentials = {
 const defaultBaseUrl = "https://graph.facebook.com";
 const defaultVersion = "v25.0";
 
-/** The address of an object of the Graph API. */
 export function graphUrl({ settings }: Pick<MetaAccount, "settings">, objectId: string): string {
   return `${settings.base_url ?? defaultBaseUrl}/${settings.api_version ?? defaultVersion}/${objectId}`;
 }

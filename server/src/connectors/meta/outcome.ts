@@ -8,13 +8,11 @@ import type { Verdict } from "./errors.ts";
 
 type ToExchange = (answer: Exchange["answer"]) => Exchange;
 
-/** How one platform answers a send. */
 export interface SendRules {
   /** Null for a code that the platform does not list. */
   verdictOf(code: number, subcode: number): Verdict | null;
   /** The id of what was sent; empty when the answer names none. */
   idOf(json: Json): string;
-  /** The answer for the trace. */
   redact(json: Json): object;
 }
 

@@ -90,7 +90,6 @@ function placeOf(location: Json, name: string): MessagePayload {
   return locationOf(numberAt(location, "latitude"), numberAt(location, "longitude"), name);
 }
 
-/** Fields without content. */
 const envelope = new Set([
   "message_id",
   "message_thread_id",

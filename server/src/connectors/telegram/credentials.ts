@@ -26,7 +26,6 @@ export function methodUrl(account: TelegramAccount, method: string): string {
   return `${account.settings.base_url ?? defaultBaseUrl}/bot${account.credentials.bot_token}/${method}`;
 }
 
-/** The same address for the trace. */
 export function redactedUrl(account: TelegramAccount, method: string): string {
   return `${account.settings.base_url ?? defaultBaseUrl}/bot${botId(account.credentials)}:[hidden]/${method}`;
 }

@@ -13,7 +13,6 @@ export function verify({ headers }: WebhookRequest, { secret_token }: TelegramCr
   return isSameSecret(headers["x-telegram-bot-api-secret-token"], secret_token);
 }
 
-/** A body is one update. */
 export function parse({ rawBody }: WebhookRequest): InboundEvent[] {
   const update = parseWebhookBody(rawBody);
   return [update === null ? ignored("a body that is not a JSON object, or is too large") : parseUpdate(update)];

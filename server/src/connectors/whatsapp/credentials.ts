@@ -14,7 +14,6 @@ export const whatsappCredentials = Type.Object(
 export type WhatsAppCredentials = Static<typeof whatsappCredentials>;
 export type WhatsAppAccount = ChannelAccount<WhatsAppCredentials>;
 
-/** The address of the number as a Graph object. */
 export function numberUrl(account: WhatsAppAccount): string {
   return graphUrl(account, account.credentials.phone_number_id);
 }

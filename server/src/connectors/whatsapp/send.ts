@@ -35,7 +35,6 @@ function messageIdOf(json: Json): string {
   return isObject(message) ? cleanId(textAt(message, "id")) : "";
 }
 
-/** The ids of the message and the person. */
 function redact(json: Json): object {
   const [contact] = listAt(json, "contacts");
   const person = isObject(contact) ? textAt(contact, "wa_id") || textAt(contact, "user_id") : "";

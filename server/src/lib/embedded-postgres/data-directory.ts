@@ -13,7 +13,6 @@ import { isAlive, signalAtExit } from "./process.ts";
 import { reasonOf, saysDiskFull } from "./server-output.ts";
 import { type ServerUser, spawnAs } from "./server-user.ts";
 
-/** The only role, and the owner of the cluster. */
 export const databaseRole = "chat4all";
 
 /**
@@ -49,7 +48,6 @@ function isCluster(directory: string): boolean {
 
 const unfinished = /^postgres\.new-(\d+)(\.password)?$/;
 
-/** Leftovers of processes that died while creating a cluster. */
 function removeLeftovers(dataDir: string): void {
   for (const name of readdirSync(dataDir)) {
     const pid = Number(unfinished.exec(name)?.[1]);

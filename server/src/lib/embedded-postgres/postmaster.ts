@@ -13,7 +13,6 @@ import { reasonOf, saysDiskFull } from "./server-output.ts";
 import { type ServerUser, spawnAs } from "./server-user.ts";
 import { serverArguments } from "./settings.ts";
 
-/** The first process of a running server. */
 export type Postmaster = { pid: number; endpoint: Endpoint; exited: Promise<void> };
 
 export type ServerPlace = { directory: string; binaries: Binaries; user: ServerUser; serverLog: ServerLog };

@@ -9,11 +9,8 @@ import type { RateLimit, Taken } from "./rate-limits.ts";
 const roundingMs = 1e-6;
 
 export interface Price {
-  /** Of one token, in milliseconds. */
   readonly intervalMs: number;
-  /** Of the request. */
   readonly costMs: number;
-  /** Of the whole bucket. */
   readonly fullMs: number;
 }
 

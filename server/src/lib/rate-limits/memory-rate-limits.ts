@@ -10,7 +10,6 @@ export interface MemoryRateLimits extends RateLimits {
 /** Full buckets that are dropped with each new key: more than are added. */
 const swept = 2;
 
-/** Of this process. */
 export function openMemoryRateLimits(clock: Pick<Clock, "elapsed">, most = maxKeys): MemoryRateLimits {
   /** When each bucket is full again, by the clock; least recently used key first. */
   const fullAt = new Map<string, number>();

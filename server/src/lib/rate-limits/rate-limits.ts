@@ -9,7 +9,6 @@ export interface RateLimit {
 export interface Taken {
   /** When false, nothing was taken, and the wait is not longer for it. */
   readonly isAllowed: boolean;
-  /** The burst. */
   readonly limit: number;
   /** Tokens that are left. */
   readonly remaining: number;
