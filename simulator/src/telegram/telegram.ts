@@ -1,4 +1,5 @@
 import type { Face, OpenFace } from "../face.ts";
+import { faultNames } from "../faults.ts";
 import { readMessage } from "../messages.ts";
 import { invalid } from "../problem.ts";
 import { readAccount, type TelegramAccount } from "./account.ts";
@@ -11,18 +12,7 @@ import { webhookRules } from "./webhook.ts";
 export const telegram: Face = {
   channel: "telegram",
   methods: botMethods,
-  faults: [
-    "rate_limit",
-    "server_error",
-    "timeout_after_accept",
-    "connection_reset",
-    "slow",
-    "down",
-    "permanent",
-    "duplicate_webhooks",
-    "reorder_webhooks",
-    "drop_webhooks",
-  ],
+  faults: faultNames.filter((name) => name !== "window_closed"),
   settings: { auto_receipts: false, webhook_timeout_ms: 60_000 },
   checkSettings({ auto_receipts }) {
     if (auto_receipts) throw invalid("telegram has no receipts: auto_receipts can only be false");

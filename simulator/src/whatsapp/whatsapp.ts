@@ -1,5 +1,6 @@
 import type { Account } from "../accounts.ts";
 import type { Face, OpenFace, Receipt } from "../face.ts";
+import { faultNames } from "../faults.ts";
 import type { StoredMessage } from "../messages.ts";
 import { invalid } from "../problem.ts";
 import { readAccount, type WhatsAppAccount } from "./account.ts";
@@ -15,19 +16,7 @@ const statuses = ["sent", "delivered", "read", "played", "failed"];
 export const whatsapp: Face = {
   channel: "whatsapp",
   methods: graphMethods,
-  faults: [
-    "rate_limit",
-    "server_error",
-    "timeout_after_accept",
-    "connection_reset",
-    "slow",
-    "down",
-    "permanent",
-    "window_closed",
-    "duplicate_webhooks",
-    "reorder_webhooks",
-    "drop_webhooks",
-  ],
+  faults: faultNames,
   settings: {},
   checkSettings() {},
   readAccount,
