@@ -33,7 +33,6 @@ export interface AdmissionOptions {
   log: Pick<Logger, "warn">;
   limit: ConcurrencyLimit;
   requestIdOf: (request: IncomingMessage) => string;
-  /** Headers of every answer. */
   headersFor: (request: IncomingMessage) => Record<string, string>;
 }
 
@@ -48,20 +47,16 @@ type Answer = (request: IncomingMessage, response: ServerResponse) => void;
 interface Refused {
   /** From when on a request on it is considered again, by `Clock.elapsed`. */
   turn: number;
-  /** Whether a request that arrived sooner is waiting. */
   isHeld: boolean;
 }
 
-/** When refused clients may retry. */
 const waits = { shortestMs: 1_000, longestMs: 3_000, apartMs: 0.25 };
 /** Longest body of a refused request that is read; with a longer one the connection is closed. In bytes. */
 const longestDrainedBody = 64 * 1024;
-/** How often refusals are logged, in milliseconds. */
 const logEveryMs = 10_000;
 const words =
   "The hub has more requests than it can answer in time. Nothing was changed. Try again after `retry-after`.";
 
-/** The body of a refusal, in ASCII, before and after the id of its request. */
 const [bodyBefore = "", bodyAfter = ""] = JSON.stringify(
   toErrorBody(new RequestError("OVERLOADED", words), "{id}"),
 ).split("{id}");
@@ -102,7 +97,6 @@ export class Admission {
     });
     app.addHook("preValidation", (request, _reply, done) => {
       if (isExempt(request.routeOptions.config.admission, request.raw)) return done();
-      // Other requests may have started while the body was read.
       if (!limit.hasRoom()) return done(new RequestError("OVERLOADED", words, this.#takeTurn(clock.elapsed())));
       request.endWork = limit.begin();
       done();
@@ -115,7 +109,6 @@ export class Admission {
       endWork(request);
       done(null, payload);
     });
-    // Also for a client that disconnected.
     app.addHook("onResponse", (request, _reply, done) => {
       endWork(request);
       done();
@@ -140,10 +133,8 @@ export class Admission {
     }
   }
 
-  /** For use before Fastify has found the route. */
   #isExemptByPath(request: IncomingMessage): boolean {
     const { url = "", method } = request;
-    // A preflight is answered without any work.
     if (method === "OPTIONS") return true;
     const query = url.indexOf("?");
     return isExempt(this.#exempt.get(query < 0 ? url : url.slice(0, query)), request);
@@ -166,7 +157,6 @@ export class Admission {
     response.writeHead(503, headers).end(body);
   }
 
-  /** Counts a refusal; its client may retry at `turn`. */
   #takeTurn(now: number): { turn: number; retryAfterSeconds: number } {
     if (this.#refusedCount === this.#loggedCount) {
       this.#cancelLog = this.#options.clock.after(logEveryMs, () => this.#logRefusals());

@@ -8,12 +8,10 @@ export function openAllowed() {
       for (const each of [method].flat()) route.methods.add(each);
       routes.set(url, route);
     },
-    /** Of a path without parameters; null for any other. */
     ofLiteral(url: string): string[] | null {
       const route = routes.get(url.split("?", 1)[0]!);
       return route === undefined ? null : [...route.methods].sort();
     },
-    /** In alphabetical order; empty for an unknown path. */
     find(url: string): string[] {
       const path = url.split("?", 1)[0]!;
       const found = [...routes.values()]

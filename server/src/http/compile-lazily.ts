@@ -3,10 +3,8 @@ import type { FastifySerializerCompiler } from "fastify";
 import type { App } from "./app.ts";
 import { compileValidatorLazily } from "./validation.ts";
 
-/** Schemas that a route still has to compile. */
 interface Waiting {
   compile: (() => void)[];
-  /** Set from the first request on. */
   compiled: Promise<unknown> | null;
   isCompiled: boolean;
 }
@@ -26,7 +24,6 @@ export function compileLazily(app: App, compileSerializer: FastifySerializerComp
     return waiting;
   }
 
-  /** Runs after everything that waits already, of any route. */
   function inTurn(compile: () => void): Promise<void> {
     const compiled = last.then(() => othersTurn()).then(compile);
     last = compiled.catch(() => {});

@@ -1,7 +1,6 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { forbidden } from "../errors.ts";
 
-/** What pages of other origins may send and read. */
 const allowedMethods = "GET, POST, PUT, PATCH, DELETE";
 const allowedHeaders = "authorization, content-type, idempotency-key, last-event-id, x-request-id";
 const exposedHeaders = [
@@ -12,7 +11,6 @@ const exposedHeaders = [
   "retry-after",
   "x-request-id",
 ].join(", ");
-/** How long a browser may remember what a preflight was answered, in seconds. */
 const preflightMaxAgeSeconds = 600;
 
 /** The headers that let a page of this origin read an answer. `*` is every origin. */
@@ -42,7 +40,6 @@ export function allowOrigins(headersFor: ReturnType<typeof headersForOrigins>) {
   };
 }
 
-/** Caches must keep the answer apart by this header of the request too. */
 export function varyBy(reply: FastifyReply, header: string): void {
   const before = reply.getHeader("vary");
   reply.header("vary", before === undefined ? header : `${before}, ${header}`);

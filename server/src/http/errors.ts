@@ -44,7 +44,6 @@ const lingerMs = 1_000;
  * waits for its answer, the socket is only closed: this answer would be taken for the other one.
  */
 export function answerClientError({ code }: { code?: string }, socket: Socket): void {
-  // As Node's own handler of this event finds it.
   const response = (socket as { _httpMessage?: ServerResponse | null })._httpMessage;
   const isFree = !response || (!response.req.complete && !response.headersSent);
   const error = code === "ERR_HTTP_REQUEST_TIMEOUT" ? tooSlow() : code?.startsWith("HPE_") ? notHttp(code) : null;

@@ -44,7 +44,6 @@ export interface IdempotencyDeps {
 const keptMs = 24 * 3_600_000;
 /** Longer than any request may take; what is in flight for longer was abandoned by a process that died. */
 const abandonedMs = 60_000;
-/** A key can be released between the failed claim and the read of it. */
 const claimAttempts = 3;
 
 /**
@@ -76,7 +75,7 @@ export async function claimKey(
   throw stillUnderWay();
 }
 
-/** Keeps what the request was answered with; nothing when the claim was lost to another request in the meantime. */
+/** Stores the answer, unless another request has the claim by now. */
 export async function keepAnswer(
   { db, box }: IdempotencyDeps,
   { callerId, key, claimedAt }: Claim,
@@ -98,7 +97,6 @@ export async function releaseKey({ db }: Pick<IdempotencyDeps, "db">, claim: Cla
   await free(db, claim, null);
 }
 
-/** Frees the key for the same request, whose next try gets this answer as `part`. */
 export async function keepPart({ db, box }: IdempotencyDeps, claim: Claim, answer: string): Promise<void> {
   await free(db, claim, box.seal(answer, context("answer", claim.callerId, claim.key)));
 }
@@ -134,7 +132,6 @@ function context(part: "body" | "answer", callerId: string, key: string): string
   return `idempotency-${part}:${callerId}:${key}`;
 }
 
-/** What `reseal` must know. */
 export const sealedAnswers: SealedColumn[] = (["body", "answer"] as const).map((part) => ({
   table: "idempotency_keys",
   column: part === "body" ? "body_hash_sealed" : "answer_sealed",
@@ -184,7 +181,6 @@ async function insertClaim(
   return claimed?.work_id ?? null;
 }
 
-/** False when another request has claimed it meanwhile. */
 async function claimRest(
   db: Db,
   { callerId, key, claimedAt }: Pick<Claim, "callerId" | "key" | "claimedAt">,

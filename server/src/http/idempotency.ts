@@ -18,7 +18,6 @@ import {
 
 declare module "fastify" {
   interface FastifyContextConfig {
-    /** As in the contract's `OperationShape`. */
     idempotent?: OperationShape["idempotent"];
   }
 }
@@ -32,7 +31,6 @@ export function honourIdempotencyKeys(
   { identityDb, ...rest }: Omit<IdempotencyDeps, "db"> & { identityDb: IdentityDb },
 ): void {
   const claims = new WeakMap<FastifyRequest, Claim>();
-  /** A stranger has no workspace yet. */
   const depsOf = (request: FastifyRequest): IdempotencyDeps => ({ ...rest, db: request.db ?? identityDb });
 
   function claim(request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
@@ -94,7 +92,6 @@ function isFinalStatus(statusCode: number): boolean {
 
 const ownFaults = new Set([400, 409, 413, 415, 422]);
 
-/** As for whole answers, for an error that an answer contains. */
 export function isFinalError(code: ErrorCode): boolean {
   return isFinalStatus(errorCodes[code].http);
 }

@@ -7,7 +7,6 @@ import type { App } from "./app.ts";
 /** Limits of every request's body: a batch of 1,000 messages may have 30 fields and elements in each. */
 const bodyLimits: JsonLimits = { maxDepth: 32, maxFields: 1_000, maxValues: 30_000, isExact: true };
 
-/** A body that takes about a millisecond to parse and check. */
 const largeBodyBytes = 64 * 1024;
 
 /** Bodies are JSON. A content type without a body counts as no body. */
@@ -24,7 +23,6 @@ export function parseJsonBodies(app: App): void {
     const body = bytes.toString();
     parseJson(request, body, (error, value) => {
       if (error !== null) done(explainBadJson(body));
-      // Other requests have their turn before a large body is checked and handled.
       else if (bytes.length > largeBodyBytes) setImmediate(done, null, value);
       else done(null, value);
     });
@@ -51,7 +49,6 @@ interface Schema {
   items?: Schema;
 }
 
-/** Whether the value at the path is in an object with the caller's own fields. */
 function isFreeForm(schema: Schema | undefined, [step, ...inside]: JsonPath): boolean {
   if (schema?.[freeFormKeyword] !== undefined) return true;
   if (schema === undefined || step === undefined) return false;

@@ -11,13 +11,10 @@ export interface DoorLimits {
   checkEveryMs: number;
   /** How long a connection may stall with an answer that the client does not read. Streams send something more often. */
   stalledTimeoutMs: number;
-  /** How long a connection is kept for the next request. */
   keepAliveTimeoutMs: number;
   handshakeTimeoutMs: number;
-  /** Of the request line and all headers. */
   maxHeaderBytes: number;
   maxHeaders: number;
-  /** Bodies longer than this are refused with 413. */
   maxBodyBytes: number;
   /** At a time, in this process; more are closed as soon as they open. */
   maxConnections: number;
@@ -43,7 +40,6 @@ export function serverOptions(limits: DoorLimits): ServerOptions {
     requestTimeout: limits.requestTimeoutMs,
     connectionsCheckingInterval: limits.checkEveryMs,
     maxHeaderSize: limits.maxHeaderBytes,
-    // Node would answer in its own shape: see `refuseHeaders`.
     requireHostHeader: false,
   };
 }

@@ -36,7 +36,6 @@ export function decodeCursor(cursor: string | undefined): Position | undefined {
   return { at: new Date(Number(match[1])), id: match[2]! };
 }
 
-/** At the end of a cursor, in characters. */
 const markLength = 8;
 
 /**

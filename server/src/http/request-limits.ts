@@ -71,7 +71,6 @@ export function limitRequests(app: App, { limits, byUser, byAddress }: RequestLi
 /** Sets the headers of the limit; returns the error when it is exceeded. */
 function showLimit(reply: FastifyReply, limit: RateLimit, taken: Taken): RequestError | undefined {
   const shown = reply.getHeader("ratelimit-remaining") as number | undefined;
-  // Of several limits, the one with the least left.
   if (shown === undefined || taken.remaining <= shown) {
     reply.header("ratelimit-limit", taken.limit);
     reply.header("ratelimit-remaining", taken.remaining);

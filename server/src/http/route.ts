@@ -31,7 +31,6 @@ export type RequestOf<O> = FastifyRequest & {
 type Bodies<O> = O extends { readonly answers: infer A } ? A[keyof A] : never;
 // biome-ignore lint/suspicious/noConfusingVoidType: a handler without an answer returns nothing.
 type BodyOf<S> = S extends TSchema ? Static<S> : S extends null ? undefined | void : never;
-/** The body of a success: of any of its statuses. */
 export type AnswerOf<O> = O extends { readonly contentType: string } ? string | Readable : BodyOf<Bodies<O>>;
 
 export type Handler<O> = (request: RequestOf<O>, reply: FastifyReply) => Promise<AnswerOf<O>> | AnswerOf<O>;

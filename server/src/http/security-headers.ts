@@ -12,7 +12,6 @@ export const securityHeaders: Readonly<Record<string, string>> = {
   "cache-control": "no-store",
 };
 
-/** Beside them when the hub itself speaks TLS: a year during which browsers do not try without. */
 export const tlsHeaders: Readonly<Record<string, string>> = { "strict-transport-security": "max-age=31536000" };
 
 /**

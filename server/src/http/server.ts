@@ -30,7 +30,6 @@ declare module "fastify" {
   interface FastifyRequest {
     /** The caller; set on every route that is not public, as is `db`. */
     principal: Principal;
-    /** The rows of the caller's workspace. */
     db: RequestDb;
     /** For a request with an `Idempotency-Key`: the same at every retry; null for other requests. */
     workId: string | null;
@@ -48,17 +47,14 @@ export interface RestOptions {
   log: Logger;
   authenticate: (authorization: string | undefined) => Principal | Promise<Principal>;
   dbOf: (workspaceId: string) => RequestDb;
-  /** Whose pages may call. */
   corsOrigins?: readonly string[];
   trustedProxies?: TrustedProxies;
-  /** Null: plain HTTP. */
   certificate?: Certificate | null;
   limits?: Partial<DoorLimits>;
   /** For tests: a wrong schema throws at the start. Default: a schema is compiled at the first request of its route. */
   compilesAtStart?: boolean;
   /** The expected wait for an answer above which requests are refused, in milliseconds. */
   admissionWaitMs?: number;
-  /** The clock of the overload limit; default: the system's. */
   clock?: Clock;
 }
 
@@ -117,7 +113,6 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
   } else compileLazily(app, compileSerializer);
   parseJsonBodies(app);
   const allowedAt = openAllowed();
-  // Sockets are opened there, by upgrades.
   allowedAt.add("/ws", "GET");
   app.setNotFoundHandler((request, reply) => answerNotFound(request, reply, allowedAt.find(request.url)));
   app.addHook("onRoute", (route) => {
@@ -192,7 +187,6 @@ function admit(
   }
 }
 
-/** For the audit log. */
 export function originOf(request: FastifyRequest): Origin {
   return { ip: clientAddress(request), requestId: request.id };
 }

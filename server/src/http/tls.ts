@@ -4,12 +4,10 @@ import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/postgres.ts";
 import { repeat } from "../lib/repeat.ts";
 
-/** TLS 1.3 and nothing older. */
 export function tlsOptions(certificate: Certificate): TlsOptions {
   return { ...certificate, minVersion: "TLSv1.3" };
 }
 
-/** How often the files are read, in milliseconds. */
 const readEveryMs = 60_000;
 
 /**

@@ -27,13 +27,11 @@ for (const ajv of [strict, reading]) {
   ajv.addKeyword({ keyword: freeFormKeyword, type: "object", errors: true, validate: checkFreeForm });
 }
 
-/** As Ajv calls a keyword that may change the value. */
 function lowerCase(_is: true, text: string, _schema?: unknown, place?: DataValidationCxt): boolean {
   if (place !== undefined) place.parentData[place.parentDataProperty] = text.toLowerCase();
   return true;
 }
 
-/** As Ajv calls a keyword: errors are left on the function. */
 function checkFreeForm(limits: FreeFormLimits, value: object): boolean {
   const message = findExcess(value, limits);
   checkFreeForm.errors = message === null ? [] : [{ keyword: freeFormKeyword, message, params: {} }];
@@ -51,7 +49,6 @@ const firstMoment = Date.parse("0001-01-01T00:00:00Z");
 /** Unix milliseconds. */
 export const lastMoment = Date.parse("9999-12-31T23:59:59.999Z");
 
-/** Throws for an invalid schema. */
 export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
   strict.validateSchema(schema, true);
   return compile(schema, httpPart);
@@ -77,7 +74,6 @@ function compile(schema: TSchema, httpPart: string | undefined): Validate {
 
 interface SplitBody {
   schema: TSchema;
-  /** Ids of the schemas that are compiled separately. */
   unions: readonly string[];
 }
 
@@ -128,7 +124,6 @@ function notDecimal(name: string): ErrorObject {
   return { instancePath: `/${name}`, keyword: "type", message, params: {}, schemaPath: "" };
 }
 
-/** Compiles when the functions of `compile` are called in order or, at the latest, with the first value. */
 export function compileValidatorLazily({ schema, httpPart }: Parameters<FastifySchemaCompiler<TSchema>>[0]) {
   let compiled: Validate | undefined;
   const validate: Validate = (value) => {
@@ -160,7 +155,6 @@ export function violation(error: ErrorObject, part: string): RequestError {
   return new RequestError("VALIDATION_ERROR", message, { details: { field } });
 }
 
-/** One sentence for the caller about the first thing that is wrong, naming the field. */
 function describeViolation(error: ErrorObject, part: string): { message: string; field: string } {
   const path = error.instancePath.slice(1).replaceAll("/", ".");
   const inside = (name: string) => (path ? `${path}.${name}` : name);

@@ -30,7 +30,6 @@ export function limitWriteAnswers(app: App): void {
         done(null, answer);
         return;
       }
-      // The schema of the route requires what is left out.
       reply.serializer(JSON.stringify);
       done(null, limitAnswer(answer, isObject(request.body) ? request.body : {}, shows as readonly string[]));
     }
@@ -41,7 +40,6 @@ export function limitWriteAnswers(app: App): void {
 type Done = (error: null, answer: unknown) => void;
 type Fields = Readonly<Record<string, unknown>>;
 
-/** Fields of a field are shown only if the route says so. */
 function limitAnswer(answer: Fields, said: Fields, shows: readonly string[]): Fields {
   const shown: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(answer)) {
