@@ -5,6 +5,7 @@ import type { SendOutcome } from "../connectors/connector.ts";
 import { all } from "../lib/query.ts";
 import { startPipeline } from "../testing/test-pipeline.ts";
 import { until } from "../testing/until.ts";
+import { startFallbacks } from "./fallbacks.ts";
 
 const retry: SendOutcome = { kind: "retry", afterMs: null, scope: "lane", platformFault: false, detail: "busy" };
 const refused: SendOutcome = { kind: "refused", reason: "PAYLOAD_INVALID", detail: "no" };
@@ -133,6 +134,24 @@ test("an attempt whose process died is recorded as unknown, and made again by th
     { number: 1, outcome: "unknown" },
     { number: 2, outcome: "sent" },
   ]);
+});
+
+// It may have been sent: an operator who reads "not sent in time" would send it again.
+test("a fallback does not say that an attempt whose process died was not sent", async () => {
+  const policy = { unknownGraceMs: 60_000 };
+  const capabilities = { afterUnknown: "receipt" } as const;
+  await using line = await startPipeline({ delivers: false, isOnlyProcess: true, capabilities, policy });
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  const { messageId } = await line.say(chat, "oi");
+  await line.routed();
+  await line.pool.query(
+    "UPDATE deliveries SET attempts = 1, attempt_started_at = now(), status = 'in_transit', fallback_at = now()",
+  );
+  line.deliver();
+  await until("the attempt is recorded", async () => (await all(line.pool, "SELECT FROM attempts")).length === 1);
+  await startFallbacks({ ...line.deps, capabilitiesOf: () => line.connector.capabilities });
+  const { status, error } = await line.deliveryOf(messageId);
+  assert.deepEqual([status, error?.code], ["in_transit", "UNKNOWN"]);
 });
 
 test("closing waits for the request under way and keeps its answer", async () => {

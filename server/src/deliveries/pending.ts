@@ -72,6 +72,7 @@ export async function recoverAttempts(
     `WITH lost AS (
        UPDATE deliveries d SET
          attempt_started_at = NULL,
+         error = CASE WHEN d.status < 'sent' THEN $5::jsonb ELSE d.error END,
          is_pending = d.status < 'sent' OR d.part_count > 1,
          next_attempt_at = o.attempt_started_at + make_interval(secs => $4::float8)
        FROM deliveries o
@@ -80,9 +81,12 @@ export async function recoverAttempts(
        RETURNING d.delivery_id, d.attempts, o.attempt_started_at AS started_at
      )
      INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, error)
-     SELECT delivery_id, attempts, started_at, $3, 'unknown',
-       '{"code": "UNKNOWN", "message": "The sending process ended before the platform''s answer was recorded."}'
-     FROM lost ON CONFLICT DO NOTHING`,
-    [channel, partitions, now, (times.requestMs + times.graceMs) / 1000],
+     SELECT delivery_id, attempts, started_at, $3, 'unknown', $5::jsonb FROM lost ON CONFLICT DO NOTHING`,
+    [channel, partitions, now, (times.requestMs + times.graceMs) / 1000, JSON.stringify(processEnded)],
   );
 }
+
+const processEnded = {
+  code: "UNKNOWN",
+  message: "The sending process ended before the platform's answer was recorded.",
+};
