@@ -19,6 +19,14 @@ export interface ConnectionDeps {
   onFrame: (client: Client, frame: OutwardFrame) => Promise<void>;
 }
 
+interface SocketParts {
+  client: Client;
+  stream: Duplex;
+  outlet: ReturnType<typeof socketOutlet>;
+  /** Of the heartbeats, in which it is pinged. */
+  turn: number;
+}
+
 export type OutwardFrame = ClientFrame & { type: "read" | "typing" };
 
 export const heartbeatSeconds = 30;
@@ -30,6 +38,7 @@ const foreignCursor = "9".repeat(15);
 
 export class SocketConnection {
   readonly client: Client;
+  readonly turn: number;
   readonly #stream: Duplex & { bytesRead?: number };
   readonly #outlet: ReturnType<typeof socketOutlet>;
   readonly #deps: ConnectionDeps;
@@ -42,8 +51,9 @@ export class SocketConnection {
   #work: Promise<void> = Promise.resolve();
   #cancelStart = () => {};
 
-  constructor(client: Client, stream: Duplex, outlet: ReturnType<typeof socketOutlet>, deps: ConnectionDeps) {
+  constructor({ client, stream, outlet, turn }: SocketParts, deps: ConnectionDeps) {
     this.client = client;
+    this.turn = turn;
     this.#stream = stream;
     this.#outlet = outlet;
     this.#deps = deps;

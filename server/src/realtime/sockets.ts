@@ -23,7 +23,7 @@ const closeWaitMs = 1_000;
 
 export class Sockets {
   readonly #deps: SocketsDeps;
-  readonly #connections = new Map<WebSocket, { connection: SocketConnection; turn: number }>();
+  readonly #connections = new Map<WebSocket, SocketConnection>();
   readonly #server = new WebSocketServer({
     noServer: true,
     clientTracking: false,
@@ -32,10 +32,21 @@ export class Sockets {
     handleProtocols: (offered) => (offered.has("bearer") ? "bearer" : false),
   });
   readonly #beating: Repeated;
+  /** Shared by all sockets: a closure of each would keep its upgrade request in memory. */
+  readonly #onMessage: (this: WebSocket, data: Buffer, isBinary: boolean) => void;
+  readonly #onClose: (this: WebSocket) => void;
   #turn = 0;
 
   constructor(deps: SocketsDeps) {
     this.#deps = deps;
+    const connections = this.#connections;
+    this.#onMessage = function (data, isBinary) {
+      connections.get(this)?.receive(data, isBinary);
+    };
+    this.#onClose = function () {
+      connections.get(this)?.end();
+      connections.delete(this);
+    };
     this.#beating = repeat(
       deps.clock,
       (heartbeatSeconds * 1_000) / turns,
@@ -65,15 +76,10 @@ export class Sockets {
       if (client === null || opened === undefined) return;
       stream.off("error", onError);
       const { socket, outlet } = opened;
-      const connection = new SocketConnection(client, stream, outlet, this.#deps);
       this.#turn = (this.#turn + 1) % turns;
-      this.#connections.set(socket, { connection, turn: this.#turn });
-      socket.on("message", (data: Buffer, isBinary) => connection.receive(data, isBinary));
-      socket.on("error", onSocketError);
-      socket.on("close", () => {
-        this.#connections.delete(socket);
-        connection.end();
-      });
+      const connection = new SocketConnection({ client, stream, outlet, turn: this.#turn }, this.#deps);
+      this.#connections.set(socket, connection);
+      socket.on("message", this.#onMessage).on("close", this.#onClose).on("error", onSocketError);
       connection.begin(cursor);
     } catch (error) {
       if (!(error instanceof RequestError)) log.error({ err: error }, "a socket could not be opened");
@@ -105,7 +111,7 @@ export class Sockets {
 
   async #beat(): Promise<void> {
     this.#turn = (this.#turn + 1) % turns;
-    for (const { connection, turn } of this.#connections.values()) if (turn === this.#turn) connection.beat();
+    for (const connection of this.#connections.values()) if (connection.turn === this.#turn) connection.beat();
   }
 }
 
