@@ -47,7 +47,7 @@ export async function openArena(bench: Bench, { mayCount }: { mayCount: boolean 
       for (;;) {
         const path = `/v1/events?limit=200${after}`;
         const page = await call<{ data: unknown[]; next_cursor: string }>(hub.url, path, authorization);
-        if (page.data.length === 0) return Number(page.next_cursor);
+        if (page.data.length === 0) return Number.parseInt(page.next_cursor, 10);
         after = `&after=${page.next_cursor}`;
       }
     },
