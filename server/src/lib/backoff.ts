@@ -1,6 +1,4 @@
-/** In milliseconds. */
 export interface Backoff {
-  /** After the first failure. */
   firstMs: number;
   longestMs: number;
 }

@@ -4,11 +4,8 @@ import { type Clock, pause } from "./clock.ts";
 export interface Batcher<Item, Result> {
   /** Results in the items' order. The items of one call stay together and in order. Throws `BatcherFull`. */
   submit(items: readonly Item[]): Promise<Result[]>;
-  /** As `submit`, for one item. */
   submitOne(item: Item): Promise<Result>;
-  /** Items waiting, not counting those of runs under way. */
   readonly waiting: number;
-  /** Resolves when nothing waits and nothing runs. */
   idle(): Promise<void>;
 }
 
@@ -16,21 +13,18 @@ export interface BatcherOptions<Item, Result> {
   /** Items to a run, at the most, unless a single call brings more. */
   maxBatch: number;
   maxWaiting: number;
-  /** Refuses more items while the oldest has waited for longer, in milliseconds. Default: no limit. */
+  /** Refuses more items while the oldest has waited for longer. Default: no limit. */
   maxWaitMs?: number;
   /** Runs at the same time, so that one that hangs does not delay the items behind it. Default: 1. */
   maxRuns?: number;
-  /**
-   * While several items arrive at a time, runs start at least this far apart, in milliseconds, so that each takes more
-   * of them. Default: 0, the next run starts when the one before ends.
-   */
+  /** The least time from run to run while several items arrive at a time, so that each takes more of them. */
   paceMs?: number;
   clock: Clock;
   /** One result for each item, in their order. Throwing fails every item of the run. */
   run: (items: Item[]) => Promise<readonly Result[]>;
 }
 
-/** The queue is full, or its oldest item has waited too long. No item of the call was taken. */
+/** No item of the call was taken. */
 export class BatcherFull extends Error {
   override readonly name = "BatcherFull";
 }

@@ -2,7 +2,6 @@ import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { StartError } from "./start-error.ts";
 
-/** Files in PEM: the certificate with its chain, and its private key. */
 export interface CertificateFiles {
   certFile: string;
   keyFile: string;

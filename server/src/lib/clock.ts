@@ -1,16 +1,9 @@
-/** Time as a value, so that tests can control it. */
 export interface Clock {
-  /**
-   * Milliseconds since the Unix epoch, for timestamps only: the clock may be set at any moment and be wrong. Where
-   * processes must agree, the database's clock decides.
-   */
+  /** Milliseconds since the Unix epoch, for timestamps only: the clock may be wrong, or set at any moment. */
   now(): number;
   /** Milliseconds since a fixed moment. The difference of two is a duration, even if the clock is set in between. */
   elapsed(): number;
-  /**
-   * Calls back once after `delayMs`, at most `maxDelayMs`. The returned function cancels, and may be called twice. Does
-   * not keep the process alive.
-   */
+  /** Calls back once, after at most `maxDelayMs`. Safe to cancel twice. Does not keep the process alive. */
   after(delayMs: number, callback: () => void): () => void;
 }
 

@@ -6,19 +6,14 @@
  * requests are quick it does not fall: the slow ones wait for something else, such as a platform.
  */
 export interface ConcurrencyLimit {
-  /** Whether another request may start. */
   hasRoom(): boolean;
-  /**
-   * Counts a request. Call the returned function once when it has ended. `dropped`: an inner queue was full, so the
-   * limit falls to the number under way.
-   */
+  /** Call the returned function once. `dropped`: an inner queue was full, so the limit falls to those under way. */
   begin(): (how?: "dropped") => void;
   readonly underWay: number;
   readonly limit: number;
 }
 
 export interface ConcurrencyLimitOptions {
-  /** By a monotonic clock. */
   elapsed: () => number;
   targetMs?: number | undefined;
 }
@@ -28,26 +23,20 @@ export const limits = { least: 50, first: 2_000, most: 10_000 };
 const windowMs = 200;
 /** Windows judged together: the requests of one commit end together, so a single window may have none. */
 const judgedWindows = 4;
-/** Waits that a window needs before it ends. */
 const fewestWaits = 10;
-/** Waits of a window from which the median is taken. */
 const mostWaits = 2_000;
-/** The limit counts as used from this share of it on. */
 const usedShare = 0.9;
-/** Requests are quick while their median is below this share of the target. */
 const quickShare = 0.25;
 
 interface Window {
   ended: number;
   ms: number;
-  /** The fewest requests under way in it. */
   lowest: number;
 }
 
 export function openConcurrencyLimit({ elapsed, targetMs = 500 }: ConcurrencyLimitOptions): ConcurrencyLimit {
   let limit = limits.first;
   let underWay = 0;
-  /** The most and the fewest requests under way in this window. */
   let peak = 0;
   let lowest = 0;
   let ended = 0;
@@ -100,7 +89,6 @@ export function openConcurrencyLimit({ elapsed, targetMs = 500 }: ConcurrencyLim
   };
 }
 
-/** Requests that ended, per millisecond. */
 function rateOf(windows: readonly Window[]): number {
   return sum(windows.map(({ ended }) => ended)) / sum(windows.map(({ ms }) => ms));
 }

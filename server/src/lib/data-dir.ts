@@ -57,7 +57,6 @@ export function diskFull(path: string): string {
   return `The disk that holds ${path} is full: free some space and start again.`;
 }
 
-/** A `StartError` for an error of the file system; other errors as they are. */
 export function explainFileError(error: unknown, path: string): Error {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === "EACCES" || code === "EPERM" || code === "EROFS") {

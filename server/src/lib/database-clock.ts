@@ -5,24 +5,18 @@ import { repeat } from "./repeat.ts";
 
 export interface DatabaseClockOptions {
   db: Db;
-  /** This machine's clock: it measures how much time passes. */
   clock: Clock;
   log: Log;
 }
 
-/** How often the database is asked for the time, in milliseconds. */
 const askEveryMs = 10_000;
 /** An answer that took longer is too inexact. */
 const slowMs = 1_000;
-/** A difference to the machine's clock of which the hub warns, in milliseconds. */
 const noticedMs = 5_000;
 /** A machine's clock that differs by so much from the time that has passed was set, or the machine has slept. */
 const jumpMs = 1_000;
 
-/**
- * The database's time, measured monotonically between two questions. So all processes agree on the time, and a wrong or
- * changed clock of a machine leads to no wrong stamp, expiry or delay.
- */
+/** The database's time, measured monotonically between two questions, so that all processes agree on it. */
 export async function openDatabaseClock({ db, clock, log }: DatabaseClockOptions): Promise<Clock & AsyncDisposable> {
   /** The time at which `elapsed` was 0. */
   let origin = Number.NaN;

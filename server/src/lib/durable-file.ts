@@ -1,9 +1,7 @@
 import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 
-/**
- * After a crash at any moment the file has either the old text or the new one. It never has another mode than `mode`.
- */
+/** After a crash the file has either the old text or the new one. It never has another mode. */
 export function writeFileDurably(path: string, text: string, mode: number): void {
   const temporary = `${path}.${process.pid}.tmp`;
   rmSync(temporary, { force: true });
@@ -18,7 +16,6 @@ export function writeFileDurably(path: string, text: string, mode: number): void
   syncDirectory(dirname(path));
 }
 
-/** Makes creations, renames and removals in a directory durable. */
 export function syncDirectory(path: string): void {
   // Windows cannot open a directory, and orders its metadata itself.
   if (process.platform === "win32") return;

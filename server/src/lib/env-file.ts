@@ -2,7 +2,6 @@ import { readFileSync } from "node:fs";
 import { parseEnv } from "node:util";
 import { ConfigError, type Env } from "./env-reader.ts";
 
-/** None when there is no file. Throws a `ConfigError` when it cannot be read. */
 export function readEnvFile(path: string): Env {
   try {
     return parseEnv(readFileSync(path, "utf8"));

@@ -1,10 +1,7 @@
 import { createPrivateKey, type KeyObject } from "node:crypto";
 import { hidden, Secret } from "./secret.ts";
 
-/**
- * A kind of value. `must` completes the sentence "give …"; `parse` returns undefined for another shape; `print` hides
- * secrets.
- */
+/** `must` completes "give …"; `parse` returns undefined for another shape; `print` hides secrets. */
 export type EnvKind<T> = { must: string; parse(text: string): T | undefined; print?(value: T): string };
 
 export const text: EnvKind<string> = { must: "a text", parse: (value) => value };
@@ -29,7 +26,6 @@ export function oneOf<const T extends string>(...choices: T[]): EnvKind<T> {
   return { must: choices.join(" or "), parse: (value) => choices.find((choice) => choice === value) };
 }
 
-/** Separated by commas, without duplicates. */
 export function listOf<T>(item: EnvKind<T>): EnvKind<T[]> {
   return {
     must: `${item.must}, several separated by commas`,
@@ -40,7 +36,6 @@ export function listOf<T>(item: EnvKind<T>): EnvKind<T[]> {
   };
 }
 
-/** `scheme://host[:port]`, or `*`. */
 export const origin: EnvKind<string> = {
   must: "an origin such as https://app.example.com, or *",
   parse: (value) => (value === "*" || URL.parse(value)?.origin === value ? value : undefined),
@@ -95,7 +90,6 @@ export const ed25519PrivateKey: EnvKind<Secret<KeyObject>> = {
   print: () => hidden,
 };
 
-/** Separated by commas, the newest first, at least one. */
 export function newestFirst<T>(item: EnvKind<Secret<T>>): EnvKind<Secret<T>[]> {
   return {
     must: `${item.must}; several separated by commas, the newest first`,
@@ -107,14 +101,12 @@ export function newestFirst<T>(item: EnvKind<Secret<T>>): EnvKind<Secret<T>[]> {
   };
 }
 
-/** Its password is not printed. */
 export const databaseUrl: EnvKind<Secret> = {
   must: "an address such as postgres://user:password@host:5432/database",
   parse: (value) => (/^postgres(ql)?:\/\/./.test(value) ? new Secret(value) : undefined),
   print: (url) => withoutPassword(url.reveal()),
 };
 
-/** With the number of its database, default 0. Its password is not printed. */
 export const redisUrl: EnvKind<Secret> = {
   must: "an address such as redis://user:password@host:6379/0, or rediss:// for TLS",
   parse(value) {
@@ -125,7 +117,6 @@ export const redisUrl: EnvKind<Secret> = {
   print: (url) => withoutPassword(url.reveal()),
 };
 
-/** Whether an error may repeat a refused text. */
 export function isHidden<T>(kind: EnvKind<T>): boolean {
   return kind.print !== undefined;
 }

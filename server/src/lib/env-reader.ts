@@ -14,7 +14,6 @@ export type EnvRow = {
   isAbsent: boolean;
 };
 
-/** The message lists everything that is wrong with the environment, one line each. */
 export class ConfigError extends StartError {
   override name = "ConfigError";
   readonly problems: readonly string[];
@@ -27,10 +26,7 @@ export class ConfigError extends StartError {
 
 export type EnvReader = ReturnType<typeof envReader>;
 
-/**
- * Reads variables by kind and remembers each for the help. A malformed value is noted and replaced by its default;
- * `finish` then throws one `ConfigError` for all, so use no value before it. An empty value counts as unset.
- */
+/** Notes a malformed value and returns its default; `finish` throws one error for all. An empty value is unset. */
 export function envReader(env: Env) {
   const rows: EnvRow[] = [];
   const problems: string[] = [];
@@ -53,13 +49,11 @@ export function envReader(env: Env) {
   return {
     rows: rows as readonly EnvRow[],
 
-    /** The default is written as in the environment. */
     value<T>(key: string, kind: EnvKind<T>, fallback: string, meaning: string): T {
       const value = parse(key, kind, { shownDefault: fallback, meaning, isOptional: false });
       return value === undefined ? (kind.parse(fallback) as T) : value;
     },
 
-    /** `shown` says in the help what happens without it. */
     optional<T>(key: string, kind: EnvKind<T>, shown: string, meaning: string): T | null {
       return parse(key, kind, { shownDefault: shown, meaning, isOptional: true }) ?? null;
     },
@@ -68,10 +62,8 @@ export function envReader(env: Env) {
       return Boolean(env[key]);
     },
 
-    /** All names that are set, for keys with a part that the operator chooses. */
     setKeys: Object.keys(env).filter((key) => env[key]) as readonly string[],
 
-    /** Notes a problem of several variables together. */
     problem(sentence: string): void {
       problems.push(sentence);
     },
@@ -82,10 +74,7 @@ export function envReader(env: Env) {
   };
 }
 
-/**
- * A table for the terminal that is also a `.env` file with the same configuration. What cannot be copied (a secret, a
- * key without a value, `OIDC_<NAME>_ISSUER`) is a comment.
- */
+/** A table that is also a `.env` file. What cannot be copied (a secret, a key without a value) is a comment. */
 export function formatRows(rows: readonly EnvRow[]): string {
   // Not indented: Node.js reads an indented comment with a "=" as a key.
   return rows.map((row) => `${settingOf(row)}\n#   ${row.meaning} ${defaultOf(row)}\n`).join("");
@@ -97,7 +86,6 @@ function settingOf({ key, current, isAbsent }: EnvRow): string {
   return `${canBeCopied ? "" : "# "}${key}=${quoted(current)}`;
 }
 
-/** For a shell and a `.env` file. */
 function quoted(value: string): string {
   if (/^[\w./:,@%+[\]-]*$/.test(value)) return value;
   return value.includes("'") ? `"${value}"` : `'${value}'`;

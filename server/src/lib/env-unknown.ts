@@ -4,14 +4,10 @@ export type EnvNames = {
   known: readonly string[];
   /** Keys of a later version; a `*` at the end matches any rest. */
   later: readonly string[];
-  /** Prefixes that no other program uses. */
   families: readonly string[];
 };
 
-/**
- * One sentence for each variable that is set but not read. In our own file that is every unknown one; in the
- * environment, which other programs share, only what resembles a key of ours.
- */
+/** In our own file every unknown name is a problem, in the environment only what resembles a key of ours. */
 export function unknownVariables(process: Env, file: Env, names: EnvNames): string[] {
   const problems: string[] = [];
   for (const key of new Set([...Object.keys(process), ...Object.keys(file)])) {

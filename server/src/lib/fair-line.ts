@@ -25,7 +25,6 @@ interface Waiting {
 
 export class FairLine {
   readonly #limits: LineLimits;
-  /** In the order of arrival. */
   readonly #waiting: Waiting[] = [];
   /** Sources that wait, in the order of their turns. */
   readonly #addresses: string[] = [];
@@ -39,7 +38,6 @@ export class FairLine {
     return this.#waiting.length;
   }
 
-  /** Whether a request of the address may enter, for any account. */
   hasRoom(address: string): boolean {
     if (this.size < this.#limits.total) return true;
     const own = this.#count((one) => one.address === address);
@@ -57,7 +55,6 @@ export class FairLine {
     });
   }
 
-  /** False when the queue is empty. */
   serveNext(): boolean {
     const address = this.#addresses[0];
     const pair = this.#pairs.find((one) => this.#waiting.some((w) => w.pair === one && w.source.address === address));

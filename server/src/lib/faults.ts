@@ -3,10 +3,7 @@ import { BatcherFull } from "./batcher.ts";
 import { lostConnection } from "./postgres.ts";
 import { SecretBoxError } from "./secret-box.ts";
 
-/**
- * Classes of SQLSTATE that the data of a record can cause by itself: cardinality violation, data exception, integrity
- * constraint violation, program limit exceeded. A closed list. Source: PostgreSQL 18, appendix A.
- */
+/** SQLSTATE classes that the data of a record can cause. A closed list. Source: PostgreSQL 18, appendix A. */
 const classesOfData = new Set(["21", "22", "23", "54"]);
 
 /** Classes for which a request gets 503: the same request succeeds when the database is healthy again. */
@@ -14,23 +11,19 @@ const classesOfTrouble = new Set(["08", "25", "40", "53", "55", "57", "58"]);
 
 const maxCauses = 10;
 
-/**
- * Whether the record's own data, or a bug, caused the error. Such a record fails every time and becomes a dead letter
- * after a few tries; after any other error (database, disk, network, missing key) it waits. Reads the causes too.
- */
+/** Whether the record or a bug caused the error: it becomes a dead letter. After any other error it waits. */
 export function isRecordFault(error: unknown): boolean {
   const root = outerFault(error);
   return root === null || (root instanceof pg.DatabaseError && classesOfData.has(classOf(root)));
 }
 
-/** The database is full, read-only, restarting, out of memory or unreachable. */
 export function isDatabaseTrouble(error: unknown): boolean {
   const root = outerFault(error);
   if (root instanceof pg.DatabaseError) return classesOfTrouble.has(classOf(root));
   return root !== null && (lostConnection.test(root.message) || hasSystemCode(root));
 }
 
-/** The SQLSTATE, the system's error code, or the class of the error. Never the message. */
+/** Never the message. */
 export function faultCode(error: unknown): string {
   const root = outerFault(error) ?? error;
   if (!(root instanceof Error)) return "UNKNOWN";

@@ -1,14 +1,10 @@
-/** See `FreeFormLimits` of the contract. */
 export interface ValueLimits {
   readonly maxBytes: number;
   readonly maxValues: number;
   readonly maxDepth: number;
 }
 
-/**
- * The exceeded limit, as the end of a sentence, or null. Stops at the first. Counts each character as one byte: the
- * exact size is known only when the JSON is written.
- */
+/** The end of a sentence. Counts each character as one byte: the exact size is known only when JSON is written. */
 export function findExcess(value: unknown, { maxBytes, maxValues, maxDepth }: ValueLimits): string | null {
   let bytes = 0;
   let values = 0;

@@ -20,9 +20,8 @@ export interface HttpCall {
   url: string;
   headers?: Record<string, string>;
   body?: string | Buffer;
-  /** Bound of the whole exchange, in milliseconds. */
+  /** Of the whole exchange. */
   timeoutMs: number;
-  /** Gives it up before that. */
   signal?: AbortSignal;
 }
 
@@ -45,32 +44,25 @@ export class HttpError extends Error {
 }
 
 export interface HttpClientOptions {
-  /** Open sockets to one host at the most. */
   connectionsPerHost: number;
   /** Whether private, loopback and link-local addresses may be reached; checked on the address that is dialled. */
   allowPrivate: boolean;
-  /** Origins (`http://127.0.0.1:8090`) that may be reached all the same. */
   allowedOrigins?: readonly string[];
   /** Whether only https is spoken, except to `allowedOrigins`. Default: false. */
   isHttpsOnly?: boolean;
-  /** How the addresses of names are found where private ones may not be reached; default: as the system does. */
   resolve?: Resolve;
   /** For answers of which only the beginning counts. Without it, one longer than `maxAnswerBytes` is an error. */
   cut?: AnswerCut;
 }
 
 export interface AnswerCut {
-  /** Read at the most; then the connection is closed. */
+  /** Then the connection is closed. */
   readBytes: number;
-  /** Kept of it. */
   keptBytes: number;
 }
 
-/** Answers longer than this are cut off as an error: no platform answer we read comes near it. */
 export const maxAnswerBytes = 1024 * 1024;
-/** The time-out of connecting, in milliseconds. */
 const connectTimeoutMs = 5_000;
-/** An unused connection is closed after this time, in milliseconds. */
 const restMs = 30_000;
 
 const neverSent = new Set([

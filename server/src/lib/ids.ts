@@ -1,8 +1,6 @@
 import { createHash, randomFillSync } from "node:crypto";
 
-/**
- * Ids of different resources are different types. Rows and path parameters have them; cast a string where it enters.
- */
+/** Rows and path parameters have these types; cast a string where it enters. */
 type Id<Resource extends string> = string & { readonly resource: Resource };
 export type ConversationId = Id<"conversation">;
 export type MessageId = Id<"message">;
@@ -12,10 +10,7 @@ let poolOffset = pool.length;
 let lastMs = 0;
 let counter = 0;
 
-/**
- * A UUIDv7: 48 bits of Unix milliseconds, a counter within the millisecond, random bits. Ids of one process sort in the
- * order of their creation. Source: RFC 9562, sections 5.7 and 6.2.
- */
+/** A UUIDv7 (RFC 9562, 5.7 and 6.2). Ids of one process sort in the order of their creation. */
 export function newId<Id extends string = string>(nowMs: number): Id {
   if (poolOffset === pool.length) {
     randomFillSync(pool);
@@ -39,10 +34,7 @@ export function newId<Id extends string = string>(nowMs: number): Id {
   return formatUuid(bytes) as Id;
 }
 
-/**
- * A UUIDv8 of `nowMs` (48 bits) and a SHA-256 of the parts: a step that runs twice writes the same row twice. Source:
- * RFC 9562, section 5.8.
- */
+/** A UUIDv8 (RFC 9562, 5.8) of the time and a SHA-256: a step that runs twice writes the same row. */
 export function derivedId<Id extends string = string>(nowMs: number, ...parts: string[]): Id {
   const bytes = createHash("sha256").update(parts.join("\n")).digest().subarray(0, 16);
   bytes.writeUIntBE(nowMs, 0, 6);

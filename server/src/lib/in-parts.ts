@@ -1,7 +1,4 @@
-/**
- * Splits items, in order, into parts whose sizes add up to at most `most`; a larger item is alone. For statements whose
- * parameters are slow to encode.
- */
+/** In order, at most `most` together; a larger item is alone. For parameters that are slow to encode. */
 export function inParts<Item>(items: readonly Item[], sizeOf: (item: Item) => number, most: number): Item[][] {
   const parts: Item[][] = [];
   let size = Number.POSITIVE_INFINITY;

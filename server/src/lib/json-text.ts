@@ -1,9 +1,6 @@
 import { isUtf8 } from "node:buffer";
 
-/**
- * Limits of JSON from outside, besides its bytes. They are checked before it is parsed: parsing an object of 110,000
- * fields blocks the event loop.
- */
+/** Checked before parsing: an object of 110,000 fields blocks the event loop. */
 export interface JsonLimits {
   readonly maxDepth: number;
   readonly maxFields: number;
@@ -15,10 +12,8 @@ export interface JsonLimits {
   readonly isExactAt?: (path: JsonPath) => boolean;
 }
 
-/** Field names and indexes, from the outside in. */
 export type JsonPath = readonly (string | number)[];
 
-/** Not JSON in UTF-8, beyond the limits, or with a number that a double cannot represent. */
 export class UnreadableJson extends Error {
   override readonly name = "UnreadableJson";
   /** Such as `metadata.ids.3`; undefined for the whole text. */
@@ -31,10 +26,8 @@ export class UnreadableJson extends Error {
   }
 }
 
-/** Longest path in an error, in characters. */
 const maxPathLength = 200;
 
-/** Throws `UnreadableJson`. */
 export function parseJsonText(bytes: Buffer, limits: JsonLimits): unknown {
   checkJsonText(bytes, limits);
   try {
@@ -48,7 +41,6 @@ export function parseJsonText(bytes: Buffer, limits: JsonLimits): unknown {
 export function checkJsonText(bytes: Buffer, limits: JsonLimits): void {
   const { maxDepth, maxFields, maxValues, isExact, isExactAt = () => true } = limits;
   if (isExact && !isUtf8(bytes)) throw new UnreadableJson("is not valid UTF-8");
-  /** Fields of each open object; arrays have none. */
   const fields = new Uint32Array(maxDepth + 1);
   let depth = 0;
   let values = 0;
@@ -111,7 +103,6 @@ const smallE = 0x65;
 const largeE = 0x45;
 /** A number with at most so many digits and no exponent is exact. Source: IEEE 754. */
 const plainLength = 15;
-/** Longest number that is compared, in characters. */
 const maxNumberLength = 400;
 /** Numbers in another notation than JavaScript's: each takes a microsecond to compare. */
 const maxUnusualNumbers = 2_000;
@@ -130,7 +121,6 @@ function startsNumber(byte: number): boolean {
   return byte === minus || (byte >= zero && byte <= nine);
 }
 
-/** The index of the last character. */
 function endOfNumber(bytes: Buffer, start: number): number {
   let at = start;
   while (at + 1 < bytes.length && isInNumber(bytes[at + 1]!)) at += 1;
@@ -147,12 +137,10 @@ function isPlain(bytes: Buffer, start: number, end: number): boolean {
   return true;
 }
 
-/** Whether JavaScript keeps the value of the number. */
 function isKept(literal: string): boolean {
   return literal.length < maxNumberLength && decimalOf(String(Number(literal))) === decimalOf(literal);
 }
 
-/** The significant digits and the exponent; null for an invalid number. */
 function decimalOf(literal: string): string | null {
   const match = /^-?(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(literal);
   if (match === null) return null;
@@ -162,7 +150,6 @@ function decimalOf(literal: string): string | null {
   return significant && `${significant}e${Number(exponent) - fraction.length + digits.length - significant.length}`;
 }
 
-/** The path of the first value, by index, for which the condition holds. */
 function findPath(bytes: Buffer, places: readonly number[], isWanted: (path: JsonPath) => boolean): JsonPath | null {
   const steps: { index: number; name: string | null }[] = [];
   let last = "";
@@ -196,7 +183,6 @@ function unescaped(name: string): string {
   }
 }
 
-/** Such as `metadata.ids.3`. */
 function shownPath(steps: JsonPath): string {
   const path = steps.join(".");
   return path.length > maxPathLength ? `${path.slice(0, maxPathLength)}…` : path;

@@ -2,15 +2,11 @@ export function isObject(value: unknown): value is Readonly<Record<string, unkno
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/**
- * An escape in the output of `JSON.stringify`. One after the other is read, so that a backslash that was escaped itself
- * never begins one; a look-behind for that would take quadratic time on a text of backslashes.
- */
+/** Matched one after the other: a look-behind takes quadratic time on a text of backslashes. */
 const escapes = /\\(?:u[0-9a-f]{4}|.)/g;
 /** Written in place of U+0000 and of half a surrogate pair, which PostgreSQL's `jsonb` cannot store. */
 const unstorable = /^\\u(?:0000|d[89a-f])/;
 
-/** Whether PostgreSQL can hold this output of `JSON.stringify`. */
 export function isStorable(json: string): boolean {
   if (!json.includes("\\u")) return true;
   for (const [found] of json.matchAll(escapes)) if (unstorable.test(found)) return false;
@@ -23,13 +19,9 @@ export function toStorable(json: string): string {
   return json.replace(escapes, (found) => (unstorable.test(found) ? "\\ufffd" : found));
 }
 
-/** Levels of nesting that a document of a user may have. */
 export const maxDepth = 20;
 
-/**
- * JSON with the fields of every object sorted by name; null when it has more levels than `depth`. The value comes from
- * JSON, so it has no cycles and no functions. Fields that are undefined are left out.
- */
+/** Fields sorted by name, without undefined ones; null with more levels than `depth`. The value has no cycles. */
 export function canonicalJson(value: unknown, depth = maxDepth): string | null {
   if (value === null || typeof value !== "object") return JSON.stringify(value);
   if (depth === 0) return null;

@@ -30,7 +30,6 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   let isClosed = false;
   let cancelReconnect = () => {};
 
-  /** Throws when it fails. A connection that is lost later is replaced. */
   async function connect(): Promise<void> {
     const next = createClient({ url, applicationName: `chat4all listen ${channel}`, answerWithinMs });
     const onLost = (error?: Error) => {

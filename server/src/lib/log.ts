@@ -1,9 +1,6 @@
 import { type DestinationStream, type Logger, pino } from "pino";
 
-/**
- * The log of the hub: JSON lines. An error is logged without values: those of PostgreSQL, parsers and clients may
- * repeat a password or a message.
- */
+/** Errors are logged without values: those of PostgreSQL and of parsers may repeat a password or a message. */
 export function openLogger(level: string, destination: DestinationStream): Logger {
   const serializers = { err: describeError, error: describeError };
   return pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime, serializers }, destination);
@@ -13,18 +10,15 @@ export interface DescribedError {
   type: string;
   message: string;
   code?: string;
-  /** Of PostgreSQL: the violated rule. */
   constraint?: string;
   table?: string;
   column?: string;
-  /** Stack frames, without the message. */
   stack?: string;
   cause?: DescribedError;
 }
 
 const deepestCause = 5;
 
-/** The safe fields of an error; of anything else that was thrown, only its type. */
 export function describeError(error: unknown, depth = 0): DescribedError {
   if (!(error instanceof Error)) return { type: typeof error, message: "something was thrown that is no error" };
   const { code, constraint, table, column, cause } = error as Error & Record<string, unknown>;
@@ -37,7 +31,6 @@ export function describeError(error: unknown, depth = 0): DescribedError {
   return described;
 }
 
-/** Without the input that some messages quote. */
 function withoutValues(error: Error): string {
   if (error instanceof SyntaxError) return "the text is not what was expected";
   const { code } = error as { code?: unknown };

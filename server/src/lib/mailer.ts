@@ -11,23 +11,16 @@ export interface Mail {
   text: string;
 }
 
-/** The form in which mails give times. */
 export function readableTime(time: Date): string {
   return `${time.toISOString().slice(0, 16).replace("T", " ")} UTC`;
 }
 
-/**
- * `send` puts a mail in a queue in memory and returns; each is tried `triesPerMail` times. Mails that wait when the
- * process dies are lost, so every mail must be one that can be requested again.
- */
+/** Mails wait in memory and are lost when the process dies: each must be one that can be requested again. */
 export interface Mailer extends AsyncDisposable {
-  /** Whether a server is set; without one, `send` does nothing. */
   readonly isOn: boolean;
   /** False without a server, and when too many mails wait. Call it after the commit. */
   send(mail: Mail): boolean;
-  /** Resolves when no mail waits or is being sent. */
   idle(): Promise<void>;
-  /** Waits up to `closeWithinMs` for the mail that is being sent. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -40,9 +33,7 @@ export interface MailerOptions {
 }
 
 export const triesPerMail = 3;
-/** Mails that may wait; one more is dropped. */
 export const queueSize = 1_000;
-/** Before the second and the third try, in milliseconds. */
 const pausesMs = [2_000, 30_000];
 const connectionTimeoutMs = 10_000;
 const silenceTimeoutMs = 20_000;
@@ -57,7 +48,6 @@ export function openMailer({ url, from, clock, log }: MailerOptions): Mailer {
       connectionTimeout: connectionTimeoutMs,
       greetingTimeout: connectionTimeoutMs,
       socketTimeout: silenceTimeoutMs,
-      // Mails are the hub's own text and never include files or pages.
       disableFileAccess: true,
       disableUrlAccess: true,
     });

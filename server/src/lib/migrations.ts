@@ -10,9 +10,8 @@ export type Migration = { version: number; name: string; sql: string; checksum: 
 export const migrationsFolder = fileURLToPath(new URL("../../migrations", import.meta.url));
 
 /**
- * Runs every new file `NNNN-name.sql` once, in order, each in its own transaction. Several processes may call it at
- * once: one works, the others wait. Returns the applied versions. Throws a `StartError` when the server is too old, an
- * applied migration was edited, the files have gaps or duplicates, or the database is newer than the files.
+ * Runs every new file once, in order, each in its own transaction; of several processes one works, the others wait.
+ * Throws a `StartError` for an unsuitable server, an edited migration, or a database that is newer than the files.
  */
 export async function migrate(pool: Pool, options: { log: Log; folder?: string }): Promise<number[]> {
   const migrations = readMigrations(options.folder ?? migrationsFolder);
@@ -34,7 +33,6 @@ export async function migrate(pool: Pool, options: { log: Log; folder?: string }
   }
 }
 
-/** In order and checked: they start at 1, without gaps and duplicates. */
 export function readMigrations(folder: string): Migration[] {
   const files = readdirSync(folder).filter((file) => !file.startsWith("."));
   const migrations = files.map((file) => readMigration(folder, file)).sort((a, b) => a.version - b.version);

@@ -1,16 +1,13 @@
-/** Line ends and control characters: a name is one line. */
 const lineBreakers = /[\p{Cc}\u2028\u2029]+/gu;
 /** Characters that change the direction of the text after them. Source: Unicode UAX #9, section 2. */
 const directionControls = /[\u202a-\u202e\u2066-\u2069]/g;
 /** A visible character. Hangul fillers and zero-width characters are ignorable; Braille's blank and the null notehead must be named. */
 const visible = /[^\s\p{Cc}\p{Cf}\p{Cs}\p{Z}\p{Default_Ignorable_Code_Point}\u2800\u{1d159}]/u;
 
-/** Whether it has a visible character. */
 export function isVisible(text: string): boolean {
   return visible.test(text);
 }
 
-/** Whether it is one line that does not change the direction of the text around it. */
 export function isPlainName(text: string): boolean {
   return text.isWellFormed() && text.search(lineBreakers) < 0 && text.search(directionControls) < 0;
 }

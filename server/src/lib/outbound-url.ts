@@ -1,9 +1,6 @@
 import { isInsideHost } from "./public-addresses.ts";
 
-/**
- * The problem of an address that the hub will call, as the end of a sentence, or null. Unless private addresses are
- * allowed, it must be https and public. A public name that resolves to a private address is found on connecting.
- */
+/** The end of a sentence, or null. A public name that resolves to a private address is found on connecting. */
 export function urlProblem(text: string, allowPrivate: boolean): string | null {
   // URL parsers ignore these characters, so that a person reads another address.
   if (/[\s\p{Cc}\\]/u.test(text)) return "must have no white space, control character or backslash.";
@@ -24,10 +21,7 @@ export function urlProblem(text: string, allowPrivate: boolean): string | null {
   return null;
 }
 
-/**
- * Ports of protocols that could accept an HTTP request as their own, and of databases, caches, brokers and container
- * daemons. Sources: the Fetch standard, "bad port"; the default ports of each.
- */
+/** Protocols that could accept an HTTP request as their own. Sources: Fetch standard, "bad port"; their defaults. */
 const otherServices = new Set([
   ...[1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566],
   ...[6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080],

@@ -4,15 +4,10 @@ type Release = (reason?: Error | boolean) => void;
 
 export interface PoolMemberOptions {
   connectTimeoutMs: number;
-  /** A connection was released inside a transaction, which is a bug of the caller. */
   onLeftOpen: () => void;
 }
 
-/**
- * The class of a pool's connections. One that is released inside a transaction is closed, which rolls it back:
- * otherwise its locks would stay, and the next user would continue the transaction. The server's status at the end of
- * each statement (`ReadyForQuery`) decides.
- */
+/** Closes one that is released inside a transaction: its locks would stay, and the next user would continue it. */
 export function poolMember({ connectTimeoutMs, onLeftOpen }: PoolMemberOptions): typeof pg.Client {
   return class extends pg.Client {
     #release: Release = () => {};

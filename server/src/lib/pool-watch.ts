@@ -2,7 +2,6 @@ import type pg from "pg";
 import { systemClock } from "./clock.ts";
 import { repeatWhenWoken } from "./repeat.ts";
 
-/** How often the connections in use are checked, in milliseconds. */
 const lookEveryMs = 500;
 /** A connection that has been in use for longer is asked about, repeatedly. */
 const overdueMs = 2_000;
@@ -11,16 +10,13 @@ export interface PoolWatchOptions {
   pool: pg.Pool;
   /** A new connection to the same server, not yet open; `connect` and a statement on it fail within a bounded time. */
   createClient: () => pg.Client;
-  /** Called with the number of dead connections that were cut. */
   onCut: (count: number) => void;
 }
 
 /**
- * A server that is frozen or cut off neither answers nor resets its connections, so that a client waits for the longest
- * time-out. So when an answer is overdue, a new connection asks whether the server still works on the statement. If not
- * (there is no server, or another one has taken its address), the connection and all idle ones are cut: their
- * statements fail as with any lost connection and are retried at the present server. A long statement that the server
- * works on is left alone.
+ * A frozen or cut-off server neither answers nor resets its connections. So when an answer is overdue, a new connection
+ * asks whether the server still works on the statement. If not, that connection and all idle ones are cut: their
+ * statements fail as with any lost connection and are retried. A long statement that the server works on is left alone.
  */
 export function watchPool({ pool, createClient, onCut }: PoolWatchOptions): void {
   const all = new Set<pg.PoolClient>();
@@ -57,7 +53,6 @@ export function watchPool({ pool, createClient, onCut }: PoolWatchOptions): void
     onCut(dead.length + idle.length);
   }
 
-  /** Which of these server processes exist. */
   async function findAtWork(processes: readonly number[]): Promise<Set<number>> {
     const client = createClient();
     client.on("error", () => {});
@@ -83,7 +78,6 @@ function processOf(client: pg.ClientBase): number {
   return (client as Inner).processID;
 }
 
-/** Cuts a dead connection: statements that wait on it fail at once. */
 export function cut(client: pg.ClientBase): void {
   (client as Inner).connection.stream.destroy(new Error("Connection terminated: the server does not answer"));
 }

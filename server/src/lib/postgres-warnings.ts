@@ -1,6 +1,5 @@
 import { type Db, one } from "./query.ts";
 
-/** A setting that loses data or performance, and what to do about it. */
 export interface SettingWarning {
   setting: string;
   detail: string;
@@ -17,7 +16,7 @@ interface Settings {
   connections: number;
 }
 
-/** The bad settings of this server for connections of this pool. `needed`: connections that the process may open. */
+/** `needed`: connections that the process may open. */
 export async function readSettingWarnings(db: Db, needed: number): Promise<SettingWarning[]> {
   const settings = await one<Settings>(
     db,

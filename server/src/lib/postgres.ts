@@ -8,10 +8,7 @@ export type PoolClient = pg.PoolClient;
 
 declare const role: unique symbol;
 
-/**
- * A pool whose connections have one of these database roles, which decide what its statements may read and write. One
- * without a role, owned by the database owner, may be used for any.
- */
+/** The database role decides what statements may read and write; a pool of the owner may be used for any. */
 export type PoolOf<Role> = Pool & { readonly [role]: (role: Role) => void };
 
 export type Log = Record<"info" | "warn" | "error", (fields: object, message: string) => void>;
@@ -19,7 +16,6 @@ export type Log = Record<"info" | "warn" | "error", (fields: object, message: st
 export type PoolOptions = {
   url: string;
   size: number;
-  /** As `pg_stat_activity` shows it. */
   applicationName: string;
   log: Log;
   /** 0: no limit. */
@@ -28,17 +24,13 @@ export type PoolOptions = {
 
 export const statementTimeoutMs = 30_000;
 export const connectTimeoutMs = 10_000;
-/** Until the server has accepted a new connection. */
 const newConnectionTimeoutMs = 3_000;
-/** Idle time after which a connection is probed; the operating system gives up on it some seconds later. */
+/** A connection that is idle for so long is probed; the operating system gives up on it some seconds later. */
 const keepAliveDelayMs = 5_000;
 const idleTimeoutMs = 60_000;
 const idleInTransactionTimeoutMs = 30_000;
 
-/**
- * Statements are short and many: compiling one (`jit`, the default of PostgreSQL 15 to 17) takes longer than running
- * it.
- */
+/** `jit`, the default of PostgreSQL 15 to 17: compiling a short statement takes longer than running it. */
 function connectionOptions({ url, applicationName }: Pick<PoolOptions, "url" | "applicationName">) {
   return {
     connectionString: withSettings(url, ["jit=off"]),
@@ -60,11 +52,7 @@ export function createClient({
   return new pg.Client({ ...connectionOptions(options), query_timeout: answerWithinMs });
 }
 
-/**
- * A connection that breaks is logged and replaced, and only its query fails. One that is released inside a transaction
- * is closed and logged as a bug. `int8` is a number (an unsafe one throws), `timestamptz` a `Date`, `numeric` a string.
- * The caller calls `end()`.
- */
+/** A connection that breaks is logged and replaced. `int8` is a number (an unsafe one throws), `numeric` a string. */
 export function openPool<Role = unknown>(options: PoolOptions): pg.Pool & PoolOf<Role> {
   const { log, applicationName } = options;
   const pool = new pg.Pool({
@@ -105,10 +93,7 @@ export function openPool<Role = unknown>(options: PoolOptions): pg.Pool & PoolOf
   return pool as pg.Pool & PoolOf<Role>;
 }
 
-/**
- * Commits when `work` returns; rolls back and rethrows when it throws. After an error of the commit itself the outcome
- * is unknown, so repeat only work that is safe to run twice.
- */
+/** After an error of the commit itself the outcome is unknown, so repeat only work that is safe to run twice. */
 export async function transaction<T>(pool: Pick<Pool, "connect">, work: (tx: PoolClient) => Promise<T>): Promise<T> {
   const client = await pool.connect();
   let isUsable = false;
@@ -137,9 +122,7 @@ async function rollback(client: PoolClient): Promise<boolean> {
   }
 }
 
-/**
- * Whether a retry can succeed: a conflict with other transactions, a lost or refused connection. Reads the causes too.
- */
+/** A conflict with other transactions, or a lost or refused connection. Reads the causes too. */
 export function isRetryableDbError(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const code = "code" in error ? String(error.code) : "";
@@ -147,7 +130,6 @@ export function isRetryableDbError(error: unknown): boolean {
   return lostConnection.test(error.message) || isRetryableDbError(error.cause);
 }
 
-/** Source: PostgreSQL 18, appendix A. */
 export function isUniqueViolation(error: unknown): error is pg.DatabaseError {
   return error instanceof pg.DatabaseError && error.code === "23505";
 }
@@ -190,7 +172,6 @@ function safeIntegers(text: string): (number | null)[] {
   return int8ArrayAsText(text).map((item) => (item === null ? null : safeInteger(item)));
 }
 
-/** The URL with more settings for its connections. */
 export function withSettings(url: string, settings: readonly string[]): string {
   const changed = new URL(url);
   const own = changed.searchParams.get("options");

@@ -7,24 +7,21 @@ export interface Place {
   key: number | string;
   /** Any change of it is progress. */
   mark: number;
-  /** Waiting work; with 0 no progress is expected. */
   waiting: number;
   /** Another process works there. */
   isElsewhere?: boolean;
-  /** No process works there. */
   isDeserted?: boolean;
 }
 
 export interface Watched {
   name: string;
-  /** Added to `stillMs`, in milliseconds. */
+  /** Added to `stillMs`. */
   extraMs: number;
   check(): Promise<readonly Place[]>;
 }
 
-/** The interval of checks, in milliseconds. */
 export const checkEveryMs = 5_000;
-/** A place with work that makes no progress for this long is a standstill, in milliseconds. */
+/** Waiting work without progress for this long is a standstill. */
 export const stillMs = 30_000;
 
 export class Standstill extends Error {
@@ -36,10 +33,7 @@ export class Standstill extends Error {
   }
 }
 
-/**
- * Finds parts that report no error and make no progress: a consumer that hangs, work without a process. Slow progress
- * is progress. Time is counted in checks, so that a suspended process or an unreachable database is not a standstill.
- */
+/** Counts time in checks, so that a suspended process or an unreachable database is not a standstill. */
 export function openProgressWatch(
   {
     clock,
@@ -48,7 +42,6 @@ export function openProgressWatch(
   }: {
     clock: Clock;
     troubles: Troubles;
-    /** Waiting work at the last check, by name. */
     backlog: Map<string, number>;
   },
   watched: readonly Watched[],
@@ -98,5 +91,4 @@ function standstill(name: string, still: readonly Place[], lastedMs: number): St
   return new Standstill(code, `${name}: work waits at ${keys.join(", ")}, and nothing has moved for ${seconds} s.`);
 }
 
-/** Places named in a log line. */
 const maxNamed = 10;

@@ -1,10 +1,6 @@
 import { BlockList, isIP } from "node:net";
 
-/**
- * Loopback, private, link-local, shared (CGNAT), multicast, reserved, for documentation or benchmarks, or IPv4 inside
- * IPv6 (mapped, translated, 6to4, Teredo), which no public server needs. What is not an address counts as private.
- * Source: the IANA special-purpose address registries.
- */
+/** Also for IPv4 inside IPv6, and for what is not an address. Source: the IANA special-purpose address registries. */
 export function isPrivateAddress(address: string): boolean {
   switch (isIP(address)) {
     case 4:
@@ -17,10 +13,7 @@ export function isPrivateAddress(address: string): boolean {
   }
 }
 
-/**
- * A private address, or a name that public DNS does not have. Another name may still resolve to a private address: that
- * is checked on connecting.
- */
+/** Also a name that public DNS does not have. Another may resolve to a private address: see `publicLookup`. */
 export function isInsideHost(hostname: string): boolean {
   const host = hostname.replace(/^\[|\]$/g, "").replace(/\.$/, "");
   if (isIP(host) !== 0) return isPrivateAddress(host);

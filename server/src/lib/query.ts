@@ -1,6 +1,5 @@
 import type pg from "pg";
 
-/** The pool, or the client of a transaction. */
 export type Db = Pick<pg.Pool | pg.PoolClient, "query">;
 
 export async function all<Row>(db: Db, text: string, values: readonly unknown[] = []): Promise<Row[]> {
@@ -35,10 +34,7 @@ export function inOrder<Row extends { position: number }>(count: number, rows: r
   return found;
 }
 
-/**
- * An array literal of values without quotes, backslashes, braces, commas or spaces. The driver would check each value
- * for those, which costs more than the rest of a hot statement.
- */
+/** For values without quotes, backslashes, braces, commas and spaces: the driver's check of each is slow. */
 export function plainArray(values: readonly (string | number | boolean | null | undefined)[]): string {
   return `{${values.map((value) => value ?? "NULL").join(",")}}`;
 }

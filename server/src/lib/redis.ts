@@ -6,19 +6,17 @@ import { StartError } from "./start-error.ts";
 import { startTimeoutMs } from "./start-progress.ts";
 
 export interface RedisOptions {
-  /** `redis://` or `rediss://`, with user, password and database number if any. */
   url: string;
-  /** As `CLIENT LIST` shows it; without spaces. */
+  /** Without spaces. */
   name: string;
   clock: Clock;
   log: Log;
   /** After each reconnect, with the subscriptions restored. */
   onReconnect?: () => void;
-  /** Ends the wait for a Redis that does not answer yet. */
   signal?: AbortSignal;
 }
 
-/** One connection, which reconnects. Safe to dispose twice. */
+/** Reconnects. Safe to dispose twice. */
 export interface Redis extends AsyncDisposable {
   /** A command fails at once while disconnected; on a server that hangs it may take `silenceMs`. */
   readonly client: RedisClient;

@@ -1,6 +1,5 @@
 import { type Clock, pause } from "./clock.ts";
 
-/** Work that is run again and again, one run at a time. */
 export interface Repeated {
   /** A run follows at once, or after the one under way and its pause. Any number of calls meanwhile share that run. */
   wake(): void;
@@ -8,13 +7,9 @@ export interface Repeated {
   close(): Promise<void>;
 }
 
-/** The longest wait after a failure, in milliseconds. */
 const failureWaitMs = 10_000;
 
-/**
- * Runs `work` every `everyMs`, the first time after `everyMs`, and when woken. A failure is reported, and the next run
- * comes after `failureWaitMs` at the latest.
- */
+/** The first time after `everyMs`. After a failure the next run comes within `failureWaitMs`. */
 export function repeat(
   clock: Clock,
   everyMs: number,

@@ -5,9 +5,7 @@ import type { SecretBox } from "./secret-box.ts";
 export interface SealedColumn {
   table: string;
   column: string;
-  /** The primary key. */
   key: readonly string[];
-  /** The context of the envelope in the row with this key. */
   contextOf(...key: string[]): string;
   /** Rows live for less than a day, so old envelopes disappear. Default: false. */
   isShortLived?: boolean;
@@ -17,16 +15,12 @@ export interface Resealed {
   table: string;
   column: string;
   resealed: number;
-  /** Envelopes that could not be opened; they stay. */
   failed: number;
 }
 
 const pageSize = 500;
 
-/**
- * Seals with the newest key what an older key has sealed, so that the older one is no longer needed. A row that changes
- * meanwhile is skipped. Safe to repeat, and in several processes at once.
- */
+/** Seals with the newest key. Skips a row that changes meanwhile. Safe to repeat, and in several processes at once. */
 export async function reseal(db: Db, box: SecretBox, columns: readonly SealedColumn[]): Promise<Resealed[]> {
   const results: Resealed[] = [];
   for (const column of columns) results.push(await resealColumn(db, box, column));
@@ -89,7 +83,6 @@ interface OldEnvelope {
   envelope: Buffer;
 }
 
-/** The next page of rows that are not sealed with the newest key. */
 function readOld(db: Db, box: SecretBox, { table, column, key }: SealedColumn, after: string[] | null) {
   const newest = box.headers[0]!;
   const columns = key.join(", ");

@@ -8,13 +8,10 @@ export type Resolve = (hostname: string) => Promise<LookupAddress[]>;
 /** As the operating system does, with its hosts file. */
 export const systemResolve: Resolve = (hostname) => promises.lookup(hostname, { all: true, hints: ADDRCONFIG });
 
-/** Of one query to one name server, in milliseconds; each is sent twice. */
+/** Of one query to one name server; each is sent twice. */
 const questionMs = 2_000;
 
-/**
- * By DNS only, for names from outside: the operating system blocks a thread for each name whose server is silent, and
- * uses the hosts file. Default of `servers` (`127.0.0.1:53`): those of the system.
- */
+/** For names from outside: the system's resolver blocks a thread for a silent server, and uses the hosts file. */
 export function dnsResolve(servers?: readonly string[]): Resolve {
   const resolver = new promises.Resolver({ timeout: questionMs, tries: 2 });
   if (servers !== undefined) resolver.setServers(servers);
@@ -30,10 +27,7 @@ function addressesOf(settled: PromiseSettledResult<string[]>, family: 4 | 6): Lo
   return settled.status === "fulfilled" ? settled.value.map((address) => ({ address, family })) : [];
 }
 
-/**
- * For sockets, which connect to the address that was checked. A name with any private address is refused, with the code
- * `EPRIVATE`.
- */
+/** Sockets connect to the address that was checked. A name with any private address fails with `EPRIVATE`. */
 export function publicLookup(resolve: Resolve): LookupFunction {
   return (hostname, options, callback) => {
     resolve(hostname).then(

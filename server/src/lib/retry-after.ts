@@ -1,4 +1,4 @@
-/** What the header `retry-after` asks for, in milliseconds from now. Null when it has neither seconds nor an HTTP date. */
+/** From now. Null when it has neither seconds nor an HTTP date. */
 export function retryAfterMs(value: string | undefined, nowMs: number): number | null {
   const text = value?.trim() ?? "";
   if (/^\d{1,10}$/.test(text)) return Number(text) * 1_000;

@@ -1,10 +1,7 @@
 import pg from "pg";
 import type { PoolOf } from "./postgres.ts";
 
-/**
- * Views of one pool with different values of a session setting, which row-level security reads. A connection gets the
- * value before it is used, and only when it had another: a pool with one scope sends no extra statement.
- */
+/** For row-level security. Sets the value only on a connection that had another: one scope costs nothing. */
 export function openScopes<Role>(pool: pg.Pool & PoolOf<Role>, setting: string): (value: string) => PoolOf<Role> {
   const current = new WeakMap<pg.PoolClient, string>();
 

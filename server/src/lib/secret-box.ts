@@ -1,6 +1,5 @@
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from "node:crypto";
 
-/** Encrypts short secrets at rest. */
 export interface SecretBox {
   /** A new envelope each time. It opens only with the same `context`, such as `channel_accounts/<id>`. */
   seal(plain: string, context: string): Buffer;
@@ -10,11 +9,9 @@ export interface SecretBox {
   readonly headers: readonly Buffer[];
 }
 
-/** A 256-bit key and its name in envelopes. */
 export interface SecretBoxKey {
   /** 1 to 255 bytes; not secret. */
   readonly id: string;
-  /** 32 bytes. */
   readonly key: Buffer;
 }
 

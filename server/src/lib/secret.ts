@@ -1,9 +1,6 @@
 import { inspect } from "node:util";
 
-/**
- * Prints as `[secret]` in templates, JSON, logs and the inspector. `reveal()` is the only access, so that every use can
- * be found.
- */
+/** `reveal()` is the only access, so that every use can be found. */
 export class Secret<T = string> {
   readonly #value: T;
 

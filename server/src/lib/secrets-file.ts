@@ -12,7 +12,6 @@ export interface GeneratedSecrets {
   jwt: Secret[];
   /** Sign access tokens with EdDSA. */
   jwtPrivateKeys: Secret<KeyObject>[];
-  /** 32 bytes for AES-256. */
   encryptionKeys: Secret<Buffer>[];
 }
 
@@ -21,9 +20,8 @@ type Field = (typeof fields)[number];
 type Stored = Record<Field, string>;
 
 /**
- * The secrets of this data directory, in `secrets.json` (mode 0600), created on the first call. Without the file the
- * encrypted credentials are lost, so a damaged file is a `StartError` and is never replaced; only secrets that an older
- * version did not have are added. Call it while holding the data directory.
+ * A damaged file is a `StartError` and is never replaced, since the encrypted credentials would be lost. Call it while
+ * holding the data directory.
  */
 export function readOrCreateSecrets(dataDir: string): GeneratedSecrets {
   const path = pathIn(dataDir);
@@ -40,14 +38,9 @@ export function readOrCreateSecrets(dataDir: string): GeneratedSecrets {
   return parsed;
 }
 
-/** Kept of each kind that only signs: the current secret and the one before. */
 const keptSigningKeys = 2;
 
-/**
- * Adds new secrets in front. Of the signing ones, the last but one is dropped, and what it signed is refused.
- * Encryption keys stay until `dropOldEncryptionKeys`. A running hub keeps what it has read. Throws a `StartError`
- * without a file.
- */
+/** Adds new secrets in front. Old signing keys go, encryption keys stay. A running hub keeps what it has read. */
 export function rotateSecrets(dataDir: string): void {
   const stored = readExisting(dataDir);
   const withNew = (field: Field, kept: number) =>
@@ -59,10 +52,7 @@ export function rotateSecrets(dataDir: string): void {
   });
 }
 
-/**
- * Removes the encryption keys older than this one, which has encrypted everything now. Newer keys stay. Returns the
- * number of removed keys.
- */
+/** `inUse` has encrypted everything now. Newer keys stay. Returns the number of removed keys. */
 export function dropOldEncryptionKeys(dataDir: string, inUse: Buffer): number {
   const stored = readExisting(dataDir);
   const keys = stored.encryption_key.split(",");

@@ -8,10 +8,8 @@ export interface StartProgress {
 
 /** The limit of each part of a start, for a busy machine. */
 export const startTimeoutMs = 60_000;
-/** The first line comes after this silence, the next ones at this interval. */
 const silenceMs = 3_000;
 const repeatMs = 5_000;
-/** Shorter waits are not printed. */
 const shortestWaitMs = 1_000;
 const tickMs = 250;
 

@@ -4,34 +4,26 @@ import { isRetryableDbError, type Log } from "./postgres.ts";
 import { StartError } from "./start-error.ts";
 import { startTimeoutMs, type WaitFor } from "./start-progress.ts";
 
-/** Runs a part of a start that uses the database and is safe to run twice. */
 export type StartRetry = <T>(work: () => Promise<T>) => Promise<T>;
 
-/** What the parts of a start share. */
 export interface Start {
   retry: StartRetry;
   /** Throws when the start is to stop, so that it stops between two parts. */
   waitFor: WaitFor;
-  /** Aborts when the start is to stop: every wait ends at once. */
   signal: AbortSignal;
 }
 
 export interface StartRetryOptions {
-  /** Whether the hub started the database itself. */
   isEmbedded: boolean;
   clock: Clock;
   log: Log;
   waitFor: WaitFor;
-  /** Ends the work and the retries at once. */
   signal: AbortSignal;
 }
 
 const pauseMs = 1_000;
 
-/**
- * Retries work for up to `startTimeoutMs` while the database does not answer in time, as on a busy machine. Then it
- * throws a `StartError`. Every other error is thrown at once.
- */
+/** Retries for `startTimeoutMs` while the database does not answer in time; then throws a `StartError`. */
 export function openStartRetry({ isEmbedded, clock, log, waitFor, signal }: StartRetryOptions): StartRetry {
   const database = isEmbedded ? "the database to answer" : "the database of DATABASE_URL to answer";
   return async (work) => {
@@ -63,7 +55,6 @@ export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): P
   }
 }
 
-/** Says what the operator can do about a database that the hub cannot use. */
 export function unusable(isEmbedded: boolean, error: unknown): StartError {
   const reason = reasonOf(error);
   const sentence = isEmbedded

@@ -4,7 +4,6 @@ import { StartError } from "./start-error.ts";
 
 /** A port that this process holds until its server listens; connections are closed until then. */
 export interface TakenPort extends AsyncDisposable {
-  /** For `listen` of a server, or for another process. */
   readonly server: Server;
   readonly port: number;
 }
@@ -12,11 +11,9 @@ export interface TakenPort extends AsyncDisposable {
 interface Setting {
   host?: string;
   port: string;
-  /** Another variable whose port this process has already taken. */
   taken?: { key: string; port: number | null };
 }
 
-/** Throws a `StartError`. */
 export async function takePort(address: { host: string; port: number }, setting: Setting): Promise<TakenPort> {
   const server = createServer((socket) => socket.destroy());
   try {
@@ -32,10 +29,7 @@ export async function takePort(address: { host: string; port: number }, setting:
   };
 }
 
-/**
- * The handle by which another server of this process takes over and owns the socket. Source:
- * https://nodejs.org/api/net.html#serverlistenhandle-backlog-callback
- */
+/** Another server of this process listens on it and then owns the socket. Source: Node.js, `server.listen(handle)`. */
 export function handleOf(server: Server): object {
   return (server as unknown as { _handle: object })._handle;
 }

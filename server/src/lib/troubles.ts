@@ -7,10 +7,8 @@ export interface Trouble {
   /** A SQLSTATE, a system error or the kind of error. */
   code: string;
   since: Date;
-  /** By `Clock.elapsed`. */
   lastedMs: number;
   failures: number;
-  /** Whether it has lasted longer than a short conflict. */
   isStalled: boolean;
   /** The hub works without this part. */
   isMinor: boolean;
@@ -19,22 +17,17 @@ export interface Trouble {
 /** By `Clock.elapsed`. */
 type Known = Omit<Trouble, "lastedMs" | "isStalled"> & { startedAt: number; failedAt: number; loggedAt: number };
 
-/** The failing parts of the hub, for `/readyz`, the metrics and the log. */
 export interface Troubles {
-  /** Logged at the first failure, and then every `logEveryMs`. */
-  failed(part: string, error: unknown, more?: { isMinor?: boolean /** How long already. */; lastedMs?: number }): void;
-  /** Cheap while nothing fails. */
+  failed(part: string, error: unknown, more?: { isMinor?: boolean; lastedMs?: number }): void;
   worked(part: string): void;
   list(): Trouble[];
-  /** Failures by part and code since the start of the process. */
   counts(): { part: string; code: string; failures: number }[];
 }
 
-/** Conflicts and lost connections are shorter, in milliseconds. */
+/** Conflicts and lost connections are shorter. */
 export const stalledAfterMs = 1_000;
-/** Between two log lines of one trouble, in milliseconds. */
 export const logEveryMs = 30_000;
-/** A part without a try for this long is forgotten, since its work has moved to another process, in milliseconds. */
+/** After this long without a try, the work has moved to another process. */
 export const forgottenAfterMs = 60_000;
 
 const maxCounts = 1_000;

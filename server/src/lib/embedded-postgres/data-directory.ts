@@ -15,11 +15,7 @@ import { type ServerUser, spawnAs } from "./server-user.ts";
 
 export const databaseRole = "chat4all";
 
-/**
- * Creates the cluster in `<dataDir>/postgres` if missing, and returns its folder and password. It is created aside and
- * renamed, so a crash leaves a whole one or none, and two processes at once end with the same. Throws a `StartError`
- * when something else is in the place.
- */
+/** Made aside and renamed, so that a crash leaves a whole cluster or none, and two processes end with the same. */
 export async function prepareCluster(
   dataDir: string,
   initdb: string,
@@ -36,7 +32,6 @@ export async function prepareCluster(
   return { directory, password: readPassword(directory) };
 }
 
-/** Throws a `StartError` when something else is there. */
 function isCluster(directory: string): boolean {
   if (existsSync(join(directory, "PG_VERSION"))) return true;
   const stats = statSync(directory, { throwIfNoEntry: false });

@@ -20,18 +20,15 @@ export type EmbeddedPostgresOptions = {
   /** The cluster is in `postgres`, the server's log in `postgres.log`. Created when missing. */
   dataDir: string;
   log: Log;
-  /** Reports a server that cannot be restarted. */
   troubles?: Troubles;
   /** Another hub has taken the data directory: this process should end. */
   onFailed(error: Error): void;
-  /** Called with what the start waits for. */
   waitFor?: WaitFor;
   /** Ends the start; call `stop` to end the server. */
   signal?: AbortSignal;
 };
 
 export type EmbeddedPostgres = {
-  /** Of the database `chat4all`, for any process of this machine that may read the data directory. */
   url: string;
   /** Whether a server that a killed hub left running was taken over. */
   adopted: boolean;
@@ -41,16 +38,10 @@ export type EmbeddedPostgres = {
 };
 
 /**
- * Runs a PostgreSQL in a data directory, and locks that directory: a second hub on it is refused.
- * Each step survives a kill at any moment:
- *
- * 1. The cluster is created aside and renamed into place.
- * 2. A server that still runs in it is taken over, else one is started. It is independent of the terminal and the hub.
- * 3. A session lock on the server is held by one hub.
- * 4. When the server or the lock's connection dies, both are restored at the same address, so that pools
- *    reconnect.
- *
- * Throws a `StartError` for what the operator can repair.
+ * Each step survives a kill at any moment: the cluster is created aside and renamed into place; a server that still
+ * runs in it is taken over, else one is started, independent of the terminal and the hub; a session lock on it refuses
+ * a second hub; when the server or the lock's connection dies, both are restored at the same address, so that pools
+ * reconnect. Throws a `StartError`.
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const { waitFor = () => {}, signal } = options;
@@ -81,10 +72,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   return { url, adopted, stop, [Symbol.asyncDispose]: stop };
 }
 
-/**
- * A server that was found running may be ending: then the next one is ours. On a busy machine ours may take long to
- * accept a connection.
- */
+/** A server that was found running may be ending: then the next one is ours. */
 async function holdServer(
   place: ServerPlace,
   takeLock: (endpoint: Endpoint) => Promise<HubLock>,

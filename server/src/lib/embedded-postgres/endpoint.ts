@@ -3,13 +3,9 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { freePort } from "../free-port.ts";
 
-/** A socket in a folder, or a port of this machine. */
 export type Endpoint = { kind: "socket"; folder: string; port: number } | { kind: "tcp"; host: string; port: number };
 
-/**
- * A socket in the data directory where possible (faster, and no port to take), else a free port: on Windows, below a
- * long path, and on file systems without sockets.
- */
+/** A socket is faster and takes no port. Windows, long paths and some file systems need a port. */
 export async function chooseEndpoint(directory: string): Promise<Endpoint> {
   if (await canHoldSocket(directory)) return { kind: "socket", folder: directory, port: socketNumber };
   return { kind: "tcp", host: "127.0.0.1", port: await freePort() };

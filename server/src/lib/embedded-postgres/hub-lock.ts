@@ -6,22 +6,17 @@ import { writeFileDurably } from "../durable-file.ts";
 import { createClient } from "../postgres.ts";
 import { StartError } from "../start-error.ts";
 
-/** One hub holds a data directory, as long as its lock connection lives. */
 export type HubLock = {
   /** Resolves when the connection ends; the directory is then free. */
   lost: Promise<void>;
   release(): Promise<void>;
 };
 
-/** The message names the other hub. */
 export class DataDirectoryInUse extends StartError {
   override name = "DataDirectoryInUse";
 }
 
-/**
- * `url`: of the database to create on the first call; the lock is in `postgres`, which always exists. Throws
- * `DataDirectoryInUse`; `signal` ends the wait for a recovery.
- */
+/** `url`: of the database to create on the first call; the lock is in `postgres`, which always exists. */
 export async function takeHubLock(url: string, dataDir: string, signal?: AbortSignal): Promise<HubLock> {
   const client = await open(url.replace(/\/[^/]*$/, "/postgres"), signal);
   const lost = new Promise<void>((resolve) => client.once("end", resolve));

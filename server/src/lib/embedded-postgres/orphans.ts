@@ -3,11 +3,7 @@ import { basename } from "node:path";
 import { isServerOf } from "./pid-file.ts";
 import { signal } from "./process.ts";
 
-/**
- * Kills the remaining processes of a server that was killed: a computing process does not notice, and no other server
- * can start while it holds the memory. Recovery treats its work as after any crash. Only with `/proc`; elsewhere they
- * end with their statement.
- */
+/** A computing process does not notice that its server was killed, and holds the memory that the next one needs. */
 export function killServerOrphans(directory: string): void {
   // All processes of a server work in its directory; all but the first are named `postgres: …`.
   killWhere(
@@ -16,7 +12,6 @@ export function killServerOrphans(directory: string): void {
   );
 }
 
-/** Kills an initdb without its hub, and its helper, before their folder is removed. */
 export function killInitdbIn(directory: string): void {
   killWhere(
     (pid, [program = "", ...args]) =>

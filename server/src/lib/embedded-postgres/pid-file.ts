@@ -6,10 +6,7 @@ import { exists, isAlive } from "./process.ts";
 
 export type PidFile = { pid: number; endpoint: Endpoint; status: string };
 
-/**
- * `postmaster.pid` of the server in this directory; the file survives a killed server. `status` is `starting`, `ready`
- * or `stopping`, and empty at first. Source: PostgreSQL 18, utils/pidfile.h.
- */
+/** The file survives a kill. `status`: `starting`, `ready`, `stopping` or empty. Source: PostgreSQL 18, pidfile.h. */
 export function readPidFile(directory: string): PidFile | null {
   const lines = readLines(join(directory, "postmaster.pid"));
   const [pid, , , port, socketFolder, host, , status] = lines.map((line) => line.trim());
@@ -20,7 +17,7 @@ export function readPidFile(directory: string): PidFile | null {
   return { pid: Number(pid), endpoint, status: status ?? "" };
 }
 
-/** Whether the process is the server of this directory, and not another one with a reused number. */
+/** Whether it is the server of this directory, and not another process with a reused number. */
 export function isServerOf(pid: number, directory: string): boolean {
   if (!isAlive(pid)) return false;
   const command = commandOf(pid);
@@ -29,10 +26,7 @@ export function isServerOf(pid: number, directory: string): boolean {
   return /^postgres(\.exe)?$/.test(basename(program)) && (args.includes(directory) || folderOf(pid) === directory);
 }
 
-/**
- * PostgreSQL refuses to start when the number in its pid file belongs to any process, as is common in a container after
- * a restart. Without the file, a running server is still found by its shared memory.
- */
+/** PostgreSQL refuses to start when any process has the number in its pid file, as after a container's restart. */
 export function removeMisleadingPidFile(directory: string): void {
   const file = readPidFile(directory);
   if (!file || !exists(file.pid) || isServerOf(file.pid, directory)) return;
@@ -48,7 +42,6 @@ function readLines(path: string): string[] {
   }
 }
 
-/** Undefined where the system does not provide it. */
 function commandOf(pid: number): string[] | undefined {
   try {
     if (process.platform === "linux") return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").slice(0, -1);

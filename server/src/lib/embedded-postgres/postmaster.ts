@@ -17,11 +17,10 @@ export type Postmaster = { pid: number; endpoint: Endpoint; exited: Promise<void
 
 export type ServerPlace = { directory: string; binaries: Binaries; user: ServerUser; serverLog: ServerLog };
 
-/** The server ended before it was ready. `isPassing`: another start soon may succeed. */
+/** `isPassing`: another start soon may succeed. */
 export class PostmasterFailed extends StartError {
   override name = "PostmasterFailed";
   readonly isPassing: boolean;
-  /** `ENOSPC` when the disk is full. */
   readonly code: string | undefined;
 
   constructor(message: string, { isPassing, code }: { isPassing: boolean; code?: string }) {
@@ -31,10 +30,7 @@ export class PostmasterFailed extends StartError {
   }
 }
 
-/**
- * The running server, else a new one, at `endpoint` or the best place. Waits for a killed server to end, or another
- * process that starts one. `signal` ends the wait.
- */
+/** Adopts the running server, or starts one at `endpoint` or the best place. */
 export async function adoptOrStart(
   place: ServerPlace,
   { endpoint, signal }: { endpoint?: Endpoint; signal?: AbortSignal } = {},
@@ -65,10 +61,7 @@ const orphanLimitMs = 1000;
 const recoveryLimitMs = 10 * 60_000;
 const pollMs = 10;
 
-/**
- * Starts the server in its own session, so that a Ctrl-C does not reach it, and waits until it accepts connections.
- * Throws `PostmasterFailed`.
- */
+/** In a session of its own, so that a Ctrl-C does not reach it. Throws `PostmasterFailed`. */
 async function startPostmaster(place: ServerPlace, endpoint: Endpoint, signal?: AbortSignal): Promise<Postmaster> {
   place.serverLog.rotate();
   const offset = place.serverLog.sizeBytes();
@@ -102,7 +95,6 @@ async function startPostmaster(place: ServerPlace, endpoint: Endpoint, signal?: 
   throw explainExit(place, place.serverLog.since(offset));
 }
 
-/** The running server of this directory, or null. */
 async function findPostmaster(directory: string, signal?: AbortSignal): Promise<Postmaster | null> {
   const deadline = performance.now() + startTimeoutMs;
   for (;;) {
@@ -131,8 +123,5 @@ function explainExit({ directory, serverLog }: ServerPlace, output: string): Pos
   return new PostmasterFailed(sentence, { isPassing: passing.test(output) });
 }
 
-/**
- * Passing reasons: processes of a killed server hold its memory until they notice; another start is under way; a free
- * port was taken.
- */
+/** A killed server's processes still hold its memory; another start is under way; the free port was taken. */
 const passing = /pre-existing shared memory block|lock file ".*" already exists|could not (?:create any TCP\/IP|bind)/;

@@ -4,15 +4,11 @@ import { databaseRole, readPassword } from "./data-directory.ts";
 import { connectionUrl } from "./endpoint.ts";
 import { isServerOf, readPidFile } from "./pid-file.ts";
 
-/** Whether this data directory has a database. */
 export function hasCluster(dataDir: string): boolean {
   return existsSync(join(dataDir, "postgres", "PG_VERSION"));
 }
 
-/**
- * The address of the database of the hub that runs on this data directory, for users that may read it; null without a
- * server. The hub may end at any moment.
- */
+/** Null without a running hub, which may end at any moment. */
 export function findRunningDatabase(dataDir: string): string | null {
   const directory = join(resolve(dataDir), "postgres");
   const file = readPidFile(directory);

@@ -11,7 +11,6 @@ export function serverLog(path: string) {
   return {
     path,
 
-    /** A descriptor for the server; the caller closes its copy. */
     open(): number {
       try {
         return openSync(path, "a", 0o600);
@@ -24,17 +23,13 @@ export function serverLog(path: string) {
       return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
     },
 
-    /**
-     * Moves a long log aside. The server continues at the new beginning, since it appends. On a full disk the old lines
-     * are dropped.
-     */
+    /** The server continues at the new beginning, since it appends. On a full disk the old lines are dropped. */
     rotate(): void {
       if (this.sizeBytes() <= maxBytes) return;
       attempt(() => copyFileSync(path, `${path}.1`));
       attempt(() => truncateSync(path));
     },
 
-    /** The text after `offset`, or the end of it. */
     since(offset: number): string {
       const file = openSync(path, "r");
       try {

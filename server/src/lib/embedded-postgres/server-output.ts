@@ -3,7 +3,6 @@ export function saysDiskFull(output: string): boolean {
   return /No space left on device|Disk quota exceeded|wrote only \d+ of \d+ bytes/.test(output);
 }
 
-/** The first reason in the output, without time and number. */
 export function reasonOf(output: string): string {
   const reason = /\b(?:FATAL|PANIC|error):\s+(.*)$/m.exec(output)?.[1] ?? output.trim().split("\n").at(-1);
   return reason?.trim() || "it ended without a word";

@@ -3,16 +3,10 @@ import { readFileSync, statSync } from "node:fs";
 import { promisify } from "node:util";
 import { StartError } from "../start-error.ts";
 
-/**
- * The user that runs PostgreSQL, which refuses root. `self`: ours. `other`: another user, since we are root; `wrapper`
- * is the command in front, empty when that user can read all files.
- */
+/** PostgreSQL refuses root. `wrapper` is the command in front, empty when that user can read all files. */
 export type ServerUser = { kind: "self" } | { kind: "other"; uid: number; gid: number; wrapper: readonly string[] };
 
-/**
- * As root: the owner of the data directory if not root, else `postgres`, else `nobody`. `mustReach`: a program and a
- * folder that this user needs. Throws a `StartError` when there is no such user.
- */
+/** As root: the owner of the data directory if not root, else `postgres`, else `nobody`. Throws a `StartError`. */
 export async function chooseServerUser(
   directory: string,
   mustReach: { program: string; folder: string },
@@ -34,7 +28,7 @@ export async function chooseServerUser(
   );
 }
 
-/** Runs a program as that user, without our environment, which has secrets. */
+/** Without our environment, which has secrets. */
 export function spawnAs(
   user: ServerUser,
   program: string,

@@ -18,9 +18,8 @@ type Supervised = {
 };
 
 /**
- * Keeps the server running and the lock held until `stop`. Restarts a dead server at the same address, without a limit:
- * the hub continues when a full disk has room again or the folder is repaired. Calls `onFailed` at most once, when
- * another hub has the lock; then `stop` leaves the server running.
+ * Restarts a dead server at the same address, without a limit: a full disk may get room again. Calls `onFailed` once,
+ * when another hub has the lock; then `stop` leaves the server running.
  */
 export function supervise({ place, postmaster, lock, takeLock, log, troubles, onFailed }: Supervised): {
   stop(): Promise<void>;
@@ -46,7 +45,6 @@ export function supervise({ place, postmaster, lock, takeLock, log, troubles, on
     }
   }
 
-  /** The error when another hub has the directory. */
   async function bringBack(): Promise<Error | undefined> {
     for (let failures = 1; !stopping.signal.aborted; failures += 1) {
       await Promise.race([delay(doubledMs(restartBackoff, failures)), stopRequested]);

@@ -1,9 +1,6 @@
 import { isIPv4, isIPv6 } from "node:net";
 
-/**
- * The key by which a client is counted: an IPv4 address, or the first 64 bits of an IPv6 address, which belong to one
- * customer. Anything else as it is.
- */
+/** An IPv4 address, the first 64 bits of an IPv6 address (one customer's), or else the text as it is. */
 export function addressKey(address: string): string {
   const ip = address.replace(/%.*$/, "");
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(ip)?.[1];

@@ -5,12 +5,10 @@ export interface RateLimit {
   readonly burst: number;
 }
 
-/** For the headers of the answer. */
 export interface Taken {
-  /** When false, nothing was taken, and the wait is not longer for it. */
+  /** When false, nothing was taken. */
   readonly isAllowed: boolean;
   readonly limit: number;
-  /** Tokens that are left. */
   readonly remaining: number;
   /** Until the bucket is full again, rounded up. */
   readonly resetSeconds: number;
@@ -18,15 +16,9 @@ export interface Taken {
   readonly retryAfterSeconds: number;
 }
 
-/**
- * Rate limits by key. A new key has a full bucket; a changed limit counts at once. Never throws or rejects: while the
- * shared count is unreachable, each process counts for itself.
- */
+/** A new key has a full bucket; a changed limit counts at once. Never throws or rejects. */
 export interface RateLimits {
-  /**
-   * Takes `cost` tokens, if they are there; a cost above the burst counts as the burst. Returns without a promise where
-   * the count is in the process.
-   */
+  /** A cost above the burst counts as the burst. Returns no promise where the count is in the process. */
   take(key: string, limit: RateLimit, cost?: number): Taken | Promise<Taken>;
 }
 

@@ -13,15 +13,11 @@ export interface RedisRateLimitsOptions {
 }
 
 export const keyPrefix = "chat4all:limit:";
-/** A slower answer is not awaited. */
 const answerWithinMs = 250;
 /** After a failure each process counts for itself for this time. */
 const awayMs = 1_000;
 
-/**
- * One count for all processes, by the clock of Redis. While Redis fails, each process counts for itself from a full
- * bucket, so that the limit multiplies by the number of processes.
- */
+/** By the clock of Redis. While Redis fails, each process counts for itself, so the limit multiplies. */
 export function openRedisRateLimits({ client, clock, log }: RedisRateLimitsOptions): RateLimits {
   const inMemory = openMemoryRateLimits(clock);
   let awayUntil = Number.NEGATIVE_INFINITY;
