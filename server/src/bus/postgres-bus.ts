@@ -39,7 +39,7 @@ export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus 
   const pool = openBusPool(url, log);
   stack.defer(() => pool.end());
   const partitions = await createTopics(pool, topics, options.partitions);
-  const subscriptions = new Set<Subscriptions>();
+  const subscriptions = new Set<AnySubscription>();
   /** Null: any topic may have new records. */
   const wakeLocal = (topic: string | null) => {
     for (const subscription of subscriptions) if (topic === null || subscription.topic === topic) subscription.wake();
@@ -99,8 +99,7 @@ export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus 
   };
 }
 
-/** Those of all topics, whatever their values. */
-type Subscriptions = Pick<
+type AnySubscription = Pick<
   PostgresSubscription<unknown>,
   "topic" | "group" | "ownerId" | "wake" | "owned" | "standing" | "consumers" | "close"
 >;
@@ -132,7 +131,7 @@ async function createTopics(db: Db, topics: readonly string[], partitions: numbe
   return row.partitions;
 }
 
-function progressOf({ partition, last_offset, consumed_offset, owner }: PositionRow, ours?: Subscriptions) {
+function progressOf({ partition, last_offset, consumed_offset, owner }: PositionRow, ours?: AnySubscription) {
   const holder = owner === null ? "none" : owner === ours?.ownerId ? "here" : "elsewhere";
   const standing = holder === "here" ? ours?.standing(partition) : undefined;
   const consumed = Math.max(consumed_offset, standing?.consumed ?? 0);

@@ -8,7 +8,7 @@ import { type AttemptDeps, openAttempts, unbounded } from "./attempts.ts";
 import { type Hold, openHold } from "./hold.ts";
 import { enqueue, isGone, type Lane, maxQueued, newLane, startLoading, type Waiting } from "./lanes.ts";
 import { openMoves } from "./moves.ts";
-import { type OutgoingRecord, rouseLanes } from "./outgoing.ts";
+import { type OutgoingRecord, wakeLanes } from "./outgoing.ts";
 import { loadPending, type PendingHead, pendingLanes, recoverAttempts } from "./pending.ts";
 
 export interface DelivererDeps extends AttemptDeps {
@@ -248,7 +248,7 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
     const head = lane.queue[0]!;
     const result = await attempts.make(head.deliveryId, lane.channelAccountId, account.gate);
     troubles.worked(part);
-    if (isGone(lane)) await tellNewOwner(lane, head);
+    if (isGone(lane)) await notifyNewOwner(lane, head);
     switch (result.kind) {
       case "over":
         lane.queue.shift();
@@ -266,9 +266,9 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
   }
 
   /** Another process took the lane during the attempt: it need not wait for an outcome that is known. */
-  async function tellNewOwner(lane: Lane, { deliveryId, ordinal }: Waiting): Promise<void> {
+  async function notifyNewOwner(lane: Lane, { deliveryId, ordinal }: Waiting): Promise<void> {
     const place = { delivery_id: deliveryId, lane_id: lane.laneId, channel_account_id: lane.channelAccountId };
-    await rouseLanes(bus, db, [{ ...place, channel, ordinal }]);
+    await wakeLanes(bus, db, [{ ...place, channel, ordinal }]);
   }
 
   return {

@@ -40,7 +40,7 @@ export function wakeOutgoing(bus: Bus, places: readonly Pick<LanePlace, "channel
 }
 
 /** Makes lanes check deliveries again whose state was changed elsewhere. */
-export async function rouseLanes(bus: Bus, db: Db, places: readonly LanePlace[]): Promise<void> {
+export async function wakeLanes(bus: Bus, db: Db, places: readonly LanePlace[]): Promise<void> {
   await publishOutgoing(bus, db, places, { isChanged: true });
   wakeOutgoing(bus, places);
 }

@@ -52,9 +52,9 @@ function toChange({ status, webhookId, at }: Receipt, now: Date) {
   return { status, at: now, cause: "receipt", webhook_id: webhookId, platform_at: at };
 }
 
-const next = "next_status(d.status, i.told, i.failed IS NOT NULL)";
+const next = "next_status(d.status, i.reported, i.failed IS NOT NULL)";
 /** Whether the status would change. */
-const isNews = (status: string) =>
+const isChange = (status: string) =>
   `i.${status} IS NOT NULL AND ${next} <> 'failed' AND (d.status < '${status}' OR d.status = 'failed' AND '${status}' >= 'delivered'::delivery_status)`;
 
 // An unknown id is that of the attempt under way, or of one without an answer. An id that is known to have no delivery
@@ -67,7 +67,7 @@ const statement = `
 WITH input AS MATERIALIZED (
   SELECT * FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::delivery_status[], $6::jsonb[], $7::timestamptz[],
     $8::timestamptz[], $9::timestamptz[], $10::jsonb[], $11::jsonb[], $12::jsonb[], $13::jsonb[]) AS i (
-    delivery_id, channel_account_id, provider_message_id, told, error, told_at, delivered_at, read_at, sent, delivered,
+    delivery_id, channel_account_id, provider_message_id, reported, error, reported_at, delivered_at, read_at, sent, delivered,
     read, failed)
 ), special AS MATERIALIZED (
   SELECT d.delivery_id, d.lane_id, d.channel, d.channel_account_id, d.ordinal, d.message_id, i.provider_message_id,
@@ -84,16 +84,16 @@ WITH input AS MATERIALIZED (
       ELSE ARRAY[i.provider_message_id] END,
     is_dead_letter = ${next} = 'failed' AND (d.is_dead_letter OR d.status <> 'failed'),
     error = CASE WHEN ${next} <> 'failed' THEN NULL WHEN d.status = 'failed' THEN d.error ELSE i.error END,
-    sent_at = coalesce(d.sent_at, CASE WHEN ${next} <> 'failed' THEN greatest(i.told_at, d.retry_from) END),
+    sent_at = coalesce(d.sent_at, CASE WHEN ${next} <> 'failed' THEN greatest(i.reported_at, d.retry_from) END),
     delivered_at = coalesce(d.delivered_at,
       CASE WHEN i.delivered_at IS NOT NULL THEN greatest(i.delivered_at, d.sent_at, d.retry_from) END),
     read_at = coalesce(d.read_at,
       CASE WHEN i.read_at IS NOT NULL THEN greatest(i.read_at, d.delivered_at, d.sent_at, d.retry_from) END),
     failed_at = CASE WHEN ${next} = 'failed' THEN coalesce(d.failed_at, $1::timestamptz) END,
     history = d.history
-      || CASE WHEN ${isNews("sent")} THEN i.sent ELSE '[]' END
-      || CASE WHEN ${isNews("delivered")} THEN i.delivered ELSE '[]' END
-      || CASE WHEN ${isNews("read")} THEN i.read ELSE '[]' END
+      || CASE WHEN ${isChange("sent")} THEN i.sent ELSE '[]' END
+      || CASE WHEN ${isChange("delivered")} THEN i.delivered ELSE '[]' END
+      || CASE WHEN ${isChange("read")} THEN i.read ELSE '[]' END
       || CASE WHEN ${next} = 'failed' AND d.status <> 'failed' THEN i.failed ELSE '[]' END
   FROM input i
   WHERE d.delivery_id = i.delivery_id AND d.channel_account_id = i.channel_account_id AND d.part_count = 1

@@ -1,4 +1,4 @@
-import { rouseLanes } from "../deliveries/outgoing.ts";
+import { wakeLanes } from "../deliveries/outgoing.ts";
 import { all, type Db, maybe, run } from "../lib/query.ts";
 import type { Receipt, ReceiptDeps } from "./receipt.ts";
 import { nameParts } from "./settled.ts";
@@ -71,7 +71,7 @@ export async function applyToParts(deps: ReceiptDeps, deliveryId: string, fresh:
     if (updated === 0) continue;
     if (next.ids.length > (row.provider_message_ids?.length ?? 0)) {
       await nameParts(db, [{ ...row, delivery_id: deliveryId, ids: next.ids }]);
-      await rouseLanes(bus, db, [{ ...row, delivery_id: deliveryId }]);
+      await wakeLanes(bus, db, [{ ...row, delivery_id: deliveryId }]);
     }
     return;
   }

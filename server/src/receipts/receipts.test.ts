@@ -10,7 +10,7 @@ type Word = Receipt["status"];
 const words: readonly Word[] = ["sent", "delivered", "read", "failed"];
 const order = ["sent", "failed", "delivered", "read"];
 
-/** Whatever came first or twice: the furthest word counts, and only delivered and read overrule failed. */
+/** In any order, and repeated: the furthest word counts, and only delivered and read overrule failed. */
 function furthest(reported: readonly string[]): string {
   return order[Math.max(0, ...reported.map((word) => order.indexOf(word)))]!;
 }

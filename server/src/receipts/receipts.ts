@@ -1,4 +1,4 @@
-import { rouseLanes } from "../deliveries/outgoing.ts";
+import { wakeLanes } from "../deliveries/outgoing.ts";
 import { toStorable } from "../lib/json.ts";
 import { all, type Db, run } from "../lib/query.ts";
 import { groupByMessage, mergeReceipts } from "./merge-receipts.ts";
@@ -32,7 +32,7 @@ export async function applyReceipts(deps: ReceiptDeps, receipts: readonly Receip
     db,
     settled.map((row) => ({ ...row, ids: [row.provider_message_id] })),
   );
-  await rouseLanes(bus, db, settled);
+  await wakeLanes(bus, db, settled);
 }
 
 export async function applyEarlyReceipts(

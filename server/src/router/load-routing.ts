@@ -109,10 +109,10 @@ export async function loadRecipients(
     conversationId: row.conversation_id,
     participantId: row.participant_id,
     kind: row.kind,
-    addresses: (row.addresses ?? []).map(([channel, identifier, lastHeardAt, lastChannelAccountId]) => ({
+    addresses: (row.addresses ?? []).map(([channel, identifier, lastReceivedAt, lastChannelAccountId]) => ({
       channel,
       identifier,
-      lastHeardAt,
+      lastReceivedAt,
       lastChannelAccountId,
     })),
   }));

@@ -30,8 +30,13 @@ const message: RoutedMessage = {
   retryOf: null,
 };
 
-const address = (channel: string, identifier: string, lastHeardAt: number | null = null, by: string | null = null) => {
-  return { channel, identifier, lastHeardAt, lastChannelAccountId: by };
+const address = (
+  channel: string,
+  identifier: string,
+  lastReceivedAt: number | null = null,
+  by: string | null = null,
+) => {
+  return { channel, identifier, lastReceivedAt, lastChannelAccountId: by };
 };
 const contact = (...addresses: Recipient["addresses"]): Recipient => ({
   participantId: "ana",
@@ -166,7 +171,7 @@ test("the workspace gets what contacts write and what is said to it alone, not w
 const anyAddress = fc.record({
   channel: fc.constantFrom("phone", "chat", "fax"),
   identifier: fc.constantFrom("1", "2", "3"),
-  lastHeardAt: fc.option(fc.nat(9)),
+  lastReceivedAt: fc.option(fc.nat(9)),
   lastChannelAccountId: fc.option(fc.constantFrom("phone 1", "phone 2", "chat 1", "gone")),
 });
 const anyRecipient = fc.record({

@@ -23,7 +23,7 @@ export interface Recipient {
 export interface RecipientAddress {
   channel: string;
   identifier: string;
-  lastHeardAt: number | null;
+  lastReceivedAt: number | null;
   lastChannelAccountId: string | null;
 }
 
@@ -121,8 +121,8 @@ function chooseChannels(message: RoutedMessage, recipient: Recipient): { channel
   if (message.channels === "*") return { channels: own, why: "every channel of the recipient was asked for" };
   if (message.channels !== null)
     return { channels: [...new Set(message.channels.split(","))], why: "the channel was asked for" };
-  const used = recipient.addresses.filter((address) => address.lastHeardAt !== null);
-  const last = used.toSorted((a, b) => b.lastHeardAt! - a.lastHeardAt!)[0];
+  const used = recipient.addresses.filter((address) => address.lastReceivedAt !== null);
+  const last = used.toSorted((a, b) => b.lastReceivedAt! - a.lastReceivedAt!)[0];
   if (last !== undefined) return { channels: [last.channel], why: "the recipient's last message came here" };
   return { channels: own.slice(0, 1), why: "the recipient's first address" };
 }
@@ -139,7 +139,7 @@ function planAddress(
   // Addresses on one channel are aliases of one person: the one of the last message works, else the first.
   const address = recipient.addresses
     .filter((candidate) => candidate.channel === channel)
-    .toSorted((a, b) => (b.lastHeardAt ?? 0) - (a.lastHeardAt ?? 0))[0]!;
+    .toSorted((a, b) => (b.lastReceivedAt ?? 0) - (a.lastReceivedAt ?? 0))[0]!;
   const { identifier } = address;
   const unroutable = (code: string, reason: string): PlannedDelivery => {
     return { kind: "unroutable", recipientId, channel, identifier, code, reason, route: why };

@@ -85,17 +85,17 @@ async function personAt(db: Db, principal: Principal, to: Address): Promise<Reci
     ? await findParticipantByAddress(db, workspaceId, to)
     : (await requireUsersAt(db, workspaceId, [{ address: to, field: "to" }]))[0]!;
   const unknown = { participantId: "", kind: "contact" as const };
-  const addressOnly = { ...to, lastHeardAt: null, lastChannelAccountId: null };
+  const addressOnly = { ...to, lastReceivedAt: null, lastChannelAccountId: null };
   if (participantId === null) return { ...unknown, addresses: [addressOnly] };
   const participant = (await describeParticipants(db, [participantId])).get(participantId);
-  const rows = await all<{ channel: string; identifier: string; heard: Date | null; account: string | null }>(
+  const rows = await all<{ channel: string; identifier: string; received: Date | null; account: string | null }>(
     db,
-    `SELECT channel, identifier, last_heard_at AS heard, last_channel_account_id AS account
+    `SELECT channel, identifier, last_heard_at AS received, last_channel_account_id AS account
      FROM addresses WHERE participant_id = $1 ORDER BY ordinal`,
     [participantId],
   );
-  const addresses = rows.map(({ channel, identifier, heard, account }) => {
-    return { channel, identifier, lastHeardAt: heard?.getTime() ?? null, lastChannelAccountId: account };
+  const addresses = rows.map(({ channel, identifier, received, account }) => {
+    return { channel, identifier, lastReceivedAt: received?.getTime() ?? null, lastChannelAccountId: account };
   });
   return { participantId, kind: participant?.kind ?? "contact", addresses };
 }
@@ -127,8 +127,8 @@ function foresee(
   const known = recipients
     .find((recipient) => recipient.participantId === planned.recipientId)
     ?.addresses.find((one) => one.channel === channel && one.identifier === identifier);
-  const heardAt = known?.lastHeardAt == null ? null : new Date(known.lastHeardAt);
-  const window = windowOf(capabilities.windowHours, heardAt, nowMs);
+  const receivedAt = known?.lastReceivedAt == null ? null : new Date(known.lastReceivedAt);
+  const window = windowOf(capabilities.windowHours, receivedAt, nowMs);
   const needsTemplate = window.state === "closed" && body.payload.type !== "template";
   return {
     participant_id,

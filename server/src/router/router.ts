@@ -49,7 +49,7 @@ async function routeBatch(deps: RouterDeps, records: readonly BusRecord<Accepted
   const channels = await writeDeliveries(db, deliveries, new Date(clock.now()));
   await supersede(db, records, deliveries);
   for (const channel of channels) bus.wake(topics.outgoing(channel));
-  for (const workspaceId of workspacesToTell(deliveries)) eventNotifier.notify(workspaceId);
+  for (const workspaceId of workspacesToNotify(deliveries)) eventNotifier.notify(workspaceId);
 }
 
 /** A delivery with a fallback is no dead letter: a replay would reach the person twice. */
@@ -69,7 +69,7 @@ async function supersede(
 }
 
 /** Deliveries that did not start as `pending`. */
-function workspacesToTell(deliveries: readonly NewDelivery[]): Set<string> {
+function workspacesToNotify(deliveries: readonly NewDelivery[]): Set<string> {
   return new Set(deliveries.filter(({ status }) => status !== "accepted").map(({ workspaceId }) => workspaceId));
 }
 

@@ -82,7 +82,7 @@ WITH given AS MATERIALIZED (
     lane_id, partition, route, status, error, cause, topic, fallback_after, place
   )
 ), input AS MATERIALIZED (
-  -- Whoever read up to here in the app before the message was routed has read this one too.
+  -- A recipient who read up to here in the app before the message was routed has read this one too.
   SELECT g.*, CASE WHEN r.is_read THEN 'read' ELSE g.status END AS first_status,
     CASE WHEN r.is_read THEN $1::timestamptz END AS read_at
   FROM given g CROSS JOIN LATERAL (
