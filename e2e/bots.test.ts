@@ -60,12 +60,12 @@ describe("a bot answers from the event alone", () => {
   }
 
   for (const channel of ["whatsapp", "telegram"]) {
-    for (const [way, hear] of Object.entries(ways)) {
+    for (const [way, receive] of Object.entries(ways)) {
       test(`${channel}, by ${way}`, async () => {
         const ana = hub.person(channel, "Ana");
         const words = `Hello ${channel} ${way}`;
         const id = await ana.writes(words);
-        const said = (await hear(words)) as NewMessageEvent & Event;
+        const said = (await receive(words)) as NewMessageEvent & Event;
         const account = await hub.account(channel);
         assert.ok(said.provider_message_id!.endsWith(id), said.provider_message_id!);
         assert.equal(said.channel_account_id, account.channel_account_id);
@@ -83,7 +83,7 @@ describe("a bot answers from the event alone", () => {
         assert.ok(JSON.stringify(answer!.raw).includes(id.split(":").at(-1)!), "it quotes what she wrote");
 
         await ana.writes(`Thanks, ${channel} ${way}`, { replyTo: answer!.provider_message_id });
-        const thanks = (await hear(`Thanks, ${channel} ${way}`)) as NewMessageEvent & Event;
+        const thanks = (await receive(`Thanks, ${channel} ${way}`)) as NewMessageEvent & Event;
         assert.equal(thanks.route, "quoted");
         assert.equal(thanks.reply_to, message_id);
       });

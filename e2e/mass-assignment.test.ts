@@ -193,16 +193,16 @@ async function expectRefused(
       body: JSON.stringify(body).replace(`"${placeholder}"`, JSON.stringify(field)),
     },
   );
-  const said = (await answer.json()) as Told & { results?: Told[] };
+  const answered = (await answer.json()) as ErrorAnswer & { results?: ErrorAnswer[] };
   // Items of a batch are refused one by one.
-  const { error } = said.results?.[0] ?? said;
-  const place = `${route} ${path.join(".")}: ${answer.status} ${JSON.stringify(said)}`;
-  assert.equal(answer.status, said.results === undefined ? 400 : 200, place);
+  const { error } = answered.results?.[0] ?? answered;
+  const place = `${route} ${path.join(".")}: ${answer.status} ${JSON.stringify(answered)}`;
+  assert.equal(answer.status, answered.results === undefined ? 400 : 200, place);
   assert.equal(error?.code, "VALIDATION_ERROR", place);
   assert.ok(String(error?.details?.field).split(".").at(-1) === field, place);
   assert.ok(error.message.includes(field), place);
 }
 
-interface Told {
+interface ErrorAnswer {
   error?: { code: string; message: string; details?: { field?: string } };
 }

@@ -38,7 +38,7 @@ describe("what a member can reach", () => {
   });
 
   /** Waits until the last message of a conversation has these words. */
-  function heardIn({ conversation_id }: Conversation, words: string) {
+  function arrived({ conversation_id }: Conversation, words: string) {
     return until(`“${words}” is in the conversation`, async () => {
       const { data } = await hub.admin.conversations.messages(conversation_id, { limit: 5 });
       return data.some(({ payload }) => payload.type === "text" && payload.text === words);
@@ -154,7 +154,7 @@ describe("what a member can reach", () => {
       test("has changed nothing: the customer's next message goes to the same conversation as before", async () => {
         const words = `Still here? ${randomUUID()}`;
         await ana.writes(words);
-        await heardIn(home, words);
+        await arrived(home, words);
         const contacts = await hub.admin.contacts.list();
         assert.equal(contacts.data.length, 1, "refused requests create no contact");
       });
@@ -176,7 +176,7 @@ describe("what a member can reach", () => {
       const sent = await client.messages.send({ conversation_id, payload: text("Hi, Ana") });
       await hub.settled();
       await ana.writes("Hi, all");
-      await heardIn(group, "Hi, all");
+      await arrived(group, "Hi, all");
       await hub.settled();
       const shown = (await client.conversations.get(conversation_id)).members.find(
         ({ participant_id }) => participant_id === anasId,
@@ -243,7 +243,7 @@ describe("what a member can reach", () => {
       assert.equal((await refused(() => client.messages.send(elsewhere))).code, "FORBIDDEN");
       const words = `In the group ${randomUUID()}`;
       await ana.writes(words);
-      await heardIn(group, words);
+      await arrived(group, words);
     });
   });
 

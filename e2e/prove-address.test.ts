@@ -54,7 +54,7 @@ test("a user proves an address once, with the code sent there, and then receives
   await assert.rejects(verify(code), refusedAs(404, "RESOURCE_NOT_FOUND"));
   await hub.client.messages.send({ to: phone.address, payload: text("For Eva") });
   await until("it is there", async () => (await phone.texts()).includes("For Eva"));
-  assert.ok(!(await everythingTold(hub.admin)).includes(code), "the API shows the code to no one");
+  assert.ok(!(await everythingRead(hub.admin)).includes(code), "the API shows the code to no one");
 });
 
 // The attack: a member adds a customer's number, and reads her messages.
@@ -62,7 +62,7 @@ test("a member who claims a customer's number receives no message of the custome
   const mallory = await member();
   const ana = hub.person("telegram", "Ana");
   await ana.writes("My order is late");
-  await until("it has arrived", async () => (await everythingTold(hub.admin)).includes("My order is late"));
+  await until("it has arrived", async () => (await everythingRead(hub.admin)).includes("My order is late"));
   await hub.client.messages.send({ to: ana.address, payload: text("We look into it") });
   const verification_id = await start(mallory, ana.address);
   const verify = (code: string) => mallory.client.users.verifyAddress(mallory.userId, { verification_id, code });
@@ -76,8 +76,8 @@ test("a member who claims a customer's number receives no message of the custome
     return true;
   });
   await ana.writes("Thank you");
-  await until("it has arrived", async () => (await everythingTold(hub.admin)).includes("Thank you"));
-  assert.doesNotMatch(await everythingTold(mallory.client), /My order is late|We look into it|Thank you/);
+  await until("it has arrived", async () => (await everythingRead(hub.admin)).includes("Thank you"));
+  assert.doesNotMatch(await everythingRead(mallory.client), /My order is late|We look into it|Thank you/);
 });
 
 test("after five wrong codes the right one is refused too", async () => {
@@ -139,7 +139,7 @@ test("no answer and no limit shows a member who has written to the hub or is kno
   const customers = [hub.person("whatsapp", "Ana"), hub.person("telegram", "Bia")];
   for (const customer of customers) await customer.writes("I am a customer");
   await until("they have arrived", async () => {
-    return (await everythingTold(hub.admin)).split("I am a customer").length > customers.length;
+    return (await everythingRead(hub.admin)).split("I am a customer").length > customers.length;
   });
   for (const [customer, stranger] of [
     [customers[0]!.address, "whatsapp:+5511900000001"],
@@ -192,7 +192,7 @@ test("a person who has not written recently gets the code in a template, or must
   // Or the person writes first: no one has answered yet, so the user may have the address.
   const second = hub.person("whatsapp");
   await second.writes("It is me");
-  await until("it has arrived", async () => (await everythingTold(hub.admin)).includes("It is me"));
+  await until("it has arrived", async () => (await everythingRead(hub.admin)).includes("It is me"));
   const again = await start(eva, second.address);
   const proved = await eva.client.users.verifyAddress(eva.userId, {
     verification_id: again,
@@ -202,7 +202,7 @@ test("a person who has not written recently gets the code in a template, or must
 });
 
 /** All that a caller reads of conversations, messages and events. */
-async function everythingTold(client: Client): Promise<string> {
+async function everythingRead(client: Client): Promise<string> {
   const { data: conversations } = await client.conversations.list({ limit: 200 });
   const messages = await Promise.all(
     conversations.map(({ conversation_id }) => client.conversations.messages(conversation_id, { limit: 200 })),

@@ -168,7 +168,7 @@ describe("handshakes, frames and streams", () => {
   test("a changed role applies within two seconds: an agent who becomes a member sees only what members see, and back", async () => {
     const { user_id, username } = await hub.user("agent");
     await using socket = await listen({ url: hub.url, token: (await hub.logIn(username)).access_token });
-    const hears = async (text: string) => {
+    const receives = async (text: string) => {
       await say(text);
       const { cursor } = (await hub.events("0")).at(-1)!;
       // All events of that message that it gets came before the answer.
@@ -178,12 +178,17 @@ describe("handshakes, frames and streams", () => {
       });
       return socket.frames.some(({ content }) => content === text);
     };
-    assert.equal(await hears("as an agent"), true);
+    assert.equal(await receives("as an agent"), true);
     let said = 0;
-    const becomes = async (role: "member" | "agent", isHearing: boolean) => {
+    const becomes = async (role: "member" | "agent", isReceiving: boolean) => {
       await hub.admin.users.change(user_id, { role });
-      await until(`a ${role} hears`, async () => (await hears(`to a ${role} ${++said}`)) === isHearing, 2_000);
-      for (let again = 0; again < 3; again += 1) assert.equal(await hears(`to a ${role} still ${++said}`), isHearing);
+      await until(
+        `events for a ${role}`,
+        async () => (await receives(`to a ${role} ${++said}`)) === isReceiving,
+        2_000,
+      );
+      for (let again = 0; again < 3; again += 1)
+        assert.equal(await receives(`to a ${role} still ${++said}`), isReceiving);
     };
     await becomes("member", false);
     await becomes("agent", true);

@@ -80,28 +80,28 @@ test("only a socket of the recipient delivers: for the workspace that of any age
     const { deliveries } = await hub.client.messages.get(messageId);
     return deliveries.find(({ channel }) => channel === "app")!;
   };
-  const isTold = (messageId: string) => (frame: Frame) =>
+  const isStatusOf = (messageId: string) => (frame: Frame) =>
     frame.type === "MESSAGE_STATUS" && frame.message_id === messageId && frame.channel === "app";
 
   await using programs = await listen({ url: hub.url, token: key });
   await using admins = await listen({ url: hub.url, token: adminToken });
   const { message_id } = await hub.client.messages.send({ conversation_id, payload: { type: "text", text: "oi" } });
-  for (const socket of [programs, admins]) await socket.frame("the delivery", isTold(message_id));
+  for (const socket of [programs, admins]) await socket.frame("the delivery", isStatusOf(message_id));
   await hub.settled();
   assert.equal((await appDelivery(message_id)).status, "in_transit");
   await using beas = await listen({ url: hub.url, token: (await hub.logIn(bea.username)).access_token, cursor: "0" });
-  await beas.frame("its delivery", isTold(message_id));
+  await beas.frame("its delivery", isStatusOf(message_id));
   await until("it is delivered", async () => (await appDelivery(message_id)).status === "delivered");
   await hub.call("POST", `/v1/conversations/${conversation_id}/read`, (await hub.logIn(bea.username)).access_token, {
     seq: 1,
   });
-  await admins.frame("the reading", (frame) => isTold(message_id)(frame) && frame.status === "read");
+  await admins.frame("the reading", (frame) => isStatusOf(message_id)(frame) && frame.status === "read");
 
   // A new contact writes to the workspace.
   await admins[Symbol.asyncDispose]();
   await person.writes("hello");
   const inbound = await programs.frame("the message of the new contact", ({ content }) => content === "hello");
-  await programs.frame("its delivery", isTold(String(inbound.message_id)));
+  await programs.frame("its delivery", isStatusOf(String(inbound.message_id)));
   await hub.settled();
   assert.equal((await appDelivery(String(inbound.message_id))).status, "in_transit");
   const dora = await hub.user("agent", "Dora");
@@ -113,7 +113,7 @@ test("only a socket of the recipient delivers: for the workspace that of any age
   });
   await agents.frame(
     "it is delivered",
-    (frame) => isTold(String(inbound.message_id))(frame) && frame.status === "delivered",
+    (frame) => isStatusOf(String(inbound.message_id))(frame) && frame.status === "delivered",
   );
   const trace = await hub.client.messages.trace(String(inbound.message_id));
   assert.deepEqual(

@@ -56,14 +56,14 @@ const vocabulary = ["errors.ts", "topics.ts", "database-roles.ts"];
 
 test("lib imports nothing else of the hub", () => {
   const wrong = importsOf(program, inFolder("lib")).filter(([, to]) => folderOf(to) !== "lib");
-  assert.deepEqual(told(wrong), []);
+  assert.deepEqual(shown(wrong), []);
 });
 
 test("audit imports lib only", () => {
   const wrong = importsOf(program, (file) => records.includes(file.folder)).filter(
     ([, to]) => ![...records, "lib"].includes(folderOf(to)),
   );
-  assert.deepEqual(told(wrong), []);
+  assert.deepEqual(shown(wrong), []);
 });
 
 test("users builds on credentials, log-in on both, and none of them on another feature", () => {
@@ -71,7 +71,7 @@ test("users builds on credentials, log-in on both, and none of them on another f
     const below = identity.slice(0, identity.indexOf(folderOf(from)) + 1);
     return !["lib", ...records, ...below].includes(folderOf(to)) && !vocabulary.includes(to) && !isContract(to);
   });
-  assert.deepEqual(told(wrong), []);
+  assert.deepEqual(shown(wrong), []);
 });
 
 test("folders that have an entrance are imported through it", () => {
@@ -96,21 +96,21 @@ test("folders that have an entrance are imported through it", () => {
     if (!withEntrance.includes(folder) || folder === folderOf(from) || to === `${folder}/${folder}.ts`) return false;
     return !(byPath.get(from)!.isTest && allowed.includes(to));
   });
-  assert.deepEqual(told(wrong), []);
+  assert.deepEqual(shown(wrong), []);
 });
 
 test("http imports no door", () => {
   const wrong = importsOf(program, (file) => server.includes(file.folder)).filter(([, to]) =>
     doors.includes(folderOf(to)),
   );
-  assert.deepEqual(told(wrong), []);
+  assert.deepEqual(shown(wrong), []);
 });
 
 test("no door imports a door, types included", () => {
   const wrong = importsOf(files, (file) => doors.includes(file.folder)).filter(
     ([from, to]) => doors.includes(folderOf(to)) && folderOf(to) !== folderOf(from),
   );
-  assert.deepEqual(told(wrong), []);
+  assert.deepEqual(shown(wrong), []);
 });
 
 test("features import no pipeline step and no door", () => {
@@ -120,14 +120,14 @@ test("features import no pipeline step and no door", () => {
     ([from, to]) =>
       [...pipeline, ...server, ...doors].includes(folderOf(to)) && !allowed.has(`${folderOf(from)} → ${to}`),
   );
-  assert.deepEqual(told(wrong), []);
+  assert.deepEqual(shown(wrong), []);
 });
 
 test("pipeline steps import no door", () => {
   const wrong = importsOf(program, (file) => pipeline.includes(file.folder)).filter(([, to]) =>
     [...server, ...doors].includes(folderOf(to)),
   );
-  assert.deepEqual(told(wrong), []);
+  assert.deepEqual(shown(wrong), []);
 });
 
 test("only the files that assemble the hub import one another; other files may import their types", () => {
@@ -135,7 +135,7 @@ test("only the files that assemble the hub import one another; other files may i
     if (!isAssembly(to)) return false;
     return !new RegExp(`import type [^;]*/${to.replace(".", "\\.")}"`).test(byPath.get(from)!.text);
   });
-  assert.deepEqual(told(wrong), []);
+  assert.deepEqual(shown(wrong), []);
 });
 
 test("bus, connectors and the vocabulary import only what is listed here", () => {
@@ -146,7 +146,7 @@ test("bus, connectors and the vocabulary import only what is listed here", () =>
   };
   for (const [folder, isAllowed] of Object.entries(may)) {
     const own = program.filter((file) => (folder === "" ? vocabulary.includes(file.path) : file.folder === folder));
-    assert.deepEqual(told(importsOf(own, () => true).filter(([, to]) => !isAllowed(to))), [], folder);
+    assert.deepEqual(shown(importsOf(own, () => true).filter(([, to]) => !isAllowed(to))), [], folder);
   }
 });
 
@@ -165,7 +165,7 @@ test("connectors never touch the database, nor one another", () => {
       return false;
     return other !== sharedByConnectors || !/^connectors\/[^/]+\//.test(from);
   });
-  assert.deepEqual(told(wrong), []);
+  assert.deepEqual(shown(wrong), []);
 });
 
 test("the core never names a channel", () => {
@@ -279,7 +279,7 @@ test("the client and the simulator measure no duration by wall time either", () 
 test("the context is never spread, and only the assembly imports it", () => {
   for (const { path, text } of program) assert.doesNotMatch(text, /\.\.\.context\b/, `${path} spreads the context`);
   const taking = importsOf(program, (file) => !isAssembly(file.path)).filter(([, to]) => to === "context.ts");
-  assert.deepEqual(told(taking.filter(([from]) => folderOf(from) !== "testing")), []);
+  assert.deepEqual(shown(taking.filter(([from]) => folderOf(from) !== "testing")), []);
 });
 
 test("nothing is of type any", () => {
@@ -363,11 +363,11 @@ test("every table is written by its own folder, and by the exceptions listed her
     "log-in users": "the hash of a password is a column of its user",
     "messages conversations": "accepting takes the next seq, in the statement that writes the message",
     "users participants": "a user and a workspace are participants, made in one statement with them",
-    "inbound addresses": "notes when and where an address was last heard, for many messages in one statement",
+    "inbound addresses": "notes when and where an address last wrote, for many messages in one statement",
     "inbound lanes": "an inbound message says which conversation its address is in",
     "inbound provider_messages": "what people wrote can be quoted and reacted to",
     "receipts deliveries": "a receipt moves a delivery's status",
-    "receipts provider_messages": "a receipt may be the first to tell a part's id",
+    "receipts provider_messages": "a receipt may be the first to name a part's id",
     "router deliveries": "routing makes what the deliverer sends",
   };
   const owners: Record<string, string> = {
@@ -442,7 +442,7 @@ function importsOf(of: readonly SourceFile[], which: (file: SourceFile) => boole
   return of.filter(which).flatMap((file) => file.imports.map((to): [string, string] => [file.path, to]));
 }
 
-function told(imports: readonly (readonly [string, string])[]): string[] {
+function shown(imports: readonly (readonly [string, string])[]): string[] {
   return imports.map(([from, to]) => `${from} imports ${to}`);
 }
 

@@ -9,7 +9,7 @@ import { quiet, requireSchema } from "./database.ts";
 
 const usage = `Usage: npm start -- audit verify [--workspace <id>] [--expect <hash>]
 
-  Reads the audit log of every workspace, or of one, computes the hash of each record anew and says what it found first:
+  Reads the audit log of every workspace, or of one, computes the hash of each record again and says what it found first:
   an edited, missing, moved or cut off record. Ends with 1 when something is wrong. A hub may run meanwhile.
 
   --expect   a hash that was noted earlier, as this command or the export prints it: wrong unless a record has it
@@ -33,7 +33,7 @@ async function verify({ args, print, openDatabase }: CommandCall): Promise<numbe
     const reports: ChainReport[] = [];
     await verifyAuditLog(pool, { workspaceId: workspace, expectedHash: expect }, (found) => {
       reports.push(found);
-      print(tell(found));
+      print(describe(found));
     });
     return conclude(reports, { workspace, expect }, print);
   } finally {
@@ -58,7 +58,7 @@ function readArgs(args: readonly string[]): { workspace: string | undefined; exp
   return { workspace, expect: expect?.toLowerCase() };
 }
 
-function tell({ workspaceId, records, hash, problem }: ChainReport): string {
+function describe({ workspaceId, records, hash, problem }: ChainReport): string {
   if (problem === null) return `workspace ${workspaceId}: ${count(records)}, head ${hash}`;
   return `workspace ${workspaceId}: WRONG after ${count(records)}: ${problem}`;
 }
@@ -82,7 +82,7 @@ function conclude(
     return 1;
   }
   if (expect !== undefined && !reports.some(({ isExpectedHere }) => isExpectedHere)) {
-    print("No record has the expected hash: the log was written anew, or cut before it.");
+    print("No record has the expected hash: the log was rewritten, or cut before it.");
     return 1;
   }
   print("Nothing was edited, removed, inserted or moved.");

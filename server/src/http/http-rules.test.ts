@@ -86,7 +86,7 @@ test("numbers in a query must be written in digits", async () => {
   for (const limit of ["0x10", "1e1", "%205", "5%20", "", "0b1", "+5", "1_0", "٣", "NaN"]) {
     const answer = await fetch(`${door.origin}/page?limit=${limit}`);
     assert.equal(answer.status, 400, limit);
-    assert.equal(((await answer.json()) as Told).error.details.field, "limit");
+    assert.equal(((await answer.json()) as ErrorAnswer).error.details.field, "limit");
   }
   assert.deepEqual(await (await fetch(`${door.origin}/page?limit=10`)).json(), { limit: 10 });
   assert.deepEqual(await (await fetch(`${door.origin}/page`)).json(), { limit: 50 });
@@ -105,7 +105,7 @@ test("a query or a body that is not UTF-8 is refused", async () => {
     body,
   });
   assert.equal(answer.status, 400);
-  assert.match(((await answer.json()) as Told).error.message, /UTF-8/);
+  assert.match(((await answer.json()) as ErrorAnswer).error.message, /UTF-8/);
 });
 
 test("a value from a proxy counts as the client's address only if it is an IP address", async () => {
@@ -141,7 +141,7 @@ test("the error for a body that is too long names the limit of its route", async
       body: JSON.stringify({ text: "x".repeat(3 * 1024 * 1024) }),
     });
     assert.equal(answer.status, 413);
-    assert.match(((await answer.json()) as Told).error.message, limit);
+    assert.match(((await answer.json()) as ErrorAnswer).error.message, limit);
   }
   // The same of a real route.
   const webhook = await whole.inject({
@@ -201,6 +201,6 @@ interface Operation {
   requestBody?: { content: { "application/json": { schema: Shape } } };
 }
 
-interface Told {
+interface ErrorAnswer {
   error: { message: string; details: { field?: string } };
 }

@@ -1,5 +1,5 @@
 /**
- * The script of the pages by which an invitation is accepted and a password is set anew. The token stands behind the #
+ * The script of the pages that accept an invitation and reset a password. The token stands behind the #
  * of the address, is taken out of it at once, and goes to the hub with what the person typed.
  */
 const token = new URLSearchParams(location.hash.slice(1)).get("token");

@@ -84,7 +84,7 @@ test("an unknown person becomes a member with the verified address, and is logge
     [body.user_id, "AnaLima", "Ana Lima", person.email, "member"],
   );
   const again = await logIn({ ...person, email: "moved@example.com", email_verified: false });
-  assert.equal(again.body.user_id, body.user_id, "the identity stays with its user, whatever the address becomes");
+  assert.equal(again.body.user_id, body.user_id, "the identity stays with its user when the address changes");
 });
 
 test("a taken username gets a number, and twenty concurrent first log-ins create one user", async () => {

@@ -1,4 +1,4 @@
-/** A process that consumes and never closes: tests kill it. Tells its parent how many partitions it owns. */
+/** A process that consumes and never closes: tests kill it. Reports to its parent how many partitions it owns. */
 
 import { openPostgresBus } from "../bus/postgres-bus.ts";
 import { systemClock } from "../lib/clock.ts";

@@ -54,7 +54,7 @@ export async function startTestIssuer(options: { hasLateEmail?: boolean; isNamel
     if (isDown) return send(response, 503, { error: "down" });
     if (path === "/.well-known/openid-configuration") return send(response, 200, metadata());
     if (path === "/jwks") return send(response, 200, { keys: [jwk] });
-    if (path === "/userinfo") return tellUser(request, response);
+    if (path === "/userinfo") return sendUser(request, response);
     if (path === "/token") return giveToken(await readForm(request), request.headers.authorization, response);
     send(response, 404, {});
   }
@@ -129,7 +129,7 @@ export async function startTestIssuer(options: { hasLateEmail?: boolean; isNamel
     return new SignJWT(claims).setProtectedHeader({ alg: "RS256", kid: "k1" }).sign(key);
   }
 
-  function tellUser({ headers }: IncomingMessage, response: ServerResponse): void {
+  function sendUser({ headers }: IncomingMessage, response: ServerResponse): void {
     const person = accessTokens.get(headers.authorization?.replace(/^Bearer /, "") ?? "");
     send(response, person === undefined ? 401 : 200, person ?? {});
   }

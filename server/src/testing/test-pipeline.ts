@@ -280,7 +280,7 @@ export async function startPipeline(options: PipelineOptions = {}) {
         },
       ]),
     receipts: (receipts: readonly Receipt[]) => applyReceipts({ db: pool, bus, clock }, receipts),
-    /** Tells deliverers of a delivery as the router does. */
+    /** Notifies the deliverers of a delivery as the router does. */
     async announce(record: OutgoingRecord, laneId: string): Promise<void> {
       await bus.publish(pool, topics.outgoing(testChannel), [{ key: laneId, value: record }]);
       bus.wake(topics.outgoing(testChannel));

@@ -109,17 +109,17 @@ test("without an account, a person writes to the account that wrote to them last
   await using receiver = await openReceiver();
   const first = { ...defaultWhatsAppAccount, webhook_url: receiver.url };
   await using driver = await openDriver({ accounts: [first, { ...first, phone_number_id: "200" }] });
-  const heardBy = async (from: string) => {
+  const receivingAccount = async (from: string) => {
     receiver.received.length = 0;
     await driver.control("POST", "inbound", { channel: "whatsapp", from, payload: "x" });
     await driver.idle();
     return JSON.parse(receiver.received[0]!.body).entry[0].changes[0].value.metadata.phone_number_id;
   };
-  assert.equal(await heardBy(ana), defaultWhatsAppAccount.phone_number_id);
+  assert.equal(await receivingAccount(ana), defaultWhatsAppAccount.phone_number_id);
   await driver.graph("POST", "200/messages", { messaging_product: "whatsapp", to: ana, text: { body: "from 200" } });
   await driver.idle();
-  assert.equal(await heardBy(ana), "200");
-  assert.equal(await heardBy("+5511999992222"), defaultWhatsAppAccount.phone_number_id);
+  assert.equal(await receivingAccount(ana), "200");
+  assert.equal(await receivingAccount("+5511999992222"), defaultWhatsAppAccount.phone_number_id);
 });
 
 test("a reset forgets all but accounts, their webhooks and the counters of ids", async () => {

@@ -5,7 +5,6 @@ import type { MessageQuery } from "../messages.ts";
 import { invalid } from "../problem.ts";
 import { channelOf, personOf, type Simulation } from "../simulation.ts";
 
-/** Messages in one answer when not told, and at most. */
 const defaultLimit = 1_000;
 const maxLimit = 100_000;
 

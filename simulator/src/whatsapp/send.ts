@@ -79,8 +79,8 @@ function failureOf({ state, account }: GraphCall, person: Person, content: Conte
   if (content.kind === "template") return undefined;
   if (world.faults.hit("whatsapp", ["window_closed"], identifierOf(person))) return failures.windowClosed;
   if (!world.settings.of("whatsapp").enforce_window) return undefined;
-  const heardAt = lastWrittenAt.get(`${account.id} ${name}`) ?? Number.NEGATIVE_INFINITY;
-  return world.now() - heardAt > windowMs ? failures.windowClosed : undefined;
+  const writtenAt = lastWrittenAt.get(`${account.id} ${name}`) ?? Number.NEGATIVE_INFINITY;
+  return world.now() - writtenAt > windowMs ? failures.windowClosed : undefined;
 }
 
 /** `to` wins over `recipient`. Source: WhatsApp Cloud API, business-scoped user ids. */

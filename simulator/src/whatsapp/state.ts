@@ -35,10 +35,10 @@ export function openState(world: World): WhatsAppState {
 
 /** Writes the open windows as JSON, and reads them. */
 export function saveWindows({ world, lastWrittenAt }: WhatsAppState): unknown {
-  return { heard: [...lastWrittenAt].filter(([, heardAt]) => world.now() - heardAt <= windowMs) };
+  return { lastWritten: [...lastWrittenAt].filter(([, writtenAt]) => world.now() - writtenAt <= windowMs) };
 }
 
 export function restoreWindows({ lastWrittenAt }: WhatsAppState, saved: unknown): void {
-  if (!isRecord(saved)) return;
-  for (const [person, heardAt] of saved.heard as [string, number][]) lastWrittenAt.set(person, heardAt);
+  if (!isRecord(saved) || !Array.isArray(saved.lastWritten)) return;
+  for (const [person, writtenAt] of saved.lastWritten as [string, number][]) lastWrittenAt.set(person, writtenAt);
 }
