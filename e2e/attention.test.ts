@@ -77,7 +77,7 @@ for (const channel of ["whatsapp", "telegram"]) {
 }
 
 test(
-  "with two hubs, one of them killed, both channels continue where they stopped, and a webhook reports both",
+  "with two hubs, one of which is killed, both channels continue where they stopped, and a webhook reports both",
   { skip: withoutProc },
   async () => {
     await using database = await createTestDatabase();

@@ -117,12 +117,12 @@ test("a member's batch to people that it may not reach is refused item by item",
   assert.deepEqual([...new Set(results.map(({ error }) => error?.code))], ["FORBIDDEN"]);
 });
 
-describe("a batch with Idempotency-Key of which a part failed", () => {
+describe("a partly failed batch with Idempotency-Key", () => {
   const codes = (results: readonly BatchResult[]) => results.map(({ error }) => error?.code ?? "accepted");
   const count = async (conversationId: string) =>
     (await home.admin.client.conversations.messages(conversationId)).data.length;
 
-  test("sends only the failed part again with the same key, and is remembered once nothing is left to send", async () => {
+  test("sends only the failed items again with the same key, and is stored when all were accepted", async () => {
     const [key, group] = [randomUUID(), await hub.group([home.admin.userId, home.agent.userId, home.outsider.userId])];
     const { conversation_id } = group;
     const messages = ["one", "poison", "three"].map((words) => ({ conversation_id, payload: text(words) }));

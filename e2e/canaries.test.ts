@@ -299,7 +299,7 @@ test("rows that the database refuses", async () => {
   assertNowhere();
 });
 
-test("public pages, the audit log and lists contain none of them", async () => {
+test("public pages, the audit log and lists contain no secret", async () => {
   for (const path of ["/readyz", "/healthz", "/openapi.json", "/.well-known/jwks.json", "/docs"]) {
     assert.deepEqual(found(JSON.stringify((await send(`GET ${path}`, { token: null })).body), path), []);
   }

@@ -60,7 +60,7 @@ describe("the client's realtime connection", { timeout: patient(120_000) }, () =
     assert.deepEqual(page.data, feed);
   });
 
-  test("the client reconnects to a hub that restarted, and misses nothing", async () => {
+  test("the client reconnects to a restarted hub and misses no event", async () => {
     await using database = await createTestDatabase();
     const env = { DATABASE_URL: database.url };
     const first = await startTestHub({ env });
@@ -106,7 +106,7 @@ describe("the client's realtime connection", { timeout: patient(120_000) }, () =
     await until("it receives events", () => live.cursor !== cursor);
   });
 
-  test("a slow program gets everything, and no more than it asked for is buffered", async () => {
+  test("a slow program gets every event, and the client buffers no more than its limit", async () => {
     const live = hub.admin.realtime.connect({ queueSize: 5 });
     await until("it is open", () => live.state === "open");
     const frames = live[Symbol.asyncIterator]();

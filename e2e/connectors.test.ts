@@ -290,7 +290,7 @@ for (const { channel, capabilities, handshake } of connectors) {
       await assert.rejects(hub.client.deadLetters.replay(delivery_id), (error: ApiError) => error.status === 404);
     });
 
-    test("a platform's retry-after is never undercut", async () => {
+    test("no send is retried before the platform's retry-after has passed", async () => {
       const ana = hub.person(channel);
       await hub.simulator.break({
         channel,
@@ -312,7 +312,7 @@ for (const { channel, capabilities, handshake } of connectors) {
       assert.ok(againAt! - refusedAt! >= 950, "the platform was asked again too early");
     });
 
-    test("an account's rate is kept", async () => {
+    test("sends stay within the account's rate", async () => {
       const { channelAccountId, settings } = await account();
       const slower = { ...settings, rate_per_second: 40 };
       await hub.client.channelAccounts.change(channelAccountId, { settings: slower });
@@ -340,7 +340,7 @@ for (const { channel, capabilities, handshake } of connectors) {
       }
     });
 
-    test("a person who does not exist on the platform is reported, and no message text is logged", async () => {
+    test("a send to a person who does not exist on the platform is reported, and no message text is logged", async () => {
       const canary = `canary-${randomUUID()}`;
       const sent = await send(hub.person(channel), text(canary));
       await hub.settled();

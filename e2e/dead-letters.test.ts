@@ -48,7 +48,7 @@ test("a webhook that cannot be read is a dead letter, and its message arrives af
   assert.deepEqual((await hub.client.deadLetters.list()).data, []);
 });
 
-test("readyz and the metrics name a step that waits, with its error code, until it works again", async () => {
+test("readyz and the metrics name a waiting step, with its error code, until it works again", async () => {
   await using hub = await startTestHub();
   const owner = openOwner(hub);
   const repair = await failInbound(owner, "53100");

@@ -38,7 +38,7 @@ async function talk(hub: TestHub, ...people: Person[]): Promise<Talk> {
 
 const idOf = ({ conversation_id }: Talk) => conversation_id;
 
-test("platforms that time out, fail, refuse, reset, repeat and reorder end with everything delivered, in order", async () => {
+test("every message is delivered in order, although platforms time out, fail, refuse, reset, duplicate and reorder", async () => {
   await using hub = await startTestHub({ env: { DELIVERY_TIMEOUT: "300ms", UNKNOWN_GRACE: "500ms" } });
   const talks = await Promise.all(
     Array.from({ length: 30 }, (_, index) => {
@@ -82,7 +82,7 @@ test("platforms that time out, fail, refuse, reset, repeat and reorder end with 
 
 for (const channel of channels) {
   describe(`on ${channel}`, () => {
-    test("a lane that is down blocks no other", async () => {
+    test("a lane that is down does not block other lanes", async () => {
       await using hub = await startTestHub();
       const [lost, ...others] = Array.from({ length: 6 }, () => hub.person(channel));
       const talks = await Promise.all(others.map((person) => talk(hub, person)));
@@ -119,7 +119,7 @@ for (const channel of channels) {
       assert.deepEqual(poisoned, [1, 4, 7]);
     });
 
-    test("a channel that is down is left alone until it is back, then everything arrives", async () => {
+    test("sends to a channel that is down pause until it is back, and then every message arrives", async () => {
       await using hub = await startTestHub();
       const people = Array.from({ length: 8 }, () => hub.person(channel));
       const talks = await Promise.all(people.map((person) => talk(hub, person)));

@@ -51,7 +51,7 @@ async function openMovingAddress(first: string) {
 }
 
 test(
-  "after a primary has frozen, the hub continues within 10 s of the standby's takeover",
+  "after its primary froze, the hub continues within 10 s of the standby's takeover",
   { skip: lacks("postgres") },
   async (t) => {
     // A commit waits for the standby.

@@ -74,7 +74,7 @@ test("a message to a person's address continues the conversation in which the pe
   assert.equal(await write(hub.admin), byKey);
 });
 
-test("a group with inbound quoted gets only messages that quote it", async () => {
+test("a group with inbound: quoted gets only messages that quote it", async () => {
   const bea = hub.person("whatsapp", "Bea");
   const home = await lands(bea);
   const group = await groupOf(bea, "quoted");
@@ -122,7 +122,7 @@ test("a member cannot change the conversation of a contact's messages", async ()
 });
 
 // Two private conversations of the same two would otherwise split what is said from then on.
-test("after a merge one private conversation is used, whether found by address, by members or by an inbound message", async () => {
+test("after a merge, an address, the members and an inbound message all lead to the same private conversation", async () => {
   const { admin, client } = hub;
   const [old, kept] = [hub.person("whatsapp", "Fay (old)"), hub.person("telegram", "Fay")];
   const [first, second] = [await lands(old), await lands(kept)];

@@ -93,7 +93,7 @@ test("a user invited by mail creates an account on the page of the link, and res
   }
 });
 
-test("a link without its token says so", async () => {
+test("the page of a link without its token shows an error", async () => {
   for (const path of ["/accept-invitation", "/reset-password"]) {
     const page = await open(hub.url + path);
     await page.getByText("This address is not complete").waitFor();

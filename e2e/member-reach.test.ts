@@ -151,7 +151,7 @@ describe("what a member can reach", () => {
         assert.deepEqual([shown.addresses, shown.channels.includes("telegram")], [[], true]);
       });
 
-      test("has changed nothing: the customer's next message goes to the same conversation as before", async () => {
+      test("cannot change where the customer's next message goes", async () => {
         const words = `Still here? ${randomUUID()}`;
         await ana.writes(words);
         await arrived(home, words);

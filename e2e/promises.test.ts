@@ -173,7 +173,7 @@ describe("what the API promises to senders", () => {
     assert.deepEqual((await elsewhere.deadLetters.list()).data, []);
   });
 
-  test("a message_id of another workspace is free, so its use there stays hidden", async () => {
+  test("a message_id of another workspace can be used, so that its use there stays hidden", async () => {
     const { conversation_id } = await openConversation();
     const { message_id } = await hub.client.messages.send({ conversation_id, payload: text("ours") });
     const slug = randomUUID().slice(0, 8);
@@ -196,7 +196,7 @@ describe("what the API promises to senders", () => {
 
   const user = (client: TestHub["client"]) => hub.user("agent", "A colleague", client);
 
-  test("an unknown field is named", async () => {
+  test("the error for an unknown field names it", async () => {
     const { conversation_id } = await openConversation();
     const body = { conversation_id, payload: text("hi"), mesage_id: randomUUID() };
     const { status, code, message, details } = await refusal(hub.client.messages.send(body as NewMessage));
@@ -248,7 +248,7 @@ describe("what the API promises to senders", () => {
 });
 
 // A hub that takes everything and falls over loses more than one that says no in time.
-test("a full queue refuses with 503 and retry-after, and nothing that was accepted is lost", async () => {
+test("a hub with a full queue answers 503 with retry-after and loses no accepted message", async () => {
   await using hub = await startTestHub({ env: { ACCEPT_QUEUE_SIZE: "40", ACCEPT_BATCH_SIZE: "10" } });
   const people = Array.from({ length: 4 }, (_, index) => hub.person(index % 2 ? "telegram" : "whatsapp"));
   const conversations = await Promise.all(

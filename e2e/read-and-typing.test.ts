@@ -83,7 +83,7 @@ describe("read marks and typing on platforms", () => {
     assert.deepEqual(await readMarks(ana), [ids[1]]);
   });
 
-  test("reading over a socket does the same", async () => {
+  test("reading over a socket marks the messages too", async () => {
     const ana = hub.person("whatsapp");
     const { ids, conversationId } = await writes(ana, "oi");
     await using _never = await withoutRetries();
@@ -143,7 +143,7 @@ describe("read marks and typing on platforms", () => {
     assert.deepEqual([await typing(phones[0]), await typing(phones[1])], [1, 1]);
   });
 
-  test("a refused account shows nothing, and sends its read marks when it is repaired", async () => {
+  test("an account with refused credentials sends no read marks until it is repaired", async () => {
     const ana = hub.person("whatsapp");
     const { ids, conversationId } = await writes(ana, "oi");
     const { channel_account_id: id } = await hub.account("whatsapp");
@@ -159,7 +159,7 @@ describe("read marks and typing on platforms", () => {
     assert.deepEqual(await readMarks(ana), ids);
   });
 
-  test("capabilities say what each channel shows", async () => {
+  test("capabilities list what each channel shows", async () => {
     const { conversation_id } = await hub.group([
       hub.person("whatsapp"),
       hub.person("telegram"),

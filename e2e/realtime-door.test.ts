@@ -111,7 +111,7 @@ describe("handshakes, frames and streams", () => {
     for (const secret of [claims!, signature!]) assert.ok(!hub.log.lines.some((line) => line.includes(secret)));
   });
 
-  test("a client that sends too much gets an error and is disconnected with 4429, one that pauses is not", async () => {
+  test("a client that sends too many frames gets an error and is disconnected with 4429, and one that pauses is not", async () => {
     await using socket = await listen({ url: hub.url, token });
     for (let frame = 0; frame < 60; frame += 1) socket.say({ type: "ping" });
     await socket.frame("the error", ({ type, code }) => type === "ERROR" && code === "RATE_LIMIT_EXCEEDED");
@@ -194,7 +194,7 @@ describe("handshakes, frames and streams", () => {
     await becomes("agent", true);
   });
 
-  test("a cursor of another workspace, or of none, gives no event of that workspace", async () => {
+  test("a cursor of another workspace, or of none, reveals no event of another workspace", async () => {
     const other = await anotherWorkspace(hub);
     await say("a secret");
     await hub.settled();
@@ -260,7 +260,7 @@ describe("handshakes, frames and streams", () => {
   });
 });
 
-test("no more clients than EVENTS_MAX_READERS are accepted, and one that disconnects makes room", async () => {
+test("at most EVENTS_MAX_READERS clients are accepted, and one that disconnects makes room", async () => {
   await using hub = await startTestHub({ env: { EVENTS_MAX_READERS: "2" } });
   const { access_token: token } = await hub.logIn("admin");
   await using first = await listen({ url: hub.url, token });
@@ -358,7 +358,7 @@ test("a silent client is disconnected, one that answers pings is not", async () 
   await lively.frame("pong", ({ type }) => type === "PONG");
 });
 
-test("a hub that stops closes sockets with 1001, and refuses new ones", async () => {
+test("a stopping hub closes sockets with 1001 and refuses new ones", async () => {
   const hub = await startTestHub();
   const { access_token: token } = await hub.logIn("admin");
   const socket = await listen({ url: hub.url, token });

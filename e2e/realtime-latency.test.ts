@@ -107,7 +107,7 @@ describe("resuming with latency", { timeout: 300_000 }, () => {
     assert.ok(kinds.indexOf("NEW_MESSAGE") < kinds.indexOf("LIVE"), "events since HELLO come first");
   });
 
-  test("a client that sends nothing is live after five seconds", async () => {
+  test("a silent client is live after five seconds", async () => {
     await using socket = await listen({ url: hub.url, token, starts: false });
     await say("to a silent client");
     await socket.frame("it", ({ content }) => content === "to a silent client", 60_000);

@@ -68,7 +68,7 @@ test(
   },
 );
 
-test("only a socket of the recipient delivers: for the workspace that of any agent, never that of a program", async () => {
+test("a message in the app is delivered by a socket of its recipient: for the workspace any agent's, never a program's", async () => {
   await using hub = await startTestHub();
   const bea = await hub.user("member", "Bea");
   const { conversation_id } = await hub.group([bea.user_id, hub.person("whatsapp"), hub.person("telegram")]);

@@ -49,7 +49,7 @@ test("a socket that is not read is closed with 4408, and others get events at on
 });
 
 // Frames wait for a resume that the client does not read.
-test("frames that wait are kept parsed, and not as their bytes", async () => {
+test("waiting frames are kept parsed, not as bytes", async () => {
   await using hub = await startTestHub();
   const { access_token: token } = await hub.logIn("admin");
   await flood(hub, async () => {});
@@ -71,7 +71,7 @@ test("frames that wait are kept parsed, and not as their bytes", async () => {
   assert.ok(grown < (sockets.length * expected) / 4, `${grown} bytes`);
 });
 
-test("a stream that is not read makes room for others", async () => {
+test("a stream that is not read is closed to make room for others", async () => {
   await using hub = await startTestHub({ env: { EVENTS_MAX_READERS: "2" } });
   const { access_token: token } = await hub.logIn("admin");
   const asked = openStream(hub, token);

@@ -108,7 +108,7 @@ async function admits(operation: string, key: string): Promise<boolean> {
   return !(answer.status === 403 && /lacks the scope|needs the role|An API key cannot do this/.test(said));
 }
 
-describe("what a key with users:write alone does to users", () => {
+describe("a key with users:write alone", () => {
   const table = readTable(security, "with `users:write` alone");
 
   /** Each returns the status of the answer. */

@@ -12,7 +12,7 @@ import { withoutProc } from "./src/processes.ts";
 const program = fileURLToPath(new URL("../server/src/main.ts", import.meta.url));
 
 test(
-  "secrets are replaced without logging anyone out or losing a credential, and the old ones are forgotten",
+  "secrets are replaced without logging users out or losing credentials, and the old ones stop working",
   { skip: withoutProc },
   async () => {
     await using place = await openHubPlace({ JWT_ALG: "EdDSA" });

@@ -7,7 +7,7 @@ import { loadConfig } from "../server/src/config/config.ts";
 const root = join(import.meta.dirname, "..");
 const page = readFileSync(join(root, "SECURITY.md"), "utf8");
 
-test("what SECURITY.md names is there: tests, pages and settings", () => {
+test("the tests, pages and settings that SECURITY.md names exist", () => {
   const files = [...page.matchAll(/`((?:server|e2e|client)\/[\w./-]+\.ts)`/g)].map(([, file]) => file!);
   const links = [...page.matchAll(/\]\(([\w./-]+)\)/g)].map(([, file]) => file!);
   assert.ok(files.length > 20 && links.length > 3);
@@ -19,7 +19,7 @@ test("what SECURITY.md names is there: tests, pages and settings", () => {
   for (const name of settings) assert.ok(known.has(name), `${name} is no setting`);
 });
 
-test("every threat in SECURITY.md says where its defence is tested", () => {
+test("every threat in SECURITY.md names the tests of its defence", () => {
   const threats = page.split("## What is defended against what")[1]!.split("\n## ")[0]!;
   const rows = threats.split("\n").filter((line) => /^\| (?!threat|---)/.test(line));
   assert.ok(rows.length > 15);

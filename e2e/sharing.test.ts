@@ -19,7 +19,7 @@ const takeoverMs = 5_000;
 const consumed = [topics.messageProcessing, ...connectors.map(({ channel }) => topics.outgoing(channel))];
 
 test(
-  "two hubs share one database; when one is killed, the other takes over within 5 s and nothing is lost",
+  "of two hubs on one database, the second takes over within 5 s of a kill of the first, and no message is lost",
   { skip: withoutProc },
   async () => {
     await using database = await createTestDatabase();

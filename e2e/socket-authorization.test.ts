@@ -29,7 +29,7 @@ before(async () => {
 type Way = "header" | "parameter" | "subprotocol";
 const ways: Way[] = ["header", "parameter", "subprotocol"];
 
-test("callers without access get no socket, however they send the token, and nothing changes", async () => {
+test("callers without access get no socket with the token in any place, and nothing changes", async () => {
   const before = await takeSnapshot(owner);
   for (const { name, authorization, code } of refused) {
     assert.deepEqual(await shakeHands({ authorization }), { status: 401, code }, name);

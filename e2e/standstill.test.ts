@@ -39,7 +39,7 @@ for (const { table, part, what } of [
   { table: "lanes", part: "progress of route message_processing", what: "a step whose consumer hangs" },
   { table: "attempts", part: "progress of lanes whatsapp", what: "lanes that do not start" },
 ]) {
-  test(`readyz and the metrics name ${what}, until it moves`, async () => {
+  test(`readyz and the metrics name ${what} until it continues`, async () => {
     await using hub = await startTestHub({ env, clock: hastyClock });
     const person = hub.person("whatsapp");
     await person.writes("oi");
@@ -67,7 +67,7 @@ for (const { table, part, what } of [
   });
 }
 
-test("work that no process consumes makes its publishers unready", async () => {
+test("a process is not ready while no process consumes the work that it publishes", async () => {
   await using hub = await startTestHub({ env: { ...env, ROLES: "api" }, clock: hastyClock });
   assert.equal((await readiness(hub)).status, 200);
   const users = await Promise.all(["one", "two", "three"].map((name) => hub.user("member", name)));

@@ -18,7 +18,7 @@ import { openSimulatorClient } from "./src/simulator-client.ts";
 const stopWithinMs = patient(10_000);
 
 test(
-  "SIGTERM under load answers what is under way, ends within 10 s and leaves no process; the next start continues",
+  "after SIGTERM under load the hub answers open requests and ends within 10 s with all its processes, and the next start continues",
   { skip: withoutProc },
   async () => {
     await using simulator = await startSimulator(openPlatforms);
@@ -63,7 +63,7 @@ test(
 );
 
 test(
-  "a hub of its own brings platforms and a password, and takes all of it along when it stops",
+  "a test hub starts its platforms and has a password, and stops everything that it started",
   { skip: withoutProc },
   async () => {
     await using place = await openHubPlace({ ADMIN_PASSWORD: "" });
@@ -110,7 +110,7 @@ for (const [what, env, sentence] of [
 
 for (const key of ["PORT", "SIMULATOR_PORT"]) {
   test(
-    `a ${key} that is taken stops the start with one sentence, and nothing is made`,
+    `a ${key} that is in use stops the start with one sentence, and nothing is created`,
     { skip: withoutProc },
     async () => {
       const port = await freePort();

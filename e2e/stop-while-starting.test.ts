@@ -66,7 +66,7 @@ test("SIGTERM ends a start at once while PostgreSQL does not answer", { skip: wi
 
 for (const to of ["the hub", "all processes, as by Ctrl-C"]) {
   test(
-    `a signal to ${to} while the database is made is no failure, and the next start works`,
+    `a signal to ${to} while the database is created is not an error, and the next start works`,
     { skip: withoutProc },
     async () => {
       await using place = await openHubPlace({ ...slowStop });

@@ -14,7 +14,7 @@ const { test } = testsThatNeed("openssl");
 const opened = closeAfterTests();
 const folder = opened.use(openCertificateFolder());
 
-test("a hub with a certificate is reached by TLS alone, by people, programs and its own simulator", async () => {
+test("people, programs and the simulator reach a hub with a certificate by TLS only", async () => {
   const { certFile, keyFile } = folder.make("hub");
   const ca = readFileSync(certFile);
   await using place = await openHubPlace({ TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile });
@@ -51,7 +51,7 @@ test("a hub with a certificate is reached by TLS alone, by people, programs and 
   await assert.rejects(fetch(`http://127.0.0.1:${place.port}/healthz`));
 });
 
-test("a hub without its key says so in one sentence and does not start", async () => {
+test("a hub without its key does not start and prints one sentence", async () => {
   await using place = await openHubPlace({
     TLS_CERT_FILE: "/nowhere/cert.pem",
     TLS_KEY_FILE: "/nowhere/key.pem",

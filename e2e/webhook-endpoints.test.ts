@@ -143,7 +143,7 @@ test("events missed while an endpoint was disabled are replayed by their time", 
   await hub.client.webhookEndpoints.remove(id);
 });
 
-test("an ordered endpoint waits for its first event, an unordered one continues, and a dead one slows neither", async () => {
+test("an ordered endpoint waits for its first event, an unordered one continues, and a dead one delays neither", async () => {
   const wanted: { events: WebhookEvent[] } = { events: ["message.accepted"] };
   const ordered = await connect("ordered", { ...wanted, ordered: true });
   const loose = await connect("loose", wanted);

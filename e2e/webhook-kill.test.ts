@@ -24,7 +24,7 @@ const thinkMs = 5;
 const takeoverMs = 10_000;
 
 test(
-  `${kills} times kill -9 of the hub: every event reaches its endpoints, signed, and in order where asked`,
+  `${kills} times kill -9 of the hub: every event reaches its endpoints, signed, and in order at ordered endpoints`,
   { skip: withoutProc },
   async () => {
     await using simulator = await startSimulator(openPlatforms);
@@ -61,7 +61,7 @@ test(
 );
 
 test(
-  "two hubs share the endpoints; when one is killed, the other sends what that one was at within seconds",
+  "of two hubs that share the endpoints, the second sends the open requests of the first within seconds of its kill",
   { skip: withoutProc },
   async () => {
     await using database = await createTestDatabase();

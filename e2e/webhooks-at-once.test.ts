@@ -115,7 +115,7 @@ describe("the same webhook many times at once, over two hubs", () => {
     }
   });
 
-  test("the same for two messages, a quote, a reaction and an edit", async () => {
+  test("two messages, a quote, a reaction and an edit are stored once", async () => {
     await post(
       "whatsapp",
       fromAna("wamid.2", { type: "text", text: { body: "2" } }),
@@ -153,7 +153,7 @@ describe("the same webhook many times at once, over two hubs", () => {
     assert.equal((await inbound("telegram:555001")).length, 3);
   });
 
-  test("the same for receipts, in any order", async () => {
+  test("receipts are stored once, in any order", async () => {
     const ana = hub.person("whatsapp");
     const { message_id } = await hub.client.messages.send({
       to: ana.address,

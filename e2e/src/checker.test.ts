@@ -42,7 +42,7 @@ test("a message that was not sent is unexpected; one that may have been accepted
   assert.deepEqual(checker.report().unexpected, [{ recipient: ana, key: "from nowhere" }]);
 });
 
-test("twice is allowed as often as an attempt had no answer", () => {
+test("a message may arrive once more for each attempt without an answer", () => {
   const checker = openChecker();
   accept(checker, 1, [ana]);
   checker.received({ recipient: ana, key: "m1" });
@@ -55,7 +55,7 @@ test("twice is allowed as often as an attempt had no answer", () => {
   assert.equal(checker.report().ok, false);
 });
 
-test("order is held for each conversation and recipient, by first receipts", () => {
+test("order is checked for each conversation and recipient, by first receipts", () => {
   const checker = openChecker();
   for (const seq of [1, 2, 3]) accept(checker, seq, [ana]);
   checker.accepted({ conversation: "d", seq: 1, messageId: "d1", text: "other", recipients: [ana] });
@@ -96,7 +96,7 @@ test("a seq that is missing, given twice or changed is found", () => {
   );
 });
 
-test("lists are bounded, counts are not", () => {
+test("lists are limited, and counts are complete", () => {
   const checker = openChecker();
   for (let seq = 1; seq <= 100; seq += 1) accept(checker, seq, [ana]);
   const { lost, counts } = checker.report();
@@ -109,7 +109,7 @@ interface Sent {
   recipients: number[];
 }
 
-test("it finds what a naive model finds, for any events in any order", () => {
+test("the checker finds the same faults as a naive model, for any events in any order", () => {
   const message = fc.record({
     conversation: fc.nat(2),
     recipients: fc.uniqueArray(fc.nat(2), { maxLength: 3 }),

@@ -15,7 +15,7 @@ const check = (received: readonly ReceivedFrame[], more: { start?: number; clear
     ({ kind, position }) => `${kind} ${position}`,
   );
 
-test("a stream that is the feed is fine, with and without what may be left out", () => {
+test("a stream equal to the feed is valid, with and without the optional events", () => {
   assert.deepEqual(check(whole), []);
   assert.deepEqual(check(whole.filter(({ position }) => position !== 10)), []);
   assert.deepEqual(
@@ -54,7 +54,7 @@ test("an event that is of another workspace, invented or changed is found", () =
   assert.deepEqual(check(whole.with(4, { ...whole[4]!, identity: "event 99" })), [`another ${whole[4]!.position}`]);
 });
 
-test("a gap excuses deleted events only", () => {
+test("a gap allows only deleted events to be missing", () => {
   const gap = { position: 12, identity: null };
   const after = whole.filter(({ position }) => position > 12);
   const received = [...whole.slice(0, 2), gap, ...after];

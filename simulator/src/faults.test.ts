@@ -39,7 +39,7 @@ test("a server error and a permanent refusal are not accepted", async () => {
   assert.deepEqual(await driver.messages(), []);
 });
 
-test("a timeout after accepting keeps the message and says nothing; a reset keeps nothing", async () => {
+test("a timeout after accepting keeps the message without an answer, and a reset keeps nothing", async () => {
   await using driver = await openDriver();
   await fault(driver, { channel: "whatsapp", fault: "timeout_after_accept", count: 1, delay_ms: 30 });
   await assert.rejects(driver.sendText(ana, "kept"));
@@ -68,7 +68,7 @@ test("slow waits and then works; down refuses every call of its channel only", a
   assert.equal((await driver.sendText(ana, "x")).status, 200);
 });
 
-test("a fault may be for one person, and may end by time", async () => {
+test("a fault can be limited to one person and to a duration", async () => {
   let now = Date.UTC(2026, 0, 1);
   await using driver = await openDriver({ now: () => now });
   await fault(driver, { channel: "whatsapp", fault: "server_error", to: "whatsapp:+55 11 99999-1111", for_ms: 1000 });
@@ -80,7 +80,7 @@ test("a fault may be for one person, and may end by time", async () => {
   assert.deepEqual([listed.hits, listed.active, listed.to], [1, false, ana]);
 });
 
-test("the same seed repeats which sends are hit", async () => {
+test("with the same seed a fault hits the same sends", async () => {
   const run = async () => {
     await using driver = await openDriver({ seed: "dice" });
     await fault(driver, { channel: "whatsapp", fault: "server_error", probability: 0.5 });
@@ -104,7 +104,7 @@ test("a closed window fails free-form messages later, not templates", async () =
   assert.deepEqual(statuses(receiver), ["failed", "sent", "delivered", "read"]);
 });
 
-test("webhooks may be dropped, repeated and reordered", async () => {
+test("webhooks can be dropped, duplicated and reordered", async () => {
   await using receiver = await openReceiver();
   await using driver = await openWithWebhook(receiver);
   await fault(driver, { channel: "whatsapp", fault: "drop_webhooks", count: 1 });
@@ -125,7 +125,7 @@ test("webhooks may be dropped, repeated and reordered", async () => {
   assert.deepEqual(statuses(receiver), ["delivered", "read", "sent"]);
 });
 
-test("a webhook is repeated also if its receiver answers after the delay of the repeat", async () => {
+test("a webhook is duplicated even if its receiver answers after the delay of the duplicate", async () => {
   await using receiver = await openReceiver();
   await using driver = await openDriver({
     accounts: [defaultWhatsAppAccount, { ...defaultTelegramAccount, webhook_url: receiver.url }],
@@ -142,7 +142,7 @@ test("a webhook is repeated also if its receiver answers after the delay of the 
   assert.equal(second, first);
 });
 
-test("a webhook that is refused is tried again with the same bytes, and newer ones do not wait", async () => {
+test("a refused webhook is retried with the same bytes, and newer ones do not wait for it", async () => {
   await using receiver = await openReceiver();
   await using driver = await openWithWebhook(receiver);
   await driver.control("POST", "settings", { channel: "whatsapp", time_factor: 20, auto_receipts: "sent" });
@@ -158,7 +158,7 @@ test("a webhook that is refused is tried again with the same bytes, and newer on
   for (const body of distinct) assert.ok(bodies.filter((one) => one === body).length >= 1);
 });
 
-test("a receiver that never answers is given up and tried again", async () => {
+test("a webhook times out when its receiver never answers, and is retried", async () => {
   await using receiver = await openReceiver();
   await using driver = await openWithWebhook(receiver);
   await driver.control("POST", "settings", { channel: "whatsapp", webhook_timeout_ms: 40, auto_receipts: "sent" });
@@ -168,7 +168,7 @@ test("a receiver that never answers is given up and tried again", async () => {
   assert.equal(receiver.received.length, 2);
 });
 
-test("receipts of many messages share few POSTs", async () => {
+test("receipts of many messages are sent in a few POSTs", async () => {
   await using receiver = await openReceiver();
   await using driver = await openWithWebhook(receiver);
   await driver.control("POST", "settings", { channel: "whatsapp", receipt_delay_ms: 0 });
@@ -178,7 +178,7 @@ test("receipts of many messages share few POSTs", async () => {
   assert.ok(receiver.received.length < 100, `${receiver.received.length} POSTs`);
 });
 
-test("a number over its throughput is refused until a second has passed", async () => {
+test("a number over its throughput is refused for a second", async () => {
   let now = Date.UTC(2026, 0, 1);
   await using driver = await openDriver({ now: () => now });
   await driver.control("POST", "settings", { channel: "whatsapp", throughput_per_second: 2 });
@@ -204,7 +204,7 @@ test("a clock that is set back refuses nothing and delays no receipt", async (t)
   }
 });
 
-test("receipts go as far as they are set to, and by hand anywhere", async () => {
+test("automatic receipts stop at the configured status, and manual ones can have any status", async () => {
   await using receiver = await openReceiver();
   await using driver = await openWithWebhook(receiver);
   await driver.control("POST", "settings", { channel: "whatsapp", auto_receipts: false });

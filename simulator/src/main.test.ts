@@ -22,7 +22,7 @@ test("the process reports its URL to its parent, and ends with SIGTERM or with t
   }
 });
 
-test("what was answered survives kill -9", async () => {
+test("a message that was answered survives kill -9", async () => {
   const folder = mkdtempSync(path.join(tmpdir(), "simulator-"));
   try {
     const journal = path.join(folder, "journal.jsonl");
@@ -41,7 +41,7 @@ test("what was answered survives kill -9", async () => {
   }
 });
 
-test("what cannot start says so in one sentence and exits with 1", async () => {
+test("a failed start prints one sentence and exits with 1", async () => {
   const taken = createServer().listen(0, "127.0.0.1");
   await once(taken, "listening");
   const port = String((taken.address() as { port: number }).port);
@@ -62,7 +62,7 @@ test("what cannot start says so in one sentence and exits with 1", async () => {
   taken.close();
 });
 
-test("flags win over the environment, and wrong ones are named", () => {
+test("flags override the environment, and the error for a wrong flag names it", () => {
   const env = {
     SIMULATOR_PORT: "1",
     SIMULATOR_SEED: "env",

@@ -11,7 +11,7 @@ function bodyOf(request: Buffer) {
   return JSON.parse(body!);
 }
 
-test("a request buffer that is filled again is complete, and every message is unique", () => {
+test("a reused request buffer holds complete requests, and every message is unique", () => {
   const request = makeRequest({ ...traffic, batchSize: 1 });
   for (const number of [1, 2, 999_999_999_999]) {
     const { conversation_id, payload } = bodyOf(request.fill(number));

@@ -29,7 +29,7 @@ const order = (url: string) => ({
   firstMessage: 1,
 });
 
-test("an open loop counts the time of a request from when it was due", async () => {
+test("an open loop measures the time of a request from its scheduled start", async () => {
   let stalledAt = 0;
   // A server that stalls once for 100 ms keeps about 20 requests from being sent or answered.
   await using server = await openServer((response) => {
@@ -48,7 +48,7 @@ test("an open loop counts the time of a request from when it was due", async () 
   assert.ok(latencyMs.p99 > 80, JSON.stringify(latencyMs));
 });
 
-test("no more is sent than was allowed", async () => {
+test("the load does not exceed its limit of requests", async () => {
   let received = 0;
   await using server = await openServer((response) => {
     received += 1;

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { frameOf, pingBytes } from "../../../server/src/realtime/frames.ts";
 import { frameReader, seeFrame } from "./frame-reader.ts";
 
-test("frames of every length are read from chunks that are cut anywhere", () => {
+test("frames of every length are read, wherever the chunks are split", () => {
   const lengths = [0, 10, 125, 126, 200, 65_535, 65_536, 70_000];
   const frames = lengths.map((length, index) => frameOf("NEW_MESSAGE", String(index), { text: "x".repeat(length) }));
   const bytes = Buffer.concat(frames.flatMap((frame) => [frame.bytes, pingBytes]));

@@ -131,7 +131,7 @@ test("a full hub refuses before it reads route, credential and body, and accepts
   assert.equal(door.app.load().underWay, 0);
 });
 
-test("a full hub still answers operators and opens streams, and pages of other origins can read its refusal", async () => {
+test("a full hub still answers health checks and opens streams, and pages of other origins can read its refusal", async () => {
   const origin = "https://app.example.com";
   await using door = await openFullDoor({ corsOrigins: [origin] });
   assert.equal((await ask(door.origin, "GET", "/healthz?now")).status, 200);

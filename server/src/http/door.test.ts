@@ -151,14 +151,14 @@ describe("a request that is too large", () => {
 });
 
 describe("what follows a request on its connection", () => {
-  test("is not answered in its place when it is garbage", async () => {
+  test("is not answered before the pending response when it is garbage", async () => {
     await using door = await openDoor();
     const { socket, ended } = await door.dial();
     socket.write("GET /held HTTP/1.1\r\nhost: a\r\n\r\n\0\0garbage\r\n\r\n");
     assert.equal(await ended, "", "nothing is sent in place of the first answer");
   });
 
-  test("gets 400 when it is garbage and the answer before it was sent", async () => {
+  test("gets 400 when it is garbage and the previous answer was sent", async () => {
     await using door = await openDoor();
     const { socket, ended, received } = await door.dial();
     socket.write("GET /hello HTTP/1.1\r\nhost: a\r\n\r\n");

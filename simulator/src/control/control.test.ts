@@ -122,7 +122,7 @@ test("without an account, a person writes to the account that wrote to them last
   assert.equal(await receivingAccount("+5511999992222"), defaultWhatsAppAccount.phone_number_id);
 });
 
-test("a reset forgets all but accounts, their webhooks and the counters of ids", async () => {
+test("a reset deletes everything except accounts, their webhooks and the id counters", async () => {
   await using driver = await openDriver();
   await driver.bot("setWebhook", { url: "http://127.0.0.1:9/hook" });
   await driver.control("POST", "settings", { channel: "whatsapp", latency_ms: 1 });
@@ -140,7 +140,7 @@ test("a reset forgets all but accounts, their webhooks and the counters of ids",
   assert.equal((await driver.bot("sendMessage", { chat_id: 5, text: "x" })).body.result.message_id, 3);
 });
 
-test("a call without a body may still name JSON as its type", async () => {
+test("a request without a body can have the content type JSON", async () => {
   await using driver = await openDriver();
   const headers = { "content-type": "application/json" };
   assert.equal((await fetch(`${driver.url}/_sim/reset`, { method: "POST", headers })).status, 204);
@@ -148,7 +148,7 @@ test("a call without a body may still name JSON as its type", async () => {
   assert.equal((await fetch(`${driver.url}/_sim/faults`, { method: "POST", headers })).status, 400);
 });
 
-test("settings merge and are shown", async () => {
+test("a change of settings keeps the settings that it does not name", async () => {
   await using driver = await openDriver();
   const merged = await driver.control("POST", "settings", { channel: "telegram", latency_ms: 3 });
   assert.equal(merged.body.channel, "telegram");
@@ -159,7 +159,7 @@ test("settings merge and are shown", async () => {
   assert.equal(all.whatsapp.auto_receipts, true);
 });
 
-test("the page shows messages and does not run their HTML", async () => {
+test("the page shows messages and escapes their HTML", async () => {
   await using driver = await openDriver();
   await driver.sendText(ana, "<script>alert(1)</script>");
   await driver.bot("sendMessage", { chat_id: 5, text: "hi" });

@@ -105,7 +105,7 @@ test("a webhook that was delivered is not sent again after a restart", async () 
   assert.equal((await driver.messages()).length, 1);
 });
 
-test("a last line that a kill cut off is left out; any other broken line stops the start", async () => {
+test("an incomplete last line is ignored, and any other broken line stops the start", async () => {
   using folder = openFolder();
   {
     await using driver = await openDriver({ journal: folder.file });
@@ -131,7 +131,7 @@ test("a reset leaves no message in the file", async () => {
   assert.match(kept, /"type":"account"/);
 });
 
-test("lines read back as they were written, across chunks", () => {
+test("lines longer than a chunk are read as they were written", () => {
   using folder = openFolder();
   const message = { index: 7, channel: "whatsapp", account: "1", to: 'a,"message":{', key: "k" };
   const lines: JournalLine[] = [

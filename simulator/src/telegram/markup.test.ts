@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseMarkup } from "./markup.ts";
 
-test("marks become entities, counted in UTF-16 units", () => {
+test("markup becomes entities, counted in UTF-16 units", () => {
   const html = parseMarkup('👍 <b>a <i>b</i></b> <a href="https://x.test/">c</a> &lt;&#65;&gt;', "HTML", undefined);
   assert.deepEqual(html, {
     text: "👍 a b c <A>",
@@ -23,7 +23,7 @@ test("marks become entities, counted in UTF-16 units", () => {
   assert.deepEqual(legacy.entities[1], { type: "pre", language: "js", offset: 6, length: 3 });
 });
 
-test("broken marks are refused", () => {
+test("broken markup is refused", () => {
   const broken: [string, string][] = [
     ["<b>", "HTML"],
     ["</b>", "HTML"],

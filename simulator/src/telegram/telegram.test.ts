@@ -41,7 +41,7 @@ test("an unmodified grammY bot sends, sets its webhook and polls", async () => {
   assert.deepEqual(await bot.api.getUpdates(), []);
 });
 
-test("updates go to the webhook with its secret, each chat's one after another", async () => {
+test("updates are sent to the webhook with its secret, in order for each chat", async () => {
   await using receiver = await openReceiver();
   await using driver = await openDriver();
   await driver.control("POST", "settings", { channel: "telegram", time_factor: 1000 });
@@ -116,7 +116,7 @@ test("updates that waited for a poll are sent to a webhook that is set later", a
   assert.deepEqual(texts(receiver), ["early"]);
 });
 
-test("all four encodings and any case of a method's name are taken, by GET and POST", async () => {
+test("all four encodings and any case of a method's name are accepted, by GET and POST", async () => {
   await using driver = await openDriver();
   const url = `${driver.url}/telegram/bot${token}/SENDmessage`;
   const target = await driver.bot("sendMessage", { chat_id: 5, text: "first" });
@@ -231,7 +231,7 @@ test("by default a bot can write only to people who have written to it", async (
   assert.equal((await driver.bot("sendMessage", { chat_id: 6, text: "hello" })).status, 400);
 });
 
-test("an optional quote is left out; reactions and locations arrive; chat actions are not stored", async () => {
+test("a missing optional quote is ignored, reactions and locations arrive, and chat actions are not stored", async () => {
   await using driver = await openDriver();
   const reply_parameters = { message_id: 99, allow_sending_without_reply: true };
   const sent = await driver.bot("sendMessage", { chat_id: 5, text: "x", reply_parameters });

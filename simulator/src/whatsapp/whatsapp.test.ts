@@ -8,7 +8,7 @@ import { openReceiver, type Received, type Receiver } from "../testing/receiver.
 
 const ana = "+5511999991111";
 
-test("a business sets its webhook, sends, gets signed receipts and the person's messages", async () => {
+test("a business sets its webhook, sends messages, and receives signed receipts and messages", async () => {
   await using receiver = await openReceiver();
   await using driver = await openDriver();
   receiver.reply = echoChallenge;
@@ -60,7 +60,7 @@ test("a business sets its webhook, sends, gets signed receipts and the person's 
   assert.equal(message?.provider_message_id, id);
 });
 
-test("a webhook whose receiver does not echo the challenge to the byte is not set", async () => {
+test("a webhook is not set unless its receiver echoes the exact challenge", async () => {
   await using receiver = await openReceiver();
   await using driver = await openDriver();
   receiver.reply = ({ url }) => ({ status: 200, body: `${url.searchParams.get("hub.challenge")}\n` });
@@ -119,7 +119,7 @@ test("invalid calls get the platform's own errors", async () => {
   assert.deepEqual(await driver.messages(), []);
 });
 
-test("every kind of message is taken, by token in header, query or body, as JSON or as a form", async () => {
+test("every kind of message is accepted, with the token in header, query or body, as JSON or as a form", async () => {
   await using driver = await openDriver();
   const path = `${account.phone_number_id}/messages`;
   const base = { messaging_product: "whatsapp", to: "16505551234" };
@@ -191,7 +191,7 @@ test("the same body twice makes two messages with two ids", async () => {
   assert.equal((await driver.messages()).length, 3);
 });
 
-test("a number that is not on WhatsApp is accepted, and fails later with 131026", async () => {
+test("a send to a number that is not on WhatsApp is accepted, and fails later with 131026", async () => {
   await using receiver = await openReceiver();
   await using driver = await openDriver({ accounts: [{ ...account, webhook_url: receiver.url }] });
   assert.equal((await driver.sendText("+9991234567", "anyone?")).status, 200);
