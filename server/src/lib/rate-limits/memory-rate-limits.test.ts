@@ -67,7 +67,7 @@ test("a clock that is set back adds no more than a whole bucket to a wait", () =
   assert.equal(limits.take("ana", limit).isAllowed, true);
 });
 
-// Whoever can choose addresses, as with IPv6, must not fill the memory.
+// A client that can choose its address, as with IPv6, must not fill the memory.
 test("keys are bounded, and those with a full bucket are not kept", async () => {
   const slow = { perSecond: 1 / 3600, burst: 5 };
   const bounded = open(1_000);
