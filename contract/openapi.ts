@@ -35,7 +35,7 @@ export interface paths {
         put?: never;
         /**
          * Log in with a username and password
-         * @description An unknown user and a wrong password get the same answer. After several failures a client must wait for its turn: 429 with `retry-after`. Attempts of other clients do not delay a reserved turn. An address from which the user has logged in before has attempts of its own.
+         * @description An unknown user and a wrong password get the same answer. After several failures a client must wait for its turn: 429 with `retry-after`. Attempts of other clients do not delay a reserved turn. An address from which the user has logged in before has its own attempts.
          */
         post: operations["logIn"];
         delete?: never;
@@ -752,7 +752,7 @@ export interface paths {
         put?: never;
         /**
          * Merge a contact into another
-         * @description `into` takes over the addresses and memberships, and keeps its own name and metadata. From then on the id of the merged contact returns `into`. If both had a private conversation with the same participant, both remain with their messages. Messages to an address, `POST /v1/conversations` and inbound messages use the one of `into`; the other one names it as `continued_in` and gets only messages that quote one of its own, or that are sent to its id. Safe to repeat. To an API key without `contacts:read` the answer shows only ids and what the request said.
+         * @description `into` takes over the addresses and memberships, and keeps its own name and metadata. From then on the id of the merged contact returns `into`. If both had a private conversation with the same participant, both remain with their messages. Messages to an address, `POST /v1/conversations` and inbound messages use the one of `into`; the other one names it as `continued_in` and gets only messages that quote one of its messages, or that are sent to its id. Safe to repeat. To an API key without `contacts:read` the answer shows only ids and what the request said.
          */
         post: operations["mergeContacts"];
         delete?: never;
@@ -3438,7 +3438,7 @@ export interface components {
         PublicKeys: {
             keys: components["schemas"]["PublicKey"][];
         };
-        /** @description The limit of this key. Null: it has none of its own. */
+        /** @description The limit of this key. Null: it has no separate limit. */
         RateLimit: {
             /** @description Requests per second, on average. */
             per_second: number;

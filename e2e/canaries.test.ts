@@ -337,7 +337,7 @@ interface Operation {
 }
 
 /**
- * A body of this shape in which every string is a word of its own; where it must be of a form, it is not, unless asked.
+ * A body of this shape in which every string is a different word; where it must be of a form, it is not, unless asked.
  */
 function fill(schema: Schema, name: string, isFormed: boolean): unknown {
   if (schema.anyOf !== undefined) return fill(schema.anyOf[0]!, name, isFormed);

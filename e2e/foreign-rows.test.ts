@@ -59,7 +59,7 @@ for (const verb of ["INSERT", "UPDATE"] as const) {
   });
 }
 
-/** Disables the webhook endpoints, so that from here on nothing changes by itself. */
+/** Disables the webhook endpoints, so that from here on only the test changes rows. */
 async function disableEndpoints(workspaces: Workspace[]): Promise<void> {
   for (const { admin } of workspaces) {
     for (const { webhook_endpoint_id } of (await admin.client.webhookEndpoints.list()).data) {

@@ -1,5 +1,5 @@
 /**
- * The README and the guides work as printed: the commands of each page run in order in a shell of its own, and all
+ * The README and the guides work as printed: the commands of each page run in order in one shell, and all
  * pages run against one hub, in the order in which you follow them.
  */
 import assert from "node:assert/strict";

@@ -12,7 +12,7 @@ import { text, type Workspace } from "./src/workspace.ts";
 
 /** POSTs that answer 201 or 202, and that are safe to send twice without a key. */
 const exempt = ["POST /auth/password/forgot", "POST /v1/conversations/{id}/read", "POST /v1/conversations/{id}/typing"];
-/** Creates messages but answers 200, because each item has a result of its own. */
+/** Creates messages but answers 200, because each item has its own result. */
 const alsoCreates = ["POST /v1/messages/batch"];
 
 interface Operation {

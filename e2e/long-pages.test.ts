@@ -122,7 +122,7 @@ describe("messages", () => {
     });
   }
 
-  test("an item that is longer than a page is a page of its own", async () => {
+  test("an item that is longer than a page fills one page alone", async () => {
     const id = await newGroup();
     const long = { type: "template", name: "t", language: "en", parameters: Array(31).fill("a".repeat(32_768)) };
     for (let sent = 0; sent < 3; sent += 1) await say(id, [long, { type: "text", text: "short" }], 1);

@@ -136,7 +136,7 @@ test("an intercepted callback works in no other browser, and only once in its ow
   assert.equal((await thief.page.goto(caught))?.status(), 401);
   const started = await openPerson();
   await started.page.goto(`${hub}/auth/oauth/acme`);
-  assert.equal((await started.page.goto(caught))?.status(), 401, "with a log-in of its own under way");
+  assert.equal((await started.page.goto(caught))?.status(), 401, "while its own log-in is under way");
 
   assert.equal((await page.goto(caught))?.status(), 200);
   assert.equal((await page.goto(caught))?.status(), 401);

@@ -9,7 +9,7 @@ import { assertFine, observe } from "./src/observe.ts";
 
 /** More than even a slow hub admits. */
 const crowd = 100;
-/** Each has a lane of its own. */
+/** Each has its own lane. */
 const lanes = 20;
 
 test("an overloaded hub refuses requests, answers operators and log-ins, and delivers everything it accepted", async () => {

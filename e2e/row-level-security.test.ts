@@ -46,7 +46,7 @@ before(async () => {
   await hub.settled();
   await fillWorkspace(theirs, theirThings, owner);
   await hub.settled();
-  // Endpoints get events all the time; from here on nothing changes by itself.
+  // Endpoints get events all the time; from here on only the test changes rows.
   for (const { client } of [ours.admin, theirs.admin]) {
     for (const { webhook_endpoint_id } of (await client.webhookEndpoints.list()).data) {
       await client.webhookEndpoints.change(webhook_endpoint_id, { status: "disabled" });

@@ -19,7 +19,7 @@ before(async () => {
   superuser = opened.use(await openOwner(serverUrl));
 });
 
-/** A user with a database of its own. */
+/** A user that owns one database. */
 async function createUser(name: string, powers: string): Promise<string> {
   await superuser.all(`CREATE ROLE ${name} LOGIN ${powers} PASSWORD 'for tests'`);
   await superuser.all(`CREATE DATABASE ${name} OWNER ${name}`);

@@ -23,7 +23,7 @@ const areVerified = (received: readonly Received[]) => received.every((one) => o
 const textsOf = (received: readonly Received[], type = "message.accepted") =>
   received.filter((one) => one.type === type).map((one) => one.data.content);
 
-/** An endpoint of the program, under a name of its own. */
+/** An endpoint of the program, under its own name. */
 async function connect(name: string, more: { events?: WebhookEvent[]; ordered?: boolean } = {}) {
   const { events = ["*"], ordered = false } = more;
   const endpoint = await hub.client.webhookEndpoints.create({ url: program.urlOf(name), events, ordered });

@@ -5,7 +5,7 @@ import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { signatureHeaders } from "../server/src/webhook-endpoints/sign.ts";
 import { startWebhookProgram, type WebhookProgram } from "./src/webhook-program.ts";
 
-// What a forger may send to a program that verifies signatures. The program is a process of its own, which
+// What a forger may send to a program that verifies signatures. The program runs in its own process, which
 // verifies with the package `standardwebhooks`; the hub's own signatures are made by the hub's own code.
 
 const key = randomBytes(32);

@@ -23,6 +23,7 @@ const words = [
   { name: "believe", found: /\bbeliev(e[sd]?|ing)\b/, instead: "cached, trusted, accepted or assumed" },
   { name: "hear", found: /\b(hear(s|ing|ers?)?|heard)\b/, instead: "receive, or subscriber" },
   { name: "nobody who", found: /\b(nobody|somebody|everybody) who\b/, instead: "a noun, as in: no client that" },
+  { name: "goes on", found: /\b(goes on|comes in)\b/, instead: "continues, or arrives" },
   { name: "tenant", found: /\btenants?\b/, instead: "workspace" },
 ] as const;
 

@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 
-/** A program of this bench in a process of its own, so that what it costs is not mixed with what is measured. */
+/** A program of this bench in its own process, so that what it costs is not mixed with what is measured. */
 export interface Child extends AsyncDisposable {
   readonly pid: number;
   /** Sends an order and waits for its result. One at a time. */
@@ -39,7 +39,7 @@ export async function startChild(program: string): Promise<Child> {
 
 function next(child: ChildProcess): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    const ended = () => reject(new Error("a process of the bench ended by itself"));
+    const ended = () => reject(new Error("a process of the bench ended unexpectedly"));
     child.once("exit", ended);
     child.once("message", (reply: Reply) => {
       child.off("exit", ended);

@@ -57,7 +57,7 @@ export function openClient(options: ClientOptions) {
     webhookEndpoints: webhookEndpointCalls(call),
     events: eventCalls(call),
     realtime: {
-      /** Receives events until it is closed, and reconnects by itself. */
+      /** Receives events until it is closed, and reconnects automatically. */
       connect(chosen: RealtimeOptions = {}) {
         if (session === null) throw new Error("Realtime events need a credential.");
         const { WebSocket = globalThis.WebSocket } = options;

@@ -43,7 +43,7 @@ export interface RealtimeOptions {
 export type RealtimeState = "connecting" | "open" | "waiting" | "closed";
 
 /**
- * A connection that reconnects and resumes by itself: every event once and in order, or a gap. Without `onEvent`, iterate over it: `for await (const frame of connection)`.
+ * A connection that reconnects and resumes automatically: every event once and in order, or a gap. Without `onEvent`, iterate over it: `for await (const frame of connection)`.
  */
 export interface RealtimeConnection extends AsyncIterable<RealtimeFrame>, AsyncDisposable {
   /** Of the last frame that the program has taken; after a restart, resume from it. Null before HELLO. */

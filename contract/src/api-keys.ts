@@ -12,7 +12,7 @@ const RateLimit = named(
       per_second: Type.Number({ minimum: 0.01, maximum: 100_000, description: "Requests per second, on average." }),
       burst: Type.Integer({ minimum: 1, maximum: 1_000_000, description: "Requests at once, after a pause." }),
     },
-    { ...closed, description: "The limit of this key. Null: it has none of its own." },
+    { ...closed, description: "The limit of this key. Null: it has no separate limit." },
   ),
 );
 

@@ -89,7 +89,7 @@ export const auth = operations("Authentication", {
     description:
       "An unknown user and a wrong password get the same answer. After several failures a client must wait for its turn: 429 " +
       "with `retry-after`. Attempts of other clients do not delay a reserved turn. An address from which the user has " +
-      "logged in before has attempts of its own.",
+      "logged in before has its own attempts.",
     access: "public",
     admission: "always",
     body: LogIn,

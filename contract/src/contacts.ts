@@ -131,7 +131,7 @@ export const contacts = operations("Contacts", {
       "`into` takes over the addresses and memberships, and keeps its own name and metadata. From then on the id of the " +
       "merged contact returns `into`. If both had a private conversation with the same participant, both remain with " +
       "their messages. Messages to an address, `POST /v1/conversations` and inbound messages use the one of `into`; the other one names it as " +
-      "`continued_in` and gets only messages that quote one of its own, or that are sent to its id. Safe to repeat.",
+      "`continued_in` and gets only messages that quote one of its messages, or that are sent to its id. Safe to repeat.",
     access: write,
     idempotent: true,
     body: named("ContactMerge", Type.Object({ into: uuid }, closed), { into: "0192f5c4-7d1e-7b3a-9c55-0a8e4f1d2b3c" }),

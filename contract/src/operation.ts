@@ -22,7 +22,7 @@ export interface OperationShape {
   /** No body counts as `{}`. */
   readonly isBodyOptional?: true;
   /**
-   * The body of each success or redirect. `null`: none. A status from 400 on has a body of its own instead of the
+   * The body of each success or redirect. `null`: none. A status from 400 on has its own body instead of the
    * error's.
    */
   readonly answers: Readonly<Record<number, TSchema | null>>;

@@ -5,7 +5,7 @@ const components = new Map<string, TSchema>();
 
 /**
  * Makes the schema a component of the document under this name. Its `title` says so wherever it is used, also as
- * `nullable` or with a description of its own.
+ * `nullable` or with its own description.
  */
 export function named<T extends TSchema>(name: string, schema: T, example?: Static<T>): T {
   if (components.has(name)) throw new Error(`Two schemas are named ${name}.`);

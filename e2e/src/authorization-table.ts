@@ -281,7 +281,7 @@ export const authorizationTable: Readonly<Record<string, Row>> = {
     "messages:write",
     200,
     async (given) => ({ body: { messages: [(await say(given)).body] } }),
-    // Each message is refused by itself.
+    // Each message is refused separately.
     { stranger: 200, outsider: 200 },
   ),
   "POST /v1/messages/preflight": row("member", "messages:write", 200, say, hidden),

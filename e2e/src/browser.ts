@@ -5,7 +5,7 @@ import { programPath } from "../../server/src/testing/programs.ts";
 /** How long a step in a page may take, in milliseconds. */
 const stepLimitMs = 60_000;
 
-/** A real browser without a window, which makes no requests of its own. Close it. */
+/** A real browser without a window, which makes no background requests. Close it. */
 export function openBrowser(): Promise<Browser> {
   const executablePath = programPath("chromium");
   if (executablePath === null) throw new Error('This test needs Chromium: define it with testsThatNeed("chromium").');

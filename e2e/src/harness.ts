@@ -61,7 +61,7 @@ export interface TestHubOptions {
   clock?: Clock;
 }
 
-/** A hub as `npm start` starts it, in this process, on a database of its own and beside a simulator of its own. */
+/** A hub as `npm start` starts it, in this process, on its own database and beside its own simulator. */
 export type TestHub = Awaited<ReturnType<typeof startTestHub>>;
 
 export async function startTestHub({ env = {}, expectedErrors, clock = systemClock }: TestHubOptions = {}) {

@@ -60,7 +60,7 @@ export async function openHubPlace(env: Record<string, string> = {}): Promise<Hu
   };
 }
 
-/** A hub in a process of its own, ready. It ends with the place. */
+/** A ready hub in its own process. It ends with the place. */
 export async function startHubProcess(place: HubPlace, env?: Record<string, string>): Promise<HubProcess> {
   const hub = place.spawn(env);
   await hub.ready;

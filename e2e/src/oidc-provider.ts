@@ -15,7 +15,7 @@ export interface OidcProvider extends AsyncDisposable {
   clientSecret: string;
 }
 
-/** A real OpenID Connect provider with pages of its own, which asks every client for PKCE. */
+/** A real OpenID Connect provider with its own pages, which asks every client for PKCE. */
 export async function startOidcProvider(redirectUri: string, people: People): Promise<OidcProvider> {
   const port = await freePort();
   const issuer = `http://127.0.0.1:${port}`;

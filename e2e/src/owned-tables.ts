@@ -21,7 +21,7 @@ const indirectly: Record<string, string> = {
   provider_messages: "(SELECT m.workspace_id FROM messages m WHERE m.message_id = t.message_id)",
 };
 
-/** Every table that requests may read or write, from the catalog: a new one is here by itself. */
+/** Every table that requests may read or write, from the catalog: a new one is included automatically. */
 export async function ownedTables(owner: Owner): Promise<OwnedTable[]> {
   const rows = await owner.all<{
     name: string;

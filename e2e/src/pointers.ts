@@ -40,7 +40,7 @@ export async function pointersOf(owner: Owner): Promise<Pointer[]> {
 }
 
 export interface Attempted {
-  /** The error for a row that names a row of its own workspace; null: accepted. */
+  /** The error for a row that names a row of the same workspace; null: accepted. */
   own: string | null;
   /** The error for the same row when it names a row of the other workspace. */
   foreign: string | null;
@@ -50,7 +50,7 @@ export interface Attempted {
 const tries = 20;
 
 /**
- * Tries, as a request of workspace `ours`, to write a row of its own with the column's value of a row of `theirs`.
+ * Tries, as a request of workspace `ours`, to write one of its rows with the column's value of a row of `theirs`.
  * Leaves nothing behind. Null when `theirs` has no such row. `client` connects as a superuser.
  */
 export async function pointElsewhere(

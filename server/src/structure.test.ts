@@ -114,7 +114,7 @@ test("no door imports a door, types included", () => {
 });
 
 test("features import no pipeline step and no door", () => {
-  // What accept hands on goes on the bus: its interface is all that messages/ knows of it.
+  // Accepting publishes on the bus: messages/ knows only its interface.
   const allowed = new Set(["messages → bus/bus.ts"]);
   const wrong = importsOf(program, (file) => features.includes(file.folder)).filter(
     ([from, to]) =>

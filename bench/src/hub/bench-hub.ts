@@ -9,7 +9,7 @@ import { isServerOf, readPidFile } from "../../../server/src/lib/embedded-postgr
 import { type HubProcess, spawnHub } from "../../../server/src/testing/hub-process.ts";
 import { startWatchdog } from "../../../server/src/testing/watchdog.ts";
 
-/** A hub as `npm start` starts it, on ports of its own. */
+/** A hub as `npm start` starts it, on its own ports. */
 export interface BenchHub extends AsyncDisposable {
   url: string;
   simulatorUrl: string;

@@ -3,7 +3,7 @@ import type { GeneratorOrder } from "./generator-process.ts";
 import type { Traffic } from "./requests.ts";
 import type { LoadOrder, LoadResult, Pace } from "./run-load.ts";
 
-/** The load, from a process of its own: the same for what is measured and for its reference. */
+/** The load, from its own process: the same for what is measured and for its reference. */
 export interface Generator extends AsyncDisposable {
   readonly pid: number;
   /** Throws when any request was not accepted. No message of a generator is sent twice. */

@@ -14,7 +14,7 @@ const pace: Pace = { kind: "closed", durationMs: 2_000, warmUpMs: 300 };
 
 /**
  * What it costs to know who calls and to hold workspaces apart: accepts with access tokens and row-level security, beside
- * the same parts with a principal that is given and a role for which no policy holds. Each in a process of its own.
+ * the same parts with a principal that is given and a role for which no policy holds. Each runs in its own process.
  */
 export const authCost: Measure = {
   names: ["auth.cost"],

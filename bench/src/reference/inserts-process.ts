@@ -24,7 +24,7 @@ const senderId = workspaceId;
 const seqs = new Map<string, number>();
 let nextMessage = 0;
 
-/** PostgreSQL by itself: the rows that an accepted message makes, by the hub's own driver. */
+/** PostgreSQL alone: the rows that an accepted message makes, by the hub's own driver. */
 serve(async (order: InsertOrder): Promise<InsertResult> => {
   const { databaseUrl, connections, durationMs, warmUpMs } = order;
   const pool = openPool({ url: databaseUrl, size: connections, applicationName: "bench inserts", log: quiet });

@@ -10,7 +10,7 @@ export interface SocketClientOptions {
   /** Where to go on from. */
   cursor: number | null;
   onText(payload: Buffer): void;
-  /** It ended by itself: refused, closed or broken. */
+  /** The hub refused or closed it, or the connection broke. */
   onEnded(why: string): void;
 }
 

@@ -37,7 +37,7 @@ export interface AdmissionOptions {
 }
 
 /**
- * `always`: the whole route, because operators need it, or because it has a queue of its own. `streams`: its event
+ * `always`: the whole route, because operators need it, or because it has its own queue. `streams`: its event
  * streams, which stay open and are counted elsewhere.
  */
 type Exempt = "always" | "streams";

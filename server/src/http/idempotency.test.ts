@@ -71,7 +71,7 @@ test("50 parallel requests with one key run the operation once", async () => {
   }
 });
 
-test("each caller has keys of its own", async () => {
+test("each caller has its own keys", async () => {
   const { body: key } = await makeKey("first caller", { name: "caller" });
   await makeKey("shared", { name: "shared" });
   const other = await makeKey("shared", { name: "not the same" }, key.key);

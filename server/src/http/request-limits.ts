@@ -19,7 +19,7 @@ declare module "fastify" {
 
 export interface RequestLimitDeps {
   limits: RateLimits;
-  /** For each user over all its sessions; `null`: none. An API key has the limit of its own, or none. */
+  /** For each user over all its sessions; `null`: none. An API key has its own limit, or none. */
   byUser: RateLimit | null;
   /** For each client address on routes that know no caller; `null`: none. */
   byAddress: RateLimit | null;

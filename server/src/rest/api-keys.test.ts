@@ -100,7 +100,7 @@ test("a key can have its own rate limit, which also applies to the keys that it 
   assert.equal((await makeKey(body.key, { rate_limit: { per_second: 0.6, burst: 10 } })).status, 403);
   assert.equal((await makeKey(body.key, { rate_limit: { per_second: 0.5, burst: 11 } })).status, 403);
   assert.equal((await makeKey(body.key, { rate_limit: { per_second: 0.5, burst: 10 } })).status, 201);
-  // A key without a limit of its own shares the limit of the key that made it.
+  // A key without its own limit shares the limit of the key that made it.
   const { body: child } = await makeKey(body.key);
   const shared = await hub.authenticate(`Bearer ${child.key}`);
   assert.deepEqual(shared.ancestors, [{ apiKeyId: body.api_key_id, rateLimit: { perSecond: 0.5, burst: 10 } }]);

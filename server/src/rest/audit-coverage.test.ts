@@ -60,8 +60,8 @@ const recorded: Record<string, string[]> = {
   "DELETE /v1/conversations/{id}/members/{participant_id}": ["member.removed"],
   "POST /v1/conversations/{id}/read": ["(everyday work, kept with the message)"],
   "POST /v1/conversations/{id}/typing": ["(leaves no trace)"],
-  "POST /v1/messages": ["(everyday work: a message has an audit trail of its own)"],
-  "POST /v1/messages/batch": ["(everyday work: a message has an audit trail of its own)"],
+  "POST /v1/messages": ["(everyday work: a message has its own audit trail)"],
+  "POST /v1/messages/batch": ["(everyday work: a message has its own audit trail)"],
   "POST /v1/messages/preflight": ["(changes nothing)"],
   "POST /v1/dead-letters/{id}/replay": ["dead_letter.replayed"],
   "POST /v1/dead-letters/replay": ["dead_letters.replayed"],
@@ -69,7 +69,7 @@ const recorded: Record<string, string[]> = {
   "POST /webhooks/{channel}/{id}": ["(the platform's word, kept as it came)"],
 };
 
-/** What is recorded without a route of its own that changes something. */
+/** Actions that no changing route records. */
 const besides = ["audit_log.started", "audit_log.exported", "webhook_endpoint.disabled", "channel_account.refused"];
 
 const read = (path: string) => readFileSync(join(import.meta.dirname, "../../..", path), "utf8");

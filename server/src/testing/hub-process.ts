@@ -16,7 +16,7 @@ export interface HubProcessOptions {
   nodeArguments?: readonly string[];
   /** Of the hub: a command. */
   args?: readonly string[];
-  /** In a process group of its own, where a Ctrl-C does not reach it. */
+  /** In its own process group, where a Ctrl-C does not reach it. */
   isDetached?: boolean;
 }
 

@@ -43,7 +43,7 @@ export async function startLogInHub(options: LogInHubOptions = {}) {
 
 export type TestBrowser = ReturnType<typeof openBrowser>;
 
-/** Keeps cookies, follows no redirect by itself. */
+/** Keeps cookies, follows no redirect. */
 function openBrowser(url: string) {
   const cookies = new Map<string, string>();
   return {

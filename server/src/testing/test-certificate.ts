@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { CertificateFiles } from "../lib/certificate.ts";
 
-/** A folder for certificates; each is for `localhost` and 127.0.0.1, vouched for by itself, and lives for a day. */
+/** A folder for certificates; each is for `localhost` and 127.0.0.1, self-signed, and lives for a day. */
 export function openCertificateFolder() {
   const folder = mkdtempSync(join(tmpdir(), "chat4all-tls-"));
   return {

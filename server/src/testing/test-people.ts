@@ -24,7 +24,7 @@ export const testParseAddress = addressParser(testChannels);
 
 const poolSize = 12;
 
-/** For tests: a database of its own and a pool on it. */
+/** For tests: a database and a pool on it. */
 export async function openTestPool() {
   const database = await createTestDatabase();
   const log = { info() {}, warn() {}, error() {} };

@@ -10,7 +10,7 @@ export const sharedServerVariable = "C4A_TEST_POSTGRES_URL";
 
 /**
  * A PostgreSQL to make test databases on: the one of `TEST_DATABASE_URL` (it must let us create databases), else the
- * one of this run, else, for a file that runs alone, one of its own that ends with the process.
+ * one of this run, else, for a file that runs alone, a server that ends with the process.
  */
 export function testServerUrl(): Promise<string> {
   const shared = process.env.TEST_DATABASE_URL || process.env[sharedServerVariable];

@@ -17,7 +17,7 @@ export interface BusHarness extends AsyncDisposable {
   /** Where publishers run their transactions. */
   readonly pool: Pool;
   open(options?: OpenOptions): Promise<Bus & AsyncDisposable>;
-  /** A process of its own that consumes `topic` for the group and never closes: it only dies. */
+  /** A separate process that consumes `topic` for the group and never closes: it only dies. */
   startProcess(group: string, options?: OpenOptions): Promise<{ owned(): number; kill(): void }>;
   /** Breaks every connection of every bus, as an operator or a network would. */
   cutConnections(): Promise<void>;
@@ -47,7 +47,7 @@ export function numbered(key: string, from: number, count: number): NewRecord[] 
   return Array.from({ length: count }, (_, index) => ({ key, value: from + index }));
 }
 
-/** Each under a key of its own, so that all partitions get some. */
+/** Each under its own key, so that all partitions get some. */
 export function spread(from: number, count: number): NewRecord[] {
   return Array.from({ length: count }, (_, index) => ({ key: `key ${from + index}`, value: from + index }));
 }
