@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createHmac, randomBytes } from "node:crypto";
 import { before, test } from "node:test";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
-import { signatureHeaders } from "../server/src/webhook-endpoints/sign.ts";
+import { signatureHeaders } from "../server/src/webhook-endpoints/secrets.ts";
 import { startWebhookProgram, type WebhookProgram } from "./src/webhook-program.ts";
 
 // What a forger may send to a program that verifies signatures. The program runs in its own process, which

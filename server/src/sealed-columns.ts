@@ -10,7 +10,7 @@ import { StartError } from "./lib/start-error.ts";
 import type { Troubles } from "./lib/troubles.ts";
 import { sealedTotpSecrets } from "./log-in/log-in.ts";
 import { sealedLlmKeys } from "./users/users.ts";
-import { sealedWebhookSecrets } from "./webhook-endpoints/secrets.ts";
+import { sealedWebhookSecrets } from "./webhook-endpoints/webhook-endpoints.ts";
 
 /** All encrypted columns of the database. One that is missing here is lost when its key is retired. */
 export const sealedColumns: readonly SealedColumn[] = [

@@ -85,6 +85,9 @@ test("folders that have an entrance are imported through it", () => {
     "signals",
     "events",
     "realtime",
+    "inbound",
+    "dead-letters",
+    "webhook-endpoints",
   ];
   // For tests: the bounds of guesses, an authenticator app, and clients that are no sockets.
   const allowed = [

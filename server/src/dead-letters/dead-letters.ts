@@ -18,7 +18,7 @@ import type { DeliveryRow } from "../messages/messages.ts";
 import { topics } from "../topics.ts";
 
 /** A delivery that failed for good, or (`message`) a message that could not be routed. */
-export interface FailedDelivery extends DeliveryRow {
+interface FailedDelivery extends DeliveryRow {
   kind: "delivery" | "message";
   conversation_id: string;
   failed_at: Date;
@@ -26,12 +26,12 @@ export interface FailedDelivery extends DeliveryRow {
 
 export type DeadLetter = FailedDelivery | ({ kind: "webhook" } & FailedWebhook);
 
-export interface DeadLetterFilter {
+interface DeadLetterFilter {
   channel?: string | undefined;
   code?: string | undefined;
 }
 
-export interface DeadLetterQuery extends DeadLetterFilter {
+interface DeadLetterQuery extends DeadLetterFilter {
   workspaceId: string;
   limit: number;
   after?: { at: Date; id: string } | undefined;
@@ -77,7 +77,7 @@ export interface ReplayDeps {
   clock: Clock;
 }
 
-export const replayBatchSize = 1_000;
+const replayBatchSize = 1_000;
 
 /**
  * Replays one dead letter. A delivery goes to the end of its lane; a text in parts starts with the first part that

@@ -11,7 +11,7 @@ export interface FailedWebhook {
   failed_at: Date;
 }
 
-export interface FailedWebhookFilter {
+interface FailedWebhookFilter {
   workspaceId: string;
   channel?: string | undefined;
   code?: string | undefined;

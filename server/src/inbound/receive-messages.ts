@@ -9,7 +9,6 @@ import { findPlaces, type InboundPlace, noteReceived } from "./places.ts";
 import { settlePlaces } from "./settle-places.ts";
 import { type KeptWebhook, noteWebhookError } from "./webhooks.ts";
 
-/** Accepts what people wrote, in the order in which it came: what others of these point at before them. */
 export async function receiveMessages(deps: ReceiveDeps, inbound: readonly InboundMessage[]): Promise<void> {
   for (const those of cutAtQuotes(inbound)) await receiveSome(deps, those);
 }
@@ -113,7 +112,6 @@ function mayPass({ code }: RequestError): boolean {
   return code === "INTERNAL" || code === "RESOURCE_NOT_FOUND";
 }
 
-/** One log line and one statement for each webhook. */
 async function noteRefused({ db, log }: ReceiveDeps, refused: readonly Refused[]): Promise<void> {
   for (const [webhookId, those] of Map.groupBy(refused, ({ webhook }) => webhook.webhookId)) {
     const { error } = those[0]!;

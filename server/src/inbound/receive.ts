@@ -51,7 +51,8 @@ async function receiveLoaded(deps: ReceiveDeps, webhooks: readonly KeptWebhook[]
   for (let from = 0; from < receipts.length; from += receiptsAtATime) {
     await applyReceipts(deps, receipts.slice(from, from + receiptsAtATime));
   }
-  if (receipts.length > 0) for (const workspaceId of workspacesOf(webhooks)) deps.eventNotifier.notify(workspaceId);
+  const workspaces = new Set(receipts.length === 0 ? [] : webhooks.map(({ workspaceId }) => workspaceId));
+  for (const workspaceId of workspaces) deps.eventNotifier.notify(workspaceId);
   await receiveByAccount(deps, messages);
 }
 
@@ -60,10 +61,10 @@ const readAtATime = 250;
 const longBytes = 16 * 1024;
 const receiptsAtATime = 500;
 
-/** Channel accounts that one call handles at the same time. Several calls run at once. */
+/** Of one call; several calls run at once. */
 const accountsAtOnce = 2;
 
-/** Handles each account's messages in order, and at most `accountsAtOnce` accounts at the same time. */
+/** Handles each account's messages in order. */
 async function receiveByAccount(deps: ReceiveDeps, messages: readonly InboundMessage[]): Promise<void> {
   const waiting = [...Map.groupBy(messages, ({ webhook }) => webhook.channelAccountId).values()];
   // The account with the fewest messages first, so that a busy one does not delay the others.
@@ -73,10 +74,6 @@ async function receiveByAccount(deps: ReceiveDeps, messages: readonly InboundMes
   }
   const works = await Promise.allSettled(Array.from({ length: accountsAtOnce }, work));
   for (const one of works) if (one.status === "rejected") throw one.reason;
-}
-
-function workspacesOf(webhooks: readonly KeptWebhook[]): Set<string> {
-  return new Set(webhooks.map(({ workspaceId }) => workspaceId));
 }
 
 function toReceipt(webhook: KeptWebhook, event: InboundEvent & { kind: "receipt" }): Receipt {

@@ -7,7 +7,7 @@ import { transaction } from "../lib/postgres.ts";
 import type { InboundMessage, ReceiveDeps } from "./inbound-message.ts";
 import type { InboundPlace } from "./places.ts";
 
-export interface SettledPlace {
+interface SettledPlace {
   senderId: string;
   conversationId: ConversationId;
   route: InboundRoute;

@@ -8,7 +8,7 @@ import { type OfPage, withinPage } from "../lib/page-bytes.ts";
 import { allPrepared, type Db, run } from "../lib/query.ts";
 import { topics } from "../topics.ts";
 
-export interface Webhook {
+interface Webhook {
   workspaceId: string;
   channelAccountId: string;
   /** Those that the parser may need; never the signature or a secret. */
@@ -88,12 +88,8 @@ async function insertWebhooks(db: Db, bus: Bus, webhooks: readonly Webhook[], no
   });
 }
 
-export interface KeptWebhook {
+export interface KeptWebhook extends Webhook {
   webhookId: string;
-  workspaceId: string;
-  channelAccountId: string;
-  headers: Record<string, string>;
-  rawBody: Buffer;
 }
 
 /**
@@ -124,8 +120,8 @@ export async function noteWebhookError(db: Db, webhookId: string, error: string)
   await run(db, "UPDATE webhooks SET error = $2 WHERE webhook_id = $1", [webhookId, error.slice(0, 1_000)]);
 }
 
-/** In days; a failed one is kept until it is replayed or discarded. */
-export const webhookRetentionDays = 30;
+/** A failed one is kept until it is replayed or discarded. */
+const webhookRetentionDays = 30;
 
 /** Deletes a bounded number. Returns how many. */
 export function deleteOldWebhooks({ db, clock }: { db: PipelineDb; clock: Clock }): Promise<number> {

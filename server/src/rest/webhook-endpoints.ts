@@ -31,7 +31,7 @@ export function webhookEndpointRoutes(app: App, deps: WebhookEndpointRoutesDeps)
   });
 
   route(app, webhookEndpoints.listWebhookEndpoints, async ({ principal, db, query: { limit = 50, cursor } }) => {
-    const rows = await listEndpoints(db, principal, { limit, after: decodeCursor(cursor) });
+    const rows = await listEndpoints(db, principal.workspaceId, { limit, after: decodeCursor(cursor) });
     return toPage(rows, limit, showEndpoint, (row) => ({ at: row.created_at, id: row.webhook_endpoint_id }));
   });
 

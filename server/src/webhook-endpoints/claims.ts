@@ -1,6 +1,7 @@
+import type { PipelineDb } from "../database-roles.ts";
+import type { Clock } from "../lib/clock.ts";
 import { all, type Db, maybe, run } from "../lib/query.ts";
-import type { SealedEndpoint } from "./endpoint.ts";
-import { isHeld } from "./endpoint-rows.ts";
+import { isHeld, type SealedEndpoint } from "./endpoint-rows.ts";
 
 /** A delivery that only this process sends, as long as it is alive. */
 export interface Claimed {
@@ -11,18 +12,18 @@ export interface Claimed {
   attempts_before: number;
 }
 
-export interface ClaimInput {
+interface ClaimInput {
   ownerId: string;
   now: Date;
   limit: number;
 }
 
-/** SQL to lock many deliveries, in the order of their ids: every statement that may wait does so, to avoid deadlocks. */
+/** SQL: locks deliveries in the order of their ids, as every statement that may wait, to avoid deadlocks. */
 export function inLockOrder(condition: string): string {
   return `SELECT webhook_delivery_id FROM webhook_deliveries WHERE ${condition} ORDER BY webhook_delivery_id FOR UPDATE`;
 }
 
-/** This process counts as alive for `leaseMs`, by the database's clock. */
+/** For `leaseMs`, by the database's clock. */
 export async function stayAlive(db: Db, ownerId: string, leaseMs: number): Promise<void> {
   await run(
     db,
@@ -41,7 +42,7 @@ export async function leave(db: Db, ownerId: string): Promise<void> {
   await run(db, "DELETE FROM webhook_senders WHERE owner_id = $1", [ownerId]);
 }
 
-/** Frees the claims of processes that are no longer alive. Returns the number of deliveries. */
+/** Frees the claims of ended processes. Returns the number of deliveries. */
 export async function freeAbandoned(db: Db): Promise<number> {
   const freed = await run(
     db,
@@ -111,3 +112,28 @@ export function claimHead(db: Db, endpointId: string, { ownerId, now }: ClaimInp
 }
 
 const claimedColumns = "d.webhook_delivery_id, d.event, d.body, d.attempts, d.attempts_before";
+
+const webhookDeliveryRetentionDays = 30;
+
+const deletePage = 5_000;
+
+/** Returns how many it deleted, up to `deletePage` of each. */
+export async function deleteOldWebhookDeliveries({ db, clock }: { db: PipelineDb; clock: Clock }): Promise<number> {
+  const before = new Date(clock.now() - webhookDeliveryRetentionDays * 86_400_000);
+  const attempts = await run(
+    db,
+    `DELETE FROM webhook_attempts WHERE attempt_id IN (
+       SELECT attempt_id FROM webhook_attempts WHERE started_at < $1 ORDER BY started_at LIMIT ${deletePage})`,
+    [before],
+  );
+  const deliveries = await run(
+    db,
+    `WITH chosen AS MATERIALIZED (
+       SELECT webhook_delivery_id AS id FROM webhook_deliveries WHERE created_at < $1 ORDER BY created_at LIMIT ${deletePage}
+     )
+     DELETE FROM webhook_deliveries WHERE webhook_delivery_id IN (
+       ${inLockOrder("webhook_delivery_id IN (SELECT id FROM chosen)")})`,
+    [before],
+  );
+  return attempts + deliveries;
+}

@@ -3,10 +3,9 @@ import type { PipelineDb, RequestDb } from "../database-roles.ts";
 import type { EventNotifier } from "../events/events.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type Log, type PoolClient, transaction } from "../lib/postgres.ts";
-import { type Db, one } from "../lib/query.ts";
+import { all, type Db, one } from "../lib/query.ts";
 import { inLockOrder } from "./claims.ts";
-import type { DisabledReason, EndpointKey } from "./endpoint.ts";
-import { disableEndpoint } from "./endpoint-rows.ts";
+import { type DisabledReason, disableEndpoint, type EndpointKey } from "./endpoint-rows.ts";
 import { patienceMs } from "./schedule.ts";
 
 export interface DisableDeps {
@@ -16,36 +15,19 @@ export interface DisableDeps {
   eventNotifier: Pick<EventNotifier, "notify">;
 }
 
-/** The endpoint answered that it is gone. Safe to call twice. */
-export function disableGone(deps: DisableDeps, key: EndpointKey): Promise<void> {
-  return disable(deps, key, "gone");
-}
-
-/** Every attempt has failed for `patienceMs`, unless that has changed meanwhile. Safe to call twice. */
-export function disableFailing(deps: DisableDeps, key: EndpointKey): Promise<void> {
-  return disable(deps, key, "failing", new Date(deps.clock.now() - patienceMs));
-}
-
-/** Its maker could not create it now, unless that has changed meanwhile. Safe to call twice. */
-export function disableWithoutMaker(deps: DisableDeps, key: EndpointKey): Promise<void> {
-  return disable(deps, key, "maker_lost_access");
-}
-
-async function disable(
+/** Unless the reason no longer holds. `failing`: every attempt has failed for `patienceMs`. Safe to call twice. */
+export async function disable(
   deps: DisableDeps,
   key: EndpointKey,
-  reason: DisabledReason,
-  failingSince?: Date,
+  reason: "gone" | "failing" | "maker_lost_access",
 ): Promise<void> {
   const { db, clock } = deps;
-  const change = { reason, at: new Date(clock.now()), ...(failingSince && { failingSince }) };
+  const failingSince = reason === "failing" && { failingSince: new Date(clock.now() - patienceMs) };
+  const change = { reason, at: new Date(clock.now()), ...failingSince };
   if (await transaction(db, (tx) => disableIn(tx, key, change))) announceDisabled(deps, key, reason);
 }
 
-/**
- * False when there was nothing to disable. The caller calls `announceDisabled` after the commit. A trigger writes the
- * event, see migration 0008.
- */
+/** False when there was nothing to disable. Call `announceDisabled` after the commit; a trigger writes the event. */
 export async function disableIn(
   tx: PoolClient,
   key: EndpointKey,
@@ -74,7 +56,7 @@ export function announceDisabled(
   eventNotifier.notify(key.workspaceId);
 }
 
-/** Deliveries that one statement gives up, so that it holds its locks briefly. */
+/** Deliveries of one statement, so that it holds its locks briefly. */
 const settlePage = 5_000;
 
 /** Marks the waiting deliveries of a disabled endpoint as `failed`; they can be replayed. Leaves those being sent. */
@@ -98,4 +80,16 @@ export async function giveUpPending(db: Db, endpointId: string): Promise<number>
     givenUp += failed;
     if (seen < settlePage) return givenUp;
   }
+}
+
+/** Gives up deliveries that still wait for disabled endpoints, such as after a crash. */
+export async function giveUpDisabled({ db }: { db: PipelineDb }): Promise<void> {
+  const disabled = await all<{ webhook_endpoint_id: string }>(
+    db,
+    `SELECT webhook_endpoint_id FROM webhook_endpoints e
+     WHERE status = 'disabled' AND EXISTS (
+       SELECT FROM webhook_deliveries d WHERE d.webhook_endpoint_id = e.webhook_endpoint_id
+         AND d.status = 'pending' AND d.owner_id IS NULL)`,
+  );
+  for (const { webhook_endpoint_id } of disabled) await giveUpPending(db, webhook_endpoint_id);
 }

@@ -5,6 +5,7 @@ import { isRecordFault } from "../lib/faults.ts";
 import { newId } from "../lib/ids.ts";
 import { type Repeated, repeat } from "../lib/repeat.ts";
 import type { Troubles } from "../lib/troubles.ts";
+import { type Finished, finishAttempts } from "./attempts.ts";
 import {
   type Claimed,
   claimDue,
@@ -15,38 +16,31 @@ import {
   leave,
   stayAlive,
 } from "./claims.ts";
-import { type DisableDeps, disableFailing, disableGone, disableWithoutMaker } from "./disable.ts";
-import type { SealedEndpoint } from "./endpoint.ts";
+import { type DisableDeps, disable } from "./disable.ts";
 import { EndpointQueue, type QueuedEndpoint, type Turn } from "./endpoint-queue.ts";
-import { endpointsWithoutMaker } from "./endpoint-rows.ts";
-import { type Finished, finishAttempts } from "./finish.ts";
+import { endpointsWithoutMaker, type SealedEndpoint } from "./endpoint-rows.ts";
 import { patienceMs, retryDelayMs } from "./schedule.ts";
 import { failedHere, goneStatus, holdsKeysOf, type Outcome, type SendDeps, sendWebhook } from "./send.ts";
 
 export interface DispatcherDeps extends SendDeps, DisableDeps {
   db: PipelineDb;
   random: Random;
-  /** How long the claims of a process that is no longer alive stay with it, in milliseconds. */
+  /** How long an ended process keeps its claims. */
   leaseMs: number;
   troubles: Troubles;
 }
 
-export interface EndpointToWake {
-  webhook_endpoint_id: string;
-  failing_since: Date | null;
-}
-
 const part = "send to webhook endpoints";
-/** Finds what is due without a notification, such as retries and what another process left, in milliseconds. */
+/** Finds what is due without a notification, such as retries and what another process left. */
 const pollEveryMs = 1_000;
 /** Endpoints found by one poll; the next poll continues after them. */
 const pollPage = 1_000;
 const finishBatch = 128;
 /** A slower answer counts as trouble: the endpoint gets one request at a time. */
 const quickMs = 2_000;
-/** How long attempts may continue when the process ends, in milliseconds. */
+/** How long attempts may continue when the process ends. */
 const closeGraceMs = 2_000;
-/** Before a write that the database refused is retried, in milliseconds. */
+/** Before a write that the database refused is retried. */
 const retryPauseMs = 1_000;
 
 /**
@@ -83,8 +77,7 @@ export class Dispatcher {
     this.#renewing = repeat(clock, leaseMs / 4, () => this.#renewIfBusy(), onFailure);
   }
 
-  /** Something may be due for these endpoints now. */
-  wake(endpoints: readonly EndpointToWake[]): void {
+  wake(endpoints: readonly Pick<SealedEndpoint, "webhook_endpoint_id" | "failing_since">[]): void {
     for (const { webhook_endpoint_id, failing_since } of endpoints) {
       this.#queue.wake(webhook_endpoint_id, failing_since !== null);
     }
@@ -98,7 +91,7 @@ export class Dispatcher {
     troubles.worked(part);
     if (freed > 0) log.warn({ deliveries: freed }, "webhook endpoints: took over the deliveries of an ended process");
     const now = new Date(clock.now());
-    for (const key of await endpointsWithoutMaker(db, now)) await disableWithoutMaker(this.#deps, key);
+    for (const key of await endpointsWithoutMaker(db, now)) await disable(this.#deps, key, "maker_lost_access");
     const found = await endpointsWithWork(db, { now, afterId: this.#lastEndpointId, limit: pollPage });
     this.#lastEndpointId = found.length === pollPage ? found.at(-1)!.webhook_endpoint_id : firstId;
     this.wake(found);
@@ -122,7 +115,6 @@ export class Dispatcher {
     if (this.#queue.underWay > 0) await this.#renew();
   }
 
-  /** From here on, claims stay ours for the length of the lease. */
   async #renew(): Promise<void> {
     const { db, clock, leaseMs } = this.#deps;
     const startMs = clock.elapsed();
@@ -137,7 +129,6 @@ export class Dispatcher {
     for (let turn = this.#queue.next(); turn !== null; turn = this.#queue.next()) void this.#serve(turn);
   }
 
-  /** Claims what is due for the endpoint, and starts its attempts. */
   async #serve(turn: Turn): Promise<void> {
     const { db, clock, secretBox, troubles } = this.#deps;
     const { endpointId } = turn.endpoint;
@@ -200,10 +191,10 @@ export class Dispatcher {
       try {
         const failing = await finishAttempts(db, this.#ownerId, finished);
         for (const { outcome, ...key } of finished) {
-          if (outcome.statusCode === goneStatus) await disableGone(this.#deps, key);
+          if (outcome.statusCode === goneStatus) await disable(this.#deps, key, "gone");
         }
         for (const { failingSince, ...key } of failing) {
-          if (clock.now() - failingSince.getTime() >= patienceMs) await disableFailing(this.#deps, key);
+          if (clock.now() - failingSince.getTime() >= patienceMs) await disable(this.#deps, key, "failing");
         }
         troubles.worked(part);
         return finished.map(() => undefined);

@@ -1,5 +1,5 @@
 /** Whether the last answer of an endpoint was a quick success, or not; unknown before the first. */
-export type Standing = "quick" | "unknown" | "troubled";
+type Standing = "quick" | "unknown" | "troubled";
 
 export interface QueuedEndpoint {
   readonly endpointId: string;
@@ -7,9 +7,9 @@ export interface QueuedEndpoint {
   /** Doubles with each quick success, falls to one with a failure or a slow answer; an ordered endpoint stays at one. */
   maxUnderWay: number;
   standing: Standing;
-  /** Whether something may be due for it that no claim has looked for yet. */
+  /** Something may be due for it that no claim has searched for. */
   hasMore: boolean;
-  /** Whether it is in a queue, or a claim for it is under way. */
+  /** Also while a claim for it is under way. */
   isQueued: boolean;
 }
 
@@ -19,7 +19,7 @@ export interface Turn {
   places: number;
 }
 
-export interface QueueLimits {
+interface QueueLimits {
   perEndpoint: number;
   /** The most for endpoints of each standing. */
   share: Record<Standing, number>;
@@ -35,7 +35,7 @@ const defaultLimits: QueueLimits = {
   inAll: maxRequests,
 };
 
-/** Endpoints remembered without a request under way; beyond it they are forgotten and start as new. */
+/** Endpoints kept without a request under way; beyond it they are dropped and start as new. */
 const maxIdle = 5_000;
 
 /** Those with few places first: they cannot take more than their share. */
@@ -59,7 +59,7 @@ export class EndpointQueue {
     return this.#underWay.quick + this.#underWay.unknown + this.#underWay.troubled;
   }
 
-  /** Something may be due for the endpoint. `isFailing` counts when the endpoint is new here. */
+  /** `isFailing` counts when the endpoint is new here. */
   wake(endpointId: string, isFailing = false): void {
     let endpoint = this.#endpoints.get(endpointId);
     if (endpoint === undefined) {
@@ -89,7 +89,6 @@ export class EndpointQueue {
     this.#enqueue(endpoint);
   }
 
-  /** One request to the endpoint has ended. */
   finish(
     endpoint: QueuedEndpoint,
     { isQuickSuccess, isOrdered }: { isQuickSuccess: boolean; isOrdered: boolean },

@@ -1,8 +1,41 @@
+import type { disabledReasons } from "../../../contract/src/webhook-endpoints.ts";
 import type { Maker } from "../credentials/credentials.ts";
+import { notFound } from "../errors.ts";
 import { all, type Db, maybe, run } from "../lib/query.ts";
-import type { DisabledReason, EndpointKey, SealedEndpoint, WebhookEndpoint } from "./endpoint.ts";
 
-export interface NewEndpointRow extends EndpointKey {
+export type EndpointStatus = "enabled" | "disabled";
+
+export type DisabledReason = (typeof disabledReasons)[number];
+
+export interface WebhookEndpoint {
+  webhook_endpoint_id: string;
+  workspace_id: string;
+  url: string;
+  events: string[];
+  description: string | null;
+  is_ordered: boolean;
+  status: EndpointStatus;
+  disabled_at: Date | null;
+  disabled_reason: DisabledReason | null;
+  failing_since: Date | null;
+  old_secret_until: Date | null;
+  /** The user by whose access it gets events, and the API key, if any; null for an old endpoint. */
+  made_by: string | null;
+  made_by_key: string | null;
+  created_at: Date;
+}
+
+export interface SealedEndpoint extends WebhookEndpoint {
+  secret_sealed: Buffer;
+  old_secret_sealed: Buffer | null;
+}
+
+export interface EndpointKey {
+  workspaceId: string;
+  endpointId: string;
+}
+
+interface NewEndpointRow extends EndpointKey {
   url: string;
   events: readonly string[];
   description: string | null;
@@ -59,13 +92,21 @@ export function listEndpoints(
   );
 }
 
-export function findEndpoint(db: Db, key: EndpointKey): Promise<WebhookEndpoint | null> {
-  return maybe(db, `SELECT ${columns} FROM webhook_endpoints WHERE ${byKey}`, keyOf(key));
+/** RESOURCE_NOT_FOUND when absent or of another workspace. */
+export async function findEndpoint(db: Db, key: EndpointKey): Promise<WebhookEndpoint> {
+  const text = `SELECT ${columns} FROM webhook_endpoints WHERE ${byKey}`;
+  return (await maybe<WebhookEndpoint>(db, text, keyOf(key))) ?? refuseUnknown();
 }
 
-/** As `findEndpoint`, locked until the end of the transaction. */
-export function lockEndpoint(db: Db, key: EndpointKey): Promise<SealedEndpoint | null> {
-  return maybe(db, `SELECT ${sealedColumns} FROM webhook_endpoints WHERE ${byKey} FOR UPDATE`, keyOf(key));
+export async function findSealedEndpoint(db: Db, key: EndpointKey): Promise<SealedEndpoint> {
+  const text = `SELECT ${sealedColumns} FROM webhook_endpoints WHERE ${byKey}`;
+  return (await maybe<SealedEndpoint>(db, text, keyOf(key))) ?? refuseUnknown();
+}
+
+/** Until the end of the transaction. */
+export async function lockEndpoint(db: Db, key: EndpointKey): Promise<SealedEndpoint> {
+  const text = `SELECT ${sealedColumns} FROM webhook_endpoints WHERE ${byKey} FOR UPDATE`;
+  return (await maybe<SealedEndpoint>(db, text, keyOf(key))) ?? refuseUnknown();
 }
 
 /** In the order of their ids. */
@@ -73,10 +114,6 @@ export async function lockEndpoints(db: Db, workspaceId: string, endpointIds: re
   const text = `SELECT FROM webhook_endpoints WHERE workspace_id = $1 AND webhook_endpoint_id = ANY ($2)
     ORDER BY webhook_endpoint_id FOR UPDATE`;
   await run(db, text, [workspaceId, endpointIds]);
-}
-
-export function findSealedEndpoint(db: Db, key: EndpointKey): Promise<SealedEndpoint | null> {
-  return maybe(db, `SELECT ${sealedColumns} FROM webhook_endpoints WHERE ${byKey}`, keyOf(key));
 }
 
 export interface EndpointChanges {
@@ -101,7 +138,6 @@ export function updateEndpoint(db: Db, key: EndpointKey, changes: EndpointChange
   );
 }
 
-/** From now on it gets events by the rights of this maker. */
 export function updateMaker(db: Db, key: EndpointKey, { userId, apiKeyId, at }: Maker) {
   return maybe<WebhookEndpoint>(
     db,
@@ -154,16 +190,13 @@ export function updateSecret(
   );
 }
 
-/** False when it did not exist. Its deliveries stay until they are old. */
+/** Its deliveries stay until they are old. */
 export async function deleteEndpoint(db: Db, key: EndpointKey): Promise<boolean> {
   return (await run(db, `DELETE FROM webhook_endpoints WHERE ${byKey}`, keyOf(key))) > 0;
 }
 
-export interface EnabledEndpoint {
-  webhook_endpoint_id: string;
-  events: string[];
+export interface EnabledEndpoint extends Pick<WebhookEndpoint, "webhook_endpoint_id" | "events" | "failing_since"> {
   starts_after: number;
-  failing_since: Date | null;
   /** Whether its maker could create it now. */
   is_held: boolean;
 }
@@ -190,6 +223,10 @@ export function enabledEndpoints(db: Db, workspaceId: string, now: Date): Promis
      WHERE workspace_id = $1 AND status = 'enabled'`,
     [workspaceId, now],
   );
+}
+
+export function refuseUnknown(): never {
+  throw notFound("webhook endpoint");
 }
 
 const byKey = "workspace_id = $1 AND webhook_endpoint_id = $2";

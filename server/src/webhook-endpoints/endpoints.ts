@@ -1,20 +1,19 @@
-import { maxEndpoints } from "../../../contract/src/webhook-endpoints.ts";
+import { maxEndpoints, maxUrlLength } from "../../../contract/src/webhook-endpoints.ts";
 import { recordAuditEvent } from "../audit/audit.ts";
 import { lockMaker, type Principal } from "../credentials/credentials.ts";
 import type { RequestDb } from "../database-roles.ts";
-import { notFound, RequestError } from "../errors.ts";
-import type { EventNotifier } from "../events/events.ts";
-import { readHead, requireMayRead } from "../events/events.ts";
+import { invalid, RequestError } from "../errors.ts";
+import { type EventNotifier, readHead, requireMayRead } from "../events/events.ts";
 import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
+import { urlProblem } from "../lib/outbound-url.ts";
 import { type PoolClient, transaction } from "../lib/postgres.ts";
-import { type Db, one, run } from "../lib/query.ts";
+import { one, run } from "../lib/query.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
 import { giveUpPending } from "./disable.ts";
-import type { EndpointKey, EndpointStatus, WebhookEndpoint } from "./endpoint.ts";
+import type { EndpointStatus, WebhookEndpoint } from "./endpoint-rows.ts";
 import * as rows from "./endpoint-rows.ts";
 import { newWebhookSecret, requireWebhookSecret, sealWebhookSecret } from "./secrets.ts";
-import { requireEndpointUrl } from "./url.ts";
 
 export interface EndpointDeps {
   clock: Clock;
@@ -24,17 +23,13 @@ export interface EndpointDeps {
   eventNotifier: Pick<EventNotifier, "notify">;
 }
 
-export interface NewEndpoint {
+interface NewEndpoint {
   url: string;
   events: readonly string[];
   description?: string | null | undefined;
   ordered?: boolean | undefined;
   /** Default: a random one. */
   secret?: string | undefined;
-}
-
-export interface EndpointPatch extends rows.EndpointChanges {
-  status?: EndpointStatus | undefined;
 }
 
 export type WithSecret = WebhookEndpoint & { secret: string };
@@ -80,20 +75,6 @@ export async function createEndpoint(
   });
 }
 
-/** Newest first; one more than `limit`, when there are more. */
-export function listEndpoints(
-  db: Db,
-  principal: Principal,
-  page: Parameters<typeof rows.listEndpoints>[2],
-): Promise<WebhookEndpoint[]> {
-  return rows.listEndpoints(db, principal.workspaceId, page);
-}
-
-/** RESOURCE_NOT_FOUND when absent or of another workspace. */
-export async function findEndpoint(db: Db, key: EndpointKey): Promise<WebhookEndpoint> {
-  return (await rows.findEndpoint(db, key)) ?? refuseUnknown();
-}
-
 /**
  * Omitted fields stay. Disabling gives up the waiting deliveries; an endpoint that is enabled again gets the events from
  * then on, and earlier ones can be replayed. FORBIDDEN for an API key that may not read the endpoint's events, old and
@@ -104,21 +85,21 @@ export async function changeEndpoint(
   db: RequestDb,
   principal: Principal,
   endpointId: string,
-  { status, ...changes }: EndpointPatch,
+  { status, ...changes }: rows.EndpointChanges & { status?: EndpointStatus | undefined },
 ): Promise<WebhookEndpoint> {
   const key = { workspaceId: principal.workspaceId, endpointId };
   const url = changes.url === undefined ? undefined : requireEndpointUrl(changes.url, deps);
   const events = changes.events && [...new Set(changes.events)];
-  const before = await findEndpoint(db, key);
+  const before = await rows.findEndpoint(db, key);
   requireMayRead(principal, before.events);
   // What was due before it was disabled must not be sent after; while it is disabled nothing is sent.
   if (status === "enabled" && before.status === "disabled") await giveUpPending(db, endpointId);
   const changed = await transaction(db, async (tx) => {
     const maker = await lockMaker(tx, deps.clock, principal);
     const startsAfter = status === "enabled" ? await lockCursor(tx, key.workspaceId) : 0;
-    const held = (await rows.lockEndpoint(tx, key)) ?? refuseUnknown();
+    const held = await rows.lockEndpoint(tx, key);
     requireMayRead(principal, [...held.events, ...(events ?? [])]);
-    let now = (await rows.updateEndpoint(tx, key, { ...changes, url, events })) ?? refuseUnknown();
+    let now = (await rows.updateEndpoint(tx, key, { ...changes, url, events })) ?? rows.refuseUnknown();
     if (status === "enabled" && held.status === "disabled") {
       now = (await rows.enableEndpoint(tx, key, startsAfter)) ?? now;
     }
@@ -141,7 +122,7 @@ export async function changeEndpoint(
 export async function removeEndpoint(db: RequestDb, principal: Principal, endpointId: string): Promise<void> {
   const key = { workspaceId: principal.workspaceId, endpointId };
   await transaction(db, async (tx) => {
-    if (!(await rows.deleteEndpoint(tx, key))) refuseUnknown();
+    if (!(await rows.deleteEndpoint(tx, key))) rows.refuseUnknown();
     await audit(tx, principal, "deleted", endpointId);
   });
   await giveUpPending(db, endpointId);
@@ -161,7 +142,7 @@ export function rotateSecret(
   const key = { workspaceId: principal.workspaceId, endpointId };
   const secret = newWebhookSecret();
   return transaction(db, async (tx) => {
-    const held = (await rows.lockEndpoint(tx, key)) ?? refuseUnknown();
+    const held = await rows.lockEndpoint(tx, key);
     requireMayRead(principal, held.events);
     const changed = await rows.updateSecret(tx, key, {
       sealed: sealWebhookSecret(secretBox, endpointId, secret),
@@ -209,6 +190,13 @@ function areSame(one: readonly string[], other: readonly string[]): boolean {
   return new Set(one).symmetricDifference(new Set(other)).size === 0;
 }
 
-function refuseUnknown(): never {
-  throw notFound("webhook endpoint");
+/**
+ * The address as it is stored. VALIDATION_ERROR for one that must not be called: unless private addresses are allowed,
+ * it must be https and public. A public name of a private address is refused when it is resolved.
+ */
+export function requireEndpointUrl(text: string, { allowPrivate }: { allowPrivate: boolean }): string {
+  const isTooLong = text.length > maxUrlLength;
+  const problem = isTooLong ? `must have at most ${maxUrlLength} characters.` : urlProblem(text, allowPrivate);
+  if (problem !== null) throw invalid(`url ${problem}`, { field: "url" });
+  return new URL(text).href;
 }

@@ -1,16 +1,16 @@
+import { asksFor } from "../../../contract/src/events.ts";
 import { type FeedEvent, positionAt, readFeed } from "../events/events.ts";
 import { derivedId } from "../lib/ids.ts";
 import { type PoolClient, transaction } from "../lib/postgres.ts";
 import { all, type Db, maybe, run } from "../lib/query.ts";
 import { announceDisabled, type DisableDeps, disableIn } from "./disable.ts";
-import { wants } from "./endpoint.ts";
 import { type EnabledEndpoint, enabledEndpoints, lockEndpoints } from "./endpoint-rows.ts";
 
 export type FollowDeps = Pick<DisableDeps, "db" | "log" | "eventNotifier">;
 
 export const followPage = 100;
 
-export interface Followed {
+interface Followed {
   endpoints: EnabledEndpoint[];
   /** Whether there may be more to read now. */
   hasMore: boolean;
@@ -52,7 +52,7 @@ export async function follow(deps: FollowDeps, workspaceId: string, now: Date): 
     const endpoints = await lockEnabledEndpoints(tx, workspaceId, { now, disabled });
     const pairs = page.events.flatMap((event, place) =>
       endpoints
-        .filter((endpoint) => event.position > endpoint.starts_after && wants(endpoint, event.name))
+        .filter((endpoint) => event.position > endpoint.starts_after && asksFor(endpoint.events, event.name))
         .map((endpoint) => ({ endpointId: endpoint.webhook_endpoint_id, place })),
     );
     await insertDeliveries(tx, { workspaceId, events: page.events, pairs, now, isReplay: false });
@@ -98,7 +98,7 @@ export function followedWorkspaces(db: Db): Promise<{ workspace_id: string; is_b
   );
 }
 
-export interface NewDeliveries {
+interface NewDeliveries {
   workspaceId: string;
   events: readonly FeedEvent[];
   /** Which endpoint gets which of the events. */
@@ -108,7 +108,7 @@ export interface NewDeliveries {
   isReplay: boolean;
 }
 
-/** Text of bodies that one statement writes, in characters, so that it does not block the event loop. */
+/** Characters of bodies that one statement writes, so that it does not block the event loop. */
 const maxStatementLength = 256 * 1024;
 
 interface NewDelivery {
@@ -117,7 +117,7 @@ interface NewDelivery {
   event: FeedEvent;
 }
 
-/** Returns how many deliveries are due now; none for a deleted endpoint. Safe to call twice. Locks in the order of ids. */
+/** Returns how many are due now; none for a deleted endpoint. Safe to call twice. Locks in the order of ids. */
 export async function insertDeliveries(db: Db, input: NewDeliveries): Promise<number> {
   const { events, pairs } = input;
   const wanted = pairs
@@ -177,7 +177,6 @@ function insertSome(
   );
 }
 
-/** Starts the schedule of attempts again. */
 const rearm = "UPDATE SET status = 'pending', attempts_before = d.attempts, next_attempt_at = excluded.next_attempt_at";
 
 /** The `webhook-id`, derived from the event and the endpoint. */

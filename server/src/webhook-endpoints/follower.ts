@@ -9,13 +9,12 @@ export interface FollowerDeps extends FollowDeps {
   clock: Clock;
   troubles: Troubles;
   eventNotifier: EventNotifier;
-  /** Something is due for these endpoints. */
   wake: (endpoints: EnabledEndpoint[]) => void;
 }
 
 const part = "follow events for webhook endpoints";
 const atOnce = 4;
-/** Finds lost notifications, and workspaces with their first endpoint, in milliseconds. */
+/** Finds lost notifications, and workspaces with their first endpoint. */
 const pollEveryMs = 1_000;
 
 /** Follows the feeds of all workspaces with enabled endpoints. Any number of processes may. */

@@ -5,11 +5,10 @@ import { transaction } from "../lib/postgres.ts";
 import { one, run } from "../lib/query.ts";
 import { startWebhookTest, type WebhookTest } from "../testing/test-webhooks.ts";
 import { until } from "../testing/until.ts";
-import { freeAbandoned, leave } from "./claims.ts";
+import { type Finished, finishAttempts } from "./attempts.ts";
+import { deleteOldWebhookDeliveries, freeAbandoned, leave } from "./claims.ts";
 import { giveUpPending } from "./disable.ts";
-import { type Finished, finishAttempts } from "./finish.ts";
 import { follow } from "./follow.ts";
-import { deleteOldWebhookDeliveries } from "./maintenance.ts";
 import { failedHere } from "./send.ts";
 import { findEndpoint, replayRange } from "./webhook-endpoints.ts";
 

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { startReceiver, startWebhookTest, type WebhookTest } from "../testing/test-webhooks.ts";
 import { until } from "../testing/until.ts";
-import { changeEndpoint, findEndpoint } from "./endpoints.ts";
+import { findEndpoint } from "./endpoint-rows.ts";
+import { changeEndpoint } from "./endpoints.ts";
 import { follow } from "./follow.ts";
 
 async function stateOf(hub: WebhookTest, endpointId: string) {

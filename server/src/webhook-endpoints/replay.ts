@@ -1,11 +1,11 @@
+import { asksFor } from "../../../contract/src/events.ts";
 import { maxReplayed } from "../../../contract/src/webhook-endpoints.ts";
 import type { Scoped } from "../credentials/credentials.ts";
 import { notFound, RequestError } from "../errors.ts";
 import { positionAt, readFeed, requireMayRead } from "../events/events.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type Db, maybe } from "../lib/query.ts";
-import { type EndpointKey, type WebhookEndpoint, wants } from "./endpoint.ts";
-import { findEndpoint } from "./endpoints.ts";
+import { type EndpointKey, findEndpoint, type WebhookEndpoint } from "./endpoint-rows.ts";
 import { followPage, insertDeliveries } from "./follow.ts";
 
 /**
@@ -41,14 +41,14 @@ export async function replayAttempt(
   return replayed.webhook_delivery_id;
 }
 
-export interface ReplayRange {
+interface ReplayRange {
   from: Date;
   to: Date;
   /** Default: those of the endpoint. */
   events?: readonly string[] | undefined;
 }
 
-export interface Replayed {
+interface Replayed {
   replayed: number;
   /** Where to continue when the range has more events than one replay reads. */
   nextFrom: Date | null;
@@ -66,9 +66,9 @@ export async function replayRange(
   { from, to, events }: ReplayRange,
 ): Promise<Replayed> {
   const endpoint = await findEndpoint(db, key);
-  requireMayRead(by, events ?? endpoint.events);
+  const wanted = events ?? endpoint.events;
+  requireMayRead(by, wanted);
   requireEnabled(endpoint);
-  const filter = { events: events ?? endpoint.events };
   let replayed = 0;
   let position = await positionAt(db, key.workspaceId, from);
   for (let read = 0; ; ) {
@@ -76,16 +76,10 @@ export async function replayRange(
     if (page.kind === "gap" || page.last === position) return { replayed, nextFrom: null };
     const inRange = page.events.filter(({ at }) => at < to);
     const pairs = inRange.flatMap((event, place) =>
-      wants(filter, event.name) ? [{ endpointId: key.endpointId, place }] : [],
+      asksFor(wanted, event.name) ? [{ endpointId: key.endpointId, place }] : [],
     );
-    const now = new Date(clock.now());
-    replayed += await insertDeliveries(db, {
-      workspaceId: key.workspaceId,
-      events: inRange,
-      pairs,
-      now,
-      isReplay: true,
-    });
+    const deliveries = { workspaceId: key.workspaceId, events: inRange, pairs, now: new Date(clock.now()) };
+    replayed += await insertDeliveries(db, { ...deliveries, isReplay: true });
     const last = page.events.at(-1);
     if (inRange.length < page.events.length) return { replayed, nextFrom: null };
     read += page.last - position;

@@ -5,7 +5,7 @@ const minute = 60 * second;
 const hour = 60 * minute;
 
 /**
- * How long each attempt waits after the one before it has failed, in milliseconds: ten attempts within about 76 hours.
+ * The wait of each attempt after the failure of the one before it: ten attempts within about 76 hours.
  * Source: Standard Webhooks 1.0, "Deliverability and reliability".
  */
 export const retryDelaysMs: readonly number[] = [
@@ -21,9 +21,9 @@ export const retryDelaysMs: readonly number[] = [
   24 * hour,
 ];
 
-/** The longest delay that an endpoint may ask for, in milliseconds. */
+/** The longest delay that an endpoint may ask for. */
 export const maxAskedMs = 24 * hour;
-/** An endpoint that fails for this long is disabled, in milliseconds. */
+/** An endpoint that fails for this long is disabled. */
 export const patienceMs = 5 * 24 * hour;
 /** A delay is up to a tenth shorter or longer, so that retries spread out. */
 const jitter = 0.1;

@@ -6,7 +6,7 @@ import { Webhook } from "standardwebhooks";
 import { systemClock } from "../lib/clock.ts";
 import { type HttpCall, type HttpClient, HttpError, openHttpClient } from "../lib/http.ts";
 import { openSecretBox } from "../lib/secret-box.ts";
-import type { SealedEndpoint } from "./endpoint.ts";
+import type { SealedEndpoint } from "./endpoint-rows.ts";
 import { newWebhookSecret, sealWebhookSecret } from "./secrets.ts";
 import { answerCut, sendWebhook } from "./send.ts";
 

@@ -3,9 +3,8 @@ import { type HttpAnswer, type HttpClient, HttpError } from "../lib/http.ts";
 import { urlProblem } from "../lib/outbound-url.ts";
 import { retryAfterMs } from "../lib/retry-after.ts";
 import { MissingKeyError, type SecretBox } from "../lib/secret-box.ts";
-import type { SealedEndpoint } from "./endpoint.ts";
-import { openWebhookSecret } from "./secrets.ts";
-import { signatureHeaders } from "./sign.ts";
+import type { SealedEndpoint } from "./endpoint-rows.ts";
+import { openWebhookSecret, signatureHeaders } from "./secrets.ts";
 
 export interface SendDeps {
   http: HttpClient;
@@ -19,7 +18,7 @@ export interface Outcome {
   startedAt: Date;
   durationMs: number;
   isSuccess: boolean;
-  /** Null when no answer came. */
+  /** Null without an answer. */
   statusCode: number | null;
   /** Null after a success. */
   error: string | null;
@@ -28,18 +27,19 @@ export interface Outcome {
   askedMs: number | null;
 }
 
-/** From the name look-up to the last byte of the answer, in milliseconds. */
+/** From the name look-up to the last byte of the answer. */
 export const attemptTimeoutMs = 15_000;
-/** Bytes of an answer that are read, so that the connection can be reused, and that are kept in memory. */
+/** More is read than kept, so that the connection can be reused. */
 export const answerCut = { readBytes: 64 * 1024, keptBytes: 4 * 1024 };
-/** Bytes of an answer in the list of attempts. */
 const storedAnswerBytes = 1024;
 
-/** An attempt that the hub could not make, such as with a secret that it cannot open. */
+/** The hub could not make the attempt, such as with a secret that it cannot open. */
 export function failedHere(startedAt: Date): Outcome {
   const error = "The hub could not send it. The reason is in the log of the hub.";
-  return { startedAt, durationMs: 0, isSuccess: false, statusCode: null, error, answer: null, askedMs: null };
+  return { ...failure, startedAt, durationMs: 0, error };
 }
+
+const failure = { isSuccess: false, statusCode: null, error: null, answer: null, askedMs: null };
 
 export const goneStatus = 410;
 
@@ -52,18 +52,8 @@ export async function sendWebhook(
 ): Promise<Outcome | null> {
   const startedAt = new Date(clock.now());
   const startMs = clock.elapsed();
-  const ended = (rest: Partial<Outcome>): Outcome => {
-    const durationMs = Math.round(clock.elapsed() - startMs);
-    return {
-      startedAt,
-      durationMs,
-      isSuccess: false,
-      statusCode: null,
-      error: null,
-      answer: null,
-      askedMs: null,
-      ...rest,
-    };
+  const ended = (facts: Partial<Outcome>): Outcome => {
+    return { ...failure, startedAt, durationMs: Math.round(clock.elapsed() - startMs), ...facts };
   };
   // The rule may be stricter now than when the endpoint was created.
   const problem = urlProblem(endpoint.url, allowPrivate);

@@ -4,8 +4,9 @@ import { test } from "node:test";
 import { patient } from "../testing/patience.ts";
 import { ok, startReceiver, startWebhookTest, status, type WebhookTest } from "../testing/test-webhooks.ts";
 import { until } from "../testing/until.ts";
+import { deleteOldWebhookDeliveries } from "./claims.ts";
+import { giveUpDisabled } from "./disable.ts";
 import { follow, followedWorkspaces } from "./follow.ts";
-import { deleteOldWebhookDeliveries, giveUpDisabled } from "./maintenance.ts";
 import { attemptTimeoutMs } from "./send.ts";
 import { changeEndpoint, replayRange } from "./webhook-endpoints.ts";
 

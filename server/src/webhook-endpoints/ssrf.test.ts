@@ -9,10 +9,10 @@ import { dnsResolve } from "../lib/resolve.ts";
 import { openSecretBox } from "../lib/secret-box.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { startTestDns } from "../testing/test-dns.ts";
-import type { SealedEndpoint } from "./endpoint.ts";
+import type { SealedEndpoint } from "./endpoint-rows.ts";
+import { requireEndpointUrl } from "./endpoints.ts";
 import { newWebhookSecret, sealWebhookSecret } from "./secrets.ts";
 import { answerCut, type Outcome, sendWebhook } from "./send.ts";
-import { requireEndpointUrl } from "./url.ts";
 
 // Addresses by which an attacker tries to reach this machine or its network. Nothing may connect: a canary listens on
 // the loopback addresses, and a DNS server of the attacker answers for every name.

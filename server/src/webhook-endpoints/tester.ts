@@ -1,20 +1,18 @@
 import { testEvent } from "../../../contract/src/events.ts";
 import type { RequestDb } from "../database-roles.ts";
-import { notFound, RequestError } from "../errors.ts";
+import { RequestError } from "../errors.ts";
 import { newId } from "../lib/ids.ts";
 import { type Log, transaction } from "../lib/postgres.ts";
 import { run } from "../lib/query.ts";
-import type { WebhookAttempt } from "./attempts.ts";
-import { type DisableDeps, disableGone } from "./disable.ts";
-import type { EndpointKey } from "./endpoint.ts";
-import { findSealedEndpoint } from "./endpoint-rows.ts";
-import { type Finished, insertAttempts, noteHealth } from "./finish.ts";
+import { type Finished, insertAttempts, noteHealth, type WebhookAttempt } from "./attempts.ts";
+import { type DisableDeps, disable } from "./disable.ts";
+import { type EndpointKey, findSealedEndpoint, refuseUnknown } from "./endpoint-rows.ts";
 import { webhookBody } from "./follow.ts";
 import { goneStatus, type SendDeps, sendWebhook } from "./send.ts";
 
 export type TestDeps = SendDeps & Omit<DisableDeps, "db"> & { log: Log };
 
-/** Tests under way in this process. Each may last as long as an attempt. */
+/** Tests under way in this process, each as long as an attempt. */
 const maxTests = 16;
 
 /** A test is one attempt, now, of an event that is in no feed. Its delivery can be replayed like any other. */
@@ -24,20 +22,12 @@ export function openTester(deps: TestDeps) {
   async function test(db: RequestDb, { workspaceId, endpointId }: EndpointKey): Promise<WebhookAttempt> {
     const { clock, log, eventNotifier } = deps;
     const endpoint = await findSealedEndpoint(db, { workspaceId, endpointId });
-    if (endpoint === null) throw notFound("webhook endpoint");
     const now = new Date(clock.now());
     const deliveryId = newId(now.getTime());
     const body = webhookBody(testEvent, now, { webhook_endpoint_id: endpointId });
     const outcome = (await sendWebhook(deps, endpoint, { webhook_delivery_id: deliveryId, body }))!;
-    const finished: Finished = {
-      deliveryId,
-      workspaceId,
-      endpointId,
-      event: testEvent,
-      number: 1,
-      outcome,
-      retryAt: null,
-    };
+    const attempt = { deliveryId, workspaceId, endpointId, event: testEvent, number: 1, outcome };
+    const finished: Finished = { ...attempt, retryAt: null };
     const attemptId = await transaction(db, async (tx) => {
       const isThere = await run(
         tx,
@@ -48,13 +38,14 @@ export function openTester(deps: TestDeps) {
         [deliveryId, workspaceId, endpointId, testEvent, body, outcome.isSuccess ? "succeeded" : "failed", now],
       );
       // The endpoint was deleted meanwhile.
-      if (isThere === 0) throw notFound("webhook endpoint");
+      if (isThere === 0) refuseUnknown();
       const [id] = await insertAttempts(tx, [finished]);
       await noteHealth(tx, [finished]);
       return id!;
     });
-    if (outcome.statusCode === goneStatus)
-      await disableGone({ db, clock, log, eventNotifier }, { workspaceId, endpointId });
+    if (outcome.statusCode === goneStatus) {
+      await disable({ db, clock, log, eventNotifier }, { workspaceId, endpointId }, "gone");
+    }
     const { isSuccess, statusCode, error, answer, startedAt, durationMs } = outcome;
     return {
       attempt_id: attemptId,

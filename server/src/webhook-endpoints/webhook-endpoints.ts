@@ -3,27 +3,28 @@ import { Dispatcher, type DispatcherDeps } from "./dispatcher.ts";
 import { type FollowerDeps, openFollower } from "./follower.ts";
 
 export { listAttempts, type WebhookAttempt } from "./attempts.ts";
-export type { WebhookEndpoint } from "./endpoint.ts";
+export { deleteOldWebhookDeliveries } from "./claims.ts";
+export { giveUpDisabled } from "./disable.ts";
 export { maxRequests } from "./endpoint-queue.ts";
+export { findEndpoint, listEndpoints, type WebhookEndpoint } from "./endpoint-rows.ts";
 export {
   changeEndpoint,
   createEndpoint,
   type EndpointDeps,
-  findEndpoint,
-  listEndpoints,
   removeEndpoint,
   rotateSecret,
   type WithSecret,
 } from "./endpoints.ts";
-export { deleteOldWebhookDeliveries, giveUpDisabled } from "./maintenance.ts";
 export { replayAttempt, replayRange } from "./replay.ts";
+export { sealedWebhookSecrets } from "./secrets.ts";
 export { answerCut, type SendDeps } from "./send.ts";
 export { openTester, type TestDeps, type Tester } from "./tester.ts";
 
-export type WebhookEndpointsDeps = DispatcherDeps & Pick<FollowerDeps, "eventNotifier">;
-
 /** Follows the feeds and sends the webhooks. Any number of processes may run it. */
-export function startWebhookEndpoints(deps: WebhookEndpointsDeps): { poll(): Promise<void>; close(): Promise<void> } {
+export function startWebhookEndpoints(deps: DispatcherDeps & Pick<FollowerDeps, "eventNotifier">): {
+  poll(): Promise<void>;
+  close(): Promise<void>;
+} {
   const { db, clock, log, troubles, eventNotifier } = deps;
   const dispatcher = new Dispatcher(deps);
   const wake: FollowerDeps["wake"] = (endpoints) => dispatcher.wake(endpoints);
