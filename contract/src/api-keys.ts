@@ -24,7 +24,9 @@ export const ApiKey = named(
     key_hint: Type.String({ description: "The first 8 and last 4 characters of the key." }),
     scopes: Type.Array(KeyScope),
     created_by: uuid,
-    parent_id: nullable(uuid, { description: "The API key that created this one. Null: a logged-in user did." }),
+    parent_id: nullable(uuid, {
+      description: "The API key that created this one. Null when a logged-in user created it.",
+    }),
     expires_at: nullable(time),
     rate_limit: nullable(RateLimit),
     last_used_at: nullable(time),
@@ -82,7 +84,7 @@ export const apiKeys = operations("API keys", {
     path: "/v1/api-keys",
     summary: "Create an API key",
     description:
-      "The key acts for the caller, within its scopes and with the role that the caller has at that time. A key that an API key creates " +
+      "The key acts for the caller, within its scopes and with the role that the caller has at the time of each request. A key that an API key creates " +
       "shares the limit of that key and ends with it.",
     access: { role: "member", scope: "api-keys:write" },
     idempotent: true,

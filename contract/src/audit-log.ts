@@ -19,7 +19,7 @@ const AuditRecord = named(
     ),
     ip: nullable(Type.String()),
     request_id: nullable(Type.String()),
-    hash: Type.String({ description: "SHA-256 of this record and the hash before it, in hexadecimal." }),
+    hash: Type.String({ description: "SHA-256 of the previous record's hash and this record, in hexadecimal." }),
   }),
   {
     workspace_id: "0192f5c4-7d1e-7b3a-9c55-0a8e4f1d2b3c",

@@ -43,7 +43,8 @@ const LogIn = named(
         Type.String({
           minLength: 1,
           maxLength: 64,
-          description: "Of a user with a second factor: a code of the authenticator app, or a recovery code.",
+          description:
+            "Required for a user with a second factor: a code from the authenticator app, or a recovery code.",
         }),
       ),
     },
@@ -88,7 +89,7 @@ export const auth = operations("Authentication", {
     summary: "Log in with a username and password",
     description:
       "An unknown user and a wrong password get the same answer. After several failures a client must wait for its turn: 429 " +
-      "with `retry-after`. Attempts of other clients do not delay a reserved turn. An address from which the user has " +
+      "with `retry-after`. Attempts of other clients do not delay a reserved turn. An IP address from which the user has " +
       "logged in before has its own attempts.",
     access: "public",
     admission: "always",

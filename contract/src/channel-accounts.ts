@@ -28,7 +28,7 @@ export const ChannelAccountSettings = named(
   Type.Object(
     {
       base_url: Type.Optional(
-        Type.String({ maxLength: 500, description: "Where the platform answers, if not at its own address." }),
+        Type.String({ maxLength: 500, description: "The base URL of the platform's API, if it is not the usual one." }),
       ),
       api_version: Type.Optional(
         Type.String({ pattern: "^v\\d{1,3}\\.\\d{1,3}$", description: "The version of the platform's API." }),
@@ -214,8 +214,8 @@ export const channelAccounts = operations("Channel accounts", {
     path: "/v1/channel-accounts/{id}",
     summary: "Update a channel account",
     description:
-      "`settings` are replaced as a whole; credentials that you leave out stay. New credentials must be of the same number " +
-      "or bot. To change `settings.base_url`, also by leaving it out, send all credentials again, because they are sent " +
+      "`settings` are replaced as a whole; credentials that you leave out stay. New credentials must be for the same number " +
+      "or bot. To change `settings.base_url`, or to remove it by leaving it out, send all credentials again, because they are sent " +
       "to that address; 409 when it was changed at the same moment. The hub asks the platform about new credentials, and " +
       "about the stored ones before an account that needs attention or is disabled becomes active. If the platform " +
       "refuses them, the answer is 422 and nothing changes. New credentials make an account active that needed " +

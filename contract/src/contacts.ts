@@ -130,7 +130,7 @@ export const contacts = operations("Contacts", {
     description:
       "`into` takes over the addresses and memberships, and keeps its own name and metadata. From then on the id of the " +
       "merged contact returns `into`. If both had a private conversation with the same participant, both remain with " +
-      "their messages. Messages to an address, `POST /v1/conversations` and inbound messages use the one of `into`; the other one names it as " +
+      "their messages. Messages to an address, `POST /v1/conversations` and inbound messages use the conversation of `into`; the other conversation names it as " +
       "`continued_in` and gets only messages that quote one of its messages, or that are sent to its id. Safe to repeat.",
     access: write,
     idempotent: true,

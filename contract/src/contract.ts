@@ -54,7 +54,7 @@ export const contract: readonly Operation[] = [
 ].flatMap((group): Operation[] => Object.values(group));
 
 const about =
-  "One API to talk to anyone, on any channel. Lists come in pages: continue with `cursor` = `next_cursor` until it is null. A " +
+  "One API to send and receive messages on WhatsApp, Telegram and in your own app. Lists come in pages: continue with `cursor` = `next_cursor` until it is null. A " +
   "page may hold fewer items than `limit`, because it ends at about 1 MiB; it holds at least one when there is one.";
 
 /** The text of contract/openapi.json. */

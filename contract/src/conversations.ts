@@ -80,7 +80,7 @@ const ListedConversation = named(
     unread_count: nullable(
       Type.Integer({
         description:
-          "Messages of others that the caller, or the workspace as which it reads, has not read, among the newest " +
+          "Messages of others that are not read yet (by the caller, or by the workspace if the caller reads as the workspace), among the newest " +
           `${maxUnread}. Null when neither is a member.`,
       }),
     ),
@@ -188,9 +188,9 @@ export const conversations = operations("Conversations", {
     summary: "Create a conversation",
     description:
       "Name all members: a private conversation has exactly 2, a group 3 to 100. A caller with the role member " +
-      "must be among them, and may name only users and the workspace (403). With one wrong member nothing is created. " +
+      "must be among them, and may name only users and the workspace (403). If one member is wrong, nothing is created. " +
       "A private conversation of the same two participants exists once, and is returned with 200; if a merge of contacts left " +
-      "two, the one that the other names as `continued_in`. An API key may name only the other participant: the workspace " +
+      "two, it is the one that the other names as `continued_in`. An API key may name only the other participant: the workspace " +
       "is added or, for a member's key, that user.",
     access: write,
     idempotent: true,
@@ -283,7 +283,7 @@ export const conversations = operations("Conversations", {
     path: "/v1/conversations/{id}/read",
     summary: "Mark all messages up to one as read",
     description:
-      "As the caller, where it is a member; else, for agents and admins, as the workspace. A lower `seq` than before changes " +
+      "The caller reads as itself if it is a member; otherwise agents and admins read as the workspace. A lower `seq` than before changes " +
       "nothing. 204: the platforms that show read marks have accepted them (see `read_marks` of the capabilities). 202: " +
       "the mark is stored, and `not_shown` says which platform has not accepted it yet, and why.",
     access: write,
@@ -301,7 +301,7 @@ export const conversations = operations("Conversations", {
     summary: "Show that the caller is typing",
     description:
       "Sent to the sockets that receive the conversation, and to the platforms where the caller's next message would " +
-      "go, once in 4 seconds for each conversation. 204: the platforms that can show it have accepted it (see `typing` of the " +
+      "go, at most once in 4 seconds for each participant in a conversation. 204: the platforms that can show it have accepted it (see `typing` of the " +
       "capabilities). 202: `not_shown` says where it is not shown, and why. Where typing is shown only in answer to a " +
       "message, that message is marked as read.",
     access: write,

@@ -81,7 +81,7 @@ export const deadLetters = operations("Dead letters", {
     path: "/v1/dead-letters/{id}/replay",
     summary: "Replay a dead letter",
     description:
-      "`id` is that of its delivery or webhook. A delivery goes to the end of its lane, a message behind those of its " +
+      "`id` is that of its delivery or webhook. A delivery goes to the end of its lane, a message goes behind those of its " +
       "conversation that were routed meanwhile. A second call gets 404.",
     access: write,
     idempotent: true,

@@ -200,7 +200,7 @@ function describe({ description = "", access, answers, shows = [] }: Operation):
   const hasBody = Object.values(answers).some((schema) => schema !== null);
   if (scope === null || shows === "all" || !hasBody) return description;
   const also = shows.length === 0 ? "" : `, and ${shows.map((name) => `\`${name}\``).join(", ")}`;
-  return `${description} To an API key without \`${scope}\` the answer shows only ids and what the request said${also}.`.trim();
+  return `${description} To an API key without \`${scope}\` the answer shows only ids and the values that the request sent${also}.`.trim();
 }
 
 function showAnswer(

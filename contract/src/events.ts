@@ -100,7 +100,9 @@ const statusFields = {
   recipient_id: uuid,
   channel: text("The channel of the delivery; `app` is the hub's own."),
   address: nullable(text(`Where the delivery goes; null in the app. ${hidden}`)),
-  provider_message_id: nullable(text(`The platform's id, of the first part of a text that was split. ${hidden}`)),
+  provider_message_id: nullable(
+    text(`The platform's id; for a text that was split, that of its first part. ${hidden}`),
+  ),
   status: MessageStatus,
   error: nullable(DeliveryError),
   sent_at: nullable(moment("When the platform accepted it.")),

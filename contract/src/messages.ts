@@ -51,7 +51,7 @@ export const InboundRoute = named(
   Type.Enum(["quoted", "last_used", "private"], {
     description:
       "Why an inbound message landed in its conversation. `quoted`: it quotes a message of this conversation. `last_used`: the " +
-      "person was last addressed here, on that channel account. `private`: neither holds anywhere, so it is the private " +
+      "person last got a message here on that channel account, or last wrote. `private`: neither is true of any conversation, so it is the private " +
       "conversation of the workspace and the person.",
   }),
 );
@@ -93,7 +93,7 @@ export const NewMessage = named(
           pattern: addressPattern,
           description:
             "An address, such as `whatsapp:+5511999991111`; for callers with the role member, that of a user. The message goes " +
-            "into the caller's private conversation with that person, and for agents and API keys into the workspace's: if " +
+            "into the caller's private conversation with that person or, for agents and API keys, into the workspace's: if " +
             "there are both, into the one used last. To answer a message, give its `conversation_id` instead.",
         }),
       ),
@@ -293,7 +293,7 @@ export const conversationMessages = operations("Conversations", {
     path: "/v1/conversations/{id}/messages",
     summary: "List the messages of a conversation",
     description:
-      "Newest first; oldest first with `after_seq`. The messages with the given `seq` are not part of the page. `offset` counts " +
+      "Newest first; oldest first with `after_seq`. A message whose `seq` is given is not part of the page. `offset` counts " +
       "from the end at which the page begins, and is ignored with a `cursor`. A page may hold fewer messages than `limit`: it " +
       "ends at about 1 MiB, deliveries included.",
     access: read,

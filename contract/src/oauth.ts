@@ -45,9 +45,9 @@ export const oauth = operations("Authentication", {
     path: "/auth/oauth/{provider}/callback",
     summary: "Finish a log-in through a provider",
     description:
-      "The provider redirects the browser that started the log-in to it. Works once, within 10 minutes, in that browser. The " +
-      "provider must have verified the e-mail address, unless the user was linked to it before. 302 to `return_to`, with " +
-      "`log_in_code`; without a `return_to` 200 with the tokens.",
+      "The provider redirects the browser that started the log-in to this URL. It works once, within 10 minutes, in that browser. The " +
+      "provider must have verified the e-mail address, unless the user was linked to it before. Redirects (302) to " +
+      "`return_to` with `log_in_code`, or without a `return_to` returns 200 with the tokens.",
     access: "public",
     limit: "address",
     params,

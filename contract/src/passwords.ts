@@ -22,7 +22,7 @@ const PasswordChange = named(
     {
       current_password: Type.Optional(Type.String({ minLength: 1, maxLength: 256 })),
       new_password: newPassword,
-      ...endingFields("since they were last revoked all together"),
+      ...endingFields("since the last time that all of them were revoked"),
     },
     closed,
   ),
@@ -52,7 +52,7 @@ export const ownPassword = operations("Current user", {
     summary: "Change the password of the current user",
     description:
       "Ends all other sessions of the user. Also revokes the API keys, invitations, password resets and webhook endpoints " +
-      "that the user created since they were last revoked all together. The body can say otherwise. A user without a " +
+      "that the user created since the last time that all of them were revoked, unless the body says otherwise. A user without a " +
       "password, who logs in through a provider, omits `current_password` and must have logged in within the last 10 minutes. " +
       "Not for API keys.",
     access: { role: "member", session: true },
@@ -81,7 +81,7 @@ export const passwords = operations("Authentication", {
     summary: "Reset a password with a token",
     description:
       "Ends all sessions of the user, and revokes all API keys, invitations, password resets and webhook endpoints that the " +
-      "user created. The body can say otherwise. A second factor stays on.",
+      "user created, unless the body says otherwise. A second factor stays on.",
     access: "public",
     admission: "always",
     body: PasswordReset,

@@ -16,19 +16,19 @@ export const metadataLimits: FreeFormLimits = { maxBytes: 16 * 1024, maxValues: 
 export const nameText = Type.String({
   minLength: 1,
   maxLength: maxNameLength,
-  description: "One line with a visible character, and without characters that change the direction of text.",
+  description: "One line with at least one visible character and no characters that change the direction of text.",
 });
 
 export const addressText = Type.String({
   minLength: 1,
   maxLength: maxIdentifierLength + 32,
   pattern: addressPattern,
-  description: "`channel:identifier`; a phone number in any spelling, with + and its country code.",
+  description: "`channel:identifier`; a phone number in any format, with + and its country code.",
 });
 
 export const metadata = freeForm(
   metadataLimits,
-  "Your own fields: at most 16 KiB of JSON with 1,000 fields and elements, nested at most 20 deep. A number that a double " +
+  "Your own fields: at most 16 KiB of JSON with at most 1,000 fields and elements, nested at most 20 deep. A number that a double " +
     "does not represent exactly, such as 9007199254740993, is refused: send it as a string.",
 );
 

@@ -108,7 +108,7 @@ export const idempotencyKey = Type.String({
   pattern: "^[\\x20-\\x7e]{1,255}$",
   description:
     "1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the " +
-    "header `idempotent-replayed: true`. Another body gets 409 `IDEMPOTENCY_CONFLICT`; a request that is still in progress " +
+    "header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets " +
     "409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember " +
     "401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again.",
 });
@@ -131,7 +131,7 @@ export const pageCursor = Type.String({
   maxLength: 500,
   pattern: "^[A-Za-z0-9_-]+$",
   description:
-    "The `next_cursor` of the page before, with the same filters and order (400 with others). Without it you get the first page.",
+    "The `next_cursor` of the previous page, with the same filters and order (400 with others). Without it you get the first page.",
 });
 
 /** `limit` and `cursor` of every list. */

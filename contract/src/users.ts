@@ -28,7 +28,8 @@ export const displayName = line(200);
 export const UserRole = named(
   "Role",
   Type.Enum([...roles], {
-    description: "A member sees the conversations it is in, an agent all of the workspace. An admin may do everything.",
+    description:
+      "A member sees the conversations that it is in; an agent sees all conversations of the workspace. An admin may do everything in its workspace.",
   }),
 );
 

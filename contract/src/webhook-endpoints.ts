@@ -93,15 +93,15 @@ const endpointFields = {
   disabled_reason: nullable(
     Type.Enum([...disabledReasons], {
       description:
-        "`requested`: by an admin. `gone`: it answered 410. `failing`: nothing reached it for five days. " +
-        "`maker_lost_access`: the user or API key that made it could not make it now.",
+        "`requested`: by an admin. `gone`: it answered 410. `failing`: it failed for five days without a success. " +
+        "`maker_lost_access`: the user or API key that made it would no longer be allowed to make it.",
     }),
   ),
   failing_since: nullable(time),
-  old_secret_until: nullable(time, { description: "Until when the secret before signs beside the new one." }),
+  old_secret_until: nullable(time, { description: "Until when the previous secret signs beside the new one." }),
   made_by: nullable(uuid, {
     description:
-      "The user who made or enabled it last, or changed its address or events. It gets events as long as that user is an " +
+      "The user who last made or enabled it, or changed its URL or events. The endpoint gets events as long as that user is an " +
       "admin, and the API key works.",
   }),
   made_by_key_id: nullable(uuid, { description: "The API key by which it was made; null for a logged-in user." }),
@@ -324,7 +324,7 @@ export const webhookEndpoints = operations("Webhook endpoints", {
     path: "/v1/webhook-endpoints/{id}/replay",
     summary: "Send the events of a time range again",
     description:
-      "Sends those from `from` up to, but not including, `to` (default: now) that the feed still has, whether they were sent " +
+      "Sends the events from `from` up to, but not including, `to` (default: now) that the feed still has, whether they were sent " +
       "to the endpoint before or not. Default of `events`: what the endpoint subscribes to. 409 while it is disabled.",
     access: write,
     idempotent: true,

@@ -10,7 +10,7 @@ import { commonSettings } from "./settings.ts";
 const readme = readFileSync(path.join(import.meta.dirname, "../README.md"), "utf8");
 
 test("the README lists the methods of each platform, all of them and no others", () => {
-  const section = readme.slice(readme.indexOf("## What is answered"), readme.indexOf("A test compares"));
+  const section = readme.slice(readme.indexOf("## Supported calls"), readme.indexOf("A test compares"));
   const listed = [...section.matchAll(/^- `([^`]+)`/gm)].map((match) => match[1]);
   assert.deepEqual(
     listed,

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { generateKeyPairSync } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { describe, test } from "node:test";
@@ -15,6 +15,18 @@ const shared = {
   JWT_SECRET: "j".repeat(32),
   ENCRYPTION_KEY: "ab".repeat(32),
 };
+
+test("the configuration guide has a table row for every key, with its default", () => {
+  const guide = readFileSync(join(import.meta.dirname, "../../../docs/guides/configuration.md"), "utf8");
+  const rows = guide.split("\n").map((line) => line.split("|").map((cell) => cell.trim()));
+  const absent = describeConfig(load({})).filter(({ key, default: value }) => {
+    const row = rows.find(([, keys]) => keys?.includes(`\`${key}\``));
+    // Defaults that depend on other keys are described in words.
+    const isFixed = /^[\w:./-]+$/.test(value) && !["PUBLIC_URL", "REGISTRATION"].includes(key);
+    return row === undefined || (isFixed && !row[2]!.replaceAll("`", "").includes(value));
+  });
+  assert.deepEqual(absent, []);
+});
 
 test("every key has a default", () => {
   const config = load({});

@@ -29,7 +29,8 @@ export function addressParser(channels: Iterable<AddressedChannel>): ParseAddres
     const colon = text.indexOf(":");
     if (colon < 1) throw invalid(`${field} must be channel:identifier; the channels are: ${known}.`, { field });
     const name = text.slice(0, colon);
-    if (name === appChannel) throw invalid(`${field}: every user has the channel app; it cannot be given.`, { field });
+    if (name === appChannel)
+      throw invalid(`${field} cannot be an address of the channel app: every user has one automatically.`, { field });
     const channel = byName.get(name);
     if (channel === undefined)
       throw invalid(`${field} names an unknown channel; the channels are: ${known}.`, { field });

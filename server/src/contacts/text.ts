@@ -11,7 +11,7 @@ export function requireName(name: string, field: string): string {
   if (!isVisible(name)) throw invalid(`${field} must not be blank.`, { field });
   if (isPlainName(name)) return name;
   throw invalid(
-    `${field} must be one line without control characters, marks that change the direction of text, and unpaired surrogates.`,
+    `${field} must be one line without control characters, marks that change the direction of text, or unpaired surrogates.`,
     { field },
   );
 }

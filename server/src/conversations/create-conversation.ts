@@ -91,7 +91,7 @@ export async function insertMembers(
 /** Throws VALIDATION_ERROR for a private conversation, which has no `inbound`. */
 export function requireInbound(type: ConversationType): void {
   if (type === "group") return;
-  throw invalid("Only groups have inbound. Leave it out of a private conversation.", { field: "inbound" });
+  throw invalid("Only groups can have inbound. Leave it out for a private conversation.", { field: "inbound" });
 }
 
 function withCaller({ kind, participantId }: Principal, input: ConversationInput): ConversationInput {

@@ -26,7 +26,8 @@ export async function readConversation(
 ): Promise<void> {
   await transaction(db, async (tx) => {
     const { lastSeq } = await findConversation(tx, principal, conversationId);
-    if (seq > lastSeq) throw invalid(`seq does not exist yet: the last one is ${lastSeq}.`, { field: "seq" });
+    if (seq > lastSeq)
+      throw invalid(`seq names a message that does not exist yet: the last one is ${lastSeq}.`, { field: "seq" });
     const participantId = await actingMember(tx, principal, conversationId);
     const readSeq = await lockReadSeq(tx, conversationId, participantId);
     if (readSeq === null || readSeq >= seq) return;

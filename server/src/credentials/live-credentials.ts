@@ -42,7 +42,7 @@ export function openLiveCredentials({ db, clock }: { db: IdentityDb; clock: Cloc
 
 function refuseTooMany(error: unknown): never {
   if (!(error instanceof BatcherFull)) throw error;
-  throw new RequestError("OVERLOADED", "Too many clients connect at once; try again in a moment.", {
+  throw new RequestError("OVERLOADED", "Too many clients are connecting at once; try again in a moment.", {
     retryAfterSeconds: 2,
   });
 }

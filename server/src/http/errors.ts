@@ -64,7 +64,8 @@ export function answerClientError({ code }: { code?: string }, socket: Socket): 
   socket.end([`HTTP/1.1 ${status} ${STATUS_CODES[status]}`, ...lines, "", body].join("\r\n"));
 }
 
-const tooSlow = () => new RequestError("REQUEST_TIMEOUT", "The request did not arrive in time: send it at once.");
+const tooSlow = () =>
+  new RequestError("REQUEST_TIMEOUT", "The request did not arrive in time: send it without pauses.");
 const notHttp = (code: string) =>
   code === "HPE_HEADER_OVERFLOW"
     ? headersTooLarge()

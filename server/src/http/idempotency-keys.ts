@@ -211,7 +211,7 @@ function findKey(db: Db, callerId: string, key: string): Promise<HeldKey | null>
 function otherBody(): RequestError {
   return new RequestError(
     "IDEMPOTENCY_CONFLICT",
-    "This Idempotency-Key was used for another request: take a new key for a new request.",
+    "This Idempotency-Key was used for another request: use a new key for a new request.",
   );
 }
 

@@ -55,7 +55,7 @@ export function refuseHeaders(request: IncomingMessage, limits: DoorLimits): Req
   if (headers.host !== undefined && !hostForm.test(headers.host)) {
     return invalid("The header host must be a host name or an IP address, with or without a port.");
   }
-  if (countHosts(rawHeaders) > 1) return invalid("The header host is there twice: send it once.");
+  if (countHosts(rawHeaders) > 1) return invalid("The header host was sent more than once: send it once.");
   return undefined;
 }
 
@@ -84,5 +84,8 @@ export function refuseQuery(url: string): RequestError | undefined {
 }
 
 export function headersTooLarge(): RequestError {
-  return new RequestError("HEADERS_TOO_LARGE", "The headers are too many or too long: send at most 100, in 16 KiB.");
+  return new RequestError(
+    "HEADERS_TOO_LARGE",
+    "There are too many headers, or they are too long: send at most 100, with at most 16 KiB in all.",
+  );
 }

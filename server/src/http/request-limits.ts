@@ -80,7 +80,7 @@ function showLimit(reply: FastifyReply, limit: RateLimit, taken: Taken): Request
   const seconds = taken.retryAfterSeconds;
   return new RequestError(
     "RATE_LIMIT_EXCEEDED",
-    `Too many requests: ${limit.burst} at once and ${rate(limit)} on average may be made. Try again in ${seconds} s.`,
+    `Too many requests: at most ${limit.burst} at once and ${rate(limit)} on average are allowed. Try again in ${seconds} s.`,
     { retryAfterSeconds: seconds },
   );
 }

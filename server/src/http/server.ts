@@ -176,7 +176,7 @@ function admit(
   try {
     requireRole(principal, access.role);
     if (access.session && principal.kind === "api_key") {
-      throw forbidden("An API key cannot do this: log in as the user who made it.");
+      throw forbidden("An API key cannot do this: log in as the user who created it.");
     }
     if (access.scope !== undefined) requireScope(principal, ...[access.scope].flat());
     request.principal = { ...principal, origin: originOf(request) };

@@ -130,7 +130,7 @@ describe("TLS on the hub itself", () => {
       [{ certFile: text }, /text\.pem holds no certificate: TLS_CERT_FILE needs one in PEM/],
       [{ keyFile: text }, /text\.pem holds no private key: TLS_KEY_FILE needs one in PEM/],
       [{ certFile: files.keyFile }, /first\.key holds no certificate/],
-      [{ keyFile: other.keyFile }, /other\.key is not that of the certificate in .*first\.pem/],
+      [{ keyFile: other.keyFile }, /other\.key does not match the certificate in .*first\.pem/],
     ];
     for (const [change, message] of wrong) {
       assert.throws(

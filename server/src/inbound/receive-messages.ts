@@ -133,7 +133,7 @@ function compose(
   const quotedHere = quoted?.conversationId === conversationId ? quoted.messageId : null;
   const isReaction = event.payload.type === "reaction";
   if (isReaction && quotedHere === null) {
-    return new RequestError("VALIDATION_ERROR", "It reacts to a message that this conversation does not have.");
+    return new RequestError("VALIDATION_ERROR", "The reaction is to a message that is not in this conversation.");
   }
   const content = event.payload.type === "reaction" ? { ...event.payload, message_id: quotedHere! } : event.payload;
   try {

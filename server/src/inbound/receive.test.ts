@@ -140,7 +140,7 @@ test("what the hub itself failed at comes again; what can never be accepted is n
   const noted = await all<{ error: string }>(inbox.line.pool, "SELECT error FROM webhooks WHERE error IS NOT NULL");
   assert.deepEqual(
     noted.map((row) => row.error),
-    ["It reacts to a message that this conversation does not have."],
+    ["The reaction is to a message that is not in this conversation."],
   );
 });
 

@@ -18,7 +18,7 @@ export function readCertificate({ certFile, keyFile }: CertificateFiles): Certif
   const key = read("TLS_KEY_FILE", keyFile);
   if (!parseCertificate(cert, certFile).checkPrivateKey(parseKey(key, keyFile))) {
     throw new StartError(
-      `The key in ${keyFile} is not that of the certificate in ${certFile}: give the one it was made with.`,
+      `The key in ${keyFile} does not match the certificate in ${certFile}: give the private key of that certificate.`,
     );
   }
   return { cert, key };

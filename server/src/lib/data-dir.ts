@@ -20,7 +20,9 @@ export function openDataDir(dataDir: string): string {
     return path;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") {
-      throw new StartError(`The folder ${dataDir} cannot be made: set DATA_DIR to one that can.`, { cause: error });
+      throw new StartError(`The folder ${dataDir} cannot be created: set DATA_DIR to a folder that can be.`, {
+        cause: error,
+      });
     }
     throw explainFileError(error, dataDir);
   }

@@ -74,7 +74,7 @@ describe("migrations", () => {
       assert.rejects(migrate(place.pool, { log, folder: makeFolder(files) }), isStartError(pattern));
     await refused({ ...one, "0003-late.sql": "" }, /leaves a gap/);
     await refused({ ...one, "0001-other.sql": "" }, /uses the number 1 again/);
-    await refused({ ...one, "2-short.sql": "" }, /is no migration/);
+    await refused({ ...one, "2-short.sql": "" }, /is not a migration/);
   });
 });
 

@@ -46,7 +46,7 @@ export function readMigrations(folder: string): Migration[] {
 
 function readMigration(folder: string, file: string): Migration {
   const [, number] = /^(\d{4})-[a-z0-9-]+\.sql$/.exec(file) ?? [];
-  if (!number) throw new StartError(`${join(folder, file)} is no migration: name it like 0001-conversations.sql.`);
+  if (!number) throw new StartError(`${join(folder, file)} is not a migration: name it like 0001-conversations.sql.`);
   // A checkout may change the line ends.
   const sql = readFileSync(join(folder, file), "utf8").replaceAll("\r\n", "\n");
   return { version: Number(number), name: file, sql, checksum: createHash("sha256").update(sql).digest("hex") };

@@ -73,7 +73,7 @@ const generate: Record<Field, () => string> = {
 function readExisting(dataDir: string): Stored {
   const path = pathIn(dataDir);
   const stored = read(path);
-  if (stored === undefined) throw new StartError(`There is no ${path}: a hub makes it when it starts first.`);
+  if (stored === undefined) throw new StartError(`There is no ${path}: the hub creates it when it first starts.`);
   parse(path, { jwt_private_key: generate.jwt_private_key(), ...stored } as Stored);
   return { jwt_private_key: generate.jwt_private_key(), ...stored } as Stored;
 }

@@ -59,7 +59,7 @@ function toShow({ db }: FirstAdminDeps, { userId, generated, passwordHash }: Cre
 async function createFirstAdmin({ db, clock, hasher, config }: FirstAdminDeps): Promise<CreatedAdmin | null> {
   const { adminUsername: username, adminPassword } = config;
   if (!isUsername(username)) {
-    throw new StartError("ADMIN_USERNAME cannot be a username: give 3 to 50 of a–z, 0–9, dot, dash and underscore.");
+    throw new StartError("ADMIN_USERNAME is not a valid username: give 3 to 50 of a–z, 0–9, dot, dash and underscore.");
   }
   const generated = adminPassword === null ? readablePassword() : null;
   const passwordHash = await hasher.hash(generated ?? adminPassword!.reveal());

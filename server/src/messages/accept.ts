@@ -179,7 +179,10 @@ function resultFor(message: NewMessage, first: NewMessage, written: Written | Er
 }
 
 export function usedId(): RequestError {
-  return new RequestError("IDEMPOTENCY_CONFLICT", "This message_id was used for another message. Use a new one.");
+  return new RequestError(
+    "IDEMPOTENCY_CONFLICT",
+    "This message_id was used for another message. Use a new message_id.",
+  );
 }
 
 export function refusal(message: Pick<NewMessage, "channels">, why: Refusal): RequestError {

@@ -35,7 +35,7 @@ export function parseClientFrame(text: Buffer): ClientFrame {
   }
   const wanted = fields[type as ClientFrame["type"]];
   for (const name of Object.keys(given)) {
-    if (!Object.hasOwn(wanted, name)) throw invalid(`A frame ${type} has no field ${name.slice(0, 100)}.`);
+    if (!Object.hasOwn(wanted, name)) throw invalid(`A ${type} frame has no field ${name.slice(0, 100)}.`);
   }
   for (const [name, { test, must }] of Object.entries(wanted)) {
     if (!test(given[name])) throw invalid(`${name} must be ${must}.`, { field: name });

@@ -33,7 +33,7 @@ export class FrameQuota {
     if (this.#tokens < 1) return tooMany(`A socket may send ${framesPerSecond} frames a second. Send fewer.`);
     this.#tokens -= 1;
     if (waiting < maxWaitingFrames) return null;
-    return tooMany("Too many frames of this socket wait. Wait for the answers before you send more.");
+    return tooMany("Too many frames of this socket are waiting. Wait for the answers before you send more.");
   }
 
   /** Counts a refused frame. Returns whether the client must be disconnected. */

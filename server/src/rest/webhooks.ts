@@ -57,7 +57,7 @@ export function webhookRoutes(app: App, deps: WebhookRouteDeps): void {
           throw new RequestError("AUTH_INVALID", "The signature or secret of this webhook is wrong.");
         }
         if (account.status === "disabled") {
-          const message = "This channel account is disabled; send it again once it is not.";
+          const message = "This channel account is disabled; send the webhook again once the account is enabled.";
           throw new RequestError("CHANNEL_UNAVAILABLE", message, { retryAfterSeconds: 60 });
         }
         const kept = Object.fromEntries(keptHeaders.flatMap((name) => (headers[name] ? [[name, headers[name]]] : [])));
@@ -72,7 +72,7 @@ export function webhookRoutes(app: App, deps: WebhookRouteDeps): void {
 
 function refuse(error: unknown): never {
   if (!(error instanceof BatcherFull)) throw error;
-  throw new RequestError("OVERLOADED", "Too many webhooks wait to be stored: retry this one.", {
+  throw new RequestError("OVERLOADED", "Too many webhooks are waiting to be stored: send this one again later.", {
     retryAfterSeconds: 2,
     cause: error,
   });

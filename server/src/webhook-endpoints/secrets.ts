@@ -20,7 +20,7 @@ export function requireWebhookSecret(secret: string): string {
   // The decoder skips characters that are not base64.
   const isCanonical = encoded !== "" && bytes.toString("base64") === encoded;
   if (isCanonical && bytes.length >= leastBytes && bytes.length <= mostBytes) return secret;
-  throw invalid(`secret must be ${prefix} and the base64 of ${leastBytes} to ${mostBytes} random bytes.`, {
+  throw invalid(`secret must be ${prefix} followed by the base64 of ${leastBytes} to ${mostBytes} random bytes.`, {
     field: "secret",
   });
 }

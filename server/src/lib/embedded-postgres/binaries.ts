@@ -41,7 +41,7 @@ function completeLibraries(packageFolder: string): void {
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === "EEXIST") continue;
       throw new StartError(
-        `${link} cannot be made (${(error as Error).message}): run npm ci with install scripts allowed.`,
+        `${link} cannot be created (${(error as Error).message}): run npm ci with install scripts allowed.`,
       );
     }
   }

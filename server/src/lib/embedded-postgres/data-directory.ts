@@ -37,7 +37,7 @@ function isCluster(directory: string): boolean {
   const stats = statSync(directory, { throwIfNoEntry: false });
   if (!stats || (stats.isDirectory() && readdirSync(directory).length === 0)) return false;
   throw new StartError(
-    `${directory} holds something else than a PostgreSQL database: move it away, or set another DATA_DIR.`,
+    `${directory} contains something other than a PostgreSQL database: move it away, or set another DATA_DIR.`,
   );
 }
 
@@ -118,7 +118,7 @@ async function runInitdb(
   if (code === 0) return;
   signal?.throwIfAborted();
   if (saysDiskFull(output)) throw new StartError(diskFull(directory));
-  throw new StartError(`The database could not be made in ${directory}: ${reasonOf(output)}.`);
+  throw new StartError(`The database could not be created in ${directory}: ${reasonOf(output)}.`);
 }
 
 /** If another process was faster, its folder stays. */

@@ -119,7 +119,7 @@ test("a data directory of any name works", async () => {
 });
 
 test("explains a folder that cannot be created in one sentence", { skip: process.platform !== "linux" }, async () => {
-  await assert.rejects(start("/proc/chat4all"), isSentence(/cannot be made: set DATA_DIR to one that can/));
+  await assert.rejects(start("/proc/chat4all"), isSentence(/cannot be created: set DATA_DIR to a folder that can/));
 });
 
 test("explains a file in the place of a folder in one sentence", async () => {
@@ -130,7 +130,10 @@ test("explains a file in the place of a folder in one sentence", async () => {
 
   mkdirSync(folder.dataDir);
   writeFileSync(join(folder.dataDir, "postgres"), "");
-  await assert.rejects(start(folder.dataDir), isSentence(/postgres holds something else than a PostgreSQL database/));
+  await assert.rejects(
+    start(folder.dataDir),
+    isSentence(/postgres contains something other than a PostgreSQL database/),
+  );
 });
 
 test("explains a cluster that cannot start in one sentence", async () => {
