@@ -301,6 +301,7 @@ for (const { channel, capabilities, handshake } of connectors) {
       });
       const sent = await send(ana, text("patience"));
       const [got] = await ana.receives(1);
+      await hub.settled();
       const attempts = (await hub.client.messages.trace(sent.message_id)).filter(({ what }) => what === "attempt");
       assert.deepEqual(
         attempts.map(({ outcome }) => outcome),

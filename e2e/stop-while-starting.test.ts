@@ -21,7 +21,7 @@ for (const [what, env, logged] of [
   [
     "Redis refuses connections",
     (port: number) => ({ SIMULATOR_PORT: "0", REDIS_URL: `redis://127.0.0.1:${port}` }),
-    /the connection to Redis is away/,
+    /Redis cannot be reached/,
   ],
 ] as const) {
   for (const signal of ["SIGINT", "SIGTERM"] as const) {

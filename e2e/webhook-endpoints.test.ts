@@ -214,6 +214,8 @@ test("an endpoint that an API key made is disabled when the key is revoked, and 
   await program.has("by-a-key", "it was received", (received) => received.length === 1);
   await hub.admin.apiKeys.revoke(key.api_key_id);
   await person.writes("after the key");
+  // Otherwise its event may come after the endpoint is enabled again.
+  await hub.settled();
   const disabled = await until("the endpoint is disabled", async () => {
     const now = await hub.admin.webhookEndpoints.get(id);
     return now.status === "disabled" && now;
