@@ -35,7 +35,7 @@ export interface paths {
         put?: never;
         /**
          * Log in with a username and password
-         * @description An unknown user and a wrong password get the same answer. After several failures a client must wait for its turn: 429 with `retry-after`. Attempts of other clients do not delay a reserved turn. An address from which the user has logged in before has its own attempts.
+         * @description An unknown user and a wrong password get the same answer. After several failures a client must wait for its turn: 429 with `retry-after`. Attempts of other clients do not delay a reserved turn. An IP address from which the user has logged in before has its own attempts.
          */
         post: operations["logIn"];
         delete?: never;
@@ -153,7 +153,7 @@ export interface paths {
         };
         /**
          * Finish a log-in through a provider
-         * @description The provider redirects the browser that started the log-in to it. Works once, within 10 minutes, in that browser. The provider must have verified the e-mail address, unless the user was linked to it before. 302 to `return_to`, with `log_in_code`; without a `return_to` 200 with the tokens.
+         * @description The provider redirects the browser that started the log-in to this URL. It works once, within 10 minutes, in that browser. The provider must have verified the e-mail address, unless the user was linked to it before. Redirects (302) to `return_to` with `log_in_code`, or without a `return_to` returns 200 with the tokens.
          */
         get: operations["finishProviderLogIn"];
         put?: never;
@@ -215,7 +215,7 @@ export interface paths {
         put?: never;
         /**
          * Reset a password with a token
-         * @description Ends all sessions of the user, and revokes all API keys, invitations, password resets and webhook endpoints that the user created. The body can say otherwise. A second factor stays on.
+         * @description Ends all sessions of the user, and revokes all API keys, invitations, password resets and webhook endpoints that the user created, unless the body says otherwise. A second factor stays on.
          */
         post: operations["resetPassword"];
         delete?: never;
@@ -235,7 +235,7 @@ export interface paths {
         put?: never;
         /**
          * Accept an invitation
-         * @description Creates the user and logs the user in, also where registration is closed.
+         * @description Creates the user and logs the user in, even if registration is closed.
          */
         post: operations["acceptInvitation"];
         delete?: never;
@@ -299,7 +299,7 @@ export interface paths {
         put?: never;
         /**
          * Change the password of the current user
-         * @description Ends all other sessions of the user. Also revokes the API keys, invitations, password resets and webhook endpoints that the user created since they were last revoked all together. The body can say otherwise. A user without a password, who logs in through a provider, omits `current_password` and must have logged in within the last 10 minutes. Not for API keys.
+         * @description Ends all other sessions of the user. Also revokes the API keys, invitations, password resets and webhook endpoints that the user created since the last time that all of them were revoked, unless the body says otherwise. A user without a password, who logs in through a provider, omits `current_password` and must have logged in within the last 10 minutes. Not for API keys.
          */
         post: operations["changePassword"];
         delete?: never;
@@ -364,7 +364,7 @@ export interface paths {
         put?: never;
         /**
          * Create an API key
-         * @description The key acts for the caller, within its scopes and with the role that the caller has at that time. A key that an API key creates shares the limit of that key and ends with it.
+         * @description The key acts for the caller, within its scopes and with the role that the caller has at the time of each request. A key that an API key creates shares the limit of that key and ends with it.
          */
         post: operations["createApiKey"];
         delete?: never;
@@ -444,7 +444,7 @@ export interface paths {
         put?: never;
         /**
          * Get what sending a message would do, without sending it
-         * @description To an API key without `messages:read` the answer shows only ids and what the request said, and `recipients.channel`, `recipients.can_send`, `recipients.reason`, `recipients.window.state`, `recipients.needs`, `recipients.adaptations`.
+         * @description To an API key without `messages:read` the answer shows only ids and the values that the request sent, and `recipients.channel`, `recipients.can_send`, `recipients.reason`, `recipients.window.state`, `recipients.needs`, `recipients.adaptations`.
          */
         post: operations["preflightMessage"];
         delete?: never;
@@ -525,7 +525,7 @@ export interface paths {
         put?: never;
         /**
          * Create a conversation
-         * @description Name all members: a private conversation has exactly 2, a group 3 to 100. A caller with the role member must be among them, and may name only users and the workspace (403). With one wrong member nothing is created. A private conversation of the same two participants exists once, and is returned with 200; if a merge of contacts left two, the one that the other names as `continued_in`. An API key may name only the other participant: the workspace is added or, for a member's key, that user. To an API key without `conversations:read` the answer shows only ids and what the request said.
+         * @description Name all members: a private conversation has exactly 2, a group 3 to 100. A caller with the role member must be among them, and may name only users and the workspace (403). If one member is wrong, nothing is created. A private conversation of the same two participants exists once, and is returned with 200; if a merge of contacts left two, it is the one that the other names as `continued_in`. An API key may name only the other participant: the workspace is added or, for a member's key, that user. To an API key without `conversations:read` the answer shows only ids and the values that the request sent.
          */
         post: operations["createConversation"];
         delete?: never;
@@ -550,7 +550,7 @@ export interface paths {
         head?: never;
         /**
          * Update the title, settings or inbound rule of a conversation
-         * @description Only the fields in the body change; null removes the title. Changing `inbound` needs the role agent. To an API key without `conversations:read` the answer shows only ids and what the request said.
+         * @description Only the fields in the body change; null removes the title. Changing `inbound` needs the role agent. To an API key without `conversations:read` the answer shows only ids and the values that the request sent.
          */
         patch: operations["updateConversation"];
         trace?: never;
@@ -583,7 +583,7 @@ export interface paths {
         put?: never;
         /**
          * Add a member to a group
-         * @description Any member, agent or admin may do so; callers with the role member may add only users (403). The new member sees earlier messages. To an API key without `conversations:read` the answer shows only ids and what the request said.
+         * @description Any member, agent or admin may do so; callers with the role member may add only users (403). The new member sees earlier messages. To an API key without `conversations:read` the answer shows only ids and the values that the request sent.
          */
         post: operations["addMember"];
         delete?: never;
@@ -623,7 +623,7 @@ export interface paths {
         put?: never;
         /**
          * Mark all messages up to one as read
-         * @description As the caller, where it is a member; else, for agents and admins, as the workspace. A lower `seq` than before changes nothing. 204: the platforms that show read marks have accepted them (see `read_marks` of the capabilities). 202: the mark is stored, and `not_shown` says which platform has not accepted it yet, and why. To an API key without `conversations:read` the answer shows only ids and what the request said, and `not_shown`.
+         * @description The caller reads as itself if it is a member; otherwise agents and admins read as the workspace. A lower `seq` than before changes nothing. 204: the platforms that show read marks have accepted them (see `read_marks` of the capabilities). 202: the mark is stored, and `not_shown` says which platform has not accepted it yet, and why. To an API key without `conversations:read` the answer shows only ids and the values that the request sent, and `not_shown`.
          */
         post: operations["markConversationRead"];
         delete?: never;
@@ -643,7 +643,7 @@ export interface paths {
         put?: never;
         /**
          * Show that the caller is typing
-         * @description Sent to the sockets that receive the conversation, and to the platforms where the caller's next message would go, once in 4 seconds for each conversation. 204: the platforms that can show it have accepted it (see `typing` of the capabilities). 202: `not_shown` says where it is not shown, and why. Where typing is shown only in answer to a message, that message is marked as read. To an API key without `conversations:read` the answer shows only ids and what the request said, and `not_shown`.
+         * @description Sent to the sockets that receive the conversation, and to the platforms where the caller's next message would go, at most once in 4 seconds for each participant in a conversation. 204: the platforms that can show it have accepted it (see `typing` of the capabilities). 202: `not_shown` says where it is not shown, and why. Where typing is shown only in answer to a message, that message is marked as read. To an API key without `conversations:read` the answer shows only ids and the values that the request sent, and `not_shown`.
          */
         post: operations["showTyping"];
         delete?: never;
@@ -661,7 +661,7 @@ export interface paths {
         };
         /**
          * List the messages of a conversation
-         * @description Newest first; oldest first with `after_seq`. The messages with the given `seq` are not part of the page. `offset` counts from the end at which the page begins, and is ignored with a `cursor`. A page may hold fewer messages than `limit`: it ends at about 1 MiB, deliveries included.
+         * @description Newest first; oldest first with `after_seq`. A message whose `seq` is given is not part of the page. `offset` counts from the end at which the page begins, and is ignored with a `cursor`. A page may hold fewer messages than `limit`: it ends at about 1 MiB, deliveries included.
          */
         get: operations["listMessages"];
         put?: never;
@@ -736,7 +736,7 @@ export interface paths {
         head?: never;
         /**
          * Update a contact
-         * @description Keys of `metadata` are merged into the stored ones. A null value removes its key; null as `metadata` removes all. To an API key without `contacts:read` the answer shows only ids and what the request said.
+         * @description Keys of `metadata` are merged into the stored ones. A null value removes its key; null as `metadata` removes all. To an API key without `contacts:read` the answer shows only ids and the values that the request sent.
          */
         patch: operations["updateContact"];
         trace?: never;
@@ -752,7 +752,7 @@ export interface paths {
         put?: never;
         /**
          * Merge a contact into another
-         * @description `into` takes over the addresses and memberships, and keeps its own name and metadata. From then on the id of the merged contact returns `into`. If both had a private conversation with the same participant, both remain with their messages. Messages to an address, `POST /v1/conversations` and inbound messages use the one of `into`; the other one names it as `continued_in` and gets only messages that quote one of its messages, or that are sent to its id. Safe to repeat. To an API key without `contacts:read` the answer shows only ids and what the request said.
+         * @description `into` takes over the addresses and memberships, and keeps its own name and metadata. From then on the id of the merged contact returns `into`. If both had a private conversation with the same participant, both remain with their messages. Messages to an address, `POST /v1/conversations` and inbound messages use the conversation of `into`; the other conversation names it as `continued_in` and gets only messages that quote one of its messages, or that are sent to its id. Safe to repeat. To an API key without `contacts:read` the answer shows only ids and the values that the request sent.
          */
         post: operations["mergeContacts"];
         delete?: never;
@@ -772,7 +772,7 @@ export interface paths {
         put?: never;
         /**
          * Add an address to a contact
-         * @description 409 names the participant that has the address, as `details.participant_id`. To an API key without `contacts:read` the answer shows only ids and what the request said.
+         * @description 409 names the participant that has the address, as `details.participant_id`. To an API key without `contacts:read` the answer shows only ids and the values that the request sent.
          */
         post: operations["addContactAddress"];
         delete?: never;
@@ -845,7 +845,7 @@ export interface paths {
         head?: never;
         /**
          * Update a user
-         * @description `disabled: true` ends the sessions of the user and stops the API keys that the user made. The last admin of a workspace can be neither disabled nor demoted (409). To an API key without `users:read` the answer shows only ids and what the request said.
+         * @description `disabled: true` ends the sessions of the user and stops the API keys that the user made. The last admin of a workspace can be neither disabled nor demoted (409). To an API key without `users:read` the answer shows only ids and the values that the request sent.
          */
         patch: operations["updateUser"];
         trace?: never;
@@ -942,7 +942,7 @@ export interface paths {
         put?: never;
         /**
          * Add an address to a user
-         * @description When an admin calls it, the address is added at once: 201, or 409 with the participant that has it. Users prove their own addresses: 202, and the hub sends a one-time code to the address, which is valid for 10 minutes and 5 tries. The answer is the same whether the platform accepts the code or not; `help` says what to do when none arrives. A user and an address may each have 3 open verifications, and start 5 an hour. 422 when no account of the channel is connected. To an API key without `users:read` the answer shows only ids and what the request said, and `expires_at`, `help`.
+         * @description When an admin calls it, the address is added at once: 201, or 409 with the participant that has it. Users prove their own addresses: 202, and the hub sends the address a one-time code, which is valid for 10 minutes and 5 tries. The answer is the same whether the platform accepts the code or not; `help` says what to do when none arrives. A user and an address may each have 3 open verifications, and start 5 an hour. 422 when no account of the channel is connected. To an API key without `users:read` the answer shows only ids and the values that the request sent, and `expires_at`, `help`.
          */
         post: operations["addUserAddress"];
         delete?: never;
@@ -962,7 +962,7 @@ export interface paths {
         put?: never;
         /**
          * Verify an address with the code that was sent to it
-         * @description For the caller's own user. 409, without naming the owner, when another user has the address, or a contact that another user has written to or that is in a conversation with others: ask an admin. To an API key without `users:read` the answer shows only ids and what the request said.
+         * @description For the caller's own user. 409, which does not name the owner, when the address belongs to another user, or to a contact that another user has written to or that is in a conversation with others. Ask an admin. To an API key without `users:read` the answer shows only ids and the values that the request sent.
          */
         post: operations["verifyUserAddress"];
         delete?: never;
@@ -1056,7 +1056,7 @@ export interface paths {
         head?: never;
         /**
          * Update a channel account
-         * @description `settings` are replaced as a whole; credentials that you leave out stay. New credentials must be of the same number or bot. To change `settings.base_url`, also by leaving it out, send all credentials again, because they are sent to that address; 409 when it was changed at the same moment. The hub asks the platform about new credentials, and about the stored ones before an account that needs attention or is disabled becomes active. If the platform refuses them, the answer is 422 and nothing changes. New credentials make an account active that needed attention, and the waiting messages are sent. To an API key without `channel-accounts:read` the answer shows only ids and what the request said.
+         * @description `settings` are replaced as a whole; credentials that you leave out stay. New credentials must be for the same number or bot. To change `settings.base_url`, or to remove it by leaving it out, send all credentials again, because they are sent to that address; 409 when it was changed at the same moment. The hub asks the platform about new credentials, and about the stored ones before an account that needs attention or is disabled becomes active. If the platform refuses them, the answer is 422 and nothing changes. New credentials make an account active that needed attention, and the waiting messages are sent. To an API key without `channel-accounts:read` the answer shows only ids and the values that the request sent.
          */
         patch: operations["updateChannelAccount"];
         trace?: never;
@@ -1132,7 +1132,7 @@ export interface paths {
         put?: never;
         /**
          * Replay a dead letter
-         * @description `id` is that of its delivery or webhook. A delivery goes to the end of its lane, a message behind those of its conversation that were routed meanwhile. A second call gets 404.
+         * @description `id` is that of its delivery or webhook. A delivery goes to the end of its lane, a message goes behind those of its conversation that were routed meanwhile. A second call gets 404.
          */
         post: operations["replayDeadLetter"];
         delete?: never;
@@ -1222,7 +1222,7 @@ export interface paths {
         head?: never;
         /**
          * Update a webhook endpoint
-         * @description Disabling an endpoint cancels its waiting events. When it is enabled again, it gets the events from then on; replay the others. To an API key without `webhook-endpoints:read` the answer shows only ids and what the request said.
+         * @description Disabling an endpoint cancels its waiting events. When it is enabled again, it gets the events from then on; replay the others. To an API key without `webhook-endpoints:read` the answer shows only ids and the values that the request sent.
          */
         patch: operations["updateWebhookEndpoint"];
         trace?: never;
@@ -1238,7 +1238,7 @@ export interface paths {
         put?: never;
         /**
          * Rotate the secret of a webhook endpoint
-         * @description For a while the old and the new secret both sign each event: the header `webhook-signature` holds two signatures. To an API key without `webhook-endpoints:read` the answer shows only ids and what the request said, and `secret`.
+         * @description For a while the old and the new secret both sign each event: the header `webhook-signature` holds two signatures. To an API key without `webhook-endpoints:read` the answer shows only ids and the values that the request sent, and `secret`.
          */
         post: operations["rotateWebhookSecret"];
         delete?: never;
@@ -1258,7 +1258,7 @@ export interface paths {
         put?: never;
         /**
          * Send a test event to a webhook endpoint
-         * @description Sends `webhook_endpoint.test` at once and without retries, even if the endpoint does not subscribe to it or is disabled. To an API key without `webhook-endpoints:read` the answer shows only ids and what the request said, and `event`, `number`, `status`, `status_code`, `error`, `started_at`, `duration_ms`, `next_attempt_at`.
+         * @description Sends `webhook_endpoint.test` at once and without retries, even if the endpoint does not subscribe to it or is disabled. To an API key without `webhook-endpoints:read` the answer shows only ids and the values that the request sent, and `event`, `number`, `status`, `status_code`, `error`, `started_at`, `duration_ms`, `next_attempt_at`.
          */
         post: operations["testWebhookEndpoint"];
         delete?: never;
@@ -1315,7 +1315,7 @@ export interface paths {
         put?: never;
         /**
          * Send the events of a time range again
-         * @description Sends those from `from` up to, but not including, `to` (default: now) that the feed still has, whether they were sent to the endpoint before or not. Default of `events`: what the endpoint subscribes to. 409 while it is disabled.
+         * @description Sends the events from `from` up to, but not including, `to` (default: now) that the feed still has, whether they were sent to the endpoint before or not. Default of `events`: what the endpoint subscribes to. 409 while it is disabled.
          */
         post: operations["replayWebhookEvents"];
         delete?: never;
@@ -1801,7 +1801,7 @@ export interface components {
             scopes: components["schemas"]["Scope"][];
             /** @description A UUID. */
             created_by: string;
-            /** @description The API key that created this one. Null: a logged-in user did. */
+            /** @description The API key that created this one. Null when a logged-in user created it. */
             parent_id: string | null;
             /** Format: date-time */
             expires_at: string | null;
@@ -1852,7 +1852,7 @@ export interface components {
             };
             ip: string | null;
             request_id: string | null;
-            /** @description SHA-256 of this record and the hash before it, in hexadecimal. */
+            /** @description SHA-256 of the previous record's hash and this record, in hexadecimal. */
             hash: string;
         };
         AuditRecordPage: {
@@ -2070,7 +2070,7 @@ export interface components {
          *     }
          */
         ChannelAccountSettings: {
-            /** @description Where the platform answers, if not at its own address. */
+            /** @description The base URL of the platform's API, if it is not the usual one. */
             base_url?: string;
             /** @description The version of the platform's API. */
             api_version?: string;
@@ -2173,7 +2173,7 @@ export interface components {
             display_name: string;
             /** @description `channel:identifier` as stored, oldest first. */
             addresses: string[];
-            /** @description Your own fields: at most 16 KiB of JSON with 1,000 fields and elements, nested at most 20 deep. A number that a double does not represent exactly, such as 9007199254740993, is refused: send it as a string. */
+            /** @description Your own fields: at most 16 KiB of JSON with at most 1,000 fields and elements, nested at most 20 deep. A number that a double does not represent exactly, such as 9007199254740993, is refused: send it as a string. */
             metadata: {
                 [key: string]: unknown;
             };
@@ -2190,9 +2190,9 @@ export interface components {
          *     }
          */
         ContactChange: {
-            /** @description One line with a visible character, and without characters that change the direction of text. */
+            /** @description One line with at least one visible character and no characters that change the direction of text. */
             display_name?: string;
-            /** @description Your own fields: at most 16 KiB of JSON with 1,000 fields and elements, nested at most 20 deep. A number that a double does not represent exactly, such as 9007199254740993, is refused: send it as a string. */
+            /** @description Your own fields: at most 16 KiB of JSON with at most 1,000 fields and elements, nested at most 20 deep. A number that a double does not represent exactly, such as 9007199254740993, is refused: send it as a string. */
             metadata?: {
                 [key: string]: unknown;
             } | null;
@@ -2252,7 +2252,7 @@ export interface components {
          *     }
          */
         ConversationChange: {
-            /** @description One line with a visible character, and without characters that change the direction of text. */
+            /** @description One line with at least one visible character and no characters that change the direction of text. */
             title?: string | null;
             settings?: {
                 /** @description In a group, members on other channels get a message with its author's name in front. */
@@ -2311,7 +2311,7 @@ export interface components {
             scopes: components["schemas"]["Scope"][];
             /** @description A UUID. */
             created_by: string;
-            /** @description The API key that created this one. Null: a logged-in user did. */
+            /** @description The API key that created this one. Null when a logged-in user created it. */
             parent_id: string | null;
             /** Format: date-time */
             expires_at: string | null;
@@ -2330,7 +2330,7 @@ export interface components {
             role: components["schemas"]["Role"];
             /** @description A UUID. */
             invited_by: string;
-            /** @description The API key that created it. Null: a logged-in user did. */
+            /** @description The API key that created the invitation. Null when a logged-in user created it. */
             made_by_key_id: string | null;
             /** Format: date-time */
             expires_at: string;
@@ -2508,7 +2508,7 @@ export interface components {
          */
         GroupInbound: "here" | "quoted";
         /**
-         * @description Why an inbound message landed in its conversation. `quoted`: it quotes a message of this conversation. `last_used`: the person was last addressed here, on that channel account. `private`: neither holds anywhere, so it is the private conversation of the workspace and the person.
+         * @description Why an inbound message landed in its conversation. `quoted`: it quotes a message of this conversation. `last_used`: the person last got a message here on that channel account, or last wrote. `private`: neither is true of any conversation, so it is the private conversation of the workspace and the person.
          * @enum {string}
          */
         InboundRoute: "quoted" | "last_used" | "private";
@@ -2530,7 +2530,7 @@ export interface components {
             role: components["schemas"]["Role"];
             /** @description A UUID. */
             invited_by: string;
-            /** @description The API key that created it. Null: a logged-in user did. */
+            /** @description The API key that created the invitation. Null when a logged-in user created it. */
             made_by_key_id: string | null;
             /** Format: date-time */
             expires_at: string;
@@ -2598,7 +2598,7 @@ export interface components {
             updated_at: string;
             /** @description A text is cut after 1000 characters, and longer parameters of a template are left out. Null for an API key without `messages:read`. */
             last_message: components["schemas"]["LastMessage"] | null;
-            /** @description Messages of others that the caller, or the workspace as which it reads, has not read, among the newest 100. Null when neither is a member. */
+            /** @description Messages of others that are not read yet (by the caller, or by the workspace if the caller reads as the workspace), among the newest 100. Null when neither is a member. */
             unread_count: number | null;
         };
         ListedConversationPage: {
@@ -2641,7 +2641,7 @@ export interface components {
         LogIn: {
             username: string;
             password: string;
-            /** @description Of a user with a second factor: a code of the authenticator app, or a recovery code. */
+            /** @description Required for a user with a second factor: a code from the authenticator app, or a recovery code. */
             totp_code?: string;
         };
         /**
@@ -2738,9 +2738,9 @@ export interface components {
         };
         /** @description The id of a participant, or an address. An unknown address creates a contact. */
         MemberInput: string | {
-            /** @description `channel:identifier`; a phone number in any spelling, with + and its country code. */
+            /** @description `channel:identifier`; a phone number in any format, with + and its country code. */
             address: string;
-            /** @description One line with a visible character, and without characters that change the direction of text. */
+            /** @description One line with at least one visible character and no characters that change the direction of text. */
             display_name?: string;
         };
         Message: {
@@ -2886,7 +2886,7 @@ export interface components {
             channel: string;
             /** @description Where the delivery goes; null in the app. Null for callers with the role member. */
             address: string | null;
-            /** @description The platform's id, of the first part of a text that was split. Null for callers with the role member. */
+            /** @description The platform's id; for a text that was split, that of its first part. Null for callers with the role member. */
             provider_message_id: string | null;
             status: components["schemas"]["MessageStatus"];
             error: components["schemas"]["DeliveryError"] | null;
@@ -2939,7 +2939,7 @@ export interface components {
             channel: string;
             /** @description Where the delivery goes; null in the app. Null for callers with the role member. */
             address: string | null;
-            /** @description The platform's id, of the first part of a text that was split. Null for callers with the role member. */
+            /** @description The platform's id; for a text that was split, that of its first part. Null for callers with the role member. */
             provider_message_id: string | null;
             status: components["schemas"]["MessageStatus"];
             error: components["schemas"]["DeliveryError"] | null;
@@ -2969,7 +2969,7 @@ export interface components {
          *     }
          */
         NewAddress: {
-            /** @description `channel:identifier`; a phone number in any spelling, with + and its country code. */
+            /** @description `channel:identifier`; a phone number in any format, with + and its country code. */
             address: string;
         };
         /**
@@ -3038,10 +3038,10 @@ export interface components {
          *     }
          */
         NewContact: {
-            /** @description One line with a visible character, and without characters that change the direction of text. */
+            /** @description One line with at least one visible character and no characters that change the direction of text. */
             display_name: string;
             addresses?: string[];
-            /** @description Your own fields: at most 16 KiB of JSON with 1,000 fields and elements, nested at most 20 deep. A number that a double does not represent exactly, such as 9007199254740993, is refused: send it as a string. */
+            /** @description Your own fields: at most 16 KiB of JSON with at most 1,000 fields and elements, nested at most 20 deep. A number that a double does not represent exactly, such as 9007199254740993, is refused: send it as a string. */
             metadata?: {
                 [key: string]: unknown;
             };
@@ -3059,7 +3059,7 @@ export interface components {
          */
         NewConversation: {
             type: components["schemas"]["ConversationType"];
-            /** @description One line with a visible character, and without characters that change the direction of text. */
+            /** @description One line with at least one visible character and no characters that change the direction of text. */
             title?: string | null;
             settings?: {
                 /** @description In a group, members on other channels get a message with its author's name in front. */
@@ -3108,7 +3108,7 @@ export interface components {
             message_id?: string;
             /** @description A UUID. */
             conversation_id?: string;
-            /** @description An address, such as `whatsapp:+5511999991111`; for callers with the role member, that of a user. The message goes into the caller's private conversation with that person, and for agents and API keys into the workspace's: if there are both, into the one used last. To answer a message, give its `conversation_id` instead. */
+            /** @description An address, such as `whatsapp:+5511999991111`; for callers with the role member, that of a user. The message goes into the caller's private conversation with that person or, for agents and API keys, into the workspace's: if there are both, into the one used last. To answer a message, give its `conversation_id` instead. */
             to?: string;
             /** @description A UUID. */
             from?: string;
@@ -3124,7 +3124,7 @@ export interface components {
                 /** @default 60 */
                 after_seconds?: number;
             };
-            /** @description Your own fields: at most 16 KiB of JSON with 1,000 fields and elements, nested at most 20 deep. A number that a double does not represent exactly, such as 9007199254740993, is refused: send it as a string. */
+            /** @description Your own fields: at most 16 KiB of JSON with at most 1,000 fields and elements, nested at most 20 deep. A number that a double does not represent exactly, such as 9007199254740993, is refused: send it as a string. */
             metadata?: {
                 [key: string]: unknown;
             };
@@ -3367,7 +3367,7 @@ export interface components {
             revoke_sessions?: boolean;
             /**
              * Format: date-time
-             * @description Revokes the API keys that the user created at this time or later, and the invitations, password resets and webhook endpoints. Default: since they were last revoked all together. Null: none.
+             * @description Revokes the API keys that the user created at this time or later, and the invitations, password resets and webhook endpoints. Default: since the last time that all of them were revoked. Null: none.
              */
             revoke_api_keys_since?: string | null;
         };
@@ -3580,7 +3580,7 @@ export interface components {
             next_from: string | null;
         };
         /**
-         * @description A member sees the conversations it is in, an agent all of the workspace. An admin may do everything.
+         * @description A member sees the conversations that it is in; an agent sees all conversations of the workspace. An admin may do everything in its workspace.
          * @enum {string}
          */
         Role: "member" | "agent" | "admin";
@@ -3872,16 +3872,16 @@ export interface components {
             status: components["schemas"]["WebhookEndpointStatus"];
             /** Format: date-time */
             disabled_at: string | null;
-            /** @description `requested`: by an admin. `gone`: it answered 410. `failing`: nothing reached it for five days. `maker_lost_access`: the user or API key that made it could not make it now. */
+            /** @description `requested`: by an admin. `gone`: it answered 410. `failing`: it failed for five days without a success. `maker_lost_access`: the user or API key that made it would no longer be allowed to make it. */
             disabled_reason: ("requested" | "gone" | "failing" | "maker_lost_access") | null;
             /** Format: date-time */
             failing_since: string | null;
             /**
              * Format: date-time
-             * @description Until when the secret before signs beside the new one.
+             * @description Until when the previous secret signs beside the new one.
              */
             old_secret_until: string | null;
-            /** @description The user who made or enabled it last, or changed its address or events. It gets events as long as that user is an admin, and the API key works. */
+            /** @description The user who last made or enabled it, or changed its URL or events. The endpoint gets events as long as that user is an admin, and the API key works. */
             made_by: string | null;
             /** @description The API key by which it was made; null for a logged-in user. */
             made_by_key_id: string | null;
@@ -4005,16 +4005,16 @@ export interface components {
             status: components["schemas"]["WebhookEndpointStatus"];
             /** Format: date-time */
             disabled_at: string | null;
-            /** @description `requested`: by an admin. `gone`: it answered 410. `failing`: nothing reached it for five days. `maker_lost_access`: the user or API key that made it could not make it now. */
+            /** @description `requested`: by an admin. `gone`: it answered 410. `failing`: it failed for five days without a success. `maker_lost_access`: the user or API key that made it would no longer be allowed to make it. */
             disabled_reason: ("requested" | "gone" | "failing" | "maker_lost_access") | null;
             /** Format: date-time */
             failing_since: string | null;
             /**
              * Format: date-time
-             * @description Until when the secret before signs beside the new one.
+             * @description Until when the previous secret signs beside the new one.
              */
             old_secret_until: string | null;
-            /** @description The user who made or enabled it last, or changed its address or events. It gets events as long as that user is an admin, and the API key works. */
+            /** @description The user who last made or enabled it, or changed its URL or events. The endpoint gets events as long as that user is an admin, and the API key works. */
             made_by: string | null;
             /** @description The API key by which it was made; null for a logged-in user. */
             made_by_key_id: string | null;
@@ -4160,7 +4160,7 @@ export interface components {
         };
     };
     parameters: {
-        /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. Another body gets 409 `IDEMPOTENCY_CONFLICT`; a request that is still in progress 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+        /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
         IdempotencyKey: string;
     };
     requestBodies: never;
@@ -4341,7 +4341,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. Another body gets 409 `IDEMPOTENCY_CONFLICT`; a request that is still in progress 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -4643,7 +4643,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. Another body gets 409 `IDEMPOTENCY_CONFLICT`; a request that is still in progress 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -4776,7 +4776,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. Another body gets 409 `IDEMPOTENCY_CONFLICT`; a request that is still in progress 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -4864,7 +4864,7 @@ export interface operations {
             query?: {
                 /** @description A page may hold fewer items: it ends at about 1 MiB. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before, with the same filters and order (400 with others). Without it you get the first page. */
+                /** @description The `next_cursor` of the previous page, with the same filters and order (400 with others). Without it you get the first page. */
                 cursor?: string;
             };
             header?: never;
@@ -4892,7 +4892,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. Another body gets 409 `IDEMPOTENCY_CONFLICT`; a request that is still in progress 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -4952,7 +4952,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. Another body gets 409 `IDEMPOTENCY_CONFLICT`; a request that is still in progress 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -4987,7 +4987,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. Another body gets 409 `IDEMPOTENCY_CONFLICT`; a request that is still in progress 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -5079,7 +5079,7 @@ export interface operations {
             query?: {
                 /** @description A page may hold fewer items: it ends at about 1 MiB. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before, with the same filters and order (400 with others). Without it you get the first page. */
+                /** @description The `next_cursor` of the previous page, with the same filters and order (400 with others). Without it you get the first page. */
                 cursor?: string;
             };
             header?: never;
@@ -5112,7 +5112,7 @@ export interface operations {
             query?: {
                 /** @description A page may hold fewer items: it ends at about 1 MiB. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before, with the same filters and order (400 with others). Without it you get the first page. */
+                /** @description The `next_cursor` of the previous page, with the same filters and order (400 with others). Without it you get the first page. */
                 cursor?: string;
             };
             header?: never;
@@ -5145,7 +5145,7 @@ export interface operations {
             query?: {
                 /** @description A page may hold fewer items: it ends at about 1 MiB. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before, with the same filters and order (400 with others). Without it you get the first page. */
+                /** @description The `next_cursor` of the previous page, with the same filters and order (400 with others). Without it you get the first page. */
                 cursor?: string;
                 /** @description A UUID. */
                 contact_id?: string;
@@ -5182,7 +5182,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. Another body gets 409 `IDEMPOTENCY_CONFLICT`; a request that is still in progress 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -5313,7 +5313,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. Another body gets 409 `IDEMPOTENCY_CONFLICT`; a request that is still in progress 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
@@ -5461,7 +5461,7 @@ export interface operations {
             query?: {
                 /** @description A page may hold fewer items: it ends at about 1 MiB. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before, with the same filters and order (400 with others). Without it you get the first page. */
+                /** @description The `next_cursor` of the previous page, with the same filters and order (400 with others). Without it you get the first page. */
                 cursor?: string;
                 offset?: number;
                 before_seq?: number;
@@ -5530,11 +5530,11 @@ export interface operations {
             query?: {
                 /** @description A page may hold fewer items: it ends at about 1 MiB. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before, with the same filters and order (400 with others). Without it you get the first page. */
+                /** @description The `next_cursor` of the previous page, with the same filters and order (400 with others). Without it you get the first page. */
                 cursor?: string;
                 /** @description Part of the display name or of an address, ignoring case, accents and Unicode composition; or part of a phone number, formatted or not. 503 `SEARCH_TIMEOUT` after 2 s. */
                 query?: string;
-                /** @description `channel:identifier`; a phone number in any spelling, with + and its country code. */
+                /** @description `channel:identifier`; a phone number in any format, with + and its country code. */
                 address?: string;
                 /** @description A key of the metadata. Needs `metadata_value`. */
                 metadata_key?: string;
@@ -5566,7 +5566,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. Another body gets 409 `IDEMPOTENCY_CONFLICT`; a request that is still in progress 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -5687,7 +5687,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. Another body gets 409 `IDEMPOTENCY_CONFLICT`; a request that is still in progress 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
@@ -5724,7 +5724,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. Another body gets 409 `IDEMPOTENCY_CONFLICT`; a request that is still in progress 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
@@ -5764,7 +5764,7 @@ export interface operations {
             path: {
                 /** @description A UUID. */
                 id: string;
-                /** @description `channel:identifier`; a phone number in any spelling, with + and its country code. */
+                /** @description `channel:identifier`; a phone number in any format, with + and its country code. */
                 address: string;
             };
             cookie?: never;
@@ -5791,7 +5791,7 @@ export interface operations {
             query?: {
                 /** @description A page may hold fewer items: it ends at about 1 MiB. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before, with the same filters and order (400 with others). Without it you get the first page. */
+                /** @description The `next_cursor` of the previous page, with the same filters and order (400 with others). Without it you get the first page. */
                 cursor?: string;
                 /** @description Part of the username, e-mail address or display name, ignoring case, accents and Unicode composition. 503 `SEARCH_TIMEOUT` after 2 s. */
                 query?: string;
@@ -5821,7 +5821,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. Another body gets 409 `IDEMPOTENCY_CONFLICT`; a request that is still in progress 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -5944,7 +5944,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. Another body gets 409 `IDEMPOTENCY_CONFLICT`; a request that is still in progress 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
@@ -6005,7 +6005,7 @@ export interface operations {
             query?: {
                 /** @description A page may hold fewer items: it ends at about 1 MiB. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before, with the same filters and order (400 with others). Without it you get the first page. */
+                /** @description The `next_cursor` of the previous page, with the same filters and order (400 with others). Without it you get the first page. */
                 cursor?: string;
             };
             header?: never;
@@ -6033,7 +6033,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. Another body gets 409 `IDEMPOTENCY_CONFLICT`; a request that is still in progress 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -6093,7 +6093,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. Another body gets 409 `IDEMPOTENCY_CONFLICT`; a request that is still in progress 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
@@ -6177,7 +6177,7 @@ export interface operations {
             path: {
                 /** @description A UUID. */
                 id: string;
-                /** @description `channel:identifier`; a phone number in any spelling, with + and its country code. */
+                /** @description `channel:identifier`; a phone number in any format, with + and its country code. */
                 address: string;
             };
             cookie?: never;
@@ -6204,7 +6204,7 @@ export interface operations {
             query?: {
                 /** @description A page may hold fewer items: it ends at about 1 MiB. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before, with the same filters and order (400 with others). Without it you get the first page. */
+                /** @description The `next_cursor` of the previous page, with the same filters and order (400 with others). Without it you get the first page. */
                 cursor?: string;
             };
             header?: never;
@@ -6232,7 +6232,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. Another body gets 409 `IDEMPOTENCY_CONFLICT`; a request that is still in progress 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -6266,7 +6266,7 @@ export interface operations {
             query?: {
                 /** @description A page may hold fewer items: it ends at about 1 MiB. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before, with the same filters and order (400 with others). Without it you get the first page. */
+                /** @description The `next_cursor` of the previous page, with the same filters and order (400 with others). Without it you get the first page. */
                 cursor?: string;
                 channel?: components["schemas"]["Channel"];
             };
@@ -6295,7 +6295,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. Another body gets 409 `IDEMPOTENCY_CONFLICT`; a request that is still in progress 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -6477,7 +6477,7 @@ export interface operations {
             query?: {
                 /** @description A page may hold fewer items: it ends at about 1 MiB. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before, with the same filters and order (400 with others). Without it you get the first page. */
+                /** @description The `next_cursor` of the previous page, with the same filters and order (400 with others). Without it you get the first page. */
                 cursor?: string;
                 channel?: string;
                 /** @description The code of the error, such as `WINDOW_CLOSED`. */
@@ -6508,7 +6508,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. Another body gets 409 `IDEMPOTENCY_CONFLICT`; a request that is still in progress 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
@@ -6541,7 +6541,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. Another body gets 409 `IDEMPOTENCY_CONFLICT`; a request that is still in progress 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -6611,7 +6611,7 @@ export interface operations {
             query?: {
                 /** @description A page may hold fewer items: it ends at about 1 MiB. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before, with the same filters and order (400 with others). Without it you get the first page. */
+                /** @description The `next_cursor` of the previous page, with the same filters and order (400 with others). Without it you get the first page. */
                 cursor?: string;
             };
             header?: never;
@@ -6639,7 +6639,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. Another body gets 409 `IDEMPOTENCY_CONFLICT`; a request that is still in progress 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -6760,7 +6760,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. Another body gets 409 `IDEMPOTENCY_CONFLICT`; a request that is still in progress 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
@@ -6797,7 +6797,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. Another body gets 409 `IDEMPOTENCY_CONFLICT`; a request that is still in progress 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
@@ -6831,7 +6831,7 @@ export interface operations {
             query?: {
                 /** @description A page may hold fewer items: it ends at about 1 MiB. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before, with the same filters and order (400 with others). Without it you get the first page. */
+                /** @description The `next_cursor` of the previous page, with the same filters and order (400 with others). Without it you get the first page. */
                 cursor?: string;
                 status?: "succeeded" | "failed";
             };
@@ -6864,7 +6864,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. Another body gets 409 `IDEMPOTENCY_CONFLICT`; a request that is still in progress 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
@@ -6899,7 +6899,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. Another body gets 409 `IDEMPOTENCY_CONFLICT`; a request that is still in progress 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
@@ -6937,7 +6937,7 @@ export interface operations {
             query?: {
                 /** @description A page may hold fewer items: it ends at about 1 MiB. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before, with the same filters and order (400 with others). Without it you get the first page. */
+                /** @description The `next_cursor` of the previous page, with the same filters and order (400 with others). Without it you get the first page. */
                 cursor?: string;
                 /** @description Such as `session.refused`. */
                 action?: string;

@@ -42,7 +42,8 @@ export async function openRedis({ url, name, clock, log, onReconnect, signal }: 
   });
   client.on("error", (error: Error) => {
     lastError = error;
-    if (!isAway) log.warn({ reason: reasonOf(error), name }, "Redis cannot be reached: the hub keeps trying to connect");
+    if (!isAway)
+      log.warn({ reason: reasonOf(error), name }, "Redis cannot be reached: the hub keeps trying to connect");
     isAway = true;
   });
   client.on("ready", () => {

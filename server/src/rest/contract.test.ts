@@ -155,7 +155,10 @@ test("an operation that takes an Idempotency-Key has the header and the status o
 
 test("the description of a write says what an API key without the read scope does not see", () => {
   const described = new Map(operations);
-  assert.match(described.get("PATCH /v1/contacts/{id}")!.description!, /without `contacts:read` .* only ids and the values/);
+  assert.match(
+    described.get("PATCH /v1/contacts/{id}")!.description!,
+    /without `contacts:read` .* only ids and the values/,
+  );
   assert.match(described.get("POST /v1/users/{id}/addresses")!.description!, /said, and `expires_at`, `help`\.$/);
   assert.doesNotMatch(described.get("POST /v1/contacts")!.description!, /contacts:read/);
 });
