@@ -5,10 +5,7 @@ import type { Db } from "../lib/query.ts";
  * by one process at a time, and repeat until their handler succeeds: handlers must be safe to run twice.
  */
 export interface Bus {
-  /**
-   * Appends in the caller's transaction. Publish last and commit soon: it locks the heads of the partitions. Then call
-   * `wake`.
-   */
+  /** In the caller's transaction. Publish last, since it locks the heads of the partitions, commit, and call `wake`. */
   publish(tx: Db, topic: string, records: readonly NewRecord[]): Promise<void>;
   /** For a statement that publishes itself: pass it to `bus_append(topic, partitions, counts, batches)`. */
   outboxOf(records: readonly NewRecord[]): Outbox;
@@ -18,7 +15,6 @@ export interface Bus {
   subscribe<Value>(topic: string, group: string, consumer: Consumer<Value>): Subscription;
   lag(topic: string, group: string): Promise<number>;
   progress(topic: string, group: string): Promise<PartitionProgress[]>;
-  /** The same in every process and engine. */
   partitionOf(key: string): number;
 }
 
@@ -27,11 +23,10 @@ export interface NewRecord {
   readonly value: unknown;
 }
 
-/** Records by partition, in parallel arrays. */
 export interface Outbox {
   readonly partitions: number[];
   readonly counts: number[];
-  /** Each a JSON array of `[key, value]` pairs, oldest first. */
+  /** By partition: each a JSON array of `[key, value]` pairs, oldest first. */
   readonly batches: string[];
 }
 
@@ -48,7 +43,6 @@ export interface PartitionProgress {
   /** The last consumed offset. For a partition held here, the one in memory, which may be ahead of the store. */
   readonly consumed: number;
   readonly waiting: number;
-  /** False while `onAssigned` runs. */
   readonly isPrepared: boolean;
   /** Also `none` when the lease of the owner has ended. */
   readonly holder: "here" | "elsewhere" | "none";
@@ -57,21 +51,14 @@ export interface PartitionProgress {
 export interface Consumer<Value> {
   /** Records in a call, about: a batch published as one is not split. */
   readonly maxBatch: number;
-  /**
-   * Without it, one call at a time gets records of all partitions. Otherwise each of at most this many partitions has
-   * calls of its own, so that a slow one does not delay the others.
-   */
+  /** One call for each of so many partitions: a slow one does not delay the others. Default: one call for all. */
   readonly partitionsAtOnce?: number;
   /**
-   * Handles records of owned partitions, in order for each partition, with one call at a time for a partition. When it
-   * throws, the same records come again, one by one. A record that fails for a reason of its own (`isRecordFault`)
-   * is given up after four tries; any other failure is retried with backoff until it works, and delays only its partition.
+   * Records of owned partitions, in order, with one call at a time for a partition. After a failure they are retried one
+   * by one: a record that fails for a reason of its own (`isRecordFault`) four times, other failures until they end.
    */
   handle(records: readonly BusRecord<Value>[]): Promise<void>;
-  /**
-   * Called for a record that is given up: store it as a dead letter. The partition continues when this returns. May run
-   * twice. Without it such a record is retried like others.
-   */
+  /** Stores a dead letter; then the partition continues. May run twice. Without it the record is retried like others. */
   giveUp?(record: BusRecord<Value>, error: unknown): Promise<void>;
   /** Before the first record of partitions that this process now owns. */
   onAssigned?(partitions: readonly number[]): Promise<void>;

@@ -11,7 +11,6 @@ export interface Ownership {
   stall: { failures: number; until: number } | null;
 }
 
-/** Rows (published batches) of a partition in one read. */
 const rowsPerPartition = 32;
 
 export interface RenewedRow {
@@ -100,7 +99,6 @@ export interface PositionRow {
   partition: number;
   last_offset: number;
   consumed_offset: number;
-  /** Null when no lease is valid. */
   owner: string | null;
 }
 

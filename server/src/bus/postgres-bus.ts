@@ -12,7 +12,7 @@ import { outboxOf, partitionOf } from "./partition.ts";
 import { rotateSegments } from "./segments.ts";
 import { PostgresSubscription } from "./subscription.ts";
 
-export interface PostgresBusOptions {
+interface PostgresBusOptions {
   url: string;
   /** Wakes consumers in other processes; without a wake-up they poll within a second. Close it after the bus. */
   fanout: Fanout;
@@ -22,13 +22,11 @@ export interface PostgresBusOptions {
   topics: readonly string[];
   /** Of new topics; existing ones keep theirs, and all have the same number. */
   partitions: number;
-  /** A process without a sign of life for this long loses its partitions, in milliseconds. */
+  /** A process that does not renew its leases for this long loses its partitions. */
   leaseMs: number;
-  /** Reports subscriptions that fail and retry. */
   troubles?: Troubles;
 }
 
-/** The channel of the fan-out. */
 const channel = "bus";
 const segmentCheckMs = 1_000;
 
@@ -40,7 +38,6 @@ export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus 
   stack.defer(() => pool.end());
   const partitions = await createTopics(pool, topics, options.partitions);
   const subscriptions = new Set<AnySubscription>();
-  /** Null: any topic may have new records. */
   const wakeLocal = (topic: string | null) => {
     for (const subscription of subscriptions) if (topic === null || subscription.topic === topic) subscription.wake();
   };
@@ -64,7 +61,7 @@ export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus 
     outboxOf: (records) => outboxOf(records, partitions),
     wake(topic) {
       const ours = [...subscriptions].filter((subscription) => subscription.topic === topic);
-      const areAll = ours.length > 0 && ours.every((subscription) => subscription.consumers() === ours.length);
+      const areAll = ours.length > 0 && ours.every((subscription) => subscription.leases.consumers === ours.length);
       if (areAll) wakeLocal(topic);
       else notifier.notify(topic);
     },
@@ -76,7 +73,7 @@ export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus 
       subscriptions.add(subscription);
       return {
         ownerId,
-        owned: () => subscription.owned(),
+        owned: () => [...subscription.leases.partitions.keys()],
         close: () => subscription.close().finally(() => subscriptions.delete(subscription)),
       };
     },
@@ -99,10 +96,7 @@ export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus 
   };
 }
 
-type AnySubscription = Pick<
-  PostgresSubscription<unknown>,
-  "topic" | "group" | "ownerId" | "wake" | "owned" | "standing" | "consumers" | "close"
->;
+type AnySubscription = Pick<PostgresSubscription<unknown>, "topic" | "group" | "ownerId" | "wake" | "leases" | "close">;
 
 /**
  * Cursors and leases need no durable commit: a lost one repeats records, which is allowed. Publishing uses the
@@ -133,7 +127,7 @@ async function createTopics(db: Db, topics: readonly string[], partitions: numbe
 
 function progressOf({ partition, last_offset, consumed_offset, owner }: PositionRow, ours?: AnySubscription) {
   const holder = owner === null ? "none" : owner === ours?.ownerId ? "here" : "elsewhere";
-  const standing = holder === "here" ? ours?.standing(partition) : undefined;
+  const standing = holder === "here" ? ours?.leases.partitions.get(partition) : undefined;
   const consumed = Math.max(consumed_offset, standing?.consumed ?? 0);
   return {
     partition,

@@ -1,7 +1,7 @@
 import { type Pool, transaction } from "../lib/postgres.ts";
 import { type Db, maybe, one } from "../lib/query.ts";
 
-/** In bytes; new records of a full segment go to the next one. */
+/** New records of a full segment go to the next one. */
 export const segmentBytes = 8 * 1024 * 1024;
 const segmentCount = 3;
 const advisoryKey = "hashtext('chat4all bus segments')";
@@ -11,8 +11,7 @@ const advisoryKey = "hashtext('chat4all bus segments')";
  * when the active is full. Any process may call it at any time; one does the work.
  */
 export async function rotateSegments(pool: Pool): Promise<void> {
-  // Large batches are stored beside their rows (TOAST): the pages of the table say whether there are rows, not their
-  // size.
+  // Large batches are stored beside their rows (TOAST): the pages of a table only say whether it has rows.
   const { active, activeBytes, pages } = await one<{ active: number; activeBytes: number; pages: number[] }>(
     pool,
     `SELECT active, pg_table_size('bus_records_' || active) AS "activeBytes", ARRAY[pg_relation_size('bus_records_0'),

@@ -1,26 +1,18 @@
 import { type Backoff, doubledMs } from "../lib/backoff.ts";
-import { type Clock, pause } from "../lib/clock.ts";
+import { pause } from "../lib/clock.ts";
 import { isRecordFault } from "../lib/faults.ts";
-import type { Log, Pool } from "../lib/postgres.ts";
-import type { Troubles } from "../lib/troubles.ts";
+import type { Log } from "../lib/postgres.ts";
 import type { BusRecord, Consumer } from "./bus.ts";
-import { advanceAndRead, type Ownership } from "./cursors.ts";
-import { type ConsumerKey, Leases } from "./leases.ts";
+import { advanceAndRead, giveBack, type Ownership } from "./cursors.ts";
+import { Leases, type LeasesOptions } from "./leases.ts";
 
-interface SubscriptionOptions<Value> extends ConsumerKey {
-  pool: Pool;
-  clock: Clock;
+interface SubscriptionOptions<Value> extends Omit<LeasesOptions, "wake" | "onRevoked"> {
   log: Log;
-  troubles: Troubles;
-  leaseMs: number;
   consumer: Consumer<Value>;
-  /** As in `LeasesOptions`. */
-  onMoreConsumers: () => void;
 }
 
-/** How often a consumer polls without a wake-up, in milliseconds. */
 const pollMs = 1_000;
-/** While several records arrive at a time, reads are at least so far apart, in milliseconds: each returns more. */
+/** Reads are at least so far apart while several records arrive at a time: each returns more. */
 const paceMs = 8;
 const severalRecords = 4;
 /** Tries of a record that fails by its own fault, before it is given up. */
@@ -32,11 +24,12 @@ const backoff: Backoff = { firstMs: 200, longestMs: 5_000 };
 
 /** Reads the partitions that this process owns, and passes their records to the consumer. */
 export class PostgresSubscription<Value> {
+  readonly topic: string;
+  readonly group: string;
+  readonly ownerId: string;
+  readonly leases: Leases;
   readonly #options: SubscriptionOptions<Value>;
-  readonly #leases: Leases;
-  /** The name in `Troubles`. */
   readonly #part: string;
-  /** Calls under way for a single partition. */
   readonly #underWay = new Map<number, Promise<void>>();
   readonly #closing = new AbortController();
   readonly #running: Promise<unknown>;
@@ -47,47 +40,23 @@ export class PostgresSubscription<Value> {
 
   /** Starts at once. */
   constructor(options: SubscriptionOptions<Value>) {
-    const { consumer, topic, group } = options;
+    const { consumer } = options;
     this.#options = options;
-    this.#part = `${group} ${topic}`;
-    this.#leases = new Leases({
+    this.topic = options.topic;
+    this.group = options.group;
+    this.ownerId = options.ownerId;
+    this.#part = `${this.group} ${this.topic}`;
+    this.leases = new Leases({
       ...options,
       wake: () => this.wake(),
       onRevoked: consumer.onRevoked && ((partitions) => consumer.onRevoked!(partitions)),
     });
-    this.#running = Promise.all([this.#leases.keep(this.#closing.signal), this.#consume()]);
+    this.#running = Promise.all([this.leases.keep(this.#closing.signal), this.#consume()]);
   }
 
-  get topic(): string {
-    return this.#options.topic;
-  }
-
-  get group(): string {
-    return this.#options.group;
-  }
-
-  get ownerId(): string {
-    return this.#options.ownerId;
-  }
-
-  /** There may be something to read. */
   wake(): void {
     this.#isWoken = true;
     this.#endSleep();
-  }
-
-  owned(): readonly number[] {
-    return [...this.#leases.partitions.keys()];
-  }
-
-  /** Undefined unless the partition is owned. */
-  standing(partition: number): Pick<Ownership, "consumed" | "isReady"> | undefined {
-    return this.#leases.partitions.get(partition);
-  }
-
-  /** As `Leases.consumers`. */
-  consumers(): number {
-    return this.#leases.consumers;
   }
 
   /** Finishes the calls under way and gives the partitions back. Safe to call twice. */
@@ -104,10 +73,10 @@ export class PostgresSubscription<Value> {
     this.#closing.abort();
     this.wake();
     await this.#running;
-    const moved = [...this.#leases.partitions].filter(([, ours]) => ours.consumed > ours.committed);
+    const moved = [...this.leases.partitions].filter(([, ours]) => ours.consumed > ours.committed);
     const positions = moved.map(([, ours]) => ours.consumed);
     if (moved.length > 0) await advanceAndRead(pool, topic, group, ownerId, moved, positions, 0);
-    await this.#leases.giveBack();
+    await giveBack(pool, topic, group, ownerId);
   }
 
   async #consume(): Promise<void> {
@@ -139,10 +108,9 @@ export class PostgresSubscription<Value> {
   }
 
   get #owned(): [number, Ownership][] {
-    return [...this.#leases.partitions];
+    return [...this.leases.partitions];
   }
 
-  /** Lets the consumer prepare for new partitions. */
   async #prepare(): Promise<void> {
     const fresh = this.#owned.filter(([, ours]) => !ours.isReady);
     if (fresh.length === 0) return;
@@ -150,14 +118,13 @@ export class PostgresSubscription<Value> {
     for (const [, ours] of fresh) ours.isReady = true;
   }
 
-  /** Moves the cursors to what was handled and reads what comes next, in one statement. */
   async #read(): Promise<BusRecord<Value>[]> {
     const { pool, clock, topic, group, ownerId, consumer } = this.#options;
     const now = clock.elapsed();
     const all = this.#owned.filter(
       ([partition, { isReady, stall }]) => isReady && !this.#underWay.has(partition) && (stall?.until ?? now) <= now,
     );
-    if (all.length === 0 || !this.#leases.areHeld) return [];
+    if (all.length === 0 || !this.leases.areHeld) return [];
     // Begins with another partition each time, so that large batches in one do not fill every read.
     this.#reads += 1;
     const ready = [...all.slice(this.#reads % all.length), ...all.slice(0, this.#reads % all.length)];
@@ -166,7 +133,7 @@ export class PostgresSubscription<Value> {
     for (const [index, [, ours]] of ready.entries()) ours.committed = positions[index]!;
     const records: BusRecord<Value>[] = [];
     for (const row of rows) {
-      const after = this.#leases.partitions.get(row.partition)?.consumed;
+      const after = this.leases.partitions.get(row.partition)?.consumed;
       if (after === undefined) continue;
       const pairs = JSON.parse(row.records) as [string, Value][];
       for (const [index, [key, value]] of pairs.entries()) {
@@ -192,7 +159,7 @@ export class PostgresSubscription<Value> {
   }
 
   #mayHandle(partition: number): boolean {
-    return !this.#closing.signal.aborted && this.#leases.partitions.has(partition);
+    return !this.#closing.signal.aborted && this.leases.partitions.has(partition);
   }
 
   async #handleAll(records: readonly BusRecord<Value>[]): Promise<void> {
@@ -244,7 +211,7 @@ export class PostgresSubscription<Value> {
   /** Stops reading the partition for a while; then it is read again from this record on. */
   #stall({ partition }: BusRecord<Value>, error: unknown): false {
     const { clock, troubles } = this.#options;
-    const ours = this.#leases.partitions.get(partition);
+    const ours = this.leases.partitions.get(partition);
     troubles.failed(this.#part, error);
     if (ours === undefined) return false;
     const failures = (ours.stall?.failures ?? 0) + 1;
@@ -254,14 +221,13 @@ export class PostgresSubscription<Value> {
 
   #passed(records: readonly BusRecord<Value>[]): void {
     for (const { partition, offset } of records) {
-      const ours = this.#leases.partitions.get(partition);
+      const ours = this.leases.partitions.get(partition);
       if (ours === undefined) continue;
       ours.stall = null;
       if (offset > ours.consumed) ours.consumed = offset;
     }
   }
 
-  /** Until a wake-up, the next poll, or the end of a stall. */
   #sleep(): Promise<void> {
     const { clock } = this.#options;
     const until = Math.min(...this.#owned.map(([, { stall }]) => stall?.until ?? Number.POSITIVE_INFINITY));

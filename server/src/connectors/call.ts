@@ -1,25 +1,26 @@
 import { type HttpAnswer, type HttpCall, HttpError } from "../lib/http.ts";
+import { retryAfterMs } from "../lib/retry-after.ts";
 import { cleanDetail, cleanId } from "./clean.ts";
-import type { ConnectorIo, Exchange, SendOutcome } from "./connector.ts";
+import type { AccountAnswer, ConnectorIo, Exchange, SendOutcome } from "./connector.ts";
 import { type Json, parseObject } from "./json.ts";
 
-/** The answer of a platform, or the outcome without a usable one. */
-export type CallResult = { answer: PlatformAnswer; lost?: undefined } | { answer?: undefined; lost: SendOutcome };
+type CallResult = { answer: PlatformAnswer; lost?: undefined } | { answer?: undefined; lost: SendOutcome };
+
+export type ToExchange = (answer: Exchange["answer"]) => Exchange;
 
 export interface PlatformAnswer extends HttpAnswer {
-  /** The JSON object of the answer; null for another body, such as the page of a gateway. */
+  /** Null for another body than a JSON object, such as the page of a gateway. */
   readonly json: Json | null;
 }
 
 /**
- * Posts JSON. A request that cannot have reached the platform is a retry and a fault of the platform. One that may have
- * reached it without an answer (time-out, reset, incomplete answer) is unknown: sending it again could duplicate the
- * message. `hide` removes credentials and message text from network errors.
+ * A request that cannot have reached the platform is a retry and a fault of the platform. One that may have, without an
+ * answer (time-out, reset, incomplete answer), is unknown: sending it again could duplicate the message.
  */
 export async function postJson(
   io: ConnectorIo,
   call: Pick<HttpCall, "url" | "headers" | "body">,
-  exchange: (answer: Exchange["answer"]) => Exchange,
+  exchange: ToExchange,
   hide: (text: string) => string,
 ): Promise<CallResult> {
   try {
@@ -30,15 +31,57 @@ export async function postJson(
     const detail = cleanDetail(`No answer from the platform: ${hide(error.message)}`);
     const lost = exchange(null);
     if (error.mayHaveArrived) return { lost: { kind: "unknown", detail, exchange: lost } };
-    return {
-      lost: { kind: "retry", afterMs: null, scope: "lane", platformFault: true, detail, exchange: lost },
-    };
+    return { lost: { kind: "retry", afterMs: null, scope: "lane", platformFault: true, detail, exchange: lost } };
+  }
+}
+
+/**
+ * An answer that is not of the platform's API. A 5xx may come from a gateway that lost the answer of a request that
+ * succeeded, and so may a strange success: unknown. Any other was refused on the way (by a proxy, a wrong `base_url`):
+ * nothing was sent.
+ */
+export function strangeAnswer(answer: PlatformAnswer, nowMs: number, exchange: Exchange): SendOutcome {
+  const { status } = answer;
+  const detail = `The answer ${status} is not one of the platform: ${pageOf(answer)}`;
+  if (status >= 500 || status < 300) return { kind: "unknown", detail, exchange };
+  const afterMs = retryAfterMs(answer.headers["retry-after"], nowMs);
+  return { kind: "retry", afterMs, scope: "account", platformFault: status !== 429, detail, exchange };
+}
+
+/** Statuses by which a platform refuses the credentials; other failures may be temporary. */
+const refusals: readonly number[] = [400, 401, 403, 404];
+
+interface AccountRules {
+  /** The sentence for a success; null when the answer is none. */
+  read(json: Json, status: number): string | null;
+  /** The platform's own words, empty when the answer is not of its API. */
+  errorOf(json: Json): { words: string; isOfToken?: boolean };
+}
+
+export async function askPlatform(
+  io: ConnectorIo,
+  call: Omit<HttpCall, "timeoutMs">,
+  hide: (text: string) => string,
+  { read, errorOf }: AccountRules,
+): Promise<AccountAnswer> {
+  try {
+    const { status, body } = await io.http({ ...call, timeoutMs: io.timeoutMs });
+    const json = parseObject(body) ?? {};
+    const success = read(json, status);
+    if (success !== null) return { ok: true, detail: success };
+    const { words, isOfToken = false } = errorOf(json);
+    const isRefused = words !== "" && refusals.includes(status);
+    const reason = words || "an answer that is not the platform's";
+    const detail = cleanDetail(hide(`The platform answered ${status}: ${reason}`));
+    return { ok: false, isRefused, isTokenRefused: isRefused && (status === 401 || isOfToken), detail };
+  } catch (error) {
+    if (!(error instanceof HttpError)) throw error;
+    return { ok: false, detail: cleanDetail(hide(`The platform could not be reached: ${error.message}`)) };
   }
 }
 
 export const jsonHeaders = { "content-type": "application/json" } as const;
 
-/** Null counts as no wait. */
 export function longerWait(a: number | null, b: number | null): number | null {
   return a === null ? b : b === null ? a : Math.max(a, b);
 }
@@ -47,14 +90,11 @@ export function lengthOf(text: string): string {
   return `[${text.length} characters]`;
 }
 
-/** An answer that is not JSON in the trace. */
 export function pageOf(answer: HttpAnswer): string {
   return `[${cleanId(answer.headers["content-type"] ?? "") || "no content type"}, ${answer.body.length} characters]`;
 }
 
-/**
- * Removes each secret from a text. Shorter ones than four characters stay: they reveal nothing and would hide words.
- */
+/** Secrets of less than four characters stay: they reveal nothing, and hiding them would hide words. */
 export function hiding(...secrets: readonly string[]): (text: string) => string {
   return (text) =>
     secrets.reduce((seen, secret) => (secret.length < 4 ? seen : seen.replaceAll(secret, "[hidden]")), text);

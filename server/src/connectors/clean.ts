@@ -1,12 +1,8 @@
 /** In UTF-16 code units: an id must fit an index entry of the database. */
 export const maxIdLength = 500;
-/** In code points. */
 const maxDetailLength = 500;
 
-/**
- * Text for any database: U+0000 and lone surrogates, which jsonb refuses, become U+FFFD. Cut after `maxLength` code
- * points.
- */
+/** U+0000 and lone surrogates, which jsonb refuses, become U+FFFD. Cut after `maxLength` code points. */
 export function cleanText(text: string, maxLength: number): string {
   const wellFormed = text.toWellFormed();
   const clean = wellFormed.includes("\0") ? wellFormed.replaceAll("\0", "\ufffd") : wellFormed;

@@ -2,16 +2,13 @@ import { type MessagePayload, maxTextLength } from "../../../contract/src/payloa
 import { cleanText } from "./clean.ts";
 import type { InboundEvent } from "./connector.ts";
 
-/** In code points. */
+// In code points; those of places and emoji are the bounds of their payloads.
 export const maxNameLength = 200;
-/** In code points. Source: the location payload. */
 const maxPlaceLength = 1000;
-/** In code points. Source: the reaction payload. */
 const maxEmojiLength = 32;
 /** The latest plausible time: the year 3000. */
 const maxSeconds = 32_503_680_000;
 
-/** `[empty message]` without text. */
 export function textOf(text: string): MessagePayload {
   return { type: "text", text: cleanText(text, maxTextLength) || "[empty message]" };
 }
@@ -21,7 +18,7 @@ export function namedText(kind: string, words = ""): MessagePayload {
   return textOf(words === "" ? `[${kind}]` : `[${kind}] ${words}`);
 }
 
-/** Only a mention for implausible coordinates. */
+/** A text for implausible coordinates. */
 export function locationOf(latitude: number, longitude: number, name: string): MessagePayload {
   const isOnEarth = Math.abs(latitude) <= 90 && Math.abs(longitude) <= 180;
   if (!isOnEarth) return namedText("location", name);
@@ -29,10 +26,7 @@ export function locationOf(latitude: number, longitude: number, name: string): M
   return { type: "location", latitude, longitude, ...(place && { name: place }) };
 }
 
-/**
- * An empty emoji removes the reaction. The core sets `message_id`, see `InboundEvent`. Without a target it is only a
- * mention.
- */
+/** An empty emoji removes the reaction. Without a target it becomes a text. The core sets `message_id`. */
 export function reactionOf(emoji: string, target: string): MessagePayload {
   if (target === "") return namedText("reaction", emoji);
   return { type: "reaction", message_id: "", emoji: cleanText(emoji, maxEmojiLength) };

@@ -4,7 +4,6 @@ import { type JsonLimits, parseJsonText } from "../lib/json-text.ts";
 /** An object of a platform's JSON. Check every field. */
 export type Json = Readonly<Record<string, unknown>>;
 
-/** Null for anything else. Never throws. */
 export function parseObject(text: string): Json | null {
   return objectOr(() => JSON.parse(text));
 }
@@ -26,26 +25,26 @@ function objectOr(parse: () => unknown): Json | null {
   }
 }
 
-/** An empty object when there is none. */
+// The value of a field; a missing or different one is empty (NaN for a number).
+
 export function objectAt(value: Json, key: string): Json {
   const found = value[key];
   return isObject(found) ? found : empty;
 }
 
-/** An empty list when there is none. */
 export function listAt(value: Json, key: string): readonly unknown[] {
   const found = value[key];
   return Array.isArray(found) ? found : nothing;
 }
 
-/** Empty when there is none. A number becomes its digits: platforms send ids as both. */
+/** A number becomes its digits: platforms send ids as both. */
 export function textAt(value: Json, key: string): string {
   const found = value[key];
   if (typeof found === "string") return found;
   return typeof found === "number" ? String(found) : "";
 }
 
-/** Also of a text; NaN when there is none. */
+/** Also of a text. */
 export function numberAt(value: Json, key: string): number {
   const found = value[key];
   if (typeof found === "number") return found;

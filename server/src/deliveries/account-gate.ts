@@ -2,10 +2,7 @@ import type { SendOutcome } from "../connectors/connector.ts";
 import { openBreaker } from "./breaker.ts";
 import { openRateLimit, type RateLimit } from "./rate-limit.ts";
 
-/**
- * Decides when the next attempt on a channel account may start, by its rate limit, circuit breaker and concurrency.
- * `now` is that of `Clock.elapsed`.
- */
+/** The rate limit, circuit breaker and concurrency of a channel account. `now` is that of `Clock.elapsed`. */
 export interface AccountGate {
   /** 0 lets one attempt start and counts it; otherwise the milliseconds until the next question. */
   admit(now: number): number;
@@ -19,7 +16,6 @@ export interface AccountGate {
 export interface EndedAttempt {
   outcome: SendOutcome;
   requests: number;
-  /** By `Clock.elapsed`. */
   startMs: number;
   endMs: number;
   /** Wall time, for people only. */

@@ -25,18 +25,14 @@ export interface AttemptDeps {
   findAccount: (channelAccountId: string) => Promise<ConnectedAccount | null>;
   /** Stores that the platform refuses the account, unless it changed since the attempt. */
   refuseAccount: (account: ConnectedAccount, refusal: AccountRefusal) => Promise<void>;
-  /** Applies the receipts that wait for these parts. */
   applyEarly: (parts: readonly { channelAccountId: string; providerMessageId: string }[]) => Promise<void>;
-  /** Applies receipts that may have arrived while the parts of a text were sent. */
   applyToParts: (deliveryId: string) => Promise<void>;
   policy: JudgePolicy;
 }
 
 export type AccountRefusal = SendOutcome & { kind: "account_refused" };
 
-/**
- * `over`: nothing is left to send. `fenced`: another process owns the partition. `held`: the account cannot send now.
- */
+/** `over`: nothing is left to send. `fenced`: another process owns the partition. `held`: the account cannot send. */
 export type AttemptResult =
   | { kind: "over" }
   | { kind: "fenced" }
@@ -44,10 +40,7 @@ export type AttemptResult =
   | { kind: "again"; waitMs: number };
 
 export interface Attempts {
-  /**
-   * Records an attempt, makes it, and records its outcome, in steps that many deliveries share. The caller has asked
-   * the gate, which gets the outcome. Rejects when the database cannot be asked.
-   */
+  /** In steps that many deliveries share. The gate, which admitted it, gets the outcome. Rejects without the database. */
   make(deliveryId: string, channelAccountId: string, gate: AccountGate): Promise<AttemptResult>;
   /** Resolves when all known outcomes are written, or cannot be. */
   written(): Promise<void>;
@@ -56,12 +49,10 @@ export interface Attempts {
 const batchSize = 256;
 /** See `BatcherOptions`: short compared with the answer of a platform. */
 const paceMs = 10;
-/** Before the write of an outcome is retried. */
 const writeBackoff: Backoff = { firstMs: 250, longestMs: 5_000 };
 /** Bytes that an author's name adds to a text: 200 characters of up to 4 bytes, and `: `. */
 const authorRoom = 802;
 
-/** Queues bounded by the attempts that gates admit. */
 export function unbounded(clock: Clock) {
   return { maxWaiting: Number.MAX_SAFE_INTEGER, maxWaitMs: Number.MAX_SAFE_INTEGER, paceMs, clock };
 }

@@ -7,10 +7,7 @@ export interface Breaker {
   /** 0 admits an attempt, and counts it as the probe when half-open; otherwise milliseconds to wait. */
   admit(now: number): number;
   succeeded(startedAt?: number): void;
-  /**
-   * Failures count in the order in which attempts started, since attempts that time out end late and together, after
-   * the successes of others. Those that started before the end of the pause, or before a success, are ignored.
-   */
+  /** An attempt that started before the end of the pause, or before a success, does not count: time-outs end late. */
   failed(now: number, startedAt?: number): void;
   /** The attempt says nothing about the platform. */
   abandoned(): void;

@@ -21,7 +21,6 @@ export interface DelivererDeps extends AttemptDeps {
 export interface Deliverer {
   /** Null before this process has used the account. */
   health(channelAccountId: string): (GateState & { parkedLanes: number }) | null;
-  /** The progress of each channel account with something to send. */
   places(): Place[];
   /** Starts no further attempt, waits for those under way, and gives the partitions back. */
   close(): Promise<void>;
@@ -29,7 +28,6 @@ export interface Deliverer {
 
 export const consumerGroup = "deliver";
 const loadBatchSize = 256;
-/** The pause of a lane after a failure of the database, in milliseconds. */
 const troubleMs = 1_000;
 
 interface AccountState {
@@ -75,7 +73,7 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
       lanes.set(key, lane);
     }
     if (value.isChanged && lane.queue[0]?.deliveryId === value.deliveryId) {
-      if (lane.state === "parked") lookAgain(lane);
+      if (lane.state === "parked") recheck(lane);
       return;
     }
     enqueue(lane, value);
@@ -114,7 +112,6 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
     lanes.delete(lane.laneId);
   }
 
-  /** Finds the next step of an idle lane. */
   function advance(lane: Lane): void {
     if (lane.state !== "idle" || isClosing) return;
     if (lane.queue.length > 0) {
@@ -170,7 +167,7 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
   }
 
   /** Its head may be settled or wait longer: the database knows. */
-  function lookAgain(lane: Lane): void {
+  function recheck(lane: Lane): void {
     lane.lateOrdinal = Math.min(lane.lateOrdinal, lane.queue[0]!.ordinal);
     lane.queue = [];
     lane.isComplete = false;
@@ -202,7 +199,6 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
     return account;
   }
 
-  /** Starts the attempts that the gate of the account admits now. */
   function pump(account: AccountState): void {
     while (account.ready.length > 0 && !isClosing && !account.hold.isHeld()) {
       if (isGone(account.ready[0]!)) {
@@ -243,7 +239,7 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
     }
   }
 
-  /** One attempt at the head of a lane. Returns the pause of the lane, in milliseconds. */
+  /** Returns the pause of the lane, in milliseconds. */
   async function attempt(lane: Lane, account: AccountState): Promise<number> {
     const head = lane.queue[0]!;
     const result = await attempts.make(head.deliveryId, lane.channelAccountId, account.gate);

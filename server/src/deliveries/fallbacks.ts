@@ -16,9 +16,8 @@ export interface FallbackDeps {
 const batchSize = 500;
 
 /**
- * Starts the next channel for deliveries that failed for good or were not delivered in time (or `sent`, where the
- * channel reports no more). A delivery that was not sent yet is given up, so that it does not arrive hours later. Safe
- * in several processes at once.
+ * For deliveries that failed for good or were not delivered in time (`sent`, where the channel reports no more). One
+ * that was not sent yet is given up, so that it does not arrive hours later. Safe in several processes at once.
  */
 export async function startFallbacks({ db, bus, clock, capabilitiesOf }: FallbackDeps): Promise<number> {
   const now = new Date(clock.now());

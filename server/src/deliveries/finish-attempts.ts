@@ -21,9 +21,7 @@ export interface FinishedAttempt {
   retryAfterMs: number | null;
 }
 
-/** Changes by receipts that arrived before the outcome. */
 export interface Overtaken {
-  /** Deliveries that a receipt has settled. */
   settled: Set<string>;
   /** Parts with waiting receipts, see `early_receipts`. */
   early: { channelAccountId: string; providerMessageId: string }[];
@@ -61,7 +59,6 @@ export async function finishAttempts(db: Db, unordered: readonly FinishedAttempt
   };
 }
 
-/** A `text[]` literal, for an array of arrays. */
 function toArrayLiteral(items: readonly string[]): string {
   return `{${items.map((item) => `"${item.replace(/["\\]/g, "\\$&")}"`).join(",")}}`;
 }

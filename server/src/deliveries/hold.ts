@@ -15,7 +15,7 @@ export interface HoldParts {
   release: () => void;
 }
 
-/** The interval of checks whether the account is active, in milliseconds. */
+/** Between checks whether the account is active. */
 const checkMs = 500;
 
 export function openHold({ clock, isOver, release }: HoldParts): Hold {

@@ -6,7 +6,7 @@ import type { SendResult } from "./send-delivery.ts";
 import type { StartedDelivery } from "./start-attempts.ts";
 
 export interface JudgePolicy extends RetryPolicy {
-  /** An attempt without an answer waits this long for a receipt before it is repeated, in milliseconds. */
+  /** How long an attempt without an answer waits for a receipt before it is repeated. */
   unknownGraceMs: number;
 }
 

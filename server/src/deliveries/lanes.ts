@@ -58,7 +58,6 @@ export function enqueue(lane: Lane, waiting: Waiting): void {
   lane.lastOrdinal = waiting.ordinal;
 }
 
-/** Before a load: forgets what the database will return. */
 export function startLoading(lane: Lane): void {
   lane.state = "loading";
   lane.isComplete = true;

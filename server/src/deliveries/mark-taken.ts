@@ -11,7 +11,6 @@ export interface Taker {
   close(): Promise<void>;
 }
 
-/** The gathering time of one statement, in milliseconds. */
 const gatherMs = 20;
 const batchSize = 1_000;
 const retryPauseMs = 1_000;
@@ -30,7 +29,6 @@ export function openTaker({
   clock: Clock;
   log: Log;
 }): Taker {
-  /** The first recipient, by delivery. */
   const waiting = new Map<string, string>();
   let writing: Promise<void> | null = null;
   let isClosing = false;

@@ -7,7 +7,6 @@ export interface OutgoingRecord {
   deliveryId: string;
   accountId: string;
   ordinal: number;
-  /** Its state has changed: check it again now. */
   isChanged?: boolean;
 }
 

@@ -8,7 +8,6 @@ export interface Fence {
   ownerId: string;
 }
 
-/** A delivery whose attempt is recorded and may start. */
 export interface StartedDelivery {
   kind: "started";
   deliveryId: string;
@@ -16,12 +15,10 @@ export interface StartedDelivery {
   messageId: string;
   identifier: string;
   channelAccountId: string;
-  /** The number of this attempt, from 1. */
   attempt: number;
   startedAt: Date;
   /** Since its first attempt or its replay, by the database's clock. */
   retriedForMs: number;
-  /** Ids of the parts that earlier attempts have sent. */
   sentParts: readonly string[];
   payload: MessagePayload;
   /** Whether the text may be sent in several parts: receipts are then stored by part. */

@@ -9,20 +9,15 @@ import type { InboundMessage } from "./inbound-message.ts";
 
 /** The conversation of an inbound message, as far as it is known. */
 export interface InboundPlace {
-  /** The participant with this address, if any. */
   senderId: string | null;
   /**
    * The conversation of the quoted message, else the last one of that address and channel account. Null when there is
    * none that the sender is still in and that takes unquoted messages.
    */
   conversationId: ConversationId | null;
-  /** `private` when there is none. */
   route: InboundRoute;
   quoted: { messageId: MessageId; conversationId: ConversationId } | null;
-  /**
-   * The delivery that is being sent to the sender now, if the quoted id is unknown: its id is known only after the
-   * platform's answer.
-   */
+  /** If the quoted id is unknown: the delivery that is being sent now, whose id follows with the platform's answer. */
   sendingId: string | null;
   /** Whether all aliases of the sender are stored. */
   knowsAliases: boolean;

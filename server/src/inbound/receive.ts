@@ -64,7 +64,6 @@ const receiptsAtATime = 500;
 /** Of one call; several calls run at once. */
 const accountsAtOnce = 2;
 
-/** Handles each account's messages in order. */
 async function receiveByAccount(deps: ReceiveDeps, messages: readonly InboundMessage[]): Promise<void> {
   const waiting = [...Map.groupBy(messages, ({ webhook }) => webhook.channelAccountId).values()];
   // The account with the fewest messages first, so that a busy one does not delay the others.

@@ -18,10 +18,7 @@ interface Open {
   settle: (settled: SettledPlace) => void;
 }
 
-/**
- * Finds the conversation of each message, in order. Creates missing contacts and conversations, many in one
- * transaction.
- */
+/** In order. Creates missing contacts and conversations, many in one transaction. */
 export async function settlePlaces(
   deps: Pick<ReceiveDeps, "db" | "clock">,
   inbound: readonly InboundMessage[],

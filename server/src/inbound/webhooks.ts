@@ -120,10 +120,8 @@ export async function noteWebhookError(db: Db, webhookId: string, error: string)
   await run(db, "UPDATE webhooks SET error = $2 WHERE webhook_id = $1", [webhookId, error.slice(0, 1_000)]);
 }
 
-/** A failed one is kept until it is replayed or discarded. */
 const webhookRetentionDays = 30;
 
-/** Deletes a bounded number. Returns how many. */
 export function deleteOldWebhooks({ db, clock }: { db: PipelineDb; clock: Clock }): Promise<number> {
   return run(
     db,

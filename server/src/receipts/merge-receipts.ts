@@ -53,7 +53,6 @@ function toChange({ status, webhookId, at }: Receipt, now: Date) {
 }
 
 const next = "next_status(d.status, i.reported, i.failed IS NOT NULL)";
-/** Whether the status would change. */
 const isChange = (status: string) =>
   `i.${status} IS NOT NULL AND ${next} <> 'failed' AND (d.status < '${status}' OR d.status = 'failed' AND '${status}' >= 'delivered'::delivery_status)`;
 

@@ -68,7 +68,6 @@ export async function applyMissedReceipts(deps: ReceiptDeps): Promise<void> {
   await applyEarlyReceipts(deps, parts);
 }
 
-/** A receipt waits this long for its delivery, in hours. */
 export const earlyReceiptHours = 24;
 
 /** Receipts without a delivery: of messages that another program sent over the same account. */

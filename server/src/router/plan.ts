@@ -27,7 +27,6 @@ export interface RecipientAddress {
   lastChannelAccountId: string | null;
 }
 
-/** The oldest first. */
 export interface Account {
   channelAccountId: string;
   channel: string;

@@ -57,7 +57,6 @@ export interface Finished {
   event: string;
   number: number;
   outcome: Outcome;
-  /** Of the next attempt; null after a success or the last attempt. */
   retryAt: Date | null;
 }
 
@@ -96,7 +95,6 @@ export function finishAttempts(db: PipelineDb, ownerId: string, finished: readon
   });
 }
 
-/** Returns the new ids, in the same order. */
 export async function insertAttempts(db: Db, finished: readonly Finished[]): Promise<string[]> {
   const ids = finished.map(({ outcome }) => newId(outcome.startedAt.getTime()));
   const of = <T>(pick: (attempt: Finished) => T) => finished.map(pick);
@@ -127,10 +125,7 @@ export async function insertAttempts(db: Db, finished: readonly Finished[]): Pro
 /** Answers that concern the whole endpoint and not one event. */
 const pauseStatuses = new Set([429, 503]);
 
-/**
- * A success ends a period of failure, and a failure may start one. An endpoint that asked for a pause gets it. Locks in
- * the order of ids, to avoid deadlocks.
- */
+/** A success ends a period of failure. A pause is granted. Locks in the order of ids, to avoid deadlocks. */
 export async function noteHealth(
   db: Db,
   finished: readonly Pick<Finished, "endpointId" | "outcome">[],

@@ -94,10 +94,7 @@ export function claimDue(db: Db, endpointId: string, { ownerId, now, limit }: Cl
   );
 }
 
-/**
- * The first delivery in the order of the feed, if it is due and free; else none, and those behind it wait. Of two
- * processes at once, the second waits for the row lock and then finds the delivery taken.
- */
+/** The first delivery in the order of the feed, if it is due and free; else none, and those behind it wait. */
 export function claimHead(db: Db, endpointId: string, { ownerId, now }: ClaimInput): Promise<Claimed[]> {
   return all(
     db,
@@ -117,7 +114,6 @@ const webhookDeliveryRetentionDays = 30;
 
 const deletePage = 5_000;
 
-/** Returns how many it deleted, up to `deletePage` of each. */
 export async function deleteOldWebhookDeliveries({ db, clock }: { db: PipelineDb; clock: Clock }): Promise<number> {
   const before = new Date(clock.now() - webhookDeliveryRetentionDays * 86_400_000);
   const attempts = await run(

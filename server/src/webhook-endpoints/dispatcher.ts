@@ -38,9 +38,7 @@ const pollPage = 1_000;
 const finishBatch = 128;
 /** A slower answer counts as trouble: the endpoint gets one request at a time. */
 const quickMs = 2_000;
-/** How long attempts may continue when the process ends. */
 const closeGraceMs = 2_000;
-/** Before a write that the database refused is retried. */
 const retryPauseMs = 1_000;
 
 /**
@@ -143,7 +141,6 @@ export class Dispatcher {
         claimed = await (endpoint.is_ordered ? claimHead : claimDue)(db, endpointId, claim);
       }
     } catch (error) {
-      // The next poll wakes the endpoint again.
       troubles.failed(part, error);
     }
     this.#queue.settle(turn, claimed.length);

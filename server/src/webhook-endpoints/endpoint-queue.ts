@@ -1,4 +1,3 @@
-/** Whether the last answer of an endpoint was a quick success, or not; unknown before the first. */
 type Standing = "quick" | "unknown" | "troubled";
 
 export interface QueuedEndpoint {
@@ -13,7 +12,6 @@ export interface QueuedEndpoint {
   isQueued: boolean;
 }
 
-/** An endpoint whose turn it is, with the requests that it may start and must settle. */
 export interface Turn {
   endpoint: QueuedEndpoint;
   places: number;
@@ -21,7 +19,6 @@ export interface Turn {
 
 interface QueueLimits {
   perEndpoint: number;
-  /** The most for endpoints of each standing. */
   share: Record<Standing, number>;
   inAll: number;
 }
@@ -72,7 +69,6 @@ export class EndpointQueue {
     this.#enqueue(endpoint);
   }
 
-  /** Null when no endpoint may send now. */
   next(): Turn | null {
     for (const standing of order) {
       const turn = this.#takeFrom(standing);
@@ -129,7 +125,6 @@ export class EndpointQueue {
         this.#count(endpoint, places);
         return { endpoint, places };
       }
-      // Its limit has fallen since it was queued.
       endpoint.isQueued = false;
     }
     return null;

@@ -103,13 +103,11 @@ export async function findSealedEndpoint(db: Db, key: EndpointKey): Promise<Seal
   return (await maybe<SealedEndpoint>(db, text, keyOf(key))) ?? refuseUnknown();
 }
 
-/** Until the end of the transaction. */
 export async function lockEndpoint(db: Db, key: EndpointKey): Promise<SealedEndpoint> {
   const text = `SELECT ${sealedColumns} FROM webhook_endpoints WHERE ${byKey} FOR UPDATE`;
   return (await maybe<SealedEndpoint>(db, text, keyOf(key))) ?? refuseUnknown();
 }
 
-/** In the order of their ids. */
 export async function lockEndpoints(db: Db, workspaceId: string, endpointIds: readonly string[]): Promise<void> {
   const text = `SELECT FROM webhook_endpoints WHERE workspace_id = $1 AND webhook_endpoint_id = ANY ($2)
     ORDER BY webhook_endpoint_id FOR UPDATE`;
@@ -119,7 +117,6 @@ export async function lockEndpoints(db: Db, workspaceId: string, endpointIds: re
 export interface EndpointChanges {
   url?: string | undefined;
   events?: readonly string[] | undefined;
-  /** Null removes it. */
   description?: string | null | undefined;
   isOrdered?: boolean | undefined;
 }
@@ -176,7 +173,6 @@ export function disableEndpoint(
   );
 }
 
-/** The old secret also signs, until `oldUntil`. */
 export function updateSecret(
   db: Db,
   key: EndpointKey,

@@ -34,10 +34,7 @@ interface NewEndpoint {
 
 export type WithSecret = WebhookEndpoint & { secret: string };
 
-/**
- * The endpoint gets events from now on, as long as its maker could create it. VALIDATION_ERROR for its address or
- * secret, CONFLICT when there are too many, FORBIDDEN for an API key that may not read the events.
- */
+/** VALIDATION_ERROR for its address or secret, CONFLICT when there are too many, FORBIDDEN for unreadable events. */
 export async function createEndpoint(
   deps: EndpointDeps,
   db: RequestDb,
@@ -76,9 +73,9 @@ export async function createEndpoint(
 }
 
 /**
- * Omitted fields stay. Disabling gives up the waiting deliveries; an endpoint that is enabled again gets the events from
- * then on, and earlier ones can be replayed. FORBIDDEN for an API key that may not read the endpoint's events, old and
- * new: it could redirect them. A caller who enables it, or changes its address or events, becomes its maker.
+ * Disabling gives up the waiting deliveries; an endpoint that is enabled again gets the events from then on. FORBIDDEN
+ * for an API key that may not read the old and new events: it could redirect them. A caller who enables it, or changes
+ * its address or events, becomes its maker.
  */
 export async function changeEndpoint(
   deps: EndpointDeps,
@@ -118,7 +115,6 @@ export async function changeEndpoint(
   return changed;
 }
 
-/** RESOURCE_NOT_FOUND when absent. */
 export async function removeEndpoint(db: RequestDb, principal: Principal, endpointId: string): Promise<void> {
   const key = { workspaceId: principal.workspaceId, endpointId };
   await transaction(db, async (tx) => {
@@ -128,10 +124,7 @@ export async function removeEndpoint(db: RequestDb, principal: Principal, endpoi
   await giveUpPending(db, endpointId);
 }
 
-/**
- * Creates a new secret. The previous one also signs for `overlapMs`, and an older one ends at once. FORBIDDEN for an
- * API key that may not read the endpoint's events.
- */
+/** The previous secret also signs for `overlapMs`. FORBIDDEN for an API key that may not read the endpoint's events. */
 export function rotateSecret(
   { clock, secretBox }: EndpointDeps,
   db: RequestDb,

@@ -12,7 +12,6 @@ export const followPage = 100;
 
 interface Followed {
   endpoints: EnabledEndpoint[];
-  /** Whether there may be more to read now. */
   hasMore: boolean;
 }
 
@@ -80,7 +79,6 @@ async function lockEnabledEndpoints(
   // Before the locks of the feed and the audit log.
   if (lost.length > 0) await lockEndpoints(tx, workspaceId, lost);
   for (const endpointId of lost) {
-    // False when its maker has access again.
     if (await disableIn(tx, { workspaceId, endpointId }, { reason: "maker_lost_access", at: now })) {
       disabled.push(endpointId);
     }
@@ -88,7 +86,6 @@ async function lockEnabledEndpoints(
   return enabled.filter(({ webhook_endpoint_id }) => !disabled.includes(webhook_endpoint_id));
 }
 
-/** Workspaces with enabled endpoints, and whether their feed has events after the cursor. */
 export function followedWorkspaces(db: Db): Promise<{ workspace_id: string; is_behind: boolean }[]> {
   return all(
     db,
@@ -101,7 +98,6 @@ export function followedWorkspaces(db: Db): Promise<{ workspace_id: string; is_b
 interface NewDeliveries {
   workspaceId: string;
   events: readonly FeedEvent[];
-  /** Which endpoint gets which of the events. */
   pairs: readonly { endpointId: string; place: number }[];
   now: Date;
   /** Whether deliveries that exist are sent again, with their old body. */
@@ -179,7 +175,6 @@ function insertSome(
 
 const rearm = "UPDATE SET status = 'pending', attempts_before = d.attempts, next_attempt_at = excluded.next_attempt_at";
 
-/** The `webhook-id`, derived from the event and the endpoint. */
 function deliveryId(endpointId: string, { at, position }: FeedEvent): string {
   return derivedId(at.getTime(), "webhook", endpointId, String(position));
 }

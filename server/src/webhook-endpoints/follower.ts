@@ -62,7 +62,6 @@ export function openFollower(deps: FollowerDeps) {
       const { endpoints, hasMore } = await follow(deps, workspaceId, new Date(clock.now()));
       failing.delete(workspaceId);
       if (endpoints.length > 0) wake(endpoints);
-      // Behind the others, which take turns.
       if (hasMore) waiting.add(workspaceId);
     } catch (error) {
       // The next poll finds it again.

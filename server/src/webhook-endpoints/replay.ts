@@ -9,8 +9,8 @@ import { type EndpointKey, findEndpoint, type WebhookEndpoint } from "./endpoint
 import { followPage, insertDeliveries } from "./follow.ts";
 
 /**
- * Sends the event of an attempt again, on a new schedule, with the same `webhook-id`, which it returns. CONFLICT while
- * the endpoint is disabled, FORBIDDEN for an API key that may not read the event.
+ * On a new schedule, with the same `webhook-id`, which it returns. CONFLICT while the endpoint is disabled, FORBIDDEN
+ * for an API key that may not read the event.
  */
 export async function replayAttempt(
   { clock }: { clock: Clock },

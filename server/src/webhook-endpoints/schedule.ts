@@ -21,17 +21,13 @@ export const retryDelaysMs: readonly number[] = [
   24 * hour,
 ];
 
-/** The longest delay that an endpoint may ask for. */
 export const maxAskedMs = 24 * hour;
 /** An endpoint that fails for this long is disabled. */
 export const patienceMs = 5 * 24 * hour;
 /** A delay is up to a tenth shorter or longer, so that retries spread out. */
 const jitter = 0.1;
 
-/**
- * The delay after the `tries`-th attempt (1 or more) has failed; null after the last. The longer of the schedule's and
- * the one that the endpoint asked for.
- */
+/** After the `tries`-th attempt (1 or more); null after the last. At least what the endpoint asked for. */
 export function retryDelayMs(tries: number, askedMs: number | null, random: Random): number | null {
   const planned = retryDelaysMs[tries];
   if (planned === undefined) return null;

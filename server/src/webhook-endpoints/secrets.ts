@@ -46,17 +46,14 @@ export const sealedWebhookSecrets: SealedColumn[] = ["secret_sealed", "old_secre
 }));
 
 interface Signed {
-  /** The same in every attempt. */
   webhookId: string;
-  /** Of the attempt. */
   atMs: number;
   body: string;
 }
 
 /**
  * The headers by which a receiver verifies the sender, with one signature for each secret: two during a rotation.
- * Source: Standard Webhooks 1.0, "Signature scheme". The library of the standard has a SHA-256 in
- * JavaScript, which takes 100 times as long.
+ * The library of the standard has a SHA-256 in JavaScript, which takes 100 times as long.
  */
 export function signatureHeaders(secrets: readonly string[], { webhookId, atMs, body }: Signed) {
   const timestamp = String(Math.floor(atMs / 1000));

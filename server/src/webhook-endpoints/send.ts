@@ -18,12 +18,9 @@ export interface Outcome {
   startedAt: Date;
   durationMs: number;
   isSuccess: boolean;
-  /** Null without an answer. */
   statusCode: number | null;
-  /** Null after a success. */
   error: string | null;
   answer: string | null;
-  /** The pause that the endpoint asked for. */
   askedMs: number | null;
 }
 
@@ -94,7 +91,6 @@ export function holdsKeysOf(endpoint: SealedEndpoint, box: SecretBox, at: Date):
   }
 }
 
-/** The newest first. */
 function secretsOf(endpoint: SealedEndpoint, box: SecretBox, at: Date): string[] {
   const { webhook_endpoint_id, secret_sealed, old_secret_sealed, old_secret_until } = endpoint;
   const isOldValid = old_secret_sealed !== null && old_secret_until !== null && old_secret_until > at;

@@ -37,7 +37,6 @@ export function openTester(deps: TestDeps) {
          FROM webhook_endpoints WHERE workspace_id = $2 AND webhook_endpoint_id = $3`,
         [deliveryId, workspaceId, endpointId, testEvent, body, outcome.isSuccess ? "succeeded" : "failed", now],
       );
-      // The endpoint was deleted meanwhile.
       if (isThere === 0) refuseUnknown();
       const [id] = await insertAttempts(tx, [finished]);
       await noteHealth(tx, [finished]);

@@ -1,7 +1,6 @@
 import { Type } from "typebox";
 import type { ChannelAccount } from "../connector.ts";
 
-/** The credentials that an account on each of Meta's platforms has, among others. */
 export interface MetaCredentials {
   access_token: string;
   app_secret: string;

@@ -1,6 +1,5 @@
 import type { AccountProblem, RefusalReason } from "../connector.ts";
 
-/** What an error code of the Graph API means for a delivery. */
 export type Verdict =
   | { kind: "refused"; reason: RefusalReason }
   | { kind: "account_refused"; reason: AccountProblem }
@@ -13,7 +12,6 @@ export const throttled = { kind: "retry", scope: "account", platformFault: false
 /** The platform reports a fault of its own; other lanes may work, and the circuit breaker counts it. */
 export const broken = { kind: "retry", scope: "lane", platformFault: true, afterMs: null } as const;
 
-/** The code of a token that expired or was revoked. */
 export const tokenRefused = 190;
 /** Of code 100: the object in the path does not exist, so the account's id is wrong. */
 const unknownObject = 33;

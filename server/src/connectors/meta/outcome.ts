@@ -1,12 +1,10 @@
 import { isObject } from "../../lib/json.ts";
 import { retryAfterMs } from "../../lib/retry-after.ts";
-import { longerWait, type PlatformAnswer, pageOf } from "../call.ts";
+import { longerWait, type PlatformAnswer, pageOf, strangeAnswer, type ToExchange } from "../call.ts";
 import { cleanDetail, cleanId } from "../clean.ts";
-import type { Exchange, SendOutcome } from "../connector.ts";
+import type { SendOutcome } from "../connector.ts";
 import { type Json, numberAt, objectAt, parseObject, textAt } from "../json.ts";
-import type { Verdict } from "./errors.ts";
-
-type ToExchange = (answer: Exchange["answer"]) => Exchange;
+import { accountRefused, broken, refused, throttled, type Verdict } from "./errors.ts";
 
 export interface SendRules {
   /** Null for a code that the platform does not list. */
@@ -53,23 +51,9 @@ function failed(
 
 /** A well-formed error of any code says that nothing was sent. */
 function unlisted(status: number, isTransient: boolean): Verdict {
-  if (status === 401) return { kind: "account_refused", reason: "CREDENTIALS_INVALID" };
-  if (status === 429) return { kind: "retry", scope: "account", platformFault: false, afterMs: null };
-  if (status >= 500 || isTransient) return { kind: "retry", scope: "lane", platformFault: true, afterMs: null };
-  return { kind: "refused", reason: "PLATFORM_REFUSED" };
-}
-
-/**
- * An answer that is not the platform's. A page with a 5xx may come from a gateway that lost the answer of a request
- * that succeeded: unknown. Any other was refused on the way (by a proxy, a wrong `base_url`): nothing was sent, and the
- * circuit breaker counts it.
- */
-function strangeAnswer(answer: PlatformAnswer, nowMs: number, shown: Exchange): SendOutcome {
-  const detail = `The answer ${answer.status} is not one of the platform: ${pageOf(answer)}`;
-  if (answer.status >= 500) return { kind: "unknown", detail, exchange: shown };
-  const afterMs = retryAfterMs(answer.headers["retry-after"], nowMs);
-  const isThrottled = answer.status === 429;
-  return { kind: "retry", afterMs, scope: "account", platformFault: !isThrottled, detail, exchange: shown };
+  if (status === 401) return accountRefused("CREDENTIALS_INVALID");
+  if (status === 429) return throttled;
+  return status >= 500 || isTransient ? broken : refused("PLATFORM_REFUSED");
 }
 
 interface GraphError {
@@ -80,7 +64,6 @@ interface GraphError {
   fbtrace_id: string;
 }
 
-/** The parts of a Graph error that the trace shows; null for another body. */
 function graphError(json: Json, hide: (text: string) => string): GraphError | null {
   if (!isObject(json.error) || typeof json.error.code !== "number") return null;
   const { error } = json;
@@ -106,5 +89,4 @@ function regainAccessMs(answer: PlatformAnswer): number | null {
   return minutes > 0 ? Math.min(minutes, maxRegainMinutes) * 60_000 : null;
 }
 
-/** One day. A longer wait is not an estimate. */
 const maxRegainMinutes = 24 * 60;

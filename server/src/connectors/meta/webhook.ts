@@ -6,7 +6,6 @@ import { ignored, oldestFirst } from "../inbound.ts";
 import { type Json, listAt, parseWebhookBody } from "../json.ts";
 import type { MetaCredentials } from "./account.ts";
 
-/** Echoed as plain text to a caller that knows the verify token; the platform sends digits. */
 const challenge = /^[\w.-]{1,256}$/;
 
 /** The handshake by which the platform verifies the callback address. Source: Graph API, Webhooks, Getting started. */
@@ -28,18 +27,12 @@ export function verify({ headers, rawBody }: WebhookRequest, { app_secret }: Met
 
 const signatureLength = "sha256=".length + 64;
 
-/** A part of a webhook that becomes one event, not read yet. */
 export interface Thing {
-  /** As the event's; left out for what is ignored. */
   at?: number;
   read: () => InboundEvent;
 }
 
-/**
- * The events of the envelope that all platforms share, oldest first, ignored ones last. A body has up to 1000 things of
- * several kinds, which `listThings` finds in an entry; each is read when it is asked for, and one that cannot be read
- * does not hide the others.
- */
+/** Oldest first, ignored ones last. A body has up to 1000 things; one that cannot be read does not hide the others. */
 export function* parseEntries(rawBody: Buffer, listThings: (entry: Json) => Iterable<Thing>): Generator<InboundEvent> {
   const body = parseWebhookBody(rawBody);
   if (body === null) return yield ignored("a body that is not a JSON object, or is too large");

@@ -5,7 +5,6 @@ export const capabilities = {
   payloads: ["text", "location", "reaction"],
   /** `text`, 1 to 4096 characters after entities are parsed; texts are sent without markup. */
   maxTextLength: 4096,
-  /** A bot gets no receipts. */
   receipts: ["sent"],
   replies: true,
   /** For all chats together. One chat takes about one message a second, a group 20 a minute. */

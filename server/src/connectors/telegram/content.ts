@@ -3,7 +3,6 @@ import { isObject } from "../../lib/json.ts";
 import { locationOf, namedText, textOf } from "../inbound.ts";
 import { type Json, listAt, numberAt, objectAt, textAt } from "../json.ts";
 
-/** `formerChatId`: the group that became this supergroup, in the message that announces it. */
 export interface Content {
   payload: MessagePayload;
   formerChatId: string;
@@ -125,7 +124,6 @@ const envelope = new Set([
   "reply_markup",
 ]);
 
-/** Service messages about a chat, which no person wrote. */
 function isServiceMessage(key: string): boolean {
   return key === "empty message" || serviceFields.test(key);
 }

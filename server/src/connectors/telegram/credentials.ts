@@ -21,7 +21,7 @@ export type TelegramAccount = ChannelAccount<TelegramCredentials>;
 /** Source: Telegram Bot API, Making requests. */
 const defaultBaseUrl = "https://api.telegram.org";
 
-/** The address of a method. It has the token: pass it only to the HTTP client. */
+/** It has the token: pass it only to the HTTP client. */
 export function methodUrl(account: TelegramAccount, method: string): string {
   return `${account.settings.base_url ?? defaultBaseUrl}/bot${account.credentials.bot_token}/${method}`;
 }
@@ -30,12 +30,10 @@ export function redactedUrl(account: TelegramAccount, method: string): string {
   return `${account.settings.base_url ?? defaultBaseUrl}/bot${botId(account.credentials)}:[hidden]/${method}`;
 }
 
-/** The public part of the token before the colon: the bot's user id. */
 export function botId({ bot_token }: TelegramCredentials): string {
   return bot_token.slice(0, bot_token.indexOf(":"));
 }
 
-/** Secrets: the part of the token after the colon, and the secret of the webhook. */
 export function secretsOf({ bot_token, secret_token }: TelegramCredentials): string[] {
   return [bot_token.slice(bot_token.indexOf(":") + 1), secret_token];
 }

@@ -3,7 +3,6 @@ const maxId = 2 ** 52;
 
 const integer = /^-?[1-9]\d{0,15}$/;
 
-/** The end of the error for a wrong identifier. */
 export const identifierRule = "the number of a chat, such as 123456789";
 
 /** A chat id: positive for a person, negative for a group. Bots cannot write to names (`@someone`). */
@@ -12,12 +11,10 @@ export function parseIdentifier(identifier: string): string | null {
   return integer.test(trimmed) && Math.abs(Number(trimmed)) <= maxId ? trimmed : null;
 }
 
-/** Message ids are unique within a chat. */
 export function messageKey(chatId: string | number, messageId: string | number): string {
   return `${chatId}:${messageId}`;
 }
 
-/** Null for a message of another chat, or anything else. */
 export function messageIdIn(chatId: string, providerMessageId: string): number | null {
   if (!providerMessageId.startsWith(`${chatId}:`)) return null;
   const digits = providerMessageId.slice(chatId.length + 1);

@@ -1,30 +1,22 @@
-import { HttpError } from "../../lib/http.ts";
-import { hiding, jsonHeaders } from "../call.ts";
-import { cleanDetail } from "../clean.ts";
-import type { ConnectorIo } from "../connector.ts";
-import { type Json, objectAt, parseObject, textAt } from "../json.ts";
+import { askPlatform, hiding, jsonHeaders } from "../call.ts";
+import type { AccountAnswer, ConnectorIo } from "../connector.ts";
+import { type Json, objectAt, textAt } from "../json.ts";
 import { methodUrl, secretsOf, type TelegramAccount } from "./credentials.ts";
-
-/** Statuses by which the platform refuses the credentials; other failures may be temporary. */
-const refusals: readonly number[] = [400, 401, 403, 404];
-
-type Said = { ok: boolean; isRefused?: boolean; isTokenRefused?: boolean; detail: string };
 
 /** The updates that `parse` reads, and blocks of the bot. Telegram sends reactions only on request. */
 const allowedUpdates = ["message", "edited_message", "callback_query", "message_reaction", "my_chat_member"];
 
-/** Source: Telegram Bot API, `setWebhook`, `max_connections`. */
 const maxConnections = 100;
 
-export async function check(account: TelegramAccount, io: ConnectorIo): Promise<Said> {
+export async function check(account: TelegramAccount, io: ConnectorIo): Promise<AccountAnswer> {
   return ask(account, io, "getMe", {}, (result) => {
     const bot = objectAt(result, "result");
     return `The token works for @${textAt(bot, "username") || textAt(bot, "id")}.`;
   });
 }
 
-/** Sends the bot's updates to the hub. Telegram accepts only https. */
-export async function subscribe(account: TelegramAccount, webhookUrl: string, io: ConnectorIo): Promise<Said> {
+/** Telegram accepts only https. Source: Telegram Bot API, `setWebhook`. */
+export async function subscribe(account: TelegramAccount, webhookUrl: string, io: ConnectorIo): Promise<AccountAnswer> {
   const parameters = {
     url: webhookUrl,
     secret_token: account.credentials.secret_token,
@@ -40,20 +32,11 @@ async function ask(
   method: string,
   parameters: object,
   read: (json: Json) => string,
-): Promise<Said> {
+): Promise<AccountAnswer> {
   const hide = hiding(...secretsOf(account.credentials));
-  try {
-    const call = { method: "POST", url: methodUrl(account, method), headers: jsonHeaders, timeoutMs: io.timeoutMs };
-    const answer = await io.http({ ...call, body: JSON.stringify(parameters) });
-    const json = parseObject(answer.body) ?? {};
-    if (json.ok === true) return { ok: true, detail: read(json) };
-    const words = textAt(json, "description");
-    const reason = words || "an answer that is not the platform's";
-    const isRefused = words !== "" && refusals.includes(answer.status);
-    const detail = cleanDetail(hide(`The platform answered ${answer.status}: ${reason}`));
-    return { ok: false, isRefused, isTokenRefused: isRefused && answer.status === 401, detail };
-  } catch (error) {
-    if (!(error instanceof HttpError)) throw error;
-    return { ok: false, detail: cleanDetail(hide(`The platform could not be reached: ${error.message}`)) };
-  }
+  const call = { method: "POST", url: methodUrl(account, method), headers: jsonHeaders };
+  return askPlatform(io, { ...call, body: JSON.stringify(parameters) }, hide, {
+    read: (json) => (json.ok === true ? read(json) : null),
+    errorOf: (json) => ({ words: textAt(json, "description") }),
+  });
 }

@@ -1,11 +1,9 @@
 import { retryAfterMs } from "../../lib/retry-after.ts";
-import { longerWait, type PlatformAnswer, pageOf } from "../call.ts";
+import { longerWait, type PlatformAnswer, pageOf, strangeAnswer, type ToExchange } from "../call.ts";
 import { cleanDetail } from "../clean.ts";
-import type { AccountProblem, Exchange, RefusalReason, SendOutcome } from "../connector.ts";
+import type { AccountProblem, RefusalReason, SendOutcome } from "../connector.ts";
 import { type Json, numberAt, objectAt, textAt } from "../json.ts";
 import { messageKey } from "./identifier.ts";
-
-type ToExchange = (answer: Exchange["answer"]) => Exchange;
 
 /** What the answer to a send means. `resultId`: the id of a call whose answer has none. */
 export function outcomeOf(
@@ -28,7 +26,6 @@ export function outcomeOf(
   return failed(answer, json, nowMs, exchange, hide);
 }
 
-/** The supergroup that a group became, if the call failed for that. */
 export function migratedTo({ json }: PlatformAnswer): string | null {
   const chatId = json === null ? Number.NaN : numberAt(objectAt(json, "parameters"), "migrate_to_chat_id");
   return Number.isSafeInteger(chatId) ? String(chatId) : null;
@@ -43,48 +40,23 @@ function failed(
 ): SendOutcome {
   const code = numberAt(json, "error_code") || answer.status;
   const description = cleanDetail(hide(textAt(json, "description")));
-  const parameters = objectAt(json, "parameters");
   const shown = exchange({ status: answer.status, body: { ok: false, error_code: code, description } });
   const detail = `${code}: ${description}`;
-  if (code === 429) return flooded(answer, parameters, nowMs, detail, shown);
+  if (code === 429) {
+    const seconds = numberAt(objectAt(json, "parameters"), "retry_after");
+    const asked = retryAfterMs(answer.headers["retry-after"], nowMs);
+    const afterMs = longerWait(seconds >= 0 ? seconds * 1000 : null, asked);
+    // The rate limit of the account keeps the bot below 30 a second, so the chat was too fast, and only its lane waits.
+    return { kind: "retry", afterMs, scope: "lane", platformFault: false, detail, exchange: shown };
+  }
   // Front servers also send 502 and 504 in this envelope, after a call that may have succeeded.
   if (code >= 500) return { kind: "unknown", detail, exchange: shown };
   return { ...refusalOf(code, description.toLowerCase()), detail, exchange: shown };
 }
 
-/**
- * The answer does not say whether the chat or the bot was too fast. Only the lane waits: the rate limit of the account
- * keeps the bot below 30 a second, so it is nearly always the chat.
- */
-function flooded(
-  answer: PlatformAnswer,
-  parameters: Json,
-  nowMs: number,
-  detail: string,
-  exchange: Exchange,
-): SendOutcome {
-  const seconds = numberAt(parameters, "retry_after");
-  const afterMs = longerWait(seconds >= 0 ? seconds * 1000 : null, retryAfterMs(answer.headers["retry-after"], nowMs));
-  return { kind: "retry", afterMs, scope: "lane", platformFault: false, detail, exchange };
-}
-
-/**
- * An answer that is not of the Bot API. A page with a 5xx may come from a gateway that lost the answer of a call that
- * succeeded: unknown. Any other was refused on the way (a proxy, a wrong `base_url`): nothing was sent.
- */
-function strangeAnswer(answer: PlatformAnswer, nowMs: number, shown: Exchange): SendOutcome {
-  const detail = `The answer ${answer.status} is not one of the platform: ${pageOf(answer)}`;
-  if (answer.status >= 500 || answer.status < 300) return { kind: "unknown", detail, exchange: shown };
-  const afterMs = retryAfterMs(answer.headers["retry-after"], nowMs);
-  return { kind: "retry", afterMs, scope: "account", platformFault: answer.status !== 429, detail, exchange: shown };
-}
-
 type Refusal = { kind: "refused"; reason: RefusalReason } | { kind: "account_refused"; reason: AccountProblem };
 
-/**
- * For 400 and 403 only the description distinguishes the cases. It is not stable, so other texts are decided by the
- * code.
- */
+/** For 400 and 403 only the description distinguishes the cases. It is not stable: other texts are judged by the code. */
 function refusalOf(code: number, description: string): Refusal {
   switch (code) {
     case 401:

@@ -2,17 +2,14 @@ import { lengthOf } from "../call.ts";
 import type { OutboundPart } from "../connector.ts";
 import { messageIdIn } from "./identifier.ts";
 
-/** A call of the Bot API, and its parameters for the trace, without message text. */
 export interface MethodCall {
-  readonly method: "sendMessage" | "sendLocation" | "sendVenue" | "setMessageReaction";
+  readonly method: "sendMessage" | "sendLocation" | "sendVenue" | "setMessageReaction" | "sendChatAction";
   readonly parameters: object;
+  /** The parameters without message text, for the trace. */
   readonly redacted: object;
 }
 
-/**
- * Null for a payload that Telegram does not have, or a reaction to a message that is unknown here. Chat ids are sent as
- * numbers: 52 bits are exact. Source: Telegram Bot API, Available methods.
- */
+/** Null for a payload that cannot be sent, or a reaction to an unknown message. Source: Bot API, Available methods. */
 export function methodCall(part: OutboundPart): MethodCall | null {
   const { payload } = part;
   const chat_id = Number(part.identifier);
@@ -54,14 +51,12 @@ export function methodCall(part: OutboundPart): MethodCall | null {
   }
 }
 
-/** A missing quote must not refuse the message. */
 function quoteOf({ identifier, quotedProviderMessageId, partIndex }: OutboundPart) {
   if (quotedProviderMessageId === null || partIndex > 0) return null;
   const message_id = messageIdIn(identifier, quotedProviderMessageId);
   return message_id === null ? null : { reply_parameters: { message_id, allow_sending_without_reply: true } };
 }
 
-/** A venue is a location with a name and an address. */
 function venueOf(name: string, latitude: number, longitude: number) {
   return { title: name.toWellFormed(), address: `${latitude}, ${longitude}` };
 }

@@ -7,7 +7,6 @@ import { send } from "./send.ts";
 import { showTyping } from "./signals.ts";
 import { parse, verify } from "./webhook.ts";
 
-/** Telegram Bot API: one account is one bot. */
 export const telegram = {
   channel: "telegram",
   credentials: telegramCredentials,

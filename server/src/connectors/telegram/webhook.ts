@@ -51,7 +51,6 @@ function parseMessage(message: Json): InboundEvent {
   });
 }
 
-/** A tapped button is its label, or its data if the message with the buttons is too old. */
 function parseCallback(query: Json): InboundEvent {
   const message = objectAt(query, "message");
   const sender = objectAt(query, "from");
@@ -95,10 +94,7 @@ function emojiOf(reaction: Json): string {
   return type === "paid" ? "⭐" : customEmoji;
 }
 
-/**
- * The participant is the chat: a person, or a whole group, since a bot can answer only there. In a group the text
- * begins with the author's name.
- */
+/** The participant is the chat, even of a group, since a bot can answer only there; its texts name the author. */
 function messageEvent(said: {
   chat: Json;
   sender: Json;

@@ -3,7 +3,6 @@ import type { Capabilities } from "../connector.ts";
 /** Source: WhatsApp Business Cloud API, pages Messages, Webhooks and Throughput, as of v25.0. */
 export const capabilities = {
   payloads: ["text", "location", "reaction", "template"],
-  /** `text.body`, 1 to 4096 characters. */
   maxTextLength: 4096,
   /** `delivered` may be skipped, `read` never comes from people who turned read receipts off. */
   receipts: ["sent", "delivered", "read"],

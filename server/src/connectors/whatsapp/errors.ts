@@ -16,7 +16,6 @@ export function reasonOf(code: number): RefusalReason {
 const pairRateMs = 6_000;
 
 const verdicts = new Map<number, Verdict>([
-  // The token, the number or the business.
   [131005, accountRefused("CREDENTIALS_INVALID")],
   [131031, accountRefused("ACCOUNT_RESTRICTED")],
   [131037, accountRefused("ACCOUNT_RESTRICTED")],
@@ -24,18 +23,15 @@ const verdicts = new Map<number, Verdict>([
   [131045, accountRefused("ACCOUNT_RESTRICTED")],
   [133010, accountRefused("ACCOUNT_RESTRICTED")],
   [130497, refused("ACCOUNT_RESTRICTED")], // only in this person's country
-  // Failures of the platform.
   [131000, broken],
   [131016, broken],
   [131057, { ...broken, scope: "account" }], // the number is in maintenance, about a minute
-  // Too much.
   [80007, throttled],
   [130429, throttled],
   [131048, throttled],
   [131056, { ...throttled, scope: "lane", afterMs: pairRateMs }],
   [131064, { ...throttled, scope: "lane" }], // counts people reached outside their window: answers still go out
   [132069, { ...throttled, scope: "lane" }],
-  // The person.
   [131021, refused("INVALID_RECIPIENT")],
   [131062, refused("INVALID_RECIPIENT")], // not by business-scoped id
   [131026, refused("RECIPIENT_UNREACHABLE")],
@@ -46,13 +42,12 @@ const verdicts = new Map<number, Verdict>([
   [130472, refused("PLATFORM_REFUSED")], // is in an experiment
   [137000, refused("PLATFORM_REFUSED")],
   [135000, refused("PLATFORM_REFUSED")],
-  // The message.
   [131008, refused("PAYLOAD_INVALID")],
   [131009, refused("PAYLOAD_INVALID")],
   [131052, refused("PAYLOAD_INVALID")],
   [131053, refused("PAYLOAD_INVALID")],
   [131051, refused("PAYLOAD_NOT_SUPPORTED")],
-  // The template. A paused one (132015) may come back after hours; a lane does not wait that long.
+  // A paused template (132015) may come back after hours; a lane does not wait that long.
   ...[131063, 132000, 132001, 132005, 132007, 132008, 132012, 132015, 132016, 132068].map(
     (code) => [code, refused("TEMPLATE_INVALID")] as const,
   ),

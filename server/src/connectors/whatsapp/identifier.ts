@@ -1,22 +1,17 @@
-/** E.164: at most 15 digits, the first not 0. A shorter number than 7 digits is not a person's. */
+/** E.164; a number of less than 7 digits is not a person's. */
 const international = /^[1-9]\d{6,14}$/;
 
-/**
- * A business-scoped user id: country, dot, up to 128 letters and digits; the parent form has `ENT.` between. The
- * platform sends it when a person hides the number. Source: Cloud API, Business-scoped user IDs.
- */
+/** The platform sends it when a person hides the number. Source: Cloud API, Business-scoped user IDs. */
 const scopedUserId = /^[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}$/;
 
 /** Separators that people use, and invisible direction marks of copied numbers. */
 const separators = /[\s().\-/\u00ad\u2010-\u2015\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g;
 
-/** The end of the error for a wrong identifier. */
 export const identifierRule = "a phone number with + and its country code, such as +5511999991111";
 
 /**
- * `+` and digits, or a business-scoped user id. The country code is required, after `+` or `00`, since a national
- * number could be one of another country. A trunk zero in brackets, `+44 (0)20 …`, is refused: whether it belongs to
- * the number depends on the country.
+ * The country code is required: a national number could be one of another country. A trunk zero in brackets,
+ * `+44 (0)20 …`, is refused: whether it belongs to the number depends on the country.
  */
 export function parseIdentifier(identifier: string): string | null {
   const trimmed = identifier.trim();
@@ -26,15 +21,13 @@ export function parseIdentifier(identifier: string): string | null {
   return international.test(digits) ? `+${digits}` : null;
 }
 
-/** The platform omits the `+`. */
 export function parsePlatformIdentifier(identifier: string): string | null {
   return parseIdentifier(/^\d/.test(identifier) ? `+${identifier}` : identifier);
 }
 
 /**
- * Other numbers of the same phone. The platform's `wa_id` keeps the spelling of the day a person joined: Brazilian
- * mobiles with or without the ninth digit, Mexican ones with or without 1 after 52, Argentinian ones with or without 9
- * after 54. In Brazil 2 to 5 start landlines, which are other phones. Source: Cloud API, Phone numbers.
+ * Other numbers of the same phone: `wa_id` keeps the spelling of the day a person joined, without digits that mobiles
+ * of Brazil, Mexico and Argentina got or lost since. In Brazil 2 to 5 start landlines. Source: Cloud API, Phone numbers.
  */
 export function otherSpellings(identifier: string): string[] {
   for (const [pattern, replacement] of spellings) {

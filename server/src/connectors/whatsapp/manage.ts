@@ -1,10 +1,10 @@
-import type { ConnectorIo } from "../connector.ts";
+import type { AccountAnswer, ConnectorIo } from "../connector.ts";
 import { textAt } from "../json.ts";
-import { askGraph, type GraphResult } from "../meta/graph.ts";
+import { askGraph } from "../meta/graph.ts";
 import { numberUrl, type WhatsAppAccount } from "./credentials.ts";
 
 /** Reads the number with its own token. Source: Cloud API, `GET /{phone_number_id}`. */
-export async function check(account: WhatsAppAccount, io: ConnectorIo): Promise<GraphResult> {
+export async function check(account: WhatsAppAccount, io: ConnectorIo): Promise<AccountAnswer> {
   const url = `${numberUrl(account)}?fields=display_phone_number,verified_name,quality_rating`;
   return askGraph(account, io, { method: "GET", url }, (json) => {
     const name = [textAt(json, "display_phone_number"), textAt(json, "verified_name")].filter(Boolean).join(", ");
@@ -17,7 +17,7 @@ export async function check(account: WhatsAppAccount, io: ConnectorIo): Promise<
  * its handshake before it answers. The app must be subscribed to the business account. Source: Cloud API, Webhook
  * overrides.
  */
-export async function subscribe(account: WhatsAppAccount, webhookUrl: string, io: ConnectorIo): Promise<GraphResult> {
+export async function subscribe(account: WhatsAppAccount, webhookUrl: string, io: ConnectorIo): Promise<AccountAnswer> {
   const webhook_configuration = {
     override_callback_uri: webhookUrl,
     verify_token: account.credentials.verify_token,

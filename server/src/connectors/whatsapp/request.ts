@@ -1,16 +1,13 @@
 import { lengthOf } from "../call.ts";
 import type { OutboundPart } from "../connector.ts";
 
-/** The body of `POST /{phone_number_id}/messages`, and the same without message text, for the trace. */
-export interface MessageRequest {
+interface MessageRequest {
   readonly body: string;
+  /** The body without message text, for the trace. */
   readonly redacted: object;
 }
 
-/**
- * Null for a payload that this connector cannot send, or a reaction without a target. Source: Cloud API, reference of
- * `/messages`.
- */
+/** Null for a payload that cannot be sent, or a reaction without a target. Source: Cloud API, `/messages`. */
 export function messageRequest(part: OutboundPart): MessageRequest | null {
   const content = contentOf(part);
   if (content === null) return null;
@@ -26,10 +23,7 @@ export function messageRequest(part: OutboundPart): MessageRequest | null {
   return { body: JSON.stringify({ ...envelope, [type]: object }), redacted: { ...envelope, [type]: redacted } };
 }
 
-/**
- * Returned in every receipt of this part: the delivery id, and the number of the part unless it is the first. 36 to 41
- * bytes; the platform allows 512.
- */
+/** Returned in every receipt of this part. 36 to 41 bytes; the platform allows 512. */
 export function callbackData(deliveryId: string, partIndex: number): string {
   return partIndex === 0 ? deliveryId : `${deliveryId}:${partIndex}`;
 }
@@ -79,7 +73,6 @@ function contentOf({ payload, targetProviderMessageId }: OutboundPart): Content 
   }
 }
 
-/** A list fills {{1}}, {{2}} … of the template's body, an object fills its named variables. */
 function templateParameters(parameters: readonly string[] | Readonly<Record<string, string>>) {
   if (Array.isArray(parameters)) return parameters.map((text: string) => ({ type: "text", text: text.toWellFormed() }));
   return Object.entries(parameters).map(([name, text]) => ({

@@ -3,7 +3,6 @@ import { postToGraph } from "../meta/graph.ts";
 import { numberUrl, type WhatsAppAccount } from "./credentials.ts";
 import { verdictOf } from "./errors.ts";
 
-/** Marks the message and all earlier ones as read. Source: Cloud API, Mark messages as read. */
 export function markRead(to: PersonSignal, account: WhatsAppAccount, io: ConnectorIo): Promise<SendOutcome> {
   return signal(to, {}, account, io);
 }

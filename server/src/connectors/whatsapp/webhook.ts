@@ -44,7 +44,6 @@ function timeIn(thing: unknown): number {
 
 type ReceiptStatus = "sent" | "delivered" | "read" | "failed";
 
-/** `played`: a voice message was listened to, so it was read. */
 const statuses: ReadonlyMap<string, ReceiptStatus> = new Map([
   ["sent", "sent"],
   ["delivered", "delivered"],
@@ -68,7 +67,6 @@ function parseStatus(status: unknown): InboundEvent {
   };
 }
 
-/** The inverse of `callbackData`; other programs send data of their own. */
 function parseCallbackData(data: string): { deliveryId: string | null; partIndex?: number } {
   const deliveryId = data.slice(0, 36);
   if (!isUuid(deliveryId)) return { deliveryId: null };
@@ -113,10 +111,9 @@ function senderOf(message: Json, newNumber: string): string[] {
   return [...numbers, ...ids, ...numbers.flatMap(otherSpellings)].filter((identifier) => identifier !== null);
 }
 
-/** By the kind and the value of an id. */
 type Contacts = ReadonlyMap<string, Json>;
 
-/** For look-ups by id: a long webhook may have thousands of messages and of contacts. */
+/** By id: a long webhook may have thousands of messages and of contacts. */
 function contactsIn(list: readonly unknown[]): Contacts {
   const contacts = new Map<string, Json>();
   for (const contact of list) {

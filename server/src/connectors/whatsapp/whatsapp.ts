@@ -8,7 +8,6 @@ import { send } from "./send.ts";
 import { markRead, showTyping } from "./signals.ts";
 import { parse } from "./webhook.ts";
 
-/** WhatsApp Business Cloud API: one account is one number. */
 export const whatsapp = {
   channel: "whatsapp",
   credentials: whatsappCredentials,
