@@ -159,7 +159,7 @@ test("the description of a write says what an API key without the read scope doe
     described.get("PATCH /v1/contacts/{id}")!.description!,
     /without `contacts:read` .* only ids and the values/,
   );
-  assert.match(described.get("POST /v1/users/{id}/addresses")!.description!, /said, and `expires_at`, `help`\.$/);
+  assert.match(described.get("POST /v1/users/{id}/addresses")!.description!, /sent, and `expires_at`, `help`\.$/);
   assert.doesNotMatch(described.get("POST /v1/contacts")!.description!, /contacts:read/);
 });
 
