@@ -1,11 +1,10 @@
 import { randomBytes } from "node:crypto";
-import { mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs";
+import { mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { databaseRole } from "../../../server/src/lib/embedded-postgres/data-directory.ts";
-import { connectionUrl } from "../../../server/src/lib/embedded-postgres/endpoint.ts";
-import { isServerOf, readPidFile } from "../../../server/src/lib/embedded-postgres/pid-file.ts";
+import { findRunningDatabase } from "../../../server/src/lib/embedded-postgres/embedded-postgres.ts";
+import { isServerOf, readPidFile } from "../../../server/src/lib/embedded-postgres/processes.ts";
 import { type HubProcess, spawnHub } from "../../../server/src/testing/hub-process.ts";
 import { startWatchdog } from "../../../server/src/testing/watchdog.ts";
 
@@ -72,16 +71,14 @@ export async function startHub({
     await hub.ready;
     const startedInMs = performance.now() - startedAt;
     hub.child.stderr!.on("data", (chunk: Buffer) => showComplaint(chunk.toString()));
-    const { pid: postmasterPid, endpoint } = readPidFile(join(dataDir, "postgres"))!;
-    const password = readFileSync(join(dataDir, "postgres", "password.chat4all"), "utf8").trim();
     return {
       url: /API +(http\S+)/.exec(hub.stdout())![1]!,
       simulatorUrl: /Simulator +(\S+)\/_sim\//.exec(hub.stdout())![1]!,
       adminPassword,
       dataDir,
-      databaseUrl: connectionUrl(endpoint, { user: databaseRole, password }, "chat4all"),
+      databaseUrl: findRunningDatabase(dataDir)!,
       pid: hub.pid,
-      postmasterPid,
+      postmasterPid: readPidFile(join(dataDir, "postgres"))!.pid,
       inspectorUrl: /Debugger listening on (ws:\S+)/.exec(hub.stderr())?.[1] ?? null,
       startedInMs,
       [Symbol.asyncDispose]: end,

@@ -1,7 +1,6 @@
 import type { Config } from "../config/config.ts";
-import { startEmbeddedPostgres } from "../lib/embedded-postgres/embedded-postgres.ts";
+import { findRunningDatabase, hasCluster, startEmbeddedPostgres } from "../lib/embedded-postgres/embedded-postgres.ts";
 import { DataDirectoryInUse } from "../lib/embedded-postgres/hub-lock.ts";
-import { findRunningDatabase, hasCluster } from "../lib/embedded-postgres/running.ts";
 import { type Log, openPool, type Pool } from "../lib/postgres.ts";
 import { one } from "../lib/query.ts";
 import { StartError } from "../lib/start-error.ts";

@@ -5,8 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import pg from "pg";
-import { readPidFile } from "../lib/embedded-postgres/pid-file.ts";
-import { isAlive } from "../lib/embedded-postgres/process.ts";
+import { isAlive, readPidFile } from "../lib/embedded-postgres/processes.ts";
 import type { Log } from "../lib/postgres.ts";
 import { until } from "./until.ts";
 

@@ -1,5 +1,6 @@
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { addAbortListener, once } from "node:events";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { chown } from "node:fs/promises";
 import { join } from "node:path";
@@ -8,25 +9,21 @@ import { promisify } from "node:util";
 import { diskFull, explainFileError } from "../data-dir.ts";
 import { syncDirectory, writeFileDurably } from "../durable-file.ts";
 import { StartError } from "../start-error.ts";
-import { killInitdbIn } from "./orphans.ts";
-import { isAlive, signalAtExit } from "./process.ts";
-import { reasonOf, saysDiskFull } from "./server-output.ts";
+import { databaseRole } from "./endpoint.ts";
+import { isAlive, killInitdbIn, signalAtExit } from "./processes.ts";
+import { reasonOf, saysDiskFull } from "./server-log.ts";
 import { type ServerUser, spawnAs } from "./server-user.ts";
 
-export const databaseRole = "chat4all";
+type ClusterOptions = { dataDir: string; initdb: string; user: ServerUser; signal: AbortSignal | undefined };
 
 /** Made aside and renamed, so that a crash leaves a whole cluster or none, and two processes end with the same. */
-export async function prepareCluster(
-  dataDir: string,
-  initdb: string,
-  user: ServerUser,
-  signal?: AbortSignal,
-): Promise<{ directory: string; password: string }> {
+export async function prepareCluster(options: ClusterOptions): Promise<{ directory: string; password: string }> {
+  const { dataDir, user } = options;
   const directory = join(dataDir, "postgres");
   refuseForeign(directory, user);
   if (!isCluster(directory)) {
     removeLeftovers(dataDir);
-    await makeCluster(dataDir, directory, initdb, user, signal);
+    await makeCluster(directory, options);
   }
   await ensureOwner(directory, user);
   return { directory, password: readPassword(directory) };
@@ -57,13 +54,8 @@ function removeFolder(path: string): void {
   rmSync(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
 }
 
-async function makeCluster(
-  dataDir: string,
-  directory: string,
-  initdb: string,
-  user: ServerUser,
-  signal?: AbortSignal,
-): Promise<void> {
+async function makeCluster(directory: string, options: ClusterOptions): Promise<void> {
+  const { dataDir, user } = options;
   const temporary = join(dataDir, `postgres.new-${process.pid}`);
   const passwordFile = `${temporary}.password`;
   try {
@@ -71,7 +63,7 @@ async function makeCluster(
     writeFileDurably(passwordFile, randomBytes(24).toString("base64url"), 0o600);
     if (user.kind === "other")
       await Promise.all([temporary, passwordFile].map((path) => chown(path, user.uid, user.gid)));
-    await runInitdb(initdb, user, temporary, passwordFile, signal);
+    await runInitdb(temporary, passwordFile, options);
     renameSync(passwordFile, join(temporary, passwordName));
     syncDirectory(temporary);
     takePlace(temporary, directory);
@@ -84,11 +76,9 @@ async function makeCluster(
 }
 
 async function runInitdb(
-  initdb: string,
-  user: ServerUser,
   directory: string,
   passwordFile: string,
-  signal?: AbortSignal,
+  { initdb, user, signal }: ClusterOptions,
 ): Promise<void> {
   signal?.throwIfAborted();
   const child = spawnAs(
@@ -107,14 +97,9 @@ async function runInitdb(
     child.kill("SIGKILL");
     killInitdbIn(directory);
   };
-  signal?.addEventListener("abort", kill, { once: true });
-  const exited = new Promise<number | null>((resolve, reject) => {
-    child.once("error", reject);
-    child.once("close", resolve);
-  });
-  const [output, code] = await Promise.all([text(child.stderr!), exited]);
+  using _listening = signal && addAbortListener(signal, kill);
+  const [output, [code]] = await Promise.all([text(child.stderr!), once(child, "close")]);
   forgetExit();
-  signal?.removeEventListener("abort", kill);
   if (code === 0) return;
   signal?.throwIfAborted();
   if (saysDiskFull(output)) throw new StartError(diskFull(directory));

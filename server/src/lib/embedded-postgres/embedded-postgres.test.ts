@@ -6,7 +6,7 @@ import { query, quiet, serverPid, startHolderProcess, temporaryFolder } from "..
 import { until } from "../../testing/until.ts";
 import { StartError } from "../start-error.ts";
 import { startEmbeddedPostgres } from "./embedded-postgres.ts";
-import { isAlive } from "./process.ts";
+import { isAlive } from "./processes.ts";
 
 const failIfCalled = (error: Error) => assert.fail(error);
 const start = (dataDir: string) => startEmbeddedPostgres({ dataDir, log: quiet, onFailed: failIfCalled });

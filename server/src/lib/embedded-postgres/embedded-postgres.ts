@@ -1,4 +1,5 @@
-import { join } from "node:path";
+import { existsSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { systemClock } from "../clock.ts";
 import { openDataDir } from "../data-dir.ts";
@@ -7,16 +8,16 @@ import { StartError } from "../start-error.ts";
 import type { WaitFor } from "../start-progress.ts";
 import { openTroubles, type Troubles } from "../troubles.ts";
 import { findBinaries } from "./binaries.ts";
-import { databaseRole, prepareCluster } from "./data-directory.ts";
+import { prepareCluster, readPassword } from "./data-directory.ts";
 import { connectionUrl, type Endpoint } from "./endpoint.ts";
 import { DataDirectoryInUse, type HubLock, takeHubLock } from "./hub-lock.ts";
-import { adoptOrStart, type Postmaster, type ServerPlace } from "./postmaster.ts";
+import { adoptOrStart, type Postmaster, type ServerPlace, stopPostmaster } from "./postmaster.ts";
+import { isServerOf, readPidFile } from "./processes.ts";
 import { serverLog } from "./server-log.ts";
 import { chooseServerUser } from "./server-user.ts";
-import { stopPostmaster } from "./stop-postmaster.ts";
 import { supervise } from "./supervisor.ts";
 
-export type EmbeddedPostgresOptions = {
+type EmbeddedPostgresOptions = {
   /** The cluster is in `postgres`, the server's log in `postgres.log`. Created when missing. */
   dataDir: string;
   log: Log;
@@ -49,9 +50,9 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   const binaries = await findBinaries();
   const user = await chooseServerUser(join(dataDir, "postgres"), { program: binaries.postgres, folder: dataDir });
   waitFor("PostgreSQL to create its files");
-  const { directory, password } = await prepareCluster(dataDir, binaries.initdb, user, signal);
+  const { directory, password } = await prepareCluster({ dataDir, initdb: binaries.initdb, user, signal });
   const place: ServerPlace = { directory, binaries, user, serverLog: serverLog(join(dataDir, "postgres.log")) };
-  const urlOf = (endpoint: Endpoint) => connectionUrl(endpoint, { user: databaseRole, password }, "chat4all");
+  const urlOf = (endpoint: Endpoint) => connectionUrl(endpoint, password);
 
   waitFor("PostgreSQL to start");
   const { postmaster, adopted, lock } = await holdServer(
@@ -61,15 +62,21 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   );
   const url = urlOf(postmaster.endpoint);
   const takeLock = (signal: AbortSignal) => takeHubLock(url, dataDir, signal);
-  const { stop } = supervise({
-    troubles: openTroubles({ ...options, clock: systemClock }),
-    ...options,
-    place,
-    postmaster,
-    lock,
-    takeLock,
-  });
+  const { log, onFailed, troubles = openTroubles({ log, clock: systemClock }) } = options;
+  const stop = supervise({ place, postmaster, lock, takeLock, log, troubles, onFailed });
   return { url, adopted, stop, [Symbol.asyncDispose]: stop };
+}
+
+export function hasCluster(dataDir: string): boolean {
+  return existsSync(join(dataDir, "postgres", "PG_VERSION"));
+}
+
+/** The URL of the database; null without a running hub, which may end at any moment. */
+export function findRunningDatabase(dataDir: string): string | null {
+  const directory = join(resolve(dataDir), "postgres");
+  const file = readPidFile(directory);
+  if (file === null || file.status !== "ready" || !isServerOf(file.pid, directory)) return null;
+  return connectionUrl(file.endpoint, readPassword(directory));
 }
 
 /** A server that was found running may be ending: then the next one is ours. */

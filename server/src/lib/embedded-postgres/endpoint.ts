@@ -11,13 +11,11 @@ export async function chooseEndpoint(directory: string): Promise<Endpoint> {
   return { kind: "tcp", host: "127.0.0.1", port: await freePort() };
 }
 
-export function connectionUrl(
-  endpoint: Endpoint,
-  credentials: { user: string; password: string },
-  database: string,
-): string {
+export const databaseRole = "chat4all";
+
+export function connectionUrl(endpoint: Endpoint, password: string): string {
   const host = endpoint.kind === "socket" ? encodeURIComponent(endpoint.folder) : endpoint.host;
-  return `postgres://${credentials.user}:${credentials.password}@${host}:${endpoint.port}/${database}`;
+  return `postgres://${databaseRole}:${password}@${host}:${endpoint.port}/chat4all`;
 }
 
 /** The name of a socket has a port, also without one. */

@@ -1,3 +1,5 @@
+import { execFile } from "node:child_process";
+import { once } from "node:events";
 import { closeSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { diskFull } from "../data-dir.ts";
@@ -5,11 +7,17 @@ import { StartError } from "../start-error.ts";
 import { startTimeoutMs } from "../start-progress.ts";
 import type { Binaries } from "./binaries.ts";
 import { chooseEndpoint, type Endpoint } from "./endpoint.ts";
-import { killServerOrphans } from "./orphans.ts";
-import { isServerOf, readPidFile, removeMisleadingPidFile } from "./pid-file.ts";
-import { isAlive, signalAtExit } from "./process.ts";
-import type { ServerLog } from "./server-log.ts";
-import { reasonOf, saysDiskFull } from "./server-output.ts";
+import {
+  isAlive,
+  isServerOf,
+  killServerOrphans,
+  readOrEmpty,
+  readPidFile,
+  removeMisleadingPidFile,
+  signal,
+  signalAtExit,
+} from "./processes.ts";
+import { reasonOf, type ServerLog, saysDiskFull } from "./server-log.ts";
 import { type ServerUser, spawnAs } from "./server-user.ts";
 import { serverArguments } from "./settings.ts";
 
@@ -18,7 +26,7 @@ export type Postmaster = { pid: number; endpoint: Endpoint; exited: Promise<void
 export type ServerPlace = { directory: string; binaries: Binaries; user: ServerUser; serverLog: ServerLog };
 
 /** `isPassing`: another start soon may succeed. */
-export class PostmasterFailed extends StartError {
+class PostmasterFailed extends StartError {
   override name = "PostmasterFailed";
   readonly isPassing: boolean;
   readonly code: string | undefined;
@@ -75,12 +83,11 @@ async function startPostmaster(place: ServerPlace, endpoint: Endpoint, signal?: 
   // Only this process uses it until it is ready.
   const forgetExit = signalAtExit(() => child.pid ?? null, "SIGQUIT");
   let hasExited = false;
-  const exited = new Promise<void>((resolve) => {
-    child.once("exit", () => resolve());
-    child.once("error", () => resolve());
-  }).then(() => {
-    hasExited = true;
-  });
+  const exited = once(child, "exit")
+    .catch(() => {})
+    .then(() => {
+      hasExited = true;
+    });
   const deadline = performance.now() + recoveryLimitMs;
   while (!hasExited) {
     const file = readPidFile(place.directory);
@@ -125,3 +132,33 @@ function explainExit({ directory, serverLog }: ServerPlace, output: string): Pos
 
 /** A killed server's processes still hold its memory; another start is under way; the free port was taken. */
 const passing = /pre-existing shared memory block|lock file ".*" already exists|could not (?:create any TCP\/IP|bind)/;
+
+/** Each step is harsher; the server recovers from all of them. */
+const steps = [
+  // Ends every session and writes a checkpoint: the next start needs no recovery.
+  { name: "SIGINT", windowsMode: "fast", limitMs: 6000 },
+  { name: "SIGQUIT", windowsMode: "immediate", limitMs: 1500 },
+  { name: "SIGKILL", windowsMode: "immediate", limitMs: 1500 },
+] as const;
+
+/** Stops the server and all its processes within 9 s, gently if possible. */
+export async function stopPostmaster(
+  postmaster: Postmaster,
+  place: ServerPlace,
+): Promise<"clean" | "forced" | "still running"> {
+  for (const { name, windowsMode, limitMs } of steps) {
+    // Each server process leads its own group, so a kill of the first group would miss the others.
+    const children = name === "SIGKILL" ? readOrEmpty(`/proc/${postmaster.pid}/task/${postmaster.pid}/children`) : "";
+    if (process.platform === "win32") {
+      execFile(place.binaries.pg_ctl, ["stop", "-D", place.directory, "-m", windowsMode, "-W"], () => {});
+    } else {
+      for (const pid of [postmaster.pid, ...children.split(" ").filter(Boolean).map(Number)]) signal(pid, name);
+    }
+    const timer = new AbortController();
+    const late = delay(limitMs, "late" as const, { signal: timer.signal }).catch(() => "late" as const);
+    const outcome = await Promise.race([postmaster.exited, late]);
+    timer.abort();
+    if (outcome !== "late") return name === "SIGINT" ? "clean" : "forced";
+  }
+  return "still running";
+}

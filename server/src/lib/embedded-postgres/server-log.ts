@@ -1,4 +1,4 @@
-import { closeSync, copyFileSync, fstatSync, openSync, readSync, statSync, truncateSync } from "node:fs";
+import { copyFileSync, openSync, readFileSync, statSync, truncateSync } from "node:fs";
 import { explainFileError } from "../data-dir.ts";
 
 /** The log of PostgreSQL. The file and its predecessor (`.1`) have about `maxBytes` each. */
@@ -31,15 +31,7 @@ export function serverLog(path: string) {
     },
 
     since(offset: number): string {
-      const file = openSync(path, "r");
-      try {
-        const { size } = fstatSync(file);
-        const start = Math.max(Math.min(offset, size), size - tailBytes);
-        const buffer = Buffer.alloc(size - start);
-        return buffer.toString("utf8", 0, readSync(file, buffer, 0, buffer.length, start));
-      } finally {
-        closeSync(file);
-      }
+      return readFileSync(path).subarray(offset).subarray(-tailBytes).toString();
     },
   };
 }
@@ -49,4 +41,14 @@ function attempt(work: () => void): void {
   try {
     work();
   } catch {}
+}
+
+/** Whether the output says that the disk is full. Source: the messages of PostgreSQL 18. */
+export function saysDiskFull(output: string): boolean {
+  return /No space left on device|Disk quota exceeded|wrote only \d+ of \d+ bytes/.test(output);
+}
+
+export function reasonOf(output: string): string {
+  const reason = /\b(?:FATAL|PANIC|error):\s+(.*)$/m.exec(output)?.[1] ?? output.trim().split("\n").at(-1);
+  return reason?.trim() || "it ended without a word";
 }

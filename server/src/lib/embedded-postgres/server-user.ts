@@ -1,7 +1,9 @@
 import { type ChildProcess, execFile, type SpawnOptions, spawn } from "node:child_process";
-import { readFileSync, statSync } from "node:fs";
+import { once } from "node:events";
+import { statSync } from "node:fs";
 import { promisify } from "node:util";
 import { StartError } from "../start-error.ts";
+import { readOrEmpty } from "./processes.ts";
 
 /** PostgreSQL refuses root. `wrapper` is the command in front, empty when that user can read all files. */
 export type ServerUser = { kind: "self" } | { kind: "other"; uid: number; gid: number; wrapper: readonly string[] };
@@ -76,7 +78,7 @@ const run = promisify(execFile);
  * which PostgreSQL uses. Containers often have only the second, wider one. Source: capabilities(7), setpriv(1).
  */
 function capabilityWrappers({ uid, gid }: Ids): string[][] {
-  const held = BigInt(`0x${/^CapEff:\s*(\w+)$/m.exec(readStatus())?.[1] ?? "0"}`);
+  const held = BigInt(`0x${/^CapEff:\s*(\w+)$/m.exec(readOrEmpty("/proc/self/status"))?.[1] ?? "0"}`);
   const useful = [["dac_read_search", 2n] as const, ["dac_override", 1n] as const].filter(
     ([, bit]) => held & (1n << bit),
   );
@@ -86,19 +88,8 @@ function capabilityWrappers({ uid, gid }: Ids): string[][] {
   ]);
 }
 
-function readStatus(): string {
-  try {
-    return readFileSync("/proc/self/status", "utf8");
-  } catch {
-    return "";
-  }
-}
-
-function reaches(user: ServerUser, { program, folder }: { program: string; folder: string }): Promise<boolean> {
+async function reaches(user: ServerUser, { program, folder }: { program: string; folder: string }): Promise<boolean> {
   const probe = ["-c", 'cd "$1" && exec "$2" --version', "sh", folder, program];
-  return new Promise((resolve) => {
-    const child = spawnAs(user, "/bin/sh", probe, { stdio: "ignore" });
-    child.once("error", () => resolve(false));
-    child.once("exit", (code) => resolve(code === 0));
-  });
+  const [code] = await once(spawnAs(user, "/bin/sh", probe, { stdio: "ignore" }), "exit").catch(() => [null]);
+  return code === 0;
 }

@@ -11,7 +11,7 @@ import { systemClock } from "../clock.ts";
 import { openPool } from "../postgres.ts";
 import { openTroubles } from "../troubles.ts";
 import { startEmbeddedPostgres } from "./embedded-postgres.ts";
-import { isAlive } from "./process.ts";
+import { isAlive } from "./processes.ts";
 
 const failIfCalled = (error: Error) => assert.fail(error);
 const start = (dataDir: string) => startEmbeddedPostgres({ dataDir, log: quiet, onFailed: failIfCalled });

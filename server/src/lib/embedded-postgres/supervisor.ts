@@ -1,11 +1,11 @@
+import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Backoff, doubledMs } from "../backoff.ts";
 import type { Log } from "../postgres.ts";
 import type { Troubles } from "../troubles.ts";
 import { DataDirectoryInUse, type HubLock } from "./hub-lock.ts";
-import { adoptOrStart, type Postmaster, type ServerPlace } from "./postmaster.ts";
-import { signalAtExit } from "./process.ts";
-import { stopPostmaster } from "./stop-postmaster.ts";
+import { adoptOrStart, type Postmaster, type ServerPlace, stopPostmaster } from "./postmaster.ts";
+import { signalAtExit } from "./processes.ts";
 
 type Supervised = {
   place: ServerPlace;
@@ -19,13 +19,13 @@ type Supervised = {
 
 /**
  * Restarts a dead server at the same address, without a limit: a full disk may get room again. Calls `onFailed` once,
- * when another hub has the lock; then `stop` leaves the server running.
+ * when another hub has the lock. The returned function stops the server, unless another hub has it. Safe to call twice.
  */
-export function supervise({ place, postmaster, lock, takeLock, log, troubles, onFailed }: Supervised): {
-  stop(): Promise<void>;
-} {
+export function supervise(supervised: Supervised): () => Promise<void> {
+  const { place, takeLock, log, troubles, onFailed } = supervised;
+  let { postmaster, lock } = supervised;
   const stopping = new AbortController();
-  const stopRequested = new Promise<void>((resolve) => stopping.signal.addEventListener("abort", () => resolve()));
+  const stopRequested = once(stopping.signal, "abort");
   const rotation = setInterval(() => place.serverLog.rotate(), rotationIntervalMs).unref();
   let belongsToAnother = false;
   // A process that exits early leaves no server; the next start recovers.
@@ -46,7 +46,7 @@ export function supervise({ place, postmaster, lock, takeLock, log, troubles, on
   }
 
   async function bringBack(): Promise<Error | undefined> {
-    for (let failures = 1; !stopping.signal.aborted; failures += 1) {
+    for (let failures = 1; ; failures += 1) {
       await Promise.race([delay(doubledMs(restartBackoff, failures)), stopRequested]);
       if (stopping.signal.aborted) return undefined;
       try {
@@ -60,7 +60,6 @@ export function supervise({ place, postmaster, lock, takeLock, log, troubles, on
         troubles.failed(part, error);
       }
     }
-    return undefined;
   }
 
   async function stopAll(): Promise<void> {
@@ -74,11 +73,9 @@ export function supervise({ place, postmaster, lock, takeLock, log, troubles, on
     await lock.release();
   }
 
-  return {
-    stop() {
-      stopped ??= stopAll();
-      return stopped;
-    },
+  return () => {
+    stopped ??= stopAll();
+    return stopped;
   };
 }
 

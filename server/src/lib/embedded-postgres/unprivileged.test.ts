@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { before, describe, test } from "node:test";
 import { closeAfterTests } from "../../testing/close-after-tests.ts";
 import { query, serverPid, startHolderProcess, temporaryFolder } from "../../testing/data-directory-process.ts";
-import { isAlive } from "./process.ts";
+import { isAlive } from "./processes.ts";
 
 // The hub as an ordinary user: of this process when it is one, else `nobody`, with a copy of what it needs, since the
 // checkout of root may be closed to others.
