@@ -1,8 +1,7 @@
 import { resolve } from "node:path";
-import { mergeEnv, readEnvFile } from "../lib/env-file.ts";
 import type { EnvKind } from "../lib/env-kinds.ts";
 import * as kind from "../lib/env-kinds.ts";
-import { type Env, type EnvReader, type EnvRow, envReader } from "../lib/env-reader.ts";
+import { type Env, type EnvReader, type EnvRow, envReader, mergeEnv, readEnvFile } from "../lib/env-reader.ts";
 import { type EnvNames, unknownVariables } from "../lib/env-unknown.ts";
 import { readLimits, readTrustedProxies } from "./limits.ts";
 import { readMail, readProviders } from "./log-in.ts";

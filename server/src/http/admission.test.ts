@@ -10,6 +10,7 @@ import type { Clock } from "../lib/clock.ts";
 import { limits } from "../lib/concurrency-limit.ts";
 import { openDoor } from "../testing/test-http-server.ts";
 import { until } from "../testing/until.ts";
+import { nextTurn } from "./admission.ts";
 import type { RestOptions } from "./server.ts";
 
 /** A door with as many requests under way as it admits. */
@@ -254,4 +255,15 @@ test("a request of a disconnected client counts until it ends", async () => {
   assert.equal(door.app.load().underWay, 1);
   door.letGo();
   await until("it has ended", () => door.app.load().underWay === 0);
+});
+
+test("turns come one after the other, from the shortest wait to the longest", () => {
+  assert.equal(nextTurn(Number.NEGATIVE_INFINITY, 500), 1_500);
+  assert.equal(nextTurn(1_500, 500), 1_500.25);
+  assert.equal(nextTurn(3_499.75, 500), 3_500);
+  assert.equal(nextTurn(3_500, 500), 3_500);
+});
+
+test("the first turn after a pause is a shortest wait away", () => {
+  assert.equal(nextTurn(1_000, 5_000), 6_000);
 });

@@ -6,7 +6,6 @@ import { RequestError } from "../errors.ts";
 import { BatcherFull } from "../lib/batcher.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { ConcurrencyLimit } from "../lib/concurrency-limit.ts";
-import { openTurns } from "../lib/turns.ts";
 import type { App } from "./app.ts";
 import { toErrorBody } from "./errors.ts";
 
@@ -74,7 +73,7 @@ export class Admission {
   readonly #options: AdmissionOptions;
   readonly #exempt = new Map<string, Exempt>();
   readonly #refusedOn = new WeakMap<Socket, Refused>();
-  readonly #turns = openTurns(waits);
+  #lastTurn = Number.NEGATIVE_INFINITY;
   #refusedCount = 0;
   #loggedCount = 0;
   #cancelLog = () => {};
@@ -162,8 +161,8 @@ export class Admission {
       this.#cancelLog = this.#options.clock.after(logEveryMs, () => this.#logRefusals());
     }
     this.#refusedCount += 1;
-    const turn = this.#turns.take(now);
-    return { turn, retryAfterSeconds: (turn - now) / 1_000 };
+    this.#lastTurn = nextTurn(this.#lastTurn, now);
+    return { turn: this.#lastTurn, retryAfterSeconds: (this.#lastTurn - now) / 1_000 };
   }
 
   #logRefusals(): void {
@@ -174,6 +173,11 @@ export class Admission {
     const { log, limit } = this.#options;
     log.warn({ refused, under_way: limit.underWay, limit: limit.limit }, "requests were refused because of overload");
   }
+}
+
+/** Spreads retries evenly, so that clients do not return all at once. */
+export function nextTurn(last: number, now: number): number {
+  return Math.min(Math.max(last + waits.apartMs, now + waits.shortestMs), now + waits.longestMs);
 }
 
 function endWork(request: FastifyRequest, how?: "dropped"): void {

@@ -7,7 +7,6 @@ export interface Clock {
   after(delayMs: number, callback: () => void): () => void;
 }
 
-/** A number in [0, 1), as from `Math.random`. */
 export type Random = () => number;
 
 /** The longest timer of Node, about 25 days; a longer one fires at once. */

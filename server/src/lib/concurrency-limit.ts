@@ -13,7 +13,7 @@ export interface ConcurrencyLimit {
   readonly limit: number;
 }
 
-export interface ConcurrencyLimitOptions {
+interface ConcurrencyLimitOptions {
   elapsed: () => number;
   targetMs?: number | undefined;
 }

@@ -39,7 +39,6 @@ function closeToOthers(path: string, mode: number): void {
   try {
     chmodSync(path, rights & mode);
   } catch (error) {
-    // A file system without permissions.
     if (!["EPERM", "ENOTSUP"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
   }
 }

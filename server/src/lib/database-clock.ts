@@ -3,7 +3,7 @@ import type { Log } from "./postgres.ts";
 import { type Db, one } from "./query.ts";
 import { repeat } from "./repeat.ts";
 
-export interface DatabaseClockOptions {
+interface DatabaseClockOptions {
   db: Db;
   clock: Clock;
   log: Log;
@@ -18,7 +18,6 @@ const jumpMs = 1_000;
 
 /** The database's time, measured monotonically between two questions, so that all processes agree on it. */
 export async function openDatabaseClock({ db, clock, log }: DatabaseClockOptions): Promise<Clock & AsyncDisposable> {
-  /** The time at which `elapsed` was 0. */
   let origin = Number.NaN;
   let machineOrigin = 0;
 

@@ -41,7 +41,6 @@ export const origin: EnvKind<string> = {
   parse: (value) => (value === "*" || URL.parse(value)?.origin === value ? value : undefined),
 };
 
-/** Returned without a slash at its end. */
 export const webUrl: EnvKind<string> = {
   must: "an address such as https://hub.example.com",
   parse(value) {

@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+import { parseEnv } from "node:util";
 import { type EnvKind, isHidden } from "./env-kinds.ts";
 import { hidden } from "./secret.ts";
 import { StartError } from "./start-error.ts";
@@ -10,7 +12,6 @@ export type EnvRow = {
   meaning: string;
   default: string;
   current: string;
-  /** Without value and default; `current` says what happens then. */
   isAbsent: boolean;
 };
 
@@ -94,4 +95,18 @@ function quoted(value: string): string {
 function defaultOf(row: EnvRow): string {
   if (row.isAbsent) return `(not set: ${row.default})`;
   return row.current === row.default ? "(default)" : `(default: ${row.default})`;
+}
+
+export function readEnvFile(path: string): Env {
+  try {
+    return parseEnv(readFileSync(path, "utf8"));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return {};
+    throw new ConfigError([`${path} cannot be read (${(error as Error).message}).`]);
+  }
+}
+
+/** The second wins, except where it has an empty text, which counts as unset. */
+export function mergeEnv(file: Env, env: Env): Env {
+  return { ...file, ...Object.fromEntries(Object.entries(env).filter(([, value]) => value)) };
 }

@@ -26,7 +26,6 @@ interface Waiting {
 export class FairLine {
   readonly #limits: LineLimits;
   readonly #waiting: Waiting[] = [];
-  /** Sources that wait, in the order of their turns. */
   readonly #addresses: string[] = [];
   readonly #pairs: string[] = [];
 

@@ -34,7 +34,6 @@ function lostCode(error: Error): string {
   return lostConnection.test(error.message) ? "CONNECTION_LOST" : error.name;
 }
 
-/** The first cause that comes from outside our own code, or null. */
 function outerFault(error: unknown): Error | null {
   const waiting = [error];
   for (let read = 0; waiting.length > 0 && read < maxCauses; read += 1) {

@@ -1,4 +1,4 @@
-export interface ValueLimits {
+interface ValueLimits {
   readonly maxBytes: number;
   readonly maxValues: number;
   readonly maxDepth: number;

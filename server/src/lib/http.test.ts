@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo, Server } from "node:net";
 import { test } from "node:test";
-import { type HttpCall, HttpError, isPrivateAddress, maxAnswerBytes, openHttpClient } from "./http.ts";
+import { type HttpCall, HttpError, maxAnswerBytes, openHttpClient } from "./http.ts";
+import { isPrivateAddress } from "./public-addresses.ts";
 
 test("an answer comes back with its status, headers and body; a redirect is not followed", async () => {
   await using server = await serve((request, response) => {

@@ -4,8 +4,6 @@ import type { Agent as AgentClass, Dispatcher, errors as Errors } from "undici";
 import { isPrivateAddress } from "./public-addresses.ts";
 import { publicLookup, type Resolve, systemResolve } from "./resolve.ts";
 
-export { isPrivateAddress } from "./public-addresses.ts";
-
 // The entrance of undici also loads fetch, caches, mocks and more: 13 MiB that the hub does not use.
 const require = createRequire(import.meta.url);
 const Agent: typeof AgentClass = require("undici/lib/dispatcher/agent.js");
@@ -20,7 +18,6 @@ export interface HttpCall {
   url: string;
   headers?: Record<string, string>;
   body?: string | Buffer;
-  /** Of the whole exchange. */
   timeoutMs: number;
   signal?: AbortSignal;
 }
@@ -43,19 +40,18 @@ export class HttpError extends Error {
   }
 }
 
-export interface HttpClientOptions {
+interface HttpClientOptions {
   connectionsPerHost: number;
   /** Whether private, loopback and link-local addresses may be reached; checked on the address that is dialled. */
   allowPrivate: boolean;
   allowedOrigins?: readonly string[];
-  /** Whether only https is spoken, except to `allowedOrigins`. Default: false. */
   isHttpsOnly?: boolean;
   resolve?: Resolve;
   /** For answers of which only the beginning counts. Without it, one longer than `maxAnswerBytes` is an error. */
   cut?: AnswerCut;
 }
 
-export interface AnswerCut {
+interface AnswerCut {
   /** Then the connection is closed. */
   readBytes: number;
   keptBytes: number;

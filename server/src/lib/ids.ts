@@ -43,7 +43,6 @@ export function derivedId<Id extends string = string>(nowMs: number, ...parts: s
   return formatUuid(bytes) as Id;
 }
 
-/** The time of a UUIDv7 or a derived id, in Unix milliseconds. */
 export function msOf(id: string): number {
   return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
 }

@@ -4,7 +4,6 @@ import { isUtf8 } from "node:buffer";
 export interface JsonLimits {
   readonly maxDepth: number;
   readonly maxFields: number;
-  /** Fields and elements of all objects and arrays together. */
   readonly maxValues: number;
   /** Refuses bytes that are not UTF-8, and numbers that a double cannot represent. */
   readonly isExact: boolean;
@@ -16,7 +15,6 @@ export type JsonPath = readonly (string | number)[];
 
 export class UnreadableJson extends Error {
   override readonly name = "UnreadableJson";
-  /** Such as `metadata.ids.3`; undefined for the whole text. */
   readonly path: string | undefined;
 
   /** `problem` completes a sentence about the value at `path`. */
@@ -78,7 +76,6 @@ export function checkJsonText(bytes: Buffer, limits: JsonLimits): void {
   throw new UnreadableJson("is a number that cannot be kept exactly: send it as a string", shownPath(refused));
 }
 
-/** Of `true`, `false` and `null`. */
 function isLetter(byte: number): boolean {
   return byte >= smallA && byte <= smallZ;
 }

@@ -13,7 +13,6 @@ export function isStorable(json: string): boolean {
   return true;
 }
 
-/** The same JSON with U+FFFD for what PostgreSQL cannot hold. */
 export function toStorable(json: string): string {
   if (!json.includes("\\u")) return json;
   return json.replace(escapes, (found) => (unstorable.test(found) ? "\\ufffd" : found));

@@ -4,11 +4,7 @@ import { cut } from "./pool-watch.ts";
 import { createClient, type Log } from "./postgres.ts";
 import { repeat } from "./repeat.ts";
 
-export interface Listener {
-  close(): Promise<void>;
-}
-
-export interface ListenerOptions {
+interface ListenerOptions {
   url: string;
   channel: string;
   clock: Clock;
@@ -23,8 +19,7 @@ export const reconnectMs = 500;
 const pingEveryMs = 5_000;
 const answerWithinMs = 3_000;
 
-/** LISTEN on a connection of its own, which reconnects. */
-export async function openListener(options: ListenerOptions): Promise<Listener> {
+export async function openListener(options: ListenerOptions): Promise<{ close(): Promise<void> }> {
   const { url, channel, clock, log, onNotify, onReconnect } = options;
   let client: pg.Client | null = null;
   let isClosed = false;

@@ -6,7 +6,7 @@ export function openLogger(level: string, destination: DestinationStream): Logge
   return pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime, serializers }, destination);
 }
 
-export interface DescribedError {
+interface DescribedError {
   type: string;
   message: string;
   code?: string;
@@ -19,7 +19,7 @@ export interface DescribedError {
 
 const deepestCause = 5;
 
-export function describeError(error: unknown, depth = 0): DescribedError {
+function describeError(error: unknown, depth = 0): DescribedError {
   if (!(error instanceof Error)) return { type: typeof error, message: "something was thrown that is no error" };
   const { code, constraint, table, column, cause } = error as Error & Record<string, unknown>;
   const described: DescribedError = { type: error.name, message: withoutValues(error) };

@@ -1,6 +1,5 @@
 import type { Clock } from "./clock.ts";
 
-/** Runs short synchronous jobs in order, a few milliseconds in each turn of the event loop. */
 export interface LoopShare {
   /** Runs the job in a later turn and resolves with its result. Callers wait for each job, so few are queued. */
   run<T>(job: () => T): Promise<T>;
@@ -9,7 +8,6 @@ export interface LoopShare {
 /** Most jobs in one turn: what their callers do next, in the same turn, is not measured. */
 export const maxJobs = 100;
 
-/** The jobs of all callers together take about `shareMs` of a turn; the last one may exceed that. */
 export function openLoopShare(clock: Pick<Clock, "elapsed">, shareMs: number): LoopShare {
   let queued: (() => void)[] = [];
 

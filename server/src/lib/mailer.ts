@@ -24,8 +24,7 @@ export interface Mailer extends AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-export interface MailerOptions {
-  /** `smtp://user:password@host:587` or `smtps://…`; null turns mail off. */
+interface MailerOptions {
   url: Secret | null;
   from: string;
   clock: Clock;

@@ -5,14 +5,11 @@ import { fileURLToPath } from "node:url";
 import type { Log, Pool, PoolClient } from "./postgres.ts";
 import { StartError } from "./start-error.ts";
 
-export type Migration = { version: number; name: string; sql: string; checksum: string };
+type Migration = { version: number; name: string; sql: string; checksum: string };
 
 export const migrationsFolder = fileURLToPath(new URL("../../migrations", import.meta.url));
 
-/**
- * Runs every new file once, in order, each in its own transaction; of several processes one works, the others wait.
- * Throws a `StartError` for an unsuitable server, an edited migration, or a database that is newer than the files.
- */
+/** Of several processes one works, the others wait. Throws a `StartError` for a server or files that do not fit. */
 export async function migrate(pool: Pool, options: { log: Log; folder?: string }): Promise<number[]> {
   const migrations = readMigrations(options.folder ?? migrationsFolder);
   const client = await pool.connect();

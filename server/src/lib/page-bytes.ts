@@ -1,4 +1,4 @@
-/** About. Without it a page of 200 of the longest items would have 200 MB. */
+/** About: a page of 200 of the longest items would have 200 MB. */
 export const maxPageBytes = 1024 * 1024;
 
 export interface PageRequest {

@@ -2,13 +2,8 @@ import pg from "pg";
 
 type Release = (reason?: Error | boolean) => void;
 
-export interface PoolMemberOptions {
-  connectTimeoutMs: number;
-  onLeftOpen: () => void;
-}
-
 /** Closes one that is released inside a transaction: its locks would stay, and the next user would continue it. */
-export function poolMember({ connectTimeoutMs, onLeftOpen }: PoolMemberOptions): typeof pg.Client {
+export function poolMember(connectTimeoutMs: number, onLeftOpen: () => void): typeof pg.Client {
   return class extends pg.Client {
     #release: Release = () => {};
 
@@ -43,7 +38,6 @@ export function poolMember({ connectTimeoutMs, onLeftOpen }: PoolMemberOptions):
   };
 }
 
-/** Missing in the types of pg. */
 function isReady(client: pg.Client): boolean {
   return (client as pg.Client & { readyForQuery: boolean }).readyForQuery;
 }

@@ -6,19 +6,13 @@ const lookEveryMs = 500;
 /** A connection that has been in use for longer is asked about, repeatedly. */
 const overdueMs = 2_000;
 
-export interface PoolWatchOptions {
-  pool: pg.Pool;
-  /** A new connection to the same server, not yet open; `connect` and a statement on it fail within a bounded time. */
-  createClient: () => pg.Client;
-  onCut: (count: number) => void;
-}
-
 /**
  * A frozen or cut-off server neither answers nor resets its connections. So when an answer is overdue, a new connection
  * asks whether the server still works on the statement. If not, that connection and all idle ones are cut: their
  * statements fail as with any lost connection and are retried. A long statement that the server works on is left alone.
+ * On the client that `createClient` makes, `connect` and a statement fail within a bounded time.
  */
-export function watchPool({ pool, createClient, onCut }: PoolWatchOptions): void {
+export function watchPool(pool: pg.Pool, createClient: () => pg.Client, onCut: (count: number) => void): void {
   const all = new Set<pg.PoolClient>();
   /** Since when each is in use, or was last found at work, by `performance.now`. */
   const inUse = new Map<pg.PoolClient, number>();

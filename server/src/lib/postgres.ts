@@ -13,7 +13,7 @@ export type PoolOf<Role> = Pool & { readonly [role]: (role: Role) => void };
 
 export type Log = Record<"info" | "warn" | "error", (fields: object, message: string) => void>;
 
-export type PoolOptions = {
+type PoolOptions = {
   url: string;
   size: number;
   applicationName: string;
@@ -23,7 +23,7 @@ export type PoolOptions = {
 };
 
 export const statementTimeoutMs = 30_000;
-export const connectTimeoutMs = 10_000;
+const connectTimeoutMs = 10_000;
 const newConnectionTimeoutMs = 3_000;
 /** A connection that is idle for so long is probed; the operating system gives up on it some seconds later. */
 const keepAliveDelayMs = 5_000;
@@ -46,7 +46,6 @@ export function createClient({
   answerWithinMs = 0,
   ...options
 }: Pick<PoolOptions, "url" | "applicationName"> & {
-  /** For each statement; 0: no limit. */
   answerWithinMs?: number;
 }): pg.Client {
   return new pg.Client({ ...connectionOptions(options), query_timeout: answerWithinMs });
@@ -57,14 +56,12 @@ export function openPool<Role = unknown>(options: PoolOptions): pg.Pool & PoolOf
   const { log, applicationName } = options;
   const pool = new pg.Pool({
     ...connectionOptions(options),
-    Client: poolMember({
-      connectTimeoutMs: newConnectionTimeoutMs,
-      onLeftOpen: () =>
-        log.error(
-          { pool: applicationName },
-          "bug: a database connection was released inside a transaction; it was closed",
-        ),
-    }),
+    Client: poolMember(newConnectionTimeoutMs, () =>
+      log.error(
+        { pool: applicationName },
+        "bug: a database connection was released inside a transaction; it was closed",
+      ),
+    ),
     connectionTimeoutMillis: connectTimeoutMs,
     max: options.size,
     idleTimeoutMillis: idleTimeoutMs,
@@ -81,15 +78,17 @@ export function openPool<Role = unknown>(options: PoolOptions): pg.Pool & PoolOf
     });
   });
   pool.on("error", () => {});
-  watchPool({
+  const watch = {
+    url: options.url,
+    applicationName: `${applicationName} watch`,
+    answerWithinMs: newConnectionTimeoutMs,
+  };
+  watchPool(
     pool,
-    createClient: () => {
-      const { url } = options;
-      return createClient({ url, applicationName: `${applicationName} watch`, answerWithinMs: newConnectionTimeoutMs });
-    },
-    onCut: (count) =>
-      log.warn({ pool: applicationName, connections: count }, "the database does not answer: its connections were cut"),
-  });
+    () => createClient(watch),
+    (connections) =>
+      log.warn({ pool: applicationName, connections }, "the database does not answer: its connections were cut"),
+  );
   return pool as pg.Pool & PoolOf<Role>;
 }
 

@@ -2,20 +2,17 @@ import type { Clock } from "./clock.ts";
 import { repeat } from "./repeat.ts";
 import type { Troubles } from "./troubles.ts";
 
-/** Where a part has work, such as a partition or a channel account. */
 export interface Place {
   key: number | string;
   /** Any change of it is progress. */
   mark: number;
   waiting: number;
-  /** Another process works there. */
   isElsewhere?: boolean;
   isDeserted?: boolean;
 }
 
 export interface Watched {
   name: string;
-  /** Added to `stillMs`. */
   extraMs: number;
   check(): Promise<readonly Place[]>;
 }
@@ -24,12 +21,17 @@ export const checkEveryMs = 5_000;
 /** Waiting work without progress for this long is a standstill. */
 export const stillMs = 30_000;
 
-export class Standstill extends Error {
+const maxNamed = 10;
+
+class Standstill extends Error {
   override readonly name = "Standstill";
   readonly code: "NO_CONSUMER" | "NO_PROGRESS";
-  constructor(code: Standstill["code"], message: string) {
-    super(message);
-    this.code = code;
+
+  constructor(part: string, still: readonly Place[], lastedMs: number) {
+    const keys = still.map(({ key }) => key).slice(0, maxNamed);
+    const seconds = Math.round(lastedMs / 1_000);
+    super(`${part}: work waits at ${keys.join(", ")}, and nothing has moved for ${seconds} s.`);
+    this.code = still.some(({ isDeserted }) => isDeserted) ? "NO_CONSUMER" : "NO_PROGRESS";
   }
 }
 
@@ -71,7 +73,7 @@ export function openProgressWatch(
       // The process that works there reports it too. Others become unready only when nothing makes progress anywhere.
       const isMinor = still.length < working.length && still.every(({ isElsewhere }) => isElsewhere);
       const lastedMs = Math.max(...still.map(({ key }) => known.get(key)!.checks)) * checkEveryMs;
-      troubles.failed(part, standstill(name, still, lastedMs), { isMinor, lastedMs });
+      troubles.failed(part, new Standstill(name, still, lastedMs), { isMinor, lastedMs });
     }
 
     return repeat(clock, checkEveryMs, round, () => {
@@ -83,12 +85,3 @@ export function openProgressWatch(
     close: async () => void (await Promise.all(running.map((one) => one.close()))),
   };
 }
-
-function standstill(name: string, still: readonly Place[], lastedMs: number): Standstill {
-  const code = still.some(({ isDeserted }) => isDeserted) ? "NO_CONSUMER" : "NO_PROGRESS";
-  const keys = still.map(({ key }) => key).slice(0, maxNamed);
-  const seconds = Math.round(lastedMs / 1_000);
-  return new Standstill(code, `${name}: work waits at ${keys.join(", ")}, and nothing has moved for ${seconds} s.`);
-}
-
-const maxNamed = 10;

@@ -35,11 +35,9 @@ const loopback6 = blockList("ipv6", [["::1", 128]]);
 /** Source: RFC 6761, RFC 6762, RFC 8375, and ICANN's reservation of `internal`. */
 const insideNames = /(^|\.)(localhost|local|internal|home\.arpa)$/;
 
-/** The only public part of IPv6. */
 const unicast6 = blockList("ipv6", [["2000::", 3]]);
 
 const special6 = blockList("ipv6", [
-  // Teredo, benchmarks, ORCHID and other protocols.
   ["2001::", 23],
   ["2001:db8::", 32],
   ["2002::", 16],

@@ -15,7 +15,6 @@ export async function maybe<Row>(db: Db, text: string, values: readonly unknown[
   return (await all<Row>(db, text, values))[0] ?? null;
 }
 
-/** Throws without a row. */
 export async function one<Row>(db: Db, text: string, values: readonly unknown[] = []): Promise<Row> {
   const row = await maybe<Row>(db, text, values);
   if (row === null) throw new Error("a statement that must return a row returned none");

@@ -5,13 +5,12 @@ import type { Log } from "./postgres.ts";
 import { StartError } from "./start-error.ts";
 import { startTimeoutMs } from "./start-progress.ts";
 
-export interface RedisOptions {
+interface RedisOptions {
   url: string;
   /** Without spaces. */
   name: string;
   clock: Clock;
   log: Log;
-  /** After each reconnect, with the subscriptions restored. */
   onReconnect?: () => void;
   signal?: AbortSignal;
 }
@@ -28,7 +27,7 @@ const connectTimeoutMs = 5_000;
 const reconnectBackoff: Backoff = { firstMs: 50, longestMs: 2_000 };
 /** A connection is pinged every `pingMs`; after `silenceMs` without data it is closed and opened again. */
 const pingMs = 2_000;
-export const silenceMs = 5_000;
+const silenceMs = 5_000;
 
 /** Throws a `StartError` when Redis cannot be reached or refuses the connection. */
 export async function openRedis({ url, name, clock, log, onReconnect, signal }: RedisOptions): Promise<Redis> {
@@ -52,7 +51,6 @@ export async function openRedis({ url, name, clock, log, onReconnect, signal }: 
     isAway = false;
     isStarting = false;
   });
-  // It may be starting beside the hub.
   const connecting = client.connect().then(
     () => true,
     () => false,

@@ -21,11 +21,10 @@ export function repeat(
 
 /** Runs `work` when woken, each run at least `pauseMs` after the end of the one before. `work` must not throw. */
 export function repeatWhenWoken(clock: Clock, pauseMs: number, work: () => Promise<void>): Repeated {
-  return new Repeater({ clock, everyMs: null, pauseMs, work, onFailure: rethrow });
-}
-
-function rethrow(error: unknown): never {
-  throw error;
+  const onFailure = (error: unknown) => {
+    throw error;
+  };
+  return new Repeater({ clock, everyMs: null, pauseMs, work, onFailure });
 }
 
 interface RepeaterOptions {

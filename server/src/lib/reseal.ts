@@ -11,7 +11,7 @@ export interface SealedColumn {
   isShortLived?: boolean;
 }
 
-export interface Resealed {
+interface Resealed {
   table: string;
   column: string;
   resealed: number;
@@ -21,10 +21,8 @@ export interface Resealed {
 const pageSize = 500;
 
 /** Seals with the newest key. Skips a row that changes meanwhile. Safe to repeat, and in several processes at once. */
-export async function reseal(db: Db, box: SecretBox, columns: readonly SealedColumn[]): Promise<Resealed[]> {
-  const results: Resealed[] = [];
-  for (const column of columns) results.push(await resealColumn(db, box, column));
-  return results;
+export function reseal(db: Db, box: SecretBox, columns: readonly SealedColumn[]): Promise<Resealed[]> {
+  return Array.fromAsync(columns, (column) => resealColumn(db, box, column));
 }
 
 /** Columns with envelopes whose key this box does not have, without short-lived ones. */

@@ -5,10 +5,8 @@ import { isPrivateAddress } from "./public-addresses.ts";
 /** Rejects when there are none. */
 export type Resolve = (hostname: string) => Promise<LookupAddress[]>;
 
-/** As the operating system does, with its hosts file. */
 export const systemResolve: Resolve = (hostname) => promises.lookup(hostname, { all: true, hints: ADDRCONFIG });
 
-/** Of one query to one name server; each is sent twice. */
 const questionMs = 2_000;
 
 /** For names from outside: the system's resolver blocks a thread for a silent server, and uses the hosts file. */

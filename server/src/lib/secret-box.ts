@@ -15,7 +15,6 @@ export interface SecretBoxKey {
   readonly key: Buffer;
 }
 
-/** Says why an envelope cannot be opened, never what is inside. */
 export class SecretBoxError extends Error {
   override readonly name: string = "SecretBoxError";
 }

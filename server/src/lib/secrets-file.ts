@@ -19,10 +19,7 @@ const fields = ["jwt_secret", "jwt_private_key", "encryption_key"] as const;
 type Field = (typeof fields)[number];
 type Stored = Record<Field, string>;
 
-/**
- * A damaged file is a `StartError` and is never replaced, since the encrypted credentials would be lost. Call it while
- * holding the data directory.
- */
+/** A damaged file is a `StartError` and stays: it may be repaired. Call it while holding the data directory. */
 export function readOrCreateSecrets(dataDir: string): GeneratedSecrets {
   const path = pathIn(dataDir);
   const stored = read(path);

@@ -1,12 +1,6 @@
 /** Names what the start waits for from now on, such as "PostgreSQL to start". */
 export type WaitFor = (what: string) => void;
 
-export interface StartProgress {
-  waitFor: WaitFor;
-  end(): void;
-}
-
-/** The limit of each part of a start, for a busy machine. */
 export const startTimeoutMs = 60_000;
 const silenceMs = 3_000;
 const repeatMs = 5_000;
@@ -18,7 +12,7 @@ export function openStartProgress(
   print: (line: string) => void,
   first: string,
   elapsed = () => performance.now(),
-): StartProgress {
+): { waitFor: WaitFor; end(): void } {
   let what = first;
   let waitingSince = elapsed();
   let silentUntil = waitingSince + silenceMs;

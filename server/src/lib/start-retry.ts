@@ -1,10 +1,11 @@
+import { addAbortListener } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Clock } from "./clock.ts";
 import { isRetryableDbError, type Log } from "./postgres.ts";
 import { StartError } from "./start-error.ts";
 import { startTimeoutMs, type WaitFor } from "./start-progress.ts";
 
-export type StartRetry = <T>(work: () => Promise<T>) => Promise<T>;
+type StartRetry = <T>(work: () => Promise<T>) => Promise<T>;
 
 export interface Start {
   retry: StartRetry;
@@ -13,7 +14,7 @@ export interface Start {
   signal: AbortSignal;
 }
 
-export interface StartRetryOptions {
+interface StartRetryOptions {
   isEmbedded: boolean;
   clock: Clock;
   log: Log;
@@ -45,14 +46,8 @@ export function openStartRetry({ isEmbedded, clock, log, waitFor, signal }: Star
 /** The result of the work, or a rejection as soon as the signal aborts; the caller then closes what the work uses. */
 export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   const aborted = Promise.withResolvers<never>();
-  const abort = () => aborted.reject(signal.reason);
-  if (signal.aborted) abort();
-  else signal.addEventListener("abort", abort, { once: true });
-  try {
-    return await Promise.race([work, aborted.promise]);
-  } finally {
-    signal.removeEventListener("abort", abort);
-  }
+  using _listening = addAbortListener(signal, () => aborted.reject(signal.reason));
+  return await Promise.race([work, aborted.promise]);
 }
 
 export function unusable(isEmbedded: boolean, error: unknown): StartError {

@@ -2,9 +2,8 @@ import type { Clock } from "./clock.ts";
 import { faultCode } from "./faults.ts";
 import type { Log } from "./postgres.ts";
 
-export interface Trouble {
+interface Trouble {
   part: string;
-  /** A SQLSTATE, a system error or the kind of error. */
   code: string;
   since: Date;
   lastedMs: number;
@@ -14,7 +13,6 @@ export interface Trouble {
   isMinor: boolean;
 }
 
-/** By `Clock.elapsed`. */
 type Known = Omit<Trouble, "lastedMs" | "isStalled"> & { startedAt: number; failedAt: number; loggedAt: number };
 
 export interface Troubles {
@@ -25,10 +23,10 @@ export interface Troubles {
 }
 
 /** Conflicts and lost connections are shorter. */
-export const stalledAfterMs = 1_000;
-export const logEveryMs = 30_000;
+const stalledAfterMs = 1_000;
+const logEveryMs = 30_000;
 /** After this long without a try, the work has moved to another process. */
-export const forgottenAfterMs = 60_000;
+const forgottenAfterMs = 60_000;
 
 const maxCounts = 1_000;
 

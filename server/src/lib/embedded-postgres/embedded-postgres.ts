@@ -18,20 +18,17 @@ import { chooseServerUser } from "./server-user.ts";
 import { supervise } from "./supervisor.ts";
 
 type EmbeddedPostgresOptions = {
-  /** The cluster is in `postgres`, the server's log in `postgres.log`. Created when missing. */
   dataDir: string;
   log: Log;
   troubles?: Troubles;
   /** Another hub has taken the data directory: this process should end. */
   onFailed(error: Error): void;
   waitFor?: WaitFor;
-  /** Ends the start; call `stop` to end the server. */
   signal?: AbortSignal;
 };
 
 export type EmbeddedPostgres = {
   url: string;
-  /** Whether a server that a killed hub left running was taken over. */
   adopted: boolean;
   /** Ends every connection and the server, within 10 s. Safe to call twice. */
   stop(): Promise<void>;

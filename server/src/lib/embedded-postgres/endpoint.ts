@@ -18,7 +18,6 @@ export function connectionUrl(endpoint: Endpoint, password: string): string {
   return `postgres://${databaseRole}:${password}@${host}:${endpoint.port}/chat4all`;
 }
 
-/** The name of a socket has a port, also without one. */
 const socketNumber = 5432;
 
 /** The limit of macOS, the shortest, with the zero at its end. Source: sys/un.h. */

@@ -7,7 +7,6 @@ import { createClient } from "../postgres.ts";
 import { StartError } from "../start-error.ts";
 
 export type HubLock = {
-  /** Resolves when the connection ends; the directory is then free. */
   lost: Promise<void>;
   release(): Promise<void>;
 };
@@ -41,7 +40,6 @@ export async function takeHubLock(url: string, dataDir: string, signal?: AbortSi
 
 const lockNumber = 0x68756221;
 const recoveryLimitMs = 10 * 60_000;
-/** The server notices a killed holder after a moment. */
 const lockLimitMs = 1000;
 const pollMs = 50;
 

@@ -62,7 +62,6 @@ export async function adoptOrStart(
 
 const passingLimitMs = 10_000;
 const passingPauseMs = 100;
-/** The processes of a killed server end within this time. */
 const orphanLimitMs = 1000;
 
 /** Replaying the log after a crash may take long, and must not be interrupted. */
@@ -133,7 +132,6 @@ function explainExit({ directory, serverLog }: ServerPlace, output: string): Pos
 /** A killed server's processes still hold its memory; another start is under way; the free port was taken. */
 const passing = /pre-existing shared memory block|lock file ".*" already exists|could not (?:create any TCP\/IP|bind)/;
 
-/** Each step is harsher; the server recovers from all of them. */
 const steps = [
   // Ends every session and writes a checkpoint: the next start needs no recovery.
   { name: "SIGINT", windowsMode: "fast", limitMs: 6000 },

@@ -40,7 +40,6 @@ function isZombie(pid: number): boolean {
   return /\) [ZX] [^)]*$/.test(readOrEmpty(`/proc/${pid}/stat`));
 }
 
-/** Empty when it cannot be read. */
 export function readOrEmpty(path: string): string {
   try {
     return readFileSync(path, "utf8");

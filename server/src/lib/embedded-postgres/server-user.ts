@@ -73,10 +73,7 @@ async function lookUp(name: string): Promise<Ids | undefined> {
 
 const run = promisify(execFile);
 
-/**
- * The right to enter closed folders, kept by a process of another user. `no_setuid_fixup` makes `access(2)` respect it,
- * which PostgreSQL uses. Containers often have only the second, wider one. Source: capabilities(7), setpriv(1).
- */
+/** `no_setuid_fixup` makes `access(2)` respect the right, as PostgreSQL needs. Sources: capabilities(7), setpriv(1). */
 function capabilityWrappers({ uid, gid }: Ids): string[][] {
   const held = BigInt(`0x${/^CapEff:\s*(\w+)$/m.exec(readOrEmpty("/proc/self/status"))?.[1] ?? "0"}`);
   const useful = [["dac_read_search", 2n] as const, ["dac_override", 1n] as const].filter(

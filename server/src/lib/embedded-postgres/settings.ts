@@ -1,6 +1,5 @@
 import type { Endpoint } from "./endpoint.ts";
 
-/** Given at every start, so they also apply to older directories. */
 export function serverArguments(directory: string, endpoint: Endpoint): string[] {
   const where =
     endpoint.kind === "socket"

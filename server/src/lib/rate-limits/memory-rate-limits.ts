@@ -1,8 +1,7 @@
 import type { Clock } from "../clock.ts";
-import { isAffordable, priceOf, toTaken } from "./bucket.ts";
-import { maxKeys, type RateLimit, type RateLimits, type Taken } from "./rate-limits.ts";
+import { isAffordable, maxKeys, priceOf, type RateLimit, type RateLimits, type Taken, toTaken } from "./rate-limits.ts";
 
-export interface MemoryRateLimits extends RateLimits {
+interface MemoryRateLimits extends RateLimits {
   take(key: string, limit: RateLimit, cost?: number): Taken;
   readonly size: number;
 }

@@ -1,16 +1,13 @@
 /** A bucket of `burst` tokens that gains `perSecond` each second. */
 export interface RateLimit {
   readonly perSecond: number;
-  /** A whole number, at least 1. */
   readonly burst: number;
 }
 
 export interface Taken {
-  /** When false, nothing was taken. */
   readonly isAllowed: boolean;
   readonly limit: number;
   readonly remaining: number;
-  /** Until the bucket is full again, rounded up. */
   readonly resetSeconds: number;
   /** 0 when allowed, else at least 1: when the same would be allowed, without other requests. */
   readonly retryAfterSeconds: number;
@@ -24,3 +21,38 @@ export interface RateLimits {
 
 /** Keys that a process counts; beyond it the least recently used one starts again. */
 export const maxKeys = 100_000;
+
+/**
+ * The generic cell rate algorithm: a bucket is one number, its debt, in milliseconds until it is full again. A token
+ * costs the time in which one is gained; the debt is at most that of the whole bucket. It needs no timer, and a bucket
+ * without debt need not be stored.
+ */
+/** Rounding of sums must not refuse a token. */
+const roundingMs = 1e-6;
+
+interface Price {
+  readonly intervalMs: number;
+  readonly costMs: number;
+  readonly fullMs: number;
+}
+
+export function priceOf({ perSecond, burst }: RateLimit, cost: number): Price {
+  const intervalMs = 1_000 / perSecond;
+  return { intervalMs, costMs: intervalMs * Math.min(cost, burst), fullMs: intervalMs * burst };
+}
+
+export function isAffordable(debtMs: number, { costMs, fullMs }: Price): boolean {
+  return debtMs + costMs <= fullMs + roundingMs;
+}
+
+/** `debtMs`: after the payment, or unchanged after a refusal. */
+export function toTaken(isAllowed: boolean, debtMs: number, limit: RateLimit, price: Price): Taken {
+  const { intervalMs, costMs, fullMs } = price;
+  return {
+    isAllowed,
+    limit: limit.burst,
+    remaining: Math.max(0, Math.floor((fullMs - debtMs + roundingMs) / intervalMs)),
+    resetSeconds: Math.ceil(debtMs / 1_000),
+    retryAfterSeconds: isAllowed ? 0 : Math.max(1, Math.ceil((debtMs + costMs - fullMs) / 1_000)),
+  };
+}

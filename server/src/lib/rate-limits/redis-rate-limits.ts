@@ -2,11 +2,10 @@ import { createHash } from "node:crypto";
 import type { Clock } from "../clock.ts";
 import type { Log } from "../postgres.ts";
 import type { RedisClient } from "../redis.ts";
-import { priceOf, toTaken } from "./bucket.ts";
 import { openMemoryRateLimits } from "./memory-rate-limits.ts";
-import type { RateLimit, RateLimits, Taken } from "./rate-limits.ts";
+import { priceOf, type RateLimit, type RateLimits, type Taken, toTaken } from "./rate-limits.ts";
 
-export interface RedisRateLimitsOptions {
+interface RedisRateLimitsOptions {
   client: RedisClient;
   clock: Clock;
   log: Log;
@@ -62,7 +61,7 @@ function within<T>(clock: Clock, timeoutMs: number, work: Promise<T>): Promise<T
   });
 }
 
-/** As in `bucket.ts`. The value is when the bucket is full again, in milliseconds of Redis's clock. */
+/** As in `rate-limits.ts`. The value is when the bucket is full again, in milliseconds of Redis's clock. */
 const script = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000
