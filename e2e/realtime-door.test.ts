@@ -260,8 +260,8 @@ describe("handshakes, frames and streams", () => {
   });
 });
 
-test("at most EVENTS_MAX_READERS clients are accepted, and one that disconnects makes room", async () => {
-  await using hub = await startTestHub({ env: { EVENTS_MAX_READERS: "2" } });
+test("at most EVENTS_MAX_CLIENTS clients are accepted, and one that disconnects makes room", async () => {
+  await using hub = await startTestHub({ env: { EVENTS_MAX_CLIENTS: "2" } });
   const { access_token: token } = await hub.logIn("admin");
   await using first = await listen({ url: hub.url, token });
   await using _second = await listen({ url: hub.url, token });

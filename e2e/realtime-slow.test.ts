@@ -72,7 +72,7 @@ test("waiting frames are kept parsed, not as bytes", async () => {
 });
 
 test("a stream that is not read is closed to make room for others", async () => {
-  await using hub = await startTestHub({ env: { EVENTS_MAX_READERS: "2" } });
+  await using hub = await startTestHub({ env: { EVENTS_MAX_CLIENTS: "2" } });
   const { access_token: token } = await hub.logIn("admin");
   const asked = openStream(hub, token);
   const [answer] = (await once(asked, "response")) as [IncomingMessage];
@@ -90,7 +90,7 @@ test("a stream that is not read is closed to make room for others", async () => 
 });
 
 test("streams and sockets that disconnect while they connect free their places", async () => {
-  await using hub = await startTestHub({ env: { EVENTS_MAX_READERS: "4" } });
+  await using hub = await startTestHub({ env: { EVENTS_MAX_CLIENTS: "4" } });
   const { access_token: token } = await hub.logIn("admin");
   for (let round = 0; round < 25; round += 1) {
     const asked = [openStream(hub, token), openStream(hub, token)];

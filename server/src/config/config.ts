@@ -222,7 +222,7 @@ function readConfig(read: EnvReader) {
         "How long events are kept for clients that reconnect.",
       ),
       maxClients: read.value(
-        "EVENTS_MAX_READERS",
+        "EVENTS_MAX_CLIENTS",
         kind.integer(1, 1_000_000),
         "15000",
         "Sockets and event streams that one process serves; beyond it, 503.",
