@@ -47,7 +47,7 @@ export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus 
     clock,
     segmentCheckMs,
     () => rotateSegments(pool),
-    (error) => log.warn({ err: error }, "bus: housekeeping failed and will be tried again"),
+    (error) => log.warn({ err: error }, "bus: segments were not rotated and are checked again within a second"),
   );
   stack.defer(() => segments.close());
   const opened = stack.move();

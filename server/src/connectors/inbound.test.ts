@@ -4,7 +4,7 @@ import { cleanId, cleanText, maxIdLength } from "./clean.ts";
 import { locationOf, nameOf, reactionOf, textOf, timeOf } from "./inbound.ts";
 
 // One message that PostgreSQL refuses would fail for ever and take its whole webhook with it.
-test("what cannot be stored is replaced, and the rest stays", () => {
+test("characters that cannot be stored are replaced", () => {
   assert.equal(cleanText("a\0b\ud83dc👍", 100), "a\ufffdb\ufffdc👍");
   assert.equal(cleanText("👍".repeat(10), 3), "👍👍👍");
   assert.equal(cleanId("a\0"), "");
@@ -29,12 +29,12 @@ test("a reaction without a target becomes a text", () => {
   assert.deepEqual(reactionOf("", "m"), { type: "reaction", message_id: "", emoji: "" });
 });
 
-test("a time that cannot be is none", () => {
+test("an impossible time becomes 0", () => {
   assert.equal(timeOf(1_763_640_000), 1_763_640_000_000);
   for (const seconds of [0, -1, Number.NaN, Number.POSITIVE_INFINITY, 1e12]) assert.equal(timeOf(seconds), 0);
 });
 
-test("a blank name is none", () => {
+test("a blank name becomes null", () => {
   assert.equal(nameOf("  "), null);
   assert.equal(nameOf(" Ana "), "Ana");
 });

@@ -23,7 +23,7 @@ test("a channel that does not exist has no connector", () => {
   for (const name of ["", "app", "WhatsApp", "constructor", "__proto__"]) assert.equal(connectorFor(name), undefined);
 });
 
-test("every connector says how it is connected, and runs the connector suite", () => {
+test("every connector has a README, a test and its three main files", () => {
   for (const channel of channels) {
     const missing = [
       `${channel}.ts`,

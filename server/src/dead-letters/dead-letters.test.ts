@@ -93,7 +93,7 @@ test("nothing of another workspace is replayed or discarded", async () => {
   assert.equal(await replayDeadLetters(line.deps, systemOf(other), {}), 0);
 });
 
-test("a replay does not wait in a ring with a conversation that is changed", async () => {
+test("a replay does not deadlock with a change of the conversation", async () => {
   await using letters = await open();
   const { line, chat } = letters;
   const { delivery_id } = await letters.fail("oi");

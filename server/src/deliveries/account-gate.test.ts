@@ -17,7 +17,7 @@ const ended = (outcome: SendOutcome, requests: number, endMs: number) => {
   return { outcome, requests, startMs: endMs, endMs, at: new Date(0) };
 };
 
-test("no more attempts at a time than allowed", () => {
+test("no more attempts run at the same time than allowed", () => {
   const gate = openAccountGate(1_000, 2, 0);
   assert.deepEqual([gate.admit(0), gate.admit(0)], [0, 0]);
   assert.ok(gate.admit(0) > 0);
@@ -27,7 +27,7 @@ test("no more attempts at a time than allowed", () => {
   assert.equal(gate.describe(0).inFlight, 1);
 });
 
-test("no more a second than the rate, the further parts of a long text included", () => {
+test("no more requests a second than the rate, including the further parts of a long text", () => {
   const gate = openAccountGate(2, 100, 0);
   assert.deepEqual([gate.admit(0), gate.admit(0), gate.admit(0)], [0, 0, 500]);
   assert.equal(gate.admit(500), 0);
@@ -45,7 +45,7 @@ test("a throttled account waits, and a throttled lane does not delay the account
   assert.equal(gate.admit(7_000), 0);
 });
 
-test("a platform that fails is left alone; a message that it refuses says nothing against it", () => {
+test("failures of the platform open the breaker; a refused message does not", () => {
   const gate = openAccountGate(1_000, 10, 0);
   for (let i = 0; i < 20; i += 1) {
     gate.admit(0);
@@ -60,7 +60,7 @@ test("a platform that fails is left alone; a message that it refuses says nothin
   assert.ok(gate.admit(1) > 0);
 });
 
-test("asking in vain costs no token", () => {
+test("a refused admission costs no token", () => {
   const gate = openAccountGate(breakerThreshold, 100, 0);
   for (let i = 0; i < breakerThreshold; i += 1) {
     gate.admit(0);
@@ -70,7 +70,7 @@ test("asking in vain costs no token", () => {
   assert.equal(gate.admit(1_000), 0);
 });
 
-test("a changed rate holds from the next attempt on", () => {
+test("a changed rate applies to the next attempt", () => {
   const gate = openAccountGate(1, 100, 0);
   gate.admit(0);
   gate.setRate(100, 0);
@@ -78,7 +78,7 @@ test("a changed rate holds from the next attempt on", () => {
   assert.equal(gate.describe(0).ratePerSecond, 100);
 });
 
-test("over any stretch of time the bucket gives no more than its rate and one second's worth", () => {
+test("in any period the bucket gives no more than its rate and a burst of one second", () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 50 }), fc.array(fc.nat(400), { maxLength: 200 }), (rate, gaps) => {
       const limit = openRateLimit(rate, 0);

@@ -8,7 +8,7 @@ function broken() {
   return breaker;
 }
 
-test("it opens after several failures in a row, and not before", () => {
+test("the breaker opens after several failures in a row, not before", () => {
   const breaker = openBreaker();
   for (let i = 1; i < breakerThreshold; i += 1) breaker.failed(0);
   assert.equal(breaker.admit(0), 0);
@@ -21,7 +21,7 @@ test("it opens after several failures in a row, and not before", () => {
   assert.equal(breaker.admit(400), 600);
 });
 
-test("half-open lets one probe out; its success closes, its failure doubles the pause", () => {
+test("half-open admits one probe; its success closes the breaker, its failure doubles the pause", () => {
   const breaker = broken();
   assert.equal(breaker.state(1_000), "half_open");
   assert.equal(breaker.admit(1_000), 0);
@@ -35,14 +35,14 @@ test("half-open lets one probe out; its success closes, its failure doubles the 
   assert.equal(breaker.admit(3_100), 1_000);
 });
 
-test("a probe that came to nothing leaves the way for the next", () => {
+test("after an abandoned probe the next one is admitted", () => {
   const breaker = broken();
   assert.equal(breaker.admit(1_000), 0);
   breaker.abandoned();
   assert.equal(breaker.admit(1_000), 0);
 });
 
-test("the pause has an end, however long the platform is away", () => {
+test("the pause is bounded during any outage", () => {
   const breaker = broken();
   let now = 0;
   for (let i = 0; i < 20; i += 1) {
@@ -54,7 +54,7 @@ test("the pause has an end, however long the platform is away", () => {
 });
 
 // Requests that hang for 20 s come back long after the breaker opened: they must not count as its probe.
-test("what left before the breaker opened neither ends a probe nor makes the pause longer", () => {
+test("attempts that started before the breaker opened neither end a probe nor lengthen the pause", () => {
   const breaker = broken();
   breaker.failed(500, -5_000);
   assert.equal(breaker.admit(1_000), 0);
@@ -65,7 +65,7 @@ test("what left before the breaker opened neither ends a probe nor makes the pau
 });
 
 // Of 64 requests that left together some succeed at once, and all that hang come back after them in one row.
-test("failures count in the order in which attempts left, not in that in which they came back", () => {
+test("failures count in the order in which attempts started, not in that in which they ended", () => {
   const breaker = openBreaker();
   breaker.succeeded(100);
   for (let i = 0; i < 3 * breakerThreshold; i += 1) breaker.failed(20_000, 100);

@@ -20,7 +20,7 @@ test("messages reach the platform in the order of the conversation", async () =>
 });
 
 // Two routers, or a router and a replay, may commit in another order than the one in which they took their places.
-test("a delivery that becomes visible after a later one of its lane is sent all the same", async () => {
+test("a delivery that becomes visible after a later one of its lane is also sent", async () => {
   await using line = await startPipeline({ delivers: false });
   const ana = await line.addPerson("ana");
   const first = await line.say(await line.addConversation(ana), "first");
@@ -67,7 +67,7 @@ test("a replayed dead letter that a receipt had failed is sent again", async () 
   assert.equal((await line.deliveryOf(messageId)).status, "sent");
 });
 
-test("what the platform still says of an earlier sending has no effect on a replay", async () => {
+test("receipts of an earlier sending have no effect on a replay", async () => {
   await using line = await startPipeline();
   const chat = await line.addConversation(await line.addPerson("ana"));
   const { messageId } = await line.say(chat, "oi");
@@ -136,7 +136,7 @@ test("a lane that changes hands during an attempt waits as long as the platform 
 });
 
 // The database was away for longer than the lease, the platform was slow: the same process takes its own lanes over.
-test("an attempt of our own that is still under way is not made again when we get our lanes back", async () => {
+test("a process that gets its lanes back does not repeat its own attempt under way", async () => {
   await using line = await startPipeline({ leaseMs: 800, isOnlyProcess: true });
   const chat = await line.addConversation(await line.addPerson("ana"));
   const answer = Promise.withResolvers<SendOutcome>();

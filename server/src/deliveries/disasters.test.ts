@@ -69,7 +69,7 @@ test("for any answers of a platform: lanes in order, one request at a time, ever
   );
 });
 
-test("a lane whose platform side hangs holds up no other", async () => {
+test("a lane whose request hangs delays no other lane", async () => {
   await using line = await startPipeline();
   const [ana, bia] = await Promise.all(
     ["ana", "bia"].map(async (one) => line.addConversation(await line.addPerson(one))),
@@ -85,7 +85,7 @@ test("a lane whose platform side hangs holds up no other", async () => {
   await line.settled();
 });
 
-test("a refused message is a dead letter at once, and those behind it go out", async () => {
+test("a refused message is a dead letter at once, and those behind it are sent", async () => {
   await using line = await startPipeline();
   const chat = await line.addConversation(await line.addPerson("ana"));
   line.platform.answer = ({ payload }) =>
@@ -100,7 +100,7 @@ test("a refused message is a dead letter at once, and those behind it go out", a
   assert.deepEqual([poison!.status, poison!.is_dead_letter, poison!.attempts], ["failed", true, 1]);
 });
 
-test("more than fits in memory waits in the database, and goes out in order", async () => {
+test("deliveries that do not fit in memory wait in the database, and are sent in order", async () => {
   await using line = await startPipeline();
   const chat = await line.addConversation(await line.addPerson("ana"));
   let isDown = true;
@@ -117,7 +117,7 @@ test("more than fits in memory waits in the database, and goes out in order", as
   );
 });
 
-test("an attempt whose process died is recorded as unknown, and made again by the one that takes over", async () => {
+test("an attempt whose process died is recorded as unknown, and repeated by the process that takes over", async () => {
   await using line = await startPipeline({ delivers: false, isOnlyProcess: true });
   const chat = await line.addConversation(await line.addPerson("ana"));
   const { messageId } = await line.say(chat, "oi");
@@ -154,7 +154,7 @@ test("a fallback does not say that an attempt whose process died was not sent", 
   assert.deepEqual([status, error?.code], ["in_transit", "UNKNOWN"]);
 });
 
-test("closing waits for the request under way and keeps its answer", async () => {
+test("closing waits for the request under way and stores its answer", async () => {
   await using line = await startPipeline({ delivers: false });
   const deliverer = line.deliver();
   const chat = await line.addConversation(await line.addPerson("ana"));

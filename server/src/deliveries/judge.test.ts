@@ -29,7 +29,7 @@ const retry = (afterMs: number | null, platformFault = true): SendOutcome => {
   return { kind: "retry", afterMs, scope: "lane", platformFault, detail: "no" };
 };
 
-test("what follows from an attempt", () => {
+test("every outcome of an attempt has its consequence", () => {
   const unknown: SendOutcome = { kind: "unknown", detail: "no answer" };
   const again = (inMs: number, code: string) => ({ isFinal: false, inMs, code });
   const end = (code: string | null) => ({ isFinal: true, inMs: null, code });
@@ -42,7 +42,7 @@ test("what follows from an attempt", () => {
   assert.deepEqual(decide(unknown, { unknown: "receipt" }), again(30_000, "UNKNOWN"));
 });
 
-test("it ends when the next attempt would come too late", () => {
+test("retries end when the next attempt would be too late", () => {
   assert.equal(decide(retry(null), { attempt: 99, retriedForMs: 86_400_000 - 900_000 }).isFinal, false);
   assert.equal(decide(retry(null), { attempt: 99, retriedForMs: 86_400_000 - 899_999 }).code, "RETRIES_EXHAUSTED");
   assert.equal(decide(retry(86_400_001)).code, "RETRIES_EXHAUSTED");

@@ -14,7 +14,7 @@ test("deliveries queue up in order, each once", () => {
   assert.equal(lane.isComplete, true);
 });
 
-test("what does not fit waits in the database, and so does all behind it", () => {
+test("deliveries beyond the limit wait in the database, and so do those behind them", () => {
   const lane = newLane("lane", "account", 0);
   for (let ordinal = 1; ordinal <= maxQueued + 5; ordinal += 1) enqueue(lane, waiting(ordinal));
   assert.equal(lane.queue.length, maxQueued);
@@ -26,7 +26,7 @@ test("what does not fit waits in the database, and so does all behind it", () =>
   assert.equal(lane.lastOrdinal, maxQueued);
 });
 
-test("while a lane is loaded nothing is queued: it is loaded once more", () => {
+test("nothing is queued while a lane is loaded: it is loaded again", () => {
   const lane = newLane("lane", "account", 0);
   startLoading(lane);
   enqueue(lane, waiting(1));

@@ -5,7 +5,7 @@ import { addUser } from "../testing/test-people.ts";
 import { startPipeline } from "../testing/test-pipeline.ts";
 import { markRead } from "./mark-read.ts";
 
-test("what a member read in the app is read: up to there, in the app, of that member, once", async () => {
+test("reading in the app marks the member's earlier app deliveries as read, once", async () => {
   await using line = await startPipeline();
   const eva = (await addUser(line.pool, line.workspaceId, "Eva")).participantId;
   const rui = (await addUser(line.pool, line.workspaceId, "Rui")).participantId;

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { splitText } from "./split-text.ts";
 
-test("a short text stays whole, a long one is cut where a reader would", () => {
+test("a short text stays whole, a long one is cut at a line end or a space", () => {
   assert.deepEqual(splitText("oi", 10), ["oi"]);
   assert.deepEqual(splitText("0123456789", 10), ["0123456789"]);
   assert.deepEqual(splitText("one two three", 8), ["one two ", "three"]);

@@ -12,7 +12,7 @@ import { until } from "../testing/until.ts";
 import { receiveWebhooks } from "./receive.ts";
 import { type InboundRecord, openWebhookStore } from "./webhooks.ts";
 
-test("an unknown sender becomes a contact with a private conversation, and writes on in it", async () => {
+test("an unknown sender becomes a contact with a private conversation, which later messages join", async () => {
   await using inbox = await open();
   await inbox.receive(said("m1", "ana", "oi"), said("m2", "ana", "tudo bem?"));
   await inbox.receive(said("m3", "ana", "?"));
@@ -58,7 +58,7 @@ test("an answer or a reaction finds its message when both are read in one batch"
   assert.equal(reacted!.reacts_to, answer!.message_id);
 });
 
-test("an answer goes where the message was said that it quotes, else where the address was last served", async () => {
+test("an answer joins the conversation of the message that it quotes, else the last one of its address", async () => {
   await using inbox = await open();
   const { line } = inbox;
   const ana = await line.addPerson("ana");
@@ -107,7 +107,7 @@ test("an answer that arrives before the platform has answered our request finds 
   );
 });
 
-test("an answer that quotes an unknown message does not wait for ever for an attempt under way", async () => {
+test("an answer that quotes an unknown message waits a bounded time for an attempt under way", async () => {
   const taken = Promise.withResolvers<SendOutcome>();
   await using inbox = await open({ platform: () => taken.promise });
   const { line } = inbox;
@@ -119,7 +119,7 @@ test("an answer that quotes an unknown message does not wait for ever for an att
 });
 
 // A webhook that was answered 200 never comes again: a busy hub must not give it up.
-test("an overloaded hub keeps what people wrote until it can be accepted", async () => {
+test("an overloaded hub keeps inbound messages until it can accept them", async () => {
   await using inbox = await open();
   let refusals = 20;
   inbox.overload(() => {
@@ -130,7 +130,7 @@ test("an overloaded hub keeps what people wrote until it can be accepted", async
   assert.equal((await inbox.messages()).length, 1);
 });
 
-test("what the hub itself failed at comes again; what can never be accepted is noted on its webhook", async () => {
+test("a webhook is read again after a failure of the hub; the reason of a refused message is stored with its webhook", async () => {
   await using inbox = await open();
   inbox.fail(new RequestError("INTERNAL", "the disk is full"));
   await assert.rejects(inbox.receive(said("m1", "ana", "oi")), { code: "INTERNAL" });
@@ -145,7 +145,7 @@ test("what the hub itself failed at comes again; what can never be accepted is n
 });
 
 // Once each message took a transaction of its own: 16 s for 300 messages of one stranger.
-test("many messages of strangers take as few statements as one message", async () => {
+test("many messages of unknown senders take as few statements as one message", async () => {
   await using inbox = await open();
   const statementsOf = async (...events: InboundEvent[]) => {
     const before = inbox.statements();
@@ -166,7 +166,7 @@ test("many messages of strangers take as few statements as one message", async (
   );
 });
 
-test("a stranger with several names is one person, also within one webhook", async () => {
+test("an unknown sender with several identifiers is one contact, also within one webhook", async () => {
   await using inbox = await open();
   await inbox.receive(
     { ...said("m1", "ana", "1"), aliases: ["ana2"] },

@@ -17,7 +17,7 @@ function furthest(reported: readonly string[]): string {
 
 const rungs = ["accepted", "in_transit", "sent", "delivered", "read"];
 
-test("receipts in any order, late, twice and in any batches come to the same status, and never move it back", async () => {
+test("receipts in any order, late, repeated and in any batches lead to the same status, and never move it back", async () => {
   await using line = await startPipeline();
   const chat = await line.addConversation(await line.addPerson("ana"));
   const anyWords = fc.array(fc.constantFrom(...words), { minLength: 1, maxLength: 7 });
@@ -52,7 +52,7 @@ test("receipts in any order, late, twice and in any batches come to the same sta
   );
 });
 
-test("a text in parts has come as far as the part that came least far", async () => {
+test("a text in parts has the lowest status of its parts", async () => {
   const parts = 3;
   await using line = await startPipeline({ capabilities: { maxTextLength: 4 } });
   const chat = await line.addConversation(await line.addPerson("ana"));
@@ -73,7 +73,7 @@ test("a text in parts has come as far as the part that came least far", async ()
   );
 });
 
-test("a text in parts has failed when a part has", async () => {
+test("a text in parts has failed when one part has", async () => {
   await using line = await startPipeline({ capabilities: { maxTextLength: 4 } });
   const chat = await line.addConversation(await line.addPerson("ana"));
   const { messageId } = await sentBy(line, chat, "abcdefgh");
@@ -86,7 +86,7 @@ test("a text in parts has failed when a part has", async () => {
   );
 });
 
-test("a receipt that overtakes the answer to our own request is applied when that comes", async () => {
+test("a receipt that overtakes the answer to our request is applied after the answer", async () => {
   await using line = await startPipeline();
   const chat = await line.addConversation(await line.addPerson("ana"));
   line.platform.answer = async () => {
@@ -98,7 +98,7 @@ test("a receipt that overtakes the answer to our own request is applied when tha
   assert.equal(await countEarly(line), 0);
 });
 
-test("a receipt and an answer that missed each other meet in the end", async () => {
+test("maintenance applies a receipt that raced with the answer", async () => {
   await using line = await startPipeline();
   const chat = await line.addConversation(await line.addPerson("ana"));
   line.platform.answer = () => ({ kind: "sent", providerMessageId: "missed" });

@@ -75,7 +75,7 @@ test("an account that needs attention is chosen when it is named, was used last,
   assert.deepEqual(taken({}, address("chat", "a")), ["ana at chat:a by chat 1"]);
 });
 
-test("where a contact gets a message", () => {
+test("a contact gets a message at the expected address", () => {
   const phone = address("phone", "1");
   const chat = address("chat", "a");
   const cases: [what: string, got: string[], wanted: string[]][] = [
@@ -147,14 +147,14 @@ test("where a contact gets a message", () => {
   for (const [what, got, wanted] of cases) assert.deepEqual(got, wanted, what);
 });
 
-test("users get it in the app besides, the sender nowhere", () => {
+test("users also get it in the app, the sender nowhere", () => {
   const user: Recipient = { participantId: "rui", kind: "user", addresses: [address("phone", "7")] };
   const me: Recipient = { participantId: "me", kind: "user", addresses: [address("phone", "8")] };
   assert.deepEqual(plan({}, user, me), ["rui in the app", "rui at phone:7 by phone 1"]);
   assert.deepEqual(plan({ channels: "chat" }, user), ["rui in the app"]);
 });
 
-test("the workspace gets what contacts write and what is said to it alone, not what its people say to others", () => {
+test("the workspace gets messages of contacts and those to it alone, not those of its users to others", () => {
   const workspace: Recipient = { participantId: "acme", kind: "workspace", addresses: [] };
   const user: Recipient = { participantId: "rui", kind: "user", addresses: [] };
   const me = (kind: Recipient["kind"]): Recipient => ({

@@ -42,9 +42,9 @@ const others: Record<string, (scene: Scene) => Promise<unknown>> = {
     return finishAttempts(hub.deps.db, ownerId!, finished.reverse());
   },
   "a process that leaves": ({ hub, ownerId }) => leave(hub.deps.db, ownerId!),
-  "a process that is gone": ({ hub }) => freeAbandoned(hub.deps.db),
+  "a process that takes over": ({ hub }) => freeAbandoned(hub.deps.db),
   "an endpoint that is given up": ({ hub, endpointId }) => giveUpPending(hub.deps.db, endpointId),
-  "clearing away": ({ hub }) =>
+  "the deletion of old deliveries": ({ hub }) =>
     deleteOldWebhookDeliveries({
       db: hub.deps.db,
       clock: { ...hub.deps.clock, now: () => Date.now() + 40 * 86_400_000 },

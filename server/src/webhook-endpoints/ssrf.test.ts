@@ -243,7 +243,7 @@ for (const [name, template] of Object.entries(addresses)) {
   });
 }
 
-test("looks a name up once for each connection, and connects to the address that it checked", async () => {
+test("resolves a name once for each connection, and connects to the address that it checked", async () => {
   const url = `https://rebinding.test:${port}/`;
   const first = await http({ method: "POST", url, timeoutMs: 300 }).catch((error: HttpError) => error);
   assert.ok(first instanceof HttpError && !/private/.test(first.message), "the public address was dialled");

@@ -52,7 +52,7 @@ test("the id of a message is that of its chat and its number there", async () =>
   assert.deepEqual(calls, [{ method: "sendMessage", parameters: { chat_id: 123456789, text: "oi" } }]);
 });
 
-test("a quote is left away rather than the message", async () => {
+test("a quote that cannot be shown is omitted", async () => {
   const quote = async (quotedProviderMessageId: string) =>
     (await sendWith([ok(1)], text, { quotedProviderMessageId })).calls[0]?.parameters.reply_parameters;
   assert.deepEqual(await quote("123456789:17"), { message_id: 17, allow_sending_without_reply: true });
@@ -70,7 +70,7 @@ test("a place with a name is a venue", async () => {
   });
 });
 
-test("a reaction is spelled as Telegram lists it, and an empty one takes it back", async () => {
+test("a reaction is spelled as Telegram lists it, and an empty one removes it", async () => {
   const done: Answer = { status: 200, body: { ok: true, result: true } };
   const target = { targetProviderMessageId: "123456789:17" };
   const heart = await sendWith([done], { type: "reaction", message_id: deliveryId, emoji: "❤\ufe0f" }, target);
@@ -108,7 +108,7 @@ test("a bot that is too fast for one chat does not delay the others", async () =
   assert.partialDeepStrictEqual((await sendWith([refusal(429, "slow down")])).outcome, { ...expected, afterMs: null });
 });
 
-test("the words of a refusal say why, and without known words its code does", async () => {
+test("the description of a refusal decides its reason, and the code of an unknown one", async () => {
   const cases: [status: number, description: string, reason: string, kind?: "account_refused"][] = [
     [400, "Bad Request: chat not found", "INVALID_RECIPIENT"],
     [400, "Bad Request: message text is empty", "PAYLOAD_INVALID"],

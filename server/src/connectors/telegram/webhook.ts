@@ -95,7 +95,7 @@ function emojiOf(reaction: Json): string {
 }
 
 /** The participant is the chat, even of a group, since a bot can answer only there; its texts name the author. */
-function messageEvent(said: {
+function messageEvent(facts: {
   chat: Json;
   sender: Json;
   messageId: string;
@@ -104,20 +104,20 @@ function messageEvent(said: {
   quoted: string;
   at: number;
 }): InboundEvent {
-  const identifier = parseIdentifier(textAt(said.chat, "id"));
-  if (identifier === null || cleanId(said.messageId) === "") return ignored("a message without chat or id");
+  const identifier = parseIdentifier(textAt(facts.chat, "id"));
+  if (identifier === null || cleanId(facts.messageId) === "") return ignored("a message without chat or id");
   const isGroup = identifier.startsWith("-");
-  const author = fullName(said.sender);
-  const isAuthored = isGroup && author !== "" && said.payload.type === "text";
+  const author = fullName(facts.sender);
+  const isAuthored = isGroup && author !== "" && facts.payload.type === "text";
   return {
     kind: "message",
-    providerMessageId: messageKey(identifier, said.messageId),
+    providerMessageId: messageKey(identifier, facts.messageId),
     identifier,
-    aliases: (said.aliases ?? []).map(parseIdentifier).filter((alias) => alias !== null),
-    displayName: nameOf(isGroup ? textAt(said.chat, "title") : author || fullName(said.chat)),
-    payload: isAuthored && said.payload.type === "text" ? textOf(`${author}: ${said.payload.text}`) : said.payload,
-    quotedProviderMessageId: cleanId(said.quoted) === "" ? null : messageKey(identifier, said.quoted),
-    at: timeOf(said.at),
+    aliases: (facts.aliases ?? []).map(parseIdentifier).filter((alias) => alias !== null),
+    displayName: nameOf(isGroup ? textAt(facts.chat, "title") : author || fullName(facts.chat)),
+    payload: isAuthored && facts.payload.type === "text" ? textOf(`${author}: ${facts.payload.text}`) : facts.payload,
+    quotedProviderMessageId: cleanId(facts.quoted) === "" ? null : messageKey(identifier, facts.quoted),
+    at: timeOf(facts.at),
   };
 }
 

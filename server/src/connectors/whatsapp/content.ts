@@ -22,12 +22,12 @@ export function contentOf(message: Json): Content | string {
   if (type === "system") return systemContent(object);
   if (type === "reaction") {
     const target = cleanId(textAt(object, "message_id"));
-    return said(reactionOf(textAt(object, "emoji"), target), target);
+    return contentWith(reactionOf(textAt(object, "emoji"), target), target);
   }
-  return said(payloadOf(type, object, message));
+  return contentWith(payloadOf(type, object, message));
 }
 
-function said(payload: MessagePayload, target = ""): Content {
+function contentWith(payload: MessagePayload, target = ""): Content {
   return { payload, target, newNumber: "" };
 }
 

@@ -62,7 +62,7 @@ test("an unknown number is a fault of the account, another bad parameter one of 
   assert.partialDeepStrictEqual(outcome(400, error(100)), { kind: "refused", reason: "PAYLOAD_INVALID" });
 });
 
-test("an error that is not in the list is refused, unless the platform calls it its own or passing", () => {
+test("an unlisted error is judged by its status, and by whether it is transient", () => {
   assert.partialDeepStrictEqual(outcome(400, error(999999)), { kind: "refused", reason: "PLATFORM_REFUSED" });
   assert.partialDeepStrictEqual(outcome(401, error(999999)), { kind: "account_refused" });
   assert.partialDeepStrictEqual(outcome(500, error(999999)), { kind: "retry", platformFault: true });
@@ -102,7 +102,7 @@ test("the detail of a failure is short and hides secrets", () => {
   assert.partialDeepStrictEqual(outcome(400, error(131009, { error_data: "plain text" })), { kind: "refused" });
 });
 
-test("a success must name the message", () => {
+test("a success without a message id is unknown", () => {
   const named = { contacts: [{ input: "1", wa_id: "16505551234" }], messages: [{ id: "wamid.A" }] };
   assert.partialDeepStrictEqual(outcome(200, named), { kind: "sent", providerMessageId: "wamid.A" });
   for (const body of [{}, { messages: [] }, { messages: [{}] }, { messages: [{ id: "" }] }, "true", ""]) {

@@ -16,7 +16,7 @@ function body(payload: MessagePayload, rest: Partial<OutboundPart> = {}) {
 const noTargets = { quotedProviderMessageId: null, targetProviderMessageId: null };
 const text = { type: "text", text: "oi" } as const;
 
-test("a text carries its delivery, and the part beyond the first", () => {
+test("a text carries its delivery id, and the number of a later part", () => {
   assert.deepEqual(body(text, { quotedProviderMessageId: "wamid.Q" }), {
     messaging_product: "whatsapp",
     recipient_type: "individual",
@@ -35,7 +35,7 @@ test("a person without a number is addressed by the user id", () => {
   assert.equal("to" in sent, false);
 });
 
-test("the parameters of a template fill it by place or by name", () => {
+test("template parameters are positional or named", () => {
   const template = { type: "template", name: "order_shipped", language: "pt_BR" } as const;
   const head = { name: "order_shipped", language: { code: "pt_BR" } };
   assert.deepEqual(body({ ...template, parameters: [] }).template, head);
@@ -54,7 +54,7 @@ test("the parameters of a template fill it by place or by name", () => {
   ]);
 });
 
-test("a reaction names its target, quotes nothing, and is taken back with an empty emoji", () => {
+test("a reaction names its target, quotes nothing, and is removed with an empty emoji", () => {
   const target = { targetProviderMessageId: "wamid.T", quotedProviderMessageId: "wamid.Q" };
   const sent = body({ type: "reaction", message_id: deliveryId, emoji: "" }, target);
   assert.deepEqual(sent.reaction, { message_id: "wamid.T", emoji: "" });
@@ -62,7 +62,7 @@ test("a reaction names its target, quotes nothing, and is taken back with an emp
   assert.equal(body({ type: "reaction", message_id: deliveryId, emoji: "👍" }), null);
 });
 
-test("half a surrogate pair does not reach the platform", () => {
+test("a lone surrogate does not reach the platform", () => {
   assert.equal(body({ type: "text", text: "a\ud83d" }).text.body, "a\ufffd");
 });
 

@@ -60,7 +60,7 @@ test("the signature is the platform's own", () => {
   assert.equal(whatsapp.verify(request, { ...credentials, app_secret: "chat4all-test-secret" }), true);
 });
 
-test("a long batch is read as a whole, in the order in which it happened", () => {
+test("a long batch is read completely, in the order of its times", () => {
   const statuses = Array.from({ length: 1000 }, (_, i) => ({
     id: `wamid.${i}`,
     status: "delivered",
