@@ -30,12 +30,10 @@ export class Accounts {
     return this.#byId.get(channel, id);
   }
 
-  /** Any account with this token: on WhatsApp several numbers may share one. */
   findByToken(channel: string, token: string): Account | undefined {
     return this.#byToken.get(channel, token);
   }
 
-  /** Channel by channel, oldest first. */
   list(channel?: string): Account[] {
     const all = [...this.#byId.values()];
     return channel === undefined ? all : all.filter((account) => account.channel === channel);

@@ -22,20 +22,16 @@ export interface Call {
   down: () => Answer;
 }
 
-/** Waits out the latency, plays `down`, runs the call and sends the answer. Never throws. */
-export function takeCall(world: World, channel: string, reply: FastifyReply, call: Call): void {
-  const runUnless = (down: Fault | undefined) => {
-    if (down) return down.destroy === true ? { kind: "reset" as const } : call.down();
-    return call.run();
-  };
-  const fail = (error: unknown) => give(reply, call.explain(error));
+/** Waits for the latency, plays `down`, runs the call and sends the answer. Never throws. */
+export async function takeCall(world: World, channel: string, reply: FastifyReply, call: Call): Promise<void> {
   try {
-    const before = beforeCall(world, channel);
-    const answer = before instanceof Promise ? before.then(runUnless) : runUnless(before);
-    if (answer instanceof Promise) answer.then((late) => give(reply, late)).catch(fail);
-    else give(reply, answer);
+    const { latency_ms } = world.settings.of(channel);
+    const down = world.faults.hit(channel, ["down"], undefined);
+    if (latency_ms > 0) await wait(latency_ms);
+    if (down === undefined) give(reply, await call.run());
+    else give(reply, down.destroy === true ? { kind: "reset" } : call.down());
   } catch (error) {
-    fail(error);
+    give(reply, call.explain(error));
   }
 }
 
@@ -51,7 +47,6 @@ function give(reply: FastifyReply, answer: Answer): void {
   else setTimeout(() => socket?.destroy(), answer.forMs).unref();
 }
 
-/** How long `slow` waits and `timeout_after_accept` stays silent by default. */
 const defaultSlowMs = 2_000;
 const defaultSilenceMs = 30_000;
 
@@ -69,36 +64,24 @@ interface SendRules {
  * Runs one send through the faults: it may be delayed, refused, reset, or accepted without an answer.
  * `accept` validates, records and answers; it runs at most once. `to` is undefined when the call names no recipient.
  */
-export function runSend(
-  world: World,
+export async function runSend(
+  { faults, webhooks }: World,
   rules: SendRules,
   to: string | undefined,
   accept: () => Answer,
-): Answer | Promise<Answer> {
-  const { faults } = world;
+): Promise<Answer> {
   const slow = faults.hit(rules.channel, ["slow"], to);
-  if (!slow) return sendNow(world, rules, to, accept);
-  return wait(slow.delay_ms ?? defaultSlowMs).then(() => sendNow(world, rules, to, accept));
-}
-
-function sendNow(world: World, rules: SendRules, to: string | undefined, accept: () => Answer): Answer {
-  const refused = world.faults.hit(rules.channel, refusals, to);
+  if (slow) await wait(slow.delay_ms ?? defaultSlowMs);
+  const refused = faults.hit(rules.channel, refusals, to);
   if (refused?.fault === "connection_reset") return { kind: "reset" };
   if (refused) return rules.refuse(refused.fault as Refusal, refused);
-  if (world.webhooks.waiting >= maxWaitingForSends) return rules.refuse("overloaded", undefined);
+  if (webhooks.waiting >= maxWaitingForSends) return rules.refuse("overloaded", undefined);
 
   const answer = accept();
   const wasAccepted = answer.kind === "json" && answer.status === 200;
   if (!wasAccepted) return answer;
-  const silent = world.faults.hit(rules.channel, ["timeout_after_accept"], to);
+  const silent = faults.hit(rules.channel, ["timeout_after_accept"], to);
   return silent ? { kind: "silence", forMs: silent.delay_ms ?? defaultSilenceMs } : answer;
-}
-
-/** What happens before a platform reads a call: the latency of its settings, and `down`. */
-function beforeCall(world: World, channel: string): Fault | Promise<Fault | undefined> | undefined {
-  const { latency_ms } = world.settings.of(channel);
-  const down = world.faults.hit(channel, ["down"], undefined);
-  return latency_ms === 0 ? down : wait(latency_ms).then(() => down);
 }
 
 export function retryAfterSeconds(fault: Fault | undefined): number {

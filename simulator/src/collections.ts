@@ -42,7 +42,6 @@ export class PairMap<V> {
   }
 }
 
-/** How many taken places may gather at the front before the list is cut. */
 const slack = 1024;
 
 export class Fifo<T> {

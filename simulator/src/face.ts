@@ -6,14 +6,11 @@ import type { ChannelSettings } from "./settings.ts";
 import type { WebhookEvent, WebhookRules } from "./webhooks/event.ts";
 import type { World } from "./world.ts";
 
-/**
- * One platform: how it is called, what it knows, how it answers. Registered in `faces.ts`, mounted under `/<channel>`.
- */
+/** One platform. Registered in `faces.ts`, mounted under `/<channel>`. */
 export interface Face {
   readonly channel: string;
   readonly methods: readonly string[];
   readonly faults: readonly FaultName[];
-  /** Settings of this platform where they differ from `commonSettings`. */
   readonly settings: Partial<ChannelSettings>;
   checkSettings(settings: Partial<ChannelSettings>): void;
   /** An account from outside, defaults filled in; throws a `Problem` that names what is wrong. */
@@ -32,7 +29,6 @@ export interface OpenFace {
   serve(app: FastifyInstance): void;
   /** A person does something; the webhook is on its way when this returns. Throws a `Problem` when it cannot be. */
   inbound(account: Account, input: Inbound): Record<string, unknown>;
-  /** Sends a receipt by hand. Throws a `Problem` when the platform has no such receipt. */
   receipt(message: StoredMessage, receipt: Receipt): void;
   block(account: Account, person: string, blocked: boolean): void;
   /** The webhooks that a stored message promised when it was accepted: read back from the journal. */
@@ -47,11 +43,9 @@ export interface OpenFace {
 }
 
 export interface Inbound {
-  /** As `Face.person` spells it. */
   person: string;
   name: string | undefined;
   payload: InboundPayload;
-  /** Provider id of the message that is answered. */
   replyTo: string | undefined;
 }
 

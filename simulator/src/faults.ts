@@ -26,9 +26,7 @@ interface FaultOrder {
   /** Chance, 0 to 1, that it hits when it could. Default 1. */
   probability?: number | undefined;
   count?: number | undefined;
-  /**
-   * `slow`: the wait (default 2 s); `timeout_after_accept`: the silence (30 s); webhooks: how far they slip (200 ms).
-   */
+  /** `slow`: the wait (default 2 s); `timeout_after_accept`: the silence (30 s); webhooks: the delay (200 ms). */
   delay_ms?: number | undefined;
   for_ms?: number | undefined;
   to?: string | undefined;
@@ -47,7 +45,6 @@ export interface Fault extends FaultOrder {
   chance: Random;
 }
 
-/** The faults at work, rolled one by one: each has its own repeatable dice. */
 export class Faults {
   readonly #now: () => number;
   readonly #random: Random;

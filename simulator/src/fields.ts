@@ -55,7 +55,6 @@ export function integer(min: number, max: number): Reader<number> {
   };
 }
 
-/** A whole number within the bounds, as the text that a query carries. */
 export function integerText(min: number, max: number): Reader<number> {
   const read = integer(min, max);
   return (value, path) => read(typeof value === "string" && /^\d{1,15}$/.test(value) ? Number(value) : value, path);

@@ -24,7 +24,6 @@ export const help = `The platform simulator: WhatsApp and Telegram on this machi
 A flag wins over its environment variable. The README beside this program explains the rest.
 `;
 
-/** Reads flags and environment; throws an `Error` with one clear sentence. */
 export function readCommand(args: readonly string[], env: NodeJS.ProcessEnv): Command {
   const { values } = parseArgs({
     args: [...args],

@@ -2,7 +2,6 @@ import type { Server } from "node:net";
 import { help, readCommand } from "./flags.ts";
 import { type Simulator, startSimulator } from "./simulator.ts";
 
-/** How long an orderly stop may take before the process ends anyway. */
 const stopTimeoutMs = 1_500;
 
 const command = attempt(() => readCommand(process.argv.slice(2), process.env));
@@ -54,7 +53,6 @@ function attempt<T>(read: () => T): T {
   }
 }
 
-/** One sentence on stderr, and the end. */
 function fail(error: unknown, where: string): never {
   const { code, message } = error as NodeJS.ErrnoException;
   const sentence =

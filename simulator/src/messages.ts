@@ -6,7 +6,6 @@ export const keptMessages = 200_000;
 /** How many may pile up above that before the oldest are cut in one go. */
 const slack = 10_000;
 
-/** What a platform got, as the control surface shows it. */
 export interface ReceivedMessage {
   channel: string;
   account: string;
@@ -16,7 +15,6 @@ export interface ReceivedMessage {
   kind: string;
   text: string | null;
   media: unknown;
-  /** The request, without the token. */
   raw: unknown;
   received_at: string;
 }
@@ -28,7 +26,6 @@ export interface StoredMessage {
   readonly channel: string;
   readonly account: string;
   readonly to: string;
-  /** Unique within the channel. */
   readonly key: string;
   readonly json: string;
 }
@@ -40,7 +37,6 @@ export interface MessageQuery {
   limit: number;
 }
 
-/** What the platforms got, oldest first, bounded. */
 export class Messages {
   #stored: StoredMessage[] = [];
   /** Filled by look-ups, not by `add`: load tests look nothing up. */
@@ -53,7 +49,6 @@ export class Messages {
     return this.#nextIndex;
   }
 
-  /** How many were dropped because of the bound since the last reset. */
   get forgotten(): number {
     return this.#forgotten;
   }
@@ -82,7 +77,6 @@ export class Messages {
     return this.#byKey.get(channel, key);
   }
 
-  /** The oldest `limit` that match, and the index to go on after. */
   list(query: MessageQuery): { messages: StoredMessage[]; nextAfter: number } {
     const messages: StoredMessage[] = [];
     let nextAfter = query.after;
@@ -123,7 +117,6 @@ export class Messages {
     this.#forgotten += old.length;
   }
 
-  /** Position of the first message after `index`; indexes rise, so by halving. */
   #positionAfter(index: number): number {
     let low = 0;
     let high = this.#stored.length;

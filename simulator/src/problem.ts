@@ -1,4 +1,3 @@
-/** What the control surface answers when it cannot do what was asked; `message` says what would be right. */
 export class Problem extends Error {
   readonly status: number;
   readonly code: string;

@@ -1,11 +1,9 @@
 /** A repeatable source of chance: the same seed gives the same sequence. Not for secrets. */
 export interface Random {
-  /** A number from 0 (included) to 1 (excluded). */
   next(): number;
   hex(length: number): string;
   /** An independent source whose sequence depends on this one's seed and the label only. */
   fork(label: string): Random;
-  /** Continues with the sequence of this seed and the label. */
   restart(label: string): void;
 }
 

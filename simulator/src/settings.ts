@@ -1,6 +1,5 @@
 import { boolean, integer, number, object, oneOf, optional } from "./fields.ts";
 
-/** How a platform behaves when nothing is broken. */
 export interface ChannelSettings {
   /** How far receipts go by themselves: `true` is as far as `read`, `false` is none. */
   auto_receipts: boolean | "sent" | "delivered" | "read";
@@ -9,7 +8,6 @@ export interface ChannelSettings {
   latency_ms: number;
   /** How many times faster than on the real platform webhook retries and expiry run. */
   time_factor: number;
-  /** How long a receiver of a webhook may take to answer. */
   webhook_timeout_ms: number;
   /** Messages a second and account before the platform refuses; 0: no limit. */
   throughput_per_second: number;
@@ -20,7 +18,6 @@ export interface ChannelSettings {
   enforce_window: boolean;
 }
 
-/** What a platform starts with unless its face says otherwise. */
 export const commonSettings: ChannelSettings = {
   auto_receipts: true,
   receipt_delay_ms: 20,
@@ -41,14 +38,12 @@ export const settingFields = {
   enforce_window: optional(boolean),
 };
 
-/** Reads settings alone, as a face declares them or a test passes them. */
 export const readSettings = object(settingFields);
 
 export class Settings {
   readonly #defaults = new Map<string, ChannelSettings>();
   readonly #current = new Map<string, ChannelSettings>();
 
-  /** Makes a channel known, with what differs from `commonSettings`. */
   open(channel: string, settings: Partial<ChannelSettings>): void {
     this.#defaults.set(channel, { ...commonSettings, ...settings });
     this.#current.set(channel, { ...commonSettings, ...settings });

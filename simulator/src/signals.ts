@@ -2,10 +2,8 @@
 interface Signal {
   channel: string;
   account: string;
-  /** In the form of `Face.person`; null when the platform does not know the sender of the message. */
   to: string | null;
   kind: "read" | "typing";
-  /** The message that was read, or is being answered. */
   provider_message_id: string | null;
   received_at: string;
 }
@@ -21,7 +19,6 @@ export class Signals {
     if (this.#kept.length > maxSignals) this.#kept = this.#kept.slice(-maxSignals / 2);
   }
 
-  /** Oldest first. */
   list({ channel, to }: { channel?: string | undefined; to?: string | undefined }): Signal[] {
     return this.#kept.filter(
       (signal) => (channel === undefined || signal.channel === channel) && (to === undefined || signal.to === to),

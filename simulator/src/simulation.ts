@@ -4,7 +4,6 @@ import { isRecord } from "./fields.ts";
 import { absent, invalid, Problem } from "./problem.ts";
 import type { World } from "./world.ts";
 
-/** A world with its platforms running in it: what the control surface acts on. */
 export interface Simulation {
   readonly world: World;
   readonly faces: readonly Face[];
@@ -19,10 +18,7 @@ export function channelOf(simulation: Simulation, channel: string): { face: Face
   throw invalid(`channel must be one of ${simulation.faces.map((one) => one.channel).join(", ")}`);
 }
 
-/**
- * The account with this `id`. Without it, the account that wrote to this person last, or else the oldest of the
- * channel.
- */
+/** Without `id`, the account that wrote to this person last, or else the oldest of the channel. */
 export function accountOf(
   { world }: Simulation,
   { channel, id, person }: { channel: string; id: string | undefined; person: string },
@@ -44,10 +40,7 @@ export function personOf(face: Face, text: string, field: string): string {
   return person;
 }
 
-/**
- * Adds an account given in the control surface's fields, or updates the one with that id: what is not named stays as it
- * was, its webhook above all. Safe to call twice.
- */
+/** Adds or updates an account: fields that are not given stay as they were. Safe to call twice. */
 export function putAccount(simulation: Simulation, input: unknown): Account {
   const { world } = simulation;
   if (!isRecord(input) || typeof input.channel !== "string") {

@@ -22,7 +22,6 @@ import type { World } from "./world.ts";
 const maxControlBytes = 1 << 20;
 
 export interface SimulatorOptions {
-  /** 0, the default, takes a free one. */
   port?: number;
   host?: string;
   /** A server that already listens, taken over in place of `port`. */
@@ -40,7 +39,6 @@ export interface SimulatorOptions {
 }
 
 export interface Simulator extends AsyncDisposable {
-  /** `http://host:port`, without a slash at the end. */
   readonly url: string;
   readonly port: number;
   /** Ends calls under way, stops all webhooks and frees the port. Safe to call twice. */
@@ -80,10 +78,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   }
 }
 
-/**
- * The time of day as of the start, and monotonic from then on: a clock that is set back must not make the platforms
- * refuse or wait.
- */
+/** Monotonic: a wall clock that is set back must not make the platforms refuse or wait. */
 function steadyNow(): () => number {
   const origin = Date.now() - performance.now();
   return () => Math.round(origin + performance.now());

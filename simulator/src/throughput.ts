@@ -1,6 +1,5 @@
 import { BoundedMap } from "./collections.ts";
 
-/** Names remembered; those used longest ago are forgotten first. */
 const maxNames = 10_000;
 
 /** Whether one more message of this name is within `perSecond`, with a burst of one second's worth; 0: always. */

@@ -9,9 +9,7 @@ import type { Settings } from "./settings.ts";
 import type { Signals } from "./signals.ts";
 import type { Webhooks } from "./webhooks/webhooks.ts";
 
-/** What every platform shares. Opened and closed by `simulator.ts`. */
 export interface World {
-  /** Milliseconds since 1970. */
   readonly now: () => number;
   readonly random: Random;
   /** Whether a seed was given: then ids are repeatable instead of unique over restarts. */

@@ -1,11 +1,10 @@
 import type { FastifyInstance } from "fastify";
 import { Problem } from "../problem.ts";
 import type { Simulation } from "../simulation.ts";
-import { serveFaults } from "./faults.ts";
 import { serveMessages, serveSignals } from "./messages.ts";
 import { servePage } from "./page.ts";
 import { servePeople } from "./people.ts";
-import { serveAccounts, serveState } from "./state.ts";
+import { serveAccounts, serveFaults, serveState } from "./state.ts";
 
 /** Serves the control surface: what drives the simulator and shows what it got. Connectors never need it. */
 export function serveControl(app: FastifyInstance, simulation: Simulation): void {
@@ -20,7 +19,6 @@ export function serveControl(app: FastifyInstance, simulation: Simulation): void
   serveAccounts(app, simulation);
 }
 
-/** Every error of these routes, and every unknown path, in the hub's own envelope. */
 export function answerErrors(app: FastifyInstance): void {
   app.setErrorHandler((error, request, reply) => {
     const problem = toProblem(error);

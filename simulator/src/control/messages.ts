@@ -27,7 +27,6 @@ export function serveMessages(app: FastifyInstance, simulation: Simulation): voi
   });
 }
 
-/** `GET /_sim/signals`: read marks and typing that the platforms received, oldest first. */
 export function serveSignals(app: FastifyInstance, simulation: Simulation): void {
   app.get("/signals", (request, reply) => {
     const { channel, to } = toQuery(simulation, request.query);

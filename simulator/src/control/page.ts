@@ -6,7 +6,6 @@ const shownMessages = 50;
 
 const shownTextLength = 200;
 
-/** `GET /_sim/`: a page for people, without scripts. */
 export function servePage(app: FastifyInstance, simulation: Simulation): void {
   app.get("/", (request, reply) => {
     reply.header("content-type", "text/html; charset=utf-8").send(page(simulation, `http://${request.host}`));

@@ -63,7 +63,6 @@ const readBlock = object({
   blocked: optional(boolean),
 });
 
-/** What people and their phones do: `POST /_sim/inbound`, `/_sim/receipt` and `/_sim/block`. */
 export function servePeople(app: FastifyInstance, simulation: Simulation): void {
   const { world } = simulation;
 

@@ -1,7 +1,9 @@
 import type { FastifyInstance } from "fastify";
-import { object, string } from "../fields.ts";
+import { type Fault, type Faults, faultNames } from "../faults.ts";
+import { boolean, integer, number, object, oneOf, optional, string } from "../fields.ts";
+import { invalid } from "../problem.ts";
 import { settingFields } from "../settings.ts";
-import { channelOf, putAccount, reset, type Simulation } from "../simulation.ts";
+import { channelOf, personOf, putAccount, reset, type Simulation } from "../simulation.ts";
 
 const readSettings = object({ channel: string(), ...settingFields });
 
@@ -40,4 +42,45 @@ export function serveAccounts(app: FastifyInstance, simulation: Simulation): voi
   app.post("/accounts", (request, reply) => {
     reply.code(201).send(putAccount(simulation, request.body).fields);
   });
+}
+
+const readOrder = object({
+  channel: string(),
+  fault: oneOf(faultNames),
+  probability: optional(number(0, 1)),
+  count: optional(integer(1, 1_000_000_000)),
+  delay_ms: optional(integer(0, 3_600_000)),
+  for_ms: optional(integer(1, 86_400_000)),
+  to: optional(string()),
+  retry_after_s: optional(integer(0, 86_400)),
+  code: optional(integer(0, 999_999)),
+  destroy: optional(boolean),
+});
+
+export function serveFaults(app: FastifyInstance, simulation: Simulation): void {
+  const { faults } = simulation.world;
+
+  app.post("/faults", (request, reply) => {
+    const order = readOrder(request.body, "body");
+    const { face } = channelOf(simulation, order.channel);
+    if (!face.faults.includes(order.fault)) {
+      throw invalid(`${face.channel} has no fault ${order.fault}; it has ${face.faults.join(", ")}`);
+    }
+    const to = order.to === undefined ? undefined : personOf(face, order.to, "to");
+    reply.code(201).send(show(faults, faults.add({ ...order, to })));
+  });
+
+  app.get("/faults", (_request, reply) => {
+    reply.send({ data: faults.list().map((fault) => show(faults, fault)) });
+  });
+
+  app.delete("/faults", (_request, reply) => {
+    faults.clear();
+    reply.code(204).send();
+  });
+}
+
+function show(faults: Faults, fault: Fault): unknown {
+  const { endsAt: _, chance: __, ...shown } = fault;
+  return { ...shown, active: faults.isActive(fault) };
 }

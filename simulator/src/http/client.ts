@@ -13,7 +13,6 @@ interface HttpRequest {
   timeoutMs: number;
 }
 
-/** `failed`: there was no complete answer. */
 type HttpOutcome =
   | { kind: "answer"; status: number; headers: http.IncomingHttpHeaders; body: string }
   | { kind: "failed"; reason: string };
@@ -23,7 +22,6 @@ export class HttpClient {
   readonly #plain = new http.Agent({ keepAlive: true, maxFreeSockets: 64 });
   readonly #secure = new https.Agent({ keepAlive: true, maxFreeSockets: 64 });
 
-  /** Never rejects. */
   send(request: HttpRequest): Promise<HttpOutcome> {
     return new Promise((resolve) => {
       const secure = request.url.startsWith("https:");

@@ -7,7 +7,6 @@ import type { WebhookEvent } from "../webhooks/event.ts";
 /** Below this size the file is never compacted while the simulator runs. */
 const smallestCompactionBytes = 32 << 20;
 
-/** Lines that say everything which must survive, fewest first. */
 type Snapshot = () => Iterable<JournalLine>;
 
 /** What must survive a restart, on disk before it is answered. Without a file nothing survives. */
@@ -17,7 +16,6 @@ export class Journal {
   #snapshot: Snapshot | undefined;
   #compactAtBytes = Number.POSITIVE_INFINITY;
 
-  /** Opens or creates the file. */
   constructor(path: string | undefined) {
     this.#path = path;
     this.#file = path === undefined ? undefined : new LineFile(path);
@@ -63,7 +61,6 @@ export class Journal {
     this.#append({ type: "account", fields });
   }
 
-  /** Replaces the file's content by the snapshot. */
   compact(): void {
     if (!this.#file || !this.#snapshot) return;
     this.#file.replace(encodeAll(this.#snapshot()));
@@ -103,7 +100,6 @@ export type JournalLine =
 /** Where the message's own JSON begins; quotes inside strings are escaped, so this occurs once before it. */
 const messageMark = ',"message":';
 
-/** The line's text, with its newline. */
 export function encodeLine(line: JournalLine): string {
   if (line.type !== "message") return `${JSON.stringify(line)}\n`;
   const { index, channel, account, to, key, json } = line.message;
@@ -126,7 +122,6 @@ export function decodeLine(text: string): JournalLine {
   return { type: "message", message: { index, channel, account, to, key, json }, firstNumber, promise };
 }
 
-/** Bytes read or written at once. */
 const chunkBytes = 1 << 20;
 /** The file contains message text. */
 const privateMode = 0o600;
@@ -138,7 +133,6 @@ export class LineFile {
   #fd: number;
   #sizeBytes: number;
 
-  /** Opens or creates the file and its folder. */
   constructor(filePath: string) {
     this.#path = filePath;
     fs.mkdirSync(path.dirname(path.resolve(filePath)), { recursive: true, mode: privateFolderMode });

@@ -47,7 +47,6 @@ export function restore(
   };
 }
 
-/** The world in as few lines as say it: what `restore` reads back. */
 export function* snapshot(
   world: World,
   faces: ReadonlyMap<string, OpenFace>,

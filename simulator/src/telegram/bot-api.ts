@@ -7,14 +7,12 @@ import { botUser } from "./chats.ts";
 import { Parameters } from "./parameters.ts";
 import { sendChatAction, sendLocation, sendMessage, sendVenue, setMessageReaction } from "./send.ts";
 import type { TelegramState } from "./state.ts";
-import { getUpdates } from "./updates.ts";
-import { deleteWebhook, getWebhookInfo, setWebhook } from "./webhook-methods.ts";
+import { deleteWebhook, getUpdates, getWebhookInfo, setWebhook } from "./updates.ts";
 
 export interface BotCall {
   state: TelegramState;
   account: TelegramAccount;
   parameters: Parameters;
-  /** Runs `job` when the answer is given or the caller has gone. */
   whenGone(job: () => void): void;
 }
 
@@ -41,14 +39,14 @@ export function serveBotApi(app: FastifyInstance, state: TelegramState): void {
   const down = () => toAnswer(new BotError(503, "Service Unavailable"));
   takeRawBodies(app);
   app.all("/*", (request, reply) => {
-    takeCall(state.world, "telegram", reply, { run: () => run(state, request, reply), explain, down });
+    void takeCall(state.world, "telegram", reply, { run: () => run(state, request, reply), explain, down });
   });
   app.setErrorHandler((error, _request, reply) => {
-    takeCall(state.world, "telegram", reply, { run: () => explain(error), explain, down });
+    void takeCall(state.world, "telegram", reply, { run: () => explain(error), explain, down });
   });
 }
 
-function run(state: TelegramState, request: FastifyRequest, reply: FastifyReply): Answer | Promise<Answer> {
+async function run(state: TelegramState, request: FastifyRequest, reply: FastifyReply): Promise<Answer> {
   const path = (request.params as { "*": string })["*"];
   const [, token, name] = /^bot([^/]+)\/([^/]+)\/?$/.exec(path) ?? [];
   if (token === undefined || name === undefined) throw new BotError(404, "Not Found");
@@ -56,7 +54,7 @@ function run(state: TelegramState, request: FastifyRequest, reply: FastifyReply)
   if (!account) throw new BotError(401, "Unauthorized");
   const method = byLowerName.get(name.toLowerCase());
   if (!method) throw new BotError(404, "Not Found: method not found");
-  const { fields } = readFields(request.body, request.headers["content-type"]);
+  const { fields } = await readFields(request.body, request.headers["content-type"]);
   return method({
     state,
     account: account as TelegramAccount,

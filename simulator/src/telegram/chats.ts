@@ -20,7 +20,6 @@ export function readChat(state: TelegramState, account: TelegramAccount, paramet
   return chat;
 }
 
-/** Whether this person exists: they can write to bots, and bots can answer. */
 export function canStart(id: number): boolean {
   return id >= 1 && id <= maxId && !(id >= neverStarted.from && id <= neverStarted.to);
 }

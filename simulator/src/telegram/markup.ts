@@ -40,7 +40,6 @@ class MarkupBuilder {
     if (length > 0) this.#entities.push({ ...entity, offset, length });
   }
 
-  /** Outer entities first. */
   done(): MarkedText {
     const entities = this.#entities.sort((a, b) => a.offset - b.offset || b.length - a.length);
     return { text: this.text, entities };
@@ -66,7 +65,6 @@ const types: Record<string, string> = {
 
 const named: Record<string, string> = { lt: "<", gt: ">", amp: "&", quot: '"' };
 
-/** A tag, a character reference, or anything else up to the next of these. */
 const token = /<(\/?)([a-z-]*)([^>]*)(>?)|&(#\d{1,7}|#x[\da-f]{1,6}|lt|gt|amp|quot);|[^<&]+|&/giy;
 
 function parseHtml(source: string): MarkedText {

@@ -1,10 +1,7 @@
 import type { Fields } from "../http/body.ts";
 import { badRequest } from "./bot-error.ts";
 
-/**
- * The parameters of a call, however they were encoded: in a query or form everything is text. Source: Telegram Bot API,
- * making requests.
- */
+/** In a query or form every value is text. Source: Telegram Bot API, making requests. */
 export class Parameters {
   /** Unparsed, of query and body together. */
   readonly raw: Fields;
@@ -35,7 +32,6 @@ export class Parameters {
     return Number(text);
   }
 
-  /** `true`, `True`, `1` and the like. */
   flag(name: string): boolean {
     const text = this.text(name)?.toLowerCase();
     return text === "true" || text === "1" || text === "yes";

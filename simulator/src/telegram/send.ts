@@ -20,7 +20,6 @@ const chatActions = new Set(
 interface Content {
   kind: string;
   text: string | null;
-  /** What differs in the platform's message object. */
   part: Record<string, unknown>;
 }
 
@@ -39,7 +38,6 @@ export function sendLocation(call: BotCall): Answer | Promise<Answer> {
   return send(call, () => ({ kind: "location", text: null, part: { location: readPlace(call) } }));
 }
 
-/** `sendVenue`: a place with a name and an address, both required. */
 export function sendVenue(call: BotCall): Answer | Promise<Answer> {
   return send(call, () => {
     const location = readPlace(call);
@@ -60,7 +58,7 @@ function readPlace({ parameters }: BotCall): { latitude: number; longitude: numb
 
 /** `setMessageReaction`: kept as a message of kind `reaction` whose id is that of its target. */
 export function setMessageReaction(call: BotCall): Answer | Promise<Answer> {
-  return runSend(call.state.world, rulesOf(), chatName(call), () => {
+  return runSend(call.state.world, rules, chatName(call), () => {
     const { state, account, parameters } = call;
     const chat = readChat(state, account, parameters);
     const target = parameters.integer("message_id");
@@ -83,21 +81,15 @@ export function sendChatAction({ state, account, parameters }: BotCall): Answer 
   if (!chatActions.has(action)) throw badRequest("wrong parameter action in request");
   if (action === "typing") {
     const received_at = new Date(state.world.now()).toISOString();
-    const signal = {
-      channel: "telegram",
-      account: account.id,
-      to: String(chat),
-      provider_message_id: null,
-      received_at,
-    };
-    state.world.signals.add({ ...signal, kind: "typing" });
+    const signal = { channel: "telegram", account: account.id, to: String(chat), provider_message_id: null };
+    state.world.signals.add({ ...signal, kind: "typing", received_at });
   }
   return json(200, { ok: true, result: true });
 }
 
 function send(call: BotCall, readContent: () => Content): Answer | Promise<Answer> {
   const { state, account, parameters } = call;
-  return runSend(state.world, rulesOf(), chatName(call), () => {
+  return runSend(state.world, rules, chatName(call), () => {
     const chat = readChat(state, account, parameters);
     const content = readContent();
     const quoted = readReply(call, chat);
@@ -162,9 +154,10 @@ function chatName({ parameters }: BotCall): string | undefined {
   return parameters.text("chat_id")?.trim();
 }
 
-function rulesOf(): { channel: string; refuse: (refusal: Refusal, fault: Fault | undefined) => Answer } {
-  return { channel: "telegram", refuse: (refusal, fault) => toAnswer(refusalError(refusal, fault)) };
-}
+const rules = {
+  channel: "telegram",
+  refuse: (refusal: Refusal, fault: Fault | undefined) => toAnswer(refusalError(refusal, fault)),
+};
 
 function refusalError(refusal: Refusal, fault: Fault | undefined): BotError {
   switch (refusal) {

@@ -5,7 +5,6 @@ import type { World } from "../world.ts";
 
 const maxChats = 200_000;
 
-/** Messages kept to be quoted, and names of people. */
 const maxRecent = 10_000;
 
 /** Without a seed, ids begin at the seconds since this moment, so that a restart without a journal repeats none. */
@@ -20,7 +19,6 @@ export interface TelegramState {
   readonly recent: BoundedMap<string, Record<string, unknown>>;
   readonly names: BoundedMap<string, PersonName>;
   readonly blocked: BoundedMap<string, true>;
-  /** The long poll under way of each bot: how to end it. */
   readonly polls: Map<string, (reason: string) => void>;
 }
 
@@ -56,7 +54,6 @@ export function seen(ids: BoundedMap<string, number>, name: string, id: unknown)
   if (typeof id === "number" && id > (ids.get(name) ?? 0)) ids.set(name, id);
 }
 
-/** The counters as JSON, and back. */
 export function saveCounters(state: TelegramState): unknown {
   return { messages: [...state.lastMessageId], updates: [...state.lastUpdateId] };
 }

@@ -7,10 +7,7 @@ export const defaultMaxConnections = 40;
 
 const hourMs = 3_600_000;
 
-/**
- * How the platform sends its updates: one a POST, a chat's one after another. Source: Telegram Bot API, getting
- * updates.
- */
+/** One update a POST, a chat's one after another. Source: Telegram Bot API, getting updates. */
 export const webhookRules: WebhookRules = {
   order: "queues",
   inFlight: (account) => (account as TelegramAccount).fields.max_connections ?? defaultMaxConnections,

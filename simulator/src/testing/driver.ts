@@ -43,7 +43,6 @@ export async function openDriver(options: SimulatorOptions = {}) {
 
 export type Driver = Awaited<ReturnType<typeof openDriver>>;
 
-/** A call with a JSON body. Rejects when the connection is lost. */
 export async function call(url: string, method: string, body?: unknown, headers: object = {}): Promise<Reply> {
   const response = await fetch(url, {
     method,

@@ -1,7 +1,6 @@
 import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
 
-/** A webhook as it arrived. */
 export interface Received {
   method: string;
   url: URL;

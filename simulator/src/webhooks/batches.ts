@@ -48,7 +48,6 @@ export function createBatchSender(parts: SenderParts): Sender {
     }
   }
 
-  /** A full batch, or what there is when nothing was sent a moment ago. */
   function next(): Batch | undefined {
     if (waiting.size === 0) return undefined;
     if (waiting.size < maxBatchEvents && parts.now() - lastStart < lingerMs) {

@@ -1,9 +1,7 @@
 import type { Account } from "../accounts.ts";
 import type { Random } from "../random.ts";
 
-/**
- * A receipt, or what a person did. Plain JSON throughout, so that it can be journaled.
- */
+/** A receipt, or what a person did. Plain JSON, so that it can be journaled. */
 export interface WebhookEvent {
   /** 1, 2, 3 … over all platforms; how the journal names it. */
   readonly number: number;
@@ -13,18 +11,14 @@ export interface WebhookEvent {
   readonly person: string;
   /** Unix milliseconds: when it happened, from which its expiry counts. */
   readonly happenedAt: number;
-  /** Unix milliseconds: when the platform first sends it. */
   readonly dueAt: number;
-  /** What only the platform's own face understands. */
   readonly body: unknown;
 }
 
 export interface WebhookRules {
   /** `batches`: many events a POST, in no promised order; `queues`: one a POST, those of a person one after another. */
   readonly order: "batches" | "queues";
-  /** POSTs under way at once for an account. */
   inFlight(account: Account): number;
-  /** Whether a receiver's HTTP status ends the matter. */
   accepts(status: number): boolean;
   /** Real milliseconds until the next try after so many failures (1, 2 …). */
   retryDelayMs(failures: number, random: Random): number;

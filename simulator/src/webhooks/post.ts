@@ -4,7 +4,6 @@ import type { Random } from "../random.ts";
 import type { ChannelSettings } from "../settings.ts";
 import type { WebhookEvent, WebhookRules } from "./event.ts";
 
-/** What a sender of one account needs. */
 export interface SenderParts {
   rules: WebhookRules;
   now: () => number;
@@ -19,7 +18,6 @@ export interface SenderParts {
   finish: (events: readonly WebhookEvent[]) => void;
 }
 
-/** Takes an account's events to its webhook. */
 export interface Sender {
   push(event: WebhookEvent): void;
   retarget(): void;

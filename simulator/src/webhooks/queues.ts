@@ -9,13 +9,11 @@ interface Queue {
   failures: number;
 }
 
-/** A sender whose waiting events can also be fetched instead of sent. */
 export interface QueueSender extends Sender {
   /** What waits, oldest first, while no webhook is set. */
   waiting(): Iterable<WebhookEvent>;
   /** Calls `job` once, at the next event while no webhook is set. Returns how to take that back. */
   onEvent(job: () => void): () => void;
-  /** The last failure of the webhook, for the platform's own report. */
   lastFailure(): { at: number; reason: string } | undefined;
 }
 

@@ -15,13 +15,11 @@ export const maxWaitingForInbound = 100_000;
 
 export const maxWaitingForSends = 150_000;
 
-/** How far `duplicate_webhooks` and `reorder_webhooks` move an event by default. */
 const defaultSlipMs = 200;
 
 /** How soon a repeat looks again whether its first copy was taken. */
 const minSlipMs = 10;
 
-/** What the senders share; `onAccepted` gets the numbers of delivered events. */
 interface WebhookParts {
   now: () => number;
   random: Random;
@@ -48,7 +46,6 @@ export class Webhooks {
     this.#parts = parts;
   }
 
-  /** Makes a channel known. Called once for each, before its first event. */
   open(channel: string, rules: WebhookRules): void {
     this.#rules.set(channel, rules);
   }
@@ -71,14 +68,12 @@ export class Webhooks {
     return this.#nextNumber;
   }
 
-  /** Reserves `count` numbers and returns the first. */
   reserve(count: number): number {
     const first = this.#nextNumber;
     this.#nextNumber += count;
     return first;
   }
 
-  /** Keeps numbers of an earlier run from being given again. */
   skipTo(number: number): void {
     this.#nextNumber = Math.max(this.#nextNumber, number);
   }
@@ -90,7 +85,6 @@ export class Webhooks {
     else this.#parts.schedule.at(event.dueAt, () => this.#dispatch(event));
   }
 
-  /** What a receiver has not taken yet, oldest first. */
   pending(): Iterable<WebhookEvent> {
     return this.#pending.values();
   }
@@ -104,7 +98,6 @@ export class Webhooks {
     if (numbers.length > 0) this.#parts.onAccepted(numbers);
   }
 
-  /** The account's webhook was set, moved or removed. */
   retarget(account: Account): void {
     this.sender(account).retarget();
   }
@@ -121,7 +114,6 @@ export class Webhooks {
     return sender;
   }
 
-  /** As `sender`, for a channel whose order is `queues`. */
   queueSender(account: Account): QueueSender {
     return this.sender(account) as QueueSender;
   }

@@ -2,7 +2,6 @@ import type { Account } from "../accounts.ts";
 import { list, object, oneOf, optional, string, url } from "../fields.ts";
 import { defaultTemplates, type Template } from "./content.ts";
 
-/** A WhatsApp number of a business, in the fields of the control surface. */
 export interface WhatsAppFields {
   channel: "whatsapp";
   phone_number_id: string;

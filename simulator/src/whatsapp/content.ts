@@ -5,7 +5,6 @@ import { badParameter, badValue, GraphError, missing } from "./graph-error.ts";
 export const maxTextLength = 4096;
 const maxCaptionLength = 1024;
 
-/** The content of a message that the platform accepts. */
 export interface Content {
   kind: string;
   text: string | null;
@@ -127,7 +126,6 @@ const kinds = [
   "catalog_message",
 ];
 
-/** Refuses (throws) an interactive message that the platform would, and returns its body text. */
 function checkInteractive(part: Record<string, unknown>): string | null {
   if (typeof part.type !== "string" || !kinds.includes(part.type)) throw badValue("interactive.type is not known.");
   if (!isRecord(part.action)) throw missing("interactive.action");
@@ -204,7 +202,6 @@ function checkTemplate(template: Record<string, unknown>, templates: readonly Te
   }
 }
 
-/** The templates as `GET /{waba_id}/message_templates` lists them. */
 export function listTemplates(templates: readonly Template[], limit: number): unknown {
   const data = templates.slice(0, limit).map((template, index) => ({
     name: template.name,

@@ -1,10 +1,7 @@
 import { type Answer, json } from "../calls.ts";
 import type { Random } from "../random.ts";
 
-/**
- * The platform's refusal of a call; thrown. Source: Graph API, errors; WhatsApp Cloud API,
- * error codes.
- */
+/** Thrown to refuse a call. Source: Graph API, errors; WhatsApp Cloud API, error codes. */
 export class GraphError extends Error {
   readonly status: number;
   readonly code: number;

@@ -7,7 +7,6 @@ import { configureNumber, listMessageTemplates, listSubscribedApps, readNumber, 
 import { postMessages } from "./send.ts";
 import type { WhatsAppState } from "./state.ts";
 
-/** One authenticated call. `fields` holds the query and the body together. */
 export interface GraphCall {
   state: WhatsAppState;
   account: WhatsAppAccount;
@@ -40,18 +39,18 @@ export function serveGraph(app: FastifyInstance, state: WhatsAppState): void {
   const down = () => explain(new GraphError(503, 2, "Service temporarily unavailable"));
   takeRawBodies(app);
   app.all("/*", (request, reply) => {
-    takeCall(state.world, "whatsapp", reply, { run: () => run(state, request), explain, down });
+    void takeCall(state.world, "whatsapp", reply, { run: () => run(state, request), explain, down });
   });
   app.setErrorHandler((error, _request, reply) => {
-    takeCall(state.world, "whatsapp", reply, { run: () => explain(error), explain, down });
+    void takeCall(state.world, "whatsapp", reply, { run: () => explain(error), explain, down });
   });
 }
 
-function run(state: WhatsAppState, request: FastifyRequest): Answer | Promise<Answer> {
+async function run(state: WhatsAppState, request: FastifyRequest): Promise<Answer> {
   const [id = "", edge, ...rest] = segmentsOf((request.params as { "*": string })["*"]);
   const header = request.headers.authorization;
   if (header !== undefined) checkToken(state, bearer(header));
-  const fields = fieldsOf(request);
+  const fields = await fieldsOf(request);
   const token = header === undefined ? fields.access_token : bearer(header);
   if (header === undefined) checkToken(state, token);
 
@@ -76,7 +75,6 @@ function checkToken({ world }: WhatsAppState, token: unknown): void {
   if (typeof token !== "string" || !world.accounts.findByToken("whatsapp", token)) throw badToken();
 }
 
-/** The object that the token opens: a number, or the business that owns numbers. */
 function findObject(
   { world }: WhatsAppState,
   id: string,
@@ -90,8 +88,8 @@ function findObject(
   return owned && { object: "waba_id", account: owned };
 }
 
-function fieldsOf(request: FastifyRequest): Fields {
-  const { json, fields } = readFields(request.body, request.headers["content-type"]);
+async function fieldsOf(request: FastifyRequest): Promise<Fields> {
+  const { json, fields } = await readFields(request.body, request.headers["content-type"]);
   const query = request.query as Record<string, string>;
   if (json && Object.keys(query).length === 0) return fields;
   const decoded: Fields = {};

@@ -2,9 +2,8 @@ import type { Inbound, InboundPayload } from "../face.ts";
 import { invalid } from "../problem.ts";
 import type { World } from "../world.ts";
 import type { WhatsAppAccount } from "./account.ts";
-import { newMessageId } from "./message-id.ts";
 import { readPerson } from "./people.ts";
-import type { WhatsAppState } from "./state.ts";
+import { newMessageId, type WhatsAppState } from "./state.ts";
 import { contactOf, type EventBody } from "./webhook.ts";
 
 /** A person writes to the number: one webhook, due at once. Source: WhatsApp Cloud API, webhooks, `messages`. */

@@ -6,10 +6,8 @@ import { listTemplates } from "./content.ts";
 import type { GraphCall } from "./graph.ts";
 import { badParameter, GraphError, missing } from "./graph-error.ts";
 
-/** How long the receiver may take to echo the challenge. */
 const handshakeTimeoutMs = 5_000;
 
-/** `GET /{phone_number_id}`: the number, as far as `fields` asks. */
 export function readNumber({ account, fields }: GraphCall): Answer {
   const { verified_name, display_phone_number, webhook_url } = account.fields;
   const all: Record<string, unknown> = {
@@ -61,9 +59,7 @@ export function subscribeApp(): Answer {
   return json(200, { success: true });
 }
 
-/**
- * The GET handshake: the body must be the challenge to the byte. Source: Graph API, webhooks, verification requests.
- */
+/** The body must be exactly the challenge. Source: Graph API, webhooks, verification requests. */
 async function shakeHands({ world }: GraphCall["state"], url: string, token: string): Promise<void> {
   const challenge = String(randomInt(1_000_000_000, 2_000_000_000));
   const target = new URL(url);

@@ -8,16 +8,11 @@ const ninthDigitWaId = "551100000001";
 /** Numbers that begin so are not on WhatsApp: a send is accepted and fails later with 131026. */
 export const notOnWhatsApp = "999";
 
-/**
- * A business-scoped user id, the identity of someone whose number is hidden. Source: WhatsApp Cloud API,
- * business-scoped user ids.
- */
+/** Identifies a person whose number is hidden. Source: WhatsApp Cloud API, business-scoped user ids. */
 const userIdPattern = /^[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,64}$/;
 
-/** E.164 without the `+`. */
 const phonePattern = /^[1-9]\d{6,14}$/;
 
-/** Someone on WhatsApp, known by phone or by business-scoped id. */
 export type Person = { kind: "phone"; digits: string; waId: string } | { kind: "user"; userId: string };
 
 /** The person that a text names: `whatsapp:+55 11 …`, `+55…`, `55…`, or a business-scoped user id. */

@@ -8,16 +8,13 @@ import type { EventBody, Failure, Sent } from "./webhook.ts";
 export interface ReceiptPlan {
   statuses: string[];
   delay_ms: number;
-  /** When the message was accepted, in Unix milliseconds. */
   at: number;
   failure?: Failure;
 }
 
 const steps = ["sent", "delivered", "read"];
 
-/**
- * The plan for a message: a failure is the only status; a reaction is never delivered or read (WhatsApp Cloud API, messages).
- */
+/** A failure is the only status; a reaction is never delivered or read. Source: WhatsApp Cloud API, messages. */
 export function planReceipts(
   settings: ChannelSettings,
   kind: string,
@@ -31,7 +28,6 @@ export function planReceipts(
   return { statuses: steps.slice(0, kind === "reaction" ? Math.min(reach, 1) : reach), delay_ms, at };
 }
 
-/** The events of a plan, numbered from `firstNumber`. */
 export function receiptEvents(
   account: string,
   person: string,
@@ -46,14 +42,12 @@ export function receiptEvents(
   });
 }
 
-/** What the receipts of a stored message say about it. */
 export function sentOf(message: StoredMessage): Sent {
   const { raw, kind } = readMessage(message);
   const { biz_opaque_callback_data: data } = raw as { biz_opaque_callback_data?: string };
   return sentBy(message.key, readPerson(message.to), data, kind);
 }
 
-/** As `sentOf`, of a message at hand. */
 export function sentBy(id: string, person: Person | undefined, data: string | undefined, kind: string): Sent {
   return {
     id,

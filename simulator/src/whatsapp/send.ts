@@ -4,16 +4,14 @@ import { isRecord } from "../fields.ts";
 import { type Content, readContent } from "./content.ts";
 import type { GraphCall } from "./graph.ts";
 import { badParameter, badValue, GraphError, missing, toAnswer } from "./graph-error.ts";
-import { newMessageId } from "./message-id.ts";
 import { identifierOf, notOnWhatsApp, type Person, readPerson } from "./people.ts";
 import { planReceipts, receiptEvents, sentBy } from "./receipts.ts";
-import { type WhatsAppState, windowMs } from "./state.ts";
+import { newMessageId, type WhatsAppState, windowMs } from "./state.ts";
 import { type Failure, failures } from "./webhook.ts";
 
 /** Longest `biz_opaque_callback_data`, in bytes. Source: WhatsApp Cloud API, messages. */
 const maxCallbackDataBytes = 512;
 
-/** `POST /{phone_number_id}/messages`: a message, or a read marker. */
 export function postMessages(call: GraphCall): Answer | Promise<Answer> {
   const { fields, state } = call;
   if (fields.messaging_product !== "whatsapp") {

@@ -1,25 +1,20 @@
 import { BoundedMap } from "../collections.ts";
 import { isRecord } from "../fields.ts";
+import type { Random } from "../random.ts";
 import { openThroughput, type Throughput } from "../throughput.ts";
 import type { World } from "../world.ts";
 
-/** People remembered for windows and blocks. */
 const maxPeople = 100_000;
 
-/**
- * How long free-form messages stay allowed after a person wrote. Source: WhatsApp Cloud API, messaging limits and
- * windows.
- */
+/** Free-form messages are allowed for so long after a person wrote. Source: WhatsApp Cloud API, limits and windows. */
 export const windowMs = 24 * 60 * 60 * 1000;
 
 /** What a running WhatsApp remembers besides messages. People are named `<account> <wa_id or user id>`. */
 export interface WhatsAppState {
   readonly world: World;
   readonly throughput: Throughput;
-  /** When each person last wrote, in Unix milliseconds. */
   readonly lastWrittenAt: BoundedMap<string, number>;
   readonly blocked: BoundedMap<string, true>;
-  /** The sender of a message, in the form of `Face.person`. */
   readonly written: BoundedMap<string, string>;
 }
 
@@ -33,7 +28,6 @@ export function openState(world: World): WhatsAppState {
   };
 }
 
-/** Writes the open windows as JSON, and reads them. */
 export function saveWindows({ world, lastWrittenAt }: WhatsAppState): unknown {
   return { lastWritten: [...lastWrittenAt].filter(([, writtenAt]) => world.now() - writtenAt <= windowMs) };
 }
@@ -41,4 +35,13 @@ export function saveWindows({ world, lastWrittenAt }: WhatsAppState): unknown {
 export function restoreWindows({ lastWrittenAt }: WhatsAppState, saved: unknown): void {
   if (!isRecord(saved) || !Array.isArray(saved.lastWritten)) return;
   for (const [person, writtenAt] of saved.lastWritten as [string, number][]) lastWrittenAt.set(person, writtenAt);
+}
+
+const maxNameLength = 64;
+
+/** A new message id, shaped like the platform's: opaque, different for every message in either direction. */
+export function newMessageId(random: Random, who: string): string {
+  const name = who.slice(0, maxNameLength);
+  const length = String.fromCharCode(name.length);
+  return `wamid.${btoa(`\x1c\x18${length}${name}\x15\x02\x00\x11\x18\x12${random.hex(18)}\x00`)}`;
 }

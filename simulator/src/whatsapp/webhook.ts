@@ -33,10 +33,7 @@ export const webhookRules: WebhookRules = {
   },
 };
 
-/**
- * The POST's body: neighbouring statuses share a change, each message has its own. Source: WhatsApp Cloud API,
- * webhooks, `messages`.
- */
+/** Neighbouring statuses share a change, each message has its own. Source: WhatsApp Cloud API, webhooks, `messages`. */
 function envelope(fields: WhatsAppFields, events: readonly EventBody[]): unknown {
   const changes: { field: "messages"; value: Record<string, unknown> }[] = [];
   const newChange = (content: Record<string, unknown>) =>
@@ -79,7 +76,6 @@ function addStatus(change: StatusChange, event: EventBody & { kind: "status" }):
   change.contacts.push(contactOf(waId, userId));
 }
 
-/** Fields that are undefined are left out of the JSON. */
 function statusObject({ sent, status, at, failure }: EventBody & { kind: "status" }): unknown {
   const timestamp = Math.floor(at / 1000);
   const isSent = status === "sent";
@@ -118,7 +114,6 @@ export function asciiJson(value: unknown): Buffer {
   return Buffer.from(JSON.stringify(value).replace(/[/\u0080-\uffff]/g, escapeUnit), "latin1");
 }
 
-/** Both signature headers over the exact bytes of a body. */
 export function signatureHeaders(body: Buffer, appSecret: string): Record<string, string> {
   return {
     "x-hub-signature-256": `sha256=${createHmac("sha256", appSecret).update(body).digest("hex")}`,
@@ -145,12 +140,10 @@ export interface Failure {
   details: string;
 }
 
-/** `at` in Unix milliseconds. */
 export type EventBody =
   | { kind: "status"; sent: Sent; status: string; at: number; failure?: Failure | undefined }
   | { kind: "message"; contact: Contact; message: Record<string, unknown> };
 
-/** Who a webhook is about. */
 export interface Contact {
   profile: { name: string; username?: string };
   wa_id?: string;
@@ -170,7 +163,6 @@ export const failures = {
   },
 } as const satisfies Record<string, Failure>;
 
-/** Someone of whom nothing but the id is known. */
 export function contactOf(waId: string | undefined, userId: string | undefined, name?: string): Contact {
   const shown = name ?? `Person ${(waId ?? userId ?? "").slice(-4)}`;
   if (waId !== undefined) return { profile: { name: shown }, wa_id: waId };
