@@ -92,7 +92,7 @@ describe("a bot answers from the event alone", () => {
 
   test("the bot of the guide answers once, even if it gets the event of a message several times", async () => {
     const guide = readFileSync(new URL("../docs/guides/webhook-endpoints.md", import.meta.url), "utf8");
-    const [code] = /async function handle[\s\S]*?\n}\n/.exec(guide.split("## A bot that answers")[1]!)!;
+    const [code] = /async function handle[\s\S]*?\n}\n/.exec(guide.split("## A bot that replies")[1]!)!;
     const { key } = await hub.admin.apiKeys.create({ name: "guide", scopes: ["messages:write"] });
     Object.assign(process.env, { HUB: hub.url, KEY: key });
     const { handle } = await import(`data:text/javascript,${encodeURIComponent(`${code} export { handle };`)}`);
