@@ -3,7 +3,7 @@ import type { Context } from "./context.ts";
 import { openClientAddress } from "./http/client-address.ts";
 import { handleOf, type TakenPort } from "./lib/taken-port.ts";
 import { dependenciesOf, type Phase } from "./readiness.ts";
-import { openRealtime, type Realtime, refuseSockets } from "./realtime/realtime.ts";
+import { openRealtime, refuseSockets } from "./realtime/realtime.ts";
 import { openRest } from "./rest/rest.ts";
 
 export interface HttpServerOptions {
@@ -17,8 +17,11 @@ export async function openHttpServer(
   context: Context,
   { port, phase }: HttpServerOptions,
 ): Promise<{ close(): Promise<void> }> {
-  const { http, roles } = context.config;
-  const realtime = roles.includes("realtime") ? openSocketsAndStreams(context) : null;
+  const { http, roles, events } = context.config;
+  const clientAddress = openClientAddress(http.trustedProxies);
+  const realtime = roles.includes("realtime")
+    ? openRealtime(context, { origins: http, maxClients: events.maxClients, limits: events.limits, clientAddress })
+    : null;
   const app = await openRest(context, {
     operations: { dependencies: dependenciesOf(context), phase },
     admitStream: realtime?.admitStream ?? null,
@@ -41,38 +44,4 @@ export async function openHttpServer(
 export function urlOf({ host, tls }: Pick<Config["http"], "host" | "tls">, port: number): string {
   const isEverywhere = host === "0.0.0.0" || host === "::";
   return `${tls === null ? "http" : "https"}://${isEverywhere ? "127.0.0.1" : host.includes(":") ? `[${host}]` : host}:${port}`;
-}
-
-function openSocketsAndStreams(context: Context): Realtime {
-  const {
-    config,
-    authenticator,
-    pipelineDb,
-    dbOf,
-    eventNotifier,
-    fanout,
-    clock,
-    log,
-    typingNotifier,
-    signals,
-    limits,
-  } = context;
-  const { authenticate, recheck } = authenticator;
-  return openRealtime({
-    pipelineDb,
-    dbOf,
-    eventNotifier,
-    fanout,
-    clock,
-    log,
-    authenticate,
-    recheck,
-    typingNotifier,
-    signals,
-    origins: config.http,
-    maxClients: config.events.maxClients,
-    limits: config.events.limits,
-    rateLimits: limits,
-    clientAddress: openClientAddress(config.http.trustedProxies),
-  });
 }

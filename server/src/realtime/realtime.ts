@@ -36,13 +36,15 @@ export interface RealtimeDeps {
   fanout: Fanout;
   clock: Clock;
   log: Log;
-  authenticate: Authenticator["authenticate"];
-  recheck: Authenticator["recheck"];
+  authenticator: Pick<Authenticator, "authenticate" | "recheck">;
   signals: Pick<Signals, "read" | "sendReadMarks" | "mayType" | "showTyping">;
+  limits: RateLimits;
+}
+
+export interface RealtimeOptions {
   origins: OriginRules;
   maxClients: number;
   limits: ClientLimits;
-  rateLimits: RateLimits;
   clientAddress: SocketsDeps["clientAddress"];
 }
 
@@ -51,9 +53,9 @@ export const identityChannel = "identity";
 
 export type Realtime = ReturnType<typeof openRealtime>;
 
-export function openRealtime(deps: RealtimeDeps) {
+export function openRealtime(deps: RealtimeDeps, { origins, maxClients, limits, clientAddress }: RealtimeOptions) {
   const { pipelineDb: db, eventNotifier, typingNotifier, fanout, clock, log } = deps;
-  const { authenticate, recheck, maxClients, limits, origins, clientAddress } = deps;
+  const { authenticate, recheck } = deps.authenticator;
   const taker = openTaker({ db, eventNotifier, clock, log });
   const feeds = new LiveFeeds({ db, eventNotifier, clock, log, onTaken: taker.taken });
   const presence = new Presence({ db, fanout, feeds, clock, log });
@@ -133,7 +135,7 @@ async function handleFrame(deps: RealtimeDeps, { principal }: Client, frame: Out
   const { workspaceId, participantId } = principal;
   const warn = (error: unknown) => log.warn({ err: error }, "read marks or typing could not be sent to the platforms");
   requireScope(principal, "conversations:write");
-  await countFrame(deps.rateLimits, principal);
+  await countFrame(deps.limits, principal);
   const db = deps.dbOf(workspaceId);
   const conversationId = frame.conversation_id.toLowerCase() as ConversationId;
   if (frame.type === "read") {
