@@ -43,7 +43,6 @@ export interface CallOptions {
   query?: Record<string, string | number | undefined>;
   headers?: Record<string, string>;
   signal?: AbortSignal;
-  /** Sends no credential. */
   isPublic?: boolean;
 }
 
@@ -61,15 +60,12 @@ export type Call = <Body>(method: string, path: string, options?: CallOptions) =
 
 export interface CallerOptions {
   url: string;
-  /** The `authorization` of a request; `null` for none. */
   authorization: () => Promise<string | null>;
   fetch: typeof fetch;
 }
 
-/** The query of an operation. */
 export type Query<Id extends keyof operations> = NonNullable<operations[Id]["parameters"]["query"]>;
 
-/** Of every list. */
 export type PageQuery = Pick<Query<"listContacts">, "limit" | "cursor">;
 
 export interface Page<Item> {

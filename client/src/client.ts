@@ -41,7 +41,6 @@ export function openClient(options: ClientOptions) {
   const session = credential === undefined ? null : openSession(call, credential);
   return {
     url,
-    /** For requests without a function here. */
     call,
     auth: authCalls(call, () => session?.end() ?? Promise.resolve()),
     messages: messageCalls(call),
@@ -155,7 +154,6 @@ function deadLetterCalls(call: Call) {
   const path = "/v1/dead-letters";
   return {
     list: (query?: Query<"listDeadLetters">) => page<api.DeadLetter>(call, path, query),
-    /** By the id of its delivery or webhook. */
     replay: (id: string) => bodyOf<api.ReplayedDeadLetter>(call, "POST", `${path}/${id}/replay`),
     /** Oldest first, at most 1,000 in a call: repeat until `replayed` is 0. Needs a filter, or `all`. */
     replayAll: (body: api.DeadLetterReplay) =>

@@ -3,7 +3,6 @@ export interface FrameQueue<Frame> {
   put(frame: Frame): boolean;
   /** The next one; null once it was closed and is empty. */
   take(): Promise<Frame | null>;
-  /** Resolves when it is empty, or closed. */
   emptied(): Promise<void>;
   /** What is in it can still be taken, unless `isDropped`. */
   close(isDropped: boolean): void;

@@ -6,7 +6,6 @@ import type { Frame, GapFrame, webhooks } from "../../contract/openapi.ts";
 export type EventFrame = Exclude<Frame, GapFrame>;
 export type EventName = EventFrame["event"];
 
-/** The body of a request to a webhook endpoint. */
 export type WebhookBody = {
   [Name in keyof webhooks]: webhooks[Name]["post"]["requestBody"]["content"]["application/json"];
 }[keyof webhooks];
@@ -27,7 +26,6 @@ export type PresenceFrame = {
   online: boolean;
 };
 
-/** A frame of this client was refused. */
 export type ErrorFrame = {
   type: "ERROR";
   cursor: string;
@@ -48,11 +46,9 @@ export type HelloFrame = {
 /** The events after `from` follow, then RESUMED and LIVE. Events that this socket received before may be repeated. */
 export type ResumingFrame = { type: "RESUMING"; cursor: string; from: string };
 export type ResumedFrame = { type: "RESUMED"; cursor: string; from: string; count: number };
-/** Live events follow. */
 export type LiveFrame = { type: "LIVE"; cursor: string };
 export type PongFrame = { type: "PONG"; cursor: string };
 
-/** The frames for the program. */
 export type RealtimeFrame = EventFrame | GapFrame | TypingFrame | PresenceFrame | ErrorFrame;
 export type ServerFrame = RealtimeFrame | HelloFrame | ResumingFrame | ResumedFrame | LiveFrame | PongFrame;
 

@@ -23,7 +23,6 @@ export function authCalls(call: Call, end: () => Promise<void>) {
       bodyOf<null>(call, "POST", "/auth/password/forgot", { body: { email }, isPublic: true }),
     resetPassword: (body: api.PasswordReset) =>
       bodyOf<null>(call, "POST", "/auth/password/reset", { body, isPublic: true }),
-    /** Ends the session that this client opened. */
     logOut: end,
     me: () => bodyOf<api.Me>(call, "GET", "/v1/me"),
     /** Ends all sessions of the caller, including this one, and the API keys made since a time, if it is given. */
@@ -54,7 +53,6 @@ export function userCalls(call: Call) {
       bodyOf<api.UserAddresses | api.AddressVerification>(call, "POST", `${path}/${id}/addresses`, {
         body: { address },
       }),
-    /** Takes the code that was sent to the address. */
     verifyAddress: (id: string, body: api.VerificationCode) =>
       bodyOf<api.UserAddresses>(call, "POST", `${path}/${id}/addresses/verify`, { body }),
     /** A link by which the user sets a new password. */

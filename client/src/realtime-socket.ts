@@ -2,7 +2,6 @@ import type { ClientFrame, ServerFrame } from "./frames.ts";
 
 export interface SocketOptions {
   WebSocket: typeof WebSocket;
-  /** The hub's address, as for requests. */
   url: string;
   token: string;
   /** The last event that is known; null: from now on. */
@@ -10,7 +9,6 @@ export interface SocketOptions {
   onFrame(frame: ServerFrame): void;
 }
 
-/** The close code, and whether there was a HELLO. */
 export interface SocketEnd {
   code: number;
   wasOpen: boolean;

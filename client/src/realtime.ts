@@ -65,7 +65,6 @@ export interface RealtimeDeps {
   random: () => number;
 }
 
-/** The credential is no longer accepted. */
 const credentialCode = 4401;
 const forbiddenCode = 4403;
 /** The longest wait before the first try after a socket that was open, doubled with each that fails; milliseconds. */
@@ -75,7 +74,6 @@ const longestWaitMs = 30_000;
 const stableMs = 10_000;
 const defaultQueueSize = 1_000;
 
-/** Opens it at once. */
 export function openRealtime(deps: RealtimeDeps, options: RealtimeOptions): RealtimeConnection {
   return new Realtime(deps, options);
 }
@@ -265,7 +263,6 @@ function cursorAfter(frame: ServerFrame): string | null {
 /** The hub ended the connection for good. */
 export class RealtimeEnded extends Error {
   override readonly name = "RealtimeEnded";
-  /** The close code of the socket. */
   readonly code: number;
 
   constructor(message: string, code: number) {

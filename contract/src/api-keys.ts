@@ -77,7 +77,6 @@ const CreatedApiKey = named(
   }),
 );
 
-/** Credentials of programs. */
 export const apiKeys = operations("API keys", {
   createApiKey: {
     method: "POST",

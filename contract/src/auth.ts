@@ -24,7 +24,6 @@ export const UserTokens = named("UserTokens", Type.Object({ ...tokenFields, user
   user_id: "0192f5c4-7d1e-7b3a-9c55-0a8e4f1d2b3c",
 });
 
-/** A user who was created and logged in. */
 export const LoggedInUser = named("LoggedInUser", Type.Object({ user: User, ...tokenFields }));
 
 const Registration = named("Registration", Type.Object(credentialFields, closed), {

@@ -4,6 +4,5 @@ export const credentialFields = {
   telegram: ["bot_token", "secret_token"],
 } as const satisfies Record<string, readonly string[]>;
 
-/** In the order in which they are listed. */
 export const channels = Object.keys(credentialFields) as [Channel, ...Channel[]];
 type Channel = keyof typeof credentialFields;

@@ -3,7 +3,6 @@ import { operations } from "./operation.ts";
 import { addressText, metadata, metadataChange, nameText } from "./people.ts";
 import { closed, maxSearchLength, named, pageOf, pageQuery, time, uuid } from "./schemas.ts";
 
-/** Most addresses of a contact when it is created. */
 const maxAddresses = 20;
 
 export const Contact = named(
@@ -46,7 +45,6 @@ const ContactChange = named(
 const read = { role: "agent", scope: "contacts:read" } as const;
 const write = { role: "agent", scope: "contacts:write" } as const;
 
-/** The people whom the workspace reaches on channels. */
 export const contacts = operations("Contacts", {
   createContact: {
     method: "POST",

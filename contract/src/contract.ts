@@ -57,7 +57,6 @@ const about =
   "One API to send and receive messages on WhatsApp, Telegram and in your own app. Lists come in pages: continue with `cursor` = `next_cursor` until it is null. A " +
   "page may hold fewer items than `limit`, because it ends at about 1 MiB; it holds at least one when there is one.";
 
-/** The text of contract/openapi.json. */
 export function openApiText(version: string): string {
   const license = { name: "Apache 2.0", url: "https://www.apache.org/licenses/LICENSE-2.0" };
   const document = writeDocument({ title: "Chat4All", version, description: about, license }, contract, webhooks);

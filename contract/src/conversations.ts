@@ -4,7 +4,6 @@ import { PayloadPreview } from "./payloads.ts";
 import { addressText, channelPattern, nameText, participantFields } from "./people.ts";
 import { asIs, closed, named, nullable, pageOf, pageQuery, time, uuid, uuidPattern } from "./schemas.ts";
 
-/** How many members a conversation has. */
 export const memberBounds = { private: { least: 2, most: 2 }, group: { least: 3, most: 100 } } as const;
 /** Unread messages are counted up to this number. */
 export const maxUnread = 100;

@@ -63,7 +63,6 @@ const ReplayedDeadLetters = named(
 const read = { role: "agent", scope: "messages:read" } as const;
 const write = { role: "agent", scope: "messages:write" } as const;
 
-/** What failed for good and is not retried automatically. */
 export const deadLetters = operations("Dead letters", {
   listDeadLetters: {
     method: "GET",

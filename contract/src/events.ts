@@ -52,10 +52,8 @@ export function asksFor(asked: readonly string[], name: string): boolean {
 /** The scopes that an API key needs to read the feed, which contains what these scopes read. */
 export const feedScopes = ["events:read", "messages:read", "conversations:read"] as const satisfies readonly Scope[];
 
-/** The pattern of cursors of the feed. */
 export const cursorPattern = "^[0-9]{1,15}(-[0-9a-z]{1,6})?$";
 
-/** Most events of one page. */
 export const maxEvents = 200;
 
 const hidden = "Null for callers with the role member.";
@@ -63,7 +61,6 @@ const seq = Type.Integer({ description: "The message's place in its conversation
 const text = (description: string) => Type.String({ description });
 const moment = (description: string) => Type.String({ format: "date-time", description });
 
-/** Fields of every event about a message. */
 const messageFields = {
   message_id: uuid,
   conversation_id: uuid,
@@ -109,7 +106,6 @@ const statusFields = {
   platform_at: nullable(moment("When it reached this status, according to the platform's receipt.")),
 };
 
-/** The fields of events, by frame. */
 const fieldsByFrame: Record<FrameType, TProperties> = {
   NEW_MESSAGE: newMessageFields,
   MESSAGE_STATUS: statusFields,
@@ -129,7 +125,6 @@ const fieldsByFrame: Record<FrameType, TProperties> = {
   },
 };
 
-/** Fields of frames that webhook bodies do not have. */
 const frameOnly: Partial<Record<FrameType, TProperties>> = {
   NEW_MESSAGE: { timestamp: Type.Integer({ description: "`created_at` in milliseconds since the Unix epoch." }) },
 };
@@ -189,7 +184,6 @@ export const events = operations("Realtime", {
   },
 });
 
-/** The body of a request to a webhook endpoint. */
 export interface WebhookShape {
   readonly name: string;
   readonly body: TSchema;
@@ -207,7 +201,6 @@ function webhook(name: string, data: TSchema): WebhookShape {
   return { name, body: named(`${pascalCase(name)}Webhook`, Type.Object({ type: Type.Enum([name]), timestamp, data })) };
 }
 
-/** What the hub sends to webhook endpoints. */
 export const webhooks: readonly WebhookShape[] = [
   ...eventNames.map((name) => webhook(name, dataByFrame.get(frameTypes[name])!)),
   webhook(testEvent, Type.Object({ webhook_endpoint_id: uuid })),

@@ -2,7 +2,6 @@ import { Type } from "typebox";
 
 /** How large an object with the caller's own fields may be. */
 export interface FreeFormLimits {
-  /** Size of its JSON in UTF-8. */
   readonly maxBytes: number;
   /** Fields and elements on all levels. */
   readonly maxValues: number;

@@ -71,7 +71,6 @@ const InvitationAcceptance = named(
 
 const write = { role: "admin", scope: "users:write" } as const;
 
-/** How people become users where registration is closed. */
 export const invitations = operations("Users", {
   createInvitation: {
     method: "POST",

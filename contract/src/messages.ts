@@ -78,7 +78,6 @@ export const Message = named(
 );
 export type Message = Static<typeof Message>;
 
-/** Most channels that one message may name. */
 const maxChannels = 10;
 
 export const NewMessage = named(
@@ -137,7 +136,6 @@ const AcceptedMessage = named("AcceptedMessage", Type.Object(acceptedFields), {
   created_at: "2026-11-29T12:00:00.000Z",
 });
 
-/** Most messages of one batch. */
 export const maxBatch = 1_000;
 
 export const BatchResult = named(

@@ -17,7 +17,6 @@ const params = Type.Object({
   provider: Type.String({ pattern: "^[a-z0-9_]{1,50}$", description: "The name of a log-in provider." }),
 });
 
-/** Log-in through a provider. */
 export const oauth = operations("Authentication", {
   listLogInProviders: {
     method: "GET",

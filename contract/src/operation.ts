@@ -2,7 +2,6 @@ import { type TSchema, Type } from "typebox";
 import type { Access } from "./access.ts";
 import { uuid } from "./schemas.ts";
 
-/** Statuses that refuse a request. */
 export type ErrorStatus = 400 | 401 | 403 | 404 | 409 | 413 | 415 | 421 | 422 | 429 | 503;
 
 /** What an operation takes and returns. The name under which it is exported is its `operationId`. */

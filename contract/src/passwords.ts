@@ -62,7 +62,6 @@ export const ownPassword = operations("Current user", {
   },
 });
 
-/** A forgotten password. */
 export const passwords = operations("Authentication", {
   requestPasswordReset: {
     method: "POST",

@@ -1,4 +1,3 @@
-/** What a message can say. */
 import { type Static, Type } from "typebox";
 import { closed, named, oneOf, recordOf, uuid } from "./schemas.ts";
 

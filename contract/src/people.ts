@@ -7,12 +7,9 @@ import { nullable, uuid } from "./schemas.ts";
 export const maxNameLength = 200;
 /** Longest identifier, in UTF-16 code units, as given and as stored. */
 export const maxIdentifierLength = 200;
-/** The pattern that every address matches. */
 export const addressPattern = "^[a-z]{1,30}:.+$";
-/** Limits of the `metadata` of a message or a contact. */
 export const metadataLimits: FreeFormLimits = { maxBytes: 16 * 1024, maxValues: 1_000, maxDepth: 20 };
 
-/** A name or title in a body. */
 export const nameText = Type.String({
   minLength: 1,
   maxLength: maxNameLength,

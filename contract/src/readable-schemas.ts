@@ -3,7 +3,6 @@
 export type Json = Record<string, unknown>;
 export type Schema = Json;
 
-/** Besides null. */
 export function severalTypes({ type }: Schema): boolean {
   return Array.isArray(type) && type.filter((one) => one !== "null").length > 1;
 }

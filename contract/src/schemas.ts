@@ -60,7 +60,6 @@ export function oneOf<T extends TSchema>(propertyName: string, objects: readonly
   });
 }
 
-/** An object whose names are not known in advance. */
 export function recordOf<T extends TSchema>(names: TSchema, values: T, options: { maxProperties: number }) {
   return Type.Unsafe<Record<string, Static<T>>>({
     type: "object",
@@ -88,10 +87,8 @@ export const time = Type.String({ format: "date-time" });
 
 /** The format of one line with at least one visible character. */
 export const lineFormat = "line";
-/** The format of a text with at least one visible character. */
 export const visibleFormat = "visible";
 
-/** One line that people read. */
 export function line(maxLength: number) {
   return Type.String({
     minLength: 1,
@@ -103,7 +100,6 @@ export function line(maxLength: number) {
   });
 }
 
-/** The header `Idempotency-Key`. */
 export const idempotencyKey = Type.String({
   pattern: "^[\\x20-\\x7e]{1,255}$",
   description:
@@ -134,7 +130,6 @@ export const pageCursor = Type.String({
     "The `next_cursor` of the previous page, with the same filters and order (400 with others). Without it you get the first page.",
 });
 
-/** `limit` and `cursor` of every list. */
 export const pageQuery = {
   limit: Type.Optional(
     Type.Integer({
@@ -147,7 +142,6 @@ export const pageQuery = {
   cursor: Type.Optional(pageCursor),
 };
 
-/** Longest text to search for, in characters. */
 export const maxSearchLength = 200;
 
 /** A page of named items: `ContactPage` of `Contact`. */

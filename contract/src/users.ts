@@ -57,7 +57,6 @@ export const User = named(
   },
 );
 
-/** Of a user. */
 export const addressList = Type.Array(Type.String(), {
   description: "Addresses on channels, in the order in which they are tried.",
 });
@@ -92,7 +91,6 @@ const UserChange = named(
 const read = { role: "agent", scope: "users:read" } as const;
 const write = { role: "admin", scope: "users:write" } as const;
 
-/** The people who can log in to the workspace. */
 export const users = operations("Users", {
   listUsers: {
     method: "GET",

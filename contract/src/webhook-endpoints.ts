@@ -6,7 +6,6 @@ import { closed, line, named, nullable, pageOf, pageQuery, time, uuid } from "./
 /** The names that an endpoint may subscribe to: types of events, and groups of types. */
 export const webhookEvents = [...(Object.keys(eventGroups) as EventGroup[]), ...eventNames, testEvent] as const;
 
-/** Longest address of an endpoint, in characters. */
 export const maxUrlLength = 2_000;
 /** Of one workspace. */
 export const maxEndpoints = 50;

@@ -18,7 +18,6 @@ const NewWorkspace = named(
   },
 );
 
-/** For admins of the first workspace of the hub. */
 export const workspaces = operations("Workspaces", {
   createWorkspace: {
     method: "POST",

@@ -1,8 +1,6 @@
 import { readFileSync } from "node:fs";
 
-/** How often the hub checks whether npm still runs. */
 const lookEveryMs = 500;
-/** Most processes between the hub and npm, npm included. */
 const mostAncestors = 5;
 
 /**

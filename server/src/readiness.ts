@@ -5,7 +5,6 @@ import type { Dependency } from "./rest/operations.ts";
 
 export type Phase = "starting" | "ready" | "draining";
 
-/** What `/readyz` asks. */
 export function dependenciesOf(context: Context): Dependency[] {
   const { redis } = context;
   const check = async () => [...(await readDatabaseWarnings(context)), ...(await warnOfAccounts(context))];

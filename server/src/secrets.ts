@@ -3,7 +3,6 @@ import { ed25519Keys, type SigningKeys, sharedSecrets } from "./credentials/cred
 import { namedKey, type SecretBoxKey } from "./lib/secret-box.ts";
 import type { GeneratedSecrets } from "./lib/secrets-file.ts";
 
-/** What the hub signs and encrypts with. */
 export interface Secrets {
   signingKeys: SigningKeys;
   /** Newest first. */

@@ -9,7 +9,6 @@ import { StartError } from "./lib/start-error.ts";
 import { startTimeoutMs } from "./lib/start-progress.ts";
 
 const program = fileURLToPath(new URL("../../simulator/src/main.ts", import.meta.url));
-/** Time to stop, in milliseconds. */
 const stopTimeoutMs = 3_000;
 
 export interface SimulatorProcess extends AsyncDisposable {

@@ -15,7 +15,6 @@ export class BoundedMap<K, V> extends Map<K, V> {
   }
 }
 
-/** A map under two names, without building a key of both. */
 export class PairMap<V> {
   readonly #maps = new Map<string, Map<string, V>>();
 

@@ -38,7 +38,6 @@ export class PostgresSubscription<Value> {
   #isWoken = true;
   #endSleep = () => {};
 
-  /** Starts at once. */
   constructor(options: SubscriptionOptions<Value>) {
     const { consumer } = options;
     this.#options = options;

@@ -92,7 +92,6 @@ export function trust(rows: GuessRows, nowMs: number): GuessRows {
   return { ...rows, pair: { ...rows.pair, tries: 0, turnAtMs: 0, trustedUntilMs: nowMs + trustedForMs } };
 }
 
-/** When the row can be deleted without any effect. */
 export function expiryOf({ fullAtMs, tries, turnAtMs, trustedUntilMs }: GuessRow, nowMs: number): number {
   const triesMs = tries > 0 ? nowMs + rememberTriesMs : 0;
   return Math.max(nowMs, fullAtMs, trustedUntilMs, triesMs, turnAtMs === 0 ? 0 : turnAtMs + turnLastsMs);

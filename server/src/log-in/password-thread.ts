@@ -1,4 +1,3 @@
-/** A worker thread: see `openPasswordThread`. */
 import { readlinkSync } from "node:fs";
 import { setPriority } from "node:os";
 import { parentPort } from "node:worker_threads";

@@ -28,7 +28,6 @@ export interface DirectMessage {
   message: NewMessage;
 }
 
-/** A message that passed all checks without a look-up. */
 export interface Draft {
   message: NewMessage;
   address: Address | null;

@@ -32,7 +32,6 @@ export interface EntryPage<Entry> {
   next_cursor: string | null;
 }
 
-/** Every change of status, oldest first. */
 export async function readAuditTrail(db: Db, principal: Principal, messageId: MessageId, query: EntryQuery) {
   await findMessage(db, principal, messageId);
   return readPage<AuditEntry>(db, auditEntries, [principal.workspaceId, messageId], query);

@@ -155,7 +155,6 @@ function isCurrent(client: Client, resumes: number): boolean {
   return client.resumes === resumes && client.state === "catching-up";
 }
 
-/** Reports a delivery that waited for this client. */
 export function sendEvent(
   client: Client,
   { event: { awaits } }: FramedEvent,

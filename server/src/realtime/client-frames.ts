@@ -9,7 +9,6 @@ export type ClientFrame =
   | { type: "typing"; conversation_id: string }
   | { type: "ping" };
 
-/** Longest cursor, in characters. */
 const maxCursorLength = 500;
 
 const fields: Record<ClientFrame["type"], Record<string, { test: (value: unknown) => boolean; must: string }>> = {

@@ -5,7 +5,6 @@ import type { Client } from "./client.ts";
 /** The clients of a feed, grouped by what they may see. "Agents" are all who see all conversations, admins too. */
 export class ClientGroups {
   readonly agents = new Set<Client>();
-  /** All others, by participant. */
   readonly #members = new Map<string, Set<Client>>();
   readonly #groupOf = new Map<Client, string | null>();
 
@@ -25,7 +24,6 @@ export class ClientGroups {
     return this.#members.get(participantId) ?? [];
   }
 
-  /** Also moves a client whose role changed. */
   add(client: Client): void {
     this.remove(client);
     const { principal } = client;

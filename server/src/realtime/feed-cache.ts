@@ -8,7 +8,6 @@ export type FramedPage =
   /** `events` filters a whole block, so callers spread their calls over turns of the event loop. */
   { kind: "events"; events: () => FramedEvent[]; cursor: Cursor } | Pick<FeedPage & { kind: "gap" }, "kind" | "reason">;
 
-/** All stored events after `from` and up to `last`. */
 interface Block {
   from: number;
   last: number;

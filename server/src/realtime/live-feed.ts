@@ -88,7 +88,6 @@ export class LiveFeed {
     return this.#catchUp.run(client, client.at, true, onLive);
   }
 
-  /** Sends live clients a frame that is not in the feed. */
   publish({ agents, participantIds }: Audience, frame: Frame, except: (client: Client) => boolean): void {
     const send = (clients: Iterable<Client>) => {
       for (const client of clients) if (client.state === "live" && !except(client)) client.send(frame);

@@ -72,7 +72,6 @@ export class OnlineUsers {
     this.#announce({ changed: [userId, workspaceId, isOnline] });
   }
 
-  /** The users of a workspace who are online in any process. */
   of(workspaceId: string): Set<string> {
     const users = new Set<string>();
     for (const known of [this.#own, ...[...this.#others.values()].map((other) => other.workspaceByUser)]) {

@@ -22,7 +22,6 @@ export interface PresenceDeps {
 
 /** Changes within this time are published together, in milliseconds. */
 const flushEveryMs = 100;
-/** The pause after a failure, in milliseconds. */
 const failurePauseMs = 5_000;
 /** How long a user stays online after the last client has disconnected: most reconnect at once. In milliseconds. */
 const graceMs = 5_000;

@@ -37,7 +37,6 @@ export function auditLogRoutes(app: App): void {
   );
 }
 
-/** Records read and sent at a time. */
 const exportPageSize = 500;
 
 async function* readLines(db: Db, workspaceId: string, last: number): AsyncGenerator<string> {

@@ -22,12 +22,10 @@ export interface AuthRouteDeps extends Forget {
   clock: Clock;
   hasher: PasswordHasher;
   tokens: Tokens;
-  /** Opens the secrets of second factors. */
   box: SecretBox;
   registration: "open" | "invite" | "closed";
 }
 
-/** `/auth/…`: log in, refresh tokens, log out. */
 export function authRoutes(app: App, deps: AuthRouteDeps): void {
   const logInDeps = {
     ...deps,

@@ -28,7 +28,6 @@ export interface BatchDeps {
 
 const draftedAtATime = 50;
 
-/** `/v1/messages/batch`: many messages in one request. */
 export function batchRoutes(app: App, { acceptor, prepare }: BatchDeps): void {
   const checkBatch = compileCheck(
     Type.Object({ messages: Type.Array(Type.Unknown(), { minItems: 1, maxItems: maxBatch }) }, closed),

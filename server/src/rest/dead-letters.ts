@@ -16,7 +16,6 @@ import { decodeCursor, toPage } from "../http/pages.ts";
 import { route } from "../http/route.ts";
 import { showDelivery } from "../messages/messages.ts";
 
-/** `/v1/dead-letters`: what failed permanently. */
 export function deadLetterRoutes(app: App, deps: Omit<ReplayDeps, "db">): void {
   route(app, deadLetters.listDeadLetters, async ({ principal: { workspaceId }, db, query }) => {
     const { limit = 50, cursor, channel, code } = query;

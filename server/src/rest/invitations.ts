@@ -23,7 +23,6 @@ export interface InvitationRouteDeps extends Omit<InvitationDeps, "db"> {
   tokens: Tokens;
 }
 
-/** `/v1/invitations` and their acceptance. */
 export function invitationRoutes(app: App, deps: InvitationRouteDeps): void {
   route(app, invitations.createInvitation, async ({ principal, db, body: { expires_in, ...body } }, reply) => {
     const input = expires_in === undefined ? body : { ...body, expiresInSeconds: expires_in };

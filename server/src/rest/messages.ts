@@ -10,7 +10,6 @@ export interface MessageRouteDeps extends BatchDeps {
   capabilitiesOf: (channel: string) => Capabilities | null;
 }
 
-/** `/v1/messages`: send a message, and follow it. */
 export function messageRoutes(app: App, deps: MessageRouteDeps): void {
   const { acceptor, prepare, capabilitiesOf } = deps;
 

@@ -14,7 +14,6 @@ import {
   oauthStateTtlMs,
 } from "../log-in/log-in.ts";
 
-/** `/auth/oauth/…`: log-in through a provider. */
 export function oauthRoutes(app: App, deps: OauthDeps & { tokens: Tokens }): void {
   const cookie = openCookie("c4a_log_in", deps.publicUrl);
 

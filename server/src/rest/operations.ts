@@ -5,7 +5,6 @@ import type { SettingWarning } from "../lib/postgres-warnings.ts";
 import { docsPages } from "./docs-pages.ts";
 import { type MetricsDeps, metricsRoute } from "./metrics.ts";
 
-/** Something that the hub needs. */
 export interface Dependency {
   name: string;
   /** Resolves with warnings; rejects when the dependency cannot be used. */
@@ -19,7 +18,6 @@ export interface OperationDeps extends MetricsDeps {
   phase: () => "starting" | "ready" | "draining";
 }
 
-/** Time-out of a check, in milliseconds. */
 const checkTimeoutMs = 2_000;
 
 /** `/healthz`, `/readyz`, `/metrics`, `/openapi.json`, `/docs`, `/redoc`, and `/`, which leads to `/docs`. */

@@ -76,11 +76,9 @@ export interface RestParts {
   admitStream: AdmitStream | null;
   /** Otherwise there are events and operations only. */
   hasApi: boolean;
-  /** As in `RestOptions`. */
   compilesAtStart?: boolean;
 }
 
-/** The whole HTTP surface, not yet listening. */
 export async function openRest(
   deps: RestDeps,
   { operations, admitStream, hasApi, compilesAtStart = false }: RestParts,

@@ -4,7 +4,6 @@ import { route } from "../http/route.ts";
 import { beginTotp, confirmTotp, endTotp, type LogInTries, removeTotp, type TotpDeps } from "../log-in/log-in.ts";
 import { keepOutOfCaches } from "./auth.ts";
 
-/** `/v1/me/totp`: a second factor by an authenticator app. */
 export function totpRoutes(app: App, deps: Omit<TotpDeps, "db"> & { tries: LogInTries }): void {
   route(app, totp.createTotp, ({ principal, db }, reply) => {
     keepOutOfCaches(reply);

@@ -25,7 +25,6 @@ export interface Foreseen {
   can_send: boolean;
   reason: string | null;
   window: { state: "open" | "closed" | "none"; closes_at: string | null };
-  /** What would have to be sent instead. */
   needs: "template" | null;
   adaptations: string[];
 }

@@ -12,7 +12,6 @@ import { type NewDelivery, setSuperseded, writeDeliveries } from "./write-delive
 export interface AcceptedRecord {
   workspaceId: string;
   messageId: string;
-  /** A fallback: see `RoutedMessage`. */
   retryOf?: { recipientId: string; channel: string };
 }
 

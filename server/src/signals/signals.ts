@@ -17,7 +17,6 @@ export interface SignalDeps extends RefuseDeps {
   accounts: Pick<ChannelAccounts, "get" | "needsAttention">;
   connectors: readonly Connector[];
   io: ConnectorIo;
-  /** How long a read mark is retried, in milliseconds. */
   retryTotalMs: number;
 }
 

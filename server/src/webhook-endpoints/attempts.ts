@@ -122,7 +122,6 @@ export async function insertAttempts(db: Db, finished: readonly Finished[]): Pro
   return ids;
 }
 
-/** Answers that concern the whole endpoint and not one event. */
 const pauseStatuses = new Set([429, 503]);
 
 /** A success ends a period of failure. A pause is granted. Locks in the order of ids, to avoid deadlocks. */

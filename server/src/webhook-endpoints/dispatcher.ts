@@ -25,7 +25,6 @@ import { failedHere, goneStatus, holdsKeysOf, type Outcome, type SendDeps, sendW
 export interface DispatcherDeps extends SendDeps, DisableDeps {
   db: PipelineDb;
   random: Random;
-  /** How long an ended process keeps its claims. */
   leaseMs: number;
   troubles: Troubles;
 }

@@ -193,7 +193,6 @@ export async function deleteEndpoint(db: Db, key: EndpointKey): Promise<boolean>
 
 export interface EnabledEndpoint extends Pick<WebhookEndpoint, "webhook_endpoint_id" | "events" | "failing_since"> {
   starts_after: number;
-  /** Whether its maker could create it now. */
   is_held: boolean;
 }
 

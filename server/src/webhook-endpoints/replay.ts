@@ -44,7 +44,6 @@ export async function replayAttempt(
 interface ReplayRange {
   from: Date;
   to: Date;
-  /** Default: those of the endpoint. */
   events?: readonly string[] | undefined;
 }
 

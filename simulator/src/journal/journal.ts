@@ -123,7 +123,6 @@ export function decodeLine(text: string): JournalLine {
 }
 
 const chunkBytes = 1 << 20;
-/** The file contains message text. */
 const privateMode = 0o600;
 const privateFolderMode = 0o700;
 

@@ -1,6 +1,5 @@
 import { type Db, maybe, run } from "../../lib/query.ts";
 
-/** Returns the user of this identity, and records its use. */
 export function useIdentity(db: Db, { issuer, subject, now }: { issuer: string; subject: string; now: Date }) {
   return maybe<{ user_id: string; workspace_id: string }>(
     db,

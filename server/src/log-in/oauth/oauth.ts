@@ -16,7 +16,6 @@ export interface OauthDeps extends IdentityUserDeps {
   box: SecretBox;
   log: Pick<Logger, "warn">;
   providers: ReadonlyMap<string, LogInProvider>;
-  /** Without a slash at the end. */
   publicUrl: string;
 }
 
