@@ -19,7 +19,6 @@ export type ClientOptions = {
   url: string;
   /** Left out, only what is public can be called. */
   credential?: Credential;
-  /** Default: the platform's own. */
   fetch?: typeof fetch;
   /** Default: the platform's own, which browsers and Node.js from 22 on have. */
   WebSocket?: typeof WebSocket;

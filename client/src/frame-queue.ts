@@ -9,7 +9,6 @@ export interface FrameQueue<Frame> {
   readonly size: number;
 }
 
-/** For one consumer at a time. */
 export function openFrameQueue<Frame>(bound: number): FrameQueue<Frame> {
   let frames: Frame[] = [];
   let isClosed = false;

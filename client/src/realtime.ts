@@ -260,7 +260,6 @@ function cursorAfter(frame: ServerFrame): string | null {
   return isAside ? null : frame.cursor;
 }
 
-/** The hub ended the connection for good. */
 export class RealtimeEnded extends Error {
   override readonly name = "RealtimeEnded";
   readonly code: number;

@@ -5,7 +5,6 @@ import { addressText, channelPattern, nameText, participantFields } from "./peop
 import { asIs, closed, named, nullable, pageOf, pageQuery, time, uuid, uuidPattern } from "./schemas.ts";
 
 export const memberBounds = { private: { least: 2, most: 2 }, group: { least: 3, most: 100 } } as const;
-/** Unread messages are counted up to this number. */
 export const maxUnread = 100;
 /** Longest text of a message in a list of conversations, in characters. */
 export const maxLastText = 1_000;

@@ -1,4 +1,3 @@
-/** The OpenAPI document of the operations. */
 import type { TSchema } from "typebox";
 import { readScopeOf } from "./access.ts";
 import type { WebhookShape } from "./events.ts";

@@ -3,7 +3,6 @@ import { Type } from "typebox";
 /** How large an object with the caller's own fields may be. */
 export interface FreeFormLimits {
   readonly maxBytes: number;
-  /** Fields and elements on all levels. */
   readonly maxValues: number;
   /** How deep objects and arrays may be nested, the object itself included. */
   readonly maxDepth: number;

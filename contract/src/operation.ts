@@ -7,7 +7,6 @@ export type ErrorStatus = 400 | 401 | 403 | 404 | 409 | 413 | 415 | 421 | 422 | 
 /** What an operation takes and returns. The name under which it is exported is its `operationId`. */
 export interface OperationShape {
   readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
-  /** As in OpenAPI: `/v1/contacts/{id}`. */
   readonly path: string;
   readonly summary: string;
   readonly description?: string;
@@ -15,7 +14,6 @@ export interface OperationShape {
   /** The path parameters; default: a UUID for each. */
   readonly params?: TSchema;
   readonly query?: TSchema;
-  /** Only those that have a meaning here. */
   readonly headers?: TSchema;
   readonly body?: TSchema;
   /** No body counts as `{}`. */

@@ -29,7 +29,6 @@ export const metadata = freeForm(
     "does not represent exactly, such as 9007199254740993, is refused: send it as a string.",
 );
 
-/** Null removes all fields. */
 export const metadataChange = nullable(metadata);
 
 export const channelPattern = "^[a-z]{1,30}$";

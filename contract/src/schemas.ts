@@ -13,7 +13,6 @@ export function named<T extends TSchema>(name: string, schema: T, example?: Stat
   return schema;
 }
 
-/** `NEW_MESSAGE` and `new.message` → `NewMessage`. */
 export function pascalCase(name: string): string {
   return name.toLowerCase().replaceAll(/(?:^|[._])(\w)/g, (_all, letter: string) => letter.toUpperCase());
 }

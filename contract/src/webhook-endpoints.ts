@@ -7,7 +7,6 @@ import { closed, line, named, nullable, pageOf, pageQuery, time, uuid } from "./
 export const webhookEvents = [...(Object.keys(eventGroups) as EventGroup[]), ...eventNames, testEvent] as const;
 
 export const maxUrlLength = 2_000;
-/** Of one workspace. */
 export const maxEndpoints = 50;
 /** Events that one replay of a time range reads from the feed. */
 export const maxReplayed = 5_000;

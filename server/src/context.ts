@@ -49,20 +49,16 @@ import { answerCut, maxRequests } from "./webhook-endpoints/webhook-endpoints.ts
 export interface Context extends AsyncDisposable {
   readonly config: Config;
   readonly log: Logger;
-  /** Gives the database's time. */
   readonly clock: Clock;
   readonly random: Random;
   /** For requests of a workspace: sees its rows only. */
   readonly dbOf: Databases["dbOf"];
-  /** Authenticates callers. */
   readonly identityDb: IdentityDb;
   /** For steps and maintenance jobs: sees every row. */
   readonly pipelineDb: PipelineDb;
   readonly databaseUrl: string;
   readonly bus: Bus;
-  /** Publishes to the other processes. */
   readonly fanout: Fanout;
-  /** `null` without REDIS_URL. */
   readonly redis: Redis | null;
   /** In Redis if there is one, else in this process. */
   readonly limits: RateLimits;
@@ -72,7 +68,6 @@ export interface Context extends AsyncDisposable {
   readonly tokens: Tokens;
   readonly authenticator: Authenticator;
   readonly typingNotifier: TypingNotifier;
-  /** By name. */
   readonly providers: ReadonlyMap<string, LogInProvider>;
   readonly mailer: Mailer;
   readonly accounts: ChannelAccounts;
@@ -84,7 +79,6 @@ export interface Context extends AsyncDisposable {
   readonly signals: Signals;
   readonly connectorFor: (channel: string) => Connector | undefined;
   readonly capabilitiesOf: (channel: string) => Capabilities | null;
-  /** Of this process, by channel. */
   readonly deliverers: Map<string, Deliverer>;
   /** Lets the hub call the simulator on its private address. */
   readonly allowSimulator: (simulatorUrl: string) => void;

@@ -6,7 +6,6 @@ import { subscribeWebhook } from "./channel-accounts/channel-accounts.ts";
 import type { Context } from "./context.ts";
 import { findFirstWorkspace } from "./users/users.ts";
 
-/** Requests per second to a simulated platform. */
 const ratePerSecond = 10_000;
 
 /**

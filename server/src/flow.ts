@@ -16,7 +16,6 @@ import { topics } from "./topics.ts";
 import { watchProgress } from "./watch-progress.ts";
 import { startWebhookEndpoints } from "./webhook-endpoints/webhook-endpoints.ts";
 
-/** A part of the hub that runs until it is closed. */
 export interface Part {
   name: string;
   /** A process with one of these roles runs it; without them every process does. */
@@ -32,7 +31,6 @@ export interface Running {
 /** A step that reads a topic of the bus, writes where it says, and may run twice on the same input. */
 export interface Step extends Part {
   reads: string;
-  /** The consumer group. */
   group: string;
   writes: readonly string[];
 }
@@ -171,7 +169,6 @@ export const flow: readonly (readonly Part[])[] = [
   [httpServer],
 ];
 
-/** Whether a process with these roles runs the part. */
 export function isRunBy(own: readonly Role[], { roles }: Part): boolean {
   return roles === undefined || roles.some((role) => own.includes(role));
 }

@@ -25,7 +25,6 @@ export function spawnSimulator(options: {
   log: Log;
   /** Whether this hub, the only host that it calls, uses TLS; its certificate is not for 127.0.0.1. */
   callsTls: boolean;
-  /** Whether people must write first, as on the real platforms. */
   enforcesWindow: boolean;
 }): SimulatorProcess {
   const { dataDir, log, callsTls, enforcesWindow } = options;

@@ -2,7 +2,6 @@
 export const topics = {
   /** Accepted messages that wait to be routed, keyed by conversation. */
   messageProcessing: "message_processing",
-  /** Webhooks that wait to be read, keyed by channel account. */
   inbound: "inbound",
   /** Deliveries that wait to be sent, keyed by lane. */
   outgoing: (channel: string) => `${channel}_outgoing`,

@@ -57,7 +57,6 @@ export class Messages {
     return this.#stored.length;
   }
 
-  /** Appends; `message.index` must be `nextIndex` or higher. */
   add(message: StoredMessage): void {
     this.#stored.push(message);
     this.#nextIndex = message.index + 1;

@@ -26,7 +26,6 @@ export function createRandom(seed: string): Random {
 
 const hexPairs = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0").toUpperCase());
 
-/** The "small fast counter" generator with 128 bits of state. */
 function sfc32(seed: string): () => number {
   let [a, b, c, counter] = stateFrom(seed);
   const next = () => {

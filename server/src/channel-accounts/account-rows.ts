@@ -55,7 +55,6 @@ export function findAccount(db: Db, key: AccountKey): Promise<ChannelAccountView
   return maybe<ChannelAccountView>(db, `SELECT ${viewColumns} FROM channel_accounts WHERE ${livingByKey}`, keyOf(key));
 }
 
-/** As `findAccount`, locked until the transaction ends. */
 export function lockAccount(tx: Db, key: AccountKey): Promise<ChannelAccountView | null> {
   const text = `SELECT ${viewColumns} FROM channel_accounts WHERE ${livingByKey} FOR NO KEY UPDATE`;
   return maybe<ChannelAccountView>(tx, text, keyOf(key));
@@ -79,7 +78,6 @@ export interface AccountChanges {
   isRepaired?: boolean | undefined;
 }
 
-/** Fields that are left out do not change. */
 export function updateAccount(db: Db, key: AccountKey, changes: AccountChanges): Promise<ChannelAccountView | null> {
   return maybe<ChannelAccountView>(
     db,

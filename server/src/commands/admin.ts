@@ -15,7 +15,6 @@ const usage = `Usage: npm start -- admin reset-password [username] [--keep-api-k
 
 const keepOption = "--keep-api-keys";
 
-/** `npm start -- admin …` */
 export const adminCommand: Command = {
   usage,
   actions: {

@@ -15,10 +15,8 @@ const usage = `Usage: npm start -- audit verify [--workspace <id>] [--expect <ha
   --expect   a hash that was noted earlier, as this command or the export prints it: wrong unless a record has it
 `;
 
-/** `npm start -- audit …` */
 export const auditCommand: Command = {
   usage,
-  // It only reads.
   actions: { verify: { mayRunBesideHub: true, run: verify } },
 };
 

@@ -10,7 +10,6 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   admin: async () => (await import("./admin.ts")).adminCommand,
 };
 
-/** Finds the action that the arguments name, and runs it. */
 export async function runCommand(
   [command, { usage, actions }]: [name: string, Command],
   config: Config,

@@ -19,7 +19,6 @@ const usage = `Usage: npm start -- secrets rotate | reseal
 docs/guides/rotate-secrets.md says when to do what.
 `;
 
-/** `npm start -- secrets …` */
 export const secretsCommand: Command = {
   usage,
   actions: {

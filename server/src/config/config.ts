@@ -95,7 +95,6 @@ function readConfig(read: EnvReader) {
       "none",
       "A Redis or Valkey for notifications between processes and shared rate limits.",
     ),
-    /** Without the simulator, which has its own entry. */
     roles: roles.filter((role) => role !== "simulator"),
     simulator: readSimulator(read, { isWanted: databaseUrl === null || roles.includes("simulator") }),
     identity: {

@@ -31,7 +31,6 @@ export function readProviders(read: EnvReader): ProviderConfig[] {
   return [...fixed, ...issuers].filter((provider): provider is ProviderConfig => isComplete(provider));
 }
 
-/** `null`: no mail is sent. */
 export function readMail(read: EnvReader): { url: Secret | null; from: string } {
   const url = read.optional("SMTP_URL", smtpUrl, "none", "A mail server, for invitations and password resets.");
   const from = read.optional("MAIL_FROM", mailAddress, "none", "The sender of mail. Required with SMTP_URL.");

@@ -24,7 +24,6 @@ export function readSimulator(read: EnvReader, { isWanted }: { isWanted: boolean
   return {
     /** Of a simulator that runs already, else `null`. */
     url,
-    /** Whether this process starts one. */
     isEnabled: url === null && isWanted,
     port,
     enforcesWindow: enforcesWindow === "true",

@@ -44,7 +44,6 @@ export function textAt(value: Json, key: string): string {
   return typeof found === "number" ? String(found) : "";
 }
 
-/** Also of a text. */
 export function numberAt(value: Json, key: string): number {
   const found = value[key];
   if (typeof found === "number") return found;

@@ -3,7 +3,6 @@ import type { VerifiedClaims } from "./tokens.ts";
 
 export interface CachedCredential {
   principal: Principal;
-  /** By `Clock.elapsed`, like `expiresAtMs`. */
   checkedAtMs: number;
   /** `Infinity` for an API key that does not expire. */
   expiresAtMs: number;

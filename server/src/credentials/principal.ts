@@ -24,7 +24,6 @@ export interface Principal {
 export interface KeyRateLimit {
   /** On average; may be a fraction. */
   readonly perSecond: number;
-  /** At once, after a pause. */
   readonly burst: number;
 }
 

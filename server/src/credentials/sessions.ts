@@ -126,7 +126,6 @@ export async function pair(
 
 interface Times {
   nowMs: number;
-  /** How long the refresh token works. */
   ttlMs: number;
 }
 

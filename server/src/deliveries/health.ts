@@ -6,7 +6,6 @@ import type { Deliverer } from "./deliverer.ts";
 export interface HealthDeps {
   db: Db;
   accounts: Pick<ChannelAccounts, "get">;
-  /** Of this process, by channel. */
   deliverers: ReadonlyMap<string, Deliverer>;
   connectorFor: (channel: string) => Connector | undefined;
 }

@@ -3,7 +3,6 @@ import type { Clock } from "../lib/clock.ts";
 /** Holds the lanes of an account that cannot send until it is active again. */
 export interface Hold {
   isHeld(): boolean;
-  /** Safe to call twice. */
   begin(): void;
   close(): void;
 }
@@ -15,7 +14,6 @@ export interface HoldParts {
   release: () => void;
 }
 
-/** Between checks whether the account is active. */
 const checkMs = 500;
 
 export function openHold({ clock, isOver, release }: HoldParts): Hold {

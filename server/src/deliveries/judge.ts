@@ -47,7 +47,6 @@ export function judge(
   return { ...finished, error, isFinal: false, retryAfterMs: waitMs };
 }
 
-/** The name of an outcome for clients. */
 export function codeOf(outcome: Exclude<SendOutcome, { kind: "sent" }>): string {
   switch (outcome.kind) {
     case "refused":

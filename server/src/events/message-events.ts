@@ -115,7 +115,6 @@ async function loadMessages(
   return new Map(rows.map((row) => [row.message_id, row]));
 }
 
-/** The approximate size of a frame without the payload, in bytes. */
 const frameBytes = 1_000;
 
 async function loadDeliveries(

@@ -86,7 +86,6 @@ const frameworkCodes: Record<string, ErrorCode> = {
 /** PostgreSQL's error for a text with U+0000, which it cannot store. Source: PostgreSQL 18, appendix A. */
 const unstorable = "22021";
 
-/** The error for the caller: an unknown one becomes INTERNAL. */
 export function toRequestError(error: unknown, bodyLimitBytes = doorLimits.maxBodyBytes): RequestError {
   if (error instanceof RequestError) return error;
   const thrown = error as Partial<FastifyError>;

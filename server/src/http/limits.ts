@@ -1,7 +1,6 @@
 import type { IncomingMessage, ServerOptions } from "node:http";
 import { invalid, RequestError } from "../errors.ts";
 
-/** Beyond these a client is cut off. */
 export interface DoorLimits {
   /** From the opened connection, or the first byte of a later request, to the end of the headers. */
   headersTimeoutMs: number;

@@ -29,7 +29,6 @@ export interface LogInTries {
   take(guesser: Guesser): Promise<Guess>;
   /** After a log-in: from now on only failures from this address slow down the account there. */
   succeeded(guess: Guess): Promise<void>;
-  /** Returns the tokens of a request that guessed nothing. */
   refund(guess: Guess): Promise<void>;
 }
 

@@ -60,7 +60,6 @@ export function insertReset(
   );
 }
 
-/** Not once its maker may not create one. */
 const isUsable = `r.token_hash = $1 AND r.used_at IS NULL AND r.expires_at > $2 AND u.user_id = r.user_id
   AND u.disabled_at IS NULL
   AND (r.requested_by IS NULL OR admin_holds(r.requested_by, r.made_by_key, $2))`;

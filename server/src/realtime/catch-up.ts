@@ -27,7 +27,6 @@ export type OnLive = (count: number) => void;
 
 /** How long a client that is ahead of this process waits before the feed is read again, in milliseconds. */
 const arrivalPauseMs = 20;
-/** The pause before a read that failed is retried, in milliseconds. */
 const retryPauseMs = 500;
 
 /** Sends past events to the clients of one feed, no faster than they read, until they are where the feed is. */

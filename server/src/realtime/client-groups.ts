@@ -42,7 +42,6 @@ export class ClientGroups {
     if (clients?.delete(client) && clients.size === 0) this.#members.delete(group);
   }
 
-  /** Events outside conversations go only to API keys with the scope. */
   agentsThatSee({ conversationId, name }: FeedEvent): Iterable<Client> {
     if (conversationId !== null) return this.agents;
     return [...this.agents].filter(({ principal }) => mayRead(principal, name));

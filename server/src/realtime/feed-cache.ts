@@ -13,7 +13,6 @@ interface Block {
   last: number;
   isFull: boolean;
   events: FramedEvent[];
-  /** Of the text, in characters. */
   length: number;
 }
 

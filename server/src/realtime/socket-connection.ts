@@ -23,7 +23,6 @@ interface SocketParts {
   client: Client;
   stream: Duplex;
   outlet: ReturnType<typeof socketOutlet>;
-  /** Of the heartbeats, in which it is pinged. */
   turn: number;
 }
 

@@ -5,7 +5,6 @@ import type { Clock } from "../lib/clock.ts";
 export interface Receipt {
   channelAccountId: string;
   providerMessageId: string;
-  /** If the platform returns our id. */
   deliveryId: string | null;
   status: "sent" | "delivered" | "read" | "failed";
   error: { code: string; message: string } | null;

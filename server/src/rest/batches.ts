@@ -85,7 +85,6 @@ export function batchRoutes(app: App, { acceptor, prepare }: BatchDeps): void {
   );
 }
 
-/** Whether a retry could not change the outcome. */
 function isFinal(one: Result | undefined): boolean {
   return one !== undefined && (one.error === undefined || isFinalError(one.error.code as ErrorCode));
 }

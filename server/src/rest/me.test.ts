@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { type IdentityHub, startIdentityHub } from "../testing/identity-hub.ts";
-import { readLlmSettings } from "../users/users.ts";
+import { sealedLlmKeys } from "../users/users.ts";
 
 let hub: IdentityHub;
 let token: string;
@@ -25,14 +25,19 @@ test("the user's own LLM key is encrypted at rest, never shown, and can be remov
   const set = await hub.call("PATCH /v1/me", { token, body: { llm_api_key: key } });
   assert.equal(set.body.llm_api_key_configured, true);
   assert.ok(!JSON.stringify(set.body).includes(key));
-  const { rows } = await hub.db.query("SELECT llm_api_key_sealed FROM users WHERE user_id = $1", [userId]);
-  assert.ok(!rows[0].llm_api_key_sealed.includes(key));
-  assert.equal((await readLlmSettings(hub, userId)).llmApiKey, key);
+  const sealed = await readSealed();
+  assert.ok(!sealed.includes(key));
+  assert.equal(hub.box.open(sealed, sealedLlmKeys.contextOf(userId)), key);
 
   const cleared = await hub.call("PATCH /v1/me", { token, body: { llm_api_key: null } });
   assert.equal(cleared.body.llm_api_key_configured, false);
-  assert.equal((await readLlmSettings(hub, userId)).llmApiKey, null);
+  assert.equal(await readSealed(), null);
 });
+
+async function readSealed() {
+  const { rows } = await hub.db.query("SELECT llm_api_key_sealed FROM users WHERE user_id = $1", [userId]);
+  return rows[0].llm_api_key_sealed;
+}
 
 test("users cannot change their own role, and a display name must not be blank", async () => {
   const refused = { role: "admin", username: "x", email: "x@y.z", disabled: true, llm_api_key_configured: true };

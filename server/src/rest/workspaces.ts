@@ -7,7 +7,6 @@ import type { Clock } from "../lib/clock.ts";
 import type { PasswordHasher } from "../log-in/log-in.ts";
 import { createWorkspace, listWorkspaces, requireFirstWorkspace, type Workspace } from "../users/users.ts";
 
-/** `/v1/workspaces`: for admins of the hub's first workspace. */
 export function workspaceRoutes(app: App, deps: { db: IdentityDb; clock: Clock; hasher: PasswordHasher }): void {
   route(app, workspaces.createWorkspace, async ({ principal, body }) => {
     await requireFirstWorkspace(deps.db, principal);

@@ -16,7 +16,6 @@ export interface RoutedMessage {
 export interface Recipient {
   participantId: string;
   kind: "user" | "contact" | "workspace";
-  /** In the order in which they were added. */
   addresses: readonly RecipientAddress[];
 }
 

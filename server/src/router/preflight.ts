@@ -142,7 +142,6 @@ function foresee(
   };
 }
 
-/** Deliveries wait while the platform refuses the account. */
 function whereRefused(accounts: readonly Account[], foreseen: Foreseeing): Foreseeing {
   const account = accounts.find(({ channelAccountId }) => channelAccountId === foreseen.channel_account_id);
   if (account === undefined || account.isActive || !foreseen.can_send) return foreseen;

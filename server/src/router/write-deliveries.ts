@@ -57,7 +57,6 @@ export async function writeDeliveries(db: Db, deliveries: readonly NewDelivery[]
   return rows.map((row) => row.channel);
 }
 
-/** Whether a delivery on the next channel replaces this one. */
 export async function setSuperseded(
   db: Db,
   messageId: string,

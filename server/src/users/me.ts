@@ -2,7 +2,6 @@ import { recordAuditEvent } from "../audit/audit.ts";
 import type { Principal } from "../credentials/credentials.ts";
 import type { RequestDb } from "../database-roles.ts";
 import { transaction } from "../lib/postgres.ts";
-import { maybe } from "../lib/query.ts";
 import type { SealedColumn } from "../lib/reseal.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
 import { getUser } from "./manage-users.ts";
@@ -30,23 +29,6 @@ export async function updateMe(
     await recordAuditEvent(tx, principal, { action, target: { type: "user", id: userId } });
     return user;
   });
-}
-
-/** For requests to the language model on the user's behalf; null for what is not set. */
-export async function readLlmSettings(
-  { db, box }: { db: RequestDb; box: SecretBox },
-  userId: string,
-): Promise<{ llmApiKey: string | null; preferredModel: string | null }> {
-  const row = await maybe<{ sealed: Buffer | null; model: string | null }>(
-    db,
-    "SELECT llm_api_key_sealed AS sealed, preferred_model AS model FROM users WHERE user_id = $1",
-    [userId],
-  );
-  const sealed = row?.sealed ?? null;
-  return {
-    llmApiKey: sealed === null ? null : box.open(sealed, llmKeyContext(userId)),
-    preferredModel: row?.model ?? null,
-  };
 }
 
 function llmKeyContext(userId: string): string {

@@ -127,7 +127,6 @@ export async function updateUserRow(
   return updated === 1;
 }
 
-/** Undefined leaves a field unchanged; null clears it. */
 export async function updateOwnRow(
   db: Db,
   userId: string,

@@ -23,7 +23,6 @@ export interface WebhookAttempt {
   next_attempt_at: Date | null;
 }
 
-/** Newest first; one more than `limit`, when there are more. */
 export function listAttempts(
   db: Db,
   { workspaceId, endpointId }: EndpointKey,

@@ -8,7 +8,6 @@ export interface QueuedEndpoint {
   standing: Standing;
   /** Something may be due for it that no claim has searched for. */
   hasMore: boolean;
-  /** Also while a claim for it is under way. */
   isQueued: boolean;
 }
 

@@ -77,7 +77,6 @@ export async function countEndpoints(db: Db, workspaceId: string): Promise<numbe
   return row!.count;
 }
 
-/** Newest first; one more than `limit`, when there are more. */
 export function listEndpoints(
   db: Db,
   workspaceId: string,

@@ -30,7 +30,6 @@ export function startWebhookEndpoints(deps: DispatcherDeps & Pick<FollowerDeps, 
   const wake: FollowerDeps["wake"] = (endpoints) => dispatcher.wake(endpoints);
   const follower = openFollower({ db, clock, log, troubles, eventNotifier, wake });
   return {
-    /** Finds what is to do now. Runs every second without a call. */
     async poll() {
       await follower.poll();
       await dispatcher.poll();

@@ -9,7 +9,6 @@ interface HttpRequest {
   url: string;
   headers?: Record<string, string>;
   body?: Buffer;
-  /** From the first byte sent to the last byte received. */
   timeoutMs: number;
 }
 

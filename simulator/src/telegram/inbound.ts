@@ -122,7 +122,6 @@ function quote(state: TelegramState, account: TelegramAccount, chat: number, rep
   return known ?? { message_id: id, from: botUser(account), chat: privateChat(state, chat), date: 0 };
 }
 
-/** `17`, or `<chat id>:17`. */
 function messageIdIn(text: string): number {
   const id = /^(?:\d+:)?(\d{1,16})$/.exec(text)?.[1];
   if (id === undefined) throw invalid(`"${text}" is no message of a Telegram chat: its message_id is a whole number`);

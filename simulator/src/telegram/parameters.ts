@@ -3,7 +3,6 @@ import { badRequest } from "./bot-error.ts";
 
 /** In a query or form every value is text. Source: Telegram Bot API, making requests. */
 export class Parameters {
-  /** Unparsed, of query and body together. */
   readonly raw: Fields;
 
   constructor(raw: Fields) {

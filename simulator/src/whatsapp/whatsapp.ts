@@ -75,7 +75,6 @@ function failureFrom({ code, title, details }: Receipt): Failure {
   return { code, title: title ?? "Message failed", details: details ?? title ?? "Message failed." };
 }
 
-/** A block is silent: later sends fail with 131026. */
 function block({ blocked }: WhatsAppState, account: Account, identifier: string, isBlocked: boolean): void {
   const person = readPerson(identifier);
   const name = `${account.id} ${person?.kind === "phone" ? person.waId : identifier}`;

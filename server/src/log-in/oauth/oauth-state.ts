@@ -1,9 +1,7 @@
 import type { Clock } from "../../lib/clock.ts";
 import type { SecretBox } from "../../lib/secret-box.ts";
 
-/** How long a person may take at the provider, in milliseconds. */
 export const oauthStateTtlMs = 600_000;
-/** How long the page may take to exchange its code, in milliseconds. */
 export const logInCodeTtlMs = 60_000;
 
 /** Sealed into a cookie: the hub stores nothing for abandoned log-ins, and an answer counts only in this browser. */
