@@ -196,7 +196,7 @@ describe("the same webhook many times at once, over two hubs", () => {
     assert.equal(said.length, times);
     for (const line of said) {
       assert.doesNotMatch(line, /"stack"/);
-      assert.match(line, /It reacts to a message that this conversation does not have/);
+      assert.match(line, /The reaction is to a message that is not in this conversation/);
     }
   });
 });

@@ -34,7 +34,7 @@ test("the error for an unknown or missing channel lists the channels", () => {
 });
 
 test("the hub's own channel is refused", () => {
-  assert.match(refusal("app:7").message, /every user has the channel app/);
+  assert.match(refusal("app:7").message, /address of the channel app: every user has one/);
 });
 
 test("refuses an identifier that is too long, or has control characters or half a character", () => {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
 import { getPriority } from "node:os";
 import { test } from "node:test";
+import { until } from "../testing/until.ts";
 import { openPasswordHasher } from "./password.ts";
 
 const source = { address: "192.0.2.1", account: "ana" };
@@ -18,10 +19,13 @@ test("a password is stored as Argon2id with 19 MiB, and only it opens", async ()
 test("an unknown user costs what a known one costs, and never matches", async () => {
   const hasher = openPasswordHasher({ concurrency: 1 });
   const hashed = await hasher.hash("password");
-  const known = await fastest(() => hasher.verify(hashed, "wrong"));
-  const unknown = await fastest(() => hasher.verify(null, "wrong"));
   assert.equal(await hasher.verify(null, ""), false);
-  assert.ok(unknown > known / 3 && unknown < known * 3, `${unknown} ms beside ${known} ms`);
+  // A busy machine can delay either one.
+  await until("both take about the same time", async () => {
+    const known = await fastest(() => hasher.verify(hashed, "wrong"));
+    const unknown = await fastest(() => hasher.verify(null, "wrong"));
+    return unknown > known / 3 && unknown < known * 3;
+  });
 });
 
 test("a log-in beyond the queue is refused at once, and those in it are served in turn", async () => {
