@@ -66,7 +66,7 @@ export async function startHub({
     isDetached: true,
   });
   const watchdog = startWatchdog(folder, watchdogScript(hub.pid));
-  const end = () => stop(hub, dataDir).finally(() => watchdog.end());
+  const end = () => stop(hub, dataDir).finally(() => watchdog.cancel());
   try {
     await hub.ready;
     const startedInMs = performance.now() - startedAt;
