@@ -173,6 +173,8 @@ const PreflightRecipient = named(
   }),
 );
 
+export type PreflightRecipient = Static<typeof PreflightRecipient>;
+
 const Preflight = named("Preflight", Type.Object({ recipients: Type.Array(PreflightRecipient) }));
 
 /** Without the address and the time of the last message. */

@@ -1,4 +1,4 @@
-import type { NewMessage as SendBody } from "../../../contract/src/messages.ts";
+import type { PreflightRecipient, NewMessage as SendBody } from "../../../contract/src/messages.ts";
 import type { Capabilities } from "../connectors/connector.ts";
 import {
   type Address,
@@ -17,18 +17,6 @@ import { channelsOf } from "../messages/messages.ts";
 import { loadAccounts, loadRecipients } from "./load-routing.ts";
 import { type Account, type PlannedDelivery, planDeliveries, type Recipient } from "./plan.ts";
 
-export interface Foreseen {
-  participant_id: string | null;
-  channel: string;
-  address: string | null;
-  channel_account_id: string | null;
-  can_send: boolean;
-  reason: string | null;
-  window: { state: "open" | "closed" | "none"; closes_at: string | null };
-  needs: "template" | null;
-  adaptations: string[];
-}
-
 export interface PreflightDeps {
   db: RequestDb;
   nowMs: number;
@@ -45,7 +33,7 @@ export async function preflight(
   body: SendBody,
   senderId: string,
   to: Address | null,
-): Promise<Foreseen[]> {
+): Promise<PreflightRecipient[]> {
   const { db, capabilitiesOf } = deps;
   const recipients =
     to === null
@@ -99,7 +87,7 @@ async function personAt(db: Db, principal: Principal, to: Address): Promise<Reci
   return { participantId, kind: participant?.kind ?? "contact", addresses };
 }
 
-type Foreseeing = Omit<Foreseen, "window"> & { window: MessagingWindow };
+type Foreseeing = Omit<PreflightRecipient, "window"> & { window: MessagingWindow };
 
 function foresee(
   { nowMs, capabilitiesOf }: PreflightDeps,
