@@ -225,7 +225,7 @@ async function openProcessLinks(stack: AsyncDisposableStack, { config, log, star
   const redisUrl = config.redisUrl?.reveal() ?? null;
   if (redisUrl !== null) start.waitFor("Redis to answer");
   const openRedis = async (url: string) =>
-    (await import("./lib/redis.ts")).openRedis({ url, name, clock, log, signal });
+    (await import("./lib/redis.ts")).openRedis({ url, name: "chat4all", clock, log, signal });
   const redis = redisUrl === null ? null : stack.use(await openRedis(redisUrl));
   const limits =
     redis === null ? openMemoryRateLimits(clock) : openRedisRateLimits({ client: redis.client, clock, log });
@@ -233,9 +233,6 @@ async function openProcessLinks(stack: AsyncDisposableStack, { config, log, star
   const fanout = stack.use(await openFanout({ redisUrl, databaseUrl: sharedDatabaseUrl, clock, log, start }));
   return { redis, limits, fanout };
 }
-
-/** How the hub's connections are named in Redis. */
-const name = "chat4all";
 
 /** Clients for platforms, for webhook endpoints (whose addresses come from users) and for log-in providers. */
 function openHttpClients(stack: AsyncDisposableStack, config: Config, simulatorOrigins: string[]) {

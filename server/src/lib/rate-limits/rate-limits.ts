@@ -22,14 +22,14 @@ export interface RateLimits {
 /** Keys that a process counts; beyond it the least recently used one starts again. */
 export const maxKeys = 100_000;
 
+/** Rounding of sums must not refuse a token. */
+const roundingMs = 1e-6;
+
 /**
  * The generic cell rate algorithm: a bucket is one number, its debt, in milliseconds until it is full again. A token
  * costs the time in which one is gained; the debt is at most that of the whole bucket. It needs no timer, and a bucket
  * without debt need not be stored.
  */
-/** Rounding of sums must not refuse a token. */
-const roundingMs = 1e-6;
-
 interface Price {
   readonly intervalMs: number;
   readonly costMs: number;
