@@ -59,7 +59,11 @@ export function announceDisabled(
 /** Deliveries of one statement, so that it holds its locks briefly. */
 const settlePage = 5_000;
 
-/** Marks the waiting deliveries of a disabled endpoint as `failed`; they can be replayed. Leaves those being sent. */
+/**
+ * Marks the waiting deliveries of a disabled or deleted endpoint as `failed`; they can be replayed. Leaves those being
+ * sent, and all of an endpoint that is enabled meanwhile: the endpoint is locked, after its deliveries as in
+ * `finishAttempts`, and its status read under that lock.
+ */
 export async function giveUpPending(db: Db, endpointId: string): Promise<number> {
   const waits = "status = 'pending' AND owner_id IS NULL";
   for (let givenUp = 0; ; ) {
@@ -67,12 +71,18 @@ export async function giveUpPending(db: Db, endpointId: string): Promise<number>
       db,
       `WITH chosen AS MATERIALIZED (
          SELECT webhook_delivery_id AS id FROM webhook_deliveries
-         WHERE webhook_endpoint_id = $1 AND ${waits} ORDER BY next_attempt_at LIMIT $2
+         WHERE webhook_endpoint_id = $1 AND ${waits} AND NOT EXISTS (
+           SELECT FROM webhook_endpoints WHERE webhook_endpoint_id = $1 AND status = 'enabled')
+         ORDER BY next_attempt_at LIMIT $2
        ), held AS MATERIALIZED (
          ${inLockOrder(`webhook_delivery_id IN (SELECT id FROM chosen) AND ${waits}`)}
+       ), endpoint AS MATERIALIZED (
+         SELECT status FROM webhook_endpoints
+         WHERE webhook_endpoint_id = $1 AND (SELECT count(*) FROM held) > 0 FOR SHARE
        ), settled AS (
          UPDATE webhook_deliveries SET status = 'failed'
-         WHERE webhook_delivery_id IN (SELECT webhook_delivery_id FROM held) RETURNING 1
+         WHERE webhook_delivery_id IN (SELECT webhook_delivery_id FROM held)
+           AND NOT EXISTS (SELECT FROM endpoint WHERE status = 'enabled') RETURNING 1
        )
        SELECT (SELECT count(*) FROM chosen) AS seen, (SELECT count(*) FROM settled) AS failed`,
       [endpointId, settlePage],
