@@ -1,10 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
 import type { SendOutcome } from "../connectors/connector.ts";
 import { openAccountGate } from "./account-gate.ts";
 import { breakerThreshold } from "./breaker.ts";
-import { openRateLimit } from "./rate-limit.ts";
 
 const sent: SendOutcome = { kind: "sent", providerMessageId: "1" };
 const down: SendOutcome = { kind: "retry", afterMs: null, scope: "lane", platformFault: true, detail: "500" };
@@ -76,19 +74,4 @@ test("a changed rate applies to the next attempt", () => {
   gate.setRate(100, 0);
   assert.equal(gate.admit(0), 0);
   assert.equal(gate.describe(0).ratePerSecond, 100);
-});
-
-test("in any period the bucket gives no more than its rate and a burst of one second", () => {
-  fc.assert(
-    fc.property(fc.integer({ min: 1, max: 50 }), fc.array(fc.nat(400), { maxLength: 200 }), (rate, gaps) => {
-      const limit = openRateLimit(rate, 0);
-      let now = 0;
-      let taken = 0;
-      for (const gap of gaps) {
-        now += gap;
-        if (limit.take(now) === 0) taken += 1;
-      }
-      assert.ok(taken <= rate + (now / 1_000) * rate + 1e-6);
-    }),
-  );
 });

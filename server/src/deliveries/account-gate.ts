@@ -1,6 +1,6 @@
 import type { SendOutcome } from "../connectors/connector.ts";
+import { TokenBucket } from "../lib/rate-limits/token-bucket.ts";
 import { openBreaker } from "./breaker.ts";
-import { openRateLimit, type RateLimit } from "./rate-limit.ts";
 
 /** The rate limit, circuit breaker and concurrency of a channel account. `now` is that of `Clock.elapsed`. */
 export interface AccountGate {
@@ -34,7 +34,7 @@ export const untilOneEnds = 60_000;
 
 export function openAccountGate(perSecond: number, concurrency: number, now: number): AccountGate {
   const breaker = openBreaker();
-  let rate: RateLimit = openRateLimit(perSecond, now);
+  let tokens = bucketOf(perSecond, now);
   let inFlight = 0;
   let pausedUntil = Number.NEGATIVE_INFINITY;
   let lastError: GateState["lastError"] = null;
@@ -42,11 +42,11 @@ export function openAccountGate(perSecond: number, concurrency: number, now: num
     admit(at) {
       if (inFlight >= concurrency) return untilOneEnds;
       if (at < pausedUntil) return pausedUntil - at;
-      const limited = rate.take(at);
+      const limited = tokens.take(at);
       if (limited > 0) return limited;
       const broken = breaker.admit(at);
       if (broken > 0) {
-        rate.spend(-1);
+        tokens.spend(-1);
         return broken;
       }
       inFlight += 1;
@@ -54,7 +54,7 @@ export function openAccountGate(perSecond: number, concurrency: number, now: num
     },
     finished({ outcome, requests, startMs, endMs, at }) {
       inFlight -= 1;
-      if (requests > 1) rate.spend(requests - 1);
+      if (requests > 1) tokens.spend(requests - 1);
       if (outcome.kind !== "sent") lastError = { detail: outcome.detail, at: at.toISOString() };
       if (isFault(outcome)) breaker.failed(endMs, startMs);
       else breaker.succeeded(startMs);
@@ -67,10 +67,15 @@ export function openAccountGate(perSecond: number, concurrency: number, now: num
       breaker.abandoned();
     },
     setRate(next, at) {
-      if (next !== rate.perSecond) rate = openRateLimit(next, at);
+      if (next !== tokens.limit.perSecond) tokens = bucketOf(next, at);
     },
-    describe: (at) => ({ breaker: breaker.state(at), inFlight, ratePerSecond: rate.perSecond, lastError }),
+    describe: (at) => ({ breaker: breaker.state(at), inFlight, ratePerSecond: tokens.limit.perSecond, lastError }),
   };
+}
+
+/** With a burst of one second, at least one request. */
+function bucketOf(perSecond: number, now: number): TokenBucket {
+  return new TokenBucket({ perSecond, burst: Math.max(1, perSecond) }, now);
 }
 
 /** Whether the outcome means that the platform is down. One that refuses a message or the account is up. */

@@ -1,11 +1,11 @@
 import { keyLimitsOf, type Principal } from "../credentials/credentials.ts";
 import { RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
-import type { RateLimits } from "../lib/rate-limits/rate-limits.ts";
+import type { RateLimit, RateLimits } from "../lib/rate-limits/rate-limits.ts";
+import { TokenBucket } from "../lib/rate-limits/token-bucket.ts";
 
 /** Frames that one client may send: a second on average, and at once after a pause. More are refused. */
-const framesPerSecond = 20;
-const frameBurst = 50;
+const frameLimit: RateLimit = { perSecond: 20, burst: 50 };
 /** Refused frames after which a client is disconnected. The count starts again when its quota is full again. */
 const maxRefused = 200;
 /** Most frames of one client that wait for the ones before them. */
@@ -13,25 +13,22 @@ const maxWaitingFrames = 64;
 
 export class FrameQuota {
   readonly #clock: Clock;
-  #tokens = frameBurst;
-  #refilledAt: number;
+  readonly #tokens: TokenBucket;
   #refused = 0;
 
   constructor(clock: Clock) {
     this.#clock = clock;
-    this.#refilledAt = clock.elapsed();
+    this.#tokens = new TokenBucket(frameLimit, clock.elapsed());
   }
 
   /** Counts a frame that arrives while `waiting` others wait. Returns why it is refused, or null. */
   take(waiting: number): RequestError | null {
     const now = this.#clock.elapsed();
-    const refilled = ((now - this.#refilledAt) / 1_000) * framesPerSecond;
-    this.#tokens = Math.min(frameBurst, this.#tokens + refilled);
-    this.#refilledAt = now;
     // Not for each accepted frame: a client that never pauses has one accepted now and then.
-    if (this.#tokens === frameBurst) this.#refused = 0;
-    if (this.#tokens < 1) return tooMany(`A socket may send ${framesPerSecond} frames a second. Send fewer.`);
-    this.#tokens -= 1;
+    if (this.#tokens.isFull(now)) this.#refused = 0;
+    if (this.#tokens.take(now) > 0) {
+      return tooMany(`A socket may send ${frameLimit.perSecond} frames a second. Send fewer.`);
+    }
     if (waiting < maxWaitingFrames) return null;
     return tooMany("Too many frames of this socket are waiting. Wait for the answers before you send more.");
   }
@@ -48,7 +45,7 @@ export class FrameQuota {
  * requests, so that a client that reports each key press can send messages. Throws RATE_LIMIT_EXCEEDED.
  */
 export async function countFrame(limits: RateLimits, principal: Principal): Promise<void> {
-  const ofUser = { key: `frames:${principal.userId}`, limit: { perSecond: framesPerSecond, burst: frameBurst } };
+  const ofUser = { key: `frames:${principal.userId}`, limit: frameLimit };
   const counted = principal.kind === "user" ? [ofUser] : keyLimitsOf(principal).reverse();
   for (const { key, limit } of counted) {
     const { isAllowed, retryAfterSeconds } = await limits.take(key, limit);
