@@ -6,6 +6,7 @@ import { refuseAccount } from "./deliveries/refuse-account.ts";
 import { type HttpServerOptions, openHttpServer } from "./http-server.ts";
 import { failWebhook, type InboundRecord, receiveWebhooks } from "./inbound/inbound.ts";
 import { faultCode } from "./lib/faults.ts";
+import { collectStartGarbage } from "./lib/start-garbage.ts";
 import { startMaintenance } from "./maintenance.ts";
 import { applyToParts } from "./receipts/part-receipts.ts";
 import { applyEarlyReceipts } from "./receipts/receipts.ts";
@@ -158,6 +159,7 @@ const webhookEndpoints: Part = {
 const maintenance: Part = { name: "maintenance jobs", roles: ["tasks"], start: startMaintenance };
 const progressWatch: Part = { name: "progress watch", start: (context) => watchProgress(context, steps) };
 const keyWatch: Part = { name: "key watch", start: watchKeys };
+const startGarbage: Part = { name: "garbage of the start", start: ({ clock }) => collectStartGarbage(clock) };
 const httpServer: Part = { name: "HTTP server", roles: ["api", "realtime"], start: openHttpServer };
 
 /**
@@ -165,7 +167,7 @@ const httpServer: Part = { name: "HTTP server", roles: ["api", "realtime"], star
  * needs the steps. It closes the stages in reverse, and the parts of a stage side by side.
  */
 export const flow: readonly (readonly Part[])[] = [
-  [accept, ...steps, webhookEndpoints, maintenance, progressWatch, keyWatch],
+  [accept, ...steps, webhookEndpoints, maintenance, progressWatch, keyWatch, startGarbage],
   [httpServer],
 ];
 

@@ -38,7 +38,7 @@ export const start: Measure = {
       atMost({ name: "start.first", value: first.startedInMs / 1000, unit: "s" }, 10),
       atMost({ name: "start.warm", value: median(warm), unit: "s" }, 2),
       atMost({ name: "start.cpu", value: median(cpu), unit: "s" }, 1.2),
-      atMost({ name: "memory.idle", value: idleMib, unit: "MiB" }, 200),
+      atMost({ name: "memory.idle", value: idleMib, unit: "MiB" }, 150),
     ];
   },
 };
