@@ -2,7 +2,7 @@ import type pg from "pg";
 import type { Clock } from "./clock.ts";
 import { cut } from "./pool-watch.ts";
 import { createClient, type Log } from "./postgres.ts";
-import { repeat } from "./repeat.ts";
+import { repeat, repeatWhenWoken } from "./repeat.ts";
 
 interface ListenerOptions {
   url: string;
@@ -23,7 +23,6 @@ export async function openListener(options: ListenerOptions): Promise<{ close():
   const { url, channel, clock, log, onNotify, onReconnect } = options;
   let client: pg.Client | null = null;
   let isClosed = false;
-  let cancelReconnect = () => {};
 
   async function connect(): Promise<void> {
     const next = createClient({ url, applicationName: `chat4all listen ${channel}`, answerWithinMs });
@@ -33,7 +32,7 @@ export async function openListener(options: ListenerOptions): Promise<{ close():
       client = null;
       log.warn({ channel, reason: error?.message }, "the connection that listens was lost; it reconnects");
       next.end().catch(() => {});
-      reconnectLater();
+      reconnecting.wake();
     };
     next.on("error", onLost);
     next.on("end", () => onLost());
@@ -49,10 +48,10 @@ export async function openListener(options: ListenerOptions): Promise<{ close():
     client = next;
   }
 
-  function reconnectLater(): void {
-    cancelReconnect = clock.after(reconnectMs, () => {
-      if (!isClosed) connect().then(onReconnect, () => reconnectLater());
-    });
+  async function reconnect(): Promise<void> {
+    if (isClosed) return;
+    await connect();
+    onReconnect();
   }
 
   /** Cuts a connection on which a ping fails, also when the server is frozen and sends no error. */
@@ -61,12 +60,13 @@ export async function openListener(options: ListenerOptions): Promise<{ close():
     await pinged?.query("SELECT 1").catch(() => cut(pinged));
   }
 
+  const reconnecting = repeatWhenWoken(clock, reconnectMs, reconnect, () => {});
   await connect();
   const pinging = repeat(clock, pingEveryMs, ping, () => {});
   return {
     async close() {
       isClosed = true;
-      cancelReconnect();
+      void reconnecting.close();
       await pinging.close();
       await client?.end();
     },

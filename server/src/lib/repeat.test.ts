@@ -92,6 +92,56 @@ test("reports a failure, and runs again after 10 s at the latest", async () => {
   assert.equal(ends.length, 2, "after a success the interval holds again");
 });
 
+test("waits longer than the interval after a failure where that is asked for", async () => {
+  const clock = heldClock();
+  const { work, ends } = heldWork();
+  repeat(clock, 100, work, () => {}, 5_000);
+  await clock.pass(100);
+  ends[0]!(new Error("no database"));
+  await settle();
+  await clock.pass(4_999);
+  assert.equal(ends.length, 1);
+  await clock.pass(1);
+  assert.equal(ends.length, 2);
+  ends[1]!();
+  await settle();
+  await clock.pass(100);
+  assert.equal(ends.length, 3);
+});
+
+test("work that was woken and failed runs again after the wait for failures, which a wake does not shorten", async () => {
+  const clock = heldClock();
+  const { work, ends } = heldWork();
+  const failures: unknown[] = [];
+  const repeated = repeatWhenWoken(clock, 5, work, (error) => failures.push(error), 500);
+  repeated.wake();
+  ends[0]!(new Error("no server"));
+  await settle();
+  assert.match(String(failures), /no server/);
+  repeated.wake();
+  await clock.pass(499);
+  assert.equal(ends.length, 1);
+  await clock.pass(1);
+  assert.equal(ends.length, 2);
+  ends[1]!();
+  await settle();
+  await clock.pass(500);
+  assert.equal(ends.length, 2);
+});
+
+test("close runs failing work once more at most", async () => {
+  let runs = 0;
+  const fails = async () => {
+    runs += 1;
+    throw new Error("no server");
+  };
+  const repeated = repeatWhenWoken(heldClock(), 5, fails, () => {}, 500);
+  repeated.wake();
+  await settle();
+  await repeated.close();
+  assert.equal(runs, 2);
+});
+
 test("pauses between runs that were woken", async () => {
   const clock = heldClock();
   let runs = 0;

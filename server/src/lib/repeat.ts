@@ -7,7 +7,7 @@ export interface Repeated {
   close(): Promise<void>;
 }
 
-const failureWaitMs = 10_000;
+const longestFailureWaitMs = 10_000;
 
 /** The first time after `everyMs`. After a failure the next run comes within `failureWaitMs`. */
 export function repeat(
@@ -15,16 +15,27 @@ export function repeat(
   everyMs: number,
   work: () => Promise<unknown>,
   onFailure: (error: unknown) => void,
+  failureWaitMs: number = Math.min(everyMs, longestFailureWaitMs),
 ): Repeated {
-  return new Repeater({ clock, everyMs, pauseMs: 0, work, onFailure });
+  return new Repeater({ clock, everyMs, pauseMs: 0, work, onFailure, failureWaitMs });
 }
 
-/** Runs `work` when woken, each run at least `pauseMs` after the end of the one before. `work` must not throw. */
-export function repeatWhenWoken(clock: Clock, pauseMs: number, work: () => Promise<void>): Repeated {
-  const onFailure = (error: unknown) => {
-    throw error;
-  };
-  return new Repeater({ clock, everyMs: null, pauseMs, work, onFailure });
+/**
+ * Runs `work` when woken, each run at least `pauseMs` after the end of the one before. A run that failed is repeated
+ * after `failureWaitMs`; without `onFailure` a failure is a bug that ends the process.
+ */
+export function repeatWhenWoken(
+  clock: Clock,
+  pauseMs: number,
+  work: () => Promise<void>,
+  onFailure: (error: unknown) => void = rethrow,
+  failureWaitMs: number = pauseMs,
+): Repeated {
+  return new Repeater({ clock, everyMs: null, pauseMs, work, onFailure, failureWaitMs });
+}
+
+function rethrow(error: unknown): never {
+  throw error;
 }
 
 interface RepeaterOptions {
@@ -33,6 +44,7 @@ interface RepeaterOptions {
   pauseMs: number;
   work: () => Promise<unknown>;
   onFailure: (error: unknown) => void;
+  failureWaitMs: number;
 }
 
 class Repeater implements Repeated {
@@ -45,7 +57,7 @@ class Repeater implements Repeated {
 
   constructor(options: RepeaterOptions) {
     this.#options = options;
-    this.#schedule(options.everyMs);
+    if (options.everyMs !== null) this.#schedule(options.everyMs);
   }
 
   wake(): void {
@@ -63,7 +75,8 @@ class Repeater implements Repeated {
   }
 
   async #run(): Promise<void> {
-    const { clock, everyMs, pauseMs, work, onFailure } = this.#options;
+    const { clock, everyMs, pauseMs, work, onFailure, failureWaitMs } = this.#options;
+    const { signal } = this.#closing;
     let hasFailed = false;
     while (this.#isWoken) {
       this.#isWoken = false;
@@ -72,14 +85,16 @@ class Repeater implements Repeated {
         hasFailed = true;
         onFailure(error);
       });
-      if (pauseMs > 0) await pause(clock, pauseMs, this.#closing.signal);
+      if (everyMs !== null) continue;
+      if (hasFailed && !signal.aborted) this.#isWoken = true;
+      await pause(clock, hasFailed ? failureWaitMs : pauseMs, signal);
     }
     this.#isRunning = false;
-    this.#schedule(hasFailed && everyMs !== null ? Math.min(everyMs, failureWaitMs) : everyMs);
+    if (everyMs !== null) this.#schedule(hasFailed ? failureWaitMs : everyMs);
   }
 
-  #schedule(waitMs: number | null): void {
-    if (waitMs === null || this.#closing.signal.aborted) return;
+  #schedule(waitMs: number): void {
+    if (this.#closing.signal.aborted) return;
     this.#cancelNext = this.#options.clock.after(waitMs, () => this.wake());
   }
 }

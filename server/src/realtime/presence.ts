@@ -21,8 +21,8 @@ export interface PresenceDeps {
 }
 
 /** Changes within this time are published together, in milliseconds. */
-const flushEveryMs = 100;
-const failurePauseMs = 5_000;
+export const flushEveryMs = 100;
+const failureWaitMs = 5_000;
 /** How long a user stays online after the last client has disconnected: most reconnect at once. In milliseconds. */
 const graceMs = 5_000;
 /** Most users whose presence a new client gets, and whose presence all agents of a workspace get. */
@@ -42,7 +42,6 @@ export class Presence {
   readonly #changed = new Set<string>();
   readonly #published = new WeakMap<LiveFeed, { online: ReadonlySet<string>; shown: ReadonlySet<string> }>();
   readonly #flushing: Repeated;
-  #pausedUntil = 0;
 
   constructor(deps: PresenceDeps) {
     this.#deps = deps;
@@ -50,7 +49,7 @@ export class Presence {
     const onChange = (workspaceId: string) => void this.#changed.add(workspaceId);
     this.#users = new OnlineUsers({ self: randomUUID(), fanout, clock, log, onChange });
     const warn = (error: unknown) => log.warn({ err: error }, "presence could not be published; it is retried");
-    this.#flushing = repeat(clock, flushEveryMs, () => this.#flush(), warn);
+    this.#flushing = repeat(clock, flushEveryMs, () => this.#flush(), warn, failureWaitMs);
   }
 
   connected(client: Client): void {
@@ -80,7 +79,6 @@ export class Presence {
   }
 
   async #flush(): Promise<void> {
-    if (this.#deps.clock.elapsed() < this.#pausedUntil) return;
     const arrived = [...this.#newcomers].filter(({ state }) => state === "live");
     const workspaceIds = new Set([...this.#changed, ...arrived.map(({ principal }) => principal.workspaceId)]);
     for (const workspaceId of workspaceIds) {
@@ -90,7 +88,6 @@ export class Presence {
         await this.#publish(workspaceId, here);
       } catch (error) {
         this.#changed.add(workspaceId);
-        this.#pausedUntil = this.#deps.clock.elapsed() + failurePauseMs;
         throw error;
       }
       for (const client of here) this.#newcomers.delete(client);

@@ -18,7 +18,7 @@ export interface RelayOptions {
 
 /** The least time between two rounds of sending: the first message leaves at once, later ones share a round. */
 const roundPauseMs = 5;
-const failurePauseMs = 500;
+const failureWaitMs = 500;
 const maxRoundPayloads = 100;
 const lastRoundsMs = 1_000;
 
@@ -38,7 +38,17 @@ export class Relay implements Fanout {
 
   constructor(options: RelayOptions) {
     this.#options = options;
-    this.#sending = repeatWhenWoken(options.clock, roundPauseMs, () => this.#sendWaiting());
+    this.#sending = repeatWhenWoken(
+      options.clock,
+      roundPauseMs,
+      () => this.#sendWaiting(),
+      (error) => {
+        this.#isFailing = true;
+        // A retry might send the same messages twice; that something was lost can be sent as often as needed.
+        this.#noteLoss("they could not be sent", error);
+      },
+      failureWaitMs,
+    );
   }
 
   publish(channel: string, message: string): void {
@@ -90,23 +100,13 @@ export class Relay implements Fanout {
   }
 
   async #sendWaiting(): Promise<void> {
-    const { send, log, clock } = this.#options;
+    const { send, log } = this.#options;
     const isAfterLoss = this.#hasLost;
-    const payloads = this.#takePayloads(isAfterLoss);
-    try {
-      await send(payloads);
-      if (isAfterLoss) this.#hasLost = false;
-      if (this.#isFailing) log.info({}, "fan-out: messages are sent again");
-      this.#isFailing = false;
-      if (this.#waiting.length > 0 || this.#hasLost) this.#sending.wake();
-    } catch (error) {
-      // A retry might send the same messages twice; that something was lost can be sent as often as needed.
-      this.#noteLoss("they could not be sent", error);
-      this.#isFailing = true;
-      if (this.#closing.signal.aborted) return;
-      await pause(clock, failurePauseMs, this.#closing.signal);
-      this.#sending.wake();
-    }
+    await send(this.#takePayloads(isAfterLoss));
+    if (isAfterLoss) this.#hasLost = false;
+    if (this.#isFailing) log.info({}, "fan-out: messages are sent again");
+    this.#isFailing = false;
+    if (this.#waiting.length > 0 || this.#hasLost) this.#sending.wake();
   }
 
   #takePayloads(isAfterLoss: boolean): string[] {
