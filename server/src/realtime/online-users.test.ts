@@ -76,10 +76,16 @@ function openWorld() {
   };
 }
 
-test("a user is online while connected to any process, and a process that starts late knows all users", () => {
+/** Ana is connected to the first of two processes. */
+function openTwo() {
   const world = openWorld();
   const [a, b] = [world.open("a"), world.open("b")];
   a.set("ana", true);
+  return { world, a, b };
+}
+
+test("a user is online while connected to any process, and a process that starts late knows all users", () => {
+  const { world, a, b } = openTwo();
   b.set("ana", true);
   a.set("ana", false);
   b.set("ben", true);
@@ -90,9 +96,7 @@ test("a user is online while connected to any process, and a process that starts
 });
 
 test("users of a process that was killed are offline within half a minute, those of others stay online", async () => {
-  const world = openWorld();
-  const [a, b] = [world.open("a"), world.open("b")];
-  a.set("ana", true);
+  const { world, a, b } = openTwo();
   a.set("both", true);
   b.set("both", true);
   a.pause(true);
@@ -104,9 +108,7 @@ test("users of a process that was killed are offline within half a minute, those
 });
 
 test("users of a process that was silent for long are online again when it announces itself", async () => {
-  const world = openWorld();
-  const [a, b] = [world.open("a"), world.open("b")];
-  a.set("ana", true);
+  const { world, a, b } = openTwo();
   a.pause(true);
   await world.pass(30);
   assert.deepEqual(b.online(), []);
@@ -116,9 +118,7 @@ test("users of a process that was silent for long are online again when it annou
 });
 
 test("lost announcements of users who came and left are repaired", async () => {
-  const world = openWorld();
-  const [a, b] = [world.open("a"), world.open("b")];
-  a.set("ana", true);
+  const { world, a, b } = openTwo();
   world.lose(() => {
     a.set("ana", false);
     a.set("ben", true);
@@ -130,9 +130,7 @@ test("lost announcements of users who came and left are repaired", async () => {
 });
 
 test("a lost announcement is repaired although the number of users is the same", async () => {
-  const world = openWorld();
-  const [a, b] = [world.open("a"), world.open("b")];
-  a.set("ana", true);
+  const { world, a, b } = openTwo();
   world.lose(() => {
     a.set("ana", false);
     a.set("ben", true);
@@ -142,9 +140,7 @@ test("a lost announcement is repaired although the number of users is the same",
 });
 
 test("users of a process that stops are offline at once", async () => {
-  const world = openWorld();
-  const [a, b] = [world.open("a"), world.open("b")];
-  a.set("ana", true);
+  const { a, b } = openTwo();
   await a.close();
   assert.deepEqual(b.online(), []);
 });

@@ -145,16 +145,14 @@ test("forty hanging endpoints delay no other endpoint, and have one connection e
   await using live = await startReceiver();
   for (let index = 0; index < 40; index += 1) await hub.connect(`${hanging.url}/${index}`, accepted);
   await hub.connect(live.url, accepted);
-  const engine = hub.start();
+  // No attempt times out, so a delivery that waits behind the hanging ones never arrives.
+  const engine = hub.start({ http: (call) => hub.deps.http({ ...call, timeoutMs: 3_600_000 }) });
   await engine.poll();
   const chat = await hub.chat();
   for (let index = 0; index < 30; index += 1) {
-    const saidAt = Date.now();
     await hub.line.say(chat, `${index}`);
     hub.notify();
     await live.has(index + 1);
-    // A delivery behind the others waits until they are given up.
-    assert.ok(live.got[index]!.atMs - saidAt < Math.min(patient(2_000), attemptTimeoutMs));
   }
   assert.equal(hanging.got.length, 40, "each is asked one thing at a time");
 });
