@@ -1,4 +1,4 @@
-import { Type } from "typebox";
+import { type Static, Type } from "typebox";
 import { type EventGroup, eventGroups, eventNames, testEvent } from "./events.ts";
 import { operations } from "./operation.ts";
 import { closed, line, named, nullable, pageOf, pageQuery, time, uuid } from "./schemas.ts";
@@ -166,6 +166,8 @@ const WebhookAttempt = named(
     next_attempt_at: "2026-11-29T12:00:05.000Z",
   },
 );
+
+export type WebhookAttempt = Static<typeof WebhookAttempt>;
 
 const SecretRotation = named(
   "SecretRotation",

@@ -37,3 +37,8 @@ export function inOrder<Row extends { position: number }>(count: number, rows: r
 export function plainArray(values: readonly (string | number | boolean | null | undefined)[]): string {
   return `{${values.map((value) => value ?? "NULL").join(",")}}`;
 }
+
+/** SQL: a `timestamptz` as it is written in JSON. */
+export function isoTime(time: string): string {
+  return `to_char(${time} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
+}

@@ -3,7 +3,7 @@ import type { Principal } from "../credentials/credentials.ts";
 import { unknownCursor } from "../errors.ts";
 import type { MessageId } from "../lib/ids.ts";
 import { type OfPage, withinPage } from "../lib/page-bytes.ts";
-import { all, type Db } from "../lib/query.ts";
+import { all, type Db, isoTime } from "../lib/query.ts";
 import { findMessage } from "./show.ts";
 
 /** `delivery_id` is null for the message itself. */
@@ -71,8 +71,8 @@ function decodeCursor(cursor: string): string {
   throw unknownCursor();
 }
 
-const iso = (time: string) => `to_char(${time} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
-const keyOf = (time: string, rank: number, tie: string) => `${iso(time)} || ' ${rank} ' || (${tie})::text COLLATE "C"`;
+const keyOf = (time: string, rank: number, tie: string) =>
+  `${isoTime(time)} || ' ${rank} ' || (${tie})::text COLLATE "C"`;
 const padded = (number: string) => `lpad(${number}::text, 19, '0')`;
 
 /** Changes of a delivery in the order in which they were written: the clocks of two processes may differ a little. */
@@ -85,46 +85,46 @@ const changes = `
   )`;
 
 const auditEntries = `WITH ${changes}
-  SELECT ${iso("created_at")} AS at, '0' AS key, json_build_object('status', 'accepted', 'delivery_id', NULL,
+  SELECT ${isoTime("created_at")} AS at, '0' AS key, json_build_object('status', 'accepted', 'delivery_id', NULL,
     'channel', NULL, 'cause', CASE direction WHEN 'inbound' THEN 'received' ELSE 'accepted' END) AS detail
   FROM messages WHERE message_id = $2 AND workspace_id = $1
   UNION ALL
-  SELECT ${iso("at")}, ${keyOf("at", 1, "place")}, json_build_object('status', entry -> 'status',
+  SELECT ${isoTime("at")}, ${keyOf("at", 1, "place")}, json_build_object('status', entry -> 'status',
     'delivery_id', delivery_id, 'channel', channel, 'cause', entry -> 'cause')
   FROM changes`;
 
 /** Leaves out the body of an endpoint's answer, which may contain anything. */
 const traceEntries = `WITH ${changes},
   message AS (SELECT * FROM messages WHERE message_id = $2 AND workspace_id = $1)
-  SELECT ${iso("created_at")} AS at, ${keyOf("created_at", 0, "'0'")} AS key, json_build_object('what', 'accepted',
+  SELECT ${isoTime("created_at")} AS at, ${keyOf("created_at", 0, "'0'")} AS key, json_build_object('what', 'accepted',
     'direction', direction, 'from', sender_id, 'conversation_id', conversation_id, 'seq', seq, 'channels', channels,
     'route', origin -> 'route') AS detail
   FROM message
   UNION ALL
-  SELECT ${iso("created_at")}, ${keyOf("created_at", 1, padded("ordinal"))}, json_build_object('what', 'routed',
+  SELECT ${isoTime("created_at")}, ${keyOf("created_at", 1, padded("ordinal"))}, json_build_object('what', 'routed',
     'delivery_id', delivery_id, 'recipient_id', recipient_id, 'channel', channel, 'identifier', identifier,
     'channel_account_id', channel_account_id, 'why', route)
   FROM delivered
   UNION ALL
-  SELECT ${iso("at")}, ${keyOf("at", 1, "place || '-0'")}, json_build_object('what', 'socket',
+  SELECT ${isoTime("at")}, ${keyOf("at", 1, "place || '-0'")}, json_build_object('what', 'socket',
     'delivery_id', delivery_id, 'recipient_id', recipient_id, 'user_id', entry -> 'user_id')
   FROM changes WHERE entry ? 'user_id'
   UNION ALL
-  SELECT ${iso("at")}, ${keyOf("at", 1, "place || '-1'")},
+  SELECT ${isoTime("at")}, ${keyOf("at", 1, "place || '-1'")},
     (entry - 'at' || jsonb_build_object('what', 'status', 'delivery_id', delivery_id, 'channel', channel))::json
   FROM changes
   UNION ALL
-  SELECT ${iso("started_at")}, ${keyOf("started_at", 2, `${padded("number")} || '-' || delivery_id`)}, json_build_object(
-    'what', 'attempt', 'finished_at', ${iso("finished_at")}, 'delivery_id', delivery_id, 'number', number,
+  SELECT ${isoTime("started_at")}, ${keyOf("started_at", 2, `${padded("number")} || '-' || delivery_id`)}, json_build_object(
+    'what', 'attempt', 'finished_at', ${isoTime("finished_at")}, 'delivery_id', delivery_id, 'number', number,
     'outcome', outcome, 'exchanges', exchanges, 'error', error)
   FROM attempts WHERE delivery_id IN (SELECT delivery_id FROM delivered)
   UNION ALL
-  SELECT ${iso("received_at")}, ${keyOf("received_at", 3, "webhook_id")}, json_build_object('what', 'webhook',
+  SELECT ${isoTime("received_at")}, ${keyOf("received_at", 3, "webhook_id")}, json_build_object('what', 'webhook',
     'webhook_id', webhook_id, 'channel_account_id', channel_account_id, 'size_bytes', length(body), 'error', error)
   FROM webhooks WHERE workspace_id = $1 AND webhook_id IN (
     SELECT (entry ->> 'webhook_id')::uuid FROM changes UNION SELECT (origin ->> 'webhook_id')::uuid FROM message)
   UNION ALL
-  SELECT ${iso("a.started_at")}, ${keyOf("a.started_at", 4, "a.attempt_id")}, json_build_object('what', 'webhook_endpoint',
+  SELECT ${isoTime("a.started_at")}, ${keyOf("a.started_at", 4, "a.attempt_id")}, json_build_object('what', 'webhook_endpoint',
     'webhook_endpoint_id', a.webhook_endpoint_id, 'webhook_id', a.webhook_delivery_id, 'event', a.event,
     'number', a.number, 'status', a.status, 'status_code', a.status_code, 'error', a.error, 'duration_ms', a.duration_ms)
   FROM webhook_deliveries d JOIN webhook_attempts a USING (webhook_delivery_id)

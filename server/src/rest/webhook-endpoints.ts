@@ -15,7 +15,6 @@ import {
   replayRange,
   rotateSecret,
   type Tester,
-  type WebhookAttempt,
   type WebhookEndpoint,
 } from "../webhook-endpoints/webhook-endpoints.ts";
 
@@ -56,8 +55,8 @@ export function webhookEndpointRoutes(app: App, deps: WebhookEndpointRoutesDeps)
     return { ...showEndpoint(changed), secret };
   });
 
-  route(app, webhookEndpoints.testWebhookEndpoint, async ({ principal, db, params }) =>
-    showAttempt(await deps.tester.test(db, keyOf(principal, params))),
+  route(app, webhookEndpoints.testWebhookEndpoint, ({ principal, db, params }) =>
+    deps.tester.test(db, keyOf(principal, params)),
   );
 
   route(
@@ -67,7 +66,12 @@ export function webhookEndpointRoutes(app: App, deps: WebhookEndpointRoutesDeps)
       const key = keyOf(principal, params);
       await findEndpoint(db, key);
       const rows = await listAttempts(db, key, { limit, status, after: decodeCursor(cursor) });
-      return toPage(rows, limit, showAttempt, (row) => ({ at: row.started_at, id: row.attempt_id }));
+      return toPage(
+        rows,
+        limit,
+        (row) => row,
+        (row) => ({ at: new Date(row.started_at), id: row.attempt_id }),
+      );
     },
   );
 
@@ -102,15 +106,6 @@ function showEndpoint(row: WebhookEndpoint) {
     made_by: row.made_by,
     made_by_key_id: row.made_by_key,
     created_at: row.created_at.toISOString(),
-  };
-}
-
-function showAttempt({ webhook_delivery_id, ...row }: WebhookAttempt) {
-  return {
-    ...row,
-    webhook_id: webhook_delivery_id,
-    started_at: row.started_at.toISOString(),
-    next_attempt_at: row.next_attempt_at?.toISOString() ?? null,
   };
 }
 

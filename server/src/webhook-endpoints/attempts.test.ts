@@ -19,7 +19,7 @@ test("lists attempts newest first, each once over all pages, and by status", asy
     listAttempts(hub.db, hub.key(id), { limit: 100, ...page });
   await until("all attempts are written", async () => (await list({})).length >= 24);
   const whole = await list({});
-  const times = whole.map((row) => row.started_at.getTime());
+  const times = whole.map((row) => Date.parse(row.started_at));
   assert.deepEqual(
     times,
     times.toSorted((a, b) => b - a),
@@ -31,7 +31,7 @@ test("lists attempts newest first, each once over all pages, and by status", asy
       const rows = await list({ limit: 4, after, status: only });
       for (const row of rows.slice(0, 4)) read.push(row.attempt_id);
       if (rows.length <= 4) break;
-      after = { at: rows[3]!.started_at, id: rows[3]!.attempt_id };
+      after = { at: new Date(rows[3]!.started_at), id: rows[3]!.attempt_id };
     }
     assert.deepEqual(read, wanted);
   }

@@ -1,27 +1,12 @@
+import type { WebhookAttempt } from "../../../contract/src/webhook-endpoints.ts";
 import type { PipelineDb } from "../database-roles.ts";
 import { newId } from "../lib/ids.ts";
 import { transaction } from "../lib/postgres.ts";
-import { all, type Db, plainArray, run } from "../lib/query.ts";
+import { all, type Db, isoTime, plainArray, run } from "../lib/query.ts";
 import { inLockOrder } from "./claims.ts";
 import type { EndpointKey } from "./endpoint-rows.ts";
 import { maxAskedMs } from "./schedule.ts";
 import type { Outcome } from "./send.ts";
-
-export interface WebhookAttempt {
-  attempt_id: string;
-  webhook_endpoint_id: string;
-  webhook_delivery_id: string;
-  event: string;
-  number: number;
-  status: "succeeded" | "failed";
-  status_code: number | null;
-  error: string | null;
-  answer: string | null;
-  started_at: Date;
-  duration_ms: number;
-  /** Of the newest attempt of what is still tried: when the next one is. */
-  next_attempt_at: Date | null;
-}
 
 export function listAttempts(
   db: Db,
@@ -30,9 +15,9 @@ export function listAttempts(
 ): Promise<WebhookAttempt[]> {
   return all(
     db,
-    `SELECT a.attempt_id, a.webhook_endpoint_id, a.webhook_delivery_id, a.event, a.number, a.status, a.status_code,
-       a.error, a.answer, a.started_at, a.duration_ms,
-       CASE WHEN d.status = 'pending' AND d.attempts = a.number THEN d.next_attempt_at END AS next_attempt_at
+    `SELECT a.attempt_id, a.webhook_endpoint_id, a.webhook_delivery_id AS webhook_id, a.event, a.number, a.status,
+       a.status_code, a.error, a.answer, ${isoTime("a.started_at")} AS started_at, a.duration_ms,
+       CASE WHEN d.status = 'pending' AND d.attempts = a.number THEN ${isoTime("d.next_attempt_at")} END AS next_attempt_at
      FROM (
        SELECT * FROM webhook_attempts
        WHERE workspace_id = $1 AND webhook_endpoint_id = $2 AND (started_at, attempt_id) < ($3::timestamptz, $4::uuid)

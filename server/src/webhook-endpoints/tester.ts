@@ -1,10 +1,11 @@
 import { testEvent } from "../../../contract/src/events.ts";
+import type { WebhookAttempt } from "../../../contract/src/webhook-endpoints.ts";
 import type { RequestDb } from "../database-roles.ts";
 import { RequestError } from "../errors.ts";
 import { newId } from "../lib/ids.ts";
 import { type Log, transaction } from "../lib/postgres.ts";
 import { run } from "../lib/query.ts";
-import { type Finished, insertAttempts, noteHealth, type WebhookAttempt } from "./attempts.ts";
+import { type Finished, insertAttempts, noteHealth } from "./attempts.ts";
 import { type DisableDeps, disable } from "./disable.ts";
 import { type EndpointKey, findSealedEndpoint, refuseUnknown } from "./endpoint-rows.ts";
 import { webhookBody } from "./follow.ts";
@@ -49,14 +50,14 @@ export function openTester(deps: TestDeps) {
     return {
       attempt_id: attemptId,
       webhook_endpoint_id: endpointId,
-      webhook_delivery_id: deliveryId,
+      webhook_id: deliveryId,
       event: testEvent,
       number: 1,
       status: isSuccess ? "succeeded" : "failed",
       status_code: statusCode,
       error,
       answer,
-      started_at: startedAt,
+      started_at: startedAt.toISOString(),
       duration_ms: durationMs,
       next_attempt_at: null,
     };

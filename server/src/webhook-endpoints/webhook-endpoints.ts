@@ -2,7 +2,7 @@
 import { Dispatcher, type DispatcherDeps } from "./dispatcher.ts";
 import { type FollowerDeps, openFollower } from "./follower.ts";
 
-export { listAttempts, type WebhookAttempt } from "./attempts.ts";
+export { listAttempts } from "./attempts.ts";
 export { deleteOldWebhookDeliveries } from "./claims.ts";
 export { giveUpDisabled } from "./disable.ts";
 export { maxRequests } from "./endpoint-queue.ts";
