@@ -9,7 +9,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { commands, runCommand } from "../server/src/commands/commands.ts";
 import { loadConfig } from "../server/src/config/config.ts";
-import { freePort } from "../server/src/lib/free-port.ts";
+import { freePort } from "../server/src/testing/free-port.ts";
 import { until } from "../server/src/testing/until.ts";
 import { adminPassword, sharedSecrets, startTestHub } from "./src/harness.ts";
 import { type HubPlace, openHubPlace, startHubProcess } from "./src/hub-place.ts";

@@ -5,8 +5,8 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import pg from "pg";
-import { freePort } from "../server/src/lib/free-port.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
+import { freePort } from "../server/src/testing/free-port.ts";
 import { fillWorkspace } from "./src/fill-workspace.ts";
 import { startTestHub } from "./src/harness.ts";
 import { type Owner, openOwner } from "./src/owned-rows.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Client, openClient } from "../client/src/client.ts";
-import { freePort } from "../server/src/lib/free-port.ts";
+import { freePort } from "../server/src/testing/free-port.ts";
 import { until } from "../server/src/testing/until.ts";
 import { startSimulator } from "../simulator/src/simulator.ts";
 import { adminPassword, openPlatforms } from "./src/harness.ts";

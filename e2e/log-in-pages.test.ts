@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { Browser, Page } from "playwright-core";
-import { freePort } from "../server/src/lib/free-port.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
+import { freePort } from "../server/src/testing/free-port.ts";
 import { testsThatNeed } from "../server/src/testing/programs.ts";
 import { startTestSmtp } from "../server/src/testing/test-smtp.ts";
 import { until } from "../server/src/testing/until.ts";

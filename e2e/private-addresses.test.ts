@@ -4,7 +4,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { test } from "node:test";
 import { openClient } from "../client/src/client.ts";
-import { freePort } from "../server/src/lib/free-port.ts";
+import { freePort } from "../server/src/testing/free-port.ts";
 import { until } from "../server/src/testing/until.ts";
 import { adminPassword } from "./src/harness.ts";
 import { openHubPlace, startHubProcess } from "./src/hub-place.ts";

@@ -8,7 +8,9 @@ const root = join(import.meta.dirname, "..");
 const page = readFileSync(join(root, "SECURITY.md"), "utf8");
 
 test("the tests, pages and settings that SECURITY.md names exist", () => {
-  const files = [...page.matchAll(/`((?:server|e2e|client)\/[\w./-]+\.ts)`/g)].map(([, file]) => file!);
+  const files = [...page.matchAll(/`((?:embedded-postgres|server|e2e|client)\/[\w./-]+\.ts)`/g)].map(
+    ([, file]) => file!,
+  );
   const links = [...page.matchAll(/\]\(([\w./-]+)\)/g)].map(([, file]) => file!);
   assert.ok(files.length > 20 && links.length > 3);
   for (const file of [...files, ...links]) assert.ok(existsSync(join(root, file)), `${file} is not there`);
@@ -23,7 +25,7 @@ test("every threat in SECURITY.md names the tests of its defence", () => {
   const threats = page.split("## What is defended against what")[1]!.split("\n## ")[0]!;
   const rows = threats.split("\n").filter((line) => /^\| (?!threat|---)/.test(line));
   assert.ok(rows.length > 15);
-  for (const row of rows) assert.match(row.split("|")[3]!, /`(server|e2e)\/[\w./-]+\.ts`/, row);
+  for (const row of rows) assert.match(row.split("|")[3]!, /`(embedded-postgres|server|e2e)\/[\w./-]+\.ts`/, row);
   for (const [, file] of page.matchAll(/`([\w./-]+\.test\.ts)`/g)) {
     assert.match(readFileSync(join(root, dirname(file!), file!.split("/").at(-1)!), "utf8"), /test\(/);
   }

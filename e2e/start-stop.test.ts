@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { createServer } from "node:http";
 import { test } from "node:test";
 import { openClient } from "../client/src/client.ts";
-import { freePort } from "../server/src/lib/free-port.ts";
+import { freePort } from "../server/src/testing/free-port.ts";
 import { patient } from "../server/src/testing/patience.ts";
 import { until } from "../server/src/testing/until.ts";
 import { startSimulator } from "../simulator/src/simulator.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { existsSync, readdirSync } from "node:fs";
 import { createServer } from "node:net";
 import { test } from "node:test";
-import { freePort } from "../server/src/lib/free-port.ts";
+import { freePort } from "../server/src/testing/free-port.ts";
 import { until } from "../server/src/testing/until.ts";
 import { sharedSecrets } from "./src/harness.ts";
 import { openHubPlace, startHubProcess } from "./src/hub-place.ts";

@@ -1,7 +1,7 @@
 import { mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { freePort } from "../../server/src/lib/free-port.ts";
+import { freePort } from "../../server/src/testing/free-port.ts";
 import { type HubProcess, spawnHub } from "../../server/src/testing/hub-process.ts";
 import { checkAnswersOf, requireValidAnswers } from "./checked-answers.ts";
 import { adminPassword, noLimits, openPlatformsEnv, quickRetries } from "./harness.ts";

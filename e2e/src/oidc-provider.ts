@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { Provider } from "oidc-provider";
-import { freePort } from "../../server/src/lib/free-port.ts";
+import { freePort } from "../../server/src/testing/free-port.ts";
 
 /** Who can log in at the provider; the name they type there is their subject. */
 export type People = Record<

@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import { startEmbeddedPostgres } from "../../embedded-postgres/src/embedded-postgres.ts";
 import type { Bus } from "./bus/bus.ts";
 import { openPostgresBus } from "./bus/postgres-bus.ts";
 import { type ChannelAccountHealth, ChannelAccounts } from "./channel-accounts/channel-accounts.ts";
@@ -14,7 +15,6 @@ import { type EventNotifier, openEventNotifier, openTypingNotifier, type TypingN
 import { openWebhookStore, type WebhookStore } from "./inbound/inbound.ts";
 import { type Clock, type Random, systemClock } from "./lib/clock.ts";
 import { openDatabaseClock } from "./lib/database-clock.ts";
-import { startEmbeddedPostgres } from "./lib/embedded-postgres/embedded-postgres.ts";
 import type { Fanout } from "./lib/fanout/fanout.ts";
 import { openFanout } from "./lib/fanout/open-fanout.ts";
 import { type HttpClient, openHttpClient } from "./lib/http.ts";
@@ -199,9 +199,14 @@ async function openStorage(stack: AsyncDisposableStack, options: StorageOptions)
   const { config, log, troubles, onFailed, start, clock: machineClock = systemClock } = options;
   const { retry, waitFor, signal } = start;
   const { dataDir } = config;
+  const reports = {
+    onFailed,
+    onRestartFailed: (error: unknown) => troubles.failed(embeddedPart, error),
+    onRestarted: () => troubles.worked(embeddedPart),
+  };
   const database =
     config.database.url === null
-      ? stack.use(await startEmbeddedPostgres({ dataDir, log, troubles, onFailed, waitFor, signal }))
+      ? stack.use(await startEmbeddedPostgres({ dataDir, log, ...reports, waitFor, signal }))
       : null;
   const databaseUrl = database?.url ?? config.database.url!.reveal();
   const secrets = chooseSecrets(config.secrets, database === null ? null : readOrCreateSecrets(dataDir));
@@ -213,6 +218,9 @@ async function openStorage(stack: AsyncDisposableStack, options: StorageOptions)
   const clock = stack.use(await retry(() => openDatabaseClock({ db: pipelineDb, clock: machineClock, log })));
   return { ...pools, databaseUrl, isOnlyProcess: database !== null, clock, secrets };
 }
+
+/** The name under which `/readyz` reports that it cannot be restarted. */
+const embeddedPart = "embedded PostgreSQL";
 
 interface LinkOptions extends Pick<ContextOptions, "config" | "log" | "start"> {
   databaseUrl: string;

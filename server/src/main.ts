@@ -1,5 +1,6 @@
 import { flushCompileCache } from "node:module";
 import { setImmediate as signalsWereRead } from "node:timers/promises";
+import { DataDirError } from "../../embedded-postgres/src/data-dir.ts";
 import type { Command } from "./commands/command.ts";
 import { commands, runCommand } from "./commands/commands.ts";
 import type { Config } from "./config/config.ts";
@@ -31,7 +32,7 @@ try {
   else if (Object.hasOwn(commands, command)) await run(await commands[command]!());
   else fail(`There is no command ${command}.\n\n${usage}`);
 } catch (error) {
-  if (error instanceof StartError) fail(error.message);
+  if (error instanceof StartError || error instanceof DataDirError) fail(error.message);
   throw error;
 }
 

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import type { Server } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { openDataDir } from "./lib/data-dir.ts";
+import { openDataDir } from "../../embedded-postgres/src/data-dir.ts";
 import type { Log } from "./lib/postgres.ts";
 import { StartError } from "./lib/start-error.ts";
 import { startTimeoutMs } from "./lib/start-progress.ts";

@@ -20,6 +20,7 @@ const root = import.meta.dirname;
 const files = readSources(root);
 const program = files.filter((file) => !file.isTest);
 const byPath = new Map(files.map((file) => [file.path, file]));
+const embeddedPostgres = readSources(join(root, "../../embedded-postgres/src"));
 
 /** What every feature writes to in its own transactions; below them, so it knows none of them. */
 const records = ["audit"];
@@ -55,7 +56,16 @@ const isAssembly = (path: string) => assembly.includes(path) || folderOf(path) =
 const vocabulary = ["errors.ts", "topics.ts", "database-roles.ts"];
 
 test("lib imports nothing else of the hub", () => {
-  const wrong = importsOf(program, inFolder("lib")).filter(([, to]) => folderOf(to) !== "lib");
+  const wrong = importsOf(program, inFolder("lib")).filter(([, to]) => folderOf(to) !== "lib" && !isEntrance(to));
+  assert.deepEqual(shown(wrong), []);
+});
+
+test("embedded-postgres imports nothing else of this repository, and is imported through its entrances", () => {
+  const ofPackage = embeddedPostgres.filter((file) => !file.isTest);
+  const outside = importsOf(ofPackage, () => true).filter(([, to]) => to.startsWith(".."));
+  assert.deepEqual(shown(outside), []);
+  assert.equal(findCircle(new Map(ofPackage.map(({ path, imports }) => [path, imports]))), null);
+  const wrong = importsOf(program, () => true).filter(([, to]) => /\bembedded-postgres\//.test(to) && !isEntrance(to));
   assert.deepEqual(shown(wrong), []);
 });
 
@@ -209,10 +219,10 @@ test("test support is in testing/, and shared suites in testing/suites/", () => 
 test("environment variables are read in main.ts and named in config/config.ts", () => {
   const allowed = new Set([
     "main.ts",
-    // Gives the database process PATH, and nothing else of ours.
-    "lib/embedded-postgres/server-user.ts",
+    // Of embedded-postgres: gives the database process PATH, and nothing else of ours.
+    "server-user.ts",
   ]);
-  for (const { path, folder, text } of program) {
+  for (const { path, folder, text } of [...program, ...embeddedPostgres]) {
     if (folder === "testing" || allowed.has(path)) continue;
     // A child process gets the environment of its parent as it is.
     const uses = text.replaceAll("env: process.env", "").replaceAll("...process.env", "");
@@ -248,7 +258,6 @@ test("the client's address comes from clientAddress, because Fastify's may be no
 test("time comes from a clock that is an argument, and no duration is computed from wall time", () => {
   const askers: Record<string, string> = {
     "lib/clock.ts": "it is the clock",
-    "lib/embedded-postgres/hub-lock.ts": "a stamp for people",
   };
   const comparers: Record<string, string> = {
     "lib/database-clock.ts": "detects that the machine's clock was set",
@@ -266,12 +275,13 @@ test("time comes from a clock that is an argument, and no duration is computed f
   }
 });
 
-test("the client and the simulator measure no duration by wall time either", () => {
+test("the other packages measure no duration by wall time either", () => {
   const askers: Record<string, string> = {
+    "embedded-postgres/src/directory-lock.ts": "a stamp for people",
     "client/src/session.ts": "a token expires by whichever clock shows more",
     "simulator/src/simulator.ts": "the origin of its monotonic clock",
   };
-  for (const folder of ["client/src", "simulator/src"]) {
+  for (const folder of ["embedded-postgres/src", "client/src", "simulator/src"]) {
     for (const { path, text, isTest } of readSources(join(root, "../..", folder))) {
       if (isTest || `${folder}/${path}` in askers) continue;
       assert.doesNotMatch(withoutDocs(text), /\bDate\.now\b|new Date\(\)/, `${folder}/${path} reads the system's time`);
@@ -427,6 +437,11 @@ function inFolder(folder: string) {
 
 function isContract(path: string): boolean {
   return path.startsWith("../../contract/src/");
+}
+
+/** Of the package of the embedded PostgreSQL. */
+function isEntrance(path: string): boolean {
+  return /^(\.\.\/){2}embedded-postgres\/src\/(embedded-postgres|data-dir)\.ts$/.test(path);
 }
 
 /** The parts of `lib` that do no input or output of their own. */

@@ -3,8 +3,8 @@ import { mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { findRunningDatabase } from "../../../server/src/lib/embedded-postgres/embedded-postgres.ts";
-import { isServerOf, readPidFile } from "../../../server/src/lib/embedded-postgres/processes.ts";
+import { findRunningDatabase } from "../../../embedded-postgres/src/embedded-postgres.ts";
+import { isServerOf, readPidFile } from "../../../embedded-postgres/src/processes.ts";
 import { type HubProcess, spawnHub } from "../../../server/src/testing/hub-process.ts";
 import { startWatchdog } from "../../../server/src/testing/watchdog.ts";
 

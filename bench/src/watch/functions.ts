@@ -75,12 +75,12 @@ function nameOf({ functionName, url, lineNumber }: CpuProfile["nodes"][number]["
 function shorten(url: string): string {
   const inPackage = url.lastIndexOf("/node_modules/");
   if (inPackage >= 0) return url.slice(inPackage + "/node_modules/".length);
-  const ours = /\/((?:server|simulator)\/src\/.*)$/.exec(url);
+  const ours = /\/((?:embedded-postgres|server|simulator)\/src\/.*)$/.exec(url);
   return ours ? ours[1]! : url;
 }
 
 function isOwn(url: string): boolean {
-  return !url.includes("/node_modules/") && /\/(server|simulator)\/src\//.test(url);
+  return !url.includes("/node_modules/") && /\/(embedded-postgres|server|simulator)\/src\//.test(url);
 }
 
 function areaOf(url: string, functionName: string): string {

@@ -1,6 +1,10 @@
+import {
+  DataDirectoryInUse,
+  findRunningDatabase,
+  hasCluster,
+  startEmbeddedPostgres,
+} from "../../../embedded-postgres/src/embedded-postgres.ts";
 import type { Config } from "../config/config.ts";
-import { findRunningDatabase, hasCluster, startEmbeddedPostgres } from "../lib/embedded-postgres/embedded-postgres.ts";
-import { DataDirectoryInUse } from "../lib/embedded-postgres/hub-lock.ts";
 import { type Log, openPool, type Pool } from "../lib/postgres.ts";
 import { one } from "../lib/query.ts";
 import { StartError } from "../lib/start-error.ts";

@@ -1,7 +1,7 @@
 import { generateKeyPairSync, type KeyObject, randomBytes } from "node:crypto";
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { writeFileDurably } from "./durable-file.ts";
+import { writeFileDurably } from "../../../embedded-postgres/src/data-dir.ts";
 import { ed25519PrivateKey, newestFirst, secretBytes, secretText } from "./env-kinds.ts";
 import type { Secret } from "./secret.ts";
 import { StartError } from "./start-error.ts";

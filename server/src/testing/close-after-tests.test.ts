@@ -8,7 +8,7 @@ import { test } from "node:test";
 import { patient } from "./patience.ts";
 
 const root = join(import.meta.dirname, "../../..");
-const packages = ["server/src", "simulator/src", "client/src", "bench/src", "e2e"];
+const packages = ["embedded-postgres/src", "server/src", "simulator/src", "client/src", "bench/src", "e2e"];
 
 // Prevents this: `before` fails, `after` closes an undefined browser and throws, and an open server keeps the process,
 // and

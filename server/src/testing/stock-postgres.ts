@@ -1,7 +1,7 @@
 import { chownSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { chooseServerUser, spawnAs } from "../lib/embedded-postgres/server-user.ts";
+import { chooseServerUser, spawnAs } from "../../../embedded-postgres/src/server-user.ts";
 import { lacks, programPath } from "./programs.ts";
 import { startWatchdog } from "./watchdog.ts";
 

@@ -1,7 +1,7 @@
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { startEmbeddedPostgres } from "../lib/embedded-postgres/embedded-postgres.ts";
+import { startEmbeddedPostgres } from "../../../embedded-postgres/src/embedded-postgres.ts";
 import type { Log } from "../lib/postgres.ts";
 import { startWatchdog } from "./watchdog.ts";
 

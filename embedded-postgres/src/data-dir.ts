@@ -1,9 +1,25 @@
-import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, realpathSync, rmSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
-import { writeFileDurably } from "./durable-file.ts";
-import { StartError } from "./start-error.ts";
 
-/** Creates DATA_DIR, or removes the permissions of other users, and returns its real path. Throws a `StartError`. */
+/** The data directory or PostgreSQL in it cannot be used. The message says why, and what the operator can do. */
+export class DataDirError extends Error {
+  override name = "DataDirError";
+}
+
+/** Creates DATA_DIR, or removes the permissions of other users, and returns its real path. Throws a `DataDirError`. */
 export function openDataDir(dataDir: string): string {
   try {
     // PostgreSQL runs as another user when we are root: it may pass through, but not list the folder.
@@ -20,7 +36,7 @@ export function openDataDir(dataDir: string): string {
     return path;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") {
-      throw new StartError(`The folder ${dataDir} cannot be created: set DATA_DIR to a folder that can be.`, {
+      throw new DataDirError(`The folder ${dataDir} cannot be created: set DATA_DIR to a folder that can be.`, {
         cause: error,
       });
     }
@@ -61,14 +77,34 @@ export function diskFull(path: string): string {
 export function explainFileError(error: unknown, path: string): Error {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === "EACCES" || code === "EPERM" || code === "EROFS") {
-    return new StartError(
+    return new DataDirError(
       `${path} cannot be written by this user (${code}): change its owner or mode, or set another DATA_DIR.`,
     );
   }
   if (code === "ENOTDIR" || code === "EEXIST") {
-    return new StartError(`${path} is a file or lies below one: move it away, or set another DATA_DIR.`);
+    return new DataDirError(`${path} is a file or lies below one: move it away, or set another DATA_DIR.`);
   }
-  if (code === "ENOSPC" || code === "EDQUOT") return new StartError(diskFull(path));
-  if (code === "ENOENT") return new StartError(`${path} is missing: restore it from where the folder came from.`);
+  if (code === "ENOSPC" || code === "EDQUOT") return new DataDirError(diskFull(path));
+  if (code === "ENOENT") return new DataDirError(`${path} is missing: restore it from where the folder came from.`);
   return error instanceof Error ? error : new Error(String(message));
+}
+
+/** After a crash the file has either the old text or the new one. It never has another mode. */
+export function writeFileDurably(path: string, text: string, mode: number): void {
+  const temporary = `${path}.${process.pid}.tmp`;
+  rmSync(temporary, { force: true });
+  writeFileSync(temporary, text, { flag: "wx", mode, flush: true });
+  renameSync(temporary, path);
+  syncDirectory(dirname(path));
+}
+
+export function syncDirectory(path: string): void {
+  // Windows cannot open a directory, and orders its metadata itself.
+  if (process.platform === "win32") return;
+  const directory = openSync(path, "r");
+  try {
+    fsyncSync(directory);
+  } finally {
+    closeSync(directory);
+  }
 }

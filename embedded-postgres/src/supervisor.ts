@@ -1,28 +1,28 @@
 import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
-import { type Backoff, doubledMs } from "../backoff.ts";
-import type { Log } from "../postgres.ts";
-import type { Troubles } from "../troubles.ts";
-import { DataDirectoryInUse, type HubLock } from "./hub-lock.ts";
+import { DataDirectoryInUse, type DirectoryLock } from "./directory-lock.ts";
 import { adoptOrStart, type Postmaster, type ServerPlace, stopPostmaster } from "./postmaster.ts";
 import { signalAtExit } from "./processes.ts";
+
+export type Log = Record<"info" | "warn", (fields: object, message: string) => void>;
 
 type Supervised = {
   place: ServerPlace;
   postmaster: Postmaster;
-  lock: HubLock;
-  takeLock(signal: AbortSignal): Promise<HubLock>;
+  lock: DirectoryLock;
+  takeLock(signal: AbortSignal): Promise<DirectoryLock>;
   log: Log;
-  troubles: Troubles;
   onFailed(error: Error): void;
+  onRestartFailed(error: unknown): void;
+  onRestarted(): void;
 };
 
 /**
  * Restarts a dead server at the same address, without a limit: a full disk may get room again. Calls `onFailed` once,
- * when another hub has the lock. The returned function stops the server, unless another hub has it. Safe to call twice.
+ * when another process has the lock. The returned function stops the server, unless another process has it. Safe to call twice.
  */
 export function supervise(supervised: Supervised): () => Promise<void> {
-  const { place, takeLock, log, troubles, onFailed } = supervised;
+  const { place, takeLock, log, onFailed, onRestartFailed, onRestarted } = supervised;
   let { postmaster, lock } = supervised;
   const stopping = new AbortController();
   const stopRequested = once(stopping.signal, "abort");
@@ -47,17 +47,17 @@ export function supervise(supervised: Supervised): () => Promise<void> {
 
   async function bringBack(): Promise<Error | undefined> {
     for (let failures = 1; ; failures += 1) {
-      await Promise.race([delay(doubledMs(restartBackoff, failures)), stopRequested]);
+      await Promise.race([delay(Math.min(longestPauseMs, firstPauseMs * 2 ** (failures - 1))), stopRequested]);
       if (stopping.signal.aborted) return undefined;
       try {
         ({ postmaster } = await adoptOrStart(place, { endpoint: postmaster.endpoint, signal: stopping.signal }));
         lock = await takeLock(stopping.signal);
-        troubles.worked(part);
+        onRestarted();
         return undefined;
       } catch (error) {
         belongsToAnother = error instanceof DataDirectoryInUse;
         if (belongsToAnother) return error as Error;
-        troubles.failed(part, error);
+        onRestartFailed(error);
       }
     }
   }
@@ -79,6 +79,7 @@ export function supervise(supervised: Supervised): () => Promise<void> {
   };
 }
 
-const part = "embedded PostgreSQL";
-const restartBackoff: Backoff = { firstMs: 50, longestMs: 1_000 };
+/** Doubled after each failure in a row, up to the longest. */
+const firstPauseMs = 50;
+const longestPauseMs = 1_000;
 const rotationIntervalMs = 30_000;

@@ -5,13 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import pg from "pg";
-import { isAlive, readPidFile } from "../lib/embedded-postgres/processes.ts";
-import type { Log } from "../lib/postgres.ts";
-import { until } from "./until.ts";
+import { until } from "../../../server/src/testing/until.ts";
+import { isAlive, readPidFile } from "../processes.ts";
+import type { Log } from "../supervisor.ts";
 
 /**
  * For tests: a folder that is removed at the end, with a server that is left in its `data`.
- * With `copyOf`, the data directory of a hub that stopped, `data` begins as that.
+ * With `copyOf`, a data directory whose server has stopped, `data` begins as that.
  */
 export function temporaryFolder(copyOf?: string): {
   path: string;
@@ -35,7 +35,7 @@ export function temporaryFolder(copyOf?: string): {
 
 export type Answer = { url: string; adopted: boolean; uid: number; name?: string; message?: string };
 
-/** A process that holds a data directory as a hub does. `answer` is what it printed when it was ready, or why it ended. */
+/** A process that holds a data directory. `answer` is what it printed when it was ready, or why it ended. */
 export function startHolderProcess(dataDir: string, options: SpawnOptions & { node?: string; program?: string } = {}) {
   const {
     node = process.execPath,
@@ -78,4 +78,4 @@ export async function query<T extends object>(url: string, sql: string): Promise
   }
 }
 
-export const quiet: Log = { info() {}, warn() {}, error() {} };
+export const quiet: Log = { info() {}, warn() {} };

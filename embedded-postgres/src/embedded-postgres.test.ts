@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { query, quiet, serverPid, startHolderProcess, temporaryFolder } from "../../testing/data-directory-process.ts";
-import { until } from "../../testing/until.ts";
-import { StartError } from "../start-error.ts";
+import { until } from "../../server/src/testing/until.ts";
+import { DataDirError } from "./data-dir.ts";
 import { startEmbeddedPostgres } from "./embedded-postgres.ts";
 import { isAlive } from "./processes.ts";
+import { query, quiet, serverPid, startHolderProcess, temporaryFolder } from "./testing/data-directory-process.ts";
 
 const failIfCalled = (error: Error) => assert.fail(error);
 const start = (dataDir: string) => startEmbeddedPostgres({ dataDir, log: quiet, onFailed: failIfCalled });
@@ -143,6 +143,15 @@ test("explains a cluster that cannot start in one sentence", async () => {
   await assert.rejects(start(folder.dataDir), isSentence(/PostgreSQL does not start in .*incompatible with server/));
 });
 
+test("explains a running server that refuses the password in one sentence", async () => {
+  await using folder = temporaryFolder();
+  const holder = startHolderProcess(folder.dataDir);
+  await holder.answer;
+  await holder.end("SIGKILL");
+  writeFileSync(join(folder.dataDir, "postgres", "password.chat4all"), "guess");
+  await assert.rejects(start(folder.dataDir), isSentence(/runs in .* but refuses us \(password authentication failed/));
+});
+
 test("as root, it also runs below a folder that only root may enter", async () => {
   await using folder = temporaryFolder();
   chmodSync(folder.path, 0o700);
@@ -153,7 +162,7 @@ test("as root, it also runs below a folder that only root may enter", async () =
 
 function isSentence(pattern: RegExp) {
   return (error: unknown) => {
-    assert.ok(error instanceof StartError, String(error));
+    assert.ok(error instanceof DataDirError, String(error));
     assert.match(error.message, pattern);
     assert.ok(!error.message.includes("\n"));
     return true;

@@ -1,22 +1,20 @@
 import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import type pg from "pg";
-import { writeFileDurably } from "../durable-file.ts";
-import { createClient } from "../postgres.ts";
-import { StartError } from "../start-error.ts";
+import pg from "pg";
+import { DataDirError, writeFileDurably } from "./data-dir.ts";
 
-export type HubLock = {
+export type DirectoryLock = {
   lost: Promise<void>;
   release(): Promise<void>;
 };
 
-export class DataDirectoryInUse extends StartError {
+export class DataDirectoryInUse extends DataDirError {
   override name = "DataDirectoryInUse";
 }
 
 /** `url`: of the database to create on the first call; the lock is in `postgres`, which always exists. */
-export async function takeHubLock(url: string, dataDir: string, signal?: AbortSignal): Promise<HubLock> {
+export async function takeDirectoryLock(url: string, dataDir: string, signal?: AbortSignal): Promise<DirectoryLock> {
   const client = await open(url.replace(/\/[^/]*$/, "/postgres"), signal);
   const lost = new Promise<void>((resolve) => client.once("end", resolve));
   try {
@@ -39,6 +37,7 @@ export async function takeHubLock(url: string, dataDir: string, signal?: AbortSi
 }
 
 const lockNumber = 0x68756221;
+const connectLimitMs = 3_000;
 const recoveryLimitMs = 10 * 60_000;
 const lockLimitMs = 1000;
 const pollMs = 50;
@@ -47,7 +46,11 @@ const pollMs = 50;
 async function open(url: string, signal?: AbortSignal): Promise<pg.Client> {
   const deadline = performance.now() + recoveryLimitMs;
   for (;;) {
-    const client = createClient({ url, applicationName: "chat4all lock" });
+    const client = new pg.Client({
+      connectionString: url,
+      application_name: "chat4all lock",
+      connectionTimeoutMillis: connectLimitMs,
+    });
     client.on("error", () => {});
     try {
       await client.connect();
@@ -61,6 +64,12 @@ async function open(url: string, signal?: AbortSignal): Promise<pg.Client> {
 }
 
 const cannotConnectNow = "57P03";
+
+/** PostgreSQL refuses for good, for example for a wrong password, unless it starts, stops or has no free connection. */
+export function mayConnectLater(error: unknown): boolean {
+  // Source: PostgreSQL 18, appendix A.
+  return !(error instanceof pg.DatabaseError) || /^(08|57P|53300)/.test(error.code ?? "");
+}
 
 async function tryLock(client: pg.Client): Promise<boolean> {
   const deadline = performance.now() + lockLimitMs;

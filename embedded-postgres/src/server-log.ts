@@ -1,5 +1,5 @@
 import { copyFileSync, openSync, readFileSync, statSync, truncateSync } from "node:fs";
-import { explainFileError } from "../data-dir.ts";
+import { explainFileError } from "./data-dir.ts";
 
 /** The log of PostgreSQL. The file and its predecessor (`.1`) have about `maxBytes` each. */
 export type ServerLog = ReturnType<typeof serverLog>;
@@ -36,7 +36,7 @@ export function serverLog(path: string) {
   };
 }
 
-/** A failure of the log must not stop the hub. */
+/** A failure of the log must not stop this process. */
 function attempt(work: () => void): void {
   try {
     work();

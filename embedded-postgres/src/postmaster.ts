@@ -2,10 +2,8 @@ import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { closeSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
-import { diskFull } from "../data-dir.ts";
-import { StartError } from "../start-error.ts";
-import { startTimeoutMs } from "../start-progress.ts";
 import type { Binaries } from "./binaries.ts";
+import { DataDirError, diskFull } from "./data-dir.ts";
 import { chooseEndpoint, type Endpoint } from "./endpoint.ts";
 import {
   isAlive,
@@ -26,7 +24,7 @@ export type Postmaster = { pid: number; endpoint: Endpoint; exited: Promise<void
 export type ServerPlace = { directory: string; binaries: Binaries; user: ServerUser; serverLog: ServerLog };
 
 /** `isPassing`: another start soon may succeed. */
-class PostmasterFailed extends StartError {
+class PostmasterFailed extends DataDirError {
   override name = "PostmasterFailed";
   readonly isPassing: boolean;
   readonly code: string | undefined;
@@ -67,6 +65,8 @@ const orphanLimitMs = 1000;
 /** Replaying the log after a crash may take long, and must not be interrupted. */
 const recoveryLimitMs = 10 * 60_000;
 const pollMs = 10;
+/** For a server of another process to become ready, or to end. */
+const notReadyLimitMs = 60_000;
 
 /** In a session of its own, so that a Ctrl-C does not reach it. Throws `PostmasterFailed`. */
 async function startPostmaster(place: ServerPlace, endpoint: Endpoint, signal?: AbortSignal): Promise<Postmaster> {
@@ -102,13 +102,13 @@ async function startPostmaster(place: ServerPlace, endpoint: Endpoint, signal?: 
 }
 
 async function findPostmaster(directory: string, signal?: AbortSignal): Promise<Postmaster | null> {
-  const deadline = performance.now() + startTimeoutMs;
+  const deadline = performance.now() + notReadyLimitMs;
   for (;;) {
     const file = readPidFile(directory);
     if (!file || !isServerOf(file.pid, directory)) return null;
     if (file.status === "ready") return { pid: file.pid, endpoint: file.endpoint, exited: exitOf(file.pid) };
     if (performance.now() > deadline) {
-      throw new StartError(
+      throw new DataDirError(
         `A PostgreSQL (process ${file.pid}) runs in ${directory} but is ${file.status || "not ready"}: stop it and start again.`,
       );
     }

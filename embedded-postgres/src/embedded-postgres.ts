@@ -1,29 +1,29 @@
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { systemClock } from "../clock.ts";
-import { openDataDir } from "../data-dir.ts";
-import { isRetryableDbError, type Log } from "../postgres.ts";
-import { StartError } from "../start-error.ts";
-import type { WaitFor } from "../start-progress.ts";
-import { openTroubles, type Troubles } from "../troubles.ts";
 import { findBinaries } from "./binaries.ts";
-import { prepareCluster, readPassword } from "./data-directory.ts";
+import { prepareCluster, readPassword } from "./cluster.ts";
+import { DataDirError, openDataDir } from "./data-dir.ts";
+import { DataDirectoryInUse, type DirectoryLock, mayConnectLater, takeDirectoryLock } from "./directory-lock.ts";
 import { connectionUrl, type Endpoint } from "./endpoint.ts";
-import { DataDirectoryInUse, type HubLock, takeHubLock } from "./hub-lock.ts";
 import { adoptOrStart, type Postmaster, type ServerPlace, stopPostmaster } from "./postmaster.ts";
 import { isServerOf, readPidFile } from "./processes.ts";
 import { serverLog } from "./server-log.ts";
 import { chooseServerUser } from "./server-user.ts";
-import { supervise } from "./supervisor.ts";
+import { type Log, supervise } from "./supervisor.ts";
+
+export { DataDirectoryInUse } from "./directory-lock.ts";
 
 type EmbeddedPostgresOptions = {
   dataDir: string;
   log: Log;
-  troubles?: Troubles;
-  /** Another hub has taken the data directory: this process should end. */
+  /** Another process has taken the data directory: this one should end. */
   onFailed(error: Error): void;
-  waitFor?: WaitFor;
+  /** PostgreSQL went away and could not be started: called after every try, until one succeeds. */
+  onRestartFailed?(error: unknown): void;
+  onRestarted?(): void;
+  /** Called with what the start waits for from now on, such as "PostgreSQL to start". */
+  waitFor?(what: string): void;
   signal?: AbortSignal;
 };
 
@@ -37,9 +37,9 @@ export type EmbeddedPostgres = {
 
 /**
  * Each step survives a kill at any moment: the cluster is created aside and renamed into place; a server that still
- * runs in it is taken over, else one is started, independent of the terminal and the hub; a session lock on it refuses
- * a second hub; when the server or the lock's connection dies, both are restored at the same address, so that pools
- * reconnect. Throws a `StartError`.
+ * runs in it is taken over, else one is started, independent of the terminal and this process; a session lock on it
+ * refuses a second process; when the server or the lock's connection dies, both are restored at the same address, so
+ * that pools reconnect. Throws a `DataDirError`.
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const { waitFor = () => {}, signal } = options;
@@ -54,13 +54,13 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   waitFor("PostgreSQL to start");
   const { postmaster, adopted, lock } = await holdServer(
     place,
-    (endpoint) => takeHubLock(urlOf(endpoint), dataDir, signal),
+    (endpoint) => takeDirectoryLock(urlOf(endpoint), dataDir, signal),
     signal,
   );
   const url = urlOf(postmaster.endpoint);
-  const takeLock = (signal: AbortSignal) => takeHubLock(url, dataDir, signal);
-  const { log, onFailed, troubles = openTroubles({ log, clock: systemClock }) } = options;
-  const stop = supervise({ place, postmaster, lock, takeLock, log, troubles, onFailed });
+  const takeLock = (signal: AbortSignal) => takeDirectoryLock(url, dataDir, signal);
+  const { log, onFailed, onRestartFailed = () => {}, onRestarted = () => {} } = options;
+  const stop = supervise({ place, postmaster, lock, takeLock, log, onFailed, onRestartFailed, onRestarted });
   return { url, adopted, stop, [Symbol.asyncDispose]: stop };
 }
 
@@ -68,7 +68,7 @@ export function hasCluster(dataDir: string): boolean {
   return existsSync(join(dataDir, "postgres", "PG_VERSION"));
 }
 
-/** The URL of the database; null without a running hub, which may end at any moment. */
+/** The URL of the database; null if no process runs one. It may end at any moment. */
 export function findRunningDatabase(dataDir: string): string | null {
   const directory = join(resolve(dataDir), "postgres");
   const file = readPidFile(directory);
@@ -79,7 +79,7 @@ export function findRunningDatabase(dataDir: string): string | null {
 /** A server that was found running may be ending: then the next one is ours. */
 async function holdServer(
   place: ServerPlace,
-  takeLock: (endpoint: Endpoint) => Promise<HubLock>,
+  takeLock: (endpoint: Endpoint) => Promise<DirectoryLock>,
   signal?: AbortSignal,
 ) {
   let isOurs = false;
@@ -89,9 +89,9 @@ async function holdServer(
     try {
       return { postmaster, adopted: !isOurs, lock: await takeLock(postmaster.endpoint) };
     } catch (error) {
-      // The server of another hub keeps running, also when we have just started it.
+      // The server of another process keeps running, also when we have just started it.
       if (error instanceof DataDirectoryInUse) throw error;
-      if (tries < mostTries && !signal?.aborted && isRetryableDbError(error)) await delay(pauseMs);
+      if (tries < mostTries && !signal?.aborted && mayConnectLater(error)) await delay(pauseMs);
       else {
         if (isOurs) await stopPostmaster(postmaster, place);
         throw unreachable(postmaster, place, error);
@@ -104,7 +104,7 @@ async function holdServer(
 const mostTries = 20;
 const pauseMs = 200;
 
-function unreachable({ pid }: Postmaster, { directory, serverLog }: ServerPlace, cause: unknown): StartError {
+function unreachable({ pid }: Postmaster, { directory, serverLog }: ServerPlace, cause: unknown): DataDirError {
   const sentence = `PostgreSQL (process ${pid}) runs in ${directory} but refuses us (${(cause as Error).message}): stop it and start again; more in ${serverLog.path}.`;
-  return new StartError(sentence, { cause });
+  return new DataDirError(sentence, { cause });
 }

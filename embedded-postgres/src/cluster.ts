@@ -6,9 +6,7 @@ import { chown } from "node:fs/promises";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { promisify } from "node:util";
-import { diskFull, explainFileError } from "../data-dir.ts";
-import { syncDirectory, writeFileDurably } from "../durable-file.ts";
-import { StartError } from "../start-error.ts";
+import { DataDirError, diskFull, explainFileError, syncDirectory, writeFileDurably } from "./data-dir.ts";
 import { databaseRole } from "./endpoint.ts";
 import { isAlive, killInitdbIn, signalAtExit } from "./processes.ts";
 import { reasonOf, saysDiskFull } from "./server-log.ts";
@@ -33,7 +31,7 @@ function isCluster(directory: string): boolean {
   if (existsSync(join(directory, "PG_VERSION"))) return true;
   const stats = statSync(directory, { throwIfNoEntry: false });
   if (!stats || (stats.isDirectory() && readdirSync(directory).length === 0)) return false;
-  throw new StartError(
+  throw new DataDirError(
     `${directory} contains something other than a PostgreSQL database: move it away, or set another DATA_DIR.`,
   );
 }
@@ -71,7 +69,7 @@ async function makeCluster(directory: string, options: ClusterOptions): Promise<
   } catch (error) {
     removeFolder(temporary);
     rmSync(passwordFile, { force: true });
-    throw error instanceof StartError ? error : explainFileError(error, dataDir);
+    throw error instanceof DataDirError ? error : explainFileError(error, dataDir);
   }
 }
 
@@ -102,8 +100,8 @@ async function runInitdb(
   forgetExit();
   if (code === 0) return;
   signal?.throwIfAborted();
-  if (saysDiskFull(output)) throw new StartError(diskFull(directory));
-  throw new StartError(`The database could not be created in ${directory}: ${reasonOf(output)}.`);
+  if (saysDiskFull(output)) throw new DataDirError(diskFull(directory));
+  throw new DataDirError(`The database could not be created in ${directory}: ${reasonOf(output)}.`);
 }
 
 /** If another process was faster, its folder stays. */
@@ -126,7 +124,7 @@ function refuseForeign(directory: string, user: ServerUser): void {
   const owner = statSync(directory, { throwIfNoEntry: false })?.uid;
   const self = process.getuid?.();
   if (user.kind === "other" || owner === undefined || self === undefined || owner === self) return;
-  throw new StartError(
+  throw new DataDirError(
     `${directory} belongs to user ${owner}: start as that user, or give the folder to user ${self}.`,
   );
 }

@@ -1,14 +1,16 @@
+import { once } from "node:events";
 import { rmSync } from "node:fs";
-import { createServer } from "node:net";
+import { type AddressInfo, createServer, type ListenOptions } from "node:net";
 import { join } from "node:path";
-import { freePort } from "../free-port.ts";
 
 export type Endpoint = { kind: "socket"; folder: string; port: number } | { kind: "tcp"; host: string; port: number };
 
 /** A socket is faster and takes no port. Windows, long paths and some file systems need a port. */
 export async function chooseEndpoint(directory: string): Promise<Endpoint> {
   if (await canHoldSocket(directory)) return { kind: "socket", folder: directory, port: socketNumber };
-  return { kind: "tcp", host: "127.0.0.1", port: await freePort() };
+  const host = "127.0.0.1";
+  const { port } = (await listenOnce({ host, port: 0 })) as AddressInfo;
+  return { kind: "tcp", host, port };
 }
 
 export const databaseRole = "chat4all";
@@ -29,13 +31,18 @@ async function canHoldSocket(directory: string): Promise<boolean> {
   if (Buffer.byteLength(path) > longestSocketPathBytes) return false;
   const trial = join(directory, ".trial");
   rmSync(trial, { force: true });
-  return canListen(trial);
+  return listenOnce({ path: trial }).then(
+    () => true,
+    () => false,
+  );
 }
 
-function canListen(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once("error", () => resolve(false));
-    server.listen(path, () => server.close(() => resolve(true)));
-  });
+/** The address was free a moment ago: another process may take it first. */
+async function listenOnce(where: ListenOptions): Promise<AddressInfo | string | null> {
+  const server = createServer().listen(where);
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  return address;
 }

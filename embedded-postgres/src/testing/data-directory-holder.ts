@@ -1,10 +1,10 @@
 /**
- * A hub that only holds a data directory, in a process that tests kill. `node data-directory-holder.ts <dataDir>` prints
+ * Holds a data directory, in a process that tests kill. `node data-directory-holder.ts <dataDir>` prints
  * its database, or the error, as one line of JSON, and stops on SIGTERM.
  */
-import { startEmbeddedPostgres } from "../lib/embedded-postgres/embedded-postgres.ts";
+import { startEmbeddedPostgres } from "../embedded-postgres.ts";
 
-const quiet = { info() {}, warn() {}, error() {} };
+const quiet = { info() {}, warn() {} };
 const stop = new Promise((resolve) => process.once("SIGTERM", resolve));
 const alive = setInterval(() => {}, 60_000);
 try {

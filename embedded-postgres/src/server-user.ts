@@ -2,13 +2,13 @@ import { type ChildProcess, execFile, type SpawnOptions, spawn } from "node:chil
 import { once } from "node:events";
 import { statSync } from "node:fs";
 import { promisify } from "node:util";
-import { StartError } from "../start-error.ts";
+import { DataDirError } from "./data-dir.ts";
 import { readOrEmpty } from "./processes.ts";
 
 /** PostgreSQL refuses root. `wrapper` is the command in front, empty when that user can read all files. */
 export type ServerUser = { kind: "self" } | { kind: "other"; uid: number; gid: number; wrapper: readonly string[] };
 
-/** As root: the owner of the data directory if not root, else `postgres`, else `nobody`. Throws a `StartError`. */
+/** As root: the owner of the data directory if not root, else `postgres`, else `nobody`. Throws a `DataDirError`. */
 export async function chooseServerUser(
   directory: string,
   mustReach: { program: string; folder: string },
@@ -16,7 +16,7 @@ export async function chooseServerUser(
   if (process.getuid?.() !== 0) return { kind: "self" };
   const ids = ownerOf(directory) ?? (await lookUp("postgres")) ?? (await lookUp("nobody"));
   if (!ids) {
-    throw new StartError(
+    throw new DataDirError(
       "PostgreSQL does not run as root and there is no user postgres or nobody: start as another user, or set DATABASE_URL.",
     );
   }
@@ -24,7 +24,7 @@ export async function chooseServerUser(
     const user: ServerUser = { kind: "other", ...ids, wrapper };
     if (await reaches(user, mustReach)) return user;
   }
-  throw new StartError(
+  throw new DataDirError(
     `PostgreSQL does not run as root, and user ${ids.uid} cannot reach ${mustReach.program} or ${mustReach.folder}: ` +
       "move both out of private folders, start as another user, or set DATABASE_URL.",
   );
