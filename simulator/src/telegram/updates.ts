@@ -145,7 +145,7 @@ export function deleteWebhook(call: BotCall): Answer {
 export function getWebhookInfo({ state, account }: BotCall): Answer {
   const { webhook_url, max_connections, allowed_updates } = account.fields;
   const sender = state.world.webhooks.queueSender(account);
-  const failure = sender.lastFailure();
+  const failure = sender.lastFailure;
   const result = {
     url: webhook_url ?? "",
     has_custom_certificate: false,

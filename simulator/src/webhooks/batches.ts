@@ -17,48 +17,75 @@ interface Batch {
  * Sends the events of an account in batches, several POSTs under way at once.
  * A refused batch is tried again as it was, later; newer ones do not wait for it.
  */
-export function createBatchSender(parts: SenderParts): Sender {
-  const waiting = new Fifo<WebhookEvent>();
-  const retries = new Fifo<Batch>();
-  let underWay = 0;
-  let lastStart = Number.NEGATIVE_INFINITY;
-  let isPlanned = false;
-  let generation = 0;
+export class BatchSender implements Sender {
+  readonly #parts: SenderParts;
+  readonly #waiting = new Fifo<WebhookEvent>();
+  readonly #retries = new Fifo<Batch>();
+  #underWay = 0;
+  #lastStart = Number.NEGATIVE_INFINITY;
+  #isPlanned = false;
+  #generation = 0;
+
+  constructor(parts: SenderParts) {
+    this.#parts = parts;
+  }
+
+  push(event: WebhookEvent): void {
+    this.#waiting.add(event);
+    if (this.#underWay < this.#limit()) this.#wake();
+  }
+
+  retarget(): void {
+    this.#wake();
+  }
+
+  clear(): void {
+    this.#generation += 1;
+    this.#isPlanned = false;
+    this.#waiting.clear();
+    this.#retries.clear();
+  }
+
+  #limit(): number {
+    return this.#parts.rules.inFlight(this.#parts.account());
+  }
 
   /** Plans one start: at once after a quiet moment, else when the linger is over. */
-  function wake(): void {
-    if (isPlanned) return;
-    isPlanned = true;
-    const born = generation;
+  #wake(): void {
+    if (this.#isPlanned) return;
+    this.#isPlanned = true;
+    const born = this.#generation;
     const run = () => {
-      if (born === generation) start();
+      if (born === this.#generation) this.#start();
     };
-    const waitMs = retries.size > 0 ? 0 : lastStart + lingerMs - parts.now();
+    const waitMs = this.#retries.size > 0 ? 0 : this.#lastStart + lingerMs - this.#parts.now();
     if (waitMs <= 0) setImmediate(run);
     else setTimeout(run, waitMs).unref();
   }
 
-  function start(): void {
-    isPlanned = false;
-    const limit = parts.rules.inFlight(parts.account());
-    while (underWay < limit) {
-      const batch = retries.take(1)[0] ?? next();
+  #start(): void {
+    this.#isPlanned = false;
+    const limit = this.#limit();
+    while (this.#underWay < limit) {
+      const batch = this.#retries.take(1)[0] ?? this.#next();
       if (!batch) return;
-      void send(batch);
+      void this.#send(batch);
     }
   }
 
-  function next(): Batch | undefined {
-    if (waiting.size === 0) return undefined;
-    if (waiting.size < maxBatchEvents && parts.now() - lastStart < lingerMs) {
-      wake();
+  #next(): Batch | undefined {
+    if (this.#waiting.size === 0) return undefined;
+    const now = this.#parts.now();
+    if (this.#waiting.size < maxBatchEvents && now - this.#lastStart < lingerMs) {
+      this.#wake();
       return undefined;
     }
-    lastStart = parts.now();
-    return { events: waiting.take(maxBatchEvents), failures: 0 };
+    this.#lastStart = now;
+    return { events: this.#waiting.take(maxBatchEvents), failures: 0 };
   }
 
-  async function send(batch: Batch): Promise<void> {
+  async #send(batch: Batch): Promise<void> {
+    const parts = this.#parts;
     const events = batch.events.filter(parts.isPending);
     const url = parts.account().webhookUrl;
     const expired = url === undefined ? events : events.filter((event) => isExpired(parts, event));
@@ -66,36 +93,22 @@ export function createBatchSender(parts: SenderParts): Sender {
     const live = events.filter((event) => !expired.includes(event));
     if (live.length === 0 || url === undefined) return;
 
-    const born = generation;
-    underWay += 1;
+    const born = this.#generation;
+    this.#underWay += 1;
     const outcome = await postWebhook(parts, url, live, batch.failures);
-    underWay -= 1;
-    if (born !== generation) return wake();
+    this.#underWay -= 1;
+    if (born !== this.#generation) return this.#wake();
     if (outcome.kind === "accepted") parts.finish(live);
-    else retryIn(outcome.retryAfterMs, { events: live, failures: batch.failures + 1 });
-    if (waiting.size > 0 || retries.size > 0) wake();
+    else this.#retryIn(outcome.retryAfterMs, { events: live, failures: batch.failures + 1 });
+    if (this.#waiting.size > 0 || this.#retries.size > 0) this.#wake();
   }
 
-  function retryIn(waitMs: number, batch: Batch): void {
-    const born = generation;
-    parts.at(parts.now() + waitMs, () => {
-      if (born !== generation) return;
-      retries.add(batch);
-      wake();
+  #retryIn(waitMs: number, batch: Batch): void {
+    const born = this.#generation;
+    this.#parts.at(this.#parts.now() + waitMs, () => {
+      if (born !== this.#generation) return;
+      this.#retries.add(batch);
+      this.#wake();
     });
   }
-
-  return {
-    push(event) {
-      waiting.add(event);
-      if (underWay < parts.rules.inFlight(parts.account())) wake();
-    },
-    retarget: wake,
-    clear() {
-      generation += 1;
-      isPlanned = false;
-      waiting.clear();
-      retries.clear();
-    },
-  };
 }

@@ -5,10 +5,10 @@ import type { HttpClient } from "../http/client.ts";
 import type { Random } from "../random.ts";
 import type { Schedule } from "../schedule.ts";
 import type { Settings } from "../settings.ts";
-import { createBatchSender } from "./batches.ts";
+import { BatchSender } from "./batches.ts";
 import type { WebhookEvent, WebhookRules } from "./event.ts";
 import type { Sender, SenderParts } from "./post.ts";
-import { createQueueSender, type QueueSender } from "./queues.ts";
+import { QueueSender } from "./queues.ts";
 
 /** Events that may wait before a person's next one is refused. */
 export const maxWaitingForInbound = 100_000;
@@ -109,7 +109,7 @@ export class Webhooks {
     const rules = this.#rules.get(account.channel);
     if (!rules) throw new Error(`no webhook rules for channel ${account.channel}`);
     const parts = this.#senderParts(account, rules);
-    const sender = rules.order === "queues" ? createQueueSender(parts) : createBatchSender(parts);
+    const sender = rules.order === "queues" ? new QueueSender(parts) : new BatchSender(parts);
     this.#senders.set(account.channel, account.id, sender);
     return sender;
   }
