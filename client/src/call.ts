@@ -38,7 +38,7 @@ function errorOf(body: unknown): ErrorFields {
   return typeof error === "object" && error !== null ? error : {};
 }
 
-export interface CallOptions {
+interface CallOptions {
   body?: unknown;
   query?: Record<string, string | number | undefined>;
   headers?: Record<string, string>;
@@ -46,7 +46,7 @@ export interface CallOptions {
   isPublic?: boolean;
 }
 
-export interface Answer<Body> {
+interface Answer<Body> {
   status: number;
   headers: Headers;
   body: Body;
@@ -58,7 +58,7 @@ export interface Answer<Body> {
  */
 export type Call = <Body>(method: string, path: string, options?: CallOptions) => Promise<Answer<Body>>;
 
-export interface CallerOptions {
+interface CallerOptions {
   url: string;
   authorization: () => Promise<string | null>;
   fetch: typeof fetch;

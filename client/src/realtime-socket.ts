@@ -1,6 +1,6 @@
 import type { ClientFrame, ServerFrame } from "./frames.ts";
 
-export interface SocketOptions {
+interface SocketOptions {
   WebSocket: typeof WebSocket;
   url: string;
   token: string;

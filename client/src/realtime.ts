@@ -57,7 +57,7 @@ export interface RealtimeConnection extends AsyncIterable<RealtimeFrame>, AsyncD
   readonly ended: Promise<void>;
 }
 
-export interface RealtimeDeps {
+interface RealtimeDeps {
   url: string;
   session: Session;
   call: Call;

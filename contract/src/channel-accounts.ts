@@ -23,7 +23,7 @@ export const ChannelAccountStatus = named(
 );
 
 /** Unknown fields are refused. */
-export const ChannelAccountSettings = named(
+const ChannelAccountSettings = named(
   "ChannelAccountSettings",
   Type.Object(
     {

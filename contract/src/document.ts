@@ -20,7 +20,7 @@ const errors: Record<ErrorStatus, readonly [name: string, meaning: string]> = {
   503: ["ServiceUnavailable", "`OVERLOADED`: retry after `retry-after` seconds."],
 };
 
-export interface DocumentInfo {
+interface DocumentInfo {
   title: string;
   version: string;
   description: string;

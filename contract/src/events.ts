@@ -145,7 +145,7 @@ const GapFrame = named(
 );
 
 /** An event of the feed as in pages, streams and sockets, or the gap in its place. */
-export const Frame = named(
+const Frame = named(
   "Frame",
   oneOf(
     "type",

@@ -34,7 +34,7 @@ export const metadataChange = nullable(metadata);
 export const channelPattern = "^[a-z]{1,30}$";
 export const channelName = Type.String({ pattern: channelPattern });
 
-export const participantKinds = ["user", "contact", "workspace"] as const;
+const participantKinds = ["user", "contact", "workspace"] as const;
 export type ParticipantKind = (typeof participantKinds)[number];
 
 export const participantFields = {

@@ -122,7 +122,7 @@ export const ErrorBody = named(
 );
 
 /** As the hub writes it, in characters that need no escaping in a URL. */
-export const pageCursor = Type.String({
+const pageCursor = Type.String({
   maxLength: 500,
   pattern: "^[A-Za-z0-9_-]+$",
   description:

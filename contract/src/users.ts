@@ -6,7 +6,7 @@ import { closed, line, maxSearchLength, named, pageOf, pageQuery, time, uuid, vi
 /** What a username may be: ASCII, so that no two look the same. */
 export const usernamePattern = "^[A-Za-z0-9][A-Za-z0-9._-]{2,49}$";
 
-export const username = Type.String({
+const username = Type.String({
   pattern: usernamePattern,
   description: "3 to 50 of a–z, 0–9, dot, dash and underscore. Unique in the hub, ignoring case.",
 });

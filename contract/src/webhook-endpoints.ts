@@ -4,7 +4,7 @@ import { operations } from "./operation.ts";
 import { closed, line, named, nullable, pageOf, pageQuery, time, uuid } from "./schemas.ts";
 
 /** The names that an endpoint may subscribe to: types of events, and groups of types. */
-export const webhookEvents = [...(Object.keys(eventGroups) as EventGroup[]), ...eventNames, testEvent] as const;
+const webhookEvents = [...(Object.keys(eventGroups) as EventGroup[]), ...eventNames, testEvent] as const;
 
 export const maxUrlLength = 2_000;
 export const maxEndpoints = 50;
@@ -23,7 +23,7 @@ const WebhookEvent = named(
   Type.Enum([...webhookEvents] as unknown as [WebhookEventName, ...WebhookEventName[]]),
 );
 
-export const WebhookEndpointStatus = named("WebhookEndpointStatus", Type.Enum(["enabled", "disabled"]));
+const WebhookEndpointStatus = named("WebhookEndpointStatus", Type.Enum(["enabled", "disabled"]));
 
 const inputs = {
   url: Type.String({

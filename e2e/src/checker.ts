@@ -19,7 +19,7 @@ export interface Checker {
   report(): Report;
 }
 
-export type AcceptedMessage = {
+type AcceptedMessage = {
   conversation: string;
   seq: number;
   messageId: string;
@@ -27,7 +27,7 @@ export type AcceptedMessage = {
   recipients: readonly string[];
 } & MessageKey;
 
-export type MaybeAccepted = { conversation: string; recipients: readonly string[] } & MessageKey;
+type MaybeAccepted = { conversation: string; recipients: readonly string[] } & MessageKey;
 
 /** By what a received message is recognised: unique among all that a recipient gets. */
 type MessageKey = { key: string } | { text: string };

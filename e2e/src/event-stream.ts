@@ -1,5 +1,5 @@
 /** One event of a stream as a browser dispatches it. */
-export interface StreamEvent {
+interface StreamEvent {
   id: string;
   data: string;
 }

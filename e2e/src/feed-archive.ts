@@ -12,8 +12,6 @@ export interface ArchivedEvent extends FeedRecord {
   at: Date;
 }
 
-export type FeedArchive = Awaited<ReturnType<typeof openFeedArchive>>;
-
 /** All events of a workspace, also those that are deleted later: `collect` before you `clear`. */
 export async function openFeedArchive(databaseUrl: string, workspaceId: string) {
   const client = new pg.Client({ connectionString: databaseUrl });

@@ -19,7 +19,7 @@ export interface ReceivedFrame {
 /** `maybe`: it came while the client's membership was changing, so it may arrive or not. */
 export type Sight = "always" | "never" | "maybe";
 
-export interface ReceivedStream {
+interface ReceivedStream {
   /** All events, oldest first, at the positions from `feed[0].position` on without holes. */
   feed: readonly FeedRecord[];
   /** The position after which the client began. */

@@ -51,7 +51,7 @@ export interface OpenCommand {
   shows: string;
 }
 
-export interface GuideRun {
+interface GuideRun {
   blocks: readonly Block[];
   folder: string;
   env: Record<string, string>;

@@ -53,7 +53,7 @@ export const quickRetries = {
   BUS_LEASE: "1s",
 };
 
-export interface TestHubOptions {
+interface TestHubOptions {
   /** Environment variables; what is not named is chosen for tests. */
   env?: Record<string, string>;
   /** Log lines of level `error` that the test brings about: all others fail it at the end. */

@@ -7,7 +7,7 @@ export interface Frame extends Record<string, unknown> {
   cursor: string;
 }
 
-export interface ListenOptions {
+interface ListenOptions {
   /** The hub's address, as it prints it. */
   url: string;
   token: string;

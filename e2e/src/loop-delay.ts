@@ -54,7 +54,7 @@ const clientThread = `
   });
 `;
 
-export interface Answered {
+interface Answered {
   status: number;
   /** Length of the body, in characters. */
   length: number;

@@ -7,11 +7,11 @@ import type { SimulatorClient } from "./simulator-client.ts";
 
 const requestsAtOnce = 16;
 
-export interface Observed extends Report {
+interface Observed extends Report {
   messages: Message[];
 }
 
-export interface ObserveOptions {
+interface ObserveOptions {
   client: Client;
   simulator: SimulatorClient;
   /** All that were written to. */

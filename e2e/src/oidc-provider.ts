@@ -4,10 +4,7 @@ import { Provider } from "oidc-provider";
 import { freePort } from "../../server/src/testing/free-port.ts";
 
 /** Who can log in at the provider; the name they type there is their subject. */
-export type People = Record<
-  string,
-  { email: string; email_verified: boolean; name: string; preferred_username: string }
->;
+type People = Record<string, { email: string; email_verified: boolean; name: string; preferred_username: string }>;
 
 export interface OidcProvider extends AsyncDisposable {
   issuer: string;

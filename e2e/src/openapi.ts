@@ -3,7 +3,7 @@ import { Ajv2020 as Ajv, type ValidateFunction } from "ajv/dist/2020.js";
 import addFormats from "ajv-formats";
 import { lineFormat, visibleFormat } from "../../contract/src/schemas.ts";
 
-export interface OpenApi {
+interface OpenApi {
   paths: Record<string, Record<string, { responses: Record<string, ResponseOrReference> }>>;
 }
 

@@ -39,7 +39,7 @@ export async function pointersOf(owner: Owner): Promise<Pointer[]> {
     .map(({ name, column }) => ({ table: tables.get(name)!, column }));
 }
 
-export interface Attempted {
+interface Attempted {
   /** The error for a row that names a row of the same workspace; null: accepted. */
   own: string | null;
   /** The error for the same row when it names a row of the other workspace. */

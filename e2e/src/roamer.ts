@@ -14,7 +14,7 @@ export type RoamerKind = "address" | "frame" | "stream" | "poller";
  * has said anything.
  */
 export const endings = ["burst", "moment", "polite", "stall", "forgotten", "catching-up", "before-hello"] as const;
-export type Ending = (typeof endings)[number];
+type Ending = (typeof endings)[number];
 
 /** One connection of a client. It keeps no events. */
 export interface Connection {

@@ -8,7 +8,7 @@ import { programPath } from "../../server/src/testing/programs.ts";
 const shellLimitMs = patient(60_000);
 
 /** A request that a script made with curl. */
-export interface Request {
+interface Request {
   /** What `BLOCK` was in the shell; 0 when it was not set. */
   block: number;
   /** The arguments of curl. */
@@ -24,7 +24,7 @@ export interface Ran {
   requests: Request[];
 }
 
-export interface ShellOptions {
+interface ShellOptions {
   env?: Record<string, string>;
   limitMs?: number;
   /** Shell scripts that replace programs, by name. */

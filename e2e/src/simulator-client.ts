@@ -15,7 +15,7 @@ export interface PlatformMessage {
 }
 
 /** A read mark or typing that a person was shown. */
-export interface PlatformSignal {
+interface PlatformSignal {
   channel: string;
   to: string | null;
   kind: "read" | "typing";
@@ -46,7 +46,7 @@ export interface Fault {
   destroy?: boolean;
 }
 
-export interface SimulatorSettings {
+interface SimulatorSettings {
   auto_receipts?: boolean | "sent" | "delivered" | "read";
   receipt_delay_ms?: number;
   latency_ms?: number;
@@ -61,7 +61,7 @@ export type InboundPayload =
   | { type: "reaction"; message_id: string; emoji: string }
   | { type: "file"; content_type: string; filename?: string; caption?: string };
 
-export interface Inbound {
+interface Inbound {
   channel: string;
   from: string;
   name?: string;

@@ -1,7 +1,7 @@
 import type { Pool } from "../../server/src/lib/postgres.ts";
 
 /** Statements of the hub whose conditions on the workspace are taken out before they are run. */
-export interface Stripping {
+interface Stripping {
   wrap<P extends Pool>(pool: P): P;
   /** The statements that had such conditions, each once. */
   stripped: ReadonlySet<string>;
@@ -45,7 +45,7 @@ export function openStripping(): Stripping {
 }
 
 /** Every comparison of a workspace holds; parameters stay, so that their numbers do. */
-export function withoutFilters(text: string): string {
+function withoutFilters(text: string): string {
   return text
     .replaceAll(/(?:\b\w+\.)?\bworkspace_id\s*=\s*(?:\w+\.)?workspace_id\b/g, "true")
     .replaceAll(/(?:\b\w+\.)?\bworkspace_id\s*=\s*(\$\d+)(?:::uuid)?/g, "($1::uuid IS NOT NULL)")

@@ -90,7 +90,7 @@ export interface Context extends AsyncDisposable {
   readonly isOnlyProcess: boolean;
 }
 
-export interface ContextOptions {
+interface ContextOptions {
   config: Config;
   log: Logger;
   /** The embedded database cannot be restarted: end the process. */

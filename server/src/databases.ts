@@ -17,7 +17,7 @@ export interface Databases extends AsyncDisposable {
   acceptDbOf(workspaceId: string): RequestDb;
 }
 
-export interface DatabasesOptions {
+interface DatabasesOptions {
   url: string;
   /** Connections for requests, and as many for the pipeline. */
   size: number;

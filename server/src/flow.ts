@@ -17,7 +17,7 @@ import { topics } from "./topics.ts";
 import { watchProgress } from "./watch-progress.ts";
 import { startWebhookEndpoints } from "./webhook-endpoints/webhook-endpoints.ts";
 
-export interface Part {
+interface Part {
   name: string;
   /** A process with one of these roles runs it; without them every process does. */
   roles?: readonly Role[];
@@ -30,7 +30,7 @@ export interface Running {
 }
 
 /** A step that reads a topic of the bus, writes where it says, and may run twice on the same input. */
-export interface Step extends Part {
+interface Step extends Part {
   reads: string;
   group: string;
   writes: readonly string[];

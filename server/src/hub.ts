@@ -12,7 +12,7 @@ import { ensureFirstAdmin, type FirstAdmin } from "./log-in/log-in.ts";
 import { type Phase, readDatabaseWarnings } from "./readiness.ts";
 import { spawnSimulator } from "./simulator-process.ts";
 
-export interface HubOptions {
+interface HubOptions {
   config: Config;
   log: Logger;
   /** The hub cannot continue: end the process. */

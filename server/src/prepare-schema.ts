@@ -3,7 +3,7 @@ import { type Log, openPool } from "./lib/postgres.ts";
 import { StartError } from "./lib/start-error.ts";
 import { type Start, unlessAborted, unusable } from "./lib/start-retry.ts";
 
-export interface SchemaOptions extends Start {
+interface SchemaOptions extends Start {
   isEmbedded: boolean;
   log: Log;
 }

@@ -3,7 +3,7 @@ import { ed25519Keys, type SigningKeys, sharedSecrets } from "./credentials/cred
 import { namedKey, type SecretBoxKey } from "./lib/secret-box.ts";
 import type { GeneratedSecrets } from "./lib/secrets-file.ts";
 
-export interface Secrets {
+interface Secrets {
   signingKeys: SigningKeys;
   /** Newest first. */
   encryptionKeys: SecretBoxKey[];

@@ -11,7 +11,7 @@ import { startTimeoutMs } from "./lib/start-progress.ts";
 const program = fileURLToPath(new URL("../../simulator/src/main.ts", import.meta.url));
 const stopTimeoutMs = 3_000;
 
-export interface SimulatorProcess extends AsyncDisposable {
+interface SimulatorProcess extends AsyncDisposable {
   /** Makes it read its journal and listen on this server's port; resolves with its URL when it answers. */
   start(server: Server): Promise<string>;
 }

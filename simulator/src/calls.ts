@@ -15,7 +15,7 @@ export function json(status: number, body: unknown, headers?: Record<string, str
   return headers ? { ...answer, headers } : answer;
 }
 
-export interface Call {
+interface Call {
   run: () => Answer | Promise<Answer>;
   /** The platform's answer to what `run` threw, and while it is `down`. */
   explain: (error: unknown) => Answer;

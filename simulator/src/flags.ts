@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import type { SimulatorOptions } from "./simulator.ts";
 
-export type Command =
+type Command =
   | { kind: "help" }
   | { kind: "start"; options: SimulatorOptions /** The parent process sends the port. */; inheritsPort: boolean };
 

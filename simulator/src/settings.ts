@@ -1,4 +1,4 @@
-import { boolean, integer, number, object, oneOf, optional } from "./fields.ts";
+import { boolean, integer, number, oneOf, optional } from "./fields.ts";
 
 export interface ChannelSettings {
   /** How far receipts go by themselves: `true` is as far as `read`, `false` is none. */
@@ -37,8 +37,6 @@ export const settingFields = {
   throughput_per_second: optional(integer(0, 1_000_000)),
   enforce_window: optional(boolean),
 };
-
-export const readSettings = object(settingFields);
 
 export class Settings {
   readonly #defaults = new Map<string, ChannelSettings>();

@@ -21,7 +21,7 @@ export interface BenchHub extends AsyncDisposable {
   startedInMs: number;
 }
 
-export interface HubOptions {
+interface HubOptions {
   dataDir: string;
   roles?: string;
   isInspected?: boolean;

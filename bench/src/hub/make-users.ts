@@ -8,7 +8,7 @@ import type { BenchHub } from "./bench-hub.ts";
 
 const hourMs = 3_600_000;
 
-export interface UserSession {
+interface UserSession {
   userId: string;
   authorization: string;
 }

@@ -1,7 +1,7 @@
 import { call } from "./set-up.ts";
 
 /** What a person got on WhatsApp. */
-export interface ReceivedMessage {
+interface ReceivedMessage {
   /** The address, such as `whatsapp:+5511999991111`. */
   to: string;
   text: string;

@@ -18,7 +18,7 @@ export interface Arena extends Workplace {
 }
 
 /** Handshakes at the same time. */
-export const atOnce = 200;
+const atOnce = 200;
 
 /** `mayCount` lets the database count statements, as a profile does. */
 export async function openArena(bench: Bench, { mayCount }: { mayCount: boolean }): Promise<Arena> {
@@ -58,7 +58,7 @@ export async function openArena(bench: Bench, { mayCount }: { mayCount: boolean 
   };
 }
 
-export interface BareServer {
+interface BareServer {
   url: string;
   pid: number;
   ask: Child["ask"];

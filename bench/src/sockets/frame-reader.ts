@@ -1,10 +1,10 @@
-export interface SeenFrame {
+interface SeenFrame {
   type: string;
   /** Of the feed; 0 where the frame has none. */
   cursor: number;
 }
 
-export interface FrameListener {
+interface FrameListener {
   /** A text frame, unmasked and whole, as servers here send it. `payload` is valid during the call. */
   onText(payload: Buffer): void;
   onPing(): void;

@@ -1,7 +1,7 @@
 import { connect } from "node:net";
 import { frameReader, pongBytes, startBytes } from "./frame-reader.ts";
 
-export interface SocketClientOptions {
+interface SocketClientOptions {
   port: number;
   host: string;
   /** Where it calls from: one address has some 28,000 ports only. */

@@ -12,7 +12,7 @@ export interface CpuSplit {
   others: number;
 }
 
-export const parts = ["hub", "postgres", "simulator", "generator", "others"] as const satisfies (keyof CpuSplit)[];
+const parts = ["hub", "postgres", "simulator", "generator", "others"] as const satisfies (keyof CpuSplit)[];
 
 export function readCpu(hub: Pick<BenchHub, "pid" | "postmasterPid">, generatorPid: number | null): CpuSplit {
   const processes = readProcesses();

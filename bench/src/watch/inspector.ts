@@ -13,7 +13,7 @@ export interface MemoryFigures {
   heap: number;
 }
 
-export interface Inspector {
+interface Inspector {
   startProfile(): Promise<void>;
   stopProfile(): Promise<CpuProfile>;
   memory(): Promise<MemoryFigures>;

@@ -11,14 +11,14 @@ export interface Observer {
   watch<Result extends { messages: number }>(scene: Scene, work: () => Promise<Result>): Promise<Watched<Result>>;
 }
 
-export interface Scene {
+interface Scene {
   /** Profiles of the same name are added up. */
   name: string;
   hub: BenchHub;
   generatorPid: number | null;
 }
 
-export interface Watched<Result> {
+interface Watched<Result> {
   result: Result;
   seconds: number;
   cpu: CpuSplit;
@@ -34,7 +34,7 @@ export interface Profile {
 }
 
 /** `othersShare` of the machine is what other programs used of it, at the worst. */
-export interface Surroundings {
+interface Surroundings {
   othersShare: number;
 }
 

@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 
-export interface ProcessFigures {
+interface ProcessFigures {
   pid: number;
   parent: number;
   cpuUs: number;

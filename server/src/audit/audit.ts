@@ -23,7 +23,7 @@ export function systemOf(workspaceId: string): Actor {
   return { kind: "system", workspaceId, origin: { ip: null, requestId: null } };
 }
 
-export interface AuditEvent {
+interface AuditEvent {
   /** `noun.verb_in_past`, such as `user.created`; docs/guides/audit-log.md lists all of them. */
   action: string;
   target?: { type: string; id: string } | null;

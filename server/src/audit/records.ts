@@ -16,7 +16,7 @@ export interface AuditRecord {
   hash: string;
 }
 
-export interface AuditFilter {
+interface AuditFilter {
   action?: string | undefined;
   actorId?: string | undefined;
   targetId?: string | undefined;

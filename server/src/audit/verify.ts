@@ -12,7 +12,7 @@ export interface ChainReport {
   isExpectedHere: boolean;
 }
 
-export interface VerifyOptions {
+interface VerifyOptions {
   workspaceId?: string | undefined;
   expectedHash?: string | undefined;
 }

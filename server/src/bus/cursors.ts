@@ -44,7 +44,7 @@ export async function createCursors(pool: Pool, topic: string, group: string): P
   );
 }
 
-export interface BatchRow {
+interface BatchRow {
   partition: number;
   last_offset: number;
   record_count: number;

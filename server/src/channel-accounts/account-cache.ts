@@ -7,7 +7,7 @@ const maxMissing = 1_000;
 /** How long a change by another process may stay invisible, in milliseconds. */
 export const recheckMs = 3_000;
 
-export interface AccountCacheParts {
+interface AccountCacheParts {
   clock: Clock;
   load: (channelAccountId: string) => Promise<ConnectedAccount | null>;
   findChanged: (known: readonly ConnectedAccount[]) => Promise<string[]>;

@@ -70,7 +70,7 @@ export function findSealedAccount(db: Db, channelAccountId: string): Promise<Sea
   );
 }
 
-export interface AccountChanges {
+interface AccountChanges {
   name?: string | undefined;
   status?: ChannelAccountStatus | undefined;
   settings?: ChannelAccountSettings | undefined;

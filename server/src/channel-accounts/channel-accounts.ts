@@ -28,14 +28,14 @@ export {
 export { subscribeWebhook, verifyAccount } from "./platform.ts";
 export { type CodeRoute, type CodeToSend, openCodeSender } from "./send-code.ts";
 
-export interface ChannelAccountsDeps extends Partial<BaseUrlRules> {
+interface ChannelAccountsDeps extends Partial<BaseUrlRules> {
   /** For `get` and `needsAttention`, which the pipeline calls. Requests pass their own. */
   db: PipelineDb;
   secretBox: SecretBox;
   clock: Clock;
 }
 
-export interface NewChannelAccount {
+interface NewChannelAccount {
   channel: Channel;
   name: string;
   credentials: unknown;
@@ -43,7 +43,7 @@ export interface NewChannelAccount {
 }
 
 /** `settings` replaces all settings. Fields that are left out do not change. */
-export interface ChannelAccountPatch {
+interface ChannelAccountPatch {
   name?: string | undefined;
   status?: Exclude<ConnectedAccount["status"], "needs_attention"> | undefined;
   credentials?: unknown;

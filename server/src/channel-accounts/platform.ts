@@ -2,7 +2,7 @@ import type { Channel, Connector, ConnectorIo } from "../connectors/connector.ts
 import { connectorFor } from "../connectors/registry.ts";
 import type { ConnectedAccount } from "./channel-account.ts";
 
-export interface PlatformAnswer {
+interface PlatformAnswer {
   readonly ok: boolean;
   readonly isTokenRefused?: boolean;
   readonly detail: string;

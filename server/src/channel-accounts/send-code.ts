@@ -24,7 +24,7 @@ export interface CodeRoute {
   send(code: CodeToSend): void;
 }
 
-export interface CodeSenderDeps {
+interface CodeSenderDeps {
   accounts: {
     list(db: Db, workspaceId: string, filter: { limit: number; channel: string }): Promise<ChannelAccountView[]>;
     get(channelAccountId: string): Promise<ConnectedAccount | null>;

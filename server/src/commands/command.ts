@@ -8,7 +8,7 @@ export interface Command {
   actions: Readonly<Record<string, Action>>;
 }
 
-export interface Action {
+interface Action {
   /** False: it would break a hub on the same data, so `openDatabase` throws while one runs. */
   mayRunBesideHub: boolean;
   /** Resolves with the exit code. Throws a `StartError` for what the operator can correct. */

@@ -3,7 +3,7 @@ import type { EnvReader } from "../lib/env-reader.ts";
 import { isLoopbackHost } from "../lib/public-addresses.ts";
 
 /** Whether people without an invitation may register: `open`. `closed` means the same as `invite`. */
-export type Registration = "open" | "invite" | "closed";
+type Registration = "open" | "invite" | "closed";
 
 /** By default anyone may register while only this machine can reach the hub; otherwise people need an invitation. */
 export function readRegistration(read: EnvReader, host: string): Registration {

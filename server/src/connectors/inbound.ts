@@ -3,7 +3,7 @@ import { cleanText } from "./clean.ts";
 import type { InboundEvent } from "./connector.ts";
 
 // In code points; those of places and emoji are the bounds of their payloads.
-export const maxNameLength = 200;
+const maxNameLength = 200;
 const maxPlaceLength = 1000;
 const maxEmojiLength = 32;
 /** The latest plausible time: the year 3000. */

@@ -6,7 +6,7 @@ export interface Address {
   readonly identifier: string;
 }
 
-export interface AddressedChannel {
+interface AddressedChannel {
   readonly channel: string;
   /** The form of an identifier, as the end of the sentence "an address of this channel is …". */
   readonly identifierRule: string;

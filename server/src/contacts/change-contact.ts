@@ -9,7 +9,7 @@ import { type Contact, getContact } from "./contact.ts";
 import { lockPeopleExclusive, lockPeopleShared, resolveParticipants } from "./participants.ts";
 import { type Metadata, mergeMetadata, requireName } from "./text.ts";
 
-export interface ContactChanges {
+interface ContactChanges {
   display_name?: string;
   /** Merged key by key; null removes a key, or all of them. */
   metadata?: Metadata | null;
@@ -44,7 +44,7 @@ export async function deleteContact(
   });
 }
 
-export interface MergeDeps {
+interface MergeDeps {
   db: RequestDb;
   clock: Clock;
   /** Replaces `from` by `into` in every conversation; throws CONFLICT where that is impossible. */

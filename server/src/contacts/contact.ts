@@ -25,7 +25,7 @@ export async function getContact(db: Db, workspaceId: string, contactId: string)
   return contact;
 }
 
-export interface ContactFilter extends PageRequest {
+interface ContactFilter extends PageRequest {
   /** A part of the name or an address, as in `search_text`, or of a phone number in any format. */
   query?: string | undefined;
   address?: Address | undefined;

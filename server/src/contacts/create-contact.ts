@@ -16,7 +16,7 @@ import { type Contact, getContact, insertContacts } from "./contact.ts";
 import { lockPeopleShared } from "./participants.ts";
 import { cutName, type Metadata, mergeMetadata, requireName } from "./text.ts";
 
-export interface ContactInput {
+interface ContactInput {
   display_name: string;
   addresses?: string[];
   metadata?: Metadata;

@@ -29,7 +29,7 @@ export async function lockPeopleExclusive(tx: PoolClient, workspaceId: string): 
   await run(tx, "SELECT pg_advisory_xact_lock(hashtextextended('people ' || $1, 0))", [workspaceId]);
 }
 
-export interface ResolvedParticipant {
+interface ResolvedParticipant {
   participantId: string;
   kind: ParticipantKind;
 }

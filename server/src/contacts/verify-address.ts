@@ -22,7 +22,7 @@ const maxPending = 3;
 const maxStartsAnHour = 5;
 const maxProvedAddresses = 10;
 
-export interface Verification {
+interface Verification {
   verificationId: string;
   expiresAt: Date;
   /** For the address only: never in an answer, a log or an event. */

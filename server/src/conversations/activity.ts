@@ -9,7 +9,7 @@ export interface Activity {
   unreadCount: number | null;
 }
 
-export interface LastMessage {
+interface LastMessage {
   message_id: string;
   seq: number;
   from: string;

@@ -27,7 +27,7 @@ export function showWindow({ state, closesAt }: MessagingWindow, viewer: Viewer,
   return { state, closes_at: isTimeShown ? (closesAt?.toISOString() ?? null) : null };
 }
 
-export interface ChannelCapabilities
+interface ChannelCapabilities
   extends Pick<Capabilities, "payloads" | "maxTextLength" | "receipts" | "replies" | "typing" | "readMarks"> {
   channel: string;
   addresses: string[];

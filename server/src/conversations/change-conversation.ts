@@ -21,7 +21,7 @@ import {
 import { insertMembers, requireInbound } from "./create-conversation.ts";
 import { nameMember, resolveMembers } from "./resolve-members.ts";
 
-export interface ConversationChanges {
+interface ConversationChanges {
   title?: string | null;
   settings?: Partial<ConversationSettings>;
   inbound?: GroupInbound;

@@ -18,7 +18,7 @@ import {
 import { lockPrivate } from "./direct.ts";
 import { nameMember, resolveMembers } from "./resolve-members.ts";
 
-export interface ConversationInput {
+interface ConversationInput {
   type: ConversationType;
   title?: string | null;
   settings?: Partial<ConversationSettings>;

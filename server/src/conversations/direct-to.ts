@@ -12,7 +12,7 @@ import type { Clock } from "../lib/clock.ts";
 import { type PoolClient, transaction } from "../lib/postgres.ts";
 import { type Direct, type DirectPair, findKnownDirects, findNewest, findOrCreateDirects } from "./direct.ts";
 
-export interface DirectTo extends Omit<DirectPair, "recipientId"> {
+interface DirectTo extends Omit<DirectPair, "recipientId"> {
   address: Address;
 }
 
@@ -21,14 +21,14 @@ export interface NewDirect<To extends DirectTo = DirectTo> {
   recipientId: string | null;
 }
 
-export interface DirectToDeps<To extends DirectTo> {
+interface DirectToDeps<To extends DirectTo> {
   db: RequestDb;
   clock: Clock;
   /** In order: null, or the error that prevents the creation. */
   check?: (directs: readonly NewDirect<To>[]) => Promise<(RequestError | null)[]>;
 }
 
-export interface DirectCaller {
+interface DirectCaller {
   workspaceId: string;
   mayReachContacts: boolean;
 }

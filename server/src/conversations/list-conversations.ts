@@ -11,7 +11,7 @@ import {
   withMembers,
 } from "./conversation.ts";
 
-export interface ConversationQuery extends PageRequest {
+interface ConversationQuery extends PageRequest {
   /** Conversations of this contact or participant. The id of a merged contact stands for the survivor. */
   contactId?: string | undefined;
   participantId?: string | undefined;
@@ -20,7 +20,7 @@ export interface ConversationQuery extends PageRequest {
   sort: ConversationSort;
 }
 
-export type ConversationSort = "activity" | "created";
+type ConversationSort = "activity" | "created";
 export type ListedConversation = Conversation & Activity & OfPage;
 
 /** Newest first, a page, and one more than `limit` if another follows. */

@@ -15,7 +15,7 @@ import type { Clock } from "../lib/clock.ts";
 import type { PoolClient } from "../lib/postgres.ts";
 
 /** A valid input; whether the member exists is checked later. `field` is its place in the body. */
-export type NamedMember =
+type NamedMember =
   | { kind: "id"; field: string; participantId: string }
   | { kind: "address"; field: string; address: Address; displayName: string | null };
 

@@ -28,7 +28,7 @@ export interface ApiKey {
   created_at: Date;
 }
 
-export interface NewApiKey {
+interface NewApiKey {
   name: string;
   scopes: (Scope | "*")[];
   expiresAt?: Date;

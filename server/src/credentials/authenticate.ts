@@ -22,7 +22,7 @@ export interface Authenticator extends Forget {
   recheck(authorization: string): Promise<Principal>;
 }
 
-export interface AuthenticatorDeps {
+interface AuthenticatorDeps {
   db: IdentityDb;
   clock: Clock;
   tokens: Tokens;

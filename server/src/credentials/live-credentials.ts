@@ -14,7 +14,7 @@ export interface LiveCredentials {
   apiKey(keyHash: Buffer): Promise<LiveApiKey | null>;
 }
 
-export interface LiveSession {
+interface LiveSession {
   workspaceId: string;
   role: Role;
 }

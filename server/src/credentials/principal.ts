@@ -33,7 +33,7 @@ export function keyLimitsOf({ callerId, rateLimit, ancestors = [] }: Principal) 
   );
 }
 
-export interface AncestorKey {
+interface AncestorKey {
   readonly apiKeyId: string;
   readonly rateLimit: KeyRateLimit | null;
 }

@@ -25,7 +25,7 @@ export interface SessionDeps {
   tokens: Tokens;
 }
 
-export interface LogIn {
+interface LogIn {
   userId: string;
   origin: Origin;
   method: string;
@@ -111,7 +111,7 @@ export function deleteOldSessions({ db, clock }: { db: PipelineDb; clock: Clock 
 
 const keepEndedMs = 2 * 86_400_000;
 
-export async function pair(
+async function pair(
   tokens: Tokens,
   claims: { userId: string; sessionId: string; workspaceId: string; role: Role },
   refreshToken: string,

@@ -18,7 +18,7 @@ export interface Tokens {
   verify(token: string): Promise<VerifiedClaims>;
 }
 
-export interface TokensOptions {
+interface TokensOptions {
   clock: Clock;
   keys: SigningKeys;
   /** At most `maxAccessTokenTtlMs`. */

@@ -13,7 +13,7 @@ export interface AccountGate {
   describe(now: number): GateState;
 }
 
-export interface EndedAttempt {
+interface EndedAttempt {
   outcome: SendOutcome;
   requests: number;
   startMs: number;

@@ -33,13 +33,9 @@ export interface AttemptDeps {
 export type AccountRefusal = SendOutcome & { kind: "account_refused" };
 
 /** `over`: nothing is left to send. `fenced`: another process owns the partition. `held`: the account cannot send. */
-export type AttemptResult =
-  | { kind: "over" }
-  | { kind: "fenced" }
-  | { kind: "held" }
-  | { kind: "again"; waitMs: number };
+type AttemptResult = { kind: "over" } | { kind: "fenced" } | { kind: "held" } | { kind: "again"; waitMs: number };
 
-export interface Attempts {
+interface Attempts {
   /** In steps that many deliveries share. The gate, which admitted it, gets the outcome. Rejects without the database. */
   make(deliveryId: string, channelAccountId: string, gate: AccountGate): Promise<AttemptResult>;
   /** Resolves when all known outcomes are written, or cannot be. */

@@ -2,7 +2,7 @@
  * The circuit breaker of a channel account. It opens after several platform failures in a row, admits one probe after
  * its pause (half-open), and closes when the probe succeeds. Each failed probe doubles the pause.
  */
-export interface Breaker {
+interface Breaker {
   state(now: number): "closed" | "open" | "half_open";
   /** 0 admits an attempt, and counts it as the probe when half-open; otherwise milliseconds to wait. */
   admit(now: number): number;

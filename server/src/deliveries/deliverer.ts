@@ -11,7 +11,7 @@ import { openMoves } from "./moves.ts";
 import { type OutgoingRecord, wakeLanes } from "./outgoing.ts";
 import { loadPending, type PendingHead, pendingLanes, recoverAttempts } from "./pending.ts";
 
-export interface DelivererDeps extends AttemptDeps {
+interface DelivererDeps extends AttemptDeps {
   bus: Bus;
   concurrency: number;
   /** No other process works on this database: open attempts found in it have ended. */

@@ -6,7 +6,7 @@ import { transaction } from "../lib/postgres.ts";
 import { all, run } from "../lib/query.ts";
 import { topics } from "../topics.ts";
 
-export interface FallbackDeps {
+interface FallbackDeps {
   db: PipelineDb;
   bus: Bus;
   clock: Clock;

@@ -21,7 +21,7 @@ export interface FinishedAttempt {
   retryAfterMs: number | null;
 }
 
-export interface Overtaken {
+interface Overtaken {
   settled: Set<string>;
   /** Parts with waiting receipts, see `early_receipts`. */
   early: { channelAccountId: string; providerMessageId: string }[];

@@ -3,7 +3,7 @@ import type { Connector } from "../connectors/connector.ts";
 import { type Db, one } from "../lib/query.ts";
 import type { Deliverer } from "./deliverer.ts";
 
-export interface HealthDeps {
+interface HealthDeps {
   db: Db;
   accounts: Pick<ChannelAccounts, "get">;
   deliverers: ReadonlyMap<string, Deliverer>;

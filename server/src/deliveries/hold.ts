@@ -7,7 +7,7 @@ export interface Hold {
   close(): void;
 }
 
-export interface HoldParts {
+interface HoldParts {
   clock: Clock;
   /** Whether the account can send again. While it rejects, the hold stays. */
   isOver: () => Promise<boolean>;

@@ -5,7 +5,7 @@ import { isRecordFault } from "../lib/faults.ts";
 import type { Log } from "../lib/postgres.ts";
 import { all, type Db, plainArray } from "../lib/query.ts";
 
-export interface Taker {
+interface Taker {
   /** A socket of this user has received the delivery. Returns at once; safe to call twice. */
   taken(deliveryId: string, userId: string): void;
   close(): Promise<void>;

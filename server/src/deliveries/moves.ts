@@ -3,7 +3,7 @@ import type { Place } from "../lib/progress-watch.ts";
 import type { Lane } from "./lanes.ts";
 
 /** Counts the steps of attempts for each channel account, as progress. */
-export interface Moves {
+interface Moves {
   moved(channelAccountId: string): void;
   /** Counts a step when a part of a text starts and ends. */
   counting(connector: Connector): Connector;

@@ -2,7 +2,7 @@ import { all, type Db, run } from "../lib/query.ts";
 import type { Waiting } from "./lanes.ts";
 import { maxQueued } from "./lanes.ts";
 
-export interface PendingLane {
+interface PendingLane {
   lane_id: string;
   channel_account_id: string;
   partition: number;

@@ -6,7 +6,6 @@ export {
   checkCursors,
   deleteOldEvents,
   type FeedPage,
-  maxPage,
   positionAt,
   readFeed,
   readHead,

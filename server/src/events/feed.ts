@@ -11,7 +11,7 @@ export type FeedPage =
   /** Events after the cursor were deleted, or it is of another feed: read the state, and resume from `cursor`. */
   | { kind: "gap"; reason: GapReason; head: number; cursor: Cursor };
 
-export const maxPage = 1_000;
+const maxPage = 1_000;
 
 /**
  * Up to `limit` events after a cursor, or after a position, which is not checked. A page of long events has fewer, but

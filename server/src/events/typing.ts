@@ -1,7 +1,7 @@
 import type { Clock } from "../lib/clock.ts";
 import type { Fanout } from "../lib/fanout/fanout.ts";
 
-export interface Typing {
+interface Typing {
   workspaceId: string;
   conversationId: string;
   participantId: string;

@@ -27,7 +27,7 @@ declare module "fastify" {
   }
 }
 
-export interface AdmissionOptions {
+interface AdmissionOptions {
   clock: Clock;
   log: Pick<Logger, "warn">;
   limit: ConcurrencyLimit;

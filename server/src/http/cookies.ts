@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 
 /** One cookie of the hub. Over HTTPS it has the prefix with which browsers let no other host set it. */
-export interface Cookie {
+interface Cookie {
   read(request: FastifyRequest): string | undefined;
   set(reply: FastifyReply, value: string, maxAgeMs: number): void;
   clear(reply: FastifyReply): void;

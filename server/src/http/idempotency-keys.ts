@@ -29,7 +29,7 @@ export interface Claim {
   part: string | null;
 }
 
-export interface KeptAnswer {
+interface KeptAnswer {
   statusCode: number;
   answer: string;
 }

@@ -6,7 +6,7 @@ import type { OfPage } from "../lib/page-bytes.ts";
 import { lastMoment } from "./validation.ts";
 
 /** Where a page ended: the newest-first position (time, id) after which the next one begins. */
-export interface Position {
+interface Position {
   at: Date;
   id: string;
 }

@@ -17,7 +17,7 @@ declare module "fastify" {
   }
 }
 
-export interface RequestLimitDeps {
+interface RequestLimitDeps {
   limits: RateLimits;
   /** For each user over all its sessions; `null`: none. An API key has its own limit, or none. */
   byUser: RateLimit | null;

@@ -21,7 +21,7 @@ type IdAt<P extends string, Name extends string> = Name extends "id"
   : string;
 type NamesIn<P extends string> = P extends `${string}{${infer Name}}${infer Rest}` ? Name | NamesIn<Rest> : never;
 
-export type RequestOf<O> = FastifyRequest & {
+type RequestOf<O> = FastifyRequest & {
   readonly params: ParamsOf<O>;
   readonly query: PartOf<O, "query">;
   readonly headers: PartOf<O, "headers">;
@@ -31,9 +31,9 @@ export type RequestOf<O> = FastifyRequest & {
 type Bodies<O> = O extends { readonly answers: infer A } ? A[keyof A] : never;
 // biome-ignore lint/suspicious/noConfusingVoidType: a handler without an answer returns nothing.
 type BodyOf<S> = S extends TSchema ? Static<S> : S extends null ? undefined | void : never;
-export type AnswerOf<O> = O extends { readonly contentType: string } ? string | Readable : BodyOf<Bodies<O>>;
+type AnswerOf<O> = O extends { readonly contentType: string } ? string | Readable : BodyOf<Bodies<O>>;
 
-export type Handler<O> = (request: RequestOf<O>, reply: FastifyReply) => Promise<AnswerOf<O>> | AnswerOf<O>;
+type Handler<O> = (request: RequestOf<O>, reply: FastifyReply) => Promise<AnswerOf<O>> | AnswerOf<O>;
 
 /**
  * Adds an operation of the contract. Its handler returns the body of the answer; where there is more than one success,

@@ -22,7 +22,7 @@ type PoolOptions = {
   statementTimeoutMs?: number;
 };
 
-export const statementTimeoutMs = 30_000;
+const statementTimeoutMs = 30_000;
 const connectTimeoutMs = 10_000;
 const newConnectionTimeoutMs = 3_000;
 /** A connection that is idle for so long is probed; the operating system gives up on it some seconds later. */

@@ -9,7 +9,7 @@
  * another bucket than addresses that repeat, so it does not wait behind them (new flows go first in FQ-CoDel, RFC
  * 8290).
  */
-export interface Bucket {
+interface Bucket {
   burst: number;
   everyMs: number;
 }

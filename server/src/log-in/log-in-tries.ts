@@ -32,11 +32,11 @@ export interface LogInTries {
   refund(guess: Guess): Promise<void>;
 }
 
-export type Guesser =
+type Guesser =
   /** A client that is not logged in. All clients without an address count as one address. */
   { username: string; ip: string | null } | { userId: string };
 
-export interface Guess {
+interface Guess {
   guesser: Guesser;
   paid: readonly BucketName[];
 }
@@ -113,7 +113,7 @@ export function openLogInTries({ db }: { db: IdentityDb }): LogInTries {
 }
 
 /** Most rows besides those of trusted pairs. Beyond it, the rows that expire first are deleted. */
-export const maxRows = 1_000_000;
+const maxRows = 1_000_000;
 
 /** Deletes expired rows, and rows beyond `maxRows`. Safe to repeat. */
 export function deleteOldTries({ identityDb }: { identityDb: IdentityDb }, most = maxRows): Promise<number> {

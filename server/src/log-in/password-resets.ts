@@ -23,7 +23,7 @@ import { type PasswordHasher, readablePassword } from "./password.ts";
 import * as rows from "./password-reset-rows.ts";
 import { endResets, setPassword } from "./password-reset-rows.ts";
 
-export interface ResetDeps {
+interface ResetDeps {
   clock: Clock;
   mailer: Mailer;
   publicUrl: string;

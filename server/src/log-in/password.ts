@@ -26,9 +26,9 @@ const ownSource: Source = { address: "", account: "" };
 export const passwordLine: LineLimits = { total: 100, perAddress: 50, perAccount: 10 };
 
 /** A null hash takes as long and never matches: for an unknown user, so that time does not reveal it. */
-export type VerifyPassword = (hashed: string | null, password: string) => Promise<boolean>;
+type VerifyPassword = (hashed: string | null, password: string) => Promise<boolean>;
 
-export interface PasswordHasherOptions {
+interface PasswordHasherOptions {
   /** How many are hashed at the same time; each takes a thread and 19 MiB for about 30 ms. */
   concurrency: number;
   line?: LineLimits;

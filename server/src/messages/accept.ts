@@ -22,7 +22,7 @@ export type AcceptResult =
     }
   | { kind: "refused"; messageId: MessageId; error: RequestError };
 
-export interface AcceptOptions {
+interface AcceptOptions {
   dbOf: (workspaceId: string) => RequestDb;
   bus: Bus;
   eventNotifier: EventNotifier;

@@ -4,7 +4,7 @@ import { all, type Db } from "../lib/query.ts";
 import { refusal, usedId } from "./accept.ts";
 import type { NewMessage } from "./write-messages.ts";
 
-export interface FirstMessage {
+interface FirstMessage {
   message: NewMessage;
   channel: string;
   recipientId: string | null;

@@ -7,7 +7,7 @@ import { allPrepared, type Db } from "../lib/query.ts";
 import { type MessageRow, messageBytes, messageColumns } from "./show.ts";
 
 /** Newest first, unless `afterSeq` is given or the cursor comes from such a page. */
-export interface HistoryQuery {
+interface HistoryQuery {
   limit: number;
   /** Messages to skip, from the start of the page. Ignored with a cursor. */
   offset: number;
@@ -16,7 +16,7 @@ export interface HistoryQuery {
   cursor?: string | undefined;
 }
 
-export interface HistoryPage {
+interface HistoryPage {
   rows: MessageRow[];
   nextCursor: string | null;
 }

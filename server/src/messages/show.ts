@@ -66,7 +66,7 @@ export async function readMessage(db: Db, principal: Principal, messageId: Messa
   return message!;
 }
 
-export interface FoundMessage extends MessageRow {
+interface FoundMessage extends MessageRow {
   origin: Record<string, unknown> | null;
 }
 

@@ -7,7 +7,7 @@ import { all, type Db, isoTime } from "../lib/query.ts";
 import { findMessage } from "./show.ts";
 
 /** `delivery_id` is null for the message itself. */
-export interface AuditEntry {
+interface AuditEntry {
   at: string;
   status: MessageStatus;
   delivery_id: string | null;
@@ -16,18 +16,18 @@ export interface AuditEntry {
   cause: string;
 }
 
-export interface TraceEntry {
+interface TraceEntry {
   at: string;
   what: "accepted" | "routed" | "status" | "attempt" | "webhook" | "socket" | "webhook_endpoint";
   [detail: string]: unknown;
 }
 
-export interface EntryQuery {
+interface EntryQuery {
   limit: number;
   cursor?: string | undefined;
 }
 
-export interface EntryPage<Entry> {
+interface EntryPage<Entry> {
   data: Entry[];
   next_cursor: string | null;
 }

@@ -18,7 +18,7 @@ export interface Admission {
   giveBack(): void;
 }
 
-export interface ClientsDeps {
+interface ClientsDeps {
   feeds: LiveFeeds;
   authenticate: Authenticator["authenticate"];
   recheck: Authenticator["recheck"];

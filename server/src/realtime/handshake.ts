@@ -2,7 +2,7 @@ import type { IncomingMessage } from "node:http";
 import { forbidden, type RequestError } from "../errors.ts";
 import { credentialOf } from "../http/credential.ts";
 
-export interface Handshake {
+interface Handshake {
   authorization: string | undefined;
   protocol: "bearer" | undefined;
   cursor: string | undefined;

@@ -7,7 +7,7 @@ import { type Repeated, repeat } from "../lib/repeat.ts";
 import { FeedCache } from "./feed-cache.ts";
 import { LiveFeed, type LiveFeedDeps } from "./live-feed.ts";
 
-export interface LiveFeedsDeps extends Pick<LiveFeedDeps, "onTaken"> {
+interface LiveFeedsDeps extends Pick<LiveFeedDeps, "onTaken"> {
   db: Db;
   eventNotifier: EventNotifier;
   clock: Clock;

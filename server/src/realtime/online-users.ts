@@ -3,7 +3,7 @@ import type { Fanout } from "../lib/fanout/fanout.ts";
 import type { Log } from "../lib/postgres.ts";
 import { type Repeated, repeat } from "../lib/repeat.ts";
 
-export interface OnlineUsersDeps {
+interface OnlineUsersDeps {
   self: string;
   fanout: Fanout;
   clock: Clock;

@@ -23,7 +23,7 @@ export const lowWaterBytes = 128 * 1024;
 export const closeTimeoutMs = 3_000;
 
 /** Why the hub closes a socket or a stream, and the close code: 4000 plus the HTTP status. */
-export const closeReasons = {
+const closeReasons = {
   credential: { code: 4401, reason: "the credential is not valid any more" },
   forbidden: { code: 4403, reason: "not allowed to read events" },
   slow: { code: 4408, reason: "too slow: more was waiting than is kept" },

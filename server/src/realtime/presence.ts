@@ -12,7 +12,7 @@ import type { Audience, LiveFeed } from "./live-feed.ts";
 import type { LiveFeeds } from "./live-feeds.ts";
 import { OnlineUsers } from "./online-users.ts";
 
-export interface PresenceDeps {
+interface PresenceDeps {
   db: Db;
   fanout: Fanout;
   feeds: LiveFeeds;

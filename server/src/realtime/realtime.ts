@@ -27,7 +27,7 @@ import type { OutwardFrame } from "./socket-connection.ts";
 import { refuse, refuseUnknown, Sockets, type SocketsDeps } from "./sockets.ts";
 import { openStreams } from "./streams.ts";
 
-export interface RealtimeDeps {
+interface RealtimeDeps {
   /** Sees all workspaces: who may see what is decided here. */
   pipelineDb: PipelineDb;
   dbOf: (workspaceId: string) => RequestDb;
@@ -41,7 +41,7 @@ export interface RealtimeDeps {
   limits: RateLimits;
 }
 
-export interface RealtimeOptions {
+interface RealtimeOptions {
   origins: OriginRules;
   maxClients: number;
   limits: ClientLimits;
@@ -50,8 +50,6 @@ export interface RealtimeOptions {
 
 /** The channel of the fan-out with the ids of sessions, users and keys that changed. */
 export const identityChannel = "identity";
-
-export type Realtime = ReturnType<typeof openRealtime>;
 
 export function openRealtime(deps: RealtimeDeps, { origins, maxClients, limits, clientAddress }: RealtimeOptions) {
   const { pipelineDb: db, eventNotifier, typingNotifier, fanout, clock, log } = deps;

@@ -31,7 +31,7 @@ export type OutwardFrame = ClientFrame & { type: "read" | "typing" };
 export const heartbeatSeconds = 30;
 const maxSilentBeats = 3;
 /** How long a new socket waits for its client's first frame, which says where to begin. */
-export const startWithinSeconds = 5;
+const startWithinSeconds = 5;
 /** Beyond the end of every feed: resuming from there is a GAP with the reason unknown. */
 const foreignCursor = "9".repeat(15);
 

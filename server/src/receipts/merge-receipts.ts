@@ -9,7 +9,7 @@ export function groupByMessage(receipts: readonly Receipt[]): Receipt[][] {
   return [...groups].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, group]) => group);
 }
 
-export interface SpecialRow extends LanePlace {
+interface SpecialRow extends LanePlace {
   message_id: string;
   provider_message_id: string;
   /** Sent in parts, and unchanged; otherwise it waited for this receipt and needs no further attempt. */

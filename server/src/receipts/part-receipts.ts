@@ -90,7 +90,7 @@ async function withoutEarlierSendings(db: Db, receipts: readonly Receipt[]): Pro
 }
 
 /** Pure. A receipt that names a part whose attempt got no answer also gives its id. */
-export function mergeParts(row: PartsRow, receipts: readonly Receipt[]) {
+function mergeParts(row: PartsRow, receipts: readonly Receipt[]) {
   const ids = [...(row.provider_message_ids ?? [])];
   const parts: Record<string, Rung> = { ...row.part_receipts };
   const waitsForId = row.is_pending && row.attempt_started_at === null;

@@ -68,7 +68,7 @@ export async function applyMissedReceipts(deps: ReceiptDeps): Promise<void> {
   await applyEarlyReceipts(deps, parts);
 }
 
-export const earlyReceiptHours = 24;
+const earlyReceiptHours = 24;
 
 /** Receipts without a delivery: of messages that another program sent over the same account. */
 export function deleteOldEarlyReceipts({ db, clock }: Pick<ReceiptDeps, "db" | "clock">): Promise<number> {

@@ -19,7 +19,7 @@ import type { Db } from "../lib/query.ts";
 import { getUser } from "../users/users.ts";
 import { showContact } from "./contacts.ts";
 
-export interface AddressRouteDeps {
+interface AddressRouteDeps {
   clock: Clock;
   parseAddress: ParseAddress;
   /** How the codes of a channel are sent. Rejects with NO_ROUTE or OVERLOADED, regardless of the address. */

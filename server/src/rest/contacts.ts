@@ -17,7 +17,7 @@ import { route } from "../http/route.ts";
 import type { Clock } from "../lib/clock.ts";
 import { withinSearchLimit } from "./search.ts";
 
-export interface ContactRouteDeps {
+interface ContactRouteDeps {
   clock: Clock;
   parseAddress: ParseAddress;
 }

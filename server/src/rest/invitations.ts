@@ -17,7 +17,7 @@ import {
 import { keepOutOfCaches } from "./auth.ts";
 import { showUser } from "./users.ts";
 
-export interface InvitationRouteDeps extends Omit<InvitationDeps, "db"> {
+interface InvitationRouteDeps extends Omit<InvitationDeps, "db"> {
   identityDb: IdentityDb;
   hasher: PasswordHasher;
   tokens: Tokens;

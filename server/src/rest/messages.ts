@@ -6,7 +6,7 @@ import { checkSend, prepareMessage, readAuditTrail, readMessage, readTrace } fro
 import { preflight } from "../router/preflight.ts";
 import { type BatchDeps, batchRoutes, showAccepted } from "./batches.ts";
 
-export interface MessageRouteDeps extends BatchDeps {
+interface MessageRouteDeps extends BatchDeps {
   capabilitiesOf: (channel: string) => Capabilities | null;
 }
 

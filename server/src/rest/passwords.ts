@@ -16,7 +16,7 @@ import {
 } from "../log-in/log-in.ts";
 import { keepOutOfCaches } from "./auth.ts";
 
-export interface PasswordRouteDeps extends Forget {
+interface PasswordRouteDeps extends Forget {
   identityDb: IdentityDb;
   clock: Clock;
   hasher: PasswordHasher;

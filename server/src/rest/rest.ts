@@ -48,7 +48,7 @@ import { webhookEndpointRoutes } from "./webhook-endpoints.ts";
 import { type WebhookRouteDeps, webhookRoutes } from "./webhooks.ts";
 import { workspaceRoutes } from "./workspaces.ts";
 
-export interface RestDeps
+interface RestDeps
   extends Omit<LogInDeps, "registration" | "publicUrl" | "box" | "forget">,
     Omit<ReplayDeps, "db">,
     Pick<ConversationRouteDeps, "signals" | "typingNotifier" | "capabilitiesOf"> {
@@ -70,7 +70,7 @@ export interface RestDeps
   backlog: OperationDeps["backlog"];
 }
 
-export interface RestParts {
+interface RestParts {
   operations: Pick<OperationDeps, "dependencies" | "phase">;
   /** Null in a process without the role realtime. */
   admitStream: AdmitStream | null;

@@ -4,7 +4,7 @@ import { type Pool, type PoolClient, transaction } from "../lib/postgres.ts";
 import { run } from "../lib/query.ts";
 
 /** How long the database may search for one request, in milliseconds. */
-export const searchLimitMs = 2_000;
+const searchLimitMs = 2_000;
 
 /** Runs a search by text. Throws SEARCH_TIMEOUT when it takes longer than `searchLimitMs`. */
 export async function withinSearchLimit<T>(db: Pool, search: (tx: PoolClient) => Promise<T>): Promise<T> {

@@ -18,7 +18,7 @@ import {
   type WebhookEndpoint,
 } from "../webhook-endpoints/webhook-endpoints.ts";
 
-export interface WebhookEndpointRoutesDeps extends EndpointDeps {
+interface WebhookEndpointRoutesDeps extends EndpointDeps {
   tester: Tester;
 }
 

@@ -14,7 +14,7 @@ export interface MessageToRoute extends RoutedMessage {
 }
 
 /** The facts for the plans of some messages, read at about the same time. */
-export interface Routing {
+interface Routing {
   messages: MessageToRoute[];
   recipientsOf(conversationId: string): readonly Recipient[];
   accountsOf(workspaceId: string): readonly Account[];

@@ -19,7 +19,7 @@ export interface Recipient {
   addresses: readonly RecipientAddress[];
 }
 
-export interface RecipientAddress {
+interface RecipientAddress {
   channel: string;
   identifier: string;
   lastReceivedAt: number | null;

@@ -17,7 +17,7 @@ import { channelsOf } from "../messages/messages.ts";
 import { loadAccounts, loadRecipients } from "./load-routing.ts";
 import { type Account, type PlannedDelivery, planDeliveries, type Recipient } from "./plan.ts";
 
-export interface PreflightDeps {
+interface PreflightDeps {
   db: RequestDb;
   nowMs: number;
   capabilitiesOf: (channel: string) => Capabilities | null;

@@ -15,7 +15,7 @@ export interface AcceptedRecord {
   retryOf?: { recipientId: string; channel: string };
 }
 
-export interface RouterDeps {
+interface RouterDeps {
   db: PipelineDb;
   bus: Bus;
   eventNotifier: EventNotifier;
@@ -23,7 +23,7 @@ export interface RouterDeps {
   capabilitiesOf: CapabilitiesOf;
 }
 
-export const routeBatchSize = 500;
+const routeBatchSize = 500;
 
 /**
  * One message → one delivery for each recipient and address. Safe to run twice: the ids of deliveries are derived from

@@ -13,14 +13,14 @@ import type { Db } from "../lib/query.ts";
 import { insertReadMarks, type ReadMark, settle, takeDue, takeOfConversation } from "./read-marks.ts";
 import { findTyping, type TypingTarget } from "./typing-targets.ts";
 
-export interface SignalDeps extends RefuseDeps {
+interface SignalDeps extends RefuseDeps {
   accounts: Pick<ChannelAccounts, "get" | "needsAttention">;
   connectors: readonly Connector[];
   io: ConnectorIo;
   retryTotalMs: number;
 }
 
-export interface NotShown {
+interface NotShown {
   participant_id: string | null;
   channel: string;
   channel_account_id: string;

@@ -9,7 +9,7 @@ const readyWithinMs = patient(60_000);
 /** Characters kept of each stream. */
 const keptOutput = 20_000;
 
-export interface HubProcessOptions {
+interface HubProcessOptions {
   cwd: string;
   env: Record<string, string>;
   /** Of Node.js. */

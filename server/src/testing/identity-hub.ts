@@ -158,7 +158,4 @@ export async function startIdentityHub(
 const identityRoutes = [authRoutes, jwksRoutes, meRoutes, apiKeyRoutes, userRoutes, workspaceRoutes, auditLogRoutes];
 
 /** Adds routes that other tests do not need. */
-export type MoreRoutes = (
-  app: App,
-  deps: AuthRouteDeps & { identityDb: IdentityDb; log: Logger; box: SecretBox },
-) => unknown;
+type MoreRoutes = (app: App, deps: AuthRouteDeps & { identityDb: IdentityDb; log: Logger; box: SecretBox }) => unknown;

@@ -10,7 +10,7 @@ import type { TestIssuer } from "./test-issuer.ts";
 /** How browsers think they reach the hub of a test. */
 export const publicUrl = "http://hub.test";
 
-export interface LogInHubOptions {
+interface LogInHubOptions {
   registration?: "open" | "invite" | "closed";
   providers?: ProviderConfig[];
   smtpUrl?: string;

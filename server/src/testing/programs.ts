@@ -52,7 +52,7 @@ const programs = {
   },
 } satisfies Record<string, Program>;
 
-export type ProgramName = keyof typeof programs;
+type ProgramName = keyof typeof programs;
 
 const names = Object.keys(programs) as ProgramName[];
 

@@ -9,7 +9,7 @@ import { openTestPool } from "./test-people.ts";
 // biome-ignore lint/suspicious/noExplicitAny: a test asserts on the body, of any type
 export type Answer = { status: number; headers: Headers; body: any };
 
-export interface CallOptions {
+interface CallOptions {
   /** A string is sent as it is. */
   body?: unknown;
   token?: string | undefined;

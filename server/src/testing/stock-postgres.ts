@@ -24,7 +24,7 @@ export interface StockPostgres extends AsyncDisposable {
   promote(): Promise<void>;
 }
 
-export interface StockPostgresOptions {
+interface StockPostgresOptions {
   /** Settings besides its address, which is a socket in its own folder. */
   settings?: Record<string, string>;
   /** A streaming standby of this server, instead of a new cluster. */

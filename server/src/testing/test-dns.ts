@@ -6,7 +6,7 @@ import { isIP } from "node:net";
  * What a name leads to: addresses, or another name (`CNAME localhost`) with the addresses behind it. `nth` counts the
  * questions about this name and this kind of address from 1.
  */
-export type Zone = Record<string, (nth: number) => string[]>;
+type Zone = Record<string, (nth: number) => string[]>;
 
 const kinds = { A: 1, CNAME: 5, AAAA: 28 } as const;
 

@@ -7,7 +7,7 @@ import { one, run } from "../lib/query.ts";
 import { createTestDatabase } from "./test-database.ts";
 
 /** For tests: two channels as connectors would describe them. */
-export const testChannels = [
+const testChannels = [
   {
     channel: "phone",
     identifierRule: "a number",

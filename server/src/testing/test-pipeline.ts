@@ -26,7 +26,7 @@ import { createTestDatabase } from "./test-database.ts";
 import { until } from "./until.ts";
 
 /** The platform of a test: what it answers to a part. */
-export type Platform = (part: OutboundPart) => SendOutcome | Promise<SendOutcome>;
+type Platform = (part: OutboundPart) => SendOutcome | Promise<SendOutcome>;
 
 export interface PipelineOptions {
   platform?: Platform;
@@ -41,7 +41,7 @@ export interface PipelineOptions {
   delivers?: boolean;
 }
 
-export interface StoredDelivery {
+interface StoredDelivery {
   delivery_id: string;
   message_id: string;
   lane_id: string | null;
@@ -57,14 +57,14 @@ export interface StoredDelivery {
   history: { status: string; cause: string; at: string }[];
 }
 
-export const testChannel = "phone";
+const testChannel = "phone";
 const quiet: Log = { info() {}, warn() {}, error() {} };
 let calls = 0;
 
 /** Answers as a platform that takes everything. */
 export const takesAll: Platform = () => ({ kind: "sent", providerMessageId: `p-${++calls}` });
 
-export const testCapabilities: Capabilities = {
+const testCapabilities: Capabilities = {
   payloads: ["text", "reaction"],
   maxTextLength: 4096,
   receipts: ["sent", "delivered", "read"],
@@ -301,7 +301,7 @@ export async function startPipeline(options: PipelineOptions = {}) {
 export type Pipeline = Awaited<ReturnType<typeof startPipeline>>;
 
 /** A connector is a value: this one hands every part to the test. */
-export function testConnector(capabilities: Capabilities, answer: Platform): Connector {
+function testConnector(capabilities: Capabilities, answer: Platform): Connector {
   return {
     channel: testChannel,
     credentials: { type: "object" } as never,

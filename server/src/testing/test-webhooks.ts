@@ -21,7 +21,7 @@ import { until } from "./until.ts";
 const quiet: Log = { info() {}, warn() {}, error() {} };
 
 /** What a receiver got. */
-export interface Got {
+interface Got {
   headers: IncomingMessage["headers"];
   /** The body, and what it says. */
   body: string;
@@ -30,7 +30,7 @@ export interface Got {
   atMs: number;
 }
 
-export type Answer = (got: Got, response: ServerResponse, attempt: number) => void;
+type Answer = (got: Got, response: ServerResponse, attempt: number) => void;
 
 export const ok: Answer = (_got, response) => response.writeHead(204).end();
 export const status =

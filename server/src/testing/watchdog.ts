@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 
-export interface Watchdog {
+interface Watchdog {
   /** Runs the script now. */
   end(): void;
   /** Ends the watchdog without running the script. */

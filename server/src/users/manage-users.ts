@@ -75,7 +75,7 @@ export async function getUser(db: Db, key: { workspaceId: string; userId: string
   return user;
 }
 
-export interface UserChanges {
+interface UserChanges {
   role?: Role | undefined;
   displayName?: string | undefined;
   /** Ends the sessions and disables API keys and password; false enables keys and password. */
@@ -108,7 +108,7 @@ export async function updateUser(
   return user;
 }
 
-export interface UserDeletionDeps extends Forget {
+interface UserDeletionDeps extends Forget {
   db: RequestDb;
   clock: Clock;
   /** Deletes all log-in methods of the user except the password, in the same transaction. */

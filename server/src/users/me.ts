@@ -7,7 +7,7 @@ import type { SecretBox } from "../lib/secret-box.ts";
 import { getUser } from "./manage-users.ts";
 import { type User, updateOwnRow } from "./user-rows.ts";
 
-export interface OwnChanges {
+interface OwnChanges {
   displayName?: string | undefined;
   preferredModel?: string | null | undefined;
   /** The user's own key for the language model: encrypted, and never returned. */

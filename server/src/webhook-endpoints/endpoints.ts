@@ -32,7 +32,7 @@ interface NewEndpoint {
   secret?: string | undefined;
 }
 
-export type WithSecret = WebhookEndpoint & { secret: string };
+type WithSecret = WebhookEndpoint & { secret: string };
 
 /** VALIDATION_ERROR for its address or secret, CONFLICT when there are too many, FORBIDDEN for unreadable events. */
 export async function createEndpoint(

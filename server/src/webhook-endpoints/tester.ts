@@ -11,7 +11,7 @@ import { type EndpointKey, findSealedEndpoint, refuseUnknown } from "./endpoint-
 import { webhookBody } from "./follow.ts";
 import { goneStatus, type SendDeps, sendWebhook } from "./send.ts";
 
-export type TestDeps = SendDeps & Omit<DisableDeps, "db"> & { log: Log };
+type TestDeps = SendDeps & Omit<DisableDeps, "db"> & { log: Log };
 
 /** Tests under way in this process, each as long as an attempt. */
 const maxTests = 16;

@@ -7,18 +7,11 @@ export { deleteOldWebhookDeliveries } from "./claims.ts";
 export { giveUpDisabled } from "./disable.ts";
 export { maxRequests } from "./endpoint-queue.ts";
 export { findEndpoint, listEndpoints, type WebhookEndpoint } from "./endpoint-rows.ts";
-export {
-  changeEndpoint,
-  createEndpoint,
-  type EndpointDeps,
-  removeEndpoint,
-  rotateSecret,
-  type WithSecret,
-} from "./endpoints.ts";
+export { changeEndpoint, createEndpoint, type EndpointDeps, removeEndpoint, rotateSecret } from "./endpoints.ts";
 export { replayAttempt, replayRange } from "./replay.ts";
 export { sealedWebhookSecrets } from "./secrets.ts";
-export { answerCut, type SendDeps } from "./send.ts";
-export { openTester, type TestDeps, type Tester } from "./tester.ts";
+export { answerCut } from "./send.ts";
+export { openTester, type Tester } from "./tester.ts";
 
 /** Follows the feeds and sends the webhooks. Any number of processes may run it. */
 export function startWebhookEndpoints(deps: DispatcherDeps & Pick<FollowerDeps, "eventNotifier">): {

@@ -22,7 +22,7 @@ interface MarkedText {
   entities: Entity[];
 }
 
-export interface Entity {
+interface Entity {
   type: string;
   offset: number;
   length: number;

@@ -8,7 +8,7 @@ import { parseMarkup } from "./markup.ts";
 import { nextMessageId } from "./state.ts";
 
 /** Longest text, in characters after markup is parsed. Source: Telegram Bot API, `sendMessage`. */
-export const maxTextLength = 4096;
+const maxTextLength = 4096;
 
 const chatActions = new Set(
   (

@@ -3,7 +3,7 @@ import { defaultTelegramAccount, defaultWhatsAppAccount } from "../default-accou
 import type { ReceivedMessage } from "../messages.ts";
 import { type SimulatorOptions, startSimulator } from "../simulator.ts";
 
-export interface Reply {
+interface Reply {
   status: number;
   headers: Headers;
   // biome-ignore lint/suspicious/noExplicitAny: tests read bodies of many shapes

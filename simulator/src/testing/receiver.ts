@@ -9,7 +9,7 @@ export interface Received {
 }
 
 /** How a receiver answers; `undefined`: never. */
-export type Reply = { status: number; body?: string; headers?: Record<string, string> } | undefined;
+type Reply = { status: number; body?: string; headers?: Record<string, string> } | undefined;
 
 /** A webhook endpoint for tests. Answers 200 by default. */
 export interface Receiver extends AsyncDisposable {

@@ -2,7 +2,7 @@ import { isRecord } from "../fields.ts";
 import { badParameter, badValue, GraphError, missing } from "./graph-error.ts";
 
 /** Longest text body and caption, in characters. Source: WhatsApp Cloud API, messaging limits and windows. */
-export const maxTextLength = 4096;
+const maxTextLength = 4096;
 const maxCaptionLength = 1024;
 
 export interface Content {

@@ -144,7 +144,7 @@ export type EventBody =
   | { kind: "status"; sent: Sent; status: string; at: number; failure?: Failure | undefined }
   | { kind: "message"; contact: Contact; message: Record<string, unknown> };
 
-export interface Contact {
+interface Contact {
   profile: { name: string; username?: string };
   wa_id?: string;
   user_id?: string;

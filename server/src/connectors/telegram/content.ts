@@ -3,7 +3,7 @@ import { isObject } from "../../lib/json.ts";
 import { locationOf, namedText, textOf } from "../inbound.ts";
 import { type Json, listAt, numberAt, objectAt, textAt } from "../json.ts";
 
-export interface Content {
+interface Content {
   payload: MessagePayload;
   formerChatId: string;
 }

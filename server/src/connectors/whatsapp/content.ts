@@ -5,7 +5,7 @@ import { locationOf, namedText, reactionOf, textOf } from "../inbound.ts";
 import { type Json, listAt, numberAt, objectAt, textAt } from "../json.ts";
 
 /** `target`: the message reacted to. `newNumber`: the number that the person changed to. */
-export interface Content {
+interface Content {
   payload: MessagePayload;
   target: string;
   newNumber: string;

@@ -24,7 +24,7 @@ export function messageRequest(part: OutboundPart): MessageRequest | null {
 }
 
 /** Returned in every receipt of this part. 36 to 41 bytes; the platform allows 512. */
-export function callbackData(deliveryId: string, partIndex: number): string {
+function callbackData(deliveryId: string, partIndex: number): string {
   return partIndex === 0 ? deliveryId : `${deliveryId}:${partIndex}`;
 }
 

@@ -5,7 +5,7 @@ import type { Fanout } from "./fanout.ts";
 import { openLocalFanout } from "./local-fanout.ts";
 import { openPostgresFanout } from "./postgres-fanout.ts";
 
-export interface FanoutOptions {
+interface FanoutOptions {
   redisUrl: string | null;
   /** `null`: the database is of this process alone, so there are no others. */
   databaseUrl: string | null;

@@ -5,7 +5,7 @@ export interface Message {
   readonly message: string;
 }
 
-export interface Payload {
+interface Payload {
   readonly sender: string;
   /** Its sender dropped messages that were published before these. */
   readonly isAfterLoss: boolean;

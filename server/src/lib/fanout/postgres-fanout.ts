@@ -4,7 +4,7 @@ import { type Log, openPool, withSettings } from "../postgres.ts";
 import type { Fanout } from "./fanout.ts";
 import { Relay } from "./relay.ts";
 
-export interface PostgresFanoutOptions {
+interface PostgresFanoutOptions {
   url: string;
   clock: Clock;
   log: Log;

@@ -4,7 +4,7 @@ import { openRedis } from "../redis.ts";
 import type { Fanout } from "./fanout.ts";
 import { Relay } from "./relay.ts";
 
-export interface RedisFanoutOptions {
+interface RedisFanoutOptions {
   url: string;
   clock: Clock;
   log: Log;

@@ -5,7 +5,7 @@ import { type Repeated, repeatWhenWoken } from "../repeat.ts";
 import { type Fanout, maxChannelBytes, maxMessageBytes, maxWaitingMessages } from "./fanout.ts";
 import { headingBytes, type Message, messageHeadingBytes, readPayload, writePayload } from "./payload.ts";
 
-export interface RelayOptions {
+interface RelayOptions {
   clock: Clock;
   log: Log;
   /** The largest payload that `send` accepts, in bytes of UTF-8. */

@@ -15,7 +15,7 @@ export interface OauthState {
 }
 
 /** The authenticated user, until the page exchanges its code for tokens. */
-export interface LogInCode {
+interface LogInCode {
   step: "returned";
   provider: string;
   userId: string;

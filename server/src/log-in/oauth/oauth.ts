@@ -53,7 +53,7 @@ export async function beginLogIn(
   return { location: url.href, cookie: sealCookie(deps, started) };
 }
 
-export type Finished =
+type Finished =
   | { kind: "logged in"; userId: string; provider: string }
   | { kind: "return"; location: string; cookie: string };
 

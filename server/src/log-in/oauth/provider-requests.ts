@@ -11,7 +11,7 @@ export function providerError(provider: string, error: unknown): RequestError {
   return new RequestError("AUTH_INVALID", message, { cause: error });
 }
 
-export function unavailable(provider: string, cause: unknown): RequestError {
+function unavailable(provider: string, cause: unknown): RequestError {
   const message = `${provider} does not answer: try again in a moment, or log in with a password.`;
   return new RequestError("CHANNEL_UNAVAILABLE", message, { retryAfterSeconds: 5, cause });
 }

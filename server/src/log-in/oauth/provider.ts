@@ -22,14 +22,14 @@ export interface ProviderConfig {
   scopes: string;
 }
 
-export interface AuthorizationRequest {
+interface AuthorizationRequest {
   redirectUri: string;
   state: string;
   nonce: string;
   codeChallenge: string;
 }
 
-export interface CallbackChecks {
+interface CallbackChecks {
   state: string;
   nonce: string;
   codeVerifier: string;

@@ -1,7 +1,7 @@
 import { createHmac, randomBytes } from "node:crypto";
 
 /** How long a code is shown. Source: RFC 6238, section 5.2; apps support no other reliably. */
-export const stepSeconds = 30;
+const stepSeconds = 30;
 const digits = 6;
 /** RFC 4226, section 4, R6 recommends 160 bits. */
 const secretBytes = 20;

@@ -7,7 +7,7 @@ import { type Pool, transaction } from "../../lib/postgres.ts";
 export const topic = "things";
 export const partitions = 8;
 
-export interface OpenOptions {
+interface OpenOptions {
   leaseMs?: number;
   clock?: Clock;
 }

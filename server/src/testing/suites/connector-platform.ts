@@ -7,7 +7,7 @@ import { openHttpClient } from "../../lib/http.ts";
 import { patient } from "../patience.ts";
 
 /** What the simulator shows of a message that it got. */
-export interface SeenMessage {
+interface SeenMessage {
   to: string;
   kind: string;
   text: string | null;
@@ -77,7 +77,7 @@ export interface ReceivedCall {
   rawBody: Buffer;
 }
 
-export interface TestAnswer {
+interface TestAnswer {
   status: number;
   headers?: Record<string, string>;
   body?: string;

@@ -18,7 +18,7 @@ export interface FanoutHarness extends AsyncDisposable {
 }
 
 /** `killsServer`: the test kills the server, so no other test may use it. */
-export type OpenHarness = (options?: { killsServer?: boolean }) => Promise<FanoutHarness>;
+type OpenHarness = (options?: { killsServer?: boolean }) => Promise<FanoutHarness>;
 
 /** Promised by every engine, also by that of a process that is alone. */
 export function ownMessagesSuite(open: () => Promise<{ open(): Promise<Fanout> } & AsyncDisposable>): void {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { RateLimit, RateLimits } from "../../lib/rate-limits/rate-limits.ts";
 
-export interface LimitsHarness extends AsyncDisposable {
+interface LimitsHarness extends AsyncDisposable {
   readonly limits: RateLimits;
   /** Lets time pass. */
   pass(ms: number): Promise<void>;
