@@ -1,4 +1,4 @@
-import { copyFileSync, openSync, readFileSync, statSync, truncateSync } from "node:fs";
+import { closeSync, copyFileSync, openSync, readSync, statSync, truncateSync } from "node:fs";
 import { explainFileError } from "./data-dir.ts";
 
 /** The log of PostgreSQL. The file and its predecessor (`.1`) have about `maxBytes` each. */
@@ -30,8 +30,18 @@ export function serverLog(path: string) {
       attempt(() => truncateSync(path));
     },
 
+    /** At most the last `tailBytes`. */
     since(offset: number): string {
-      return readFileSync(path).subarray(offset).subarray(-tailBytes).toString();
+      const sizeBytes = this.sizeBytes();
+      const from = Math.max(offset, sizeBytes - tailBytes);
+      if (from >= sizeBytes) return "";
+      const tail = Buffer.alloc(sizeBytes - from);
+      const file = openSync(path, "r");
+      try {
+        return tail.toString("utf8", 0, readSync(file, tail, 0, tail.length, from));
+      } finally {
+        closeSync(file);
+      }
     },
   };
 }
