@@ -136,25 +136,25 @@ test("an intercepted callback works in no other browser, and only once in its ow
   assert.equal((await thief.page.goto(caught))?.status(), 401);
   const started = await openPerson();
   await started.page.goto(`${hub}/auth/oauth/acme`);
-  assert.equal((await started.page.goto(caught))?.status(), 401, "while its own log-in is under way");
+  assert.equal((await started.page.goto(caught))?.status(), 401, "while its own login is under way");
 
   assert.equal((await page.goto(caught))?.status(), 200);
   assert.equal((await page.goto(caught))?.status(), 401);
 });
 
-test("a cancelled log-in and an unverified address are reported", async () => {
+test("a cancelled login and an unverified address are reported", async () => {
   const cancelled = await openPerson();
   await cancelled.page.goto(`${hub}/auth/oauth/acme`);
   await cancelled.page.getByRole("link", { name: "Cancel" }).click();
   const refusal = await shownBy<{ error: { code: string; message: string } }>(cancelled.page);
-  assert.deepEqual([refusal.error.code, refusal.error.message], ["FORBIDDEN", "The log-in was cancelled at acme."]);
+  assert.deepEqual([refusal.error.code, refusal.error.message], ["FORBIDDEN", "The login was cancelled at acme."]);
 
   const { page } = await openPerson();
   await page.goto(`${hub}/auth/oauth/acme`);
   await logInAtProvider(page, "bia");
   const { error } = await shownBy<{ error: { code: string; message: string } }>(page);
   assert.equal(error.code, "FORBIDDEN");
-  assert.match(error.message, /has not verified your e-mail address/);
+  assert.match(error.message, /has not verified your email address/);
 });
 
 test("the audit log names the provider by which a session was opened", async () => {

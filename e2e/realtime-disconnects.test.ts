@@ -44,7 +44,7 @@ test(`${disconnects} random disconnects under load: each client's stream is the 
   await using archive = await openFeedArchive(hub.databaseUrl, workspaceId);
   await using stack = new AsyncDisposableStack();
   const done = () => clients.reduce((sum, { roamer }) => sum + sumOf(roamer.counts), 0);
-  // A client that fails ends all: the others would run for ever.
+  // A client that fails ends all: the others would run forever.
   let isOver = false;
   stack.defer(() => {
     isOver = true;

@@ -169,7 +169,7 @@ async function meet(admin: Client, first: HubPlace, second: HubPlace) {
   };
 }
 
-/** Clients of one process get presence, typing and log-outs of the other. */
+/** Clients of one process get presence, typing and logouts of the other. */
 async function crossProcesses(
   people: {
     chat: string;
@@ -196,7 +196,7 @@ async function crossProcesses(
   assert.equal((await leaving.closed).code, 4401);
   assert.ok(
     performance.now() - began < patient(2_000),
-    "a log-out at one process closes sockets at the other within 2 s",
+    "a logout at one process closes sockets at the other within 2 s",
   );
 }
 

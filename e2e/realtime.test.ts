@@ -79,7 +79,7 @@ describe("sockets", () => {
     }
   });
 
-  test("a socket is closed within two seconds of the log-out, the disabling of its user or the revocation of its key", async () => {
+  test("a socket is closed within two seconds of the logout, the disabling of its user or the revocation of its key", async () => {
     const carl = await hub.user("agent", "Carl");
     const session = await hub.logIn(carl.username);
     const socket = await listen({ url: hub.url, token: session.access_token });

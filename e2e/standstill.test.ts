@@ -12,7 +12,7 @@ const hastyClock: Clock = {
   ...systemClock,
   after: (delayMs, callback) => systemClock.after(delayMs === checkEveryMs ? checkEveryMs / 10 : delayMs, callback),
 };
-/** Short time-outs and leases, because a standstill must last longer than they do. */
+/** Short timeouts and leases, because a standstill must last longer than they do. */
 const env = { DELIVERY_TIMEOUT: "2s", BUS_LEASE: "2s" };
 
 interface Readiness {

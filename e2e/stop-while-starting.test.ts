@@ -9,7 +9,7 @@ import { openHubPlace, startHubProcess } from "./src/hub-place.ts";
 import { commandOf, noneLeftIn, processesIn, withoutProc } from "./src/processes.ts";
 
 const stopped = "Stopping before the start is complete.\nStopped.\n";
-/** So long that a start that continues after the signal ends by its own time-outs, with an error. */
+/** So long that a start that continues after the signal ends by its own timeouts, with an error. */
 const slowStop = { SHUTDOWN_TIMEOUT: "5m", LOG_LEVEL: "warn" };
 
 for (const [what, env, logged] of [

@@ -12,7 +12,7 @@ export function authCalls(call: Call, end: () => Promise<void>) {
     acceptInvitation: (body: api.InvitationAcceptance) =>
       bodyOf<api.LoggedInUser>(call, "POST", "/auth/invitations/accept", { body, isPublic: true }),
     providers: async () => (await bodyOf<api.LogInProviders>(call, "GET", "/auth/providers", { isPublic: true })).data,
-    /** Takes the code with which a provider's log-in returned to a page. */
+    /** Takes the code with which a provider's login returned to a page. */
     exchange: (code: string) =>
       bodyOf<api.UserTokens>(call, "POST", "/auth/oauth/exchange", {
         body: { code },
@@ -34,7 +34,7 @@ export function authCalls(call: Call, end: () => Promise<void>) {
     changePassword: (body: api.PasswordChange) => bodyOf<null>(call, "POST", "/v1/me/password", { body }),
     secondFactor: {
       begin: () => bodyOf<api.TotpSecret>(call, "POST", "/v1/me/totp"),
-      /** From now on log-ins ask for codes. The recovery codes are shown this once. */
+      /** From now on logins ask for codes. The recovery codes are shown this once. */
       confirm: (code: string) => bodyOf<api.RecoveryCodes>(call, "POST", "/v1/me/totp/confirm", { body: { code } }),
       remove: (code: string) => bodyOf<null>(call, "DELETE", "/v1/me/totp", { body: { code } }),
     },

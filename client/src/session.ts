@@ -13,7 +13,7 @@ export interface Session {
 /** How long before its end a token is refreshed, in milliseconds. */
 const aheadMs = 30_000;
 
-/** Keeps a user logged in. Parallel calls share one log-in and one refresh: a refresh token works once. */
+/** Keeps a user logged in. Parallel calls share one login and one refresh: a refresh token works once. */
 export function openSession(call: Call, credential: Credential): Session {
   let tokens: Tokens | null = null;
   let age = () => 0;

@@ -74,7 +74,7 @@ export const auth = operations("Authentication", {
     summary: "Register a user",
     description:
       "The user becomes a member of the default workspace and is logged in. 403 when registration is closed. 409 when the " +
-      "username or the e-mail address is taken.",
+      "username or the email address is taken.",
     access: "public",
     admission: "always",
     idempotent: { by: "username" },

@@ -14,15 +14,15 @@ const LogInCode = named("LogInCode", Type.Object({ code: Type.String({ minLength
 });
 
 const params = Type.Object({
-  provider: Type.String({ pattern: "^[a-z0-9_]{1,50}$", description: "The name of a log-in provider." }),
+  provider: Type.String({ pattern: "^[a-z0-9_]{1,50}$", description: "The name of a login provider." }),
 });
 
 export const oauth = operations("Authentication", {
   listLogInProviders: {
     method: "GET",
     path: "/auth/providers",
-    summary: "List the log-in providers",
-    description: "What a log-in page offers besides username and password.",
+    summary: "List the login providers",
+    description: "What a login page offers besides username and password.",
     access: "public",
     answers: { 200: Providers },
   },
@@ -42,10 +42,10 @@ export const oauth = operations("Authentication", {
   finishProviderLogIn: {
     method: "GET",
     path: "/auth/oauth/{provider}/callback",
-    summary: "Finish a log-in through a provider",
+    summary: "Finish a login through a provider",
     description:
-      "The provider redirects the browser that started the log-in to this URL. It works once, within 10 minutes, in that browser. The " +
-      "provider must have verified the e-mail address, unless the user was linked to it before. Redirects (302) to " +
+      "The provider redirects the browser that started the login to this URL. It works once, within 10 minutes, in that browser. The " +
+      "provider must have verified the email address, unless the user was linked to it before. Redirects (302) to " +
       "`return_to` with `log_in_code`, or without a `return_to` returns 200 with the tokens.",
     access: "public",
     limit: "address",
@@ -56,7 +56,7 @@ export const oauth = operations("Authentication", {
   exchangeLogInCode: {
     method: "POST",
     path: "/auth/oauth/exchange",
-    summary: "Exchange a log-in code for tokens",
+    summary: "Exchange a login code for tokens",
     description: "For the page at `return_to`. Works once, within 60 seconds, in the browser that logged in.",
     access: "public",
     admission: "always",

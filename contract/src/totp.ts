@@ -24,7 +24,7 @@ export const totp = operations("Current user", {
     summary: "Create a second factor",
     description:
       "Put the secret into an authenticator app and confirm one of its codes: until then the factor has no effect. Another " +
-      "call returns another secret. Log-in through a provider does not ask for the factor. Not for API keys.",
+      "call returns another secret. Login through a provider does not ask for the factor. Not for API keys.",
     access,
     idempotent: true,
     answers: { 201: TotpSecret },
@@ -34,7 +34,7 @@ export const totp = operations("Current user", {
     path: "/v1/me/totp/confirm",
     summary: "Confirm the second factor",
     description:
-      "From then on log-in with a password needs a code. Each recovery code replaces a code once: store them in a safe place.",
+      "From then on login with a password needs a code. Each recovery code replaces a code once: store them in a safe place.",
     access,
     body: TotpCode,
     answers: { 200: RecoveryCodes },

@@ -104,7 +104,7 @@ export const users = operations("Users", {
           Type.String({
             ...line(maxSearchLength),
             description:
-              "Part of the username, e-mail address or display name, ignoring case, accents and Unicode composition. " +
+              "Part of the username, email address or display name, ignoring case, accents and Unicode composition. " +
               "503 `SEARCH_TIMEOUT` after 2 s.",
           }),
         ),
@@ -117,7 +117,7 @@ export const users = operations("Users", {
     method: "POST",
     path: "/v1/users",
     summary: "Create a user",
-    description: "409 when the username or the e-mail address is taken.",
+    description: "409 when the username or the email address is taken.",
     access: write,
     idempotent: true,
     shows: "all",
@@ -149,7 +149,7 @@ export const users = operations("Users", {
     path: "/v1/users/{id}",
     summary: "Delete a user",
     description:
-      "Permanent: removes the name, e-mail address, password and API keys of the user, and frees the username. Messages of the user " +
+      "Permanent: removes the name, email address, password and API keys of the user, and frees the username. Messages of the user " +
       "remain, under the name “Deleted user”. To lock a user out for a time, disable the user.",
     access: write,
     answers: { 204: null },

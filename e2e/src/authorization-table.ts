@@ -133,7 +133,7 @@ export const authorizationTable: Readonly<Record<string, Row>> = {
     { ...own, session: true },
   ),
   "POST /v1/me/totp": row("member", null, 201, undefined, { ...own, session: true }),
-  // The caller has started no set-up: an error for callers with access.
+  // The caller has started no setup: an error for callers with access.
   "POST /v1/me/totp/confirm": row("member", null, 409, () => ({ body: { code: "000000" } }), {
     ...own,
     session: true,

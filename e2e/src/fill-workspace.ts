@@ -5,7 +5,7 @@ import { connectBot, newUser, text, type Workspace } from "./workspace.ts";
 
 /**
  * Brings about every kind of row that a workspace can have: what people and programs do, over the API. By hand only what
- * needs a log-in provider or an authenticator app.
+ * needs a login provider or an authenticator app.
  */
 export async function fillWorkspace(workspace: Workspace, things: Things, owner: Owner): Promise<void> {
   const { hub, admin, member, workspaceId } = workspace;

@@ -242,7 +242,7 @@ async function openProcessLinks(stack: AsyncDisposableStack, { config, log, star
   return { redis, limits, fanout };
 }
 
-/** Clients for platforms, for webhook endpoints (whose addresses come from users) and for log-in providers. */
+/** Clients for platforms, for webhook endpoints (whose addresses come from users) and for login providers. */
 function openHttpClients(stack: AsyncDisposableStack, config: Config, simulatorOrigins: string[]) {
   const { allowPrivate } = config.webhooks;
   const open = (options: Parameters<typeof openHttpClient>[0]) =>

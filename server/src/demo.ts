@@ -9,7 +9,7 @@ import { findFirstWorkspace } from "./users/users.ts";
 const ratePerSecond = 10_000;
 
 /**
- * Connects the first workspace with the simulator's accounts, so that you can send a message without any set-up. Runs
+ * Connects the first workspace with the simulator's accounts, so that you can send a message without any setup. Runs
  * at every start, because ports may have changed. A deleted account is created again only in a workspace without any.
  * Returns the channels on which a message that names no account goes to the simulator.
  */

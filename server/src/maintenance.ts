@@ -48,9 +48,9 @@ const jobs: readonly Job[] = [
     run: ({ pipelineDb, clock, config }) =>
       deleteOldEvents(pipelineDb, new Date(clock.now()), config.events.retentionMs),
   },
-  { name: "old failed log-ins", everyMs: 10 * minute, run: deleteOldTries },
+  { name: "old failed logins", everyMs: 10 * minute, run: deleteOldTries },
   deletingOld("idempotency keys", 10 * minute, deleteOldIdempotencyKeys),
-  deletingOld("values of log-ins", 10 * minute, deleteOldUsedValues),
+  deletingOld("values of logins", 10 * minute, deleteOldUsedValues),
   deletingOld("webhooks", 10 * minute, deleteOldWebhooks),
   deletingOld("webhook deliveries", 10 * minute, deleteOldWebhookDeliveries),
   deletingOld("early receipts", 60 * minute, deleteOldEarlyReceipts),

@@ -14,7 +14,7 @@ interface UserSession {
 }
 
 /**
- * Users of a workspace, logged in; each has its id as username, and the admin's password. Their rows are written by hand and their tokens signed here, since ten thousand log-ins
+ * Users of a workspace, logged in; each has its id as username, and the admin's password. Their rows are written by hand and their tokens signed here, since ten thousand logins
  * take long and are measured elsewhere.
  */
 export async function makeUsers(

@@ -48,8 +48,8 @@ export const authLogins: Measure = {
       accepted += alone.accepted + result.accepted;
       bench.progress(
         `round ${round}: p99 ${alone.latencyMs.p99.toFixed(2)} ms alone (longest ${alone.latencyMs.max.toFixed(2)}), ` +
-          `${result.latencyMs.p99.toFixed(2)} ms beside log-ins (longest ${result.latencyMs.max.toFixed(2)}), ` +
-          `${(loggedIn / seconds).toFixed(0)} log-ins a second, ${refused} sent back ` +
+          `${result.latencyMs.p99.toFixed(2)} ms beside logins (longest ${result.latencyMs.max.toFixed(2)}), ` +
+          `${(loggedIn / seconds).toFixed(0)} logins a second, ${refused} sent back ` +
           `(${describeCpu(cpu, result.messages, seconds)})`,
       );
     }
@@ -76,7 +76,7 @@ function startLogIns(url: string, usernames: readonly string[], password: string
       await answer.arrayBuffer();
       if (answer.ok) counts.loggedIn += 1;
       else {
-        if (answer.status !== 503) throw new Error(`a log-in was answered with ${answer.status}`);
+        if (answer.status !== 503) throw new Error(`a login was answered with ${answer.status}`);
         counts.refused += 1;
         // People are not in step: they retry within the second after `retry-after`.
         const waitMs = (Number(answer.headers.get("retry-after")) + Math.random()) * 1_000;

@@ -72,7 +72,7 @@ test("an issuer without TLS is accepted on this machine only", () => {
   }
 });
 
-test("log-in secrets are not printed", () => {
+test("login secrets are not printed", () => {
   const env = {
     ...client("OAUTH_GOOGLE"),
     SMTP_URL: "smtp://hub:s3cret@mail.example:587",

@@ -4,7 +4,7 @@ import type { EnvReader } from "../lib/env-reader.ts";
 import { hidden, Secret } from "../lib/secret.ts";
 import type { ProviderConfig } from "../log-in/log-in.ts";
 
-/** The log-in providers, in the order in which a log-in page shows them. */
+/** The login providers, in the order in which a login page shows them. */
 export function readProviders(read: EnvReader): ProviderConfig[] {
   const fixed = [
     {

@@ -15,7 +15,7 @@ export interface PlatformAnswer extends HttpAnswer {
 
 /**
  * A request that cannot have reached the platform is a retry and a fault of the platform. One that may have, without an
- * answer (time-out, reset, incomplete answer), is unknown: sending it again could duplicate the message.
+ * answer (timeout, reset, incomplete answer), is unknown: sending it again could duplicate the message.
  */
 export async function postJson(
   io: ConnectorIo,

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { cleanId, cleanText, maxIdLength } from "./clean.ts";
 import { locationOf, nameOf, reactionOf, textOf, timeOf } from "./inbound.ts";
 
-// One message that PostgreSQL refuses would fail for ever and take its whole webhook with it.
+// One message that PostgreSQL refuses would fail forever and take its whole webhook with it.
 test("characters that cannot be stored are replaced", () => {
   assert.equal(cleanText("a\0b\ud83dc👍", 100), "a\ufffdb\ufffdc👍");
   assert.equal(cleanText("👍".repeat(10), 3), "👍👍👍");

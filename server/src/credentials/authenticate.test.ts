@@ -166,8 +166,8 @@ test("tokens and API keys of a disabled user are refused until the user is enabl
   assert.equal((await here.authenticate(apiKey)).userId, key.userId);
 });
 
-// A log-out that commits after a check has read the session, but before its answer arrives.
-test("a check that started before a log-out caches nothing", async () => {
+// A logout that commits after a check has read the session, but before its answer arrives.
+test("a check that started before a logout caches nothing", async () => {
   const { authorization, sessionId } = await openNewSession("agent");
   const { promise: opened, resolve: open } = Promise.withResolvers<void>();
   const closed = { opened, held: 0 };

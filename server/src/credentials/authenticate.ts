@@ -12,7 +12,7 @@ import { endedSession, expiredToken, hashToken, invalidApiKey, invalidToken, typ
  * memory, synchronously. Otherwise the signature is verified, and the database is asked whether session and user are
  * active and which role the user has, in one statement for all concurrent checks.
  *
- * A log-out, a disabled user or a changed role takes effect at once in the process that made the change (which calls
+ * A logout, a disabled user or a changed role takes effect at once in the process that made the change (which calls
  * `forget`), and within `recheckMs` in every other.
  */
 export interface Authenticator extends Forget {

@@ -26,7 +26,7 @@ export async function endAccess(
   { userId, keptSessionId = null, now }: { userId: string; keptSessionId?: string | null; now: Date },
   { sessions = true, apiKeysSince }: Ending,
 ): Promise<Ended> {
-  // Under this lock a concurrent log-in either ends with the others or opens no session; see `lockMaker` too.
+  // Under this lock a concurrent login either ends with the others or opens no session; see `lockMaker` too.
   const { ended_at } = await one<{ ended_at: Date }>(
     tx,
     "SELECT coalesce(access_ended_at, created_at) AS ended_at FROM users WHERE user_id = $1 FOR UPDATE",

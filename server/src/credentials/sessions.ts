@@ -29,7 +29,7 @@ interface LogIn {
   userId: string;
   origin: Origin;
   method: string;
-  /** The hash that the password matched: the log-in fails if it has been replaced. */
+  /** The hash that the password matched: the login fails if it has been replaced. */
   passwordHash?: string | null;
 }
 
@@ -247,7 +247,7 @@ export async function recordRefusedSession(
   await recordAuditEvent(db, by, { action: "session.refused", target, details: { reason } });
 }
 
-/** For a user who was disabled, or whose password changed, during the log-in. Returns whether the user is disabled. */
+/** For a user who was disabled, or whose password changed, during the login. Returns whether the user is disabled. */
 async function recordOutdatedLogIn(db: Db, origin: Origin, userId: string): Promise<boolean> {
   const text = "SELECT workspace_id, disabled_at IS NOT NULL AS is_disabled FROM users WHERE user_id = $1";
   const user = await maybe<{ workspace_id: string; is_disabled: boolean }>(db, text, [userId]);

@@ -7,7 +7,7 @@ interface Breaker {
   /** 0 admits an attempt, and counts it as the probe when half-open; otherwise milliseconds to wait. */
   admit(now: number): number;
   succeeded(startedAt?: number): void;
-  /** An attempt that started before the end of the pause, or before a success, does not count: time-outs end late. */
+  /** An attempt that started before the end of the pause, or before a success, does not count: timeouts end late. */
   failed(now: number, startedAt?: number): void;
   /** The attempt says nothing about the platform. */
   abandoned(): void;

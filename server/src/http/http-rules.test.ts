@@ -164,7 +164,7 @@ test("the document uses only patterns that all languages share", async () => {
   for (const pattern of patterns) assert.doesNotMatch(pattern, /\\[pPu]|\(\?<|\(\?!|\(\?=/, pattern);
 });
 
-test("the document gives the formats of cursors, addresses and e-mail addresses", async () => {
+test("the document gives the formats of cursors, addresses and email addresses", async () => {
   const { paths, components } = JSON.parse(openApiText(version)) as Document;
   const [list, create] = [paths["/v1/contacts"]!.get!, paths["/v1/contacts"]!.post!];
   const query = (name: string) => list.parameters!.find((parameter) => parameter.name === name)!.schema;

@@ -193,7 +193,7 @@ function subject(path: string, part: string): string {
 /** What a text must be, by the format or the pattern of its schema, to complete "… must be". */
 const forms = new Map<string, string>([
   ["date-time", "a date and time such as 2026-11-20T12:00:00Z"],
-  ["email", "an e-mail address such as ana@example.com"],
+  ["email", "an email address such as ana@example.com"],
   [lineFormat, "one line of text that is not blank"],
   [visibleFormat, "a text with at least one visible character"],
   ["^[^\\x00-\\x1f\\x7f-\\x9f]+$", "one line of text that is not blank"],
@@ -205,7 +205,7 @@ const forms = new Map<string, string>([
   [cursorPattern, "a cursor of the feed, from HELLO, an event or GET /v1/events"],
   ["^[\\x20-\\x7e]{1,255}$", "1 to 255 printable ASCII characters"],
   ["^[0-9]{6}$", "six digits"],
-  ["^[a-z0-9_]{1,50}$", "the name of a log-in provider"],
+  ["^[a-z0-9_]{1,50}$", "the name of a login provider"],
   ["^v\\d{1,3}\\.\\d{1,3}$", "a version such as v23.0"],
 ]);
 

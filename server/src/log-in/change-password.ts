@@ -17,7 +17,7 @@ export interface PasswordDeps extends Forget {
 /**
  * Sets a new password and ends what `ending` says, except this session. FORBIDDEN for a wrong password (tries are
  * limited) and for an API key. A user without a password, who logs in through a provider, needs no old one within
- * `freshSessionMs` of a log-in.
+ * `freshSessionMs` of a login.
  */
 export async function changePassword(
   { db, clock, hasher, tries, forget }: PasswordDeps & { db: RequestDb; tries: LogInTries },

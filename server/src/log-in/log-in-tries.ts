@@ -27,7 +27,7 @@ export interface LogInTries {
   admit(guesser: Guesser): Promise<{ isTrusted: boolean }>;
   /** At the head of the queue: pays for the guess. Throws as `admit`. */
   take(guesser: Guesser): Promise<Guess>;
-  /** After a log-in: from now on only failures from this address slow down the account there. */
+  /** After a login: from now on only failures from this address slow down the account there. */
   succeeded(guess: Guess): Promise<void>;
   refund(guess: Guess): Promise<void>;
 }

@@ -1,4 +1,4 @@
-/** Log-in by password and second factor or through a provider, registration, and changing and resetting passwords. */
+/** Login by password and second factor or through a provider, registration, and changing and resetting passwords. */
 export { changePassword } from "./change-password.ts";
 export { ensureFirstAdmin, type FirstAdmin } from "./first-admin.ts";
 export { deleteLogInMethods } from "./log-in-methods.ts";

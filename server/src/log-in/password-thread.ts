@@ -9,7 +9,7 @@ const cost = { memoryCost: 19_456, timeCost: 2, parallelism: 1 };
 
 const dummyHash = `$argon2id$v=19$m=${cost.memoryCost},t=${cost.timeCost},p=${cost.parallelism}$Y2hhdDRhbGwtbm9ib2R5$${"A".repeat(43)}`;
 
-/** 0 is normal, 19 is the lowest priority: a log-in can wait a little, other requests cannot. */
+/** 0 is normal, 19 is the lowest priority: a login can wait a little, other requests cannot. */
 const niceness = 10;
 
 const port = parentPort!;

@@ -28,7 +28,7 @@ test("an unknown user costs what a known one costs, and never matches", async ()
   });
 });
 
-test("a log-in beyond the queue is refused at once, and those in it are served in turn", async () => {
+test("a login beyond the queue is refused at once, and those in it are served in turn", async () => {
   const hasher = openPasswordHasher({ concurrency: 1, line: lineOf(2) });
   const all = await Promise.allSettled(["a", "b", "c", "d"].map((password) => hasher.verify(null, password)));
 
@@ -62,7 +62,7 @@ test("a turn lasts until the end of its work", async () => {
   assert.deepEqual(order, ["a begins", "a ends", "b begins", "b ends"]);
 });
 
-test("refused log-ins get different retry times, and a full queue refuses before any other work", async () => {
+test("refused logins get different retry times, and a full queue refuses before any other work", async () => {
   const hasher = openPasswordHasher({ concurrency: 1, line: lineOf(1) });
   hasher.requireRoom("");
   const both = [hasher.verify(null, "a"), hasher.verify(null, "b")];
@@ -77,7 +77,7 @@ test("refused log-ins get different retry times, and a full queue refuses before
   await Promise.all(both);
 });
 
-// Many log-ins must not take the whole machine.
+// Many logins must not take the whole machine.
 test("the next password waits until the place has paused twice as long as it worked", async () => {
   const hasher = openPasswordHasher({ concurrency: 1 });
   const times: number[] = [];

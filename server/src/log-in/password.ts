@@ -102,7 +102,7 @@ function limiter(concurrency: number, line: FairLine) {
   return { inTurn, requireRoom };
 }
 
-/** How many times as long as its work a place pauses, so that many log-ins take only a part of the machine. */
+/** How many times as long as its work a place pauses, so that many logins take only a part of the machine. */
 const pauseFactor = 2;
 const maxPauseMs = 200;
 

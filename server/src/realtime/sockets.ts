@@ -131,7 +131,7 @@ export function refuse(stream: Duplex, error: unknown): void {
   const known = error instanceof RequestError ? error : internalError();
   // If the client has disconnected already, the stream emits an error, which would end the process without a listener.
   stream.on("error", () => stream.destroy());
-  // A client that does not disconnect would keep it open for ever.
+  // A client that does not disconnect would keep it open forever.
   stream.once("finish", () => stream.destroy());
   stream.end(refusal(known, errorCodes[known.code].http, toErrorBody(known, randomUUID())));
 }

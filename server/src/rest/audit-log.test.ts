@@ -133,7 +133,7 @@ describe("the audit log of a workspace", () => {
     }
   });
 
-  test("names the actor, and none for a refused log-in", async () => {
+  test("names the actor, and none for a refused login", async () => {
     const [changed] = await recordedBy(() => makeUser("agent"));
     assert.deepEqual([changed!.actor_kind, changed!.actor_id], ["user", admin.user_id]);
     assert.deepEqual(changed!.details, { role: "agent" });

@@ -32,7 +32,7 @@ test("registering creates a member of the default workspace and logs the user in
   assert.deepEqual([me.body.preferred_model, me.body.llm_api_key_configured], [null, false]);
 });
 
-test("a taken username or e-mail address in any case is a conflict that names the field", async () => {
+test("a taken username or email address in any case is a conflict that names the field", async () => {
   await hub.call("POST /auth/register", { body: newcomer("taken") });
   for (const same of [{ username: "TAKEN" }, { email: "Taken@EXAMPLE.com" }]) {
     const { status, body } = await hub.call("POST /auth/register", { body: { ...newcomer("free"), ...same } });
@@ -55,7 +55,7 @@ test("rejects read-only and unknown fields by name", async () => {
   }
 });
 
-test("rejects invalid usernames, e-mail addresses and passwords by name", async () => {
+test("rejects invalid usernames, email addresses and passwords by name", async () => {
   const refused = [
     { username: "ab" },
     { username: "a".repeat(51) },
@@ -84,7 +84,7 @@ test("an unknown user and a wrong password get the same answer", async () => {
   }
 });
 
-test("the username's case does not matter at log-in", async () => {
+test("the username's case does not matter at login", async () => {
   const session = await hub.logIn("AdMiN");
   assert.equal(session.token_type, "Bearer");
   assert.deepEqual(Object.keys(session).sort(), [
@@ -118,7 +118,7 @@ test("ended sessions are deleted, and live ones are kept", async () => {
   assert.equal((await hub.call("POST /auth/refresh", { body: { refresh_token } })).status, 200);
 });
 
-test("after log-out the session's tokens stop working: at once in this process, within 30 s in others", async () => {
+test("after logout the session's tokens stop working: at once in this process, within 30 s in others", async () => {
   const session = await hub.logIn("admin");
   const other = await hub.logIn("admin");
   assert.equal((await hub.sibling("GET /v1/me", { token: session.access_token })).status, 200);

@@ -123,7 +123,7 @@ test("a session that ends while it makes a key leaves no live key behind", async
   assert.deepEqual([endedBefore.status, refused.status], [204, 401]);
 });
 
-test("a reset token ends when its user's role, e-mail address or disabled state changes", async () => {
+test("a reset token ends when its user's role, email address or disabled state changes", async () => {
   const changes: [string, (userId: string) => Promise<unknown>][] = [
     ["role", (id) => hub.call(`PATCH /v1/users/${id}`, { token: admin, body: { role: "agent" } })],
     [
@@ -134,7 +134,7 @@ test("a reset token ends when its user's role, e-mail address or disabled state 
         }
       },
     ],
-    ["e-mail", (id) => hub.db.query("UPDATE users SET email = $2 WHERE user_id = $1", [id, `${id}@example.com`])],
+    ["email", (id) => hub.db.query("UPDATE users SET email = $2 WHERE user_id = $1", [id, `${id}@example.com`])],
   ];
   for (const [name, change] of changes) {
     const { userId } = await register();

@@ -1,4 +1,4 @@
-/** Attacks on log-in must not affect other users. Each client has its own address, named by a proxy. */
+/** Attacks on login must not affect other users. Each client has its own address, named by a proxy. */
 import assert from "node:assert/strict";
 import { before, beforeEach, test } from "node:test";
 import { buckets, longestTurnMs } from "../log-in/guesses.ts";
@@ -128,7 +128,7 @@ async function useUp(address: (n: number) => string): Promise<void> {
   assert.fail(`${2 * burst} guesses were accepted`);
 }
 
-test("a flood of correct log-ins of one account does not delay others", async () => {
+test("a flood of correct logins of one account does not delay others", async () => {
   const done: string[] = [];
   const ana = () =>
     hub.call("POST /auth/token", { from: home, body: { username: "ana", password: "a long enough one" } });

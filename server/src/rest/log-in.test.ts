@@ -85,10 +85,10 @@ test("while the hashing queue is full, a guess is refused without a database que
   await Promise.all(others);
 });
 
-/** What a log-in used: statements, turns in the queue, and the memory for each password in KiB. */
+/** What a login used: statements, turns in the queue, and the memory for each password in KiB. */
 const noWork = () => ({ statements: 0, turns: 0, passwords: [] as number[] });
 
-/** The parts of a log-in, which record how they are used. */
+/** The parts of a login, which record how they are used. */
 function counted(work: ReturnType<typeof noWork>, hasher = openPasswordHasher({ concurrency: 1 })): LogInDeps {
   const query = (...statement: unknown[]) => {
     work.statements += 1;

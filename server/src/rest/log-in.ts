@@ -30,7 +30,7 @@ export interface LogInDeps extends Forget {
   publicUrl: string;
 }
 
-/** Invitations, passwords, second factors and providers; `authRoutes` has the rest of log-in. */
+/** Invitations, passwords, second factors and providers; `authRoutes` has the rest of login. */
 export function logInRoutes(app: App, deps: LogInDeps): void {
   const identity = { ...deps, db: deps.identityDb };
   const tries = openLogInTries(identity);

@@ -158,12 +158,12 @@ test("a password reset ends everything that its user made, unless a date is give
   );
 });
 
-test("a password change, a reset and a log-out everywhere end the webhook endpoints made since their date", async () => {
+test("a password change, a reset and a logout everywhere end the webhook endpoints made since their date", async () => {
   type Admin = Awaited<ReturnType<typeof newAdmin>>;
   const since = () => new Date(hub.clock.now() - 1_000).toISOString();
   const endings: Record<string, [end: (admin: Admin) => Promise<{ status: number }>, older: boolean]> = {
     change: [({ token }) => changePassword(token, old, fresh, { revoke_api_keys_since: since() }), true],
-    "log-out": [
+    logout: [
       ({ token }) => hub.call("POST /auth/logout-everywhere", { token, body: { revoke_api_keys_since: since() } }),
       true,
     ],

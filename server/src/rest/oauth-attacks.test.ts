@@ -102,7 +102,7 @@ test("of twenty concurrent callbacks one succeeds", async () => {
 });
 
 // Eve stops her own browser before the callback and has Ana's browser go there: Ana would be logged in as Eve.
-test("the answer to another browser's log-in is refused, with either state", async () => {
+test("the answer to another browser's login is refused, with either state", async () => {
   const [hers, mine] = [hub.openBrowser(), hub.openBrowser()];
   const answer = issuer.codeFor(await begin(hers), eve);
   const own = issuer.codeFor(await begin(mine), ana);
@@ -128,7 +128,7 @@ test("an answer of one provider is refused for another", async () => {
 
 const now = () => Math.floor(Date.now() / 1000);
 for (const [what, how] of [
-  ["the nonce of another log-in", { claims: { nonce: "x".repeat(43) } }],
+  ["the nonce of another login", { claims: { nonce: "x".repeat(43) } }],
   ["no nonce", { claims: { nonce: undefined } }],
   ["the name of another issuer", { claims: { iss: "https://accounts.google.com" } }],
   ["no issuer", { claims: { iss: undefined } }],
@@ -155,7 +155,7 @@ for (const [what, how] of [
   });
 }
 
-test("a token endpoint that redirects, answers with HTML or refuses fails the log-in without details", async () => {
+test("a token endpoint that redirects, answers with HTML or refuses fails the login without details", async () => {
   for (const how of [
     { location: "https://evil.test/token" },
     { body: "<html>token=abc</html>" },
@@ -174,7 +174,7 @@ test("a token endpoint that redirects, answers with HTML or refuses fails the lo
   }
 });
 
-test("a declined log-in is explained, if this browser started it", async () => {
+test("a declined login is explained, if this browser started it", async () => {
   const at = async (error: string) => {
     const browser = hub.openBrowser();
     const state = new URL(await begin(browser)).searchParams.get("state")!;
@@ -182,7 +182,7 @@ test("a declined log-in is explained, if this browser started it", async () => {
   };
   for (const [error, expected, sentence] of [
     ["access_denied", [403, "FORBIDDEN"], /cancelled at acme/],
-    ["invalid_scope", [403, "FORBIDDEN"], /acme refused the log-in \(invalid_scope\)/],
+    ["invalid_scope", [403, "FORBIDDEN"], /acme refused the login \(invalid_scope\)/],
     ["<script>", [403, "FORBIDDEN"], /\(an unknown error\)/],
     ["temporarily_unavailable", [503, "CHANNEL_UNAVAILABLE"], /acme does not answer/],
   ] as const) {

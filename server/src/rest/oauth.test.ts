@@ -42,7 +42,7 @@ async function logIn(person: Person, browser = hub.openBrowser(), provider = "ac
   return comeBack(browser, (provider === "acme" ? issuer : other).codeFor(location, person), provider);
 }
 
-test("the log-in page can list the providers", async () => {
+test("the login page can list the providers", async () => {
   const { body } = await hub.call("GET /auth/providers");
   assert.deepEqual(body.data, [
     { provider: "acme", url: `${publicUrl}/auth/oauth/acme` },
@@ -87,7 +87,7 @@ test("an unknown person becomes a member with the verified address, and is logge
   assert.equal(again.body.user_id, body.user_id, "the identity stays with its user when the address changes");
 });
 
-test("a taken username gets a number, and twenty concurrent first log-ins create one user", async () => {
+test("a taken username gets a number, and twenty concurrent first logins create one user", async () => {
   const person = personWith({ preferred_username: "admin" });
   const answers = await Promise.all(Array.from({ length: 20 }, () => logIn(person)));
   assert.deepEqual([...new Set(answers.map(({ status }) => status))], [200]);

@@ -67,7 +67,7 @@ test("a wrong or missing current password, and one that is too short or long, bl
   assert.equal(await canLogIn(user.username, old), true);
 });
 
-test("guesses at the current password are limited per session, apart from failed log-ins", async () => {
+test("guesses at the current password are limited per session, apart from failed logins", async () => {
   const user = await register();
   const right = { current_password: old, new_password: fresh };
   const guess = () => change(user.token, { ...right, current_password: "a guess" });
@@ -88,7 +88,7 @@ test("an API key cannot change a password", async () => {
   assert.equal((await change(key, { current_password: old, new_password: fresh })).status, 403);
 });
 
-test("a user without a password can set one only right after a log-in through the provider", async () => {
+test("a user without a password can set one only right after a login through the provider", async () => {
   const person = { sub: "ana", email: "ana.oauth@example.com", email_verified: true, preferred_username: "ana.oauth" };
   const enter = async () => {
     const browser = hub.openBrowser();
@@ -130,7 +130,7 @@ test("a token that an admin created sets a new password once, within an hour, an
   assert.equal((await reset(late.body.token)).status, 401);
 });
 
-test("a log-in with the old password at the moment of its replacement is refused", async () => {
+test("a login with the old password at the moment of its replacement is refused", async () => {
   const user = await register();
   const admin = (await hub.logIn("admin")).access_token;
   const { token } = (await hub.call(`POST /v1/users/${user.userId}/password-reset`, { token: admin })).body;

@@ -105,7 +105,7 @@ test("it can be removed with a code, and its recovery codes end", async () => {
   assert.equal(rows.length, 0);
 });
 
-test("wrong codes count like wrong passwords at log-in, and for the session when the factor is removed", async () => {
+test("wrong codes count like wrong passwords at login, and for the session when the factor is removed", async () => {
   const user = await registerWithTotp();
   const free = newTries + buckets.repeated.burst;
   for (let n = 0; n < free; n += 1) assert.equal((await logIn(user.username, "000000")).status, 401);

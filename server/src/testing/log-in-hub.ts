@@ -19,7 +19,7 @@ interface LogInHubOptions {
 
 export type LogInHub = Awaited<ReturnType<typeof startLogInHub>>;
 
-/** The identity hub with all log-in routes, and browsers that keep their cookies. */
+/** The identity hub with all login routes, and browsers that keep their cookies. */
 export async function startLogInHub(options: LogInHubOptions = {}) {
   const outbound = openHttpClient({ connectionsPerHost: 4, allowPrivate: true });
   const log = { info() {}, warn() {}, error: console.error };

@@ -48,7 +48,7 @@ done
   };
 }
 
-/** What the set-up of a run says there, and what it throws. */
+/** What the setup of a run says there, and what it throws. */
 function setUp(env: Record<string, string>, { asRoot }: { asRoot: boolean }) {
   const script = `
     const { installMissingPrograms, missingPrograms } = await import(${JSON.stringify(programs)});

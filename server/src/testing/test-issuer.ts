@@ -30,7 +30,7 @@ export interface Person {
 export type TestIssuer = Awaited<ReturnType<typeof startTestIssuer>>;
 
 /**
- * An OpenID Connect issuer on loopback, controlled by the test. It has no log-in page: `codeFor` is what a person would
+ * An OpenID Connect issuer on loopback, controlled by the test. It has no login page: `codeFor` is what a person would
  * bring back. It keeps to the rules itself: a code works once, for its client, its redirect address and its verifier.
  * A nameless one does not say in the address who answers (RFC 9207), as many do not.
  */

@@ -29,7 +29,7 @@ export async function openTestPool() {
   const database = await createTestDatabase();
   const log = { info() {}, warn() {}, error() {} };
   const pool = openPool({ url: database.url, size: poolSize, applicationName: "test", log });
-  // One after the other: a slow machine does not open so many at once within the time-out of one connection.
+  // One after the other: a slow machine does not open so many at once within the timeout of one connection.
   const clients = [];
   for (let count = 0; count < poolSize; count += 1) clients.push(await pool.connect());
   for (const client of clients) client.release();

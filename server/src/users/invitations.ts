@@ -60,7 +60,7 @@ export async function invite(
   const invitation = await transaction(db, async (tx) => {
     const { userId, apiKeyId, at } = await lockMaker(tx, clock, principal);
     if (await isUsersEmail(tx, workspaceId, email)) {
-      throw new RequestError("CONFLICT", "A user of this workspace has this e-mail address.", {
+      throw new RequestError("CONFLICT", "A user of this workspace has this email address.", {
         details: { field: "email" },
       });
     }

@@ -111,12 +111,12 @@ export async function updateUser(
 interface UserDeletionDeps extends Forget {
   db: RequestDb;
   clock: Clock;
-  /** Deletes all log-in methods of the user except the password, in the same transaction. */
+  /** Deletes all login methods of the user except the password, in the same transaction. */
   deleteLogInMethods: (tx: Db, userId: string) => Promise<void>;
 }
 
 /**
- * Disables the user for good and deletes name, e-mail address, password and keys. The username is free again; messages
+ * Disables the user for good and deletes name, email address, password and keys. The username is free again; messages
  * stay under the name "Deleted user". CONFLICT for the last admin; FORBIDDEN as `requireMayManageRole`, and for an API
  * key that may not revoke keys when the user has some.
  */

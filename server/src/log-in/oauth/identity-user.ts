@@ -20,7 +20,7 @@ export interface IdentityUserDeps extends Forget {
 }
 
 /**
- * The user with this identity: the one it is linked to, with any e-mail address; else the one with the address, which
+ * The user with this identity: the one it is linked to, with any email address; else the one with the address, which
  * the provider must have verified; else, where registration is open, a new member of the first workspace. FORBIDDEN
  * otherwise, in the same words whether there is an account with the address or not.
  *
@@ -43,7 +43,7 @@ export async function findOrCreateUser(
   }
 }
 
-/** A name may be taken, or a concurrent log-in of the same person may be faster: each try starts again. */
+/** A name may be taken, or a concurrent login of the same person may be faster: each try starts again. */
 const maxTries = 6;
 
 interface IdentityLogIn {
@@ -82,16 +82,16 @@ async function settle(
 
 function requireVerifiedEmail(provider: string, { email, isEmailVerified }: ProvenIdentity): string {
   if (email === null || !/^[^\s@]+@[^\s@]+$/.test(email) || email.length > 254) {
-    throw forbidden(`${provider} did not share your e-mail address: allow it there, and log in again.`);
+    throw forbidden(`${provider} did not share your email address: allow it there, and log in again.`);
   }
   // The database compares without case, which maps some letters to ASCII: the lower case of U+212A is a "k".
   if (!/^[\x21-\x7e]+$/.test(email)) {
     throw forbidden(
-      `Your e-mail address at ${provider} has characters that this hub does not accept: use another one there.`,
+      `Your email address at ${provider} has characters that this hub does not accept: use another one there.`,
     );
   }
   if (!isEmailVerified) {
-    throw forbidden(`${provider} has not verified your e-mail address: verify it there, and log in again.`);
+    throw forbidden(`${provider} has not verified your email address: verify it there, and log in again.`);
   }
   return email;
 }

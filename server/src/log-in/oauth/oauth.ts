@@ -20,7 +20,7 @@ export interface OauthDeps extends IdentityUserDeps {
 }
 
 /**
- * Log-in through a provider, in three requests of one browser. `beginLogIn` seals state, nonce and code verifier into a
+ * Login through a provider, in three requests of one browser. `beginLogIn` seals state, nonce and code verifier into a
  * cookie and redirects to the provider. `finishLogIn` receives the provider's code; state and cookie must match, and
  * work once; then a user is found, linked or created. `exchangeCode`, only with `return_to`, exchanges a code of ours
  * for tokens, which therefore never appear in a URL. That code works once, for 60 s, and only with the cookie.
@@ -57,7 +57,7 @@ type Finished =
   | { kind: "logged in"; userId: string; provider: string }
   | { kind: "return"; location: string; cookie: string };
 
-/** AUTH_INVALID unless this browser started the log-in within 10 minutes, and has not finished it; see `identify`. */
+/** AUTH_INVALID unless this browser started the login within 10 minutes, and has not finished it; see `identify`. */
 export async function finishLogIn(
   deps: OauthDeps,
   request: { provider: string; search: string; cookie: string | undefined; origin: Origin },
@@ -108,7 +108,7 @@ function requireProvider({ providers }: OauthDeps, name: string): LogInProvider 
   if (provider !== undefined) return provider;
   throw new RequestError(
     "RESOURCE_NOT_FOUND",
-    "There is no such log-in provider on this hub: GET /auth/providers lists them.",
+    "There is no such login provider on this hub: GET /auth/providers lists them.",
   );
 }
 
@@ -133,7 +133,7 @@ async function logFailure<T>({ log }: OauthDeps, { name }: LogInProvider, work: 
     const isOurs = error instanceof RequestError && error.cause === undefined;
     if (!isOurs) {
       const cause = error instanceof RequestError ? error.cause : error;
-      log.warn({ provider: name, ...reasonOf(cause) }, "a log-in through a provider failed");
+      log.warn({ provider: name, ...reasonOf(cause) }, "a login through a provider failed");
     }
     throw error;
   }
@@ -145,7 +145,7 @@ function reasonOf(error: unknown): { code: string; reason: string } {
   return { code: String(known.code ?? "unknown"), reason: String(known.message ?? "") };
 }
 
-/** Records a refusal in the audit log, but not a request that no log-in of the browser started. */
+/** Records a refusal in the audit log, but not a request that no login of the browser started. */
 async function recordRefusal<T>({ db }: OauthDeps, origin: Origin, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -167,6 +167,6 @@ function isSame(a: string, b: string): boolean {
 function invalidLogIn(publicUrl: string): RequestError {
   return new RequestError(
     "AUTH_INVALID",
-    `This log-in was not started in this browser, took too long, or is already finished: start it again at ${publicUrl}.`,
+    `This login was not started in this browser, took too long, or is already finished: start it again at ${publicUrl}.`,
   );
 }

@@ -7,7 +7,7 @@ import { isUnavailable, providerError, providerFetch, providerTimeoutMs } from "
 const discoveryTtlMs = 3_600_000;
 const discoveryTries = 2;
 
-/** Any OpenID Connect issuer. Its metadata is fetched at the first log-in, and cached. */
+/** Any OpenID Connect issuer. Its metadata is fetched at the first login, and cached. */
 export function openOidcProvider(config: ProviderConfig, { http, clock }: { http: HttpClient; clock: Clock }) {
   const { name } = config;
   const discovered = cached(clock, () => discover(config, http));

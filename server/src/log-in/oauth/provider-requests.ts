@@ -7,7 +7,7 @@ export function providerError(provider: string, error: unknown): RequestError {
   if (error instanceof RequestError) return error;
   if (error instanceof AuthorizationResponseError) return declined(provider, error);
   if (isUnavailable(error)) return unavailable(provider, error);
-  const message = `The answer of ${provider} is not valid: start the log-in again.`;
+  const message = `The answer of ${provider} is not valid: start the login again.`;
   return new RequestError("AUTH_INVALID", message, { cause: error });
 }
 
@@ -18,10 +18,10 @@ function unavailable(provider: string, cause: unknown): RequestError {
 
 /** Source: RFC 6749, section 4.1.2.1. */
 function declined(provider: string, error: AuthorizationResponseError): RequestError {
-  if (error.error === "access_denied") return forbidden(`The log-in was cancelled at ${provider}.`);
+  if (error.error === "access_denied") return forbidden(`The login was cancelled at ${provider}.`);
   if (error.error === "server_error" || error.error === "temporarily_unavailable") return unavailable(provider, error);
   const code = /^[\w.-]{1,60}$/.test(error.error) ? error.error : "an unknown error";
-  return forbidden(`${provider} refused the log-in (${code}): an admin may have to correct its settings there.`);
+  return forbidden(`${provider} refused the login (${code}): an admin may have to correct its settings there.`);
 }
 
 /** No answer, or one with 429, 500 or above, at any depth of the library's causes. */

@@ -35,7 +35,7 @@ export async function beginTotp(
   return { secret: toBase32(secret), otpauth_url: otpauthUrl(secret, user.username) };
 }
 
-/** From now on log-in requires a code. FORBIDDEN for a wrong one. The recovery codes are returned only here. */
+/** From now on login requires a code. FORBIDDEN for a wrong one. The recovery codes are returned only here. */
 export async function confirmTotp(
   { db, clock, box }: TotpDeps,
   principal: Principal,

@@ -42,7 +42,7 @@ export function webhookSuite<C>(subject: ConnectorSubject<C>): void {
     for (const event of events) assertStorable(event, connector.parseIdentifier);
   }
 
-  // A body that cannot be parsed would be retried for ever, and delay the rest of its batch.
+  // A body that cannot be parsed would be retried forever, and delay the rest of its batch.
   test("no change to a body makes parsing throw, or gives an event that cannot be stored", () => {
     const body = fc.constantFrom(...bodies.map((fixture) => fixture.rawBody));
     fc.assert(fc.property(fc.oneof(damaged(body), fc.uint8Array().map(Buffer.from)), readStorable), { numRuns: runs });
